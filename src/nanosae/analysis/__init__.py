@@ -1,0 +1,1 @@
+"""Semantic analysis of saved codes; imports no torch."""
