@@ -91,7 +91,7 @@ def planted_corpus(
     active = rng.random((n_rows, n_features)) < 1 / (1 + np.exp(-logits))
     for mother, children in families.items():
         active[:, children] &= active[:, [mother]]
-    strengths = np.where(active, 0.5 + rng.exponential(0.5, active.shape), 0).astype(np.float32)
+    strengths = np.where(active, 0.5 + 1.5 * rng.beta(1, 2, active.shape), 0).astype(np.float32)
 
     duplicate_of = np.full(n_rows, -1)
     copies = np.flatnonzero(rng.random(n_rows) < 0.1)
@@ -117,7 +117,9 @@ def planted_corpus(
     ]
     directions = rng.normal(size=(n_features, width)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    noise = rng.normal(size=(n_rows, width)).astype(np.float32) * (0.1 / np.sqrt(width))
+    # Length 0.5: rows that share their only topic stay below a cosine of 0.95; copies are above it.
+    noise = rng.normal(size=(n_rows, width)) * (0.5 / np.sqrt(width))
+    noise = np.where(duplicate_of[:, None] < 0, noise, noise[origin] + 0.2 * noise)
     return Planted(
         texts=texts,
         embeddings=strengths @ directions + noise.astype(np.float32),
