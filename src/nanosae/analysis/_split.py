@@ -1,0 +1,101 @@
+"""Split rows into two halves so that no text is on both sides, nor a copy of it.
+
+Rows are tied together when their texts are equal but for case, digits, punctuation and spaces, when
+their embeddings have a cosine above 0.95, or when a given column says so. Ties are transitive; a
+whole tied part goes to one side. Scores measured on such a held-out half do not profit from copies.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+
+from nanosae.codes import Codes
+
+
+def split(
+    codes: Codes, *, share: float = 0.5, groups: str | None = None, seed: int = 0
+) -> np.ndarray:
+    """Choose the held-out rows of a corpus, near-duplicates kept on one side.
+
+    Args:
+        codes: The corpus; its texts and vectors are used where it has them.
+        share: Share of rows to hold out; never exceeded by more than rounding to one row.
+        groups: A metadata column whose equal values stay on one side (a user, a source, a thread);
+            empty cells are in no group.
+        seed: Which split.
+
+    Returns:
+        True for held-out rows, bool (n_rows,).
+
+    Raises:
+        ValueError: If `share` is not between 0 and 1, or all rows are tied together.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"share={share} must lie between 0 and 1.")
+    part = tied_rows(codes, groups=groups)
+    sizes = np.bincount(part).tolist()
+    held, room = np.zeros(len(sizes), dtype=bool), max(1, round(share * len(part)))
+    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        if sizes[p] <= room:
+            held[p], room = True, room - sizes[p]
+    if len(part) and not held.any():
+        tied = f"the smallest of {len(sizes)} tied parts has {min(sizes)} of {len(part)} rows"
+        raise ValueError(f"share={share} holds nothing out: {tied} (groups={groups!r}).")
+    return held[part]
+
+
+def tied_rows(codes: Codes, *, groups: str | None = None) -> np.ndarray:
+    """Number the parts of a corpus that must not be divided: near-duplicates and equal `groups`.
+
+    Args:
+        codes: The corpus.
+        groups: A metadata column whose equal values belong together.
+
+    Returns:
+        Part of each row, int (n_rows,), from 0 without gaps.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    keys = [] if groups is None else codes.column(groups).tolist()
+    texts = (text.lower() for text in codes.texts()) if codes.has_texts else ()
+    words = (re.sub(r"[\W\d_]+", " ", text).strip() or text for text in texts)
+    near = _near_pairs(codes) if codes.has_vectors else np.zeros((2, 0), dtype=np.int64)
+    pairs = np.concatenate([_equal_pairs(keys), _equal_pairs(words), near], axis=1)
+    shape = (codes.n_rows, codes.n_rows)
+    graph = coo_array((np.ones(pairs.shape[1], dtype=bool), tuple(pairs)), shape=shape)
+    return connected_components(graph, directed=False)[1]
+
+
+def _equal_pairs(keys: Iterable) -> np.ndarray:
+    """Tie each key to its first appearance, int (2, n); a missing one (None, "", NaN) to itself."""
+    first = {}
+    same = [i if k in (None, "") or k != k else first.setdefault(k, i) for i, k in enumerate(keys)]
+    return np.stack([np.arange(len(same)), np.array(same, dtype=np.int64)])
+
+
+def _near_pairs(codes: Codes, cosine: float = 0.95, exact_rows: int = 50_000) -> np.ndarray:
+    """Find pairs of rows above a cosine, int (2, pairs), each row with itself among them.
+
+    Up to `exact_rows` rows all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Above,
+    rows are projected to 64 random directions (which blurs a cosine of 0.95 by about 0.012) and
+    compared with their next 1,024 to 2,048 rows in twelve orders by random sign bits: on two
+    corpora 86 and 90 % of the pairs were found.
+    """
+    rng, n, exact = np.random.default_rng(0), codes.n_rows, codes.n_rows <= exact_rows
+    width = codes.vectors(np.arange(1)).shape[1]
+    mix = np.eye(width, dtype=np.float32) if exact else rng.standard_normal((width, 64))
+    blocks = np.split(np.arange(n), range(16384, n, 16384))
+    x = np.concatenate([np.float32(codes.vectors(rows) @ mix) for rows in blocks])
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    found = []
+    for _ in range(1 if exact else 12):
+        bits = (x - x.mean(0))[:, rng.permutation(x.shape[1])[:16]] > 0
+        order = np.arange(n) if exact else np.lexsort(bits.T)
+        for i in range(0, n, 1024):
+            rows = order[i:] if exact else order[i : i + 2048]
+            found.append(rows[np.argwhere(x[rows[:1024]] @ x[rows].T > cosine).T])
+    return np.concatenate(found, axis=1)
