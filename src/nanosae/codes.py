@@ -21,6 +21,7 @@ time: a second one is noticed when it is about to replace a manifest that it has
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -70,7 +71,7 @@ class Codes:
         self.path = Path(path)
         self.name = self.path.name
         self.run = self.path.parent.parent if self.path.parent.name == "codes" else None
-        self.manifest = _read_manifest(self.path)
+        self.manifest: dict[str, Any] = _read_manifest(self.path)
         self.n_rows: int = self.manifest["n_rows"]
         self.n_features: int = self.manifest["n_features"]
         self.nnz: int = self.manifest["nnz"]
@@ -79,10 +80,7 @@ class Codes:
         self._shards: list[dict[str, Any]] = self.manifest["shards"]
         self.has_vectors: bool = self.n_rows > 0 and all(s["vectors"] for s in self._shards)
         self._first = np.cumsum([0, *(shard["n_rows"] for shard in self._shards)])
-        self._open: dict[Path, Any] = {}
-        for path, size, _ in self._files():
-            if not path.exists() or path.stat().st_size != size:
-                raise ValueError(f"{path} is missing or damaged: it should have {size} bytes.")
+        self._map = functools.cache(_map)
 
     @classmethod
     def open(cls, path: str | Path, name: str | None = None) -> Codes:
@@ -166,7 +164,7 @@ class Codes:
     @property
     def counts(self) -> np.ndarray:
         """Number of rows on which each feature is active, (n_features,) int64."""
-        ptrs = [self._array(s, "feature_ptr") for s in range(len(self._shards))]
+        ptrs = [self._array(s, "feature_ptr.npy") for s in range(len(self._shards))]
         return sum((np.diff(ptr) for ptr in ptrs), start=np.zeros(self.n_features, np.int64))
 
     @property
@@ -216,15 +214,13 @@ class Codes:
 
         def read(s: int, local: np.ndarray) -> np.ndarray:
             kept = self._shards[s]["vectors"]
-            if "path" not in kept:
-                return _restore(self._array(s, "vectors")[local], kept["scale"])
-            path = Path(kept["path"])
-            if path not in self._open and fingerprint(path) != kept["fingerprint"]:
-                raise ValueError(f"{path}, the embeddings of {self.path}, is gone or has changed.")
-            return self._map(path)[local + kept["offset"]].astype(np.float32)
+            if "scale" in kept:
+                return _restore(self._array(s, "vectors.npy")[local], kept["scale"])
+            original = self._map(Path(kept["path"]), kept["fingerprint"])
+            return original[local + kept["offset"]].astype(np.float32)
 
         parts, back = self._gather(rows, read)
-        return np.concatenate([np.empty((0, self.manifest["width"]), np.float32), *parts])[back]
+        return np.concatenate(parts or [read(0, np.arange(0))])[back]
 
     def weights(self) -> Weights:
         """Return the run's model in numpy.
@@ -246,9 +242,11 @@ class Codes:
         Raises:
             ValueError: Naming the first damaged file.
         """
-        for path, _, checksum in self._files():
-            if zlib.crc32(path.read_bytes()) != checksum:
-                raise ValueError(f"{path} is damaged: its checksum is not the manifest's.")
+        for shard in self._shards:
+            for name, checksum in shard["files"].items():
+                path = self.path / shard["name"] / name
+                if not path.exists() or zlib.crc32(path.read_bytes()) != checksum:
+                    raise ValueError(f"{path} is damaged: its checksum is not the manifest's.")
 
     def to_arrow(self, rows: Any = None) -> pa.Table:
         """Return the active pairs of all or some rows as a table `row, feature, activation`."""
@@ -261,23 +259,13 @@ class Codes:
         """Return the active pairs of all or some rows as a frame `row, feature, activation`."""
         return self.to_arrow(rows).to_pandas()
 
-    def _files(self) -> Iterator[tuple[Path, int, int]]:
-        for shard in self._shards:
-            for name, (size, checksum) in shard["files"].items():
-                yield self.path / shard["name"] / name, size, checksum
-
     def _array(self, s: int, name: str) -> Any:
-        name = name if "." in name else f"{name}.npy"
         return self._map(self.path / self._shards[s]["name"] / name)
-
-    def _map(self, path: Path) -> Any:
-        if path not in self._open:
-            self._open[path] = _map(path)
-        return self._open[path]
 
     def _pick(self, s: int, side: str, which: np.ndarray | None = None) -> sp.csr_array:
         """Return some rows (or, transposed, some features) of a shard."""
-        ptr, values, indices = (self._array(s, f"{side}_{a}") for a in ("ptr", "values", "indices"))
+        parts = ("ptr", "values", "indices")
+        ptr, values, indices = (self._array(s, f"{side}_{a}.npy") for a in parts)
         spans, start = slice(None), ptr.copy()
         if which is not None:
             lengths = ptr[which + 1] - ptr[which]
@@ -331,7 +319,7 @@ class CodesWriter:
         append: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._source = source and Path(source).absolute()
+        self._source = source and str(Path(source).absolute())
         self._blocks: list[Any] | None = []  # (csr_array, table, vectors); None: closed
         self._rows = self._bytes = 0
         fixed = {"format": FORMAT, "n_features": int(n_features), "info": info or {}}
@@ -341,7 +329,7 @@ class CodesWriter:
             _write_manifest(self.path, fixed | empty)
         elif not append:
             raise FileExistsError(f"{self.path} holds a corpus: append=True, or another name.")
-        self.manifest = _read_manifest(self.path)
+        self.manifest: dict[str, Any] = _read_manifest(self.path)
         self._require(fixed)
 
     @property
@@ -437,26 +425,22 @@ class CodesWriter:
             kept = {"scale": _scale(dense)}
             arrays["vectors"] = (dense / np.float32(kept["scale"])).astype(np.float16)
         elif self._source:
-            kept = self._place(self._source, n)
+            before = [
+                s for s in self.manifest["shards"] if s["vectors"].get("path") == self._source
+            ]
+            offset = sum(s["n_rows"] for s in before)
+            known = fingerprint(self._source)
+            kept = {"path": self._source, "fingerprint": known, "offset": offset}
         for name, array in arrays.items():
             _put(folder / f"{name}.npy", lambda f, array=array: np.save(f, array))
         if tables[0] is not None:
-            table = pa.concat_tables(tables, promote_options="permissive")
-            write = lambda f: pq.write_table(table, f, ROW_GROUP, compression="zstd")
-            _put(folder / "rows.parquet", write)
-        files = {p.name: (p.stat().st_size, zlib.crc32(p.read_bytes())) for p in folder.iterdir()}
+            t = pa.concat_tables(tables, promote_options="permissive")
+            save = functools.partial(
+                pq.write_table, t, row_group_size=ROW_GROUP, compression="zstd"
+            )
+            _put(folder / "rows.parquet", save)
+        files = {path.name: zlib.crc32(path.read_bytes()) for path in folder.iterdir()}
         return {"n_rows": n, "nnz": by_row.nnz, "scale": scale, "vectors": kept, "files": files}
-
-    def _place(self, path: Path, n: int) -> dict[str, Any]:
-        """Say where in `path` the vectors of the next `n` rows lie: after those before them."""
-        offset = sum(
-            s["n_rows"] for s in self.manifest["shards"] if s["vectors"].get("path") == str(path)
-        )
-        shape = _map(path).shape
-        if len(shape) != 2 or offset + n > shape[0]:
-            raise ValueError(f"{path} has shape {shape}, but {offset + n} rows were encoded.")
-        self.manifest["width"] = shape[1]
-        return {"path": str(path), "fingerprint": fingerprint(path), "offset": offset}
 
     def _require(self, facts: dict[str, Any]) -> None:
         for key, given in facts.items():
@@ -520,12 +504,14 @@ def _put(path: Path, write: Callable[[Any], Any]) -> None:
         os.fsync(f.fileno())
 
 
-def _map(path: Path) -> Any:
+def _map(path: Path, known: str | None = None) -> Any:
     try:
+        if known is not None and known != fingerprint(path):
+            raise ValueError("it has changed since the corpus was encoded")
         parquet = path.suffix == ".parquet"
         return pq.ParquetFile(path) if parquet else np.load(path, mmap_mode="r").view(np.ndarray)
     except (ValueError, EOFError, OSError) as e:
-        raise ValueError(f"{path} is damaged: {e}") from e
+        raise ValueError(f"{path} cannot be read: {e}") from e
 
 
 def _scale(values: np.ndarray) -> float:

@@ -1,0 +1,156 @@
+"""Weights: a saved SAE in numpy. It encodes, decodes and hands out directions without torch.
+
+With p = (x − b_dec) @ W_enc, the activations of a row x are
+
+    standard   max(p + b_enc, 0)
+    topk       the k largest of p + b_enc (ties: lower index), then max(·, 0)
+    jumprelu   p + b_enc where that exceeds max(threshold, 0)
+    gated      max(p · exp(r_mag) + b_mag, 0) where p + b_gate > 0
+
+and the reconstruction is acts @ W_dec + b_dec. BatchTopK models are saved as jumprelu, so that rows
+never depend on each other. Training, and models that scale their input, are not covered.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Hold the tensors of a saved SAE.
+
+    Attributes:
+        W_enc: Encoder, (input_size, hidden_size) float32.
+        W_dec: Decoder, (hidden_size, input_size) float32; row j is the direction of feature j.
+        b_dec: Decoder bias, (input_size,).
+        tensors: The other tensors by name: b_enc, threshold, b_gate, r_mag, b_mag; (hidden_size,).
+        cfg: What `cfg.json` says; our scalars lie under `metadata`.
+    """
+
+    W_enc: np.ndarray
+    W_dec: np.ndarray
+    b_dec: np.ndarray
+    tensors: dict[str, np.ndarray]
+    cfg: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Weights:
+        """Load a model folder, or the one inside a run folder.
+
+        Raises:
+            FileNotFoundError: If there is no saved model.
+            ValueError: If tensors are missing, or do not have the shapes that cfg.json states.
+        """
+        from safetensors.numpy import load_file
+
+        folder = Path(path) / "model" if (Path(path) / "model").exists() else Path(path)
+        if not (folder / "cfg.json").exists():
+            raise FileNotFoundError(f"no saved model in {path}: cfg.json is missing.")
+        cfg = json.loads((folder / "cfg.json").read_text("utf-8"))
+        tensors = load_file(folder / "sae_weights.safetensors")
+        n, m, extra = cfg["d_in"], cfg["d_sae"], _EXTRA.get(cfg["architecture"])
+        if extra is None or cfg.get("normalize_activations", "none") != "none":
+            what = (
+                f"{cfg['architecture']!r} that scales its input"
+                if extra
+                else "another architecture"
+            )
+            raise ValueError(f"{folder} is {what}; known, unscaled: {sorted(_EXTRA)}.")
+        shapes = {"W_enc": (n, m), "W_dec": (m, n), "b_dec": (n,)} | dict.fromkeys(extra, (m,))
+        for name, shape in shapes.items():
+            found = tensors[name].shape if name in tensors else None
+            if found != shape:
+                raise ValueError(f"{folder}: {name} is {found} on disk, cfg.json needs {shape}.")
+        W_enc, W_dec, b_dec = (tensors[name] for name in ("W_enc", "W_dec", "b_dec"))
+        return cls(W_enc, W_dec, b_dec, {name: tensors[name] for name in extra}, cfg)
+
+    @property
+    def input_size(self) -> int:
+        """Width of a row."""
+        return self.W_enc.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        """Number of features."""
+        return self.W_enc.shape[1]
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Our scalars: activation, k, columns, matryoshka, encoder, seed."""
+        return self.cfg.get("metadata", {})
+
+    def encode(self, x: Any) -> sp.csr_array:
+        """Encode rows into activations, some thousand rows at a time.
+
+        Args:
+            x: Raw rows, (n, input_size); a single row may be flat. Any array that slices, memory
+                maps included.
+
+        Returns:
+            Activations, (n, hidden_size) float32, all positive.
+
+        Raises:
+            ValueError: If the width of `x` is not the model's.
+        """
+        x = x if np.ndim(x) == 2 else np.atleast_2d(x)
+        if np.shape(x)[1] != self.input_size:
+            raise ValueError(
+                f"x has width {np.shape(x)[1]}, but this SAE expects {self.input_size}. "
+                "Was it trained on another encoder?"
+            )
+        step = max(1, BLOCK // self.hidden_size)
+        parts = [self._encode(np.asarray(x[i : i + step])) for i in range(0, len(x), step)]
+        parts = parts or [sp.csr_array((0, self.hidden_size), dtype=np.float32)]
+        return sp.csr_array(sp.vstack(parts, format="csr"))
+
+    def decode(self, acts: Any) -> np.ndarray:
+        """Reconstruct rows from activations, (n, hidden_size) sparse or dense; dense float32."""
+        return np.asarray(acts @ self.W_dec + self.b_dec, np.float32)
+
+    def directions(self) -> np.ndarray:
+        """Return the decoder's rows at length 1, (hidden_size, input_size); zero rows stay zero."""
+        norms = np.linalg.norm(self.W_dec, axis=1, keepdims=True)
+        return self.W_dec / np.where(norms > 0, norms, 1)
+
+    def _encode(self, x: np.ndarray) -> sp.csr_array:
+        x = x.astype(np.float32)
+        p = (x - self.b_dec if self.cfg.get("apply_b_dec_to_input", True) else x) @ self.W_enc
+        t, architecture = self.tensors, self.cfg["architecture"]
+        if architecture == "gated":
+            closed = p + t["b_gate"] <= 0
+            p = p * np.exp(t["r_mag"]) + t["b_mag"]
+            p[closed] = 0
+        else:
+            p += t["b_enc"]
+        if architecture == "topk":
+            p[~_largest(p, min(self.cfg["k"], self.hidden_size))] = 0
+        elif architecture == "jumprelu":
+            p[p <= t["threshold"]] = 0
+        return sp.csr_array(np.maximum(p, 0))
+
+
+_EXTRA = {
+    "standard": ["b_enc"],
+    "topk": ["b_enc"],
+    "jumprelu": ["b_enc", "threshold"],
+    "gated": ["b_gate", "r_mag", "b_mag"],
+}
+
+
+def _largest(p: np.ndarray, k: int) -> np.ndarray:
+    """Mark the k largest entries of each row; of equal ones, those with the lower index."""
+    bound = np.partition(p, -k, axis=1)[:, -k, None]
+    keep = p >= bound
+    for i in np.flatnonzero(keep.sum(axis=1) > k):  # ties at the bound
+        tied = np.flatnonzero(p[i] == bound[i])
+        keep[i, tied[k - np.count_nonzero(p[i] > bound[i]) :]] = False
+    return keep
