@@ -194,9 +194,11 @@ class Codes:
             )
 
         def read(s: int, local: np.ndarray) -> pa.Table:
-            groups, place = np.unique(local // ROW_GROUP, return_inverse=True)
-            table = self._array(s, "rows.parquet").read_row_groups(groups.tolist(), [name])
-            return table.take(pa.array(place * ROW_GROUP + local % ROW_GROUP))
+            file = self._array(s, "rows.parquet")
+            size = file.metadata.row_group(0).num_rows
+            groups, place = np.unique(local // size, return_inverse=True)
+            table = file.read_row_groups(groups.tolist(), [name])
+            return table.take(pa.array(place * size + local % size))
 
         parts, back = self._gather(rows, read)
         parts = parts or [pa.table({name: pa.array([], pa.string())})]

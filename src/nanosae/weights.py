@@ -32,15 +32,23 @@ class Weights:
         W_enc: Encoder, (input_size, hidden_size) float32.
         W_dec: Decoder, (hidden_size, input_size) float32; row j is the direction of feature j.
         b_dec: Decoder bias, (input_size,).
-        tensors: The other tensors by name: b_enc, threshold, b_gate, r_mag, b_mag; (hidden_size,).
         cfg: What `cfg.json` says; our scalars lie under `metadata`.
+        b_enc: Encoder bias, (hidden_size,); None if gated, as the next is for all but jumprelu.
+        threshold: What a pre-activation must exceed, (hidden_size,).
+        b_gate: Gate bias of a gated model, (hidden_size,); likewise `r_mag` and `b_mag`.
+        r_mag: Log of the magnitudes' scale.
+        b_mag: Bias of the magnitudes.
     """
 
     W_enc: np.ndarray
     W_dec: np.ndarray
     b_dec: np.ndarray
-    tensors: dict[str, np.ndarray]
     cfg: dict[str, Any]
+    b_enc: Any = None
+    threshold: Any = None
+    b_gate: Any = None
+    r_mag: Any = None
+    b_mag: Any = None
 
     @classmethod
     def load(cls, path: str | Path) -> Weights:
@@ -59,19 +67,14 @@ class Weights:
         tensors = load_file(folder / "sae_weights.safetensors")
         n, m, extra = cfg["d_in"], cfg["d_sae"], _EXTRA.get(cfg["architecture"])
         if extra is None or cfg.get("normalize_activations", "none") != "none":
-            what = (
-                f"{cfg['architecture']!r} that scales its input"
-                if extra
-                else "another architecture"
-            )
-            raise ValueError(f"{folder} is {what}; known, unscaled: {sorted(_EXTRA)}.")
+            what = f"{cfg['architecture']!r}, scaling {cfg.get('normalize_activations', 'none')!r}"
+            raise ValueError(f"{folder} is {what}; needed: one of {[*_EXTRA]}, scaling 'none'.")
         shapes = {"W_enc": (n, m), "W_dec": (m, n), "b_dec": (n,)} | dict.fromkeys(extra, (m,))
         for name, shape in shapes.items():
             found = tensors[name].shape if name in tensors else None
             if found != shape:
                 raise ValueError(f"{folder}: {name} is {found} on disk, cfg.json needs {shape}.")
-        W_enc, W_dec, b_dec = (tensors[name] for name in ("W_enc", "W_dec", "b_dec"))
-        return cls(W_enc, W_dec, b_dec, {name: tensors[name] for name in extra}, cfg)
+        return cls(cfg=cfg, **{name: tensors[name] for name in shapes})
 
     @property
     def input_size(self) -> int:
@@ -103,10 +106,8 @@ class Weights:
         """
         x = x if np.ndim(x) == 2 else np.atleast_2d(x)
         if np.shape(x)[1] != self.input_size:
-            raise ValueError(
-                f"x has width {np.shape(x)[1]}, but this SAE expects {self.input_size}. "
-                "Was it trained on another encoder?"
-            )
+            given = f"x has width {np.shape(x)[1]}, but this SAE expects {self.input_size}"
+            raise ValueError(f"{given}. Was it trained on another encoder?")
         step = max(1, BLOCK // self.hidden_size)
         parts = [self._encode(np.asarray(x[i : i + step])) for i in range(0, len(x), step)]
         parts = parts or [sp.csr_array((0, self.hidden_size), dtype=np.float32)]
@@ -124,17 +125,15 @@ class Weights:
     def _encode(self, x: np.ndarray) -> sp.csr_array:
         x = x.astype(np.float32)
         p = (x - self.b_dec if self.cfg.get("apply_b_dec_to_input", True) else x) @ self.W_enc
-        t, architecture = self.tensors, self.cfg["architecture"]
+        architecture = self.cfg["architecture"]
         if architecture == "gated":
-            closed = p + t["b_gate"] <= 0
-            p = p * np.exp(t["r_mag"]) + t["b_mag"]
-            p[closed] = 0
+            p = np.where(p + self.b_gate > 0, p * np.exp(self.r_mag) + self.b_mag, 0)
         else:
-            p += t["b_enc"]
+            p += self.b_enc
         if architecture == "topk":
             p[~_largest(p, min(self.cfg["k"], self.hidden_size))] = 0
         elif architecture == "jumprelu":
-            p[p <= t["threshold"]] = 0
+            p[p <= self.threshold] = 0
         return sp.csr_array(np.maximum(p, 0))
 
 
