@@ -1,1 +1,133 @@
-"""Kernels."""
+"""Sparse encode and decode: the one seam between the training step and its kernels.
+
+A step selects a few (row, latent) pairs from `z = x @ W_enc + b_enc` without gradient, one tile of
+rows at a time, so that the full matrix of pre-activations is never held. Everything after works on the
+flat pairs. Both weights are latent-major and contiguous here: (hidden_size, input_size).
+
+A backend is a module with the functions of `reference.py`, which is the oracle for the others.
+The weight gradient of a leaf whose `.grad` is already allocated is written there in place (see
+`fresh_gradients`); any other is returned to autograd. Rows get no gradient.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Pairs(NamedTuple):
+    """The kept entries of a batch of B rows, ordered by row, then by latent.
+
+    Attributes:
+        values: Pre-activations, (nnz,).
+        cols: Latents, (nnz,) int32.
+        row_ptr: Row r owns the pairs `row_ptr[r]:row_ptr[r + 1]`, (B + 1,) int64.
+    """
+
+    values: Tensor
+    cols: Tensor
+    row_ptr: Tensor
+
+
+class Plan(NamedTuple):
+    """The same pairs ordered by latent, then by row; shared by all weight gradients of a step.
+
+    Attributes:
+        order: Pair at each place of this order, (nnz,) int32.
+        rows: Row at each place of this order, (nnz,) int32.
+        starts: Latent f owns the places `starts[f]:starts[f + 1]`, (hidden_size + 1,) int64.
+    """
+
+    order: Tensor
+    rows: Tensor
+    starts: Tensor
+
+
+def backend(device: torch.device, name: str = "auto") -> ModuleType:
+    """Return the kernel module for a device: `cpu` on a CPU, else `reference`, or the one named."""
+    if name == "auto":
+        name = "cpu" if device.type == "cpu" else "reference"
+    return importlib.import_module(f"nanosae.kernels.{name}")
+
+
+def fresh_gradients(weights: Iterable[Tensor]) -> None:
+    """Let the next backward pass overwrite the gradient buffers, allocating them at first."""
+    for weight in weights:
+        if weight.grad is None:
+            weight.grad = torch.zeros_like(weight)
+        weight.fresh = True  # type: ignore[attr-defined]
+
+
+def _target(weight: Tensor) -> tuple[Tensor, bool, bool]:
+    """Return (where to write the gradient, whether to add, whether autograd wants it)."""
+    if weight.grad is None or not weight.is_leaf:
+        return torch.empty_like(weight), False, True
+    add = not getattr(weight, "fresh", False)
+    weight.fresh = False  # type: ignore[attr-defined]
+    return weight.grad, add, False
+
+
+class _Encode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias, pairs, plan, kernels):
+        ctx.args = x, weight, bias, pairs, plan, kernels
+        return pairs.values.clone()
+
+    @staticmethod
+    def backward(ctx, grad_values):
+        x, weight, bias, pairs, plan, kernels = ctx.args
+        grad_weight, add, wanted = _target(weight)
+        grad_bias = kernels.encode_grads(grad_values.contiguous(), plan, x, grad_weight, add)
+        return None, grad_weight if wanted else None, grad_bias, None, None, None
+
+
+class _Decode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values, weight, bias, pairs, plan, kernels):
+        ctx.args = values.detach(), weight, pairs, plan, kernels
+        return kernels.decode(values.detach(), pairs, weight.detach(), bias.detach())
+
+    @staticmethod
+    def backward(ctx, grad):
+        values, weight, pairs, plan, kernels = ctx.args
+        grad_weight, add, wanted = _target(weight)
+        grad = grad.contiguous()
+        grad_values = kernels.decode_grads(grad, values, plan, weight.detach(), grad_weight, add)
+        return grad_values, grad_weight if wanted else None, grad.sum(0), None, None, None
+
+
+def sparse_encode(
+    x: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan, kernels: ModuleType
+) -> Tensor:
+    """Return the pairs' pre-activations, (nnz,), differentiable in weight and bias.
+
+    Args:
+        x: Rows, (B, input_size).
+        weight: Encoder, latent-major, (hidden_size, input_size).
+        bias: Encoder bias, (hidden_size,).
+        pairs: What a selection of `kernels` kept of these very arguments.
+        plan: `kernels.make_plan(pairs, hidden_size)`.
+        kernels: The backend.
+    """
+    return _Encode.apply(x, weight, bias, pairs, plan, kernels)
+
+
+def sparse_decode(
+    values: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan, kernels: ModuleType
+) -> Tensor:
+    """Return the reconstruction, (B, input_size), differentiable in values, weight and bias.
+
+    Args:
+        values: Activations of the pairs, (nnz,); zeros cost a gradient but no decoding.
+        weight: Decoder, (hidden_size, input_size).
+        bias: Decoder bias, (input_size,).
+        pairs: Which latent of which row each value is.
+        plan: `kernels.make_plan(pairs, hidden_size)`.
+        kernels: The backend.
+    """
+    return _Decode.apply(values, weight, bias, pairs, plan, kernels)

@@ -1,0 +1,97 @@
+"""Where metrics go: a JSONL file, a progress bar, and Weights & Biases or TensorBoard if asked.
+
+A sink is a function of one dictionary; None closes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Sink = Callable[[dict[str, Any] | None], None]
+
+
+def jsonl(path: Path, last_step: int) -> Sink:
+    """Append lines to a file, first dropping those of steps after `last_step`."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and _step(line) <= last_step]
+        path.write_text("".join(kept), encoding="utf-8")
+    stream = path.open("a", encoding="utf-8")
+
+    def write(line: dict[str, Any] | None) -> None:
+        if line is None:
+            stream.close()
+        else:
+            stream.write(json.dumps(line) + "\n")
+            stream.flush()
+
+    return write
+
+
+def _step(line: str) -> float:
+    fields = json.loads(line)
+    return float("inf") if fields.get("final") else fields["step"]
+
+
+def bar(total: int, step: int) -> Sink:
+    """Show a tqdm bar of steps with loss, FVU, L0, dead share and rows per second."""
+    from tqdm.auto import tqdm
+
+    progress = tqdm(total=total, initial=step, unit="step", dynamic_ncols=True)
+
+    def show(line: dict[str, Any] | None) -> None:
+        if line is None:
+            progress.close()
+        elif "loss" in line:
+            progress.total = line["steps_planned"]
+            shown = {name: f"{line[name]:.3g}" for name in ("loss", "fvu", "l0", "dead")}
+            progress.set_postfix(
+                shown | {"rows/s": f"{line['rows_per_second']:,.0f}"}, refresh=False
+            )
+            progress.update(line["step"] - progress.n)
+
+    return show
+
+
+def wandb(project: str, config: dict[str, Any]) -> Sink:
+    """Send every line to Weights & Biases."""
+    try:
+        import wandb as client
+    except ImportError as error:
+        raise ImportError('wandb= needs the extra: pip install "nanosae[wandb]".') from error
+    run = client.init(project=project, config=config)
+
+    def send(line: dict[str, Any] | None) -> None:
+        if line is None:
+            run.finish()
+        else:
+            run.log(_numbers(line), step=line["step"])
+
+    return send
+
+
+def tensorboard(folder: Path) -> Sink:
+    """Write every number of a line as a scalar for TensorBoard."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ImportError(
+            'tensorboard= needs the extra: pip install "nanosae[tensorboard]".'
+        ) from error
+    writer = SummaryWriter(str(folder))
+
+    def add(line: dict[str, Any] | None) -> None:
+        if line is None:
+            writer.close()
+        else:
+            for name, value in _numbers(line).items():
+                writer.add_scalar(name, value, line["step"])
+
+    return add
+
+
+def _numbers(line: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in line.items() if isinstance(value, int | float)}
