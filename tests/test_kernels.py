@@ -1,0 +1,222 @@
+"""Kernels: both backends against dense float64 autograd, on values and every gradient."""
+
+import math
+
+import pytest
+import torch
+
+from nanosae.kernels import (
+    Pairs,
+    backend,
+    fresh_gradients,
+    reference,
+    sparse_decode,
+    sparse_encode,
+)
+from nanosae.kernels import cpu as cpu_kernels
+
+BACKENDS = {"cpu": cpu_kernels, "reference": reference}
+SHAPES = {  # rows, input_size, hidden_size, k
+    "plain": (48, 16, 96, 5),
+    "odd": (37, 19, 70, 3),
+    "one row": (1, 8, 33, 4),
+    "one latent": (5, 3, 1, 1),
+    "k is everything": (6, 4, 10, 10),
+    "wider than a tile": (1100, 8, 40, 2),
+}
+
+
+def problem(shape, seed=0, kind="normal"):
+    rows, width, hidden, k = SHAPES[shape]
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(rows, width, generator=g)
+    encoder = torch.randn(hidden, width, generator=g) / math.sqrt(width)
+    bias = 0.1 * torch.randn(hidden, generator=g)
+    if kind == "few positive":
+        bias -= 2.0
+    if kind == "none positive":
+        bias -= 100.0
+    if kind == "zero rows":
+        x[::2] = 0
+    if kind == "duplicate rows":
+        x[:] = x[0]
+    if kind == "ties":
+        encoder[:] = encoder[0]
+        bias[:] = 0.5
+    decoder = torch.nn.functional.normalize(torch.randn(hidden, width, generator=g), dim=1)
+    return x, encoder, bias, decoder, torch.randn(width, generator=g), k
+
+
+def dense_mask(rule, z, k, cut):
+    """Which entries a rule keeps, by brute force over sorted tuples."""
+    entries = [(-float(z[r, c]), r, c) for r in range(z.shape[0]) for c in range(z.shape[1])]
+    mask = torch.zeros_like(z, dtype=torch.bool)
+    if rule == "topk":
+        for r in range(z.shape[0]):
+            for value, _, c in sorted(e for e in entries if e[1] == r)[:k]:
+                mask[r, c] = -value > 0
+    elif rule == "batchtopk":
+        for value, r, c in sorted(entries)[: k * z.shape[0]]:
+            mask[r, c] = -value > 0
+    else:
+        mask = z > cut
+    return mask
+
+
+def select(kernels, rule, x, encoder, bias, k, cut):
+    if rule == "topk":
+        return kernels.select_topk(x, encoder, bias, k)
+    if rule == "batchtopk":
+        return kernels.select_batchtopk(x, encoder, bias, k * len(x), 0.3)
+    return kernels.select_above(x, encoder, bias, cut)
+
+
+def pair_mask(pairs, shape):
+    mask = torch.zeros(shape, dtype=torch.bool)
+    rows = torch.repeat_interleave(torch.arange(shape[0]), pairs.row_ptr.diff())
+    mask[rows, pairs.cols.long()] = True
+    return mask
+
+
+KINDS = ["normal", "few positive", "none positive", "zero rows", "duplicate rows", "ties"]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", ["plain", "odd", "one row", "one latent", "k is everything"])
+def test_selection_is_the_brute_force_one(name, rule, kind, shape):
+    x, encoder, bias, _, _, k = problem(shape, kind=kind)
+    cut = torch.linspace(-0.2, 0.6, len(encoder))
+    z = torch.addmm(bias, x, encoder.T)
+    if kind in ("ties", "duplicate rows"):  # products of equal rows may differ in the last bit
+        encoder, bias, x = (t.mul(64).round() / 64 for t in (encoder, bias, x))
+        z = (x.double() @ encoder.double().T + bias).float()
+    pairs = select(BACKENDS[name], rule, x, encoder, bias, k, cut)
+    assert torch.equal(pair_mask(pairs, z.shape), dense_mask(rule, z, k, cut))
+    rows = torch.repeat_interleave(torch.arange(len(x)), pairs.row_ptr.diff())
+    torch.testing.assert_close(pairs.values, z[rows, pairs.cols.long()])
+
+
+def test_selection_check_can_fail():
+    x, encoder, bias, _, _, k = problem("plain")
+    z = torch.addmm(bias, x, encoder.T)
+    one_less = reference.select_topk(x, encoder, bias, k - 1)
+    assert not torch.equal(pair_mask(one_less, z.shape), dense_mask("topk", z, k, None))
+
+
+@pytest.mark.parametrize("hint", [0.0, 1e-9, 0.5, 3.0, 1e6])
+def test_the_hint_changes_no_pair(hint):
+    x, encoder, bias, _, _, k = problem("wider than a tile")
+    plain = reference.select_batchtopk(x, encoder, bias, k * len(x))
+    hinted = cpu_kernels.select_batchtopk(x, encoder, bias, k * len(x), hint)
+    assert torch.equal(plain.cols, hinted.cols)
+    assert torch.equal(plain.row_ptr, hinted.row_ptr)
+
+
+def gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target):
+    """Every gradient of a loss that uses the reconstruction and the values."""
+    leaves = [t.clone().requires_grad_() for t in (encoder, bias, decoder, b_dec)]
+    plan = kernels.make_plan(pairs, len(encoder))
+    z = sparse_encode(x, leaves[0], leaves[1], pairs, plan, kernels)
+    recon = sparse_decode(torch.relu(z) ** 1.5, leaves[2], leaves[3], pairs, plan, kernels)
+    loss = ((recon - target) ** 2).sum() + z.sin().sum()
+    loss.backward()
+    return [z.detach(), recon.detach(), *(leaf.grad for leaf in leaves)]
+
+
+def dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target):
+    """The same by dense float64 autograd, as lists in the order of `gradients`."""
+    doubles = [t.double() for t in (x, encoder, bias, decoder, b_dec, target)]
+    x, encoder, bias, decoder, b_dec, target = doubles
+    leaves = [t.clone().requires_grad_() for t in (encoder, bias, decoder, b_dec)]
+    mask = pair_mask(pairs, (len(x), len(encoder)))
+    z = x @ leaves[0].T + leaves[1]
+    recon = torch.where(mask, torch.relu(z) ** 1.5, 0.0) @ leaves[2] + leaves[3]
+    (((recon - target) ** 2).sum() + z[mask].sin().sum()).backward()
+    return [z[mask].detach(), recon.detach(), *(leaf.grad for leaf in leaves)]
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("rule", ["topk", "above"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_and_every_gradient_agree_with_dense_float64(name, rule, kind, shape):
+    kernels = BACKENDS[name]
+    x, encoder, bias, decoder, b_dec, k = problem(shape, kind=kind)
+    pairs = select(kernels, rule, x, encoder, bias, k, torch.full_like(bias, 0.1))
+    target = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    got = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target)
+    want = dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target)
+    for g, w in zip(got, want, strict=True):
+        scale = w.abs().max().clamp_min(1.0) if w.numel() else 1.0
+        torch.testing.assert_close(g.double() / scale, w / scale, rtol=1e-5, atol=2e-6)
+
+
+def test_gradient_check_can_fail(monkeypatch):
+    x, encoder, bias, decoder, b_dec, k = problem("plain")
+    pairs = reference.select_topk(x, encoder, bias, k)
+    real = reference.decode_grads
+
+    def drops_the_values(grad, values, plan, weight, grad_weight, add):
+        return real(grad, values, plan, weight, grad_weight, add) * 0.5
+
+    monkeypatch.setattr(reference, "decode_grads", drops_the_values)
+    got = gradients(reference, x, encoder, bias, decoder, b_dec, pairs, x)
+    want = dense_gradients(x, encoder, bias, decoder, b_dec, pairs, x)
+    assert not torch.allclose(got[2].double(), want[2], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_preallocated_gradients_are_overwritten_then_added_to(name):
+    kernels = BACKENDS[name]
+    x, encoder, bias, decoder, b_dec, k = problem("plain")
+    pairs = kernels.select_topk(x, encoder, bias, k)
+    plan = kernels.make_plan(pairs, len(encoder))
+    single = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
+    encoder, decoder = encoder.clone().requires_grad_(), decoder.clone().requires_grad_()
+    for step in range(2):  # the second step must not see the first one's gradient
+        fresh_gradients([encoder, decoder])
+        assert encoder.grad is not None
+        assert decoder.grad is not None
+        if step:
+            encoder.grad.fill_(float("nan"))
+            decoder.grad.fill_(float("nan"))
+        for _ in range(2):
+            z = sparse_encode(x, encoder, bias, pairs, plan, kernels)
+            recon = sparse_decode(torch.relu(z) ** 1.5, decoder, b_dec, pairs, plan, kernels)
+            (((recon - x) ** 2).sum() + z.sin().sum()).backward()
+        torch.testing.assert_close(encoder.grad, 2 * single[2])
+        torch.testing.assert_close(decoder.grad, 2 * single[4])
+
+
+def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
+    x, encoder, bias, decoder, b_dec, k = problem("wider than a tile")
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for n in (1, 2):
+            torch.set_num_threads(n)
+            pairs = reference.select_topk(x, encoder, bias, k)
+            results.append(gradients(cpu_kernels, x, encoder, bias, decoder, b_dec, pairs, x))
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*results, strict=True):
+        if one.dim() == 2 and one.shape[1] == x.shape[1]:  # torch's own sums may differ
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+    assert torch.equal(results[0][1], results[1][1])
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_plan_is_a_stable_sort_by_latent(name):
+    pairs = Pairs(torch.ones(4), torch.tensor([2, 0, 2, 2]).int(), torch.tensor([0, 1, 3, 4]))
+    plan = BACKENDS[name].make_plan(pairs, 4)
+    assert plan.order.tolist() == [1, 0, 2, 3]
+    assert plan.rows.tolist() == [1, 0, 1, 2]
+    assert plan.starts.tolist() == [0, 1, 1, 4, 4]
+
+
+def test_backends_are_chosen_by_device_or_name():
+    assert backend(torch.device("cpu")) is cpu_kernels
+    assert backend(torch.device("meta")) is reference
+    assert backend(torch.device("cpu"), "reference") is reference
