@@ -268,14 +268,17 @@ class Codes:
         """Return some rows (or, transposed, some features) of a shard."""
         parts = ("ptr", "values", "indices")
         ptr, values, indices = (self._array(s, f"{side}_{a}.npy") for a in parts)
-        spans, start = slice(None), ptr.copy()
-        if which is not None:
-            lengths = ptr[which + 1] - ptr[which]
-            start = np.concatenate([[0], np.cumsum(lengths)])
+        which = np.arange(len(ptr) - 1) if which is None else which
+        lengths = ptr[which + 1] - ptr[which]
+        start = np.concatenate([[0], np.cumsum(lengths)])
+        if len(which) and (np.diff(which) == 1).all():  # neighbours: no need to gather
+            spans: Any = slice(ptr[which[0]], ptr[which[-1] + 1])
+        else:
             spans = np.repeat(ptr[which] - start[:-1], lengths) + np.arange(start[-1])
         width = self.n_features if side == "row" else self._shards[s]["n_rows"]
         data = _restore(values[spans], self._shards[s]["scale"])
-        found = (data, indices[spans].astype(np.int32), start)
+        index = np.int32 if start[-1] < 2**31 else np.int64
+        found = (data, indices[spans].astype(index), start.astype(index))
         return sp.csr_array(found, shape=(len(start) - 1, width))
 
     def _gather(self, rows: Any, read: Callable[[int, np.ndarray], Any]) -> tuple[list, np.ndarray]:

@@ -65,16 +65,32 @@ class Weights:
             raise FileNotFoundError(f"no saved model in {path}: cfg.json is missing.")
         cfg = json.loads((folder / "cfg.json").read_text("utf-8"))
         tensors = load_file(folder / "sae_weights.safetensors")
-        n, m, extra = cfg["d_in"], cfg["d_sae"], _EXTRA.get(cfg["architecture"])
-        if extra is None or cfg.get("normalize_activations", "none") != "none":
-            what = f"{cfg['architecture']!r}, scaling {cfg.get('normalize_activations', 'none')!r}"
+        extra, scaling = _EXTRA.get(cfg["architecture"]), cfg.get("normalize_activations", "none")
+        if extra is None or scaling != "none":
+            what = f"{cfg['architecture']!r}, scaling {scaling!r}"
             raise ValueError(f"{folder} is {what}; needed: one of {[*_EXTRA]}, scaling 'none'.")
+        n, m = cfg["d_in"], cfg["d_sae"]
         shapes = {"W_enc": (n, m), "W_dec": (m, n), "b_dec": (n,)} | dict.fromkeys(extra, (m,))
         for name, shape in shapes.items():
             found = tensors[name].shape if name in tensors else None
             if found != shape:
                 raise ValueError(f"{folder}: {name} is {found} on disk, cfg.json needs {shape}.")
         return cls(cfg=cfg, **{name: tensors[name] for name in shapes})
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return the tensors by name, without those that this architecture has not."""
+        names = ["W_enc", "W_dec", "b_dec", *_EXTRA[self.cfg["architecture"]]]
+        return {name: getattr(self, name) for name in names}
+
+    def save(self, folder: str | Path) -> None:
+        """Write `sae_weights.safetensors` and `cfg.json`, as `load` and SAELens read them."""
+        from safetensors.numpy import save_file
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {name: np.ascontiguousarray(t) for name, t in self.tensors().items()}
+        save_file(tensors, folder / "sae_weights.safetensors")
+        (folder / "cfg.json").write_text(json.dumps(self.cfg, indent=1), encoding="utf-8")
 
     @property
     def input_size(self) -> int:

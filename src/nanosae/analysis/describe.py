@@ -1,0 +1,403 @@
+"""Describe: what the activations of a corpus say about each feature.
+
+Statistics and example rows come from the codes; neighbours from the decoder, if the run's model is
+there; near misses and hard negatives from the embeddings, if they are known; monosemanticity from a
+second space (TF-IDF of the texts), since in the SAE's own space it would be circular. With f the
+rows of a feature, c those of a pair and N all rows,
+
+    lift = c·N / (f_i·f_j)         npmi = log(lift) / −log(c / N)
+
+Working memory is bounded by a block of features: 16,384 features on a million rows need no
+matrix of features × features. Labels are not made here.
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nanosae.codes import Codes
+
+BLOCK_PAIRS = 2**22  # active pairs of the features that are looked at together
+BLOCK_CELLS = 2**24  # entries of a dense block of some features × all features
+MIN_TOGETHER = 5  # rows a pair must share to be listed as co-active
+
+
+def describe(
+    codes: Codes,
+    features: Any = None,
+    *,
+    n: int = 10,
+    bins: int = 20,
+    pool: int = 20_000,
+    texts: bool = True,
+    dense: float = 0.2,
+    duplicate: float = 0.95,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Describe features, one line each.
+
+    Args:
+        codes: The corpus.
+        features: Which features; all by default.
+        n: Length of the lists: rows, neighbours, partners.
+        bins: Bins of the activation histogram, between 0 and the feature's maximum.
+        pool: Rows, drawn at random, among which silent rows are looked for; all if there are fewer.
+        texts: Whether to do what reads the texts: `top_texts` and `monosemanticity`.
+        dense: Density above which a feature is called dense.
+        duplicate: Decoder cosine, or overlap of the active rows (Jaccard), from which on the rarer
+            of two features is called a duplicate.
+        seed: Seed of the pool.
+
+    Returns:
+        A frame with `feature, density, n_active, mean_activation, std_activation, max_activation,
+        histogram, top_rows, quantile_rows` (one from the middle of each of n equal bands of ranks),
+        `coactive, coactive_count, coactive_lift, coactive_npmi, duplicate_of` (−1: none) and
+        `health` (ok, dead, dense, duplicate). With the run's model also `nearest, nearest_cosine,
+        opposite, opposite_cosine`; with embeddings `near_misses` (the silent rows nearest to the
+        decoder direction) and `hard_negatives` (those nearest to the mean of the top rows); with
+        texts `top_texts` and `monosemanticity`.
+    """
+    import pandas as pd
+
+    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
+    counts, model = codes.counts, _model(codes)
+    directions = None if model is None else model.directions()
+    silent = _Silent(codes, model, pool, seed) if codes.has_vectors else None
+    frames = []
+    for block in _blocks(codes, features):
+        active = codes.features(block)
+        facts = {"feature": block, "density": counts[block] / max(codes.n_rows, 1)}
+        facts |= _activity(active, n, bins)
+        facts |= _partners(codes, block, active, n, duplicate)
+        if directions is not None:
+            facts |= _neighbours(directions, counts, block, n)
+            near, cosine = facts["nearest"], facts["nearest_cosine"]
+            twins = [row[c >= duplicate] for row, c in zip(near, cosine, strict=True)]
+            facts["duplicate_of"] = _kept(counts, block, facts["duplicate_of"], twins)
+        if silent is not None:
+            means = silent.means(facts["top_rows"])
+            facts["hard_negatives"] = silent.nearest(block, means, n)
+            facts["near_misses"] = facts["hard_negatives"]
+            if directions is not None:
+                facts["near_misses"] = silent.nearest(block, directions[block], n)
+        kinds = [counts[block] == 0, facts["density"] > dense, facts["duplicate_of"] >= 0]
+        facts["health"] = np.select(kinds, ["dead", "dense", "duplicate"], "ok")
+        frames.append(pd.DataFrame(facts))
+    frame = pd.concat(frames, ignore_index=True)
+    if texts and codes.has_texts:
+        frame["top_texts"] = _texts(codes, frame["top_rows"])
+        frame["monosemanticity"] = monosemanticity(codes, features)
+    return frame
+
+
+def cooccurrence(codes: Codes, features: Any = None, min_share: float = 0.05) -> sp.csr_array:
+    """Count the rows on which two features are active together.
+
+    Args:
+        codes: The corpus.
+        features: The rows of the result; all features by default.
+        min_share: Keep only pairs that share at least this part of the rarer feature's rows: at
+            most l0 ÷ min_share partners per feature, which bounds the result. 0 keeps all pairs.
+
+    Returns:
+        Counts, (len(features), n_features) int32; a feature meets itself on all its rows.
+    """
+    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
+    counts, parts = codes.counts, [sp.csr_array((0, codes.n_features), dtype=np.int32)]
+    for block in _blocks(codes, features):
+        both = _together(codes, codes.features(block))
+        both[both < min_share * np.minimum.outer(counts[block], counts)] = 0
+        parts.append(sp.csr_array(both))
+    return sp.csr_array(sp.vstack(parts, format="csr"))
+
+
+def monosemanticity(codes: Codes, features: Any = None, space: Any = None) -> np.ndarray:
+    """Return how much more alike a feature's texts are than any two texts.
+
+    The activation-weighted mean similarity of two different active rows, which is
+    (‖Σ aᵢeᵢ‖² − Σ aᵢ²‖eᵢ‖²) / ((Σ aᵢ)² − Σ aᵢ²), minus the mean over all pairs of rows.
+
+    Args:
+        codes: The corpus.
+        features: Which features; all by default.
+        space: Unit rows eᵢ of another space, (n_rows, any) dense or sparse; by default the TF-IDF
+            of the texts. The SAE's own embeddings would make the measure circular.
+
+    Returns:
+        (len(features),) float64: 0 is chance, 1 equal texts; nan for fewer than two active rows.
+    """
+    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
+    space = _tfidf(codes.texts()) if space is None else space
+    mass = np.asarray((space * space).sum(axis=1)).ravel()
+    total, pairs = np.asarray(space.sum(axis=0)).ravel(), codes.n_rows**2 - codes.n_rows
+    chance = ((total**2).sum() - mass.sum()) / max(pairs, 1)
+    found = []
+    for block in _blocks(codes, features):
+        weights: Any = sp.csr_array(codes.features(block).T, dtype=np.float64)
+        summed, squared = weights @ space, weights.power(2)
+        alike = np.asarray((summed * summed).sum(axis=1)).ravel() - squared @ mass
+        among = weights.sum(axis=1) ** 2 - squared.sum(axis=1)
+        among[np.diff(weights.indptr) < 2] = np.nan
+        found.append(alike / among - chance)
+    return np.concatenate(found)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one feature; prints as text, shows as HTML in notebooks.
+
+    Attributes:
+        feature: Its number.
+        label: Its label, if the run has labels; else "".
+        facts: Its line of `describe`, as plain Python values.
+        examples: For `top`, `quantiles`, `near_misses` and `hard_negatives`: (row, activation,
+            text), as far as they are known.
+    """
+
+    feature: int
+    label: str
+    facts: dict[str, Any]
+    examples: dict[str, list[tuple[int, float, str]]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        lines = [self._title(), *self._numbers()]
+        for kind, rows in self.examples.items():
+            lines += ["", kind.replace("_", " ")]
+            lines += [
+                f"  {a:8.3f}  row {row}  {' '.join(text.split())[:90]}" for row, a, text in rows
+            ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<h4>{html.escape(self._title())}</h4>"]
+        parts += [f"<p>{html.escape(line)}</p>" for line in self._numbers()]
+        for kind, rows in self.examples.items():
+            cells = (f"<td>{a:.3f}</td><td>{r}</td><td>{html.escape(t)}</td>" for r, a, t in rows)
+            body = "".join(f"<tr>{cell}</tr>" for cell in cells)
+            parts.append(f"<b>{kind.replace('_', ' ')}</b><table>{body}</table>")
+        return f"<div>{''.join(parts)}</div>"
+
+    def _title(self) -> str:
+        return f"feature {self.feature} · {self.label or 'no label'} · {self.facts['health']}"
+
+    def _numbers(self) -> list[str]:
+        f = self.facts
+        mean, sd, top = (f[f"{what}_activation"] for what in ("mean", "std", "max"))
+        share = f"density {f['density']:.3%} ({f['n_active']} rows)"
+        tops = max([*f["histogram"], 1])
+        bars = "".join(" ▁▂▃▄▅▆▇█"[-(-8 * count // tops)] for count in f["histogram"])
+        lines = [f"{share} · mean {mean:.3g} ± {sd:.3g} · max {top:.3g} · {bars}"]
+        for name, value in (("nearest", "cosine"), ("opposite", "cosine"), ("coactive", "npmi")):
+            pairs = zip(f.get(name, []), f.get(f"{name}_{value}", []), strict=True)
+            lines += [f"{name} ({value}): " + ", ".join(f"{j} ({v:.2f})" for j, v in pairs)]
+        return [line for line in lines if not line.endswith(": ")]
+
+
+def card(
+    codes: Codes, feature: int, *, described: pd.DataFrame | None = None, **options: Any
+) -> Card:
+    """Return the card of one feature.
+
+    Args:
+        codes: The corpus.
+        feature: Its number.
+        described: A frame from `describe` that has its line; else the line is computed, by default
+            without what reads all texts.
+        **options: Passed to `describe`.
+    """
+    frame = described
+    if frame is None:
+        frame = describe(codes, [feature], **{"texts": False} | options)
+    line = frame[frame["feature"] == feature].iloc[0]
+    facts = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in line.items()}
+    kinds = {"top": "top_rows", "quantiles": "quantile_rows"}
+    kinds |= {"near_misses": "near_misses", "hard_negatives": "hard_negatives"}
+    examples = {}
+    for kind, column in kinds.items():
+        rows = facts.get(column, [])
+        acts = codes.take(rows)[:, [feature]].toarray().ravel().tolist()
+        texts = codes.texts(rows).tolist() if codes.has_texts else [""] * len(rows)
+        examples[kind] = list(zip(rows, acts, texts, strict=True))
+    label = known_labels(codes).get(int(feature), "")
+    return Card(int(feature), label, facts, {k: v for k, v in examples.items() if v})
+
+
+def known_labels(codes: Codes) -> dict[int, str]:
+    """Return the labels in the run's features.parquet, by feature; empty if there are none."""
+    import pyarrow.parquet as pq
+
+    path = None if codes.run is None else codes.run / "features.parquet"
+    if path is None or not path.exists() or "label" not in pq.read_schema(path).names:
+        return {}
+    table = pq.read_table(path, columns=["feature", "label"]).to_pydict()
+    return {j: name for j, name in zip(table["feature"], table["label"], strict=True) if name}
+
+
+class _Silent:
+    """Look among a pool of rows for silent ones near to a direction."""
+
+    def __init__(self, codes: Codes, model: Any, pool: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        n = min(pool, codes.n_rows)
+        self.rows = np.sort(rng.choice(codes.n_rows, n, replace=False))
+        self.codes, self.active = codes, sp.csc_array(codes.take(self.rows))
+        x = codes.vectors(self.rows)
+        self.centre = x.mean(axis=0) if model is None else model.b_dec
+        self.x = _unit(x - self.centre)
+
+    def means(self, rows: list[np.ndarray]) -> np.ndarray:
+        """Return the mean direction of each list of rows."""
+        flat, back = np.unique(np.concatenate(rows), return_inverse=True)
+        x = _unit(self.codes.vectors(flat) - self.centre)
+        ptr = np.cumsum([0, *(len(r) for r in rows)])
+        which = sp.csr_array((np.ones(len(back), np.float32), back, ptr), shape=(len(rows), len(x)))
+        return _unit(which @ x)
+
+    def nearest(self, block: np.ndarray, towards: np.ndarray, n: int) -> list[np.ndarray]:
+        """Return, for each feature, up to n silent rows of the pool, the nearest first."""
+        score = towards @ self.x.T
+        fires: Any = self.active[:, block].tocoo()
+        score[fires.col, fires.row] = -np.inf
+        return [self.rows[places] for places in _largest(score, n)[0]]
+
+
+def _activity(active: sp.csc_array, n: int, bins: int) -> dict[str, Any]:
+    """Return statistics and example rows of each column."""
+    size, acts = np.diff(active.indptr), active.data.astype(np.float64)
+    m = len(size)
+    owner = np.repeat(np.arange(m), size)
+    mean = np.bincount(owner, acts, m) / np.maximum(size, 1)
+    spread = np.bincount(owner, (acts - mean[owner]) ** 2, m) / np.maximum(size, 1)
+    rows = active.indices[np.lexsort((-acts, owner))]
+    peak = np.zeros(m)
+    np.maximum.at(peak, owner, acts)
+    cell = owner * bins + np.minimum(acts / peak[owner] * bins, bins - 1).astype(np.int64)
+    spans = list(zip(active.indptr, np.minimum(size, n), size, strict=False))
+    return {
+        "n_active": size.astype(np.int64),
+        "mean_activation": mean,
+        "std_activation": np.sqrt(spread),
+        "max_activation": peak,
+        "histogram": list(np.bincount(cell, minlength=m * bins).reshape(m, bins)),
+        "top_rows": [rows[a : a + k].astype(np.int64) for a, k, _ in spans],
+        "quantile_rows": [
+            rows[a + ((np.arange(k) + 0.5) * s / max(k, 1)).astype(np.int64)].astype(np.int64)
+            for a, k, s in spans
+        ],
+    }
+
+
+def _together(codes: Codes, active: sp.csc_array) -> np.ndarray:
+    """Return the rows shared by each column and each feature, (columns, n_features) int32."""
+    m, width = active.shape[1], codes.n_features
+    both = np.zeros((m, width), np.int32)
+    for first, rows in codes.shards():
+        part = sp.csc_array(active[first : first + rows.shape[0]])
+        for a in range(0, m, 64):
+            b = min(a + 64, m)
+            ptr = part.indptr[a : b + 1]
+            met = rows[part.indices[ptr[0] : ptr[-1]]]
+            owner = np.repeat(np.arange(b - a), np.diff(ptr))
+            cell = np.repeat(owner * width, np.diff(met.indptr)) + met.indices
+            both[a:b] += np.bincount(cell, minlength=(b - a) * width).reshape(b - a, width)
+    return both
+
+
+def _partners(
+    codes: Codes, block: np.ndarray, active: sp.csc_array, n: int, duplicate: float
+) -> dict[str, Any]:
+    """Return the features that are most surely active together with those of a block."""
+    both, counts = _together(codes, active), codes.counts
+    i, j = np.nonzero(both >= MIN_TOGETHER)
+    c, mine, other = both[i, j], counts[block[i]], counts[j]
+    lift = c * codes.n_rows / (mine * other)
+    kept = (lift > 1) & (block[i] != j)
+    i, j, c, mine, other, lift = (x[kept] for x in (i, j, c, mine, other, lift))
+    npmi = np.log(lift) / -np.log(c / codes.n_rows)
+    names = ("coactive", "coactive_count", "coactive_lift", "coactive_npmi")
+    facts = dict(zip(names, _first(i, len(block), n, -npmi, j, c, lift, npmi), strict=True))
+    same = c >= duplicate * (mine + other - c)
+    (twins,) = _first(i[same], len(block), len(counts), j[same], j[same])
+    return facts | {"duplicate_of": _kept(counts, block, np.full(len(block), -1), twins)}
+
+
+def _kept(counts: np.ndarray, block: np.ndarray, known: np.ndarray, twins: Any) -> np.ndarray:
+    """Name the first twin that fires more often than a feature, or as often with a lower number."""
+    found = known.copy()
+    for place, (j, others) in enumerate(zip(block, twins, strict=True)):
+        ahead = [o for o in others if (-counts[o], o) < (-counts[j], j)]
+        if found[place] < 0 and ahead and counts[j]:
+            found[place] = ahead[0]
+    return found
+
+
+def _neighbours(directions: np.ndarray, counts: np.ndarray, block: np.ndarray, n: int) -> dict:
+    cosine = directions[block] @ directions.T
+    facts = {}
+    for name, sign in (("nearest", 1), ("opposite", -1)):
+        score = sign * cosine
+        score[:, counts == 0] = -np.inf
+        score[np.arange(len(block)), block] = -np.inf
+        facts[name], best = _largest(score, n)
+        facts[f"{name}_cosine"] = [sign * b for b in best]
+    return facts
+
+
+def _largest(score: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return places and values of each row's n largest finite entries; ties: the lower place."""
+    n = min(n, score.shape[1])
+    bound = np.partition(score, -n, axis=1)[:, -n] if n else np.full(len(score), np.inf)
+    i, j = np.nonzero((score >= bound[:, None]) & (score > -np.inf))
+    return _first(i, len(score), n, -score[i, j], j, score[i, j])
+
+
+def _first(owner: np.ndarray, m: int, n: int, key: np.ndarray, *values: np.ndarray) -> Any:
+    """Return, for each of m owners (ascending), the values of its n entries of smallest key."""
+    order = np.lexsort((key, owner))
+    ends = np.searchsorted(owner, np.arange(m + 1))
+    spans = [order[a : min(a + n, b)] for a, b in pairwise(ends)]
+    return tuple([value[span] for span in spans] for value in values)
+
+
+def _blocks(codes: Codes, features: np.ndarray) -> list[np.ndarray]:
+    """Cut features into runs of bounded width and bounded numbers of active pairs."""
+    width = max(1, min(1024, BLOCK_CELLS // codes.n_features))
+    pairs = np.cumsum(codes.counts[features]) // BLOCK_PAIRS
+    cuts = np.diff(pairs) + np.diff(np.arange(len(features)) // width)
+    return np.split(features, np.flatnonzero(cuts) + 1)
+
+
+def _model(codes: Codes) -> Any:
+    """Return the run's model, or None if the codes lie in no run."""
+    return codes.weights() if codes.run and (codes.run / "model").exists() else None
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(norms > 0, norms, 1)
+
+
+def _texts(codes: Codes, rows: Any) -> list[list[str]]:
+    flat = np.unique(np.concatenate(list(rows)))
+    texts = dict(zip(flat.tolist(), codes.texts(flat), strict=True))
+    return [[texts[row] for row in part.tolist()] for part in rows]
+
+
+def _tfidf(texts: np.ndarray) -> sp.csr_array:
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    words: Any = HashingVectorizer(n_features=2**18, alternate_sign=False)
+    return sp.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(words.transform(texts)))
