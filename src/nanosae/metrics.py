@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nanosae.kernels import backend
+from nanosae.model import SAEModel
+
 BINS = 64
 
 
@@ -61,6 +64,18 @@ class Pool:
             "density_histogram": bins.tolist(),
             "rows_measured": self.rows,
         }
+
+
+def measure(model: SAEModel, rows: np.ndarray) -> Pool:
+    """Pool the model's reconstructions of raw rows, (n_rows, input_size)."""
+    pool = Pool(model.cfg["d_sae"])
+    kernels, weights = backend(torch.device("cpu")), (model.W_dec.detach(), model.b_dec.detach())
+    for x in torch.from_numpy(rows).split(4096):
+        pairs = model.pairs(x)
+        active = pairs.values > 0
+        at = torch.arange(len(x)).repeat_interleave(pairs.row_ptr.diff())[active]
+        pool.add(x, kernels.decode(pairs.values, pairs, *weights), at, pairs.cols[active])
+    return pool
 
 
 def snapshot(

@@ -21,7 +21,7 @@ from torch import Tensor
 L1_UNIT = 10.0  # the constant c of TrainConfig.l1_coefficient
 TANH_SCALE = 4.0  # Anthropic, January 2025
 PRE_ACT_COEFFICIENT = 3e-6  # the same, with their loss summed over elements
-INNER = Callable[[Tensor], Tensor]
+Params = dict[str, Tensor]
 
 
 class View(NamedTuple):
@@ -30,101 +30,93 @@ class View(NamedTuple):
     Attributes:
         z: Pre-activations, (nnz,) or (rows, hidden_size), differentiable.
         at: Brings a per-latent vector to the shape of z.
-        decode: Values of z's shape to the reconstruction, (rows, input_size).
-        decode_frozen: The same without gradient to the decoder.
+        decode: (values of z's shape, weight, bias) to the reconstruction, (rows, input_size).
         x: The rows, (rows, input_size).
         n: What sums are divided by: rows of the whole step × input_size.
+        prefixes: Values to the reconstructions of all prefixes, (prefixes, rows, input_size).
+        sums: Σ over the rows of each latent's pre-activations, (hidden_size,).
     """
 
     z: Tensor
-    at: INNER
-    decode: INNER
-    decode_frozen: INNER
+    at: Callable[[Tensor], Tensor]
+    decode: Callable[..., Tensor]
     x: Tensor
     n: int
+    prefixes: Callable[[Tensor], Tensor] | None = None
+    sums: Callable[[], Tensor] | None = None
 
 
 class Losses(NamedTuple):
-    """Parts of the loss, by name, and what came of the rows."""
+    """Parts of the loss by name, the activations, and the reconstruction."""
 
     parts: dict[str, Tensor]
     acts: Tensor
     recon: Tensor
 
 
-def topk(view: View) -> Losses:
+def topk(view: View, p: Params) -> Losses:
     """Return the reconstruction loss of entries that were kept for their size."""
     acts = torch.relu(view.z)
-    recon = view.decode(acts)
+    recon = view.decode(acts, weight=p["W_dec"], bias=p["b_dec"])
     return Losses({"mse": squared_error(recon, view)}, acts, recon)
 
 
-def relu(view: View, coefficient: float) -> Losses:
-    """Add the L1 penalty `coefficient` × L1_UNIT × Σ f per row."""
-    loss = topk(view)
-    loss.parts["sparsity"] = _l1(loss.acts, view, coefficient)
+def matryoshka(view: View) -> Losses:
+    """Return the mean reconstruction loss of the prefixes; `recon` is the whole dictionary's."""
+    assert view.prefixes is not None
+    acts = torch.relu(view.z)
+    recons = view.prefixes(acts)
+    mse = torch.stack([squared_error(recon, view) for recon in recons]).mean()
+    return Losses({"mse": mse}, acts, recons[-1])
+
+
+def relu(view: View, p: Params, coefficient: float) -> Losses:
+    """Add the L1 penalty: coefficient × L1_UNIT × the mean over rows of Σ f."""
+    loss = topk(view, p)
+    loss.parts["sparsity"] = _per_row(loss.acts, view, coefficient)
     return loss
 
 
-def gated(view: View, coefficient: float, bias: Tensor, r_mag: Tensor, b_mag: Tensor) -> Losses:
-    """Gate on z > 0; magnitude relu((z − bias)·e^r_mag + b_mag); the gates reconstruct, too."""
+def gated(view: View, p: Params, coefficient: float) -> Losses:
+    """Gate on z > 0 with magnitude relu(π·e^r_mag + b_mag), π = z − b_gate.
+
+    The gates' own relu(z) is what is penalised, and reconstructs with a frozen decoder.
+    """
     gate = torch.relu(view.z)
-    magnitude = torch.relu((view.z - view.at(bias)) * view.at(r_mag.exp()) + view.at(b_mag))
-    acts = magnitude * (view.z > 0)
-    recon = view.decode(acts)
-    parts = {
-        "mse": squared_error(recon, view),
-        "sparsity": _l1(gate, view, coefficient),
-        "gate": squared_error(view.decode_frozen(gate), view),
-    }
+    pi = view.z - view.at(p["b_gate"])
+    acts = torch.relu(pi * view.at(p["r_mag"].exp()) + view.at(p["b_mag"])) * (view.z > 0)
+    recon = view.decode(acts, weight=p["W_dec"], bias=p["b_dec"])
+    frozen = view.decode(gate, weight=p["W_dec"].detach(), bias=p["b_dec"].detach())
+    parts = {"mse": squared_error(recon, view), "gate": squared_error(frozen, view)}
+    parts["sparsity"] = _per_row(gate, view, coefficient)
     return Losses(parts, acts, recon)
 
 
-def jumprelu(
-    view: View,
-    coefficient: float,
-    log_threshold: Tensor,
-    width: float,
-    z_sums: Tensor | None,
-) -> Losses:
-    """Keep z above its latent's threshold; gradients of the jump in a window of `width` around it.
+def jumprelu(view: View, p: Params, coefficient: float, width: float, tanh: bool) -> Losses:
+    """Keep z above its latent's threshold; the jump has a gradient in a window around it.
 
     Args:
         view: Entries with z > threshold − width / 2 at least.
+        p: With log_threshold, (hidden_size,).
         coefficient: Weight of the sparsity penalty, in units of `l1_coefficient`.
-        log_threshold: (hidden_size,).
         width: Width of the rectangle kernel.
-        z_sums: Σ over the rows of each latent's pre-activations, (hidden_size,), for the
-            pre-activation loss: all inactive entries are all entries less the active ones. None
-            means the straight-through L0 penalty.
+        tanh: Penalise tanh(4 f) and, weakly, all inactive pre-activations for their distance from the
+            threshold (all entries, by their column sums, less the active ones); else the L0.
     """
-    threshold = view.at(log_threshold.exp())
+    level = p["log_threshold"].exp()
+    threshold = view.at(level)
     acts = _Jump.apply(view.z, threshold, width)
-    recon = view.decode(acts)
+    recon = view.decode(acts, weight=p["W_dec"], bias=p["b_dec"])
     parts = {"mse": squared_error(recon, view)}
-    scale = coefficient * L1_UNIT * view.x.shape[1] / view.n
-    if z_sums is None:
-        parts["sparsity"] = scale * _Step.apply(view.z, threshold, width).sum()
-        return Losses(parts, acts, recon)
-    parts["sparsity"] = scale * torch.tanh(TANH_SCALE * acts).sum()
-    active = (view.z > threshold).to(view.z.dtype)
-    everywhere = (len(view.x) * log_threshold.exp() - z_sums).sum()
-    inactive = everywhere - ((threshold - view.z) * active).sum()
+    if not tanh:
+        on = _Step.apply(view.z, threshold, width)
+        return Losses(parts | {"sparsity": _per_row(on, view, coefficient)}, acts, recon)
+    assert view.sums is not None
+    parts["sparsity"] = _per_row(torch.tanh(TANH_SCALE * acts), view, coefficient)
+    everywhere = (len(view.x) * level - view.sums()).sum()
+    inactive = everywhere - ((threshold - view.z) * (view.z > threshold)).sum()
     parts["pre_act"] = PRE_ACT_COEFFICIENT / view.n * inactive
     return Losses(parts, acts, recon)
-
-
-def matryoshka(view: View, decode_prefixes: INNER) -> Losses:
-    """Return the mean over prefixes of the reconstruction loss; `recon` is the whole dictionary's.
-
-    Args:
-        view: The kept entries.
-        decode_prefixes: Values to the reconstructions of all prefixes, (prefixes, rows, input_size).
-    """
-    acts = torch.relu(view.z)
-    recons = decode_prefixes(acts)
-    mse = ((recons - view.x) ** 2).sum() / (view.n * len(recons))
-    return Losses({"mse": mse}, acts, recons[-1])
 
 
 def auxk(recon: Tensor, residual: Tensor) -> Tensor:
@@ -138,7 +130,7 @@ def squared_error(recon: Tensor, view: View) -> Tensor:
     return torch.dot(error.flatten(), error.flatten()) / view.n
 
 
-def _l1(values: Tensor, view: View, coefficient: float) -> Tensor:
+def _per_row(values: Tensor, view: View, coefficient: float) -> Tensor:
     return coefficient * L1_UNIT * view.x.shape[1] / view.n * values.sum()
 
 

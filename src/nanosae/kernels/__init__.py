@@ -75,12 +75,12 @@ def _target(weight: Tensor) -> tuple[Tensor, bool, bool]:
 class _Encode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, pairs, plan, kernels):
-        ctx.args = x, weight, bias, pairs, plan, kernels
+        ctx.args = x, weight, plan, kernels
         return pairs.values.clone()
 
     @staticmethod
     def backward(ctx, grad_values):
-        x, weight, bias, pairs, plan, kernels = ctx.args
+        x, weight, plan, kernels = ctx.args
         grad_weight, add, wanted = _target(weight)
         grad_bias = kernels.encode_grads(grad_values.contiguous(), plan, x, grad_weight, add)
         return None, grad_weight if wanted else None, grad_bias, None, None, None
@@ -89,16 +89,34 @@ class _Encode(torch.autograd.Function):
 class _Decode(torch.autograd.Function):
     @staticmethod
     def forward(ctx, values, weight, bias, pairs, plan, kernels):
-        ctx.args = values.detach(), weight, pairs, plan, kernels
+        ctx.args = values.detach(), weight, plan, kernels
         return kernels.decode(values.detach(), pairs, weight.detach(), bias.detach())
 
     @staticmethod
     def backward(ctx, grad):
-        values, weight, pairs, plan, kernels = ctx.args
+        values, weight, plan, kernels = ctx.args
         grad_weight, add, wanted = _target(weight)
         grad = grad.contiguous()
         grad_values = kernels.decode_grads(grad, values, plan, weight.detach(), grad_weight, add)
         return grad_values, grad_weight if wanted else None, grad.sum(0), None, None, None
+
+
+class _ColumnSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.sums, ctx.n_rows, ctx.weight = x.sum(0), len(x), weight
+        return weight @ ctx.sums + len(x) * bias
+
+    @staticmethod
+    def backward(ctx, grad):
+        grad_weight, add, wanted = _target(ctx.weight)
+        torch.addr(grad_weight, grad, ctx.sums, beta=1 if add else 0, out=grad_weight)
+        return None, grad_weight if wanted else None, ctx.n_rows * grad
+
+
+def column_sums(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return Σ over the rows of every pre-activation, (hidden_size,), without making them."""
+    return _ColumnSums.apply(x, weight, bias)
 
 
 def sparse_encode(
