@@ -126,10 +126,10 @@ class Codes:
         block = sp.csr_array(sp.vstack(parts, format="csr"))
         return block if len(parts) == 1 else block[back]
 
-    def shards(self) -> Iterator[tuple[int, sp.csr_array]]:
-        """Yield (first row, csr_array) for each shard."""
+    def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
+        """Yield (first row, csr_array) for each shard; without `values`, with ones of one byte."""
         for s, first in enumerate(self._first[:-1]):
-            yield int(first), self._pick(s, "row")
+            yield int(first), self._pick(s, "row", values=values)
 
     def feature(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows on which feature `j` is active (int64, ascending) and its activations."""
@@ -264,10 +264,10 @@ class Codes:
     def _array(self, s: int, name: str) -> Any:
         return self._map(self.path / self._shards[s]["name"] / name)
 
-    def _pick(self, s: int, side: str, which: np.ndarray | None = None) -> sp.csr_array:
+    def _pick(self, s: int, side: str, which: Any = None, values: bool = True) -> sp.csr_array:
         """Return some rows (or, transposed, some features) of a shard."""
         parts = ("ptr", "values", "indices")
-        ptr, values, indices = (self._array(s, f"{side}_{a}.npy") for a in parts)
+        ptr, half, indices = (self._array(s, f"{side}_{a}.npy") for a in parts)
         which = np.arange(len(ptr) - 1) if which is None else which
         lengths = ptr[which + 1] - ptr[which]
         start = np.concatenate([[0], np.cumsum(lengths)])
@@ -276,7 +276,8 @@ class Codes:
         else:
             spans = np.repeat(ptr[which] - start[:-1], lengths) + np.arange(start[-1])
         width = self.n_features if side == "row" else self._shards[s]["n_rows"]
-        data = _restore(values[spans], self._shards[s]["scale"])
+        ones = np.ones(start[-1], np.int8)
+        data = _restore(half[spans], self._shards[s]["scale"]) if values else ones
         index = np.int32 if start[-1] < 2**31 else np.int64
         found = (data, indices[spans].astype(index), start.astype(index))
         return sp.csr_array(found, shape=(len(start) - 1, width))

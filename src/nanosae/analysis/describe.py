@@ -260,7 +260,7 @@ class _Silent:
 
     def means(self, rows: list[np.ndarray]) -> np.ndarray:
         """Return the mean direction of each list of rows."""
-        flat, back = np.unique(np.concatenate(rows), return_inverse=True)
+        flat, back = np.unique(np.concatenate([*rows, self.rows[:0]]), return_inverse=True)
         x = _unit(self.codes.vectors(flat) - self.centre)
         ptr = np.cumsum([0, *(len(r) for r in rows)])
         which = sp.csr_array((np.ones(len(back), np.float32), back, ptr), shape=(len(rows), len(x)))
@@ -276,36 +276,42 @@ class _Silent:
 
 def _activity(active: sp.csc_array, n: int, bins: int) -> dict[str, Any]:
     """Return statistics and example rows of each column."""
-    size, acts = np.diff(active.indptr), active.data.astype(np.float64)
+    size, acts, ptr = np.diff(active.indptr), active.data.astype(np.float64), active.indptr
     m = len(size)
     owner = np.repeat(np.arange(m), size)
     mean = np.bincount(owner, acts, m) / np.maximum(size, 1)
     spread = np.bincount(owner, (acts - mean[owner]) ** 2, m) / np.maximum(size, 1)
-    rows = active.indices[np.lexsort((-acts, owner))]
     peak = np.zeros(m)
     np.maximum.at(peak, owner, acts)
     cell = owner * bins + np.minimum(acts / peak[owner] * bins, bins - 1).astype(np.int64)
-    spans = list(zip(active.indptr, np.minimum(size, n), size, strict=False))
+    # codes hold 11 significant bits: the upper 18 bits of an activation order it exactly, so that
+    # (owner, activation falling, place) fits one integer, and integers sort fast
+    falling = 2**18 - (active.data.view(np.int32) >> 13).astype(np.int64)
+    places = np.sort(owner << 49 | falling << 30 | np.arange(len(acts))) & 2**30 - 1
+    rows = active.indices[places].astype(np.int64)
+    some = np.minimum(size, n)
+    bands = [
+        ((np.arange(k) + 0.5) * s / max(k, 1)).astype(np.int64)
+        for k, s in zip(some, size, strict=True)
+    ]
     return {
         "n_active": size.astype(np.int64),
         "mean_activation": mean,
         "std_activation": np.sqrt(spread),
         "max_activation": peak,
         "histogram": list(np.bincount(cell, minlength=m * bins).reshape(m, bins)),
-        "top_rows": [rows[a : a + k].astype(np.int64) for a, k, _ in spans],
-        "quantile_rows": [
-            rows[a + ((np.arange(k) + 0.5) * s / max(k, 1)).astype(np.int64)].astype(np.int64)
-            for a, k, s in spans
-        ],
+        "top_rows": [rows[a : a + k] for a, k in zip(ptr, some, strict=False)],
+        "quantile_rows": [rows[a + band] for a, band in zip(ptr, bands, strict=False)],
     }
 
 
-def _together(codes: Codes, active: sp.csc_array) -> np.ndarray:
+def _together(codes: Codes, active: Any) -> np.ndarray:
     """Return the rows shared by each column and each feature, (columns, n_features) int32."""
-    m, width = active.shape[1], codes.n_features
+    (_, m), width = active.shape, codes.n_features
     both = np.zeros((m, width), np.int32)
-    for first, rows in codes.shards():
-        part = sp.csc_array(active[first : first + rows.shape[0]])
+    for first, block in codes.shards(values=False):
+        rows: Any = block
+        part = active[first : first + rows.shape[0]]
         for a in range(0, m, 64):
             b = min(a + 64, m)
             ptr = part.indptr[a : b + 1]
@@ -321,16 +327,20 @@ def _partners(
 ) -> dict[str, Any]:
     """Return the features that are most surely active together with those of a block."""
     both, counts = _together(codes, active), codes.counts
-    i, j = np.nonzero(both >= MIN_TOGETHER)
-    c, mine, other = both[i, j], counts[block[i]], counts[j]
+    cells = np.flatnonzero(both >= MIN_TOGETHER)
+    i, j = np.divmod(cells, codes.n_features)
+    c, mine, other = both.ravel()[cells], counts[block[i]], counts[j]
     lift = c * codes.n_rows / (mine * other)
     kept = (lift > 1) & (block[i] != j)
     i, j, c, mine, other, lift = (x[kept] for x in (i, j, c, mine, other, lift))
     npmi = np.log(lift) / -np.log(c / codes.n_rows)
+    ends = np.searchsorted(i, np.arange(len(block) + 1))
+    first = [_first(npmi, a, b, n) for a, b in pairwise(ends)]
     names = ("coactive", "coactive_count", "coactive_lift", "coactive_npmi")
-    facts = dict(zip(names, _first(i, len(block), n, -npmi, j, c, lift, npmi), strict=True))
+    values = zip(names, (j, c.astype(np.int64), lift, npmi), strict=True)
+    facts: dict[str, Any] = {name: [value[few] for few in first] for name, value in values}
     same = c >= duplicate * (mine + other - c)
-    (twins,) = _first(i[same], len(block), len(counts), j[same], j[same])
+    twins = [j[a:b][same[a:b]] for a, b in pairwise(ends)]
     return facts | {"duplicate_of": _kept(counts, block, np.full(len(block), -1), twins)}
 
 
@@ -345,31 +355,34 @@ def _kept(counts: np.ndarray, block: np.ndarray, known: np.ndarray, twins: Any) 
 
 
 def _neighbours(directions: np.ndarray, counts: np.ndarray, block: np.ndarray, n: int) -> dict:
-    cosine = directions[block] @ directions.T
-    facts = {}
+    alive = np.flatnonzero(counts)
+    cosine, facts = directions[block] @ directions[alive].T, {}
+    me = np.flatnonzero(np.isin(block, alive))
     for name, sign in (("nearest", 1), ("opposite", -1)):
         score = sign * cosine
-        score[:, counts == 0] = -np.inf
-        score[np.arange(len(block)), block] = -np.inf
-        facts[name], best = _largest(score, n)
+        score[me, np.searchsorted(alive, block[me])] = -np.inf
+        found, best = _largest(score, n)
+        facts[name] = [alive[places] for places in found]
         facts[f"{name}_cosine"] = [sign * b for b in best]
     return facts
 
 
 def _largest(score: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return places and values of each row's n largest finite entries; ties: the lower place."""
-    n = min(n, score.shape[1])
-    bound = np.partition(score, -n, axis=1)[:, -n] if n else np.full(len(score), np.inf)
-    i, j = np.nonzero((score >= bound[:, None]) & (score > -np.inf))
-    return _first(i, len(score), n, -score[i, j], j, score[i, j])
+    m, width = score.shape
+    n = min(n, width)
+    bound = np.partition(score, width - n, axis=1)[:, width - n] if n else np.full(m, np.inf)
+    bound = np.maximum(bound, np.finfo(score.dtype).min)[:, None]
+    i, j = np.divmod(np.flatnonzero(score >= bound), max(width, 1))
+    best = score[i, j]
+    ends = np.searchsorted(i, np.arange(m + 1))
+    first = [_first(best, a, b, n) for a, b in pairwise(ends)]
+    return [j[few] for few in first], [best[few] for few in first]
 
 
-def _first(owner: np.ndarray, m: int, n: int, key: np.ndarray, *values: np.ndarray) -> Any:
-    """Return, for each of m owners (ascending), the values of its n entries of smallest key."""
-    order = np.lexsort((key, owner))
-    ends = np.searchsorted(owner, np.arange(m + 1))
-    spans = [order[a : min(a + n, b)] for a, b in pairwise(ends)]
-    return tuple([value[span] for span in spans] for value in values)
+def _first(values: np.ndarray, start: int, stop: int, n: int) -> np.ndarray:
+    """Return the places of the n largest of values[start:stop], the largest first."""
+    return start + np.argsort(-values[start:stop], kind="stable")[:n]
 
 
 def _blocks(codes: Codes, features: np.ndarray) -> list[np.ndarray]:
@@ -391,7 +404,7 @@ def _unit(x: np.ndarray) -> np.ndarray:
 
 
 def _texts(codes: Codes, rows: Any) -> list[list[str]]:
-    flat = np.unique(np.concatenate(list(rows)))
+    flat = np.unique(np.concatenate([*rows, np.empty(0, np.int64)]))
     texts = dict(zip(flat.tolist(), codes.texts(flat), strict=True))
     return [[texts[row] for row in part.tolist()] for part in rows]
 
@@ -399,5 +412,5 @@ def _texts(codes: Codes, rows: Any) -> list[list[str]]:
 def _tfidf(texts: np.ndarray) -> sp.csr_array:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    words: Any = HashingVectorizer(n_features=2**18, alternate_sign=False)
+    words: Any = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None)
     return sp.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(words.transform(texts)))
