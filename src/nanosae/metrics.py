@@ -105,5 +105,7 @@ def snapshot(
     }
     out = {"positions": (unit @ basis).half().numpy(), "latents": some.int().numpy()}
     for name, values in series.items():
-        out[name], out[f"{name}_edges"] = np.histogram(values.numpy(), bins=BINS)
+        low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+        span = (low, high) if high - low > 1e-3 else (low - 0.5, low + 0.5)  # all equal, or none
+        out[name], out[f"{name}_edges"] = np.histogram(values.numpy(), bins=BINS, range=span)
     return out

@@ -99,7 +99,8 @@ class Training:
         recon = self.kernels.decode(pairs.values, pairs, unit, params["b_dec"])
         params["W_enc"] = unit * ((recon * x).sum() / recon.square().sum().clamp_min(1e-12))
         some = min(WINDOW * per_row, self.hidden // 2) * len(x)  # entries active at first
-        level = self.kernels.select_batchtopk(x, params["W_enc"], zeros, max(1, some)).values.min()
+        kept = self.kernels.select_batchtopk(x, params["W_enc"], zeros, max(1, some)).values
+        level = kept.min() if len(kept) else x.new_tensor(1.0)  # a single row is zero when centred
         if config.activation == "gated":
             params |= {"b_gate": zeros - level, "r_mag": zeros, "b_mag": zeros.clone()}
         else:
@@ -300,18 +301,21 @@ class Training:
     def evaluate(self) -> dict[str, float]:
         """Measure the held-out rows; keep the best weights; start the decay where it got no better."""
         s, heldout = self.scalars, torch.from_numpy(self.data.heldout)
-        error = active = 0.0
+        error = loss = active = 0.0
         for x in heldout.split(4096):
-            loss, _ = self.losses(x.to(self.device), x.numel())
-            error += float(loss.parts["mse"]) * x.numel()
-            active += int((loss.acts > 0).sum())
+            result, _ = self.losses(x.to(self.device), x.numel())
+            error += float(result.parts["mse"]) * x.numel()
+            loss += float(sum(result.parts.values())) * len(x) / len(heldout)
+            active += int((result.acts > 0).sum())
         fvu, l0 = error / float(heldout.double().square().sum()), active / len(heldout)
-        # weights that are not as sparse as they shall be are no candidates
-        near = self.by_rank or (bool(self.k) and abs(math.log(max(l0, 0.01) / self.k)) < 0.05)
-        if near and fvu < s["best"]:
-            s |= {"best": fvu, "best_step": s["step"], "worse": 0}
+        # with a penalty, weights are candidates once it has its full weight and its effect
+        rising = s["step"] < self.config.warmup * self.planned
+        off = not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05 if self.k else rising
+        score = fvu if self.k else loss
+        if not off and score < s["best"]:
+            s |= {"best": score, "best_step": s["step"], "worse": 0}
             self.best = {name: p.detach().clone() for name, p in self.params.items()}
-        else:
+        elif not off:
             s["worse"] += 1
         open_end = self.config.steps is None and self.config.epochs is None
         if open_end and s["worse"] >= self.config.patience:
@@ -391,6 +395,8 @@ class Training:
         x, kernels = torch.from_numpy(half), backend(torch.device("cpu"))
         pairs = kernels.select_above(x, tensors["W_enc"], tensors["b_enc"], cut)
         ratios = (pairs.values / threshold[pairs.cols.long()]).sort(descending=True).values
+        if len(ratios) < 2:
+            return 1.0
         above, below = ratios[min(self.k * len(half), len(ratios) - 1) - 1 :][:2].tolist()
         return (above + below) / 2
 
