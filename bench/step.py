@@ -1,0 +1,269 @@
+"""Cost of a full training step, in units of the encoder's matrix product, measured in one process.
+
+    python bench/step.py --batch-size 4096 --input-size 384 --hidden-size 4096 --k 32 --json
+
+A step is everything that training does with a batch that lies in memory: selection, losses, AuxK,
+backward, clipping, optimiser, norms, counters. It is timed step by step in turn with the product
+`torch.mm(x, W_enc)` of the same sizes; `ratio` is the median step over the median product. The same
+with a tenth of the latents marked dead before every step is `ratio_dead10`, and with the noise
+that training adds where rows are seen many times `ratio_noise`. `peak_extra_mb` is measured in a
+process of its own: peak memory of the steps above data, parameters and Adam's two moments;
+gradients and the copy of the best weights are included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import machine
+import peers
+
+SIZES = ("batch_size", "input_size", "hidden_size", "k")
+MARK = 10**12  # rows without a sign of life
+Step = Callable[[Tensor], Any]
+
+
+def corpus(n_rows: int, width: int, seed: int = 0) -> np.ndarray:
+    """Return rows of length one like a text encoder's: sparse sums of directions, a mean, noise."""
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(4 * width, width)).astype(np.float32) / width**0.5
+    rows = 0.3 * directions[0] + 0.3 / width**0.5 * rng.normal(size=(n_rows, width))
+    weights = 1 / np.arange(1, len(directions) + 1) ** 0.7
+    picks = rng.choice(len(directions), size=(n_rows, 12), p=weights / weights.sum())
+    for column in picks.T:
+        rows += rng.exponential(0.4, size=(n_rows, 1)) * directions[column]
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def dataset(args: argparse.Namespace) -> Any:
+    """Return rows as nanoSAE holds them in training."""
+    from nanosae.data import Dataset, open_rows
+
+    rows = corpus(max(16 * args.batch_size, 2 * args.hidden_size), args.input_size)
+    return Dataset(open_rows(rows), seed=0, heldout_share=0.05, buffer_rows=2**20)
+
+
+def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
+    """Return nanoSAE's training state before its first step, kernels compiled."""
+    from nanosae import TrainConfig
+    from nanosae.trainer import Training
+
+    config = TrainConfig(
+        hidden_size=args.hidden_size,
+        k=args.k,
+        steps=100_000,
+        warmup=0.0,
+        batch_size=args.batch_size,
+        activation=args.activation,
+        noise=noise,
+    )
+    training = Training(config.resolved(data.n_train, data.width), data)
+    getattr(training.kernels, "compile_all", lambda: None)()
+    return training
+
+
+def batches(data: Any, size: int) -> Callable[[int], Tensor]:
+    """Return a function from a number to a batch of training rows, copied."""
+    pool = torch.from_numpy(data.sample(8 * size, seed=1))
+    return lambda i: pool[i % 8 * size :][:size].clone()
+
+
+def settle(training: Any, take: Callable[[int], Tensor], args: argparse.Namespace) -> None:
+    """Step until L0 is near k and the kernels are warm: short steps first, then whole ones."""
+    small = max(64, args.batch_size // 8)
+    for i in range(args.settle if args.activation in ("relu", "jumprelu", "gated") else 8):
+        training.step(take(i)[:small])
+        if i > 50 and abs(training.scalars["l0"] / args.k - 1) < 0.02:
+            break
+    for i in range(3):
+        training.step(take(i))
+
+
+def clock(action: Callable[[], Any]) -> float:
+    """Return the milliseconds that an action takes."""
+    start = time.perf_counter()
+    action()
+    return 1000 * (time.perf_counter() - start)
+
+
+def spread(times: list[float]) -> dict[str, float]:
+    """Return minimum, quartiles and count."""
+    low, middle, high = np.percentile(times, [25, 50, 75])
+    numbers = {"min": min(times), "q1": low, "median": middle, "q3": high}
+    return {name: round(float(value), 3) for name, value in numbers.items()} | {"n": len(times)}
+
+
+def interleave(
+    steps: dict[str, tuple[Step, Callable[[], Any]]],
+    take: Callable[[int], Tensor],
+    product: Callable[[], Any],
+    repeats: int,
+) -> dict[str, dict[str, float]]:
+    """Time every step in turn, a product before each; `gemm` holds the products.
+
+    Args:
+        steps: Name to (step, what is done before it, untimed).
+        take: Returns a batch.
+        product: The encoder product.
+        repeats: How often.
+    """
+    times: dict[str, list[float]] = {name: [] for name in ("gemm", *steps)}
+    gc.disable()
+    for i in range(repeats):
+        for name, (step, before) in steps.items():
+            before()
+            x = take(i)
+            times["gemm"].append(clock(product))
+            times[name].append(clock(lambda step=step, x=x: step(x)))
+        gc.collect()
+    gc.enable()
+    return {name: spread(values) for name, values in times.items()}
+
+
+def ours(data: Any, args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
+    """Return nanoSAE's step for `interleave`: plain, with dead latents, and with noise."""
+    dead = torch.arange(0, args.hidden_size, 10)
+    take, steps = batches(data, args.batch_size), {}
+    for name in ("step", "step_dead10", "step_noise"):
+        training = trainer(data, args, noise=0.2 if name == "step_noise" else 0.0)
+        settle(training, take, args)
+        marked = dead if name == "step_dead10" else dead[:0]
+
+        def before(silent: Tensor = training.silent, marked: Tensor = marked) -> None:
+            silent.zero_().index_fill_(0, marked, MARK)
+
+        steps[name] = training.step, before
+    return steps
+
+
+def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
+    """Return the peers' steps, plain and where there is an AuxK with dead latents."""
+    rows = torch.from_numpy(corpus(args.batch_size, args.input_size))
+    sizes = peers.Sizes(args.hidden_size, args.k, 100_000, args.batch_size)
+    steps = {}
+    for library, activation in peers.choose(args.peers):
+        for dead in (False, True):
+            peer = peers.make(library, activation, rows, sizes)
+            if dead and peer.mark_dead is None:
+                continue
+            peer.step(rows)
+            if dead and peer.mark_dead:
+                peer.mark_dead(torch.arange(0, args.hidden_size, 10))
+            name = f"{library}-{activation}" + "_dead10" * dead
+            steps[name] = peer.step, lambda: None
+    return steps
+
+
+def memory(args: argparse.Namespace) -> dict[str, float | None]:
+    """Return peak megabytes of the steps, and of the start, beside data, parameters and moments."""
+    keys = ("peak_extra_mb", "start_extra_mb")
+    if not Path("/proc/self/clear_refs").exists():
+        return dict.fromkeys(keys)  # only Linux tells
+
+    def resident(field: str) -> float:
+        text = Path("/proc/self/status").read_text()
+        return int(text.partition(field + ":")[2].split()[0]) / 1024
+
+    def reset() -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+
+    small = argparse.Namespace(**{**vars(args), "hidden_size": 8 * args.k, "batch_size": 256})
+    data = dataset(small)
+    settle(trainer(data, small), batches(data, 256), small)
+    data = dataset(args)
+    take = batches(data, args.batch_size)
+    take(0)
+    gc.collect()
+    base = resident("VmRSS")
+    reset()
+    training = trainer(data, args)
+    params = sum(p.numel() * p.element_size() for p in training.params.values()) / 2**20
+    start = resident("VmHWM") - base - params
+    reset()
+    for i in range(4):
+        training.step(take(i))
+    steps = resident("VmHWM") - base - 3 * params
+    return dict(zip(keys, (round(steps, 1), round(start, 1)), strict=True))
+
+
+def report(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything that the arguments ask for."""
+    data = dataset(args)
+    take = batches(data, args.batch_size)
+    weight = torch.randn(args.input_size, args.hidden_size)
+    x = take(0)
+    for _ in range(3):
+        torch.mm(x, weight)
+    steps = ours(data, args)
+    times = interleave(steps, take, lambda: torch.mm(x, weight), args.repeats)
+    gemm = times["gemm"]["median"]
+    out = {name: getattr(args, name) for name in SIZES}
+    out |= {"activation": args.activation, "gemm_ms": gemm, "step_ms": times["step"]["median"]}
+    for name in steps:
+        out[name.replace("step", "ratio", 1)] = round(times[name]["median"] / gemm, 3)
+    out["l0"] = round(steps["step"][0].__self__.scalars["l0"], 2)  # type: ignore[attr-defined]
+    out["spread"] = times
+    if args.peers is not None:
+        both = {"nanosae": steps["step"], **theirs(args)}
+        times = interleave(both, take, lambda: torch.mm(x, weight), max(3, args.repeats // 4))
+        gemm, mine = times["gemm"]["median"], times["nanosae"]["median"]
+        out["peers"] = {
+            name: {
+                "ratio": round(times[name]["median"] / gemm, 3),
+                "times_nanosae": round(times[name]["median"] / mine, 2),
+                **times[name],
+            }
+            for name in both
+        }
+        chosen = {library for library, _ in peers.choose(args.peers)}
+        out["peer_versions"] = {name: peers.identity(name)["version"] for name in sorted(chosen)}
+    child = [sys.executable, __file__, *args.argv, "--only-memory"]
+    out |= json.loads(subprocess.run(child, capture_output=True, text=True, check=True).stdout)
+    return out | {"machine": machine.facts()}
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--batch-size", type=int, default=4096)
+    parser.add_argument("--input-size", type=int, default=384)
+    parser.add_argument("--hidden-size", type=int, default=4096)
+    parser.add_argument("--k", type=int, default=32)
+    parser.add_argument("--activation", default="batchtopk")
+    parser.add_argument("--peers", nargs="*", help="names such as saelens-topk; none named: all")
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--settle", type=int, default=1500, help="most steps until L0 is near k")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, few repeats")
+    parser.add_argument("--only-memory", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    args.argv = sys.argv[1:] if argv is None else argv
+    if args.smoke:
+        args.batch_size, args.input_size, args.hidden_size, args.k = 256, 32, 128, 8
+        args.repeats, args.settle = 3, 60
+    result = memory(args) if args.only_memory else report(args)
+    if args.json or args.only_memory:
+        print(json.dumps(result))
+    else:
+        for name, value in result.items():
+            print(f"{name:16} {value}")
+    if args.save and not args.only_memory:
+        machine.save("step", result)
+    return result
+
+
+if __name__ == "__main__":
+    main()

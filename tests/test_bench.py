@@ -1,0 +1,127 @@
+"""The benchmark scripts run, and measure what they say."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCH = Path(__file__).parent.parent / "bench"
+sys.path.insert(0, str(BENCH))
+
+import peers  # noqa: E402  # type: ignore[import-not-found]
+import quality  # noqa: E402  # type: ignore[import-not-found]
+import step  # noqa: E402  # type: ignore[import-not-found]
+
+
+def run(script: str, *options: str) -> dict:
+    command = [sys.executable, str(BENCH / script), "--smoke", "--json", *options]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def rows() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    # more held-out rows than measure takes at once, drawn around another mean
+    train = torch.randn(500, 3, generator=generator) + 1
+    return train, 2 * torch.randn(2500, 3, generator=generator) + 2
+
+
+def test_fvu_pools_sums_and_compares_with_the_training_mean(rows):
+    train, held = rows
+    out = quality.measure(lambda x: x.relu(), lambda x: 0.5 * x, train, held)
+    x, mean = held.double().numpy(), train.double().numpy().mean(0)
+    error = sum(float(((row - 0.5 * row) ** 2).sum()) for row in x)
+    total = sum(float(((row - mean) ** 2).sum()) for row in x)
+    assert out["fvu"] == pytest.approx(error / total, rel=1e-5)
+    own_mean = error / float(((x - x.mean(0)) ** 2).sum())
+    mean_of_ratios = np.mean(((0.5 * x) ** 2).sum(1) / ((x - mean) ** 2).sum(1))
+    assert out["fvu"] != pytest.approx(own_mean, rel=1e-3)
+    assert out["fvu"] != pytest.approx(mean_of_ratios, rel=1e-3)
+
+
+def test_dead_means_silent_on_training_and_held_out_rows(rows):
+    train, held = rows
+    train, held = train.clone(), held.clone()
+    train[:, :2], held[:, :2] = -1.0, -1.0
+    train[3, 0] = 1.0  # latent 0 lives on one training row, latent 1 nowhere, latent 2 in both
+    out = quality.measure(lambda x: x.relu(), lambda x: x, train, held)
+    assert out["dead"] == pytest.approx(1 / 3)
+    assert out["l0"] == pytest.approx(np.count_nonzero(held.numpy() > 0) / len(held))
+    assert out["fvu"] == 0
+
+
+def test_split_holds_out_a_tenth_and_at_most_4000():
+    marked = np.arange(50_000, dtype=np.float32)[:, None]
+    train, held = quality.split(marked, seed=1)
+    assert (len(train), len(held)) == (46_000, 4_000)
+    assert sorted(torch.cat([train, held]).flatten().tolist()) == marked.flatten().tolist()
+    assert not torch.equal(held, quality.split(marked, seed=2)[1])
+    assert len(quality.split(marked[:60], seed=1)[1]) == 6
+
+
+def test_batches_show_every_row_once_an_epoch():
+    x = torch.arange(10.0)[:, None]
+    seen = torch.cat(list(peers.batches(x, steps=10, batch_size=4, seed=0))).flatten()
+    for epoch in seen.view(4, 10):
+        assert sorted(epoch.tolist()) == x.flatten().tolist()
+    assert seen[:10].tolist() != seen[10:20].tolist()
+
+
+def test_unknown_peers_are_named():
+    with pytest.raises(ValueError, match=r"unknown peer 'saelens-gated'; known are sparsify-topk"):
+        peers.choose(["saelens-gated"])
+
+
+def test_times_are_taken_in_turn():
+    order = []
+    before = {name: (lambda name=name: order.append(f"before {name}")) for name in "ab"}
+    steps = {name: (lambda x, name=name: order.append(name), before[name]) for name in "ab"}
+    times = step.interleave(steps, lambda i: torch.zeros(1), lambda: order.append("gemm"), 2)
+    assert order == ["before a", "gemm", "a", "before b", "gemm", "b"] * 2
+    assert (times["gemm"]["n"], times["a"]["n"], times["b"]["n"]) == (4, 2, 2)
+    assert times["a"]["min"] <= times["a"]["median"] <= times["a"]["q3"]
+
+
+def test_cached_results_are_computed_once(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"fvu": 0.5}
+
+    key = {"data": "a", "recipe": "lr = 1"}
+    for changed in ({}, {}, {"recipe": "lr = 2"}):
+        assert quality.cached(tmp_path / "c.json", key | changed, compute) == {"fvu": 0.5}
+    assert len(calls) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ["batchtopk", "relu"])
+def test_step_prints_one_object(activation):
+    out = run("step.py", "--activation", activation)
+    names = "gemm_ms step_ms ratio ratio_dead10 ratio_noise peak_extra_mb spread machine"
+    assert set(names.split()) <= set(out)
+    assert out["ratio"] == pytest.approx(out["step_ms"] / out["gemm_ms"], abs=1e-3)
+    assert (out["hidden_size"], out["k"]) == (128, 8)
+    assert out["machine"]["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.slow
+def test_quality_prints_one_object_for_every_corpus(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, generator.normal(size=(600, 16)).astype(np.float16))
+    out = run("quality.py", "--data", str(tmp_path), "--peers", "none")
+    assert [r["data"] for r in out["results"]] == ["a", "b"]
+    for result in out["results"]:
+        assert 0 < result["fvu"] < 1.5
+        assert 0 <= result["dead"] <= 1
+        assert result["l0"] > 0
