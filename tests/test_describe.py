@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,17 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from nanosae.analysis import describe as module
-from nanosae.analysis.describe import card, cooccurrence, describe, known_labels, monosemanticity
+from nanosae.analysis.describe import card, cooccurrence, known_labels, monosemanticity
 from nanosae.codes import Codes, write_codes
 from nanosae.weights import Weights
 from planted import planted_corpus
 
 N, M, D = 400, 30, 8
 DEAD, DENSE, TWIN, LONE = 5, 6, 7, 8
+
+
+def describe(*args, **options) -> Any:
+    return module.describe(*args, **options)
 
 
 def save_model(run, directions, b_dec=None):

@@ -132,6 +132,18 @@ def test_equal_pre_activations_keep_the_lower_index():
     assert sorted(last[0].tolist()) != [1, 2]
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_saved_copy_has_the_same_tensors_and_settings(tmp_path, architecture):
+    tensors = save_model(tmp_path / "a", architecture)
+    model = Weights.load(tmp_path / "a")
+    model.save(tmp_path / "b")
+    again = Weights.load(tmp_path / "b")
+    assert again.cfg == model.cfg
+    assert set(again.tensors()) == set(tensors)
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(again.tensors()[name], array)
+
+
 def test_directions_have_length_one_and_dead_ones_stay_zero(tmp_path):
     save_model(tmp_path, "standard")
     model = Weights.load(tmp_path)

@@ -69,7 +69,7 @@ def describe(
     import pandas as pd
 
     features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
-    counts, model = codes.counts, _model(codes)
+    counts, model = codes.counts, model_of(codes)
     directions = None if model is None else model.directions()
     silent = _Silent(codes, model, pool, seed) if codes.has_vectors else None
     frames = []
@@ -256,15 +256,15 @@ class _Silent:
         self.codes, self.active = codes, sp.csc_array(codes.take(self.rows))
         x = codes.vectors(self.rows)
         self.centre = x.mean(axis=0) if model is None else model.b_dec
-        self.x = _unit(x - self.centre)
+        self.x = unit(x - self.centre)
 
     def means(self, rows: list[np.ndarray]) -> np.ndarray:
         """Return the mean direction of each list of rows."""
         flat, back = np.unique(np.concatenate([*rows, self.rows[:0]]), return_inverse=True)
-        x = _unit(self.codes.vectors(flat) - self.centre)
+        x = unit(self.codes.vectors(flat) - self.centre)
         ptr = np.cumsum([0, *(len(r) for r in rows)])
         which = sp.csr_array((np.ones(len(back), np.float32), back, ptr), shape=(len(rows), len(x)))
-        return _unit(which @ x)
+        return unit(which @ x)
 
     def nearest(self, block: np.ndarray, towards: np.ndarray, n: int) -> list[np.ndarray]:
         """Return, for each feature, up to n silent rows of the pool, the nearest first."""
@@ -393,12 +393,13 @@ def _blocks(codes: Codes, features: np.ndarray) -> list[np.ndarray]:
     return np.split(features, np.flatnonzero(cuts) + 1)
 
 
-def _model(codes: Codes) -> Any:
+def model_of(codes: Codes) -> Any:
     """Return the run's model, or None if the codes lie in no run."""
     return codes.weights() if codes.run and (codes.run / "model").exists() else None
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
+def unit(x: np.ndarray) -> np.ndarray:
+    """Return rows at length 1; zero rows stay zero."""
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(norms > 0, norms, 1)
 
@@ -412,5 +413,6 @@ def _texts(codes: Codes, rows: Any) -> list[list[str]]:
 def _tfidf(texts: np.ndarray) -> sp.csr_array:
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 
-    words: Any = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=None)
+    plain: Any = {"alternate_sign": False, "norm": None}
+    words = HashingVectorizer(n_features=2**18, **plain)
     return sp.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(words.transform(texts)))
