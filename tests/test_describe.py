@@ -227,7 +227,7 @@ def test_names_of_neighbours_are_not_shifted_by_leaving_out_the_feature(run):
 # ── health ──
 
 
-def test_health_flags(run):
+def test_health_flags(run, monkeypatch):
     frame = describe(run, texts=False).set_index("feature")
     assert frame["health"][DEAD] == "dead"
     assert frame["health"][DENSE] == "dense"
@@ -239,7 +239,9 @@ def test_health_flags(run):
     assert frame["duplicate_of"][12 - rarer] == -1
     assert frame["health"][10] == "ok"
     assert frame["duplicate_of"][DEAD] == -1
-    strict = describe(run, texts=False, dense=0.6, duplicate=1.1)
+    monkeypatch.setattr(module, "DENSE", 0.6)
+    monkeypatch.setattr(module, "DUPLICATE", 1.1)
+    strict = describe(run, texts=False)
     assert set(strict["health"]) == {"ok", "dead"}
 
 
@@ -392,14 +394,14 @@ def test_frame_goes_to_parquet_and_back(run, tmp_path):
 
 def test_a_card_holds_the_examples_with_their_activations(run, dense):
     found = card(run, 4, n=3)
-    assert set(found.examples) == {"top", "quantiles", "near_misses", "hard_negatives"}
+    assert set(found.examples) == {"top_rows", "quantile_rows", "near_misses", "hard_negatives"}
     texts = run.texts()
     for kind, examples in found.examples.items():
         for row, activation, text in examples:
             assert activation == dense[row, 4]
             assert text == texts[row]
-            assert (activation > 0) == (kind in ("top", "quantiles"))
-    assert [row for row, *_ in found.examples["top"]] == run.top(4, 3)[0].tolist()
+            assert (activation > 0) == (kind in ("top_rows", "quantile_rows"))
+    assert [row for row, *_ in found.examples["top_rows"]] == run.top(4, 3)[0].tolist()
     described = describe(run)
     assert card(run, 4, described=described).facts["monosemanticity"] == pytest.approx(
         described["monosemanticity"][4]
@@ -412,7 +414,7 @@ def test_a_card_is_plain_data_text_and_html(run):
     text = str(found)
     assert text.startswith("feature 4 · no label · ok")
     assert "nearest (cosine)" in text
-    assert found.examples["top"][0][2] in text
+    assert found.examples["top_rows"][0][2] in text
 
 
 class Tags(HTMLParser):

@@ -5,7 +5,7 @@ A corpus is one folder, `RUN/codes/NAME/`:
     manifest.json                        what is here: the only file that is ever replaced
     00000/ 00001/ …                      immutable shards of at most 2^20 rows
       row_values.npy row_indices.npy row_ptr.npy               CSR: float16, uint16/32, int64
-      feature_values.npy feature_indices.npy feature_ptr.npy   CSC: float16, uint32, int64
+      feature_values.npy feature_indices.npy feature_ptr.npy   CSC: float16, uint16/32, int64
       rows.parquet                       the column "text" and the metadata columns of these rows
       vectors.npy                        their embeddings, float16 (only if they were given)
 
@@ -266,21 +266,20 @@ class Codes:
 
     def _pick(self, s: int, side: str, which: Any = None, values: bool = True) -> sp.csr_array:
         """Return some rows (or, transposed, some features) of a shard."""
-        parts = ("ptr", "values", "indices")
-        ptr, half, indices = (self._array(s, f"{side}_{a}.npy") for a in parts)
+        names = (f"{side}_ptr.npy", f"{side}_values.npy", f"{side}_indices.npy")
+        ptr, half, indices = (self._array(s, name) for name in names)
         which = np.arange(len(ptr) - 1) if which is None else which
         lengths = ptr[which + 1] - ptr[which]
-        start = np.concatenate([[0], np.cumsum(lengths)])
-        if len(which) and (np.diff(which) == 1).all():  # neighbours: no need to gather
-            spans: Any = slice(ptr[which[0]], ptr[which[-1] + 1])
-        else:
+        start = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        spans: Any = slice(ptr[which[0]], ptr[which[-1] + 1]) if len(which) else slice(0)
+        if (np.diff(which) != 1).any():  # not neighbours
             spans = np.repeat(ptr[which] - start[:-1], lengths) + np.arange(start[-1])
+        data = (
+            _restore(half[spans], self._shards[s]["scale"]) if values else np.ones(start[-1], "i1")
+        )
         width = self.n_features if side == "row" else self._shards[s]["n_rows"]
-        ones = np.ones(start[-1], np.int8)
-        data = _restore(half[spans], self._shards[s]["scale"]) if values else ones
-        index = np.int32 if start[-1] < 2**31 else np.int64
-        found = (data, indices[spans].astype(index), start.astype(index))
-        return sp.csr_array(found, shape=(len(start) - 1, width))
+        found = (data, indices[spans].astype(np.int32), start)
+        return sp.csr_array(found, shape=(len(which), width))
 
     def _gather(self, rows: Any, read: Callable[[int, np.ndarray], Any]) -> tuple[list, np.ndarray]:
         """Read rows shard by shard; return the parts and the order that puts them back."""
@@ -316,13 +315,7 @@ class CodesWriter:
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        n_features: int,
-        source: str | Path | None = None,
-        info: dict[str, Any] | None = None,
-        append: bool = False,
+        self, path: str | Path, *, n_features: int, source=None, info=None, append: bool = False
     ) -> None:
         self.path = Path(path)
         self._source = source and str(Path(source).absolute())
@@ -383,8 +376,8 @@ class CodesWriter:
             dense = None if vectors is None else np.array(vectors[part], np.float32)
             self._blocks.append((rows[part], None if beside is None else beside[part], dense))
             self._rows += part.stop - start
-            self._bytes += 8 * self._blocks[-1][0].nnz
-            self._bytes += sum(x.nbytes for x in self._blocks[-1][1:] if x is not None)
+            sizes = [x.nbytes for x in self._blocks[-1][1:] if x is not None]
+            self._bytes += sum(sizes, start=8 * self._blocks[-1][0].nnz)
             if self._rows == SHARD_ROWS or self._bytes >= SHARD_BYTES:
                 self.flush()
             start = part.stop
@@ -419,11 +412,12 @@ class CodesWriter:
 
     def _write_shard(self, folder: Path, blocks: Any, tables: Any, vectors: Any) -> dict[str, Any]:
         by_row: Any = sp.vstack(blocks, format="csr")
-        n, kept, scale = by_row.shape[0], None, _scale(by_row.data)
+        n, scale = by_row.shape[0], _scale(by_row.data)
+        kept: dict[str, Any] | None = None
         arrays: dict[str, np.ndarray] = {}
-        small = np.uint16 if by_row.shape[1] <= 2**16 else np.uint32
-        for side, m, index in (("row", by_row, small), ("feature", by_row.tocsc(), np.uint32)):
+        for side, m, width in (("row", by_row, by_row.shape[1]), ("feature", by_row.tocsc(), n)):
             half = np.maximum((m.data / np.float32(scale)).astype(np.float16), np.float16(2.0**-24))
+            index = np.uint16 if width <= 2**16 else np.uint32
             arrays |= {f"{side}_values": half, f"{side}_indices": m.indices.astype(index)}
             arrays[f"{side}_ptr"] = m.indptr.astype(np.int64)
         if vectors[0] is not None:
@@ -431,20 +425,16 @@ class CodesWriter:
             kept = {"scale": _scale(dense)}
             arrays["vectors"] = (dense / np.float32(kept["scale"])).astype(np.float16)
         elif self._source:
-            before = [
-                s for s in self.manifest["shards"] if s["vectors"].get("path") == self._source
-            ]
-            offset = sum(s["n_rows"] for s in before)
-            known = fingerprint(self._source)
-            kept = {"path": self._source, "fingerprint": known, "offset": offset}
+            shards = [s for s in self.manifest["shards"] if s["vectors"]]
+            offset = sum(s["n_rows"] for s in shards if s["vectors"].get("path") == self._source)
+            kept = {"path": self._source, "fingerprint": fingerprint(self._source)}
+            kept |= {"offset": offset}
         for name, array in arrays.items():
             _put(folder / f"{name}.npy", lambda f, array=array: np.save(f, array))
         if tables[0] is not None:
             t = pa.concat_tables(tables, promote_options="permissive")
-            save = functools.partial(
-                pq.write_table, t, row_group_size=ROW_GROUP, compression="zstd"
-            )
-            _put(folder / "rows.parquet", save)
+            options: Any = {"row_group_size": ROW_GROUP, "compression": "zstd"}
+            _put(folder / "rows.parquet", lambda f: pq.write_table(t, f, **options))
         files = {path.name: zlib.crc32(path.read_bytes()) for path in folder.iterdir()}
         return {"n_rows": n, "nnz": by_row.nnz, "scale": scale, "vectors": kept, "files": files}
 
@@ -488,12 +478,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_text("utf-8"))
-        rows = sum(shard["n_rows"] for shard in manifest["shards"])
-        whole = manifest["format"] == FORMAT and manifest["n_rows"] == rows
+        found = manifest["format"], sum(shard["n_rows"] for shard in manifest["shards"])
+        if found != (FORMAT, manifest["n_rows"]):
+            raise ValueError(f"(format, rows) are {found}, not {(FORMAT, manifest['n_rows'])}")
     except (ValueError, KeyError, TypeError) as e:
         raise ValueError(f"{path} is damaged: {e!r}") from e
-    if not whole:
-        raise ValueError(f"{path} is damaged, or of another format than {FORMAT}.")
     return manifest
 
 

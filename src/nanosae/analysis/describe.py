@@ -29,19 +29,13 @@ if TYPE_CHECKING:
 BLOCK_PAIRS = 2**22  # active pairs of the features that are looked at together
 BLOCK_CELLS = 2**24  # entries of a dense block of some features × all features
 MIN_TOGETHER = 5  # rows a pair must share to be listed as co-active
+BINS = 20  # of the activation histogram, between 0 and the feature's maximum
+DENSE = 0.2  # density above which a feature is called dense
+DUPLICATE = 0.95  # likeness from which on the rarer of two features is called a duplicate
 
 
 def describe(
-    codes: Codes,
-    features: Any = None,
-    *,
-    n: int = 10,
-    bins: int = 20,
-    pool: int = 20_000,
-    texts: bool = True,
-    dense: float = 0.2,
-    duplicate: float = 0.95,
-    seed: int = 0,
+    codes: Codes, features: Any = None, *, n: int = 10, pool: int = 20000, texts=True, seed: int = 0
 ) -> pd.DataFrame:
     """Describe features, one line each.
 
@@ -49,26 +43,22 @@ def describe(
         codes: The corpus.
         features: Which features; all by default.
         n: Length of the lists: rows, neighbours, partners.
-        bins: Bins of the activation histogram, between 0 and the feature's maximum.
         pool: Rows, drawn at random, among which silent rows are looked for; all if there are fewer.
         texts: Whether to do what reads the texts: `top_texts` and `monosemanticity`.
-        dense: Density above which a feature is called dense.
-        duplicate: Decoder cosine, or overlap of the active rows (Jaccard), from which on the rarer
-            of two features is called a duplicate.
         seed: Seed of the pool.
 
     Returns:
         A frame with `feature, density, n_active, mean_activation, std_activation, max_activation,
         histogram, top_rows, quantile_rows` (one from the middle of each of n equal bands of ranks),
-        `coactive, coactive_count, coactive_lift, coactive_npmi, duplicate_of` (−1: none) and
-        `health` (ok, dead, dense, duplicate). With the run's model also `nearest, nearest_cosine,
-        opposite, opposite_cosine`; with embeddings `near_misses` (the silent rows nearest to the
-        decoder direction) and `hard_negatives` (those nearest to the mean of the top rows); with
-        texts `top_texts` and `monosemanticity`.
+        `coactive, coactive_count, coactive_lift, coactive_npmi, duplicate_of` (the more frequent of
+        two features with a decoder cosine or an overlap of rows, Jaccard, of at least DUPLICATE;
+        −1: none) and `health` (ok, dead, dense: density above DENSE, duplicate). With the run's
+        model also `nearest, nearest_cosine, opposite, opposite_cosine`; with embeddings
+        `near_misses` (the silent rows nearest to the decoder direction) and `hard_negatives` (those
+        nearest to the mean of the top rows); with texts `top_texts` and `monosemanticity`.
     """
     import pandas as pd
 
-    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
     counts, model = codes.counts, model_of(codes)
     directions = None if model is None else model.directions()
     silent = _Silent(codes, model, pool, seed) if codes.has_vectors else None
@@ -76,20 +66,20 @@ def describe(
     for block in _blocks(codes, features):
         active = codes.features(block)
         facts = {"feature": block, "density": counts[block] / max(codes.n_rows, 1)}
-        facts |= _activity(active, n, bins)
-        facts |= _partners(codes, block, active, n, duplicate)
+        facts |= _activity(active, n)
+        partners, twins = _partners(codes, block, active, n)
+        facts |= partners
         if directions is not None:
             facts |= _neighbours(directions, counts, block, n)
-            near, cosine = facts["nearest"], facts["nearest_cosine"]
-            twins = [row[c >= duplicate] for row, c in zip(near, cosine, strict=True)]
-            facts["duplicate_of"] = _kept(counts, block, facts["duplicate_of"], twins)
+            near = zip(twins, facts["nearest"], facts["nearest_cosine"], strict=True)
+            twins = [[*known, *found[cosine >= DUPLICATE]] for known, found, cosine in near]
         if silent is not None:
             means = silent.means(facts["top_rows"])
+            towards = means if directions is None else directions[block]
+            facts["near_misses"] = silent.nearest(block, towards, n)
             facts["hard_negatives"] = silent.nearest(block, means, n)
-            facts["near_misses"] = facts["hard_negatives"]
-            if directions is not None:
-                facts["near_misses"] = silent.nearest(block, directions[block], n)
-        kinds = [counts[block] == 0, facts["density"] > dense, facts["duplicate_of"] >= 0]
+        facts["duplicate_of"] = _kept(counts, block, twins)
+        kinds = [counts[block] == 0, facts["density"] > DENSE, facts["duplicate_of"] >= 0]
         facts["health"] = np.select(kinds, ["dead", "dense", "duplicate"], "ok")
         frames.append(pd.DataFrame(facts))
     frame = pd.concat(frames, ignore_index=True)
@@ -111,7 +101,6 @@ def cooccurrence(codes: Codes, features: Any = None, min_share: float = 0.05) ->
     Returns:
         Counts, (len(features), n_features) int32; a feature meets itself on all its rows.
     """
-    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
     counts, parts = codes.counts, [sp.csr_array((0, codes.n_features), dtype=np.int32)]
     for block in _blocks(codes, features):
         both = _together(codes, codes.features(block))
@@ -135,7 +124,6 @@ def monosemanticity(codes: Codes, features: Any = None, space: Any = None) -> np
     Returns:
         (len(features),) float64: 0 is chance, 1 equal texts; nan for fewer than two active rows.
     """
-    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
     space = _tfidf(codes.texts()) if space is None else space
     mass = np.asarray((space * space).sum(axis=1)).ravel()
     total, pairs = np.asarray(space.sum(axis=0)).ravel(), codes.n_rows**2 - codes.n_rows
@@ -159,8 +147,8 @@ class Card:
         feature: Its number.
         label: Its label, if the run has labels; else "".
         facts: Its line of `describe`, as plain Python values.
-        examples: For `top`, `quantiles`, `near_misses` and `hard_negatives`: (row, activation,
-            text), as far as they are known.
+        examples: For `top_rows`, `quantile_rows`, `near_misses` and `hard_negatives`: (row,
+            activation, text), as far as they are known.
     """
 
     feature: int
@@ -176,9 +164,7 @@ class Card:
         lines = [self._title(), *self._numbers()]
         for kind, rows in self.examples.items():
             lines += ["", kind.replace("_", " ")]
-            lines += [
-                f"  {a:8.3f}  row {row}  {' '.join(text.split())[:90]}" for row, a, text in rows
-            ]
+            lines += [f"  {a:8.3f}  row {r}  {' '.join(text.split())[:90]}" for r, a, text in rows]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -206,9 +192,7 @@ class Card:
         return [line for line in lines if not line.endswith(": ")]
 
 
-def card(
-    codes: Codes, feature: int, *, described: pd.DataFrame | None = None, **options: Any
-) -> Card:
+def card(codes: Codes, feature: int, *, described: Any = None, **options: Any) -> Card:
     """Return the card of one feature.
 
     Args:
@@ -223,11 +207,9 @@ def card(
         frame = describe(codes, [feature], **{"texts": False} | options)
     line = frame[frame["feature"] == feature].iloc[0]
     facts = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in line.items()}
-    kinds = {"top": "top_rows", "quantiles": "quantile_rows"}
-    kinds |= {"near_misses": "near_misses", "hard_negatives": "hard_negatives"}
     examples = {}
-    for kind, column in kinds.items():
-        rows = facts.get(column, [])
+    for kind in ("top_rows", "quantile_rows", "near_misses", "hard_negatives"):
+        rows = facts.get(kind, [])
         acts = codes.take(rows)[:, [feature]].toarray().ravel().tolist()
         texts = codes.texts(rows).tolist() if codes.has_texts else [""] * len(rows)
         examples[kind] = list(zip(rows, acts, texts, strict=True))
@@ -271,10 +253,10 @@ class _Silent:
         score = towards @ self.x.T
         fires: Any = self.active[:, block].tocoo()
         score[fires.col, fires.row] = -np.inf
-        return [self.rows[places] for places in _largest(score, n)[0]]
+        return [self.rows[places] for places in largest(score, n)[0]]
 
 
-def _activity(active: sp.csc_array, n: int, bins: int) -> dict[str, Any]:
+def _activity(active: sp.csc_array, n: int) -> dict[str, Any]:
     """Return statistics and example rows of each column."""
     size, acts, ptr = np.diff(active.indptr), active.data.astype(np.float64), active.indptr
     m = len(size)
@@ -283,26 +265,27 @@ def _activity(active: sp.csc_array, n: int, bins: int) -> dict[str, Any]:
     spread = np.bincount(owner, (acts - mean[owner]) ** 2, m) / np.maximum(size, 1)
     peak = np.zeros(m)
     np.maximum.at(peak, owner, acts)
-    cell = owner * bins + np.minimum(acts / peak[owner] * bins, bins - 1).astype(np.int64)
+    cell = owner * BINS + np.minimum(acts / peak[owner] * BINS, BINS - 1).astype(np.int64)
     # codes hold 11 significant bits: the upper 18 bits of an activation order it exactly, so that
     # (owner, activation falling, place) fits one integer, and integers sort fast
     falling = 2**18 - (active.data.view(np.int32) >> 13).astype(np.int64)
     places = np.sort(owner << 49 | falling << 30 | np.arange(len(acts))) & 2**30 - 1
     rows = active.indices[places].astype(np.int64)
-    some = np.minimum(size, n)
-    bands = [
-        ((np.arange(k) + 0.5) * s / max(k, 1)).astype(np.int64)
-        for k, s in zip(some, size, strict=True)
-    ]
     return {
         "n_active": size.astype(np.int64),
         "mean_activation": mean,
         "std_activation": np.sqrt(spread),
         "max_activation": peak,
-        "histogram": list(np.bincount(cell, minlength=m * bins).reshape(m, bins)),
-        "top_rows": [rows[a : a + k] for a, k in zip(ptr, some, strict=False)],
-        "quantile_rows": [rows[a + band] for a, band in zip(ptr, bands, strict=False)],
+        "histogram": list(np.bincount(cell, minlength=m * BINS).reshape(m, BINS)),
+        "top_rows": [rows[a : min(a + n, b)] for a, b in pairwise(ptr)],
+        "quantile_rows": [_middles(rows[a:b], n) for a, b in pairwise(ptr)],
     }
+
+
+def _middles(rows: np.ndarray, n: int) -> np.ndarray:
+    """Return the middle one of each of n equal bands; all rows if there are fewer."""
+    n = min(n, len(rows))
+    return rows[((np.arange(n) + 0.5) * len(rows) / max(n, 1)).astype(np.int64)]
 
 
 def _together(codes: Codes, active: Any) -> np.ndarray:
@@ -322,10 +305,8 @@ def _together(codes: Codes, active: Any) -> np.ndarray:
     return both
 
 
-def _partners(
-    codes: Codes, block: np.ndarray, active: sp.csc_array, n: int, duplicate: float
-) -> dict[str, Any]:
-    """Return the features that are most surely active together with those of a block."""
+def _partners(codes: Codes, block: np.ndarray, active: Any, n: int) -> tuple[dict, list]:
+    """Return what is most surely active together with the features of a block, and twins."""
     both, counts = _together(codes, active), codes.counts
     cells = np.flatnonzero(both >= MIN_TOGETHER)
     i, j = np.divmod(cells, codes.n_features)
@@ -339,19 +320,17 @@ def _partners(
     names = ("coactive", "coactive_count", "coactive_lift", "coactive_npmi")
     values = zip(names, (j, c.astype(np.int64), lift, npmi), strict=True)
     facts: dict[str, Any] = {name: [value[few] for few in first] for name, value in values}
-    same = c >= duplicate * (mine + other - c)
-    twins = [j[a:b][same[a:b]] for a, b in pairwise(ends)]
-    return facts | {"duplicate_of": _kept(counts, block, np.full(len(block), -1), twins)}
+    same = c >= DUPLICATE * (mine + other - c)
+    return facts, [j[a:b][same[a:b]] for a, b in pairwise(ends)]
 
 
-def _kept(counts: np.ndarray, block: np.ndarray, known: np.ndarray, twins: Any) -> np.ndarray:
+def _kept(counts: np.ndarray, block: np.ndarray, twins: list) -> np.ndarray:
     """Name the first twin that fires more often than a feature, or as often with a lower number."""
-    found = known.copy()
-    for place, (j, others) in enumerate(zip(block, twins, strict=True)):
-        ahead = [o for o in others if (-counts[o], o) < (-counts[j], j)]
-        if found[place] < 0 and ahead and counts[j]:
-            found[place] = ahead[0]
-    return found
+    ahead = [
+        [o for o in others if counts[j] and (-counts[o], o) < (-counts[j], j)]
+        for j, others in zip(block, twins, strict=True)
+    ]
+    return np.array([found[0] if found else -1 for found in ahead], np.int64)
 
 
 def _neighbours(directions: np.ndarray, counts: np.ndarray, block: np.ndarray, n: int) -> dict:
@@ -361,13 +340,13 @@ def _neighbours(directions: np.ndarray, counts: np.ndarray, block: np.ndarray, n
     for name, sign in (("nearest", 1), ("opposite", -1)):
         score = sign * cosine
         score[me, np.searchsorted(alive, block[me])] = -np.inf
-        found, best = _largest(score, n)
+        found, best = largest(score, n)
         facts[name] = [alive[places] for places in found]
         facts[f"{name}_cosine"] = [sign * b for b in best]
     return facts
 
 
-def _largest(score: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def largest(score: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return places and values of each row's n largest finite entries; ties: the lower place."""
     m, width = score.shape
     n = min(n, width)
@@ -385,8 +364,9 @@ def _first(values: np.ndarray, start: int, stop: int, n: int) -> np.ndarray:
     return start + np.argsort(-values[start:stop], kind="stable")[:n]
 
 
-def _blocks(codes: Codes, features: np.ndarray) -> list[np.ndarray]:
-    """Cut features into runs of bounded width and bounded numbers of active pairs."""
+def _blocks(codes: Codes, features: Any) -> list[np.ndarray]:
+    """Cut features (None: all) into runs of bounded width and number of active pairs."""
+    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
     width = max(1, min(1024, BLOCK_CELLS // codes.n_features))
     pairs = np.cumsum(codes.counts[features]) // BLOCK_PAIRS
     cuts = np.diff(pairs) + np.diff(np.arange(len(features)) // width)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.describe import known_labels, model_of, unit
+from nanosae.analysis.describe import known_labels, largest, model_of, unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -341,9 +341,8 @@ def _rank(
         scores[scores <= 0] = -np.inf
     if leave is not None:
         scores[leave] = -np.inf
-    best = np.argsort(-scores, kind="stable")[:n]
-    best = best[scores[best] > -np.inf]
-    return best, scores[best]
+    (rows,), (best,) = largest(scores[None], n)
+    return rows, best
 
 
 def _hits(codes: Codes, acts: np.ndarray, found: Any, labels: Mapping[int, str]) -> list[Hit]:
