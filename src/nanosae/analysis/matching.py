@@ -176,7 +176,8 @@ def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
         left: Any = sp.csr_array(a.features(block).T).astype(np.float64)
         cross = np.zeros((len(block), b.n_features))
         for first, rows in b.shards():
-            cross += (left[:, first : first + rows.shape[0]] @ rows.astype(np.float64)).toarray()
+            part = left[:, first : first + len(rows.indptr) - 1]
+            cross += (part @ rows.astype(np.float64)).toarray()
         scale = np.outer(sd_a[block], sd_b)
         cross = cross / max(a.n_rows, 1) - np.outer(mean_a[block], mean_b)
         yield start, np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
