@@ -28,7 +28,9 @@ class Rows:
 
 def training(backend="cpu", **fields):
     data = Rows()
-    config = TrainConfig(hidden_size=40, batch_size=64, steps=10, noise=0.0, backend=backend, **fields)
+    config = TrainConfig(
+        hidden_size=40, batch_size=64, steps=10, noise=0.0, backend=backend, **fields
+    )
     made = Training(config.resolved(data.n_train, data.width), data)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():  # away from the symmetric start
@@ -59,7 +61,10 @@ def dense_relu(made, x, p):
     mse = ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean()
     coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
     # decoder rows have length one; their norm is a constant here, as the trainer projects them
-    return {"mse": mse, "sparsity": coefficient * (f * p["W_dec"].detach().norm(dim=1)).sum(1).mean()}
+    return {
+        "mse": mse,
+        "sparsity": coefficient * (f * p["W_dec"].detach().norm(dim=1)).sum(1).mean(),
+    }
 
 
 def dense_gated(made, x, p):
@@ -160,7 +165,11 @@ def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
     for name, (got, want) in compare(made, x, dense).items():
         scale = want.abs().max().clamp_min(1e-6)
         torch.testing.assert_close(
-            got.detach() / scale, want.detach() / scale, rtol=2e-4, atol=2e-5, msg=lambda m, n=name: n + m
+            got.detach() / scale,
+            want.detach() / scale,
+            rtol=2e-4,
+            atol=2e-5,
+            msg=lambda m, n=name: n + m,
         )
 
 
@@ -208,7 +217,7 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else():
     # and the values are those of the paper's formula on the same rows
     p, some = doubles(made), x[: len(x) // 4].double()
     residual = some - recon[: len(some)].double()
-    z = (some @ p["W_enc"].T + p["b_enc"])[:, dead]
+    z = (some @ p["W_enc"].T + p["b_enc"] - p["b_enc"].detach())[:, dead]
     level = z.topk(6, dim=1).values[:, -1:]
     out = torch.where(z >= level, torch.relu(z), 0.0) @ p["W_dec"][dead]
     loss = ((out - residual) ** 2).sum() / (residual**2).sum() / 32
@@ -248,5 +257,7 @@ def test_adam_updates_the_latent_major_weights_as_plain_adam_does():
         p["W_dec"] /= p["W_dec"].norm(dim=1, keepdim=True)
     used = (p["W_enc"].grad.abs() > 1e-6) & (p["W_enc"].detach() != before["W_enc"])
     torch.testing.assert_close(made.params["W_enc"][used], p["W_enc"][used], rtol=1e-3, atol=1e-5)
-    assert all(made.params[n].grad is None or made.params[n].grad.stride() == made.params[n].stride()
-               for n in made.params)
+    assert all(
+        made.params[n].grad is None or made.params[n].grad.stride() == made.params[n].stride()
+        for n in made.params
+    )

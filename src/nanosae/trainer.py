@@ -35,7 +35,7 @@ from nanosae.model import SAEModel, fold
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
 AUXK_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
-GAIN = 0.02  # per step, of the controller that meets k
+GAIN, PROPORTION = 0.02, 0.5  # of the controller that meets k: per step, and at once
 WINDOW = 4  # kept pairs per row of jumprelu, in units of k
 ARCHITECTURE = {"relu": "standard", "topk": "topk", "gated": "gated"}  # others: jumprelu
 
@@ -63,6 +63,8 @@ class Training:
             "rows": 0,
             "decay_start": int(self.planned * (1 - config.decay)),
             "log_coefficient": math.log(config.l1_coefficient or 1e-3),
+            "gap": 0.0,
+            "error": 0.0,
             "window": 0.1,
             "hint": 0.0,
             "l0": float(self.k or 32),
@@ -154,7 +156,7 @@ class Training:
         """Add the gradients of some rows of the step; return the parts of their loss."""
         loss, pairs = self.losses(x, n)
         counts += torch.bincount(pairs.cols[loss.acts.detach() > 0], minlength=self.hidden)
-        if self.config.auxk_coefficient and self.by_rank:
+        if self.config.auxk_coefficient:
             dead = (self.silent > (self.config.dead_after or 0)).nonzero().flatten()
             if len(dead):
                 loss.parts["auxk"] = self._auxk(x, loss.recon.detach(), dead) * x.numel() / n
@@ -163,8 +165,7 @@ class Training:
 
     def losses(self, x: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
         """Return the objective of rows x, sums being divided by n, and the pairs that it kept."""
-        params, kernels = self.params, self.kernels
-        bias = params["b_gate" if "b_gate" in params else "b_enc"]
+        params, kernels, bias = self.params, self.kernels, self.bias
         with torch.no_grad():
             pairs = self._select(x, params["W_enc"].detach(), bias.detach())
             plan = kernels.make_plan(pairs, self.hidden)
@@ -232,17 +233,27 @@ class Training:
         return groups.view(n, n_rows, -1).cumsum(0) + bias
 
     def _auxk(self, x: Tensor, recon: Tensor, dead: Tensor) -> Tensor:
-        """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2)."""
+        """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2).
+
+        Their pre-activations count without bias: those of a dead latent may be negative on all rows,
+        and then it would never learn. The bias has its gradient all the same.
+        """
         params, kernels = self.params, self.kernels
         some = -(-len(x) // AUXK_SHARE)
         x, residual = x[:some], x[:some] - recon[:some]
-        encoder, bias = params["W_enc"].detach()[dead], params["b_enc"].detach()[dead]
-        pairs = kernels.select_topk(x, encoder, bias, min(self.config.k_aux or 1, len(dead)))
+        encoder = params["W_enc"].detach()[dead]
+        k = min(self.config.k_aux or 1, len(dead))
+        pairs = kernels.select_topk(x, encoder, torch.zeros_like(encoder[:, 0]), k)
         pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
         args = pairs, kernels.make_plan(pairs, self.hidden), kernels
-        acts = torch.relu(sparse_encode(x, params["W_enc"], params["b_enc"], *args))
+        acts = sparse_encode(x, params["W_enc"], self.bias, *args)
         out = sparse_decode(acts, params["W_dec"], torch.zeros_like(params["b_dec"]), *args)
         return self.config.auxk_coefficient * objectives.auxk(out, residual)
+
+    @property
+    def bias(self) -> Tensor:
+        """What pre-activations are made with: the encoder's bias, or the gates'."""
+        return self.params["b_gate" if "b_gate" in self.params else "b_enc"]
 
     def _is_dense(self) -> bool:
         """Tell from counters alone which path the next step takes."""
@@ -251,8 +262,7 @@ class Training:
 
     def _backward_dense(self, x: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
         """Do the same with matrix products, tile by tile, where activations are not sparse."""
-        params, parts = self.params, {}
-        bias = params["b_gate" if "b_gate" in params else "b_enc"]
+        params, parts, bias = self.params, {}, self.bias
         for weight in (params["W_enc"], params["W_dec"]):
             if getattr(weight, "fresh", False) and weight.grad is not None:
                 weight.grad.zero_()
@@ -276,15 +286,17 @@ class Training:
         """Steer the sparsity coefficient to k, and jumprelu's window to its share of pairs."""
         s = self.scalars
         if self.k and not self.by_rank:
-            error = math.log(max(s["l0"], 0.01) / self.k)
-            s["log_coefficient"] += GAIN * max(-1.0, min(1.0, error))
+            error = math.log(max(s["l0"], 0.01) / self.k) + s["gap"]
+            s["error"] = max(-1.0, min(1.0, error))
+            s["log_coefficient"] += GAIN * s["error"]
             s["log_coefficient"] = max(-16.0, min(2.0, s["log_coefficient"]))
         error = math.log(WINDOW * (self.k or s["l0"] + 1) / (s["pairs"] + 1))
         s["window"] = max(1e-3, min(4.0, s["window"] * math.exp(0.1 * max(-1.0, min(1.0, error)))))
 
     def _coefficient(self) -> float:
         rise = self.scalars["step"] / max(1, self.config.warmup * self.planned)
-        return math.exp(self.scalars["log_coefficient"]) * min(1.0, rise)
+        s = self.scalars
+        return math.exp(s["log_coefficient"] + PROPORTION * s["error"]) * min(1.0, rise)
 
     @property
     def end(self) -> int:
@@ -307,7 +319,9 @@ class Training:
             error += float(result.parts["mse"]) * x.numel()
             loss += float(sum(result.parts.values())) * len(x) / len(heldout)
             active += int((result.acts > 0).sum())
-        fvu, l0 = error / float(heldout.double().square().sum()), active / len(heldout)
+        fvu, l0 = error / max(1e-12, float(heldout.double().square().sum())), active / len(heldout)
+        # unseen rows have more active entries than those that the weights know
+        s["gap"] += 0.5 * (math.log(max(l0, 0.01) / max(s["l0"], 0.01)) - s["gap"])
         # with a penalty, weights are candidates once it has its full weight and its effect
         rising = s["step"] < self.config.warmup * self.planned
         off = not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05 if self.k else rising
@@ -387,7 +401,7 @@ class Training:
     def _threshold_factor(self, tensors: dict[str, Tensor], threshold: Tensor) -> float:
         """Return the factor on the thresholds above which there are k entries a row."""
         half = self.data.heldout[: len(self.data.heldout) // 2]
-        if len(half) < 256:
+        if len(half) < 16:
             half = self.data.sample(4096, seed=self.config.seed)
         cut = (
             threshold * 0.2 if self.config.activation == "jumprelu" else torch.zeros_like(threshold)
