@@ -55,7 +55,9 @@ def test_the_planted_check_can_fail():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("activation", "within"), [("relu", 0.1), ("gated", 0.1), ("jumprelu", 0.05)])
+@pytest.mark.parametrize(
+    ("activation", "within"), [("relu", 0.1), ("gated", 0.1), ("jumprelu", 0.05)]
+)
 def test_the_controller_meets_k_on_held_out_rows(activation, within):
     x, _ = planted(n=8000, width=32, features=64, active=6)
     config = TrainConfig(activation=activation, hidden_size=96, k=8, steps=1500, batch_size=256)
@@ -88,8 +90,12 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"])
 @pytest.mark.parametrize("at", [5, 9])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(activation, at, tmp_path, monkeypatch):
-    config = TrainConfig(**QUICK, activation=activation, checkpoint_every=2, eval_every=4, noise=0.1)
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    activation, at, tmp_path, monkeypatch
+):
+    config = TrainConfig(
+        **QUICK, activation=activation, checkpoint_every=2, eval_every=4, noise=0.1
+    )
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
     step = Training.step
 
@@ -144,7 +150,9 @@ SAETrainer(config, run=sys.argv[1]).train(x, resume=True, progress=False)
 
 
 def start(run):
-    return subprocess.Popen([sys.executable, "-c", CODE, str(run)], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, str(run)], stderr=subprocess.PIPE, text=True
+    )
 
 
 def steps_done(run):
@@ -199,7 +207,9 @@ def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(tmp_pa
         save(tensors, path)
 
     monkeypatch.setattr(runs, "save_file", full)
-    with pytest.raises(OSError, match=r"step 8 could not be written.*No space.*step-00000004 is valid"):
+    with pytest.raises(
+        OSError, match=r"step 8 could not be written.*No space.*step-00000004 is valid"
+    ):
         SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     monkeypatch.undo()
     assert runs.last_checkpoint(tmp_path) == "step-00000004"
@@ -210,7 +220,9 @@ def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(tmp_pa
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
-        SAETrainer(TrainConfig(**QUICK), run=tmp_path / "file" / "run").train(rows(), progress=False)
+        SAETrainer(TrainConfig(**QUICK), run=tmp_path / "file" / "run").train(
+            rows(), progress=False
+        )
 
 
 def test_an_existing_run_is_neither_overwritten_nor_mixed_up(tmp_path):
@@ -263,7 +275,9 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
     model = trainer.train(rows(), progress=False)
     assert same(model, SAEModel.load(tmp_path))
     assert {p.name for p in tmp_path.iterdir()} == set(runs.OWNED)
-    *lines, last = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    *lines, last = [
+        json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
     assert {"step", "rows", "seconds", "loss", "parts", "fvu", "l0", "dead", "lr"} <= set(lines[0])
     assert {"fvu", "l0", "dead", "l0_quantiles", "density_histogram", "train_fvu"} <= set(last)
     assert last == trainer.metrics_

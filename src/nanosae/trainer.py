@@ -61,7 +61,7 @@ class Training:
         self.scalars: dict[str, Any] = {
             "step": 0,
             "rows": 0,
-            "decay_start": int(self.planned * (1 - config.decay)),
+            "decay_start": self.planned * (1 - config.decay),
             "log_coefficient": math.log(config.l1_coefficient or 1e-3),
             "gap": 0.0,
             "error": 0.0,

@@ -1,0 +1,49 @@
+"""What the documents say is run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+
+@pytest.mark.slow
+def test_the_readme_s_python_runs_as_written_each_block_in_its_own_process(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 1024))
+    pd.DataFrame(x, columns=[f"e{i}" for i in range(1024)]).to_csv(tmp_path / "dataset.csv", index=False)
+    assert len(BLOCKS) == 2
+    for block in BLOCKS:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", block + "\nprint('done')"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "done" in done.stdout
+
+
+def test_every_file_of_the_table_exists():
+    for name in re.findall(r"^\| (`.*?) \|", README, re.M):
+        for path in re.findall(r"`(.+?)`", name):
+            assert (ROOT / "src" / "nanosae" / path).exists(), path
+
+
+def test_commands_in_the_readme_are_known_to_the_command_line():
+    from nanosae.cli import main
+
+    for verb in set(re.findall(r"nanosae (\w+)", README)) - {"train"}:
+        assert main([verb, "--help"]) == 0
+
+
+def test_links_lead_somewhere():
+    for link in re.findall(r"\]\((?!http)(.+?)\)", README):
+        assert (ROOT / link).exists(), link
