@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ import pytest
 from nanosae.cli import main
 from nanosae.config import TrainConfig
 
-FLAGS = ["--hidden-size", "16", "--k", "3", "--steps", "6", "--batch-size", "32", "--log-every", "2"]
+FLAGS = [
+    "--hidden-size",
+    "16",
+    "--k",
+    "3",
+    "--steps",
+    "6",
+    "--batch-size",
+    "32",
+    "--log-every",
+    "2",
+]
 
 
 @pytest.fixture
@@ -68,8 +80,8 @@ def test_settings_come_from_a_file_and_flags_win(data, tmp_path, capsys):
         (["fly"], "fly"),
     ],
 )
-def test_a_users_mistake_is_an_error_line_and_exit_code_2(arguments, words, data, capfd, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_mistake_is_an_error_line_and_exit_code_2(arguments, words, data, capfd, monkeypatch):
+    monkeypatch.chdir(Path(data).parent)
     assert main([data if a == "DATA" else a for a in arguments]) == 2
     err = capfd.readouterr().err
     assert words in err
@@ -86,7 +98,7 @@ def test_every_setting_is_a_flag_with_help(capsys):
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\nfrom nanosae.cli import main\nmain(['train', '--help'])\n"
-        "heavy = [m for m in ('torch', 'numpy', 'pandas', 'sklearn', 'pyarrow') if m in sys.modules]\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'sklearn', 'pyarrow'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

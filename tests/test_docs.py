@@ -18,7 +18,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 def test_the_readme_s_python_runs_as_written_each_block_in_its_own_process(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 1024))
-    pd.DataFrame(x, columns=[f"e{i}" for i in range(1024)]).to_csv(tmp_path / "dataset.csv", index=False)
+    frame = pd.DataFrame(x, columns=[f"e{i}" for i in range(1024)])
+    frame.to_csv(tmp_path / "dataset.csv", index=False)
     assert len(BLOCKS) == 2
     for block in BLOCKS:
         done = subprocess.run(

@@ -34,7 +34,7 @@ def training(backend="cpu", **fields):
     made = Training(config.resolved(data.n_train, data.width), data)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():  # away from the symmetric start
-        for name, param in made.params.items():
+        for param in made.params.values():
             param += 0.05 * torch.randn(param.shape, generator=generator)
         made.params["W_dec"] /= made.params["W_dec"].norm(dim=1, keepdim=True)
     made.scalars["step"] = 5  # past the warm-up

@@ -1,4 +1,5 @@
-"""SAETrainer: what it recovers, bitwise resume, faults, the quick start, scikit-learn's contract."""
+"""SAETrainer: what it recovers, bitwise resume, faults, the quick start, scikit-learn's
+contract."""
 
 import json
 import math
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ import torch
 from nanosae import SAEModel, SAETrainer, TrainConfig, runs
 from nanosae.trainer import Training
 
-QUICK = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
+QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
 
 
 def planted(n=3000, width=24, features=32, active=3, seed=0):

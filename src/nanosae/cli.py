@@ -31,7 +31,8 @@ def train(
     """Train an SAE on the rows of DATA and write the run folder.
 
     Args:
-        data: A .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt file, a folder or a glob.
+        data: A .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt file, a folder or a
+            glob.
         settings: See TrainConfig.
         output: The run folder.
         config: JSON file of settings; flags win over it.
@@ -48,7 +49,10 @@ def train(
 
 
 @app.command
-def info(run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")], as_json: Annotated[bool, tyro.conf.arg(name="json")] = False) -> None:
+def info(
+    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")],
+    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
     """Show what a run trained, on what, and how well.
 
     Args:
@@ -59,7 +63,8 @@ def info(run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")], as_json
     lines = _read(run / "metrics.jsonl").splitlines()
     last = json.loads(lines[-1]) if lines else {}
     if as_json:
-        print(json.dumps({"config": facts["config"], "metrics": last, "versions": facts["versions"]}))
+        shown = {"config": facts["config"], "metrics": last, "versions": facts["versions"]}
+        print(json.dumps(shown))
         return
     c = facts["config"]
     size = f"{c['input_size']} → {c['hidden_size']}"
@@ -69,10 +74,11 @@ def info(run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")], as_json
         print(f"not finished: step {last.get('step', 0)}; go on with --resume")
         return
     low, *_, high = last["l0_quantiles"]
-    print(f"trained   {last['step']:,} steps, {last['rows']:,} rows; best step {last['best_step']:,}")
-    print(f"held out  FVU {last['fvu']:.4f} on {last['rows_measured']:,} rows (training {last['train_fvu']:.4f})")
+    fvu = f"FVU {last['fvu']:.4f} on {last['rows_measured']:,} rows"
+    print(f"trained   {last['step']:,} steps, {last['rows']:,} rows; best at {last['best_step']:,}")
+    print(f"held out  {fvu} ({last['train_fvu']:.4f} on training rows)")
     print(f"          L0 {last['l0']:.1f} (5 % to 95 % of the rows: {low:.0f} to {high:.0f})")
-    print(f"          {last['dead']:.1%} of the features dead on {last['dead_rows_checked']:,} rows")
+    print(f"dead      {last['dead']:.1%} of the features, on {last['dead_rows_checked']:,} rows")
 
 
 @app.command

@@ -22,23 +22,25 @@ class TrainConfig:
 
     Args:
         input_size: Width of a row; None takes the data's.
-        hidden_size: Number of features to learn; None takes a power of two up to 8 × input_size such
-            that each can expect 30 active rows.
+        hidden_size: Number of features to learn; None takes a power of two up to 8 × input_size
+            such that each can expect 30 active rows.
         k: Mean number of active features per row; 32 unless `l1_coefficient` is given.
-        l1_coefficient: Constant sparsity coefficient instead of k. Alone it means `relu`. The loss is the
-            mean squared error per element, rows scaled to mean square 1, plus
+        l1_coefficient: Constant sparsity coefficient instead of k. Alone it means `relu`. The loss
+            is the mean squared error per element, rows scaled to mean square 1, plus
             l1_coefficient × 20 × the mean over rows of Σ f‖W_dec‖.
-        activation: relu (Anthropic, April 2024), topk (Gao et al. 2024), batchtopk (Bussmann et al. 2024;
-            the default), jumprelu (Anthropic, January 2025) or gated (Rajamanoharan et al. 2024).
+        activation: relu (Anthropic, April 2024), topk (Gao et al. 2024), batchtopk (Bussmann et al.
+            2024; the default), jumprelu (Anthropic, January 2025) or gated (Rajamanoharan et al.
+            2024).
         matryoshka: Growing prefix sizes ending in hidden_size; each prefix reconstructs by itself
             (topk and batchtopk only).
         steps: Optimiser steps. Without steps and epochs, training goes on until the held-out FVU
             stops improving.
         epochs: Passes over the training rows, instead of steps.
-        batch_size: Rows per optimiser step; None takes a power of two near √(8 × rows), 128 to 4,096.
+        batch_size: Rows per optimiser step; None takes a power of two near √(8 × rows), 128 to
+            4,096.
         lr: Peak learning rate of Adam; None takes the measured default of the activation.
-        noise: Standard deviation of noise added to the training rows, in units of their elements' own;
-            None takes 0.5 under 15,000 rows, which an SAE soon knows by heart, else 0.
+        noise: Standard deviation of noise added to the training rows, in units of their elements'
+            own; None takes 0.5 under 15,000 rows, which an SAE soon knows by heart, else 0.
         weight_decay: Decoupled weight decay of the encoder (AdamW).
         seed: Seed of everything random.
         warmup: Share of the steps in which lr (and the sparsity coefficient) rise.
@@ -47,8 +49,8 @@ class TrainConfig:
         accumulate: Micro-batches per step; batch_size is cut into as many.
         auxk_coefficient: Weight of the AuxK loss that revives dead features; 0 turns it off.
         k_aux: Dead features used per row by AuxK; None takes 2 k.
-        dead_after: A feature is dead once it is silent for so many rows; None takes 100 times the rows
-            after which an average feature fires.
+        dead_after: A feature is dead once it is silent for so many rows; None takes 100 times the
+            rows after which an average feature fires.
         jumprelu_penalty: tanh (with the pre-activation loss) or l0 (straight-through).
         patience: Evaluations without a better held-out FVU after which lr decays and training ends.
         heldout_share: Share of the rows kept out for metrics, at most 10,000 rows.
@@ -133,8 +135,8 @@ class TrainConfig:
 
     def _check_ranges(self) -> None:
         positive = (
-            "input_size hidden_size k l1_coefficient steps epochs batch_size lr clip accumulate k_aux "
-            "dead_after patience buffer_rows checkpoint_every log_every eval_every"
+            "input_size hidden_size k l1_coefficient steps epochs batch_size lr clip accumulate "
+            "k_aux dead_after patience buffer_rows checkpoint_every log_every eval_every"
         )
         for name in positive.split():
             value = getattr(self, name)
@@ -162,7 +164,7 @@ class TrainConfig:
             raise ValueError(f"matryoshka={sizes} must grow from one prefix to the next.")
         if self.hidden_size is not None and sizes[-1] != self.hidden_size:
             raise ValueError(
-                f"the last matryoshka prefix is {sizes[-1]}; it must be hidden_size={self.hidden_size}."
+                f"the last matryoshka prefix is {sizes[-1]}; needed: hidden_size={self.hidden_size}."
             )
 
     @property

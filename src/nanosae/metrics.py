@@ -1,4 +1,4 @@
-"""Measures of a reconstruction, pooled over rows in float64, and pictures of the weights in numbers.
+"""Measures of a reconstruction, pooled over rows in float64, and histograms of the weights.
 
 FVU is Σ‖x − x̂‖² ÷ Σ‖x − mean‖² over the whole set, never a mean of ratios. L0 counts non-zero
 activations per row. Density is the share of rows on which a latent is active.

@@ -32,10 +32,19 @@ class SAEModel(nn.Module):
     """A sparse autoencoder on raw rows; made by `SAETrainer.train` and `load`.
 
     Args:
-        cfg: Architecture, sizes and, under `metadata`, what describes the training; as in `cfg.json`.
+        cfg: Architecture, sizes and, under `metadata`, what describes the training; as in
+            `cfg.json`.
         tensors: W_enc, W_dec, b_dec, and b_enc (with `threshold` for jumprelu) or, gated, b_gate,
             r_mag and b_mag.
     """
+
+    W_dec: Tensor
+    b_dec: Tensor
+    b_enc: Tensor
+    b_gate: Tensor
+    r_mag: Tensor
+    b_mag: Tensor
+    threshold: Tensor
 
     def __init__(self, cfg: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         super().__init__()
@@ -192,7 +201,8 @@ def fold(tensors: dict[str, Tensor], mean: np.ndarray, scale: float) -> dict[str
     zero); reconstructions are the same.
 
     Args:
-        tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without b_dec.
+        tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without
+            b_dec.
         mean: (input_size,).
         scale: Of the rows.
     """

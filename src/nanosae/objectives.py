@@ -1,11 +1,13 @@
 """What each activation minimises: pure functions of the kept values.
 
 A `View` shows the pre-activations either as flat pairs (sparse) or as a tile of the full matrix
-(dense), so that every formula stands here once. Rows are centred and scaled to mean square 1; decoder
-rows have unit norm (the trainer projects them), so that Σ f‖W_dec‖ is Σ f. All losses are per
+(dense), so that every formula stands here once. Rows are centred and scaled to mean square 1;
+decoder rows have unit norm (the trainer projects them), so that Σ f‖W_dec‖ is Σ f. All losses are
+per
 element: sums are divided by `n` = rows of the step × input_size.
 
-Covered: reconstruction, L1 (Anthropic, April 2024), gates (Rajamanoharan et al. 2024), JumpReLU with
+Covered: reconstruction, L1 (Anthropic, April 2024), gates (Rajamanoharan et al. 2024), JumpReLU
+    with
 tanh and pre-activation loss (Anthropic, January 2025) or straight-through L0 (Rajamanoharan et al.
 2024b), Matryoshka prefixes (Bussmann et al. 2025). AuxK is in the trainer: it selects again.
 """
@@ -100,8 +102,8 @@ def jumprelu(view: View, p: Params, coefficient: float, width: float, tanh: bool
         p: With log_threshold, (hidden_size,).
         coefficient: Weight of the sparsity penalty, in units of `l1_coefficient`.
         width: Width of the rectangle kernel.
-        tanh: Penalise tanh(4 f) and, weakly, all inactive pre-activations for their distance from the
-            threshold (all entries, by their column sums, less the active ones); else the L0.
+        tanh: Penalise tanh(4 f) and, weakly, all inactive pre-activations for their distance from
+            the threshold (all entries, by their column sums, less the active ones); else the L0.
     """
     level = p["log_threshold"].exp()
     threshold = view.at(level)

@@ -1,9 +1,9 @@
 """SAETrainer: one readable loop from rows to a trained model.
 
-A step: select pairs (no gradient) → objective → backward → clip → Adam → decoder rows of length one →
-counters. Rows are centred and scaled; `model.fold` takes that into the weights at the end. Everything
-random is a function of (seed, step), so that a checkpoint is weights, moments and a few numbers, and
-a resumed run equals an uninterrupted one.
+A step: select pairs (no gradient) → objective → backward → clip → Adam → decoder rows of length one
+→ counters. Rows are centred and scaled; `model.fold` takes that into the weights at the end.
+Everything random is a function of (seed, step), so that a checkpoint is weights, moments and a few
+numbers, and a resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -235,8 +235,8 @@ class Training:
     def _auxk(self, x: Tensor, recon: Tensor, dead: Tensor) -> Tensor:
         """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2).
 
-        Their pre-activations count without bias: those of a dead latent may be negative on all rows,
-        and then it would never learn. The bias has its gradient all the same.
+        Their pre-activations count without bias: those of a dead latent may be negative on all
+        rows, and then it would never learn. The bias has its gradient all the same.
         """
         params, kernels = self.params, self.kernels
         some = -(-len(x) // AUXK_SHARE)
@@ -311,7 +311,7 @@ class Training:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Measure the held-out rows; keep the best weights; start the decay where it got no better."""
+        """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
         s, heldout = self.scalars, torch.from_numpy(self.data.heldout)
         error = loss = active = 0.0
         for x in heldout.split(4096):
@@ -324,7 +324,9 @@ class Training:
         s["gap"] += 0.5 * (math.log(max(l0, 0.01) / max(s["l0"], 0.01)) - s["gap"])
         # with a penalty, weights are candidates once it has its full weight and its effect
         rising = s["step"] < self.config.warmup * self.planned
-        off = not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05 if self.k else rising
+        off = (
+            not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05 if self.k else rising
+        )
         score = fvu if self.k else loss
         if not off and score < s["best"]:
             s |= {"best": score, "best_step": s["step"], "worse": 0}
@@ -365,14 +367,13 @@ class Training:
         density = torch.bincount(pairs.cols[loss.acts > 0], minlength=self.hidden) / len(x)
         basis = torch.linalg.eigh((x.T @ x).cpu()).eigenvectors[:, -2:]
         tensors = self.params["W_enc"], self.params["W_dec"], density, loss.acts[:65536]
-        return metrics.snapshot(*(t.detach().cpu() for t in tensors), basis)
+        encoder, decoder, density, acts = (t.detach().cpu() for t in tensors)
+        return metrics.snapshot(encoder, decoder, density, acts, basis)
 
     def model(self) -> SAEModel:
-        """Return the best weights as a model on raw rows, thresholds calibrated on held-out rows."""
-        config, architecture = (
-            self.config,
-            ARCHITECTURE.get(self.config.activation or "", "jumprelu"),
-        )
+        """Return the best weights on raw rows, with thresholds calibrated on held-out rows."""
+        config = self.config
+        architecture = ARCHITECTURE.get(config.activation or "", "jumprelu")
         found = math.isfinite(self.scalars["best"])
         tensors = {n: p.detach().cpu() for n, p in (self.best if found else self.params).items()}
         if architecture == "jumprelu":
@@ -439,7 +440,8 @@ class SAETrainer(TransformerMixin, BaseEstimator):
 
     Args:
         config: What to train; None takes every default.
-        run: Folder for the run (metrics, snapshots, checkpoints, model); None leaves nothing on disk.
+        run: Folder for the run (metrics, snapshots, checkpoints, model); None leaves nothing on
+            disk.
 
     Example:
         >>> import numpy as np
@@ -460,7 +462,8 @@ class SAETrainer(TransformerMixin, BaseEstimator):
 
         Args:
             data: A pandas or polars frame, array, memmap, tensor, list, Hugging Face dataset, or a
-                path, folder or glob of .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt.
+                path, folder or glob of .csv .tsv .parquet .feather .arrow .npy .npz .safetensors
+                .pt.
             resume: Go on from the run folder's newest checkpoint, or start if there is none.
             force: Replace the run in the folder.
             progress: Show a progress bar.
@@ -540,7 +543,9 @@ def _loop(training: Training, sinks: list[logs.Sink], run: Path | None, stopped:
         if step % training.eval_every == 0 or step == training.end:
             line = training.evaluate()
             if run is not None:
-                np.savez(run / "snapshots" / f"{step:06d}.npz", **training.snapshot())
+                np.savez(
+                    run / "snapshots" / f"{step:06d}", allow_pickle=False, **training.snapshot()
+                )
         if line or step % config.log_every == 0:
             seconds = time.perf_counter() - began
             line |= training.line(seconds)

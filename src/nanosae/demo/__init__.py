@@ -1,4 +1,4 @@
-"""The demo: 6,000 glosses of WordNet 3.0 with their MiniLM embeddings, and what an SAE finds in them."""
+"""The demo: 6,000 glosses of WordNet 3.0, their MiniLM embeddings, and what an SAE finds."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def run_demo(output: Path | None, say: Callable[[str], None], force: bool = Fals
     say("")
     acts = model.features(rows).tocsc()
     for feature in clear_features(acts, rows)[:10]:
-        say(f"feature {feature}, active in {acts.indptr[feature + 1] - acts.indptr[feature]} glosses")
+        n_active = acts.indptr[feature + 1] - acts.indptr[feature]
+        say(f"feature {feature}, active in {n_active} glosses")
         for row in strongest(acts, feature, 4):
             say(f"    {texts[row][:90]}")
 
@@ -65,7 +66,7 @@ def clear_features(acts, rows: np.ndarray) -> list[int]:
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     scored = []
     for feature in np.flatnonzero(np.diff(acts.indptr) >= 12):
-        top = unit[strongest(acts, feature, 8)]
+        top = unit[strongest(acts, int(feature), 8)]
         alike = (np.square(top.sum(0)).sum() - len(top)) / (len(top) * (len(top) - 1))
         scored.append((float(alike), int(feature), top.mean(0)))
     chosen, centres = [], []

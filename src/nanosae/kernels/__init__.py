@@ -1,8 +1,8 @@
 """Sparse encode and decode: the one seam between the training step and its kernels.
 
 A step selects a few (row, latent) pairs from `z = x @ W_enc + b_enc` without gradient, one tile of
-rows at a time, so that the full matrix of pre-activations is never held. Everything after works on the
-flat pairs. Both weights are latent-major and contiguous here: (hidden_size, input_size).
+rows at a time, so that the full matrix of pre-activations is never held. Everything after works on
+the flat pairs. Both weights are latent-major and contiguous here: (hidden_size, input_size).
 
 A backend is a module with the functions of `reference.py`, which is the oracle for the others.
 The weight gradient of a leaf whose `.grad` is already allocated is written there in place (see

@@ -22,6 +22,7 @@ CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for over
 BLOCK = 32  # columns whose maximum is taken before any one of them is looked at
 TILE_BYTES = 32 << 20  # pre-activations held at once, if that makes 1,024 rows
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
+MAX_THREADS = numba.get_num_threads()
 _lock = threading.RLock()  # numba's threading layers may not be entered by two threads at once
 
 
@@ -36,14 +37,14 @@ def _jit(function: Callable, parallel: bool = True) -> Callable:
     def locked(*args):
         arrays = [a.numpy() if isinstance(a, Tensor) else a for a in args]
         with _lock:
-            numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+            numba.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
             compiled(*arrays)
 
     return locked
 
 
 @_jit
-def _topk(z, bias, k, cols, vals, counts):
+def _topk(z, bias, k, cols, vals, counts):  # noqa: C901 (one pass over a row, in stages)
     """Keep each row's k largest positive z + bias, by column; of equal ones the lower columns."""
     rows, width = z.shape
     zero, blocks = z.dtype.type(0), (width + BLOCK - 1) // BLOCK

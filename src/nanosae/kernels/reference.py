@@ -40,7 +40,7 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
 def select_batchtopk(
     x: Tensor, weight: Tensor, bias: Tensor, total: int, hint: float = 0.0
 ) -> Pairs:
-    """Keep the `total` largest positive entries of all rows together; `hint` is for other backends."""
+    """Keep the `total` largest positive entries of all rows; `hint` is for other backends."""
     shortlist = [_above(start, z, z > 0) for start, z in _tiles(x, weight, bias)]
     values, rows, cols = (torch.cat(parts) for parts in zip(*shortlist, strict=True))
     keep = values.sort(descending=True, stable=True).indices[:total].sort().values
