@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 Rows = Callable[[Tensor], Tensor]
-DEAD_BIAS = -30.0  # no row of length one reaches past it
+DEAD_BIAS = -30.0  # no row of length one reaches past it, nor one of length 20
 
 
 class Peer(NamedTuple):
@@ -50,13 +50,18 @@ class Sizes(NamedTuple):
 
 
 def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
-    """eai-sparsify: schedule-free signum and no AuxK are its defaults; body of `Trainer.fit`."""
+    """eai-sparsify: schedule-free signum and no AuxK are its defaults; body of `Trainer.fit`.
+
+    Steps of a sign have one length for all scales of data, so rows are scaled as language models'
+    are, to E‖x‖² = width; averaging shortens decoder rows, which get their length back at the end.
+    """
     from schedulefree import ScheduleFreeWrapper
     from sparsify import SparseCoder, SparseCoderConfig
     from sparsify.sign_sgd import SignSGD
 
     config = SparseCoderConfig(num_latents=sizes.hidden_size, k=sizes.k)
     sae = SparseCoder(rows.shape[1], config, dtype=torch.float32)
+    scale = (rows.shape[1] / rows.square().sum(1).mean().item()) ** 0.5
     lr = 5e-3 / (sizes.hidden_size / 2**14) ** 0.5
     optimizer = ScheduleFreeWrapper(SignSGD(sae.parameters(), lr=lr), momentum=0.95)
     optimizer.train()
@@ -64,6 +69,7 @@ def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
     state = {"auxk": 0.0, "first": True}
 
     def step(x: Tensor) -> float:
+        x = x * scale
         if state["first"]:
             sae.b_dec.data = x.mean(0)
             state["first"] = False
@@ -84,12 +90,13 @@ def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
 
     def finish() -> tuple[Rows, Rows]:
         optimizer.eval()
+        sae.set_decoder_norm_to_unit_norm()
 
         def encode(x: Tensor) -> Tensor:
-            out = sae.encode(x)
+            out = sae.encode(x * scale)
             return torch.zeros_like(out.pre_acts).scatter(-1, out.top_indices, out.top_acts)
 
-        return encode, lambda x: sae(x).sae_out
+        return encode, lambda x: sae(x * scale).sae_out / scale
 
     def mark_dead(latents: Tensor) -> None:
         state["auxk"] = 1 / 32

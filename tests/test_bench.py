@@ -84,7 +84,9 @@ def test_times_are_taken_in_turn():
     order = []
     before = {name: (lambda name=name: order.append(f"before {name}")) for name in "ab"}
     steps = {name: (lambda x, name=name: order.append(name), before[name]) for name in "ab"}
-    times = step.interleave(steps, lambda i: torch.zeros(1), lambda: order.append("gemm"), 2)
+    times = step.interleave(
+        steps, lambda i: torch.zeros(1), {"gemm": lambda: order.append("gemm")}, 2
+    )
     assert order == ["before a", "gemm", "a", "before b", "gemm", "b"] * 2
     assert (times["gemm"]["n"], times["a"]["n"], times["b"]["n"]) == (4, 2, 2)
     assert times["a"]["min"] <= times["a"]["median"] <= times["a"]["q3"]
