@@ -5,6 +5,7 @@ import sys
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -142,6 +143,27 @@ def test_errors_say_both_widths_and_what_is_missing(tmp_path):
         model("relu").features(np.zeros((2, 7), np.float32))
     with pytest.raises(FileNotFoundError, match=r"cfg\.json"):
         SAEModel.load(tmp_path)
+
+
+def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monkeypatch):
+    sae = model("jumprelu")
+    x = torch.randn(90, 5, generator=torch.Generator().manual_seed(5)).numpy()
+    frame = pd.DataFrame(x, columns=[f"e{i}" for i in range(5)]).assign(
+        text=[f"t{i}" for i in range(90)]
+    )
+    monkeypatch.setattr("nanosae.model.BLOCK_ROWS", 32)
+    codes = sae.encode_corpus(frame, tmp_path / "codes")
+    np.testing.assert_allclose(
+        codes.rows(0, 90).toarray(), sae.features(x).toarray(), rtol=2e-3, atol=1e-6
+    )
+    assert codes.texts([0, 89]).tolist() == ["t0", "t89"]
+    np.testing.assert_allclose(codes.vectors([3]), x[[3]], rtol=1e-3, atol=1e-3)
+    with pytest.raises(FileExistsError):
+        sae.encode_corpus(frame, tmp_path / "codes")
+    assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
+    assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
+    with pytest.raises(ValueError, match="3 texts for 90 rows"):
+        sae.encode_corpus(x, tmp_path / "other", beside=["a", "b", "c"])
 
 
 def test_no_row_changes_another_row_s_features():

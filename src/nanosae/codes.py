@@ -359,7 +359,7 @@ class CodesWriter:
             OSError: If a shard cannot be written; the rows before it stay readable.
         """
         rows = _as_csr(block, self.manifest["n_features"])
-        beside = None if table is None else _as_table(table)
+        beside = None if table is None else as_table(table)
         for what, given in (("table", beside), ("vectors", vectors)):
             if given is not None and len(given) != rows.shape[0]:
                 raise ValueError(f"{what}: {len(given)} rows, but the block has {rows.shape[0]}.")
@@ -456,9 +456,9 @@ def write_codes(
         metadata: Further columns: a DataFrame, an Arrow table or a dict of columns.
         **options: `vectors` (n_rows, input_size), kept as float16; the rest goes to `CodesWriter`.
     """
-    vectors, table = options.pop("vectors", None), None if texts is None else _as_table(list(texts))
+    vectors, table = options.pop("vectors", None), None if texts is None else as_table(list(texts))
     if metadata is not None:
-        beside = _as_table(metadata)
+        beside = as_table(metadata)
         table = beside if table is None else beside.append_column("text", table["text"])
     with CodesWriter(path, n_features=csr.shape[1], **options) as writer:
         writer.append(csr, table=table, vectors=vectors)
@@ -539,7 +539,8 @@ def _as_csr(block: Any, n_features: int) -> Any:
     return rows
 
 
-def _as_table(table: Any) -> pa.Table:
+def as_table(table: Any) -> pa.Table:
+    """Return texts (a list) or a table of any kind as an Arrow table."""
     if isinstance(table, list):
         return pa.table({"text": pa.array(table, pa.string(), from_pandas=True)})
     return pa.table(table.reset_index(drop=True) if hasattr(table, "reset_index") else table)

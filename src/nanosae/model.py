@@ -9,7 +9,7 @@ into these. `weights.py` is the same in numpy and owns the files, which are SAEL
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from nanosae.data import open_rows
+from nanosae.data import Rows, open_rows
 from nanosae.kernels import Pairs, backend
 from nanosae.weights import Weights
 
@@ -121,16 +121,16 @@ class SAEModel(nn.Module):
             pairs = pairs._replace(values=torch.relu(magnitude))
         return pairs
 
-    def blocks(self, data: Any, columns: Iterable[str] | None = None) -> Iterator[sp.csr_array]:
-        """Yield what `features` returns, some thousand rows at a time."""
+    def _open(self, data: Any, columns: Iterable[str] | None) -> Rows:
         columns = list(columns or self.config.get("columns") or []) or None
-        rows = open_rows(data, columns=columns, input_size=self.cfg["d_in"])
-        for block in rows.blocks(BLOCK_ROWS):
-            pairs = self.pairs(torch.from_numpy(block).to(self.b_dec.device))
-            entries = tuple(part.cpu().numpy() for part in pairs)
-            matrix = sp.csr_array(entries, shape=(len(block), self.cfg["d_sae"]))
-            matrix.eliminate_zeros()
-            yield matrix
+        return open_rows(data, columns=columns, input_size=self.cfg["d_in"])
+
+    def _sparse(self, block: np.ndarray) -> sp.csr_array:
+        pairs = self.pairs(torch.from_numpy(block).to(self.b_dec.device))
+        entries = tuple(part.cpu().numpy() for part in pairs)
+        matrix = sp.csr_array(entries, shape=(len(block), self.cfg["d_sae"]))
+        matrix.eliminate_zeros()
+        return matrix
 
     def features(self, data: Any, columns: Iterable[str] | None = None) -> sp.csr_array:
         """Return the feature activations of every row, (n_rows, hidden_size) float32, sparse.
@@ -142,13 +142,51 @@ class SAEModel(nn.Module):
         Raises:
             ValueError: If the rows are not `input_size` wide, or not finite.
         """
-        return sp.csr_array(sp.vstack(list(self.blocks(data, columns)), format="csr"))
+        blocks = self._open(data, columns).blocks(BLOCK_ROWS)
+        return sp.csr_array(sp.vstack([self._sparse(block) for block in blocks], format="csr"))
 
-    def encode_corpus(self, data: Any, path: str | Path, **options: Any) -> Codes:
-        """Write the features of a corpus to disk; see `nanosae.codes.encode_corpus`."""
-        from nanosae.codes import encode_corpus
+    def encode_corpus(
+        self,
+        data: Any,
+        path: str | Path,
+        *,
+        beside: Any = None,
+        columns: Iterable[str] | None = None,
+        resume: bool = False,
+        append: bool = False,
+    ) -> Codes:
+        """Write the features of a corpus to disk in a stream, and what stands beside its vectors.
 
-        return encode_corpus(self, data, path, **options)
+        Args:
+            data: Anything `features` takes.
+            path: The corpus' folder, by convention `RUN/codes/NAME`.
+            beside: A list of texts, or a table with a column `text` and any others, in the order of
+                the rows; None takes the columns of `data` that are no vectors.
+            columns: Other names of the vector columns.
+            resume: Go on after the rows that an interrupted call has written.
+            append: Add the rows to those of an existing corpus.
+
+        Raises:
+            FileExistsError: If the folder holds a corpus, without `resume` or `append`.
+            ValueError: If rows and texts differ in number, or the rows cannot be encoded.
+        """
+        from nanosae.codes import Codes, CodesWriter, as_table
+
+        rows = self._open(data, columns)
+        table = rows.extra() if beside is None else as_table(beside)
+        if table is not None and table.num_rows != rows.n_rows:
+            raise ValueError(
+                f"there are {table.num_rows} texts for {rows.n_rows} rows: give one each."
+            )
+        mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy" and not append
+        options = {"source": data if mapped else None, "append": resume or append}
+        with CodesWriter(path, n_features=self.cfg["d_sae"], **options) as writer:
+            for start in range(writer.n_rows if resume else 0, rows.n_rows, BLOCK_ROWS):
+                block = rows.read(start, min(start + BLOCK_ROWS, rows.n_rows))
+                some = None if table is None else table.slice(start, len(block))
+                vectors = None if mapped else block
+                writer.append(self._sparse(block), table=some, vectors=vectors)
+        return Codes.open(path)
 
     def save(self, folder: str | Path) -> None:
         """Write `sae_weights.safetensors` and `cfg.json`, which SAELens loads, too."""
