@@ -9,14 +9,23 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from nanosae.config import TrainConfig
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from nanosae.analysis.contrast import Contrast
+    from nanosae.codes import Codes
+
 app = tyro.extras.SubcommandApp()
 Positional = tyro.conf.Positional
+Run = Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+Json = Annotated[bool, tyro.conf.arg(name="json")]
 
 
 @app.command
@@ -49,10 +58,7 @@ def train(
 
 
 @app.command
-def info(
-    run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")],
-    as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
-) -> None:
+def info(run: Run, as_json: Json = False) -> None:
     """Show what a run trained, on what, and how well.
 
     Args:
@@ -79,6 +85,368 @@ def info(
     print(f"held out  {fvu} ({last['train_fvu']:.4f} on training rows)")
     print(f"          L0 {last['l0']:.1f} (5 % to 95 % of the rows: {low:.0f} to {high:.0f})")
     print(f"dead      {last['dead']:.1%} of the features, on {last['dead_rows_checked']:,} rows")
+
+
+@app.command
+def encode(
+    run: Run,
+    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")],
+    texts: str | None = None,
+    text_column: str = "text",
+    name: str = "default",
+    resume: bool = False,
+    append: bool = False,
+) -> None:
+    """Encode a corpus: write the features of its rows, with texts and columns beside them.
+
+    Args:
+        run: The run folder.
+        data: The rows: what `train` takes.
+        texts: A Parquet or CSV file with the texts and other columns, in the order of the rows.
+        text_column: Which of its columns (or of DATA's) is the text.
+        name: Name of the corpus in the run.
+        resume: Go on with an interrupted call.
+        append: Add the rows to an existing corpus.
+    """
+    from nanosae.data import open_rows
+    from nanosae.model import SAEModel
+
+    model = SAEModel.load(run)
+    beside = _table(texts) if texts else open_rows(data, columns=model.config["columns"]).extra()
+    if beside is not None:
+        if texts and text_column not in beside.column_names:
+            known = ", ".join(beside.column_names)
+            raise ValueError(f"{texts} has no column {text_column!r}: choose one of {known}.")
+        names = ["text" if c == text_column else c for c in beside.column_names]
+        beside = beside.rename_columns(names)
+    path = run / "codes" / name
+    codes = model.encode_corpus(data, path, beside=beside, resume=resume, append=append)
+    without = "" if codes.has_texts else "; no texts: label and word search need --texts"
+    mean = codes.nnz / max(1, codes.n_rows)
+    print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{without}")
+
+
+@app.command
+def describe(
+    run: Run, feature: int | None = None, name: str | None = None, as_json: Json = False
+) -> None:
+    """Describe every feature (written to features.parquet), or show the card of one.
+
+    Args:
+        run: The run folder.
+        feature: Show this feature's card.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.describe import card
+    from nanosae.analysis.describe import describe as describe_all
+    from nanosae.analysis.tables import save_features
+
+    codes = _codes(run, name)
+    if feature is not None:
+        found = card(codes, feature)
+        print(json.dumps(found.to_dict(), default=str) if as_json else found)
+        return
+    table = describe_all(codes, texts=codes.has_texts)
+    save_features(run, table)
+    _show(table, as_json, ["feature", "density", "n_active", "max_activation", "health"])
+
+
+@app.command
+def label(
+    run: Run,
+    name: str | None = None,
+    groups: str | None = None,
+    llm: bool = False,
+    model: str = "gpt-4o-mini",
+    base_url: str | None = None,
+    max_calls: int | None = None,
+    max_cost: float | None = None,
+    price: tuple[float, float] | None = None,
+    features: tuple[int, ...] | None = None,
+    dry_run: bool = False,
+    as_json: Json = False,
+) -> None:
+    """Name features by keywords, or with --llm by a language model, each with a held-out score.
+
+    Args:
+        run: The run folder.
+        name: Which corpus of the run.
+        groups: Column whose groups stay on one side of the held-out split.
+        llm: Ask a language model (key in OPENAI_API_KEY).
+        model: Its name.
+        base_url: Any server of the chat-completions protocol.
+        max_calls: Stop after so many calls.
+        max_cost: Stop at this cost, in the currency of `price`.
+        price: Price of a million tokens, read and written.
+        features: Only these.
+        dry_run: Only count calls, tokens and price.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.tables import save_features
+
+    codes, chosen = _codes(run, name), None if features is None else list(features)
+    if llm:
+        from nanosae.analysis.llm import Chat, llm_label
+
+        limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
+        chat = Chat(model, base_url, **limits)
+        table = llm_label(codes, chat, chosen, groups=groups, dry_run=dry_run)
+        shown = ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
+    else:
+        from nanosae.analysis.labels import label as label_by_words
+
+        table = label_by_words(codes, chosen, groups=groups)
+        shown = ["feature", "label", "label_auc", "label_f1", "label_n"]
+    if not dry_run:
+        save_features(run, table)
+    _show(table, as_json, shown if not dry_run else list(table.columns), by=shown[2])
+
+
+@app.command
+def families(run: Run, name: str | None = None, as_json: Json = False) -> None:
+    """Group features into families by what fires together.
+
+    Args:
+        run: The run folder.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    import pandas as pd
+
+    from nanosae.analysis.families import families as find
+    from nanosae.analysis.tables import save_features
+
+    codes = _codes(run, name)
+    found = find(codes, _labels(run))
+    text = found.to_json(run / "families.json")
+    mapping = found.feature_family
+    save_features(run, pd.DataFrame({"feature": list(mapping), "family": list(mapping.values())}))
+    print(text) if as_json else _show(found.table, False)
+
+
+@app.command
+def topics(
+    run: Run,
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20,
+    name: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Merge features into N topics, without training again.
+
+    Args:
+        run: The run folder.
+        n: Number of topics.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    import pandas as pd
+
+    from nanosae.analysis.tables import save_features, write
+    from nanosae.analysis.topics import topics as merge
+
+    found = merge(_codes(run, name), n, _labels(run))
+    merged = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature").reset_index()
+    save_features(run, merged)
+    write(found.table, run / "topics.parquet")
+    _show(found.table, as_json, ["Topic", "Count", "Name"])
+
+
+@app.command
+def search(
+    run: Run,
+    query: Annotated[Positional[str | None], tyro.conf.arg(metavar="QUERY")] = None,
+    row: int | None = None,
+    feature: str | None = None,
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10,
+    name: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Find rows by words, by another row or by a feature; each hit says which features it shares.
+
+    Args:
+        run: The run folder.
+        query: Words.
+        row: A row to start from.
+        feature: A feature's number or label.
+        n: Number of hits.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.search import search as find
+
+    by = int(feature) if feature is not None and feature.isdecimal() else feature
+    found = find(_codes(run, name), query, row=row, feature=by, n=n)
+    if not as_json and found.note:
+        print(found.note)
+    _show(found.to_frame(), as_json)
+
+
+@app.command
+def contrast(
+    run: Run,
+    by: str,
+    a: str | None = None,
+    b: str | None = None,
+    groups: str | None = None,
+    name: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Say which features distinguish groups of rows.
+
+    Args:
+        run: The run folder.
+        by: The column that makes the groups.
+        a: Its value in the first group; all values are compared without it.
+        b: Its value in the second group; all other rows without it.
+        groups: Column whose groups stay on one side of the held-out split.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.contrast import contrast as compare
+
+    found = compare(_codes(run, name), a, b, by=by, groups=groups, labels=_names(run))
+    _tell(run, f"contrast-{by}", found, as_json)
+
+
+@app.command
+def explain(
+    run: Run,
+    target: str,
+    groups: str | None = None,
+    name: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Say which features explain a column, one by one and together.
+
+    Args:
+        run: The run folder.
+        target: The column: two classes, several, or numbers.
+        groups: Column whose groups stay on one side of the held-out split.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.contrast import explain as explain_column
+
+    found = explain_column(_codes(run, name), target, groups=groups, labels=_names(run))
+    _tell(run, f"explain-{target}", found, as_json)
+
+
+@app.command
+def over_time(run: Run, column: str, name: str | None = None, as_json: Json = False) -> None:
+    """Say which features become more or less frequent over time.
+
+    Args:
+        run: The run folder.
+        column: The column with the time.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.contrast import over_time as follow
+
+    found = follow(_codes(run, name), column, labels=_names(run))
+    _tell(run, f"time-{column}", found, as_json)
+
+
+@app.command
+def evaluate(
+    run: Run,
+    labels: str | None = None,
+    groups: str | None = None,
+    name: str | None = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what the features are worth, beside dense vectors, PCA, k-means and a random decoder.
+
+    Args:
+        run: The run folder.
+        labels: Column of known labels.
+        groups: Column whose groups stay on one side of the held-out split.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+    from nanosae.analysis.evaluate import evaluate as measure
+
+    found = measure(_codes(run, name), labels, groups=groups)
+    text = json.dumps(found.to_dict(), default=str)
+    (run / "evaluation.json").write_text(text, encoding="utf-8")
+    print(text if as_json else found.wide.to_string())
+
+
+@app.command
+def export(
+    run: Run,
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    features: tuple[int, ...] | None = None,
+    name: str | None = None,
+) -> None:
+    """Write the feature table, or with --features the corpus with a column for each of these.
+
+    Args:
+        run: The run folder.
+        output: A .parquet, .csv, .tsv or .json file.
+        features: Features to add to the rows as columns.
+        name: Which corpus of the run.
+    """
+    from nanosae.analysis.tables import load_features, tag, write
+
+    table = load_features(run) if features is None else tag(_codes(run, name), features)
+    if table.empty:
+        raise FileNotFoundError(f"{run} has no feature table yet: run `nanosae describe {run}`.")
+    write(table, output)
+    print(f"{output}: {len(table):,} lines, {len(table.columns)} columns")
+
+
+def _codes(run: Path, name: str | None) -> Codes:
+    from nanosae.codes import Codes
+
+    return Codes.open(run, name)
+
+
+def _labels(run: Path) -> pd.DataFrame | None:
+    from nanosae.analysis.tables import load_features
+
+    table = load_features(run)
+    return table[table["label"].notna()] if "label" in table else None
+
+
+def _names(run: Path) -> dict[int, str] | None:
+    table = _labels(run)
+    return None if table is None else dict(zip(table["feature"], table["label"], strict=True))
+
+
+def _table(path: str) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv, parquet
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist.")
+    try:
+        return csv.read_csv(path) if path.endswith(".csv") else parquet.read_table(path)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path} is no Parquet or CSV file: {error}") from error
+
+
+def _tell(run: Path, name: str, found: Contrast, as_json: bool) -> None:
+    text = json.dumps(found.to_dict(), default=str)
+    (run / "contrasts").mkdir(exist_ok=True)
+    (run / "contrasts" / f"{name}.json").write_text(text, encoding="utf-8")
+    sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
+    print(text if as_json else "\n".join(sentences))
+
+
+def _show(
+    table: pd.DataFrame, as_json: bool, columns: list[str] | None = None, by: str | None = None
+) -> None:
+    if as_json:
+        print(table.to_json(orient="records", force_ascii=False))
+        return
+    shown = table[[c for c in columns or table.columns if c in table]]
+    if by in shown:
+        shown = shown.sort_values(by, ascending=False)
+    print(shown.head(20).to_string(index=False, max_colwidth=70))
+    if len(shown) > 20:
+        print(f"… {len(shown):,} lines in all")
 
 
 @app.command

@@ -27,7 +27,7 @@ class TrainConfig:
         k: Mean number of active features per row; 32 unless `l1_coefficient` is given.
         l1_coefficient: Constant sparsity coefficient instead of k. Alone it means `relu`. The loss
             is the mean squared error per element, rows scaled to mean square 1, plus
-            l1_coefficient × 20 × the mean over rows of Σ f‖W_dec‖.
+            l1_coefficient × 12 × the mean over rows of Σ f‖W_dec‖.
         activation: relu (Anthropic, April 2024), topk (Gao et al. 2024), batchtopk (Bussmann et al.
             2024; the default), jumprelu (Anthropic, January 2025) or gated (Rajamanoharan et al.
             2024).

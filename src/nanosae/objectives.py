@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-L1_UNIT = 20.0  # the constant c of TrainConfig.l1_coefficient
+L1_UNIT = 12.0  # the constant c of TrainConfig.l1_coefficient
 TANH_SCALE = 4.0  # Anthropic, January 2025
 PRE_ACT_COEFFICIENT = 3e-6  # the same, with their loss summed over elements
 Params = dict[str, Tensor]

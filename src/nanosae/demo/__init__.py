@@ -6,10 +6,16 @@ import tempfile
 from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-CONFIG = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nanosae.codes import Codes
+
+CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
 
 
 def load() -> tuple[np.ndarray, list[str], list[str]]:
@@ -24,55 +30,58 @@ def load() -> tuple[np.ndarray, list[str], list[str]]:
     return rows, table["text"].to_pylist(), table["lexname"].to_pylist()
 
 
-def run_demo(output: Path | None, say: Callable[[str], None], force: bool = False) -> None:
-    """Train on the corpus and say what ten clear features are about.
+def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
+    """Train on the corpus, name the features, and say what ten of them and two groups are about.
 
     Args:
         output: Run folder to keep; None takes a temporary one.
         say: Takes each line.
-        force: Replace the run in the folder.
     """
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
             run_demo(Path(folder), say)
         return
+    from nanosae.analysis.contrast import contrast
+    from nanosae.analysis.families import families
+    from nanosae.analysis.labels import label
+    from nanosae.analysis.tables import save_features
     from nanosae.config import TrainConfig
     from nanosae.trainer import SAETrainer
 
-    rows, texts, _ = load()
+    rows, texts, lexnames = load()
     trainer = SAETrainer(TrainConfig(**CONFIG), run=output)
-    model = trainer.train(rows, force=force)
+    model = trainer.train(rows)
     found = trainer.metrics_
     say(f"{len(rows):,} glosses, {CONFIG['hidden_size']:,} features, k={CONFIG['k']}")
     say(f"held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}, dead {found['dead']:.1%}")
-    say("")
-    acts = model.features(rows).tocsc()
-    for feature in clear_features(acts, rows)[:10]:
-        n_active = acts.indptr[feature + 1] - acts.indptr[feature]
-        say(f"feature {feature}, active in {n_active} glosses")
-        for row in strongest(acts, feature, 4):
-            say(f"    {texts[row][:90]}")
+    beside = {"text": texts, "lexname": lexnames}
+    codes = model.encode_corpus(rows, output / "codes" / "default", beside=beside)
+    labels = save_features(output, label(codes))
+    for line in clear_features(codes, labels)[:10]:
+        say(line)
+    named = labels[labels["label"].notna()]
+    table = families(codes, named).table
+    say(f"\n{len(table)} families of features, among them:")
+    for name in table["label"].head(5):
+        say(f"    {name}")
+    say("\nanimals against plants:")
+    names = dict(zip(named["feature"], named["label"], strict=True))
+    for sentence in contrast(
+        codes, "noun.animal", "noun.plant", by="lexname", labels=names
+    ).sentences(4):
+        say(f"    {sentence}")
 
 
-def strongest(acts, feature: int, n: int) -> np.ndarray:
-    """Return the n rows on which a feature is most active."""
-    span = slice(acts.indptr[feature], acts.indptr[feature + 1])
-    return acts.indices[span][np.argsort(-acts.data[span], kind="stable")[:n]]
-
-
-def clear_features(acts, rows: np.ndarray) -> list[int]:
-    """Return the features whose strongest rows are most alike, none too close to one before."""
-    unit = rows.astype(np.float32)
-    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
-    scored = []
-    for feature in np.flatnonzero(np.diff(acts.indptr) >= 12):
-        top = unit[strongest(acts, int(feature), 8)]
-        alike = (np.square(top.sum(0)).sum() - len(top)) / (len(top) * (len(top) - 1))
-        scored.append((float(alike), int(feature), top.mean(0)))
-    chosen, centres = [], []
-    for _, feature, centre in sorted(scored, key=lambda entry: -entry[0]):
-        centre /= np.linalg.norm(centre)
-        if all(centre @ other < 0.5 for other in centres):
-            chosen.append(feature)
-            centres.append(centre)
-    return chosen
+def clear_features(codes: Codes, labels: pd.DataFrame) -> list[str]:
+    """Return a paragraph for each feature, those first whose words find unseen glosses best."""
+    lines, seen = [], set()
+    for entry in labels.sort_values(["label_auc", "label_n"], ascending=False).to_dict("records"):
+        words = set(str(entry["label"]).lower().split())
+        if not entry["label_n"] >= 20 or words & seen:
+            continue
+        seen |= words
+        top, _ = codes.top(entry["feature"], 3)
+        head = f"\nfeature {entry['feature']}: {entry['label']}"
+        score = f"its words find unseen glosses with AUC {entry['label_auc']:.2f}"
+        lines.append("\n    ".join([f"{head} ({score})", *(t[:88] for t in codes.texts(top))]))
+    return lines
