@@ -11,7 +11,9 @@ as 1 / (rank + 30) (Zipf–Mandelbrot): the commonest is active on a sixth of th
     top100_ms      codes.top(j, 100) of 200 features: first call, median, the commonest feature
     row_ms         codes.row(i), median of 200
     describe_s     describe(codes) without texts and embeddings, in a process of its own
+    process_cpu_s  that process' processor time, all threads: what a loaded machine leaves true
     peak_mb        that process' peak resident memory
+    load           load average when the measurement began
 """
 
 import argparse
@@ -41,6 +43,7 @@ def main() -> None:
     if args.phase:
         print(json.dumps(read(args.run) if args.phase == "read" else describing(args.run)))
         return
+    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
         result = write(args, Path(folder))
         for phase in ("read", "describe"):
@@ -50,6 +53,7 @@ def main() -> None:
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
+    result["load"] = load
     line = json.dumps({"bench": "codes", "machine": machine, "commit": commit, **result})
     print(line)
     kept = Path(__file__).parent / "results" / f"codes-{platform.machine()}-{commit}.json"
@@ -114,7 +118,12 @@ def describing(run: Path) -> dict[str, float]:
     codes = Codes.open(run)
     seconds = timed(lambda: describe(codes))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"describe_s": round(seconds, 1), "peak_mb": round(peak)}
+    spent = time.process_time()
+    return {
+        "describe_s": round(seconds, 1),
+        "process_cpu_s": round(spent, 1),
+        "peak_mb": round(peak),
+    }
 
 
 def timed(call) -> float:

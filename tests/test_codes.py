@@ -94,6 +94,8 @@ def test_bounded_copies_keep_the_order_asked_for(corpus, dense):
     found = codes.features([7, 3, 0, 7])
     assert isinstance(found, sp.csc_array)
     np.testing.assert_array_equal(found.toarray(), dense[:, [7, 3, 0, 7]])
+    mask = dense[:, 0] > 0
+    np.testing.assert_array_equal(codes.take(mask).toarray(), dense[mask])
     assert isinstance(codes.take([]), sp.csr_array)
     assert codes.features([]).shape == (N, 0)
 
@@ -247,6 +249,16 @@ def test_wide_dictionaries_use_wide_columns(tmp_path):
 
 
 # ── writing in a stream ──
+
+
+def test_embeddings_known_for_some_rows_only_are_not_claimed(tmp_path, dense):
+    np.save(tmp_path / "x.npy", np.zeros((N, 5), np.float32))
+    write_codes(tmp_path / "c", sp.csr_array(dense[:70]))
+    with CodesWriter(
+        tmp_path / "c", n_features=M, source=tmp_path / "x.npy", append=True
+    ) as writer:
+        writer.append(sp.csr_array(dense[70:]))
+    assert Codes(tmp_path / "c").has_vectors is False
 
 
 @settings(max_examples=25, deadline=None)

@@ -519,7 +519,8 @@ def _restore(half: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _indices(given: Any, size: int, what: str) -> np.ndarray:
-    indices = np.asarray(given, np.int64).ravel()
+    mask = np.asarray(given).dtype == bool
+    indices = (np.flatnonzero(given) if mask else np.asarray(given, np.int64)).ravel()
     if len(indices) and not 0 <= indices.min() <= indices.max() < size:
         raise ValueError(f"{what} {indices.min()} … {indices.max()}: there are 0 … {size - 1}.")
     return indices
