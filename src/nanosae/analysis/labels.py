@@ -1,0 +1,328 @@
+"""Labels from the corpus' own words, each with a score on texts that it has not seen.
+
+A word or phrase speaks for a feature if it is likelier in the texts on which the feature is active,
+weighted by activation, than in two kinds of others: all other texts, and hard silent ones, nearest
+to the feature and still without it. Each time by log-odds with an informative Dirichlet prior
+(Monroe, Colaresi and Quinn 2008, eq. 15 to 22); a text counts a word once, and the prior is the
+word's share of all texts. With y of n texts here and y' of n' there:
+
+    δ = log (y + α)/(n + α₀ − y − α) − log (y' + α)/(n' + α₀ − y' − α)
+    z = δ / √(1/(y + α) + 1/(y' + α))
+
+A name is made of the words and phrases with the largest mean z. A second pass tells features with
+similar keywords apart, by the same log-odds against each other's texts. Keywords are single words,
+chosen one after the other so that together they cover many active and few other texts.
+
+The score asks whether name and keywords, as a BM25 query, find the feature in the held-out half:
+area under the ROC curve (DeLong's variance in Wilson's interval), and F1 at the threshold that was
+best on the other half. It says how telling the words are, not how well they read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, combinations, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis._split import split
+from nanosae.analysis._words import UNSPACED, Words
+from nanosae.codes import Codes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
+PRIOR = 5.0  # texts that the prior weighs
+GLUE = 0.55  # common words whose log-odds vary less from feature to feature carry no sense
+ALIKE = 0.3  # share of common keywords (Jaccard) from which on features are told apart
+
+
+def label(
+    codes: Codes,
+    features: Any = None,
+    *,
+    n_keywords: int = 40,
+    share: float = 0.5,
+    groups: str | None = None,
+    min_texts: int = 5,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Name features by their words and score the words on held-out texts.
+
+    Args:
+        codes: A corpus with texts.
+        features: Which features; by default all that are active on some row.
+        n_keywords: Most keywords of a feature, beside the phrases of its name.
+        share: Share of the rows to hold out.
+        groups: A column whose equal values stay on one side of the split.
+        min_texts: Active texts needed in either half; a feature with fewer is named from all its
+            texts and not scored.
+        seed: Seed of the split and of the samples of silent texts.
+
+    Returns:
+        A frame with `feature, label` (1 to 6 words; "" if no word speaks for the feature),
+        `keywords` (joined by ", "), `label_auc, label_auc_low, label_auc_high` (95 %), `label_f1`,
+        `label_n` (the held-out active texts behind them) and `typical_text`.
+
+    Raises:
+        ValueError: If there are no texts, or the rows cannot be split.
+    """
+    import pandas as pd
+
+    features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
+    texts, held = codes.texts(), split(codes, share=share, groups=groups, seed=seed)
+    words, seen = Words(texts, ~held), np.flatnonzero(~held)
+    sample = np.random.default_rng(seed).permutation(seen)[:20_000]
+    silent = sample, sp.csc_array(words.presence[sample])
+    close = hard_silent(codes, features, seen, seed=seed)
+    voices = []
+    for (rows, acts), hard in zip(_columns(codes, features), close, strict=True):
+        out = held[rows]
+        learn = ~out | (min(out.sum(), (~out).sum()) < min_texts)
+        voices.append(_Voice(words, rows[learn], acts[learn], hard, silent, n_keywords))
+    weight, records = sp.csc_array(words.weight), []
+    each = zip(features, _columns(codes, features), voices, _names(words, voices), strict=True)
+    for feature, (rows, _), voice, name in each:
+        query = np.array(list(dict.fromkeys([*name, *voice.keywords])), dtype=np.int64)
+        score, strong = weight[:, query].sum(1), texts[voice.rows[:30]]
+        best = np.argsort(-voice.acts * (1 + score[voice.rows]), kind="stable")[:1]
+        said = ", ".join(_surface(words.terms[term], strong) for term in name)
+        figures = _scores(score, rows, held, min_texts)
+        typical = "".join(texts[voice.rows[best]])
+        records.append((feature, said, ", ".join(words.terms[query]), *figures, typical))
+    columns = ["feature", "label", "keywords", *SCORES, "typical_text"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def log_odds(y: Any, n: float, others: Any, n_others: float, share: Any) -> np.ndarray:
+    """Return Monroe's z of each word: how surely it is likelier here than there.
+
+    Args:
+        y: Texts here that have the word (weighted), (T,).
+        n: Texts here.
+        others: Texts there that have it, (T,).
+        n_others: Texts there.
+        share: The word's share of all texts, between 0 and 1 exclusive, (T,).
+
+    Example:
+        >>> log_odds(np.array([5.0, 1]), 5, np.array([0.0, 1]), 5, np.array([0.5, 0.2])).round(2)
+        array([3.01, 0.  ])
+    """
+    a, b = y + PRIOR * share, others + PRIOR * share
+    delta = np.log(a / (n + PRIOR - a)) - np.log(b / (n_others + PRIOR - b))
+    return delta / np.sqrt(1 / a + 1 / b)
+
+
+def auc_interval(active: Any, silent: Any, zeros: int = 0) -> tuple[float, float, float]:
+    """Return the area under the ROC curve and its 95 % interval, from scores that are not negative.
+
+    The variance is DeLong's (1988), the interval Wilson's for as many texts as give that variance,
+    which also holds where all texts are ranked right and the variance is 0.
+
+    Args:
+        active: Scores of active texts, (n,).
+        silent: Scores of silent texts, (m,).
+        zeros: Further silent texts, whose score is 0.
+
+    Example:
+        >>> [round(x, 2) for x in auc_interval(np.array([1.0, 3.0]), np.array([2.0]), 1)]
+        [0.75, 0.16, 0.98]
+    """
+    n, m = len(active), len(silent) + zeros
+    up, down, silent = np.sort(active), np.sort(silent), np.append(silent, 0)
+    below = np.searchsorted(down, active) + np.searchsorted(down, active, "right")
+    won = (below + zeros * (1 + np.sign(active))) / 2 / m  # shares of silent texts, ties half
+    lost = (np.searchsorted(up, silent) + np.searchsorted(up, silent, "right")) / 2 / n
+    auc, each = float(won.mean()), np.append(np.ones(m - zeros), zeros)
+    spread = ((won - auc) ** 2).sum() / max(n - 1, 1) / n
+    spread += each @ (1 - lost - auc) ** 2 / max(m - 1, 1) / m
+    size = auc * (1 - auc) / spread if spread > 0 else min(n, m)
+    z2 = 1.96**2 / size
+    half = np.sqrt(z2 * (auc * (1 - auc) + z2 / 4))
+    return auc, float((auc + z2 / 2 - half) / (1 + z2)), float((auc + z2 / 2 + half) / (1 + z2))
+
+
+def hard_silent(
+    codes: Codes, features: np.ndarray, rows: np.ndarray, n: int = 200, seed: int = 0
+) -> list[np.ndarray]:
+    """Find the silent rows that are nearest to each feature.
+
+    Near is a large product with the mean of its 50 strongest rows, weighted by activation:
+    of unit embeddings if the corpus has them; else of unit rows of activations (projected to 256
+    random directions), so that near rows share most other features.
+
+    Args:
+        codes: The corpus.
+        features: Which features, (F,).
+        rows: Rows among which to look, for silent ones among a random 20,000 of them.
+        n: Rows to find for each.
+        seed: Seed of the sample and the directions.
+
+    Returns:
+        For each feature up to `n` rows, the nearest first.
+    """
+    rng = np.random.default_rng(seed)
+    mix = None if codes.has_vectors else rng.standard_normal((codes.n_features, 256)) / 16
+
+    def points(rows: np.ndarray) -> np.ndarray:
+        x: Any = codes.vectors(rows) if mix is None else codes.take(rows) @ mix
+        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        return x.astype(np.float32)
+
+    pool = np.sort(rng.permutation(rows)[:20_000])
+    among, place = points(pool), np.full(codes.n_rows, -1)
+    place[pool], inside = np.arange(len(pool)), np.isin(np.arange(codes.n_rows), rows)
+    found = []
+    for block in np.split(features, range(256, len(features), 256)):
+        columns, centres = list(_columns(codes, block)), []
+        for on, acts in columns:
+            top = np.argsort(-acts * inside[on], kind="stable")[:50]
+            centres.append((acts * inside[on])[top] @ points(on[top]))
+        for near, (on, _) in zip(np.array(centres) @ among.T, columns, strict=True):
+            near[place[on][place[on] >= 0]] = -np.inf
+            best = np.argpartition(-near, min(n, len(pool) - 1))[:n]
+            best = best[np.argsort(-near[best], kind="stable")]
+            found.append(pool[best[near[best] > -np.inf]])
+    return found
+
+
+def _columns(codes: Codes, features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows and activations of each feature, a block of features read at a time."""
+    for block in np.split(features, range(256, len(features), 256)):
+        active = codes.features(block)
+        for a, b in pairwise(active.indptr):
+            yield active.indices[a:b], active.data[a:b]
+
+
+class _Voice:
+    """What a feature's texts say: rows, strongest first, terms by z, keywords."""
+
+    def __init__(self, words: Words, rows: Any, acts: Any, hard: Any, silent: Any, n: int) -> None:
+        self.rows, self.acts = rows[np.argsort(-acts, kind="stable")], -np.sort(-acts)
+        own, size = words.presence[self.rows], len(words.terms)
+        weight = self.acts * (acts.sum() / max(acts @ acts, 1e-30))
+        count = np.bincount(own.indices, minlength=size)
+        heard = np.bincount(own.indices, np.repeat(weight, np.diff(own.indptr)), size)
+        some = np.flatnonzero(count >= (2 if len(rows) > 1 else 1))
+        self.n, y, share = weight.sum(), heard[some], words.share[some]
+        rest = np.maximum(words.n * share - count[some], 0)
+        z = log_odds(y, self.n, rest, max(words.n - len(rows), 1), share)
+        z = (z + log_odds(y, self.n, _with(words, hard)[some], len(hard), share)) / 2
+        best = np.argsort(-z, kind="stable")[:200]
+        best = best[z[best] > 0]
+        self.terms, self.z, self.y = some[best], z[best], y[best]
+        single = self.terms[words.single[self.terms]]
+        others = (np.isin(silent[0], rows) - 1) / max(len(silent[0]), 1)
+        ours = (own[:, single].T.tocsr(), np.full(len(rows), 1 / max(len(rows), 1)))
+        self.keywords = single[_cover([ours, (silent[1][:, single].T.tocsr(), others)], n)]
+        a = count[words.common] + PRIOR * words.share[words.common]
+        self.tilt = np.log(a / (len(rows) + PRIOR - a))
+
+
+def _with(words: Words, rows: np.ndarray) -> np.ndarray:
+    """Count the rows that have each term."""
+    return np.bincount(words.presence[rows].indices, minlength=len(words.terms))
+
+
+def _cover(sides: list[tuple[Any, np.ndarray]], n: int) -> list[int]:
+    """Choose terms one by one for the weight of their texts, of which half is left each time."""
+    chosen: list[int] = []
+    while len(chosen) < min(n, sides[0][0].shape[0]):
+        gain = np.sum([has @ weight for has, weight in sides], axis=0)
+        gain[chosen] = 0
+        best = int(np.argmax(gain))
+        if gain[best] <= 0:
+            break
+        chosen.append(best)
+        for has, weight in sides:
+            weight[has.indices[has.indptr[best] : has.indptr[best + 1]]] *= 0.5
+    return chosen
+
+
+def _names(words: Words, voices: list[_Voice]) -> list[list[int]]:
+    """Choose the terms that name each feature, different ones where features can be told apart."""
+    tilts = np.array([voice.tilt for voice in voices if len(voice.rows) >= 20])
+    glue = words.terms[words.common[tilts.std(0) < GLUE]] if len(tilts) >= 20 else []
+    size = np.array([len(voice.keywords) for voice in voices])
+    ids = np.concatenate([np.zeros(0, np.int64), *(voice.keywords for voice in voices)])
+    parts = np.ones(len(ids)), ids, np.r_[0, np.cumsum(size)]
+    has = sp.csr_array(parts, shape=(len(size), len(words.terms)))
+    both, taken, names = (has @ has.T).tocsr(), set(), []
+    for i, voice in enumerate(voices):
+        others, shared = both[[i]].indices, both[[i]].data
+        alike = others[(shared > ALIKE * (size[i] + size[others] - shared)) & (others != i)][:10]
+        rank = voice.z
+        if len(alike):
+            theirs = np.unique(np.concatenate([voices[j].rows[:200] for j in alike]))
+            theirs = theirs[~np.isin(theirs, voice.rows)]
+            there, share = _with(words, theirs)[voice.terms], words.share[voice.terms]
+            rank = rank + log_odds(voice.y, voice.n, there, len(theirs), share)
+        order = np.argsort(-rank, kind="stable")
+        names.append(_name(words.terms, voice.terms[order], rank[order], set(glue), taken))
+    return names
+
+
+def _name(terms: Any, ranked: np.ndarray, z: np.ndarray, glue: set, taken: set) -> list[int]:
+    """Choose up to three strong terms of together up to six words that do not repeat each other."""
+    fit: list[int] = []
+    for i in np.flatnonzero(z[:60] > 0).tolist():
+        term = terms[ranked[i]]
+        if len(fit) == 8 or not glue.isdisjoint(term.split(" ")[:: max(term.count(" "), 1)]):
+            continue
+        twins = [j for j in fit if _repeats(terms[ranked[j]], term)]
+        if not twins:
+            fit.append(i)
+        elif len(twins) == 1 and len(term) > len(terms[ranked[twins[0]]]) and z[i] > 0.7 * z[twins]:
+            fit[fit.index(twins[0])] = i
+    strong = int((z[fit[:3]] > 0.4 * z[fit[:1]]).sum()) or 4  # 4: nothing fits
+    for others in chain.from_iterable(combinations(fit[1:], k) for k in range(strong - 1, 3)):
+        parts = [fit[0], *others]
+        name = frozenset(terms[ranked[parts]])
+        if name not in taken and sum(term.count(" ") + 1 for term in name) <= 6:
+            taken.add(name)
+            return ranked[parts].tolist()
+    return ranked[fit[:strong] or slice(1)].tolist()
+
+
+def _repeats(a: str, b: str) -> bool:
+    """Whether every word of the shorter one is in the longer one, give or take an ending."""
+
+    def same(u: str, v: str) -> bool:
+        if re.match(f"[{UNSPACED}]", u):
+            return any(u[k : k + 2] in v for k in range(len(u) - 1))
+        stem = max(4, round(0.6 * max(len(u), len(v))))
+        return u == v or (min(len(u), len(v)) >= stem and u[:stem] == v[:stem])
+
+    short, long = sorted([a.split(" "), b.split(" ")], key=len)
+    return all(any(same(u, v) for v in long) for u in short)
+
+
+def _surface(term: str, texts: Any) -> str:
+    """Return a term as it is most often written in some texts."""
+    plain = r"\W+".join(map(re.escape, term.split(" ")))
+    edge = "" if re.match(f"[{UNSPACED}]", term) else r"\b"
+    found = re.findall(f"{edge}{plain}{edge}", "\n".join(texts), re.IGNORECASE)
+    return Counter(" ".join(x.split()) for x in found or [term]).most_common(1)[0][0]
+
+
+def _scores(score: np.ndarray, rows: np.ndarray, held: np.ndarray, least: int) -> tuple:
+    """Return AUC with its interval, F1 at the best threshold of the other half, and the count."""
+    test = rows[held[rows]]
+    n = len(test)
+    if min(n, len(rows) - n) < least or n == held.sum():
+        return *[np.nan] * 4, n
+    found, active = np.flatnonzero(score), np.isin(np.arange(len(score)), rows)
+    train = found[~held[found]]
+    train = train[np.argsort(-score[train], kind="stable")]
+    f1 = 2 * np.cumsum(active[train]) / (np.arange(len(train)) + 1 + len(rows) - n)
+    f1[:-1][score[train][1:] == score[train][:-1]] = 0  # only at the end of a tie
+    limit = score[train[np.argmax(f1)]] if len(train) else np.inf
+    found = found[held[found]]
+    silent, hits = score[found[~active[found]]], score[found] >= limit
+    f1 = 2 * (hits & active[found]).sum() / (hits.sum() + n)
+    return *auc_interval(score[test], silent, int(held.sum()) - n - len(silent)), float(f1), n
