@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from sklearn.preprocessing import StandardScaler
 
 from nanosae import data as module
+from nanosae import rows as reader
 from nanosae.data import Dataset, open_rows
 
 N, WIDTH = 50, 12
@@ -487,7 +488,7 @@ def test_other_column_types():
 
 
 def test_blocks_of_a_large_table_are_joined(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 7)
+    monkeypatch.setattr(reader, "BLOCK", 7)
     assert_holds(open_rows(frame(X)), X)
     assert_holds(open_rows(LISTS), X)
     assert_holds(open_rows(X), X)
@@ -738,7 +739,7 @@ def test_files_that_are_not_what_their_names_say(tmp_path):
     frame(X).to_parquet(tmp_path / "good.parquet")
     contents = {s: (tmp_path / f"good{s}").read_bytes() for s in (".npy", ".parquet")}
     contents[".csv"] = b"e0,e1\n1,2\n"
-    for suffix in module.SUFFIXES:
+    for suffix in reader.SUFFIXES:
         for actual, content in contents.items():
             if actual != suffix and (actual, suffix) != (".csv", ".tsv"):
                 path = tmp_path / f"wrong{suffix}"
@@ -785,7 +786,7 @@ def test_hash_tells_rows_apart_as_bytes_do():
 
 def test_names_sort_by_number():
     names = ["e10", "e9", "e1", "a2b10", "a2b9"]
-    assert sorted(names, key=module._natural) == ["a2b9", "a2b10", "e1", "e9", "e10"]
+    assert sorted(names, key=reader._natural) == ["a2b9", "a2b10", "e1", "e9", "e10"]
 
 
 @quick

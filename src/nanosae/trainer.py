@@ -520,6 +520,12 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         return self.model_.features(X)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []  # activations are float32
+        return tags
+
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return feature0, feature1 and so on."""
         return np.array([f"feature{i}" for i in range(self.model_.cfg["d_sae"])], dtype=object)
