@@ -175,6 +175,17 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def against_best(results: list[dict[str, Any]], k: int) -> dict[str, float]:
+    """Return, by corpus, our FVU over that of the best peer whose L0 is within a tenth of k."""
+    out = {}
+    for mine in (r for r in results if r["library"] == "nanosae"):
+        same = [r for r in results if r["data"] == mine["data"] and r is not mine]
+        fvus = [r["fvu"] for r in same if abs(r["l0"] / k - 1) <= 0.1]
+        if fvus:
+            out[mine["data"]] = round(mine["fvu"] / min(fvus), 3)
+    return out
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Run from the command line."""
     args = parse(argv)
@@ -182,8 +193,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         result for name, rows in load(args.data).items() for result in compare(name, rows, args)
     ]
     settings = {n: getattr(args, n) for n in ("hidden_size", "k", "steps", "batch_size", "seed")}
-    report = {**settings, "results": results, "machine": machine.facts()}
-    print(json.dumps(report) if args.json else table(results))
+    ratios = against_best(results, args.k)
+    report = {**settings, "results": results, "fvu_against_best_peer": ratios}
+    report["machine"] = machine.facts()
+    print(json.dumps(report) if args.json else f"{table(results)}\nagainst the best peer: {ratios}")
     if args.save:
         machine.save("quality", report)
     return report

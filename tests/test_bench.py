@@ -67,6 +67,22 @@ def test_split_holds_out_a_tenth_and_at_most_4000():
     assert len(quality.split(marked[:60], seed=1)[1]) == 6
 
 
+def test_the_best_peer_is_one_of_equal_l0():
+    def result(library, fvu, l0, data="a"):
+        return {"data": data, "library": library, "fvu": fvu, "l0": l0}
+
+    results = [
+        result("nanosae", 0.2, 32.0),
+        result("x", 0.4, 32.0),
+        result("y", 0.25, 34.0),
+        result("denser", 0.1, 60.0),
+        result("nanosae", 0.3, 32.0, "b"),
+        result("x", 0.6, 31.0, "b"),
+    ]
+    assert quality.against_best(results, k=32) == {"a": 0.8, "b": 0.5}
+    assert quality.against_best(results[:1], k=32) == {}
+
+
 def test_batches_show_every_row_once_an_epoch():
     x = torch.arange(10.0)[:, None]
     seen = torch.cat(list(peers.batches(x, steps=10, batch_size=4, seed=0))).flatten()
