@@ -35,7 +35,10 @@ def model(activation, **options):
     width, hidden = t["W_enc"].shape
     cfg = {"architecture": ARCHITECTURES[activation], "d_in": width, "d_sae": hidden}
     cfg |= {"k": 3} if activation == "topk" else {}
-    return SAEModel(cfg | {"metadata": {"activation": activation, "columns": None}}, t)
+    fixed = {"dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True}
+    fixed |= {"normalize_activations": "none", "reshape_activations": "none"}
+    facts = {"activation": activation, "columns": None, "sae_lens_version": "6.0.0"}
+    return SAEModel(cfg | fixed | {"metadata": facts}, t)
 
 
 def test_two_latents_by_hand():
