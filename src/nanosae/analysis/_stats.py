@@ -1,0 +1,155 @@
+"""Small statistics that several verbs share: labels as matrices, splits, ranks, regression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which values are None, "" or not a number, bool (n,)."""
+    return np.array([v is None or v != v or v == "" for v in values.tolist()], dtype=bool)
+
+
+def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
+    """Turn cells of labels, joined by "|", into names and a 0/1 matrix.
+
+    Args:
+        values: One cell per row; missing ones give an empty row.
+
+    Returns:
+        The sorted names, and who has which, csr_array (n, names) of float64.
+
+    Example:
+        >>> label_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
+        [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+    """
+    none = is_missing(values)
+    cells = [[] if gone else str(v).split("|") for v, gone in zip(values, none, strict=True)]
+    names, index = np.unique([name for cell in cells for name in cell], return_inverse=True)
+    ptr = np.concatenate([[0], np.cumsum([len(cell) for cell in cells])])
+    shape = (len(cells), len(names))
+    matrix = sp.csr_array((np.ones(len(index)), index, ptr), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return names.tolist(), matrix
+
+
+def pair_scores(
+    columns: sp.csc_array, labels: sp.csr_array
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return AUC, best F1 and its threshold for every pair of column and label, in one sort.
+
+    Zeros are ties of the lowest rank; equal strengths are never parted. Going down a column, F1
+    can peak only where the label is on, so that stored entries are all that is looked at.
+
+    Args:
+        columns: Strengths, csc_array (n, F), not negative, without explicit zeros.
+        labels: 0/1, csr_array (n, L).
+
+    Returns:
+        AUC, NaN for a label that all rows have, or none; the best F1 of "strength ≥ threshold" with
+        a threshold above 0; that threshold, infinite where they never meet: each (F, L).
+    """
+    (n, m), width, ptr = columns.shape, labels.shape[1], columns.indptr
+    of = np.repeat(np.arange(m), np.diff(ptr))
+    order = np.lexsort((-columns.data, of))
+    value, row = columns.data[order], columns.indices[order]
+    same = (value[1:] == value[:-1]) & (of[1:] == of[:-1])
+    first, last = np.flatnonzero(np.r_[True, ~same]), np.flatnonzero(np.r_[~same, True])
+    tie = np.cumsum(np.r_[0, ~same])[: len(of)]
+    above = last[tie] + 1 - ptr[of]  # rows at or above, in this column
+
+    positive, silent = labels.sum(0), (np.diff(ptr) + 1 + n) / 2  # mean rank of the zeros
+    lift = (first[tie] + last[tie]) / 2 + 1 - ptr[of] - silent[of]
+    ranks = (sp.csr_array((lift, (of, row)), shape=(m, n)) @ labels).toarray()
+    ranks += np.outer(silent, positive)  # from the top
+    with np.errstate(invalid="ignore"):
+        auc = 1 - (ranks - positive * (positive + 1) / 2) / (positive * (n - positive))
+
+    copies = np.diff(labels.indptr)[row]  # each entry once per label of its row
+    entry = np.repeat(np.arange(len(of)), copies)
+    place = np.arange(len(entry)) - np.repeat(np.cumsum(copies) - copies, copies)
+    pair = of[entry] * width + labels.indices[labels.indptr[row[entry]] + place]
+    order = np.argsort(pair, kind="stable")
+    pair, entry = pair[order], entry[order]
+    hits = np.arange(len(pair)) - np.searchsorted(pair, pair) + 1
+    score = 2 * hits / (above[entry] + positive[pair % width])
+    top = np.lexsort((score, pair))[np.searchsorted(pair, np.unique(pair), "right") - 1]
+    f1, threshold = np.zeros(m * width), np.full(m * width, np.inf)
+    f1[pair[top]], threshold[pair[top]] = score[top], value[entry[top]]
+    return auc, f1.reshape(m, width), threshold.reshape(m, width)
+
+
+def one_hot(index: np.ndarray) -> sp.csr_array:
+    """Return the 0/1 matrix with a single 1 per row, in the column given."""
+    index = np.asarray(index, dtype=np.int64)
+    parts = (np.ones(len(index)), index, np.arange(len(index) + 1))
+    return sp.csr_array(parts, shape=(len(index), int(index.max(initial=-1)) + 1))
+
+
+def held_out(part: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Hold out whole parts of a corpus, in random order, while they fit into `share` of its rows.
+
+    Args:
+        part: Part of each row, as `tied_rows` numbers them, (n_rows,).
+        share: Share of rows to hold out.
+        seed: Which split.
+
+    Returns:
+        True for held-out rows, bool (n_rows,).
+
+    Raises:
+        ValueError: If either half would be empty.
+    """
+    sizes, room = np.bincount(part), max(1, round(share * len(part)))
+    held = np.zeros(len(sizes), dtype=bool)
+    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        if sizes[p] <= room:
+            held[p], room = True, room - sizes[p]
+    if not 0 < held.sum() < len(sizes):
+        raise ValueError(
+            f"share={share} of {len(part)} rows in {len(sizes)} tied parts: no halves."
+        )
+    return held[part]
+
+
+def regress(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, *, linear: bool = False, ridge: float = 1e-3
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit weighted least squares or logistic regression by Newton's method.
+
+    Args:
+        x: Design, (n, d); a constant is a column like any other.
+        y: Outcome, (n,); 0/1 if logistic.
+        weight: What each row counts, (n,).
+        linear: Least squares instead of logistic.
+        ridge: Penalty ridge ÷ 2 · ‖β‖²; a small one keeps a column finite that never varies.
+
+    Returns:
+        β and its standard errors, each (d,).
+    """
+    from scipy.special import expit
+
+    beta, penalty = np.zeros(x.shape[1]), ridge * np.eye(x.shape[1])
+    inverse, spread = penalty, 1.0
+    for _ in range(2 if linear else 50):
+        mean = x @ beta if linear else expit(x @ beta)
+        curve = weight if linear else weight * mean * (1 - mean)
+        inverse = np.linalg.inv((x.T * curve) @ x + penalty)
+        step = inverse @ (x.T @ (weight * (y - mean)) - ridge * beta)
+        beta += step if linear else np.clip(step, -5, 5)
+        if np.abs(step).max() < 1e-6:
+            break
+    if linear:
+        spread = (weight * (y - x @ beta) ** 2).sum() / max(weight.sum() - x.shape[1], 1)
+    return beta, np.sqrt(spread * np.diag(inverse))
+
+
+def false_discovery(p: Any) -> np.ndarray:
+    """Return Benjamini and Hochberg's q of some p values; of none, none."""
+    from scipy.stats import false_discovery_control
+
+    return false_discovery_control(p) if len(p) else np.zeros(0)
