@@ -20,7 +20,7 @@ from nanosae.config import TrainConfig
         ({"l1_coefficient": 0.1, "activation": "topk"}, "has no effect with activation='topk'"),
         ({"steps": 5, "epochs": 2}, "steps=5 or epochs=2, not both"),
         ({"matryoshka": (8, 4)}, r"matryoshka=\(8, 4\) must grow"),
-        ({"matryoshka": (8, 16), "hidden_size": 32}, "is 16; needed: hidden_size=32"),
+        ({"matryoshka": (8, 16), "hidden_size": 32}, "is 16, not hidden_size=32"),
         ({"matryoshka": (8, 16), "activation": "relu"}, "not on relu"),
         ({"decay": 1.0}, "decay=1.0 must be at least 0 and below 1"),
     ],

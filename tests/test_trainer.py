@@ -92,9 +92,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"])
 @pytest.mark.parametrize("at", [5, 9])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
-    activation, at, tmp_path, monkeypatch
-):
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_path, monkeypatch):
     config = TrainConfig(
         **QUICK, activation=activation, checkpoint_every=2, eval_every=4, noise=0.1
     )

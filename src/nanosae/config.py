@@ -164,7 +164,7 @@ class TrainConfig:
             raise ValueError(f"matryoshka={sizes} must grow from one prefix to the next.")
         if self.hidden_size is not None and sizes[-1] != self.hidden_size:
             raise ValueError(
-                f"the last matryoshka prefix is {sizes[-1]}; needed: hidden_size={self.hidden_size}."
+                f"the last matryoshka prefix is {sizes[-1]}, not hidden_size={self.hidden_size}."
             )
 
     @property
