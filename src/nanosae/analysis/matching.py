@@ -80,14 +80,16 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
     Args:
         small: The smaller SAE: weights, directions or codes.
         large: The larger one, of the same kind.
-        threshold: Least similarity of a child with its parent.
+        threshold: A feature that is more similar to its parent is a child, others are novel.
 
     Returns:
         One line per feature of the smaller SAE: `parent`, `n_children`, `children` and their
         `similarities`, most similar first.
     """
+    import pandas as pd
+
     found = match(large, small).sort_values("similarity", ascending=False, kind="stable")
-    found = found[found["similarity"] >= threshold]
+    found = found[found["similarity"] > threshold]
     by_parent = dict(list(found.groupby("match")))
     lines = [by_parent.get(parent, found[:0]) for parent in range(_n_features(small))]
     table = pd.DataFrame({"parent": range(len(lines)), "n_children": [len(c) for c in lines]})
@@ -208,6 +210,6 @@ def _assign(pairs: Any) -> tuple[np.ndarray, np.ndarray]:
         i, j = min_weight_full_bipartite_matching(sp.csr_array(sp.hstack([cost, alone])))
     i, j = i[j < m], j[j < m]
     partner, similarity = np.full(n, -1), np.zeros(n)
-    similarity[i] = pairs[i, j]
+    similarity[i] = pairs[i][:, j].diagonal()
     partner[i] = np.where(similarity[i] > 0, j, -1)
     return partner, similarity
