@@ -144,7 +144,8 @@ CODE = """
 import sys, numpy as np
 from nanosae import SAETrainer, TrainConfig
 x = np.random.default_rng(0).normal(size=(3000, 16)).astype(np.float32)
-config = TrainConfig(hidden_size=64, k=4, steps=400, batch_size=128, checkpoint_every=7, log_every=5)
+sizes = {"hidden_size": 64, "k": 4, "steps": 400, "batch_size": 128}
+config = TrainConfig(**sizes, checkpoint_every=7, log_every=5)
 SAETrainer(config, run=sys.argv[1]).train(x, resume=True, progress=False)
 """
 
