@@ -204,8 +204,9 @@ def auxk_gradients(made, x, dead):
     return recon, {name: param.grad for name, param in made.params.items()}
 
 
-def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else():
-    made, x = training(activation="topk", k=4, k_aux=6)
+@pytest.mark.parametrize("activation", ["topk", "relu"])
+def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(activation):
+    made, x = training(activation=activation, k=4, k_aux=6)
     dead = torch.tensor([3, 7, 8, 20, 21, 22, 39])
     recon, grads = auxk_gradients(made, x, dead)
     alive = torch.ones(made.hidden, dtype=torch.bool)
@@ -217,7 +218,9 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else():
     # and the values are those of the paper's formula on the same rows
     p, some = doubles(made), x[: len(x) // 4].double()
     residual = some - recon[: len(some)].double()
-    z = (some @ p["W_enc"].T + p["b_enc"] - p["b_enc"].detach())[:, dead]
+    z = (some @ p["W_enc"].T + p["b_enc"])[:, dead]
+    if activation == "relu":  # without bias, which has its gradient all the same
+        z = z - p["b_enc"].detach()[dead]
     level = z.topk(6, dim=1).values[:, -1:]
     out = torch.where(z >= level, torch.relu(z), 0.0) @ p["W_dec"][dead]
     loss = ((out - residual) ** 2).sum() / (residual**2).sum() / 32

@@ -243,7 +243,8 @@ class Training:
         x, residual = x[:some], x[:some] - recon[:some]
         encoder = params["W_enc"].detach()[dead]
         k = min(self.config.k_aux or 1, len(dead))
-        pairs = kernels.select_topk(x, encoder, torch.zeros_like(encoder[:, 0]), k)
+        bias = self.bias.detach()[dead] * float(self.by_rank)
+        pairs = kernels.select_topk(x, encoder, bias, k)
         pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
         args = pairs, kernels.make_plan(pairs, self.hidden), kernels
         acts = sparse_encode(x, params["W_enc"], self.bias, *args)
