@@ -105,7 +105,7 @@ def test_selection_check_can_fail():
     assert not torch.equal(pair_mask(one_less, z.shape), dense_mask("topk", z, k, None))
 
 
-@pytest.mark.parametrize("hint", [0.0, 1e-9, 0.5, 3.0, 1e6])
+@pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
 def test_the_hint_changes_no_pair(hint):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     plain = reference.select_batchtopk(x, encoder, bias, k * len(x))

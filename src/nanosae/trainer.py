@@ -75,7 +75,7 @@ class Training:
             "sums": {},
         }
         self.params = self._initial()
-        self.best = {name: p.detach().clone() for name, p in self.params.items()}
+        self.best: dict[str, Tensor] = {}
         encoder = {"params": [self.params["W_enc"]], "weight_decay": config.weight_decay}
         others = [p for name, p in self.params.items() if name != "W_enc"]
         fused = self.device.type in ("cpu", "cuda")
@@ -201,9 +201,8 @@ class Training:
         if activation == "topk":
             return self.kernels.select_topk(x, weight, bias, self.k)
         if activation == "batchtopk":
-            pairs = self.kernels.select_batchtopk(
-                x, weight, bias, self.k * len(x), 0.95 * s["hint"]
-            )
+            hint = 0.95 * s["hint"] or None
+            pairs = self.kernels.select_batchtopk(x, weight, bias, self.k * len(x), hint)
             s["hint"] = float(pairs.values.min()) if len(pairs.values) else 0.0
             return pairs
         cut = torch.zeros_like(bias)
@@ -375,8 +374,7 @@ class Training:
         """Return the best weights on raw rows, with thresholds calibrated on held-out rows."""
         config = self.config
         architecture = ARCHITECTURE.get(config.activation or "", "jumprelu")
-        found = math.isfinite(self.scalars["best"])
-        tensors = {n: p.detach().cpu() for n, p in (self.best if found else self.params).items()}
+        tensors = {n: p.detach().cpu() for n, p in (self.best or self.params).items()}
         if architecture == "jumprelu":
             threshold = tensors.pop("log_threshold", torch.zeros(self.hidden)).exp()
             factor = self._threshold_factor(tensors, threshold) if self.k else 1.0
@@ -431,7 +429,8 @@ class Training:
         self.scalars, self.silent = scalars, tensors["silent"].to(self.device)
         for name, param in self.params.items():
             param.copy_(tensors[f"param.{name}"])
-            self.best[name] = tensors[f"best.{name}"].to(self.device)
+            if f"best.{name}" in tensors:
+                self.best[name] = tensors[f"best.{name}"].to(self.device)
             keys = [key for key in tensors if key.startswith(f"adam.{name}.")]
             self.optimizer.state[param] = {key.split(".")[2]: tensors[key] for key in keys}
 

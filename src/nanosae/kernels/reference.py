@@ -38,7 +38,7 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
 
 
 def select_batchtopk(
-    x: Tensor, weight: Tensor, bias: Tensor, total: int, hint: float = 0.0
+    x: Tensor, weight: Tensor, bias: Tensor, total: int, hint: float | None = None
 ) -> Pairs:
     """Keep the `total` largest positive entries of all rows; `hint` is for other backends."""
     shortlist = [_above(start, z, z > 0) for start, z in _tiles(x, weight, bias)]
