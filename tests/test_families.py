@@ -198,6 +198,18 @@ def test_equal_features_are_the_only_ones_ordered_by_number(make):
     assert (np.diff(counts) <= 0).all()
 
 
+def test_two_children_make_no_root_but_do_not_hide_the_families_below(make):
+    a = np.zeros((900, 9), np.float32)
+    a[:120, 0] = 1  # its two children split it
+    for parent, start in ((1, 0), (2, 60)):
+        a[start : start + 58 + parent, parent] = 1
+        for k in range(3):
+            a[start + 15 * k : start + 15 * k + 15, 3 * parent + k] = 1
+    found = families(make(a), min_children=3, passes=1)
+    assert as_sets(found) == {(1, frozenset({3, 4, 5})), (2, frozenset({6, 7, 8}))}
+    assert {(0, 1), (0, 2)} <= set(zip(found.edges["parent"], found.edges["child"], strict=True))
+
+
 @pytest.fixture(scope="module")
 def planted():
     return planted_corpus(n_rows=2000, seed=0)

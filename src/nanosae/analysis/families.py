@@ -244,11 +244,10 @@ def _weights(
     both = sp.coo_array(both[:, ids])
     other = both.row != both.col
     i, j, c = both.row[other].astype(np.int64), both.col[other].astype(np.int64), both.data[other]
-    least = np.minimum(f[i], f[j])
-    shares = sp.csr_array((c / least, (i, j)), shape=both.shape)
-    ordered, most = (i < j, least) if level is None else (level[i] < level[j], f[j])
+    shares = sp.csr_array((c / np.minimum(f[i], f[j]), (i, j)), shape=both.shape)
+    ordered = i < j if level is None else level[i] < level[j]
     expected = f[i] * f[j] / max(codes.n_rows, 1)
-    weight = (c - expected) / (most - expected + SHRINK)
+    weight = (c - expected) / (f[j] - expected + SHRINK)  # without levels f[j] ≤ f[i]
     # gammainc(c, E): the chance of c or more rows in common, if they are Poisson with mean E
     keep = ordered & (weight >= min_weight) & (gammainc(c, expected) * len(ids) ** 2 / 2 <= 1)
     i, j, c, weight = i[keep], j[keep], c[keep], weight[keep]
