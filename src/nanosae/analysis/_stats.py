@@ -37,9 +37,7 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     return names.tolist(), matrix
 
 
-def pair_scores(
-    columns: sp.csc_array, labels: sp.csr_array
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pair_scores(columns: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return AUC, best F1 and its threshold for every pair of column and label, in one sort.
 
     Zeros are ties of the lowest rank; equal strengths are never parted. Going down a column, F1
@@ -64,8 +62,8 @@ def pair_scores(
 
     positive, silent = labels.sum(0), (np.diff(ptr) + 1 + n) / 2  # mean rank of the zeros
     lift = (first[tie] + last[tie]) / 2 + 1 - ptr[of] - silent[of]
-    ranks = (sp.csr_array((lift, (of, row)), shape=(m, n)) @ labels).toarray()
-    ranks += np.outer(silent, positive)  # from the top
+    lifted: Any = sp.csr_array((lift, (of, row)), shape=(m, n)) @ labels
+    ranks = lifted.toarray() + np.outer(silent, positive)  # from the top
     with np.errstate(invalid="ignore"):
         auc = 1 - (ranks - positive * (positive + 1) / 2) / (positive * (n - positive))
 

@@ -119,7 +119,7 @@ class Contrast:
     @property
     def findings(self) -> pd.DataFrame:
         """The lines of `table` that were found."""
-        return self.table[self.table["found"]]
+        return self.table.loc[self.table["found"]]
 
     def sentences(self, n: int | None = None) -> list[str]:
         """Say each finding in a sentence, best first."""
@@ -251,7 +251,8 @@ def _analyse(
     select, check = (
         _Half(codes, rows[h], target[rows[h]], cells[h], weight[h], kind) for h in (~held, held)
     )
-    large = np.minimum(select.smaller, check.smaller) >= options.min_active
+    fewest = np.minimum(select.smaller, check.smaller)
+    large = (fewest >= options.min_active) | (kind != "groups")
     if small := [name for name, ok in zip(names, large, strict=True) if not ok]:
         notes.append(f"In too few rows of a half to be tested: {', '.join(small)}.")
     seen = np.minimum(select.active.sum(1), check.active.sum(1)) >= options.min_active
@@ -274,7 +275,8 @@ def _analyse(
     table = table.iloc[np.lexsort((-surely, ~table["found"]))].reset_index(drop=True)
 
     columns = ["target", "feature", "label", "coefficient", "low", "high", "p", "q"]
-    models, scores = [pd.DataFrame(columns=columns)], []
+    models: list[Any] = [pd.DataFrame(columns=columns)]
+    scores = []
     for i in np.unique(c) if kind != "trend" else []:
         model, score = _together(codes, select, check, i, f[c == i], options.n_select)
         models.append(model.assign(target=names[i], label=named[model["feature"]])[columns])
@@ -298,13 +300,11 @@ class _Half:
     def __init__(self, codes: Codes, rows: Any, y: Any, cells: Any, weight: Any, kind: str) -> None:
         self.rows, self.y, self.cells, self.weight, self.kind = rows, y, cells, weight, kind
         self.smaller = np.minimum(y.sum(0), len(rows) - y.sum(0))
-        if kind != "groups":
-            self.smaller = np.array([len(rows)])
-        counted = sp.csr_array(cells.multiply(weight[:, None]))
-        beside = sp.hstack([counted, y.multiply(weight[:, None])], format="csr")
+        counted: Any = cells.multiply(weight[:, None]).tocsr()
+        beside: Any = sp.hstack([counted, y.multiply(weight[:, None])], format="csr")
         sums = np.zeros((codes.n_features, beside.shape[1]))
         for at in range(0, len(rows), BLOCK):
-            on = codes.take(rows[at : at + BLOCK]).astype(bool).astype(np.float64)
+            on: Any = codes.take(rows[at : at + BLOCK]).astype(bool).astype(np.float64)
             sums += (on.T @ beside[at : at + BLOCK]).toarray()
         self.active, self.total = sums[:, : cells.shape[1]], sums[:, cells.shape[1] :]
         self.n = np.maximum(counted.sum(0), 1e-9)
@@ -417,7 +417,7 @@ def _together(
     from sklearn.metrics import r2_score, roc_auc_score
 
     f = f[np.argsort(-np.abs(select.z[f, c]), kind="stable")[:MAX_PATH]]
-    on = sp.csr_array(codes.features(f)).astype(bool).astype(np.float64)
+    on: Any = codes.features(f).tocsr().astype(bool).astype(np.float64)
     x, within = on[select.rows], select.active[f] / np.sqrt(select.n)
     gram = (x.T @ x.multiply(select.weight[:, None])).toarray() - within @ within.T
     scale = np.sqrt(np.diag(gram))
@@ -516,7 +516,7 @@ def _shares(codes: Codes, rows: np.ndarray, y: Any, f: np.ndarray) -> pd.DataFra
     from scipy.stats import beta
 
     periods, level = np.unique(y[rows].toarray()[:, 0], return_inverse=True)
-    on = (codes.features(f) > 0).astype(np.float64).tocsr()[rows]
+    on: Any = codes.features(f).tocsr()[rows].astype(bool).astype(np.float64)
     active = (on.T @ st.one_hot(level)).toarray().ravel()
     n = np.tile(np.bincount(level), len(f))
     low, high = beta.interval(0.95, active + 0.5, n - active + 0.5)

@@ -164,7 +164,7 @@ def _representations(codes: Codes, rows: Any, baselines: bool, rng: Any) -> dict
     centred = dense - mean
     axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
     kept = axes[:, : max(1, round(l0))]
-    k_means = MiniBatchKMeans(max(2, min(n, len(rows) // 50)), n_init=1, random_state=0)
+    k_means = MiniBatchKMeans(max(2, min(n, len(rows) // 50)), n_init="auto", random_state=0)
     cluster = k_means.fit_predict(dense)
     directions = rng.normal(size=(n, dense.shape[1])).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -316,7 +316,7 @@ def _spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     return {k: v / (np.linalg.norm(v, axis=1, keepdims=True) + 1e-9) for k, v in spaces.items()}
 
 
-def _intruder(x: sp.csc_array, points: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+def _intruder(x: Any, points: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
     """Ask which of five texts lies farthest from the others: a silent one among four active?"""
     right = []
     for j in rng.permutation(np.flatnonzero(np.diff(x.indptr) >= 4))[:QUERIES]:
@@ -330,7 +330,7 @@ def _intruder(x: sp.csc_array, points: np.ndarray, rng: np.random.Generator) -> 
     return _mean(right)
 
 
-def _use(x: sp.csc_array, directions: Any) -> dict[str, Any]:
+def _use(x: Any, directions: Any) -> dict[str, Any]:
     """Tell how evenly features are used, and how alike their directions are."""
     density = np.sort(np.diff(x.indptr) / max(x.shape[0], 1))
     n = len(density)
