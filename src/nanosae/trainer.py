@@ -90,11 +90,12 @@ class Training:
         rows = torch.from_numpy(sample).to(self.device)
         generator = torch.Generator().manual_seed(config.seed)
         noise = torch.randn(self.hidden, width, generator=generator).to(self.device)
-        points = rows[torch.arange(self.hidden) % len(rows)]
-        points = points / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        unit = torch.nn.functional.normalize(points + 0.2 * noise / math.sqrt(width))
+        unit = rows[torch.arange(self.hidden) % len(rows)]
+        unit /= unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        unit.add_(noise, alpha=0.2 / math.sqrt(width))
+        unit /= unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
         zeros = torch.zeros(self.hidden, device=self.device)
-        params = {"W_enc": unit, "W_dec": unit.clone(), "b_dec": torch.zeros_like(rows[0])}
+        params = {"W_enc": unit, "W_dec": unit, "b_dec": torch.zeros_like(rows[0])}
         # encoder rows as long as makes the first reconstructions fit best
         x, per_row = rows[:1024], self.k or 32
         pairs = self.kernels.select_batchtopk(x, unit, zeros, per_row * len(x))
