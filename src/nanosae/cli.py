@@ -370,7 +370,7 @@ def evaluate(
     found = measure(_codes(run, name), labels, groups=groups)
     text = json.dumps(found.to_dict(), default=str)
     (run / "evaluation.json").write_text(text, encoding="utf-8")
-    print(text if as_json else found.wide.to_string())
+    print(text if as_json else found.wide().to_string())
 
 
 @app.command
@@ -407,7 +407,7 @@ def _labels(run: Path) -> pd.DataFrame | None:
     from nanosae.analysis.tables import load_features
 
     table = load_features(run)
-    return table[table["label"].notna()] if "label" in table else None
+    return table.dropna(subset=["label"]) if "label" in table else None
 
 
 def _names(run: Path) -> dict[int, str] | None:
@@ -441,8 +441,8 @@ def _show(
     if as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
-    shown = table[[c for c in columns or table.columns if c in table]]
-    if by in shown:
+    shown = table.filter(items=columns or list(table.columns))
+    if by is not None and by in shown:
         shown = shown.sort_values(by, ascending=False)
     print(shown.head(20).to_string(index=False, max_colwidth=70))
     if len(shown) > 20:

@@ -59,7 +59,7 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
     labels = save_features(output, label(codes))
     for line in clear_features(codes, labels)[:10]:
         say(line)
-    named = labels[labels["label"].notna()]
+    named = labels.dropna(subset=["label"])
     table = families(codes, named).table
     say(f"\n{len(table)} families of features, among them:")
     for name in table["label"].head(5):
