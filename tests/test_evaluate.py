@@ -71,7 +71,7 @@ def test_the_true_dictionary_scores_perfectly(result, planted):
     for measure in ("best_feature_f1", "one_to_one_f1"):  # a weaker held-out row may be missed
         assert 0.96 < value(result, measure) < 1
     assert value(result, "probe_f1@1") > 0.99
-    for measure in ("recovery_mcc", "recovery_f1", "stability"):
+    for measure in ("recovery", "stability"):
         assert value(result, measure) == pytest.approx(1, abs=1e-5)
     chosen = result.labels[result.labels["representation"] == "codes"]
     assert [planted.names[j] for j in chosen["feature"]] == chosen["label"].tolist()
@@ -98,7 +98,7 @@ def test_a_dictionary_with_wrong_features_is_told_apart(codes, planted, tmp_path
     found = evaluate(bad, "topics", ks=(1,), truth=codes)
     assert value(found, "best_feature_f1") < 0.3
     assert abs(value(found, "best_feature_auc") - 0.5) < 0.1
-    assert value(found, "recovery_mcc") < 0.2
+    assert value(found, "recovery") < 0.2
 
 
 # Chosen on one half, reported on the other

@@ -52,12 +52,12 @@ MAX_PATH = 2000  # candidates that enter the L1 path, strongest first: its Gram 
 BLOCK = 1 << 17  # rows read at a time
 SAY = {
     "groups": "is on in {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio "
-    "{odds_ratio:.2f} (95 % CI {odds_low:.2f} to {odds_high:.2f}), risk difference "
+    "{odds_ratio:.3g} (95 % CI {odds_low:.3g} to {odds_high:.3g}), risk difference "
     "{risk_difference:+.1%}, Cliff's δ {cliffs_delta:+.2f}",
     "numeric": "goes with a difference of {effect:+.3g} in {target} (95 % CI {low:.3g} to "
-    "{high:.3g}; r = {r:+.2f}; on in {n_active:,} rows)",
+    "{high:.3g}; r = {r:+.2f}; on in {n_active:,} texts)",
     "trend": "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to "
-    "{odds_high:.3g}; on in {n_active:,} rows)",
+    "{odds_high:.3g}; on in {n_active:,} texts)",
 }
 
 
@@ -72,8 +72,8 @@ class Options:
             and counted as one text.
         fdr: Share of false findings that is put up with.
         share: Share of rows to hold out.
-        min_active: Rows of either half on which a feature must be on (and in which a class must
-            occur) to be tested.
+        min_active: Independent texts of either half in which a feature must be on to be tested (and
+            rows in which a class must occur).
         n_select: Most features in the joint model.
         labels: Names of features; None: those in the run's features.parquet.
         seed: Of the split.
@@ -95,11 +95,12 @@ class Contrast:
 
     Attributes:
         kind: "groups" (two, or each class against the rest), "numeric" or "trend".
-        table: One line per candidate, best first: `target, feature, label, n_active, effect, low,
-            high, p, r, q, p_select, found` and for groups `share, share_rest, risk_difference,
-            odds_ratio, cliffs_delta` (on strengths; of findings). `effect` is the log-odds ratio,
-            the log-odds per unit of time or the difference of the target. All but `p_select` come
-            from the held-out half.
+        table: One line per candidate, best first (by the end of its interval nearer to 0):
+            `target, feature, label, n_active` (independent texts), `effect, low, high, p, r, q,
+            p_select, found`; `odds_ratio, odds_low, odds_high` but for numbers; for groups `share,
+            share_rest, risk_difference, cliffs_delta` (on strengths; of findings). `effect` is the
+            log-odds ratio, the log-odds per unit of time or the difference of the target; `r` the
+            correlation of being on with the target. All but `p_select` is of the held-out half.
         model: The features that explain each target together, chosen on the selection half and
             fitted on the other: `target, feature, label, coefficient, low, high, p, q`.
         scores: How well that model, fitted on the selection half, does on the other: `target,

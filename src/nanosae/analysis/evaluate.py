@@ -91,7 +91,8 @@ def evaluate(
             rows without any are left out. None: only what needs no labels.
         ks: Numbers of features of the sparse probes.
         others: Other SAEs of the same input, for stability, as `matching.stability` takes them.
-        truth: Codes of the same rows with the known activations, for recovery.
+        truth: Codes of the same rows with the known activations, for recovery: the correlation of
+            each true feature with its one-to-one partner.
         baselines: Whether to measure the baselines too; they need vectors.
         groups: A column whose equal values are kept in one half.
         min_rows: Rows of each half that a label needs.
@@ -138,7 +139,8 @@ def evaluate(
     if others:
         found["codes"]["stability"] = _mean(stability(codes.weights(), others)[codes.counts > 0])
     if truth is not None:
-        found["codes"] |= _recovery(codes, truth)
+        pairs = match(truth, codes)["partner_similarity"][truth.counts > 0]
+        found["codes"]["recovery"] = _mean(pairs)
     records = [
         {"representation": name, "measure": measure} | value
         for name, measures in found.items()
@@ -362,13 +364,3 @@ def _reconstruction(x: np.ndarray, back: np.ndarray, rng: Any) -> dict[str, Any]
     shared = [len((set(a) & set(b)) - {i}) / NEIGHBOURS for i, a, b in pairs]
     out = {"fvu": _summary(fvu, influence, np.arange(len(x))) | {"n": len(x)}}
     return out | {"cosine": _mean(cosine), f"recall@{NEIGHBOURS}": _mean(shared)}
-
-
-def _recovery(codes: Codes, truth: Codes) -> dict[str, Any]:
-    """Match each true feature that occurs with one found: correlation, and F1 of being on."""
-    pairs = match(truth, codes)[truth.counts > 0]
-    f1 = []
-    for true, found in zip(pairs["feature"], pairs["partner"], strict=True):
-        a, b = (set(c.feature(j)[0].tolist()) for c, j in ((truth, true), (codes, max(found, 0))))
-        f1.append(2 * len(a & b) / (len(a) + len(b)) if found >= 0 else 0.0)
-    return {"recovery_mcc": _mean(pairs["partner_similarity"]), "recovery_f1": _mean(f1)}
