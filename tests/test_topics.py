@@ -48,7 +48,7 @@ def check_ward(ward, seed, n_points, weights):
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), n_points=st.integers(1, 14))
+@given(seed=st.integers(0, 10**6), n_points=st.integers(2, 14))
 def test_every_cut_is_that_of_scipys_ward_on_repeated_points(seed, n_points):
     weights = np.random.default_rng(seed).integers(1, 9, n_points)
     check_ward(module._ward, seed, n_points, weights)
