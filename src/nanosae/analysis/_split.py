@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from nanosae.analysis._stats import held_out
 from nanosae.codes import Codes
 
 
@@ -31,20 +32,9 @@ def split(
         True for held-out rows, bool (n_rows,).
 
     Raises:
-        ValueError: If `share` is not between 0 and 1, or all rows are tied together.
+        ValueError: If either half would be empty.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"share={share} must lie between 0 and 1.")
-    part = tied_rows(codes, groups=groups)
-    sizes = np.bincount(part).tolist()
-    held, room = np.zeros(len(sizes), dtype=bool), max(1, round(share * len(part)))
-    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
-        if sizes[p] <= room:
-            held[p], room = True, room - sizes[p]
-    if len(part) and not held.any():
-        tied = f"the smallest of {len(sizes)} tied parts has {min(sizes)} of {len(part)} rows"
-        raise ValueError(f"share={share} holds nothing out: {tied} (groups={groups!r}).")
-    return held[part]
+    return held_out(tied_rows(codes, groups=groups), share, seed)
 
 
 def tied_rows(codes: Codes, *, groups: str | None = None) -> np.ndarray:

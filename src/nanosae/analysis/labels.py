@@ -7,11 +7,13 @@ to the feature and still without it. Each time by log-odds with an informative D
 word's share of all texts. With y of n texts here and y' of n' there:
 
     δ = log (y + α)/(n + α₀ − y − α) − log (y' + α)/(n' + α₀ − y' − α)
-    z = δ / √(1/(y + α) + 1/(y' + α))
+    z = δ / √(sum of 1 / each of these four terms)
 
-A name is made of the words and phrases with the largest mean z. A second pass tells features with
-similar keywords apart, by the same log-odds against each other's texts. Keywords are single words,
-chosen one after the other so that together they cover many active and few other texts.
+(the paper drops the two of texts without the word, right for rare words only).
+
+A name is made of the words and phrases with the largest mean z. A second pass tells features whose
+names share one apart: twice the z against the other features' texts is added. Keywords are single
+words, chosen one by one so that together they cover many active texts and few others.
 
 The score asks whether name and keywords, as a BM25 query, find the feature in the held-out half:
 area under the ROC curve (DeLong's variance in Wilson's interval), and F1 at the threshold that was
@@ -23,7 +25,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain, combinations, pairwise
+from itertools import chain, combinations, pairwise, product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,9 +39,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
-PRIOR = 5.0  # texts that the prior weighs
+PRIOR = 20.0  # texts that the prior weighs
 GLUE = 0.55  # common words whose log-odds vary less from feature to feature carry no sense
-ALIKE = 0.3  # share of common keywords (Jaccard) from which on features are told apart
 
 
 def label(
@@ -111,11 +112,11 @@ def log_odds(y: Any, n: float, others: Any, n_others: float, share: Any) -> np.n
 
     Example:
         >>> log_odds(np.array([5.0, 1]), 5, np.array([0.0, 1]), 5, np.array([0.5, 0.2])).round(2)
-        array([3.01, 0.  ])
+        array([1.4, 0. ])
     """
     a, b = y + PRIOR * share, others + PRIOR * share
-    delta = np.log(a / (n + PRIOR - a)) - np.log(b / (n_others + PRIOR - b))
-    return delta / np.sqrt(1 / a + 1 / b)
+    not_a, not_b = n + PRIOR - a, n_others + PRIOR - b
+    return np.log(a * not_b / (not_a * b)) / np.sqrt(1 / a + 1 / not_a + 1 / b + 1 / not_b)
 
 
 def auc_interval(active: Any, silent: Any, zeros: int = 0) -> tuple[float, float, float]:
@@ -245,23 +246,23 @@ def _cover(sides: list[tuple[Any, np.ndarray]], n: int) -> list[int]:
 
 
 def _names(words: Words, voices: list[_Voice]) -> list[list[int]]:
-    """Choose the terms that name each feature, different ones where features can be told apart."""
+    """Choose the terms that name each feature; a second pass parts those that share a term."""
     tilts = np.array([voice.tilt for voice in voices if len(voice.rows) >= 20])
     glue = words.terms[words.common[tilts.std(0) < GLUE]] if len(tilts) >= 20 else []
-    size = np.array([len(voice.keywords) for voice in voices])
-    ids = np.concatenate([np.zeros(0, np.int64), *(voice.keywords for voice in voices)])
-    parts = np.ones(len(ids)), ids, np.r_[0, np.cumsum(size)]
-    has = sp.csr_array(parts, shape=(len(size), len(words.terms)))
-    both, taken, names = (has @ has.T).tocsr(), set(), []
+    first = [_name(words.terms, voice.terms, voice.z, set(glue), set()) for voice in voices]
+    ids = np.concatenate([np.zeros(0, np.int64), *first])
+    parts = np.ones(len(ids)), ids, np.r_[0, np.cumsum([len(name) for name in first])]
+    has = sp.csr_array(parts, shape=(len(first), len(words.terms)))
+    shared, taken, names = (has @ has.T).tocsr(), set(), []
     for i, voice in enumerate(voices):
-        others, shared = both[[i]].indices, both[[i]].data
-        alike = others[(shared > ALIKE * (size[i] + size[others] - shared)) & (others != i)][:10]
+        others = shared[[i]]
+        alike = others.indices[np.argsort(-others.data, kind="stable")][:11]
         rank = voice.z
-        if len(alike):
+        if len(alike) > 1:  # the feature itself is among them
             theirs = np.unique(np.concatenate([voices[j].rows[:200] for j in alike]))
             theirs = theirs[~np.isin(theirs, voice.rows)]
             there, share = _with(words, theirs)[voice.terms], words.share[voice.terms]
-            rank = rank + log_odds(voice.y, voice.n, there, len(theirs), share)
+            rank = rank + 2 * log_odds(voice.y, voice.n, there, len(theirs), share)
         order = np.argsort(-rank, kind="stable")
         names.append(_name(words.terms, voice.terms[order], rank[order], set(glue), taken))
     return names
@@ -269,16 +270,17 @@ def _names(words: Words, voices: list[_Voice]) -> list[list[int]]:
 
 def _name(terms: Any, ranked: np.ndarray, z: np.ndarray, glue: set, taken: set) -> list[int]:
     """Choose up to three strong terms of together up to six words that do not repeat each other."""
-    fit: list[int] = []
+    known, fit = dict(zip(terms[ranked], z, strict=True)), []
     for i in np.flatnonzero(z[:60] > 0).tolist():
         term = terms[ranked[i]]
-        if len(fit) == 8 or not glue.isdisjoint(term.split(" ")[:: max(term.count(" "), 1)]):
+        ends = {term.split(" ")[0], term.split(" ")[-1]}
+        if len(fit) == 8 or ends & glue or min(known.get(x, 0) for x in ends) < 0.3 * z[i]:
             continue
         twins = [j for j in fit if _repeats(terms[ranked[j]], term)]
         if not twins:
             fit.append(i)
-        elif len(twins) == 1 and len(term) > len(terms[ranked[twins[0]]]) and z[i] > 0.7 * z[twins]:
-            fit[fit.index(twins[0])] = i
+        elif all(terms[ranked[j]] in term and z[i] > 0.7 * z[j] for j in twins):
+            fit = [i if j == twins[0] else j for j in fit if j not in twins[1:]]
     strong = int((z[fit[:3]] > 0.4 * z[fit[:1]]).sum()) or 4  # 4: nothing fits
     for others in chain.from_iterable(combinations(fit[1:], k) for k in range(strong - 1, 3)):
         parts = [fit[0], *others]
@@ -290,16 +292,13 @@ def _name(terms: Any, ranked: np.ndarray, z: np.ndarray, glue: set, taken: set) 
 
 
 def _repeats(a: str, b: str) -> bool:
-    """Whether every word of the shorter one is in the longer one, give or take an ending."""
-
-    def same(u: str, v: str) -> bool:
-        if re.match(f"[{UNSPACED}]", u):
-            return any(u[k : k + 2] in v for k in range(len(u) - 1))
+    """Whether two terms share a word, give or take an ending."""
+    for u, v in product(a.split(" "), b.split(" ")):
         stem = max(4, round(0.6 * max(len(u), len(v))))
-        return u == v or (min(len(u), len(v)) >= stem and u[:stem] == v[:stem])
-
-    short, long = sorted([a.split(" "), b.split(" ")], key=len)
-    return all(any(same(u, v) for v in long) for u in short)
+        runs = (u[k : k + 2] in v for k in range(len(u) - 1) if re.match(f"[{UNSPACED}]", u))
+        if u == v or (min(len(u), len(v)) >= stem and u[:stem] == v[:stem]) or any(runs):
+            return True
+    return False
 
 
 def _surface(term: str, texts: Any) -> str:
