@@ -51,6 +51,7 @@ def main() -> None:
         "features": codes.n_features,
         "seeds": args.seeds,
         "seconds_per_seed": (time.perf_counter() - start) / args.seeds,
+        "cpu_seconds_per_seed": time.process_time() / args.seeds,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "points_10_sparse_below_dense": points,
         "focus": {m: mean.loc[m].dropna().round(4).to_dict() for m in FOCUS},
