@@ -112,6 +112,11 @@ def test_weights_and_their_scale():
     np.testing.assert_allclose(found["similarity"], cosines(a, b).max(1), atol=1e-6)
 
 
+def test_of_equal_features_the_first_is_the_mutual_match():
+    found = match(np.eye(4)[[0, 1, 2, 0, 0]], np.eye(4)[[1, 0]])  # they lie in two blocks
+    assert found["mutual"].tolist() == [True, True, False, False, False]
+
+
 def test_dead_features_match_nothing():
     a = directions(5)
     a[2] = 0

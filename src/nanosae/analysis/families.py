@@ -192,11 +192,11 @@ def content_order(codes: Codes) -> np.ndarray:
 
 
 def named(labels: pd.DataFrame | None) -> dict[int, tuple[str, float]]:
-    """Return feature → (label, weight) of a table, without empty labels.
+    """Return feature → (label, weight) of a table, without empty labels; none without a column.
 
     The weight is `label_auc`: 0.5 where it is missing, 1 if there is no such column.
     """
-    if labels is None:
+    if labels is None or "label" not in labels:
         return {}
     weight = labels["label_auc"].fillna(0.5) if "label_auc" in labels else [1.0] * len(labels)
     lines = zip(labels["feature"], labels["label"], weight, strict=True)
@@ -208,6 +208,11 @@ def common_words(groups: Any, names: Mapping[int, tuple[str, float]], n: int) ->
 
     A word is worth the weight of the group's labels with it × log(their share ÷ the share of all
     labels with it). It must be in two of the group's labels, or in the only one.
+
+    Example:
+        >>> names = {0: ("bank loan", 1.0), 1: ("the bank", 0.9), 2: ("the river", 1.0)}
+        >>> common_words([[0, 1], [2]], names, 2)
+        [['bank'], ['river', 'the']]
     """
     words = {j: set(re.findall(r"\w+", name.lower())) for j, (name, _) in names.items()}
     everywhere, result = Counter(w for found in words.values() for w in found), []

@@ -186,13 +186,13 @@ def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _moments(codes: Codes) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each feature over all rows; 0 if it is constant."""
+    """Return mean and standard deviation of each feature over all rows."""
     total, square = np.zeros((2, codes.n_features))
     for _, rows in codes.shards():
         total += np.bincount(rows.indices, rows.data, codes.n_features)
         square += np.bincount(rows.indices, rows.data.astype(np.float64) ** 2, codes.n_features)
     mean, square = total / max(codes.n_rows, 1), square / max(codes.n_rows, 1)
-    return mean, np.sqrt(np.where(square - mean**2 > 1e-12 * square, square - mean**2, 0))
+    return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
 
 def _assign(pairs: Any) -> tuple[np.ndarray, np.ndarray]:
