@@ -76,7 +76,7 @@ def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
     x = planted.embeddings.astype(np.float16).astype(np.float64)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     pairs = np.argwhere(x @ x.T > 0.95)
-    a, b = _near_pairs(codes)
+    a, b = _near_pairs(codes, np.arange(codes.n_rows))
     assert set(map(tuple, np.sort(pairs, axis=1))) - {(i, i) for i in range(len(x))} <= set(
         map(tuple, np.sort(np.stack([a, b], axis=1), axis=1))
     )
@@ -84,10 +84,25 @@ def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
 
 
 def test_many_rows_are_compared_by_sketches_that_find_most_pairs(codes):
-    exact = {(a, b) for a, b in _near_pairs(codes).T.tolist() if a < b}
-    sketched = {(min(p), max(p)) for p in _near_pairs(codes, exact_rows=0).T.tolist()}
+    rows = np.arange(codes.n_rows)
+    exact = {(a, b) for a, b in _near_pairs(codes, rows).T.tolist() if a < b}
+    sketched = {(min(p), max(p)) for p in _near_pairs(codes, rows, exact_rows=0).T.tolist()}
     assert len(exact) > 100
     assert len(exact & sketched) > 0.8 * len(exact)
+
+
+def test_ties_of_some_rows_are_those_of_a_corpus_of_these_rows(planted, codes, tmp_path):
+    rows = np.arange(0, codes.n_rows, 3)[::-1]
+    alone = write_codes(
+        tmp_path / "c",
+        planted.activations[rows],
+        texts=planted.texts[rows].tolist(),
+        metadata={name: values[rows] for name, values in planted.columns.items()},
+        vectors=planted.embeddings[rows],
+    )
+    part = tied_rows(codes, groups="source", rows=rows)
+    assert same_partition(part, tied_rows(alone, groups="source"))
+    assert not same_partition(part, tied_rows(codes, groups="source")[: len(rows)])
 
 
 def test_no_near_copy_is_on_the_other_side(planted, codes):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -37,25 +38,27 @@ def split(
     return held_out(tied_rows(codes, groups=groups), share, seed)
 
 
-def tied_rows(codes: Codes, *, groups: str | None = None) -> np.ndarray:
+def tied_rows(codes: Codes, *, groups: str | None = None, rows: Any = None) -> np.ndarray:
     """Number the parts of a corpus that must not be divided: near-duplicates and equal `groups`.
 
     Args:
         codes: The corpus.
         groups: A metadata column whose equal values belong together.
+        rows: Only these rows: ties through other rows are not looked for. All if None.
 
     Returns:
-        Part of each row, int (n_rows,), from 0 without gaps.
+        Part of each of these rows, int (len(rows),), from 0 without gaps.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    keys = [] if groups is None else codes.column(groups).tolist()
-    texts = (text.lower() for text in codes.texts()) if codes.has_texts else ()
+    rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
+    keys = [] if groups is None else codes.column(groups, rows).tolist()
+    texts = (text.lower() for text in codes.texts(rows)) if codes.has_texts else ()
     words = (re.sub(r"[\W\d_]+", " ", text).strip() or text for text in texts)
-    near = _near_pairs(codes) if codes.has_vectors else np.zeros((2, 0), dtype=np.int64)
+    near = _near_pairs(codes, rows) if codes.has_vectors else np.zeros((2, 0), dtype=np.int64)
     pairs = np.concatenate([_equal_pairs(keys), _equal_pairs(words), near], axis=1)
-    shape = (codes.n_rows, codes.n_rows)
+    shape = (len(rows), len(rows))
     graph = coo_array((np.ones(pairs.shape[1], dtype=bool), tuple(pairs)), shape=shape)
     return connected_components(graph, directed=False)[1]
 
@@ -67,25 +70,27 @@ def _equal_pairs(keys: Iterable) -> np.ndarray:
     return np.stack([np.arange(len(same)), np.array(same, dtype=np.int64)])
 
 
-def _near_pairs(codes: Codes, cosine: float = 0.95, exact_rows: int = 50_000) -> np.ndarray:
-    """Find pairs of rows above a cosine, int (2, pairs), each row with itself among them.
+def _near_pairs(
+    codes: Codes, rows: np.ndarray, cosine: float = 0.95, exact_rows: int = 50_000
+) -> np.ndarray:
+    """Find places of rows above a cosine, int (2, pairs), each row with itself among them.
 
     Up to `exact_rows` rows all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Above,
     rows are projected to 64 random directions (which blurs a cosine of 0.95 by about 0.012) and
     compared with their next 1,024 to 2,048 rows in twelve orders by random sign bits: on two
     corpora 86 and 90 % of the pairs were found.
     """
-    rng, n, exact = np.random.default_rng(0), codes.n_rows, codes.n_rows <= exact_rows
+    rng, n, exact = np.random.default_rng(0), len(rows), len(rows) <= exact_rows
     width = codes.vectors(np.arange(1)).shape[1]
     mix = np.eye(width, dtype=np.float32) if exact else rng.standard_normal((width, 64))
-    blocks = np.split(np.arange(n), range(16384, n, 16384))
-    x = np.concatenate([np.float32(codes.vectors(rows) @ mix) for rows in blocks])
+    blocks = np.split(rows, range(16384, n, 16384))
+    x = np.concatenate([np.float32(codes.vectors(block) @ mix) for block in blocks])
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     found = []
     for _ in range(1 if exact else 12):
         bits = (x - x.mean(0))[:, rng.permutation(x.shape[1])[:16]] > 0
         order = np.arange(n) if exact else np.lexsort(bits.T)
         for i in range(0, n, 1024):
-            rows = order[i:] if exact else order[i : i + 2048]
-            found.append(rows[np.argwhere(x[rows[:1024]] @ x[rows].T > cosine).T])
+            near = order[i:] if exact else order[i : i + 2048]
+            found.append(near[np.argwhere(x[near[:1024]] @ x[near].T > cosine).T])
     return np.concatenate(found, axis=1)

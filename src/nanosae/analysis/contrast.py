@@ -246,9 +246,10 @@ def _analyse(
     if covariates is None:
         covariates = ["length"] if codes.has_texts else []
         notes = [] if codes.has_texts else ["There are no texts: their length is not held equal."]
-    rows, part = np.flatnonzero(keep), tied_rows(codes, groups=options.groups)
-    cells, weight = _cells(codes, rows, covariates), 1 / np.bincount(part[rows])[part[rows]]
-    held = st.held_out(part, options.share, options.seed)[rows]
+    rows = np.flatnonzero(keep)
+    part = tied_rows(codes, groups=options.groups, rows=rows)
+    cells, weight = _cells(codes, rows, covariates), 1 / np.bincount(part)[part]
+    held = st.held_out(part, options.share, options.seed)
     select, check = (
         _Half(codes, rows[h], target[rows[h]], cells[h], weight[h], kind) for h in (~held, held)
     )
