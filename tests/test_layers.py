@@ -16,7 +16,7 @@ FILES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 CORE = ("config", "data", "model", "objectives", "trainer", "metrics", "logs")
-TORCH_FREE = ("codes", "weights", "analysis")
+TORCH_FREE = ("codes", "weights", "analysis", "view")
 
 # who may import whom inside the package, at any place in the file; `*` stands for the sub-modules
 ARROWS = {
@@ -38,8 +38,10 @@ ARROWS = {
     "trainer": {"config", "data", "kernels", "logs", "metrics", "model", "objectives", "runs"},
     "analysis": {"analysis.*"},
     "analysis.*": {"analysis.*", "codes", "weights"},
+    "view": set(),
+    "view.*": {"analysis.*", "codes", "weights", "view.*"},
     "demo": {"analysis.*", "codes", "config", "trainer"},
-    "cli": {"analysis.*", "codes", "config", "demo", "model", "trainer", "data"},
+    "cli": {"analysis.*", "view.*", "codes", "config", "demo", "model", "trainer", "data"},
 }
 
 

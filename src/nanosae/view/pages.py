@@ -1,0 +1,97 @@
+"""Pages: whole HTML documents that need nothing from the network and trust nothing in a corpus.
+
+Style sheets and scripts come from `static/`, plotly's own script out of the installed wheel. A
+page's content-security policy names the checksums of its scripts: no other script runs, and nothing
+is loaded. Data travel as JSON in blocks that the browser does not execute; scripts put texts into
+the page as text (`textContent`), never as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+
+def page(
+    title: str,
+    body: str,
+    *,
+    data: Mapping[str, Any] | None = None,
+    scripts: Sequence[str] = (),
+    styles: Sequence[str] = (),
+    plotly: bool = False,
+    connect: str = "'none'",
+) -> str:
+    """Return a self-contained HTML document.
+
+    Args:
+        title: Its title, any text.
+        body: Trusted markup: what comes from a corpus belongs into `data`.
+        data: Values that scripts read by name, `nano.data(name)`.
+        scripts: Files of `static/`, run in this order after `nano.js`.
+        styles: Files of `static/`, after `base.css`.
+        plotly: Whether to include plotly.js (some 4.5 MB).
+        connect: What scripts may fetch: "'none'", or "'self'" for a page from a server.
+
+    Example:
+        >>> "<title>1 &lt; 2</title>" in page("1 < 2", "<main></main>")
+        True
+    """
+    code = [static(name) for name in ("nano.js", *scripts)]
+    if plotly:
+        from plotly.offline import get_plotlyjs
+
+        code.insert(0, get_plotlyjs())
+    css = "\n".join(static(name) for name in ("base.css", *styles))
+    parts = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(code, connect)}">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">',
+        f"<title>{html.escape(title)}</title><style>{css}</style></head><body>{body}",
+        *(embed(name, value) for name, value in (data or {}).items()),
+        *(f"<script>{text}</script>" for text in code),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
+def policy(scripts: Sequence[str], connect: str = "'none'") -> str:
+    """Return a content-security policy that runs these scripts (their texts) and no others."""
+    digests = (hashlib.sha256(text.encode()).digest() for text in scripts)
+    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def embed(name: str, value: Any) -> str:
+    r"""Return a block of JSON that no value can break out of.
+
+    Example:
+        >>> embed("x", {"text": "</script>", "score": float("nan")})
+        '<script type="application/json" id="x">{"text":"\\u003c/script>","score":null}</script>'
+    """
+    return f'<script type="application/json" id="{name}">{to_json(value)}</script>'
+
+
+def to_json(value: Any) -> str:
+    """Return JSON as plotly writes it (arrays, figures; NaN is null), `<` and U+2028 escaped."""
+    from plotly.utils import PlotlyJSONEncoder
+
+    options: Any = {"ensure_ascii": False, "separators": (",", ":")}
+    text = json.dumps(value, cls=PlotlyJSONEncoder, **options)
+    for char in "<\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def static(name: str) -> str:
+    """Return the text of a file in `static/`."""
+    return (files("nanosae.view") / "static" / name).read_text("utf-8")

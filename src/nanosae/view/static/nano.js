@@ -1,0 +1,83 @@
+"use strict";
+/* What every page uses: data blocks, elements made without markup, numbers, figures that follow
+   the light or dark scheme. */
+const nano = (() => {
+  const data = (name) => {
+    const block = document.getElementById(name);
+    return block === null ? null : JSON.parse(block.textContent);
+  };
+
+  /** Make an element; children that are no elements become text. `on…` keys are listeners. */
+  const el = (tag, props = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [key, value] of Object.entries(props)) {
+      if (value === null || value === undefined || value === false) continue;
+      if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+      else if (key === "style") Object.assign(node.style, value);
+      else if (key in node && key !== "list" && typeof value !== "string") node[key] = value;
+      else node.setAttribute(key === "className" ? "class" : key, value);
+    }
+    node.append(...children.flat().filter((c) => c !== null && c !== undefined).map((c) =>
+      c instanceof Node ? c : String(c)));
+    return node;
+  };
+
+  const $ = (selector, within = document) => within.querySelector(selector);
+
+  /** A number as people read it: 3 significant digits, thousands apart, a dash for nothing. */
+  const fmt = (value, digits = 3) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return "–";
+    if (typeof value !== "number") return String(value);
+    if (Number.isInteger(value)) return value.toLocaleString("en-US");
+    const size = Math.abs(value);
+    if (size >= 1000) return Math.round(value).toLocaleString("en-US");
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1);
+    return String(Number(value.toPrecision(digits)));
+  };
+  const percent = (share) => (share === null || share === undefined ? "–" : `${fmt(100 * share)} %`);
+  const duration = (seconds) => {
+    if (!Number.isFinite(seconds)) return "–";
+    const s = Math.round(seconds);
+    if (s < 60) return `${s} s`;
+    return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s`
+      : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  };
+
+  /* figures: drawn when they come into view, drawn again when the scheme changes */
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const scheme = (layout) => {
+    const templates = nano.templates;
+    const axis = { gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line") };
+    const own = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("ink") },
+      xaxis: axis, yaxis: axis };
+    const template = templates ? templates[dark.matches ? "dark" : "light"] : { layout: own };
+    return { ...layout, template, paper_bgcolor: own.paper_bgcolor, plot_bgcolor: own.plot_bgcolor };
+  };
+  const config = { responsive: true, displaylogo: false, displayModeBar: false };
+  const shown = new Map();
+  const draw = (node) => {
+    const { data: traces, layout, frames } = shown.get(node)();
+    const done = Plotly.react(node, traces, scheme(layout || {}), config);
+    return frames ? done.then(() => Plotly.addFrames(node, frames)) : done;
+  };
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      watcher.unobserve(entry.target);
+      draw(entry.target);
+    }
+  }, { rootMargin: "300px" });
+  /** Draw what `make()` returns, {data, layout}, into a node; now if it was drawn before. */
+  const plot = (node, make) => {
+    const known = shown.has(node) && node.classList.contains("js-plotly-plot");
+    shown.set(node, make);
+    if (known) draw(node);
+    else watcher.observe(node);
+  };
+  dark.addEventListener("change", () => {
+    for (const node of shown.keys()) if (node.classList.contains("js-plotly-plot")) draw(node);
+  });
+
+  return { data, el, $, fmt, percent, duration, plot, colour, dark, templates: data("templates") };
+})();

@@ -1,0 +1,143 @@
+"""A headless Chromium for the tests of pages: what it shows, says and whom it calls."""
+
+import base64
+import contextlib
+import json
+import shutil
+import time
+from pathlib import Path
+
+FLAGS = [
+    "headless=new",
+    "no-sandbox",
+    "no-first-run",
+    "disable-gpu",
+    "enable-unsafe-swiftshader",
+    "disable-dev-shm-usage",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-default-apps",
+    "disable-sync",
+    "hide-scrollbars",
+]
+
+
+def missing():
+    """Say what is needed and not there; None if all is."""
+    lacking = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"{' and '.join(lacking)} not installed" if lacking else None
+
+
+class Browser:
+    """One window. Requests that leave the machine are refused, and remembered like errors."""
+
+    def __init__(self, profile):
+        from selenium.webdriver import Chrome, ChromeOptions
+        from selenium.webdriver.chrome.service import Service
+
+        options = ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for flag in FLAGS:
+            options.add_argument(f"--{flag}")
+        options.add_argument(f"--user-data-dir={profile}")
+        options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = Chrome(options, Service(shutil.which("chromedriver")))
+        self.driver.set_script_timeout(60)
+        self.size()
+        self.dark(False)
+
+    def open(self, page):
+        """Load a file (a Path) or a URL, with nothing remembered of the page before."""
+        self.driver.get("about:blank")
+        self.problems()
+        self.driver.get(page.absolute().as_uri() if isinstance(page, Path) else page)
+
+    def size(self, width=1280, height=900):
+        """Set the page's width and height in CSS pixels; below 600 it is a phone."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def dark(self, on=True):
+        """Prefer the dark colour scheme, or the light one."""
+        feature = {"name": "prefers-color-scheme", "value": "dark" if on else "light"}
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def js(self, code, *args):
+        """Run the body of a function in the page; return what it returns."""
+        return self.driver.execute_script(code, *args)
+
+    def find(self, selector):
+        """Return the first element of a CSS selector, as Selenium has it."""
+        return self.driver.find_element("css selector", selector)
+
+    def all(self, selector):
+        """Return all elements of a CSS selector."""
+        return self.driver.find_elements("css selector", selector)
+
+    def text(self, selector):
+        """Return what an element shows."""
+        return self.find(selector).text
+
+    def click(self, selector):
+        """Bring an element into view and click it."""
+        node = self.find(selector)
+        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", node)
+        node.click()
+
+    def type(self, selector, words):
+        """Replace the value of a field."""
+        node = self.find(selector)
+        node.clear()
+        node.send_keys(words)
+
+    def slide(self, selector, value):
+        """Set a range input and tell the page."""
+        self.js(
+            "const [s, v] = arguments, n = document.querySelector(s); n.value = v;"
+            "for (const e of ['input', 'change']) n.dispatchEvent(new Event(e, {bubbles: true}))",
+            selector,
+            value,
+        )
+
+    def wait(self, condition, seconds=20):
+        """Wait until the JavaScript expression, or the function of no argument, is true."""
+        end, met = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            with contextlib.suppress(Exception):
+                met = condition() if callable(condition) else self.js(f"return {condition}")
+                if met:
+                    return met
+            time.sleep(0.05)
+        raise AssertionError(f"not true within {seconds} s: {condition}")
+
+    def overflow(self):
+        """Return by how many pixels the page is wider than the window."""
+        return self.js(
+            "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+
+    def picture(self, path, whole=True):
+        """Save a PNG of the whole page, or of what is in view."""
+        options = {"captureBeyondViewport": whole}
+        if whole:
+            size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+            options["clip"] = {**size, "height": min(size["height"], 12000), "scale": 1}
+        shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", options)
+        Path(path).write_bytes(base64.b64decode(shot["data"]))
+
+    def problems(self):
+        """Return console errors and requests that leave the machine, since the last call."""
+        console = self.driver.get_log("browser")
+        found = [entry["message"] for entry in console if entry["level"] == "SEVERE"]
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = message["params"]["request"]["url"]
+                if not url.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1:")):
+                    found.append(f"request to {url}")
+        return found
+
+    def close(self):
+        """End the browser."""
+        self.driver.quit()
