@@ -13,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanosae.analysis import search as module
-from nanosae.analysis.search import find_labels, find_texts, reweight, search, steer
+from nanosae.analysis.search import (
+    find_labels,
+    find_texts,
+    has_index,
+    reweight,
+    rows_with,
+    search,
+    steer,
+    text_index,
+)
 from nanosae.codes import Codes, CodesWriter, write_codes
 from nanosae.weights import Weights
 from planted import planted_corpus
@@ -455,3 +464,22 @@ def test_results_are_a_frame_text_and_escaped_html(tmp_path):
 def test_no_torch_is_imported():
     code = "import nanosae.analysis.search, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_rows_with_all_the_words_as_by_splitting_the_texts(codes, planted):
+    first, second = planted.words[0][:2]
+    words = [set(text.casefold().split()) for text in planted.texts]
+    both = [i for i, found in enumerate(words) if {first, second} <= found]
+    assert len(both) > 3
+    assert rows_with(codes, f"{second.upper()}, {first}").tolist() == both
+    assert sorted(find_texts(codes, f"{first} {second}", 999, every=True)[0].tolist()) == both
+    assert rows_with(codes, f"{first} nosuchword").tolist() == []
+    assert rows_with(codes, "?!").tolist() == []
+
+
+def test_the_index_is_known_to_be_there(codes):
+    assert not has_index(codes)
+    text_index(codes)
+    assert has_index(codes)
+    (codes.path / "texts.sqlite").write_bytes(b"damaged" * 99)
+    assert not has_index(codes)

@@ -215,13 +215,15 @@ class Codes:
             raise ValueError(f"{self.path} knows no embeddings; encode the corpus with vectors=….")
 
         def read(s: int, local: np.ndarray) -> np.ndarray:
-            kept = self._shards[s]["vectors"]
+            kept, local = self._shards[s]["vectors"], _span(local)
             if "scale" in kept:
                 return _restore(self._array(s, "vectors.npy")[local], kept["scale"])
-            original = self._map(Path(kept["path"]), kept["fingerprint"])
-            return original[local + kept["offset"]].astype(np.float32)
+            original = self._map(Path(kept["path"]), kept["fingerprint"])[kept["offset"] :]
+            return original[local].astype(np.float32)
 
         parts, back = self._gather(rows, read)
+        if len(parts) == 1:
+            return parts[0]
         return np.concatenate(parts or [read(0, np.arange(0))])[back]
 
     def weights(self) -> Weights:
@@ -516,6 +518,12 @@ def _scale(values: np.ndarray) -> float:
 
 def _restore(half: np.ndarray, scale: float) -> np.ndarray:
     return half.astype(np.float32) * np.float32(scale)
+
+
+def _span(places: np.ndarray) -> Any:
+    """Return neighbours as a slice, which copies less; other places as they are."""
+    neighbours = len(places) > 0 and bool((np.diff(places) == 1).all())
+    return slice(int(places[0]), int(places[-1]) + 1) if neighbours else places
 
 
 def _indices(given: Any, size: int, what: str) -> np.ndarray:

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from nanosae.analysis import edits
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -218,14 +220,17 @@ def card(codes: Codes, feature: int, *, described: Any = None, **options: Any) -
 
 
 def known_labels(codes: Codes) -> dict[int, str]:
-    """Return the labels in the run's features.parquet, by feature; empty if there are none."""
+    """Return what people named features, and the other labels in the run's features.parquet."""
     import pyarrow.parquet as pq
 
-    path = None if codes.run is None else codes.run / "features.parquet"
-    if path is None or not path.exists() or "label" not in pq.read_schema(path).names:
+    if codes.run is None:
         return {}
+    path, given = codes.run / "features.parquet", edits.names(codes.run)
+    if not path.exists() or "label" not in pq.read_schema(path).names:
+        return given
     table = pq.read_table(path, columns=["feature", "label"]).to_pydict()
-    return {j: name for j, name in zip(table["feature"], table["label"], strict=True) if name}
+    labels = zip(table["feature"], table["label"], strict=True)
+    return {j: name for j, name in labels if name} | given
 
 
 class _Silent:

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes
     from nanosae.weights import Weights
 
-BLOCK = 2**14  # rows whose embeddings are looked at together
+BLOCK = 2**14  # rows that are decoded or indexed together
+SMALL = 2**11  # rows whose embeddings are compared together: they stay in the cache
 LIFTED = 10  # features that words are lifted to
 LIFT_ROWS = 100  # best rows with the words that say which features these are
 
@@ -220,22 +222,36 @@ def reweight(codes: Codes, factors: Mapping[int | str, float]) -> Iterator[tuple
         yield start, unit(model.decode(block))
 
 
-def find_texts(codes: Codes, words: str, n: int = 10) -> tuple[np.ndarray, np.ndarray]:
+def find_texts(
+    codes: Codes, words: str, n: int = 10, *, every: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows whose texts hold any of the words, best first by BM25, and their scores.
 
-    The full-text index lies beside the codes (`texts.sqlite`, SQLite FTS5); it is made when it is
-    first needed, and made anew when the corpus has grown.
+    Args:
+        codes: The corpus.
+        words: The words; case and punctuation do not count.
+        n: Number of rows.
+        every: Only rows that hold all the words.
     """
-    terms = " OR ".join(f'"{word}"' for word in _words(words))
+    terms = (" AND " if every else " OR ").join(f'"{word}"' for word in _words(words))
     if not terms:
         return np.empty(0, np.int64), np.empty(0)
     ask = (
         "SELECT rowid - 1, -bm25(texts) FROM texts WHERE texts MATCH ? ORDER BY rank, rowid LIMIT ?"
     )
-    with closing(sqlite3.connect(_index(codes))) as db:
+    with closing(sqlite3.connect(text_index(codes))) as db:
         found = db.execute(ask, (terms, n)).fetchall()
     rows, scores = zip(*found, strict=True) if found else ((), ())
     return np.array(rows, np.int64), np.array(scores, np.float64)
+
+
+def rows_with(codes: Codes, words: str) -> np.ndarray:
+    """Return all rows whose texts hold all the words, ascending int64."""
+    terms = " AND ".join(f'"{word}"' for word in _words(words))
+    with closing(sqlite3.connect(text_index(codes))) as db:
+        ask = "SELECT rowid - 1 FROM texts WHERE texts MATCH ? ORDER BY rowid"
+        found = db.execute(ask, (terms,)) if terms else ()
+        return np.fromiter((row for (row,) in found), np.int64)
 
 
 def find_labels(codes: Codes, words: str, n: int = 10) -> list[tuple[int, str]]:
@@ -247,13 +263,23 @@ def find_labels(codes: Codes, words: str, n: int = 10) -> list[tuple[int, str]]:
     return [(j, name) for hits, j, name in sorted(scored)[:n] if hits]
 
 
-def _index(codes: Codes) -> Any:
-    """Make the full-text index if it is missing or of another number of rows."""
+def has_index(codes: Codes) -> bool:
+    """Say whether the full-text index is there, and of as many rows as the corpus."""
     path = codes.path / "texts.sqlite"
     if path.exists():
         with closing(sqlite3.connect(path)) as db, suppress(sqlite3.DatabaseError):
-            if db.execute("PRAGMA user_version").fetchone()[0] == codes.n_rows:
-                return path
+            return db.execute("PRAGMA user_version").fetchone()[0] == codes.n_rows
+    return False
+
+
+def text_index(codes: Codes) -> Path:
+    """Return the full-text index (`texts.sqlite`, SQLite FTS5), which lies beside the codes.
+
+    It is made when it is first needed, and made anew when the corpus has grown.
+    """
+    path = codes.path / "texts.sqlite"
+    if has_index(codes):
+        return path
     draft = path.with_suffix(f".{os.getpid()}.part")
     draft.unlink(missing_ok=True)
     with closing(sqlite3.connect(draft)) as db:
@@ -332,9 +358,10 @@ def _rank(
     """Return the n best rows and their scores."""
     if vector is not None and codes.has_vectors:
         toward, scores = unit(vector[None])[0], np.empty(codes.n_rows, np.float32)
-        for start in range(0, codes.n_rows, BLOCK):
-            rows = np.arange(start, min(start + BLOCK, codes.n_rows))
-            scores[rows] = unit(codes.vectors(rows)) @ toward
+        for start in range(0, codes.n_rows, SMALL):
+            x = codes.vectors(np.arange(start, min(start + SMALL, codes.n_rows)))
+            norms = np.sqrt(np.einsum("ij,ij->i", x, x))
+            scores[start : start + SMALL] = x @ toward / np.where(norms > 0, norms, 1)
     else:
         on = np.flatnonzero(acts)
         scores = np.asarray(codes.features(on) @ acts[on])
