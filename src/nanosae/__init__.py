@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from nanosae.config import TrainConfig
     from nanosae.model import SAEModel
     from nanosae.trainer import SAETrainer
+    from nanosae.view import plots as plot
+    from nanosae.view.plots import plot_dictionary, plot_umap
 
 _HOMES = {
     "Codes": "nanosae.codes",
     "SAEModel": "nanosae.model",
     "SAETrainer": "nanosae.trainer",
     "TrainConfig": "nanosae.config",
+    "plot": "nanosae.view.plots",
+    "plot_dictionary": "nanosae.view.plots",
+    "plot_umap": "nanosae.view.plots",
 }
-__all__ = ["Codes", "SAEModel", "SAETrainer", "TrainConfig"]
+__all__ = ["Codes", "SAEModel", "SAETrainer", "TrainConfig", "plot", "plot_dictionary", "plot_umap"]
 
 
 def __getattr__(name: str) -> object:
@@ -28,7 +33,8 @@ def __getattr__(name: str) -> object:
         return _version("nanosae")
     if name not in _HOMES:
         raise AttributeError(f"module 'nanosae' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    home = import_module(_HOMES[name])
+    return home if name == "plot" else getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,129 @@
+"""Two-dimensional maps: where points lie, which lie together, and what to write beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
+NEIGHBOURS = 5  # of the sample, between which another row is placed
+BLOCK = 4096  # rows placed at a time
+
+
+def project(x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Lay rows out in the plane by cosine.
+
+    With the extra `umap`, UMAP (McInnes et al., arXiv 1802.03426) lays out a sample, and every
+    other row is placed at the mean of its nearest sample rows, weighted by closeness. Without it,
+    the two first principal components of the sample are the axes.
+
+    Args:
+        x: Rows, (n, width), none of them zero.
+        sample: Rows to fit on.
+        seed: Of sample and layout: equal seeds give equal maps.
+
+    Returns:
+        Positions, (n, 2) float32, and "UMAP" or "PCA".
+    """
+    x = np.asarray(x, np.float32)
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    rng = np.random.default_rng(seed)
+    n = len(x)
+    chosen = np.sort(rng.choice(n, min(n, sample), replace=False))
+    try:
+        from umap import UMAP
+    except ImportError:
+        UMAP = None
+    if UMAP is None or len(chosen) < 16:
+        mean = x[chosen].mean(0) if n else 0
+        axes = np.linalg.svd(np.cov(x[chosen].T) if n > 1 else np.eye(x.shape[1]))[0][:, :2]
+        axes *= np.sign(axes[np.abs(axes).argmax(0), [0, 1]])  # of two signs the same one always
+        return ((x - mean) @ axes).astype(np.float32), "PCA"
+    fit = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(chosen) - 1))
+    points = np.zeros((n, 2), np.float32)
+    points[chosen] = fit.fit_transform(x[chosen])
+    others = np.setdiff1d(np.arange(n), chosen)
+    for start in range(0, len(others), BLOCK):
+        rows = others[start : start + BLOCK]
+        cosine = x[rows] @ x[chosen].T
+        near = np.argpartition(-cosine, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        weight = 1 / (1.0001 - np.take_along_axis(cosine, near, 1))
+        points[rows] = np.einsum(
+            "nk,nkd->nd", weight / weight.sum(1, keepdims=True), points[chosen[near]]
+        )
+    return points, "UMAP"
+
+
+def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.ndarray:
+    """Return the cluster of each point, largest first, -1 for none: HDBSCAN on a sample."""
+    from scipy.spatial import KDTree
+    from sklearn.cluster import HDBSCAN
+
+    n = len(points)
+    if n < 20:
+        return np.full(n, -1)
+    chosen = np.random.default_rng(seed).choice(n, min(n, sample), replace=False)
+    least = max(8, len(chosen) // 150)
+    found = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(points[chosen])
+    sizes = np.bincount(found[found >= 0], minlength=1)
+    rank = np.append(np.argsort(np.argsort(-sizes, kind="stable")), -1)  # of cluster -1: -1
+    return rank[found][KDTree(points[chosen]).query(points)[1]]
+
+
+def labels(
+    points: np.ndarray, group: np.ndarray, names: Mapping[int, str], width: int, height: int
+) -> list[tuple[str, tuple[float, float]]]:
+    """Return words for clusters and where they fit without covering each other.
+
+    A cluster is called by the words that set the names of its points apart. Larger clusters come
+    first; one whose label finds no place near its middle goes without.
+
+    Args:
+        points: (n, 2).
+        group: Cluster of each point.
+        names: Point → text.
+        width: Of the drawing area, in pixels.
+        height: Likewise.
+    """
+    known = [i for i in sorted(names) if names[i]]
+    if group.max(initial=-1) < 0 or not known:
+        return []
+    words = _words([names[i] for i in known], group[known])
+    low, span = points.min(0), np.maximum(np.ptp(points, axis=0), 1e-12)
+    scale = np.array([width, height]) / span
+    placed: list[Any] = []
+    out = []
+    for g, text in enumerate(words):
+        half = np.array([3.6 * len(text) + 6, 10])
+        mine = (points[group == g] - low) * scale
+        middle = mine[np.linalg.norm(mine - np.median(mine, axis=0), axis=1).argmin()]
+        middle = np.clip(middle, half, [width, height] - half)
+        for shift in (0, 20, -20, 40, -40):
+            at = middle + np.array([0, shift])
+            if text and all((np.abs(at - p) >= half + h).any() for p, h in placed):
+                placed.append((at, half))
+                a, b = at / scale + low
+                out.append((text, (float(a), float(b))))
+                break
+    return out
+
+
+def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
+    """Return the words of each group's texts that are most surely likelier there."""
+    from nanosae.analysis._words import Words
+    from nanosae.analysis.labels import log_odds
+
+    words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
+    usable = words.single.copy()
+    usable[words.common] = False
+    total, found = words.presence.sum(0), []
+    for g in range(group.max() + 1):
+        inside = group == g
+        y = words.presence[np.flatnonzero(inside)].sum(0)
+        z = log_odds(y, inside.sum(), total - y, (~inside).sum(), words.share)
+        z[~usable | (y < 2) | (z < 1)] = 0
+        best = np.argsort(-z, kind="stable")[:most].tolist()
+        found.append(", ".join(str(words.terms[t]) for t in best if z[t]))
+    return found

@@ -1,0 +1,60 @@
+"""One look for figures and pages: colours, light and dark, and plotly templates made of them.
+
+The colours of series serve both themes: against either background their contrast is at least 3 : 1,
+and any two of them stay apart for readers with deutan, protan or tritan vision (tests measure
+both). A figure never says with colour alone what it says: lines have names, clusters labels.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+COLORS = ["#0077bb", "#dd6600", "#7733ff", "#995555", "#bb7799", "#8877ff", "#cc7755"]
+MUTED = "#808590"  # what belongs to nothing: unclustered points, reference lines
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+LIGHT = {"background": "#ffffff", "panel": "#f6f7f9", "text": "#1c2024", "grid": "#e1e4e8"}
+DARK = {"background": "#16181d", "panel": "#1e2127", "text": "#e6e8eb", "grid": "#343941"}
+SEQUENTIAL = {
+    False: ["#f6f7f9", "#b8d4ea", "#5ea3d3", "#0077bb", "#004a7c", "#00233f"],
+    True: ["#1e2127", "#123a58", "#0b5c91", "#2b8fd0", "#83c0ea", "#e3f2fd"],
+}
+DIVERGING = ["#dd6600", "#f0b483", "#c9ccd1", "#7fb8dd", "#0077bb"]
+
+
+@functools.cache
+def template(dark: bool = False) -> go.layout.Template:
+    """Return the plotly template of the light or the dark theme."""
+    import plotly.graph_objects as go
+
+    theme, scale = DARK if dark else LIGHT, SEQUENTIAL[dark]
+    axis = {
+        "gridcolor": theme["grid"],
+        "linecolor": theme["grid"],
+        "zerolinecolor": theme["grid"],
+        "ticks": "",
+        "title": {"font": {"size": 12}, "standoff": 8},
+        "tickfont": {"size": 11},
+        "automargin": True,
+    }
+    layout = {
+        "colorway": COLORS,
+        "colorscale": {"sequential": scale, "sequentialminus": scale[::-1], "diverging": DIVERGING},
+        "coloraxis": {"colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}},
+        "paper_bgcolor": theme["background"],
+        "plot_bgcolor": theme["background"],
+        "font": {"family": FONT, "size": 13, "color": theme["text"]},
+        "title": {"x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}},
+        "xaxis": axis,
+        "yaxis": axis,
+        "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top", "title": {"text": ""}},
+        "margin": {"l": 60, "r": 24, "t": 64, "b": 56},
+        "hoverlabel": {"bgcolor": theme["panel"], "font": {"color": theme["text"], "size": 12}}
+        | {"align": "left", "bordercolor": theme["grid"]},
+        "hovermode": "closest",
+        "annotationdefaults": {"arrowcolor": MUTED, "bgcolor": theme["background"] + "bf"},
+    }
+    return go.layout.Template(layout=layout)
