@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import torch
 
-from nanosae.model import SAEModel, fold
+from nanosae.finish import fold
+from nanosae.model import SAEModel
 from nanosae.weights import Weights
 
 ARCHITECTURES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}

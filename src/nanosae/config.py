@@ -42,7 +42,9 @@ class TrainConfig:
         noise: Standard deviation of noise added to the training rows, in units of their elements'
             own; None takes 0.5 under 15,000 rows, which an SAE soon knows by heart, else 0.
         weight_decay: Decoupled weight decay of the encoder (AdamW).
-        seed: Seed of everything random.
+        seed: Seed of the start and the noise.
+        data_seed: Seed of the held-out rows and of the order of the others.
+        parallel: What the processes of `torchrun` share out: the rows of a batch, or the latents.
         warmup: Share of the steps in which lr (and the sparsity coefficient) rise.
         decay: Share of the steps, at the end, in which lr falls to zero.
         clip: Largest global gradient norm.
@@ -86,6 +88,8 @@ class TrainConfig:
     noise: float | None = None
     weight_decay: float = 0.0
     seed: int = 0
+    data_seed: int = 0
+    parallel: Literal["rows", "latents"] = "rows"
     warmup: float = 0.05
     decay: float = 0.2
     clip: float = 1.0

@@ -121,10 +121,19 @@ class Dataset:
                 yield buffer, order[at : at + batch_size]
             rest = buffer[order[stop:]]
 
-    def sample(self, n: int, seed: int) -> np.ndarray:
-        """Draw n normalised training rows, distinct while there are enough, (n, width), float32."""
+    def sample(self, n: int, seed: int, part: slice = slice(None)) -> np.ndarray:
+        """Draw n normalised training rows, distinct while there are enough; return a part of them.
+
+        Args:
+            n: Number of rows to draw.
+            seed: Of the draw.
+            part: Which of the drawn rows to return; all by default.
+
+        Returns:
+            (n, width), float32.
+        """
         picks = np.random.default_rng([seed, 2]).choice(self.n_train, min(n, self.n_train), False)
-        rows, back = np.unique(np.resize(picks, n), return_inverse=True)
+        rows, back = np.unique(np.resize(picks, n)[part], return_inverse=True)
         return self._get(rows + np.searchsorted(self._gaps, rows, side="right"))[back]
 
     def _stream(self, start_row: int) -> Iterator[Batch]:

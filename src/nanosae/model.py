@@ -232,31 +232,4 @@ def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:
     return SAEModel(cfg, tensors)
 
 
-def fold(tensors: dict[str, Tensor], mean: np.ndarray, scale: float) -> dict[str, Tensor]:
-    """Return the tensors for raw rows of an SAE trained on (x − mean) · scale.
-
-    Activations come out in the units of raw rows and decoder rows with length one (zero rows stay
-    zero); reconstructions are the same.
-
-    Args:
-        tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without
-            b_dec.
-        mean: (input_size,).
-        scale: Of the rows.
-    """
-    t = {name: tensor.detach().cpu().double() for name, tensor in tensors.items()}
-    norm = t["W_dec"].norm(dim=1)
-    unit = torch.where(norm > 0, norm, torch.ones_like(norm))  # what activations are multiplied by
-    shift = t["b_dec"] @ t["W_enc"]  # because files subtract b_dec from the rows first
-    out = {"W_enc": t["W_enc"] * unit, "W_dec": t["W_dec"] / unit[:, None]}
-    out["b_dec"] = torch.from_numpy(mean).double() + t["b_dec"] / scale
-    for name, added in (("b_enc", shift), ("b_gate", shift), ("threshold", 0.0)):
-        if name in t:
-            out[name] = (t[name] + added) * unit / scale
-    if "r_mag" in t:
-        out["r_mag"] = t["r_mag"]
-        out["b_mag"] = (t["b_mag"] + shift * t["r_mag"].exp()) * unit / scale
-    return {name: tensor.float() for name, tensor in out.items()}
-
-
 torch.serialization.add_safe_globals([rebuild])

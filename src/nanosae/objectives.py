@@ -33,8 +33,8 @@ class View(NamedTuple):
         z: Pre-activations, (nnz,) or (rows, hidden_size), differentiable.
         at: Brings a per-latent vector to the shape of z.
         decode: (values of z's shape, weight, bias) to the reconstruction, (rows, input_size).
-        x: The rows, (rows, input_size).
-        n: What sums are divided by: rows of the whole step × input_size.
+        target: What to reconstruct, (rows, output_size): the rows themselves, but for a transcoder.
+        n: What sums are divided by: rows of the whole step × output_size.
         prefixes: Values to the reconstructions of all prefixes, (prefixes, rows, input_size).
         sums: Σ over the rows of each latent's pre-activations, (hidden_size,).
     """
@@ -42,7 +42,7 @@ class View(NamedTuple):
     z: Tensor
     at: Callable[[Tensor], Tensor]
     decode: Callable[..., Tensor]
-    x: Tensor
+    target: Tensor
     n: int
     prefixes: Callable[[Tensor], Tensor] | None = None
     sums: Callable[[], Tensor] | None = None
@@ -115,7 +115,7 @@ def jumprelu(view: View, p: Params, coefficient: float, width: float, tanh: bool
         return Losses(parts | {"sparsity": _per_row(on, view, coefficient)}, acts, recon)
     assert view.sums is not None
     parts["sparsity"] = _per_row(torch.tanh(TANH_SCALE * acts), view, coefficient)
-    everywhere = (len(view.x) * level - view.sums()).sum()
+    everywhere = (len(view.target) * level - view.sums()).sum()
     inactive = everywhere - ((threshold - view.z) * (view.z > threshold)).sum()
     parts["pre_act"] = PRE_ACT_COEFFICIENT / view.n * inactive
     return Losses(parts, acts, recon)
@@ -128,12 +128,12 @@ def auxk(recon: Tensor, residual: Tensor) -> Tensor:
 
 def squared_error(recon: Tensor, view: View) -> Tensor:
     """Return the squared error of these rows' elements over `view.n`."""
-    error = recon - view.x
+    error = recon - view.target
     return torch.dot(error.flatten(), error.flatten()) / view.n
 
 
 def _per_row(values: Tensor, view: View, coefficient: float) -> Tensor:
-    return coefficient * L1_UNIT * view.x.shape[1] / view.n * values.sum()
+    return coefficient * L1_UNIT * view.target.shape[1] / view.n * values.sum()
 
 
 class _Jump(torch.autograd.Function):

@@ -129,6 +129,11 @@ def _checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in (run / "checkpoints").glob("step-*") if path.is_dir())
 
 
+def last_line(run: Path) -> Facts:
+    """Return the last line of the metrics."""
+    return json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+
+
 def replace_folder(path: Path, write: Any) -> None:
     """Let `write` fill a new folder, then put it in the place of `path`."""
     part = path.with_name(f".{path.name}-{os.getpid()}")

@@ -1,16 +1,20 @@
 """SAETrainer: one readable loop from rows to a trained model.
 
 A step: select pairs (no gradient) → objective → backward → clip → Adam → decoder rows of length one
-→ counters. Rows are centred and scaled; `model.fold` takes that into the weights at the end.
+→ counters. Rows are centred and scaled; `finish.py` takes that into the weights at the end.
 Everything random is a function of (seed, step), so that a checkpoint is weights, moments and a few
 numbers, and a resumed run equals an uninterrupted one.
+
+Several SAEs may train on one pass over the data: each is a `Job`, and `train_jobs` hands every
+batch to all of them. A transcoder's batch holds inputs and targets side by side. Processes that
+train one SAE together differ from one process only in what `ranks` sums and gathers.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,24 +24,26 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import Tensor
 
-from nanosae import __version__, logs, metrics, objectives, runs
+from nanosae import finish, logs, metrics, objectives, runs
 from nanosae.config import TrainConfig
 from nanosae.data import Dataset, open_rows
 from nanosae.kernels import (
     Pairs,
+    Plan,
     backend,
     column_sums,
     fresh_gradients,
     sparse_decode,
     sparse_encode,
 )
-from nanosae.model import SAEModel, fold
+from nanosae.model import SAEModel
+from nanosae.ranks import Ranks, join
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
 AUXK_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
 GAIN, PROPORTION = 0.02, 0.5  # of the controller that meets k: per step, and at once
 WINDOW = 4  # kept pairs per row of jumprelu, in units of k
-ARCHITECTURE = {"relu": "standard", "topk": "topk", "gated": "gated"}  # others: jumprelu
+INIT_BLOCK = 4096  # latents whose start is made at once
 
 
 class Training:
@@ -49,12 +55,14 @@ class Training:
         scalars: Everything else that a step reads and writes, in JSON types.
     """
 
-    def __init__(self, config: TrainConfig, data: Dataset) -> None:
-        self.config, self.data = config, data
+    def __init__(self, config: TrainConfig, data: Dataset, ranks: Ranks | None = None) -> None:
+        self.config, self.data, self.ranks = config, data, ranks or Ranks()
         cuda = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(cuda if config.device == "auto" else config.device)
         self.kernels = backend(self.device, config.backend)
-        self.hidden, self.k, self.lr = config.hidden_size or 0, config.k or 0, config.lr or 0.0
+        self.latents = self.ranks.latents(config.hidden_size or 0)  # those of this rank
+        self.hidden = self.latents.stop - self.latents.start
+        self.k, self.lr = config.k or 0, config.lr or 0.0
         self.by_rank = config.activation in ("topk", "batchtopk")  # k is met by construction
         self.planned = config.max_steps(data.n_train)
         self.eval_every = config.eval_every or max(1, self.planned // 40)
@@ -68,7 +76,6 @@ class Training:
             "window": 0.1,
             "hint": 0.0,
             "l0": float(self.k or 32),
-            "pairs": 0.0,
             "best": math.inf,
             "best_step": 0,
             "worse": 0,
@@ -85,100 +92,155 @@ class Training:
 
     def _initial(self) -> dict[str, Tensor]:
         """Start encoder and decoder from data points with some noise."""
-        config, width = self.config, self.data.width
-        sample = self.data.sample(max(self.hidden, 4096), seed=config.seed)
-        rows = torch.from_numpy(sample).to(self.device)
-        generator = torch.Generator().manual_seed(config.seed)
-        noise = torch.randn(self.hidden, width, generator=generator).to(self.device)
-        unit = rows[torch.arange(self.hidden) % len(rows)]
-        unit /= unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        unit.add_(noise, alpha=0.2 / math.sqrt(width))
-        unit /= unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        config, per_row, select = self.config, self.k or 32, self.ranks.select_batchtopk
+        x, y = self._split(torch.from_numpy(self.data.sample(1024, config.seed)).to(self.device))
+        encoder = x.new_empty(self.hidden, x.shape[1])
+        decoder = encoder if y is x else x.new_empty(self.hidden, y.shape[1])
+        for start in range(0, self.hidden, INIT_BLOCK):
+            block = slice(start, min(start + INIT_BLOCK, self.hidden))
+            self._directions(block, encoder[block], decoder[block])
         zeros = torch.zeros(self.hidden, device=self.device)
-        params = {"W_enc": unit, "W_dec": unit, "b_dec": torch.zeros_like(rows[0])}
+        params = {"W_enc": encoder.clone(), "W_dec": decoder, "b_dec": torch.zeros_like(y[0])}
         # encoder rows as long as makes the first reconstructions fit best
-        x, per_row = rows[:1024], self.k or 32
-        pairs = self.kernels.select_batchtopk(x, unit, zeros, per_row * len(x))
-        recon = self.kernels.decode(pairs.values, pairs, unit, params["b_dec"])
-        params["W_enc"] = unit * ((recon * x).sum() / recon.square().sum().clamp_min(1e-12))
-        some = min(WINDOW * per_row, self.hidden // 2) * len(x)  # entries active at first
-        kept = self.kernels.select_batchtopk(x, params["W_enc"], zeros, max(1, some)).values
-        level = kept.min() if len(kept) else x.new_tensor(1.0)  # a single row is zero when centred
+        pairs, _ = select(self.kernels, x, encoder, zeros, per_row, None)
+        recon = self.kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
+        recon = self.ranks.total(recon, self.ranks.by_latents)
+        params["W_enc"] *= (recon * y).sum() / recon.square().sum().clamp_min(1e-12)
+        some = max(1, min(WINDOW * per_row, (config.hidden_size or 0) // 2))  # active at first
+        _, least = select(self.kernels, x, params["W_enc"], zeros, some, None)
+        level = least or 1.0  # a single row is zero when centred
         if config.activation == "gated":
             params |= {"b_gate": zeros - level, "r_mag": zeros, "b_mag": zeros.clone()}
         else:
             params["b_enc"] = zeros - level if config.activation == "relu" else zeros
         if config.activation == "jumprelu":
-            params["log_threshold"] = zeros + level.log()
+            params["log_threshold"] = zeros + math.log(level)
         return {name: p.contiguous().requires_grad_() for name, p in params.items()}
 
-    def step(self, rows: Tensor) -> None:
-        """Take one optimiser step on (batch_size, input_size) centred and scaled rows.
+    def _directions(self, block: slice, encoder: Tensor, decoder: Tensor) -> None:
+        """Fill a block of latents with directions of length one: data points, a fifth of noise."""
+        low = self.latents.start + block.start
+        at = slice(low, low + len(encoder))
+        size = max(self.config.hidden_size or 0, INIT_BLOCK)
+        rows = torch.from_numpy(self.data.sample(size, seed=self.config.seed, part=at))
+        generator = torch.Generator().manual_seed(self.config.seed + 2**32 * low)
+        for out, points in zip((encoder, decoder), self._split(rows), strict=True):
+            unit = points / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
+            noise = torch.randn(unit.shape, generator=generator)
+            unit.add_(noise, alpha=0.2 / math.sqrt(unit.shape[1]))
+            out.copy_(unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-6))
+            if decoder is encoder:
+                return
+
+    def _split(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
+        width = self.data.width
+        if batch.shape[1] == width:
+            return batch, batch
+        return batch[:, :width].contiguous(), batch[:, width:].contiguous()
+
+    def step(self, batch: Tensor) -> None:
+        """Take one optimiser step on a batch of centred and scaled rows, the same on every rank.
+
+        Args:
+            batch: (batch_size, input_size), a transcoder's with its targets' columns after these.
 
         Raises:
             FloatingPointError: If the loss is not finite; the weights are still those before.
         """
-        s, weights = self.scalars, (self.params["W_enc"], self.params["W_dec"])
+        s, ranks, weights = self.scalars, self.ranks, (self.params["W_enc"], self.params["W_dec"])
+        n_rows, n = len(batch), len(batch) * self.params["b_dec"].numel()
         if self.config.noise:
             generator = torch.Generator(self.device).manual_seed(
                 self.config.seed * 2**32 + s["step"]
             )
-            rows = torch.empty_like(rows).normal_(0, self.config.noise, generator=generator) + rows
+            noise = batch.new_empty(n_rows, self.data.width)
+            noise.normal_(0, self.config.noise, generator=generator)
+            batch = batch.clone()
+            batch[:, : self.data.width] += noise
         self.optimizer.param_groups[0]["lr"] = self.optimizer.param_groups[1]["lr"] = self._lr()
         for name in self.params.keys() - {"W_enc", "W_dec"}:
             self.params[name].grad = None
         fresh_gradients(weights)
-        counts, parts = torch.zeros_like(self.silent), {}
-        for micro in rows.chunk(self.config.accumulate):
+        counts, sums = torch.zeros_like(self.silent), {}
+        for micro in batch.chunk(self.config.accumulate):
+            x, y = self._split(ranks.rows(micro))
             backward = self._backward_dense if self._is_dense() else self._backward
-            for name, value in backward(micro, rows.numel(), counts).items():
-                parts[name] = parts.get(name, 0.0) + float(value.detach())
+            parts = backward(x, y, n, counts) | {"squares": y.square().sum() / n}
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        parts = self._pooled(sums | {"l0": counts.sum() / n_rows})
+        ranks.total(counts, ranks.by_rows)
         if not math.isfinite(sum(parts.values())):
             raise FloatingPointError(
                 f"the loss is not finite at step {s['step']}. The likely cause is a learning rate "
                 f"that is too high (lr={self.lr:g}); try lr={self.lr / 4:g}."
             )
-        grads = [p.grad for p in self.params.values() if p.grad is not None]
-        if (norm := torch.nn.utils.get_total_norm(grads)) > self.config.clip:
-            torch.nn.utils.clip_grads_with_norm_(self.params.values(), self.config.clip, norm)
+        self._clip()
         self.optimizer.step()
         with torch.no_grad():
             decoder = self.params["W_dec"]
             decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        self.silent += len(rows)
+        self.silent += n_rows
         self.silent[counts > 0] = 0
-        s |= {"step": s["step"] + 1, "rows": s["rows"] + len(rows)}
-        s["l0"] = int(counts.sum()) / len(rows)
-        self._control()
-        parts |= {"l0": s["l0"], "squares": float(rows.square().mean()), "steps": 1}
+        s |= {"step": s["step"] + 1, "rows": s["rows"] + n_rows, "l0": parts["l0"]}
+        self._control(parts.pop("kept") / n_rows)
+        parts["steps"] = 1
         s["sums"] = {name: s["sums"].get(name, 0.0) + value for name, value in parts.items()}
 
-    def _backward(self, x: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
+    def _pooled(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """Return what was summed over this rank's rows or latents as numbers of all ranks."""
+        pieces = ("sparsity", "pre_act", "kept", "l0")  # sums over latents
+        mine = [self.ranks.by_rows or name in pieces for name in sums]
+        values = torch.stack([value.double() for value in sums.values()])
+        others = values * torch.tensor([not piece for piece in mine], device=self.device)
+        if self.ranks.size > 1:
+            values = others + self.ranks.total(values - others)
+        return dict(zip(sums, values.tolist(), strict=True))
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        """Sum the gradients where ranks share rows; scale them all down if they are too long."""
+        ranks, grads = self.ranks, {n: p.grad for n, p in self.params.items() if p.grad is not None}
+        for grad in grads.values():
+            ranks.total(grad, ranks.by_rows)
+        norm = torch.nn.utils.get_total_norm(grads.values())
+        if ranks.by_latents:  # all but b_dec are pieces
+            shared = grads["b_dec"].square().sum()
+            norm = (ranks.total(norm.square() - shared) + shared).sqrt()
+        if norm > self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.params.values(), self.config.clip, norm)
+
+    def _backward(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
         """Add the gradients of some rows of the step; return the parts of their loss."""
-        loss, pairs = self.losses(x, n)
+        loss, pairs = self.losses(x, y, n)
         counts += torch.bincount(pairs.cols[loss.acts.detach() > 0], minlength=self.hidden)
         if self.config.auxk_coefficient:
             dead = (self.silent > (self.config.dead_after or 0)).nonzero().flatten()
-            if len(dead):
-                loss.parts["auxk"] = self._auxk(x, loss.recon.detach(), dead) * x.numel() / n
+            n_dead = self.ranks.total(torch.tensor(len(dead)).to(x.device), self.ranks.by_latents)
+            if n_dead:
+                loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, int(n_dead))
         torch.stack(list(loss.parts.values())).sum().backward()
-        return loss.parts
+        return loss.parts | {"kept": loss.acts.new_tensor(len(pairs.values))}
 
-    def losses(self, x: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
-        """Return the objective of rows x, sums being divided by n, and the pairs that it kept."""
+    def losses(self, x: Tensor, y: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
+        """Return the objective of making y of rows x, over n, and the pairs that it kept."""
         params, kernels, bias = self.params, self.kernels, self.bias
         with torch.no_grad():
             pairs = self._select(x, params["W_enc"].detach(), bias.detach())
             plan = kernels.make_plan(pairs, self.hidden)
         cols = pairs.cols.long()
-        decode = partial(sparse_decode, pairs=pairs, plan=plan, kernels=kernels)
+
+        def decode(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return self._decode(values, weight, pairs, plan) + bias
+
         view = objectives.View(
             z=sparse_encode(x, params["W_enc"], bias, pairs, plan, kernels),
             at=lambda vector: vector.index_select(0, cols),
             decode=decode,
             prefixes=partial(self._decode_prefixes, pairs),
             sums=lambda: column_sums(x, params["W_enc"], bias),
-            x=x,
+            target=y,
             n=n,
         )
         return self._objective(view), pairs
@@ -196,22 +258,24 @@ class Training:
         rule = objectives.gated if config.activation == "gated" else objectives.relu
         return rule(view, self.params, coefficient)
 
+    def _decode(self, values: Tensor, weight: Tensor, pairs: Pairs, plan: Plan) -> Tensor:
+        """Reconstruct, without bias, from the latents of all ranks."""
+        none = weight.new_zeros(weight.shape[1])
+        return self.ranks.summed(sparse_decode(values, weight, none, pairs, plan, self.kernels))
+
     def _select(self, x: Tensor, weight: Tensor, bias: Tensor) -> Pairs:
         """Keep the entries that the objective needs."""
         s, activation = self.scalars, self.config.activation
         if activation == "topk":
-            return self.kernels.select_topk(x, weight, bias, self.k)
+            return self.ranks.select_topk(self.kernels, x, weight, bias, self.k)
         if activation == "batchtopk":
-            hint = 0.95 * s["hint"] or None
-            pairs = self.kernels.select_batchtopk(x, weight, bias, self.k * len(x), hint)
-            s["hint"] = float(pairs.values.min()) if len(pairs.values) else 0.0
+            args, hint = (self.kernels, x, weight, bias, self.k), 0.95 * s["hint"] or None
+            pairs, s["hint"] = self.ranks.select_batchtopk(*args, hint)
             return pairs
         cut = torch.zeros_like(bias)
         if activation == "jumprelu":
             cut = self.params["log_threshold"].detach().exp() - s["window"] / 2
-        pairs = self.kernels.select_above(x, weight, bias, cut)
-        s["pairs"] = len(pairs.values) / len(x)
-        return pairs
+        return self.kernels.select_above(x, weight, bias, cut)
 
     def _decode_prefixes(self, pairs: Pairs, values: Tensor) -> Tensor:
         """Reconstruct with each Matryoshka prefix, (prefixes, rows, input_size).
@@ -221,35 +285,34 @@ class Training:
         sizes = torch.tensor(self.config.matryoshka, device=self.device)
         n_rows, n = len(pairs.row_ptr) - 1, len(sizes)
         rows = torch.arange(n_rows, device=self.device).repeat_interleave(pairs.row_ptr.diff())
-        rows += n_rows * torch.bucketize(pairs.cols, sizes, right=True)
+        rows += n_rows * torch.bucketize(pairs.cols + self.latents.start, sizes, right=True)
         order = rows.sort(stable=True).indices
         ends = torch.bincount(rows, minlength=n * n_rows).cumsum(0)
         row_ptr = torch.cat([ends.new_zeros(1), ends])
         split = Pairs(values.detach()[order], pairs.cols[order], row_ptr)
         plan = self.kernels.make_plan(split, self.hidden)
-        bias = self.params["b_dec"]
-        none, args = torch.zeros_like(bias), (split, plan, self.kernels)
-        groups = sparse_decode(values[order], self.params["W_dec"], none, *args)
-        return groups.view(n, n_rows, -1).cumsum(0) + bias
+        groups = self._decode(values[order], self.params["W_dec"], split, plan)
+        return groups.view(n, n_rows, -1).cumsum(0) + self.params["b_dec"]
 
-    def _auxk(self, x: Tensor, recon: Tensor, dead: Tensor) -> Tensor:
+    def _auxk(self, x: Tensor, residual: Tensor, dead: Tensor, n_dead: int) -> Tensor:
         """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2).
 
         Their pre-activations count without bias: those of a dead latent may be negative on all
         rows, and then it would never learn. The bias has its gradient all the same.
         """
-        params, kernels = self.params, self.kernels
-        some = -(-len(x) // AUXK_SHARE)
-        x, residual = x[:some], x[:some] - recon[:some]
+        params, kernels, config = self.params, self.kernels, self.config
+        some, share = -(-len(x) // AUXK_SHARE), 1 / config.accumulate
+        x, residual = x[:some], residual[:some]
         encoder = params["W_enc"].detach()[dead]
-        k = min(self.config.k_aux or 1, len(dead))
+        k = min(config.k_aux or 1, n_dead)
         bias = self.bias.detach()[dead] * float(self.by_rank)
-        pairs = kernels.select_topk(x, encoder, bias, k)
+        pairs = self.ranks.select_topk(kernels, x, encoder, bias, k)
         pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
-        args = pairs, kernels.make_plan(pairs, self.hidden), kernels
-        acts = sparse_encode(x, params["W_enc"], self.bias, *args)
-        out = sparse_decode(acts, params["W_dec"], torch.zeros_like(params["b_dec"]), *args)
-        return self.config.auxk_coefficient * objectives.auxk(out, residual)
+        plan = kernels.make_plan(pairs, self.hidden)
+        acts = sparse_encode(x, params["W_enc"], self.bias, pairs, plan, kernels)
+        error = self._decode(acts, params["W_dec"], pairs, plan) - residual
+        scale = self.ranks.total(residual.square().sum(), self.ranks.by_rows).clamp_min(1e-12)
+        return config.auxk_coefficient * share * error.square().sum() / scale
 
     @property
     def bias(self) -> Tensor:
@@ -261,19 +324,19 @@ class Training:
         sparse = self.by_rank or self.config.activation == "jumprelu"
         return not sparse and self.scalars["l0"] > DENSE_SHARE * self.hidden
 
-    def _backward_dense(self, x: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
+    def _backward_dense(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
         """Do the same with matrix products, tile by tile, where activations are not sparse."""
-        params, parts, bias = self.params, {}, self.bias
+        params, parts, bias, size = self.params, {}, self.bias, max(256, 2**23 // self.hidden)
         for weight in (params["W_enc"], params["W_dec"]):
             if getattr(weight, "fresh", False) and weight.grad is not None:
                 weight.grad.zero_()
             weight.fresh = False  # type: ignore[attr-defined]
-        for tile in x.split(max(256, 2**23 // self.hidden)):
+        for tile, target in zip(x.split(size), y.split(size), strict=True):
             view = objectives.View(
                 z=torch.addmm(bias, tile, params["W_enc"].T),
                 at=lambda vector: vector,
-                decode=lambda acts, weight, bias: acts @ weight + bias,
-                x=tile,
+                decode=lambda acts, weight, bias: self.ranks.summed(acts @ weight) + bias,
+                target=target,
                 n=n,
             )
             loss = self._objective(view)
@@ -281,17 +344,17 @@ class Training:
             counts += (loss.acts > 0).sum(0)
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, 0.0) + value.detach()
-        return parts
+        return parts | {"kept": counts.sum().float()}
 
-    def _control(self) -> None:
-        """Steer the sparsity coefficient to k, and jumprelu's window to its share of pairs."""
+    def _control(self, kept: float) -> None:
+        """Steer the sparsity coefficient to k, and jumprelu's window to its share of kept pairs."""
         s = self.scalars
         if self.k and not self.by_rank:
             error = math.log(max(s["l0"], 0.01) / self.k) + s["gap"]
             s["error"] = max(-1.0, min(1.0, error))
             s["log_coefficient"] += GAIN * s["error"]
             s["log_coefficient"] = max(-16.0, min(2.0, s["log_coefficient"]))
-        error = math.log(WINDOW * (self.k or s["l0"] + 1) / (s["pairs"] + 1))
+        error = math.log(WINDOW * (self.k or s["l0"] + 1) / (kept + 1))
         s["window"] = max(1e-3, min(4.0, s["window"] * math.exp(0.1 * max(-1.0, min(1.0, error)))))
 
     def _coefficient(self) -> float:
@@ -313,21 +376,27 @@ class Training:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
-        s, heldout = self.scalars, torch.from_numpy(self.data.heldout)
-        error = loss = active = 0.0
-        for x in heldout.split(4096):
-            result, _ = self.losses(x.to(self.device), x.numel())
-            error += float(result.parts["mse"]) * x.numel()
-            loss += float(sum(result.parts.values())) * len(x) / len(heldout)
-            active += int((result.acts > 0).sum())
-        fvu, l0 = error / max(1e-12, float(heldout.double().square().sum())), active / len(heldout)
+        s, sums = self.scalars, {}
+        heldout = torch.from_numpy(self.data.heldout)
+        n = len(heldout) * self.params["b_dec"].numel()
+        for part in heldout.split(4096):
+            x, y = self._split(self.ranks.rows(part.to(self.device)))
+            result, _ = self.losses(x, y, n)
+            active = (result.acts > 0).sum() / len(heldout)
+            for name, value in (
+                result.parts | {"l0": active, "squares": y.square().sum() / n}
+            ).items():
+                sums[name] = sums.get(name, 0.0) + value
+        parts = self._pooled(sums)
+        l0, fvu = parts.pop("l0"), parts["mse"] / max(1e-12, parts.pop("squares"))
+        loss = sum(parts.values())
         # unseen rows have more active entries than those that the weights know
         s["gap"] += 0.5 * (math.log(max(l0, 0.01) / max(s["l0"], 0.01)) - s["gap"])
         # with a penalty, weights are candidates once it has its full weight and its effect
         rising = s["step"] < self.config.warmup * self.planned
-        off = (
-            not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05 if self.k else rising
-        )
+        off = rising
+        if self.k:
+            off = not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05
         score = fvu if self.k else loss
         if not off and score < s["best"]:
             s |= {"best": score, "best_step": s["step"], "worse": 0}
@@ -339,7 +408,7 @@ class Training:
             s["decay_start"] = min(s["decay_start"], s["step"])
         return {"heldout_fvu": fvu, "heldout_l0": l0}
 
-    def line(self, seconds: float) -> dict[str, Any]:
+    def line(self) -> dict[str, Any]:
         """Return the means since the last line, and start anew."""
         s = self.scalars
         steps = max(1, s["sums"].pop("steps", 0))
@@ -349,7 +418,6 @@ class Training:
         return {
             "step": s["step"],
             "rows": s["rows"],
-            "seconds": seconds,
             "loss": sum(parts.values()),
             "parts": parts,
             "fvu": parts.get("mse", math.nan) / squares,
@@ -362,78 +430,49 @@ class Training:
 
     @torch.no_grad()
     def snapshot(self) -> dict[str, np.ndarray]:
-        """Return the state of the weights in small numbers."""
-        x = torch.from_numpy(self.data.heldout[:2048]).to(self.device)
-        loss, pairs = self.losses(x, x.numel())
+        """Return the state of the weights (of this rank's latents) in small numbers."""
+        x, y = self._split(torch.from_numpy(self.data.heldout[:2048]).to(self.device))
+        loss, pairs = self.losses(x, y, y.numel())
         density = torch.bincount(pairs.cols[loss.acts > 0], minlength=self.hidden) / len(x)
-        basis = torch.linalg.eigh((x.T @ x).cpu()).eigenvectors[:, -2:]
+        basis = torch.linalg.eigh((y.T @ y).cpu()).eigenvectors[:, -2:]
         tensors = self.params["W_enc"], self.params["W_dec"], density, loss.acts[:65536]
         encoder, decoder, density, acts = (t.detach().cpu() for t in tensors)
         return metrics.snapshot(encoder, decoder, density, acts, basis)
 
-    def model(self) -> SAEModel:
-        """Return the best weights on raw rows, with thresholds calibrated on held-out rows."""
-        config = self.config
-        architecture = ARCHITECTURE.get(config.activation or "", "jumprelu")
-        tensors = {n: p.detach().cpu() for n, p in (self.best or self.params).items()}
-        if architecture == "jumprelu":
-            threshold = tensors.pop("log_threshold", torch.zeros(self.hidden)).exp()
-            factor = self._threshold_factor(tensors, threshold) if self.k else 1.0
-            tensors["threshold"] = threshold * factor
-        tensors["W_enc"] = tensors["W_enc"].T
-        kept = "activation k l1_coefficient matryoshka encoder seed hidden_size input_size"
-        metadata = {name: getattr(config, name) for name in kept.split()}
-        metadata |= {"columns": self.data.columns, "nanosae_version": __version__}
-        cfg = {
-            "architecture": architecture,
-            "d_in": self.data.width,
-            "d_sae": self.hidden,
-            "dtype": "float32",
-            "device": "cpu",
-            "apply_b_dec_to_input": True,
-            "normalize_activations": "none",
-            "reshape_activations": "none",
-            "metadata": metadata | {"sae_lens_version": "6.0.0"},  # the first of this format
-        }
-        if architecture == "topk":
-            cfg |= {"k": self.k, "rescale_acts_by_decoder_norm": False}
-        return SAEModel(json.loads(json.dumps(cfg)), fold(tensors, self.data.mean, self.data.scale))
+    def _whole(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a tensor with the latents of all ranks."""
+        if not self.ranks.by_latents or name.endswith("b_dec") or not tensor.dim():
+            return tensor.detach()
+        return torch.cat(self.ranks.gather(tensor.detach()))
 
-    def _threshold_factor(self, tensors: dict[str, Tensor], threshold: Tensor) -> float:
-        """Return the factor on the thresholds above which there are k entries a row."""
-        half = self.data.heldout[: len(self.data.heldout) // 2]
-        if len(half) < 16:
-            half = self.data.sample(4096, seed=self.config.seed)
-        cut = (
-            threshold * 0.2 if self.config.activation == "jumprelu" else torch.zeros_like(threshold)
-        )
-        x, kernels = torch.from_numpy(half), backend(torch.device("cpu"))
-        pairs = kernels.select_above(x, tensors["W_enc"], tensors["b_enc"], cut)
-        ratios = (pairs.values / threshold[pairs.cols.long()]).sort(descending=True).values
-        if len(ratios) < 2:
-            return 1.0
-        above, below = ratios[min(self.k * len(half), len(ratios) - 1) - 1 :][:2].tolist()
-        return (above + below) / 2
+    def weights(self) -> dict[str, Tensor]:
+        """Return the best parameters, with the latents of all ranks, on the CPU."""
+        best = self.best or self.params
+        return {name: self._whole(name, p).cpu() for name, p in best.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the tensors and numbers that a run goes on from."""
-        tensors = {f"param.{name}": p.detach() for name, p in self.params.items()}
+        """Return the tensors and numbers that a run goes on from, on any number of ranks."""
+        tensors = {f"param.{name}": p for name, p in self.params.items()}
         tensors |= {f"best.{name}": p for name, p in self.best.items()} | {"silent": self.silent}
         for name, param in self.params.items():
             for key, value in self.optimizer.state[param].items():
-                tensors[f"adam.{name}.{key}"] = value
-        return tensors, self.scalars
+                tensors[f"adam.{key}.{name}"] = value
+        return {name: self._whole(name, tensor) for name, tensor in tensors.items()}, self.scalars
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         """Go on from `state`'s output."""
-        self.scalars, self.silent = scalars, tensors["silent"].to(self.device)
+        mine = {
+            name: tensor if name.endswith("b_dec") or not tensor.dim() else tensor[self.latents]
+            for name, tensor in tensors.items()
+        }
+        self.scalars, self.silent = scalars, mine["silent"].to(self.device)
         for name, param in self.params.items():
-            param.copy_(tensors[f"param.{name}"])
-            if f"best.{name}" in tensors:
-                self.best[name] = tensors[f"best.{name}"].to(self.device)
-            keys = [key for key in tensors if key.startswith(f"adam.{name}.")]
-            self.optimizer.state[param] = {key.split(".")[2]: tensors[key] for key in keys}
+            param.copy_(mine[f"param.{name}"])
+            if f"best.{name}" in mine:
+                self.best[name] = mine[f"best.{name}"].to(self.device)
+            keys = [key for key in mine if key.startswith("adam.") and key.endswith(f".{name}")]
+            self.optimizer.state[param] = {key.split(".")[1]: mine[key] for key in keys}
 
 
 class SAETrainer(TransformerMixin, BaseEstimator):
@@ -475,38 +514,11 @@ class SAETrainer(TransformerMixin, BaseEstimator):
             FloatingPointError: If the loss becomes infinite or NaN.
             KeyboardInterrupt: After SIGINT or SIGTERM, when the checkpoint is written.
         """
-        asked, run = self.config or TrainConfig(), None if self.run is None else Path(self.run)
-        if run is not None and runs.claim(run, asked, resume, force):
-            self.notes_ = [f"{run} is finished: nothing was left to do."]
-            return SAEModel.load(run)
-        columns = None if asked.columns is None else list(asked.columns)
-        rows = open_rows(data, columns=columns, input_size=asked.input_size)
-        share, buffer_rows = asked.heldout_share, asked.buffer_rows
-        dataset = Dataset(rows, seed=asked.seed, heldout_share=share, buffer_rows=buffer_rows)
-        config, self.notes_ = asked.resolved(dataset.n_train, dataset.width), dataset.notes
-        training, sinks = Training(config, dataset), []
-        if run is not None:
-            runs.start(run, asked, config, rows.fingerprint())
-            if checkpoint := runs.load_checkpoint(run):
-                training.restore(*checkpoint)
-            sinks.append(logs.jsonl(run / "metrics.jsonl", training.scalars["step"]))
-            sinks += [logs.tensorboard(run / "tensorboard")] if config.tensorboard else []
-        sinks += [logs.wandb(config.wandb, config.to_dict())] if config.wandb else []
-        getattr(training.kernels, "compile_all", lambda: None)()
-        sinks += [logs.bar(training.end, training.scalars["step"])] if progress else []
-        try:
-            with runs.stop_signals() as stopped:
-                _loop(training, sinks, run, stopped)
-            model = training.model()
-            self.metrics_ = _final(training, model)
-            if run is not None:
-                runs.replace_folder(run / "model", model.save)
-            for sink in sinks:
-                sink(self.metrics_)
-        finally:
-            for sink in sinks:
-                sink(None)
-        return model
+        job = Job(self.config or TrainConfig(), None if self.run is None else Path(self.run))
+        train_jobs([job], data, resume=resume, force=force, progress=progress)
+        self.notes_, self.metrics_ = job.notes, job.metrics
+        assert job.model is not None
+        return job.model
 
     def fit(self, X: Any, y: Any = None) -> SAETrainer:
         """Train on X (n_rows, input_size); y is ignored. Returns self, with `model_`."""
@@ -532,58 +544,150 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         return np.array([f"feature{i}" for i in range(self.model_.cfg["d_sae"])], dtype=object)
 
 
-def _loop(training: Training, sinks: list[logs.Sink], run: Path | None, stopped: list[int]) -> None:
-    """Step, evaluate, log and checkpoint until the end, or until a signal came."""
-    config = training.config
-    batches = training.data.batches(config.batch_size or 1, start_row=training.scalars["rows"])
-    began, first = time.perf_counter(), training.scalars["rows"]
-    while (step := training.scalars["step"] + 1) <= training.end:
-        buffer, index = next(batches)
-        x = torch.from_numpy(buffer).index_select(0, torch.from_numpy(index))
+class Job:
+    """One SAE to train, and what comes of it.
+
+    Attributes:
+        config: As asked for.
+        run: Its folder, or None.
+        training: The state, once there is data.
+        model: The result; of a finished run at once.
+        metrics: The last line of metrics.
+        notes: Sentences on the data, or that the run is finished.
+    """
+
+    def __init__(self, config: TrainConfig, run: Path | None = None) -> None:
+        self.config, self.run = config, run
+        self.training: Training | None = None
+        self.model: SAEModel | None = None
+        self.metrics: dict[str, Any] = {}
+        self.notes: list[str] = []
+        self.sinks: list[logs.Sink] = []
+
+    def claim(self, resume: bool, force: bool) -> bool:
+        """Make sure that the folder may be written; return whether there is anything to do."""
+        if self.run is None or not runs.claim(self.run, self.config, resume, force):
+            return True
+        self.model, self.metrics = SAEModel.load(self.run), runs.last_line(self.run)
+        self.notes = [f"{self.run} is finished: nothing was left to do."]
+        return False
+
+    def start(self, dataset: Dataset, fingerprint: str, ranks: Ranks, progress: bool) -> None:
+        """Make the state, or load it from the newest checkpoint, and open the sinks."""
+        config, self.notes = self.config.resolved(dataset.n_train, dataset.width), dataset.notes
+        self.training = training = Training(config, dataset, ranks)
+        if self.run is not None:
+            if ranks.rank == 0:
+                runs.start(self.run, self.config, config, fingerprint)
+            if checkpoint := runs.load_checkpoint(self.run):
+                training.restore(*checkpoint)
+        if ranks.rank > 0:
+            return
+        if self.run is not None:
+            self.sinks.append(logs.jsonl(self.run / "metrics.jsonl", training.scalars["step"]))
+            self.sinks += [logs.tensorboard(self.run / "tensorboard")] if config.tensorboard else []
+        self.sinks += [logs.wandb(config.wandb, config.to_dict())] if config.wandb else []
+        self.sinks += [logs.bar(training.end, training.scalars["step"])] if progress else []
+        self.began, self.first = time.perf_counter(), training.scalars["rows"]
+
+    def advance(self, batch: Tensor, stopped: bool) -> None:
+        """Step, evaluate, log and checkpoint."""
+        training, run = self.training, self.run
+        assert training is not None
+        config, step = training.config, training.scalars["step"] + 1
         try:
-            training.step(x.to(training.device))
+            training.step(batch)
         except FloatingPointError as error:
             kept = runs.last_checkpoint(run) if run else None
             last = f" The last good checkpoint is {kept}." if kept else ""
             raise FloatingPointError(f"{error}{last}") from None
-        line = {}
-        if step % training.eval_every == 0 or step == training.end:
+        line, ended = {}, step >= training.end
+        if step % training.eval_every == 0 or ended:
             line = training.evaluate()
-            if run is not None:
-                np.savez(
-                    run / "snapshots" / f"{step:06d}", allow_pickle=False, **training.snapshot()
-                )
+            shot = training.snapshot() if run else {}
+            if run and training.ranks.rank == 0:
+                np.savez(run / "snapshots" / f"{step:06d}", allow_pickle=False, **shot)
         if line or step % config.log_every == 0:
-            seconds = time.perf_counter() - began
-            line |= training.line(seconds)
-            line["rows_per_second"] = (training.scalars["rows"] - first) / seconds
-            for sink in sinks:
-                sink(line)
-        ended = step >= training.end
-        if run is not None and (step % config.checkpoint_every == 0 or stopped or ended):
-            runs.save_checkpoint(run, step, *training.state())
-        if stopped and not ended:
-            where = f"; --resume goes on from there in {run}" if run else ""
-            raise KeyboardInterrupt(f"stopped by signal {stopped[0]} after step {step}{where}")
+            line |= training.line()
+            for sink in self.sinks:
+                seconds = time.perf_counter() - self.began
+                speed = (training.scalars["rows"] - self.first) / seconds
+                sink(line | {"seconds": seconds, "rows_per_second": speed})
+        if run and (step % config.checkpoint_every == 0 or stopped or ended):
+            state = training.state()
+            if training.ranks.rank == 0:
+                runs.save_checkpoint(run, step, *state)
+
+    def finish(self) -> None:
+        """Make the model, measure it, and write both."""
+        training = self.training
+        assert training is not None
+        s, data = training.scalars, training.data
+        self.model = finish.export(training.config, data, training.weights())
+        done = {"step": s["step"], "rows": s["rows"], "final": True, "best_step": s["best_step"]}
+        self.metrics = done | finish.measure(data, self.model, training.config.seed)
+        if self.run is not None and training.ranks.rank == 0:
+            runs.replace_folder(self.run / "model", self.model.save)
+        for sink in self.sinks:
+            sink(self.metrics)
 
 
-def _final(training: Training, model: SAEModel) -> dict[str, Any]:
-    """Measure the exported model on raw rows; held-out ones that calibrated nothing come first."""
-    data = training.data
-    heldout = data.heldout[len(data.heldout) // 2 :]
-    sample = data.sample(2**16, seed=training.config.seed)
-    measured = [
-        metrics.measure(model, rows / np.float32(data.scale) + data.mean)
-        for rows in (heldout, sample)
-    ]
-    counts = measured[0].counts + measured[1].counts
-    return {
-        "step": training.scalars["step"],
-        "rows": training.scalars["rows"],
-        "final": True,
-        **measured[0].summary(),
-        "dead": float((counts == 0).double().mean()),
-        "dead_rows_checked": len(heldout) + len(sample),
-        "train_fvu": measured[1].fvu,
-        "best_step": training.scalars["best_step"],
-    }
+def train_jobs(
+    jobs: Sequence[Job], data: Any, *, resume: bool, force: bool, progress: bool
+) -> None:
+    """Train SAEs together on one pass over the data; results are the jobs' attributes.
+
+    Args:
+        jobs: Equal in what decides the rows and their order: columns, input_size, batch_size,
+            heldout_share, buffer_rows, data_seed and parallel.
+        data: See `SAETrainer.train`, as the rest.
+        resume: Go on from the checkpoints.
+        force: Replace runs.
+        progress: Show a progress bar of the longest run.
+    """
+    ranks = join(jobs[0].config.parallel == "latents")
+    todo = []
+    for job in jobs:
+        if ranks.any(ranks.rank == 0 and job.claim(resume, force)):
+            todo.append(job)
+        elif ranks.rank > 0:
+            job.claim(resume=True, force=False)
+    if not (jobs := todo):
+        return
+    first = jobs[0].config
+    columns = None if first.columns is None else list(first.columns)
+    rows = open_rows(data, columns=columns, input_size=first.input_size)
+    share, buffer_rows = first.heldout_share, first.buffer_rows
+    dataset = Dataset(rows, seed=first.data_seed, heldout_share=share, buffer_rows=buffer_rows)
+    fingerprint = rows.fingerprint()
+    try:
+        for job in jobs:
+            job.start(dataset, fingerprint, ranks, progress and job is jobs[0])
+        with runs.stop_signals() as stopped:
+            _loop([job.training for job in jobs if job.training], jobs, ranks, stopped)
+        for job in jobs:
+            job.finish()
+    finally:
+        for job in jobs:
+            for sink in job.sinks:
+                sink(None)
+
+
+def _loop(trainings: list[Training], jobs: list[Job], ranks: Ranks, stopped: list[int]) -> None:
+    """Hand every batch to each training that has not seen it, until all have ended."""
+    first = trainings[0]
+    getattr(first.kernels, "compile_all", lambda: None)()
+    position, size = min(t.scalars["rows"] for t in trainings), first.config.batch_size or 1
+    batches = first.data.batches(size, start_row=position)
+    while any(t.scalars["step"] < t.end for t in trainings):
+        buffer, index = next(batches)
+        x = torch.from_numpy(buffer).index_select(0, torch.from_numpy(index)).to(first.device)
+        stop = ranks.any(bool(stopped))
+        for training, job in zip(trainings, jobs, strict=True):
+            if training.scalars["rows"] == position and training.scalars["step"] < training.end:
+                job.advance(x, stop)
+        position += size
+        if stop and any(t.scalars["step"] < t.end for t in trainings):
+            where = f"; --resume goes on from there in {jobs[0].run}" if jobs[0].run else ""
+            step, number = first.scalars["step"], (stopped or [0])[0]
+            raise KeyboardInterrupt(f"stopped by signal {number} after step {step}{where}")

@@ -48,6 +48,12 @@ class Plan(NamedTuple):
     starts: Tensor
 
 
+def trim(pairs: Pairs, keep: Tensor) -> Pairs:
+    """Return the pairs marked in `keep`, (nnz,) bool."""
+    row_ptr = torch.cat([pairs.row_ptr[:1], keep.cumsum(0)])[pairs.row_ptr]
+    return Pairs(pairs.values[keep], pairs.cols[keep], row_ptr)
+
+
 def backend(device: torch.device, name: str = "auto") -> ModuleType:
     """Return the kernel module for a device: `cpu` on a CPU, else `reference`, or the one named."""
     if name == "auto":

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels import Pairs, Plan
+from nanosae.kernels import Pairs, Plan, trim
 
 CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
 BLOCK = 32  # columns whose maximum is taken before any one of them is looked at
@@ -226,9 +226,7 @@ def select_batchtopk(
     least = np.partition(values, excess)[excess]
     keep, ties = values > least, np.flatnonzero(values == least)
     keep[ties[: total - int(keep.sum())]] = True
-    row_ptr = np.concatenate(([0], np.cumsum(keep)))[pairs.row_ptr.numpy()]
-    kept = torch.from_numpy(np.flatnonzero(keep))
-    return Pairs(pairs.values[kept], pairs.cols[kept], torch.from_numpy(row_ptr))
+    return trim(pairs, torch.from_numpy(keep))
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:

@@ -1,0 +1,117 @@
+"""From trained parameters to a model on raw rows: thresholds, folding, the last measures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae import __version__, metrics
+from nanosae.kernels import backend
+from nanosae.model import SAEModel
+
+if TYPE_CHECKING:
+    from nanosae.config import TrainConfig
+    from nanosae.data import Dataset
+
+ARCHITECTURE = {"relu": "standard", "topk": "topk", "gated": "gated"}  # others: jumprelu
+CALIBRATION_ROWS = 16  # held-out rows without which thresholds are set on training rows
+CPU = torch.device("cpu")
+
+
+def export(config: TrainConfig, data: Dataset, tensors: dict[str, Tensor]) -> SAEModel:
+    """Return parameters on centred and scaled rows as a model on raw rows.
+
+    Args:
+        config: Resolved.
+        data: What was trained on; the first half of its held-out rows calibrates thresholds.
+        tensors: `Training.weights()`.
+    """
+    architecture = ARCHITECTURE.get(config.activation or "", "jumprelu")
+    if architecture == "jumprelu":
+        zeros = torch.zeros_like(tensors["b_enc"])
+        threshold = tensors.pop("log_threshold", zeros).exp()
+        factor = _threshold_factor(config, data, tensors, threshold) if config.k else 1.0
+        tensors["threshold"] = threshold * factor
+    tensors["W_enc"] = tensors["W_enc"].T
+    kept = "activation k l1_coefficient matryoshka encoder seed hidden_size input_size"
+    metadata = {name: getattr(config, name) for name in kept.split()}
+    metadata |= {"columns": data.columns, "nanosae_version": __version__}
+    cfg = {
+        "architecture": architecture,
+        "d_in": data.width,
+        "d_sae": config.hidden_size,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": metadata | {"sae_lens_version": "6.0.0"},  # the first of this format
+    }
+    if architecture == "topk":
+        cfg |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
+    return SAEModel(json.loads(json.dumps(cfg)), fold(tensors, data.mean, data.scale))
+
+
+def _threshold_factor(
+    config: TrainConfig, data: Dataset, tensors: dict[str, Tensor], threshold: Tensor
+) -> float:
+    """Return the factor on the thresholds above which there are k entries a row."""
+    half = data.heldout[: len(data.heldout) // 2]
+    if len(half) < CALIBRATION_ROWS:
+        half = data.sample(4096, seed=config.seed)
+    cut = threshold * 0.2 if config.activation == "jumprelu" else torch.zeros_like(threshold)
+    args = torch.from_numpy(half), tensors["W_enc"], tensors["b_enc"], cut
+    pairs = backend(CPU).select_above(*args)
+    ratios = (pairs.values / threshold[pairs.cols.long()]).sort(descending=True).values
+    if len(ratios) < 2:
+        return 1.0
+    above, below = ratios[min((config.k or 1) * len(half), len(ratios) - 1) - 1 :][:2].tolist()
+    return (above + below) / 2
+
+
+def fold(tensors: dict[str, Tensor], mean: np.ndarray, scale: float) -> dict[str, Tensor]:
+    """Return the tensors for raw rows of an SAE trained on (x − mean) · scale.
+
+    Activations come out in the units of raw rows and decoder rows with length one (zero rows stay
+    zero); reconstructions are the same.
+
+    Args:
+        tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without
+            b_dec.
+        mean: (input_size,).
+        scale: Of the rows.
+    """
+    t = {name: tensor.detach().cpu().double() for name, tensor in tensors.items()}
+    norm = t["W_dec"].norm(dim=1)
+    unit = torch.where(norm > 0, norm, torch.ones_like(norm))  # what activations are multiplied by
+    shift = t["b_dec"] @ t["W_enc"]  # because files subtract b_dec from the rows first
+    out = {"W_enc": t["W_enc"] * unit, "W_dec": t["W_dec"] / unit[:, None]}
+    out["b_dec"] = torch.from_numpy(mean).double() + t["b_dec"] / scale
+    for name, added in (("b_enc", shift), ("b_gate", shift), ("threshold", 0.0)):
+        if name in t:
+            out[name] = (t[name] + added) * unit / scale
+    if "r_mag" in t:
+        out["r_mag"] = t["r_mag"]
+        out["b_mag"] = (t["b_mag"] + shift * t["r_mag"].exp()) * unit / scale
+    return {name: tensor.float() for name, tensor in out.items()}
+
+
+def measure(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
+    """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
+    heldout = data.heldout[len(data.heldout) // 2 :]
+    sample = data.sample(2**16, seed=seed)
+    measured = [
+        metrics.measure(model, rows / np.float32(data.scale) + data.mean)
+        for rows in (heldout, sample)
+    ]
+    counts = measured[0].counts + measured[1].counts
+    return {
+        **measured[0].summary(),
+        "dead": float((counts == 0).double().mean()),
+        "dead_rows_checked": len(heldout) + len(sample),
+        "train_fvu": measured[1].fvu,
+    }
