@@ -96,9 +96,11 @@ class Training:
         x, y = self._split(torch.from_numpy(self.data.sample(1024, config.seed)).to(self.device))
         encoder = x.new_empty(self.hidden, x.shape[1])
         decoder = encoder if y is x else x.new_empty(self.hidden, y.shape[1])
-        for start in range(0, self.hidden, INIT_BLOCK):
-            block = slice(start, min(start + INIT_BLOCK, self.hidden))
-            self._directions(block, encoder[block], decoder[block])
+        first, last = self.latents.start, self.latents.stop
+        for block in range(first // INIT_BLOCK * INIT_BLOCK, last, INIT_BLOCK):
+            low, high = max(block, first), min(block + INIT_BLOCK, last)
+            for out, unit in zip((encoder, decoder), self._directions(block), strict=True):
+                out[low - first : high - first] = unit[low - block : high - block]
         zeros = torch.zeros(self.hidden, device=self.device)
         params = {"W_enc": encoder.clone(), "W_dec": decoder, "b_dec": torch.zeros_like(y[0])}
         # encoder rows as long as makes the first reconstructions fit best
@@ -117,20 +119,14 @@ class Training:
             params["log_threshold"] = zeros + math.log(level)
         return {name: p.contiguous().requires_grad_() for name, p in params.items()}
 
-    def _directions(self, block: slice, encoder: Tensor, decoder: Tensor) -> None:
-        """Fill a block of latents with directions of length one: data points, a fifth of noise."""
-        low = self.latents.start + block.start
-        at = slice(low, low + len(encoder))
-        size = max(self.config.hidden_size or 0, INIT_BLOCK)
-        rows = torch.from_numpy(self.data.sample(size, seed=self.config.seed, part=at))
-        generator = torch.Generator().manual_seed(self.config.seed + 2**32 * low)
-        for out, points in zip((encoder, decoder), self._split(rows), strict=True):
-            unit = points / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
-            noise = torch.randn(unit.shape, generator=generator)
-            unit.add_(noise, alpha=0.2 / math.sqrt(unit.shape[1]))
-            out.copy_(unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-6))
-            if decoder is encoder:
-                return
+    def _directions(self, block: int) -> tuple[Tensor, Tensor]:
+        """Return the first encoder and decoder directions of a block of latents: data points."""
+        config, part = self.config, slice(block, block + INIT_BLOCK)
+        size = max(config.hidden_size or 0, INIT_BLOCK)
+        x, y = self._split(torch.from_numpy(self.data.sample(size, config.seed, part)))
+        generator = torch.Generator().manual_seed(config.seed + 2**32 * block)
+        encoder = _noisy_units(x, generator)
+        return encoder, encoder if y is x else _noisy_units(y, generator)
 
     def _split(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
@@ -473,6 +469,13 @@ class Training:
                 self.best[name] = mine[f"best.{name}"].to(self.device)
             keys = [key for key in mine if key.startswith("adam.") and key.endswith(f".{name}")]
             self.optimizer.state[param] = {key.split(".")[1]: mine[key] for key in keys}
+
+
+def _noisy_units(points: Tensor, generator: torch.Generator) -> Tensor:
+    """Return rows of length one: the points' directions with a fifth of noise."""
+    unit = points / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    unit.add_(torch.randn(unit.shape, generator=generator), alpha=0.2 / math.sqrt(unit.shape[1]))
+    return unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
 
 
 class SAETrainer(TransformerMixin, BaseEstimator):
