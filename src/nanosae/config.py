@@ -42,6 +42,7 @@ class TrainConfig:
         noise: Standard deviation of noise added to the training rows, in units of their elements'
             own; None takes 0.5 under 15,000 rows, which an SAE soon knows by heart, else 0.
         weight_decay: Decoupled weight decay of the encoder (AdamW).
+        skip: Give a transcoder a linear path from inputs to targets besides its features.
         seed: Seed of the start and the noise.
         data_seed: Seed of the held-out rows and of the order of the others.
         parallel: What the processes of `torchrun` share out: the rows of a batch, or the latents.
@@ -87,6 +88,7 @@ class TrainConfig:
     lr: float | None = None
     noise: float | None = None
     weight_decay: float = 0.0
+    skip: bool = False
     seed: int = 0
     data_seed: int = 0
     parallel: Literal["rows", "latents"] = "rows"

@@ -53,7 +53,13 @@ def export(config: TrainConfig, data: Dataset, tensors: dict[str, Tensor]) -> SA
     }
     if architecture == "topk":
         cfg |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
-    return SAEModel(json.loads(json.dumps(cfg)), fold(tensors, data.mean, data.scale))
+    scales: tuple[Any, ...] = (data.mean, data.scale)
+    if n_out := len(data.target_mean):
+        kind = "" if architecture == "standard" else f"{architecture}_"
+        cfg["architecture"] = f"{kind}{'skip_' * config.skip}transcoder"
+        cfg |= {"d_out": n_out, "apply_b_dec_to_input": False}
+        scales += (data.target_mean, data.target_scale)
+    return SAEModel(json.loads(json.dumps(cfg)), fold(tensors, *scales))
 
 
 def _threshold_factor(
@@ -64,7 +70,7 @@ def _threshold_factor(
     if len(half) < CALIBRATION_ROWS:
         half = data.sample(4096, seed=config.seed)
     cut = threshold * 0.2 if config.activation == "jumprelu" else torch.zeros_like(threshold)
-    args = torch.from_numpy(half), tensors["W_enc"], tensors["b_enc"], cut
+    args = torch.from_numpy(half[:, : data.width]), tensors["W_enc"], tensors["b_enc"], cut
     pairs = backend(CPU).select_above(*args)
     ratios = (pairs.values / threshold[pairs.cols.long()]).sort(descending=True).values
     if len(ratios) < 2:
@@ -73,30 +79,47 @@ def _threshold_factor(
     return (above + below) / 2
 
 
-def fold(tensors: dict[str, Tensor], mean: np.ndarray, scale: float) -> dict[str, Tensor]:
+def fold(
+    tensors: dict[str, Tensor],
+    mean: np.ndarray,
+    scale: float,
+    target_mean: np.ndarray | None = None,
+    target_scale: float = 1.0,
+) -> dict[str, Tensor]:
     """Return the tensors for raw rows of an SAE trained on (x − mean) · scale.
 
-    Activations come out in the units of raw rows and decoder rows with length one (zero rows stay
-    zero); reconstructions are the same.
+    Activations come out in the units of raw rows (of targets) and decoder rows with length one
+    (zero rows stay zero); reconstructions are the same.
 
     Args:
         tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without
             b_dec.
         mean: (input_size,).
         scale: Of the rows.
+        target_mean: Of a transcoder's targets, (output_size,).
+        target_scale: Of a transcoder's targets.
     """
     t = {name: tensor.detach().cpu().double() for name, tensor in tensors.items()}
-    norm = t["W_dec"].norm(dim=1)
+    norm, mu = t["W_dec"].norm(dim=1), torch.from_numpy(mean).double()
     unit = torch.where(norm > 0, norm, torch.ones_like(norm))  # what activations are multiplied by
-    shift = t["b_dec"] @ t["W_enc"]  # because files subtract b_dec from the rows first
-    out = {"W_enc": t["W_enc"] * unit, "W_dec": t["W_dec"] / unit[:, None]}
-    out["b_dec"] = torch.from_numpy(mean).double() + t["b_dec"] / scale
+    if target_mean is None:
+        out_mean, out_scale = mu, scale
+        shift = t["b_dec"] @ t["W_enc"]  # because files subtract b_dec from the rows first
+    else:
+        out_mean, out_scale = torch.from_numpy(target_mean).double(), target_scale
+        shift = -scale * mu @ t["W_enc"]
+    gain = scale / out_scale
+    out = {"W_enc": t["W_enc"] * unit * gain, "W_dec": t["W_dec"] / unit[:, None]}
+    out["b_dec"] = out_mean + t["b_dec"] / out_scale
     for name, added in (("b_enc", shift), ("b_gate", shift), ("threshold", 0.0)):
         if name in t:
-            out[name] = (t[name] + added) * unit / scale
+            out[name] = (t[name] + added) * unit / out_scale
     if "r_mag" in t:
         out["r_mag"] = t["r_mag"]
-        out["b_mag"] = (t["b_mag"] + shift * t["r_mag"].exp()) * unit / scale
+        out["b_mag"] = (t["b_mag"] + shift * t["r_mag"].exp()) * unit / out_scale
+    if "W_skip" in t:
+        out["W_skip"] = t["W_skip"] * gain
+        out["b_dec"] -= out["W_skip"] @ mu
     return {name: tensor.float() for name, tensor in out.items()}
 
 
@@ -104,10 +127,11 @@ def measure(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
     heldout = data.heldout[len(data.heldout) // 2 :]
     sample = data.sample(2**16, seed=seed)
-    measured = [
-        metrics.measure(model, rows / np.float32(data.scale) + data.mean)
-        for rows in (heldout, sample)
-    ]
+    measured = []
+    for rows in (heldout, sample):
+        x = rows[:, : data.width] / np.float32(data.scale) + data.mean
+        y = rows[:, data.width :] / np.float32(data.target_scale) + data.target_mean
+        measured.append(metrics.measure(model, x, y if y.size else x))
     counts = measured[0].counts + measured[1].counts
     return {
         **measured[0].summary(),

@@ -66,15 +66,16 @@ class Pool:
         }
 
 
-def measure(model: SAEModel, rows: np.ndarray) -> Pool:
-    """Pool the model's reconstructions of raw rows, (n_rows, input_size)."""
+def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
+    """Pool what the model makes of raw rows, (n_rows, input_size), against the targets."""
     pool = Pool(model.cfg["d_sae"])
     kernels, weights = backend(torch.device("cpu")), (model.W_dec.detach(), model.b_dec.detach())
-    for x in torch.from_numpy(rows).split(4096):
+    for x, y in zip(*(torch.from_numpy(t).split(4096) for t in (rows, targets)), strict=True):
         pairs = model.pairs(x)
         active = pairs.values > 0
         at = torch.arange(len(x)).repeat_interleave(pairs.row_ptr.diff())[active]
-        pool.add(x, kernels.decode(pairs.values, pairs, *weights), at, pairs.cols[active])
+        recon = kernels.decode(pairs.values, pairs, *weights) + model.skip(x)
+        pool.add(y, recon, at, pairs.cols[active])
     return pool
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nanosae.data import Rows, open_rows
 from nanosae.kernels import Pairs, backend
-from nanosae.weights import Weights
+from nanosae.weights import Weights, rule
 
 if TYPE_CHECKING:
     from nanosae.codes import Codes
@@ -45,6 +45,7 @@ class SAEModel(nn.Module):
     r_mag: Tensor
     b_mag: Tensor
     threshold: Tensor
+    W_skip: Tensor
 
     def __init__(self, cfg: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         super().__init__()
@@ -84,14 +85,14 @@ class SAEModel(nn.Module):
                 f"x is {x.shape[-1]} wide, but this SAE expects input_size={self.cfg['d_in']}. "
                 "Was it trained on another encoder? See model.config."
             )
-        pre = (x - self.b_dec) @ self.W_enc
-        if self.cfg["architecture"] == "gated":
+        pre, kind = self._centred(x) @ self.W_enc, rule(self.cfg["architecture"])
+        if kind == "gated":
             return torch.relu(pre * self.r_mag.exp() + self.b_mag) * (pre + self.b_gate > 0)
         pre = pre + self.b_enc
-        if self.cfg["architecture"] == "topk":
+        if kind == "topk":
             kept = pre.topk(min(self.cfg["k"], pre.shape[-1]), dim=-1)
             return torch.zeros_like(pre).scatter(-1, kept.indices, torch.relu(kept.values))
-        if self.cfg["architecture"] == "jumprelu":
+        if kind == "jumprelu":
             pre = pre * (pre > self.threshold)
         return torch.relu(pre)
 
@@ -100,14 +101,21 @@ class SAEModel(nn.Module):
         return acts @ self.W_dec + self.b_dec
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the reconstruction of raw rows."""
-        return self.decode(self.encode(x))
+        """Return the reconstruction of raw rows, or what a transcoder makes of them."""
+        return self.decode(self.encode(x)) + self.skip(x)
+
+    def skip(self, x: Tensor) -> Tensor | float:
+        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        return x @ self.W_skip.T if "W_skip" in self._parameters else 0.0
+
+    def _centred(self, x: Tensor) -> Tensor:
+        return x - self.b_dec if self.cfg.get("apply_b_dec_to_input", True) else x
 
     @torch.no_grad()
     def pairs(self, x: Tensor) -> Pairs:
         """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
-        kernels, architecture = backend(x.device), self.cfg["architecture"]
-        x, weight = (x.float() - self.b_dec).contiguous(), self._encoder.detach()
+        kernels, architecture = backend(x.device), rule(self.cfg["architecture"])
+        x, weight = self._centred(x.float()).contiguous(), self._encoder.detach()
         bias = (self.b_gate if architecture == "gated" else self.b_enc).detach()
         if architecture == "topk":
             return kernels.select_topk(x, weight, bias, self.cfg["k"])

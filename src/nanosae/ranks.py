@@ -140,6 +140,11 @@ class _Sum(torch.autograd.Function):
         return grad, None
 
 
+def leads() -> bool:
+    """Tell whether this process is the one that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def join(latents: bool = False) -> Ranks:
     """Join the processes that `torchrun` started; without it, this one is alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))

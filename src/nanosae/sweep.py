@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
-import statistics
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from nanosae import runs
 from nanosae.config import TrainConfig
-from nanosae.data import Dataset, open_rows
-from nanosae.trainer import Job, Training, train_jobs
+from nanosae.ranks import leads
+from nanosae.trainer import Job, train_jobs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,15 +78,13 @@ def sweep(
     for job in jobs:
         groups.setdefault(tuple(getattr(job.config, name) for name in SHARED), []).append(job)
     for group in groups.values():
-        train_jobs(
-            group, data, targets=targets, resume=resume, force=force, progress=progress
-        )
+        train_jobs(group, data, targets=targets, resume=resume, force=force, progress=progress)
     lines = []
     for job, name, values in zip(jobs, names, differ, strict=True):
         found = {key: job.metrics.get(key) for key in MEASURES}
         lines.append({"run": name, **values, **found})
     table = pd.DataFrame(lines)
-    if runs.leads():
+    if leads():
         table.to_csv(output / "sweep.csv", index=False)
     return table
 

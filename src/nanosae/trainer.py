@@ -44,6 +44,7 @@ AUXK_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
 GAIN, PROPORTION = 0.02, 0.5  # of the controller that meets k: per step, and at once
 WINDOW = 4  # kept pairs per row of jumprelu, in units of k
 INIT_BLOCK = 4096  # latents whose start is made at once
+WHOLE = ("b_dec", "W_skip")  # parameters that have nothing to do with single latents
 
 
 class Training:
@@ -103,6 +104,8 @@ class Training:
                 out[low - first : high - first] = unit[low - block : high - block]
         zeros = torch.zeros(self.hidden, device=self.device)
         params = {"W_enc": encoder.clone(), "W_dec": decoder, "b_dec": torch.zeros_like(y[0])}
+        if config.skip:
+            params["W_skip"] = x.new_zeros(y.shape[1], x.shape[1])
         # encoder rows as long as makes the first reconstructions fit best
         pairs, _ = select(self.kernels, x, encoder, zeros, per_row, None)
         recon = self.kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
@@ -201,8 +204,8 @@ class Training:
         for grad in grads.values():
             ranks.total(grad, ranks.by_rows)
         norm = torch.nn.utils.get_total_norm(grads.values())
-        if ranks.by_latents:  # all but b_dec are pieces
-            shared = grads["b_dec"].square().sum()
+        if ranks.by_latents:  # all but WHOLE are pieces
+            shared = torch.stack([g.square().sum() for n, g in grads.items() if n in WHOLE]).sum()
             norm = (ranks.total(norm.square() - shared) + shared).sqrt()
         if norm > self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.params.values(), self.config.clip, norm)
@@ -226,15 +229,16 @@ class Training:
             pairs = self._select(x, params["W_enc"].detach(), bias.detach())
             plan = kernels.make_plan(pairs, self.hidden)
         cols = pairs.cols.long()
+        skip = self._skip(x)
 
         def decode(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            return self._decode(values, weight, pairs, plan) + bias
+            return self._decode(values, weight, pairs, plan) + bias + skip
 
         view = objectives.View(
             z=sparse_encode(x, params["W_enc"], bias, pairs, plan, kernels),
             at=lambda vector: vector.index_select(0, cols),
             decode=decode,
-            prefixes=partial(self._decode_prefixes, pairs),
+            prefixes=lambda values: self._decode_prefixes(pairs, values) + skip,
             sums=lambda: column_sums(x, params["W_enc"], bias),
             target=y,
             n=n,
@@ -253,6 +257,10 @@ class Training:
             return objectives.jumprelu(view, self.params, coefficient, s["window"], tanh)
         rule = objectives.gated if config.activation == "gated" else objectives.relu
         return rule(view, self.params, coefficient)
+
+    def _skip(self, x: Tensor) -> Tensor | float:
+        """Return what a skip connection adds to the reconstructions."""
+        return x @ self.params["W_skip"].T if self.config.skip else 0.0
 
     def _decode(self, values: Tensor, weight: Tensor, pairs: Pairs, plan: Plan) -> Tensor:
         """Reconstruct, without bias, from the latents of all ranks."""
@@ -331,7 +339,7 @@ class Training:
             view = objectives.View(
                 z=torch.addmm(bias, tile, params["W_enc"].T),
                 at=lambda vector: vector,
-                decode=lambda acts, weight, bias: self.ranks.summed(acts @ weight) + bias,
+                decode=partial(self._decode_dense, tile),
                 target=target,
                 n=n,
             )
@@ -341,6 +349,9 @@ class Training:
             for name, value in loss.parts.items():
                 parts[name] = parts.get(name, 0.0) + value.detach()
         return parts | {"kept": counts.sum().float()}
+
+    def _decode_dense(self, x: Tensor, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.ranks.summed(acts @ weight) + bias + self._skip(x)
 
     def _control(self, kept: float) -> None:
         """Steer the sparsity coefficient to k, and jumprelu's window to its share of kept pairs."""
@@ -437,7 +448,7 @@ class Training:
 
     def _whole(self, name: str, tensor: Tensor) -> Tensor:
         """Return a tensor with the latents of all ranks."""
-        if not self.ranks.by_latents or name.endswith("b_dec") or not tensor.dim():
+        if not self.ranks.by_latents or name.endswith(WHOLE) or not tensor.dim():
             return tensor.detach()
         return torch.cat(self.ranks.gather(tensor.detach()))
 
@@ -459,7 +470,7 @@ class Training:
     def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
         """Go on from `state`'s output."""
         mine = {
-            name: tensor if name.endswith("b_dec") or not tensor.dim() else tensor[self.latents]
+            name: tensor if name.endswith(WHOLE) or not tensor.dim() else tensor[self.latents]
             for name, tensor in tensors.items()
         }
         self.scalars, self.silent = scalars, mine["silent"].to(self.device)
@@ -499,7 +510,13 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         self.run = run
 
     def train(
-        self, data: Any, *, resume: bool = False, force: bool = False, progress: bool = True
+        self,
+        data: Any,
+        targets: Any = None,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        progress: bool = True,
     ) -> SAEModel:
         """Train on the rows of `data` and return the model; `metrics_` and `notes_` are set, too.
 
@@ -507,6 +524,8 @@ class SAETrainer(TransformerMixin, BaseEstimator):
             data: A pandas or polars frame, array, memmap, tensor, list, Hugging Face dataset, or a
                 path, folder or glob of .csv .tsv .parquet .feather .arrow .npy .npz .safetensors
                 .pt.
+            targets: Vectors of the same kinds, one for each row of `data`: train a transcoder,
+                which predicts them from the rows (Dunefsky et al. 2024).
             resume: Go on from the run folder's newest checkpoint, or start if there is none.
             force: Replace the run in the folder.
             progress: Show a progress bar.
@@ -518,7 +537,8 @@ class SAETrainer(TransformerMixin, BaseEstimator):
             KeyboardInterrupt: After SIGINT or SIGTERM, when the checkpoint is written.
         """
         job = Job(self.config or TrainConfig(), None if self.run is None else Path(self.run))
-        train_jobs([job], data, resume=resume, force=force, progress=progress)
+        options = {"resume": resume, "force": force, "progress": progress}
+        train_jobs([job], data, targets, **options)
         self.notes_, self.metrics_ = job.notes, job.metrics
         assert job.model is not None
         return job.model
@@ -566,6 +586,7 @@ class Job:
         self.metrics: dict[str, Any] = {}
         self.notes: list[str] = []
         self.sinks: list[logs.Sink] = []
+        self.began, self.first = time.perf_counter(), 0  # when and at which row this process began
 
     def claim(self, resume: bool, force: bool) -> bool:
         """Make sure that the folder may be written; return whether there is anything to do."""
@@ -628,6 +649,7 @@ class Job:
         s, data = training.scalars, training.data
         self.model = finish.export(training.config, data, training.weights())
         done = {"step": s["step"], "rows": s["rows"], "final": True, "best_step": s["best_step"]}
+        done["seconds"] = time.perf_counter() - self.began
         self.metrics = done | finish.measure(data, self.model, training.config.seed)
         if self.run is not None and training.ranks.rank == 0:
             runs.replace_folder(self.run / "model", self.model.save)
@@ -636,7 +658,13 @@ class Job:
 
 
 def train_jobs(
-    jobs: Sequence[Job], data: Any, *, resume: bool, force: bool, progress: bool
+    jobs: Sequence[Job],
+    data: Any,
+    targets: Any = None,
+    *,
+    resume: bool,
+    force: bool,
+    progress: bool,
 ) -> None:
     """Train SAEs together on one pass over the data; results are the jobs' attributes.
 
@@ -644,6 +672,7 @@ def train_jobs(
         jobs: Equal in what decides the rows and their order: columns, input_size, batch_size,
             heldout_share, buffer_rows, data_seed and parallel.
         data: See `SAETrainer.train`, as the rest.
+        targets: Of a transcoder.
         resume: Go on from the checkpoints.
         force: Replace runs.
         progress: Show a progress bar of the longest run.
@@ -659,7 +688,9 @@ def train_jobs(
         return
     first = jobs[0].config
     columns = None if first.columns is None else list(first.columns)
-    rows = open_rows(data, columns=columns, input_size=first.input_size)
+    rows = open_rows(data, columns=columns, input_size=first.input_size, targets=targets)
+    for job in jobs:
+        _check_targets(job.config, targets is not None)
     share, buffer_rows = first.heldout_share, first.buffer_rows
     dataset = Dataset(rows, seed=first.data_seed, heldout_share=share, buffer_rows=buffer_rows)
     fingerprint = rows.fingerprint()
@@ -670,10 +701,18 @@ def train_jobs(
             _loop([job.training for job in jobs if job.training], jobs, ranks, stopped)
         for job in jobs:
             job.finish()
+            job.training = None
     finally:
         for job in jobs:
             for sink in job.sinks:
                 sink(None)
+
+
+def _check_targets(config: TrainConfig, given: bool) -> None:
+    if config.skip and not given:
+        raise ValueError("skip=True is for transcoders: give targets, too.")
+    if given and config.activation == "gated":
+        raise ValueError("a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu.")
 
 
 def _loop(trainings: list[Training], jobs: list[Job], ranks: Ranks, stopped: list[int]) -> None:

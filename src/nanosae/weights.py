@@ -7,7 +7,9 @@ With p = (x − b_dec) @ W_enc, the activations of a row x are
     jumprelu   p + b_enc where that exceeds max(threshold, 0)
     gated      max(p · exp(r_mag) + b_mag, 0) where p + b_gate > 0
 
-and the reconstruction is acts @ W_dec + b_dec. BatchTopK models are saved as jumprelu, so that rows
+and the reconstruction is acts @ W_dec + b_dec. Transcoders, whose reconstruction is of other
+vectors, keep entries by the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK
+models are saved as jumprelu, so that rows
 never depend on each other. Training, and models that scale their input, are not covered.
 """
 
@@ -38,6 +40,7 @@ class Weights:
         b_gate: Gate bias of a gated model, (hidden_size,); likewise `r_mag` and `b_mag`.
         r_mag: Log of the magnitudes' scale.
         b_mag: Bias of the magnitudes.
+        W_skip: A transcoder's linear path, (output_size, input_size).
     """
 
     W_enc: np.ndarray
@@ -49,6 +52,7 @@ class Weights:
     b_gate: Any = None
     r_mag: Any = None
     b_mag: Any = None
+    W_skip: Any = None
 
     @classmethod
     def load(cls, path: str | Path) -> Weights:
@@ -65,12 +69,17 @@ class Weights:
             raise FileNotFoundError(f"no saved model in {path}: cfg.json is missing.")
         cfg = json.loads((folder / "cfg.json").read_text("utf-8"))
         tensors = load_file(folder / "sae_weights.safetensors")
-        extra, scaling = _EXTRA.get(cfg["architecture"]), cfg.get("normalize_activations", "none")
+        extra, scaling = (
+            _EXTRA.get(rule(cfg["architecture"])),
+            cfg.get("normalize_activations", "none"),
+        )
         if extra is None or scaling != "none":
             what = f"{cfg['architecture']!r}, scaling {scaling!r}"
             raise ValueError(f"{folder} is {what}; needed: one of {[*_EXTRA]}, scaling 'none'.")
-        n, m = cfg["d_in"], cfg["d_sae"]
-        shapes = {"W_enc": (n, m), "W_dec": (m, n), "b_dec": (n,)} | dict.fromkeys(extra, (m,))
+        n, m, out = cfg["d_in"], cfg["d_sae"], cfg.get("d_out", cfg["d_in"])
+        shapes = {"W_enc": (n, m), "W_dec": (m, out), "b_dec": (out,)} | dict.fromkeys(extra, (m,))
+        if "skip" in cfg["architecture"]:
+            shapes["W_skip"] = (out, n)
         for name, shape in shapes.items():
             found = tensors[name].shape if name in tensors else None
             if found != shape:
@@ -79,7 +88,8 @@ class Weights:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the tensors by name, without those that this architecture has not."""
-        names = ["W_enc", "W_dec", "b_dec", *_EXTRA[self.cfg["architecture"]]]
+        names = ["W_enc", "W_dec", "b_dec", *_EXTRA[rule(self.cfg["architecture"])]]
+        names += ["W_skip"] if "skip" in self.cfg["architecture"] else []
         return {name: getattr(self, name) for name in names}
 
     def save(self, folder: str | Path) -> None:
@@ -134,14 +144,20 @@ class Weights:
         return np.asarray(acts @ self.W_dec + self.b_dec, np.float32)
 
     def directions(self) -> np.ndarray:
-        """Return the decoder's rows at length 1, (hidden_size, input_size); zero rows stay zero."""
-        norms = np.linalg.norm(self.W_dec, axis=1, keepdims=True)
-        return self.W_dec / np.where(norms > 0, norms, 1)
+        """Return each feature's direction among the rows, (hidden_size, input_size).
+
+        They are the decoder's rows at length 1 (zero rows stay zero); a transcoder's decoder lives
+        in another space, so that its encoder's columns are taken.
+        """
+        transcodes = self.cfg["architecture"].endswith("transcoder")
+        rows = np.ascontiguousarray(self.W_enc.T) if transcodes else self.W_dec
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        return rows / np.where(norms > 0, norms, 1)
 
     def _encode(self, x: np.ndarray) -> sp.csr_array:
         x = x.astype(np.float32)
         p = (x - self.b_dec if self.cfg.get("apply_b_dec_to_input", True) else x) @ self.W_enc
-        architecture = self.cfg["architecture"]
+        architecture = rule(self.cfg["architecture"])
         if architecture == "gated":
             p = np.where(p + self.b_gate > 0, p * np.exp(self.r_mag) + self.b_mag, 0)
         else:
@@ -159,6 +175,17 @@ _EXTRA = {
     "jumprelu": ["b_enc", "threshold"],
     "gated": ["b_gate", "r_mag", "b_mag"],
 }
+
+
+def rule(architecture: str) -> str:
+    """Return what decides which entries a row keeps: standard, topk, jumprelu or gated.
+
+    Example:
+        >>> rule("jumprelu_skip_transcoder"), rule("transcoder"), rule("topk")
+        ('jumprelu', 'standard', 'topk')
+    """
+    kind = architecture.removesuffix("transcoder").removesuffix("skip_").strip("_")
+    return kind or "standard"
 
 
 def _largest(p: np.ndarray, k: int) -> np.ndarray:
