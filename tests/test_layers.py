@@ -39,6 +39,7 @@ ARROWS = {
     "finish": {"config", "data", "kernels", "metrics", "model"},
     "trainer": {"config", "data", "finish", "kernels", "logs", "metrics", "model", "objectives"}
     | {"ranks", "runs"},
+    "sweep": {"config", "data", "ranks", "trainer"},
     "analysis": {"analysis.*"},
     "analysis.*": {"analysis.*", "codes", "weights"},
     "view": set(),

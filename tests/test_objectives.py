@@ -21,6 +21,7 @@ class Rows:
         rows = rng.normal(size=(n, width)).astype(np.float32)
         self.train, self.heldout, self.n_train, self.width = rows, rows[:16], n, width
         self.mean, self.scale = np.zeros(width, np.float32), 1.0
+        self.target_mean, self.target_scale = np.empty(0, np.float32), 1.0
 
     def sample(self, n, seed, part=slice(None)):
         return np.resize(self.train, (n, self.width))[part]

@@ -69,6 +69,7 @@ class Dataset:
         self._all = x = rows.read(0, n) if self.in_memory else np.empty((0, self.width))
         self._get: Any = x.__getitem__ if self.in_memory else lambda *a: self._normal(rows.take(*a))
         self.mean, self.scale = np.zeros(self.width, np.float32), 1.0
+        self.target_mean, self.target_scale = np.empty(0, np.float32), 1.0
         self.n_train, self._gaps = n, np.empty(0, np.int64)
         pool, _ = next(self._plan(0))  # all rows, or those of a random buffer
         keys = np.concatenate([_hash(self._get(some)) for some in _split(pool)])

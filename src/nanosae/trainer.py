@@ -688,7 +688,8 @@ def train_jobs(
         return
     first = jobs[0].config
     columns = None if first.columns is None else list(first.columns)
-    rows = open_rows(data, columns=columns, input_size=first.input_size, targets=targets)
+    beside = {} if targets is None else {"targets": targets}
+    rows = open_rows(data, columns=columns, input_size=first.input_size, **beside)
     for job in jobs:
         _check_targets(job.config, targets is not None)
     share, buffer_rows = first.heldout_share, first.buffer_rows

@@ -7,10 +7,10 @@ With p = (x − b_dec) @ W_enc, the activations of a row x are
     jumprelu   p + b_enc where that exceeds max(threshold, 0)
     gated      max(p · exp(r_mag) + b_mag, 0) where p + b_gate > 0
 
-and the reconstruction is acts @ W_dec + b_dec. Transcoders, whose reconstruction is of other
-vectors, keep entries by the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK
-models are saved as jumprelu, so that rows
-never depend on each other. Training, and models that scale their input, are not covered.
+and the reconstruction is acts @ W_dec + b_dec. Transcoders, which make other vectors of the rows,
+keep entries by the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK models
+are saved as jumprelu, so that rows never depend on each other. Training, and models that scale
+their input, are not covered.
 """
 
 from __future__ import annotations
