@@ -60,7 +60,7 @@ def dataset(args: argparse.Namespace) -> Any:
 def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
     """Return nanoSAE's training state before its first step, kernels compiled."""
     from nanosae import TrainConfig
-    from nanosae.trainer import Training
+    from nanosae.step import Training
 
     config = TrainConfig(
         hidden_size=args.hidden_size,

@@ -8,7 +8,7 @@ import torch
 
 from nanosae import objectives
 from nanosae.config import TrainConfig
-from nanosae.trainer import Training
+from nanosae.step import Training
 
 
 class Rows:
@@ -233,7 +233,7 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(acti
 
 def test_auxk_check_can_fail(monkeypatch):
     made, x = training(activation="topk", k=4, k_aux=6)
-    monkeypatch.setattr("nanosae.trainer.sparse_encode", lambda x, w, b, pairs, *rest: pairs.values)
+    monkeypatch.setattr("nanosae.step.sparse_encode", lambda x, w, b, pairs, *rest: pairs.values)
     _, grads = auxk_gradients(made, x, torch.tensor([3, 7]))
     assert grads["W_enc"].abs().max() == 0  # the bug of a peer: AuxK that trains only the decoder
 

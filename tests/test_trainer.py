@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from nanosae import SAEModel, SAETrainer, TrainConfig, runs
-from nanosae.trainer import Training
+from nanosae.step import Training
 
 QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
 
@@ -117,7 +117,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_
             assert np.array_equal(values, other[name])
 
 
-@pytest.mark.parametrize("forgotten", ["silent", "adam.W_enc.exp_avg", "param.b_dec"])
+@pytest.mark.parametrize("forgotten", ["silent", "adam.exp_avg.W_enc", "param.b_dec"])
 def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
     config = TrainConfig(**QUICK, dead_after=20, checkpoint_every=6, noise=0.1)
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)

@@ -1,0 +1,481 @@
+"""Training: the state of a run, and the step that advances it.
+
+A step: select pairs (no gradient) → objective → backward → clip → Adam → decoder rows of length one
+→ counters. Rows are centred and scaled; `finish.py` takes that into the weights at the end.
+Everything random is a function of (seed, step), so that a checkpoint is weights, moments and a few
+numbers. Processes that train one SAE together differ from one process only in what `ranks` sums and
+gathers.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae import metrics, objectives
+from nanosae.config import TrainConfig
+from nanosae.data import Dataset
+from nanosae.kernels import (
+    Pairs,
+    Plan,
+    backend,
+    column_sums,
+    fresh_gradients,
+    sparse_decode,
+    sparse_encode,
+)
+from nanosae.ranks import Ranks
+
+DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
+AUXK_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
+GAIN, PROPORTION = 0.02, 0.5  # of the controller that meets k: per step, and at once
+WINDOW = 4  # kept pairs per row of jumprelu, in units of k
+INIT_BLOCK = 4096  # latents whose start is made at once
+WHOLE = ("b_dec", "W_skip")  # parameters that have nothing to do with single latents
+
+
+class Training:
+    """The state of a run, and the step that advances it.
+
+    Attributes:
+        params: W_enc and W_dec (both latent-major), b_dec, b_enc (or b_gate, r_mag and b_mag), and
+            log_threshold of jumprelu; for centred and scaled rows.
+        scalars: Everything else that a step reads and writes, in JSON types.
+    """
+
+    def __init__(self, config: TrainConfig, data: Dataset, ranks: Ranks | None = None) -> None:
+        self.config, self.data, self.ranks = config, data, ranks or Ranks()
+        cuda = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(cuda if config.device == "auto" else config.device)
+        self.kernels = backend(self.device, config.backend)
+        self.latents = self.ranks.latents(config.hidden_size or 0)  # those of this rank
+        self.hidden = self.latents.stop - self.latents.start
+        self.k, self.lr = config.k or 0, config.lr or 0.0
+        self.by_rank = config.activation in ("topk", "batchtopk")  # k is met by construction
+        self.planned = config.max_steps(data.n_train)
+        self.eval_every = config.eval_every or max(1, self.planned // 40)
+        self.scalars: dict[str, Any] = {
+            "step": 0,
+            "rows": 0,
+            "decay_start": self.planned * (1 - config.decay),
+            "log_coefficient": math.log(config.l1_coefficient or 1e-3),
+            "gap": 0.0,
+            "error": 0.0,
+            "window": 0.1,
+            "hint": 0.0,
+            "l0": float(self.k or 32),
+            "best": math.inf,
+            "best_step": 0,
+            "worse": 0,
+            "sums": {},
+        }
+        self.params = self._initial()
+        self.best: dict[str, Tensor] = {}
+        encoder = {"params": [self.params["W_enc"]], "weight_decay": config.weight_decay}
+        others = [p for name, p in self.params.items() if name != "W_enc"]
+        fused = self.device.type in ("cpu", "cuda")
+        groups = [encoder, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
+        self.silent = torch.zeros(self.hidden, dtype=torch.int64, device=self.device)
+
+    def _initial(self) -> dict[str, Tensor]:
+        """Start encoder and decoder from data points with some noise."""
+        config, per_row, select = self.config, self.k or 32, self.ranks.select_batchtopk
+        x, y = self._split(torch.from_numpy(self.data.sample(1024, config.seed)).to(self.device))
+        encoder = x.new_empty(self.hidden, x.shape[1])
+        decoder = encoder if y is x else x.new_empty(self.hidden, y.shape[1])
+        first, last = self.latents.start, self.latents.stop
+        for block in range(first // INIT_BLOCK * INIT_BLOCK, last, INIT_BLOCK):
+            low, high = max(block, first), min(block + INIT_BLOCK, last)
+            for out, unit in zip((encoder, decoder), self._directions(block), strict=True):
+                out[low - first : high - first] = unit[low - block : high - block]
+        zeros = torch.zeros(self.hidden, device=self.device)
+        params = {"W_enc": encoder.clone(), "W_dec": decoder, "b_dec": torch.zeros_like(y[0])}
+        if config.skip:
+            params["W_skip"] = x.new_zeros(y.shape[1], x.shape[1])
+        # encoder rows as long as makes the first reconstructions fit best
+        pairs, _ = select(self.kernels, x, encoder, zeros, per_row, None)
+        recon = self.kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
+        recon = self.ranks.total(recon, self.ranks.by_latents)
+        params["W_enc"] *= (recon * y).sum() / recon.square().sum().clamp_min(1e-12)
+        some = max(1, min(WINDOW * per_row, (config.hidden_size or 0) // 2))  # active at first
+        _, least = select(self.kernels, x, params["W_enc"], zeros, some, None)
+        level = least or 1.0  # a single row is zero when centred
+        if config.activation == "gated":
+            params |= {"b_gate": zeros - level, "r_mag": zeros, "b_mag": zeros.clone()}
+        else:
+            params["b_enc"] = zeros - level if config.activation == "relu" else zeros
+        if config.activation == "jumprelu":
+            params["log_threshold"] = zeros + math.log(level)
+        return {name: p.contiguous().requires_grad_() for name, p in params.items()}
+
+    def _directions(self, block: int) -> tuple[Tensor, Tensor]:
+        """Return the first encoder and decoder directions of a block of latents: data points."""
+        config, part = self.config, slice(block, block + INIT_BLOCK)
+        size = max(config.hidden_size or 0, INIT_BLOCK)
+        x, y = self._split(torch.from_numpy(self.data.sample(size, config.seed, part)))
+        generator = torch.Generator().manual_seed(config.seed + 2**32 * block)
+        encoder = _noisy_units(x, generator)
+        return encoder, encoder if y is x else _noisy_units(y, generator)
+
+    def _split(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
+        width = self.data.width
+        if batch.shape[1] == width:
+            return batch, batch
+        return batch[:, :width].contiguous(), batch[:, width:].contiguous()
+
+    def step(self, batch: Tensor) -> None:
+        """Take one optimiser step on a batch of centred and scaled rows, the same on every rank.
+
+        Args:
+            batch: (batch_size, input_size), a transcoder's with its targets' columns after these.
+
+        Raises:
+            FloatingPointError: If the loss is not finite; the weights are still those before.
+        """
+        s, ranks, weights = self.scalars, self.ranks, (self.params["W_enc"], self.params["W_dec"])
+        n_rows, n = len(batch), len(batch) * self.params["b_dec"].numel()
+        if self.config.noise:
+            generator = torch.Generator(self.device).manual_seed(
+                self.config.seed * 2**32 + s["step"]
+            )
+            noise = batch.new_empty(n_rows, self.data.width)
+            noise.normal_(0, self.config.noise, generator=generator)
+            batch = batch.clone()
+            batch[:, : self.data.width] += noise
+        self.optimizer.param_groups[0]["lr"] = self.optimizer.param_groups[1]["lr"] = self._lr()
+        for name in self.params.keys() - {"W_enc", "W_dec"}:
+            self.params[name].grad = None
+        fresh_gradients(weights)
+        counts, sums = torch.zeros_like(self.silent), {}
+        for micro in batch.chunk(self.config.accumulate):
+            x, y = self._split(ranks.rows(micro))
+            backward = self._backward_dense if self._is_dense() else self._backward
+            parts = backward(x, y, n, counts) | {"squares": y.square().sum() / n}
+            for name, value in parts.items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        parts = self._pooled(sums | {"l0": counts.sum() / n_rows})
+        ranks.total(counts, ranks.by_rows)
+        if not math.isfinite(sum(parts.values())):
+            raise FloatingPointError(
+                f"the loss is not finite at step {s['step']}. The likely cause is a learning rate "
+                f"that is too high (lr={self.lr:g}); try lr={self.lr / 4:g}."
+            )
+        self._clip()
+        self.optimizer.step()
+        with torch.no_grad():
+            decoder = self.params["W_dec"]
+            decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        self.silent += n_rows
+        self.silent[counts > 0] = 0
+        s |= {"step": s["step"] + 1, "rows": s["rows"] + n_rows, "l0": parts["l0"]}
+        self._control(parts.pop("kept") / n_rows)
+        parts["steps"] = 1
+        s["sums"] = {name: s["sums"].get(name, 0.0) + value for name, value in parts.items()}
+
+    def _pooled(self, sums: dict[str, Tensor]) -> dict[str, float]:
+        """Return what was summed over this rank's rows or latents as numbers of all ranks."""
+        pieces = ("sparsity", "pre_act", "kept", "l0")  # sums over latents
+        mine = [self.ranks.by_rows or name in pieces for name in sums]
+        values = torch.stack([value.double() for value in sums.values()])
+        others = values * torch.tensor([not piece for piece in mine], device=self.device)
+        if self.ranks.size > 1:
+            values = others + self.ranks.total(values - others)
+        return dict(zip(sums, values.tolist(), strict=True))
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        """Sum the gradients where ranks share rows; scale them all down if they are too long."""
+        ranks, grads = self.ranks, {n: p.grad for n, p in self.params.items() if p.grad is not None}
+        for grad in grads.values():
+            ranks.total(grad, ranks.by_rows)
+        norm = torch.nn.utils.get_total_norm(grads.values())
+        if ranks.by_latents:  # all but WHOLE are pieces
+            shared = torch.stack([g.square().sum() for n, g in grads.items() if n in WHOLE]).sum()
+            norm = (ranks.total(norm.square() - shared) + shared).sqrt()
+        if norm > self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(self.params.values(), self.config.clip, norm)
+
+    def _backward(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
+        """Add the gradients of some rows of the step; return the parts of their loss."""
+        loss, pairs = self.losses(x, y, n)
+        counts += torch.bincount(pairs.cols[loss.acts.detach() > 0], minlength=self.hidden)
+        if self.config.auxk_coefficient:
+            dead = (self.silent > (self.config.dead_after or 0)).nonzero().flatten()
+            n_dead = self.ranks.total(torch.tensor(len(dead)).to(x.device), self.ranks.by_latents)
+            if n_dead:
+                loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, int(n_dead))
+        torch.stack(list(loss.parts.values())).sum().backward()
+        return loss.parts | {"kept": loss.acts.new_tensor(len(pairs.values))}
+
+    def losses(self, x: Tensor, y: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
+        """Return the objective of making y of rows x, over n, and the pairs that it kept."""
+        params, kernels, bias = self.params, self.kernels, self.bias
+        with torch.no_grad():
+            pairs = self._select(x, params["W_enc"].detach(), bias.detach())
+            plan = kernels.make_plan(pairs, self.hidden)
+        cols = pairs.cols.long()
+        skip = self._skip(x)
+
+        def decode(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return self._decode(values, weight, pairs, plan) + bias + skip
+
+        view = objectives.View(
+            z=sparse_encode(x, params["W_enc"], bias, pairs, plan, kernels),
+            at=lambda vector: vector.index_select(0, cols),
+            decode=decode,
+            prefixes=lambda values: self._decode_prefixes(pairs, values) + skip,
+            sums=lambda: column_sums(x, params["W_enc"], bias),
+            target=y,
+            n=n,
+        )
+        return self._objective(view), pairs
+
+    def _objective(self, view: objectives.View) -> objectives.Losses:
+        config, s = self.config, self.scalars
+        if config.matryoshka:
+            return objectives.matryoshka(view)
+        if self.by_rank:
+            return objectives.topk(view, self.params)
+        coefficient = self._coefficient()
+        if config.activation == "jumprelu":
+            tanh = config.jumprelu_penalty == "tanh"
+            return objectives.jumprelu(view, self.params, coefficient, s["window"], tanh)
+        rule = objectives.gated if config.activation == "gated" else objectives.relu
+        return rule(view, self.params, coefficient)
+
+    def _skip(self, x: Tensor) -> Tensor | float:
+        """Return what a skip connection adds to the reconstructions."""
+        return x @ self.params["W_skip"].T if self.config.skip else 0.0
+
+    def _decode(self, values: Tensor, weight: Tensor, pairs: Pairs, plan: Plan) -> Tensor:
+        """Reconstruct, without bias, from the latents of all ranks."""
+        none = weight.new_zeros(weight.shape[1])
+        return self.ranks.summed(sparse_decode(values, weight, none, pairs, plan, self.kernels))
+
+    def _select(self, x: Tensor, weight: Tensor, bias: Tensor) -> Pairs:
+        """Keep the entries that the objective needs."""
+        s, activation = self.scalars, self.config.activation
+        if activation == "topk":
+            return self.ranks.select_topk(self.kernels, x, weight, bias, self.k)
+        if activation == "batchtopk":
+            args, hint = (self.kernels, x, weight, bias, self.k), 0.95 * s["hint"] or None
+            pairs, s["hint"] = self.ranks.select_batchtopk(*args, hint)
+            return pairs
+        cut = torch.zeros_like(bias)
+        if activation == "jumprelu":
+            cut = self.params["log_threshold"].detach().exp() - s["window"] / 2
+        return self.kernels.select_above(x, weight, bias, cut)
+
+    def _decode_prefixes(self, pairs: Pairs, values: Tensor) -> Tensor:
+        """Reconstruct with each Matryoshka prefix, (prefixes, rows, input_size).
+
+        Each group of latents between two prefixes decodes into rows of its own, then they add up.
+        """
+        sizes = torch.tensor(self.config.matryoshka, device=self.device)
+        n_rows, n = len(pairs.row_ptr) - 1, len(sizes)
+        rows = torch.arange(n_rows, device=self.device).repeat_interleave(pairs.row_ptr.diff())
+        rows += n_rows * torch.bucketize(pairs.cols + self.latents.start, sizes, right=True)
+        order = rows.sort(stable=True).indices
+        ends = torch.bincount(rows, minlength=n * n_rows).cumsum(0)
+        row_ptr = torch.cat([ends.new_zeros(1), ends])
+        split = Pairs(values.detach()[order], pairs.cols[order], row_ptr)
+        plan = self.kernels.make_plan(split, self.hidden)
+        groups = self._decode(values[order], self.params["W_dec"], split, plan)
+        return groups.view(n, n_rows, -1).cumsum(0) + self.params["b_dec"]
+
+    def _auxk(self, x: Tensor, residual: Tensor, dead: Tensor, n_dead: int) -> Tensor:
+        """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2).
+
+        Their pre-activations count without bias: those of a dead latent may be negative on all
+        rows, and then it would never learn. The bias has its gradient all the same.
+        """
+        params, kernels, config = self.params, self.kernels, self.config
+        some, share = -(-len(x) // AUXK_SHARE), 1 / config.accumulate
+        x, residual = x[:some], residual[:some]
+        encoder = params["W_enc"].detach()[dead]
+        k = min(config.k_aux or 1, n_dead)
+        bias = self.bias.detach()[dead] * float(self.by_rank)
+        pairs = self.ranks.select_topk(kernels, x, encoder, bias, k)
+        pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
+        plan = kernels.make_plan(pairs, self.hidden)
+        acts = sparse_encode(x, params["W_enc"], self.bias, pairs, plan, kernels)
+        error = self._decode(acts, params["W_dec"], pairs, plan) - residual
+        scale = self.ranks.total(residual.square().sum(), self.ranks.by_rows).clamp_min(1e-12)
+        return config.auxk_coefficient * share * error.square().sum() / scale
+
+    @property
+    def bias(self) -> Tensor:
+        """What pre-activations are made with: the encoder's bias, or the gates'."""
+        return self.params["b_gate" if "b_gate" in self.params else "b_enc"]
+
+    def _is_dense(self) -> bool:
+        """Tell from counters alone which path the next step takes."""
+        sparse = self.by_rank or self.config.activation == "jumprelu"
+        return not sparse and self.scalars["l0"] > DENSE_SHARE * self.hidden
+
+    def _backward_dense(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
+        """Do the same with matrix products, tile by tile, where activations are not sparse."""
+        params, parts, bias, size = self.params, {}, self.bias, max(256, 2**23 // self.hidden)
+        for weight in (params["W_enc"], params["W_dec"]):
+            if getattr(weight, "fresh", False) and weight.grad is not None:
+                weight.grad.zero_()
+            weight.fresh = False  # type: ignore[attr-defined]
+        for tile, target in zip(x.split(size), y.split(size), strict=True):
+            view = objectives.View(
+                z=torch.addmm(bias, tile, params["W_enc"].T),
+                at=lambda vector: vector,
+                decode=partial(self._decode_dense, tile),
+                target=target,
+                n=n,
+            )
+            loss = self._objective(view)
+            torch.stack(list(loss.parts.values())).sum().backward()
+            counts += (loss.acts > 0).sum(0)
+            for name, value in loss.parts.items():
+                parts[name] = parts.get(name, 0.0) + value.detach()
+        return parts | {"kept": counts.sum().float()}
+
+    def _decode_dense(self, x: Tensor, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return self.ranks.summed(acts @ weight) + bias + self._skip(x)
+
+    def _control(self, kept: float) -> None:
+        """Steer the sparsity coefficient to k, and jumprelu's window to its share of kept pairs."""
+        s = self.scalars
+        if self.k and not self.by_rank:
+            error = math.log(max(s["l0"], 0.01) / self.k) + s["gap"]
+            s["error"] = max(-1.0, min(1.0, error))
+            s["log_coefficient"] += GAIN * s["error"]
+            s["log_coefficient"] = max(-16.0, min(2.0, s["log_coefficient"]))
+        error = math.log(WINDOW * (self.k or s["l0"] + 1) / (kept + 1))
+        s["window"] = max(1e-3, min(4.0, s["window"] * math.exp(0.1 * max(-1.0, min(1.0, error)))))
+
+    def _coefficient(self) -> float:
+        rise = self.scalars["step"] / max(1, self.config.warmup * self.planned)
+        s = self.scalars
+        return math.exp(s["log_coefficient"] + PROPORTION * s["error"]) * min(1.0, rise)
+
+    @property
+    def end(self) -> int:
+        """Steps after which training ends: the decay has its share of all of them."""
+        return max(1, round(self.scalars["decay_start"] / (1 - self.config.decay)))
+
+    def _lr(self) -> float:
+        """Return the learning rate: linear warm-up, constant, linear decay to zero."""
+        step, start = self.scalars["step"], self.scalars["decay_start"]
+        rise = (step + 1) / max(1, self.config.warmup * self.planned)
+        return self.lr * min(1.0, rise, (self.end - step) / max(1, self.end - start))
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
+        s, sums = self.scalars, {}
+        heldout = torch.from_numpy(self.data.heldout)
+        n = len(heldout) * self.params["b_dec"].numel()
+        for part in heldout.split(4096):
+            x, y = self._split(self.ranks.rows(part.to(self.device)))
+            result, _ = self.losses(x, y, n)
+            active = (result.acts > 0).sum() / len(heldout)
+            for name, value in (
+                result.parts | {"l0": active, "squares": y.square().sum() / n}
+            ).items():
+                sums[name] = sums.get(name, 0.0) + value
+        parts = self._pooled(sums)
+        l0, fvu = parts.pop("l0"), parts["mse"] / max(1e-12, parts.pop("squares"))
+        loss = sum(parts.values())
+        # unseen rows have more active entries than those that the weights know
+        s["gap"] += 0.5 * (math.log(max(l0, 0.01) / max(s["l0"], 0.01)) - s["gap"])
+        # with a penalty, weights are candidates once it has its full weight and its effect
+        rising = s["step"] < self.config.warmup * self.planned
+        off = rising
+        if self.k:
+            off = not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05
+        score = fvu if self.k else loss
+        if not off and score < s["best"]:
+            s |= {"best": score, "best_step": s["step"], "worse": 0}
+            self.best = {name: p.detach().clone() for name, p in self.params.items()}
+        elif not off:
+            s["worse"] += 1
+        open_end = self.config.steps is None and self.config.epochs is None
+        if open_end and s["worse"] >= self.config.patience:
+            s["decay_start"] = min(s["decay_start"], s["step"])
+        return {"heldout_fvu": fvu, "heldout_l0": l0}
+
+    def line(self) -> dict[str, Any]:
+        """Return the means since the last line, and start anew."""
+        s = self.scalars
+        steps = max(1, s["sums"].pop("steps", 0))
+        parts = {name: value / steps for name, value in s["sums"].items()}
+        s["sums"] = {}
+        squares, l0 = parts.pop("squares", 1.0), parts.pop("l0", s["l0"])
+        return {
+            "step": s["step"],
+            "rows": s["rows"],
+            "loss": sum(parts.values()),
+            "parts": parts,
+            "fvu": parts.get("mse", math.nan) / squares,
+            "l0": l0,
+            "dead": float((self.silent > (self.config.dead_after or 0)).double().mean()),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "coefficient": 0.0 if self.by_rank else self._coefficient(),
+            "steps_planned": self.end,
+        }
+
+    @torch.no_grad()
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Return the state of the weights (of this rank's latents) in small numbers."""
+        x, y = self._split(torch.from_numpy(self.data.heldout[:2048]).to(self.device))
+        loss, pairs = self.losses(x, y, y.numel())
+        density = torch.bincount(pairs.cols[loss.acts > 0], minlength=self.hidden) / len(x)
+        basis = torch.linalg.eigh((y.T @ y).cpu()).eigenvectors[:, -2:]
+        tensors = self.params["W_enc"], self.params["W_dec"], density, loss.acts[:65536]
+        encoder, decoder, density, acts = (t.detach().cpu() for t in tensors)
+        return metrics.snapshot(encoder, decoder, density, acts, basis)
+
+    def _whole(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a tensor with the latents of all ranks."""
+        if not self.ranks.by_latents or name.endswith(WHOLE) or not tensor.dim():
+            return tensor.detach()
+        return torch.cat(self.ranks.gather(tensor.detach()))
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the best parameters, with the latents of all ranks, on the CPU."""
+        best = self.best or self.params
+        return {name: self._whole(name, p).cpu() for name, p in best.items()}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and numbers that a run goes on from, on any number of ranks."""
+        tensors = {f"param.{name}": p for name, p in self.params.items()}
+        tensors |= {f"best.{name}": p for name, p in self.best.items()} | {"silent": self.silent}
+        for name, param in self.params.items():
+            for key, value in self.optimizer.state[param].items():
+                tensors[f"adam.{key}.{name}"] = value
+        return {name: self._whole(name, tensor) for name, tensor in tensors.items()}, self.scalars
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], scalars: dict[str, Any]) -> None:
+        """Go on from `state`'s output."""
+        mine = {
+            name: tensor if name.endswith(WHOLE) or not tensor.dim() else tensor[self.latents]
+            for name, tensor in tensors.items()
+        }
+        self.scalars, self.silent = scalars, mine["silent"].to(self.device)
+        for name, param in self.params.items():
+            param.copy_(mine[f"param.{name}"])
+            if f"best.{name}" in mine:
+                self.best[name] = mine[f"best.{name}"].to(self.device)
+            keys = [key for key in mine if key.startswith("adam.") and key.endswith(f".{name}")]
+            self.optimizer.state[param] = {key.split(".")[1]: mine[key] for key in keys}
+
+
+def _noisy_units(points: Tensor, generator: torch.Generator) -> Tensor:
+    """Return rows of length one: the points' directions with a fifth of noise."""
+    unit = points / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    unit.add_(torch.randn(unit.shape, generator=generator), alpha=0.2 / math.sqrt(unit.shape[1]))
+    return unit / unit.norm(dim=1, keepdim=True).clamp_min(1e-6)
