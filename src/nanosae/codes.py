@@ -22,10 +22,12 @@ time: a second one is noticed when it is about to replace a manifest that it has
 from __future__ import annotations
 
 import functools
+import html
 import json
 import math
 import os
 import shutil
+import textwrap
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,6 +107,13 @@ class Codes:
 
     def __repr__(self) -> str:
         return f"Codes({str(self.path)!r}: {self.n_rows:,} rows × {self.n_features:,} features)"
+
+    def _repr_html_(self) -> str:
+        facts = {"rows": f"{self.n_rows:,}", "features": f"{self.n_features:,}"}
+        facts["active features a row"] = f"{self.nnz / max(self.n_rows, 1):.1f}"
+        facts |= {"never active": f"{(self.counts == 0).sum():,}", "texts": self.has_texts}
+        facts |= {"columns": ", ".join(self.columns), "embeddings": self.has_vectors}
+        return facts_html(f"Codes · {self.path}", facts)
 
     def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return one row's features (int64, ascending) and their activations (float32)."""
@@ -289,6 +298,20 @@ class Codes:
         shard = np.searchsorted(self._first, rows, side="right") - 1
         parts = [read(int(s), rows[shard == s] - self._first[s]) for s in np.unique(shard)]
         return parts, np.argsort(np.argsort(shard, kind="stable"))
+
+
+def facts_html(title: str, facts: dict[str, Any]) -> str:
+    """Return a small table for notebooks: what is unknown (None, "") is left out.
+
+    Example:
+        >>> facts_html("1 < 2", {"k": 3, "no": None})
+        '<b>1 &lt; 2</b><table><tr><th>k</th><td>3</td></tr></table>'
+    """
+    known = {k: v for k, v in facts.items() if v is not None and v != ""}
+    lines = ((k, textwrap.shorten(str(v), 100, placeholder=" …")) for k, v in known.items())
+    cells = (f"<th>{html.escape(k)}</th><td>{html.escape(v)}</td>" for k, v in lines)
+    rows = "".join(f"<tr>{cell}</tr>" for cell in cells)
+    return f"<b>{html.escape(title)}</b><table>{rows}</table>"
 
 
 class CodesWriter:

@@ -95,12 +95,16 @@ def snapshot(
     cosine = (encoder * decoder).sum(1) / (norms[0] * norms[1]).clamp_min(1e-12)
     some = torch.linspace(0, len(decoder) - 1, min(len(decoder), 2048)).long()
     unit = decoder[some] / norms[1][some, None].clamp_min(1e-12)
-    pairwise = (unit[:512] @ unit[:512].T).fill_diagonal_(-1).max(1).values
+    pairwise = unit[:512] @ unit[:512].T
+    stride = 1 + encoder.numel() // 2**17  # of single weights, a part is enough
     series = {
+        "encoder_weight": encoder.flatten()[::stride],
+        "decoder_weight": decoder.flatten()[::stride],
         "encoder_norm": norms[0],
         "decoder_norm": norms[1],
         "encoder_decoder_cosine": cosine,
-        "decoder_max_cosine": pairwise,
+        "decoder_cosine": pairwise[tuple(torch.triu_indices(*pairwise.shape, 1))],
+        "decoder_max_cosine": pairwise.fill_diagonal_(-1).max(1).values,
         "log10_density": density.clamp_min(1e-9).log10(),
         "activation": acts,
     }

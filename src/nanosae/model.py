@@ -234,6 +234,12 @@ class SAEModel(nn.Module):
         size = f"{c['input_size']} → {c['hidden_size']}"
         return f"SAEModel({c['activation']}, {size}, k={c.get('k')})"
 
+    def _repr_html_(self) -> str:
+        from nanosae.codes import facts_html
+
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
+        return facts_html("SAEModel", self.config | shapes)
+
 
 def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:
     """Make a model again from what `torch.save` keeps of it."""

@@ -37,10 +37,11 @@ def project(x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> tuple[np.n
     except ImportError:
         UMAP = None
     if UMAP is None or len(chosen) < 16:
-        mean = x[chosen].mean(0) if n else 0
-        axes = np.linalg.svd(np.cov(x[chosen].T) if n > 1 else np.eye(x.shape[1]))[0][:, :2]
-        axes *= np.sign(axes[np.abs(axes).argmax(0), [0, 1]])  # of two signs the same one always
-        return ((x - mean) @ axes).astype(np.float32), "PCA"
+        centred = x - x[chosen].mean(0)
+        axes = np.linalg.eigh(centred[chosen].T @ centred[chosen])[1][:, :-3:-1]
+        points = centred @ axes
+        points *= np.sign(points[np.abs(points).argmax(0), range(points.shape[1])])
+        return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), "PCA"  # of width 1: a line
     fit = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(chosen) - 1))
     points = np.zeros((n, 2), np.float32)
     points[chosen] = fit.fit_transform(x[chosen])
@@ -112,11 +113,13 @@ def labels(
 
 def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
     """Return the words of each group's texts that are most surely likelier there."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     from nanosae.analysis._words import Words
     from nanosae.analysis.labels import log_odds
 
     words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
-    usable = words.single.copy()
+    usable = words.single & ~np.isin(words.terms, [*ENGLISH_STOP_WORDS])
     usable[words.common] = False
     total, found = words.presence.sum(0), []
     for g in range(group.max() + 1):

@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.describe import known_labels
+from nanosae.analysis.describe import cooccurrence as together
+from nanosae.analysis.families import named
+from nanosae.analysis.tables import load_features
 from nanosae.codes import Codes
 from nanosae.view import maps
 from nanosae.view.style import COLORS, MUTED, template
 from nanosae.weights import Weights
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
 
 BINS = 64
@@ -60,19 +63,16 @@ def training(run: str | Path | Sequence[Mapping[str, Any]]) -> go.Figure:
     """
     lines = [line for line in metrics(run) if "loss" in line]
     weighted = any(line.get("coefficient") for line in lines)
-    last = (
-        ("Sparsity coefficient", "coefficient")
-        if weighted
-        else ("Throughput", "thousand rows per second")
-    )
     panels = [
         ("Loss", "loss per element"),
         ("Fraction of variance unexplained", "FVU"),
         ("Active latents", "L0 (latents per row)"),
         ("Dead latents", "dead (% of latents)"),
         ("Learning rate", "learning rate"),
-        last,
+        ("Throughput", "thousand rows per second"),
     ]
+    if weighted:
+        panels[-1] = ("Sparsity coefficient", "coefficient")
     figure = _panels(panels, rows=2, columns=3, x="step")
     seen: set[str] = set()
 
@@ -148,21 +148,429 @@ def weights(source: Any) -> go.Figure:
 
 
 def density(source: Any) -> go.Figure:
-    """Plot how many features are active on which share of the rows (log10), and how many on none.
+    """Plot how many features are active on which share of the rows (log10).
 
     Args:
         source: Codes, or a run folder with codes.
     """
     codes = _codes(source)
-    counts = codes.counts
+    counts, dead = codes.counts, int((codes.counts == 0).sum())
     alive = np.log10(counts[counts > 0] / max(codes.n_rows, 1))
-    figure = _figure()
-    _histogram(figure, alive, np.linspace(alive.min(initial=-1) - 0.1, 0, 51), "features")
-    name, dead = "log10 of the share of rows on which a feature is active", int((counts == 0).sum())
-    figure.update_xaxes(title_text=name)
-    figure.update_yaxes(title_text="features")
+    edges = np.linspace(alive.min(initial=-1) - 0.1, min(0, alive.max(initial=-1) + 0.1), 51)
     what = f"{len(counts):,} features, {dead:,} of them ({dead / len(counts):.1%}) never active"
-    return _finish(figure, f"Activation density{_of(source)}", 420, what)
+    title = f"Activation density{_of(source)}"
+    axis = "log10 of the share of rows on which a feature is active"
+    return _finish(_histogram(alive, edges, axis, "features"), title, 420, what)
+
+
+def activations(source: Any, feature: int | None = None) -> go.Figure:
+    """Plot the distribution of the activations of a feature, or of all (of 50,000 rows at most).
+
+    Args:
+        source: Codes, or a run folder with codes.
+        feature: Which feature; None: all.
+
+    Raises:
+        ValueError: If there are no activations.
+    """
+    codes, label = _codes(source), "all features"
+    if feature is None:
+        rows = np.random.default_rng(0).permutation(codes.n_rows)[:50_000]
+        values = codes.take(np.sort(rows)).data
+    else:
+        values, label = codes.feature(feature)[1], _name(_names(source), feature)
+    if not len(values):
+        raise ValueError(f"{label} has no activation on the {codes.n_rows:,} rows of {codes.path}.")
+    figure = _histogram(
+        values,
+        np.linspace(0, values.max(), BINS + 1),
+        "activation (in the units of the rows)",
+        "activations",
+    )
+    what = f"{label}: {len(values):,} activations above 0, mean {values.mean():.3g}"
+    return _finish(figure, f"Activations{_of(source)}", 420, what)
+
+
+def l0(source: Any) -> go.Figure:
+    """Plot how many rows have how many active features.
+
+    Args:
+        source: Codes, or a run folder with codes.
+    """
+    codes = _codes(source)
+    parts = [np.diff(block.indptr) for _, block in codes.shards(values=False)]
+    values = np.concatenate([*parts, np.zeros(0, np.int64)])
+    step = values.max(initial=0) // 100 + 1
+    edges = np.arange(0, values.max(initial=0) + step + 1, step) - 0.5
+    figure = _histogram(values, edges, "L0 (active features per row)", "rows")
+    mean = values.mean() if len(values) else 0.0
+    figure.add_vline(mean, line={"color": COLORS[1], "dash": "dash"})
+    what = f"{len(values):,} rows, mean {mean:.1f} (dashed)"
+    return _finish(figure, f"Active features per row{_of(source)}", 420, what)
+
+
+def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
+    """Plot a measure of several runs against their L0.
+
+    Args:
+        runs: Run folders, or a mapping from names to run folders. Runs of equal activation and
+            size are joined by a line.
+        measure: "fvu", or a measure of `nanosae evaluate` such as "probe_f1@5" or "f1", whose
+            baselines are drawn as dashed lines.
+
+    Raises:
+        FileNotFoundError: If a run has no metrics, or was not evaluated.
+        ValueError: If a run is not finished, or does not have the measure.
+    """
+    kinds: dict[str, list[Any]] = {}
+    beside: dict[str, float] = {}
+    for name, run in _named_runs(runs).items():
+        last = metrics(run)[-1]
+        if not last.get("final"):
+            raise ValueError(f"{run} stopped at step {last['step']}: finish it with --resume.")
+        value = low = high = last["fvu"]
+        if measure != "fvu":
+            table = _evaluation(run)
+            table = table[table["measure"] == measure].set_index("representation")
+            if "codes" not in table.index:
+                raise ValueError(
+                    f"{run} was not evaluated for {measure!r}; evaluate it with labels."
+                )
+            value, low, high = table.loc["codes", ["value", "low", "high"]]
+            beside = {**table["value"].drop("codes").to_dict(), **beside}
+        config = json.loads((Path(run) / "config.json").read_text("utf-8"))["config"]
+        kind = f"{config['activation']}, {config['hidden_size']:,} features"
+        kinds.setdefault(kind, []).append((last["l0"], value, low, high, name))
+    figure = _figure()
+    for i, (kind, found) in enumerate(kinds.items()):
+        x, y, low, high, names = zip(*sorted(found), strict=True)
+        bars = {"array": np.subtract(high, y), "arrayminus": np.subtract(y, low), "thickness": 1}
+        look = {"color": COLORS[i % 7], "symbol": i, "size": 9}
+        trace = {"x": x, "y": y, "name": kind, "mode": "lines+markers", "marker": look}
+        trace |= {"customdata": [html.escape(n) for n in names], "line": {"color": COLORS[i % 7]}}
+        hover = "%{customdata}<br>L0 %{x:.1f}, %{y:.3f}"
+        figure.add_scatter(**trace, error_y=bars, hovertemplate=hover, showlegend=True)
+    for name, y in beside.items():
+        where = {"annotation_text": html.escape(name), "annotation_position": "top right"}
+        figure.add_hline(y, line={"color": MUTED, "dash": "dash", "width": 1}, **where)
+    figure.update_xaxes(title_text="L0 (active features per row)", rangemode="tozero")
+    figure.update_yaxes(title_text="FVU, held-out rows" if measure == "fvu" else measure)
+    return _finish(figure, f"{'FVU' if measure == 'fvu' else measure} and L0", 480)
+
+
+def probing(runs: Any, measure: str = "f1") -> go.Figure:
+    """Plot how well few features tell known labels, by their number, beside the baselines.
+
+    Args:
+        runs: Run folders that were evaluated with labels, one of them, a mapping from names to
+            them, or an Evaluation in place of a folder.
+        measure: "f1", "auc" or "accuracy".
+
+    Raises:
+        FileNotFoundError: If a run was not evaluated.
+        ValueError: If it was evaluated without labels.
+    """
+    lines: list[tuple[Any, ...]] = []  # name, its lines, colour, dash
+    beside: list[tuple[Any, ...]] = []
+    for i, (name, run) in enumerate(_named_runs(runs).items()):
+        table = _evaluation(run)
+        k = table["measure"].str.extract(rf"^probe_{measure}@(\d+)$")[0].astype(float)
+        table = table.assign(k=k).dropna(subset=["k"])
+        if table.empty:
+            raise ValueError(f"{name} has no probes: evaluate it with labels.")
+        for kind, found in table.groupby("representation", sort=False):
+            if kind == "codes":
+                lines.append((name, found, COLORS[i % 7], "solid"))
+            elif not i:
+                beside.append((f"{kind} (baseline)", found, MUTED, "dot"))
+    figure = _figure()
+    for i, (name, found, color, dash) in enumerate(lines + beside):
+        y, low, high = (found[column].to_numpy() for column in ("value", "low", "high"))
+        trace = {"x": found["k"], "y": y, "name": html.escape(name), "mode": "lines+markers"}
+        trace |= {"marker": {"symbol": i, "size": 8}, "line": {"color": color, "dash": dash}}
+        if dash == "solid":
+            trace["error_y"] = {"array": high - y, "arrayminus": y - low, "thickness": 1}
+        figure.add_scatter(**trace, hovertemplate="%{x} features: %{y:.3f}")
+    ticks = sorted({k for _, found, *_ in lines for k in found["k"]})
+    figure.update_xaxes(title_text="features of the probe (log scale)", type="log", tickvals=ticks)
+    figure.update_yaxes(title_text=f"{measure}, mean over labels, held-out rows")
+    return _finish(figure, "Sparse probing", 480)
+
+
+def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure:
+    """Draw which features are active together as a heat map, ordered by family.
+
+    Args:
+        source: Codes, or a run folder with codes.
+        families: Families; by default the run's families.json.
+        n: Features to draw: those of the largest families, the most frequent ones of each.
+
+    Raises:
+        FileNotFoundError: If the run has no families.json.
+        ValueError: If there is no family.
+    """
+    codes, names = _codes(source), _names(source)
+    table, _ = _families(codes.run if families is None else families)
+    blocks: list[list[int]] = []
+    for members in table["members"]:
+        taken = {j for block in blocks for j in block}
+        room = min(max(n // 6, 4), n - len(taken))
+        if block := [j for j in members if j not in taken][:room]:
+            blocks.append(block)
+    ids = [j for block in blocks for j in block]
+    both = together(codes, ids, min_share=0)[:, ids].toarray().astype(float)
+    f = codes.counts[ids]
+    share = both / np.maximum(np.minimum.outer(f, f), 1)
+    np.fill_diagonal(share, np.nan)
+    ticks = [_short(_name(names, j), 28) for j in ids]
+    hover = [[f"{a}<br>{b}" for b in ticks] for a in ticks]
+    figure = _figure()
+    figure.add_heatmap(z=share, coloraxis="coloraxis", customdata=hover, xgap=1, ygap=1)
+    figure.update_traces(hovertemplate="%{customdata}<br>together on %{z:.1%}<extra></extra>")
+    ends = np.cumsum([len(block) for block in blocks])
+    for block, end in zip(blocks, ends.tolist(), strict=True):
+        low, high = end - len(block) - 0.5, end - 0.5
+        figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": COLORS[1]})
+    at = list(range(len(ids)))
+    figure.update_yaxes(tickvals=at, ticktext=ticks, autorange="reversed", showgrid=False)
+    figure.update_yaxes(tickfont={"size": 10})
+    figure.update_xaxes(showticklabels=False, showgrid=False, title_text="the same features")
+    bar = {"title": {"text": "share of the<br>rarer one's rows"}, "tickformat": ".0%"}
+    figure.update_layout(coloraxis={"colorbar": bar})
+    what = f"{len(ids)} features of the {len(blocks)} largest families (framed)"
+    return _finish(figure, f"Co-occurrence{_of(source)}", 160 + 13 * len(ids), what)
+
+
+def family_tree(
+    source: Any, family: int | None = None, *, labels: Any = None, n: int = 3, most: int = 24
+) -> go.Figure:
+    """Draw families as trees: each feature stands below the more frequent one it fires with.
+
+    Args:
+        source: Families, or a run folder with families.json.
+        family: Which family; None: the n largest that share no feature.
+        labels: Names of features, by default the run's.
+        n: How many families.
+        most: Features of a family to draw, the most frequent first.
+
+    Raises:
+        FileNotFoundError: If the run has no families.json.
+        ValueError: If there is no such family.
+    """
+    table, edges = _families(source)
+    names, chosen, taken = _names(source) if labels is None else labels, [], set()
+    if family is not None and family not in set(table["family"]):
+        raise ValueError(f"there is no family {family}: they are 0 to {len(table) - 1}.")
+    for line in table.to_dict("records"):
+        fits = line["family"] == family if family is not None else taken.isdisjoint(line["members"])
+        if fits and len(chosen) < n:
+            chosen.append(line)
+            taken |= set(line["members"])
+    titles = [(_short(line["label"], 34), "") for line in chosen]
+    figure = _panels(titles, rows=1, columns=len(chosen))
+    for column, line in enumerate(chosen):
+        kept = line["members"][:most]
+        mine = edges[edges["pass"] == edges.loc[edges["parent"] == line["root"], "pass"].max()]
+        mine = mine[mine["child"].isin(kept) & mine["parent"].isin(kept)]
+        below = mine.groupby("parent")["child"].apply(list).to_dict()
+        depth, order, stack = {line["root"]: 0}, [], [line["root"]]
+        while stack:
+            order.append(stack.pop())
+            for child in reversed(below.get(order[-1], [])):
+                depth[child] = depth[order[-1]] + 1
+                stack.append(child)
+        y = {j: i for i, j in enumerate(order)}
+        parent = dict(zip(mine["child"], mine["parent"], strict=True))
+        x, down = [], []
+        for j in order[1:]:
+            x += [depth[parent[j]], depth[parent[j]], depth[j], None]
+            down += [y[parent[j]], y[j], y[j], None]
+        at = {"row": 1, "col": column + 1}
+        figure.add_scatter(x=x, y=down, mode="lines", line={"color": MUTED, "width": 1}, **at)
+        text = [f" {_short(_name(names, j), 30 - 4 * depth[j])}" for j in order]
+        dots = {"x": [depth[j] for j in order], "y": list(range(len(order))), "text": text}
+        dots |= {"mode": "markers+text", "textposition": "middle right", "cliponaxis": False}
+        dots |= {
+            "marker": {"color": COLORS[0], "size": 7},
+            "hovertext": [f"feature {j}" for j in order],
+        }
+        figure.add_scatter(**dots, hoverinfo="text", **at)
+        if more := line["size"] - len(kept):
+            where = {"x": 0, "y": len(order), "xanchor": "left", "showarrow": False}
+            figure.add_annotation(
+                text=f"and {more} rarer ones", font={"color": MUTED}, **where, **at
+            )
+        figure.update_xaxes(range=[-0.3, max(depth.values()) + 4], visible=False, **at)
+    figure.update_yaxes(range=[most + 0.6, -0.6], visible=False)
+    figure.update_layout(showlegend=False)
+    return _finish(figure, f"Families{_of(source)}", 130 + 21 * (most + 1))
+
+
+def splitting_flow(
+    small: Any,
+    large: Any,
+    *,
+    n: int = 10,
+    most: int = 6,
+    threshold: float = 0.5,
+    labels: Any = None,
+) -> go.Figure:
+    """Draw how features of a smaller SAE split into those of a larger one.
+
+    Args:
+        small: The smaller SAE: a run folder, model, Weights, or codes.
+        large: The larger one; codes only if both are, and of the same rows.
+        n: Features of the smaller one to draw: those with the most children.
+        most: Children of each to draw, the most similar first.
+        threshold: Least similarity (cosine, of codes correlation) of a child.
+        labels: Names of the features of both, a pair of mappings; by default the runs'.
+
+    Raises:
+        ValueError: If no feature has two children.
+    """
+    from nanosae.analysis.matching import splitting
+
+    sides = [s if hasattr(s, "shards") else _tensors(s)["W_dec"] for s in (small, large)]
+    table = splitting(*sides, threshold=threshold).sort_values("n_children", ascending=False)
+    table = table[table["n_children"] > 1].head(n)
+    if table.empty:
+        raise ValueError(f"no feature has two children more similar than {threshold}: lower it.")
+    of = labels or (_names(small), _names(large))
+    text, source, target, value, color = [], [], [], [], []
+    for place, line in enumerate(table.to_dict("records")):
+        parent, share = len(text), COLORS[place % 7]
+        text.append(_short(_name(of[0], line["parent"]), 34))
+        color.append(share)
+        for j, similarity in list(zip(line["children"], line["similarities"], strict=True))[:most]:
+            source.append(parent)
+            target.append(len(text))
+            value.append(similarity)
+            text.append(_short(_name(of[1], j), 34))
+            color.append(share)
+        if (more := line["n_children"] - most) > 0:
+            text[parent] += f" (+{more})"
+    figure = _figure()
+    tinted = [
+        f"rgba({','.join(str(int(color[s][i : i + 2], 16)) for i in (1, 3, 5))},0.3)"
+        for s in source
+    ]
+    links = {"source": source, "target": target, "value": value, "color": tinted}
+    links["hovertemplate"] = "%{source.label} → %{target.label}: %{value:.2f}<extra></extra>"
+    nodes = {"label": text, "color": color, "pad": 9, "thickness": 10, "line": {"width": 0}}
+    nodes["hovertemplate"] = "%{label}<extra></extra>"
+    figure.add_sankey(link=links, node=nodes, textfont={"size": 11})
+    what = "left: the smaller SAE; right: features of the larger one; width: similarity"
+    return _finish(figure, "Feature splitting", 120 + 21 * len(target), what)
+
+
+def contrast(found: Any, *, n: int = 20) -> go.Figure:
+    """Draw the findings of a contrast as a forest plot: effects with 95 % intervals.
+
+    Args:
+        found: What `contrast`, `explain` or `over_time` found, its dictionary or JSON file, or a
+            run folder that holds one such file.
+        n: Most findings to draw, the surest first.
+
+    Raises:
+        ValueError: If nothing was found.
+    """
+    found = _contrast(found)
+    lines, about = found["findings"][:n], found["about"]
+    if not lines:
+        raise ValueError(f"nothing was found among {about['n_tested']:,} tests: nothing to draw.")
+    numeric = found["kind"] == "numeric"
+    columns = ("effect", "low", "high") if numeric else ("odds_ratio", "odds_low", "odds_high")
+    x, low, high = np.array([[line[c] for c in columns] for line in lines], float).T
+    several = len({line["target"] for line in lines}) > 1
+    names = [line["label"] + (f" · {line['target']}" if several else "") for line in lines]
+    target, rest = lines[0]["target"], about.get("b") or "the rest"
+    axis = f"odds ratio, {'each class' if several else target} : {rest}, 95 % interval (log scale)"
+    if found["kind"] == "trend":
+        axis = f"odds ratio per {about['unit']}, 95 % interval (log scale)"
+    axis = f"difference of {target}, 95 % interval" if numeric else axis
+    figure = _figure()
+    colors = [COLORS[0] if line["effect"] > 0 else COLORS[1] for line in lines]
+    symbols = ["circle" if line["effect"] > 0 else "diamond" for line in lines]
+    bars = {"type": "data", "array": high - x, "arrayminus": x - low, "color": MUTED}
+    trace = {"x": x, "y": list(range(len(x))), "mode": "markers", "error_x": bars}
+    trace["marker"] = {"color": colors, "symbol": symbols, "size": 9}
+    said = [_wrap(sentence, most=600) for sentence in found["sentences"][:n]]
+    figure.add_scatter(**trace, hovertext=said, hoverinfo="text", showlegend=False)
+    figure.add_vline(0 if numeric else 1, line={"color": MUTED, "dash": "dash"})
+    ticks = [_short(name, 44) for name in names]
+    figure.update_yaxes(tickvals=list(range(len(x))), ticktext=ticks, showgrid=False)
+    figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False)
+    wide = not numeric and high.max() > 30 * low.min()
+    figure.update_xaxes(title_text=html.escape(axis), type="linear" if numeric else "log")
+    figure.update_xaxes(dtick=1 if wide else None)
+    what = f"{len(found['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
+    title = f"What goes with {about.get('column') or target}"
+    return _finish(figure, title, 170 + 24 * len(x), what)
+
+
+def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
+    """Plot shares of rows over time: of topics, or of the features of a trend.
+
+    Args:
+        source: Topics, or a run folder with codes (its topics are made again; 20 if there are no
+            topics.parquet); or, without a column, what `analysis.contrast.over_time` found.
+        column: Metadata column with numbers or dates, or one value per row.
+        n: Lines to draw: the largest topics, or the surest trends.
+
+    Raises:
+        ValueError: If the column is missing, or holds neither numbers nor dates.
+    """
+    what = "Topics" if column is not None else "Features"
+    lines: list[tuple[Any, ...]] = []  # name, times, share, low, high
+    if column is None:
+        found = _contrast(source)
+        if found["kind"] != "trend":
+            raise ValueError(f"{found['kind']!r} findings have no time: give a column, or a trend.")
+        column, names = (
+            found["about"]["column"],
+            {e["feature"]: e["label"] for e in found["findings"]},
+        )
+        for j in list(names)[:n]:
+            shares = [e for e in found["shares"] if e["feature"] == j]
+            line = ([e[k] for e in shares] for k in ("period", "share", "low", "high"))
+            lines.append((names[j], *line))
+    else:
+        from nanosae.analysis.contrast import _times
+
+        topics = _topics(source)
+        values = topics.codes.column(column) if isinstance(column, str) else np.asarray(column)
+        known = np.array([v is not None and v == v and v != "" for v in values.tolist()], bool)
+        column = column if isinstance(column, str) else "time"
+        periods, period = np.unique(_times(values[known], column)[0], return_inverse=True)
+        of, total = topics.row_topic[known], np.bincount(period)
+        for topic in topics.table.head(n).to_dict("records"):
+            share = np.bincount(period[of == topic["Topic"]], minlength=len(periods)) / total
+            name = ", ".join(topic["Representation"][:3])
+            lines.append((name, periods, share, share, share))
+    if not lines:
+        raise ValueError("nothing was found to change over time: nothing to draw.")
+    panels = [
+        (_short(name, 36), "share of rows" if i % 3 == 0 else "")
+        for i, (name, *_) in enumerate(lines)
+    ]
+    rows = -(-len(lines) // 3)
+    figure = _panels(panels, rows=rows, columns=min(3, len(lines)), x=html.escape(str(column)))
+    for i, (_, x, y, low, high) in enumerate(lines):
+        at = {"row": i // 3 + 1, "col": i % 3 + 1}
+        band = {
+            "x": [*x, *x[::-1]],
+            "y": [*low, *high[::-1]],
+            "fill": "toself",
+            "hoverinfo": "skip",
+        }
+        band |= {"fillcolor": "rgba(0,119,187,0.2)", "line": {"width": 0}, "mode": "lines"}
+        figure.add_scatter(**band, **at)
+        look = {"mode": "lines+markers", "line": {"color": COLORS[0]}, "marker": {"size": 5}}
+        figure.add_scatter(x=x, y=y, hovertemplate="%{x}: %{y:.1%}<extra></extra>", **look, **at)
+    most = max(max(high) for *_, high in lines)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.05 * most])
+    figure.update_layout(showlegend=False)
+    return _finish(figure, f"{what} over time{_of(source)}", 120 + 220 * rows)
 
 
 def dictionary(
@@ -182,13 +590,13 @@ def dictionary(
     codes = source if hasattr(source, "shards") else None
     if isinstance(source, str | Path) and any(Path(source).glob("codes/*/manifest.json")):
         codes = Codes.open(source)
-    decoder = _tensors(source if codes is None or codes is not source else codes.weights())["W_dec"]
+    decoder = _tensors(source if codes is None else codes.weights())["W_dec"]
     use = np.linalg.norm(decoder, axis=1) > 0
     if codes is not None:
         use &= codes.counts > 0
-        labels = known_labels(codes) if labels is None else labels
     ids = np.flatnonzero(use)
-    names = {place: (labels or {}).get(j, "") for place, j in enumerate(ids.tolist())}
+    known = _names(source) if labels is None else labels
+    names = {place: known.get(j, "") for place, j in enumerate(ids.tolist())}
     hover = [f"feature {j}<br>{_wrap(names[i])}" for i, j in enumerate(ids.tolist())]
     size: Any = 5.0
     if codes is not None:
@@ -213,7 +621,8 @@ def texts(source: Any, *, points: int = POINTS, width: int = 960, seed: int = 0)
         seed: Of sample and projection.
     """
     is_codes = hasattr(source, "shards") or isinstance(source, str | Path)
-    data: Any = _codes(source) if is_codes else np.asarray(source)
+    numbers = source.select_dtypes("number") if hasattr(source, "select_dtypes") else source
+    data: Any = _codes(source) if is_codes else np.asarray(numbers)
     n = data.n_rows if is_codes else len(data)
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, points), replace=False))
     x = data.vectors(rows) if is_codes else data[rows]
@@ -275,6 +684,9 @@ def _map(
     x: np.ndarray, names: Mapping[int, str], hover: Sequence[str], size: Any, width: int, seed: int
 ) -> go.Figure:
     """Draw points where their rows are alike, coloured and labelled by cluster."""
+    if x.ndim != 2 or 0 in x.shape or not np.isfinite(x).all():
+        bad = f", {(~np.isfinite(x)).sum()} of them not finite" if x.size else ""
+        raise ValueError(f"a map needs rows of finite numbers, (n, width); got {x.shape}{bad}.")
     points, method = maps.project(x, seed=seed)
     group = maps.clusters(points)
     size = np.broadcast_to(np.asarray(size), len(points))
@@ -285,24 +697,95 @@ def _map(
         marker = {"size": size[at], "color": color, "opacity": 0.35 if g < 0 else 0.75}
         trace = {"x": points[at, 0], "y": points[at, 1], "mode": "markers", "showlegend": False}
         trace |= {"marker": marker | {"line": {"width": 0}}, "hoverinfo": "text"}
-        trace |= {
-            "hovertext": [hover[i] for i in at.tolist()],
-            "name": f"cluster {g}" if g >= 0 else "none",
-        }
+        trace |= {"hovertext": [hover[i] for i in at.tolist()], "name": f"cluster {g}"}
         figure.add_scattergl(**trace)
     for text, (a, b) in maps.labels(points, group, names, width, 600):
         figure.add_annotation(x=a, y=b, text=html.escape(text), showarrow=False, font={"size": 12})
-    figure.update_xaxes(
-        title_text=f"{method} 1", showticklabels=False, showgrid=False, zeroline=False
-    )
-    figure.update_yaxes(
-        title_text=f"{method} 2", showticklabels=False, showgrid=False, zeroline=False
-    )
-    return figure
+    bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(title_text=f"{method} 1", **bare)
+    return figure.update_yaxes(title_text=f"{method} 2", **bare)
 
 
 def _codes(source: Any) -> Codes:
     return source if hasattr(source, "shards") else Codes.open(source)
+
+
+def _names(source: Any) -> dict[int, str]:
+    """Return the labels of the run that a source is or lies in; none for other objects."""
+    run = source.run if hasattr(source, "shards") else source
+    known = load_features(run) if isinstance(run, str | Path) else None
+    return {j: label for j, (label, _) in named(known).items()}
+
+
+def _name(names: Mapping[int, str], feature: int) -> str:
+    return names.get(feature) or f"feature {feature}"
+
+
+def _named_runs(runs: Any) -> dict[str, Any]:
+    if isinstance(runs, Mapping):
+        return dict(runs)
+    several = runs if isinstance(runs, list | tuple) else [runs]
+    named_by = [
+        Path(r).name if isinstance(r, str | Path) else f"SAE {i}" for i, r in enumerate(several)
+    ]
+    return dict(zip(named_by, several, strict=True))
+
+
+def _evaluation(source: Any) -> pd.DataFrame:
+    import pandas as pd
+
+    if not isinstance(source, str | Path):
+        return source.table
+    return pd.DataFrame(_json(Path(source) / "evaluation.json", "evaluate")["table"])
+
+
+def _families(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of families and of edges."""
+    import pandas as pd
+
+    if isinstance(source, str | Path):
+        found = _json(Path(source) / "families.json", "families")
+        tables = pd.DataFrame(found["families"]), pd.DataFrame(found["edges"])
+    else:
+        tables = source.table, source.edges
+    if tables[0].empty:
+        raise ValueError("there are no families: no group of features fires together often enough.")
+    return tables
+
+
+def _contrast(source: Any) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return dict(source)
+    if not isinstance(source, str | Path):
+        return source.to_dict()
+    path = Path(source)
+    if path.is_dir():
+        known = sorted(path.glob("contrasts/*.json"))
+        if len(known) != 1:
+            have = ", ".join(file.name for file in known) or "none"
+            raise FileNotFoundError(f"{path}/contrasts holds {have}: name one file.")
+        path = known[0]
+    return _json(path, "contrast")
+
+
+def _topics(source: Any) -> Any:
+    if hasattr(source, "row_topic"):
+        return source
+    import pyarrow.parquet as pq
+
+    from nanosae.analysis.topics import topics
+
+    codes = _codes(source)
+    path = codes.run / "topics.parquet" if codes.run else None
+    n = pq.read_metadata(path).num_rows if path and path.exists() else 20
+    labels = load_features(codes.run) if codes.run else None
+    return topics(codes, n, labels)
+
+
+def _json(path: Path, verb: str) -> dict[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: run `nanosae {verb}` first.")
+    return json.loads(path.read_text("utf-8"))
 
 
 def _tensors(source: Any) -> dict[str, np.ndarray]:
@@ -342,17 +825,14 @@ def _bars(counts: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
     return {"x0": float(edges[0]) + width / 2, "dx": width, "y": y}
 
 
-def _histogram(figure: go.Figure, values: Any, edges: np.ndarray, unit: str) -> None:
-    counts, _ = np.histogram(values, bins=edges)
-    figure.add_bar(
-        x=(edges[1:] + edges[:-1]) / 2,
-        y=counts,
-        width=np.diff(edges),
-        marker={"color": COLORS[0], "line": {"width": 0}},
-        hovertemplate=f"%{{x:.3~g}}: %{{y:,}} {unit}<extra></extra>",
-        showlegend=False,
-    )
-    figure.update_layout(bargap=0)
+def _histogram(values: Any, edges: np.ndarray, axis: str, unit: str) -> go.Figure:
+    figure, (counts, _) = _figure(), np.histogram(values, bins=edges)
+    figure.add_bar(x=(edges[1:] + edges[:-1]) / 2, y=counts, width=np.diff(edges))
+    figure.update_traces(marker={"color": COLORS[0], "line": {"width": 0}}, showlegend=False)
+    figure.update_traces(hovertemplate=f"%{{x:.3~g}}: %{{y:,}} {unit}<extra></extra>")
+    figure.update_xaxes(title_text=axis)
+    figure.update_yaxes(title_text=unit)
+    return figure.update_layout(bargap=0)
 
 
 def _figure() -> go.Figure:
@@ -387,6 +867,12 @@ def _finish(figure: go.Figure, title: str, height: int, subtitle: str = "") -> g
 def _of(source: Any) -> str:
     """Name the run in a title."""
     return f" · {Path(source).resolve().name}" if isinstance(source, str | Path) else ""
+
+
+def _short(text: str, most: int) -> str:
+    """Escape a text, cut to a length."""
+    text = " ".join(text.split())
+    return html.escape(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def _wrap(text: str, width: int = 60, most: int = 300) -> str:

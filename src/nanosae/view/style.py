@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-COLORS = ["#0077bb", "#dd6600", "#7733ff", "#995555", "#bb7799", "#8877ff", "#cc7755"]
+COLORS = ["#0077bb", "#dd6600", "#8040ff", "#995555", "#bb7799", "#8877ff", "#cc7755"]
 MUTED = "#808590"  # what belongs to nothing: unclustered points, reference lines
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-LIGHT = {"background": "#ffffff", "panel": "#f6f7f9", "text": "#1c2024", "grid": "#e1e4e8"}
-DARK = {"background": "#16181d", "panel": "#1e2127", "text": "#e6e8eb", "grid": "#343941"}
+LIGHT = {"background": "#ffffff", "panel": "#f6f7f9", "text": "#1a2027", "grid": "#dfe3e8"}
+DARK = {"background": "#1a2027", "panel": "#232c36", "text": "#e6eaef", "grid": "#2e3742"}
 SEQUENTIAL = {
     False: ["#f6f7f9", "#b8d4ea", "#5ea3d3", "#0077bb", "#004a7c", "#00233f"],
-    True: ["#1e2127", "#123a58", "#0b5c91", "#2b8fd0", "#83c0ea", "#e3f2fd"],
+    True: ["#232c36", "#123a58", "#0b5c91", "#2b8fd0", "#83c0ea", "#e3f2fd"],
 }
 DIVERGING = ["#dd6600", "#f0b483", "#c9ccd1", "#7fb8dd", "#0077bb"]
 
@@ -47,7 +47,7 @@ def template(dark: bool = False) -> go.layout.Template:
         "paper_bgcolor": theme["background"],
         "plot_bgcolor": theme["background"],
         "font": {"family": FONT, "size": 13, "color": theme["text"]},
-        "title": {"x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 17}},
+        "title": {"x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 17}},
         "xaxis": axis,
         "yaxis": axis,
         "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top", "title": {"text": ""}},
