@@ -621,8 +621,10 @@ def texts(source: Any, *, points: int = POINTS, width: int = 960, seed: int = 0)
         seed: Of sample and projection.
     """
     is_codes = hasattr(source, "shards") or isinstance(source, str | Path)
-    numbers = source.select_dtypes("number") if hasattr(source, "select_dtypes") else source
-    data: Any = _codes(source) if is_codes else np.asarray(numbers)
+    data: Any = _codes(source) if is_codes else source
+    if hasattr(data, "select_dtypes"):
+        data = data.select_dtypes("number")
+    data = data if is_codes else np.asarray(data)
     n = data.n_rows if is_codes else len(data)
     rows = np.sort(np.random.default_rng(seed).choice(n, min(n, points), replace=False))
     x = data.vectors(rows) if is_codes else data[rows]
