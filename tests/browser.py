@@ -11,7 +11,7 @@ FLAGS = [
     "headless=new",
     "no-sandbox",
     "no-first-run",
-    "disable-gpu",
+    "use-angle=swiftshader",
     "enable-unsafe-swiftshader",
     "disable-dev-shm-usage",
     "disable-background-networking",

@@ -76,5 +76,3 @@ class TestBrowser:
         browser.open(path)
         browser.js("nano.plot(nano.$('#f'), () => ({data: [{y: [1, 3, 2]}], layout: {}}))")
         browser.wait("document.querySelectorAll('#f .scatterlayer path.js-line').length === 1")
-        browser.js("Plotly.react('f', [{type: 'scattergl', mode: 'markers', y: [1, 3, 2]}])")
-        browser.wait("document.querySelectorAll('#f canvas').length > 0")

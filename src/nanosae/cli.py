@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs. A user's mistake is one `error:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -36,6 +37,7 @@ def train(
     config: Path | None = None,
     resume: bool = False,
     force: bool = False,
+    live: bool = False,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
 
@@ -47,14 +49,30 @@ def train(
         config: JSON file of settings; flags win over it.
         resume: Go on from the newest checkpoint.
         force: Replace the run in the folder.
+        live: Show the course of the training on a local page.
     """
     from nanosae.trainer import SAETrainer
+    from nanosae.view.live import watching
 
     trainer = SAETrainer(settings, run=output)
-    trainer.train(data, resume=resume, force=force)
+    with watching(output, print) if live else contextlib.nullcontext():
+        trainer.train(data, resume=resume, force=force)
     for note in getattr(trainer, "notes_", []):
         print(f"note: {note}")
     info(output)
+
+
+@app.command
+def watch(run: Run, port: int = 8321) -> None:
+    """Show the course of a training, running or finished, on a local page.
+
+    Args:
+        run: The run folder.
+        port: Port on this machine; another one if it is taken.
+    """
+    from nanosae.view.live import watch as follow
+
+    follow(run, port)
 
 
 @app.command

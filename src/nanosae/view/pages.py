@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+from nanosae.view.style import template
+
 
 def page(
     title: str,
@@ -35,18 +37,19 @@ def page(
         data: Values that scripts read by name, `nano.data(name)`.
         scripts: Files of `static/`, run in this order after `nano.js`.
         styles: Files of `static/`, after `base.css`.
-        plotly: Whether to include plotly.js (some 4.5 MB).
+        plotly: Whether to include plotly.js (some 4.5 MB) and our templates for it.
         connect: What scripts may fetch: "'none'", or "'self'" for a page from a server.
 
     Example:
         >>> "<title>1 &lt; 2</title>" in page("1 < 2", "<main></main>")
         True
     """
-    code = [static(name) for name in ("nano.js", *scripts)]
+    code, blocks = [static(name) for name in ("nano.js", *scripts)], dict(data or {})
     if plotly:
         from plotly.offline import get_plotlyjs
 
         code.insert(0, get_plotlyjs())
+        blocks["templates"] = {"light": template(), "dark": template(dark=True)}
     css = "\n".join(static(name) for name in ("base.css", *styles))
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -54,7 +57,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">',
         f"<title>{html.escape(title)}</title><style>{css}</style></head><body>{body}",
-        *(embed(name, value) for name, value in (data or {}).items()),
+        *(embed(name, value) for name, value in blocks.items()),
         *(f"<script>{text}</script>" for text in code),
         "</body></html>\n",
     ]

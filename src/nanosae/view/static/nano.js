@@ -46,14 +46,9 @@ const nano = (() => {
   /* figures: drawn when they come into view, drawn again when the scheme changes */
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const scheme = (layout) => {
-    const templates = nano.templates;
-    const axis = { gridcolor: colour("line"), linecolor: colour("line"), zerolinecolor: colour("line") };
-    const own = { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: colour("ink") },
-      xaxis: axis, yaxis: axis };
-    const template = templates ? templates[dark.matches ? "dark" : "light"] : { layout: own };
-    return { ...layout, template, paper_bgcolor: own.paper_bgcolor, plot_bgcolor: own.plot_bgcolor };
-  };
+  const templates = data("templates"), clear = "rgba(0,0,0,0)";
+  const scheme = (layout) => ({ ...layout, template: templates[dark.matches ? "dark" : "light"],
+    paper_bgcolor: clear, plot_bgcolor: clear });
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   const shown = new Map();
   const draw = (node) => {
@@ -79,5 +74,6 @@ const nano = (() => {
     for (const node of shown.keys()) if (node.classList.contains("js-plotly-plot")) draw(node);
   });
 
-  return { data, el, $, fmt, percent, duration, plot, colour, dark, templates: data("templates") };
+  return { data, el, $, fmt, percent, duration, plot, colour, dark,
+    colours: templates?.light.layout.colorway };
 })();
