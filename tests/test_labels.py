@@ -164,28 +164,26 @@ def test_scripts_without_spaces_give_runs_of_characters():
     assert all(" " not in term for term in words.terms)
 
 
-def bm25(texts, term, seen):
-    """BM25 of one word, straight from its definition."""
+def saturated(texts, term):
+    """BM25's term frequency of one word, straight from its definition, ÷ √ of relative length."""
     docs = [text.lower().split() for text in texts]
-    n = sum(seen)
-    has = sum(term in doc for doc, s in zip(docs, seen, strict=True) if s)
-    idf = math.log(1 + (n - has + 0.5) / (has + 0.5))
-    mean = sum(map(len, docs)) / len(docs)
-    scores = []
+    mean, scores = sum(map(len, docs)) / len(docs), []
     for doc in docs:
         tf = doc.count(term)
-        scores.append(idf * tf * 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(doc) / mean)))
+        tf *= 2.2 / (tf + 1.2 * (0.25 + 0.75 * len(doc) / mean))
+        scores.append(tf / math.sqrt(0.3 + len(doc) / mean))
     return np.array(scores)
 
 
-def test_weights_are_bm25_with_the_seen_texts_frequencies():
+def test_weights_are_bm25s_and_shares_those_of_the_seen_texts():
     texts = np.array(["red red car", "big red bus", "car car car park", "bus bus"], dtype=object)
-    seen = np.array([True, True, True, False])
-    words = Words(texts, seen)
-    for term in ("red", "car", "bus"):
-        mine = words.weight[:, words.terms.tolist().index(term)].toarray()
-        np.testing.assert_allclose(mine, bm25(texts, term, seen), rtol=1e-5)
-        assert not np.allclose(mine, bm25(texts, term, [True] * 4), rtol=1e-5)
+    words = Words(texts, np.array([True, True, True, False]))
+    for term, has in (("red", 2), ("car", 2), ("bus", 1)):
+        place = words.terms.tolist().index(term)
+        mine = words.weight[:, place].toarray()
+        np.testing.assert_allclose(mine, saturated(texts, term), rtol=1e-5)
+        assert not np.allclose(mine, saturated(texts[:3], term)[:1], rtol=1e-5)
+        assert words.share[place] == (has + 0.5) / 4
 
 
 def test_no_words_at_all():
@@ -206,16 +204,17 @@ def monroe(y, n, y0, n0, share, prior):
 def test_log_odds_are_those_of_two_dirichlet_posteriors():
     y, y0 = np.array([3.5, 0.0, 10.0]), np.array([1.0, 40.0, 0.0])
     share = np.array([0.2, 0.5, 0.01])
-    mine = log_odds(y, 12.5, y0, 50, share)
+    delta, mine = log_odds(y, 12.5, y0, 50, share)
     args = list(zip(y, y0, share, strict=True))
     assert mine == pytest.approx([monroe(a, 12.5, b, 50, p, 20.0) for a, b, p in args])
     assert mine != pytest.approx([monroe(a, 12.5, b, 50, 0.5, 20.0) for a, b, p in args])
+    assert delta[1] == pytest.approx(math.log(10 / 22.5) - math.log(50 / 20))
 
 
 def test_log_odds_of_a_word_that_is_everywhere_are_noise():
     rng = np.random.default_rng(0)
     share = np.full(2000, 0.8)
-    z = log_odds(rng.binomial(40, 0.8, 2000), 40, rng.binomial(400, 0.8, 2000), 400, share)
+    z = log_odds(rng.binomial(40, 0.8, 2000), 40, rng.binomial(400, 0.8, 2000), 400, share)[1]
     assert 0.6 < z.std() < 1.1  # shrunk by the prior
 
 
@@ -323,18 +322,37 @@ def test_shuffled_texts_have_nothing_to_say(planted, tmp_path):
     assert abs(frame.label_auc.mean() - 0.5) < 0.02
 
 
-def test_scores_are_those_of_the_keywords_on_the_held_out_half(planted, codes, found):
-    held = split(codes)
-    plain = [text.lower() for text in planted.texts]
-    single = [all(" " not in word for word in row.split(", ")) for row in found.keywords]
-    hardest = found[np.array(single) & (found.label_n >= 20)].nsmallest(1, "label_auc")
+def powers(texts, truth, seen):
+    """Log-odds of each word in the texts of a feature against all others, by counting."""
+    has = {}
+    for text, on in zip(texts[seen], truth[seen], strict=True):
+        for word in set(text.lower().split()):
+            has.setdefault(word, [0, 0])[0 if on else 1] += 1
+    n, rest = truth[seen].sum(), (~truth)[seen].sum()
+    result = {}
+    for word, (y, others) in has.items():
+        prior = 20 * (y + others + 0.5) / (n + rest + 1)
+        others = max((n + rest) * prior / 20 - y, 0)  # the share is kept off 0 and 1
+        odds = [(k + prior) / (m + 20 - k - prior) for k, m in ((y, n), (others, rest))]
+        result[word] = math.log(odds[0] / odds[1]) if y else 0
+    return result
+
+
+def test_scores_are_those_of_the_keywords_on_the_held_out_half(planted, codes):
+    held, found = split(codes), label(codes, n_keywords=30)
+    hardest = found[found.label_n >= 20].nsmallest(1, "label_auc")
     row = next(hardest.itertuples())
-    score = np.sum([bm25(plain, word, ~held) for word in row.keywords.split(", ")], axis=0)
+    truth = planted.activations.toarray()[:, row.feature] > 0
+    power, keywords = powers(planted.texts, truth, ~held), row.keywords.split(", ")
+    assert all(power[word] > 0 for word in keywords)
+    score = np.sum([saturated(planted.texts, w) * power[w] for w in keywords], axis=0)
+    plain = np.sum([saturated(planted.texts, w) for w in keywords], axis=0)
     truth = planted.activations.toarray()[:, row.feature] > 0
     assert row.label_n == truth[held].sum()
     # equal scores may differ by rounding, hence the tolerance
     assert row.label_auc == pytest.approx(roc_auc_score(truth[held], score[held]), abs=3e-4)
     assert row.label_auc != pytest.approx(roc_auc_score(truth[~held], score[~held]), abs=3e-4)
+    assert row.label_auc != pytest.approx(roc_auc_score(truth[held], plain[held]), abs=3e-4)
     limits = np.unique(score[~held & truth])
     on_seen = [f1_score(truth[~held], score[~held] >= x) for x in limits]
     limit = max(zip(on_seen, limits, strict=True))[1]
@@ -445,7 +463,7 @@ def test_any_script_is_named(tmp_path, phrase, filler):
         active[i] = 1
     frame = label(corpus(tmp_path / "c", active, texts))
     assert frame.label[0].split(", ")[0] == phrase
-    assert frame.label_auc[0] > 0.95
+    assert frame.label_auc[0] > 0.9
 
 
 def test_common_words_without_meaning_are_not_named(tmp_path):
@@ -458,6 +476,58 @@ def test_common_words_without_meaning_are_not_named(tmp_path):
         active[i, k] = 1
     frame = label(corpus(tmp_path / "c", active, texts))
     assert frame.label.tolist() == topics
+
+
+def test_a_word_has_sense_if_texts_with_it_are_alike(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((600, 60))
+    for i in range(600):
+        k = i % 30
+        texts.append(f"der topic{k}x {'und' if rng.random() < 0.5 else 'oder'} {NOISE[i % 60]}")
+        active[i, [k, 30 + rng.integers(30)]] = 1
+    codes = corpus(tmp_path / "c", active, texts)
+    words = Words(codes.texts(), np.ones(600, bool))
+    rows = np.arange(600)
+    sense = dict(zip(words.terms, labels_module._topical(codes, words, rows), strict=True))
+    assert sense["der"] == sense["und"] == sense["oder"] == 0
+    assert sense["topic3x"] == 1.5
+    with_it = np.flatnonzero(words.presence[:, words.terms.tolist().index("topic3x")].toarray())
+    alike = {"topic3x": with_it, "und": [i for i in rows if "und" in texts[i].split()]}
+    every = rare_overlap(active, rows)
+    assert rare_overlap(active, alike["topic3x"]) > 2 * every
+    assert rare_overlap(active, alike["und"]) < 2 * every
+
+
+def rare_overlap(active, rows):
+    """Mean over pairs of rows of the features in common, each worth 1 / its frequency."""
+    on = (active > 0) / np.sqrt(np.maximum((active > 0).sum(0), 1))
+    pairs = [on[a] @ on[b] for a in rows for b in rows if a < b]
+    return np.mean(pairs)
+
+
+def test_features_of_form_are_named_by_phrases_never_by_lone_stop_words(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((400, 21))
+    for i in range(400):
+        ask = i % 4 == 0
+        start = "how do i" if ask else rng.choice(["we", "you", "they"]) + " and i do"
+        topic = rng.integers(20)
+        texts.append(f"{start} {rng.choice(['the', 'a', 'any'])} {NOISE[topic]}")
+        active[i, 1 + topic] = 1
+        active[i, 0] = ask
+    assert label(corpus(tmp_path / "c", active, texts), [0]).label[0] in ("how do i", "how do")
+
+
+def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((300, 12))
+    for i in range(300):
+        word = rng.choice(["flower", "flowers", "shrub"]) if i % 12 == 0 else f"topic{i % 12}"
+        texts.append(f"{word} {rng.choice(NOISE)} {rng.choice(NOISE)}")
+        active[i, i % 12] = 1
+    name = label(corpus(tmp_path / "c", active, texts), [0]).label[0]
+    assert name.startswith(("flower", "shrub"))
+    assert not ("flower," in name and "flowers" in name)
 
 
 def test_two_runs_agree(codes, found):

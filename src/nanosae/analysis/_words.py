@@ -27,11 +27,12 @@ class Words:
     Attributes:
         terms: Words and phrases in lower case, (T,) object.
         single: Which of them are single words, or without spaces, bool (T,).
-        common: Single words in more than 4 % of the seen texts, int.
         presence: Which text has which, 0/1 csr_array (n, T) float32.
         n: How many texts are seen.
         share: Share of the seen texts that have each, kept off 0 and 1, (T,).
-        weight: BM25 (Robertson and Zaragoza 2009; k1 = 1.2, b = 0.75), csr_array (n, T) float32.
+        weight: How much a text speaks of each: BM25's saturated frequency (Robertson and Zaragoza
+            2009, k1 = 1.2, b = 0.75), divided by √(0.3 + the text's relative length), since a sum
+            over hundreds of words favours long texts; csr_array (n, T) float32.
 
     Example:
         >>> words = Words(np.array(["big red car", "A big red bus.", "red, big"]), np.ones(3, bool))
@@ -66,11 +67,32 @@ class Words:
         self.presence = self.weight.copy()
         self.presence.data[:] = 1
         self.n, has = int(seen.sum()), self.presence[np.flatnonzero(seen)].sum(0)
-        self.share = (has + 0.5) / (self.n + 1)
-        self.common = np.flatnonzero(self.single & (self.share > 0.04))
-        idf, tf = np.log(1 + (self.n - has + 0.5) / (has + 0.5)), self.weight.data
+        self.share, tf = (has + 0.5) / (self.n + 1), self.weight.data
         long = np.repeat(sizes / max(sizes.mean(), 1), np.diff(self.weight.indptr))
-        self.weight.data = np.float32(idf[self.weight.indices] * tf * 2.2 / (tf + 0.3 + 0.9 * long))
+        self.weight.data = np.float32(tf * 2.2 / (tf + 0.3 + 0.9 * long) / np.sqrt(0.3 + long))
+
+
+def is_stop_word(word: str) -> bool:
+    """Whether a word is one of those that say nothing in any English text.
+
+    Example:
+        >>> [word for word in ("the", "don't", "having", "bill", "tree") if not is_stop_word(word)]
+        ['bill', 'tree']
+    """
+    stem = re.split("['’]", word)[0]
+    return stem in _stop_words() or (stem != word and stem.removesuffix("n") in _stop_words())
+
+
+@cache
+def _stop_words() -> frozenset[str]:
+    """scikit-learn's list without the words that are somebody's topic, and with what it lacks."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    topics = "amount bill bottom call cry describe detail empty fill fire full interest mill mine"
+    topics += " move name part serious show side sincere system thick thin top"
+    more = "ca certain did didn does doing don especially got having just let like really said"
+    more += " than used uses using usually various want wants won"
+    return (ENGLISH_STOP_WORDS - set(topics.split())) | set(more.split())
 
 
 @cache

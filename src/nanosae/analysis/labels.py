@@ -11,13 +11,16 @@ word's share of all texts. With y of n texts here and y' of n' there:
 
 (the paper drops the two of texts without the word, right for rare words only).
 
-A name is made of the words and phrases with the largest mean z. A second pass tells features whose
-names share one apart: twice the z against the other features' texts is added. Keywords are single
-words, chosen one by one so that together they cover many active texts and few others.
+A name is made of the words and phrases with the largest mean z × sense. Sense tells "tree" from
+"of" in any language: texts with a word that carries sense are alike in their features (see
+`_topical`); English stop words never stand alone in a name. A second pass tells features whose
+names share a term apart: twice the z against the other features' texts is added.
 
-The score asks whether name and keywords, as a BM25 query, find the feature in the held-out half:
-area under the ROC curve (DeLong's variance in Wilson's interval), and F1 at the threshold that was
-best on the other half. It says how telling the words are, not how well they read.
+The score asks whether the feature's words find it in the held-out half: all single words that are
+likelier in its texts, up to 500 that add most, as a BM25 query in which each word weighs its δ
+instead of its rarity (Robertson and Spärck Jones' relevance weights). Area under the ROC curve
+(DeLong's variance in Wilson's interval), and F1 at the threshold that was best on the other half.
+It says how telling the words are, not how well the name reads.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis._split import split
-from nanosae.analysis._words import UNSPACED, Words
+from nanosae.analysis._words import UNSPACED, Words, is_stop_word
 from nanosae.codes import Codes
 
 if TYPE_CHECKING:
@@ -40,14 +43,14 @@ if TYPE_CHECKING:
 
 SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
 PRIOR = 20.0  # texts that the prior weighs
-GLUE = 0.55  # common words whose log-odds vary less from feature to feature carry no sense
+SHOWN = 40  # words of a query that the table names
 
 
 def label(
     codes: Codes,
     features: Any = None,
     *,
-    n_keywords: int = 40,
+    n_keywords: int = 500,
     share: float = 0.5,
     groups: str | None = None,
     min_texts: int = 5,
@@ -58,7 +61,7 @@ def label(
     Args:
         codes: A corpus with texts.
         features: Which features; by default all that are active on some row.
-        n_keywords: Most keywords of a feature, beside the phrases of its name.
+        n_keywords: Most words of a feature's query.
         share: Share of the rows to hold out.
         groups: A column whose equal values stay on one side of the split.
         min_texts: Active texts needed in either half; a feature with fewer is named from all its
@@ -67,8 +70,9 @@ def label(
 
     Returns:
         A frame with `feature, label` (1 to 6 words; "" if no word speaks for the feature),
-        `keywords` (joined by ", "), `label_auc, label_auc_low, label_auc_high` (95 %), `label_f1`,
-        `label_n` (the held-out active texts behind them) and `typical_text`.
+        `keywords` (the 40 words that add most to the query, joined by ", "), the query's
+        `label_auc, label_auc_low, label_auc_high` (95 %) and `label_f1`, `label_n` (the held-out
+        active texts behind them) and `typical_text` (strong, and full of these words).
 
     Raises:
         ValueError: If there are no texts, or the rows cannot be split.
@@ -78,30 +82,35 @@ def label(
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
     texts, held = codes.texts(), split(codes, share=share, groups=groups, seed=seed)
     words, seen = Words(texts, ~held), np.flatnonzero(~held)
-    sample = np.random.default_rng(seed).permutation(seen)[:20_000]
-    silent = sample, sp.csc_array(words.presence[sample])
+    sense = _topical(codes, words, np.random.default_rng(seed).permutation(seen)[:20_000])
     close = hard_silent(codes, features, seen, seed=seed)
     voices = []
     for (rows, acts), hard in zip(_columns(codes, features), close, strict=True):
         out = held[rows]
         learn = ~out | (min(out.sum(), (~out).sum()) < min_texts)
-        voices.append(_Voice(words, rows[learn], acts[learn], hard, silent, n_keywords))
+        voices.append(_Voice(words, rows[learn], acts[learn], hard, n_keywords))
     weight, records = sp.csc_array(words.weight), []
-    each = zip(features, _columns(codes, features), voices, _names(words, voices), strict=True)
+    each = zip(
+        features, _columns(codes, features), voices, _names(words, sense, voices), strict=True
+    )
     for feature, (rows, _), voice, name in each:
-        query = np.array(list(dict.fromkeys([*name, *voice.keywords])), dtype=np.int64)
-        score, strong = weight[:, query].sum(1), texts[voice.rows[:30]]
-        best = np.argsort(-voice.acts * (1 + score[voice.rows]), kind="stable")[:1]
-        said = ", ".join(_surface(words.terms[term], strong) for term in name)
+        score, strong = weight[:, voice.keywords] @ voice.power, voice.rows[:30]
+        said = ", ".join(_surface(words.terms[term], texts[strong]) for term in name)
+        telling = score[strong] / (score[strong] + score.mean() + 1e-9)
+        best = strong[np.argsort(-voice.acts[:30] * telling, kind="stable")[:1]]
         figures = _scores(score, rows, held, min_texts)
-        typical = "".join(texts[voice.rows[best]])
-        records.append((feature, said, ", ".join(words.terms[query]), *figures, typical))
+        typical = "".join(texts[best])
+        records.append(
+            (feature, said, ", ".join(words.terms[voice.keywords[:SHOWN]]), *figures, typical)
+        )
     columns = ["feature", "label", "keywords", *SCORES, "typical_text"]
     return pd.DataFrame(records, columns=columns)
 
 
-def log_odds(y: Any, n: float, others: Any, n_others: float, share: Any) -> np.ndarray:
-    """Return Monroe's z of each word: how surely it is likelier here than there.
+def log_odds(
+    y: Any, n: float, others: Any, n_others: float, share: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Monroe's δ and z of each word: how much and how surely it is likelier here than there.
 
     Args:
         y: Texts here that have the word (weighted), (T,).
@@ -111,12 +120,13 @@ def log_odds(y: Any, n: float, others: Any, n_others: float, share: Any) -> np.n
         share: The word's share of all texts, between 0 and 1 exclusive, (T,).
 
     Example:
-        >>> log_odds(np.array([5.0, 1]), 5, np.array([0.0, 1]), 5, np.array([0.5, 0.2])).round(2)
+        >>> log_odds(np.array([5.0, 1]), 5, np.array([0.0, 1]), 5, np.array([0.5, 0.2]))[1].round(2)
         array([1.4, 0. ])
     """
     a, b = y + PRIOR * share, others + PRIOR * share
     not_a, not_b = n + PRIOR - a, n_others + PRIOR - b
-    return np.log(a * not_b / (not_a * b)) / np.sqrt(1 / a + 1 / not_a + 1 / b + 1 / not_b)
+    delta = np.log(a * not_b / (not_a * b))
+    return delta, delta / np.sqrt(1 / a + 1 / not_a + 1 / b + 1 / not_b)
 
 
 def auc_interval(active: Any, silent: Any, zeros: int = 0) -> tuple[float, float, float]:
@@ -201,28 +211,28 @@ def _columns(codes: Codes, features: np.ndarray) -> Iterator[tuple[np.ndarray, n
 
 
 class _Voice:
-    """What a feature's texts say: rows, strongest first, terms by z, keywords."""
+    """What a feature's texts say: rows, strongest first; terms by z; keywords and their weights."""
 
-    def __init__(self, words: Words, rows: Any, acts: Any, hard: Any, silent: Any, n: int) -> None:
+    def __init__(self, words: Words, rows: Any, acts: Any, hard: Any, n_keywords: int) -> None:
         self.rows, self.acts = rows[np.argsort(-acts, kind="stable")], -np.sort(-acts)
-        own, size = words.presence[self.rows], len(words.terms)
+        own, size, others = words.presence[self.rows], len(words.terms), words.n - len(rows)
         weight = self.acts * (acts.sum() / max(acts @ acts, 1e-30))
         count = np.bincount(own.indices, minlength=size)
         heard = np.bincount(own.indices, np.repeat(weight, np.diff(own.indptr)), size)
         some = np.flatnonzero(count >= (2 if len(rows) > 1 else 1))
         self.n, y, share = weight.sum(), heard[some], words.share[some]
-        rest = np.maximum(words.n * share - count[some], 0)
-        z = log_odds(y, self.n, rest, max(words.n - len(rows), 1), share)
-        z = (z + log_odds(y, self.n, _with(words, hard)[some], len(hard), share)) / 2
+        rest = np.maximum(words.n * words.share - count, 0)
+        z = log_odds(y, self.n, rest[some], max(others, 1), share)[1]
+        z = (z + log_odds(y, self.n, _with(words, hard)[some], len(hard), share)[1]) / 2
         best = np.argsort(-z, kind="stable")[:200]
         best = best[z[best] > 0]
         self.terms, self.z, self.y = some[best], z[best], y[best]
-        single = self.terms[words.single[self.terms]]
-        others = (np.isin(silent[0], rows) - 1) / max(len(silent[0]), 1)
-        ours = (own[:, single].T.tocsr(), np.full(len(rows), 1 / max(len(rows), 1)))
-        self.keywords = single[_cover([ours, (silent[1][:, single].T.tocsr(), others)], n)]
-        a = count[words.common] + PRIOR * words.share[words.common]
-        self.tilt = np.log(a / (len(rows) + PRIOR - a))
+        said = np.flatnonzero(words.single & (count > 0))
+        power = log_odds(count[said], len(rows), rest[said], max(others, 1), words.share[said])[0]
+        gain = power * (count[said] / max(len(rows), 1) - rest[said] / max(others, 1))
+        best = np.argsort(-gain, kind="stable")[:n_keywords]
+        best = best[power[best] > 0]
+        self.keywords, self.power = said[best], power[best]
 
 
 def _with(words: Words, rows: np.ndarray) -> np.ndarray:
@@ -230,51 +240,62 @@ def _with(words: Words, rows: np.ndarray) -> np.ndarray:
     return np.bincount(words.presence[rows].indices, minlength=len(words.terms))
 
 
-def _cover(sides: list[tuple[Any, np.ndarray]], n: int) -> list[int]:
-    """Choose terms one by one for the weight of their texts, of which half is left each time."""
-    chosen: list[int] = []
-    while len(chosen) < min(n, sides[0][0].shape[0]):
-        gain = np.sum([has @ weight for has, weight in sides], axis=0)
-        gain[chosen] = 0
-        best = int(np.argmax(gain))
-        if gain[best] <= 0:
-            break
-        chosen.append(best)
-        for has, weight in sides:
-            weight[has.indices[has.indptr[best] : has.indptr[best + 1]]] *= 0.5
-    return chosen
+def _topical(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
+    """Return how much sense each term carries, between 0 (none) and 1.5, (T,).
+
+    Two texts with "of" have hardly more features in common than any two texts, two texts with
+    "tree" have. With f the rows of a feature and c those that also have the term, of n and m rows,
+
+        likeness = Σ c·(c − 1) ÷ f ÷ (m·(m − 1))   over   Σ f·(f − 1) ÷ f ÷ (n·(n − 1))
+
+    and its logarithm is what counts. Below a likeness of 2 it is 0, as for English stop words.
+    Terms in fewer than 5 of these rows count 1.
+    """
+    on = codes.take(rows).astype(bool).astype(np.float32)
+    has, f = words.presence[rows], np.maximum(on.sum(0), 1)
+    m, n = has.sum(0), len(rows)
+    often, likeness = np.flatnonzero(m >= 5), np.full(len(m), np.nan)
+    for some in np.split(often, range(2048, len(often), 2048)):
+        both: Any = sp.csc_array(on.T @ has[:, some])
+        pairs = sp.csc_array((both.data * (both.data - 1), both.indices, both.indptr), both.shape)
+        likeness[some] = (1 / f) @ pairs / (m[some] * (m[some] - 1))
+    sense = np.log(np.maximum(likeness / ((f - 1).sum() / (n * max(n - 1, 1))), 1))
+    sense[sense < np.log(2)] = 0
+    sense = np.minimum(np.where(np.isnan(sense), 1, sense), 1.5)
+    sense[[i for i in np.flatnonzero(words.single) if is_stop_word(words.terms[i])]] = 0
+    return sense
 
 
-def _names(words: Words, voices: list[_Voice]) -> list[list[int]]:
+def _names(words: Words, sense: np.ndarray, voices: list[_Voice]) -> list[list[int]]:
     """Choose the terms that name each feature; a second pass parts those that share a term."""
-    tilts = np.array([voice.tilt for voice in voices if len(voice.rows) >= 20])
-    glue = words.terms[words.common[tilts.std(0) < GLUE]] if len(tilts) >= 20 else []
-    first = [_name(words.terms, voice.terms, voice.z, set(glue), set()) for voice in voices]
+    first = [_name(words.terms, v.terms, v.z, sense[v.terms], set()) for v in voices]
     ids = np.concatenate([np.zeros(0, np.int64), *first])
     parts = np.ones(len(ids)), ids, np.r_[0, np.cumsum([len(name) for name in first])]
     has = sp.csr_array(parts, shape=(len(first), len(words.terms)))
-    shared, taken, names = (has @ has.T).tocsr(), set(), []
-    for i, voice in enumerate(voices):
-        others = shared[[i]]
+    shared, taken, names = (has @ has.T).tocsr(), set(), [[] for _ in voices]
+    for i in np.argsort([-len(voice.rows) for voice in voices], kind="stable").tolist():
+        voice, others = voices[i], shared[[i]]
         alike = others.indices[np.argsort(-others.data, kind="stable")][:11]
         rank = voice.z
         if len(alike) > 1:  # the feature itself is among them
             theirs = np.unique(np.concatenate([voices[j].rows[:200] for j in alike]))
             theirs = theirs[~np.isin(theirs, voice.rows)]
             there, share = _with(words, theirs)[voice.terms], words.share[voice.terms]
-            rank = rank + 2 * log_odds(voice.y, voice.n, there, len(theirs), share)
-        order = np.argsort(-rank, kind="stable")
-        names.append(_name(words.terms, voice.terms[order], rank[order], set(glue), taken))
+            rank = rank + 2 * log_odds(voice.y, voice.n, there, len(theirs), share)[1]
+        names[i] = _name(words.terms, voice.terms, rank, sense[voice.terms], taken)
     return names
 
 
-def _name(terms: Any, ranked: np.ndarray, z: np.ndarray, glue: set, taken: set) -> list[int]:
+def _name(terms: Any, ids: np.ndarray, z: np.ndarray, sense: np.ndarray, taken: set) -> list[int]:
     """Choose up to three strong terms of together up to six words that do not repeat each other."""
-    known, fit = dict(zip(terms[ranked], z, strict=True)), []
+    z = np.where(z > z.max(initial=0) / 4, z * sense, 0)  # else the feature is one of form
+    order = np.argsort(-z, kind="stable")
+    ranked, z, fit = ids[order], z[order], []
+    known = dict(zip(terms[ranked], z, strict=True))
     for i in np.flatnonzero(z[:60] > 0).tolist():
         term = terms[ranked[i]]
         ends = {term.split(" ")[0], term.split(" ")[-1]}
-        if len(fit) == 8 or ends & glue or min(known.get(x, 0) for x in ends) < 0.3 * z[i]:
+        if len(fit) == 8 or min(known.get(x, 0) for x in ends) < 0.3 * z[i]:
             continue
         twins = [j for j in fit if _repeats(terms[ranked[j]], term)]
         if not twins:
@@ -288,7 +309,11 @@ def _name(terms: Any, ranked: np.ndarray, z: np.ndarray, glue: set, taken: set) 
         if name not in taken and sum(term.count(" ") + 1 for term in name) <= 6:
             taken.add(name)
             return ranked[parts].tolist()
-    return ranked[fit[:strong] or slice(1)].tolist()
+    for phrase in ids.tolist():  # of words that mean nothing alone, such as "how do i"
+        if " " in terms[phrase] and (name := frozenset([terms[phrase]])) not in taken:
+            taken.add(name)
+            return [phrase]
+    return ranked[fit[:strong]].tolist()
 
 
 def _repeats(a: str, b: str) -> bool:
