@@ -120,7 +120,7 @@ def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
 
     words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
     usable = words.single & ~np.isin(words.terms, [*ENGLISH_STOP_WORDS])
-    usable[words.common] = False
+    usable &= words.share <= 0.04
     total, found = words.presence.sum(0), []
     for g in range(group.max() + 1):
         inside = group == g
