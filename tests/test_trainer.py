@@ -119,7 +119,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_
 
 @pytest.mark.parametrize("forgotten", ["silent", "adam.exp_avg.W_enc", "param.b_dec"])
 def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
-    config = TrainConfig(**QUICK, dead_after=20, checkpoint_every=6, noise=0.1)
+    config = TrainConfig(**QUICK, lr=1e-3, dead_after=20, checkpoint_every=6)
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
     kept = sorted((tmp_path / "whole" / "checkpoints").iterdir())[0]
     load = runs.load_file

@@ -5,31 +5,41 @@ deals shuffled batches. The order of an epoch depends on (seed, epoch) alone: on
 consumed so far, is the whole position.
 
 Data that fits `buffer_rows` lies in memory as one array and is permuted as a whole. Larger data is
-cut into chunks of `CHUNK` neighbouring rows; an epoch takes them in random order, fills buffers of
-about buffer_rows ÷ 4 rows and permutes each; two buffers exist at a time. On data sorted by class
-this multiplies the variance of class shares in a batch of b rows by 1 + (CHUNK − 1)·b ÷ buffer.
+streamed through buffers of M = buffer_rows ÷ 4 rows, of which two exist at a time: one in use, one
+being read. The data is cut into chunks of C = M ÷ 2,048 neighbouring rows, read in one go (128 rows
+by default; row groups of Parquet are not cut), and into stretches of as many chunks as there are
+buffers; each buffer gets a random chunk of every stretch and is permuted. So each buffer is a
+sample of the whole, however the data is sorted. Against a full shuffle, the share p of a class of
+neighbouring rows varies in batches of b rows by a factor of
+
+    1 + b·(C ÷ M)² ÷ 3p(1 − p)   for classes longer than a stretch: 1.00 for b = 4,096, p = 0.1
+    1 + b·C ÷ M                  at worst, for classes as long as a chunk: 1.5 for b = 1,024
 
 Not covered: endless streams, and rows that change between epochs. Of streamed data, mean, scale,
-counts and held-out rows come from one random buffer; duplicates elsewhere are not seen.
+counts and held-out rows come from one buffer; duplicates elsewhere are not seen.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count, cycle
-from typing import Any
+from itertools import count, cycle, islice, pairwise
 
 import numpy as np
 
-from nanosae.rows import Rows, open_rows
+from nanosae.rows import Rows, hash_rows, open_rows, split
 
 __all__ = ["Dataset", "Rows", "open_rows"]
 
-CHUNK = 16  # neighbouring rows that stay together until their buffer is permuted
+CHUNKS = 2048  # chunks in a buffer: more mix better, fewer are read faster
+CHUNK = 8  # rows in a chunk at least
 Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Dataset:
     """Rows prepared for training: a part held out, centred, scaled, dealt in shuffled batches.
+
+    Of a `Rows` that was opened with targets, every row carries its target behind it: `heldout`,
+    `sample` and the buffers of `batches` have width + target width columns; split them at `width`.
+    The two sides are centred and scaled separately, and held-out rows are chosen by inputs alone.
 
     Args:
         rows: The opened `Rows`.
@@ -42,11 +52,12 @@ class Dataset:
     Attributes:
         n_train: Number of training rows.
         n_heldout: Number of held-out rows.
-        width: Length of a row.
+        width: Length of a row, without its target.
         columns: Names of the vector columns, as in `Rows`.
-        mean: Mean of the training rows (streamed: of a random buffer), (width,), float32.
+        mean: Mean of the training rows (streamed: of a buffer of them), (width,), float32.
         scale: Factor after centring, so that the mean squared length is `width`.
-        heldout: Held-out rows, normalised, (n_heldout, width), float32.
+        target_mean, target_scale: The same of the targets; empty and 1 without.
+        heldout: Held-out rows, normalised, (n_heldout, width + target width), float32.
         notes: Sentences on the data: zero rows, duplicates, few rows, streaming.
         in_memory: Whether all rows lie in memory.
 
@@ -54,48 +65,55 @@ class Dataset:
         ValueError: If all rows are equal, or one cannot be read.
 
     Example:
-        >>> data = Dataset(open_rows(np.random.default_rng(0).normal(size=(100, 4))), seed=0)
+        >>> rows = np.random.default_rng(0).normal(size=(100, 4))
+        >>> data = Dataset(open_rows(rows, targets=rows[:, :3]), seed=0)
         >>> buffer, idx = next(data.batches(32))
-        >>> buffer[idx].shape, data.n_train
-        ((32, 4), 95)
+        >>> buffer[idx].shape, data.n_train, data.width
+        ((32, 7), 95, 4)
     """
 
     def __init__(
         self, rows, *, seed, heldout_share=0.05, heldout_max=1e4, buffer_rows=2**20, normalise=True
     ):
-        n, self.width, self.columns, self._seed = rows.n_rows, rows.width, rows.columns, seed
-        rng, self.in_memory = np.random.default_rng([seed, 0]), n <= buffer_rows
-        self._chunks = (n if self.in_memory else buffer_rows // 4) // CHUNK + 1  # of a buffer
-        self._all = x = rows.read(0, n) if self.in_memory else np.empty((0, self.width))
-        self._get: Any = x.__getitem__ if self.in_memory else lambda *a: self._normal(rows.take(*a))
-        self.mean, self.scale = np.zeros(self.width, np.float32), 1.0
-        self.target_mean, self.target_scale = np.empty(0, np.float32), 1.0
-        self.n_train, self._gaps = n, np.empty(0, np.int64)
-        pool, _ = next(self._plan(0))  # all rows, or those of a random buffer
-        keys = np.concatenate([_hash(self._get(some)) for some in _split(pool)])
+        n, self.width, self.columns, self._seed = rows.n_rows, rows.own, rows.columns, seed
+        self.in_memory, self._rows = n <= buffer_rows, rows
+        self._limit = n if self.in_memory else max(2 * CHUNK, buffer_rows // 4)
+        self._hold_out(np.empty(0, np.int64))
+        # All rows, or those of a buffer; groups of rows may leave one almost empty.
+        pool, _ = max(islice(self._plan(0), 4), key=lambda part: len(part[0]))
+        self._all = x = rows.take(pool)
+        keys = np.concatenate([hash_rows(some[:, : self.width]) for some in split(x)])
         _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
         if len(sizes) == 1 < n:
-            raise ValueError(f"All {len(pool)} rows read are equal: there is nothing to learn.")
-        target = int(min(heldout_max, max(1, round(n * heldout_share)), len(pool) // 2))
+            raise ValueError(f"All {len(x)} rows read are equal: there is nothing to learn.")
+        target = int(min(heldout_max, max(1, round(n * heldout_share)), len(x) // 2))
         # Duplicates form groups, held out as a whole; those too large to fit come last.
-        rank = np.argsort(np.argsort(rng.random(len(sizes)) + (sizes > target)))[group]
+        random = np.random.default_rng([seed, 0]).random(len(sizes))
+        rank = np.argsort(np.argsort(random + (sizes > target)))[group]
         out = rank < max(1, np.sort(rank)[target])
-        held, train = pool[out], pool[~out | (n == 1)]
-        self.n_heldout, self.n_train = len(held), max(1, n - len(held))
+        train = np.flatnonzero(~out | (n == 1))
+        mean = square = np.zeros(rows.width)
         if normalise:
-            mean = sum(self._get(i).sum(0, dtype=float) for i in _split(train)) / len(train)
-            square = sum(np.square(self._get(i) - mean).sum() for i in _split(train)) / len(train)
-            self.scale = float((self.width / square) ** 0.5) if square else 1.0
-            self.mean = np.asarray(mean, np.float32)
-        self._gaps = (held - np.arange(len(held)))[: n - 1]  # training rows before each
-        self._normal(self._all)
-        self.heldout = self._get(held)
+            mean = np.sum([x[i].sum(0, dtype=float) for i in split(train)], 0) / len(train)
+            square = np.sum([np.square(x[i] - mean).sum(0) for i in split(train)], 0) / len(train)
+        sides, widths = np.split(square, [self.width]), [self.width, rows.width - self.width]
+        scales = [float((s.size / s.sum()) ** 0.5) if s.any() else 1.0 for s in sides]
+        self._mean, self._scale = np.array([mean, np.repeat(scales, widths)], np.float32)
+        self.mean, self.target_mean = np.split(self._mean, [self.width])
+        self.scale, self.target_scale = scales
+        self.heldout = self._normal(x[out])
+        self.n_heldout = len(self.heldout)
+        self._hold_out(pool[out][: n - 1])
+        self._all = self._normal(x) if self.in_memory else x[:0].copy()
         counts = {"all zero": np.sum(keys == 0), "copies of others": len(keys) - len(sizes)}
-        self.notes = [f"{k:,} of {len(pool):,} rows are {what}." for what, k in counts.items() if k]
+        self.notes = [f"{k:,} of {len(x):,} rows are {what}." for what, k in counts.items() if k]
         few = f"There are only {n} rows, fewer than a usual batch of 1,024."
         self.notes += [few] * (n < 1024) + ["The one row is also held out."] * (n == 1)
-        sample = f"Mean, scale and counts come from {len(pool):,} of {n:,} rows."
-        self.notes += [sample] * (n > len(pool))
+        sample = f"Mean, scale and counts come from {len(x):,} of {n:,} rows."
+        chunk, limit = np.diff(self._edges).max(), self._limit
+        mixing = f"Up to {chunk:,} neighbours at a time are read into buffers of {limit:,} rows: "
+        mixing += "if rows are sorted, raise buffer_rows, or convert with `nanosae cache`."
+        self.notes += [sample] * (n > len(x)) + [mixing] * bool(n > len(x) and limit < 1000 * chunk)
 
     def batches(self, batch_size: int, start_row: int = 0) -> Iterator[Batch]:
         """Deal shuffled batches without end; every epoch holds each training row once.
@@ -105,11 +123,11 @@ class Dataset:
             start_row: Rows consumed before, over all epochs.
 
         Yields:
-            A buffer, (m, width), float32, normalised, and the rows of it that make up the batch,
-            (batch_size,), int64: the batch is `buffer[idx]`. To be used before the next is asked
-            for: streamed buffers are filled again.
+            A buffer, (m, width + target width), float32, normalised, and the rows of it that make
+            up the batch, (batch_size,), int64: the batch is `buffer[idx]`. To be used before the
+            next is asked for: streamed buffers are filled again.
         """
-        rest = np.empty((0, self.width), np.float32)  # a batch begun in the part before
+        rest = self.heldout[:0]  # a batch begun in the part before
         for buffer, order in self._stream(start_row):
             start = -len(rest) % batch_size
             if start:
@@ -123,61 +141,65 @@ class Dataset:
             rest = buffer[order[stop:]]
 
     def sample(self, n: int, seed: int, part: slice = slice(None)) -> np.ndarray:
-        """Draw n normalised training rows, distinct while there are enough; return a part of them.
+        """Draw n normalised training rows (streamed: of one buffer) and return a part of them.
 
         Args:
-            n: Number of rows to draw.
+            n: Number of rows to draw, distinct while these are enough.
             seed: Of the draw.
             part: Which of the drawn rows to return; all by default.
 
         Returns:
-            (n, width), float32.
+            (n, width + target width), float32.
         """
-        picks = np.random.default_rng([seed, 2]).choice(self.n_train, min(n, self.n_train), False)
+        pool, _ = next(self._plan(0, seed))
+        picks = np.random.default_rng([seed, 2]).choice(len(pool), min(n, len(pool)), replace=False)
         rows, back = np.unique(np.resize(picks, n)[part], return_inverse=True)
-        return self._get(rows + np.searchsorted(self._gaps, rows, side="right"))[back]
+        return self._get(pool[rows])[back]
 
     def _stream(self, start_row: int) -> Iterator[Batch]:
         """Yield buffers and the order of their rows; read the next one in the background."""
-        plan, n_rows = self._plan(start_row), 0 if self.in_memory else self._chunks * CHUNK
-        spare = cycle(np.empty((2, n_rows, self.width), np.float32))
+        plan = self._plan(start_row)
+        if self.in_memory:
+            yield from ((self._all, rows[order]) for rows, order in plan)
+        spare = cycle(np.empty((2, self._limit, self._rows.width), np.float32))
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._load, *next(plan), next(spare))
-            while True:
-                buffer, order = ahead.result()
-                ahead = pool.submit(self._load, *next(plan), next(spare))
-                yield buffer, order
+            reads = ((pool.submit(self._get, rows, next(spare)), order) for rows, order in plan)
+            for (buffer, order), _next in pairwise(reads):
+                yield buffer.result(), order
 
-    def _load(self, rows: np.ndarray, order: np.ndarray, out: np.ndarray) -> Batch:
-        return (self._all, rows[order]) if self.in_memory else (self._get(rows, out), order)
+    def _get(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        return self._all[rows] if self.in_memory else self._normal(self._rows.take(rows, out))
 
     def _normal(self, x: np.ndarray) -> np.ndarray:
         """Centre and scale in place."""
-        for some in _split(x):
-            some[:] = (some - self.mean) * self.scale
+        for some in split(x):
+            some[:] = (some - self._mean) * self._scale
         return x
 
-    def _plan(self, start_row: int) -> Iterator[Batch]:
+    def _hold_out(self, held: np.ndarray) -> None:
+        """Number the rows that are not held out, and cut them into chunks to be read in one go."""
+        n, groups = self._rows.n_rows, self._rows.groups
+        self.n_train, self._gaps = n - len(held), held - np.arange(len(held))
+        size = max(CHUNK, self._limit // (2 if groups else CHUNKS))
+        cuts = np.array([0, n] if self.in_memory else groups or [0, n])
+        cuts -= np.searchsorted(held, cuts)
+        chunks = [np.arange(a, b, n if self.in_memory else size) for a, b in pairwise(cuts)]
+        self._edges = np.concatenate([*chunks, [self.n_train]])
+
+    def _plan(self, start_row: int, seed: int | None = None) -> Iterator[Batch]:
         """Yield the rows of each buffer, ascending, and the order in which to use them."""
         first, skip = divmod(start_row, self.n_train)
-        n_chunks = -(-self.n_train // CHUNK)
+        edges, sizes, n = self._edges, np.diff(self._edges), len(self._edges) - 1
+        n_buffers = min(n, -(-self.n_train // (self._limit - sizes.max() + 1)))
+        stretches = np.arange(n + -n % n_buffers).reshape(-1, n_buffers)
         for epoch in count(first):
-            rng = np.random.default_rng([self._seed, 1, epoch])
-            for chunks in np.array_split(rng.permutation(n_chunks), -(-n_chunks // self._chunks)):
-                rows = np.add.outer(np.sort(chunks) * CHUNK, np.arange(CHUNK)).ravel()
-                rows = rows[rows < self.n_train]
+            rng = np.random.default_rng([self._seed if seed is None else seed, 1, epoch])
+            chunks = rng.permuted(stretches, axis=1).T.ravel()
+            chunks = chunks[chunks < n]
+            share = (np.cumsum(sizes[chunks]) - 1) * n_buffers // self.n_train
+            for some in np.split(chunks, np.flatnonzero(np.diff(share)) + 1):
+                rows = np.concatenate([np.arange(*edges[c : c + 2]) for c in np.sort(some)])
                 order = rng.permutation(len(rows))
                 if skip < len(rows):
                     yield rows + np.searchsorted(self._gaps, rows, side="right"), order[skip:]
                 skip = max(0, skip - len(rows))
-
-
-def _split(x: np.ndarray) -> list[np.ndarray]:
-    return np.array_split(x, len(x) // 1024 + 1)  # small enough for the cache
-
-
-def _hash(x: np.ndarray) -> np.ndarray:
-    """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
-    factors = np.random.default_rng(0).integers(1, 2**63, x.shape[1], np.uint64)
-    bits = x.view(np.uint32) ^ (x.view(np.uint32) >> 15)  # fills the low bits of round numbers
-    return np.einsum("ij,j->i", bits, factors)

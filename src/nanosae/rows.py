@@ -9,7 +9,8 @@ import glob
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
@@ -34,20 +35,26 @@ class Rows:
 
     Attributes:
         n_rows: Number of rows.
-        width: Length of each vector.
+        width: Length of each vector; with targets behind them, of both together.
+        own: Length without targets.
         columns: Names of the vector columns, `[name]` of a list column, None without names.
+        groups: First rows of the groups that are read as a whole; empty where any rows may be.
     """
 
     def __init__(self, parts: list, width: int, columns: Any = None, rest: Any = None):
-        self.width, self.columns, self._lock, self._rest = width, columns, threading.Lock(), rest
+        self.width = self.own = width
+        self.columns, self._lock, self._rest = columns, threading.Lock(), rest
         # Of each part: the number of its rows, and what loads columns of it.
         self._parts, self._starts = parts, np.cumsum([0] + [n for n, _ in parts])
         self._load = lru_cache(maxsize=1)(lambda i: parts[i][1](columns))
         self.n_rows, self._place = int(self._starts[-1]), lambda row: f"row {row} (0-based)"
+        self.groups: list[int] = []
+        self._targets: Rows | None = None
 
     def extra(self) -> pa.Table | None:
         """Read the columns that are no vectors (texts, ids, labels) in row order; None without."""
-        return pa.concat_tables(load(self._rest) for _, load in self._parts) if self._rest else None
+        batches = [b for _, load in self._parts * bool(self._rest) for b in load(self._rest).open()]
+        return pa.Table.from_batches(batches) if batches else None
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Read consecutive rows.
@@ -75,14 +82,17 @@ class Rows:
             The rows, (n, width), float32, C-contiguous, finite.
         """
         out = np.empty((len(rows), self.width), np.float32) if out is None else out[: len(rows)]
+        own = out[:, : self.own]
         edges = np.searchsorted(rows, self._starts)
         with self._lock, np.errstate(all="ignore"):
             for i in np.flatnonzero(np.diff(edges)):
                 for at in range(edges[i], edges[i + 1], BLOCK):
                     some = rows[at : min(at + BLOCK, edges[i + 1])]
-                    block, local = out[at : at + len(some)], some - self._starts[i]
+                    block, local = own[at : at + len(some)], some - self._starts[i]
                     if bad := _fill(block, self._load(int(i)), local, self.columns or ()):
                         raise ValueError(self._place(some[bad[0]]) + bad[1])
+        if self._targets is not None:
+            self._targets.take(rows, out[:, self.own :])
         return out
 
     def blocks(self, size: int = 65536) -> Iterator[np.ndarray]:
@@ -96,7 +106,9 @@ class Rows:
         return hashlib.sha256(f"{self.n_rows},{self.width}:".encode() + rows.tobytes()).hexdigest()
 
 
-def open_rows(data: Any, *, columns: list | None = None, input_size: int | None = None) -> Rows:
+def open_rows(
+    data: Any, *, columns: list | None = None, input_size: int | None = None, targets: Any = None
+) -> Rows:
     """Open any accepted kind of data as rows of vectors.
 
     Vectors are a list column; else the longest run of same-prefix numbered columns, in numeric
@@ -108,6 +120,7 @@ def open_rows(data: Any, *, columns: list | None = None, input_size: int | None 
             .npy .npz .safetensors .pt file, of a folder of files of one such type, or a glob.
         columns: Names of the vector columns, in this order; ignored where the data has no names.
         input_size: Width that the vectors must have.
+        targets: As many vectors, of any kind, to be read behind those of `data`.
 
     Returns:
         The opened rows.
@@ -123,8 +136,21 @@ def open_rows(data: Any, *, columns: list | None = None, input_size: int | None 
         (3, (2, 3))
     """
     if isinstance(data, (str, Path)):
-        return _open_files(Path(data), columns, input_size)
-    return _rows(data if isinstance(data, Rows) else _from_object(data), columns, input_size)
+        rows = _open_files(Path(data), columns, input_size)
+    else:
+        rows = _rows(data if isinstance(data, Rows) else _from_object(data), columns, input_size)
+    return rows if targets is None else _beside(rows, open_rows(targets))
+
+
+def _beside(rows: Rows, targets: Rows) -> Rows:
+    """Put targets behind rows."""
+    if targets.n_rows != rows.n_rows:
+        raise ValueError(f"There are {targets.n_rows:,} targets for {rows.n_rows:,} rows.")
+    both, targets = copy(rows), copy(targets)
+    both._targets, both.width = targets, rows.width + targets.width
+    both.groups = sorted({*rows.groups, *targets.groups})
+    targets._place = lambda row, place=targets._place: f"target of {place(row)}"
+    return both
 
 
 def _rows(source: Any, columns: list | None, size: int | None) -> Rows:
@@ -146,7 +172,8 @@ def _from_object(data: Any) -> Any:
     """Turn an object in memory into a described table, or something to slice like a 2-d array."""
     module, kind = type(data).__module__.partition(".")[0], type(data).__name__
     data = data.to_frame() if hasattr(data, "to_frame") else data  # a Series of vectors
-    data = data.with_format("arrow")[:] if (module, kind) == ("datasets", "Dataset") else data
+    if (module, kind) == ("datasets", "Dataset"):
+        return _hugging_face(data.with_format("arrow"))
     if module == "pandas":
         arrays = [_from_series(column) for _, column in data.items()]
         return _table(pa.Table.from_arrays(arrays, names=[str(name) for name in data.columns]))
@@ -163,6 +190,15 @@ def _from_object(data: Any) -> Any:
     raise TypeError(f"{kind} is no frame, table, Dataset split, 2-d array, tensor, list or path.")
 
 
+def _hugging_face(data: Any) -> tuple:
+    """Describe a Dataset: mapped as it is, or by groups of rows if they are a selection."""
+    if data._indices is None:
+        return _table(data[:])
+    cuts = [*range(0, len(data), 1024), len(data)]
+    read = lambda i, names: data.select_columns(names)[cuts[i] : cuts[i + 1]].to_batches()  # noqa: E731
+    return data.features.arrow_schema, np.diff(cuts).tolist(), read, True
+
+
 def _from_series(series: Any) -> Any:
     """Convert a pandas column; one of mixed types to text, so that a bad cell can be named."""
     try:
@@ -173,14 +209,37 @@ def _from_series(series: Any) -> Any:
 
 def _table(table: pa.Table) -> tuple:
     """Describe a table: its schema, the sizes of its groups of rows, and how to read one."""
-    return table.schema, [table.num_rows], lambda _, names: table.select(names)
+    return table.schema, [table.num_rows], lambda _, names: table.select(names).to_batches()
 
 
-def _rows_of_table(columns, size, schema, sizes, read) -> Rows:
+class _Batches:
+    """Rows in Arrow batches that come one by one: fast forwards, from the start when going back."""
+
+    def __init__(self, open: Callable[[], Iterable[pa.RecordBatch]]):
+        self.open, self._start, self._stop = open, 2**62, 0  # of the current batch's rows
+
+    def take(self, rows: np.ndarray) -> pa.RecordBatch:
+        """Read ascending rows."""
+        if rows[0] < self._start:
+            self._left, self._stop = iter(self.open()), 0
+        taken, done = [], 0
+        while done < len(rows):
+            while rows[done] >= self._stop:
+                self._batch = next(self._left)
+                self._start, self._stop = self._stop, self._stop + len(self._batch)
+            some = rows[done : np.searchsorted(rows, self._stop)] - self._start
+            whole = some[-1] - some[0] + 1 == len(some)
+            taken.append(self._batch.slice(some[0], len(some)) if whole else self._batch.take(some))
+            done += len(some)
+        return pa.concat_batches(taken)
+
+
+def _rows_of_table(columns, size, schema, sizes, read, grouped=False) -> Rows:
     """Choose the vector columns of a described table; its groups are read when needed."""
     kinds = {field.name: str(field.type) for field in schema}
     about = f"There are {len(kinds)} columns: {dict(list(kinds.items())[:9])}"
-    parts = [(n, partial(read, group)) for group, n in enumerate(sizes) if n]
+    loads = [lambda names, i=i: _Batches(partial(read, i, names)) for i in range(len(sizes))]
+    parts = [part for part in zip(sizes, loads, strict=True) if part[0]]
     if not parts:
         raise ValueError(f"The data has no rows. {about}.")
     if missing := [name for name in columns or () if name not in kinds]:
@@ -190,11 +249,12 @@ def _rows_of_table(columns, size, schema, sizes, read) -> Rows:
     rest = [name for name in kinds if name not in chosen and not re.match(VECTOR, kinds[name])]
     rows = Rows(parts, len(chosen), chosen, rest)
     if rows.width == 1 and re.match(VECTOR, kinds[chosen[0]]):
-        rows.width = len(rows._load(0).column(0)[0].as_py() or ())
+        rows.width = rows.own = len(rows._load(0).take(np.arange(1)).column(0)[0].as_py() or ())
+    rows.groups = rows._starts.tolist() if grouped else []
     return rows
 
 
-def _find_vectors(kinds: dict[str, str], size: int | None, load: Callable) -> list[str]:
+def _find_vectors(kinds: dict, size: int | None, load: Callable) -> list[str]:
     """Find the vector columns: a list column, a numbered run, or all numeric ones."""
     numbers = [name for name in kinds if re.match(NUMBER, kinds[name])]
     numbered = sorted((name for name in kinds if name[-1:].isdecimal()), key=_natural)
@@ -207,7 +267,7 @@ def _find_vectors(kinds: dict[str, str], size: int | None, load: Callable) -> li
     if best or len(numbers) == size:
         return [*best, numbers][0]
     for name in [name for name in kinds if kinds[name].endswith("string")]:
-        cells = load([name]).column(0).to_pylist()
+        cells = [cell for batch in load([name]).open() for cell in batch.column(0).to_pylist()]
         if 0.9 * len(cells) <= sum(bool(CELL.fullmatch(str(cell))) for cell in cells) < len(cells):
             numbers.append(name)  # reading it will name the bad cell
     # Integers beside fractions or texts may be ids or labels: let the user choose.
@@ -222,9 +282,8 @@ def _natural(name: str) -> list:
 def _fill(out: np.ndarray, source: Any, rows: np.ndarray, names: Any) -> tuple[Any, str] | None:
     """Copy ascending rows of a table, array or tensor; or tell a bad row and what is wrong."""
     width, whole = out.shape[1], rows[-1] - rows[0] + 1 == len(rows)
-    if isinstance(source, pa.Table):
-        source = source.slice(rows[0], len(rows)) if whole else source.take(rows)
-        for j, column in enumerate(source.combine_chunks().to_batches()[0].columns):
+    if not hasattr(source, "dtype"):
+        for j, column in enumerate(source.take(rows).columns):
             try:
                 out[:, j] = column.cast(pa.float32(), safe=False)
             except pa.ArrowException as error:
@@ -236,7 +295,8 @@ def _fill(out: np.ndarray, source: Any, rows: np.ndarray, names: Any) -> tuple[A
                 for row, length in enumerate(lengths):
                     if length != width or not width:
                         return row, f" has a vector of length {length}, row 0 one of {width}."
-                out.reshape(-1)[:] = call_function("list_flatten", [column]).to_numpy(False)
+                flat = call_function("list_flatten", [column]).to_numpy(False)
+                out[:] = flat.reshape(out.shape)
     else:
         out[:] = _dense(source[rows[0] : rows[-1] + 1] if whole else source[rows])
     bad = () if np.isfinite(out.sum()) else np.argwhere(~np.isfinite(out))
@@ -260,13 +320,11 @@ def _read_file(path: Path) -> Any:
         convert = csv.ConvertOptions(null_values=[""])  # "n/a" is a bad cell, to be named
         return _table(csv.read_csv(path, parse_options=parse, convert_options=convert))
     if path.suffix == ".parquet":
-        file = parquet.ParquetFile(path, memory_map=True)
-        sizes = [file.metadata.row_group(g).num_rows for g in range(file.num_row_groups)]
-        return file.schema_arrow, sizes, lambda g, n: file.read_row_group(g, n).select(n)
+        metadata = parquet.read_metadata(path)  # the file is not held open: there may be thousands
+        sizes = [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+        return metadata.schema.to_arrow_schema(), sizes, partial(_row_group, path, metadata), True
     if path.suffix in (".feather", ".arrow"):
-        source = pa.memory_map(str(path))
-        ipc = pa.ipc.open_file if source.read_at(6, 0) == b"ARROW1" else pa.ipc.open_stream
-        return _table(ipc(source).read_all())
+        return _read_arrow(pa.memory_map(str(path)))
     if path.suffix in (".npy", ".npz"):
         npz: Any = np.lib.npyio.NpzFile  # takes paths, too
         source = npz(path) if path.suffix == ".npz" else np.lib.format.open_memmap(path, mode="r")
@@ -281,6 +339,24 @@ def _read_file(path: Path) -> Any:
     if len(arrays) != 1:
         raise ValueError(f"it holds {len(arrays)} 2-d arrays, 1 is needed")
     return arrays[0]
+
+
+def _row_group(path: Path, metadata: Any, group: int, names: list) -> Iterator[pa.RecordBatch]:
+    with parquet.ParquetFile(path, metadata=metadata, memory_map=True) as file:
+        yield from (batch.select(names) for batch in file.iter_batches(BLOCK, [group], names))
+
+
+def _read_arrow(source: Any) -> tuple:
+    """Describe an Arrow file: mapped as it is, or by its record batches if they are compressed."""
+    if source.read_at(6, 0) != b"ARROW1":
+        return _table(pa.ipc.open_stream(source).read_all())
+    file, before, sizes = pa.ipc.open_file(source), pa.total_allocated_bytes(), []
+    for i in range(file.num_record_batches):
+        batch = file.get_batch(i)
+        sizes.append(len(batch))
+    if not sizes or pa.total_allocated_bytes() == before:
+        return _table(file.read_all())
+    return file.schema, sizes, lambda i, names: [file.get_batch(i).select(names)], True
 
 
 def _open_files(path: Path, columns: list | None, size: int | None) -> Rows:
@@ -299,6 +375,19 @@ def _open_files(path: Path, columns: list | None, size: int | None) -> Rows:
             raise ValueError(f"Cannot read {file} as a {file.suffix} file: {error}") from error
         columns, size = shards[0].columns, shards[0].width
     rows = Rows([p for s in shards for p in s._parts], shards[0].width, columns, shards[0]._rest)
+    rows.groups = rows._starts.tolist() if any(shard.groups for shard in shards) else []
     if len(files) == 1 and path.suffix in DELIMITER:
         rows._place = lambda row: f"row {row} (0-based; line {row + 2} if no cell spans lines)"
     return rows
+
+
+def split(x: np.ndarray) -> list[np.ndarray]:
+    """Cut rows, or their numbers, into pieces small enough for the processor's cache."""
+    return np.array_split(x, len(x) // 1024 + 1)
+
+
+def hash_rows(x: np.ndarray) -> np.ndarray:
+    """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
+    factors = np.random.default_rng(0).integers(1, 2**63, x.shape[1], np.uint64)
+    bits = x.view(np.uint32) ^ (x.view(np.uint32) >> 15)  # fills the low bits of round numbers
+    return np.einsum("ij,j->i", bits, factors)
