@@ -39,13 +39,14 @@ ARROWS = {
     "finish": {"config", "data", "kernels", "metrics", "model"},
     "step": {"config", "data", "kernels", "metrics", "objectives", "ranks"},
     "trainer": {"config", "data", "finish", "logs", "model", "ranks", "runs", "step"},
-    "sweep": {"config", "data", "ranks", "trainer"},
+    "sweep": {"config", "data", "finish", "ranks", "step", "trainer"},
     "analysis": {"analysis.*"},
     "analysis.*": {"analysis.*", "codes", "weights"},
     "view": set(),
     "view.*": {"analysis.*", "codes", "weights", "view.*"},
     "demo": {"analysis.*", "codes", "config", "trainer"},
-    "cli": {"analysis.*", "view.*", "codes", "config", "demo", "model", "trainer", "data"},
+    "cli": {"analysis.*", "view.*", "codes", "config", "demo", "model", "trainer", "data"}
+    | {"ranks", "sweep"},
 }
 
 

@@ -7,6 +7,7 @@ Nothing heavy is imported before a command runs. A user's mistake is one `error:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -38,8 +39,13 @@ def train(
     resume: bool = False,
     force: bool = False,
     live: bool = False,
+    targets: str | None = None,
+    vary: tuple[str, ...] = (),
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
+
+    Lists of values, such as --k 16,32,64 --seed 0,1, train one SAE for each combination on one pass
+    over the data, each in a folder of its own inside the output folder.
 
     Args:
         data: A .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt file, a folder or a
@@ -50,16 +56,50 @@ def train(
         resume: Go on from the newest checkpoint.
         force: Replace the run in the folder.
         live: Show the course of the training on a local page.
+        targets: Vectors like DATA, one for each row: train a transcoder that predicts them.
+        vary: Lists in another form, FIELD=V1,V2,….
     """
+    from nanosae.ranks import leads
     from nanosae.trainer import SAETrainer
     from nanosae.view.live import watching
 
+    options = {"targets": targets, "resume": resume, "force": force}
+    if vary:
+        from nanosae.sweep import grid
+        from nanosae.sweep import sweep as train_all
+
+        table = train_all(grid(settings, **_lists(vary)), data, output, **options)
+        _show(table, False, by="fvu", ascending=True)
+        return
     trainer = SAETrainer(settings, run=output)
-    with watching(output, print) if live else contextlib.nullcontext():
-        trainer.train(data, resume=resume, force=force)
+    with watching(output, print) if live and leads() else contextlib.nullcontext():
+        trainer.train(data, **options)
+    if not leads():
+        return
     for note in getattr(trainer, "notes_", []):
         print(f"note: {note}")
     info(output)
+
+
+@app.command
+def recommend(
+    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")],
+    settings: tyro.conf.OmitArgPrefixes[TrainConfig],
+    config: Path | None = None,
+    as_json: Json = False,
+) -> None:
+    """Say what to train on DATA, and what time and memory it takes on this machine.
+
+    Args:
+        data: What `train` takes.
+        settings: What is already decided; see TrainConfig.
+        config: JSON file of settings; flags win over it.
+        as_json: Print one JSON object.
+    """
+    from nanosae.sweep import recommend as advise
+
+    found = advise(data, settings)
+    print(json.dumps(dataclasses.asdict(found)) if as_json else found)
 
 
 @app.command
@@ -454,14 +494,18 @@ def _tell(run: Path, name: str, found: Contrast, as_json: bool) -> None:
 
 
 def _show(
-    table: pd.DataFrame, as_json: bool, columns: list[str] | None = None, by: str | None = None
+    table: pd.DataFrame,
+    as_json: bool,
+    columns: list[str] | None = None,
+    by: str | None = None,
+    ascending: bool = False,
 ) -> None:
     if as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
     shown = table.filter(items=columns or list(table.columns))
     if by is not None and by in shown:
-        shown = shown.sort_values(by, ascending=False)
+        shown = shown.sort_values(by, ascending=ascending)
     print(shown.head(20).to_string(index=False, max_colwidth=70))
     if len(shown) > 20:
         print(f"… {len(shown):,} lines in all")
@@ -485,6 +529,43 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def _lists(vary: tuple[str, ...]) -> dict[str, list]:
+    """Return the values of `FIELD=V1,V2` by field."""
+    lists = {}
+    for item in vary:
+        name, _, values = item.partition("=")
+        known = {field.name for field in dataclasses.fields(TrainConfig)}
+        if name not in known or not values:
+            raise ValueError(
+                f"{item!r} is no FIELD=V1,V2 with a field such as k, hidden_size, seed."
+            )
+        lists[name] = [_value(value) for value in values.split(",")]
+    return lists
+
+
+def _value(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _with_lists(argv: list[str]) -> list[str]:
+    """Turn `--k 16,32` of `train` into `--vary k=16,32`."""
+    if argv[:1] != ["train"]:
+        return argv
+    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"columns", "matryoshka"}
+    out, lists = [], []
+    for word in (part for a in argv for part in (a.split("=", 1) if a[:2] == "--" else [a])):
+        name = out[-1].removeprefix("--").replace("-", "_") if out else ""
+        if "," in word and name in fields and out[-1].startswith("--"):
+            out.pop()
+            lists.append(f"{name}={word}")
+        else:
+            out.append(word)
+    return out + (["--vary", *lists] if lists else [])
+
+
 def _with_config(argv: list[str]) -> list[str]:
     """Add the settings of `--config FILE` as flags, but those that are given as flags anyway."""
     if "--config" not in argv[:-1]:
@@ -504,7 +585,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     try:
         argv = sys.argv[1:] if argv is None else argv
-        app.cli(args=_with_config(argv), prog="nanosae", config=(tyro.conf.DisallowNone,))
+        app.cli(
+            args=_with_lists(_with_config(argv)), prog="nanosae", config=(tyro.conf.DisallowNone,)
+        )
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt as stop:

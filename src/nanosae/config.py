@@ -146,8 +146,9 @@ class TrainConfig:
         )
         for name in positive.split():
             value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value} must be a positive number.")
+            number = isinstance(value, int | float) and math.isfinite(value)
+            if value is not None and not (number and value > 0):
+                raise ValueError(f"{name}={value!r} must be a positive number.")
         for name in ("noise", "weight_decay", "auxk_coefficient"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):

@@ -80,7 +80,11 @@ class Ranks:
 
     def select_topk(self, kernels: ModuleType, x: Tensor, w: Tensor, bias: Tensor, k: int) -> Pairs:
         """Keep each row's k largest positive entries among the latents of all ranks."""
-        pairs = kernels.select_topk(x, w, bias, min(k, len(w)))
+        if len(w):
+            pairs = kernels.select_topk(x, w, bias, min(k, len(w)))
+        else:  # AuxK on a rank without dead latents
+            nothing = torch.zeros(len(x) + 1, dtype=torch.int64, device=x.device)
+            pairs = Pairs(x.new_empty(0), nothing[:0].int(), nothing)
         if not self.by_latents:
             return pairs
         rows = torch.arange(len(x), device=x.device).repeat_interleave(pairs.row_ptr.diff())

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nanosae.config import TrainConfig
+from nanosae.data import Dataset, open_rows
 from nanosae.ranks import leads
 from nanosae.trainer import Job, train_jobs
 
@@ -16,6 +27,9 @@ if TYPE_CHECKING:
 
 # what decides the rows, their order and how they are dealt: equal in SAEs that share a pass
 SHARED = ("columns", "input_size", "batch_size", "heldout_share", "buffer_rows", "data_seed")
+TRIAL_ROWS, TRIAL_STEPS = 16_384, 8
+# share of dead features by rows on which an average feature is active, n_rows · k ÷ hidden_size
+DEAD = ((8, 0.5), (16, 0.3), (32, 0.15), (64, 0.06), (128, 0.03), (256, 0.02))
 MEASURES = ("fvu", "l0", "dead", "train_fvu", "best_step", "seconds")
 
 
@@ -93,3 +107,116 @@ def _differing(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
     fields = [config.to_dict() for config in configs]
     names = [name for name in fields[0] if any(f[name] != fields[0][name] for f in fields)]
     return [{name: f[name] for name in names} for f in fields]
+
+
+@dataclass
+class Advice:
+    """What to train and what it will take; printing it shows it as text.
+
+    Attributes:
+        n_rows: Rows of the data.
+        config: Every derived field filled in.
+        steps: Optimiser steps; the most there can be where training ends by itself.
+        seconds: Expected time of the whole run.
+        memory: Expected peak memory of the process, in bytes.
+        dead: Expected share of dead features.
+    """
+
+    n_rows: int
+    config: TrainConfig
+    steps: int
+    seconds: float
+    memory: float
+    dead: float
+
+    def __str__(self) -> str:
+        """Say it in a few lines."""
+        c, open_end = self.config, self.config.steps is None and self.config.epochs is None
+        sparsity = f"k={c.k}" if c.k else f"l1_coefficient={c.l1_coefficient}"
+        return (
+            f"{self.n_rows:,} rows of {c.input_size}: {c.activation}, hidden_size={c.hidden_size}, "
+            f"{sparsity}, batches of {c.batch_size}\n"
+            f"time    {'at most ' * open_end}{self.seconds / 60:.1f} minutes "
+            f"({self.steps:,} steps)\n"
+            f"memory  {self.memory / 2**30:.1f} GiB\n"
+            f"dead    about {self.dead:.0%} of the features"
+        )
+
+
+def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
+    """Say what to train on some data, and what time and memory it takes on this machine.
+
+    A process of its own trains a few steps of that very size on some of the rows.
+
+    Args:
+        data: See `SAETrainer.train`.
+        config: What is already decided; None leaves everything to the data.
+    """
+    asked = config or TrainConfig()
+    columns = None if asked.columns is None else list(asked.columns)
+    rows = open_rows(data, columns=columns, input_size=asked.input_size)
+    n = rows.n_rows
+    n_train = max(1, n - min(10_000, round(n * asked.heldout_share)))
+    full = asked.resolved(n_train, rows.width)
+    steps, some = full.max_steps(n_train), min(n, TRIAL_ROWS)
+    began = time.perf_counter()
+    sample = rows.take(np.linspace(0, n - 1, some).astype(np.int64))
+    reading = (time.perf_counter() - began) * n / some
+    evaluations = steps // (full.eval_every or max(1, steps // 40)) + 1
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(f"{folder}/rows.npy", sample)
+        trial = replace(full, steps=TRIAL_STEPS, epochs=None, columns=None, wandb=None)
+        Path(folder, "config.json").write_text(json.dumps(asdict(trial)), encoding="utf-8")
+        command = [sys.executable, "-m", "nanosae.sweep", folder]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"the trial run failed: {done.stderr.strip()[-500:]}")
+        found = json.loads(done.stdout)
+    in_memory = min(n, full.buffer_rows)
+    per_row = found["evaluation"] / found["heldout"]
+    heldout = max(1, n - n_train)
+    seconds = reading + found["start"] + steps * found["step"] + found["end"]
+    seconds += evaluations * heldout * per_row
+    per_feature = n_train * (full.k or 32) / (full.hidden_size or 1)
+    active, shares = zip(*DEAD, strict=True)
+    dead = float(np.interp(math.log(per_feature), np.log(active), shares))
+    memory = found["memory"] + 4.0 * rows.width * (in_memory - some)
+    return Advice(n, full, steps, seconds, memory, dead)
+
+
+def _trial(folder: Path) -> dict[str, float]:
+    """Train a few steps and say what each part of a run takes, in seconds and bytes."""
+    import resource
+
+    from nanosae import finish
+    from nanosae.step import Training
+
+    clock, rows = time.perf_counter, np.load(folder / "rows.npy")
+    config, began = TrainConfig.load(folder / "config.json"), clock()
+    data = Dataset(open_rows(rows), seed=0)
+    training = Training(config, data)
+    getattr(training.kernels, "compile_all", lambda: None)()
+    import torch
+
+    start, times = clock() - began, []
+    for buffer, index in itertools.islice(data.batches(config.batch_size or 1), TRIAL_STEPS):
+        began = clock()
+        training.step(torch.from_numpy(buffer[index]))
+        times.append(clock() - began)
+    began = clock()
+    training.evaluate()
+    evaluation, began = clock() - began, clock()
+    finish.measure(data, finish.export(config, data, training.weights()), 0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "start": start,
+        "step": statistics.median(times[2:]),
+        "evaluation": evaluation,
+        "heldout": data.n_heldout,
+        "end": clock() - began,
+        "memory": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(_trial(Path(sys.argv[1]))))  # noqa: T201 (for `recommend`)

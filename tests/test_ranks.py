@@ -1,0 +1,147 @@
+"""Ranks: N processes do what one does, stop together, and go on in another number."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanosae import SAETrainer, TrainConfig, runs
+from nanosae.runs import last_line
+from nanosae.weights import Weights
+
+SIZES = {"k": 6, "steps": 24, "batch_size": 64, "noise": 0.1, "dead_after": 200, "device": "cpu"}
+CASES = {
+    "topk": {"activation": "topk", "hidden_size": 90},
+    "batchtopk": {"activation": "batchtopk", "hidden_size": 90, "accumulate": 2},
+    "relu": {"activation": "relu", "hidden_size": 90},
+    "gated": {"activation": "gated", "hidden_size": 90},
+    "jumprelu": {"activation": "jumprelu", "hidden_size": 90},
+    "matryoshka": {"matryoshka": (20, 90)},
+    "transcoder": {"activation": "batchtopk", "hidden_size": 90, "skip": True},
+}
+SHARES = ("rows", "latents")
+# trains every case in this very process, then writes the weights
+WORKER = """
+import json, os, sys
+import numpy as np
+from nanosae import SAETrainer, TrainConfig
+x = np.load(sys.argv[1] + "/rows.npy")
+for name, fields in json.loads(sys.argv[2]).items():
+    targets = x[:, :10] ** 2 if "skip" in fields else None
+    trainer = SAETrainer(TrainConfig(**fields), run=sys.argv[1] + "/" + name)
+    trainer.train(x, targets, progress=False, resume=True)
+"""
+
+
+def rows():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 6)) @ rng.normal(size=(6, 20)) + 0.1 * rng.normal(size=(1500, 20))
+    return x.astype(np.float32)
+
+
+def launch(n, folder, configs):
+    (folder / "worker.py").write_text(WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    command += [str(folder / "worker.py"), str(folder), json.dumps(configs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def train_alone(name, folder, **fields):
+    targets = rows()[:, :10] ** 2 if name == "transcoder" else None
+    trainer = SAETrainer(TrainConfig(**SIZES | CASES[name] | fields), run=folder)
+    return trainer.train(rows(), targets, progress=False, resume=True), trainer.metrics_
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone")
+    return {name: train_alone(name, folder / name) for name in CASES}
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def together(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(f"ranks{request.param}")
+    np.save(folder / "rows.npy", rows())
+    shares = {f"{name}-{share}": (name, share) for name in CASES for share in SHARES}
+    configs = {k: SIZES | CASES[name] | {"parallel": s} for k, (name, s) in shares.items()}
+    process = launch(request.param, folder, configs)
+    _, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err[-3000:]
+    return folder
+
+
+def difference(model, path):
+    found = Weights.load(path).tensors()
+    return max(float(abs(found[n] - t.numpy()).max()) for n, t in model.tensors().items())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", SHARES)
+@pytest.mark.parametrize("name", CASES)
+def test_ranks_do_what_one_process_does(name, share, alone, together):
+    model, metrics = alone[name]
+    assert difference(model, together / f"{name}-{share}") < 2e-5
+    found = last_line(together / f"{name}-{share}")
+    for key in ("fvu", "l0", "dead", "train_fvu"):
+        assert found[key] == pytest.approx(metrics[key], rel=1e-3), key
+
+
+@pytest.mark.slow
+def test_the_comparison_can_fail(alone, together):
+    assert difference(alone["topk"][0], together / "batchtopk-rows") > 1e-3
+
+
+LONG = {"steps": 4000, "checkpoint_every": 10, "eval_every": 1000}
+
+
+def wait_for_checkpoint(process, run):
+    while runs.last_checkpoint(run) is None:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", SHARES)
+def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(share, tmp_path):
+    np.save(tmp_path / "rows.npy", rows())
+    fields = SIZES | CASES["batchtopk"] | LONG | {"parallel": share}
+    process = launch(2, tmp_path, {"run": fields})
+    wait_for_checkpoint(process, tmp_path / "run")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "lost the others" in err
+    assert "--resume" in err
+    tensors, scalars = runs.load_checkpoint(tmp_path / "run")
+    assert scalars["step"] % 10 == 0
+    assert tensors["param.W_enc"].shape == (90, 20)
+    (tmp_path / "run" / "config.json").unlink()  # go on with fewer steps
+    fields |= {"steps": scalars["step"] + 20}
+    trainer = SAETrainer(TrainConfig(**fields), run=tmp_path / "run")
+    model = trainer.train(rows(), progress=False, resume=True)
+    assert trainer.metrics_["step"] == scalars["step"] + 20
+    assert model.W_enc.shape == (20, 90)
+
+
+@pytest.mark.slow
+def test_a_signal_stops_all_ranks_at_one_step(tmp_path):
+    np.save(tmp_path / "rows.npy", rows())
+    process = launch(2, tmp_path, {"run": SIZES | CASES["topk"] | LONG})
+    wait_for_checkpoint(process, tmp_path / "run")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    stops = set(re.findall(r"stopped by signal 15 after step (\d+);", err))
+    assert len(stops) == 1, err[-3000:]
+    assert runs.last_checkpoint(tmp_path / "run") == f"step-{int(stops.pop()):08d}"

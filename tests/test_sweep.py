@@ -1,0 +1,123 @@
+"""Sweeps: what several SAEs get from one pass over the data is what each gets alone."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nanosae import SAEModel, SAETrainer, TrainConfig
+from nanosae.cli import main
+from nanosae.sweep import grid, recommend, sweep
+from nanosae.trainer import Job
+
+BASE = TrainConfig(hidden_size=32, k=4, steps=12, batch_size=32, checkpoint_every=3, noise=0.1)
+
+
+def rows(n=400, width=8, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+def same(one, two):
+    return all(torch.equal(one.tensors()[n], two.tensors()[n]) for n in one.tensors())
+
+
+def test_a_grid_has_every_combination():
+    made = grid(BASE, k=[2, 4], seed=[0, 1, 2])
+    assert [(c.k, c.seed) for c in made] == [(2, 0), (2, 1), (2, 2), (4, 0), (4, 1), (4, 2)]
+    assert {c.steps for c in made} == {12}
+
+
+def test_each_gets_the_bits_that_it_gets_alone(tmp_path):
+    configs = [
+        *grid(BASE, k=[2, 4], seed=[0, 1]),
+        *grid(BASE, activation=["relu"], hidden_size=[24]),
+    ]
+    table = sweep(configs, rows(), tmp_path, progress=False)
+    assert len(table) == 5
+    for config, name in zip(configs, table["run"], strict=True):
+        alone = SAETrainer(config)
+        assert same(alone.train(rows(), progress=False), SAEModel.load(tmp_path / name))
+        assert table.set_index("run").loc[name, "fvu"] == alone.metrics_["fvu"]
+    assert pd.read_csv(tmp_path / "sweep.csv")["k"].tolist() == table["k"].tolist()
+    other = SAETrainer(grid(BASE, seed=[7])[0]).train(rows(), progress=False)
+    assert not same(other, SAEModel.load(tmp_path / table["run"][0]))  # the check can fail
+
+
+def test_other_batch_sizes_take_passes_of_their_own(tmp_path):
+    configs = grid(BASE, batch_size=[16, 32])
+    table = sweep(configs, rows(), tmp_path, progress=False)
+    alone = SAETrainer(configs[0]).train(rows(), progress=False)
+    assert same(alone, SAEModel.load(tmp_path / table["run"][0]))
+
+
+def test_rows_are_read_once(monkeypatch, tmp_path):
+    from nanosae import trainer
+
+    opened = []
+    real = trainer.open_rows
+    monkeypatch.setattr(trainer, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k))
+    sweep(grid(BASE, k=[2, 3, 4]), rows(), tmp_path, progress=False)
+    assert len(opened) == 1
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_sweep_resumes_as_a_whole_wherever_each_of_its_runs_stood(tmp_path, monkeypatch):
+    configs = grid(BASE, k=[2, 4], seed=[0, 1])
+    sweep(configs, rows(), tmp_path / "whole", progress=False)
+    advance = Job.advance
+
+    def stops(self, batch, stopped):
+        if self.config.k == 4 and self.training.scalars["step"] == 6:
+            raise Stop  # the first two runs are a step ahead
+        advance(self, batch, stopped)
+
+    monkeypatch.setattr(Job, "advance", stops)
+    with pytest.raises(Stop):
+        sweep(configs, rows(), tmp_path / "cut", progress=False)
+    monkeypatch.undo()
+    table = sweep(configs, rows(), tmp_path / "cut", resume=True, progress=False)
+    for name in table["run"]:
+        whole, cut = (SAEModel.load(tmp_path / folder / name) for folder in ("whole", "cut"))
+        assert same(whole, cut)
+    again = sweep(configs, rows(), tmp_path / "cut", resume=True, progress=False)
+    assert again["fvu"].tolist() == table["fvu"].tolist()
+
+
+def test_equal_configs_and_none_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="at least one"):
+        sweep([], rows(), tmp_path)
+    with pytest.raises(ValueError, match="two of the 2 configs are equal"):
+        sweep([BASE, BASE], rows(), tmp_path)
+    sweep([BASE], rows(), tmp_path, progress=False)
+    with pytest.raises(FileExistsError, match="--resume"):
+        sweep([BASE], rows(), tmp_path)
+
+
+def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
+    np.save(tmp_path / "rows.npy", rows())
+    command = ["train", str(tmp_path / "rows.npy"), "-o", str(tmp_path / "out"), "--steps", "3"]
+    command += ["--hidden-size", "16", "--batch-size=32", "--k", "2,3", "--seed=0,1"]
+    assert main(command) == 0
+    assert "k=2-seed=1" in capsys.readouterr().out
+    found = sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir())
+    assert found == ["k=2-seed=0", "k=2-seed=1", "k=3-seed=0", "k=3-seed=1"]
+    assert main([*command[:6], "--k", "2,x"]) == 2
+    assert "k='x' must be a positive number" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_advice_names_sizes_time_and_memory(tmp_path, capsys):
+    np.save(tmp_path / "rows.npy", rows(3000, 16))
+    found = recommend(tmp_path / "rows.npy", TrainConfig(steps=20))
+    assert found.config.hidden_size
+    assert found.steps == 20
+    assert found.seconds > 0
+    assert found.memory > 1e8
+    assert 0 <= found.dead <= 1
+    assert main(["recommend", str(tmp_path / "rows.npy"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n_rows"] == 3000
