@@ -35,7 +35,7 @@ ARROWS = {
     "metrics": {"kernels", "model"},
     "logs": set(),
     "runs": {"config"},
-    "ranks": {"kernels"},
+    "ranks": {"codes", "kernels"},
     "finish": {"config", "data", "kernels", "metrics", "model"},
     "step": {"config", "data", "kernels", "metrics", "objectives", "ranks"},
     "trainer": {"config", "data", "finish", "logs", "model", "ranks", "runs", "step"},

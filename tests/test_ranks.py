@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanosae import SAETrainer, TrainConfig, runs
+from nanosae import Codes, SAETrainer, TrainConfig, runs
 from nanosae.runs import last_line
 from nanosae.weights import Weights
 
@@ -31,7 +31,7 @@ SHARES = ("rows", "latents")
 WORKER = """
 import json, os, sys
 import numpy as np
-from nanosae import SAETrainer, TrainConfig
+from nanosae import Codes, SAETrainer, TrainConfig
 x = np.load(sys.argv[1] + "/rows.npy")
 for name, fields in json.loads(sys.argv[2]).items():
     targets = x[:, :10] ** 2 if "skip" in fields else None
@@ -145,3 +145,19 @@ def test_a_signal_stops_all_ranks_at_one_step(tmp_path):
     stops = set(re.findall(r"stopped by signal 15 after step (\d+);", err))
     assert len(stops) == 1, err[-3000:]
     assert runs.last_checkpoint(tmp_path / "run") == f"step-{int(stops.pop()):08d}"
+
+
+@pytest.mark.slow
+def test_two_processes_encode_the_corpus_that_one_does(tmp_path):
+    np.save(tmp_path / "rows.npy", rows())
+    train_alone("topk", tmp_path / "run")
+    encode = ["-m", "nanosae", "encode", str(tmp_path / "run"), str(tmp_path / "rows.npy")]
+    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    ranks += ["--rdzv-endpoint", "localhost:0"]
+    for start, name in (([], "one"), (ranks, "two")):
+        subprocess.run([sys.executable, *start, *encode, "--name", name], check=True)
+    one, two = (Codes.open(tmp_path / "run", name) for name in ("one", "two"))
+    two.verify()
+    assert (one.take(range(1500)) != two.take(range(1500))).nnz == 0
+    assert np.array_equal(one.vectors(), two.vectors())
+    assert {p.name for p in (tmp_path / "run" / "codes").iterdir()} == {"one", "two"}

@@ -168,6 +168,7 @@ def encode(
     """
     from nanosae.data import open_rows
     from nanosae.model import SAEModel
+    from nanosae.ranks import in_parts, leads
 
     model = SAEModel.load(run)
     beside = _table(texts) if texts else open_rows(data, columns=model.config["columns"]).extra()
@@ -178,7 +179,15 @@ def encode(
         names = ["text" if c == text_column else c for c in beside.column_names]
         beside = beside.rename_columns(names)
     path = run / "codes" / name
-    codes = model.encode_corpus(data, path, beside=beside, resume=resume, append=append)
+
+    def write(folder: Path, part: tuple[int, int]) -> None:
+        options = {"beside": beside, "resume": resume, "append": append, "part": part}
+        model.encode_corpus(data, folder, **options)
+
+    in_parts(path, write)
+    if not leads():
+        return
+    codes = _codes(run, name)
     without = "" if codes.has_texts else "; no texts: label and word search need --texts"
     mean = codes.nnz / max(1, codes.n_rows)
     print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{without}")

@@ -97,7 +97,7 @@ class Codes:
         """
         if (Path(path) / "manifest.json").exists():
             return cls(path)
-        names = sorted(p.parent.name for p in Path(path).glob("codes/*/manifest.json"))
+        names = sorted(p.parent.name for p in Path(path).glob("codes/[!.]*/manifest.json"))
         chosen = name or (names[0] if len(names) == 1 else "default")
         if chosen not in names:
             raise FileNotFoundError(
@@ -322,6 +322,7 @@ class CodesWriter:
         n_features: Width of the rows to come.
         source: A `.npy` file with the embeddings of the rows to come, in order: its path and
             fingerprint are kept instead of a copy. Give `vectors` to `append` for a float16 copy.
+        first: Which row of `source` comes first.
         info: Facts for the manifest (JSON), such as which model made these codes; rows added
             later must come with equal ones.
         append: Go on in an existing corpus; `n_rows` says how many rows it holds.
@@ -340,10 +341,10 @@ class CodesWriter:
     """
 
     def __init__(
-        self, path: str | Path, *, n_features: int, source=None, info=None, append: bool = False
+        self, path: str | Path, *, n_features: int, source=None, first=0, info=None, append=False
     ) -> None:
         self.path = Path(path)
-        self._source = source and str(Path(source).absolute())
+        self._source, self._first = source and str(Path(source).absolute()), first
         self._blocks: list[Any] | None = []  # (csr_array, table, vectors); None: closed
         self._rows = self._bytes = 0
         fixed = {"format": FORMAT, "n_features": int(n_features), "info": info or {}}
@@ -453,7 +454,7 @@ class CodesWriter:
             shards = [s for s in self.manifest["shards"] if s["vectors"]]
             offset = sum(s["n_rows"] for s in shards if s["vectors"].get("path") == self._source)
             kept = {"path": self._source, "fingerprint": fingerprint(self._source)}
-            kept |= {"offset": offset}
+            kept |= {"offset": self._first + offset}
         for name, array in arrays.items():
             _put(folder / f"{name}.npy", lambda f, array=array: np.save(f, array))
         if tables[0] is not None:
@@ -487,6 +488,38 @@ def write_codes(
         table = beside if table is None else beside.append_column("text", table["text"])
     with CodesWriter(path, n_features=csr.shape[1], **options) as writer:
         writer.append(csr, table=table, vectors=vectors)
+    return Codes(path)
+
+
+def join_codes(parts: list[Path], path: str | Path) -> Codes:
+    """Make one corpus of several, in their order, by moving their shards; the parts are gone then.
+
+    Args:
+        parts: Folders of corpora with the same features, columns and kind of vectors.
+        path: The folder of the corpus to be.
+
+    Raises:
+        FileExistsError: If it holds a corpus.
+        ValueError: If the parts do not fit together.
+    """
+    found, path = [_read_manifest(part) for part in parts], Path(path)
+    if (path / "manifest.json").exists():
+        raise FileExistsError(f"{path} holds a corpus: choose another name.")
+    found = [manifest for manifest in found if manifest["n_rows"]] or found[:1]
+    for key in ("n_features", "columns", "width", "info"):
+        if len(given := {json.dumps(m[key]) for m in found}) > 1:
+            raise ValueError(f"the parts differ in {key}: {' and '.join(sorted(given))}.")
+    path.mkdir(parents=True, exist_ok=True)
+    shards: list[dict[str, Any]] = []
+    for part in parts:
+        for shard in _read_manifest(part)["shards"]:
+            name = f"{len(shards):05d}"
+            (part / shard["name"]).replace(path / name)
+            shards.append(shard | {"name": name})
+    total = {key: sum(m[key] for m in found) for key in ("n_rows", "nnz")}
+    _write_manifest(path, found[0] | total | {"shards": shards})
+    for part in parts:
+        shutil.rmtree(part)
     return Codes(path)
 
 

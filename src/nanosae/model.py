@@ -162,6 +162,7 @@ class SAEModel(nn.Module):
         columns: Iterable[str] | None = None,
         resume: bool = False,
         append: bool = False,
+        part: tuple[int, int] = (0, 1),
     ) -> Codes:
         """Write the features of a corpus to disk in a stream, and what stands beside its vectors.
 
@@ -173,6 +174,8 @@ class SAEModel(nn.Module):
             columns: Other names of the vector columns.
             resume: Go on after the rows that an interrupted call has written.
             append: Add the rows to those of an existing corpus.
+            part: (r, N) encodes the r-th of N equal parts of the rows, for N processes at once;
+                `join_codes` makes one corpus of them.
 
         Raises:
             FileExistsError: If the folder holds a corpus, without `resume` or `append`.
@@ -187,10 +190,11 @@ class SAEModel(nn.Module):
                 f"there are {table.num_rows} texts for {rows.n_rows} rows: give one each."
             )
         mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy" and not append
-        options = {"source": data if mapped else None, "append": resume or append}
+        first, last = (rows.n_rows * (part[0] + end) // part[1] for end in (0, 1))
+        options = {"source": data if mapped else None, "first": first, "append": resume or append}
         with CodesWriter(path, n_features=self.cfg["d_sae"], **options) as writer:
-            for start in range(writer.n_rows if resume else 0, rows.n_rows, BLOCK_ROWS):
-                block = rows.read(start, min(start + BLOCK_ROWS, rows.n_rows))
+            for start in range(first + writer.n_rows * resume, last, BLOCK_ROWS):
+                block = rows.read(start, min(start + BLOCK_ROWS, last))
                 some = None if table is None else table.slice(start, len(block))
                 vectors = None if mapped else block
                 writer.append(self._sparse(block), table=some, vectors=vectors)
