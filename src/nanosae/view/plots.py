@@ -671,7 +671,7 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
     found = {}
     for path in sorted(Path(run).glob("snapshots/*.npz")):
         try:
-            with np.load(path) as arrays:
+            with path.open("rb") as stream, np.load(stream) as arrays:
                 found[int(path.stem)] = dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             continue
