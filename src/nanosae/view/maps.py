@@ -10,6 +10,7 @@ import numpy as np
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
 NEIGHBOURS = 5  # of the sample, between which another row is placed
 BLOCK = 4096  # rows placed at a time
+COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
 
 
 def project(x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> tuple[np.ndarray, str]:
@@ -113,19 +114,17 @@ def labels(
 
 def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
     """Return the words of each group's texts that are most surely likelier there."""
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    from nanosae.analysis._words import Words
+    from nanosae.analysis._words import Words, is_stop_word
     from nanosae.analysis.labels import log_odds
 
     words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
-    usable = words.single & ~np.isin(words.terms, [*ENGLISH_STOP_WORDS])
-    usable &= words.share <= 0.04
+    usable = words.single & (words.share < COMMON)
+    usable &= ~np.array([is_stop_word(term) for term in words.terms], bool)
     total, found = words.presence.sum(0), []
     for g in range(group.max() + 1):
         inside = group == g
         y = words.presence[np.flatnonzero(inside)].sum(0)
-        z = log_odds(y, inside.sum(), total - y, (~inside).sum(), words.share)
+        z = log_odds(y, inside.sum(), total - y, (~inside).sum(), words.share)[1]
         z[~usable | (y < 2) | (z < 1)] = 0
         best = np.argsort(-z, kind="stable")[:most].tolist()
         found.append(", ".join(str(words.terms[t]) for t in best if z[t]))

@@ -247,11 +247,11 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
         bars = {"array": np.subtract(high, y), "arrayminus": np.subtract(y, low), "thickness": 1}
         look = {"color": COLORS[i % 7], "symbol": i, "size": 9}
         trace = {"x": x, "y": y, "name": kind, "mode": "lines+markers", "marker": look}
-        trace |= {"customdata": [html.escape(n) for n in names], "line": {"color": COLORS[i % 7]}}
+        trace |= {"customdata": [_safe(n) for n in names], "line": {"color": COLORS[i % 7]}}
         hover = "%{customdata}<br>L0 %{x:.1f}, %{y:.3f}"
         figure.add_scatter(**trace, error_y=bars, hovertemplate=hover, showlegend=True)
     for name, y in beside.items():
-        where = {"annotation_text": html.escape(name), "annotation_position": "top right"}
+        where = {"annotation_text": _safe(name), "annotation_position": "top right"}
         figure.add_hline(y, line={"color": MUTED, "dash": "dash", "width": 1}, **where)
     figure.update_xaxes(title_text="L0 (active features per row)", rangemode="tozero")
     figure.update_yaxes(title_text="FVU, held-out rows" if measure == "fvu" else measure)
@@ -286,7 +286,7 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
     figure = _figure()
     for i, (name, found, color, dash) in enumerate(lines + beside):
         y, low, high = (found[column].to_numpy() for column in ("value", "low", "high"))
-        trace = {"x": found["k"], "y": y, "name": html.escape(name), "mode": "lines+markers"}
+        trace = {"x": found["k"], "y": y, "name": _safe(name), "mode": "lines+markers"}
         trace |= {"marker": {"symbol": i, "size": 8}, "line": {"color": color, "dash": dash}}
         if dash == "solid":
             trace["error_y"] = {"array": high - y, "arrayminus": y - low, "thickness": 1}
@@ -501,7 +501,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     figure.update_yaxes(tickvals=list(range(len(x))), ticktext=ticks, showgrid=False)
     figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False)
     wide = not numeric and high.max() > 30 * low.min()
-    figure.update_xaxes(title_text=html.escape(axis), type="linear" if numeric else "log")
+    figure.update_xaxes(title_text=_safe(axis), type="linear" if numeric else "log")
     figure.update_xaxes(dtick=1 if wide else None)
     what = f"{len(found['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
     title = f"What goes with {about.get('column') or target}"
@@ -554,7 +554,7 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
         for i, (name, *_) in enumerate(lines)
     ]
     rows = -(-len(lines) // 3)
-    figure = _panels(panels, rows=rows, columns=min(3, len(lines)), x=html.escape(str(column)))
+    figure = _panels(panels, rows=rows, columns=min(3, len(lines)), x=_safe(str(column)))
     for i, (_, x, y, low, high) in enumerate(lines):
         at = {"row": i // 3 + 1, "col": i % 3 + 1}
         band = {
@@ -702,7 +702,7 @@ def _map(
         trace |= {"hovertext": [hover[i] for i in at.tolist()], "name": f"cluster {g}"}
         figure.add_scattergl(**trace)
     for text, (a, b) in maps.labels(points, group, names, width, 600):
-        figure.add_annotation(x=a, y=b, text=html.escape(text), showarrow=False, font={"size": 12})
+        figure.add_annotation(x=a, y=b, text=_safe(text), showarrow=False, font={"size": 12})
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
     figure.update_xaxes(title_text=f"{method} 1", **bare)
     return figure.update_yaxes(title_text=f"{method} 2", **bare)
@@ -860,10 +860,15 @@ def _panels(panels: list[tuple[str, str]], rows: int, columns: int, x: str = "")
 
 
 def _finish(figure: go.Figure, title: str, height: int, subtitle: str = "") -> go.Figure:
-    words: dict[str, Any] = {"text": html.escape(title)}
+    words: dict[str, Any] = {"text": _safe(title)}
     if subtitle:
-        words["subtitle"] = {"text": html.escape(subtitle), "font": {"size": 12, "color": MUTED}}
+        words["subtitle"] = {"text": _safe(subtitle), "font": {"size": 12, "color": MUTED}}
     return figure.update_layout(title=words, height=height)
+
+
+def _safe(text: str) -> str:
+    """Escape what plotly would take for markup; it does not know &quot;."""
+    return html.escape(text, quote=False)
 
 
 def _of(source: Any) -> str:
@@ -874,11 +879,11 @@ def _of(source: Any) -> str:
 def _short(text: str, most: int) -> str:
     """Escape a text, cut to a length."""
     text = " ".join(text.split())
-    return html.escape(text if len(text) <= most else text[: most - 1] + "…")
+    return _safe(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def _wrap(text: str, width: int = 60, most: int = 300) -> str:
     """Escape a text and break it into lines for a hover box."""
     text = " ".join(text.split())
     short = text if len(text) <= most else text[: most - 1] + "…"
-    return "<br>".join(html.escape(line) for line in textwrap.wrap(short, width))
+    return "<br>".join(_safe(line) for line in textwrap.wrap(short, width))
