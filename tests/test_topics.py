@@ -73,7 +73,7 @@ def test_equal_points_are_merged_first_and_only_once():
 def test_leaders_are_the_largest_of_each_row(seed):
     rng = np.random.default_rng(seed)
     dense = rng.integers(1, 4, (9, 6)) * (rng.random((9, 6)) < 0.4)
-    rows, leaders = module._leaders(sp.csr_array(dense.astype(np.float32)))
+    rows, leaders = module.leaders(sp.csr_array(dense.astype(np.float32)))
     assert rows.tolist() == [i for i in range(9) if dense[i].any()]
     assert leaders.tolist() == [int(dense[i].argmax()) for i in rows]  # ties: the first
 

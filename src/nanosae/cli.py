@@ -464,6 +464,28 @@ def export(
     print(f"{output}: {len(table):,} lines, {len(table.columns)} columns")
 
 
+@app.command
+def explore(
+    run: Run,
+    name: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    browser: bool = True,
+) -> None:
+    """Look into a run in the browser: maps, search, cards, steering, comparisons, tags.
+
+    Args:
+        run: The run folder.
+        name: Which corpus of the run.
+        host: Address to listen on; elsewhere than on this machine a token is asked for.
+        port: Port; 0 takes a free one.
+        browser: Open a browser.
+    """
+    from nanosae.view.explore import explore as serve
+
+    serve(run, name, host=host, port=port, open_browser=browser)
+
+
 def _codes(run: Path, name: str | None) -> Codes:
     from nanosae.codes import Codes
 

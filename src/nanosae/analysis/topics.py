@@ -123,7 +123,7 @@ class Topics:
     def row_topic(self) -> np.ndarray:
         """Main topic of each row, (n_rows,) int64; -1 only where no feature is active."""
         main = np.full(self.codes.n_rows, -1)
-        rows, main_topic = _leaders(self.weights)
+        rows, main_topic = leaders(self.weights)
         main[rows] = main_topic
         return main
 
@@ -190,8 +190,8 @@ def topics(
     mass, led = sp.csr_array((len(ids), len(ids))), np.zeros(len(ids))
     for _, block in codes.shards():
         block = block[:, ids]
-        rows, leaders = _leaders(block)
-        leads = sp.csr_array((np.ones(len(rows)), (leaders, rows)), shape=block.shape[::-1])
+        rows, best = leaders(block)
+        leads = sp.csr_array((np.ones(len(rows)), (best, rows)), shape=block.shape[::-1])
         mass, led = mass + leads @ block, led + leads.sum(1)
     top = np.argsort(-led, kind="stable")[: min(LEAVES, np.count_nonzero(led))]
     mass, sizes, leaves = sp.csc_array(mass[top]), led[top], np.full(codes.n_features, -1)
@@ -203,7 +203,7 @@ def topics(
     return Topics(codes, labels, n, leaves, sizes, vectors, _ward(vectors, sizes), decoder).cut(n)
 
 
-def _leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
+def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows with any entry, and the column of each one's largest; ties: the first."""
     block.sort_indices()
     length = np.diff(block.indptr)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.describe import unit
+
+Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
 NEIGHBOURS = 5  # of the sample, between which another row is placed
 BLOCK = 4096  # rows placed at a time
@@ -28,34 +31,50 @@ def project(x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> tuple[np.n
     Returns:
         Positions, (n, 2) float32, and "UMAP" or "PCA".
     """
-    x = np.asarray(x, np.float32)
-    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    x = unit(np.asarray(x, np.float32))
     rng = np.random.default_rng(seed)
-    n = len(x)
-    chosen = np.sort(rng.choice(n, min(n, sample), replace=False))
+    chosen = np.sort(rng.choice(len(x), min(len(x), sample), replace=False))
+    points, place, method = fit(x[chosen], seed=seed)
+    out = np.zeros((len(x), 2), np.float32)
+    out[chosen] = points
+    others = np.setdiff1d(np.arange(len(x)), chosen)
+    for start in range(0, len(others), BLOCK):
+        rows = others[start : start + BLOCK]
+        out[rows] = place(x[rows])
+    return out, method
+
+
+def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
+    """Lay a sample of rows out; see `project`.
+
+    Returns:
+        Positions (n, 2) float32, a function that places other rows (some thousand at a time), and
+        "UMAP" or "PCA".
+    """
+    x = unit(np.asarray(x, np.float32))
+    if len(x) < 2:
+        return np.zeros((len(x), 2)), lambda rows: np.zeros((len(rows), 2)), "PCA"
     try:
         from umap import UMAP
     except ImportError:
         UMAP = None
-    if UMAP is None or len(chosen) < 16:
-        centred = x - x[chosen].mean(0)
-        axes = np.linalg.eigh(centred[chosen].T @ centred[chosen])[1][:, :-3:-1]
-        points = centred @ axes
-        points *= np.sign(points[np.abs(points).argmax(0), range(points.shape[1])])
-        return np.pad(points, ((0, 0), (0, 2 - points.shape[1]))), "PCA"  # of width 1: a line
-    fit = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(chosen) - 1))
-    points = np.zeros((n, 2), np.float32)
-    points[chosen] = fit.fit_transform(x[chosen])
-    others = np.setdiff1d(np.arange(n), chosen)
-    for start in range(0, len(others), BLOCK):
-        rows = others[start : start + BLOCK]
-        cosine = x[rows] @ x[chosen].T
+    if UMAP is None or len(x) < 16:
+        mean = x.mean(0)
+        axes = np.linalg.eigh((x - mean).T @ (x - mean))[1][:, :-3:-1]
+        points = (x - mean) @ axes
+        axes *= np.sign(points[np.abs(points).argmax(0), range(points.shape[1])])
+        axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # of width 1: a line
+        return (x - mean) @ axes, lambda rows: (unit(rows) - mean) @ axes, "PCA"
+    umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(x) - 1))
+    points = umap.fit_transform(x)
+
+    def place(rows: np.ndarray) -> np.ndarray:
+        cosine = unit(rows) @ x.T
         near = np.argpartition(-cosine, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
         weight = 1 / (1.0001 - np.take_along_axis(cosine, near, 1))
-        points[rows] = np.einsum(
-            "nk,nkd->nd", weight / weight.sum(1, keepdims=True), points[chosen[near]]
-        )
-    return points, "UMAP"
+        return np.einsum("nk,nkd->nd", weight / weight.sum(1, keepdims=True), points[near])
+
+    return points, place, "UMAP"
 
 
 def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.ndarray:
