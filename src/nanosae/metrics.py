@@ -86,13 +86,13 @@ def snapshot(
 
     Args:
         encoder: Latent-major, (hidden_size, input_size).
-        decoder: (hidden_size, input_size).
+        decoder: (hidden_size, input_size); a transcoder's has another width, and there is no
+            cosine between the two.
         density: (hidden_size,).
         acts: Some active values, any length.
         basis: Two fixed directions, (input_size, 2), on which decoder rows are drawn.
     """
     norms = encoder.norm(dim=1), decoder.norm(dim=1)
-    cosine = (encoder * decoder).sum(1) / (norms[0] * norms[1]).clamp_min(1e-12)
     some = torch.linspace(0, len(decoder) - 1, min(len(decoder), 2048)).long()
     unit = decoder[some] / norms[1][some, None].clamp_min(1e-12)
     pairwise = unit[:512] @ unit[:512].T
@@ -102,12 +102,14 @@ def snapshot(
         "decoder_weight": decoder.flatten()[::stride],
         "encoder_norm": norms[0],
         "decoder_norm": norms[1],
-        "encoder_decoder_cosine": cosine,
         "decoder_cosine": pairwise[tuple(torch.triu_indices(*pairwise.shape, 1))],
         "decoder_max_cosine": pairwise.fill_diagonal_(-1).max(1).values,
         "log10_density": density.clamp_min(1e-9).log10(),
         "activation": acts,
     }
+    if encoder.shape == decoder.shape:
+        cosine = (encoder * decoder).sum(1) / (norms[0] * norms[1]).clamp_min(1e-12)
+        series["encoder_decoder_cosine"] = cosine
     out = {"positions": (unit @ basis).half().numpy(), "latents": some.int().numpy()}
     for name, values in series.items():
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
