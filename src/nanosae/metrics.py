@@ -66,6 +66,7 @@ class Pool:
         }
 
 
+@torch.no_grad()
 def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
     """Pool what the model makes of raw rows, (n_rows, input_size), against the targets."""
     pool = Pool(model.cfg["d_sae"])
@@ -86,13 +87,14 @@ def snapshot(
 
     Args:
         encoder: Latent-major, (hidden_size, input_size).
-        decoder: (hidden_size, input_size); a transcoder's has another width, and there is no
-            cosine between the two.
+        decoder: (hidden_size, input_size); where a transcoder's has another width, there are no
+            cosines between the two.
         density: (hidden_size,).
         acts: Some active values, any length.
         basis: Two fixed directions, (input_size, 2), on which decoder rows are drawn.
     """
     norms = encoder.norm(dim=1), decoder.norm(dim=1)
+    cosine = (encoder * decoder).sum(1) if encoder.shape == decoder.shape else norms[0][:0]
     some = torch.linspace(0, len(decoder) - 1, min(len(decoder), 2048)).long()
     unit = decoder[some] / norms[1][some, None].clamp_min(1e-12)
     pairwise = unit[:512] @ unit[:512].T
@@ -106,10 +108,8 @@ def snapshot(
         "decoder_max_cosine": pairwise.fill_diagonal_(-1).max(1).values,
         "log10_density": density.clamp_min(1e-9).log10(),
         "activation": acts,
+        "encoder_decoder_cosine": cosine / (norms[0] * norms[1]).clamp_min(1e-12)[: len(cosine)],
     }
-    if encoder.shape == decoder.shape:
-        cosine = (encoder * decoder).sum(1) / (norms[0] * norms[1]).clamp_min(1e-12)
-        series["encoder_decoder_cosine"] = cosine
     out = {"positions": (unit @ basis).half().numpy(), "latents": some.int().numpy()}
     for name, values in series.items():
         low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)

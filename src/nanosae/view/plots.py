@@ -809,12 +809,13 @@ def _histograms(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     some = np.linspace(0, len(decoder) - 1, min(len(decoder), 2048)).astype(int)
     unit = decoder[some] / np.maximum(norms[1][some, None], 1e-12)
     pairs = (unit @ unit.T)[np.triu_indices(len(unit), 1)]
-    cosine = (encoder * decoder).sum(1) / np.maximum(norms[0] * norms[1], 1e-12)
+    same = encoder.shape == decoder.shape  # but for a transcoder
+    cosine = (encoder * decoder).sum(1) / np.maximum(norms[0] * norms[1], 1e-12) if same else []
     series = {"encoder_weight": encoder, "encoder_norm": norms[0], "encoder_decoder_cosine": cosine}
     series |= {"decoder_weight": decoder, "decoder_norm": norms[1], "decoder_cosine": pairs}
     out = {}
     for name, values in series.items():
-        low, high = float(values.min(initial=np.inf)), float(values.max(initial=-np.inf))
+        low, high = (float(np.min(values)), float(np.max(values))) if len(values) else (0.0, 0.0)
         span = (low, high) if high - low > 1e-3 else (low - 0.5, low + 0.5)
         out[name], out[f"{name}_edges"] = np.histogram(values, bins=BINS, range=span)
     return out
