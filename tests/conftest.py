@@ -1,6 +1,10 @@
 """Fixtures that several test files share."""
 
+import os
+
 import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads; read when the hub's client is imported
 
 from browser import Browser, missing
 

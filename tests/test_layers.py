@@ -42,11 +42,14 @@ ARROWS = {
     "sweep": {"config", "data", "finish", "ranks", "step", "trainer"},
     "analysis": {"analysis.*"},
     "analysis.*": {"analysis.*", "codes", "weights"},
+    "analysis.search": {"analysis.*", "codes", "embed", "weights"},
+    "embed": set(),
+    "activations": set(),
     "view": set(),
     "view.*": {"analysis.*", "codes", "weights", "view.*"},
     "demo": {"analysis.*", "codes", "config", "trainer"},
     "cli": {"analysis.*", "view.*", "codes", "config", "demo", "model", "trainer", "data"}
-    | {"ranks", "sweep"},
+    | {"activations", "embed", "ranks", "sweep"},
 }
 
 

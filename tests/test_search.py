@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanosae import embed
 from nanosae.analysis import search as module
 from nanosae.analysis.search import (
     find_labels,
@@ -192,7 +193,7 @@ def test_words_are_found_in_labels_where_there_are_no_texts(tmp_path, codes, pla
 
 def test_a_missing_extra_is_named(codes, monkeypatch, planted):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    module._encoder.cache_clear()
+    embed._encoder.cache_clear()
     found = search(codes, planted.words[0][0], encoder="some-model")
     assert 'some-model needs pip install "nanosae[embed]": ' in found.note
     assert found.hits
@@ -206,11 +207,11 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(codes, monkeypatc
                     raise OSError("offline")
                 assert name == "model-of-the-run"
 
-            def encode(self, texts):
+            def encode(self, texts, **_):
                 return planted.embeddings[[3] * len(texts)]
 
     monkeypatch.setitem(sys.modules, "sentence_transformers", Library)
-    module._encoder.cache_clear()
+    embed._encoder.cache_clear()
     model = codes.weights()
     model.cfg["metadata"]["encoder"] = "model-of-the-run"
     model.save(codes.run / "model")
@@ -218,7 +219,7 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(codes, monkeypatc
     assert found.note == "rows like the text, encoded by model-of-the-run"
     assert found.hits[0].row == 3
     assert "gone could not be loaded: " in search(codes, planted.words[0][0], encoder="gone").note
-    module._encoder.cache_clear()
+    embed._encoder.cache_clear()
 
 
 def words_of(text):

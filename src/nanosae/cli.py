@@ -11,7 +11,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -28,6 +28,68 @@ app = tyro.extras.SubcommandApp()
 Positional = tyro.conf.Positional
 Run = Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
 Json = Annotated[bool, tyro.conf.arg(name="json")]
+
+
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Texts = Annotated[Positional[str], tyro.conf.arg(metavar="TEXTS")]
+
+
+@app.command
+def embed(
+    texts: Texts, output: Output, model: str = "all-MiniLM-L6-v2", text_column: str = "text"
+) -> None:
+    """Embed texts: write X.npy, and beside it X.parquet with the texts, for `train` and `encode`.
+
+    Args:
+        texts: A .txt file with a text per line, or a .csv .tsv .parquet .jsonl file.
+        output: X.npy.
+        model: Name or folder of a sentence-transformers model.
+        text_column: Which of the columns is the text.
+    """
+    import numpy as np
+    from pyarrow import parquet
+
+    from nanosae.embed import embed as embed_texts
+
+    if output.suffix != ".npy":
+        raise ValueError(f"{output} is to be an .npy file: name it {output.with_suffix('.npy')}.")
+    table, beside = _texts(texts, text_column), output.with_suffix(".parquet")
+    rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
+    if beside != Path(texts):
+        parquet.write_table(table, beside, compression="zstd")
+    np.save(output, rows)
+    print(f"{output}: {len(rows):,} rows of width {rows.shape[1]}; {beside}: their texts")
+    column = f" --text-column {text_column}" * (text_column != "text")
+    print(f"now: nanosae train {output} -o RUN --encoder {model}")
+    print(f"     nanosae encode RUN {output}{column}")
+
+
+@app.command
+def activations(
+    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    texts: Texts,
+    layer: tuple[str, ...],
+    output: Output,
+    pooling: Literal["mean", "first", "last"] | None = None,
+    text_column: str = "text",
+) -> None:
+    """Cache a model's activations on texts, a row per token; called again, go on.
+
+    Args:
+        model: Name or folder of a Hugging Face model, or a .gguf file.
+        texts: A .txt file with a text per line, or a .csv .tsv .parquet .jsonl file.
+        layer: Names of modules: `layers.15`.
+        output: The folder.
+        pooling: A row per text instead, from its tokens.
+        text_column: Which of the columns is the text.
+    """
+    from nanosae.activations import cache_activations
+
+    some = _texts(texts, text_column)[text_column].to_pylist()
+    n = cache_activations(model, layer, some, output, pooling=pooling)
+    print(f"{output}: {n:,} rows of {len(some):,} texts, at {', '.join(layer)}")
+    print(f"now: nanosae train {output / layer[0]} -o RUN")
+    print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
 
 
 @app.command
@@ -160,7 +222,9 @@ def encode(
     Args:
         run: The run folder.
         data: The rows: what `train` takes.
-        texts: A Parquet or CSV file with the texts and other columns, in the order of the rows.
+        texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
+            and other columns, in the order of the rows; of X.npy by default X.parquet, if it is
+            there.
         text_column: Which of its columns (or of DATA's) is the text.
         name: Name of the corpus in the run.
         resume: Go on with an interrupted call.
@@ -171,11 +235,14 @@ def encode(
     from nanosae.ranks import in_parts, leads
 
     model = SAEModel.load(run)
-    beside = _table(texts) if texts else open_rows(data, columns=model.config["columns"]).extra()
+    pair = Path(data).with_suffix(".parquet")
+    if texts is None and data.endswith(".npy") and pair.is_file():
+        texts = str(pair)
+    if texts:
+        beside = _texts(texts, text_column)
+    else:
+        beside = open_rows(data, columns=model.config["columns"]).extra()
     if beside is not None:
-        if texts and text_column not in beside.column_names:
-            known = ", ".join(beside.column_names)
-            raise ValueError(f"{texts} has no column {text_column!r}: choose one of {known}.")
         names = ["text" if c == text_column else c for c in beside.column_names]
         beside = beside.rename_columns(names)
     path = run / "codes" / name
@@ -504,16 +571,29 @@ def _names(run: Path) -> dict[int, str] | None:
     return None if table is None else dict(zip(table["feature"], table["label"], strict=True))
 
 
-def _table(path: str) -> pa.Table:
+def _texts(path: str, column: str) -> pa.Table:
+    """Read texts, and what stands beside them."""
     import pyarrow as pa
-    from pyarrow import csv, parquet
+    from pyarrow import csv, json, parquet
 
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist.")
     try:
-        return csv.read_csv(path) if path.endswith(".csv") else parquet.read_table(path)
+        if path.endswith(".txt"):
+            with Path(path).open(encoding="utf-8") as lines:
+                table = pa.table({column: [line.rstrip("\n") for line in lines]})
+        elif path.endswith((".csv", ".tsv")):
+            tab = "\t" if path.endswith(".tsv") else ","
+            parse = csv.ParseOptions(delimiter=tab, newlines_in_values=True)
+            table = csv.read_csv(path, parse_options=parse)
+        else:
+            table = (json.read_json if path.endswith(".jsonl") else parquet.read_table)(path)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet or CSV file: {error}") from error
+        raise ValueError(f"{path} is no Parquet, CSV, JSON-lines or text file: {error}") from error
+    if column not in table.column_names:
+        known = ", ".join(table.column_names)
+        raise ValueError(f"{path} has no column {column!r}: choose one of {known}.")
+    return table
 
 
 def _tell(run: Path, name: str, found: Contrast, as_json: bool) -> None:

@@ -13,7 +13,8 @@ A stored value times its shard's `scale` in the manifest is the activation. Scal
 two: values keep 11 significant bits, and no activation is rounded to zero. A shard is written under
 another name, synchronised, renamed, and only then named by a new manifest that replaces the old one
 in one step: whenever a writer dies, the manifest describes complete shards. Rows that are tokens
-hold their whole text in "text", and `start`, `end` (character offsets) as further columns.
+hold their whole text in "text", its number in `text_index`, and `start`, `end` (character offsets)
+as further columns; what is handed out as their texts are their surroundings.
 
 Nothing of size rows × features is ever made; what is handed out is a bounded copy. One writer at a
 time: a second one is noticed when it is about to replace a manifest that it has not read.
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 SHARD_ROWS = 2**20
 SHARD_BYTES = 2**27  # of buffered rows: a shard is cut early there, which bounds writer and readers
+CONTEXT = 60  # characters shown on either side of a token
 ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single text
 
 
@@ -61,6 +63,7 @@ class Codes:
         nnz: Number of active pairs.
         columns: Names of the metadata columns beside the text.
         has_texts: Whether the corpus keeps its texts.
+        has_tokens: Whether its rows are tokens of texts.
         has_vectors: Whether it knows its embeddings (a copy, or the path of the original file).
         manifest: Everything that manifest.json says.
 
@@ -79,6 +82,7 @@ class Codes:
         self.nnz: int = self.manifest["nnz"]
         self.columns: list[str] = [c for c in self.manifest["columns"] if c != "text"]
         self.has_texts: bool = "text" in self.manifest["columns"]
+        self.has_tokens = self.has_texts and {"text_index", "start", "end"} <= {*self.columns}
         self._shards: list[dict[str, Any]] = self.manifest["shards"]
         self.has_vectors: bool = self.n_rows > 0 and all(s["vectors"] for s in self._shards)
         self._first = np.cumsum([0, *(shard["n_rows"] for shard in self._shards)])
@@ -181,14 +185,23 @@ class Codes:
         """Share of the rows on which each feature is active, (n_features,) float64."""
         return self.counts / max(self.n_rows, 1)
 
-    def texts(self, rows: Any = None) -> np.ndarray:
+    def texts(self, rows: Any = None, marks: str = "«»") -> np.ndarray:
         """Return the texts of all or some rows, an object array of str; a missing text is "".
+
+        Of a token it is what stands around it, up to CONTEXT characters on either side.
+
+        Args:
+            rows: Which rows; all by default.
+            marks: What stands before and after the token in it; "" for nothing.
 
         Raises:
             ValueError: If the corpus was encoded without texts.
         """
-        found = self.column("text", rows)
-        return np.array(["" if t is None else str(t) for t in found], dtype=object)
+        found = ["" if t is None else str(t) for t in self.column("text", rows)]
+        if self.has_tokens:
+            spans = zip(found, self.column("start", rows), self.column("end", rows), strict=True)
+            found = [_around(*span, *marks) for span in spans]
+        return np.array(found, dtype=object)
 
     def column(self, name: str, rows: Any = None) -> np.ndarray:
         """Return a metadata column for all or some rows: numeric where it can be, else objects.
@@ -521,6 +534,17 @@ def join_codes(parts: list[Path], path: str | Path) -> Codes:
     for part in parts:
         shutil.rmtree(part)
     return Codes(path)
+
+
+def _around(text: str, start: int, end: int, opening: str = "", closing: str = "") -> str:
+    """Return a token, without the space that byte-level tokens begin with, and its context."""
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    left, right = text[max(0, start - CONTEXT) : start], text[end : end + CONTEXT]
+    if start > CONTEXT:
+        left = "…" + left[left.find(" ") + 1 :]
+    if len(text) > end + CONTEXT:
+        right = (right.rpartition(" ")[0] or right) + "…"
+    return f"{left}{opening}{text[start:end]}{closing}{right}"
 
 
 def fingerprint(path: str | Path) -> str:

@@ -452,7 +452,7 @@ def _members(codes: Codes, what: Any, by: str | None) -> tuple[np.ndarray, str]:
         wanted = [str(w) for w in (what if isinstance(what, list) else [what])]
         return np.isin(codes.column(by).astype(str), wanted), " or ".join(wanted)
     if isinstance(what, str):
-        found = [what.lower() in text.lower() for text in codes.texts().tolist()]
+        found = [what.lower() in text.lower() for text in codes.texts(marks="").tolist()]
         return np.array(found, dtype=bool), f"texts with “{what}”"
     mask, name = np.zeros(codes.n_rows, dtype=bool), "the chosen rows"
     if isinstance(what, int | np.integer):

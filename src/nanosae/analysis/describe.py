@@ -126,7 +126,7 @@ def monosemanticity(codes: Codes, features: Any = None, space: Any = None) -> np
     Returns:
         (len(features),) float64: 0 is chance, 1 equal texts; nan for fewer than two active rows.
     """
-    space = _tfidf(codes.texts()) if space is None else space
+    space = _tfidf(codes.texts(marks="")) if space is None else space
     mass = np.asarray((space * space).sum(axis=1)).ravel()
     total, pairs = np.asarray(space.sum(axis=0)).ravel(), codes.n_rows**2 - codes.n_rows
     chance = ((total**2).sum() - mass.sum()) / max(pairs, 1)

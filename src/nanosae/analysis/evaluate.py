@@ -311,7 +311,7 @@ def _spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        words = TfidfVectorizer(sublinear_tf=True).fit_transform(codes.texts(rows))
+        words = TfidfVectorizer(sublinear_tf=True).fit_transform(codes.texts(rows, ""))
         spaces["words"] = TruncatedSVD(min(100, *words.shape), random_state=seed).fit_transform(
             words
         )

@@ -80,7 +80,7 @@ def label(
     import pandas as pd
 
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
-    texts, held = codes.texts(), split(codes, share=share, groups=groups, seed=seed)
+    texts, held = codes.texts(marks=""), split(codes, share=share, groups=groups, seed=seed)
     words, seen = Words(texts, ~held), np.flatnonzero(~held)
     sense = _topical(codes, words, np.random.default_rng(seed).permutation(seen)[:20_000])
     close = hard_silent(codes, features, seen, seed=seed)
@@ -90,6 +90,7 @@ def label(
         learn = ~out | (min(out.sum(), (~out).sum()) < min_texts)
         voices.append(_Voice(words, rows[learn], acts[learn], hard, n_keywords))
     weight, records = sp.csc_array(words.weight), []
+    shown = codes.texts if codes.has_tokens else texts.__getitem__
     each = zip(
         features, _columns(codes, features), voices, _names(words, sense, voices), strict=True
     )
@@ -99,7 +100,7 @@ def label(
         telling = score[strong] / (score[strong] + score.mean() + 1e-9)
         best = strong[np.argsort(-voice.acts[:30] * telling, kind="stable")[:1]]
         figures = _scores(score, rows, held, min_texts)
-        typical = "".join(texts[best])
+        typical = "".join(shown(best))
         records.append(
             (feature, said, ", ".join(words.terms[voice.keywords[:SHOWN]]), *figures, typical)
         )

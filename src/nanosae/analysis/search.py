@@ -15,14 +15,12 @@ little, below 0.3 they change the subject: the answer states the cosine.
 from __future__ import annotations
 
 import html
-import importlib
 import os
 import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,7 +284,7 @@ def text_index(codes: Codes) -> Path:
         db.execute("CREATE VIRTUAL TABLE texts USING fts5(text, content='')")
         for start in range(0, codes.n_rows, BLOCK):
             rows = range(start, min(start + BLOCK, codes.n_rows))
-            pairs = zip((row + 1 for row in rows), codes.texts(rows), strict=True)
+            pairs = zip((row + 1 for row in rows), codes.texts(rows, ""), strict=True)
             db.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", pairs)
         db.execute(f"PRAGMA user_version = {codes.n_rows}")
         db.commit()
@@ -301,18 +299,15 @@ def _embed(text: str, encoder: Any, model: Any) -> tuple[np.ndarray | None, str]
     name = encoder or (model and model.metadata.get("encoder"))
     if not name:
         return None, "no encoder is known"
+    from nanosae.embed import embed
+
     try:
-        vector = _encoder(name).encode([text])[0]
+        vector = embed([text], model=name)[0]
     except ImportError:
         return None, f'the encoder {name} needs pip install "nanosae[embed]"'
     except OSError:
         return None, f"the encoder {name} could not be loaded"
     return np.asarray(vector, np.float32), f"rows like the text, encoded by {name}"
-
-
-@lru_cache(maxsize=2)
-def _encoder(name: str) -> Any:
-    return importlib.import_module("sentence_transformers").SentenceTransformer(name)
 
 
 def _lift(codes: Codes, words: str, labels: Mapping[int, str]) -> tuple[np.ndarray, str]:
