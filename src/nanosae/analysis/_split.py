@@ -55,12 +55,13 @@ def tied_rows(codes: Codes, *, groups: str | None = None, rows: Any = None) -> n
 
     rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
     keys = [] if groups is None else codes.column(groups, rows).tolist()
-    texts = (text.lower() for text in codes.texts(rows)) if codes.has_texts else ()
-    words = (re.sub(r"[\W\d_]+", " ", text).strip() or text for text in texts)
-    near = np.zeros((2, 0), dtype=np.int64)
+    words, near = [], np.zeros((2, 0), dtype=np.int64)
     if codes.has_tokens:
         words = codes.column("text", rows).tolist()
-    elif codes.has_vectors:
+    elif codes.has_texts:
+        texts = (text.lower() for text in codes.texts(rows))
+        words = [re.sub(r"[\W\d_]+", " ", text).strip() or text for text in texts]
+    if codes.has_vectors and not codes.has_tokens:
         near = _near_pairs(codes, rows)
     pairs = np.concatenate([_equal_pairs(keys), _equal_pairs(words), near], axis=1)
     shape = (len(rows), len(rows))
