@@ -48,3 +48,32 @@ def test_commands_in_the_readme_are_known_to_the_command_line():
 def test_links_lead_somewhere():
     for link in re.findall(r"\]\((?!http)(.+?)\)", README):
         assert (ROOT / link).exists(), link
+
+
+@pytest.mark.slow
+def test_the_ray_recipe_writes_what_the_model_gives(tmp_path):
+    pytest.importorskip("ray", reason="needs the ray extra")
+    from nanosae import SAETrainer, TrainConfig
+
+    x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    pd.DataFrame({"id": range(60), "vector": list(x)}).to_parquet(tmp_path / "embeddings.parquet")
+    config = TrainConfig(hidden_size=16, k=3, steps=5)
+    model = SAETrainer(config, run=tmp_path / "run").train(x, progress=False)
+    text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    recipe = text.partition("<!-- ray -->\n```python\n")[2].partition("```")[0]
+    recipe = recipe.replace('"run"', f'"{tmp_path}/run"')  # workers have folders of their own
+    recipe = recipe.replace('"embeddings.parquet"', f'"{tmp_path}/embeddings.parquet"')
+    recipe = recipe.replace('"codes"', f'"{tmp_path}/codes"').replace(
+        "concurrency=2", "concurrency=1"
+    )
+    start = "import ray\nray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", start + recipe], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = pd.read_parquet(tmp_path / "codes").sort_values("id", ignore_index=True)
+    want = model.features(x)
+    for i in range(60):
+        row = want[[i]]
+        assert list(found["feature"][i]) == row.indices.tolist()
+        np.testing.assert_array_equal(found["activation"][i], row.data)

@@ -99,17 +99,20 @@ def fold(
         target_mean: Of a transcoder's targets, (output_size,).
         target_scale: Of a transcoder's targets.
     """
-    t = {name: tensor.detach().cpu().double() for name, tensor in tensors.items()}
-    norm, mu = t["W_dec"].norm(dim=1), torch.from_numpy(mean).double()
+    t = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    t |= {name: tensor.double() for name, tensor in t.items() if tensor.dim() == 1}
+    norm, mu = t["W_dec"].norm(dim=1, dtype=torch.float64), torch.from_numpy(mean).double()
     unit = torch.where(norm > 0, norm, torch.ones_like(norm))  # what activations are multiplied by
     if target_mean is None:
         out_mean, out_scale = mu, scale
-        shift = t["b_dec"] @ t["W_enc"]  # because files subtract b_dec from the rows first
+        shifted = t["b_dec"]  # because files subtract b_dec from the rows first
     else:
         out_mean, out_scale = torch.from_numpy(target_mean).double(), target_scale
-        shift = -scale * mu @ t["W_enc"]
+        shifted = -scale * mu
     gain = scale / out_scale
-    out = {"W_enc": t["W_enc"] * unit * gain, "W_dec": t["W_dec"] / unit[:, None]}
+    blocks = t["W_enc"].split(4096, dim=1)  # so that no large matrix is held in double precision
+    shift = torch.cat([shifted @ block.double() for block in blocks])
+    out = {"W_enc": t["W_enc"] * (unit * gain).float(), "W_dec": t["W_dec"] / unit.float()[:, None]}
     out["b_dec"] = out_mean + t["b_dec"] / out_scale
     for name, added in (("b_enc", shift), ("b_gate", shift), ("threshold", 0.0)):
         if name in t:
@@ -119,7 +122,7 @@ def fold(
         out["b_mag"] = (t["b_mag"] + shift * t["r_mag"].exp()) * unit / out_scale
     if "W_skip" in t:
         out["W_skip"] = t["W_skip"] * gain
-        out["b_dec"] -= out["W_skip"] @ mu
+        out["b_dec"] -= out["W_skip"].double() @ mu
     return {name: tensor.float() for name, tensor in out.items()}
 
 
