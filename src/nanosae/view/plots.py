@@ -116,7 +116,7 @@ def weights(source: Any) -> go.Figure:
         shots = snapshots(source)
     else:
         shots = {0: _histograms(_tensors(source))}
-    names = [name for name in HISTOGRAMS if all(name in shot for shot in shots.values())]
+    names = [n for n in HISTOGRAMS if all(n in shot and shot[n].any() for shot in shots.values())]
     columns = 3
     panels = [(HISTOGRAMS[n][0], "share (%)") for n in names]
     figure = _panels(panels, rows=-(-len(names) // columns), columns=columns)

@@ -1,0 +1,204 @@
+"""Make docs/gallery.md and its pictures: every figure of `nanosae.plot`, drawn and photographed.
+
+    python docs/make_gallery.py WORK [--corpora FOLDER]
+
+WORK keeps the runs, so that a second call only draws. FOLDER may hold further corpora as
+NAME.parquet (with a column `text`) and NAME.minilm.f16.npy. Needs chromium and Pillow, and
+umap-learn for the maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nanosae import Codes, SAETrainer, TrainConfig, plot
+from nanosae.analysis.contrast import contrast, explain, over_time
+from nanosae.analysis.evaluate import evaluate
+from nanosae.analysis.families import families
+from nanosae.analysis.labels import label
+from nanosae.analysis.tables import save_features
+from nanosae.analysis.topics import topics
+from nanosae.demo import load
+
+DOCS = Path(__file__).parent
+SIZE = {"hidden_size": 1024, "k": 16, "steps": 300}
+LABELS = {"demo": "lexname", "clinc150": "domain", "debian": "section", "wordnet": "lexname"}
+HEAD = """# Gallery
+
+Every figure of `nanosae.plot`, made by [make_gallery.py](make_gallery.py): SAEs of 1,024
+features, k = 16, 300 steps. The years are made up, because the corpora have none: one group of
+rows is drawn later than the others.
+"""
+
+
+def corpus(name: str, folder: Path | None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return embeddings, and texts with a label column and a made-up year."""
+    if name == "demo":
+        rows, texts, lexnames = load()
+        table = pd.DataFrame({"text": texts, "lexname": lexnames})
+    else:
+        rows = np.load(folder / f"{name}.minilm.f16.npy")
+        table = pd.read_parquet(folder / f"{name}.parquet")[["text", LABELS[name]]]
+    first = table[LABELS[name]] == table[LABELS[name]].value_counts().index[0]
+    rng = np.random.default_rng(0)
+    later = np.where(first, rng.beta(3, 1, len(table)), rng.beta(1, 1.2, len(table)))
+    return rows, table.assign(year=2010 + (later * 15).astype(int))
+
+
+def make(work: Path, name: str, folder: Path | None) -> None:
+    """Train and analyse what is missing: the run, others for the frontier, a wide one."""
+    rows, table = corpus(name, folder)
+    by = LABELS[name]
+    variants = {"": {}, "-wide": {"hidden_size": 3072}}
+    if name == "demo":
+        variants |= {"-k8": {"k": 8}, "-k32": {"k": 32}, "-relu": {"activation": "relu"}}
+    for variant, changed in variants.items():
+        run = work / f"{name}{variant}"
+        if not (run / "model").exists():
+            trainer = SAETrainer(TrainConfig(**SIZE | changed), run=run)
+            trainer.train(rows.astype(np.float32), progress=False, force=True)
+        if not (run / "codes" / "years").exists():
+            from nanosae import SAEModel
+
+            model = SAEModel.load(run)
+            model.encode_corpus(rows, run / "codes" / "years", beside=table)
+        codes = Codes.open(run, "years")
+        if variant in ("", "-wide") and not (run / "features.parquet").exists():
+            labels = save_features(run, label(codes))
+            families(codes, labels).to_json(run / "families.json")
+        if variant != "-wide" and not (run / "evaluation.json").exists():
+            found = json.dumps(evaluate(codes, by).to_dict(), default=str)
+            (run / "evaluation.json").write_text(found)
+
+
+def figures(work: Path, name: str):
+    """Yield (name, what it shows, figure)."""
+    run, by = work / name, LABELS[name]
+    codes = Codes.open(run, "years")
+    groups = codes.column(by)
+    a, b = pd.Series(groups).value_counts().index[:2]
+    several = sorted(path for path in work.glob(f"{name}*") if (path / "evaluation.json").exists())
+    labels = pd.read_parquet(run / "features.parquet")
+    clear = labels.sort_values("label_auc", ascending=False)["feature"].iloc[0]
+    lengths = np.array([len(text) for text in codes.texts()])
+    yield "training", "plot.training(run)", plot.training(run)
+    yield "weights", "plot.weights(run)", plot.weights(run)
+    yield "density", "plot.density(run)", plot.density(codes)
+    yield "l0", "plot.l0(run)", plot.l0(codes)
+    yield "activations", "plot.activations(run)", plot.activations(codes)
+    yield "feature", f"plot.activations(run, {clear})", plot.activations(codes, clear)
+    yield "frontier", "plot.frontier(runs)", plot.frontier(several)
+    yield "frontier-f1", 'plot.frontier(runs, "probe_f1@5")', plot.frontier(several, "probe_f1@5")
+    yield "probing", "plot.probing(runs)", plot.probing(several)
+    yield "dictionary", "plot.dictionary(run)", plot.dictionary(codes)
+    yield "texts", "plot.texts(run)", plot.texts(codes)
+    yield "cooccurrence", "plot.cooccurrence(run)", plot.cooccurrence(codes)
+    yield "family-tree", "plot.family_tree(run)", plot.family_tree(run)
+    flow = plot.splitting_flow(run, work / f"{name}-wide")
+    yield "splitting-flow", "plot.splitting_flow(run, wider)", flow
+    found = contrast(codes, a, b, by=by)
+    yield (
+        "contrast",
+        f'plot.contrast(contrast(codes, "{a}", "{b}", by="{by}"))',
+        plot.contrast(found),
+    )
+    found = explain(codes, lengths, covariates=())
+    yield "explain", "plot.contrast(explain(codes, lengths))", plot.contrast(found)
+    trend = over_time(codes, "year")
+    yield "trend", 'plot.contrast(over_time(codes, "year"))', plot.contrast(trend)
+    yield "features-over-time", 'plot.over_time(over_time(codes, "year"))', plot.over_time(trend)
+    merged = topics(codes, 20, labels)
+    yield (
+        "topics-over-time",
+        'plot.over_time(topics(codes, 20), "year")',
+        plot.over_time(merged, "year"),
+    )
+
+
+def photograph(figure, path: Path, width: int = 960) -> None:
+    """Save a figure as chromium shows it."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "figure.html"
+        options = {"displayModeBar": False}
+        text = figure.to_html(config=options, include_plotlyjs=True, default_width=f"{width}px")
+        page.write_text(text.replace("<body>", '<body style="margin:0">'), "utf-8")
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+        command += ["--enable-unsafe-swiftshader", "--hide-scrollbars", "--disable-sync"]
+        command += ["--disable-background-networking", "--disable-component-update"]
+        command += [f"--window-size={width},{figure.layout.height}", "--virtual-time-budget=20000"]
+        command += [f"--user-data-dir={folder}/profile", f"--screenshot={path}", str(page)]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+
+def shrink(paths: list[Path], out: Path, width: int, columns: int = 1) -> None:
+    """Write pictures side by side, `width` pixels wide in all, with 48 colours."""
+    from PIL import Image
+
+    pictures = [Image.open(path).convert("RGB") for path in paths]
+    w = width // columns
+    pictures = [p.resize((w, p.height * w // p.width), Image.Resampling.LANCZOS) for p in pictures]
+    heights = [0] * columns
+    places = []
+    for p in pictures:
+        column = heights.index(min(heights))
+        places.append((column * w, heights[column]))
+        heights[column] += p.height
+    sheet = Image.new("RGB", (width, max(heights)), pictures[0].getpixel((2, 2)))
+    for p, place in zip(pictures, places, strict=True):
+        sheet.paste(p, place)
+    sheet.quantize(48, dither=Image.Dither.NONE).save(out, optimize=True)
+
+
+def main() -> None:
+    """Make the runs that are missing, then draw everything."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--corpora", type=Path)
+    parser.add_argument("--only", nargs="*", default=list(LABELS))
+    args = parser.parse_args()
+    names = [n for n in args.only if n == "demo" or args.corpora]
+    pictures = args.work / "pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    out = DOCS / "gallery"
+    out.mkdir(exist_ok=True)
+    for name in names:
+        make(args.work, name, args.corpora)
+        said = {}
+        for what, call, figure in figures(args.work, name):
+            said[what] = call
+            for theme, drawn in (("", figure), ("-dark", plot.dark(figure))):
+                photograph(drawn, pictures / f"{name}-{what}{theme}.png")
+            print(name, what, flush=True)
+        (pictures / f"{name}.json").write_text(json.dumps(said))
+    text = [HEAD]
+    for name in [n for n in LABELS if (pictures / f"{n}.json").exists()]:
+        said = json.loads((pictures / f"{name}.json").read_text())
+        text.append(f"\n## {name}\n")
+        if name == "demo":
+            for what, call in said.items():
+                shrink([pictures / f"{name}-{what}.png"], out / f"{what}.png", 800)
+                text.append(f"`{call}`\n\n![{what}](gallery/{what}.png)\n")
+            text.append("\n## The same, dark\n")
+        for theme in ["-dark"] if name == "demo" else [""]:
+            each = list(said)
+            for i in range(0, len(each), 4):
+                sheet = f"{name}{theme}-{i // 4 + 1}.png"
+                shrink(
+                    [pictures / f"{name}-{w}{theme}.png" for w in each[i : i + 4]],
+                    out / sheet,
+                    960,
+                    2,
+                )
+                text.append(f"![{', '.join(each[i : i + 4])}](gallery/{sheet})\n")
+    (DOCS / "gallery.md").write_text("\n".join(text), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
