@@ -3,19 +3,25 @@
 Run: pytest tests/test_stream.py
 """
 
+import threading
 from itertools import islice, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from nanosae import SAETrainer, TrainConfig, runs
 from nanosae.data import Dataset, open_rows
+from nanosae.step import Training
+from nanosae.stream import Stream
 
 quick = settings(max_examples=25, deadline=None)
 
@@ -211,3 +217,174 @@ def test_bad_targets_are_named():
     assert rows.width == 3  # the one given is left alone
     prints = {open_rows(x, targets=t).fingerprint() for t in (None, x, x[::-1])}
     assert len(prints) == 3
+
+
+# Streams
+
+
+def pieces(x, size=70):
+    """Batches of uneven sizes, in the order of the rows."""
+    cuts = np.cumsum(np.random.default_rng(0).integers(1, size, len(x)))
+    return [part for part in np.split(x, cuts[cuts < len(x)]) if len(part)]
+
+
+@quick
+@given(
+    n=st.integers(20, 600),
+    batch_size=st.integers(1, 100),
+    buffer_rows=st.integers(40, 400),
+    start=st.integers(0, 300),
+)
+def test_a_stream_deals_each_row_once_and_resumes_anywhere(n, batch_size, buffer_rows, start):
+    x = numbered(n)
+    data = Stream(iter(pieces(x)), seed=0, buffer_rows=buffer_rows)
+    if n < buffer_rows // 4:  # kept, and dealt without end
+        assert len(deal(data, batch_size, 2 + n // batch_size)) > n
+        return
+    batch_size = min(batch_size, n - data.n_heldout)
+    dealt = raw(data, deal(data, batch_size, n))
+    left_over = (n - data.n_heldout) % batch_size
+    assert len(dealt) == n - data.n_heldout - left_over
+    rows = [*dealt, *raw(data, data.heldout)]
+    assert len(set(rows)) == len(rows)
+    assert set(rows) <= set(range(n))
+    again = Stream(lambda: pieces(x, size=9), seed=0, buffer_rows=buffer_rows)
+    start = min(start, len(dealt) - 1) // batch_size * batch_size
+    assert np.array_equal(raw(data, deal(again, batch_size, n, start)), dealt[start:])
+
+
+def test_a_stream_is_read_ahead_by_no_more_than_a_buffer():
+    taken = []
+    source = (taken.append(i) or part for i, part in enumerate(pieces(numbered(9000), 3)))
+    data = Stream(source, seed=0, buffer_rows=400)
+    assert sum(len(p) for p in pieces(numbered(9000), 3)[: len(taken)]) <= 102
+    batches = data.batches(10)
+    for _ in range(12):  # into the second buffer
+        next(batches)
+    del batches
+    assert sum(len(p) for p in pieces(numbered(9000), 3)[: len(taken)]) <= 306
+
+
+def test_a_stream_that_is_given_up_does_not_fill_its_buffer():
+    def slow():
+        for part in pieces(numbered(9000), 3):
+            yield part
+            if len(taken) > 90:  # the first buffer is full
+                gate.wait(20)
+            taken.append(1)
+
+    taken, gate = [], threading.Event()
+    batches = Stream(slow, seed=0, buffer_rows=400).batches(10)
+    next(batches)
+    threading.Timer(0.2, gate.set).start()
+    del batches
+    assert sum(len(p) for p in pieces(numbered(9000), 3)[: len(taken)]) < 200
+
+
+def test_streams_of_pairs_tensors_and_blocks():
+    x, y = numbered(500), numbered(500, 2)[::-1]
+    pairs = zip(pieces(x), pieces(y), strict=True)
+    data = Stream(pairs, seed=0, buffer_rows=400)
+    assert (data.width, len(data.target_mean)) == (3, 2)
+    rows = deal(data, 20, 20)
+    targets = rows[:, 3:] / data.target_scale + data.target_mean
+    assert np.allclose(targets, y[raw(data, rows)], rtol=1e-3, atol=1e-2)
+    tensors = Stream((torch.from_numpy(p).half() for p in pieces(x)), seed=0, buffer_rows=400)
+    assert tensors.width == 3
+    blocks = Stream((SimpleNamespace(rows=p) for p in pieces(x)), seed=0, buffer_rows=400)
+    assert np.array_equal(deal(blocks, 20, 10), rows[:200, :3])
+
+
+def test_bad_streams_are_named():
+    x = numbered(300)
+    with pytest.raises(ValueError, match="ended before its first row"):
+        Stream(iter([]), seed=0)
+    with pytest.raises(ValueError, match=r"batch 1 of the stream: .*width 2, expected 3"):
+        Stream(iter([x, x[:, :2]]), seed=0)
+    x[120, 1] = np.inf
+    data = Stream(iter(np.split(x, 6)), seed=0, buffer_rows=160)
+    with pytest.raises(ValueError, match=r"batch 2 of the stream: row 20 .* column 1 holds inf"):
+        deal(data, 10, 30)
+    with pytest.raises(ValueError, match="expected 4"):
+        Stream(iter([x[:9]]), seed=0, input_size=4)
+
+
+def config(**options):
+    sizes = {"hidden_size": 16, "k": 3, "batch_size": 32, "steps": 30, "buffer_rows": 800}
+    return TrainConfig(**sizes | options)
+
+
+def same(one, two):
+    return all(torch.equal(one.tensors()[n], two.tensors()[n]) for n in one.tensors())
+
+
+class Stop(Exception):
+    pass
+
+
+def cut_at(monkeypatch, step):
+    """Let training die before a step."""
+    original = Training.step
+
+    def dies(self, batch):
+        if self.scalars["step"] == step:
+            raise Stop
+        original(self, batch)
+
+    monkeypatch.setattr(Training, "step", dies)
+
+
+@pytest.mark.parametrize("kind", ["memmap", "parquet", "stream"])
+def test_a_run_resumed_in_the_middle_of_large_data_is_bit_exact(kind, tmp_path, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    names = [f"e{i}" for i in range(8)]
+    pd.DataFrame(x, columns=names).to_parquet(tmp_path / "x.parquet", row_group_size=90)
+    data = {"memmap": np.load(tmp_path / "x.npy", mmap_mode="r"), "stream": lambda: pieces(x)}
+    data = data.get(kind, tmp_path / "x.parquet")
+    asked = config(checkpoint_every=7)
+    whole = SAETrainer(asked, run=tmp_path / "whole").train(data, progress=False)
+    cut_at(monkeypatch, 23)  # in the fourth buffer
+    with pytest.raises(Stop):
+        SAETrainer(asked, run=tmp_path / "cut").train(data, progress=False)
+    monkeypatch.undo()
+    resumed = SAETrainer(asked, run=tmp_path / "cut").train(data, resume=True, progress=False)
+    assert same(whole, resumed)
+    other = config(checkpoint_every=7, data_seed=1)
+    assert not same(whole, SAETrainer(other).train(data, progress=False))  # twin
+
+
+def test_training_ends_with_the_stream(tmp_path):
+    x = np.random.default_rng(0).normal(size=(1000, 8))
+    trainer = SAETrainer(config(steps=500), run=tmp_path / "run")
+    model = trainer.train(iter(np.split(x, 10)), progress=False)
+    assert trainer.metrics_["step"] == 990 // 32
+    assert model.features(x).shape == (1000, 16)
+    assert "The stream ended after 990 training rows." in trainer.notes_
+    assert any("come from the first 200 rows" in note for note in trainer.notes_)
+
+
+def test_another_stream_is_not_resumed(tmp_path, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(2000, 8))
+    cut_at(monkeypatch, 20)
+    asked = config(checkpoint_every=7)
+    with pytest.raises(Stop):
+        SAETrainer(asked, run=tmp_path / "run").train(iter(np.split(x, 10)), progress=False)
+    monkeypatch.undo()
+    rest = iter(np.split(x, 10)[7:])
+    with pytest.raises(ValueError, match="was trained on other rows"):
+        SAETrainer(asked, run=tmp_path / "run").train(rest, resume=True, progress=False)
+
+
+def test_bad_rows_found_late_leave_the_checkpoint(tmp_path):
+    x = np.random.default_rng(0).normal(size=(3000, 8))
+    x[2900, 3] = np.nan
+    trainer = SAETrainer(config(checkpoint_every=5, steps=90), run=tmp_path / "run")
+    with pytest.raises(ValueError, match=r"batch 29 of the stream: row 0 .* column 3 holds nan"):
+        trainer.train(iter(np.split(x, 30)), progress=False)
+    kept = runs.last_checkpoint(tmp_path / "run")
+    assert kept is not None
+    assert int(kept[5:]) > 70
+    x[2900, 3] = 0
+    model = trainer.train(iter(np.split(x, 30)), resume=True, progress=False)
+    assert model.W_enc.isfinite().all()

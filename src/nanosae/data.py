@@ -15,13 +15,14 @@ neighbouring rows varies in batches of b rows by a factor of
     1 + b·(C ÷ M)² ÷ 3p(1 − p)   for classes longer than a stretch: 1.00 for b = 4,096, p = 0.1
     1 + b·C ÷ M                  at worst, for classes as long as a chunk: 1.5 for b = 1,024
 
-Not covered: endless streams, and rows that change between epochs. Of streamed data, mean, scale,
-counts and held-out rows come from one buffer; duplicates elsewhere are not seen.
+Not covered: iterators (`stream.py`), and rows that change between epochs. Of streamed data, mean,
+scale, counts and held-out rows come from one buffer; duplicates elsewhere are not seen.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, cycle, islice, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,7 @@ class Dataset:
         scale: Factor after centring, so that the mean squared length is `width`.
         target_mean, target_scale: The same of the targets; empty and 1 without.
         heldout: Held-out rows, normalised, (n_heldout, width + target width), float32.
+        fingerprint: Hash of the rows' shape and some values: the same in any container.
         notes: Sentences on the data: zero rows, duplicates, few rows, streaming.
         in_memory: Whether all rows lie in memory.
 
@@ -76,7 +78,8 @@ class Dataset:
         self, rows, *, seed, heldout_share=0.05, heldout_max=1e4, buffer_rows=2**20, normalise=True
     ):
         n, self.width, self.columns, self._seed = rows.n_rows, rows.own, rows.columns, seed
-        self.in_memory, self._rows = n <= buffer_rows, rows
+        self._rows: Any = rows
+        self.in_memory = n <= buffer_rows
         self._limit = n if self.in_memory else max(2 * CHUNK, buffer_rows // 4)
         self._hold_out(np.empty(0, np.int64))
         # All rows, or those of a buffer; groups of rows may leave one almost empty.
@@ -105,6 +108,7 @@ class Dataset:
         self.n_heldout = len(self.heldout)
         self._hold_out(pool[out][: n - 1])
         self._all = self._normal(x) if self.in_memory else x[:0].copy()
+        self.fingerprint, self._rows = rows.fingerprint(), None if self.in_memory else rows
         counts = {"all zero": np.sum(keys == 0), "copies of others": len(keys) - len(sizes)}
         self.notes = [f"{k:,} of {len(x):,} rows are {what}." for what, k in counts.items() if k]
         few = f"There are only {n} rows, fewer than a usual batch of 1,024."

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from nanosae import finish, logs, runs
 from nanosae.config import TrainConfig
-from nanosae.data import Dataset, open_rows
+from nanosae.data import Dataset
 from nanosae.model import SAEModel
 from nanosae.ranks import Ranks, join
 from nanosae.step import Training
+from nanosae.stream import open_dataset
 
 
 class SAETrainer(TransformerMixin, BaseEstimator):
@@ -59,7 +60,8 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         Args:
             data: A pandas or polars frame, array, memmap, tensor, list, Hugging Face dataset, or a
                 path, folder or glob of .csv .tsv .parquet .feather .arrow .npy .npz .safetensors
-                .pt.
+                .pt; or a stream: an iterator of (n, width) batches, of (inputs, targets), or of
+                what `activations` yields, or a function that returns one (see `Stream`).
             targets: Vectors of the same kinds, one for each row of `data`: train a transcoder,
                 which predicts them from the rows (Dunefsky et al. 2024).
             resume: Go on from the run folder's newest checkpoint, or start if there is none.
@@ -132,13 +134,13 @@ class Job:
         self.notes = [f"{self.run} is finished: nothing was left to do."]
         return False
 
-    def start(self, dataset: Dataset, fingerprint: str, ranks: Ranks, progress: bool) -> None:
+    def start(self, dataset: Dataset, ranks: Ranks, progress: bool) -> None:
         """Make the state, or load it from the newest checkpoint, and open the sinks."""
         config, self.notes = self.config.resolved(dataset.n_train, dataset.width), dataset.notes
         self.training = training = Training(config, dataset, ranks)
         if self.run is not None:
             if ranks.rank == 0:
-                runs.start(self.run, self.config, config, fingerprint)
+                runs.start(self.run, self.config, config, dataset.fingerprint)
             if checkpoint := runs.load_checkpoint(self.run):
                 training.restore(*checkpoint)
         if ranks.rank > 0:
@@ -223,17 +225,12 @@ def train_jobs(
     if not (jobs := todo):
         return
     first = jobs[0].config
-    columns = None if first.columns is None else list(first.columns)
-    beside = {} if targets is None else {"targets": targets}
-    rows = open_rows(data, columns=columns, input_size=first.input_size, **beside)
+    dataset = open_dataset(data, targets, first)
     for job in jobs:
-        _check_targets(job.config, targets is not None)
-    share, buffer_rows = first.heldout_share, first.buffer_rows
-    dataset = Dataset(rows, seed=first.data_seed, heldout_share=share, buffer_rows=buffer_rows)
-    fingerprint = rows.fingerprint()
+        _check_targets(job.config, len(dataset.target_mean) > 0)
     try:
         for job in jobs:
-            job.start(dataset, fingerprint, ranks, progress and job is jobs[0])
+            job.start(dataset, ranks, progress and job is jobs[0])
         with runs.stop_signals() as stopped:
             _loop([job.training for job in jobs if job.training], jobs, ranks, stopped)
         for job in jobs:
@@ -257,16 +254,16 @@ def _loop(trainings: list[Training], jobs: list[Job], ranks: Ranks, stopped: lis
     first = trainings[0]
     getattr(first.kernels, "compile_all", lambda: None)()
     position, size = min(t.scalars["rows"] for t in trainings), first.config.batch_size or 1
-    batches = first.data.batches(size, start_row=position)
-    while any(t.scalars["step"] < t.end for t in trainings):
-        buffer, index = next(batches)
+    for buffer, index in first.data.batches(size, start_row=position):  # a stream may end
         x = torch.from_numpy(buffer).index_select(0, torch.from_numpy(index)).to(first.device)
         stop = ranks.any(bool(stopped))
         for training, job in zip(trainings, jobs, strict=True):
             if training.scalars["rows"] == position and training.scalars["step"] < training.end:
                 job.advance(x, stop)
         position += size
-        if stop and any(t.scalars["step"] < t.end for t in trainings):
+        if not any(t.scalars["step"] < t.end for t in trainings):
+            return
+        if stop:
             where = f"; --resume goes on from there in {jobs[0].run}" if jobs[0].run else ""
             step, number = first.scalars["step"], (stopped or [0])[0]
             raise KeyboardInterrupt(f"stopped by signal {number} after step {step}{where}")
