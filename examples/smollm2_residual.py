@@ -43,7 +43,7 @@ def main() -> None:
     n = cache_activations(smollm2(), LAYER, texts[: args.n], cache)
     print(f"{n:,} tokens of {len(texts[: args.n]):,} texts")
 
-    trainer = SAETrainer(TrainConfig(k=32), run=run)
+    trainer = SAETrainer(TrainConfig(hidden_size=2048, k=32, steps=500), run=run)
     model = trainer.train(cache / LAYER, force=True)
     found = trainer.metrics_
     print(f"{model}: held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}")

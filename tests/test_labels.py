@@ -72,6 +72,20 @@ def test_equal_cells_stay_together_and_empty_ones_do_not(tmp_path):
     assert len(set(tied_rows(codes))) == 6
 
 
+def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
+    text = ["old cat", "old dog", "old cat", "new tree"]
+    numbers = np.repeat(np.arange(4), 2)
+    place = {"text_index": numbers, "start": [0, 4] * 4, "end": [3, 7] * 4}
+    alike = np.ones((8, 3))  # as residual streams are: all have cosines near 1
+    texts = [text[t] for t in numbers]
+    codes = corpus(tmp_path / "a", np.eye(8), texts, metadata=place, vectors=alike)
+    assert same_partition(tied_rows(codes), [0, 0, 1, 1, 0, 0, 2, 2])  # copies of a text, too
+    assert split(codes).sum() == 4
+    place["number"] = place.pop("text_index")
+    codes = corpus(tmp_path / "b", np.eye(8), texts, metadata=place, vectors=alike)
+    assert len(set(tied_rows(codes))) == 1
+
+
 def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
     x = planted.embeddings.astype(np.float16).astype(np.float64)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)

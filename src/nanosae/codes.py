@@ -48,6 +48,7 @@ FORMAT = 1
 SHARD_ROWS = 2**20
 SHARD_BYTES = 2**27  # of buffered rows: a shard is cut early there, which bounds writer and readers
 CONTEXT = 60  # characters shown on either side of a token
+BLOCK = 2**14  # tokens whose whole texts are in memory together
 ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single text
 
 
@@ -197,10 +198,14 @@ class Codes:
         Raises:
             ValueError: If the corpus was encoded without texts.
         """
-        found = ["" if t is None else str(t) for t in self.column("text", rows)]
-        if self.has_tokens:
-            spans = zip(found, self.column("start", rows), self.column("end", rows), strict=True)
-            found = [_around(*span, *marks) for span in spans]
+        if not self.has_tokens:
+            found = ["" if t is None else str(t) for t in self.column("text", rows)]
+            return np.array(found, dtype=object)
+        rows = np.arange(self.n_rows) if rows is None else _indices(rows, self.n_rows, "row")
+        found = []
+        for some in np.split(rows, range(BLOCK, len(rows), BLOCK)):
+            columns = (self.column(name, some) for name in ("text", "start", "end"))
+            found += [_around(*token, *marks) for token in zip(*columns, strict=True)]
         return np.array(found, dtype=object)
 
     def column(self, name: str, rows: Any = None) -> np.ndarray:
@@ -398,7 +403,7 @@ class CodesWriter:
             OSError: If a shard cannot be written; the rows before it stay readable.
         """
         rows = _as_csr(block, self.manifest["n_features"])
-        beside = None if table is None else as_table(table)
+        beside = None if table is None else _plain(as_table(table))
         for what, given in (("table", beside), ("vectors", vectors)):
             if given is not None and len(given) != rows.shape[0]:
                 raise ValueError(f"{what}: {len(given)} rows, but the block has {rows.shape[0]}.")
@@ -626,6 +631,14 @@ def _as_csr(block: Any, n_features: int) -> Any:
     if not (np.isfinite(rows.data).all() and rows.data.min(initial=0) >= 0):
         raise ValueError("activations must be finite and not negative.")
     return rows
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Decode dictionary columns: Parquet makes one of its own for each row group."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
+    return table
 
 
 def as_table(table: Any) -> pa.Table:

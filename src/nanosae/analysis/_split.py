@@ -1,9 +1,9 @@
 """Split rows into two halves so that no text is on both sides, nor a copy of it.
 
 Rows are tied together when their texts are equal but for case, digits, punctuation and spaces, when
-their embeddings have a cosine above 0.95, or when a given column says so; tokens, when they come
-from equal texts. Ties are transitive; a whole tied part goes to one side. Scores measured on such a
-held-out half do not profit from copies.
+their embeddings have a cosine above 0.95, or when a given column says so; tokens,
+instead of the cosine, when they stand in one text. Ties are transitive; a whole tied part goes to
+one side. Scores measured on such a held-out half do not profit from copies.
 """
 
 from __future__ import annotations
@@ -55,13 +55,12 @@ def tied_rows(codes: Codes, *, groups: str | None = None, rows: Any = None) -> n
 
     rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
     keys = [] if groups is None else codes.column(groups, rows).tolist()
-    words, near = [], np.zeros((2, 0), dtype=np.int64)
+    texts = (text.lower() for text in codes.texts(rows)) if codes.has_texts else ()
+    words = (re.sub(r"[\W\d_]+", " ", text).strip() or text for text in texts)
+    near = np.zeros((2, 0), dtype=np.int64)
     if codes.has_tokens:
-        words = codes.column("text", rows).tolist()
-    elif codes.has_texts:
-        texts = (text.lower() for text in codes.texts(rows))
-        words = [re.sub(r"[\W\d_]+", " ", text).strip() or text for text in texts]
-    if codes.has_vectors and not codes.has_tokens:
+        near = _equal_pairs(codes.column("text_index", rows).tolist())
+    elif codes.has_vectors:
         near = _near_pairs(codes, rows)
     pairs = np.concatenate([_equal_pairs(keys), _equal_pairs(words), near], axis=1)
     shape = (len(rows), len(rows))
