@@ -277,7 +277,7 @@ class _Session:
         self.chat, self.dry_run, self.lock, self.in_a_row = chat, dry_run, threading.Lock(), 0
         self.bill: dict[str, Any] = {"model": chat.model, "calls": 0, "cached": 0, "failed": 0}
         self.bill |= {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "stopped": ""}
-        self.client = _client(chat, dry_run)
+        self.client, self.slots = _client(chat, dry_run), threading.Semaphore(chat.concurrency)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(path, check_same_thread=False, timeout=60)
         self.db.execute("CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, request, answer)")
@@ -303,7 +303,8 @@ class _Session:
             self.bill = after
         if known or self.dry_run:
             return known[0] if known else "FINAL: one two three four five six seven eight"
-        answer, used = self._send(request)
+        with self.slots:
+            answer, used = self._send(request)
         with self.lock:
             self.in_a_row = self.in_a_row + 1 if answer is None else 0
             if answer is None:
