@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from nanosae.analysis.search import search
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
 from nanosae.view import explore as server
-from nanosae.view.answers import Explorer, inside, load_map, make_map, plain, prepare
+from nanosae.view.answers import Explorer, inside, load_map, make_map, prepare
 from nanosae.weights import Weights
 from planted import planted_corpus
 
@@ -86,7 +87,7 @@ def dense(explorer):
 
 
 def get(client, path, **params):
-    params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in params.items()}
+    params = {k: json.dumps(v) for k, v in params.items()}
     answer = client.get(path, params=params)
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -168,19 +169,19 @@ def test_a_lasso_selects_rows_on_one_map_and_leading_features_on_the_other(clien
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ({"features": [48]}, "feature 48: there are 0 … 47"),
+        ({"features": [48]}, "there are 0 … 47"),
         ({"features": ["x"]}, "invalid literal"),
         ({"value": ["nosuch", "B"]}, "no column 'nosuch'"),
         ({"lasso": [[0, 0], [1]]}, "inhomogeneous|polygon"),
         ({"lasso": "x"}, "could not convert|polygon"),
         ({"nonsense": 1}, "no condition 'nonsense'"),
-        ([1], "must be a JSON object"),
+        ([1], "list"),
     ],
 )
 def test_a_selection_that_makes_no_sense_is_refused(client, where, said):
     answer = client.get("/api/rows", params={"where": json.dumps(where)})
     assert answer.status_code == 400
-    assert pytest.importorskip("re").search(said, answer.json()["error"])
+    assert re.search(said, answer.json()["error"])
 
 
 # ── features, texts, maps ──
@@ -264,8 +265,8 @@ def test_a_row_has_its_text_columns_and_features(client, dense, planted):
 def test_moved_features_rank_as_search_does_and_say_what_moved(client, explorer, dense):
     row = int(np.count_nonzero(dense, axis=1).argmax())
     j = int(dense[row].argmax())
-    before = get(client, "/api/steer", row=str(row))
-    after = get(client, "/api/steer", row=str(row), edit={str(j): 0})
+    before = get(client, "/api/steer", row=row)
+    after = get(client, "/api/steer", row=row, edit={str(j): 0})
     wanted = search(explorer.codes, row=row, edit={j: 0.0}, n=40)
     assert [hit["row"] for hit in after["hits"]] == [hit.row for hit in wanted.hits]
     assert [hit["row"] for hit in before["hits"]] != [hit["row"] for hit in after["hits"]]
@@ -283,7 +284,7 @@ def test_a_query_is_ranked_by_its_features(client, planted):
 
 
 def points(client, kind, **params):
-    params = {k: v if isinstance(v, str) else json.dumps(v) for k, v in params.items()}
+    params = {k: json.dumps(v) for k, v in params.items()}
     data = client.get(f"/api/map/{kind}", params=params).content
     size = int(np.frombuffer(data, np.uint32, 1)[0])
     head = json.loads(data[4 : 4 + size])
@@ -347,7 +348,7 @@ def test_a_box_and_a_selection_choose_the_points(client, explorer, dense):
     j = int(explorer.counts.argmax())
     xy = explorer.map["rows"]
     x, y = np.median(xy, axis=0)
-    box = f"{x},{y},{xy[:, 0].max() + 1},{xy[:, 1].max() + 1}"
+    box = [float(v) for v in (x, y, xy[:, 0].max() + 1, xy[:, 1].max() + 1)]
     found = points(client, "rows", box=box, where={"features": [j]})
     wanted = np.flatnonzero((xy >= [x, y]).all(axis=1))
     assert sorted(found["ids"]) == wanted.tolist()
@@ -391,7 +392,8 @@ def post(client, path, body, **headers):
 def test_names_bookmarks_and_tags_are_kept(client, explorer, finished):
     name = "  “mine”\n<b>&amp;  "
     assert (
-        post(client, "/api/name", {"feature": 3, "name": name}).json()["name"] == "“mine” <b>&amp;"
+        post(client, "/api/rename", {"feature": 3, "name": name}).json()["name"]
+        == "“mine” <b>&amp;"
     )
     assert post(client, "/api/bookmark", {"feature": 3, "on": True}).status_code == 200
     found = post(client, "/api/tag", {"tag": "odd", "where": {"features": [3]}}).json()
@@ -399,23 +401,23 @@ def test_names_bookmarks_and_tags_are_kept(client, explorer, finished):
     again = Explorer(finished)
     assert again.card(3)["name"] == "“mine” <b>&amp;"
     assert again.card(3)["named"]
-    marked = get(client, "/api/features", marked="1")["lines"]
+    marked = get(client, "/api/features", marked=True)["lines"]
     assert [line["feature"] for line in marked] == [3]
     row = rows_of(client, features=[3])[0]
     assert get(client, f"/api/row/{row}")["tags"] == ["odd"]
     post(client, "/api/tag", {"tag": "odd", "rows": [row], "on": False})
     assert get(client, f"/api/row/{row}")["tags"] == []
-    post(client, "/api/name", {"feature": 3, "name": ""})
+    post(client, "/api/rename", {"feature": 3, "name": ""})
     assert not again.card(3)["named"]
     for body in ({"feature": 48, "name": "x"}, {"name": "x"}, {"feature": "y", "name": "x"}):
-        assert post(client, "/api/name", body).status_code == 400
+        assert post(client, "/api/rename", body).status_code == 400
 
 
 def test_a_selection_is_exported_as_csv(client, explorer, dense):
     j = int(explorer.counts.argmax())
     edits.tag(explorer.run, "default", 'a,"b"', [int(np.flatnonzero(dense[:, j])[0])])
     answer = client.get("/api/export.csv", params={"where": json.dumps({"features": [j]})})
-    assert answer.headers["content-disposition"] == 'attachment; filename="default.csv"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="texts.csv"'
     table = pd.read_csv(io.StringIO(answer.text), keep_default_na=False)
     assert table["row"].tolist() == rows_of(client, features=[j])
     assert table["text"].tolist() == explorer.codes.texts(table["row"]).tolist()
@@ -470,7 +472,7 @@ def test_all_answers_carry_the_policy(client, explorer, monkeypatch):
     assert "ZeroDivision" not in error.text
     answers = [client.get(path) for path in ("/", "/api/state", "/nosuch", "/static/base.css")]
     answers.append(client.get("/", headers={"host": "evil.example"}))
-    answers.append(post(client, "/api/name", {}))
+    answers.append(post(client, "/api/rename", {}))
     for answer in [*answers, error]:
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
@@ -557,7 +559,7 @@ def test_a_reduced_run_has_a_reduced_page_that_says_what_adds_the_rest(tmp_path,
         assert get(client, "/api/rows")["lines"][0]["text"] == ""
         assert get(client, "/api/feature/3")["near"] == []
         assert len(points(client, "features")["ids"]) == 48
-        row = str(np.diff(planted.activations.indptr).argmax())
+        row = int(np.diff(planted.activations.indptr).argmax())
         assert get(client, "/api/steer", row=row)["hits"]
         edit = client.get("/api/steer", params={"row": row, "edit": '{"1": 1}'})
         assert "model" in edit.json()["error"]
@@ -627,14 +629,14 @@ def test_the_server_prepares_what_is_missing(tmp_path, planted, monkeypatch):
         assert started == ["map", "index"]
         while "working" in get(client, "/api/state")["jobs"].values():
             pass
-        assert get(client, "/api/state")["jobs"] == {"map": "no room", "index": "no room"}
+        assert get(client, "/api/state")["jobs"] == {"map": "failed", "index": "failed"}
         assert get(client, "/api/rows")["total"] == 900  # usable meanwhile
 
 
 def test_many_threads_get_the_same_answers(client, explorer):
     js = np.argsort(-explorer.counts)[:12].tolist()
     paths = [f"/api/feature/{j}" for j in js] + [f"/api/row/{i}" for i in range(12)]
-    paths += ["/api/map/rows?color=column:group", "/api/features?words=a"]
+    paths += ["/api/map/rows?color=%22column:group%22", "/api/features?words=%22a%22"]
     alone = [client.get(path).content for path in paths]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda path: client.get(path).content, paths * 4))
@@ -649,9 +651,3 @@ def test_missing_packages_and_busy_ports_are_named(finished, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[explore\]"'):
         server.explore(finished)
-
-
-def test_values_become_json():
-    value = {"a": np.float32(1.5), 2: [np.nan, np.int64(3), np.bool_(True)], "c": np.arange(2)}
-    assert plain(value) == {"a": 1.5, "2": [None, 3, True], "c": [0, 1]}
-    json.dumps(plain(value), allow_nan=False)

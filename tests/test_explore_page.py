@@ -12,6 +12,7 @@ import uvicorn
 from selenium.webdriver import ActionChains, Keys
 
 from nanosae.analysis import edits
+from nanosae.analysis.search import search
 from nanosae.view import explore as server
 from nanosae.view.answers import Explorer, inside
 from planted import planted_corpus
@@ -174,16 +175,12 @@ def test_a_slider_changes_the_ranking(page, explorer):
     page.wait("document.querySelectorAll('#ranking [data-hit]').length === 20")
     hits = "return [...document.querySelectorAll('#ranking [data-hit]')].map(n => +n.dataset.hit)"
     before = page.js(hits)
-    assert before == [
-        hit.row for hit in explorer._base(json.dumps({"row": row}), *explorer._version()).hits[:20]
-    ]
+    assert before == [hit.row for hit in search(explorer.codes, row=row, n=100).hits[:20]]
     j = explorer.row(row)["features"][0][0]
     page.browser.slide(f'[data-slider="{j}"]', 0)
     page.wait("document.querySelector('#ranking .rank span')")
     page.settle()
-    assert page.js(hits) == [
-        h["row"] for h in explorer.steer({"row": row}, {str(j): 0})["hits"][:20]
-    ]
+    assert page.js(hits) == [h["row"] for h in explorer.steer(row, edit={str(j): 0})["hits"][:20]]
     assert page.js(hits) != before
     assert {"▲", "▼", "n"} & {
         text.split()[1][0] for text in page.shown("#ranking .rank") if len(text.split()) > 1

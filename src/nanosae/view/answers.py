@@ -21,6 +21,8 @@ import functools
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -31,12 +33,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis import edits
-from nanosae.analysis.describe import known_labels, model_of, unit
+from nanosae.analysis.describe import known_labels, model_of
 from nanosae.analysis.search import find_texts, has_index, rows_with, search, text_index
 from nanosae.analysis.tables import load_features
 from nanosae.analysis.topics import leaders
 from nanosae.codes import Codes
 from nanosae.view import maps
+from nanosae.view.pages import to_json
 from nanosae.view.style import COLORS, MUTED, SEQUENTIAL
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ SHOWN = 600  # characters of a text in a list
 PARTNERS = 2_000  # rows of a feature that say what it is active with
 DENSE = 0.2  # share of rows above which a feature leads none
 
+Answer = dict[str, Any]
+
 
 class Explorer:
     """Answer questions about one corpus of a run; several threads may ask.
@@ -68,6 +73,7 @@ class Explorer:
 
     def __init__(self, run: str | Path, name: str | None = None) -> None:
         self.run, self._local = Path(run), threading.local()
+        self._jobs: dict[str, subprocess.Popen] = {}
         self.path = Codes.open(run, name).path
         self.counts, self.model = self.codes.counts, model_of(self.codes)
         self.directions = None if self.model is None else self.model.directions()
@@ -77,7 +83,7 @@ class Explorer:
         self._table = once(1)(lambda _: load_features(self.run).set_index("feature"))
         self._names = once(1)(lambda *_: known_labels(self.codes))
         self._map = once(1)(lambda _: load_map(self.codes))
-        self._shuffled = once(1)(lambda _: self.map["rows"][self.order])
+        self._shuffled = once(1)(lambda _: np.ascontiguousarray(self.map["rows"][self.order].T))
         self._rows, self._column = once(16)(self._select), once(8)(self._read_column)
         self._places, self._base = once(4)(self._find_regions), once(32)(self._search)
 
@@ -96,28 +102,25 @@ class Explorer:
     @property
     def names(self) -> dict[int, str]:
         """Names and labels of features, read again when they have changed."""
-        return self._names(*(_changed(self.run / f) for f in ("features.parquet", "user.sqlite")))
+        return self._names(*self._version())
 
     @property
     def map(self) -> Any:
         """What `make_map` keeps, or None."""
         return self._map(_changed(self.path / "map.npz"))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> Answer:
         """Say what the run holds, and which command adds what it lacks."""
-        codes, table, run = self.codes, self.table, self.run
-        lacks = {
-            "texts": (not codes.has_texts, f"nanosae encode {run} DATA --texts FILE"),
-            "steering": (self.model is None, f"nanosae train DATA -o {run}"),
-            "labels": ("label" not in table and codes.has_texts, f"nanosae label {run}"),
-            "families": ("family" not in table, f"nanosae families {run}"),
-            "near misses": (
-                "near_misses" not in table and codes.has_vectors,
-                f"nanosae describe {run}",
-            ),
-        }
+        codes, table, jobs = self.codes, self.table, self._jobs.items()
+        lacks = (
+            ("texts", not codes.has_texts, "encode {} DATA --texts FILE"),
+            ("steering", self.model is None, "train DATA -o {}"),
+            ("labels", codes.has_texts and "label" not in table, "label {}"),
+            ("families", "family" not in table, "families {}"),
+            ("near misses", codes.has_vectors and "near_misses" not in table, "describe {}"),
+        )
         return {
-            "run": run.resolve().name,
+            "run": self.run.resolve().name,
             "corpus": codes.name,
             "rows": codes.n_rows,
             "features": int((self.counts > 0).sum()),
@@ -125,17 +128,35 @@ class Explorer:
             "steer": self.model is not None,
             "colors": [name for name in ("family", "topic") if name in table],
             "columns": codes.columns,
-            "adds": {what: command for what, (lacking, command) in lacks.items() if lacking},
-            "tags": edits.tags(run, codes.name),
+            "adds": {w: f"nanosae {how.format(self.run)}" for w, lacking, how in lacks if lacking},
+            "tags": edits.tags(self.run, codes.name),
             "map": self.map["method"].item() if self.map else None,
-            "index": codes.has_texts and has_index(codes),
+            "index": has_index(codes) if codes.has_texts else None,
+            "jobs": {w: "failed" if j.returncode else "working" for w, j in jobs if j.poll() != 0},
         }
+
+    def start(self) -> None:
+        """Start making what is missing, the map and the index, in processes of their own.
+
+        What goes wrong there is said on the terminal.
+        """
+        state = self.state()
+        code = "import sys; from nanosae.view.answers import prepare; prepare(*sys.argv[1:])"
+        for what in ["map"] * (not state["map"]) + ["index"] * (state["index"] is False):
+            command = [sys.executable, "-c", code, str(self.path), what]
+            self._jobs[what] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+    def stop(self) -> None:
+        """End what is still running; nothing half-made stays under its final name."""
+        for job in self._jobs.values():
+            job.terminate()
+            job.wait()
 
     # ── features ──
 
     def features(
         self, words: str = "", sort: str = "score", marked: bool = False, at: int = 0
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """List features whose name holds the words (or whose number it is), a page of lines.
 
         `sort` is "score" (of the label), "rows" or "name"; `marked` asks for bookmarks only.
@@ -153,54 +174,42 @@ class Explorer:
             "name": lambda j: names.get(j, "\uffff").casefold(),
         }
         page = sorted(ids, key=keys[sort])[at : at + PAGE]
-        lines = [
-            {
-                "feature": j,
-                "name": names.get(j, ""),
-                "rows": self.counts[j],
-                "score": scores[j],
-                "marked": j in kept,
-            }
-            for j in page
-        ]
-        return {"total": len(ids), "lines": lines}
+        fields = ("feature", "name", "rows", "score", "marked")
+        lines = [(j, names.get(j, ""), self.counts[j], scores[j], j in kept) for j in page]
+        return {"total": len(ids), "lines": [dict(zip(fields, x, strict=True)) for x in lines]}
 
     def _scores(self) -> np.ndarray:
         """Return how well each label's words find unseen texts, NaN where nobody measured."""
-        scores = np.full(self.codes.n_features, np.nan)
+        scores = np.full(len(self.counts), np.nan)
         if "label_auc" in self.table:
-            known = self.table["label_auc"]
-            scores[known.index] = known
+            scores[self.table.index] = self.table["label_auc"]
         return scores
 
-    def card(self, j: int) -> dict[str, Any]:
+    def card(self, j: int) -> Answer:
         """Say what is known of a feature."""
-        codes, names = self.codes, self.names
-        rows, acts = codes.feature(j)
-        order = np.argsort(-acts, kind="stable")
-        middles = ((np.arange(10) + 0.5) * len(rows) / 10).astype(np.int64)
-        peak = float(acts.max(initial=0))
-        found = {"strongest": order[:10], "from strong to weak": order[middles[: len(rows)]]}
+        rows, acts = self.codes.feature(j)
+        n, order, peak = len(rows), np.argsort(-acts, kind="stable"), float(acts.max(initial=0))
+        middles = order[((np.arange(min(n, 10)) + 0.5) * n / 10).astype(np.int64)]
+        examples = {"strongest": rows[order[:10]], "from strong to weak": rows[middles]}
         line = self.table.loc[j].to_dict() if j in self.table.index else {}
-        said = ("label", "label_auc", "label_f1", "llm_label", "keywords", "health", "topic")
-        examples = {what: self._texts(rows[o], acts[o]) for what, o in found.items() if len(rows)}
-        if line.get("n_active") == len(rows):  # this corpus was described, not another
-            for kind in ("near_misses", "hard_negatives"):
-                examples[kind.replace("_", " ")] = self._texts(np.array(line.get(kind, []), int))
+        if line.get("n_active") == n:  # this corpus was described, not another
+            kinds = ("near_misses", "hard_negatives")
+            examples |= {k.replace("_", " "): np.array(line.get(k, []), int) for k in kinds}
+        said = ("label", "label_auc", "label_f1", "llm_label", "keywords", "health")
         family = self._groups("family")
         return {
             "feature": j,
-            "name": names.get(j, ""),
+            "name": self.names.get(j, ""),
             "named": j in edits.names(self.run),
             "marked": j in edits.bookmarks(self.run),
-            "rows": len(rows),
-            "density": len(rows) / max(codes.n_rows, 1),
-            "mean": float(acts.mean()) if len(rows) else 0.0,
+            "rows": n,
+            "density": n / max(self.codes.n_rows, 1),
+            "mean": acts.mean() if n else 0.0,
             "max": peak,
             "histogram": np.histogram(acts, 20, (0, peak or 1))[0],
             "facts": {name: line[name] for name in said if name in line},
             "family": None if family is None else family[1].get(int(family[0][j])),
-            "examples": {what: lines for what, lines in examples.items() if lines},
+            "examples": {what: self._texts(r, j) for what, r in examples.items() if len(r)},
             "near": self._neighbours(j),
             "partners": self._partners(j, rows),
         }
@@ -211,8 +220,7 @@ class Explorer:
             return []
         cosine = self.directions @ self.directions[j]
         cosine[self.counts == 0] = cosine[j] = -1
-        best = np.argsort(-cosine)[:8]
-        return [[int(i), self.names.get(int(i), ""), float(cosine[i])] for i in best]
+        return self._best(cosine)
 
     def _partners(self, j: int, rows: np.ndarray) -> list:
         """Return what is most surely active with a feature (NPMI), on a sample of its rows."""
@@ -222,31 +230,31 @@ class Explorer:
         with np.errstate(divide="ignore", invalid="ignore"):
             both = share * len(rows) / n
             npmi = np.log(share * n / self.counts) / -np.log(both)
-        npmi[(met < 5) | (both >= 1) | ~(npmi > 0)] = 0
-        npmi[j] = 0
-        best = [int(i) for i in np.argsort(-npmi, kind="stable")[:8] if npmi[i] > 0]
-        return [[i, self.names.get(i, ""), float(npmi[i])] for i in best]
+        npmi[(met < 5) | (both >= 1) | ~(npmi > 0)] = -1
+        npmi[j] = -1
+        return self._best(npmi)
+
+    def _best(self, values: np.ndarray) -> list:
+        best = np.argsort(-values, kind="stable")[:8].tolist()
+        return [[i, self.names.get(i, ""), values[i]] for i in best if values[i] > -1]
 
     # ── rows ──
 
-    def rows(self, where: dict[str, Any]) -> np.ndarray:
+    def rows(self, where: Answer | None) -> np.ndarray:
         """Return the rows of a selection, int32: best first, or ascending if none is better."""
-        for j in where.get("features", []):
-            if not 0 <= int(j) < len(self.counts):
-                raise ValueError(f"feature {j}: there are 0 … {len(self.counts) - 1}.")
+        where = where or {}
         if self.map is None and where.keys() & {"lasso", "led"}:
             raise ValueError("The map is not ready yet.")
         files = self.run / "user.sqlite", self.path / "map.npz"
         return self._rows(json.dumps(where, sort_keys=True), *map(_changed, files))
 
-    def list_rows(self, where: dict[str, Any], at: int = 0) -> dict[str, Any]:
+    def list_rows(self, where: Answer | None = None, at: int = 0) -> Answer:
         """List rows of a selection, a page of lines."""
         rows = self.rows(where)
-        names = {j: self.names.get(j, "") for j in where.get("features", [])}
-        lines = self._texts(rows[at : at + PAGE])
-        return {"total": len(rows), "names": names, "lines": lines}
+        names = {j: self.names.get(j, "") for j in (where or {}).get("features", [])}
+        return {"total": len(rows), "names": names, "lines": self._texts(rows[at : at + PAGE])}
 
-    def row(self, i: int) -> dict[str, Any]:
+    def row(self, i: int) -> Answer:
         """Say what is known of a row."""
         codes, names = self.codes, self.names
         ids, acts = codes.row(i)
@@ -260,14 +268,18 @@ class Explorer:
             "features": [[j, names.get(j, ""), a] for j, a in pairs],
         }
 
-    def steer(self, start: dict[str, Any], edit: dict[str, float]) -> dict[str, Any]:
-        """Rank rows by a row or a text (`start`), with some of its features changed.
+    def steer(
+        self, row: int | None = None, query: str | None = None, edit: Answer | None = None
+    ) -> Answer:
+        """Rank rows by a row or a text, with some of its features changed.
 
         Each hit says where it was in the ranking before the change, if it was among the first 100.
         """
-        before = self._base(json.dumps(start), *self._version())
-        changed: Any = {int(j): float(value) for j, value in edit.items()}
-        after = search(self.codes, **start, edit=changed, n=PAGE) if changed else before
+        before = self._base(row, query, *self._version())
+        changed: Any = {int(j): float(value) for j, value in (edit or {}).items()}
+        after = before
+        if changed:
+            after = search(self.codes, query, row=row, edit=changed, n=PAGE)
         place = {hit.row: i for i, hit in enumerate(before.hits)}
         hits = [
             {
@@ -275,14 +287,12 @@ class Explorer:
                 "score": hit.score,
                 "text": hit.text[:SHOWN],
                 "was": place.get(hit.row),
-                "shared": hit.shared[:4],
             }
             for hit in after.hits[:PAGE]
         ]
-        features = [list(f) for f in before.features]
-        return {"note": after.note, "features": features, "hits": hits}
+        return {"note": after.note, "features": before.features, "hits": hits}
 
-    def contrast(self, where: dict[str, Any]) -> dict[str, Any]:
+    def contrast(self, where: Answer | None = None) -> Answer:
         """Say which features tell a selection from the other rows, on a sample of both."""
         from nanosae.analysis.contrast import contrast
 
@@ -293,60 +303,39 @@ class Explorer:
         rng = np.random.default_rng(0)
         a, b = (r[rng.permutation(len(r))[:COMPARED]].astype(np.int64) for r in (inside, others))
         found = contrast(self.codes, a, b, labels=self.names)
-        asked, table = set(map(int, where.get("features", []))), found.findings
-        fields = ["feature", "label", "share", "share_rest", "odds_ratio", "odds_low", "odds_high"]
-        lines = table[~table["feature"].isin(asked)].head(30).filter([*fields, "q"])
-        return {
-            "rows": len(inside),
-            "compared": [len(a), len(b)],
-            "held_out": found.about["n_held_out"],
-            "tests": found.about["n_tested"],
-            "notes": found.about["notes"],
-            "findings": lines.to_dict(orient="records"),
-        }
+        table = found.findings
+        table = table[~table["feature"].isin((where or {}).get("features", []))].head(30)
+        sizes = {"rows": len(inside), "compared": [len(a), len(b)], "notes": found.about["notes"]}
+        sizes |= {"held_out": found.about["n_held_out"], "tests": found.about["n_tested"]}
+        return sizes | {"findings": table.to_dict(orient="records")}
 
-    def rename(self, j: int, name: str) -> dict[str, Any]:
-        """Give a feature a name, at most 200 characters; an empty one gives its label back."""
-        self.codes.features([j])  # it must exist
-        edits.rename(self.run, j, " ".join(name.split())[:200])
-        return {"feature": j, "name": self.names.get(j, "")}
-
-    def bookmark(self, j: int, on: bool) -> dict[str, Any]:
-        """Set or remove a bookmark."""
-        self.codes.features([j])
-        edits.bookmark(self.run, j, on)
-        return {"feature": j, "marked": on}
-
-    def tag(self, name: str, where: dict[str, Any], rows: list[int], on: bool) -> dict[str, Any]:
-        """Put a tag on rows, or on all of a selection; or take it off."""
-        chosen = rows or self.rows(where).tolist()
-        edits.tag(self.run, self.codes.name, name, chosen, on)
-        return {"tags": edits.tags(self.run, self.codes.name), "rows": len(chosen)}
-
-    def export(self, where: dict[str, Any]) -> Iterator[str]:
-        """Yield a CSV of a selection: row, text, columns, tags, activations of its features."""
-        codes, rows, asked = self.codes, self.rows(where), where.get("features", [])
+    def export(self, where: Answer | None = None) -> Iterator[str]:
+        """Return a CSV of a selection: row, text, columns, tags, activations of its features."""
+        codes, asked = self.codes, (where or {}).get("features", [])
         tags = {t: edits.tagged(self.run, codes.name, t) for t in edits.tags(self.run, codes.name)}
-        beside = ["text"] * codes.has_texts + codes.columns
-        sheet = io.StringIO()
-        line = csv.writer(sheet)
-        line.writerow(["row", *beside, "tags", *(f"feature_{j}" for j in asked)])
-        for at in range(0, len(rows), BLOCK):
-            block = rows[at : at + BLOCK]
-            has = {t: np.isin(block, known) for t, known in tags.items()}
-            joined = ["|".join(t for t in has if has[t][i]) for i in range(len(block))]
-            acts = codes.take(block)[:, asked].toarray() if asked else np.zeros((len(block), 0))
-            columns = [codes.column(name, block).tolist() for name in beside]
-            for values in zip(block.tolist(), *columns, joined, *acts.T.tolist(), strict=True):
-                line.writerow(values)
-            yield sheet.getvalue()
-            sheet.seek(0)
-            sheet.truncate()
-        yield sheet.getvalue()
+        beside, rows = ["text"] * codes.has_texts + codes.columns, self.rows(where)
+
+        def lines() -> Iterator[list]:
+            yield ["row", *beside, "tags", *(f"feature_{j}" for j in asked)]
+            for at in range(0, len(rows), BLOCK):
+                block = rows[at : at + BLOCK]
+                has = {t: np.isin(block, known) for t, known in tags.items()}
+                joined = ["|".join(t for t in has if has[t][i]) for i in range(len(block))]
+                columns = [self.codes.column(name, block).tolist() for name in beside]
+                acts = self.codes.take(block)[:, asked].toarray().T.tolist()
+                yield from map(list, zip(block.tolist(), *columns, joined, *acts, strict=True))
+
+        def text() -> Iterator[str]:
+            for line in lines():
+                sheet = io.StringIO()
+                csv.writer(sheet).writerow(line)
+                yield sheet.getvalue()
+
+        return text()
 
     def _select(self, key: str, *_: int) -> np.ndarray:
         where, codes = json.loads(key), self.codes
-        columns = [codes.feature(int(j)) for j in where.get("features", [])]
+        columns = [codes.feature(j) for j in where.get("features", [])]
         sets = [rows for rows, _ in columns]
         sets += [self._meeting(kind, where[kind]) for kind in where if kind != "features"]
         if not sets:
@@ -367,43 +356,60 @@ class Explorer:
         if kind == "tag":
             return edits.tagged(self.run, self.codes.name, value)
         if kind == "value":
-            ids, names = self._column(value[0])[:2]
-            return np.flatnonzero(ids == names.index(value[1]) if value[1] in names else ids < -1)
+            ids, names = self._column(value[0])
+            return np.flatnonzero(ids == (names.index(value[1]) if value[1] in names else -2))
         if kind == "lasso":
             return np.flatnonzero(inside(self.map["rows"], value))
         if kind == "led":
-            return np.flatnonzero(
-                np.append(inside(self.map["features"], value), False)[self.map["led"]]
-            )
+            led = np.append(inside(self.map["features"], value), False)
+            return np.flatnonzero(led[self.map["led"]])
         raise ValueError(f"no condition {kind!r} is known.")
 
-    def _texts(self, rows: np.ndarray, acts: Any = None) -> list[dict[str, Any]]:
-        """Return some rows with their texts and their strongest features."""
+    def _texts(self, rows: np.ndarray, j: int | None = None) -> list[Answer]:
+        """Return rows with their texts, strongest features and the activation of feature `j`."""
         codes, names, lines = self.codes, self.names, []
         block: Any = codes.take(rows)
         texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
+        acts = [None] * len(rows) if j is None else block[:, [j]].toarray().ravel().tolist()
         for i, (row, text) in enumerate(zip(np.asarray(rows).tolist(), texts, strict=True)):
             here = slice(block.indptr[i], block.indptr[i + 1])
-            best = np.argsort(-block.data[here], kind="stable")[:3]
-            ids = block.indices[here][best].tolist()
-            line = {
-                "row": row,
-                "text": text[:SHOWN],
-                "features": [[j, names.get(j, "")] for j in ids],
-            }
-            lines.append(line if acts is None else line | {"activation": float(acts[i])})
+            best = block.indices[here][np.argsort(-block.data[here], kind="stable")[:3]].tolist()
+            line = {"row": row, "text": text[:SHOWN], "activation": acts[i]}
+            lines.append(line | {"features": [[b, names.get(b, "")] for b in best]})
         return lines
 
-    def _search(self, key: str, *_: int) -> Any:
-        return search(self.codes, **json.loads(key), n=100)
+    def _search(self, row: int | None, query: str | None, *_: int) -> Any:
+        return search(self.codes, query, row=row, n=100)
 
     def _version(self) -> tuple[int, ...]:
         return tuple(_changed(self.run / name) for name in ("features.parquet", "user.sqlite"))
 
+    # ── what people change ──
+
+    def rename(self, feature: int, name: str) -> Answer:
+        """Give a feature a name, at most 200 characters; an empty one gives its label back."""
+        self.codes.features([feature])  # it must exist
+        edits.rename(self.run, feature, " ".join(name.split())[:200])
+        return {"name": self.names.get(feature, "")}
+
+    def bookmark(self, feature: int, on: bool) -> Answer:
+        """Set or remove a bookmark."""
+        self.codes.features([feature])
+        edits.bookmark(self.run, feature, on)
+        return {"marked": on}
+
+    def tag(
+        self, tag: str, where: Answer | None = None, rows: list[int] | None = None, on: bool = True
+    ) -> Answer:
+        """Put a tag on rows, or on all of a selection; or take it off."""
+        chosen = self.rows(where) if rows is None else np.asarray(rows, np.int64)
+        edits.tag(self.run, self.codes.name, str(tag), chosen.tolist(), on)
+        return {"tags": edits.tags(self.run, self.codes.name), "rows": len(chosen)}
+
     # ── maps ──
 
     def points(
-        self, kind: str, color: str, where: dict[str, Any], box: list[float] | None
+        self, kind: str, color: str = "", where: Answer | None = None, box: list | None = None
     ) -> bytes:
         """Return the points of a map inside a box, and how densely all of them lie.
 
@@ -415,79 +421,84 @@ class Explorer:
         if self.map is None:
             raise ValueError("The map is not ready yet.")
         if kind == "rows":
-            ids, xy = self.order, self._shuffled(_changed(self.path / "map.npz"))
+            ids, (x, y) = self.order, self._shuffled(_changed(self.path / "map.npz"))
             marked = np.zeros(len(ids), bool)
-            marked[self._prefer(color, where)] = True
+            marked[self._preferred(color, where)] = True
             marked = marked[ids]
         else:
             ids = np.flatnonzero(self.counts).astype(np.uint32)
-            xy = self.map["features"][ids]
-            marked = np.isin(ids, where.get("features", []))
-        low, high = np.min(xy, axis=0), np.max(xy, axis=0)
-        whole = [*(low - 0.03 * (high - low + 1e-9)), *(high + 0.03 * (high - low + 1e-9))]
-        x0, y0, x1, y1 = box or whole
-        here = (xy[:, 0] >= x0) & (xy[:, 0] <= x1) & (xy[:, 1] >= y0) & (xy[:, 1] <= y1)
-        first = np.flatnonzero(here & marked)[: POINTS // 2]
-        then = np.flatnonzero(here & ~marked)[: POINTS - len(first)]
-        sent = np.concatenate([then, first])
+            x, y = np.ascontiguousarray(self.map["features"][ids].T)
+            marked = np.isin(ids, (where or {}).get("features", []))
+        ends = [(v.min(initial=0), v.max(initial=0)) for v in (x, y)]
+        low, high = np.array(
+            [[a - 0.03 * (b - a + 1e-9), b + 0.03 * (b - a + 1e-9)] for a, b in ends]
+        ).T
+        whole = [*low, *high]
+        x0, y0, x1, y1 = map(float, box or whole)
+        here = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+        first = here[marked[here]][: POINTS // 2]
+        then = here[~marked[here]][: POINTS - len(first)]
+        sent, (w, h) = np.concatenate([then, first]), RASTER
         legend, values = self._colors(kind, color, ids[sent].astype(np.int64))
-        cells = ((xy[here] - [x0, y0]) / [x1 - x0, y1 - y0] * RASTER).astype(np.int64)
-        cells = np.minimum(cells, np.array(RASTER) - 1) @ [1, RASTER[0]]
-        dense = np.log1p(np.bincount(cells, minlength=RASTER[0] * RASTER[1]))
-        head = {"n": len(sent), "inside": int(here.sum()), "total": len(ids), "legend": legend}
+        right = np.minimum(((x[here] - x0) * (w / (x1 - x0))).astype(np.int32), w - 1)
+        up = np.minimum(((y[here] - y0) * (h / (y1 - y0))).astype(np.int32), h - 1)
+        dense = np.log1p(np.bincount(up * w + right, minlength=w * h))
+        head = {"n": len(sent), "inside": len(here), "total": len(ids), "legend": legend}
         head |= {"box": [x0, y0, x1, y1], "whole": whole, "raster": RASTER, "marked": len(first)}
-        text = json.dumps(plain(head)).encode()
+        text = to_json(head).encode()
         text += b" " * (-len(text) % 4)
-        arrays = (ids[sent], xy[sent], values.astype(np.float32), marked[sent])
+        xy, values = np.stack([x[sent], y[sent]], 1), values.astype(np.float32)
         dense = (255 * dense / max(dense.max(), 1e-9)).astype(np.uint8)
-        return b"".join(
-            [np.uint32(len(text)).tobytes(), text, *(a.tobytes() for a in (*arrays, dense))]
-        )
+        arrays = (np.array(len(text), np.uint32), text, ids[sent], xy, values, marked[sent], dense)
+        return b"".join(bytes(memoryview(array)) for array in arrays)
 
-    def regions(self, kind: str) -> list[dict[str, Any]]:
+    def regions(self, kind: str) -> list[Answer]:
         """Return words for the dense places of a map, and where to write them."""
-        files = self.path / "map.npz", self.run / "features.parquet", self.run / "user.sqlite"
-        return self._places(kind, *map(_changed, files)) if self.map else []
+        return self._places(kind, _changed(self.path / "map.npz"), *self._version())
 
-    def _find_regions(self, kind: str, *_: int) -> list[dict[str, Any]]:
-        if kind == "rows":
-            ids = np.sort(self.order[: maps.SAMPLE]).astype(np.int64)
-            texts = self.codes.texts(ids).tolist() if self.codes.has_texts else []
-            names = dict(enumerate(texts))
-        else:
-            ids = np.flatnonzero(self.counts)
+    def _find_regions(self, kind: str, *_: int) -> list[Answer]:
+        ids = (
+            np.flatnonzero(self.counts)
+            if kind == "features"
+            else np.sort(self.order[: maps.SAMPLE])
+        )
+        ids, names = ids.astype(np.int64), {}
+        if kind == "features":
             names = {i: self.names.get(j, "") for i, j in enumerate(ids.tolist())}
+        elif self.codes.has_texts:
+            names = dict(enumerate(self.codes.texts(ids).tolist()))
         points = self.map[kind][ids]
         found = maps.labels(points, maps.clusters(points), names, 900, 600)
         return [{"text": text, "x": x, "y": y} for text, (x, y) in found]
 
-    def _prefer(self, color: str, where: dict[str, Any]) -> np.ndarray:
+    def _preferred(self, color: str, where: Answer | None) -> np.ndarray:
         """Return the rows to show before others."""
         how, _, what = color.partition(":")
         if where:
             return self.rows(where)
         return self.codes.feature(int(what))[0] if how == "feature" else np.zeros(0, np.int64)
 
-    def _colors(self, kind: str, color: str, ids: np.ndarray) -> tuple[dict, np.ndarray]:
+    def _colors(self, kind: str, color: str, ids: np.ndarray) -> tuple[Answer, np.ndarray]:
         """Return a legend, and each point's place in it or value; NaN or −1: none of these."""
         how, _, what = color.partition(":")
         if how == "feature":
-            j = int(what)
-            title, values = f"cosine to {self._call(j)}", np.full(len(ids), np.nan)
+            j, values = int(what), np.full(len(ids), np.nan)
+            called = f"“{self.names[j]}”" if j in self.names else f"feature {j}"
             if kind == "rows":
-                title, (rows, acts) = f"activation of {self._call(j)}", self.codes.feature(j)
+                rows, acts = self.codes.feature(j)
                 place = np.minimum(np.searchsorted(rows, ids), max(len(rows) - 1, 0))
                 if len(rows):
                     values = np.where(rows[place] == ids, acts[place], np.nan)
-            elif self.directions is not None:
+                return _legend(f"activation of {called}", values, [])
+            if self.directions is not None:
                 values = (self.directions @ self.directions[j])[ids]
-            return _scale(title, values)
+            return _legend(f"cosine to {called}", values, [])
         if how == "column":
             values, names = self._column(what)
-            if kind == "features":
-                title = f"{what}: {'most typical' if names else 'mean'}"
-                return _legend(title, self._of_features(what)[ids], names)
-            return _legend(what, values[ids], names)
+            if kind == "rows":
+                return _legend(what, values[ids], names)
+            title = f"{what}: {'most typical' if names else 'mean'}"
+            return _legend(title, self._of_features(what)[ids], names)
         groups = self._groups(how)
         if groups is None:
             return {"kind": "none", "title": ""}, np.zeros(len(ids))
@@ -495,33 +506,24 @@ class Explorer:
         places = of if kind == "features" else np.append(of, -1)[self.map["led"]]
         return _legend(how, places[ids], list(names.values()))
 
-    def _call(self, j: int) -> str:
-        return f"“{self.names[j]}”" if j in self.names else f"feature {j}"
-
     def _groups(self, how: str) -> tuple[np.ndarray, dict[int, str]] | None:
         """Return each feature's family or topic, largest first (−1: none), and their names."""
         if how not in ("family", "topic") or how not in self.table:
             return None
-        of = np.full(len(self.counts), -1)
-        known = self.table[how].fillna(-1).astype(np.int64)
+        of, known = np.full(len(self.counts), -1), self.table[how].fillna(-1).astype(np.int64)
         of[known.index] = known
-        sizes = np.bincount(of[of >= 0], minlength=1)
+        sizes, names = np.bincount(of[of >= 0], minlength=1), {}
         order = np.argsort(-sizes, kind="stable")
-        labels = self._group_names(how)
-        names = {i: labels.get(int(g), f"{how} {g}") for i, g in enumerate(order) if sizes[g]}
-        return np.append(np.argsort(order), -1)[of], names
-
-    def _group_names(self, how: str) -> dict[int, str]:
         if how == "family" and (path := self.run / "families.json").exists():
             lines = json.loads(path.read_text("utf-8"))["families"]
-            return {line["family"]: line["label"] for line in lines}
+            names = {line["family"]: line["label"] for line in lines}
         if how == "topic" and (path := self.run / "topics.parquet").exists():
             import pandas as pd
 
-            table = pd.read_parquet(path, columns=["Topic", "Representation"])
-            words = (", ".join(w[:3]) for w in table["Representation"])
-            return dict(zip(table["Topic"].tolist(), words, strict=True))
-        return {}
+            lines = pd.read_parquet(path, columns=["Topic", "Representation"]).itertuples()
+            names = {line.Topic: ", ".join(line.Representation[:3]) for line in lines}
+        shown = {i: names.get(int(g), f"{how} {g}") for i, g in enumerate(order) if sizes[g]}
+        return np.append(np.argsort(order), -1)[of], shown
 
     def _read_column(self, name: str) -> tuple[np.ndarray, list[str]]:
         """Return numbers (times in years) and no names, or places among names, commonest first."""
@@ -539,8 +541,9 @@ class Explorer:
             return values.to_numpy(np.float32), []
         ids, names = pd.factorize(values.where(values.notna() & (values != "")))
         order = np.argsort(-np.bincount(ids[ids >= 0], minlength=len(names)), kind="stable")
-        place = np.append(np.argsort(order), -1).astype(np.int32)[ids]
-        return place, [str(names[i]) for i in order]
+        return np.append(np.argsort(order), -1).astype(np.int32)[ids], [
+            str(names[i]) for i in order
+        ]
 
     def _of_features(self, name: str) -> np.ndarray:
         """Return the mean of a column on each feature's rows, or the most typical of its groups.
@@ -561,18 +564,15 @@ class Explorer:
         return np.where(seen < 3, -1, lift.argmax(axis=1))
 
 
-def _legend(title: str, values: np.ndarray, names: list[str]) -> tuple[dict, np.ndarray]:
-    """Return a legend of groups, the largest of which have colours; of numbers without names."""
-    if not names:
-        return _scale(title, values)
-    entries = [{"name": n, "color": c} for n, c in zip(names, COLORS, strict=False)]
-    entries += [{"name": "others", "color": MUTED}] * (len(names) > len(COLORS))
-    return {"kind": "groups", "title": title, "entries": entries}, np.minimum(values, len(COLORS))
-
-
-def _scale(title: str, values: np.ndarray) -> tuple[dict, np.ndarray]:
+def _legend(title: str, values: np.ndarray, names: list[str]) -> tuple[Answer, np.ndarray]:
+    """Return a legend of groups, the largest of which have colours, or without names of numbers."""
+    if names:
+        entries = [{"name": n, "color": c} for n, c in zip(names, COLORS, strict=False)]
+        entries += [{"name": "others", "color": MUTED}] * (len(names) > len(COLORS))
+        groups = {"kind": "groups", "title": title, "entries": entries}
+        return groups, np.minimum(values, len(COLORS))
     known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     stops = {"light": SEQUENTIAL[False][1:], "dark": SEQUENTIAL[True][1:]}
     return {"kind": "scale", "title": title, "low": low, "high": high, **stops}, values
 
@@ -640,7 +640,7 @@ def make_map(codes: Codes) -> Path:
         led[at + some] = best
     features = weighted / np.maximum(mass, 1e-12)[:, None]
     if model is not None:
-        features = maps.project(unit(model.W_dec))[0]
+        features = maps.project(model.W_dec)[0]
     path = codes.path / "map.npz"
     part = path.with_name(f"map.{os.getpid()}.part")
     with part.open("wb") as file:
@@ -657,17 +657,6 @@ def prepare(path: str | Path, what: str) -> None:
         text_index(codes)
     elif load_map(codes) is None:
         make_map(codes)
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON knows it: lists and numbers of Python, null for NaN."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _changed(path: Path) -> int:

@@ -9,23 +9,19 @@ here. No path of a file is ever made from a request.
 from __future__ import annotations
 
 import contextlib
-import functools
 import ipaddress
 import json
 import os
 import secrets
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import webbrowser
-from collections.abc import AsyncIterator, Callable, Mapping
-from importlib.resources import files
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from nanosae.view.answers import Explorer, plain
+from nanosae.view.answers import Explorer
+from nanosae.view.pages import static, to_json
 
 FILES = {
     "explore.html": "text/html",
@@ -45,6 +41,20 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+ANSWERS = {  # path → method of Explorer; its arguments are what is asked, each as JSON
+    "state": "state",
+    "features": "features",
+    "feature/{j:int}": "card",
+    "rows": "list_rows",
+    "row/{i:int}": "row",
+    "steer": "steer",
+    "contrast": "contrast",
+    "map/{kind}": "points",
+    "regions/{kind}": "regions",
+    "export.csv": "export",
+}
+CHANGES = ("rename", "bookmark", "tag")  # the same, with one JSON object
+WRONG = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError)
 COOKIE = "nanosae"
 BODY = 2**20  # bytes of a change
 THREADS = 8
@@ -104,136 +114,86 @@ def make_app(explorer: Explorer, host: str = "127.0.0.1", token: str | None = No
         token: What every request must know; None asks for nothing.
     """
     from starlette.applications import Starlette
-    from starlette.responses import Response, StreamingResponse
+    from starlette.responses import Response
     from starlette.routing import Route
-
-    jobs = Jobs(explorer)
 
     @contextlib.asynccontextmanager
     async def life(_: Any) -> AsyncIterator[None]:
         import anyio.to_thread
 
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        jobs.start()
+        explorer.start()
         yield
-        jobs.stop()
+        explorer.stop()
 
     def page(request: Any) -> Any:
         name = request.path_params.get("name", "explore.html")
         if name not in FILES:
             return _json({"error": "There is no such file."}, 404)
-        text = (files("nanosae.view") / "static" / name).read_bytes()
-        response = Response(text, media_type=FILES[name])
+        response = Response(static(name), media_type=FILES[name])
         if token and name == "explore.html":
             response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return response
 
-    def points(request: Any) -> Any:
-        ask = request.query_params
-        box = [float(x) for x in ask["box"].split(",")] if ask.get("box") else None
-        kind, color = _one_of(request.path_params["kind"], "rows", "features"), ask.get("color", "")
-        found = explorer.points(kind, color, _selection(ask), box)
-        return Response(found, media_type="application/octet-stream")
-
-    def export(request: Any) -> Any:
-        lines = explorer.export(_selection(request.query_params))
-        shown = {"Content-Disposition": f'attachment; filename="{explorer.codes.name}.csv"'}
-        return StreamingResponse(lines, media_type="text/csv", headers=shown)
-
-    routes = [
-        Route("/", page),
-        Route("/static/{name}", page),
-        Route("/api/map/{kind}", _answering(points)),
-        Route("/api/export.csv", _answering(export)),
-    ]
-    for path, answer in _questions(explorer, jobs).items():
-        routes.append(Route(path, _answering(answer)))
-    for path, change in _changes(explorer).items():
-        routes.append(Route(path, _changing(change), methods=["POST"]))
+    routes = [Route("/", page), Route("/static/{name}", page)]
+    for path, method in ANSWERS.items():
+        routes.append(Route(f"/api/{path}", _asking(getattr(explorer, method))))
+    for method in CHANGES:
+        change = _changing(getattr(explorer, method))
+        routes.append(Route(f"/api/{method}", change, methods=["POST"]))
     return Guard(Starlette(routes=routes, lifespan=life), host, token)
 
 
-def _questions(explorer: Explorer, jobs: Jobs) -> dict[str, Callable[[Any], Any]]:
-    """Return what can be asked, by path."""
+def _asking(answer: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Let a method answer a request whose parameters are its arguments, each as JSON."""
 
-    def features(request: Any) -> Any:
-        ask = request.query_params
-        sort = _one_of(ask.get("sort", "score"), "score", "rows", "name")
-        marked = ask.get("marked") == "1"
-        return explorer.features(ask.get("words", ""), sort, marked, _at(ask))
-
-    def steer(request: Any) -> Any:
-        ask = request.query_params
-        start = {"row": int(ask["row"])} if "row" in ask else {"query": ask.get("query", "")}
-        return explorer.steer(start, json.loads(ask.get("edit", "{}")))
-
-    def regions(request: Any) -> Any:
-        return explorer.regions(_one_of(request.path_params["kind"], "rows", "features"))
-
-    return {
-        "/api/state": lambda _: explorer.state() | {"jobs": jobs.states()},
-        "/api/features": features,
-        "/api/feature/{id:int}": lambda r: explorer.card(r.path_params["id"]),
-        "/api/rows": lambda r: explorer.list_rows(_selection(r.query_params), _at(r.query_params)),
-        "/api/row/{id:int}": lambda r: explorer.row(r.path_params["id"]),
-        "/api/steer": steer,
-        "/api/contrast": lambda r: explorer.contrast(_selection(r.query_params)),
-        "/api/regions/{kind}": regions,
-    }
-
-
-def _changes(explorer: Explorer) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """Return what can be changed, by path."""
-    return {
-        "/api/name": lambda b: explorer.rename(int(b["feature"]), str(b["name"])),
-        "/api/bookmark": lambda b: explorer.bookmark(int(b["feature"]), bool(b["on"])),
-        "/api/tag": lambda b: explorer.tag(
-            str(b["tag"]), b.get("where", {}), b.get("rows", []), bool(b.get("on", True))
-        ),
-    }
-
-
-def _answering(answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Let a function answer a request: its value as JSON, a mistake as status 400."""
-
-    @functools.wraps(answer)
     def respond(request: Any) -> Any:
         try:
-            found = answer(request)
-        except (ValueError, KeyError, TypeError, OverflowError, FileNotFoundError) as error:
-            return _json({"error": _message(error)}, 400)
-        except OSError as error:
-            return _json({"error": str(error)}, 503)
-        return found if hasattr(found, "status_code") else _json(found)
+            asked = {key: json.loads(text) for key, text in request.query_params.items()}
+        except ValueError:
+            return _json({"error": "What is asked must be JSON."}, 400)
+        return _answer(answer, asked | request.path_params)
 
     return respond
 
 
-def _changing(change: Callable[[dict[str, Any]], Any]) -> Callable[[Any], Any]:
-    """Let a function take a change: a JSON object from the explorer's own page."""
+def _changing(change: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Let a method take a change: a JSON object of its arguments, from the explorer's own page."""
     from starlette.concurrency import run_in_threadpool
 
     async def respond(request: Any) -> Any:
-        origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+        origin, kind = (request.headers.get(name, "") for name in ("origin", "content-type"))
+        if origin and origin.partition("://")[2] != request.headers.get("host"):
             return _json({"error": "Changes must come from the explorer's own page."}, 403)
-        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        if kind.partition(";")[0] != "application/json":
             return _json({"error": "Changes must be JSON."}, 415)
         body = b""
         async for part in request.stream():
             body += part
             if len(body) > BODY:
                 return _json({"error": f"A change may have {BODY:,} bytes."}, 413)
-
-        def answer(_: Any) -> Any:
-            asked = json.loads(body)
-            if not isinstance(asked, dict):
-                raise ValueError("A change must be a JSON object.")
-            return change(asked)
-
-        return await run_in_threadpool(_answering(answer), request)
+        try:
+            asked = dict(json.loads(body))
+        except (ValueError, TypeError):
+            return _json({"error": "A change must be a JSON object."}, 400)
+        return await run_in_threadpool(_answer, change, asked)
 
     return respond
+
+
+def _answer(method: Callable[..., Any], asked: dict[str, Any]) -> Any:
+    from starlette.responses import Response, StreamingResponse
+
+    try:
+        found = method(**asked)
+    except WRONG as error:
+        return _json({"error": str(error)}, 400)
+    if isinstance(found, bytes):
+        return Response(found, media_type="application/octet-stream")
+    if isinstance(found, dict | list):
+        return _json(found)
+    shown = {"Content-Disposition": 'attachment; filename="texts.csv"'}
+    return StreamingResponse(found, media_type="text/csv", headers=shown)
 
 
 class Guard:
@@ -265,45 +225,6 @@ class Guard:
         return await self.app(scope, receive, add)
 
 
-class Jobs:
-    """Prepare what is missing, in processes of their own: the map, the text index."""
-
-    def __init__(self, explorer: Explorer) -> None:
-        self.explorer = explorer
-        self.running: dict[str, Any] = {}
-
-    def start(self) -> None:
-        """Start what is needed."""
-        state = self.explorer.state()
-        for what in ("map", "index"):
-            if state[what] or (what == "index" and not state["texts"]):
-                continue
-            code = "import sys; from nanosae.view.answers import prepare; prepare(*sys.argv[1:])"
-            command = [sys.executable, "-c", code, str(self.explorer.path), what]
-            said: Any = tempfile.TemporaryFile()  # noqa: SIM115
-            quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-            self.running[what] = subprocess.Popen(command, **quiet, stderr=said), said
-
-    def states(self) -> dict[str, str]:
-        """Return what is being made ("working") and what failed, and why."""
-        found = {}
-        for what, (process, said) in self.running.items():
-            if process.poll() is None:
-                found[what] = "working"
-            elif process.returncode:
-                said.seek(0)
-                lines = said.read().decode(errors="replace").strip().splitlines()
-                found[what] = lines[-1] if lines else f"it ended with code {process.returncode}"
-        return found
-
-    def stop(self) -> None:
-        """End what is still running; nothing half-made stays under its final name."""
-        for process, said in self.running.values():
-            process.terminate()
-            process.wait()
-            said.close()
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -330,28 +251,7 @@ def _hostname(header: str) -> str:
     return name.strip("[]").lower()
 
 
-def _selection(ask: Mapping[str, str]) -> dict[str, Any]:
-    where = json.loads(ask.get("where") or "{}")
-    if not isinstance(where, dict):
-        raise ValueError("where must be a JSON object.")
-    return where
-
-
-def _at(ask: Mapping[str, str]) -> int:
-    return max(0, int(ask.get("at") or 0))
-
-
-def _one_of(value: str, *choices: str) -> str:
-    if value not in choices:
-        raise ValueError(f"{value!r} is none of {', '.join(choices)}.")
-    return value
-
-
-def _message(error: Exception) -> str:
-    return f"{error} is missing." if isinstance(error, KeyError) else str(error)
-
-
 def _json(value: Any, status: int = 200) -> Any:
-    from starlette.responses import JSONResponse
+    from starlette.responses import Response
 
-    return JSONResponse(plain(value), status)
+    return Response(to_json(value), status, media_type="application/json")

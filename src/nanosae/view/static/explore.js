@@ -53,7 +53,7 @@
     running.set(kind, control);
     const query = new URLSearchParams();
     for (const [key, value] of Object.entries(params)) {
-      query.set(key, typeof value === "object" ? JSON.stringify(value) : value);
+      query.set(key, JSON.stringify(value));
     }
     const options = { signal: control.signal };
     if (body) Object.assign(options, { method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" } });
@@ -120,7 +120,7 @@
     if (!found.total) list.append(el("li", { className: "busy" }, "Nothing meets these conditions."));
   };
   const listFeatures = (at = 0) => trying($("#feature-list"), async () => {
-    const asked = { words: view.q, sort: view.sort, marked: view.marked ? 1 : 0, at };
+    const asked = { words: view.q, sort: view.sort, marked: view.marked, at };
     const found = await ask("features", "features", asked);
     $("#features-title").textContent = view.q || view.marked ? count(found.total, "feature") : "Features";
     fill($("#feature-list"), found, at, featureLine, listFeatures);
@@ -189,15 +189,15 @@
     note.hidden = Boolean(state.map);
     if (!state.map) {
       const failed = state.jobs.map && state.jobs.map !== "working";
-      note.textContent = failed ? `The map could not be made: ${state.jobs.map}` : "The map is being drawn, once. Lists and search work meanwhile.";
+      note.textContent = failed ? "The map could not be made; the server's terminal says why." : "The map is being drawn, once. Lists and search work meanwhile.";
       tools.clear();
       return;
     }
     if (fresh) tools.clear();
     const [x, y, width] = view.look || [], look = view.look ? { x, y, width } : null;
     const asked = { color: color(), where: where() };
-    if (!fresh && tools.view) asked.box = tools.box(0.25).join(",");
-    else if (look) asked.box = [x - width, y - width, x + width, y + width].join(",");
+    if (!fresh && tools.view) asked.box = tools.box(0.25);
+    else if (look) asked.box = [x - width, y - width, x + width, y + width];
     const found = await ask("map", `map/${view.map}`, asked);
     tools.show(found, fresh ? look : null, found.marked > 0 || Object.keys(asked.where).length > 0);
     $("#plane canvas").setAttribute("aria-label",
@@ -248,7 +248,7 @@
       if (texts.has(key)) return void show(texts.get(key), x, y);
       timer = setTimeout(() => trying(tip, async () => {
         if (kind === "rows") texts.set(key, (await ask("hover", `row/${id}`)).text.slice(0, 300) || `row ${id}`);
-        else texts.set(key, called(id, (await ask("hover", "features", { words: id })).lines[0]?.name));
+        else texts.set(key, called(id, (await ask("hover", "features", { words: String(id) })).lines[0]?.name));
         if (view.map === kind) show(texts.get(key), x, y);
       }), 60);
     };
@@ -302,7 +302,7 @@
     body.scrollTop = 0;
   });
   const renameFeature = (id, name) => trying(body, async () => {
-    await ask("rename", "name", {}, { feature: id, name });
+    await ask("rename", "rename", {}, { feature: id, name });
     say(name ? "Renamed" : "The label is back");
     await Promise.all([showFeature(id), listFeatures()]);
     listChips();
@@ -573,7 +573,7 @@
       el("p", { className: "hint" }, `No ${what} yet: `, el("code", {}, command))));
     if (state.jobs.index && !state.index) {
       const failed = state.jobs.index !== "working";
-      $("#adds").append(el("p", { className: "hint" }, failed ? `The text index could not be made: ${state.jobs.index}`
+      $("#adds").append(el("p", { className: "hint" }, failed ? "The text index could not be made; the server's terminal says why."
         : "The index for searching words is being made, once."));
     }
     listTags(state.tags);
