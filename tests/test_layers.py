@@ -48,7 +48,8 @@ ARROWS = {
     "activations": set(),
     "view": set(),
     "view.*": {"analysis.*", "codes", "weights", "view.*"},
-    "demo": {"analysis.*", "codes", "config", "trainer"},
+    "view.report": {"analysis.*", "codes", "config", "view.*"},
+    "demo": {"analysis.*", "codes", "config", "trainer", "view.*"},
     "cli": {"analysis.*", "view.*", "codes", "config", "demo", "model", "trainer", "data"}
     | {"activations", "embed", "ranks", "sweep"},
 }

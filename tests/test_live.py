@@ -14,25 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanosae.view.live import MAX_LINES, SERIES, read_metrics, serve, training_state
+from finished import line, snapshot
+from nanosae.view.live import MAX_LINES, read_metrics, serve, training_state
 
 CORPUS = Path(__file__).parents[1] / "src" / "nanosae" / "demo" / "wordnet.minilm.f16.npy"
-
-
-def line(step, **more):
-    facts = {"step": step, "rows": 100 * step, "seconds": step / 10, "loss": 1 / step, "fvu": 0.5}
-    facts |= {"parts": {"mse": 1 / step}, "l0": 16.0, "dead": 0.0, "lr": 0.001, "coefficient": 0.0}
-    facts |= {"steps_planned": 100, "rows_per_second": 1000.0}
-    return json.dumps(facts | more) + "\n"
-
-
-def snapshot(path, shift=0.0):
-    arrays = {"positions": np.array([[0.5 + shift, -0.25], [0, 1]], np.float16)}
-    arrays["latents"] = np.array([3, 7], np.int32)
-    for name in SERIES:
-        arrays[name], arrays[f"{name}_edges"] = np.array([1, 4]), np.array([-3.0, -2.0, -1.0])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, **arrays)
 
 
 @pytest.fixture

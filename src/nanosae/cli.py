@@ -165,6 +165,25 @@ def recommend(
 
 
 @app.command
+def report(
+    run: Run,
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None,
+    name: str | None = None,
+) -> None:
+    """Write all that a run knows to one HTML file, which opens from disk without a network.
+
+    Args:
+        run: The run folder.
+        output: The file; RUN/report.html by default.
+        name: Which corpus of the run.
+    """
+    from nanosae.view.report import report as write_report
+
+    path = write_report(run, output, name=name)
+    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
+
+
+@app.command
 def watch(run: Run, port: int = 8321) -> None:
     """Show the course of a training, running or finished, on a local page.
 

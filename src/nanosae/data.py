@@ -60,6 +60,7 @@ class Dataset:
         target_mean, target_scale: The same of the targets; empty and 1 without.
         heldout: Held-out rows, normalised, (n_heldout, width + target width), float32.
         fingerprint: Hash of the rows' shape and some values: the same in any container.
+        source: The path that they came from, None for objects.
         notes: Sentences on the data: zero rows, duplicates, few rows, streaming.
         in_memory: Whether all rows lie in memory.
 
@@ -109,6 +110,7 @@ class Dataset:
         self._hold_out(pool[out][: n - 1])
         self._all = self._normal(x) if self.in_memory else x[:0].copy()
         self.fingerprint, self._rows = rows.fingerprint(), None if self.in_memory else rows
+        self.source = rows.source
         counts = {"all zero": np.sum(keys == 0), "copies of others": len(keys) - len(sizes)}
         self.notes = [f"{k:,} of {len(x):,} rows are {what}." for what, k in counts.items() if k]
         few = f"There are only {n} rows, fewer than a usual batch of 1,024."

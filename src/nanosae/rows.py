@@ -38,6 +38,7 @@ class Rows:
         width: Length of each vector; with targets behind them, of both together.
         own: Length without targets.
         columns: Names of the vector columns, `[name]` of a list column, None without names.
+        source: The path that was opened, None for objects.
         groups: First rows of the groups that are read as a whole; empty where any rows may be.
     """
 
@@ -49,6 +50,7 @@ class Rows:
         self._load = lru_cache(maxsize=1)(lambda i: parts[i][1](columns))
         self.n_rows, self._place = int(self._starts[-1]), lambda row: f"row {row} (0-based)"
         self.groups: list[int] = []
+        self.source: str | None = None
         self._targets: Rows | None = None
 
     def extra(self) -> pa.Table | None:
@@ -137,6 +139,7 @@ def open_rows(
     """
     if isinstance(data, (str, Path)):
         rows = _open_files(Path(data), columns, input_size)
+        rows.source = str(data)
     else:
         rows = _rows(data if isinstance(data, Rows) else _from_object(data), columns, input_size)
     return rows if targets is None else _beside(rows, open_rows(targets))

@@ -54,7 +54,13 @@ def claim(run: Path, config: TrainConfig, resume: bool, force: bool) -> bool:
     return False
 
 
-def start(run: Path, requested: TrainConfig, resolved: TrainConfig, fingerprint: str) -> None:
+def start(
+    run: Path,
+    requested: TrainConfig,
+    resolved: TrainConfig,
+    fingerprint: str,
+    source: str | None = None,
+) -> None:
     """Make the folders and write config.json, or compare with the one of the run to resume."""
     for folder in ("checkpoints", "snapshots"):
         (run / folder).mkdir(parents=True, exist_ok=True)
@@ -63,6 +69,7 @@ def start(run: Path, requested: TrainConfig, resolved: TrainConfig, fingerprint:
         "format": 1,
         "requested": requested.to_dict(),
         "config": resolved.to_dict(),
+        "data": source,
         "data_fingerprint": fingerprint,
         "threads": torch.get_num_threads(),
         "versions": versions | {"python": platform.python_version()},

@@ -140,7 +140,7 @@ class Job:
         self.training = training = Training(config, dataset, ranks)
         if self.run is not None:
             if ranks.rank == 0:
-                runs.start(self.run, self.config, config, dataset.fingerprint)
+                runs.start(self.run, self.config, config, dataset.fingerprint, dataset.source)
             if checkpoint := runs.load_checkpoint(self.run):
                 training.restore(*checkpoint)
         if ranks.rank > 0:

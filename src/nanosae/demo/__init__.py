@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
 from importlib.resources import as_file, files
@@ -34,13 +35,26 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
     """Train on the corpus, name the features, and say what ten of them and two groups are about.
 
     Args:
-        output: Run folder to keep; None takes a temporary one.
+        output: Run folder to keep, with a report; None takes a temporary one.
         say: Takes each line.
     """
     if output is None:
         with tempfile.TemporaryDirectory() as folder:
-            run_demo(Path(folder), say)
+            _analyse(Path(folder), say)
         return
+    from nanosae.analysis.describe import describe
+    from nanosae.analysis.tables import save_features
+    from nanosae.codes import Codes
+    from nanosae.view.report import report
+
+    _analyse(output, say)
+    save_features(output, describe(Codes.open(output)))
+    say(f"\n{report(output)}: all of it on one page, open it in a browser")
+
+
+def _analyse(output: Path, say: Callable[[str], None]) -> None:
+    import pandas as pd
+
     from nanosae.analysis.contrast import contrast
     from nanosae.analysis.families import families
     from nanosae.analysis.labels import label
@@ -60,15 +74,21 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
     for line in clear_features(codes, labels)[:10]:
         say(line)
     named = labels.dropna(subset=["label"])
-    table = families(codes, named).table
-    say(f"\n{len(table)} families of features, among them:")
-    for name in table["label"].head(5):
+    grouped = families(codes, named)
+    grouped.to_json(output / "families.json")
+    family = pd.Series(grouped.feature_family, name="family").rename_axis("feature")
+    save_features(output, family.reset_index())
+    say(f"\n{len(grouped.table)} families of features, among them:")
+    for name in grouped.table["label"].head(5):
         say(f"    {name}")
     say("\nanimals against plants:")
     names = dict(zip(named["feature"], named["label"], strict=True))
-    for sentence in contrast(
-        codes, "noun.animal", "noun.plant", by="lexname", labels=names
-    ).sentences(4):
+    apart = contrast(codes, "noun.animal", "noun.plant", by="lexname", labels=names)
+    (output / "contrasts").mkdir(exist_ok=True)
+    (output / "contrasts" / "contrast-lexname.json").write_text(
+        json.dumps(apart.to_dict()), "utf-8"
+    )
+    for sentence in apart.sentences(4):
         say(f"    {sentence}")
 
 

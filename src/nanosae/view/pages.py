@@ -9,6 +9,7 @@ the page as text (`textContent`), never as markup.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import html
 import json
@@ -24,6 +25,7 @@ def page(
     body: str,
     *,
     data: Mapping[str, Any] | None = None,
+    packed: Mapping[str, str] | None = None,
     scripts: Sequence[str] = (),
     styles: Sequence[str] = (),
     plotly: bool = False,
@@ -35,6 +37,7 @@ def page(
         title: Its title, any text.
         body: Trusted markup: what comes from a corpus belongs into `data`.
         data: Values that scripts read by name, `nano.data(name)`.
+        packed: What `pack` returned, which scripts read by `await nano.unpack(name)`.
         scripts: Files of `static/`, run in this order after `nano.js`.
         styles: Files of `static/`, after `base.css`.
         plotly: Whether to include plotly.js (some 4.5 MB) and our templates for it.
@@ -58,6 +61,7 @@ def page(
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">',
         f"<title>{html.escape(title)}</title><style>{css}</style></head><body>{body}",
         *(embed(name, value) for name, value in blocks.items()),
+        *(embed(name, text) for name, text in (packed or {}).items()),
         *(f"<script>{text}</script>" for text in code),
         "</body></html>\n",
     ]
@@ -78,10 +82,15 @@ def embed(name: str, value: Any) -> str:
     r"""Return a block of JSON that no value can break out of.
 
     Example:
-        >>> embed("x", {"text": "</script>", "score": float("nan")})
-        '<script type="application/json" id="x">{"text":"\\u003c/script>","score":null}</script>'
+        >>> embed("x", ["</script>", float("nan")])
+        '<script type="application/json" id="data-x">["\\u003c/script>",null]</script>'
     """
-    return f'<script type="application/json" id="{name}">{to_json(value)}</script>'
+    return f'<script type="application/json" id="data-{name}">{to_json(value)}</script>'
+
+
+def pack(value: Any) -> str:
+    """Return a value as JSON, compressed, in base64: a third of the size, unpacked when needed."""
+    return base64.b64encode(gzip.compress(to_json(value).encode(), mtime=0)).decode()
 
 
 def to_json(value: Any) -> str:

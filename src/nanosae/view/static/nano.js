@@ -3,8 +3,15 @@
    the light or dark scheme. */
 const nano = (() => {
   const data = (name) => {
-    const block = document.getElementById(name);
+    const block = document.getElementById(`data-${name}`);
     return block === null ? null : JSON.parse(block.textContent);
+  };
+
+  /** Read a block that pages.pack made. */
+  const unpack = async (name) => {
+    const bytes = Uint8Array.from(atob(data(name)), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(stream).text());
   };
 
   /** Make an element; children that are no elements become text. `on…` keys are listeners. */
@@ -74,6 +81,6 @@ const nano = (() => {
     for (const node of shown.keys()) if (node.classList.contains("js-plotly-plot")) draw(node);
   });
 
-  return { data, el, $, fmt, percent, duration, plot, colour, dark,
+  return { data, unpack, el, $, fmt, percent, duration, plot, colour, dark,
     colours: templates?.light.layout.colorway };
 })();

@@ -11,7 +11,7 @@ nano.points = (node, { label, onclick = () => {}, name = (i) => `point ${i}`, he
   const tip = el("div", { className: "tip", hidden: true });
   const button = (text, title, act) => el("button", { type: "button", title, "aria-label": title, onclick: act }, text);
   node.classList.add("points");
-  node.style.height = `${height}px`;
+  node.style.height = `min(${height}px, 100vw)`;
   node.append(canvas, tip, el("div", { className: "zoom" }, button("+", "Zoom in", () => zoom(1.6)),
     button("−", "Zoom out", () => zoom(1 / 1.6)), button("⟲", "Show all", () => reset())));
 
