@@ -1,6 +1,12 @@
-"""Kernels: both backends against dense float64 autograd, on values and every gradient."""
+"""Kernels: every backend against dense float64 autograd, on values and every gradient.
 
+The cases marked `gpu` run on a GPU, or on a CPU in Triton's interpreter where TRITON_INTERPRET=1 is
+set (tests/test_triton.py does so): `pytest -m gpu tests/test_kernels.py`.
+"""
+
+import importlib
 import math
+import os
 
 import pytest
 import torch
@@ -15,7 +21,12 @@ from nanosae.kernels import (
 )
 from nanosae.kernels import cpu as cpu_kernels
 
-BACKENDS = {"cpu": cpu_kernels, "reference": reference}
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="there is no GPU"),
+]
+SMALL_PIECES = {"TILE": 64, "LEAST": 4, "CHUNK": 8, "BLOCK": 8, "TERMS": 32}
 SHAPES = {  # rows, input_size, hidden_size, k
     "plain": (48, 16, 96, 5),
     "odd": (37, 19, 70, 3),
@@ -24,11 +35,37 @@ SHAPES = {  # rows, input_size, hidden_size, k
     "k is everything": (6, 4, 10, 10),
     "wider than a tile": (1100, 8, 40, 2),
 }
+if INTERPRETED:  # which takes milliseconds for each row and latent
+    from triton.runtime import interpreter
+
+    patch, patched = interpreter._patch_lang, set()
+
+    def patch_once(function):
+        """Half of the time goes into patching Triton's own library at each call of it."""
+        if not function.__module__.startswith("triton.") or function.__module__ not in patched:
+            patched.add(function.__module__)
+            return patch(function)
+
+    interpreter._patch_lang = patch_once
+    SHAPES |= {"plain": (8, 8, 32, 5), "odd": (11, 5, 21, 3), "wider than a tile": (18, 4, 10, 2)}
+
+
+@pytest.fixture(
+    params=["cpu", "reference", *(pytest.param(n, marks=GPU) for n in ("cuda", "cuda in pieces"))]
+)
+def kernels(request, monkeypatch):
+    name, *pieces = request.param.split(" in ")
+    module = importlib.import_module(f"nanosae.kernels.{name}")
+    for constant, value in SMALL_PIECES.items() if pieces else ():
+        monkeypatch.setattr(module, constant, value)
+    torch.set_default_device("cuda" if name == "cuda" and not INTERPRETED else "cpu")
+    yield module
+    torch.set_default_device("cpu")
 
 
 def problem(shape, seed=0, kind="normal"):
     rows, width, hidden, k = SHAPES[shape]
-    g = torch.Generator().manual_seed(seed)
+    g = torch.Generator(torch.get_default_device()).manual_seed(seed)
     x = torch.randn(rows, width, generator=g)
     encoder = torch.randn(hidden, width, generator=g) / math.sqrt(width)
     bias = 0.1 * torch.randn(hidden, generator=g)
@@ -71,7 +108,14 @@ def select(kernels, rule, x, encoder, bias, k, cut):
     return kernels.select_above(x, encoder, bias, cut)
 
 
+def real(pairs):
+    """The pairs without padding."""
+    n = int(pairs.row_ptr[-1])
+    return Pairs(pairs.values[:n], pairs.cols[:n], pairs.row_ptr)
+
+
 def pair_mask(pairs, shape):
+    pairs = real(pairs)
     mask = torch.zeros(shape, dtype=torch.bool)
     rows = torch.repeat_interleave(torch.arange(shape[0]), pairs.row_ptr.diff())
     mask[rows, pairs.cols.long()] = True
@@ -81,18 +125,17 @@ def pair_mask(pairs, shape):
 KINDS = ["normal", "few positive", "none positive", "zero rows", "duplicate rows", "ties"]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", ["plain", "odd", "one row", "one latent", "k is everything"])
-def test_selection_is_the_brute_force_one(name, rule, kind, shape):
+def test_selection_is_the_brute_force_one(kernels, rule, kind, shape):
     x, encoder, bias, _, _, k = problem(shape, kind=kind)
     cut = torch.linspace(-0.2, 0.6, len(encoder))
     z = torch.addmm(bias, x, encoder.T)
     if kind in ("ties", "duplicate rows"):  # products of equal rows may differ in the last bit
         encoder, bias, x = (t.mul(64).round() / 64 for t in (encoder, bias, x))
         z = (x.double() @ encoder.double().T + bias).float()
-    pairs = select(BACKENDS[name], rule, x, encoder, bias, k, cut)
+    pairs = real(select(kernels, rule, x, encoder, bias, k, cut))
     assert torch.equal(pair_mask(pairs, z.shape), dense_mask(rule, z, k, cut))
     rows = torch.repeat_interleave(torch.arange(len(x)), pairs.row_ptr.diff())
     torch.testing.assert_close(pairs.values, z[rows, pairs.cols.long()])
@@ -106,12 +149,28 @@ def test_selection_check_can_fail():
 
 
 @pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
-def test_the_hint_changes_no_pair(hint):
+def test_the_hint_changes_no_pair(kernels, hint):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     plain = reference.select_batchtopk(x, encoder, bias, k * len(x))
-    hinted = cpu_kernels.select_batchtopk(x, encoder, bias, k * len(x), hint)
+    hinted = real(kernels.select_batchtopk(x, encoder, bias, k * len(x), hint))
     assert torch.equal(plain.cols, hinted.cols)
     assert torch.equal(plain.row_ptr, hinted.row_ptr)
+
+
+@pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
+def test_rows_need_not_be_contiguous(kernels, rule):
+    x, encoder, bias, decoder, b_dec, k = problem("odd")
+    spread = torch.stack([x, x + 1], dim=2).transpose(0, 1)[..., 0].T
+    assert not spread.is_contiguous()
+    assert torch.equal(spread, x)
+    cut = torch.full_like(bias, 0.1)
+    both = [select(kernels, rule, rows, encoder, bias, k, cut) for rows in (x, spread)]
+    assert torch.equal(real(both[0]).cols, real(both[1]).cols)
+    args = encoder, bias, decoder, b_dec, both[0], torch.ones_like(x)
+    for one, two in zip(
+        gradients(kernels, x, *args), gradients(kernels, spread, *args), strict=True
+    ):
+        torch.testing.assert_close(one, two)
 
 
 def gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target):
@@ -122,6 +181,7 @@ def gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target):
     recon = sparse_decode(torch.relu(z) ** 1.5, leaves[2], leaves[3], pairs, plan, kernels)
     loss = ((recon - target) ** 2).sum() + z.sin().sum()
     loss.backward()
+    z = z[: int(pairs.row_ptr[-1])]
     return [z.detach(), recon.detach(), *(leaf.grad for leaf in leaves)]
 
 
@@ -137,15 +197,13 @@ def dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target):
     return [z[mask].detach(), recon.detach(), *(leaf.grad for leaf in leaves)]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
 @pytest.mark.parametrize("rule", ["topk", "above"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_values_and_every_gradient_agree_with_dense_float64(name, rule, kind, shape):
-    kernels = BACKENDS[name]
+def test_values_and_every_gradient_agree_with_dense_float64(kernels, rule, kind, shape):
     x, encoder, bias, decoder, b_dec, k = problem(shape, kind=kind)
     pairs = select(kernels, rule, x, encoder, bias, k, torch.full_like(bias, 0.1))
-    target = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    target = torch.randn(x.shape, generator=torch.Generator(x.device).manual_seed(1))
     got = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target)
     want = dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target)
     for g, w in zip(got, want, strict=True):
@@ -153,23 +211,21 @@ def test_values_and_every_gradient_agree_with_dense_float64(name, rule, kind, sh
         torch.testing.assert_close(g.double() / scale, w / scale, rtol=1e-5, atol=2e-6)
 
 
-def test_gradient_check_can_fail(monkeypatch):
+def test_gradient_check_can_fail(kernels, monkeypatch):
     x, encoder, bias, decoder, b_dec, k = problem("plain")
-    pairs = reference.select_topk(x, encoder, bias, k)
-    real = reference.decode_grads
+    pairs = kernels.select_topk(x, encoder, bias, k)
+    right = kernels.decode_grads
 
-    def drops_the_values(grad, values, plan, weight, grad_weight, add):
-        return real(grad, values, plan, weight, grad_weight, add) * 0.5
+    def halves_the_values(grad, values, plan, weight, grad_weight, add):
+        return right(grad, values, plan, weight, grad_weight, add) * 0.5
 
-    monkeypatch.setattr(reference, "decode_grads", drops_the_values)
-    got = gradients(reference, x, encoder, bias, decoder, b_dec, pairs, x)
+    monkeypatch.setattr(kernels, "decode_grads", halves_the_values)
+    got = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
     want = dense_gradients(x, encoder, bias, decoder, b_dec, pairs, x)
     assert not torch.allclose(got[2].double(), want[2], rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_preallocated_gradients_are_overwritten_then_added_to(name):
-    kernels = BACKENDS[name]
+def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
     x, encoder, bias, decoder, b_dec, k = problem("plain")
     pairs = kernels.select_topk(x, encoder, bias, k)
     plan = kernels.make_plan(pairs, len(encoder))
@@ -207,10 +263,9 @@ def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
     assert torch.equal(results[0][1], results[1][1])
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_the_plan_is_a_stable_sort_by_latent(name):
+def test_the_plan_is_a_stable_sort_by_latent(kernels):
     pairs = Pairs(torch.ones(4), torch.tensor([2, 0, 2, 2]).int(), torch.tensor([0, 1, 3, 4]))
-    plan = BACKENDS[name].make_plan(pairs, 4)
+    plan = kernels.make_plan(pairs, 4)
     assert plan.order.tolist() == [1, 0, 2, 3]
     assert plan.rows.tolist() == [1, 0, 1, 2]
     assert plan.starts.tolist() == [0, 1, 1, 4, 4]

@@ -64,7 +64,7 @@ class TrainConfig:
         log_every: Steps between lines of metrics.
         eval_every: Steps between held-out evaluations; None takes a fortieth of the run.
         device: auto, cpu, cuda, mps …
-        backend: Kernels: auto, cpu or reference.
+        backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
         wandb: Project to log to (extra `wandb`).
         tensorboard: Log to the run folder for TensorBoard (extra `tensorboard`).
 

@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nanosae.kernels import Pairs, trim
+from nanosae.kernels import Pairs, trim, unpadded
 
 
 class Ranks:
@@ -89,6 +89,7 @@ class Ranks:
             pairs = Pairs(x.new_empty(0), nothing[:0].int(), nothing)
         if not self.by_latents:
             return pairs
+        pairs = unpadded(pairs)
         rows = torch.arange(len(x), device=x.device).repeat_interleave(pairs.row_ptr.diff())
         place = torch.arange(len(rows), device=x.device) - pairs.row_ptr[rows]
         table = x.new_zeros(k, len(x))  # transposed, because ranks are gathered along the first
@@ -104,11 +105,13 @@ class Ranks:
         """Keep the k · rows largest positive entries of all ranks; return the least one, too."""
         if self.size == 1:
             pairs = kernels.select_batchtopk(x, w, bias, k * len(x), hint)
-            return pairs, float(pairs.values.min()) if len(pairs.values) else 0.0
+            values = unpadded(pairs).values
+            return pairs, float(values.min()) if len(values) else 0.0
         n_rows = int(self.total(torch.tensor(len(x), device=x.device), self.by_rows))
         if hint is None:
             some = x[:: max(1, len(x) // 64)]
-            few = kernels.select_batchtopk(some, w, bias, 2 * k * len(some) // self.size + 1).values
+            few = kernels.select_batchtopk(some, w, bias, 2 * k * len(some) // self.size + 1)
+            few = unpadded(few).values
             hint = min(float(v[0]) for v in self.gather(few.sort().values[:1]) if len(v))
         while True:
             pairs = kernels.select_above(x, w, bias, torch.full_like(bias, max(hint, 0.0)))

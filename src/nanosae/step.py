@@ -82,6 +82,7 @@ class Training:
         groups = [encoder, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
         self.silent = torch.zeros(self.hidden, dtype=torch.int64, device=self.device)
+        self.prefixes = torch.tensor(config.matryoshka or (), device=self.device)
 
     def _initial(self) -> dict[str, Tensor]:
         """Start encoder and decoder from data points with some noise."""
@@ -205,14 +206,14 @@ class Training:
     def _backward(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
         """Add the gradients of some rows of the step; return the parts of their loss."""
         loss, pairs = self.losses(x, y, n)
-        counts += torch.bincount(pairs.cols[loss.acts.detach() > 0], minlength=self.hidden)
+        counts.scatter_add_(0, pairs.cols.long(), (loss.acts.detach() > 0).long())
         if self.config.auxk_coefficient:
             dead = (self.silent > (self.config.dead_after or 0)).nonzero().flatten()
             n_dead = self.ranks.total(torch.tensor(len(dead)).to(x.device), self.ranks.by_latents)
             if n_dead:
                 loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, int(n_dead))
         torch.stack(list(loss.parts.values())).sum().backward()
-        return loss.parts | {"kept": loss.acts.new_tensor(len(pairs.values))}
+        return loss.parts | {"kept": pairs.row_ptr[-1].to(x.dtype)}
 
     def losses(self, x: Tensor, y: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
         """Return the objective of making y of rows x, over n, and the pairs that it kept."""
@@ -278,16 +279,16 @@ class Training:
 
         Each group of latents between two prefixes decodes into rows of its own, then they add up.
         """
-        sizes = torch.tensor(self.config.matryoshka, device=self.device)
-        n_rows, n = len(pairs.row_ptr) - 1, len(sizes)
-        rows = torch.arange(n_rows, device=self.device).repeat_interleave(pairs.row_ptr.diff())
-        rows += n_rows * torch.bucketize(pairs.cols + self.latents.start, sizes, right=True)
-        order = rows.sort(stable=True).indices
-        ends = torch.bincount(rows, minlength=n * n_rows).cumsum(0)
-        row_ptr = torch.cat([ends.new_zeros(1), ends])
+        n_rows, n = len(pairs.row_ptr) - 1, len(self.prefixes)
+        places = torch.arange(len(values), device=self.device)
+        rows = torch.searchsorted(pairs.row_ptr[1:], places, right=True)  # of padding: n_rows
+        group = torch.bucketize(pairs.cols + self.latents.start, self.prefixes, right=True)
+        rows += n_rows * torch.where(rows < n_rows, group, n - 1)
+        rows, order = rows.sort(stable=True)
+        row_ptr = torch.searchsorted(rows, torch.arange(n * n_rows + 1, device=self.device))
         split = Pairs(values.detach()[order], pairs.cols[order], row_ptr)
         plan = self.kernels.make_plan(split, self.hidden)
-        groups = self._decode(values[order], self.params["W_dec"], split, plan)
+        groups = self._decode(values.index_select(0, order), self.params["W_dec"], split, plan)
         return groups.view(n, n_rows, -1).cumsum(0) + self.params["b_dec"]
 
     def _auxk(self, x: Tensor, residual: Tensor, dead: Tensor, n_dead: int) -> Tensor:

@@ -12,6 +12,7 @@ The weight gradient of a leaf whose `.grad` is already allocated is written ther
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from types import ModuleType
 from typing import NamedTuple
@@ -22,6 +23,10 @@ from torch import Tensor
 
 class Pairs(NamedTuple):
     """The kept entries of a batch of B rows, ordered by row, then by latent.
+
+    Those from `row_ptr[-1]` on are padding, which only the `cuda` backend makes, so that the host
+    need not wait to know nnz: their value is below any threshold, their latent any, and they have
+    no part in decoding nor in any gradient.
 
     Attributes:
         values: Pre-activations, (nnz,).
@@ -48,6 +53,12 @@ class Plan(NamedTuple):
     starts: Tensor
 
 
+def unpadded(pairs: Pairs) -> Pairs:
+    """Return the pairs without padding; on a GPU, this waits for their number."""
+    nnz = int(pairs.row_ptr[-1])
+    return Pairs(pairs.values[:nnz], pairs.cols[:nnz], pairs.row_ptr)
+
+
 def trim(pairs: Pairs, keep: Tensor) -> Pairs:
     """Return the pairs marked in `keep`, (nnz,) bool."""
     row_ptr = torch.cat([pairs.row_ptr[:1], keep.cumsum(0)])[pairs.row_ptr]
@@ -55,9 +66,18 @@ def trim(pairs: Pairs, keep: Tensor) -> Pairs:
 
 
 def backend(device: torch.device, name: str = "auto") -> ModuleType:
-    """Return the kernel module for a device: `cpu` on a CPU, else `reference`, or the one named."""
+    """Return the kernel module for a device, or the one named.
+
+    That is `cpu` on a CPU, `cuda` on a GPU where Triton is installed, else `reference`.
+
+    Raises:
+        ImportError: If the `cuda` backend is asked for without Triton.
+    """
+    triton = importlib.util.find_spec("triton") is not None
     if name == "auto":
-        name = "cpu" if device.type == "cpu" else "reference"
+        name = {"cpu": "cpu", "cuda": "cuda" if triton else ""}.get(device.type) or "reference"
+    if name == "cuda" and not triton:
+        raise ImportError('the cuda backend needs Triton: pip install "nanosae[triton]".')
     return importlib.import_module(f"nanosae.kernels.{name}")
 
 
