@@ -99,7 +99,7 @@ def figures(work: Path, name: str):
     yield "probing", "plot.probing(runs)", plot.probing(several)
     yield "dictionary", "plot.dictionary(run)", plot.dictionary(codes)
     yield "texts", "plot.texts(run)", plot.texts(codes)
-    yield "cooccurrence", "plot.cooccurrence(run)", plot.cooccurrence(codes)
+    yield "cooccurrence", "plot.cooccurrence(run, n=40)", plot.cooccurrence(codes, n=40)
     yield "family-tree", "plot.family_tree(run)", plot.family_tree(run)
     flow = plot.splitting_flow(run, work / f"{name}-wide")
     yield "splitting-flow", "plot.splitting_flow(run, wider)", flow
@@ -138,7 +138,7 @@ def photograph(figure, path: Path, width: int = 960) -> None:
 
 
 def shrink(paths: list[Path], out: Path, width: int, columns: int = 1) -> None:
-    """Write pictures side by side, `width` pixels wide in all, with 48 colours."""
+    """Write pictures side by side, `width` pixels wide in all, with 96 colours."""
     from PIL import Image
 
     pictures = [Image.open(path).convert("RGB") for path in paths]
@@ -153,7 +153,8 @@ def shrink(paths: list[Path], out: Path, width: int, columns: int = 1) -> None:
     sheet = Image.new("RGB", (width, max(heights)), pictures[0].getpixel((2, 2)))
     for p, place in zip(pictures, places, strict=True):
         sheet.paste(p, place)
-    sheet.quantize(48, dither=Image.Dither.NONE).save(out, optimize=True)
+    few = sheet.quantize(96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.save(out, optimize=True)
 
 
 def main() -> None:

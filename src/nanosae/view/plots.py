@@ -63,17 +63,18 @@ def training(run: str | Path | Sequence[Mapping[str, Any]]) -> go.Figure:
     """
     lines = [line for line in metrics(run) if "loss" in line]
     weighted = any(line.get("coefficient") for line in lines)
-    panels = [
-        ("Loss", "loss per element"),
-        ("Fraction of variance unexplained", "FVU"),
-        ("Active latents", "L0 (latents per row)"),
-        ("Dead latents", "dead (% of latents)"),
-        ("Learning rate", "learning rate"),
-        ("Throughput", "thousand rows per second"),
-    ]
+    panels = {
+        "Loss": "loss per element",
+        "Fraction of variance unexplained": "FVU",
+        "Active latents": "L0 (latents per row)",
+        "Dead latents": "dead (% of latents)",
+        "Learning rate": "learning rate",
+        "Throughput": "thousand rows per second",
+    }
     if weighted:
-        panels[-1] = ("Sparsity coefficient", "coefficient")
-    figure = _panels(panels, rows=2, columns=3, x="step")
+        del panels["Throughput"]
+        panels["Sparsity coefficient"] = "coefficient"
+    figure = _panels([*panels], [*panels.values()], ["step"] * 6)
     seen: set[str] = set()
 
     def line(name: str, values: list[Any], panel: int, color: str, dash: str = "solid") -> None:
@@ -85,7 +86,7 @@ def training(run: str | Path | Sequence[Mapping[str, Any]]) -> go.Figure:
         style = {"color": color, "dash": dash, "width": 1.8}
         trace = {"x": x, "y": y, "name": name, "legendgroup": name, "mode": mode, "line": style}
         trace |= {"showlegend": name not in seen, "hovertemplate": "step %{x:,}: %{y:.4~g}"}
-        figure.add_scatter(**trace, row=panel // 3 + 1, col=panel % 3 + 1)
+        figure.add_scatter(**trace, **_cell(panel))
         seen.add(name)
 
     line("training", [e["loss"] for e in lines], 0, COLORS[0])
@@ -100,7 +101,7 @@ def training(run: str | Path | Sequence[Mapping[str, Any]]) -> go.Figure:
     speed = [e["rows_per_second"] / 1000 if "rows_per_second" in e else None for e in lines]
     line("training", [e["coefficient"] for e in lines] if weighted else speed, 5, COLORS[0])
     figure.update_yaxes(rangemode="tozero")
-    return _finish(figure, f"Training{_of(run)}", 620)
+    return _finish(figure, f"Training{_of(run)}")
 
 
 def weights(source: Any) -> go.Figure:
@@ -112,39 +113,31 @@ def weights(source: Any) -> go.Figure:
     Raises:
         FileNotFoundError: If the run has no snapshots.
     """
-    if isinstance(source, str | Path):
-        shots = snapshots(source)
-    else:
-        shots = {0: _histograms(_tensors(source))}
+    shots = snapshots(source) if isinstance(source, str | Path) else {0: _histograms(source)}
     names = [n for n in HISTOGRAMS if all(n in shot and shot[n].any() for shot in shots.values())]
-    columns = 3
-    panels = [(HISTOGRAMS[n][0], "share (%)") for n in names]
-    figure = _panels(panels, rows=-(-len(names) // columns), columns=columns)
+    titles, axes = zip(*(HISTOGRAMS[name] for name in names), strict=True)
+    figure = _panels(titles, ["share (%)"] * len(names), axes)
     states, bars = [], []
     for step, shot in shots.items():
         bars = [_bars(shot[name], shot[f"{name}_edges"]) for name in names]
         data = {key: [bar[key] for bar in bars] for key in ("x0", "dx", "y")}
         states.append({"method": "restyle", "label": f"{step:,}", "args": [data]})
     for i, name in enumerate(names):
-        edges = [shot[f"{name}_edges"] for shot in shots.values()]
-        low, high = min(e[0] for e in edges), max(e[-1] for e in edges)
-        at = {"row": i // columns + 1, "col": i % columns + 1}
+        edges = np.array([shot[f"{name}_edges"] for shot in shots.values()])
         look = {"marker": {"color": COLORS[0], "line": {"width": 0}}, "showlegend": False}
-        hover = {"name": HISTOGRAMS[name][0], "hovertemplate": "%{x:.3~g}: %{y:.2~f} %"}
-        figure.add_bar(**bars[i], **look, **hover, **at)
+        hover = {"name": titles[i], "hovertemplate": "%{x:.3~g}: %{y:.2~f} %"}
+        figure.add_bar(**bars[i], **look, **hover, **_cell(i))
+        low = edges[:, 0].min()
         if name == "log10_density":  # latents that are never active stand at -9
-            low = min(
-                e[:-1][(shot[name] > 0) & (e[:-1] > -8)].min(initial=-1)
-                for e, shot in zip(edges, shots.values(), strict=True)
-            )
-        figure.update_xaxes(title_text=HISTOGRAMS[name][1], range=[low, high], **at)
+            used = np.array([shot[name] > 0 for shot in shots.values()])
+            low = edges[:, :-1][used & (edges[:, :-1] > -8)].min(initial=-1)
+        figure.update_xaxes(range=[low, edges[:, -1].max()], **_cell(i))
     figure.update_layout(bargap=0)
     if len(states) > 1:
         look = {"active": len(states) - 1, "currentvalue": {"prefix": "step "}, "ticklen": 0}
         look |= {"pad": {"t": 44}, "x": 0, "len": 1, "minorticklen": 0}
         figure.update_layout(sliders=[look | {"steps": states}])
-    height = 250 * -(-len(names) // columns) + 100
-    return _finish(figure, f"Weights{_of(source)}", height)
+    return _finish(figure, f"Weights{_of(source)}")
 
 
 def density(source: Any) -> go.Figure:
@@ -181,12 +174,8 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
         values, label = codes.feature(feature)[1], _name(_names(source), feature)
     if not len(values):
         raise ValueError(f"{label} has no activation on the {codes.n_rows:,} rows of {codes.path}.")
-    figure = _histogram(
-        values,
-        np.linspace(0, values.max(), BINS + 1),
-        "activation (in the units of the rows)",
-        "activations",
-    )
+    edges, axis = np.linspace(0, values.max(), BINS + 1), "activation (in the units of the rows)"
+    figure = _histogram(values, edges, axis, "activations")
     what = f"{label}: {len(values):,} activations above 0, mean {values.mean():.3g}"
     return _finish(figure, f"Activations{_of(source)}", 420, what)
 
@@ -366,41 +355,33 @@ def family_tree(
         if fits and len(chosen) < n:
             chosen.append(line)
             taken |= set(line["members"])
-    titles = [(_short(line["label"], 34), "") for line in chosen]
-    figure = _panels(titles, rows=1, columns=len(chosen))
-    for column, line in enumerate(chosen):
+    figure = _panels([_short(line["label"], 34) for line in chosen], [""] * n, [""] * n)
+    for i, line in enumerate(chosen):
         kept = line["members"][:most]
         mine = edges[edges["pass"] == edges.loc[edges["parent"] == line["root"], "pass"].max()]
         mine = mine[mine["child"].isin(kept) & mine["parent"].isin(kept)]
-        below = mine.groupby("parent")["child"].apply(list).to_dict()
-        depth, order, stack = {line["root"]: 0}, [], [line["root"]]
-        while stack:
-            order.append(stack.pop())
-            for child in reversed(below.get(order[-1], [])):
-                depth[child] = depth[order[-1]] + 1
-                stack.append(child)
-        y = {j: i for i, j in enumerate(order)}
         parent = dict(zip(mine["child"], mine["parent"], strict=True))
+        below = mine.groupby("parent")["child"].apply(list).to_dict()
+        depth, y, stack = {line["root"]: 0}, {}, [line["root"]]
+        while stack:  # from top to bottom, children below their parent
+            j = stack.pop()
+            y[j] = len(y)
+            depth |= dict.fromkeys(below.get(j, []), depth[j] + 1)
+            stack += reversed(below.get(j, []))
         x, down = [], []
-        for j in order[1:]:
-            x += [depth[parent[j]], depth[parent[j]], depth[j], None]
-            down += [y[parent[j]], y[j], y[j], None]
-        at = {"row": 1, "col": column + 1}
-        figure.add_scatter(x=x, y=down, mode="lines", line={"color": MUTED, "width": 1}, **at)
-        text = [f" {_short(_name(names, j), 30 - 4 * depth[j])}" for j in order]
-        dots = {"x": [depth[j] for j in order], "y": list(range(len(order))), "text": text}
+        for j, p in parent.items():
+            x += [depth[p], depth[p], depth[j], None]
+            down += [y[p], y[j], y[j], None]
+        figure.add_scatter(x=x, y=down, mode="lines", line={"color": MUTED, "width": 1}, **_cell(i))
+        text = [f" {_short(_name(names, j), 30 - 4 * depth[j])}" for j in y]
+        dots = {"x": [depth[j] for j in y], "y": list(y.values()), "text": text}
+        dots |= {"hovertext": [f"feature {j}" for j in y], "hoverinfo": "text"}
         dots |= {"mode": "markers+text", "textposition": "middle right", "cliponaxis": False}
-        dots |= {
-            "marker": {"color": COLORS[0], "size": 7},
-            "hovertext": [f"feature {j}" for j in order],
-        }
-        figure.add_scatter(**dots, hoverinfo="text", **at)
+        figure.add_scatter(**dots, marker={"color": COLORS[0], "size": 7}, **_cell(i))
         if more := line["size"] - len(kept):
-            where = {"x": 0, "y": len(order), "xanchor": "left", "showarrow": False}
-            figure.add_annotation(
-                text=f"and {more} rarer ones", font={"color": MUTED}, **where, **at
-            )
-        figure.update_xaxes(range=[-0.3, max(depth.values()) + 4], visible=False, **at)
+            note = {"text": f"and {more} rarer ones", "font": {"color": MUTED}, "xanchor": "left"}
+            figure.add_annotation(**note, x=0, y=len(y), showarrow=False, **_cell(i))
+        figure.update_xaxes(range=[-0.3, max(depth.values()) + 4], visible=False, **_cell(i))
     figure.update_yaxes(range=[most + 0.6, -0.6], visible=False)
     figure.update_layout(showlegend=False)
     return _finish(figure, f"Families{_of(source)}", 130 + 21 * (most + 1))
@@ -450,10 +431,7 @@ def splitting_flow(
         if (more := line["n_children"] - most) > 0:
             text[parent] += f" (+{more})"
     figure = _figure()
-    tinted = [
-        f"rgba({','.join(str(int(color[s][i : i + 2], 16)) for i in (1, 3, 5))},0.3)"
-        for s in source
-    ]
+    tinted = [f"{color[s]}4d" for s in source]
     links = {"source": source, "target": target, "value": value, "color": tinted}
     links["hovertemplate"] = "%{source.label} → %{target.label}: %{value:.2f}<extra></extra>"
     nodes = {"label": text, "color": color, "pad": 9, "thickness": 10, "line": {"width": 0}}
@@ -526,10 +504,8 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
         found = _contrast(source)
         if found["kind"] != "trend":
             raise ValueError(f"{found['kind']!r} findings have no time: give a column, or a trend.")
-        column, names = (
-            found["about"]["column"],
-            {e["feature"]: e["label"] for e in found["findings"]},
-        )
+        names = {e["feature"]: e["label"] for e in found["findings"]}
+        column = found["about"]["column"]
         for j in list(names)[:n]:
             shares = [e for e in found["shares"] if e["feature"] == j]
             line = ([e[k] for e in shares] for k in ("period", "share", "low", "high"))
@@ -549,28 +525,19 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
             lines.append((name, periods, share, share, share))
     if not lines:
         raise ValueError("nothing was found to change over time: nothing to draw.")
-    panels = [
-        (_short(name, 36), "share of rows" if i % 3 == 0 else "")
-        for i, (name, *_) in enumerate(lines)
-    ]
-    rows = -(-len(lines) // 3)
-    figure = _panels(panels, rows=rows, columns=min(3, len(lines)), x=_safe(str(column)))
+    titles = [_short(name, 36) for name, *_ in lines]
+    figure = _panels(titles, ["share of rows", "", ""] * n, [_safe(str(column))] * n)
     for i, (_, x, y, low, high) in enumerate(lines):
-        at = {"row": i // 3 + 1, "col": i % 3 + 1}
-        band = {
-            "x": [*x, *x[::-1]],
-            "y": [*low, *high[::-1]],
-            "fill": "toself",
-            "hoverinfo": "skip",
-        }
-        band |= {"fillcolor": "rgba(0,119,187,0.2)", "line": {"width": 0}, "mode": "lines"}
-        figure.add_scatter(**band, **at)
+        band = {"x": [*x, *x[::-1]], "y": [*low, *high[::-1]], "line": {"width": 0}}
+        band |= {"fill": "toself", "fillcolor": f"{COLORS[0]}33", "mode": "lines"}
+        figure.add_scatter(**band, hoverinfo="skip", **_cell(i))
         look = {"mode": "lines+markers", "line": {"color": COLORS[0]}, "marker": {"size": 5}}
-        figure.add_scatter(x=x, y=y, hovertemplate="%{x}: %{y:.1%}<extra></extra>", **look, **at)
+        look["hovertemplate"] = "%{x}: %{y:.1%}<extra></extra>"
+        figure.add_scatter(x=x, y=y, **look, **_cell(i))
     most = max(max(high) for *_, high in lines)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05 * most])
     figure.update_layout(showlegend=False)
-    return _finish(figure, f"{what} over time{_of(source)}", 120 + 220 * rows)
+    return _finish(figure, f"{what} over time{_of(source)}")
 
 
 def dictionary(
@@ -726,11 +693,10 @@ def _name(names: Mapping[int, str], feature: int) -> str:
 def _named_runs(runs: Any) -> dict[str, Any]:
     if isinstance(runs, Mapping):
         return dict(runs)
-    several = runs if isinstance(runs, list | tuple) else [runs]
-    named_by = [
-        Path(r).name if isinstance(r, str | Path) else f"SAE {i}" for i, r in enumerate(several)
-    ]
-    return dict(zip(named_by, several, strict=True))
+    runs = runs if isinstance(runs, list | tuple) else [runs]
+    return {
+        Path(r).name if isinstance(r, str | Path) else f"SAE {i}": r for i, r in enumerate(runs)
+    }
 
 
 def _evaluation(source: Any) -> pd.DataFrame:
@@ -802,8 +768,9 @@ def _tensors(source: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _histograms(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _histograms(model: Any) -> dict[str, np.ndarray]:
     """Return what a snapshot says of the weights, from their final state."""
+    tensors = _tensors(model)
     encoder, decoder = tensors["W_enc"].T, tensors["W_dec"]
     norms = np.linalg.norm(encoder, axis=1), np.linalg.norm(decoder, axis=1)
     some = np.linspace(0, len(decoder) - 1, min(len(decoder), 2048)).astype(int)
@@ -844,27 +811,30 @@ def _figure() -> go.Figure:
     return go.Figure(layout={"template": template()})
 
 
-def _panels(panels: list[tuple[str, str]], rows: int, columns: int, x: str = "") -> go.Figure:
-    """Make a grid of panels: (title, title of the y axis)."""
+def _panels(titles: Sequence[str], y: Sequence[str], x: Sequence[str]) -> go.Figure:
+    """Make panels, three a row, with their titles and those of their axes."""
     from plotly.subplots import make_subplots
 
-    titles = [title for title, _ in panels]
+    rows = -(-len(titles) // 3)
     space = {"horizontal_spacing": 0.085, "vertical_spacing": 0.36 / (rows + 0.5)}
-    figure = make_subplots(rows, columns, subplot_titles=titles, **space)
-    figure.update_layout(template=template())
+    figure = make_subplots(rows, min(3, len(titles)), subplot_titles=titles, **space)
+    figure.update_layout(template=template(), height=120 + 240 * rows)
     figure.update_annotations(font={"size": 13})
-    for i, (_, name) in enumerate(panels):
-        at = {"row": i // columns + 1, "col": i % columns + 1}
-        figure.update_yaxes(title_text=name, **at)
-        figure.update_xaxes(title_text=x, **at)
+    for i in range(len(titles)):
+        figure.update_yaxes(title_text=y[i], **_cell(i))
+        figure.update_xaxes(title_text=x[i], **_cell(i))
     return figure
 
 
-def _finish(figure: go.Figure, title: str, height: int, subtitle: str = "") -> go.Figure:
+def _cell(i: int) -> dict[str, int]:
+    return {"row": i // 3 + 1, "col": i % 3 + 1}
+
+
+def _finish(figure: go.Figure, title: str, height: int = 0, subtitle: str = "") -> go.Figure:
     words: dict[str, Any] = {"text": _safe(title)}
     if subtitle:
         words["subtitle"] = {"text": _safe(subtitle), "font": {"size": 12, "color": MUTED}}
-    return figure.update_layout(title=words, height=height)
+    return figure.update_layout(title=words, height=height or figure.layout.height)
 
 
 def _safe(text: str) -> str:
