@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,7 @@ def rows_of(client, **where):
     """All rows of a selection, page by page."""
     found, total = [], None
     while total is None or len(found) < total:
-        page = get(client, "/api/rows", where=where, at=len(found))
+        page = get(client, "/api/texts", where=where, at=len(found))
         total = page["total"]
         found += [line["row"] for line in page["lines"]]
     return found
@@ -179,7 +180,7 @@ def test_a_lasso_selects_rows_on_one_map_and_leading_features_on_the_other(clien
     ],
 )
 def test_a_selection_that_makes_no_sense_is_refused(client, where, said):
-    answer = client.get("/api/rows", params={"where": json.dumps(where)})
+    answer = client.get("/api/texts", params={"where": json.dumps(where)})
     assert answer.status_code == 400
     assert re.search(said, answer.json()["error"])
 
@@ -212,7 +213,7 @@ def test_the_list_of_features_is_searched_and_sorted(client, planted, explorer):
 
 def test_a_card_says_what_the_activations_say(client, explorer, dense, planted):
     j = int(explorer.counts.argmax())
-    card, acts = get(client, f"/api/feature/{j}"), dense[:, j]
+    card, acts = get(client, f"/api/card/{j}"), dense[:, j]
     assert (card["rows"], card["name"]) == (np.count_nonzero(acts), planted.names[j])
     assert card["density"] == pytest.approx(np.count_nonzero(acts) / 900)
     assert card["mean"] == pytest.approx(acts[acts > 0].mean(), rel=1e-5)
@@ -285,7 +286,7 @@ def test_a_query_is_ranked_by_its_features(client, planted):
 
 def points(client, kind, **params):
     params = {k: json.dumps(v) for k, v in params.items()}
-    data = client.get(f"/api/map/{kind}", params=params).content
+    data = client.get(f"/api/points/{kind}", params=params).content
     size = int(np.frombuffer(data, np.uint32, 1)[0])
     head = json.loads(data[4 : 4 + size])
     n, at = head["n"], 4 + size
@@ -416,17 +417,20 @@ def test_names_bookmarks_and_tags_are_kept(client, explorer, finished):
 def test_a_selection_is_exported_as_csv(client, explorer, dense):
     j = int(explorer.counts.argmax())
     edits.tag(explorer.run, "default", 'a,"b"', [int(np.flatnonzero(dense[:, j])[0])])
-    answer = client.get("/api/export.csv", params={"where": json.dumps({"features": [j]})})
+    answer = client.get("/api/export", params={"where": json.dumps({"features": [j]})})
     assert answer.headers["content-disposition"] == 'attachment; filename="texts.csv"'
     table = pd.read_csv(io.StringIO(answer.text), keep_default_na=False)
     assert table["row"].tolist() == rows_of(client, features=[j])
     assert table["text"].tolist() == explorer.codes.texts(table["row"]).tolist()
     assert table[f"feature_{j}"].to_numpy() == pytest.approx(dense[table["row"], j])
     assert (table["tags"] == 'a,"b"').sum() == 1
-    whole = client.get("/api/export.csv").text
+    whole = client.get("/api/export").text
     lines = list(csv.reader(io.StringIO(whole)))
     assert len(lines) == 901
     assert lines[1][1] == HOSTILE
+    empty = client.get("/api/export", params={"where": json.dumps({"tag": "no"})}).text
+    assert empty.startswith("row,text,")
+    assert len(empty.splitlines()) == 1
 
 
 # ── who is let in ──
@@ -435,7 +439,7 @@ def test_a_selection_is_exported_as_csv(client, explorer, dense):
 PATHS = [
     "/static/../answers.py", "/static/..%2fanswers.py", "/static/%2e%2e/answers.py", "/static/",
     "/static/explore.html/../../../../../../etc/passwd", "/static/....//answers.py", "/etc/passwd",
-    "//etc/passwd", "/static/%00", "/static/explore.py", "/api/feature/../../x", "/codes",
+    "//etc/passwd", "/static/%00", "/static/explore.py", "/api/card/../../x", "/codes",
     "/user.sqlite", "/static/C:%5Cwindows",
 ]  # fmt: skip
 
@@ -451,7 +455,7 @@ def test_no_path_leads_to_other_files(client, path):
 def test_the_page_and_its_files_are_served(client, name):
     answer = client.get(f"/static/{name}")
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith(server.FILES[name])
+    assert answer.headers["content-type"].startswith(server.KINDS[Path(name).suffix])
 
 
 def test_the_page_runs_and_loads_nothing_from_elsewhere(client):
@@ -466,7 +470,7 @@ def test_all_answers_carry_the_policy(client, explorer, monkeypatch):
     with TestClient(
         server.make_app(explorer), base_url="http://127.0.0.1", raise_server_exceptions=False
     ) as broken:
-        error = broken.get("/api/feature/1")
+        error = broken.get("/api/card/1")
     assert error.status_code == 500
     assert "Traceback" not in error.text
     assert "ZeroDivision" not in error.text
@@ -555,9 +559,9 @@ def test_a_reduced_run_has_a_reduced_page_that_says_what_adds_the_rest(tmp_path,
             "families": f"nanosae families {run}",
         }
         assert state["jobs"] == {}  # no index without texts
-        assert get(client, "/api/rows", where={"words": "x"})["total"] == 0
-        assert get(client, "/api/rows")["lines"][0]["text"] == ""
-        assert get(client, "/api/feature/3")["near"] == []
+        assert get(client, "/api/texts", where={"words": "x"})["total"] == 0
+        assert get(client, "/api/texts")["lines"][0]["text"] == ""
+        assert get(client, "/api/card/3")["near"] == []
         assert len(points(client, "features")["ids"]) == 48
         row = int(np.diff(planted.activations.indptr).argmax())
         assert get(client, "/api/steer", row=row)["hits"]
@@ -630,13 +634,13 @@ def test_the_server_prepares_what_is_missing(tmp_path, planted, monkeypatch):
         while "working" in get(client, "/api/state")["jobs"].values():
             pass
         assert get(client, "/api/state")["jobs"] == {"map": "failed", "index": "failed"}
-        assert get(client, "/api/rows")["total"] == 900  # usable meanwhile
+        assert get(client, "/api/texts")["total"] == 900  # usable meanwhile
 
 
 def test_many_threads_get_the_same_answers(client, explorer):
     js = np.argsort(-explorer.counts)[:12].tolist()
-    paths = [f"/api/feature/{j}" for j in js] + [f"/api/row/{i}" for i in range(12)]
-    paths += ["/api/map/rows?color=%22column:group%22", "/api/features?words=%22a%22"]
+    paths = [f"/api/card/{j}" for j in js] + [f"/api/row/{i}" for i in range(12)]
+    paths += ["/api/points/rows?color=%22column:group%22", "/api/features?words=%22a%22"]
     alone = [client.get(path).content for path in paths]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda path: client.get(path).content, paths * 4))

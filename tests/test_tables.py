@@ -39,5 +39,10 @@ def test_chosen_features_become_columns_beside_the_texts(tmp_path):
     table = tag(codes, [2, 0], names=["last", "first"])
     assert table.columns.tolist() == ["row", "text", "g", "last", "first"]
     np.testing.assert_allclose(table[["last", "first"]], dense[:, [2, 0]], rtol=1e-3)
+    some = tag(codes, [0], rows=[2, 1])
+    pd.testing.assert_frame_equal(
+        some, tag(codes, [0]).iloc[[2, 1]].reset_index(drop=True), check_dtype=False
+    )
+    assert tag(codes, [], rows=[1]).columns.tolist() == ["row", "text", "g"]
     with pytest.raises(ValueError, match="3"):
         tag(codes, [3])

@@ -55,13 +55,14 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     part.replace(path)
 
 
-def tag(codes: Codes, features: Any, names: Any = None) -> pd.DataFrame:
+def tag(codes: Codes, features: Any, names: Any = None, *, rows: Any = None) -> pd.DataFrame:
     """Return the corpus' texts and columns with one more column for each chosen feature.
 
     Args:
         codes: The corpus.
         features: Features to add, as activations (0 where silent).
         names: Their columns' names; `feature_N` by default.
+        rows: Which rows; all by default.
 
     Raises:
         ValueError: If a feature does not exist.
@@ -70,12 +71,10 @@ def tag(codes: Codes, features: Any, names: Any = None) -> pd.DataFrame:
 
     features = [int(j) for j in np.atleast_1d(np.asarray(features, dtype=np.int64))]
     names = list(names) if names is not None else [f"feature_{j}" for j in features]
-    table = pd.DataFrame({"row": np.arange(codes.n_rows)})
+    acts: Any = codes.features(features) if rows is None else codes.take(rows)[:, features]
+    table = pd.DataFrame({"row": np.arange(codes.n_rows) if rows is None else rows})
     if codes.has_texts:
-        table["text"] = codes.texts()
+        table["text"] = codes.texts(rows)
     for name in codes.columns:
-        table[name] = codes.column(name)
-    activations = codes.features(features)
-    for i, name in enumerate(names):
-        table[name] = activations[:, [i]].toarray().ravel()
-    return table
+        table[name] = codes.column(name, rows)
+    return table.assign(**dict(zip(names, acts.toarray().T, strict=True)))

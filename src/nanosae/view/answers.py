@@ -16,9 +16,7 @@ kept beside the codes.
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import json
 import os
 import subprocess
@@ -35,7 +33,7 @@ import scipy.sparse as sp
 from nanosae.analysis import edits
 from nanosae.analysis.describe import known_labels, model_of
 from nanosae.analysis.search import find_texts, has_index, rows_with, search, text_index
-from nanosae.analysis.tables import load_features
+from nanosae.analysis.tables import load_features, tag
 from nanosae.analysis.topics import leaders
 from nanosae.codes import Codes
 from nanosae.view import maps
@@ -248,7 +246,7 @@ class Explorer:
         files = self.run / "user.sqlite", self.path / "map.npz"
         return self._rows(json.dumps(where, sort_keys=True), *map(_changed, files))
 
-    def list_rows(self, where: Answer | None = None, at: int = 0) -> Answer:
+    def texts(self, where: Answer | None = None, at: int = 0) -> Answer:
         """List rows of a selection, a page of lines."""
         rows = self.rows(where)
         names = {j: self.names.get(j, "") for j in (where or {}).get("features", [])}
@@ -310,28 +308,17 @@ class Explorer:
         return sizes | {"findings": table.to_dict(orient="records")}
 
     def export(self, where: Answer | None = None) -> Iterator[str]:
-        """Return a CSV of a selection: row, text, columns, tags, activations of its features."""
-        codes, asked = self.codes, (where or {}).get("features", [])
-        tags = {t: edits.tagged(self.run, codes.name, t) for t in edits.tags(self.run, codes.name)}
-        beside, rows = ["text"] * codes.has_texts + codes.columns, self.rows(where)
+        """Return a CSV of a selection: row, text, columns, activations of its features, tags."""
+        rows, asked, name = self.rows(where), (where or {}).get("features", []), self.codes.name
+        tags = {t: edits.tagged(self.run, name, t) for t in edits.tags(self.run, name)}
 
-        def lines() -> Iterator[list]:
-            yield ["row", *beside, "tags", *(f"feature_{j}" for j in asked)]
-            for at in range(0, len(rows), BLOCK):
-                block = rows[at : at + BLOCK]
-                has = {t: np.isin(block, known) for t, known in tags.items()}
-                joined = ["|".join(t for t in has if has[t][i]) for i in range(len(block))]
-                columns = [self.codes.column(name, block).tolist() for name in beside]
-                acts = self.codes.take(block)[:, asked].toarray().T.tolist()
-                yield from map(list, zip(block.tolist(), *columns, joined, *acts, strict=True))
+        def part(at: int) -> str:
+            table = tag(self.codes, asked, rows=rows[at : at + BLOCK])
+            has = {t: table["row"].isin(known).to_list() for t, known in tags.items()}
+            table["tags"] = ["|".join(t for t in has if has[t][i]) for i in range(len(table))]
+            return table.to_csv(index=False, header=at == 0)
 
-        def text() -> Iterator[str]:
-            for line in lines():
-                sheet = io.StringIO()
-                csv.writer(sheet).writerow(line)
-                yield sheet.getvalue()
-
-        return text()
+        return map(part, range(0, max(len(rows), 1), BLOCK))
 
     def _select(self, key: str, *_: int) -> np.ndarray:
         where, codes = json.loads(key), self.codes
@@ -449,8 +436,9 @@ class Explorer:
         text += b" " * (-len(text) % 4)
         xy, values = np.stack([x[sent], y[sent]], 1), values.astype(np.float32)
         dense = (255 * dense / max(dense.max(), 1e-9)).astype(np.uint8)
-        arrays = (np.array(len(text), np.uint32), text, ids[sent], xy, values, marked[sent], dense)
-        return b"".join(bytes(memoryview(array)) for array in arrays)
+        arrays = (ids[sent], xy, values, marked[sent], dense)
+        parts = [np.uint32(len(text)).tobytes(), text, *(array.tobytes() for array in arrays)]
+        return b"".join(parts)
 
     def regions(self, kind: str) -> list[Answer]:
         """Return words for the dense places of a map, and where to write them."""
@@ -485,11 +473,10 @@ class Explorer:
             j, values = int(what), np.full(len(ids), np.nan)
             called = f"“{self.names[j]}”" if j in self.names else f"feature {j}"
             if kind == "rows":
+                values = np.full(self.codes.n_rows, np.nan, np.float32)
                 rows, acts = self.codes.feature(j)
-                place = np.minimum(np.searchsorted(rows, ids), max(len(rows) - 1, 0))
-                if len(rows):
-                    values = np.where(rows[place] == ids, acts[place], np.nan)
-                return _legend(f"activation of {called}", values, [])
+                values[rows] = acts
+                return _legend(f"activation of {called}", values[ids], [])
             if self.directions is not None:
                 values = (self.directions @ self.directions[j])[ids]
             return _legend(f"cosine to {called}", values, [])

@@ -23,14 +23,8 @@ from typing import Any
 from nanosae.view.answers import Explorer
 from nanosae.view.pages import static, to_json
 
-FILES = {
-    "explore.html": "text/html",
-    "base.css": "text/css",
-    "explore.css": "text/css",
-    "nano.js": "text/javascript",
-    "map.js": "text/javascript",
-    "explore.js": "text/javascript",
-}
+FILES = ("explore.html", "base.css", "explore.css", "nano.js", "map.js", "explore.js")
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -41,19 +35,11 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-ANSWERS = {  # path → method of Explorer; its arguments are what is asked, each as JSON
-    "state": "state",
-    "features": "features",
-    "feature/{j:int}": "card",
-    "rows": "list_rows",
-    "row/{i:int}": "row",
-    "steer": "steer",
-    "contrast": "contrast",
-    "map/{kind}": "points",
-    "regions/{kind}": "regions",
-    "export.csv": "export",
-}
-CHANGES = ("rename", "bookmark", "tag")  # the same, with one JSON object
+ANSWERS = (  # methods of Explorer: each argument is a part of the path or a parameter, as JSON
+    *("state", "features", "card/{j:int}", "texts", "row/{i:int}", "steer", "contrast"),
+    *("points/{kind}", "regions/{kind}", "export"),
+)
+CHANGES = ("rename", "bookmark", "tag")  # the same with one JSON object
 WRONG = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError)
 COOKIE = "nanosae"
 BODY = 2**20  # bytes of a change
@@ -97,12 +83,10 @@ def explore(
         say(f"{url}  (Ctrl+C stops it)")
         if open_browser:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        app = make_app(explorer, host, token)
-        uvicorn.Server(
-            uvicorn.Config(
-                app, log_level="warning", server_header=False, timeout_graceful_shutdown=2
-            )
-        ).run([listener])
+        quiet: Any = {"log_level": "warning", "server_header": False}
+        config = uvicorn.Config(make_app(explorer, host, token), **quiet)
+        config.timeout_graceful_shutdown = 2
+        uvicorn.Server(config).run([listener])
 
 
 def make_app(explorer: Explorer, host: str = "127.0.0.1", token: str | None = None) -> Any:
@@ -130,17 +114,18 @@ def make_app(explorer: Explorer, host: str = "127.0.0.1", token: str | None = No
         name = request.path_params.get("name", "explore.html")
         if name not in FILES:
             return _json({"error": "There is no such file."}, 404)
-        response = Response(static(name), media_type=FILES[name])
+        response = Response(static(name), media_type=KINDS[Path(name).suffix])
         if token and name == "explore.html":
             response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
         return response
 
     routes = [Route("/", page), Route("/static/{name}", page)]
-    for path, method in ANSWERS.items():
-        routes.append(Route(f"/api/{path}", _asking(getattr(explorer, method))))
-    for method in CHANGES:
-        change = _changing(getattr(explorer, method))
-        routes.append(Route(f"/api/{method}", change, methods=["POST"]))
+    for path in ANSWERS:
+        method = getattr(explorer, path.partition("/")[0])
+        routes.append(Route(f"/api/{path}", _asking(method)))
+    for path in CHANGES:
+        change = _changing(getattr(explorer, path))
+        routes.append(Route(f"/api/{path}", change, methods=["POST"]))
     return Guard(Starlette(routes=routes, lifespan=life), host, token)
 
 

@@ -134,12 +134,12 @@
       el("span", { className: "text" }, line.text || `row ${line.row}`),
       el("span", { className: "sub" }, line.features.map(([id, name]) => called(id, name)).join(" · "))));
   const listRows = (at = 0) => trying($("#row-list"), async () => {
-    const found = await ask("rows", "rows", { where: where(), at });
+    const found = await ask("rows", "texts", { where: where(), at });
     for (const [id, name] of Object.entries(found.names)) names.set(Number(id), name);
     listChips();
     $("#rows-title").textContent = count(found.total, noun());
     $("#compare").disabled = $("#tag-all").disabled = !found.total || (found.total === state.rows);
-    $("#export").href = `/api/export.csv?${new URLSearchParams({ where: JSON.stringify(where()) })}`;
+    $("#export").href = `/api/export?${new URLSearchParams({ where: JSON.stringify(where()) })}`;
     fill($("#row-list"), found, at, rowLine, listRows);
     markOpen();
     if (at === 0) say(`${count(found.total, noun())} found`);
@@ -198,7 +198,7 @@
     const asked = { color: color(), where: where() };
     if (!fresh && tools.view) asked.box = tools.box(0.25);
     else if (look) asked.box = [x - width, y - width, x + width, y + width];
-    const found = await ask("map", `map/${view.map}`, asked);
+    const found = await ask("map", `points/${view.map}`, asked);
     tools.show(found, fresh ? look : null, found.marked > 0 || Object.keys(asked.where).length > 0);
     $("#plane canvas").setAttribute("aria-label",
       `Map of ${count(found.total, view.map === "rows" ? noun() : "feature")}, ${found.inside.toLocaleString("en-US")} in view`);
@@ -264,7 +264,7 @@
   const busy = (text) => body.replaceChildren(el("p", { className: "busy", role: "status" }, text));
 
   const showFeature = (id) => trying(body, async () => {
-    const card = await ask("detail", `feature/${id}`), { facts } = card;
+    const card = await ask("detail", `card/${id}`), { facts } = card;
     names.set(card.feature, card.name);
     const tall = Math.max(...card.histogram, 1);
     const score = facts.label_auc ? ` · its words find unseen texts with AUC ${facts.label_auc.toFixed(2)}` : "";
