@@ -63,7 +63,9 @@ def training_files(run, config):
 def finished_run(run):
     """Make the run; the strongest rows of feature 0 begin with HOSTILE, its name is hostile."""
     made = planted_corpus(n_rows=800, n_features=48, width=32)
-    config = TrainConfig(hidden_size=48, k=3, activation="topk", encoder="an encoder")
+    config = TrainConfig(
+        input_size=32, hidden_size=48, k=3, activation="topk", encoder="an encoder"
+    )
     training_files(run, config)
     cfg = {"architecture": "topk", "d_in": 32, "d_sae": 48, "k": 3}
     width = np.zeros(32, np.float32)

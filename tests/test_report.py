@@ -132,8 +132,8 @@ class TestFacts:
     def test_the_commands_that_made_it(self, page, run):
         commands = [c.replace(str(run), "RUN") for c in page.blocks["facts"]["commands"]]
         assert commands[0] == (
-            "nanosae train 'rows of it.npy' -o RUN --hidden-size 48 --k 3 --activation topk "
-            "--encoder 'an encoder'"
+            "nanosae train 'rows of it.npy' -o RUN --input-size 32 --hidden-size 48 --k 3 "
+            "--activation topk --encoder 'an encoder'"
         )
         assert commands[2:] == [
             "nanosae describe RUN",
