@@ -314,7 +314,7 @@ def test_a_wrong_number_of_matches_does_no_harm(codes, server):
         (
             "FINAL: one two three four five six seven eight nine",
             "one two three four five six seven eight",
-        ),  # noqa: E501
+        ),
         ("<think>FINAL: no</think>\nFinal: **yes**", "yes"),
         ("thinking FINAL: no</think>\nFINAL: yes", "yes"),
         ("<think>never ends FINAL: no", ""),
