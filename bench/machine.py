@@ -29,7 +29,11 @@ def facts() -> dict[str, Any]:
     git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=10"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numba", "numpy")}
-    return {
+    gpu = {}
+    if torch.cuda.is_initialized():
+        gpu = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}
+        versions["triton"] = importlib.metadata.version("triton")
+    return gpu | {
         "cpu": cpu,
         "cores": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),

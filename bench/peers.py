@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import inspect
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -55,17 +56,19 @@ def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
     Steps of a sign have one length for all scales of data, so rows are scaled as language models'
     are, to E‖x‖² = width; averaging shortens decoder rows, which get their length back at the end.
     """
+    if rows.device.type == "cpu":  # its Triton kernels know no CPU
+        os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     from schedulefree import ScheduleFreeWrapper
     from sparsify import SparseCoder, SparseCoderConfig
     from sparsify.sign_sgd import SignSGD
 
     config = SparseCoderConfig(num_latents=sizes.hidden_size, k=sizes.k)
-    sae = SparseCoder(rows.shape[1], config, dtype=torch.float32)
+    sae = SparseCoder(rows.shape[1], config, rows.device, dtype=torch.float32)
     scale = (rows.shape[1] / rows.square().sum(1).mean().item()) ** 0.5
     lr = 5e-3 / (sizes.hidden_size / 2**14) ** 0.5
     optimizer = ScheduleFreeWrapper(SignSGD(sae.parameters(), lr=lr), momentum=0.95)
     optimizer.train()
-    silent = torch.zeros(sizes.hidden_size, dtype=torch.long)
+    silent = torch.zeros(sizes.hidden_size, dtype=torch.long, device=rows.device)
     state = {"auxk": 0.0, "first": True}
 
     def step(x: Tensor) -> float:
@@ -120,6 +123,7 @@ def saelens(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
         d_in=rows.shape[1],
         d_sae=sizes.hidden_size,
         normalize_activations="expected_average_only_in",
+        device=str(rows.device),
         **options,
     )
     blocks = rows.split(sizes.batch_size)
@@ -130,6 +134,7 @@ def saelens(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
             lr_decay_steps=sizes.steps // 5,
             lr=3e-4,
             lr_end=3e-5,
+            device=str(rows.device),
         ),
         sae=getattr(sae_lens, f"{names[activation]}TrainingSAE")(config),
         data_provider=iter(()),
@@ -172,7 +177,7 @@ def dictionary_learning(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
         "decay_start": decay,
         "layer": 0,
         "lm_name": "",
-        "device": "cpu",
+        "device": str(rows.device),
     }
     if activation == "relu":
         trainer: Any = StandardTrainerAprilUpdate(
@@ -211,7 +216,7 @@ def hypothesaes(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
         sizes.hidden_size,
         sizes.k,
         use_batch_topk=activation == "batchtopk",
-        device="cpu",
+        device=str(rows.device),
     )
     sae.initialize_weights_(rows)
     optimizer = torch.optim.Adam(sae.parameters(), lr=5e-4)

@@ -9,6 +9,11 @@ with a tenth of the latents marked dead before every step is `ratio_dead10`, and
 that training adds where rows are seen many times `ratio_noise`. The product allocates its result,
 about a fifth of its time; `..._into` are the ratios to one that does not.
 
+On a GPU (`--device cuda`) times are those of bursts of ten without waiting in between, as training
+runs; peers and product have TF32 factors, too, unless `--precision` says otherwise. `share` is the
+product's part of the step's time, and `gemm_tflops` its rate. `--device cuda --suite` measures all
+shapes of SUITE, with sparsify and SAELens, each in a process of its own, and keeps the results.
+
 `peak_extra_mb` is measured in a process of its own: peak memory of the steps above data, parameters
 and Adam's two moments; gradients and the copy of the best weights are included.
 """
@@ -33,6 +38,8 @@ import machine
 import peers
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
+SUITE = ((384, 4096, 32), (1024, 16384, 64), (1024, 131072, 64))  # input_size, hidden_size, k
+BURST = 10  # steps on a GPU between two looks at the clock
 MARK = 10**12  # rows without a sign of life
 Step = Callable[[Tensor], Any]
 
@@ -70,15 +77,17 @@ def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
         batch_size=args.batch_size,
         activation=args.activation,
         noise=noise,
+        device=args.device,
+        precision=args.precision,
     )
     training = Training(config.resolved(data.n_train, data.width), data)
     getattr(training.kernels, "compile_all", lambda: None)()
     return training
 
 
-def batches(data: Any, size: int) -> Callable[[int], Tensor]:
+def batches(data: Any, size: int, device: str) -> Callable[[int], Tensor]:
     """Return a function from a number to a batch of training rows, copied."""
-    pool = torch.from_numpy(data.sample(8 * size, seed=1))
+    pool = torch.from_numpy(data.sample(8 * size, seed=1)).to(device)
     return lambda i: pool[i % 8 * size :][:size].clone()
 
 
@@ -94,10 +103,20 @@ def settle(training: Any, take: Callable[[int], Tensor], args: argparse.Namespac
 
 
 def clock(action: Callable[[], Any]) -> float:
-    """Return the milliseconds that an action takes."""
+    """Return the milliseconds that an action takes; on a GPU, of one among many."""
+    times = BURST if torch.cuda.is_initialized() else 1
+    wait()
     start = time.perf_counter()
-    action()
-    return 1000 * (time.perf_counter() - start)
+    for _ in range(times):
+        action()
+    wait()
+    return 1000 * (time.perf_counter() - start) / times
+
+
+def wait() -> None:
+    """Wait for the GPU, if there is one at work."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def spread(times: list[float]) -> dict[str, float]:
@@ -138,7 +157,7 @@ def interleave(
 def ours(data: Any, args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
     """Return nanoSAE's step for `interleave`: plain, with dead latents, and with noise."""
     dead = torch.arange(0, args.hidden_size, 10)
-    take, steps = batches(data, args.batch_size), {}
+    take, steps = batches(data, args.batch_size, args.device), {}
     for name in ("step", "step_dead10", "step_noise"):
         training = trainer(data, args, noise=0.2 if name == "step_noise" else 0.0)
         settle(training, take, args)
@@ -153,7 +172,7 @@ def ours(data: Any, args: argparse.Namespace) -> dict[str, tuple[Step, Callable[
 
 def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
     """Return the peers' steps, plain and where there is an AuxK with dead latents."""
-    rows = torch.from_numpy(corpus(args.batch_size, args.input_size))
+    rows = torch.from_numpy(corpus(args.batch_size, args.input_size)).to(args.device)
     sizes = peers.Sizes(args.hidden_size, args.k, 100_000, args.batch_size)
     steps = {}
     for library, activation in peers.choose(args.peers):
@@ -163,7 +182,7 @@ def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]
                 continue
             peer.step(rows)
             if dead and peer.mark_dead:
-                peer.mark_dead(torch.arange(0, args.hidden_size, 10))
+                peer.mark_dead(torch.arange(0, args.hidden_size, 10, device=args.device))
             name = f"{library}-{activation}" + "_dead10" * dead
             steps[name] = peer.step, lambda: None
     return steps
@@ -172,21 +191,29 @@ def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]
 def memory(args: argparse.Namespace) -> dict[str, float | None]:
     """Return peak megabytes of the steps, and of the start, beside data, parameters and moments."""
     keys = ("peak_extra_mb", "start_extra_mb")
-    if not Path("/proc/self/clear_refs").exists():
+    if args.device == "cpu" and not Path("/proc/self/clear_refs").exists():
         return dict.fromkeys(keys)  # only Linux tells
 
     def resident(field: str) -> float:
+        if args.device == "cuda":
+            peak = (
+                torch.cuda.max_memory_allocated if field == "VmHWM" else torch.cuda.memory_allocated
+            )
+            return peak() / 2**20
         text = Path("/proc/self/status").read_text()
         return int(text.partition(field + ":")[2].split()[0]) / 1024
 
     def reset() -> None:
-        Path("/proc/self/clear_refs").write_text("5")
+        if args.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            Path("/proc/self/clear_refs").write_text("5")
 
     small = argparse.Namespace(**{**vars(args), "hidden_size": 8 * args.k, "batch_size": 256})
     data = dataset(small)
-    settle(trainer(data, small), batches(data, 256), small)
+    settle(trainer(data, small), batches(data, 256, args.device), small)
     data = dataset(args)
-    take = batches(data, args.batch_size)
+    take = batches(data, args.batch_size, args.device)
     take(0)
     gc.collect()
     base = resident("VmRSS")
@@ -198,14 +225,20 @@ def memory(args: argparse.Namespace) -> dict[str, float | None]:
     for i in range(4):
         training.step(take(i))
     steps = resident("VmHWM") - base - 3 * params
-    return dict(zip(keys, (round(steps, 1), round(start, 1)), strict=True))
+    result: dict[str, float | None]
+    result = dict(zip(keys, (round(steps, 1), round(start, 1)), strict=True))
+    if args.device == "cuda":
+        result["peak_mb"] = round(steps + base + 3 * params, 1)
+    return result
 
 
 def report(args: argparse.Namespace) -> dict[str, Any]:
     """Measure everything that the arguments ask for."""
     data = dataset(args)
-    take = batches(data, args.batch_size)
-    x, weight = take(0), torch.randn(args.input_size, args.hidden_size)
+    take = batches(data, args.batch_size, args.device)
+    x, weight = take(0), torch.randn(args.input_size, args.hidden_size, device=args.device)
+    if args.device == "cuda" and args.precision == "bfloat16":
+        x, weight = x.bfloat16(), weight.bfloat16()
     out = torch.mm(x, weight)
     products = {
         "gemm": lambda: torch.mm(x, weight),
@@ -216,6 +249,10 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
     gemm, into = times["gemm"]["median"], times["gemm_into"]["median"]
     result = {name: getattr(args, name) for name in SIZES} | {"activation": args.activation}
     result |= {"gemm_ms": gemm, "gemm_into_ms": into, "step_ms": times["step"]["median"]}
+    if args.device == "cuda":
+        flops = 2 * args.batch_size * args.input_size * args.hidden_size
+        result |= {"gemm_tflops": round(flops / gemm / 1e9, 1), "precision": args.precision}
+        result["share"] = round(gemm / times["step"]["median"], 3)
     for name in steps:
         ratio = name.replace("step", "ratio", 1)
         result[ratio] = round(times[name]["median"] / gemm, 3)
@@ -241,6 +278,20 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
     return result | {"machine": machine.facts()}
 
 
+def suite(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure every shape of SUITE in a process of its own; return the results by shape."""
+    fixed = [option for option in args.argv if option != "--suite"]
+    fixed += [] if args.peers is not None else ["--peers", "sparsify", "saelens"]
+    results = {}
+    for input_size, hidden_size, k in SUITE:
+        sizes = ["--input-size", input_size, "--hidden-size", hidden_size, "--k", k]
+        command = [sys.executable, __file__, *fixed, *map(str, sizes), "--save", "--json"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        results[f"{input_size}x{hidden_size}"] = json.loads(done.stdout)
+        print(f"{input_size} -> {hidden_size}, k={k}:", done.stdout.strip(), flush=True)
+    return results
+
+
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -249,6 +300,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--hidden-size", type=int, default=4096)
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--activation", default="batchtopk")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="tf32")
+    parser.add_argument("--suite", action="store_true", help="all shapes, with peers, and --save")
     parser.add_argument("--peers", nargs="*", help="names such as saelens-topk; none named: all")
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--settle", type=int, default=1500, help="most steps until L0 is near k")
@@ -261,6 +315,12 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if args.smoke:
         args.batch_size, args.input_size, args.hidden_size, args.k = 256, 32, 128, 8
         args.repeats, args.settle = 3, 60
+    if args.suite:
+        return suite(args)
+    if args.device == "cuda":
+        torch.cuda.init()
+        flags = torch.backends.cuda.matmul
+        flags.fp32_precision = "ieee" if args.precision == "float32" else "tf32"
     result = memory(args) if args.only_memory else report(args)
     if args.json or args.only_memory:
         print(json.dumps(result))
