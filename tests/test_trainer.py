@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from nanosae import SAEModel, SAETrainer, TrainConfig, runs
+from nanosae.data import Dataset, open_rows
 from nanosae.step import Training
 
 QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
@@ -258,6 +259,56 @@ def test_a_loss_that_explodes_names_step_cause_and_checkpoint(tmp_path, monkeypa
     monkeypatch.setattr(Training, "step", explodes)
     with pytest.raises(FloatingPointError, match=r"step 6.*learning rate.*step-00000004"):
         SAETrainer(config, run=tmp_path).train(rows(), progress=False)
+
+
+def lagging(lags, **options):
+    """A training on a CPU that waits for numbers, or not, as on a GPU; 20 steps done."""
+    options = {"steps": 100, "hidden_size": 128, "log_every": 1, "dead_after": 1} | options
+    config = TrainConfig(**QUICK | options, noise=0.1)
+    data = Dataset(open_rows(rows()), seed=0)
+    training = Training(config.resolved(data.n_train, data.width), data)
+    training.lags = lags
+    for i in range(20):
+        training.step(torch.from_numpy(data.sample(32, seed=i)) * 9)  # clipped
+    return training
+
+
+@pytest.mark.parametrize("activation", ["topk", "batchtopk"])
+def test_not_waiting_for_the_device_changes_nothing_but_when_numbers_come(activation):
+    one, two = (lagging(lags, activation=activation) for lags in (False, True))
+    for name in one.params:
+        torch.testing.assert_close(one.params[name], two.params[name], rtol=1e-3, atol=1e-4)
+    assert "auxk" in one.scalars["sums"]
+    lines = one.line(), two.line()
+    for name in ("loss", "fvu", "l0", "dead"):
+        assert lines[0][name] == pytest.approx(lines[1][name], rel=1e-4), name
+
+
+def test_numbers_that_lag_are_those_of_all_steps():
+    every, seldom = (lagging(True, log_every=n, auxk_coefficient=0.0) for n in (1, 7))
+    assert seldom.scalars["sums"]["steps"] == 14
+    lines = every.line(), seldom.line()
+    assert lines[0].pop("parts") == pytest.approx(lines[1].pop("parts"))
+    assert lines[0] == pytest.approx(lines[1])
+
+
+def test_a_loss_that_explodes_unseen_changes_no_weights():
+    training = lagging(True, log_every=4)
+    before = {name: param.detach().clone() for name, param in training.params.items()}
+    training.step(torch.full((32, 8), math.inf))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        training.state()
+    for name, param in training.params.items():
+        torch.testing.assert_close(param, before[name], msg=name)
+    training.step(torch.ones(32, 8))
+    assert not torch.equal(training.params["b_dec"], before["b_dec"])
+
+
+def test_the_check_of_unseen_explosions_can_fail(monkeypatch):
+    training = lagging(True)
+    monkeypatch.setattr(Training, "_postpone", lambda self, sums: None)
+    training.step(torch.full((32, 8), math.inf))
+    assert not torch.isfinite(training.params["b_dec"]).all()
 
 
 def test_without_a_run_folder_nothing_is_left_on_disk(tmp_path, monkeypatch):

@@ -163,8 +163,8 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def one_step(backend: str, **options: Any) -> dict[str, torch.Tensor]:
-    """Gradients and parameters after a step with a few dead latents."""
+def prepared(backend: str, **options: Any) -> tuple[Training, torch.Tensor]:
+    """A training with a few dead latents, and a batch."""
     rows = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
     data = Dataset(open_rows(rows), seed=0, heldout_share=0.2)
     config = TrainConfig(
@@ -175,7 +175,14 @@ def one_step(backend: str, **options: Any) -> dict[str, torch.Tensor]:
     training.kernels = kernels.backend(training.device, backend)
     training.scalars["l0"] = 0.0  # else so small a dictionary takes the dense path
     training.silent[::5] = 10**9
-    training.step(torch.from_numpy(data.sample(14, seed=1)).to(DEVICE))
+    return training, torch.from_numpy(data.sample(14, seed=1)).to(DEVICE)
+
+
+def one_step(backend: str, **options: Any) -> dict[str, torch.Tensor]:
+    """Losses, gradients and parameters after a step."""
+    training, batch = prepared(backend, **options)
+    training.catch_up()  # with who is dead
+    training.step(batch)
     parts = training.line()["parts"]
     out = {"loss": torch.tensor([parts["mse"], parts["auxk"]])}
     for name, param in training.params.items():
@@ -191,6 +198,21 @@ def test_a_training_step_is_that_of_the_reference(name):
     got, want = (one_step(backend, **OBJECTIVES[name]) for backend in ("cuda", "reference"))
     for key in want:
         torch.testing.assert_close(got[key], want[key], rtol=1e-4, atol=1e-5, msg=key)
+
+
+@gpu
+@pytest.mark.parametrize("name", ["topk", "batchtopk", "matryoshka", "noise, in parts"])
+def test_a_step_never_waits_for_the_device(name):
+    training, batch = prepared("cuda", **OBJECTIVES[name])
+    training.lags = True
+    training.catch_up()
+    with NoWaiting():
+        training.step(batch)
+    with NoWaiting(), pytest.raises(RuntimeError, match="waits for the device"):
+        training.catch_up()
+    training.lags = False
+    with NoWaiting(), pytest.raises(RuntimeError, match="waits for the device"):
+        training.step(batch)
 
 
 @gpu

@@ -65,6 +65,7 @@ class TrainConfig:
         eval_every: Steps between held-out evaluations; None takes a fortieth of the run.
         device: auto, cpu, cuda, mps …
         backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
+        precision: Of the factors of the encoder's product on a GPU; sums and all else are float32.
         wandb: Project to log to (extra `wandb`).
         tensorboard: Log to the run folder for TensorBoard (extra `tensorboard`).
 
@@ -110,6 +111,7 @@ class TrainConfig:
     eval_every: int | None = None
     device: str = "auto"
     backend: str = "auto"
+    precision: Literal["float32", "tf32", "bfloat16"] = "tf32"
     wandb: str | None = None
     tensorboard: bool = False
 

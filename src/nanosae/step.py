@@ -25,6 +25,7 @@ from nanosae.kernels import (
     Plan,
     backend,
     column_sums,
+    encoder_precision,
     fresh_gradients,
     sparse_decode,
     sparse_encode,
@@ -46,13 +47,18 @@ class Training:
         params: W_enc and W_dec (both latent-major), b_dec, b_enc (or b_gate, r_mag and b_mag), and
             log_threshold of jumprelu; for centred and scaled rows.
         scalars: Everything else that a step reads and writes, in JSON types.
+        lags: Whether the host does not wait for a step's numbers but reads them, and which latents
+            are dead, every `log_every` steps: on a GPU, where no step depends on them.
     """
 
     def __init__(self, config: TrainConfig, data: Dataset, ranks: Ranks | None = None) -> None:
         self.config, self.data, self.ranks = config, data, ranks or Ranks()
         cuda = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(cuda if config.device == "auto" else config.device)
+        self.precise = torch.float32 if self.device.type == "mps" else torch.float64
         self.kernels = backend(self.device, config.backend)
+        on_gpu = self.device.type == "cuda" and self.ranks.size == 1
+        self.lags = on_gpu and config.activation in ("topk", "batchtopk")
         self.latents = self.ranks.latents(config.hidden_size or 0)  # those of this rank
         self.hidden = self.latents.stop - self.latents.start
         self.k, self.lr = config.k or 0, config.lr or 0.0
@@ -82,6 +88,7 @@ class Training:
         groups = [encoder, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
         self.silent = torch.zeros(self.hidden, dtype=torch.int64, device=self.device)
+        self.dead, self.pending = self.silent[:0], {}  # as last read, and what was not read yet
         self.prefixes = torch.tensor(config.matryoshka or (), device=self.device)
 
     def _initial(self) -> dict[str, Tensor]:
@@ -161,30 +168,71 @@ class Training:
             parts = backward(x, y, n, counts) | {"squares": y.square().sum() / n}
             for name, value in parts.items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
-        parts = self._pooled(sums | {"l0": counts.sum() / n_rows})
+        sums["l0"] = counts.sum() / n_rows
+        parts = {} if self.lags else self._pooled(sums)
         ranks.total(counts, ranks.by_rows)
-        if not math.isfinite(sum(parts.values())):
-            raise FloatingPointError(
-                f"the loss is not finite at step {s['step']}. The likely cause is a learning rate "
-                f"that is too high (lr={self.lr:g}); try lr={self.lr / 4:g}."
-            )
+        self._check(parts)
         self._clip()
+        if self.lags:
+            self._postpone(sums)
         self.optimizer.step()
         with torch.no_grad():
             decoder = self.params["W_dec"]
             decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
         self.silent += n_rows
-        self.silent[counts > 0] = 0
-        s |= {"step": s["step"] + 1, "rows": s["rows"] + n_rows, "l0": parts["l0"]}
-        self._control(parts.pop("kept") / n_rows)
-        parts["steps"] = 1
-        s["sums"] = {name: s["sums"].get(name, 0.0) + value for name, value in parts.items()}
+        self.silent.masked_fill_(counts > 0, 0)
+        s |= {"step": s["step"] + 1, "rows": s["rows"] + n_rows}
+        if not self.lags:
+            s["l0"] = parts["l0"]
+            self._control(parts.pop("kept") / n_rows)
+            self._add(parts | {"steps": 1})
+        elif s["step"] % self.config.log_every == 0:
+            self.catch_up()
+
+    def _postpone(self, sums: dict[str, Tensor]) -> None:
+        """Keep a step's numbers on the device; should they not be finite, change no weights."""
+        finite = torch.stack(list(sums.values())).sum().isfinite()
+        self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        for name, value in (sums | {"steps": finite}).items():
+            self.pending[name] = self.pending.get(name, 0.0) + value.to(self.precise)
+
+    def catch_up(self) -> None:
+        """Wait for the device, and read what lags behind.
+
+        Raises:
+            FloatingPointError: If the loss of a step was not finite; it changed no weights.
+        """
+        if not self.lags:
+            return
+        self.dead = self._dead()
+        if self.pending:
+            values = torch.stack(list(self.pending.values())).tolist()
+            parts, self.pending = dict(zip(self.pending, values, strict=True)), {}
+            self._check(parts)
+            del parts["kept"]
+            self.scalars["l0"] = parts["l0"] / parts["steps"]
+            self._add(parts)
+
+    def _add(self, parts: dict[str, float]) -> None:
+        """Add numbers to those of the line to come."""
+        sums = self.scalars["sums"]
+        self.scalars["sums"] = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+
+    def _check(self, parts: dict[str, float]) -> None:
+        if not math.isfinite(sum(parts.values())):
+            raise FloatingPointError(
+                f"the loss is not finite at step {self.scalars['step']}. The likely cause is a "
+                f"learning rate that is too high (lr={self.lr:g}); try lr={self.lr / 4:g}."
+            )
+
+    def _dead(self) -> Tensor:
+        return (self.silent > (self.config.dead_after or 0)).nonzero().flatten()
 
     def _pooled(self, sums: dict[str, Tensor]) -> dict[str, float]:
         """Return what was summed over this rank's rows or latents as numbers of all ranks."""
         pieces = ("sparsity", "pre_act", "kept", "l0")  # sums over latents
         mine = [self.ranks.by_rows or name in pieces for name in sums]
-        values = torch.stack([value.double() for value in sums.values()])
+        values = torch.stack([value.to(self.precise) for value in sums.values()])
         others = values * torch.tensor([not piece for piece in mine], device=self.device)
         if self.ranks.size > 1:
             values = others + self.ranks.total(values - others)
@@ -200,7 +248,10 @@ class Training:
         if ranks.by_latents:  # all but WHOLE are pieces
             shared = torch.stack([g.square().sum() for n, g in grads.items() if n in WHOLE]).sum()
             norm = (ranks.total(norm.square() - shared) + shared).sqrt()
-        if norm > self.config.clip:
+        if self.lags:  # fused Adam divides by it
+            scale = ((norm + 1e-6) / self.config.clip).clamp_min(1.0)
+            self.optimizer.grad_scale = scale  # type: ignore[attr-defined]
+        elif norm > self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.params.values(), self.config.clip, norm)
 
     def _backward(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
@@ -208,17 +259,18 @@ class Training:
         loss, pairs = self.losses(x, y, n)
         counts.scatter_add_(0, pairs.cols.long(), (loss.acts.detach() > 0).long())
         if self.config.auxk_coefficient:
-            dead = (self.silent > (self.config.dead_after or 0)).nonzero().flatten()
-            n_dead = self.ranks.total(torch.tensor(len(dead)).to(x.device), self.ranks.by_latents)
+            n_dead = len(dead := self.dead if self.lags else self._dead())
+            if self.ranks.by_latents:
+                n_dead = int(self.ranks.total(torch.tensor(n_dead, device=x.device)))
             if n_dead:
-                loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, int(n_dead))
+                loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, n_dead)
         torch.stack(list(loss.parts.values())).sum().backward()
         return loss.parts | {"kept": pairs.row_ptr[-1].to(x.dtype)}
 
     def losses(self, x: Tensor, y: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
         """Return the objective of making y of rows x, over n, and the pairs that it kept."""
         params, kernels, bias = self.params, self.kernels, self.bias
-        with torch.no_grad():
+        with torch.no_grad(), encoder_precision(kernels, self.config.precision):
             pairs = self._select(x, params["W_enc"].detach(), bias.detach())
             plan = kernels.make_plan(pairs, self.hidden)
         cols = pairs.cols.long()
@@ -265,6 +317,8 @@ class Training:
         s, activation = self.scalars, self.config.activation
         if activation == "topk":
             return self.ranks.select_topk(self.kernels, x, weight, bias, self.k)
+        if activation == "batchtopk" and self.lags:
+            return self.kernels.select_batchtopk(x, weight, bias, self.k * len(x))
         if activation == "batchtopk":
             args, hint = (self.kernels, x, weight, bias, self.k), 0.95 * s["hint"] or None
             pairs, s["hint"] = self.ranks.select_batchtopk(*args, hint)
@@ -303,6 +357,8 @@ class Training:
         encoder = params["W_enc"].detach()[dead]
         k = min(config.k_aux or 1, n_dead)
         bias = self.bias.detach()[dead] * float(self.by_rank)
+        # `dead` may be a while ago
+        bias.masked_fill_(self.silent[dead] <= (config.dead_after or 0), -math.inf)
         pairs = self.ranks.select_topk(kernels, x, encoder, bias, k)
         pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
         plan = kernels.make_plan(pairs, self.hidden)
@@ -376,6 +432,7 @@ class Training:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
+        self.catch_up()
         s, sums = self.scalars, {}
         heldout = torch.from_numpy(self.data.heldout)
         n = len(heldout) * self.params["b_dec"].numel()
@@ -410,6 +467,7 @@ class Training:
 
     def line(self) -> dict[str, Any]:
         """Return the means since the last line, and start anew."""
+        self.catch_up()
         s = self.scalars
         steps = max(1, s["sums"].pop("steps", 0))
         parts = {name: value / steps for name, value in s["sums"].items()}
@@ -422,7 +480,7 @@ class Training:
             "parts": parts,
             "fvu": parts.get("mse", math.nan) / squares,
             "l0": l0,
-            "dead": float((self.silent > (self.config.dead_after or 0)).double().mean()),
+            "dead": float((self.silent > (self.config.dead_after or 0)).to(self.precise).mean()),
             "lr": self.optimizer.param_groups[0]["lr"],
             "coefficient": 0.0 if self.by_rank else self._coefficient(),
             "steps_planned": self.end,
@@ -452,6 +510,7 @@ class Training:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return the tensors and numbers that a run goes on from, on any number of ranks."""
+        self.catch_up()
         tensors = {f"param.{name}": p for name, p in self.params.items()}
         tensors |= {f"best.{name}": p for name, p in self.best.items()} | {"silent": self.silent}
         for name, param in self.params.items():
@@ -472,7 +531,9 @@ class Training:
             if f"best.{name}" in mine:
                 self.best[name] = mine[f"best.{name}"].to(self.device)
             keys = [key for key in mine if key.startswith("adam.") and key.endswith(f".{name}")]
-            self.optimizer.state[param] = {key.split(".")[1]: mine[key] for key in keys}
+            moments = {key.split(".")[1]: mine[key].to(self.device) for key in keys}
+            self.optimizer.state[param] = moments
+        self.catch_up()
 
 
 def _noisy_units(points: Tensor, generator: torch.Generator) -> Tensor:

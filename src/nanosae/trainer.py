@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from torch import Tensor
 
 from nanosae import finish, logs, runs
 from nanosae.config import TrainConfig
 from nanosae.data import Dataset
+from nanosae.feed import feed
 from nanosae.model import SAEModel
 from nanosae.ranks import Ranks, join
 from nanosae.step import Training
@@ -254,8 +254,7 @@ def _loop(trainings: list[Training], jobs: list[Job], ranks: Ranks, stopped: lis
     first = trainings[0]
     getattr(first.kernels, "compile_all", lambda: None)()
     position, size = min(t.scalars["rows"] for t in trainings), first.config.batch_size or 1
-    for buffer, index in first.data.batches(size, start_row=position):  # a stream may end
-        x = torch.from_numpy(buffer).index_select(0, torch.from_numpy(index)).to(first.device)
+    for x in feed(first.data, size, position, first.device):  # a stream may end
         stop = ranks.any(bool(stopped))
         for training, job in zip(trainings, jobs, strict=True):
             if training.scalars["rows"] == position and training.scalars["step"] < training.end:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import NamedTuple
 
@@ -79,6 +80,22 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
     if name == "cuda" and not triton:
         raise ImportError('the cuda backend needs Triton: pip install "nanosae[triton]".')
     return importlib.import_module(f"nanosae.kernels.{name}")
+
+
+@contextmanager
+def encoder_precision(kernels: ModuleType, name: str) -> Iterator[None]:
+    """Let the `cuda` backend's selections round the factors of the encoder's product.
+
+    Args:
+        kernels: The backend; the others always compute in the rows' own type.
+        name: float32, tf32 or bfloat16; sums are float32, and so is all else.
+    """
+    before = getattr(kernels, "PRECISION", "float32")
+    vars(kernels)["PRECISION"] = name
+    try:
+        yield
+    finally:
+        vars(kernels)["PRECISION"] = before
 
 
 def fresh_gradients(weights: Iterable[Tensor]) -> None:

@@ -22,7 +22,7 @@ CHUNK = 4096  # entries that a program holds to find the largest
 BLOCK = 1024  # entries that a program scans at once
 TERMS = 8192  # elements that a program gathers at once
 PADDING = -1e30  # below any threshold, yet no NaN when multiplied by zero
-PRECISION = "ieee"  # of the encoder's product: "ieee", "tf32" or "bf16"; all else is float32
+PRECISION = "float32"  # see `encoder_precision`; sums and all but the encoder's product have it
 
 
 @triton.jit
@@ -191,10 +191,10 @@ def _sums(
 
 def _encode(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return x · weightᵀ + bias, (B, hidden_size), in float32; `PRECISION` is of the factors."""
-    if PRECISION == "bf16" and x.is_cuda:
+    if PRECISION == "bfloat16" and x.is_cuda:
         return torch.mm(x.bfloat16(), weight.bfloat16().T, out_dtype=torch.float32).add_(bias)
     flags = torch.backends.cuda.matmul
-    before, flags.fp32_precision = flags.fp32_precision, "ieee" if PRECISION == "ieee" else "tf32"
+    before, flags.fp32_precision = flags.fp32_precision, "tf32" if PRECISION == "tf32" else "ieee"
     try:
         return torch.addmm(bias, x, weight.T)
     finally:
