@@ -20,7 +20,15 @@ TORCH_FREE = ("codes", "weights", "analysis", "view")
 
 # who may import whom inside the package, at any place in the file; `*` stands for the sub-modules
 ARROWS = {
-    "__init__": {"codes", "config", "model", "trainer", "view.plots"},  # names loaded on first use
+    "__init__": {
+        "codes",
+        "config",
+        "model",
+        "trainer",
+        "view.plots",
+        "view.report",
+        "view.live",
+    },  # names loaded on first use
     "__main__": {"cli"},
     "config": set(),
     "data": {"rows"},

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from nanosae.model import SAEModel
     from nanosae.trainer import SAETrainer
     from nanosae.view import plots as plot
+    from nanosae.view.live import watch
     from nanosae.view.plots import plot_dictionary, plot_umap
+    from nanosae.view.report import report
 
 _HOMES = {
     "Codes": "nanosae.codes",
@@ -24,8 +26,11 @@ _HOMES = {
     "plot": "nanosae.view.plots",
     "plot_dictionary": "nanosae.view.plots",
     "plot_umap": "nanosae.view.plots",
+    "report": "nanosae.view.report",
+    "watch": "nanosae.view.live",
 }
-__all__ = ["Codes", "SAEModel", "SAETrainer", "TrainConfig", "plot", "plot_dictionary", "plot_umap"]
+__all__ = ["Codes", "SAEModel", "SAETrainer", "TrainConfig"]
+__all__ += ["plot", "plot_dictionary", "plot_umap", "report", "watch"]
 
 
 def __getattr__(name: str) -> object:
