@@ -47,6 +47,7 @@ ARROWS = {
     "ranks": {"codes", "kernels"},
     "finish": {"config", "data", "kernels", "metrics", "model"},
     "step": {"config", "data", "kernels", "metrics", "objectives", "ranks"},
+    "cache": {"rows"},
     "stream": {"config", "data", "rows"},
     "feed": {"data"},
     "trainer": {
@@ -72,7 +73,7 @@ ARROWS = {
     "view.report": {"analysis.*", "codes", "config", "view.*"},
     "demo": {"analysis.*", "codes", "config", "trainer", "view.*"},
     "cli": {"analysis.*", "view.*", "codes", "config", "demo", "model", "trainer", "data"}
-    | {"activations", "embed", "ranks", "sweep"},
+    | {"activations", "cache", "embed", "ranks", "sweep"},
 }
 
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import lru_cache, partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 from pyarrow.compute import call_function
 
+LARGE = 2**30  # bytes of a CSV file from which on it is read block by block
 BLOCK = 2**14  # rows converted at a time: 24 MB at width 384
 DELIMITER = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*DELIMITER, ".parquet", ".feather", ".arrow", ".npy", ".npz", ".safetensors", ".pt")
@@ -39,12 +40,13 @@ class Rows:
         own: Length without targets.
         columns: Names of the vector columns, `[name]` of a list column, None without names.
         source: The path that was opened, None for objects.
+        rest: Function that returns Arrow batches of the other columns, in row order; none without.
         groups: First rows of the groups that are read as a whole; empty where any rows may be.
     """
 
-    def __init__(self, parts: list, width: int, columns: Any = None, rest: Any = None):
+    def __init__(self, parts: list, width: int, columns: Any = None, rest: Any = tuple):
         self.width = self.own = width
-        self.columns, self._lock, self._rest = columns, threading.Lock(), rest
+        self.columns, self._lock, self.rest = columns, threading.Lock(), rest
         # Of each part: the number of its rows, and what loads columns of it.
         self._parts, self._starts = parts, np.cumsum([0] + [n for n, _ in parts])
         self._load = lru_cache(maxsize=1)(lambda i: parts[i][1](columns))
@@ -55,7 +57,7 @@ class Rows:
 
     def extra(self) -> pa.Table | None:
         """Read the columns that are no vectors (texts, ids, labels) in row order; None without."""
-        batches = [b for _, load in self._parts * bool(self._rest) for b in load(self._rest).open()]
+        batches = list(self.rest())
         return pa.Table.from_batches(batches) if batches else None
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -249,8 +251,10 @@ def _rows_of_table(columns, size, schema, sizes, read, grouped=False) -> Rows:
         raise ValueError(f"{len(missing)} columns are missing: {missing[:9]}. {about}.")
     if not (chosen := columns or _find_vectors(kinds, size, parts[0][1])):
         raise ValueError(f"Found no vectors, or not only vectors. {about}. {CHOOSE}")
-    rest = [name for name in kinds if name not in chosen and not re.match(VECTOR, kinds[name])]
-    rows = Rows(parts, len(chosen), chosen, rest)
+    others = [n for n in kinds if n not in chosen and not re.match(VECTOR, kinds[n])]
+    types = pa.schema([schema.field(name) for name in others])
+    batches = lambda: (b.cast(types) for _, load in parts for b in load(others).open())  # noqa: E731
+    rows = Rows(parts, len(chosen), chosen, batches if others else tuple)
     if rows.width == 1 and re.match(VECTOR, kinds[chosen[0]]):
         rows.width = rows.own = len(rows._load(0).take(np.arange(1)).column(0)[0].as_py() or ())
     rows.groups = rows._starts.tolist() if grouped else []
@@ -321,6 +325,8 @@ def _read_file(path: Path) -> Any:
     if path.suffix in DELIMITER:
         parse = csv.ParseOptions(delimiter=DELIMITER[path.suffix], newlines_in_values=True)
         convert = csv.ConvertOptions(null_values=[""])  # "n/a" is a bad cell, to be named
+        if path.stat().st_size > LARGE:
+            return _read_large_csv(path, parse)
         return _table(csv.read_csv(path, parse_options=parse, convert_options=convert))
     if path.suffix == ".parquet":
         metadata = parquet.read_metadata(path)  # the file is not held open: there may be thousands
@@ -342,6 +348,20 @@ def _read_file(path: Path) -> Any:
     if len(arrays) != 1:
         raise ValueError(f"it holds {len(arrays)} 2-d arrays, 1 is needed")
     return arrays[0]
+
+
+def _read_large_csv(path: Path, parse: csv.ParseOptions) -> tuple:
+    """Describe a CSV file that is read block by block, from its start each time."""
+    blocks = csv.ReadOptions(block_size=2**24)
+    kinds = {f.name: f.type for f in csv.open_csv(path, blocks, parse).schema}
+    schema = pa.schema((n, pa.string() if pa.types.is_null(k) else k) for n, k in kinds.items())
+
+    def read(_: int, names: list) -> Iterator[pa.RecordBatch]:
+        text = dict.fromkeys(names, pa.string())  # a bad cell is named when it becomes a number
+        convert = csv.ConvertOptions(null_values=[""], column_types=text, include_columns=names)
+        yield from csv.open_csv(path, blocks, parse, convert)
+
+    return schema, [sum(map(len, read(0, schema.names[:1])))], read, True
 
 
 def _row_group(path: Path, metadata: Any, group: int, names: list) -> Iterator[pa.RecordBatch]:
@@ -377,7 +397,11 @@ def _open_files(path: Path, columns: list | None, size: int | None) -> Rows:
         except Exception as error:  # each reader has errors of its own
             raise ValueError(f"Cannot read {file} as a {file.suffix} file: {error}") from error
         columns, size = shards[0].columns, shards[0].width
-    rows = Rows([p for s in shards for p in s._parts], shards[0].width, columns, shards[0]._rest)
+    rest = lambda: chain.from_iterable(shard.rest() for shard in shards)  # noqa: E731
+    if (beside := path / "columns" / "00000.parquet").exists():  # as `cache` writes it
+        schema, sizes, read, _ = _read_file(beside)
+        rest = lambda: chain.from_iterable(read(i, schema.names) for i in range(len(sizes)))  # noqa: E731
+    rows = Rows([p for s in shards for p in s._parts], shards[0].width, columns, rest)
     rows.groups = rows._starts.tolist() if any(shard.groups for shard in shards) else []
     if len(files) == 1 and path.suffix in DELIMITER:
         rows._place = lambda row: f"row {row} (0-based; line {row + 2} if no cell spans lines)"
