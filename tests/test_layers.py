@@ -197,7 +197,7 @@ def test_the_triton_kernels_stay_within_their_own_budget():
     assert total(["kernels.cuda"]) <= 250
 
 
-PACKAGE_LINES = 7500  # see docs/design-notes.md
+PACKAGE_LINES = 8000  # see docs/design-notes.md
 
 
 def test_the_package_stays_small():
