@@ -128,7 +128,7 @@ def test_blocks_do_not_change_the_result(run, monkeypatch):
     pd.testing.assert_frame_equal(small, large)
     monkeypatch.setattr(module, "BLOCK_PAIRS", 1)
     pd.testing.assert_frame_equal(small, describe(run))
-    some = describe(run, [20, 3, 5])
+    some = describe(run, features=[20, 3, 5])
     for column in ("histogram", "nearest", "coactive", "near_misses", "top_texts"):
         for place, j in enumerate((20, 3, 5)):
             assert list(some[column][place]) == list(large[column][j])
@@ -378,7 +378,7 @@ def test_one_row_and_no_rows(tmp_path):
     assert frame["density"].tolist() == [1, 0, 1]
     none = write_codes(tmp_path / "none", sp.csr_array((0, 3), dtype=np.float32))
     assert describe(none)["health"].tolist() == ["dead"] * 3
-    assert len(describe(one, [])) == 0
+    assert len(describe(one, features=[])) == 0
 
 
 def test_frame_goes_to_parquet_and_back(run, tmp_path):

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis.tables import load_features, save_features, tag, write
+from nanosae.analysis import edits
+from nanosae.analysis.tables import known_labels, load_features, save_features, tag, write
 from nanosae.codes import write_codes
 
 
@@ -16,7 +17,10 @@ def test_verbs_add_columns_and_replace_their_own(tmp_path):
     table = save_features(tmp_path, pd.DataFrame({"feature": [1], "label": ["b"]}))
     assert table["feature"].tolist() == [0, 1, 2]
     assert table["density"].tolist() == [0.1, 0.2, 0.3]
-    assert table["label"].isna().tolist() == [True, False, True]
+    assert table["label"].tolist() == ["a", "b", "c"]  # naming one feature leaves the others'
+    table = save_features(tmp_path, pd.DataFrame({"feature": [1, 2], "label": ["d", None]}))
+    assert table["label"].tolist()[:2] == ["a", "d"]
+    assert pd.isna(table["label"][2])
     pd.testing.assert_frame_equal(load_features(tmp_path), table)
     assert {p.name for p in tmp_path.iterdir()} == {"features.parquet"}
 
@@ -30,6 +34,16 @@ def test_tables_are_written_as_their_name_says(name, tmp_path):
     pd.testing.assert_frame_equal(reader(tmp_path / name), table)
     with pytest.raises(ValueError, match=r"t\.xls is of no known kind"):
         write(table, "t.xls")
+
+
+def test_people_name_features_before_models_do_and_those_before_words(tmp_path):
+    codes = write_codes(tmp_path / "codes" / "c", sp.csr_array(np.eye(4, dtype=np.float32)))
+    assert known_labels(codes) == {}
+    columns = {"label": ["a", "b", "", None], "llm_label": [None, "model's", "", None]}
+    save_features(tmp_path, pd.DataFrame({"feature": range(4), **columns}))
+    assert known_labels(codes) == {0: "a", 1: "model's"}
+    edits.rename(tmp_path, 1, "mine")
+    assert known_labels(codes) == {0: "a", 1: "mine"}
 
 
 def test_chosen_features_become_columns_beside_the_texts(tmp_path):

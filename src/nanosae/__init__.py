@@ -9,36 +9,85 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nanosae.codes import Codes
+    from nanosae.analysis.contrast import contrast, explain, over_time
+    from nanosae.analysis.describe import card, describe
+    from nanosae.analysis.evaluate import evaluate
+    from nanosae.analysis.families import families
+    from nanosae.analysis.labels import label
+    from nanosae.analysis.llm import Chat, llm_label
+    from nanosae.analysis.matching import match, splitting, stability
+    from nanosae.analysis.search import search
+    from nanosae.analysis.topics import topics
+    from nanosae.codes import Codes, write_codes
     from nanosae.config import TrainConfig
     from nanosae.model import SAEModel
+    from nanosae.sweep import grid, recommend
     from nanosae.trainer import SAETrainer
     from nanosae.view import plots as plot
+    from nanosae.view.explore import explore
     from nanosae.view.live import watch
     from nanosae.view.plots import plot_dictionary, plot_umap
     from nanosae.view.report import report
 
 _HOMES = {
-    "Codes": "nanosae.codes",
-    "SAEModel": "nanosae.model",
-    "SAETrainer": "nanosae.trainer",
-    "TrainConfig": "nanosae.config",
-    "plot": "nanosae.view.plots",
-    "plot_dictionary": "nanosae.view.plots",
-    "plot_umap": "nanosae.view.plots",
-    "report": "nanosae.view.report",
-    "watch": "nanosae.view.live",
+    "analysis.contrast": ["contrast", "explain", "over_time"],
+    "analysis.describe": ["card", "describe"],
+    "analysis.evaluate": ["evaluate"],
+    "analysis.families": ["families"],
+    "analysis.labels": ["label"],
+    "analysis.llm": ["Chat", "llm_label"],
+    "analysis.matching": ["match", "splitting", "stability"],
+    "analysis.search": ["search"],
+    "analysis.topics": ["topics"],
+    "codes": ["Codes", "write_codes"],
+    "config": ["TrainConfig"],
+    "model": ["SAEModel"],
+    "sweep": ["grid", "recommend"],
+    "trainer": ["SAETrainer"],
+    "view.explore": ["explore"],
+    "view.live": ["watch"],
+    "view.plots": ["plot", "plot_dictionary", "plot_umap"],
+    "view.report": ["report"],
 }
-__all__ = ["Codes", "SAEModel", "SAETrainer", "TrainConfig"]
-__all__ += ["plot", "plot_dictionary", "plot_umap", "report", "watch"]
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [
+    "Chat",
+    "Codes",
+    "SAEModel",
+    "SAETrainer",
+    "TrainConfig",
+    "card",
+    "contrast",
+    "describe",
+    "evaluate",
+    "explain",
+    "explore",
+    "families",
+    "grid",
+    "label",
+    "llm_label",
+    "match",
+    "over_time",
+    "plot",
+    "plot_dictionary",
+    "plot_umap",
+    "recommend",
+    "report",
+    "search",
+    "splitting",
+    "stability",
+    "topics",
+    "watch",
+    "write_codes",
+]
 
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
         return _version("nanosae")
-    if name not in _HOMES:
+    if name not in _HOME:
         raise AttributeError(f"module 'nanosae' has no attribute {name!r}")
-    home = import_module(_HOMES[name])
+    home = import_module(f"nanosae.{_HOME[name]}")
     return home if name == "plot" else getattr(home, name)
 
 

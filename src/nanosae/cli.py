@@ -11,7 +11,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -321,7 +321,7 @@ def describe(
         found = card(codes, feature)
         print(json.dumps(found.to_dict(), default=str) if as_json else found)
         return
-    table = describe_all(codes, texts=codes.has_texts)
+    table = describe_all(codes)
     save_features(run, table)
     _show(table, as_json, ["feature", "density", "n_active", "max_activation", "health"])
 
@@ -334,6 +334,8 @@ def label(
     llm: bool = False,
     model: str = "gpt-4o-mini",
     base_url: str | None = None,
+    scoring: Literal["predict", "detect"] = "predict",
+    negatives: Literal["random", "hard", "mixed"] = "random",
     max_calls: int | None = None,
     max_cost: float | None = None,
     price: tuple[float, float] | None = None,
@@ -350,6 +352,8 @@ def label(
         llm: Ask a language model (key in OPENAI_API_KEY).
         model: Its name.
         base_url: Any server of the chat-completions protocol.
+        scoring: Judge one text a call, or find those that fit among ten (a tenth of the calls).
+        negatives: Kind of the silent texts that are shown and judged.
         max_calls: Stop after so many calls.
         max_cost: Stop at this cost, in the currency of `price`.
         price: Price of a million tokens, read and written.
@@ -365,7 +369,8 @@ def label(
 
         limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
         chat = Chat(model, base_url, **limits)
-        table = llm_label(codes, chat, chosen, groups=groups, dry_run=dry_run)
+        how: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
+        table = llm_label(codes, chat, chosen, dry_run=dry_run, **how)
         shown = ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     else:
         from nanosae.analysis.labels import label as label_by_words
@@ -374,6 +379,8 @@ def label(
         shown = ["feature", "label", "label_auc", "label_f1", "label_n"]
     if not dry_run:
         save_features(run, table)
+        for bill in table.attrs.get("bill", []):
+            print(", ".join(f"{k} {v}" for k, v in bill.items() if v != ""), file=sys.stderr)
     _show(table, as_json, shown if not dry_run else list(table.columns), by=shown[2])
 
 
@@ -392,10 +399,10 @@ def families(run: Run, name: str | None = None, as_json: Json = False) -> None:
     from nanosae.analysis.tables import save_features
 
     codes = _codes(run, name)
-    found = find(codes, _labels(run))
+    found = find(codes)
     text = found.to_json(run / "families.json")
-    mapping = found.feature_family
-    save_features(run, pd.DataFrame({"feature": list(mapping), "family": list(mapping.values())}))
+    family = pd.Series(found.feature_family, range(codes.n_features), dtype="Int64")
+    save_features(run, family.rename("family").rename_axis("feature").reset_index())
     print(text) if as_json else _show(found.table, False)
 
 
@@ -419,7 +426,7 @@ def topics(
     from nanosae.analysis.tables import save_features, write
     from nanosae.analysis.topics import topics as merge
 
-    found = merge(_codes(run, name), n, _labels(run))
+    found = merge(_codes(run, name), n)
     merged = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature").reset_index()
     save_features(run, merged)
     write(found.table, run / "topics.parquet")
@@ -479,7 +486,7 @@ def contrast(
     """
     from nanosae.analysis.contrast import contrast as compare
 
-    found = compare(_codes(run, name), a, b, by=by, groups=groups, labels=_names(run))
+    found = compare(_codes(run, name), a, b, by=by, groups=groups)
     _tell(run, f"contrast-{by}", found, as_json)
 
 
@@ -502,7 +509,7 @@ def explain(
     """
     from nanosae.analysis.contrast import explain as explain_column
 
-    found = explain_column(_codes(run, name), target, groups=groups, labels=_names(run))
+    found = explain_column(_codes(run, name), target, groups=groups)
     _tell(run, f"explain-{target}", found, as_json)
 
 
@@ -518,7 +525,7 @@ def over_time(run: Run, column: str, name: str | None = None, as_json: Json = Fa
     """
     from nanosae.analysis.contrast import over_time as follow
 
-    found = follow(_codes(run, name), column, labels=_names(run))
+    found = follow(_codes(run, name), column)
     _tell(run, f"time-{column}", found, as_json)
 
 
@@ -596,19 +603,11 @@ def explore(
 def _codes(run: Path, name: str | None) -> Codes:
     from nanosae.codes import Codes
 
-    return Codes.open(run, name)
-
-
-def _labels(run: Path) -> pd.DataFrame | None:
-    from nanosae.analysis.tables import load_features
-
-    table = load_features(run)
-    return table.dropna(subset=["label"]) if "label" in table else None
-
-
-def _names(run: Path) -> dict[int, str] | None:
-    table = _labels(run)
-    return None if table is None else dict(zip(table["feature"], table["label"], strict=True))
+    codes = Codes.open(run, name)
+    if not codes.has_texts:
+        note = "describe, families, topics, search by row or feature, contrast, evaluate, export"
+        print(f"note: {codes.path} has no texts; what works: {note}.", file=sys.stderr)
+    return codes
 
 
 def _texts(path: str, column: str) -> pa.Table:

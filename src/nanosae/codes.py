@@ -168,11 +168,19 @@ class Codes:
 
     def top(self, j: int, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
         """Return the `n` strongest rows of feature `j`, strongest first; ties: lower row first."""
-        rows, acts = self.feature(j)
-        if 0 < n < len(acts):
-            keep = acts >= np.partition(acts, -n)[-n]
-            rows, acts = rows[keep], acts[keep]
-        order = np.argsort(-acts, kind="stable")[: max(n, 0)]
+        (j,), n, parts = _indices([j], self.n_features, "feature"), max(n, 0), []
+        for s, first in enumerate(self._first[:-1]):
+            start, stop = self._array(s, "feature_ptr.npy")[j : j + 2].tolist()
+            half = self._array(s, "feature_values.npy")[start:stop]
+            bits = half.view(np.uint16)  # positive float16 numbers are ordered like their bits
+            best = slice(None)
+            if 0 < n < len(bits):
+                best = np.flatnonzero(bits >= np.partition(bits, -n)[-n])
+            rows = self._array(s, "feature_indices.npy")[start:stop][best].astype(np.int64)
+            parts.append((rows + first, _restore(half[best], self._shards[s]["scale"])))
+        parts.append((np.arange(0), np.zeros(0, np.float32)))
+        rows, acts = (np.concatenate(part) for part in zip(*parts, strict=True))
+        order = np.argsort(-acts, kind="stable")[:n]
         return rows[order], acts[order]
 
     @property

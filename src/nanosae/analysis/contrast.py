@@ -39,7 +39,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis import _stats as st
 from nanosae.analysis._split import tied_rows
-from nanosae.analysis.describe import known_labels
+from nanosae.analysis.tables import known_labels
 from nanosae.codes import Codes
 
 if TYPE_CHECKING:

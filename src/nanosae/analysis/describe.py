@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis import edits
+from nanosae.analysis.tables import known_labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,16 +37,23 @@ DUPLICATE = 0.95  # likeness from which on the rarer of two features is called a
 
 
 def describe(
-    codes: Codes, features: Any = None, *, n: int = 10, pool: int = 20000, texts=True, seed: int = 0
+    codes: Codes,
+    texts: Any = True,
+    *,
+    features: Any = None,
+    n: int = 10,
+    pool: int = 20000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Describe features, one line each.
 
     Args:
         codes: The corpus.
+        texts: Texts of its rows; True for those beside the codes, False to leave out what reads
+            them: `top_texts` and `monosemanticity`.
         features: Which features; all by default.
         n: Length of the lists: rows, neighbours, partners.
         pool: Rows, drawn at random, among which silent rows are looked for; all if there are fewer.
-        texts: Whether to do what reads the texts: `top_texts` and `monosemanticity`.
         seed: Seed of the pool.
 
     Returns:
@@ -85,9 +92,14 @@ def describe(
         facts["health"] = np.select(kinds, ["dead", "dense", "duplicate"], "ok")
         frames.append(pd.DataFrame(facts))
     frame = pd.concat(frames, ignore_index=True)
-    if texts and codes.has_texts:
-        frame["top_texts"] = _texts(codes, frame["top_rows"])
-        frame["monosemanticity"] = monosemanticity(codes, features)
+    if texts is True:
+        texts = codes.texts(marks="") if codes.has_texts else False
+    if texts is not False:
+        texts = np.asarray(texts, dtype=object)
+        if len(texts) != codes.n_rows:
+            raise ValueError(f"there are {len(texts)} texts for {codes.n_rows} rows: one each.")
+        frame["top_texts"] = [texts[rows].tolist() for rows in frame["top_rows"]]
+        frame["monosemanticity"] = monosemanticity(codes, features, _tfidf(texts))
     return frame
 
 
@@ -206,7 +218,7 @@ def card(codes: Codes, feature: int, *, described: Any = None, **options: Any) -
     """
     frame = described
     if frame is None:
-        frame = describe(codes, [feature], **{"texts": False} | options)
+        frame = describe(codes, **{"texts": False, "features": [feature]} | options)
     line = frame[frame["feature"] == feature].iloc[0]
     facts = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in line.items()}
     examples = {}
@@ -217,20 +229,6 @@ def card(codes: Codes, feature: int, *, described: Any = None, **options: Any) -
         examples[kind] = list(zip(rows, acts, texts, strict=True))
     label = known_labels(codes).get(int(feature), "")
     return Card(int(feature), label, facts, {k: v for k, v in examples.items() if v})
-
-
-def known_labels(codes: Codes) -> dict[int, str]:
-    """Return what people named features, and the other labels in the run's features.parquet."""
-    import pyarrow.parquet as pq
-
-    if codes.run is None:
-        return {}
-    path, given = codes.run / "features.parquet", edits.names(codes.run)
-    if not path.exists() or "label" not in pq.read_schema(path).names:
-        return given
-    table = pq.read_table(path, columns=["feature", "label"]).to_pydict()
-    labels = zip(table["feature"], table["label"], strict=True)
-    return {j: name for j, name in labels if name} | given
 
 
 class _Silent:
@@ -387,12 +385,6 @@ def unit(x: np.ndarray) -> np.ndarray:
     """Return rows at length 1; zero rows stay zero."""
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(norms > 0, norms, 1)
-
-
-def _texts(codes: Codes, rows: Any) -> list[list[str]]:
-    flat = np.unique(np.concatenate([*rows, np.empty(0, np.int64)]))
-    texts = dict(zip(flat.tolist(), codes.texts(flat), strict=True))
-    return [[texts[row] for row in part.tolist()] for part in rows]
 
 
 def _tfidf(texts: np.ndarray) -> sp.csr_array:

@@ -50,6 +50,7 @@ from scipy.sparse import csgraph
 from scipy.special import gammainc
 
 from nanosae.analysis.describe import cooccurrence
+from nanosae.analysis.tables import known_labels, load_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,7 +122,7 @@ def families(
     Args:
         codes: The corpus.
         labels: Names of features: a table with `feature`, `label` and perhaps `label_auc`, which
-            weighs the label's words.
+            weighs the label's words; by default the run's.
         features: Only these, such as those with a trustworthy label; None: all.
         prefixes: Prefix sizes of a Matryoshka SAE: make its tree instead of the spanning forest.
         directions: Decoder rows for the cosines in that tree, by default the model's.
@@ -166,7 +167,8 @@ def families(
     ratio, r = _scores(shares, blocks + drawn) if n else np.zeros((2, 0))
     table = pd.DataFrame({"family": range(n), "root": [m[0] for m in members]})
     table["members"], table["size"] = members, [len(m) for m in members]
-    table["label"] = pd.Series(_family_labels(members, labels), dtype=str)
+    names = named(labels, codes)
+    table["label"] = pd.Series(_family_labels(members, names), dtype=str)
     by_chance = pd.Series(ratio[n:]).mean()
     table["score"], table["block_ratio"], table["r"] = ratio[:n] / by_chance, ratio[:n], r[:n]
     covered = len({j for m in members for j in m}) / max(len(ids), 1)
@@ -191,11 +193,14 @@ def content_order(codes: Codes) -> np.ndarray:
     return np.lexsort((-place, -total, -codes.counts))
 
 
-def named(labels: pd.DataFrame | None) -> dict[int, tuple[str, float]]:
-    """Return feature → (label, weight) of a table, without empty labels; none without a column.
+def named(labels: pd.DataFrame | None, codes: Codes | None = None) -> dict[int, tuple[str, float]]:
+    """Return feature → (label, weight) of a table, without empty labels; else the run's.
 
     The weight is `label_auc`: 0.5 where it is missing, 1 if there is no such column.
     """
+    if labels is None and codes is not None and codes.run is not None:
+        known, scored = known_labels(codes), named(load_features(codes.run))
+        return {j: (name, scored.get(j, (name, 1.0))[1]) for j, name in known.items()}
     if labels is None or "label" not in labels:
         return {}
     weight = labels["label_auc"].fillna(0.5) if "label_auc" in labels else [1.0] * len(labels)
@@ -227,9 +232,8 @@ def common_words(groups: Any, names: Mapping[int, tuple[str, float]], n: int) ->
     return result
 
 
-def _family_labels(members: list[list[int]], labels: Any) -> list[str]:
+def _family_labels(members: list[list[int]], names: Any) -> list[str]:
     """Return common words, else the root's label, else the members."""
-    names = named(labels)
     shared = common_words(members, names, 3)
     listed = [f"features {', '.join(map(str, m[:4]))}{' …' * (len(m) > 4)}" for m in members]
     lines = zip(shared, members, listed, strict=True)

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.describe import known_labels, largest, model_of, unit
+from nanosae.analysis.describe import largest, model_of, unit
+from nanosae.analysis.tables import known_labels
 
 if TYPE_CHECKING:
     import pandas as pd

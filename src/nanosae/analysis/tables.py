@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanosae.analysis import edits
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -23,19 +25,39 @@ def load_features(run: str | Path) -> pd.DataFrame:
     )
 
 
+def known_labels(codes: Codes) -> dict[int, str]:
+    """Return the run's names of features: by people, else by a language model, else by words."""
+    import pyarrow.parquet as pq
+
+    if codes.run is None:
+        return {}
+    path, found = codes.run / "features.parquet", {}
+    if path.exists():
+        have = [c for c in ("label", "llm_label") if c in pq.read_schema(path).names]
+        table = pq.read_table(path, columns=["feature", *have]).to_pydict()
+        for labels in (table[name] for name in have):
+            found |= {j: name for j, name in zip(table["feature"], labels, strict=True) if name}
+    return found | edits.names(codes.run)
+
+
 def save_features(run: str | Path, columns: pd.DataFrame) -> pd.DataFrame:
-    """Add columns to the run's feature table, or replace those that it has, in one step.
+    """Add columns to the run's feature table, in one step.
 
     Args:
         run: The run folder.
-        columns: With a column `feature`; features without a line there get missing values.
+        columns: With a column `feature`; of columns that the table has already, the lines of these
+            features are replaced.
 
     Returns:
         The whole table.
     """
-    kept = load_features(run)
-    kept = kept[[c for c in kept.columns if c == "feature" or c not in columns.columns]]
-    table = kept.merge(columns, on="feature", how="outer").sort_values("feature", ignore_index=True)
+    import pandas as pd
+
+    new, kept = columns.set_index("feature"), load_features(run).set_index("feature")
+    same = kept.filter(items=list(new.columns))
+    same = same.drop(index=new.index, errors="ignore").dropna(how="all")
+    both = pd.concat([new, same]) if len(same) else new
+    table = kept.drop(columns=same.columns).join(both, how="outer").sort_index().reset_index()
     write(table, Path(run) / "features.parquet")
     return table
 

@@ -149,7 +149,7 @@ class Topics:
         features = [order[self.feature_topic[order] == t].tolist() for t in range(self.n)]
         flat = [row for sample in rows for row in sample]
         texts = dict(zip(flat, self.codes.texts(flat), strict=True)) if self.codes.has_texts else {}
-        names = named(self.labels)
+        names = named(self.labels, self.codes)
         known = names or {row: (text, 1.0) for row, text in texts.items()}
         words = common_words(features if names else rows, known, 10)
         words = [
@@ -176,8 +176,8 @@ def topics(
     Args:
         codes: The corpus.
         n: How many topics; `Topics.cut` gives any other number at once.
-        labels: Names of features: `feature`, `label` and perhaps `label_auc`. Without them topics
-            are named by words of their texts.
+        labels: Names of features: `feature`, `label` and perhaps `label_auc`; by default the run's.
+            Without any, topics are named by words of their texts.
         directions: Decoder rows, (n_features, width); by default those of the run's model.
         max_density: Features active on a larger share of the rows belong to no topic.
 
