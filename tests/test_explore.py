@@ -305,6 +305,8 @@ def test_a_map_holds_each_point_where_it_is(client, explorer, dense):
         assert sorted(found["ids"]) == list(range(n))
         assert np.array_equal(found["xy"], explorer.map[kind][found["ids"]])
         x0, y0, x1, y1 = found["box"]
+        wide, high = np.ptp(explorer.map[kind], axis=0)
+        assert (x1 - x0, y1 - y0) == pytest.approx((1.06 * wide, 1.06 * high), rel=1e-4)
         wanted = np.histogram2d(*found["xy"].T, found["raster"], [[x0, x1], [y0, y1]])[0].T
         scaled = np.log1p(wanted) / np.log1p(wanted.max()) * 255
         assert np.abs(found["density"] - scaled).max() < 1

@@ -416,11 +416,9 @@ class Explorer:
             ids = np.flatnonzero(self.counts).astype(np.uint32)
             x, y = np.ascontiguousarray(self.map["features"][ids].T)
             marked = np.isin(ids, (where or {}).get("features", []))
-        ends = [(v.min(initial=0), v.max(initial=0)) for v in (x, y)]
-        low, high = np.array(
-            [[a - 0.03 * (b - a + 1e-9), b + 0.03 * (b - a + 1e-9)] for a, b in ends]
-        ).T
-        whole = [*low, *high]
+        low, high = ([end(v) if len(v) else 0 for v in (x, y)] for end in (np.min, np.max))
+        edge = 0.03 * np.subtract(high, low) + 1e-9
+        whole = [*(low - edge), *(high + edge)]
         x0, y0, x1, y1 = map(float, box or whole)
         here = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
         first = here[marked[here]][: POINTS // 2]

@@ -1,0 +1,234 @@
+"""Time the explorer over a million synthetic rows, in a browser; print JSON and keep it.
+
+    python bench/explore.py [--rows 1000000] [--features 16384] [--k 32] [--width 384] [--run FOLDER]
+
+The corpus is that of `bench/codes.py` with texts of 20 words, two columns and embeddings. Chromium
+without a graphics card opens the page of `nanosae explore`, as a person would. Reported:
+
+    prepare_s        making the map (PCA; UMAP if it is installed) and the text index, once
+    start_s          from the command to the first answer of the server
+    first_screen_ms  from the address to lists and map on the screen: median and worst of 5
+    click_ms         from a click on a feature to its card on the screen: median and worst of 40, the
+                     commonest feature among them; and the server's part of it
+    pan_ms           between two frames while the map is dragged: median, 95th percentile, worst
+    steer_ms         from a slider to the new ranking by embeddings: median of 5
+    server_mb        the server's memory after all that: peak resident, and what is its own (the rest
+                     is files in the page cache)
+    cpu_ms           the server's processor time per click: what a loaded machine leaves true
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path += [str(HERE), str(HERE.parent / "tests")]
+READY = """
+addEventListener("DOMContentLoaded", () => {
+  const look = () => {
+    const c = document.querySelector("#plane canvas");
+    const drawn = c && c.width > 300 && document.querySelector("#legend b") && document.querySelector("[data-row]")
+      && document.querySelector("[data-feature]")
+      && c.getContext("2d").getImageData(c.width >> 1, c.height >> 1, 8, 8).data.some((v) => v);
+    if (drawn) window.readyAt = performance.now(); else requestAnimationFrame(look);
+  };
+  look();
+});
+"""
+CLICK = """
+const [id, done] = arguments, start = performance.now();
+location.hash = `open=feature:${id}`;
+const look = () => {
+  const k = document.querySelector("#detail .kicker"), bars = document.querySelector("#detail .bars");
+  if (bars && k.textContent.startsWith(`Feature ${id}`)) requestAnimationFrame(() => done(performance.now() - start));
+  else requestAnimationFrame(look);
+};
+look();
+"""
+PAN = """
+const done = arguments[0], c = document.querySelector("#plane canvas"), times = [];
+const at = (type, i) => c.dispatchEvent(new PointerEvent(type, { pointerId: 1, pointerType: "mouse", bubbles: true,
+  clientX: 500 + 100 * Math.sin(i / 15), clientY: 250 + 60 * Math.cos(i / 11) }));
+c.setPointerCapture = () => {};
+at("pointerdown", 0);
+let i = 0;
+const step = (now) => {
+  times.push(now);
+  at("pointermove", ++i);
+  if (i < 150) requestAnimationFrame(step); else { at("pointerup", i); done(times); }
+};
+requestAnimationFrame(step);
+"""
+STEER = """
+const [value, done] = arguments, start = performance.now(), slider = document.querySelector("[data-slider]");
+const before = document.querySelector("#ranking");
+slider.value = value;
+slider.dispatchEvent(new Event("input"));
+const look = () => {
+  const now = document.querySelector("#ranking");
+  if (now && now !== before) done(performance.now() - start); else requestAnimationFrame(look);
+};
+look();
+"""
+
+
+def main() -> None:
+    """Build, serve, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name, value in (("rows", 1_000_000), ("features", 16384), ("k", 32), ("width", 384)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--run", type=Path, help="a folder to keep the run in, or that has it")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = args.run or Path(folder)
+        if not any(run.glob("codes/*/manifest.json")):
+            build(args, run)
+        result = {"rows": args.rows, "features": args.features, "k": args.k, "width": args.width}
+        result |= measure(run, Path(folder))
+    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    load = [round(x, 1) for x in os.getloadavg()]
+    text = json.dumps(
+        {"bench": "explore", "commit": commit, "load": load, **cpu(), **result}, indent=1
+    )
+    print(text)
+    (HERE / "results" / f"explore-{commit}.json").write_text(text + "\n")
+
+
+def cpu() -> dict:
+    """Return what the machine is."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {"cpu": names[0] if names else "", "cores": os.cpu_count()}
+
+
+def build(args: argparse.Namespace, run: Path) -> None:
+    """Write the model, the codes, the texts, two columns and the embeddings."""
+    import scipy.sparse as sp
+    from codes import ROWS_PER_BLOCK, drawer
+
+    from nanosae.codes import CodesWriter
+    from nanosae.weights import Weights
+
+    rng = np.random.default_rng(0)
+    decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
+    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+    cfg = {"architecture": "topk", "d_in": args.width, "d_sae": args.features, "k": args.k}
+    bias = np.zeros(args.features, np.float32)
+    weights = Weights(decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias)
+    weights.save(run / "model")
+    syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
+    words = np.array([a + b for a in syllables for b in syllables] * 8, object)
+    words[3600:] += np.repeat(syllables[:7], 3600)
+    limits = np.cumsum(1 / (np.arange(len(words)) + 3.0))
+    draw = drawer(args.features, args.k)
+    with CodesWriter(run / "codes" / "synthetic", n_features=args.features) as writer:
+        for start in range(0, args.rows, ROWS_PER_BLOCK):
+            n = min(ROWS_PER_BLOCK, args.rows - start)
+            parts = (*draw(n, start), np.arange(n + 1) * args.k)
+            acts = sp.csr_array(parts, shape=(n, args.features))
+            texts = words[np.searchsorted(limits, limits[-1] * rng.random((n, 20)))].tolist()
+            countries = rng.choice(["France", "Spain", "Italy", "Japan"], n)
+            table = {"text": [" ".join(text) for text in texts], "country": countries}
+            table["year"] = rng.integers(1990, 2025, n)
+            noise = rng.normal(scale=0.1, size=(n, args.width)).astype(np.float32)
+            writer.append(acts, table=table, vectors=acts @ decoder + noise)
+
+
+@contextlib.contextmanager
+def serving(run: Path):
+    """Run the explorer; yield its process and address."""
+    command = [sys.executable, "-m", "nanosae", "explore", str(run), "--port", "0", "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        yield process, process.stdout.readline().split()[0]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def ask(url: str, path: str, **params) -> bytes:
+    """Ask the server."""
+    query = urllib.parse.urlencode({key: json.dumps(value) for key, value in params.items()})
+    with urllib.request.urlopen(f"{url}api/{path}?{query}") as answer:
+        return answer.read()
+
+
+def measure(run: Path, profile: Path) -> dict:
+    """Measure everything."""
+    from browser import Browser
+
+    start = time.perf_counter()
+    with serving(run) as (_, url):  # the first start makes map and index
+        while json.loads(ask(url, "state"))["jobs"]:
+            time.sleep(0.2)
+    prepared = time.perf_counter() - start
+    start = time.perf_counter()
+    with serving(run) as (server, url):
+        ask(url, "state")
+        found = {"prepare_s": round(prepared, 1), "start_s": round(time.perf_counter() - start, 2)}
+        browser = Browser(profile / "browser")
+        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": READY})
+        found["first_screen_ms"] = spread([first_screen(browser, url) for _ in range(5)])
+        counts = [
+            line["feature"] for line in json.loads(ask(url, "features", sort="rows"))["lines"]
+        ]
+        ids = [*counts[:10], *np.random.default_rng(1).integers(0, 16000, 30).tolist()]
+        run_async = browser.driver.execute_async_script
+        run_async(CLICK, ids[-1])
+        found["click_ms"] = spread([run_async(CLICK, j) for j in ids])
+        spent, times = cpu_seconds(server.pid), []
+        for j in ids * 3:
+            begun = time.perf_counter()
+            ask(url, f"card/{j}")
+            times.append(1e3 * (time.perf_counter() - begun))
+        spent = cpu_seconds(server.pid) - spent
+        found["click_server_ms"] = spread(times)
+        found["cpu_ms"] = round(1e3 * spent / len(times), 1)
+        frames = np.diff(run_async(PAN))
+        found["pan_ms"] = spread(frames) | {"p95": round(float(np.quantile(frames, 0.95)), 1)}
+        browser.open(url + "#open=row:5")
+        browser.wait("document.querySelector('#ranking')", 120)
+        browser.driver.set_script_timeout(120)
+        found["steer_ms"] = spread([run_async(STEER, x) for x in (0, 1, 0.5, 1.5, 0.2)])
+        ask(url, "contrast", where={"features": [ids[3]]})
+        ask(url, "points/rows", color="column:country")
+        memory = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+        sizes = {
+            line.split(":")[0]: int(line.split()[1]) // 1024 for line in memory if "kB" in line
+        }
+        found["server_mb"] = {"peak": sizes["VmHWM"], "own": sizes["RssAnon"]}
+        browser.close()
+    return found
+
+
+def first_screen(browser, url: str) -> float:
+    """Open the page anew; return when lists and map were on the screen."""
+    browser.open(url)
+    return browser.wait("window.readyAt", 60)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def spread(times) -> dict[str, float]:
+    """Return median and worst."""
+    return {"median": round(float(np.median(times)), 1), "worst": round(float(np.max(times)), 1)}
+
+
+if __name__ == "__main__":
+    main()
