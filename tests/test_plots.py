@@ -281,7 +281,7 @@ class TestMaps:
 
     def test_clusters_are_the_blobs_largest_first(self):
         rng = np.random.default_rng(0)
-        sizes, centres = [60, 200, 110], [(0, 0), (20, 0), (0, 20)]
+        sizes, centres = [70, 140, 105], [(0, 0), (20, 0), (0, 20)]
         points = np.vstack([rng.normal(c, 1, (n, 2)) for n, c in zip(sizes, centres, strict=True)])
         for sample in (10_000, 250):
             found = maps.clusters(points, sample=sample)
@@ -289,6 +289,14 @@ class TestMaps:
             assert [pd.Series(blob).mode()[0] for blob in blobs] == [2, 0, 1]
             assert min((blob == pd.Series(blob).mode()[0]).mean() for blob in blobs) > 0.8
         assert (maps.clusters(points[:5]) == -1).all()
+
+    def test_a_heap_of_most_points_is_divided(self):
+        rng = np.random.default_rng(0)
+        heap = rng.normal(0, [0.1, 0.3], (20, 40, 2)) + np.arange(20)[:, None, None] * [0.9, 0]
+        points = np.vstack([heap.reshape(-1, 2), rng.normal(40, 0.5, (200, 2))])
+        found = maps.clusters(points)
+        assert max(np.bincount(found + 1)[1:]) <= 200
+        assert found.max() >= 10
 
     def test_labels_name_the_clusters_and_keep_clear_of_each_other(self):
         rng = np.random.default_rng(0)

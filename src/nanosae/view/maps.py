@@ -13,6 +13,7 @@ Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
 NEIGHBOURS = 5  # of the sample, between which another row is placed
 BLOCK = 4096  # rows placed at a time
+HEAP = 0.5  # a cluster of more than this share of the points is divided
 COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
 
 
@@ -86,8 +87,11 @@ def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.n
     if n < 20:
         return np.full(n, -1)
     chosen = np.random.default_rng(seed).choice(n, min(n, sample), replace=False)
-    least = max(8, len(chosen) // 150)
-    found = HDBSCAN(min_cluster_size=least, copy=True).fit_predict(points[chosen])
+    some, options = points[chosen], {"min_samples": 5, "copy": True}
+    options["min_cluster_size"] = max(8, len(some) // 150)
+    found = HDBSCAN(**options).fit_predict(some)
+    if np.bincount(found + 1)[1:].max(initial=0) > HEAP * len(some):
+        found = HDBSCAN(**options, max_cluster_size=len(some) // 8).fit_predict(some)
     sizes = np.bincount(found[found >= 0], minlength=1)
     rank = np.append(np.argsort(np.argsort(-sizes, kind="stable")), -1)  # of cluster -1: -1
     return rank[found][KDTree(points[chosen]).query(points)[1]]
