@@ -454,6 +454,21 @@ class TestLook:
         assert shown[0].startswith('<img src=x onerror="alert(1)"> <b>b</b> %{x')
         assert browser.js("return document.images.length") == 0
 
+    @pytest.mark.slow
+    def test_moving_the_slider_shows_another_snapshot(self, browser, run, tmp_path):
+        figure = plot.weights(run)
+        figure.write_html(tmp_path / "figure.html", include_plotlyjs=True)
+        browser.open(tmp_path / "figure.html")
+        move = (
+            "const g = document.querySelector('.js-plotly-plot'), s = g.layout.sliders[0].steps[0];"
+        )
+        shown = browser.js(
+            f"{move} return Plotly[s.method](g, ...s.args).then(() => g.data.map(t => t.y))"
+        )
+        expected = figure.layout.sliders[0].steps[0].args[0]["y"]
+        np.testing.assert_allclose(shown, expected)
+        assert not np.allclose(shown, [t.y for t in figure.data])
+
 
 def strings(value):
     """Every text inside nested dictionaries, lists and arrays."""
