@@ -74,7 +74,7 @@ def make(work: Path, name: str, folder: Path | None) -> None:
             labels = save_features(run, label(codes))
             families(codes, labels).to_json(run / "families.json")
         if variant != "-wide" and not (run / "evaluation.json").exists():
-            found = json.dumps(evaluate(codes, by).to_dict(), default=str)
+            found = json.dumps(evaluate(codes, by, max_rows=6000).to_dict(), default=str)
             (run / "evaluation.json").write_text(found)
 
 
@@ -98,7 +98,7 @@ def figures(work: Path, name: str):
     yield "frontier-f1", 'plot.frontier(runs, "probe_f1@5")', plot.frontier(several, "probe_f1@5")
     yield "probing", "plot.probing(runs)", plot.probing(several)
     yield "dictionary", "plot.dictionary(run)", plot.dictionary(codes)
-    yield "texts", "plot.texts(run)", plot.texts(codes)
+    yield "texts", "plot.texts(run, points=6000)", plot.texts(codes, points=6000)
     yield "cooccurrence", "plot.cooccurrence(run, n=40)", plot.cooccurrence(codes, n=40)
     yield "family-tree", "plot.family_tree(run)", plot.family_tree(run)
     flow = plot.splitting_flow(run, work / f"{name}-wide")
