@@ -115,8 +115,8 @@ def cpu() -> dict:
 def build(args: argparse.Namespace, run: Path) -> None:
     """Write the model, the codes, the texts, two columns and the embeddings."""
     import scipy.sparse as sp
-    from codes import ROWS_PER_BLOCK, drawer
 
+    from codes import ROWS_PER_BLOCK, drawer
     from nanosae.codes import CodesWriter
     from nanosae.weights import Weights
 

@@ -20,22 +20,8 @@ TORCH_FREE = ("codes", "weights", "analysis", "view")
 
 # who may import whom inside the package, at any place in the file; `*` stands for the sub-modules
 ARROWS = {
-    "__init__": {
-<<<<<<< HEAD
-=======
-        "analysis.*",
->>>>>>> 09b1f22 (Offer the verbs at the top; labels by people and models first, wherever labels are read)
-        "codes",
-        "config",
-        "model",
-        "trainer",
-        "view.plots",
-<<<<<<< HEAD
-        "view.report",
-        "view.live",
-=======
->>>>>>> 09b1f22 (Offer the verbs at the top; labels by people and models first, wherever labels are read)
-    },  # names loaded on first use
+    # names loaded on first use
+    "__init__": {"analysis.*", "codes", "config", "model", "sweep", "trainer", "view.*"},
     "__main__": {"cli"},
     "config": set(),
     "data": {"rows"},
