@@ -28,6 +28,7 @@ import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -177,7 +178,10 @@ def measure(run: Path, profile: Path) -> dict:
     start = time.perf_counter()
     with serving(run) as (server, url):
         ask(url, "state")
-        found = {"prepare_s": round(prepared, 1), "start_s": round(time.perf_counter() - start, 2)}
+        found: dict[str, Any] = {
+            "prepare_s": round(prepared, 1),
+            "start_s": round(time.perf_counter() - start, 2),
+        }
         browser = Browser(profile / "browser")
         browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": READY})
         found["first_screen_ms"] = spread([first_screen(browser, url) for _ in range(5)])

@@ -24,7 +24,7 @@ import numpy as np
 import machine
 from step import corpus
 
-SHAPES = (  # rows, width, fields
+SHAPES: tuple[tuple[int, int, dict[str, Any]], ...] = (  # rows, width, fields
     (36_000, 384, {"hidden_size": 4096, "k": 32, "steps": 600}),
     (100_000, 256, {"hidden_size": 2048, "k": 16, "epochs": 2}),
     (20_000, 768, {"hidden_size": 8192, "k": 64, "steps": 150, "activation": "topk"}),
@@ -49,6 +49,7 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
         for kind, data, steps in (("memory", x, args.steps), ("csv", folder / "rows.csv", 5)):
             base = TrainConfig(hidden_size=4096, steps=steps, batch_size=1024, eval_every=steps)
             configs, ratios = grid(base, k=[16, 32, 64], seed=[0, 1]), []
+            single = 0.0
             SAETrainer(configs[0]).train(data, progress=False)  # kernels compiled, file cached
             for repeat in range(args.repeats):
                 began = time.perf_counter()

@@ -43,7 +43,7 @@ STATUS = Path("/proc/self/status")
 
 def main() -> None:
     """Write the corpus, run both kinds in turn, report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=8)
     for name, value in (("input-size", 384), ("hidden-size", 4096), ("k", 32), ("steps", 256)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -131,8 +131,14 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     rows: Any = np.load(corpus(args), mmap_mode="r")
     if args.phase == "memory":
         rows = np.array(rows[:IN_MEMORY])
-    sizes = {"hidden_size": args.hidden_size, "k": args.k, "batch_size": args.batch_size}
-    small = {"buffer_rows": 2**16} if len(rows) < 2**20 and args.phase == "mapped" else {}
+    sizes: dict[str, Any] = {
+        "hidden_size": args.hidden_size,
+        "k": args.k,
+        "batch_size": args.batch_size,
+    }
+    small: dict[str, Any] = (
+        {"buffer_rows": 2**16} if len(rows) < 2**20 and args.phase == "mapped" else {}
+    )
     config = TrainConfig(**sizes, **small, steps=args.steps, log_every=8, eval_every=args.steps)
     run = Path(args.folder) / f"run-{time.time_ns()}"
     SAETrainer(config, run=run).train(rows, progress=False)

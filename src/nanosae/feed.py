@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,7 +42,7 @@ def _ahead(
     stream, held = torch.cuda.Stream(device), {}
     limit = SHARE * torch.cuda.mem_get_info(device)[0] if data.in_memory else 0
 
-    def load() -> tuple[Tensor, torch.cuda.Event] | None:
+    def load() -> tuple[Tensor, Any] | None:
         if (found := next(batches, None)) is None:
             return None
         rows, index = (torch.from_numpy(part) for part in found)

@@ -104,7 +104,7 @@ def snapshot(
         "decoder_weight": decoder.flatten()[::stride],
         "encoder_norm": norms[0],
         "decoder_norm": norms[1],
-        "decoder_cosine": pairwise[tuple(torch.triu_indices(*pairwise.shape, 1))],
+        "decoder_cosine": pairwise[tuple(torch.triu_indices(len(pairwise), len(pairwise), 1))],
         "decoder_max_cosine": pairwise.fill_diagonal_(-1).max(1).values,
         "log10_density": density.clamp_min(1e-9).log10(),
         "activation": acts,

@@ -14,6 +14,9 @@ maps and the text index, which take longer, are made once by `prepare`, in a pro
 kept beside the codes.
 """
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pandas' stubs see arrays for columns, and tuples for rows
+
 from __future__ import annotations
 
 import functools

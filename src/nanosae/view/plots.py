@@ -5,6 +5,9 @@ itself in a notebook; `figure.write_html` keeps it as a page, `figure.write_imag
 PNG or SVG, and `plot.dark(figure)` is the same figure for dark pages. Texts and labels are escaped.
 """
 
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
+
 from __future__ import annotations
 
 import copy
