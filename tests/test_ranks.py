@@ -1,5 +1,6 @@
 """Ranks: N processes do what one does, stop together, and go on in another number."""
 
+import functools
 import json
 import os
 import re
@@ -27,6 +28,7 @@ CASES = {
     "transcoder": {"activation": "batchtopk", "hidden_size": 90, "skip": True},
 }
 SHARES = ("rows", "latents")
+WORLDS = [(2, name) for name in CASES] + [(4, "batchtopk"), (4, "topk")]
 # trains every case in this very process, then writes the weights
 WORKER = """
 import json, os, sys
@@ -68,16 +70,23 @@ def alone(tmp_path_factory):
     return {name: train_alone(name, folder / name) for name in CASES}
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def together(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(f"ranks{request.param}")
-    np.save(folder / "rows.npy", rows())
-    shares = {f"{name}-{share}": (name, share) for name in CASES for share in SHARES}
-    configs = {k: SIZES | CASES[name] | {"parallel": s} for k, (name, s) in shares.items()}
-    process = launch(request.param, folder, configs)
-    _, err = process.communicate(timeout=500)
-    assert process.returncode == 0, err[-3000:]
-    return folder
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Train on n ranks; return the folder with the runs."""
+
+    @functools.cache
+    def run(n):
+        folder = tmp_path_factory.mktemp(f"ranks{n}")
+        np.save(folder / "rows.npy", rows())
+        names = [name for size, name in WORLDS if size == n]
+        shares = {f"{name}-{share}": (name, share) for name in names for share in SHARES}
+        configs = {k: SIZES | CASES[name] | {"parallel": s} for k, (name, s) in shares.items()}
+        process = launch(n, folder, configs)
+        _, err = process.communicate(timeout=500)
+        assert process.returncode == 0, err[-3000:]
+        return folder
+
+    return run
 
 
 def difference(model, path):
@@ -87,18 +96,18 @@ def difference(model, path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", SHARES)
-@pytest.mark.parametrize("name", CASES)
-def test_ranks_do_what_one_process_does(name, share, alone, together):
+@pytest.mark.parametrize(("n", "name"), WORLDS)
+def test_ranks_do_what_one_process_does(n, name, share, alone, together):
     model, metrics = alone[name]
-    assert difference(model, together / f"{name}-{share}") < 2e-5
-    found = last_line(together / f"{name}-{share}")
+    assert difference(model, together(n) / f"{name}-{share}") < 2e-5
+    found = last_line(together(n) / f"{name}-{share}")
     for key in ("fvu", "l0", "dead", "train_fvu"):
         assert found[key] == pytest.approx(metrics[key], rel=1e-3), key
 
 
 @pytest.mark.slow
 def test_the_comparison_can_fail(alone, together):
-    assert difference(alone["topk"][0], together / "batchtopk-rows") > 1e-3
+    assert difference(alone["topk"][0], together(2) / "batchtopk-rows") > 1e-3
 
 
 LONG = {"steps": 4000, "checkpoint_every": 10, "eval_every": 1000}
