@@ -64,6 +64,7 @@ def test_loss_and_gradients_equal_the_dense_formula(skip):
         assert dense(made, x, y, forget_skip=True)[0].item() != pytest.approx(got, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_planted_map_is_found():
     x, y, others = planted()
     config = TrainConfig(hidden_size=64, k=4, steps=1200, batch_size=256, lr=4e-3, noise=0.0)
