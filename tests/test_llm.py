@@ -240,6 +240,16 @@ def test_each_feature_gets_other_silent_texts(codes, server):
     assert len(shared) <= 1  # with the first rows for all it would be all of them
 
 
+def test_the_activations_printed_are_those_of_their_texts(codes, server, planted):
+    llm_label(codes, Chat("able", server.url), [16], words=1000)
+    question = next(p for p in server.prompts if p.startswith(llm.INTERPRET[:30]))
+    lines = re.findall(r"\[(\d\.\d\d)\] <text>(.*?)</text>", question, re.DOTALL)
+    acts, texts = planted.activations.toarray()[:, 16], planted.texts.tolist()
+    own = np.array([acts[texts.index(text)] for _, text in lines])
+    assert len(lines) == 10
+    assert [float(printed) for printed, _ in lines] == pytest.approx(own / own[0], abs=0.01)
+
+
 def test_hard_negatives_are_the_nearest_and_stated(codes, server, planted):
     frame = llm_label(codes, Chat("able", server.url), [16], negatives="hard", words=1000)
     _, (silent,), _ = seen(server)
@@ -280,6 +290,7 @@ def test_slow_answers_are_given_up_and_the_rest_is_kept(codes, server):
     chat = Chat("able", server.url, timeout=0.5, retries=0, concurrency=2)
     frame = llm_label(codes, chat, **BIG)
     assert frame.attrs["bill"][0]["failed"] == 1
+    assert frame.attrs["bill"][0]["error"] == "APITimeoutError"
     assert len(frame) == 3
     assert frame.llm_n.sum() in (80, 110)  # a name or ten judgements are missing
 

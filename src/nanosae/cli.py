@@ -336,6 +336,7 @@ def label(
     base_url: str | None = None,
     scoring: Literal["predict", "detect"] = "predict",
     negatives: Literal["random", "hard", "mixed"] = "random",
+    concurrency: int = 8,
     max_calls: int | None = None,
     max_cost: float | None = None,
     price: tuple[float, float] | None = None,
@@ -354,6 +355,7 @@ def label(
         base_url: Any server of the chat-completions protocol.
         scoring: Judge one text a call, or find those that fit among ten (a tenth of the calls).
         negatives: Kind of the silent texts that are shown and judged.
+        concurrency: Calls under way at once; 1 suits a small local server.
         max_calls: Stop after so many calls.
         max_cost: Stop at this cost, in the currency of `price`.
         price: Price of a million tokens, read and written.
@@ -368,7 +370,7 @@ def label(
         from nanosae.analysis.llm import Chat, llm_label
 
         limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
-        chat = Chat(model, base_url, **limits)
+        chat = Chat(model, base_url, concurrency=concurrency, **limits)
         how: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
         table = llm_label(codes, chat, chosen, dry_run=dry_run, **how)
         shown = ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]

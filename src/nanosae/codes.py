@@ -265,14 +265,19 @@ class Codes:
         """Return the run's model in numpy.
 
         Raises:
-            ValueError: If the codes lie in no run folder with a model of as many features.
+            ValueError: If the codes lie in no run folder with a model of as many features, or were
+                made by another model.
         """
-        from nanosae.weights import Weights
+        from nanosae.weights import Weights, checksum
 
         model = Weights.load(self.run) if self.run and (self.run / "model").exists() else None
         if model is None or model.hidden_size != self.n_features:
             have = f"RUN/model has {model.hidden_size}" if model else "there is none in RUN/model"
             raise ValueError(f"{self.path} needs a model of {self.n_features} features; {have}.")
+        made_by, here = self.manifest["info"].get("model"), checksum(model.W_dec)
+        if made_by not in (None, here):
+            have = f"was encoded by model {made_by}, but RUN/model is {here}"
+            raise ValueError(f"{self.path} {have}: encode it again.")
         return model
 
     def verify(self) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from nanosae.data import Rows, open_rows
 from nanosae.kernels import Pairs, backend
-from nanosae.weights import Weights, rule
+from nanosae.weights import Weights, checksum, rule
 
 if TYPE_CHECKING:
     from nanosae.codes import Codes
@@ -192,6 +192,7 @@ class SAEModel(nn.Module):
         mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy" and not append
         first, last = (rows.n_rows * (part[0] + end) // part[1] for end in (0, 1))
         options = {"source": data if mapped else None, "first": first, "append": resume or append}
+        options["info"] = {"model": checksum(self.W_dec.detach().cpu().numpy())}
         with CodesWriter(path, n_features=self.cfg["d_sae"], **options) as writer:
             for start in range(first + writer.n_rows * resume, last, BLOCK_ROWS):
                 block = rows.read(start, min(start + BLOCK_ROWS, last))

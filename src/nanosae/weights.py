@@ -16,6 +16,7 @@ their input, are not covered.
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,11 @@ class Weights:
         elif architecture == "jumprelu":
             p[p <= self.threshold] = 0
         return sp.csr_array(np.maximum(p, 0))
+
+
+def checksum(W_dec: np.ndarray) -> str:
+    """Return what tells this model from others: a checksum of its decoder."""
+    return f"{zlib.crc32(np.ascontiguousarray(W_dec, np.float32)):08x}"
 
 
 _EXTRA = {

@@ -83,7 +83,7 @@ class Chat:
     max_cost: float | None = None
     concurrency: int = 8
     retries: int = 5
-    timeout: float = 60.0
+    timeout: float = 300.0
 
     def __post_init__(self) -> None:
         if self.max_cost is not None and self.price is None:
@@ -127,10 +127,10 @@ def llm_label(
         A frame with `feature, llm_label, llm_f1, llm_pearson, llm_n` (texts judged), `llm_unparsed`
         (texts without the answer asked for; they count as "silent"), `llm_negatives, llm_scoring,
         llm_model`. No name is "", no score NaN. `frame.attrs["bill"]` is a list with, for each
-        model, `model, calls, cached, failed, prompt_tokens, completion_tokens, cost, stopped`; a
-        dry run returns it as a frame. There, and for failed calls and servers that count no tokens,
-        these are estimates, meant as upper bounds: UTF-8 bytes ÷ 4 of every prompt and the largest
-        answer that `params` allow (1,000 tokens if they do not say).
+        model, `model, calls, cached, failed, prompt_tokens, completion_tokens, cost, stopped` and
+        `error` (the last failure); a dry run returns it as a frame. There, and for failed calls and
+        servers that count no tokens, these are estimates, meant as upper bounds: UTF-8 bytes ÷ 4 of
+        every prompt and the largest answer that `params` allow (1,000 tokens if they do not say).
 
     Raises:
         ImportError: If the `llm` extra is missing.
@@ -277,6 +277,7 @@ class _Session:
         self.chat, self.dry_run, self.lock, self.in_a_row = chat, dry_run, threading.Lock(), 0
         self.bill: dict[str, Any] = {"model": chat.model, "calls": 0, "cached": 0, "failed": 0}
         self.bill |= {"prompt_tokens": 0, "completion_tokens": 0, "cost": 0.0, "stopped": ""}
+        self.bill |= {"error": ""}
         self.client, self.slots = _client(chat, dry_run), threading.Semaphore(chat.concurrency)
         path.parent.mkdir(parents=True, exist_ok=True)
         self.db = sqlite3.connect(path, check_same_thread=False, timeout=60)
@@ -308,7 +309,7 @@ class _Session:
         with self.lock:
             self.in_a_row = self.in_a_row + 1 if answer is None else 0
             if answer is None:
-                self.bill = self._booked(failed=1)
+                self.bill = self._booked(failed=1) | used
                 return None
             self.bill = self._booked(**{x: (used.get(x) or bound[x]) - bound[x] for x in bound})
             with self.db:  # a transaction of its own: on disk before anything else happens
@@ -347,7 +348,7 @@ class _Session:
                 what = f"{self.client.base_url}: {type(error).__name__} for {self.chat.model!r}."
                 hint = "Check base_url, model and OPENAI_API_KEY; answers so far are kept."
                 raise ConnectionError(f"{what} {hint}") from None
-            return None, {}
+            return None, {"error": type(error).__name__}
 
 
 def _client(chat: Chat, dry_run: bool) -> Any:
