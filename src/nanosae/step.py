@@ -248,7 +248,7 @@ class Training:
         if ranks.by_latents:  # all but WHOLE are pieces
             shared = torch.stack([g.square().sum() for n, g in grads.items() if n in WHOLE]).sum()
             norm = (ranks.total(norm.square() - shared) + shared).sqrt()
-        if self.lags:  # fused Adam divides by it
+        if self.optimizer.defaults["fused"]:  # it divides by this
             scale = ((norm + 1e-6) / self.config.clip).clamp_min(1.0)
             self.optimizer.grad_scale = scale  # type: ignore[attr-defined]
         elif norm > self.config.clip:
@@ -274,16 +274,15 @@ class Training:
             pairs = self._select(x, params["W_enc"].detach(), bias.detach())
             plan = kernels.make_plan(pairs, self.hidden)
         cols = pairs.cols.long()
-        skip = self._skip(x)
 
         def decode(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            return self._decode(values, weight, pairs, plan) + bias + skip
+            return self._skip(x, self._decode(values, weight, bias, pairs, plan))
 
         view = objectives.View(
             z=sparse_encode(x, params["W_enc"], bias, pairs, plan, kernels),
             at=lambda vector: vector.index_select(0, cols),
             decode=decode,
-            prefixes=lambda values: self._decode_prefixes(pairs, values) + skip,
+            prefixes=lambda values: self._skip(x, self._decode_prefixes(pairs, values)),
             sums=lambda: column_sums(x, params["W_enc"], bias),
             target=y,
             n=n,
@@ -303,14 +302,19 @@ class Training:
         rule = objectives.gated if config.activation == "gated" else objectives.relu
         return rule(view, self.params, coefficient)
 
-    def _skip(self, x: Tensor) -> Tensor | float:
-        """Return what a skip connection adds to the reconstructions."""
-        return x @ self.params["W_skip"].T if self.config.skip else 0.0
+    def _skip(self, x: Tensor, recon: Tensor) -> Tensor:
+        """Add what a skip connection makes of the rows."""
+        return recon + x @ self.params["W_skip"].T if self.config.skip else recon
 
-    def _decode(self, values: Tensor, weight: Tensor, pairs: Pairs, plan: Plan) -> Tensor:
-        """Reconstruct, without bias, from the latents of all ranks."""
-        none = weight.new_zeros(weight.shape[1])
-        return self.ranks.summed(sparse_decode(values, weight, none, pairs, plan, self.kernels))
+    def _decode(
+        self, values: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan
+    ) -> Tensor:
+        """Reconstruct from the latents of all ranks."""
+        if not self.ranks.by_latents:
+            return sparse_decode(values, weight, bias, pairs, plan, self.kernels)
+        none = torch.zeros_like(bias)
+        part = sparse_decode(values, weight, none, pairs, plan, self.kernels)
+        return self.ranks.summed(part) + bias
 
     def _select(self, x: Tensor, weight: Tensor, bias: Tensor) -> Pairs:
         """Keep the entries that the objective needs."""
@@ -320,7 +324,7 @@ class Training:
         if activation == "batchtopk" and self.lags:
             return self.kernels.select_batchtopk(x, weight, bias, self.k * len(x))
         if activation == "batchtopk":
-            args, hint = (self.kernels, x, weight, bias, self.k), 0.95 * s["hint"] or None
+            args, hint = (self.kernels, x, weight, bias, self.k), 0.98 * s["hint"] or None
             pairs, s["hint"] = self.ranks.select_batchtopk(*args, hint)
             return pairs
         cut = torch.zeros_like(bias)
@@ -342,8 +346,10 @@ class Training:
         row_ptr = torch.searchsorted(rows, torch.arange(n * n_rows + 1, device=self.device))
         split = Pairs(values.detach()[order], pairs.cols[order], row_ptr)
         plan = self.kernels.make_plan(split, self.hidden)
-        groups = self._decode(values.index_select(0, order), self.params["W_dec"], split, plan)
-        return groups.view(n, n_rows, -1).cumsum(0) + self.params["b_dec"]
+        weight, bias = self.params["W_dec"], self.params["b_dec"]
+        none = torch.zeros_like(bias)
+        groups = self._decode(values.index_select(0, order), weight, none, split, plan)
+        return groups.view(n, n_rows, -1).cumsum(0) + bias
 
     def _auxk(self, x: Tensor, residual: Tensor, dead: Tensor, n_dead: int) -> Tensor:
         """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2).
@@ -363,7 +369,8 @@ class Training:
         pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
         plan = kernels.make_plan(pairs, self.hidden)
         acts = sparse_encode(x, params["W_enc"], self.bias, pairs, plan, kernels)
-        error = self._decode(acts, params["W_dec"], pairs, plan) - residual
+        none = torch.zeros_like(params["b_dec"])
+        error = self._decode(acts, params["W_dec"], none, pairs, plan) - residual
         scale = self.ranks.total(residual.square().sum(), self.ranks.by_rows).clamp_min(1e-12)
         return config.auxk_coefficient * share * error.square().sum() / scale
 
@@ -400,7 +407,7 @@ class Training:
         return parts | {"kept": counts.sum().float()}
 
     def _decode_dense(self, x: Tensor, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self.ranks.summed(acts @ weight) + bias + self._skip(x)
+        return self._skip(x, self.ranks.summed(acts @ weight) + bias)
 
     def _control(self, kept: float) -> None:
         """Steer the sparsity coefficient to k, and jumprelu's window to its share of kept pairs."""

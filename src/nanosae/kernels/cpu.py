@@ -8,6 +8,7 @@ pieces of about equal work, whatever the number of threads. Nothing here looks f
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable
 
@@ -16,23 +17,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels import Pairs, Plan, trim
+from nanosae.kernels import Pairs, Plan
 
 CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
-BLOCK = 32  # columns whose maximum is taken before any one of them is looked at
+BLOCK = np.uint64(64)  # columns that are compared together before any one of them is looked at
 TILE_BYTES = 32 << 20  # pre-activations held at once; four times as many for 1,024 rows
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
 MAX_THREADS = numba.get_num_threads()
 _lock = threading.RLock()  # numba's threading layers may not be entered by two threads at once
 
 
-def _jit(function: Callable, parallel: bool = True) -> Callable:
+def _compile(function: Callable, parallel: bool = False) -> Callable:
     """Compile on first call, cached on disk where a folder for it is writable."""
     compile_ = functools.partial(numba.njit, parallel=parallel, fastmath=_FAST, error_model="numpy")
     try:
-        compiled = compile_(cache=True)(function)
+        return compile_(cache=True)(function)
     except RuntimeError:
-        compiled = compile_()(function)
+        return compile_()(function)
+
+
+def _jit(function: Callable, parallel: bool = True) -> Callable:
+    """Compile to be called with tensors, by one thread at a time."""
+    compiled = _compile(function, parallel)
 
     def locked(*args):
         arrays = [a.numpy() if isinstance(a, Tensor) else a for a in args]
@@ -43,65 +49,88 @@ def _jit(function: Callable, parallel: bool = True) -> Callable:
     return locked
 
 
+@_compile
+def _scan(row, add, bound, found):
+    """Write the columns with row + add > bound to `found`, (columns + 1,); return their number."""
+    n, width = np.uint64(0), np.uint64(len(row))  # unsigned: no index is taken for a negative one
+    for block in range(width // BLOCK):
+        start, over = np.uint64(block) * BLOCK, np.int32(0)
+        for i in range(BLOCK):
+            over += row[start + i] + add[start + i] > bound
+        if over:
+            for i in range(BLOCK):
+                found[n] = start + i
+                n += np.uint64(row[start + i] + add[start + i] > bound)
+    for j in range(width // BLOCK * BLOCK, width):
+        found[n] = j
+        n += np.uint64(row[j] + add[j] > bound)
+    return n
+
+
 @_jit
-def _topk(z, bias, k, cols, vals, counts):  # noqa: C901 (one pass over a row, in stages)
+def _topk(z, bias, k, cols, vals, counts):
     """Keep each row's k largest positive z + bias, by column; of equal ones the lower columns."""
     rows, width = z.shape
-    zero, blocks = z.dtype.type(0), (width + BLOCK - 1) // BLOCK
+    zero = z.dtype.type(0)
     for chunk in numba.prange(CHUNKS):
-        maxima, found = np.empty(blocks, z.dtype), np.empty(width, np.int32)
-        values = np.empty(width, z.dtype)
-        for r in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
-            for b in range(blocks):
-                maxima[b] = z[r, b * BLOCK] + bias[b * BLOCK]
-                for j in range(b * BLOCK, min(b * BLOCK + BLOCK, width)):
-                    maxima[b] = max(maxima[b], z[r, j] + bias[j])
-            # the k-th largest maximum of a block bounds the k-th largest entry from below
-            bound = max(zero, np.partition(maxima, blocks - k)[blocks - k]) if blocks >= k else zero
-            n = 0
-            for b in range(blocks):
-                if maxima[b] >= bound:
-                    for j in range(b * BLOCK, min(b * BLOCK + BLOCK, width)):
-                        if z[r, j] + bias[j] >= bound and z[r, j] + bias[j] > 0:
-                            found[n], values[n] = j, z[r, j] + bias[j]
-                            n += 1
+        first, last = chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS
+        found, values = np.empty(width + 1, np.int32), np.empty(width, z.dtype)
+        slot, guess = first * k, zero  # a little below the k-th largest of the row before
+        for r in range(first, last):
+            n = _scan(z[r], bias, guess, found)
+            while n < k and guess > 0:
+                guess = z.dtype.type(0.7) * guess if guess > 1e-6 else zero
+                n = _scan(z[r], bias, guess, found)
+            for i in range(n):
+                values[i] = z[r, found[i]] + bias[found[i]]
             least = np.partition(values[:n], n - k)[n - k] if n > k else zero
-            ties, kept = k - np.sum(values[:n] > least), 0
+            ties, counts[r] = k - np.sum(values[:n] > least), min(n, k)
             for i in range(n):
                 if values[i] > least or (values[i] == least and ties > 0):
                     ties -= values[i] == least
-                    cols[r, kept], vals[r, kept] = found[i], values[i]
-                    kept += 1
-            counts[r] = kept
+                    cols[slot], vals[slot] = found[i], values[i]
+                    slot += 1
+            guess = z.dtype.type(0.8) * least
 
 
 @_jit
-def _above(z, bias, cut, cols, vals, counts):
-    """Keep entries with z > cut as z + bias, at most `cols.shape[1]` a row; count all of them."""
+def _above(z, bias, add, cols, vals, counts):
+    """Keep entries with z + add > 0 as z + bias, as far as a chunk has slots; count all of them."""
     rows, width = z.shape
+    room = len(cols) // rows
     for chunk in numba.prange(CHUNKS):
-        for r in range(chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS):
-            n = 0
-            for start in range(0, width, BLOCK):
-                over = z[r, start] - cut[start]
-                for j in range(start, min(start + BLOCK, width)):
-                    over = max(over, z[r, j] - cut[j])
-                if over > 0:
-                    for j in range(start, min(start + BLOCK, width)):
-                        if z[r, j] > cut[j]:
-                            if n < cols.shape[1]:
-                                cols[r, n], vals[r, n] = j, z[r, j] + bias[j]
-                            n += 1
-            counts[r] = n
+        first, last = chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS
+        slot, found = first * room, np.empty(width + 1, np.int32)
+        for r in range(first, last):
+            counts[r] = _scan(z[r], add, z.dtype.type(0), found)
+            for i in range(min(counts[r], last * room - slot)):
+                cols[slot + i] = found[i]
+                vals[slot + i] = z[r, found[i]] + bias[found[i]]
+            slot += counts[r]
 
 
 @_jit
 def _pack(slot_cols, slot_vals, row_ptr, cols, vals):
-    """Copy each row's slots into the flat pairs."""
-    for r in numba.prange(len(row_ptr) - 1):
-        start, n = row_ptr[r], row_ptr[r + 1] - row_ptr[r]
-        cols[start : start + n] = slot_cols[r, :n]
-        vals[start : start + n] = slot_vals[r, :n]
+    """Copy each chunk's slots into the flat pairs."""
+    rows = len(row_ptr) - 1
+    for chunk in numba.prange(CHUNKS):
+        first, last = chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS
+        slot, a, b = first * (len(slot_cols) // rows), row_ptr[first], row_ptr[last]
+        cols[a:b] = slot_cols[slot : slot + b - a]
+        vals[a:b] = slot_vals[slot : slot + b - a]
+
+
+@functools.partial(_jit, parallel=False)
+def _keep(values, cols, row_ptr, least, kept_values, kept_cols, kept_ptr):
+    """Copy the values greater than `least`, and as many equal ones as there is room for."""
+    ties, n = len(kept_values) - np.sum(values > least), 0
+    for r in range(len(row_ptr) - 1):
+        for p in range(row_ptr[r], row_ptr[r + 1]):
+            if values[p] > least or (values[p] == least and ties > 0):
+                ties -= values[p] == least
+                kept_values[n], kept_cols[n] = values[p], cols[p]
+                n += 1
+        kept_ptr[r + 1] = n
 
 
 @functools.partial(_jit, parallel=False)
@@ -166,13 +195,13 @@ def _cuts(starts: Tensor) -> Tensor:
     return torch.searchsorted(work, torch.arange(CHUNKS + 1) * work[-1] // CHUNKS)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=3)
 def _workspace(rows: int, width: int, dtype: torch.dtype) -> Tensor:
     return torch.empty(rows, width, dtype=dtype)
 
 
 def _select(x: Tensor, weight: Tensor, room: int, keep: Callable) -> Pairs:
-    """Encode tile by tile in the same memory; let `keep` fill at most `room` slots of each row."""
+    """Encode tile by tile in the same memory; let `keep` fill about `room` slots a row."""
     fit = TILE_BYTES // (len(weight) * x.element_size())
     size = min(len(x), max(256, fit, min(1024, 4 * fit)))  # small tiles are slow
     parts, row_ptr = [], torch.zeros(len(x) + 1, dtype=torch.int64)
@@ -180,18 +209,21 @@ def _select(x: Tensor, weight: Tensor, room: int, keep: Callable) -> Pairs:
         space = _workspace(size, len(weight), x.dtype)
         for tile, counts in zip(x.split(size), row_ptr[1:].split(size), strict=True):
             z = torch.mm(tile, weight.T, out=space[: len(tile)])
+            edges = torch.arange(CHUNKS + 1) * len(tile) // CHUNKS
             while True:
-                cols = torch.empty(len(tile), room, dtype=torch.int32)
-                vals = torch.empty(len(tile), room, dtype=x.dtype)
+                cols = torch.empty(len(tile) * room, dtype=torch.int32)
+                vals = torch.empty(len(tile) * room, dtype=x.dtype)
                 keep(z, cols, vals, counts)
-                if (most := int(counts.max())) <= room:
+                filled = torch.nn.functional.pad(counts.cumsum(0), (1, 0))[edges].diff()
+                if (filled <= room * edges.diff()).all():
                     break
-                room = most + most // 4
+                room *= 2
             parts.append((cols, vals))
     row_ptr = row_ptr.cumsum(0)
     pairs = Pairs(x.new_empty(int(row_ptr[-1])), row_ptr.new_empty(int(row_ptr[-1])).int(), row_ptr)
     for (cols, vals), start in zip(parts, range(0, len(x), size), strict=True):
-        _pack(cols, vals, row_ptr[start : start + len(cols) + 1], pairs.cols, pairs.values)
+        ptr = row_ptr[start : start + size + 1]
+        _pack(cols, vals, ptr, pairs.cols, pairs.values)
     return pairs
 
 
@@ -202,7 +234,7 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
 
 def select_above(x: Tensor, weight: Tensor, bias: Tensor, cut: Tensor) -> Pairs:
     """Keep the entries greater than their latent's `cut`, (hidden_size,)."""
-    return _select(x, weight, 64, lambda z, *out: _above(z, bias, cut - bias, *out))
+    return _select(x, weight, 64, lambda z, *out: _above(z, bias, bias - cut, *out))
 
 
 def select_batchtopk(
@@ -217,16 +249,26 @@ def select_batchtopk(
         some = x[:: max(1, len(x) // 64)]
         z = torch.addmm(bias, some, weight.T).flatten()
         hint = float(z.topk(min(len(z), 1 + 5 * total * len(some) // (4 * len(x)))).values[-1])
-    pairs = select_above(x, weight, bias, torch.full_like(bias, max(hint, 0.0)))
-    if (excess := len(pairs.values) - total) < 0 < hint:
-        return select_batchtopk(x, weight, bias, total, 0.7 * hint if hint > 1e-6 else 0.0)
-    if excess <= 0:
+    hint = level = hint if 0 < hint < math.inf else 0.0
+
+    def keep(z: Tensor, *out: Tensor) -> None:
+        nonlocal level
+        _above(z, bias, bias - level, *out)
+        while level > 0 and int(out[-1].sum()) * len(x) < 1.02 * total * len(z):
+            level = 0.9 * level if level > 1e-6 else 0.0
+            _above(z, bias, bias - level, *out)
+
+    pairs = _select(x, weight, 2 * total // len(x) + 1, keep)
+    if (excess := len(pairs.values) - total) > 0:
+        values = pairs.values.numpy()
+        least = np.partition(values, excess)[excess]
+        if least > hint or level == hint:
+            kept = Pairs(*(t[:total].clone() for t in pairs[:2]), torch.zeros_like(pairs.row_ptr))
+            _keep(*pairs, least, *kept)
+            return kept
+    if level == hint and (excess == 0 or level == 0):
         return pairs
-    values = pairs.values.numpy()
-    least = np.partition(values, excess)[excess]
-    keep, ties = values > least, np.flatnonzero(values == least)
-    keep[ties[: total - int(keep.sum())]] = True
-    return trim(pairs, torch.from_numpy(keep))
+    return select_batchtopk(x, weight, bias, total, 0.9 * level)
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
