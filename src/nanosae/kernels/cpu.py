@@ -21,7 +21,7 @@ from nanosae.kernels import Pairs, Plan
 
 CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
 BLOCK = np.uint64(64)  # columns that are compared together before any one of them is looked at
-TILE_BYTES = 32 << 20  # pre-activations held at once; four times as many for 1,024 rows
+TILE_BYTES = 128 << 20  # pre-activations held at once
 _FAST = {"nnan", "nsz", "contract", "reassoc"}
 MAX_THREADS = numba.get_num_threads()
 _lock = threading.RLock()  # numba's threading layers may not be entered by two threads at once
@@ -71,7 +71,7 @@ def _scan(row, add, bound, found):
 def _topk(z, bias, k, cols, vals, counts):
     """Keep each row's k largest positive z + bias, by column; of equal ones the lower columns."""
     rows, width = z.shape
-    zero = z.dtype.type(0)
+    zero, half = z.dtype.type(0), z.dtype.type(0.5)
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS
         found, values = np.empty(width + 1, np.int32), np.empty(width, z.dtype)
@@ -83,14 +83,25 @@ def _topk(z, bias, k, cols, vals, counts):
                 n = _scan(z[r], bias, guess, found)
             for i in range(n):
                 values[i] = z[r, found[i]] + bias[found[i]]
-            least = np.partition(values[:n], n - k)[n - k] if n > k else zero
-            ties, counts[r] = k - np.sum(values[:n] > least), min(n, k)
+            low, high, over = guess, np.max(values[:n]) if n > k else zero, n
+            while over > k:  # cut the interval in half that the k-th largest lies in
+                middle, more = half * (low + high), np.int32(0)
+                for i in range(n):
+                    more += values[i] > middle
+                if not low < middle < high:  # of equal ones: those after `high` and the first few
+                    break
+                if more >= k:
+                    low, over = middle, np.uint64(more)
+                else:
+                    high = middle
+            low = high if over > k else low
+            ties, counts[r] = k - np.sum(values[:n] > low), min(n, k)
             for i in range(n):
-                if values[i] > least or (values[i] == least and ties > 0):
-                    ties -= values[i] == least
+                if values[i] > low or (values[i] == low and ties > 0):
+                    ties -= values[i] == low
                     cols[slot], vals[slot] = found[i], values[i]
                     slot += 1
-            guess = z.dtype.type(0.8) * least
+            guess = z.dtype.type(0.88) * low
 
 
 @_jit
@@ -203,7 +214,7 @@ def _workspace(rows: int, width: int, dtype: torch.dtype) -> Tensor:
 def _select(x: Tensor, weight: Tensor, room: int, keep: Callable) -> Pairs:
     """Encode tile by tile in the same memory; let `keep` fill about `room` slots a row."""
     fit = TILE_BYTES // (len(weight) * x.element_size())
-    size = min(len(x), max(256, fit, min(1024, 4 * fit)))  # small tiles are slow
+    size = min(len(x), 2048, max(256, fit))  # small tiles are slow
     parts, row_ptr = [], torch.zeros(len(x) + 1, dtype=torch.int64)
     with _lock:
         space = _workspace(size, len(weight), x.dtype)
