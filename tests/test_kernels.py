@@ -149,8 +149,11 @@ def test_selection_check_can_fail():
 
 
 @pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
-def test_the_hint_changes_no_pair(kernels, hint):
+@pytest.mark.parametrize("first, last", [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
+def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
+    monkeypatch.setattr(cpu_kernels, "TILE_BYTES", 0)
+    x = x * torch.linspace(first, last, len(x))[:, None]  # tiles with very unequal shares
     plain = reference.select_batchtopk(x, encoder, bias, k * len(x))
     hinted = real(kernels.select_batchtopk(x, encoder, bias, k * len(x), hint))
     assert torch.equal(plain.cols, hinted.cols)
