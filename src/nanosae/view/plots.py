@@ -205,8 +205,8 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
     """Plot a measure of several runs against their L0.
 
     Args:
-        runs: Run folders, or a mapping from names to run folders. Runs of equal activation and
-            size are joined by a line.
+        runs: Run folders, a folder of them (as `nanosae.sweep` makes), or a mapping from names to
+            run folders. Runs of equal activation and size are joined by a line.
         measure: "fvu", or a measure of `nanosae evaluate` such as "probe_f1@5" or "f1", whose
             baselines are drawn as dashed lines.
 
@@ -254,8 +254,8 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
     """Plot how well few features tell known labels, by their number, beside the baselines.
 
     Args:
-        runs: Run folders that were evaluated with labels, one of them, a mapping from names to
-            them, or an Evaluation in place of a folder.
+        runs: Run folders that were evaluated with labels, one of them, a folder of them, a mapping
+            from names to them, or an Evaluation in place of a run folder.
         measure: "f1", "auc" or "accuracy".
 
     Raises:
@@ -696,6 +696,8 @@ def _name(names: Mapping[int, str], feature: int) -> str:
 def _named_runs(runs: Any) -> dict[str, Any]:
     if isinstance(runs, Mapping):
         return dict(runs)
+    if isinstance(runs, str | Path) and not (Path(runs) / "config.json").exists():
+        runs = sorted(p.parent for p in Path(runs).glob("*/config.json")) or runs
     runs = runs if isinstance(runs, list | tuple) else [runs]
     return {
         Path(r).name if isinstance(r, str | Path) else f"SAE {i}": r for i, r in enumerate(runs)
