@@ -244,7 +244,7 @@ class TestNumbers:
         np.testing.assert_allclose(same.data[0].x, dots.x)
         lengths = [len(t) for t in codes.texts()]
         numbers = plot.contrast(explain(codes, lengths, covariates=()))
-        assert numbers.layout.xaxis.type == "linear"
+        assert numbers.layout.xaxis.type != "log"
 
     def test_shares_over_time_are_counted_right(self, codes, trend):
         year = codes.column("year")

@@ -25,19 +25,20 @@ def load_features(run: str | Path) -> pd.DataFrame:
     )
 
 
-def known_labels(codes: Codes) -> dict[int, str]:
-    """Return the run's names of features: by people, else by a language model, else by words."""
+def known_labels(source: Codes | Path) -> dict[int, str]:
+    """Return a run's names of features: by people, else by a language model, else by words."""
     import pyarrow.parquet as pq
 
-    if codes.run is None:
+    run = source if isinstance(source, Path) else source.run
+    if run is None:
         return {}
-    path, found = codes.run / "features.parquet", {}
+    path, found = run / "features.parquet", {}
     if path.exists():
         have = [c for c in ("label", "llm_label") if c in pq.read_schema(path).names]
         table = pq.read_table(path, columns=["feature", *have]).to_pydict()
         for labels in (table[name] for name in have):
             found |= {j: name for j, name in zip(table["feature"], labels, strict=True) if name}
-    return found | edits.names(codes.run)
+    return found | edits.names(run)
 
 
 def save_features(run: str | Path, columns: pd.DataFrame) -> pd.DataFrame:

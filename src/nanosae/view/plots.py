@@ -16,14 +16,14 @@ import json
 import textwrap
 import zipfile
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nanosae.analysis.describe import cooccurrence as together
-from nanosae.analysis.families import named
-from nanosae.analysis.tables import load_features
+from nanosae.analysis.tables import known_labels
 from nanosae.codes import Codes
 from nanosae.view import maps
 from nanosae.view.style import COLORS, MUTED, template
@@ -262,8 +262,7 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
         FileNotFoundError: If a run was not evaluated.
         ValueError: If it was evaluated without labels.
     """
-    lines: list[tuple[Any, ...]] = []  # name, its lines, colour, dash
-    beside: list[tuple[Any, ...]] = []
+    lines: list[tuple[Any, ...]] = []  # baseline?, name, lines of the table, colour
     for i, (name, run) in enumerate(_named_runs(runs).items()):
         table = _evaluation(run)
         k = table["measure"].str.extract(rf"^probe_{measure}@(\d+)$")[0].astype(float)
@@ -272,18 +271,18 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
             raise ValueError(f"{name} has no probes: evaluate it with labels.")
         for kind, found in table.groupby("representation", sort=False):
             if kind == "codes":
-                lines.append((name, found, COLORS[i % 7], "solid"))
+                lines.append((False, name, found, COLORS[i % 7]))
             elif not i:
-                beside.append((f"{kind} (baseline)", found, MUTED, "dot"))
+                lines.append((True, f"{kind} (baseline)", found, MUTED))
     figure = _figure()
-    for i, (name, found, color, dash) in enumerate(lines + beside):
+    for i, (baseline, name, found, color) in enumerate(sorted(lines, key=lambda line: line[0])):
         y, low, high = (found[column].to_numpy() for column in ("value", "low", "high"))
+        bars = {"array": high - y, "arrayminus": y - low, "thickness": 1, "visible": not baseline}
         trace = {"x": found["k"], "y": y, "name": _safe(name), "mode": "lines+markers"}
-        trace |= {"marker": {"symbol": i, "size": 8}, "line": {"color": color, "dash": dash}}
-        if dash == "solid":
-            trace["error_y"] = {"array": high - y, "arrayminus": y - low, "thickness": 1}
+        trace |= {"line": {"color": color, "dash": "dot" if baseline else "solid"}}
+        trace |= {"marker": {"symbol": i, "size": 8}, "error_y": bars}
         figure.add_scatter(**trace, hovertemplate="%{x} features: %{y:.3f}")
-    ticks = sorted({k for _, found, *_ in lines for k in found["k"]})
+    ticks = sorted({k for *_, found, _ in lines for k in found["k"]})
     figure.update_xaxes(title_text="features of the probe (log scale)", type="log", tickvals=ticks)
     figure.update_yaxes(title_text=f"{measure}, mean over labels, held-out rows")
     return _finish(figure, "Sparse probing", 480)
@@ -319,13 +318,11 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
     figure = _figure()
     figure.add_heatmap(z=share, coloraxis="coloraxis", customdata=hover, xgap=1, ygap=1)
     figure.update_traces(hovertemplate="%{customdata}<br>together on %{z:.1%}<extra></extra>")
-    ends = np.cumsum([len(block) for block in blocks])
-    for block, end in zip(blocks, ends.tolist(), strict=True):
-        low, high = end - len(block) - 0.5, end - 0.5
-        figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": COLORS[1]})
-    at = list(range(len(ids)))
-    figure.update_yaxes(tickvals=at, ticktext=ticks, autorange="reversed", showgrid=False)
-    figure.update_yaxes(tickfont={"size": 10})
+    ends = np.cumsum([0, *map(len, blocks)]) - 0.5
+    for a, b in pairwise(ends.tolist()):
+        figure.add_shape(type="rect", x0=a, x1=b, y0=a, y1=b, line={"color": COLORS[1]})
+    axis = {"tickvals": list(range(len(ids))), "ticktext": ticks, "tickfont": {"size": 10}}
+    figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
     figure.update_xaxes(showticklabels=False, showgrid=False, title_text="the same features")
     bar = {"title": {"text": "share of the<br>rarer one's rows"}, "tickformat": ".0%"}
     figure.update_layout(coloraxis={"colorbar": bar})
@@ -469,21 +466,18 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     if found["kind"] == "trend":
         axis = f"odds ratio per {about['unit']}, 95 % interval (log scale)"
     axis = f"difference of {target}, 95 % interval" if numeric else axis
-    figure = _figure()
-    colors = [COLORS[0] if line["effect"] > 0 else COLORS[1] for line in lines]
-    symbols = ["circle" if line["effect"] > 0 else "diamond" for line in lines]
+    figure, less = _figure(), [int(line["effect"] < 0) for line in lines]
     bars = {"type": "data", "array": high - x, "arrayminus": x - low, "color": MUTED}
     trace = {"x": x, "y": list(range(len(x))), "mode": "markers", "error_x": bars}
-    trace["marker"] = {"color": colors, "symbol": symbols, "size": 9}
+    look = {"color": [COLORS[i] for i in less], "symbol": [2 * i for i in less], "size": 9}
     said = [_wrap(sentence, most=600) for sentence in found["sentences"][:n]]
-    figure.add_scatter(**trace, hovertext=said, hoverinfo="text", showlegend=False)
+    figure.add_scatter(**trace, marker=look, hovertext=said, hoverinfo="text", showlegend=False)
     figure.add_vline(0 if numeric else 1, line={"color": MUTED, "dash": "dash"})
     ticks = [_short(name, 44) for name in names]
     figure.update_yaxes(tickvals=list(range(len(x))), ticktext=ticks, showgrid=False)
     figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False)
-    wide = not numeric and high.max() > 30 * low.min()
-    figure.update_xaxes(title_text=_safe(axis), type="linear" if numeric else "log")
-    figure.update_xaxes(dtick=1 if wide else None)
+    scale = {} if numeric else {"type": "log", "dtick": 1 if high.max() > 30 * low.min() else None}
+    figure.update_xaxes(title_text=_safe(axis), **scale)
     what = f"{len(found['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
     title = f"What goes with {about.get('column') or target}"
     return _finish(figure, title, 170 + 24 * len(x), what)
@@ -514,11 +508,12 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
             line = ([e[k] for e in shares] for k in ("period", "share", "low", "high"))
             lines.append((names[j], *line))
     else:
+        from nanosae.analysis._stats import is_missing
         from nanosae.analysis.contrast import _times
 
         topics = _topics(source)
         values = topics.codes.column(column) if isinstance(column, str) else np.asarray(column)
-        known = np.array([v is not None and v == v and v != "" for v in values.tolist()], bool)
+        known = ~is_missing(values)
         column = column if isinstance(column, str) else "time"
         periods, period = np.unique(_times(values[known], column)[0], return_inverse=True)
         of, total = topics.row_topic[known], np.bincount(period)
@@ -684,9 +679,9 @@ def _codes(source: Any) -> Codes:
 
 def _names(source: Any) -> dict[int, str]:
     """Return the labels of the run that a source is or lies in; none for other objects."""
-    run = source.run if hasattr(source, "shards") else source
-    known = load_features(run) if isinstance(run, str | Path) else None
-    return {j: label for j, (label, _) in named(known).items()}
+    if hasattr(source, "shards"):
+        return known_labels(source)
+    return known_labels(Path(source)) if isinstance(source, str | Path) else {}
 
 
 def _name(names: Mapping[int, str], feature: int) -> str:
@@ -751,8 +746,7 @@ def _topics(source: Any) -> Any:
     codes = _codes(source)
     path = codes.run / "topics.parquet" if codes.run else None
     n = pq.read_metadata(path).num_rows if path and path.exists() else 20
-    labels = load_features(codes.run) if codes.run else None
-    return topics(codes, n, labels)
+    return topics(codes, n)
 
 
 def _json(path: Path, verb: str) -> dict[str, Any]:

@@ -22,7 +22,6 @@ SEQUENTIAL = {
     False: ["#f6f7f9", "#b8d4ea", "#5ea3d3", "#0077bb", "#004a7c", "#00233f"],
     True: ["#232c36", "#123a58", "#0b5c91", "#2b8fd0", "#83c0ea", "#e3f2fd"],
 }
-DIVERGING = ["#dd6600", "#f0b483", "#c9ccd1", "#7fb8dd", "#0077bb"]
 
 
 @functools.cache
@@ -42,7 +41,7 @@ def template(dark: bool = False) -> go.layout.Template:
     }
     layout = {
         "colorway": COLORS,
-        "colorscale": {"sequential": scale, "sequentialminus": scale[::-1], "diverging": DIVERGING},
+        "colorscale": {"sequential": scale, "sequentialminus": scale[::-1]},
         "coloraxis": {"colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}},
         "paper_bgcolor": theme["background"],
         "plot_bgcolor": theme["background"],
