@@ -63,7 +63,7 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
     config, table = _read(run / "config.json") or {}, _features(run, codes)
     contrasts = {p.stem: _read(p) for p in sorted((run / "contrasts").glob("*.json"))}
     data: dict[str, Any] = {
-        "facts": _facts(run, config, codes, min(len(table), MAX_FEATURES)),
+        "facts": _facts(run, config, codes),
         "training": training_state(run),
         "features": _columns(table),
         "map": _map(run, codes, table),
@@ -90,10 +90,10 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
     return path
 
 
-def _facts(run: Path, config: dict, codes: Codes | None, n_listed: int) -> dict[str, Any]:
+def _facts(run: Path, config: dict, codes: Codes | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(run), "name": run.absolute().name, "chunk": CHUNK}
     facts |= {key: config.get(key) for key in ("config", "versions", "threads", "data")}
-    facts |= {"fingerprint": config.get("data_fingerprint"), "listed": n_listed}
+    facts["fingerprint"] = config.get("data_fingerprint")
     facts["made"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     if codes is not None:
         facts["corpus"] = {"name": codes.name, "rows": codes.n_rows, "columns": codes.columns}

@@ -39,18 +39,20 @@
         + "goes on with `nanosae train … --resume`; this page follows it.") : "");
   };
 
+  /** Ask for what is new; wait so long that drawing takes at most a hundredth of the time. */
   const poll = async () => {
     let wait = 1000;
     try {
       const after = training.shots.at(-1)?.step ?? 0;
-      const state = await (await fetch(`/state?offset=${offset}&after=${after}`)).json();
+      const state = await (await fetch(`/state?offset=${offset}&after=${after}`)).json(), start = performance.now();
       if (state.reset) training.clear();
       offset = state.offset;
       config = state.config || config;
       training.add(state.lines, state.snapshots);
       summary(state.quiet ?? 0);
       failed = 0;
-      if (training.lines.at(-1)?.final) wait = 5000;
+      wait = document.hidden || training.lines.at(-1)?.final ? 5000
+        : Math.max(1000, Math.min(10000, 100 * (performance.now() - start)));
     } catch (error) {
       failed += 1;
       if (failed > 2) Object.assign(status, { textContent: "server ended", className: "chip warn" });

@@ -50,35 +50,35 @@ const nano = (() => {
       : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   };
 
-  /* figures: drawn when they come into view, drawn again when the scheme changes */
+  /* figures: drawn when they come into view and something is new, also when the scheme changes */
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const templates = data("templates"), clear = "rgba(0,0,0,0)";
   const scheme = (layout) => ({ ...layout, template: templates[dark.matches ? "dark" : "light"],
     paper_bgcolor: clear, plot_bgcolor: clear });
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
-  const shown = new Map();
+  const shown = new Map(); // node → {make, visible, stale}
   const draw = (node) => {
-    const { data: traces, layout, frames } = shown.get(node)();
-    const done = Plotly.react(node, traces, scheme(layout || {}), config);
-    return frames ? done.then(() => Plotly.addFrames(node, frames)) : done;
+    const { data: traces, layout } = shown.get(node).make();
+    shown.get(node).stale = false;
+    Plotly.react(node, traces, scheme(layout || {}), config);
+  };
+  const drawVisible = () => {
+    for (const [node, { visible, stale }] of shown) if (visible && stale) draw(node);
   };
   const watcher = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      if (!entry.isIntersecting) continue;
-      watcher.unobserve(entry.target);
-      draw(entry.target);
-    }
+    for (const { target, isIntersecting } of entries) shown.get(target).visible = isIntersecting;
+    drawVisible();
   }, { rootMargin: "300px" });
-  /** Draw what `make()` returns, {data, layout}, into a node; now if it was drawn before. */
+  /** Draw what `make()` returns, {data, layout}, into a node; as long as that is out of view, later. */
   const plot = (node, make) => {
-    const known = shown.has(node) && node.classList.contains("js-plotly-plot");
-    shown.set(node, make);
-    if (known) draw(node);
-    else watcher.observe(node);
+    if (!shown.has(node)) watcher.observe(node);
+    shown.set(node, { visible: false, ...shown.get(node), make, stale: true });
+    drawVisible();
   };
   dark.addEventListener("change", () => {
-    for (const node of shown.keys()) if (node.classList.contains("js-plotly-plot")) draw(node);
+    for (const figure of shown.values()) figure.stale = true;
+    drawVisible();
   });
 
   return { data, unpack, el, $, fmt, percent, duration, plot, colour, dark,

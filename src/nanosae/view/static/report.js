@@ -280,7 +280,7 @@
     plot(box, () => {
       const layout = { ...figure.layout, width: undefined, height: figure.layout.height || height };
       for (const axis of ["xaxis", "yaxis"]) if (layout[axis]?.title?.text) layout[axis] = { ...layout[axis],
-        title: { ...layout[axis].title, text: broken(layout[axis].title.text, box.clientWidth / 9) } };
+        title: { ...layout[axis].title, text: broken(layout[axis].title.text, Math.max(20, (box.clientWidth - 130) / 7)) } };
       return { ...figure, layout };
     });
   };
@@ -296,7 +296,7 @@
     }, 4);
   }
   const MEASURES = { fvu: "Unexplained variance (lower is better)", cosine: "Cosine with the original",
-    "recall@10": "Nearest neighbours kept, of 10", best_feature_f1: "One feature per label, F1", covered: "Labels with a feature of high F1",
+    "recall@10": "Nearest neighbours kept, of 10", best_feature_f1: "One feature per label, F1", covered: "Labels with a feature of F1 ≥ 0.5",
     "probe_f1@1": "Probe on 1 feature, F1", "probe_f1@5": "Probe on 5 features, F1", "probe_f1@20": "Probe on 20 features, F1",
     intruder_vectors: "Odd one out, by embeddings", intruder_words: "Odd one out, by words", l0: "Active features per row",
     dead: "Dead features", stability: "Stability between SAEs" };
