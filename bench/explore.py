@@ -1,6 +1,6 @@
 """Time the explorer over a million synthetic rows, in a browser; print JSON and keep it.
 
-    python bench/explore.py [--rows 1000000] [--features 16384] [--k 32] [--width 384] [--run FOLDER]
+    python bench/explore.py [--rows 1000000] [--features 16384] [--k 32] [--run FOLDER]
 
 The corpus is that of `bench/codes.py` with texts of 20 words, two columns and embeddings. Chromium
 without a graphics card opens the page of `nanosae explore`, as a person would. Reported:
@@ -8,12 +8,12 @@ without a graphics card opens the page of `nanosae explore`, as a person would. 
     prepare_s        making the map (PCA; UMAP if it is installed) and the text index, once
     start_s          from the command to the first answer of the server
     first_screen_ms  from the address to lists and map on the screen: median and worst of 5
-    click_ms         from a click on a feature to its card on the screen: median and worst of 40, the
-                     commonest feature among them; and the server's part of it
+    click_ms         from a click on a feature to its card on the screen: median and worst of 40,
+                     the commonest feature among them; click_server_ms: the server's part of it
     pan_ms           between two frames while the map is dragged: median, 95th percentile, worst
     steer_ms         from a slider to the new ranking by embeddings: median of 5
-    server_mb        the server's memory after all that: peak resident, and what is its own (the rest
-                     is files in the page cache)
+    server_mb        the server's memory after all that: peak resident, and what is its own (the
+                     rest is files in the page cache)
     cpu_ms           the server's processor time per click: what a loaded machine leaves true
 """
 
@@ -38,8 +38,9 @@ READY = """
 addEventListener("DOMContentLoaded", () => {
   const look = () => {
     const c = document.querySelector("#plane canvas");
-    const drawn = c && c.width > 300 && document.querySelector("#legend b") && document.querySelector("[data-row]")
-      && document.querySelector("[data-feature]")
+    const has = (selector) => document.querySelector(selector) !== null;
+    const drawn = c && c.width > 300 && has("#legend b") && has("[data-row]")
+      && has("[data-feature]")
       && c.getContext("2d").getImageData(c.width >> 1, c.height >> 1, 8, 8).data.some((v) => v);
     if (drawn) window.readyAt = performance.now(); else requestAnimationFrame(look);
   };
@@ -50,15 +51,16 @@ CLICK = """
 const [id, done] = arguments, start = performance.now();
 location.hash = `open=feature:${id}`;
 const look = () => {
-  const k = document.querySelector("#detail .kicker"), bars = document.querySelector("#detail .bars");
-  if (bars && k.textContent.startsWith(`Feature ${id}`)) requestAnimationFrame(() => done(performance.now() - start));
-  else requestAnimationFrame(look);
+  const kicker = document.querySelector("#detail .kicker")?.textContent || "";
+  const there = document.querySelector("#detail .bars") && kicker.startsWith(`Feature ${id}`);
+  requestAnimationFrame(there ? () => done(performance.now() - start) : look);
 };
 look();
 """
 PAN = """
 const done = arguments[0], c = document.querySelector("#plane canvas"), times = [];
-const at = (type, i) => c.dispatchEvent(new PointerEvent(type, { pointerId: 1, pointerType: "mouse", bubbles: true,
+const at = (type, i) => c.dispatchEvent(new PointerEvent(type, {
+  pointerId: 1, pointerType: "mouse", bubbles: true,
   clientX: 500 + 100 * Math.sin(i / 15), clientY: 250 + 60 * Math.cos(i / 11) }));
 c.setPointerCapture = () => {};
 at("pointerdown", 0);
@@ -71,7 +73,8 @@ const step = (now) => {
 requestAnimationFrame(step);
 """
 STEER = """
-const [value, done] = arguments, start = performance.now(), slider = document.querySelector("[data-slider]");
+const [value, done] = arguments, start = performance.now();
+const slider = document.querySelector("[data-slider]");
 const before = document.querySelector("#ranking");
 slider.value = value;
 slider.dispatchEvent(new Event("input"));

@@ -668,3 +668,12 @@ def test_parts_that_do_not_fit_are_not_joined(tmp_path, dense):
     with pytest.raises(ValueError, match=r"differ in n_features: 39 and 40"):
         join_codes([tmp_path / "a", tmp_path / "b"], tmp_path / "joined")
     assert Codes(tmp_path / "a").n_rows == N
+
+
+def test_scanning_yields_all_embeddings_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr("nanosae.codes.SHARD_ROWS", 7)
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    codes = write_codes(tmp_path / "c", sp.csr_array(np.ones((20, 2))), vectors=x)
+    found = list(codes.scan(6))
+    assert [start for start, _ in found] == [0, 6, 12, 18]
+    np.testing.assert_array_equal(np.concatenate([part for _, part in found]), codes.vectors())

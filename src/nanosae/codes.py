@@ -29,6 +29,7 @@ import math
 import os
 import shutil
 import textwrap
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,6 +89,7 @@ class Codes:
         self.has_vectors: bool = self.n_rows > 0 and all(s["vectors"] for s in self._shards)
         self._first = np.cumsum([0, *(shard["n_rows"] for shard in self._shards)])
         self._map = functools.cache(_map)
+        self._reading = threading.Lock()  # readers of Parquet files serve one thread at a time
 
     @classmethod
     def open(cls, path: str | Path, name: str | None = None) -> Codes:
@@ -232,7 +234,8 @@ class Codes:
             file = self._array(s, "rows.parquet")
             size = file.metadata.row_group(0).num_rows
             groups, place = np.unique(local // size, return_inverse=True)
-            table = file.read_row_groups(groups.tolist(), [name])
+            with self._reading:
+                table = file.read_row_groups(groups.tolist(), [name])
             return table.take(pa.array(place * size + local % size))
 
         parts, back = self._gather(rows, read)
@@ -260,6 +263,16 @@ class Codes:
         if len(parts) == 1:
             return parts[0]
         return np.concatenate(parts or [read(0, np.arange(0))])[back]
+
+    def scan(self, size: int = 2**11) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, embeddings float32) for all rows, block by block.
+
+        Unlike those of `vectors`, the pages read do not stay in the process' memory.
+        """
+        for first in range(0, self.n_rows, 2**16):
+            once, last = Codes(self.path), min(first + 2**16, self.n_rows)
+            for start in range(first, last, size):
+                yield start, once.vectors(np.arange(start, min(start + size, last)))
 
     def weights(self) -> Weights:
         """Return the run's model in numpy.

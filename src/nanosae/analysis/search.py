@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from nanosae.weights import Weights
 
 BLOCK = 2**14  # rows that are decoded or indexed together
-SMALL = 2**11  # rows whose embeddings are compared together: they stay in the cache
 LIFTED = 10  # features that words are lifted to
 LIFT_ROWS = 100  # best rows with the words that say which features these are
 
@@ -354,10 +353,10 @@ def _rank(
     """Return the n best rows and their scores."""
     if vector is not None and codes.has_vectors:
         toward, scores = unit(vector[None])[0], np.empty(codes.n_rows, np.float32)
-        for start in range(0, codes.n_rows, SMALL):
-            x = codes.vectors(np.arange(start, min(start + SMALL, codes.n_rows)))
+        for start, x in codes.scan():
             norms = np.sqrt(np.einsum("ij,ij->i", x, x))
-            scores[start : start + SMALL] = x @ toward / np.where(norms > 0, norms, 1)
+            product = np.einsum("ij,j->i", x, toward)  # threads of a BLAS would only wait here
+            scores[start : start + len(x)] = product / np.where(norms > 0, norms, 1)
     else:
         on = np.flatnonzero(acts)
         scores = np.asarray(codes.features(on) @ acts[on])
