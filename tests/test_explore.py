@@ -6,8 +6,10 @@ import json
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
@@ -15,7 +17,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from nanosae.analysis import edits
-from nanosae.analysis.search import search
+from nanosae.analysis.search import has_index, search, text_index
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
 from nanosae.view import explore as server
@@ -657,3 +659,69 @@ def test_missing_packages_and_busy_ports_are_named(finished, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[explore\]"'):
         server.explore(finished)
+
+
+# ── real servers ──
+
+
+def serve(run):
+    """Start `nanosae explore`; return the process and its address."""
+    command = [sys.executable, "-m", "nanosae", "explore", str(run), "--port", "0", "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().split()[0]
+
+
+def change(url, path, body):
+    data, kind = json.dumps(body).encode(), {"Content-Type": "application/json"}
+    with urlopen(Request(f"{url}api/{path}", data, kind), timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def working(url):
+    with urlopen(f"{url}api/state", timeout=60) as answer:
+        return json.loads(answer.read())["jobs"]
+
+
+@pytest.mark.slow
+def test_two_explorers_on_one_run_lose_no_bookmark(tmp_path, planted):
+    run = make_run(tmp_path / "r", planted)
+    text_index(Codes.open(run))
+    (one, here), (other, there) = serve(run), serve(run)
+    with one, other, ThreadPoolExecutor(2) as pool:
+        for url, first in ((here, 0), (there, 1)):
+            mine = range(first, 48, 2)
+            pool.submit(lambda url=url, mine=mine: [
+                (change(url, "bookmark", {"feature": j, "on": True}),
+                 change(url, "rename", {"feature": j, "name": f"{j} of {url}"})) for j in mine
+            ])  # fmt: skip
+        pool.shutdown()
+        for process in (one, other):
+            process.terminate()
+        assert [one.wait(30), other.wait(30)] == [0, 0]
+    assert edits.bookmarks(run) == list(range(48))
+    assert edits.names(run) == {j: f"{j} of {(here, there)[j % 2]}" for j in range(48)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [0, 5, 25])
+def test_a_killed_server_leaves_a_valid_run(tmp_path, planted, after):
+    run = make_run(tmp_path / "r", planted)
+    codes = Codes.open(run)
+    (codes.path / "map.npz").unlink()
+    process, url = serve(run)
+    with process:
+        for j in range(after):
+            change(url, "bookmark", {"feature": j, "on": True})
+        process.kill()
+    known = edits.bookmarks(run)
+    assert known == list(range(after))
+    codes.verify()
+    assert load_map(codes) is not None or not (codes.path / "map.npz").exists()
+    process, url = serve(run)
+    with process:
+        while working(url):
+            time.sleep(0.1)
+        process.terminate()
+    assert load_map(codes) is not None
+    assert has_index(codes)
+    assert not list(codes.path.glob("map.*.part"))

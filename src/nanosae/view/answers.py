@@ -24,7 +24,7 @@ import json
 import os
 import subprocess
 import sys
-import threading
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,9 +73,9 @@ class Explorer:
     """
 
     def __init__(self, run: str | Path, name: str | None = None) -> None:
-        self.run, self._local = Path(run), threading.local()
+        self.run, self.codes = Path(run), Codes.open(run, name)
         self._jobs: dict[str, subprocess.Popen] = {}
-        self.path = Codes.open(run, name).path
+        self.path = self.codes.path
         self.counts, self.model = self.codes.counts, model_of(self.codes)
         self.directions = None if self.model is None else self.model.directions()
         self.order = np.random.default_rng(0).permutation(self.codes.n_rows).astype(np.uint32)
@@ -87,13 +87,6 @@ class Explorer:
         self._shuffled = once(1)(lambda _: np.ascontiguousarray(self.map["rows"][self.order].T))
         self._rows, self._column = once(16)(self._select), once(8)(self._read_column)
         self._places, self._base = once(4)(self._find_regions), once(32)(self._search)
-
-    @property
-    def codes(self) -> Codes:
-        """This thread's codes: readers of Parquet files are not to be shared."""
-        if not hasattr(self._local, "codes"):
-            self._local.codes = Codes(self.path)
-        return self._local.codes
 
     @property
     def table(self) -> pd.DataFrame:
@@ -291,7 +284,8 @@ class Explorer:
             }
             for hit in after.hits[:PAGE]
         ]
-        return {"note": after.note, "features": before.features, "hits": hits}
+        names = {j: self.names.get(j, "") for j in changed}
+        return {"note": after.note, "features": before.features, "names": names, "hits": hits}
 
     def contrast(self, where: Answer | None = None) -> Answer:
         """Say which features tell a selection from the other rows, on a sample of both."""
@@ -641,6 +635,9 @@ def make_map(codes: Codes) -> Path:
 def prepare(path: str | Path, what: str) -> None:
     """Make the "map" or the text "index" of a corpus, if it is missing."""
     codes = Codes(path)
+    for stale in (*codes.path.glob("map.*.part"), *codes.path.glob("texts.*.part")):
+        if time.time() - stale.stat().st_mtime > 3600:  # of a process that was killed
+            stale.unlink()
     if what == "index":
         text_index(codes)
     elif load_map(codes) is None:

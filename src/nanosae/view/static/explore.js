@@ -184,7 +184,7 @@
     if (view.color !== "auto") return view.color;
     return state.colors[0] || (state.columns[0] ? `column:${state.columns[0]}` : "");
   };
-  const drawMap = (fresh) => trying($("#legend"), async () => {
+  const drawMap = (fresh, place = fresh) => trying($("#legend"), async () => {
     const note = $("#map-note");
     note.hidden = Boolean(state.map);
     if (!state.map) {
@@ -196,10 +196,10 @@
     if (fresh) tools.clear();
     const [x, y, width] = view.look || [], look = view.look ? { x, y, width } : null;
     const asked = { color: color(), where: where() };
-    if (!fresh && tools.view) asked.box = tools.box(0.25);
+    if (!place && tools.view) asked.box = tools.box(0.25);
     else if (look) asked.box = [x - width, y - width, x + width, y + width];
     const found = await ask("map", `points/${view.map}`, asked);
-    tools.show(found, fresh ? look : null, found.marked > 0 || Object.keys(asked.where).length > 0);
+    tools.show(found, place ? look : null, found.marked > 0 || Object.keys(asked.where).length > 0);
     $("#plane canvas").setAttribute("aria-label",
       `Map of ${count(found.total, view.map === "rows" ? noun() : "feature")}, ${found.inside.toLocaleString("en-US")} in view`);
     drawLegend(found.legend);
@@ -214,7 +214,7 @@
     tools.mark(id === null ? null : Number(id), view.map === "rows" ? view.lasso : view.led);
   };
   const drawLegend = (legend) => {
-    const dark = nano.dark.matches, column = view.color.startsWith("column:") || color().startsWith("column:") ? color().slice(7) : null;
+    const dark = nano.dark.matches, column = color().startsWith("column:") ? color().slice(7) : null;
     const parts = [el("b", {}, legend.title)];
     if (legend.kind === "scale") {
       const stops = dark ? legend.dark : legend.light;
@@ -413,6 +413,10 @@
     const { ranking, start } = steered;
     if (!ranking.firstChild) ranking.append(el("p", { className: "busy" }, "Ranking…"));
     const found = await ask("rank", "steer", { ...start, edit: view.edit });
+    for (const [id, name] of Object.entries(found.names)) {
+      const link = $(`[data-slider="${id}"]`)?.parentElement.firstElementChild;
+      if (link) link.textContent = called(id, name);
+    }
     ranking.replaceChildren(heading(Object.keys(view.edit).length ? "Ranked by what you made of it" : "Most alike"),
       el("p", { className: "muted small", role: "status" }, found.note),
       el("ol", { className: "plain", id: "ranking" }, found.hits.slice(0, 20).map((hit, i) => el("li", { "data-hit": String(hit.row) },
@@ -463,6 +467,7 @@
     for (const button of document.querySelectorAll("[data-map]")) button.setAttribute("aria-pressed", String(button.dataset.map === view.map));
     for (const section of document.querySelectorAll("main > section")) section.classList.toggle("shown", section.id === view.pane);
     for (const button of document.querySelectorAll("[data-pane]")) button.setAttribute("aria-current", String(button.dataset.pane === view.pane));
+    if (before && changed("pane") && $("#panes").offsetHeight) $(`#${view.pane}`).focus();
     if (changed("q", "sort", "marked")) listFeatures();
     if (chosen) listRows();
     if (changed("open") || (chosen && view.open === "contrast:")) showOpen();
@@ -470,7 +475,7 @@
     else if (changed("edit") && steered) rank();
     if (changed("open")) markOpen();
     if (changed("map")) drawMap(true);
-    else if (chosen || changed("color") || (changed("open") && view.color !== "column" && color() !== drawn)) drawMap(false);
+    else if (chosen || changed("color") || (changed("open") && color() !== drawn)) drawMap(false);
     else if (changed("open")) markMap();
     drawn = color();
   };
@@ -555,6 +560,7 @@
       const before = view;
       view = readHash();
       render(before);
+      if (JSON.stringify(view.look) !== JSON.stringify(before.look)) drawMap(false, true);
     };
     addEventListener("popstate", fromAddress);
     addEventListener("hashchange", () => { if (toHash() !== location.hash) fromAddress(); });
