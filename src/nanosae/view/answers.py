@@ -440,19 +440,11 @@ class Explorer:
         return self._places(kind, _changed(self.path / "map.npz"), *self._version())
 
     def _find_regions(self, kind: str, *_: int) -> list[Answer]:
-        ids = (
-            np.flatnonzero(self.counts)
-            if kind == "features"
-            else np.sort(self.order[: maps.SAMPLE])
-        )
-        ids, names = ids.astype(np.int64), {}
-        if kind == "features":
-            names = {i: self.names.get(j, "") for i, j in enumerate(ids.tolist())}
-        elif self.codes.has_texts:
-            names = dict(enumerate(self.codes.texts(ids).tolist()))
-        points = self.map[kind][ids]
-        found = maps.labels(points, maps.clusters(points), names, 900, 600)
-        return [{"text": text, "x": x, "y": y} for text, (x, y) in found]
+        if kind == "rows":
+            return json.loads(self.map["regions"].item())
+        ids = np.flatnonzero(self.counts)
+        names = {i: self.names.get(j, "") for i, j in enumerate(ids.tolist())}
+        return name_regions(self.map["features"][ids], names)
 
     def _preferred(self, color: str, where: Answer | None) -> np.ndarray:
         """Return the rows to show before others."""
@@ -586,18 +578,25 @@ def load_map(codes: Codes) -> dict[str, np.ndarray] | None:
         with (codes.path / "map.npz").open("rb") as stream, np.load(stream) as file:
             found = {name: file[name] for name in file.files}
         sizes = len(found["rows"]), len(found["led"]), len(found["features"])
+        json.loads(found["regions"].item())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return found if sizes == (codes.n_rows, codes.n_rows, codes.n_features) else None
+
+
+def name_regions(points: np.ndarray, names: dict[int, str]) -> list[Answer]:
+    """Return words for the dense places among points, and where to write them."""
+    found = maps.labels(points, maps.clusters(points), names, 900, 600)
+    return [{"text": text, "x": x, "y": y} for text, (x, y) in found]
 
 
 def make_map(codes: Codes) -> Path:
     """Place rows and features in the plane and find each row's strongest feature.
 
     Written beside the codes in one step, `map.npz`: `rows` (n_rows, 2) and `features` (n_features,
-    2) float32, `led` (n_rows,) int32 (−1: nothing is active), `method`. Rows lie by their
-    embeddings, or without those by what the codes decode to; features by their directions, or
-    without a model at the middle of their rows.
+    2) float32, `led` (n_rows,) int32 (−1: nothing is active), `regions` of rows (JSON), `method`.
+    Rows lie by their embeddings, or without those by what the codes decode to; features by their
+    directions, or without a model at the middle of their rows.
     """
     model, n = model_of(codes), codes.n_rows
     mix = np.random.default_rng(0).standard_normal((codes.n_features, 64)).astype(np.float32)
@@ -623,11 +622,13 @@ def make_map(codes: Codes) -> Path:
     features = weighted / np.maximum(mass, 1e-12)[:, None]
     if model is not None:
         features = maps.project(model.W_dec)[0]
+    texts = codes.texts(sample).tolist() if codes.has_texts else []
+    regions = name_regions(xy[sample], dict(enumerate(texts)))
     path = codes.path / "map.npz"
     part = path.with_name(f"map.{os.getpid()}.part")
     with part.open("wb") as file:
         found: Any = {"rows": xy, "features": features.astype(np.float32), "led": led}
-        np.savez(file, method=method, **found)
+        np.savez(file, method=method, regions=json.dumps(regions), **found)
     part.replace(path)
     return path
 

@@ -182,7 +182,7 @@
     const id = opened("feature");
     if (view.color === "feature" || (view.color === "auto" && id !== null && view.map === "rows")) return id === null ? "" : `feature:${id}`;
     if (view.color !== "auto") return view.color;
-    return state.colors[0] || (state.columns[0] ? `column:${state.columns[0]}` : "");
+    return state.colors[0] || "";
   };
   const drawMap = (fresh, place = fresh) => trying($("#legend"), async () => {
     const note = $("#map-note");
@@ -450,7 +450,7 @@
   const showOpen = () => {
     steered = null;
     const [kind] = view.open.split(":"), id = view.open.slice(kind.length + 1);
-    ({ feature: () => showFeature(id), row: () => showRow(id), query: () => showQuery(id), contrast: showContrast }[kind] || showNothing)();
+    return ({ feature: () => showFeature(id), row: () => showRow(id), query: () => showQuery(id), contrast: showContrast }[kind] || showNothing)();
   };
 
   // ── rendering what changed ──
@@ -470,12 +470,13 @@
     if (before && changed("pane") && $("#panes").offsetHeight) $(`#${view.pane}`).focus();
     if (changed("q", "sort", "marked")) listFeatures();
     if (chosen) listRows();
-    if (changed("open") || (chosen && view.open === "contrast:")) showOpen();
+    let shown = null; // a click is answered first, the map follows
+    if (changed("open") || (chosen && view.open === "contrast:")) shown = showOpen();
     else if (changed("f") && opened("feature") !== null) showFeature(opened("feature"));
     else if (changed("edit") && steered) rank();
     if (changed("open")) markOpen();
     if (changed("map")) drawMap(true);
-    else if (chosen || changed("color") || (changed("open") && color() !== drawn)) drawMap(false);
+    else if (chosen || changed("color") || (changed("open") && color() !== drawn)) Promise.resolve(shown).then(() => drawMap(false));
     else if (changed("open")) markMap();
     drawn = color();
   };

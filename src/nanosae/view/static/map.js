@@ -35,6 +35,7 @@ function pointMap(canvas, on) {
   let points = null, regions = [], open = null, polygon = null, colours = null, order = null;
   let view = null; // middle x, y and the width shown, in the map's units
   let drawing = null, dim = false, moving = 0, hovered = null, asked = false;
+  let drawnAt = null; // the view that the layer of points was drawn for
   let whole = true; // until somebody moves: the view follows the size of the canvas
 
   const size = () => [canvas.clientWidth || 1, canvas.clientHeight || 1];
@@ -179,8 +180,15 @@ function pointMap(canvas, on) {
     const [x0, y0, x1, y1] = points.box, [left, top] = toScreen(x0, y1), [right, bottom] = toScreen(x1, y0);
     pen.imageSmoothingEnabled = true;
     pen.drawImage(cloud, left, top, right - left, bottom - top);
-    drawPoints();
-    pen.drawImage(layer, 0, 0, w, h);
+    const same = drawnAt && layer.width === canvas.width && layer.height === canvas.height;
+    const near = same && Math.abs(Math.log(drawnAt.width / view.width)) < 0.3
+      && Math.hypot(view.x - drawnAt.x, view.y - drawnAt.y) < 0.2 * view.width;
+    if (!moving || !near) {
+      drawPoints();
+      drawnAt = view;
+    }
+    const grown = drawnAt.width / view.width, [mx, my] = toScreen(drawnAt.x, drawnAt.y);
+    pen.drawImage(layer, mx - (w / 2) * grown, my - (h / 2) * grown, w * grown, h * grown);
     if (polygon) drawPolygon(polygon, true);
     if (drawing) drawPolygon(drawing, false);
     drawRegions();
@@ -311,6 +319,7 @@ function pointMap(canvas, on) {
   new ResizeObserver(redraw).observe(canvas);
   nano.dark.addEventListener("change", () => {
     if (points) paint();
+    drawnAt = null;
     redraw();
   });
 
@@ -318,6 +327,7 @@ function pointMap(canvas, on) {
     /** Show what the server sent; `look` is the view to take, else the present one or all. */
     show(found, look, dimmed) {
       points = found;
+      drawnAt = null;
       if (look) whole = false;
       dim = dimmed;
       view = look || view || wholeView();
