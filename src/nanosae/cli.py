@@ -746,6 +746,6 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{stop or 'interrupted'}", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, ImportError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", *str(error).split(), file=sys.stderr)  # on one line
         return 2
     return 0
