@@ -172,7 +172,7 @@ class Weights:
 
 def checksum(W_dec: np.ndarray) -> str:
     """Return what tells this model from others: a checksum of its decoder."""
-    return f"{zlib.crc32(np.ascontiguousarray(W_dec, np.float32)):08x}"
+    return f"{zlib.crc32(np.ascontiguousarray(W_dec, np.float32).data):08x}"
 
 
 _EXTRA = {
