@@ -156,15 +156,16 @@ def interleave(
 
 def ours(data: Any, args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
     """Return nanoSAE's step for `interleave`: plain, with dead latents, and with noise."""
-    dead = torch.arange(0, args.hidden_size, 10)
+    dead = torch.arange(0, args.hidden_size, 10, device=args.device)
     take, steps = batches(data, args.batch_size, args.device), {}
     for name in ("step", "step_dead10", "step_noise"):
         training = trainer(data, args, noise=0.2 if name == "step_noise" else 0.0)
         settle(training, take, args)
         marked = dead if name == "step_dead10" else dead[:0]
 
-        def before(silent: Tensor = training.silent, marked: Tensor = marked) -> None:
-            silent.zero_().index_fill_(0, marked, MARK)
+        def before(training: Any = training, marked: Tensor = marked) -> None:
+            training.silent.zero_().index_fill_(0, marked, MARK)
+            training.catch_up()
 
         steps[name] = training.step, before
     return steps
@@ -257,7 +258,9 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
         ratio = name.replace("step", "ratio", 1)
         result[ratio] = round(times[name]["median"] / gemm, 3)
         result[f"{ratio}_into"] = round(times[name]["median"] / into, 3)
-    result["l0"] = round(steps["step"][0].__self__.scalars["l0"], 2)  # type: ignore[attr-defined]
+    training = steps["step"][0].__self__  # type: ignore[attr-defined]
+    training.catch_up()
+    result["l0"] = round(training.scalars["l0"], 2)
     result["spread"] = times
     if args.peers is not None:
         both = {"nanosae": steps["step"], **theirs(args)}

@@ -121,6 +121,15 @@ def test_cached_results_are_computed_once(tmp_path):
     assert len(calls) == 2
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_step_is_measured_on_a_gpu(precision):
+    out = run("step.py", "--device", "cuda", "--precision", precision)
+    assert {"gemm_tflops", "share", "peak_mb", "ratio_dead10"} <= set(out)
+    assert "gpu" in out["machine"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("activation", ["batchtopk", "relu"])
 def test_step_prints_one_object(activation):

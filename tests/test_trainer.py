@@ -4,6 +4,7 @@ contract."""
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -309,6 +310,26 @@ def test_the_check_of_unseen_explosions_can_fail(monkeypatch):
     monkeypatch.setattr(Training, "_postpone", lambda self, sums: None)
     training.step(torch.full((32, 8), math.inf))
     assert not torch.isfinite(training.params["b_dec"]).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"])
+def test_training_on_a_gpu_is_as_good_and_resumes(activation, tmp_path):
+    x, _ = planted()
+    sizes = {"hidden_size": 48, "k": 3, "steps": 300, "batch_size": 256, "checkpoint_every": 100}
+    fvu = {}
+    for device in ("cpu", "cuda"):
+        config = TrainConfig(**sizes, activation=activation, device=device)
+        trainer = SAETrainer(config, run=tmp_path / device)
+        trainer.train(x, progress=False)
+        fvu[device] = trainer.metrics_["fvu"]
+    assert fvu["cuda"] == pytest.approx(fvu["cpu"], rel=0.1)
+    (tmp_path / "cuda" / "model" / "cfg.json").unlink()
+    shutil.rmtree(tmp_path / "cuda" / "checkpoints" / "step-00000300")
+    again = SAETrainer(config, run=tmp_path / "cuda")
+    again.train(x, resume=True, progress=False)
+    assert again.metrics_["fvu"] == pytest.approx(fvu["cuda"], rel=0.1)
 
 
 def test_without_a_run_folder_nothing_is_left_on_disk(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ Tests marked `gpu` need a GPU, or TRITON_INTERPRET=1 from before Triton is impor
 runs them so, with those of test_kernels.py, in a process of its own.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from nanosae.step import Training
 
 pytest.importorskip("triton")
 
-from nanosae.kernels import cuda
+from nanosae.kernels import cuda, reference
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -130,6 +131,22 @@ def test_padding_has_no_gradient_and_is_not_decoded():
     grads = cuda.decode_grads(x, pairs.values, plan, weight, torch.empty_like(weight), False)
     assert grads.tolist() == [1, 1, 1, 0, 0, 0]
     assert cuda.encode_grads(grads, plan, x, torch.empty_like(weight), False).tolist() == [3, 0]
+
+
+@gpu
+@pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_values_that_are_not_finite_do_no_harm(rule, value):
+    g = torch.Generator(DEVICE).manual_seed(0)
+    x, weight = (torch.randn(n, 4, generator=g, device=DEVICE) for n in (5, 12))
+    x[1, 2] = value
+    bias = torch.zeros(12, device=DEVICE)
+    argument = {"topk": 3, "batchtopk": 15, "above": bias + 0.1}[rule]
+    name = f"select_{rule}"
+    want = getattr(reference, name)(x, weight, bias, argument)
+    got = kernels.unpadded(getattr(cuda, name)(x, weight, bias, argument))
+    assert torch.equal(got.row_ptr, want.row_ptr)
+    assert torch.equal(got.cols, want.cols)
 
 
 @gpu

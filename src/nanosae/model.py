@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nanosae.data import Rows, open_rows
-from nanosae.kernels import Pairs, backend
+from nanosae.kernels import Pairs, backend, unpadded
 from nanosae.weights import Weights, checksum, rule
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class SAEModel(nn.Module):
         x, weight = self._centred(x.float()).contiguous(), self._encoder.detach()
         bias = (self.b_gate if architecture == "gated" else self.b_enc).detach()
         if architecture == "topk":
-            return kernels.select_topk(x, weight, bias, self.cfg["k"])
+            return unpadded(kernels.select_topk(x, weight, bias, self.cfg["k"]))
         cut = torch.zeros_like(bias)
         if architecture == "jumprelu":
             cut = self.threshold.detach().clamp_min(0)

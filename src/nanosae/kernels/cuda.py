@@ -301,7 +301,7 @@ def select_batchtopk(
             level = some.topk(rank).values[-1:].clamp_min(0)
         over, _, positive = _counts(z, ptr, level)
         enough = row_ptr[-1] + over.sum() >= total
-        level, row_ptr = level * enough, _ends(row_ptr, torch.where(enough, over, positive))
+        level, row_ptr = level.where(enough, 0.0), _ends(row_ptr, over.where(enough, positive))
         found = [torch.cat([old, old.new_empty(z.numel())]) for old in kept]
         _keep(z, None, ptr, level, None, row_ptr[done:], *found)
         level = _kth_largest(found[0], row_ptr[-1:], total)
