@@ -17,7 +17,7 @@ from nanosae import SAETrainer, TrainConfig
 from nanosae.activations import cache_activations
 from nanosae.analysis.labels import label
 from nanosae.analysis.tables import save_features
-from nanosae.demo import clear_features, load
+from nanosae.demo import load
 
 LAYER = "layers.15"  # of 30: the middle of the network
 
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("texts", nargs="?", help="a Parquet file with a column `text`")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("-n", type=int, default=3000, help="how many of the texts")
+    parser.add_argument("--show", type=int, default=12, help="how many features")
     args = parser.parse_args()
 
     texts = pq.read_table(args.texts)["text"].to_pylist() if args.texts else load()[1]
@@ -50,8 +51,11 @@ def main() -> None:
 
     tokens = pq.read_table(cache / "tokens")  # text, text_index, start, end of every row
     codes = model.encode_corpus(cache / LAYER, run / "codes" / "default", beside=tokens)
-    for line in clear_features(codes, save_features(run, label(codes)))[:12]:
-        print(line)
+    labels = save_features(run, label(codes)).sort_values("label_auc", ascending=False)
+    for feature in labels.query("label_n >= 20").head(args.show).itertuples():
+        print(f"\nfeature {feature.feature}: {feature.label}")
+        for row in codes.top(feature.feature, 20)[0][[0, 9, 19]]:
+            print("   ", codes.texts([row])[0])
 
 
 if __name__ == "__main__":

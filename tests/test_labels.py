@@ -72,6 +72,32 @@ def test_equal_cells_stay_together_and_empty_ones_do_not(tmp_path):
     assert len(set(tied_rows(codes))) == 6
 
 
+def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
+    rng, rows = np.random.default_rng(0), []
+    for t in range(300):
+        words = rng.choice(["cat", "dog", "tree", "river", "Old", "new"], 6)
+        ends = np.cumsum([len(word) + 1 for word in words]) - 1
+        text = " ".join(words)
+        rows += [(text, t, e - len(w), e, w) for w, e in zip(words, ends, strict=True)]
+    texts, *place, words = (np.array(x) for x in zip(*rows, strict=True))
+    names = ("text_index", "start", "end")
+    active = [
+        (words == "Old") + 0.4 * (words == "new"),
+        words == "cat",
+        np.isin(words, ["cat", "dog", "tree"]),
+    ]
+    active.append((np.roll(words, 1) == "tree") & (np.roll(place[0], 1) == place[0]))
+    metadata = dict(zip(names, place, strict=True))
+    codes = corpus(tmp_path, np.array(active, float).T, texts.tolist(), metadata=metadata)
+    frame = label(codes)
+    labels = frame["label"].tolist()
+    assert labels[0].startswith("«old» ")
+    assert labels[1].startswith("«cat» ")
+    assert "«" not in labels[2] + labels[3]  # three tokens; whatever stands after "tree"
+    assert all("«" in text for text in frame["typical_text"])
+    assert "«cat»" in frame["typical_text"][1]
+
+
 def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
     text = ["old cat", "old dog", "old cat", "new tree"]
     numbers = np.repeat(np.arange(4), 2)

@@ -182,8 +182,9 @@ def cache_activations(
                 f"for were {note}: give the same texts and settings, or another folder."
             )
         start = -(-(at + 1) // TEXTS) * TEXTS
-    rest = islice(texts, start, None)
-    blocks = activations(model, names, rest, tokenizer=tokenizer, **options)
+    rest, blocks = islice(texts, start, None), iter(())
+    if start < len(texts):
+        blocks = activations(model, names, rest, tokenizer=tokenizer, **options)
     while shard := list(islice(blocks, SHARD_BLOCKS)):
         number = f"{len(done):05d}"
         for name in names:

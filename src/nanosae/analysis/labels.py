@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, combinations, pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,8 @@ def label(
         seed: Seed of the split and of the samples of silent texts.
 
     Returns:
-        A frame with `feature, label` (1 to 6 words; "" if no word speaks for the feature),
+        A frame with `feature, label` (1 to 6 words; "" if no word speaks for the feature; before
+        them, if rows are tokens, «the token» that has half of the feature's activation, if any),
         `keywords` (the 40 words that add most to the query, joined by ", "), the query's
         `label_auc, label_auc_low, label_auc_high` (95 %) and `label_f1`, `label_n` (the held-out
         active texts behind them) and `typical_text` (strong, and full of these words).
@@ -105,7 +106,24 @@ def label(
             (feature, said, ", ".join(words.terms[voice.keywords[:SHOWN]]), *figures, typical)
         )
     columns = ["feature", "label", "keywords", *SCORES, "typical_text"]
-    return pd.DataFrame(records, columns=columns)
+    frame = pd.DataFrame(records, columns=columns)
+    if codes.has_tokens:
+        frame["label"] = _with_tokens(codes, features, frame["label"])
+    return frame
+
+
+def _with_tokens(codes: Codes, features: np.ndarray, labels: Iterable[str]) -> list[str]:
+    """Put first the token that has half of a feature's activation, if there is one."""
+    import pandas as pd
+
+    tokens = [text.split("\0")[1].lower() for text in codes.texts(marks="\0\0")]
+    token, names = pd.factorize(np.array(tokens, dtype=object))
+    named = []
+    for name, (rows, acts) in zip(labels, _columns(codes, features), strict=True):
+        mass = np.bincount(token[rows], acts, len(names))
+        most = int(mass.argmax())
+        named.append(f"«{names[most]}» {name}" if mass[most] > acts.sum() / 2 else name)
+    return named
 
 
 def log_odds(
