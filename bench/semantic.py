@@ -53,10 +53,15 @@ def named(codes: Codes) -> dict[str, float]:
     from nanosae.analysis.labels import label
 
     table, live = label(codes), int((codes.counts > 0).sum())
-    auc = table["label_auc"]
-    found = {"live": live, "named": int((table["label"] != "").sum()), "scored": int(auc.count())}
-    found |= {"mean_label_auc": auc.mean(), "mean_label_f1": table["label_f1"].mean()}
-    return found | {"share_of_live_with_auc_0.8": float((auc >= 0.8).sum() / live)}
+    auc, f1 = (table[name].to_numpy(float) for name in ("label_auc", "label_f1"))
+    return {
+        "live": live,
+        "named": int((table["label"] != "").to_numpy().sum()),
+        "scored": int(np.isfinite(auc).sum()),
+        "mean_label_auc": float(np.nanmean(auc)),
+        "mean_label_f1": float(np.nanmean(f1)),
+        "share_of_live_with_auc_0.8": float((auc >= 0.8).sum() / live),
+    }
 
 
 def measured(codes: Codes, args: argparse.Namespace) -> dict[str, object]:
