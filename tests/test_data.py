@@ -789,7 +789,7 @@ def test_buffers_stay_within_bounds(n, buffer_rows, start):
 # On the command line
 
 
-def spoiled(folder, kind):
+def spoiled(folder, kind):  # noqa: C901 (a list of cases)
     """Write a file that cannot be trained on; return it and what its error line must say."""
     x = vectors(300)
     table, path = frame(x), folder / "x.csv"

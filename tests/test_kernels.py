@@ -149,7 +149,7 @@ def test_selection_check_can_fail():
 
 
 @pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
-@pytest.mark.parametrize("first, last", [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
 def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     monkeypatch.setattr(cpu_kernels, "TILE_BYTES", 0)

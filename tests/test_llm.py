@@ -272,7 +272,7 @@ def test_groups_stay_on_one_side(codes, server, planted):
 
 @pytest.mark.parametrize("fault", [429, 500, 503, "{not json", 408])
 def test_what_may_pass_is_tried_again_or_left_out(codes, server, fault):
-    server.fault = lambda number: fault if number % 7 == 3 else None
+    server.fault = lambda number: fault if number % 7 == 6 else None  # no interpreter is
     frame = llm_label(codes, Chat("able", server.url), **BIG)
     bill = frame.attrs["bill"][0]
     assert bill["calls"] == 15

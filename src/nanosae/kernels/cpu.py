@@ -67,11 +67,32 @@ def _scan(row, add, bound, found):
     return n
 
 
+@_compile
+def _kth(values, n, k, low):
+    """Return the k-th largest of the first n values, or a number between it and the next one.
+
+    All are greater than `low`. The interval that it lies in is halved until k values are above it:
+    counting is a loop without branches, as sorting is not.
+    """
+    half, high, over = values.dtype.type(0.5), np.max(values[:n]), n
+    while over != k:
+        middle, more = half * (low + high), np.int32(0)
+        for i in range(n):
+            more += values[i] > middle
+        if not low < middle < high:  # equal ones
+            return high
+        if more >= k:
+            low, over = middle, np.uint64(more)
+        else:
+            high = middle
+    return low
+
+
 @_jit
 def _topk(z, bias, k, cols, vals, counts):
     """Keep each row's k largest positive z + bias, by column; of equal ones the lower columns."""
     rows, width = z.shape
-    zero, half = z.dtype.type(0), z.dtype.type(0.5)
+    zero = z.dtype.type(0)
     for chunk in numba.prange(CHUNKS):
         first, last = chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS
         found, values = np.empty(width + 1, np.int32), np.empty(width, z.dtype)
@@ -83,18 +104,7 @@ def _topk(z, bias, k, cols, vals, counts):
                 n = _scan(z[r], bias, guess, found)
             for i in range(n):
                 values[i] = z[r, found[i]] + bias[found[i]]
-            low, high, over = guess, np.max(values[:n]) if n > k else zero, n
-            while over > k:  # cut the interval in half that the k-th largest lies in
-                middle, more = half * (low + high), np.int32(0)
-                for i in range(n):
-                    more += values[i] > middle
-                if not low < middle < high:  # of equal ones: those after `high` and the first few
-                    break
-                if more >= k:
-                    low, over = middle, np.uint64(more)
-                else:
-                    high = middle
-            low = high if over > k else low
+            low = _kth(values, n, k, guess) if n > k else guess
             ties, counts[r] = k - np.sum(values[:n] > low), min(n, k)
             for i in range(n):
                 if values[i] > low or (values[i] == low and ties > 0):
@@ -287,7 +297,8 @@ def select_batchtopk(
         pairs = select_above(x, weight, bias, torch.full_like(bias, levels[0]))
     if excess <= 0:
         return pairs
-    kept = Pairs(*(t[:total].clone() for t in pairs[:2]), torch.zeros_like(pairs.row_ptr))
+    values, cols, row_ptr = pairs
+    kept = Pairs(values[:total].clone(), cols[:total].clone(), torch.zeros_like(row_ptr))
     _keep(*pairs, least, *kept)
     return kept
 

@@ -67,7 +67,7 @@ def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
         axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # of width 1: a line
         return (x - mean) @ axes, lambda rows: (unit(rows) - mean) @ axes, "PCA"
     umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(x) - 1))
-    points = umap.fit_transform(x)
+    points = np.asarray(umap.fit_transform(x))
 
     def place(rows: np.ndarray) -> np.ndarray:
         cosine = unit(rows) @ x.T
