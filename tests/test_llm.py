@@ -272,7 +272,14 @@ def test_groups_stay_on_one_side(codes, server, planted):
 
 @pytest.mark.parametrize("fault", [429, 500, 503, "{not json", 408])
 def test_what_may_pass_is_tried_again_or_left_out(codes, server, fault):
-    server.fault = lambda number: fault if number % 7 == 6 else None  # no interpreter is
+
+    def third_and_eighth(number):  # of the judge's prompts, when they are asked first
+        asked = [p for p in server.prompts[: number + 1] if not p.startswith(llm.INTERPRET[:30])]
+        new = server.prompts[number] not in server.prompts[:number]
+        new = new and asked[-1:] == [server.prompts[number]]
+        return fault if new and len(set(asked)) in (3, 8) else None
+
+    server.fault = third_and_eighth
     frame = llm_label(codes, Chat("able", server.url), **BIG)
     bill = frame.attrs["bill"][0]
     assert bill["calls"] == 15
