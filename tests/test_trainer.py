@@ -363,7 +363,7 @@ def test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows(tmp_path):
     recon = acts @ model.W_dec.detach().numpy() + model.b_dec.detach().numpy()
     fvu = ((x - recon) ** 2).sum() / ((x - x.mean(0)) ** 2).sum()
     assert trainer.metrics_["train_fvu"] == pytest.approx(fvu, rel=0.05)
-    assert trainer.metrics_["l0"] == pytest.approx(acts.nnz / len(x), rel=0.1)
+    assert trainer.metrics_["l0"] == pytest.approx(acts.nnz / len(x), rel=0.2)  # of 50 rows
 
 
 def test_training_stops_by_itself_and_the_best_weights_are_the_result():

@@ -27,7 +27,7 @@ def export(config: TrainConfig, data: Dataset, tensors: dict[str, Tensor]) -> SA
 
     Args:
         config: Resolved.
-        data: What was trained on; the first half of its held-out rows calibrates thresholds.
+        data: What was trained on; every other held-out row calibrates thresholds.
         tensors: `Training.weights()`.
     """
     architecture = ARCHITECTURE.get(config.activation or "", "jumprelu")
@@ -66,7 +66,7 @@ def _threshold_factor(
     config: TrainConfig, data: Dataset, tensors: dict[str, Tensor], threshold: Tensor
 ) -> float:
     """Return the factor on the thresholds above which there are k entries a row."""
-    half = data.heldout[: len(data.heldout) // 2]
+    half = data.heldout[::2]
     if len(half) < CALIBRATION_ROWS:
         half = data.sample(4096, seed=config.seed)
     cut = threshold * 0.2 if config.activation == "jumprelu" else torch.zeros_like(threshold)
@@ -128,7 +128,7 @@ def fold(
 
 def measure(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
-    heldout = data.heldout[len(data.heldout) // 2 :]
+    heldout = data.heldout[len(data.heldout) > 1 :: 2]  # the others: sorted as the data may be
     sample = data.sample(2**16, seed=seed)
     measured = []
     for rows in (heldout, sample):

@@ -160,6 +160,9 @@ class Training:
         self.optimizer.param_groups[0]["lr"] = self.optimizer.param_groups[1]["lr"] = self._lr()
         for name in self.params.keys() - {"W_enc", "W_dec"}:
             self.params[name].grad = None
+        if "log_threshold" in self.params and s["hint"] and not self.ranked:
+            self.params["log_threshold"].data.fill_(math.log(s["hint"]))
+            s["hint"] = 0.0
         fresh_gradients(weights)
         counts, sums = torch.zeros_like(self.silent), {}
         for micro in batch.chunk(self.config.accumulate):
@@ -293,7 +296,7 @@ class Training:
         config, s = self.config, self.scalars
         if config.matryoshka:
             return objectives.matryoshka(view)
-        if self.by_rank:
+        if self.ranked:
             return objectives.topk(view, self.params)
         coefficient = self._coefficient()
         if config.activation == "jumprelu":
@@ -321,10 +324,12 @@ class Training:
         s, activation = self.scalars, self.config.activation
         if activation == "topk":
             return self.ranks.select_topk(self.kernels, x, weight, bias, self.k)
-        if activation == "batchtopk" and self.lags:
+        if self.lags:
             return self.kernels.select_batchtopk(x, weight, bias, self.k * len(x))
-        if activation == "batchtopk":
-            args, hint = (self.kernels, x, weight, bias, self.k), 0.98 * s["hint"] or None
+        if self.ranked:
+            many = min(WINDOW * self.k, (self.config.hidden_size or 0) // 2)  # as at the start
+            k = self.k if self.by_rank else max(1, many)
+            args, hint = (self.kernels, x, weight, bias, k), 0.98 * s["hint"] or None
             pairs, s["hint"] = self.ranks.select_batchtopk(*args, hint)
             return pairs
         cut = torch.zeros_like(bias)
@@ -375,6 +380,17 @@ class Training:
         return config.auxk_coefficient * share * error.square().sum() / scale
 
     @property
+    def rising(self) -> bool:
+        """Whether the warm-up goes on."""
+        return self.scalars["step"] < self.config.warmup * self.planned
+
+    @property
+    def ranked(self) -> bool:
+        """Whether entries are kept by rank: jumprelu's, too, until it has a threshold from that."""
+        jumprelu = self.config.activation == "jumprelu" and self.k > 0
+        return self.by_rank or (jumprelu and self.rising)
+
+    @property
     def bias(self) -> Tensor:
         """What pre-activations are made with: the encoder's bias, or the gates'."""
         return self.params["b_gate" if "b_gate" in self.params else "b_enc"]
@@ -412,12 +428,15 @@ class Training:
     def _control(self, kept: float) -> None:
         """Steer the sparsity coefficient to k, and jumprelu's window to its share of kept pairs."""
         s = self.scalars
-        if self.k and not self.by_rank:
+        if self.ranked:
+            return
+        if self.k:
             error = math.log(max(s["l0"], 0.01) / self.k) + s["gap"]
             s["error"] = max(-1.0, min(1.0, error))
             s["log_coefficient"] += GAIN * s["error"]
             s["log_coefficient"] = max(-16.0, min(2.0, s["log_coefficient"]))
-        error = math.log(WINDOW * (self.k or s["l0"] + 1) / (kept + 1))
+        silent = max(0.0, kept - s["l0"])  # pairs below their threshold, within the window
+        error = math.log((WINDOW - 1) * (self.k or s["l0"] + 1) / (silent + 1))
         s["window"] = max(1e-3, min(4.0, s["window"] * math.exp(0.1 * max(-1.0, min(1.0, error)))))
 
     def _coefficient(self) -> float:
@@ -457,8 +476,7 @@ class Training:
         # unseen rows have more active entries than those that the weights know
         s["gap"] += 0.5 * (math.log(max(l0, 0.01) / max(s["l0"], 0.01)) - s["gap"])
         # with a penalty, weights are candidates once it has its full weight and its effect
-        rising = s["step"] < self.config.warmup * self.planned
-        off = rising
+        off = self.rising
         if self.k:
             off = not self.by_rank and abs(math.log(max(l0, 0.01) / self.k)) > 0.05
         score = fvu if self.k else loss
@@ -496,7 +514,8 @@ class Training:
     @torch.no_grad()
     def snapshot(self) -> dict[str, np.ndarray]:
         """Return the state of the weights (of this rank's latents) in small numbers."""
-        x, y = self._split(torch.from_numpy(self.data.heldout[:2048]).to(self.device))
+        some = self.data.heldout[:: len(self.data.heldout) // 2048 + 1]
+        x, y = self._split(torch.from_numpy(some).to(self.device))
         loss, pairs = self.losses(x, y, y.numel())
         density = torch.bincount(pairs.cols[loss.acts > 0], minlength=self.hidden) / len(x)
         basis = torch.linalg.eigh((y.T @ y).cpu()).eigenvectors[:, -2:]

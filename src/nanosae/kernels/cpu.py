@@ -255,7 +255,7 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
 
 def select_above(x: Tensor, weight: Tensor, bias: Tensor, cut: Tensor) -> Pairs:
     """Keep the entries greater than their latent's `cut`, (hidden_size,)."""
-    return _select(x, weight, 64, lambda z, *out: _above(z, bias, bias - cut, *out))
+    return _select(x, weight, 256, lambda z, *out: _above(z, bias, bias - cut, *out))
 
 
 def select_batchtopk(
