@@ -2,14 +2,12 @@
 
 A `View` shows the pre-activations either as flat pairs (sparse) or as a tile of the full matrix
 (dense), so that every formula stands here once. Rows are centred and scaled to mean square 1;
-decoder rows have unit norm (the trainer projects them), so that Σ f‖W_dec‖ is Σ f. All losses are
-per
+decoder rows have unit norm (the step projects them), so that Σ f‖W_dec‖ is Σ f. All losses are per
 element: sums are divided by `n` = rows of the step × input_size.
 
 Covered: reconstruction, L1 (Anthropic, April 2024), gates (Rajamanoharan et al. 2024), JumpReLU
-    with
-tanh and pre-activation loss (Anthropic, January 2025) or straight-through L0 (Rajamanoharan et al.
-2024b), Matryoshka prefixes (Bussmann et al. 2025). AuxK is in the trainer: it selects again.
+with tanh and pre-activation loss (Anthropic, January 2025) or straight-through L0 (Rajamanoharan et
+al. 2024b), Matryoshka prefixes (Bussmann et al. 2025). AuxK is in the step: it selects again.
 """
 
 from __future__ import annotations
