@@ -168,15 +168,19 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
         trial = replace(full, steps=TRIAL_STEPS, epochs=None, columns=None, wandb=None)
         Path(folder, "config.json").write_text(json.dumps(asdict(trial)), encoding="utf-8")
         command = [sys.executable, "-m", "nanosae.sweep", folder]
+        began = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True)
+        whole = time.perf_counter() - began
         if done.returncode:
             raise RuntimeError(f"the trial run failed: {done.stderr.strip()[-500:]}")
         found = json.loads(done.stdout)
     in_memory = min(n, full.buffer_rows)
     per_row = found["evaluation"] / found["heldout"]
     heldout = max(1, n - n_train)
-    seconds = reading + found["start"] + steps * found["step"] + found["end"]
-    seconds += evaluations * heldout * per_row
+    once = whole - found["trial"] + found["start"] + found["end"]  # imports, too
+    seconds = reading + once + steps * found["step"]
+    seconds += evaluations * (heldout * per_row + found["snapshot"])
+    seconds += (steps // full.checkpoint_every + 1) * found["checkpoint"]
     per_feature = n_train * (full.k or 32) / (full.hidden_size or 1)
     active, shares = zip(*DEAD, strict=True)
     dead = float(np.interp(math.log(per_feature), np.log(active), shares))
@@ -188,32 +192,39 @@ def _trial(folder: Path) -> dict[str, float]:
     """Train a few steps and say what each part of a run takes, in seconds and bytes."""
     import resource
 
-    from nanosae import finish
+    from nanosae import finish, runs
     from nanosae.step import Training
 
-    clock, rows = time.perf_counter, np.load(folder / "rows.npy")
-    config, began = TrainConfig.load(folder / "config.json"), clock()
+    clock, first = time.perf_counter, time.perf_counter()
+    rows, config = np.load(folder / "rows.npy"), TrainConfig.load(folder / "config.json")
+    began = clock()
     data = Dataset(open_rows(rows), seed=0)
     training = Training(config, data)
     getattr(training.kernels, "compile_all", lambda: None)()
     import torch
 
-    start, times = clock() - began, []
+    start, times, began = clock() - began, [], clock()
     for buffer, index in itertools.islice(data.batches(config.batch_size or 1), TRIAL_STEPS):
-        began = clock()
         training.step(torch.from_numpy(buffer[index]))
         times.append(clock() - began)
-    began = clock()
-    training.evaluate()
-    evaluation, began = clock() - began, clock()
-    finish.measure(data, finish.export(config, data, training.weights()), 0)
+        began = clock()
+    parts = {}
+    (folder / "checkpoints").mkdir()
+    for name, part in (
+        ("evaluation", training.evaluate),
+        ("snapshot", training.snapshot),
+        ("checkpoint", lambda: runs.save_checkpoint(folder, 1, *training.state())),
+        ("end", lambda: finish.measure(data, finish.export(config, data, training.weights()), 0)),
+    ):
+        began = clock()
+        part()
+        parts[name] = clock() - began
     unit = 1 if sys.platform == "darwin" else 1024
-    return {
+    return parts | {
         "start": start,
         "step": statistics.median(times[2:]),
-        "evaluation": evaluation,
         "heldout": data.n_heldout,
-        "end": clock() - began,
+        "trial": clock() - first,
         "memory": unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     }
 
