@@ -39,7 +39,7 @@ addEventListener("DOMContentLoaded", () => {
   const look = () => {
     const c = document.querySelector("#plane canvas");
     const has = (selector) => document.querySelector(selector) !== null;
-    const drawn = c && c.width > 300 && has("#legend b") && has("[data-row]")
+    const drawn = c && c.width > 300 && has("[data-row]")
       && has("[data-feature]")
       && c.getContext("2d").getImageData(c.width >> 1, c.height >> 1, 8, 8).data.some((v) => v);
     if (drawn) window.readyAt = performance.now(); else requestAnimationFrame(look);
