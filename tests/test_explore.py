@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -697,7 +698,7 @@ def test_two_explorers_on_one_run_lose_no_bookmark(tmp_path, planted):
         pool.shutdown()
         for process in (one, other):
             process.terminate()
-        assert [one.wait(30), other.wait(30)] == [0, 0]
+        assert [one.wait(30), other.wait(30)] == [-signal.SIGTERM] * 2
     assert edits.bookmarks(run) == list(range(48))
     assert edits.names(run) == {j: f"{j} of {(here, there)[j % 2]}" for j in range(48)}
 
