@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels import Pairs, Plan
+from nanosae.kernels import Pairs, Plan, trim
 
 CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
 BLOCK = np.uint64(64)  # columns that are compared together before any one of them is looked at
@@ -130,30 +130,6 @@ def _above(z, bias, add, cols, vals, counts):
             slot += counts[r]
 
 
-@_jit
-def _pack(slot_cols, slot_vals, row_ptr, cols, vals):
-    """Copy each chunk's slots into the flat pairs."""
-    rows = len(row_ptr) - 1
-    for chunk in numba.prange(CHUNKS):
-        first, last = chunk * rows // CHUNKS, (chunk + 1) * rows // CHUNKS
-        slot, a, b = first * (len(slot_cols) // rows), row_ptr[first], row_ptr[last]
-        cols[a:b] = slot_cols[slot : slot + b - a]
-        vals[a:b] = slot_vals[slot : slot + b - a]
-
-
-@functools.partial(_jit, parallel=False)
-def _keep(values, cols, row_ptr, least, kept_values, kept_cols, kept_ptr):
-    """Copy the values greater than `least`, and as many equal ones as there is room for."""
-    ties, n = len(kept_values) - np.sum(values > least), 0
-    for r in range(len(row_ptr) - 1):
-        for p in range(row_ptr[r], row_ptr[r + 1]):
-            if values[p] > least or (values[p] == least and ties > 0):
-                ties -= values[p] == least
-                kept_values[n], kept_cols[n] = values[p], cols[p]
-                n += 1
-        kept_ptr[r + 1] = n
-
-
 @functools.partial(_jit, parallel=False)
 def _plan(cols, row_ptr, order, rows, starts):
     """Sort by latent, counting; stable in the row."""
@@ -216,7 +192,7 @@ def _cuts(starts: Tensor) -> Tensor:
     return torch.searchsorted(work, torch.arange(CHUNKS + 1) * work[-1] // CHUNKS)
 
 
-@functools.lru_cache(maxsize=3)
+@functools.lru_cache(maxsize=1)
 def _workspace(rows: int, width: int, dtype: torch.dtype) -> Tensor:
     return torch.empty(rows, width, dtype=dtype)
 
@@ -239,13 +215,10 @@ def _select(x: Tensor, weight: Tensor, room: int, keep: Callable) -> Pairs:
                 if (filled <= room * edges.diff()).all():
                     break
                 room *= 2
-            parts.append((cols, vals))
-    row_ptr = row_ptr.cumsum(0)
-    pairs = Pairs(x.new_empty(int(row_ptr[-1])), row_ptr.new_empty(int(row_ptr[-1])).int(), row_ptr)
-    for (cols, vals), start in zip(parts, range(0, len(x), size), strict=True):
-        ptr = row_ptr[start : start + size + 1]
-        _pack(cols, vals, ptr, pairs.cols, pairs.values)
-    return pairs
+            for a, n in zip((room * edges).tolist(), filled.tolist(), strict=False):
+                parts.append((vals[a : a + n], cols[a : a + n]))
+    values, cols = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Pairs(values, cols, row_ptr.cumsum(0))
 
 
 def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
@@ -297,10 +270,9 @@ def select_batchtopk(
         pairs = select_above(x, weight, bias, torch.full_like(bias, levels[0]))
     if excess <= 0:
         return pairs
-    values, cols, row_ptr = pairs
-    kept = Pairs(values[:total].clone(), cols[:total].clone(), torch.zeros_like(row_ptr))
-    _keep(*pairs, least, *kept)
-    return kept
+    chosen, ties = pairs.values > least, (pairs.values == least).nonzero().flatten()
+    chosen[ties[: total - int(chosen.sum())]] = True
+    return trim(pairs, chosen)
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
