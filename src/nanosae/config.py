@@ -220,15 +220,11 @@ class TrainConfig:
         }
         return dataclasses.replace(self, **derived)
 
-    def _rows_seen(self, n_rows: int, batch: int) -> float:
-        if self.steps is not None:
-            return self.steps * batch
-        return n_rows * (self.epochs or max_epochs(n_rows))
-
     def max_steps(self, n_rows: int) -> int:
         """Return the number of optimiser steps of a resolved config, or their cap without steps."""
         assert self.batch_size is not None
-        return max(1, math.ceil(self._rows_seen(n_rows, self.batch_size) / self.batch_size))
+        epochs = self.epochs or max_epochs(n_rows)
+        return self.steps or max(1, math.ceil(n_rows * epochs / self.batch_size))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
