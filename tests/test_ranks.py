@@ -157,9 +157,6 @@ def test_a_signal_stops_all_ranks_at_one_step(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False, reason="torchrun ended with 1 once in four runs, on a loaded machine"
-)
 def test_two_processes_encode_the_corpus_that_one_does(tmp_path):
     np.save(tmp_path / "rows.npy", rows())
     train_alone("topk", tmp_path / "run")

@@ -10,6 +10,7 @@ A single process is a `Ranks` of size 1, which communicates nothing.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -184,6 +185,7 @@ def join(latents: bool = False) -> Ranks:
         return Ranks()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(dist.destroy_process_group)  # its threads, left running, abort the process
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return Ranks(dist.get_rank(), size, latents)
