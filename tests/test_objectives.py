@@ -143,8 +143,7 @@ def compare(made, x, dense):
     counts = torch.zeros(made.hidden, dtype=torch.int64)
     for name, param in made.params.items():
         param.grad = torch.zeros_like(param) if name.startswith("W_") else None
-    run = made._backward_dense if made._is_dense() else made._backward
-    parts = run(x, x, x.numel(), counts)
+    parts = made._backward(x, x, x.numel(), counts, made._is_dense())
     p = doubles(made)
     want = dense(made, x.double(), p)
     sum(want.values()).backward()

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nanosae.kernels import Pairs, trim, unpadded
+from nanosae.kernels import Pairs, owners, trim, unpadded
 
 
 class Ranks:
@@ -91,7 +91,7 @@ class Ranks:
         if not self.by_latents:
             return pairs
         pairs = unpadded(pairs)
-        rows = torch.arange(len(x), device=x.device).repeat_interleave(pairs.row_ptr.diff())
+        rows = owners(pairs.row_ptr)
         place = torch.arange(len(rows), device=x.device) - pairs.row_ptr[rows]
         table = x.new_zeros(k, len(x))  # transposed, because ranks are gathered along the first
         table[place, rows] = pairs.values

@@ -10,7 +10,6 @@ gathers.
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from nanosae.kernels import (
 from nanosae.ranks import Ranks
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
+DENSE_TILE = 2**23  # pre-activations of such a tile
 AUXK_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
 GAIN, PROPORTION = 0.02, 0.5  # of the controller that meets k: per step, and at once
 WINDOW = 4  # kept pairs per row of jumprelu, in units of k
@@ -89,6 +89,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(groups, lr=self.lr, fused=fused)
         self.silent = torch.zeros(self.hidden, dtype=torch.int64, device=self.device)
         self.dead, self.pending = self.silent[:0], {}  # as last read, and what was not read yet
+        self.least = 0.0  # entry that the last selection by rank kept
         self.prefixes = torch.tensor(config.matryoshka or (), device=self.device)
 
     def _initial(self) -> dict[str, Tensor]:
@@ -147,7 +148,7 @@ class Training:
         Raises:
             FloatingPointError: If the loss is not finite; the weights are still those before.
         """
-        s, ranks, weights = self.scalars, self.ranks, (self.params["W_enc"], self.params["W_dec"])
+        s, ranks, dense = self.scalars, self.ranks, self._is_dense()
         n_rows, n = len(batch), len(batch) * self.params["b_dec"].numel()
         if self.config.noise:
             generator = torch.Generator(self.device).manual_seed(
@@ -158,19 +159,19 @@ class Training:
             batch = batch.clone()
             batch[:, : self.data.width] += noise
         self.optimizer.param_groups[0]["lr"] = self.optimizer.param_groups[1]["lr"] = self._lr()
-        for name in self.params.keys() - {"W_enc", "W_dec"}:
+        kept = () if dense else ("W_enc", "W_dec")  # gradients whose memory is written again
+        for name in self.params.keys() - kept:
             self.params[name].grad = None
         if "log_threshold" in self.params and s["hint"] and not self.ranked:
             self.params["log_threshold"].data.fill_(math.log(s["hint"]))
             s["hint"] = 0.0
-        fresh_gradients(weights)
+        fresh_gradients(self.params[name] for name in kept)
         counts, sums = torch.zeros_like(self.silent), {}
-        for micro in batch.chunk(self.config.accumulate):
+        size = -(-n_rows // self.config.accumulate)
+        for micro in batch.split(min(size, max(256, DENSE_TILE // self.hidden)) if dense else size):
             x, y = self._split(ranks.rows(micro))
-            backward = self._backward_dense if self._is_dense() else self._backward
-            parts = backward(x, y, n, counts) | {"squares": y.square().sum() / n}
-            for name, value in parts.items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+            parts = self._backward(x, y, n, counts, dense)
+            _add(sums, parts | {"squares": y.square().sum() / n})
         sums["l0"] = counts.sum() / n_rows
         parts = {} if self.lags else self._pooled(sums)
         ranks.total(counts, ranks.by_rows)
@@ -188,7 +189,7 @@ class Training:
         if not self.lags:
             s["l0"] = parts["l0"]
             self._control(parts.pop("kept") / n_rows)
-            self._add(parts | {"steps": 1})
+            _add(s["sums"], parts | {"steps": 1})
         elif s["step"] % self.config.log_every == 0:
             self.catch_up()
 
@@ -196,8 +197,8 @@ class Training:
         """Keep a step's numbers on the device; should they not be finite, change no weights."""
         finite = torch.stack(list(sums.values())).sum().isfinite()
         self.optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-        for name, value in (sums | {"steps": finite}).items():
-            self.pending[name] = self.pending.get(name, 0.0) + value.to(self.precise)
+        more = sums | {"steps": finite}
+        _add(self.pending, {name: value.to(self.precise) for name, value in more.items()})
 
     def catch_up(self) -> None:
         """Wait for the device, and read what lags behind.
@@ -214,12 +215,7 @@ class Training:
             self._check(parts)
             del parts["kept"]
             self.scalars["l0"] = parts["l0"] / parts["steps"]
-            self._add(parts)
-
-    def _add(self, parts: dict[str, float]) -> None:
-        """Add numbers to those of the line to come."""
-        sums = self.scalars["sums"]
-        self.scalars["sums"] = {name: sums.get(name, 0.0) + value for name, value in parts.items()}
+            _add(self.scalars["sums"], parts)
 
     def _check(self, parts: dict[str, float]) -> None:
         if not math.isfinite(sum(parts.values())):
@@ -257,18 +253,29 @@ class Training:
         elif norm > self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.params.values(), self.config.clip, norm)
 
-    def _backward(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
+    def _backward(
+        self, x: Tensor, y: Tensor, n: int, counts: Tensor, dense: bool
+    ) -> dict[str, Tensor]:
         """Add the gradients of some rows of the step; return the parts of their loss."""
-        loss, pairs = self.losses(x, y, n)
-        counts.scatter_add_(0, pairs.cols.long(), (loss.acts.detach() > 0).long())
-        if self.config.auxk_coefficient:
-            n_dead = len(dead := self.dead if self.lags else self._dead())
-            if self.ranks.by_latents:
-                n_dead = int(self.ranks.total(torch.tensor(n_dead, device=x.device)))
-            if n_dead:
-                loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, n_dead)
+        if dense:
+            loss = self._objective(self._dense_view(x, y, n))
+            counts += (loss.acts > 0).sum(0)
+            kept = (loss.acts > 0).sum()
+        else:
+            loss, pairs = self.losses(x, y, n)
+            if self.ranked:
+                self.scalars["hint"] = self.least
+            counts.scatter_add_(0, pairs.cols.long(), (loss.acts.detach() > 0).long())
+            kept = pairs.row_ptr[-1]
+            if self.config.auxk_coefficient:
+                n_dead = len(dead := self.dead if self.lags else self._dead())
+                if self.ranks.by_latents:
+                    n_dead = int(self.ranks.total(torch.tensor(n_dead, device=x.device)))
+                if n_dead:
+                    loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, n_dead)
         torch.stack(list(loss.parts.values())).sum().backward()
-        return loss.parts | {"kept": pairs.row_ptr[-1].to(x.dtype)}
+        parts = loss.parts | {"kept": kept.to(x.dtype)}
+        return {name: value.detach() for name, value in parts.items()}
 
     def losses(self, x: Tensor, y: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
         """Return the objective of making y of rows x, over n, and the pairs that it kept."""
@@ -329,8 +336,8 @@ class Training:
         if self.ranked:
             many = min(WINDOW * self.k, (self.config.hidden_size or 0) // 2)  # as at the start
             k = self.k if self.by_rank else max(1, many)
-            args, hint = (self.kernels, x, weight, bias, k), 0.98 * s["hint"] or None
-            pairs, s["hint"] = self.ranks.select_batchtopk(*args, hint)
+            args, hint = (self.kernels, x, weight, bias, k), 0.95 * s["hint"] or None
+            pairs, self.least = self.ranks.select_batchtopk(*args, hint)
             return pairs
         cut = torch.zeros_like(bias)
         if activation == "jumprelu":
@@ -400,30 +407,17 @@ class Training:
         sparse = self.by_rank or self.config.activation == "jumprelu"
         return not sparse and self.scalars["l0"] > DENSE_SHARE * self.hidden
 
-    def _backward_dense(self, x: Tensor, y: Tensor, n: int, counts: Tensor) -> dict[str, Tensor]:
-        """Do the same with matrix products, tile by tile, where activations are not sparse."""
-        params, parts, bias, size = self.params, {}, self.bias, max(256, 2**23 // self.hidden)
-        for weight in (params["W_enc"], params["W_dec"]):
-            if getattr(weight, "fresh", False) and weight.grad is not None:
-                weight.grad.zero_()
-            weight.fresh = False  # type: ignore[attr-defined]
-        for tile, target in zip(x.split(size), y.split(size), strict=True):
-            view = objectives.View(
-                z=torch.addmm(bias, tile, params["W_enc"].T),
-                at=lambda vector: vector,
-                decode=partial(self._decode_dense, tile),
-                target=target,
-                n=n,
-            )
-            loss = self._objective(view)
-            torch.stack(list(loss.parts.values())).sum().backward()
-            counts += (loss.acts > 0).sum(0)
-            for name, value in loss.parts.items():
-                parts[name] = parts.get(name, 0.0) + value.detach()
-        return parts | {"kept": counts.sum().float()}
-
-    def _decode_dense(self, x: Tensor, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return self._skip(x, self.ranks.summed(acts @ weight) + bias)
+    def _dense_view(self, x: Tensor, y: Tensor, n: int) -> objectives.View:
+        """Show a tile of the full matrix, for activations that are not sparse."""
+        return objectives.View(
+            z=torch.addmm(self.bias, x, self.params["W_enc"].T),
+            at=lambda vector: vector,
+            decode=lambda acts, weight, bias: self._skip(
+                x, self.ranks.summed(acts @ weight) + bias
+            ),
+            target=y,
+            n=n,
+        )
 
     def _control(self, kept: float) -> None:
         """Steer the sparsity coefficient to k, and jumprelu's window to its share of kept pairs."""
@@ -466,10 +460,7 @@ class Training:
             x, y = self._split(self.ranks.rows(part.to(self.device)))
             result, _ = self.losses(x, y, n)
             active = (result.acts > 0).sum() / len(heldout)
-            for name, value in (
-                result.parts | {"l0": active, "squares": y.square().sum() / n}
-            ).items():
-                sums[name] = sums.get(name, 0.0) + value
+            _add(sums, result.parts | {"l0": active, "squares": y.square().sum() / n})
         parts = self._pooled(sums)
         l0, fvu = parts.pop("l0"), parts["mse"] / max(1e-12, parts.pop("squares"))
         loss = sum(parts.values())
@@ -560,6 +551,12 @@ class Training:
             moments = {key.split(".")[1]: mine[key].to(self.device) for key in keys}
             self.optimizer.state[param] = moments
         self.catch_up()
+
+
+def _add(sums: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add values to those of the same names."""
+    for name, value in more.items():
+        sums[name] = sums.get(name, 0.0) + value
 
 
 def _noisy_units(points: Tensor, generator: torch.Generator) -> Tensor:

@@ -60,6 +60,11 @@ def unpadded(pairs: Pairs) -> Pairs:
     return Pairs(pairs.values[:nnz], pairs.cols[:nnz], pairs.row_ptr)
 
 
+def owners(starts: Tensor) -> Tensor:
+    """Return the row of each pair by `row_ptr`, or the latent of each place by `Plan.starts`."""
+    return torch.arange(len(starts) - 1, device=starts.device).repeat_interleave(starts.diff())
+
+
 def trim(pairs: Pairs, keep: Tensor) -> Pairs:
     """Return the pairs marked in `keep`, (nnz,) bool."""
     row_ptr = torch.cat([pairs.row_ptr[:1], keep.cumsum(0)])[pairs.row_ptr]

@@ -243,31 +243,15 @@ def select_batchtopk(
         some = x[:: max(1, len(x) // 64)]
         z = torch.addmm(bias, some, weight.T).flatten()
         hint = float(z.topk(min(len(z), 1 + 5 * total * len(some) // (4 * len(x)))).values[-1])
-    level, levels = hint if 0 < hint < math.inf else 0.0, []
-
-    def keep(z: Tensor, *out: Tensor) -> None:
-        nonlocal level
-        low, high = 0.0, math.inf
-        while True:  # until a tile has its share of pairs, and not much more
-            _above(z, bias, bias - level, *out)
-            share = int(out[-1].sum()) * len(x) / (total * len(z))
-            if level == 0 or 1.02 <= share <= 2 or high - low < 1e-3 * high < math.inf:
-                break
-            low, high = (low, level) if share < 1.02 else (level, high)
-            level = (low + high) / 2 if low and high < math.inf else 1.3 * low or 0.9 * high
-            level = level if level > 1e-6 else 0.0
-        levels.append(level)
-
-    pairs = _select(x, weight, 2 * total // len(x) + 1, keep)
+    level = hint if 0 < hint < math.inf else 0.0
     while True:
+        pairs = select_above(x, weight, bias, torch.full_like(bias, level))
         excess, least = len(pairs.values) - total, 0.0
-        if excess > 0:
+        if excess >= 0:
             least = np.partition(pairs.values.numpy(), excess)[excess]
-        same = min(levels) == max(levels)
-        if least > max(levels) or (same and (excess >= 0 or levels[0] == 0)):
+        if level == 0 or least > 1.00001 * level:  # else rounding may have hidden some
             break
-        levels = [0.7 * min(levels) if min(levels) > 1e-6 else 0.0]
-        pairs = select_above(x, weight, bias, torch.full_like(bias, levels[0]))
+        level = 0.7 * level if level > 1e-6 else 0.0
     if excess <= 0:
         return pairs
     chosen, ties = pairs.values > least, (pairs.values == least).nonzero().flatten()

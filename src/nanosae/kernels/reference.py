@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nanosae.kernels import Pairs, Plan
+from nanosae.kernels import Pairs, Plan, owners
 
 TILE = 1024  # rows encoded at once
 
@@ -59,33 +59,24 @@ def _above(start: int, z: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
     """Order the pairs by latent, rows ascending within each."""
-    rows = torch.repeat_interleave(
-        torch.arange(len(pairs.row_ptr) - 1, device=pairs.cols.device), pairs.row_ptr.diff()
-    )
+    rows = owners(pairs.row_ptr)
     order = pairs.cols.sort(stable=True).indices
     starts = torch.zeros(hidden_size + 1, dtype=torch.int64, device=order.device)
     starts[1:] = torch.bincount(pairs.cols, minlength=hidden_size).cumsum(0)
     return Plan(order.int(), rows[order].int(), starts)
 
 
-def _latents(plan: Plan) -> Tensor:
-    counts = plan.starts.diff()
-    return torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-
-
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:
     """Return bias + the sum of each row's values × decoder rows."""
-    counts = pairs.row_ptr.diff()
-    rows = torch.repeat_interleave(torch.arange(len(counts), device=counts.device), counts)
-    out = bias.expand(len(counts), -1).clone()
-    return out.index_add_(0, rows, values[:, None] * weight[pairs.cols])
+    out = bias.expand(len(pairs.row_ptr) - 1, -1).clone()
+    return out.index_add_(0, owners(pairs.row_ptr), values[:, None] * weight[pairs.cols])
 
 
 def decode_grads(
     grad: Tensor, values: Tensor, plan: Plan, weight: Tensor, grad_weight: Tensor, add: bool
 ) -> Tensor:
     """Write (or add) the decoder's gradient; return that of the values."""
-    latents, order, rows = _latents(plan), plan.order, plan.rows
+    latents, order, rows = owners(plan.starts), plan.order, plan.rows
     if not add:
         grad_weight.zero_()
     grad_weight.index_add_(0, latents, values[order][:, None] * grad[rows])
@@ -98,7 +89,7 @@ def encode_grads(
     grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, add: bool
 ) -> Tensor:
     """Write (or add) the encoder's gradient; return that of its bias."""
-    latents, dz = _latents(plan), grad_values[plan.order]
+    latents, dz = owners(plan.starts), grad_values[plan.order]
     if not add:
         grad_weight.zero_()
     grad_weight.index_add_(0, latents, dz[:, None] * x[plan.rows])
