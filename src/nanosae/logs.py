@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from nanosae.extras import extra
+
 Sink = Callable[[dict[str, Any] | None], None]
 
 
@@ -58,11 +60,7 @@ def bar(total: int, step: int) -> Sink:
 
 def wandb(project: str, config: dict[str, Any]) -> Sink:
     """Send every line to Weights & Biases."""
-    try:
-        import wandb as client
-    except ImportError as error:
-        raise ImportError('wandb= needs the extra: pip install "nanosae[wandb]".') from error
-    run = client.init(project=project, config=config)
+    run = extra("wandb", "wandb", "wandb=").init(project=project, config=config)
 
     def send(line: dict[str, Any] | None) -> None:
         if line is None:
@@ -75,13 +73,8 @@ def wandb(project: str, config: dict[str, Any]) -> Sink:
 
 def tensorboard(folder: Path) -> Sink:
     """Write every number of a line as a scalar for TensorBoard."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise ImportError(
-            'tensorboard= needs the extra: pip install "nanosae[tensorboard]".'
-        ) from error
-    writer = SummaryWriter(str(folder))
+    board = extra("tensorboard", "torch.utils.tensorboard", "tensorboard=")
+    writer = board.SummaryWriter(str(folder))
 
     def add(line: dict[str, Any] | None) -> None:
         if line is None:

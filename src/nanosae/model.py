@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nanosae.data import Rows, open_rows
+from nanosae.extras import extra
 from nanosae.kernels import Pairs, backend, unpadded
 from nanosae.weights import Weights, checksum, rule
 
@@ -222,13 +223,10 @@ class SAEModel(nn.Module):
         """Load a folder, or a repository of the Hugging Face hub (extra `hub`)."""
         if Path(name).exists():
             return cls.load(name)
-        try:
-            from huggingface_hub import snapshot_download
-        except ImportError as error:
-            raise ImportError(
-                f'{name} is no folder here; to fetch it from the hub: pip install "nanosae[hub]".'
-            ) from error
-        return cls.load(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"]))
+        hub = extra("hub", "huggingface_hub", f"{name} is no folder here, and the hub")
+        return cls.load(
+            hub.snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"])
+        )
 
     def __reduce__(self):
         return rebuild, (self.cfg, self.tensors())

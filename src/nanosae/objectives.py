@@ -105,11 +105,12 @@ def jumprelu(view: View, p: Params, coefficient: float, width: float, tanh: bool
     """
     level = p["log_threshold"].exp()
     threshold = view.at(level)
-    acts = _Jump.apply(view.z, threshold, width)
+    on = _Step.apply(view.z, threshold, width)
+    # z where it is above θ; in the gradient, a jump from 0 to θ there
+    acts = view.z * (view.z > threshold) + threshold.detach() * (on - on.detach())
     recon = view.decode(acts, weight=p["W_dec"], bias=p["b_dec"])
     parts = {"mse": squared_error(recon, view)}
     if not tanh:
-        on = _Step.apply(view.z, threshold, width)
         return Losses(parts | {"sparsity": _per_row(on, view, coefficient)}, acts, recon)
     assert view.sums is not None
     parts["sparsity"] = _per_row(torch.tanh(TANH_SCALE * acts), view, coefficient)
@@ -134,24 +135,8 @@ def _per_row(values: Tensor, view: View, coefficient: float) -> Tensor:
     return coefficient * L1_UNIT * view.target.shape[1] / view.n * values.sum()
 
 
-class _Jump(torch.autograd.Function):
-    """z where z > θ, else 0; the jump's derivative is a rectangle of the given width."""
-
-    @staticmethod
-    def forward(ctx, z, threshold, width):
-        ctx.save_for_backward(z, threshold)
-        ctx.width = width
-        return z * (z > threshold)
-
-    @staticmethod
-    def backward(ctx, grad):
-        z, threshold = ctx.saved_tensors
-        jump = threshold / ctx.width * ((z - threshold).abs() < ctx.width / 2)
-        return grad * ((z > threshold) + jump), -grad * jump, None
-
-
 class _Step(torch.autograd.Function):
-    """1 where z > θ, else 0; derivative as above."""
+    """1 where z > θ, else 0; the jump's derivative is a rectangle of the given width."""
 
     @staticmethod
     def forward(ctx, z, threshold, width):
