@@ -96,7 +96,7 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(data, tmp_p
     both = {"text": ["a title"] * 200, "body": ["a body"] * 200}
     pd.DataFrame(both).to_parquet(texts)
     assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 2
-    assert "'body' is to be called 'text', as another column is" in capsys.readouterr().err
+    assert "'body' will be called 'text', but another column is" in capsys.readouterr().err
     pd.DataFrame({"body": both["body"]}).to_parquet(texts)
     assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 0
     assert Codes.open(run).texts([0]).tolist() == ["a body"]

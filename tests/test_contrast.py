@@ -10,7 +10,8 @@ from scipy.stats import chi2, fisher_exact, hypergeom
 from scipy.stats.contingency import odds_ratio
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from nanosae.analysis._stats import held_out, label_matrix, regress
+from nanosae.analysis._split import held_out
+from nanosae.analysis._stats import label_matrix, regress
 from nanosae.analysis.contrast import _slopes, contrast, explain, over_time
 from nanosae.codes import write_codes
 from planted import planted_corpus

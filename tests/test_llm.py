@@ -18,8 +18,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.analysis import llm
-from nanosae.analysis._split import tied_rows
-from nanosae.analysis._stats import held_out
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.labels import hard_silent
 from nanosae.analysis.llm import Chat, agreement, llm_label, parse_label, parse_matches
 from nanosae.cli import main

@@ -305,8 +305,9 @@ def encode(
     else:
         beside = open_rows(data, columns=model.config["columns"]).extra()
     if beside is not None:
-        if text_column != "text" and "text" in beside.column_names:
-            raise ValueError(f"{text_column!r} is to be called 'text', as another column is.")
+        if len({"text", text_column} & {*beside.column_names}) == 2:
+            what = f"{text_column!r} will be called 'text', but another column is"
+            raise ValueError(f"{what}: give that one another name.")
         names = ["text" if c == text_column else c for c in beside.column_names]
         beside = beside.rename_columns(names)
     path = run / "codes" / name

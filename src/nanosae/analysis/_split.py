@@ -18,6 +18,32 @@ from nanosae.analysis._stats import unit
 from nanosae.codes import Codes
 
 
+def held_out(part: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Hold out whole parts of a corpus, in random order, while they fit into `share` of its rows.
+
+    Args:
+        part: Part of each row, as `tied_rows` numbers them, (n_rows,).
+        share: Share of rows to hold out.
+        seed: Which split.
+
+    Returns:
+        True for held-out rows, bool (n_rows,).
+
+    Raises:
+        ValueError: If either half would be empty.
+    """
+    sizes, room = np.bincount(part), max(1, round(share * len(part)))
+    held = np.zeros(len(sizes), dtype=bool)
+    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        if sizes[p] <= room:
+            held[p], room = True, room - sizes[p]
+    if not 0 < held.sum() < len(sizes):
+        raise ValueError(
+            f"share={share} of {len(part)} rows in {len(sizes)} tied parts: no halves."
+        )
+    return held[part]
+
+
 def tied_rows(codes: Codes, *, groups: str | None = None, rows: Any = None) -> np.ndarray:
     """Number the parts of a corpus that must not be divided: near-duplicates and equal `groups`.
 

@@ -1,4 +1,4 @@
-"""Small things that several verbs share: labels as matrices, splits, ranks, regression."""
+"""Small things that several verbs share: labels as matrices, ranks, regression."""
 
 from __future__ import annotations
 
@@ -99,32 +99,6 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
     index = np.asarray(index, dtype=np.int64)
     parts = (np.ones(len(index)), index, np.arange(len(index) + 1))
     return sp.csr_array(parts, shape=(len(index), int(index.max(initial=-1)) + 1))
-
-
-def held_out(part: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Hold out whole parts of a corpus, in random order, while they fit into `share` of its rows.
-
-    Args:
-        part: Part of each row, as `tied_rows` numbers them, (n_rows,).
-        share: Share of rows to hold out.
-        seed: Which split.
-
-    Returns:
-        True for held-out rows, bool (n_rows,).
-
-    Raises:
-        ValueError: If either half would be empty.
-    """
-    sizes, room = np.bincount(part), max(1, round(share * len(part)))
-    held = np.zeros(len(sizes), dtype=bool)
-    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
-        if sizes[p] <= room:
-            held[p], room = True, room - sizes[p]
-    if not 0 < held.sum() < len(sizes):
-        raise ValueError(
-            f"share={share} of {len(part)} rows in {len(sizes)} tied parts: no halves."
-        )
-    return held[part]
 
 
 def regress(

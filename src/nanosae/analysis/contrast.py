@@ -40,7 +40,7 @@ import scipy.sparse as sp
 from scipy.special import betaincinv, chdtrc, expit, logit, ndtr
 
 from nanosae.analysis import _stats as st
-from nanosae.analysis._split import tied_rows
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.tables import known_labels, records
 from nanosae.codes import Codes
 
@@ -241,7 +241,7 @@ def _analyse(
     rows = np.flatnonzero(keep)
     part = tied_rows(codes, groups=options.groups, rows=rows)
     cells, weight = _cells(codes, rows, covariates), 1 / np.bincount(part)[part]
-    held = st.held_out(part, options.share, options.seed)
+    held = held_out(part, options.share, options.seed)
     select, check = (
         _Half(codes, rows[h], target[rows[h]], cells[h], weight[h], kind) for h in (~held, held)
     )

@@ -27,7 +27,7 @@ from scipy.optimize import linear_sum_assignment, minimize
 from scipy.special import expit
 
 from nanosae.analysis import _stats as st
-from nanosae.analysis._split import tied_rows
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.describe import DENSE, model_of
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.tables import records
@@ -109,7 +109,7 @@ def evaluate(
     best = [pd.DataFrame()]
     if labels is not None:
         part = tied_rows(codes, groups=groups)
-        held, part = st.held_out(part, share, seed)[rows], part[rows]
+        held, part = held_out(part, share, seed)[rows], part[rows]
         names, y = st.label_matrix(values[rows])
         seen = np.stack([y[~held].sum(0), y[held].sum(0)])
         spare = np.array([[(~held).sum()], [held.sum()]]) - seen

@@ -35,8 +35,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis import _stats as st
-from nanosae.analysis._split import tied_rows
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis._words import UNSPACED, Words, is_stop_word
 from nanosae.analysis.describe import Silent
 from nanosae.codes import Codes
@@ -79,7 +78,7 @@ def label(
         ValueError: If there are no texts, or the rows cannot be split.
     """
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
-    texts, held = codes.texts(marks=""), st.held_out(tied_rows(codes, groups=groups), share, seed)
+    texts, held = codes.texts(marks=""), held_out(tied_rows(codes, groups=groups), share, seed)
     words, seen = Words(texts, ~held), np.flatnonzero(~held)
     sense = _topical(codes, words, np.random.default_rng(seed).permutation(seen)[:20_000])
     close = hard_silent(codes, features, seen, seed=seed)

@@ -34,8 +34,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis._split import tied_rows
-from nanosae.analysis._stats import held_out
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.labels import hard_silent
 from nanosae.codes import Codes
 
