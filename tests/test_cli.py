@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from nanosae.cli import main
+from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 
 FLAGS = [
@@ -86,6 +88,18 @@ def test_a_mistake_is_an_error_line_and_exit_code_2(arguments, words, data, capf
     err = capfd.readouterr().err
     assert words in err
     assert "Traceback" not in err
+
+
+def test_a_text_column_of_another_name_must_not_meet_one_called_text(data, tmp_path, capsys):
+    run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
+    assert main(["train", data, "-o", run, *FLAGS]) == 0
+    both = {"text": ["a title"] * 200, "body": ["a body"] * 200}
+    pd.DataFrame(both).to_parquet(texts)
+    assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 2
+    assert "'body' will be called 'text', but another column is" in capsys.readouterr().err
+    pd.DataFrame({"body": both["body"]}).to_parquet(texts)
+    assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 0
+    assert Codes.open(run).texts([0]).tolist() == ["a body"]
 
 
 def test_every_setting_is_a_flag_with_help(capsys):

@@ -10,7 +10,8 @@ from scipy.stats import chi2, fisher_exact, hypergeom
 from scipy.stats.contingency import odds_ratio
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from nanosae.analysis._stats import held_out, label_matrix, regress
+from nanosae.analysis._split import held_out
+from nanosae.analysis._stats import label_matrix, regress
 from nanosae.analysis.contrast import _slopes, contrast, explain, over_time
 from nanosae.codes import write_codes
 from planted import planted_corpus
@@ -372,6 +373,17 @@ def test_rare_classes_are_left_out_and_named(codes, planted):
     assert "tiny" not in set(result.table["target"])
 
 
+def test_whole_numbers_name_groups_also_where_some_are_missing(planted, tmp_path):
+    year = pd.array(planted.columns["group"] == "B", dtype="Int64") + 2019
+    year[[3, 5]] = pd.NA
+    codes = write_codes(tmp_path, planted.activations, metadata={"year": year})
+    assert codes.column("year").dtype == np.float64
+    for a, b in (("2020", "2019"), (2020, None), (["2020.0"], 2019)):
+        assert contrast(codes, a, b, by="year").about["n_rows"] == codes.n_rows - 2
+    with pytest.raises(ValueError, match="2021 has 0 rows"):
+        contrast(codes, 2021, by="year")
+
+
 def test_missing_values_are_no_group(codes, planted):
     y = planted.columns["group"].copy()
     y[::3] = ""
@@ -421,6 +433,13 @@ def test_results_are_json_sentences_and_html(codes, planted):
     assert "in score" in numeric
 
 
+def test_names_of_columns_may_hold_braces(planted, tmp_path):
+    columns = {"group": planted.columns["group"], "{odd}": np.arange(2000) % 3}
+    codes = write_codes(tmp_path, planted.activations, metadata=columns)
+    found = contrast(codes, "B", "A", by="group", covariates=["{odd}"])
+    assert "at equal {odd})." in found.sentences(1)[0]
+
+
 def test_the_same_seed_gives_the_same_result(codes):
     first, second = (contrast(codes, "B", "A", by="group", seed=7) for _ in range(2))
     pd.testing.assert_frame_equal(first.table, second.table)
@@ -464,6 +483,8 @@ def test_labels_come_from_the_run(planted, tmp_path):
         (lambda c: contrast(c, "B", "B", by="group"), "must be apart"),
         (lambda c: contrast(c, "none such", by="group"), "none such has 0 rows"),
         (lambda c: contrast(c, np.ones(3, bool)), "3 rows, the corpus 2000"),
+        (lambda c: contrast(c, b="B", by="group"), "a is missing, b=B, by=group"),
+        (lambda c: contrast(c), "a is missing"),
         (lambda c: explain(c, [1, 2]), "2 values, the corpus 2000"),
         (lambda c: explain(c, ["a"] * 2000), "1 different values"),
         (lambda c: explain(c, "group", kind="numeric"), "needs numbers"),

@@ -408,6 +408,11 @@ def test_a_card_holds_the_examples_with_their_activations(run, dense):
     )
 
 
+def test_a_feature_that_does_not_exist_is_an_error(run):
+    with pytest.raises(ValueError, match="feature 5 … 1000000: there are 0"):
+        describe(run, features=[5, 10**6])
+
+
 def test_a_card_is_plain_data_text_and_html(run):
     found = card(run, 4)
     assert json.loads(json.dumps(found.to_dict()))["feature"] == 4

@@ -57,6 +57,19 @@ def result(codes):
     return evaluate(codes, "topics", ks=(1, 5), truth=codes, others=[codes.weights()])
 
 
+def test_without_a_model_what_needs_none_is_measured(planted, tmp_path):
+    save = {"vectors": planted.embeddings, "metadata": planted.columns}
+    codes = write_codes(tmp_path / "codes" / "default", planted.activations, **save)
+    found = evaluate(codes, "topics", ks=(1,), baselines=False).wide()["codes"]
+    assert found["best_feature_f1"] > 0.5
+    assert "fvu" not in found.index
+
+
+def test_labels_must_be_one_per_row(codes):
+    with pytest.raises(ValueError, match="10 values, the corpus 1200 rows"):
+        evaluate(codes, ["a"] * 10)
+
+
 def value(result, measure, representation="codes", what="value"):
     table = result.table.set_index(["representation", "measure"])
     return table.loc[(representation, measure), what]

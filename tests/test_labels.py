@@ -9,13 +9,17 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import f1_score, roc_auc_score
 
 from nanosae.analysis import labels as labels_module
-from nanosae.analysis._split import _near_pairs, split, tied_rows
+from nanosae.analysis._split import _near_pairs, held_out, tied_rows
 from nanosae.analysis._words import Words
 from nanosae.analysis.labels import auc_interval, hard_silent, label, log_odds
 from nanosae.codes import write_codes
 from planted import planted_corpus
 
 NOISE = [a + b + c for a in "bdfg" for b in "aeiou" for c in "lmn"]
+
+
+def split(codes, share=0.5, groups=None, seed=0):
+    return held_out(tied_rows(codes, groups=groups), share, seed)
 
 
 def corpus(path, active, texts, **more):
@@ -405,7 +409,7 @@ def test_held_out_texts_decide_the_score_and_not_the_name(planted, codes, found,
     part = held.astype(int)  # the same halves, though the texts are all alike now
     blind = corpus(tmp_path / "c", planted.activations.toarray(), texts, metadata={"half": part})
     monkey = pytest.MonkeyPatch()
-    monkey.setattr(labels_module, "split", lambda *a, **k: held)
+    monkey.setattr(labels_module, "held_out", lambda *a: held)
     frame = label(blind)
     monkey.undo()
     scored = frame.label_n >= 5

@@ -182,9 +182,9 @@ def cache_activations(
                 f"for were {note}: give the same texts and settings, or another folder."
             )
         start = -(-(at + 1) // TEXTS) * TEXTS
-    rest, blocks = islice(texts, start, None), iter(())
+    blocks: Iterator[Block] = iter(())
     if start < len(texts):
-        blocks = activations(model, names, rest, tokenizer=tokenizer, **options)
+        blocks = activations(model, names, texts[start:], tokenizer=tokenizer, **options)
     while shard := list(islice(blocks, SHARD_BLOCKS)):
         number = f"{len(done):05d}"
         for name in names:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+import nanosae
 from nanosae.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -27,11 +28,41 @@ if TYPE_CHECKING:
 app = tyro.extras.SubcommandApp()
 Positional = tyro.conf.Positional
 Run = Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
-Json = Annotated[bool, tyro.conf.arg(name="json")]
-
-
-Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Data = Annotated[Positional[str], tyro.conf.arg(metavar="DATA")]
 Texts = Annotated[Positional[str], tyro.conf.arg(metavar="TEXTS")]
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+Number = Annotated[int, tyro.conf.arg(aliases=["-n"])]
+Json = Annotated[bool, tyro.conf.arg(name="json")]
+FIELDS = {field.name for field in dataclasses.fields(TrainConfig)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """Say which corpus to look into, and how to answer: what most commands begin with.
+
+    Args:
+        run: The run folder.
+        name: Which corpus of the run.
+        as_json: Print JSON.
+    """
+
+    run: Run
+    name: str | None = None
+    as_json: Json = False
+
+    def codes(self) -> Codes:
+        """Open the corpus; say so if there are no texts."""
+        codes = nanosae.Codes.open(self.run, self.name)
+        if not codes.has_texts:
+            note = "describe, families, topics, search by row or feature, contrast, evaluate"
+            print(f"note: {codes.path} has no texts; what works: {note}, export.", file=sys.stderr)
+        return codes
+
+    def save(self, table: pd.DataFrame) -> None:
+        """Add columns to the run's feature table."""
+        from nanosae.analysis.tables import save_features
+
+        save_features(self.run, table)
 
 
 @app.command
@@ -94,9 +125,9 @@ def activations(
 
 @app.command
 def train(
-    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")],
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-    settings: tyro.conf.OmitArgPrefixes[TrainConfig],
+    data: Data,
+    output: Output,
+    settings: TrainConfig,
     config: Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -122,18 +153,16 @@ def train(
         vary: Lists in another form, FIELD=V1,V2,….
     """
     from nanosae.ranks import leads
-    from nanosae.trainer import SAETrainer
     from nanosae.view.live import watching
 
     options = {"targets": targets, "resume": resume, "force": force}
     if vary:
-        from nanosae.sweep import grid
-        from nanosae.sweep import sweep as train_all
+        from nanosae.sweep import sweep
 
-        table = train_all(grid(settings, **_lists(vary)), data, output, **options)
-        _show(table, False, by="fvu", ascending=True)
+        table = sweep(nanosae.grid(settings, **_lists(vary)), data, output, **options)
+        _show(table.sort_values("fvu"), False)
         return
-    trainer = SAETrainer(settings, run=output)
+    trainer = nanosae.SAETrainer(settings, run=output)
     with watching(output, print) if live and leads() else contextlib.nullcontext():
         trainer.train(data, **options)
     if not leads():
@@ -145,7 +174,7 @@ def train(
 
 @app.command
 def cache(
-    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")],
+    data: Data,
     output: Output,
     columns: tuple[str, ...] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
@@ -166,8 +195,8 @@ def cache(
 
 @app.command
 def recommend(
-    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")],
-    settings: tyro.conf.OmitArgPrefixes[TrainConfig],
+    data: Data,
+    settings: TrainConfig,
     config: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -179,9 +208,7 @@ def recommend(
         config: JSON file of settings; flags win over it.
         as_json: Print one JSON object.
     """
-    from nanosae.sweep import recommend as advise
-
-    found = advise(data, settings)
+    found = nanosae.recommend(data, settings)
     print(json.dumps(dataclasses.asdict(found)) if as_json else found)
 
 
@@ -198,9 +225,7 @@ def report(
         output: The file; RUN/report.html by default.
         name: Which corpus of the run.
     """
-    from nanosae.view.report import report as write_report
-
-    path = write_report(run, output, name=name)
+    path = nanosae.report(run, output, name=name)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
 
@@ -212,9 +237,7 @@ def watch(run: Run, port: int = 8321) -> None:
         run: The run folder.
         port: Port on this machine; another one if it is taken.
     """
-    from nanosae.view.live import watch as follow
-
-    follow(run, port)
+    nanosae.watch(run, port)
 
 
 @app.command
@@ -250,7 +273,7 @@ def info(run: Run, as_json: Json = False) -> None:
 @app.command
 def encode(
     run: Run,
-    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA")],
+    data: Data,
     texts: str | None = None,
     text_column: str = "text",
     name: str = "default",
@@ -271,10 +294,9 @@ def encode(
         append: Add the rows to an existing corpus.
     """
     from nanosae.data import open_rows
-    from nanosae.model import SAEModel
     from nanosae.ranks import in_parts, leads
 
-    model = SAEModel.load(run)
+    model = nanosae.SAEModel.load(run)
     pair = Path(data).with_suffix(".parquet")
     if texts is None and data.endswith(".npy") and pair.is_file():
         texts = str(pair)
@@ -283,53 +305,43 @@ def encode(
     else:
         beside = open_rows(data, columns=model.config["columns"]).extra()
     if beside is not None:
+        if len({"text", text_column} & {*beside.column_names}) == 2:
+            what = f"{text_column!r} will be called 'text', but another column is"
+            raise ValueError(f"{what}: give that one another name.")
         names = ["text" if c == text_column else c for c in beside.column_names]
         beside = beside.rename_columns(names)
     path = run / "codes" / name
 
-    def write(folder: Path, part: tuple[int, int]) -> None:
-        options = {"beside": beside, "resume": resume, "append": append, "part": part}
-        model.encode_corpus(data, folder, **options)
-
-    in_parts(path, write)
+    how: Any = {"beside": beside, "resume": resume, "append": append}
+    in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
     if not leads():
         return
-    codes = _codes(run, name)
+    codes = Corpus(run, name).codes()
     without = "" if codes.has_texts else "; no texts: label and word search need --texts"
     mean = codes.nnz / max(1, codes.n_rows)
     print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{without}")
 
 
 @app.command
-def describe(
-    run: Run, feature: int | None = None, name: str | None = None, as_json: Json = False
-) -> None:
+def describe(corpus: Corpus, feature: int | None = None) -> None:
     """Describe every feature (written to features.parquet), or show the card of one.
 
     Args:
-        run: The run folder.
+        corpus: Which one.
         feature: Show this feature's card.
-        name: Which corpus of the run.
-        as_json: Print JSON.
     """
-    from nanosae.analysis.describe import card
-    from nanosae.analysis.describe import describe as describe_all
-    from nanosae.analysis.tables import save_features
-
-    codes = _codes(run, name)
     if feature is not None:
-        found = card(codes, feature)
-        print(json.dumps(found.to_dict(), default=str) if as_json else found)
+        card = nanosae.card(corpus.codes(), feature)
+        print(json.dumps(card.to_dict(), default=str) if corpus.as_json else card)
         return
-    table = describe_all(codes)
-    save_features(run, table)
-    _show(table, as_json, ["feature", "density", "n_active", "max_activation", "health"])
+    table = nanosae.describe(corpus.codes())
+    corpus.save(table)
+    _show(table, corpus.as_json, ["feature", "density", "n_active", "max_activation", "health"])
 
 
 @app.command
 def label(
-    run: Run,
-    name: str | None = None,
+    corpus: Corpus,
     groups: str | None = None,
     llm: bool = False,
     model: str = "gpt-4o-mini",
@@ -342,13 +354,11 @@ def label(
     price: tuple[float, float] | None = None,
     features: tuple[int, ...] | None = None,
     dry_run: bool = False,
-    as_json: Json = False,
 ) -> None:
     """Name features by keywords, or with --llm by a language model, each with a held-out score.
 
     Args:
-        run: The run folder.
-        name: Which corpus of the run.
+        corpus: Which one.
         groups: Column whose groups stay on one side of the held-out split.
         llm: Ask a language model (key in OPENAI_API_KEY).
         model: Its name.
@@ -361,78 +371,60 @@ def label(
         price: Price of a million tokens, read and written.
         features: Only these.
         dry_run: Only count calls, tokens and price.
-        as_json: Print JSON.
     """
-    from nanosae.analysis.tables import save_features
-
-    codes, chosen = _codes(run, name), None if features is None else list(features)
+    codes, chosen = corpus.codes(), None if features is None else list(features)
     if llm:
-        from nanosae.analysis.llm import Chat, llm_label
-
         limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
-        chat = Chat(model, base_url, concurrency=concurrency, **limits)
+        chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
         how: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
-        table = llm_label(codes, chat, chosen, dry_run=dry_run, **how)
+        table = nanosae.llm_label(codes, chat, chosen, dry_run=dry_run, **how)
+        if dry_run:
+            _show(table, corpus.as_json)
+            return
         shown = ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     else:
-        from nanosae.analysis.labels import label as label_by_words
-
-        table = label_by_words(codes, chosen, groups=groups)
+        table = nanosae.label(codes, chosen, groups=groups)
         shown = ["feature", "label", "label_auc", "label_f1", "label_n"]
-    if not dry_run:
-        save_features(run, table)
-        for bill in table.attrs.get("bill", []):
-            print(", ".join(f"{k} {v}" for k, v in bill.items() if v != ""), file=sys.stderr)
-    _show(table, as_json, shown if not dry_run else list(table.columns), by=shown[2])
+    corpus.save(table)
+    for bill in table.attrs.get("bill", []):
+        print(", ".join(f"{k} {v}" for k, v in bill.items() if v != ""), file=sys.stderr)
+    best = table if corpus.as_json else table.sort_values(shown[2], ascending=False)
+    _show(best, corpus.as_json, shown)
 
 
 @app.command
-def families(run: Run, name: str | None = None, as_json: Json = False) -> None:
+def families(corpus: Corpus) -> None:
     """Group features into families by what fires together.
 
     Args:
-        run: The run folder.
-        name: Which corpus of the run.
-        as_json: Print JSON.
+        corpus: Which one.
     """
     import pandas as pd
 
-    from nanosae.analysis.families import families as find
-    from nanosae.analysis.tables import save_features
-
-    codes = _codes(run, name)
-    found = find(codes)
-    text = found.to_json(run / "families.json")
+    codes = corpus.codes()
+    found = nanosae.families(codes)
+    text = found.to_json(corpus.run / "families.json")
     family = pd.Series(found.feature_family, range(codes.n_features), dtype="Int64")
-    save_features(run, family.rename("family").rename_axis("feature").reset_index())
-    print(text) if as_json else _show(found.table, False)
+    corpus.save(family.rename("family").rename_axis("feature").reset_index())
+    print(text) if corpus.as_json else _show(found.table, False)
 
 
 @app.command
-def topics(
-    run: Run,
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 20,
-    name: str | None = None,
-    as_json: Json = False,
-) -> None:
+def topics(corpus: Corpus, n: Number = 20) -> None:
     """Merge features into N topics, without training again.
 
     Args:
-        run: The run folder.
+        corpus: Which one.
         n: Number of topics.
-        name: Which corpus of the run.
-        as_json: Print JSON.
     """
     import pandas as pd
 
-    from nanosae.analysis.tables import save_features, write
-    from nanosae.analysis.topics import topics as merge
+    from nanosae.analysis.tables import write
 
-    found = merge(_codes(run, name), n)
-    merged = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature").reset_index()
-    save_features(run, merged)
-    write(found.table, run / "topics.parquet")
-    _show(found.table, as_json, ["Topic", "Count", "Name"])
+    found = nanosae.topics(corpus.codes(), n)
+    corpus.save(pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature").reset_index())
+    write(found.table, corpus.run / "topics.parquet")
+    _show(found.table, corpus.as_json, ["Topic", "Count", "Name"])
 
 
 @app.command
@@ -441,7 +433,7 @@ def search(
     query: Annotated[Positional[str | None], tyro.conf.arg(metavar="QUERY")] = None,
     row: int | None = None,
     feature: str | None = None,
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10,
+    n: Number = 10,
     name: str | None = None,
     as_json: Json = False,
 ) -> None:
@@ -456,110 +448,76 @@ def search(
         name: Which corpus of the run.
         as_json: Print JSON.
     """
-    from nanosae.analysis.search import search as find
-
     by = int(feature) if feature is not None and feature.isdecimal() else feature
-    found = find(_codes(run, name), query, row=row, feature=by, n=n)
-    if not as_json and found.note:
+    found = nanosae.search(Corpus(run, name).codes(), query, row=row, feature=by, n=n)
+    if not as_json:
         print(found.note)
     _show(found.to_frame(), as_json)
 
 
 @app.command
 def contrast(
-    run: Run,
+    corpus: Corpus,
     by: str,
     a: str | None = None,
     b: str | None = None,
     groups: str | None = None,
-    name: str | None = None,
-    as_json: Json = False,
 ) -> None:
     """Say which features distinguish groups of rows.
 
     Args:
-        run: The run folder.
+        corpus: Which one.
         by: The column that makes the groups.
         a: Its value in the first group; all values are compared without it.
         b: Its value in the second group; all other rows without it.
         groups: Column whose groups stay on one side of the held-out split.
-        name: Which corpus of the run.
-        as_json: Print JSON.
     """
-    from nanosae.analysis.contrast import contrast as compare
-
-    found = compare(_codes(run, name), a, b, by=by, groups=groups)
-    _tell(run, f"contrast-{by}", found, as_json)
+    found = nanosae.contrast(corpus.codes(), a, b, by=by, groups=groups)
+    _tell(corpus, f"contrast-{by}", found)
 
 
 @app.command
-def explain(
-    run: Run,
-    target: str,
-    groups: str | None = None,
-    name: str | None = None,
-    as_json: Json = False,
-) -> None:
+def explain(corpus: Corpus, target: str, groups: str | None = None) -> None:
     """Say which features explain a column, one by one and together.
 
     Args:
-        run: The run folder.
+        corpus: Which one.
         target: The column: two classes, several, or numbers.
         groups: Column whose groups stay on one side of the held-out split.
-        name: Which corpus of the run.
-        as_json: Print JSON.
     """
-    from nanosae.analysis.contrast import explain as explain_column
-
-    found = explain_column(_codes(run, name), target, groups=groups)
-    _tell(run, f"explain-{target}", found, as_json)
+    _tell(corpus, f"explain-{target}", nanosae.explain(corpus.codes(), target, groups=groups))
 
 
 @app.command
-def over_time(run: Run, column: str, name: str | None = None, as_json: Json = False) -> None:
+def over_time(corpus: Corpus, column: str) -> None:
     """Say which features become more or less frequent over time.
 
     Args:
-        run: The run folder.
+        corpus: Which one.
         column: The column with the time.
-        name: Which corpus of the run.
-        as_json: Print JSON.
     """
-    from nanosae.analysis.contrast import over_time as follow
-
-    found = follow(_codes(run, name), column)
-    _tell(run, f"time-{column}", found, as_json)
+    _tell(corpus, f"time-{column}", nanosae.over_time(corpus.codes(), column))
 
 
 @app.command
-def evaluate(
-    run: Run,
-    labels: str | None = None,
-    groups: str | None = None,
-    name: str | None = None,
-    as_json: Json = False,
-) -> None:
+def evaluate(corpus: Corpus, labels: str | None = None, groups: str | None = None) -> None:
     """Measure what the features are worth, beside dense vectors, PCA, k-means and a random decoder.
 
     Args:
-        run: The run folder.
+        corpus: Which one.
         labels: Column of known labels.
         groups: Column whose groups stay on one side of the held-out split.
-        name: Which corpus of the run.
-        as_json: Print JSON.
     """
-    from nanosae.analysis.evaluate import evaluate as measure
-
-    found = measure(_codes(run, name), labels, groups=groups)
+    found = nanosae.evaluate(corpus.codes(), labels, groups=groups)
     text = json.dumps(found.to_dict(), default=str)
-    (run / "evaluation.json").write_text(text, encoding="utf-8")
-    print(text if as_json else found.wide().to_string())
+    (corpus.run / "evaluation.json").write_text(text, encoding="utf-8")
+    print(text if corpus.as_json else found.wide().to_string())
 
 
 @app.command
 def export(
     run: Run,
-    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    output: Output,
     features: tuple[int, ...] | None = None,
     name: str | None = None,
 ) -> None:
@@ -573,7 +531,7 @@ def export(
     """
     from nanosae.analysis.tables import load_features, tag, write
 
-    table = load_features(run) if features is None else tag(_codes(run, name), features)
+    table = load_features(run) if features is None else tag(Corpus(run, name).codes(), features)
     if table.empty:
         raise FileNotFoundError(f"{run} has no feature table yet: run `nanosae describe {run}`.")
     write(table, output)
@@ -597,19 +555,7 @@ def explore(
         port: Port; 0 takes a free one.
         browser: Open a browser.
     """
-    from nanosae.view.explore import explore as serve
-
-    serve(run, name, host=host, port=port, open_browser=browser)
-
-
-def _codes(run: Path, name: str | None) -> Codes:
-    from nanosae.codes import Codes
-
-    codes = Codes.open(run, name)
-    if not codes.has_texts:
-        note = "describe, families, topics, search by row or feature, contrast, evaluate, export"
-        print(f"note: {codes.path} has no texts; what works: {note}.", file=sys.stderr)
-    return codes
+    nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
 def _texts(path: str, column: str) -> pa.Table:
@@ -637,27 +583,19 @@ def _texts(path: str, column: str) -> pa.Table:
     return table
 
 
-def _tell(run: Path, name: str, found: Contrast, as_json: bool) -> None:
+def _tell(corpus: Corpus, name: str, found: Contrast) -> None:
     text = json.dumps(found.to_dict(), default=str)
-    (run / "contrasts").mkdir(exist_ok=True)
-    (run / "contrasts" / f"{name}.json").write_text(text, encoding="utf-8")
+    (corpus.run / "contrasts").mkdir(exist_ok=True)
+    (corpus.run / "contrasts" / f"{name}.json").write_text(text, encoding="utf-8")
     sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
-    print(text if as_json else "\n".join(sentences))
+    print(text if corpus.as_json else "\n".join(sentences))
 
 
-def _show(
-    table: pd.DataFrame,
-    as_json: bool,
-    columns: list[str] | None = None,
-    by: str | None = None,
-    ascending: bool = False,
-) -> None:
+def _show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -> None:
     if as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
     shown = table.filter(items=columns or list(table.columns))
-    if by is not None and by in shown:
-        shown = shown.sort_values(by, ascending=ascending)
     print(shown.head(20).to_string(index=False, max_colwidth=70))
     if len(shown) > 20:
         print(f"… {len(shown):,} lines in all")
@@ -686,8 +624,7 @@ def _lists(vary: tuple[str, ...]) -> dict[str, list]:
     lists = {}
     for item in vary:
         name, _, values = item.partition("=")
-        known = {field.name for field in dataclasses.fields(TrainConfig)}
-        if name not in known or not values:
+        if name not in FIELDS or not values:
             raise ValueError(
                 f"{item!r} is no FIELD=V1,V2 with a field such as k, hidden_size, seed."
             )
@@ -706,8 +643,7 @@ def _with_lists(argv: list[str]) -> list[str]:
     """Turn `--k 16,32` of `train` into `--vary k=16,32`."""
     if argv[:1] != ["train"]:
         return argv
-    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"columns", "matryoshka"}
-    out, lists = [], []
+    fields, out, lists = FIELDS - {"columns", "matryoshka"}, [], []
     for word in (part for a in argv for part in (a.split("=", 1) if a[:2] == "--" else [a])):
         name = out[-1].removeprefix("--").replace("-", "_") if out else ""
         if "," in word and name in fields and out[-1].startswith("--"):
@@ -737,9 +673,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     try:
         argv = sys.argv[1:] if argv is None else argv
-        app.cli(
-            args=_with_lists(_with_config(argv)), prog="nanosae", config=(tyro.conf.DisallowNone,)
-        )
+        how = (tyro.conf.DisallowNone, tyro.conf.OmitArgPrefixes)
+        app.cli(args=_with_lists(_with_config(argv)), prog="nanosae", config=how)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     except KeyboardInterrupt as stop:

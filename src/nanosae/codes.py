@@ -40,10 +40,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
+from nanosae.weights import Weights, checksum
+
 if TYPE_CHECKING:
     import pandas as pd
-
-    from nanosae.weights import Weights
 
 FORMAT = 1
 SHARD_ROWS = 2**20
@@ -158,19 +158,14 @@ class Codes:
         Raises:
             ValueError: If a feature lies outside 0 … n_features − 1.
         """
-        js = _indices(js, self.n_features, "feature")
+        js = indices(js, self.n_features, "feature")
         parts = [self._pick(s, "feature", js) for s in range(len(self._shards))]
         parts = parts or [sp.csr_array((len(js), 0), dtype=np.float32)]
         return sp.csc_array(sp.hstack(parts, format="csr").T)
 
-    def shards_csc(self) -> Iterator[tuple[int, sp.csc_array]]:
-        """Yield (first row, csc_array) for each shard; its row indices count from `first row`."""
-        for s, first in enumerate(self._first[:-1]):
-            yield int(first), sp.csc_array(self._pick(s, "feature").T)
-
     def top(self, j: int, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
         """Return the `n` strongest rows of feature `j`, strongest first; ties: lower row first."""
-        (j,), n, parts = _indices([j], self.n_features, "feature"), max(n, 0), []
+        (j,), n, parts = indices([j], self.n_features, "feature"), max(n, 0), []
         for s, first in enumerate(self._first[:-1]):
             start, stop = self._array(s, "feature_ptr.npy")[j : j + 2].tolist()
             half = self._array(s, "feature_values.npy")[start:stop]
@@ -211,8 +206,7 @@ class Codes:
         if not self.has_tokens:
             found = ["" if t is None else str(t) for t in self.column("text", rows)]
             return np.array(found, dtype=object)
-        rows = np.arange(self.n_rows) if rows is None else _indices(rows, self.n_rows, "row")
-        found = []
+        rows, found = indices(rows, self.n_rows, "row"), []
         for some in np.split(rows, range(BLOCK, len(rows), BLOCK)):
             columns = (self.column(name, some) for name in ("text", "start", "end"))
             found += [_around(*token, *marks) for token in zip(*columns, strict=True)]
@@ -225,10 +219,8 @@ class Codes:
             ValueError: If there is no such column; the message names those there are.
         """
         if name not in self.manifest["columns"]:
-            have = f"has no column {name!r}, only {self.columns}"
-            raise ValueError(
-                f"{self.path} {have}; encode the corpus again with it beside the rows."
-            )
+            have = f"{self.path} has no column {name!r}, only {self.columns}"
+            raise ValueError(f"{have}; encode the corpus again with it beside the rows.")
 
         def read(s: int, local: np.ndarray) -> pa.Table:
             file = self._array(s, "rows.parquet")
@@ -281,8 +273,6 @@ class Codes:
             ValueError: If the codes lie in no run folder with a model of as many features, or were
                 made by another model.
         """
-        from nanosae.weights import Weights, checksum
-
         model = Weights.load(self.run) if self.run and (self.run / "model").exists() else None
         if model is None or model.hidden_size != self.n_features:
             have = f"RUN/model has {model.hidden_size}" if model else "there is none in RUN/model"
@@ -300,14 +290,14 @@ class Codes:
             ValueError: Naming the first damaged file.
         """
         for shard in self._shards:
-            for name, checksum in shard["files"].items():
+            for name, known in shard["files"].items():
                 path = self.path / shard["name"] / name
-                if not path.exists() or zlib.crc32(path.read_bytes()) != checksum:
+                if not path.exists() or zlib.crc32(path.read_bytes()) != known:
                     raise ValueError(f"{path} is damaged: its checksum is not the manifest's.")
 
     def to_arrow(self, rows: Any = None) -> pa.Table:
         """Return the active pairs of all or some rows as a table `row, feature, activation`."""
-        rows = np.arange(self.n_rows) if rows is None else np.asarray(rows)
+        rows = indices(rows, self.n_rows, "row")
         block = self.take(rows)
         long = np.repeat(rows, np.diff(block.indptr))
         return pa.table({"row": long, "feature": block.indices, "activation": block.data})
@@ -329,16 +319,15 @@ class Codes:
         spans: Any = slice(ptr[which[0]], ptr[which[-1] + 1]) if len(which) else slice(0)
         if (np.diff(which) != 1).any():  # not neighbours
             spans = np.repeat(ptr[which] - start[:-1], lengths) + np.arange(start[-1])
-        data = (
-            _restore(half[spans], self._shards[s]["scale"]) if values else np.ones(start[-1], "i1")
-        )
+        scale = self._shards[s]["scale"]
+        data = _restore(half[spans], scale) if values else np.ones(start[-1], "i1")
         width = self.n_features if side == "row" else self._shards[s]["n_rows"]
         found = (data, indices[spans].astype(np.int32), start)
         return sp.csr_array(found, shape=(len(which), width))
 
     def _gather(self, rows: Any, read: Callable[[int, np.ndarray], Any]) -> tuple[list, np.ndarray]:
         """Read rows shard by shard; return the parts and the order that puts them back."""
-        rows = np.arange(self.n_rows) if rows is None else _indices(rows, self.n_rows, "row")
+        rows = indices(rows, self.n_rows, "row")
         shard = np.searchsorted(self._first, rows, side="right") - 1
         parts = [read(int(s), rows[shard == s] - self._first[s]) for s in np.unique(shard)]
         return parts, np.argsort(np.argsort(shard, kind="stable"))
@@ -637,12 +626,15 @@ def _span(places: np.ndarray) -> Any:
     return slice(int(places[0]), int(places[-1]) + 1) if neighbours else places
 
 
-def _indices(given: Any, size: int, what: str) -> np.ndarray:
+def indices(given: Any, size: int, what: str) -> np.ndarray:
+    """Return places (numbers, a mask, None for all) as numbers, which must be below a size."""
+    if given is None:
+        return np.arange(size)
     mask = np.asarray(given).dtype == bool
-    indices = (np.flatnonzero(given) if mask else np.asarray(given, np.int64)).ravel()
-    if len(indices) and not 0 <= indices.min() <= indices.max() < size:
-        raise ValueError(f"{what} {indices.min()} … {indices.max()}: there are 0 … {size - 1}.")
-    return indices
+    found = (np.flatnonzero(given) if mask else np.asarray(given, np.int64)).ravel()
+    if len(found) and not 0 <= found.min() <= found.max() < size:
+        raise ValueError(f"{what} {found.min()} … {found.max()}: there are 0 … {size - 1}.")
+    return found
 
 
 def _as_csr(block: Any, n_features: int) -> Any:

@@ -14,20 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis._stats import held_out
+from nanosae.analysis._stats import unit
 from nanosae.codes import Codes
 
 
-def split(
-    codes: Codes, *, share: float = 0.5, groups: str | None = None, seed: int = 0
-) -> np.ndarray:
-    """Choose the held-out rows of a corpus, near-duplicates kept on one side.
+def held_out(part: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Hold out whole parts of a corpus, in random order, while they fit into `share` of its rows.
 
     Args:
-        codes: The corpus; its texts and vectors are used where it has them.
-        share: Share of rows to hold out; never exceeded by more than rounding to one row.
-        groups: A metadata column whose equal values stay on one side (a user, a source, a thread);
-            empty cells are in no group.
+        part: Part of each row, as `tied_rows` numbers them, (n_rows,).
+        share: Share of rows to hold out.
         seed: Which split.
 
     Returns:
@@ -36,15 +32,25 @@ def split(
     Raises:
         ValueError: If either half would be empty.
     """
-    return held_out(tied_rows(codes, groups=groups), share, seed)
+    sizes, room = np.bincount(part), max(1, round(share * len(part)))
+    held = np.zeros(len(sizes), dtype=bool)
+    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        if sizes[p] <= room:
+            held[p], room = True, room - sizes[p]
+    if not 0 < held.sum() < len(sizes):
+        raise ValueError(
+            f"share={share} of {len(part)} rows in {len(sizes)} tied parts: no halves."
+        )
+    return held[part]
 
 
 def tied_rows(codes: Codes, *, groups: str | None = None, rows: Any = None) -> np.ndarray:
     """Number the parts of a corpus that must not be divided: near-duplicates and equal `groups`.
 
     Args:
-        codes: The corpus.
-        groups: A metadata column whose equal values belong together.
+        codes: The corpus; its texts and vectors are used where it has them.
+        groups: A metadata column whose equal values belong together (a user, a source, a thread);
+            empty cells are in no group.
         rows: Only these rows: ties through other rows are not looked for. All if None.
 
     Returns:
@@ -89,8 +95,8 @@ def _near_pairs(
     width = codes.vectors(np.arange(1)).shape[1]
     mix = np.eye(width, dtype=np.float32) if exact else rng.standard_normal((width, 64))
     blocks = np.split(rows, range(16384, n, 16384))
-    x = np.concatenate([np.float32(codes.vectors(block) @ mix) for block in blocks])
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    parts = (np.asarray(codes.vectors(block) @ mix, np.float32) for block in blocks)
+    x = np.concatenate([unit(part) for part in parts])
     found = []
     for _ in range(1 if exact else 12):
         bits = (x - x.mean(0))[:, rng.permutation(x.shape[1])[:16]] > 0

@@ -1,4 +1,4 @@
-"""Small statistics that several verbs share: labels as matrices, splits, ranks, regression."""
+"""Small things that several verbs share: labels as matrices, ranks, regression."""
 
 from __future__ import annotations
 
@@ -6,6 +6,22 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+from nanosae.codes import Codes
+
+
+def unit(x: np.ndarray) -> np.ndarray:
+    """Return rows at length 1; zero rows stay zero."""
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    return x / np.where(norms > 0, norms, 1)
+
+
+def one_per_row(codes: Codes, y: Any) -> np.ndarray:
+    """Return a metadata column, or the given values, which must be one per row."""
+    values = codes.column(y) if isinstance(y, str) else np.asarray(y, dtype=object)
+    if len(values) != codes.n_rows:
+        raise ValueError(f"given are {len(values)} values, the corpus {codes.n_rows} rows.")
+    return values
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
@@ -26,15 +42,12 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
         >>> label_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
         [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
     """
-    none = is_missing(values)
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    none, binarizer = is_missing(values), MultiLabelBinarizer(sparse_output=True)
     cells = [[] if gone else str(v).split("|") for v, gone in zip(values, none, strict=True)]
-    names, index = np.unique([name for cell in cells for name in cell], return_inverse=True)
-    ptr = np.concatenate([[0], np.cumsum([len(cell) for cell in cells])])
-    shape = (len(cells), len(names))
-    matrix = sp.csr_array((np.ones(len(index)), index, ptr), shape=shape)
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return names.tolist(), matrix
+    matrix = sp.csr_array(binarizer.fit_transform(cells), dtype=np.float64)
+    return binarizer.classes_.tolist(), matrix
 
 
 def pair_scores(columns: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,32 +99,6 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
     index = np.asarray(index, dtype=np.int64)
     parts = (np.ones(len(index)), index, np.arange(len(index) + 1))
     return sp.csr_array(parts, shape=(len(index), int(index.max(initial=-1)) + 1))
-
-
-def held_out(part: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Hold out whole parts of a corpus, in random order, while they fit into `share` of its rows.
-
-    Args:
-        part: Part of each row, as `tied_rows` numbers them, (n_rows,).
-        share: Share of rows to hold out.
-        seed: Which split.
-
-    Returns:
-        True for held-out rows, bool (n_rows,).
-
-    Raises:
-        ValueError: If either half would be empty.
-    """
-    sizes, room = np.bincount(part), max(1, round(share * len(part)))
-    held = np.zeros(len(sizes), dtype=bool)
-    for p in np.random.default_rng(seed).permutation(len(sizes)).tolist():
-        if sizes[p] <= room:
-            held[p], room = True, room - sizes[p]
-    if not 0 < held.sum() < len(sizes):
-        raise ValueError(
-            f"share={share} of {len(part)} rows in {len(sizes)} tied parts: no halves."
-        )
-    return held[part]
 
 
 def regress(

@@ -28,25 +28,23 @@ It says what goes together with what, not why; covariates that nobody named are 
 
 from __future__ import annotations
 
-import json
+import html
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
+from scipy.special import betaincinv, chdtrc, expit, logit, ndtr
 
 from nanosae.analysis import _stats as st
-from nanosae.analysis._split import tied_rows
-from nanosae.analysis.tables import known_labels
+from nanosae.analysis._split import held_out, tied_rows
+from nanosae.analysis.tables import known_labels, records
 from nanosae.codes import Codes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Z95 = 1.959964
-SELECT_Z = Z95  # on the selection half; any value is valid, for q rests on the other half alone
 MAX_PERIODS = 36
 MAX_PATH = 2000  # candidates that enter the L1 path, strongest first: its Gram matrix is dense
 BLOCK = 1 << 17  # rows read at a time
@@ -127,23 +125,20 @@ class Contrast:
         about = {"b": "the rest"} | self.about
         how = "held-out half: {n_held_out:,} rows, {n_independent:,} independent".format(**about)
         how += f"; at equal {', '.join(about['covariates'])}" if about["covariates"] else ""
-        say = "“{label}” " + SAY[self.kind] + "; q = {q:.2g} (" + how + ")."
+        say = "“{label}” " + SAY[self.kind] + "; q = {q:.2g} ({how})."
         found = self.findings.iloc[:n].to_dict(orient="records")
-        return [say.format(**{**about, **row}) for row in found]
+        return [say.format(**{**about, "how": how, **row}) for row in found]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types (`RUN/contrasts/*.json`); of the table the findings."""
-        names, tables = ("model", "scores", "shares"), {"findings": self.findings}
-        tables = (tables | {name: getattr(self, name) for name in names}).items()
-        records = {k: json.loads(str(t.to_json(orient="records"))) for k, t in tables}
-        return {"kind": self.kind, "about": self.about, "sentences": self.sentences()} | records
+        tables = {"model": self.model, "scores": self.scores, "shares": self.shares}
+        said = {"kind": self.kind, "about": self.about, "sentences": self.sentences()}
+        return said | records(findings=self.findings, **tables)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         head = f"{len(self.findings)} findings among {self.about['n_tested']:,} tests"
-        items = "".join(f"<li>{escape(s)}</li>" for s in self.sentences(20))
-        notes = "".join(f"<p>{escape(s)}</p>" for s in self.about["notes"])
+        items = "".join(f"<li>{html.escape(s)}</li>" for s in self.sentences(20))
+        notes = "".join(f"<p>{html.escape(s)}</p>" for s in self.about["notes"])
         return f"<p><b>{head}</b></p><ol>{items}</ol>{notes}{self.scores.to_html(index=False)}"
 
 
@@ -163,9 +158,11 @@ def contrast(
         **options: See `Options`.
 
     Raises:
-        ValueError: If a group is empty, or both share rows.
+        ValueError: If a group is empty, both share rows, or only the second is given.
     """
-    if by is not None and a is None:
+    if a is None and (b is not None or by is None):
+        raise ValueError(f"a is missing, b={b}, by={by}: give the first group, or only a column.")
+    if a is None:
         return explain(codes, by, kind="classes", **options)
     in_a, name_a = _members(codes, a, by)
     in_b, name_b = (~in_a, "the rest") if b is None else _members(codes, b, by)
@@ -195,9 +192,7 @@ def explain(
     Raises:
         ValueError: If `y` has not one value per row, or fewer than two different ones.
     """
-    values = codes.column(y) if isinstance(y, str) else np.asarray(y, dtype=object)
-    if len(values) != codes.n_rows:
-        raise ValueError(f"y has {len(values)} values, the corpus {codes.n_rows} rows.")
+    values = st.one_per_row(codes, y)
     keep, numbers = ~st.is_missing(values), _numbers(values)
     names, target = st.label_matrix(values)
     if len(names) < 2:
@@ -239,9 +234,6 @@ def _analyse(
     codes: Codes, kind: str, target: Any, keep: Any, names: list[str], about: dict, options: Options
 ) -> Contrast:
     """Select on one half and report on the other, for every column of `target`."""
-    import pandas as pd
-    from scipy.stats import norm
-
     covariates, notes = options.covariates, []
     if covariates is None:
         covariates = ["length"] if codes.has_texts else []
@@ -249,7 +241,7 @@ def _analyse(
     rows = np.flatnonzero(keep)
     part = tied_rows(codes, groups=options.groups, rows=rows)
     cells, weight = _cells(codes, rows, covariates), 1 / np.bincount(part)[part]
-    held = st.held_out(part, options.share, options.seed)
+    held = held_out(part, options.share, options.seed)
     select, check = (
         _Half(codes, rows[h], target[rows[h]], cells[h], weight[h], kind) for h in (~held, held)
     )
@@ -260,7 +252,8 @@ def _analyse(
     seen = np.minimum(select.active.sum(1), check.active.sum(1)) >= options.min_active
     seen[about.get("left_out", [])] = False
     tested = seen[:, None] & large
-    c, f = np.nonzero((tested & (np.abs(select.z) >= SELECT_Z)).T)
+    # any bound is valid here, for q rests on the other half alone
+    c, f = np.nonzero((tested & (np.abs(select.z) >= Z95)).T)
 
     labels = known_labels(codes) if options.labels is None else options.labels
     named = np.array([labels.get(j) or f"feature {j}" for j in range(codes.n_features)], object)
@@ -268,7 +261,7 @@ def _analyse(
     table["n_active"] = check.active[f].sum(1).round().astype(int)
     table = table.assign(**check.effects(f, c), r=check.r[f, c])
     table["q"] = st.false_discovery(table["p"])
-    table["p_select"] = 2 * norm.sf(np.abs(select.z[f, c]))
+    table["p_select"] = 2 * ndtr(-np.abs(select.z[f, c]))
     same_sign = np.sign(table["effect"]) == np.sign(select.z[f, c])
     table["found"] = (table["q"] <= options.fdr) & same_sign
     if kind == "groups":
@@ -321,24 +314,21 @@ class _Half:
 
     def effects(self, f: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
         """Estimate each pair's effect, its 95 % interval and p."""
-        from scipy.stats import chi2, norm
-
         active, total, more = self.active[f], self.total[f, c], {}
         if self.kind == "numeric":
             spread = self.spread[f].sum(1)
             effect = self.u[f, 0] / spread
             left = np.maximum(self.ss.sum() - effect * self.u[f, 0], 0)
             error = np.sqrt(left / max(self.n.sum() - len(self.n) - 1, 1) / spread)
-            p = 2 * norm.sf(np.abs(effect) / error)
+            p = 2 * ndtr(-np.abs(effect) / error)
         else:
             z, n = np.array([0.0, 1.0]), np.stack([self.n[:, None] - self.sums, self.sums], -1)
             n = n[:, c].swapaxes(0, 1)
             if self.kind == "trend":
                 z, level = np.unique(self.y.toarray()[:, 0], return_inverse=True)
                 n = (self.cells.T @ st.one_hot(level).multiply(self.weight[:, None])).toarray()
-                n = np.broadcast_to(n, (len(f), *n.shape))
             effect, error, ratio = _slopes(total, active, n, z)
-            p = chi2.sf(ratio, 1)
+            p = chdtrc(1, ratio)
         low, high = effect - Z95 * error, effect + Z95 * error
         if self.kind != "numeric":
             odds = np.exp(np.clip([effect, low, high], -500, 500))
@@ -365,7 +355,7 @@ def _slopes(total: Any, active: Any, n: Any, z: np.ndarray) -> tuple[np.ndarray,
     Args:
         total: Σ z over the rows on which the feature is on, (K,).
         active: Rows on which it is on, (K, S).
-        n: Rows, (K, S, L).
+        n: Rows, (K, S, L), or (S, L) for all alike.
         z: The levels, (L,).
 
     Returns:
@@ -374,9 +364,9 @@ def _slopes(total: Any, active: Any, n: Any, z: np.ndarray) -> tuple[np.ndarray,
     """
     middle, scale = z.mean(), max(z.std(), 1e-12)
     z, total = (z - middle) / scale, (total - middle * active.sum(1)) / scale
-    cells = n.sum(2)
-    extra = cells / cells.sum(1, keepdims=True)
-    beta, information, _ = _newton(total, active + extra, n + 2 / len(z) * extra[:, :, None], z)
+    cells = n.sum(-1)
+    extra = cells / cells.sum(-1, keepdims=True)
+    beta, information, _ = _newton(total, active + extra, n + 2 / len(z) * extra[..., None], z)
     expected = ((n @ z) / np.maximum(cells, 1e-9) * active).sum(1)
     gap = total - expected
     moved = np.maximum(np.abs(gap) - np.diff(z).min(initial=2) / 2, 0)
@@ -386,13 +376,12 @@ def _slopes(total: Any, active: Any, n: Any, z: np.ndarray) -> tuple[np.ndarray,
 
 def _newton(total: Any, active: Any, n: Any, z: np.ndarray) -> tuple[np.ndarray, ...]:
     """Maximise the likelihood; return β, its information, and twice the gain over β = 0."""
-    from scipy.special import expit, logit
 
     def likelihood(alpha: np.ndarray, beta: np.ndarray) -> np.ndarray:
         fit = n * np.logaddexp(0, alpha[:, :, None] + beta[:, None, None] * z)
         return total * beta + (active * alpha).sum(1) - fit.sum((1, 2))
 
-    alpha = logit(np.clip(active / np.maximum(n.sum(2), 1e-9), 1e-12, 1 - 1e-12))
+    alpha = logit(np.clip(active / np.maximum(n.sum(-1), 1e-9), 1e-12, 1 - 1e-12))
     beta = np.zeros(len(total))
     start, information = likelihood(alpha, beta), np.ones(len(total))
     for _ in range(50):
@@ -413,8 +402,6 @@ def _together(
     codes: Codes, select: _Half, check: _Half, c: int, f: np.ndarray, n_select: int
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Choose features by an L1 path on one half; refit and score them on the other."""
-    import pandas as pd
-    from scipy.stats import norm
     from sklearn.linear_model import lars_path_gram
     from sklearn.metrics import r2_score, roc_auc_score
 
@@ -440,7 +427,7 @@ def _together(
         beta = st.regress(fit[0][:, :width], *fit[1:], linear=numeric)[0]
         score[name] = float(measure(report[1], report[0][:, :width] @ beta))
     beta, error = (v[n_cells:] for v in st.regress(*report, linear=numeric))
-    p = 2 * norm.sf(np.abs(beta) / error)
+    p = 2 * ndtr(-np.abs(beta) / error)
     model = {"feature": f, "coefficient": beta, "low": beta - Z95 * error}
     model |= {"high": beta + Z95 * error, "p": p, "q": st.false_discovery(p)}
     return pd.DataFrame(model), score
@@ -450,7 +437,10 @@ def _members(codes: Codes, what: Any, by: str | None) -> tuple[np.ndarray, str]:
     """Return the rows that are meant, bool (n_rows,), and what to call them."""
     if by is not None:
         wanted = [str(w) for w in (what if isinstance(what, list) else [what])]
-        return np.isin(codes.column(by).astype(str), wanted), " or ".join(wanted)
+        values, name = codes.column(by), " or ".join(wanted)
+        if values.dtype.kind in "iuf":  # 2019 is 2019.0 where a cell is empty
+            return np.isin(values, np.array(wanted, np.float64)), name
+        return np.isin(values.astype(str), wanted), name
     if isinstance(what, str):
         found = [what.lower() in text.lower() for text in codes.texts(marks="").tolist()]
         return np.array(found, dtype=bool), f"texts with “{what}”"
@@ -474,8 +464,6 @@ def _numbers(values: np.ndarray) -> np.ndarray | None:
 
 def _times(values: np.ndarray, column: str) -> tuple[np.ndarray, str]:
     """Read numbers or dates as at most 36 different times, and say their unit."""
-    import pandas as pd
-
     times, unit = None if values.dtype.kind == "M" else _numbers(values), f"unit of {column}"
     if times is None:
         try:
@@ -514,14 +502,11 @@ def _cells(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
 
 def _shares(codes: Codes, rows: np.ndarray, y: Any, f: np.ndarray) -> pd.DataFrame:
     """Share of rows with each feature per period, and Jeffreys' 95 % interval."""
-    import pandas as pd
-    from scipy.stats import beta
-
     periods, level = np.unique(y[rows].toarray()[:, 0], return_inverse=True)
     on: Any = codes.features(f).tocsr()[rows].astype(bool).astype(np.float64)
     active = (on.T @ st.one_hot(level)).toarray().ravel()
     n = np.tile(np.bincount(level), len(f))
-    low, high = beta.interval(0.95, active + 0.5, n - active + 0.5)
+    low, high = betaincinv(active + 0.5, n - active + 0.5, [[0.025], [0.975]])
     where = {"feature": np.repeat(f, len(periods)), "period": np.tile(periods, len(f)), "n": n}
     counts = {"n_active": active.astype(np.int64), "share": active / n}
     return pd.DataFrame(where | counts | {"low": low, "high": high})

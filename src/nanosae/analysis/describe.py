@@ -16,17 +16,15 @@ from __future__ import annotations
 import html
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis._stats import one_per_row, unit
 from nanosae.analysis.tables import known_labels
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+from nanosae.codes import Codes, indices
 
 BLOCK_PAIRS = 2**22  # active pairs of the features that are looked at together
 BLOCK_CELLS = 2**24  # entries of a dense block of some features × all features
@@ -66,11 +64,13 @@ def describe(
         `near_misses` (the silent rows nearest to the decoder direction) and `hard_negatives` (those
         nearest to the mean of the top rows); with texts `top_texts` and `monosemanticity`.
     """
-    import pandas as pd
-
     counts, model = codes.counts, model_of(codes)
     directions = None if model is None else model.directions()
-    silent = _Silent(codes, model, pool, seed) if codes.has_vectors else None
+    silent = None
+    if codes.has_vectors:
+        means = (x.mean(0) for _, x in codes.scan())
+        centre = np.mean(list(means), 0) if model is None else model.b_dec
+        silent = Silent(codes, codes.n_rows, pool, seed, centre)
     frames = []
     for block in _blocks(codes, features):
         active = codes.features(block)
@@ -95,9 +95,7 @@ def describe(
     if texts is True:
         texts = codes.texts(marks="") if codes.has_texts else False
     if texts is not False:
-        texts = np.asarray(texts, dtype=object)
-        if len(texts) != codes.n_rows:
-            raise ValueError(f"there are {len(texts)} texts for {codes.n_rows} rows: one each.")
+        texts = one_per_row(codes, texts)
         frame["top_texts"] = [texts[rows].tolist() for rows in frame["top_rows"]]
         frame["monosemanticity"] = monosemanticity(codes, features, _tfidf(texts))
     return frame
@@ -231,22 +229,29 @@ def card(codes: Codes, feature: int, *, described: Any = None, **options: Any) -
     return Card(int(feature), label, facts, {k: v for k, v in examples.items() if v})
 
 
-class _Silent:
-    """Look among a pool of rows for silent ones near to a direction."""
+class Silent:
+    """Look among a random pool of rows for silent ones near to a direction.
 
-    def __init__(self, codes: Codes, model: Any, pool: int, seed: int) -> None:
+    Rows are unit vectors from a centre: embeddings, or without them activations, projected to 256
+    random directions.
+    """
+
+    def __init__(self, codes: Codes, rows: Any, pool: int, seed: int, centre: Any = 0.0) -> None:
         rng = np.random.default_rng(seed)
-        n = min(pool, codes.n_rows)
-        self.rows = np.sort(rng.choice(codes.n_rows, n, replace=False))
-        self.codes, self.active = codes, sp.csc_array(codes.take(self.rows))
-        x = codes.vectors(self.rows)
-        self.centre = x.mean(axis=0) if model is None else model.b_dec
-        self.x = unit(x - self.centre)
+        self.codes, self.centre = codes, centre
+        self.mix = None if codes.has_vectors else rng.standard_normal((codes.n_features, 256)) / 16
+        self.rows = np.sort(rng.permutation(rows)[:pool])
+        self.active, self.x = sp.csc_array(codes.take(self.rows)), self.points(self.rows)
+
+    def points(self, rows: np.ndarray) -> np.ndarray:
+        """Return any rows as unit vectors, float32."""
+        x = self.codes.vectors(rows) if self.mix is None else self.codes.take(rows) @ self.mix
+        return unit(x - self.centre).astype(np.float32)
 
     def means(self, rows: list[np.ndarray]) -> np.ndarray:
         """Return the mean direction of each list of rows."""
         flat, back = np.unique(np.concatenate([*rows, self.rows[:0]]), return_inverse=True)
-        x = unit(self.codes.vectors(flat) - self.centre)
+        x = self.points(flat)
         ptr = np.cumsum([0, *(len(r) for r in rows)])
         which = sp.csr_array((np.ones(len(back), np.float32), back, ptr), shape=(len(rows), len(x)))
         return unit(which @ x)
@@ -369,7 +374,7 @@ def _first(values: np.ndarray, start: int, stop: int, n: int) -> np.ndarray:
 
 def _blocks(codes: Codes, features: Any) -> list[np.ndarray]:
     """Cut features (None: all) into runs of bounded width and number of active pairs."""
-    features = np.arange(codes.n_features) if features is None else np.asarray(features, np.int64)
+    features = indices(features, codes.n_features, "feature")
     width = max(1, min(1024, BLOCK_CELLS // codes.n_features))
     pairs = np.cumsum(codes.counts[features]) // BLOCK_PAIRS
     cuts = np.diff(pairs) + np.diff(np.arange(len(features)) // width)
@@ -379,12 +384,6 @@ def _blocks(codes: Codes, features: Any) -> list[np.ndarray]:
 def model_of(codes: Codes) -> Any:
     """Return the run's model, or None if the codes lie in no run."""
     return codes.weights() if codes.run and (codes.run / "model").exists() else None
-
-
-def unit(x: np.ndarray) -> np.ndarray:
-    """Return rows at length 1; zero rows stay zero."""
-    norms = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(norms > 0, norms, 1)
 
 
 def _tfidf(texts: np.ndarray) -> sp.csr_array:

@@ -16,24 +16,24 @@ Not here: what needs a language model; TPP and SCR, which do not rank SAEs (arXi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
+from scipy.optimize import linear_sum_assignment, minimize
+from scipy.special import expit
 
 from nanosae.analysis import _stats as st
-from nanosae.analysis._split import tied_rows
+from nanosae.analysis._split import held_out, tied_rows
+from nanosae.analysis.describe import DENSE, model_of
 from nanosae.analysis.matching import match, stability
+from nanosae.analysis.tables import records
 from nanosae.codes import Codes
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RIDGE, DENSE_RIDGE = 1.0, 10.0  # of sparse probes and of all columns, at unit variance
-DENSE = 0.2  # a feature that is on in more rows than that is called dense
 QUERIES = 1000  # rows asked for their neighbours; features asked for their intruders
 NEIGHBOURS, TRIALS, STRONGEST = 10, 5, 50  # questions per feature, from its strongest rows
 
@@ -61,9 +61,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
-        tables = {"table": self.table, "labels": self.labels}.items()
-        records = {k: json.loads(str(t.to_json(orient="records"))) for k, t in tables}
-        return {"about": self.about} | records
+        return {"about": self.about} | records(table=self.table, labels=self.labels)
 
     def _repr_html_(self) -> str:
         return self.wide().round(3).to_html(na_rep="")
@@ -101,12 +99,9 @@ def evaluate(
         seed: Of split, draws and baselines.
 
     Raises:
-        ValueError: If no label has enough rows.
+        ValueError: If no label has enough rows, or labels are not one per row.
     """
-    import pandas as pd
-
-    values = codes.column(labels) if isinstance(labels, str) else labels
-    values = np.full(codes.n_rows, "any") if values is None else np.asarray(values, dtype=object)
+    values = st.one_per_row(codes, ["any"] * codes.n_rows if labels is None else labels)
     rows, rng = np.flatnonzero(~st.is_missing(values)), np.random.default_rng(seed)
     rows = np.sort(rng.permutation(rows)[:max_rows])
     made = _representations(codes, rows, baselines and codes.has_vectors, rng)
@@ -114,7 +109,7 @@ def evaluate(
     best = [pd.DataFrame()]
     if labels is not None:
         part = tied_rows(codes, groups=groups)
-        held, part = st.held_out(part, share, seed)[rows], part[rows]
+        held, part = held_out(part, share, seed)[rows], part[rows]
         names, y = st.label_matrix(values[rows])
         seen = np.stack([y[~held].sum(0), y[held].sum(0)])
         spare = np.array([[(~held).sum()], [held.sum()]]) - seen
@@ -141,7 +136,7 @@ def evaluate(
     if truth is not None:
         pairs = match(truth, codes)["partner_similarity"][truth.counts > 0]
         found["codes"]["recovery"] = _mean(pairs)
-    records = [
+    lines = [
         {"representation": name, "measure": measure} | value
         for name, measures in found.items()
         for measure, value in measures.items()
@@ -149,13 +144,13 @@ def evaluate(
     about = {"rows": len(rows), "labels": labels if isinstance(labels, str) else None}
     about |= {"groups": groups, "min_rows": min_rows, "share": share, "seed": seed}
     chosen = pd.concat(best[1:] or best, ignore_index=True)
-    return Evaluation(pd.DataFrame(records), chosen, about)
+    return Evaluation(pd.DataFrame(lines), chosen, about)
 
 
 def _representations(codes: Codes, rows: Any, baselines: bool, rng: Any) -> dict[str, Any]:
     """Make codes and baselines: (strengths, reconstruction or None, directions or None)."""
     x = sp.csc_array(codes.take(rows))
-    weights = codes.weights() if codes.has_vectors and codes.run else None
+    weights = model_of(codes) if codes.has_vectors else None
     made = {"codes": (x, weights and weights.decode(x.tocsr()), weights and weights.directions())}
     if not baselines:
         return made
@@ -168,14 +163,11 @@ def _representations(codes: Codes, rows: Any, baselines: bool, rng: Any) -> dict
     kept = axes[:, : max(1, round(l0))]
     k_means = MiniBatchKMeans(max(2, min(n, len(rows) // 50)), n_init="auto", random_state=0)
     cluster = k_means.fit_predict(dense)
-    directions = rng.normal(size=(n, dense.shape[1])).astype(np.float32)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    directions = st.unit(rng.normal(size=(n, dense.shape[1])).astype(np.float32))
     some = centred[rng.permutation(len(rows))[:1000]] @ directions.T
     bound = max(0, np.quantile(some, 1 - l0 / n))
-    tiles = np.split(centred, range(4096, len(rows), 4096))
-    random = sp.vstack(
-        [sp.csr_array(np.where(z > bound, z, 0)) for z in (t @ directions.T for t in tiles)]
-    )
+    tiles = (tile @ directions.T for tile in np.split(centred, range(4096, len(rows), 4096)))
+    random = sp.vstack([sp.csr_array(np.where(z > bound, z, 0)) for z in tiles])
     back = random @ directions
     back *= (back * centred).sum() / max((back * back).sum(), 1e-12)  # the best single scale
     return made | {
@@ -193,8 +185,6 @@ def _signed(x: np.ndarray) -> sp.csc_array:
 
 def _single_features(x: Any, y: Any, held: Any, part: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure the best feature of each label, and the best one-to-one assignment."""
-    from scipy.optimize import linear_sum_assignment
-
     train, test = (sp.csc_array(x.tocsr()[half]) for half in (~held, held))
     auc, f1, threshold = st.pair_scores(train, y[~held])
     truth, labels, best = y[held].toarray() > 0, np.arange(y.shape[1]), f1.argmax(0)
@@ -239,9 +229,6 @@ def _probe(x: np.ndarray, y: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 def _full_probe(x: np.ndarray, y: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Fit logistic regressions on all columns, for all labels at once, and score all rows."""
-    from scipy.optimize import minimize
-    from scipy.special import expit
-
     x = (x - x[train].mean(0)) / (x[train].std(0) + 1e-6)
     x = np.c_[np.full(len(x), 10.0), x]  # a large constant is hardly penalised
     a, on, shape = x[train], y[train] > 0, (x.shape[1], y.shape[1])
@@ -252,10 +239,8 @@ def _full_probe(x: np.ndarray, y: np.ndarray, train: np.ndarray) -> np.ndarray:
         value = np.logaddexp(0, z).sum() - z[on].sum() + DENSE_RIDGE / 2 * (w * w).sum()
         return value, (a.T @ (expit(z) - on) + DENSE_RIDGE * w).ravel()
 
-    found = minimize(
-        loss, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 150}
-    )
-    return x @ found.x.reshape(shape)
+    start, how = np.zeros(shape).ravel(), {"maxiter": 150}
+    return x @ minimize(loss, start, jac=True, method="L-BFGS-B", options=how).x.reshape(shape)
 
 
 def _scored(k: str, scores: np.ndarray, y: Any, held: Any, part: Any) -> dict[str, Any]:
@@ -312,10 +297,9 @@ def _spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         words = TfidfVectorizer(sublinear_tf=True).fit_transform(codes.texts(rows, ""))
-        spaces["words"] = TruncatedSVD(min(100, *words.shape), random_state=seed).fit_transform(
-            words
-        )
-    return {k: v / (np.linalg.norm(v, axis=1, keepdims=True) + 1e-9) for k, v in spaces.items()}
+        axes = TruncatedSVD(min(100, *words.shape), random_state=seed)
+        spaces["words"] = axes.fit_transform(words)
+    return {k: st.unit(v) for k, v in spaces.items()}
 
 
 def _intruder(x: Any, points: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:

@@ -42,20 +42,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 from scipy.special import gammainc
 
 from nanosae.analysis.describe import cooccurrence
-from nanosae.analysis.tables import known_labels, load_features
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+from nanosae.analysis.tables import known_labels, load_features, records
+from nanosae.codes import Codes
 
 SHRINK = 20.0  # rows of doubt in H
 MAX_OVERLAP = 0.6  # of children, Jaccard: beyond it only the larger family stays
@@ -85,17 +82,15 @@ class Families:
     @property
     def feature_family(self) -> dict[int, int]:
         """The smallest family of each feature that has one: feature → family."""
+        # the largest families are first, and the last one wins
         pairs = zip(self.table["family"], self.table["members"], strict=True)
-        return {
-            j: int(k) for k, members in pairs for j in members
-        }  # the largest families are first
+        return {j: int(k) for k, members in pairs for j in members}
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Return everything as JSON; written to `path` in one step if that is given."""
         found: dict[str, Any] = {"format": 1, "parameters": self.parameters, "stats": self.stats}
         found["feature_family"] = self.feature_family
-        for name, table in (("families", self.table), ("edges", self.edges)):
-            found[name] = json.loads(str(table.to_json(orient="records")))
+        found |= records(families=self.table, edges=self.edges)
         text = json.dumps(found, ensure_ascii=False)
         if path is not None:
             Path(f"{path}.part").write_text(text, "utf-8")
@@ -141,8 +136,6 @@ def families(
     """
     args = sorted(locals().items())
     given = {k: v for k, v in args if k not in ("codes", "labels", "features", "directions")}
-    import pandas as pd
-
     ids = content_order(codes)
     ids = ids[(codes.counts[ids] >= max(min_active, 1)) & (codes.density[ids] <= max_density)]
     ids = ids if features is None else ids[np.isin(ids, features)]

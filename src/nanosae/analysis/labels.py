@@ -29,17 +29,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, combinations, pairwise, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis._split import split
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis._words import UNSPACED, Words, is_stop_word
+from nanosae.analysis.describe import Silent
 from nanosae.codes import Codes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
 PRIOR = 20.0  # texts that the prior weighs
@@ -78,10 +77,8 @@ def label(
     Raises:
         ValueError: If there are no texts, or the rows cannot be split.
     """
-    import pandas as pd
-
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
-    texts, held = codes.texts(marks=""), split(codes, share=share, groups=groups, seed=seed)
+    texts, held = codes.texts(marks=""), held_out(tied_rows(codes, groups=groups), share, seed)
     words, seen = Words(texts, ~held), np.flatnonzero(~held)
     sense = _topical(codes, words, np.random.default_rng(seed).permutation(seen)[:20_000])
     close = hard_silent(codes, features, seen, seed=seed)
@@ -92,19 +89,16 @@ def label(
         voices.append(_Voice(words, rows[learn], acts[learn], hard, n_keywords))
     weight, records = sp.csc_array(words.weight), []
     shown = codes.texts if codes.has_tokens else texts.__getitem__
-    each = zip(
-        features, _columns(codes, features), voices, _names(words, sense, voices), strict=True
-    )
+    names = _names(words, sense, voices)
+    each = zip(features, _columns(codes, features), voices, names, strict=True)
     for feature, (rows, _), voice, name in each:
         score, strong = weight[:, voice.keywords] @ voice.power, voice.rows[:30]
         said = ", ".join(_surface(words.terms[term], texts[strong]) for term in name)
         telling = score[strong] / (score[strong] + score.mean() + 1e-9)
         best = strong[np.argsort(-voice.acts[:30] * telling, kind="stable")[:1]]
+        keywords = ", ".join(words.terms[voice.keywords[:SHOWN]])
         figures = _scores(score, rows, held, min_texts)
-        typical = "".join(shown(best))
-        records.append(
-            (feature, said, ", ".join(words.terms[voice.keywords[:SHOWN]]), *figures, typical)
-        )
+        records.append((feature, said, keywords, *figures, "".join(shown(best))))
     columns = ["feature", "label", "keywords", *SCORES, "typical_text"]
     frame = pd.DataFrame(records, columns=columns)
     if codes.has_tokens:
@@ -114,8 +108,6 @@ def label(
 
 def _with_tokens(codes: Codes, features: np.ndarray, labels: Iterable[str]) -> list[str]:
     """Put first the token that has half of a feature's activation, if there is one."""
-    import pandas as pd
-
     tokens = [text.split("\0")[1].lower() for text in codes.texts(marks="\0\0")]
     token, names = pd.factorize(np.array(tokens, dtype=object))
     named = []
@@ -196,28 +188,15 @@ def hard_silent(
     Returns:
         For each feature up to `n` rows, the nearest first.
     """
-    rng = np.random.default_rng(seed)
-    mix = None if codes.has_vectors else rng.standard_normal((codes.n_features, 256)) / 16
-
-    def points(rows: np.ndarray) -> np.ndarray:
-        x: Any = codes.vectors(rows) if mix is None else codes.take(rows) @ mix
-        x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-        return x.astype(np.float32)
-
-    pool = np.sort(rng.permutation(rows)[:20_000])
-    among, place = points(pool), np.full(codes.n_rows, -1)
-    place[pool], inside = np.arange(len(pool)), np.isin(np.arange(codes.n_rows), rows)
+    silent, inside = Silent(codes, rows, 20_000, seed), np.isin(np.arange(codes.n_rows), rows)
     found = []
     for block in np.split(features, range(256, len(features), 256)):
-        columns, centres = list(_columns(codes, block)), []
-        for on, acts in columns:
-            top = np.argsort(-acts * inside[on], kind="stable")[:50]
-            centres.append((acts * inside[on])[top] @ points(on[top]))
-        for near, (on, _) in zip(np.array(centres) @ among.T, columns, strict=True):
-            near[place[on][place[on] >= 0]] = -np.inf
-            best = np.argpartition(-near, min(n, len(pool) - 1))[:n]
-            best = best[np.argsort(-near[best], kind="stable")]
-            found.append(pool[best[near[best] > -np.inf]])
+        centres = []
+        for on, acts in _columns(codes, block):
+            seen = acts * inside[on]
+            top = np.argsort(-seen, kind="stable")[:50]
+            centres.append(seen[top] @ silent.points(on[top]))
+        found += silent.nearest(block, np.array(centres), n)
     return found
 
 

@@ -29,17 +29,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
-from nanosae.analysis._split import tied_rows
-from nanosae.analysis._stats import held_out
+from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.labels import hard_silent
 from nanosae.codes import Codes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PROMPT_VERSION = 1
 INTERPRET = """A feature of text embeddings is a number per text: above 0 if the text has a certain
@@ -138,21 +135,20 @@ def llm_label(
         ConnectionError: If the server is not there, refuses the key or the model, or fails 20 calls
             in a row. Call again to go on from the answers that are kept.
     """
-    import pandas as pd
-
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
     path = Path(cache or (codes.run or codes.path) / "llm.sqlite")
     near = tied_rows(codes)
     held = held_out(near if groups is None else tied_rows(codes, groups=groups), 0.5, seed)
     one, records = scoring == "predict", []
     size, read = (1, parse_prediction) if one else (10, parse_matches)
+    namer = _Session(chat, path, dry_run)
+    judge = _Session(predictor, path, dry_run) if predictor else namer
     with (
-        closing(_Session(chat, path, dry_run)) as namer,
-        closing(_Session(predictor or chat, path, dry_run)) as other,
+        closing(namer),
+        closing(judge),
         ThreadPoolExecutor(chat.concurrency) as names,
-        ThreadPoolExecutor((predictor or chat).concurrency) as judges,
+        ThreadPoolExecutor(judge.chat.concurrency) as judges,
     ):
-        judge = other if predictor else namer
 
         def name(case: tuple[int, str, list[str], np.ndarray]) -> dict[str, Any]:
             feature, question, texts, truth = case
@@ -168,7 +164,7 @@ def llm_label(
         for block in np.split(features, range(512, len(features), 512)):
             draw = _cases(codes, block, near, held, (shown, tests, words), negatives, seed)
             records += names.map(name, draw)
-    bill = [session.bill for session in ([namer, other] if predictor else [namer])]
+    bill = [session.bill for session in dict.fromkeys([namer, judge])]
     facts = {"llm_negatives": negatives, "llm_scoring": scoring, "llm_model": chat.model}
     frame = pd.DataFrame(bill) if dry_run else pd.DataFrame(records).assign(**facts)
     frame.attrs["bill"] = bill

@@ -17,15 +17,14 @@ one of its 32 nearest or nothing, and the best assignment among those is found.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+from nanosae.analysis._stats import unit
+from nanosae.codes import Codes
 
 BLOCK = 512  # features compared with all others at a time
 DENSE = 5000  # features a side up to which the assignment sees every pair
@@ -54,8 +53,6 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         >>> found["match"].tolist(), found["partner"].tolist()
         ([1, 0, 0], [1, 0, -1])
     """
-    import pandas as pd
-
     n, m = _n_features(a), _n_features(b)
     best, similarity, kept = [], [], []
     back, back_similarity = np.full(m, -1), np.full(m, -np.inf)
@@ -86,8 +83,6 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
         One line per feature of the smaller SAE: `parent`, `n_children`, `children` and their
         `similarities`, most similar first.
     """
-    import pandas as pd
-
     found = match(large, small).sort_values("similarity", ascending=False, kind="stable")
     found = found[found["similarity"] > threshold]
     by_parent = dict(list(found.groupby("match")))
@@ -146,10 +141,7 @@ def _n_features(side: Any) -> int:
 
 
 def _directions(side: Any) -> np.ndarray:
-    """Return unit rows; zero rows stay zero."""
-    rows = np.asarray(side.W_dec if hasattr(side, "W_dec") else side, np.float32)
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(length > 0, length, 1)
+    return unit(np.asarray(side.W_dec if hasattr(side, "W_dec") else side, np.float32))
 
 
 def _similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:

@@ -22,26 +22,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from nanosae.analysis.describe import largest, model_of, unit
+from nanosae.analysis._stats import unit
+from nanosae.analysis.describe import largest, model_of
 from nanosae.analysis.tables import known_labels
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
-    from nanosae.weights import Weights
+from nanosae.codes import Codes
+from nanosae.weights import Weights
 
 BLOCK = 2**14  # rows that are decoded or indexed together
 LIFTED = 10  # features that words are lifted to
 LIFT_ROWS = 100  # best rows with the words that say which features these are
 
 
-@dataclass(frozen=True)
-class Hit:
+class Hit(NamedTuple):
     """A row that was found.
 
     Attributes:
@@ -76,11 +73,7 @@ class Results:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one line per hit: `row, score, text, shared`."""
-        import pandas as pd
-
-        return pd.DataFrame(
-            [vars(hit) for hit in self.hits], columns=["row", "score", "text", "shared"]
-        )
+        return pd.DataFrame(self.hits, columns=list(Hit._fields))
 
     def __str__(self) -> str:
         lines = [self.note]
@@ -231,25 +224,23 @@ def find_texts(
         n: Number of rows.
         every: Only rows that hold all the words.
     """
-    terms = (" AND " if every else " OR ").join(f'"{word}"' for word in _words(words))
-    if not terms:
-        return np.empty(0, np.int64), np.empty(0)
-    ask = (
-        "SELECT rowid - 1, -bm25(texts) FROM texts WHERE texts MATCH ? ORDER BY rank, rowid LIMIT ?"
-    )
-    with closing(sqlite3.connect(text_index(codes))) as db:
-        found = db.execute(ask, (terms, n)).fetchall()
-    rows, scores = zip(*found, strict=True) if found else ((), ())
-    return np.array(rows, np.int64), np.array(scores, np.float64)
+    what, order = "rowid - 1, -bm25(texts)", "rank, rowid LIMIT ?"
+    found = _lookup(codes, words, " AND " if every else " OR ", what, order, n)
+    rows, scores = np.array(found, np.float64).reshape(-1, 2).T
+    return rows.astype(np.int64), scores
 
 
 def rows_with(codes: Codes, words: str) -> np.ndarray:
     """Return all rows whose texts hold all the words, ascending int64."""
-    terms = " AND ".join(f'"{word}"' for word in _words(words))
+    return np.array(_lookup(codes, words, " AND ", "rowid - 1", "rowid"), np.int64).ravel()
+
+
+def _lookup(codes: Codes, words: str, between: str, what: str, order: str, *limit: int) -> list:
+    """Ask the full-text index for the texts that hold words; without a word, for none."""
+    terms = between.join(f'"{word}"' for word in _words(words))
+    ask = f"SELECT {what} FROM texts WHERE texts MATCH ? ORDER BY {order}"
     with closing(sqlite3.connect(text_index(codes))) as db:
-        ask = "SELECT rowid - 1 FROM texts WHERE texts MATCH ? ORDER BY rowid"
-        found = db.execute(ask, (terms,)) if terms else ()
-        return np.fromiter((row for (row,) in found), np.int64)
+        return db.execute(ask, (terms, *limit)).fetchall() if terms else []
 
 
 def find_labels(codes: Codes, words: str, n: int = 10) -> list[tuple[int, str]]:

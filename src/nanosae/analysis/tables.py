@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from nanosae.analysis import edits
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+from nanosae.codes import Codes
 
 
 def load_features(run: str | Path) -> pd.DataFrame:
     """Return `RUN/features.parquet`, one line per feature; empty but for `feature` without one."""
-    import pandas as pd
-
     path = Path(run) / "features.parquet"
     return (
         pd.read_parquet(path) if path.exists() else pd.DataFrame({"feature": pd.array([], "int64")})
@@ -52,8 +48,6 @@ def save_features(run: str | Path, columns: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The whole table.
     """
-    import pandas as pd
-
     new, kept = columns.set_index("feature"), load_features(run).set_index("feature")
     same = kept.filter(items=list(new.columns))
     same = same.drop(index=new.index, errors="ignore").dropna(how="all")
@@ -78,6 +72,11 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
     part.replace(path)
 
 
+def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return tables as JSON types, a list of lines each; what is missing is None."""
+    return {name: json.loads(str(t.to_json(orient="records"))) for name, t in tables.items()}
+
+
 def tag(codes: Codes, features: Any, names: Any = None, *, rows: Any = None) -> pd.DataFrame:
     """Return the corpus' texts and columns with one more column for each chosen feature.
 
@@ -90,8 +89,6 @@ def tag(codes: Codes, features: Any, names: Any = None, *, rows: Any = None) -> 
     Raises:
         ValueError: If a feature does not exist.
     """
-    import pandas as pd
-
     features = [int(j) for j in np.atleast_1d(np.asarray(features, dtype=np.int64))]
     names = list(names) if names is not None else [f"feature_{j}" for j in features]
     acts: Any = codes.features(features) if rows is None else codes.take(rows)[:, features]

@@ -32,18 +32,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
+from nanosae.analysis._stats import unit
 from nanosae.analysis.families import common_words, content_order, named
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+from nanosae.codes import Codes
 
 LEAVES = 4096  # features the tree is made of; its memory grows with the square
 ROWS = 2**16  # rows projected at a time
@@ -107,8 +105,7 @@ class Topics:
         """
         mean = np.average(self.vectors, axis=0, weights=self.sizes)
         member = sp.csr_array((self.sizes, (self._leaf_topic, np.arange(len(self.sizes)))))
-        axes = member @ (self.vectors - mean)
-        axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), 1e-30)
+        axes = unit(member @ (self.vectors - mean))
         onto, known, parts = self.decoder @ axes.T, 1.0 * (self.leaves >= 0), []
         for start in range(0, self.codes.n_rows, ROWS):
             rows = self.codes.rows(start, start + ROWS)
@@ -140,8 +137,6 @@ class Topics:
         features' labels, else of its texts, else its features), `Representative_Docs` (texts of the
         three rows that project furthest), `Representative_Rows`, `Features` (frequent ones first).
         """
-        import pandas as pd
-
         order = np.lexsort((-self.weights.max(1).toarray(), self.row_topic))
         ends = np.searchsorted(self.row_topic[order], np.arange(self.n + 1))
         rows = [order[a:b][:SAMPLE].tolist() for a, b in pairwise(ends)]

@@ -7,22 +7,20 @@ import tempfile
 from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+import nanosae
+from nanosae.analysis.tables import save_features
+from nanosae.codes import Codes
 
 CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
 
 
 def load() -> tuple[np.ndarray, list[str], list[str]]:
     """Return the embeddings (6000, 384) float16, the glosses, and their lexicographer files."""
-    import pyarrow.parquet as pq
-
     folder = files("nanosae.demo")
     with as_file(folder / "wordnet.minilm.f16.npy") as path:
         rows = np.load(path)
@@ -42,52 +40,35 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             _analyse(Path(folder), say)
         return
-    from nanosae.analysis.describe import describe
-    from nanosae.analysis.tables import save_features
-    from nanosae.codes import Codes
-    from nanosae.view.report import report
-
     _analyse(output, say)
-    save_features(output, describe(Codes.open(output)))
-    say(f"\n{report(output)}: all of it on one page, open it in a browser")
+    save_features(output, nanosae.describe(Codes.open(output)))
+    say(f"\n{nanosae.report(output)}: all of it on one page, open it in a browser")
 
 
 def _analyse(output: Path, say: Callable[[str], None]) -> None:
-    import pandas as pd
-
-    from nanosae.analysis.contrast import contrast
-    from nanosae.analysis.families import families
-    from nanosae.analysis.labels import label
-    from nanosae.analysis.tables import save_features
-    from nanosae.config import TrainConfig
-    from nanosae.trainer import SAETrainer
-
     rows, texts, lexnames = load()
-    trainer = SAETrainer(TrainConfig(**CONFIG), run=output)
+    trainer = nanosae.SAETrainer(nanosae.TrainConfig(**CONFIG), run=output)
     model = trainer.train(rows)
     found = trainer.metrics_
     say(f"{len(rows):,} glosses, {CONFIG['hidden_size']:,} features, k={CONFIG['k']}")
     say(f"held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}, dead {found['dead']:.1%}")
     beside = {"text": texts, "lexname": lexnames}
     codes = model.encode_corpus(rows, output / "codes" / "default", beside=beside)
-    labels = save_features(output, label(codes))
+    labels = save_features(output, nanosae.label(codes))
     for line in clear_features(codes, labels)[:10]:
         say(line)
-    named = labels.dropna(subset=["label"])
-    grouped = families(codes, named)
+    grouped = nanosae.families(codes)
     grouped.to_json(output / "families.json")
-    family = pd.Series(grouped.feature_family, name="family").rename_axis("feature")
-    save_features(output, family.reset_index())
+    family = pd.DataFrame(grouped.feature_family.items(), columns=["feature", "family"])
+    save_features(output, family)
     say(f"\n{len(grouped.table)} families of features, among them:")
     for name in grouped.table["label"].head(5):
         say(f"    {name}")
     say("\nanimals against plants:")
-    names = dict(zip(named["feature"], named["label"], strict=True))
-    apart = contrast(codes, "noun.animal", "noun.plant", by="lexname", labels=names)
-    (output / "contrasts").mkdir(exist_ok=True)
-    (output / "contrasts" / "contrast-lexname.json").write_text(
-        json.dumps(apart.to_dict()), "utf-8"
-    )
+    apart = nanosae.contrast(codes, "noun.animal", "noun.plant", by="lexname")
+    path = output / "contrasts" / "contrast-lexname.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(apart.to_dict()), "utf-8")
     for sentence in apart.sentences(4):
         say(f"    {sentence}")
 
