@@ -33,6 +33,8 @@ from pyarrow import parquet
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from nanosae.extras import extra
+
 Pooling = Literal["mean", "first", "last"]
 TEXTS = 64  # texts tokenised together
 PASSES = 8  # forward passes whose windows are sorted by length together: a block
@@ -204,16 +206,13 @@ def cache_activations(
 def _load(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     """Return a model in evaluation mode and its tokenizer."""
     if isinstance(model, (str, Path)):
-        try:
-            from transformers import AutoModel, AutoTokenizer
-        except ImportError as error:
-            raise ImportError('Models need pip install "nanosae[activations]".') from error
+        hf = extra("activations", "transformers", f"the model {model}")
         gguf = {"gguf_file": Path(model).name} if str(model).endswith(".gguf") else {}
         where = Path(model).parent if gguf else model
         device, dtype = ("cuda", "auto") if torch.cuda.is_available() else ("cpu", torch.float32)
         try:
-            tokenizer = tokenizer or AutoTokenizer.from_pretrained(where, **gguf)
-            model = AutoModel.from_pretrained(where, dtype=dtype, **gguf).to(device)
+            tokenizer = tokenizer or hf.AutoTokenizer.from_pretrained(where, **gguf)
+            model = hf.AutoModel.from_pretrained(where, dtype=dtype, **gguf).to(device)
         except OSError as error:
             raise OSError(f"cannot load {model}: {str(error).splitlines()[0]}") from error
     if tokenizer is None or not tokenizer.is_fast:

@@ -36,6 +36,17 @@ Json = Annotated[bool, tyro.conf.arg(name="json")]
 FIELDS = {field.name for field in dataclasses.fields(TrainConfig)}
 
 
+class Settings(TrainConfig):
+    """The fields of TrainConfig as flags; what contradicts itself is for `checked` to say."""
+
+    def __post_init__(self) -> None:
+        pass
+
+    def checked(self) -> TrainConfig:
+        """Return the config, validated."""
+        return TrainConfig(**vars(self))
+
+
 @dataclasses.dataclass(frozen=True)
 class Corpus:
     """Say which corpus to look into, and how to answer: what most commands begin with.
@@ -127,7 +138,7 @@ def activations(
 def train(
     data: Data,
     output: Output,
-    settings: TrainConfig,
+    settings: Settings,
     config: Path | None = None,
     resume: bool = False,
     force: bool = False,
@@ -155,14 +166,14 @@ def train(
     from nanosae.ranks import leads
     from nanosae.view.live import watching
 
-    options = {"targets": targets, "resume": resume, "force": force}
+    options, chosen = {"targets": targets, "resume": resume, "force": force}, settings.checked()
     if vary:
         from nanosae.sweep import sweep
 
-        table = sweep(nanosae.grid(settings, **_lists(vary)), data, output, **options)
+        table = sweep(nanosae.grid(chosen, **_lists(vary)), data, output, **options)
         _show(table.sort_values("fvu"), False)
         return
-    trainer = nanosae.SAETrainer(settings, run=output)
+    trainer = nanosae.SAETrainer(chosen, run=output)
     with watching(output, print) if live and leads() else contextlib.nullcontext():
         trainer.train(data, **options)
     if not leads():
@@ -196,7 +207,7 @@ def cache(
 @app.command
 def recommend(
     data: Data,
-    settings: TrainConfig,
+    settings: Settings,
     config: Path | None = None,
     as_json: Json = False,
 ) -> None:
@@ -208,7 +219,7 @@ def recommend(
         config: JSON file of settings; flags win over it.
         as_json: Print one JSON object.
     """
-    found = nanosae.recommend(data, settings)
+    found = nanosae.recommend(data, settings.checked())
     print(json.dumps(dataclasses.asdict(found)) if as_json else found)
 
 

@@ -107,9 +107,10 @@ class Codes:
         names = sorted(p.parent.name for p in Path(path).glob("codes/[!.]*/manifest.json"))
         chosen = name or (names[0] if len(names) == 1 else "default")
         if chosen not in names:
-            raise FileNotFoundError(
-                f"no codes {chosen!r} in {path}; it has {names}: choose or encode."
+            have = (
+                f"it has {', '.join(names)}" if names else f"make them: nanosae encode {path} DATA"
             )
+            raise FileNotFoundError(f"no codes {chosen!r} in {path}; {have}.")
         return cls(Path(path) / "codes" / chosen)
 
     def __repr__(self) -> str:

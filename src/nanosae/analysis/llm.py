@@ -37,6 +37,7 @@ import pandas as pd
 from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.labels import hard_silent
 from nanosae.codes import Codes
+from nanosae.extras import extra
 
 PROMPT_VERSION = 1
 INTERPRET = """A feature of text embeddings is a number per text: above 0 if the text has a certain
@@ -348,10 +349,7 @@ class _Session:
 
 
 def _client(chat: Chat, dry_run: bool) -> Any:
-    try:
-        import openai
-    except ImportError:
-        raise ImportError('Labels by a model need: pip install "nanosae[llm]"') from None
+    openai = extra("llm", "openai", "a label by a language model")
     key, base = os.environ.get("OPENAI_API_KEY"), chat.base_url or os.environ.get("OPENAI_BASE_URL")
     if not (key or base or dry_run):
         raise ValueError("OPENAI_API_KEY is not set; OpenAI needs it, other servers need base_url.")

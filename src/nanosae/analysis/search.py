@@ -294,8 +294,8 @@ def _embed(text: str, encoder: Any, model: Any) -> tuple[np.ndarray | None, str]
 
     try:
         vector = embed([text], model=name)[0]
-    except ImportError:
-        return None, f'the encoder {name} needs pip install "nanosae[embed]"'
+    except ImportError as error:
+        return None, str(error)
     except OSError:
         return None, f"the encoder {name} could not be loaded"
     return np.asarray(vector, np.float32), f"rows like the text, encoded by {name}"
