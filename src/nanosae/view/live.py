@@ -93,7 +93,7 @@ def _serve_until(run: Path, port: int, parent: Any) -> None:
 def serve(run: str | Path, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of the page, bound to 127.0.0.1 and not yet running; port 0 takes any."""
     run = Path(run)
-    scripts = ("points.js", "training.js", "live.js")
+    scripts = ("map.js", "training.js", "live.js")
     page = pages.page(
         f"{run.absolute().name} – nanoSAE training",
         BODY,

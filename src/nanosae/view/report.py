@@ -79,7 +79,7 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
         pages.static("report.html"),
         data=data,
         packed={f"cards-{i}": block for i, block in enumerate(cards)},
-        scripts=("points.js", "training.js", "report.js"),
+        scripts=("map.js", "training.js", "report.js"),
         styles=("report.css",),
         plotly=True,
     )
@@ -212,7 +212,8 @@ def _map(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] 
     points, method = maps.project(directions[ids[place]])
     group = maps.clusters(points)
     names = {i: str(t) for i, t in enumerate(table["label"].iloc[place]) if isinstance(t, str)}
-    labels = [[text, *at] for text, at in maps.labels(points, group, names, 1100, 520)]
+    placed = maps.labels(points, group, names, 1100, 520)
+    labels = [{"text": text, "x": x, "y": y} for text, (x, y) in placed]
     x, y = points.T.astype(np.float64).round(4)
     return {"place": place, "x": x, "y": y, "cluster": group, "labels": labels, "method": method}
 

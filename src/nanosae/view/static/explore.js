@@ -63,6 +63,20 @@
     if (!answer.ok) throw new Error(found.error || `The server answered ${answer.status}.`);
     return found;
   };
+  /** Read the server's bytes: head, ids, positions, values, marks, density. */
+  const readPoints = (buffer) => {
+    const length = new DataView(buffer).getUint32(0, true);
+    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    const { n, raster: [width, height] } = head;
+    let at = 4 + length;
+    const next = (Type, count) => {
+      const array = new Type(buffer, at, count);
+      at += array.byteLength;
+      return array;
+    };
+    return { ...head, ids: next(Uint32Array, n), xy: next(Float32Array, 2 * n), values: next(Float32Array, n),
+      marks: next(Uint8Array, n), density: next(Uint8Array, width * height) };
+  };
   /** Run a task that asks; say in `node` what went wrong. */
   const trying = async (node, task) => {
     try {
@@ -196,7 +210,7 @@
     if (fresh) tools.clear();
     const [x, y, width] = view.look || [], look = view.look ? { x, y, width } : null;
     const asked = { color: color(), where: where() };
-    if (!place && tools.view) asked.box = tools.box(0.25);
+    if (!place && tools.points) asked.box = tools.box(0.25);
     else if (look) asked.box = [x - width, y - width, x + width, y + width];
     const found = await ask("map", `points/${view.map}`, asked);
     tools.show(found, place ? look : null, found.marked > 0 || Object.keys(asked.where).length > 0);
@@ -230,29 +244,15 @@
     }
     $("#legend").replaceChildren(...(legend.title ? parts : []));
   };
-  const hover = (() => {
-    const texts = new Map(), tip = $("#tip");
-    let timer = 0;
-    const show = (text, x, y) => {
-      const frame = $("#plane");
-      tip.textContent = text;
-      tip.hidden = false;
-      const left = Math.min(x + 14, frame.clientWidth - tip.offsetWidth - 6), below = y + 16 + tip.offsetHeight < frame.clientHeight;
-      Object.assign(tip.style, { left: `${Math.max(left, 6)}px`, top: `${below ? y + 16 : Math.max(y - tip.offsetHeight - 10, 4)}px` });
-    };
-    return (id, x, y) => {
-      clearTimeout(timer);
-      tip.hidden = true;
-      if (id === null) return;
-      const kind = view.map, key = `${kind} ${id}`;
-      if (texts.has(key)) return void show(texts.get(key), x, y);
-      timer = setTimeout(() => trying(tip, async () => {
-        if (kind === "rows") texts.set(key, (await ask("hover", `row/${id}`)).text.slice(0, 300) || `row ${id}`);
-        else texts.set(key, called(id, (await ask("hover", "features", { words: String(id) })).lines[0]?.name));
-        if (view.map === kind) show(texts.get(key), x, y);
-      }), 60);
-    };
-  })();
+  /** What the map says of a point; nothing if a newer question came in between. */
+  const nameOf = async (id) => {
+    try {
+      if (view.map === "rows") return (await ask("hover", `row/${id}`)).text.slice(0, 300) || `row ${id}`;
+      return called(id, (await ask("hover", "features", { words: String(id) })).lines[0]?.name);
+    } catch {
+      return "";
+    }
+  };
 
   // ── details ──
 
@@ -485,9 +485,11 @@
   // ── controls ──
 
   const connect = () => {
-    tools = pointMap($("#plane canvas"), {
+    tools = nano.map($("#plane"), {
+      label: "Map",
+      help: "map-help",
+      name: nameOf,
       pick: (id) => (view.map === "rows" ? openRow(id) : openFeature(id)),
-      hover,
       lasso: (corners) => {
         lassoing(false);
         const rounded = corners.map((c) => c.map((x) => Number(x.toPrecision(5))));
@@ -523,13 +525,10 @@
     for (const button of document.querySelectorAll("[data-pane]")) button.addEventListener("click", () => go({ pane: button.dataset.pane }, true));
     $("#lasso").addEventListener("click", () => lassoing(!pressed($("#lasso"))));
     $("#in-view").addEventListener("click", () => {
-      if (!tools.view) return;
+      if (!tools.points) return;
       const [x0, y0, x1, y1] = tools.box().map((x) => Number(x.toPrecision(5)));
       go({ [view.map === "rows" ? "lasso" : "led"]: [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], open: "contrast:", edit: {} });
     });
-    $("#nearer").addEventListener("click", () => tools.zoom(1.5));
-    $("#farther").addEventListener("click", () => tools.zoom(1 / 1.5));
-    $("#whole").addEventListener("click", () => tools.whole());
     $("#compare").addEventListener("click", () => { go({ open: "contrast:", edit: {}, pane: "detail" }); });
     $("#tag-all").addEventListener("click", () => {
       const form = $("#tag-form");

@@ -54,14 +54,14 @@ const nano = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const templates = data("templates"), clear = "rgba(0,0,0,0)";
-  const scheme = (layout) => ({ ...layout, template: templates[dark.matches ? "dark" : "light"],
-    paper_bgcolor: clear, plot_bgcolor: clear });
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   const shown = new Map(); // node → {make, visible, stale}
+  let printing = false; // on paper, which is light
   const draw = (node) => {
     const { data: traces, layout } = shown.get(node).make();
     shown.get(node).stale = false;
-    Plotly.react(node, traces, scheme(layout || {}), config);
+    Plotly.react(node, traces, { ...layout, template: templates[dark.matches && !printing ? "dark" : "light"],
+      paper_bgcolor: clear, plot_bgcolor: clear, width: printing ? node.clientWidth : undefined }, config);
   };
   const drawVisible = () => {
     for (const [node, { visible, stale }] of shown) if (visible && stale) draw(node);
@@ -70,9 +70,12 @@ const nano = (() => {
     for (const { target, isIntersecting } of entries) shown.get(target).visible = isIntersecting;
     drawVisible();
   }, { rootMargin: "300px" });
-  /** Draw what `make()` returns, {data, layout}, into a node; as long as that is out of view, later. */
+  /** Draw what `make()` returns, {data, layout}, into a node: at once if it is in view, the first time soon in any case. */
   const plot = (node, make) => {
-    if (!shown.has(node)) watcher.observe(node);
+    if (!shown.has(node)) {
+      watcher.observe(node);
+      setTimeout(() => shown.get(node).stale && draw(node), 500);
+    }
     shown.set(node, { visible: false, ...shown.get(node), make, stale: true });
     drawVisible();
   };
@@ -80,7 +83,15 @@ const nano = (() => {
     for (const figure of shown.values()) figure.stale = true;
     drawVisible();
   });
+  const print = (on) => {
+    printing = on;
+    document.body.classList.toggle("printing", on); // as wide as paper
+    for (const node of shown.keys()) draw(node);
+    if (!on) dispatchEvent(new Event("resize")); // plotly measures again
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
 
-  return { data, unpack, el, $, fmt, percent, duration, plot, colour, dark,
+  return { data, unpack, el, $, fmt, percent, duration, plot, colour, dark, templates,
     colours: templates?.light.layout.colorway };
 })();

@@ -81,8 +81,7 @@
       state.sort === name ? (state.down ? "descending" : "ascending") : "none");
     $("#filter").replaceChildren(...(state.only ? [el("button", { type: "button", className: "chip",
       onclick: () => narrow(null) }, `${state.only[0]}: ${state.only[2]} ✕`)] : []));
-    const narrowed = listed.length < n ? new Set(listed) : null;
-    map?.dim(narrowed && ((p) => narrowed.has(points.place[p])));
+    paint();
   };
   const narrow = (only) => {
     Object.assign(state, { only, shown: 20 });
@@ -98,49 +97,51 @@
   /* map */
   const points = data("map");
   let map = null;
-  const PALETTE = nano.colours, GREY = "#808590";
-  const ramp = (name) => {
-    const all = values(name), known = all.filter((v) => v !== null).sort((a, b) => a - b);
-    const [low, high] = [known[Math.floor(0.02 * known.length)], known[Math.floor(0.98 * (known.length - 1))]];
-    const stops = nano.templates[nano.dark.matches ? "dark" : "light"].layout.colorscale.sequential.slice(1);
-    return all.map((v) => (v === null ? GREY : stops[Math.max(0, Math.min(stops.length - 1,
-      Math.floor((v - low) / ((high - low) || 1) * stops.length)))]));
+  /** Groups in the colours of the palette; numbers from pale to dark, but for the outermost fiftieths. */
+  const grouped = (list) => ({ values: list.map((v) => (v === null || v < 0 ? -1 : v % nano.colours.length)),
+    legend: { kind: "groups", entries: nano.colours.map((color) => ({ color })) } });
+  const scaled = (name) => {
+    const list = values(name), known = list.filter((v) => v !== null).sort((a, b) => a - b);
+    const [low, high] = [0.02, 0.98].map((share) => known[Math.floor(share * (known.length - 1))]);
+    const stops = ({ layout }) => layout.colorscale.sequential.slice(1);
+    const { light, dark } = nano.templates;
+    return { values: list.map((v) => v ?? NaN), legend: { kind: "scale", low, high, light: stops(light), dark: stops(dark) } };
   };
-  const group = (values) => values.map((v) => (v === null || v < 0 ? GREY : PALETTE[v % PALETTE.length]));
   /** Names of groups at the middle of their points, those of large groups first. */
-  const named = (values, names) => {
-    const members = Map.groupBy(values.keys(), (p) => values[p]);
+  const named = (list, names) => {
+    const members = Map.groupBy(list.keys(), (p) => list[p]);
     const middle = (axis, ps) => ps.map((p) => axis[p]).sort((a, b) => a - b)[ps.length >> 1];
     return [...members].filter(([v]) => names.has(v)).sort((a, b) => b[1].length - a[1].length)
-      .map(([v, ps]) => [names.get(v), middle(points.x, ps), middle(points.y, ps)]);
+      .map(([v, ps]) => ({ text: names.get(v), x: middle(points.x, ps), y: middle(points.y, ps) }));
   };
   const values = (name) => points.place.map((i) => get(name, i));
   const COLOURS = points ? [
-    ["clusters of the map", () => group(points.cluster), () => points.labels],
-    topics && ["topic", () => group(values("topic")), () => named(values("topic"), topicName)],
-    families && ["family", () => group(values("family")), () => named(values("family"), familyName)],
-    ["share of rows", () => ramp("density"), () => points.labels],
-    columns.score?.some((v) => v !== null) && ["label score", () => ramp("score"), () => points.labels],
+    ["clusters of the map", () => grouped(points.cluster), () => points.labels],
+    topics && ["topic", () => grouped(values("topic")), () => named(values("topic"), topicName)],
+    families && ["family", () => grouped(values("family")), () => named(values("family"), familyName)],
+    ["share of rows", () => scaled("density"), () => points.labels],
+    columns.score?.some((v) => v !== null) && ["label score", () => scaled("score"), () => points.labels],
   ].filter(Boolean) : [];
   const paint = () => {
+    if (!map) return;
     const [, colours, labels] = COLOURS[$("#map-colour").selectedIndex];
-    map.set({ colours: colours(), labels: labels() });
+    const found = new Set(listed), marks = points.place.map((i) => Number(found.has(i) && listed.length < n));
+    map.show(nano.points(points.x, points.y, { sizes: points.sizes, marks, ...colours() }), null, listed.length < n);
+    map.label(labels());
   };
   if (points && points.place.length) {
     reveal("map");
     $("#map-note").textContent = `Features near each other have similar directions (${points.method}). `
       + "Larger points are active on more rows. Click one for its card.";
-    const most = Math.max(...values("density")), small = points.place.length > 4000 ? 1.3 : 2;
-    map = nano.points($("#map-points"), { label: "Map of the features; the table below lists the same", height: 560,
+    const density = values("density"), most = Math.max(...density), small = points.place.length > 4000 ? 1 : 1.5;
+    points.sizes = density.map((d) => small + Math.round(10 * Math.sqrt(d / most)) / 2);
+    map = nano.map($("#map-points"), { page: true, label: "Map of the features; the table below lists the same",
       name: (p) => `${label(get("feature", points.place[p]))}\nfeature ${get("feature", points.place[p])}, `
         + `${percent(get("density", points.place[p]))} of the rows`,
-      onclick: (p) => open(get("feature", points.place[p])) });
+      pick: (p) => open(get("feature", points.place[p])) });
     $("#map-colour").append(...COLOURS.map(([name]) => el("option", {}, name)));
     $("#map-colour").selectedIndex = Math.max(...points.cluster) < 4 && topics ? 1 : 0;
-    map.set({ x: points.x, y: points.y, sizes: values("density").map((d) => small + 5 * Math.sqrt(d / most)) });
-    paint();
     $("#map-colour").addEventListener("change", paint);
-    nano.dark.addEventListener("change", paint);
   }
 
   if (n) {
@@ -235,12 +236,12 @@
     if (!dialog.open) dialog.showModal();
     $("h2", dialog).focus();
     dialog.scrollTop = 0;
-    map?.select(points.place.indexOf(i));
+    map?.mark(points.place.indexOf(i));
     return undefined;
   };
   dialog.addEventListener("close", () => {
     if (location.hash.startsWith("#feature-")) history.replaceState(null, "", location.pathname + location.search);
-    map?.select(-1);
+    map?.mark(null);
   });
   dialog.addEventListener("click", (e) => {
     if (e.target === dialog) dialog.close();

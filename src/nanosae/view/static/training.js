@@ -91,12 +91,11 @@ nano.training = (node) => {
   });
   const mapNode = el("div"), mapBox = el("div", { className: "panel" },
     el("h3", {}, "Decoder rows on the data's two main axes"), mapNode);
-  const map = nano.points(mapNode, { label: "Map of the decoder rows on the data's two main axes", height: 380,
+  const map = nano.map(mapNode, { page: true, label: "Map of the decoder rows on the data's two main axes",
     name: (i) => `feature ${shots[at].latents[i]}` });
   const drawMap = () => {
     const reach = shots.reduce((most, s) => Math.max(most, ...s.positions.flat().map(Math.abs)), 1);
-    const [x, y] = shots[at].positions;
-    map.set({ x, y, colours: BLUE, sizes: 2.2, extent: [-reach, reach, -reach, reach] });
+    map.show(nano.points(...shots[at].positions, { whole: [-reach, -reach, reach, reach] }));
   };
   const [driftBox, drawDrift] = line(["Drift of these rows", "mean shift between snapshots", () =>
     [curve("drift", drift(), BLUE, held)]]);
