@@ -94,13 +94,13 @@
   const called = (id, name) => name || `feature ${id}`;
   const openFeature = (id) => go({ open: `feature:${id}`, edit: {}, pane: "detail" });
   const openRow = (id) => go({ open: `row:${id}`, edit: {}, pane: "detail" });
-  const featureLink = (id, name) => el("button", { className: "link", type: "button", onclick: () => openFeature(id) }, called(id, name));
+  const featureLink = (id, name) => el("button", { className: "link", onclick: () => openFeature(id) }, called(id, name));
   const toggleFilter = (id) => go({ f: view.f.includes(id) ? view.f.filter((j) => j !== id) : [...view.f, id] });
   const opened = (kind) => (view.open.startsWith(`${kind}:`) ? view.open.slice(kind.length + 1) : null);
 
   // ── the list of features ──
 
-  const star = (id, on) => el("button", { className: "star", type: "button", "aria-pressed": String(on),
+  const star = (id, on) => el("button", { className: "star", "aria-pressed": String(on),
     "aria-label": `Bookmark ${id}`, title: "Bookmark", onclick: (event) => {
       const button = event.currentTarget, now = button.getAttribute("aria-pressed") !== "true";
       trying($("#adds"), async () => {
@@ -114,7 +114,7 @@
     } }, on ? "★" : "☆");
 
   const featureLine = (line) => el("li", { className: "feature", "data-feature": String(line.feature) },
-    el("button", { className: "main", type: "button", onclick: () => openFeature(line.feature) },
+    el("button", { className: "main", onclick: () => openFeature(line.feature) },
       el("span", { className: "name" }, called(line.feature, line.name)),
       el("span", { className: "sub" }, el("span", {}, `№ ${line.feature}`), el("span", {}, count(line.rows, noun())),
         line.score > 0 ? el("span", { title: "How well its words find unseen texts (AUC)" }, `AUC ${line.score.toFixed(2)}`) : null),
@@ -128,7 +128,7 @@
     list.append(...found.lines.map(line));
     const next = at + found.lines.length;
     if (next < found.total) {
-      list.append(el("li", {}, el("button", { className: "more", type: "button", onclick: () => more(next) },
+      list.append(el("li", {}, el("button", { className: "more", onclick: () => more(next) },
         `Show more of ${found.total.toLocaleString("en-US")}`)));
     }
     if (!found.total) list.append(el("li", { className: "busy" }, "Nothing meets these conditions."));
@@ -144,7 +144,7 @@
   // ── the list of rows ──
 
   const rowLine = (line) => el("li", { className: "row", "data-row": String(line.row) },
-    el("button", { className: "main", type: "button", onclick: () => openRow(line.row) },
+    el("button", { className: "main", onclick: () => openRow(line.row) },
       el("span", { className: "text" }, line.text || `row ${line.row}`),
       el("span", { className: "sub" }, line.features.map(([id, name]) => called(id, name)).join(" · "))));
   const listRows = (at = 0) => trying($("#row-list"), async () => {
@@ -166,7 +166,7 @@
   };
 
   const chip = (text, drop) => el("span", { className: "chip" }, el("span", { dir: "auto" }, text),
-    el("button", { className: "drop", type: "button", "aria-label": `Remove the condition ${text}`, onclick: () => {
+    el("button", { className: "drop", "aria-label": `Remove the condition ${text}`, onclick: () => {
       go(drop);
       $("#rows-title").focus();
     } }, "×"));
@@ -239,7 +239,7 @@
       const dot = el("i", { style: { background: shade } });
       const pick = column && view.map === "rows" && name !== "others";
       parts.push(pick
-        ? el("button", { className: "key", type: "button", title: `Only ${name}`, onclick: () => go({ value: [column, name] }) }, dot, el("span", {}, name))
+        ? el("button", { className: "key", title: `Only ${name}`, onclick: () => go({ value: [column, name] }) }, dot, el("span", {}, name))
         : el("span", { className: "key", title: name }, dot, el("span", {}, name)));
     }
     $("#legend").replaceChildren(...(legend.title ? parts : []));
@@ -266,7 +266,6 @@
   const showFeature = (id) => trying(body, async () => {
     const card = await ask("detail", `card/${id}`), { facts } = card;
     names.set(card.feature, card.name);
-    const tall = Math.max(...card.histogram, 1);
     const score = facts.label_auc ? ` · its words find unseen texts with AUC ${facts.label_auc.toFixed(2)}` : "";
     const rename = el("form", { onsubmit: (event) => {
       event.preventDefault();
@@ -279,18 +278,16 @@
       el("h2", {}, called(card.feature, card.name)),
       el("p", { className: "muted small" }, `Active on ${count(card.rows, noun())} (${percent(card.density)})${score}`),
       el("div", { className: "actions" },
-        el("button", { type: "button", className: filtered ? "" : "primary", "aria-pressed": String(filtered), onclick: () => toggleFilter(card.feature) },
+        el("button", { className: filtered ? "" : "primary", "aria-pressed": String(filtered), onclick: () => toggleFilter(card.feature) },
           filtered ? `Do not filter by it` : `Filter ${noun()}s by it`),
-        card.named ? el("button", { type: "button", onclick: () => renameFeature(card.feature, "") }, "Give its label back") : null, rename),
+        card.named ? el("button", { onclick: () => renameFeature(card.feature, "") }, "Give its label back") : null, rename),
       heading("How strongly it is active"),
-      el("div", { className: "bars", role: "img", "aria-label": `Histogram of activations from 0 to ${fmt(card.max)}` },
-        card.histogram.map((n) => el("i", { style: { height: `${(100 * n) / tall}%` }, title: n.toLocaleString("en-US") }))),
-      el("div", { className: "ends" }, el("span", {}, "0"), el("span", {}, `mean ${fmt(card.mean)}`), el("span", {}, fmt(card.max))),
+      ...nano.histogram(card.histogram, card.max, card.mean),
     ];
     for (const [what, lines] of Object.entries(card.examples)) {
       parts.push(heading({ strongest: "Strongest", "from strong to weak": "From strong to weak", "near misses": "Near misses: alike, but silent",
         "hard negatives": "Close to its texts, but silent" }[what] || what));
-      parts.push(list(lines.map((line) => el("button", { className: "example", type: "button", onclick: () => openRow(line.row) },
+      parts.push(list(lines.map((line) => el("button", { className: "example", onclick: () => openRow(line.row) },
         el("span", { className: "meter" }, fmt(line.activation), el("i", { style: { width: `${(100 * line.activation) / (card.max || 1)}%` } })),
         el("span", { className: "text" }, line.text || `row ${line.row}`)))));
     }
@@ -314,7 +311,7 @@
     const row = await ask("detail", `row/${id}`);
     const tags = el("div", { className: "chips" });
     const drawTags = (known) => tags.replaceChildren(...known.map((tag) => el("span", { className: "chip" }, tag,
-      el("button", { className: "drop", type: "button", "aria-label": `Remove the tag ${tag}`, onclick: () => tagRow(row, tag, false, drawTags) }, "×"))));
+      el("button", { className: "drop", "aria-label": `Remove the tag ${tag}`, onclick: () => tagRow(row, tag, false, drawTags) }, "×"))));
     drawTags(row.tags);
     const add = el("form", { onsubmit: (event) => {
       event.preventDefault();
@@ -325,7 +322,7 @@
     body.replaceChildren(
       el("p", { className: "kicker" }, `${state.texts ? "Text" : "Row"} ${row.row}`),
       el("p", { className: "whole", tabindex: "0", role: "group", "aria-label": "The text" }, row.text),
-      el("dl", { className: "facts small" }, Object.entries(row.columns).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)])),
+      nano.facts(Object.entries(row.columns), "small"),
       tags, el("div", { className: "actions" }, add));
     showSteering({ row: row.row }, row.features);
   });
@@ -350,7 +347,7 @@
     sliders.append(...first.map((f) => slider(...f)));
     const have = new Set(features.map(([id]) => id));
     for (const id of shown) if (!have.has(id)) sliders.append(slider(id, names.get(id) || "", 0));
-    const more = rest.length ? el("button", { className: "link small", type: "button", onclick: () => {
+    const more = rest.length ? el("button", { className: "link small", onclick: () => {
       more.remove();
       sliders.append(...rest.map((f) => slider(...f)));
     } }, `Show all ${features.length} features`) : null;
@@ -360,7 +357,7 @@
       add.reset();
     } }, el("input", { type: "text", list: "suggestions", placeholder: "Add a feature", autocomplete: "off", "aria-label": "Feature to add, by label or number",
       oninput: (event) => suggest(event.target.value) }), el("button", {}, "Add"),
-    el("button", { type: "button", onclick: () => { go({ edit: {} }, true); showOpen(); } }, "Reset"));
+    el("button", { onclick: () => { go({ edit: {} }, true); showOpen(); } }, "Reset"));
     body.append(heading(state.steer ? "Its features: move them" : "Its features"), sliders, more || "", state.steer ? add : "", ranking);
     body.scrollTop = 0;
     rank();
@@ -420,7 +417,7 @@
     ranking.replaceChildren(heading(Object.keys(view.edit).length ? "Ranked by what you made of it" : "Most alike"),
       el("p", { className: "muted small", role: "status" }, found.note),
       el("ol", { className: "plain", id: "ranking" }, found.hits.slice(0, 20).map((hit, i) => el("li", { "data-hit": String(hit.row) },
-        el("button", { className: "example", type: "button", onclick: () => openRow(hit.row) },
+        el("button", { className: "example", onclick: () => openRow(hit.row) },
           el("span", { className: "rank" }, fmt(hit.score, 2), " ", moveOf(hit, i)), el("span", { className: "text" }, hit.text || `row ${hit.row}`))))));
   });
 
@@ -428,7 +425,7 @@
     busy("Comparing the selection with all others…");
     const found = await ask("detail", "contrast", { where: where() });
     const lines = found.findings.map((f) => el("div", {}, el("div", { className: "pair" }, featureLink(f.feature, f.label),
-      el("button", { className: "link small", type: "button", onclick: () => toggleFilter(f.feature), "aria-label": `Filter by ${f.label}` }, "filter")),
+      el("button", { className: "link small", onclick: () => toggleFilter(f.feature), "aria-label": `Filter by ${f.label}` }, "filter")),
     el("div", { className: "odds" }, el("span", {}, percent(f.share)), el("i", { style: { width: `${100 * f.share}%` } }),
       el("span", {}, percent(f.share_rest)), el("i", { className: "rest", style: { width: `${100 * f.share_rest}%` } })),
     el("div", { className: "muted small" }, `odds ratio ${fmt(f.odds_ratio)} (95 % CI ${fmt(f.odds_low)} to ${fmt(f.odds_high)}), q = ${fmt(f.q, 2)}`)));

@@ -29,7 +29,7 @@ nano.map = (node, on) => {
   const { el, colour } = nano;
   const canvas = el("canvas", { tabIndex: 0, role: "application", "aria-label": on.label, "aria-describedby": on.help });
   const tip = el("div", { className: "tip", role: "tooltip", hidden: true });
-  const button = (text, title, act) => el("button", { type: "button", title, "aria-label": title, onclick: act }, text);
+  const button = (text, title, act) => el("button", { title, "aria-label": title, onclick: act }, text);
   canvas.style.touchAction = on.page ? "pan-y" : "none";
   node.classList.add("points");
   node.append(canvas, tip, el("div", { className: "zoom", role: "group", "aria-label": "Zoom" },

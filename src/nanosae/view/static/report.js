@@ -14,7 +14,7 @@
     $(`#${id}`).hidden = false;
     return $(`#${id}`);
   };
-  const go = (j, text = label(j)) => el("button", { type: "button", className: "chip", onclick: () => open(j) }, text);
+  const go = (j, text = label(j)) => el("button", { className: "chip", onclick: () => open(j) }, text);
 
   /* summary */
   const config = facts.config || {}, past = data("training"), corpus = facts.corpus;
@@ -23,7 +23,6 @@
   $("#title").textContent = facts.name;
   $("#what").textContent = [`${config.activation || "an"} SAE`, shape, sparsity, config.encoder && `on embeddings by ${config.encoder}`,
     corpus && `read through ${fmt(corpus.rows)} rows of “${corpus.name}”`].filter(Boolean).join(" · ");
-  const tile = (name, value) => el("div", { className: "tile" }, el("b", {}, value), el("span", {}, name));
   const labelled = (columns.label || []).filter(Boolean).length;
   const last = past.lines.at(-1), final = last?.final;
   $("#tiles").append(...[
@@ -34,7 +33,7 @@
     corpus && ["rows encoded", fmt(corpus.rows)],
     labelled && ["features with a label", fmt(labelled)],
     families && ["families", fmt(families.length)],
-  ].filter(Boolean).map(([name, value]) => tile(name, value)));
+  ].filter(Boolean).map((pair) => nano.tile(...pair)));
   if (facts.missing.length) $("#missing").append(el("details", { className: "hint" },
     el("summary", {}, `Not in this run yet: ${facts.missing.map(([what]) => what).join(", ")}`),
     el("ul", {}, facts.missing.map(([what, command]) => el("li", {}, `${what}: `, el("code", {}, command))))));
@@ -47,7 +46,7 @@
   };
   const TABLE = [
     ["feature", "#", (i) => get("feature", i), "number wide-only"],
-    ["label", "Label", (i) => el("button", { type: "button", className: "link" }, label(get("feature", i))), "label"],
+    ["label", "Label", (i) => el("button", { className: "link" }, label(get("feature", i))), "label"],
     ["n_active", "Rows", (i) => fmt(get("n_active", i)), "number"],
     ["density", "Density", (i) => `${(100 * get("density", i)).toFixed(2)} %`, "number wide-only"],
     ["max_activation", "Strongest", (i) => fmt(get("max_activation", i)), "number wide-only"],
@@ -79,7 +78,7 @@
     $("#more").hidden = listed.length <= state.shown;
     for (const [i, [name]] of TABLE.entries()) $(`#table th:nth-child(${i + 1})`).setAttribute("aria-sort",
       state.sort === name ? (state.down ? "descending" : "ascending") : "none");
-    $("#filter").replaceChildren(...(state.only ? [el("button", { type: "button", className: "chip",
+    $("#filter").replaceChildren(...(state.only ? [el("button", { className: "chip",
       onclick: () => narrow(null) }, `${state.only[0]}: ${state.only[2]} ✕`)] : []));
     paint();
   };
@@ -147,7 +146,7 @@
   if (n) {
     reveal("features");
     $("#table thead").append(el("tr", {}, TABLE.map(([name, title, , kind]) =>
-      el("th", { className: kind, scope: "col" }, el("button", { type: "button", onclick: () => sortBy(name) }, title)))));
+      el("th", { className: kind, scope: "col" }, el("button", { onclick: () => sortBy(name) }, title)))));
     const states = [...new Set(columns.health || [])].filter(Boolean).sort();
     $("#health").hidden = states.length < 2;
     $("#health").append(el("option", { value: "" }, "any health"), ...states.map((s) => el("option", {}, s)));
@@ -195,17 +194,11 @@
       topics && get("topic", i) !== null && ["topic", go2(topicName.get(get("topic", i)), ["topic", get("topic", i), topicName.get(get("topic", i))])],
       card?.duplicate_of !== undefined && ["duplicate of", go(card.duplicate_of)],
       get("health", i) && ["health", health(i)]].filter(Boolean);
-    const parts = [el("dl", { className: "facts" }, known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))];
+    const parts = [nano.facts(known)];
     if (!card) return [...parts, el("p", { className: "hint" }, facts.missing.some(([what]) => what === "feature cards")
       ? "Its texts and neighbours come with `nanosae describe`, then `nanosae report` again."
       : "It is never active, or its texts were left out to keep this file small.")];
-    if (card.histogram.length) {
-      const top = Math.max(...card.histogram, 1);
-      parts.push(el("h3", {}, "Activation strengths"), el("div", { className: "bars", role: "img",
-        "aria-label": `Histogram of ${fmt(get("n_active", i))} activations from 0 to ${fmt(most)}` },
-      card.histogram.map((count) => el("i", { title: fmt(count), style: { height: `${100 * count / top}%` } }))),
-      el("div", { className: "ends muted small" }, el("span", {}, "0"), el("span", {}, fmt(most))));
-    }
+    if (card.histogram.length) parts.push(el("h3", {}, "Activation strengths"), ...nano.histogram(card.histogram, most));
     return [...parts,
       ...textList("Strongest texts", "Where it is most active.", card.top, most),
       ...textList("Across its range", "One text from the middle of each equal band of ranks: what it stands for on most rows.", card.across, most),
@@ -213,7 +206,7 @@
       ...relatives("Nearest directions (cosine)", card.nearest), ...relatives("Active together (NPMI)", card.coactive),
       ...relatives("Opposite directions (cosine)", card.opposite)];
   };
-  const go2 = (text, only) => el("button", { type: "button", className: "link", onclick: () => {
+  const go2 = (text, only) => el("button", { className: "link", onclick: () => {
     dialog.close();
     narrow(only);
   } }, text ?? "–");
@@ -229,7 +222,7 @@
     const found = /^#feature-(\d+)$/.exec(location.hash), i = found && place.get(Number(found[1]));
     if (i === null || i === undefined) return dialog.close();
     const j = Number(found[1]), card = await cardOf(i);
-    const tool = (text, title, act) => el("button", { type: "button", title, "aria-label": title, onclick: act }, text);
+    const tool = (text, title, act) => el("button", { title, "aria-label": title, onclick: act }, text);
     dialog.replaceChildren(el("div", { className: "head" }, el("h2", { tabIndex: -1, autofocus: true }, label(j)), tool("‹", "Previous feature", () => step(-1)),
       tool("›", "Next feature", () => step(1)), tool("✕", "Close", () => dialog.close())),
     el("p", { className: "muted small" }, `feature ${j}`), ...describe(j, i, card));
@@ -251,7 +244,7 @@
   /* families, topics, contrasts, quality */
   const longList = (node, items, make, first = 8) => {
     node.append(...items.slice(0, first).map(make));
-    if (items.length > first) node.append(el("button", { type: "button", onclick: (e) => {
+    if (items.length > first) node.append(el("button", { onclick: (e) => {
       e.target.replaceWith(...items.slice(first).map(make));
     } }, `Show all ${fmt(items.length)}`));
   };
@@ -265,7 +258,7 @@
   }
   if (topics?.length) {
     reveal("topics");
-    longList($("#topic-list"), topics, ([t, count, name]) => el("button", { type: "button", className: "chip",
+    longList($("#topic-list"), topics, ([t, count, name]) => el("button", { className: "chip",
       onclick: () => narrow(["topic", t, words(name)]) }, `${words(name)} · ${fmt(count)} rows`), 40);
   }
   const figures = data("figures"), contrasts = data("contrasts");
@@ -325,13 +318,12 @@
   /* training and how to reproduce it */
   nano.training($("#training")).add(past.lines, past.snapshots);
   const versions = Object.entries(facts.versions || {}).map(([k, v]) => `${k} ${v}`).join(", ");
-  $("#how").append(el("pre", {}, facts.commands.join("\n")), el("dl", { className: "facts" }, [
+  $("#how").append(el("pre", {}, facts.commands.join("\n")), nano.facts([
     ["made with", versions && `${versions}; ${facts.threads} threads`], ["data", facts.data],
     ["fingerprint of the data", facts.fingerprint], ["corpus", corpus && `${corpus.name}: ${fmt(corpus.rows)} rows, `
       + `${fmt(corpus.l0)} active features a row, columns ${["text", ...corpus.columns].slice(corpus.texts ? 0 : 1).join(", ") || "none"}`],
-  ].filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-  el("details", {}, el("summary", {}, "All settings"), el("dl", { className: "facts" }, Object.entries(config).flatMap(([k, v]) =>
-    [el("dt", { className: "mono" }, k), el("dd", { className: "mono" }, JSON.stringify(v))]))));
+  ].filter(([, value]) => value)),
+  el("details", {}, el("summary", {}, "All settings"), nano.facts(Object.entries(config).map(([k, v]) => [k, JSON.stringify(v)]), "mono")));
   $("#footer").textContent = `${facts.run} · ${facts.made} · texts are a sample of what each feature `
     + `is active on, cut in length${n < (config.hidden_size ?? 0) && n ? `; the first ${fmt(n)} features are listed` : ""}`;
   for (const section of document.querySelectorAll("[data-nav]")) if (!section.hidden)
