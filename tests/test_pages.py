@@ -277,6 +277,38 @@ class TestReport:
         shown.dark()
         shown.wait(lambda: shown.js(f"return {ink}") != light)
 
+    def test_no_figure_is_blank_without_scrolling_or_on_paper(self, shown):
+        shown.wait(
+            "[...document.querySelectorAll('.plot')].every(n => n.querySelector('.main-svg'))"
+        )
+        widths = (
+            "return [...document.querySelectorAll('.plot .main-svg:first-of-type')]"
+            ".map(n => Math.round(n.getBoundingClientRect().width))"
+        )
+        wide = shown.js(widths)
+        assert max(wide) > 1000
+        shown.dark()
+        shown.js("dispatchEvent(new Event('beforeprint'))")
+        assert max(shown.js(widths)) < 700
+        ink = "return getComputedStyle(document.querySelector('#training .xtick text')).fill"
+        assert shown.js(ink) == "rgb(26, 32, 39)"
+        shown.js("dispatchEvent(new Event('afterprint'))")
+        shown.wait(lambda: shown.js(widths) == wide)
+        assert shown.js(ink) == "rgb(230, 234, 239)"
+
+    def test_the_map_is_coloured_by_what_is_chosen(self, shown):
+        seen = "return document.querySelector('#map-points canvas').toDataURL()"
+        pictures = set()
+        for i in range(len(shown.all("#map-colour option"))):
+            shown.js(
+                "const s = document.querySelector('#map-colour'); s.selectedIndex = arguments[0];"
+                "s.dispatchEvent(new Event('change'))",
+                i,
+            )
+            shown.wait(lambda: shown.js(seen) not in pictures)
+            pictures.add(shown.js(seen))
+        assert len(pictures) > 3
+
     def test_a_run_that_has_just_begun_says_what_to_do(self, browser, tmp_path):
         training_files(tmp_path / "run", TrainConfig(k=3, hidden_size=48))
         browser.open(report(tmp_path / "run"))

@@ -86,7 +86,8 @@ class Explorer:
         self._map = once(1)(lambda _: load_map(self.codes))
         self._shuffled = once(1)(lambda _: np.ascontiguousarray(self.map["rows"][self.order].T))
         self._rows, self._column = once(16)(self._select), once(8)(self._read_column)
-        self._places, self._base = once(4)(self._find_regions), once(32)(self._search)
+        self._places = once(4)(self._find_regions)
+        self._base = once(32)(lambda row, query, *_: search(self.codes, query, row=row, n=100))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -155,7 +156,9 @@ class Explorer:
 
         `sort` is "score" (of the label), "rows" or "name"; `marked` asks for bookmarks only.
         """
-        names, kept, scores = self.names, edits.bookmarks(self.run), self._scores()
+        names, kept = self.names, edits.bookmarks(self.run)
+        known = self.table.reindex(index=range(len(self.counts)), columns=["label_auc"])
+        scores = known["label_auc"].to_numpy(float)  # how well its words find unseen texts, or NaN
         ids, wanted = kept if marked else np.flatnonzero(self.counts).tolist(), words.casefold()
         if wanted.isdecimal():
             ids = [j for j in ids if j == int(wanted)]
@@ -171,13 +174,6 @@ class Explorer:
         fields = ("feature", "name", "rows", "score", "marked")
         lines = [(j, names.get(j, ""), self.counts[j], scores[j], j in kept) for j in page]
         return {"total": len(ids), "lines": [dict(zip(fields, x, strict=True)) for x in lines]}
-
-    def _scores(self) -> np.ndarray:
-        """Return how well each label's words find unseen texts, NaN where nobody measured."""
-        scores = np.full(len(self.counts), np.nan)
-        if "label_auc" in self.table:
-            scores[self.table.index] = self.table["label_auc"]
-        return scores
 
     def card(self, j: int) -> Answer:
         """Say what is known of a feature."""
@@ -354,9 +350,6 @@ class Explorer:
             line = {"row": row, "text": text[:SHOWN], "activation": acts[i]}
             lines.append(line | {"features": [[b, names.get(b, "")] for b in best]})
         return lines
-
-    def _search(self, row: int | None, query: str | None, *_: int) -> Any:
-        return search(self.codes, query, row=row, n=100)
 
     def _version(self) -> tuple[int, ...]:
         return tuple(changed(self.run / name) for name in ("features.parquet", "user.sqlite"))
