@@ -413,9 +413,10 @@ def splitting_flow(
     source = links["parent"].map({j: place for place, j in enumerate(table["parent"])})
     target = len(table) + np.arange(len(links))
     left, right = labels or (_names(small), _names(large))
-    text = [_short(_name(left, j), 34) for j in table["parent"]]
-    more = [f" (+{count - most})" if count > most else "" for count in table["n_children"]]
-    text = [a + b for a, b in zip(text, more, strict=True)]
+    text = [
+        _short(_name(left, j), 34) + (f" (+{count - most})" if count > most else "")
+        for j, count in zip(table["parent"], table["n_children"], strict=True)
+    ]
     text += [_short(_name(right, j), 34) for j in links["children"]]
     color = [COLORS[place % 7] for place in [*range(len(table)), *source]]
     figure = _figure()
@@ -484,15 +485,15 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
     Raises:
         ValueError: If the column is missing, or holds neither numbers nor dates.
     """
+    import pandas as pd
+
     if column is None:
         found = _contrast(source)
         if found["kind"] != "trend":
             raise ValueError(f"{found['kind']!r} findings have no time: give a column, or a trend.")
-        what, column = "Features", found["about"]["column"]
-        lines = [
-            (line["label"], [e for e in found["shares"] if e["feature"] == line["feature"]])
-            for line in found["findings"][:n]
-        ]
+        what, column, shares = "Features", found["about"]["column"], pd.DataFrame(found["shares"])
+        first = found["findings"][:n]
+        lines = [(e["label"], shares[shares["feature"] == e["feature"]]) for e in first]
     else:
         what, lines = "Topics", _topic_shares(_topics(source), column, n)
         column = column if isinstance(column, str) else "time"
@@ -500,21 +501,21 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
         raise ValueError("nothing was found to change over time: nothing to draw.")
     titles = [_short(name, 36) for name, *_ in lines]
     figure = _panels(titles, ["share of rows", "", ""] * n, [_safe(str(column))] * n)
-    for i, (_, shares) in enumerate(lines):
-        x, y, low, high = ([e[k] for e in shares] for k in ("period", "share", "low", "high"))
+    for i, (_, line) in enumerate(lines):
+        x, y, low, high = (line[k].tolist() for k in ("period", "share", "low", "high"))
         band = {"x": x + x[::-1], "y": low + high[::-1], "line": {"width": 0}, "mode": "lines"}
         band |= {"fill": "toself", "fillcolor": f"{COLORS[0]}33", "hoverinfo": "skip"}
         figure.add_scatter(**band, **_cell(i))
         look = {"mode": "lines+markers", "line": {"color": COLORS[0]}, "marker": {"size": 5}}
         look["hovertemplate"] = "%{x}: %{y:.1%}<extra></extra>"
         figure.add_scatter(x=x, y=y, **look, **_cell(i))
-    most = max(e["high"] for _, shares in lines for e in shares)
+    most = max(line["high"].max() for _, line in lines)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05 * most])
     figure.update_layout(showlegend=False)
     return _finish(figure, f"{what} over time{_of(source)}")
 
 
-def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, list[dict[str, Any]]]]:
+def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFrame]]:
     """Return the largest topics' names and their shares of the rows in each period."""
     import pandas as pd
 
@@ -526,13 +527,12 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, list[dict
     known = ~is_missing(values)
     periods = _times(values[known], column if named else "time")[0]
     shares = pd.crosstab(periods, topics.row_topic[known], normalize="index")
+    first = topics.table.head(n)
+    shares = shares.reindex(columns=first["Topic"], fill_value=0.0)
     lines = []
-    for topic, words in topics.table.head(n)[["Topic", "Representation"]].itertuples(index=False):
-        share = shares.get(topic, 0 * shares.iloc[:, 0])
-        line = pd.DataFrame({"share": share, "low": share, "high": share})
-        lines.append(
-            (", ".join(words[:3]), line.rename_axis("period").reset_index().to_dict("records"))
-        )
+    for topic, words in zip(first["Topic"], first["Representation"], strict=True):
+        line = pd.DataFrame({"period": shares.index, "share": shares[topic].to_numpy()})
+        lines.append((", ".join(words[:3]), line.assign(low=line["share"], high=line["share"])))
     return lines
 
 
@@ -642,15 +642,12 @@ def _map(x: np.ndarray, names: Mapping[int, str], hover: Sequence[str], size: An
     points, method = maps.project(x)
     group = maps.clusters(points)
     order = np.argsort(group, kind="stable")  # what lies in no cluster is drawn below the others
-    points, group = points[order], group[order]
-    figure = _figure()
-    color = [MUTED if g < 0 else COLORS[g % 7] for g in group.tolist()]
-    look = {"color": color, "opacity": np.where(group < 0, 0.35, 0.75), "line": {"width": 0}}
+    color = [MUTED if g < 0 else COLORS[g % 7] for g in group[order].tolist()]
+    look = {"color": color, "opacity": np.where(group[order] < 0, 0.35, 0.75), "line": {"width": 0}}
     look["size"] = np.broadcast_to(size, len(order))[order]
-    trace = {"x": points[:, 0], "y": points[:, 1], "mode": "markers", "marker": look}
+    trace = {"x": points[order, 0], "y": points[order, 1], "mode": "markers", "marker": look}
     trace |= {"hovertext": [hover[i] for i in order.tolist()], "hoverinfo": "text"}
-    figure.add_scattergl(**trace, showlegend=False)
-    names = {place: names[i] for place, i in enumerate(order.tolist()) if i in names}
+    figure = _figure().add_scattergl(**trace, showlegend=False)
     for text, (a, b) in maps.labels(points, group, names, 960, 600):
         figure.add_annotation(x=a, y=b, text=_safe(text), showarrow=False, font={"size": 12})
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
