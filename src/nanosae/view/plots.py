@@ -465,7 +465,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     figure.add_vline(0 if numeric else 1, line={"color": MUTED, "dash": "dash"})
     ticks = [_short(name, 44) for name in names]
     figure.update_yaxes(tickvals=list(range(len(x))), ticktext=ticks, showgrid=False)
-    figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False)
+    figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False, ticklabelstandoff=6)
     scale = {} if numeric else {"type": "log", "dtick": 1 if high.max() > 30 * low.min() else None}
     figure.update_xaxes(title_text=_safe(axis), **scale)
     what = f"{len(found['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
