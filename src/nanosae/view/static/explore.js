@@ -341,7 +341,7 @@
 
   const showSteering = (start, features) => {
     const sliders = el("div"), ranking = el("div", { className: "ranking" }), top = Math.max(...features.map(([, , a]) => a), 0.1) * 1.5;
-    steered = { start, ranking, sliders, top, known: new Map() };
+    steered = { start, ranking, sliders, top };
     const shown = new Set(Object.keys(view.edit).map(Number));
     const first = features.filter(([id], i) => i < 8 || shown.has(id)), rest = features.filter((f) => !first.includes(f));
     sliders.append(...first.map((f) => slider(...f)));
