@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -55,12 +56,10 @@ def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
     x = unit(np.asarray(x, np.float32))
     if len(x) < 2:
         return np.zeros((len(x), 2)), lambda rows: np.zeros((len(rows), 2)), "PCA"
-    try:
-        from umap import UMAP
-    except ImportError:
-        UMAP = None
-    if UMAP is None or len(x) < 16:
+    if len(x) < 16 or find_spec("umap") is None:
         return _components(x)
+    from umap import UMAP
+
     umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(x) - 1))
     points = np.asarray(umap.fit_transform(x))
 
