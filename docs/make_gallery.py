@@ -153,7 +153,7 @@ def shrink(paths: list[Path], out: Path, width: int, columns: int = 1) -> None:
     sheet = Image.new("RGB", (width, max(heights)), pictures[0].getpixel((2, 2)))
     for p, place in zip(pictures, places, strict=True):
         sheet.paste(p, place)
-    few = sheet.quantize(96, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = sheet.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     few.save(out, optimize=True)
 
 

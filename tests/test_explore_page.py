@@ -347,7 +347,7 @@ def test_the_map_pans_zooms_picks_and_tells(page, explorer):
         " {deltaY: -600, bubbles: true, cancelable: true, clientX: 600, clientY: 300}))"
     )
     page.wait(lambda: json.loads(page.view()["look"])[2] < 0.6 * np.ptp(explorer.map["rows"][:, 0]))
-    page.click("#whole")
+    page.click("[aria-label='Show the whole map']")
     page.wait(lambda: "look" not in page.view())
     page.settle()
     page.js("document.querySelector('#plane canvas').focus()")

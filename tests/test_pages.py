@@ -204,8 +204,9 @@ class TestReport:
             "const c = document.querySelector('#map-points canvas').getContext('2d');"
             "const {width, height} = c.canvas, p = c.getImageData(0, 0, width, height).data;"
             "for (let y = 80; y < height; y++) for (let x = 0; x < width - 80; x++) {"
-            "  const alpha = p[4 * (y * width + x) + 3];"
-            "  if (alpha > 176 && alpha < 181) return [x, y]; } return null"
+            "  const alpha = (dx, dy) => p[4 * ((y + dy) * width + x + dx) + 3];"
+            "  if ([alpha(0, 0), alpha(1, 0), alpha(0, 1)].every(a => a === 219)) return [x, y];"
+            "} return null"
         )
         x, y = shown.wait(lambda: shown.js(place))
         canvas = shown.find("#map-points canvas")
@@ -275,6 +276,38 @@ class TestReport:
         light = shown.wait(ink)
         shown.dark()
         shown.wait(lambda: shown.js(f"return {ink}") != light)
+
+    def test_no_figure_is_blank_without_scrolling_or_on_paper(self, shown):
+        shown.wait(
+            "[...document.querySelectorAll('.plot')].every(n => n.querySelector('.main-svg'))"
+        )
+        widths = (
+            "return [...document.querySelectorAll('.plot .main-svg:first-of-type')]"
+            ".map(n => Math.round(n.getBoundingClientRect().width))"
+        )
+        wide = shown.js(widths)
+        assert max(wide) > 1000
+        shown.dark()
+        shown.js("dispatchEvent(new Event('beforeprint'))")
+        assert max(shown.js(widths)) < 700
+        ink = "return getComputedStyle(document.querySelector('#training .xtick text')).fill"
+        assert shown.js(ink) == "rgb(26, 32, 39)"
+        shown.js("dispatchEvent(new Event('afterprint'))")
+        shown.wait(lambda: shown.js(widths) == wide)
+        assert shown.js(ink) == "rgb(230, 234, 239)"
+
+    def test_the_map_is_coloured_by_what_is_chosen(self, shown):
+        seen = "return document.querySelector('#map-points canvas').toDataURL()"
+        pictures = set()
+        for i in range(len(shown.all("#map-colour option"))):
+            shown.js(
+                "const s = document.querySelector('#map-colour'); s.selectedIndex = arguments[0];"
+                "s.dispatchEvent(new Event('change'))",
+                i,
+            )
+            shown.wait(lambda: shown.js(seen) not in pictures)
+            pictures.add(shown.js(seen))
+        assert len(pictures) > 3
 
     def test_a_run_that_has_just_begun_says_what_to_do(self, browser, tmp_path):
         training_files(tmp_path / "run", TrainConfig(k=3, hidden_size=48))

@@ -18,6 +18,7 @@ import html
 import os
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -269,7 +270,7 @@ def text_index(codes: Codes) -> Path:
     path = codes.path / "texts.sqlite"
     if has_index(codes):
         return path
-    draft = path.with_suffix(f".{os.getpid()}.part")
+    draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     draft.unlink(missing_ok=True)
     with closing(sqlite3.connect(draft)) as db:
         db.execute("CREATE VIRTUAL TABLE texts USING fts5(text, content='')")

@@ -25,7 +25,6 @@ import os
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,7 @@ from nanosae.analysis.tables import load_features, tag
 from nanosae.analysis.topics import leaders
 from nanosae.codes import Codes
 from nanosae.view import maps
+from nanosae.view.files import changed, read_arrays, read_json
 from nanosae.view.pages import to_json
 from nanosae.view.style import COLORS, MUTED, SEQUENTIAL
 
@@ -86,12 +86,13 @@ class Explorer:
         self._map = once(1)(lambda _: load_map(self.codes))
         self._shuffled = once(1)(lambda _: np.ascontiguousarray(self.map["rows"][self.order].T))
         self._rows, self._column = once(16)(self._select), once(8)(self._read_column)
-        self._places, self._base = once(4)(self._find_regions), once(32)(self._search)
+        self._places = once(4)(self._find_regions)
+        self._base = once(32)(lambda row, query, *_: search(self.codes, query, row=row, n=100))
 
     @property
     def table(self) -> pd.DataFrame:
         """The run's feature table, read again when it has changed."""
-        return self._table(_changed(self.run / "features.parquet"))
+        return self._table(changed(self.run / "features.parquet"))
 
     @property
     def names(self) -> dict[int, str]:
@@ -101,7 +102,7 @@ class Explorer:
     @property
     def map(self) -> Any:
         """What `make_map` keeps, or None."""
-        return self._map(_changed(self.path / "map.npz"))
+        return self._map(changed(self.path / "map.npz"))
 
     def state(self) -> Answer:
         """Say what the run holds, and which command adds what it lacks."""
@@ -155,7 +156,9 @@ class Explorer:
 
         `sort` is "score" (of the label), "rows" or "name"; `marked` asks for bookmarks only.
         """
-        names, kept, scores = self.names, edits.bookmarks(self.run), self._scores()
+        names, kept = self.names, edits.bookmarks(self.run)
+        known = self.table.reindex(index=range(len(self.counts)), columns=["label_auc"])
+        scores = known["label_auc"].to_numpy(float)  # how well its words find unseen texts, or NaN
         ids, wanted = kept if marked else np.flatnonzero(self.counts).tolist(), words.casefold()
         if wanted.isdecimal():
             ids = [j for j in ids if j == int(wanted)]
@@ -171,13 +174,6 @@ class Explorer:
         fields = ("feature", "name", "rows", "score", "marked")
         lines = [(j, names.get(j, ""), self.counts[j], scores[j], j in kept) for j in page]
         return {"total": len(ids), "lines": [dict(zip(fields, x, strict=True)) for x in lines]}
-
-    def _scores(self) -> np.ndarray:
-        """Return how well each label's words find unseen texts, NaN where nobody measured."""
-        scores = np.full(len(self.counts), np.nan)
-        if "label_auc" in self.table:
-            scores[self.table.index] = self.table["label_auc"]
-        return scores
 
     def card(self, j: int) -> Answer:
         """Say what is known of a feature."""
@@ -240,7 +236,7 @@ class Explorer:
         if self.map is None and where.keys() & {"lasso", "led"}:
             raise ValueError("The map is not ready yet.")
         files = self.run / "user.sqlite", self.path / "map.npz"
-        return self._rows(json.dumps(where, sort_keys=True), *map(_changed, files))
+        return self._rows(json.dumps(where, sort_keys=True), *map(changed, files))
 
     def texts(self, where: Answer | None = None, at: int = 0) -> Answer:
         """List rows of a selection, a page of lines."""
@@ -270,21 +266,14 @@ class Explorer:
         Each hit says where it was in the ranking before the change, if it was among the first 100.
         """
         before = self._base(row, query, *self._version())
-        changed: Any = {int(j): float(value) for j, value in (edit or {}).items()}
-        after = before
-        if changed:
-            after = search(self.codes, query, row=row, edit=changed, n=PAGE)
+        moved: Any = {int(j): float(value) for j, value in (edit or {}).items()}
+        after = search(self.codes, query, row=row, edit=moved, n=PAGE) if moved else before
         place = {hit.row: i for i, hit in enumerate(before.hits)}
         hits = [
-            {
-                "row": hit.row,
-                "score": hit.score,
-                "text": hit.text[:SHOWN],
-                "was": place.get(hit.row),
-            }
-            for hit in after.hits[:PAGE]
+            {"row": h.row, "score": h.score, "text": h.text[:SHOWN], "was": place.get(h.row)}
+            for h in after.hits[:PAGE]
         ]
-        names = {j: self.names.get(j, "") for j in changed}
+        names = {j: self.names.get(j, "") for j in moved}
         return {"note": after.note, "features": before.features, "names": names, "hits": hits}
 
     def contrast(self, where: Answer | None = None) -> Answer:
@@ -362,11 +351,8 @@ class Explorer:
             lines.append(line | {"features": [[b, names.get(b, "")] for b in best]})
         return lines
 
-    def _search(self, row: int | None, query: str | None, *_: int) -> Any:
-        return search(self.codes, query, row=row, n=100)
-
     def _version(self) -> tuple[int, ...]:
-        return tuple(_changed(self.run / name) for name in ("features.parquet", "user.sqlite"))
+        return tuple(changed(self.run / name) for name in ("features.parquet", "user.sqlite"))
 
     # ── what people change ──
 
@@ -405,7 +391,7 @@ class Explorer:
         if self.map is None:
             raise ValueError("The map is not ready yet.")
         if kind == "rows":
-            ids, (x, y) = self.order, self._shuffled(_changed(self.path / "map.npz"))
+            ids, (x, y) = self.order, self._shuffled(changed(self.path / "map.npz"))
             marked = np.zeros(len(ids), bool)
             marked[self._preferred(color, where)] = True
             marked = marked[ids]
@@ -437,7 +423,7 @@ class Explorer:
 
     def regions(self, kind: str) -> list[Answer]:
         """Return words for the dense places of a map, and where to write them."""
-        return self._places(kind, _changed(self.path / "map.npz"), *self._version())
+        return self._places(kind, changed(self.path / "map.npz"), *self._version())
 
     def _find_regions(self, kind: str, *_: int) -> list[Answer]:
         if kind == "rows":
@@ -488,9 +474,8 @@ class Explorer:
         of[known.index] = known
         sizes, names = np.bincount(of[of >= 0], minlength=1), {}
         order = np.argsort(-sizes, kind="stable")
-        if how == "family" and (path := self.run / "families.json").exists():
-            lines = json.loads(path.read_text("utf-8"))["families"]
-            names = {line["family"]: line["label"] for line in lines}
+        if how == "family" and (found := read_json(self.run / "families.json")):
+            names = {line["family"]: line["label"] for line in found["families"]}
         if how == "topic" and (path := self.run / "topics.parquet").exists():
             import pandas as pd
 
@@ -574,12 +559,11 @@ def inside(points: np.ndarray, polygon: Any) -> np.ndarray:
 
 def load_map(codes: Codes) -> dict[str, np.ndarray] | None:
     """Return what `make_map` wrote, or None if it is missing, damaged or of fewer rows."""
+    found = read_arrays(codes.path / "map.npz") or {}
     try:
-        with (codes.path / "map.npz").open("rb") as stream, np.load(stream) as file:
-            found = {name: file[name] for name in file.files}
-        sizes = len(found["rows"]), len(found["led"]), len(found["features"])
         json.loads(found["regions"].item())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        sizes = len(found["rows"]), len(found["led"]), len(found["features"])
+    except (KeyError, ValueError):
         return None
     return found if sizes == (codes.n_rows, codes.n_rows, codes.n_features) else None
 
@@ -643,8 +627,3 @@ def prepare(path: str | Path, what: str) -> None:
         text_index(codes)
     elif load_map(codes) is None:
         make_map(codes)
-
-
-def _changed(path: Path) -> int:
-    """Return when a file was last written, in nanoseconds; 0 if there is none."""
-    return path.stat().st_mtime_ns if path.exists() else 0

@@ -98,6 +98,7 @@ def make_app(explorer: Explorer, host: str = "127.0.0.1", token: str | None = No
         token: What every request must know; None asks for nothing.
     """
     from starlette.applications import Starlette
+    from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.responses import Response
     from starlette.routing import Route
 
@@ -126,7 +127,8 @@ def make_app(explorer: Explorer, host: str = "127.0.0.1", token: str | None = No
     for path in CHANGES:
         change = _changing(getattr(explorer, path))
         routes.append(Route(f"/api/{path}", change, methods=["POST"]))
-    return Guard(Starlette(routes=routes, lifespan=life), host, token)
+    app = Starlette(routes=routes, lifespan=life)
+    return BaseHTTPMiddleware(app, _guard(host, token))
 
 
 def _asking(answer: Callable[..., Any]) -> Callable[[Any], Any]:
@@ -152,13 +154,10 @@ def _changing(change: Callable[..., Any]) -> Callable[[Any], Any]:
             return _json({"error": "Changes must come from the explorer's own page."}, 403)
         if kind.partition(";")[0] != "application/json":
             return _json({"error": "Changes must be JSON."}, 415)
-        body = b""
-        async for part in request.stream():
-            body += part
-            if len(body) > BODY:
-                return _json({"error": f"A change may have {BODY:,} bytes."}, 413)
+        if int(request.headers.get("content-length", BODY + 1)) > BODY:
+            return _json({"error": f"A change may have {BODY:,} bytes."}, 413)
         try:
-            asked = dict(json.loads(body))
+            asked = dict(await request.json())
         except (ValueError, TypeError):
             return _json({"error": "A change must be a JSON object."}, 400)
         return await run_in_threadpool(_answer, change, asked)
@@ -181,47 +180,31 @@ def _answer(method: Callable[..., Any], asked: dict[str, Any]) -> Any:
     return StreamingResponse(found, media_type="text/csv", headers=shown)
 
 
-class Guard:
+def _guard(host: str, token: str | None) -> Callable[..., Any]:
     """Let only this machine's own pages and holders of the token in; add headers to all answers."""
+    hosts = {"127.0.0.1", "localhost", "::1", host} if _is_local(host) else None
 
-    def __init__(self, app: Any, host: str, token: str | None) -> None:
-        self.app, self.token = app, token
-        self.hosts = {"127.0.0.1", "localhost", "::1", host} if _is_local(host) else None
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Check a request, or pass on what is none."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        from starlette.requests import Request
-
-        async def add(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] += [(k.lower().encode(), v.encode()) for k, v in HEADERS.items()]
-            await send(message)
-
-        request = Request(scope)
-        if self.hosts is not None and _hostname(request.headers.get("host", "")) not in self.hosts:
-            refusal = _json({"error": "This explorer answers to its own machine only."}, 403)
-            return await refusal(scope, receive, add)
+    async def answer(request: Any, ask: Callable[..., Any]) -> Any:
         given = request.query_params.get("token") or request.cookies.get(COOKIE, "")
-        if self.token and not secrets.compare_digest(given.encode(), self.token.encode()):
-            refusal = _json({"error": "Open the address that `nanosae explore` printed."}, 401)
-            return await refusal(scope, receive, add)
-        return await self.app(scope, receive, add)
+        if hosts and _hostname(request.headers.get("host", "")) not in hosts:
+            found = _json({"error": "This explorer answers to its own machine only."}, 403)
+        elif token and not secrets.compare_digest(given.encode(), token.encode()):
+            found = _json({"error": "Open the address that `nanosae explore` printed."}, 401)
+        else:
+            found = await ask(request)
+        found.headers.update(HEADERS)
+        return found
+
+    return answer
 
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        listener.close()
         what = f"cannot listen on {host}, port {port}: {error.strerror or error}"
         raise OSError(error.errno, f"{what}; choose another --port") from error
-    listener.listen(128)
-    return listener
 
 
 def _is_local(host: str) -> bool:

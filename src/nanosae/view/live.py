@@ -13,7 +13,6 @@ import multiprocessing
 import signal
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from nanosae.view import pages
+from nanosae.view.files import read_arrays
 
 PORT = 8321
 MAX_LINES = 2000  # of metrics in a page; of more, every second, third … is shown
@@ -35,12 +35,6 @@ SERIES = (
     "log10_density",
     "activation",
 )
-BODY = """<header class="top"><div><span class="brand">nanoSAE</span>
-<span id="name" class="mono muted"></span><span class="spacer"></span>
-<span id="status" class="chip" role="status">connecting</span></div></header>
-<main><section class="card" aria-label="Progress">
-<h1>Training</h1><p id="what" class="muted"></p><div id="progress"></div></section>
-<div id="training"></div></main>"""
 
 
 def watch(run: str | Path, port: int = PORT) -> None:
@@ -93,10 +87,10 @@ def _serve_until(run: Path, port: int, parent: Any) -> None:
 def serve(run: str | Path, port: int = 0) -> ThreadingHTTPServer:
     """Return a server of the page, bound to 127.0.0.1 and not yet running; port 0 takes any."""
     run = Path(run)
-    scripts = ("points.js", "training.js", "live.js")
+    scripts = ("map.js", "training.js", "live.js")
     page = pages.page(
         f"{run.absolute().name} – nanoSAE training",
-        BODY,
+        pages.static("live.html"),
         data={"run": {"name": str(run)}},
         scripts=scripts,
         plotly=True,
@@ -191,12 +185,11 @@ def read_snapshots(run: Path, after: int = 0) -> list[dict[str, Any]]:
     paths = {int(p.stem): p for p in (run / "snapshots").glob("*.npz") if p.stem.isdecimal()}
     found = []
     for step in _some(sorted(step for step in paths if step > after), MAX_SNAPSHOTS):
-        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            with paths[step].open("rb") as stream, np.load(stream) as z:
-                shot = {name: [z[name], *z[f"{name}_edges"][[0, -1]]] for name in SERIES}
-                places = (z["positions"].astype(np.float32) * 1000).round().astype(int)
-                shot |= {"step": step, "positions": places.T, "latents": z["latents"]}
-            found.append(shot)
+        if (z := read_arrays(paths[step])) is None:
+            continue
+        shot = {name: [z[name], *z[f"{name}_edges"][[0, -1]]] for name in SERIES}
+        places = (z["positions"].astype(np.float32) * 1000).round().astype(int)
+        found.append(shot | {"step": step, "positions": places.T, "latents": z["latents"]})
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -55,17 +56,10 @@ def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
     x = unit(np.asarray(x, np.float32))
     if len(x) < 2:
         return np.zeros((len(x), 2)), lambda rows: np.zeros((len(rows), 2)), "PCA"
-    try:
-        from umap import UMAP
-    except ImportError:
-        UMAP = None
-    if UMAP is None or len(x) < 16:
-        mean = x.mean(0)
-        axes = np.linalg.eigh((x - mean).T @ (x - mean))[1][:, :-3:-1]
-        points = (x - mean) @ axes
-        axes *= np.sign(points[np.abs(points).argmax(0), range(points.shape[1])])
-        axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))  # of width 1: a line
-        return (x - mean) @ axes, lambda rows: (unit(rows) - mean) @ axes, "PCA"
+    if len(x) < 16 or find_spec("umap") is None:
+        return _components(x)
+    from umap import UMAP
+
     umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(x) - 1))
     points = np.asarray(umap.fit_transform(x))
 
@@ -76,6 +70,17 @@ def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
         return np.einsum("nk,nkd->nd", weight / weight.sum(1, keepdims=True), points[near])
 
     return points, place, "UMAP"
+
+
+def _components(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
+    from sklearn.decomposition import PCA
+
+    pca = PCA(min(2, x.shape[1]), svd_solver="covariance_eigh").fit(x)
+
+    def place(rows: np.ndarray) -> np.ndarray:
+        return np.pad(pca.transform(unit(rows)), ((0, 0), (0, 2 - pca.n_components_)))
+
+    return place(x), place, "PCA"
 
 
 def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.ndarray:

@@ -14,8 +14,7 @@ import copy
 import html
 import json
 import textwrap
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from nanosae.analysis.describe import cooccurrence as together
 from nanosae.analysis.tables import known_labels
 from nanosae.codes import Codes
 from nanosae.view import maps
+from nanosae.view.files import read_arrays, read_json
 from nanosae.view.style import COLORS, MUTED, template
 from nanosae.weights import Weights
 
@@ -34,8 +34,18 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 BINS = 64
+BAR = {"color": COLORS[0], "line": {"width": 0}}
+INTERVAL = ["value", "low", "high"]
 POINTS = 20_000  # points of a map that are drawn; of more rows, a sample
 
+TRAINING = (  # panels: title, axis, column of the metrics
+    ("Loss", "loss per element", "loss"),
+    ("Fraction of variance unexplained", "FVU", "fvu"),
+    ("Active latents", "L0 (latents per row)", "l0"),
+    ("Dead latents", "dead (% of latents)", "dead"),
+    ("Learning rate", "learning rate", "lr"),
+)
+STEP = "step %{x:,}: %{y:.4~g}"
 HISTOGRAMS = {  # of a snapshot: name → title, axis
     "encoder_weight": ("Encoder weights", "weight"),
     "encoder_norm": ("Encoder norms", "norm of a latent's encoder column"),
@@ -64,45 +74,30 @@ def training(run: str | Path | Sequence[Mapping[str, Any]]) -> go.Figure:
     Raises:
         FileNotFoundError: If the run has logged nothing.
     """
-    lines = [line for line in metrics(run) if "loss" in line]
-    weighted = any(line.get("coefficient") for line in lines)
-    panels = {
-        "Loss": "loss per element",
-        "Fraction of variance unexplained": "FVU",
-        "Active latents": "L0 (latents per row)",
-        "Dead latents": "dead (% of latents)",
-        "Learning rate": "learning rate",
-        "Throughput": "thousand rows per second",
-    }
-    if weighted:
-        del panels["Throughput"]
-        panels["Sparsity coefficient"] = "coefficient"
-    figure = _panels([*panels], [*panels.values()], ["step"] * 6)
-    seen: set[str] = set()
+    import pandas as pd
 
-    def line(name: str, values: list[Any], panel: int, color: str, dash: str = "solid") -> None:
-        known = [(e["step"], y) for e, y in zip(lines, values, strict=True) if y is not None]
-        if not known:
-            return
-        x, y = zip(*known, strict=True)
-        mode = "lines" if len(known) > 2 else "lines+markers"
-        style = {"color": color, "dash": dash, "width": 1.8}
-        trace = {"x": x, "y": y, "name": name, "legendgroup": name, "mode": mode, "line": style}
-        trace |= {"showlegend": name not in seen, "hovertemplate": "step %{x:,}: %{y:.4~g}"}
-        figure.add_scatter(**trace, **_cell(panel))
-        seen.add(name)
-
-    line("training", [e["loss"] for e in lines], 0, COLORS[0])
-    parts = list(dict.fromkeys(name for e in lines for name in e["parts"]))
-    for i, name in enumerate(parts if len(parts) > 1 else []):
-        line(name, [e["parts"].get(name, 0.0) for e in lines], 0, COLORS[2 + i % 5], "dot")
-    for panel, name in ((1, "fvu"), (2, "l0")):
-        line("training", [e[name] for e in lines], panel, COLORS[0])
-        line("held-out", [e.get(f"heldout_{name}") for e in lines], panel, COLORS[1])
-    line("training", [100 * e["dead"] for e in lines], 3, COLORS[0])
-    line("training", [e["lr"] for e in lines], 4, COLORS[0])
-    speed = [e["rows_per_second"] / 1000 if "rows_per_second" in e else None for e in lines]
-    line("training", [e["coefficient"] for e in lines] if weighted else speed, 5, COLORS[0])
+    table = pd.json_normalize([line for line in metrics(run) if "loss" in line])
+    parts = [column for column in table if column.startswith("parts.")]
+    table[parts] = table[parts].fillna(0.0)
+    table["dead"] *= 100
+    table["speed"] = table.get("rows_per_second", np.nan) / 1000
+    last = ("Throughput", "thousand rows per second", "speed")
+    if "coefficient" in table and table["coefficient"].any():
+        last = ("Sparsity coefficient", "coefficient", "coefficient")
+    titles, axes, columns = zip(*TRAINING, last, strict=True)
+    curves = [(place, "training", column) for place, column in enumerate(columns)]
+    curves += [(1, "held-out", "heldout_fvu"), (2, "held-out", "heldout_l0")]
+    curves += [(0, part.removeprefix("parts."), part) for part in parts if len(parts) > 1]
+    curves = [curve for curve in curves if curve[2] in table]
+    names = list(dict.fromkeys(name for _, name, _ in curves))
+    figure = _panels(titles, axes, ["step"] * len(titles))
+    for place, name, column in curves:
+        known, dash = table[["step", column]].dropna(), "dot" if column in parts else "solid"
+        look = {"color": COLORS[names.index(name) % 7], "dash": dash, "width": 1.8}
+        trace = {"x": known["step"].tolist(), "y": known[column].tolist(), "line": look}
+        trace |= {"mode": "lines" if len(known) > 2 else "lines+markers", "legendgroup": name}
+        trace |= {"showlegend": column in ("loss", "heldout_fvu", *parts)}
+        figure.add_scatter(**trace, name=name, hovertemplate=STEP, **_cell(place))
     figure.update_yaxes(rangemode="tozero")
     return _finish(figure, f"Training{_of(run)}")
 
@@ -120,24 +115,24 @@ def weights(source: Any) -> go.Figure:
     names = [n for n in HISTOGRAMS if all(n in shot and shot[n].any() for shot in shots.values())]
     titles, axes = zip(*(HISTOGRAMS[name] for name in names), strict=True)
     figure = _panels(titles, ["share (%)"] * len(names), axes)
-    states, bars = [], []
-    for step, shot in shots.items():
-        bars = [_bars(shot[name], shot[f"{name}_edges"]) for name in names]
-        data = {key: [bar[key] for bar in bars] for key in ("x0", "dx", "y")}
-        states.append({"method": "restyle", "label": f"{step:,}", "args": [data]})
+    bars = [[_bars(shot, name) for name in names] for shot in shots.values()]
     for i, name in enumerate(names):
-        edges = np.array([shot[f"{name}_edges"] for shot in shots.values()])
-        look = {"marker": {"color": COLORS[0], "line": {"width": 0}}, "showlegend": False}
         hover = {"name": titles[i], "hovertemplate": "%{x:.3~g}: %{y:.2~f} %"}
-        figure.add_bar(**bars[i], **look, **hover, **_cell(i))
-        low = edges[:, 0].min()
+        figure.add_bar(**bars[-1][i], marker=BAR, showlegend=False, **hover, **_cell(i))
+        counts = np.array([shot[name] for shot in shots.values()])
+        edges = np.array([shot[f"{name}_edges"] for shot in shots.values()])
+        low, below = edges[:, 0].min(), edges[:, :-1]
         if name == "log10_density":  # latents that are never active stand at -9
-            used = np.array([shot[name] > 0 for shot in shots.values()])
-            low = edges[:, :-1][used & (edges[:, :-1] > -8)].min(initial=-1)
+            low = below[(counts > 0) & (below > -8)].min(initial=-1)
         figure.update_xaxes(range=[low, edges[:, -1].max()], **_cell(i))
     figure.update_layout(bargap=0)
-    if len(states) > 1:
-        look = {"active": len(states) - 1, "currentvalue": {"prefix": "step "}, "ticklen": 0}
+    if len(shots) > 1:
+        states = [
+            {"method": "restyle", "label": f"{step:,}"}
+            | {"args": [{key: [bar[key] for bar in drawn] for key in ("x0", "dx", "y")}]}
+            for step, drawn in zip(shots, bars, strict=True)
+        ]
+        look = {"active": len(shots) - 1, "currentvalue": {"prefix": "step "}, "ticklen": 0}
         look |= {"pad": {"t": 44}, "x": 0, "len": 1, "minorticklen": 0}
         figure.update_layout(sliders=[look | {"steps": states}])
     return _finish(figure, f"Weights{_of(source)}")
@@ -150,10 +145,10 @@ def density(source: Any) -> go.Figure:
         source: Codes, or a run folder with codes.
     """
     codes = _codes(source)
-    counts, dead = codes.counts, int((codes.counts == 0).sum())
-    alive = np.log10(counts[counts > 0] / max(codes.n_rows, 1))
+    alive = np.log10(codes.density[codes.counts > 0])
+    n, dead = codes.n_features, codes.n_features - len(alive)
     edges = np.linspace(alive.min(initial=-1) - 0.1, min(0, alive.max(initial=-1) + 0.1), 51)
-    what = f"{len(counts):,} features, {dead:,} of them ({dead / len(counts):.1%}) never active"
+    what = f"{n:,} features, {dead:,} of them ({dead / n:.1%}) never active"
     title = f"Activation density{_of(source)}"
     axis = "log10 of the share of rows on which a feature is active"
     return _finish(_histogram(alive, edges, axis, "features"), title, 420, what)
@@ -214,13 +209,14 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
         FileNotFoundError: If a run has no metrics, or was not evaluated.
         ValueError: If a run is not finished, or does not have the measure.
     """
-    kinds: dict[str, list[Any]] = {}
-    beside: dict[str, float] = {}
+    import pandas as pd
+
+    lines, beside = [], {}
     for name, run in _named_runs(runs).items():
         last = metrics(run)[-1]
         if not last.get("final"):
             raise ValueError(f"{run} stopped at step {last['step']}: finish it with --resume.")
-        value = low = high = last["fvu"]
+        line = {"name": name, "l0": last["l0"]} | dict.fromkeys(INTERVAL, last["fvu"])
         if measure != "fvu":
             table = _evaluation(run)
             table = table[table["measure"] == measure].set_index("representation")
@@ -228,20 +224,19 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
                 raise ValueError(
                     f"{run} was not evaluated for {measure!r}; evaluate it with labels."
                 )
-            value, low, high = table.loc["codes", ["value", "low", "high"]]
-            beside = {**table["value"].drop("codes").to_dict(), **beside}
+            line |= table.loc["codes", INTERVAL].to_dict()
+            beside = table["value"].drop("codes").to_dict() | beside
         config = json.loads((Path(run) / "config.json").read_text("utf-8"))["config"]
         kind = f"{config['activation']}, {config['hidden_size']:,} features"
-        kinds.setdefault(kind, []).append((last["l0"], value, low, high, name))
+        lines.append(line | {"kind": kind})
     figure = _figure()
-    for i, (kind, found) in enumerate(kinds.items()):
-        x, y, low, high, names = zip(*sorted(found), strict=True)
-        bars = {"array": np.subtract(high, y), "arrayminus": np.subtract(y, low), "thickness": 1}
+    for i, (kind, found) in enumerate(pd.DataFrame(lines).groupby("kind", sort=False)):
+        found = found.sort_values("l0")
         look = {"color": COLORS[i % 7], "symbol": i, "size": 9}
-        trace = {"x": x, "y": y, "name": kind, "mode": "lines+markers", "marker": look}
-        trace |= {"customdata": [_safe(n) for n in names], "line": {"color": COLORS[i % 7]}}
+        trace = {"x": found["l0"].tolist(), "name": kind, "mode": "lines+markers", "marker": look}
+        trace |= {"customdata": [_safe(name) for name in found["name"]], "showlegend": True}
         hover = "%{customdata}<br>L0 %{x:.1f}, %{y:.3f}"
-        figure.add_scatter(**trace, error_y=bars, hovertemplate=hover, showlegend=True)
+        figure.add_scatter(**trace, **_interval(found), hovertemplate=hover)
     for name, y in beside.items():
         where = {"annotation_text": _safe(name), "annotation_position": "top right"}
         figure.add_hline(y, line={"color": MUTED, "dash": "dash", "width": 1}, **where)
@@ -262,27 +257,25 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
         FileNotFoundError: If a run was not evaluated.
         ValueError: If it was evaluated without labels.
     """
-    lines: list[tuple[Any, ...]] = []  # baseline?, name, lines of the table, colour
-    for i, (name, run) in enumerate(_named_runs(runs).items()):
+    ours, baselines = {}, {}
+    for name, run in _named_runs(runs).items():
         table = _evaluation(run)
         k = table["measure"].str.extract(rf"^probe_{measure}@(\d+)$")[0].astype(float)
         table = table.assign(k=k).dropna(subset=["k"])
         if table.empty:
             raise ValueError(f"{name} has no probes: evaluate it with labels.")
-        for kind, found in table.groupby("representation", sort=False):
-            if kind == "codes":
-                lines.append((False, name, found, COLORS[i % 7]))
-            elif not i:
-                lines.append((True, f"{kind} (baseline)", found, MUTED))
+        found = dict(list(table.groupby("representation", sort=False)))
+        ours[name] = found.pop("codes")
+        baselines = {f"{kind} (baseline)": line for kind, line in found.items()} | baselines
     figure = _figure()
-    for i, (baseline, name, found, color) in enumerate(sorted(lines, key=lambda line: line[0])):
-        y, low, high = (found[column].to_numpy() for column in ("value", "low", "high"))
-        bars = {"array": high - y, "arrayminus": y - low, "thickness": 1, "visible": not baseline}
-        trace = {"x": found["k"], "y": y, "name": _safe(name), "mode": "lines+markers"}
-        trace |= {"line": {"color": color, "dash": "dot" if baseline else "solid"}}
-        trace |= {"marker": {"symbol": i, "size": 8}, "error_y": bars}
+    for i, (name, found) in enumerate((ours | baselines).items()):
+        baseline = i >= len(ours)
+        color, dash = (MUTED, "dot") if baseline else (COLORS[i % 7], "solid")
+        trace = {"x": found["k"].tolist(), "name": _safe(name), "mode": "lines+markers"}
+        trace |= {"line": {"color": color, "dash": dash}, "marker": {"symbol": i, "size": 8}}
+        trace |= _interval(found, visible=not baseline)
         figure.add_scatter(**trace, hovertemplate="%{x} features: %{y:.3f}")
-    ticks = sorted({k for *_, found, _ in lines for k in found["k"]})
+    ticks = sorted({k for found in ours.values() for k in found["k"]})
     figure.update_xaxes(title_text="features of the probe (log scale)", type="log", tickvals=ticks)
     figure.update_yaxes(title_text=f"{measure}, mean over labels, held-out rows")
     return _finish(figure, "Sparse probing", 480)
@@ -302,31 +295,28 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
     """
     codes, names = _codes(source), _names(source)
     table, _ = _families(codes.run if families is None else families)
-    blocks: list[list[int]] = []
+    ids, sizes = [], []
     for members in table["members"]:
-        taken = {j for block in blocks for j in block}
-        room = min(max(n // 6, 4), n - len(taken))
-        if block := [j for j in members if j not in taken][:room]:
-            blocks.append(block)
-    ids = [j for block in blocks for j in block]
+        block = [j for j in members if j not in ids][: min(max(n // 6, 4), n - len(ids))]
+        ids += block
+        sizes.append(len(block))
     both = together(codes, ids, min_share=0)[:, ids].toarray().astype(float)
     f = codes.counts[ids]
     share = both / np.maximum(np.minimum.outer(f, f), 1)
     np.fill_diagonal(share, np.nan)
     ticks = [_short(_name(names, j), 28) for j in ids]
-    hover = [[f"{a}<br>{b}" for b in ticks] for a in ticks]
     figure = _figure()
-    figure.add_heatmap(z=share, coloraxis="coloraxis", customdata=hover, xgap=1, ygap=1)
-    figure.update_traces(hovertemplate="%{customdata}<br>together on %{z:.1%}<extra></extra>")
-    ends = np.cumsum([0, *map(len, blocks)]) - 0.5
+    hover = "%{y}<br>%{x}<br>together on %{z:.1%}<extra></extra>"
+    figure.add_heatmap(z=share, coloraxis="coloraxis", hovertemplate=hover, xgap=1, ygap=1)
+    ends = np.cumsum([0, *sizes]) - 0.5
     for a, b in pairwise(ends.tolist()):
         figure.add_shape(type="rect", x0=a, x1=b, y0=a, y1=b, line={"color": COLORS[1]})
     axis = {"tickvals": list(range(len(ids))), "ticktext": ticks, "tickfont": {"size": 10}}
     figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
-    figure.update_xaxes(showticklabels=False, showgrid=False, title_text="the same features")
+    figure.update_xaxes(**axis, showticklabels=False, showgrid=False, title="the same features")
     bar = {"title": {"text": "share of the<br>rarer one's rows"}, "tickformat": ".0%"}
     figure.update_layout(coloraxis={"colorbar": bar})
-    what = f"{len(ids)} features of the {len(blocks)} largest families (framed)"
+    what = f"{len(ids)} features of the {np.count_nonzero(sizes)} largest families (framed)"
     return _finish(figure, f"Co-occurrence{_of(source)}", 160 + 13 * len(ids), what)
 
 
@@ -360,22 +350,17 @@ def family_tree(
         kept = line["members"][:most]
         mine = edges[edges["pass"] == edges.loc[edges["parent"] == line["root"], "pass"].max()]
         mine = mine[mine["child"].isin(kept) & mine["parent"].isin(kept)]
-        parent = dict(zip(mine["child"], mine["parent"], strict=True))
         below = mine.groupby("parent")["child"].apply(list).to_dict()
-        depth, y, stack = {line["root"]: 0}, {}, [line["root"]]
-        while stack:  # from top to bottom, children below their parent
-            j = stack.pop()
-            y[j] = len(y)
-            depth |= dict.fromkeys(below.get(j, []), depth[j] + 1)
-            stack += reversed(below.get(j, []))
+        depth = dict(_descend(line["root"], below))
+        y = {j: place for place, j in enumerate(depth)}
         x, down = [], []
-        for j, p in parent.items():
+        for p, j in zip(mine["parent"], mine["child"], strict=True):
             x += [depth[p], depth[p], depth[j], None]
             down += [y[p], y[j], y[j], None]
         figure.add_scatter(x=x, y=down, mode="lines", line={"color": MUTED, "width": 1}, **_cell(i))
-        text = [f" {_short(_name(names, j), 30 - 4 * depth[j])}" for j in y]
-        dots = {"x": [depth[j] for j in y], "y": list(y.values()), "text": text}
-        dots |= {"hovertext": [f"feature {j}" for j in y], "hoverinfo": "text"}
+        text = [f" {_short(_name(names, j), 30 - 4 * depth[j])}" for j in depth]
+        dots = {"x": list(depth.values()), "y": list(y.values()), "text": text}
+        dots |= {"hovertext": [f"feature {j}" for j in depth], "hoverinfo": "text"}
         dots |= {"mode": "markers+text", "textposition": "middle right", "cliponaxis": False}
         figure.add_scatter(**dots, marker={"color": COLORS[0], "size": 7}, **_cell(i))
         if more := line["size"] - len(kept):
@@ -385,6 +370,13 @@ def family_tree(
     figure.update_yaxes(range=[most + 0.6, -0.6], visible=False)
     figure.update_layout(showlegend=False)
     return _finish(figure, f"Families{_of(source)}", 130 + 21 * (most + 1))
+
+
+def _descend(feature: int, below: Mapping[int, list[int]], depth: int = 0) -> Iterator[Any]:
+    """Yield a feature and those below it with their depths, from top to bottom."""
+    yield feature, depth
+    for child in below.get(feature, []):
+        yield from _descend(child, below, depth + 1)
 
 
 def splitting_flow(
@@ -416,23 +408,20 @@ def splitting_flow(
     table = table[table["n_children"] > 1].head(n)
     if table.empty:
         raise ValueError(f"no feature has two children more similar than {threshold}: lower it.")
-    of = labels or (_names(small), _names(large))
-    text, source, target, value, color = [], [], [], [], []
-    for place, line in enumerate(table.to_dict("records")):
-        parent, share = len(text), COLORS[place % 7]
-        text.append(_short(_name(of[0], line["parent"]), 34))
-        color.append(share)
-        for j, similarity in list(zip(line["children"], line["similarities"], strict=True))[:most]:
-            source.append(parent)
-            target.append(len(text))
-            value.append(similarity)
-            text.append(_short(_name(of[1], j), 34))
-            color.append(share)
-        if (more := line["n_children"] - most) > 0:
-            text[parent] += f" (+{more})"
+    links = table.explode(["children", "similarities"])
+    links = links[links.groupby("parent").cumcount() < most]
+    source = links["parent"].map({j: place for place, j in enumerate(table["parent"])})
+    target = len(table) + np.arange(len(links))
+    left, right = labels or (_names(small), _names(large))
+    text = [
+        _short(_name(left, j), 34) + (f" (+{count - most})" if count > most else "")
+        for j, count in zip(table["parent"], table["n_children"], strict=True)
+    ]
+    text += [_short(_name(right, j), 34) for j in links["children"]]
+    color = [COLORS[place % 7] for place in [*range(len(table)), *source]]
     figure = _figure()
-    tinted = [f"{color[s]}4d" for s in source]
-    links = {"source": source, "target": target, "value": value, "color": tinted}
+    links = {"source": source, "target": target, "value": links["similarities"]}
+    links["color"] = [f"{COLORS[place % 7]}4d" for place in source]
     links["hovertemplate"] = "%{source.label} → %{target.label}: %{value:.2f}<extra></extra>"
     nodes = {"label": text, "color": color, "pad": 9, "thickness": 10, "line": {"width": 0}}
     nodes["hovertemplate"] = "%{label}<extra></extra>"
@@ -452,21 +441,22 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     Raises:
         ValueError: If nothing was found.
     """
+    import pandas as pd
+
     found = _contrast(found)
-    lines, about = found["findings"][:n], found["about"]
-    if not lines:
+    table, about = pd.DataFrame(found["findings"]).head(n), found["about"]
+    if table.empty:
         raise ValueError(f"nothing was found among {about['n_tested']:,} tests: nothing to draw.")
-    numeric = found["kind"] == "numeric"
-    columns = ("effect", "low", "high") if numeric else ("odds_ratio", "odds_low", "odds_high")
-    x, low, high = np.array([[line[c] for c in columns] for line in lines], float).T
-    several = len({line["target"] for line in lines}) > 1
-    names = [line["label"] + (f" · {line['target']}" if several else "") for line in lines]
-    target, rest = lines[0]["target"], about.get("b") or "the rest"
+    numeric, several = found["kind"] == "numeric", table["target"].nunique() > 1
+    columns = ["effect", "low", "high"] if numeric else ["odds_ratio", "odds_low", "odds_high"]
+    x, low, high = table[columns].to_numpy(float).T
+    names = table["label"] + (" · " + table["target"] if several else "")
+    target, rest = table["target"].iloc[0], about.get("b") or "the rest"
     axis = f"odds ratio, {'each class' if several else target} : {rest}, 95 % interval (log scale)"
     if found["kind"] == "trend":
         axis = f"odds ratio per {about['unit']}, 95 % interval (log scale)"
     axis = f"difference of {target}, 95 % interval" if numeric else axis
-    figure, less = _figure(), [int(line["effect"] < 0) for line in lines]
+    figure, less = _figure(), (table["effect"] < 0).astype(int)
     bars = {"type": "data", "array": high - x, "arrayminus": x - low, "color": MUTED}
     trace = {"x": x, "y": list(range(len(x))), "mode": "markers", "error_x": bars}
     look = {"color": [COLORS[i] for i in less], "symbol": [2 * i for i in less], "size": 9}
@@ -475,7 +465,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     figure.add_vline(0 if numeric else 1, line={"color": MUTED, "dash": "dash"})
     ticks = [_short(name, 44) for name in names]
     figure.update_yaxes(tickvals=list(range(len(x))), ticktext=ticks, showgrid=False)
-    figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False)
+    figure.update_yaxes(range=[len(x) - 0.4, -0.6], zeroline=False, ticklabelstandoff=6)
     scale = {} if numeric else {"type": "log", "dtick": 1 if high.max() > 30 * low.min() else None}
     figure.update_xaxes(title_text=_safe(axis), **scale)
     what = f"{len(found['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
@@ -495,52 +485,58 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
     Raises:
         ValueError: If the column is missing, or holds neither numbers nor dates.
     """
-    what = "Topics" if column is not None else "Features"
-    lines: list[tuple[Any, ...]] = []  # name, times, share, low, high
+    import pandas as pd
+
     if column is None:
         found = _contrast(source)
         if found["kind"] != "trend":
             raise ValueError(f"{found['kind']!r} findings have no time: give a column, or a trend.")
-        names = {e["feature"]: e["label"] for e in found["findings"]}
-        column = found["about"]["column"]
-        for j in list(names)[:n]:
-            shares = [e for e in found["shares"] if e["feature"] == j]
-            line = ([e[k] for e in shares] for k in ("period", "share", "low", "high"))
-            lines.append((names[j], *line))
+        what, column, shares = "Features", found["about"]["column"], pd.DataFrame(found["shares"])
+        first = found["findings"][:n]
+        lines = [(e["label"], shares[shares["feature"] == e["feature"]]) for e in first]
     else:
-        from nanosae.analysis._stats import is_missing
-        from nanosae.analysis.contrast import _times
-
-        topics = _topics(source)
-        values = topics.codes.column(column) if isinstance(column, str) else np.asarray(column)
-        known = ~is_missing(values)
+        what, lines = "Topics", _topic_shares(_topics(source), column, n)
         column = column if isinstance(column, str) else "time"
-        periods, period = np.unique(_times(values[known], column)[0], return_inverse=True)
-        of, total = topics.row_topic[known], np.bincount(period)
-        for topic in topics.table.head(n).to_dict("records"):
-            share = np.bincount(period[of == topic["Topic"]], minlength=len(periods)) / total
-            name = ", ".join(topic["Representation"][:3])
-            lines.append((name, periods, share, share, share))
     if not lines:
         raise ValueError("nothing was found to change over time: nothing to draw.")
     titles = [_short(name, 36) for name, *_ in lines]
     figure = _panels(titles, ["share of rows", "", ""] * n, [_safe(str(column))] * n)
-    for i, (_, x, y, low, high) in enumerate(lines):
-        band = {"x": [*x, *x[::-1]], "y": [*low, *high[::-1]], "line": {"width": 0}}
-        band |= {"fill": "toself", "fillcolor": f"{COLORS[0]}33", "mode": "lines"}
-        figure.add_scatter(**band, hoverinfo="skip", **_cell(i))
+    for i, (_, line) in enumerate(lines):
+        x, y, low, high = (line[k].tolist() for k in ("period", "share", "low", "high"))
+        band = {"x": x + x[::-1], "y": low + high[::-1], "line": {"width": 0}, "mode": "lines"}
+        band |= {"fill": "toself", "fillcolor": f"{COLORS[0]}33", "hoverinfo": "skip"}
+        figure.add_scatter(**band, **_cell(i))
         look = {"mode": "lines+markers", "line": {"color": COLORS[0]}, "marker": {"size": 5}}
         look["hovertemplate"] = "%{x}: %{y:.1%}<extra></extra>"
         figure.add_scatter(x=x, y=y, **look, **_cell(i))
-    most = max(max(high) for *_, high in lines)
+    most = max(line["high"].max() for _, line in lines)
     figure.update_yaxes(tickformat=".0%", range=[0, 1.05 * most])
     figure.update_layout(showlegend=False)
     return _finish(figure, f"{what} over time{_of(source)}")
 
 
-def dictionary(
-    source: Any, labels: Mapping[int, str] | None = None, *, width: int = 960, seed: int = 0
-) -> go.Figure:
+def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFrame]]:
+    """Return the largest topics' names and their shares of the rows in each period."""
+    import pandas as pd
+
+    from nanosae.analysis._stats import is_missing
+    from nanosae.analysis.contrast import _times
+
+    named = isinstance(column, str)
+    values = topics.codes.column(column) if named else np.asarray(column)
+    known = ~is_missing(values)
+    periods = _times(values[known], column if named else "time")[0]
+    shares = pd.crosstab(periods, topics.row_topic[known], normalize="index")
+    first = topics.table.head(n)
+    shares = shares.reindex(columns=first["Topic"], fill_value=0.0)
+    lines = []
+    for topic, words in zip(first["Topic"], first["Representation"], strict=True):
+        line = pd.DataFrame({"period": shares.index, "share": shares[topic].to_numpy()})
+        lines.append((", ".join(words[:3]), line.assign(low=line["share"], high=line["share"])))
+    return lines
+
+
+def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figure:
     """Draw the decoder map: features lie near each other if their directions are alike.
 
     Points are features, larger where they are active on more rows (if codes are known); colours and
@@ -549,8 +545,6 @@ def dictionary(
     Args:
         source: A model, Weights, codes in a run folder, or a run folder.
         labels: Names of features; by default those in the run's features.parquet.
-        width: Width in pixels for which labels are placed without overlap.
-        seed: Of the projection.
     """
     codes = source if hasattr(source, "shards") else None
     if isinstance(source, str | Path) and any(Path(source).glob("codes/*/manifest.json")):
@@ -568,12 +562,12 @@ def dictionary(
         share = codes.density[ids]
         hover = [f"{h}<br>active on {d:.2%} of rows" for h, d in zip(hover, share, strict=True)]
         size = 3 + 9 * np.sqrt(share / max(share.max(), 1e-12))
-    figure = _map(decoder[ids], names, hover, size, width, seed)
+    figure = _map(decoder[ids], names, hover, size)
     what = f"{len(ids):,} features; near means a similar direction"
     return _finish(figure, f"Decoder map{_of(source)}", 720, what)
 
 
-def texts(source: Any, *, points: int = POINTS, width: int = 960, seed: int = 0) -> go.Figure:
+def texts(source: Any, *, points: int = POINTS) -> go.Figure:
     """Draw the text map: rows lie near each other if their embeddings are alike.
 
     Colours and labels are clusters of the map (HDBSCAN); labels are words that set their texts
@@ -582,8 +576,6 @@ def texts(source: Any, *, points: int = POINTS, width: int = 960, seed: int = 0)
     Args:
         source: Codes that know their embeddings, a run folder, or an array or frame of numbers.
         points: Rows to draw; of more, a random sample.
-        width: Width in pixels for which labels are placed without overlap.
-        seed: Of sample and projection.
     """
     is_codes = hasattr(source, "shards") or isinstance(source, str | Path)
     data: Any = _codes(source) if is_codes else source
@@ -591,12 +583,12 @@ def texts(source: Any, *, points: int = POINTS, width: int = 960, seed: int = 0)
         data = data.select_dtypes("number")
     data = data if is_codes else np.asarray(data)
     n = data.n_rows if is_codes else len(data)
-    rows = np.sort(np.random.default_rng(seed).choice(n, min(n, points), replace=False))
+    rows = np.sort(np.random.default_rng(0).choice(n, min(n, points), replace=False))
     x = data.vectors(rows) if is_codes else data[rows]
     known = is_codes and data.has_texts
     names = dict(enumerate(data.texts(rows).tolist())) if known else {}
     hover = [f"row {r}<br>{_wrap(names.get(i, ''))}" for i, r in enumerate(rows.tolist())]
-    figure = _map(x, names, hover, 4.0, width, seed)
+    figure = _map(x, names, hover, 4.0)
     what = f"{len(rows):,} of {n:,} rows; near means a similar embedding"
     return _finish(figure, f"Text map{_of(source)}", 720, what)
 
@@ -606,9 +598,9 @@ def plot_dictionary(model: Any) -> go.Figure:
     return dictionary(model)
 
 
-def plot_umap(data: Any, *, width: int = 960, seed: int = 0) -> go.Figure:
+def plot_umap(data: Any) -> go.Figure:
     """Draw rows as a map: of an array or frame (n, width), codes or a run folder; see `texts`."""
-    return texts(data, width=width, seed=seed)
+    return texts(data)
 
 
 def metrics(run: str | Path | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -633,13 +625,8 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
     Raises:
         FileNotFoundError: If there are none.
     """
-    found = {}
-    for path in sorted(Path(run).glob("snapshots/*.npz")):
-        try:
-            with path.open("rb") as stream, np.load(stream) as arrays:
-                found[int(path.stem)] = dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-            continue
+    paths = sorted(Path(run).glob("snapshots/*.npz"))
+    found = {int(path.stem): shot for path in paths if (shot := read_arrays(path)) is not None}
     if not found:
         raise FileNotFoundError(
             f"{run}/snapshots holds no snapshot; training with a run folder writes them."
@@ -647,26 +634,21 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
     return found
 
 
-def _map(
-    x: np.ndarray, names: Mapping[int, str], hover: Sequence[str], size: Any, width: int, seed: int
-) -> go.Figure:
+def _map(x: np.ndarray, names: Mapping[int, str], hover: Sequence[str], size: Any) -> go.Figure:
     """Draw points where their rows are alike, coloured and labelled by cluster."""
     if x.ndim != 2 or 0 in x.shape or not np.isfinite(x).all():
         bad = f", {(~np.isfinite(x)).sum()} of them not finite" if x.size else ""
         raise ValueError(f"a map needs rows of finite numbers, (n, width); got {x.shape}{bad}.")
-    points, method = maps.project(x, seed=seed)
+    points, method = maps.project(x)
     group = maps.clusters(points)
-    size = np.broadcast_to(np.asarray(size), len(points))
-    figure = _figure()
-    for g in range(-1, group.max(initial=-1) + 1):
-        at = np.flatnonzero(group == g)
-        color = MUTED if g < 0 else COLORS[g % len(COLORS)]
-        marker = {"size": size[at], "color": color, "opacity": 0.35 if g < 0 else 0.75}
-        trace = {"x": points[at, 0], "y": points[at, 1], "mode": "markers", "showlegend": False}
-        trace |= {"marker": marker | {"line": {"width": 0}}, "hoverinfo": "text"}
-        trace |= {"hovertext": [hover[i] for i in at.tolist()], "name": f"cluster {g}"}
-        figure.add_scattergl(**trace)
-    for text, (a, b) in maps.labels(points, group, names, width, 600):
+    order = np.argsort(group, kind="stable")  # what lies in no cluster is drawn below the others
+    color = [MUTED if g < 0 else COLORS[g % 7] for g in group[order].tolist()]
+    look = {"color": color, "opacity": np.where(group[order] < 0, 0.35, 0.75), "line": {"width": 0}}
+    look["size"] = np.broadcast_to(size, len(order))[order]
+    trace = {"x": points[order, 0], "y": points[order, 1], "mode": "markers", "marker": look}
+    trace |= {"hovertext": [hover[i] for i in order.tolist()], "hoverinfo": "text"}
+    figure = _figure().add_scattergl(**trace, showlegend=False)
+    for text, (a, b) in maps.labels(points, group, names, 960, 600):
         figure.add_annotation(x=a, y=b, text=_safe(text), showarrow=False, font={"size": 12})
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
     figure.update_xaxes(title_text=f"{method} 1", **bare)
@@ -707,18 +689,25 @@ def _evaluation(source: Any) -> pd.DataFrame:
     return pd.DataFrame(_json(Path(source) / "evaluation.json", "evaluate")["table"])
 
 
+def _interval(table: pd.DataFrame, visible: bool = True) -> dict[str, Any]:
+    """Return the values of a line, and the ends of their intervals as bars."""
+    value, low, high = (table[name].to_numpy() for name in INTERVAL)
+    bars = {"array": high - value, "arrayminus": value - low, "thickness": 1, "visible": visible}
+    return {"y": value.tolist(), "error_y": bars}
+
+
 def _families(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the tables of families and of edges."""
     import pandas as pd
 
     if isinstance(source, str | Path):
         found = _json(Path(source) / "families.json", "families")
-        tables = pd.DataFrame(found["families"]), pd.DataFrame(found["edges"])
+        table, edges = pd.DataFrame(found["families"]), pd.DataFrame(found["edges"])
     else:
-        tables = source.table, source.edges
-    if tables[0].empty:
+        table, edges = source.table, source.edges
+    if table.empty:
         raise ValueError("there are no families: no group of features fires together often enough.")
-    return tables
+    return table, edges
 
 
 def _contrast(source: Any) -> dict[str, Any]:
@@ -750,9 +739,9 @@ def _topics(source: Any) -> Any:
 
 
 def _json(path: Path, verb: str) -> dict[str, Any]:
-    if not path.exists():
+    if (found := read_json(path)) is None:
         raise FileNotFoundError(f"{path} is missing: run `nanosae {verb}` first.")
-    return json.loads(path.read_text("utf-8"))
+    return found
 
 
 def _tensors(source: Any) -> dict[str, np.ndarray]:
@@ -781,24 +770,25 @@ def _histograms(model: Any) -> dict[str, np.ndarray]:
     series |= {"decoder_weight": decoder, "decoder_norm": norms[1], "decoder_cosine": pairs}
     out = {}
     for name, values in series.items():
-        low, high = (float(np.min(values)), float(np.max(values))) if len(values) else (0.0, 0.0)
+        low, high = (np.min(values), np.max(values)) if len(values) else (0.0, 0.0)
         span = (low, high) if high - low > 1e-3 else (low - 0.5, low + 0.5)
         out[name], out[f"{name}_edges"] = np.histogram(values, bins=BINS, range=span)
     return out
 
 
-def _bars(counts: np.ndarray, edges: np.ndarray) -> dict[str, Any]:
+def _bars(shot: Mapping[str, np.ndarray], name: str) -> dict[str, Any]:
     """Return the bars of a histogram as shares in percent, in few numbers."""
-    y = [float(f"{v:.4g}") for v in 100 * counts / max(counts.sum(), 1)]
+    counts, edges = shot[name], shot[f"{name}_edges"]
     width = float(edges[1] - edges[0])
+    y = [float(f"{share:.4g}") for share in 100 * counts / max(counts.sum(), 1)]
     return {"x0": float(edges[0]) + width / 2, "dx": width, "y": y}
 
 
 def _histogram(values: Any, edges: np.ndarray, axis: str, unit: str) -> go.Figure:
-    figure, (counts, _) = _figure(), np.histogram(values, bins=edges)
-    figure.add_bar(x=(edges[1:] + edges[:-1]) / 2, y=counts, width=np.diff(edges))
-    figure.update_traces(marker={"color": COLORS[0], "line": {"width": 0}}, showlegend=False)
-    figure.update_traces(hovertemplate=f"%{{x:.3~g}}: %{{y:,}} {unit}<extra></extra>")
+    figure, counts = _figure(), np.histogram(values, bins=edges)[0]
+    bars = {"x": (edges[1:] + edges[:-1]) / 2, "y": counts, "width": np.diff(edges)}
+    hover = f"%{{x:.3~g}}: %{{y:,}} {unit}<extra></extra>"
+    figure.add_bar(**bars, marker=BAR, showlegend=False, hovertemplate=hover)
     figure.update_xaxes(title_text=axis)
     figure.update_yaxes(title_text=unit)
     return figure.update_layout(bargap=0)

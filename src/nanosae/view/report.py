@@ -8,7 +8,6 @@ the fewer and shorter, so that the file stays under 25 MB whatever the size of t
 
 from __future__ import annotations
 
-import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis import edits
 from nanosae.analysis.describe import model_of
-from nanosae.analysis.tables import load_features
+from nanosae.analysis.tables import known_labels, load_features
 from nanosae.codes import Codes
 from nanosae.view import maps, pages, plots
+from nanosae.view.files import read_json
 from nanosae.view.live import training_state
 
 if TYPE_CHECKING:
@@ -60,8 +59,8 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
     codes = None
     if name is not None or any(run.glob("codes/*/manifest.json")):
         codes = Codes.open(run, name)
-    config, table = _read(run / "config.json") or {}, _features(run, codes)
-    contrasts = {p.stem: _read(p) for p in sorted((run / "contrasts").glob("*.json"))}
+    config, table = read_json(run / "config.json") or {}, _features(run, codes)
+    contrasts = {p.stem: read_json(p) for p in sorted((run / "contrasts").glob("*.json"))}
     data: dict[str, Any] = {
         "facts": _facts(run, config, codes),
         "training": training_state(run),
@@ -71,7 +70,7 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
         "topics": _topics(run),
         "contrasts": [{"name": k, "sentences": f["sentences"][:20]} for k, f in contrasts.items()],
         "figures": _figures(codes, contrasts),
-        "evaluation": _read(run / "evaluation.json"),
+        "evaluation": read_json(run / "evaluation.json"),
     }
     cards = [] if codes is None or "top_rows" not in table else _cards(codes, table)
     text = pages.page(
@@ -79,7 +78,7 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
         pages.static("report.html"),
         data=data,
         packed={f"cards-{i}": block for i, block in enumerate(cards)},
-        scripts=("points.js", "training.js", "report.js"),
+        scripts=("map.js", "training.js", "report.js"),
         styles=("report.css",),
         plotly=True,
     )
@@ -113,7 +112,7 @@ def _steps(run: Path, config: dict, codes: Codes | None) -> list[tuple]:
         shards = [s["vectors"] or {} for s in codes.manifest["shards"]]
         source, texts = next((s["path"] for s in shards if "path" in s), data), codes.has_texts
         column = codes.columns[0] if codes.columns else column
-    about = (_read(run / "evaluation.json") or {}).get("about", {"labels": column})
+    about = (read_json(run / "evaluation.json") or {}).get("about", {"labels": column})
     labels = ["--labels", about["labels"]] if about["labels"] else []
     merged, contrasts = _topics(run), sorted((run / "contrasts").glob("*.json"))
     done = [(True, "", *_contrast(path, run)) for path in contrasts]
@@ -143,7 +142,7 @@ def _contrast(path: Path, run: Path) -> list[Any]:
     if kind != "contrast":
         verb, flag = {"time": ("over-time", "--column")}.get(kind, (kind, "--target"))
         return [verb, run, flag, column]
-    found = _read(path)
+    found = read_json(path)
     words, first = ["contrast", run, "--by", column], {f["target"] for f in found["findings"]}
     words += ["--a", *first] if len(first) == 1 else []
     rest = found["about"].get("b", "the rest")
@@ -172,34 +171,25 @@ def _features(run: Path, codes: Codes | None) -> pd.DataFrame:
         counts = pd.DataFrame({"feature": np.arange(codes.n_features), "n_active": codes.counts})
         counts["density"] = codes.density
         table = counts.merge(table.drop(columns=["n_active", "density"], errors="ignore"), "left")
-    given = edits.names(run)
-    known = table.reindex(columns=["feature", "llm_label", "label", "llm_f1", "label_auc"])
-    known = known.astype(object).where(known.notna(), None).to_numpy().tolist()
-    table["label"] = [given.get(j) or by_model or by_words for j, by_model, by_words, *_ in known]
-    table["score"] = [auc if f1 is None else f1 for *_, f1, auc in known]
-    order = [c for c in ("label_auc_low", "n_active") if c in table]
-    table = table.sort_values(order, ascending=False, kind="stable") if order else table
-    if "n_active" in table:
-        table = table.iloc[np.argsort(table["n_active"] == 0, kind="stable")]
-    return table.reset_index(drop=True)
+    table["label"] = table["feature"].map(known_labels(run))
+    scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
+    table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
+    scores["alive"] = scores["n_active"] != 0
+    best = scores.sort_values(["alive", "label_auc_low", "n_active"], ascending=False).index
+    return table.loc[best].reset_index(drop=True)
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list]:
-    """Return the columns that the page shows, with None where there is nothing."""
-    found = {}
-    for name in (c for c in COLUMNS if c in table):
-        values = table[name].iloc[:MAX_FEATURES].tolist()
-        found[name] = [_short(v) for v in values]
-    return found
+    """Return the columns that the page shows."""
+    first = table.head(MAX_FEATURES)
+    return {c: [_short(value) for value in first[c].tolist()] for c in COLUMNS if c in table}
 
 
 def _short(value: Any) -> Any:
-    """Return a float with 4 digits, as an integer if it is one, None if it is missing."""
-    if not isinstance(value, float):
-        return value
-    if value.is_integer():
-        return int(value)
-    return float(f"{value:.4g}") if value == value else None
+    """Return a number that is no integer with 4 digits."""
+    if isinstance(value, float) and not value.is_integer():
+        return float(f"{value:.4g}")
+    return value
 
 
 def _map(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
@@ -212,13 +202,14 @@ def _map(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] 
     points, method = maps.project(directions[ids[place]])
     group = maps.clusters(points)
     names = {i: str(t) for i, t in enumerate(table["label"].iloc[place]) if isinstance(t, str)}
-    labels = [[text, *at] for text, at in maps.labels(points, group, names, 1100, 520)]
+    placed = maps.labels(points, group, names, 1100, 520)
+    labels = [{"text": text, "x": x, "y": y} for text, (x, y) in placed]
     x, y = points.T.astype(np.float64).round(4)
     return {"place": place, "x": x, "y": y, "cluster": group, "labels": labels, "method": method}
 
 
 def _families(run: Path) -> Any:
-    found = _read(run / "families.json")
+    found = read_json(run / "families.json")
     kept = ("family", "root", "members", "size", "label", "score")
     return found and [{k: _short(f[k]) for k in kept} for f in found["families"]]
 
@@ -291,17 +282,3 @@ def _cut(text: str, most: int) -> str:
     """Cut a text to so many bytes of UTF-8, at a character."""
     data = text.encode("utf-8", "replace")
     return text if len(data) <= most else data[:most].decode("utf-8", "ignore").rstrip() + " …"
-
-
-def _read(path: Path) -> Any:
-    """Return what a JSON file holds; None if there is none.
-
-    Raises:
-        ValueError: If it is damaged.
-    """
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): make it again.") from error

@@ -63,6 +63,20 @@
     if (!answer.ok) throw new Error(found.error || `The server answered ${answer.status}.`);
     return found;
   };
+  /** Read the server's bytes: head, ids, positions, values, marks, density. */
+  const readPoints = (buffer) => {
+    const length = new DataView(buffer).getUint32(0, true);
+    const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+    const { n, raster: [width, height] } = head;
+    let at = 4 + length;
+    const next = (Type, count) => {
+      const array = new Type(buffer, at, count);
+      at += array.byteLength;
+      return array;
+    };
+    return { ...head, ids: next(Uint32Array, n), xy: next(Float32Array, 2 * n), values: next(Float32Array, n),
+      marks: next(Uint8Array, n), density: next(Uint8Array, width * height) };
+  };
   /** Run a task that asks; say in `node` what went wrong. */
   const trying = async (node, task) => {
     try {
@@ -80,13 +94,13 @@
   const called = (id, name) => name || `feature ${id}`;
   const openFeature = (id) => go({ open: `feature:${id}`, edit: {}, pane: "detail" });
   const openRow = (id) => go({ open: `row:${id}`, edit: {}, pane: "detail" });
-  const featureLink = (id, name) => el("button", { className: "link", type: "button", onclick: () => openFeature(id) }, called(id, name));
+  const featureLink = (id, name) => el("button", { className: "link", onclick: () => openFeature(id) }, called(id, name));
   const toggleFilter = (id) => go({ f: view.f.includes(id) ? view.f.filter((j) => j !== id) : [...view.f, id] });
   const opened = (kind) => (view.open.startsWith(`${kind}:`) ? view.open.slice(kind.length + 1) : null);
 
   // ── the list of features ──
 
-  const star = (id, on) => el("button", { className: "star", type: "button", "aria-pressed": String(on),
+  const star = (id, on) => el("button", { className: "star", "aria-pressed": String(on),
     "aria-label": `Bookmark ${id}`, title: "Bookmark", onclick: (event) => {
       const button = event.currentTarget, now = button.getAttribute("aria-pressed") !== "true";
       trying($("#adds"), async () => {
@@ -100,7 +114,7 @@
     } }, on ? "★" : "☆");
 
   const featureLine = (line) => el("li", { className: "feature", "data-feature": String(line.feature) },
-    el("button", { className: "main", type: "button", onclick: () => openFeature(line.feature) },
+    el("button", { className: "main", onclick: () => openFeature(line.feature) },
       el("span", { className: "name" }, called(line.feature, line.name)),
       el("span", { className: "sub" }, el("span", {}, `№ ${line.feature}`), el("span", {}, count(line.rows, noun())),
         line.score > 0 ? el("span", { title: "How well its words find unseen texts (AUC)" }, `AUC ${line.score.toFixed(2)}`) : null),
@@ -114,7 +128,7 @@
     list.append(...found.lines.map(line));
     const next = at + found.lines.length;
     if (next < found.total) {
-      list.append(el("li", {}, el("button", { className: "more", type: "button", onclick: () => more(next) },
+      list.append(el("li", {}, el("button", { className: "more", onclick: () => more(next) },
         `Show more of ${found.total.toLocaleString("en-US")}`)));
     }
     if (!found.total) list.append(el("li", { className: "busy" }, "Nothing meets these conditions."));
@@ -130,7 +144,7 @@
   // ── the list of rows ──
 
   const rowLine = (line) => el("li", { className: "row", "data-row": String(line.row) },
-    el("button", { className: "main", type: "button", onclick: () => openRow(line.row) },
+    el("button", { className: "main", onclick: () => openRow(line.row) },
       el("span", { className: "text" }, line.text || `row ${line.row}`),
       el("span", { className: "sub" }, line.features.map(([id, name]) => called(id, name)).join(" · "))));
   const listRows = (at = 0) => trying($("#row-list"), async () => {
@@ -152,7 +166,7 @@
   };
 
   const chip = (text, drop) => el("span", { className: "chip" }, el("span", { dir: "auto" }, text),
-    el("button", { className: "drop", type: "button", "aria-label": `Remove the condition ${text}`, onclick: () => {
+    el("button", { className: "drop", "aria-label": `Remove the condition ${text}`, onclick: () => {
       go(drop);
       $("#rows-title").focus();
     } }, "×"));
@@ -196,7 +210,7 @@
     if (fresh) tools.clear();
     const [x, y, width] = view.look || [], look = view.look ? { x, y, width } : null;
     const asked = { color: color(), where: where() };
-    if (!place && tools.view) asked.box = tools.box(0.25);
+    if (!place && tools.points) asked.box = tools.box(0.25);
     else if (look) asked.box = [x - width, y - width, x + width, y + width];
     const found = await ask("map", `points/${view.map}`, asked);
     tools.show(found, place ? look : null, found.marked > 0 || Object.keys(asked.where).length > 0);
@@ -225,34 +239,20 @@
       const dot = el("i", { style: { background: shade } });
       const pick = column && view.map === "rows" && name !== "others";
       parts.push(pick
-        ? el("button", { className: "key", type: "button", title: `Only ${name}`, onclick: () => go({ value: [column, name] }) }, dot, el("span", {}, name))
+        ? el("button", { className: "key", title: `Only ${name}`, onclick: () => go({ value: [column, name] }) }, dot, el("span", {}, name))
         : el("span", { className: "key", title: name }, dot, el("span", {}, name)));
     }
     $("#legend").replaceChildren(...(legend.title ? parts : []));
   };
-  const hover = (() => {
-    const texts = new Map(), tip = $("#tip");
-    let timer = 0;
-    const show = (text, x, y) => {
-      const frame = $("#plane");
-      tip.textContent = text;
-      tip.hidden = false;
-      const left = Math.min(x + 14, frame.clientWidth - tip.offsetWidth - 6), below = y + 16 + tip.offsetHeight < frame.clientHeight;
-      Object.assign(tip.style, { left: `${Math.max(left, 6)}px`, top: `${below ? y + 16 : Math.max(y - tip.offsetHeight - 10, 4)}px` });
-    };
-    return (id, x, y) => {
-      clearTimeout(timer);
-      tip.hidden = true;
-      if (id === null) return;
-      const kind = view.map, key = `${kind} ${id}`;
-      if (texts.has(key)) return void show(texts.get(key), x, y);
-      timer = setTimeout(() => trying(tip, async () => {
-        if (kind === "rows") texts.set(key, (await ask("hover", `row/${id}`)).text.slice(0, 300) || `row ${id}`);
-        else texts.set(key, called(id, (await ask("hover", "features", { words: String(id) })).lines[0]?.name));
-        if (view.map === kind) show(texts.get(key), x, y);
-      }), 60);
-    };
-  })();
+  /** What the map says of a point; nothing if a newer question came in between. */
+  const nameOf = async (id) => {
+    try {
+      if (view.map === "rows") return (await ask("hover", `row/${id}`)).text.slice(0, 300) || `row ${id}`;
+      return called(id, (await ask("hover", "features", { words: String(id) })).lines[0]?.name);
+    } catch {
+      return "";
+    }
+  };
 
   // ── details ──
 
@@ -266,7 +266,6 @@
   const showFeature = (id) => trying(body, async () => {
     const card = await ask("detail", `card/${id}`), { facts } = card;
     names.set(card.feature, card.name);
-    const tall = Math.max(...card.histogram, 1);
     const score = facts.label_auc ? ` · its words find unseen texts with AUC ${facts.label_auc.toFixed(2)}` : "";
     const rename = el("form", { onsubmit: (event) => {
       event.preventDefault();
@@ -279,18 +278,16 @@
       el("h2", {}, called(card.feature, card.name)),
       el("p", { className: "muted small" }, `Active on ${count(card.rows, noun())} (${percent(card.density)})${score}`),
       el("div", { className: "actions" },
-        el("button", { type: "button", className: filtered ? "" : "primary", "aria-pressed": String(filtered), onclick: () => toggleFilter(card.feature) },
+        el("button", { className: filtered ? "" : "primary", "aria-pressed": String(filtered), onclick: () => toggleFilter(card.feature) },
           filtered ? `Do not filter by it` : `Filter ${noun()}s by it`),
-        card.named ? el("button", { type: "button", onclick: () => renameFeature(card.feature, "") }, "Give its label back") : null, rename),
+        card.named ? el("button", { onclick: () => renameFeature(card.feature, "") }, "Give its label back") : null, rename),
       heading("How strongly it is active"),
-      el("div", { className: "bars", role: "img", "aria-label": `Histogram of activations from 0 to ${fmt(card.max)}` },
-        card.histogram.map((n) => el("i", { style: { height: `${(100 * n) / tall}%` }, title: n.toLocaleString("en-US") }))),
-      el("div", { className: "ends" }, el("span", {}, "0"), el("span", {}, `mean ${fmt(card.mean)}`), el("span", {}, fmt(card.max))),
+      ...nano.histogram(card.histogram, card.max, card.mean),
     ];
     for (const [what, lines] of Object.entries(card.examples)) {
       parts.push(heading({ strongest: "Strongest", "from strong to weak": "From strong to weak", "near misses": "Near misses: alike, but silent",
         "hard negatives": "Close to its texts, but silent" }[what] || what));
-      parts.push(list(lines.map((line) => el("button", { className: "example", type: "button", onclick: () => openRow(line.row) },
+      parts.push(list(lines.map((line) => el("button", { className: "example", onclick: () => openRow(line.row) },
         el("span", { className: "meter" }, fmt(line.activation), el("i", { style: { width: `${(100 * line.activation) / (card.max || 1)}%` } })),
         el("span", { className: "text" }, line.text || `row ${line.row}`)))));
     }
@@ -314,7 +311,7 @@
     const row = await ask("detail", `row/${id}`);
     const tags = el("div", { className: "chips" });
     const drawTags = (known) => tags.replaceChildren(...known.map((tag) => el("span", { className: "chip" }, tag,
-      el("button", { className: "drop", type: "button", "aria-label": `Remove the tag ${tag}`, onclick: () => tagRow(row, tag, false, drawTags) }, "×"))));
+      el("button", { className: "drop", "aria-label": `Remove the tag ${tag}`, onclick: () => tagRow(row, tag, false, drawTags) }, "×"))));
     drawTags(row.tags);
     const add = el("form", { onsubmit: (event) => {
       event.preventDefault();
@@ -325,7 +322,7 @@
     body.replaceChildren(
       el("p", { className: "kicker" }, `${state.texts ? "Text" : "Row"} ${row.row}`),
       el("p", { className: "whole", tabindex: "0", role: "group", "aria-label": "The text" }, row.text),
-      el("dl", { className: "facts small" }, Object.entries(row.columns).flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)])),
+      nano.facts(Object.entries(row.columns), "small"),
       tags, el("div", { className: "actions" }, add));
     showSteering({ row: row.row }, row.features);
   });
@@ -344,13 +341,13 @@
 
   const showSteering = (start, features) => {
     const sliders = el("div"), ranking = el("div", { className: "ranking" }), top = Math.max(...features.map(([, , a]) => a), 0.1) * 1.5;
-    steered = { start, ranking, sliders, top, known: new Map() };
+    steered = { start, ranking, sliders, top };
     const shown = new Set(Object.keys(view.edit).map(Number));
     const first = features.filter(([id], i) => i < 8 || shown.has(id)), rest = features.filter((f) => !first.includes(f));
     sliders.append(...first.map((f) => slider(...f)));
     const have = new Set(features.map(([id]) => id));
     for (const id of shown) if (!have.has(id)) sliders.append(slider(id, names.get(id) || "", 0));
-    const more = rest.length ? el("button", { className: "link small", type: "button", onclick: () => {
+    const more = rest.length ? el("button", { className: "link small", onclick: () => {
       more.remove();
       sliders.append(...rest.map((f) => slider(...f)));
     } }, `Show all ${features.length} features`) : null;
@@ -360,7 +357,7 @@
       add.reset();
     } }, el("input", { type: "text", list: "suggestions", placeholder: "Add a feature", autocomplete: "off", "aria-label": "Feature to add, by label or number",
       oninput: (event) => suggest(event.target.value) }), el("button", {}, "Add"),
-    el("button", { type: "button", onclick: () => { go({ edit: {} }, true); showOpen(); } }, "Reset"));
+    el("button", { onclick: () => { go({ edit: {} }, true); showOpen(); } }, "Reset"));
     body.append(heading(state.steer ? "Its features: move them" : "Its features"), sliders, more || "", state.steer ? add : "", ranking);
     body.scrollTop = 0;
     rank();
@@ -420,7 +417,7 @@
     ranking.replaceChildren(heading(Object.keys(view.edit).length ? "Ranked by what you made of it" : "Most alike"),
       el("p", { className: "muted small", role: "status" }, found.note),
       el("ol", { className: "plain", id: "ranking" }, found.hits.slice(0, 20).map((hit, i) => el("li", { "data-hit": String(hit.row) },
-        el("button", { className: "example", type: "button", onclick: () => openRow(hit.row) },
+        el("button", { className: "example", onclick: () => openRow(hit.row) },
           el("span", { className: "rank" }, fmt(hit.score, 2), " ", moveOf(hit, i)), el("span", { className: "text" }, hit.text || `row ${hit.row}`))))));
   });
 
@@ -428,7 +425,7 @@
     busy("Comparing the selection with all others…");
     const found = await ask("detail", "contrast", { where: where() });
     const lines = found.findings.map((f) => el("div", {}, el("div", { className: "pair" }, featureLink(f.feature, f.label),
-      el("button", { className: "link small", type: "button", onclick: () => toggleFilter(f.feature), "aria-label": `Filter by ${f.label}` }, "filter")),
+      el("button", { className: "link small", onclick: () => toggleFilter(f.feature), "aria-label": `Filter by ${f.label}` }, "filter")),
     el("div", { className: "odds" }, el("span", {}, percent(f.share)), el("i", { style: { width: `${100 * f.share}%` } }),
       el("span", {}, percent(f.share_rest)), el("i", { className: "rest", style: { width: `${100 * f.share_rest}%` } })),
     el("div", { className: "muted small" }, `odds ratio ${fmt(f.odds_ratio)} (95 % CI ${fmt(f.odds_low)} to ${fmt(f.odds_high)}), q = ${fmt(f.q, 2)}`)));
@@ -485,9 +482,11 @@
   // ── controls ──
 
   const connect = () => {
-    tools = pointMap($("#plane canvas"), {
+    tools = nano.map($("#plane"), {
+      label: "Map",
+      help: "map-help",
+      name: nameOf,
       pick: (id) => (view.map === "rows" ? openRow(id) : openFeature(id)),
-      hover,
       lasso: (corners) => {
         lassoing(false);
         const rounded = corners.map((c) => c.map((x) => Number(x.toPrecision(5))));
@@ -523,13 +522,10 @@
     for (const button of document.querySelectorAll("[data-pane]")) button.addEventListener("click", () => go({ pane: button.dataset.pane }, true));
     $("#lasso").addEventListener("click", () => lassoing(!pressed($("#lasso"))));
     $("#in-view").addEventListener("click", () => {
-      if (!tools.view) return;
+      if (!tools.points) return;
       const [x0, y0, x1, y1] = tools.box().map((x) => Number(x.toPrecision(5)));
       go({ [view.map === "rows" ? "lasso" : "led"]: [[x0, y0], [x1, y0], [x1, y1], [x0, y1]], open: "contrast:", edit: {} });
     });
-    $("#nearer").addEventListener("click", () => tools.zoom(1.5));
-    $("#farther").addEventListener("click", () => tools.zoom(1 / 1.5));
-    $("#whole").addEventListener("click", () => tools.whole());
     $("#compare").addEventListener("click", () => { go({ open: "contrast:", edit: {}, pane: "detail" }); });
     $("#tag-all").addEventListener("click", () => {
       const form = $("#tag-form");

@@ -1,12 +1,11 @@
 "use strict";
 /* The live page: ask the server once a second for what is new. */
 (() => {
-  const { el, $, fmt, percent, duration } = nano;
+  const { el, tile, $, fmt, percent, duration } = nano;
   const training = nano.training($("#training")), status = $("#status");
   let offset = 0, config = {}, failed = 0;
   $("#name").textContent = nano.data("run").name;
 
-  const tile = (name, value) => el("div", { className: "tile" }, el("b", {}, value), el("span", {}, name));
   /** Rows per second over the last lines; a resumed run counts its seconds anew. */
   const speed = (lines) => {
     const last = lines.at(-1), first = lines.slice(-12).find((l) => l.seconds < last.seconds);

@@ -1,40 +1,47 @@
 "use strict";
-/* A map of many points on a canvas: a density raster of all of them, and above it those that the
-   server sent. Pixels are written straight into an image: twenty thousand points take some
-   milliseconds, with or without a graphics card. */
+/* A map of many points on a canvas: zoom (buttons, keys, pinch, wheel), pan, hover, click, lasso. Pixels are written
+   straight into an image: twenty thousand points take some milliseconds, with or without a graphics card. (Plotly's
+   own point layer compiles code at run time, which our policies forbid.)
 
-/** Read the server's bytes: head, ids, positions, values, marks, density. */
-function readPoints(buffer) {
-  const length = new DataView(buffer).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  const { n, raster: [width, height] } = head;
-  let at = 4 + length;
-  const next = (Type, count) => {
-    const array = new Type(buffer, at, count);
-    at += array.byteLength;
-    return array;
-  };
-  return { ...head, ids: next(Uint32Array, n), xy: next(Float32Array, 2 * n), values: next(Float32Array, n),
-    marks: next(Uint8Array, n), density: next(Uint8Array, width * height) };
-}
+   nano.map(node, on) fills a node and returns what stands at the end of this file. `on.label` and `on.help` (the id of
+   an element) are for screen readers; name(id) returns what to say of a point, or promises it; pick(id), lasso(corners)
+   and move(view; null if all is shown) are called when somebody did so. With `on.page` the map lies in a page that
+   scrolls: wheel and finger move the page until the map has the focus or is zoomed. */
 
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 /** The colour at a share of a ramp, [r, g, b]. */
-function ramp(stops, share) {
-  const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
-  const i = Math.min(Math.floor(at), stops.length - 2);
+const ramp = (stops, share) => {
+  const at = share * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2);
   const [from, to] = [rgb(stops[i]), rgb(stops[i + 1])];
   return from.map((value, c) => Math.round(value + (to[c] - value) * (at - i)));
-}
+};
+const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
-/** Make a map of a canvas. `on`: pick(id), hover(id or null, x, y), lasso(polygon), move(view). */
-function pointMap(canvas, on) {
+/** What a map shows, of lists of x and y; `more` may say values, marks, sizes, legend, whole. */
+nano.points = (x, y, more = {}) => {
+  const n = x.length, least = (v) => v.reduce((a, b) => Math.min(a, b)), most = (v) => v.reduce((a, b) => Math.max(a, b));
+  return { ids: Uint32Array.from(x.keys()), xy: Float32Array.from({ length: 2 * n }, (_, i) => (i % 2 ? y : x)[i >> 1]),
+    values: new Float32Array(n), marks: new Uint8Array(n), legend: { kind: "none" }, total: n,
+    whole: [least(x), least(y), most(x), most(y)], ...more };
+};
+
+nano.map = (node, on) => {
+  const { el, colour } = nano;
+  const canvas = el("canvas", { tabIndex: 0, role: "application", "aria-label": on.label, "aria-describedby": on.help });
+  const tip = el("div", { className: "tip", role: "tooltip", hidden: true });
+  const button = (text, title, act) => el("button", { title, "aria-label": title, onclick: act }, text);
+  canvas.style.touchAction = on.page ? "pan-y" : "none";
+  node.classList.add("points");
+  node.append(canvas, tip, el("div", { className: "zoom", role: "group", "aria-label": "Zoom" },
+    button("+", "Zoom in", () => zoom(1.5)), button("−", "Zoom out", () => zoom(1 / 1.5)),
+    button("⤢", "Show the whole map", () => showAll())));
+
   const pen = canvas.getContext("2d");
-  const layer = document.createElement("canvas");
-  const cloud = document.createElement("canvas");
+  const layer = document.createElement("canvas"); // the points
+  const cloud = document.createElement("canvas"); // how densely they lie, those included that were not sent
   let points = null, regions = [], open = null, polygon = null, colours = null, order = null;
   let view = null; // middle x, y and the width shown, in the map's units
-  let drawing = null, dim = false, moving = 0, hovered = null, asked = false;
+  let drawing = null, dim = false, moving = false, hovered = null, asked = false;
   let drawnAt = null; // the view that the layer of points was drawn for
   let whole = true; // until somebody moves: the view follows the size of the canvas
 
@@ -45,39 +52,36 @@ function pointMap(canvas, on) {
   const toMap = (x, y) => [view.x + (x - size()[0] / 2) / scale(), view.y - (y - size()[1] / 2) / scale()];
 
   const wholeView = () => {
-    const [x0, y0, x1, y1] = points.whole, [w, h] = size();
-    return { x: (x0 + x1) / 2, y: (y0 + y1) / 2, width: Math.max(x1 - x0, ((y1 - y0) * w) / h) };
+    const [x0, y0, x1, y1] = points.whole, [w, h] = size(), edge = on.page ? 1.06 : 1;
+    return { x: (x0 + x1) / 2, y: (y0 + y1) / 2, width: edge * Math.max(x1 - x0, ((y1 - y0) * w) / h) || 1 };
   };
   const box = (margin = 0) => {
     const [w, h] = size(), half = (view.width / 2) * (1 + margin), tall = half * (h / w);
     return [view.x - half, view.y - tall, view.x + half, view.y + tall];
   };
 
-  /** One colour per point, packed as the image has it. */
+  /** One colour per point, packed as the image has it, and the order in which they cover each other. */
   const paint = () => {
-    const dark = nano.dark.matches, { legend, values } = points;
-    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb");
+    const dark = nano.dark.matches, { legend, values, marks } = points;
+    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb"), scaled = legend.kind === "scale";
     const table = legend.kind === "groups" ? legend.entries.filter((e) => e.name !== "others").map((e) => rgb(e.color))
-      : legend.kind === "scale" ? Array.from({ length: 64 }, (_, i) => ramp(legend[dark ? "dark" : "light"], i / 63))
+      : scaled ? Array.from({ length: 64 }, (_, i) => ramp(legend[dark ? "dark" : "light"], i / 63))
         : [rgb(dark ? "#6fb3ee" : "#0b62a8")];
-    const span = legend.kind === "scale" ? Math.max(legend.high - legend.low, 1e-12) : 1;
-    colours = new Uint32Array(values.length);
-    for (let i = 0; i < values.length; i++) {
-      const place = legend.kind === "scale" ? Math.round(((values[i] - legend.low) / span) * 63) : values[i];
-      const [r, g, b] = table[place] || quiet;
-      colours[i] = ((table[place] ? 255 : 150) << 24) | (b << 16) | (g << 8) | r;
-    }
-    const last = (i) => 2 * points.marks[i] + (colours[i] >>> 24 === 255);
+    const span = scaled ? Math.max(legend.high - legend.low, 1e-12) : 1;
+    colours = Uint32Array.from(values, (value) => {
+      const known = table[scaled ? clamp(Math.round(((value - legend.low) / span) * 63), 0, 63) : value];
+      const [r, g, b] = known || quiet;
+      return ((known ? 255 : 150) << 24) | (b << 16) | (g << 8) | r;
+    });
+    const last = (i) => 2 * marks[i] + (colours[i] >>> 24 === 255);
     order = Uint32Array.from(colours.keys()).sort((i, j) => last(i) - last(j) || i - j);
+    if (!points.density) return;
     const [w, h] = points.raster, ink = rgb(dark ? "#8fa3b8" : "#50647a");
-    cloud.width = w;
-    cloud.height = h;
+    [cloud.width, cloud.height] = [w, h];
     const image = new ImageData(w, h);
-    for (let i = 0; i < w * h; i++) {
-      const to = 4 * ((h - 1 - Math.floor(i / w)) * w + (i % w));
-      image.data.set(ink, to);
-      image.data[to + 3] = points.density[i] * 0.42;
-    }
+    points.density.forEach((value, i) => { // its rows come from below
+      image.data.set([...ink, value * 0.42], 4 * ((h - 1 - Math.floor(i / w)) * w + (i % w)));
+    });
     cloud.getContext("2d").putImageData(image, 0, 0);
   };
 
@@ -86,7 +90,7 @@ function pointMap(canvas, on) {
     const found = [], edge = Math.ceil(radius + 0.5);
     for (let y = -edge; y <= edge; y++) {
       for (let x = -edge; x <= edge; x++) {
-        const cover = Math.min(Math.max(radius + 0.5 - Math.hypot(x, y), 0), 1);
+        const cover = clamp(radius + 0.5 - Math.hypot(x, y), 0, 1);
         if (cover > 0) found.push([x, y, cover]);
       }
     }
@@ -97,17 +101,16 @@ function pointMap(canvas, on) {
     const [w, h] = size().map((s) => Math.round(s * ratio()));
     if (layer.width !== w || layer.height !== h) [layer.width, layer.height] = [w, h];
     const image = new ImageData(w, h), bytes = image.data, k = scale() * ratio();
-    const { xy, marks, ids } = points, n = ids.length, many = points.total > 4000;
-    const small = disc((many ? 1.6 : 2.7) * ratio()), large = disc((many ? 2.3 : 3.6) * ratio());
-    const step = moving ? Math.ceil(n / 8000) : 1, dx = w / 2 - view.x * k, dy = h / 2 + view.y * k;
+    const { xy, marks, sizes } = points, n = marks.length, usual = points.total > 4000 ? 1.6 : 2.7;
+    const step = moving ? Math.ceil(n / 8000) : 1, dx = w / 2 - view.x * k, dy = h / 2 + view.y * k, discs = {};
     for (let o = 0; o < n; o += step) {
       const i = order[o];
       const px = Math.round(dx + xy[2 * i] * k), py = Math.round(dy - xy[2 * i + 1] * k);
-      if (px < -9 || py < -9 || px > w + 9 || py > h + 9) continue;
-      const colour = colours[i], strong = !dim || marks[i], shape = marks[i] ? large : small;
+      if (px < -20 || py < -20 || px > w + 20 || py > h + 20) continue;
+      const colour = colours[i], strong = !dim || marks[i], radius = (sizes ? sizes[i] : usual) + 0.8 * marks[i];
       const solid = (0.86 * (colour >>> 24)) / 255;
       const r = colour & 255, g = (colour >> 8) & 255, b = (colour >> 16) & 255;
-      for (const [x, y, cover] of shape) {
+      for (const [x, y, cover] of discs[radius] ??= disc(radius * ratio())) {
         const X = px + x, Y = py + y;
         if (X < 0 || Y < 0 || X >= w || Y >= h) continue;
         const at = 4 * (Y * w + X), alpha = cover * (strong ? solid : 0.13), old = bytes[at + 3] / 255;
@@ -121,67 +124,57 @@ function pointMap(canvas, on) {
     layer.getContext("2d").putImageData(image, 0, 0);
   };
 
-  const ring = (i, radius, width) => {
+  const ring = (i, width) => {
     const [x, y] = toScreen(points.xy[2 * i], points.xy[2 * i + 1]);
     pen.beginPath();
-    pen.arc(x, y, radius, 0, 7);
-    pen.lineWidth = width + 2;
-    pen.strokeStyle = nano.colour("card");
-    pen.stroke();
-    pen.lineWidth = width;
-    pen.strokeStyle = nano.colour("ink");
-    pen.stroke();
+    pen.arc(x, y, (points.sizes ? points.sizes[i] : 3) + 3, 0, 7);
+    for (const [wide, ink] of [[width + 2, "card"], [width, "ink"]]) {
+      Object.assign(pen, { lineWidth: wide, strokeStyle: colour(ink) });
+      pen.stroke();
+    }
   };
-
   const drawPolygon = (corners, closed) => {
     pen.beginPath();
     corners.forEach((c) => pen.lineTo(...toScreen(...c)));
     if (closed) pen.closePath();
-    pen.strokeStyle = nano.colour("accent");
-    pen.lineWidth = 1.5;
+    Object.assign(pen, { strokeStyle: colour("accent"), fillStyle: colour("accent"), lineWidth: 1.5 });
     pen.setLineDash([5, 4]);
     pen.stroke();
     pen.setLineDash([]);
     pen.globalAlpha = 0.07;
-    pen.fillStyle = nano.colour("accent");
     pen.fill();
     pen.globalAlpha = 1;
   };
-
+  /** Write labels; one that would cover an earlier one waits until there is room. */
   const drawRegions = () => {
-    pen.font = "600 12px system-ui, sans-serif";
-    pen.textAlign = "center";
-    pen.textBaseline = "middle";
-    pen.lineJoin = "round";
+    Object.assign(pen, { font: "600 12px system-ui, sans-serif", textAlign: "center", textBaseline: "middle",
+      lineJoin: "round", lineWidth: 4, strokeStyle: colour("card"), fillStyle: colour("ink") });
     const taken = [], [w, h] = size();
     for (const { text, x, y } of regions) {
-      const [px, py] = toScreen(x, y), half = pen.measureText(text).width / 2 + 4;
-      const apart = taken.every(([a, b, c]) => Math.abs(a - px) > half + c || Math.abs(b - py) > 17);
-      if (!apart || px < half || px > w - half || py < 10 || py > h - 10) continue;
+      const half = pen.measureText(text).width / 2 + 4, [sx, sy] = toScreen(x, y);
+      if (sx < 0 || sx > w || sy < 0 || sy > h) continue;
+      const px = clamp(sx, half, w - half), py = clamp(sy, 10, h - 10);
+      if (taken.some(([a, b, c]) => Math.abs(a - px) < half + c && Math.abs(b - py) < 18)) continue;
       taken.push([px, py, half]);
-      pen.lineWidth = 4;
-      pen.strokeStyle = nano.colour("card");
       pen.strokeText(text, px, py);
-      pen.fillStyle = nano.colour("ink");
       pen.fillText(text, px, py);
     }
   };
 
   const draw = () => {
     asked = false;
-    const [w, h] = size(), r = ratio();
-    if (canvas.width !== Math.round(w * r) || canvas.height !== Math.round(h * r)) {
-      [canvas.width, canvas.height] = [Math.round(w * r), Math.round(h * r)];
-    }
+    const [w, h] = size(), r = ratio(), pixels = [Math.round(w * r), Math.round(h * r)];
+    if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
     pen.setTransform(r, 0, 0, r, 0, 0);
     pen.clearRect(0, 0, w, h);
-    if (!points || !view) return;
+    if (!points) return;
     if (whole) view = wholeView();
-    const [x0, y0, x1, y1] = points.box, [left, top] = toScreen(x0, y1), [right, bottom] = toScreen(x1, y0);
-    pen.imageSmoothingEnabled = true;
-    pen.drawImage(cloud, left, top, right - left, bottom - top);
-    const same = drawnAt && layer.width === canvas.width && layer.height === canvas.height;
-    const near = same && Math.abs(Math.log(drawnAt.width / view.width)) < 0.3
+    if (points.density) {
+      const [x0, y0, x1, y1] = points.box, [left, top] = toScreen(x0, y1), [right, bottom] = toScreen(x1, y0);
+      pen.drawImage(cloud, left, top, right - left, bottom - top);
+    }
+    const near = drawnAt && layer.width === canvas.width && layer.height === canvas.height
+      && Math.abs(Math.log(drawnAt.width / view.width)) < 0.3
       && Math.hypot(view.x - drawnAt.x, view.y - drawnAt.y) < 0.2 * view.width;
     if (!moving || !near) {
       drawPoints();
@@ -192,13 +185,12 @@ function pointMap(canvas, on) {
     if (polygon) drawPolygon(polygon, true);
     if (drawing) drawPolygon(drawing, false);
     drawRegions();
-    for (const [id, radius, width] of [[hovered, 6, 1.5], [open, 7, 2.5]]) {
+    for (const [id, width] of [[hovered, 1.5], [open, 2.5]]) {
       const i = id === null ? -1 : points.ids.indexOf(id);
-      if (i >= 0) ring(i, radius, width);
+      if (i >= 0) ring(i, width);
     }
-    if (document.activeElement === canvas && canvas.matches(":focus-visible")) {
-      pen.strokeStyle = nano.colour("muted");
-      pen.lineWidth = 1;
+    if (canvas.matches(":focus-visible")) {
+      Object.assign(pen, { lineWidth: 1, strokeStyle: colour("muted") });
       pen.strokeRect(w / 2 - 8, h / 2 - 8, 16, 16);
     }
   };
@@ -208,25 +200,28 @@ function pointMap(canvas, on) {
   };
 
   let settled = 0;
-  const moved = (all = false) => {
-    moving = 1;
-    whole = all;
+  const go = (to) => {
+    whole = to === null;
+    if (to) view = { ...view, ...to };
+    moving = true;
+    if (on.page) canvas.style.touchAction = whole ? "pan-y" : "none";
     clearTimeout(settled);
     settled = setTimeout(() => {
-      moving = 0;
+      moving = false;
       redraw();
-      on.move(whole ? null : { ...view });
+      on.move?.(whole ? null : { ...view });
     }, 160);
     redraw();
   };
-  const zoom = (factor, x, y) => {
+  const showAll = () => points && go(null);
+  const pan = (dx, dy) => go({ x: view.x - dx / scale(), y: view.y + dy / scale() });
+  const zoom = (factor, x = size()[0] / 2, y = size()[1] / 2) => {
+    if (!points) return;
     const [mx, my] = toMap(x, y), most = 1.6 * wholeView().width;
-    const width = Math.min(Math.max(view.width / factor, most * 1e-4), most), real = view.width / width;
-    view = { x: mx + (view.x - mx) / real, y: my + (view.y - my) / real, width };
-    moved();
+    const width = clamp(view.width / factor, most * 1e-4, most), real = view.width / width;
+    go({ x: mx + (view.x - mx) / real, y: my + (view.y - my) / real, width });
   };
   const nearest = (x, y, within) => {
-    if (!points || !view) return null;
     const [mx, my] = toMap(x, y), { xy, ids, marks } = points;
     let best = null, least = (within / scale()) ** 2;
     for (let i = 0; i < ids.length; i++) {
@@ -237,13 +232,30 @@ function pointMap(canvas, on) {
     return best;
   };
 
+  let telling = 0;
+  const hover = (id, x, y) => {
+    if (id === hovered) return;
+    hovered = id;
+    tip.hidden = true;
+    canvas.classList.toggle("over", id !== null);
+    redraw();
+    clearTimeout(telling);
+    if (id !== null) telling = setTimeout(() => tell(id, x, y), 60);
+  };
+  const tell = async (id, x, y) => {
+    const text = await on.name(id), [w, h] = size();
+    if (hovered !== id || !text) return;
+    tip.textContent = text;
+    tip.hidden = false;
+    const below = y + 16 + tip.offsetHeight < h;
+    Object.assign(tip.style, { left: `${clamp(x + 14, 4, Math.max(4, w - tip.offsetWidth - 6))}px`,
+      top: `${below ? y + 16 : Math.max(y - tip.offsetHeight - 10, 4)}px` });
+  };
+
   /* pointers: one pans or draws, two zoom */
   const held = new Map();
   let travelled = 0;
-  const place = (event) => {
-    const frame = canvas.getBoundingClientRect();
-    return [event.clientX - frame.left, event.clientY - frame.top];
-  };
+  const place = (event) => [event.offsetX, event.offsetY];
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
     held.set(event.pointerId, place(event));
@@ -251,29 +263,21 @@ function pointMap(canvas, on) {
     if (drawing && points) drawing = [toMap(...place(event))];
   });
   canvas.addEventListener("pointermove", (event) => {
-    if (!points || !view) return;
+    if (!points) return;
     const [x, y] = place(event), before = held.get(event.pointerId);
     if (!before) {
-      const found = event.pointerType === "mouse" && !drawing ? nearest(x, y, 10) : null;
-      canvas.classList.toggle("over", found !== null);
-      if (found !== hovered) redraw();
-      hovered = found;
-      on.hover(found, x, y);
+      hover(event.pointerType === "mouse" && !drawing ? nearest(x, y, 10) : null, x, y);
       return;
     }
-    held.set(event.pointerId, [x, y]);
-    travelled += Math.abs(x - before[0]) + Math.abs(y - before[1]);
+    const other = [...held].find(([id]) => id !== event.pointerId)?.[1];
+    const far = (p) => Math.max(Math.hypot(p[0] - other[0], p[1] - other[1]), 1);
     if (drawing) {
       drawing.push(toMap(x, y));
       redraw();
-    } else if (held.size === 2) {
-      const [other] = [...held].filter(([id]) => id !== event.pointerId).map(([, p]) => p);
-      const far = (p) => Math.max(Math.hypot(p[0] - other[0], p[1] - other[1]), 1);
-      zoom(far([x, y]) / far(before), (x + other[0]) / 2, (y + other[1]) / 2);
-    } else {
-      view = { ...view, x: view.x - (x - before[0]) / scale(), y: view.y + (y - before[1]) / scale() };
-      moved();
-    }
+    } else if (other) zoom(far([x, y]) / far(before), (x + other[0]) / 2, (y + other[1]) / 2);
+    else pan(x - before[0], y - before[1]);
+    travelled += Math.abs(x - before[0]) + Math.abs(y - before[1]);
+    held.set(event.pointerId, [x, y]);
   });
   const release = (event) => {
     if (!held.delete(event.pointerId) || !points) return;
@@ -284,36 +288,28 @@ function pointMap(canvas, on) {
       on.lasso(corners);
     } else if (!drawing && travelled < 6 && event.type === "pointerup") {
       const found = nearest(...place(event), event.pointerType === "mouse" ? 10 : 22);
-      if (found !== null) on.pick(found);
+      if (found !== null) on.pick?.(found);
     }
     redraw();
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
-  canvas.addEventListener("pointerleave", () => {
-    hovered = null;
-    on.hover(null);
-    redraw();
-  });
+  canvas.addEventListener("pointerleave", () => hover(null));
   canvas.addEventListener("wheel", (event) => {
+    if (on.page && document.activeElement !== canvas && !event.ctrlKey) return;
     event.preventDefault();
-    if (points && view) zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...place(event));
+    zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...place(event));
   }, { passive: false });
+  const KEYS = { "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: showAll,
+    ArrowLeft: () => pan(80, 0), ArrowRight: () => pan(-80, 0), ArrowUp: () => pan(0, 80), ArrowDown: () => pan(0, -80),
+    Enter: () => {
+      const [w, h] = size(), found = nearest(w / 2, h / 2, w);
+      if (found !== null) on.pick?.(found);
+    } };
   canvas.addEventListener("keydown", (event) => {
-    if (!points || !view) return;
-    const [w, h] = size(), step = view.width / 8;
-    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
-    if (moves[event.key]) {
-      view = { ...view, x: view.x + moves[event.key][0], y: view.y + moves[event.key][1] };
-      moved();
-    } else if (event.key === "+" || event.key === "=") zoom(1.4, w / 2, h / 2);
-    else if (event.key === "-") zoom(1 / 1.4, w / 2, h / 2);
-    else if (event.key === "0") handle.whole();
-    else if (event.key === "Enter") {
-      const found = nearest(w / 2, h / 2, w);
-      if (found !== null) on.pick(found);
-    } else return;
+    if (!points || !KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
+    KEYS[event.key]();
   });
   for (const kind of ["focus", "blur"]) canvas.addEventListener(kind, redraw);
   new ResizeObserver(redraw).observe(canvas);
@@ -323,8 +319,8 @@ function pointMap(canvas, on) {
     redraw();
   });
 
-  const handle = {
-    /** Show what the server sent; `look` is the view to take, else the present one or all. */
+  return {
+    /** Show points; `look` is the view to take, else the present one or all. With `dimmed` only the marked stand out. */
     show(found, look, dimmed) {
       points = found;
       drawnAt = null;
@@ -338,26 +334,21 @@ function pointMap(canvas, on) {
       points = view = null;
       whole = true;
       regions = [];
+      hover(null);
       redraw();
     },
+    /** Write [{text, x, y}] as far as there is room. */
     label(found) { regions = found; redraw(); },
-    mark(id, corners) { [open, polygon] = [id, corners]; redraw(); },
+    /** Mark a point as open and draw a polygon; null for none. */
+    mark(id, corners = null) { [open, polygon] = [id, corners]; redraw(); },
+    /** Let the next stroke be a lasso, or not. */
     draw(start) {
       drawing = start ? [] : null;
       canvas.classList.toggle("drawing", start);
       redraw();
     },
-    zoom(factor) { if (view) zoom(factor, size()[0] / 2, size()[1] / 2); },
-    whole() { if (points) moved(true); },
     /** The rectangle in view, a little wider with a margin. */
     box,
-    /** Where a point is on the screen, or null; what is shown, for tests. */
-    where: (id) => {
-      const i = points ? points.ids.indexOf(id) : -1;
-      return i < 0 ? null : toScreen(points.xy[2 * i], points.xy[2 * i + 1]);
-    },
     get points() { return points; },
-    get view() { return view; },
   };
-  return handle;
-}
+};

@@ -17,6 +17,7 @@ const nano = (() => {
   /** Make an element; children that are no elements become text. `on…` keys are listeners. */
   const el = (tag, props = {}, ...children) => {
     const node = document.createElement(tag);
+    if (tag === "button" && props.onclick) node.type = "button"; // it sends no form
     for (const [key, value] of Object.entries(props)) {
       if (value === null || value === undefined || value === false) continue;
       if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
@@ -29,6 +30,16 @@ const nano = (() => {
     return node;
   };
 
+  const tile = (name, value) => el("div", { className: "tile" }, el("b", {}, value), el("span", {}, name));
+  /** A list of names and their values. */
+  const facts = (pairs, className = "") => el("dl", { className: `facts ${className}` },
+    pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)]));
+  /** A small histogram of activations from 0 to the strongest. */
+  const histogram = (counts, strongest, mean = null) => [
+    el("div", { className: "bars", role: "img", "aria-label": `Histogram of activations from 0 to ${fmt(strongest)}` },
+      counts.map((n) => el("i", { title: fmt(n), style: { height: `${(100 * n) / Math.max(...counts, 1)}%` } }))),
+    el("div", { className: "ends" }, el("span", {}, "0"), mean === null ? null : el("span", {}, `mean ${fmt(mean)}`),
+      el("span", {}, fmt(strongest)))];
   const $ = (selector, within = document) => within.querySelector(selector);
 
   /** A number as people read it: 3 significant digits, thousands apart, a dash for nothing. */
@@ -38,7 +49,7 @@ const nano = (() => {
     if (Number.isInteger(value)) return value.toLocaleString("en-US");
     const size = Math.abs(value);
     if (size >= 1000) return Math.round(value).toLocaleString("en-US");
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1);
+    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replaceAll("-", "−");
     return String(Number(value.toPrecision(digits)));
   };
   const percent = (share) => (share === null || share === undefined ? "–" : `${fmt(100 * share)} %`);
@@ -54,14 +65,14 @@ const nano = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const templates = data("templates"), clear = "rgba(0,0,0,0)";
-  const scheme = (layout) => ({ ...layout, template: templates[dark.matches ? "dark" : "light"],
-    paper_bgcolor: clear, plot_bgcolor: clear });
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   const shown = new Map(); // node → {make, visible, stale}
+  let printing = false; // on paper, which is light
   const draw = (node) => {
     const { data: traces, layout } = shown.get(node).make();
     shown.get(node).stale = false;
-    Plotly.react(node, traces, scheme(layout || {}), config);
+    Plotly.react(node, traces, { ...layout, template: templates[dark.matches && !printing ? "dark" : "light"],
+      paper_bgcolor: clear, plot_bgcolor: clear, width: printing ? node.clientWidth : undefined }, config);
   };
   const drawVisible = () => {
     for (const [node, { visible, stale }] of shown) if (visible && stale) draw(node);
@@ -70,9 +81,12 @@ const nano = (() => {
     for (const { target, isIntersecting } of entries) shown.get(target).visible = isIntersecting;
     drawVisible();
   }, { rootMargin: "300px" });
-  /** Draw what `make()` returns, {data, layout}, into a node; as long as that is out of view, later. */
+  /** Draw what `make()` returns, {data, layout}, into a node: at once if it is in view, the first time soon in any case. */
   const plot = (node, make) => {
-    if (!shown.has(node)) watcher.observe(node);
+    if (!shown.has(node)) {
+      watcher.observe(node);
+      setTimeout(() => shown.get(node).stale && draw(node), 500);
+    }
     shown.set(node, { visible: false, ...shown.get(node), make, stale: true });
     drawVisible();
   };
@@ -80,7 +94,15 @@ const nano = (() => {
     for (const figure of shown.values()) figure.stale = true;
     drawVisible();
   });
+  const print = (on) => {
+    printing = on;
+    document.body.classList.toggle("printing", on); // as wide as paper
+    for (const node of shown.keys()) draw(node);
+    if (!on) dispatchEvent(new Event("resize")); // plotly measures again
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
 
-  return { data, unpack, el, $, fmt, percent, duration, plot, colour, dark,
+  return { data, unpack, el, tile, facts, histogram, $, fmt, percent, duration, plot, colour, dark, templates,
     colours: templates?.light.layout.colorway };
 })();

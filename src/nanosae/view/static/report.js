@@ -14,7 +14,7 @@
     $(`#${id}`).hidden = false;
     return $(`#${id}`);
   };
-  const go = (j, text = label(j)) => el("button", { type: "button", className: "chip", onclick: () => open(j) }, text);
+  const go = (j, text = label(j)) => el("button", { className: "chip", onclick: () => open(j) }, text);
 
   /* summary */
   const config = facts.config || {}, past = data("training"), corpus = facts.corpus;
@@ -23,7 +23,6 @@
   $("#title").textContent = facts.name;
   $("#what").textContent = [`${config.activation || "an"} SAE`, shape, sparsity, config.encoder && `on embeddings by ${config.encoder}`,
     corpus && `read through ${fmt(corpus.rows)} rows of “${corpus.name}”`].filter(Boolean).join(" · ");
-  const tile = (name, value) => el("div", { className: "tile" }, el("b", {}, value), el("span", {}, name));
   const labelled = (columns.label || []).filter(Boolean).length;
   const last = past.lines.at(-1), final = last?.final;
   $("#tiles").append(...[
@@ -34,7 +33,7 @@
     corpus && ["rows encoded", fmt(corpus.rows)],
     labelled && ["features with a label", fmt(labelled)],
     families && ["families", fmt(families.length)],
-  ].filter(Boolean).map(([name, value]) => tile(name, value)));
+  ].filter(Boolean).map((pair) => nano.tile(...pair)));
   if (facts.missing.length) $("#missing").append(el("details", { className: "hint" },
     el("summary", {}, `Not in this run yet: ${facts.missing.map(([what]) => what).join(", ")}`),
     el("ul", {}, facts.missing.map(([what, command]) => el("li", {}, `${what}: `, el("code", {}, command))))));
@@ -47,7 +46,7 @@
   };
   const TABLE = [
     ["feature", "#", (i) => get("feature", i), "number wide-only"],
-    ["label", "Label", (i) => el("button", { type: "button", className: "link" }, label(get("feature", i))), "label"],
+    ["label", "Label", (i) => el("button", { className: "link" }, label(get("feature", i))), "label"],
     ["n_active", "Rows", (i) => fmt(get("n_active", i)), "number"],
     ["density", "Density", (i) => `${(100 * get("density", i)).toFixed(2)} %`, "number wide-only"],
     ["max_activation", "Strongest", (i) => fmt(get("max_activation", i)), "number wide-only"],
@@ -79,10 +78,9 @@
     $("#more").hidden = listed.length <= state.shown;
     for (const [i, [name]] of TABLE.entries()) $(`#table th:nth-child(${i + 1})`).setAttribute("aria-sort",
       state.sort === name ? (state.down ? "descending" : "ascending") : "none");
-    $("#filter").replaceChildren(...(state.only ? [el("button", { type: "button", className: "chip",
+    $("#filter").replaceChildren(...(state.only ? [el("button", { className: "chip",
       onclick: () => narrow(null) }, `${state.only[0]}: ${state.only[2]} ✕`)] : []));
-    const narrowed = listed.length < n ? new Set(listed) : null;
-    map?.dim(narrowed && ((p) => narrowed.has(points.place[p])));
+    paint();
   };
   const narrow = (only) => {
     Object.assign(state, { only, shown: 20 });
@@ -98,55 +96,57 @@
   /* map */
   const points = data("map");
   let map = null;
-  const PALETTE = nano.colours, GREY = "#808590";
-  const ramp = (name) => {
-    const all = values(name), known = all.filter((v) => v !== null).sort((a, b) => a - b);
-    const [low, high] = [known[Math.floor(0.02 * known.length)], known[Math.floor(0.98 * (known.length - 1))]];
-    const stops = nano.templates[nano.dark.matches ? "dark" : "light"].layout.colorscale.sequential.slice(1);
-    return all.map((v) => (v === null ? GREY : stops[Math.max(0, Math.min(stops.length - 1,
-      Math.floor((v - low) / ((high - low) || 1) * stops.length)))]));
+  /** Groups in the colours of the palette; numbers from pale to dark, but for the outermost fiftieths. */
+  const grouped = (list) => ({ values: list.map((v) => (v === null || v < 0 ? -1 : v % nano.colours.length)),
+    legend: { kind: "groups", entries: nano.colours.map((color) => ({ color })) } });
+  const scaled = (name) => {
+    const list = values(name), known = list.filter((v) => v !== null).sort((a, b) => a - b);
+    const [low, high] = [0.02, 0.98].map((share) => known[Math.floor(share * (known.length - 1))]);
+    const stops = ({ layout }) => layout.colorscale.sequential.slice(1);
+    const { light, dark } = nano.templates;
+    return { values: list.map((v) => v ?? NaN), legend: { kind: "scale", low, high, light: stops(light), dark: stops(dark) } };
   };
-  const group = (values) => values.map((v) => (v === null || v < 0 ? GREY : PALETTE[v % PALETTE.length]));
   /** Names of groups at the middle of their points, those of large groups first. */
-  const named = (values, names) => {
-    const members = Map.groupBy(values.keys(), (p) => values[p]);
+  const named = (list, names) => {
+    const members = Map.groupBy(list.keys(), (p) => list[p]);
     const middle = (axis, ps) => ps.map((p) => axis[p]).sort((a, b) => a - b)[ps.length >> 1];
     return [...members].filter(([v]) => names.has(v)).sort((a, b) => b[1].length - a[1].length)
-      .map(([v, ps]) => [names.get(v), middle(points.x, ps), middle(points.y, ps)]);
+      .map(([v, ps]) => ({ text: names.get(v), x: middle(points.x, ps), y: middle(points.y, ps) }));
   };
   const values = (name) => points.place.map((i) => get(name, i));
   const COLOURS = points ? [
-    ["clusters of the map", () => group(points.cluster), () => points.labels],
-    topics && ["topic", () => group(values("topic")), () => named(values("topic"), topicName)],
-    families && ["family", () => group(values("family")), () => named(values("family"), familyName)],
-    ["share of rows", () => ramp("density"), () => points.labels],
-    columns.score?.some((v) => v !== null) && ["label score", () => ramp("score"), () => points.labels],
+    ["clusters of the map", () => grouped(points.cluster), () => points.labels],
+    topics && ["topic", () => grouped(values("topic")), () => named(values("topic"), topicName)],
+    families && ["family", () => grouped(values("family")), () => named(values("family"), familyName)],
+    ["share of rows", () => scaled("density"), () => points.labels],
+    columns.score?.some((v) => v !== null) && ["label score", () => scaled("score"), () => points.labels],
   ].filter(Boolean) : [];
   const paint = () => {
+    if (!map) return;
     const [, colours, labels] = COLOURS[$("#map-colour").selectedIndex];
-    map.set({ colours: colours(), labels: labels() });
+    const found = new Set(listed), marks = points.place.map((i) => Number(found.has(i) && listed.length < n));
+    map.show(nano.points(points.x, points.y, { sizes: points.sizes, marks, ...colours() }), null, listed.length < n);
+    map.label(labels());
   };
   if (points && points.place.length) {
     reveal("map");
     $("#map-note").textContent = `Features near each other have similar directions (${points.method}). `
       + "Larger points are active on more rows. Click one for its card.";
-    const most = Math.max(...values("density")), small = points.place.length > 4000 ? 1.3 : 2;
-    map = nano.points($("#map-points"), { label: "Map of the features; the table below lists the same", height: 560,
+    const density = values("density"), most = Math.max(...density), small = points.place.length > 4000 ? 1 : 1.5;
+    points.sizes = density.map((d) => small + Math.round(10 * Math.sqrt(d / most)) / 2);
+    map = nano.map($("#map-points"), { page: true, label: "Map of the features; the table below lists the same",
       name: (p) => `${label(get("feature", points.place[p]))}\nfeature ${get("feature", points.place[p])}, `
         + `${percent(get("density", points.place[p]))} of the rows`,
-      onclick: (p) => open(get("feature", points.place[p])) });
+      pick: (p) => open(get("feature", points.place[p])) });
     $("#map-colour").append(...COLOURS.map(([name]) => el("option", {}, name)));
     $("#map-colour").selectedIndex = Math.max(...points.cluster) < 4 && topics ? 1 : 0;
-    map.set({ x: points.x, y: points.y, sizes: values("density").map((d) => small + 5 * Math.sqrt(d / most)) });
-    paint();
     $("#map-colour").addEventListener("change", paint);
-    nano.dark.addEventListener("change", paint);
   }
 
   if (n) {
     reveal("features");
     $("#table thead").append(el("tr", {}, TABLE.map(([name, title, , kind]) =>
-      el("th", { className: kind, scope: "col" }, el("button", { type: "button", onclick: () => sortBy(name) }, title)))));
+      el("th", { className: kind, scope: "col" }, el("button", { onclick: () => sortBy(name) }, title)))));
     const states = [...new Set(columns.health || [])].filter(Boolean).sort();
     $("#health").hidden = states.length < 2;
     $("#health").append(el("option", { value: "" }, "any health"), ...states.map((s) => el("option", {}, s)));
@@ -194,17 +194,11 @@
       topics && get("topic", i) !== null && ["topic", go2(topicName.get(get("topic", i)), ["topic", get("topic", i), topicName.get(get("topic", i))])],
       card?.duplicate_of !== undefined && ["duplicate of", go(card.duplicate_of)],
       get("health", i) && ["health", health(i)]].filter(Boolean);
-    const parts = [el("dl", { className: "facts" }, known.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))];
+    const parts = [nano.facts(known)];
     if (!card) return [...parts, el("p", { className: "hint" }, facts.missing.some(([what]) => what === "feature cards")
       ? "Its texts and neighbours come with `nanosae describe`, then `nanosae report` again."
       : "It is never active, or its texts were left out to keep this file small.")];
-    if (card.histogram.length) {
-      const top = Math.max(...card.histogram, 1);
-      parts.push(el("h3", {}, "Activation strengths"), el("div", { className: "bars", role: "img",
-        "aria-label": `Histogram of ${fmt(get("n_active", i))} activations from 0 to ${fmt(most)}` },
-      card.histogram.map((count) => el("i", { title: fmt(count), style: { height: `${100 * count / top}%` } }))),
-      el("div", { className: "ends muted small" }, el("span", {}, "0"), el("span", {}, fmt(most))));
-    }
+    if (card.histogram.length) parts.push(el("h3", {}, "Activation strengths"), ...nano.histogram(card.histogram, most));
     return [...parts,
       ...textList("Strongest texts", "Where it is most active.", card.top, most),
       ...textList("Across its range", "One text from the middle of each equal band of ranks: what it stands for on most rows.", card.across, most),
@@ -212,7 +206,7 @@
       ...relatives("Nearest directions (cosine)", card.nearest), ...relatives("Active together (NPMI)", card.coactive),
       ...relatives("Opposite directions (cosine)", card.opposite)];
   };
-  const go2 = (text, only) => el("button", { type: "button", className: "link", onclick: () => {
+  const go2 = (text, only) => el("button", { className: "link", onclick: () => {
     dialog.close();
     narrow(only);
   } }, text ?? "–");
@@ -228,19 +222,19 @@
     const found = /^#feature-(\d+)$/.exec(location.hash), i = found && place.get(Number(found[1]));
     if (i === null || i === undefined) return dialog.close();
     const j = Number(found[1]), card = await cardOf(i);
-    const tool = (text, title, act) => el("button", { type: "button", title, "aria-label": title, onclick: act }, text);
+    const tool = (text, title, act) => el("button", { title, "aria-label": title, onclick: act }, text);
     dialog.replaceChildren(el("div", { className: "head" }, el("h2", { tabIndex: -1, autofocus: true }, label(j)), tool("‹", "Previous feature", () => step(-1)),
       tool("›", "Next feature", () => step(1)), tool("✕", "Close", () => dialog.close())),
     el("p", { className: "muted small" }, `feature ${j}`), ...describe(j, i, card));
     if (!dialog.open) dialog.showModal();
     $("h2", dialog).focus();
     dialog.scrollTop = 0;
-    map?.select(points.place.indexOf(i));
+    map?.mark(points.place.indexOf(i));
     return undefined;
   };
   dialog.addEventListener("close", () => {
     if (location.hash.startsWith("#feature-")) history.replaceState(null, "", location.pathname + location.search);
-    map?.select(-1);
+    map?.mark(null);
   });
   dialog.addEventListener("click", (e) => {
     if (e.target === dialog) dialog.close();
@@ -250,7 +244,7 @@
   /* families, topics, contrasts, quality */
   const longList = (node, items, make, first = 8) => {
     node.append(...items.slice(0, first).map(make));
-    if (items.length > first) node.append(el("button", { type: "button", onclick: (e) => {
+    if (items.length > first) node.append(el("button", { onclick: (e) => {
       e.target.replaceWith(...items.slice(first).map(make));
     } }, `Show all ${fmt(items.length)}`));
   };
@@ -264,7 +258,7 @@
   }
   if (topics?.length) {
     reveal("topics");
-    longList($("#topic-list"), topics, ([t, count, name]) => el("button", { type: "button", className: "chip",
+    longList($("#topic-list"), topics, ([t, count, name]) => el("button", { className: "chip",
       onclick: () => narrow(["topic", t, words(name)]) }, `${words(name)} · ${fmt(count)} rows`), 40);
   }
   const figures = data("figures"), contrasts = data("contrasts");
@@ -324,13 +318,12 @@
   /* training and how to reproduce it */
   nano.training($("#training")).add(past.lines, past.snapshots);
   const versions = Object.entries(facts.versions || {}).map(([k, v]) => `${k} ${v}`).join(", ");
-  $("#how").append(el("pre", {}, facts.commands.join("\n")), el("dl", { className: "facts" }, [
+  $("#how").append(el("pre", {}, facts.commands.join("\n")), nano.facts([
     ["made with", versions && `${versions}; ${facts.threads} threads`], ["data", facts.data],
     ["fingerprint of the data", facts.fingerprint], ["corpus", corpus && `${corpus.name}: ${fmt(corpus.rows)} rows, `
       + `${fmt(corpus.l0)} active features a row, columns ${["text", ...corpus.columns].slice(corpus.texts ? 0 : 1).join(", ") || "none"}`],
-  ].filter(([, value]) => value).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
-  el("details", {}, el("summary", {}, "All settings"), el("dl", { className: "facts" }, Object.entries(config).flatMap(([k, v]) =>
-    [el("dt", { className: "mono" }, k), el("dd", { className: "mono" }, JSON.stringify(v))]))));
+  ].filter(([, value]) => value)),
+  el("details", {}, el("summary", {}, "All settings"), nano.facts(Object.entries(config).map(([k, v]) => [k, JSON.stringify(v)]), "mono")));
   $("#footer").textContent = `${facts.run} · ${facts.made} · texts are a sample of what each feature `
     + `is active on, cut in length${n < (config.hidden_size ?? 0) && n ? `; the first ${fmt(n)} features are listed` : ""}`;
   for (const section of document.querySelectorAll("[data-nav]")) if (!section.hidden)

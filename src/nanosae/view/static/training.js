@@ -25,13 +25,13 @@ nano.training = (node) => {
   });
   const parts = () => [...new Set(lines.flatMap((l) => Object.keys(l.parts || {})))];
   const CURVES = [
-    ["Unexplained variance", "FVU", () => [of("training", (l) => l.fvu, ORANGE),
-      of("held out", (l) => l.heldout_fvu, BLUE, held)]],
+    ["Unexplained variance", "FVU", () => [of("training", (l) => l.fvu, BLUE),
+      of("held out", (l) => l.heldout_fvu, ORANGE, held)]],
     ["Loss", "loss per element", () => [of("total", (l) => l.loss, BLUE), ...parts().map((part, i) =>
       of(part, (l) => l.parts?.[part], [ORANGE, VIOLET, BROWN, PINK][i % 4]))], { type: "log" }],
-    ["Active features per row", "L0", () => [of("training", (l) => l.l0, ORANGE),
-      of("held out", (l) => l.heldout_l0, BLUE, held)]],
-    ["Dead features", "share of features", () => [of("dead", (l) => l.dead, BLUE)], { tickformat: ".1~%" }],
+    ["Active features per row", "L0", () => [of("training", (l) => l.l0, BLUE),
+      of("held out", (l) => l.heldout_l0, ORANGE, held)]],
+    ["Dead features", "share of features", () => [of("dead", (l) => l.dead, BLUE)], { tickformat: "~%" }],
     ["Learning rate", "learning rate", () => {
       const weight = of("sparsity coefficient", (l) => l.coefficient, ORANGE, { yaxis: "y2" });
       const rate = of("learning rate", (l) => l.lr, BLUE);
@@ -82,21 +82,20 @@ nano.training = (node) => {
       const silent = hidden.reduce((sum, b) => sum + b.y, 0);
       return { data: [{ type: "bar", x: shown.map((b) => b.x), y: shown.map((b) => b.y), marker: { color,
         line: { width: 0 } }, width: shown.map((b) => b.width), hovertemplate: "%{x:.3g}: %{y}<extra></extra>" }],
-      layout: { margin, height: 210, bargap: 0, xaxis: { title: { text: unit }, range: [a - pad, b + pad] },
+      layout: { margin: { ...margin, t: 22 }, height: 222, bargap: 0, xaxis: { title: { text: unit }, range: [a - pad, b + pad] },
         yaxis: { title: { text: name === "activation" ? "activations" : "features" } },
         annotations: silent ? [{ text: `${fmt(silent)} silent in the sample`, showarrow: false, xref: "paper",
-          yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "top", font: { size: 11 } }] : [] } };
+          yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "bottom", font: { size: 11 } }] : [] } };
     });
     return [box, draw];
   });
   const mapNode = el("div"), mapBox = el("div", { className: "panel" },
     el("h3", {}, "Decoder rows on the data's two main axes"), mapNode);
-  const map = nano.points(mapNode, { label: "Map of the decoder rows on the data's two main axes", height: 380,
+  const map = nano.map(mapNode, { page: true, label: "Map of the decoder rows on the data's two main axes",
     name: (i) => `feature ${shots[at].latents[i]}` });
   const drawMap = () => {
     const reach = shots.reduce((most, s) => Math.max(most, ...s.positions.flat().map(Math.abs)), 1);
-    const [x, y] = shots[at].positions;
-    map.set({ x, y, colours: BLUE, sizes: 2.2, extent: [-reach, reach, -reach, reach] });
+    map.show(nano.points(...shots[at].positions, { whole: [-reach, -reach, reach, reach] }));
   };
   const [driftBox, drawDrift] = line(["Drift of these rows", "mean shift between snapshots", () =>
     [curve("drift", drift(), BLUE, held)]]);
@@ -114,7 +113,7 @@ nano.training = (node) => {
   const slider = el("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "Snapshot",
     oninput: () => { stop(); show(Number(slider.value)); } });
   const label = el("output", { className: "mono" }, "–");
-  const play = el("button", { type: "button", onclick: () => (timer ? stop() : start()) }, "▶ Play");
+  const play = el("button", { onclick: () => (timer ? stop() : start()) }, "▶ Play");
   const show = (i) => {
     at = Math.max(0, Math.min(i, shots.length - 1));
     follow = at === shots.length - 1;

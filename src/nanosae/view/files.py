@@ -1,0 +1,38 @@
+"""What the files of a run folder hold; None where there is nothing to read yet."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds, None if there is none.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): make it again.") from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of an .npz file, None if it is missing, damaged or half written."""
+    try:
+        with path.open("rb") as stream, np.load(stream) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def changed(path: Path) -> int:
+    """Return when a file was last written, in nanoseconds; 0 if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else 0
