@@ -132,8 +132,11 @@ CASES = {
     "batchtopk": (dense_topk, {"activation": "batchtopk", "k": 4}),
     "relu": (dense_relu, {"activation": "relu", "k": 4}),
     "gated": (dense_gated, {"activation": "gated", "k": 4}),
-    "jumprelu tanh": (dense_jumprelu, {"activation": "jumprelu", "k": 4}),
-    "jumprelu l0": (dense_jumprelu, {"activation": "jumprelu", "k": 4, "jumprelu_penalty": "l0"}),
+    "jumprelu l0": (dense_jumprelu, {"activation": "jumprelu", "k": 4}),
+    "jumprelu tanh": (
+        dense_jumprelu,
+        {"activation": "jumprelu", "k": 4, "jumprelu_penalty": "tanh"},
+    ),
     "matryoshka": (dense_matryoshka, {"matryoshka": (5, 13, 40), "k": 4}),
 }
 

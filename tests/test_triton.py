@@ -173,7 +173,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "topk": {"activation": "topk"},
     "batchtopk": {"activation": "batchtopk"},
     "jumprelu": {"activation": "jumprelu"},
-    "jumprelu l0": {"activation": "jumprelu", "jumprelu_penalty": "l0"},
+    "jumprelu tanh": {"activation": "jumprelu", "jumprelu_penalty": "tanh"},
     "gated": {"activation": "gated"},
     "matryoshka": {"activation": "batchtopk", "matryoshka": (5, 21)},
     "noise, in parts": {"activation": "topk", "noise": 0.1, "accumulate": 2},

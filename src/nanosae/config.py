@@ -27,9 +27,10 @@ class TrainConfig:
         k: Mean number of active features per row; 32 unless `l1_coefficient` is given.
         l1_coefficient: Constant sparsity coefficient instead of k. Alone it means `relu`. The loss
             is the mean squared error per element, rows scaled to mean square 1, plus
-            l1_coefficient × 12 × the mean over rows of Σ f‖W_dec‖.
+            l1_coefficient × 12 × the mean over rows of Σ f‖W_dec‖ (jumprelu: of the L0, or of
+            Σ tanh 4f).
         activation: relu (Anthropic, April 2024), topk (Gao et al. 2024), batchtopk (Bussmann et al.
-            2024; the default), jumprelu (Anthropic, January 2025) or gated (Rajamanoharan et al.
+            2024; the default), jumprelu (see `jumprelu_penalty`) or gated (Rajamanoharan et al.
             2024).
         matryoshka: Growing prefix sizes ending in hidden_size; each prefix reconstructs by itself
             (topk and batchtopk only).
@@ -54,7 +55,8 @@ class TrainConfig:
         k_aux: Dead features used per row by AuxK; None takes 2 k.
         dead_after: A feature is dead once it is silent for so many rows; None takes 100 times the
             rows after which an average feature fires.
-        jumprelu_penalty: tanh (with the pre-activation loss) or l0 (straight-through).
+        jumprelu_penalty: l0 (straight-through; Rajamanoharan et al. 2024b) or tanh, with the
+            pre-activation loss (Anthropic, January 2025).
         patience: Evaluations without a better held-out FVU after which lr decays and training ends.
         heldout_share: Share of the rows kept out for metrics, at most 10,000 rows.
         buffer_rows: Largest number of rows in memory at once.
@@ -100,7 +102,7 @@ class TrainConfig:
     auxk_coefficient: float = 1 / 32
     k_aux: int | None = None
     dead_after: int | None = None
-    jumprelu_penalty: Literal["tanh", "l0"] = "tanh"
+    jumprelu_penalty: Literal["l0", "tanh"] = "l0"
     patience: int = 4
     heldout_share: float = 0.05
     buffer_rows: int = 2**20

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from nanosae.extras import extra
 from nanosae.view.answers import Explorer
 from nanosae.view.pages import static, to_json
 
@@ -69,10 +70,7 @@ def explore(
         ImportError: If the `explore` extra is not installed.
         OSError: If the port is in use.
     """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise ImportError('explore needs pip install "nanosae[explore]"') from error
+    uvicorn = extra("explore", "uvicorn", "explore")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the encoder of a run is used, never downloaded
     explorer = Explorer(run, name)
     token = None if _is_local(host) else secrets.token_urlsafe(24)

@@ -80,9 +80,10 @@ def training(run: str | Path | Sequence[Mapping[str, Any]]) -> go.Figure:
     parts = [column for column in table if column.startswith("parts.")]
     table[parts] = table[parts].fillna(0.0)
     table["dead"] *= 100
-    table["speed"] = table.get("rows_per_second", np.nan) / 1000
+    if "rows_per_second" in table:
+        table["speed"] = table["rows_per_second"] / 1000
     last = ("Throughput", "thousand rows per second", "speed")
-    if "coefficient" in table and table["coefficient"].any():
+    if any(table.get("coefficient", ())):
         last = ("Sparsity coefficient", "coefficient", "coefficient")
     titles, axes, columns = zip(*TRAINING, last, strict=True)
     curves = [(place, "training", column) for place, column in enumerate(columns)]
@@ -447,7 +448,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     table, about = pd.DataFrame(found["findings"]).head(n), found["about"]
     if table.empty:
         raise ValueError(f"nothing was found among {about['n_tested']:,} tests: nothing to draw.")
-    numeric, several = found["kind"] == "numeric", table["target"].nunique() > 1
+    numeric, several = found["kind"] == "numeric", len(set(table["target"])) > 1
     columns = ["effect", "low", "high"] if numeric else ["odds_ratio", "odds_low", "odds_high"]
     x, low, high = table[columns].to_numpy(float).T
     names = table["label"] + (" · " + table["target"] if several else "")

@@ -171,7 +171,7 @@ def _features(run: Path, codes: Codes | None) -> pd.DataFrame:
         counts = pd.DataFrame({"feature": np.arange(codes.n_features), "n_active": codes.counts})
         counts["density"] = codes.density
         table = counts.merge(table.drop(columns=["n_active", "density"], errors="ignore"), "left")
-    table["label"] = table["feature"].map(known_labels(run))
+    table["label"] = table["feature"].map(known_labels(run).get)
     scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
     table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
     scores["alive"] = scores["n_active"] != 0
