@@ -21,6 +21,7 @@ and Adam's two moments; gradients and the copy of the best weights are included.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import subprocess
@@ -93,10 +94,11 @@ def batches(data: Any, size: int, device: str) -> Callable[[int], Tensor]:
 
 def settle(training: Any, take: Callable[[int], Tensor], args: argparse.Namespace) -> None:
     """Step until L0 is near k and the kernels are warm: short steps first, then whole ones."""
-    small = max(64, args.batch_size // 8)
+    small, near = max(64, args.batch_size // 8), 0
     for i in range(args.settle if args.activation in ("relu", "jumprelu", "gated") else 8):
         training.step(take(i)[:small])
-        if i > 50 and abs(training.scalars["l0"] / args.k - 1) < 0.02:
+        near = near + 1 if abs(training.scalars["l0"] / args.k - 1) < 0.05 else 0
+        if near > 20:  # it stays there
             break
     for i in range(3):
         training.step(take(i))
@@ -324,7 +326,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         torch.cuda.init()
         flags = torch.backends.cuda.matmul
         flags.fp32_precision = "ieee" if args.precision == "float32" else "tf32"
-    result = memory(args) if args.only_memory else report(args)
+    with contextlib.redirect_stdout(sys.stderr):  # peers print as they are imported
+        result = memory(args) if args.only_memory else report(args)
     if args.json or args.only_memory:
         print(json.dumps(result))
     else:
