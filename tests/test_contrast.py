@@ -382,6 +382,8 @@ def test_whole_numbers_name_groups_also_where_some_are_missing(planted, tmp_path
         assert contrast(codes, a, b, by="year").about["n_rows"] == codes.n_rows - 2
     with pytest.raises(ValueError, match="2021 has 0 rows"):
         contrast(codes, 2021, by="year")
+    with pytest.raises(ValueError, match="year holds numbers, and 'May' is none"):
+        contrast(codes, "May", by="year")
 
 
 def test_missing_values_are_no_group(codes, planted):

@@ -439,7 +439,10 @@ def _members(codes: Codes, what: Any, by: str | None) -> tuple[np.ndarray, str]:
         wanted = [str(w) for w in (what if isinstance(what, list) else [what])]
         values, name = codes.column(by), " or ".join(wanted)
         if values.dtype.kind in "iuf":  # 2019 is 2019.0 where a cell is empty
-            return np.isin(values, np.array(wanted, np.float64)), name
+            try:
+                return np.isin(values, np.array(wanted, np.float64)), name
+            except ValueError:
+                raise ValueError(f"{by} holds numbers, and {name!r} is none.") from None
         return np.isin(values.astype(str), wanted), name
     if isinstance(what, str):
         found = [what.lower() in text.lower() for text in codes.texts(marks="").tolist()]
