@@ -418,3 +418,10 @@ def test_os_environment_is_untouched():
     before = dict(os.environ)
     SAETrainer(TrainConfig(**QUICK)).train(rows(), progress=False)
     assert dict(os.environ) == before
+
+
+def test_the_last_measure_takes_each_row_once():
+    trainer = SAETrainer(TrainConfig(hidden_size=32, k=4, steps=3, batch_size=64))
+    trainer.train(np.random.default_rng(0).normal(size=(300, 8)), progress=False)
+    calibrating = trainer.metrics_["rows_measured"] + 1
+    assert 300 - calibrating <= trainer.metrics_["dead_rows_checked"] <= 300

@@ -129,7 +129,7 @@ def fold(
 def measure(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
     heldout = data.heldout[len(data.heldout) > 1 :: 2]  # the others: sorted as the data may be
-    sample = data.sample(2**16, seed=seed)
+    sample = data.sample(min(2**16, data.n_train), seed=seed)
     measured = []
     for rows in (heldout, sample):
         x = rows[:, : data.width] / np.float32(data.scale) + data.mean
