@@ -74,6 +74,10 @@ def test_settings_come_from_a_file_and_flags_win(data, tmp_path, capsys):
     [
         (["train", "missing.npy", "-o", "run"], "missing.npy"),
         (["train", "DATA", "-o", "run", "--k", "0"], "k=0 must be a positive number"),
+        (
+            ["train", "DATA", "-o", "run", "--k", "3", "--l1-coefficient", "0.1"],
+            "error: l1_coefficient=0.1 and k=3 both set the sparsity",
+        ),
         (["train", "DATA", "-o", "run", "--input-size", "9"], "9"),
         (["train", "DATA", "-o", "run", "--config", "nowhere.json"], "nowhere.json"),
         (["train", "DATA", "-o", "run", "--activation", "elu"], "elu"),

@@ -205,7 +205,7 @@ def auxk_gradients(made, x, dead):
         param.grad = torch.zeros_like(param)
     recon = made.losses(x, x, x.numel())[0].recon.detach()
     made.silent[dead] = 10**9
-    made._auxk(x, x - recon, dead, len(dead)).backward()
+    made._auxk(x, x, recon)["auxk"].backward()
     return recon, {name: param.grad for name, param in made.params.items()}
 
 

@@ -267,12 +267,7 @@ class Training:
                 self.scalars["hint"] = self.least
             counts.scatter_add_(0, pairs.cols.long(), (loss.acts.detach() > 0).long())
             kept = pairs.row_ptr[-1]
-            if self.config.auxk_coefficient:
-                n_dead = len(dead := self.dead if self.lags else self._dead())
-                if self.ranks.by_latents:
-                    n_dead = int(self.ranks.total(torch.tensor(n_dead, device=x.device)))
-                if n_dead:
-                    loss.parts["auxk"] = self._auxk(x, y - loss.recon.detach(), dead, n_dead)
+            loss.parts.update(self._auxk(x, y, loss.recon.detach()))
         torch.stack(list(loss.parts.values())).sum().backward()
         parts = loss.parts | {"kept": kept.to(x.dtype)}
         return {name: value.detach() for name, value in parts.items()}
@@ -363,15 +358,20 @@ class Training:
         groups = self._decode(values.index_select(0, order), weight, none, split, plan)
         return groups.view(n, n_rows, -1).cumsum(0) + bias
 
-    def _auxk(self, x: Tensor, residual: Tensor, dead: Tensor, n_dead: int) -> Tensor:
-        """Let dead latents explain what is left of some rows (Gao et al. 2024, appendix A.2).
+    def _auxk(self, x: Tensor, y: Tensor, recon: Tensor) -> dict[str, Tensor]:
+        """Let dead latents, if any, explain what is left of some rows (Gao et al. 2024, A.2).
 
         Their pre-activations count without bias: those of a dead latent may be negative on all
         rows, and then it would never learn. The bias has its gradient all the same.
         """
         params, kernels, config = self.params, self.kernels, self.config
+        n_dead = len(dead := self.dead if self.lags else self._dead())
+        if self.ranks.by_latents:
+            n_dead = int(self.ranks.total(torch.tensor(n_dead, device=x.device)))
+        if not (config.auxk_coefficient and n_dead):
+            return {}
         some, share = -(-len(x) // AUXK_SHARE), 1 / config.accumulate
-        x, residual = x[:some], residual[:some]
+        x, residual = x[:some], y[:some] - recon[:some]
         encoder = params["W_enc"].detach()[dead]
         k = min(config.k_aux or 1, n_dead)
         bias = self.bias.detach()[dead] * float(self.by_rank)
@@ -384,7 +384,7 @@ class Training:
         none = torch.zeros_like(params["b_dec"])
         error = self._decode(acts, params["W_dec"], none, pairs, plan) - residual
         scale = self.ranks.total(residual.square().sum(), self.ranks.by_rows).clamp_min(1e-12)
-        return config.auxk_coefficient * share * error.square().sum() / scale
+        return {"auxk": config.auxk_coefficient * share * error.square().sum() / scale}
 
     @property
     def rising(self) -> bool:
