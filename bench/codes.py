@@ -68,7 +68,7 @@ def encoding(args: argparse.Namespace, folder: Path, turns: int = 5) -> dict[str
     """Encode rows to codes, in turn with the product of the same rows and W_enc."""
     import torch
 
-    from nanosae.model import SAEModel
+    from nanosae.model.sae import SAEModel
 
     rng, n = np.random.default_rng(0), min(args.rows, 8 * ROWS_PER_BLOCK)
     folder.mkdir()
@@ -103,7 +103,7 @@ def encoding(args: argparse.Namespace, folder: Path, turns: int = 5) -> dict[str
 def write(args: argparse.Namespace, run: Path) -> dict[str, float | int]:
     """Write a model and the codes."""
     from nanosae.codes import CodesWriter
-    from nanosae.weights import Weights
+    from nanosae.model.weights import Weights
 
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)

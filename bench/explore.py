@@ -122,7 +122,7 @@ def build(args: argparse.Namespace, run: Path) -> None:
 
     from codes import ROWS_PER_BLOCK, drawer
     from nanosae.codes import CodesWriter
-    from nanosae.weights import Weights
+    from nanosae.model.weights import Weights
 
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)

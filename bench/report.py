@@ -53,9 +53,9 @@ def make(args: argparse.Namespace) -> dict:
     import pandas as pd
 
     from nanosae.analysis.describe import describe
-    from nanosae.analysis.tables import save_features
     from nanosae.codes import Codes, CodesWriter
-    from nanosae.weights import Weights
+    from nanosae.model.weights import Weights
+    from nanosae.runs.tables import save_features
 
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
@@ -84,7 +84,7 @@ def make(args: argparse.Namespace) -> dict:
 def look(run: Path) -> dict:
     """Make the report and time it in a browser."""
     from browser import Browser
-    from nanosae.view.report import report
+    from nanosae.view.report.report import report
 
     made = timed(lambda: report(run))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

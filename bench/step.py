@@ -59,7 +59,8 @@ def corpus(n_rows: int, width: int, seed: int = 0) -> np.ndarray:
 
 def dataset(args: argparse.Namespace) -> Any:
     """Return rows as nanoSAE holds them in training."""
-    from nanosae.data import Dataset, open_rows
+    from nanosae.data.dataset import Dataset
+    from nanosae.sources.rows import open_rows
 
     rows = corpus(max(16 * args.batch_size, 2 * args.hidden_size), args.input_size)
     return Dataset(open_rows(rows), seed=0, heldout_share=0.05, buffer_rows=2**20)
@@ -68,7 +69,7 @@ def dataset(args: argparse.Namespace) -> Any:
 def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
     """Return nanoSAE's training state before its first step, kernels compiled."""
     from nanosae import TrainConfig
-    from nanosae.step import Training
+    from nanosae.train.step import Training
 
     config = TrainConfig(
         hidden_size=args.hidden_size,

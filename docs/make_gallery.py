@@ -23,9 +23,9 @@ from nanosae.analysis.contrast import contrast, explain, over_time
 from nanosae.analysis.evaluate import evaluate
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
-from nanosae.analysis.tables import save_features
 from nanosae.analysis.topics import topics
 from nanosae.demo import load
+from nanosae.runs.tables import save_features
 
 DOCS = Path(__file__).parent
 SIZE = {"hidden_size": 1024, "k": 16, "steps": 300}

@@ -14,10 +14,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from nanosae import SAETrainer, TrainConfig
-from nanosae.activations import cache_activations
 from nanosae.analysis.labels import label
-from nanosae.analysis.tables import save_features
 from nanosae.demo import load
+from nanosae.runs.tables import save_features
+from nanosae.text.activations import cache_activations
 
 LAYER = "layers.15"  # of 30: the middle of the network
 

@@ -4,18 +4,18 @@ import json
 
 import numpy as np
 
-from nanosae.analysis import edits
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.describe import describe
 from nanosae.analysis.evaluate import evaluate
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
-from nanosae.analysis.tables import save_features, write
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
+from nanosae.model.weights import Weights
+from nanosae.runs import annotations as edits
+from nanosae.runs.tables import save_features, write
 from nanosae.view.live import SERIES
-from nanosae.weights import Weights
 from planted import planted_corpus
 
 HOSTILE = [

@@ -21,8 +21,8 @@ from nanosae.analysis.search import search
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
-from nanosae.model import SAEModel
-from nanosae.trainer import SAETrainer
+from nanosae.model.sae import SAEModel
+from nanosae.train.trainer import SAETrainer
 
 COVERED = {
     "the strongest rows of a rare feature are padded with silent ones (mask ≥ 0)": [
@@ -145,7 +145,8 @@ COVERED = {
 @pytest.mark.parametrize("name", sorted({name for names in COVERED.values() for name in names}))
 def test_every_named_test_exists(name):
     module, function = name.split("::")
-    text = (Path(__file__).parent / f"{module}.py").read_text("utf-8")
+    (path,) = Path(__file__).parent.rglob(f"{module}.py")
+    text = path.read_text("utf-8")
     assert re.search(rf"^def {function}\(", text, re.MULTILINE)
 
 
@@ -289,7 +290,7 @@ def test_an_edit_may_be_of_any_strength(codes):
 
 
 def test_zero_rows_are_no_copies_and_no_trouble(tmp_path):
-    from nanosae.analysis._split import tied_rows
+    from nanosae.analysis.splits import tied_rows
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 8)).astype(np.float32)

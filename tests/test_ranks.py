@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nanosae import Codes, SAETrainer, TrainConfig, runs
-from nanosae.runs import last_line
-from nanosae.weights import Weights
+from nanosae import Codes, SAETrainer, TrainConfig
+from nanosae.model.weights import Weights
+from nanosae.runs import training as runs
+from nanosae.runs.training import last_line
 
 SIZES = {"k": 6, "steps": 24, "batch_size": 64, "noise": 0.1, "dead_after": 200, "device": "cpu"}
 CASES = {

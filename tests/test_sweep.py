@@ -10,7 +10,7 @@ import torch
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.cli import main
 from nanosae.sweep import grid, recommend, sweep
-from nanosae.trainer import Job
+from nanosae.train.trainer import Job
 
 BASE = TrainConfig(hidden_size=32, k=4, steps=12, batch_size=32, checkpoint_every=3, noise=0.1)
 
@@ -53,7 +53,7 @@ def test_other_batch_sizes_take_passes_of_their_own(tmp_path):
 
 
 def test_rows_are_read_once(monkeypatch, tmp_path):
-    from nanosae import stream
+    from nanosae.data import stream
 
     opened = []
     real = stream.open_rows

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from nanosae.analysis.topics import topics
     from nanosae.codes import Codes, write_codes
     from nanosae.config import TrainConfig
-    from nanosae.model import SAEModel
+    from nanosae.model.sae import SAEModel
     from nanosae.sweep import grid, recommend
-    from nanosae.trainer import SAETrainer
-    from nanosae.view import plots as plot
-    from nanosae.view.explore import explore
+    from nanosae.train.trainer import SAETrainer
+    from nanosae.view.explorer.server import explore
     from nanosae.view.live import watch
-    from nanosae.view.plots import plot_dictionary, plot_umap
-    from nanosae.view.report import report
+    from nanosae.view.plots import figures as plot
+    from nanosae.view.plots.figures import plot_dictionary, plot_umap
+    from nanosae.view.report.report import report
 
 _HOMES = {
     "analysis.contrast": ["contrast", "explain", "over_time"],
@@ -41,13 +41,13 @@ _HOMES = {
     "analysis.topics": ["topics"],
     "codes": ["Codes", "write_codes"],
     "config": ["TrainConfig"],
-    "model": ["SAEModel"],
+    "model.sae": ["SAEModel"],
     "sweep": ["grid", "recommend"],
-    "trainer": ["SAETrainer"],
-    "view.explore": ["explore"],
+    "train.trainer": ["SAETrainer"],
+    "view.explorer.server": ["explore"],
     "view.live": ["watch"],
-    "view.plots": ["plot", "plot_dictionary", "plot_umap"],
-    "view.report": ["report"],
+    "view.plots.figures": ["plot", "plot_dictionary", "plot_umap"],
+    "view.report.report": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [

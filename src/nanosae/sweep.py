@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.config import TrainConfig
-from nanosae.data import Dataset, open_rows
-from nanosae.ranks import leads
-from nanosae.trainer import Job, train_jobs
+from nanosae.data.dataset import Dataset
+from nanosae.distributed import leads
+from nanosae.sources.rows import open_rows
+from nanosae.train.trainer import Job, train_jobs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,8 +193,9 @@ def _trial(folder: Path) -> dict[str, float]:
     """Train a few steps and say what each part of a run takes, in seconds and bytes."""
     import resource
 
-    from nanosae import finish, runs
-    from nanosae.step import Training
+    from nanosae.runs import training as runs
+    from nanosae.train import export as finish
+    from nanosae.train.step import Training
 
     clock, first = time.perf_counter, time.perf_counter()
     rows, config = np.load(folder / "rows.npy"), TrainConfig.load(folder / "config.json")

@@ -39,10 +39,10 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import betaincinv, chdtrc, expit, logit, ndtr
 
-from nanosae.analysis import _stats as st
-from nanosae.analysis._split import held_out, tied_rows
-from nanosae.analysis.tables import known_labels, records
+from nanosae.analysis import statistics as st
+from nanosae.analysis.splits import held_out, tied_rows
 from nanosae.codes import Codes
+from nanosae.runs.tables import known_labels, records
 
 Z95 = 1.959964
 MAX_PERIODS = 36

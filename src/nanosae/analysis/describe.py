@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis._stats import one_per_row, unit
-from nanosae.analysis.tables import known_labels
+from nanosae.analysis.statistics import one_per_row, unit
 from nanosae.codes import Codes, indices
+from nanosae.runs.tables import known_labels
 
 BLOCK_PAIRS = 2**22  # active pairs of the features that are looked at together
 BLOCK_CELLS = 2**24  # entries of a dense block of some features × all features

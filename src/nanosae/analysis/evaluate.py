@@ -26,12 +26,12 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment, minimize
 from scipy.special import expit
 
-from nanosae.analysis import _stats as st
-from nanosae.analysis._split import held_out, tied_rows
+from nanosae.analysis import statistics as st
 from nanosae.analysis.describe import DENSE, model_of
 from nanosae.analysis.matching import match, stability
-from nanosae.analysis.tables import records
+from nanosae.analysis.splits import held_out, tied_rows
 from nanosae.codes import Codes
+from nanosae.runs.tables import records
 
 RIDGE, DENSE_RIDGE = 1.0, 10.0  # of sparse probes and of all columns, at unit variance
 QUERIES = 1000  # rows asked for their neighbours; features asked for their intruders

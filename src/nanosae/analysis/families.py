@@ -51,8 +51,8 @@ from scipy.sparse import csgraph
 from scipy.special import gammainc
 
 from nanosae.analysis.describe import cooccurrence
-from nanosae.analysis.tables import known_labels, load_features, records
 from nanosae.codes import Codes
+from nanosae.runs.tables import known_labels, load_features, records
 
 SHRINK = 20.0  # rows of doubt in H
 MAX_OVERLAP = 0.6  # of children, Jaccard: beyond it only the larger family stays

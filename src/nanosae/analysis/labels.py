@@ -35,10 +35,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis._split import held_out, tied_rows
-from nanosae.analysis._words import UNSPACED, Words, is_stop_word
 from nanosae.analysis.describe import Silent
+from nanosae.analysis.splits import held_out, tied_rows
 from nanosae.codes import Codes
+from nanosae.text.words import UNSPACED, Words, is_stop_word
 
 SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
 PRIOR = 20.0  # texts that the prior weighs

@@ -34,8 +34,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis._split import held_out, tied_rows
 from nanosae.analysis.labels import hard_silent
+from nanosae.analysis.splits import held_out, tied_rows
 from nanosae.codes import Codes
 from nanosae.extras import extra
 

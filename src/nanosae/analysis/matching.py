@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis._stats import unit
+from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 
 BLOCK = 512  # features compared with all others at a time

@@ -28,11 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis._stats import unit
 from nanosae.analysis.describe import largest, model_of
-from nanosae.analysis.tables import known_labels
+from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
-from nanosae.weights import Weights
+from nanosae.model.weights import Weights
+from nanosae.runs.tables import known_labels
 
 BLOCK = 2**14  # rows that are decoded or indexed together
 LIFTED = 10  # features that words are lifted to
@@ -291,7 +291,7 @@ def _embed(text: str, encoder: Any, model: Any) -> tuple[np.ndarray | None, str]
     name = encoder or (model and model.metadata.get("encoder"))
     if not name:
         return None, "no encoder is known"
-    from nanosae.embed import embed
+    from nanosae.text.embed import embed
 
     try:
         vector = embed([text], model=name)[0]

@@ -39,8 +39,8 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
-from nanosae.analysis._stats import unit
 from nanosae.analysis.families import common_words, content_order, named
+from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 
 LEAVES = 4096  # features the tree is made of; its memory grows with the square

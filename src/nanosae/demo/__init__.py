@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 import nanosae
-from nanosae.analysis.tables import save_features
 from nanosae.codes import Codes
+from nanosae.runs.tables import save_features
 
 CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
 

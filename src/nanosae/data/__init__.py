@@ -1,0 +1,1 @@
+"""Rows prepared for training."""

@@ -1,0 +1,253 @@
+"""SAEModel: a trained sparse autoencoder that takes raw rows.
+
+    pre = (x − b_dec) · W_enc + b_enc        acts = rule(pre)        x̂ = acts · W_dec + b_dec
+
+Shapes: W_enc (input_size, hidden_size), b_enc (hidden_size,), W_dec (hidden_size, input_size) with
+rows of length one, b_dec (input_size,). What training did to the rows (centring, scale) is folded
+into these. `weights.py` is the same in numpy and owns the files, which are SAELens'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+
+from nanosae.extras import extra
+from nanosae.kernels import Pairs, backend, unpadded
+from nanosae.model.weights import Weights, checksum, rule
+from nanosae.sources.rows import Rows, open_rows
+
+if TYPE_CHECKING:
+    from nanosae.codes import Codes
+
+BLOCK_ROWS = 8192  # rows encoded at once by `features`
+
+
+class SAEModel(nn.Module):
+    """A sparse autoencoder on raw rows; made by `SAETrainer.train` and `load`.
+
+    Args:
+        cfg: Architecture, sizes and, under `metadata`, what describes the training; as in
+            `cfg.json`.
+        tensors: W_enc, W_dec, b_dec, and b_enc (with `threshold` for jumprelu) or, gated, b_gate,
+            r_mag and b_mag.
+    """
+
+    W_dec: Tensor
+    b_dec: Tensor
+    b_enc: Tensor
+    b_gate: Tensor
+    r_mag: Tensor
+    b_mag: Tensor
+    threshold: Tensor
+    W_skip: Tensor
+
+    def __init__(self, cfg: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.cfg = cfg
+        # latent-major, as the kernels want it; W_enc is a view of it
+        self._encoder = nn.Parameter(tensors["W_enc"].detach().T.contiguous())
+        for name in tensors.keys() - {"W_enc"}:
+            setattr(self, name, nn.Parameter(tensors[name].detach().contiguous()))
+
+    @property
+    def W_enc(self) -> Tensor:
+        """Encoder, (input_size, hidden_size)."""
+        return self._encoder.T
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Sizes, activation, k and what else is known of the training."""
+        sizes = {"input_size": self.cfg["d_in"], "hidden_size": self.cfg["d_sae"]}
+        return sizes | {"activation": self.cfg["architecture"]} | self.cfg.get("metadata", {})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return every tensor by its name in files, detached and contiguous."""
+        named = {n: p.detach() for n, p in self.named_parameters() if n != "_encoder"}
+        return {"W_enc": self.W_enc.detach().contiguous(), **named}
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the activations (B, hidden_size), dense and differentiable; `features` is sparse.
+
+        Args:
+            x: Raw rows, (B, input_size).
+
+        Raises:
+            ValueError: If x has another width.
+        """
+        if x.shape[-1] != self.cfg["d_in"]:
+            raise ValueError(
+                f"x is {x.shape[-1]} wide, but this SAE expects input_size={self.cfg['d_in']}. "
+                "Was it trained on another encoder? See model.config."
+            )
+        pre, kind = self._centred(x) @ self.W_enc, rule(self.cfg["architecture"])
+        if kind == "gated":
+            return torch.relu(pre * self.r_mag.exp() + self.b_mag) * (pre + self.b_gate > 0)
+        pre = pre + self.b_enc
+        if kind == "topk":
+            kept = pre.topk(min(self.cfg["k"], pre.shape[-1]), dim=-1)
+            return torch.zeros_like(pre).scatter(-1, kept.indices, torch.relu(kept.values))
+        if kind == "jumprelu":
+            pre = pre * (pre > self.threshold)
+        return torch.relu(pre)
+
+    def decode(self, acts: Tensor) -> Tensor:
+        """Return the reconstruction (B, input_size) of activations (B, hidden_size)."""
+        return acts @ self.W_dec + self.b_dec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the reconstruction of raw rows, or what a transcoder makes of them."""
+        return self.decode(self.encode(x)) + self.skip(x)
+
+    def skip(self, x: Tensor) -> Tensor | float:
+        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        return x @ self.W_skip.T if "W_skip" in self._parameters else 0.0
+
+    def _centred(self, x: Tensor) -> Tensor:
+        return x - self.b_dec if self.cfg.get("apply_b_dec_to_input", True) else x
+
+    @torch.no_grad()
+    def pairs(self, x: Tensor) -> Pairs:
+        """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
+        kernels, architecture = backend(x.device), rule(self.cfg["architecture"])
+        x, weight = self._centred(x.float()).contiguous(), self._encoder.detach()
+        bias = (self.b_gate if architecture == "gated" else self.b_enc).detach()
+        if architecture == "topk":
+            return unpadded(kernels.select_topk(x, weight, bias, self.cfg["k"]))
+        cut = torch.zeros_like(bias)
+        if architecture == "jumprelu":
+            cut = self.threshold.detach().clamp_min(0)
+        pairs = kernels.select_above(x, weight, bias, cut)
+        if architecture == "gated":
+            at = pairs.cols.long()
+            magnitude = (pairs.values - bias[at]) * self.r_mag[at].exp() + self.b_mag[at]
+            pairs = pairs._replace(values=torch.relu(magnitude))
+        return pairs
+
+    def _open(self, data: Any, columns: Iterable[str] | None) -> Rows:
+        columns = list(columns or self.config.get("columns") or []) or None
+        return open_rows(data, columns=columns, input_size=self.cfg["d_in"])
+
+    def _sparse(self, block: np.ndarray) -> sp.csr_array:
+        pairs = self.pairs(torch.from_numpy(block).to(self.b_dec.device))
+        entries = tuple(part.cpu().numpy() for part in pairs)
+        matrix = sp.csr_array(entries, shape=(len(block), self.cfg["d_sae"]))
+        matrix.eliminate_zeros()
+        return matrix
+
+    def features(self, data: Any, columns: Iterable[str] | None = None) -> sp.csr_array:
+        """Return the feature activations of every row, (n_rows, hidden_size) float32, sparse.
+
+        Args:
+            data: Anything `SAETrainer.train` takes; columns are matched by their names in training.
+            columns: Other names of the vector columns.
+
+        Raises:
+            ValueError: If the rows are not `input_size` wide, or not finite.
+        """
+        blocks = self._open(data, columns).blocks(BLOCK_ROWS)
+        return sp.csr_array(sp.vstack([self._sparse(block) for block in blocks], format="csr"))
+
+    def encode_corpus(
+        self,
+        data: Any,
+        path: str | Path,
+        *,
+        beside: Any = None,
+        columns: Iterable[str] | None = None,
+        resume: bool = False,
+        append: bool = False,
+        part: tuple[int, int] = (0, 1),
+    ) -> Codes:
+        """Write the features of a corpus to disk in a stream, and what stands beside its vectors.
+
+        Args:
+            data: Anything `features` takes.
+            path: The corpus' folder, by convention `RUN/codes/NAME`.
+            beside: A list of texts, or a table with a column `text` and any others, in the order of
+                the rows; None takes the columns of `data` that are no vectors.
+            columns: Other names of the vector columns.
+            resume: Go on after the rows that an interrupted call has written.
+            append: Add the rows to those of an existing corpus.
+            part: (r, N) encodes the r-th of N equal parts of the rows, for N processes at once;
+                `join_codes` makes one corpus of them.
+
+        Raises:
+            FileExistsError: If the folder holds a corpus, without `resume` or `append`.
+            ValueError: If rows and texts differ in number, or the rows cannot be encoded.
+        """
+        from nanosae.codes import Codes, CodesWriter, as_table
+
+        rows = self._open(data, columns)
+        table = rows.extra() if beside is None else as_table(beside)
+        if table is not None and table.num_rows != rows.n_rows:
+            raise ValueError(
+                f"there are {table.num_rows} texts for {rows.n_rows} rows: give one each."
+            )
+        mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy" and not append
+        first, last = (rows.n_rows * (part[0] + end) // part[1] for end in (0, 1))
+        options = {"source": data if mapped else None, "first": first, "append": resume or append}
+        options["info"] = {"model": checksum(self.W_dec.detach().cpu().numpy())}
+        with CodesWriter(path, n_features=self.cfg["d_sae"], **options) as writer:
+            for start in range(first + writer.n_rows * resume, last, BLOCK_ROWS):
+                block = rows.read(start, min(start + BLOCK_ROWS, last))
+                some = None if table is None else table.slice(start, len(block))
+                vectors = None if mapped else block
+                writer.append(self._sparse(block), table=some, vectors=vectors)
+        return Codes.open(path)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `sae_weights.safetensors` and `cfg.json`, which SAELens loads, too."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
+        Weights(cfg=self.cfg, **arrays).save(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SAEModel:
+        """Read a model folder, or a run folder that holds one.
+
+        Raises:
+            FileNotFoundError: If there is no saved model.
+            ValueError: If its files do not fit together.
+        """
+        saved = Weights.load(folder)
+        return cls(saved.cfg, {n: torch.from_numpy(t) for n, t in saved.tensors().items()})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> SAEModel:
+        """Load a folder, or a repository of the Hugging Face hub (extra `hub`)."""
+        if Path(name).exists():
+            return cls.load(name)
+        hub = extra("hub", "huggingface_hub", f"{name} is no folder here, and the hub")
+        return cls.load(
+            hub.snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"])
+        )
+
+    def __reduce__(self):
+        return rebuild, (self.cfg, self.tensors())
+
+    def __repr__(self) -> str:
+        """Name the activation and the sizes."""
+        c = self.config
+        size = f"{c['input_size']} → {c['hidden_size']}"
+        return f"SAEModel({c['activation']}, {size}, k={c.get('k')})"
+
+    def _repr_html_(self) -> str:
+        from nanosae.codes import facts_html
+
+        shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
+        return facts_html("SAEModel", self.config | shapes)
+
+
+def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:
+    """Make a model again from what `torch.save` keeps of it."""
+    return SAEModel(cfg, tensors)
+
+
+rebuild.__module__ = "nanosae.model"  # the name in files does not follow the code
+torch.serialization.add_safe_globals([rebuild])

@@ -1,0 +1,1 @@
+"""The run folder, and the only code that writes in it."""

@@ -1,0 +1,1 @@
+"""Rows of vectors, and the columns that come with them, out of anything."""

@@ -1,0 +1,1 @@
+"""Texts to rows and to words."""

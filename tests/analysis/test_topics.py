@@ -1,0 +1,309 @@
+"""Topics against scipy's Ward, dense products and planted groups; any number, from one tree."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.cluster.hierarchy import cut_tree, linkage
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+from nanosae.analysis import topics as module
+from nanosae.codes import corpus as codes_module
+from nanosae.codes import write_codes
+from planted import planted_corpus
+
+topics: Any = module.topics
+
+
+@pytest.fixture(autouse=True)
+def small_shards_and_blocks(monkeypatch):
+    monkeypatch.setattr(codes_module, "SHARD_ROWS", 128)
+    monkeypatch.setattr(module, "ROWS", 100)
+
+
+def groups_of(merges, n_points, n):
+    """Follow the first n_points − n merges one by one: the group of each point."""
+    group = list(range(n_points))
+    for i, j in merges[: n_points - n].tolist():
+        old, new = group[j], group[i]
+        group = [new if g == old else g for g in group]
+    return group
+
+
+def check_ward(ward, seed, n_points, weights):
+    """Every cut must be that of scipy's Ward on points repeated as often as they weigh."""
+    x = np.random.default_rng(seed).normal(size=(n_points, 3))
+    merges = ward(x, weights.astype(float))
+    assert merges.shape == (n_points - 1, 2)
+    copies = np.repeat(np.arange(n_points), weights)
+    first = np.searchsorted(copies, np.arange(n_points))
+    tree = linkage(x[copies], "ward")
+    for n in range(1, n_points + 1):
+        expected = cut_tree(tree, n_clusters=[n]).ravel()[first]
+        assert adjusted_rand_score(expected, groups_of(merges, n_points, n)) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), n_points=st.integers(2, 14))
+def test_every_cut_is_that_of_scipys_ward_on_repeated_points(seed, n_points):
+    weights = np.random.default_rng(seed).integers(1, 9, n_points)
+    check_ward(module._ward, seed, n_points, weights)
+
+
+def test_a_ward_without_weights_is_rejected():
+    weights = np.array([1, 9, 1, 7, 1, 1, 8, 2, 1, 9])
+    check_ward(module._ward, 0, 10, weights)
+    with pytest.raises(AssertionError):
+        check_ward(lambda x, w: module._ward(x, np.ones(len(w))), 0, 10, weights)
+
+
+def test_equal_points_are_merged_first_and_only_once():
+    x = np.array([[0, 0], [5, 5], [0, 0], [5, 5.0]])
+    merges = module._ward(x, np.ones(4))
+    assert {tuple(m) for m in merges[:2].tolist()} == {(0, 2), (1, 3)}
+    assert len(set(groups_of(merges, 4, 1))) == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6))
+def test_leaders_are_the_largest_of_each_row(seed):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, 4, (9, 6)) * (rng.random((9, 6)) < 0.4)
+    rows, leaders = module.leaders(sp.csr_array(dense.astype(np.float32)))
+    assert rows.tolist() == [i for i in range(9) if dense[i].any()]
+    assert leaders.tolist() == [int(dense[i].argmax()) for i in rows]  # ties: the first
+
+
+def subjects(n_rows=400, seed=0):
+    """Rows about one of four subjects; each has five features; feature 20 is everywhere."""
+    rng = np.random.default_rng(seed)
+    subject = rng.choice(4, n_rows, p=[0.31, 0.27, 0.23, 0.19])
+    on = rng.random((n_rows, 20)) < np.where(np.arange(20) // 5 == subject[:, None], 0.5, 0.01)
+    on = np.column_stack([on, np.ones(n_rows, bool), np.zeros(n_rows, bool)])
+    activations = (on * rng.uniform(0.5, 2, on.shape)).astype(np.float32)
+    centres = np.repeat(np.eye(4, 16), 5, axis=0)
+    directions = np.vstack([centres + 0.3 * rng.normal(size=centres.shape), np.ones((2, 16)) / 4])
+    return activations, directions / np.linalg.norm(directions, axis=1, keepdims=True), subject
+
+
+@pytest.fixture
+def made(tmp_path):
+    activations, directions, subject = subjects()
+    texts = [f"{['größe', 'apple', 'stone', 'river'][s]} the row{i}" for i, s in enumerate(subject)]
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations), texts=texts)
+    return codes, activations, directions, subject
+
+
+def check_recovery(found, subject):
+    active = found.row_topic >= 0
+    assert normalized_mutual_info_score(subject[active], found.row_topic[active]) > 0.85
+    assert adjusted_rand_score(np.arange(20) // 5, found.feature_topic[:20]) == 1
+
+
+def test_planted_subjects_are_found(made, monkeypatch):
+    codes, _, directions, subject = made
+    check_recovery(topics(codes, 4, directions=directions), subject)
+    rng = np.random.default_rng(0)
+
+    def at_random(x, w):
+        order = rng.permutation(len(x))
+        return np.stack([np.full(len(x) - 1, order[0]), order[1:]], axis=1)
+
+    monkeypatch.setattr(module, "_ward", at_random)
+    with pytest.raises(AssertionError):
+        check_recovery(topics(codes, 4, directions=directions), subject)
+
+
+def test_any_number_of_topics_comes_from_one_tree(made, monkeypatch):
+    codes, _, directions, _ = made
+    first = topics(codes, 3, directions=directions)
+    cuts = {n: first.cut(n) for n in range(1, 21)}
+    monkeypatch.setattr(module, "_ward", None)  # no tree is made again
+    for n, cut in cuts.items():
+        topic = cut.feature_topic
+        assert sorted(set(topic.tolist())) == [-1, *range(n)]
+        sizes = np.bincount(cut._leaf_topic, cut.sizes)
+        assert (np.diff(sizes) <= 0).all()
+        if n > 1:  # coarser topics are unions of finer ones
+            pairs = set(zip(topic.tolist(), cuts[n - 1].feature_topic.tolist(), strict=True))
+            assert len(pairs) == n + 1
+    assert first.cut(7).cut(3).row_topic.tolist() == first.row_topic.tolist()
+
+
+def by_dense_products(found, activations, directions):
+    """Project centred reconstructions onto topic directions, with dense arrays and loops."""
+    used = np.where(found.feature_topic >= 0, activations, 0).astype(np.float64)
+    rows = used @ directions
+    leader = used.argmax(1)
+    led: Any = used.any(1)
+    mean = rows[led].mean(0)
+    axes = []
+    for t in range(found.n):
+        mine = [
+            r
+            for r, j, ok in zip(rows, leader, led, strict=True)
+            if ok and found.feature_topic[j] == t
+        ]
+        axis = np.mean(mine, axis=0) - mean
+        axes.append(axis / np.linalg.norm(axis))
+    projection = (rows - mean) @ np.array(axes).T
+    kept = np.where(projection >= 0.7 * projection.max(1, keepdims=True), projection, 0)
+    return np.where(led[:, None], kept, 0)
+
+
+def test_weights_are_projections_of_dense_reconstructions(made):
+    codes, activations, directions, _ = made
+    found = topics(codes, 4, directions=directions)
+    expected = by_dense_products(found, np.asarray(codes.rows(0, 400).todense()), directions)
+    clear: Any = expected.max(1) > 0  # not behind the mean on every axis
+    assert clear.sum() > 350
+    np.testing.assert_allclose(found.weights.toarray()[clear], expected[clear], atol=1e-5)
+    assert (found.row_topic[clear] == expected[clear].argmax(1)).all()
+    several = (found.weights > 0).sum(1)
+    assert several.max() > 1  # some rows have more than one topic
+    assert (several[activations[:, :20].any(1)] >= 1).all()
+
+
+def test_rows_without_features_are_listed_not_a_topic(tmp_path):
+    activations, directions, _ = subjects()
+    activations[[0, 17, 399]] = 0
+    activations[5, :20], activations[5, 20] = 0, 1  # only the feature that is everywhere
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations))
+    found = topics(codes, 4, directions=directions)
+    silent = np.flatnonzero(~activations[:, :20].any(1))
+    assert {0, 5, 17, 399} <= set(silent.tolist())
+    assert found.unassigned.tolist() == silent.tolist()
+    assert found.row_topic[silent].tolist() == [-1] * len(silent)
+    assert found.weights[silent].nnz == 0
+    assert found.table["Topic"].tolist() == [0, 1, 2, 3]
+    assert found.table["Count"].sum() + len(silent) == 400
+    assert found.feature_topic[20:].tolist() == [-1, -1]  # too dense; dead
+
+
+def test_dense_features_take_part_if_they_may(made):
+    codes, _, directions, _ = made
+    found = topics(codes, 4, directions=directions, max_density=1.0)
+    assert found.feature_topic[20] >= 0
+    assert len(found.unassigned) == 0
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 10**6))
+def test_renumbering_features_changes_nothing(tmp_path_factory, seed):
+    activations, directions, _ = subjects(200, seed % 5)
+    order = np.random.default_rng(seed).permutation(22)
+    folder = tmp_path_factory.mktemp("codes")
+    one = write_codes(folder / "one", sp.csr_array(activations))
+    other = write_codes(folder / "other", sp.csr_array(activations[:, order]))
+    a = topics(one, 5, directions=directions)
+    b = topics(other, 5, directions=directions[order])
+    assert a.feature_topic[order].tolist() == b.feature_topic.tolist()
+    assert a.row_topic.tolist() == b.row_topic.tolist()
+    np.testing.assert_allclose(a.weights.toarray(), b.weights.toarray(), atol=1e-5)
+
+
+def test_the_table_is_the_one_bertopic_users_expect(made):
+    codes, _, directions, subject = made
+    found = topics(codes, 4, directions=directions)
+    table = found.table
+    columns = ["Topic", "Count", "Name", "Representation", "Representative_Docs"]
+    assert table.columns.tolist()[:5] == columns
+    words = ["größe", "apple", "stone", "river"]
+    for line in table.itertuples():
+        rows = np.flatnonzero(found.row_topic == line.Topic)
+        main = int(np.bincount(subject[rows]).argmax())
+        assert line.Count == len(rows)
+        assert line.Representation[0] == words[main]
+        assert "the" not in line.Representation
+        assert line.Name.startswith(f"{line.Topic}_{words[main]}")
+        assert line.Representative_Docs == codes.texts(line.Representative_Rows).tolist()
+        strength = found.weights[:, [line.Topic]].toarray().ravel()
+        best = strength[rows].max()
+        assert strength[line.Representative_Rows[0]] == best
+        assert set(line.Features) == set(np.flatnonzero(found.feature_topic == line.Topic))
+        counts = codes.counts[line.Features]
+        assert (np.diff(counts) <= 0).all()
+
+
+def test_labels_name_topics_before_texts_do(made):
+    codes, _, directions, _ = made
+    labels = pd.DataFrame({"feature": range(22), "label": [f"s{j // 5} of" for j in range(22)]})
+    table = topics(codes, 4, labels, directions=directions).table
+    assert {tuple(words) for words in table["Representation"]} == {(f"s{k}",) for k in range(4)}
+
+
+def test_without_labels_and_texts_features_stand_in(tmp_path):
+    activations, directions, _ = subjects()
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations))
+    line = next(topics(codes, 4, directions=directions).table.itertuples())
+    assert line.Representation == [f"feature {j}" for j in line.Features]
+    assert line.Name == "_".join(["0", *line.Representation[:4]])
+    assert line.Representative_Docs == []
+    assert len(line.Representative_Rows) == 3
+
+
+def test_features_that_lead_no_row_go_where_their_activation_lies(tmp_path):
+    activations, directions, _ = subjects()
+    activations[:, [3, 8, 13]] *= 0.01  # never the strongest of a row with others
+    lone = activations[:, [0, 1, 2, 4]].any(1) | activations[:, 5:20].any(1)
+    activations[~lone] = 0
+    activations[activations[:, :20].argmax(1) == 3] = 0
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations))
+    found = topics(codes, 4, directions=directions)
+    led = set(np.asarray(activations[:, :20].argmax(1))[activations[:, :20].any(1)].tolist())
+    assert 3 not in led
+    assert found.feature_topic[3] == found.feature_topic[0]
+
+
+def test_only_so_many_leaves_are_kept_and_the_others_follow(made, monkeypatch):
+    codes, _, directions, subject = made
+    monkeypatch.setattr(module, "LEAVES", 12)
+    found = topics(codes, 4, directions=directions)
+    assert len(found.sizes) == 12
+    assert (found.feature_topic[:20] >= 0).all()
+    active = found.row_topic >= 0
+    assert normalized_mutual_info_score(subject[active], found.row_topic[active]) > 0.7
+
+
+@pytest.mark.parametrize("n", [0, 21, -3])
+def test_impossible_numbers_are_refused_with_both_numbers(made, n):
+    codes, _, directions, _ = made
+    found = topics(codes, 4, directions=directions)
+    with pytest.raises(ValueError, match=f"n={n} topics: there are 20"):
+        found.cut(n)
+    with pytest.raises(ValueError, match=f"n={n} topics: there are 20"):
+        topics(codes, n, directions=directions)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (5, 3)])
+def test_nothing_active_makes_no_topics(tmp_path, shape):
+    codes = write_codes(tmp_path / "c", sp.csr_array(shape, dtype=np.float32))
+    with pytest.raises(ValueError, match="there are 0 features"):
+        topics(codes, 1, directions=np.eye(3))
+
+
+def test_one_row_is_one_topic(tmp_path):
+    codes = write_codes(tmp_path / "c", sp.csr_array([[0, 2.0, 1.0]]), texts=["日本語 мир"])
+    found = topics(codes, 1, directions=np.eye(3), max_density=1.0)
+    assert found.row_topic.tolist() == [0]
+    assert found.feature_topic.tolist() == [-1, 0, 0]
+    assert found.table["Representative_Docs"].tolist() == [["日本語 мир"]]
+
+
+def test_topics_need_directions(made):
+    with pytest.raises(ValueError, match="model of 22 features"):
+        topics(made[0], 4)
+
+
+def test_planted_families_stay_together(tmp_path):
+    planted = planted_corpus(n_rows=2000, seed=0)
+    codes = write_codes(tmp_path / "c", planted.activations)
+    found = topics(codes, 20, directions=planted.directions, max_density=0.5)
+    topic = found.feature_topic
+    together = [topic[j] == topic[planted.parent[j]] for j in range(48) if planted.parent[j] >= 0]
+    assert np.mean(together) > 0.6  # by chance: 1 in 20
+    assert len(set(topic.tolist())) == 20

@@ -1,0 +1,197 @@
+"""SAEModel: hand-computed cases, folding, files, pickles."""
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nanosae.model.sae import SAEModel
+from nanosae.model.weights import Weights
+from nanosae.train.export import fold
+
+ARCHITECTURES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
+
+
+def tensors(activation, width=5, hidden=9, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    made = {
+        "W_enc": torch.randn(width, hidden, generator=g),
+        "W_dec": torch.randn(hidden, width, generator=g),
+        "b_dec": torch.randn(width, generator=g),
+    }
+    names = ["b_gate", "r_mag", "b_mag"] if activation == "gated" else ["b_enc"]
+    names += ["threshold"] if activation == "jumprelu" else []
+    made |= {name: 0.3 * torch.randn(hidden, generator=g) for name in names}
+    if "threshold" in made:
+        made["threshold"] = made["threshold"].abs()
+    return made
+
+
+def model(activation, **options):
+    t = tensors(activation, **options)
+    width, hidden = t["W_enc"].shape
+    cfg = {"architecture": ARCHITECTURES[activation], "d_in": width, "d_sae": hidden}
+    cfg |= {"k": 3} if activation == "topk" else {}
+    fixed = {"dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True}
+    fixed |= {"normalize_activations": "none", "reshape_activations": "none"}
+    facts = {"activation": activation, "columns": None, "sae_lens_version": "6.0.0"}
+    return SAEModel(cfg | fixed | {"metadata": facts}, t)
+
+
+def test_two_latents_by_hand():
+    sae = SAEModel(
+        {"architecture": "standard", "d_in": 2, "d_sae": 2},
+        {
+            "W_enc": torch.tensor([[1.0, 0.0], [0.0, 2.0]]),
+            "b_enc": torch.tensor([0.0, -1.0]),
+            "W_dec": torch.tensor([[0.0, 1.0], [1.0, 0.0]]),
+            "b_dec": torch.tensor([1.0, 1.0]),
+        },
+    )
+    acts = sae.encode(torch.tensor([[3.0, 2.0], [0.0, 0.0]]))
+    assert acts.tolist() == [[2.0, 1.0], [0.0, 0.0]]
+    assert sae(torch.tensor([[3.0, 2.0]])).tolist() == [[2.0, 3.0]]
+
+
+@pytest.mark.parametrize("activation", ARCHITECTURES)
+def test_sparse_features_dense_encode_and_numpy_weights_agree(activation, tmp_path):
+    sae = model(activation)
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        dense = sae.encode(x).numpy()
+    np.testing.assert_allclose(sae.features(x).toarray(), dense, rtol=1e-5, atol=1e-6)
+    sae.save(tmp_path)
+    np.testing.assert_allclose(
+        Weights.load(tmp_path).encode(x.numpy()).toarray(), dense, rtol=1e-5, atol=1e-6
+    )
+    assert 0 < (dense > 0).mean() < 1
+
+
+@pytest.mark.parametrize("activation", ARCHITECTURES)
+def test_folding_changes_no_reconstruction_and_scales_activations(activation):
+    t = tensors(activation)
+    if activation != "topk":  # by rank, rows of other lengths would compete differently
+        t["W_dec"][4] = 0
+    else:
+        t["W_dec"] /= t["W_dec"].norm(dim=1, keepdim=True)
+    mean, scale = np.linspace(-1, 1, 5).astype(np.float32), 2.5
+    raw = torch.randn(50, 5, generator=torch.Generator().manual_seed(2))
+    rows = (raw - torch.from_numpy(mean)) * scale
+    cfg = {"architecture": ARCHITECTURES[activation], "d_in": 5, "d_sae": 9, "k": 3}
+    # before folding: pre-activations of the rows as they are
+    unfolded = SAEModel(cfg, t | {"b_dec": torch.zeros(5)})
+    acts = unfolded.encode(rows)
+    want = (acts @ t["W_dec"] + t["b_dec"]) / scale + torch.from_numpy(mean)
+    folded = SAEModel(cfg, fold(t, mean, scale))
+    torch.testing.assert_close(folded(raw), want, rtol=1e-4, atol=1e-5)
+    norm = t["W_dec"].norm(dim=1)
+    unit = torch.where(norm > 0, norm, 1.0)
+    torch.testing.assert_close(folded.encode(raw), acts * unit / scale, rtol=1e-4, atol=1e-5)
+    lengths = folded.W_dec.norm(dim=1)
+    torch.testing.assert_close(lengths, (norm > 0).float(), rtol=1e-5, atol=0)
+
+
+def test_the_folding_check_can_fail():
+    t = tensors("relu")
+    folded = fold(t, np.ones(5, np.float32), 2.0)
+    forgot = fold(t, np.zeros(5, np.float32), 2.0)
+    assert not torch.allclose(folded["b_dec"], forgot["b_dec"])
+
+
+@pytest.mark.parametrize("activation", ARCHITECTURES)
+def test_saved_and_pickled_models_are_bitwise_the_same(activation, tmp_path):
+    sae = model(activation)
+    sae.save(tmp_path / "model")
+    torch.save(sae, tmp_path / "sae.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = torch.load(tmp_path / "sae.pt")
+    for other in (SAEModel.load(tmp_path), SAEModel.from_pretrained(tmp_path / "model"), again):
+        assert other.config == sae.config
+        for name, tensor in sae.tensors().items():
+            assert torch.equal(other.tensors()[name], tensor)
+
+
+@pytest.mark.slow
+def test_a_pickle_loads_in_another_process_without_a_warning(tmp_path):
+    torch.save(model("relu"), tmp_path / "sae.pt")
+    code = "import torch; from nanosae import SAEModel; print(torch.load('sae.pt'))"
+    out = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert out.returncode == 0, out.stderr
+    assert "SAEModel(relu, 5 → 9" in out.stdout
+    assert not out.stderr
+
+
+def test_a_pickle_without_the_class_known_is_refused(tmp_path):
+    torch.save(model("relu"), tmp_path / "sae.pt")
+    with torch.serialization.safe_globals([]):
+        before = torch.serialization.get_safe_globals()
+        torch.serialization.clear_safe_globals()
+        try:
+            with pytest.raises(Exception, match="rebuild"):
+                torch.load(tmp_path / "sae.pt")
+        finally:
+            torch.serialization.add_safe_globals(before)
+
+
+def test_errors_say_both_widths_and_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"x is 4 wide.*input_size=5"):
+        model("relu").encode(torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"(?s)7.*5|5.*7"):
+        model("relu").features(np.zeros((2, 7), np.float32))
+    with pytest.raises(FileNotFoundError, match=r"cfg\.json"):
+        SAEModel.load(tmp_path)
+
+
+def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monkeypatch):
+    sae = model("jumprelu")
+    x = torch.randn(90, 5, generator=torch.Generator().manual_seed(5)).numpy()
+    frame = pd.DataFrame(x, columns=[f"e{i}" for i in range(5)]).assign(
+        text=[f"t{i}" for i in range(90)]
+    )
+    monkeypatch.setattr("nanosae.model.sae.BLOCK_ROWS", 32)
+    codes = sae.encode_corpus(frame, tmp_path / "codes")
+    np.testing.assert_allclose(
+        codes.rows(0, 90).toarray(), sae.features(x).toarray(), rtol=2e-3, atol=1e-6
+    )
+    assert codes.texts([0, 89]).tolist() == ["t0", "t89"]
+    np.testing.assert_allclose(codes.vectors([3]), x[[3]], rtol=1e-3, atol=1e-3)
+    with pytest.raises(FileExistsError):
+        sae.encode_corpus(frame, tmp_path / "codes")
+    assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
+    assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
+    with pytest.raises(ValueError, match="3 texts for 90 rows"):
+        sae.encode_corpus(x, tmp_path / "other", beside=["a", "b", "c"])
+
+
+def test_no_row_changes_another_row_s_features():
+    sae = model("jumprelu")
+    x = torch.randn(64, 5, generator=torch.Generator().manual_seed(3))
+    whole, single = sae.features(x), sae.features(x[10:11])
+    np.testing.assert_allclose(whole[[10]].toarray(), single.toarray(), rtol=1e-5)
+
+
+def test_encode_is_differentiable():
+    x = torch.randn(4, 5, requires_grad=True)
+    model("gated")(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("activation", ARCHITECTURES)
+def test_sae_lens_loads_the_folder_and_encodes_the_same(activation, tmp_path):
+    sae_lens = pytest.importorskip("sae_lens", reason="needs the extra 'peers'")
+    sae = model(activation)
+    sae.save(tmp_path)
+    other = sae_lens.SAE.load_from_disk(str(tmp_path))
+    x = torch.randn(30, 5, generator=torch.Generator().manual_seed(4))
+    with torch.no_grad():
+        torch.testing.assert_close(other.encode(x), sae.encode(x), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(other.decode(other.encode(x)), sae(x), rtol=1e-5, atol=1e-6)

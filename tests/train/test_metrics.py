@@ -1,0 +1,93 @@
+"""Metrics: hand numbers, scikit-learn as an outside oracle, and the five metamorphic checks."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import r2_score
+
+from nanosae.train.metrics import Pool, snapshot
+
+
+def pooled(x, recon, blocks=1):
+    pool = Pool(3)
+    for a, b in zip(np.array_split(x, blocks), np.array_split(recon, blocks), strict=True):
+        none = torch.zeros(0, dtype=torch.int64)
+        pool.add(torch.from_numpy(a), torch.from_numpy(b), none, none)
+    return pool.fvu
+
+
+def batch_mean_of_ratios(x, recon, blocks=1):
+    """A peer's formula, known to be wrong: it depends on how rows are cut into batches."""
+    parts = zip(np.array_split(x, blocks), np.array_split(recon, blocks), strict=True)
+    return np.mean([((a - b) ** 2).sum() / ((a - a.mean(0)) ** 2).sum() for a, b in parts])
+
+
+def squared_mean(x, recon, blocks=1):
+    """Another: the mean is not taken per dimension."""
+    return ((x - recon) ** 2).sum() / (x**2 - x.mean() ** 2).sum()
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)) * [1, 2, 3, 4] + 5
+    return x, x + rng.normal(size=x.shape)
+
+
+def checks(fvu, x, recon):
+    """Perfect = 0; mean = 1; unchanged by shift, by scale, by the cut into batches."""
+    base = fvu(x, recon)
+    mean = np.broadcast_to(x.mean(0), x.shape).copy()
+    return [
+        np.isclose(fvu(x, x), 0),
+        np.isclose(fvu(x, mean), 1),
+        np.isclose(fvu(x + 3, recon + 3), base),
+        np.isclose(fvu(8 * x, 8 * recon), base),
+        np.isclose(fvu(x, recon, blocks=7), base),
+    ]
+
+
+def test_fvu_passes_the_five_checks(rows):
+    assert checks(pooled, *rows) == [True] * 5
+
+
+@pytest.mark.parametrize("wrong", [batch_mean_of_ratios, squared_mean])
+def test_the_checks_can_fail(wrong, rows):
+    assert not all(checks(wrong, *rows))
+
+
+def test_fvu_is_one_minus_scikit_learn_s_r2(rows):
+    x, recon = rows
+    r2 = r2_score(x, recon, multioutput="variance_weighted")
+    assert pooled(x, recon) == pytest.approx(1 - r2)
+
+
+def test_rows_that_do_not_vary_have_no_fvu():
+    assert np.isnan(pooled(np.ones((5, 2)), np.zeros((5, 2))))
+
+
+def test_l0_density_and_quantiles_by_hand():
+    pool = Pool(3)
+    x = torch.zeros(2, 1)
+    pool.add(x, x, torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]))
+    pool.add(x, x, torch.tensor([1, 1, 1]), torch.tensor([0, 1, 2]))
+    summary = pool.summary()
+    assert summary["l0"] == 6 / 4
+    assert summary["l0_quantiles"][2] == np.quantile([2, 1, 0, 3], 0.5)
+    assert pool.counts.tolist() == [2, 3, 1]
+    assert sum(summary["density_histogram"]) == 3
+
+
+def test_a_snapshot_is_small_and_its_histograms_count_everything(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    encoder, decoder = torch.randn(3000, 8, generator=g), torch.randn(3000, 8, generator=g)
+    shot = snapshot(
+        encoder, decoder, torch.rand(3000, generator=g), torch.rand(500), torch.eye(8)[:, :2]
+    )
+    np.savez(tmp_path / "shot.npz", **shot)
+    assert (tmp_path / "shot.npz").stat().st_size < 200_000
+    assert shot["encoder_norm"].sum() == 3000
+    assert shot["activation"].sum() == 500
+    cosine = (encoder * decoder).sum(1) / encoder.norm(dim=1) / decoder.norm(dim=1)
+    counts, _ = np.histogram(cosine.numpy(), bins=shot["encoder_decoder_cosine_edges"])
+    assert np.array_equal(counts, shot["encoder_decoder_cosine"])

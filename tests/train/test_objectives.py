@@ -1,0 +1,273 @@
+"""Objectives: every loss and every gradient against dense float64 formulas written out here."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nanosae.config import TrainConfig
+from nanosae.train import objectives
+from nanosae.train.step import Training
+
+
+class Rows:
+    """The part of Dataset that a step needs."""
+
+    columns = None
+
+    def __init__(self, n=64, width=12, seed=0):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(n, width)).astype(np.float32)
+        self.train, self.heldout, self.n_train, self.width = rows, rows[:16], n, width
+        self.mean, self.scale = np.zeros(width, np.float32), 1.0
+        self.target_mean, self.target_scale = np.empty(0, np.float32), 1.0
+
+    def sample(self, n, seed, part=slice(None)):
+        return np.resize(self.train, (n, self.width))[part]
+
+
+def training(backend="cpu", **fields):
+    data = Rows()
+    config = TrainConfig(
+        hidden_size=40, batch_size=64, steps=10, noise=0.0, backend=backend, **fields
+    )
+    made = Training(config.resolved(data.n_train, data.width), data)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():  # away from the symmetric start
+        for param in made.params.values():
+            param += 0.05 * torch.randn(param.shape, generator=generator)
+        made.params["W_dec"] /= made.params["W_dec"].norm(dim=1, keepdim=True)
+    made.scalars["step"] = 5  # past the warm-up
+    return made, torch.from_numpy(data.train)
+
+
+def doubles(made):
+    return {n: p.detach().double().requires_grad_() for n, p in made.params.items()}
+
+
+def dense_topk(made, x, p):
+    z = x @ p["W_enc"].T + p["b_enc"]
+    k = made.k
+    if made.config.activation == "topk":
+        level = z.topk(k, dim=1).values[:, -1:]
+    else:
+        level = z.flatten().topk(k * len(x)).values[-1]
+    acts = torch.where(z >= level, torch.relu(z), 0.0)
+    return {"mse": ((acts @ p["W_dec"] + p["b_dec"] - x) ** 2).mean()}
+
+
+def dense_relu(made, x, p):
+    f = torch.relu(x @ p["W_enc"].T + p["b_enc"])
+    mse = ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean()
+    coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
+    # decoder rows have length one; their norm is a constant here, as the trainer projects them
+    return {
+        "mse": mse,
+        "sparsity": coefficient * (f * p["W_dec"].detach().norm(dim=1)).sum(1).mean(),
+    }
+
+
+def dense_gated(made, x, p):
+    pi = x @ p["W_enc"].T
+    gate = torch.relu(pi + p["b_gate"])
+    f = torch.relu(pi * p["r_mag"].exp() + p["b_mag"]) * (pi + p["b_gate"] > 0)
+    frozen = gate @ p["W_dec"].detach() + p["b_dec"].detach()
+    coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
+    return {
+        "mse": ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean(),
+        "gate": ((frozen - x) ** 2).mean(),
+        "sparsity": coefficient * gate.sum(1).mean(),
+    }
+
+
+class Jump(torch.autograd.Function):
+    """The straight-through jump over all pairs, from the paper's definition."""
+
+    @staticmethod
+    def forward(ctx, z, theta, width):
+        ctx.save_for_backward(z, theta)
+        ctx.width = width
+        return (z > theta).double()
+
+    @staticmethod
+    def backward(ctx, grad):
+        z, theta = ctx.saved_tensors
+        kernel = ((z - theta).abs() / ctx.width < 0.5).double() / ctx.width
+        return grad * kernel, (-grad * kernel).sum(0), None
+
+
+def dense_jumprelu(made, x, p):
+    z, width = x @ p["W_enc"].T + p["b_enc"], made.scalars["window"]
+    theta = p["log_threshold"].exp()
+    on = Jump.apply(z, theta, width)
+    active = z * (z > theta).double()
+    # f = z · H(z − θ), where the jump is as high as θ
+    f = active + theta.detach() * (on - on.detach())
+    mse = ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean()
+    coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
+    if made.config.jumprelu_penalty == "l0":
+        return {"mse": mse, "sparsity": coefficient * on.sum(1).mean()}
+    inactive = torch.where(z > theta, 0.0, theta - z).sum(1).mean()
+    return {
+        "mse": mse,
+        "sparsity": coefficient * torch.tanh(4 * f).sum(1).mean(),
+        "pre_act": 3e-6 / x.shape[1] * inactive,
+    }
+
+
+def dense_matryoshka(made, x, p):
+    z = x @ p["W_enc"].T + p["b_enc"]
+    level = z.flatten().topk(made.k * len(x)).values[-1]
+    acts = torch.where(z >= level, torch.relu(z), 0.0)
+    errors = [
+        ((acts[:, :size] @ p["W_dec"][:size] + p["b_dec"] - x) ** 2).mean()
+        for size in made.config.matryoshka
+    ]
+    return {"mse": torch.stack(errors).mean()}
+
+
+CASES = {
+    "topk": (dense_topk, {"activation": "topk", "k": 4}),
+    "batchtopk": (dense_topk, {"activation": "batchtopk", "k": 4}),
+    "relu": (dense_relu, {"activation": "relu", "k": 4}),
+    "gated": (dense_gated, {"activation": "gated", "k": 4}),
+    "jumprelu l0": (dense_jumprelu, {"activation": "jumprelu", "k": 4}),
+    "jumprelu tanh": (
+        dense_jumprelu,
+        {"activation": "jumprelu", "k": 4, "jumprelu_penalty": "tanh"},
+    ),
+    "matryoshka": (dense_matryoshka, {"matryoshka": (5, 13, 40), "k": 4}),
+}
+
+
+def compare(made, x, dense):
+    """Run one backward pass both ways; return the pairs that must agree."""
+    counts = torch.zeros(made.hidden, dtype=torch.int64)
+    for name, param in made.params.items():
+        param.grad = torch.zeros_like(param) if name.startswith("W_") else None
+    parts = made._backward(x, x, x.numel(), counts, made._is_dense())
+    p = doubles(made)
+    want = dense(made, x.double(), p)
+    sum(want.values()).backward()
+    assert parts.pop("kept") >= 0
+    assert parts.keys() == want.keys()
+    agree = {name: (parts[name].double(), want[name]) for name in want}
+    for name, param in made.params.items():
+        grad = param.grad if param.grad is not None else torch.zeros_like(param)
+        agree[f"gradient of {name}"] = (grad.double(), p[name].grad)
+    return agree
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
+    dense, fields = CASES[case]
+    made, x = training(backend, **fields)
+    made.scalars["l0"] = 0.0  # the sparse path
+    made.scalars["window"] = 0.5
+    for name, (got, want) in compare(made, x, dense).items():
+        scale = want.abs().max().clamp_min(1e-6)
+        torch.testing.assert_close(
+            got.detach() / scale,
+            want.detach() / scale,
+            rtol=2e-4,
+            atol=2e-5,
+            msg=lambda m, n=name: n + m,
+        )
+
+
+@pytest.mark.parametrize("case", ["relu", "gated"])
+def test_the_dense_path_gives_the_same(case):
+    dense, fields = CASES[case]
+    made, x = training(**fields)
+    made.scalars["l0"] = 40.0
+    assert made._is_dense()
+    for got, want in compare(made, x, dense).values():
+        torch.testing.assert_close(got.detach(), want.detach(), rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_comparison_can_fail(case, monkeypatch):
+    dense, fields = CASES[case]
+    made, x = training(**fields)
+    made.scalars["l0"] = 0.0
+
+    def forgets_the_bias(m, x, p):
+        return dense(m, x, {**p, "b_dec": p["b_dec"] * 0.0 + 0.3})
+
+    agree = compare(made, x, forgets_the_bias)
+    assert not torch.allclose(*(t.detach() for t in agree["mse"]), rtol=1e-3)
+
+
+def auxk_gradients(made, x, dead):
+    for param in made.params.values():
+        param.grad = torch.zeros_like(param)
+    recon = made.losses(x, x, x.numel())[0].recon.detach()
+    made.silent[dead] = 10**9
+    made._auxk(x, x, recon)["auxk"].backward()
+    return recon, {name: param.grad for name, param in made.params.items()}
+
+
+@pytest.mark.parametrize("activation", ["topk", "relu"])
+def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(activation):
+    made, x = training(activation=activation, k=4, k_aux=6)
+    dead = torch.tensor([3, 7, 8, 20, 21, 22, 39])
+    recon, grads = auxk_gradients(made, x, dead)
+    alive = torch.ones(made.hidden, dtype=torch.bool)
+    alive[dead] = False
+    for name in ("W_enc", "W_dec", "b_enc"):
+        assert grads[name][alive].abs().max() == 0
+        assert grads[name][dead].abs().max() > 0
+    assert grads["b_dec"].abs().max() == 0
+    # and the values are those of the paper's formula on the same rows
+    p, some = doubles(made), x[: len(x) // 4].double()
+    residual = some - recon[: len(some)].double()
+    z = (some @ p["W_enc"].T + p["b_enc"])[:, dead]
+    if activation == "relu":  # without bias, which has its gradient all the same
+        z = z - p["b_enc"].detach()[dead]
+    level = z.topk(6, dim=1).values[:, -1:]
+    out = torch.where(z >= level, torch.relu(z), 0.0) @ p["W_dec"][dead]
+    loss = ((out - residual) ** 2).sum() / (residual**2).sum() / 32
+    loss.backward()
+    for name in ("W_enc", "W_dec", "b_enc"):
+        torch.testing.assert_close(grads[name].double(), p[name].grad, rtol=1e-4, atol=1e-7)
+
+
+def test_auxk_check_can_fail(monkeypatch):
+    made, x = training(activation="topk", k=4, k_aux=6)
+    monkeypatch.setattr(
+        "nanosae.train.step.sparse_encode", lambda x, w, b, pairs, *rest: pairs.values
+    )
+    _, grads = auxk_gradients(made, x, torch.tensor([3, 7]))
+    assert grads["W_enc"].abs().max() == 0  # the bug of a peer: AuxK that trains only the decoder
+
+
+def test_accumulation_gives_the_gradient_of_the_whole_step():
+    whole, x = training(activation="relu", k=4)
+    parts, _ = training(activation="relu", k=4, accumulate=4)
+    for made in (whole, parts):
+        made.scalars["l0"] = 0.0
+        made.step(x)
+    for name in whole.params:
+        torch.testing.assert_close(whole.params[name], parts.params[name], rtol=1e-4, atol=1e-5)
+
+
+def test_adam_updates_the_latent_major_weights_as_plain_adam_does():
+    made, x = training(activation="topk", k=4)
+    before = {n: p.detach().clone() for n, p in made.params.items()}
+    made.step(x)
+    plain, _ = training(activation="topk", k=4)
+    p = {n: v.clone().requires_grad_() for n, v in before.items()}
+    loss = dense_topk(plain, x, p)["mse"]
+    optimizer = torch.optim.Adam(p.values(), lr=plain._lr())
+    loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+        p["W_dec"] /= p["W_dec"].norm(dim=1, keepdim=True)
+    used = (p["W_enc"].grad.abs() > 1e-6) & (p["W_enc"].detach() != before["W_enc"])
+    torch.testing.assert_close(made.params["W_enc"][used], p["W_enc"][used], rtol=1e-3, atol=1e-5)
+    assert all(
+        made.params[n].grad is None or made.params[n].grad.stride() == made.params[n].stride()
+        for n in made.params
+    )

@@ -1,0 +1,449 @@
+"""The explorer's page in a real browser: what a person does with it, at a desk and on a phone."""
+
+import csv
+import io
+import json
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+from selenium.webdriver import ActionChains, Keys
+
+from nanosae.analysis.search import search
+from nanosae.runs import annotations as edits
+from nanosae.view.explorer import server
+from nanosae.view.explorer.queries import Explorer, inside
+from planted import planted_corpus
+from view.test_explore import HOSTILE, make_run, no_umap  # noqa: F401
+
+pytestmark = pytest.mark.slow
+CARD = "document.querySelector('#detail .bars')"
+ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+
+
+@pytest.fixture(scope="module")
+def explorer(tmp_path_factory):
+    planted = planted_corpus(900)
+    planted.names[:] = [
+        f"{name} {HOSTILE}" if j == 47 else name for j, name in enumerate(planted.names)
+    ]
+    planted.texts[1:4] = [ATTACK, "‮ שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>"]
+    planted.columns["group"][:30] = ATTACK
+    return Explorer(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
+
+
+@pytest.fixture(scope="module")
+def url(explorer):
+    listener = server._listen("127.0.0.1", 0)
+    app = server.make_app(explorer)
+    running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=running.run, args=([listener],))
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    running.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture
+def page(browser, url, explorer):
+    """The page of a run that nobody has edited."""
+    (explorer.run / "user.sqlite").unlink(missing_ok=True)
+    return Page(browser, url)
+
+
+class Page:
+    """What a person sees and does."""
+
+    def __init__(self, browser, url):
+        self.browser, self.url = browser, url
+        self.js, self.wait, self.click = browser.js, browser.wait, browser.click
+
+    def open(self, **view):
+        """Load a view; `view` is what the address holds."""
+        parts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in view.items()}
+        query = self.js("return `#${new URLSearchParams(arguments[0])}`", parts)
+        self.browser.open(self.url + query)
+        self.wait(
+            "document.querySelector('[data-feature]') && document.querySelector('[data-row]')"
+        )
+        self.settle()
+
+    def settle(self):
+        """Wait until nothing is asked for any more."""
+        count = "return performance.getEntriesByType('resource').length"
+        before, same = -1, 0
+        while same < 4:
+            now = self.js(count)
+            before, same = now, same + 1 if now == before else 0
+            time.sleep(0.08)
+
+    def shown(self, selector):
+        return self.js(
+            "return [...document.querySelectorAll(arguments[0])].map(n => n.textContent)", selector
+        )
+
+    def view(self):
+        """What the address holds."""
+        return self.js("return Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+
+    def count(self):
+        self.settle()
+        return int(self.browser.text("#rows-title").split()[0].replace(",", ""))
+
+    def ink(self):
+        """How many pixels of the map are not empty, and a number that changes with the picture."""
+        return self.js(
+            "const c = document.querySelector('#plane canvas'), d = c.getContext('2d')"
+            ".getImageData(0, 0, c.width, c.height).data; let n = 0, s = 0;"
+            "for (let i = 3; i < d.length; i += 4) if (d[i]) { n++;"
+            " s = (s * 31 + d[i - 3] + 7 * d[i - 2] + 13 * d[i - 1] + i) % 1000003; } return [n, s]"
+        )
+
+
+def dense(explorer):
+    return explorer.codes.rows(0, explorer.codes.n_rows).toarray()
+
+
+def two_together(explorer):
+    on = (dense(explorer) > 0).astype(int)
+    both = np.triu(on.T @ on, 1)
+    both[(both >= on.sum(0)) | (both >= on.sum(0)[:, None])] = 0  # neither implies the other
+    return [int(j) for j in np.unravel_index(both.argmax(), both.shape)]
+
+
+def test_the_first_screen_has_lists_map_and_legend(page, explorer):
+    page.open()
+    assert page.browser.driver.title == "planted · nanoSAE explorer"
+    assert page.browser.text("#facts") == "900 texts · 48 features"
+    assert len(page.shown("[data-feature]")) == len(page.shown("[data-row]")) == 40
+    page.wait(lambda: page.ink()[0] > 2000)
+    assert "family" in page.browser.text("#legend")
+    page.click("#row-list .more")
+    page.wait("document.querySelectorAll('[data-row]').length === 80")
+    page.click("[data-map=features]")
+    page.wait(lambda: page.ink()[0] > 200)
+
+
+def test_a_search_looks_in_texts_and_labels(page, explorer):
+    page.open()
+    word = explorer.names[5].split()[0]
+    page.browser.type("#words", word)
+    page.browser.find("#words").send_keys(Keys.ENTER)
+    page.wait("document.querySelectorAll('[data-feature]').length === 1")
+    assert page.shown("#feature-list .name") == [explorer.names[5]]
+    assert page.count() == len(explorer.rows({"words": word}))
+    assert all(word in text for text in page.shown("#row-list .text"))
+    page.click("#chips .drop")
+    page.wait("document.querySelectorAll('[data-feature]').length === 40")
+    assert page.count() == 900
+    page.browser.type("#words", "nosuchwordatall")
+    page.browser.find("#words").send_keys(Keys.ENTER)
+    page.wait("document.querySelector('#row-list').textContent.includes('Nothing')")
+
+
+def test_a_feature_opens_its_card_and_two_filter(page, explorer):
+    a, b = two_together(explorer)
+    page.open(sort="rows")
+    page.wait(f"document.querySelector('[data-feature=\"{a}\"]')")
+    before = page.ink()
+    page.click(f'[data-feature="{a}"] .main')
+    page.wait(CARD)
+    assert page.browser.text("#detail h2") == explorer.names[a]
+    page.settle()
+    assert page.ink() != before
+    assert "activation of" in page.browser.text("#legend")
+    strongest = page.shown("#detail .plain .example .text")[0]
+    assert strongest == explorer.codes.texts([explorer.codes.top(a, 1)[0][0]])[0]
+    page.click("#detail .actions button.primary")
+    page.wait("document.querySelectorAll('#chips .chip').length === 1")
+    assert page.count() == explorer.counts[a]
+    page.click(f'[data-feature="{b}"] .main')
+    page.wait(f"document.querySelector('#detail h2').textContent === '{explorer.names[b]}'")
+    page.click("#detail .actions button.primary")
+    page.wait("document.querySelectorAll('#chips .chip').length === 2")
+    both = np.count_nonzero((dense(explorer)[:, [a, b]] > 0).all(axis=1))
+    assert page.count() == both < explorer.counts[a]
+    assert page.view()["f"] == json.dumps([a, b]).replace(" ", "")
+
+
+def test_a_slider_changes_the_ranking(page, explorer):
+    row = int(np.count_nonzero(dense(explorer), axis=1).argmax())
+    page.open(open=f"row:{row}")
+    page.wait("document.querySelectorAll('#ranking [data-hit]').length === 20")
+    hits = "return [...document.querySelectorAll('#ranking [data-hit]')].map(n => +n.dataset.hit)"
+    before = page.js(hits)
+    assert before == [hit.row for hit in search(explorer.codes, row=row, n=100).hits[:20]]
+    j = explorer.row(row)["features"][0][0]
+    page.browser.slide(f'[data-slider="{j}"]', 0)
+    page.wait("document.querySelector('#ranking .rank span')")
+    page.settle()
+    assert page.js(hits) == [h["row"] for h in explorer.steer(row, edit={str(j): 0})["hits"][:20]]
+    assert page.js(hits) != before
+    assert {"▲", "▼", "n"} & {
+        text.split()[1][0] for text in page.shown("#ranking .rank") if len(text.split()) > 1
+    }
+    assert json.loads(page.view()["edit"]) == {str(j): 0}
+    page.browser.type("#detail input[list]", "12")
+    page.browser.find("#detail input[list]").send_keys(Keys.ENTER)
+    page.wait("document.querySelector('[data-slider=\"12\"]')")
+    page.wait(lambda: "12" in json.loads(page.view()["edit"]))
+
+
+def drag(page, corners):
+    """Draw with the mouse from corner to corner, in pixels from the canvas' middle."""
+    canvas = page.browser.find("#plane canvas")
+    act = ActionChains(page.browser.driver, duration=20)
+    act.move_to_element_with_offset(canvas, *corners[0]).click_and_hold()
+    for (a, b), (c, d) in pairwise(corners):
+        for step in (0.25, 0.5, 0.75, 1):
+            act.move_to_element_with_offset(
+                canvas, int(a + step * (c - a)), int(b + step * (d - b))
+            )
+    act.release().perform()
+
+
+def test_a_lasso_selects_and_says_what_distinguishes(page, explorer):
+    page.open()
+    page.click("#lasso")
+    drag(page, [(-5, -90), (200, -90), (200, 90), (-5, 90), (-5, -80)])
+    page.wait("document.querySelector('#detail h2')?.textContent.startsWith('What distinguishes')")
+    corners = json.loads(page.view()["lasso"])
+    wanted = np.count_nonzero(inside(explorer.map["rows"], corners))
+    assert page.count() == wanted
+    assert 100 < wanted < 800
+    assert page.browser.text("#detail h2") == f"What distinguishes {wanted} texts"
+    assert (
+        page.js("return document.querySelector('#lasso').getAttribute('aria-pressed')") == "false"
+    )
+    page.click("[data-map=features]")
+    page.settle()
+    page.click("#in-view")
+    page.wait("document.querySelectorAll('#chips .chip').length === 2")
+
+
+def test_names_and_bookmarks_outlive_a_reload(page, explorer):
+    page.open(open="feature:3")
+    page.wait("document.querySelector('#detail form input')")
+    page.browser.type("#detail form input", ATTACK)
+    page.click("#detail form button")
+    page.wait("document.querySelector('#detail .kicker .chip')")
+    page.click("#detail .star")
+    page.wait("document.querySelector('#detail .star').getAttribute('aria-pressed') === 'true'")
+    page.settle()
+    assert edits.names(explorer.run) == {3: " ".join(ATTACK.split())}
+    assert edits.bookmarks(explorer.run) == [3]
+    page.open(open="feature:3", marked="true")
+    page.wait(CARD)
+    assert page.shown("#feature-list .name") == [ATTACK]
+    assert page.browser.text("#detail h2") == ATTACK
+    assert page.browser.driver.title != "owned"
+    page.click("#detail .actions > button:nth-of-type(2)")
+    page.wait(
+        f"document.querySelector('#detail h2').textContent === '{explorer.table['label'][3]}'"
+    )
+    assert edits.names(explorer.run) == {}
+
+
+def test_tags_are_put_on_filtered_by_and_exported(page, explorer):
+    a, b = two_together(explorer)
+    page.open(f=[a, b])
+    n = page.count()
+    page.click("#tag-all")
+    page.browser.type("#tag-name", f"my {ATTACK}"[:80])
+    page.click("#tag-form button")
+    page.wait("!document.querySelector('#tags').hidden")
+    tag = f"my {ATTACK}"[:80]
+    assert edits.tags(explorer.run, "default") == {tag: n}
+    page.open()
+    page.js(
+        "const t = document.querySelector('#tags'); t.selectedIndex = 1;"
+        "t.dispatchEvent(new Event('change'))"
+    )
+    page.wait("document.querySelectorAll('#chips .chip').length === 1")
+    assert page.count() == n
+    text = page.js("return fetch(document.querySelector('#export').href).then(r => r.text())")
+    assert len(list(csv.reader(io.StringIO(text)))) == n + 1
+    page.click("#row-list .main")
+    page.wait("document.querySelector('#detail .chip .drop')")
+    page.click("#detail .chip .drop")
+    page.wait("!document.querySelector('#detail .chip')")
+    assert edits.tags(explorer.run, "default") == {tag: n - 1}
+
+
+def test_an_address_restores_the_whole_view(page, explorer):
+    a, b = two_together(explorer)
+    row = int(explorer.rows({"features": [a, b]})[0])
+    j = explorer.row(row)["features"][0][0]
+    parts = {"f": [a, b], "open": f"row:{row}", "edit": {str(j): 0.01}, "sort": "name"}
+    page.open(**parts, color="column:year", look=[0.1, 0.05, 0.7], value=["channel", "long"])
+    page.wait("document.querySelectorAll('#ranking [data-hit]').length > 2")
+    page.settle()
+    seen = (
+        "return [...document.querySelectorAll('#rows-title, #chips, #row-list, #feature-list,"
+        " #legend, #ranking, #detail .steer output')].map(n => n.textContent).join()"
+    )
+    before, ink, address = page.js(seen), page.ink(), page.js("return location.href")
+    page.browser.open(address)
+    page.wait("document.querySelectorAll('#ranking [data-hit]').length > 2")
+    page.settle()
+    assert page.js(seen) == before
+    assert page.ink() == ink
+    assert page.js("return location.href") == address
+    page.click("[data-feature] .main")
+    page.wait(CARD)
+    page.js("history.back()")
+    page.wait("document.querySelectorAll('#ranking [data-hit]').length > 2")
+    assert page.js("return location.href") == address
+
+
+def test_a_damaged_address_shows_what_it_can(page):
+    page.open(f="[1", edit="{", look="x", open="feature:99999", color="column:nosuch", nonsense="1")
+    page.wait("document.querySelector('#detail .error')")
+    assert page.count() == 900
+    assert "0 … 47" in page.browser.text("#detail .error")
+    assert "nosuch" in page.browser.text("#legend .error")
+    refused = page.browser.problems()  # the browser notes both refusals
+    assert len(refused) == 2
+    assert all("400" in line for line in refused)
+
+
+def test_hostile_texts_are_shown_as_they_are(page, explorer):
+    page.open(color="column:group")
+    for row, text in (
+        (1, ATTACK),
+        (0, HOSTILE),
+        (2, "‮ שלום עולם مرحبا"),
+        (3, explorer.codes.texts([3])[0]),
+    ):
+        page.click(f'[data-row="{row}"] .main')
+        page.wait(f"document.querySelector('#detail .kicker').textContent === 'Text {row}'")
+        assert page.js("return document.querySelector('#detail .whole').textContent") == text
+    assert ATTACK in page.shown("#detail dd")
+    assert ATTACK in page.shown("#legend .key span")
+    page.open(open="feature:47")
+    page.wait(CARD)
+    assert (
+        page.browser.js("return document.querySelector('#detail h2').textContent")
+        == explorer.names[47]
+    )
+    assert page.js("return document.querySelectorAll('main img, main script').length") == 0
+    assert page.browser.driver.title == "planted · nanoSAE explorer"
+
+
+def test_the_map_pans_zooms_picks_and_tells(page, explorer):
+    page.open()
+    before = page.ink()
+    drag(page, [(0, 0), (60, 30)])
+    page.wait(lambda: "look" in page.view())
+    assert page.ink() != before
+    canvas = page.browser.find("#plane canvas")
+    page.js(
+        "document.querySelector('#plane canvas').dispatchEvent(new WheelEvent('wheel',"
+        " {deltaY: -600, bubbles: true, cancelable: true, clientX: 600, clientY: 300}))"
+    )
+    page.wait(lambda: json.loads(page.view()["look"])[2] < 0.6 * np.ptp(explorer.map["rows"][:, 0]))
+    page.click("[aria-label='Show the whole map']")
+    page.wait(lambda: "look" not in page.view())
+    page.settle()
+    page.js("document.querySelector('#plane canvas').focus()")
+    canvas.send_keys(Keys.ENTER)
+    page.wait("document.querySelector('#detail .kicker')?.textContent.startsWith('Text')")
+    canvas.send_keys("+", Keys.ARROW_LEFT)
+    page.wait(lambda: "look" in page.view())
+    canvas.send_keys("0")
+    page.wait(lambda: "look" not in page.view())
+
+
+def test_it_works_by_keyboard(page, explorer):
+    page.open(sort="rows")
+    page.browser.find("body").send_keys("/")
+    assert page.js("return document.activeElement.id") == "words"
+    page.browser.find("#sort").send_keys(Keys.TAB)
+    for _ in range(2):  # past the bookmarks filter, to the first feature
+        page.browser.driver.switch_to.active_element.send_keys(Keys.TAB)
+        if page.js("return document.activeElement.classList.contains('main')"):
+            break
+    page.browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.wait(CARD)
+    assert page.browser.text("#detail h2") == explorer.names[int(explorer.counts.argmax())]
+    page.click("#lasso")
+    page.browser.find("body").send_keys(Keys.ESCAPE)
+    assert (
+        page.js("return document.querySelector('#lasso').getAttribute('aria-pressed')") == "false"
+    )
+
+
+@pytest.mark.parametrize(
+    "view", [{}, {"open": "feature:3"}, {"open": "row:5"}, {"f": [3], "open": "contrast:"}]
+)
+def test_every_control_has_a_name(page, view):
+    page.open(**view)
+    page.settle()
+    tree = page.browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    asked = {
+        "button",
+        "textbox",
+        "searchbox",
+        "slider",
+        "combobox",
+        "link",
+        "application",
+        "MenuListPopup",
+    }
+    nodes = [n for n in tree if not n.get("ignored") and n.get("role", {}).get("value") in asked]
+    unnamed = [n for n in nodes if not n.get("name", {}).get("value", "").strip()]
+    assert len(nodes) > 60
+    assert [n["role"]["value"] for n in unnamed if n["role"]["value"] != "MenuListPopup"] == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_phone_shows_one_pane_at_a_time(page, explorer, dark):
+    page.browser.size(390, 844)
+    page.browser.dark(dark)
+    page.open()
+    visible = (
+        "return [...document.querySelectorAll('main > section')]"
+        ".filter(n => n.offsetHeight).map(n => n.id)"
+    )
+    for pane in ("features", "map", "rows", "detail"):
+        page.click(f"[data-pane={pane}]")
+        assert page.js(visible) == [pane]
+        assert page.browser.overflow() == 0
+    page.click("[data-pane=features]")
+    page.click("[data-feature] .main")
+    page.wait(CARD)
+    assert page.js(visible) == ["detail"]
+    assert page.browser.overflow() == 0
+    page.click("#detail .example")
+    page.wait("document.querySelector('#ranking')")
+    page.settle()
+    assert page.browser.overflow() == 0
+    small = page.js(
+        "return [...document.querySelectorAll('button, input, select, a')]"
+        ".filter(n => n.offsetHeight && n.getBoundingClientRect().height < 24"
+        " && !n.matches('.link, .drop, .example'))"
+        ".map(n => n.outerHTML)"
+    )
+    assert small == []
+
+
+def test_labels_that_come_meanwhile_are_shown_after_a_reload(page, explorer):
+    path = explorer.run / "features.parquet"
+    before = path.read_bytes()
+    try:
+        table = pd.read_parquet(path)
+        table.loc[0, "label"] = "quite another"
+        table.to_parquet(path)
+        page.open(open="feature:0", sort="name", marked="false")
+        page.wait("document.querySelector('#detail h2').textContent === 'quite another'")
+        page.browser.type("#words", "another")
+        page.browser.find("#words").send_keys(Keys.ENTER)
+        page.wait("document.querySelectorAll('[data-feature]').length === 1")
+        assert page.shown("#feature-list .name") == ["quite another"]
+    finally:
+        path.write_bytes(before)

@@ -1,0 +1,384 @@
+"""The pages in a real browser: they work from disk, alone, with any text, at any width."""
+
+import os
+import sys
+import threading
+
+import pytest
+
+from finished import HOSTILE, finished_run, line, snapshot, training_files
+from nanosae.codes import Codes
+from nanosae.config import TrainConfig
+from nanosae.view import pages
+from nanosae.view.live import serve
+from nanosae.view.report.report import report
+
+
+class TestPolicy:
+    def test_texts_survive_embedding(self):
+        import json
+
+        assert json.loads(pages.to_json(HOSTILE)) == HOSTILE
+        assert "<" not in pages.to_json(HOSTILE)
+        assert "\u2028" not in pages.to_json(HOSTILE)
+
+    def test_numbers_become_json(self):
+        import numpy as np
+
+        value = {"a": np.float32(0.5), "b": np.arange(2), "c": [1.0, float("nan"), np.inf]}
+        assert pages.to_json(value) == '{"a":0.5,"b":[0,1],"c":[1.0,null,null]}'
+
+    def test_the_policy_names_each_script_by_its_checksum(self):
+        import base64
+        import hashlib
+        import re
+
+        text = pages.page("t", "", scripts=(), plotly=False)
+        (code,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in text
+        assert "unsafe-eval" not in text
+
+
+@pytest.mark.slow
+class TestBrowser:
+    def test_texts_are_shown_as_text(self, browser, tmp_path):
+        path = tmp_path / "page.html"
+        path.write_text(pages.page("<i>t", "<ul id=out></ul>", data={"texts": HOSTILE}), "utf-8")
+        browser.open(path)
+        browser.js(
+            "for (const t of nano.data('texts')) nano.$('#out').append(nano.el('li', {}, t))"
+        )
+        shown = browser.js("return [...document.querySelectorAll('li')].map(n => n.textContent)")
+        assert shown == HOSTILE
+        assert browser.driver.title == "<i>t"
+
+    def test_injected_script_does_not_run_and_nothing_is_loaded(self, browser, tmp_path):
+        path = tmp_path / "page.html"
+        attack = "<script>document.title = 'owned'</script><img src=https://example.com/a.png>"
+        path.write_text(pages.page("t", attack), "utf-8")
+        browser.open(path)
+        assert browser.driver.title == "t"
+        refused = browser.problems()  # said by the policy: the browser would have obeyed
+        assert len(refused) >= 2
+        assert all("Content Security Policy" in line for line in refused if "request" not in line)
+
+    def test_without_the_policy_the_attack_works(self, browser, tmp_path):
+        path = tmp_path / "page.html"
+        path.write_text("<title>t</title><script>document.title = 'owned'</script>", "utf-8")
+        browser.open(path)
+        assert browser.driver.title == "owned"
+
+    def test_plotly_draws_under_the_policy(self, browser, tmp_path):
+        path = tmp_path / "page.html"
+        text = pages.page("t", "<div id=f class=plot></div>", plotly=True)
+        path.write_text(text, "utf-8")
+        browser.open(path)
+        browser.js("nano.plot(nano.$('#f'), () => ({data: [{y: [1, 3, 2]}], layout: {}}))")
+        browser.wait("document.querySelectorAll('#f .scatterlayer path.js-line').length === 1")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setitem(sys.modules, "umap", None)  # PCA: UMAP takes long to start
+    folder = finished_run(tmp_path_factory.mktemp("pages") / "run")
+    report(folder)
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture
+def shown(run, browser):
+    browser.open(run / "report.html")
+    return browser
+
+
+def rows(browser):
+    return browser.js(
+        "return [...document.querySelectorAll('#table tbody tr')].map(r => r.innerText)"
+    )
+
+
+def column(browser, name):
+    """Return what the table shows in a column, as far as it is listed."""
+    code = (
+        "const [name] = arguments, heads = [...document.querySelectorAll('#table th')];"
+        "const i = heads.findIndex(t => t.innerText.trim() === name);"
+        "return [...document.querySelectorAll('#table tbody tr')].map(r => r.children[i].innerText)"
+    )
+    return browser.js(code, name)
+
+
+def close(browser):
+    browser.js("document.querySelector('dialog').close()")
+    browser.wait("location.hash === ''")
+
+
+@pytest.mark.slow
+class TestReport:
+    def test_it_says_what_was_trained_and_how_well(self, shown):
+        assert shown.text("#title") == "run"
+        assert "topk SAE · 32 → 48 features · k = 3" in shown.text("#what")
+        tiles = shown.text("#tiles")
+        assert "0.25\nFVU on held-out rows" in tiles
+        assert "12.5 %\ndead features" in tiles
+        assert "800\nrows encoded" in tiles
+        assert [a.text for a in shown.all(".top nav a")][:3] == ["Map", "Features", "Families"]
+
+    def test_search_narrows_the_table_and_sort_orders_it(self, shown):
+        everything = len(rows(shown))
+        word = column(shown, "Label")[3].split(",")[0].split()[0]
+        shown.type("#query", word)
+        found = rows(shown)
+        assert 0 < len(found) < everything
+        shown.type("#query", "no such word")
+        assert rows(shown) == []
+        assert shown.text("#count") == "0 of 48 features"
+        shown.js(
+            "const q = document.querySelector('#query'); q.value = '';"
+            "q.dispatchEvent(new Event('input'))"
+        )
+        shown.click("#more")
+        for _ in range(2):
+            shown.click("#table th:nth-child(3) button")
+            numbers = [int(n.replace(",", "")) for n in column(shown, "Rows")]
+            order = shown.find("#table th:nth-child(3)").get_attribute("aria-sort")
+            assert numbers == sorted(numbers, reverse=order == "descending")
+        assert order == "ascending"
+
+    def test_a_click_opens_the_card_and_a_chip_the_next_one(self, shown, run):
+        codes = Codes.open(run)
+        j = int(column(shown, "#")[1])
+        shown.click("#table tbody tr:nth-child(2) button")
+        shown.wait("document.querySelector('dialog').open")
+        top, _ = codes.top(j, 8)
+        first = shown.js("return document.querySelector('dialog .texts .text').textContent")
+        assert first == codes.texts(top)[0]
+        assert f"feature {j}" in shown.text("dialog")
+        bars = shown.js("return [...document.querySelectorAll('.bars i')].map(b => +b.title)")
+        assert sum(bars) == codes.counts[j]
+        shown.click("dialog .chips button")
+        shown.wait(f"!location.hash.endsWith('-{j}')")
+        shown.js("history.back()")
+        shown.wait(lambda: f"feature {j}" in shown.text("dialog"))
+        close(shown)
+        shown.wait("location.hash === ''")
+
+    def test_the_keyboard_opens_walks_and_closes_cards(self, shown):
+        first, second = column(shown, "#")[:2]
+        button = shown.find("#table tbody tr button")
+        button.send_keys("\n")
+        shown.wait(lambda: f"feature {first}\n" in shown.text("dialog"))
+        shown.js("document.querySelector('[aria-label=\"Next feature\"]').focus()")
+        shown.driver.switch_to.active_element.send_keys("\n")
+        shown.wait(lambda: f"feature {second}\n" in shown.text("dialog"))
+        shown.driver.switch_to.active_element.send_keys("\ue00c")  # Escape
+        shown.wait("!document.querySelector('dialog').open")
+
+    def test_a_deep_link_opens_a_card(self, run, browser):
+        browser.open((run / "report.html").as_uri() + "#feature-5")
+        browser.wait(lambda: "feature 5\n" in browser.text("dialog"))
+        close(browser)
+
+    def test_hostile_texts_and_names_are_text(self, run, browser):
+        browser.open((run / "report.html").as_uri() + "#feature-0")
+        browser.wait("document.querySelector('dialog').open")
+        texts = browser.js(
+            "return [...document.querySelectorAll('dialog .text')].map(n => n.textContent)"
+        )
+        for hostile in HOSTILE:
+            assert any(text.startswith(hostile) for text in texts)
+        assert browser.text("dialog h2") == HOSTILE[1]
+        assert browser.driver.title == "run – nanoSAE report"
+        assert browser.all("img") == []
+        close(browser)
+        browser.type("#query", "owned")
+        assert HOSTILE[1] in column(browser, "Label")
+
+    def test_the_map_opens_cards_and_follows_the_search(self, shown, run):
+        shown.js("document.querySelector('#map').scrollIntoView()")
+        names = shown.js("return nano.data('map').place.length")
+        assert names == (Codes.open(run).counts > 0).sum()
+        place = (  # of a pixel that one point alone has painted, away from the buttons
+            "const c = document.querySelector('#map-points canvas').getContext('2d');"
+            "const {width, height} = c.canvas, p = c.getImageData(0, 0, width, height).data;"
+            "for (let y = 80; y < height; y++) for (let x = 0; x < width - 80; x++) {"
+            "  const alpha = (dx, dy) => p[4 * ((y + dy) * width + x + dx) + 3];"
+            "  if ([alpha(0, 0), alpha(1, 0), alpha(0, 1)].every(a => a === 219)) return [x, y];"
+            "} return null"
+        )
+        x, y = shown.wait(lambda: shown.js(place))
+        canvas = shown.find("#map-points canvas")
+        from selenium.webdriver import ActionChains
+
+        size = canvas.size
+        move = ActionChains(shown.driver).move_to_element_with_offset
+        move(canvas, x - size["width"] / 2, y - size["height"] / 2 + 2).perform()
+        shown.wait("!document.querySelector('.tip').hidden")
+        label = shown.text(".tip").split("\n")[0]
+        ActionChains(shown.driver).click().perform()
+        shown.wait("document.querySelector('dialog').open")
+        assert shown.text("dialog h2") == label
+        close(shown)
+        before = shown.js("return document.querySelector('#map-points canvas').toDataURL()")
+        shown.type("#query", "no such word")
+        shown.wait(
+            lambda: (
+                shown.js("return document.querySelector('#map-points canvas').toDataURL()")
+                != before
+            )
+        )
+
+    def test_the_slider_and_the_button_replay_the_training(self, shown):
+        shown.js("document.querySelector('.player').scrollIntoView()")
+        assert "step 100" in shown.text(".player output")
+        shown.slide(".player input", 2)
+        assert "step 30" in shown.text(".player output")
+        shown.click(".player button")
+        shown.wait(lambda: "step 100" in shown.text(".player output"))
+        shown.wait(lambda: shown.text(".player button") == "▶ Play")
+        shown.wait("document.querySelectorAll('#training .bars path, #training .bars').length >= 6")
+
+    def test_families_and_topics_narrow_the_table(self, shown):
+        shown.click("#family-list .link")
+        size = int(shown.text("#family-list .family .muted").split()[0])
+        found = int(shown.text("#count").split()[0])
+        assert 0 < found <= size
+        shown.click("#filter button")
+        assert shown.text("#count") == "48 of 48 features"
+        shown.click("#topic-list button")
+        assert int(shown.text("#count").split()[0]) < 48
+
+    @pytest.mark.parametrize(("width", "dark"), [(390, True), (320, False), (768, False)])
+    def test_no_width_overflows(self, run, browser, width, dark):
+        browser.size(width, 844)
+        browser.dark(dark)
+        browser.open(run / "report.html")
+        for i in range(len(browser.all(".plot"))):
+            plot = f"document.querySelectorAll('.plot')[{i}]"
+            browser.js(f"{plot}.scrollIntoView()")
+            browser.wait(f"{plot}.classList.contains('js-plotly-plot')")
+        assert browser.overflow() <= 0
+        browser.js("location.hash = '#feature-0'")
+        browser.wait("document.querySelector('dialog').open")
+        assert (
+            browser.js(
+                "const d = document.querySelector('dialog'); return d.scrollWidth - d.clientWidth"
+            )
+            <= 0
+        )
+        close(browser)
+
+    def test_figures_follow_the_colour_scheme(self, shown):
+        shown.js("document.querySelector('#training').scrollIntoView()")
+        ink = "getComputedStyle(document.querySelector('#training .xtick text')).fill"
+        light = shown.wait(ink)
+        shown.dark()
+        shown.wait(lambda: shown.js(f"return {ink}") != light)
+
+    def test_no_figure_is_blank_without_scrolling_or_on_paper(self, shown):
+        shown.wait(
+            "[...document.querySelectorAll('.plot')].every(n => n.querySelector('.main-svg'))"
+        )
+        widths = (
+            "return [...document.querySelectorAll('.plot .main-svg:first-of-type')]"
+            ".map(n => Math.round(n.getBoundingClientRect().width))"
+        )
+        wide = shown.js(widths)
+        assert max(wide) > 1000
+        shown.dark()
+        shown.js("dispatchEvent(new Event('beforeprint'))")
+        assert max(shown.js(widths)) < 700
+        ink = "return getComputedStyle(document.querySelector('#training .xtick text')).fill"
+        assert shown.js(ink) == "rgb(26, 32, 39)"
+        shown.js("dispatchEvent(new Event('afterprint'))")
+        shown.wait(lambda: shown.js(widths) == wide)
+        assert shown.js(ink) == "rgb(230, 234, 239)"
+
+    def test_the_map_is_coloured_by_what_is_chosen(self, shown):
+        seen = "return document.querySelector('#map-points canvas').toDataURL()"
+        pictures = set()
+        for i in range(len(shown.all("#map-colour option"))):
+            shown.js(
+                "const s = document.querySelector('#map-colour'); s.selectedIndex = arguments[0];"
+                "s.dispatchEvent(new Event('change'))",
+                i,
+            )
+            shown.wait(lambda: shown.js(seen) not in pictures)
+            pictures.add(shown.js(seen))
+        assert len(pictures) > 3
+
+    def test_a_run_that_has_just_begun_says_what_to_do(self, browser, tmp_path):
+        training_files(tmp_path / "run", TrainConfig(k=3, hidden_size=48))
+        browser.open(report(tmp_path / "run"))
+        assert "Not in this run yet: the trained model, the features of a corpus" in browser.text(
+            "#missing"
+        )
+        assert not browser.find("#features").is_displayed()
+        browser.click("#missing summary")
+        assert "nanosae train" in browser.text("#missing")
+
+
+@pytest.mark.slow
+class TestLive:
+    @pytest.fixture
+    def followed(self, browser, tmp_path):
+        run = tmp_path / "run"
+        run.mkdir()
+        server = serve(run)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser.open(f"http://127.0.0.1:{server.server_port}/")
+        yield run, server, browser
+        browser.driver.get("about:blank")
+        server.shutdown()
+        server.server_close()
+        browser.problems()  # of a server that has ended
+
+    def test_it_follows_a_run_from_nothing_to_its_end(self, followed):
+        run, _, browser = followed
+        browser.wait(lambda: browser.text("#status") == "waiting for the first line")
+        (run / "metrics.jsonl").write_text(line(10, heldout_fvu=0.5) + line(20)[:30])
+        snapshot(run / "snapshots" / "000010.npz")
+        browser.wait(lambda: browser.text("#status") == "training")
+        assert "10 / 100\nstep" in browser.text("#progress")
+        (run / "metrics.jsonl").write_text(line(10, heldout_fvu=0.5) + line(20) + line(30))
+        snapshot(run / "snapshots" / "000030.npz", shift=0.25)
+        browser.wait(lambda: "30 / 100\nstep" in browser.text("#progress"))
+        tiles = browser.text("#progress").split("\n")
+        assert tiles[tiles.index("time left") - 1] == "7 s"
+        assert tiles[tiles.index("rows per second") - 1] == "1,000"
+        browser.wait(lambda: "step 30" in browser.text(".player output"))
+        drift = "document.querySelector('[aria-label^=Drift]').data[0].y"
+        browser.js("document.querySelector('[aria-label^=Drift]').scrollIntoView()")
+        browser.wait(f"{drift}.length === 1")
+        assert browser.js(f"return {drift}[0]") == pytest.approx(0.25 / 2, abs=1e-3)
+        with (run / "metrics.jsonl").open("a") as stream:
+            stream.write(
+                '{"step": 100, "rows": 9, "final": true, "fvu": 0.2, "l0": 3, "dead": 0}\n'
+            )
+        browser.wait(lambda: browser.text("#status") == "finished")
+        assert browser.problems() == []
+
+    def test_a_resumed_run_replaces_what_came_after_its_checkpoint(self, followed):
+        run, _, browser = followed
+        (run / "metrics.jsonl").write_text(
+            "".join(line(step, fvu=0.9) for step in range(10, 60, 10))
+        )
+        browser.wait(lambda: "50 / 100" in browser.text("#progress"))
+        (run / "metrics.jsonl").write_text(line(10, fvu=0.9) + line(20, fvu=0.4))
+        browser.wait(lambda: "20 / 100" in browser.text("#progress"))
+        fvu = "document.querySelector('[aria-label^=Unexplained]').data[0].y"
+        browser.wait(f"JSON.stringify({fvu}) === '[0.9,0.4]'")
+        assert browser.problems() == []
+
+    def test_it_says_when_the_run_is_quiet_and_when_the_server_is_gone(self, followed):
+        run, server, browser = followed
+        (run / "metrics.jsonl").write_text(line(10) + line(20))
+        os.utime(run / "metrics.jsonl", (0, 0))
+        browser.wait(lambda: browser.text("#status").startswith("no news for"))
+        assert "--resume" in browser.text("#progress")
+        server.shutdown()
+        server.server_close()
+        browser.wait(lambda: browser.text("#status") == "server ended", seconds=40)
+        assert "20 / 100" in browser.text("#progress")
