@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+from nanosae.errors import ExtraError
+
 
 def extra(name: str, module: str, what: str) -> ModuleType:
     """Return a module that an extra of this package installs.
@@ -15,14 +17,14 @@ def extra(name: str, module: str, what: str) -> ModuleType:
         what: What needs it, as the message begins.
 
     Raises:
-        ImportError: If it is not installed.
+        ExtraError: If it is not installed; it is an ImportError.
 
     Example:
         >>> extra("hub", "no_such_module", "the hub")
         Traceback (most recent call last):
-        ImportError: the hub needs pip install "nanosae[hub]"
+        nanosae.errors.ExtraError: the hub needs pip install "nanosae[hub]"
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'{what} needs pip install "nanosae[{name}]"') from error
+        raise ExtraError(f'{what} needs pip install "nanosae[{name}]"') from error

@@ -1,0 +1,138 @@
+"""Files and folders that appear whole or not at all: the one way in which this package writes.
+
+A draft with a name of its own is written beside its target, synchronised, and renamed over it, so
+that a reader sees the old content or the new one. Drafts of processes that died are swept by the
+next writer of the same target.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+_numbers = itertools.count()
+
+
+def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Replace a file in one step.
+
+    Args:
+        path: The file; its folder must exist.
+        write: Takes the open draft.
+
+    Raises:
+        OSError: If it cannot be written; the old file is unchanged.
+    """
+    path = Path(path)
+    with _draft(path) as draft:
+        with draft.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(path)
+        synchronise_folder(path.parent)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Replace a JSON file in one step; NaN and infinity are refused, because JSON has none."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    write_file(path, lambda stream: stream.write(text.encode()))
+
+
+def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
+    """Replace a folder; the old one is deleted only after the new one is in its place.
+
+    Args:
+        path: The folder; its parent must exist.
+        fill: Takes the empty draft folder.
+
+    Raises:
+        OSError: If it cannot be written; the old folder is unchanged.
+    """
+    path = Path(path)
+    with _draft(path) as draft:
+        draft.mkdir()
+        fill(draft)
+        for file in draft.rglob("*"):
+            _synchronise(file)
+        _synchronise(draft)
+        if path.exists():
+            old = _draft_name(path)
+            path.rename(old)
+            draft.rename(path)
+            shutil.rmtree(old)
+        else:
+            draft.rename(path)
+        synchronise_folder(path.parent)
+
+
+def synchronise_folder(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can."""
+    if os.name == "posix":
+        _synchronise(folder)
+
+
+def sweep_drafts(folder: str | Path) -> None:
+    """Delete the drafts in a folder whose writers on this machine have died."""
+    for draft in Path(folder).glob(".*.draft-*"):
+        if _writer_is_dead(draft):
+            _remove(draft)
+
+
+@contextlib.contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """Give the name of a draft; remove what is left of it and of drafts of dead writers."""
+    for old in path.parent.glob(f".{path.name}.draft-*"):
+        if _writer_is_dead(old):
+            _remove(old)
+    draft = _draft_name(path)
+    try:
+        yield draft
+    finally:
+        _remove(draft)
+
+
+def _draft_name(path: Path) -> Path:
+    owner = f"{socket.gethostname()}-{os.getpid()}-{next(_numbers)}"
+    return path.with_name(f".{path.name}.draft-{owner}")
+
+
+def _writer_is_dead(draft: Path) -> bool:
+    owner = draft.name.rpartition(".draft-")[2]
+    host, pid, _ = owner.rsplit("-", 2)
+    return host == socket.gethostname() and not process_exists(int(pid))
+
+
+def process_exists(pid: int) -> bool:
+    """Tell whether a process of this machine is alive."""
+    if os.name != "posix":
+        return True  # os.kill would end it
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

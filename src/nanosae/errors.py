@@ -1,0 +1,86 @@
+"""The errors that a user can do something about.
+
+Each says what was given, what was needed and what to do, and carries the place as attributes. Every
+kind is also the built-in exception that Python code expects. Anything else that leaves a public
+function is a defect of this package.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class NanoSAEError(Exception):
+    """An error with a remedy.
+
+    Args:
+        message: What was given and what was needed, in one or two sentences.
+        file: The file at fault, if any.
+        row: The row at fault, 0-based, if any.
+        column: The column at fault, if any.
+        remedy: What to do; it ends the message.
+
+    Example:
+        >>> error = DataError("k=900 exceeds hidden_size=512.", remedy="Choose a smaller k.")
+        >>> str(error), isinstance(error, ValueError)
+        ('k=900 exceeds hidden_size=512. Choose a smaller k.', True)
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        file: str | Path | None = None,
+        row: int | None = None,
+        column: str | int | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message if remedy is None else f"{message} {remedy}")
+        self.file = None if file is None else Path(file)
+        self.row = row
+        self.column = column
+        self.remedy = remedy
+
+
+class ConfigError(NanoSAEError, ValueError):
+    """Settings or arguments that are out of range or contradict each other."""
+
+
+class DataError(NanoSAEError, ValueError):
+    """Rows, texts or columns that cannot be used as they are."""
+
+
+class DataTypeError(NanoSAEError, TypeError):
+    """An object of a type that is not supported."""
+
+
+class DamagedFileError(NanoSAEError, ValueError):
+    """A file whose content is not what was written; `remedy` says how to make it again."""
+
+
+class StaleError(NanoSAEError, ValueError):
+    """A result that was made from another model or other codes than those that are there now."""
+
+
+class MissingError(NanoSAEError, FileNotFoundError):
+    """A file or folder that does not exist."""
+
+
+class ExistsError(NanoSAEError, FileExistsError):
+    """A file or folder that would be overwritten."""
+
+
+class BusyError(NanoSAEError, BlockingIOError):
+    """A folder in which another process is writing."""
+
+
+class WriteError(NanoSAEError, OSError):
+    """A file that could not be written; what was there before is unchanged."""
+
+
+class ExtraError(NanoSAEError, ImportError):
+    """An optional dependency that is not installed."""
+
+
+class DivergedError(NanoSAEError, FloatingPointError):
+    """A training whose loss became infinite or NaN."""
