@@ -1,0 +1,227 @@
+"""What each column of a table is: the text, a category, a date, a number, tags, or nothing to use.
+
+The roles are decided from types, values and names alone, and each decision carries its reason in
+words, so that a user can see it and decide otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nanosae.errors import DataError
+
+Role = Literal["text", "category", "date", "number", "tags", "id", "unused"]
+
+CATEGORY_VALUES = (2, 50)  # a category has so many different values
+CATEGORY_ROWS = 10  # rows that an average value of a category has at least
+TEXT_WORDS = 3.0  # mean number of words from which a column can be the text
+TEXT_DISTINCT = 0.3  # share of different values from which a column can be the text
+EQUALLY_LIKELY = 0.6  # of two texts, the shorter one has at least this share of the longer's words
+PARSED_SHARE = 0.95  # share of the cells that must read as dates or numbers
+SAMPLE_ROWS = 20_000  # rows that are looked at
+TEXT_NAMES = re.compile(
+    r"^(text|texts|body|content|contents|abstract|review|comment|message|description|tweet|post|"
+    r"answer|response|feedback|document|sentence|summary|question|complaint|narrative|utterance)s?$"
+)
+ID_NAMES = re.compile(r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$")
+DATE_SHAPE = r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}|^[A-Za-z]{3,9}\W+\d"
+YEAR_NAMES = re.compile(r"(^|[_\s-])(year|yr|jahr|annee|año)$")
+
+
+@dataclass(frozen=True)
+class Column:
+    """The role of one column.
+
+    Attributes:
+        name: Of the column.
+        role: What it is taken for.
+        reason: Why, as the end of a sentence: "date: all 812 values read as dates".
+    """
+
+    name: str
+    role: Role
+    reason: str
+
+
+def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
+    """Decide what each column of a table is.
+
+    Args:
+        table: Texts and metadata.
+        skip: Columns that are vectors and have no role here.
+
+    Returns:
+        One `Column` for each column, in their order. At most one has the role `text`.
+
+    Raises:
+        DataError: If two columns are equally likely to be the text.
+
+    Example:
+        >>> texts = [f"a text about the river number {i}" for i in range(40)]
+        >>> table = pa.table({"body": texts, "kind": ["a", "b"] * 20, "id": range(40)})
+        >>> [(column.name, column.role) for column in column_roles(table)]
+        [('body', 'text'), ('kind', 'category'), ('id', 'id')]
+    """
+    sample = table.slice(0, SAMPLE_ROWS)
+    columns = [
+        _column_role(name, sample.column(name).combine_chunks(), table.num_rows)
+        for name in table.column_names
+        if name not in skip
+    ]
+    candidates = [column.name for column in columns if column.role == "text"]
+    text = _choose_text(sample, candidates)
+    return [
+        Column(column.name, "unused", f"{column.reason}, but {text!r} is the text")
+        if column.role == "text" and column.name != text
+        else column
+        for column in columns
+    ]
+
+
+def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
+    """Return the most likely text column; refuse to guess between two."""
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    named = [name for name in candidates if TEXT_NAMES.match(name.lower())]
+    if len(named) == 1:
+        return named[0]
+    words = {name: _mean_words(sample.column(name)) for name in named or candidates}
+    first, second = sorted(words, key=lambda name: -words[name])[:2]
+    if words[second] >= EQUALLY_LIKELY * words[first]:
+        raise DataError(
+            f"Which column is the text: {first!r} ({words[first]:.0f} words on average) or "
+            f"{second!r} ({words[second]:.0f})?",
+            column=first,
+            remedy=f"Choose one: --text {first} or --text {second}.",
+        )
+    return first
+
+
+def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
+    present = values.drop_null()
+    if len(present) == 0:
+        return Column(name, "unused", "it is empty")
+    kind = present.type
+    if pa.types.is_dictionary(kind):
+        present = present.dictionary_decode()
+        kind = present.type
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+        return Column(name, "date", f"it holds {kind} values")
+    if pa.types.is_boolean(kind):
+        return _category(name, present)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _list_role(name, kind)
+    if pa.types.is_integer(kind):
+        return _integer_role(name, present)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return Column(name, "number", "it holds numbers")
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _string_role(name, present, n_rows)
+    return Column(name, "unused", f"nothing is done with {kind} values")
+
+
+def _list_role(name: str, kind: pa.DataType) -> Column:
+    if pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type):
+        return Column(name, "tags", "it holds lists of strings")
+    return Column(name, "unused", f"nothing is done with {kind} values")
+
+
+def _integer_role(name: str, values: pa.Array) -> Column:
+    n_distinct = pc.count_distinct(values).as_py()
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    in_range = low >= 1800 and high <= 2100
+    if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
+        return Column(name, "date", f"its values are years, {low} to {high}")
+    if ID_NAMES.search(name.lower()):
+        return Column(name, "id", "its name says so")
+    if n_distinct == len(values) and len(values) > CATEGORY_ROWS:
+        return Column(name, "id", "every row has a value of its own")
+    if n_distinct == 1:
+        return Column(name, "unused", "all its values are equal")
+    if n_distinct == 2:
+        return _category(name, values)
+    return Column(name, "number", "it holds numbers")
+
+
+def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
+    filled = values.filter(pc.not_equal(pc.utf8_trim_whitespace(values), ""))
+    if len(filled) == 0:
+        return Column(name, "unused", "it is empty")
+    n_distinct = pc.count_distinct(filled).as_py()
+    mean_words = _mean_words(filled)
+    if n_distinct == 1:
+        return Column(name, "unused", "all its values are equal")
+    if (share := _share_of_dates(filled)) >= PARSED_SHARE:
+        return Column(name, "date", f"{share:.0%} of its values read as dates")
+    if (share := _share_of_numbers(filled)) >= PARSED_SHARE:
+        return Column(name, "number", f"{share:.0%} of its values read as numbers")
+    category = _category(name, filled)
+    if category.role == "category":
+        return category
+    if mean_words >= TEXT_WORDS and n_distinct >= TEXT_DISTINCT * len(filled):
+        return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
+    if ID_NAMES.search(name.lower()) or n_distinct == len(filled):
+        return Column(name, "id", "every row has a value of its own")
+    return category
+
+
+def _category(name: str, values: pa.Array) -> Column:
+    """Take a column for a category if it has few values, each of them often."""
+    n_distinct = pc.count_distinct(values).as_py()
+    low, high = CATEGORY_VALUES
+    if n_distinct < low:
+        return Column(name, "unused", "all its values are equal")
+    if n_distinct > high:
+        return Column(name, "unused", f"it has {n_distinct:,} different values, more than {high}")
+    if len(values) < CATEGORY_ROWS * n_distinct:
+        return Column(name, "unused", f"its {n_distinct} values are too rare to compare")
+    return Column(name, "category", f"it has {n_distinct} different values")
+
+
+def _mean_words(values: pa.Array | pa.ChunkedArray) -> float:
+    """Return the mean number of words; of scripts without spaces, two characters are a word."""
+    lengths = pc.utf8_length(values).to_numpy(zero_copy_only=False)
+    spaces = pc.count_substring_regex(values, r"\s+").to_numpy(zero_copy_only=False)
+    unspaced = pc.count_substring_regex(values, r"[぀-ヿ㐀-鿿฀-๿]")
+    words = spaces + 1 + unspaced.to_numpy(zero_copy_only=False) / 2
+    filled = np.nan_to_num(lengths.astype(float)) > 0
+    return float(words[filled].mean()) if filled.any() else 0.0
+
+
+def _share_of_dates(values: pa.Array) -> float:
+    """Return the share of strings that read as dates."""
+    if _share_matching(values, DATE_SHAPE) < PARSED_SHARE:
+        return 0.0
+    return float(parse_dates(values.to_pandas()).notna().mean())
+
+
+def _share_of_numbers(values: pa.Array) -> float:
+    """Return the share of strings that read as numbers, with a point or a comma."""
+    return _share_matching(values, r"^\s*[-+]?\d+([.,]\d+)?\s*$")
+
+
+def _share_matching(values: pa.Array, pattern: str) -> float:
+    matches = pc.match_substring_regex(values, pattern)
+    return pc.mean(pc.cast(matches, pa.float64())).as_py()
+
+
+def parse_dates(values: pd.Series) -> pd.Series:
+    """Read strings as dates in UTC: ISO 8601 first, then the format of the first value.
+
+    Days come before months where some value has a day above 12 in the first place. What does not
+    read as a date is NaT.
+    """
+    parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
+    if parsed.notna().mean() >= PARSED_SHARE:
+        return parsed
+    first_numbers = values.astype(str).str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d")[0]
+    day_first = bool((pd.to_numeric(first_numbers, errors="coerce") > 12).any())
+    return pd.to_datetime(values, errors="coerce", utc=True, dayfirst=day_first, format="mixed")
