@@ -53,7 +53,7 @@ def test_texts_that_look_like_other_things_stay_texts(form, texts, tmp_path):
 
 
 def test_mistakes_name_the_file_and_the_remedy(tmp_path):
-    with pytest.raises(MissingError, match="gone.csv does not exist"):
+    with pytest.raises(MissingError, match=r"gone\.csv does not exist"):
         read_texts(tmp_path / "gone.csv")
     for form in ("csv", "jsonl", "parquet"):
         path = write(tmp_path, form)

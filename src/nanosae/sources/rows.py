@@ -41,7 +41,7 @@ class Rows:
         own: Length without targets.
         columns: Names of the vector columns, `[name]` of a list column, None without names.
         source: The path that was opened, None for objects.
-        metadata_batches: Function that returns Arrow batches of the other columns, in row order; none without.
+        metadata_batches: Function that returns Arrow batches of the other columns, in row order.
         groups: First rows of the groups that are read as a whole; empty where any rows may be.
     """
 

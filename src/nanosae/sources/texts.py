@@ -17,7 +17,7 @@ FORMATS = "Parquet, CSV, JSON-lines or text file"
 
 
 def read_texts(path: str | Path, column: str = "text") -> pa.Table:
-    """Read texts and their metadata.
+    r"""Read texts and their metadata.
 
     Args:
         path: A .txt file with one text per line, a .csv .tsv .jsonl or .parquet file, or a folder
@@ -36,7 +36,7 @@ def read_texts(path: str | Path, column: str = "text") -> pa.Table:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     file = Path(folder, "texts.csv")
-        ...     _ = file.write_text("text,year\\n007,1962\\n")
+        ...     _ = file.write_text("text,year\n007,1962\n")
         ...     read_texts(file).to_pylist()
         [{'text': '007', 'year': 1962}]
     """
