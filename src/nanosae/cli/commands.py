@@ -314,7 +314,7 @@ def encode(
     if texts:
         beside = _texts(texts, text_column)
     else:
-        beside = open_rows(data, columns=model.config["columns"]).extra()
+        beside = open_rows(data, columns=model.config["columns"]).metadata()
     if beside is not None:
         if len({"text", text_column} & {*beside.column_names}) == 2:
             what = f"{text_column!r} will be called 'text', but another column is"
