@@ -1,0 +1,200 @@
+"""What a run is going to do: which column is what, which encoder, which stages.
+
+A plan is made and said before anything is computed, so that a wrong guess costs seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nanosae.errors import ConfigError, DataError
+from nanosae.sources.roles import Column, column_roles
+from nanosae.sources.text_files import drop_empty_texts, read_table
+from nanosae.text.encoders import Encoder, find_encoder
+
+MIN_ROWS = 50  # fewer have nothing to be learned from
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run takes for what.
+
+    Attributes:
+        table: The rows that have a text, with every column that is kept; the text is `text`.
+        vectors: Given rows, (n, width), or None where the texts are to be encoded.
+        encoder: What encodes them; None with given vectors.
+        columns: The role of every column.
+        groups: Columns whose values are compared.
+        times: Columns over which features are followed.
+        numbers: Columns that are explained.
+        labels: The column that features are evaluated on, if any.
+        notes: Sentences on rows that were left out.
+    """
+
+    table: pa.Table
+    vectors: np.ndarray | None
+    encoder: Encoder | None
+    columns: list[Column]
+    groups: list[str]
+    times: list[str]
+    numbers: list[str]
+    labels: str | None
+    notes: list[str]
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the rows have texts."""
+        return "text" in self.table.column_names
+
+    def lines(self) -> list[str]:
+        """Say what is taken for what, and why, a line for each column that matters."""
+        lines = [f"{len(self.table):,} rows"]
+        lines += [f"  {column.name}: {column.role} ({column.reason})" for column in self.columns]
+        if self.encoder is not None:
+            lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
+        elif self.vectors is not None:
+            lines.append(f"  vectors: {self.vectors.shape[1]} wide, as given")
+        return lines + [f"  {note}" for note in self.notes]
+
+
+def make_plan(
+    data: Any,
+    *,
+    vectors: Any = None,
+    text: str | None = None,
+    by: Sequence[str] | None = None,
+    time: Sequence[str] | None = None,
+    target: Sequence[str] | None = None,
+    labels: str | None = None,
+    embedder: Any = None,
+    encoding: str = "utf-8",
+) -> Plan:
+    """Decide what a run does with some data.
+
+    Args:
+        data: A path, folder or glob of texts, a DataFrame, an Arrow table, a list of texts, or a
+            dict of columns.
+        vectors: Rows that belong to the texts, (n, width), instead of an embedder.
+        text: The text column, where it is not to be chosen.
+        by: Columns whose values to compare, instead of all categories.
+        time: Columns to follow features over, instead of all dates.
+        target: Columns of numbers to explain, instead of all.
+        labels: Column of known labels to evaluate features on.
+        embedder: See `find_encoder`.
+        encoding: Of a CSV or text file.
+
+    Raises:
+        DataError: If there is no text, or it is not clear which; if there are too few rows.
+        ConfigError: If a named column does not exist, or vectors and an embedder are given.
+    """
+    table = _as_table(data, encoding)
+    wanted = {"text": [text], "by": by, "time": time, "target": target, "labels": [labels]}
+    _check_names(table, wanted)
+    if vectors is not None and embedder is not None:
+        raise ConfigError("vectors and embedder are given: give one of them.")
+    columns = _roles(table, text)
+    text = text or next((column.name for column in columns if column.role == "text"), None)
+    notes = []
+    rows = None if vectors is None else _as_vectors(vectors, len(table))
+    if text is None and rows is None:
+        described = "; ".join(f"{column.name} is {column.reason}" for column in columns[:6])
+        raise DataError(
+            f"No column looks like a text: {described}.", remedy="Name the text column with --text."
+        )
+    if text is not None:
+        table = _with_text(table, text)
+        if rows is None:
+            table, n_empty = drop_empty_texts(table, "text")
+            if n_empty:
+                notes.append(f"{n_empty:,} rows without a text were left out.")
+    if len(table) < MIN_ROWS:
+        raise DataError(f"There are {len(table)} rows with a text; at least {MIN_ROWS} are needed.")
+    roles = {column.name: column.role for column in columns}
+
+    def chosen(given: Sequence[str] | None, role: str) -> list[str]:
+        named = [name for name, its_role in roles.items() if its_role == role]
+        return list(given) if given is not None else named
+
+    return Plan(
+        table=table,
+        vectors=rows,
+        encoder=None if rows is not None else find_encoder(embedder),
+        columns=columns,
+        groups=chosen(by, "category"),
+        times=chosen(time, "date"),
+        numbers=chosen(target, "number"),
+        labels=labels,
+        notes=notes,
+    )
+
+
+def _as_table(data: Any, encoding: str) -> pa.Table:
+    if isinstance(data, str | Path):
+        return read_table(data, encoding)
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pd.DataFrame):
+        return pa.Table.from_pandas(data, preserve_index=False)
+    if isinstance(data, dict):
+        return pa.table(data)
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.table(data)
+    return pa.table({"text": pa.array(list(data), pa.string())})
+
+
+def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
+    from nanosae.sources import open_rows
+
+    rows = open_rows(vectors)
+    if rows.n_rows != n_rows:
+        raise DataError(
+            f"There are {rows.n_rows:,} vectors for {n_rows:,} rows: give one for each."
+        )
+    return rows.read(0, rows.n_rows)
+
+
+def _check_names(table: pa.Table, wanted: dict[str, Any]) -> None:
+    known = ", ".join(table.column_names)
+    for flag, names in wanted.items():
+        for name in names or ():
+            if name is not None and name not in table.column_names:
+                raise ConfigError(
+                    f"{flag}: there is no column {name!r}.", remedy=f"Choose of: {known}."
+                )
+
+
+def _roles(table: pa.Table, text: str | None) -> list[Column]:
+    if text is None:
+        return column_roles(table)
+    others = column_roles(table, skip=[text])
+    return [Column(text, "text", "you said so"), *_without_text(others)]
+
+
+def _without_text(columns: list[Column]) -> list[Column]:
+    return [
+        Column(column.name, "unused", column.reason) if column.role == "text" else column
+        for column in columns
+    ]
+
+
+def _with_text(table: pa.Table, text: str) -> pa.Table:
+    """Call the text column `text`, and make its values strings."""
+    if text != "text":
+        taken = "text" in table.column_names
+        names = [_renamed(name, text, taken) for name in table.column_names]
+        table = table.rename_columns(names)
+    place = table.column_names.index("text")
+    return table.set_column(place, "text", table["text"].cast(pa.string()))
+
+
+def _renamed(name: str, text: str, taken: bool) -> str:
+    if name == text:
+        return "text"
+    return "text_" if taken and name == "text" else name

@@ -1,0 +1,153 @@
+"""From texts to findings in one call: embed, train, encode, name, group, compare, report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from nanosae.analysis.contrast import Contrast, contrast, explain, over_time
+from nanosae.analysis.describe import describe
+from nanosae.analysis.evaluate import evaluate
+from nanosae.analysis.families import families
+from nanosae.analysis.findings import findings
+from nanosae.analysis.labels import label
+from nanosae.analysis.topics import topics
+from nanosae.codes import Codes
+from nanosae.config import TrainConfig
+from nanosae.errors import ConfigError, NanoSAEError
+from nanosae.pipeline.plan import Plan, make_plan
+from nanosae.pipeline.stages import Stage, digest, run_stages
+
+if TYPE_CHECKING:
+    from nanosae.pipeline.result import Analysis
+
+N_TOPICS = 20
+SAMPLE_ROWS = 100_000  # rows on which features are described, named and compared
+
+
+def run(
+    data: Any,
+    output: str | Path | None = None,
+    *,
+    vectors: Any = None,
+    text: str | None = None,
+    by: Sequence[str] | None = None,
+    time: Sequence[str] | None = None,
+    target: Sequence[str] | None = None,
+    labels: str | None = None,
+    embedder: Any = None,
+    encoding: str = "utf-8",
+    config: TrainConfig | None = None,
+    n_topics: int = N_TOPICS,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+) -> Analysis:
+    """Turn texts into named concepts, tested comparisons and a report.
+
+    Called again with the same arguments, it goes on at the first stage that is not finished; with
+    others, only what depends on them is done again.
+
+    Args:
+        data: A path, folder or glob of texts (.csv .tsv .jsonl .json .parquet .xlsx .txt, also
+            compressed), a DataFrame, an Arrow table, a dict of columns or a list of texts.
+        output: The run folder; None takes a temporary one, which goes with the result.
+        vectors: Rows that belong to the texts, (n, width), instead of an embedder.
+        text: The text column, where it is not to be chosen.
+        by: Columns whose values to compare; by default all categories of 2 to 50 values.
+        time: Columns to follow features over; by default all dates.
+        target: Columns of numbers to explain; by default all.
+        labels: Column of known labels to evaluate features on.
+        embedder: Name of a text encoder, or an object with `encode`; see `find_encoder`.
+        encoding: Of a CSV or text file.
+        config: How to train; None lets the data decide.
+        n_topics: Number of topics.
+        say: Takes each line of what is going on.
+        progress: Show progress bars.
+
+    Returns:
+        Everything that was found.
+
+    Raises:
+        DataError: If the data cannot be used as it is; the message says what to do.
+        ConfigError: If a named column does not exist.
+    """
+    from nanosae.pipeline.result import Analysis, temporary_folder
+
+    plan = make_plan(
+        data,
+        vectors=vectors,
+        text=text,
+        by=by,
+        time=time,
+        target=target,
+        labels=labels,
+        embedder=embedder,
+        encoding=encoding,
+    )
+    for line in plan.lines():
+        say(line)
+    keeper = temporary_folder() if output is None else None
+    folder = Path(keeper.name if keeper else str(output))
+    folder.mkdir(parents=True, exist_ok=True)
+    work = Work(folder, plan, config or TrainConfig(), n_topics, progress)
+    run_stages(folder, work.stages(), say)
+    analysis = Analysis(folder, keeper)
+    for sentence in analysis.findings["sentence"].head(10):
+        say(f"  • {sentence}")
+    return analysis
+
+
+class Work:
+    """The stages of one run, as methods that leave their results in the run folder."""
+
+    def __init__(
+        self, folder: Path, plan: Plan, config: TrainConfig, n_topics: int, progress: bool
+    ) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.config = config
+        self.n_topics = n_topics
+        self.progress = progress
+
+    def stages(self) -> list[Stage]:
+        """Return what there is to do, in order."""
+        plan = self.plan
+        table_digest = _table_digest(plan.table)
+        stages = []
+        if plan.encoder is not None:
+            texts = _table_digest(plan.table.select(["text"]))
+            embedding = {"texts": texts, "encoder": plan.encoder.name}
+            stages.append(Stage("embed", self.embed, (), embedding))
+            rows: dict[str, Any] = {}
+            needs: tuple[str, ...] = ("embed",)
+        else:
+            assert plan.vectors is not None
+            rows, needs = {"vectors": hashlib.sha256(plan.vectors.tobytes()).hexdigest()}, ()
+        stages.append(Stage("train", self.train, needs, rows | {"config": self.config.to_dict()}))
+        stages.append(Stage("encode", self.encode, ("train",), {"table": table_digest}))
+        stages.append(Stage("describe", self.describe, ("encode",)))
+        if plan.has_texts:
+            stages.append(Stage("label", self.label, ("encode",)))
+        named = tuple(stage.name for stage in stages if stage.name in ("encode", "label"))
+        stages.append(Stage("families", self.families, named))
+        stages.append(Stage("topics", self.topics, named, {"n": self.n_topics}))
+        columns = {"groups": plan.groups, "times": plan.times, "numbers": plan.numbers}
+        stages.append(Stage("compare", self.compare, named, columns))
+        if plan.labels is not None:
+            stages.append(Stage("evaluate", self.evaluate, ("encode",), {"labels": plan.labels}))
+        everything = tuple(stage.name for stage in stages)
+        stages.append(Stage("report", self.report, everything))
+        return stages
+
+    def embed(self, resumes: bool) -> str:
+        """Encode the texts; those that were encoded before cost nothing."""
+        raise NotImplementedError
+
+    def train(self, resumes: bool) -> str:
+        raise NotImplementedError

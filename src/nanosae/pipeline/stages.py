@@ -1,0 +1,96 @@
+"""Stages of a run: each is done once, and again only when what it depends on has changed.
+
+`RUN/stages.json` holds the fingerprint of everything that a finished stage was made from: its
+settings and the fingerprints of the stages before it that it needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nanosae.atomic import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a run.
+
+    Attributes:
+        name: A verb.
+        work: Does it; takes whether an interrupted attempt at the same work may be resumed, and
+            returns what was done, in one line.
+        needs: Names of the stages whose results it uses.
+        settings: What else decides its result, as JSON types.
+    """
+
+    name: str
+    work: Callable[[bool], str]
+    needs: Sequence[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_stages(run: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> None:
+    """Do the stages that are not done yet, in order.
+
+    Args:
+        run: The run folder.
+        stages: In an order in which each comes after those that it needs.
+        say: Takes a line for each stage.
+    """
+    record = Record(run / "stages.json")
+    fingerprints: dict[str, str] = {}
+    for stage in stages:
+        needed = [fingerprints[name] for name in stage.needs]
+        fingerprint = digest([stage.name, needed, dict(stage.settings)])
+        fingerprints[stage.name] = fingerprint
+        if record.is_finished(stage.name, fingerprint):
+            say(f"{stage.name:10} {record.line(stage.name)} (done before)")
+            continue
+        resumes = record.is_started(stage.name, fingerprint)
+        record.start(stage.name, fingerprint)
+        began = time.perf_counter()
+        line = stage.work(resumes)
+        record.finish(stage.name, line)
+        say(f"{stage.name:10} {line} ({time.perf_counter() - began:.0f} s)")
+
+
+class Record:
+    """What `stages.json` says: for each stage its fingerprint, whether it ended, and its line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stages: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+
+    def is_started(self, name: str, fingerprint: str) -> bool:
+        """Tell whether an attempt at this very work was made."""
+        return self.stages.get(name, {}).get("fingerprint") == fingerprint
+
+    def is_finished(self, name: str, fingerprint: str) -> bool:
+        """Tell whether this very work is done."""
+        return self.is_started(name, fingerprint) and "line" in self.stages[name]
+
+    def line(self, name: str) -> str:
+        """Return what a finished stage said."""
+        return self.stages[name]["line"]
+
+    def start(self, name: str, fingerprint: str) -> None:
+        """Note that a stage begins."""
+        self.stages[name] = {"fingerprint": fingerprint}
+        write_json(self.path, self.stages)
+
+    def finish(self, name: str, line: str) -> None:
+        """Note that a stage has ended."""
+        self.stages[name]["line"] = line
+        write_json(self.path, self.stages)
+
+
+def digest(value: Any) -> str:
+    """Return a short fingerprint of a JSON value."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
