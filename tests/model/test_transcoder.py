@@ -9,7 +9,7 @@ import torch
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.data.dataset import Dataset
 from nanosae.model.weights import Weights
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 from nanosae.train.export import fold
 from nanosae.train.step import Training
 
