@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 import nanosae
 from nanosae.cli.parameters import Corpus, Data, Output, Positional, Run, Texts, app
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 @app.command
@@ -29,11 +26,12 @@ def embed(
     import numpy as np
     from pyarrow import parquet
 
+    from nanosae.sources.texts import read_texts
     from nanosae.text.embed import embed as embed_texts
 
     if output.suffix != ".npy":
         raise ValueError(f"{output} is to be an .npy file: name it {output.with_suffix('.npy')}.")
-    table, beside = _texts(texts, text_column), output.with_suffix(".parquet")
+    table, beside = read_texts(texts, text_column), output.with_suffix(".parquet")
     rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
     if beside != Path(texts):
         parquet.write_table(table, beside, compression="zstd")
@@ -63,9 +61,10 @@ def activations(
         pooling: A row per text instead, from its tokens.
         text_column: Which of the columns is the text.
     """
+    from nanosae.sources.texts import read_texts
     from nanosae.text.activations import cache_activations
 
-    some = _texts(texts, text_column)[text_column].to_pylist()
+    some = read_texts(texts, text_column)[text_column].to_pylist()
     n = cache_activations(model, layer, some, output, pooling=pooling)
     print(f"{output}: {n:,} rows of {len(some):,} texts, at {', '.join(layer)}")
     print(f"now: nanosae train {output / layer[0]} -o RUN")
@@ -118,15 +117,16 @@ def encode(
     """
     from nanosae.distributed import in_parts, leads
     from nanosae.sources.rows import open_rows
+    from nanosae.sources.texts import read_texts
 
     model = nanosae.SAEModel.load(run)
     pair = Path(data).with_suffix(".parquet")
     if texts is None and data.endswith(".npy") and pair.is_file():
         texts = str(pair)
     if texts:
-        beside = _texts(texts, text_column)
+        beside = read_texts(texts, text_column)
     else:
-        beside = open_rows(data, columns=model.config["columns"]).extra()
+        beside = open_rows(data, columns=model.config["columns"]).metadata()
     if beside is not None:
         if len({"text", text_column} & {*beside.column_names}) == 2:
             what = f"{text_column!r} will be called 'text', but another column is"
@@ -167,28 +167,3 @@ def export(
         raise FileNotFoundError(f"{run} has no feature table yet: run `nanosae describe {run}`.")
     write(table, output)
     print(f"{output}: {len(table):,} lines, {len(table.columns)} columns")
-
-
-def _texts(path: str, column: str) -> pa.Table:
-    """Read texts, and what stands beside them."""
-    import pyarrow as pa
-    from pyarrow import csv, json, parquet
-
-    if not Path(path).exists():
-        raise FileNotFoundError(f"{path} does not exist.")
-    try:
-        if path.endswith(".txt"):
-            with Path(path).open(encoding="utf-8") as lines:
-                table = pa.table({column: [line.rstrip("\n") for line in lines]})
-        elif path.endswith((".csv", ".tsv")):
-            tab = "\t" if path.endswith(".tsv") else ","
-            parse = csv.ParseOptions(delimiter=tab, newlines_in_values=True)
-            table = csv.read_csv(path, parse_options=parse)
-        else:
-            table = (json.read_json if path.endswith(".jsonl") else parquet.read_table)(path)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet, CSV, JSON-lines or text file: {error}") from error
-    if column not in table.column_names:
-        known = ", ".join(table.column_names)
-        raise ValueError(f"{path} has no column {column!r}: choose one of {known}.")
-    return table
