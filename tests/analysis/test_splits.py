@@ -90,9 +90,7 @@ def test_groups_are_transitive_over_texts_vectors_and_a_column(tmp_path):
     x = np.array([[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [-1, 0, 0]], float)
     texts = ["a", "b", "c1", "c2", "d", "e"]
     source = ["", "s", "s", "", "", "t"]
-    codes = corpus(
-        tmp_path / "c", np.ones((6, 1)), texts, metadata={"source": source}, vectors=x
-    )
+    codes = corpus(tmp_path / "c", np.ones((6, 1)), texts, metadata={"source": source}, vectors=x)
     by_vector, by_text, by_column = (0, 1), (2, 3), (1, 2)
     groups = duplicate_groups(codes, groups="source")
     assert same_partition(groups, groups_by_hand(6, [by_vector, by_text, by_column]))

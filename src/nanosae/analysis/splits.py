@@ -164,8 +164,8 @@ def _near_pairs_by_sketches(x: np.ndarray, rng: np.random.Generator) -> np.ndarr
         columns = rng.permutation(x.shape[1])[:SKETCH_BITS]
         bits = (x - x.mean(0))[:, columns] > 0
         order = np.lexsort(bits.T)
-        for start in range(0, len(x), BLOCK):
-            found.append(_pairs_within(x, order[start : start + 2 * BLOCK]))
+        windows = (order[start : start + 2 * BLOCK] for start in range(0, len(x), BLOCK))
+        found += [_pairs_within(x, window) for window in windows]
     return np.concatenate(found, axis=1)
 
 
