@@ -290,14 +290,14 @@ def test_an_edit_may_be_of_any_strength(codes):
 
 
 def test_zero_rows_are_no_copies_and_no_trouble(tmp_path):
-    from nanosae.analysis.splits import tied_rows
+    from nanosae.analysis.splits import duplicate_groups
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 8)).astype(np.float32)
     rows[:10] = 0  # what a failed call leaves
     active = sp.csr_array((rng.random((40, 5)) < 0.4).astype(np.float32))
     codes = write_codes(tmp_path / "c", active, vectors=rows)
-    assert len(set(tied_rows(codes))) == 40
+    assert len(set(duplicate_groups(codes))) == 40
     assert np.isfinite([hit.score for hit in search(codes, rows[20]).hits]).all()
     assert len(describe(codes)) == 5
 

@@ -333,7 +333,7 @@ def test_held_out_keeps_parts_whole():
     assert all(len(set(held[part == p])) == 1 for p in range(60))
     assert 200 <= held.sum() <= 250
     assert not (held == held_out(part, 0.5, seed=1)).all()
-    with pytest.raises(ValueError, match="1 tied parts"):
+    with pytest.raises(ValueError, match="1 duplicate groups"):
         held_out(np.zeros(10, int), 0.5, 0)
 
 

@@ -412,7 +412,7 @@ def test_every_array_gives_the_same_rows(kind, tmp_path):
     rows = open_rows(ARRAYS[kind](tmp_path), input_size=WIDTH, columns=["ignored"])
     assert_holds(rows, X)
     assert rows.columns is None
-    assert rows.extra() is None
+    assert rows.metadata() is None
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -420,7 +420,7 @@ def test_every_table_gives_the_same_rows(kind, tmp_path):
     rows = open_rows(TABLES[kind](tmp_path))
     assert_holds(rows, X)
     assert rows.columns == [f"e{i}" for i in range(WIDTH)]
-    extra = rows.extra()
+    extra = rows.metadata()
     assert extra is not None
     assert extra.column("text").to_pylist() == frame(X).text.tolist()
     assert extra.column("id").to_pylist() == frame(X).id.tolist()
@@ -432,7 +432,7 @@ def test_every_list_column_gives_the_same_rows(kind, tmp_path):
     rows = open_rows(LISTED[kind](tmp_path))
     assert_holds(rows, X)
     assert rows.columns == ["vector"]
-    extra = rows.extra()
+    extra = rows.metadata()
     assert extra is not None
     assert extra.to_pydict() == {"text": LISTS.text.tolist()}
 

@@ -436,7 +436,7 @@ def test_conversion_keeps_rows_and_texts(suffix, dtype, tmp_path, monkeypatch):
     assert [np.load(shard).dtype for shard in shards] == [dtype] * 5
     rows = open_rows(tmp_path / "out")
     assert np.array_equal(rows.read(0, 500), x.astype(np.float32))
-    beside = rows.extra()
+    beside = rows.metadata()
     assert beside is not None
     kept = beside.to_pandas()
     assert kept.drop(columns="empty").equals(texts(500).drop(columns="empty"))
@@ -447,7 +447,7 @@ def test_conversion_keeps_rows_and_texts(suffix, dtype, tmp_path, monkeypatch):
 def test_arrays_are_converted_without_columns(tmp_path):
     assert cache_module.cache(numbered(30), tmp_path / "out") == 30
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["00000.npy"]
-    assert open_rows(tmp_path / "out").extra() is None
+    assert open_rows(tmp_path / "out").metadata() is None
 
 
 @pytest.mark.parametrize("problem", ["exists", "bad cell", "too large", "full disk"])

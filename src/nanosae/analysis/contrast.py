@@ -40,7 +40,7 @@ import scipy.sparse as sp
 from scipy.special import betaincinv, chdtrc, expit, logit, ndtr
 
 from nanosae.analysis import statistics as st
-from nanosae.analysis.splits import held_out, tied_rows
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels, records
 
@@ -239,7 +239,7 @@ def _analyse(
         covariates = ["length"] if codes.has_texts else []
         notes = [] if codes.has_texts else ["There are no texts: their length is not held equal."]
     rows = np.flatnonzero(keep)
-    part = tied_rows(codes, groups=options.groups, rows=rows)
+    part = duplicate_groups(codes, groups=options.groups, rows=rows)
     cells, weight = _cells(codes, rows, covariates), 1 / np.bincount(part)[part]
     held = held_out(part, options.share, options.seed)
     select, check = (

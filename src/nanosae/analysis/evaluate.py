@@ -29,7 +29,7 @@ from scipy.special import expit
 from nanosae.analysis import statistics as st
 from nanosae.analysis.describe import DENSE, model_of
 from nanosae.analysis.matching import match, stability
-from nanosae.analysis.splits import held_out, tied_rows
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.runs.tables import records
 
@@ -108,7 +108,7 @@ def evaluate(
     found: dict[str, dict[str, Any]] = {name: {} for name in made}
     best = [pd.DataFrame()]
     if labels is not None:
-        part = tied_rows(codes, groups=groups)
+        part = duplicate_groups(codes, groups=groups)
         held, part = held_out(part, share, seed)[rows], part[rows]
         names, y = st.label_matrix(values[rows])
         seen = np.stack([y[~held].sum(0), y[held].sum(0)])

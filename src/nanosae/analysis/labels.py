@@ -36,7 +36,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from nanosae.analysis.describe import Silent
-from nanosae.analysis.splits import held_out, tied_rows
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.text.words import UNSPACED, Words, is_stop_word
 
@@ -78,7 +78,10 @@ def label(
         ValueError: If there are no texts, or the rows cannot be split.
     """
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
-    texts, held = codes.texts(marks=""), held_out(tied_rows(codes, groups=groups), share, seed)
+    texts, held = (
+        codes.texts(marks=""),
+        held_out(duplicate_groups(codes, groups=groups), share, seed),
+    )
     words, seen = Words(texts, ~held), np.flatnonzero(~held)
     sense = _topical(codes, words, np.random.default_rng(seed).permutation(seen)[:20_000])
     close = hard_silent(codes, features, seen, seed=seed)

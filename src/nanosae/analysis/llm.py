@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.analysis.labels import hard_silent
-from nanosae.analysis.splits import held_out, tied_rows
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.extras import extra
 
@@ -138,8 +138,8 @@ def llm_label(
     """
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
     path = Path(cache or (codes.run or codes.path) / "llm.sqlite")
-    near = tied_rows(codes)
-    held = held_out(near if groups is None else tied_rows(codes, groups=groups), 0.5, seed)
+    near = duplicate_groups(codes)
+    held = held_out(near if groups is None else duplicate_groups(codes, groups=groups), 0.5, seed)
     one, records = scoring == "predict", []
     size, read = (1, parse_prediction) if one else (10, parse_matches)
     namer = _Session(chat, path, dry_run)

@@ -24,9 +24,14 @@ def one_per_row(codes: Codes, y: Any) -> np.ndarray:
     return values
 
 
+def is_missing_value(value: Any) -> bool:
+    """Say whether a cell is empty: None, "" or NaN."""
+    return value is None or value != value or value == ""
+
+
 def is_missing(values: np.ndarray) -> np.ndarray:
-    """Return which values are None, "" or not a number, bool (n,)."""
-    return np.array([v is None or v != v or v == "" for v in values.tolist()], dtype=bool)
+    """Return which values are None, "" or NaN, bool (n,)."""
+    return np.array([is_missing_value(value) for value in values.tolist()], dtype=bool)
 
 
 def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:

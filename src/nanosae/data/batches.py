@@ -19,7 +19,9 @@ from nanosae.data.dataset import Dataset
 SHARE = 0.5
 
 
-def feed(data: Dataset, batch_size: int, start_row: int, device: torch.device) -> Iterator[Tensor]:
+def device_batches(
+    data: Dataset, batch_size: int, start_row: int, device: torch.device
+) -> Iterator[Tensor]:
     """Yield the batches of `data.batches` on a device, each (batch_size, width).
 
     Args:

@@ -55,7 +55,7 @@ def cache(
                 raise ValueError(f"row {i * SHARD_ROWS} or one after it is too large for {dtype}.")
             np.save(draft / f"{i:05d}", shard)
         writer = None
-        for batch in rows.rest():
+        for batch in rows.metadata_batches():
             writer = writer or parquet.ParquetWriter(beside / "00000.parquet", batch.schema)
             writer.write_batch(batch)
         writer.close() if writer else beside.rmdir()

@@ -185,7 +185,7 @@ class SAEModel(nn.Module):
         from nanosae.codes import Codes, CodesWriter, as_table
 
         rows = self._open(data, columns)
-        table = rows.extra() if beside is None else as_table(beside)
+        table = rows.metadata() if beside is None else as_table(beside)
         if table is not None and table.num_rows != rows.n_rows:
             raise ValueError(
                 f"there are {table.num_rows} texts for {rows.n_rows} rows: give one each."

@@ -41,13 +41,13 @@ class Rows:
         own: Length without targets.
         columns: Names of the vector columns, `[name]` of a list column, None without names.
         source: The path that was opened, None for objects.
-        rest: Function that returns Arrow batches of the other columns, in row order; none without.
+        metadata_batches: Function that returns Arrow batches of the other columns, in row order.
         groups: First rows of the groups that are read as a whole; empty where any rows may be.
     """
 
     def __init__(self, parts: list, width: int, columns: Any = None, rest: Any = tuple):
         self.width = self.own = width
-        self.columns, self._lock, self.rest = columns, threading.Lock(), rest
+        self.columns, self._lock, self.metadata_batches = columns, threading.Lock(), rest
         # Of each part: the number of its rows, and what loads columns of it.
         self._parts, self._starts = parts, np.cumsum([0] + [n for n, _ in parts])
         self._load = lru_cache(maxsize=1)(lambda i: parts[i][1](columns))
@@ -56,9 +56,9 @@ class Rows:
         self.source: str | None = None
         self._targets: Rows | None = None
 
-    def extra(self) -> pa.Table | None:
+    def metadata(self) -> pa.Table | None:
         """Read the columns that are no vectors (texts, ids, labels) in row order; None without."""
-        batches = list(self.rest())
+        batches = list(self.metadata_batches())
         return pa.Table.from_batches(batches) if batches else None
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -414,7 +414,7 @@ def _open_files(path: Path, columns: list | None, size: int | None) -> Rows:
         except Exception as error:  # each reader has errors of its own
             raise ValueError(f"Cannot read {file} as a {file.suffix} file: {error}") from error
         columns, size = shards[0].columns, shards[0].width
-    rest = lambda: chain.from_iterable(shard.rest() for shard in shards)  # noqa: E731
+    rest = lambda: chain.from_iterable(shard.metadata_batches() for shard in shards)  # noqa: E731
     if (beside := path / "columns" / "00000.parquet").exists():  # as `cache` writes it
         schema, sizes, read, _ = _read_file(beside)
         rest = lambda: chain.from_iterable(read(i, schema.names) for i in range(len(sizes)))  # noqa: E731

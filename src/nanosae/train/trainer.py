@@ -17,9 +17,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from torch import Tensor
 
 from nanosae.config import TrainConfig
-from nanosae.data.batches import feed
+from nanosae.data.batches import device_batches
 from nanosae.data.dataset import Dataset
-from nanosae.data.stream import open_dataset
+from nanosae.data.open import open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.model.sae import SAEModel
 from nanosae.runs import training as runs
@@ -256,7 +256,7 @@ def _loop(trainings: list[Training], jobs: list[Job], ranks: Ranks, stopped: lis
     first = trainings[0]
     getattr(first.kernels, "compile_all", lambda: None)()
     position, size = min(t.scalars["rows"] for t in trainings), first.config.batch_size or 1
-    for x in feed(first.data, size, position, first.device):  # a stream may end
+    for x in device_batches(first.data, size, position, first.device):  # a stream may end
         stop = ranks.any(bool(stopped))
         for training, job in zip(trainings, jobs, strict=True):
             if training.scalars["rows"] == position and training.scalars["step"] < training.end:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nanosae.data.batches import feed
+from nanosae.data.batches import device_batches
 from nanosae.data.dataset import Dataset
 from nanosae.sources.rows import open_rows
 
@@ -24,7 +24,7 @@ def batches(data, start_row=0, n=12):
 
 
 def fed(data, device, start_row=0, n=12):
-    source = feed(data, 16, start_row, torch.device(device))
+    source = device_batches(data, 16, start_row, torch.device(device))
     return [next(source).cpu() for _ in range(n)]
 
 
@@ -91,7 +91,7 @@ def test_data_that_ends_ends_the_feed(pretended):
     data = SimpleNamespace(in_memory=False)
     rows, index = np.ones((20, 4), np.float32), np.arange(8)
     data.batches = lambda size, start: iter([(rows, index), (rows, index + 8)])
-    assert [len(batch) for batch in feed(data, 8, 0, torch.device("cuda"))] == [8, 8]
+    assert [len(batch) for batch in device_batches(data, 8, 0, torch.device("cuda"))] == [8, 8]
 
 
 @pytest.mark.gpu
