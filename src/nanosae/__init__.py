@@ -9,8 +9,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nanosae.analysis.cards import card
     from nanosae.analysis.contrast import contrast, explain, over_time
-    from nanosae.analysis.describe import card, describe
+    from nanosae.analysis.describe import describe
     from nanosae.analysis.evaluate import evaluate
     from nanosae.analysis.families import families
     from nanosae.analysis.labels import label
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "analysis.contrast": ["contrast", "explain", "over_time"],
-    "analysis.describe": ["card", "describe"],
+    "analysis.cards": ["card"],
+    "analysis.describe": ["describe"],
     "analysis.evaluate": ["evaluate"],
     "analysis.families": ["families"],
     "analysis.labels": ["label"],

@@ -27,8 +27,9 @@ from scipy.optimize import linear_sum_assignment, minimize
 from scipy.special import expit
 
 from nanosae.analysis import statistics as st
-from nanosae.analysis.describe import DENSE, model_of
+from nanosae.analysis.describe import DENSE
 from nanosae.analysis.matching import match, stability
+from nanosae.analysis.reading import run_model
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.runs.tables import records
@@ -150,7 +151,7 @@ def evaluate(
 def _representations(codes: Codes, rows: Any, baselines: bool, rng: Any) -> dict[str, Any]:
     """Make codes and baselines: (strengths, reconstruction or None, directions or None)."""
     x = sp.csc_array(codes.take(rows))
-    weights = model_of(codes) if codes.has_vectors else None
+    weights = run_model(codes) if codes.has_vectors else None
     made = {"codes": (x, weights and weights.decode(x.tocsr()), weights and weights.directions())}
     if not baselines:
         return made

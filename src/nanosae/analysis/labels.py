@@ -27,15 +27,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import chain, combinations, pairwise, product
+from collections.abc import Iterable
+from itertools import chain, combinations, product
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.describe import Silent
+from nanosae.analysis.inactive import hard_inactive
+from nanosae.analysis.reading import feature_columns
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.text.words import UNSPACED, Words, is_stop_word
@@ -84,16 +85,16 @@ def label(
     )
     words, seen = Words(texts, ~held), np.flatnonzero(~held)
     sense = _topical(codes, words, np.random.default_rng(seed).permutation(seen)[:20_000])
-    close = hard_silent(codes, features, seen, seed=seed)
+    close = hard_inactive(codes, features, seen, seed=seed)
     voices = []
-    for (rows, acts), hard in zip(_columns(codes, features), close, strict=True):
+    for (rows, acts), hard in zip(feature_columns(codes, features), close, strict=True):
         out = held[rows]
         learn = ~out | (min(out.sum(), (~out).sum()) < min_texts)
         voices.append(_Voice(words, rows[learn], acts[learn], hard, n_keywords))
     weight, records = sp.csc_array(words.weight), []
     shown = codes.texts if codes.has_tokens else texts.__getitem__
     names = _names(words, sense, voices)
-    each = zip(features, _columns(codes, features), voices, names, strict=True)
+    each = zip(features, feature_columns(codes, features), voices, names, strict=True)
     for feature, (rows, _), voice, name in each:
         score, strong = weight[:, voice.keywords] @ voice.power, voice.rows[:30]
         said = ", ".join(_surface(words.terms[term], texts[strong]) for term in name)
@@ -114,7 +115,7 @@ def _with_tokens(codes: Codes, features: np.ndarray, labels: Iterable[str]) -> l
     tokens = [text.split("\0")[1].lower() for text in codes.texts(marks="\0\0")]
     token, names = pd.factorize(np.array(tokens, dtype=object))
     named = []
-    for name, (rows, acts) in zip(labels, _columns(codes, features), strict=True):
+    for name, (rows, acts) in zip(labels, feature_columns(codes, features), strict=True):
         mass = np.bincount(token[rows], acts, len(names))
         most = int(mass.argmax())
         named.append(f"«{names[most]}» {name}" if mass[most] > acts.sum() / 2 else name)
@@ -170,45 +171,6 @@ def auc_interval(active: Any, silent: Any, zeros: int = 0) -> tuple[float, float
     z2 = 1.96**2 / size
     half = np.sqrt(z2 * (auc * (1 - auc) + z2 / 4))
     return auc, float((auc + z2 / 2 - half) / (1 + z2)), float((auc + z2 / 2 + half) / (1 + z2))
-
-
-def hard_silent(
-    codes: Codes, features: np.ndarray, rows: np.ndarray, n: int = 200, seed: int = 0
-) -> list[np.ndarray]:
-    """Find the silent rows that are nearest to each feature.
-
-    Near is a large product with the mean of its 50 strongest rows, weighted by activation:
-    of unit embeddings if the corpus has them; else of unit rows of activations (projected to 256
-    random directions), so that near rows share most other features.
-
-    Args:
-        codes: The corpus.
-        features: Which features, (F,).
-        rows: Rows among which to look, for silent ones among a random 20,000 of them.
-        n: Rows to find for each.
-        seed: Seed of the sample and the directions.
-
-    Returns:
-        For each feature up to `n` rows, the nearest first.
-    """
-    silent, inside = Silent(codes, rows, 20_000, seed), np.isin(np.arange(codes.n_rows), rows)
-    found = []
-    for block in np.split(features, range(256, len(features), 256)):
-        centres = []
-        for on, acts in _columns(codes, block):
-            seen = acts * inside[on]
-            top = np.argsort(-seen, kind="stable")[:50]
-            centres.append(seen[top] @ silent.points(on[top]))
-        found += silent.nearest(block, np.array(centres), n)
-    return found
-
-
-def _columns(codes: Codes, features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows and activations of each feature, a block of features read at a time."""
-    for block in np.split(features, range(256, len(features), 256)):
-        active = codes.features(block)
-        for a, b in pairwise(active.indptr):
-            yield active.indices[a:b], active.data[a:b]
 
 
 class _Voice:

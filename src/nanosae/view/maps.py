@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.describe import unit
+from nanosae.analysis.statistics import unit
 
 Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them

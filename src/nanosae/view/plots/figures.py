@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.describe import cooccurrence as together
+from nanosae.analysis.coactivation import cooccurrence as together
 from nanosae.codes import Codes
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
