@@ -107,7 +107,7 @@ def label(
 
 
 def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
-    """Say which active rows of a feature may choose its words: all, if they are too few to split."""
+    """Say which active rows may choose a feature's words: all, if too few to split."""
     n_held = is_held.sum()
     n_train = len(is_held) - n_held
     if min(n_held, n_train) < min_texts:

@@ -141,7 +141,7 @@ def _n_strong(candidates: list[int], score: np.ndarray) -> int:
 
 
 def _combinations(candidates: list[int], score: np.ndarray) -> Iterator[list[int]]:
-    """Yield the first candidate with others: at least as many as are strong, the best ones first."""
+    """Yield the first candidate with others, as many as are strong or more, the best first."""
     if not candidates:
         return
     first, *rest = candidates
