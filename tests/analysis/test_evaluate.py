@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score, roc_auc_score
 
+from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import (
     _auc,
     _f1,
@@ -19,7 +20,6 @@ from nanosae.analysis.evaluate import (
     _use,
     evaluate,
 )
-from nanosae.analysis.scoring import single_feature_scores
 from nanosae.codes import Codes, write_codes
 from planted import planted_corpus
 

@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import chdtrc
 
+from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.feature_sums import FeatureSums
 from nanosae.analysis.log_odds import LogOdds, fit_log_odds
-from nanosae.analysis.scoring import single_feature_scores
 from nanosae.analysis.statistics import Z95, two_sided_p
 from nanosae.codes import Codes
 

@@ -28,10 +28,10 @@ from scipy.special import expit
 
 from nanosae.analysis import columns
 from nanosae.analysis import statistics as st
+from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.describe import DENSE
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.scoring import single_feature_scores
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.runs.tables import records

@@ -67,8 +67,8 @@ def feature_sums(
 ) -> FeatureSums:
     """Sum over rows for every feature, and test each against each target.
 
-    The score test is Mantel's (J. Am. Stat. Assoc. 58 (1963) 690); for classes it is Cochran, Mantel
-    and Haenszel's.
+    The score test is Mantel's (J. Am. Stat. Assoc. 58 (1963) 690); for classes it is that of
+    Cochran, Mantel and Haenszel.
 
     Args:
         codes: The corpus.

@@ -257,7 +257,7 @@ def _joint_models(
         )
         model["target"] = question.names[target]
         model["label"] = names[model["feature"]]
-        models.append(model[MODEL_COLUMNS])
+        models.append(model.reindex(columns=MODEL_COLUMNS))
         scores.append({"target": question.names[target]} | score)
     if not models:
         models = [pd.DataFrame(columns=MODEL_COLUMNS)]

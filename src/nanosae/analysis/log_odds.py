@@ -63,8 +63,8 @@ def fit_log_odds(
     Example:
         >>> n = np.array([[[90.0, 60.0]]])
         >>> fit = fit_log_odds(np.array([7.0]), np.array([[20.0]]), n, np.array([0.0, 1.0]))
-        >>> float(fit.slope[0].round(4)), round(np.log(7.5 * 77.5 / (13.5 * 53.5)), 4)
-        (-0.2174, -0.2174)
+        >>> float(fit.slope[0].round(4)), float(np.log(7.5 * 77.5 / (13.5 * 53.5)).round(4))
+        (-0.2172, -0.2172)
     """
     centre = levels.mean()
     scale = max(levels.std(), 1e-12)

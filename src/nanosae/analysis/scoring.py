@@ -1,167 +1,130 @@
-"""AUC and F1: of every feature with every label, and of scores with intervals.
+"""How well the keywords of a feature find its texts among held-out ones.
 
-The AUC is Mann and Whitney's U ÷ (positives × negatives), ties counting one half (Hanley and
-McNeil, Radiology 143 (1982) 29).
+A feature's keywords are a BM25 query in which each word weighs its log-odds instead of its rarity
+(Robertson and Spärck Jones' relevance weights). The area under the ROC curve has DeLong's variance
+(1988) in Wilson's interval; F1 is that at the threshold which was best on the training part.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from nanosae.analysis.statistics import Estimate, clustered_mean
-
-
-@dataclass(frozen=True)
-class SingleFeatureScores:
-    """How well each feature alone tells each label, with F features and L labels.
-
-    Attributes:
-        auc: AUC, (F, L); NaN for a label that all rows have, or none.
-        f1: The best F1 of "activation ≥ threshold" with a threshold above 0, (F, L).
-        threshold: That threshold, (F, L); infinite where feature and label never meet.
-    """
-
-    auc: np.ndarray
-    f1: np.ndarray
-    threshold: np.ndarray
+SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
+NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
 
 
-@dataclass(frozen=True)
-class _SortedEntries:
-    """Stored entries of a csc matrix by column, in each from strong to weak.
-
-    `n_above` counts the rows of the column that are as strong or stronger; `mid_rank` is the rank
-    from the top, 1 first, the same for equal values.
-    """
-
-    row: np.ndarray
-    column: np.ndarray
-    value: np.ndarray
-    n_above: np.ndarray
-    mid_rank: np.ndarray
-
-
-def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
-    """Compute AUC and best F1 of every feature with every label from one sort.
+def keyword_scores(
+    score: np.ndarray, rows: np.ndarray, held: np.ndarray, min_texts: int
+) -> dict[str, float]:
+    """Score a query by how well it finds the held-out rows of a feature.
 
     Args:
-        activations: csc_array (n, F), not negative, without explicit zeros.
-        labels: Indicators, csr_array (n, L).
+        score: The query's score of each row, not negative, (n_rows,).
+        rows: Active rows of the feature, ascending.
+        held: Whether a row is held out, bool (n_rows,).
+        min_texts: Active rows needed on either side of the split.
+
+    Returns:
+        AUC with its interval, F1, and `label_n`, the number of held-out active rows; NaN for all
+        but the last where either side has too few active rows, or no inactive one is held out.
+    """
+    held_rows = rows[held[rows]]
+    n_held = len(held_rows)
+    n_train = len(rows) - n_held
+    if min(n_held, n_train) < min_texts or n_held == held.sum():
+        return dict(zip(SCORES, [np.nan] * 4 + [n_held], strict=True))
+    is_active = np.isin(np.arange(len(score)), rows)
+    found = np.flatnonzero(score)
+    found_train = found[~held[found]]
+    found_held = found[held[found]]
+
+    threshold = best_f1_threshold(score[found_train], is_active[found_train], n_train)
+    is_predicted = score[found_held] >= threshold
+    n_correct = (is_predicted & is_active[found_held]).sum()
+    f1 = 2 * n_correct / (is_predicted.sum() + n_held)
+
+    inactive_scores = score[found_held[~is_active[found_held]]]
+    n_zeros = int(held.sum()) - n_held - len(inactive_scores)
+    interval = auc_interval(score[held_rows], inactive_scores, n_zeros)
+    return dict(zip(SCORES, [*interval, float(f1), n_held], strict=True))
+
+
+def best_f1_threshold(scores: np.ndarray, is_active: np.ndarray, n_active: int) -> float:
+    """Return the score from which on predicting "active" gives the best F1, ∞ without scores.
+
+    Args:
+        scores: Scores above 0, (n,); rows that are left out have none and are predicted inactive.
+        is_active: Whether each is of an active row, (n,).
+        n_active: Number of active rows, those that are left out among them.
 
     Example:
-        >>> x = sp.csc_array([[2.0], [1.0], [0.0]])
-        >>> found = single_feature_scores(x, sp.csr_array([[1.0], [0.0], [0.0]]))
-        >>> found.auc.tolist(), found.f1.tolist(), found.threshold.tolist()
-        ([[1.0]], [[1.0]], [[2.0]])
+        >>> best_f1_threshold(np.array([3.0, 1, 2, 1]), np.array([True, False, True, False]), 3)
+        2.0
     """
-    entries = _sort_entries(activations)
-    f1, threshold = _best_f1(entries, labels, n_columns=activations.shape[1])
-    return SingleFeatureScores(_auc_of_columns(entries, activations, labels), f1, threshold)
+    if not len(scores):
+        return np.inf
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    n_correct = np.cumsum(is_active[order])
+    n_predicted = np.arange(len(scores)) + 1
+    f1 = 2 * n_correct / (n_predicted + n_active)
+    is_same_as_next = scores[1:] == scores[:-1]
+    f1[:-1][is_same_as_next] = 0  # equal scores are predicted together
+    return float(scores[np.argmax(f1)])
 
 
-def _sort_entries(columns: Any) -> _SortedEntries:
-    start = columns.indptr
-    column = np.repeat(np.arange(columns.shape[1]), np.diff(start))
-    order = np.lexsort((-columns.data, column))
-    value = columns.data[order]
-    row = columns.indices[order]
+def auc_interval(active: Any, inactive: Any, zeros: int = 0) -> tuple[float, float, float]:
+    """Return the area under the ROC curve and its 95 % interval, from scores that are not negative.
 
-    ties_previous = (value[1:] == value[:-1]) & (column[1:] == column[:-1])
-    first_of_tie = np.flatnonzero(np.r_[True, ~ties_previous])
-    last_of_tie = np.flatnonzero(np.r_[~ties_previous, True])
-    tie = np.cumsum(np.r_[0, ~ties_previous])[: len(column)]
-    n_above = last_of_tie[tie] + 1 - start[column]
-    mid_rank = (first_of_tie[tie] + last_of_tie[tie]) / 2 + 1 - start[column]
-    return _SortedEntries(row, column, value, n_above, mid_rank)
-
-
-def _auc_of_columns(entries: _SortedEntries, columns: Any, labels: Any) -> np.ndarray:
-    """Return AUC, (F, L), from sums of ranks; zeros are ties of the lowest rank."""
-    n_rows, n_columns = columns.shape
-    n_positive = labels.sum(0)
-    n_active = np.diff(columns.indptr)
-    mid_rank_of_zeros = (n_active + 1 + n_rows) / 2
-    # only stored entries are summed: their ranks relative to those of the zeros
-    relative_rank = entries.mid_rank - mid_rank_of_zeros[entries.column]
-    by_column = (relative_rank, (entries.column, entries.row))
-    relative_sums: Any = sp.csr_array(by_column, shape=(n_columns, n_rows)) @ labels
-    rank_sums = relative_sums.toarray() + np.outer(mid_rank_of_zeros, n_positive)
-    negatives_above = rank_sums - n_positive * (n_positive + 1) / 2
-    with np.errstate(invalid="ignore"):
-        return 1 - negatives_above / (n_positive * (n_rows - n_positive))
-
-
-def _best_f1(entries: _SortedEntries, labels: Any, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best F1 and its threshold, each (F, L).
-
-    Going down a column, F1 can peak only at a row with the label, so that only these are looked at.
-    """
-    n_labels = labels.shape[1]
-    n_positive = labels.sum(0)
-    labels_of_entry = np.diff(labels.indptr)[entries.row]  # each entry once per label of its row
-    entry = np.repeat(np.arange(len(entries.row)), labels_of_entry)
-    first_copy = np.cumsum(labels_of_entry) - labels_of_entry
-    copy = np.arange(len(entry)) - np.repeat(first_copy, labels_of_entry)
-    label = labels.indices[labels.indptr[entries.row[entry]] + copy]
-
-    cell = entries.column[entry] * n_labels + label
-    order = np.argsort(cell, kind="stable")
-    cell, entry = cell[order], entry[order]
-    n_hits = np.arange(len(cell)) - np.searchsorted(cell, cell) + 1
-    score = 2 * n_hits / (entries.n_above[entry] + n_positive[cell % n_labels])
-    by_score = np.lexsort((score, cell))
-    best = by_score[np.searchsorted(cell, np.unique(cell), "right") - 1]
-
-    f1 = np.zeros(n_columns * n_labels)
-    threshold = np.full(n_columns * n_labels, np.inf)
-    f1[cell[best]] = score[best]
-    threshold[cell[best]] = entries.value[entry[best]]
-    return f1.reshape(n_columns, n_labels), threshold.reshape(n_columns, n_labels)
-
-
-def f1_scores(
-    predicted: np.ndarray, truth: np.ndarray, cluster: np.ndarray
-) -> tuple[np.ndarray, Estimate]:
-    """Compute F1 of every column, and their mean with its interval.
+    The variance is DeLong's (1988), the interval Wilson's for as many texts as give that variance,
+    which also holds where all texts are ranked right and the variance is 0.
 
     Args:
-        predicted: Bool (n, n_columns).
-        truth: Bool (n, n_columns).
-        cluster: Which rows are not independent of each other, int (n,).
+        active: Scores of active texts, (n,).
+        inactive: Scores of inactive texts, (m,).
+        zeros: Further inactive texts, whose score is 0.
+
+    Example:
+        >>> [round(x, 2) for x in auc_interval(np.array([1.0, 3.0]), np.array([2.0]), 1)]
+        [0.75, 0.16, 0.98]
     """
-    hits = predicted & truth
-    size = np.maximum(predicted.sum(0) + truth.sum(0), 1)
-    f1 = 2 * hits.sum(0) / size
-    influence = (2.0 * hits - f1 * (1.0 * predicted + truth)) / size
-    return f1, clustered_mean(f1, influence, cluster)
+    n_active = len(active)
+    n_inactive = len(inactive) + zeros
+    # The share of inactive texts below each active one; ties, also with the zeros, count half.
+    twice_below = _twice_rank(inactive, active) + zeros * (1 + np.sign(active))
+    won = twice_below / 2 / n_inactive
+    # The share of active texts below each inactive one; the last stands for all zeros.
+    with_zero = np.append(inactive, 0)
+    lost = _twice_rank(active, with_zero) / 2 / n_active
+    multiplicity = np.append(np.ones(len(inactive)), zeros)
+
+    auc = float(won.mean())
+    variance = ((won - auc) ** 2).sum() / max(n_active - 1, 1) / n_active
+    squares = multiplicity @ (1 - lost - auc) ** 2
+    variance += squares / max(n_inactive - 1, 1) / n_inactive
+    size = auc * (1 - auc) / variance if variance > 0 else min(n_active, n_inactive)
+    low, high = wilson_interval(auc, size)
+    return auc, low, high
 
 
-def auc_scores(scores: Any, truth: np.ndarray, cluster: np.ndarray) -> tuple[np.ndarray, Estimate]:
-    """Compute AUC of every column, and their mean with its interval.
+def _twice_rank(scores: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Return twice the number of scores below each given one, plus the number equal to it."""
+    ascending = np.sort(scores)
+    below = np.searchsorted(ascending, given)
+    return below + np.searchsorted(ascending, given, "right")
 
-    The influence of a row is its placement, the share of the other class that it beats (DeLong,
-    DeLong and Clarke-Pearson, Biometrics 44 (1988) 837). Of yes-or-no scores, the AUC is the
-    balanced accuracy.
 
-    Args:
-        scores: Numbers or bools, (n, n_columns).
-        truth: Bool (n, n_columns).
-        cluster: Which rows are not independent of each other, int (n,).
+def wilson_interval(share: float, size: float) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of `size` independent trials (1927).
+
+    Example:
+        >>> [round(bound, 3) for bound in wilson_interval(0.5, 10)]
+        [0.237, 0.763]
     """
-    from scipy.stats import rankdata
-
-    n_rows = len(truth)
-    n_positive = truth.sum(0)
-    n_negative = n_rows - n_positive
-    rank = rankdata(scores, axis=0)
-    # positives are lifted above all negatives, which are then subtracted again
-    rank_in_class = rankdata(rank + truth * (2.0 * n_rows), axis=0) - truth * n_negative
-    placement = (rank - rank_in_class) / np.where(truth, n_negative, n_positive)
-    auc = (placement * truth).sum(0) / n_positive
-    beaten = np.where(truth, placement, 1 - placement)
-    influence = (beaten - auc) / np.where(truth, n_positive, n_negative)
-    return auc, clustered_mean(auc, influence, cluster)
+    z2 = NORMAL_95**2 / size
+    half_width = np.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    low = (share + z2 / 2 - half_width) / (1 + z2)
+    high = (share + z2 / 2 + half_width) / (1 + z2)
+    return float(low), float(high)

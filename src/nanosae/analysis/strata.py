@@ -49,7 +49,7 @@ def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
 
 
 def _levels(values: np.ndarray, n_bins: int) -> np.ndarray:
-    """Number the bins or different values of a covariate; missing numbers are a bin of their own."""
+    """Number the bins or values of a covariate; missing numbers are a bin of their own."""
     numbers = as_numbers(values)
     level = np.unique(values.astype(str), return_inverse=True)[1]
     if numbers is None or level.max() < MAX_LEVELS:
