@@ -9,7 +9,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import f1_score, roc_auc_score
 
 from nanosae.analysis import labels as labels_module
-from nanosae.analysis.labels import auc_interval, hard_silent, label, log_odds
+from nanosae.analysis.inactive import hard_inactive
+from nanosae.analysis.keywords import informativeness, log_odds
+from nanosae.analysis.labels import label
+from nanosae.analysis.scoring import auc_interval
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import write_codes
 from nanosae.text.words import Words
@@ -220,7 +223,7 @@ def test_hard_silent_rows_are_the_nearest_by_brute_force(planted, codes):
     x = planted.embeddings.astype(np.float16).astype(np.float64)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     dense = planted.activations.toarray()
-    for j, mine in zip(features, hard_silent(codes, features, rows, 10), strict=True):
+    for j, mine in zip(features, hard_inactive(codes, features, rows, 10), strict=True):
         acts = dense[rows, j]
         top = np.argsort(-acts, kind="stable")[: min(50, (acts > 0).sum())]
         near = x[rows] @ (acts[top] @ x[rows[top]])
@@ -235,7 +238,7 @@ def test_without_vectors_hard_silent_rows_share_other_features(tmp_path):
     active[10:20, 1] = active[10:20, 2] = 1  # company without the feature
     active[20:, 3] = 1
     codes = corpus(tmp_path / "c", active, ["x"] * 60)
-    (mine,) = hard_silent(codes, np.array([0]), np.arange(60), 10)
+    (mine,) = hard_inactive(codes, np.array([0]), np.arange(60), 10)
     assert set(mine) == set(range(10, 20))
 
 
@@ -431,7 +434,7 @@ def test_a_word_has_sense_if_texts_with_it_are_alike(tmp_path):
     codes = corpus(tmp_path / "c", active, texts)
     words = Words(codes.texts(), np.ones(600, bool))
     rows = np.arange(600)
-    sense = dict(zip(words.terms, labels_module._topical(codes, words, rows), strict=True))
+    sense = dict(zip(words.terms, informativeness(codes, words, rows), strict=True))
     assert sense["der"] == sense["und"] == sense["oder"] == 0
     assert sense["topic3x"] == 1.5
     with_it = np.flatnonzero(words.presence[:, words.terms.tolist().index("topic3x")].toarray())

@@ -18,7 +18,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.analysis import llm
-from nanosae.analysis.labels import hard_silent
+from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.llm import Chat, agreement, llm_label, parse_label, parse_matches
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.cli import main
@@ -255,7 +255,7 @@ def test_hard_negatives_are_the_nearest_and_stated(codes, server, planted):
     _, (silent,), _ = seen(server)
     texts = planted.texts.tolist()
     held = held_out(duplicate_groups(codes), 0.5, 0)
-    near = hard_silent(codes, np.array([16]), np.flatnonzero(~held), 20)[0]
+    near = hard_inactive(codes, np.array([16]), np.flatnonzero(~held), 20)[0]
     assert {texts.index(t) for t in silent} <= set(near.tolist())
     assert frame.llm_negatives[0] == "hard"
 

@@ -34,7 +34,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.labels import hard_silent
+from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.extras import extra
@@ -244,7 +244,7 @@ def _cases(
     shown, tests, words = sizes
     share = {"random": 0.0, "mixed": 0.5, "hard": 1.0}[kind]
     halves = [np.flatnonzero(~held), np.flatnonzero(held)]
-    most = [hard_silent(codes, features, x, max(shown, tests)) for x in halves if share]
+    most = [hard_inactive(codes, features, x, max(shown, tests)) for x in halves if share]
     for i, feature in enumerate(features.tolist()):
         rng, (rows, acts) = np.random.default_rng([seed, feature]), codes.feature(feature)
         top = np.argsort(-acts, kind="stable")

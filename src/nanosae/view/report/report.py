@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.describe import model_of
+from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels, load_features
 from nanosae.view import maps, pages
@@ -195,7 +195,7 @@ def _short(value: Any) -> Any:
 
 def _map(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
     """Place the features in the plane; `place` says where in the table each point is."""
-    if codes is None or (model := model_of(codes)) is None:
+    if codes is None or (model := run_model(codes)) is None:
         return None
     directions = model.directions()
     ids = table["feature"].to_numpy()[:MAX_FEATURES]
