@@ -1,7 +1,7 @@
 """What all figures are made of: empty figures and panels, titles, bars, and texts made safe."""
 
-# pyright: reportArgumentType=false, reportCallIssue=false
-# plotly takes most arguments as **dictionaries
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# plotly takes most arguments as **dictionaries, and its layouts know their fields at run time only
 
 from __future__ import annotations
 
