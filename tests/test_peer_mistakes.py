@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis.contrast import explain
-from nanosae.analysis.describe import card, describe
+from nanosae.analysis.cards import card
+from nanosae.analysis.describe import describe
+from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.search import search
@@ -290,14 +291,14 @@ def test_an_edit_may_be_of_any_strength(codes):
 
 
 def test_zero_rows_are_no_copies_and_no_trouble(tmp_path):
-    from nanosae.analysis.splits import tied_rows
+    from nanosae.analysis.splits import duplicate_groups
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 8)).astype(np.float32)
     rows[:10] = 0  # what a failed call leaves
     active = sp.csr_array((rng.random((40, 5)) < 0.4).astype(np.float32))
     codes = write_codes(tmp_path / "c", active, vectors=rows)
-    assert len(set(tied_rows(codes))) == 40
+    assert len(set(duplicate_groups(codes))) == 40
     assert np.isfinite([hit.score for hit in search(codes, rows[20]).hits]).all()
     assert len(describe(codes)) == 5
 

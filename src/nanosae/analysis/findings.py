@@ -1,127 +1,101 @@
-"""Findings in plain words: what tested comparisons say, for people who read no statistics.
-
-A finding is a sentence on how much of a group, a period or a range of numbers consists of texts with
-a feature. Only what `contrast`, `over_time` and `explain` found becomes one. Each side of a
-comparison has its own list, strongest difference first, and sides take turns, so that no side and no
-column fills the page.
-"""
+"""What a comparison found: its tables, and one sentence per finding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import zip_longest
+import html
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from nanosae.analysis.contrast import Contrast
+from nanosae.analysis.effects import Kind
+from nanosae.runs.tables import records
 
-COLUMNS = ["column", "side", "feature", "label", "sentence", "strength", "q"]
-MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
+GROUPS_SENTENCE = (
+    "is on in {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"
+    " (95 % CI {odds_low:.3g} to {odds_high:.3g}), risk difference {risk_difference:+.1%},"
+    " Cliff's δ {cliffs_delta:+.2f}"
+)
+NUMERIC_SENTENCE = (
+    "goes with a difference of {effect:+.3g} in {target} (95 % CI {low:.3g} to {high:.3g};"
+    " r = {r:+.2f}; on in {n_active:,} texts)"
+)
+TREND_SENTENCE = (
+    "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to"
+    " {odds_high:.3g}; on in {n_active:,} texts)"
+)
 
 
-def findings(results: Iterable[Contrast]) -> pd.DataFrame:
-    """Say what comparisons found in plain words, the most telling first.
+@dataclass
+class Contrast:
+    """The features that differ between groups, with a number, or over time.
 
-    Args:
-        results: What `contrast`, `over_time` and `explain` returned.
-
-    Returns:
-        One line per finding: `column`, `side` (the group, or whether it rises or falls), `feature`,
-        `label`, `sentence`, `strength` (difference of shares; of numbers the correlation) and `q`
-        (false discovery rate). A feature is said once per column.
+    Attributes:
+        kind: "groups" (two, or each class against the rest), "numeric" or "trend".
+        table: One line per candidate, best first (by the end of its interval nearer to 0):
+            `target, feature, label, n_active` (independent texts), `effect, low, high, p, r, q,
+            p_select, found`; `odds_ratio, odds_low, odds_high` but for numbers; for groups `share,
+            share_rest, risk_difference, cliffs_delta` (on activations; of findings). `effect` is
+            the log-odds ratio, the log-odds per unit of time or the difference of the target; `r`
+            the correlation of being active with the target. All but `p_select` is computed on the
+            held-out rows.
+        model: The features that explain each target together, chosen on the training rows and
+            fitted on the held-out ones: `target, feature, label, coefficient, low, high, p, q`.
+        scores: How well that model, fitted on the training rows, does on the held-out ones:
+            `target, measure` ("auc" or "r2"), `covariates` (alone), `features` (with them),
+            `n_features`.
+        about: Options, counts of rows and of independent texts, and notes.
+        shares: For trends, `feature, period, n, n_active, share, low, high` of each finding over
+            all rows (Jeffreys' 95 % interval).
     """
-    queues: list[list[dict[str, Any]]] = []
-    for result in results:
-        lines = pd.DataFrame(_lines(result), columns=COLUMNS)
-        strongest_first = lines.sort_values("strength", key=abs, ascending=False, kind="stable")
-        once = strongest_first.drop_duplicates("feature")
-        queues += [side.to_dict("records") for _, side in once.groupby("side", sort=False)]
-    queues.sort(key=lambda queue: -abs(queue[0]["strength"]))
-    return pd.DataFrame(_in_turn(queues), columns=COLUMNS)
+
+    kind: Kind
+    table: pd.DataFrame
+    model: pd.DataFrame
+    scores: pd.DataFrame
+    about: dict[str, Any]
+    shares: pd.DataFrame
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """The lines of `table` with q ≤ `fdr` and the sign that the training rows showed."""
+        return self.table.loc[self.table["found"]]
+
+    def sentences(self, n: int | None = None) -> list[str]:
+        """Return one sentence per finding, best first.
+
+        Args:
+            n: How many; all if None.
+        """
+        lines = self.findings.iloc[:n].to_dict(orient="records")
+        return [_sentence(self.kind, line, self.about) for line in lines]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types (`RUN/contrasts/*.json`); of the table the findings."""
+        header = {"kind": self.kind, "about": self.about, "sentences": self.sentences()}
+        tables = records(
+            findings=self.findings, model=self.model, scores=self.scores, shares=self.shares
+        )
+        return header | tables
+
+    def _repr_html_(self) -> str:
+        head = f"{len(self.findings)} findings among {self.about['n_tested']:,} tests"
+        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.sentences(20))
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.about["notes"])
+        return f"<p><b>{head}</b></p><ol>{items}</ol>{notes}{self.scores.to_html(index=False)}"
 
 
-def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
-    """Yield the first line of each list, then the second of each, and so on."""
-    for lines in zip_longest(*queues):
-        yield from (line for line in lines if line is not None)
-
-
-def _lines(result: Contrast) -> Iterator[dict[str, Any]]:
-    say = {"groups": _group_line, "trend": _trend_line, "numeric": _number_line}[result.kind]
-    for found in result.findings.to_dict("records"):
-        line = say(result, found)
-        if line is not None:
-            kept = {name: found[name] for name in ("feature", "label", "q")}
-            yield {"column": result.about.get("column")} | kept | line
-
-
-def _group_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any]:
-    target, rest = str(found["target"]), str(result.about.get("b") or "the rest")
-    share, other = found["share"], found["share_rest"]
-    more_in_target = share > other
-    sentence = (
-        f"Texts about “{found['label']}” make up {percent(share)} of {target} and "
-        f"{percent(other)} of {rest}."
-    )
-    side = target if more_in_target else rest
-    if not more_in_target and rest == "the rest":
-        side = f"not {target}"
-    return {"side": side, "sentence": sentence, "strength": share - other}
-
-
-def _trend_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any] | None:
-    shares = result.shares
-    shares = shares[(shares["feature"] == found["feature"]) & (shares["n"] >= MIN_PERIOD_TEXTS)]
-    if len(shares) < 2:
-        return None
-    first, last = shares.iloc[0], shares.iloc[-1]
-    rises = found["effect"] > 0
-    if rises != (last["share"] > first["share"]):
-        return None  # the ends do not show what the whole does
-    verb = "rise" if rises else "fall"
-    sentence = (
-        f"Texts about “{found['label']}” {verb} from {percent(first['share'])} in "
-        f"{first['period']} to {percent(last['share'])} in {last['period']}."
-    )
-    strength = last["share"] - first["share"]
-    return {"side": "rises" if rises else "falls", "sentence": sentence, "strength": strength}
-
-
-def _number_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any]:
-    del result
-    effect = found["effect"]
-    direction = "higher" if effect > 0 else "lower"
-    sentence = (
-        f"In texts about “{found['label']}”, {found['target']} is {number(abs(effect))} {direction} "
-        f"on average ({found['n_active']:,} texts)."
-    )
-    return {"side": direction, "sentence": sentence, "strength": found["r"]}
-
-
-def percent(share: float) -> str:
-    """Write a share for people.
-
-    Example:
-        >>> [percent(share) for share in (0.113, 0.0214, 0.0004, 0, 1)]
-        ['11 %', '2.1 %', 'under 0.1 %', '0 %', '100 %']
-    """
-    if share == 0:
-        return "0 %"
-    if share < 0.001:
-        return "under 0.1 %"
-    if share < 0.1:
-        return f"{100 * share:.1f} %".replace(".0 %", " %")
-    return f"{100 * share:.0f} %"
-
-
-def number(value: float) -> str:
-    """Write a number with two significant digits, without an exponent where it can be read.
-
-    Example:
-        >>> [number(value) for value in (1234.5, 12.34, 1.234, 0.0123)]
-        ['1,234', '12', '1.2', '0.012']
-    """
-    if abs(value) >= 10:
-        return f"{value:,.0f}"
-    return f"{value:.2g}"
+def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
+    """Tell one finding: effect, interval, q, and what it rests on."""
+    if kind == "groups":
+        template = GROUPS_SENTENCE
+    elif kind == "numeric":
+        template = NUMERIC_SENTENCE
+    else:
+        template = TREND_SENTENCE
+    values = {"b": "the rest"} | about | line
+    basis = f"{about['n_held_out']:,} rows, {about['n_independent']:,} independent"
+    if about["covariates"]:
+        basis += f"; at equal {', '.join(about['covariates'])}"
+    effect = template.format(**values)
+    return f"“{line['label']}” {effect}; q = {line['q']:.2g} (held-out half: {basis})."

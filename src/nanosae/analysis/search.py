@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.describe import largest, model_of
+from nanosae.analysis.ranking import largest_in_rows
+from nanosae.analysis.reading import run_model
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.model.weights import Weights
@@ -120,7 +121,7 @@ def search(
     """
     if sum(given is not None for given in (query, row, feature)) != 1:
         raise ValueError("give exactly one of query, row and feature.")
-    model, labels = model_of(codes), known_labels(codes)
+    model, labels = run_model(codes), known_labels(codes)
     acts, vector = np.zeros(codes.n_features, np.float32), None
     if feature is not None:
         weights = feature if isinstance(feature, Mapping) else {feature: 1.0}
@@ -355,7 +356,7 @@ def _rank(
         scores[scores <= 0] = -np.inf
     if leave is not None:
         scores[leave] = -np.inf
-    (rows,), (best,) = largest(scores[None], n)
+    (rows,), (best,) = largest_in_rows(scores[None], n)
     return rows, best
 
 

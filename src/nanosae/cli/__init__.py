@@ -1,5 +1,5 @@
 """The command line."""
 
-from nanosae.cli.commands import main
+from nanosae.cli.main import main
 
 __all__ = ["main"]
