@@ -27,6 +27,7 @@ ROOMS = {
     "checked": set(),
     "errors": set(),
     "extras": set(),
+    "fields": set(),
     "sources": set(),
     "data": {"config", "sources"},
     "kernels": set(),
@@ -82,7 +83,7 @@ def room(module):
     return module.split(".")[0] or "__init__"
 
 
-EVERYWHERE = {"atomic", "checked", "errors", "extras"}  # leaves that any room may import
+EVERYWHERE = {"atomic", "checked", "errors", "extras", "fields"}  # leaves that any room may import
 
 
 def forbidden(text, module):

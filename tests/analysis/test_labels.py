@@ -10,7 +10,9 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from nanosae.analysis import labels as labels_module
 from nanosae.analysis.inactive import hard_inactive
-from nanosae.analysis.labels import auc_interval, label, log_odds
+from nanosae.analysis.keywords import informativeness, log_odds
+from nanosae.analysis.labels import label
+from nanosae.analysis.scoring import auc_interval
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import write_codes
 from nanosae.text.words import Words
@@ -432,7 +434,7 @@ def test_a_word_has_sense_if_texts_with_it_are_alike(tmp_path):
     codes = corpus(tmp_path / "c", active, texts)
     words = Words(codes.texts(), np.ones(600, bool))
     rows = np.arange(600)
-    sense = dict(zip(words.terms, labels_module._topical(codes, words, rows), strict=True))
+    sense = dict(zip(words.terms, informativeness(codes, words, rows), strict=True))
     assert sense["der"] == sense["und"] == sense["oder"] == 0
     assert sense["topic3x"] == 1.5
     with_it = np.flatnonzero(words.presence[:, words.terms.tolist().index("topic3x")].toarray())

@@ -17,6 +17,13 @@ BLOCK_CELLS = 2**24  # entries of a dense matrix of a block's features × all fe
 COLUMNS_WIDTH = 256  # features whose columns are read together
 
 
+def chosen_features(codes: Codes, features: Any = None) -> np.ndarray:
+    """Return features (numbers or a mask), ascending; None: all that are active on some row."""
+    if features is None:
+        return np.flatnonzero(codes.counts)
+    return np.unique(indices(features, codes.n_features, "feature"))
+
+
 def feature_blocks(codes: Codes, features: Any = None) -> list[np.ndarray]:
     """Cut features (None: all) into blocks of bounded width and number of active pairs."""
     features = indices(features, codes.n_features, "feature")

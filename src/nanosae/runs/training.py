@@ -29,7 +29,7 @@ from torch import Tensor
 from nanosae import __version__
 from nanosae.atomic import sweep_drafts, write_file, write_folder
 from nanosae.checked import file_checksum, read_json, write_sealed_json
-from nanosae.config import TrainConfig
+from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
     ConfigError,
     DamagedFileError,
@@ -161,7 +161,7 @@ class TrainingRun:
         return current(self.folder)
 
     def begin(
-        self, resolved: TrainConfig, data_fingerprint: str, source: str | None = None
+        self, resolved: ResolvedConfig, data_fingerprint: str, source: str | None = None
     ) -> None:
         """Write config.json, or compare it with the one of the training to continue.
 

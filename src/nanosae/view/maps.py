@@ -142,7 +142,7 @@ def labels(
 
 def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
     """Return the words of each group's texts that are most surely likelier there."""
-    from nanosae.analysis.labels import log_odds
+    from nanosae.analysis.keywords import log_odds
     from nanosae.text.words import Words, is_stop_word
 
     words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
