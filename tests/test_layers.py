@@ -26,6 +26,7 @@ ROOMS = {
     "atomic": set(),
     "errors": set(),
     "extras": set(),
+    "fields": set(),
     "sources": set(),
     "data": {"config", "sources"},
     "kernels": set(),
@@ -81,7 +82,7 @@ def room(module):
     return module.split(".")[0] or "__init__"
 
 
-EVERYWHERE = {"atomic", "errors", "extras"}  # leaves that any room may import
+EVERYWHERE = {"atomic", "errors", "extras", "fields"}  # leaves that any room may import
 
 
 def forbidden(text, module):

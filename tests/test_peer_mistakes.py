@@ -14,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.analysis.cards import card
-from nanosae.analysis.contrast import explain
 from nanosae.analysis.describe import describe
+from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.search import search

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import card
-    from nanosae.analysis.contrast import contrast, explain, over_time
+    from nanosae.analysis.contrast import contrast
     from nanosae.analysis.describe import describe
     from nanosae.analysis.evaluate import evaluate
+    from nanosae.analysis.explain import explain
     from nanosae.analysis.families import families
     from nanosae.analysis.labels import label
     from nanosae.analysis.llm import Chat, llm_label
     from nanosae.analysis.matching import match, splitting, stability
+    from nanosae.analysis.over_time import over_time
     from nanosae.analysis.search import search
     from nanosae.analysis.topics import topics
     from nanosae.codes import Codes, write_codes
@@ -31,14 +33,16 @@ if TYPE_CHECKING:
     from nanosae.view.report.report import report
 
 _HOMES = {
-    "analysis.contrast": ["contrast", "explain", "over_time"],
     "analysis.cards": ["card"],
+    "analysis.contrast": ["contrast"],
     "analysis.describe": ["describe"],
     "analysis.evaluate": ["evaluate"],
+    "analysis.explain": ["explain"],
     "analysis.families": ["families"],
     "analysis.labels": ["label"],
     "analysis.llm": ["Chat", "llm_label"],
     "analysis.matching": ["match", "splitting", "stability"],
+    "analysis.over_time": ["over_time"],
     "analysis.search": ["search"],
     "analysis.topics": ["topics"],
     "codes": ["Codes", "write_codes"],

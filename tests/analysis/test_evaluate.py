@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score, roc_auc_score
 
+from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import (
     _auc,
     _f1,
@@ -19,7 +20,6 @@ from nanosae.analysis.evaluate import (
     _use,
     evaluate,
 )
-from nanosae.analysis.statistics import pair_scores
 from nanosae.codes import Codes, write_codes
 from planted import planted_corpus
 
@@ -66,7 +66,7 @@ def test_without_a_model_what_needs_none_is_measured(planted, tmp_path):
 
 
 def test_labels_must_be_one_per_row(codes):
-    with pytest.raises(ValueError, match="10 values, the corpus 1200 rows"):
+    with pytest.raises(ValueError, match="10 values, the corpus has 1200 rows"):
         evaluate(codes, ["a"] * 10)
 
 
@@ -128,9 +128,9 @@ def test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_no
     assert lines.loc["yes", "f1"] < chance + 0.03
     assert abs(value(found, "best_feature_auc") - 0.5) < 0.1
     assert abs(value(found, "probe_auc@10") - 0.5) < 0.1
-    auc, f1, _ = pair_scores(x.tocsc(), sp.csr_array((y == "yes")[:, None] * 1.0))
-    assert auc.max() > 0.57
-    assert f1.max() > chance + 0.03
+    scores = single_feature_scores(x.tocsc(), sp.csr_array((y == "yes")[:, None] * 1.0))
+    assert scores.auc.max() > 0.57
+    assert scores.f1.max() > chance + 0.03
 
 
 def test_groups_stay_in_one_half(tmp_path):
@@ -148,12 +148,13 @@ def test_groups_stay_in_one_half(tmp_path):
 # Numbers against outside oracles
 
 
-def test_pair_scores_agree_with_sklearn_ties_included():
+def test_single_feature_scores_agree_with_sklearn_ties_included():
     rng = np.random.default_rng(0)
     x = np.round(4 * rng.random((80, 6))) * (rng.random((80, 6)) < 0.4)
     x[:, 5] = 0  # never on
     y = (rng.random((80, 3)) < 0.3).astype(float)
-    auc, f1, threshold = pair_scores(sp.csc_array(np.float32(x)), sp.csr_array(y))
+    scores = single_feature_scores(sp.csc_array(np.float32(x)), sp.csr_array(y))
+    auc, f1, threshold = scores.auc, scores.f1, scores.threshold
     for j in range(6):
         levels = [v for v in np.unique(x[:, j]) if v > 0]
         for k in range(3):

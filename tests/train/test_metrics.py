@@ -88,6 +88,10 @@ def test_a_snapshot_is_small_and_its_histograms_count_everything(tmp_path):
     assert (tmp_path / "shot.npz").stat().st_size < 200_000
     assert shot["encoder_norm"].sum() == 3000
     assert shot["activation"].sum() == 500
+    encoder, decoder = encoder.double(), decoder.double()
     cosine = (encoder * decoder).sum(1) / encoder.norm(dim=1) / decoder.norm(dim=1)
-    counts, _ = np.histogram(cosine.numpy(), bins=shot["encoder_decoder_cosine_edges"])
-    assert np.array_equal(counts, shot["encoder_decoder_cosine"])
+    edges = shot["encoder_decoder_cosine_edges"]
+    counts, _ = np.histogram(cosine.numpy(), bins=edges)
+    between_bins = (np.abs(cosine.numpy()[:, None] - edges) < 1e-6).sum()  # to rounding
+    assert between_bins < 20
+    assert np.abs(counts - shot["encoder_decoder_cosine"]).sum() <= 2 * between_bins

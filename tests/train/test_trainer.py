@@ -373,7 +373,7 @@ def test_training_stops_by_itself_and_the_best_weights_are_the_result():
     trainer = SAETrainer(TrainConfig(hidden_size=64, k=3, patience=2, batch_size=100, noise=0.0))
     trainer.train(x, progress=False)
     config = TrainConfig(hidden_size=64, k=3, batch_size=100).resolved(475, x.shape[1])
-    assert trainer.metrics_["step"] <= config.max_steps(475)
+    assert trainer.metrics_["step"] <= config.steps
     assert trainer.metrics_["best_step"] <= trainer.metrics_["step"]
 
 

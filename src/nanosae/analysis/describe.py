@@ -18,11 +18,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from nanosae.analysis.coactivation import coactive_features
+from nanosae.analysis.columns import one_per_row
 from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows
 from nanosae.analysis.reading import feature_blocks, run_model
-from nanosae.analysis.statistics import one_per_row
 from nanosae.codes import Codes
 from nanosae.model.weights import Weights
 

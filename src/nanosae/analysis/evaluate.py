@@ -26,7 +26,9 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment, minimize
 from scipy.special import expit
 
+from nanosae.analysis import columns
 from nanosae.analysis import statistics as st
+from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.describe import DENSE
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.reading import run_model
@@ -102,8 +104,8 @@ def evaluate(
     Raises:
         ValueError: If no label has enough rows, or labels are not one per row.
     """
-    values = st.one_per_row(codes, ["any"] * codes.n_rows if labels is None else labels)
-    rows, rng = np.flatnonzero(~st.is_missing(values)), np.random.default_rng(seed)
+    values = columns.one_per_row(codes, ["any"] * codes.n_rows if labels is None else labels)
+    rows, rng = np.flatnonzero(~columns.is_missing(values)), np.random.default_rng(seed)
     rows = np.sort(rng.permutation(rows)[:max_rows])
     made = _representations(codes, rows, baselines and codes.has_vectors, rng)
     found: dict[str, dict[str, Any]] = {name: {} for name in made}
@@ -111,7 +113,7 @@ def evaluate(
     if labels is not None:
         part = duplicate_groups(codes, groups=groups)
         held, part = held_out(part, share, seed)[rows], part[rows]
-        names, y = st.label_matrix(values[rows])
+        names, y = columns.label_matrix(values[rows])
         seen = np.stack([y[~held].sum(0), y[held].sum(0)])
         spare = np.array([[(~held).sum()], [held.sum()]]) - seen
         enough = np.flatnonzero(np.minimum(seen, spare).min(0) >= min_rows)
@@ -174,7 +176,11 @@ def _representations(codes: Codes, rows: Any, baselines: bool, rng: Any) -> dict
     return made | {
         "dense": (_signed(centred), None, None),
         "pca": (_signed(centred @ axes), centred @ kept @ kept.T + mean, None),
-        "k-means": (sp.csc_array(st.one_hot(cluster)), k_means.cluster_centers_[cluster], None),
+        "k-means": (
+            sp.csc_array(columns.one_hot(cluster)),
+            k_means.cluster_centers_[cluster],
+            None,
+        ),
         "random": (sp.csc_array(random), back + mean, directions),
     }
 
@@ -187,7 +193,8 @@ def _signed(x: np.ndarray) -> sp.csc_array:
 def _single_features(x: Any, y: Any, held: Any, part: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Measure the best feature of each label, and the best one-to-one assignment."""
     train, test = (sp.csc_array(x.tocsr()[half]) for half in (~held, held))
-    auc, f1, threshold = st.pair_scores(train, y[~held])
+    single = single_feature_scores(train, y[~held])
+    auc, f1, threshold = single.auc, single.f1, single.threshold
     truth, labels, best = y[held].toarray() > 0, np.arange(y.shape[1]), f1.argmax(0)
     on = test[:, best].toarray() >= threshold[best, labels]
     scores, measures = _f1(on, truth, part[held])
@@ -279,7 +286,7 @@ def _auc(scores: Any, truth: np.ndarray, part: np.ndarray) -> tuple[np.ndarray, 
 
 def _summary(values: np.ndarray, influence: np.ndarray, part: np.ndarray) -> dict[str, Any]:
     """Mean over columns, with the interval that the influences of rows (n, columns) give."""
-    of_parts = st.one_hot(np.unique(part, return_inverse=True)[1]).T @ influence.mean(1)
+    of_parts = columns.one_hot(np.unique(part, return_inverse=True)[1]).T @ influence.mean(1)
     value, wide = float(values.mean()), 1.959964 * float(np.sqrt((of_parts**2).sum()))
     return {"value": value, "low": value - wide, "high": value + wide, "n": len(values)}
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.statistics import is_missing_value, unit
+from nanosae.analysis.columns import is_missing_value
+from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 

@@ -13,7 +13,7 @@ from nanosae.cli.output import show
 from nanosae.cli.parameters import Corpus, Json, Number, Positional, Run, app
 
 if TYPE_CHECKING:
-    from nanosae.analysis.contrast import Contrast
+    from nanosae.analysis.findings import Contrast
 
 
 @app.command

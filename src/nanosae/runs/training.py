@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanosae import __version__
-from nanosae.config import TrainConfig
+from nanosae.config import ResolvedConfig, TrainConfig
 
 OWNED = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
 Facts = dict[str, Any]
@@ -57,7 +57,7 @@ def claim(run: Path, config: TrainConfig, resume: bool, force: bool) -> bool:
 def start(
     run: Path,
     requested: TrainConfig,
-    resolved: TrainConfig,
+    resolved: ResolvedConfig,
     fingerprint: str,
     source: str | None = None,
 ) -> None:

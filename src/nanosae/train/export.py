@@ -15,7 +15,7 @@ from nanosae.model.sae import SAEModel
 from nanosae.train import metrics
 
 if TYPE_CHECKING:
-    from nanosae.config import TrainConfig
+    from nanosae.config import ResolvedConfig
     from nanosae.data.dataset import Dataset
 
 ARCHITECTURE = {"relu": "standard", "topk": "topk", "gated": "gated"}  # others: jumprelu
@@ -23,7 +23,7 @@ CALIBRATION_ROWS = 16  # held-out rows without which thresholds are set on train
 CPU = torch.device("cpu")
 
 
-def export(config: TrainConfig, data: Dataset, tensors: dict[str, Tensor]) -> SAEModel:
+def export(config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]) -> SAEModel:
     """Return parameters on centred and scaled rows as a model on raw rows.
 
     Args:
@@ -64,7 +64,7 @@ def export(config: TrainConfig, data: Dataset, tensors: dict[str, Tensor]) -> SA
 
 
 def _threshold_factor(
-    config: TrainConfig, data: Dataset, tensors: dict[str, Tensor], threshold: Tensor
+    config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor], threshold: Tensor
 ) -> float:
     """Return the factor on the thresholds above which there are k entries a row."""
     half = data.heldout[::2]

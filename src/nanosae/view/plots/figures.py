@@ -479,7 +479,7 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
 
     Args:
         source: Topics, or a run folder with codes (its topics are made again; 20 if there are no
-            topics.parquet); or, without a column, what `analysis.contrast.over_time` found.
+            topics.parquet); or, without a column, what `over_time` found.
         column: Metadata column with numbers or dates, or one value per row.
         n: Lines to draw: the largest topics, or the surest trends.
 
@@ -520,13 +520,12 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
     """Return the largest topics' names and their shares of the rows in each period."""
     import pandas as pd
 
-    from nanosae.analysis.contrast import _times
-    from nanosae.analysis.statistics import is_missing
+    from nanosae.analysis.columns import as_times, is_missing
 
     named = isinstance(column, str)
     values = topics.codes.column(column) if named else np.asarray(column)
     known = ~is_missing(values)
-    periods = _times(values[known], column if named else "time")[0]
+    periods = as_times(values[known], column if named else "time")[0]
     shares = pd.crosstab(periods, topics.row_topic[known], normalize="index")
     first = topics.table.head(n)
     shares = shares.reindex(columns=first["Topic"], fill_value=0.0)
