@@ -135,7 +135,7 @@ def _text_query(
     model: Weights | None,
     labels: Mapping[int, str],
 ) -> _Query:
-    """Look for a text by its embedding, or where it cannot be embedded by the features of its words."""
+    """Look for a text's embedding, or without an encoder for the features of its words."""
     vector, note = _embed(text, encoder, model)
     if vector is not None:
         return _vector_query(codes, vector, model, note)
@@ -228,12 +228,11 @@ def _hits(
     hits = []
     for row, score, text in zip(rows.tolist(), scores.tolist(), texts, strict=True):
         shared = []
-        for j, activation in zip(*codes.row(row), strict=True):
-            if activations[j] > 0:
-                label = labels.get(int(j), "")
-                shared.append(
-                    SharedFeature(int(j), label, float(activations[j]), float(activation))
-                )
+        features, values = codes.row(row)
+        asked = activations[features].tolist()
+        for j, in_query, in_row in zip(features.tolist(), asked, values.tolist(), strict=True):
+            if in_query > 0:
+                shared.append(SharedFeature(j, labels.get(j, ""), in_query, in_row))
         shared.sort(key=lambda pair: -pair.in_query * pair.in_row)
         hits.append(Hit(row, score, text, shared))
     return hits
