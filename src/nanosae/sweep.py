@@ -20,7 +20,7 @@ import numpy as np
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import leads
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 from nanosae.train.trainer import Job, train_jobs
 
 if TYPE_CHECKING:

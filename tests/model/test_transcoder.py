@@ -11,7 +11,7 @@ from agreement import assert_agree, decisions_batchtopk, decisions_of
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.data.dataset import Dataset
 from nanosae.model.weights import Weights
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 from nanosae.train.export import fold
 from nanosae.train.step import Training
 

@@ -18,7 +18,7 @@ import torch
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.data.dataset import Dataset
 from nanosae.runs import training as runs
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 from nanosae.train.step import Training
 
 QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
