@@ -53,11 +53,11 @@ def test_other_batch_sizes_take_passes_of_their_own(tmp_path):
 
 
 def test_rows_are_read_once(monkeypatch, tmp_path):
-    from nanosae.data import stream
+    from nanosae.data import open as opening
 
     opened = []
-    real = stream.open_rows
-    monkeypatch.setattr(stream, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k))
+    real = opening.open_rows
+    monkeypatch.setattr(opening, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k))
     sweep(grid(BASE, k=[2, 3, 4]), rows(), tmp_path, progress=False)
     assert len(opened) == 1
 
@@ -107,7 +107,7 @@ def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
     found = sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir())
     assert found == ["k=2-seed=0", "k=2-seed=1", "k=3-seed=0", "k=3-seed=1"]
     assert main([*command[:6], "--k", "2,x"]) == 2
-    assert "k='x' must be a positive number" in capsys.readouterr().err
+    assert "k='x' must be a positive integer" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.config import TrainConfig
+from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
 from nanosae.kernels import (
@@ -29,7 +29,8 @@ from nanosae.kernels import (
     sparse_decode,
     sparse_encode,
 )
-from nanosae.train import metrics, objectives
+from nanosae.model.snapshots import snapshot
+from nanosae.train import objectives
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
 DENSE_TILE = 2**23  # pre-activations of such a tile
@@ -51,7 +52,7 @@ class Training:
             are dead, every `log_every` steps: on a GPU, where no step depends on them.
     """
 
-    def __init__(self, config: TrainConfig, data: Dataset, ranks: Ranks | None = None) -> None:
+    def __init__(self, config: ResolvedConfig, data: Dataset, ranks: Ranks | None = None) -> None:
         self.config, self.data, self.ranks = config, data, ranks or Ranks()
         cuda = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(cuda if config.device == "auto" else config.device)
@@ -63,8 +64,8 @@ class Training:
         self.hidden = self.latents.stop - self.latents.start
         self.k, self.lr = config.k or 0, config.lr or 0.0
         self.by_rank = config.activation in ("topk", "batchtopk")  # k is met by construction
-        self.planned = config.max_steps(data.n_train)
-        self.eval_every = config.eval_every or max(1, self.planned // 40)
+        self.planned = config.steps
+        self.eval_every = config.eval_every
         self.scalars: dict[str, Any] = {
             "step": 0,
             "rows": 0,
@@ -476,7 +477,7 @@ class Training:
             self.best = {name: p.detach().clone() for name, p in self.params.items()}
         elif not off:
             s["worse"] += 1
-        open_end = self.config.steps is None and self.config.epochs is None
+        open_end = self.config.stops_early
         if open_end and s["worse"] >= self.config.patience:
             s["decay_start"] = min(s["decay_start"], s["step"])
         return {"heldout_fvu": fvu, "heldout_l0": l0}
@@ -512,7 +513,7 @@ class Training:
         basis = torch.linalg.eigh((y.T @ y).cpu()).eigenvectors[:, -2:]
         tensors = self.params["W_enc"], self.params["W_dec"], density, loss.acts[:65536]
         encoder, decoder, density, acts = (t.detach().cpu() for t in tensors)
-        return metrics.snapshot(encoder, decoder, density, acts, basis)
+        return snapshot(encoder, decoder, density, acts, basis)
 
     def _whole(self, name: str, tensor: Tensor) -> Tensor:
         """Return a tensor with the latents of all ranks."""
