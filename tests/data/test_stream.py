@@ -26,7 +26,7 @@ from nanosae.cli import main
 from nanosae.data import cache as cache_module
 from nanosae.data.dataset import Dataset
 from nanosae.data.stream import Stream
-from nanosae.runs import training as runs
+from nanosae.runs import checkpoints as runs
 from nanosae.sources import arrow_files, csv_files, open_rows
 from nanosae.sources import rows as rows_module
 from nanosae.train.step import Training
