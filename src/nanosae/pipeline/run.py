@@ -147,7 +147,124 @@ class Work:
 
     def embed(self, resumes: bool) -> str:
         """Encode the texts; those that were encoded before cost nothing."""
-        raise NotImplementedError
+        assert self.plan.encoder is not None
+        texts = self.plan.table["text"].to_pylist()
+        store = Embeddings(self.folder / "embeddings", self.plan.encoder.name)
+        n_new = store.add(texts, self.plan.encoder.encode, self.progress)
+        rows = store.rows(texts)
+        store.keep(texts)
+        known = f", {len(texts) - n_new:,} of them known" if n_new < len(texts) else ""
+        return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {self.plan.encoder.name}"
 
     def train(self, resumes: bool) -> str:
-        raise NotImplementedError
+        """Train the SAE."""
+        from nanosae.train.trainer import SAETrainer
+
+        config = self.config
+        if self.plan.encoder is not None:
+            config = config.replace(encoder=self.plan.encoder.name)
+        trainer = SAETrainer(config, run=self.folder)
+        model = trainer.train(
+            self.vectors(), resume=resumes, force=not resumes, progress=self.progress
+        )
+        metrics = trainer.metrics_
+        return (
+            f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
+            f"explain {1 - metrics['fvu']:.0%} of the variance of unseen texts"
+        )
+
+    def encode(self, resumes: bool) -> str:
+        """Write the activations of all rows, with texts and metadata."""
+        from nanosae.model.sae import SAEModel
+
+        model = SAEModel.load(self.folder)
+        codes = model.encode_corpus(
+            self.vectors(), self.folder / "codes" / "default", metadata=self.plan.table
+        )
+        return f"{codes.n_rows:,} rows"
+
+    def describe(self, resumes: bool) -> str:
+        """Describe every feature."""
+        table = describe(self.codes())
+        save_features(self.folder, table)
+        return f"{(table['n_active'] > 0).sum():,} features are active"
+
+    def label(self, resumes: bool) -> str:
+        """Name every feature."""
+        table = label(self.codes())
+        save_features(self.folder, table)
+        return f"{(table['label'] != '').sum():,} features have a label"
+
+    def families(self, resumes: bool) -> str:
+        """Group features into families."""
+        codes = self.codes()
+        found = families(codes)
+        save_families(self.folder, found)
+        return f"{len(found.table):,} families"
+
+    def topics(self, resumes: bool) -> str:
+        """Merge features into topics."""
+        codes = self.codes()
+        n_active = int((codes.counts > 0).sum())
+        found = topics(codes, min(self.n_topics, max(1, n_active // 4)))
+        save_topics(self.folder, found)
+        return f"{found.n} topics"
+
+    def compare(self, resumes: bool) -> str:
+        """Compare groups, follow features over time, explain numbers."""
+        codes = self.codes()
+        results, notes = [], []
+        questions = [(contrast_by, name) for name in self.plan.groups]
+        questions += [(over_time, name) for name in self.plan.times]
+        questions += [(explain, name) for name in self.plan.numbers]
+        for ask, column in questions:
+            try:
+                result = ask(codes, column)
+            except DataError as error:
+                notes.append(f"{column}: {error}")
+                continue
+            save_comparison(self.folder, result)
+            results.append(result)
+        table = findings(results)
+        save_findings(self.folder, table, notes)
+        return f"{len(table):,} findings in {len(results)} comparisons"
+
+    def evaluate(self, resumes: bool) -> str:
+        """Measure features on known labels."""
+        result = evaluate(self.codes(), self.plan.labels)
+        save_evaluation(self.folder, result)
+        return f"beside known {self.plan.labels}"
+
+    def report(self, resumes: bool) -> str:
+        """Write the report."""
+        from nanosae.view.report import report
+
+        return str(report(self.folder))
+
+    def codes(self) -> Codes:
+        """Open what `encode` wrote."""
+        return Codes.open(self.folder, "default")
+
+    def vectors(self) -> Any:
+        """Return the rows to train on."""
+        if self.plan.vectors is not None:
+            return self.plan.vectors
+        return str(self.folder / "embeddings" / "rows.npy")
+
+
+def contrast_by(codes: Codes, column: str) -> Contrast:
+    """Compare the values of a column."""
+    return contrast(codes, by=column)
+
+
+def _table_digest(table: pa.Table) -> str:
+    """Return a fingerprint of a table's names, types and values."""
+    hasher = hashlib.blake2b(str(table.schema).encode(), digest_size=16)
+    sink = pa.BufferOutputStream()
+    for column in table.columns:
+        for chunk in column.chunks:
+            del chunk
+    del sink
+    hashes = pd.util.hash_pandas_object(table.to_pandas().astype(str), index=False)
+    hasher.update(hashes.to_numpy().tobytes())
+    return hasher.hexdigest()

@@ -1,0 +1,138 @@
+"""The rows that a run's texts were embedded to, and a cache of them by text.
+
+    embeddings/encoder.json          name of the encoder
+    embeddings/rows.npy              (n, width) float16, in the order of the corpus
+    embeddings/keys.npy              (n, 16) uint8: a hash of each row's text
+    embeddings/NNNNN.rows.npy        the same of texts that an unfinished command has embedded
+    embeddings/NNNNN.keys.npy
+
+A text that was embedded before, in this folder and by this encoder, is not embedded again. Keys are
+written after their rows: rows without keys are not complete and are not used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from nanosae.atomic import sweep_drafts, write_file, write_json
+from nanosae.checked import read_json
+from nanosae.errors import DamagedFileError, DataError
+
+BLOCK = 2048  # texts that are embedded between two writes
+AGAIN = "Delete its folder; the texts are embedded again."
+
+
+class Embeddings:
+    """The embedded texts of a run, by one encoder.
+
+    Args:
+        folder: `RUN/embeddings`; what another encoder left in it is deleted.
+        encoder: Name of the encoder.
+    """
+
+    def __init__(self, folder: Path, encoder: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_drafts(folder)
+        name_file = folder / "encoder.json"
+        if not name_file.exists() or read_json(name_file, AGAIN)["encoder"] != encoder:
+            self._delete(folder.glob("*.npy"))
+            write_json(name_file, {"encoder": encoder})
+        self._rows, self._places = self._load()
+
+    def add(
+        self, texts: Sequence[str], encode: Callable[[Sequence[str]], np.ndarray], progress: bool
+    ) -> int:
+        """Embed the texts that are not known yet, block by block, and return their number.
+
+        Args:
+            texts: The texts.
+            encode: Takes some texts and returns their rows, (n, width).
+            progress: Show a progress bar.
+
+        Raises:
+            DataError: If the encoder returns a value that is not finite, or too large for float16.
+        """
+        new = list(dict.fromkeys(text for text in texts if _key(text) not in self._places))
+        new.sort(key=len)  # texts of like length are embedded together, which is faster
+        starts = range(0, len(new), BLOCK)
+        with tqdm(total=len(new), unit="text", desc="embed", disable=not progress) as bar:
+            for start in starts:
+                block = new[start : start + BLOCK]
+                self._write_block(block, _as_float16(encode(block)))
+                bar.update(len(block))
+        self._rows, self._places = self._load()
+        return len(new)
+
+    def rows(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the rows of texts that were added, in their order, (n, width) float16."""
+        return self._rows[[self._places[_key(text)] for text in texts]]
+
+    def keep(self, texts: Sequence[str]) -> Path:
+        """Write `rows.npy` for these texts and delete the blocks; return its path."""
+        rows, keys = self.rows(texts), _keys(texts)
+        blocks = [*self.folder.glob("*.keys.npy"), *self.folder.glob("*.rows.npy")]
+        keys_file, rows_file = self.folder / "keys.npy", self.folder / "rows.npy"
+        self._delete([keys_file])
+        write_file(rows_file, lambda stream: np.save(stream, rows))
+        write_file(keys_file, lambda stream: np.save(stream, keys))
+        self._delete(blocks)
+        return rows_file
+
+    def _write_block(self, texts: list[str], rows: np.ndarray) -> None:
+        number = 1 + max(
+            (int(path.name[:5]) for path in self.folder.glob("*.keys.npy")), default=-1
+        )
+        name = f"{number:05d}"
+        write_file(self.folder / f"{name}.rows.npy", lambda stream: np.save(stream, rows))
+        write_file(self.folder / f"{name}.keys.npy", lambda stream: np.save(stream, _keys(texts)))
+
+    def _load(self) -> tuple[np.ndarray, dict[bytes, int]]:
+        """Read all complete rows, and where the row of each text is."""
+        keys_files = sorted(self.folder.glob("*keys.npy"))
+        parts = [_load_pair(keys_file) for keys_file in keys_files]
+        if not parts:
+            return np.empty((0, 0), np.float16), {}
+        rows = np.concatenate([part for part, _ in parts])
+        keys = np.concatenate([part for _, part in parts])
+        return rows, {key.tobytes(): place for place, key in enumerate(keys)}
+
+    @staticmethod
+    def _delete(paths) -> None:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _load_pair(keys_file: Path) -> tuple[np.ndarray, np.ndarray]:
+    rows_file = keys_file.with_name(keys_file.name.replace("keys.npy", "rows.npy"))
+    try:
+        rows, keys = np.load(rows_file), np.load(keys_file)
+        if len(rows) != len(keys):
+            raise ValueError(f"it has {len(rows)} rows, but there are {len(keys)} keys")
+    except (ValueError, EOFError, OSError) as error:
+        raise DamagedFileError(
+            f"{rows_file} is damaged: {error}.", file=rows_file, remedy=AGAIN
+        ) from error
+    return rows, keys
+
+
+def _as_float16(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        halves = np.asarray(rows).astype(np.float16)
+    if not np.isfinite(halves).all():
+        raise DataError("The encoder returned values that are NaN, infinite or above 65,504.")
+    return halves
+
+
+def _keys(texts: Sequence[str]) -> np.ndarray:
+    joined = b"".join(_key(text) for text in texts)
+    return np.frombuffer(joined, np.uint8).reshape(-1, 16)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
