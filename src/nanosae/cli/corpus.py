@@ -115,7 +115,7 @@ def encode(
         resume: Go on with an interrupted call.
         append: Add the rows to an existing corpus.
     """
-    from nanosae.distributed import in_parts, leads
+    from nanosae.distributed import in_parts, is_main_process
     from nanosae.sources.rows import open_rows
     from nanosae.sources.texts import read_texts
 
@@ -137,7 +137,7 @@ def encode(
 
     how: Any = {"beside": beside, "resume": resume, "append": append}
     in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
-    if not leads():
+    if not is_main_process():
         return
     codes = Corpus(run, name).codes()
     without = "" if codes.has_texts else "; no texts: label and word search need --texts"

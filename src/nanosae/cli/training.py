@@ -42,7 +42,7 @@ def train(
         targets: Vectors like DATA, one for each row: train a transcoder that predicts them.
         vary: Lists in another form, FIELD=V1,V2,….
     """
-    from nanosae.distributed import leads
+    from nanosae.distributed import is_main_process
     from nanosae.view.live import watching
 
     options, chosen = {"targets": targets, "resume": resume, "force": force}, settings.checked()
@@ -53,9 +53,9 @@ def train(
         show(table.sort_values("fvu"), False)
         return
     trainer = nanosae.SAETrainer(chosen, run=output)
-    with watching(output, print) if live and leads() else contextlib.nullcontext():
+    with watching(output, print) if live and is_main_process() else contextlib.nullcontext():
         trainer.train(data, **options)
-    if not leads():
+    if not is_main_process():
         return
     for note in getattr(trainer, "notes_", []):
         print(f"note: {note}")

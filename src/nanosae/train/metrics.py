@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels import backend, owners
+from nanosae.kernels import backend, segment_ids
 from nanosae.model.sae import SAEModel
 
 BINS = 64
@@ -74,7 +74,7 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
     for x, y in zip(*(torch.from_numpy(t).split(4096) for t in (rows, targets)), strict=True):
         pairs = model.pairs(x)
         active = pairs.values > 0
-        at = owners(pairs.row_ptr)[active]
+        at = segment_ids(pairs.row_ptr)[active]
         recon = kernels.decode(pairs.values, pairs, *weights) + model.skip(x)
         pool.add(y, recon, at, pairs.cols[active])
     return pool
