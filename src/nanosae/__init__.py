@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from nanosae.model.sae import SAEModel
     from nanosae.sweep import grid, recommend
     from nanosae.train.trainer import SAETrainer
+    from nanosae.view import plots as plot
     from nanosae.view.explorer.server import explore
     from nanosae.view.live import watch
-    from nanosae.view.plots import figures as plot
-    from nanosae.view.plots.figures import plot_dictionary, plot_umap
+    from nanosae.view.plots import plot_dictionary, plot_umap
     from nanosae.view.report.report import report
 
 _HOMES = {
@@ -52,7 +52,7 @@ _HOMES = {
     "train.trainer": ["SAETrainer"],
     "view.explorer.server": ["explore"],
     "view.live": ["watch"],
-    "view.plots.figures": ["plot", "plot_dictionary", "plot_umap"],
+    "view.plots": ["plot", "plot_dictionary", "plot_umap"],
     "view.report.report": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nanosae import TrainConfig, kernels
 from nanosae.data.dataset import Dataset
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 from nanosae.train.step import Training
 
 pytest.importorskip("triton")

@@ -116,7 +116,7 @@ def encode(
         append: Add the rows to an existing corpus.
     """
     from nanosae.distributed import in_parts, is_main_process
-    from nanosae.sources.rows import open_rows
+    from nanosae.sources import open_rows
     from nanosae.sources.texts import read_texts
 
     model = nanosae.SAEModel.load(run)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from nanosae.extras import extra
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.weights import Weights, checksum, rule
-from nanosae.sources.rows import Rows, open_rows
+from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
     from nanosae.codes import Codes

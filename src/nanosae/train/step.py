@@ -29,7 +29,8 @@ from nanosae.kernels import (
     sparse_decode,
     sparse_encode,
 )
-from nanosae.train import metrics, objectives
+from nanosae.model.snapshots import snapshot
+from nanosae.train import objectives
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
 DENSE_TILE = 2**23  # pre-activations of such a tile
@@ -512,7 +513,7 @@ class Training:
         basis = torch.linalg.eigh((y.T @ y).cpu()).eigenvectors[:, -2:]
         tensors = self.params["W_enc"], self.params["W_dec"], density, loss.acts[:65536]
         encoder, decoder, density, acts = (t.detach().cpu() for t in tensors)
-        return metrics.snapshot(encoder, decoder, density, acts, basis)
+        return snapshot(encoder, decoder, density, acts, basis)
 
     def _whole(self, name: str, tensor: Tensor) -> Tensor:
         """Return a tensor with the latents of all ranks."""

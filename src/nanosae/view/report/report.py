@@ -18,10 +18,9 @@ import numpy as np
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels, load_features
-from nanosae.view import maps, pages
+from nanosae.view import maps, pages, plots
 from nanosae.view.files import read_json
 from nanosae.view.live import training_state
-from nanosae.view.plots import figures as plots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
