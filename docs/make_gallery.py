@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 
 from nanosae import Codes, SAETrainer, TrainConfig, plot
-from nanosae.analysis.contrast import contrast, explain, over_time
+from nanosae.analysis.contrast import contrast
 from nanosae.analysis.evaluate import evaluate
+from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
+from nanosae.analysis.over_time import over_time
 from nanosae.analysis.topics import topics
 from nanosae.demo import load
 from nanosae.runs.tables import save_features

@@ -1,12 +1,32 @@
 """Fixtures that several test files share."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads; read when the hub's client is imported
 
 from browser import Browser, missing
+
+TESTS = Path(__file__).parent
+NUMERIC = (  # files and folders of the marker `numeric`
+    "kernels",
+    "model",
+    "train",
+    "analysis/test_matching.py",
+    "analysis/test_search.py",
+    "analysis/test_topics.py",
+    "test_agreement.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items):
+    places = [TESTS / name for name in NUMERIC]
+    for item in items:
+        if any(item.path.is_relative_to(place) for place in places):
+            item.add_marker("numeric")
 
 
 @pytest.fixture(scope="session")

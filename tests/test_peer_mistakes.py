@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis.contrast import explain
-from nanosae.analysis.describe import card, describe
+from nanosae.analysis.cards import card
+from nanosae.analysis.describe import describe
+from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.matching import match, stability
 from nanosae.analysis.search import search
@@ -130,10 +131,10 @@ COVERED = {
     "a bare except hides a mistake": ["test_peer_mistakes::test_no_error_is_swallowed"],
     "dead units are counted in elements, fired with the value 0, masked without a ReLU": [
         "test_objectives::test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else",
-        "test_metrics::test_l0_density_and_quantiles_by_hand",
+        "test_measures::test_l0_density_and_quantiles_by_hand",
     ],
     "a batch's own mean in the denominator; errors of training rows as a result": [
-        "test_metrics::test_fvu_passes_the_five_checks",
+        "test_measures::test_fvu_passes_the_five_checks",
         "test_trainer::test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows",
     ],
     "the sparsity loss is taken of the reconstruction": [
@@ -290,14 +291,14 @@ def test_an_edit_may_be_of_any_strength(codes):
 
 
 def test_zero_rows_are_no_copies_and_no_trouble(tmp_path):
-    from nanosae.analysis.splits import tied_rows
+    from nanosae.analysis.splits import duplicate_groups
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 8)).astype(np.float32)
     rows[:10] = 0  # what a failed call leaves
     active = sp.csr_array((rng.random((40, 5)) < 0.4).astype(np.float32))
     codes = write_codes(tmp_path / "c", active, vectors=rows)
-    assert len(set(tied_rows(codes))) == 40
+    assert len(set(duplicate_groups(codes))) == 40
     assert np.isfinite([hit.score for hit in search(codes, rows[20]).hits]).all()
     assert len(describe(codes)) == 5
 

@@ -53,11 +53,11 @@ def test_other_batch_sizes_take_passes_of_their_own(tmp_path):
 
 
 def test_rows_are_read_once(monkeypatch, tmp_path):
-    from nanosae.data import stream
+    from nanosae.data import open as opening
 
     opened = []
-    real = stream.open_rows
-    monkeypatch.setattr(stream, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k))
+    real = opening.open_rows
+    monkeypatch.setattr(opening, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k))
     sweep(grid(BASE, k=[2, 3, 4]), rows(), tmp_path, progress=False)
     assert len(opened) == 1
 

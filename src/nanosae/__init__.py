@@ -8,13 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nanosae.analysis.contrast import contrast, explain, over_time
-    from nanosae.analysis.describe import card, describe
+    from nanosae.analysis.cards import card
+    from nanosae.analysis.contrast import contrast
+    from nanosae.analysis.describe import describe
     from nanosae.analysis.evaluate import evaluate
+    from nanosae.analysis.explain import explain
     from nanosae.analysis.families import families
     from nanosae.analysis.labels import label
     from nanosae.analysis.llm import Chat, llm_label
     from nanosae.analysis.matching import match, splitting, stability
+    from nanosae.analysis.over_time import over_time
     from nanosae.analysis.search import search
     from nanosae.analysis.topics import topics
     from nanosae.codes import Codes, write_codes
@@ -22,20 +25,23 @@ if TYPE_CHECKING:
     from nanosae.model.sae import SAEModel
     from nanosae.sweep import grid, recommend
     from nanosae.train.trainer import SAETrainer
+    from nanosae.view import plots as plot
     from nanosae.view.explorer.server import explore
     from nanosae.view.live import watch
-    from nanosae.view.plots import figures as plot
-    from nanosae.view.plots.figures import plot_dictionary, plot_umap
+    from nanosae.view.plots import plot_dictionary, plot_umap
     from nanosae.view.report.report import report
 
 _HOMES = {
-    "analysis.contrast": ["contrast", "explain", "over_time"],
-    "analysis.describe": ["card", "describe"],
+    "analysis.cards": ["card"],
+    "analysis.contrast": ["contrast"],
+    "analysis.describe": ["describe"],
     "analysis.evaluate": ["evaluate"],
+    "analysis.explain": ["explain"],
     "analysis.families": ["families"],
     "analysis.labels": ["label"],
     "analysis.llm": ["Chat", "llm_label"],
     "analysis.matching": ["match", "splitting", "stability"],
+    "analysis.over_time": ["over_time"],
     "analysis.search": ["search"],
     "analysis.topics": ["topics"],
     "codes": ["Codes", "write_codes"],
@@ -45,7 +51,7 @@ _HOMES = {
     "train.trainer": ["SAETrainer"],
     "view.explorer.server": ["explore"],
     "view.live": ["watch"],
-    "view.plots.figures": ["plot", "plot_dictionary", "plot_umap"],
+    "view.plots": ["plot", "plot_dictionary", "plot_umap"],
     "view.report.report": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,23 +1,40 @@
-"""TrainConfig: every choice of a training run, validated, to and from JSON.
+"""TrainConfig is what is asked for, ResolvedConfig what is done.
 
-Fields left at None are derived from the data by `resolved`, in one place; the numbers behind the
-defaults are in docs/log.md.
+Fields of a TrainConfig left at None are derived from the data by `resolved`, in one place; the
+numbers behind the defaults are in docs/log.md.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nanosae.errors import ConfigError, MissingError
+from nanosae.fields import (
+    CheckedFields,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    Seed,
+    Share,
+)
+
 Activation = Literal["relu", "topk", "batchtopk", "jumprelu", "gated"]
+Parallel = Literal["rows", "latents"]
+Penalty = Literal["l0", "tanh"]
+Backend = Literal["auto", "cpu", "cuda", "reference"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+
+KEEPS_EXACTLY_K = ("topk", "batchtopk")
+DEFAULT_K = 32
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 
 @dataclass
-class TrainConfig:
+class TrainConfig(CheckedFields):
     """What to train and how.
 
     Args:
@@ -41,16 +58,17 @@ class TrainConfig:
             4,096.
         lr: Peak learning rate of Adam; None takes the measured default of the activation.
         noise: Standard deviation of noise added to the training rows, in units of their elements'
-            own; None takes 0.5 under 15,000 rows, which an SAE soon knows by heart, else 0.
+            own; None takes 0.5 under 15,000 rows, which an SAE overfits, else 0.
         weight_decay: Decoupled weight decay of the encoder (AdamW).
-        skip: Give a transcoder a linear path from inputs to targets besides its features.
-        seed: Seed of the start and the noise.
+        skip: Give a transcoder a linear skip connection from inputs to targets.
+        seed: Seed of the initial weights and the noise.
         data_seed: Seed of the held-out rows and of the order of the others.
-        parallel: What the processes of `torchrun` share out: the rows of a batch, or the latents.
+        parallel: What is divided between the processes of `torchrun`: the rows of a batch, or the
+            latents.
         warmup: Share of the steps in which lr (and the sparsity coefficient) rise.
         decay: Share of the steps, at the end, in which lr falls to zero.
         clip: Largest global gradient norm.
-        accumulate: Micro-batches per step; batch_size is cut into as many.
+        accumulate: Micro-batches per step, into which batch_size is divided.
         auxk_coefficient: Weight of the AuxK loss that revives dead features; 0 turns it off.
         k_aux: Dead features used per row by AuxK; None takes 2 k.
         dead_after: A feature is dead once it is silent for so many rows; None takes 100 times the
@@ -58,124 +76,89 @@ class TrainConfig:
         jumprelu_penalty: l0 (straight-through; Rajamanoharan et al. 2024b) or tanh, with the
             pre-activation loss (Anthropic, January 2025).
         patience: Evaluations without a better held-out FVU after which lr decays and training ends.
-        heldout_share: Share of the rows kept out for metrics, at most 10,000 rows.
+        heldout_share: Share of the rows held out for metrics, at most 10,000 rows.
         buffer_rows: Largest number of rows in memory at once.
         columns: Names of the vector columns, where the data does not show them.
         encoder: Name of the model that made the embeddings; kept with the SAE for text queries.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of metrics.
         eval_every: Steps between held-out evaluations; None takes a fortieth of the run.
-        device: auto, cpu, cuda, mps …
+        device: auto, cpu, cuda, cuda:0, mps …
         backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
-        precision: Of the factors of the encoder's product on a GPU; sums and all else are float32.
+        precision: Precision of the factors of the encoder's matrix product on a GPU; sums and all
+            else are float32.
         wandb: Project to log to (extra `wandb`).
         tensorboard: Log to the run folder for TensorBoard (extra `tensorboard`).
 
     Raises:
-        ValueError: If fields contradict each other or are out of range.
+        ConfigError: If a field has another type, is out of range or contradicts another one.
 
     Example:
         >>> TrainConfig(l1_coefficient=0.001).chosen_activation
         'relu'
     """
 
-    input_size: int | None = None
-    hidden_size: int | None = None
-    k: int | None = None
-    l1_coefficient: float | None = None
+    input_size: PositiveInt | None = None
+    hidden_size: PositiveInt | None = None
+    k: PositiveInt | None = None
+    l1_coefficient: PositiveFloat | None = None
     activation: Activation | None = None
-    matryoshka: tuple[int, ...] | None = None
-    steps: int | None = None
-    epochs: float | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    noise: float | None = None
-    weight_decay: float = 0.0
+    matryoshka: tuple[PositiveInt, ...] | None = None
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    batch_size: PositiveInt | None = None
+    lr: PositiveFloat | None = None
+    noise: NonNegativeFloat | None = None
+    weight_decay: NonNegativeFloat = 0.0
     skip: bool = False
-    seed: int = 0
-    data_seed: int = 0
-    parallel: Literal["rows", "latents"] = "rows"
-    warmup: float = 0.05
-    decay: float = 0.2
-    clip: float = 1.0
-    accumulate: int = 1
-    auxk_coefficient: float = 1 / 32
-    k_aux: int | None = None
-    dead_after: int | None = None
-    jumprelu_penalty: Literal["l0", "tanh"] = "l0"
-    patience: int = 4
-    heldout_share: float = 0.05
-    buffer_rows: int = 2**20
+    seed: Seed = 0
+    data_seed: Seed = 0
+    parallel: Parallel = "rows"
+    warmup: Share = 0.05
+    decay: Share = 0.2
+    clip: PositiveFloat = 1.0
+    accumulate: PositiveInt = 1
+    auxk_coefficient: NonNegativeFloat = 1 / 32
+    k_aux: PositiveInt | None = None
+    dead_after: PositiveInt | None = None
+    jumprelu_penalty: Penalty = "l0"
+    patience: PositiveInt = 4
+    heldout_share: Share = 0.05
+    buffer_rows: PositiveInt = 2**20
     columns: tuple[str, ...] | None = None
     encoder: str | None = None
-    checkpoint_every: int = 500
-    log_every: int = 50
-    eval_every: int | None = None
+    checkpoint_every: PositiveInt = 500
+    log_every: PositiveInt = 50
+    eval_every: PositiveInt | None = None
     device: str = "auto"
-    backend: str = "auto"
-    precision: Literal["float32", "tf32", "bfloat16"] = "tf32"
+    backend: Backend = "auto"
+    precision: Precision = "tf32"
     wandb: str | None = None
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("matryoshka", "columns"):  # JSON knows only lists
-            if isinstance(value := getattr(self, name), list):
-                setattr(self, name, tuple(value))
-        known = ("relu", "topk", "batchtopk", "jumprelu", "gated")
-        if self.activation not in (None, *known):
-            raise ValueError(
-                f"activation is {self.activation!r}; choose one of {', '.join(known)}."
-            )
+        super().__post_init__()
         if self.l1_coefficient is not None:
-            if self.k is not None:
-                raise ValueError(
-                    f"l1_coefficient={self.l1_coefficient} and k={self.k} both set the sparsity; "
-                    "give one of them."
-                )
-            if self.activation in ("topk", "batchtopk"):
-                raise ValueError(
-                    f"l1_coefficient={self.l1_coefficient} has no effect with "
-                    f"activation='{self.activation}', which keeps exactly k: give k instead, or "
-                    "choose relu, jumprelu or gated."
-                )
+            self._check_constant_coefficient()
         if self.steps is not None and self.epochs is not None:
-            raise ValueError(f"give steps={self.steps} or epochs={self.epochs}, not both.")
-        self._check_ranges()
-        self._check_sizes()
+            raise ConfigError(f"give steps={self.steps} or epochs={self.epochs}, not both.")
+        if self.hidden_size is not None:
+            _check_sizes(self.hidden_size, self.k, self.matryoshka)
+        if self.matryoshka is not None:
+            _check_prefixes(self.matryoshka, self.chosen_activation)
+        _check_device(self.device)
 
-    def _check_ranges(self) -> None:
-        positive = (
-            "input_size hidden_size k l1_coefficient steps epochs batch_size lr clip accumulate "
-            "k_aux dead_after patience buffer_rows checkpoint_every log_every eval_every"
-        )
-        for name in positive.split():
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and math.isfinite(value)
-            if value is not None and not (number and value > 0):
-                raise ValueError(f"{name}={value!r} must be a positive number.")
-        for name in ("noise", "weight_decay", "auxk_coefficient"):
-            value = getattr(self, name)
-            if value is not None and not (value >= 0 and math.isfinite(value)):
-                raise ValueError(f"{name}={value} must be zero or a positive number.")
-        for name in ("warmup", "decay", "heldout_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and below 1.")
-
-    def _check_sizes(self) -> None:
-        if self.hidden_size is not None and self.k is not None and self.k > self.hidden_size:
-            raise ValueError(f"k={self.k} must be at most hidden_size={self.hidden_size}.")
-        if self.matryoshka is None:
-            return
-        if self.chosen_activation not in ("topk", "batchtopk"):
-            raise ValueError(
-                f"matryoshka works on topk and batchtopk, not on {self.chosen_activation}."
+    def _check_constant_coefficient(self) -> None:
+        if self.k is not None:
+            raise ConfigError(
+                f"l1_coefficient={self.l1_coefficient} and k={self.k} both set the sparsity; "
+                "give one of them."
             )
-        sizes = self.matryoshka
-        if list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
-            raise ValueError(f"matryoshka={sizes} must grow from one prefix to the next.")
-        if self.hidden_size is not None and sizes[-1] != self.hidden_size:
-            raise ValueError(
-                f"the last matryoshka prefix is {sizes[-1]}, not hidden_size={self.hidden_size}."
+        if self.activation in KEEPS_EXACTLY_K:
+            raise ConfigError(
+                f"l1_coefficient={self.l1_coefficient} has no effect with "
+                f"activation='{self.activation}', which keeps exactly k: give k instead, or "
+                "choose relu, jumprelu or gated."
             )
 
     @property
@@ -185,78 +168,195 @@ class TrainConfig:
             return self.activation
         return "batchtopk" if self.l1_coefficient is None else "relu"
 
-    def resolved(self, n_rows: int, width: int) -> TrainConfig:
-        """Return a copy with every derived field filled in.
+    def resolved(self, n_rows: int, width: int) -> ResolvedConfig:
+        """Return what is done on some data: every derived field filled in.
 
         Args:
             n_rows: Training rows.
             width: Their width.
 
         Raises:
-            ValueError: If `width` is not `input_size`, or k exceeds the derived hidden size.
+            ConfigError: If `width` is not `input_size`, or k exceeds the derived hidden size.
         """
         if self.input_size not in (None, width):
-            raise ValueError(
+            raise ConfigError(
                 f"the data's rows are {width} wide, but input_size={self.input_size}. "
                 "Leave input_size out, or choose the vector columns with columns=."
             )
-        activation = self.chosen_activation
-        k = self.k or (32 if self.l1_coefficient is None else None)
-        per_row = k or 32
-        hidden = self.hidden_size or (self.matryoshka or (None,))[-1]
-        if hidden is None:
-            fits = max(2 * per_row, min(8 * width, n_rows * per_row // 30))
-            hidden = 2 ** int(math.log2(fits))
-        usual = 2 ** round(math.log2(max(128, min(4096, math.sqrt(8 * n_rows)))))
-        batch = min(self.batch_size or usual, n_rows)
+        has_target = self.l1_coefficient is None
+        k = _given_or(self.k, DEFAULT_K) if has_target else None
+        expected_l0 = _given_or(k, DEFAULT_K)
+        hidden_size = self.hidden_size
+        if hidden_size is None and self.matryoshka is not None:
+            hidden_size = self.matryoshka[-1]
+        if hidden_size is None:
+            hidden_size = _default_hidden_size(n_rows, width, expected_l0)
+        batch_size = min(n_rows, _given_or(self.batch_size, _default_batch_size(n_rows)))
+        steps = self.steps
+        if steps is None:
+            epochs = _given_or(self.epochs, _max_epochs(n_rows))
+            steps = max(1, math.ceil(n_rows * epochs / batch_size))
+        fields = {name: getattr(self, name) for name in self.field_names() if name != "epochs"}
         derived = {
             "input_size": width,
-            "hidden_size": hidden,
-            "activation": activation,
+            "hidden_size": hidden_size,
+            "activation": self.chosen_activation,
             "k": k,
-            "batch_size": batch,
-            "noise": (0.5 if n_rows < 15_000 else 0.0) if self.noise is None else self.noise,
-            "lr": self.lr or min(8e-3, 6e-3 * math.sqrt(batch / 512)),
-            "k_aux": self.k_aux or 2 * per_row,
-            "dead_after": self.dead_after or max(100 * hidden // per_row, 1000),
+            "steps": steps,
+            "stops_early": self.steps is None and self.epochs is None,
+            "batch_size": batch_size,
+            "lr": _given_or(self.lr, _default_lr(batch_size)),
+            "noise": _given_or(self.noise, _default_noise(n_rows)),
+            "k_aux": _given_or(self.k_aux, 2 * expected_l0),
+            "dead_after": _given_or(self.dead_after, max(1000, 100 * hidden_size // expected_l0)),
+            "eval_every": _given_or(self.eval_every, max(1, steps // 40)),
         }
-        return dataclasses.replace(self, **derived)
-
-    def max_steps(self, n_rows: int) -> int:
-        """Return the number of optimiser steps of a resolved config, or their cap without steps."""
-        assert self.batch_size is not None
-        epochs = self.epochs or max_epochs(n_rows)
-        return self.steps or max(1, math.ceil(n_rows * epochs / self.batch_size))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> TrainConfig:
-        """Make a config from `to_dict`'s output; unknown names raise ValueError."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        if unknown := sorted(set(fields) - known):
-            raise ValueError(f"unknown field {unknown[0]!r}; known are {', '.join(sorted(known))}.")
-        return cls(**fields)
+        return ResolvedConfig(**fields | derived)
 
     @classmethod
     def load(cls, path: str | Path) -> TrainConfig:
-        """Read a JSON file of fields, or the `config.json` of a run."""
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
-        return cls.from_dict(fields.get("config", fields))
+        """Read a JSON file of fields, or what was asked for in the `config.json` of a run.
+
+        Raises:
+            MissingError: If there is no such file.
+            ConfigError: If it does not hold fields of a config.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise MissingError(f"{path} does not exist.", file=path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls.from_dict(content.get("requested", content))
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path} does not hold settings: {error}", file=path) from error
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the fields, for scikit-learn's `config__k=…` parameter names."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name in self.field_names()}
 
     def set_params(self, **params: Any) -> TrainConfig:
         """Set fields and validate them again."""
-        for name, value in self.from_dict({**self.get_params(), **params}).get_params().items():
+        changed = self.from_dict(self.get_params() | params)
+        for name, value in changed.get_params().items():
             setattr(self, name, value)
         return self
 
 
-def max_epochs(n_rows: int) -> float:
+@dataclass(frozen=True, kw_only=True)
+class ResolvedConfig(CheckedFields):
+    """What is done: the choices of a `TrainConfig` and all that follows from the data.
+
+    Fields are those of TrainConfig, but for these.
+
+    Args:
+        k: Target for the mean number of active features per row; None means that there is no
+            target, because `l1_coefficient` is constant.
+        l1_coefficient: Constant sparsity coefficient; None means that it is steered to meet k, or
+            that the activation needs none.
+        steps: Optimiser steps; the most there can be if training stops early.
+        stops_early: Whether training ends when the held-out FVU stops improving.
+    """
+
+    input_size: PositiveInt
+    hidden_size: PositiveInt
+    k: PositiveInt | None
+    l1_coefficient: PositiveFloat | None
+    activation: Activation
+    matryoshka: tuple[PositiveInt, ...] | None
+    steps: PositiveInt
+    stops_early: bool
+    batch_size: PositiveInt
+    lr: PositiveFloat
+    noise: NonNegativeFloat
+    weight_decay: NonNegativeFloat
+    skip: bool
+    seed: Seed
+    data_seed: Seed
+    parallel: Parallel
+    warmup: Share
+    decay: Share
+    clip: PositiveFloat
+    accumulate: PositiveInt
+    auxk_coefficient: NonNegativeFloat
+    k_aux: PositiveInt
+    dead_after: PositiveInt
+    jumprelu_penalty: Penalty
+    patience: PositiveInt
+    heldout_share: Share
+    buffer_rows: PositiveInt
+    columns: tuple[str, ...] | None
+    encoder: str | None
+    checkpoint_every: PositiveInt
+    log_every: PositiveInt
+    eval_every: PositiveInt
+    device: str
+    backend: Backend
+    precision: Precision
+    wandb: str | None
+    tensorboard: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_sizes(self.hidden_size, self.k, self.matryoshka)
+
+    @property
+    def expected_l0(self) -> int:
+        """Active features per row to plan with: k, or a usual number where there is no target."""
+        return _given_or(self.k, DEFAULT_K)
+
+    @property
+    def keeps_exactly_k(self) -> bool:
+        """Whether the activation meets k by construction."""
+        return self.activation in KEEPS_EXACTLY_K
+
+
+def _given_or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _check_sizes(hidden_size: int, k: int | None, matryoshka: tuple[int, ...] | None) -> None:
+    if k is not None and k > hidden_size:
+        raise ConfigError(f"k={k} must be at most hidden_size={hidden_size}.")
+    if matryoshka is not None and matryoshka[-1:] != (hidden_size,):
+        raise ConfigError(f"matryoshka={matryoshka} must end in hidden_size={hidden_size}.")
+
+
+def _check_prefixes(sizes: tuple[int, ...], activation: Activation) -> None:
+    if activation not in KEEPS_EXACTLY_K:
+        raise ConfigError(f"matryoshka works on topk and batchtopk, not on {activation}.")
+    if not sizes or list(sizes) != sorted(set(sizes)):
+        raise ConfigError(f"matryoshka={sizes} must grow from one prefix to the next.")
+
+
+def _check_device(device: str) -> None:
+    kind, colon, number = device.partition(":")
+    if kind not in DEVICES or (colon and not number.isdigit()):
+        known = ", ".join(DEVICES)
+        raise ConfigError(f"device={device!r} must be one of {known}, or one such as cuda:0.")
+
+
+def _default_hidden_size(n_rows: int, width: int, expected_l0: int) -> int:
+    """Return a power of two such that each latent can expect 30 active rows."""
+    n_trainable = n_rows * expected_l0 // 30
+    largest = max(2 * expected_l0, min(8 * width, n_trainable))
+    return 2 ** int(math.log2(largest))
+
+
+def _default_batch_size(n_rows: int) -> int:
+    """Return a power of two near √(8 × rows)."""
+    usual = min(4096, math.sqrt(8 * n_rows))
+    return 2 ** round(math.log2(max(128, usual)))
+
+
+def _default_lr(batch_size: int) -> float:
+    return min(8e-3, 6e-3 * math.sqrt(batch_size / 512))
+
+
+def _default_noise(n_rows: int) -> float:
+    """Return noise against overfitting where rows are few."""
+    return 0.5 if n_rows < 15_000 else 0.0
+
+
+def _max_epochs(n_rows: int) -> float:
     """Return the cap on passes over the data when neither steps nor epochs are given."""
     return max(1.0, min(40.0, 2**24 / n_rows))

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.config import TrainConfig
+from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.data.dataset import Dataset
-from nanosae.distributed import leads
-from nanosae.sources.rows import open_rows
+from nanosae.distributed import is_main_process
+from nanosae.sources import open_rows
 from nanosae.train.trainer import Job, train_jobs
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def sweep(
         found = {key: job.metrics.get(key) for key in MEASURES}
         lines.append({"run": name, **values, **found})
     table = pd.DataFrame(lines)
-    if leads():
+    if is_main_process():
         table.to_csv(output / "sweep.csv", index=False)
     return table
 
@@ -124,7 +124,7 @@ class Advice:
     """
 
     n_rows: int
-    config: TrainConfig
+    config: ResolvedConfig
     steps: int
     seconds: float
     memory: float
@@ -132,7 +132,7 @@ class Advice:
 
     def __str__(self) -> str:
         """Say it in a few lines."""
-        c, open_end = self.config, self.config.steps is None and self.config.epochs is None
+        c, open_end = self.config, self.config.stops_early
         sparsity = f"k={c.k}" if c.k else f"l1_coefficient={c.l1_coefficient}"
         return (
             f"{self.n_rows:,} rows of {c.input_size}: {c.activation}, hidden_size={c.hidden_size}, "
@@ -159,14 +159,14 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
     n = rows.n_rows
     n_train = max(1, n - min(10_000, round(n * asked.heldout_share)))
     full = asked.resolved(n_train, rows.width)
-    steps, some = full.max_steps(n_train), min(n, TRIAL_ROWS)
+    steps, some = full.steps, min(n, TRIAL_ROWS)
     began = time.perf_counter()
     sample = rows.take(np.linspace(0, n - 1, some).astype(np.int64))
     reading = (time.perf_counter() - began) * n / some
-    evaluations = steps // (full.eval_every or max(1, steps // 40)) + 1
+    evaluations = steps // full.eval_every + 1
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/rows.npy", sample)
-        trial = replace(full, steps=TRIAL_STEPS, epochs=None, columns=None, wandb=None)
+        trial = replace(full, steps=TRIAL_STEPS, columns=None, wandb=None)
         Path(folder, "config.json").write_text(json.dumps(asdict(trial)), encoding="utf-8")
         command = [sys.executable, "-m", "nanosae.sweep", folder]
         began = time.perf_counter()
@@ -193,12 +193,13 @@ def _trial(folder: Path) -> dict[str, float]:
     """Train a few steps and say what each part of a run takes, in seconds and bytes."""
     import resource
 
-    from nanosae.runs import training as runs
+    from nanosae.runs.checkpoints import save_checkpoint
     from nanosae.train import export as finish
     from nanosae.train.step import Training
 
     clock, first = time.perf_counter, time.perf_counter()
-    rows, config = np.load(folder / "rows.npy"), TrainConfig.load(folder / "config.json")
+    rows = np.load(folder / "rows.npy")
+    config = ResolvedConfig.from_dict(json.loads((folder / "config.json").read_text("utf-8")))
     began = clock()
     data = Dataset(open_rows(rows), seed=0)
     training = Training(config, data)
@@ -215,7 +216,7 @@ def _trial(folder: Path) -> dict[str, float]:
     for name, part in (
         ("evaluation", training.evaluate),
         ("snapshot", training.snapshot),
-        ("checkpoint", lambda: runs.save_checkpoint(folder, 1, *training.state())),
+        ("checkpoint", lambda: save_checkpoint(folder, 1, *training.state())),
         ("end", lambda: finish.measure(data, finish.export(config, data, training.weights()), 0)),
     ):
         began = clock()

@@ -15,9 +15,13 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from nanosae.analysis import describe as module
-from nanosae.analysis.describe import card, cooccurrence, known_labels, monosemanticity
+from nanosae.analysis import reading
+from nanosae.analysis.cards import card
+from nanosae.analysis.coactivation import cooccurrence
+from nanosae.analysis.monosemanticity import monosemanticity
 from nanosae.codes import Codes, write_codes
 from nanosae.model.weights import Weights
+from nanosae.runs.tables import known_labels
 from planted import planted_corpus
 
 N, M, D = 400, 30, 8
@@ -38,7 +42,7 @@ def save_model(run, directions, b_dec=None):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_CELLS", 7 * M)  # seven features at a time
+    monkeypatch.setattr(reading, "BLOCK_CELLS", 7 * M)  # seven features at a time
     monkeypatch.setattr("nanosae.codes.corpus.SHARD_ROWS", 150)
 
 
@@ -123,10 +127,10 @@ def test_quantile_rows_come_from_even_bands_of_ranks(run, dense):
 
 def test_blocks_do_not_change_the_result(run, monkeypatch):
     small = describe(run)
-    monkeypatch.setattr(module, "BLOCK_CELLS", 2**20)
+    monkeypatch.setattr(reading, "BLOCK_CELLS", 2**20)
     large = describe(run)
     pd.testing.assert_frame_equal(small, large)
-    monkeypatch.setattr(module, "BLOCK_PAIRS", 1)
+    monkeypatch.setattr(reading, "BLOCK_PAIRS", 1)
     pd.testing.assert_frame_equal(small, describe(run))
     some = describe(run, features=[20, 3, 5])
     for column in ("histogram", "nearest", "coactive", "near_misses", "top_texts"):

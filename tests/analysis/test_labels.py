@@ -9,8 +9,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import f1_score, roc_auc_score
 
 from nanosae.analysis import labels as labels_module
-from nanosae.analysis.labels import auc_interval, hard_silent, label, log_odds
-from nanosae.analysis.splits import _near_pairs, held_out, tied_rows
+from nanosae.analysis.inactive import hard_inactive
+from nanosae.analysis.keywords import informativeness, log_odds
+from nanosae.analysis.labels import label
+from nanosae.analysis.scoring import auc_interval
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import write_codes
 from nanosae.text.words import Words
 from planted import planted_corpus
@@ -19,7 +22,7 @@ NOISE = [a + b + c for a in "bdfg" for b in "aeiou" for c in "lmn"]
 
 
 def split(codes, share=0.5, groups=None, seed=0):
-    return held_out(tied_rows(codes, groups=groups), share, seed)
+    return held_out(duplicate_groups(codes, groups=groups), share, seed)
 
 
 def corpus(path, active, texts, **more):
@@ -47,35 +50,6 @@ def found(codes):
     return label(codes)
 
 
-# ── the split ──
-
-
-def parts_by_hand(n, pairs):
-    """Union-find, one pair at a time."""
-    part = list(range(n))
-    for a, b in pairs:
-        old, new = part[a], part[b]
-        part = [new if p == old else p for p in part]
-    return part
-
-
-def same_partition(a, b):
-    return len(set(zip(a, b, strict=True))) == len(set(a)) == len(set(b))
-
-
-def test_rows_with_the_same_words_stay_together(tmp_path):
-    texts = ["Version 1.0 of it", "version 2 of it!", "other", "", "", "12", "13", "12"]
-    codes = corpus(tmp_path / "c", np.ones((8, 1)), texts)
-    assert same_partition(tied_rows(codes), [0, 0, 1, 2, 3, 4, 5, 4])
-
-
-def test_equal_cells_stay_together_and_empty_ones_do_not(tmp_path):
-    user = ["ann", "bob", "ann", "", None, ""]
-    codes = corpus(tmp_path / "c", np.ones((6, 1)), list("uvwxyz"), metadata={"user": user})
-    assert same_partition(tied_rows(codes, groups="user"), [0, 1, 0, 2, 3, 4])
-    assert len(set(tied_rows(codes))) == 6
-
-
 def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     rng, rows = np.random.default_rng(0), []
     for t in range(300):
@@ -100,78 +74,6 @@ def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     assert "«" not in labels[2] + labels[3]  # three tokens; whatever stands after "tree"
     assert all("«" in text for text in frame["typical_text"])
     assert "«cat»" in frame["typical_text"][1]
-
-
-def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
-    text = ["old cat", "old dog", "old cat", "new tree"]
-    numbers = np.repeat(np.arange(4), 2)
-    place = {"text_index": numbers, "start": [0, 4] * 4, "end": [3, 7] * 4}
-    alike = np.ones((8, 3))  # as residual streams are: all have cosines near 1
-    texts = [text[t] for t in numbers]
-    codes = corpus(tmp_path / "a", np.eye(8), texts, metadata=place, vectors=alike)
-    assert same_partition(tied_rows(codes), [0, 0, 1, 1, 0, 0, 2, 2])  # copies of a text, too
-    assert split(codes).sum() == 4
-    place["number"] = place.pop("text_index")
-    codes = corpus(tmp_path / "b", np.eye(8), texts, metadata=place, vectors=alike)
-    assert len(set(tied_rows(codes))) == 1
-
-
-def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
-    x = planted.embeddings.astype(np.float16).astype(np.float64)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    pairs = np.argwhere(x @ x.T > 0.95)
-    a, b = _near_pairs(codes, np.arange(codes.n_rows))
-    assert set(map(tuple, np.sort(pairs, axis=1))) - {(i, i) for i in range(len(x))} <= set(
-        map(tuple, np.sort(np.stack([a, b], axis=1), axis=1))
-    )
-    assert np.all((x[a] * x[b]).sum(1) > 0.9499)
-
-
-def test_many_rows_are_compared_by_sketches_that_find_most_pairs(codes):
-    rows = np.arange(codes.n_rows)
-    exact = {(a, b) for a, b in _near_pairs(codes, rows).T.tolist() if a < b}
-    sketched = {(min(p), max(p)) for p in _near_pairs(codes, rows, exact_rows=0).T.tolist()}
-    assert len(exact) > 100
-    assert len(exact & sketched) > 0.8 * len(exact)
-
-
-def test_ties_of_some_rows_are_those_of_a_corpus_of_these_rows(planted, codes, tmp_path):
-    rows = np.arange(0, codes.n_rows, 3)[::-1]
-    alone = write_codes(
-        tmp_path / "c",
-        planted.activations[rows],
-        texts=planted.texts[rows].tolist(),
-        metadata={name: values[rows] for name, values in planted.columns.items()},
-        vectors=planted.embeddings[rows],
-    )
-    part = tied_rows(codes, groups="source", rows=rows)
-    assert same_partition(part, tied_rows(alone, groups="source"))
-    assert not same_partition(part, tied_rows(codes, groups="source")[: len(rows)])
-
-
-def test_no_near_copy_is_on_the_other_side(planted, codes):
-    held = split(codes, seed=3)
-    copies = np.flatnonzero(planted.duplicate_of >= 0)
-    assert np.array_equal(held[copies], held[planted.duplicate_of[copies]])
-    assert 0.45 < held.mean() <= 0.5
-    careless = np.random.default_rng(3).random(codes.n_rows) < 0.5  # the usual way fails
-    assert not np.array_equal(careless[copies], careless[planted.duplicate_of[copies]])
-
-
-def test_a_split_is_a_function_of_its_seed(codes):
-    assert np.array_equal(split(codes, seed=1), split(codes, seed=1))
-    assert not np.array_equal(split(codes, seed=1), split(codes, seed=2))
-    held = split(codes, groups="source", share=0.3)
-    assert 0.28 < held.mean() <= 0.3
-    assert len(set(zip(codes.column("source"), held, strict=True))) == len(
-        set(codes.column("source"))
-    )
-
-
-def test_a_corpus_that_cannot_be_split_says_so(tmp_path):
-    codes = corpus(tmp_path / "c", np.ones((4, 1)), ["same"] * 4)
-    with pytest.raises(ValueError, match=r"share=0.5 of 4 rows in 1 tied parts"):
-        split(codes)
 
 
 # ── words ──
@@ -321,7 +223,7 @@ def test_hard_silent_rows_are_the_nearest_by_brute_force(planted, codes):
     x = planted.embeddings.astype(np.float16).astype(np.float64)
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     dense = planted.activations.toarray()
-    for j, mine in zip(features, hard_silent(codes, features, rows, 10), strict=True):
+    for j, mine in zip(features, hard_inactive(codes, features, rows, 10), strict=True):
         acts = dense[rows, j]
         top = np.argsort(-acts, kind="stable")[: min(50, (acts > 0).sum())]
         near = x[rows] @ (acts[top] @ x[rows[top]])
@@ -336,7 +238,7 @@ def test_without_vectors_hard_silent_rows_share_other_features(tmp_path):
     active[10:20, 1] = active[10:20, 2] = 1  # company without the feature
     active[20:, 3] = 1
     codes = corpus(tmp_path / "c", active, ["x"] * 60)
-    (mine,) = hard_silent(codes, np.array([0]), np.arange(60), 10)
+    (mine,) = hard_inactive(codes, np.array([0]), np.arange(60), 10)
     assert set(mine) == set(range(10, 20))
 
 
@@ -532,7 +434,7 @@ def test_a_word_has_sense_if_texts_with_it_are_alike(tmp_path):
     codes = corpus(tmp_path / "c", active, texts)
     words = Words(codes.texts(), np.ones(600, bool))
     rows = np.arange(600)
-    sense = dict(zip(words.terms, labels_module._topical(codes, words, rows), strict=True))
+    sense = dict(zip(words.terms, informativeness(codes, words, rows), strict=True))
     assert sense["der"] == sense["und"] == sense["oder"] == 0
     assert sense["topic3x"] == 1.5
     with_it = np.flatnonzero(words.presence[:, words.terms.tolist().index("topic3x")].toarray())

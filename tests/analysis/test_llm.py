@@ -18,9 +18,9 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.analysis import llm
-from nanosae.analysis.labels import hard_silent
+from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.llm import Chat, agreement, llm_label, parse_label, parse_matches
-from nanosae.analysis.splits import held_out, tied_rows
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
 from planted import planted_corpus
@@ -217,7 +217,7 @@ def seen(server):
 def test_shown_texts_are_the_strongest_and_judged_ones_are_unseen(codes, server, planted):
     llm_label(codes, Chat("able", server.url, concurrency=1), [16], words=1000)
     (active,), (silent,), judged = seen(server)
-    held, texts = held_out(tied_rows(codes), 0.5, 0), planted.texts.tolist()
+    held, texts = held_out(duplicate_groups(codes), 0.5, 0), planted.texts.tolist()
     acts = planted.activations.toarray()[:, 16]
     assert [texts.index(t) for t in active] == sorted(
         (texts.index(t) for t in active), key=lambda i: -acts[i]
@@ -254,8 +254,8 @@ def test_hard_negatives_are_the_nearest_and_stated(codes, server, planted):
     frame = llm_label(codes, Chat("able", server.url), [16], negatives="hard", words=1000)
     _, (silent,), _ = seen(server)
     texts = planted.texts.tolist()
-    held = held_out(tied_rows(codes), 0.5, 0)
-    near = hard_silent(codes, np.array([16]), np.flatnonzero(~held), 20)[0]
+    held = held_out(duplicate_groups(codes), 0.5, 0)
+    near = hard_inactive(codes, np.array([16]), np.flatnonzero(~held), 20)[0]
     assert {texts.index(t) for t in silent} <= set(near.tolist())
     assert frame.llm_negatives[0] == "hard"
 

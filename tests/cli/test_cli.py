@@ -73,7 +73,7 @@ def test_settings_come_from_a_file_and_flags_win(data, tmp_path, capsys):
     ("arguments", "words"),
     [
         (["train", "missing.npy", "-o", "run"], "missing.npy"),
-        (["train", "DATA", "-o", "run", "--k", "0"], "k=0 must be a positive number"),
+        (["train", "DATA", "-o", "run", "--k", "0"], "k=0 must be a positive integer"),
         (
             ["train", "DATA", "-o", "run", "--k", "3", "--l1-coefficient", "0.1"],
             "error: l1_coefficient=0.1 and k=3 both set the sparsity",

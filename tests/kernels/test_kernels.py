@@ -11,11 +11,12 @@ import os
 import pytest
 import torch
 
+from agreement import assert_agree, decisions_above, decisions_batchtopk, decisions_topk
 from nanosae.kernels import (
     Pairs,
     backend,
-    fresh_gradients,
     reference,
+    reset_gradients,
     sparse_decode,
     sparse_encode,
 )
@@ -114,6 +115,24 @@ def real(pairs):
     return Pairs(pairs.values[:n], pairs.cols[:n], pairs.row_ptr)
 
 
+def decisions(rule, x, encoder, bias, k, cut):
+    """What a rule decides on, in float64."""
+    if rule == "topk":
+        return decisions_topk(x, encoder, bias, k)
+    if rule == "batchtopk":
+        return decisions_batchtopk(x, encoder, bias, k * len(x))
+    return decisions_above(x, encoder, bias, cut)
+
+
+def as_matrix(pairs, shape):
+    """The values of the pairs at their places, (rows, latents)."""
+    pairs = real(pairs)
+    rows = torch.repeat_interleave(torch.arange(shape[0]), pairs.row_ptr.diff())
+    dense = torch.zeros(shape)
+    dense[rows, pairs.cols.long()] = pairs.values
+    return dense
+
+
 def pair_mask(pairs, shape):
     pairs = real(pairs)
     mask = torch.zeros(shape, dtype=torch.bool)
@@ -131,33 +150,42 @@ KINDS = ["normal", "few positive", "none positive", "zero rows", "duplicate rows
 def test_selection_is_the_brute_force_one(kernels, rule, kind, shape):
     x, encoder, bias, _, _, k = problem(shape, kind=kind)
     cut = torch.linspace(-0.2, 0.6, len(encoder))
-    z = torch.addmm(bias, x, encoder.T)
-    if kind in ("ties", "duplicate rows"):  # products of equal rows may differ in the last bit
+    exact = kind in ("ties", "duplicate rows")
+    if exact:  # whose products are sums without rounding
         encoder, bias, x = (t.mul(64).round() / 64 for t in (encoder, bias, x))
-        z = (x.double() @ encoder.double().T + bias).float()
-    pairs = real(select(kernels, rule, x, encoder, bias, k, cut))
-    assert torch.equal(pair_mask(pairs, z.shape), dense_mask(rule, z, k, cut))
-    rows = torch.repeat_interleave(torch.arange(len(x)), pairs.row_ptr.diff())
-    torch.testing.assert_close(pairs.values, z[rows, pairs.cols.long()])
+    z = x.double() @ encoder.double().T + bias
+    mask = dense_mask(rule, z, k, cut)
+    pairs = select(kernels, rule, x, encoder, bias, k, cut)
+    if exact:
+        assert torch.equal(pair_mask(pairs, z.shape), mask)
+    made = decisions(rule, x, encoder, bias, k, cut)
+    assert_agree(as_matrix(pairs, z.shape), z * mask, made)
 
 
 def test_selection_check_can_fail():
     x, encoder, bias, _, _, k = problem("plain")
-    z = torch.addmm(bias, x, encoder.T)
+    z = x.double() @ encoder.double().T + bias
     one_less = reference.select_topk(x, encoder, bias, k - 1)
-    assert not torch.equal(pair_mask(one_less, z.shape), dense_mask("topk", z, k, None))
+    mask = dense_mask("topk", z, k, None)
+    assert not torch.equal(pair_mask(one_less, z.shape), mask)
+    with pytest.raises(AssertionError, match="kept by one only"):
+        assert_agree(as_matrix(one_less, z.shape), z * mask, decisions_topk(x, encoder, bias, k))
 
 
 @pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
 def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
-    monkeypatch.setattr(cpu_kernels, "TILE_BYTES", 0)
+    monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
     x = x * torch.linspace(first, last, len(x))[:, None]  # tiles with very unequal shares
-    plain = reference.select_batchtopk(x, encoder, bias, k * len(x))
-    hinted = real(kernels.select_batchtopk(x, encoder, bias, k * len(x), hint))
-    assert torch.equal(plain.cols, hinted.cols)
-    assert torch.equal(plain.row_ptr, hinted.row_ptr)
+    total = k * len(x)
+    reference_pairs = reference.select_batchtopk(x, encoder, bias, total)
+    plain = real(kernels.select_batchtopk(x, encoder, bias, total))
+    hinted = real(kernels.select_batchtopk(x, encoder, bias, total, hint))
+    assert all(torch.equal(one, two) for one, two in zip(plain, hinted, strict=True))
+    shape = len(x), len(encoder)
+    made = decisions_batchtopk(x, encoder, bias, total)
+    assert_agree(as_matrix(hinted, shape), as_matrix(reference_pairs, shape), made)
 
 
 @pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
@@ -168,7 +196,8 @@ def test_rows_need_not_be_contiguous(kernels, rule):
     assert torch.equal(spread, x)
     cut = torch.full_like(bias, 0.1)
     both = [select(kernels, rule, rows, encoder, bias, k, cut) for rows in (x, spread)]
-    assert torch.equal(real(both[0]).cols, real(both[1]).cols)
+    matrices = [as_matrix(pairs, (len(x), len(encoder))) for pairs in both]
+    assert_agree(*matrices, decisions(rule, x, encoder, bias, k, cut))
     args = encoder, bias, decoder, b_dec, both[0], torch.ones_like(x)
     for one, two in zip(
         gradients(kernels, x, *args), gradients(kernels, spread, *args), strict=True
@@ -235,7 +264,7 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
     single = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
     encoder, decoder = encoder.clone().requires_grad_(), decoder.clone().requires_grad_()
     for step in range(2):  # the second step must not see the first one's gradient
-        fresh_gradients([encoder, decoder])
+        reset_gradients([encoder, decoder])
         assert encoder.grad is not None
         assert decoder.grad is not None
         if step:
@@ -251,19 +280,23 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
 
 def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
     x, encoder, bias, decoder, b_dec, k = problem("wider than a tile")
+    pairs = reference.select_topk(x, encoder, bias, k)
+    plan = reference.make_plan(pairs, len(encoder))
     threads = torch.get_num_threads()
     results = []
     try:
-        for n in (1, 2):
+        for n in (1, 2, 3):
             torch.set_num_threads(n)
-            pairs = reference.select_topk(x, encoder, bias, k)
-            results.append(gradients(cpu_kernels, x, encoder, bias, decoder, b_dec, pairs, x))
+            grad_decoder, grad_encoder = torch.empty_like(decoder), torch.empty_like(encoder)
+            recon = cpu_kernels.decode(pairs.values, pairs, decoder, b_dec)
+            values = pairs.values
+            grad = cpu_kernels.decode_grads(x, values, plan, decoder, grad_decoder, False)
+            grad_bias = cpu_kernels.encode_grads(grad, plan, x, grad_encoder, False)
+            results.append((recon, grad, grad_bias, grad_decoder, grad_encoder))
     finally:
         torch.set_num_threads(threads)
-    for one, two in zip(*results, strict=True):
-        if one.dim() == 2 and one.shape[1] == x.shape[1]:  # torch's own sums may differ
-            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
-    assert torch.equal(results[0][1], results[1][1])
+    for other in results[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(results[0], other, strict=True))
 
 
 def test_the_plan_is_a_stable_sort_by_latent(kernels):

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from safetensors.numpy import save_file
 
+from agreement import assert_agree, decisions_of
 from nanosae.model import weights
 from nanosae.model.weights import Weights
 
@@ -70,11 +71,12 @@ def x():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_encode_agrees_with_the_naive_encoder(tmp_path, x, architecture):
     tensors = save_model(tmp_path / "model", architecture)
-    found = Weights.load(tmp_path).encode(x)
+    model = Weights.load(tmp_path)
+    found = model.encode(x)
     assert isinstance(found, sp.csr_array)
     assert found.dtype == np.float32
     assert (found.data > 0).all()
-    np.testing.assert_allclose(found.toarray(), naive(x, tensors, architecture), atol=1e-5)
+    assert_agree(found, naive(x, tensors, architecture), decisions_of(model, x))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -101,11 +103,14 @@ def test_decode_sums_the_active_rows_of_the_decoder(tmp_path, x, architecture):
     found = model.decode(acts)
     for i in range(len(x)):
         expected = tensors["b_dec"].astype(np.float64)
+        size = np.abs(expected)
         for j in range(model.hidden_size):
-            expected = expected + acts[i, j] * tensors["W_dec"][j].astype(np.float64)
-        np.testing.assert_allclose(found[i], expected, atol=1e-5)
+            term = acts[i, j] * tensors["W_dec"][j].astype(np.float64)
+            expected = expected + term
+            size = size + np.abs(term)
+        assert (np.abs(found[i] - expected) <= 1e-6 * size).all()
+        assert (np.abs(model.decode(acts[[i]].toarray()) - expected) <= 1e-6 * size).all()
     assert found.dtype == np.float32
-    np.testing.assert_allclose(model.decode(acts.toarray()), found, atol=1e-6)
 
 
 def test_blocks_of_rows_change_nothing(tmp_path, x, monkeypatch):
@@ -121,7 +126,7 @@ def test_blocks_of_rows_change_nothing(tmp_path, x, monkeypatch):
     )
     blocked = model.encode(x)
     assert seen == [5, 5, 5, 2]
-    np.testing.assert_allclose(blocked.toarray(), whole.toarray(), atol=1e-6)
+    assert_agree(blocked, whole, decisions_of(model, x))
 
 
 def test_equal_pre_activations_keep_the_lower_index():
@@ -161,7 +166,7 @@ def test_edges_no_rows_one_row_and_a_memory_map(tmp_path, x):
     np.save(tmp_path / "x.npy", x.astype(np.float16))
     mapped = model.encode(np.load(tmp_path / "x.npy", mmap_mode="r"))
     again = model.encode(x.astype(np.float16).astype(np.float32))
-    np.testing.assert_array_equal(mapped.toarray(), again.toarray())
+    assert_agree(mapped, again, decisions_of(model, x.astype(np.float16)))
     assert model.decode(sp.csr_array((0, 11))).shape == (0, 6)
     assert model.metadata["encoder"] is None
     assert (model.input_size, model.hidden_size) == (6, 11)
@@ -169,14 +174,15 @@ def test_edges_no_rows_one_row_and_a_memory_map(tmp_path, x):
 
 def test_k_larger_than_the_model_keeps_all_positive(tmp_path, x):
     tensors = save_model(tmp_path, "topk", k=50)
-    found = Weights.load(tmp_path).encode(x).toarray()
-    np.testing.assert_allclose(found, naive(x, tensors, "standard"), atol=1e-5)
+    model = Weights.load(tmp_path)
+    assert_agree(model.encode(x), naive(x, tensors, "standard"), decisions_of(model, x))
 
 
 def test_input_bias_is_optional(tmp_path, x):
     tensors = save_model(tmp_path, "standard", apply_b_dec_to_input=False)
-    found = Weights.load(tmp_path).encode(x).toarray()
-    np.testing.assert_allclose(found, naive(x, tensors, "standard", subtract=False), atol=1e-5)
+    model = Weights.load(tmp_path)
+    expected = naive(x, tensors, "standard", subtract=False)
+    assert_agree(model.encode(x), expected, decisions_of(model, x))
 
 
 def test_errors_name_both_sides(tmp_path, x):

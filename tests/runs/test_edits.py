@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis.describe import known_labels
 from nanosae.codes import write_codes
 from nanosae.runs import annotations as edits
+from nanosae.runs.tables import known_labels
 
 WRITE = """
 import sys

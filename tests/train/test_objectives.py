@@ -1,11 +1,13 @@
 """Objectives: every loss and every gradient against dense float64 formulas written out here."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from agreement import decisions_above, decisions_batchtopk, decisions_topk
 from nanosae.config import TrainConfig
 from nanosae.train import objectives
 from nanosae.train.step import Training
@@ -27,8 +29,8 @@ class Rows:
         return np.resize(self.train, (n, self.width))[part]
 
 
-def training(backend="cpu", **fields):
-    data = Rows()
+def training(backend="cpu", seed=0, **fields):
+    data = Rows(seed=seed)
     config = TrainConfig(
         hidden_size=40, batch_size=64, steps=10, noise=0.0, backend=backend, **fields
     )
@@ -40,6 +42,32 @@ def training(backend="cpu", **fields):
         made.params["W_dec"] /= made.params["W_dec"].norm(dim=1, keepdim=True)
     made.scalars["step"] = 5  # past the warm-up
     return made, torch.from_numpy(data.train)
+
+
+def kept_by(made, x):
+    """Everything that the objective decides by a threshold or by rank."""
+    weight, bias, k = made.params["W_enc"], made.bias, made.k
+    if made.config.activation == "topk":
+        return [decisions_topk(x, weight, bias, k)]
+    if made.config.activation == "batchtopk":
+        return [decisions_batchtopk(x, weight, bias, k * len(x))]
+    if made.config.activation == "jumprelu":
+        threshold, half = made.params["log_threshold"].exp(), WINDOW / 2
+        edges = threshold, threshold - half, threshold + half
+        return [decisions_above(x, weight, bias, edge) for edge in edges]
+    made_above = [decisions_above(x, weight, bias)]
+    if made.config.activation == "gated":
+        magnitude = -made.params["b_mag"] / made.params["r_mag"].exp()
+        made_above.append(decisions_above(x, weight, torch.zeros_like(bias), magnitude))
+    return made_above
+
+
+def decided_training(backend="cpu", decide=kept_by, **fields):
+    """Draw rows until no entry lies within rounding of what keeps it, on any processor."""
+    for seed in itertools.count():
+        made, x = training(backend, seed, **fields)
+        if all(decisions.decided_rows(factor=4).all() for decisions in decide(made, x)):
+            return made, x
 
 
 def doubles(made):
@@ -127,6 +155,7 @@ def dense_matryoshka(made, x, p):
     return {"mse": torch.stack(errors).mean()}
 
 
+WINDOW = 0.5  # of jumprelu in these tests
 CASES = {
     "topk": (dense_topk, {"activation": "topk", "k": 4}),
     "batchtopk": (dense_topk, {"activation": "batchtopk", "k": 4}),
@@ -163,9 +192,9 @@ def compare(made, x, dense):
 @pytest.mark.parametrize("backend", ["cpu", "reference"])
 def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
     dense, fields = CASES[case]
-    made, x = training(backend, **fields)
+    made, x = decided_training(backend, **fields)
     made.scalars["l0"] = 0.0  # the sparse path
-    made.scalars["window"] = 0.5
+    made.scalars["window"] = WINDOW
     for name, (got, want) in compare(made, x, dense).items():
         scale = want.abs().max().clamp_min(1e-6)
         torch.testing.assert_close(
@@ -180,7 +209,7 @@ def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
 @pytest.mark.parametrize("case", ["relu", "gated"])
 def test_the_dense_path_gives_the_same(case):
     dense, fields = CASES[case]
-    made, x = training(**fields)
+    made, x = decided_training(**fields)
     made.scalars["l0"] = 40.0
     assert made._is_dense()
     for got, want in compare(made, x, dense).values():
@@ -211,8 +240,14 @@ def auxk_gradients(made, x, dead):
 
 @pytest.mark.parametrize("activation", ["topk", "relu"])
 def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(activation):
-    made, x = training(activation=activation, k=4, k_aux=6)
     dead = torch.tensor([3, 7, 8, 20, 21, 22, 39])
+
+    def kept_dead(made, x):
+        bias = made.bias[dead] * (activation == "topk")
+        aux = decisions_topk(x[: len(x) // 4], made.params["W_enc"][dead], bias, 6)
+        return [*kept_by(made, x), aux]
+
+    made, x = decided_training(decide=kept_dead, activation=activation, k=4, k_aux=6)
     recon, grads = auxk_gradients(made, x, dead)
     alive = torch.ones(made.hidden, dtype=torch.bool)
     alive[dead] = False
@@ -244,8 +279,8 @@ def test_auxk_check_can_fail(monkeypatch):
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_step():
-    whole, x = training(activation="relu", k=4)
-    parts, _ = training(activation="relu", k=4, accumulate=4)
+    whole, x = decided_training(activation="relu", k=4)
+    parts, _ = decided_training(activation="relu", k=4, accumulate=4)
     for made in (whole, parts):
         made.scalars["l0"] = 0.0
         made.step(x)
@@ -254,10 +289,10 @@ def test_accumulation_gives_the_gradient_of_the_whole_step():
 
 
 def test_adam_updates_the_latent_major_weights_as_plain_adam_does():
-    made, x = training(activation="topk", k=4)
+    made, x = decided_training(activation="topk", k=4)
     before = {n: p.detach().clone() for n, p in made.params.items()}
     made.step(x)
-    plain, _ = training(activation="topk", k=4)
+    plain, _ = decided_training(activation="topk", k=4)
     p = {n: v.clone().requires_grad_() for n, v in before.items()}
     loss = dense_topk(plain, x, p)["mse"]
     optimizer = torch.optim.Adam(p.values(), lr=plain._lr())

@@ -11,9 +11,11 @@ import pytest
 
 import nanosae
 from nanosae import SAETrainer, TrainConfig, plot
-from nanosae.analysis.contrast import contrast, explain, over_time
+from nanosae.analysis.contrast import contrast
+from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
+from nanosae.analysis.over_time import over_time
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.demo import load

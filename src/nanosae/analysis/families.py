@@ -50,7 +50,7 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 from scipy.special import gammainc
 
-from nanosae.analysis.describe import cooccurrence
+from nanosae.analysis.coactivation import cooccurrence
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels, load_features, records
 

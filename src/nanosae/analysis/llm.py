@@ -34,8 +34,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.labels import hard_silent
-from nanosae.analysis.splits import held_out, tied_rows
+from nanosae.analysis.inactive import hard_inactive
+from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.extras import extra
 
@@ -138,8 +138,8 @@ def llm_label(
     """
     features = np.flatnonzero(codes.counts) if features is None else np.unique(features)
     path = Path(cache or (codes.run or codes.path) / "llm.sqlite")
-    near = tied_rows(codes)
-    held = held_out(near if groups is None else tied_rows(codes, groups=groups), 0.5, seed)
+    near = duplicate_groups(codes)
+    held = held_out(near if groups is None else duplicate_groups(codes, groups=groups), 0.5, seed)
     one, records = scoring == "predict", []
     size, read = (1, parse_prediction) if one else (10, parse_matches)
     namer = _Session(chat, path, dry_run)
@@ -244,7 +244,7 @@ def _cases(
     shown, tests, words = sizes
     share = {"random": 0.0, "mixed": 0.5, "hard": 1.0}[kind]
     halves = [np.flatnonzero(~held), np.flatnonzero(held)]
-    most = [hard_silent(codes, features, x, max(shown, tests)) for x in halves if share]
+    most = [hard_inactive(codes, features, x, max(shown, tests)) for x in halves if share]
     for i, feature in enumerate(features.tolist()):
         rng, (rows, acts) = np.random.default_rng([seed, feature]), codes.feature(feature)
         top = np.argsort(-acts, kind="stable")

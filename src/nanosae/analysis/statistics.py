@@ -1,140 +1,171 @@
-"""Small things that several verbs share: labels as matrices, ranks, regression."""
+"""Estimates with intervals, regression and false discovery rates, as the analyses need them.
+
+Intervals hold 95 %. Everything is float64 and takes many columns at once.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
+from scipy.special import expit, ndtr
 
-from nanosae.codes import Codes
+from nanosae.analysis.columns import one_hot
+
+Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
+MAX_NEWTON_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval.
+
+    Attributes:
+        value: The mean.
+        low: Lower end of the interval; NaN if it has none.
+        high: Upper end.
+        n: Number of values (labels, features, rows) that it is the mean of.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Return rows at length 1; zero rows stay zero."""
+    """Scale rows to length 1; zero rows stay zero.
+
+    Example:
+        >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
+    """
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(norms > 0, norms, 1)
 
 
-def one_per_row(codes: Codes, y: Any) -> np.ndarray:
-    """Return a metadata column, or the given values, which must be one per row."""
-    values = codes.column(y) if isinstance(y, str) else np.asarray(y, dtype=object)
-    if len(values) != codes.n_rows:
-        raise ValueError(f"given are {len(values)} values, the corpus {codes.n_rows} rows.")
-    return values
-
-
-def is_missing(values: np.ndarray) -> np.ndarray:
-    """Return which values are None, "" or not a number, bool (n,)."""
-    return np.array([v is None or v != v or v == "" for v in values.tolist()], dtype=bool)
-
-
-def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
-    """Turn cells of labels, joined by "|", into names and a 0/1 matrix.
-
-    Args:
-        values: One cell per row; missing ones give an empty row.
-
-    Returns:
-        The sorted names, and who has which, csr_array (n, names) of float64.
+def two_sided_p(z: np.ndarray) -> np.ndarray:
+    """Return the two-sided p of standard normal scores (Wald's test).
 
     Example:
-        >>> label_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
-        [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+        >>> two_sided_p(np.array([0.0, -1.959964])).round(3).tolist()
+        [1.0, 0.05]
     """
-    from sklearn.preprocessing import MultiLabelBinarizer
-
-    none, binarizer = is_missing(values), MultiLabelBinarizer(sparse_output=True)
-    cells = [[] if gone else str(v).split("|") for v, gone in zip(values, none, strict=True)]
-    matrix = sp.csr_array(binarizer.fit_transform(cells), dtype=np.float64)
-    return binarizer.classes_.tolist(), matrix
+    return 2 * ndtr(-np.abs(z))
 
 
-def pair_scores(columns: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return AUC, best F1 and its threshold for every pair of column and label, in one sort.
+def false_discovery(p: Any) -> np.ndarray:
+    """Return q, the false discovery rate at which each hypothesis is rejected.
 
-    Zeros are ties of the lowest rank; equal strengths are never parted. Going down a column, F1
-    can peak only where the label is on, so that stored entries are all that is looked at.
+    The step-up procedure of Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995) 289.
 
     Args:
-        columns: Strengths, csc_array (n, F), not negative, without explicit zeros.
-        labels: 0/1, csr_array (n, L).
+        p: p-values, (n,); n may be 0.
 
     Returns:
-        AUC, NaN for a label that all rows have, or none; the best F1 of "strength ≥ threshold" with
-        a threshold above 0; that threshold, infinite where they never meet: each (F, L).
+        q, (n,).
+
+    Example:
+        >>> false_discovery([0.01, 0.5]).tolist()
+        [0.02, 0.5]
     """
-    (n, m), width, ptr = columns.shape, labels.shape[1], columns.indptr
-    of = np.repeat(np.arange(m), np.diff(ptr))
-    order = np.lexsort((-columns.data, of))
-    value, row = columns.data[order], columns.indices[order]
-    same = (value[1:] == value[:-1]) & (of[1:] == of[:-1])
-    first, last = np.flatnonzero(np.r_[True, ~same]), np.flatnonzero(np.r_[~same, True])
-    tie = np.cumsum(np.r_[0, ~same])[: len(of)]
-    above = last[tie] + 1 - ptr[of]  # rows at or above, in this column
+    from scipy.stats import false_discovery_control
 
-    positive, silent = labels.sum(0), (np.diff(ptr) + 1 + n) / 2  # mean rank of the zeros
-    lift = (first[tie] + last[tie]) / 2 + 1 - ptr[of] - silent[of]
-    lifted: Any = sp.csr_array((lift, (of, row)), shape=(m, n)) @ labels
-    ranks = lifted.toarray() + np.outer(silent, positive)  # from the top
-    with np.errstate(invalid="ignore"):
-        auc = 1 - (ranks - positive * (positive + 1) / 2) / (positive * (n - positive))
-
-    copies = np.diff(labels.indptr)[row]  # each entry once per label of its row
-    entry = np.repeat(np.arange(len(of)), copies)
-    place = np.arange(len(entry)) - np.repeat(np.cumsum(copies) - copies, copies)
-    pair = of[entry] * width + labels.indices[labels.indptr[row[entry]] + place]
-    order = np.argsort(pair, kind="stable")
-    pair, entry = pair[order], entry[order]
-    hits = np.arange(len(pair)) - np.searchsorted(pair, pair) + 1
-    score = 2 * hits / (above[entry] + positive[pair % width])
-    top = np.lexsort((score, pair))[np.searchsorted(pair, np.unique(pair), "right") - 1]
-    f1, threshold = np.zeros(m * width), np.full(m * width, np.inf)
-    f1[pair[top]], threshold[pair[top]] = score[top], value[entry[top]]
-    return auc, f1.reshape(m, width), threshold.reshape(m, width)
-
-
-def one_hot(index: np.ndarray) -> sp.csr_array:
-    """Return the 0/1 matrix with a single 1 per row, in the column given."""
-    index = np.asarray(index, dtype=np.int64)
-    parts = (np.ones(len(index)), index, np.arange(len(index) + 1))
-    return sp.csr_array(parts, shape=(len(index), int(index.max(initial=-1)) + 1))
+    return false_discovery_control(p) if len(p) else np.zeros(0)
 
 
 def regress(
     x: np.ndarray, y: np.ndarray, weight: np.ndarray, *, linear: bool = False, ridge: float = 1e-3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit weighted least squares or logistic regression by Newton's method.
+    """Fit weighted least squares, or logistic regression by Newton's method.
+
+    Newton's method for the logistic likelihood is iteratively reweighted least squares (McCullagh
+    and Nelder, Generalized Linear Models, 1989, §2.5).
 
     Args:
-        x: Design, (n, d); a constant is a column like any other.
-        y: Outcome, (n,); 0/1 if logistic.
-        weight: What each row counts, (n,).
-        linear: Least squares instead of logistic.
-        ridge: Penalty ridge ÷ 2 · ‖β‖²; a small one keeps a column finite that never varies.
+        x: Design matrix, (n, d); a constant is a column like any other.
+        y: Outcome, (n,); 0 or 1 if logistic.
+        weight: How often each row counts, (n,).
+        linear: Least squares instead of logistic regression.
+        ridge: Penalty ridge ÷ 2 · ‖β‖²; a small one keeps the coefficient of a constant column
+            finite.
 
     Returns:
-        β and its standard errors, each (d,).
+        Coefficients β and their standard errors, each (d,).
     """
-    from scipy.special import expit
+    if linear:
+        return _least_squares(x, y, weight, ridge)
+    return _logistic(x, y, weight, ridge)
 
-    beta, penalty = np.zeros(x.shape[1]), ridge * np.eye(x.shape[1])
-    inverse, spread = penalty, 1.0
-    for _ in range(2 if linear else 50):
-        mean = x @ beta if linear else expit(x @ beta)
-        curve = weight if linear else weight * mean * (1 - mean)
-        inverse = np.linalg.inv((x.T * curve) @ x + penalty)
-        step = inverse @ (x.T @ (weight * (y - mean)) - ridge * beta)
-        beta += step if linear else np.clip(step, -5, 5)
+
+def _least_squares(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Solve the normal equations, with one step of iterative refinement."""
+    n_columns = x.shape[1]
+    inverse = np.linalg.inv((x.T * weight) @ x + ridge * np.eye(n_columns))
+    beta = np.zeros(n_columns)
+    for _ in range(2):
+        step = inverse @ (x.T @ (weight * (y - x @ beta)) - ridge * beta)
+        beta += step
         if np.abs(step).max() < 1e-6:
             break
-    if linear:
-        spread = (weight * (y - x @ beta) ** 2).sum() / max(weight.sum() - x.shape[1], 1)
-    return beta, np.sqrt(spread * np.diag(inverse))
+    degrees_of_freedom = max(weight.sum() - n_columns, 1)
+    residual_variance = (weight * (y - x @ beta) ** 2).sum() / degrees_of_freedom
+    return beta, np.sqrt(residual_variance * np.diag(inverse))
 
 
-def false_discovery(p: Any) -> np.ndarray:
-    """Return Benjamini and Hochberg's q of some p values; of none, none."""
-    from scipy.stats import false_discovery_control
+def _logistic(
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Maximise the penalised likelihood by Newton steps of at most 5 in any coefficient."""
+    penalty = ridge * np.eye(x.shape[1])
+    beta = np.zeros(x.shape[1])
+    inverse = penalty
+    for _ in range(MAX_NEWTON_STEPS):
+        mean = expit(x @ beta)
+        information = (x.T * (weight * mean * (1 - mean))) @ x + penalty
+        inverse = np.linalg.inv(information)
+        step = inverse @ (x.T @ (weight * (y - mean)) - ridge * beta)
+        beta += np.clip(step, -5, 5)
+        if np.abs(step).max() < 1e-6:
+            break
+    return beta, np.sqrt(np.diag(inverse))
 
-    return false_discovery_control(p) if len(p) else np.zeros(0)
+
+def mean_estimate(values: Any) -> Estimate:
+    """Average independent values, with the interval of the normal approximation.
+
+    Args:
+        values: Numbers, (n,); of none the mean is NaN.
+
+    Example:
+        >>> mean_estimate([1, 1, 4]).value
+        2.0
+    """
+    if len(values) == 0:
+        values = [np.nan]
+    values = np.asarray(values, dtype=np.float64)
+    influence = (values - values.mean())[:, None] / len(values)
+    return clustered_mean(values, influence, np.arange(len(values)))
+
+
+def clustered_mean(values: np.ndarray, influence: np.ndarray, cluster: np.ndarray) -> Estimate:
+    """Average statistics of the same rows, with an interval that respects clusters of rows.
+
+    The variance is that of the infinitesimal jackknife (Efron, The Jackknife, the Bootstrap and
+    Other Resampling Plans, 1982, ch. 6), to which the bootstrap over clusters converges: the sum
+    over clusters of the squared influence.
+
+    Args:
+        values: One statistic per column, (n_columns,).
+        influence: Influence of each row on each statistic, already divided by the number of rows,
+            (n_rows, n_columns).
+        cluster: Which rows are not independent of each other, int (n_rows,).
+    """
+    cluster = np.unique(cluster, return_inverse=True)[1]
+    cluster_influence = one_hot(cluster).T @ influence.mean(1)
+    value = float(values.mean())
+    margin = Z95 * float(np.sqrt((cluster_influence**2).sum()))
+    return Estimate(value, value - margin, value + margin, len(values))

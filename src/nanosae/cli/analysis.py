@@ -25,7 +25,7 @@ from nanosae.cli.parameters import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nanosae.analysis.contrast import Contrast
+    from nanosae.analysis.findings import Contrast
 
 
 def describe(

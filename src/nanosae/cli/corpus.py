@@ -129,7 +129,7 @@ def encode(
         resume: Go on with an interrupted call.
         append: Add the rows to an existing corpus.
     """
-    from nanosae.distributed import in_parts, leads
+    from nanosae.distributed import in_parts, is_main_process
 
     model = nanosae.SAEModel.load(run)
     metadata = _metadata(data, texts, text_column, model.config["columns"])
@@ -137,7 +137,7 @@ def encode(
 
     how: Any = {"beside": metadata, "resume": resume, "append": append}
     in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
-    if not leads():
+    if not is_main_process():
         return
     codes = open_codes(run, name)
     mean = codes.nnz / max(1, codes.n_rows)
@@ -149,7 +149,7 @@ def _metadata(
     data: str, texts: str | None, text_column: str, vector_columns: Any
 ) -> pa.Table | None:
     """Read the texts and other columns of the rows; the text column is called text."""
-    from nanosae.sources.rows import open_rows
+    from nanosae.sources import open_rows
     from nanosae.sources.texts import read_texts
 
     pair = Path(data).with_suffix(".parquet")

@@ -56,13 +56,13 @@ def train(
 def _train_one(
     config: TrainConfig, data: str, output: Path, live: bool, options: dict[str, Any]
 ) -> None:
-    from nanosae.distributed import leads
+    from nanosae.distributed import is_main_process
     from nanosae.view.live import watching
 
     trainer = nanosae.SAETrainer(config, run=output)
-    with watching(output, print) if live and leads() else contextlib.nullcontext():
+    with watching(output, print) if live and is_main_process() else contextlib.nullcontext():
         trainer.train(data, **options)
-    if not leads():
+    if not is_main_process():
         return
     for note in getattr(trainer, "notes_", []):
         print(f"note: {note}")
@@ -72,11 +72,11 @@ def _train_one(
 def _train_many(
     configs: list[TrainConfig], data: str, output: Path, options: dict[str, Any]
 ) -> None:
-    from nanosae.distributed import leads
+    from nanosae.distributed import is_main_process
     from nanosae.sweep import sweep
 
     table = sweep(configs, data, output, **options)
-    if leads():
+    if is_main_process():
         show(table.sort_values("fvu"), as_json=False)
 
 

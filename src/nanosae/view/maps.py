@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.describe import unit
+from nanosae.analysis.statistics import unit
 
 Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
@@ -142,7 +142,7 @@ def labels(
 
 def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
     """Return the words of each group's texts that are most surely likelier there."""
-    from nanosae.analysis.labels import log_odds
+    from nanosae.analysis.keywords import log_odds
     from nanosae.text.words import Words, is_stop_word
 
     words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))

@@ -32,12 +32,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.describe import known_labels, model_of
-from nanosae.analysis.search import find_texts, has_index, rows_with, search, text_index
+from nanosae.analysis.reading import run_model
+from nanosae.analysis.search import search
+from nanosae.analysis.text_index import find_texts, has_index, rows_with, text_index
 from nanosae.analysis.topics import leaders
 from nanosae.codes import Codes
 from nanosae.runs import annotations as edits
-from nanosae.runs.tables import load_features, tag
+from nanosae.runs.tables import known_labels, load_features, tag
 from nanosae.view import maps
 from nanosae.view.files import changed, read_arrays, read_json
 from nanosae.view.pages import to_json
@@ -76,7 +77,7 @@ class Explorer:
         self.run, self.codes = Path(run), Codes.open(run, name)
         self._jobs: dict[str, subprocess.Popen] = {}
         self.path = self.codes.path
-        self.counts, self.model = self.codes.counts, model_of(self.codes)
+        self.counts, self.model = self.codes.counts, run_model(self.codes)
         self.directions = None if self.model is None else self.model.directions()
         self.order = np.random.default_rng(0).permutation(self.codes.n_rows).astype(np.uint32)
         edits.names(self.run)
@@ -584,7 +585,7 @@ def make_map(codes: Codes) -> Path:
     Rows lie by their embeddings, or without those by what the codes decode to; features by their
     directions, or without a model at the middle of their rows.
     """
-    model, n = model_of(codes), codes.n_rows
+    model, n = run_model(codes), codes.n_rows
     mix = np.random.default_rng(0).standard_normal((codes.n_features, 64)).astype(np.float32)
     decoder = mix if model is None else model.W_dec
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.describe import model_of
+from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels, load_features
-from nanosae.view import maps, pages
+from nanosae.view import maps, pages, plots
 from nanosae.view.files import read_json
 from nanosae.view.live import training_state
-from nanosae.view.plots import figures as plots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -195,7 +194,7 @@ def _short(value: Any) -> Any:
 
 def _map(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
     """Place the features in the plane; `place` says where in the table each point is."""
-    if codes is None or (model := model_of(codes)) is None:
+    if codes is None or (model := run_model(codes)) is None:
         return None
     directions = model.directions()
     ids = table["feature"].to_numpy()[:MAX_FEATURES]

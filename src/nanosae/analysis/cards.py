@@ -1,0 +1,168 @@
+"""Cards: all that is known of one feature, as text, as HTML in notebooks, as plain values."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from nanosae.analysis.describe import describe
+from nanosae.codes import Codes
+from nanosae.errors import DataError
+from nanosae.runs.tables import known_labels
+
+EXAMPLES = ("top_rows", "quantile_rows", "near_misses", "hard_negatives")
+BARS = " ▁▂▃▄▅▆▇█"  # of a histogram, from none to the most
+SHORT = 90  # characters of a text on a line
+
+
+class Example(NamedTuple):
+    """A row that shows what a feature is for, or what it is not for.
+
+    Attributes:
+        row: Its number.
+        activation: The feature's activation on it.
+        text: Its text, "" if the corpus has none.
+    """
+
+    row: int
+    activation: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of one feature; prints as text, shows as HTML in notebooks.
+
+    Attributes:
+        feature: Its number.
+        label: Its name or label, if the run has one; else "".
+        facts: Its line of `describe`, as plain Python values.
+        examples: For `top_rows`, `quantile_rows`, `near_misses` and `hard_negatives`, as far as
+            they are known, their rows.
+    """
+
+    feature: int
+    label: str
+    facts: dict[str, Any]
+    examples: dict[str, list[Example]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values, ready for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return _card_text(self)
+
+    def _repr_html_(self) -> str:
+        return _card_html(self)
+
+
+def card(
+    codes: Codes,
+    feature: int,
+    *,
+    described: pd.DataFrame | None = None,
+    texts: Any = False,
+    n: int = 10,
+    pool: int = 20000,
+    seed: int = 0,
+) -> Card:
+    """Return the card of one feature.
+
+    Args:
+        codes: The corpus.
+        feature: Its number.
+        described: A frame from `describe` that has its line; else the line is computed, and the
+            following arguments are those of `describe`.
+        texts: Texts of all rows, True for those of the corpus; False leaves out what reads them
+            all.
+        n: Length of the lists.
+        pool: Rows among which inactive rows are looked for.
+        seed: Seed of their draw.
+
+    Raises:
+        DataError: If the feature does not exist, or `described` has no line for it.
+    """
+    if described is None:
+        described = describe(codes, texts, features=[feature], n=n, pool=pool, seed=seed)
+    lines = described[described["feature"] == feature]
+    if not len(lines):
+        raise DataError(
+            f"the frame describes {len(described)} features, and feature {feature} is not among "
+            "them."
+        )
+    facts = {name: _plain(value) for name, value in lines.iloc[0].items()}
+    examples = {}
+    for kind in EXAMPLES:
+        if rows := facts.get(kind):
+            examples[kind] = _examples(codes, feature, rows)
+    label = known_labels(codes).get(int(feature), "")
+    return Card(int(feature), label, facts, examples)
+
+
+def _plain(value: Any) -> Any:
+    """Return an array or a number of numpy as Python's."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _examples(codes: Codes, feature: int, rows: list[int]) -> list[Example]:
+    activations = codes.take(rows)[:, [feature]].toarray().ravel().tolist()
+    texts: Sequence[str] = [""] * len(rows)
+    if codes.has_texts:
+        texts = codes.texts(rows).tolist()
+    return [Example(*values) for values in zip(rows, activations, texts, strict=True)]
+
+
+def _card_text(card: Card) -> str:
+    lines = [_title(card), *_number_lines(card)]
+    for kind, examples in card.examples.items():
+        lines += ["", kind.replace("_", " ")]
+        for example in examples:
+            text = " ".join(example.text.split())[:SHORT]
+            lines.append(f"  {example.activation:8.3f}  row {example.row}  {text}")
+    return "\n".join(lines)
+
+
+def _card_html(card: Card) -> str:
+    parts = [f"<h4>{html.escape(_title(card))}</h4>"]
+    parts += [f"<p>{html.escape(line)}</p>" for line in _number_lines(card)]
+    for kind, examples in card.examples.items():
+        body = "".join(_table_row(example) for example in examples)
+        parts.append(f"<b>{kind.replace('_', ' ')}</b><table>{body}</table>")
+    return f"<div>{''.join(parts)}</div>"
+
+
+def _table_row(example: Example) -> str:
+    cells = [f"{example.activation:.3f}", str(example.row), html.escape(example.text)]
+    return f"<tr><td>{'</td><td>'.join(cells)}</td></tr>"
+
+
+def _title(card: Card) -> str:
+    return f"feature {card.feature} · {card.label or 'no label'} · {card.facts['health']}"
+
+
+def _number_lines(card: Card) -> list[str]:
+    """Return statistics and lists of other features, a line each; no line for an empty list."""
+    facts = card.facts
+    density = f"density {facts['density']:.3%} ({facts['n_active']} rows)"
+    spread = f"mean {facts['mean_activation']:.3g} ± {facts['std_activation']:.3g}"
+    peak = f"max {facts['max_activation']:.3g}"
+    lines = [" · ".join([density, spread, peak, _bars(facts["histogram"])])]
+    for name, measure in (("nearest", "cosine"), ("opposite", "cosine"), ("coactive", "npmi")):
+        others = facts.get(name)
+        if others:
+            values = facts[f"{name}_{measure}"]
+            pairs = [f"{other} ({value:.2f})" for other, value in zip(others, values, strict=True)]
+            lines.append(f"{name} ({measure}): {', '.join(pairs)}")
+    return lines
+
+
+def _bars(histogram: list[int]) -> str:
+    """Draw a histogram in characters; a bin that is not empty has at least the lowest bar."""
+    most = max([*histogram, 1])
+    heights = [-(-8 * count // most) for count in histogram]
+    return "".join(BARS[height] for height in heights)

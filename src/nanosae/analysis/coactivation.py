@@ -1,0 +1,107 @@
+"""Which features are active on the same rows: counts, lift, normalised pointwise information.
+
+With f the number of rows of a feature, c that of a pair and N that of all rows,
+
+    lift = c·N ÷ (f_i·f_j)         npmi = log(lift) ÷ −log(c ÷ N)
+
+(Bouma 2009). Matrices of features × features are built a block of rows at a time.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.ranking import largest_in_segments
+from nanosae.analysis.reading import feature_blocks
+from nanosae.codes import Codes
+
+MIN_SHARED_ROWS = 5  # rows that a pair must share to be listed as coactive
+COUNTED = 64  # features whose shared rows are counted together
+
+
+def cooccurrence(codes: Codes, features: Any = None, min_share: float = 0.05) -> sp.csr_array:
+    """Count the rows on which two features are active together.
+
+    Args:
+        codes: The corpus.
+        features: The rows of the result; all features by default.
+        min_share: Keep only pairs that share at least this part of the rarer feature's rows: at
+            most L0 ÷ min_share partners per feature, which bounds the result. 0 keeps all pairs.
+
+    Returns:
+        Counts, (len(features), n_features) int32; a feature meets itself on all its rows.
+    """
+    counts = codes.counts
+    parts = [sp.csr_array((0, codes.n_features), dtype=np.int32)]
+    for block in feature_blocks(codes, features):
+        shared = shared_rows(codes, codes.features(block))
+        rarer = np.minimum.outer(counts[block], counts)
+        shared[shared < min_share * rarer] = 0
+        parts.append(sp.csr_array(shared))
+    return sp.csr_array(sp.vstack(parts, format="csr"))
+
+
+def shared_rows(codes: Codes, columns: sp.csc_array) -> np.ndarray:
+    """Count the rows that each column shares with each feature, (columns, n_features) int32."""
+    n_columns = columns.shape[1]
+    n_features = codes.n_features
+    shared = np.zeros((n_columns, n_features), np.int32)
+    for first_row, shard in codes.shards(values=False):
+        rows: Any = shard
+        part = columns[first_row : first_row + rows.shape[0]]
+        for start in range(0, n_columns, COUNTED):
+            stop = min(start + COUNTED, n_columns)
+            ends = part.indptr[start : stop + 1]
+            met = rows[part.indices[ends[0] : ends[-1]]]
+            column = np.repeat(np.arange(stop - start), np.diff(ends))
+            cell = np.repeat(column * n_features, np.diff(met.indptr)) + met.indices
+            counted = np.bincount(cell, minlength=(stop - start) * n_features)
+            shared[start:stop] += counted.reshape(stop - start, n_features)
+    return shared
+
+
+def coactive_features(
+    codes: Codes, block: np.ndarray, columns: sp.csc_array, n: int, duplicate: float
+) -> tuple[dict[str, list[np.ndarray]], list[np.ndarray]]:
+    """List what is active together with each feature, by falling npmi, and its duplicates.
+
+    Args:
+        codes: The corpus.
+        block: Features, (F,).
+        columns: Their activations, (n_rows, F).
+        n: Features to list for each, at most.
+        duplicate: Jaccard overlap of rows from which on two features are duplicates.
+
+    Returns:
+        `coactive, coactive_count, coactive_lift, coactive_npmi` of pairs that share at least
+        MIN_SHARED_ROWS and more rows than by chance; and the duplicates of each feature.
+    """
+    shared = shared_rows(codes, columns)
+    cells = np.flatnonzero(shared >= MIN_SHARED_ROWS)
+    place, other = np.divmod(cells, codes.n_features)
+    together = shared.ravel()[cells]
+    count = codes.counts[block[place]]
+    other_count = codes.counts[other]
+    lift = together * codes.n_rows / (count * other_count)
+
+    kept = (lift > 1) & (block[place] != other)
+    place, other, lift = place[kept], other[kept], lift[kept]
+    together, count, other_count = together[kept], count[kept], other_count[kept]
+    npmi = np.log(lift) / -np.log(together / codes.n_rows)
+
+    ends = np.searchsorted(place, np.arange(len(block) + 1))
+    best = largest_in_segments(npmi, ends, n)
+    facts = {
+        "coactive": [other[few] for few in best],
+        "coactive_count": [together[few].astype(np.int64) for few in best],
+        "coactive_lift": [lift[few] for few in best],
+        "coactive_npmi": [npmi[few] for few in best],
+    }
+    is_duplicate = together >= duplicate * (count + other_count - together)
+    duplicates = other[is_duplicate]
+    ends = np.searchsorted(place[is_duplicate], np.arange(len(block) + 1))
+    return facts, [duplicates[start:stop] for start, stop in pairwise(ends)]

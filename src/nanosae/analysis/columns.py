@@ -1,0 +1,152 @@
+"""Read metadata columns as labels, numbers or times.
+
+An empty cell is None, "" or NaN. Several labels in one cell are joined by "|".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from nanosae.codes import Codes
+from nanosae.errors import DataError
+
+MAX_PERIODS = 36  # different times that a trend is fitted to
+DAYS_PER_YEAR = 365.2425
+
+
+def is_missing_value(value: Any) -> bool:
+    """Say whether a cell is empty: None, "" or NaN."""
+    return value is None or value != value or value == ""
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Return which cells are empty, bool (n,)."""
+    return np.array([is_missing_value(value) for value in values.tolist()], dtype=bool)
+
+
+def one_per_row(codes: Codes, column: Any) -> np.ndarray:
+    """Return a metadata column, or the given values, which must be one per row.
+
+    Args:
+        codes: The corpus.
+        column: Name of a metadata column, or n_rows values.
+
+    Raises:
+        DataError: If there is no such column, or not one value per row.
+    """
+    if isinstance(column, str):
+        return codes.column(column)
+    values = np.asarray(column, dtype=object)
+    if len(values) != codes.n_rows:
+        raise DataError(
+            f"given are {len(values)} values, the corpus has {codes.n_rows} rows.",
+            remedy="Give one value per row, or the name of a metadata column.",
+        )
+    return values
+
+
+def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
+    """Turn cells of labels, joined by "|", into names and an indicator matrix.
+
+    Args:
+        values: One cell per row; an empty one gives an empty row.
+
+    Returns:
+        The sorted names, and which row has which, csr_array (n, n_names) of float64 0 and 1.
+
+    Example:
+        >>> label_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
+        [[1.0, 1.0], [0.0, 0.0], [1.0, 0.0]]
+    """
+    from sklearn.preprocessing import MultiLabelBinarizer
+
+    cells = []
+    for value, missing in zip(values, is_missing(values), strict=True):
+        cells.append([] if missing else str(value).split("|"))
+    binarizer = MultiLabelBinarizer(sparse_output=True)
+    matrix = sp.csr_array(binarizer.fit_transform(cells), dtype=np.float64)
+    return binarizer.classes_.tolist(), matrix
+
+
+def one_hot(index: np.ndarray) -> sp.csr_array:
+    """Return the indicator matrix with a single 1 per row, in the column given.
+
+    Example:
+        >>> one_hot(np.array([1, 0])).toarray().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    index = np.asarray(index, dtype=np.int64)
+    n_columns = int(index.max(initial=-1)) + 1
+    entries = (np.ones(len(index)), index, np.arange(len(index) + 1))
+    return sp.csr_array(entries, shape=(len(index), n_columns))
+
+
+def as_numbers(values: np.ndarray) -> np.ndarray | None:
+    """Read cells as float64, empty ones as NaN; None if any cell is no number."""
+    try:
+        return np.where(is_missing(values), "nan", values.astype(object)).astype(np.float64)
+    except (TypeError, ValueError):
+        return None
+
+
+def as_times(values: np.ndarray, column: str) -> tuple[np.ndarray, str]:
+    """Read numbers or dates as at most 36 different times.
+
+    Dates are counted in years and moved to the start of their day, month or year, whichever is the
+    finest with at most 36 different ones. More numbers than that become 36 periods of equal length,
+    each at its middle.
+
+    Args:
+        values: Numbers, datetimes or ISO 8601 strings, none of them empty, (n,).
+        column: What to call them.
+
+    Returns:
+        Times, (n,) float64, and their unit.
+
+    Raises:
+        DataError: If the cells are neither numbers nor dates.
+
+    Example:
+        >>> as_times(np.array([3, 1]), "year")
+        (array([3., 1.]), 'unit of year')
+    """
+    numbers = None if values.dtype.kind == "M" else as_numbers(values)
+    if numbers is None:
+        times, unit = _years(values, column), "year"
+    else:
+        times, unit = numbers, f"unit of {column}"
+    if len(np.unique(times)) > MAX_PERIODS:
+        times = _middles_of_periods(times)
+    return times, unit
+
+
+def _years(values: np.ndarray, column: str) -> np.ndarray:
+    """Read dates as years since 0, at the start of their day, month or year."""
+    try:
+        dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"column {column!r} holds neither numbers nor dates: {error}",
+            column=column,
+            remedy="Write dates as in 2024-05-31.",
+        ) from error
+    moments = dates.dt.tz_localize(None).to_numpy()
+    starts = moments
+    for unit in ("D", "M", "Y"):
+        starts = moments.astype(f"M8[{unit}]")
+        if len(np.unique(starts)) <= MAX_PERIODS:
+            break
+    days = starts.astype("M8[D]").astype(np.float64)
+    return 1970 + days / DAYS_PER_YEAR
+
+
+def _middles_of_periods(times: np.ndarray) -> np.ndarray:
+    """Move each time to the middle of its period, of 36 of equal length."""
+    first = times.min()
+    width = np.ptp(times) / MAX_PERIODS
+    period = np.minimum((times - first) // width, MAX_PERIODS - 1)
+    return first + width * (period + 0.5)

@@ -1,0 +1,96 @@
+"""Which features go with a target: two classes, many, or a number (see `contrast`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.columns import as_numbers, is_missing, label_matrix, one_per_row
+from nanosae.analysis.findings import Contrast
+from nanosae.analysis.hypotheses import Options, Question, answer
+from nanosae.codes import Codes
+from nanosae.errors import DataError
+
+WINSORISED = 0.01  # share of the numbers on each side that is moved to the percentile
+
+
+def explain(
+    codes: Codes,
+    y: Any,
+    *,
+    kind: Literal["classes", "numeric"] | None = None,
+    covariates: Sequence[str] | None = None,
+    groups: str | None = None,
+    fdr: float = 0.05,
+    share: float = 0.5,
+    min_active: int = 10,
+    n_select: int = 10,
+    labels: Mapping[int, str] | None = None,
+    seed: int = 0,
+) -> Contrast:
+    """Find the features that go with a target, one by one and together.
+
+    Args:
+        codes: The corpus.
+        y: A metadata column, or one value per row; empty cells ("", None, NaN) are left out.
+        kind: How to read it; None: numbers with more than two values are "numeric", the rest
+            "classes". Several labels in a cell are joined by "|".
+        covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
+            there are texts; `()`: nothing.
+        groups: A column whose equal values are one source (an author, a thread): kept on one side
+            of the split and counted as one text.
+        fdr: False discovery rate that is put up with.
+        share: Share of the rows to hold out.
+        min_active: Independent texts of either part on which a feature must be active to be tested,
+            and rows in which a class must occur.
+        n_select: Most features in the joint model.
+        labels: Names of features; None: those of the run.
+        seed: Seed of the split.
+
+    Raises:
+        DataError: If `y` has not one value per row, fewer than two different ones, or no numbers
+            where they are asked for.
+    """
+    options = Options(covariates, groups, fdr, share, min_active, n_select, labels, seed)
+    values = one_per_row(codes, y)
+    names, indicators = label_matrix(values)
+    column = y if isinstance(y, str) else None
+    if len(names) < 2:
+        raise DataError(
+            f"the target has {len(names)} different values; it needs 2 or more.", column=column
+        )
+    numbers = as_numbers(values)
+    if kind == "numeric" and numbers is None:
+        raise DataError(
+            "kind='numeric' needs numbers, but the target holds other values.", column=column
+        )
+    numeric = kind == "numeric" or (kind is None and len(names) > 2)
+    if numeric and numbers is not None:
+        question = _number(numbers, values, column)
+    else:
+        question = _classes(indicators, names, values, column)
+    return answer(codes, question, options)
+
+
+def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Question:
+    """Ask what goes with a number, winsorised."""
+    bounds = np.nanquantile(numbers, [WINSORISED, 1 - WINSORISED])
+    target = sp.csr_array(np.nan_to_num(np.clip(numbers, *bounds))[:, None])
+    rows = ~is_missing(values)
+    return Question("numeric", target, rows, [column or "the target"], {"column": column})
+
+
+def _classes(
+    indicators: sp.csr_array, names: list[str], values: np.ndarray, column: str | None
+) -> Question:
+    """Ask what goes with each class; of two that exclude each other, with the second."""
+    rows = ~is_missing(values)
+    facts: dict[str, Any] = {"column": column}
+    one_label_each = indicators.sum() == rows.sum()
+    if len(names) == 2 and one_label_each:
+        facts["b"] = names[0]
+        return Question("groups", indicators[:, [1]], rows, names[1:], facts)
+    return Question("groups", indicators, rows, names, facts)

@@ -1,0 +1,68 @@
+"""How much more alike the texts of a feature are than any two texts, in a second space.
+
+Similarity is measured between TF-IDF vectors of the texts, or in any space but the SAE's own, where
+the measure would be circular.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.reading import feature_blocks
+from nanosae.codes import Codes
+
+
+def monosemanticity(codes: Codes, features: Any = None, space: Any = None) -> np.ndarray:
+    """Return how much more alike a feature's texts are than any two texts.
+
+    The activation-weighted mean similarity of two different active rows, which is
+    (‖Σ aᵢeᵢ‖² − Σ aᵢ²‖eᵢ‖²) ÷ ((Σ aᵢ)² − Σ aᵢ²), minus the mean over all pairs of rows.
+
+    Args:
+        codes: The corpus.
+        features: Which features; all by default.
+        space: Unit rows eᵢ of another space, (n_rows, any) dense or sparse; by default the TF-IDF
+            of the texts. The SAE's own embeddings would make the measure circular.
+
+    Returns:
+        (len(features),) float64: 0 is chance, 1 equal texts; NaN for fewer than two active rows.
+    """
+    if space is None:
+        space = tfidf(codes.texts(marks=""))
+    square_norms = _row_sums(space * space)
+    chance = _mean_similarity(space, square_norms)
+    scores = []
+    for block in feature_blocks(codes, features):
+        weights: Any = sp.csr_array(codes.features(block).T, dtype=np.float64)
+        square_weights = weights.power(2)
+        weighted_sum = weights @ space
+        similarity = _row_sums(weighted_sum * weighted_sum) - square_weights @ square_norms
+        pair_weight = weights.sum(axis=1) ** 2 - square_weights.sum(axis=1)
+        pair_weight[np.diff(weights.indptr) < 2] = np.nan
+        scores.append(similarity / pair_weight - chance)
+    return np.concatenate(scores)
+
+
+def tfidf(texts: np.ndarray) -> sp.csr_array:
+    """Return texts as unit rows of TF-IDF with sublinear term frequency and hashed words."""
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+    no_norm: Any = None
+    words = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=no_norm)
+    counts = words.transform(texts)
+    return sp.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+
+
+def _mean_similarity(space: Any, square_norms: np.ndarray) -> float:
+    """Return the mean similarity of two different rows."""
+    n_rows = space.shape[0]
+    total = np.asarray(space.sum(axis=0)).ravel()
+    similarity = (total**2).sum() - square_norms.sum()
+    return similarity / max(n_rows**2 - n_rows, 1)
+
+
+def _row_sums(matrix: Any) -> np.ndarray:
+    return np.asarray(matrix.sum(axis=1)).ravel()

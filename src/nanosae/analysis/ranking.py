@@ -1,0 +1,50 @@
+"""The largest entries of vectors and of the rows of a matrix, in an order without chance."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+
+def largest_places(values: np.ndarray, n: int) -> np.ndarray:
+    """Return the places of the n largest values, the largest first; ties: the lower place.
+
+    Example:
+        >>> largest_places(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
+        [1, 3, 2]
+    """
+    return np.argsort(-values, kind="stable")[:n]
+
+
+def largest_in_segments(values: np.ndarray, ends: np.ndarray, n: int) -> list[np.ndarray]:
+    """Return the places of the n largest values of each segment `ends[i] : ends[i + 1]`."""
+    return [start + largest_places(values[start:stop], n) for start, stop in pairwise(ends)]
+
+
+def largest_in_rows(scores: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the n largest finite entries of each row, the largest first; ties: the lower column.
+
+    Args:
+        scores: A matrix, (m, width); entries of −∞ are left out.
+        n: How many.
+
+    Returns:
+        Columns and values, a list of m arrays each.
+
+    Example:
+        >>> columns, values = largest_in_rows(np.array([[1.0, -np.inf, 2.0]]), 3)
+        >>> columns[0].tolist(), values[0].tolist()
+        ([2, 0], [2.0, 1.0])
+    """
+    m, width = scores.shape
+    n = min(n, width)
+    if n == 0:
+        return [np.zeros(0, np.int64)] * m, [np.zeros(0, scores.dtype)] * m
+    nth_largest = np.partition(scores, width - n, axis=1)[:, width - n]
+    bound = np.maximum(nth_largest, np.finfo(scores.dtype).min)
+    row, column = np.divmod(np.flatnonzero(scores >= bound[:, None]), width)
+    values = scores[row, column]
+    row_ends = np.searchsorted(row, np.arange(m + 1))
+    places = largest_in_segments(values, row_ends, n)
+    return [column[few] for few in places], [values[few] for few in places]

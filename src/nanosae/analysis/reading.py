@@ -1,0 +1,49 @@
+"""Read codes by blocks of features, so that working memory is bounded on any corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from nanosae.codes import Codes, indices
+from nanosae.model.weights import Weights
+
+BLOCK_WIDTH = 1024  # features of a block, at most
+BLOCK_PAIRS = 2**22  # active pairs of a block's features
+BLOCK_CELLS = 2**24  # entries of a dense matrix of a block's features × all features
+COLUMNS_WIDTH = 256  # features whose columns are read together
+
+
+def chosen_features(codes: Codes, features: Any = None) -> np.ndarray:
+    """Return features (numbers or a mask), ascending; None: all that are active on some row."""
+    if features is None:
+        return np.flatnonzero(codes.counts)
+    return np.unique(indices(features, codes.n_features, "feature"))
+
+
+def feature_blocks(codes: Codes, features: Any = None) -> list[np.ndarray]:
+    """Cut features (None: all) into blocks of bounded width and number of active pairs."""
+    features = indices(features, codes.n_features, "feature")
+    width = max(1, min(BLOCK_WIDTH, BLOCK_CELLS // codes.n_features))
+    block_by_pairs = np.cumsum(codes.counts[features]) // BLOCK_PAIRS
+    block_by_width = np.arange(len(features)) // width
+    is_cut = np.diff(block_by_pairs) + np.diff(block_by_width)
+    return np.split(features, np.flatnonzero(is_cut) + 1)
+
+
+def feature_columns(codes: Codes, features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the active rows of each feature, ascending, and its activations on them."""
+    for block in np.split(features, range(COLUMNS_WIDTH, len(features), COLUMNS_WIDTH)):
+        columns = codes.features(block)
+        for start, stop in pairwise(columns.indptr):
+            yield columns.indices[start:stop], columns.data[start:stop]
+
+
+def run_model(codes: Codes) -> Weights | None:
+    """Return the run's model, or None if the codes lie in no run or the run has no model."""
+    if codes.run is None or not (codes.run / "model").exists():
+        return None
+    return codes.weights()

@@ -1,0 +1,167 @@
+"""Dataclasses whose values are checked against their annotations, to and from JSON.
+
+An annotation is `bool`, `int`, `float`, `str`, a `Literal` of strings or a tuple of one of these,
+`Annotated` with a `Range` where a number has bounds, and `| None` where it may be missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral, Real
+from types import NoneType
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from nanosae.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number.
+
+    Args:
+        words: The numbers within, as they follow "must be".
+        contains: Tells whether a number lies within.
+    """
+
+    words: str
+    contains: Callable[[float], bool]
+
+
+PositiveInt = Annotated[int, Range("a positive integer", lambda value: value > 0)]
+PositiveFloat = Annotated[float, Range("a positive number", lambda value: value > 0)]
+NonNegativeFloat = Annotated[float, Range("zero or a positive number", lambda value: value >= 0)]
+Share = Annotated[float, Range("at least 0 and below 1", lambda value: 0 <= value < 1)]
+Seed = Annotated[int, Range("an integer from 0 to 2³² − 1", lambda value: 0 <= value < 2**32)]
+
+
+class CheckedFields:
+    """Base of dataclasses whose fields are checked and converted when an object is made."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value = getattr(self, name)
+            converted = _checked(name, value, hint)
+            if converted is not value:
+                object.__setattr__(self, name, converted)  # the dataclass may be frozen
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """Return the names of the fields in their order."""
+        return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON types."""
+        fields = {name: getattr(self, name) for name in self.field_names()}
+        return json.loads(json.dumps(fields))
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Make an object from `to_dict`'s output.
+
+        Raises:
+            ConfigError: If a name is unknown or a value does not fit.
+        """
+        known = cls.field_names()
+        for name in fields:
+            if name not in known:
+                names = ", ".join(sorted(known))
+                raise ConfigError(f"unknown field {name!r}; known are {names}.")
+        return cls(**fields)
+
+
+class _UnfitError(Exception):
+    """A value does not have the type or the range of its annotation."""
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """Return a value in its annotation's own type."""
+    if value is None and NoneType in get_args(hint):
+        return None
+    hint = _without_none(hint)
+    try:
+        return _converted(value, hint)
+    except _UnfitError:
+        raise ConfigError(f"{name}={value!r} must be {_words(hint)}.") from None
+
+
+def _without_none(hint: Any) -> Any:
+    """Return T of T | None."""
+    members = get_args(hint)
+    if NoneType not in members:
+        return hint
+    return next(member for member in members if member is not NoneType)
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    """Return the value as a plain Python object; numpy's numbers are accepted."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        kind, bounds = get_args(hint)
+        number = _converted(value, kind)
+        _require(bounds.contains(number))
+        return number
+    if origin is Literal:
+        _require(isinstance(value, str) and value in get_args(hint))
+        return str(value)
+    if origin is tuple:
+        _require(isinstance(value, list | tuple))
+        element = get_args(hint)[0]
+        converted = tuple(_converted(item, element) for item in value)
+        return value if _is_same(value, converted) else converted
+    return _SCALARS[hint](value)
+
+
+def _is_same(value: list | tuple, converted: tuple) -> bool:
+    """Tell whether nothing was converted; scikit-learn's `clone` asks for the same object."""
+    return isinstance(value, tuple) and all(a is b for a, b in zip(value, converted, strict=True))
+
+
+def _boolean(value: Any) -> bool:
+    _require(isinstance(value, bool))
+    return value
+
+
+def _integer(value: Any) -> int:
+    _require(isinstance(value, Integral) and not isinstance(value, bool))
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    _require(isinstance(value, Real) and not isinstance(value, bool))
+    _require(math.isfinite(value))
+    return float(value)
+
+
+def _string(value: Any) -> str:
+    _require(isinstance(value, str))
+    return value
+
+
+_SCALARS: dict[type, Callable[[Any], Any]] = {
+    bool: _boolean,
+    int: _integer,
+    float: _number,
+    str: _string,
+}
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise _UnfitError
+
+
+def _words(hint: Any) -> str:
+    """Return what an annotation asks for, as it follows "must be"."""
+    origin = get_origin(hint)
+    if origin is Annotated:
+        return get_args(hint)[1].words
+    if origin is Literal:
+        return "one of " + ", ".join(get_args(hint))
+    if origin is tuple:
+        return f"a list, and each element {_words(get_args(hint)[0])}"
+    names = {bool: "True or False", int: "an integer", float: "a finite number", str: "a string"}
+    return names[hint]

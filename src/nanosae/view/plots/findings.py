@@ -1,0 +1,203 @@
+"""Findings about a corpus: effects with their intervals, and shares of rows over time."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanosae.errors import DataError
+from nanosae.view.plots.base import (
+    empty_figure,
+    escape,
+    escape_short,
+    escape_wrapped,
+    panel,
+    panel_figure,
+    run_suffix,
+    titled,
+)
+from nanosae.view.plots.sources import contrast_result, topics_of
+from nanosae.view.style import COLORS, MUTED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+def contrast(found: Any, *, n: int = 20) -> go.Figure:
+    """Draw the findings of a contrast as a forest plot: effects with 95 % intervals.
+
+    Args:
+        found: What `contrast`, `explain` or `over_time` found, its dictionary or JSON file, or a
+            run folder that holds one such file.
+        n: Most findings to draw, the surest first.
+
+    Raises:
+        DataError: If nothing was found.
+    """
+    import pandas as pd
+
+    result = contrast_result(found)
+    about = result["about"]
+    table = pd.DataFrame(result["findings"]).head(n)
+    if table.empty:
+        raise DataError(f"nothing was found among {about['n_tested']:,} tests: nothing to draw.")
+    is_numeric = result["kind"] == "numeric"
+    columns = ["effect", "low", "high"] if is_numeric else ["odds_ratio", "odds_low", "odds_high"]
+    effect, low, high = table[columns].to_numpy(float).T
+    is_negative = (table["effect"] < 0).astype(int)
+    sentences = result["sentences"][:n]
+    figure = empty_figure()
+    figure.add_scatter(
+        x=effect,
+        y=list(range(len(table))),
+        mode="markers",
+        error_x={
+            "type": "data",
+            "array": high - effect,
+            "arrayminus": effect - low,
+            "color": MUTED,
+        },
+        marker={
+            "color": [COLORS[sign] for sign in is_negative],
+            "symbol": [2 * sign for sign in is_negative],
+            "size": 9,
+        },
+        hovertext=[escape_wrapped(sentence, 600) for sentence in sentences],
+        hoverinfo="text",
+        showlegend=False,
+    )
+    no_effect = 0 if is_numeric else 1
+    figure.add_vline(no_effect, line={"color": MUTED, "dash": "dash"})
+    ticks = [escape_short(name, 44) for name in _finding_names(table)]
+    figure.update_yaxes(tickvals=list(range(len(table))), ticktext=ticks, showgrid=False)
+    figure.update_yaxes(range=[len(table) - 0.4, -0.6], zeroline=False, ticklabelstandoff=6)
+    figure.update_xaxes(title_text=escape(_effect_axis(result, table)))
+    if not is_numeric:
+        spans_decades = high.max() > 30 * low.min()
+        figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
+    subtitle = (
+        f"{len(result['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
+    )
+    title = f"What goes with {about.get('column') or table['target'].iloc[0]}"
+    return titled(figure, title, 170 + 24 * len(table), subtitle)
+
+
+def _has_several_targets(table: pd.DataFrame) -> bool:
+    return len(set(table["target"])) > 1
+
+
+def _finding_names(table: pd.DataFrame) -> list[str]:
+    """Return the labels of the findings, with their groups if there are several."""
+    names = table["label"]
+    if _has_several_targets(table):
+        names = names + " · " + table["target"]
+    return names.tolist()
+
+
+def _effect_axis(result: dict[str, Any], table: pd.DataFrame) -> str:
+    """Return the title of the axis of effects."""
+    about = result["about"]
+    target = table["target"].iloc[0]
+    if result["kind"] == "numeric":
+        return f"difference of {target}, 95 % interval"
+    if result["kind"] == "trend":
+        return f"odds ratio per {about['unit']}, 95 % interval (log scale)"
+    group = "each class" if _has_several_targets(table) else target
+    others = about.get("b") or "the rest"
+    return f"odds ratio, {group} : {others}, 95 % interval (log scale)"
+
+
+def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
+    """Plot shares of rows over time: of topics, or of the features of a trend.
+
+    Args:
+        source: Topics, or a run folder with codes (its topics are made again; 20 if there are no
+            topics.parquet); or, without a column, what `over_time` found.
+        column: Metadata column with numbers or dates, or one value per row.
+        n: Lines to draw: the largest topics, or the surest trends.
+
+    Raises:
+        DataError: If the column is missing, or holds neither numbers nor dates.
+    """
+    if column is None:
+        result = contrast_result(source)
+        lines = _feature_shares(result, n)
+        title, axis = "Features", result["about"]["column"]
+    else:
+        lines = _topic_shares(topics_of(source), column, n)
+        title, axis = "Topics", column if isinstance(column, str) else "time"
+    if not lines:
+        raise DataError("nothing was found to change over time: nothing to draw.")
+    titles = [escape_short(name, 36) for name, _ in lines]
+    figure = panel_figure(titles, ["share of rows", "", ""] * n, [escape(str(axis))] * n)
+    for i, (_, shares) in enumerate(lines):
+        _add_share(figure, i, shares)
+    most = max(shares["high"].max() for _, shares in lines)
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.05 * most])
+    figure.update_layout(showlegend=False)
+    return titled(figure, f"{title} over time{run_suffix(source)}")
+
+
+def _add_share(figure: go.Figure, i: int, shares: pd.DataFrame) -> None:
+    """Draw a line in the i-th panel, and the band of its interval."""
+    period, share, low, high = (
+        shares[name].tolist() for name in ("period", "share", "low", "high")
+    )
+    figure.add_scatter(
+        x=period + period[::-1],
+        y=low + high[::-1],
+        line={"width": 0},
+        mode="lines",
+        fill="toself",
+        fillcolor=f"{COLORS[0]}33",
+        hoverinfo="skip",
+        **panel(i),
+    )
+    figure.add_scatter(
+        x=period,
+        y=share,
+        mode="lines+markers",
+        line={"color": COLORS[0]},
+        marker={"size": 5},
+        hovertemplate="%{x}: %{y:.1%}<extra></extra>",
+        **panel(i),
+    )
+
+
+def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
+    """Return the labels of the surest trends and their shares of the rows in each period."""
+    import pandas as pd
+
+    if result["kind"] != "trend":
+        raise DataError(f"{result['kind']!r} findings have no time: give a column, or a trend.")
+    shares = pd.DataFrame(result["shares"])
+    return [
+        (finding["label"], shares[shares["feature"] == finding["feature"]])
+        for finding in result["findings"][:n]
+    ]
+
+
+def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFrame]]:
+    """Return the largest topics' names and their shares of the rows in each period."""
+    import pandas as pd
+
+    from nanosae.analysis.columns import as_times, is_missing
+
+    is_name = isinstance(column, str)
+    values = topics.codes.column(column) if is_name else np.asarray(column)
+    known = ~is_missing(values)
+    periods, _ = as_times(values[known], column if is_name else "time")
+    shares = pd.crosstab(periods, topics.row_topic[known], normalize="index")
+    largest = topics.table.head(n)
+    shares = shares.reindex(columns=largest["Topic"], fill_value=0.0)
+    lines = []
+    for topic, words in zip(largest["Topic"], largest["Representation"], strict=True):
+        line = pd.DataFrame({"period": shares.index, "share": shares[topic].to_numpy()})
+        line = line.assign(low=line["share"], high=line["share"])  # counted, not estimated
+        lines.append((", ".join(words[:3]), line))
+    return lines

@@ -1,0 +1,168 @@
+"""Maps: features and rows as points that lie near each other where they are alike."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanosae.codes import Codes
+from nanosae.errors import DataError
+from nanosae.view import maps
+from nanosae.view.plots.base import empty_figure, escape, escape_wrapped, run_suffix, titled
+from nanosae.view.plots.sources import codes_of, is_codes, labels_of, weight_matrices
+from nanosae.view.style import COLORS, MUTED
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+POINTS = 20_000  # points of a map that are drawn; of more rows, a sample
+WIDTH, HEIGHT = 960, 600  # of the area in which labels find room
+FIGURE_HEIGHT = 720
+
+
+def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figure:
+    """Draw the decoder map: features lie near each other if their directions are alike.
+
+    Points are features, larger where they are active on more rows (if codes are known); colours and
+    labels are clusters of the map (HDBSCAN).
+
+    Args:
+        source: A model, Weights, codes in a run folder, or a run folder.
+        labels: Names of features; by default those in the run's features.parquet.
+    """
+    codes = _known_codes(source)
+    _, decoder = weight_matrices(source if codes is None else codes.weights())
+    is_drawn = np.linalg.norm(decoder, axis=1) > 0
+    if codes is not None:
+        is_drawn &= codes.counts > 0
+    features = np.flatnonzero(is_drawn)
+    if labels is None:
+        labels = labels_of(source)
+    names = {place: labels.get(feature, "") for place, feature in enumerate(features.tolist())}
+    hover = [
+        f"feature {feature}<br>{escape_wrapped(names[place])}"
+        for place, feature in enumerate(features.tolist())
+    ]
+    size: Any = 5.0
+    if codes is not None:
+        density = codes.density[features]
+        hover = [
+            f"{text}<br>active on {share:.2%} of rows"
+            for text, share in zip(hover, density, strict=True)
+        ]
+        size = 3 + 9 * np.sqrt(density / max(density.max(), 1e-12))
+    figure = _draw_map(decoder[features], names, hover, size)
+    subtitle = f"{len(features):,} features; near means a similar direction"
+    return titled(figure, f"Decoder map{run_suffix(source)}", FIGURE_HEIGHT, subtitle)
+
+
+def _known_codes(source: Any) -> Codes | None:
+    """Return codes, or those of a run folder if it has any."""
+    if is_codes(source):
+        return source
+    if isinstance(source, str | Path) and any(Path(source).glob("codes/*/manifest.json")):
+        return Codes.open(source)
+    return None
+
+
+def texts(source: Any, *, points: int = POINTS) -> go.Figure:
+    """Draw the text map: rows lie near each other if their embeddings are alike.
+
+    Colours and labels are clusters of the map (HDBSCAN); labels are words that set their texts
+    apart.
+
+    Args:
+        source: Codes that know their embeddings, a run folder, or an array or frame of numbers.
+        points: Rows to draw; of more, a random sample.
+
+    Raises:
+        DataError: If there are no rows of finite numbers.
+    """
+    row_texts: list[str] = []
+    if is_codes(source) or isinstance(source, str | Path):
+        codes = codes_of(source)
+        n = codes.n_rows
+        rows = _sample(n, points)
+        vectors = codes.vectors(rows)
+        if codes.has_texts:
+            row_texts = codes.texts(rows).tolist()
+    else:
+        table = source.select_dtypes("number") if hasattr(source, "select_dtypes") else source
+        array = np.asarray(table)
+        n = len(array)
+        rows = _sample(n, points)
+        vectors = array[rows]
+    names = dict(enumerate(row_texts))
+    hover = [
+        f"row {row}<br>{escape_wrapped(names.get(place, ''))}"
+        for place, row in enumerate(rows.tolist())
+    ]
+    figure = _draw_map(vectors, names, hover, 4.0)
+    subtitle = f"{len(rows):,} of {n:,} rows; near means a similar embedding"
+    return titled(figure, f"Text map{run_suffix(source)}", FIGURE_HEIGHT, subtitle)
+
+
+def _sample(n: int, points: int) -> np.ndarray:
+    """Return at most so many of n rows, chosen at random, ascending."""
+    return np.sort(np.random.default_rng(0).choice(n, min(n, points), replace=False))
+
+
+def plot_dictionary(model: Any) -> go.Figure:
+    """Draw the features of a model, Weights or run folder as a map; see `dictionary`."""
+    return dictionary(model)
+
+
+def plot_umap(data: Any) -> go.Figure:
+    """Draw rows as a map: of an array or frame (n, width), codes or a run folder; see `texts`."""
+    return texts(data)
+
+
+def _draw_map(
+    vectors: np.ndarray, names: Mapping[int, str], hover: Sequence[str], size: Any
+) -> go.Figure:
+    """Draw points where their rows are alike, coloured and labelled by cluster."""
+    _check_vectors(vectors)
+    points, method = maps.project(vectors)
+    cluster = maps.clusters(points)
+    order = np.argsort(cluster, kind="stable")  # what lies in no cluster is drawn below the others
+    figure = empty_figure()
+    figure.add_scattergl(
+        x=points[order, 0],
+        y=points[order, 1],
+        mode="markers",
+        marker={
+            "color": [_cluster_color(c) for c in cluster[order].tolist()],
+            "opacity": np.where(cluster[order] < 0, 0.35, 0.75),
+            "line": {"width": 0},
+            "size": np.broadcast_to(size, len(order))[order],
+        },
+        hovertext=[hover[place] for place in order.tolist()],
+        hoverinfo="text",
+        showlegend=False,
+    )
+    for text, (x, y) in maps.labels(points, cluster, names, WIDTH, HEIGHT):
+        figure.add_annotation(x=x, y=y, text=escape(text), showarrow=False, font={"size": 12})
+    bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(title_text=f"{method} 1", **bare)
+    figure.update_yaxes(title_text=f"{method} 2", **bare)
+    return figure
+
+
+def _cluster_color(cluster: int) -> str:
+    return MUTED if cluster < 0 else COLORS[cluster % len(COLORS)]
+
+
+def _check_vectors(vectors: np.ndarray) -> None:
+    """Refuse what is no table of finite numbers."""
+    is_finite = np.isfinite(vectors)
+    if vectors.ndim == 2 and vectors.size and is_finite.all():
+        return
+    n_bad = (~is_finite).sum()
+    bad = f", {n_bad} of them not finite" if vectors.size else ""
+    raise DataError(f"a map needs rows of finite numbers, (n, width); got {vectors.shape}{bad}.")

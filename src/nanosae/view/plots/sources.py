@@ -1,0 +1,205 @@
+"""What figures read: metrics, snapshots, codes, labels and results of a run, or the objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanosae.codes import Codes
+from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.model.weights import Weights
+from nanosae.runs.tables import known_labels
+from nanosae.view.files import read_arrays, read_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TOPICS = 20  # topics of a run that was not yet asked for any
+
+Metrics = str | Path | Sequence[Mapping[str, Any]]  # a run folder, or the lines of its metrics
+
+
+def metrics(run: Metrics) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics.jsonl; one that is still being written is left out.
+
+    Args:
+        run: A run folder, or the lines themselves.
+
+    Raises:
+        MissingError: If there is none yet.
+    """
+    if not isinstance(run, str | Path):
+        return [dict(line) for line in run]
+    path = Path(run) / "metrics.jsonl"
+    text = path.read_text("utf-8") if path.exists() else ""
+    complete = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    if not complete:
+        raise MissingError(
+            f"{path} is missing or empty: nothing was logged in this run yet.", file=path
+        )
+    try:
+        return [json.loads(line) for line in complete]
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is damaged ({error}).", file=path) from error
+
+
+def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
+    """Return a run's snapshots by step; one that is still being written is left out.
+
+    Raises:
+        MissingError: If there are none.
+    """
+    found = {}
+    for path in sorted(Path(run).glob("snapshots/*.npz")):
+        snapshot = read_arrays(path)
+        if snapshot is not None:
+            found[int(path.stem)] = snapshot
+    if not found:
+        raise MissingError(
+            f"{run}/snapshots holds no snapshot; training with a run folder writes them."
+        )
+    return found
+
+
+def is_codes(source: Any) -> bool:
+    """Tell whether a source is codes (of any class that has their shards)."""
+    return hasattr(source, "shards")
+
+
+def codes_of(source: Any) -> Codes:
+    """Return codes, or the codes of a run folder."""
+    return source if is_codes(source) else Codes.open(source)
+
+
+def labels_of(source: Any) -> dict[int, str]:
+    """Return the labels of the run that a source is or lies in; none for other objects."""
+    if is_codes(source):
+        return known_labels(source)
+    if isinstance(source, str | Path):
+        return known_labels(Path(source))
+    return {}
+
+
+def feature_name(labels: Mapping[int, str], feature: int) -> str:
+    """Return a feature's label, or its number without one."""
+    return labels.get(feature) or f"feature {feature}"
+
+
+def named_runs(runs: Any) -> dict[str, Any]:
+    """Return runs by name: of a mapping, a folder of runs, a list of them or a single one."""
+    if isinstance(runs, Mapping):
+        return dict(runs)
+    if isinstance(runs, str | Path) and not (Path(runs) / "config.json").exists():
+        inside = sorted(path.parent for path in Path(runs).glob("*/config.json"))
+        runs = inside or runs
+    if not isinstance(runs, list | tuple):
+        runs = [runs]
+    return {_run_name(run, i): run for i, run in enumerate(runs)}
+
+
+def _run_name(run: Any, place: int) -> str:
+    return Path(run).name if isinstance(run, str | Path) else f"SAE {place}"
+
+
+def evaluation_table(source: Any) -> pd.DataFrame:
+    """Return the table of an Evaluation, or of a run's evaluation.json."""
+    import pandas as pd
+
+    if not isinstance(source, str | Path):
+        return source.table
+    return pd.DataFrame(read_result(Path(source) / "evaluation.json", "evaluate")["table"])
+
+
+def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the tables of families and of their edges, of Families or of a run folder.
+
+    Raises:
+        MissingError: If the run has no families.json.
+        DataError: If there is no family.
+    """
+    import pandas as pd
+
+    if isinstance(source, str | Path):
+        result = read_result(Path(source) / "families.json", "families")
+        table = pd.DataFrame(result["families"])
+        edges = pd.DataFrame(result["edges"])
+    else:
+        table, edges = source.table, source.edges
+    if table.empty:
+        raise DataError(
+            "there are no families: no group of features is active together often enough."
+        )
+    return table, edges
+
+
+def contrast_result(source: Any) -> dict[str, Any]:
+    """Return a contrast as a dictionary: of a Contrast, its dictionary, its file or a run folder.
+
+    Raises:
+        MissingError: If there is no file, or a run folder holds several.
+    """
+    if isinstance(source, Mapping):
+        return dict(source)
+    if not isinstance(source, str | Path):
+        return source.to_dict()
+    path = Path(source)
+    if path.is_dir():
+        path = _only_contrast(path)
+    return read_result(path, "contrast")
+
+
+def _only_contrast(run: Path) -> Path:
+    """Return the run's file of a contrast, if it is the only one."""
+    paths = sorted(run.glob("contrasts/*.json"))
+    if len(paths) != 1:
+        names = ", ".join(path.name for path in paths) or "none"
+        raise MissingError(f"{run}/contrasts holds {names}: name one file.", file=run / "contrasts")
+    return paths[0]
+
+
+def topics_of(source: Any) -> Any:
+    """Return Topics, or make those of codes or a run folder: as many as it was last asked for."""
+    if hasattr(source, "row_topic"):
+        return source
+    import pyarrow.parquet as pq
+
+    from nanosae.analysis.topics import topics
+
+    codes = codes_of(source)
+    n = TOPICS
+    if codes.run and (codes.run / "topics.parquet").exists():
+        n = pq.read_metadata(codes.run / "topics.parquet").num_rows
+    return topics(codes, n)
+
+
+def weight_matrices(source: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return W_enc (input_size, hidden_size) and W_dec (hidden_size, input_size) as float32.
+
+    Args:
+        source: A run folder, Weights or a model.
+    """
+    if isinstance(source, str | Path):
+        source = Weights.load(source)
+    return _as_array(source.W_enc), _as_array(source.W_dec)
+
+
+def _as_array(matrix: Any) -> np.ndarray:
+    if hasattr(matrix, "detach"):  # a tensor, on any device
+        matrix = matrix.detach().cpu()
+    return np.asarray(matrix, np.float32)
+
+
+def read_result(path: Path, verb: str) -> dict[str, Any]:
+    """Return what a JSON file of a run holds.
+
+    Raises:
+        MissingError: If there is none; it names the command that makes it.
+    """
+    result = read_json(path)
+    if result is None:
+        raise MissingError(f"{path} is missing:", file=path, remedy=f"run `nanosae {verb}` first.")
+    return result

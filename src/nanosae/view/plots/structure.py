@@ -1,0 +1,295 @@
+"""How features hang together: co-occurrence, family trees, splitting between two SAEs."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanosae.analysis.coactivation import cooccurrence as count_together
+from nanosae.errors import DataError
+from nanosae.view.plots.base import (
+    empty_figure,
+    escape_short,
+    panel,
+    panel_figure,
+    run_suffix,
+    titled,
+)
+from nanosae.view.plots.sources import (
+    codes_of,
+    family_tables,
+    feature_name,
+    is_codes,
+    labels_of,
+    weight_matrices,
+)
+from nanosae.view.style import COLORS, MUTED
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+    from nanosae.codes import Codes
+
+
+def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure:
+    """Draw which features are active together as a heat map, ordered by family.
+
+    Args:
+        source: Codes, or a run folder with codes.
+        families: Families; by default the run's families.json.
+        n: Features to draw: those of the largest families, the most frequent ones of each.
+
+    Raises:
+        MissingError: If the run has no families.json.
+        DataError: If there is no family.
+    """
+    codes = codes_of(source)
+    labels = labels_of(source)
+    table, _ = family_tables(codes.run if families is None else families)
+    features, sizes = _features_by_family(table["members"], n)
+    ticks = [escape_short(feature_name(labels, feature), 28) for feature in features]
+    figure = empty_figure()
+    figure.add_heatmap(
+        z=_shares_together(codes, features),
+        coloraxis="coloraxis",
+        hovertemplate="%{y}<br>%{x}<br>together on %{z:.1%}<extra></extra>",
+        xgap=1,
+        ygap=1,
+    )
+    ends = np.cumsum([0, *sizes]) - 0.5
+    for low, high in pairwise(ends.tolist()):
+        figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": COLORS[1]})
+    axis = {"tickvals": list(range(len(features))), "ticktext": ticks, "tickfont": {"size": 10}}
+    figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
+    figure.update_xaxes(**axis, showticklabels=False, showgrid=False, title="the same features")
+    bar = {"title": {"text": "share of the<br>rarer one's rows"}, "tickformat": ".0%"}
+    figure.update_layout(coloraxis={"colorbar": bar})
+    n_drawn = np.count_nonzero(sizes)
+    subtitle = f"{len(features)} features of the {n_drawn} largest families (framed)"
+    height = 160 + 13 * len(features)
+    return titled(figure, f"Co-occurrence{run_suffix(source)}", height, subtitle)
+
+
+def _features_by_family(families: Sequence[list[int]], n: int) -> tuple[list[int], list[int]]:
+    """Return n features, family by family, and how many there are of each family."""
+    per_family = max(n // 6, 4)
+    features: list[int] = []
+    sizes = []
+    for members in families:
+        new = [feature for feature in members if feature not in features]
+        room = min(per_family, n - len(features))
+        features += new[:room]
+        sizes.append(len(new[:room]))
+    return features, sizes
+
+
+def _shares_together(codes: Codes, features: list[int]) -> np.ndarray:
+    """Return the share of the rarer feature's rows on which both are active; diagonal NaN."""
+    together = count_together(codes, features, min_share=0)[:, features].toarray().astype(float)
+    counts = codes.counts[features]
+    shares = together / np.maximum(np.minimum.outer(counts, counts), 1)
+    np.fill_diagonal(shares, np.nan)
+    return shares
+
+
+def family_tree(
+    source: Any, family: int | None = None, *, labels: Any = None, n: int = 3, most: int = 24
+) -> go.Figure:
+    """Draw families as trees: each feature stands below the more frequent one it occurs with.
+
+    Args:
+        source: Families, or a run folder with families.json.
+        family: Which family; None: the n largest that share no feature.
+        labels: Names of features, by default the run's.
+        n: How many families.
+        most: Features of a family to draw, the most frequent first.
+
+    Raises:
+        MissingError: If the run has no families.json.
+        DataError: If there is no such family.
+    """
+    table, edges = family_tables(source)
+    if labels is None:
+        labels = labels_of(source)
+    chosen = _chosen_families(table, family, n)
+    titles = [escape_short(line["label"], 34) for line in chosen]
+    figure = panel_figure(titles, [""] * n, [""] * n)
+    for i, line in enumerate(chosen):
+        members = line["members"][:most]
+        own_edges = _tree_edges(edges, line["root"], members)
+        n_lines = _add_tree(figure, i, own_edges, line["root"], labels)
+        n_left_out = line["size"] - len(members)
+        if n_left_out:
+            _note_left_out(figure, i, n_left_out, n_lines)
+    figure.update_yaxes(range=[most + 0.6, -0.6], visible=False)
+    figure.update_layout(showlegend=False)
+    return titled(figure, f"Families{run_suffix(source)}", 130 + 21 * (most + 1))
+
+
+def _chosen_families(table: pd.DataFrame, family: int | None, n: int) -> list[dict[Any, Any]]:
+    """Return the lines of one family, or of the n largest that share no feature."""
+    lines = table.to_dict("records")
+    if family is not None:
+        named = [line for line in lines if line["family"] == family]
+        if not named:
+            raise DataError(f"there is no family {family}: they are 0 to {len(table) - 1}.")
+        return named[:n]
+    chosen: list[dict[Any, Any]] = []
+    taken: set[int] = set()
+    for line in lines:
+        if len(chosen) < n and taken.isdisjoint(line["members"]):
+            chosen.append(line)
+            taken |= set(line["members"])
+    return chosen
+
+
+def _tree_edges(edges: pd.DataFrame, root: int, members: list[int]) -> Any:
+    """Return the edges between members in the last pass in which the root was a parent."""
+    last_pass = edges.loc[edges["parent"] == root, "pass"].max()
+    own = edges[edges["pass"] == last_pass]
+    return own[own["child"].isin(members) & own["parent"].isin(members)]
+
+
+def _add_tree(
+    figure: go.Figure, i: int, edges: pd.DataFrame, root: int, labels: Mapping[int, str]
+) -> int:
+    """Draw a tree in the i-th panel, depth to the right; return how many lines it takes."""
+    children = edges.groupby("parent")["child"].apply(list).to_dict()
+    depth = dict(_walk(root, children))
+    line = {feature: place for place, feature in enumerate(depth)}
+    x: list[int | None] = []
+    y: list[int | None] = []
+    for parent, child in zip(edges["parent"], edges["child"], strict=True):
+        x += [depth[parent], depth[parent], depth[child], None]
+        y += [line[parent], line[child], line[child], None]
+    names = [_tree_label(feature_name(labels, feature), depth[feature]) for feature in depth]
+    figure.add_scatter(x=x, y=y, mode="lines", line={"color": MUTED, "width": 1}, **panel(i))
+    figure.add_scatter(
+        x=list(depth.values()),
+        y=list(line.values()),
+        text=names,
+        hovertext=[f"feature {feature}" for feature in depth],
+        hoverinfo="text",
+        mode="markers+text",
+        textposition="middle right",
+        cliponaxis=False,
+        marker={"color": COLORS[0], "size": 7},
+        **panel(i),
+    )
+    deepest = max(depth.values())
+    figure.update_xaxes(range=[-0.3, deepest + 4], visible=False, **panel(i))
+    return len(depth)
+
+
+def _tree_label(name: str, depth: int) -> str:
+    return f" {escape_short(name, 30 - 4 * depth)}"
+
+
+def _walk(
+    feature: int, children: Mapping[int, list[int]], depth: int = 0
+) -> Iterator[tuple[int, int]]:
+    """Yield a feature and those below it with their depths, from top to bottom."""
+    yield feature, depth
+    for child in children.get(feature, []):
+        yield from _walk(child, children, depth + 1)
+
+
+def _note_left_out(figure: go.Figure, i: int, n_left_out: int, n_lines: int) -> None:
+    """Say below a tree of so many lines how many features it does not show."""
+    figure.add_annotation(
+        text=f"and {n_left_out} rarer ones",
+        font={"color": MUTED},
+        xanchor="left",
+        x=0,
+        y=n_lines,
+        showarrow=False,
+        **panel(i),
+    )
+
+
+def splitting_flow(
+    small: Any,
+    large: Any,
+    *,
+    n: int = 10,
+    most: int = 6,
+    threshold: float = 0.5,
+    labels: Any = None,
+) -> go.Figure:
+    """Draw how features of a smaller SAE split into those of a larger one.
+
+    Args:
+        small: The smaller SAE: a run folder, model, Weights, or codes.
+        large: The larger one; codes only if both are, and of the same rows.
+        n: Features of the smaller one to draw: those with the most children.
+        most: Children of each to draw, the most similar first.
+        threshold: Least similarity (cosine, of codes correlation) of a child.
+        labels: Names of the features of both, a pair of mappings; by default the runs'.
+
+    Raises:
+        DataError: If no feature has two children.
+    """
+    from nanosae.analysis.matching import splitting
+
+    table = splitting(_codes_or_decoder(small), _codes_or_decoder(large), threshold=threshold)
+    table = table.sort_values("n_children", ascending=False)
+    parents = table[table["n_children"] > 1].head(n)
+    if parents.empty:
+        raise DataError(
+            f"no feature has two children more similar than {threshold}:", remedy="lower it."
+        )
+    links = parents.explode(["children", "similarities"])
+    links = links[links.groupby("parent").cumcount() < most]
+    parent_place = {feature: place for place, feature in enumerate(parents["parent"])}
+    source = links["parent"].map(parent_place)
+    target = len(parents) + np.arange(len(links))
+    left, right = labels or (labels_of(small), labels_of(large))
+    texts = [
+        _parent_label(feature_name(left, feature), n_children - most)
+        for feature, n_children in zip(parents["parent"], parents["n_children"], strict=True)
+    ]
+    texts += [escape_short(feature_name(right, feature), 34) for feature in links["children"]]
+    figure = empty_figure()
+    figure.add_sankey(
+        link={
+            "source": source,
+            "target": target,
+            "value": links["similarities"],
+            "color": [_color(place) + "4d" for place in source],  # 30 % opaque
+            "hovertemplate": "%{source.label} → %{target.label}: %{value:.2f}<extra></extra>",
+        },
+        node={
+            "label": texts,
+            "color": [_color(place) for place in [*range(len(parents)), *source]],
+            "pad": 9,
+            "thickness": 10,
+            "line": {"width": 0},
+            "hovertemplate": "%{label}<extra></extra>",
+        },
+        textfont={"size": 11},
+    )
+    subtitle = "left: the smaller SAE; right: features of the larger one; width: similarity"
+    return titled(figure, "Feature splitting", 120 + 21 * len(target), subtitle)
+
+
+def _codes_or_decoder(source: Any) -> Any:
+    if is_codes(source):
+        return source
+    _, W_dec = weight_matrices(source)
+    return W_dec
+
+
+def _parent_label(name: str, n_left_out: int) -> str:
+    more = f" (+{n_left_out})" if n_left_out > 0 else ""
+    return escape_short(name, 34) + more
+
+
+def _color(place: int) -> str:
+    return COLORS[place % len(COLORS)]

@@ -1,0 +1,144 @@
+"""Duplicate groups and held-out rows."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from nanosae.analysis.splits import duplicate_groups, held_out, near_pairs
+from nanosae.codes import write_codes
+from planted import planted_corpus
+
+
+def split(codes, share=0.5, groups=None, seed=0):
+    return held_out(duplicate_groups(codes, groups=groups), share, seed)
+
+
+def corpus(path, active, texts, **more):
+    return write_codes(path, sp.csr_array(np.asarray(active, np.float32)), texts=texts, **more)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return planted_corpus()
+
+
+@pytest.fixture(scope="module")
+def codes(planted, tmp_path_factory):
+    return write_codes(
+        tmp_path_factory.mktemp("splits") / "codes",
+        planted.activations,
+        texts=planted.texts.tolist(),
+        metadata=planted.columns,
+        vectors=planted.embeddings,
+    )
+
+
+def groups_by_hand(n, pairs):
+    """Union-find, one pair at a time."""
+    group = list(range(n))
+    for a, b in pairs:
+        old, new = group[a], group[b]
+        group = [new if g == old else g for g in group]
+    return group
+
+
+def same_partition(a, b):
+    return len(set(zip(a, b, strict=True))) == len(set(a)) == len(set(b))
+
+
+def test_rows_with_the_same_words_stay_together(tmp_path):
+    texts = ["Version 1.0 of it", "version 2 of it!", "other", "", "", "12", "13", "12"]
+    codes = corpus(tmp_path / "c", np.ones((8, 1)), texts)
+    assert same_partition(duplicate_groups(codes), [0, 0, 1, 2, 3, 4, 5, 4])
+
+
+def test_equal_cells_stay_together_and_empty_ones_do_not(tmp_path):
+    user = ["ann", "bob", "ann", "", None, ""]
+    codes = corpus(tmp_path / "c", np.ones((6, 1)), list("uvwxyz"), metadata={"user": user})
+    assert same_partition(duplicate_groups(codes, groups="user"), [0, 1, 0, 2, 3, 4])
+    assert len(set(duplicate_groups(codes))) == 6
+
+
+def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
+    text = ["old cat", "old dog", "old cat", "new tree"]
+    numbers = np.repeat(np.arange(4), 2)
+    place = {"text_index": numbers, "start": [0, 4] * 4, "end": [3, 7] * 4}
+    alike = np.ones((8, 3))  # as residual streams are: all have cosines near 1
+    texts = [text[t] for t in numbers]
+    codes = corpus(tmp_path / "a", np.eye(8), texts, metadata=place, vectors=alike)
+    assert same_partition(
+        duplicate_groups(codes), [0, 0, 1, 1, 0, 0, 2, 2]
+    )  # copies of a text, too
+    assert split(codes).sum() == 4
+    place["number"] = place.pop("text_index")
+    codes = corpus(tmp_path / "b", np.eye(8), texts, metadata=place, vectors=alike)
+    assert len(set(duplicate_groups(codes))) == 1
+
+
+def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
+    x = planted.embeddings.astype(np.float16).astype(np.float64)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    pairs = np.argwhere(x @ x.T > 0.95)
+    a, b = near_pairs(codes, np.arange(codes.n_rows))
+    assert set(map(tuple, np.sort(pairs, axis=1))) - {(i, i) for i in range(len(x))} <= set(
+        map(tuple, np.sort(np.stack([a, b], axis=1), axis=1))
+    )
+    assert np.all((x[a] * x[b]).sum(1) > 0.9499)
+
+
+def test_groups_are_transitive_over_texts_vectors_and_a_column(tmp_path):
+    x = np.array([[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [-1, 0, 0]], float)
+    texts = ["a", "b", "c1", "c2", "d", "e"]
+    source = ["", "s", "s", "", "", "t"]
+    codes = corpus(tmp_path / "c", np.ones((6, 1)), texts, metadata={"source": source}, vectors=x)
+    by_vector, by_text, by_column = (0, 1), (2, 3), (1, 2)
+    groups = duplicate_groups(codes, groups="source")
+    assert same_partition(groups, groups_by_hand(6, [by_vector, by_text, by_column]))
+    assert same_partition(duplicate_groups(codes), groups_by_hand(6, [by_vector, by_text]))
+
+
+def test_many_rows_are_compared_by_sketches_that_find_most_pairs(codes):
+    rows = np.arange(codes.n_rows)
+    exact = {(a, b) for a, b in near_pairs(codes, rows).T.tolist() if a < b}
+    sketched = {(min(p), max(p)) for p in near_pairs(codes, rows, exact_rows=0).T.tolist()}
+    assert len(exact) > 100
+    assert len(exact & sketched) > 0.8 * len(exact)
+
+
+def test_ties_of_some_rows_are_those_of_a_corpus_of_these_rows(planted, codes, tmp_path):
+    rows = np.arange(0, codes.n_rows, 3)[::-1]
+    alone = write_codes(
+        tmp_path / "c",
+        planted.activations[rows],
+        texts=planted.texts[rows].tolist(),
+        metadata={name: values[rows] for name, values in planted.columns.items()},
+        vectors=planted.embeddings[rows],
+    )
+    group = duplicate_groups(codes, groups="source", rows=rows)
+    assert same_partition(group, duplicate_groups(alone, groups="source"))
+    assert not same_partition(group, duplicate_groups(codes, groups="source")[: len(rows)])
+
+
+def test_no_near_copy_is_on_the_other_side(planted, codes):
+    held = split(codes, seed=3)
+    copies = np.flatnonzero(planted.duplicate_of >= 0)
+    assert np.array_equal(held[copies], held[planted.duplicate_of[copies]])
+    assert 0.45 < held.mean() <= 0.5
+    careless = np.random.default_rng(3).random(codes.n_rows) < 0.5  # the usual way fails
+    assert not np.array_equal(careless[copies], careless[planted.duplicate_of[copies]])
+
+
+def test_a_split_is_a_function_of_its_seed(codes):
+    assert np.array_equal(split(codes, seed=1), split(codes, seed=1))
+    assert not np.array_equal(split(codes, seed=1), split(codes, seed=2))
+    held = split(codes, groups="source", share=0.3)
+    assert 0.28 < held.mean() <= 0.3
+    assert len(set(zip(codes.column("source"), held, strict=True))) == len(
+        set(codes.column("source"))
+    )
+
+
+def test_a_corpus_that_cannot_be_split_says_so(tmp_path):
+    codes = corpus(tmp_path / "c", np.ones((4, 1)), ["same"] * 4)
+    with pytest.raises(ValueError, match=r"share=0.5 of 4 rows in 1 duplicate groups"):
+        split(codes)
