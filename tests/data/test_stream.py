@@ -14,7 +14,7 @@ from nanosae import SAETrainer, TrainConfig
 from nanosae.data.open import open_dataset
 from nanosae.data.stream import Stream
 from nanosae.errors import ConfigError, DataError, DataTypeError
-from nanosae.runs import training as runs
+from nanosae.runs import checkpoints as runs
 from nanosae.train.step import Training
 from numbered import deal_batches, numbered, row_numbers
 

@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 from starlette.testclient import TestClient
 
-from nanosae.analysis.search import has_index, search, text_index
+from nanosae.analysis.search import search
+from nanosae.analysis.text_index import has_index, text_index
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
 from nanosae.model.weights import Weights

@@ -33,7 +33,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.search import find_texts, has_index, rows_with, search, text_index
+from nanosae.analysis.search import search
+from nanosae.analysis.text_index import find_texts, has_index, rows_with, text_index
 from nanosae.analysis.topics import leaders
 from nanosae.codes import Codes
 from nanosae.runs import annotations as edits
