@@ -60,7 +60,7 @@ def corpus(n_rows: int, width: int, seed: int = 0) -> np.ndarray:
 def dataset(args: argparse.Namespace) -> Any:
     """Return rows as nanoSAE holds them in training."""
     from nanosae.data.dataset import Dataset
-    from nanosae.sources.rows import open_rows
+    from nanosae.sources import open_rows
 
     rows = corpus(max(16 * args.batch_size, 2 * args.hidden_size), args.input_size)
     return Dataset(open_rows(rows), seed=0, heldout_share=0.05, buffer_rows=2**20)

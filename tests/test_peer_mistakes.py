@@ -131,10 +131,10 @@ COVERED = {
     "a bare except hides a mistake": ["test_peer_mistakes::test_no_error_is_swallowed"],
     "dead units are counted in elements, fired with the value 0, masked without a ReLU": [
         "test_objectives::test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else",
-        "test_metrics::test_l0_density_and_quantiles_by_hand",
+        "test_measures::test_l0_density_and_quantiles_by_hand",
     ],
     "a batch's own mean in the denominator; errors of training rows as a result": [
-        "test_metrics::test_fvu_passes_the_five_checks",
+        "test_measures::test_fvu_passes_the_five_checks",
         "test_trainer::test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows",
     ],
     "the sparsity loss is taken of the reconstruction": [

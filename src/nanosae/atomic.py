@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from nanosae.errors import NanoSAEError, WriteError
+
 _numbers = itertools.count()
 
 
@@ -28,10 +30,10 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
         write: Takes the open draft.
 
     Raises:
-        OSError: If it cannot be written; the old file is unchanged.
+        WriteError: If it cannot be written; the old file is unchanged.
     """
     path = Path(path)
-    with _draft(path) as draft:
+    with _naming(path), _draft(path) as draft:
         with draft.open("xb") as stream:
             write(stream)
             stream.flush()
@@ -54,13 +56,16 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
         fill: Takes the empty draft folder.
 
     Raises:
-        OSError: If it cannot be written; the old folder is unchanged.
+        WriteError: If it cannot be written; the old folder is unchanged.
     """
     path = Path(path)
-    with _draft(path) as draft:
+    with _naming(path), _draft(path) as draft:
         draft.mkdir()
         fill(draft)
+        readable = draft.stat().st_mode & 0o666
         for file in draft.rglob("*"):
+            if file.is_file():
+                file.chmod(readable)  # some libraries make files that only their owner can read
             _synchronise(file)
         _synchronise(draft)
         if path.exists():
@@ -71,6 +76,30 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
         else:
             draft.rename(path)
         synchronise_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn errors of the system into one that names what could not be written."""
+    try:
+        yield
+    except NanoSAEError:
+        raise
+    except Exception as error:  # safetensors and Arrow have errors of their own for a full disk
+        if not isinstance(error, OSError) and not _tells_of_the_system(error):
+            raise
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        failure = WriteError(
+            f"{path} could not be written: {reason}.",
+            file=path,
+            remedy="Make room, or make the folder writable, and repeat the command.",
+        )
+        failure.errno = getattr(error, "errno", None)
+        raise failure from error
+
+
+def _tells_of_the_system(error: Exception) -> bool:
+    return type(error).__name__ == "SafetensorError" or "os error" in str(error)
 
 
 def synchronise_folder(folder: Path) -> None:

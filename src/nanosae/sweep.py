@@ -19,8 +19,8 @@ import numpy as np
 
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.data.dataset import Dataset
-from nanosae.distributed import leads
-from nanosae.sources.rows import open_rows
+from nanosae.distributed import is_main_process
+from nanosae.sources import open_rows
 from nanosae.train.trainer import Job, train_jobs
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def sweep(
         found = {key: job.metrics.get(key) for key in MEASURES}
         lines.append({"run": name, **values, **found})
     table = pd.DataFrame(lines)
-    if leads():
+    if is_main_process():
         table.to_csv(output / "sweep.csv", index=False)
     return table
 
@@ -193,7 +193,7 @@ def _trial(folder: Path) -> dict[str, float]:
     """Train a few steps and say what each part of a run takes, in seconds and bytes."""
     import resource
 
-    from nanosae.runs import training as runs
+    from nanosae.runs.checkpoints import save_checkpoint
     from nanosae.train import export as finish
     from nanosae.train.step import Training
 
@@ -216,7 +216,7 @@ def _trial(folder: Path) -> dict[str, float]:
     for name, part in (
         ("evaluation", training.evaluate),
         ("snapshot", training.snapshot),
-        ("checkpoint", lambda: runs.save_checkpoint(folder, 1, *training.state())),
+        ("checkpoint", lambda: save_checkpoint(folder, 1, *training.state())),
         ("end", lambda: finish.measure(data, finish.export(config, data, training.weights()), 0)),
     ):
         began = clock()

@@ -12,15 +12,15 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanosae.analysis import search as module
-from nanosae.analysis.search import (
+from nanosae.analysis import steering
+from nanosae.analysis import text_index as text_index_module
+from nanosae.analysis.search import search
+from nanosae.analysis.steering import reweight, steer
+from nanosae.analysis.text_index import (
     find_labels,
     find_texts,
     has_index,
-    reweight,
     rows_with,
-    search,
-    steer,
     text_index,
 )
 from nanosae.codes import Codes, CodesWriter, write_codes
@@ -51,7 +51,8 @@ def planted():
 def codes(tmp_path, planted, monkeypatch):
     """A run whose model has the planted directions and whose codes are what that model encodes."""
     monkeypatch.setattr("nanosae.codes.corpus.SHARD_ROWS", 300)
-    monkeypatch.setattr(module, "BLOCK", 128)
+    monkeypatch.setattr(steering, "BLOCK", 128)
+    monkeypatch.setattr(text_index_module, "BLOCK", 128)
     centre = planted.embeddings.mean(axis=0)
     model = model_of(planted.directions, centre)
     model.save(tmp_path / "model")

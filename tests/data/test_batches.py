@@ -9,7 +9,7 @@ import torch
 
 from nanosae.data.batches import device_batches
 from nanosae.data.dataset import Dataset
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 
 
 def dataset(**options):

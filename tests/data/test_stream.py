@@ -26,9 +26,9 @@ from nanosae.cli import main
 from nanosae.data import cache as cache_module
 from nanosae.data.dataset import Dataset
 from nanosae.data.stream import Stream
-from nanosae.runs import training as runs
-from nanosae.sources import rows as reader
-from nanosae.sources.rows import open_rows
+from nanosae.runs import checkpoints as runs
+from nanosae.sources import arrow_files, csv_files, open_rows
+from nanosae.sources import rows as rows_module
 from nanosae.train.step import Training
 
 quick = settings(max_examples=25, deadline=None)
@@ -221,7 +221,7 @@ def test_bad_targets_are_named():
     with pytest.raises(ValueError, match=r"target of row 7 \(0-based\), column 1 holds nan"):
         Dataset(open_rows(x, targets=y), seed=0)
     rows = open_rows(x)
-    assert open_rows(rows, targets=x).width == 6
+    assert open_rows(rows, targets=x).total_width == 6
     assert rows.width == 3  # the one given is left alone
     prints = {open_rows(x, targets=t).fingerprint() for t in (None, x, x[::-1])}
     assert len(prints) == 3
@@ -427,9 +427,10 @@ def with_texts(x, path):
 def test_conversion_keeps_rows_and_texts(suffix, dtype, tmp_path, monkeypatch):
     x = np.random.default_rng(0).normal(size=(500, 6)).astype(dtype)
     if suffix.startswith("large"):
-        monkeypatch.setattr(reader, "LARGE", 0)
+        monkeypatch.setattr(csv_files, "LARGE", 0)
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 120)
-    monkeypatch.setattr(reader, "BLOCK", 50)
+    monkeypatch.setattr(rows_module, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(arrow_files, "BATCH_ROWS", 50)
     path = with_texts(x, tmp_path / f"x{suffix.split()[-1]}")
     assert cache_module.cache(path, tmp_path / "out", dtype=dtype) == 500
     shards = sorted((tmp_path / "out").glob("*.npy"))
@@ -477,7 +478,7 @@ def test_conversion_is_whole_or_not_at_all(problem, tmp_path, monkeypatch):
 
 
 def test_a_large_csv_names_its_bad_cells(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "LARGE", 0)
+    monkeypatch.setattr(csv_files, "LARGE", 0)
     path = tmp_path / "x.csv"
     good = "".join(f"{i},{i / 2},t{i}\n" for i in range(200))
     path.write_text("e0,e1,text\n" + good + "3,n/a,x\n")
@@ -492,7 +493,7 @@ def test_a_large_csv_names_its_bad_cells(tmp_path, monkeypatch):
 
 
 def test_numbers_that_turn_fractions_late_are_read_in_a_large_csv(tmp_path, monkeypatch):
-    monkeypatch.setattr(reader, "LARGE", 0)
+    monkeypatch.setattr(csv_files, "LARGE", 0)
     small = partial(pa_csv.ReadOptions, block_size=64)
     monkeypatch.setattr(pa_csv, "ReadOptions", lambda block_size: small())
     path = tmp_path / "x.csv"

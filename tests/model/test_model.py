@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from agreement import assert_agree, decisions_of
+from nanosae.model.folding import fold
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
-from nanosae.train.export import fold
 
 ARCHITECTURES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
 

@@ -10,9 +10,9 @@ import torch
 from agreement import assert_agree, decisions_batchtopk, decisions_of
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.data.dataset import Dataset
+from nanosae.model.folding import fold
 from nanosae.model.weights import Weights
-from nanosae.sources.rows import open_rows
-from nanosae.train.export import fold
+from nanosae.sources import open_rows
 from nanosae.train.step import Training
 
 FIELDS = {"hidden_size": 40, "k": 4, "batch_size": 64, "steps": 10, "noise": 0.0}

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from nanosae.errors import DataError, MissingError
+from nanosae.sources import open_rows
 from nanosae.sources.texts import read_texts
 
 TABLE = pd.DataFrame({"body": ["one", "two\nlines", 'with "quotes", and é'], "year": [1, 2, 3]})
@@ -80,3 +82,21 @@ def test_metadata_keeps_its_types(tmp_path):
     table = pa.table({"text": ["a", "b"], "id": [2**60 + 1, None], "tags": [["x"], []]})
     pq.write_table(table, tmp_path / "x.parquet")
     assert read_texts(tmp_path / "x.parquet").equals(table)
+
+
+def test_folders_are_read_in_the_order_of_shards_with_one_schema(tmp_path):
+    rows = tmp_path / "rows"
+    texts = tmp_path / "texts"
+    rows.mkdir()
+    texts.mkdir()
+    for number in (9, 10):  # the names sort the other way as text
+        np.save(rows / f"part-{number}.npy", np.full((2, 3), number, np.float32))
+        table = pd.DataFrame({"text": [f"text {number}"] * 2})
+        if number == 10:
+            table["note"] = ["x", "y"]
+        table.to_parquet(texts / f"part-{number}.parquet")
+    table = read_texts(texts)
+    assert table["text"].to_pylist() == [f"text {int(x[0])}" for x in open_rows(rows).read(0, 4)]
+    assert table["note"].to_pylist() == [None, None, "x", "y"]
+    with pytest.raises(DataError, match="no Parquet file in the folder"):
+        read_texts(rows)

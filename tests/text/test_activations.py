@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nanosae.cli import main
 from nanosae.codes import Codes
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 
 transformers = pytest.importorskip("transformers", reason="needs the extra activations")
 import torch  # noqa: E402

@@ -16,9 +16,11 @@ import pytest
 import torch
 
 from nanosae import SAEModel, SAETrainer, TrainConfig
+from nanosae.checked import write_sealed_json
 from nanosae.data.dataset import Dataset
-from nanosae.runs import training as runs
-from nanosae.sources.rows import open_rows
+from nanosae.runs import checkpoints as runs
+from nanosae.runs.folder import FILES, MANIFEST
+from nanosae.sources import open_rows
 from nanosae.train.step import Training
 
 QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
@@ -247,7 +249,7 @@ def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):
     with pytest.raises(ValueError, match="other rows"):
         SAETrainer(config, run=tmp_path).train(rows(seed=5), resume=True, progress=False)
     facts = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(facts | {"threads": 99}))
+    write_sealed_json(tmp_path / "config.json", facts | {"threads": 99})
     with pytest.warns(UserWarning, match="threads 99"):
         SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
 
@@ -345,7 +347,7 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
     trainer = SAETrainer(config, run=tmp_path)
     model = trainer.train(rows(), progress=False)
     assert same(model, SAEModel.load(tmp_path))
-    assert {p.name for p in tmp_path.iterdir()} == set(runs.OWNED)
+    assert {p.name for p in tmp_path.iterdir()} == {*FILES, MANIFEST}
     *lines, last = [
         json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ]

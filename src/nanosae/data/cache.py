@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pyarrow import parquet
 
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 
 SHARD_ROWS = 2**17
 

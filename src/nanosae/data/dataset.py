@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.sources.rows import Rows, hash_rows, open_rows, split
+from nanosae.sources import Rows, open_rows
 
 __all__ = ["Dataset", "Rows", "open_rows"]
 
@@ -78,7 +78,7 @@ class Dataset:
     def __init__(
         self, rows, *, seed, heldout_share=0.05, heldout_max=1e4, buffer_rows=2**20, normalise=True
     ):
-        n, self.width, self.columns, self._seed = rows.n_rows, rows.own, rows.columns, seed
+        n, self.width, self.columns, self._seed = rows.n_rows, rows.width, rows.columns, seed
         self._rows: Any = rows
         self.in_memory = n <= buffer_rows
         self._limit = n if self.in_memory else max(2 * CHUNK, buffer_rows // 4)
@@ -96,11 +96,11 @@ class Dataset:
         rank = np.argsort(np.argsort(random + (sizes > target)))[group]
         out = rank < max(1, np.sort(rank)[target])
         train = np.flatnonzero(~out | (n == 1))
-        mean = square = np.zeros(rows.width)
+        mean = square = np.zeros(rows.total_width)
         if normalise:
             mean = np.sum([x[i].sum(0, dtype=float) for i in split(train)], 0) / len(train)
             square = np.sum([np.square(x[i] - mean).sum(0) for i in split(train)], 0) / len(train)
-        sides, widths = np.split(square, [self.width]), [self.width, rows.width - self.width]
+        sides, widths = np.split(square, [self.width]), [self.width, rows.target_width]
         scales = [float((s.size / s.sum()) ** 0.5) if s.any() else 1.0 for s in sides]
         self._mean, self._scale = np.array([mean, np.repeat(scales, widths)], np.float32)
         self.mean, self.target_mean = np.split(self._mean, [self.width])
@@ -167,7 +167,7 @@ class Dataset:
         plan = self._plan(start_row)
         if self.in_memory:
             yield from ((self._all, rows[order]) for rows, order in plan)
-        spare = cycle(np.empty((2, self._limit, self._rows.width), np.float32))
+        spare = cycle(np.empty((2, self._limit, self._rows.total_width), np.float32))
         with ThreadPoolExecutor(1) as pool:
             reads = ((pool.submit(self._get, rows, next(spare)), order) for rows, order in plan)
             for (buffer, order), _next in pairwise(reads):
@@ -184,7 +184,7 @@ class Dataset:
 
     def _hold_out(self, held: np.ndarray) -> None:
         """Number the rows that are not held out, and cut them into chunks to be read in one go."""
-        n, groups = self._rows.n_rows, self._rows.groups
+        n, groups = self._rows.n_rows, self._rows.group_starts
         self.n_train, self._gaps = n - len(held), held - np.arange(len(held))
         size = max(CHUNK, self._limit // (2 if groups else CHUNKS))
         cuts = np.array([0, n] if self.in_memory else groups or [0, n])
@@ -209,3 +209,15 @@ class Dataset:
                 if skip < len(rows):
                     yield rows + np.searchsorted(self._gaps, rows, side="right"), order[skip:]
                 skip = max(0, skip - len(rows))
+
+
+def split(x: np.ndarray) -> list[np.ndarray]:
+    """Cut rows, or their numbers, into pieces small enough for the processor's cache."""
+    return np.array_split(x, len(x) // 1024 + 1)
+
+
+def hash_rows(x: np.ndarray) -> np.ndarray:
+    """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
+    factors = np.random.default_rng(0).integers(1, 2**63, x.shape[1], np.uint64)
+    bits = x.view(np.uint32) ^ (x.view(np.uint32) >> 15)  # fills the low bits of round numbers
+    return np.einsum("ij,j->i", bits, factors)

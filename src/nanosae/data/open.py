@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanosae.data.dataset import Dataset
 from nanosae.data.stream import Stream
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 
 if TYPE_CHECKING:
     from nanosae.config import TrainConfig

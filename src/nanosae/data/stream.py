@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.data.dataset import Batch, Dataset
-from nanosae.sources.rows import open_rows
+from nanosae.sources import open_rows
 
 
 class Stream(Dataset):
@@ -63,7 +63,7 @@ class Stream(Dataset):
                 block = rows.read(0, rows.n_rows)
             except ValueError as error:
                 raise ValueError(f"batch {i} of the stream: {error}") from error
-            width = self._own = rows.own
+            width = self._own = rows.width
             yield block
 
     def _fill(self) -> np.ndarray:

@@ -1,183 +1,413 @@
-"""The run folder: who may write it, what goes into config.json, checkpoints whole or not at all.
+"""The files of a training in its run folder.
 
-    config.json  model/  metrics.jsonl  snapshots/NNNNNN.npz  checkpoints/step-NNNNNNNN/
+    training.json      which files belong to the training and, when it has ended, their checksums
+    config.json        settings, versions, threads and the fingerprint of the data
+    metrics.jsonl      a line per logging step; the last one: held-out rows
+    snapshots/         NNNNNN.npz
+    checkpoints/       step-NNNNNNNN/, each whole or not at all
+    model/             when the training has ended
 
-Every file is replaced atomically. A checkpoint holds safetensors and JSON, no pickle.
+A training that replaces another one (`force`) writes the same files in `.next/` and moves them to
+their places when it has ended, so that one that fails leaves the old model.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import shutil
-import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from nanosae import __version__
+from nanosae.atomic import sweep_drafts, write_file, write_folder
+from nanosae.checked import file_checksum, read_json, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
+from nanosae.errors import (
+    ConfigError,
+    DamagedFileError,
+    DataError,
+    ExistsError,
+    WriteError,
+)
+from nanosae.runs.checkpoints import (
+    checkpoints,
+    last_checkpoint,
+    prune,
+    read_checkpoint,
+    save_checkpoint,
+    step_of,
+)
+from nanosae.runs.folder import (
+    FILES,
+    MANIFEST,
+    NEXT,
+    Facts,
+    current,
+    is_finished,
+    read_config,
+    read_manifest,
+)
+from nanosae.runs.lock import Lock
 
-OWNED = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
-Facts = dict[str, Any]
+FORMAT = 2
+LOCK = ".training.lock"
 
 
-def claim(run: Path, config: TrainConfig, resume: bool, force: bool) -> bool:
-    """Make sure that the folder may be written; return True if a finished run is resumed.
+class TrainingRun:
+    """The files of one training; made by `open`, ended by `close`.
 
-    Raises:
-        FileExistsError: If it holds a run, and neither `resume` nor `force` is given.
-        ValueError: If the run to resume was started with other settings.
+    Attributes:
+        folder: The run folder.
+        finished: Whether the folder holds the finished training that was asked for.
     """
-    found = [name for name in OWNED if (run / name).exists()]
-    if found and not (resume or force):
-        raise FileExistsError(
-            f"{run} already holds a run ({', '.join(found)} would be overwritten). "
-            "Go on with it (--resume), replace it (--force), or choose another folder."
+
+    def __init__(self, folder: Path, requested: TrainConfig, lock: Lock | None) -> None:
+        self.folder = folder
+        self.finished = False
+        self._requested = requested
+        self._lock = lock
+        self._leads = lock is not None
+        self._replaces = False
+        self._metrics: IO[str] | None = None
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        requested: TrainConfig,
+        *,
+        resume: bool = False,
+        force: bool = False,
+        leads: bool = True,
+    ) -> TrainingRun:
+        """Check that a folder may be trained in, and lock it; nothing in it is changed.
+
+        An unfinished training with the same settings is continued in any case: a command that was
+        interrupted may be repeated as it was typed.
+
+        Args:
+            folder: The run folder.
+            requested: The settings asked for.
+            resume: Continue the training that is there.
+            force: Replace the training that is there.
+            leads: False for the processes of a group that only read.
+
+        Raises:
+            BusyError: If another process trains in the folder.
+            ConfigError: If the training to resume has other settings.
+            ExistsError: If the folder holds a training, or files of these names that are not of
+                a training.
+            WriteError: If the folder cannot be written.
+        """
+        folder = Path(folder)
+        if not leads:
+            run = cls(folder, requested, None)
+            run.finished = is_finished(folder) and not _unfinished_replacement(folder, requested)
+            return run
+        _make_folder(folder)
+        run = cls(folder, requested, Lock(folder / LOCK))
+        try:
+            run._check(resume, force)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    def _check(self, resume: bool, force: bool) -> None:
+        folder = self.folder
+        present = [name for name in FILES if _holds_something(folder / name)]
+        if _replacement_is_complete(folder):
+            _move_next(folder)
+        if not present:
+            return
+        _check_that_it_is_ours(folder, present)
+        if _unfinished_replacement(folder, self._requested) and (force or resume):
+            self._replaces = True
+            return
+        if force:
+            self._replaces = True
+            return
+        finished = is_finished(folder)
+        changed = _changed_settings(folder, self._requested)
+        if resume:
+            if changed:
+                raise ConfigError(
+                    f"{folder} was started with other settings: {changed}.",
+                    file=folder / "config.json",
+                    remedy="Resume with those.",
+                )
+            self.finished = finished and _is_intact(folder)
+            return
+        if finished or changed:
+            raise ExistsError(
+                f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
+                file=folder,
+                remedy="Go on with it (--resume), replace it (--force), or choose another folder.",
+            )
+
+    @property
+    def files(self) -> Path:
+        """The folder that the files of this training lie in until it has ended."""
+        if self._leads:
+            return self.folder / NEXT if self._replaces else self.folder
+        return current(self.folder)
+
+    def begin(
+        self, resolved: ResolvedConfig, data_fingerprint: str, source: str | None = None
+    ) -> None:
+        """Write config.json, or compare it with the one of the training to continue.
+
+        Args:
+            resolved: The settings with every default filled in.
+            data_fingerprint: Of the rows.
+            source: The path that they come from.
+
+        Raises:
+            DataError: If the training to continue was started on other rows.
+        """
+        facts = {
+            "format": FORMAT,
+            "requested": self._requested.to_dict(),
+            "config": resolved.to_dict(),
+            "data": source,
+            "data_fingerprint": data_fingerprint,
+            "threads": torch.get_num_threads(),
+            "versions": {
+                "nanosae": __version__,
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+        }
+        files = self.files
+        if self._replaces and not _can_continue(files, facts):
+            _remove(files)
+        files.mkdir(exist_ok=True)
+        for folder in (files, files / "checkpoints", files / "snapshots"):
+            folder.mkdir(exist_ok=True)
+            sweep_drafts(folder)
+        if (files / "config.json").exists():
+            _compare(files, facts)
+        if not (files / MANIFEST).exists():
+            write_sealed_json(files / MANIFEST, {"format": FORMAT, "files": [*FILES]})
+        if not (files / "config.json").exists():
+            write_sealed_json(files / "config.json", facts)
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], Facts] | None:
+        """Return what the newest intact checkpoint holds, or None.
+
+        A damaged one is passed over with a warning. Lines of metrics that were written after the
+        checkpoint are dropped: the steps come again.
+        """
+        step, state = 0, None
+        for folder in reversed(checkpoints(self.files)):
+            try:
+                state = read_checkpoint(folder)
+            except DamagedFileError as error:
+                warnings.warn(f"{error} Continuing from the one before.", stacklevel=3)
+                continue
+            step = step_of(folder)
+            break
+        if self._leads:
+            self._drop_metrics_after(step)
+        return state
+
+    def newest_checkpoint(self) -> str | None:
+        """Return the name of the newest complete checkpoint."""
+        return last_checkpoint(self.files)
+
+    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
+        """Write `checkpoints/step-N`, then drop all but the newest two.
+
+        Raises:
+            WriteError: If it cannot be written; earlier checkpoints stay valid.
+        """
+        save_checkpoint(self.files, step, tensors, facts)
+
+    def save_snapshot(self, step: int, arrays: dict[str, np.ndarray]) -> None:
+        """Write `snapshots/N.npz`."""
+        path = self.files / "snapshots" / f"{step:06d}.npz"
+        write_file(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
+
+    def append_metrics(self, line: Facts) -> None:
+        """Add a line to metrics.jsonl."""
+        if self._metrics is None:
+            self._metrics = (self.files / "metrics.jsonl").open("a", encoding="utf-8")
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+
+    def finish(self, save_model: Callable[[Path], object], final_line: Facts) -> None:
+        """Write the model and the last line of metrics; a replaced training goes only now.
+
+        Args:
+            save_model: Takes the empty folder for the model.
+            final_line: The measures on held-out rows.
+        """
+        files = self.files
+        write_folder(files / "model", save_model)
+        self.append_metrics(final_line)
+        self._close_metrics()
+        prune(files)
+        checksums = {}
+        for name in ("config.json", "metrics.jsonl", "model", "snapshots"):
+            for path in sorted((files / name).rglob("*")) or [files / name]:
+                checksums[path.relative_to(files).as_posix()] = file_checksum(path)
+        facts = {"format": FORMAT, "files": [*FILES], "finished": True, "checksums": checksums}
+        write_sealed_json(files / MANIFEST, facts)
+        if self._replaces:
+            _move_next(self.folder)
+            self._replaces = False
+        self.finished = True
+
+    def close(self) -> None:
+        """Release the folder; one that stayed empty is removed."""
+        self._close_metrics()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+
+    def _close_metrics(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+
+    def _drop_metrics_after(self, step: int) -> None:
+        path = self.files / "metrics.jsonl"
+        if not path.exists():
+            return
+        lines = path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if _step_of_line(line) <= step]
+        if len(kept) < len(lines):
+            write_file(path, lambda stream: stream.write(b"".join(kept)))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"the folder {folder} cannot be made ({error.strerror}).",
+            file=folder,
+            remedy="Choose another place.",
+        ) from error
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
+    """Refuse a folder whose files of our names no training has written."""
+    listed = read_manifest(folder).get("files", []) if (folder / MANIFEST).exists() else []
+    if not listed and (folder / "config.json").exists():  # format 1, without a manifest
+        config = read_json(folder / "config.json", "Choose another folder.")
+        listed = FILES if {"requested", "data_fingerprint"} <= config.keys() else []
+    foreign = [name for name in present if name not in listed]
+    if foreign:
+        raise ExistsError(
+            f"{folder} holds {', '.join(foreign)}, which no training has written.",
+            file=folder / foreign[0],
+            remedy="Choose another folder, or move these away.",
         )
-    if resume and (run / "config.json").exists():
-        before, now = _read(run / "config.json")["requested"], config.to_dict()
-        if changed := [name for name in now if now[name] != before.get(name)]:
-            pairs = ", ".join(f"{n}={now[n]} (was {before.get(n)})" for n in changed)
-            raise ValueError(f"{run} was started with other settings: {pairs}. Resume with those.")
-        return (run / "model" / "cfg.json").exists()
-    for name in found:
-        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
-    return False
 
 
-def start(
-    run: Path,
-    requested: TrainConfig,
-    resolved: ResolvedConfig,
-    fingerprint: str,
-    source: str | None = None,
-) -> None:
-    """Make the folders and write config.json, or compare with the one of the run to resume."""
-    for folder in ("checkpoints", "snapshots"):
-        (run / folder).mkdir(parents=True, exist_ok=True)
-    versions = {"nanosae": __version__, "torch": torch.__version__, "numpy": np.__version__}
-    facts = {
-        "format": 1,
-        "requested": requested.to_dict(),
-        "config": resolved.to_dict(),
-        "data": source,
-        "data_fingerprint": fingerprint,
-        "threads": torch.get_num_threads(),
-        "versions": versions | {"python": platform.python_version()},
-    }
-    path = run / "config.json"
-    if not path.exists():
-        _write(path, facts)
-        return
-    before = _read(path)
-    if before["data_fingerprint"] != fingerprint:
-        raise ValueError(f"{run} was trained on other rows: resume with those, or use --force.")
+def _changed_settings(folder: Path, requested: TrainConfig) -> str:
+    """Return the settings that differ from those a training was started with; "" if none do."""
+    before = read_config(folder)["requested"]
+    now = requested.to_dict()
+    changed = [name for name in now if now[name] != before.get(name)]
+    return ", ".join(f"{name}={now[name]} (was {before.get(name)})" for name in changed)
+
+
+def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
+    """Tell whether a training with these settings was about to replace that of the folder."""
+    following = folder / NEXT
+    if not (following / "config.json").exists():
+        return False
+    try:
+        return not _changed_settings(following, requested)
+    except DamagedFileError:
+        return False
+
+
+def _replacement_is_complete(folder: Path) -> bool:
+    """Tell whether a training has ended whose files were not all moved to their places."""
+    if not (folder / NEXT / MANIFEST).exists():
+        return False
+    return bool(read_manifest(folder / NEXT).get("finished"))
+
+
+def _can_continue(files: Path, facts: Facts) -> bool:
+    """Tell whether a replacement that was interrupted has the same settings and rows."""
+    try:
+        before = read_config(files)
+    except (FileNotFoundError, DamagedFileError):
+        return False
+    return all(before[name] == facts[name] for name in ("requested", "data_fingerprint"))
+
+
+def _compare(folder: Path, facts: Facts) -> None:
+    before = read_config(folder)
+    if before["data_fingerprint"] != facts["data_fingerprint"]:
+        raise DataError(
+            f"{folder} was trained on other rows.",
+            file=folder / "config.json",
+            remedy="Resume with those, or use --force.",
+        )
     for name in ("threads", "versions"):
         if before[name] != facts[name]:
             warnings.warn(
-                f"{run} was started with {name} {before[name]}, now {facts[name]}: the resumed run "
-                "may differ in the last bits.",
-                stacklevel=3,
+                f"{folder} was started with {name} {before[name]}, now {facts[name]}: the resumed "
+                "run may differ in the last bits.",
+                stacklevel=4,
             )
 
 
-def save_checkpoint(run: Path, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
-    """Write `checkpoints/step-N`, then drop all but the newest two.
+def _is_intact(folder: Path) -> bool:
+    """Compare the files of a finished training with their checksums."""
+    if not (folder / MANIFEST).exists():
+        return True
+    for name, known in read_manifest(folder)["checksums"].items():
+        path = folder / name
+        if not path.exists() or file_checksum(path) != known:
+            warnings.warn(f"{path} is damaged or missing: it is made again.", stacklevel=5)
+            return False
+    return True
 
-    Raises:
-        OSError: If it cannot be written; earlier checkpoints stay valid.
-    """
-    folder = run / "checkpoints"
-    path, part = folder / f"step-{step:08d}", folder / f".part-{os.getpid()}"
+
+def _move_next(folder: Path) -> None:
+    """Put a finished training in the place of the one that it replaces; can be repeated."""
+    following = folder / NEXT
+    for name in (*FILES, MANIFEST):  # the manifest last: until then this is repeated
+        if (following / name).exists():
+            _remove(folder / name)
+            (following / name).rename(folder / name)
+    _remove(following)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _step_of_line(line: bytes) -> float:
+    """Return the step of a line of metrics; infinity of the last line and of a torn one."""
+    if not line.endswith(b"\n"):
+        return float("inf")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        save_file({n: t.cpu().contiguous() for n, t in tensors.items()}, part / "state.safetensors")
-        _write(part / "state.json", facts)
-        with (part / "state.safetensors").open("rb+") as stream:
-            os.fsync(stream.fileno())
-        shutil.rmtree(path, ignore_errors=True)
-        part.rename(path)
-    except Exception as error:  # safetensors has an exception of its own for a full disk
-        shutil.rmtree(part, ignore_errors=True)
-        kept = f"step-{step:08d}" if path.exists() else last_checkpoint(run)
-        valid = f"{kept} is valid" if kept else "there is no earlier one"
-        raise OSError(
-            f"the checkpoint of step {step} could not be written to {folder} ({error}); {valid}. "
-            "Make room, or make the folder writable, then go on with --resume."
-        ) from error
-    for old in _checkpoints(run)[:-2]:
-        shutil.rmtree(old)
-
-
-def load_checkpoint(run: Path) -> tuple[dict[str, Tensor], Facts] | None:
-    """Return what `save_checkpoint` was given last, or None."""
-    if not (kept := _checkpoints(run)):
-        return None
-    return load_file(kept[-1] / "state.safetensors"), _read(kept[-1] / "state.json")
-
-
-def last_checkpoint(run: Path) -> str | None:
-    """Return the name of the newest complete checkpoint."""
-    kept = _checkpoints(run)
-    return kept[-1].name if kept else None
-
-
-def _checkpoints(run: Path) -> list[Path]:
-    return sorted(path for path in (run / "checkpoints").glob("step-*") if path.is_dir())
-
-
-def last_line(run: Path) -> Facts:
-    """Return the last line of the metrics."""
-    return json.loads((run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-
-
-def replace_folder(path: Path, write: Any) -> None:
-    """Let `write` fill a new folder, then put it in the place of `path`."""
-    part = path.with_name(f".{path.name}-{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
-    write(part)
-    shutil.rmtree(path, ignore_errors=True)
-    part.rename(path)
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying; a second one acts as before."""
-    stopped: list[int] = []
-    before = {}
-
-    def note(number: int, frame: Any) -> None:
-        signal.signal(number, before[number])
-        stopped.append(number)
-
-    with contextlib.suppress(ValueError):  # not the main thread: signals are the caller's
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _read(path: Path) -> Facts:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _write(path: Path, facts: Facts) -> None:
-    part = path.with_name(f".{path.name}")
-    with part.open("w", encoding="utf-8") as stream:
-        json.dump(facts, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
+        fields = json.loads(line)
+        return float("inf") if fields.get("final") else fields["step"]
+    except (ValueError, KeyError, AttributeError):
+        return float("inf")

@@ -1,1 +1,6 @@
-"""Rows of vectors, and the columns that come with them, out of anything."""
+"""Rows of vectors, and their metadata, out of anything: `open_rows` makes `Rows`."""
+
+from nanosae.sources.opening import open_rows
+from nanosae.sources.rows import Rows
+
+__all__ = ["Rows", "open_rows"]

@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
-from pyarrow import csv, json, parquet
+from pyarrow import json, parquet
 
 from nanosae.errors import DataError, MissingError
+from nanosae.sources.csv_files import DELIMITERS, read_csv
+from nanosae.sources.detection import natural_key
+from nanosae.sources.faults import naming
+from nanosae.sources.metadata import join_metadata, metadata_of_table
 
 FORMATS = "Parquet, CSV, JSON-lines or text file"
 
@@ -46,10 +50,9 @@ def read_texts(path: str | Path, column: str = "text") -> pa.Table:
     try:
         table = _read_table(path, column)
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not in UTF-8: {error}.", file=path, remedy="Save it as UTF-8."
-        ) from error
-    except pa.ArrowException as error:
+        problem = f"{path} is not in UTF-8: {error}."
+        raise DataError(problem, file=path, remedy="Save it as UTF-8.") from error
+    except (DataError, pa.ArrowException) as error:
         raise DataError(f"{path} is no {FORMATS}: {error}", file=path) from error
     if column not in table.column_names:
         raise DataError(
@@ -62,21 +65,16 @@ def read_texts(path: str | Path, column: str = "text") -> pa.Table:
 
 
 def _read_table(path: Path, column: str) -> pa.Table:
+    if path.is_dir():
+        return _read_folder(path)
     if path.suffix == ".txt":
         with path.open(encoding="utf-8") as lines:
             return pa.table({column: [line.rstrip("\n") for line in lines]})
-    if path.suffix in (".csv", ".tsv"):
-        return _read_csv(path, column)
+    if path.suffix in DELIMITERS:
+        return read_csv(path, text_column=column)
     if path.suffix == ".jsonl":
         return _read_json_lines(path, column)
     return parquet.read_table(path)
-
-
-def _read_csv(path: Path, column: str) -> pa.Table:
-    delimiter = "\t" if path.suffix == ".tsv" else ","
-    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    convert = csv.ConvertOptions(column_types={column: pa.string()})
-    return csv.read_csv(path, parse_options=parse, convert_options=convert)
 
 
 def _read_json_lines(path: Path, column: str) -> pa.Table:
@@ -85,3 +83,15 @@ def _read_json_lines(path: Path, column: str) -> pa.Table:
     if table[column].null_count == len(table):
         return table.drop_columns(column)  # the schema made it up
     return table
+
+
+def _read_folder(folder: Path) -> pa.Table:
+    """Read Parquet files in the order in which `open_rows` reads shards of the same names."""
+    tables = []
+    for file in sorted(folder.glob("*.parquet"), key=lambda file: natural_key(str(file))):
+        with naming(file):
+            tables.append(parquet.read_table(file))
+    metadata = join_metadata([metadata_of_table(table) for table in tables])
+    if metadata is None:
+        raise DataError("there is no Parquet file in the folder.")
+    return pa.Table.from_batches(metadata.batches(), metadata.schema)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from nanosae import __version__
 from nanosae.kernels import backend
+from nanosae.model.folding import fold
+from nanosae.model.measures import measure as measure_rows
 from nanosae.model.sae import SAEModel
-from nanosae.train import metrics
 
 if TYPE_CHECKING:
     from nanosae.config import ResolvedConfig
@@ -80,53 +81,6 @@ def _threshold_factor(
     return (above + below) / 2
 
 
-def fold(
-    tensors: dict[str, Tensor],
-    mean: np.ndarray,
-    scale: float,
-    target_mean: np.ndarray | None = None,
-    target_scale: float = 1.0,
-) -> dict[str, Tensor]:
-    """Return the tensors for raw rows of an SAE trained on (x − mean) · scale.
-
-    Activations come out in the units of raw rows (of targets) and decoder rows with length one
-    (zero rows stay zero); reconstructions are the same.
-
-    Args:
-        tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without
-            b_dec.
-        mean: (input_size,).
-        scale: Of the rows.
-        target_mean: Of a transcoder's targets, (output_size,).
-        target_scale: Of a transcoder's targets.
-    """
-    t = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    t |= {name: tensor.double() for name, tensor in t.items() if tensor.dim() == 1}
-    norm, mu = t["W_dec"].norm(dim=1, dtype=torch.float64), torch.from_numpy(mean).double()
-    unit = torch.where(norm > 0, norm, torch.ones_like(norm))  # what activations are multiplied by
-    if target_mean is None:
-        out_mean, out_scale = mu, scale
-        shifted = t["b_dec"]  # because files subtract b_dec from the rows first
-    else:
-        out_mean, out_scale = torch.from_numpy(target_mean).double(), target_scale
-        shifted = -scale * mu
-    gain = scale / out_scale
-    blocks = t["W_enc"].split(4096, dim=1)  # so that no large matrix is held in double precision
-    shift = torch.cat([shifted @ block.double() for block in blocks])
-    out = {"W_enc": t["W_enc"] * (unit * gain).float(), "W_dec": t["W_dec"] / unit.float()[:, None]}
-    out["b_dec"] = out_mean + t["b_dec"] / out_scale
-    for name, added in (("b_enc", shift), ("b_gate", shift), ("threshold", 0.0)):
-        if name in t:
-            out[name] = (t[name] + added) * unit / out_scale
-    if "r_mag" in t:
-        out["r_mag"] = t["r_mag"]
-        out["b_mag"] = (t["b_mag"] + shift * t["r_mag"].exp()) * unit / out_scale
-    if "W_skip" in t:
-        out["W_skip"] = t["W_skip"] * gain
-        out["b_dec"] -= out["W_skip"].double() @ mu
-    return {name: tensor.float() for name, tensor in out.items()}
-
-
 def measure(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
     heldout = data.heldout[len(data.heldout) > 1 :: 2]  # the others: sorted as the data may be
@@ -135,8 +89,8 @@ def measure(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     for rows in (heldout, sample):
         x = rows[:, : data.width] / np.float32(data.scale) + data.mean
         y = rows[:, data.width :] / np.float32(data.target_scale) + data.target_mean
-        measured.append(metrics.measure(model, x, y if y.size else x))
-    counts = measured[0].counts + measured[1].counts
+        measured.append(measure_rows(model, x, y if y.size else x))
+    counts = measured[0].active_rows + measured[1].active_rows
     return {
         **measured[0].summary(),
         "dead": float((counts == 0).double().mean()),

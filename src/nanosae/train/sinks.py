@@ -1,11 +1,10 @@
-"""Where metrics go: a JSONL file, a progress bar, and Weights & Biases or TensorBoard if asked.
+"""Where metrics go besides the run folder: a progress bar, Weights & Biases, TensorBoard.
 
 A sink is a function of one dictionary; None closes it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,29 +12,6 @@ from typing import Any
 from nanosae.extras import extra
 
 Sink = Callable[[dict[str, Any] | None], None]
-
-
-def jsonl(path: Path, last_step: int) -> Sink:
-    """Append lines to a file, first dropping those of steps after `last_step`."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and _step(line) <= last_step]
-        path.write_text("".join(kept), encoding="utf-8")
-    stream = path.open("a", encoding="utf-8")
-
-    def write(line: dict[str, Any] | None) -> None:
-        if line is None:
-            stream.close()
-        else:
-            stream.write(json.dumps(line) + "\n")
-            stream.flush()
-
-    return write
-
-
-def _step(line: str) -> float:
-    fields = json.loads(line)
-    return float("inf") if fields.get("final") else fields["step"]
 
 
 def bar(total: int, step: int) -> Sink:

@@ -22,7 +22,9 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.open import open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.model.sae import SAEModel
-from nanosae.runs import training as runs
+from nanosae.runs.folder import last_line
+from nanosae.runs.signals import stop_signals
+from nanosae.runs.training import TrainingRun
 from nanosae.train import export as finish
 from nanosae.train import sinks as logs
 from nanosae.train.step import Training
@@ -121,6 +123,7 @@ class Job:
 
     def __init__(self, config: TrainConfig, run: Path | None = None) -> None:
         self.config, self.run = config, run
+        self.files: TrainingRun | None = None
         self.training: Training | None = None
         self.model: SAEModel | None = None
         self.metrics: dict[str, Any] = {}
@@ -128,27 +131,34 @@ class Job:
         self.sinks: list[logs.Sink] = []
         self.began, self.first = time.perf_counter(), 0  # when and at which row this process began
 
-    def claim(self, resume: bool, force: bool) -> bool:
+    def claim(self, resume: bool, force: bool, leads: bool) -> bool:
         """Make sure that the folder may be written; return whether there is anything to do."""
-        if self.run is None or not runs.claim(self.run, self.config, resume, force):
+        if self.run is None:
             return True
-        self.model, self.metrics = SAEModel.load(self.run), runs.last_line(self.run)
+        self.files = TrainingRun.open(
+            self.run, self.config, resume=resume, force=force, leads=leads
+        )
+        return not self.files.finished
+
+    def use_finished(self) -> None:
+        """Take the model and the metrics of the finished run in the folder."""
+        assert self.run is not None
+        self.model, self.metrics = SAEModel.load(self.run), last_line(self.run)
         self.notes = [f"{self.run} is finished: nothing was left to do."]
-        return False
 
     def start(self, dataset: Dataset, ranks: Ranks, progress: bool) -> None:
         """Make the state, or load it from the newest checkpoint, and open the sinks."""
         config, self.notes = self.config.resolved(dataset.n_train, dataset.width), dataset.notes
         self.training = training = Training(config, dataset, ranks)
-        if self.run is not None:
+        if self.files is not None:
             if ranks.rank == 0:
-                runs.start(self.run, self.config, config, dataset.fingerprint, dataset.source)
-            if checkpoint := runs.load_checkpoint(self.run):
+                self.files.begin(config, dataset.fingerprint, dataset.source)
+            ranks.any(False)  # the others read what the first one has prepared
+            if checkpoint := self.files.load_checkpoint():
                 training.restore(*checkpoint)
         if ranks.rank > 0:
             return
         if self.run is not None:
-            self.sinks.append(logs.jsonl(self.run / "metrics.jsonl", training.scalars["step"]))
             self.sinks += [logs.tensorboard(self.run / "tensorboard")] if config.tensorboard else []
         self.sinks += [logs.wandb(config.wandb, config.to_dict())] if config.wandb else []
         self.sinks += [logs.bar(training.end, training.scalars["step"])] if progress else []
@@ -156,31 +166,34 @@ class Job:
 
     def advance(self, batch: Tensor, stopped: bool) -> None:
         """Step, evaluate, log and checkpoint."""
-        training, run = self.training, self.run
+        training, files = self.training, self.files
         assert training is not None
         config, step = training.config, training.scalars["step"] + 1
         try:
             training.step(batch)
         except FloatingPointError as error:
-            kept = runs.last_checkpoint(run) if run else None
+            kept = files.newest_checkpoint() if files else None
             last = f" The last good checkpoint is {kept}." if kept else ""
             raise FloatingPointError(f"{error}{last}") from None
         line, ended = {}, step >= training.end
         if step % training.eval_every == 0 or ended:
             line = training.evaluate()
-            shot = training.snapshot() if run else {}
-            if run and training.ranks.rank == 0:
-                np.savez(run / "snapshots" / f"{step:06d}", allow_pickle=False, **shot)
+            shot = training.snapshot() if files else {}
+            if files and training.ranks.rank == 0:
+                files.save_snapshot(step, shot)
         if line or step % config.log_every == 0:
             line |= training.line()
+            seconds = time.perf_counter() - self.began
+            speed = (training.scalars["rows"] - self.first) / seconds
+            line |= {"seconds": seconds, "rows_per_second": speed}
+            if files and training.ranks.rank == 0:
+                files.append_metrics(line)
             for sink in self.sinks:
-                seconds = time.perf_counter() - self.began
-                speed = (training.scalars["rows"] - self.first) / seconds
-                sink(line | {"seconds": seconds, "rows_per_second": speed})
-        if run and (step % config.checkpoint_every == 0 or stopped or ended):
+                sink(line)
+        if files and (step % config.checkpoint_every == 0 or stopped or ended):
             state = training.state()
             if training.ranks.rank == 0:
-                runs.save_checkpoint(run, step, *state)
+                files.save_checkpoint(step, *state)
 
     def finish(self) -> None:
         """Make the model, measure it, and write both."""
@@ -191,8 +204,8 @@ class Job:
         done = {"step": s["step"], "rows": s["rows"], "final": True, "best_step": s["best_step"]}
         done["seconds"] = time.perf_counter() - self.began
         self.metrics = done | finish.measure(data, self.model, training.config.seed)
-        if self.run is not None and training.ranks.rank == 0:
-            runs.replace_folder(self.run / "model", self.model.save)
+        if self.files is not None and training.ranks.rank == 0:
+            self.files.finish(self.model.save, self.metrics)
         for sink in self.sinks:
             sink(self.metrics)
 
@@ -218,30 +231,41 @@ def train_jobs(
         progress: Show a progress bar of the longest run.
     """
     ranks = join(jobs[0].config.parallel == "latents")
-    todo = []
-    for job in jobs:
-        if ranks.any(ranks.rank == 0 and job.claim(resume, force)):
-            todo.append(job)
-        elif ranks.rank > 0:
-            job.claim(resume=True, force=False)
-    if not (jobs := todo):
-        return
-    first = jobs[0].config
-    dataset = open_dataset(data, targets, first)
-    for job in jobs:
-        _check_targets(job.config, len(dataset.target_mean) > 0)
     try:
-        for job in jobs:
-            job.start(dataset, ranks, progress and job is jobs[0])
-        with runs.stop_signals() as stopped:
-            _loop([job.training for job in jobs if job.training], jobs, ranks, stopped)
-        for job in jobs:
-            job.finish()
-            job.training = None
+        todo = [job for job in jobs if not _is_done(job, ranks, resume, force)]
+        if todo:
+            _train(todo, data, targets, ranks, progress)
     finally:
         for job in jobs:
             for sink in job.sinks:
                 sink(None)
+            if job.files is not None:
+                job.files.close()
+
+
+def _is_done(job: Job, ranks: Ranks, resume: bool, force: bool) -> bool:
+    """Claim the job's folder; tell whether it holds the finished run."""
+    leads = ranks.rank == 0
+    to_do = leads and job.claim(resume, force, leads)
+    if ranks.any(to_do):
+        if not leads:
+            job.claim(resume, force, leads)
+        return False
+    job.use_finished()
+    return True
+
+
+def _train(jobs: Sequence[Job], data: Any, targets: Any, ranks: Ranks, progress: bool) -> None:
+    dataset = open_dataset(data, targets, jobs[0].config)
+    for job in jobs:
+        _check_targets(job.config, len(dataset.target_mean) > 0)
+    for job in jobs:
+        job.start(dataset, ranks, progress and job is jobs[0])
+    with stop_signals() as stopped:
+        _loop([job.training for job in jobs if job.training], list(jobs), ranks, stopped)
+    for job in jobs:
+        job.finish()
+        job.training = None
 
 
 def _check_targets(config: TrainConfig, given: bool) -> None:

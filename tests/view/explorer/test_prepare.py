@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from explored import get, make_run
-from nanosae.analysis.search import has_index, text_index
+from nanosae.analysis.text_index import has_index, text_index
 from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.view.explorer import server

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.search import has_index, text_index
+from nanosae.analysis.text_index import has_index, text_index
 from nanosae.analysis.topics import leaders
 from nanosae.atomic import sweep_drafts, write_file
 from nanosae.codes import Codes
@@ -25,6 +26,7 @@ from nanosae.view.files import read_arrays
 
 BLOCK = 2**14  # rows placed together
 COMMON = 0.2  # density above which a feature leads no row
+MAX_INDEX_SECONDS = 3600  # without a change: nobody is writing this index any more
 MIXED_WIDTH = 64  # of random projections of codes without a model
 LABEL_AREA = (900, 600)  # pixels in which names of regions find room
 
@@ -72,10 +74,18 @@ def prepare(path: str | Path, what: str) -> None:
     """Make the "map" or the text "index" of a corpus, if it is missing."""
     codes = Codes(path)
     sweep_drafts(codes.path)
+    _sweep_old_indexes(codes)
     if what == "index":
         text_index(codes)
     elif load_map(codes) is None:
         make_map(codes)
+
+
+def _sweep_old_indexes(codes: Codes) -> None:
+    """Delete text indexes that a killed process left unfinished."""
+    for draft in codes.path.glob("texts.*.part"):
+        if time.time() - draft.stat().st_mtime > MAX_INDEX_SECONDS:
+            draft.unlink()
 
 
 def make_map(codes: Codes) -> Path:

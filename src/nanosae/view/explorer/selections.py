@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.search import find_texts, rows_with
+from nanosae.analysis.text_index import find_texts, rows_with
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import OpenCorpus

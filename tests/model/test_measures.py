@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from nanosae.train.metrics import Pool, snapshot
+from nanosae.model.measures import Pool
 
 
 def pooled(x, recon, blocks=1):
@@ -74,24 +74,5 @@ def test_l0_density_and_quantiles_by_hand():
     summary = pool.summary()
     assert summary["l0"] == 6 / 4
     assert summary["l0_quantiles"][2] == np.quantile([2, 1, 0, 3], 0.5)
-    assert pool.counts.tolist() == [2, 3, 1]
+    assert pool.active_rows.tolist() == [2, 3, 1]
     assert sum(summary["density_histogram"]) == 3
-
-
-def test_a_snapshot_is_small_and_its_histograms_count_everything(tmp_path):
-    g = torch.Generator().manual_seed(0)
-    encoder, decoder = torch.randn(3000, 8, generator=g), torch.randn(3000, 8, generator=g)
-    shot = snapshot(
-        encoder, decoder, torch.rand(3000, generator=g), torch.rand(500), torch.eye(8)[:, :2]
-    )
-    np.savez(tmp_path / "shot.npz", **shot)
-    assert (tmp_path / "shot.npz").stat().st_size < 200_000
-    assert shot["encoder_norm"].sum() == 3000
-    assert shot["activation"].sum() == 500
-    encoder, decoder = encoder.double(), decoder.double()
-    cosine = (encoder * decoder).sum(1) / encoder.norm(dim=1) / decoder.norm(dim=1)
-    edges = shot["encoder_decoder_cosine_edges"]
-    counts, _ = np.histogram(cosine.numpy(), bins=edges)
-    between_bins = (np.abs(cosine.numpy()[:, None] - edges) < 1e-6).sum()  # to rounding
-    assert between_bins < 20
-    assert np.abs(counts - shot["encoder_decoder_cosine"]).sum() <= 2 * between_bins

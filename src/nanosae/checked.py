@@ -1,0 +1,136 @@
+"""Files that carry a checksum, and errors that name the file when it is not what was written.
+
+A sealed file holds the text `nanosae-crc32:` and eight hexadecimal digits: the CRC-32 of the file
+with zeros for these digits. JSON and Parquet files are sealed, so that each is replaced together
+with its checksum. Files without a seal (of older versions, or of others) are read as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nanosae.atomic import write_file
+from nanosae.errors import DamagedFileError, MissingError, NanoSAEError
+
+MARK = "nanosae-crc32:"
+NO_DIGITS = "00000000"
+BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
+SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
+CHUNK = 2**20
+
+
+@contextlib.contextmanager
+def naming(path: str | Path, remedy: str) -> Iterator[None]:
+    """Turn what readers raise on a damaged file into one error that names it.
+
+    Raises:
+        DamagedFileError: If the block raises an error of parsing, decoding or looking up.
+    """
+    try:
+        yield
+    except (NanoSAEError, FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except _reader_errors() as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise damaged(path, reason, remedy) from error
+
+
+def _reader_errors() -> tuple[type[Exception], ...]:
+    errors: list[type[Exception]] = [ValueError, KeyError, IndexError, TypeError, AttributeError]
+    errors += [EOFError, OSError, OverflowError, MemoryError, RecursionError, NotImplementedError]
+    errors += [zipfile.BadZipFile, zlib.error, struct.error]
+    with contextlib.suppress(ImportError):
+        from safetensors import SafetensorError
+
+        errors.append(SafetensorError)
+    return tuple(errors)
+
+
+def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:
+    """Return the error for a file that is not what was written."""
+    return DamagedFileError(f"{path} is damaged: {reason}.", file=path, remedy=remedy)
+
+
+def file_checksum(path: str | Path) -> str:
+    """Return the CRC-32 of a file's bytes as eight hexadecimal digits."""
+    crc = 0
+    with Path(path).open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return f"{crc:08x}"
+
+
+def check_file(path: str | Path, known: str, remedy: str) -> None:
+    """Compare a file with a checksum from `file_checksum`.
+
+    Raises:
+        DamagedFileError: If it differs.
+    """
+    found = file_checksum(path)
+    if found != known:
+        raise damaged(path, f"its checksum is {found}, not {known}", remedy)
+
+
+def seal(data: bytes) -> bytes:
+    """Put the checksum in the place of the last BLANK."""
+    at = data.rindex(BLANK.encode()) + len(MARK)
+    return data[:at] + f"{zlib.crc32(data):08x}".encode() + data[at + len(NO_DIGITS) :]
+
+
+def read_sealed(path: str | Path, remedy: str) -> bytes:
+    """Return the bytes of a file after comparing them with its seal, if it has one.
+
+    Raises:
+        DamagedFileError: If they differ.
+    """
+    with naming(path, remedy):
+        try:
+            data = Path(path).read_bytes()
+        except FileNotFoundError:
+            raise MissingError(f"{path} does not exist.", file=path, remedy=remedy) from None
+    seals = list(SEAL.finditer(data))
+    if not seals:
+        return data
+    start, stop = seals[-1].span(1)
+    blank = data[:start] + NO_DIGITS.encode() + data[stop:]
+    if int(seals[-1][1], 16) != zlib.crc32(blank):
+        raise damaged(path, "its checksum is not that of its content", remedy)
+    return data
+
+
+def write_sealed_json(path: str | Path, facts: dict[str, Any], *, infinite: bool = False) -> None:
+    """Replace a JSON object in one step, with its checksum as a further key, `checksum`.
+
+    Args:
+        path: The file.
+        facts: The object.
+        infinite: Allow infinite numbers and NaN, which other readers of JSON may refuse.
+    """
+    sealed = {name: value for name, value in facts.items() if name != "checksum"}
+    sealed["checksum"] = BLANK
+    text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=infinite)
+    write_file(path, lambda stream: stream.write(seal(text.encode())))
+
+
+def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
+    """Return a JSON object, without its checksum.
+
+    Raises:
+        MissingError: If there is no such file.
+        DamagedFileError: If it is no JSON object, or not the one that was written.
+    """
+    data = read_sealed(path, remedy)
+    with naming(path, remedy):
+        facts = json.loads(data)
+        if not isinstance(facts, dict):
+            raise ValueError("it is no JSON object")
+    facts.pop("checksum", None)
+    return facts

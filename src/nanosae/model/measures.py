@@ -1,0 +1,96 @@
+"""Measures of a reconstruction, pooled over rows in float64.
+
+FVU is Σ‖x − x̂‖² ÷ Σ‖x − mean‖² over the whole set, never a mean of ratios. L0 counts non-zero
+activations per row. Density is the share of rows on which a latent is active.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae.kernels import backend, segment_ids
+from nanosae.model.sae import SAEModel
+
+BLOCK_ROWS = 4096
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of L0 over the rows
+
+
+class Pool:
+    """Sums over any number of blocks of rows.
+
+    Example:
+        >>> pool = Pool(hidden_size=2)
+        >>> x, acts = torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 2.0], [1.0, 1.0]])
+        >>> pool.add(x, x, *acts.nonzero(as_tuple=True))
+        >>> pool.summary()["l0"]
+        1.5
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        self.n_rows = 0
+        self.squared_error = 0.0
+        self.squares = 0.0
+        self.column_sums: Tensor | float = 0.0
+        self.l0s: list[Tensor] = []
+        self.active_rows = torch.zeros(hidden_size, dtype=torch.int64)
+
+    def add(self, x: Tensor, recon: Tensor, rows: Tensor, cols: Tensor) -> None:
+        """Add a block: x and recon (B, input_size), and the row and latent of each active entry."""
+        x = x.double()
+        self.n_rows += len(x)
+        self.squared_error += float(((x - recon) ** 2).sum())
+        self.squares += float((x**2).sum())
+        self.column_sums = self.column_sums + x.sum(0)
+        self.l0s.append(torch.bincount(rows, minlength=len(x)))
+        self.active_rows += torch.bincount(cols, minlength=len(self.active_rows))
+
+    @property
+    def fvu(self) -> float:
+        """Fraction of variance unexplained; NaN where the rows do not vary."""
+        squared_sums = float((torch.as_tensor(self.column_sums) ** 2).sum())
+        variance = self.squares - squared_sums / max(self.n_rows, 1)
+        if variance <= 1e-12 * self.squares:
+            return float("nan")
+        return self.squared_error / variance
+
+    def summary(self) -> dict[str, Any]:
+        """Return fvu, l0 (mean) and its quantiles, and the histogram of log10 densities."""
+        l0s = torch.cat(self.l0s).double()
+        quantiles = torch.quantile(l0s, torch.tensor(QUANTILES).double())
+        density = self.active_rows[self.active_rows > 0].double() / self.n_rows
+        counts, _ = np.histogram(np.log10(density.numpy()), bins=24, range=(-6, 0))
+        return {
+            "fvu": self.fvu,
+            "l0": float(l0s.mean()),
+            "l0_quantiles": quantiles.tolist(),
+            "density_histogram": counts.tolist(),
+            "rows_measured": self.n_rows,
+        }
+
+
+@torch.no_grad()
+def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
+    """Pool what the model makes of raw rows.
+
+    Args:
+        model: On the CPU.
+        rows: (n_rows, input_size).
+        targets: What to reconstruct, (n_rows, output_size): the rows themselves, but for a
+            transcoder.
+    """
+    pool = Pool(model.cfg["d_sae"])
+    kernels = backend(torch.device("cpu"))
+    decoder, bias = model.W_dec.detach(), model.b_dec.detach()
+    blocks = torch.from_numpy(rows).split(BLOCK_ROWS)
+    target_blocks = torch.from_numpy(targets).split(BLOCK_ROWS)
+    for x, target in zip(blocks, target_blocks, strict=True):
+        pairs = model.pairs(x)
+        recon = kernels.decode(pairs.values, pairs, decoder, bias) + model.skip(x)
+        active = pairs.values > 0
+        active_rows = segment_ids(pairs.row_ptr)[active]
+        pool.add(target, recon, active_rows, pairs.cols[active])
+    return pool

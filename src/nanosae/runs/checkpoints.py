@@ -1,0 +1,101 @@
+"""Checkpoints: what a training continues from, each in a folder of its own.
+
+checkpoints/step-NNNNNNNN/state.safetensors   tensors
+checkpoints/step-NNNNNNNN/state.json          numbers, and the checksum of the tensors' file
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nanosae.atomic import write_folder
+from nanosae.checked import (
+    check_file,
+    damaged,
+    file_checksum,
+    naming,
+    read_json,
+    write_sealed_json,
+)
+from nanosae.errors import WriteError
+
+KEPT = 2
+Facts = dict[str, Any]
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
+    """Write `checkpoints/step-N` in a folder, then drop all but the newest two."""
+    path = folder / "checkpoints" / f"step-{step:08d}"
+
+    def fill(draft: Path) -> None:
+        weights = draft / "state.safetensors"
+        save_file({name: t.cpu().contiguous() for name, t in tensors.items()}, weights)
+        checksum = file_checksum(weights)
+        write_sealed_json(
+            draft / "state.json", {"facts": facts, "weights": checksum}, infinite=True
+        )
+
+    try:
+        write_folder(path, fill)
+    except WriteError as error:
+        kept = path.name if path.exists() else last_checkpoint(folder)
+        valid = f"{kept} is valid" if kept else "there is no earlier one"
+        raise WriteError(
+            f"the checkpoint of step {step} could not be written to {path.parent} "
+            f"({error.__cause__ or error}); {valid}.",
+            file=path,
+            remedy="Make room, or make the folder writable, then go on with --resume.",
+        ) from error
+    prune(folder)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
+    """Return what the newest checkpoint in a folder holds, or None."""
+    kept = checkpoints(folder)
+    return read_checkpoint(kept[-1]) if kept else None
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the name of the newest complete checkpoint in a folder."""
+    kept = checkpoints(folder)
+    return kept[-1].name if kept else None
+
+
+def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
+    """Return the tensors and numbers of a checkpoint.
+
+    Raises:
+        DamagedFileError: If one of its files is missing, or not the one that was written.
+    """
+    remedy = "Remove this checkpoint."
+    state, weights = folder / "state.json", folder / "state.safetensors"
+    for path in (state, weights):
+        if not path.exists():
+            raise damaged(path, "it is missing", remedy)
+    facts = read_json(state, remedy)
+    if "weights" in facts:  # not in format 1
+        check_file(weights, facts["weights"], remedy)
+        facts = facts["facts"]
+    with naming(weights, remedy):
+        return load_file(weights), facts
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints in a folder, oldest first."""
+    return sorted(path for path in (folder / "checkpoints").glob("step-*") if path.is_dir())
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step after which a checkpoint was made."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def prune(folder: Path) -> None:
+    """Delete all checkpoints but the newest ones."""
+    for old in checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)

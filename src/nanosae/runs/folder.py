@@ -1,0 +1,66 @@
+"""Where a training's files lie in the run folder, and what they say; nothing here writes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from nanosae.checked import damaged, naming, read_json
+
+MANIFEST = "training.json"
+FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
+NEXT = ".next"  # the files of a training that is about to replace the one in the folder
+CONFIG_KEYS = {"requested", "config", "data_fingerprint", "threads", "versions"}
+Facts = dict[str, Any]
+
+
+def current(folder: str | Path) -> Path:
+    """Return where the newest files of a training lie: in the run folder or its `.next`."""
+    folder = Path(folder)
+    following = folder / NEXT
+    return following if (following / "config.json").exists() else folder
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether a folder holds a training that has ended, with its model."""
+    if not (folder / "model" / "cfg.json").exists():
+        return False
+    if (folder / MANIFEST).exists():
+        return bool(read_manifest(folder).get("finished"))
+    with contextlib.suppress(OSError, ValueError, IndexError):  # of format 1
+        return bool(last_line(folder).get("final"))
+    return False
+
+
+def last_line(folder: Path) -> Facts:
+    """Return the last line of the metrics."""
+    path = folder / "metrics.jsonl"
+    with naming(path, again(folder)):
+        return json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+
+
+def read_manifest(folder: Path) -> Facts:
+    """Return training.json."""
+    return read_json(folder / MANIFEST, again(folder))
+
+
+def read_config(folder: Path) -> Facts:
+    """Return config.json.
+
+    Raises:
+        MissingError: If there is none.
+        DamagedFileError: If it is not what was written.
+    """
+    path = folder / "config.json"
+    facts = read_json(path, again(folder))
+    missing = CONFIG_KEYS - facts.keys()
+    if missing:
+        raise damaged(path, f"it lacks {', '.join(sorted(missing))}", again(folder))
+    return facts
+
+
+def again(folder: Path) -> str:
+    """Return the remedy for a damaged file of a training."""
+    return f"Train again: nanosae train DATA -o {folder} --force."

@@ -1,0 +1,28 @@
+"""Stopping a training by a signal, after the step that is under way."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list instead of dying; a second one acts as before."""
+    stopped: list[int] = []
+    before = {}
+
+    def note(number: int, frame: Any) -> None:
+        signal.signal(number, before[number])
+        stopped.append(number)
+
+    with contextlib.suppress(ValueError):  # not the main thread: signals are the caller's
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, note)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

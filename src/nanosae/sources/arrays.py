@@ -1,0 +1,158 @@
+"""Vectors out of numpy arrays, SciPy sparse matrices and torch tensors, in memory or in files."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanosae.errors import DataError, DataTypeError
+from nanosae.sources.faults import Fault, find_not_finite
+
+ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt")
+
+
+class ArrayReader:
+    """Rows of something that is indexed like a 2-d array."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
+        """Copy ascending rows to `out`, (n, width), or tell what is wrong with one."""
+        _will_need(self._array, rows)
+        is_range = rows[-1] - rows[0] + 1 == len(rows)
+        where = slice(rows[0], rows[-1] + 1) if is_range else rows
+        out[:] = dense(self._array[where])
+        return find_not_finite(out, names=())
+
+
+def as_array(data: Any) -> Any:
+    """Return an array, tensor or sparse matrix as something to index by rows.
+
+    Raises:
+        DataError: If an entry of a masked array is masked.
+    """
+    if isinstance(data, np.ma.MaskedArray):
+        return _unmasked(data)
+    if hasattr(data, "tocsr"):
+        return data.tocsr()
+    if hasattr(data, "detach"):
+        return _sparse_tensor(data) if "sparse" in str(data.layout) else data.detach()
+    return data.__array__()
+
+
+def _unmasked(data: np.ma.MaskedArray) -> np.ndarray:
+    """Return the array of a masked array without masked entries."""
+    places = np.argwhere(np.ma.getmaskarray(data))
+    if len(places):
+        row, *column = places[0].tolist()
+        raise DataError(
+            f"row {row} (0-based), column {column[-1] if column else 0} is masked, one of "
+            f"{len(places)} masked values.",
+            row=row,
+            column=column[-1] if column else None,
+            remedy="Drop those rows or fill them.",
+        )
+    return data.data
+
+
+def _sparse_tensor(tensor: Any) -> Any:
+    """Return a sparse tensor as a SciPy matrix, which can be indexed by rows."""
+    import scipy.sparse as sp
+
+    entries = tensor.detach().cpu().to_sparse_coo().coalesce()
+    values = dense(entries.values())
+    if values.ndim > 1 or entries.ndim != 2:
+        raise DataError(
+            f"The sparse tensor has {entries.ndim} dimensions, {entries.sparse_dim()} of them "
+            "sparse; 2 and 2 are needed.",
+            remedy="Give tensor.to_dense().",
+        )
+    coordinates = tuple(entries.indices().numpy())
+    return sp.coo_array((values, coordinates), shape=tuple(entries.shape)).tocsr()
+
+
+def from_list(vectors: Any) -> np.ndarray | None:
+    """Return a list of vectors, or an array of objects, as one array; None if they are ragged.
+
+    Raises:
+        DataError: If a value is no number; DataTypeError for an object that cannot be one.
+    """
+    vectors = [dense(vector) for vector in vectors]
+    if len({np.size(vector) for vector in vectors}) > 1:
+        return None
+    try:
+        return np.asarray(vectors, np.float64)
+    except ValueError as error:
+        raise DataError(f"The list holds what is no vector of numbers: {error}.") from error
+    except TypeError as error:
+        raise DataTypeError(f"The list holds what is no vector of numbers: {error}.") from error
+
+
+def vector_width(array: Any) -> int:
+    """Check that an array is 2-d and holds numbers, by its first row, and return its width."""
+    from sklearn.utils import check_array  # its words for a wrong shape or type
+
+    try:
+        first = array[:1] if array.ndim else array
+        checked = check_array(dense(first), ensure_all_finite=False)
+        return (checked - 0.5).shape[1]  # dates fail here
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    except TypeError as error:
+        raise DataTypeError(str(error)) from error
+
+
+def dense(block: Any) -> Any:
+    """Return a tensor or sparse matrix as a numpy array; anything else as it is."""
+    if hasattr(block, "detach"):
+        if block.is_floating_point():
+            block = block.float()  # numpy has no bfloat16 or float8
+        return block.detach().cpu().numpy()
+    return block.toarray() if hasattr(block, "toarray") else block
+
+
+def read_array_file(path: Path) -> Any:
+    """Open the one 2-d array in a file; .npy and .pt files are mapped, nothing is unpickled."""
+    arrays = [array for array in _arrays_in(path) if getattr(array, "ndim", 0) == 2]
+    if len(arrays) != 1:
+        raise DataError(
+            f"it holds {len(arrays)} 2-d arrays, 1 is needed.",
+            remedy="Save the vectors in a file of their own.",
+        )
+    return arrays[0]
+
+
+def _arrays_in(path: Path) -> list[Any]:
+    if path.suffix == ".npy":
+        return [np.lib.format.open_memmap(path, mode="r")]
+    if path.suffix == ".npz":
+        with path.open("rb") as file:
+            return list(np.lib.npyio.NpzFile(file).values())
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return list(load_file(path).values())
+    import torch
+
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    return list(content.values()) if isinstance(content, Mapping) else [content]
+
+
+def _will_need(array: Any, rows: np.ndarray) -> None:
+    """Let the system read all runs of rows of a mapped file together, not page by page."""
+    file = getattr(array, "base", None)
+    if not isinstance(file, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    gaps = np.flatnonzero(np.diff(rows) > 1)
+    first_rows = rows[[0, *gaps + 1]]
+    last_rows = rows[[*gaps, -1]]
+    for first, last in zip(first_rows, last_rows, strict=True):
+        start = int(array.offset + array.strides[0] * first)
+        stop = int(array.offset + array.strides[0] * (last + 1))
+        page = start // mmap.PAGESIZE * mmap.PAGESIZE
+        file.madvise(mmap.MADV_WILLNEED, page, stop - page)

@@ -1,0 +1,52 @@
+"""Tables out of Parquet, Feather and Arrow files, mapped or read by groups of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from nanosae.sources.tables import LazyTable, table_in_memory
+
+BATCH_ROWS = 2**14  # rows of a row group that are decoded at a time
+
+
+def open_parquet(path: Path) -> LazyTable:
+    """Open a Parquet file, whose row groups are read when needed."""
+    metadata = parquet.read_metadata(path)  # the file is not held open: there may be thousands
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    return LazyTable(
+        schema=metadata.schema.to_arrow_schema(),
+        group_sizes=sizes,
+        read_group=partial(_read_row_group, path, metadata),
+        indivisible=True,
+    )
+
+
+def _read_row_group(
+    path: Path, metadata: parquet.FileMetaData, group: int, columns: list[str]
+) -> Iterator[pa.RecordBatch]:
+    with parquet.ParquetFile(path, metadata=metadata, memory_map=True) as file:
+        for batch in file.iter_batches(BATCH_ROWS, [group], columns):
+            yield batch.select(columns)
+
+
+def open_arrow(path: Path) -> LazyTable:
+    """Open an Arrow file or stream: mapped as it is, or by its batches if they are compressed."""
+    source = pa.memory_map(str(path))
+    if source.read_at(6, 0) != b"ARROW1":
+        return table_in_memory(pa.ipc.open_stream(source).read_all())
+    file = pa.ipc.open_file(source)
+    allocated = pa.total_allocated_bytes()
+    sizes = [len(file.get_batch(number)) for number in range(file.num_record_batches)]
+    is_mapped = pa.total_allocated_bytes() == allocated
+    if not sizes or is_mapped:
+        return table_in_memory(file.read_all())
+
+    def read_group(group: int, columns: list[str]) -> list[pa.RecordBatch]:
+        return [file.get_batch(group).select(columns)]
+
+    return LazyTable(file.schema, sizes, read_group, indivisible=True)

@@ -1,0 +1,55 @@
+"""What is wrong with a value that was read, and with a file that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from nanosae.errors import DataError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a row cannot be used.
+
+    Attributes:
+        row: Position of the row among those that were asked for.
+        problem: What is wrong; it follows the place of the row in the message.
+        remedy: What to do.
+        column: Name or number of the column at fault, None if it is the whole row.
+    """
+
+    row: int
+    problem: str
+    remedy: str
+    column: str | int | None = None
+
+
+def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
+    """Find the first NaN or infinite value, in (n, width); names of columns where there are any."""
+    if np.isfinite(x.sum()):  # one pass; a sum may overflow though every value is finite
+        return None
+    places = np.argwhere(~np.isfinite(x))
+    if not len(places):
+        return None
+    row, number = int(places[0, 0]), int(places[0, 1])
+    column: str | int = names[number] if len(names) == x.shape[1] else number
+    others = f"one of {len(places)} missing, NaN or infinite values read with it"
+    problem = f", column {column} holds {x[row, number]}, {others}."
+    return Fault(row, problem, "Drop those rows or fill them.", column)
+
+
+@contextmanager
+def naming(file: Path | None) -> Iterator[None]:
+    """Name the file in the errors of the libraries that read it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        if file is None:
+            raise
+        raise DataError(f"Cannot read {file}: {error}", file=file) from error

@@ -1,0 +1,108 @@
+"""Objects in memory as tables or arrays: pandas, polars, Arrow, Hugging Face, lists, tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from nanosae.errors import DataError, DataTypeError
+from nanosae.sources.arrays import as_array, from_list
+from nanosae.sources.tables import LazyTable, table_in_memory
+
+SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
+
+
+def from_object(data: Any) -> LazyTable | Any:
+    """Return an object in memory as a table, or as something to index like a 2-d array.
+
+    Raises:
+        DataTypeError: If it is of no accepted kind; it is a TypeError.
+        DataError: If it holds what is no number or no text.
+    """
+    module, _, _ = type(data).__module__.partition(".")
+    if module == "datasets" and type(data).__name__ == "Dataset":
+        return _from_hugging_face(data.with_format("arrow"))
+    if hasattr(data, "to_frame"):
+        data = data.to_frame()  # a Series of vectors
+    if module == "pandas":
+        return _from_pandas(data)
+    if hasattr(data, "__arrow_c_stream__"):
+        table = data.to_arrow() if hasattr(data, "to_arrow") else pa.table(data)
+        return table_in_memory(table)
+    if isinstance(data, list | tuple) or str(getattr(data, "dtype", "")) == "object":
+        return _from_list(data)
+    if any(hasattr(data, method) for method in ("tocsr", "detach", "__array__")):
+        return as_array(data)
+    raise DataTypeError(
+        f"{type(data).__name__} is no frame, table, Dataset split, 2-d array, tensor, list or path."
+    )
+
+
+def _from_list(vectors: Any) -> LazyTable | Any:
+    array = from_list(vectors)
+    if array is not None:
+        return array
+    try:
+        ragged = pa.array(list(vectors))
+    except (pa.ArrowException, TypeError) as error:
+        raise DataError(f"The list holds what is no vector of numbers: {error}.") from error
+    return table_in_memory(pa.table({"vector": ragged}))  # reading it will name the row
+
+
+def _from_hugging_face(data: Any) -> LazyTable:
+    """Wrap a Dataset: mapped as it is, or by groups of rows if they are a selection."""
+    if data._indices is None:
+        return table_in_memory(data[:])
+    starts = range(0, len(data), SELECTION_ROWS)
+    sizes = [min(SELECTION_ROWS, len(data) - start) for start in starts]
+
+    def read_group(group: int, columns: list[str]) -> Iterable[pa.RecordBatch]:
+        start = starts[group]
+        rows = data.select_columns(columns)[start : start + sizes[group]]
+        return rows.to_batches()
+
+    return LazyTable(data.features.arrow_schema, sizes, read_group, indivisible=True)
+
+
+def _from_pandas(frame: Any) -> LazyTable:
+    names = [str(name) for name in frame.columns]
+    columns = [_from_series(frame.iloc[:, i], name) for i, name in enumerate(names)]
+    return table_in_memory(pa.Table.from_arrays(columns, names=names))
+
+
+def _from_series(series: Any, name: str) -> pa.Array:
+    """Convert a column; one of mixed types to text, so that a bad cell can be named."""
+    import pandas as pd
+
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.sparse.to_dense()
+    if isinstance(series.dtype, pd.CategoricalDtype) and _is_interval(series.cat.categories.dtype):
+        series = series.cat.rename_categories(str)  # bins have no Arrow type
+    if _is_interval(series.dtype):
+        series = series.map(str, na_action="ignore")
+    try:
+        return pa.array(series, from_pandas=True)
+    except UnicodeEncodeError as error:
+        raise _not_text(series, name) from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([None if cell is None else str(cell) for cell in series])
+
+
+def _is_interval(dtype: Any) -> bool:
+    import pandas as pd
+
+    return isinstance(dtype, pd.IntervalDtype)
+
+
+def _not_text(series: Any, name: str) -> DataError:
+    """Describe the first cell that holds half of a character."""
+    for row, cell in enumerate(series):
+        try:
+            str(cell).encode()
+        except UnicodeEncodeError:
+            problem = f"row {row} (0-based), column {name} holds {cell!r}, which is no valid text."
+            remedy = 'Mend it with text.encode("utf-8", "replace").decode(), or drop the row.'
+            return DataError(problem, row=row, column=name, remedy=remedy)
+    raise AssertionError(f"column {name} can be encoded")

@@ -1,0 +1,172 @@
+"""The door of this room: `open_rows` makes `Rows` of frames, arrays, files, folders and globs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nanosae.errors import DataError
+from nanosae.sources.arrays import ArrayReader, vector_width
+from nanosae.sources.arrow_files import open_parquet
+from nanosae.sources.csv_files import DELIMITERS
+from nanosae.sources.detection import CHOOSE, other_columns, vector_columns, vector_length
+from nanosae.sources.faults import naming
+from nanosae.sources.files import CACHED_METADATA, find_files, open_file
+from nanosae.sources.frames import from_object
+from nanosae.sources.metadata import Metadata, join_metadata
+from nanosae.sources.rows import Part, Reader, Rows
+from nanosae.sources.tables import BatchReader, LazyTable
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """One opened file or object."""
+
+    parts: list[Part]
+    width: int
+    columns: list[str] | None
+    metadata: Metadata | None
+
+
+def open_rows(
+    data: Any, *, columns: list | None = None, input_size: int | None = None, targets: Any = None
+) -> Rows:
+    """Open any accepted kind of data as rows of vectors.
+
+    Vectors are a list column; else the longest run of same-prefix numbered columns, in numeric
+    order; else all numeric columns, if `input_size` agrees or no integers stand beside fractions.
+    The other columns are carried along as metadata.
+
+    Args:
+        data: pandas or polars frame, pyarrow table, Hugging Face `Dataset`, array, memmap, scipy
+            sparse matrix, torch tensor, list, or the path of a .csv .tsv .parquet .feather .arrow
+            .npy .npz .safetensors .pt file, of a folder of files of one such type, or a glob.
+            Pickles are never opened.
+        columns: Names of the vector columns, in this order; ignored where the data has no names.
+        input_size: Width that the vectors must have.
+        targets: As many vectors, of any kind, to be read behind those of `data`.
+
+    Returns:
+        The opened rows.
+
+    Raises:
+        DataError: If vectors are missing, ambiguous or malformed: names file, row, column and
+            remedy; it is a ValueError.
+        DataTypeError: If `data` is of no accepted kind; it is a TypeError.
+        MissingError: If there is no such path, or no data file in the folder; it is a
+            FileNotFoundError.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = open_rows(np.eye(3, dtype="float16"))
+        >>> rows.n_rows, rows.read(1, 3).shape
+        (3, (2, 3))
+    """
+    if isinstance(data, Rows):
+        rows = data
+        _check_width(rows.width, input_size)
+    elif isinstance(data, str | Path):
+        rows = _open_path(Path(data), columns, input_size)
+    else:
+        shard = _open_source(from_object(data), None, columns, input_size)
+        rows = Rows(
+            shard.parts, shard.width, columns=shard.columns, metadata=_join_metadata([shard])
+        )
+    return rows if targets is None else rows.with_targets(open_rows(targets))
+
+
+def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows:
+    """Open a file, a folder or a glob; all shards have the columns and width of the first."""
+    shards: list[_Shard] = []
+    for file in find_files(path):
+        source = open_file(file)
+        try:
+            shard = _open_source(source, file, columns, width)
+        except DataError as error:
+            raise DataError(f"{file}: {error}", file=file, column=error.column) from error
+        shards.append(shard)
+        columns, width = shard.columns, shard.width
+    return Rows(
+        [part for shard in shards for part in shard.parts],
+        shards[0].width,
+        columns=columns,
+        metadata=_cached_metadata(path) or _join_metadata(shards),
+        source=str(path),
+    )
+
+
+def _open_source(
+    source: Any, file: Path | None, columns: list[str] | None, width: int | None
+) -> _Shard:
+    """Find the vectors in a table or array, and check their width."""
+    if isinstance(source, LazyTable):
+        shard = _open_table(source, file, columns, width)
+    else:
+        found = vector_width(source)
+        part = Part(source.shape[0], partial(ArrayReader, source), file=file)
+        shard = _Shard([part], found, columns=None, metadata=None)
+    _check_width(shard.width, width)
+    return shard
+
+
+def _open_table(
+    table: LazyTable, file: Path | None, columns: list[str] | None, width: int | None
+) -> _Shard:
+    chosen = vector_columns(table, columns, width)
+    parts = []
+    first_row = 0
+    for group, n_rows in enumerate(table.group_sizes):
+        if n_rows:
+            part = Part(
+                n_rows,
+                _reader_of(table, group, chosen),
+                indivisible=table.indivisible,
+                file=file,
+                first_row=first_row,
+                delimited=file is not None and file.suffix in DELIMITERS,
+            )
+            parts.append(part)
+        first_row += n_rows
+    metadata = _metadata_of(table, other_columns(table.schema, chosen), file)
+    return _Shard(parts, vector_length(table, chosen), chosen, metadata)
+
+
+def _reader_of(table: LazyTable, group: int, columns: list[str]) -> Callable[[], Reader]:
+    return partial(BatchReader, partial(table.read_group, group, columns), columns)
+
+
+def _metadata_of(table: LazyTable, columns: list[str], file: Path | None) -> Metadata:
+    schema = pa.schema([table.schema.field(name) for name in columns])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with naming(file):
+            for batch in table.batches(columns):
+                yield batch.cast(schema)
+
+    return Metadata(schema, sum(table.group_sizes), batches)
+
+
+def _join_metadata(shards: list[_Shard]) -> Metadata | None:
+    return join_metadata([shard.metadata for shard in shards if shard.metadata is not None])
+
+
+def _cached_metadata(folder: Path) -> Metadata | None:
+    """Return the metadata that `cache` wrote beside its shards, if there is any."""
+    file = folder / CACHED_METADATA
+    if not file.exists():
+        return None
+    table = open_parquet(file)
+    return _metadata_of(table, table.schema.names, file)
+
+
+def _check_width(width: int, expected: int | None) -> None:
+    if expected is not None and width != expected:
+        raise DataError(
+            f"The vectors have width {width}, expected {expected} (input_size, or shard 1).",
+            remedy=f"{CHOOSE} Or change input_size.",
+        )

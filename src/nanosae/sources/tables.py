@@ -1,0 +1,137 @@
+"""Tables whose columns are read when they are asked for, and vectors out of Arrow batches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.compute import call_function
+
+from nanosae.sources.faults import Fault, find_not_finite
+
+# What Arrow can read as a number, as text
+NUMBER_CELL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf|nan|none|true|false", re.I)
+
+
+@dataclass(frozen=True)
+class LazyTable:
+    """A table that is read column by column and group by group.
+
+    Attributes:
+        schema: Names and types of its columns.
+        group_sizes: Number of rows of each group.
+        read_group: Function that takes the number of a group and names of columns, and returns
+            Arrow batches.
+        indivisible: Whether any row costs as much as its whole group.
+    """
+
+    schema: pa.Schema
+    group_sizes: list[int]
+    read_group: Callable[[int, list[str]], Iterable[pa.RecordBatch]]
+    indivisible: bool = False
+
+    def batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Yield all rows of some columns."""
+        for group, size in enumerate(self.group_sizes):
+            if size:
+                yield from self.read_group(group, columns)
+
+
+def table_in_memory(table: pa.Table) -> LazyTable:
+    """Wrap an Arrow table."""
+    return LazyTable(
+        schema=table.schema,
+        group_sizes=[table.num_rows],
+        read_group=lambda _, columns: table.select(columns).to_batches(),
+    )
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds numbers."""
+    types = pa.types
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds lists of numbers."""
+    types = pa.types
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return is_list and is_number(kind.value_type)
+
+
+class BatchReader:
+    """Vectors in batches that come one by one: fast forwards, from the start when going back."""
+
+    def __init__(self, open_batches: Callable[[], Iterable[pa.RecordBatch]], columns: list[str]):
+        self._open_batches = open_batches
+        self._columns = columns
+        self._batches: Iterator[pa.RecordBatch] | None = None
+        self._batch: Any = None  # the current one
+        self._start = self._stop = 0  # of the current batch's rows
+
+    def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
+        """Copy ascending rows to `out`, (n, width), or tell what is wrong with one."""
+        batch = self._take(rows)
+        for number, (name, column) in enumerate(zip(self._columns, batch.columns, strict=True)):
+            if is_vector(column.type):
+                fault = _copy_vectors(column, out)
+            else:
+                fault = _copy_numbers(column, name, out[:, number])
+            if fault is not None:
+                return fault
+        return find_not_finite(out, self._columns)
+
+    def _take(self, rows: np.ndarray) -> pa.RecordBatch:
+        if self._batches is None or rows[0] < self._start:
+            self._batches = iter(self._open_batches())
+            self._start = self._stop = 0
+        taken = []
+        done = 0
+        while done < len(rows):
+            while self._batch is None or rows[done] >= self._stop:
+                self._batch = next(self._batches)
+                self._start, self._stop = self._stop, self._stop + len(self._batch)
+            local = rows[done : np.searchsorted(rows, self._stop)] - self._start
+            taken.append(_take_from(self._batch, local))
+            done += len(local)
+        return pa.concat_batches(taken)
+
+
+def _take_from(batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
+    is_range = rows[-1] - rows[0] + 1 == len(rows)
+    return batch.slice(rows[0], len(rows)) if is_range else batch.take(pa.array(rows))
+
+
+def _copy_numbers(column: pa.Array, name: str, out: np.ndarray) -> Fault | None:
+    """Copy a column of numbers, or of text that holds numbers."""
+    try:
+        out[:] = column.cast(pa.float32(), safe=False)
+    except pa.ArrowException as error:
+        row, cell = _find_bad_cell(column, error)
+        return Fault(
+            row, f", column {name} holds {cell!r}:", "correct it or drop the row.", column=name
+        )
+    return None
+
+
+def _find_bad_cell(column: pa.Array, error: Exception) -> tuple[int, object]:
+    for row, cell in enumerate(map(str, column.to_pylist())):
+        if not NUMBER_CELL.fullmatch(cell):
+            return row, cell
+    return 0, error
+
+
+def _copy_vectors(column: pa.Array, out: np.ndarray) -> Fault | None:
+    """Copy a column of lists, all of which must have the width of `out`."""
+    width = out.shape[1]
+    for row, length in enumerate(call_function("list_value_length", [column]).to_pylist()):
+        if length != width or not width:
+            problem = f" has a vector of length {length}, row 0 one of {width}."
+            return Fault(row, problem, "Drop or mend the rows of another length.")
+    values = call_function("list_flatten", [column]).to_numpy(zero_copy_only=False)
+    out[:] = values.reshape(out.shape)
+    return None

@@ -1,0 +1,73 @@
+"""Arrays that are not quite numpy arrays: masked, sparse, of small floats."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from containers import X
+from nanosae.errors import DataError, DataTypeError
+from nanosae.sources import open_rows
+
+
+def test_masked_entries_are_refused_by_place():
+    masked = np.ma.masked_greater(np.where(X[7, 2] == X, 1e36, X), 1e30)
+    with pytest.raises(
+        DataError, match=r"row 7 \(0-based\), column 2 is masked, one of 1"
+    ) as error:
+        open_rows(masked)
+    assert (error.value.row, error.value.column) == (7, 2)
+    assert np.array_equal(open_rows(np.ma.masked_greater(X, 1e30)).read(0, 50), X)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta:UserWarning")
+@pytest.mark.parametrize("layout", ["coo", "csr", "csc", "bsr"])
+def test_sparse_tensors_are_read(layout):
+    x = torch.from_numpy(np.where(X > 0, X, 0))
+    sparse = {
+        "coo": x.to_sparse(),
+        "csr": x.to_sparse_csr(),
+        "csc": x.to_sparse_csc(),
+        "bsr": x.to_sparse_bsr((5, 3)),
+    }[layout]
+    rows = open_rows(sparse)
+    assert np.array_equal(rows.read(0, 50), x.numpy())
+    assert np.array_equal(rows.take(np.array([3, 17])), x.numpy()[[3, 17]])
+
+
+def test_sparse_tensors_of_other_shapes_are_refused():
+    with pytest.raises(DataError, match="has 2 dimensions, 1 of them sparse; 2 and 2 are needed"):
+        open_rows(torch.from_numpy(X).to_sparse(1))
+    with pytest.raises(DataError, match="has 1 dimensions"):
+        open_rows(torch.ones(3).to_sparse())
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
+def test_tensors_of_small_floats_are_read_exactly(dtype):
+    x = torch.from_numpy(X).to(dtype)
+    rows = open_rows(x)
+    assert np.array_equal(rows.read(0, 50), x.float().numpy())
+    assert np.array_equal(rows.take(np.array([3, 17])), x.float().numpy()[[3, 17]])
+
+
+def test_sparse_frames_are_read():
+    x = np.where(X > 0, X, 0)
+    columns = {f"e{i}": pd.arrays.SparseArray(x[:, i]) for i in range(x.shape[1])}
+    assert np.array_equal(open_rows(pd.DataFrame(columns)).read(0, 50), x)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (np.array(5.0), DataError),
+        ([[1.0, 2.0], ["a"]], DataError),
+        ([[1, 2], [3, {"a": 1}]], DataTypeError),
+        ([[1.0], [None]], DataError),
+        ([None, 2.0], DataError),
+        ([object(), object()], DataTypeError),
+        (pd.DataFrame(index=range(3)), DataError),
+    ],
+)
+def test_what_is_no_vector_is_an_error_of_ours(data, kind):
+    with pytest.raises(kind):
+        next(open_rows(data).blocks())

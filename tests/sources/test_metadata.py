@@ -1,0 +1,114 @@
+"""The columns beside the vectors: one schema over shards, nothing lost, nothing bent."""
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from containers import X
+from nanosae.errors import DataError
+from nanosae.sources import open_rows
+from nanosae.sources.metadata import common_schema
+
+VECTORS = pd.DataFrame(X).add_prefix("e")
+
+
+def shards(folder, *columns):
+    """Write a Parquet shard of vectors for each table of other columns, and open them."""
+    for number, others in enumerate(columns):
+        table = pa.Table.from_pandas(VECTORS[:2], preserve_index=False)
+        for name, values in others.items():
+            table = table.append_column(name, values)
+        pq.write_table(table, folder / f"{number}.parquet")
+    return open_rows(folder)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (pa.array([1, 2]), pa.array([0.5, None]), [1.0, 2.0, 0.5, None]),
+        (pa.nulls(2), pa.array(["a", "b"]), [None, None, "a", "b"]),
+        (pa.array(["a", "b"]), pa.array(["c", None], pa.large_string()), ["a", "b", "c", None]),
+        (pa.array([1, 2]), pa.array(["a", "b"]), ["1", "2", "a", "b"]),
+        (pa.array([True, False]), pa.array([3, 4]), ["true", "false", "3", "4"]),
+        (
+            pa.array(["a", "b"]).dictionary_encode(),
+            pa.array(["b", "c"]).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())),
+            ["a", "b", "b", "c"],
+        ),
+    ],
+)
+def test_shards_of_other_types_get_one_schema(first, second, expected, tmp_path):
+    rows = shards(tmp_path, {"y": first}, {"y": second})
+    table = rows.metadata()
+    assert table["y"].to_pylist() == expected
+    assert {batch.schema for batch in rows.metadata_batches()} == {table.schema}
+
+
+def test_a_column_that_a_shard_lacks_is_null(tmp_path):
+    rows = shards(tmp_path, {}, {"y": pa.array([1, 2])}, {"z": pa.array(["a", "b"])})
+    expected = {"y": [None, None, 1, 2, None, None], "z": [None] * 4 + ["a", "b"]}
+    assert rows.metadata().to_pydict() == expected
+    assert rows.metadata().num_rows == rows.n_rows
+
+
+def test_large_ids_do_not_pass_through_floats(tmp_path):
+    ids = [2**60 + 1, 2**60 + 3]
+    rows = shards(tmp_path, {"id": pa.array(ids)}, {"id": pa.array([None, ids[0]])})
+    assert rows.metadata()["id"].to_pylist() == [*ids, None, ids[0]]
+    rows = shards(tmp_path, {"id": pa.array(ids)}, {"id": pa.array([None, 2.0**60])})
+    with pytest.raises(DataError, match="'id' is int64 in one shard and cannot become double"):
+        rows.metadata()
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (pd.Series([2**70, 5], dtype=object), [str(2**70), "5"]),
+        (pd.Series([2**60 + 1, None], dtype=object), [2**60 + 1, None]),
+        (pd.cut(pd.Series([1, 5]), [0, 3, 9]), ["(0, 3]", "(3, 9]"]),
+        (pd.cut(pd.Series([1, 99]), [0, 3, 9]), ["(0, 3]", None]),
+        (pd.Series(pd.arrays.IntervalArray.from_breaks([0, 3, 9])), ["(0, 3]", "(3, 9]"]),
+        (pd.Series([{"a": 1}, "x"]), ["{'a': 1}", "x"]),
+    ],
+)
+def test_columns_of_frames_that_arrow_lacks_a_type_for(column, expected):
+    rows = open_rows(VECTORS[:2].assign(y=column))
+    assert rows.metadata()["y"].to_pylist() == expected
+
+
+def test_half_a_character_is_named():
+    texts = ["fine", "cut \ud83d"]
+    with pytest.raises(DataError, match=r"row 1 \(0-based\), column text holds .*no valid text"):
+        open_rows(VECTORS[:2].assign(text=pd.Series(texts, dtype=object)))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_other_encodings_are_refused(large, tmp_path, monkeypatch):
+    if large:
+        monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
+    path = tmp_path / "x.csv"
+    VECTORS.assign(text="café").to_csv(path, index=False, encoding="latin-1")
+    with pytest.raises(DataError, match=r"x.csv .*'text' is not in UTF-8.*Save the file"):
+        open_rows(path)
+    VECTORS.assign(text="café").to_csv(path, index=False)
+    assert open_rows(path).metadata()["text"].to_pylist() == ["café"] * len(X)
+
+
+def test_damage_found_late_names_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "x.csv"
+    monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
+    monkeypatch.setattr("nanosae.sources.csv_files.BLOCK_BYTES", 4000)
+    VECTORS.assign(text=["a"] * (len(X) - 1) + ["é"]).to_csv(path, index=False, encoding="latin-1")
+    rows = open_rows(path)
+    with pytest.raises(DataError, match=r"Cannot read .*x\.csv.*UTF8") as error:
+        rows.metadata()
+    assert error.value.file == path
+
+
+def test_a_common_type_keeps_equal_types_as_they_are():
+    schema = pa.schema({"when": pa.timestamp("ns"), "n": pa.int8()})
+    assert common_schema([schema, schema]) == schema
+    wider = common_schema([schema, pa.schema({"n": pa.int64()})])
+    assert wider.field("n").type == pa.int64()
+    assert wider.names == ["when", "n"]
