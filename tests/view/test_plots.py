@@ -35,7 +35,7 @@ def run(tmp_path_factory):
     model = SAETrainer(config, run=path).train(rows, progress=False)
     year = [2010 + i % 5 + 3 * (name == "noun.plant") for i, name in enumerate(lexnames)]
     beside = {"text": texts, "kind": lexnames, "year": year}
-    codes = model.encode_corpus(rows, path / "codes" / "default", beside=beside)
+    codes = model.encode_corpus(rows, path / "codes" / "default", metadata=beside)
     labels = save_features(path, label(codes).assign(family=-1))
     families(codes, labels).to_json(path / "families.json")
     rng = np.random.default_rng(0)

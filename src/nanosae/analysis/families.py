@@ -41,7 +41,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,16 +85,15 @@ class Families:
         pairs = zip(self.table["family"], self.table["members"], strict=True)
         return {j: int(k) for k, members in pairs for j in members}
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """Return everything as JSON; written to `path` in one step if that is given."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types (`RUN/families.json`)."""
         found: dict[str, Any] = {"format": 1, "parameters": self.parameters, "stats": self.stats}
-        found["feature_family"] = self.feature_family
-        found |= records(families=self.table, edges=self.edges)
-        text = json.dumps(found, ensure_ascii=False)
-        if path is not None:
-            Path(f"{path}.part").write_text(text, "utf-8")
-            Path(f"{path}.part").replace(path)
-        return text
+        found["feature_family"] = {str(j): k for j, k in self.feature_family.items()}
+        return found | records(families=self.table, edges=self.edges)
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 def families(
@@ -192,7 +190,7 @@ def named(labels: pd.DataFrame | None, codes: Codes | None = None) -> dict[int, 
     The weight is `label_auc`: 0.5 where it is missing, 1 if there is no such column.
     """
     if labels is None and codes is not None and codes.run is not None:
-        known, scored = known_labels(codes), named(load_features(codes.run))
+        known, scored = known_labels(codes), named(load_features(codes.run, codes))
         return {j: (name, scored.get(j, (name, 1.0))[1]) for j, name in known.items()}
     if labels is None or "label" not in labels:
         return {}

@@ -14,6 +14,7 @@ from nanosae.cli.parameters import Corpus, Json, Number, Positional, Run, app
 
 if TYPE_CHECKING:
     from nanosae.analysis.findings import Contrast
+    from nanosae.codes import Codes
 
 
 @app.command
@@ -79,7 +80,7 @@ def label(
     else:
         table = nanosae.label(codes, chosen, groups=groups)
         shown = ["feature", "label", "label_auc", "label_f1", "label_n"]
-    corpus.save(table)
+    corpus.save(table, unless_empty=shown[1])
     for bill in table.attrs.get("bill", []):
         print(", ".join(f"{k} {v}" for k, v in bill.items() if v != ""), file=sys.stderr)
     best = table if corpus.as_json else table.sort_values(shown[2], ascending=False)
@@ -95,12 +96,15 @@ def families(corpus: Corpus) -> None:
     """
     import pandas as pd
 
+    from nanosae.runs.results import save_result
+
     codes = corpus.codes()
     found = nanosae.families(codes)
-    text = found.to_json(corpus.run / "families.json")
+    result = found.to_dict()
+    save_result(codes, "families.json", result, found.parameters)
     family = pd.Series(found.feature_family, range(codes.n_features), dtype="Int64")
     corpus.save(family.rename("family").rename_axis("feature").reset_index())
-    print(text) if corpus.as_json else show(found.table, False)
+    print(json.dumps(result)) if corpus.as_json else show(found.table, False)
 
 
 @app.command
@@ -113,11 +117,12 @@ def topics(corpus: Corpus, n: Number = 20) -> None:
     """
     import pandas as pd
 
-    from nanosae.runs.tables import write
+    from nanosae.runs.results import save_result
 
-    found = nanosae.topics(corpus.codes(), n)
+    codes = corpus.codes()
+    found = nanosae.topics(codes, n)
     corpus.save(pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature").reset_index())
-    write(found.table, corpus.run / "topics.parquet")
+    save_result(codes, "topics.parquet", found.table, {"n": n})
     show(found.table, corpus.as_json, ["Topic", "Count", "Name"])
 
 
@@ -166,8 +171,10 @@ def contrast(
         b: Its value in the second group; all other rows without it.
         groups: Column whose groups stay on one side of the held-out split.
     """
-    found = nanosae.contrast(corpus.codes(), a, b, by=by, groups=groups)
-    _tell(corpus, f"contrast-{by}", found)
+    codes = corpus.codes()
+    found = nanosae.contrast(codes, a, b, by=by, groups=groups)
+    asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
+    _tell(corpus, codes, asked, found)
 
 
 @app.command
@@ -179,7 +186,9 @@ def explain(corpus: Corpus, target: str, groups: str | None = None) -> None:
         target: The column: two classes, several, or numbers.
         groups: Column whose groups stay on one side of the held-out split.
     """
-    _tell(corpus, f"explain-{target}", nanosae.explain(corpus.codes(), target, groups=groups))
+    codes = corpus.codes()
+    found = nanosae.explain(codes, target, groups=groups)
+    _tell(corpus, codes, {"verb": "explain", "target": target, "groups": groups}, found)
 
 
 @app.command
@@ -190,7 +199,9 @@ def over_time(corpus: Corpus, column: str) -> None:
         corpus: Which one.
         column: The column with the time.
     """
-    _tell(corpus, f"time-{column}", nanosae.over_time(corpus.codes(), column))
+    codes = corpus.codes()
+    found = nanosae.over_time(codes, column)
+    _tell(corpus, codes, {"verb": "over-time", "column": column}, found)
 
 
 @app.command
@@ -202,15 +213,23 @@ def evaluate(corpus: Corpus, labels: str | None = None, groups: str | None = Non
         labels: Column of known labels.
         groups: Column whose groups stay on one side of the held-out split.
     """
-    found = nanosae.evaluate(corpus.codes(), labels, groups=groups)
-    text = json.dumps(found.to_dict(), default=str)
-    (corpus.run / "evaluation.json").write_text(text, encoding="utf-8")
+    from nanosae.runs.results import save_result
+
+    codes = corpus.codes()
+    found = nanosae.evaluate(codes, labels, groups=groups)
+    result = found.to_dict()
+    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    text = json.dumps(result, default=str)
     print(text if corpus.as_json else found.wide().to_string())
 
 
-def _tell(corpus: Corpus, name: str, found: Contrast) -> None:
-    text = json.dumps(found.to_dict(), default=str)
-    (corpus.run / "contrasts").mkdir(exist_ok=True)
-    (corpus.run / "contrasts" / f"{name}.json").write_text(text, encoding="utf-8")
+def _tell(corpus: Corpus, codes: Codes, asked: dict[str, Any], found: Contrast) -> None:
+    """Store a comparison under a name of its own and print its sentences."""
+    from nanosae.runs.results import contrast_name, save_result
+
+    result = found.to_dict()
+    asked = asked | {"corpus": codes.name}
+    save_result(codes, contrast_name(asked), result, asked)
+    text = json.dumps(result, default=str)
     sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
     print(text if corpus.as_json else "\n".join(sentences))

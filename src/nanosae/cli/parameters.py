@@ -50,8 +50,9 @@ class Corpus:
             print(f"note: {codes.path} has no texts; what works: {note}, export.", file=sys.stderr)
         return codes
 
-    def save(self, table: pd.DataFrame) -> None:
-        """Add columns to the run's feature table."""
+    def save(self, table: pd.DataFrame, *, unless_empty: str | None = None) -> None:
+        """Add columns to the run's feature table; see `save_features`."""
         from nanosae.runs.tables import save_features
 
-        save_features(self.run, table)
+        codes = nanosae.Codes.open(self.run, self.name)
+        save_features(self.run, table, codes, unless_empty=unless_empty)
