@@ -29,9 +29,7 @@ from nanosae.checked import BLANK, check_file, naming, read_json, seal
 from nanosae.errors import DamagedFileError, DataError, MissingError
 
 TENSORS = "sae_weights.safetensors"
-AGAIN = (
-    "Train the run again (--resume remakes the model from the last checkpoint), or copy it anew."
-)
+AGAIN = "`nanosae train … --resume` remakes the model from the last checkpoint; or copy it anew."
 BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
 
 

@@ -66,10 +66,8 @@ def kept_for_other_models(run: str | Path, model: str | None = None) -> int:
     models = _models(run, model)
     total = 0
     for table in ("names", "bookmarks"):
-        for (count,) in _read(
-            run, f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)", models
-        ):
-            total += count
+        query = f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)"
+        total += sum(count for (count,) in _read(run, query, models))
     return total
 
 

@@ -185,9 +185,7 @@ def _load(
 
 
 def _table_model(run: Path, facts: dict[str, Any], model: str) -> str:
-    """Return the model of a table; of an old one without it, the present one if none was trained
-    since.
-    """
+    """Return the model of a table; an old one that names none belongs to no later model."""
     if "model" in facts:
         return facts["model"]
     return UNKNOWN if (run / MANIFEST).exists() else model

@@ -135,6 +135,7 @@ def _steps(run: Path, config: dict, codes: Codes | None, results: dict[str, Resu
     about = (_fresh(results, "evaluation.json") or {}).get("about", {"labels": column})
     labels = ["--labels", about["labels"]] if about["labels"] else []
     merged = _topics(results)
+    n_topics = 20 if merged is None else len(merged)
     contrasts = [r for r in results.values() if r.name.startswith("contrasts/")]
     done = [(r.fresh, _stale_contrast(r), *_contrast(r, run)) for r in contrasts if r.parameters]
     ended = (run / "model").exists()
@@ -146,9 +147,7 @@ def _steps(run: Path, config: dict, codes: Codes | None, results: dict[str, Resu
         ("top_rows" in table, "feature cards", "describe", run),
         ("label" in table, "labels", "label", run),
         _step(results, "families.json", "families", run),
-        _step(
-            results, "topics.parquet", "topics", run, "-n", 20 if merged is None else len(merged)
-        ),
+        _step(results, "topics.parquet", "topics", run, "-n", n_topics),
         *(done or [(False, "contrasts", "contrast", run, "--by", column)]),
         (
             "rows" in about,
