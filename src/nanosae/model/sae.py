@@ -170,7 +170,7 @@ class SAEModel(nn.Module):
         Args:
             data: Anything `features` takes.
             path: The corpus' folder, by convention `RUN/codes/NAME`.
-            metadata: A list of texts, or a table with a column `text` and any others, in the order of
+            metadata: A list of texts, or a table with a column `text` and others, in the order of
                 the rows; None takes the columns of `data` that are no vectors.
             columns: Other names of the vector columns.
             resume: Go on after the rows that an interrupted call has written.

@@ -147,6 +147,7 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
     if not path.exists():
         return []
     with _naming(path), closing(_connect(path)) as db:
+        db.execute("BEGIN")  # all that follows sees one state of the file
         if _version(db) == VERSION:
             _verify(path, db)
         elif not _tables(db):  # another process is about to make them

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from nanosae.atomic import write_file
 from nanosae.checked import BLANK, naming, read_json, read_sealed, seal, write_sealed_json
 from nanosae.codes import Codes
-from nanosae.errors import ConfigError, MissingError
+from nanosae.errors import ConfigError
 from nanosae.model.weights import saved_checksum
 from nanosae.runs.folder import MANIFEST
 from nanosae.runs.lock import locked
@@ -188,7 +188,7 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
     if codes is None or codes.name != facts["corpus"]:
         try:
             codes = Codes(run / "codes" / facts["corpus"])
-        except MissingError:
+        except FileNotFoundError:
             return f"the corpus {facts['corpus']!r}, from which it was made, is gone"
     if codes.checksum != facts["codes"]:
         return f"the corpus {facts['corpus']!r}, from which it was made, has changed since"
