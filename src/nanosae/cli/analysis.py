@@ -58,7 +58,7 @@ def label(
         model: Its name.
         base_url: Any server of the chat-completions protocol.
         scoring: Judge one text a call, or find those that fit among ten (a tenth of the calls).
-        negatives: Kind of the silent texts that are shown and judged.
+        negatives: Kind of the inactive texts that are shown and judged.
         concurrency: Calls under way at once; 1 suits a small local server.
         max_calls: Stop after so many calls.
         max_cost: Stop at this cost, in the currency of `price`.
@@ -80,8 +80,11 @@ def label(
         table = nanosae.label(codes, chosen, groups=groups)
         shown = ["feature", "label", "label_auc", "label_f1", "label_n"]
     corpus.save(table)
-    for bill in table.attrs.get("bill", []):
-        print(", ".join(f"{k} {v}" for k, v in bill.items() if v != ""), file=sys.stderr)
+    for usage in table.attrs.get("usage", []):
+        print(", ".join(f"{k} {v}" for k, v in usage.items() if v != ""), file=sys.stderr)
+    if unlabelled := table.attrs.get("unlabelled"):
+        what = f"{len(unlabelled)} features without a judged name keep the labels they had"
+        print(f"{what}; the same command goes on from the answers so far.", file=sys.stderr)
     best = table if corpus.as_json else table.sort_values(shown[2], ascending=False)
     show(best, corpus.as_json, shown)
 
