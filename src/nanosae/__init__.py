@@ -5,7 +5,6 @@ never imports torch.
 """
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -92,7 +91,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return _version("nanosae")
+        from importlib.metadata import version
+
+        return version("nanosae")
     if name not in _HOME:
         raise AttributeError(f"module 'nanosae' has no attribute {name!r}")
     home = import_module(f"nanosae.{_HOME[name]}")

@@ -304,7 +304,7 @@ def test_slow_answers_are_given_up_and_the_rest_is_kept(codes, server):
     frame = llm_label(codes, chat, **BIG)
     assert frame.attrs["usage"][0]["failed"] == 1
     assert frame.attrs["usage"][0]["error"] == "APITimeoutError"
-    assert len(frame) == 3
+    assert len(frame) + len(frame.attrs["unlabelled"]) == 3
     assert frame.llm_n.sum() in (80, 110)  # a name or ten judgements are missing
 
 
@@ -312,9 +312,13 @@ def test_slow_answers_are_given_up_and_the_rest_is_kept(codes, server):
 def test_empty_answers_make_no_name_and_no_score(codes, server, content):
     server.say = lambda prompt: content
     frame = llm_label(codes, Chat("mute", server.url), FEATURES)
-    assert frame.llm_label.tolist() == ["", "", ""]
-    assert frame.llm_f1.isna().all()
+    assert len(frame) == 0
+    assert frame.attrs["unlabelled"] == FEATURES
+    assert frame.attrs["usage"][0]["failed"] == 3
+    assert frame.attrs["usage"][0]["error"] == "empty answer"
     assert len(server.requests) == 3  # nothing is asked about no name
+    with sqlite3.connect(codes.run / "llm.sqlite") as db:
+        assert db.execute("SELECT COUNT(*) FROM answers").fetchone() == (0,)
 
 
 def test_answers_of_no_use_are_counted_and_no_guesses(codes, server):
@@ -415,7 +419,7 @@ def test_a_server_that_dies_leaves_what_was_answered(codes, server):
 def test_after_a_kill_no_paid_call_is_repeated(codes, server, tmp_path):
     server.pause = 0.05
     code = (
-        "import sys\nfrom nanosae.codes import Codes\nfrom nanosae.analysis.chat import *\nfrom nanosae.analysis.llm import *\n"
+        "import sys\nfrom nanosae.codes import Codes\nfrom nanosae import Chat, llm_label\n"
         f"llm_label(Codes(sys.argv[1]), Chat('able', {server.url!r}, concurrency=2), {FEATURES})"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(codes.path)])
@@ -457,7 +461,8 @@ def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
         frame = llm_label(codes, Chat("able", server.url, max_calls=6), **BIG)
     assert len(server.requests) == 6
     assert frame.attrs["usage"][0]["stopped"] == "max_calls=6"
-    assert len(frame) == 3
+    assert len(frame) + len(frame.attrs["unlabelled"]) == 3
+    assert len(frame) < 3
     server.usage = None  # a server that counts no tokens: what a call could cost is what it costs
     limited = Chat("able", server.url, price=(1e6, 1e6), max_cost=8000.0, concurrency=1)
     with pytest.warns(UserWarning, match=r"Stopped at max_cost=8000.0 after \d calls"):

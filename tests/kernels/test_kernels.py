@@ -15,8 +15,8 @@ from agreement import assert_agree, decisions_above, decisions_batchtopk, decisi
 from nanosae.kernels import (
     Pairs,
     backend,
-    fresh_gradients,
     reference,
+    reset_gradients,
     sparse_decode,
     sparse_encode,
 )
@@ -176,7 +176,7 @@ def test_selection_check_can_fail():
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
 def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
-    monkeypatch.setattr(cpu_kernels, "TILE_BYTES", 0)
+    monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
     x = x * torch.linspace(first, last, len(x))[:, None]  # tiles with very unequal shares
     total = k * len(x)
     reference_pairs = reference.select_batchtopk(x, encoder, bias, total)
@@ -264,7 +264,7 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
     single = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
     encoder, decoder = encoder.clone().requires_grad_(), decoder.clone().requires_grad_()
     for step in range(2):  # the second step must not see the first one's gradient
-        fresh_gradients([encoder, decoder])
+        reset_gradients([encoder, decoder])
         assert encoder.grad is not None
         assert decoder.grad is not None
         if step:

@@ -146,7 +146,7 @@ def test_values_that_are_not_finite_do_no_harm(rule, value):
     argument = {"topk": 3, "batchtopk": 15, "above": bias + 0.1}[rule]
     name = f"select_{rule}"
     want = getattr(reference, name)(x, weight, bias, argument)
-    got = kernels.unpadded(getattr(cuda, name)(x, weight, bias, argument))
+    got = kernels.without_padding(getattr(cuda, name)(x, weight, bias, argument))
     assert torch.equal(got.row_ptr, want.row_ptr)
     assert torch.equal(got.cols, want.cols)
 

@@ -17,14 +17,14 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from nanosae.kernels import Pairs, Plan
+from nanosae.kernels.pairs import Pairs, Plan
+from nanosae.kernels.precision import current_precision
 
 TILE, LEAST = 2**25, 512  # pre-activations held at once, and rows of them at least
 CHUNK = 4096  # entries that a program holds to find the largest
 BLOCK = 1024  # entries that a program scans at once
 TERMS = 8192  # elements that a program gathers at once
 PADDING = -1e30  # below any threshold, yet no NaN when multiplied by zero
-PRECISION = "float32"  # see `encoder_precision`; sums and all but the encoder's product have it
 
 
 @triton.jit
@@ -192,11 +192,12 @@ def _sums(
 
 
 def _encode(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x · weightᵀ + bias, (B, hidden_size), in float32; `PRECISION` is of the factors."""
-    if PRECISION == "bfloat16" and x.is_cuda:
+    """Return x · weightᵀ + bias, (B, hidden_size); only the factors may be rounded further."""
+    precision = current_precision()
+    if precision == "bfloat16" and x.is_cuda:
         return torch.mm(x.bfloat16(), weight.bfloat16().T, out_dtype=torch.float32).add_(bias)
     flags = torch.backends.cuda.matmul
-    before, flags.fp32_precision = flags.fp32_precision, "tf32" if PRECISION == "tf32" else "ieee"
+    before, flags.fp32_precision = flags.fp32_precision, "tf32" if precision == "tf32" else "ieee"
     try:
         return torch.addmm(bias, x, weight.T)
     finally:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nanosae.extras import extra
-from nanosae.kernels import Pairs, backend, unpadded
+from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.weights import Weights, checksum, rule
 from nanosae.sources import Rows, open_rows
 
@@ -119,7 +119,7 @@ class SAEModel(nn.Module):
         x, weight = self._centred(x.float()).contiguous(), self._encoder.detach()
         bias = (self.b_gate if architecture == "gated" else self.b_enc).detach()
         if architecture == "topk":
-            return unpadded(kernels.select_topk(x, weight, bias, self.cfg["k"]))
+            return without_padding(kernels.select_topk(x, weight, bias, self.cfg["k"]))
         cut = torch.zeros_like(bias)
         if architecture == "jumprelu":
             cut = self.threshold.detach().clamp_min(0)
