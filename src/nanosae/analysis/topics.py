@@ -39,7 +39,8 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
-from nanosae.analysis.families import common_words, content_order, named
+from nanosae.analysis.family_edges import content_order
+from nanosae.analysis.group_names import common_words, feature_names
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 
@@ -144,7 +145,7 @@ class Topics:
         features = [order[self.feature_topic[order] == t].tolist() for t in range(self.n)]
         flat = [row for sample in rows for row in sample]
         texts = dict(zip(flat, self.codes.texts(flat), strict=True)) if self.codes.has_texts else {}
-        names = named(self.labels, self.codes)
+        names = feature_names(self.labels, self.codes)
         known = names or {row: (text, 1.0) for row, text in texts.items()}
         words = common_words(features if names else rows, known, 10)
         words = [
