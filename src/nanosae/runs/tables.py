@@ -75,11 +75,7 @@ def known_labels(source: Codes | Path) -> dict[int, str]:
 
 
 def save_features(
-    run: str | Path,
-    columns: pd.DataFrame,
-    codes: Codes | None = None,
-    *,
-    unless_empty: str | None = None,
+    run: str | Path, columns: pd.DataFrame, codes: Codes | None = None
 ) -> pd.DataFrame:
     """Add columns to the feature table, in one step.
 
@@ -88,7 +84,6 @@ def save_features(
         columns: With a column `feature`; of columns that the table has already, the lines of these
             features are replaced.
         codes: What the columns were made from; by default the run's model, and no codes.
-        unless_empty: A column: lines that are empty there replace no line that is not.
 
     Returns:
         The whole table.
@@ -100,8 +95,6 @@ def save_features(
     model = _model(run, codes)
     with locked(run / LOCK):
         kept, facts = _load(run, model)
-        if unless_empty is not None:
-            columns = _without_losses(kept, columns, unless_empty)
         table = _merged(kept, columns)
         origins = _origins(kept, columns, facts.get("columns", {}), codes)
         _keep_other_table(run, model)
@@ -236,19 +229,6 @@ def _origins(
         others = [] if replaced else [origin for origin in old if origin not in new]
         origins[column] = [*others, *new]
     return origins
-
-
-def _without_losses(kept: pd.DataFrame, columns: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Leave out lines that are empty in a column where the kept line is not."""
-    if name not in kept:
-        return columns
-    filled = set(kept["feature"][_is_filled(kept[name])])
-    loses = columns["feature"].isin(filled) & ~_is_filled(columns[name])
-    return columns[~loses]
-
-
-def _is_filled(column: pd.Series) -> pd.Series:
-    return column.notna() & (column != "")
 
 
 def _merged(kept: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
