@@ -39,7 +39,7 @@ ROOMS = {
     "data": {"config", "sources"},
     "kernels": set(),
     "distributed": {"codes", "kernels"},
-    "runs": {"codes", "config"},
+    "runs": {"codes", "config", "model.weights"},
     "model": {"codes", "kernels", "sources"},
     "codes": {"model.weights"},
     "text": set(),

@@ -135,7 +135,7 @@ def encode(
     metadata = _metadata(data, texts, text_column, model.config["columns"])
     path = run / "codes" / name
 
-    how: Any = {"beside": metadata, "resume": resume, "append": append}
+    how: Any = {"metadata": metadata, "resume": resume, "append": append}
     in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
     if not is_main_process():
         return
