@@ -107,7 +107,7 @@ def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
     found = sorted(p.name for p in (tmp_path / "out").iterdir() if p.is_dir())
     assert found == ["k=2-seed=0", "k=2-seed=1", "k=3-seed=0", "k=3-seed=1"]
     assert main([*command[:6], "--k", "2,x"]) == 2
-    assert "k='x' must be a positive integer" in capsys.readouterr().err
+    assert "--k: 'x' is not a whole number" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ import numpy as np
 
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.data.dataset import Dataset
-from nanosae.distributed import leads
+from nanosae.distributed import is_main_process
 from nanosae.sources import open_rows
 from nanosae.train.trainer import Job, train_jobs
 
@@ -99,7 +99,7 @@ def sweep(
         found = {key: job.metrics.get(key) for key in MEASURES}
         lines.append({"run": name, **values, **found})
     table = pd.DataFrame(lines)
-    if leads():
+    if is_main_process():
         table.to_csv(output / "sweep.csv", index=False)
     return table
 

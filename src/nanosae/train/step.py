@@ -25,7 +25,7 @@ from nanosae.kernels import (
     backend,
     column_sums,
     encoder_precision,
-    fresh_gradients,
+    reset_gradients,
     sparse_decode,
     sparse_encode,
 )
@@ -60,7 +60,7 @@ class Training:
         self.kernels = backend(self.device, config.backend)
         on_gpu = self.device.type == "cuda" and self.ranks.size == 1
         self.lags = on_gpu and config.activation in ("topk", "batchtopk")
-        self.latents = self.ranks.latents(config.hidden_size or 0)  # those of this rank
+        self.latents = self.ranks.own_latents(config.hidden_size or 0)  # those of this rank
         self.hidden = self.latents.stop - self.latents.start
         self.k, self.lr = config.k or 0, config.lr or 0.0
         self.by_rank = config.activation in ("topk", "batchtopk")  # k is met by construction
@@ -111,7 +111,7 @@ class Training:
         # encoder rows as long as makes the first reconstructions fit best
         pairs, _ = select(self.kernels, x, encoder, zeros, per_row, None)
         recon = self.kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
-        recon = self.ranks.total(recon, self.ranks.by_latents)
+        recon = self.ranks.sum_over_latents(recon)
         params["W_enc"] *= (recon * y).sum() / recon.square().sum().clamp_min(1e-12)
         some = max(1, min(WINDOW * per_row, (config.hidden_size or 0) // 2))  # active at first
         _, least = select(self.kernels, x, params["W_enc"], zeros, some, None)
@@ -166,16 +166,16 @@ class Training:
         if "log_threshold" in self.params and s["hint"] and not self.ranked:
             self.params["log_threshold"].data.fill_(math.log(s["hint"]))
             s["hint"] = 0.0
-        fresh_gradients(self.params[name] for name in kept)
+        reset_gradients(self.params[name] for name in kept)
         counts, sums = torch.zeros_like(self.silent), {}
         size = -(-n_rows // self.config.accumulate)
         for micro in batch.split(min(size, max(256, DENSE_TILE // self.hidden)) if dense else size):
-            x, y = self._split(ranks.rows(micro))
+            x, y = self._split(ranks.own_rows(micro))
             parts = self._backward(x, y, n, counts, dense)
             _add(sums, parts | {"squares": y.square().sum() / n})
         sums["l0"] = counts.sum() / n_rows
         parts = {} if self.lags else self._pooled(sums)
-        ranks.total(counts, ranks.by_rows)
+        ranks.sum_over_rows(counts)
         self._check(parts)
         self._clip()
         if self.lags:
@@ -231,11 +231,11 @@ class Training:
     def _pooled(self, sums: dict[str, Tensor]) -> dict[str, float]:
         """Return what was summed over this rank's rows or latents as numbers of all ranks."""
         pieces = ("sparsity", "pre_act", "kept", "l0")  # sums over latents
-        mine = [self.ranks.by_rows or name in pieces for name in sums]
+        mine = [self.ranks.divides_rows or name in pieces for name in sums]
         values = torch.stack([value.to(self.precise) for value in sums.values()])
         others = values * torch.tensor([not piece for piece in mine], device=self.device)
         if self.ranks.size > 1:
-            values = others + self.ranks.total(values - others)
+            values = others + self.ranks.sum(values - others)
         return dict(zip(sums, values.tolist(), strict=True))
 
     @torch.no_grad()
@@ -243,11 +243,11 @@ class Training:
         """Sum the gradients where ranks share rows; scale them all down if they are too long."""
         ranks, grads = self.ranks, {n: p.grad for n, p in self.params.items() if p.grad is not None}
         for grad in grads.values():
-            ranks.total(grad, ranks.by_rows)
+            ranks.sum_over_rows(grad)
         norm = torch.nn.utils.get_total_norm(grads.values())
-        if ranks.by_latents:  # all but WHOLE are pieces
+        if ranks.divides_latents:  # all but WHOLE are pieces
             shared = torch.stack([g.square().sum() for n, g in grads.items() if n in WHOLE]).sum()
-            norm = (ranks.total(norm.square() - shared) + shared).sqrt()
+            norm = (ranks.sum(norm.square() - shared) + shared).sqrt()
         if self.optimizer.defaults["fused"]:  # it divides by this
             scale = ((norm + 1e-6) / self.config.clip).clamp_min(1.0)
             self.optimizer.grad_scale = scale  # type: ignore[attr-defined]
@@ -276,7 +276,7 @@ class Training:
     def losses(self, x: Tensor, y: Tensor, n: int) -> tuple[objectives.Losses, Pairs]:
         """Return the objective of making y of rows x, over n, and the pairs that it kept."""
         params, kernels, bias = self.params, self.kernels, self.bias
-        with torch.no_grad(), encoder_precision(kernels, self.config.precision):
+        with torch.no_grad(), encoder_precision(self.config.precision):
             pairs = self._select(x, params["W_enc"].detach(), bias.detach())
             plan = kernels.make_plan(pairs, self.hidden)
         cols = pairs.cols.long()
@@ -316,11 +316,11 @@ class Training:
         self, values: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan
     ) -> Tensor:
         """Reconstruct from the latents of all ranks."""
-        if not self.ranks.by_latents:
+        if not self.ranks.divides_latents:
             return sparse_decode(values, weight, bias, pairs, plan, self.kernels)
         none = torch.zeros_like(bias)
         part = sparse_decode(values, weight, none, pairs, plan, self.kernels)
-        return self.ranks.summed(part) + bias
+        return self.ranks.sum_reconstructions(part) + bias
 
     def _select(self, x: Tensor, weight: Tensor, bias: Tensor) -> Pairs:
         """Keep the entries that the objective needs."""
@@ -367,8 +367,8 @@ class Training:
         """
         params, kernels, config = self.params, self.kernels, self.config
         n_dead = len(dead := self.dead if self.lags else self._dead())
-        if self.ranks.by_latents:
-            n_dead = int(self.ranks.total(torch.tensor(n_dead, device=x.device)))
+        if self.ranks.divides_latents:
+            n_dead = int(self.ranks.sum(torch.tensor(n_dead, device=x.device)))
         if not (config.auxk_coefficient and n_dead):
             return {}
         some, share = -(-len(x) // AUXK_SHARE), 1 / config.accumulate
@@ -384,7 +384,7 @@ class Training:
         acts = sparse_encode(x, params["W_enc"], self.bias, pairs, plan, kernels)
         none = torch.zeros_like(params["b_dec"])
         error = self._decode(acts, params["W_dec"], none, pairs, plan) - residual
-        scale = self.ranks.total(residual.square().sum(), self.ranks.by_rows).clamp_min(1e-12)
+        scale = self.ranks.sum_over_rows(residual.square().sum()).clamp_min(1e-12)
         return {"auxk": config.auxk_coefficient * share * error.square().sum() / scale}
 
     @property
@@ -414,7 +414,7 @@ class Training:
             z=torch.addmm(self.bias, x, self.params["W_enc"].T),
             at=lambda vector: vector,
             decode=lambda acts, weight, bias: self._skip(
-                x, self.ranks.summed(acts @ weight) + bias
+                x, self.ranks.sum_reconstructions(acts @ weight) + bias
             ),
             target=y,
             n=n,
@@ -458,7 +458,7 @@ class Training:
         heldout = torch.from_numpy(self.data.heldout)
         n = len(heldout) * self.params["b_dec"].numel()
         for part in heldout.split(4096):
-            x, y = self._split(self.ranks.rows(part.to(self.device)))
+            x, y = self._split(self.ranks.own_rows(part.to(self.device)))
             result, _ = self.losses(x, y, n)
             active = (result.acts > 0).sum() / len(heldout)
             _add(sums, result.parts | {"l0": active, "squares": y.square().sum() / n})
@@ -517,7 +517,7 @@ class Training:
 
     def _whole(self, name: str, tensor: Tensor) -> Tensor:
         """Return a tensor with the latents of all ranks."""
-        if not self.ranks.by_latents or name.endswith(WHOLE) or not tensor.dim():
+        if not self.ranks.divides_latents or name.endswith(WHOLE) or not tensor.dim():
             return tensor.detach()
         return torch.cat(self.ranks.gather(tensor.detach()))
 
