@@ -1,9 +1,9 @@
 """Findings in plain words: what tested comparisons say, for people who read no statistics.
 
 A finding is a sentence on how much of a group or of a period consists of texts with a feature, or
-how a number differs in them. Only what `contrast`, `over_time` and `explain` found becomes one. Each
-side of a comparison has its own list, strongest difference first, and sides take turns, so that no
-side and no column fills the page.
+how a number differs in them. Only what `contrast`, `over_time` and `explain` found becomes one.
+Each side of a comparison has its own list, strongest difference first, and sides take turns, so
+that no side and no column fills the page.
 """
 
 from __future__ import annotations

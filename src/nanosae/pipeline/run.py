@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.analysis.contrast import Contrast, contrast, explain, over_time
+from nanosae.analysis.contrast import contrast
 from nanosae.analysis.describe import describe
 from nanosae.analysis.evaluate import evaluate
+from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
-from nanosae.analysis.findings import findings
 from nanosae.analysis.labels import label
+from nanosae.analysis.over_time import over_time
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import ConfigError, NanoSAEError
+from nanosae.errors import DataError
+from nanosae.pipeline.findings import findings
 from nanosae.pipeline.plan import Plan, make_plan
-from nanosae.pipeline.stages import Stage, digest, run_stages
+from nanosae.pipeline.stages import Stage, run_stages
+from nanosae.runs.embeddings import Embeddings
+from nanosae.runs.results import contrast_name, save_result
+from nanosae.runs.tables import save_features
 
 if TYPE_CHECKING:
+    from nanosae.analysis.findings import Contrast
     from nanosae.pipeline.result import Analysis
 
 N_TOPICS = 20
-SAMPLE_ROWS = 100_000  # rows on which features are described, named and compared
+CORPUS = "default"
 
 
 def run(
@@ -162,11 +168,10 @@ class Work:
 
         config = self.config
         if self.plan.encoder is not None:
-            config = config.replace(encoder=self.plan.encoder.name)
+            config = replace(config, encoder=self.plan.encoder.name)
         trainer = SAETrainer(config, run=self.folder)
-        model = trainer.train(
-            self.vectors(), resume=resumes, force=not resumes, progress=self.progress
-        )
+        trained = {"resume": resumes, "force": not resumes, "progress": self.progress}
+        model = trainer.train(self.vectors(), **trained)
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
@@ -185,21 +190,25 @@ class Work:
 
     def describe(self, resumes: bool) -> str:
         """Describe every feature."""
-        table = describe(self.codes())
-        save_features(self.folder, table)
+        codes = self.codes()
+        table = describe(codes)
+        save_features(self.folder, table, codes)
         return f"{(table['n_active'] > 0).sum():,} features are active"
 
     def label(self, resumes: bool) -> str:
         """Name every feature."""
-        table = label(self.codes())
-        save_features(self.folder, table)
+        codes = self.codes()
+        table = label(codes)
+        save_features(self.folder, table, codes)
         return f"{(table['label'] != '').sum():,} features have a label"
 
     def families(self, resumes: bool) -> str:
         """Group features into families."""
         codes = self.codes()
         found = families(codes)
-        save_families(self.folder, found)
+        save_result(codes, "families.json", found.to_dict(), found.parameters)
+        family = pd.DataFrame(found.feature_family.items(), columns=["feature", "family"])
+        save_features(self.folder, family, codes)
         return f"{len(found.table):,} families"
 
     def topics(self, resumes: bool) -> str:
@@ -207,37 +216,44 @@ class Work:
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
         found = topics(codes, min(self.n_topics, max(1, n_active // 4)))
-        save_topics(self.folder, found)
+        save_result(codes, "topics.parquet", found.table, {"n": found.n})
+        topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
+        save_features(self.folder, topic.reset_index(), codes)
         return f"{found.n} topics"
 
     def compare(self, resumes: bool) -> str:
         """Compare groups, follow features over time, explain numbers."""
         codes = self.codes()
+        questions = [
+            *({"verb": "contrast", "by": name} for name in self.plan.groups),
+            *({"verb": "over-time", "column": name} for name in self.plan.times),
+            *({"verb": "explain", "target": name} for name in self.plan.numbers),
+        ]
         results, notes = [], []
-        questions = [(contrast_by, name) for name in self.plan.groups]
-        questions += [(over_time, name) for name in self.plan.times]
-        questions += [(explain, name) for name in self.plan.numbers]
-        for ask, column in questions:
+        for asked in questions:
+            verb, column = asked.values()
             try:
-                result = ask(codes, column)
+                result = COMPARISONS[verb](codes, column)
             except DataError as error:
-                notes.append(f"{column}: {error}")
+                notes.append(f"{column} was not compared: {error}")
                 continue
-            save_comparison(self.folder, result)
+            parameters = asked | {"corpus": codes.name}
+            save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
         table = findings(results)
-        save_findings(self.folder, table, notes)
+        save_result(codes, "findings.parquet", table, {"notes": notes})
         return f"{len(table):,} findings in {len(results)} comparisons"
 
     def evaluate(self, resumes: bool) -> str:
         """Measure features on known labels."""
-        result = evaluate(self.codes(), self.plan.labels)
-        save_evaluation(self.folder, result)
-        return f"beside known {self.plan.labels}"
+        codes = self.codes()
+        result = evaluate(codes, self.plan.labels)
+        save_result(codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels})
+        return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:
         """Write the report."""
-        from nanosae.view.report import report
+        from nanosae.view.report.report import report
 
         return str(report(self.folder))
 
@@ -252,19 +268,18 @@ class Work:
         return str(self.folder / "embeddings" / "rows.npy")
 
 
-def contrast_by(codes: Codes, column: str) -> Contrast:
-    """Compare the values of a column."""
+def contrast_values(codes: Codes, column: str) -> Contrast:
+    """Compare each value of a column with the rest."""
     return contrast(codes, by=column)
+
+
+COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}
 
 
 def _table_digest(table: pa.Table) -> str:
     """Return a fingerprint of a table's names, types and values."""
     hasher = hashlib.blake2b(str(table.schema).encode(), digest_size=16)
-    sink = pa.BufferOutputStream()
-    for column in table.columns:
-        for chunk in column.chunks:
-            del chunk
-    del sink
-    hashes = pd.util.hash_pandas_object(table.to_pandas().astype(str), index=False)
-    hasher.update(hashes.to_numpy().tobytes())
+    for batch in table.combine_chunks().to_batches(max_chunksize=2**16):
+        frame = batch.to_pandas().astype(str)
+        hasher.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return hasher.hexdigest()

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nanosae.atomic import read_json, write_json
+from nanosae.atomic import write_json
+from nanosae.checked import read_json
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stages: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
+        self.stages: dict[str, dict[str, Any]] = (
+            read_json(path, "Delete it; all stages are done again.") if path.exists() else {}
+        )
 
     def is_started(self, name: str, fingerprint: str) -> bool:
         """Tell whether an attempt at this very work was made."""

@@ -159,12 +159,10 @@ def _read_csv(file: Path, encoding: str) -> pa.Table:
         strings_can_be_null=True, decimal_point=decimal_point, null_values=["", "NA", "N/A", "null"]
     )
     with pa.input_stream(str(file), compression="detect") as stream:
-        try:
-            return arrow_csv.read_csv(stream, read, parse, convert)
-        except pa.ArrowInvalid as error:
-            if "invalid UTF8" in str(error):
-                raise _not_decoded(file, encoding) from error
-            raise
+        table = arrow_csv.read_csv(stream, read, parse, convert)
+    if any(pa.types.is_binary(field.type) for field in table.schema):
+        raise _not_decoded(file, encoding)  # columns that are not UTF-8 are taken for bytes
+    return table
 
 
 def _whole_lines(head: bytes, file: Path, encoding: str) -> str:

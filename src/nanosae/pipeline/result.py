@@ -1,0 +1,139 @@
+"""Everything that a run has found, as tables and objects."""
+
+from __future__ import annotations
+
+import html
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from nanosae.codes import Codes
+from nanosae.errors import MissingError
+from nanosae.runs.results import load_result
+from nanosae.runs.tables import load_features
+
+if TYPE_CHECKING:
+    from nanosae.analysis.cards import Card
+    from nanosae.analysis.findings import Contrast
+    from nanosae.analysis.results import Results
+    from nanosae.analysis.topics import Topics
+
+
+class Analysis:
+    """The results of `nanosae.run`, or of a run folder that `nanosae.open` has opened.
+
+    Args:
+        run: The run folder.
+        keeper: What deletes the folder when the object goes; None keeps it.
+
+    Attributes:
+        run: The run folder.
+        codes: The activations of the corpus, with texts and metadata.
+
+    Raises:
+        MissingError: If the folder holds no codes.
+    """
+
+    def __init__(self, run: Path, keeper: Any = None) -> None:
+        self.run = run
+        self._keeper = keeper
+        self.codes = Codes.open(run)
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """One line per feature: statistics, label, scores, family, topic."""
+        return load_features(self.run, self.codes)
+
+    @property
+    def findings(self) -> pd.DataFrame:
+        """One tested sentence per line, the most telling first; see `findings`."""
+        return self._result("findings.parquet", "run")
+
+    @property
+    def topics(self) -> pd.DataFrame:
+        """One line per topic, with BERTopic's columns and the features that it is made of."""
+        return self._result("topics.parquet", "topics")
+
+    @property
+    def families(self) -> dict[str, Any]:
+        """Families of features; see `Families.to_dict`."""
+        return self._result("families.json", "families")
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What the features are worth beside baselines; see `evaluate`."""
+        return self._result("evaluation.json", "evaluate")
+
+    def cut_topics(self, n: int) -> Topics:
+        """Merge the features into another number of topics."""
+        from nanosae.analysis.topics import topics
+
+        return topics(self.codes, n)
+
+    def card(self, feature: int) -> Card:
+        """Return all that is known of one feature."""
+        from nanosae.analysis.cards import card
+
+        return card(self.codes, feature)
+
+    def search(
+        self, query: Any = None, *, row: int | None = None, feature: Any = None, n: int = 10
+    ) -> Results:
+        """Find rows by words, by another row or by a feature."""
+        from nanosae.analysis.search import search
+
+        return search(self.codes, query, row=row, feature=feature, n=n)
+
+    def contrast(self, a: Any = None, b: Any = None, *, by: str | None = None) -> Contrast:
+        """Find the features that tell two groups of rows apart."""
+        from nanosae.analysis.contrast import contrast
+
+        return contrast(self.codes, a, b, by=by)
+
+    def explore(self, *, open_browser: bool = True) -> None:
+        """Show the run on a local page, until it is interrupted."""
+        from nanosae.view.explorer.server import explore
+
+        explore(self.run, open_browser=open_browser)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write everything to one HTML file and return its path."""
+        from nanosae.view.report.report import report
+
+        return report(self.run, path)
+
+    def _result(self, name: str, verb: str) -> Any:
+        found = load_result(self.run, name, self.codes)
+        if found is None:
+            raise MissingError(f"{self.run} has no {name} yet.", remedy=f"nanosae {verb} makes it.")
+        return found.value
+
+    def __repr__(self) -> str:
+        """Say what it is about and its first findings."""
+        head = f"Analysis({str(self.run)!r}: {self.codes.n_rows:,} rows)"
+        return "\n  ".join([head, *self._first_findings()])
+
+    def _repr_html_(self) -> str:
+        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self._first_findings())
+        return f"<b>{self.codes.n_rows:,} rows</b><ul>{items}</ul>"
+
+    def _first_findings(self) -> list[str]:
+        if load_result(self.run, "findings.parquet", self.codes) is None:
+            return []
+        return self.findings["sentence"].head(10).tolist()
+
+
+def open_run(run: str | Path) -> Analysis:
+    """Open a run folder: everything that was found in it, as tables and objects.
+
+    Raises:
+        MissingError: If the folder holds no codes.
+    """
+    return Analysis(Path(run))
+
+
+def temporary_folder() -> tempfile.TemporaryDirectory:
+    """Make a folder that is deleted with the object."""
+    return tempfile.TemporaryDirectory(prefix="nanosae-")

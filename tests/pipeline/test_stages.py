@@ -1,0 +1,59 @@
+"""Stages are done once, and again only when what they depend on has changed."""
+
+import pytest
+
+from nanosae.pipeline.stages import Stage, run_stages
+
+
+def run(folder, settings=None, fail=None):
+    """Run three stages; return which did their work, and whether they could resume."""
+    settings = settings or {}
+    done = []
+
+    def work(name):
+        def do(resumes):
+            done.append((name, resumes))
+            if name == fail:
+                raise RuntimeError("killed")
+            return "did it"
+
+        return do
+
+    stages = [
+        Stage("read", work("read"), (), settings.get("read", {})),
+        Stage("count", work("count"), ("read",), settings.get("count", {})),
+        Stage("other", work("other"), (), settings.get("other", {})),
+    ]
+    lines = []
+    try:
+        run_stages(folder, stages, lines.append)
+    except RuntimeError:
+        assert fail
+    return done, lines
+
+
+def test_a_second_call_does_nothing(tmp_path):
+    assert [name for name, _ in run(tmp_path)[0]] == ["read", "count", "other"]
+    done, lines = run(tmp_path)
+    assert done == []
+    assert all("done before" in line for line in lines)
+
+
+def test_a_change_redoes_what_depends_on_it(tmp_path):
+    run(tmp_path)
+    assert run(tmp_path, {"count": {"n": 2}})[0] == [("count", False)]
+    done, _ = run(tmp_path, {"read": {"n": 2}, "count": {"n": 2}})
+    assert done == [("read", False), ("count", False)]
+
+
+@pytest.mark.parametrize("fail", ["read", "count", "other"])
+def test_an_interrupted_stage_is_resumed(tmp_path, fail):
+    first, _ = run(tmp_path, fail=fail)
+    second, _ = run(tmp_path)
+    assert second[0] == (fail, True)
+    assert [name for name, _ in first[:-1] + second] == ["read", "count", "other"]
+
+
+def test_other_settings_do_not_resume_an_interrupted_stage(tmp_path):
+    run(tmp_path, fail="read")
+    assert run(tmp_path, {"read": {"n": 2}})[0][0] == ("read", False)

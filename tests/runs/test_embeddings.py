@@ -1,0 +1,98 @@
+"""The cache of embedded texts in a run folder."""
+
+import numpy as np
+import pytest
+
+from nanosae.errors import DamagedFileError, DataError
+from nanosae.runs import embeddings as module
+from nanosae.runs.embeddings import Embeddings
+
+TEXTS = [f"text {i}" for i in range(50)]
+
+
+class Encoder:
+    """Count calls; a text's row says which text it is."""
+
+    def __init__(self, die_after=None):
+        self.texts, self.die_after = [], die_after
+
+    def __call__(self, texts):
+        if self.die_after is not None and len(self.texts) >= self.die_after:
+            raise KeyboardInterrupt
+        self.texts += texts
+        return np.array([[hash(text) % 1000, len(text)] for text in texts], np.float32)
+
+
+def expected(texts):
+    return np.array([[hash(text) % 1000, len(text)] for text in texts], np.float16)
+
+
+def embed(folder, texts, encoder, name="model"):
+    store = Embeddings(folder, name)
+    store.add(texts, encoder, progress=False)
+    return store
+
+
+def test_rows_come_in_the_order_of_the_texts(tmp_path):
+    store = embed(tmp_path / "e", TEXTS[::-1] + TEXTS[:3], Encoder())
+    np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
+    path = store.keep(TEXTS)
+    np.testing.assert_array_equal(np.load(path), expected(TEXTS))
+    assert sorted(p.name for p in path.parent.iterdir()) == ["encoder.json", "keys.npy", "rows.npy"]
+
+
+def test_added_texts_cost_only_themselves(tmp_path):
+    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
+    encoder = Encoder()
+    more = ["new", *TEXTS, "newer"]
+    store = embed(tmp_path / "e", more, encoder)
+    assert sorted(encoder.texts) == ["new", "newer"]
+    np.testing.assert_array_equal(store.rows(more), expected(more))
+
+
+def test_a_killed_command_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 8)
+    first = Encoder(die_after=20)
+    with pytest.raises(KeyboardInterrupt):
+        embed(tmp_path / "e", TEXTS, first)
+    second = Encoder()
+    store = embed(tmp_path / "e", TEXTS, second)
+    assert len(first.texts) == 24
+    assert not set(first.texts) & set(second.texts)
+    np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
+
+
+def test_rows_without_keys_are_embedded_again(tmp_path):
+    embed(tmp_path / "e", TEXTS, Encoder())
+    (tmp_path / "e" / "00000.keys.npy").unlink()
+    encoder = Encoder()
+    embed(tmp_path / "e", TEXTS, encoder)
+    assert len(encoder.texts) == len(TEXTS)
+
+
+def test_another_encoder_starts_anew(tmp_path):
+    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
+    encoder = Encoder()
+    embed(tmp_path / "e", TEXTS, encoder, name="another")
+    assert len(encoder.texts) == len(TEXTS)
+
+
+def test_damaged_rows_are_named(tmp_path):
+    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
+    path = tmp_path / "e" / "rows.npy"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DamagedFileError, match=r"rows\.npy is damaged.*Delete its folder"):
+        Embeddings(tmp_path / "e", "model")
+
+
+def test_values_that_float16_cannot_hold_are_refused(tmp_path):
+    store = Embeddings(tmp_path / "e", "model")
+    for bad in (np.nan, np.inf, 1e6):
+        with pytest.raises(DataError, match=r"NaN, infinite or above 65,504"):
+            store.add(["a"], lambda texts, bad=bad: np.full((len(texts), 2), bad), progress=False)
+
+
+def test_surrogates_are_texts(tmp_path):
+    texts = ["half \ud83d", "half", "\ud83d"]
+    store = embed(tmp_path / "e", texts, Encoder())
+    assert store.rows(texts).shape == (3, 2)
