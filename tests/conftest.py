@@ -14,6 +14,7 @@ NUMERIC = (  # files and folders of the marker `numeric`
     "kernels",
     "model",
     "train",
+    "analysis/test_clustering.py",
     "analysis/test_matching.py",
     "analysis/test_search.py",
     "analysis/test_topics.py",
