@@ -19,6 +19,7 @@ NUMERIC = (  # files and folders of the marker `numeric`
     "analysis/test_search.py",
     "analysis/test_topics.py",
     "test_agreement.py",
+    "test_distributed.py",
 )
 
 
