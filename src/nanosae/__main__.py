@@ -1,7 +1,17 @@
-"""Run the command line as `python -m nanosae`."""
+"""The command line: `nanosae` and `python -m nanosae` begin here."""
 
 import sys
 
-from nanosae.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """Run the command line; end quietly even if it is interrupted while it is imported."""
+    try:
+        from nanosae import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

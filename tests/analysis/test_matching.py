@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanosae.analysis import matching as module
-from nanosae.analysis.matching import recurrence, stability
+from nanosae.analysis import similarity as similarity_module
+from nanosae.analysis.matching import stability
 from nanosae.codes import corpus as codes_module
 from nanosae.codes import write_codes
 from nanosae.model.weights import Weights
@@ -22,7 +23,7 @@ splitting: Any = module.splitting
 @pytest.fixture(autouse=True)
 def several_blocks_and_shards(monkeypatch):
     monkeypatch.setattr(codes_module, "SHARD_ROWS", 50)
-    monkeypatch.setattr(module, "BLOCK", 3)
+    monkeypatch.setattr(similarity_module, "BLOCK", 3)
 
 
 def directions(n, width=6, seed=0):
@@ -67,7 +68,7 @@ def test_matches_are_those_of_loops_and_all_permutations(n, m, seed):
 def test_a_greedy_assignment_is_rejected():
     similarity = np.array([[0.9, 0.8], [0.85, 0.1]])
     greedy = np.array([0, 1]), similarity[[0, 1], [0, 1]]
-    best = module._assign(sp.csr_array(similarity))
+    best = module.assign(sp.csr_array(similarity))
     assert best[0].tolist() == [1, 0]
     assert greedy[1].sum() < best[1].sum() == pytest.approx(best_sum(similarity))
 
@@ -112,6 +113,21 @@ def test_weights_and_their_scale():
     np.testing.assert_allclose(found["similarity"], cosines(a, b).max(1), atol=1e-6)
 
 
+def test_models_match_like_their_weights():
+    torch = pytest.importorskip("torch")
+    from nanosae import SAEModel
+
+    W_dec = torch.tensor(directions(5, 4, seed=2), dtype=torch.float32)
+    tensors = {"W_enc": W_dec.T, "b_enc": torch.zeros(5), "W_dec": W_dec, "b_dec": torch.zeros(4)}
+    model = SAEModel({"d_in": 4, "d_sae": 5, "architecture": "standard"}, tensors)
+    assert model.W_dec.requires_grad
+    other = directions(7, 4, seed=3)
+    assert match(model, other).equals(match(W_dec.numpy(), other))
+    assert match(other, model).equals(match(other, W_dec.numpy()))
+    assert splitting(model, model)["children"].tolist() == [[0], [1], [2], [3], [4]]
+    assert stability(model, [model]) == pytest.approx(1)
+
+
 def test_of_equal_features_the_first_is_the_mutual_match():
     found = match(np.eye(4)[[0, 1, 2, 0, 0]], np.eye(4)[[1, 0]])  # they lie in two blocks
     assert found["mutual"].tolist() == [True, True, False, False, False]
@@ -141,7 +157,7 @@ def two_codes(tmp_path):
 
 
 def check_correlations(codes_a, codes_b, a, b):
-    blocks = dict(module._similarities(codes_a, codes_b))
+    blocks = dict(similarity_module.similarities(codes_a, codes_b))
     found = np.vstack([blocks[start] for start in sorted(blocks)])
     expected = np.zeros((8, 11))
     for i, j in itertools.product(range(8), range(11)):
@@ -162,13 +178,13 @@ def test_codes_of_the_same_rows_match_by_the_correlation_of_activations(two_code
 
 
 def test_a_cosine_of_activations_is_rejected(two_codes, monkeypatch):
-    moments = module._moments
+    moments = similarity_module._moments
 
     def uncentred(codes):
         mean, sd = moments(codes)
         return np.zeros_like(mean), np.sqrt(sd**2 + mean**2)
 
-    monkeypatch.setattr(module, "_moments", uncentred)
+    monkeypatch.setattr(similarity_module, "_moments", uncentred)
     with pytest.raises(AssertionError):
         check_correlations(*two_codes)
 
@@ -184,19 +200,6 @@ def test_splitting_lists_the_children_of_each_parent():
     assert table["n_children"].tolist() == [3, 1, 1, 0]
     np.testing.assert_allclose(table["similarities"][0], cosines(small[:1], large[[4, 0, 2]])[0])
     assert splitting(small, large, threshold=0.95)["children"].tolist() == [[4, 0], [3], [1], []]
-
-
-def test_recurrence_by_hand_beside_its_baseline():
-    matches = match(np.eye(4), np.array([[1, 0, 0, 0], [0.99, 0.1, 0, 0], [0, 0, 1, 1]]))
-    similarities = [1.0, 0.1 / np.hypot(0.99, 0.1), 0.5**0.5, 0.5**0.5]
-    np.testing.assert_allclose(matches["similarity"], similarities, atol=1e-6)
-    found = recurrence(matches)
-    assert found["argmax"] == found["one_to_one"] == 0.25
-    assert found["median_argmax"] == pytest.approx(0.5**0.5)
-    again = recurrence(matches, baseline=match(np.eye(4), np.eye(4)))
-    assert again["baseline_argmax"] == again["baseline_one_to_one"] == 1
-    assert again["argmax"] == 0.25
-    assert recurrence(matches, threshold=0.7)["argmax"] == 0.75
 
 
 def test_a_permuted_copy_is_fully_stable_and_another_dictionary_is_not():

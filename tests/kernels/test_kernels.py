@@ -15,8 +15,8 @@ from agreement import assert_agree, decisions_above, decisions_batchtopk, decisi
 from nanosae.kernels import (
     Pairs,
     backend,
-    fresh_gradients,
     reference,
+    reset_gradients,
     sparse_decode,
     sparse_encode,
 )
@@ -27,7 +27,10 @@ GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="there is no GPU"),
 ]
-SMALL_PIECES = {"TILE": 64, "LEAST": 4, "CHUNK": 8, "BLOCK": 8, "TERMS": 32}
+SMALL_PIECES = {  # of the cuda backend
+    "selection": {"TILE": 64, "MIN_TILE_ROWS": 4, "CHUNK": 8, "BLOCK": 8},
+    "products": {"GATHERED": 32},
+}
 SHAPES = {  # rows, input_size, hidden_size, k
     "plain": (48, 16, 96, 5),
     "odd": (37, 19, 70, 3),
@@ -57,8 +60,9 @@ if INTERPRETED:  # which takes milliseconds for each row and latent
 def kernels(request, monkeypatch):
     name, *pieces = request.param.split(" in ")
     module = importlib.import_module(f"nanosae.kernels.{name}")
-    for constant, value in SMALL_PIECES.items() if pieces else ():
-        monkeypatch.setattr(module, constant, value)
+    for part, constants in SMALL_PIECES.items() if pieces else ():
+        for constant, value in constants.items():
+            monkeypatch.setattr(f"nanosae.kernels.cuda.{part}.{constant}", value)
     torch.set_default_device("cuda" if name == "cuda" and not INTERPRETED else "cpu")
     yield module
     torch.set_default_device("cpu")
@@ -176,7 +180,7 @@ def test_selection_check_can_fail():
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (0.01, 1), (1, 0.01), (1, -1)])
 def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
-    monkeypatch.setattr(cpu_kernels, "TILE_BYTES", 0)
+    monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
     x = x * torch.linspace(first, last, len(x))[:, None]  # tiles with very unequal shares
     total = k * len(x)
     reference_pairs = reference.select_batchtopk(x, encoder, bias, total)
@@ -264,7 +268,7 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
     single = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
     encoder, decoder = encoder.clone().requires_grad_(), decoder.clone().requires_grad_()
     for step in range(2):  # the second step must not see the first one's gradient
-        fresh_gradients([encoder, decoder])
+        reset_gradients([encoder, decoder])
         assert encoder.grad is not None
         assert decoder.grad is not None
         if step:

@@ -1,13 +1,10 @@
 """Which features of one SAE are those of another: matching, splitting, stability.
 
-Two similarities. Of two sets of directions (the same input space): the cosine. Of two codes of the
-same rows (any two SAEs, also of different widths or encoders): the correlation of activations.
-
 Two matchings. The best match of each feature alone (argmax) asks "is there anything like it?", and
 many features may share a match; one-to-one (the assignment with the greatest sum) asks "is this
 the same dictionary?". Argmax flatters: report both, next to two seeds of one configuration, since
-even those agree only in part (Paulo and Belrose, arXiv 2501.16615). In O'Neill et al. (arXiv
-2408.00657) a feature is recurrent if its best cosine exceeds 0.9 and novel otherwise; the parent
+even those agree only in part (Paulo and Belrose, arXiv 2501.16615). In
+O'Neill et al. (arXiv 2408.00657) a feature whose best cosine exceeds 0.9 is recurrent; the parent
 of a feature of a larger SAE is its best match in the smaller one.
 
 Up to 5,000 features a side the assignment is exact (dense). Beyond, each feature may only be given
@@ -16,17 +13,16 @@ one of its 32 nearest or nothing, and the best assignment among those is found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.statistics import unit
-from nanosae.codes import Codes
+from nanosae.analysis.similarity import n_features, similarities
+from nanosae.errors import ConfigError
 
-BLOCK = 512  # features compared with all others at a time
 DENSE = 5000  # features a side up to which the assignment sees every pair
 CANDIDATES = 32  # beyond that: pairs per feature
 
@@ -35,7 +31,7 @@ def match(a: Any, b: Any) -> pd.DataFrame:
     """Match every feature of `a` with features of `b`.
 
     Args:
-        a: Weights or an array of directions, (n_features, width); or codes.
+        a: A model, weights or an array of directions, (n_features, width); or codes.
         b: Likewise; codes must be of the same rows.
 
     Returns:
@@ -45,83 +41,100 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         Similarities lie between −1 and 1; those of dead features are 0.
 
     Raises:
-        ValueError: If widths or numbers of rows differ.
-        TypeError: If one is codes and the other is not.
+        DataError: If widths or numbers of rows differ.
+        DataTypeError: If one is codes and the other is not.
 
     Example:
-        >>> found = match(np.eye(3), np.array([[0, 2.0, 0], [1, 1, 0]]))
-        >>> found["match"].tolist(), found["partner"].tolist()
+        >>> matches = match(np.eye(3), np.array([[0, 2.0, 0], [1, 1, 0]]))
+        >>> matches["match"].tolist(), matches["partner"].tolist()
         ([1, 0, 0], [1, 0, -1])
     """
-    n, m = _n_features(a), _n_features(b)
-    best, similarity, kept = [], [], []
-    back, back_similarity = np.full(m, -1), np.full(m, -np.inf)
-    for start, block in _similarities(a, b):
+    n_a, n_b = n_features(a), n_features(b)
+    best, similarity, candidates = [], [], []
+    back = np.full(n_b, -1)  # the best match in `a` of each feature of `b`
+    back_similarity = np.full(n_b, -np.inf)
+    for start, block in similarities(a, b):
         best.append(block.argmax(1))
         similarity.append(block.max(1))
-        above = block.max(0) > back_similarity
-        back[above], back_similarity[above] = start + block.argmax(0)[above], block.max(0)[above]
-        if m > CANDIDATES and max(n, m) > DENSE:
-            block[block < np.partition(block, -CANDIDATES, axis=1)[:, [-CANDIDATES]]] = 0
-        kept.append(sp.csr_array(np.maximum(block, 0)))
-    found = pd.DataFrame({"feature": np.arange(n), "match": np.concatenate(best)})
-    found["similarity"] = np.concatenate(similarity).astype(np.float64)
-    found["mutual"] = back[found["match"]] == found["feature"]
-    found["partner"], found["partner_similarity"] = _assign(sp.csr_array(sp.vstack(kept)))
-    return found
+        nearest = block.argmax(0)
+        nearest_similarity = block.max(0)
+        nearer = nearest_similarity > back_similarity
+        back[nearer] = start + nearest[nearer]
+        back_similarity[nearer] = nearest_similarity[nearer]
+        if max(n_a, n_b) > DENSE:
+            block = _without_distant_pairs(block)
+        candidates.append(sp.csr_array(np.maximum(block, 0)))
+    matches = pd.DataFrame({"feature": np.arange(n_a), "match": np.concatenate(best)})
+    matches["similarity"] = np.concatenate(similarity).astype(np.float64)
+    matches["mutual"] = back[matches["match"]] == matches["feature"]
+    partner, partner_similarity = assign(sp.csr_array(sp.vstack(candidates)))
+    matches["partner"] = partner
+    matches["partner_similarity"] = partner_similarity
+    return matches
+
+
+def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Find the one-to-one matching with the greatest sum of similarities.
+
+    Up to 5,000 features a side by the Jonker-Volgenant algorithm over all pairs (Crouse, IEEE
+    Trans. Aerosp. Electron. Syst. 52 (2016) 1679), else over the stored pairs.
+
+    Args:
+        similarity: csr_array (n, m), not negative; what is 0 is no pair.
+
+    Returns:
+        The partner of each row, -1 if it has none, and their similarity, each (n,).
+    """
+    n, m = similarity.shape
+    if max(n, m) <= DENSE:
+        from scipy.optimize import linear_sum_assignment
+
+        row, column = linear_sum_assignment(similarity.toarray(), maximize=True)
+    else:
+        row, column = _assign_stored_pairs(similarity)
+    partner = np.full(n, -1)
+    partner_similarity = np.zeros(n)
+    partner_similarity[row] = similarity[row][:, column].diagonal()
+    partner[row] = np.where(partner_similarity[row] > 0, column, -1)
+    return partner, partner_similarity
 
 
 def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
     """List which features of a larger SAE have which parent in a smaller one.
 
     Args:
-        small: The smaller SAE: weights, directions or codes.
+        small: The smaller SAE: a model, weights, directions or codes.
         large: The larger one, of the same kind.
         threshold: A feature that is more similar to its parent is a child, others are novel.
 
     Returns:
         One line per feature of the smaller SAE: `parent`, `n_children`, `children` and their
         `similarities`, most similar first.
+
+    Raises:
+        DataError: If widths or numbers of rows differ.
+        DataTypeError: If one is codes and the other is not.
     """
-    found = match(large, small).sort_values("similarity", ascending=False, kind="stable")
-    found = found[found["similarity"] > threshold]
-    by_parent = dict(list(found.groupby("match")))
-    lines = [by_parent.get(parent, found[:0]) for parent in range(_n_features(small))]
-    table = pd.DataFrame({"parent": range(len(lines)), "n_children": [len(c) for c in lines]})
-    table["children"] = [c["feature"].tolist() for c in lines]
-    table["similarities"] = [c["similarity"].tolist() for c in lines]
-    return table
-
-
-def recurrence(
-    matches: pd.DataFrame, baseline: pd.DataFrame | None = None, threshold: float = 0.9
-) -> dict[str, float]:
-    """Return the share of recurrent features, by argmax and one-to-one.
-
-    Args:
-        matches: What `match` found between the two SAEs in question.
-        baseline: What it found between two seeds of one configuration.
-        threshold: A feature with a greater similarity is recurrent, one without it is novel.
-
-    Returns:
-        `argmax` and `one_to_one` (shares), `median_argmax` and `median_one_to_one` (similarities),
-        and the same of the baseline as `baseline_…`.
-    """
-    found = {}
-    for prefix, table in (("", matches), ("baseline_", baseline)):
-        if table is not None:
-            for name, column in (("argmax", "similarity"), ("one_to_one", "partner_similarity")):
-                values = table[column].to_numpy()
-                found[f"{prefix}{name}"] = float((values > threshold).mean())
-                found[f"{prefix}median_{name}"] = float(np.median(values))
-    return found
+    matches = match(large, small).sort_values("similarity", ascending=False, kind="stable")
+    matches = matches[matches["similarity"] > threshold]
+    none = matches[:0]
+    by_parent = dict(list(matches.groupby("match")))
+    children = [by_parent.get(parent, none) for parent in range(n_features(small))]
+    return pd.DataFrame(
+        {
+            "parent": range(len(children)),
+            "n_children": [len(lines) for lines in children],
+            "children": [lines["feature"].tolist() for lines in children],
+            "similarities": [lines["similarity"].tolist() for lines in children],
+        }
+    )
 
 
 def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
     """Return how well each feature is found again in other SAEs.
 
     Args:
-        model: Weights, directions or codes.
+        model: A model, weights, directions or codes.
         others: The same of SAEs trained with other seeds or on other halves of the data.
 
     Returns:
@@ -129,79 +142,36 @@ def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
         the greatest cosine of random directions if none has.
 
     Raises:
-        ValueError: If there are no others.
+        ConfigError: If there are no others.
     """
     if not others:
-        raise ValueError("stability needs another SAE, got 0 others: train with another seed.")
+        raise ConfigError(
+            "stability needs another SAE, got 0 others.", remedy="Train with another seed."
+        )
     return np.mean([match(model, other)["partner_similarity"] for other in others], axis=0)
 
 
-def _n_features(side: Any) -> int:
-    return side.n_features if hasattr(side, "shards") else len(_directions(side))
+def _without_distant_pairs(block: np.ndarray) -> np.ndarray:
+    """Keep each row's nearest candidates; set the other similarities to 0."""
+    if block.shape[1] <= CANDIDATES:
+        return block
+    least = np.partition(block, -CANDIDATES, axis=1)[:, [-CANDIDATES]]
+    return np.where(block < least, 0, block)
 
 
-def _directions(side: Any) -> np.ndarray:
-    return unit(np.asarray(side.W_dec if hasattr(side, "W_dec") else side, np.float32))
+def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Find the best assignment among stored pairs, in which a row may stay alone.
 
-
-def _similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first feature of `a`, its block's similarities with all of `b`)."""
-    if hasattr(a, "shards") != hasattr(b, "shards"):
-        raise TypeError("match needs two codes, or two weights or arrays of directions, not a mix.")
-    if hasattr(a, "shards"):
-        yield from _correlations(a, b)
-        return
-    x, y = _directions(a), _directions(b)
-    if x.shape[1] != y.shape[1]:
-        have = f"directions are {x.shape[1]} and {y.shape[1]} wide"
-        raise ValueError(f"{have}: cosines need one width; match codes of the same rows instead.")
-    for start in range(0, len(x), BLOCK):
-        yield start, x[start : start + BLOCK] @ y.T
-
-
-def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield blocks of correlations of activations over the common rows."""
-    if a.n_rows != b.n_rows:
-        have = f"the codes have {a.n_rows} and {b.n_rows} rows"
-        raise ValueError(f"{have}: encode the same rows with both SAEs, in the same order.")
-    (mean_a, sd_a), (mean_b, sd_b) = _moments(a), _moments(b)
-    for start in range(0, a.n_features, BLOCK):
-        block = np.arange(start, min(start + BLOCK, a.n_features))
-        left: Any = sp.csr_array(a.features(block).T).astype(np.float64)
-        cross = np.zeros((len(block), b.n_features))
-        for first, rows in b.shards():
-            part = left[:, first : first + len(rows.indptr) - 1]
-            cross += (part @ rows.astype(np.float64)).toarray()
-        scale = np.outer(sd_a[block], sd_b)
-        cross = cross / max(a.n_rows, 1) - np.outer(mean_a[block], mean_b)
-        yield start, np.divide(cross, scale, out=np.zeros_like(cross), where=scale > 0)
-
-
-def _moments(codes: Codes) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each feature over all rows."""
-    total, square = np.zeros((2, codes.n_features))
-    for _, rows in codes.shards():
-        total += np.bincount(rows.indices, rows.data, codes.n_features)
-        square += np.bincount(rows.indices, rows.data.astype(np.float64) ** 2, codes.n_features)
-    mean, square = total / max(codes.n_rows, 1), square / max(codes.n_rows, 1)
-    return mean, np.sqrt(np.maximum(square - mean**2, 0))
-
-
-def _assign(pairs: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return each line's partner and similarity in the matching with the greatest sum."""
-    from scipy.optimize import linear_sum_assignment
+    A pair costs 2 − similarity, 1 to 2; every row has a column of its own, in which it stays alone
+    at a cost of 2.
+    """
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-    n, m = pairs.shape
-    if max(n, m) <= DENSE:
-        i, j = linear_sum_assignment(pairs.toarray(), maximize=True)
-    else:  # costs 1 to 2, and a column of its own in which each line stays alone for 2
-        pairs.eliminate_zeros()
-        cost = sp.csr_array((2 - pairs.data, pairs.indices, pairs.indptr), pairs.shape)
-        alone = sp.diags_array(np.full(n, 2.0))
-        i, j = min_weight_full_bipartite_matching(sp.csr_array(sp.hstack([cost, alone])))
-    i, j = i[j < m], j[j < m]
-    partner, similarity = np.full(n, -1), np.zeros(n)
-    similarity[i] = pairs[i][:, j].diagonal()
-    partner[i] = np.where(similarity[i] > 0, j, -1)
-    return partner, similarity
+    n, m = similarity.shape
+    similarity.eliminate_zeros()
+    pairs = (2 - similarity.data, similarity.indices, similarity.indptr)
+    cost = sp.csr_array(pairs, similarity.shape)
+    alone = sp.diags_array(np.full(n, 2.0))
+    row, column = min_weight_full_bipartite_matching(sp.csr_array(sp.hstack([cost, alone])))
+    paired = column < m
+    return row[paired], column[paired]

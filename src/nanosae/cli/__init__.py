@@ -1,5 +1,35 @@
-"""The command line."""
+"""The command line: the way in. Everything else is imported once signals are caught."""
 
-from nanosae.cli.main import main
+from __future__ import annotations
 
-__all__ = ["main"]
+import signal
+import sys
+
+from nanosae.cli.signals import caught, stopping_on_signals
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; return its exit code.
+
+    Args:
+        argv: Words of the command line after the program's name; None takes the process' own.
+
+    Returns:
+        0; 1 after a defect of this package; 2 after a mistake in the command or its data; 128 + the
+        number of the signal that stopped it.
+    """
+    code = 0
+    with stopping_on_signals():
+        try:
+            from nanosae.cli.app import run
+
+            code = run(argv)
+        except KeyboardInterrupt as stop:
+            if str(stop):
+                print(stop, file=sys.stderr)
+            return 128 + getattr(stop, "signal", signal.SIGINT)
+        except BaseException:
+            if not caught:
+                raise
+    # an interrupted import may end as another error, and a server as if nothing had happened
+    return 128 + caught[0] if caught else code

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import TYPE_CHECKING, Any, Literal
 
 import nanosae
-from nanosae.cli.parameters import Corpus, Data, Output, Positional, Run, Texts, app
+from nanosae.cli.output import open_codes
+from nanosae.cli.parameters import (
+    Corpus,
+    Data,
+    Integers,
+    Model,
+    OptionalWords,
+    Output,
+    Run,
+    TextColumn,
+    Texts,
+    Words,
+)
+from nanosae.errors import ConfigError, DataError, MissingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-@app.command
 def embed(
-    texts: Texts, output: Output, model: str = "all-MiniLM-L6-v2", text_column: str = "text"
+    texts: Texts,
+    /,
+    *,
+    output: Output,
+    model: str = "all-MiniLM-L6-v2",
+    text_column: TextColumn = "text",
 ) -> None:
-    """Embed texts: write X.npy, and beside it X.parquet with the texts, for `train` and `encode`.
+    """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
 
     Args:
-        texts: A .txt file with a text per line, or a .csv .tsv .parquet .jsonl file.
         output: X.npy.
         model: Name or folder of a sentence-transformers model.
-        text_column: Which of the columns is the text.
     """
     import numpy as np
     from pyarrow import parquet
@@ -30,140 +46,149 @@ def embed(
     from nanosae.text.embed import embed as embed_texts
 
     if output.suffix != ".npy":
-        raise ValueError(f"{output} is to be an .npy file: name it {output.with_suffix('.npy')}.")
-    table, beside = read_texts(texts, text_column), output.with_suffix(".parquet")
+        remedy = f"Name it {output.with_suffix('.npy')}."
+        raise ConfigError(f"{output} must be an .npy file.", file=output, remedy=remedy)
+    table = read_texts(texts, text_column)
+    pair = output.with_suffix(".parquet")
     rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
-    if beside != Path(texts):
-        parquet.write_table(table, beside, compression="zstd")
+    if pair != Path(texts):
+        parquet.write_table(table, pair, compression="zstd")
     np.save(output, rows)
-    print(f"{output}: {len(rows):,} rows of width {rows.shape[1]}; {beside}: their texts")
-    column = f" --text-column {text_column}" * (text_column != "text")
+    print(f"{output}: {len(rows):,} rows of width {rows.shape[1]}; {pair}: their texts")
     print(f"now: nanosae train {output} -o RUN --encoder {model}")
+    column = "" if text_column == "text" else f" --text-column {text_column}"
     print(f"     nanosae encode RUN {output}{column}")
 
 
-@app.command
 def activations(
-    model: Annotated[Positional[str], tyro.conf.arg(metavar="MODEL")],
+    model: Model,
     texts: Texts,
-    layer: tuple[str, ...],
+    /,
+    *,
+    layer: Words,
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
 ) -> None:
-    """Cache a model's activations on texts, a row per token; called again, go on.
+    """Cache a model's activations on texts, one row per token; called again, go on.
 
     Args:
-        model: Name or folder of a Hugging Face model, or a .gguf file.
-        texts: A .txt file with a text per line, or a .csv .tsv .parquet .jsonl file.
         layer: Names of modules: `layers.15`.
         output: The folder.
-        pooling: A row per text instead, from its tokens.
-        text_column: Which of the columns is the text.
+        pooling: Pool the tokens of each text into one row.
     """
     from nanosae.sources.texts import read_texts
     from nanosae.text.activations import cache_activations
 
-    some = read_texts(texts, text_column)[text_column].to_pylist()
-    n = cache_activations(model, layer, some, output, pooling=pooling)
-    print(f"{output}: {n:,} rows of {len(some):,} texts, at {', '.join(layer)}")
+    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
+    print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {', '.join(layer)}")
     print(f"now: nanosae train {output / layer[0]} -o RUN")
     print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
 
 
-@app.command
 def cache(
     data: Data,
+    /,
+    *,
     output: Output,
-    columns: tuple[str, ...] | None = None,
+    columns: OptionalWords = None,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> None:
-    """Convert CSV and other slow formats to shards that are mapped, texts beside them.
+    """Convert CSV and other slow formats to shards that can be memory-mapped, with their texts.
 
     Args:
-        data: What `train` takes.
         output: The folder to make.
         columns: Names of the vector columns, where the data does not show them.
-        dtype: Of the shards; float16 halves them and keeps three digits.
+        dtype: Type of the shards; float16 halves them and keeps three digits.
     """
     from nanosae.data.cache import cache as convert
 
-    n = convert(data, output, columns=list(columns) if columns else None, dtype=dtype)
-    print(f"{output}: {n:,} rows\nnow: nanosae train {output} -o RUN")
+    names = None if columns is None else list(columns)
+    n_rows = convert(data, output, columns=names, dtype=dtype)
+    print(f"{output}: {n_rows:,} rows\nnow: nanosae train {output} -o RUN")
 
 
-@app.command
 def encode(
     run: Run,
     data: Data,
+    /,
+    *,
     texts: str | None = None,
-    text_column: str = "text",
+    text_column: TextColumn = "text",
     name: str = "default",
     resume: bool = False,
     append: bool = False,
 ) -> None:
-    """Encode a corpus: write the features of its rows, with texts and columns beside them.
+    """Encode a corpus: write the features of its rows, with their texts and metadata.
 
     Args:
-        run: The run folder.
-        data: The rows: what `train` takes.
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
-            and other columns, in the order of the rows; of X.npy by default X.parquet, if it is
-            there.
-        text_column: Which of its columns (or of DATA's) is the text.
+            and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
         name: Name of the corpus in the run.
         resume: Go on with an interrupted call.
         append: Add the rows to an existing corpus.
     """
-    from nanosae.distributed import in_parts, leads
+    from nanosae.distributed import in_parts, is_main_process
+
+    model = nanosae.SAEModel.load(run)
+    metadata = _metadata(data, texts, text_column, model.config["columns"])
+    path = run / "codes" / name
+
+    how: Any = {"metadata": metadata, "resume": resume, "append": append}
+    in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
+    if not is_main_process():
+        return
+    codes = open_codes(run, name)
+    mean = codes.nnz / max(1, codes.n_rows)
+    remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
+    print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}")
+
+
+def _metadata(
+    data: str, texts: str | None, text_column: str, vector_columns: Any
+) -> pa.Table | None:
+    """Read the texts and other columns of the rows; the text column is called text."""
     from nanosae.sources import open_rows
     from nanosae.sources.texts import read_texts
 
-    model = nanosae.SAEModel.load(run)
     pair = Path(data).with_suffix(".parquet")
     if texts is None and data.endswith(".npy") and pair.is_file():
         texts = str(pair)
-    if texts:
-        beside = read_texts(texts, text_column)
+    if texts is None:
+        table = open_rows(data, columns=vector_columns).metadata()
     else:
-        beside = open_rows(data, columns=model.config["columns"]).metadata()
-    if beside is not None:
-        if len({"text", text_column} & {*beside.column_names}) == 2:
-            what = f"{text_column!r} will be called 'text', but another column is"
-            raise ValueError(f"{what}: give that one another name.")
-        names = ["text" if c == text_column else c for c in beside.column_names]
-        beside = beside.rename_columns(names)
-    path = run / "codes" / name
-
-    how: Any = {"beside": beside, "resume": resume, "append": append}
-    in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
-    if not leads():
-        return
-    codes = Corpus(run, name).codes()
-    without = "" if codes.has_texts else "; no texts: label and word search need --texts"
-    mean = codes.nnz / max(1, codes.n_rows)
-    print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{without}")
+        table = read_texts(texts, text_column)
+    if table is None or text_column == "text" or text_column not in table.column_names:
+        return table
+    if "text" in table.column_names:
+        raise DataError(
+            f"{text_column!r} will be called 'text', but another column is:",
+            column=text_column,
+            remedy="give that one another name.",
+        )
+    return table.rename_columns({text_column: "text"})
 
 
-@app.command
 def export(
     run: Run,
+    /,
+    *,
     output: Output,
-    features: tuple[int, ...] | None = None,
-    name: str | None = None,
+    features: Integers = None,
+    name: Corpus = None,
 ) -> None:
     """Write the feature table, or with --features the corpus with a column for each of these.
 
     Args:
-        run: The run folder.
         output: A .parquet, .csv, .tsv or .json file.
         features: Features to add to the rows as columns.
-        name: Which corpus of the run.
     """
     from nanosae.runs.tables import load_features, tag, write
 
-    table = load_features(run) if features is None else tag(Corpus(run, name).codes(), features)
+    table = load_features(run) if features is None else tag(open_codes(run, name), features)
     if table.empty:
-        raise FileNotFoundError(f"{run} has no feature table yet: run `nanosae describe {run}`.")
+        remedy = f"Run `nanosae describe {run}`."
+        raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
     write(table, output)
     print(f"{output}: {len(table):,} lines, {len(table.columns)} columns")

@@ -1,19 +1,44 @@
-"""Tables on the terminal."""
+"""What the verbs print, and the corpus that most of them read."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import nanosae
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nanosae.codes import Codes
+
+SHOWN_ROWS = 20
+
+
+def open_codes(run: Path, name: str | None) -> Codes:
+    """Open a corpus of a run; say so if it has no texts."""
+    codes = nanosae.Codes.open(run, name)
+    if not codes.has_texts:
+        verbs = "describe, families, topics, search by row or feature, contrast, evaluate, export"
+        print(f"note: {codes.path} has no texts; what works: {verbs}.", file=sys.stderr)
+    return codes
+
+
+def save(codes: Codes, columns: pd.DataFrame) -> None:
+    """Add columns to the feature table of the codes' run; see `save_features`."""
+    from nanosae.runs.results import run_of
+    from nanosae.runs.tables import save_features
+
+    save_features(run_of(codes), columns, codes)
+
 
 def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -> None:
-    """Print a table, or its records as JSON."""
+    """Print the first lines of a table, or all of it as JSON records."""
     if as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
-    shown = table.filter(items=columns or list(table.columns))
-    print(shown.head(20).to_string(index=False, max_colwidth=70))
-    if len(shown) > 20:
+    shown = table if columns is None else table.filter(items=columns)
+    print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
+    if len(shown) > SHOWN_ROWS:
         print(f"… {len(shown):,} lines in all")

@@ -3,59 +3,48 @@
 from __future__ import annotations
 
 import nanosae
-from nanosae.cli.parameters import OptionalOutput, Run, app
+from nanosae.cli.parameters import Corpus, Count, OptionalOutput, Run
 
 
-@app.command
-def report(
-    run: Run,
-    output: OptionalOutput = None,
-    name: str | None = None,
-) -> None:
+def report(run: Run, /, *, output: OptionalOutput = None, name: Corpus = None) -> None:
     """Write all that a run knows to one HTML file, which opens from disk without a network.
 
     Args:
-        run: The run folder.
         output: The file; RUN/report.html by default.
-        name: Which corpus of the run.
     """
     path = nanosae.report(run, output, name=name)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
 
-@app.command
-def watch(run: Run, port: int = 8321) -> None:
+def watch(run: Run, /, *, port: Count = 8321) -> None:
     """Show the course of a training, running or finished, on a local page.
 
     Args:
-        run: The run folder.
         port: Port on this machine; another one if it is taken.
     """
     nanosae.watch(run, port)
 
 
-@app.command
 def explore(
     run: Run,
-    name: str | None = None,
+    /,
+    *,
+    name: Corpus = None,
     host: str = "127.0.0.1",
-    port: int = 8765,
+    port: Count = 8765,
     browser: bool = True,
 ) -> None:
     """Look into a run in the browser: maps, search, cards, steering, comparisons, tags.
 
     Args:
-        run: The run folder.
-        name: Which corpus of the run.
-        host: Address to listen on; elsewhere than on this machine a token is asked for.
+        host: Address to listen on; any other than this machine's asks for a token.
         port: Port; 0 takes a free one.
         browser: Open a browser.
     """
     nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
-@app.command
-def demo(output: OptionalOutput = None) -> None:
+def demo(*, output: OptionalOutput = None) -> None:
     """Train on the embedded corpus of 6,000 WordNet glosses and show ten features.
 
     Args:

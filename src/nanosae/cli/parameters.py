@@ -1,57 +1,67 @@
-"""The parameters that several verbs share."""
+"""Parameters that several verbs share, and how their values are read."""
 
 from __future__ import annotations
 
-import dataclasses
-import sys
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
-import tyro
-
-import nanosae
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nanosae.codes import Codes
+import attrs
+from cyclopts import CoercionError, Parameter, Token
 
 
-app = tyro.extras.SubcommandApp()
-Positional = tyro.conf.Positional
-Run = Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
-Data = Annotated[Positional[str], tyro.conf.arg(metavar="DATA")]
-Texts = Annotated[Positional[str], tyro.conf.arg(metavar="TEXTS")]
-Output = Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-OptionalOutput = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
-Number = Annotated[int, tyro.conf.arg(aliases=["-n"])]
-Json = Annotated[bool, tyro.conf.arg(name="json")]
+def integer(_: Any, tokens: Sequence[Token]) -> int:
+    """Read a whole number; 2.5 is an error rather than 2."""
+    with contextlib.suppress(ValueError):
+        return int(tokens[0].value)
+    raise CoercionError(token=tokens[0], target_type=int)
 
 
-@dataclasses.dataclass(frozen=True)
-class Corpus:
-    """Say which corpus to look into, and how to answer: what most commands begin with.
+def integers(_: Any, tokens: Sequence[Token]) -> tuple[int, ...]:
+    """Read whole numbers, separated by spaces or commas."""
+    return tuple(integer(int, [part]) for part in split_at_commas(tokens))
 
-    Args:
-        run: The run folder.
-        name: Which corpus of the run.
-        as_json: Print JSON.
-    """
 
-    run: Run
-    name: str | None = None
-    as_json: Json = False
+def words(_: Any, tokens: Sequence[Token]) -> tuple[str, ...]:
+    """Read words, separated by spaces or commas."""
+    return tuple(part.value for part in split_at_commas(tokens))
 
-    def codes(self) -> Codes:
-        """Open the corpus; say so if there are no texts."""
-        codes = nanosae.Codes.open(self.run, self.name)
-        if not codes.has_texts:
-            note = "describe, families, topics, search by row or feature, contrast, evaluate"
-            print(f"note: {codes.path} has no texts; what works: {note}, export.", file=sys.stderr)
-        return codes
 
-    def save(self, table: pd.DataFrame) -> None:
-        """Add columns to the run's feature table."""
-        from nanosae.runs.tables import save_features
+def split_at_commas(tokens: Sequence[Token]) -> list[Token]:
+    """Split the values of tokens at their commas."""
+    parts = []
+    for token in tokens:
+        parts += [attrs.evolve(token, value=value) for value in token.value.split(",")]
+    return parts
 
-        save_features(self.run, table)
+
+Count = Annotated[int, Parameter(converter=integer)]
+OptionalCount = Annotated[int | None, Parameter(converter=integer)]
+Integers = Annotated[tuple[int, ...] | None, Parameter(converter=integers)]
+Words = Annotated[tuple[str, ...], Parameter(converter=words)]
+OptionalWords = Annotated[tuple[str, ...] | None, Parameter(converter=words)]
+
+Run = Annotated[Path, Parameter(help="The run folder.")]
+Data = Annotated[
+    str,
+    Parameter(
+        help="A .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt file, a folder or a "
+        "glob."
+    ),
+]
+Texts = Annotated[
+    str,
+    Parameter(help="A .txt file with one text per line, or a .csv .tsv .parquet .jsonl file."),
+]
+TextColumn = Annotated[str, Parameter(help="Name of the text column.")]
+Output = Annotated[Path, Parameter(alias="-o")]
+Model = Annotated[str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")]
+OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
+Number = Annotated[int, Parameter(alias="-n", converter=integer)]
+Corpus = Annotated[str | None, Parameter(name="--name", help="Name of the corpus in the run.")]
+Groups = Annotated[
+    str | None,
+    Parameter(help="Column whose groups stay on one side of the held-out split."),
+]
+Json = Annotated[bool, Parameter(name="--json", negative="--no-json", help="Print JSON.")]

@@ -1,71 +1,118 @@
-"""The fields of TrainConfig as flags, lists of their values, and a file of them."""
+"""The fields of TrainConfig as flags, lists of their values, and a file of them.
+
+Only what is given on the command line becomes an entry of the settings, so that a file of settings
+fills the rest and TrainConfig's defaults what is left.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import NoneType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypedDict,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
+from cyclopts import Parameter, Token, convert
+
+from nanosae.cli.parameters import integer, integers, split_at_commas, words
 from nanosae.config import TrainConfig
+from nanosae.errors import ConfigError, MissingError
 
-FIELDS = {field.name for field in dataclasses.fields(TrainConfig)}
-
-
-class Settings(TrainConfig):
-    """The fields of TrainConfig as flags; what contradicts itself is for `checked` to say."""
-
-    def __post_init__(self) -> None:
-        pass
-
-    def checked(self) -> TrainConfig:
-        """Return the config, validated."""
-        return TrainConfig(**vars(self))
+Converter = Callable[[Any, Sequence[Token]], Any]
 
 
-def lists(vary: tuple[str, ...]) -> dict[str, list]:
-    """Return the values of `FIELD=V1,V2` by field."""
-    lists = {}
-    for item in vary:
-        name, _, values = item.partition("=")
-        if name not in FIELDS or not values:
-            raise ValueError(
-                f"{item!r} is no FIELD=V1,V2 with a field such as k, hidden_size, seed."
-            )
-        lists[name] = [_value(value) for value in values.split(",")]
-    return lists
+def combinations(given: Settings, path: Path | None) -> list[TrainConfig]:
+    """Return a config for every combination of the values given as flags; flags win over the file.
+
+    Args:
+        given: Settings by name; each value of a list makes a config of its own.
+        path: JSON file of settings, or the config.json of a run.
+    """
+    from_file = _read(path)
+    lists = [value if isinstance(value, list) else [value] for value in given.values()]
+    configs = []
+    for values in itertools.product(*lists):
+        flags = dict(zip(given, values, strict=True))
+        configs.append(TrainConfig.from_dict(from_file | flags))
+    return configs
 
 
-def _value(text: str) -> object:
+def _read(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise MissingError(f"{path} does not exist: --config needs a JSON file.", file=path)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not a JSON file: {error}.", file=path) from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold one JSON object of settings.", file=path)
+    settings = content.get("config", content)
+    known = sorted(field.name for field in dataclasses.fields(TrainConfig))
+    for name in settings:
+        if name not in known:
+            remedy = f"Known settings are {', '.join(known)}."
+            raise ConfigError(f"{path} has an unknown setting {name!r}.", file=path, remedy=remedy)
+    return settings
 
 
-def with_lists(argv: list[str]) -> list[str]:
-    """Turn `--k 16,32` of `train` into `--vary k=16,32`."""
-    if argv[:1] != ["train"]:
-        return argv
-    fields, out, lists = FIELDS - {"columns", "matryoshka"}, [], []
-    for word in (part for a in argv for part in (a.split("=", 1) if a[:2] == "--" else [a])):
-        name = out[-1].removeprefix("--").replace("-", "_") if out else ""
-        if "," in word and name in fields and out[-1].startswith("--"):
-            out.pop()
-            lists.append(f"{name}={word}")
-        else:
-            out.append(word)
-    return out + (["--vary", *lists] if lists else [])
+def _listed(hint: Any, tokens: Sequence[Token]) -> list:
+    """Read one or more values, separated by commas."""
+    read = integer if hint is int else convert
+    return [read(hint, [part]) for part in split_at_commas(tokens)]
 
 
-def with_config(argv: list[str]) -> list[str]:
-    """Add the settings of `--config FILE` as flags, but those that are given as flags anyway."""
-    if "--config" not in argv[:-1]:
-        return argv
-    flags = []
-    given = {arg.split("=")[0].replace("_", "-") for arg in argv}
-    for name, value in TrainConfig.load(argv[argv.index("--config") + 1]).to_dict().items():
-        flag = "--" + name.replace("_", "-")
-        if value is None or value is False or flag in given:
-            continue
-        values = [] if value is True else value if isinstance(value, list) else [value]
-        flags += [flag, *map(str, values)]
-    return argv + flags
+def _converter(hint: Any, lists: bool) -> Converter | None:
+    """Return what reads the values of a field; None leaves it to the type."""
+    kind = _without_none(hint)
+    if kind == tuple[int, ...]:
+        return integers
+    if kind == tuple[str, ...]:
+        return words
+    is_choice = get_origin(kind) is Literal
+    if lists and (is_choice or kind in (int, float)):
+        return _listed
+    return integer if kind is int else None
+
+
+def _without_none(hint: Any) -> Any:
+    """Return T of T | None."""
+    members = get_args(hint)
+    if NoneType not in members:
+        return hint
+    return next(member for member in members if member is not NoneType)
+
+
+def _flags(name: str, lists: bool) -> Any:
+    """Make a flag of every field of TrainConfig, with the field's type, help and default."""
+    hints = get_type_hints(TrainConfig)
+    flags = {}
+    for field in dataclasses.fields(TrainConfig):
+        hint = hints[field.name]
+        default = None if field.default is None else str(field.default)
+        parameter = Parameter(converter=_converter(hint, lists), show_default=default)
+        flags[field.name] = Annotated[hint, parameter]
+    made = TypedDict(name, flags, total=False)  # pyright: ignore (made of the fields)
+    made.__doc__ = TrainConfig.__doc__
+    return made
+
+
+if TYPE_CHECKING:
+    Settings = dict[str, Any]
+    Lists = dict[str, Any]
+else:
+    _FLATTENED = Parameter(name="*", group="Settings")
+    Settings = Annotated[_flags("Settings", lists=False), _FLATTENED]
+    Lists = Annotated[_flags("Lists", lists=True), _FLATTENED]

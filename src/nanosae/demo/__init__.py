@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from importlib.resources import as_file, files
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 import nanosae
 from nanosae.codes import Codes
+from nanosae.runs.results import contrast_name, save_result
 from nanosae.runs.tables import save_features
 
 CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
@@ -41,7 +41,8 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
             _analyse(Path(folder), say)
         return
     _analyse(output, say)
-    save_features(output, nanosae.describe(Codes.open(output)))
+    codes = Codes.open(output)
+    save_features(output, nanosae.describe(codes), codes)
     say(f"\n{nanosae.report(output)}: all of it on one page, open it in a browser")
 
 
@@ -52,23 +53,22 @@ def _analyse(output: Path, say: Callable[[str], None]) -> None:
     found = trainer.metrics_
     say(f"{len(rows):,} glosses, {CONFIG['hidden_size']:,} features, k={CONFIG['k']}")
     say(f"held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}, dead {found['dead']:.1%}")
-    beside = {"text": texts, "lexname": lexnames}
-    codes = model.encode_corpus(rows, output / "codes" / "default", beside=beside)
-    labels = save_features(output, nanosae.label(codes))
+    metadata = {"text": texts, "lexname": lexnames}
+    codes = model.encode_corpus(rows, output / "codes" / "default", metadata=metadata)
+    labels = save_features(output, nanosae.label(codes), codes)
     for line in clear_features(codes, labels)[:10]:
         say(line)
     grouped = nanosae.families(codes)
-    grouped.to_json(output / "families.json")
+    save_result(codes, "families.json", grouped.to_dict(), grouped.parameters)
     family = pd.DataFrame(grouped.feature_family.items(), columns=["feature", "family"])
-    save_features(output, family)
+    save_features(output, family, codes)
     say(f"\n{len(grouped.table)} families of features, among them:")
     for name in grouped.table["label"].head(5):
         say(f"    {name}")
     say("\nanimals against plants:")
     apart = nanosae.contrast(codes, "noun.animal", "noun.plant", by="lexname")
-    path = output / "contrasts" / "contrast-lexname.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(apart.to_dict()), "utf-8")
+    asked = {"verb": "contrast", "by": "lexname", "a": "noun.animal", "b": "noun.plant"}
+    save_result(codes, contrast_name(asked), apart.to_dict(), asked)
     for sentence in apart.sentences(4):
         say(f"    {sentence}")
 

@@ -1,96 +1,131 @@
 """Kernels in plain PyTorch, on any device and in any float type: the oracle for the other backends.
 
 Ties go to the larger value, then the lower row, then the lower latent. Only positive entries are
-kept by `topk` and `batchtopk`.
+kept by `select_topk` and `select_batchtopk`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from nanosae.kernels import Pairs, Plan, owners
+from nanosae.kernels.pairs import Pairs, Plan, segment_ids
 
-TILE = 1024  # rows encoded at once
-
-
-def _tiles(x: Tensor, weight: Tensor, bias: Tensor):
-    for start in range(0, len(x), TILE):
-        yield start, torch.addmm(bias, x[start : start + TILE], weight.T)
+TILE_ROWS = 1024  # rows encoded at once
 
 
-def _pairs(kept: list[tuple[Tensor, Tensor, Tensor]], n_rows: int) -> Pairs:
-    values, rows, cols = (torch.cat(parts) for parts in zip(*kept, strict=True))
-    row_ptr = torch.zeros(n_rows + 1, dtype=torch.int64, device=values.device)
-    row_ptr[1:] = torch.bincount(rows, minlength=n_rows).cumsum(0)
-    return Pairs(values, cols.int(), row_ptr)
+class _Entries(NamedTuple):
+    values: Tensor
+    rows: Tensor
+    cols: Tensor
 
 
 def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
     """Keep the k largest positive entries of each row."""
     kept = []
-    for start, z in _tiles(x, weight, bias):
-        rank = z.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        mask = torch.zeros_like(z, dtype=torch.bool).scatter_(1, rank, True) & (z > 0)
-        rows, cols = mask.nonzero(as_tuple=True)
-        kept.append((z[rows, cols], rows + start, cols))
-    return _pairs(kept, len(x))
+    for first_row, pre_acts in _tiles(x, weight, bias):
+        largest = pre_acts.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        is_largest = torch.zeros_like(pre_acts, dtype=torch.bool).scatter_(1, largest, True)
+        kept.append(_entries(first_row, pre_acts, is_largest & (pre_acts > 0)))
+    return _as_pairs(_concatenated(kept), len(x))
 
 
 def select_batchtopk(
-    x: Tensor, weight: Tensor, bias: Tensor, total: int, hint: float | None = None
+    x: Tensor, weight: Tensor, bias: Tensor, total: int, initial_threshold: float | None = None
 ) -> Pairs:
-    """Keep the `total` largest positive entries of all rows; `hint` is for other backends."""
-    shortlist = [_above(start, z, z > 0) for start, z in _tiles(x, weight, bias)]
-    values, rows, cols = (torch.cat(parts) for parts in zip(*shortlist, strict=True))
-    keep = values.sort(descending=True, stable=True).indices[:total].sort().values
-    return _pairs([(values[keep], rows[keep], cols[keep])], len(x))
+    """Keep the `total` largest positive entries of all rows.
+
+    Args:
+        x: Rows, (B, input_size).
+        weight: Encoder, latent-major, (hidden_size, input_size).
+        bias: Encoder bias, (hidden_size,).
+        total: Number of entries.
+        initial_threshold: Not used here; other backends begin their search with it.
+    """
+    positive = []
+    for first_row, pre_acts in _tiles(x, weight, bias):
+        positive.append(_entries(first_row, pre_acts, pre_acts > 0))
+    values, rows, cols = _concatenated(positive)
+    largest = values.sort(descending=True, stable=True).indices[:total]
+    keep = largest.sort().values
+    return _as_pairs(_Entries(values[keep], rows[keep], cols[keep]), len(x))
 
 
-def select_above(x: Tensor, weight: Tensor, bias: Tensor, cut: Tensor) -> Pairs:
-    """Keep the entries greater than their latent's `cut`, (hidden_size,)."""
-    return _pairs([_above(s, z, z > cut) for s, z in _tiles(x, weight, bias)], len(x))
-
-
-def _above(start: int, z: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    rows, cols = mask.nonzero(as_tuple=True)
-    return z[rows, cols], rows + start, cols
+def select_above(x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor) -> Pairs:
+    """Keep the entries greater than their latent's threshold; `thresholds` is (hidden_size,)."""
+    kept = []
+    for first_row, pre_acts in _tiles(x, weight, bias):
+        kept.append(_entries(first_row, pre_acts, pre_acts > thresholds))
+    return _as_pairs(_concatenated(kept), len(x))
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
     """Order the pairs by latent, rows ascending within each."""
-    rows = owners(pairs.row_ptr)
+    rows = segment_ids(pairs.row_ptr)
     order = pairs.cols.sort(stable=True).indices
-    starts = torch.zeros(hidden_size + 1, dtype=torch.int64, device=order.device)
-    starts[1:] = torch.bincount(pairs.cols, minlength=hidden_size).cumsum(0)
-    return Plan(order.int(), rows[order].int(), starts)
+    return Plan(order.int(), rows[order].int(), _starts(pairs.cols, hidden_size))
 
 
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:
     """Return bias + the sum of each row's values × decoder rows."""
-    out = bias.expand(len(pairs.row_ptr) - 1, -1).clone()
-    return out.index_add_(0, owners(pairs.row_ptr), values[:, None] * weight[pairs.cols])
+    n_rows = len(pairs.row_ptr) - 1
+    out = bias.expand(n_rows, -1).clone()
+    terms = values[:, None] * weight[pairs.cols]
+    return out.index_add_(0, segment_ids(pairs.row_ptr), terms)
 
 
 def decode_grads(
-    grad: Tensor, values: Tensor, plan: Plan, weight: Tensor, grad_weight: Tensor, add: bool
+    grad: Tensor, values: Tensor, plan: Plan, weight: Tensor, grad_weight: Tensor, accumulate: bool
 ) -> Tensor:
-    """Write (or add) the decoder's gradient; return that of the values."""
-    latents, order, rows = owners(plan.starts), plan.order, plan.rows
-    if not add:
+    """Write the decoder's gradient, or add to it; return that of the values."""
+    if not accumulate:
         grad_weight.zero_()
-    grad_weight.index_add_(0, latents, values[order][:, None] * grad[rows])
+    latents = segment_ids(plan.starts)
+    grad_of_pairs = grad[plan.rows]
+    grad_weight.index_add_(0, latents, values[plan.order][:, None] * grad_of_pairs)
     grad_values = torch.empty_like(values)
-    grad_values[order] = (grad[rows] * weight[latents]).sum(1)
+    grad_values[plan.order] = (grad_of_pairs * weight[latents]).sum(1)
     return grad_values
 
 
 def encode_grads(
-    grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, add: bool
+    grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, accumulate: bool
 ) -> Tensor:
-    """Write (or add) the encoder's gradient; return that of its bias."""
-    latents, dz = owners(plan.starts), grad_values[plan.order]
-    if not add:
+    """Write the encoder's gradient, or add to it; return that of its bias."""
+    if not accumulate:
         grad_weight.zero_()
-    grad_weight.index_add_(0, latents, dz[:, None] * x[plan.rows])
-    return dz.new_zeros(len(grad_weight)).index_add_(0, latents, dz)
+    latents = segment_ids(plan.starts)
+    grad_by_latent = grad_values[plan.order]
+    grad_weight.index_add_(0, latents, grad_by_latent[:, None] * x[plan.rows])
+    grad_bias = grad_by_latent.new_zeros(len(grad_weight))
+    return grad_bias.index_add_(0, latents, grad_by_latent)
+
+
+def _tiles(x: Tensor, weight: Tensor, bias: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield the first row and the pre-activations of some rows at a time."""
+    for first_row in range(0, len(x), TILE_ROWS):
+        rows = x[first_row : first_row + TILE_ROWS]
+        yield first_row, torch.addmm(bias, rows, weight.T)
+
+
+def _entries(first_row: int, pre_acts: Tensor, keep: Tensor) -> _Entries:
+    rows, cols = keep.nonzero(as_tuple=True)
+    return _Entries(pre_acts[rows, cols], rows + first_row, cols)
+
+
+def _concatenated(tiles: list[_Entries]) -> _Entries:
+    return _Entries(*(torch.cat(parts) for parts in zip(*tiles, strict=True)))
+
+
+def _as_pairs(kept: _Entries, n_rows: int) -> Pairs:
+    return Pairs(kept.values, kept.cols.int(), _starts(kept.rows, n_rows))
+
+
+def _starts(segments: Tensor, n_segments: int) -> Tensor:
+    """Return where each segment starts, (n_segments + 1,), given the segment of each entry."""
+    starts = torch.zeros(n_segments + 1, dtype=torch.int64, device=segments.device)
+    starts[1:] = torch.bincount(segments, minlength=n_segments).cumsum(0)
+    return starts

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels import backend, owners
+from nanosae.kernels import backend, segment_ids
 from nanosae.model.sae import SAEModel
 
 BLOCK_ROWS = 4096
@@ -91,6 +91,6 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
         pairs = model.pairs(x)
         recon = kernels.decode(pairs.values, pairs, decoder, bias) + model.skip(x)
         active = pairs.values > 0
-        active_rows = owners(pairs.row_ptr)[active]
+        active_rows = segment_ids(pairs.row_ptr)[active]
         pool.add(target, recon, active_rows, pairs.cols[active])
     return pool

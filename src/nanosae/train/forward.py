@@ -75,7 +75,7 @@ def select(state: TrainingState, x: Tensor) -> Selection:
         x: (rows, input_size).
     """
     config, counters = state.config, state.counters
-    with encoder_precision(state.kernels, config.precision):
+    with encoder_precision(config.precision):
         if config.activation == "topk":
             return _topk(state, x)
         if schedule.selects_by_order(config, counters):

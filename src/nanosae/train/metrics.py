@@ -39,9 +39,9 @@ def over_ranks(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, float
     ranks = state.ranks
     values = torch.stack([value.to(state.sum_dtype) for value in sums.values()])
     if ranks.size > 1:
-        partial = [ranks.by_rows or name in SUMS_OVER_LATENTS for name in sums]
+        partial = [ranks.divides_rows or name in SUMS_OVER_LATENTS for name in sums]
         is_partial = torch.tensor(partial, device=state.device)
-        total = ranks.total(values * is_partial)
+        total = ranks.sum(values * is_partial)
         values = torch.where(is_partial, total, values)
     return dict(zip(sums, values.tolist(), strict=True))
 
@@ -88,7 +88,7 @@ def evaluate(state: TrainingState) -> dict[str, float]:
     n_rows = len(state.heldout)
     sums: dict[str, Tensor] = {}
     for block in state.heldout.split(BLOCK_ROWS):
-        rows = state.ranks.rows(block.to(state.device))
+        rows = state.ranks.own_rows(block.to(state.device))
         loss, batch, _ = sparse_losses(state, rows, n_rows * state.output_size)
         parts = dict(loss.parts)
         parts["l0"] = (loss.acts > 0).sum() / n_rows

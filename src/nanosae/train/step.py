@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from nanosae.kernels import fresh_gradients
+from nanosae.kernels import reset_gradients
 from nanosae.train import metrics, schedule
 from nanosae.train.forward import dense_losses, is_dense, sparse_losses
 from nanosae.train.state import TrainingState, add_to
@@ -43,7 +43,7 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
     active_rows, sums = _accumulate_gradients(state, _with_noise(state, batch), dense)
     sums["l0"] = active_rows.sum() / n_rows
     measured = metrics.measure_step(state, sums)
-    ranks.total(active_rows, ranks.by_rows)
+    ranks.sum_over_rows(active_rows)
     _clip_gradients(state)
     state.optimizer.step()
     state.normalise_decoder()
@@ -89,7 +89,7 @@ def _reset_gradients(state: TrainingState, dense: bool) -> None:
     for name, param in state.params.items():
         if name not in reused:
             param.grad = None
-    fresh_gradients(state.params[name] for name in reused)
+    reset_gradients(state.params[name] for name in reused)
 
 
 def _accumulate_gradients(state: TrainingState, batch: Tensor, dense: bool) -> tuple[Tensor, Sums]:
@@ -104,7 +104,7 @@ def _accumulate_gradients(state: TrainingState, batch: Tensor, dense: bool) -> t
     n_elements = len(batch) * state.output_size
     backward = _backward_dense if dense else _backward_sparse
     for micro_batch in batch.split(_micro_batch_size(state, len(batch), dense)):
-        parts = backward(state, state.ranks.rows(micro_batch), n_elements, active_rows)
+        parts = backward(state, state.ranks.own_rows(micro_batch), n_elements, active_rows)
         add_to(sums, parts)
     return active_rows, sums
 

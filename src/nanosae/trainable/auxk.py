@@ -31,8 +31,8 @@ def auxk(
     """
     config, ranks = sae.config, sae.ranks
     n_dead = len(dead)
-    if ranks.by_latents:
-        n_dead = int(ranks.total(torch.tensor(n_dead, device=x.device)))
+    if ranks.divides_latents:
+        n_dead = int(ranks.sum(torch.tensor(n_dead, device=x.device)))
     if n_dead == 0 or config.auxk_coefficient == 0:
         return {}
     n_rows = math.ceil(len(x) / ROWS_SHARE)
@@ -49,6 +49,6 @@ def auxk(
     no_bias = torch.zeros_like(sae.params["b_dec"])
     recon = batch.decode_latents(batch.pre_acts, sae.params["W_dec"], no_bias)
     squared_error = (recon - residual).square().sum()
-    squares = ranks.total(residual.square().sum(), ranks.by_rows).clamp_min(1e-12)
+    squares = ranks.sum_over_rows(residual.square().sum()).clamp_min(1e-12)
     weight = config.auxk_coefficient * (1 / config.accumulate)
     return {"auxk": weight * squared_error / squares}

@@ -99,15 +99,15 @@ class DenseBatch(Batch):
 
     def decode(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Return the reconstruction, (rows, output_size)."""
-        recon = self.sae.ranks.summed(acts @ weight)
+        recon = self.sae.ranks.sum_reconstructions(acts @ weight)
         return self.with_skip(recon + bias)
 
 
 def _decode(
     sae: TrainableSAE, acts: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan
 ) -> Tensor:
-    if not sae.ranks.by_latents:
+    if not sae.ranks.divides_latents:
         return sparse_decode(acts, weight, bias, pairs, plan, sae.kernels)
     no_bias = torch.zeros_like(bias)
     own = sparse_decode(acts, weight, no_bias, pairs, plan, sae.kernels)
-    return sae.ranks.summed(own) + bias
+    return sae.ranks.sum_reconstructions(own) + bias

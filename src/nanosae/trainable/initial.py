@@ -25,7 +25,7 @@ def initial_parameters(
     """Return the initial parameters of this rank's latents, by name."""
     sample = torch.from_numpy(data.sample(SAMPLE_ROWS, config.seed)).to(device)
     x, target = inputs_and_targets(sample, data.width)
-    latents = ranks.latents(config.hidden_size)
+    latents = ranks.own_latents(config.hidden_size)
     encoder, decoder = _directions(config, data, latents)
     encoder, decoder = encoder.to(device), decoder.to(device)
     zeros = x.new_zeros(len(encoder))
@@ -36,7 +36,7 @@ def initial_parameters(
     # encoder rows scaled by least squares, so that the first reconstructions fit
     pairs, _ = ranks.select_batchtopk(kernels, x, encoder, zeros, config.expected_l0, None)
     recon = kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
-    recon = ranks.total(recon, ranks.by_latents)
+    recon = ranks.sum_over_latents(recon)
     params["W_enc"] *= (recon * target).sum() / recon.square().sum().clamp_min(1e-12)
 
     n_wide = wide_selection(config)

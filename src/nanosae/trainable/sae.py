@@ -37,7 +37,7 @@ class TrainableSAE:
         self.ranks = ranks
         self.device = _device(config.device)
         self.kernels = backend(self.device, config.backend)
-        self.latents = ranks.latents(config.hidden_size)
+        self.latents = ranks.own_latents(config.hidden_size)
         self.n_latents = self.latents.stop - self.latents.start
         prefixes = () if config.matryoshka is None else config.matryoshka
         self.prefixes = torch.tensor(prefixes, device=self.device)
@@ -61,7 +61,7 @@ class TrainableSAE:
     def of_all_ranks(self, name: str, tensor: Tensor) -> Tensor:
         """Return a tensor of this rank's latents with those of all ranks."""
         tensor = tensor.detach()
-        if not self.ranks.by_latents or _has_no_latents(name, tensor):
+        if not self.ranks.divides_latents or _has_no_latents(name, tensor):
             return tensor
         return torch.cat(self.ranks.gather(tensor))
 
@@ -76,14 +76,14 @@ class TrainableSAE:
         ranks = self.ranks
         grads = {name: p.grad for name, p in self.params.items() if p.grad is not None}
         for grad in grads.values():
-            ranks.total(grad, ranks.by_rows)
+            ranks.sum_over_rows(grad)
         norm = torch.nn.utils.get_total_norm(grads.values())
-        if not ranks.by_latents:
+        if not ranks.divides_latents:
             return norm
         shared = [grad.square().sum() for name, grad in grads.items() if name in SHARED]
         shared_squares = torch.stack(shared).sum()
         own_squares = norm.square() - shared_squares
-        return (ranks.total(own_squares) + shared_squares).sqrt()
+        return (ranks.sum_over_latents(own_squares) + shared_squares).sqrt()
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:

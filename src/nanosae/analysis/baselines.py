@@ -1,0 +1,118 @@
+"""A corpus' codes, and four baselines that need no trained SAE, in one form.
+
+The baselines are the dense vectors, their principal components (of both, an axis and its opposite
+are a feature each), k-means clusters (one-hot), and an SAE with random directions (encoder =
+transpose of the decoder, one threshold for the same L0). Random dictionaries do well on many
+measures (arXiv 2602.14111), so that a score alone says little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.columns import one_hot
+from nanosae.analysis.reading import run_model
+from nanosae.analysis.statistics import unit
+from nanosae.codes import Codes
+
+ROWS_PER_CLUSTER = 50
+THRESHOLD_ROWS = 1000  # rows on which the random SAE's threshold is set
+BLOCK = 4096  # rows encoded at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """Rows as activations of features.
+
+    Attributes:
+        activations: csc_array (n_rows, n_features), not negative.
+        reconstruction: The rows that it stands for, (n_rows, width); None where there are none.
+        directions: Unit direction of each feature, (n_features, width); None where there are none.
+    """
+
+    activations: Any
+    reconstruction: np.ndarray | None = None
+    directions: np.ndarray | None = None
+
+
+def representations(
+    codes: Codes, rows: np.ndarray, baselines: bool, rng: np.random.Generator
+) -> dict[str, Representation]:
+    """Return the codes of some rows, and the baselines on the same rows.
+
+    Args:
+        codes: The corpus.
+        rows: Which rows.
+        baselines: Whether to make the baselines; they need vectors.
+        rng: Draws the random directions.
+
+    Returns:
+        "codes", and with `baselines` "dense", "pca", "k-means" and "random".
+    """
+    of_codes = _codes(codes, rows)
+    if not baselines:
+        return {"codes": of_codes}
+    dense = codes.vectors(rows)
+    l0 = of_codes.activations.nnz / len(rows)
+    mean = dense.mean(0)
+    centred = dense - mean
+    return {
+        "codes": of_codes,
+        "dense": Representation(_both_signs(centred)),
+        "pca": _principal_components(centred, mean, l0),
+        "k-means": _clusters(dense, codes.n_features),
+        "random": _random_sae(centred, mean, codes.n_features, l0, rng),
+    }
+
+
+def _codes(codes: Codes, rows: np.ndarray) -> Representation:
+    activations = sp.csc_array(codes.take(rows))
+    model = run_model(codes) if codes.has_vectors else None
+    if model is None:
+        return Representation(activations)
+    return Representation(activations, model.decode(activations.tocsr()), model.directions())
+
+
+def _both_signs(x: np.ndarray) -> sp.csc_array:
+    """Make two features of each column: what lies above 0, and what lies below."""
+    return sp.csc_array(np.maximum(np.hstack([x, -x]), 0))
+
+
+def _principal_components(centred: np.ndarray, mean: np.ndarray, l0: float) -> Representation:
+    """Take all components as features, and reconstruct from the first L0."""
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    kept = axes[:, : max(1, round(l0))]
+    return Representation(_both_signs(centred @ axes), centred @ kept @ kept.T + mean)
+
+
+def _clusters(dense: np.ndarray, n_features: int) -> Representation:
+    """Cluster by k-means; a row is active in its cluster and reconstructed as its centre."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    n_clusters = max(2, min(n_features, len(dense) // ROWS_PER_CLUSTER))
+    k_means: Any = MiniBatchKMeans(n_clusters, n_init="auto", random_state=0)
+    cluster = k_means.fit_predict(dense)
+    return Representation(sp.csc_array(one_hot(cluster)), k_means.cluster_centers_[cluster])
+
+
+def _random_sae(
+    centred: np.ndarray, mean: np.ndarray, n_features: int, l0: float, rng: np.random.Generator
+) -> Representation:
+    """Encode with random directions and the threshold that gives the same L0."""
+    directions = unit(rng.normal(size=(n_features, centred.shape[1])).astype(np.float32))
+    sample = centred[rng.permutation(len(centred))[:THRESHOLD_ROWS]]
+    threshold = max(0, np.quantile(sample @ directions.T, 1 - l0 / n_features))
+    blocks = []
+    for block in np.split(centred, range(BLOCK, len(centred), BLOCK)):
+        pre_activations = block @ directions.T
+        active = pre_activations > threshold
+        blocks.append(sp.csr_array(np.where(active, pre_activations, 0)))
+    activations = sp.vstack(blocks)
+    decoded = activations @ directions
+    # decoded rows scaled by least squares
+    decoded *= (decoded * centred).sum() / max((decoded * decoded).sum(), 1e-12)
+    return Representation(sp.csc_array(activations), decoded + mean, directions)

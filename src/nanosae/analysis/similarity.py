@@ -1,0 +1,130 @@
+"""Similarities between the features of two SAEs, a block of features at a time.
+
+Of two sets of directions (the same input space): the cosine. Of two codes of the same rows (any two
+SAEs, also of different widths or encoders): Pearson's correlation of activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.statistics import unit
+from nanosae.codes import Codes
+from nanosae.errors import DataError, DataTypeError
+
+BLOCK = 512  # features compared with all others at a time
+
+
+def is_codes(side: Any) -> bool:
+    """Say whether a side of a comparison is codes, rather than weights or directions."""
+    return hasattr(side, "shards")
+
+
+def n_features(side: Any) -> int:
+    """Return the number of features of codes, a model, weights, or an array of directions."""
+    return side.n_features if is_codes(side) else len(unit_directions(side))
+
+
+def unit_directions(side: Any) -> np.ndarray:
+    """Return decoder rows at length 1, (n_features, width) float32; zero rows stay zero.
+
+    Args:
+        side: An SAEModel, Weights, or an array of directions.
+
+    Raises:
+        DataTypeError: If it is none of these.
+    """
+    directions = side.W_dec if hasattr(side, "W_dec") else side
+    if hasattr(directions, "detach"):  # a tensor or parameter, on any device
+        directions = directions.detach().cpu().float().numpy()
+    try:
+        directions = np.asarray(directions, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataTypeError(
+            f"{type(side).__name__} holds no directions: {error}.",
+            remedy="Give a model, weights, an array (n_features, width), or codes.",
+        ) from None
+    if directions.ndim != 2:
+        raise DataTypeError(
+            f"{type(side).__name__} of shape {directions.shape} is no matrix of directions.",
+            remedy="Give a model, weights, an array (n_features, width), or codes.",
+        )
+    return unit(directions)
+
+
+def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
+    """Compare features of `a` with all of `b`.
+
+    Args:
+        a: A model, weights or directions; or codes.
+        b: Likewise.
+
+    Yields:
+        The first feature of a block of `a`, and its similarities, (features of the block, features
+        of `b`); 0 for features that are dead or constant.
+
+    Raises:
+        DataTypeError: If one is codes and the other is not.
+        DataError: If widths or numbers of rows differ.
+    """
+    if is_codes(a) != is_codes(b):
+        raise DataTypeError(
+            "match needs two codes, or two models, weights or arrays of directions, not a mix."
+        )
+    yield from _correlations(a, b) if is_codes(a) else _cosines(a, b)
+
+
+def _cosines(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
+    x, y = unit_directions(a), unit_directions(b)
+    if x.shape[1] != y.shape[1]:
+        raise DataError(
+            f"directions are {x.shape[1]} and {y.shape[1]} wide: cosines need one width.",
+            remedy="Match codes of the same rows instead.",
+        )
+    for start in range(0, len(x), BLOCK):
+        yield start, x[start : start + BLOCK] @ y.T
+
+
+def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
+    if a.n_rows != b.n_rows:
+        raise DataError(
+            f"the codes have {a.n_rows} and {b.n_rows} rows.",
+            remedy="Encode the same rows with both SAEs, in the same order.",
+        )
+    mean_a, deviation_a = _moments(a)
+    mean_b, deviation_b = _moments(b)
+    for start in range(0, a.n_features, BLOCK):
+        block = np.arange(start, min(start + BLOCK, a.n_features))
+        mean_product = _sums_of_products(a, block, b) / max(a.n_rows, 1)
+        covariance = mean_product - np.outer(mean_a[block], mean_b)
+        scale = np.outer(deviation_a[block], deviation_b)
+        zeros = np.zeros_like(covariance)
+        yield start, np.divide(covariance, scale, out=zeros, where=scale > 0)
+
+
+def _sums_of_products(a: Codes, block: np.ndarray, b: Codes) -> np.ndarray:
+    """Sum activation × activation over all rows, (len(block), b.n_features)."""
+    of_a: Any = sp.csr_array(a.features(block).T).astype(np.float64)
+    sums = np.zeros((len(block), b.n_features))
+    for first, of_b in b.shards():
+        n_rows = len(of_b.indptr) - 1
+        sums += (of_a[:, first : first + n_rows] @ of_b.astype(np.float64)).toarray()
+    return sums
+
+
+def _moments(codes: Codes) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each feature over all rows."""
+    total = np.zeros(codes.n_features)
+    total_square = np.zeros(codes.n_features)
+    for _, rows in codes.shards():
+        squares = rows.data.astype(np.float64) ** 2
+        total += np.bincount(rows.indices, rows.data, codes.n_features)
+        total_square += np.bincount(rows.indices, squares, codes.n_features)
+    n_rows = max(codes.n_rows, 1)
+    mean = total / n_rows
+    variance = total_square / n_rows - mean**2
+    return mean, np.sqrt(np.maximum(variance, 0))

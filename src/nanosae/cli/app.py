@@ -1,0 +1,93 @@
+"""The verbs of the command line, flags of the same names as the Python arguments.
+
+Nothing heavy is imported before a command runs.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import traceback
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+
+import nanosae
+from nanosae.cli import analysis, corpus, failures, pages, signals, training
+
+VERBS = (
+    pages.demo,
+    corpus.embed,
+    corpus.activations,
+    corpus.cache,
+    training.recommend,
+    training.train,
+    training.info,
+    pages.watch,
+    corpus.encode,
+    analysis.describe,
+    analysis.label,
+    analysis.families,
+    analysis.topics,
+    analysis.search,
+    analysis.contrast,
+    analysis.explain,
+    analysis.over_time,
+    analysis.evaluate,
+    corpus.export,
+    pages.report,
+    pages.explore,
+)
+
+
+def _version() -> str:
+    return str(nanosae.__version__)
+
+
+app = App(
+    name="nanosae",
+    help="Train sparse autoencoders on embeddings and read a corpus through their features.",
+    version=_version,
+    default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+    suppress_keyboard_interrupt=False,
+)
+for place, verb in enumerate(VERBS):
+    app.command(verb, sort_key=place)
+
+ERRORS_ARE_OURS: dict[str, Any] = {
+    "exit_on_error": False,
+    "print_error": False,
+    "result_action": "return_value",
+}
+Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
+Debug = Annotated[bool, Parameter(negative=(), help="Show the traceback of an error.")]
+
+
+@app.meta.default
+def _launch(*words: Words, debug: Debug = False) -> int:
+    """Run one verb; return the exit code."""
+    try:
+        app(words, end_of_options_delimiter="--", **ERRORS_ARE_OURS)
+        sys.stdout.flush()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else failures.MISTAKE
+    except Exception as error:
+        if signals.caught:
+            raise signals.Stopped(signals.caught[0]) from error
+        if debug:
+            traceback.print_exc()
+        return failures.report(error)
+    return 0
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal need not know every character
+            stream.reconfigure(errors="replace")
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        code = app.meta(words, end_of_options_delimiter="", **ERRORS_ARE_OURS)
+    except CycloptsError as error:
+        return failures.report(error)
+    return 0 if code is None else code  # None: help or the version was shown

@@ -1,0 +1,92 @@
+"""Every way in which a command can fail, as one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+
+from nanosae.errors import NanoSAEError
+
+NUMBERS = {int: "a whole number", float: "a number"}
+DEFECT = 1
+MISTAKE = 2
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended the process
+
+
+def report(error: BaseException) -> int:
+    """Say on one line of stderr what went wrong; return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        _print_nowhere()
+        return BROKEN_PIPE
+    line = _mistake(error)
+    if line is not None:
+        _print_line(f"error: {line}")
+        return MISTAKE
+    _print_line(
+        f"error: this is a defect of nanoSAE, not of your command or data "
+        f"({type(error).__name__}: {error}). Please report it with what --debug shows."
+    )
+    return DEFECT
+
+
+def _mistake(error: BaseException) -> str | None:
+    """Return what a user can do something about; None for a defect."""
+    if isinstance(error, CycloptsError):
+        return _usage(error)
+    if isinstance(error, NanoSAEError):
+        return str(error)
+    if isinstance(error, OSError):
+        return _system(error)
+    if _is_memory(error):
+        return f"the memory of this machine does not suffice: {error}"
+    if isinstance(error, ValueError | TypeError | ImportError | FloatingPointError):
+        return str(error)
+    return None
+
+
+def _usage(error: CycloptsError) -> str:
+    """Return what is wrong with the command line, in plain words."""
+    verb = " ".join(["nanosae", *(error.command_chain or [])])
+    message = str(error)
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        message = f"{error.unused_tokens[0]!r} is one value too many."
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        name = error.keyword or error.argument.name
+        given = error.keyword is not None or error.argument.tokens
+        message = f"{name} needs a value." if given else f"{name} is missing."
+        count = error.argument.token_count()[0]
+        if given and count > 1:
+            message = f"{name} needs {count} values."
+    if isinstance(error, CoercionError) and error.target_type in NUMBERS and error.token:
+        kind = NUMBERS[error.target_type]
+        message = f"{error.token.keyword or 'the value'}: {error.token.value!r} is not {kind}."
+    return f"{message} See `{verb} --help`."
+
+
+def _system(error: OSError) -> str:
+    """Return what the operating system refused, with the file's name."""
+    if error.strerror is None:
+        return str(error)
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    return ": ".join([*names, error.strerror]) + "."
+
+
+def _is_memory(error: BaseException) -> bool:
+    """Tell whether Python, NumPy or PyTorch could not allocate what was asked for."""
+    if isinstance(error, MemoryError):
+        return True
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _print_nowhere() -> None:
+    """Send the rest of the output nowhere: who read it has gone, as `head` does."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _print_line(text: str) -> None:
+    print(*text.split(), file=sys.stderr)

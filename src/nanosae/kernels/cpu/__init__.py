@@ -1,0 +1,37 @@
+"""The backend for CPUs, in numba: selection, decode, and both weight gradients over flat pairs.
+
+Every output element is written by one loop iteration in a fixed order, and no scalar is reduced
+over threads, so that results are the same bits on every run. Rows and latents are cut into `CHUNKS`
+pieces of about equal work, whatever the number of threads. Nothing here looks for NaN.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from nanosae.kernels.cpu.products import decode, decode_grads, encode_grads, make_plan
+from nanosae.kernels.cpu.selection import select_above, select_batchtopk, select_topk
+
+__all__ = [
+    "compile_all",
+    "decode",
+    "decode_grads",
+    "encode_grads",
+    "make_plan",
+    "select_above",
+    "select_batchtopk",
+    "select_topk",
+]
+
+
+def compile_all() -> None:
+    """Run every kernel once on a few numbers, so that no step waits for the compiler."""
+    eye = torch.eye(2)
+    bias = torch.zeros(2)
+    gradient = torch.empty_like(eye)
+    select_above(eye, eye, bias, bias)
+    pairs = select_topk(eye, eye, bias, 1)
+    plan = make_plan(pairs, 2)
+    decode(pairs.values, pairs, eye, bias)
+    decode_grads(eye, pairs.values, plan, eye, gradient, False)
+    encode_grads(pairs.values, plan, eye, gradient, False)

@@ -1,0 +1,43 @@
+"""How the kernels for CPUs are compiled and called."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+
+import numba
+import torch
+from torch import Tensor
+
+CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
+FAST_MATH = {"nnan", "nsz", "contract", "reassoc"}
+MAX_THREADS = numba.get_num_threads()
+lock = threading.RLock()  # numba's threading layers may not be entered by two threads at once
+
+
+def compile_function(function: Callable, parallel: bool = False) -> Callable:
+    """Compile on first call, cached on disk where a folder for it is writable."""
+    compiler = functools.partial(
+        numba.njit, parallel=parallel, fastmath=FAST_MATH, error_model="numpy"
+    )
+    try:
+        return compiler(cache=True)(function)
+    except RuntimeError:
+        return compiler()(function)
+
+
+def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
+    """Compile to be called with tensors, by one thread at a time."""
+    compiled = compile_function(function, parallel)
+
+    def call(*args):
+        arrays = [arg.numpy() if isinstance(arg, Tensor) else arg for arg in args]
+        with lock:
+            numba.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
+            compiled(*arrays)
+
+    return call
+
+
+compile_serial_kernel = functools.partial(compile_kernel, parallel=False)
