@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import card
+    from nanosae.analysis.chat import Chat
     from nanosae.analysis.contrast import contrast
     from nanosae.analysis.describe import describe
     from nanosae.analysis.evaluate import evaluate
     from nanosae.analysis.explain import explain
     from nanosae.analysis.families import families
     from nanosae.analysis.labels import label
-    from nanosae.analysis.llm import Chat, llm_label
+    from nanosae.analysis.llm import llm_label
     from nanosae.analysis.matching import match, splitting, stability
     from nanosae.analysis.over_time import over_time
     from nanosae.analysis.search import search
@@ -39,7 +40,8 @@ _HOMES = {
     "analysis.explain": ["explain"],
     "analysis.families": ["families"],
     "analysis.labels": ["label"],
-    "analysis.llm": ["Chat", "llm_label"],
+    "analysis.chat": ["Chat"],
+    "analysis.llm": ["llm_label"],
     "analysis.matching": ["match", "splitting", "stability"],
     "analysis.over_time": ["over_time"],
     "analysis.search": ["search"],

@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis import llm
+from nanosae.analysis import chat as chat_module
+from nanosae.analysis import prompts
+from nanosae.analysis.answers import agreement, parse_label, parse_matches
+from nanosae.analysis.chat import Chat, ChatSession
 from nanosae.analysis.inactive import hard_inactive
-from nanosae.analysis.llm import Chat, agreement, llm_label, parse_label, parse_matches
+from nanosae.analysis.llm import llm_label
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
@@ -111,7 +114,7 @@ class Server:
 
     def say(self, prompt):
         """Name the commonest topic of the active texts; judge by the planted words."""
-        if prompt.startswith(llm.INTERPRET[:30]):
+        if prompt.startswith(prompts.INTERPRET[:30]):
             active, silent = prompt.split("ACTIVE:")[-1].split("SILENT:")
             votes = np.zeros(len(self.names))
             for part, sign in ((active, 1), (silent, -0.5)):
@@ -176,8 +179,8 @@ def test_names_and_scores_of_an_able_model(codes, server, planted):
     assert (frame.llm_unparsed == 0).all()
     assert frame.llm_negatives.unique().tolist() == ["random"]
     assert len(server.requests) == 3 * (1 + 40)
-    assert frame.attrs["bill"][0]["calls"] == 123
-    assert frame.attrs["bill"][0]["prompt_tokens"] == 7 * 123
+    assert frame.attrs["usage"][0]["calls"] == 123
+    assert frame.attrs["usage"][0]["prompt_tokens"] == 7 * 123
 
 
 def test_detection_costs_a_tenth_and_says_the_same(codes, server):
@@ -207,7 +210,7 @@ def test_a_model_that_guesses_is_found_out(codes, server, judge, pearson):
 
 def seen(server):
     """Active and silent texts shown, and texts judged, for each feature's turn."""
-    shown = [p for p in server.prompts if p.startswith(llm.INTERPRET[:30])]
+    shown = [p for p in server.prompts if p.startswith(prompts.INTERPRET[:30])]
     pick = lambda part: re.findall("<text>(.*?)</text>", part, re.DOTALL)  # noqa: E731
     sides = [p.split("ACTIVE:")[-1].split("SILENT:") for p in shown]
     judged = [t for p in server.prompts if p not in shown for t in pick(p)]
@@ -242,7 +245,7 @@ def test_each_feature_gets_other_silent_texts(codes, server):
 
 def test_the_activations_printed_are_those_of_their_texts(codes, server, planted):
     llm_label(codes, Chat("able", server.url), [16], words=1000)
-    question = next(p for p in server.prompts if p.startswith(llm.INTERPRET[:30]))
+    question = next(p for p in server.prompts if p.startswith(prompts.INTERPRET[:30]))
     lines = re.findall(r"\[(\d\.\d\d)\] <text>(.*?)</text>", question, re.DOTALL)
     acts, texts = planted.activations.toarray()[:, 16], planted.texts.tolist()
     own = np.array([acts[texts.index(text)] for _, text in lines])
@@ -275,14 +278,16 @@ def test_groups_stay_on_one_side(codes, server, planted):
 def test_what_may_pass_is_tried_again_or_left_out(codes, server, fault):
 
     def third_and_eighth(number):  # of the judge's prompts, when they are asked first
-        asked = [p for p in server.prompts[: number + 1] if not p.startswith(llm.INTERPRET[:30])]
+        asked = [
+            p for p in server.prompts[: number + 1] if not p.startswith(prompts.INTERPRET[:30])
+        ]
         new = server.prompts[number] not in server.prompts[:number]
         new = new and asked[-1:] == [server.prompts[number]]
         return fault if new and len(set(asked)) in (3, 8) else None
 
     server.fault = third_and_eighth
     frame = llm_label(codes, Chat("able", server.url), **BIG)
-    bill = frame.attrs["bill"][0]
+    bill = frame.attrs["usage"][0]
     assert bill["calls"] == 15
     if isinstance(fault, int):
         assert bill["failed"] == 0
@@ -297,9 +302,9 @@ def test_slow_answers_are_given_up_and_the_rest_is_kept(codes, server):
     server.fault = lambda number: 1.5 if number == 3 else None
     chat = Chat("able", server.url, timeout=0.5, retries=0, concurrency=2)
     frame = llm_label(codes, chat, **BIG)
-    assert frame.attrs["bill"][0]["failed"] == 1
-    assert frame.attrs["bill"][0]["error"] == "APITimeoutError"
-    assert len(frame) == 3
+    assert frame.attrs["usage"][0]["failed"] == 1
+    assert frame.attrs["usage"][0]["error"] == "APITimeoutError"
+    assert len(frame) + len(frame.attrs["unlabelled"]) == 3
     assert frame.llm_n.sum() in (80, 110)  # a name or ten judgements are missing
 
 
@@ -307,9 +312,13 @@ def test_slow_answers_are_given_up_and_the_rest_is_kept(codes, server):
 def test_empty_answers_make_no_name_and_no_score(codes, server, content):
     server.say = lambda prompt: content
     frame = llm_label(codes, Chat("mute", server.url), FEATURES)
-    assert frame.llm_label.tolist() == ["", "", ""]
-    assert frame.llm_f1.isna().all()
+    assert len(frame) == 0
+    assert frame.attrs["unlabelled"] == FEATURES
+    assert frame.attrs["usage"][0]["failed"] == 3
+    assert frame.attrs["usage"][0]["error"] == "empty answer"
     assert len(server.requests) == 3  # nothing is asked about no name
+    with sqlite3.connect(codes.run / "llm.sqlite") as db:
+        assert db.execute("SELECT COUNT(*) FROM answers").fetchone() == (0,)
 
 
 def test_answers_of_no_use_are_counted_and_no_guesses(codes, server):
@@ -363,8 +372,8 @@ def test_nothing_is_paid_for_twice(codes, server):
     again = llm_label(codes, chat, **BIG)
     assert len(server.requests) == paid
     assert again.equals(first)
-    assert again.attrs["bill"][0]["calls"] == 0
-    assert again.attrs["bill"][0]["cached"] == paid
+    assert again.attrs["usage"][0]["calls"] == 0
+    assert again.attrs["usage"][0]["cached"] == paid
 
 
 def test_whatever_changes_the_answer_is_asked_anew(codes, server, planted):
@@ -380,14 +389,14 @@ def test_whatever_changes_the_answer_is_asked_anew(codes, server, planted):
         paid += 15
         assert len(server.requests) == paid, change
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(llm, "PROMPT_VERSION", llm.PROMPT_VERSION + 1)
+        patch.setattr(chat_module, "PROMPT_VERSION", prompts.PROMPT_VERSION + 1)
         llm_label(codes, Chat(**chat), **BIG)
     assert len(server.requests) == paid + 15
 
 
 def test_texts_that_differ_in_the_middle_are_different_questions(server, tmp_path):
     long = "x " * 60
-    session = llm._Session(Chat("able", server.url), tmp_path / "cache.sqlite", dry_run=False)
+    session = ChatSession(Chat("able", server.url), tmp_path / "cache.sqlite", dry_run=False)
     session.ask(f"PREDICTION: {long} <text>one</text> {long}")
     session.ask(f"PREDICTION: {long} <text>two</text> {long}")
     session.close()
@@ -410,7 +419,7 @@ def test_a_server_that_dies_leaves_what_was_answered(codes, server):
 def test_after_a_kill_no_paid_call_is_repeated(codes, server, tmp_path):
     server.pause = 0.05
     code = (
-        "import sys\nfrom nanosae.codes import Codes\nfrom nanosae.analysis.llm import *\n"
+        "import sys\nfrom nanosae.codes import Codes\nfrom nanosae import Chat, llm_label\n"
         f"llm_label(Codes(sys.argv[1]), Chat('able', {server.url!r}, concurrency=2), {FEATURES})"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(codes.path)])
@@ -433,13 +442,13 @@ def test_a_dry_run_counts_what_a_run_then_needs(codes, server):
     bill = llm_label(codes, chat, FEATURES, dry_run=True)
     assert server.requests == []
     assert bill.calls[0] == 123
-    longest = sum(len(llm._exam("x" * 60, [t] * 1, True)) for t in ("y" * 1200,) * 120) / 4
+    longest = sum(len(prompts.prediction_prompt("x" * 60, t)) for t in ("y" * 1200,) * 120) / 4
     assert 0 < bill.prompt_tokens[0] < 3 * longest
     assert bill.completion_tokens[0] == 123 * 400
     price = bill.prompt_tokens[0] / 1e6 + 2 * bill.completion_tokens[0] / 1e6
     assert bill.cost[0] == pytest.approx(price)
     frame = llm_label(codes, chat, FEATURES)
-    real = frame.attrs["bill"][0]
+    real = frame.attrs["usage"][0]
     assert real["calls"] == len(server.requests) == bill.calls[0]
     bytes_sent = sum(len(prompt.encode()) for prompt in server.prompts)
     assert bytes_sent / 4 <= bill.prompt_tokens[0] + 123  # bytes / 4 of every prompt, at most
@@ -451,13 +460,14 @@ def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
     with pytest.warns(UserWarning, match="Stopped at max_calls=6 after 6 calls"):
         frame = llm_label(codes, Chat("able", server.url, max_calls=6), **BIG)
     assert len(server.requests) == 6
-    assert frame.attrs["bill"][0]["stopped"] == "max_calls=6"
-    assert len(frame) == 3
+    assert frame.attrs["usage"][0]["stopped"] == "max_calls=6"
+    assert len(frame) + len(frame.attrs["unlabelled"]) == 3
+    assert len(frame) < 3
     server.usage = None  # a server that counts no tokens: what a call could cost is what it costs
     limited = Chat("able", server.url, price=(1e6, 1e6), max_cost=8000.0, concurrency=1)
     with pytest.warns(UserWarning, match=r"Stopped at max_cost=8000.0 after \d calls"):
         frame = llm_label(codes, limited, **BIG, shown=11)
-    assert 4000 < frame.attrs["bill"][0]["cost"] <= 8000
+    assert 4000 < frame.attrs["usage"][0]["cost"] <= 8000
     paid = len(server.requests)
     assert 6 < paid < 21
     llm_label(codes, Chat("able", server.url), **BIG)
@@ -475,7 +485,7 @@ def test_no_more_calls_at_once_than_allowed(codes, server):
 
 def test_another_model_may_judge(codes, server):
     frame = llm_label(codes, Chat("namer", server.url), predictor=Chat("judge", server.url), **BIG)
-    assert [bill["model"] for bill in frame.attrs["bill"]] == ["namer", "judge"]
+    assert [bill["model"] for bill in frame.attrs["usage"]] == ["namer", "judge"]
     models = [request["model"] for request in server.requests]
     assert (models.count("namer"), models.count("judge")) == (3, 12)
 

@@ -12,6 +12,7 @@ from scipy.cluster.hierarchy import cut_tree, linkage
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nanosae.analysis import topics as module
+from nanosae.analysis.clustering import leaders, ward_merges
 from nanosae.codes import corpus as codes_module
 from nanosae.codes import write_codes
 from planted import planted_corpus
@@ -22,7 +23,7 @@ topics: Any = module.topics
 @pytest.fixture(autouse=True)
 def small_shards_and_blocks(monkeypatch):
     monkeypatch.setattr(codes_module, "SHARD_ROWS", 128)
-    monkeypatch.setattr(module, "ROWS", 100)
+    monkeypatch.setattr(module, "BLOCK", 100)
 
 
 def groups_of(merges, n_points, n):
@@ -51,19 +52,19 @@ def check_ward(ward, seed, n_points, weights):
 @given(seed=st.integers(0, 10**6), n_points=st.integers(2, 14))
 def test_every_cut_is_that_of_scipys_ward_on_repeated_points(seed, n_points):
     weights = np.random.default_rng(seed).integers(1, 9, n_points)
-    check_ward(module._ward, seed, n_points, weights)
+    check_ward(ward_merges, seed, n_points, weights)
 
 
 def test_a_ward_without_weights_is_rejected():
     weights = np.array([1, 9, 1, 7, 1, 1, 8, 2, 1, 9])
-    check_ward(module._ward, 0, 10, weights)
+    check_ward(ward_merges, 0, 10, weights)
     with pytest.raises(AssertionError):
-        check_ward(lambda x, w: module._ward(x, np.ones(len(w))), 0, 10, weights)
+        check_ward(lambda x, w: ward_merges(x, np.ones(len(w))), 0, 10, weights)
 
 
 def test_equal_points_are_merged_first_and_only_once():
     x = np.array([[0, 0], [5, 5], [0, 0], [5, 5.0]])
-    merges = module._ward(x, np.ones(4))
+    merges = ward_merges(x, np.ones(4))
     assert {tuple(m) for m in merges[:2].tolist()} == {(0, 2), (1, 3)}
     assert len(set(groups_of(merges, 4, 1))) == 1
 
@@ -73,9 +74,9 @@ def test_equal_points_are_merged_first_and_only_once():
 def test_leaders_are_the_largest_of_each_row(seed):
     rng = np.random.default_rng(seed)
     dense = rng.integers(1, 4, (9, 6)) * (rng.random((9, 6)) < 0.4)
-    rows, leaders = module.leaders(sp.csr_array(dense.astype(np.float32)))
+    rows, leading = leaders(sp.csr_array(dense.astype(np.float32)))
     assert rows.tolist() == [i for i in range(9) if dense[i].any()]
-    assert leaders.tolist() == [int(dense[i].argmax()) for i in rows]  # ties: the first
+    assert leading.tolist() == [int(dense[i].argmax()) for i in rows]  # ties: the first
 
 
 def subjects(n_rows=400, seed=0):
@@ -113,7 +114,7 @@ def test_planted_subjects_are_found(made, monkeypatch):
         order = rng.permutation(len(x))
         return np.stack([np.full(len(x) - 1, order[0]), order[1:]], axis=1)
 
-    monkeypatch.setattr(module, "_ward", at_random)
+    monkeypatch.setattr(module, "ward_merges", at_random)
     with pytest.raises(AssertionError):
         check_recovery(topics(codes, 4, directions=directions), subject)
 
@@ -122,11 +123,11 @@ def test_any_number_of_topics_comes_from_one_tree(made, monkeypatch):
     codes, _, directions, _ = made
     first = topics(codes, 3, directions=directions)
     cuts = {n: first.cut(n) for n in range(1, 21)}
-    monkeypatch.setattr(module, "_ward", None)  # no tree is made again
+    monkeypatch.setattr(module, "ward_merges", None)  # no tree is made again
     for n, cut in cuts.items():
         topic = cut.feature_topic
         assert sorted(set(topic.tolist())) == [-1, *range(n)]
-        sizes = np.bincount(cut._leaf_topic, cut.sizes)
+        sizes = np.bincount(cut.leaf_topic, cut.sizes)
         assert (np.diff(sizes) <= 0).all()
         if n > 1:  # coarser topics are unions of finer ones
             pairs = set(zip(topic.tolist(), cuts[n - 1].feature_topic.tolist(), strict=True))
@@ -261,7 +262,7 @@ def test_features_that_lead_no_row_go_where_their_activation_lies(tmp_path):
 
 def test_only_so_many_leaves_are_kept_and_the_others_follow(made, monkeypatch):
     codes, _, directions, subject = made
-    monkeypatch.setattr(module, "LEAVES", 12)
+    monkeypatch.setattr(module, "MAX_LEAVES", 12)
     found = topics(codes, 4, directions=directions)
     assert len(found.sizes) == 12
     assert (found.feature_topic[:20] >= 0).all()

@@ -98,7 +98,7 @@ def _choose_terms(
     score = score[order]
     candidates = _candidates(all_terms[ranked].tolist(), score.tolist())
     for places in _combinations(candidates, score):
-        name = frozenset(all_terms[ranked[places]])
+        name = frozenset(str(term) for term in all_terms[ranked[places]])
         n_words = sum(term.count(" ") + 1 for term in name)
         if name not in taken and n_words <= MAX_WORDS:
             taken.add(name)

@@ -100,9 +100,13 @@ def label(
         show(table, as_json)
         return
     save(run, table)
-    for bill in table.attrs.get("bill", []):
-        items = [f"{item} {value}" for item, value in bill.items() if value != ""]
+    for usage in table.attrs["usage"]:
+        items = [f"{item} {value}" for item, value in usage.items() if value != ""]
         print(", ".join(items), file=sys.stderr)
+    unlabelled = table.attrs["unlabelled"]
+    if unlabelled:
+        what = f"{len(unlabelled)} features without a judged name keep the labels they had"
+        print(f"{what}; the same command goes on from the answers so far.", file=sys.stderr)
     _show_labels(table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"])
 
 

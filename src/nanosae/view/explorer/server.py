@@ -9,8 +9,8 @@ here. No path of a file is ever made from a request.
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
-import json
 import os
 import secrets
 import socket
@@ -18,14 +18,23 @@ import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from nanosae.errors import BusyError, ConfigError
 from nanosae.extras import extra
-from nanosae.view.explorer.queries import Explorer
-from nanosae.view.pages import static, to_json
+from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.prepare import Jobs
+from nanosae.view.explorer.routes import make_routes, refusal
+from nanosae.view.pages import static
 
-FILES = ("explore.html", "base.css", "explore.css", "nano.js", "map.js", "explore.js")
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PAGE = "explore.html"
+FILES = (PAGE, "base.css", "explore.css", "nano.js", "map.js", "explore.js")
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -36,15 +45,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-ANSWERS = (  # methods of Explorer: each argument is a part of the path or a parameter, as JSON
-    *("state", "features", "card/{j:int}", "texts", "row/{i:int}", "steer", "contrast"),
-    *("points/{kind}", "regions/{kind}", "export"),
-)
-CHANGES = ("rename", "bookmark", "tag")  # the same with one JSON object
-WRONG = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, OSError)
 COOKIE = "nanosae"
-BODY = 2**20  # bytes of a change
 THREADS = 4  # that answer at once: each has its own working memory
+SHUTDOWN_SECONDS = 2  # for requests that are being answered
 
 
 def explore(
@@ -67,157 +70,131 @@ def explore(
         say: Takes the address to open.
 
     Raises:
-        ImportError: If the `explore` extra is not installed.
-        OSError: If the port is in use.
+        ExtraError: If the `explore` extra is not installed.
+        MissingError: If the run has no codes.
+        BusyError: If the port is in use.
+        ConfigError: If there is no such host or port.
     """
     uvicorn = extra("explore", "uvicorn", "explore")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the encoder of a run is used, never downloaded
-    explorer = Explorer(run, name)
+    corpus = OpenCorpus(run, name)
     token = None if _is_local(host) else secrets.token_urlsafe(24)
     with _listen(host, port) as listener:
-        shown = socket.gethostname() if host in ("", "0.0.0.0", "::") else host
-        shown = f"[{shown}]" if ":" in shown else shown
-        url = f"http://{shown}:{listener.getsockname()[1]}/" + (f"?token={token}" if token else "")
+        url = _address(host, listener.getsockname()[1], token)
         say(f"{url}  (Ctrl+C stops it)")
         if open_browser:
             threading.Timer(0.5, webbrowser.open, [url]).start()
-        quiet: Any = {"log_level": "warning", "server_header": False}
-        config = uvicorn.Config(make_app(explorer, host, token), **quiet)
-        config.timeout_graceful_shutdown = 2
+        config = uvicorn.Config(
+            make_app(corpus, host, token),
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
         uvicorn.Server(config).run([listener])
 
 
-def make_app(explorer: Explorer, host: str = "127.0.0.1", token: str | None = None) -> Any:
+def _address(host: str, port: int, token: str | None) -> str:
+    """Return the URL that a person opens."""
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
+    if ":" in host:
+        host = f"[{host}]"
+    query = f"?token={token}" if token else ""
+    return f"http://{host}:{port}/{query}"
+
+
+def make_app(corpus: OpenCorpus, host: str = "127.0.0.1", token: str | None = None) -> Any:
     """Return the ASGI application: what `explore` serves.
 
     Args:
-        explorer: Who answers.
+        corpus: What it answers about.
         host: The address it will listen on.
         token: What every request must know; None asks for nothing.
     """
     from starlette.applications import Starlette
     from starlette.middleware.base import BaseHTTPMiddleware
-    from starlette.responses import Response
     from starlette.routing import Route
 
+    jobs = Jobs()
+
     @contextlib.asynccontextmanager
-    async def life(_: Any) -> AsyncIterator[None]:
+    async def prepare_meanwhile(_: Starlette) -> AsyncIterator[None]:
         import anyio.to_thread
 
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        explorer.start()
+        jobs.start(corpus.codes)
         yield
-        explorer.stop()
+        jobs.stop()
 
-    def page(request: Any) -> Any:
-        name = request.path_params.get("name", "explore.html")
-        if name not in FILES:
-            return _json({"error": "There is no such file."}, 404)
-        response = Response(static(name), media_type=KINDS[Path(name).suffix])
-        if token and name == "explore.html":
-            response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
-        return response
+    def send_file(request: Request) -> Response:
+        return _send_file(request.path_params.get("name", PAGE), token)
 
-    routes = [Route("/", page), Route("/static/{name}", page)]
-    for path in ANSWERS:
-        method = getattr(explorer, path.partition("/")[0])
-        routes.append(Route(f"/api/{path}", _asking(method)))
-    for path in CHANGES:
-        change = _changing(getattr(explorer, path))
-        routes.append(Route(f"/api/{path}", change, methods=["POST"]))
-    app = Starlette(routes=routes, lifespan=life)
+    files = [Route("/", send_file), Route("/static/{name}", send_file)]
+    routes = files + make_routes(corpus, jobs)
+    app = Starlette(routes=routes, lifespan=prepare_meanwhile)
     return BaseHTTPMiddleware(app, _guard(host, token))
 
 
-def _asking(answer: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Let a method answer a request whose parameters are its arguments, each as JSON."""
+def _send_file(name: str, token: str | None) -> Response:
+    """Return one of the page's files; the page itself hands the token to the browser."""
+    from starlette.responses import Response
 
-    def respond(request: Any) -> Any:
-        try:
-            asked = {key: json.loads(text) for key, text in request.query_params.items()}
-        except ValueError:
-            return _json({"error": "What is asked must be JSON."}, 400)
-        return _answer(answer, asked | request.path_params)
-
-    return respond
-
-
-def _changing(change: Callable[..., Any]) -> Callable[[Any], Any]:
-    """Let a method take a change: a JSON object of its arguments, from the explorer's own page."""
-    from starlette.concurrency import run_in_threadpool
-
-    async def respond(request: Any) -> Any:
-        origin, kind = (request.headers.get(name, "") for name in ("origin", "content-type"))
-        if origin and origin.partition("://")[2] != request.headers.get("host"):
-            return _json({"error": "Changes must come from the explorer's own page."}, 403)
-        if kind.partition(";")[0] != "application/json":
-            return _json({"error": "Changes must be JSON."}, 415)
-        if int(request.headers.get("content-length", BODY + 1)) > BODY:
-            return _json({"error": f"A change may have {BODY:,} bytes."}, 413)
-        try:
-            asked = dict(await request.json())
-        except (ValueError, TypeError):
-            return _json({"error": "A change must be a JSON object."}, 400)
-        return await run_in_threadpool(_answer, change, asked)
-
-    return respond
-
-
-def _answer(method: Callable[..., Any], asked: dict[str, Any]) -> Any:
-    from starlette.responses import Response, StreamingResponse
-
-    try:
-        found = method(**asked)
-    except WRONG as error:
-        return _json({"error": str(error)}, 400)
-    if isinstance(found, bytes):
-        return Response(found, media_type="application/octet-stream")
-    if isinstance(found, dict | list):
-        return _json(found)
-    shown = {"Content-Disposition": 'attachment; filename="texts.csv"'}
-    return StreamingResponse(found, media_type="text/csv", headers=shown)
+    if name not in FILES:
+        return refusal("There is no such file.", 404)
+    response = Response(static(name), media_type=MEDIA_TYPES[Path(name).suffix])
+    if token and name == PAGE:
+        response.set_cookie(COOKIE, token, httponly=True, samesite="strict")
+    return response
 
 
 def _guard(host: str, token: str | None) -> Callable[..., Any]:
     """Let only this machine's own pages and holders of the token in; add headers to all answers."""
-    hosts = {"127.0.0.1", "localhost", "::1", host} if _is_local(host) else None
+    own_hosts = {"127.0.0.1", "localhost", "::1", host} if _is_local(host) else None
 
-    async def answer(request: Any, ask: Callable[..., Any]) -> Any:
-        given = request.query_params.get("token") or request.cookies.get(COOKIE, "")
-        if hosts and _hostname(request.headers.get("host", "")) not in hosts:
-            found = _json({"error": "This explorer answers to its own machine only."}, 403)
-        elif token and not secrets.compare_digest(given.encode(), token.encode()):
-            found = _json({"error": "Open the address that `nanosae explore` printed."}, 401)
-        else:
-            found = await ask(request)
-        found.headers.update(HEADERS)
-        return found
+    def refuse(request: Request) -> Response | None:
+        if own_hosts and _hostname(request.headers.get("host", "")) not in own_hosts:
+            return refusal("This explorer answers to its own machine only.", 403)
+        if token and not _knows_token(request, token):
+            return refusal("Open the address that `nanosae explore` printed.", 401)
+        return None
 
-    return answer
+    async def respond(request: Request, answer: Callable[..., Any]) -> Response:
+        response = refuse(request) or await answer(request)
+        response.headers.update(HEADERS)
+        return response
+
+    return respond
+
+
+def _knows_token(request: Request, token: str) -> bool:
+    given = request.query_params.get("token") or request.cookies.get(COOKIE, "")
+    return secrets.compare_digest(given.encode(), token.encode())
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"port {port} does not exist: choose a --port from 0 to 65535.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        what = f"cannot listen on {host}, port {port}: {error.strerror or error}"
-        raise OSError(error.errno, f"{what}; choose another --port") from error
+        message = f"cannot listen on {host}, port {port}: {error.strerror or error};"
+        if error.errno == errno.EADDRINUSE:
+            raise BusyError(message, remedy="choose another --port.") from error
+        raise ConfigError(message, remedy="choose another --host or --port.") from error
 
 
 def _is_local(host: str) -> bool:
-    with contextlib.suppress(ValueError):
+    try:
         return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def _hostname(header: str) -> str:
     """Return the name in a Host header, without port and brackets."""
-    name = header.rpartition(":")[0] if header.rpartition(":")[2].isdecimal() else header
+    name, _, port = header.rpartition(":")
+    if not port.isdecimal():
+        name = header
     return name.strip("[]").lower()
-
-
-def _json(value: Any, status: int = 200) -> Any:
-    from starlette.responses import Response
-
-    return Response(to_json(value), status, media_type="application/json")

@@ -13,12 +13,15 @@ import pytest
 import uvicorn
 from selenium.webdriver import ActionChains, Keys
 
+from explored import HOSTILE, make_run
 from nanosae.analysis.search import search
-from nanosae.runs import annotations as edits
+from nanosae.runs import annotations
 from nanosae.view.explorer import server
-from nanosae.view.explorer.queries import Explorer, inside
+from nanosae.view.explorer.comparisons import steer
+from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.rows import show_row
+from nanosae.view.explorer.selections import inside_polygon, select_rows
 from planted import planted_corpus
-from view.test_explore import HOSTILE, make_run, no_umap  # noqa: F401
 
 pytestmark = pytest.mark.slow
 CARD = "document.querySelector('#detail .bars')"
@@ -33,7 +36,7 @@ def explorer(tmp_path_factory):
     ]
     planted.texts[1:4] = [ATTACK, "‮ שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>"]
     planted.columns["group"][:30] = ATTACK
-    return Explorer(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
+    return OpenCorpus(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +139,7 @@ def test_a_search_looks_in_texts_and_labels(page, explorer):
     page.browser.find("#words").send_keys(Keys.ENTER)
     page.wait("document.querySelectorAll('[data-feature]').length === 1")
     assert page.shown("#feature-list .name") == [explorer.names[5]]
-    assert page.count() == len(explorer.rows({"words": word}))
+    assert page.count() == len(select_rows(explorer, {"words": word}))
     assert all(word in text for text in page.shown("#row-list .text"))
     page.click("#chips .drop")
     page.wait("document.querySelectorAll('[data-feature]').length === 40")
@@ -161,13 +164,13 @@ def test_a_feature_opens_its_card_and_two_filter(page, explorer):
     assert strongest == explorer.codes.texts([explorer.codes.top(a, 1)[0][0]])[0]
     page.click("#detail .actions button.primary")
     page.wait("document.querySelectorAll('#chips .chip').length === 1")
-    assert page.count() == explorer.counts[a]
+    assert page.count() == explorer.codes.counts[a]
     page.click(f'[data-feature="{b}"] .main')
     page.wait(f"document.querySelector('#detail h2').textContent === '{explorer.names[b]}'")
     page.click("#detail .actions button.primary")
     page.wait("document.querySelectorAll('#chips .chip').length === 2")
     both = np.count_nonzero((dense(explorer)[:, [a, b]] > 0).all(axis=1))
-    assert page.count() == both < explorer.counts[a]
+    assert page.count() == both < explorer.codes.counts[a]
     assert page.view()["f"] == json.dumps([a, b]).replace(" ", "")
 
 
@@ -178,11 +181,11 @@ def test_a_slider_changes_the_ranking(page, explorer):
     hits = "return [...document.querySelectorAll('#ranking [data-hit]')].map(n => +n.dataset.hit)"
     before = page.js(hits)
     assert before == [hit.row for hit in search(explorer.codes, row=row, n=100).hits[:20]]
-    j = explorer.row(row)["features"][0][0]
+    j = show_row(explorer, row)["features"][0][0]
     page.browser.slide(f'[data-slider="{j}"]', 0)
     page.wait("document.querySelector('#ranking .rank span')")
     page.settle()
-    assert page.js(hits) == [h["row"] for h in explorer.steer(row, edit={str(j): 0})["hits"][:20]]
+    assert page.js(hits) == [h["row"] for h in steer(explorer, row, edit={j: 0})["hits"][:20]]
     assert page.js(hits) != before
     assert {"▲", "▼", "n"} & {
         text.split()[1][0] for text in page.shown("#ranking .rank") if len(text.split()) > 1
@@ -213,7 +216,7 @@ def test_a_lasso_selects_and_says_what_distinguishes(page, explorer):
     drag(page, [(-5, -90), (200, -90), (200, 90), (-5, 90), (-5, -80)])
     page.wait("document.querySelector('#detail h2')?.textContent.startsWith('What distinguishes')")
     corners = json.loads(page.view()["lasso"])
-    wanted = np.count_nonzero(inside(explorer.map["rows"], corners))
+    wanted = np.count_nonzero(inside_polygon(explorer.map["rows"], corners))
     assert page.count() == wanted
     assert 100 < wanted < 800
     assert page.browser.text("#detail h2") == f"What distinguishes {wanted} texts"
@@ -235,8 +238,8 @@ def test_names_and_bookmarks_outlive_a_reload(page, explorer):
     page.click("#detail .star")
     page.wait("document.querySelector('#detail .star').getAttribute('aria-pressed') === 'true'")
     page.settle()
-    assert edits.names(explorer.run) == {3: " ".join(ATTACK.split())}
-    assert edits.bookmarks(explorer.run) == [3]
+    assert annotations.names(explorer.run) == {3: " ".join(ATTACK.split())}
+    assert annotations.bookmarks(explorer.run) == [3]
     page.open(open="feature:3", marked="true")
     page.wait(CARD)
     assert page.shown("#feature-list .name") == [ATTACK]
@@ -246,7 +249,7 @@ def test_names_and_bookmarks_outlive_a_reload(page, explorer):
     page.wait(
         f"document.querySelector('#detail h2').textContent === '{explorer.table['label'][3]}'"
     )
-    assert edits.names(explorer.run) == {}
+    assert annotations.names(explorer.run) == {}
 
 
 def test_tags_are_put_on_filtered_by_and_exported(page, explorer):
@@ -258,7 +261,7 @@ def test_tags_are_put_on_filtered_by_and_exported(page, explorer):
     page.click("#tag-form button")
     page.wait("!document.querySelector('#tags').hidden")
     tag = f"my {ATTACK}"[:80]
-    assert edits.tags(explorer.run, "default") == {tag: n}
+    assert annotations.tags(explorer.run, "default") == {tag: n}
     page.open()
     page.js(
         "const t = document.querySelector('#tags'); t.selectedIndex = 1;"
@@ -272,13 +275,13 @@ def test_tags_are_put_on_filtered_by_and_exported(page, explorer):
     page.wait("document.querySelector('#detail .chip .drop')")
     page.click("#detail .chip .drop")
     page.wait("!document.querySelector('#detail .chip')")
-    assert edits.tags(explorer.run, "default") == {tag: n - 1}
+    assert annotations.tags(explorer.run, "default") == {tag: n - 1}
 
 
 def test_an_address_restores_the_whole_view(page, explorer):
     a, b = two_together(explorer)
-    row = int(explorer.rows({"features": [a, b]})[0])
-    j = explorer.row(row)["features"][0][0]
+    row = int(select_rows(explorer, {"features": [a, b]})[0])
+    j = show_row(explorer, row)["features"][0][0]
     parts = {"f": [a, b], "open": f"row:{row}", "edit": {str(j): 0.01}, "sort": "name"}
     page.open(**parts, color="column:year", look=[0.1, 0.05, 0.7], value=["channel", "long"])
     page.wait("document.querySelectorAll('#ranking [data-hit]').length > 2")
@@ -370,7 +373,7 @@ def test_it_works_by_keyboard(page, explorer):
             break
     page.browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.wait(CARD)
-    assert page.browser.text("#detail h2") == explorer.names[int(explorer.counts.argmax())]
+    assert page.browser.text("#detail h2") == explorer.names[int(explorer.codes.counts.argmax())]
     page.click("#lasso")
     page.browser.find("body").send_keys(Keys.ESCAPE)
     assert (

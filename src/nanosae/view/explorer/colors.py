@@ -1,0 +1,120 @@
+"""Colours of a map's points: by a feature, a metadata column, families or topics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.errors import DataError
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.style import COLORS, MUTED, SEQUENTIAL
+
+SAMPLE = 50_000  # rows that stand for all where every feature is summed up
+MIN_ROWS = 3  # of a feature in the sample: fewer say nothing of its group
+
+
+def color_points(
+    corpus: OpenCorpus, kind: str, color: str, ids: np.ndarray
+) -> tuple[Answer, np.ndarray]:
+    """Return a legend, and each point's place in it or value (NaN or −1: none of these).
+
+    Args:
+        corpus: The corpus.
+        kind: "rows" or "features".
+        color: "feature:NUMBER", "column:NAME", "family" or "topic"; "" for one colour.
+        ids: Rows or features.
+    """
+    source, _, name = color.partition(":")
+    if source == "feature":
+        return _by_feature(corpus, kind, _feature_number(name), ids)
+    if source == "column":
+        return _by_column(corpus, kind, name, ids)
+    groups = corpus.groups(source)
+    if groups is None:
+        return {"kind": "none", "title": ""}, np.zeros(len(ids))
+    places = groups.of_feature
+    if kind == "rows":
+        leader = corpus.require_map()["led"]
+        places = np.append(places, -1)[leader]  # no leader, −1: no group
+    return _legend(source, places[ids], list(groups.names.values()))
+
+
+def _feature_number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise DataError(f"a feature is a number, not {text!r}.")
+    return int(text)
+
+
+def _by_feature(
+    corpus: OpenCorpus, kind: str, feature: int, ids: np.ndarray
+) -> tuple[Answer, np.ndarray]:
+    """Colour rows by their activation of a feature, features by their cosine to it."""
+    name = f"feature {feature}"
+    if feature in corpus.names:
+        name = f"“{corpus.names[feature]}”"
+    if kind == "rows":
+        values = np.full(corpus.codes.n_rows, np.nan, np.float32)
+        rows, activations = corpus.codes.feature(feature)
+        values[rows] = activations
+        return _legend(f"activation of {name}", values[ids], [])
+    corpus.codes.feature(feature)  # it must exist
+    values = np.full(len(ids), np.nan)
+    if corpus.directions is not None:
+        values = (corpus.directions @ corpus.directions[feature])[ids]
+    return _legend(f"cosine to {name}", values, [])
+
+
+def _by_column(
+    corpus: OpenCorpus, kind: str, name: str, ids: np.ndarray
+) -> tuple[Answer, np.ndarray]:
+    """Colour rows by a metadata column, features by what the column says of their rows."""
+    column = corpus.column(name)
+    if kind == "rows":
+        return _legend(name, column.values[ids], column.names)
+    title = f"{name}: {'most typical' if column.names else 'mean'}"
+    return _legend(title, _column_of_features(corpus, name)[ids], column.names)
+
+
+def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
+    """Return the mean of a column on each feature's rows, or the most typical of its groups.
+
+    On a sample of rows; the most typical group has the largest share of the feature's rows,
+    compared with its share of all rows. Fewer than three rows say nothing.
+    """
+    values, names = corpus.column(name)
+    rows = np.sort(corpus.row_order[:SAMPLE]).astype(np.int64)
+    is_known = values[rows] >= 0 if names else np.isfinite(values[rows])
+    rows = rows[is_known]
+    active: Any = corpus.codes.take(rows).astype(bool).astype(np.float64)
+    n_active = np.asarray(active.sum(axis=0)).ravel()
+    if not names:
+        means = active.T @ values[rows] / np.maximum(n_active, 1)
+        return np.where(n_active < MIN_ROWS, np.nan, means)
+    group = np.minimum(values[rows], len(COLORS))  # those without a colour count as one
+    one_hot = sp.csr_array((np.ones(len(rows)), (np.arange(len(rows)), group)))
+    group_sizes = np.maximum(one_hot.sum(axis=0), 1)
+    lift = (active.T @ one_hot).toarray() / group_sizes
+    return np.where(n_active < MIN_ROWS, -1, lift.argmax(axis=1))
+
+
+def _legend(title: str, values: np.ndarray, names: list[str]) -> tuple[Answer, np.ndarray]:
+    """Return a legend of groups, the largest of which have colours, or without names of numbers."""
+    if names:
+        entries = [
+            {"name": name, "color": color} for name, color in zip(names, COLORS, strict=False)
+        ]
+        if len(names) > len(COLORS):
+            entries.append({"name": "others", "color": MUTED})
+        legend = {"kind": "groups", "title": title, "entries": entries}
+        return legend, np.minimum(values, len(COLORS))
+    known = values[np.isfinite(values)]
+    return {
+        "kind": "scale",
+        "title": title,
+        "low": known.min() if len(known) else 0.0,
+        "high": known.max() if len(known) else 1.0,
+        "light": SEQUENTIAL[False][1:],
+        "dark": SEQUENTIAL[True][1:],
+    }, values

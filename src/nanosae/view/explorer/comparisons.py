@@ -1,0 +1,102 @@
+"""Rows ranked by likeness with moved features, and a selection compared with the other rows."""
+
+# pyright: reportCallIssue=false
+# pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nanosae.analysis.search import search
+from nanosae.errors import DataError
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.rows import MAX_TEXT, PAGE
+from nanosae.view.explorer.selections import Selection, select_rows
+
+if TYPE_CHECKING:
+    from nanosae.analysis.search import Results
+
+FIRST_HITS = 100  # among which a hit's place before the change is known
+MAX_COMPARED = 5_000  # rows on either side of a comparison
+FINDINGS = 30  # sent at once
+
+
+def steer(
+    corpus: OpenCorpus,
+    row: int | None = None,
+    query: str | None = None,
+    edit: Mapping[int | str, float] | None = None,
+) -> Answer:
+    """Rank rows by a row or a text, with some of its features changed.
+
+    Each hit says where it was in the ranking before the change, if it was among the first 100.
+
+    Args:
+        corpus: The corpus.
+        row: The row to which others are to be alike.
+        query: Or the text.
+        edit: New activations of some features.
+    """
+    before = _search(corpus, row, query, corpus.names_version())
+    after = before
+    if edit:
+        after = search(corpus.codes, query, row=row, edit=edit, n=PAGE)
+    place_before = {hit.row: place for place, hit in enumerate(before.hits)}
+    hits = [
+        {
+            "row": hit.row,
+            "score": hit.score,
+            "text": hit.text[:MAX_TEXT],
+            "was": place_before.get(hit.row),
+        }
+        for hit in after.hits[:PAGE]
+    ]
+    return {
+        "note": after.note,
+        "features": before.features,
+        "names": {feature: corpus.names.get(int(feature), "") for feature in edit or {}},
+        "hits": hits,
+    }
+
+
+@lru_cache(32)
+def _search(
+    corpus: OpenCorpus, row: int | None, query: str | None, version: tuple[int, ...]
+) -> Results:
+    return search(corpus.codes, query, row=row, n=FIRST_HITS)
+
+
+def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> Answer:
+    """Say which features tell a selection from the other rows, on a sample of both.
+
+    Raises:
+        DataError: If the selection or the rest has fewer than two rows.
+    """
+    from nanosae.analysis.contrast import contrast
+
+    selected = select_rows(corpus, where)
+    others = np.setdiff1d(np.arange(corpus.codes.n_rows, dtype=np.int32), selected)
+    if min(len(selected), len(others)) < 2:
+        raise DataError(f"{len(selected):,} rows against {len(others):,}: nothing to compare.")
+    rng = np.random.default_rng(0)
+    sample = _sample(selected, rng)
+    other_sample = _sample(others, rng)
+    result = contrast(corpus.codes, sample, other_sample, labels=corpus.names)
+    conditions = (where or {}).get("features", [])  # they tell the rows apart by definition
+    findings = result.findings[~result.findings["feature"].isin(conditions)]
+    return {
+        "rows": len(selected),
+        "compared": [len(sample), len(other_sample)],
+        "notes": result.about["notes"],
+        "held_out": result.about["n_held_out"],
+        "tests": result.about["n_tested"],
+        "findings": findings.head(FINDINGS).to_dict("records"),
+    }
+
+
+def _sample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return rows[rng.permutation(len(rows))[:MAX_COMPARED]].astype(np.int64)

@@ -1,0 +1,212 @@
+"""One corpus of a run, held open: what answers share, read again when its files change.
+
+Everything is made to answer a click on a million rows: nothing of size rows × features is made.
+"""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from nanosae.analysis.reading import run_model
+from nanosae.codes import Codes
+from nanosae.errors import DataError
+from nanosae.runs import annotations
+from nanosae.runs.tables import known_labels, load_features
+from nanosae.view.explorer.prepare import load_map
+from nanosae.view.files import changed, read_json
+from nanosae.view.style import COLORS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAYS_PER_YEAR = 365.2425
+DATES_TRIED = 200  # values of a column that say whether it holds dates
+
+Answer = dict[str, Any]
+
+
+class Column(NamedTuple):
+    """A metadata column.
+
+    Attributes:
+        values: Numbers, times in years, or places among the names (−1: missing), one a row.
+        names: Groups of rows, the commonest first; empty for numbers and times.
+    """
+
+    values: np.ndarray
+    names: list[str]
+
+
+class Groups(NamedTuple):
+    """Families or topics.
+
+    Attributes:
+        of_feature: The group of each feature, counted from the largest (−1: none).
+        names: The names of the groups, the largest first.
+    """
+
+    of_feature: np.ndarray
+    names: dict[int, str]
+
+
+class OpenCorpus:
+    """One corpus of a run; several threads may ask.
+
+    Args:
+        run: The run folder.
+        name: Which corpus of the run.
+
+    Attributes:
+        run: The run folder.
+        codes: Its codes.
+        model: The weights that they were made with, or None.
+        directions: The unit directions of the features (n_features, input_size), or None.
+        row_order: All rows in a fixed random order: the first ones stand for all.
+
+    Raises:
+        MissingError: If the run has no codes.
+        DamagedFileError: If the codes or user.sqlite are damaged.
+    """
+
+    def __init__(self, run: str | Path, name: str | None = None) -> None:
+        self.run = Path(run)
+        self.codes = Codes.open(run, name)
+        self.model = run_model(self.codes)
+        self.directions = None if self.model is None else self.model.directions()
+        rng = np.random.default_rng(0)
+        self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
+        annotations.names(self.run)  # damage is said before the page is opened
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The run's feature table by feature."""
+        return _feature_table(self.run, changed(self.run / "features.parquet"))
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Names and labels of features."""
+        return _feature_names(self.codes, self.names_version())
+
+    @property
+    def map(self) -> dict[str, np.ndarray] | None:
+        """What `make_map` wrote, or None as long as there is no map."""
+        return _map(self.codes, self.map_version())
+
+    def require_map(self) -> dict[str, np.ndarray]:
+        """Return what `make_map` wrote.
+
+        Raises:
+            DataError: If the map is not ready.
+        """
+        if self.map is None:
+            raise DataError("The map is not ready yet.")
+        return self.map
+
+    def names_version(self) -> tuple[int, ...]:
+        """Return what changes when features are labelled or renamed."""
+        return tuple(changed(self.run / file) for file in ("features.parquet", "user.sqlite"))
+
+    def map_version(self) -> int:
+        """Return what changes when the map is made anew."""
+        return changed(self.codes.path / "map.npz")
+
+    def column(self, name: str) -> Column:
+        """Return a metadata column.
+
+        Raises:
+            DataError: If there is none of this name.
+        """
+        return _column(self.codes, name)
+
+    def groups(self, kind: str) -> Groups | None:
+        """Return the features' families or topics; None if the run has none."""
+        if kind not in ("family", "topic") or kind not in self.table:
+            return None
+        return _groups(self, kind)
+
+
+@lru_cache(1)
+def _feature_table(run: Path, version: int) -> pd.DataFrame:
+    return load_features(run).set_index("feature")
+
+
+@lru_cache(1)
+def _feature_names(codes: Codes, version: tuple[int, ...]) -> dict[int, str]:
+    return known_labels(codes)
+
+
+@lru_cache(1)
+def _map(codes: Codes, version: int) -> dict[str, np.ndarray] | None:
+    return load_map(codes)
+
+
+@lru_cache(8)
+def _column(codes: Codes, name: str) -> Column:
+    import pandas as pd
+
+    values = pd.Series(codes.column(name))
+    if _holds_dates(values):
+        values = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
+    if pd.api.types.is_datetime64_any_dtype(values):
+        days = (values - pd.Timestamp(0, tz=values.dt.tz)) / pd.Timedelta(days=1)
+        return Column((1970 + days / DAYS_PER_YEAR).to_numpy(np.float32), [])
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
+        return Column(values.to_numpy(np.float32), [])
+    codes_by_value, names = pd.factorize(values.where(_is_known(values)))
+    sizes = np.bincount(codes_by_value[codes_by_value >= 0], minlength=len(names))
+    order = np.argsort(-sizes, kind="stable")
+    place = np.append(np.argsort(order), -1).astype(np.int32)  # of the missing, −1, too
+    return Column(place[codes_by_value], [str(names[i]) for i in order])
+
+
+def _is_known(values: pd.Series) -> pd.Series:
+    return values.notna() & (values != "")
+
+
+def _holds_dates(values: pd.Series) -> bool:
+    """Tell whether a column of texts begins with dates: year and month in front."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(values):
+        return False
+    first = values[_is_known(values)].head(DATES_TRIED).astype(str)
+    return len(first) > 0 and bool(first.str.match(r"\d{4}-\d\d").all())
+
+
+def _groups(corpus: OpenCorpus, kind: str) -> Groups:
+    group = np.full(corpus.codes.n_features, -1)
+    known = corpus.table[kind].fillna(-1).astype(np.int64)
+    group[known.index] = known
+    sizes = np.bincount(group[group >= 0], minlength=1)
+    order = np.argsort(-sizes, kind="stable")
+    place = np.append(np.argsort(order), -1)  # of the features in no group, −1, too
+    given = _family_names(corpus.run) if kind == "family" else _topic_names(corpus.run)
+    names = {}
+    for i, g in enumerate(order.tolist()):
+        if sizes[g]:
+            names[i] = given.get(g, f"{kind} {g}")
+    return Groups(place[group], names)
+
+
+def _family_names(run: Path) -> dict[int, str]:
+    result = read_json(run / "families.json")
+    if result is None:
+        return {}
+    return {family["family"]: family["label"] for family in result["families"]}
+
+
+def _topic_names(run: Path) -> dict[int, str]:
+    import pandas as pd
+
+    path = run / "topics.parquet"
+    if not path.exists():
+        return {}
+    table = pd.read_parquet(path, columns=["Topic", "Representation"])
+    return {line.Topic: ", ".join(line.Representation[:3]) for line in table.itertuples()}

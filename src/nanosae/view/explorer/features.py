@@ -1,0 +1,186 @@
+"""Features: their list, a feature's card, and what people change in them."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nanosae.analysis.ranking import largest_places
+from nanosae.errors import DataError
+from nanosae.runs import annotations
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.rows import PAGE, row_lines
+
+EXAMPLES = 10  # texts of each kind on a card
+BINS = 20  # of the histogram on a card
+RELATED = 8  # similar features, and features that are active together
+MAX_PARTNER_ROWS = 2_000  # rows of a feature that say what it is active with
+MIN_TOGETHER = 5  # of these rows, on which a partner is active
+MAX_NAME = 200  # characters of a name
+FACTS = ("label", "label_auc", "label_f1", "llm_label", "keywords", "health")
+LAST_NAME = "\uffff"  # sorts features without a name behind all others
+ORDERS = ("score", "rows", "name")
+
+
+def list_features(
+    corpus: OpenCorpus, words: str = "", sort: str = "score", marked: bool = False, at: int = 0
+) -> Answer:
+    """List features, a page of lines.
+
+    Args:
+        corpus: The corpus.
+        words: Words that their names hold, or the number of one feature.
+        sort: "score" (of the label), "rows" or "name".
+        marked: Whether to list bookmarked features only.
+        at: How many lines to skip.
+    """
+    if sort not in ORDERS:
+        raise DataError(f"features can be ordered by {', '.join(ORDERS)}, not by {sort!r}.")
+    names, counts = corpus.names, corpus.codes.counts
+    bookmarks = annotations.bookmarks(corpus.run)
+    scores = _label_scores(corpus)
+    features = bookmarks if marked else np.flatnonzero(counts).tolist()
+    features = [feature for feature in features if _is_called(feature, names, words.casefold())]
+
+    def order(feature: int) -> Any:
+        if sort == "name":
+            return names.get(feature, LAST_NAME).casefold()
+        if sort == "rows":
+            return -counts[feature]
+        score = scores[feature] if scores[feature] > 0 else 0
+        return -score, -counts[feature]
+
+    page = sorted(features, key=order)[at : at + PAGE]
+    lines = [
+        {
+            "feature": feature,
+            "name": names.get(feature, ""),
+            "rows": counts[feature],
+            "score": scores[feature],
+            "marked": feature in bookmarks,
+        }
+        for feature in page
+    ]
+    return {"total": len(features), "lines": lines}
+
+
+def _label_scores(corpus: OpenCorpus) -> np.ndarray:
+    """Return how well each label's words find unseen texts (AUC), NaN without a label."""
+    every = range(corpus.codes.n_features)
+    return corpus.table.reindex(index=every, columns=["label_auc"])["label_auc"].to_numpy(float)
+
+
+def _is_called(feature: int, names: dict[int, str], words: str) -> bool:
+    """Tell whether a feature's name holds all words, or the words are its number."""
+    if words.isdecimal():
+        return feature == int(words)
+    name = names.get(feature, "").casefold()
+    return all(word in name for word in words.split())
+
+
+def card(corpus: OpenCorpus, feature: int) -> Answer:
+    """Say what is known of a feature."""
+    rows, activations = corpus.codes.feature(feature)
+    n = len(rows)
+    strongest = float(activations.max(initial=0))
+    line = corpus.table.loc[feature].to_dict() if feature in corpus.table.index else {}
+    examples = _examples(rows, activations, line)
+    return {
+        "feature": feature,
+        "name": corpus.names.get(feature, ""),
+        "named": feature in annotations.names(corpus.run),
+        "marked": feature in annotations.bookmarks(corpus.run),
+        "rows": n,
+        "density": n / max(corpus.codes.n_rows, 1),
+        "mean": activations.mean() if n else 0.0,
+        "max": strongest,
+        "histogram": np.histogram(activations, BINS, (0, strongest or 1))[0],
+        "facts": {name: line[name] for name in FACTS if name in line},
+        "family": _family_name(corpus, feature),
+        "examples": {
+            kind: row_lines(corpus, chosen, feature)
+            for kind, chosen in examples.items()
+            if len(chosen)
+        },
+        "near": _similar_directions(corpus, feature),
+        "partners": _partners(corpus, feature, rows),
+    }
+
+
+def _examples(
+    rows: np.ndarray, activations: np.ndarray, line: dict[Any, Any]
+) -> dict[str, np.ndarray]:
+    """Return rows that show what a feature stands for, by kind."""
+    n = len(rows)
+    by_strength = rows[np.argsort(-activations, kind="stable")]
+    n_bands = min(n, EXAMPLES)
+    band_middles = ((np.arange(n_bands) + 0.5) * n / EXAMPLES).astype(np.int64)
+    examples = {
+        "strongest": by_strength[:EXAMPLES],
+        "from strong to weak": by_strength[band_middles],
+    }
+    if line.get("n_active") == n:  # this corpus was described, not another
+        for kind in ("near_misses", "hard_negatives"):
+            examples[kind.replace("_", " ")] = np.array(line.get(kind, []), int)
+    return examples
+
+
+def _family_name(corpus: OpenCorpus, feature: int) -> str | None:
+    families = corpus.groups("family")
+    if families is None:
+        return None
+    return families.names.get(int(families.of_feature[feature]))
+
+
+def _similar_directions(corpus: OpenCorpus, feature: int) -> list[list[Any]]:
+    """Return the features with the most alike directions and their cosines."""
+    if corpus.directions is None:
+        return []
+    cosine = corpus.directions @ corpus.directions[feature]
+    cosine[corpus.codes.counts == 0] = -1
+    cosine[feature] = -1
+    return _most_related(corpus, cosine)
+
+
+def _partners(corpus: OpenCorpus, feature: int, rows: np.ndarray) -> list[list[Any]]:
+    """Return the features most surely active with a feature (NPMI), on a sample of its rows.
+
+    The normalised pointwise mutual information of features i and j is
+    log(p(i, j) ÷ p(i)p(j)) ÷ −log p(i, j): 1 if they are always active together, 0 by chance.
+    """
+    n, counts = corpus.codes.n_rows, corpus.codes.counts
+    stride = max(1, -(-len(rows) // MAX_PARTNER_ROWS))
+    sample = rows[::stride]
+    together = np.bincount(corpus.codes.take(sample).indices, minlength=len(counts))
+    share = together / max(len(sample), 1)  # of the feature's rows
+    p_both = share * len(rows) / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        npmi = np.log(share * n / counts) / -np.log(p_both)
+    is_unsure = (together < MIN_TOGETHER) | (p_both >= 1)
+    npmi[is_unsure | ~(npmi > 0)] = -1
+    npmi[feature] = -1
+    return _most_related(corpus, npmi)
+
+
+def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
+    """Return features with the largest values above −1, their names and values."""
+    best = [j for j in largest_places(values, RELATED).tolist() if values[j] > -1]
+    return [[j, corpus.names.get(j, ""), values[j]] for j in best]
+
+
+def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
+    """Give a feature a name, at most 200 characters; an empty one gives its label back."""
+    corpus.codes.features([feature])  # it must exist
+    annotations.rename(corpus.run, feature, " ".join(name.split())[:MAX_NAME])
+    return {"name": corpus.names.get(feature, "")}
+
+
+def bookmark(corpus: OpenCorpus, feature: int, on: bool) -> Answer:
+    """Set or remove a bookmark."""
+    corpus.codes.features([feature])  # it must exist
+    annotations.bookmark(corpus.run, feature, on)
+    return {"marked": on}

@@ -1,0 +1,47 @@
+"""What a corpus holds, what it lacks, and what is being made."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanosae.analysis.text_index import has_index
+from nanosae.runs import annotations
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.prepare import Jobs
+
+
+def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
+    """Say what the run holds, and which command adds what it lacks."""
+    codes, table = corpus.codes, corpus.table
+    return {
+        "run": corpus.run.resolve().name,
+        "corpus": codes.name,
+        "rows": codes.n_rows,
+        "features": int(np.count_nonzero(codes.counts)),
+        "texts": codes.has_texts,
+        "steer": corpus.model is not None,
+        "colors": [name for name in ("family", "topic") if name in table],
+        "columns": codes.columns,
+        "adds": _missing(corpus),
+        "tags": annotations.tags(corpus.run, codes.name),
+        "map": None if corpus.map is None else corpus.map["method"].item(),
+        "index": has_index(codes) if codes.has_texts else None,
+        "jobs": jobs.states(),
+    }
+
+
+def _missing(corpus: OpenCorpus) -> dict[str, str]:
+    """Return what the run lacks, and the command that adds it."""
+    codes, table, run = corpus.codes, corpus.table, corpus.run
+    commands = {}
+    if not codes.has_texts:
+        commands["texts"] = f"nanosae encode {run} DATA --texts FILE"
+    if corpus.model is None:
+        commands["steering"] = f"nanosae train DATA -o {run}"
+    if codes.has_texts and "label" not in table:
+        commands["labels"] = f"nanosae label {run}"
+    if "family" not in table:
+        commands["families"] = f"nanosae families {run}"
+    if codes.has_vectors and "near_misses" not in table:
+        commands["near misses"] = f"nanosae describe {run}"
+    return commands

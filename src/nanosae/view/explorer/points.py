@@ -1,0 +1,156 @@
+"""Maps: the points inside a box, how densely all of them lie, and words for dense places."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nanosae.view.explorer.colors import color_points
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.prepare import name_regions
+from nanosae.view.explorer.selections import Selection, select_rows
+from nanosae.view.pages import to_json
+
+MAX_POINTS = 20_000  # points of a map sent at once
+RASTER = (320, 240)  # cells of the density behind the points
+EDGE = 0.03  # of the map's width and height, around the outermost points
+
+Box = list[float]  # x0, y0, x1, y1
+
+
+def map_points(
+    corpus: OpenCorpus,
+    kind: str,
+    color: str = "",
+    where: Selection | None = None,
+    box: Box | None = None,
+) -> bytes:
+    """Return the points of a map inside a box, and how densely all of them lie.
+
+    Of more points than are sent those in the selection come first, then a fixed sample.
+
+    Args:
+        corpus: The corpus.
+        kind: "rows" or "features".
+        color: What colours the points; see `color_points`.
+        where: The selection whose points are marked.
+        box: The part of the map; all of it by default.
+
+    Returns:
+        Bytes: length of a JSON head (uint32), the head, padded to 4, ids (uint32), positions
+        (float32 x, y), colours (float32: place in the legend or value), marks (uint8: whether it is
+        in the selection), density (uint8, rows of cells from below).
+
+    Raises:
+        DataError: If the map is not ready.
+    """
+    found = corpus.require_map()
+    if kind == "rows":
+        ids = corpus.row_order
+        x, y = _shuffled_rows(corpus, corpus.map_version())
+        marked = _marked_rows(corpus, color, where)[ids]
+    else:
+        ids = np.flatnonzero(corpus.codes.counts).astype(np.uint32)
+        x, y = np.ascontiguousarray(found["features"][ids].T)
+        marked = np.isin(ids, (where or {}).get("features", []))
+    whole = _whole_box(x, y)
+    x0, y0, x1, y1 = map(float, box or whole)
+    is_inside = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+    inside = np.flatnonzero(is_inside)
+    marked_first = inside[marked[inside]][: MAX_POINTS // 2]
+    others = inside[~marked[inside]][: MAX_POINTS - len(marked_first)]
+    sent = np.concatenate([others, marked_first])  # the last ones are drawn on top
+    legend, values = color_points(corpus, kind, color, ids[sent].astype(np.int64))
+    head = {
+        "n": len(sent),
+        "inside": len(inside),
+        "total": len(ids),
+        "legend": legend,
+        "box": [x0, y0, x1, y1],
+        "whole": whole,
+        "raster": RASTER,
+        "marked": len(marked_first),
+    }
+    arrays = (
+        ids[sent],
+        np.stack([x[sent], y[sent]], 1),
+        values.astype(np.float32),
+        marked[sent],
+        _density(x[inside], y[inside], [x0, y0, x1, y1]),
+    )
+    return _packed(head, arrays)
+
+
+def _packed(head: dict[str, Any], arrays: tuple[np.ndarray, ...]) -> bytes:
+    """Return a JSON head with its length before it, padded to 4 bytes, and arrays behind it."""
+    text = to_json(head).encode()
+    text += b" " * (-len(text) % 4)
+    length = np.uint32(len(text)).tobytes()
+    return b"".join([length, text, *(array.tobytes() for array in arrays)])
+
+
+@lru_cache(1)
+def _shuffled_rows(corpus: OpenCorpus, version: int) -> np.ndarray:
+    """Return x and y of the rows in their random order, (2, n_rows)."""
+    return np.ascontiguousarray(corpus.require_map()["rows"][corpus.row_order].T)
+
+
+def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.ndarray:
+    """Return which rows to show before others: the selected ones, or those of the open feature."""
+    marked = np.zeros(corpus.codes.n_rows, bool)
+    kind, _, feature = color.partition(":")
+    if where:
+        marked[select_rows(corpus, where)] = True
+    elif kind == "feature":
+        rows, _ = corpus.codes.feature(int(feature))
+        marked[rows] = True
+    return marked
+
+
+def _whole_box(x: np.ndarray, y: np.ndarray) -> Box:
+    """Return the box that holds all points, with a margin."""
+    low = [x.min(), y.min()] if len(x) else [0, 0]
+    high = [x.max(), y.max()] if len(x) else [0, 0]
+    margin = EDGE * np.subtract(high, low) + 1e-9
+    return [*(low - margin), *(high + margin)]
+
+
+def _density(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
+    """Count points in the cells of a box: logarithms, scaled to 0 … 255, rows from below."""
+    x0, y0, x1, y1 = box
+    width, height = RASTER
+    column = _cell(x - x0, width / (x1 - x0), width)
+    row = _cell(y - y0, height / (y1 - y0), height)
+    counts = np.bincount(row * width + column, minlength=width * height)
+    density = np.log1p(counts)
+    return (255 * density / max(density.max(), 1e-9)).astype(np.uint8)
+
+
+def _cell(distance: np.ndarray, cells_per_unit: float, n_cells: int) -> np.ndarray:
+    """Return the number of the cell at a distance from the first; the far edge is in the last."""
+    return np.minimum((distance * cells_per_unit).astype(np.int32), n_cells - 1)
+
+
+def map_regions(corpus: OpenCorpus, kind: str) -> list[Answer]:
+    """Return words for the dense places of a map, and where to write them.
+
+    Raises:
+        DataError: If the map is not ready.
+    """
+    corpus.require_map()
+    return _regions(corpus, kind, corpus.map_version(), corpus.names_version())
+
+
+@lru_cache(4)
+def _regions(
+    corpus: OpenCorpus, kind: str, map_version: int, names_version: tuple[int, ...]
+) -> list[Answer]:
+    found = corpus.require_map()
+    if kind == "rows":
+        return json.loads(found["regions"].item())
+    features = np.flatnonzero(corpus.codes.counts)
+    names = {i: corpus.names.get(j, "") for i, j in enumerate(features.tolist())}
+    return name_regions(found["features"][features], names)

@@ -1,0 +1,289 @@
+"""What the explorer's page can ask and change: addresses, their parameters, and who answers.
+
+A question is a GET whose parameters are JSON; a change is a POST of one JSON object. Either is
+checked here, before a function of this folder gets it: what makes no sense is answered by 400 and
+one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nanosae.errors import DataError, NanoSAEError
+from nanosae.view.explorer import comparisons, features, overview, points, rows
+from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.prepare import Jobs
+from nanosae.view.pages import to_json
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+MAX_NUMBER = 2**31 - 1  # rows and features are numbered in 32 bits
+MAX_CHANGE = 2**20  # bytes of a change
+FILE_HEADERS = {"Content-Disposition": 'attachment; filename="texts.csv"'}
+
+Check = Callable[[Any], Any]  # returns a parameter as it is meant, or raises DataError
+
+
+def whole_number(value: Any) -> int:
+    """Check a number of a row, feature or line."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
+        raise DataError(f"a whole number from 0 to {MAX_NUMBER:,}")
+    return value
+
+
+def text(value: Any) -> str:
+    """Check a text."""
+    if not isinstance(value, str):
+        raise DataError("a text")
+    return value
+
+
+def flag(value: Any) -> bool:
+    """Check a truth value."""
+    if not isinstance(value, bool):
+        raise DataError("true or false")
+    return value
+
+
+def finite(value: Any) -> float:
+    """Check a number that is neither NaN nor infinite."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise DataError("a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise DataError("a finite number")
+    return number
+
+
+def whole_numbers(value: Any) -> list[int]:
+    """Check a list of rows or features."""
+    if not isinstance(value, list):
+        raise DataError("a list of whole numbers")
+    return [whole_number(item) for item in value]
+
+
+def two_texts(value: Any) -> list[str]:
+    """Check a column and its value."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise DataError("a column and a value")
+    return [text(item) for item in value]
+
+
+def polygon(value: Any) -> list[list[float]]:
+    """Check the corners of a polygon."""
+    if not isinstance(value, list) or not value:
+        raise DataError("a list of [x, y] pairs")
+    for corner in value:
+        if not isinstance(corner, list) or len(corner) != 2:
+            raise DataError("a list of [x, y] pairs")
+    return [[finite(x), finite(y)] for x, y in value]
+
+
+def box(value: Any) -> list[float]:
+    """Check a part of a map."""
+    if not isinstance(value, list) or len(value) != 4:
+        raise DataError("a box, [x0, y0, x1, y1]")
+    x0, y0, x1, y1 = (finite(end) for end in value)
+    if not (x0 < x1 and y0 < y1):
+        raise DataError("a box, [x0, y0, x1, y1], with x0 < x1 and y0 < y1")
+    return [x0, y0, x1, y1]
+
+
+def activations(value: Any) -> dict[int, float]:
+    """Check new activations by feature."""
+    if not isinstance(value, dict):
+        raise DataError("an object of features and activations")
+    edit = {}
+    for feature, activation in value.items():
+        if not feature.isdecimal():
+            raise DataError("an object of features (whole numbers) and activations")
+        edit[whole_number(int(feature))] = finite(activation)
+    return edit
+
+
+CONDITIONS: Mapping[str, Check] = {
+    "words": text,
+    "features": whole_numbers,
+    "value": two_texts,
+    "tag": text,
+    "lasso": polygon,
+    "led": polygon,
+}
+
+
+def selection(value: Any) -> dict[str, Any]:
+    """Check the conditions of a selection; see `selections`."""
+    if not isinstance(value, dict):
+        raise DataError("an object of conditions")
+    return checked(value, CONDITIONS, "condition")
+
+
+def map_kind(value: Any) -> str:
+    """Check which map is meant."""
+    if value not in ("rows", "features"):
+        raise DataError('"rows" or "features"')
+    return value
+
+
+def or_null(check: Check) -> Check:
+    """Return a check that lets null through."""
+
+    def check_or_null(value: Any) -> Any:
+        return None if value is None else check(value)
+
+    return check_or_null
+
+
+def checked(
+    given: Mapping[str, Any], checks: Mapping[str, Check], what: str = "parameter"
+) -> dict[str, Any]:
+    """Return parameters as they are meant.
+
+    Raises:
+        DataError: If one is unknown or makes no sense; it says which and what was needed.
+    """
+    meant = {}
+    for name, value in given.items():
+        if name not in checks:
+            known = ", ".join(checks) or "none"
+            raise DataError(f"no {what} {name!r} is known; there are: {known}.")
+        try:
+            meant[name] = checks[name](value)
+        except DataError as error:
+            shown = json.dumps(value)[:80]
+            raise DataError(f"the {what} {name!r} must be {error}, not {shown}.") from error
+    return meant
+
+
+class Endpoint(NamedTuple):
+    """A function that answers, and the checks of its parameters."""
+
+    answer: Callable[..., Any]
+    checks: Mapping[str, Check]
+
+
+WHERE = {"where": or_null(selection)}
+QUESTIONS = {
+    "features": Endpoint(
+        features.list_features,
+        {"words": text, "sort": text, "marked": flag, "at": whole_number},
+    ),
+    "card/{feature:int}": Endpoint(features.card, {"feature": whole_number}),
+    "texts": Endpoint(rows.list_rows, WHERE | {"at": whole_number}),
+    "row/{row:int}": Endpoint(rows.show_row, {"row": whole_number}),
+    "export": Endpoint(rows.export_rows, WHERE),
+    "steer": Endpoint(
+        comparisons.steer,
+        {"row": or_null(whole_number), "query": or_null(text), "edit": or_null(activations)},
+    ),
+    "contrast": Endpoint(comparisons.contrast_selection, WHERE),
+    "points/{kind}": Endpoint(
+        points.map_points, WHERE | {"kind": map_kind, "color": text, "box": or_null(box)}
+    ),
+    "regions/{kind}": Endpoint(points.map_regions, {"kind": map_kind}),
+}
+CHANGES = {
+    "rename": Endpoint(features.rename, {"feature": whole_number, "name": text}),
+    "bookmark": Endpoint(features.bookmark, {"feature": whole_number, "on": flag}),
+    "tag": Endpoint(
+        rows.tag_rows, WHERE | {"tag": text, "rows": or_null(whole_numbers), "on": flag}
+    ),
+}
+
+
+def make_routes(corpus: OpenCorpus, jobs: Jobs) -> list[Route]:
+    """Return the routes below /api, which answer about a corpus."""
+    from starlette.routing import Route
+
+    state = Endpoint(partial(overview.overview, jobs=jobs), {})
+    routes = []
+    for path, endpoint in {"state": state, **QUESTIONS}.items():
+        routes.append(Route(f"/api/{path}", _question(corpus, endpoint)))
+    for path, endpoint in CHANGES.items():
+        routes.append(Route(f"/api/{path}", _change(corpus, endpoint), methods=["POST"]))
+    return routes
+
+
+def _question(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Response]:
+    """Answer a GET, in a thread of the server's pool."""
+
+    def respond(request: Request) -> Response:
+        try:
+            given = {name: json.loads(value) for name, value in request.query_params.items()}
+        except (ValueError, RecursionError):
+            return refusal("What is asked must be JSON.", 400)
+        return _respond(corpus, endpoint, given | request.path_params)
+
+    return respond
+
+
+def _change(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Any]:
+    """Carry out a POST of the explorer's own page."""
+    from starlette.concurrency import run_in_threadpool
+
+    async def respond(request: Request) -> Response:
+        origin = request.headers.get("origin", "")
+        content_type = request.headers.get("content-type", "")
+        length = request.headers.get("content-length", "")
+        if origin and origin.partition("://")[2] != request.headers.get("host"):
+            return refusal("Changes must come from the explorer's own page.", 403)
+        if content_type.partition(";")[0] != "application/json":
+            return refusal("Changes must be JSON.", 415)
+        if not length.isdecimal() or int(length) > MAX_CHANGE:
+            return refusal(f"A change may have {MAX_CHANGE:,} bytes.", 413)
+        try:
+            given = dict(await request.json())
+        except (ValueError, TypeError, RecursionError):
+            return refusal("A change must be a JSON object.", 400)
+        return await run_in_threadpool(_respond, corpus, endpoint, given)
+
+    return respond
+
+
+def _respond(corpus: OpenCorpus, endpoint: Endpoint, given: Mapping[str, Any]) -> Response:
+    """Check the parameters, call the function that answers, and send what it returns."""
+    from starlette.responses import Response, StreamingResponse
+
+    try:
+        meant = checked(given, endpoint.checks)
+        _require_all(endpoint, meant)
+        answer = endpoint.answer(corpus, **meant)
+    except (NanoSAEError, ValueError, OSError) as error:
+        return refusal(str(error), 400)
+    if isinstance(answer, bytes):
+        return Response(answer, media_type="application/octet-stream")
+    if isinstance(answer, dict | list):
+        return json_response(answer)
+    return StreamingResponse(answer, media_type="text/csv", headers=FILE_HEADERS)
+
+
+def _require_all(endpoint: Endpoint, meant: Mapping[str, Any]) -> None:
+    """Refuse a request that lacks a parameter without a default."""
+    import inspect
+
+    for name, parameter in inspect.signature(endpoint.answer).parameters.items():
+        is_required = parameter.default is inspect.Parameter.empty
+        if is_required and name in endpoint.checks and name not in meant:
+            raise DataError(f"the parameter {name!r} is missing.")
+
+
+def refusal(sentence: str, status: int) -> Response:
+    """Return an answer that says what is wrong."""
+    return json_response({"error": sentence}, status)
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    """Return a value as JSON."""
+    from starlette.responses import Response
+
+    return Response(to_json(value), status, media_type="application/json")

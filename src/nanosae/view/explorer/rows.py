@@ -1,0 +1,119 @@
+"""Rows: pages of a selection, one row, its tags, and a selection as CSV."""
+
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pandas' stubs see arrays for columns
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from nanosae.runs import annotations
+from nanosae.runs.tables import tag as feature_columns
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.selections import Selection, select_rows
+
+PAGE = 40  # lines sent at once
+MAX_TEXT = 600  # characters of a text in a list
+LINE_FEATURES = 3  # features named below a text in a list
+EXPORT_BLOCK = 2**14  # rows written together
+
+
+def list_rows(corpus: OpenCorpus, where: Selection | None = None, at: int = 0) -> Answer:
+    """List rows of a selection, a page of lines.
+
+    Args:
+        corpus: The corpus.
+        where: The selection.
+        at: How many lines to skip.
+    """
+    rows = select_rows(corpus, where)
+    features = (where or {}).get("features", [])
+    return {
+        "total": len(rows),
+        "names": {feature: corpus.names.get(feature, "") for feature in features},
+        "lines": row_lines(corpus, rows[at : at + PAGE]),
+    }
+
+
+def row_lines(corpus: OpenCorpus, rows: np.ndarray, feature: int | None = None) -> list[Answer]:
+    """Return rows with their texts, strongest features and the activation of one `feature`."""
+    codes, names = corpus.codes, corpus.names
+    block: Any = codes.take(rows)
+    texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
+    activations = [None] * len(rows)
+    if feature is not None:
+        activations = block[:, [feature]].toarray().ravel().tolist()
+    lines = []
+    for i, row in enumerate(rows.tolist()):
+        entries = slice(block.indptr[i], block.indptr[i + 1])
+        by_strength = np.argsort(-block.data[entries], kind="stable")
+        strongest = block.indices[entries][by_strength[:LINE_FEATURES]].tolist()
+        lines.append(
+            {
+                "row": row,
+                "text": texts[i][:MAX_TEXT],
+                "activation": activations[i],
+                "features": [[j, names.get(j, "")] for j in strongest],
+            }
+        )
+    return lines
+
+
+def show_row(corpus: OpenCorpus, row: int) -> Answer:
+    """Say what is known of a row."""
+    codes, names = corpus.codes, corpus.names
+    features, activations = codes.row(row)
+    order = np.argsort(-activations, kind="stable")
+    pairs = zip(features[order].tolist(), activations[order].tolist(), strict=True)
+    return {
+        "row": row,
+        "text": codes.texts([row])[0] if codes.has_texts else "",
+        "columns": {name: str(codes.column(name, [row])[0]) for name in codes.columns},
+        "tags": annotations.tags_of(corpus.run, codes.name, row),
+        "features": [[j, names.get(j, ""), activation] for j, activation in pairs],
+    }
+
+
+def tag_rows(
+    corpus: OpenCorpus,
+    tag: str,
+    where: Selection | None = None,
+    rows: list[int] | None = None,
+    on: bool = True,
+) -> Answer:
+    """Put a tag on rows, or on all of a selection; or take it off."""
+    if rows is None:
+        rows = select_rows(corpus, where).tolist()
+    annotations.tag(corpus.run, corpus.codes.name, tag, rows, on)
+    return {"tags": annotations.tags(corpus.run, corpus.codes.name), "rows": len(rows)}
+
+
+def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[str]:
+    """Return a CSV of a selection: row, text, columns, activations of its features, tags.
+
+    What makes no sense is refused at once; the text comes in blocks of rows.
+    """
+    rows = select_rows(corpus, where)
+    features = (where or {}).get("features", [])
+    run, name = corpus.run, corpus.codes.name
+    tagged = {tag: annotations.tagged(run, name, tag) for tag in annotations.tags(run, name)}
+
+    def write_block(start: int) -> str:
+        table = feature_columns(corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK])
+        table["tags"] = _tags_of_rows(table["row"], tagged)
+        return table.to_csv(index=False, header=start == 0)
+
+    starts = range(0, max(len(rows), 1), EXPORT_BLOCK)  # of no rows, the header
+    return map(write_block, starts)
+
+
+def _tags_of_rows(rows: Any, tagged: dict[str, np.ndarray]) -> list[str]:
+    """Return the tags of each row, joined by "|"."""
+    tags_of_row: list[list[str]] = [[] for _ in range(len(rows))]
+    for tag, with_tag in tagged.items():
+        for place in np.flatnonzero(rows.isin(with_tag)).tolist():
+            tags_of_row[place].append(tag)
+    return ["|".join(tags) for tags in tags_of_row]

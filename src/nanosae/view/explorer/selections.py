@@ -1,0 +1,141 @@
+"""Selections of rows, as the page writes them: a dict whose conditions hold together.
+
+words      texts that hold all these words
+features   rows on which all these features are active
+value      [column, value]: rows with this value in a metadata column
+tag        rows with this tag
+lasso      rows inside a polygon on the text map, [[x, y], …]
+led        rows whose strongest feature lies inside a polygon on the decoder map
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache, reduce
+from typing import Any
+
+import numpy as np
+
+from nanosae.analysis.text_index import find_texts, rows_with
+from nanosae.errors import DataError
+from nanosae.runs import annotations
+from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.files import changed
+
+RANKED = 1_000  # texts in the order of BM25; the others follow as they come
+MISSING = -2  # a place among the names of a column that no row has
+
+Selection = dict[str, Any]
+
+
+def select_rows(corpus: OpenCorpus, where: Selection | None) -> np.ndarray:
+    """Return the rows of a selection, int32: best first, or ascending if none is better.
+
+    Args:
+        corpus: The corpus.
+        where: The selection; None or an empty one selects all rows.
+
+    Raises:
+        DataError: If a condition is unknown or makes no sense, or the map is not ready.
+    """
+    where = where or {}
+    version = (changed(corpus.run / "user.sqlite"), corpus.map_version())
+    return _select(corpus, json.dumps(where, sort_keys=True), version)
+
+
+@lru_cache(16)
+def _select(corpus: OpenCorpus, key: str, version: tuple[int, ...]) -> np.ndarray:
+    where: Selection = json.loads(key)
+    if not where:
+        return np.arange(corpus.codes.n_rows, dtype=np.int32)
+    columns = [corpus.codes.feature(feature) for feature in where.get("features", [])]
+    row_sets = [rows for rows, _ in columns]
+    for kind, value in where.items():
+        if kind != "features":
+            row_sets.append(_rows_that_meet(corpus, kind, value))
+    if not row_sets:  # `features` was an empty list
+        return np.arange(corpus.codes.n_rows, dtype=np.int32)
+    rows = reduce(_common_rows, row_sets)
+    if columns:
+        rows = _by_strength(rows, columns)
+    elif where.keys() == {"words"} and len(rows):
+        best, _ = find_texts(corpus.codes, where["words"], RANKED, every=True)
+        rows = np.concatenate([best, np.setdiff1d(rows, best)])
+    return rows.astype(np.int32)
+
+
+def _common_rows(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.intersect1d(some, others, assume_unique=True)
+
+
+def _by_strength(rows: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Order rows by the sum of their activations, each as a share of its feature's largest."""
+    strength = np.zeros(len(rows))
+    for active_rows, activations in columns:
+        here = np.searchsorted(active_rows, rows)
+        strength = strength + activations[here] / activations.max(initial=0)
+    return rows[np.argsort(-strength, kind="stable")]
+
+
+def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
+    """Return the rows that meet one condition, ascending."""
+    if kind == "words":
+        return rows_with(corpus.codes, value) if corpus.codes.has_texts else np.zeros(0, np.int64)
+    if kind == "tag":
+        return annotations.tagged(corpus.run, corpus.codes.name, value)
+    if kind == "value":
+        name, group = value
+        column = corpus.column(name)
+        place = column.names.index(group) if group in column.names else MISSING
+        return np.flatnonzero(column.values == place)
+    if kind == "lasso":
+        return np.flatnonzero(inside_polygon(corpus.require_map()["rows"], value))
+    if kind == "led":
+        found = corpus.require_map()
+        is_inside = np.append(inside_polygon(found["features"], value), False)
+        return np.flatnonzero(is_inside[found["led"]])  # of rows that none leads, −1: False
+    raise DataError(f"no condition {kind!r} is known.")
+
+
+def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:
+    """Return which points lie inside a polygon, bool (n,).
+
+    By the even-odd rule: a point is inside if a ray from it to the right crosses an odd number of
+    edges. (None of our dependencies has this.)
+
+    Args:
+        points: (n, 2).
+        polygon: Its corners in order, [[x, y], …].
+
+    Raises:
+        DataError: If the polygon is no list of pairs of finite numbers.
+
+    Example:
+        >>> inside_polygon(np.array([[1, 1], [3, 1]]), [[0, 0], [2, 0], [2, 2], [0, 2]]).tolist()
+        [True, False]
+    """
+    corners = _corners(polygon)
+    in_box = ((points >= corners.min(0)) & (points <= corners.max(0))).all(axis=1)
+    candidates = np.flatnonzero(in_box)
+    x, y = points[candidates].T.astype(np.float64)
+    is_odd = np.zeros(len(candidates), bool)
+    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        if y0 == y1:
+            continue  # no ray crosses a horizontal edge
+        reaches_height = (y0 > y) != (y1 > y)
+        x_at_height = (x1 - x0) * (y - y0) / (y1 - y0) + x0
+        is_odd ^= reaches_height & (x < x_at_height)
+    is_inside = np.zeros(len(points), bool)
+    is_inside[candidates] = is_odd
+    return is_inside
+
+
+def _corners(polygon: Any) -> np.ndarray:
+    try:
+        corners = np.asarray(polygon, np.float64)
+    except (TypeError, ValueError):
+        corners = np.full((1, 1), np.nan)
+    is_list_of_pairs = corners.ndim == 2 and corners.shape[-1] == 2
+    if not is_list_of_pairs or not np.isfinite(corners).all():
+        raise DataError("a polygon is a list of [x, y] pairs of finite numbers.")
+    return corners

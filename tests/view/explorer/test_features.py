@@ -1,0 +1,82 @@
+"""The list of features and a feature's card against the dense activations."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explored import get, make_run
+from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.features import card
+
+
+def test_the_list_of_features_is_searched_and_sorted(client, planted, corpus):
+    found = get(client, "/api/features")
+    assert found["total"] == 48
+    scores = [line["score"] for line in found["lines"]]
+    assert scores == sorted(scores, reverse=True)
+    assert found["lines"][0] == {
+        "feature": 47,
+        "name": planted.names[47],
+        "rows": int(corpus.codes.counts[47]),
+        "score": 1.0,
+        "marked": False,
+    }
+    (one,) = get(client, "/api/features", words=planted.names[5])["lines"]
+    assert one["feature"] == 5
+    assert [x["feature"] for x in get(client, "/api/features", words="12")["lines"]] == [12]
+    by_rows = [line["rows"] for line in get(client, "/api/features", sort="rows")["lines"]]
+    assert by_rows == sorted(by_rows, reverse=True)
+    names = [line["name"] for line in get(client, "/api/features", sort="name")["lines"]]
+    assert names == sorted(planted.names)[:40]
+    rest = get(client, "/api/features", sort="name", at=40)["lines"]
+    assert [line["name"] for line in rest] == sorted(planted.names)[40:]
+
+
+def test_a_card_says_what_the_activations_say(client, corpus, dense, planted):
+    j = int(corpus.codes.counts.argmax())
+    found, acts = get(client, f"/api/card/{j}"), dense[:, j]
+    assert (found["rows"], found["name"]) == (np.count_nonzero(acts), planted.names[j])
+    assert found["density"] == pytest.approx(np.count_nonzero(acts) / 900)
+    assert found["mean"] == pytest.approx(acts[acts > 0].mean(), rel=1e-5)
+    assert sum(found["histogram"]) == found["rows"]
+    assert found["histogram"][-1] == np.count_nonzero(acts >= 0.95 * acts.max())
+    top = sorted(np.flatnonzero(acts), key=lambda i: (-acts[i], i))
+    assert [line["row"] for line in found["examples"]["strongest"]] == top[:10]
+    assert found["family"] == f"family {j % 9}"
+    cosine = planted.directions @ planted.directions[j]
+    cosine[j] = -1
+    assert [i for i, _, _ in found["near"]] == np.argsort(-cosine)[:8].tolist()
+    on = dense > 0
+    both = (on.T @ on.astype(int))[j]
+    with np.errstate(divide="ignore"):
+        lift = both * 900 / (on[:, j].sum() * on.sum(0))
+        npmi = np.where((both >= 5) & (lift > 1), np.log(lift) / -np.log(both / 900), 0)
+    npmi[j] = 0
+    for i, _, value in found["partners"]:
+        assert value == pytest.approx(npmi[i], rel=1e-6)
+    assert len(found["partners"]) == min(8, np.count_nonzero(npmi))
+
+
+def test_near_misses_are_shown_if_this_corpus_was_described(finished, corpus):
+    j = int(corpus.codes.counts.argmax())
+    path = finished / "features.parquet"
+    before = path.read_bytes()
+    try:
+        for n, shown in ((int(corpus.codes.counts[j]), True), (5, False)):
+            table = pd.read_parquet(path)
+            table["n_active"], table["near_misses"] = n, [[4, 2]] * 48
+            table.to_parquet(path)
+            examples = card(OpenCorpus(finished), j)["examples"]
+            found = examples.get("near misses")
+            assert (found is not None) == shown
+            assert found is None or [line["row"] for line in found] == [4, 2]
+    finally:
+        path.write_bytes(before)
+
+
+def test_labels_that_come_later_are_seen(tmp_path, planted):
+    run = make_run(tmp_path / "r", planted, labels=False)
+    corpus = OpenCorpus(run)
+    assert card(corpus, 3)["name"] == ""
+    pd.DataFrame({"feature": [3], "label": ["late"]}).to_parquet(run / "features.parquet")
+    assert card(corpus, 3)["name"] == "late"

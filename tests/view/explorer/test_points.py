@@ -1,0 +1,80 @@
+"""Maps: where points lie, how they are coloured, which of too many are sent."""
+
+import numpy as np
+import pytest
+
+from explored import get, points
+
+
+def test_a_map_holds_each_point_where_it_is(client, corpus, dense):
+    for kind, n in (("rows", 900), ("features", 48)):
+        found = points(client, kind)
+        assert sorted(found["ids"]) == list(range(n))
+        assert np.array_equal(found["xy"], corpus.map[kind][found["ids"]])
+        x0, y0, x1, y1 = found["box"]
+        wide, high = np.ptp(corpus.map[kind], axis=0)
+        assert (x1 - x0, y1 - y0) == pytest.approx((1.06 * wide, 1.06 * high), rel=1e-4)
+        wanted = np.histogram2d(*found["xy"].T, found["raster"], [[x0, x1], [y0, y1]])[0].T
+        scaled = np.log1p(wanted) / np.log1p(wanted.max()) * 255
+        assert np.abs(found["density"] - scaled).max() < 1
+
+
+def test_a_map_is_coloured_by_feature_family_group_and_time(client, corpus, dense, planted):
+    j = int(corpus.codes.counts.argmax())
+    found = points(client, "rows", color=f"feature:{j}")
+    acts = dense[found["ids"], j]
+    assert np.array_equal(np.isfinite(found["values"]), acts > 0)
+    assert found["values"][acts > 0] == pytest.approx(acts[acts > 0])
+    found = points(client, "features", color="family")
+    names = [entry["name"] for entry in found["legend"]["entries"]]
+    assert names[-1] == "others"
+    place = found["values"].astype(int)
+    told = [names[p] for p in place]
+    wanted = [f"family {i % 9}" for i in found["ids"]]
+    assert [a in (b, "others") for a, b in zip(told, wanted, strict=True)] == [True] * 48
+    found = points(client, "rows", color="column:group")
+    names = [entry["name"] for entry in found["legend"]["entries"]]
+    told = np.array(names)[found["values"].astype(int)]
+    assert np.array_equal(told, planted.columns["group"][found["ids"]])
+    found = points(client, "rows", color="column:date")
+    assert found["legend"]["kind"] == "scale"
+    year = planted.columns["year"][found["ids"]]
+    assert np.abs(found["values"] - year - 60 / 365).max() < 0.02
+
+
+def test_features_are_coloured_by_the_group_they_are_typical_of(client, planted):
+    found = points(client, "features", color="column:group")
+    names = [entry["name"] for entry in found["legend"]["entries"]]
+    told = {int(j): names[int(p)] for j, p in zip(found["ids"], found["values"], strict=True)}
+    for j, odds in planted.group_odds.items():
+        assert told[j] == ("B" if odds > 1 else "A")
+    found = points(client, "features", color="column:year")
+    mean = dict(zip(found["ids"].tolist(), found["values"].tolist(), strict=True))
+    for j, slope in planted.year_slopes.items():
+        assert (mean[j] > planted.columns["year"].mean()) == (slope > 0)
+
+
+def test_a_box_and_a_selection_choose_the_points(client, corpus, dense):
+    j = int(corpus.codes.counts.argmax())
+    xy = corpus.map["rows"]
+    x, y = np.median(xy, axis=0)
+    box = [float(v) for v in (x, y, xy[:, 0].max() + 1, xy[:, 1].max() + 1)]
+    found = points(client, "rows", box=box, where={"features": [j]})
+    wanted = np.flatnonzero((xy >= [x, y]).all(axis=1))
+    assert sorted(found["ids"]) == wanted.tolist()
+    assert found["inside"] == len(wanted)
+    assert np.array_equal(found["marks"], dense[found["ids"], j] > 0)
+
+
+def test_of_too_many_points_the_selection_is_sent_first(client, corpus, monkeypatch, dense):
+    monkeypatch.setattr("nanosae.view.explorer.points.MAX_POINTS", 60)
+    j = int(np.abs(corpus.codes.counts - 30).argmin())
+    found = points(client, "rows", where={"features": [j]})
+    assert found["n"] == 60
+    assert found["marks"].sum() == min(30, corpus.codes.counts[j])
+
+
+def test_regions_are_named(client, corpus):
+    for kind in ("rows", "features"):
+        for region in get(client, f"/api/regions/{kind}"):
+            assert region["text"]

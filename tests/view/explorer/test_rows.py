@@ -1,0 +1,41 @@
+"""Rows: one row, its tags, and the export of a selection."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explored import HOSTILE, get, rows_of
+from nanosae.runs import annotations
+
+
+def test_a_row_has_its_text_columns_and_features(client, dense, planted):
+    row = get(client, "/api/row/0")
+    assert row["text"] == HOSTILE
+    assert row["columns"]["group"] == planted.columns["group"][0]
+    assert {j: a for j, _, a in row["features"]} == pytest.approx(
+        {j: dense[0, j] for j in np.flatnonzero(dense[0]).tolist()}
+    )
+    assert client.get("/api/row/900").status_code == 400
+
+
+def test_a_selection_is_exported_as_csv(client, corpus, dense):
+    j = int(corpus.codes.counts.argmax())
+    annotations.tag(corpus.run, "default", 'a,"b"', [int(np.flatnonzero(dense[:, j])[0])])
+    answer = client.get("/api/export", params={"where": json.dumps({"features": [j]})})
+    assert answer.headers["content-disposition"] == 'attachment; filename="texts.csv"'
+    table = pd.read_csv(io.StringIO(answer.text), keep_default_na=False)
+    assert table["row"].tolist() == rows_of(client, features=[j])
+    assert table["text"].tolist() == corpus.codes.texts(table["row"]).tolist()
+    assert table[f"feature_{j}"].to_numpy() == pytest.approx(dense[table["row"], j])
+    assert (table["tags"] == 'a,"b"').sum() == 1
+    whole = client.get("/api/export").text
+    lines = list(csv.reader(io.StringIO(whole)))
+    assert len(lines) == 901
+    assert lines[1][1] == HOSTILE
+    empty = client.get("/api/export", params={"where": json.dumps({"tag": "no"})}).text
+    assert empty.startswith("row,text,")
+    assert len(empty.splitlines()) == 1
