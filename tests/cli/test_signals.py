@@ -14,13 +14,16 @@ from nanosae.cli.signals import Stopped, _raise_again, stopping_on_signals
 BOTH = [signal.SIGINT, signal.SIGTERM]
 
 
-def stopped(words, delay, number, tmp_path):
-    """Start a command, send it a signal after some seconds; return its exit code and words."""
+TRAIN = ["--k", "2", "--hidden-size", "16", "--steps", "1000000", "--log-every", "1"]
+
+
+def stopped(words, ready, number, tmp_path):
+    """Start a command, send it a signal when it is ready; return its exit code and words."""
     environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-m", "nanosae", *words]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **streams, env=environment, cwd=tmp_path) as process:
-        time.sleep(delay)
+        ready()
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
     return process.returncode, err.decode()
@@ -86,16 +89,21 @@ def test_a_signal_in_a_callback_comes_again():
     class Unraisable:
         exc_value = Stopped(signal.SIGTERM)
 
-    with stopping_on_signals(), pytest.raises(Stopped) as stop:
+    with stopping_on_signals():
         _raise_again(Unraisable)
-        for _ in range(1000):
-            time.sleep(0.01)
+        with pytest.raises(Stopped) as stop:
+            time.sleep(10)
     assert stop.value.signal == signal.SIGTERM
 
 
 def test_a_training_says_how_to_go_on(data, tmp_path):
-    words = ["train", data, "-o", "run", "--k", "2", "--hidden-size", "16", "--steps", "1000000"]
-    code, err = stopped(words, 8, signal.SIGTERM, tmp_path)
+    def steps():
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.05)
+
+    words = ["train", data, "-o", "run", *TRAIN]
+    code, err = stopped(words, steps, signal.SIGTERM, tmp_path)
     assert code == 143
     assert "--resume" in err
     assert "Traceback" not in err
@@ -105,8 +113,8 @@ def test_a_training_says_how_to_go_on(data, tmp_path):
 @pytest.mark.parametrize("number", BOTH)
 @pytest.mark.parametrize("delay", [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2])
 def test_imports_can_be_interrupted(number, delay, data, tmp_path):
-    words = ["train", data, "-o", "run", "--k", "2", "--hidden-size", "16", "--steps", "1000000"]
-    code, err = stopped(words, delay, number, tmp_path)
+    words = ["train", data, "-o", "run", *TRAIN]
+    code, err = stopped(words, lambda: time.sleep(delay), number, tmp_path)
     assert code == 128 + number
     assert "Traceback" not in err
     assert "error" not in err
