@@ -24,6 +24,7 @@ from nanosae.train.step import Training
 pytest.importorskip("triton")
 
 from nanosae.kernels import cuda, reference
+from nanosae.kernels.cuda import product_kernels, selection, selection_kernels
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -49,24 +50,25 @@ def test_all_that_needs_a_gpu_passes_in_the_interpreter(file):
 
 
 FLOATS, INTS, LONGS = "*fp32", "*i32", "*i64"
-TYPES: dict[str, Any] = dict.fromkeys(["values", "cut", "grad", "weight", "dense"], FLOATS)
-TYPES |= dict.fromkeys(["out_values", "to_values", "out", "sums"], FLOATS)
-TYPES |= dict.fromkeys(["cols", "out_cols", "to_cols", "state", "counts"], INTS)
+TYPES: dict[str, Any] = dict.fromkeys(["values", "thresholds", "grad", "weight", "dense"], FLOATS)
+TYPES |= dict.fromkeys(["out_values", "out", "value_sums"], FLOATS)
+TYPES |= dict.fromkeys(["cols", "out_cols", "state", "counts"], INTS)
 TYPES |= dict.fromkeys(["order", "rows", "picks"], INTS)
-TYPES |= dict.fromkeys(["ptr", "row_ptr", "ties", "latents", "last", "starts"], LONGS)
-TYPES |= dict.fromkeys(["n_rows", "width", "k", "step", "total", "size", "room", "add"], "i32")
-TYPES |= {"ROWS": 1, "CHUNK": cuda.CHUNK, "BLOCK": cuda.BLOCK, "N": 16, "W": 512}
+TYPES |= dict.fromkeys(["row_ptr", "out_row_ptr", "ties", "latents", "nnz", "starts"], LONGS)
+TYPES |= dict.fromkeys(["n_rows", "width", "k", "stride", "total", "size", "out_size"], "i32")
+TYPES |= {"accumulate": "i32", "N": 16, "W": 512}
+TYPES |= {"ROWS": 1, "CHUNK": selection.CHUNK, "BLOCK": selection.BLOCK}
 FORMS = {  # what differs from the above
-    "_topk of rows": {"cols": None},
-    "_topk of slots": {},
-    "_count": {"out": LONGS},
-    "_pack of rows": {"cols": None, "ties": None},
-    "_pack of candidates": {},
-    "_histogram": {"size": LONGS, "out": INTS, "SHIFT": 20, "WIDTH": 11},
-    "_descend": {"SHIFT": 20, "WIDTH": 11},
-    "_dot": {},
-    "_sum of rows": {"order": None},
-    "_sum of latents": {},
+    "topk of rows": {"cols": None},
+    "topk of slots": {},
+    "count": {"out": LONGS},
+    "copy_above of rows": {"cols": None, "ties": None},
+    "copy_above of candidates": {},
+    "histogram": {"size": LONGS, "out": INTS, "SHIFT": 20, "WIDTH": 11},
+    "next_digit": {"SHIFT": 20, "WIDTH": 11},
+    "pair_dots": {},
+    "segment_sums of rows": {"order": None},
+    "segment_sums of latents": {},
 }
 
 
@@ -81,7 +83,8 @@ def test_kernels_compile_for_gpus(form, architecture, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
-    kernel = getattr(cuda, form.split()[0])
+    name = form.split()[0]
+    kernel = getattr(selection_kernels, name, None) or getattr(product_kernels, name)
     args = {name: (TYPES | FORMS[form])[name] for name in kernel.arg_names}
     types = {name: t if isinstance(t, str) else "constexpr" for name, t in args.items()}
     constants = {name: t for name, t in args.items() if not isinstance(t, str)}

@@ -104,7 +104,7 @@ def _choose_terms(
             taken.add(name)
             return ranked[places].tolist()
     for phrase in terms.tolist():  # of words that mean nothing alone, such as "how do i"
-        name = frozenset([all_terms[phrase]])
+        name = frozenset([str(all_terms[phrase])])
         if " " in all_terms[phrase] and name not in taken:
             taken.add(name)
             return [phrase]

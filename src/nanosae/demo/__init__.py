@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from importlib.resources import as_file, files
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 
 import nanosae
 from nanosae.codes import Codes
+from nanosae.runs.results import contrast_name, save_result
 from nanosae.runs.tables import save_features
 
 CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
@@ -42,7 +42,8 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
             _analyse(Path(folder), say)
         return
     _analyse(output, say)
-    save_features(output, nanosae.describe(Codes.open(output)))
+    codes = Codes.open(output)
+    save_features(output, nanosae.describe(codes), codes)
     say(f"\n{nanosae.report(output)}: all of it on one page, open it in a browser")
 
 
@@ -55,29 +56,29 @@ def _analyse(output: Path, say: Callable[[str], None]) -> None:
     say(f"{len(rows):,} glosses, {CONFIG['hidden_size']:,} features, k={CONFIG['k']}")
     say(f"held-out FVU {metrics['fvu']:.3f}, L0 {metrics['l0']:.1f}, dead {metrics['dead']:.1%}")
     metadata = {"text": texts, "lexname": lexnames}
-    codes = model.encode_corpus(rows, output / "codes" / "default", beside=metadata)
-    labels = save_features(output, nanosae.label(codes))
+    codes = model.encode_corpus(rows, output / "codes" / "default", metadata=metadata)
+    labels = save_features(output, nanosae.label(codes), codes)
     for paragraph in clear_features(codes, labels, n=10):
         say(paragraph)
     _group(codes, output, say)
-    _compare(codes, output, say)
+    _compare(codes, say)
 
 
 def _group(codes: Codes, output: Path, say: Callable[[str], None]) -> None:
     families = nanosae.families(codes)
-    families.to_json(output / "families.json")
+    save_result(codes, "families.json", families.to_dict(), families.parameters)
     members = pd.DataFrame(families.feature_family.items(), columns=["feature", "family"])
-    save_features(output, members)
+    save_features(output, members, codes)
     say(f"\n{len(families.table)} families of features, among them:")
     for name in families.table["label"].head(5):
         say(f"    {name}")
 
 
-def _compare(codes: Codes, output: Path, say: Callable[[str], None]) -> None:
-    contrast = nanosae.contrast(codes, "noun.animal", "noun.plant", by="lexname")
-    path = output / "contrasts" / "contrast-lexname.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(contrast.to_dict()), "utf-8")
+def _compare(codes: Codes, say: Callable[[str], None]) -> None:
+    a, b, by = "noun.animal", "noun.plant", "lexname"
+    contrast = nanosae.contrast(codes, a, b, by=by)
+    asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": None, "corpus": codes.name}
+    save_result(codes, contrast_name(asked), contrast.to_dict(), asked)
     say("\nanimals against plants:")
     for sentence in contrast.sentences(4):
         say(f"    {sentence}")
