@@ -16,7 +16,14 @@ FILES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 TORCH_FREE = ("analysis", "codes", "model.weights", "runs", "sources", "text", "view")
-NEEDS_TORCH = ("runs.checkpoints", "runs.training", "text.activations")
+NEEDS_TORCH = (
+    "runs.checkpoints",
+    "runs.training",
+    "text.activation_cache",
+    "text.activations",
+    "text.language_models",
+    "text.windows",
+)
 
 # Which room may import which, at any place in a file; a room may always import itself.
 ROOMS = {

@@ -59,36 +59,7 @@ _HOMES = {
     "view.report.report": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [
-    "Chat",
-    "Codes",
-    "SAEModel",
-    "SAETrainer",
-    "TrainConfig",
-    "card",
-    "contrast",
-    "describe",
-    "evaluate",
-    "explain",
-    "explore",
-    "families",
-    "grid",
-    "label",
-    "llm_label",
-    "match",
-    "over_time",
-    "plot",
-    "plot_dictionary",
-    "plot_umap",
-    "recommend",
-    "report",
-    "search",
-    "splitting",
-    "stability",
-    "topics",
-    "watch",
-    "write_codes",
-]
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll] (the imports above name them)
 
 
 def __getattr__(name: str) -> object:

@@ -103,7 +103,7 @@ def test_the_skip_connection_takes_what_is_linear():
     assert trainer.metrics_["fvu"] < 0.06
     plain = SAETrainer(TrainConfig(hidden_size=16, k=1, steps=600, batch_size=256, lr=1e-2))
     plain.train(x, y, progress=False)
-    assert plain.metrics_["fvu"] > 0.2
+    assert plain.metrics_["fvu"] > 0.12
     recon = model(torch.from_numpy(x)).detach().numpy()
     assert ((recon - y) ** 2).sum() / ((y - y.mean(0)) ** 2).sum() < 0.06
 
