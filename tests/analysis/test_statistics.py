@@ -42,7 +42,7 @@ def test_p_is_two_sided():
 
 
 def test_q_is_the_step_up_procedure_by_hand():
-    """Benjamini and Hochberg reject the i smallest p, with the largest i that p_(i) ≤ i q ÷ n has."""
+    """Rejected are the i smallest p, with the largest i for which p_(i) ≤ i q ÷ n."""
     n = 40
     p = np.random.default_rng(0).random(n) ** 3
     rank = np.arange(1, n + 1)
