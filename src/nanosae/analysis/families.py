@@ -39,7 +39,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,6 @@ from nanosae.analysis.family_edges import (
 )
 from nanosae.analysis.family_scores import block_ratios
 from nanosae.analysis.group_names import family_labels, feature_names
-from nanosae.atomic import write_file
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.runs.tables import records
@@ -95,23 +93,19 @@ class Families:
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """Return everything as JSON.
-
-        Args:
-            path: Where to write it, too.
-        """
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types (`RUN/families.json`)."""
         content: dict[str, Any] = {
             "format": 1,
             "parameters": self.parameters,
             "stats": self.stats,
-            "feature_family": self.feature_family,
+            "feature_family": {str(j): family for j, family in self.feature_family.items()},
         }
-        content |= records(families=self.table, edges=self.edges)
-        text = json.dumps(content, ensure_ascii=False)
-        if path is not None:
-            write_file(path, lambda stream: stream.write(text.encode()))
-        return text
+        return content | records(families=self.table, edges=self.edges)
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 def families(

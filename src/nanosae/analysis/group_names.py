@@ -42,7 +42,7 @@ def feature_names(
         return _names_of_table(labels)
     if codes is None or codes.run is None:
         return {}
-    scored = _names_of_table(load_features(codes.run))
+    scored = _names_of_table(load_features(codes.run, codes))
     names = {}
     for feature, text in known_labels(codes).items():
         weight = scored[feature].weight if feature in scored else 1.0

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
+from nanosae.runs.folder import current
 from nanosae.view import pages
 from nanosae.view.files import read_arrays
 
@@ -144,7 +145,7 @@ def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str
         is void: the file was replaced), `quiet` (seconds since it was written), `snapshots` (see
         `read_snapshots`) and `config`, if there is one.
     """
-    run = Path(run)
+    run = current(run)
     lines, end, reset = read_metrics(run / "metrics.jsonl", offset)
     state: dict[str, Any] = {"lines": lines, "offset": end, "reset": reset}
     with contextlib.suppress(OSError):

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.reading import run_model
+from nanosae.atomic import write_file
 from nanosae.codes import Codes
+from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import known_labels, load_features
 from nanosae.view import maps, pages, plots
 from nanosae.view.files import read_json
@@ -60,17 +62,18 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
     if name is not None or any(run.glob("codes/*/manifest.json")):
         codes = Codes.open(run, name)
     config, table = read_json(run / "config.json") or {}, _features(run, codes)
-    contrasts = {p.stem: read_json(p) for p in sorted((run / "contrasts").glob("*.json"))}
+    results = _results(run, codes)
+    contrasts = {contrast_title(r): r.value for r in load_contrasts(run, codes) if r.fresh}
     data: dict[str, Any] = {
-        "facts": _facts(run, config, codes),
+        "facts": _facts(run, config, codes, results),
         "training": training_state(run),
         "features": _columns(table),
         "map": _map(run, codes, table),
-        "families": _families(run),
-        "topics": _topics(run),
+        "families": _families(results),
+        "topics": _topics(results),
         "contrasts": [{"name": k, "sentences": f["sentences"][:20]} for k, f in contrasts.items()],
         "figures": _figures(codes, contrasts),
-        "evaluation": read_json(run / "evaluation.json"),
+        "evaluation": _fresh(results, "evaluation.json"),
     }
     cards = [] if codes is None or "top_rows" not in table else _cards(codes, table)
     text = pages.page(
@@ -83,13 +86,27 @@ def report(run: str | Path, path: str | Path | None = None, *, name: str | None 
         plotly=True,
     )
     path = run / "report.html" if path is None else Path(path)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_file(path, lambda stream: stream.write(text.encode()))
     return path
 
 
-def _facts(run: Path, config: dict, codes: Codes | None) -> dict[str, Any]:
+def _results(run: Path, codes: Codes | None) -> dict[str, Result]:
+    """Return the stored results by name, stale ones included."""
+    names = ("families.json", "topics.parquet", "evaluation.json")
+    found = [load_result(run, name, codes) for name in names]
+    found += load_contrasts(run, codes)
+    return {result.name: result for result in found if result is not None}
+
+
+def _fresh(results: dict[str, Result], name: str) -> Any:
+    """Return what a result holds, None if it is missing or stale."""
+    result = results.get(name)
+    return result.value if result is not None and result.fresh else None
+
+
+def _facts(
+    run: Path, config: dict, codes: Codes | None, results: dict[str, Result]
+) -> dict[str, Any]:
     facts: dict[str, Any] = {"run": str(run), "name": run.absolute().name, "chunk": CHUNK}
     facts |= {key: config.get(key) for key in ("config", "versions", "threads", "data")}
     facts["fingerprint"] = config.get("data_fingerprint")
@@ -97,25 +114,30 @@ def _facts(run: Path, config: dict, codes: Codes | None) -> dict[str, Any]:
     if codes is not None:
         facts["corpus"] = {"name": codes.name, "rows": codes.n_rows, "columns": codes.columns}
         facts["corpus"] |= {"texts": codes.has_texts, "l0": codes.nnz / max(codes.n_rows, 1)}
-    steps = [(there, what, _command(words)) for there, what, *words in _steps(run, config, codes)]
+    steps = [
+        (there, what, _command(words))
+        for there, what, *words in _steps(run, config, codes, results)
+    ]
     facts["commands"] = [command for there, _, command in steps if there]
     facts["missing"] = [(what, command) for there, what, command in steps if not there]
     return facts
 
 
-def _steps(run: Path, config: dict, codes: Codes | None) -> list[tuple]:
+def _steps(run: Path, config: dict, codes: Codes | None, results: dict[str, Result]) -> list[tuple]:
     """Return the steps of an analysis: whether it was done, what it adds, and its command."""
-    table, data = load_features(run), config.get("data") or "DATA"
+    table, data = load_features(run, codes), config.get("data") or "DATA"
     train = ["train", data, "-o", run, *_flags(config["requested"])] if config else ["train", data]
     source, texts, column = data, True, "COLUMN"
     if codes is not None:
         shards = [s["vectors"] or {} for s in codes.manifest["shards"]]
         source, texts = next((s["path"] for s in shards if "path" in s), data), codes.has_texts
         column = codes.columns[0] if codes.columns else column
-    about = (read_json(run / "evaluation.json") or {}).get("about", {"labels": column})
+    about = (_fresh(results, "evaluation.json") or {}).get("about", {"labels": column})
     labels = ["--labels", about["labels"]] if about["labels"] else []
-    merged, contrasts = _topics(run), sorted((run / "contrasts").glob("*.json"))
-    done = [(True, "", *_contrast(path, run)) for path in contrasts]
+    merged = _topics(results)
+    n_topics = 20 if merged is None else len(merged)
+    contrasts = [r for r in results.values() if r.name.startswith("contrasts/")]
+    done = [(r.fresh, _stale_contrast(r), *_contrast(r, run)) for r in contrasts if r.parameters]
     ended = (run / "model").exists()
     return [
         (bool(config), "the settings of a training", *train),
@@ -124,10 +146,16 @@ def _steps(run: Path, config: dict, codes: Codes | None) -> list[tuple]:
         *([] if texts else [(False, "texts", "encode", run, source, "--texts", "TEXTS")]),
         ("top_rows" in table, "feature cards", "describe", run),
         ("label" in table, "labels", "label", run),
-        ((run / "families.json").exists(), "families", "families", run),
-        (merged is not None, "topics", "topics", run, "-n", 20 if merged is None else len(merged)),
+        _step(results, "families.json", "families", run),
+        _step(results, "topics.parquet", "topics", run, "-n", n_topics),
         *(done or [(False, "contrasts", "contrast", run, "--by", column)]),
-        ("rows" in about, "a comparison with baselines", "evaluate", run, *labels),
+        (
+            "rows" in about,
+            _what(results, "evaluation.json", "a comparison with baselines"),
+            "evaluate",
+            run,
+            *labels,
+        ),
         (True, "this report", "report", run),
     ]
 
@@ -136,17 +164,31 @@ def _command(words: Sequence[Any]) -> str:
     return shlex.join(["nanosae", *map(str, words)])
 
 
-def _contrast(path: Path, run: Path) -> list[Any]:
-    """Return the command that made a file of contrasts."""
-    kind, _, column = path.stem.partition("-")
-    if kind != "contrast":
-        verb, flag = {"time": ("over-time", "--column")}.get(kind, (kind, "--target"))
-        return [verb, run, flag, column]
-    found = read_json(path)
-    words, first = ["contrast", run, "--by", column], {f["target"] for f in found["findings"]}
-    words += ["--a", *first] if len(first) == 1 else []
-    rest = found["about"].get("b", "the rest")
-    return words + (["--b", rest] if len(first) == 1 and rest != "the rest" else [])
+def _step(results: dict[str, Result], name: str, *words: Any) -> tuple:
+    """Return a step that a result shows to be done."""
+    done = _fresh(results, name) is not None
+    return (done, _what(results, name, Path(name).stem), *words)
+
+
+def _what(results: dict[str, Result], name: str, what: str) -> str:
+    """Return what a step adds, with the reason if there is a stale result."""
+    result = results.get(name)
+    return what if result is None or result.fresh else f"{what} again ({result.stale})"
+
+
+def _stale_contrast(result: Result) -> str:
+    return "" if result.fresh else f"{contrast_title(result)} again ({result.stale})"
+
+
+def _contrast(result: Result, run: Path) -> list[Any]:
+    """Return the command that made a contrast."""
+    asked = dict(result.parameters)
+    words = [asked.pop("verb"), run]
+    asked["name"] = asked.pop("corpus", None)
+    for flag, value in asked.items():
+        if value is not None:
+            words += [f"--{flag}", value]
+    return words
 
 
 def _flags(requested: dict[str, Any]) -> list[str]:
@@ -166,12 +208,12 @@ def _features(run: Path, codes: Codes | None) -> pd.DataFrame:
     """Return the feature table, best first: surest labels, then most rows, dead ones last."""
     import pandas as pd
 
-    table = load_features(run)
+    table = load_features(run, codes)
     if codes is not None:
         counts = pd.DataFrame({"feature": np.arange(codes.n_features), "n_active": codes.counts})
         counts["density"] = codes.density
         table = counts.merge(table.drop(columns=["n_active", "density"], errors="ignore"), "left")
-    table["label"] = table["feature"].map(known_labels(run).get)
+    table["label"] = table["feature"].map(known_labels(codes or run).get)
     scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
     table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
     scores["alive"] = scores["n_active"] != 0
@@ -208,18 +250,15 @@ def _map(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] 
     return {"place": place, "x": x, "y": y, "cluster": group, "labels": labels, "method": method}
 
 
-def _families(run: Path) -> Any:
-    found = read_json(run / "families.json")
+def _families(results: dict[str, Result]) -> Any:
+    found = _fresh(results, "families.json")
     kept = ("family", "root", "members", "size", "label", "score")
     return found and [{k: _short(f[k]) for k in kept} for f in found["families"]]
 
 
-def _topics(run: Path) -> Any:
-    import pandas as pd
-
-    if not (path := run / "topics.parquet").exists():
-        return None
-    return pd.read_parquet(path)[["Topic", "Count", "Name"]].to_numpy()
+def _topics(results: dict[str, Result]) -> Any:
+    table = _fresh(results, "topics.parquet")
+    return None if table is None else table[["Topic", "Count", "Name"]].to_numpy()
 
 
 def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:
