@@ -1,9 +1,8 @@
 """Labels from the corpus' own words, each with a score on texts that it has not seen.
 
 Words and phrases are ranked by how much likelier they are in a feature's texts than in others
-(`keywords`), a few of them make the label (`naming`), and all its likelier words are scored as a
-search query for the held-out texts of the feature (`scoring`). The score says how well the words
-find the texts, not how well the label reads.
+(`keywords`), the few that find these texts best by their words and by their meaning make the label
+(`naming`), and the label itself is scored on held-out texts of the feature (`scoring`).
 """
 
 from __future__ import annotations
@@ -17,16 +16,18 @@ import scipy.sparse as sp
 
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.keywords import FeatureWords, feature_words, informativeness
-from nanosae.analysis.naming import choose_names, usual_spelling
+from nanosae.analysis.meaning import Meaning, corpus_meaning
+from nanosae.analysis.naming import Name, choose_names, usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
-from nanosae.analysis.scoring import SCORES, keyword_scores
+from nanosae.analysis.scoring import SCORES, area, can_be_scored, word_scores
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.text.words import Words
 
-COLUMNS = ["feature", "label", "keywords", *SCORES, "typical_text"]
+COLUMNS = ["feature", "label", "keywords", *SCORES, "keywords_auc", "typical_text"]
 SAMPLE = 20_000  # rows on which a term's informativeness is measured
+SCORED = 20_000  # held-out rows along which a label's direction is measured
 SHOWN = 40  # keywords that the table lists
 STRONGEST = 30  # rows that give the usual spelling and the typical text
 
@@ -41,7 +42,7 @@ def label(
     min_texts: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Label features by their words and score the words on held-out texts.
+    """Label features by words and score each label on held-out texts.
 
     Args:
         codes: A corpus with texts.
@@ -54,11 +55,13 @@ def label(
         seed: Seed of the split and of the samples of inactive texts.
 
     Returns:
-        A frame with `feature, label` (1 to 6 words; "" if no word is typical of the feature; before
-        them, if rows are tokens, «the token» that has half of the feature's activation, if any),
-        `keywords` (the 40 words that add most to the query, joined by ", "), the query's
-        `label_auc, label_auc_low, label_auc_high` (95 %) and `label_f1`, `label_n` (the held-out
-        active texts behind them) and `typical_text` (strong, and with many of these words).
+        A frame with `feature, label` (up to three terms; "" if no term is typical of the feature;
+        before them, if rows are tokens, «the token» that has half of the feature's activation, if
+        any), `keywords` (the 40 words that add most to a query for its texts, joined by ", "), the
+        label's own scores on held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by
+        its meaning where the corpus has embeddings), `label_f1, label_precision, label_recall` (by
+        its words) and `label_n` (active texts behind them), `keywords_auc` (of the query) and
+        `typical_text` (strong, and with many of these words).
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -80,30 +83,78 @@ def label(
     for (rows, activations), hard_rows in zip(feature_columns(codes, features), hard, strict=True):
         used = _labelling_rows(held[rows], min_texts)
         found.append(feature_words(words, rows[used], activations[used], hard_rows, n_keywords))
-    names = choose_names(words, informative, found)
+    meaning = corpus_meaning(codes, train_rows, seed) if codes.has_vectors else None
+    names = choose_names(words, informative, found, train_rows, meaning)
+    scorer = _Scorer(codes, words, held, meaning, seed)
 
-    term_weights = sp.csc_array(words.weight)
     records = []
     columns = feature_columns(codes, features)
     for feature, (rows, _), own, name in zip(features, columns, found, names, strict=True):
-        score = term_weights[:, own.keywords] @ own.keyword_weights
         strongest = texts[own.rows[:STRONGEST]]
-        spelled = [usual_spelling(words.terms[term], strongest) for term in name]
-        typical_row = _typical_row(own, score)
+        spelled = [usual_spelling(words.terms[term], strongest) for term in name.terms]
+        query = scorer.query(own)
+        typical_row = _typical_row(own, query)
         typical_text = codes.texts(typical_row) if codes.has_tokens else texts[typical_row]
-        records.append(
-            {
-                "feature": feature,
-                "label": ", ".join(spelled),
-                "keywords": ", ".join(words.terms[own.keywords[:SHOWN]]),
-                **keyword_scores(score, rows, held, min_texts),
-                "typical_text": "".join(typical_text),
-            }
-        )
+        record = {
+            "feature": feature,
+            "label": ", ".join(spelled),
+            "keywords": ", ".join(words.terms[own.keywords[:SHOWN]]),
+            "label_n": int(held[rows].sum()),
+            "typical_text": "".join(typical_text),
+        }
+        if can_be_scored(rows, held, min_texts):
+            record |= scorer.scores(name, rows)
+            record["keywords_auc"] = scorer.query_auc(query, rows)
+        records.append(record)
     frame = pd.DataFrame(records, columns=COLUMNS)
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
     return frame
+
+
+class _Scorer:
+    """Scores labels on held-out rows.
+
+    Args:
+        codes: The corpus.
+        words: Terms of all texts.
+        held: Whether a row is held out, bool (n_rows,).
+        meaning: The space of the embeddings, if there are any.
+        seed: Of the sample of held-out rows.
+    """
+
+    def __init__(
+        self, codes: Codes, words: Words, held: np.ndarray, meaning: Meaning | None, seed: int
+    ) -> None:
+        self.held = held
+        self.by_term = sp.csc_array(words.presence)
+        self.term_weights = sp.csc_array(words.weight)
+        held_rows = np.flatnonzero(held)
+        sample = np.random.default_rng(seed).permutation(held_rows)[:SCORED]
+        self.sample = np.sort(sample)
+        self.directions: np.ndarray | None = None
+        if meaning is not None:
+            self.directions = meaning.direct(codes.vectors(self.sample))
+
+    def scores(self, name: Name, rows: np.ndarray) -> dict[str, float]:
+        """Return the scores of a label, by its words and by its meaning."""
+        has_word = np.zeros(len(self.held), dtype=bool)
+        has_word[self.by_term[:, name.matching].indices] = True
+        if self.directions is not None and name.direction is not None:
+            along = self.directions @ name.direction
+        else:
+            along = self.term_weights[:, name.matching].sum(axis=1)[self.sample]
+        auc, low, high = area(along, np.isin(self.sample, rows))
+        areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
+        return areas | word_scores(has_word, rows, self.held)
+
+    def query(self, own: FeatureWords) -> np.ndarray:
+        """Return how well each text answers a query of a feature's keywords, (n_rows,)."""
+        return self.term_weights[:, own.keywords] @ own.keyword_weights
+
+    def query_auc(self, query: np.ndarray, rows: np.ndarray) -> float:
+        """Return the area under the ROC curve of a query on held-out rows."""
+        return area(query[self.sample], np.isin(self.sample, rows))[0]
 
 
 def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:

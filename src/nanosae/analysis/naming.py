@@ -1,153 +1,317 @@
-"""Choose the few terms that make a label.
+"""Choose the few terms that name a feature.
 
-A label is made of the terms with the largest product of z and informativeness. English stop words
-never stand alone in a label. A second pass tells features whose labels share a term apart: twice
-the z against the other features' texts is added.
+Terms are added one by one, at most three, each the one that makes the name best: the sum of how
+well its words find the feature's texts (F1 of the texts with any of the terms, inflections
+included) and how well its meaning does (area under the ROC curve along the terms' mean direction,
+see `meaning`). In a corpus without embeddings words alone decide. A term that adds less than 0.02
+is left out, and so is one that repeats a word of the name; a longer phrase takes the place of a
+part of it that is not clearly better.
+
+Features whose names begin with the same term are named anew from the texts on which they are
+stronger than the others, which tells them apart. No two features have the same name.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import combinations, product
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.keywords import FeatureWords, log_odds, texts_with_terms
+from nanosae.analysis.keywords import FeatureWords
+from nanosae.analysis.meaning import Meaning, normal_auc
 from nanosae.analysis.ranking import largest_places
-from nanosae.text.words import UNSPACED, Words
+from nanosae.text.words import UNSPACED, Words, is_stop_word
 
 MAX_TERMS = 3
-MAX_WORDS = 6  # of all terms of a label together
-CANDIDATES = 8  # terms that do not repeat each other, from which a label is made
-RANKED = 60  # terms from which the candidates are taken
-STRONG = 0.4  # of the first term's score: weaker terms are left out where the label is new without
-SIBLINGS = 10  # features from which one is told apart
-SIBLING_ROWS = 200  # strongest rows of each of them
+CANDIDATES = 150  # typical terms among which a name is looked for
+MIN_GAIN = 0.02  # of a further term
+COMMON = 3  # training texts that have a term of a name, where the corpus is not small
+SMALL_CORPUS = 2000  # training texts below which a rare term may name
+MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
+FORM_ADVANTAGE = 2.0  # a phrase of stop words needs so many times the F1 of what has content
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name of a feature.
+
+    Attributes:
+        terms: Places in `Words.terms`, the most telling term first.
+        matching: The same and their inflections: a text with one of these has a word of the name.
+        direction: Sum of the terms' directions, (width,); None without embeddings.
+    """
+
+    terms: list[int]
+    matching: list[int]
+    direction: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """What names are chosen from: training texts by term, and what terms mean.
+
+    Attributes:
+        words: Terms of all texts.
+        informative: Informativeness of each term, (T,).
+        presence: Which training row has which term, (n_train, T), by term.
+        place_of_row: Place of each row among the training rows, -1 for others, (n_rows,).
+        meaning: The space of the embeddings, if there are any.
+        term_directions: Of the candidate terms, zero for others, (T, width).
+    """
+
+    words: Words
+    informative: np.ndarray
+    presence: sp.csc_array
+    place_of_row: np.ndarray
+    meaning: Meaning | None
+    term_directions: np.ndarray | None
+
+    def rows_with(self, term: int) -> np.ndarray:
+        """Return the places of the training rows that have a term."""
+        start, stop = self.presence.indptr[term : term + 2]
+        return self.presence.indices[start:stop]
 
 
 def choose_names(
-    words: Words, informative: np.ndarray, features: list[FeatureWords]
-) -> list[list[int]]:
-    """Choose the terms that label each feature, frequent features first, no label twice.
+    words: Words,
+    informative: np.ndarray,
+    features: Sequence[FeatureWords],
+    train_rows: np.ndarray,
+    meaning: Meaning | None = None,
+) -> list[Name]:
+    """Name features, frequent features first.
 
     Args:
         words: Terms of all texts.
         informative: Informativeness of each term, (T,).
         features: Typical terms of each feature.
-
-    Returns:
-        Places in `words.terms`, for each feature.
+        train_rows: Rows whose texts may choose names, ascending.
+        meaning: The space of the embeddings, estimated from some of these rows.
     """
-    first_pass = [
-        _choose_terms(words.terms, own.terms, own.z, informative[own.terms], set())
-        for own in features
-    ]
-    n_shared = _shared_terms(first_pass, len(words.terms))
-    taken: set[frozenset[str]] = set()
-    names: list[list[int]] = [[] for _ in features]
+    place_of_row = np.full(words.presence.shape[0], -1)
+    place_of_row[train_rows] = np.arange(len(train_rows))
+    corpus = _Corpus(
+        words=words,
+        informative=informative,
+        presence=sp.csc_array(words.presence[train_rows]),
+        place_of_row=place_of_row,
+        meaning=meaning,
+        term_directions=_term_directions(words, features, meaning),
+    )
     n_rows = np.array([len(own.rows) for own in features])
-    for i in largest_places(n_rows, len(features)).tolist():
-        own = features[i]
-        z = own.z
-        siblings = _siblings(n_shared, i)
-        if siblings:
-            z = z + 2 * _z_against(words, own, [features[j] for j in siblings])
-        names[i] = _choose_terms(words.terms, own.terms, z, informative[own.terms], taken)
+    order = largest_places(n_rows, len(features)).tolist()
+    first_pass = _choose_in_order(corpus, features, order)
+    apart = [
+        _apart_from(own, [features[j] for j in siblings])
+        for own, siblings in zip(features, _siblings(first_pass), strict=True)
+    ]
+    return _choose_in_order(corpus, apart, order)
+
+
+def _choose_in_order(
+    corpus: _Corpus, features: Sequence[FeatureWords], order: Sequence[int]
+) -> list[Name]:
+    names: list[Name] = [Name([], [], None)] * len(features)
+    taken: set[frozenset[int]] = set()
+    for i in order:
+        names[i] = _choose_name(corpus, features[i], taken)
+        taken.add(frozenset(names[i].terms))
     return names
 
 
-def _shared_terms(names: list[list[int]], n_terms: int) -> sp.csr_array:
-    """Count the terms that each two names share, (names, names)."""
-    terms = np.array([term for name in names for term in name], dtype=np.int64)
-    ends = np.cumsum([0, *(len(name) for name in names)])
-    has_term = sp.csr_array((np.ones(len(terms)), terms, ends), shape=(len(names), n_terms))
-    return sp.csr_array(has_term @ has_term.T)
+def _siblings(names: Sequence[Name]) -> list[list[int]]:
+    """Return, for each name, the others that begin with the same term."""
+    by_first_term: dict[int, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        if name.terms:
+            by_first_term[name.terms[0]].append(i)
+    return [
+        [j for j in by_first_term[name.terms[0]] if j != i] if name.terms else []
+        for i, name in enumerate(names)
+    ]
 
 
-def _siblings(n_shared: sp.csr_array, feature: int) -> list[int]:
-    """Return the other features whose names share most terms with a feature's."""
-    start, stop = n_shared.indptr[feature : feature + 2]
-    order = largest_places(n_shared.data[start:stop], SIBLINGS + 1)
-    nearest = n_shared.indices[start:stop][order].tolist()
-    return [other for other in nearest if other != feature]
+def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureWords:
+    """Leave out the texts on which a sibling is stronger, unless too few would be left."""
+    if not siblings:
+        return own
+    rows = np.concatenate([sibling.rows for sibling in siblings])
+    activations = np.concatenate([sibling.activations for sibling in siblings])
+    strongest = np.zeros(max(rows.max(initial=0), own.rows.max(initial=0)) + 1)
+    np.maximum.at(strongest, rows, activations)
+    is_stronger = own.activations >= strongest[own.rows]
+    if is_stronger.sum() < MIN_TEXTS:
+        return own
+    return replace(own, rows=own.rows[is_stronger], activations=own.activations[is_stronger])
 
 
-def _z_against(words: Words, own: FeatureWords, siblings: list[FeatureWords]) -> np.ndarray:
-    """Return the z of a feature's terms against the texts that only its siblings have."""
-    rows = np.unique(np.concatenate([sibling.rows[:SIBLING_ROWS] for sibling in siblings]))
-    rows = rows[~np.isin(rows, own.rows)]
-    count = texts_with_terms(words, rows)[own.terms]
-    return log_odds(own.counts, own.n_texts, count, len(rows), words.share[own.terms])[1]
+def _term_directions(
+    words: Words, features: Sequence[FeatureWords], meaning: Meaning | None
+) -> np.ndarray | None:
+    if meaning is None:
+        return None
+    candidates = np.unique(np.concatenate([own.terms[:CANDIDATES] for own in features] or [[]]))
+    candidates = candidates.astype(np.int64)
+    directions = np.zeros((len(words.terms), len(meaning.centre)), np.float32)
+    directions[candidates] = meaning.of_terms(words.presence[meaning.rows][:, candidates])
+    return directions
 
 
-def _choose_terms(
-    all_terms: np.ndarray,
-    terms: np.ndarray,
-    z: np.ndarray,
-    informative: np.ndarray,
-    taken: set[frozenset[str]],
-) -> list[int]:
-    """Choose up to three strong terms that do not repeat each other, and add them to `taken`."""
-    is_strong = z > z.max(initial=0) / 4  # where only stop words are, the feature is one of form
-    score = np.where(is_strong, z * informative, 0)
-    order = largest_places(score, len(score))
-    ranked = terms[order]
-    score = score[order]
-    candidates = _candidates(all_terms[ranked].tolist(), score.tolist())
-    for places in _combinations(candidates, score):
-        name = frozenset(str(term) for term in all_terms[ranked[places]])
-        n_words = sum(term.count(" ") + 1 for term in name)
-        if name not in taken and n_words <= MAX_WORDS:
-            taken.add(name)
-            return ranked[places].tolist()
-    for phrase in terms.tolist():  # of words that mean nothing alone, such as "how do i"
-        name = frozenset([str(all_terms[phrase])])
-        if " " in all_terms[phrase] and name not in taken:
-            taken.add(name)
-            return [phrase]
-    return ranked[candidates[: _n_strong(candidates, score)]].tolist()
+def _choose_name(corpus: _Corpus, own: FeatureWords, taken: set[frozenset[int]]) -> Name:
+    typical = own.terms[:CANDIDATES]
+    with_content = [term for term in typical.tolist() if _has_content(corpus, term)]
+    common = [term for term in with_content if _is_common(corpus, term)]
+    with_content = common or with_content
+    is_active = _active_rows(corpus, own)
+    by_content = _Search(corpus, own, is_active, with_content)
+    by_content.add_terms(taken)
+    phrases = [term for term in typical.tolist() if " " in corpus.words.terms[term]]
+    of_form = [term for term in phrases if not _has_content(corpus, term)]
+    by_form = _Search(corpus, own, is_active, of_form)
+    by_form.add_terms(taken, most=1)
+    if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
+        return by_form.name()
+    return by_content.name()
 
 
-def _candidates(terms: list[str], scores: list[float]) -> list[int]:
-    """Return places of strong terms that do not repeat each other, the best first.
+def _has_content(corpus: _Corpus, term: int) -> bool:
+    """Tell whether a term says something and neither begins nor ends with a stop word."""
+    word_list = corpus.words.terms[term].split(" ")
+    is_bare = any(is_stop_word(word) or len(word) < 2 for word in (word_list[0], word_list[-1]))
+    is_unspaced = re.match(f"[{UNSPACED}]", corpus.words.terms[term]) is not None
+    return corpus.informative[term] > 0 and (is_unspaced or not is_bare)
 
-    A phrase needs strong words at its ends. A longer term takes the place of the weaker or slightly
-    stronger ones that it contains.
+
+def _is_common(corpus: _Corpus, term: int) -> bool:
+    """Tell whether a term is in enough texts for its meaning to be known."""
+    n_texts = corpus.presence.indptr[term + 1] - corpus.presence.indptr[term]
+    return n_texts >= COMMON or corpus.presence.shape[0] < SMALL_CORPUS
+
+
+def _active_rows(corpus: _Corpus, own: FeatureWords) -> np.ndarray:
+    """Mark a feature's active rows among the training rows, bool (n_train,)."""
+    is_active = np.zeros(corpus.presence.shape[0], dtype=bool)
+    places = corpus.place_of_row[own.rows]
+    is_active[places[places >= 0]] = True
+    return is_active
+
+
+class _Search:
+    """A greedy search for the terms of one name.
+
+    Attributes:
+        chosen: Terms so far, as places in `candidates`.
+        covered: Training rows that have one of them or of their inflections, bool (n_train,).
+        f1: F1 of these rows for the feature's.
     """
-    score_of_term = dict(zip(terms, scores, strict=True))
-    chosen: list[int] = []
-    for i, (term, score) in enumerate(zip(terms[:RANKED], scores[:RANKED], strict=True)):
-        if score <= 0 or len(chosen) == CANDIDATES:
-            break
-        word_list = term.split(" ")
-        ends = (word_list[0], word_list[-1])
-        if min(score_of_term.get(word, 0) for word in ends) < 0.3 * score:
-            continue
-        repeated = [j for j in chosen if _repeats(terms[j], term)]
-        if not repeated:
-            chosen.append(i)
-        elif all(terms[j] in term and score > 0.7 * scores[j] for j in repeated):
-            chosen[chosen.index(repeated[0])] = i
-            chosen = [j for j in chosen if j not in repeated]
-    return chosen
 
+    def __init__(
+        self, corpus: _Corpus, own: FeatureWords, is_active: np.ndarray, candidates: list[int]
+    ) -> None:
+        self.corpus = corpus
+        self.candidates = candidates
+        self.terms = corpus.words.terms[candidates].tolist()
+        self.is_active = is_active
+        self.n_active = int(is_active.sum())
+        self.rows = [corpus.rows_with(term) for term in candidates]
+        self.covered = np.zeros(len(is_active), dtype=bool)
+        self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
+        self.chosen: list[int] = []
+        self.inflections: list[int] = []
+        self.f1 = 0.0
+        self._begin_meaning(own)
 
-def _n_strong(candidates: list[int], score: np.ndarray) -> int:
-    """Count the first candidates whose score is near to that of the best."""
-    return int((score[candidates[:MAX_TERMS]] > STRONG * score[candidates[:1]]).sum())
+    def _begin_meaning(self, own: FeatureWords) -> None:
+        meaning = self.corpus.meaning
+        self.direction = None
+        if meaning is None or self.corpus.term_directions is None:
+            return
+        in_sample = own.rows[np.isin(own.rows, meaning.rows)]
+        if not len(in_sample):
+            return
+        self.target = meaning.of_rows(in_sample)
+        self.direction = np.zeros(len(meaning.centre), np.float32)
+        self.directions = self.corpus.term_directions[self.candidates]
+        self.moments = self.directions @ meaning.second_moments
+        self.variances = np.einsum("ij,ij->i", self.moments, self.directions)
 
+    def add_terms(self, taken: set[frozenset[int]], most: int = MAX_TERMS) -> None:
+        """Add terms while they make the name better, and until no other feature has it."""
+        score = 0.0
+        while self.open.any() and len(self.chosen) <= most:
+            is_new = frozenset(self.name().terms) not in taken
+            f1 = self._f1_with_each()
+            scores = np.where(self.open, f1 + self._auc_with_each(), -1.0)
+            best = self._whole_phrase(int(scores.argmax()), scores)
+            gains = scores[best] > score + (MIN_GAIN if self.chosen else 0)
+            wanted = not self.chosen or (gains and len(self.chosen) < most)
+            if not wanted and is_new:
+                return
+            score = scores[best]
+            self.f1 = float(f1[best])
+            self._add(best)
 
-def _combinations(candidates: list[int], score: np.ndarray) -> Iterator[list[int]]:
-    """Yield the first candidate with others, as many as are strong or more, the best first."""
-    if not candidates:
-        return
-    first, *rest = candidates
-    for n_others in range(_n_strong(candidates, score) - 1, MAX_TERMS):
-        for others in combinations(rest, n_others):
-            yield [first, *others]
+    def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
+        """Return the best of the longer candidates that hold a term and are hardly worse."""
+        term = f" {self.terms[place]} "
+        longer = [
+            other
+            for other in np.flatnonzero(scores > scores[place] - MIN_GAIN).tolist()
+            if len(self.terms[other]) > len(self.terms[place])
+            and (term in f" {self.terms[other]} " or self._is_part(place, other))
+        ]
+        return max(longer, key=lambda other: len(self.terms[other]), default=place)
+
+    def _is_part(self, place: int, other: int) -> bool:
+        """Tell whether a term without spaces is a part of another."""
+        is_unspaced = re.match(f"[{UNSPACED}]", self.terms[place]) is not None
+        return is_unspaced and self.terms[place] in self.terms[other]
+
+    def _f1_with_each(self) -> np.ndarray:
+        """Return the F1 of the name with each further candidate."""
+        n_found = int((self.covered & self.is_active).sum())
+        n_covered = int(self.covered.sum())
+        f1 = np.zeros(len(self.candidates))
+        for i in np.flatnonzero(self.open):
+            more = self.rows[i][~self.covered[self.rows[i]]]
+            found = n_found + int(self.is_active[more].sum())
+            f1[i] = 2 * found / max(n_covered + len(more) + self.n_active, 1)
+        return f1
+
+    def _auc_with_each(self) -> np.ndarray:
+        """Return the area under the ROC curve along the name's direction with each candidate."""
+        if self.direction is None:
+            return np.zeros(len(self.candidates))
+        assert self.corpus.meaning is not None
+        moments = self.corpus.meaning.second_moments @ self.direction
+        difference = (self.directions + self.direction) @ self.target
+        variance = self.variances + 2 * (self.directions @ moments) + self.direction @ moments
+        return normal_auc(difference, variance)
+
+    def _add(self, place: int) -> None:
+        self.chosen.append(place)
+        self.covered[self.rows[place]] = True
+        self.open[place] = False
+        if self.direction is not None:
+            self.direction = self.direction + self.directions[place]
+        for other in np.flatnonzero(self.open):
+            if not _repeats(self.terms[place], self.terms[other]):
+                continue
+            self.open[other] = False
+            if " " not in self.terms[place] and " " not in self.terms[other]:
+                self.inflections.append(int(other))
+                self.covered[self.rows[other]] = True
+
+    def name(self) -> Name:
+        """Return the name as it is now."""
+        terms = [self.candidates[place] for place in self.chosen]
+        inflections = [self.candidates[place] for place in self.inflections]
+        return Name(terms, terms + inflections, self.direction)
 
 
 def _repeats(term: str, other: str) -> bool:

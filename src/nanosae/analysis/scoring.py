@@ -1,8 +1,13 @@
-"""How well the keywords of a feature find its texts among held-out ones.
+"""How well a name, and a query of a feature's words, find the feature's texts among held-out ones.
 
-A feature's keywords are a BM25 query in which each word weighs its log-odds instead of its rarity
-(Robertson and Spärck Jones' relevance weights). The area under the ROC curve has DeLong's variance
-(1988) in Wilson's interval; F1 is that at the threshold which was best on the training part.
+A name is scored by what it says, not by more: by its words, as the precision, recall and F1 of the
+held-out texts that have one of its terms; and, in a corpus with embeddings, by its meaning, as the
+area under the ROC curve of the rows along its direction. Without embeddings that area is of a BM25
+search for its terms.
+
+A query of many words is a BM25 search in which each word weighs its log-odds instead of its rarity
+(Robertson and Spärck Jones' relevance weights). Areas have DeLong's variance (1988) in Wilson's
+interval.
 """
 
 from __future__ import annotations
@@ -11,44 +16,53 @@ from typing import Any
 
 import numpy as np
 
-SCORES = ["label_auc", "label_auc_low", "label_auc_high", "label_f1", "label_n"]
+SCORES = ["label_auc", "label_auc_low", "label_auc_high"]
+SCORES += ["label_f1", "label_precision", "label_recall", "label_n"]
 NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
 
 
-def keyword_scores(
-    score: np.ndarray, rows: np.ndarray, held: np.ndarray, min_texts: int
-) -> dict[str, float]:
-    """Score a query by how well it finds the held-out rows of a feature.
+def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
+    """Tell whether enough of a feature's rows, and an inactive one, are held out.
 
     Args:
-        score: The query's score of each row, not negative, (n_rows,).
-        rows: Active rows of the feature, ascending.
+        rows: Active rows, (n,).
         held: Whether a row is held out, bool (n_rows,).
         min_texts: Active rows needed on either side of the split.
+    """
+    n_held = int(held[rows].sum())
+    n_train = len(rows) - n_held
+    return min(n_held, n_train) >= min_texts and n_held < held.sum()
 
-    Returns:
-        AUC with its interval, F1, and `label_n`, the number of held-out active rows; NaN for all
-        but the last where either side has too few active rows, or no inactive one is held out.
+
+def word_scores(has_word: np.ndarray, rows: np.ndarray, held: np.ndarray) -> dict[str, float]:
+    """Return precision, recall and F1 of the held-out texts with a name's words.
+
+    Args:
+        has_word: Whether each text has one of the words, bool (n_rows,).
+        rows: Active rows of the feature, (n,).
+        held: Whether a row is held out, bool (n_rows,).
     """
     held_rows = rows[held[rows]]
-    n_held = len(held_rows)
-    n_train = len(rows) - n_held
-    if min(n_held, n_train) < min_texts or n_held == held.sum():
-        return dict(zip(SCORES, [np.nan] * 4 + [n_held], strict=True))
-    is_active = np.isin(np.arange(len(score)), rows)
-    found = np.flatnonzero(score)
-    found_train = found[~held[found]]
-    found_held = found[held[found]]
+    n_found = int(has_word[held_rows].sum())
+    n_predicted = int((has_word & held).sum())
+    return {
+        "label_f1": 2 * n_found / max(n_predicted + len(held_rows), 1),
+        "label_precision": n_found / n_predicted if n_predicted else np.nan,
+        "label_recall": n_found / max(len(held_rows), 1),
+    }
 
-    threshold = best_f1_threshold(score[found_train], is_active[found_train], n_train)
-    is_predicted = score[found_held] >= threshold
-    n_correct = (is_predicted & is_active[found_held]).sum()
-    f1 = 2 * n_correct / (is_predicted.sum() + n_held)
 
-    inactive_scores = score[found_held[~is_active[found_held]]]
-    n_zeros = int(held.sum()) - n_held - len(inactive_scores)
-    interval = auc_interval(score[held_rows], inactive_scores, n_zeros)
-    return dict(zip(SCORES, [*interval, float(f1), n_held], strict=True))
+def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float]:
+    """Return the area under the ROC curve and its interval, NaN where a group is empty.
+
+    Args:
+        scores: Any numbers, (n,).
+        is_active: Which of them are of active rows, bool (n,).
+    """
+    if not len(scores) or is_active.all() or not is_active.any():
+        return np.nan, np.nan, np.nan
+    scores = scores - scores.min()
+    return auc_interval(scores[is_active], scores[~is_active])
 
 
 def best_f1_threshold(scores: np.ndarray, is_active: np.ndarray, n_active: int) -> float:
