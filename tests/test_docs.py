@@ -1,5 +1,6 @@
 """What the documents say is run."""
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -82,6 +83,19 @@ def test_verbs_and_flags_in_running_text_are_known():
 
 def arguments(verb):
     return app[verb].assemble_argument_collection()
+
+
+def test_every_import_that_is_shown_works():
+    found = 0
+    for name, text in DOCUMENTS.items():
+        for block in re.findall(r"```python\n(.*?)```", text, re.S):
+            for module, names in re.findall(r"from (nanosae[\w.]*) import ([\w, ]+)", block):
+                home = importlib.import_module(module)
+                for part in names.split(","):
+                    what = part.split(" as ")[0].strip()
+                    assert hasattr(home, what), (name, module, what)
+                    found += 1
+    assert found >= 8
 
 
 def test_links_lead_somewhere():
