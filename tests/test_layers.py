@@ -37,7 +37,7 @@ NEEDS_TORCH = (
 
 # Which room may import which, at any place in a file; a room may always import itself.
 ROOMS = {
-    "__init__": {"analysis", "codes", "config", "model", "sweep", "train", "view"},
+    "__init__": {"advice", "analysis", "codes", "config", "model", "sweep", "train", "view"},
     "__main__": {"cli"},
     "config": set(),
     "atomic": set(),
@@ -53,8 +53,10 @@ ROOMS = {
     "model": {"codes", "kernels", "sources"},
     "codes": {"model.files", "model.weights"},
     "text": set(),
-    "train": {"config", "data", "distributed", "kernels", "model", "runs"},
-    "sweep": {"config", "data", "distributed", "runs", "sources", "train"},
+    "train": {"config", "data", "distributed", "kernels", "model", "runs", "trainable"},
+    "trainable": {"config", "data", "distributed", "kernels", "model"},
+    "sweep": {"config", "distributed", "train"},
+    "advice": {"config", "sources", "train"},
     "analysis": {"codes", "model.weights", "runs", "text"},
     "view": {"analysis", "codes", "config", "model.weights", "runs", "text"},
     "demo": {"analysis", "codes", "config", "runs", "train", "view"},
@@ -187,7 +189,7 @@ def total(modules):
     return sum(code_lines(FILES[m].read_text(encoding="utf-8")) for m in modules)
 
 
-TRAIN_LINES = 1200  # the goal is 1,000
+TRAIN_LINES = 1000
 LONGEST_FILE = 600  # the goal is 400
 
 

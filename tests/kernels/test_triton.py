@@ -19,7 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nanosae import TrainConfig, kernels
 from nanosae.data.dataset import Dataset
 from nanosae.sources import open_rows
-from nanosae.train.step import Training
+from nanosae.train.metrics import metrics_line
+from nanosae.train.state import TrainingState
+from nanosae.train.step import take_step
 
 pytest.importorskip("triton")
 
@@ -185,7 +187,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def prepared(backend: str, **options: Any) -> tuple[Training, torch.Tensor]:
+def prepared(backend: str, **options: Any) -> tuple[TrainingState, torch.Tensor]:
     """A training with a few dead latents, and a batch."""
     rows = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
     data = Dataset(open_rows(rows), seed=0, heldout_share=0.2)
@@ -193,19 +195,19 @@ def prepared(backend: str, **options: Any) -> tuple[Training, torch.Tensor]:
         hidden_size=21, k=3, batch_size=14, steps=9, warmup=0.0, device=DEVICE, backend="reference",
         **{"noise": 0.0, "k_aux": 4} | options,
     )  # fmt: skip
-    training = Training(config.resolved(data.n_train, data.width), data)
+    training = TrainingState(config.resolved(data.n_train, data.width), data)
     training.kernels = kernels.backend(training.device, backend)
-    training.scalars["l0"] = 0.0  # else so small a dictionary takes the dense path
-    training.silent[::5] = 10**9
+    training.counters.l0 = 0.0  # else so small a dictionary takes the dense path
+    training.silent_rows[::5] = 10**9
     return training, torch.from_numpy(data.sample(14, seed=1)).to(DEVICE)
 
 
 def one_step(backend: str, **options: Any) -> dict[str, torch.Tensor]:
     """Losses, gradients and parameters after a step."""
     training, batch = prepared(backend, **options)
-    training.catch_up()  # with who is dead
-    training.step(batch)
-    parts = training.line()["parts"]
+    training.read_deferred()  # with who is dead
+    take_step(training, batch)
+    parts = metrics_line(training)["parts"]
     out = {"loss": torch.tensor([parts["mse"], parts["auxk"]])}
     for name, param in training.params.items():
         out |= {name: param.detach().cpu(), f"gradient of {name}": torch.empty(0)}
@@ -226,15 +228,15 @@ def test_a_training_step_is_that_of_the_reference(name):
 @pytest.mark.parametrize("name", ["topk", "batchtopk", "matryoshka", "noise, in parts"])
 def test_a_step_never_waits_for_the_device(name):
     training, batch = prepared("cuda", **OBJECTIVES[name])
-    training.lags = True
-    training.catch_up()
+    training.defers_reading = True
+    training.read_deferred()
     with NoWaiting():
-        training.step(batch)
+        take_step(training, batch)
     with NoWaiting(), pytest.raises(RuntimeError, match="waits for the device"):
-        training.catch_up()
-    training.lags = False
+        training.read_deferred()
+    training.defers_reading = False
     with NoWaiting(), pytest.raises(RuntimeError, match="waits for the device"):
-        training.step(batch)
+        take_step(training, batch)
 
 
 @gpu
