@@ -89,7 +89,11 @@ def damaged_copies(data):
 
 @pytest.mark.parametrize("damage", damaged_copies(b"x"))
 @pytest.mark.parametrize("name", [SETTINGS, TENSORS])
-@pytest.mark.parametrize("load", [read_model, Weights.load, SAEModel.load, saved_checksum])
+@pytest.mark.parametrize(
+    "load",
+    [read_model, Weights.load, SAEModel.load, saved_checksum],
+    ids=["read_model", "Weights", "SAEModel", "saved_checksum"],
+)
 def test_a_damaged_file_is_named(folder, name, damage, load):
     file = folder / name
     file.write_bytes(damaged_copies(file.read_bytes())[damage])
@@ -122,6 +126,7 @@ def test_damage_is_noticed_in_files_of_other_programs_too(tmp_path, damage):
         CFG | {"architecture": "topk", "k": 0},
         [CFG],
     ],
+    ids=["no architecture", "word", "number", "null", "no k", "k of 0", "list"],
 )
 def test_settings_that_make_no_sense_are_damage(tmp_path, cfg):
     other_writer(tmp_path, cfg)
