@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes, write_codes
     from nanosae.config import TrainConfig
     from nanosae.model.sae import SAEModel
+    from nanosae.pipeline.result import Analysis, open
+    from nanosae.pipeline.run import run
     from nanosae.sweep import grid
     from nanosae.train.trainer import SAETrainer
     from nanosae.view import plots as plot
@@ -51,6 +53,8 @@ _HOMES = {
     "codes": ["Codes", "write_codes"],
     "config": ["TrainConfig"],
     "model.sae": ["SAEModel"],
+    "pipeline.result": ["Analysis", "open"],
+    "pipeline.run": ["run"],
     "sweep": ["grid"],
     "train.trainer": ["SAETrainer"],
     "view.explorer.server": ["explore"],

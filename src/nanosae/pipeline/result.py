@@ -125,7 +125,7 @@ class Analysis:
         return self.findings["sentence"].head(10).tolist()
 
 
-def open_run(run: str | Path) -> Analysis:
+def open(run: str | Path) -> Analysis:
     """Open a run folder: everything that was found in it, as tables and objects.
 
     Raises:
