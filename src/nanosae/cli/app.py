@@ -14,8 +14,10 @@ from cyclopts import App, CycloptsError, Parameter
 
 import nanosae
 from nanosae.cli import analysis, corpus, failures, pages, signals, training
+from nanosae.cli import run as whole
 
 VERBS = (
+    whole.run,
     pages.demo,
     corpus.embed,
     corpus.activations,

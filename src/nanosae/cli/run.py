@@ -1,0 +1,76 @@
+"""The main job in one command: from a file of texts to findings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from nanosae.cli.parameters import Number, OptionalWords, Output
+
+File = Annotated[
+    str,
+    Parameter(
+        help="Texts: a .csv .tsv .jsonl .json .parquet .xlsx or .txt file, also compressed, a "
+        "folder or a glob."
+    ),
+]
+
+
+def run(
+    file: File,
+    /,
+    *,
+    output: Output,
+    text: str | None = None,
+    by: OptionalWords = None,
+    time: OptionalWords = None,
+    target: OptionalWords = None,
+    labels: str | None = None,
+    embedder: str | None = None,
+    vectors: str | None = None,
+    encoding: str = "utf-8",
+    config: Path | None = None,
+    topics: Number = 20,
+    explore: bool = False,
+) -> None:
+    """Turn a file of texts into named concepts, tested comparisons and a report.
+
+    Called again, it goes on at the first stage that is not finished; with other settings, only what
+    depends on them is done again.
+
+    Args:
+        output: The run folder.
+        text: The text column, where it is not to be chosen.
+        by: Columns whose values to compare, instead of all categories.
+        time: Columns to follow concepts over, instead of all dates.
+        target: Columns of numbers to explain, instead of all.
+        labels: Column of known labels to evaluate the features on.
+        embedder: wordllama, all-MiniLM-L6-v2, or the name of any sentence-transformers model.
+        vectors: Rows that belong to the texts, instead of an embedder.
+        encoding: Of a CSV or text file.
+        config: JSON file of training settings.
+        topics: Number of topics.
+        explore: Open the explorer at the end.
+    """
+    from nanosae.config import TrainConfig
+    from nanosae.pipeline.run import run as run_all
+
+    analysis = run_all(
+        file,
+        output,
+        vectors=vectors,
+        text=text,
+        by=by,
+        time=time,
+        target=target,
+        labels=labels,
+        embedder=embedder,
+        encoding=encoding,
+        config=None if config is None else TrainConfig.load(config),
+        n_topics=topics,
+    )
+    print(f"now: nanosae explore {output}    (or open {output / 'report.html'} in a browser)")
+    if explore:
+        analysis.explore()
