@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from nanosae.analysis import naming
+from nanosae.analysis.keywords import feature_words
 from nanosae.analysis.labels import label
+from nanosae.analysis.meaning import corpus_meaning
+from nanosae.text.words import Words
 from small_corpora import NOISE, corpus
 
 
@@ -123,62 +127,107 @@ def test_words_with_a_long_common_stem_are_one(word, other, same):
     assert naming._repeats(f"a {word}", f"{other} b") is same
 
 
-def choose(terms, z, informative=None, taken=None):
-    """Names chosen among terms in the order of z."""
-    names, z = np.array(terms, dtype=object), np.array(z, dtype=float)
-    informative = np.ones(len(z)) if informative is None else np.array(informative)
-    taken = set() if taken is None else taken
-    return [terms[i] for i in naming._choose_terms(names, np.arange(len(z)), z, informative, taken)]
+def planted_words(n=900, seed=0):
+    """Texts in which three words mark a feature, each in part of its texts and of others."""
+    rng = np.random.default_rng(seed)
+    is_active = rng.random(n) < 0.2
+    texts = []
+    for active in is_active:
+        words = list(rng.choice(NOISE, 4))
+        for word, here, elsewhere in (("ruby", 0.5, 0.02), ("opal", 0.4, 0.05), ("jade", 0.3, 0.2)):
+            if rng.random() < (here if active else elsewhere):
+                words.append(word)
+        texts.append(" ".join(words))
+    return np.array(texts, dtype=object), is_active
 
 
-def test_terms_are_added_while_they_are_strong():
-    assert choose(["red", "green", "blue"], [10, 5, 4.1]) == ["red", "green", "blue"]
-    assert choose(["red", "green", "blue"], [10, 5, 3.9]) == ["red", "green"]
-    assert choose(["red", "green", "blue"], [10, 3.9, 3]) == ["red"]
-    assert choose(["red", "green", "blue"], [10, 5, 4.5], [1, 1, 0.5]) == ["red", "green"]
-    assert choose(["red", "green", "blue", "black"], [10, 9, 8, 7]) == ["red", "green", "blue"]
+def named(texts, is_active, n_terms=3, meaning=None):
+    """The terms that one feature is named with, all rows being training rows."""
+    words = Words(texts, np.ones(len(texts), bool))
+    rows = np.flatnonzero(is_active)
+    own = feature_words(words, rows, np.ones(len(rows)), np.flatnonzero(~is_active)[:50], 10)
+    informative = np.ones(len(words.terms))
+    (name,) = naming.choose_names(words, informative, [own], np.arange(len(texts)), meaning)
+    return [str(words.terms[term]) for term in name.terms], name, words
 
 
-def test_a_label_that_is_taken_gets_more_terms():
-    taken = {frozenset(["red"])}
-    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red", "green"]
-    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red", "blue"]
-    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red", "green", "blue"]
-    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red"]  # nothing is left
+def f1_of(terms, texts, is_active):
+    has_term = np.array([any(term in text.split() for term in terms) for text in texts])
+    return f1_score(is_active, has_term)
 
 
-def test_a_label_has_at_most_six_words():
-    taken = {frozenset(["red car"]), frozenset(["red car", "old tree"])}
-    terms = ["red car", "old tree", "big house", "red", "car", "old", "tree", "big", "house"]
-    strengths = [10, 3.8, 3.7, 3.5, 3.5, 3.5, 3.5, 3.5, 3.5]
-    assert choose(terms, strengths, taken=set(taken)) == ["red car", "big house"]
-    taken.add(frozenset(["red car", "big house"]))
-    assert choose(terms, strengths, taken=set(taken)) == ["red car", "old tree", "big house"]
-    terms[1], terms[0] = "old tree house", "red tin car"  # eight words with "big house"
-    taken = {frozenset(["red tin car"]), frozenset(["red tin car", "old tree house"])}
-    assert choose(terms, strengths, taken=taken)[:3] != [
-        "red tin car",
-        "old tree house",
-        "big house",
-    ]
+@pytest.mark.parametrize("seed", range(5))
+def test_words_are_added_while_they_find_more(seed):
+    texts, is_active = planted_words(seed=seed)
+    terms, _, _ = named(texts, is_active)
+    single = {term: f1_of([term], texts, is_active) for term in [*NOISE, "ruby", "opal", "jade"]}
+    assert terms[0] == max(single, key=single.get)
+    pairs = {term: f1_of([terms[0], term], texts, is_active) for term in single}
+    assert terms[1] == max(pairs, key=pairs.get)
+    assert pairs[terms[1]] > single[terms[0]] + 0.02
+    triples = {term: f1_of([*terms[:2], term], texts, is_active) for term in single}
+    gain = max(triples.values()) - pairs[terms[1]]
+    assert len(terms) == (3 if gain > 0.02 else 2)
 
 
-def test_a_phrase_needs_strong_words_at_its_ends():
-    assert choose(["old cat", "cat", "old"], [10, 3.1, 3.1])[0] == "old cat"
-    assert choose(["old cat", "cat", "old"], [10, 3.1, 2.9])[0] == "cat"
+def test_whole_phrases_name(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 4)) for _ in range(300)]
+    is_active = np.arange(300) % 5 == 0
+    for i in range(300):
+        if is_active[i]:
+            texts[i] += " dark matter"
+        elif i % 7 == 0:
+            texts[i] += " dark" if i % 2 else " matter"
+    assert named(np.array(texts, dtype=object), is_active)[0] == ["dark matter"]
 
 
-def test_a_longer_term_takes_the_place_of_what_it_contains():
-    assert choose(["cat", "old cat", "old"], [10, 7.1, 7]) == ["old cat"]
-    assert choose(["cat", "old cat", "old"], [10, 6.9, 6.8])[0] == "cat"
-    assert "old cat" not in choose(["cat", "old cat", "old"], [10, 6.9, 6.8])
+def test_inflections_count_as_words_of_the_name():
+    rng = np.random.default_rng(0)
+    texts, is_active = [], np.arange(300) % 6 == 0
+    for i in range(300):
+        form = ["planted", "planting", "plants"][i // 6 % 3] if is_active[i] else "stone"
+        texts.append(f"{form} {rng.choice(NOISE)} {rng.choice(NOISE)}")
+    terms, name, words = named(np.array(texts, dtype=object), is_active)
+    assert len(terms) == 1
+    assert {words.terms[term] for term in name.matching} == {"planted", "planting", "plants"}
 
 
-def test_a_feature_of_form_is_named_by_its_first_phrase():
-    terms, informative = ["how", "how do i", "do i"], [0, 0, 0]
-    taken: set = set()
-    assert choose(terms, [9, 8, 7], informative, taken) == ["how do i"]
-    assert choose(terms, [9, 8, 7], informative, taken) == ["do i"]
-    assert choose(terms, [9, 8, 7], informative, taken) == []
-    assert choose(["of", "tree"], [9, 2], [0, 1]) == []  # too weak beside the word of form
-    assert choose(["of", "tree"], [9, 3], [0, 1]) == ["tree"]
+def test_no_two_names_are_equal(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((600, 3))
+    for i in range(600):
+        texts.append(f"{'tree' if i % 3 == 0 else 'stone'} {rng.choice(NOISE)} {rng.choice(NOISE)}")
+        if i % 3 == 0:
+            active[i] = 1 + rng.random(3)
+    labels = label(corpus(tmp_path / "c", active, texts)).label
+    assert labels.is_unique
+    assert all("tree" in text for text in labels)
+
+
+def test_meaning_decides_between_words_that_find_equally_well(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 600
+    is_active = np.arange(n) % 4 == 0
+    vectors = rng.normal(size=(n, 8)) + 3
+    vectors[is_active, 0] += 3
+    # something else that a quarter of the rows have, half of the active ones among them
+    is_other = np.isin(np.arange(n) % 8, (4, 5))
+    vectors[is_other, 1:] += 4
+    texts = []
+    for i in range(n):
+        words = list(rng.choice(NOISE, 3))
+        if is_active[i] or i % 10 < 2:
+            words.append("afar" if is_other[i] else "near")
+        texts.append(" ".join(words))
+    texts = np.array(texts, dtype=object)
+    codes = corpus(tmp_path / "c", is_active[:, None], texts.tolist(), vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(n))
+    by_words = {word: f1_of([word], texts, is_active) for word in ("near", "afar")}
+    assert abs(by_words["near"] - by_words["afar"]) < 0.1
+    terms, name, _ = named(texts, is_active, meaning=meaning)
+    assert terms[0] == "near"
+    assert name.direction @ meaning.of_rows(np.flatnonzero(is_active)) > 0
+    swap = {"near": "afar", "afar": "near"}
+    swapped = [" ".join(swap.get(word, word) for word in text.split()) for text in texts]
+    assert named(np.array(swapped, dtype=object), is_active, meaning=meaning)[0][0] == "afar"

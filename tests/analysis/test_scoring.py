@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from nanosae.analysis.scoring import (
+    area,
     auc_interval,
-    best_f1_threshold,
-    keyword_scores,
+    can_be_scored,
     wilson_interval,
+    word_scores,
 )
 
 
@@ -72,44 +73,49 @@ def test_wilsons_interval_is_that_of_scipy():
     assert wilson_interval(0.5, 10)[0] != pytest.approx(0.5 - 1.96 * math.sqrt(0.025))  # Wald's
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_best_threshold_is_that_of_a_search_over_all(seed):
+def some_rows(seed=0):
+    """Rows of a feature, which are held out, and which texts have a word of its name."""
     rng = np.random.default_rng(seed)
-    scores = rng.integers(1, 9, 40) / 4
-    truth = rng.random(40) < scores / 3
-    n_active = int(truth.sum()) + 5  # five have no score at all
-    every = np.append(truth, np.ones(5, bool))
-    given = np.append(scores, np.zeros(5))
-    by_f1 = [(f1_score(every, given >= limit), limit) for limit in np.unique(scores)]
-    best, limit = max(by_f1)
-    mine = best_f1_threshold(scores, truth, n_active)
-    assert f1_score(every, given >= mine) == pytest.approx(best)
-    assert mine in scores
-    assert limit > 0
-
-
-def test_without_a_score_nothing_is_predicted():
-    assert best_f1_threshold(np.zeros(0), np.zeros(0, bool), 3) == np.inf
-
-
-def test_a_query_is_scored_on_held_out_rows_alone():
-    rng = np.random.default_rng(0)
-    score = np.maximum(rng.normal(0.3, 1, 200), 0).round(1)
-    active = rng.random(200) < 0.2 + 0.4 * (score > 0.5)
+    has_word = rng.random(200) < 0.3
+    is_active = rng.random(200) < 0.2 + 0.4 * has_word
     held = rng.random(200) < 0.4
-    rows = np.flatnonzero(active)
-    found = keyword_scores(score, rows, held, 5)
-    assert found["label_auc"] == pytest.approx(roc_auc_score(active[held], score[held]))
-    by_f1 = [
-        (f1_score(active[~held], score[~held] >= limit), limit)
-        for limit in np.unique(score[~held & (score > 0)])
-    ]
-    limit = max(by_f1)[1]
-    assert found["label_f1"] == pytest.approx(f1_score(active[held], score[held] >= limit))
-    assert found["label_n"] == active[held].sum()
-    n_train = int(active[~held].sum())
-    fewer = min(n_train, found["label_n"])
-    assert np.isfinite(keyword_scores(score, rows, held, int(fewer))["label_auc"])
-    assert np.isnan(keyword_scores(score, rows, held, int(fewer) + 1)["label_auc"])
+    return has_word, is_active, held
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_words_are_scored_on_held_out_rows_alone(seed):
+    has_word, is_active, held = some_rows(seed)
+    found = word_scores(has_word, np.flatnonzero(is_active), held)
+    truth, predicted = is_active[held], has_word[held]
+    assert found["label_f1"] == pytest.approx(f1_score(truth, predicted))
+    assert found["label_precision"] == pytest.approx(precision_score(truth, predicted))
+    assert found["label_recall"] == pytest.approx(recall_score(truth, predicted))
+    on_training_rows = f1_score(is_active[~held], has_word[~held])
+    assert found["label_f1"] != pytest.approx(on_training_rows)
+
+
+def test_a_name_that_no_text_has_finds_nothing():
+    _, is_active, held = some_rows()
+    found = word_scores(np.zeros(200, bool), np.flatnonzero(is_active), held)
+    assert (found["label_f1"], found["label_recall"]) == (0, 0)
+    assert math.isnan(found["label_precision"])
+
+
+def test_enough_rows_must_be_on_either_side():
+    _, is_active, held = some_rows()
+    rows = np.flatnonzero(is_active)
+    fewer = min(is_active[held].sum(), is_active[~held].sum())
+    assert can_be_scored(rows, held, fewer)
+    assert not can_be_scored(rows, held, fewer + 1)
     everywhere = np.unique(np.append(rows, np.flatnonzero(held)))
-    assert np.isnan(keyword_scores(score, everywhere, held, 5)["label_auc"])  # no inactive row
+    assert not can_be_scored(everywhere, held, 5)  # no inactive row is held out
+
+
+def test_the_area_takes_any_numbers():
+    rng = np.random.default_rng(0)
+    scores, is_active = rng.normal(size=80), rng.random(80) < 0.3
+    expected = roc_auc_score(is_active, scores)
+    assert area(scores, is_active)[0] == pytest.approx(expected)
+    assert area(scores - 7, is_active) == pytest.approx(area(scores, is_active))
+    for nobody in (np.zeros(80, bool), np.ones(80, bool)):
+        assert np.isnan(area(scores, nobody)).all()

@@ -28,10 +28,14 @@ from nanosae.analysis.ranking import largest_places
 from nanosae.text.words import UNSPACED, Words, is_stop_word
 
 MAX_TERMS = 3
+STEM = 4  # letters that two terms that repeat each other have in common, at least
+SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
+MIN_STEM = 4  # letters that are left of a word without its suffix
 CANDIDATES = 150  # typical terms among which a name is looked for
 MIN_GAIN = 0.02  # of a further term
 COMMON = 3  # training texts that have a term of a name, where the corpus is not small
 SMALL_CORPUS = 2000  # training texts below which a rare term may name
+WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
 FORM_ADVANTAGE = 2.0  # a phrase of stop words needs so many times the F1 of what has content
 
@@ -206,7 +210,8 @@ class _Search:
 
     Attributes:
         chosen: Terms so far, as places in `candidates`.
-        covered: Training rows that have one of them or of their inflections, bool (n_train,).
+        rows: Training rows that have each candidate or an inflection of it.
+        covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
         f1: F1 of these rows for the feature's.
     """
 
@@ -218,11 +223,15 @@ class _Search:
         self.terms = corpus.words.terms[candidates].tolist()
         self.is_active = is_active
         self.n_active = int(is_active.sum())
-        self.rows = [corpus.rows_with(term) for term in candidates]
+        self.inflections = _inflections(self.terms)
+        own_rows = [corpus.rows_with(term) for term in candidates]
+        self.rows = [
+            np.unique(np.concatenate([own_rows[place] for place in (i, *others)]))
+            for i, others in enumerate(self.inflections)
+        ]
         self.covered = np.zeros(len(is_active), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
         self.chosen: list[int] = []
-        self.inflections: list[int] = []
         self.f1 = 0.0
         self._begin_meaning(own)
 
@@ -264,8 +273,13 @@ class _Search:
             for other in np.flatnonzero(scores > scores[place] - MIN_GAIN).tolist()
             if len(self.terms[other]) > len(self.terms[place])
             and (term in f" {self.terms[other]} " or self._is_part(place, other))
+            and self._n_found(other) >= WHOLE * self._n_found(place)
         ]
         return max(longer, key=lambda other: len(self.terms[other]), default=place)
+
+    def _n_found(self, place: int) -> int:
+        """Return the number of the feature's rows that have a candidate."""
+        return int(self.is_active[self.rows[place]].sum())
 
     def _is_part(self, place: int, other: int) -> bool:
         """Tell whether a term without spaces is a part of another."""
@@ -300,18 +314,48 @@ class _Search:
         if self.direction is not None:
             self.direction = self.direction + self.directions[place]
         for other in np.flatnonzero(self.open):
-            if not _repeats(self.terms[place], self.terms[other]):
-                continue
-            self.open[other] = False
-            if " " not in self.terms[place] and " " not in self.terms[other]:
-                self.inflections.append(int(other))
-                self.covered[self.rows[other]] = True
+            if _repeats(self.terms[place], self.terms[other]):
+                self.open[other] = False
 
     def name(self) -> Name:
         """Return the name as it is now."""
         terms = [self.candidates[place] for place in self.chosen]
-        inflections = [self.candidates[place] for place in self.inflections]
+        inflected = [other for place in self.chosen for other in self.inflections[place]]
+        inflections = [self.candidates[place] for place in inflected]
         return Name(terms, terms + inflections, self.direction)
+
+
+def _inflections(terms: list[str]) -> list[list[int]]:
+    """Return, for each single word among some terms, the places of its other forms."""
+    by_stem: dict[str, list[int]] = defaultdict(list)
+    stems = [stem(term) if " " not in term else "" for term in terms]
+    for place, its_stem in enumerate(stems):
+        by_stem[its_stem].append(place)
+    return [
+        [other for other in by_stem[its_stem] if other != place] if its_stem else []
+        for place, its_stem in enumerate(stems)
+    ]
+
+
+def stem(word: str) -> str:
+    """Return what the inflected forms of an English word have in common, "" for a short word.
+
+    Example:
+        >>> [stem(word) for word in ("pay", "plants", "planted", "planning", "parties", "parse")]
+        ['', 'plant', 'plant', 'plan', 'party', 'pars']
+    """
+    for suffix in SUFFIXES:
+        rest = word.removesuffix(suffix)
+        if rest != word and len(rest) >= MIN_STEM:
+            word = rest
+            break
+    if len(word) < MIN_STEM:
+        return ""
+    if word[-1] == word[-2] and word[-1] not in "ls":
+        word = word[:-1]  # planning
+    if word.endswith("i"):
+        return word[:-1] + "y"  # parties
+    return word.removesuffix("e")
 
 
 def _repeats(term: str, other: str) -> bool:
@@ -325,7 +369,7 @@ def _same_word(word: str, other: str) -> bool:
     if word == other:
         return True
     shorter, longer = sorted((len(word), len(other)))
-    stem = max(4, round(0.6 * longer))
+    stem = max(STEM, round(0.6 * longer))
     if shorter >= stem and word[:stem] == other[:stem]:
         return True
     if not re.match(f"[{UNSPACED}]", word):

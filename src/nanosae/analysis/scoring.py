@@ -65,30 +65,6 @@ def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float
     return auc_interval(scores[is_active], scores[~is_active])
 
 
-def best_f1_threshold(scores: np.ndarray, is_active: np.ndarray, n_active: int) -> float:
-    """Return the score from which on predicting "active" gives the best F1, ∞ without scores.
-
-    Args:
-        scores: Scores above 0, (n,); rows that are left out have none and are predicted inactive.
-        is_active: Whether each is of an active row, (n,).
-        n_active: Number of active rows, those that are left out among them.
-
-    Example:
-        >>> best_f1_threshold(np.array([3.0, 1, 2, 1]), np.array([True, False, True, False]), 3)
-        2.0
-    """
-    if not len(scores):
-        return np.inf
-    order = np.argsort(-scores, kind="stable")
-    scores = scores[order]
-    n_correct = np.cumsum(is_active[order])
-    n_predicted = np.arange(len(scores)) + 1
-    f1 = 2 * n_correct / (n_predicted + n_active)
-    is_same_as_next = scores[1:] == scores[:-1]
-    f1[:-1][is_same_as_next] = 0  # equal scores are predicted together
-    return float(scores[np.argmax(f1)])
-
-
 def auc_interval(active: Any, inactive: Any, zeros: int = 0) -> tuple[float, float, float]:
     """Return the area under the ROC curve and its 95 % interval, from scores that are not negative.
 

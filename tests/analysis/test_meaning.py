@@ -1,0 +1,60 @@
+"""Directions of terms and features in the space of the embeddings."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.metrics import roc_auc_score
+
+from nanosae.analysis import meaning as module
+from nanosae.analysis.meaning import corpus_meaning, normal_auc
+from small_corpora import corpus
+
+
+@pytest.fixture
+def vectors():
+    return (np.random.default_rng(0).normal(size=(60, 5)) + 4).astype(np.float32)
+
+
+def brute_directions(vectors, rows):
+    centred = vectors - vectors[rows].mean(0)
+    return centred / np.linalg.norm(centred, axis=1)[:, None]
+
+
+def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
+    active = np.arange(60) % 3 == 0
+    codes = corpus(tmp_path / "c", active[:, None], ["a text"] * 60, vectors=vectors)
+    vectors = codes.vectors()  # as they were stored
+    rows = np.arange(0, 60, 2)
+    meaning = corpus_meaning(codes, rows)
+    directions = brute_directions(vectors, rows)
+    presence = np.random.default_rng(1).random((30, 4)) < 0.3
+    presence[:, 3] = False
+    found = meaning.of_terms(sp.csr_array(presence.astype(np.float32)))
+    for term in range(3):
+        expected = directions[rows][presence[:, term]].mean(0) - directions[rows].mean(0)
+        expected /= np.linalg.norm(expected)
+        np.testing.assert_allclose(found[term], expected, atol=1e-5)
+        uncentred = vectors[rows][presence[:, term]].mean(0)
+        assert not np.allclose(found[term], uncentred / np.linalg.norm(uncentred), atol=0.1)
+    assert not found[3].any()
+    some = rows[:7]
+    expected = directions[some].mean(0) - directions[rows].mean(0)
+    np.testing.assert_allclose(meaning.of_rows(some), expected, atol=1e-5)
+    np.testing.assert_allclose(meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5)
+
+
+def test_a_sample_stands_for_a_large_corpus(vectors, tmp_path, monkeypatch):
+    codes = corpus(tmp_path / "c", np.ones((60, 1)), ["a text"] * 60, vectors=vectors)
+    monkeypatch.setattr(module, "MAX_ROWS", 20)
+    meaning = corpus_meaning(codes, np.arange(60))
+    assert len(set(meaning.rows.tolist())) == 20
+    assert (np.diff(meaning.rows) > 0).all()
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.7, -1.5])
+def test_the_area_of_normal_groups_is_that_of_a_simulation(difference):
+    rng = np.random.default_rng(0)
+    scores = np.append(rng.normal(difference, 2, 40_000), rng.normal(0, 2, 40_000))
+    is_active = np.arange(80_000) < 40_000
+    found = normal_auc(np.array([difference]), np.array([4.0]))[0]
+    assert found == pytest.approx(roc_auc_score(is_active, scores), abs=0.006)
