@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import f1_score
 
 from nanosae.analysis import naming
@@ -127,14 +128,17 @@ def test_words_with_a_long_common_stem_are_one(word, other, same):
     assert naming._repeats(f"a {word}", f"{other} b") is same
 
 
-def planted_words(n=900, seed=0):
+MARKS = (("ruby", 0.5, 0.02), ("opal", 0.4, 0.05), ("jade", 0.3, 0.2))
+
+
+def planted_words(n=900, seed=0, marks=MARKS):
     """Texts in which three words mark a feature, each in part of its texts and of others."""
     rng = np.random.default_rng(seed)
     is_active = rng.random(n) < 0.2
     texts = []
     for active in is_active:
         words = list(rng.choice(NOISE, 4))
-        for word, here, elsewhere in (("ruby", 0.5, 0.02), ("opal", 0.4, 0.05), ("jade", 0.3, 0.2)):
+        for word, here, elsewhere in marks:
             if rng.random() < (here if active else elsewhere):
                 words.append(word)
         texts.append(" ".join(words))
@@ -205,29 +209,29 @@ def test_no_two_names_are_equal(tmp_path):
     assert all("tree" in text for text in labels)
 
 
-def test_meaning_decides_between_words_that_find_equally_well(tmp_path):
-    rng = np.random.default_rng(0)
-    n = 600
-    is_active = np.arange(n) % 4 == 0
-    vectors = rng.normal(size=(n, 8)) + 3
-    vectors[is_active, 0] += 3
-    # something else that a quarter of the rows have, half of the active ones among them
-    is_other = np.isin(np.arange(n) % 8, (4, 5))
-    vectors[is_other, 1:] += 4
-    texts = []
-    for i in range(n):
-        words = list(rng.choice(NOISE, 3))
-        if is_active[i] or i % 10 < 2:
-            words.append("afar" if is_other[i] else "near")
-        texts.append(" ".join(words))
-    texts = np.array(texts, dtype=object)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
+    marks = (("ruby", 0.5, 0.04), ("jade", 0.5, 0.08))
+    texts, is_active = planted_words(seed=seed, marks=marks)
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(len(texts), 6)) + 2
+    for axis, word in enumerate(("ruby", "jade")):
+        vectors[[word in text.split() for text in texts], axis] += 4
+    vectors[is_active, 1] += 3  # the feature means what jade does
     codes = corpus(tmp_path / "c", is_active[:, None], texts.tolist(), vectors=vectors)
-    meaning = corpus_meaning(codes, np.arange(n))
-    by_words = {word: f1_of([word], texts, is_active) for word in ("near", "afar")}
-    assert abs(by_words["near"] - by_words["afar"]) < 0.1
-    terms, name, _ = named(texts, is_active, meaning=meaning)
-    assert terms[0] == "near"
-    assert name.direction @ meaning.of_rows(np.flatnonzero(is_active)) > 0
-    swap = {"near": "afar", "afar": "near"}
-    swapped = [" ".join(swap.get(word, word) for word in text.split()) for text in texts]
-    assert named(np.array(swapped, dtype=object), is_active, meaning=meaning)[0][0] == "afar"
+    terms, _, _ = named(texts, is_active, meaning=corpus_meaning(codes, np.arange(len(texts))))
+
+    centred = codes.vectors() - codes.vectors().mean(0)
+    directions = centred / np.linalg.norm(centred, axis=1)[:, None]
+    scores, by_words = {}, {}
+    for word in (*NOISE, "ruby", "jade"):
+        has_word = np.array([word in text.split() for text in texts])
+        along = directions @ (directions[has_word].mean(0) - directions.mean(0))
+        by_words[word] = f1_of([word], texts, is_active)
+        difference = along[is_active].mean() - along.mean()
+        scores[word] = by_words[word] + norm.cdf(difference / np.sqrt(2 * (along**2).mean()))
+    ranked = sorted(scores, key=scores.get)
+    assert terms[0] == ranked[-1] == "ruby"
+    by_meaning = {word: scores[word] - by_words[word] for word in scores}
+    assert max(by_meaning, key=by_meaning.get) == "jade"
+    assert scores["ruby"] - scores["jade"] < by_words["ruby"] - by_words["jade"]
