@@ -68,14 +68,17 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
                 file.chmod(readable)  # some libraries make files that only their owner can read
             _synchronise(file)
         _synchronise(draft)
-        if path.exists():
-            old = _draft_name(path)
-            path.rename(old)
-            draft.rename(path)
-            shutil.rmtree(old)
-        else:
-            draft.rename(path)
-        synchronise_folder(path.parent)
+        move_folder(draft, path)
+
+
+def move_folder(source: Path, path: Path) -> None:
+    """Give a folder another name; what had that name is deleted after that."""
+    old = _draft_name(path)
+    if path.exists():
+        path.rename(old)
+    source.rename(path)
+    synchronise_folder(path.parent)
+    _remove(old)
 
 
 @contextlib.contextmanager

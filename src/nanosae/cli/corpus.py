@@ -119,6 +119,7 @@ def encode(
     name: str = "default",
     resume: bool = False,
     append: bool = False,
+    force: bool = False,
 ) -> None:
     """Encode a corpus: write the features of its rows, with their texts and metadata.
 
@@ -126,17 +127,19 @@ def encode(
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
             and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
         name: Name of the corpus in the run.
-        resume: Go on with an interrupted call.
+        resume: Insist on continuing an interrupted call; with other data it is an error.
         append: Add the rows to an existing corpus.
+        force: Replace an existing corpus, when the new one is complete.
     """
-    from nanosae.distributed import in_parts, is_main_process
+    from nanosae.codes import corpus_path
+    from nanosae.distributed import is_main_process
+    from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
     metadata = _metadata(data, texts, text_column, model.config["columns"])
-    path = run / "codes" / name
-
-    how: Any = {"metadata": metadata, "resume": resume, "append": append}
-    in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
+    path = corpus_path(run, name)
+    how: Any = {"metadata": metadata, "resume": resume, "append": append, "force": force}
+    encode_on_all_ranks(model, data, path, **how)
     if not is_main_process():
         return
     codes = open_codes(run, name)
