@@ -17,7 +17,7 @@ from nanosae import SAETrainer, TrainConfig
 from nanosae.analysis.labels import label
 from nanosae.demo import load
 from nanosae.runs.tables import save_features
-from nanosae.text.activations import cache_activations
+from nanosae.text.activation_cache import cache_activations
 
 LAYER = "layers.15"  # of 30: the middle of the network
 

@@ -15,6 +15,12 @@ def corpus(path, active, texts, **more):
     return write_codes(path, sp.csr_array(np.asarray(active, np.float32)), texts=texts, **more)
 
 
+def active_with_target(tmp_path, active, y, **metadata):
+    """Write codes of a matrix of activations and a column y; neither texts nor vectors."""
+    metadata = {"y": np.asarray(y), **metadata}
+    return write_codes(tmp_path / "codes", sp.csr_array(np.float32(active)), metadata=metadata)
+
+
 def save_model(run, directions, b_dec=None):
     m, d = directions.shape
     cfg = {"architecture": "standard", "d_in": d, "d_sae": m, "metadata": {"encoder": None}}

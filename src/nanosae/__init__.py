@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nanosae.advice import recommend
     from nanosae.analysis.cards import card
     from nanosae.analysis.chat import Chat
     from nanosae.analysis.contrast import contrast
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes, write_codes
     from nanosae.config import TrainConfig
     from nanosae.model.sae import SAEModel
-    from nanosae.sweep import grid, recommend
+    from nanosae.sweep import grid
     from nanosae.train.trainer import SAETrainer
     from nanosae.view import plots as plot
     from nanosae.view.explorer.server import explore
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from nanosae.view.report.report import report
 
 _HOMES = {
+    "advice": ["recommend"],
     "analysis.cards": ["card"],
     "analysis.contrast": ["contrast"],
     "analysis.describe": ["describe"],
@@ -49,7 +51,7 @@ _HOMES = {
     "codes": ["Codes", "write_codes"],
     "config": ["TrainConfig"],
     "model.sae": ["SAEModel"],
-    "sweep": ["grid", "recommend"],
+    "sweep": ["grid"],
     "train.trainer": ["SAETrainer"],
     "view.explorer.server": ["explore"],
     "view.live": ["watch"],
@@ -57,36 +59,7 @@ _HOMES = {
     "view.report.report": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [
-    "Chat",
-    "Codes",
-    "SAEModel",
-    "SAETrainer",
-    "TrainConfig",
-    "card",
-    "contrast",
-    "describe",
-    "evaluate",
-    "explain",
-    "explore",
-    "families",
-    "grid",
-    "label",
-    "llm_label",
-    "match",
-    "over_time",
-    "plot",
-    "plot_dictionary",
-    "plot_umap",
-    "recommend",
-    "report",
-    "search",
-    "splitting",
-    "stability",
-    "topics",
-    "watch",
-    "write_codes",
-]
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll] (the imports above name them)
 
 
 def __getattr__(name: str) -> object:

@@ -86,5 +86,9 @@ class ExtraError(NanoSAEError, ImportError):
     """An optional dependency that is not installed."""
 
 
+class LostRankError(NanoSAEError, ConnectionError):
+    """Another process of a distributed training that is gone."""
+
+
 class DivergedError(NanoSAEError, FloatingPointError):
     """A training whose loss became infinite or NaN."""

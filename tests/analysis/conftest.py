@@ -1,4 +1,4 @@
-"""Corpora on which features are labelled, described, searched and named by a model."""
+"""Corpora on which features are labelled, described, searched, compared and named by a model."""
 
 import shutil
 
@@ -112,3 +112,19 @@ def server(judged_corpus, monkeypatch):
     made = Server(judged_corpus)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def compared():
+    return planted_corpus(seed=1)
+
+
+@pytest.fixture(scope="session")
+def compared_codes(compared, tmp_path_factory):
+    return write_codes(
+        tmp_path_factory.mktemp("compared") / "codes" / "default",
+        compared.activations,
+        texts=compared.texts,
+        metadata=compared.columns,
+        vectors=compared.embeddings,
+    )

@@ -103,7 +103,7 @@ def test_a_text_is_encoded_by_a_callable(codes, planted):
 
 def test_a_missing_extra_is_named(codes, monkeypatch, planted):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    embed._encoder.cache_clear()
+    embed._load_encoder.cache_clear()
     found = search(codes, planted.words[0][0], encoder="some-model")
     assert 'some-model needs pip install "nanosae[embed]": ' in found.note
     assert found.hits
@@ -121,7 +121,7 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(codes, monkeypatc
                 return planted.embeddings[[3] * len(texts)]
 
     monkeypatch.setitem(sys.modules, "sentence_transformers", Library)
-    embed._encoder.cache_clear()
+    embed._load_encoder.cache_clear()
     model = codes.weights()
     model.cfg["metadata"]["encoder"] = "model-of-the-run"
     model.save(codes.run / "model")
@@ -129,7 +129,7 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(codes, monkeypatc
     assert found.note == "rows like the text, encoded by model-of-the-run"
     assert found.hits[0].row == 3
     assert "gone could not be loaded: " in search(codes, planted.words[0][0], encoder="gone").note
-    embed._encoder.cache_clear()
+    embed._load_encoder.cache_clear()
 
 
 def test_mistakes_are_named(tmp_path, codes, planted):
