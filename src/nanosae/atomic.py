@@ -42,6 +42,24 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
         synchronise_folder(path.parent)
 
 
+def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
+    """Replace a file in one step, where a library wants a path to write to.
+
+    Args:
+        path: The file; its folder must exist.
+        make: Takes the path of the draft, which does not exist yet.
+
+    Raises:
+        WriteError: If it cannot be written; the old file is unchanged.
+    """
+    path = Path(path)
+    with _naming(path), _draft(path) as draft:
+        make(draft)
+        _synchronise(draft)
+        draft.replace(path)
+        synchronise_folder(path.parent)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Replace a JSON file in one step; NaN and infinity are refused, because JSON has none."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)

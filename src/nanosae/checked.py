@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import re
 import struct
 import zipfile
@@ -25,6 +26,7 @@ NO_DIGITS = "00000000"
 BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
 SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
 CHUNK = 2**20
+_intact: dict[Path, tuple[int, ...]] = {}  # what large files were like when they were verified
 
 
 @contextlib.contextmanager
@@ -104,6 +106,48 @@ def read_sealed(path: str | Path, remedy: str) -> bytes:
     if int(seals[-1][1], 16) != zlib.crc32(blank):
         raise damaged(path, "its checksum is not that of its content", remedy)
     return data
+
+
+def seal_file(path: str | Path) -> None:
+    """Put the checksum in the place of the last BLANK of a file that is too large for memory."""
+    with Path(path).open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
+        at = data.rfind(BLANK.encode())
+        if at < 0:
+            raise ValueError(f"{path} holds no place for a checksum")
+        start = at + len(MARK)
+        data[start : start + len(NO_DIGITS)] = f"{_masked_checksum(data, start):08x}".encode()
+        data.flush()
+
+
+def is_sealed(path: str | Path) -> bool:
+    """Tell whether a large file is the one that was sealed; checked once for each state of it."""
+    path = Path(path).absolute()
+    state = path.stat()
+    signature = (state.st_mtime_ns, state.st_size, state.st_ino)
+    if _intact.get(path) == signature:
+        return True
+    if state.st_size == 0:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.rfind(MARK.encode())
+        start = at + len(MARK)
+        noted = data[start : start + len(NO_DIGITS)]
+        intact = at >= 0 and noted == f"{_masked_checksum(data, start):08x}".encode()
+    if intact:
+        _intact[path] = signature
+    return intact
+
+
+def _masked_checksum(data: mmap.mmap, start: int) -> int:
+    """Return the checksum of a file with zeros for the digits that begin at `start`."""
+    stop = start + len(NO_DIGITS)
+    crc = 0
+    for begin in range(0, start, CHUNK):
+        crc = zlib.crc32(data[begin : min(begin + CHUNK, start)], crc)
+    crc = zlib.crc32(NO_DIGITS.encode(), crc)
+    for begin in range(stop, len(data), CHUNK):
+        crc = zlib.crc32(data[begin : begin + CHUNK], crc)
+    return crc
 
 
 def write_sealed_json(path: str | Path, facts: dict[str, Any], *, infinite: bool = False) -> None:

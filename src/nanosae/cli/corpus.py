@@ -19,7 +19,7 @@ from nanosae.cli.parameters import (
     Texts,
     Words,
 )
-from nanosae.errors import ConfigError, DataError, MissingError
+from nanosae.errors import DataError, MissingError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,29 +32,28 @@ def embed(
     output: Output,
     model: str = "all-MiniLM-L6-v2",
     text_column: TextColumn = "text",
+    force: bool = False,
 ) -> None:
     """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
 
     Args:
         output: X.npy.
         model: Name or folder of a sentence-transformers model.
+        force: Overwrite files of these names.
     """
-    import numpy as np
-    from pyarrow import parquet
-
     from nanosae.sources.texts import read_texts
     from nanosae.text.embed import embed as embed_texts
+    from nanosae.text.embedding_files import EmbeddingFiles
 
-    if output.suffix != ".npy":
-        remedy = f"Name it {output.with_suffix('.npy')}."
-        raise ConfigError(f"{output} must be an .npy file.", file=output, remedy=remedy)
     table = read_texts(texts, text_column)
-    pair = output.with_suffix(".parquet")
-    rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
-    if pair != Path(texts):
-        parquet.write_table(table, pair, compression="zstd")
-    np.save(output, rows)
-    print(f"{output}: {len(rows):,} rows of width {rows.shape[1]}; {pair}: their texts")
+    files = EmbeddingFiles(output, Path(texts), model, text_column, force=force)
+    if files.done:
+        print(f"{output}: these texts are embedded already; {files.table}: their texts")
+    else:
+        rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
+        files.write(table, rows)
+        shape = f"{len(rows):,} rows of width {rows.shape[1]}"
+        print(f"{output}: {shape}; {files.table}: their texts")
     print(f"now: nanosae train {output} -o RUN --encoder {model}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
     print(f"     nanosae encode RUN {output}{column}")
