@@ -16,10 +16,13 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nanosae.atomic import write_file
 from nanosae.errors import DamagedFileError, MissingError, NanoSAEError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MARK = "nanosae-crc32:"
 NO_DIGITS = "00000000"
@@ -178,3 +181,32 @@ def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
             raise ValueError("it is no JSON object")
     facts.pop("checksum", None)
     return facts
+
+
+def table_checksum(table: pa.Table | None) -> str:
+    """Return a checksum of all values, names and types of a table; "" for none."""
+    if table is None:
+        return ""
+    import pyarrow as pa
+
+    sink = _Checksum()
+    plain = table.replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), plain.schema) as writer:
+        writer.write_table(plain)
+    return f"{sink.crc:08x}"
+
+
+class _Checksum:
+    """A file that keeps only the checksum of what is written to it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.crc = 0
+
+    def write(self, data: Any) -> int:
+        self.crc = zlib.crc32(data, self.crc)
+        return len(data)
+
+    def flush(self) -> None:
+        pass

@@ -46,12 +46,14 @@ def embed(
     from nanosae.text.embedding_files import EmbeddingFiles
 
     table = read_texts(texts, text_column)
-    files = EmbeddingFiles(output, Path(texts), model, text_column, force=force)
+    files = EmbeddingFiles(
+        output, Path(texts), table, model=model, text_column=text_column, force=force
+    )
     if files.done:
         print(f"{output}: these texts are embedded already; {files.table}: their texts")
     else:
         rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
-        files.write(table, rows)
+        files.write(rows)
         shape = f"{len(rows):,} rows of width {rows.shape[1]}"
         print(f"{output}: {shape}; {files.table}: their texts")
     print(f"now: nanosae train {output} -o RUN --encoder {model}")

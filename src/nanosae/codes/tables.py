@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,30 +66,3 @@ def extended_schema(known: pa.Schema | None, new: pa.Schema, path: Path) -> pa.S
                 remedy="Give it the same type, or encode the rows as another corpus.",
             ) from None
     return pa.unify_schemas([known, new], promote_options="permissive")
-
-
-def table_checksum(table: pa.Table | None) -> str:
-    """Return a checksum of all values, names and types of a table; "" for none."""
-    if table is None:
-        return ""
-    sink = _Checksum()
-    plain = decoded(table).combine_chunks()
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), plain.schema) as writer:
-        writer.write_table(plain)
-    return f"{sink.crc:08x}"
-
-
-class _Checksum:
-    """A file that keeps only the checksum of what is written to it."""
-
-    closed = False
-
-    def __init__(self) -> None:
-        self.crc = 0
-
-    def write(self, data: Any) -> int:
-        self.crc = zlib.crc32(data, self.crc)
-        return len(data)
-
-    def flush(self) -> None:
-        pass

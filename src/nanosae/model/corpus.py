@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from nanosae.atomic import move_folder
+from nanosae.checked import table_checksum
 from nanosae.codes import Codes, CodesWriter, as_table, join_codes
 from nanosae.codes import format as files
 from nanosae.codes.joining import remove_parts
-from nanosae.codes.tables import table_checksum
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DataError, ExistsError
 from nanosae.lock import Lock

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from nanosae.atomic import write_file
-from nanosae.checked import file_checksum
+from nanosae.checked import table_checksum
 from nanosae.errors import ConfigError, ExistsError
 
 ORIGIN = b"nanosae.embedded"  # the key of the origin in the metadata of X.parquet
@@ -27,6 +27,7 @@ class EmbeddingFiles:
     Args:
         output: X.npy.
         texts: The file of the texts.
+        table: What it holds.
         model: Name of the model.
         text_column: Name of the texts' column.
         force: Overwrite files that are there.
@@ -37,16 +38,24 @@ class EmbeddingFiles:
     """
 
     def __init__(
-        self, output: Path, texts: Path, model: str, text_column: str, *, force: bool = False
+        self,
+        output: Path,
+        texts: Path,
+        table: pa.Table,
+        *,
+        model: str,
+        text_column: str,
+        force: bool = False,
     ) -> None:
         if output.suffix != ".npy":
             remedy = f"Name it {output.with_suffix('.npy')}."
             raise ConfigError(f"{output} must be an .npy file.", file=output, remedy=remedy)
         self.rows = output
         self.table = output.with_suffix(".parquet")
+        self._content = table
         self._takes_table = self.table.resolve() == texts.resolve()
         self._origin = {
-            "texts": file_checksum(texts),
+            "texts": table_checksum(table),
             "model": model,
             "text_column": text_column,
         }
@@ -78,11 +87,12 @@ class EmbeddingFiles:
             return False
         return json.loads(metadata.get(ORIGIN, b"{}")) == self._origin
 
-    def write(self, table: pa.Table, rows: np.ndarray) -> None:
-        """Write both files."""
+    def write(self, rows: np.ndarray) -> None:
+        """Write the texts, then their rows."""
         if not self._takes_table:
             origin: dict[Any, Any] = {ORIGIN: json.dumps(self._origin).encode()}
-            table = table.replace_schema_metadata((table.schema.metadata or {}) | origin)
+            metadata = (self._content.schema.metadata or {}) | origin
+            table = self._content.replace_schema_metadata(metadata)
             write_file(
                 self.table,
                 lambda stream: parquet.write_table(table, stream, compression="zstd"),
