@@ -13,8 +13,8 @@ import traceback
 from pathlib import Path
 
 import numpy as np
-from complete_run import config
 
+from complete_run import config
 from nanosae.analysis.describe import describe
 from nanosae.cli import main
 from nanosae.model.sae import SAEModel

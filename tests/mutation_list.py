@@ -276,14 +276,18 @@ add(
 add(
     "model/weights.py",
     "tests/model/test_weights.py",
-    ("weights: threshold kept", "p[p <= self.threshold] = 0", "p[p < 0.5 * self.threshold] = 0"),
+    (
+        "weights: threshold kept",
+        "acts[acts <= self.threshold]",
+        "acts[acts < 0.5 * self.threshold]",
+    ),
     (
         "weights: ties to the higher index",
-        "tied[k - np.count_nonzero(p[i] > bound[i]) :]",
-        "tied[: len(tied) - k + np.count_nonzero(p[i] > bound[i])]",
+        "ties[k - n_larger :]",
+        "ties[: len(ties) - k + n_larger]",
     ),
     ("weights: gate's magnitude", "np.exp(self.r_mag)", "self.r_mag"),
-    ("weights: input bias", "x - self.b_dec if", "x if"),
+    ("weights: input bias", "x = x - self.b_dec", "pass"),
 )
 # ---- codes
 add(

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from complete_run import READERS, damages, files_of, make_run
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,8 @@ from nanosae.codes.shard import Shard
 from nanosae.codes.tables import common_schema
 from nanosae.codes.tokens import in_context
 from nanosae.errors import DataError, MissingError, StaleError
-from nanosae.model.weights import Weights, checksum, saved_checksum
+from nanosae.model.files import checksum, saved_checksum
+from nanosae.model.weights import Weights
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from nanosae.codes.joining import remove_parts
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DataError, ExistsError
 from nanosae.lock import Lock
-from nanosae.model.weights import checksum
+from nanosae.model.files import checksum
 from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from nanosae.checked import BLANK, naming, read_json, read_sealed, seal, write_s
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.lock import locked
-from nanosae.model.weights import saved_checksum
+from nanosae.model.files import saved_checksum
 from nanosae.runs.folder import MANIFEST
 
 if TYPE_CHECKING:
