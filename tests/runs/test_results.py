@@ -36,7 +36,7 @@ def save_model(run, seed=0):
 
 def encode(run, model, name="default", seed=0, **more):
     x = np.random.default_rng(seed).normal(size=(N, WIDTH)).astype(np.float32)
-    from nanosae.model.weights import checksum
+    from nanosae.model.files import checksum
 
     info = {"model": checksum(model.W_dec)}
     path = run / "codes" / name
