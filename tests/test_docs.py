@@ -1,6 +1,7 @@
 """What the documents say is run."""
 
 import importlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -96,6 +97,15 @@ def test_every_import_that_is_shown_works():
                     assert hasattr(home, what), (name, module, what)
                     found += 1
     assert found >= 8
+
+
+def test_every_dotted_name_in_running_text_exists():
+    found = 0
+    for name, text in DOCUMENTS.items():
+        for dotted in re.findall(r"`(nanosae(?:\.\w+)+)", text):
+            assert pkgutil.resolve_name(dotted), (name, dotted)
+            found += 1
+    assert found >= 2
 
 
 def test_links_lead_somewhere():

@@ -54,8 +54,8 @@ def embed(
     else:
         rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
         files.write(rows)
-        shape = f"{len(rows):,} rows of width {rows.shape[1]}"
-        print(f"{output}: {shape}; {files.table}: their texts")
+        n_rows, width = rows.shape
+        print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
     print(f"now: nanosae train {output} -o RUN --encoder {model}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
     print(f"     nanosae encode RUN {output}{column}")
@@ -83,7 +83,8 @@ def activations(
 
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
-    print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {', '.join(layer)}")
+    layers = ", ".join(layer)
+    print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
     print(f"now: nanosae train {output / layer[0]} -o RUN")
     print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
 
