@@ -78,6 +78,8 @@ def verdict(found, warned, before, name):
     if found[0] == "error":
         if "NanoSAEError" not in found[1]:
             return f"{found[1][0]}: {found[2]}"
+        if "StaleError" in found[1]:
+            return ""
         return "" if Path(name).name in found[2] else f"does not name the file: {found[2]}"
     if found == before or found[1] == "stale":
         return ""
