@@ -136,7 +136,7 @@ def test_a_column_of_another_type_is_refused_before_anything_is_written(path):
     model().encode_corpus(rows(), path, metadata=frame)
     before = content(path)
     new = rows(40, 1)
-    with pytest.raises(DataError, match="column 'n' is int64 in .*, but .*string in the new"):
+    with pytest.raises(DataError, match=r"column 'n' is int64 in .*, but .*string in the new"):
         model().encode_corpus(
             new, path, metadata=pd.DataFrame({"text": texts(40), "n": "x"}), append=True
         )
