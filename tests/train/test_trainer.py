@@ -361,7 +361,7 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
 
 
 def test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows(tmp_path):
-    x = rows(n=8000) + 3
+    x = 5 * rows(n=8000) + 3  # in other units than those of training
     trainer = SAETrainer(TrainConfig(**QUICK | {"steps": 60, "heldout_share": 0.2}), run=tmp_path)
     model = trainer.train(x, progress=False)
     # all rows: near the mean of the training and the held-out figure, computed without the package
