@@ -81,8 +81,9 @@ def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(path, tmp_path, m
     for folder in (path, tmp_path / "whole"):
         model().encode_corpus(rows(), folder, metadata=texts())
     new = rows(70, seed=1), path
-    for options in ({"append": True}, {"append": True, "resume": True}):
-        interrupted(monkeypatch, 3, *new, metadata=texts(70, "new"), **options)
+    for blocks, resume in ((3, False), (2, True)):
+        options = {"append": True, "resume": resume}
+        interrupted(monkeypatch, blocks, *new, metadata=texts(70, "new"), **options)
         assert Codes(path).n_rows == 90  # nobody sees a part
     model().encode_corpus(*new, metadata=texts(70, "new"), append=True, resume=True)
     model().encode_corpus(*new, metadata=texts(70, "new"), append=True)  # it is in already

@@ -170,7 +170,7 @@ class CodesWriter:
             WriteError: If a shard cannot be written; the rows before it stay.
         """
         rows = _as_csr(block, self.manifest["n_features"])
-        metadata = None if table is None else decoded(as_table(table))
+        metadata = None if table is None else self._in_order(decoded(as_table(table)))
         for what, given in (("table", metadata), ("vectors", vectors)):
             if given is not None and len(given) != rows.shape[0]:
                 raise DataError(f"{what}: {len(given)} rows, but the block has {rows.shape[0]}.")
@@ -182,6 +182,12 @@ class CodesWriter:
             some = None if metadata is None else metadata[part]
             dense = None if vectors is None else np.array(vectors[part], np.float32)
             self._buffer(rows[part], some, dense)
+
+    def _in_order(self, table: pa.Table) -> pa.Table:
+        """Put columns in the order of those that the corpus has, if they are the same."""
+        columns = self.manifest["columns"]
+        is_same = sorted(columns) == sorted(table.column_names)
+        return table.select(columns) if is_same and columns else table
 
     def _cuts(self, n_rows: int) -> Any:
         """Yield pieces of a block that fill up shards; the buffer may be flushed in between."""
