@@ -37,6 +37,7 @@ from nanosae.errors import (
     ExistsError,
     WriteError,
 )
+from nanosae.lock import Lock
 from nanosae.runs.checkpoints import (
     checkpoints,
     last_checkpoint,
@@ -55,7 +56,6 @@ from nanosae.runs.folder import (
     read_config,
     read_manifest,
 )
-from nanosae.runs.lock import Lock
 
 FORMAT = 2
 LOCK = ".training.lock"
@@ -188,7 +188,9 @@ class TrainingRun:
             },
         }
         files = self.files
-        if self._replaces and not _can_continue(files, facts):
+        if not self._replaces:
+            _remove(self.folder / NEXT)  # of a replacement that was given up
+        elif not _can_continue(files, facts):
             _remove(files)
         files.mkdir(exist_ok=True)
         for folder in (files, files / "checkpoints", files / "snapshots"):

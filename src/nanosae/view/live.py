@@ -21,7 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from nanosae.runs.folder import current
+from nanosae.errors import NanoSAEError
+from nanosae.runs.folder import current, verify_training
 from nanosae.view import pages
 from nanosae.view.files import read_arrays
 
@@ -108,7 +109,11 @@ def serve(run: str | Path, port: int = 0) -> ThreadingHTTPServer:
             elif url.path == "/state":
                 asked = parse_qs(url.query)
                 offset, after = (int(asked.get(k, ["0"])[0]) for k in ("offset", "after"))
-                state = training_state(run, offset, after)
+                try:
+                    state = training_state(run, offset, after)
+                except NanoSAEError as error:
+                    self.send_error(500, "a file of the run is damaged", str(error))
+                    return
                 self._send(pages.to_json(state).encode(), "application/json")
             else:
                 self.send_error(404)
@@ -146,6 +151,7 @@ def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str
         `read_snapshots`) and `config`, if there is one.
     """
     run = current(run)
+    verify_training(run)
     lines, end, reset = read_metrics(run / "metrics.jsonl", offset)
     state: dict[str, Any] = {"lines": lines, "offset": end, "reset": reset}
     with contextlib.suppress(OSError):

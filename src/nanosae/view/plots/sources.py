@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.codes import Codes
-from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.errors import DamagedFileError, DataError, MissingError, StaleError
 from nanosae.model.weights import Weights
+from nanosae.runs.folder import verify_training
+from nanosae.runs.results import load_result
 from nanosae.runs.tables import known_labels
-from nanosae.view.files import read_arrays, read_json
+from nanosae.view.files import read_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,7 @@ def metrics(run: Metrics) -> list[dict[str, Any]]:
     """
     if not isinstance(run, str | Path):
         return [dict(line) for line in run]
+    verify_training(run)
     path = Path(run) / "metrics.jsonl"
     text = path.read_text("utf-8") if path.exists() else ""
     complete = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
@@ -53,6 +56,7 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
     Raises:
         MissingError: If there are none.
     """
+    verify_training(run)
     found = {}
     for path in sorted(Path(run).glob("snapshots/*.npz")):
         snapshot = read_arrays(path)
@@ -165,14 +169,13 @@ def topics_of(source: Any) -> Any:
     """Return Topics, or make those of codes or a run folder: as many as it was last asked for."""
     if hasattr(source, "row_topic"):
         return source
-    import pyarrow.parquet as pq
-
     from nanosae.analysis.topics import topics
 
     codes = codes_of(source)
     n = TOPICS
-    if codes.run and (codes.run / "topics.parquet").exists():
-        n = pq.read_metadata(codes.run / "topics.parquet").num_rows
+    result = load_result(codes.run, "topics.parquet", codes) if codes.run else None
+    if result is not None and result.fresh:
+        n = len(result.value)
     return topics(codes, n)
 
 
@@ -193,13 +196,19 @@ def _as_array(matrix: Any) -> np.ndarray:
     return np.asarray(matrix, np.float32)
 
 
-def read_result(path: Path, verb: str) -> dict[str, Any]:
-    """Return what a JSON file of a run holds.
+def read_result(path: Path, verb: str, codes: Codes | None = None) -> Any:
+    """Return what a verb has stored in a run.
 
     Raises:
-        MissingError: If there is none; it names the command that makes it.
+        MissingError: If there is nothing; it names the command that makes it.
+        StaleError: If it was made from another model, or from codes that have changed since.
     """
-    result = read_json(path)
+    run = path.parent.parent if path.parent.name == "contrasts" else path.parent
+    result = load_result(run, path.relative_to(run).as_posix(), codes)
     if result is None:
         raise MissingError(f"{path} is missing:", file=path, remedy=f"run `nanosae {verb}` first.")
-    return result
+    if result.stale:
+        raise StaleError(
+            f"{path} is stale: {result.stale}.", file=path, remedy=f"Run `nanosae {verb}` again."
+        )
+    return result.value
