@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from finished import line, snapshot
-from nanosae.view.live import MAX_LINES, read_metrics, serve, training_state
+from nanosae.view.history import MAX_LINES, read_metrics, training_state
+from nanosae.view.live import serve
 
 CORPUS = Path(__file__).parents[2] / "src" / "nanosae" / "demo" / "wordnet.minilm.f16.npy"
 

@@ -9,19 +9,23 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.errors import DamagedFileError
+
 
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds, None if there is none.
 
     Raises:
-        ValueError: If it is damaged.
+        DamagedFileError: If it is damaged.
     """
     if not path.exists():
         return None
     try:
         return json.loads(path.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): make it again.") from error
+        raise DamagedFileError(
+            f"{path} is damaged ({error}):", file=path, remedy="make it again."
+        ) from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
