@@ -68,7 +68,7 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
 def recommend(args: argparse.Namespace) -> dict[str, Any]:
     """Return predicted and measured seconds and bytes of whole runs, each in its own process."""
     from nanosae import TrainConfig
-    from nanosae.sweep import recommend as advise
+    from nanosae.advice import recommend as advise
 
     found: dict[str, Any] = {}
     for n, width, fields in SHAPES:

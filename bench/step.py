@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import gc
 import json
 import subprocess
@@ -37,6 +38,7 @@ from torch import Tensor
 
 import machine
 import peers
+from nanosae.train.step import take_step
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
 SUITE = ((384, 4096, 32), (1024, 16384, 64), (1024, 131072, 64))  # input_size, hidden_size, k
@@ -69,7 +71,7 @@ def dataset(args: argparse.Namespace) -> Any:
 def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
     """Return nanoSAE's training state before its first step, kernels compiled."""
     from nanosae import TrainConfig
-    from nanosae.train.step import Training
+    from nanosae.train.state import TrainingState
 
     config = TrainConfig(
         hidden_size=args.hidden_size,
@@ -82,7 +84,7 @@ def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
         device=args.device,
         precision=args.precision,
     )
-    training = Training(config.resolved(data.n_train, data.width), data)
+    training = TrainingState(config.resolved(data.n_train, data.width), data)
     getattr(training.kernels, "compile_all", lambda: None)()
     return training
 
@@ -97,12 +99,12 @@ def settle(training: Any, take: Callable[[int], Tensor], args: argparse.Namespac
     """Step until L0 is near k and the kernels are warm: short steps first, then whole ones."""
     small, near = max(64, args.batch_size // 8), 0
     for i in range(args.settle if args.activation in ("relu", "jumprelu", "gated") else 8):
-        training.step(take(i)[:small])
-        near = near + 1 if abs(training.scalars["l0"] / args.k - 1) < 0.05 else 0
+        take_step(training, take(i)[:small])
+        near = near + 1 if abs(training.counters.l0 / args.k - 1) < 0.05 else 0
         if near > 20:  # it stays there
             break
     for i in range(3):
-        training.step(take(i))
+        take_step(training, take(i))
 
 
 def clock(action: Callable[[], Any]) -> float:
@@ -167,10 +169,10 @@ def ours(data: Any, args: argparse.Namespace) -> dict[str, tuple[Step, Callable[
         marked = dead if name == "step_dead10" else dead[:0]
 
         def before(training: Any = training, marked: Tensor = marked) -> None:
-            training.silent.zero_().index_fill_(0, marked, MARK)
-            training.catch_up()
+            training.silent_rows.zero_().index_fill_(0, marked, MARK)
+            training.read_deferred()
 
-        steps[name] = training.step, before
+        steps[name] = functools.partial(take_step, training), before
     return steps
 
 
@@ -227,7 +229,7 @@ def memory(args: argparse.Namespace) -> dict[str, float | None]:
     start = resident("VmHWM") - base - params
     reset()
     for i in range(4):
-        training.step(take(i))
+        take_step(training, take(i))
     steps = resident("VmHWM") - base - 3 * params
     result: dict[str, float | None]
     result = dict(zip(keys, (round(steps, 1), round(start, 1)), strict=True))
@@ -261,9 +263,9 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
         ratio = name.replace("step", "ratio", 1)
         result[ratio] = round(times[name]["median"] / gemm, 3)
         result[f"{ratio}_into"] = round(times[name]["median"] / into, 3)
-    training = steps["step"][0].__self__  # type: ignore[attr-defined]
-    training.catch_up()
-    result["l0"] = round(training.scalars["l0"], 2)
+    training = steps["step"][0].args[0]  # type: ignore[attr-defined]
+    training.read_deferred()
+    result["l0"] = round(training.counters.l0, 2)
     result["spread"] = times
     if args.peers is not None:
         both = {"nanosae": steps["step"], **theirs(args)}

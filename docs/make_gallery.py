@@ -70,7 +70,7 @@ def make(work: Path, name: str, folder: Path | None) -> None:
             from nanosae import SAEModel
 
             model = SAEModel.load(run)
-            model.encode_corpus(rows, run / "codes" / "years", beside=table)
+            model.encode_corpus(rows, run / "codes" / "years", metadata=table)
         codes = Codes.open(run, "years")
         if variant in ("", "-wide") and not (run / "features.parquet").exists():
             labels = save_features(run, label(codes))

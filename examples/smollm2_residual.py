@@ -17,7 +17,7 @@ from nanosae import SAETrainer, TrainConfig
 from nanosae.analysis.labels import label
 from nanosae.demo import load
 from nanosae.runs.tables import save_features
-from nanosae.text.activations import cache_activations
+from nanosae.text.activation_cache import cache_activations
 
 LAYER = "layers.15"  # of 30: the middle of the network
 
@@ -50,7 +50,7 @@ def main() -> None:
     print(f"{model}: held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}")
 
     tokens = pq.read_table(cache / "tokens")  # text, text_index, start, end of every row
-    codes = model.encode_corpus(cache / LAYER, run / "codes" / "default", beside=tokens)
+    codes = model.encode_corpus(cache / LAYER, run / "codes" / "default", metadata=tokens)
     labels = save_features(run, label(codes)).sort_values("label_auc", ascending=False)
     for feature in labels.query("label_n >= 20").head(args.show).itertuples():
         print(f"\nfeature {feature.feature}: {feature.label}")

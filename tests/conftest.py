@@ -14,10 +14,12 @@ NUMERIC = (  # files and folders of the marker `numeric`
     "kernels",
     "model",
     "train",
+    "analysis/test_clustering.py",
     "analysis/test_matching.py",
     "analysis/test_search.py",
     "analysis/test_topics.py",
     "test_agreement.py",
+    "test_distributed.py",
 )
 
 

@@ -1,16 +1,19 @@
 """Containers that hold the same vectors: frames, tables, arrays, files, shards."""
 
+from itertools import pairwise
+
 import datasets
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 import torch
 from safetensors.torch import save_file
 
 from nanosae.sources import open_rows
-from numbered import vectors
+from numbered import numbered, vectors
 
 WIDTH, N = 12, 50
 
@@ -27,6 +30,16 @@ def write(path, table):
     """Write an Arrow stream file, as Hugging Face does."""
     with pa.ipc.new_stream(path, table.schema) as out:
         out.write_table(table, max_chunksize=9)
+    return path
+
+
+def write_row_groups(path, sizes, width=3):
+    """Write a Parquet file with row groups of these sizes."""
+    frame = pd.DataFrame(numbered(sum(sizes), width), columns=[f"e{i}" for i in range(width)])
+    table = pa.Table.from_pandas(frame)
+    with pq.ParquetWriter(path, table.schema) as out:
+        for start, stop in pairwise(np.cumsum([0, *sizes])):
+            out.write_table(table[start:stop])
     return path
 
 

@@ -14,7 +14,8 @@ from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
 from nanosae.model.weights import Weights
 from nanosae.runs import annotations as edits
-from nanosae.runs.tables import save_features, write
+from nanosae.runs.results import contrast_name, save_result
+from nanosae.runs.tables import save_features
 from nanosae.view.history import HISTOGRAMS
 from planted import planted_corpus
 
@@ -79,21 +80,21 @@ def finished_run(run):
     options = {"texts": texts, "metadata": columns, "vectors": made.embeddings}
     write_codes(run / "codes" / "default", made.activations, **options)
     codes = Codes.open(run)
-    save_features(run, describe(codes, texts=False, n=8))
-    named = save_features(run, label(codes)).dropna(subset=["label"])
+    save_features(run, describe(codes, texts=False, n=8), codes)
+    named = save_features(run, label(codes), codes).dropna(subset=["label"])
     found = families(codes, named, min_children=3)
-    found.to_json(run / "families.json")
+    save_result(codes, "families.json", found.to_dict(), found.parameters)
     pairs = found.feature_family.items()
     import pandas as pd
 
-    save_features(run, pd.DataFrame(pairs, columns=["feature", "family"]))
+    save_features(run, pd.DataFrame(pairs, columns=["feature", "family"]), codes)
     merged = topics(codes, 5, named)
-    write(merged.table, run / "topics.parquet")
-    save_features(run, pd.DataFrame({"feature": range(48), "topic": merged.feature_topic}))
-    (run / "contrasts").mkdir()
+    save_result(codes, "topics.parquet", merged.table, {"n": 5})
+    save_features(run, pd.DataFrame({"feature": range(48), "topic": merged.feature_topic}), codes)
     apart = contrast(codes, "A", "B", by="group").to_dict()
-    (run / "contrasts" / "contrast-group.json").write_text(json.dumps(apart))
+    asked = {"verb": "contrast", "by": "group", "a": "A", "b": "B"}
+    save_result(codes, contrast_name(asked), apart, asked)
     measured = evaluate(codes, "topics", ks=(1, 5)).to_dict()
-    (run / "evaluation.json").write_text(json.dumps(measured))
+    save_result(codes, "evaluation.json", measured, {"labels": "topics"})
     edits.rename(run, 0, HOSTILE[1])
     return run

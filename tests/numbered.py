@@ -22,7 +22,7 @@ def row_numbers(dataset, rows):
     return np.rint(rows[:, 0] / np.float32(dataset.scale) + dataset.mean[0]).astype(int)
 
 
-def batches(dataset, batch_size, n_batches, start_row=0):
+def deal_batches(dataset, batch_size, n_batches, start_row=0):
     """Concatenate batches; fewer if the data ends."""
     dealt = islice(dataset.batches(batch_size, start_row), n_batches)
     return np.concatenate([buffer[index] for buffer, index in dealt])
@@ -30,4 +30,4 @@ def batches(dataset, batch_size, n_batches, start_row=0):
 
 def deal(dataset, batch_size, n_rows, start_row=0):
     """Concatenate batches to the first n_rows rows."""
-    return batches(dataset, batch_size, -(-n_rows // batch_size), start_row)[:n_rows]
+    return deal_batches(dataset, batch_size, -(-n_rows // batch_size), start_row)[:n_rows]

@@ -16,11 +16,18 @@ FILES = {
     for path in sorted(ROOT.rglob("*.py"))
 }
 TORCH_FREE = ("analysis", "codes", "model.weights", "runs", "sources", "text", "view")
-NEEDS_TORCH = ("runs.checkpoints", "runs.training", "text.activations")
+NEEDS_TORCH = (
+    "runs.checkpoints",
+    "runs.training",
+    "text.activation_cache",
+    "text.activations",
+    "text.language_models",
+    "text.windows",
+)
 
 # Which room may import which, at any place in a file; a room may always import itself.
 ROOMS = {
-    "__init__": {"analysis", "codes", "config", "model", "sweep", "train", "view"},
+    "__init__": {"advice", "analysis", "codes", "config", "model", "sweep", "train", "view"},
     "__main__": {"cli"},
     "config": set(),
     "atomic": set(),
@@ -32,12 +39,14 @@ ROOMS = {
     "data": {"config", "sources"},
     "kernels": set(),
     "distributed": {"codes", "kernels"},
-    "runs": {"codes", "config"},
+    "runs": {"codes", "config", "model.weights"},
     "model": {"codes", "kernels", "sources"},
     "codes": {"model.weights"},
     "text": set(),
-    "train": {"config", "data", "distributed", "kernels", "model", "runs"},
-    "sweep": {"config", "data", "distributed", "runs", "sources", "train"},
+    "train": {"config", "data", "distributed", "kernels", "model", "runs", "trainable"},
+    "trainable": {"config", "data", "distributed", "kernels", "model"},
+    "sweep": {"config", "distributed", "train"},
+    "advice": {"config", "sources", "train"},
     "analysis": {"codes", "model.weights", "runs", "text"},
     "view": {"analysis", "codes", "config", "model.weights", "runs", "text"},
     "demo": {"analysis", "codes", "config", "runs", "train", "view"},
@@ -170,7 +179,7 @@ def total(modules):
     return sum(code_lines(FILES[m].read_text(encoding="utf-8")) for m in modules)
 
 
-TRAIN_LINES = 1200  # the goal is 1,000
+TRAIN_LINES = 1000
 LONGEST_FILE = 600  # the goal is 400
 
 

@@ -163,7 +163,7 @@ def codes(tmp_path, dense):
     path = tmp_path / "run" / "codes" / "c"
     rows = np.random.default_rng(1).normal(size=(300, 8)).astype(np.float32)
     return model.encode_corpus(
-        rows, path, beside=[f"text {chr(97 + i % 26) * (1 + i // 26)}" for i in range(300)]
+        rows, path, metadata=[f"text {chr(97 + i % 26) * (1 + i // 26)}" for i in range(300)]
     )
 
 
@@ -211,7 +211,7 @@ def test_codes_of_another_model_are_refused(tmp_path, codes):
         describe(codes)
     rows = np.ones((5, 8), np.float32)
     with pytest.raises(ValueError, match="info is"):
-        other.encode_corpus(rows, codes.path, beside=["a"] * 5, append=True)
+        other.encode_corpus(rows, codes.path, metadata=["a"] * 5, append=True)
 
 
 def test_a_feature_is_read_without_the_rows_and_a_row_without_the_features(tmp_path, dense):

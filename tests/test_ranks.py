@@ -133,13 +133,13 @@ def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(
     assert process.returncode != 0
     assert "lost the others" in err
     assert "--resume" in err
-    tensors, scalars = runs.load_checkpoint(tmp_path / "run")
-    assert scalars["step"] % 10 == 0
+    tensors, counters = runs.load_checkpoint(tmp_path / "run")
+    assert counters["step"] % 10 == 0
     assert tensors["param.W_enc"].shape == (90, 20)
-    fields |= {"steps": scalars["step"] + 20}
+    fields |= {"steps": counters["step"] + 20}
     trainer = SAETrainer(TrainConfig(**fields), run=tmp_path / "run")
     model = trainer.train(rows(), progress=False, force=True)
-    assert trainer.metrics_["step"] == scalars["step"] + 20
+    assert trainer.metrics_["step"] == counters["step"] + 20
     assert model.W_enc.shape == (20, 90)
 
 

@@ -1,7 +1,5 @@
 """Sweeps: what several SAEs get from one pass over the data is what each gets alone."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,8 @@ import torch
 
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.cli import main
-from nanosae.sweep import grid, recommend, sweep
-from nanosae.train.trainer import Job
+from nanosae.sweep import grid, sweep
+from nanosae.train.loop import Training
 
 BASE = TrainConfig(hidden_size=32, k=4, steps=12, batch_size=32, checkpoint_every=3, noise=0.1)
 
@@ -69,14 +67,14 @@ class Stop(Exception):
 def test_a_sweep_resumes_as_a_whole_wherever_each_of_its_runs_stood(tmp_path, monkeypatch):
     configs = grid(BASE, k=[2, 4], seed=[0, 1])
     sweep(configs, rows(), tmp_path / "whole", progress=False)
-    advance = Job.advance
+    advance = Training.advance
 
-    def stops(self, batch, stopped):
-        if self.config.k == 4 and self.training.scalars["step"] == 6:
+    def stops(self, batch, stopping):
+        if self.config.k == 4 and self.state.counters.step == 6:
             raise Stop  # the first two runs are a step ahead
-        advance(self, batch, stopped)
+        advance(self, batch, stopping)
 
-    monkeypatch.setattr(Job, "advance", stops)
+    monkeypatch.setattr(Training, "advance", stops)
     with pytest.raises(Stop):
         sweep(configs, rows(), tmp_path / "cut", progress=False)
     monkeypatch.undo()
@@ -108,16 +106,3 @@ def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
     assert found == ["k=2-seed=0", "k=2-seed=1", "k=3-seed=0", "k=3-seed=1"]
     assert main([*command[:6], "--k", "2,x"]) == 2
     assert "--k: 'x' is not a whole number" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_advice_names_sizes_time_and_memory(tmp_path, capsys):
-    np.save(tmp_path / "rows.npy", rows(3000, 16))
-    found = recommend(tmp_path / "rows.npy", TrainConfig(steps=20))
-    assert found.config.hidden_size
-    assert found.steps == 20
-    assert found.seconds > 0
-    assert found.memory > 1e8
-    assert 0 <= found.dead <= 1
-    assert main(["recommend", str(tmp_path / "rows.npy"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["n_rows"] == 3000

@@ -8,14 +8,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nanosae.advice import recommend
     from nanosae.analysis.cards import card
+    from nanosae.analysis.chat import Chat
     from nanosae.analysis.contrast import contrast
     from nanosae.analysis.describe import describe
     from nanosae.analysis.evaluate import evaluate
     from nanosae.analysis.explain import explain
     from nanosae.analysis.families import families
     from nanosae.analysis.labels import label
-    from nanosae.analysis.llm import Chat, llm_label
+    from nanosae.analysis.llm import llm_label
     from nanosae.analysis.matching import match, splitting, stability
     from nanosae.analysis.over_time import over_time
     from nanosae.analysis.search import search
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes, write_codes
     from nanosae.config import TrainConfig
     from nanosae.model.sae import SAEModel
-    from nanosae.sweep import grid, recommend
+    from nanosae.sweep import grid
     from nanosae.train.trainer import SAETrainer
     from nanosae.view import plots as plot
     from nanosae.view.explorer.server import explore
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from nanosae.view.report.render import report
 
 _HOMES = {
+    "advice": ["recommend"],
     "analysis.cards": ["card"],
     "analysis.contrast": ["contrast"],
     "analysis.describe": ["describe"],
@@ -39,7 +42,8 @@ _HOMES = {
     "analysis.explain": ["explain"],
     "analysis.families": ["families"],
     "analysis.labels": ["label"],
-    "analysis.llm": ["Chat", "llm_label"],
+    "analysis.chat": ["Chat"],
+    "analysis.llm": ["llm_label"],
     "analysis.matching": ["match", "splitting", "stability"],
     "analysis.over_time": ["over_time"],
     "analysis.search": ["search"],
@@ -47,7 +51,7 @@ _HOMES = {
     "codes": ["Codes", "write_codes"],
     "config": ["TrainConfig"],
     "model.sae": ["SAEModel"],
-    "sweep": ["grid", "recommend"],
+    "sweep": ["grid"],
     "train.trainer": ["SAETrainer"],
     "view.explorer.server": ["explore"],
     "view.live": ["watch"],
@@ -55,36 +59,7 @@ _HOMES = {
     "view.report.render": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = [
-    "Chat",
-    "Codes",
-    "SAEModel",
-    "SAETrainer",
-    "TrainConfig",
-    "card",
-    "contrast",
-    "describe",
-    "evaluate",
-    "explain",
-    "explore",
-    "families",
-    "grid",
-    "label",
-    "llm_label",
-    "match",
-    "over_time",
-    "plot",
-    "plot_dictionary",
-    "plot_umap",
-    "recommend",
-    "report",
-    "search",
-    "splitting",
-    "stability",
-    "topics",
-    "watch",
-    "write_codes",
-]
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll] (the imports above name them)
 
 
 def __getattr__(name: str) -> object:

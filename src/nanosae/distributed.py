@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from nanosae.errors import LostRankError
 from nanosae.kernels import Pairs, filter_pairs, no_pairs, segment_ids, without_padding
 from nanosae.kernels.batchtopk import estimate_threshold, select_largest
 
@@ -57,7 +58,7 @@ class Ranks:
         """Sum a tensor over all ranks, in place.
 
         Raises:
-            ConnectionError: If another rank is gone.
+            LostRankError: If another rank is gone.
         """
         if self.size > 1:
             self._communicate(dist.all_reduce, tensor)
@@ -161,9 +162,9 @@ class Ranks:
         try:
             collective(*args)
         except RuntimeError as error:
-            raise ConnectionError(
-                f"rank {self.rank} of {self.size} lost the others ({error}). The last checkpoint "
-                "is valid: start all ranks again with --resume."
+            raise LostRankError(
+                f"rank {self.rank} of {self.size} lost the others ({error}).",
+                remedy="The last checkpoint is valid: start all ranks again with --resume.",
             ) from error
 
 

@@ -78,8 +78,16 @@ class WriteError(NanoSAEError, OSError):
     """A file that could not be written; what was there before is unchanged."""
 
 
+class ServerError(NanoSAEError, ConnectionError):
+    """A server that cannot be reached, refuses the key or the model, or keeps failing."""
+
+
 class ExtraError(NanoSAEError, ImportError):
     """An optional dependency that is not installed."""
+
+
+class LostRankError(NanoSAEError, ConnectionError):
+    """Another process of a distributed training that is gone."""
 
 
 class DivergedError(NanoSAEError, FloatingPointError):

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from safetensors.numpy import save_file
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score, roc_auc_score
 
-from nanosae.analysis.baselines import Representation
-from nanosae.analysis.classification import auc_scores, f1_scores, single_feature_scores
+from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import evaluate
-from nanosae.analysis.measures import intruder_detection, reconstruction_measures, usage
-from nanosae.analysis.probes import fit_sparse_probe
-from nanosae.analysis.statistics import mean_estimate
 from nanosae.codes import Codes, write_codes
 from planted import planted_corpus
 
@@ -70,9 +64,6 @@ def value(result, measure, representation="codes", what="value"):
     return table.loc[(representation, measure), what]
 
 
-# The planted truth
-
-
 def test_the_true_dictionary_scores_perfectly(result, planted):
     for measure in ("best_feature_auc", "covered"):
         assert value(result, measure) == pytest.approx(1)
@@ -109,9 +100,6 @@ def test_a_dictionary_with_wrong_features_is_told_apart(codes, planted, tmp_path
     assert value(found, "recovery") < 0.2
 
 
-# Chosen on one half, reported on the other
-
-
 def test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_not(tmp_path):
     rng = np.random.default_rng(0)
     x = sp.csr_array(rng.random((600, 400)).astype(np.float32))
@@ -138,138 +126,6 @@ def test_groups_stay_in_one_half(tmp_path):
     strict = evaluate(codes, "y", ks=(20,), groups="source")
     assert value(loose, "probe_auc@20") > 0.65
     assert value(strict, "probe_auc@20") == pytest.approx(0.5)
-
-
-# Numbers against outside oracles
-
-
-def test_single_feature_scores_agree_with_sklearn_ties_included():
-    rng = np.random.default_rng(0)
-    x = np.round(4 * rng.random((80, 6))) * (rng.random((80, 6)) < 0.4)
-    x[:, 5] = 0  # never on
-    y = (rng.random((80, 3)) < 0.3).astype(float)
-    scores = single_feature_scores(sp.csc_array(np.float32(x)), sp.csr_array(y))
-    auc, f1, threshold = scores.auc, scores.f1, scores.threshold
-    for j in range(6):
-        levels = [v for v in np.unique(x[:, j]) if v > 0]
-        for k in range(3):
-            assert auc[j, k] == pytest.approx(roc_auc_score(y[:, k], x[:, j]))
-            each = [f1_score(y[:, k], x[:, j] >= v) for v in levels]
-            assert f1[j, k] == pytest.approx(max(each, default=0))
-            if f1[j, k] > 0:
-                assert f1_score(y[:, k], x[:, j] >= threshold[j, k]) == pytest.approx(f1[j, k])
-    on = x[:, 0] > 0  # the twin: ranks among active rows alone are another number
-    assert abs(auc[0, 0] - roc_auc_score(y[on, 0], x[on, 0])) > 0.02
-    assert np.isinf(threshold[5]).all()
-
-
-def test_auc_and_f1_with_their_intervals():
-    """Values are sklearn's, intervals those of a bootstrap over parts, not over rows."""
-    rng = np.random.default_rng(1)
-    part = np.repeat(np.arange(150), 4)
-    truth = (rng.random((150, 3)) < 0.4)[part]
-    score = np.round(truth + rng.normal(size=(150, 3))[part] * 1.2, 1)
-    auc, of_auc = auc_scores(score, truth, part)
-    f1, of_f1 = f1_scores(score > 0.5, truth, part)
-    assert auc == pytest.approx([roc_auc_score(truth[:, k], score[:, k]) for k in range(3)])
-    assert f1 == pytest.approx([f1_score(truth[:, k], score[:, k] > 0.5) for k in range(3)])
-    halves = auc_scores(score > 0.5, truth, part)[0]  # of on and off: the balanced accuracy
-    want = [balanced_accuracy_score(truth[:, k], score[:, k] > 0.5) for k in range(3)]
-    assert halves == pytest.approx(want)
-    draws = []
-    for _ in range(250):
-        rows = np.concatenate([np.flatnonzero(part == p) for p in rng.integers(0, 150, 150)])
-        draws.append(
-            (
-                auc_scores(score[rows], truth[rows], rows)[0].mean(),
-                f1_scores(score[rows] > 0.5, truth[rows], rows)[0].mean(),
-            )
-        )
-    for summary, bootstrap in zip((of_auc, of_f1), np.array(draws).T, strict=True):
-        assert summary.n == 3
-        assert (summary.high - summary.low) / 3.92 == pytest.approx(bootstrap.std(), rel=0.2)
-    naive = auc_scores(score, truth, np.arange(600))[1]
-    assert naive.high - naive.low < 0.65 * (of_auc.high - of_auc.low)
-
-
-def test_mean_has_the_usual_interval():
-    values = np.random.default_rng(0).normal(size=200)
-    summary = mean_estimate(values)
-    assert summary.high - summary.value == pytest.approx(1.96 * values.std() / 200**0.5, rel=1e-3)
-    assert np.isnan(mean_estimate([]).value)
-
-
-def test_a_sparse_probe_is_sklearns_logistic_regression():
-    rng = np.random.default_rng(0)
-    x = rng.random((900, 3)) * (rng.random((900, 3)) < 0.2)
-    y = rng.random(900) < np.where(x[:, 0] > 0, 0.8, 0.1)
-    train = np.arange(900) < 600
-    scaled = np.column_stack([np.ones(900), x / x[train].std(0)])
-    outside, other = (
-        LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10).fit(scaled[rows], y[rows])
-        for rows in (train, ~train)
-    )
-    got = fit_sparse_probe(x, y, train)
-    assert got == pytest.approx(outside.decision_function(scaled), abs=1e-3)
-    assert np.abs(got - other.decision_function(scaled)).max() > 0.1
-
-
-def test_reconstruction_agrees_with_brute_force():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(120, 6)) + 2
-    back = x + 0.3 * rng.normal(size=x.shape)
-    found = reconstruction_measures(x, back, rng)
-    assert found["fvu"].value == pytest.approx(
-        1 - r2_score(x, back, multioutput="variance_weighted")
-    )
-    cosine = [a @ b / np.sqrt(a @ a * (b @ b)) for a, b in zip(x, back, strict=True)]
-    assert found["cosine"].value == pytest.approx(np.mean(cosine))
-    shared = []
-    for i in range(120):
-        near = []
-        for m in (x, back):
-            alike = [m[i] @ b / np.linalg.norm(b) if j != i else -9e9 for j, b in enumerate(m)]
-            near.append(set(np.argsort(alike)[-10:]))
-        shared.append(len(near[0] & near[1]) / 10)
-    assert found["recall@10"].value == pytest.approx(np.mean(shared))
-    perfect = reconstruction_measures(x, x.copy(), rng)
-    assert perfect["fvu"].value == 0
-    assert perfect["recall@10"].value == 1
-    assert reconstruction_measures(x, x.mean(0) + 0 * x, rng)["fvu"].value == pytest.approx(1)
-
-
-def test_use_and_redundancy_agree_with_brute_force():
-    rng = np.random.default_rng(0)
-    x = rng.random((50, 8)) < np.array([0.9, 0.5, 0.3, 0.2, 0.1, 0.1, 0.05, 0])
-    directions = rng.normal(size=(8, 5))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    found = usage(Representation(sp.csc_array(x.astype(np.float32)), directions=directions))
-    density = x.mean(0)
-    gini = np.abs(density[:, None] - density).sum() / (2 * 64 * density.mean())
-    assert found["gini"].value == pytest.approx(gini)
-    assert found["l0"].value == pytest.approx(x.sum(1).mean())
-    assert found["dead"].value == (density == 0).mean()
-    assert found["dense"].value == (density > 0.2).mean()
-    live = directions[density > 0]
-    alike = live @ live.T - 2 * np.eye(len(live))
-    assert found["redundancy"].value == pytest.approx(alike.max(1).mean())
-    even = usage(Representation(sp.csc_array(np.eye(8, dtype=np.float32))))
-    assert even["gini"].value == pytest.approx(0)
-
-
-def test_intruders_are_found_by_clusters_and_not_by_noise():
-    rng = np.random.default_rng(0)
-    cluster = rng.integers(0, 20, 800)
-    points = np.eye(20)[cluster] + 0.02 * rng.normal(size=(800, 20))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    good = sp.csc_array(np.eye(20, dtype=np.float32)[cluster])
-    noise = sp.csc_array(np.eye(20, dtype=np.float32)[rng.permutation(cluster)])
-    assert intruder_detection(good, points, rng).value == 1
-    assert abs(intruder_detection(noise, points, rng).value - 0.2) < 0.12
-    assert intruder_detection(good, points, rng).n == 20
-
-
-# What there is not, and what comes out
 
 
 def test_without_labels_only_what_needs_none(codes):

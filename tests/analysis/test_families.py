@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 from typing import Any
 
 import networkx as nx
@@ -15,7 +14,9 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 
 from nanosae.analysis import families as module
-from nanosae.analysis.families import common_words, content_order, named
+from nanosae.analysis import family_edges
+from nanosae.analysis.family_edges import Edges, candidate_edges, content_order
+from nanosae.analysis.family_scores import block_ratios
 from nanosae.codes import corpus as codes_module
 from nanosae.codes import write_codes
 from planted import planted_corpus
@@ -111,17 +112,17 @@ def test_weights_of_three_features_by_hand(make):
     a[:20, 0] = 1  # 20 rows
     a[10:20, 1] = 1  # 10 rows, all of them shared with feature 0
     a[18:26, 2] = 1  # 8 rows, 2 of them shared with 0 and with 1
-    pairs, shares = module._weights(make(a), np.arange(3), None, None, -1.0)
-    assert (pairs[0].tolist(), pairs[1].tolist()) == ([0], [1])  # the others meet by chance
-    np.testing.assert_allclose(pairs[2], [(10 - 5) / (10 - 5 + 20)])
+    edges, shares = candidate_edges(make(a), np.arange(3), -1.0)
+    assert (edges.parent.tolist(), edges.child.tolist()) == ([0], [1])  # the others meet by chance
+    np.testing.assert_allclose(edges.weight, [(10 - 5) / (10 - 5 + 20)])
     np.testing.assert_allclose(shares.toarray(), [[0, 1, 1 / 4], [1, 0, 1 / 4], [1 / 4, 1 / 4, 0]])
 
 
 def test_independent_features_weigh_nothing_at_any_density_but_the_overlap_does(make):
     rows = np.arange(4000)
     a = np.stack([rows % 2 == 0, rows % 5 == 0, rows % 7 == 0, rows % 11 == 0], axis=1)
-    pairs, shares = module._weights(make(a.astype(np.float32)), np.arange(4), None, None, -1.0)
-    assert len(pairs[2]) == 0
+    edges, shares = candidate_edges(make(a.astype(np.float32)), np.arange(4), -1.0)
+    assert len(edges.weight) == 0
     assert shares.toarray()[0, 3] > 0.45  # C ÷ min(f): a rare feature looks like the dense one's
 
 
@@ -166,10 +167,10 @@ def test_renumbering_changes_nothing_when_most_weights_are_tied(make, seed):
     check_any_order(make, a.astype(np.float32), rng.permutation(30))
 
 
-def last_written_weights(codes, ids, level, directions, min_weight):
+def last_written_weights(codes, ids, min_weight):
     """Weigh as the paper's code does: row-normalised, and the last entry written counts."""
     f = codes.counts
-    both = module.cooccurrence(codes, min_share=0).toarray()
+    both = family_edges.cooccurrence(codes, min_share=0).toarray()
     graph = nx.from_numpy_array(both / (f[:, None] + 1))  # by feature number: the mistake
     place = {int(j): k for k, j in enumerate(ids)}
     edges = [
@@ -178,13 +179,13 @@ def last_written_weights(codes, ids, level, directions, min_weight):
         if u != v and u in place and v in place and w >= min_weight
     ]
     i, j, w = (np.array(part) for part in zip(*sorted(edges, key=lambda e: -e[2]), strict=True))
-    return (i, j, w), sp.csr_array(both[np.ix_(ids, ids)] * 1.0)
+    return Edges(i, j, w), sp.csr_array(both[np.ix_(ids, ids)] * 1.0)
 
 
 def test_label_order_dependent_weights_are_rejected(make, monkeypatch):
     a, order = nested(300, 36, 1), np.random.default_rng(0).permutation(36)
     check_any_order(make, a, order)
-    monkeypatch.setattr(module, "_weights", last_written_weights)
+    monkeypatch.setattr(module, "candidate_edges", last_written_weights)
     with pytest.raises(AssertionError):
         check_any_order(make, a, order)
 
@@ -320,33 +321,31 @@ def test_scores_are_those_of_loops(make):
 
 
 def test_a_block_ratio_without_the_first_block_is_rejected(make, monkeypatch):
-    real = module._scores
-
     def skipping(shares, blocks):
-        ratio, r = real(shares, blocks)
+        ratio, r = block_ratios(shares, blocks)
         ratio[0] = ratio[1:].mean()
         return ratio, r
 
-    monkeypatch.setattr(module, "_scores", skipping)
+    monkeypatch.setattr(module, "block_ratios", skipping)
     with pytest.raises(AssertionError):
         check_scores(make, nested())
 
 
 def test_random_families_score_one(make):
     rng = np.random.default_rng(0)
-    shares = module._weights(make(nested(600, 36)), np.arange(36), None, None, 0.1)[1]
+    shares = candidate_edges(make(nested(600, 36)), np.arange(36), 0.1)[1]
     blocks = [rng.permutation(36)[:8] for _ in range(300)]
-    ratio, _ = module._scores(shares, blocks)
+    ratio, _ = block_ratios(shares, blocks)
     assert np.mean(ratio) == pytest.approx(1, abs=0.15)
 
 
 def test_of_two_equal_overlapping_families_exactly_one_stays():
     blocks = [np.array([9, 1, 2, 3, 4, 5]), np.array([0, 1, 2, 3, 4, 6])]
-    one = module._distinct(blocks)
-    other = module._distinct(blocks[::-1])
+    one = module.without_overlaps(blocks)
+    other = module.without_overlaps(blocks[::-1])
     assert [b.tolist() for b in one] == [b.tolist() for b in other] == [[0, 1, 2, 3, 4, 6]]
     apart = [np.array([9, *range(1, 7)]), np.array([0, *range(3, 9)])]  # 4 of 8 in common
-    assert len(module._distinct(apart)) == 2
+    assert len(module.without_overlaps(apart)) == 2
 
 
 def matryoshka():
@@ -397,38 +396,6 @@ def test_a_matryoshka_tree_needs_directions(make):
         families(make(matryoshka()), prefixes=[2, 11])
 
 
-def test_common_words_by_hand():
-    names = {
-        0: ("bank account", 1.0),
-        1: ("bank loan", 0.5),
-        2: ("river bank", 1.0),
-        3: ("river", 1.0),
-        4: ("the river", 1.0),
-        5: ("das Übel", 1.0),
-        6: ("ÜBEL", 1.0),
-    }
-    assert common_words([[0, 1, 9]], names, 3) == [["bank"]]  # account, loan: in one label only
-    assert common_words([[5, 6]], names, 3) == [["übel"]]
-    assert common_words([[3]], names, 3) == [["river"]]
-    assert common_words([[9], []], names, 3) == [[], []]
-    # worth: bank 1.5 × log(2/3 ÷ 3/7), river 1 × log(1/3 ÷ 3/7) < 0
-    assert common_words([[0, 1, 3, 4]], names, 3) == [["river", "bank"]]
-    assert 2 * math.log(2 / 4 * 7 / 3) > 1.5 * math.log(2 / 4 * 7 / 3) > 0
-
-
-def test_a_word_of_every_label_says_nothing():
-    names = {j: (f"query about w{j % 2}", 1.0) for j in range(8)}
-    assert common_words([[0, 2, 4]], names, 5) == [["w0"]]
-
-
-def test_labels_count_by_their_score_and_missing_ones_are_left_out():
-    table = pd.DataFrame({"feature": [1, 2, 3, 4], "label": ["a", None, "", "d"]})
-    assert named(table) == {1: ("a", 1.0), 4: ("d", 1.0)}
-    table["label_auc"] = [0.9, 0.8, 0.7, np.nan]
-    assert named(table) == {1: ("a", 0.9), 4: ("d", 0.5)}
-    assert named(None) == named(table.drop(columns="label")) == {}
-
-
 def test_a_family_is_named_by_common_words_else_its_root_else_its_members(make):
     a, n = nested(), 36
     codes = make(a)
@@ -443,13 +410,9 @@ def test_a_family_is_named_by_common_words_else_its_root_else_its_members(make):
     assert set(label) == {"größe", "shared0", "shared1"}
 
 
-def test_json_holds_everything_and_no_nan(make, tmp_path):
+def test_json_holds_everything_and_no_nan(make):
     found = families(make(nested()))
-    path = tmp_path / "families.json"
-    path.write_text("old")
-    text = found.to_json(path)
-    assert path.read_text("utf-8") == text
-    assert [p.name for p in tmp_path.glob("*.part")] == []
+    text = found.to_json()
 
     def no_constant(name):
         raise AssertionError(f"{name} is not JSON")
@@ -468,6 +431,11 @@ def test_a_feature_belongs_to_the_smallest_family_that_holds_it(make):
     for j, family in found.feature_family.items():
         sizes = [line.size for line in found.table.itertuples() if j in line.members]
         assert found.table["size"][family] == min(sizes)
+
+
+def test_there_must_be_a_pass(make):
+    with pytest.raises(ValueError, match="passes=0 must be at least 1"):
+        families(make(nested()), passes=0)
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (1, 4), (3, 1), (50, 2)])

@@ -142,3 +142,13 @@ def test_a_corpus_that_cannot_be_split_says_so(tmp_path):
     codes = corpus(tmp_path / "c", np.ones((4, 1)), ["same"] * 4)
     with pytest.raises(ValueError, match=r"share=0.5 of 4 rows in 1 duplicate groups"):
         split(codes)
+
+
+def test_held_out_keeps_groups_whole():
+    group = np.random.default_rng(0).integers(0, 60, 500)
+    held = held_out(group, 0.5, seed=0)
+    assert all(len(set(held[group == g])) == 1 for g in range(60))
+    assert 200 <= held.sum() <= 250
+    assert not (held == held_out(group, 0.5, seed=1)).all()
+    with pytest.raises(ValueError, match="1 duplicate groups"):
+        held_out(np.zeros(10, int), 0.5, 0)

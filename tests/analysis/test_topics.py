@@ -8,7 +8,6 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.cluster.hierarchy import cut_tree, linkage
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nanosae.analysis import topics as module
@@ -22,60 +21,7 @@ topics: Any = module.topics
 @pytest.fixture(autouse=True)
 def small_shards_and_blocks(monkeypatch):
     monkeypatch.setattr(codes_module, "SHARD_ROWS", 128)
-    monkeypatch.setattr(module, "ROWS", 100)
-
-
-def groups_of(merges, n_points, n):
-    """Follow the first n_points − n merges one by one: the group of each point."""
-    group = list(range(n_points))
-    for i, j in merges[: n_points - n].tolist():
-        old, new = group[j], group[i]
-        group = [new if g == old else g for g in group]
-    return group
-
-
-def check_ward(ward, seed, n_points, weights):
-    """Every cut must be that of scipy's Ward on points repeated as often as they weigh."""
-    x = np.random.default_rng(seed).normal(size=(n_points, 3))
-    merges = ward(x, weights.astype(float))
-    assert merges.shape == (n_points - 1, 2)
-    copies = np.repeat(np.arange(n_points), weights)
-    first = np.searchsorted(copies, np.arange(n_points))
-    tree = linkage(x[copies], "ward")
-    for n in range(1, n_points + 1):
-        expected = cut_tree(tree, n_clusters=[n]).ravel()[first]
-        assert adjusted_rand_score(expected, groups_of(merges, n_points, n)) == 1
-
-
-@settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 10**6), n_points=st.integers(2, 14))
-def test_every_cut_is_that_of_scipys_ward_on_repeated_points(seed, n_points):
-    weights = np.random.default_rng(seed).integers(1, 9, n_points)
-    check_ward(module._ward, seed, n_points, weights)
-
-
-def test_a_ward_without_weights_is_rejected():
-    weights = np.array([1, 9, 1, 7, 1, 1, 8, 2, 1, 9])
-    check_ward(module._ward, 0, 10, weights)
-    with pytest.raises(AssertionError):
-        check_ward(lambda x, w: module._ward(x, np.ones(len(w))), 0, 10, weights)
-
-
-def test_equal_points_are_merged_first_and_only_once():
-    x = np.array([[0, 0], [5, 5], [0, 0], [5, 5.0]])
-    merges = module._ward(x, np.ones(4))
-    assert {tuple(m) for m in merges[:2].tolist()} == {(0, 2), (1, 3)}
-    assert len(set(groups_of(merges, 4, 1))) == 1
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 10**6))
-def test_leaders_are_the_largest_of_each_row(seed):
-    rng = np.random.default_rng(seed)
-    dense = rng.integers(1, 4, (9, 6)) * (rng.random((9, 6)) < 0.4)
-    rows, leaders = module.leaders(sp.csr_array(dense.astype(np.float32)))
-    assert rows.tolist() == [i for i in range(9) if dense[i].any()]
-    assert leaders.tolist() == [int(dense[i].argmax()) for i in rows]  # ties: the first
+    monkeypatch.setattr(module, "BLOCK", 100)
 
 
 def subjects(n_rows=400, seed=0):
@@ -113,7 +59,7 @@ def test_planted_subjects_are_found(made, monkeypatch):
         order = rng.permutation(len(x))
         return np.stack([np.full(len(x) - 1, order[0]), order[1:]], axis=1)
 
-    monkeypatch.setattr(module, "_ward", at_random)
+    monkeypatch.setattr(module, "ward_merges", at_random)
     with pytest.raises(AssertionError):
         check_recovery(topics(codes, 4, directions=directions), subject)
 
@@ -122,11 +68,11 @@ def test_any_number_of_topics_comes_from_one_tree(made, monkeypatch):
     codes, _, directions, _ = made
     first = topics(codes, 3, directions=directions)
     cuts = {n: first.cut(n) for n in range(1, 21)}
-    monkeypatch.setattr(module, "_ward", None)  # no tree is made again
+    monkeypatch.setattr(module, "ward_merges", None)  # no tree is made again
     for n, cut in cuts.items():
         topic = cut.feature_topic
         assert sorted(set(topic.tolist())) == [-1, *range(n)]
-        sizes = np.bincount(cut._leaf_topic, cut.sizes)
+        sizes = np.bincount(cut.leaf_topic, cut.sizes)
         assert (np.diff(sizes) <= 0).all()
         if n > 1:  # coarser topics are unions of finer ones
             pairs = set(zip(topic.tolist(), cuts[n - 1].feature_topic.tolist(), strict=True))
@@ -261,7 +207,7 @@ def test_features_that_lead_no_row_go_where_their_activation_lies(tmp_path):
 
 def test_only_so_many_leaves_are_kept_and_the_others_follow(made, monkeypatch):
     codes, _, directions, subject = made
-    monkeypatch.setattr(module, "LEAVES", 12)
+    monkeypatch.setattr(module, "MAX_LEAVES", 12)
     found = topics(codes, 4, directions=directions)
     assert len(found.sizes) == 12
     assert (found.feature_topic[:20] >= 0).all()

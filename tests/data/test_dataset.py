@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from nanosae.data import dataset as module
 from nanosae.data.dataset import Dataset
+from nanosae.data.heldout import hash_rows
+from nanosae.data.order import rows_per_buffer
 from nanosae.sources import open_rows
 from numbered import deal, numbered, row_numbers, vectors
 
@@ -255,15 +256,30 @@ def test_hash_tells_rows_apart_as_bytes_do():
     rng = np.random.default_rng(0)
     x = rng.integers(0, 2, size=(20_000, 24)).astype(np.float32)  # worst case: two values only
     by_bytes = len({row.tobytes() for row in x})
-    assert len(np.unique(module.hash_rows(x))) == by_bytes
-    assert len(np.unique(module.hash_rows(x).astype(np.uint16))) < by_bytes  # twin: too few bits
+    assert len(np.unique(hash_rows(x))) == by_bytes
+    assert len(np.unique(hash_rows(x).astype(np.uint16))) < by_bytes  # twin: too few bits
 
 
 @quick
 @given(n=st.integers(1, 300), buffer_rows=st.integers(1, 300), start=st.integers(0, 1000))
 def test_buffers_stay_within_bounds(n, buffer_rows, start):
     data = Dataset(open_rows(numbered(n + 1)), seed=0, buffer_rows=buffer_rows)
-    limit = n + 1 if data.in_memory else max(2 * module.CHUNK, buffer_rows // 4)
-    for rows, order in islice(data._plan(start), 10):
+    limit = n + 1 if data.in_memory else rows_per_buffer(buffer_rows)
+    for rows, order in islice(data._order.buffers(start), 10):
         assert 0 < len(order) <= len(rows) <= limit
         assert all(a < b for a, b in pairwise(rows.tolist()))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_row_that_holds_most_of_the_variance_is_noted(seed):
+    x = vectors(2000)
+    data = Dataset(open_rows(x), seed=seed)
+    assert data.notes == []
+    heldout = data.heldout[0] / data.scale + data.mean
+    for row in (7, int(np.argmin(np.abs(x - heldout).sum(1)))):
+        outlier = x.copy()
+        outlier[row] *= 1e4
+        (note,) = Dataset(open_rows(outlier), seed=seed).notes
+        assert f"Row {row} (0-based) alone holds 99.9% of the variance of 2,000 rows" in note
+        outlier[row] = x[row] * 5  # twin: long, but no outlier
+        assert Dataset(open_rows(outlier), seed=seed).notes == []

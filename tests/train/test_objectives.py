@@ -9,8 +9,11 @@ import torch
 
 from agreement import decisions_above, decisions_batchtopk, decisions_topk
 from nanosae.config import TrainConfig
-from nanosae.train import objectives
-from nanosae.train.step import Training
+from nanosae.train.forward import is_dense, sparse_losses
+from nanosae.train.schedule import learning_rate
+from nanosae.train.state import TrainingState
+from nanosae.train.step import _backward_dense, _backward_sparse, take_step
+from nanosae.trainable.auxk import auxk
 
 
 class Rows:
@@ -34,19 +37,19 @@ def training(backend="cpu", seed=0, **fields):
     config = TrainConfig(
         hidden_size=40, batch_size=64, steps=10, noise=0.0, backend=backend, **fields
     )
-    made = Training(config.resolved(data.n_train, data.width), data)  # type: ignore[arg-type]
+    made = TrainingState(config.resolved(data.n_train, data.width), data)  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():  # away from the symmetric start
         for param in made.params.values():
             param += 0.05 * torch.randn(param.shape, generator=generator)
         made.params["W_dec"] /= made.params["W_dec"].norm(dim=1, keepdim=True)
-    made.scalars["step"] = 5  # past the warm-up
+    made.counters.step = 5  # past the warm-up
     return made, torch.from_numpy(data.train)
 
 
 def kept_by(made, x):
     """Everything that the objective decides by a threshold or by rank."""
-    weight, bias, k = made.params["W_enc"], made.bias, made.k
+    weight, bias, k = made.params["W_enc"], made.encoder_bias, made.config.k
     if made.config.activation == "topk":
         return [decisions_topk(x, weight, bias, k)]
     if made.config.activation == "batchtopk":
@@ -76,7 +79,7 @@ def doubles(made):
 
 def dense_topk(made, x, p):
     z = x @ p["W_enc"].T + p["b_enc"]
-    k = made.k
+    k = made.config.k
     if made.config.activation == "topk":
         level = z.topk(k, dim=1).values[:, -1:]
     else:
@@ -88,7 +91,7 @@ def dense_topk(made, x, p):
 def dense_relu(made, x, p):
     f = torch.relu(x @ p["W_enc"].T + p["b_enc"])
     mse = ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean()
-    coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
+    coefficient = math.exp(made.counters.log_coefficient) * 12
     # decoder rows have length one; their norm is a constant here, as the trainer projects them
     return {
         "mse": mse,
@@ -101,7 +104,7 @@ def dense_gated(made, x, p):
     gate = torch.relu(pi + p["b_gate"])
     f = torch.relu(pi * p["r_mag"].exp() + p["b_mag"]) * (pi + p["b_gate"] > 0)
     frozen = gate @ p["W_dec"].detach() + p["b_dec"].detach()
-    coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
+    coefficient = math.exp(made.counters.log_coefficient) * 12
     return {
         "mse": ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean(),
         "gate": ((frozen - x) ** 2).mean(),
@@ -126,14 +129,14 @@ class Jump(torch.autograd.Function):
 
 
 def dense_jumprelu(made, x, p):
-    z, width = x @ p["W_enc"].T + p["b_enc"], made.scalars["window"]
+    z, width = x @ p["W_enc"].T + p["b_enc"], made.counters.window
     theta = p["log_threshold"].exp()
     on = Jump.apply(z, theta, width)
     active = z * (z > theta).double()
     # f = z · H(z − θ), where the jump is as high as θ
     f = active + theta.detach() * (on - on.detach())
     mse = ((f @ p["W_dec"] + p["b_dec"] - x) ** 2).mean()
-    coefficient = math.exp(made.scalars["log_coefficient"]) * objectives.L1_UNIT
+    coefficient = math.exp(made.counters.log_coefficient) * 12
     if made.config.jumprelu_penalty == "l0":
         return {"mse": mse, "sparsity": coefficient * on.sum(1).mean()}
     inactive = torch.where(z > theta, 0.0, theta - z).sum(1).mean()
@@ -146,7 +149,7 @@ def dense_jumprelu(made, x, p):
 
 def dense_matryoshka(made, x, p):
     z = x @ p["W_enc"].T + p["b_enc"]
-    level = z.flatten().topk(made.k * len(x)).values[-1]
+    level = z.flatten().topk(made.config.k * len(x)).values[-1]
     acts = torch.where(z >= level, torch.relu(z), 0.0)
     errors = [
         ((acts[:, :size] @ p["W_dec"][:size] + p["b_dec"] - x) ** 2).mean()
@@ -172,14 +175,16 @@ CASES = {
 
 def compare(made, x, dense):
     """Run one backward pass both ways; return the pairs that must agree."""
-    counts = torch.zeros(made.hidden, dtype=torch.int64)
+    counts = torch.zeros(made.n_latents, dtype=torch.int64)
     for name, param in made.params.items():
         param.grad = torch.zeros_like(param) if name.startswith("W_") else None
-    parts = made._backward(x, x, x.numel(), counts, made._is_dense())
+    backward = _backward_dense if is_dense(made) else _backward_sparse
+    parts = backward(made, x, x.numel(), counts)
     p = doubles(made)
     want = dense(made, x.double(), p)
     sum(want.values()).backward()
     assert parts.pop("kept") >= 0
+    assert parts.pop("squares") == pytest.approx(x.square().mean().item())
     assert parts.keys() == want.keys()
     agree = {name: (parts[name].double(), want[name]) for name in want}
     for name, param in made.params.items():
@@ -193,8 +198,8 @@ def compare(made, x, dense):
 def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
     dense, fields = CASES[case]
     made, x = decided_training(backend, **fields)
-    made.scalars["l0"] = 0.0  # the sparse path
-    made.scalars["window"] = WINDOW
+    made.counters.l0 = 0.0  # the sparse path
+    made.counters.window = WINDOW
     for name, (got, want) in compare(made, x, dense).items():
         scale = want.abs().max().clamp_min(1e-6)
         torch.testing.assert_close(
@@ -210,8 +215,8 @@ def test_losses_and_gradients_equal_the_dense_formulas(case, backend):
 def test_the_dense_path_gives_the_same(case):
     dense, fields = CASES[case]
     made, x = decided_training(**fields)
-    made.scalars["l0"] = 40.0
-    assert made._is_dense()
+    made.counters.l0 = 40.0
+    assert is_dense(made)
     for got, want in compare(made, x, dense).values():
         torch.testing.assert_close(got.detach(), want.detach(), rtol=2e-4, atol=1e-6)
 
@@ -220,7 +225,7 @@ def test_the_dense_path_gives_the_same(case):
 def test_the_comparison_can_fail(case, monkeypatch):
     dense, fields = CASES[case]
     made, x = training(**fields)
-    made.scalars["l0"] = 0.0
+    made.counters.l0 = 0.0
 
     def forgets_the_bias(m, x, p):
         return dense(m, x, {**p, "b_dec": p["b_dec"] * 0.0 + 0.3})
@@ -232,9 +237,9 @@ def test_the_comparison_can_fail(case, monkeypatch):
 def auxk_gradients(made, x, dead):
     for param in made.params.values():
         param.grad = torch.zeros_like(param)
-    recon = made.losses(x, x, x.numel())[0].recon.detach()
-    made.silent[dead] = 10**9
-    made._auxk(x, x, recon)["auxk"].backward()
+    recon = sparse_losses(made, x, x.numel())[0].recon.detach()
+    none = torch.zeros(len(dead), dtype=torch.bool)
+    auxk(made, x, x, recon, dead, none)["auxk"].backward()
     return recon, {name: param.grad for name, param in made.params.items()}
 
 
@@ -243,13 +248,13 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(acti
     dead = torch.tensor([3, 7, 8, 20, 21, 22, 39])
 
     def kept_dead(made, x):
-        bias = made.bias[dead] * (activation == "topk")
+        bias = made.encoder_bias[dead] * (activation == "topk")
         aux = decisions_topk(x[: len(x) // 4], made.params["W_enc"][dead], bias, 6)
         return [*kept_by(made, x), aux]
 
     made, x = decided_training(decide=kept_dead, activation=activation, k=4, k_aux=6)
     recon, grads = auxk_gradients(made, x, dead)
-    alive = torch.ones(made.hidden, dtype=torch.bool)
+    alive = torch.ones(made.n_latents, dtype=torch.bool)
     alive[dead] = False
     for name in ("W_enc", "W_dec", "b_enc"):
         assert grads[name][alive].abs().max() == 0
@@ -272,7 +277,7 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(acti
 def test_auxk_check_can_fail(monkeypatch):
     made, x = training(activation="topk", k=4, k_aux=6)
     monkeypatch.setattr(
-        "nanosae.train.step.sparse_encode", lambda x, w, b, pairs, *rest: pairs.values
+        "nanosae.trainable.batch.sparse_encode", lambda x, w, b, pairs, *rest: pairs.values
     )
     _, grads = auxk_gradients(made, x, torch.tensor([3, 7]))
     assert grads["W_enc"].abs().max() == 0  # the bug of a peer: AuxK that trains only the decoder
@@ -282,8 +287,8 @@ def test_accumulation_gives_the_gradient_of_the_whole_step():
     whole, x = decided_training(activation="relu", k=4)
     parts, _ = decided_training(activation="relu", k=4, accumulate=4)
     for made in (whole, parts):
-        made.scalars["l0"] = 0.0
-        made.step(x)
+        made.counters.l0 = 0.0
+        take_step(made, x)
     for name in whole.params:
         torch.testing.assert_close(whole.params[name], parts.params[name], rtol=1e-4, atol=1e-5)
 
@@ -291,11 +296,11 @@ def test_accumulation_gives_the_gradient_of_the_whole_step():
 def test_adam_updates_the_latent_major_weights_as_plain_adam_does():
     made, x = decided_training(activation="topk", k=4)
     before = {n: p.detach().clone() for n, p in made.params.items()}
-    made.step(x)
+    take_step(made, x)
     plain, _ = decided_training(activation="topk", k=4)
     p = {n: v.clone().requires_grad_() for n, v in before.items()}
     loss = dense_topk(plain, x, p)["mse"]
-    optimizer = torch.optim.Adam(p.values(), lr=plain._lr())
+    optimizer = torch.optim.Adam(p.values(), lr=learning_rate(plain.config, plain.counters))
     loss.backward()
     optimizer.step()
     with torch.no_grad():

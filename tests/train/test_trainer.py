@@ -21,7 +21,10 @@ from nanosae.data.dataset import Dataset
 from nanosae.runs import checkpoints as runs
 from nanosae.runs.folder import FILES, MANIFEST
 from nanosae.sources import open_rows
-from nanosae.train.step import Training
+from nanosae.train import loop, metrics
+from nanosae.train.metrics import metrics_line
+from nanosae.train.state import TrainingState
+from nanosae.train.step import take_step
 
 QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
 
@@ -103,14 +106,13 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_
         **QUICK, activation=activation, checkpoint_every=2, eval_every=4, noise=0.1
     )
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
-    step = Training.step
 
-    def stops(self, x):
-        if self.scalars["step"] == at:
+    def stops(state, batch):
+        if state.counters.step == at:
             raise Stop
-        step(self, x)
+        take_step(state, batch)
 
-    monkeypatch.setattr(Training, "step", stops)
+    monkeypatch.setattr(loop, "take_step", stops)
     with pytest.raises(Stop):
         SAETrainer(config, run=tmp_path / "cut").train(rows(), progress=False)
     monkeypatch.undo()
@@ -123,7 +125,7 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_
             assert np.array_equal(values, other[name])
 
 
-@pytest.mark.parametrize("forgotten", ["silent", "adam.exp_avg.W_enc", "param.b_dec"])
+@pytest.mark.parametrize("forgotten", ["silent_rows", "adam.exp_avg.W_enc", "param.b_dec"])
 def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
     config = TrainConfig(**QUICK, lr=1e-3, dead_after=20, checkpoint_every=6)
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
@@ -256,63 +258,63 @@ def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):
 
 def test_a_loss_that_explodes_names_step_cause_and_checkpoint(tmp_path, monkeypatch):
     config = TrainConfig(**QUICK, checkpoint_every=4)
-    step = Training.step
 
-    def explodes(self, x):
-        step(self, x * (1e30 if self.scalars["step"] == 6 else 1))
+    def explodes(state, batch):
+        factor = 1e30 if state.counters.step == 6 else 1
+        take_step(state, batch * factor)
 
-    monkeypatch.setattr(Training, "step", explodes)
+    monkeypatch.setattr(loop, "take_step", explodes)
     with pytest.raises(FloatingPointError, match=r"step 6.*learning rate.*step-00000004"):
         SAETrainer(config, run=tmp_path).train(rows(), progress=False)
 
 
-def lagging(lags, **options):
+def twenty_steps(deferred, **options):
     """A training on a CPU that waits for numbers, or not, as on a GPU; 20 steps done."""
     options = {"steps": 100, "hidden_size": 128, "log_every": 1, "dead_after": 1} | options
     config = TrainConfig(**QUICK | options, noise=0.1)
     data = Dataset(open_rows(rows()), seed=0)
-    training = Training(config.resolved(data.n_train, data.width), data)
-    training.lags = lags
+    training = TrainingState(config.resolved(data.n_train, data.width), data)
+    training.defers_reading = deferred
     for i in range(20):
-        training.step(torch.from_numpy(data.sample(32, seed=i)) * 9)  # clipped
+        take_step(training, torch.from_numpy(data.sample(32, seed=i)) * 9)  # clipped
     return training
 
 
 @pytest.mark.parametrize("activation", ["topk", "batchtopk"])
 def test_not_waiting_for_the_device_changes_nothing_but_when_numbers_come(activation):
-    one, two = (lagging(lags, activation=activation) for lags in (False, True))
+    one, two = (twenty_steps(deferred, activation=activation) for deferred in (False, True))
     for name in one.params:
         torch.testing.assert_close(one.params[name], two.params[name], rtol=1e-3, atol=1e-4)
-    assert "auxk" in one.scalars["sums"]
-    lines = one.line(), two.line()
+    assert "auxk" in one.counters.sums
+    lines = metrics_line(one), metrics_line(two)
     for name in ("loss", "fvu", "l0", "dead"):
         assert lines[0][name] == pytest.approx(lines[1][name], rel=1e-4), name
 
 
 def test_numbers_that_lag_are_those_of_all_steps():
-    every, seldom = (lagging(True, log_every=n, auxk_coefficient=0.0) for n in (1, 7))
-    assert seldom.scalars["sums"]["steps"] == 14
-    lines = every.line(), seldom.line()
+    every, seldom = (twenty_steps(True, log_every=n, auxk_coefficient=0.0) for n in (1, 7))
+    assert seldom.counters.sums["steps"] == 14
+    lines = metrics_line(every), metrics_line(seldom)
     assert lines[0].pop("parts") == pytest.approx(lines[1].pop("parts"))
     assert lines[0] == pytest.approx(lines[1])
 
 
 def test_a_loss_that_explodes_unseen_changes_no_weights():
-    training = lagging(True, log_every=4)
+    training = twenty_steps(True, log_every=4)
     before = {name: param.detach().clone() for name, param in training.params.items()}
-    training.step(torch.full((32, 8), math.inf))
+    take_step(training, torch.full((32, 8), math.inf))
     with pytest.raises(FloatingPointError, match="not finite"):
-        training.state()
+        training.checkpoint()
     for name, param in training.params.items():
         torch.testing.assert_close(param, before[name], msg=name)
-    training.step(torch.ones(32, 8))
+    take_step(training, torch.ones(32, 8))
     assert not torch.equal(training.params["b_dec"], before["b_dec"])
 
 
 def test_the_check_of_unseen_explosions_can_fail(monkeypatch):
-    training = lagging(True)
-    monkeypatch.setattr(Training, "_postpone", lambda self, sums: None)
-    training.step(torch.full((32, 8), math.inf))
+    training = twenty_steps(True)
+    monkeypatch.setattr(metrics, "_defer", lambda state, sums: None)
+    take_step(training, torch.full((32, 8), math.inf))
     assert not torch.isfinite(training.params["b_dec"]).all()
 
 

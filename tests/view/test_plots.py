@@ -20,6 +20,7 @@ from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.demo import load
 from nanosae.model.weights import Weights
+from nanosae.runs.results import save_result
 from nanosae.runs.tables import load_features, save_features
 from nanosae.view import maps, style
 
@@ -35,9 +36,10 @@ def run(tmp_path_factory):
     model = SAETrainer(config, run=path).train(rows, progress=False)
     year = [2010 + i % 5 + 3 * (name == "noun.plant") for i, name in enumerate(lexnames)]
     beside = {"text": texts, "kind": lexnames, "year": year}
-    codes = model.encode_corpus(rows, path / "codes" / "default", beside=beside)
+    codes = model.encode_corpus(rows, path / "codes" / "default", metadata=beside)
     labels = save_features(path, label(codes).assign(family=-1))
-    families(codes, labels).to_json(path / "families.json")
+    found = families(codes, labels)
+    save_result(codes, "families.json", found.to_dict(), found.parameters)
     rng = np.random.default_rng(0)
     table = [
         {"representation": kind, "measure": f"probe_{name}@{k}", "value": value, "n": 9}
@@ -414,8 +416,9 @@ class TestLook:
         old = Codes.open(run)
         table = load_features(run)
         save_features(evil, table[["feature"]].assign(label=HOSTILE))
-        families(old, load_features(evil)).to_json(evil / "families.json")
         codes = Codes.open(evil)
+        found = families(old, load_features(evil))
+        save_result(codes, "families.json", found.to_dict(), found.parameters)
         found = contrast(codes, "noun.plant", by="kind", labels=dict.fromkeys(range(96), HOSTILE))
         codes.texts = lambda rows=None: np.full(codes.n_rows, HOSTILE, dtype=object)
         figures = [plot.activations(evil, 3), plot.cooccurrence(evil), plot.family_tree(evil)]

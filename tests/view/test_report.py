@@ -15,6 +15,7 @@ import pytest
 from finished import HOSTILE, finished_run, line, training_files
 from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
+from nanosae.runs.results import load_contrasts
 from nanosae.runs.tables import load_features, save_features
 from nanosae.view.report import cards as module
 from nanosae.view.report.render import report
@@ -123,9 +124,11 @@ class TestFacts:
         for name in ("families", "topics", "contrasts", "evaluation"):
             assert page.blocks[name]
         assert len(page.blocks["topics"]) == 5
-        said = json.loads((run / "contrasts" / "contrast-group.json").read_text())["sentences"]
-        assert page.blocks["contrasts"][0]["sentences"] == said[:20]
-        assert {"density", "l0", "contrast-group"} <= set(page.blocks["figures"])
+        (result,) = load_contrasts(run)
+        assert page.blocks["contrasts"][0]["sentences"] == result.value["sentences"][:20]
+        title = "contrast by group: A against B"
+        assert page.blocks["contrasts"][0]["name"] == title
+        assert {"density", "l0", title} <= set(page.blocks["figures"])
         assert len(page.blocks["training"]["snapshots"]) == 10
         assert page.blocks["training"]["lines"][-1]["final"]
 

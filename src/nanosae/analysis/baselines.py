@@ -94,7 +94,7 @@ def _clusters(dense: np.ndarray, n_features: int) -> Representation:
     from sklearn.cluster import MiniBatchKMeans
 
     n_clusters = max(2, min(n_features, len(dense) // ROWS_PER_CLUSTER))
-    k_means = MiniBatchKMeans(n_clusters, n_init="auto", random_state=0)
+    k_means: Any = MiniBatchKMeans(n_clusters, n_init="auto", random_state=0)
     cluster = k_means.fit_predict(dense)
     return Representation(sp.csc_array(one_hot(cluster)), k_means.cluster_centers_[cluster])
 

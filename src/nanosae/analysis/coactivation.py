@@ -47,7 +47,7 @@ def cooccurrence(codes: Codes, features: Any = None, min_share: float = 0.05) ->
 
 def shared_rows(codes: Codes, columns: sp.csc_array) -> np.ndarray:
     """Count the rows that each column shares with each feature, (columns, n_features) int32."""
-    n_columns = columns.shape[1]
+    n_columns = len(columns.indptr) - 1
     n_features = codes.n_features
     shared = np.zeros((n_columns, n_features), np.int32)
     for first_row, shard in codes.shards(values=False):

@@ -1,4 +1,4 @@
-"""Feature families: groups of features that fire together, each under one broader feature.
+"""Feature families: groups of features that are active together, each under a broader one.
 
 After O'Neill, Ye, Iyer and Wu (arXiv 2408.00657): co-occurrence counts → maximum spanning forest →
 edges directed from denser to rarer → every feature with more than two rarer neighbours is a root,
@@ -20,7 +20,7 @@ Measured on CLINC150, WordNet and Debian (4,096 features): the largest hub of th
 features are in a family (Jaccard: 26, 12, 14; NPMI: 30, 53, 26). Further:
 
 * **Nothing depends on the order of features.** They are sorted by content first (active rows, then
-  sum of activations, then where they fire), and all ties are broken in that order.
+  sum of activations, then where they are active), and all ties are broken in that order.
 * **A root's family does not need its ancestors to be roots**, so that a narrow feature at the top
   of a tree does not hide the families below it.
 
@@ -31,36 +31,41 @@ Strongest rows of parent and child then share their CLINC150 domain for 0.36 and
 lexname for 0.12 (first term alone 0.32, 0.13; second 0.31, 0.09; random parents 0.10, 0.05), and
 two halves of the rows name the same parent for 0.71, 0.62 of the features (first alone 0.43, 0.46).
 
-A parent that is absorbed (silent where its child fires) cannot be found by co-occurrence.
+A parent that is absorbed (inactive where its child is active) cannot be found by co-occurrence.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
-from scipy.sparse import csgraph
-from scipy.special import gammainc
 
-from nanosae.analysis.coactivation import cooccurrence
+from nanosae.analysis.family_edges import (
+    Edges,
+    best_parents,
+    candidate_edges,
+    content_order,
+    descendants,
+    prefix_levels,
+    spanning_forest,
+)
+from nanosae.analysis.family_scores import block_ratios
+from nanosae.analysis.group_names import family_labels, feature_names
 from nanosae.codes import Codes
-from nanosae.runs.tables import known_labels, load_features, records
+from nanosae.errors import ConfigError
+from nanosae.runs.tables import records
 
-SHRINK = 20.0  # rows of doubt in H
+MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 MAX_OVERLAP = 0.6  # of children, Jaccard: beyond it only the larger family stays
 
 
 @dataclass(frozen=True)
 class Families:
-    """Hold feature families.
+    """Feature families, and the forests that they were cut from.
 
     Attributes:
         table: One line per family, largest first: `family` (0, 1, …), `root`, `members` (the root,
@@ -82,20 +87,25 @@ class Families:
     @property
     def feature_family(self) -> dict[int, int]:
         """The smallest family of each feature that has one: feature → family."""
-        # the largest families are first, and the last one wins
-        pairs = zip(self.table["family"], self.table["members"], strict=True)
-        return {j: int(k) for k, members in pairs for j in members}
+        smallest: dict[int, int] = {}
+        lines = zip(self.table["family"], self.table["members"], strict=True)
+        for family, members in lines:  # the largest families are first, and the last wins
+            smallest |= dict.fromkeys(members, int(family))
+        return smallest
 
-    def to_json(self, path: str | Path | None = None) -> str:
-        """Return everything as JSON; written to `path` in one step if that is given."""
-        found: dict[str, Any] = {"format": 1, "parameters": self.parameters, "stats": self.stats}
-        found["feature_family"] = self.feature_family
-        found |= records(families=self.table, edges=self.edges)
-        text = json.dumps(found, ensure_ascii=False)
-        if path is not None:
-            Path(f"{path}.part").write_text(text, "utf-8")
-            Path(f"{path}.part").replace(path)
-        return text
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types (`RUN/families.json`)."""
+        content: dict[str, Any] = {
+            "format": 1,
+            "parameters": self.parameters,
+            "stats": self.stats,
+            "feature_family": {str(j): family for j, family in self.feature_family.items()},
+        }
+        return content | records(families=self.table, edges=self.edges)
+
+    def to_json(self) -> str:
+        """Return everything as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
 def families(
@@ -112,7 +122,7 @@ def families(
     max_density: float = 0.2,
     seed: int = 0,
 ) -> Families:
-    """Group features into families by what they fire together with.
+    """Group features into families by what they are active together with.
 
     Args:
         codes: The corpus.
@@ -126,176 +136,142 @@ def families(
         min_children: Fewest children of a family.
         min_active: Features active on fewer rows are left out (dead ones always are).
         max_density: Features active on a larger share of the rows are left out.
-        seed: Draws the random families that scores are compared with.
+        seed: Seed of the random families that scores are compared with.
 
     Returns:
         The families; of two whose children overlap by more than 0.6 (Jaccard) the larger one.
 
     Raises:
-        ValueError: If `prefixes` do not ascend to the number of features.
+        ConfigError: If `prefixes` do not ascend to the number of features, or there is no pass.
     """
-    args = sorted(locals().items())
-    given = {k: v for k, v in args if k not in ("codes", "labels", "features", "directions")}
-    ids = content_order(codes)
-    ids = ids[(codes.counts[ids] >= max(min_active, 1)) & (codes.density[ids] <= max_density)]
-    ids = ids if features is None else ids[np.isin(ids, features)]
-    level, edges, found, alive = None, [], [], np.ones(len(ids), bool)
-    if prefixes is not None:
-        level = _levels(codes, ids, list(prefixes))
-        directions = codes.weights().directions() if directions is None else directions
-    pairs, shares = _weights(codes, ids, level, directions, min_weight)
-    for turn in range(passes if level is None else 1):
-        tree = _forest(pairs, alive) if level is None else np.unique(pairs[1], return_index=True)[1]
-        parent, child, weight = (part[tree] for part in pairs)
-        edge = {"parent": ids[parent], "child": ids[child], "weight": weight, "pass": turn}
-        edges.append(pd.DataFrame(edge))
-        graph = sp.csr_array((np.ones(len(tree)), (parent, child)), shape=shares.shape)
-        roots = np.flatnonzero(np.diff(graph.indptr) > 2)
-        reached = (csgraph.breadth_first_order(graph, r, return_predecessors=False) for r in roots)
-        found += [np.append(r[0], np.sort(r[1:])) for r in reached if len(r) > min_children]
+    if passes < 1:
+        raise ConfigError(f"passes={passes} must be at least 1.")
+    parameters = {
+        "max_density": max_density,
+        "min_active": min_active,
+        "min_children": min_children,
+        "min_weight": min_weight,
+        "passes": passes,
+        "prefixes": prefixes,
+        "seed": seed,
+    }
+    eligible = _eligible(codes, features, min_active, max_density)
+    if prefixes is None:
+        edges, overlaps = candidate_edges(codes, eligible, min_weight)
+        forests, found = _search_by_passes(edges, len(eligible), passes)
+    else:
+        level = prefix_levels(codes, eligible, prefixes)
+        if directions is None:
+            directions = codes.weights().directions()
+        edges, overlaps = candidate_edges(codes, eligible, min_weight, level, directions)
+        forests = [edges.take(best_parents(edges))]
+        found = descendants(forests[0], len(eligible), MIN_ROOT_EDGES)
+    large = [block for block in found if len(block) > min_children]
+    blocks = without_overlaps(large)
+    members = [eligible[block].tolist() for block in blocks]
+
+    ratio, r, random_ratio = _scores(overlaps, blocks, seed)
+    table = pd.DataFrame(
+        {
+            "family": range(len(members)),
+            "root": [features[0] for features in members],
+            "members": members,
+            "size": [len(features) for features in members],
+            "label": pd.Series(family_labels(members, feature_names(labels, codes)), dtype=str),
+            "score": ratio / random_ratio,
+            "block_ratio": ratio,
+            "r": r,
+        }
+    )
+    stats = _summary(table, n_eligible=len(eligible), random_ratio=random_ratio)
+    return Families(table, _edge_table(forests, eligible), stats, parameters)
+
+
+def without_overlaps(blocks: list[np.ndarray]) -> list[np.ndarray]:
+    """Sort families by size, and drop those whose children overlap those of a larger one.
+
+    Args:
+        blocks: Places of the members of each family, its root first.
+    """
+    kept: list[np.ndarray] = []
+    kept_children: list[set[int]] = []
+    for block in sorted(blocks, key=lambda block: (-len(block), block[0])):
+        children = set(block[1:].tolist())
+        if not any(_overlap(children, other) for other in kept_children):
+            kept.append(block)
+            kept_children.append(children)
+    return kept
+
+
+def _eligible(codes: Codes, features: Any, min_active: int, max_density: float) -> np.ndarray:
+    """Return the features that take part, from frequent to rare."""
+    ordered = content_order(codes)
+    active_enough = codes.counts[ordered] >= max(min_active, 1)
+    eligible = ordered[active_enough & (codes.density[ordered] <= max_density)]
+    return eligible if features is None else eligible[np.isin(eligible, features)]
+
+
+def _search_by_passes(
+    edges: Edges, n_features: int, passes: int
+) -> tuple[list[Edges], list[np.ndarray]]:
+    """Return each pass' spanning forest, and the families of all passes."""
+    forests, found = [], []
+    alive = np.ones(n_features, bool)
+    for _ in range(passes):
+        forest = edges.take(spanning_forest(edges, alive))
+        blocks = descendants(forest, n_features, MIN_ROOT_EDGES)
+        roots = [block[0] for block in blocks]
         alive[roots] = False
-    blocks, shuffle = _distinct(found), np.random.default_rng(seed).permutation
-    n, members = len(blocks), [ids[block].tolist() for block in blocks]
-    drawn = [shuffle(len(ids))[: len(block)] for block in blocks]
-    ratio, r = _scores(shares, blocks + drawn) if n else np.zeros((2, 0))
-    table = pd.DataFrame({"family": range(n), "root": [m[0] for m in members]})
-    table["members"], table["size"] = members, [len(m) for m in members]
-    names = named(labels, codes)
-    table["label"] = pd.Series(_family_labels(members, names), dtype=str)
-    by_chance = pd.Series(ratio[n:]).mean()
-    table["score"], table["block_ratio"], table["r"] = ratio[:n] / by_chance, ratio[:n], r[:n]
-    covered = len({j for m in members for j in m}) / max(len(ids), 1)
-    stats = {"families": n, "features": len(ids), "coverage": covered, "random_ratio": by_chance}
+        forests.append(forest)
+        found += blocks
+    return forests, found
+
+
+def _overlap(children: set[int], larger: set[int]) -> bool:
+    """Say whether the Jaccard similarity of two sets exceeds the bound."""
+    if len(children) <= MAX_OVERLAP * len(larger):
+        return False  # too small to: saves counting what is in common
+    return len(children & larger) > MAX_OVERLAP * len(children | larger)
+
+
+def _scores(
+    overlaps: Any, blocks: list[np.ndarray], seed: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return block ratio and R of each family, and the mean block ratio of random families."""
+    n_features = overlaps.shape[0]
+    rng = np.random.default_rng(seed)
+    random_blocks = [rng.permutation(n_features)[: len(block)] for block in blocks]
+    if not blocks:
+        return np.zeros(0), np.zeros(0), np.nan
+    ratio, r = block_ratios(overlaps, blocks + random_blocks)
+    n = len(blocks)
+    return ratio[:n], r[:n], pd.Series(ratio[n:]).mean()
+
+
+def _summary(table: pd.DataFrame, n_eligible: int, random_ratio: float) -> dict[str, float]:
+    """Return the means of the table, counts and coverage, without those that are NaN."""
+    covered = {feature for members in table["members"] for feature in members}
+    stats = {
+        "families": len(table),
+        "features": n_eligible,
+        "coverage": len(covered) / max(n_eligible, 1),
+        "random_ratio": random_ratio,
+    }
     stats |= table[["size", "score", "block_ratio", "r"]].mean().to_dict()
-    stats = {name: float(value) for name, value in stats.items() if value == value}
-    return Families(table, pd.concat(edges, ignore_index=True), stats, given)
+    return {name: float(value) for name, value in stats.items() if not np.isnan(value)}
 
 
-def content_order(codes: Codes) -> np.ndarray:
-    """Return all features from frequent to rare, in an order that no renumbering changes.
-
-    Features active on as many rows come by falling sum of activations, then by where they are
-    active. Only features with equal activations on equal rows keep the order of their numbers.
-    """
-    total, place = np.zeros((2, codes.n_features))
-    for first, block in codes.shards():
-        length = np.diff(block.indptr)
-        row = np.repeat(np.arange(first, first + len(length)), length)
-        total += np.bincount(block.indices, block.data, codes.n_features)
-        place += np.bincount(block.indices, block.data * np.sqrt(row + 1.0), codes.n_features)
-    return np.lexsort((-place, -total, -codes.counts))
-
-
-def named(labels: pd.DataFrame | None, codes: Codes | None = None) -> dict[int, tuple[str, float]]:
-    """Return feature → (label, weight) of a table, without empty labels; else the run's.
-
-    The weight is `label_auc`: 0.5 where it is missing, 1 if there is no such column.
-    """
-    if labels is None and codes is not None and codes.run is not None:
-        known, scored = known_labels(codes), named(load_features(codes.run))
-        return {j: (name, scored.get(j, (name, 1.0))[1]) for j, name in known.items()}
-    if labels is None or "label" not in labels:
-        return {}
-    weight = labels["label_auc"].fillna(0.5) if "label_auc" in labels else [1.0] * len(labels)
-    lines = zip(labels["feature"], labels["label"], weight, strict=True)
-    return {int(j): (name, float(w)) for j, name, w in lines if isinstance(name, str) and name}
-
-
-def common_words(groups: Any, names: Mapping[int, tuple[str, float]], n: int) -> list[list[str]]:
-    """Return the words that set the labels of each group of features apart, best first.
-
-    A word is worth the weight of the group's labels with it × log(their share ÷ the share of all
-    labels with it). It must be in two of the group's labels, or in the only one.
-
-    Example:
-        >>> names = {0: ("bank loan", 1.0), 1: ("the bank", 0.9), 2: ("the river", 1.0)}
-        >>> common_words([[0, 1], [2]], names, 2)
-        [['bank'], ['river', 'the']]
-    """
-    words = {j: set(re.findall(r"\w+", name.lower())) for j, (name, _) in names.items()}
-    everywhere, result = Counter(w for found in words.values() for w in found), []
-    for group in groups:
-        mine = [(w, names[j][1]) for j in group if j in words for w in words[j]]
-        labelled, times = sum(j in words for j in group), Counter(w for w, _ in mine)
-        worth = dict.fromkeys((w for w in times if times[w] >= min(2, labelled)), 0.0)
-        for w, weight in mine:
-            if w in worth:
-                worth[w] += weight * np.log(times[w] / labelled * len(words) / everywhere[w])
-        result.append([w for w in sorted(worth, key=lambda w: (-worth[w], w)) if worth[w] > 0][:n])
-    return result
-
-
-def _family_labels(members: list[list[int]], names: Any) -> list[str]:
-    """Return common words, else the root's label, else the members."""
-    shared = common_words(members, names, 3)
-    listed = [f"features {', '.join(map(str, m[:4]))}{' …' * (len(m) > 4)}" for m in members]
-    lines = zip(shared, members, listed, strict=True)
-    return [", ".join(words) or names.get(m[0], (other,))[0] for words, m, other in lines]
-
-
-def _weights(
-    codes: Codes, ids: np.ndarray, level: Any, directions: Any, min_weight: float
-) -> tuple[tuple[np.ndarray, ...], Any]:
-    """Return the pairs (i, j, weight) that may be edges, best first, and C ÷ min(f_i, f_j).
-
-    Places in `ids` stand for features. Without levels i < j and the weight is H. With levels i is
-    of a lower level, and the weight is the share of j's rows that i has, beyond chance, + cosine.
-    """
-    f = codes.counts[ids].astype(np.float64)
-    both: Any = cooccurrence(codes, ids, min_share=min(0.05, min_weight))
-    both = sp.coo_array(both[:, ids])
-    other = both.row != both.col
-    i, j, c = both.row[other].astype(np.int64), both.col[other].astype(np.int64), both.data[other]
-    shares = sp.csr_array((c / np.minimum(f[i], f[j]), (i, j)), shape=both.shape)
-    ordered = i < j if level is None else level[i] < level[j]
-    expected = f[i] * f[j] / max(codes.n_rows, 1)
-    weight = (c - expected) / (f[j] - expected + SHRINK)  # without levels f[j] ≤ f[i]
-    # gammainc(c, E): the chance of c or more rows in common, if they are Poisson with mean E
-    keep = ordered & (weight >= min_weight) & (gammainc(c, expected) * len(ids) ** 2 / 2 <= 1)
-    i, j, c, weight = i[keep], j[keep], c[keep], weight[keep]
-    if level is not None:
-        weight = weight + np.einsum("ab,ab->a", directions[ids[i]], directions[ids[j]])
-    best = np.lexsort((j, i, -c, -weight))
-    return (i[best], j[best], weight[best]), shares
-
-
-def _forest(pairs: tuple[np.ndarray, ...], alive: np.ndarray) -> np.ndarray:
-    """Return which pairs make the maximum spanning forest of the features that are left."""
-    i, j, _ = pairs
-    use = np.flatnonzero(alive[i] & alive[j])
-    ranks = sp.csr_array((use + 1.0, (i[use], j[use])), shape=alive.shape * 2)  # no two are equal
-    return np.sort(csgraph.minimum_spanning_tree(ranks).data.astype(np.int64)) - 1
-
-
-def _levels(codes: Codes, ids: np.ndarray, sizes: list[int]) -> np.ndarray:
-    """Return the prefix that each feature enters with."""
-    if sizes[:1] < [1] or sizes != sorted(set(sizes)) or sizes[-1] != codes.n_features:
-        raise ValueError(
-            f"prefixes={sizes} must ascend to n_features={codes.n_features}: cfg.json?"
+def _edge_table(forests: list[Edges], eligible: np.ndarray) -> pd.DataFrame:
+    """List the edges of each pass by feature."""
+    tables = [
+        pd.DataFrame(
+            {
+                "parent": eligible[forest.parent],
+                "child": eligible[forest.child],
+                "weight": forest.weight,
+                "pass": turn,
+            }
         )
-    return np.searchsorted(sizes, ids, side="right")
-
-
-def _distinct(found: list[np.ndarray]) -> list[np.ndarray]:
-    """Return families, largest first, without those that overlap a larger kept one too much."""
-    kept: list[tuple[np.ndarray, set[int]]] = []
-    for block in sorted(found, key=lambda block: (-len(block), block[0])):
-        mine = set(block[1:].tolist())
-        rivals = (other for _, other in kept if len(mine) > MAX_OVERLAP * len(other))
-        if all(len(mine & other) <= MAX_OVERLAP * len(mine | other) for other in rivals):
-            kept.append((block, mine))
-    return [block for block, _ in kept]
-
-
-def _scores(shares: Any, blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean share inside ÷ across each block, and of its first line ÷ of the rest (R)."""
-    n, m = shares.shape[0], np.array([len(block) for block in blocks])
-    first, member = np.array([block[0] for block in blocks]), np.concatenate(blocks)
-    block = np.repeat(np.arange(len(m)), m)
-    holds = sp.csr_array((np.ones(len(member)), (member, block)), shape=(n, len(m)))
-    within = sp.csr_array((shares @ holds) * holds)  # of each member with its block
-    inside, root = within.sum(0), within[first, np.arange(len(m))]
-    across, siblings = holds.T @ shares.sum(1) - inside, inside - 2 * root
-    across[across < 1e-9] = np.nan
-    siblings[siblings < 1e-9] = np.nan
-    return inside / (m - 1) * np.maximum(n - m, 1) / across, root * (m - 2) / siblings
+        for turn, forest in enumerate(forests)
+    ]
+    return pd.concat(tables, ignore_index=True)

@@ -73,14 +73,14 @@ def match(a: Any, b: Any) -> pd.DataFrame:
     return matches
 
 
-def assign(similarity: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
+def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     """Find the one-to-one matching with the greatest sum of similarities.
 
     Up to 5,000 features a side by the Jonker-Volgenant algorithm over all pairs (Crouse, IEEE
     Trans. Aerosp. Electron. Syst. 52 (2016) 1679), else over the stored pairs.
 
     Args:
-        similarity: Not negative, (n, m); what is 0 is no pair.
+        similarity: csr_array (n, m), not negative; what is 0 is no pair.
 
     Returns:
         The partner of each row, -1 if it has none, and their similarity, each (n,).
@@ -159,7 +159,7 @@ def _without_distant_pairs(block: np.ndarray) -> np.ndarray:
     return np.where(block < least, 0, block)
 
 
-def _assign_stored_pairs(similarity: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
+def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     """Find the best assignment among stored pairs, in which a row may stay alone.
 
     A pair costs 2 − similarity, 1 to 2; every row has a column of its own, in which it stays alone

@@ -98,13 +98,13 @@ def _choose_terms(
     score = score[order]
     candidates = _candidates(all_terms[ranked].tolist(), score.tolist())
     for places in _combinations(candidates, score):
-        name = frozenset(all_terms[ranked[places]])
+        name = frozenset(str(term) for term in all_terms[ranked[places]])
         n_words = sum(term.count(" ") + 1 for term in name)
         if name not in taken and n_words <= MAX_WORDS:
             taken.add(name)
             return ranked[places].tolist()
     for phrase in terms.tolist():  # of words that mean nothing alone, such as "how do i"
-        name = frozenset([all_terms[phrase]])
+        name = frozenset([str(all_terms[phrase])])
         if " " in all_terms[phrase] and name not in taken:
             taken.add(name)
             return [phrase]

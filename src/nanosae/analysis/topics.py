@@ -39,19 +39,23 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
-from nanosae.analysis.families import common_words, content_order, named
+from nanosae.analysis.clustering import leaders, ward_merges
+from nanosae.analysis.family_edges import content_order
+from nanosae.analysis.group_names import common_words, feature_names
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
+from nanosae.errors import ConfigError
 
-LEAVES = 4096  # features the tree is made of; its memory grows with the square
-ROWS = 2**16  # rows projected at a time
+MAX_LEAVES = 4096  # features the tree is made of; its memory grows with the square
+BLOCK = 2**16  # rows projected at a time
 SHARE = 0.7  # of the furthest projection: a row has every topic that reaches it
 SAMPLE = 100  # texts of a topic that its words come from
+N_WORDS = 10  # words of a topic, the first 4 in its name
 
 
 @dataclass(frozen=True, eq=False)
 class Topics:
-    """Hold topics, numbered from the one with the most led rows; rows are assigned when asked for.
+    """Topics, numbered from the one with the most led rows; rows are assigned when asked for.
 
     Attributes:
         codes: The corpus.
@@ -77,44 +81,51 @@ class Topics:
         """Return `n` topics from the same tree.
 
         Raises:
-            ValueError: If `n` is not between 1 and the number of leaves.
+            ConfigError: If `n` is not between 1 and the number of leaves.
         """
         if not 1 <= n <= len(self.sizes):
-            raise ValueError(f"n={n} topics: there are {len(self.sizes)} features to make them of.")
+            raise ConfigError(
+                f"n={n} topics: there are {len(self.sizes)} features to make them of."
+            )
         return replace(self, n=n)
 
     @cached_property
-    def _leaf_topic(self) -> np.ndarray:
-        i, j = self.merges[: len(self.sizes) - self.n].T
-        graph = sp.csr_array((np.ones(len(i)), (i, j)), shape=self.sizes.shape * 2)
+    def leaf_topic(self) -> np.ndarray:
+        """Topic of each leaf, (n_leaves,) int64."""
+        n_leaves = len(self.sizes)
+        i, j = self.merges[: n_leaves - self.n].T
+        graph = sp.csr_array((np.ones(len(i)), (i, j)), shape=(n_leaves, n_leaves))
         group = csgraph.connected_components(graph, directed=False)[1]
-        order = np.argsort(-np.bincount(group, self.sizes), kind="stable")
-        return np.argsort(order)[group]
+        largest_first = np.argsort(-np.bincount(group, self.sizes), kind="stable")
+        topic_of_group = np.argsort(largest_first)
+        return topic_of_group[group]
 
     @property
     def feature_topic(self) -> np.ndarray:
         """Topic of each feature, (n_features,) int64; -1 if it is dead or too dense."""
-        return np.where(self.leaves < 0, -1, self._leaf_topic[self.leaves])
+        return np.where(self.leaves < 0, -1, self.leaf_topic[self.leaves])
 
     @cached_property
     def weights(self) -> sp.csr_array:
         """How far each row projects onto its topics, (n_rows, n) float32.
 
         A line holds all topics that reach 0.7 of the row's furthest projection; divide it by its
-        sum for shares. It is empty where nothing is active.
+        sum for shares. It is empty where no feature is active.
         """
         mean = np.average(self.vectors, axis=0, weights=self.sizes)
-        member = sp.csr_array((self.sizes, (self._leaf_topic, np.arange(len(self.sizes)))))
-        axes = unit(member @ (self.vectors - mean))
-        onto, known, parts = self.decoder @ axes.T, 1.0 * (self.leaves >= 0), []
-        for start in range(0, self.codes.n_rows, ROWS):
-            rows = self.codes.rows(start, start + ROWS)
-            near = rows @ onto - axes @ mean
-            furthest = near.max(1, keepdims=True)
-            near = np.maximum(near, 1e-9 * (near == furthest))  # it counts even if behind the mean
-            near[(near < SHARE * furthest) | np.equal(rows @ known, 0)[:, None]] = 0
-            parts.append(sp.csr_array(near.astype(np.float32)))
-        return sp.csr_array(sp.vstack(parts, format="csr"))
+        leaf = np.arange(len(self.sizes))
+        members = sp.csr_array((self.sizes, (self.leaf_topic, leaf)))
+        axes = unit(members @ (self.vectors - mean))  # (n, width)
+        decoder_on_axes = self.decoder @ axes.T
+        mean_on_axes = axes @ mean
+        has_leaf = 1.0 * (self.leaves >= 0)
+        blocks = []
+        for start in range(0, self.codes.n_rows, BLOCK):
+            rows = self.codes.rows(start, start + BLOCK)
+            projection = rows @ decoder_on_axes - mean_on_axes
+            inactive = np.equal(rows @ has_leaf, 0)
+            blocks.append(_topics_of_rows(projection, inactive))
+        return sp.csr_array(sp.vstack(blocks, format="csr"))
 
     @cached_property
     def row_topic(self) -> np.ndarray:
@@ -137,25 +148,58 @@ class Topics:
         features' labels, else of its texts, else its features), `Representative_Docs` (texts of the
         three rows that project furthest), `Representative_Rows`, `Features` (frequent ones first).
         """
-        order = np.lexsort((-self.weights.max(1).toarray(), self.row_topic))
+        rows = self._strongest_rows()
+        features = self._features_by_frequency()
+        sampled = [row for of_topic in rows for row in of_topic]
+        texts: dict[int, str] = {}
+        if self.codes.has_texts:
+            texts = dict(zip(sampled, self.codes.texts(sampled), strict=True))
+        words = self._words(features, rows, texts)
+        representatives = [of_topic[:3] for of_topic in rows]
+        return pd.DataFrame(
+            {
+                "Topic": range(self.n),
+                "Count": np.bincount(self.row_topic[self.row_topic >= 0], minlength=self.n),
+                "Name": [
+                    "_".join([str(topic), *of_topic[:4]]) for topic, of_topic in enumerate(words)
+                ],
+                "Representation": words,
+                "Representative_Docs": [
+                    [texts[row] for row in of_topic if row in texts] for of_topic in representatives
+                ],
+                "Representative_Rows": representatives,
+                "Features": features,
+            }
+        )
+
+    def _strongest_rows(self) -> list[list[int]]:
+        """Return up to 100 rows of each topic, those that project furthest first."""
+        furthest = self.weights.max(1).toarray()
+        order = np.lexsort((-furthest, self.row_topic))
         ends = np.searchsorted(self.row_topic[order], np.arange(self.n + 1))
-        rows = [order[a:b][:SAMPLE].tolist() for a, b in pairwise(ends)]
+        return [order[start:stop][:SAMPLE].tolist() for start, stop in pairwise(ends)]
+
+    def _features_by_frequency(self) -> list[list[int]]:
+        """Return the features of each topic, frequent ones first."""
         order = np.argsort(-self.codes.counts, kind="stable")
-        features = [order[self.feature_topic[order] == t].tolist() for t in range(self.n)]
-        flat = [row for sample in rows for row in sample]
-        texts = dict(zip(flat, self.codes.texts(flat), strict=True)) if self.codes.has_texts else {}
-        names = named(self.labels, self.codes)
-        known = names or {row: (text, 1.0) for row, text in texts.items()}
-        words = common_words(features if names else rows, known, 10)
-        words = [
-            w or [f"feature {j}" for j in m[:10]] for w, m in zip(words, features, strict=True)
-        ]
-        found = pd.DataFrame({"Topic": range(self.n), "Count": np.diff(ends)})
-        found["Name"] = ["_".join([str(t), *w[:4]]) for t, w in enumerate(words)]
-        found["Representation"], first = words, [m[:3] for m in rows]
-        found["Representative_Docs"] = [[texts[r] for r in m if r in texts] for m in first]
-        found["Representative_Rows"], found["Features"] = first, features
-        return found
+        topic = self.feature_topic[order]
+        return [order[topic == t].tolist() for t in range(self.n)]
+
+    def _words(
+        self, features: list[list[int]], rows: list[list[int]], texts: dict[int, str]
+    ) -> list[list[str]]:
+        """Describe each topic by words of its labels, else of its texts, else by its features."""
+        names = feature_names(self.labels, self.codes)
+        if names:
+            words = common_words(features, names, N_WORDS)
+        else:
+            equal_weights = {row: (text, 1.0) for row, text in texts.items()}
+            words = common_words(rows, equal_weights, N_WORDS)
+        described = []
+        for of_topic, members in zip(words, features, strict=True):
+            numbers = [f"feature {feature}" for feature in members[:N_WORDS]]
+            described.append(of_topic or numbers)
+        return described
 
 
 def topics(
@@ -177,58 +221,53 @@ def topics(
         max_density: Features active on a larger share of the rows belong to no topic.
 
     Raises:
-        ValueError: If there are fewer leading features than topics, or no directions.
+        ConfigError: If there are fewer leading features than topics.
+        DataError: If there are no directions.
     """
     decoder = codes.weights().directions() if directions is None else np.asarray(directions)
-    ids = content_order(codes)
-    ids = ids[(codes.counts[ids] > 0) & (codes.density[ids] <= max_density)]
-    mass, led = sp.csr_array((len(ids), len(ids))), np.zeros(len(ids))
-    for _, block in codes.shards():
-        block = block[:, ids]
-        rows, best = leaders(block)
-        leads = sp.csr_array((np.ones(len(rows)), (best, rows)), shape=block.shape[::-1])
-        mass, led = mass + leads @ block, led + leads.sum(1)
-    top = np.argsort(-led, kind="stable")[: min(LEAVES, np.count_nonzero(led))]
-    mass, sizes, leaves = sp.csc_array(mass[top]), led[top], np.full(codes.n_features, -1)
-    near = mass.sum(0) > 0
-    leaves[ids[near]] = mass[:, near].argmax(0) if len(top) else -1
-    leaves[ids[top]] = np.arange(len(top))
+    ordered = content_order(codes)
+    eligible = (codes.counts[ordered] > 0) & (codes.density[ordered] <= max_density)
+    features = ordered[eligible]
+    activation, n_led = _activation_of_led_rows(codes, features)
+    n_leaves = min(MAX_LEAVES, np.count_nonzero(n_led))
+    leading = np.argsort(-n_led, kind="stable")[:n_leaves]
+    activation = sp.csc_array(activation[leading])
+    sizes = n_led[leading]
+
+    leaves = np.full(codes.n_features, -1)
+    if n_leaves:
+        active_on_led = activation.sum(0) > 0
+        leaves[features[active_on_led]] = activation[:, active_on_led].argmax(0)
+    leaves[features[leading]] = np.arange(n_leaves)
     decoder = np.where(leaves[:, None] >= 0, decoder, 0)
-    vectors = mass @ decoder[ids] / sizes[:, None]
-    return Topics(codes, labels, n, leaves, sizes, vectors, _ward(vectors, sizes), decoder).cut(n)
+    vectors = activation @ decoder[features] / sizes[:, None]
+    merges = ward_merges(vectors, sizes)
+    return Topics(codes, labels, n, leaves, sizes, vectors, merges, decoder).cut(n)
 
 
-def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows with any entry, and the column of each one's largest; ties: the first."""
-    block.sort_indices()
-    length = np.diff(block.indptr)
-    rows = np.flatnonzero(length)
-    most = np.maximum.reduceat(block.data, block.indptr[rows]) if len(rows) else block.data
-    best = np.flatnonzero(block.data == np.repeat(most, length[rows]))
-    first = best[np.searchsorted(best, block.indptr[rows])]
-    return rows, block.indices[first].astype(np.int64)
+def _activation_of_led_rows(codes: Codes, features: np.ndarray) -> tuple[Any, np.ndarray]:
+    """Sum activations over the rows that each feature leads; count these rows.
 
-
-def _ward(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return Ward's merges of weighted points, best first: pairs of points, one of each group.
-
-    The nearest-neighbour chain with Lance and Williams' update of the n × n merging costs.
+    Returns:
+        Sums, csr_array (n, n), by leading feature and active feature; and rows led, (n,).
     """
-    w, chain, merges = weights.copy(), [0], []
-    square = (x * x).sum(1)
-    cost = np.maximum(square[:, None] + square - 2 * x @ x.T, 0)
-    cost *= np.outer(w, w) / np.add.outer(w, w)
-    np.fill_diagonal(cost, np.inf)
-    while len(merges) < len(x) - 1:
-        a, b = chain[-1], int(cost[chain[-1]].argmin())
-        if len(chain) == 1 or cost[a, b] < cost[a, chain[-2]]:
-            chain.append(b)
-            continue
-        i, j = sorted(chain[-2:])
-        chain = chain[:-2] or [0]  # of two groups the lower point stays: 0 is always there
-        merges.append((cost[i, j], i, j))
-        new = ((w[i] + w) * cost[i] + (w[j] + w) * cost[j] - w * cost[i, j]) / (w[i] + w[j] + w)
-        cost[i] = cost[:, i] = new
-        cost[j] = cost[:, j] = np.inf
-        w[i] += w[j]
-    return np.array([pair for _, *pair in sorted(merges)], np.int64).reshape(-1, 2)
+    n = len(features)
+    activation: Any = sp.csr_array((n, n))
+    n_led = np.zeros(n)
+    for _, block in codes.shards():
+        block = block[:, features]
+        rows, leader = leaders(block)
+        shape = (block.shape[1], block.shape[0])
+        leads = sp.csr_array((np.ones(len(rows)), (leader, rows)), shape=shape)
+        activation = activation + leads @ block
+        n_led = n_led + leads.sum(1)
+    return activation, n_led
+
+
+def _topics_of_rows(projection: np.ndarray, inactive: np.ndarray) -> sp.csr_array:
+    """Keep the topics that reach 0.7 of each row's furthest projection, float32."""
+    furthest = projection.max(1, keepdims=True)
+    # the furthest counts even if it lies behind the mean
+    kept = np.maximum(projection, 1e-9 * (projection == furthest))
+    kept[(kept < SHARE * furthest) | inactive[:, None]] = 0
+    return sp.csr_array(kept.astype(np.float32))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nanosae.analysis.findings import Contrast
+    from nanosae.codes import Codes
 
 
 def describe(
@@ -44,7 +44,7 @@ def describe(
     codes = open_codes(run, name)
     if feature is None:
         table = nanosae.describe(codes)
-        save(run, table)
+        save(codes, table)
         show(table, as_json, ["feature", "density", "n_active", "max_activation", "health"])
         return
     card = nanosae.card(codes, feature)
@@ -89,7 +89,7 @@ def label(
     chosen = None if features is None else list(features)
     if not llm:
         table = nanosae.label(codes, chosen, groups=groups)
-        save(run, table)
+        save(codes, table)
         _show_labels(table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"])
         return
     limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
@@ -99,10 +99,14 @@ def label(
     if dry_run:
         show(table, as_json)
         return
-    save(run, table)
-    for bill in table.attrs.get("bill", []):
-        items = [f"{item} {value}" for item, value in bill.items() if value != ""]
+    save(codes, table)
+    for usage in table.attrs["usage"]:
+        items = [f"{item} {value}" for item, value in usage.items() if value != ""]
         print(", ".join(items), file=sys.stderr)
+    unlabelled = table.attrs["unlabelled"]
+    if unlabelled:
+        what = f"{len(unlabelled)} features without a judged name keep the labels they had"
+        print(f"{what}; the same command goes on from the answers so far.", file=sys.stderr)
     _show_labels(table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"])
 
 
@@ -117,13 +121,15 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
     """Group features into families by what fires together."""
     import pandas as pd
 
+    from nanosae.runs.results import save_result
+
     codes = open_codes(run, name)
     found = nanosae.families(codes)
-    text = found.to_json(run / "families.json")
+    save_result(codes, "families.json", found.to_dict(), found.parameters)
     family = pd.Series(found.feature_family, range(codes.n_features), dtype="Int64")
-    save(run, family.rename("family").rename_axis("feature").reset_index())
+    save(codes, family.rename("family").rename_axis("feature").reset_index())
     if as_json:
-        print(text)
+        print(found.to_json())
     else:
         show(found.table, as_json=False)
 
@@ -136,12 +142,13 @@ def topics(run: Run, /, *, n: Number = 20, name: Corpus = None, as_json: Json = 
     """
     import pandas as pd
 
-    from nanosae.runs.tables import write
+    from nanosae.runs.results import save_result
 
-    found = nanosae.topics(open_codes(run, name), n)
+    codes = open_codes(run, name)
+    found = nanosae.topics(codes, n)
     topic = pd.DataFrame({"topic": found.feature_topic})
-    save(run, topic.rename_axis("feature").reset_index())
-    write(found.table, run / "topics.parquet")
+    save(codes, topic.rename_axis("feature").reset_index())
+    save_result(codes, "topics.parquet", found.table, {"n": n})
     show(found.table, as_json, ["Topic", "Count", "Name"])
 
 
@@ -188,8 +195,10 @@ def contrast(
         a: Its value in the first group; all values are compared without it.
         b: Its value in the second group; all other rows without it.
     """
-    found = nanosae.contrast(open_codes(run, name), a, b, by=by, groups=groups)
-    _tell(run, f"contrast-{by}", found, as_json)
+    codes = open_codes(run, name)
+    found = nanosae.contrast(codes, a, b, by=by, groups=groups)
+    asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
+    _keep_and_show(codes, asked, found, as_json)
 
 
 def explain(
@@ -206,8 +215,10 @@ def explain(
     Args:
         target: The column: two classes, several, or numbers.
     """
-    found = nanosae.explain(open_codes(run, name), target, groups=groups)
-    _tell(run, f"explain-{target}", found, as_json)
+    codes = open_codes(run, name)
+    found = nanosae.explain(codes, target, groups=groups)
+    asked = {"verb": "explain", "target": target, "groups": groups}
+    _keep_and_show(codes, asked, found, as_json)
 
 
 def over_time(run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False) -> None:
@@ -216,7 +227,9 @@ def over_time(run: Run, /, *, column: str, name: Corpus = None, as_json: Json = 
     Args:
         column: The column with the time.
     """
-    _tell(run, f"time-{column}", nanosae.over_time(open_codes(run, name), column), as_json)
+    codes = open_codes(run, name)
+    found = nanosae.over_time(codes, column)
+    _keep_and_show(codes, {"verb": "over-time", "column": column}, found, as_json)
 
 
 def evaluate(
@@ -233,19 +246,24 @@ def evaluate(
     Args:
         labels: Column of known labels.
     """
-    found = nanosae.evaluate(open_codes(run, name), labels, groups=groups)
-    text = json.dumps(found.to_dict(), default=str)
-    (run / "evaluation.json").write_text(text, encoding="utf-8")
-    print(text if as_json else found.wide().to_string())
+    from nanosae.runs.results import save_result
+
+    codes = open_codes(run, name)
+    found = nanosae.evaluate(codes, labels, groups=groups)
+    result = found.to_dict()
+    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    print(json.dumps(result, default=str) if as_json else found.wide().to_string())
 
 
-def _tell(run: Path, name: str, found: Contrast, as_json: bool) -> None:
-    """Keep a comparison and print it."""
-    text = json.dumps(found.to_dict(), default=str)
-    (run / "contrasts").mkdir(exist_ok=True)
-    (run / "contrasts" / f"{name}.json").write_text(text, encoding="utf-8")
+def _keep_and_show(codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool) -> None:
+    """Store a comparison under a name that its parameters define, and print it."""
+    from nanosae.runs.results import contrast_name, save_result
+
+    result = found.to_dict()
+    asked = asked | {"corpus": codes.name}
+    save_result(codes, contrast_name(asked), result, asked)
     if as_json:
-        print(text)
+        print(json.dumps(result, default=str))
         return
     sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
     print("\n".join(sentences))

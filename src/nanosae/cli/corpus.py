@@ -78,7 +78,7 @@ def activations(
         pooling: Pool the tokens of each text into one row.
     """
     from nanosae.sources.texts import read_texts
-    from nanosae.text.activations import cache_activations
+    from nanosae.text.activation_cache import cache_activations
 
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
@@ -135,7 +135,7 @@ def encode(
     metadata = _metadata(data, texts, text_column, model.config["columns"])
     path = run / "codes" / name
 
-    how: Any = {"beside": metadata, "resume": resume, "append": append}
+    how: Any = {"metadata": metadata, "resume": resume, "append": append}
     in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
     if not is_main_process():
         return

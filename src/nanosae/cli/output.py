@@ -25,11 +25,12 @@ def open_codes(run: Path, name: str | None) -> Codes:
     return codes
 
 
-def save(run: Path, columns: pd.DataFrame) -> None:
-    """Add columns to the run's feature table."""
+def save(codes: Codes, columns: pd.DataFrame) -> None:
+    """Add columns to the feature table of the codes' run; see `save_features`."""
+    from nanosae.runs.results import run_of
     from nanosae.runs.tables import save_features
 
-    save_features(run, columns)
+    save_features(run_of(codes), columns, codes)
 
 
 def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -> None:

@@ -100,31 +100,48 @@ def recommend(
 
 def info(run: Run, /, *, as_json: Json = False) -> None:
     """Show what a run trained, on what, and how well."""
-    facts = json.loads(_read(run / "config.json"))
-    lines = _read(run / "metrics.jsonl").splitlines()
-    last = json.loads(lines[-1]) if lines else {}
+    from nanosae.checked import naming
+    from nanosae.runs import folder
+
+    if not (run / "config.json").is_file():
+        raise MissingError(f"{run / 'config.json'} does not exist: {run} holds no run.", file=run)
+    facts = folder.read_config(run)
+    metrics = run / "metrics.jsonl"
+    has_metrics = metrics.is_file() and metrics.stat().st_size > 0
+    last = folder.last_line(run) if has_metrics else {}
     if as_json:
         shown = {"config": facts["config"], "metrics": last, "versions": facts["versions"]}
         print(json.dumps(shown))
         return
-    config = facts["config"]
-    sparsity = f"k={config['k']}"
-    if not config["k"]:
-        sparsity = f"l1_coefficient={config['l1_coefficient']}"
-    size = f"{config['input_size']} → {config['hidden_size']}"
-    print(f"{run}: {config['activation']} {size}, {sparsity}, seed {config['seed']}")
+    with naming(run / "config.json", folder.again(run)):
+        print(f"{run}: {_what(facts['config'])}")
     if not last.get("final"):
         print(f"not finished: step {last.get('step', 0)}; go on with --resume")
         return
-    low, *_, high = last["l0_quantiles"]
-    print(f"trained   {last['step']:,} steps, {last['rows']:,} rows; best at {last['best_step']:,}")
-    fvu = f"FVU {last['fvu']:.4f} on {last['rows_measured']:,} rows"
-    print(f"held out  {fvu} ({last['train_fvu']:.4f} on training rows)")
-    print(f"          L0 {last['l0']:.1f} (5 % to 95 % of the rows: {low:.0f} to {high:.0f})")
-    print(f"dead      {last['dead']:.1%} of the features, on {last['dead_rows_checked']:,} rows")
+    with naming(metrics, folder.again(run)):
+        print("\n".join(_how_well(last)))
 
 
-def _read(path: Path) -> str:
-    if not path.is_file():
-        raise MissingError(f"{path} does not exist: {path.parent} holds no run.", file=path)
-    return path.read_text(encoding="utf-8")
+def _what(config: dict[str, Any]) -> str:
+    """Return the kind and the size of what was trained."""
+    sparsity = f"k={config['k']}"
+    if not config["k"]:
+        sparsity = f"l1_coefficient={config['l1_coefficient']}"
+    kind = config["activation"]
+    size = f"{config['input_size']} → {config['hidden_size']}"
+    return f"{kind} {size}, {sparsity}, seed {config['seed']}"
+
+
+def _how_well(metrics: dict[str, Any]) -> list[str]:
+    """Return the last metrics in four lines."""
+    low, *_, high = metrics["l0_quantiles"]
+    steps = f"{metrics['step']:,} steps, {metrics['rows']:,} rows"
+    fvu = f"FVU {metrics['fvu']:.4f} on {metrics['rows_measured']:,} rows"
+    train_fvu = f"{metrics['train_fvu']:.4f} on training rows"
+    share_dead = f"{metrics['dead']:.1%} of the features"
+    return [
+        f"trained   {steps}; best at {metrics['best_step']:,}",
+        f"held out  {fvu} ({train_fvu})",
+        f"          L0 {metrics['l0']:.1f} (5 % to 95 % of the rows: {low:.0f} to {high:.0f})",
+        f"dead      {share_dead}, on {metrics['dead_rows_checked']:,} rows",
+    ]

@@ -40,7 +40,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from nanosae.model.weights import Weights, checksum
+from nanosae.model.weights import Weights, checksum, saved_checksum
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,6 +90,26 @@ class Codes:
         self._first = np.cumsum([0, *(shard["n_rows"] for shard in self._shards)])
         self._map = functools.cache(_map)
         self._reading = threading.Lock()  # readers of Parquet files serve one thread at a time
+
+    @property
+    def model(self) -> str:
+        """Checksum of the model that made these codes; "" if it is not known."""
+        made_by = self.manifest["info"].get("model")
+        if made_by is None and self.run and (self.run / "model" / "cfg.json").exists():
+            made_by = saved_checksum(self.run)
+        return made_by or ""
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """Checksum of all that the corpus holds, as the manifest knows it."""
+        text = json.dumps([self.manifest["columns"], self._shards], sort_keys=True)
+        return f"{zlib.crc32(text.encode()):08x}"
+
+    @property
+    def data(self) -> str:
+        """Fingerprint of the data that was encoded first; "" if it is not known."""
+        sources = self.manifest.get("sources") or [{}]
+        return sources[0].get("data") or ""
 
     @classmethod
     def open(cls, path: str | Path, name: str | None = None) -> Codes:

@@ -1,1 +1,1 @@
-"""Rows prepared for training."""
+"""Rows prepared for training: `open_dataset` makes a `Dataset`, `device_batches` feeds a step."""

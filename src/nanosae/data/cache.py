@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from pyarrow import parquet
 
-from nanosae.sources import open_rows
+from nanosae.atomic import write_folder
+from nanosae.errors import DataError, ExistsError
+from nanosae.sources import Rows, open_rows
+from nanosae.sources.files import CACHED_METADATA
 
 SHARD_ROWS = 2**17
 
@@ -22,7 +25,7 @@ def cache(
     columns: list | None = None,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> int:
-    """Write rows to .npy shards in a new folder, their other columns to Parquet beside them.
+    """Write rows to .npy shards in a new folder, and their metadata to Parquet beside them.
 
     `train`, `encode` and all else take the folder as data, texts included. What is read at a time
     is bounded, whatever the size of the data; the folder appears when it is complete.
@@ -37,29 +40,52 @@ def cache(
         The number of rows.
 
     Raises:
-        FileExistsError: If the folder exists.
-        ValueError: If the rows cannot be read, or a value is too large for float16.
+        ExistsError: If the folder exists; it is a FileExistsError.
+        DataError: If the rows cannot be read, or a value is too large for float16; it is a
+            ValueError.
     """
     output = Path(output)
     if output.exists():
-        raise FileExistsError(f"{output} exists: delete it, or choose another folder.")
-    draft = output.with_name(f".{output.name}-{os.getpid()}")
-    beside = draft / "columns"
-    try:
-        beside.mkdir(parents=True)
-        rows = open_rows(data, columns=columns)
-        for i, block in enumerate(rows.blocks(SHARD_ROWS)):
-            with np.errstate(over="ignore"):
-                shard = block.astype(dtype)
-            if not np.isfinite(shard).all():
-                raise ValueError(f"row {i * SHARD_ROWS} or one after it is too large for {dtype}.")
-            np.save(draft / f"{i:05d}", shard)
-        writer = None
-        for batch in rows.metadata_batches():
-            writer = writer or parquet.ParquetWriter(beside / "00000.parquet", batch.schema)
-            writer.write_batch(batch)
-        writer.close() if writer else beside.rmdir()
-        draft.rename(output)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        raise ExistsError(
+            f"{output} exists:", file=output, remedy="delete it, or choose another folder."
+        )
+    rows = open_rows(data, columns=columns)
+
+    def fill(folder: Path) -> None:
+        for number, shard in enumerate(_shards(rows, dtype)):
+            np.save(folder / f"{number:05d}", shard)
+        _write_metadata(folder / CACHED_METADATA, rows.metadata_batches())
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_folder(output, fill)
     return rows.n_rows
+
+
+def _shards(rows: Rows, dtype: str) -> Iterator[np.ndarray]:
+    for number, block in enumerate(rows.blocks(SHARD_ROWS)):
+        with np.errstate(over="ignore"):
+            shard = block.astype(dtype)
+        too_large = np.argwhere(~np.isfinite(shard))
+        if len(too_large):
+            row, column = (int(place) for place in too_large[0])
+            row_number = number * SHARD_ROWS + row
+            raise DataError(
+                f"row {row_number} (0-based), column {column} holds {block[row, column]}, which is "
+                f"too large for {dtype}.",
+                row=row_number,
+                column=column,
+                remedy="Use float32.",
+            )
+        yield shard
+
+
+def _write_metadata(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    """Write metadata batch by batch; nothing if there is none."""
+    first = next(batches, None)
+    if first is None:
+        return
+    path.parent.mkdir()
+    with parquet.ParquetWriter(path, first.schema) as writer:
+        writer.write_batch(first)
+        for batch in batches:
+            writer.write_batch(batch)

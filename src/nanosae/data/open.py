@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nanosae.data.dataset import Dataset
 from nanosae.data.stream import Stream
+from nanosae.errors import ConfigError
 from nanosae.sources import open_rows
 
 if TYPE_CHECKING:
@@ -14,11 +15,34 @@ if TYPE_CHECKING:
 
 
 def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
-    """Prepare data (and targets) for training by the settings that concern rows."""
-    options = {"seed": config.data_seed, "heldout_share": config.heldout_share}
-    options["buffer_rows"] = config.buffer_rows
+    """Prepare data for training by the settings that concern rows.
+
+    Args:
+        data: Anything that `open_rows` takes, or a stream: see `Stream`.
+        targets: Vectors to be predicted, one for each row, of any kind; None without.
+        config: Gives `columns`, `input_size`, `data_seed`, `heldout_share` and `buffer_rows`.
+
+    Raises:
+        DataError: If the data cannot be used; it is a ValueError.
+        ConfigError: If there are targets beside a stream.
+    """
     if callable(data) or isinstance(data, Iterator):
-        return Stream(data, input_size=config.input_size, **options)
+        if targets is not None:
+            raise ConfigError(
+                "targets cannot be given beside a stream:",
+                remedy="let the stream yield (inputs, targets).",
+            )
+        return Stream(
+            data,
+            seed=config.data_seed,
+            input_size=config.input_size,
+            heldout_share=config.heldout_share,
+            buffer_rows=config.buffer_rows,
+        )
     columns = None if config.columns is None else list(config.columns)
-    rows = open_rows(data, columns=columns, input_size=config.input_size, targets=targets)
-    return Dataset(rows, **options)
+    return Dataset(
+        open_rows(data, columns=columns, input_size=config.input_size, targets=targets),
+        seed=config.data_seed,
+        heldout_share=config.heldout_share,
+        buffer_rows=config.buffer_rows,
+    )

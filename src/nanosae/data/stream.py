@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.data.dataset import Batch, Dataset
+from nanosae.errors import DataError, DataTypeError
 from nanosae.sources import open_rows
 
 
@@ -23,7 +24,7 @@ class Stream(Dataset):
     is dealt once, and training ends with it.
 
     To resume, give a stream that yields the same rows again from its first one on: those already
-    used are read and passed over, up to the exact position. If its first rows differ, `runs.start`
+    used are read and passed over, up to the exact position. If its first rows differ, the run
     refuses to go on. Rows that remain at the end and make no whole batch are not used.
 
     Args:
@@ -31,68 +32,113 @@ class Stream(Dataset):
             of what `activations` yields; or a function that returns a new one.
         seed: Decides the held-out rows and every order.
         input_size: Width that the rows must have.
+        heldout_share: Share of the rows of the first buffer to hold out, at least one row.
         buffer_rows: Rows to hold in memory at most.
-        options: As of `Dataset`.
+
+    Raises:
+        DataError: If there are no rows, or a batch cannot be read: names the batch.
 
     Example:
         >>> data = Stream((np.random.randn(100, 4) for _ in range(9)), seed=0, buffer_rows=800)
-        >>> sum(len(idx) for _, idx in data.batches(32))
+        >>> sum(len(index) for _, index in data.batches(32))
         864
     """
 
-    def __init__(self, batches, *, seed, input_size=None, buffer_rows=2**20, **options):
-        self._size, self._closed = max(1, buffer_rows // 4), False
-        self._source = self._read(batches, input_size)
-        self._rest = next(self._source, np.empty((0, 0)))
-        if not len(first := self._fill()):
-            raise ValueError("the stream ended before its first row.")
-        targets = first[:, self._own :]
-        rows = open_rows(first[:, : self._own], targets=targets if targets.size else None)
-        self._ended = len(first) < self._size
-        super().__init__(rows, seed=seed, buffer_rows=len(first), **options)
-        self.notes += [f"Mean, scale and held-out rows come from the first {len(first):,} rows."]
+    def __init__(
+        self,
+        batches: Any,
+        *,
+        seed: int,
+        input_size: int | None = None,
+        heldout_share: float = 0.05,
+        buffer_rows: int = 2**20,
+    ) -> None:
+        self._rows_per_buffer = max(1, buffer_rows // 4)
+        self._is_abandoned = False
+        self._blocks = _read_blocks(batches, input_size)
+        width, self._surplus = next(self._blocks, (0, np.empty((0, 0))))
+        first = self._fill_buffer()
+        if not len(first):
+            raise DataError("the stream ended before its first row.", remedy="Check what makes it.")
+        self._has_ended = len(first) < self._rows_per_buffer
+        targets = first[:, width:] if first.shape[1] > width else None
+        rows = open_rows(first[:, :width], targets=targets)
+        super().__init__(rows, seed=seed, heldout_share=heldout_share, buffer_rows=len(first))
+        self.notes.append(f"Mean, scale and held-out rows come from the first {len(first):,} rows.")
 
-    def _read(self, batches: Any, width: int | None) -> Iterator[np.ndarray]:
-        """Check the batches and put targets beside their inputs."""
-        source: Any = batches() if callable(batches) else batches
-        for i, batch in enumerate(source):
-            batch = getattr(batch, "rows", batch)
-            x, y = batch if isinstance(batch, tuple) else (batch, None)
-            try:
-                rows = open_rows(x, input_size=width, targets=y)
-                block = rows.read(0, rows.n_rows)
-            except ValueError as error:
-                raise ValueError(f"batch {i} of the stream: {error}") from error
-            width = self._own = rows.width
-            yield block
-
-    def _fill(self) -> np.ndarray:
-        """Collect the rows of a buffer; fewer at the end."""
-        blocks, n = [self._rest], len(self._rest)
-        while (
-            n < self._size and not self._closed and (block := next(self._source, None)) is not None
-        ):
-            blocks, n = [*blocks, block], n + len(block)
+    def _fill_buffer(self) -> np.ndarray:
+        """Collect the rows of a buffer; fewer at the end of the stream."""
+        blocks = [self._surplus]
+        n_rows = len(self._surplus)
+        while n_rows < self._rows_per_buffer and not self._is_abandoned:
+            _, block = next(self._blocks, (0, None))
+            if block is None:
+                break
+            blocks.append(block)
+            n_rows += len(block)
         x = np.concatenate(blocks)
-        self._rest = x[self._size :].copy()
-        return x[: self._size]
+        self._surplus = x[self._rows_per_buffer :].copy()
+        return x[: self._rows_per_buffer]
 
-    def _stream(self, start_row: int) -> Iterator[Batch]:
-        if self._ended:
-            yield from super()._stream(start_row)
-        rows, order = next(self._plan(0))
-        buffer, order, n_rows = self._all, rows[order], 0
-        with ThreadPoolExecutor(1) as pool:
+    def _buffers(self, start_row: int) -> Iterator[Batch]:
+        if self._has_ended:
+            yield from super()._buffers(start_row)
+        else:
+            yield from self._buffers_of_long_stream(start_row)
+
+    def _buffers_of_long_stream(self, start_row: int) -> Iterator[Batch]:
+        """Yield each buffer once while the next one is filled in the background."""
+        rows, order = next(self._order.buffers(0))
+        buffer, order = self._memory, rows[order]
+        assert buffer is not None
+        n_passed = 0
+        with ThreadPoolExecutor(1) as reader:
             try:
-                for i in count(1):
-                    ahead = pool.submit(self._fill)
-                    if start_row < len(order):
-                        yield buffer, order[start_row:]
-                    n_rows, start_row = n_rows + len(order), max(0, start_row - len(order))
-                    if not len(filled := ahead.result()):
-                        self.notes += [f"The stream ended after {n_rows:,} training rows."]
+                for number in count(1):
+                    ahead = reader.submit(self._fill_buffer)
+                    n_used = max(0, start_row - n_passed)
+                    if n_used < len(order):
+                        yield buffer, order[n_used:]
+                    n_passed += len(order)
+                    buffer = ahead.result()
+                    if not len(buffer):
+                        self.notes.append(f"The stream ended after {n_passed:,} training rows.")
                         return
-                    buffer = self._normal(filled)
-                    order = np.random.default_rng([self._seed, 1, i]).permutation(len(buffer))
+                    self._normalisation.apply_(buffer)
+                    rng = np.random.default_rng([self._seed, 1, number])
+                    order = rng.permutation(len(buffer))
             finally:
-                self._closed = True  # or the executor would wait for a whole buffer
+                self._is_abandoned = True  # or the executor would wait for a whole buffer
+
+
+def _read_blocks(batches: Any, width: int | None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the width of the inputs, and the checked rows of each batch with targets behind."""
+    total_width = None
+    for number, batch in enumerate(_start(batches)):
+        rows = getattr(batch, "rows", batch)  # of what `activations` yields
+        inputs, targets = rows if isinstance(rows, tuple) else (rows, None)
+        try:
+            opened = open_rows(inputs, input_size=width, targets=targets)
+            block = opened.read(0, opened.n_rows)
+        except (DataError, DataTypeError) as error:
+            raise type(error)(
+                f"batch {number} of the stream: {error}", row=error.row, column=error.column
+            ) from error
+        if total_width not in (None, opened.total_width):
+            raise DataError(
+                f"batch {number} of the stream has targets of width {opened.target_width}, batch 0 "
+                f"of width {total_width - opened.width}.",
+                remedy="Yield (inputs, targets) of the same widths each time.",
+            )
+        width, total_width = opened.width, opened.total_width
+        yield width, block
+
+
+def _start(batches: Any) -> Iterator[Any]:
+    source = batches() if callable(batches) else batches
+    if not isinstance(source, Iterable):
+        raise DataTypeError(
+            f"The function gave {type(source).__name__}, which is no iterator of batches.",
+            remedy="Give one that yields (n, width) arrays.",
+        )
+    return iter(source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable
 from importlib.resources import as_file, files
@@ -14,9 +13,11 @@ import pyarrow.parquet as pq
 
 import nanosae
 from nanosae.codes import Codes
+from nanosae.runs.results import contrast_name, save_result
 from nanosae.runs.tables import save_features
 
 CONFIG: dict = {"hidden_size": 1024, "k": 16, "encoder": "all-MiniLM-L6-v2"}
+MIN_TEXTS = 20  # texts on which a label's score must rest to be shown
 
 
 def load() -> tuple[np.ndarray, list[str], list[str]]:
@@ -41,48 +42,73 @@ def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
             _analyse(Path(folder), say)
         return
     _analyse(output, say)
-    save_features(output, nanosae.describe(Codes.open(output)))
+    codes = Codes.open(output)
+    save_features(output, nanosae.describe(codes), codes)
     say(f"\n{nanosae.report(output)}: all of it on one page, open it in a browser")
 
 
 def _analyse(output: Path, say: Callable[[str], None]) -> None:
+    """Train, name and group the features, and compare two groups of glosses, in a run folder."""
     rows, texts, lexnames = load()
     trainer = nanosae.SAETrainer(nanosae.TrainConfig(**CONFIG), run=output)
     model = trainer.train(rows)
-    found = trainer.metrics_
+    metrics = trainer.metrics_
     say(f"{len(rows):,} glosses, {CONFIG['hidden_size']:,} features, k={CONFIG['k']}")
-    say(f"held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}, dead {found['dead']:.1%}")
-    beside = {"text": texts, "lexname": lexnames}
-    codes = model.encode_corpus(rows, output / "codes" / "default", beside=beside)
-    labels = save_features(output, nanosae.label(codes))
-    for line in clear_features(codes, labels)[:10]:
-        say(line)
-    grouped = nanosae.families(codes)
-    grouped.to_json(output / "families.json")
-    family = pd.DataFrame(grouped.feature_family.items(), columns=["feature", "family"])
-    save_features(output, family)
-    say(f"\n{len(grouped.table)} families of features, among them:")
-    for name in grouped.table["label"].head(5):
+    say(f"held-out FVU {metrics['fvu']:.3f}, L0 {metrics['l0']:.1f}, dead {metrics['dead']:.1%}")
+    metadata = {"text": texts, "lexname": lexnames}
+    codes = model.encode_corpus(rows, output / "codes" / "default", metadata=metadata)
+    labels = save_features(output, nanosae.label(codes), codes)
+    for paragraph in clear_features(codes, labels, n=10):
+        say(paragraph)
+    _group(codes, output, say)
+    _compare(codes, say)
+
+
+def _group(codes: Codes, output: Path, say: Callable[[str], None]) -> None:
+    families = nanosae.families(codes)
+    save_result(codes, "families.json", families.to_dict(), families.parameters)
+    members = pd.DataFrame(families.feature_family.items(), columns=["feature", "family"])
+    save_features(output, members, codes)
+    say(f"\n{len(families.table)} families of features, among them:")
+    for name in families.table["label"].head(5):
         say(f"    {name}")
+
+
+def _compare(codes: Codes, say: Callable[[str], None]) -> None:
+    a, b, by = "noun.animal", "noun.plant", "lexname"
+    contrast = nanosae.contrast(codes, a, b, by=by)
+    asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": None, "corpus": codes.name}
+    save_result(codes, contrast_name(asked), contrast.to_dict(), asked)
     say("\nanimals against plants:")
-    apart = nanosae.contrast(codes, "noun.animal", "noun.plant", by="lexname")
-    path = output / "contrasts" / "contrast-lexname.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(apart.to_dict()), "utf-8")
-    for sentence in apart.sentences(4):
+    for sentence in contrast.sentences(4):
         say(f"    {sentence}")
 
 
-def clear_features(codes: Codes, labels: pd.DataFrame) -> list[str]:
-    """Return a paragraph for each feature, those first whose words find unseen glosses best."""
-    lines, seen = [], set()
-    for entry in labels.sort_values(["label_auc", "label_n"], ascending=False).to_dict("records"):
-        words = set(str(entry["label"]).lower().split())
-        if not entry["label_n"] >= 20 or words & seen:
-            continue
-        seen |= words
-        top, _ = codes.top(entry["feature"], 3)
-        head = f"\nfeature {entry['feature']}: {entry['label']}"
-        score = f"its words find unseen glosses with AUC {entry['label_auc']:.2f}"
-        lines.append("\n    ".join([f"{head} ({score})", *(t[:88] for t in codes.texts(top))]))
-    return lines
+def clear_features(codes: Codes, labels: pd.DataFrame, n: int) -> list[str]:
+    """Return a paragraph for each of n features, those first whose words find unseen texts best.
+
+    Args:
+        codes: The corpus, with texts.
+        labels: What `label` returned for it.
+        n: Largest number of features; none shares a word with one before it.
+    """
+    paragraphs = []
+    words_so_far: set[str] = set()
+    best_first = labels.sort_values(["label_auc", "label_n"], ascending=False)
+    for line in best_first.to_dict("records"):
+        words = set(str(line["label"]).lower().split())
+        is_scored = line["label_n"] >= MIN_TEXTS  # not so if the number is missing
+        if is_scored and not words & words_so_far:
+            words_so_far |= words
+            paragraphs.append(_paragraph(codes, line))
+        if len(paragraphs) == n:
+            break
+    return paragraphs
+
+
+def _paragraph(codes: Codes, line: dict) -> str:
+    """Return a feature's label, score and three strongest texts."""
+    score = f"its words find unseen glosses with AUC {line['label_auc']:.2f}"
+    head = f"\nfeature {line['feature']}: {line['label']} ({score})"
+    rows, _ = codes.top(line["feature"], 3)
+    return "\n    ".join([head, *(text[:88] for text in codes.texts(rows))])

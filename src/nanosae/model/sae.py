@@ -159,18 +159,18 @@ class SAEModel(nn.Module):
         data: Any,
         path: str | Path,
         *,
-        beside: Any = None,
+        metadata: Any = None,
         columns: Iterable[str] | None = None,
         resume: bool = False,
         append: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> Codes:
-        """Write the features of a corpus to disk in a stream, and what stands beside its vectors.
+        """Write the features of a corpus to disk in a stream, with its texts and metadata.
 
         Args:
             data: Anything `features` takes.
             path: The corpus' folder, by convention `RUN/codes/NAME`.
-            beside: A list of texts, or a table with a column `text` and any others, in the order of
+            metadata: A list of texts, or a table with a column `text` and others, in the order of
                 the rows; None takes the columns of `data` that are no vectors.
             columns: Other names of the vector columns.
             resume: Go on after the rows that an interrupted call has written.
@@ -185,7 +185,7 @@ class SAEModel(nn.Module):
         from nanosae.codes import Codes, CodesWriter, as_table
 
         rows = self._open(data, columns)
-        table = rows.metadata() if beside is None else as_table(beside)
+        table = rows.metadata() if metadata is None else as_table(metadata)
         if table is not None and table.num_rows != rows.n_rows:
             raise ValueError(
                 f"there are {table.num_rows} texts for {rows.n_rows} rows: give one each."

@@ -13,7 +13,7 @@ MAX_COMPARED = 512  # latents whose decoder rows are compared with each other
 
 
 def snapshot(
-    encoder: Tensor, decoder: Tensor, density: Tensor, acts: Tensor, basis: Tensor
+    encoder: Tensor, decoder: Tensor, density: Tensor, acts: Tensor, targets: Tensor
 ) -> dict[str, np.ndarray]:
     """Return the histograms and positions of one moment of a training, in a few kilobytes.
 
@@ -23,12 +23,14 @@ def snapshot(
             cosines between the two.
         density: (hidden_size,).
         acts: Some active values, any length.
-        basis: Two fixed directions, (output_size, 2), on which decoder rows are projected.
+        targets: Rows that are reconstructed, (rows, output_size), the same in each snapshot:
+            decoder rows are projected on their two principal axes.
 
     Returns:
         `positions` (n, 2) of the `latents` (n,), and NAME, (64,), with NAME_edges, (65,), for each
         histogram.
     """
+    encoder, decoder = encoder.detach().cpu(), decoder.detach().cpu()
     encoder_norm, decoder_norm = encoder.norm(dim=1), decoder.norm(dim=1)
     n_shown = min(len(decoder), MAX_POSITIONS)
     shown = torch.linspace(0, len(decoder) - 1, n_shown).long()
@@ -43,11 +45,13 @@ def snapshot(
         "decoder_norm": decoder_norm,
         "decoder_cosine": cosines[tuple(above_diagonal)],
         "decoder_max_cosine": cosines.fill_diagonal_(-1).max(1).values,
-        "log10_density": density.clamp_min(1e-9).log10(),
-        "activation": acts,
+        "log10_density": density.cpu().clamp_min(1e-9).log10(),
+        "activation": acts.detach().cpu(),
         "encoder_decoder_cosine": _encoder_decoder_cosines(encoder, decoder),
     }
-    positions = directions @ basis
+    covariance = (targets.T @ targets).cpu()
+    principal_axes = torch.linalg.eigh(covariance).eigenvectors[:, -2:]
+    positions = directions @ principal_axes
     arrays = {"positions": positions.half().numpy(), "latents": shown.int().numpy()}
     for name, values in series.items():
         counts, edges = _histogram(values)

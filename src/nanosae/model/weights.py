@@ -24,6 +24,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from nanosae.atomic import write_file
+from nanosae.checked import BLANK, check_file, naming, read_json, seal
+from nanosae.errors import DamagedFileError, DataError, MissingError
+
+TENSORS = "sae_weights.safetensors"
+AGAIN = "`nanosae train … --resume` remakes the model from the last checkpoint; or copy it anew."
 BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
 
 
@@ -65,18 +71,30 @@ class Weights:
         """
         from safetensors.numpy import load_file
 
-        folder = Path(path) / "model" if (Path(path) / "model").exists() else Path(path)
-        if not (folder / "cfg.json").exists():
-            raise FileNotFoundError(f"no saved model in {path}: cfg.json is missing.")
-        cfg = json.loads((folder / "cfg.json").read_text("utf-8"))
-        tensors = load_file(folder / "sae_weights.safetensors")
-        extra, scaling = (
-            _EXTRA.get(rule(cfg["architecture"])),
-            cfg.get("normalize_activations", "none"),
-        )
+        folder = model_folder(path)
+        cfg = _read_cfg(folder)
+        known = _take_checksums(cfg)
+        file = folder / TENSORS
+        if not file.exists():
+            raise MissingError(f"{file} does not exist.", file=file, remedy=AGAIN)
+        if "file" in known:
+            check_file(file, known["file"], AGAIN)
+        with naming(file, AGAIN):
+            tensors = load_file(file)
+        with naming(folder / "cfg.json", AGAIN):
+            return cls._checked(folder, cfg, tensors)
+
+    @classmethod
+    def _checked(cls, folder: Path, cfg: dict[str, Any], tensors: dict[str, Any]) -> Weights:
+        """Compare names and shapes with cfg.json."""
+        extra = _EXTRA.get(rule(cfg["architecture"]))
+        scaling = cfg.get("normalize_activations", "none")
         if extra is None or scaling != "none":
             what = f"{cfg['architecture']!r}, scaling {scaling!r}"
-            raise ValueError(f"{folder} is {what}; needed: one of {[*_EXTRA]}, scaling 'none'.")
+            raise DataError(
+                f"{folder} is {what}; needed: one of {[*_EXTRA]}, scaling 'none'.",
+                file=folder / "cfg.json",
+            )
         n, m, out = cfg["d_in"], cfg["d_sae"], cfg.get("d_out", cfg["d_in"])
         shapes = {"W_enc": (n, m), "W_dec": (m, out), "b_dec": (out,)} | dict.fromkeys(extra, (m,))
         if "skip" in cfg["architecture"]:
@@ -84,7 +102,11 @@ class Weights:
         for name, shape in shapes.items():
             found = tensors[name].shape if name in tensors else None
             if found != shape:
-                raise ValueError(f"{folder}: {name} is {found} on disk, cfg.json needs {shape}.")
+                raise DamagedFileError(
+                    f"{folder}: {name} is {found} on disk, cfg.json needs {shape}.",
+                    file=folder / TENSORS,
+                    remedy=AGAIN,
+                )
         return cls(cfg=cfg, **{name: tensors[name] for name in shapes})
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -94,14 +116,21 @@ class Weights:
         return {name: getattr(self, name) for name in names}
 
     def save(self, folder: str | Path) -> None:
-        """Write `sae_weights.safetensors` and `cfg.json`, as `load` and SAELens read them."""
-        from safetensors.numpy import save_file
+        """Write `sae_weights.safetensors` and `cfg.json`, as `load` and SAELens read them.
+
+        Checksums stand in cfg.json, under `metadata`, so that damage is noticed.
+        """
+        from safetensors.numpy import save
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: np.ascontiguousarray(t) for name, t in self.tensors().items()}
-        save_file(tensors, folder / "sae_weights.safetensors")
-        (folder / "cfg.json").write_text(json.dumps(self.cfg, indent=1), encoding="utf-8")
+        data = save(tensors)
+        checksums = {"model": checksum(self.W_dec), "file": f"{zlib.crc32(data):08x}"}
+        metadata = self.metadata | {"checksums": checksums | {"cfg": BLANK}}
+        text = json.dumps(self.cfg | {"metadata": metadata}, indent=1)
+        write_file(folder / TENSORS, lambda stream: stream.write(data))
+        write_file(folder / "cfg.json", lambda stream: stream.write(seal(text.encode())))
 
     @property
     def input_size(self) -> int:
@@ -168,6 +197,49 @@ class Weights:
         elif architecture == "jumprelu":
             p[p <= self.threshold] = 0
         return sp.csr_array(np.maximum(p, 0))
+
+
+def model_folder(path: str | Path) -> Path:
+    """Return the folder of a saved model: a run folder's `model`, or the folder itself.
+
+    Raises:
+        MissingError: If there is none.
+    """
+    folder = Path(path) / "model" if (Path(path) / "model").exists() else Path(path)
+    if not (folder / "cfg.json").exists():
+        raise MissingError(
+            f"no saved model in {path}: cfg.json is missing.", file=folder / "cfg.json"
+        )
+    return folder
+
+
+def saved_checksum(path: str | Path) -> str:
+    """Return the `checksum` of a saved model, without reading its weights where it is noted.
+
+    Args:
+        path: A model folder, or a run folder that holds one.
+
+    Raises:
+        MissingError: If there is no saved model.
+        DamagedFileError: If its files are not what was written.
+    """
+    known = _take_checksums(_read_cfg(model_folder(path)))
+    return known["model"] if "model" in known else checksum(Weights.load(path).W_dec)
+
+
+def _read_cfg(folder: Path) -> dict[str, Any]:
+    return read_json(folder / "cfg.json", AGAIN)
+
+
+def _take_checksums(cfg: dict[str, Any]) -> dict[str, str]:
+    """Take the checksums out of what cfg.json says."""
+    metadata = cfg.get("metadata")
+    if not isinstance(metadata, dict):
+        return {}
+    known = metadata.pop("checksums", {})
+    if not metadata:
+        del cfg["metadata"]
+    return known
 
 
 def checksum(W_dec: np.ndarray) -> str:

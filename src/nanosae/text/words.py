@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -11,6 +12,9 @@ import scipy.sparse as sp
 
 # Thai, Lao, Burmese, Khmer, Kana, Han put no spaces between words: each character is taken as one
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+LONGEST_PHRASE = 6  # words, in scripts without spaces
+LONGEST_SPACED_PHRASE = 3
+MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
 
 
 class Words:
@@ -41,35 +45,16 @@ class Words:
     """
 
     def __init__(self, texts: np.ndarray, seen: np.ndarray) -> None:
-        ids, clause, sizes, names = _tokens(texts)
-        doc, least = np.repeat(np.arange(len(texts)), sizes), 3 if len(texts) >= 2000 else 2
-        at, gram, phrases, parts = np.arange(len(doc)), ids[: len(doc)], names, []
-        kept: list[str] = []
-        for length in range(1, 7):
-            shape = (len(texts), len(phrases))
-            counts = sp.csr_array((np.ones(len(at), np.float32), (doc[at], gram)), shape=shape)
-            often = np.bincount(counts.indices, minlength=len(phrases)) >= least
-            good = [i for i in np.flatnonzero(often) if sum(map(str.isalpha, phrases[i])) > 1]
-            parts.append(counts[:, good])
-            kept += [phrases[i] for i in good]
-            if length > 2:  # longer ones only without spaces
-                often &= np.array([" " not in phrase for phrase in phrases], dtype=bool)
-            more = often[gram] & (clause[at + length] == clause[at])
-            at, gram = at[more], gram[more] * len(names) + ids[at[more] + length]
-            pairs, gram, times = np.unique(gram, return_inverse=True, return_counts=True)
-            at, gram = at[times[gram] >= least], gram[times[gram] >= least]
-            gram = (np.cumsum(times >= least) - 1)[gram]
-            pairs = np.divmod(pairs[times >= least], max(len(names), 1))
-            phrases = [_joined(phrases[i], names[j]) for i, j in zip(*pairs, strict=True)]
-        self.terms = np.array(kept, dtype=object)
-        self.single = np.array([" " not in term for term in kept], dtype=bool)
-        self.weight = sp.csr_array(sp.hstack(parts, format="csr"))
-        self.presence = self.weight.copy()
+        tokens = _tokenise(texts)
+        terms, counts = _count_phrases(tokens)
+        self.terms = np.array(terms, dtype=object)
+        self.single = np.array([" " not in term for term in terms], dtype=bool)
+        self.presence = counts.copy()
         self.presence.data[:] = 1
-        self.n, has = int(seen.sum()), self.presence[np.flatnonzero(seen)].sum(0)
-        self.share, tf = (has + 0.5) / (self.n + 1), self.weight.data
-        long = np.repeat(sizes / max(sizes.mean(), 1), np.diff(self.weight.indptr))
-        self.weight.data = np.float32(tf * 2.2 / (tf + 0.3 + 0.9 * long) / np.sqrt(0.3 + long))
+        self.n = int(seen.sum())
+        n_seen_with_term = self.presence[np.flatnonzero(seen)].sum(0)
+        self.share = (n_seen_with_term + 0.5) / (self.n + 1)
+        self.weight = _search_weights(counts, tokens.n_words)
 
 
 def is_stop_word(word: str) -> bool:
@@ -80,7 +65,10 @@ def is_stop_word(word: str) -> bool:
         ['bill', 'tree']
     """
     stem = re.split("['’]", word)[0]
-    return stem in _stop_words() or (stem != word and stem.removesuffix("n") in _stop_words())
+    if stem in _stop_words():
+        return True
+    has_ending = stem != word  # don't, isn't
+    return has_ending and stem.removesuffix("n") in _stop_words()
 
 
 @cache
@@ -95,28 +83,131 @@ def _stop_words() -> frozenset[str]:
     return (ENGLISH_STOP_WORDS - set(topics.split())) | set(more.split())
 
 
-@cache
-def _pattern() -> re.Pattern[str]:
-    marks = "".join(c for c in map(chr, range(0x300, 0x10000)) if unicodedata.category(c)[0] == "M")
-    word = rf"[{UNSPACED}][{marks}]*|[^\W{UNSPACED}](?:[^\W{UNSPACED}]|[{marks}]|['’](?=\w))*"
-    return re.compile(rf"({word})|[.,:](?=\s|$)|[;!?()\[\]{{}}\"“”«»…。，、；：！？\n]")
+@dataclass(frozen=True)
+class _Tokens:
+    """The words of all texts in a row, followed by `LONGEST_PHRASE` that belong to no text.
+
+    Attributes:
+        words: Number of each word in the vocabulary.
+        clauses: Number of the clause of each, −1 behind the last text.
+        n_words: Number of words in each text.
+        vocabulary: The words.
+    """
+
+    words: np.ndarray
+    clauses: np.ndarray
+    n_words: np.ndarray
+    vocabulary: list[str]
 
 
-def _tokens(texts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
-    """Return each word's number and clause (and 6 more at the end), words per text, the words."""
-    known: dict[str, int] = {}
-    ids, clauses, sizes, clause = [], [], [], 0
+def _tokenise(texts: np.ndarray) -> _Tokens:
+    number_of: dict[str, int] = {}
+    words: list[int] = []
+    clauses: list[int] = []
+    n_words = []
+    clause = 0
     for text in texts:
-        before, clause = len(ids), clause + 1
-        for word in _pattern().findall(text.lower()):
+        clause += 1
+        n_before = len(words)
+        for word in _token_pattern().findall(text.lower()):
             if word:
-                ids.append(known.setdefault(word, len(known)))
+                words.append(number_of.setdefault(word, len(number_of)))
                 clauses.append(clause)
-            else:
+            else:  # punctuation
                 clause += 1
-        sizes.append(len(ids) - before)
-    return np.array([*ids, *[0] * 6]), np.array([*clauses, *[-1] * 6]), np.array(sizes), list(known)
+        n_words.append(len(words) - n_before)
+    words += [0] * LONGEST_PHRASE
+    clauses += [-1] * LONGEST_PHRASE
+    return _Tokens(np.array(words), np.array(clauses), np.array(n_words), list(number_of))
 
 
-def _joined(a: str, b: str) -> str:
-    return a + b if re.match(f"[{UNSPACED}]{{2}}", a[-1] + b[0]) else f"{a} {b}"
+@cache
+def _token_pattern() -> re.Pattern[str]:
+    """Match words, as a group, and punctuation between clauses, outside of it."""
+    characters = map(chr, range(0x300, 0x10000))
+    marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
+    unspaced_word = rf"[{UNSPACED}][{marks}]*"
+    letter = rf"[^\W{UNSPACED}]"
+    spaced_word = rf"{letter}(?:{letter}|[{marks}]|['’](?=\w))*"
+    punctuation = r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…。，、；：！？\n]"
+    return re.compile(rf"({unspaced_word}|{spaced_word})|{punctuation}")
+
+
+@dataclass(frozen=True)
+class _Phrases:
+    """Phrases of one length, wherever they occur.
+
+    Attributes:
+        starts: Position of the first word of each occurrence.
+        numbers: Number of the phrase of each occurrence.
+        names: The phrases.
+    """
+
+    starts: np.ndarray
+    numbers: np.ndarray
+    names: list[str]
+
+
+def _count_phrases(tokens: _Tokens) -> tuple[list[str], sp.csr_array]:
+    """Return the terms that are kept, and how often each text has each, (n, T) float32."""
+    n_texts = len(tokens.n_words)
+    minimum = 3 if n_texts >= MANY_TEXTS else 2
+    text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
+    n_words = len(text_of_word)
+    phrases = _Phrases(np.arange(n_words), tokens.words[:n_words], tokens.vocabulary)
+    terms: list[str] = []
+    columns = []
+    for length in range(1, LONGEST_PHRASE + 1):
+        occurrences = np.ones(len(phrases.starts), np.float32)
+        places = text_of_word[phrases.starts], phrases.numbers
+        shape = (n_texts, len(phrases.names))
+        counts = sp.csr_array((occurrences, places), shape=shape)
+        is_common = np.bincount(counts.indices, minlength=len(phrases.names)) >= minimum
+        kept = [i for i in np.flatnonzero(is_common) if _has_two_letters(phrases.names[i])]
+        columns.append(counts[:, kept])
+        terms += [phrases.names[i] for i in kept]
+        if length >= LONGEST_SPACED_PHRASE:
+            is_common &= np.array([" " not in name for name in phrases.names], dtype=bool)
+        phrases = _extend(phrases, length, is_common, tokens, minimum)
+    return terms, sp.csr_array(sp.hstack(columns, format="csr"))
+
+
+def _has_two_letters(phrase: str) -> bool:
+    return sum(map(str.isalpha, phrase)) > 1
+
+
+def _extend(
+    phrases: _Phrases, length: int, is_common: np.ndarray, tokens: _Tokens, minimum: int
+) -> _Phrases:
+    """Return the phrases one word longer that occur often enough and stay within a clause."""
+    clause, next_clause = tokens.clauses[phrases.starts], tokens.clauses[phrases.starts + length]
+    goes_on = is_common[phrases.numbers] & (next_clause == clause)
+    starts = phrases.starts[goes_on]
+    n_words = max(len(tokens.vocabulary), 1)
+    pair_numbers = phrases.numbers[goes_on] * n_words + tokens.words[starts + length]
+    pairs, pair_of, times = np.unique(pair_numbers, return_inverse=True, return_counts=True)
+    is_repeated = times >= minimum
+    stays = is_repeated[pair_of]
+    number_of_pair = np.cumsum(is_repeated) - 1
+    firsts, seconds = np.divmod(pairs[is_repeated], n_words)
+    names = []
+    for first, second in zip(firsts, seconds, strict=True):
+        names.append(_join(phrases.names[first], tokens.vocabulary[second]))
+    return _Phrases(starts[stays], number_of_pair[pair_of[stays]], names)
+
+
+def _join(phrase: str, word: str) -> str:
+    both_unspaced = re.match(f"[{UNSPACED}]{{2}}", phrase[-1] + word[0])
+    return phrase + word if both_unspaced else f"{phrase} {word}"
+
+
+def _search_weights(counts: sp.csr_array, n_words: np.ndarray) -> sp.csr_array:
+    """Return BM25's saturated frequencies, made less for long texts; see `Words.weight`."""
+    weights = counts.copy()
+    frequency = counts.data
+    relative_length = n_words / max(n_words.mean(), 1)
+    length = np.repeat(relative_length, np.diff(counts.indptr))
+    # With k1 = 1.2 and b = 0.75: k1 + 1 = 2.2, k1·(1 − b) = 0.3, k1·b = 0.9
+    saturated = frequency * 2.2 / (frequency + 0.3 + 0.9 * length)
+    weights.data = np.float32(saturated / np.sqrt(0.3 + length))
+    return weights

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nanosae.errors import DamagedFileError
+from nanosae import checked
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path) -> dict[str, Any] | None:
     """Return what a JSON file holds, None if there is none.
 
     Raises:
-        DamagedFileError: If it is damaged.
+        DamagedFileError: If it is not what was written.
     """
     if not path.exists():
         return None
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise DamagedFileError(
-            f"{path} is damaged ({error}):", file=path, remedy="make it again."
-        ) from error
+    return checked.read_json(path, "Make it again.")
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

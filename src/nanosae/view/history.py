@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nanosae.runs.folder import current
 from nanosae.view.files import read_arrays
 
 MAX_LINES = 2000  # of metrics in a page; of more, every second, third … is shown
@@ -54,7 +55,7 @@ def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str
         `lines`, `offset` and `reset` as in NewMetrics, `quiet` (seconds since metrics.jsonl was
         written), `snapshots` (see `read_snapshots`) and `config`, if there is one.
     """
-    run = Path(run)
+    run = current(run)
     metrics = read_metrics(run / "metrics.jsonl", offset)
     state = {
         **metrics._asdict(),

@@ -18,9 +18,10 @@ from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 from nanosae.runs import annotations
+from nanosae.runs.results import load_result
 from nanosae.runs.tables import known_labels, load_features
 from nanosae.view.explorer.prepare import load_map
-from nanosae.view.files import changed, read_json
+from nanosae.view.files import changed
 from nanosae.view.style import COLORS
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ class OpenCorpus:
         self.directions = None if self.model is None else self.model.directions()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
-        annotations.names(self.run)  # damage is said before the page is opened
+        annotations.names(self.run, self.codes.model)  # damage is said before the page is opened
 
     @property
     def table(self) -> pd.DataFrame:
         """The run's feature table by feature."""
-        return _feature_table(self.run, changed(self.run / "features.parquet"))
+        return _feature_table(self.codes, changed(self.run / "features.parquet"))
 
     @property
     def names(self) -> dict[int, str]:
@@ -133,8 +134,9 @@ class OpenCorpus:
 
 
 @lru_cache(1)
-def _feature_table(run: Path, version: int) -> pd.DataFrame:
-    return load_features(run).set_index("feature")
+def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
+    assert codes.run is not None
+    return load_features(codes.run, codes).set_index("feature")
 
 
 @lru_cache(1)
@@ -187,7 +189,7 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     sizes = np.bincount(group[group >= 0], minlength=1)
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1)  # of the features in no group, −1, too
-    given = _family_names(corpus.run) if kind == "family" else _topic_names(corpus.run)
+    given = _family_names(corpus) if kind == "family" else _topic_names(corpus)
     names = {}
     for i, g in enumerate(order.tolist()):
         if sizes[g]:
@@ -195,18 +197,15 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     return Groups(place[group], names)
 
 
-def _family_names(run: Path) -> dict[int, str]:
-    result = read_json(run / "families.json")
-    if result is None:
+def _family_names(corpus: OpenCorpus) -> dict[int, str]:
+    result = load_result(corpus.run, "families.json", corpus.codes)
+    if result is None or not result.fresh:
         return {}
-    return {family["family"]: family["label"] for family in result["families"]}
+    return {family["family"]: family["label"] for family in result.value["families"]}
 
 
-def _topic_names(run: Path) -> dict[int, str]:
-    import pandas as pd
-
-    path = run / "topics.parquet"
-    if not path.exists():
+def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
+    result = load_result(corpus.run, "topics.parquet", corpus.codes)
+    if result is None or not result.fresh:
         return {}
-    table = pd.read_parquet(path, columns=["Topic", "Representation"])
-    return {line.Topic: ", ".join(line.Representation[:3]) for line in table.itertuples()}
+    return {line.Topic: ", ".join(line.Representation[:3]) for line in result.value.itertuples()}

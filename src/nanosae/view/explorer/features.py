@@ -41,7 +41,7 @@ def list_features(
     if sort not in ORDERS:
         raise DataError(f"features can be ordered by {', '.join(ORDERS)}, not by {sort!r}.")
     names, counts = corpus.names, corpus.codes.counts
-    bookmarks = annotations.bookmarks(corpus.run)
+    bookmarks = annotations.bookmarks(corpus.run, corpus.codes.model)
     scores = _label_scores(corpus)
     features = bookmarks if marked else np.flatnonzero(counts).tolist()
     features = [feature for feature in features if _is_called(feature, names, words.casefold())]
@@ -92,8 +92,8 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
     return {
         "feature": feature,
         "name": corpus.names.get(feature, ""),
-        "named": feature in annotations.names(corpus.run),
-        "marked": feature in annotations.bookmarks(corpus.run),
+        "named": feature in annotations.names(corpus.run, corpus.codes.model),
+        "marked": feature in annotations.bookmarks(corpus.run, corpus.codes.model),
         "rows": n,
         "density": n / max(corpus.codes.n_rows, 1),
         "mean": activations.mean() if n else 0.0,
@@ -175,12 +175,13 @@ def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
 def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
     """Give a feature a name, at most 200 characters; an empty one gives its label back."""
     corpus.codes.features([feature])  # it must exist
-    annotations.rename(corpus.run, feature, " ".join(name.split())[:MAX_NAME])
+    model = corpus.codes.model
+    annotations.rename(corpus.run, feature, " ".join(name.split())[:MAX_NAME], model)
     return {"name": corpus.names.get(feature, "")}
 
 
 def bookmark(corpus: OpenCorpus, feature: int, on: bool) -> Answer:
     """Set or remove a bookmark."""
     corpus.codes.features([feature])  # it must exist
-    annotations.bookmark(corpus.run, feature, on)
+    annotations.bookmark(corpus.run, feature, on, corpus.codes.model)
     return {"marked": on}

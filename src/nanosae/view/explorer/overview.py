@@ -23,7 +23,7 @@ def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
         "colors": [name for name in ("family", "topic") if name in table],
         "columns": codes.columns,
         "adds": _missing(corpus),
-        "tags": annotations.tags(corpus.run, codes.name),
+        "tags": annotations.tags(corpus.run, codes.name, codes.data),
         "map": None if corpus.map is None else corpus.map["method"].item(),
         "index": has_index(codes) if codes.has_texts else None,
         "jobs": jobs.states(),

@@ -16,9 +16,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from nanosae.analysis.clustering import leaders
 from nanosae.analysis.reading import run_model
 from nanosae.analysis.text_index import has_index, text_index
-from nanosae.analysis.topics import leaders
 from nanosae.atomic import sweep_drafts, write_file
 from nanosae.codes import Codes
 from nanosae.view import maps

@@ -72,7 +72,7 @@ def show_row(corpus: OpenCorpus, row: int) -> Answer:
         "row": row,
         "text": codes.texts([row])[0] if codes.has_texts else "",
         "columns": {name: str(codes.column(name, [row])[0]) for name in codes.columns},
-        "tags": annotations.tags_of(corpus.run, codes.name, row),
+        "tags": annotations.tags_of(corpus.run, codes.name, row, codes.data),
         "features": [[j, names.get(j, ""), activation] for j, activation in pairs],
     }
 
@@ -87,8 +87,9 @@ def tag_rows(
     """Put a tag on rows, or on all of a selection; or take it off."""
     if rows is None:
         rows = select_rows(corpus, where).tolist()
-    annotations.tag(corpus.run, corpus.codes.name, tag, rows, on)
-    return {"tags": annotations.tags(corpus.run, corpus.codes.name), "rows": len(rows)}
+    run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
+    annotations.tag(run, name, tag, rows, on, data)
+    return {"tags": annotations.tags(run, name, data), "rows": len(rows)}
 
 
 def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[str]:
@@ -98,8 +99,9 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
     """
     rows = select_rows(corpus, where)
     features = (where or {}).get("features", [])
-    run, name = corpus.run, corpus.codes.name
-    tagged = {tag: annotations.tagged(run, name, tag) for tag in annotations.tags(run, name)}
+    run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
+    tags = annotations.tags(run, name, data)
+    tagged = {tag: annotations.tagged(run, name, tag, data) for tag in tags}
 
     def write_block(start: int) -> str:
         table = feature_columns(corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK])

@@ -82,7 +82,7 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
     if kind == "words":
         return rows_with(corpus.codes, value) if corpus.codes.has_texts else np.zeros(0, np.int64)
     if kind == "tag":
-        return annotations.tagged(corpus.run, corpus.codes.name, value)
+        return annotations.tagged(corpus.run, corpus.codes.name, value, corpus.codes.data)
     if kind == "value":
         name, group = value
         column = corpus.column(name)

@@ -10,12 +10,13 @@ import numpy as np
 
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
+from nanosae.runs.results import contrast_title
 from nanosae.runs.tables import known_labels, load_features
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
 from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded
-from nanosae.view.report.commands import missing_steps, past_commands
+from nanosae.view.report.commands import StoredResults, missing_steps, past_commands
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,24 +51,29 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         table: What `feature_table` returned.
     """
     config = read_json(run / "config.json") or {}
-    contrasts = {path.stem: read_json(path) for path in sorted((run / "contrasts").glob("*.json"))}
+    results = StoredResults(run, codes)
+    contrasts = {
+        contrast_title(result): result.value for result in results.contrasts if result.fresh
+    }
     return {
-        "facts": _facts(run, config, codes),
+        "facts": _facts(run, config, codes, results),
         "training": training_state(run),
         "features": _columns(table),
         "map": _map(codes, table),
-        "families": _families(run),
-        "topics": _topics(run),
+        "families": _families(results),
+        "topics": _topics(results),
         "contrasts": [
             {"name": name, "sentences": result["sentences"][:MAX_SENTENCES]}
             for name, result in contrasts.items()
         ],
         "figures": _figures(codes, contrasts),
-        "evaluation": read_json(run / "evaluation.json"),
+        "evaluation": results.fresh_value("evaluation.json"),
     }
 
 
-def _facts(run: Path, config: dict[str, Any], codes: Codes | None) -> dict[str, Any]:
+def _facts(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "run": str(run),
         "name": run.absolute().name,
@@ -78,8 +84,8 @@ def _facts(run: Path, config: dict[str, Any], codes: Codes | None) -> dict[str, 
         "data": config.get("data"),
         "fingerprint": config.get("data_fingerprint"),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commands": past_commands(run, config, codes),
-        "missing": missing_steps(run, config, codes),
+        "commands": past_commands(run, config, codes, results),
+        "missing": missing_steps(run, config, codes, results),
     }
     if codes is not None:
         facts["corpus"] = {
@@ -96,7 +102,7 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
     """Return the feature table, best first: surest labels, then most rows, dead ones last."""
     import pandas as pd
 
-    table = load_features(run)
+    table = load_features(run, codes)
     if codes is not None:
         counts = pd.DataFrame(
             {
@@ -107,7 +113,7 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
         )
         described = table.drop(columns=["n_active", "density"], errors="ignore")
         table = counts.merge(described, "left")
-    table["label"] = table["feature"].map(known_labels(run).get)
+    table["label"] = table["feature"].map(known_labels(codes or run).get)
     scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
     table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
     scores["alive"] = scores["n_active"] != 0
@@ -152,8 +158,8 @@ def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
     }
 
 
-def _families(run: Path) -> list[dict[str, Any]] | None:
-    result = read_json(run / "families.json")
+def _families(results: StoredResults) -> list[dict[str, Any]] | None:
+    result = results.fresh_value("families.json")
     if result is None:
         return None
     return [
@@ -161,13 +167,11 @@ def _families(run: Path) -> list[dict[str, Any]] | None:
     ]
 
 
-def _topics(run: Path) -> np.ndarray | None:
-    import pandas as pd
-
-    path = run / "topics.parquet"
-    if not path.exists():
+def _topics(results: StoredResults) -> np.ndarray | None:
+    table = results.fresh_value("topics.parquet")
+    if table is None:
         return None
-    return pd.read_parquet(path)[["Topic", "Count", "Name"]].to_numpy()
+    return table[["Topic", "Count", "Name"]].to_numpy()
 
 
 def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:

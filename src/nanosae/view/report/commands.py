@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nanosae.codes import Codes
+from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import load_features
-from nanosae.view.files import read_json
 
 TOPICS = 20  # of a run that was not asked for any yet
 
@@ -32,21 +32,55 @@ class Step(NamedTuple):
         return shlex.join(["nanosae", *map(str, self.words)])
 
 
-def past_commands(run: Path, config: dict[str, Any], codes: Codes | None) -> list[str]:
+class StoredResults:
+    """The stored results of a run, stale ones included.
+
+    Attributes:
+        contrasts: Those of contrast, explain and over_time.
+    """
+
+    def __init__(self, run: Path, codes: Codes | None) -> None:
+        names = ("families.json", "topics.parquet", "evaluation.json")
+        self._by_name = {name: load_result(run, name, codes) for name in names}
+        self.contrasts = load_contrasts(run, codes)
+
+    def fresh_value(self, name: str) -> Any:
+        """Return what a result holds, None if it is missing or stale."""
+        result = self._by_name[name]
+        if result is None or not result.fresh:
+            return None
+        return result.value
+
+    def what_again(self, name: str, what: str) -> str:
+        """Return what a step adds, with the reason to repeat it if its result is stale."""
+        result = self._by_name[name]
+        if result is None or result.fresh:
+            return what
+        return f"{what} again ({result.stale})"
+
+
+def past_commands(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> list[str]:
     """Return the commands of the steps that were done, in order."""
-    return [step.command for step in _steps(run, config, codes) if step.is_done]
+    return [step.command for step in _steps(run, config, codes, results) if step.is_done]
 
 
-def missing_steps(run: Path, config: dict[str, Any], codes: Codes | None) -> list[tuple[str, str]]:
+def missing_steps(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> list[tuple[str, str]]:
     """Return what is missing, and the command that adds it."""
-    return [(step.adds, step.command) for step in _steps(run, config, codes) if not step.is_done]
+    steps = _steps(run, config, codes, results)
+    return [(step.adds, step.command) for step in steps if not step.is_done]
 
 
-def _steps(run: Path, config: dict[str, Any], codes: Codes | None) -> list[Step]:
+def _steps(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> list[Step]:
     return [
         *_training_steps(run, config),
         *_encoding_steps(run, config, codes),
-        *_analysis_steps(run, codes),
+        *_analysis_steps(run, codes, results),
         Step(True, "this report", ["report", run]),
     ]
 
@@ -81,25 +115,28 @@ def _source_of_vectors(codes: Codes) -> str | None:
     return None
 
 
-def _analysis_steps(run: Path, codes: Codes | None) -> list[Step]:
-    table = load_features(run)
-    has_families = (run / "families.json").exists()
+def _analysis_steps(run: Path, codes: Codes | None, results: StoredResults) -> list[Step]:
+    table = load_features(run, codes)
     return [
         Step("top_rows" in table, "feature cards", ["describe", run]),
         Step("label" in table, "labels", ["label", run]),
-        Step(has_families, "families", ["families", run]),
-        _topics_step(run),
-        *_contrast_steps(run, codes),
-        _evaluation_step(run, codes),
+        _families_step(run, results),
+        _topics_step(run, results),
+        *_contrast_steps(run, codes, results),
+        _evaluation_step(run, codes, results),
     ]
 
 
-def _topics_step(run: Path) -> Step:
-    import pyarrow.parquet as pq
+def _families_step(run: Path, results: StoredResults) -> Step:
+    is_done = results.fresh_value("families.json") is not None
+    return Step(is_done, results.what_again("families.json", "families"), ["families", run])
 
-    path = run / "topics.parquet"
-    n = pq.read_metadata(path).num_rows if path.exists() else TOPICS
-    return Step(path.exists(), "topics", ["topics", run, "-n", n])
+
+def _topics_step(run: Path, results: StoredResults) -> Step:
+    topics = results.fresh_value("topics.parquet")
+    n = TOPICS if topics is None else len(topics)
+    what = results.what_again("topics.parquet", "topics")
+    return Step(topics is not None, what, ["topics", run, "-n", n])
 
 
 def _some_column(codes: Codes | None) -> str:
@@ -109,39 +146,37 @@ def _some_column(codes: Codes | None) -> str:
     return codes.columns[0]
 
 
-def _contrast_steps(run: Path, codes: Codes | None) -> list[Step]:
-    paths = sorted((run / "contrasts").glob("*.json"))
-    if not paths:
+def _contrast_steps(run: Path, codes: Codes | None, results: StoredResults) -> list[Step]:
+    repeatable = [result for result in results.contrasts if result.parameters]
+    if not repeatable:
         return [Step(False, "contrasts", ["contrast", run, "--by", _some_column(codes)])]
-    return [Step(True, "", _contrast_words(run, path)) for path in paths]
+    steps = []
+    for result in repeatable:
+        what = "" if result.fresh else f"{contrast_title(result)} again ({result.stale})"
+        steps.append(Step(result.fresh, what, _contrast_words(run, result)))
+    return steps
 
 
-def _contrast_words(run: Path, path: Path) -> list[Any]:
-    """Return the command that made a file of contrasts."""
-    kind, _, column = path.stem.partition("-")
-    if kind == "time":
-        return ["over-time", run, "--column", column]
-    if kind != "contrast":
-        return [kind, run, "--target", column]
-    result = read_json(path)
-    words = ["contrast", run, "--by", column]
-    groups = {finding["target"] for finding in result["findings"]}
-    if len(groups) == 1:
-        words += ["--a", *groups]
-        others = result["about"].get("b", "the rest")
-        if others != "the rest":
-            words += ["--b", others]
+def _contrast_words(run: Path, result: Result) -> list[Any]:
+    """Return the command that made a contrast."""
+    parameters = dict(result.parameters)
+    words = [parameters.pop("verb"), run]
+    parameters["name"] = parameters.pop("corpus", None)
+    for name, value in parameters.items():
+        if value is not None:
+            words += [f"--{name}", value]
     return words
 
 
-def _evaluation_step(run: Path, codes: Codes | None) -> Step:
-    result = read_json(run / "evaluation.json")
-    labels = _some_column(codes) if result is None else result["about"]["labels"]
+def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> Step:
+    evaluation = results.fresh_value("evaluation.json")
+    labels = _some_column(codes) if evaluation is None else evaluation["about"]["labels"]
     words = ["evaluate", run]
     if labels:
         words += ["--labels", labels]
-    is_done = result is not None and "rows" in result["about"]
-    return Step(is_done, "a comparison with baselines", words)
+    is_done = evaluation is not None and "rows" in evaluation["about"]
+    what = results.what_again("evaluation.json", "a comparison with baselines")
+    return Step(is_done, what, words)
 
 
 def _flags(requested: dict[str, Any]) -> list[str]:

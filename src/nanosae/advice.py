@@ -1,0 +1,168 @@
+"""Advice: what to train on some data, and what time and memory it takes on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanosae.config import ResolvedConfig, TrainConfig
+from nanosae.errors import ConfigError
+from nanosae.sources import open_rows
+from nanosae.train.trainer import SAETrainer
+
+TRIAL_ROWS = 16_384
+TRIAL_STEPS = 8  # with a checkpoint after the fourth, and an evaluation after the last
+MAX_HELDOUT = 10_000
+
+
+@dataclass
+class Advice:
+    """What to train and what it will take; printing it shows it as text.
+
+    Attributes:
+        n_rows: Rows of the data.
+        config: Every derived field filled in.
+        steps: Optimiser steps; the most there can be where training ends by itself.
+        seconds: Expected time of the whole run.
+        memory: Expected peak memory of the process, in bytes; NaN where the system does not tell.
+    """
+
+    n_rows: int
+    config: ResolvedConfig
+    steps: int
+    seconds: float
+    memory: float
+
+    def __str__(self) -> str:
+        """Say it in a few lines."""
+        config = self.config
+        sparsity = f"l1_coefficient={config.l1_coefficient}"
+        if config.k is not None:
+            sparsity = f"k={config.k}"
+        bound = "at most " if config.stops_early else ""
+        return (
+            f"{self.n_rows:,} rows of {config.input_size}: {config.activation}, "
+            f"hidden_size={config.hidden_size}, {sparsity}, batches of {config.batch_size}\n"
+            f"time    {bound}{self.seconds / 60:.1f} minutes ({self.steps:,} steps)\n"
+            f"memory  {self.memory / 2**30:.1f} GiB"
+        )
+
+
+def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
+    """Say what to train on some data, and what time and memory it takes on this machine.
+
+    A process of its own trains a few steps of that very size on some of the rows.
+
+    Args:
+        data: See `SAETrainer.train`.
+        config: What is already decided; None leaves everything to the data.
+
+    Raises:
+        DataError: If the rows cannot be trained on.
+        ConfigError: If the settings do not fit the rows, or a few steps with them fail.
+    """
+    requested = TrainConfig() if config is None else config
+    columns = None if requested.columns is None else list(requested.columns)
+    rows = open_rows(data, columns=columns, input_size=requested.input_size)
+    n_rows = rows.n_rows
+    n_heldout = min(MAX_HELDOUT, round(n_rows * requested.heldout_share))
+    resolved = requested.resolved(max(1, n_rows - n_heldout), rows.width)
+
+    n_sampled = min(n_rows, TRIAL_ROWS)
+    start = time.perf_counter()
+    sample = rows.take(np.linspace(0, n_rows - 1, n_sampled).astype(np.int64))
+    reading = (time.perf_counter() - start) * n_rows / n_sampled
+    trial = _measure_trial(sample, _trial_config(requested, resolved, n_heldout / n_sampled))
+
+    n_evaluations = resolved.steps // resolved.eval_every + 1
+    n_checkpoints = resolved.steps // resolved.checkpoint_every + 1
+    seconds = reading + trial.whole
+    seconds += (resolved.steps - TRIAL_STEPS) * trial.step
+    seconds += (n_evaluations - 1) * trial.evaluation
+    seconds += (n_checkpoints - 2) * trial.checkpoint
+    n_in_memory = min(n_rows, resolved.buffer_rows)
+    memory = trial.memory + 4.0 * rows.width * (n_in_memory - n_sampled)
+    return Advice(n_rows, resolved, resolved.steps, max(seconds, trial.whole), memory)
+
+
+class _Trial(NamedTuple):
+    """What a trial took, in seconds and bytes; an evaluation comes with its snapshot."""
+
+    whole: float
+    step: float
+    evaluation: float
+    checkpoint: float
+    memory: float
+
+
+def _trial_config(
+    requested: TrainConfig, resolved: ResolvedConfig, heldout_share: float
+) -> TrainConfig:
+    """Return settings of the same sizes for a few steps on a sample."""
+    return dataclasses.replace(
+        requested,
+        input_size=resolved.input_size,
+        hidden_size=resolved.hidden_size,
+        batch_size=resolved.batch_size,
+        noise=resolved.noise,
+        steps=TRIAL_STEPS,
+        epochs=None,
+        heldout_share=min(0.5, heldout_share),  # so that an evaluation takes what it will take
+        log_every=1,
+        eval_every=TRIAL_STEPS,
+        checkpoint_every=TRIAL_STEPS // 2,
+        columns=None,
+        wandb=None,
+        tensorboard=False,
+    )
+
+
+def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
+    """Train in a process of its own, and read from its metrics what each part took."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.save(folder / "rows.npy", sample)
+        (folder / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
+        command = [sys.executable, "-m", "nanosae.advice", name]
+        start = time.perf_counter()
+        process = subprocess.run(command, capture_output=True, text=True)
+        whole = time.perf_counter() - start
+        if process.returncode != 0:
+            reason = process.stderr.strip()[-500:]
+            raise ConfigError(f"a few steps with these settings fail: {reason}")
+        memory = float(process.stdout)
+        lines = (folder / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
+    clock = [json.loads(line)["seconds"] for line in lines[:TRIAL_STEPS]]
+    duration = np.diff(clock)  # of steps 2, 3 and so on
+    plain = [*duration[1 : TRIAL_STEPS // 2 - 1], *duration[TRIAL_STEPS // 2 : -1]]
+    step = statistics.median(plain)
+    checkpoint = duration[TRIAL_STEPS // 2 - 1] - step  # written before the step after the half
+    evaluation = duration[-1] - step
+    return _Trial(whole, step, max(0.0, evaluation), max(0.0, checkpoint), memory)
+
+
+def _train_trial(folder: Path) -> float:
+    """Train in a folder; return the peak memory of this process."""
+    trainer = SAETrainer(TrainConfig.load(folder / "config.json"), run=folder / "run")
+    trainer.train(folder / "rows.npy", progress=False)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+if __name__ == "__main__":
+    print(_train_trial(Path(sys.argv[1])))  # noqa: T201 (for `recommend`)

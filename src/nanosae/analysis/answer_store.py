@@ -1,0 +1,87 @@
+"""The answers of language models, kept in an SQLite file as soon as they arrive."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nanosae.errors import BusyError, DamagedFileError, WriteError
+
+WAIT = 60  # seconds for another process that writes
+
+
+class AnswerStore:
+    """Answers under a hash of all that can change them; used by one thread at a time.
+
+    Args:
+        path: The SQLite file; it is made if it does not exist.
+
+    Raises:
+        BusyError: If another process keeps the file locked.
+        DamagedFileError: If it is not an SQLite file.
+        WriteError: If it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._readable_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, check_same_thread=False, timeout=WAIT)
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, request, answer)"
+            )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def get(self, request: dict[str, Any]) -> str | None:
+        """Return the answer to a request, None if it is not known."""
+        query = "SELECT answer FROM answers WHERE key = ?"
+        with self._readable_errors():
+            found = self._db.execute(query, [_key(_text(request))]).fetchone()
+        return found[0] if found and isinstance(found[0], str) else None
+
+    def put(self, request: dict[str, Any], answer: str) -> None:
+        """Keep an answer; it is on disk when this returns."""
+        text = _text(request)
+        with self._readable_errors(), self._db:
+            values = (_key(text), text, answer)
+            self._db.execute("REPLACE INTO answers VALUES (?, ?, ?)", values)
+
+    @contextmanager
+    def _readable_errors(self) -> Iterator[None]:
+        """Name the file in errors of SQLite and of the file system."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise BusyError(
+                    f"{self.path} is locked by another process.",
+                    file=self.path,
+                    remedy="Wait until it is done.",
+                ) from error
+            raise WriteError(f"{self.path}: {error}.", file=self.path) from error
+        except sqlite3.DatabaseError as error:
+            raise DamagedFileError(
+                f"{self.path} is no SQLite file of answers: {error}.",
+                file=self.path,
+                remedy="Move it away; its answers are then asked and paid for again.",
+            ) from error
+        except OSError as error:
+            raise WriteError(
+                f"{self.path.parent} cannot be made: {error}.", file=self.path
+            ) from error
+
+
+def _text(request: dict[str, Any]) -> str:
+    return json.dumps(request, sort_keys=True, ensure_ascii=False)
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

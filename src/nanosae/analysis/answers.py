@@ -1,0 +1,125 @@
+"""What a language model answers: checked before it is kept, and read without trusting its form."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+MAX_CHARACTERS = 200_000  # of an answer; a longer one is not kept
+MAX_LABEL_WORDS = 8
+MAX_LABEL_CHARACTERS = 120
+MAX_DIGITS = 9  # of a number that a text may have
+MAX_TOKENS = 10**8  # that one call can have used; a server that counts more counts wrong
+
+
+def answer_fault(answer: Any) -> str:
+    """Say what is wrong with an answer of a server, "" if it is a text that can be kept.
+
+    Example:
+        >>> answer_fault("FINAL: trees"), answer_fault(None), answer_fault(["FINAL: trees"])
+        ('', 'empty answer', 'answer of type list')
+    """
+    if answer is None or answer == "":
+        return "empty answer"
+    if not isinstance(answer, str):
+        return f"answer of type {type(answer).__name__}"
+    if len(answer) > MAX_CHARACTERS:
+        return f"answer of {len(answer)} characters"
+    try:
+        answer.encode()
+    except UnicodeEncodeError:
+        return "answer that is not Unicode text"
+    return ""
+
+
+def token_count(given: Any, otherwise: int) -> int:
+    """Return a server's count of tokens if it can be one, else an estimate.
+
+    Example:
+        >>> token_count(7, 100), token_count("many", 100), token_count(-1, 100)
+        (7, 100, 100)
+    """
+    is_count = isinstance(given, int) and not isinstance(given, bool)
+    return given if is_count and 0 < given <= MAX_TOKENS else otherwise
+
+
+def parse_label(answer: str | None) -> str:
+    r"""Return the name in an interpreter's answer, at most 8 words, "" if there is none.
+
+    Example:
+        >>> parse_label("<think>FINAL: no</think> It is about ...\n**FINAL:** text editors.")
+        'text editors'
+    """
+    words = _after_tag(answer, "FINAL").strip(" \t*_`\"'.").split()
+    label = " ".join(words[:MAX_LABEL_WORDS])
+    return label if len(label) <= MAX_LABEL_CHARACTERS else ""
+
+
+def parse_prediction(answer: str | None) -> float:
+    r"""Return the number in a predictor's answer, between -1 and 1, NaN if there is none.
+
+    Example:
+        >>> parse_prediction("It fits.\nPREDICTION: 0.9"), parse_prediction("PREDICTION: maybe")
+        (0.9, nan)
+    """
+    number = re.search(r"[-−]?(\d+\.?\d*|\.\d+)", _after_tag(answer, "PREDICTION"))
+    if number is None:
+        return float("nan")
+    return min(max(float(number[0].replace("−", "-")), -1.0), 1.0)
+
+
+def parse_matches(answer: str | None, n: int) -> np.ndarray:
+    """Return which of `n` numbered texts an answer names, 0 or 1 (n,), NaN if it cannot be read.
+
+    Example:
+        >>> parse_matches("MATCHES: 1, 3", 4).tolist(), parse_matches("MATCHES: none", 2).tolist()
+        ([1.0, 0.0, 1.0, 0.0], [0.0, 0.0])
+    """
+    said = _after_tag(answer, "MATCHES")
+    numbers = re.findall(r"\d+", said)
+    if not numbers and "none" not in said.lower():
+        return np.full(n, np.nan)
+    named = {int(number) for number in numbers if len(number) <= MAX_DIGITS}
+    return np.array([float(number in named) for number in range(1, n + 1)])
+
+
+def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
+    """Compare predictions with the truth; a NaN among them counts as 0.
+
+    Args:
+        predicted: From -1 (inactive) to 1 (active), (n,).
+        truth: 0 or 1, (n,).
+
+    Returns:
+        `llm_f1` of predictions above 0 and `llm_pearson`, NaN where undefined, `llm_n`,
+        `llm_unparsed` (how many were NaN).
+
+    Example:
+        >>> agreement(np.array([0.9, 0.2, -1.0]), np.array([1, 0, 0]))["llm_f1"]
+        0.6666666666666666
+    """
+    n_unparsed = int(np.isnan(predicted).sum())
+    predicted = np.nan_to_num(predicted)
+    is_positive = predicted > 0
+    f1 = np.nan
+    pearson = np.nan
+    if len(np.unique(truth)) == 2:
+        f1 = float(2 * (is_positive @ truth) / (is_positive.sum() + truth.sum()))
+        if np.ptp(predicted) > 0:
+            pearson = float(np.corrcoef(predicted, truth)[0, 1])
+    return {
+        "llm_f1": f1,
+        "llm_pearson": pearson,
+        "llm_n": len(truth),
+        "llm_unparsed": n_unparsed,
+    }
+
+
+def _after_tag(answer: str | None, tag: str) -> str:
+    """Return what follows the last `TAG:` on its line, thoughts left out."""
+    spoken = re.sub(r"(?is)<think>.*?(</think>|\Z)", "", answer or "")
+    spoken = spoken.rpartition("</think>")[2]  # some servers cut the opening tag
+    found = re.findall(rf"(?i)\b{tag}\b\W*?:(.*)", spoken)
+    return found[-1] if found else ""

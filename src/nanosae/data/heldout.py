@@ -1,0 +1,61 @@
+"""Which rows are held out: random ones, but equal rows together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanosae.data.blocks import small_blocks
+
+
+@dataclass(frozen=True)
+class DuplicateGroups:
+    """Groups of equal rows.
+
+    Attributes:
+        group: The group of each row, (n,).
+        sizes: Number of rows in each group, (n_groups,).
+        n_zero: Number of rows that are all zero.
+    """
+
+    group: np.ndarray
+    sizes: np.ndarray
+    n_zero: int
+
+    @property
+    def n_copies(self) -> int:
+        """Number of rows that equal an earlier one."""
+        return len(self.group) - len(self.sizes)
+
+
+def group_duplicates(x: np.ndarray) -> DuplicateGroups:
+    """Find equal rows, (n, width) float32, by their hashes."""
+    keys = np.concatenate([hash_rows(block) for block in small_blocks(x)])
+    _, group, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+    return DuplicateGroups(group, sizes, n_zero=int(np.sum(keys == 0)))
+
+
+def hash_rows(x: np.ndarray) -> np.ndarray:
+    """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
+    factors = np.random.default_rng(0).integers(1, 2**63, x.shape[1], np.uint64)
+    words = x.view(np.uint32)
+    mixed = words ^ (words >> 15)  # fills the low bits of round numbers
+    return np.einsum("ij,j->i", mixed, factors)
+
+
+def choose_heldout(groups: DuplicateGroups, n_wanted: int, seed: int) -> np.ndarray:
+    """Choose whole groups of equal rows at random, until the next would exceed `n_wanted` rows.
+
+    Groups larger than `n_wanted` come last, so that they are chosen only where nothing else is
+    there. At least one group is chosen.
+
+    Returns:
+        Whether each row is held out, bool (n,).
+    """
+    random = np.random.default_rng([seed, 0]).random(len(groups.sizes))
+    is_too_large = groups.sizes > n_wanted
+    turn_of_group = np.argsort(np.argsort(random + is_too_large))
+    turn = turn_of_group[groups.group]
+    first_turn_left = np.sort(turn)[n_wanted]
+    return turn < max(1, first_turn_left)

@@ -1,0 +1,35 @@
+"""The jump of JumpReLU, with a straight-through gradient (Rajamanoharan et al. 2024b)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def jump(z: Tensor, threshold: Tensor, width: float) -> Tensor:
+    """Return 1 where z exceeds the threshold, else 0.
+
+    The derivative of the jump is that of a ramp of the given width around the threshold: 1 ÷ width
+    within, 0 outside.
+
+    Args:
+        z: Pre-activations.
+        threshold: Of z's shape.
+        width: Of the ramp.
+    """
+    return _Jump.apply(z, threshold, width)
+
+
+class _Jump(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z, threshold, width):
+        ctx.save_for_backward(z, threshold)
+        ctx.width = width
+        return (z > threshold).to(z.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        z, threshold = ctx.saved_tensors
+        is_near = (z - threshold).abs() < ctx.width / 2
+        slope = grad / ctx.width * is_near
+        return slope, -slope, None

@@ -1,0 +1,276 @@
+"""Results of the verbs in the run folder: each says what it was made from.
+
+    families.json  topics.parquet  evaluation.json  contrasts/NAME.json
+
+A result is stored with its parameters and with the checksums of the model and of the codes that it
+was made from. A reader is told whether these are still the same (*fresh*) or not (*stale*); a
+damaged file is an error that names it and the command that makes it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanosae.atomic import write_file
+from nanosae.checked import BLANK, naming, read_json, read_sealed, seal, write_sealed_json
+from nanosae.codes import Codes
+from nanosae.errors import ConfigError
+from nanosae.model.weights import saved_checksum
+from nanosae.runs.folder import MANIFEST
+from nanosae.runs.lock import locked
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOCK = ".results.lock"
+COMMANDS = {
+    "families.json": "families",
+    "topics.parquet": "topics",
+    "evaluation.json": "evaluate",
+    "features.parquet": "describe",
+}
+READABLE = 60  # characters of a contrast's parameters in its file name
+FACTS = b"nanosae"  # the key of our facts in the metadata of a Parquet file
+CHECKSUM = b"nanosae.checksum"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Hold a stored result.
+
+    Attributes:
+        name: Its file's path in the run folder.
+        value: What the verb has found: a dictionary, or a DataFrame (`.parquet`).
+        parameters: What the verb was called with.
+        corpus: Name of the corpus it was made from; "" if it is not known.
+        stale: Why it is not what the verb would find now; "" if it is fresh.
+    """
+
+    name: str
+    value: Any
+    parameters: dict[str, Any]
+    corpus: str
+    stale: str
+
+    @property
+    def fresh(self) -> bool:
+        """Whether model and codes are still those that it was made from."""
+        return not self.stale
+
+
+def save_result(codes: Codes, name: str, value: Any, parameters: dict[str, Any]) -> Path:
+    """Store a result in the codes' run folder, in one step.
+
+    Args:
+        codes: What it was made from.
+        name: Its file's path in the run folder: `families.json`, `topics.parquet` and so on.
+        value: A dictionary of JSON types (`.json`) or a DataFrame (`.parquet`).
+        parameters: What the verb was called with.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: If the codes lie in no run folder.
+        BusyError: If another process is writing results.
+    """
+    path = run_of(codes) / name
+    facts = made_from(codes, parameters)
+    path.parent.mkdir(exist_ok=True)
+    with locked(run_of(codes) / LOCK):
+        if path.suffix == ".parquet":
+            write_table(path, value, facts)
+        else:
+            write_sealed_json(path, _plain(value) | {"made_from": facts})
+    return path
+
+
+def load_result(run: str | Path, name: str, codes: Codes | None = None) -> Result | None:
+    """Return a stored result, or None if there is none.
+
+    Args:
+        run: The run folder.
+        name: Its file's path in the run folder.
+        codes: The codes that it is to be shown with; by default those it was made from.
+
+    Raises:
+        DamagedFileError: If the file is not what was written.
+    """
+    run = Path(run)
+    path = run / name
+    if not path.exists():
+        return None
+    if path.suffix == ".parquet":
+        value, facts = read_table(path, remedy_for(run, name))
+    else:
+        value = read_json(path, remedy_for(run, name))
+        facts = value.pop("made_from", {})
+    with naming(path, remedy_for(run, name)):
+        parameters, corpus = facts.get("parameters", {}), facts.get("corpus", "")
+        return Result(name, value, parameters, corpus, why_stale(run, facts, codes))
+
+
+def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
+    """Return the results of contrast, explain and over_time, in the order of their names."""
+    run = Path(run)
+    names = [path.relative_to(run).as_posix() for path in sorted(run.glob("contrasts/[!.]*.json"))]
+    return [found for name in names if (found := load_result(run, name, codes)) is not None]
+
+
+def contrast_name(parameters: dict[str, Any]) -> str:
+    """Return the path of a contrast in the run folder: another one for other parameters.
+
+    Its readable part is made of letters and digits alone, whatever the parameters hold.
+
+    Example:
+        >>> contrast_name({"verb": "contrast", "by": "a/b", "a": "x"})
+        'contrasts/contrast-a-b-x-13e68cba.json'
+    """
+    text = json.dumps(parameters, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    words = "-".join(str(value) for value in parameters.values() if value is not None)
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", words)[:READABLE].strip("-")
+    return f"contrasts/{readable}-{digest}.json"
+
+
+def contrast_title(result: Result) -> str:
+    """Return what tells a contrast from others: its verb and what it compares.
+
+    Example:
+        >>> asked = {"verb": "contrast", "by": "group", "a": "A", "b": None, "corpus": "news"}
+        >>> contrast_title(Result("contrasts/x.json", {}, asked, "news", ""))
+        'contrast by group: A against the rest'
+    """
+    asked = result.parameters
+    if not asked:
+        return Path(result.name).stem
+    column = asked.get("by") or asked.get("target") or asked.get("column")
+    title = f"{asked.get('verb')} by {column}"
+    if asked.get("a") is not None:
+        other = asked.get("b")
+        title += f": {asked['a']} against {'the rest' if other is None else other}"
+    if asked.get("groups") is not None:
+        title += f", groups by {asked['groups']}"
+    return title
+
+
+def made_from(codes: Codes, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what a result says of its origin."""
+    return {
+        "corpus": codes.name,
+        "codes": codes.checksum,
+        "model": codes.model,
+        "parameters": _plain(parameters),
+    }
+
+
+def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> str:
+    """Return why a result is not what the verb would find now; "" if it is fresh.
+
+    Args:
+        run: The run folder.
+        facts: What `made_from` returned.
+        codes: The codes that it is to be shown with; by default those it was made from.
+    """
+    if "model" not in facts:  # of a version that did not note it: any later training voids it
+        trained_since = (run / MANIFEST).exists()
+        return "it does not say from which model it was made" if trained_since else ""
+    model = codes.model if codes is not None else run_model(run)
+    if facts["model"] != model:
+        return f"it was made from model {facts['model'] or '?'}, not from {model or '?'}"
+    if codes is None or codes.name != facts["corpus"]:
+        try:
+            codes = Codes(run / "codes" / facts["corpus"])
+        except FileNotFoundError:
+            return f"the corpus {facts['corpus']!r}, from which it was made, is gone"
+    if codes.checksum != facts["codes"]:
+        return f"the corpus {facts['corpus']!r}, from which it was made, has changed since"
+    return ""
+
+
+def run_model(run: str | Path) -> str:
+    """Return the checksum of a run's model; "" if it has none."""
+    if not (Path(run) / "model" / "cfg.json").exists():
+        return ""
+    return saved_checksum(run)
+
+
+def run_of(codes: Codes) -> Path:
+    """Return the run folder that codes lie in.
+
+    Raises:
+        ConfigError: If they lie in none.
+    """
+    if codes.run is None:
+        raise ConfigError(
+            f"{codes.path} lies in no run folder.",
+            file=codes.path,
+            remedy="Encode to RUN/codes/NAME to keep results.",
+        )
+    return codes.run
+
+
+def remedy_for(run: Path, name: str) -> str:
+    """Return how to make a damaged result again."""
+    verb = COMMANDS.get(name)
+    if verb is None:
+        return "Delete it and repeat the comparison."
+    return f"Make it again: nanosae {verb} {run}."
+
+
+def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
+    """Replace a Parquet file in one step, with facts and a checksum in its metadata."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    arrow = pa.Table.from_pandas(table, preserve_index=False)
+    ours = {FACTS: json.dumps(facts).encode(), CHECKSUM: BLANK.encode()}
+    arrow = arrow.replace_schema_metadata((arrow.schema.metadata or {}) | ours)
+    buffer = io.BytesIO()
+    parquet.write_table(arrow, buffer)
+    write_file(path, lambda stream: stream.write(seal(buffer.getvalue())))
+
+
+def read_table(
+    path: Path, remedy: str, columns: list[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return a table and the facts that were written with it.
+
+    Args:
+        path: The Parquet file.
+        remedy: What to do if it is damaged.
+        columns: Only those of these columns that it has.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    data = read_sealed(path, remedy)
+    with naming(path, remedy):
+        source = pa.BufferReader(data)
+        schema = parquet.read_schema(source)
+        facts = json.loads((schema.metadata or {}).get(FACTS, b"{}"))
+        if columns is not None:
+            columns = [name for name in columns if name in schema.names]
+        return parquet.read_table(source, columns=columns).to_pandas(), facts
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON types: numbers that JSON has not become None, other objects their text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # of numpy
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)

@@ -1,0 +1,137 @@
+"""Activations on disk, in shards that training and encoding read; an interrupted call goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from nanosae.atomic import write_file
+from nanosae.errors import ConfigError, DataError
+from nanosae.text.activations import Block, Pooling, activations
+from nanosae.text.windows import TEXTS
+
+SHARD_BLOCKS = 4  # blocks in a shard
+DEFAULTS = {
+    "pooling": None,
+    "special_tokens": False,
+    "bos": True,
+    "max_norm": 10.0,
+    "max_length": None,
+    "batch_tokens": 4096,
+}
+
+
+def cache_activations(
+    model: Any,
+    layers: str | Sequence[str],
+    texts: Sequence[str],
+    folder: str | Path,
+    *,
+    tokenizer: Any = None,
+    dtype: str = "float16",
+    pooling: Pooling | None = None,
+    special_tokens: bool = False,
+    bos: bool = True,
+    max_norm: float = 10.0,
+    max_length: int | None = None,
+    batch_tokens: int = 4096,
+) -> int:
+    """Write activations to shards that `train` and `encode_corpus` read; called again, go on.
+
+    The rows lie in `folder/LAYER/00000.npy` …; what stands beside them, once for all layers, in
+    `folder/tokens/00000.parquet` …. The latter is written last: a shard counts once it is there.
+
+    Args:
+        model: As in `activations`.
+        layers: One name or several.
+        texts: The same texts at each call.
+        folder: Where to write.
+        tokenizer: Of a loaded model.
+        dtype: float16 or float32.
+        pooling: As in `activations`, like all that follow.
+        special_tokens: Whether to keep tokens that were added to the text.
+        bos: Whether to begin with the begin-of-text token.
+        max_norm: Leave out tokens whose norm is above so many times the median.
+        max_length: Tokens in a window.
+        batch_tokens: Tokens in a forward pass.
+
+    Returns:
+        The number of rows in the folder.
+
+    Raises:
+        ConfigError: If the folder holds shards of other settings or texts; it is a ValueError.
+        DataError: If a value is too large for float16; it is a ValueError.
+    """
+    folder = Path(folder)
+    names = [layers] if isinstance(layers, str) else list(layers)
+    options = {
+        "pooling": pooling,
+        "special_tokens": special_tokens,
+        "bos": bos,
+        "max_norm": max_norm,
+        "max_length": max_length,
+        "batch_tokens": batch_tokens,
+    }
+    settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
+    settings |= {"dtype": dtype} | options
+    done = sorted((folder / "tokens").glob("*.parquet"))
+    first_text = _first_text_to_do(done[-1], settings, texts) if done else 0
+    if first_text < len(texts):
+        blocks = activations(model, names, texts[first_text:], tokenizer=tokenizer, **options)
+        while shard := list(islice(blocks, SHARD_BLOCKS)):
+            number = f"{len(done):05d}"
+            for name in names:
+                _write_rows(folder / name / f"{number}.npy", shard, name, dtype)
+            done.append(folder / "tokens" / f"{number}.parquet")
+            _write_tokens(done[-1], shard, first_text, settings)
+    return sum(parquet.read_metadata(path).num_rows for path in done)
+
+
+def _first_text_to_do(last_shard: Path, settings: dict, texts: Sequence[str]) -> int:
+    """Return the number of the text after those of the last shard.
+
+    Raises:
+        ConfigError: If it was made of other texts or with other settings.
+    """
+    table = parquet.read_table(last_shard, columns=["text_index", "text"])
+    recorded = json.loads((table.schema.metadata or {}).get(b"nanosae", b"{}"))
+    last = table["text_index"][-1].as_py()
+    text = table["text"][-1].as_py()
+    is_same_text = last < len(texts) and texts[last] == text
+    if DEFAULTS | recorded != settings or not is_same_text:
+        raise ConfigError(
+            f"{last_shard.parents[1]} holds activations of {json.dumps(recorded)}, its text {last} "
+            f"being {text[:40]!r}; asked for were {json.dumps(settings)}:",
+            file=last_shard,
+            remedy="give the same texts and settings, or another folder.",
+        )
+    n_batches = -(-(last + 1) // TEXTS)  # texts are read in batches, and a shard ends with one
+    return n_batches * TEXTS
+
+
+def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
+    with np.errstate(over="ignore"):
+        rows = np.concatenate([block.rows[layer] for block in shard]).astype(dtype)
+    if not np.isfinite(rows).all():
+        raise DataError(
+            f"{layer} has values that {dtype} cannot hold:", remedy="choose dtype='float32'."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, partial(np.save, arr=rows))
+
+
+def _write_tokens(path: Path, shard: list[Block], first_text: int, settings: dict) -> None:
+    table = pa.concat_tables(block.table for block in shard).unify_dictionaries()
+    text_index = pa.array(table["text_index"].to_numpy() + first_text)
+    table = table.set_column(0, "text_index", text_index)
+    table = table.replace_schema_metadata({"nanosae": json.dumps(settings)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file(path, partial(parquet.write_table, table, compression="zstd"))

@@ -1,0 +1,127 @@
+"""Hugging Face language models: loaded with their tokenizer, run up to the layers asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanosae.errors import ConfigError, DataError, MissingError
+from nanosae.extras import extra
+
+
+def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
+    """Return a model in evaluation mode and its tokenizer, which must know offsets.
+
+    Args:
+        model: Name or folder of a model, path of a .gguf file, or a loaded model.
+        tokenizer: The tokenizer; None loads that of the model.
+
+    Raises:
+        MissingError: If there is no such model; ExtraError: without transformers.
+        ConfigError: If there is no tokenizer that knows offsets.
+    """
+    if isinstance(model, str | Path):
+        model, tokenizer = _load(model, tokenizer)
+    if tokenizer is None or not tokenizer.is_fast:
+        raise ConfigError(
+            "Needed is a fast tokenizer, one that knows offsets:", remedy="give tokenizer=…."
+        )
+    return model.eval(), tokenizer
+
+
+def _load(name: str | Path, tokenizer: Any) -> tuple[Any, Any]:
+    library = extra("activations", "transformers", f"the model {name}")
+    where, file = name, {}
+    if str(name).endswith(".gguf"):
+        where, file = Path(name).parent, {"gguf_file": Path(name).name}
+    has_gpu = torch.cuda.is_available()
+    dtype = "auto" if has_gpu else torch.float32
+    try:
+        if tokenizer is None:
+            tokenizer = library.AutoTokenizer.from_pretrained(where, **file)
+        model = library.AutoModel.from_pretrained(where, dtype=dtype, **file)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise MissingError(
+            f"cannot load {name}: {reason}", remedy="Give a folder, a .gguf file or a hub name."
+        ) from error
+    return model.to("cuda" if has_gpu else "cpu"), tokenizer
+
+
+def find_layers(model: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return modules of a model by their names.
+
+    Raises:
+        ConfigError: If there is none of that name; those most like it are named.
+    """
+    known = {name: module for name, module in model.named_modules() if name}
+    for name in names:
+        if name not in known:
+            similar = difflib.get_close_matches(name, known, n=6, cutoff=0.3)
+            shown = ", ".join(similar or list(known)[:6])
+            raise ConfigError(
+                f"{type(model).__name__} has no layer {name!r} among its {len(known)}; near are "
+                f"{shown}."
+            )
+    return {name: known[name] for name in names}
+
+
+def run_layers(
+    model: Any, layers: dict[str, Any], ids: Tensor, attention_mask: Tensor
+) -> dict[str, Tensor]:
+    """Return the first outputs of some layers; the pass ends after the last of them.
+
+    Args:
+        model: The model.
+        layers: Modules of the model, by name.
+        ids: Token numbers, (texts, tokens).
+        attention_mask: 1 for tokens, 0 for padding, (texts, tokens).
+
+    Returns:
+        By name, (texts, tokens, width).
+
+    Raises:
+        DataError: If a layer does not give a vector for every token.
+    """
+    outputs: dict[str, Tensor] = {}
+    with _keeping_outputs(layers, outputs), torch.inference_mode(), suppress(_AllLayersRan):
+        model(input_ids=ids.to(model.device), attention_mask=attention_mask.to(model.device))
+    for name in layers:
+        shape = tuple(getattr(outputs.get(name), "shape", ()))
+        if len(shape) != 3 or shape[:2] != ids.shape:
+            raise DataError(
+                f"layer {name} gives {shape or 'nothing'} for {tuple(ids.shape)} texts and tokens, "
+                "not a vector for each:",
+                remedy="choose another.",
+            )
+    return {name: outputs[name] for name in layers}
+
+
+class _AllLayersRan(Exception):
+    """Every layer asked for has run."""
+
+
+@contextmanager
+def _keeping_outputs(layers: dict[str, Any], outputs: dict[str, Tensor]) -> Iterator[None]:
+    """Let layers put their first outputs into `outputs`, and end the pass after the last one."""
+
+    def keep(_module: Any, _inputs: Any, output: Any, name: str) -> None:
+        outputs.setdefault(name, output if torch.is_tensor(output) else output[0])
+        if len(outputs) == len(layers):
+            raise _AllLayersRan
+
+    hooks = []
+    for name, layer in layers.items():
+        hooks.append(layer.register_forward_hook(partial(keep, name=name)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

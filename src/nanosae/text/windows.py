@@ -1,0 +1,122 @@
+"""Texts cut into windows of tokens, so that each token is seen once, however long the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae.errors import DataError
+
+TEXTS = 64  # texts tokenised together
+
+
+@dataclass(frozen=True)
+class Window:
+    """Successive tokens of a text, with those that the model needs before and after.
+
+    Attributes:
+        text: Number of the text among those of its block.
+        ids: Token numbers, (tokens,).
+        offsets: First character of each token in the text and the one after its last, (tokens, 2).
+        kept: Which tokens give a row, bool (tokens,).
+    """
+
+    text: int
+    ids: Tensor
+    offsets: np.ndarray
+    kept: Tensor
+
+
+class Cutter:
+    """Cuts texts into windows.
+
+    Args:
+        tokenizer: A fast tokenizer.
+        max_length: Tokens in a window, None for as many as tokenizer and model take.
+        model_length: Tokens that the model takes, None if that is not known.
+        bos: Whether to begin with the begin-of-text token if the tokenizer has one but does not add
+            it itself.
+        special_tokens: Whether tokens that were added to the text give rows.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        max_length: int | None,
+        model_length: int | None,
+        bos: bool,
+        special_tokens: bool,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._special_tokens = special_tokens
+        limits = (max_length, tokenizer.model_max_length, model_length, 2**20)
+        self._max_length = min(limit for limit in limits if limit)
+        begin = tokenizer.bos_token_id
+        is_added = begin in tokenizer("a")["input_ids"][:1]
+        self._head = [begin] if bos and begin is not None and not is_added else []
+
+    def blocks(
+        self, texts: Iterable[str], n_tokens: int
+    ) -> Iterator[tuple[list[str], list[Window]]]:
+        """Yield successive texts and their windows, as soon as these hold `n_tokens`.
+
+        Raises:
+            DataError: If a text is no string.
+        """
+        texts = iter(texts)
+        block: list[str] = []
+        windows: list[Window] = []
+        while some := list(islice(texts, TEXTS)):
+            windows += self._cut(some, first_text=len(block))
+            block += some
+            if sum(len(window.ids) for window in windows) >= n_tokens:
+                yield block, sorted(windows, key=_position)
+                block, windows = [], []
+        if windows:
+            yield block, sorted(windows, key=_position)
+
+    def _cut(self, texts: list[str], first_text: int) -> Iterator[Window]:
+        """Yield the windows of some texts that have tokens to be kept."""
+        _check_strings(texts)
+        encoded = self._tokenizer(
+            texts,
+            max_length=self._max_length - len(self._head),
+            truncation=True,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        n_head = len(self._head)
+        for number, text in enumerate(encoded["overflow_to_sample_mapping"]):
+            offsets = [(0, 0)] * n_head + encoded["offset_mapping"][number]
+            is_special = [1] * n_head + encoded["special_tokens_mask"][number]
+            kept = torch.tensor(is_special) == 0
+            if self._special_tokens:
+                kept = torch.ones_like(kept)
+            if kept.any():
+                yield Window(
+                    first_text + text,
+                    torch.tensor(self._head + encoded["input_ids"][number]),
+                    np.array(offsets, np.int32),
+                    kept,
+                )
+
+
+def _check_strings(texts: list[str]) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise DataError(
+                f"a text is {text!r}: every text must be a string;", remedy="drop the others."
+            )
+
+
+def _position(window: Window) -> tuple[int, int]:
+    # A tokenizer that truncates on the left gives a text's last window first
+    return window.text, int(window.offsets.max())

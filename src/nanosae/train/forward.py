@@ -1,0 +1,120 @@
+"""The forward pass: which entries of x · W_enc + b_enc are kept, and what is minimised on them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nanosae.kernels import Pairs, encoder_precision
+from nanosae.train import schedule
+from nanosae.train.state import TrainingState
+from nanosae.trainable import objectives
+from nanosae.trainable.batch import DenseBatch, SparseBatch
+from nanosae.trainable.initial import wide_selection
+from nanosae.trainable.objectives import Losses
+
+DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
+THRESHOLD_MARGIN = 0.95  # the last step's threshold times this is a lower bound, most likely
+
+
+class Selection(NamedTuple):
+    """The kept pairs, and the smallest value that a selection by order kept (0 if unknown)."""
+
+    pairs: Pairs
+    threshold: float
+
+
+def sparse_losses(
+    state: TrainingState, rows: Tensor, n_elements: int
+) -> tuple[Losses, SparseBatch, float]:
+    """Return the losses of rows, the pairs kept of them, and the threshold of `Selection`.
+
+    Args:
+        state: The parameters.
+        rows: (rows, input_size), a transcoder's with its targets.
+        n_elements: What sums are divided by: rows of the whole step × output_size.
+    """
+    x, target = state.inputs_and_targets(rows)
+    pairs, threshold = select(state, x)
+    batch = SparseBatch(state, x, target, n_elements, pairs)
+    return _losses(state, batch), batch, threshold
+
+
+def dense_losses(state: TrainingState, rows: Tensor, n_elements: int) -> tuple[Losses, DenseBatch]:
+    """Return the losses of rows by the full matrix of pre-activations."""
+    x, target = state.inputs_and_targets(rows)
+    batch = DenseBatch(state, x, target, n_elements)
+    return _losses(state, batch), batch
+
+
+def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
+    """Return what the configured activation minimises on a batch."""
+    config, counters, params = state.config, state.counters, state.params
+    coefficient = schedule.sparsity_coefficient(config, counters)
+    if config.activation == "gated":
+        return objectives.gated(batch, params, coefficient)
+    if config.activation == "relu":
+        return objectives.relu(batch, params, coefficient)
+    assert isinstance(batch, SparseBatch)
+    if config.matryoshka is not None:
+        return objectives.matryoshka(batch)
+    if schedule.selects_by_order(config, counters):
+        return objectives.topk(batch, params)
+    penalty = config.jumprelu_penalty
+    return objectives.jumprelu(batch, params, coefficient, counters.window, penalty)
+
+
+@torch.no_grad()
+def select(state: TrainingState, x: Tensor) -> Selection:
+    """Keep the entries that the objective needs.
+
+    Args:
+        state: The weights.
+        x: (rows, input_size).
+    """
+    config, counters = state.config, state.counters
+    with encoder_precision(config.precision):
+        if config.activation == "topk":
+            return _topk(state, x)
+        if schedule.selects_by_order(config, counters):
+            return _batchtopk(state, x)
+        return _above(state, x)
+
+
+def is_dense(state: TrainingState) -> bool:
+    """Tell from counters alone whether the next step works on dense tiles."""
+    if state.config.activation not in ("relu", "gated"):
+        return False
+    return state.counters.l0 > DENSE_SHARE * state.n_latents
+
+
+def _topk(state: TrainingState, x: Tensor) -> Selection:
+    weight, bias = _encoder(state)
+    pairs = state.ranks.select_topk(state.kernels, x, weight, bias, state.config.expected_l0)
+    return Selection(pairs, 0.0)
+
+
+def _batchtopk(state: TrainingState, x: Tensor) -> Selection:
+    config = state.config
+    weight, bias = _encoder(state)
+    if state.defers_reading:  # the host knows no threshold
+        pairs = state.kernels.select_batchtopk(x, weight, bias, config.expected_l0 * len(x))
+        return Selection(pairs, 0.0)
+    k = config.expected_l0 if config.keeps_exactly_k else wide_selection(config)
+    guess = THRESHOLD_MARGIN * state.counters.threshold or None
+    return Selection(*state.ranks.select_batchtopk(state.kernels, x, weight, bias, k, guess))
+
+
+def _above(state: TrainingState, x: Tensor) -> Selection:
+    weight, bias = _encoder(state)
+    threshold = torch.zeros_like(bias)
+    if state.config.activation == "jumprelu":
+        theta = state.params["log_threshold"].detach().exp()
+        threshold = theta - state.counters.window / 2
+    return Selection(state.kernels.select_above(x, weight, bias, threshold), 0.0)
+
+
+def _encoder(state: TrainingState) -> tuple[Tensor, Tensor]:
+    return state.params["W_enc"].detach(), state.encoder_bias.detach()

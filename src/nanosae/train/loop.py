@@ -1,0 +1,274 @@
+"""The loop: batches of one data set to the SAEs that train on it, until each has ended.
+
+Several SAEs may train on one pass over the data. A resumed training equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from nanosae.config import TrainConfig
+from nanosae.data.batches import device_batches
+from nanosae.data.dataset import Dataset
+from nanosae.data.open import open_dataset
+from nanosae.distributed import Ranks, join
+from nanosae.errors import ConfigError, DivergedError
+from nanosae.model.sae import SAEModel
+from nanosae.runs.folder import last_line
+from nanosae.runs.signals import Stopped, stop_signals
+from nanosae.runs.training import TrainingRun
+from nanosae.train import schedule, sinks
+from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
+from nanosae.train.state import TrainingState
+from nanosae.train.step import take_step
+from nanosae.trainable.export import export, measure_model
+
+
+@dataclass
+class Trained:
+    """What comes of a training.
+
+    Args:
+        model: The SAE on raw rows.
+        metrics: The last line of metrics.
+        notes: Sentences on the data, or that the run had been finished before.
+    """
+
+    model: SAEModel
+    metrics: dict[str, Any]
+    notes: list[str]
+
+
+def train_together(
+    configs: Sequence[TrainConfig],
+    folders: Sequence[Path | None],
+    data: Any,
+    targets: Any = None,
+    *,
+    resume: bool,
+    force: bool,
+    progress: bool,
+) -> list[Trained]:
+    """Train SAEs on one pass over the data.
+
+    Args:
+        configs: Equal in what decides the rows and their order: columns, input_size, batch_size,
+            heldout_share, buffer_rows, data_seed and parallel.
+        folders: The run folder of each, or None.
+        data: See `SAETrainer.train`, as the rest.
+        targets: Of a transcoder.
+        resume: Continue from the checkpoints.
+        force: Replace runs.
+        progress: Show a progress bar of the first SAE.
+    """
+    ranks = join(configs[0].parallel == "latents")
+    results: dict[int, Trained] = {}
+    with contextlib.ExitStack() as stack:
+        runs: dict[int, TrainingRun | None] = {}
+        for number, (config, folder) in enumerate(zip(configs, folders, strict=True)):
+            run = _open_run(folder, config, ranks, resume, force)
+            if run is not None:
+                stack.callback(run.close)
+            if run is not None and ranks.any(ranks.rank == 0 and run.finished):
+                results[number] = _finished_before(run.folder)
+            else:
+                runs[number] = run
+        if runs:
+            dataset = open_dataset(data, targets, configs[0])
+            for number in runs:
+                _check_targets(configs[number], dataset)
+            trainings = {}
+            for number, run in runs.items():
+                shows_bar = progress and not trainings
+                training = Training(configs[number], run, dataset, ranks, shows_bar)
+                stack.callback(training.close)
+                trainings[number] = training
+            _loop(list(trainings.values()), dataset, ranks)
+            for number, training in trainings.items():
+                results[number] = training.finish()
+    return [results[number] for number in range(len(configs))]
+
+
+class Training:
+    """One SAE in training.
+
+    Attributes:
+        state: Weights, optimiser and counters, from the newest checkpoint if there is one.
+        run: The files in its folder, or None.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: TrainingRun | None,
+        data: Dataset,
+        ranks: Ranks,
+        progress: bool,
+    ) -> None:
+        self.config = config.resolved(data.n_train, data.width)
+        self.data = data
+        self.run = run
+        self.leads = ranks.rank == 0
+        self.state = TrainingState(self.config, data, ranks)
+        if run is not None:
+            if self.leads:
+                run.begin(self.config, data.fingerprint, data.source)
+            ranks.any(False)  # the others read what the first one has prepared
+            checkpoint = run.load_checkpoint()
+            if checkpoint is not None:
+                self.state.restore(*checkpoint)
+        self.sinks = self._open_sinks(progress) if self.leads else []
+        self.start_time = time.perf_counter()
+        self.first_row = self.state.counters.rows
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all steps are taken."""
+        counters = self.state.counters
+        return counters.step >= schedule.last_step(self.config, counters)
+
+    def advance(self, batch: Tensor, stopping: bool) -> None:
+        """Step, evaluate, log and save, as each is due.
+
+        Raises:
+            DivergedError: If the loss is not finite; the message names the last good checkpoint.
+        """
+        try:
+            self._advance(batch, stopping)
+        except DivergedError as error:
+            newest = None if self.run is None else self.run.newest_checkpoint()
+            if newest is None:
+                raise
+            remedy = f"The last good checkpoint is {newest}."
+            raise DivergedError(str(error), remedy=remedy) from None
+
+    def _advance(self, batch: Tensor, stopping: bool) -> None:
+        config, state = self.config, self.state
+        take_step(state, batch)
+        step, has_ended = state.counters.step, self.has_ended
+        line = {}
+        is_evaluated = has_ended or step % config.eval_every == 0
+        if is_evaluated:
+            line = evaluate(state)
+            self._save_snapshot()
+        if is_evaluated or step % config.log_every == 0:
+            self._log(line | metrics_line(state))
+        if stopping or has_ended or step % config.checkpoint_every == 0:
+            self._save_checkpoint()
+
+    def _log(self, line: dict[str, Any]) -> None:
+        seconds = time.perf_counter() - self.start_time
+        n_rows = self.state.counters.rows - self.first_row
+        line |= {"seconds": seconds, "rows_per_second": n_rows / seconds}
+        if self.run is not None and self.leads:
+            self.run.append_metrics(line)
+        for sink in self.sinks:
+            sink.write(line)
+
+    def _save_snapshot(self) -> None:
+        if self.run is None:
+            return
+        arrays = take_snapshot(self.state)
+        if self.leads:
+            self.run.save_snapshot(self.state.counters.step, arrays)
+
+    def _save_checkpoint(self) -> None:
+        if self.run is None:
+            return
+        tensors, numbers = self.state.checkpoint()
+        if self.leads:
+            self.run.save_checkpoint(self.state.counters.step, tensors, numbers)
+
+    def finish(self) -> Trained:
+        """Make the model, measure it, and write both."""
+        counters = self.state.counters
+        model = export(self.config, self.data, self.state.best_weights())
+        metrics = {
+            "step": counters.step,
+            "rows": counters.rows,
+            "final": True,
+            "best_step": counters.best_step,
+            "seconds": time.perf_counter() - self.start_time,
+        }
+        metrics |= measure_model(self.data, model, self.config.seed)
+        if self.run is not None and self.leads:
+            self.run.finish(model.save, metrics)
+        for sink in self.sinks:
+            sink.write(metrics)
+        return Trained(model, metrics, self.data.notes)
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for sink in self.sinks:
+            sink.close()
+
+    def _open_sinks(self, progress: bool) -> list[sinks.Sink]:
+        config, counters = self.config, self.state.counters
+        opened = []
+        if config.tensorboard and self.run is not None:
+            opened.append(sinks.tensorboard(self.run.folder / "tensorboard"))
+        if config.wandb is not None:
+            opened.append(sinks.wandb(config.wandb, config.to_dict()))
+        if progress:
+            n_steps = schedule.last_step(config, counters)
+            opened.append(sinks.progress_bar(n_steps, counters.step))
+        return opened
+
+
+def _open_run(
+    folder: Path | None, config: TrainConfig, ranks: Ranks, resume: bool, force: bool
+) -> TrainingRun | None:
+    if folder is None:
+        return None
+    leads = ranks.rank == 0
+    return TrainingRun.open(folder, config, resume=resume, force=force, leads=leads)
+
+
+def _finished_before(folder: Path) -> Trained:
+    notes = [f"{folder} is finished: nothing was left to do."]
+    return Trained(SAEModel.load(folder), last_line(folder), notes)
+
+
+def _check_targets(config: TrainConfig, data: Dataset) -> None:
+    has_targets = len(data.target_mean) > 0
+    if config.skip and not has_targets:
+        raise ConfigError("skip=True is for transcoders: give targets, too.")
+    if has_targets and config.activation == "gated":
+        raise ConfigError("a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu.")
+
+
+def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
+    """Hand every batch to each training that has not seen it, until all have ended."""
+    first = trainings[0]
+    batch_size, device = first.config.batch_size, first.state.device
+    position = min(training.state.counters.rows for training in trainings)
+    if hasattr(first.state.kernels, "compile_all"):
+        first.state.kernels.compile_all()
+    with stop_signals() as received:
+        for batch in device_batches(data, batch_size, position, device):  # a stream may end
+            stopping = ranks.any(bool(received))
+            for training in trainings:
+                if training.state.counters.rows == position and not training.has_ended:
+                    training.advance(batch, stopping)
+            position += batch_size
+            if all(training.has_ended for training in trainings):
+                return
+            if stopping:
+                raise _stopped(first, received)
+
+
+def _stopped(training: Training, received: list[int]) -> Stopped:
+    number = received[0] if received else signal.SIGINT  # another rank's
+    step = training.state.counters.step
+    message = f"stopped by signal {int(number)} after step {step}"
+    if training.run is not None:
+        message += f"; --resume goes on from there in {training.run.folder}"
+    return Stopped(message, number)

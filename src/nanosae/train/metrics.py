@@ -1,0 +1,116 @@
+"""The numbers of a training: of each step, of held-out rows, and snapshots of the weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae.model.snapshots import snapshot
+from nanosae.train import schedule
+from nanosae.train.forward import sparse_losses
+from nanosae.train.state import TrainingState, add_to
+
+BLOCK_ROWS = 4096
+SNAPSHOT_ROWS = 2048
+SNAPSHOT_ACTS = 65_536
+SUMS_OVER_LATENTS = ("sparsity", "pre_act", "kept", "l0")
+
+
+def measure_step(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, float] | None:
+    """Return a step's numbers, or None where they are left on the device for later.
+
+    Raises:
+        DivergedError: If the loss is not finite.
+    """
+    if state.defers_reading:
+        _defer(state, sums)
+        return None
+    measured = over_ranks(state, sums)
+    state.raise_if_diverged(measured)
+    return measured | {"steps": 1}
+
+
+def over_ranks(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, float]:
+    """Return what was summed over this rank's rows or latents as numbers of all ranks."""
+    ranks = state.ranks
+    values = torch.stack([value.to(state.sum_dtype) for value in sums.values()])
+    if ranks.size > 1:
+        partial = [ranks.divides_rows or name in SUMS_OVER_LATENTS for name in sums]
+        is_partial = torch.tensor(partial, device=state.device)
+        total = ranks.sum(values * is_partial)
+        values = torch.where(is_partial, total, values)
+    return dict(zip(sums, values.tolist(), strict=True))
+
+
+def metrics_line(state: TrainingState) -> dict[str, Any]:
+    """Return the means since the last line, and start anew."""
+    state.read_deferred()
+    config, counters = state.config, state.counters
+    n_steps = max(1, counters.sums.pop("steps", 0))
+    means = {name: value / n_steps for name, value in counters.sums.items()}
+    counters.sums = {}
+    squares = means.pop("squares", 1.0)
+    l0 = means.pop("l0", counters.l0)
+    is_dead = state.silent_rows > config.dead_after
+    coefficient = 0.0
+    if not config.keeps_exactly_k:
+        coefficient = schedule.sparsity_coefficient(config, counters)
+    return {
+        "step": counters.step,
+        "rows": counters.rows,
+        "loss": sum(means.values()),
+        "parts": means,
+        "fvu": means.get("mse", math.nan) / squares,
+        "l0": l0,
+        "dead": float(is_dead.to(state.sum_dtype).mean()),
+        "lr": state.optimizer.param_groups[0]["lr"],
+        "coefficient": coefficient,
+        "steps_planned": schedule.last_step(config, counters),
+    }
+
+
+def _defer(state: TrainingState, sums: dict[str, Tensor]) -> None:
+    """Keep a step's numbers on the device; should they not be finite, change no weights."""
+    is_finite = torch.stack(list(sums.values())).sum().isfinite()
+    state.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+    counted = sums | {"steps": is_finite}
+    add_to(state.unread, {name: value.to(state.sum_dtype) for name, value in counted.items()})
+
+
+@torch.no_grad()
+def evaluate(state: TrainingState) -> dict[str, float]:
+    """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
+    state.read_deferred()
+    n_rows = len(state.heldout)
+    sums: dict[str, Tensor] = {}
+    for block in state.heldout.split(BLOCK_ROWS):
+        rows = state.ranks.own_rows(block.to(state.device))
+        loss, batch, _ = sparse_losses(state, rows, n_rows * state.output_size)
+        parts = dict(loss.parts)
+        parts["l0"] = (loss.acts > 0).sum() / n_rows
+        parts["squares"] = batch.target.square().sum() / batch.n_elements
+        add_to(sums, parts)
+    measured = over_ranks(state, sums)
+    l0 = measured.pop("l0")
+    fvu = measured["mse"] / max(1e-12, measured.pop("squares"))
+    loss = sum(measured.values())
+    if schedule.note_evaluation(state.config, state.counters, l0, fvu, loss):
+        state.keep_as_best()
+    return {"heldout_fvu": fvu, "heldout_l0": l0}
+
+
+@torch.no_grad()
+def take_snapshot(state: TrainingState) -> dict[str, np.ndarray]:
+    """Return histograms of the weights (of this rank's latents) and of held-out activations."""
+    stride = len(state.heldout) // SNAPSHOT_ROWS + 1
+    rows = state.heldout[::stride].to(state.device)
+    loss, batch, _ = sparse_losses(state, rows, len(rows) * state.output_size)
+    active_cols = batch.cols[loss.acts > 0]
+    density = torch.bincount(active_cols, minlength=state.n_latents) / len(rows)
+    encoder, decoder = state.params["W_enc"], state.params["W_dec"]
+    acts = loss.acts[:SNAPSHOT_ACTS]
+    return snapshot(encoder, decoder, density, acts, batch.target)

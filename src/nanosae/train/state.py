@@ -1,0 +1,189 @@
+"""The state of a training: weights, optimiser moments and counters; what a checkpoint holds.
+
+Weights are for centred and scaled rows. Everything random is a function of (seed, step), so that
+tensors and a few numbers are all that a run resumes from, on any number of ranks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nanosae.config import ResolvedConfig
+from nanosae.data.dataset import Dataset
+from nanosae.distributed import Ranks
+from nanosae.errors import DivergedError
+from nanosae.trainable.sae import TrainableSAE
+
+INITIAL_COEFFICIENT = 1e-3
+
+
+@dataclass
+class Counters:
+    """The numbers of a state, all of JSON types.
+
+    Args:
+        decay_start: Step at which the learning rate begins to fall.
+        log_coefficient: Logarithm of the sparsity coefficient, integrated by the controller.
+        l0: Active latents per row in the last step.
+        step: Steps taken.
+        rows: Rows seen.
+        l0_error: Logarithm of l0 ÷ k in the last step, held-out excess included, clamped.
+        heldout_excess: Logarithm of held-out l0 ÷ l0 of training rows, smoothed.
+        window: Width of jumprelu's window around its thresholds.
+        threshold: Smallest pre-activation that the last selection by order kept; 0 if unknown.
+        best_score: Lowest held-out score.
+        best_step: Its step.
+        evaluations_since_best: Held-out evaluations since.
+        sums: Sums over the steps since the last line of metrics.
+    """
+
+    decay_start: float
+    log_coefficient: float
+    l0: float
+    step: int = 0
+    rows: int = 0
+    l0_error: float = 0.0
+    heldout_excess: float = 0.0
+    window: float = 0.1
+    threshold: float = 0.0
+    best_score: float = math.inf
+    best_step: int = 0
+    evaluations_since_best: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+class TrainingState(TrainableSAE):
+    """Everything that a step reads and writes.
+
+    Attributes:
+        best_params: The parameters of the best held-out score.
+        silent_rows: Rows since each latent was active, (n_latents,).
+        defers_reading: Whether the host does not wait for a step's numbers but reads them, and
+            which latents are dead, every `log_every` steps: on a GPU, where no step needs them.
+        unread: Sums on the device that the host has not read yet.
+        dead: Latents that were dead when last read.
+    """
+
+    def __init__(self, config: ResolvedConfig, data: Dataset, ranks: Ranks | None = None) -> None:
+        super().__init__(config, data, Ranks() if ranks is None else ranks)
+        self.heldout = torch.from_numpy(data.heldout)
+        self.best_params: dict[str, Tensor] = {}
+        self.optimizer = self._make_optimizer()
+        coefficient = config.l1_coefficient
+        if coefficient is None:
+            coefficient = INITIAL_COEFFICIENT
+        self.counters = Counters(
+            decay_start=config.steps * (1 - config.decay),
+            log_coefficient=math.log(coefficient),
+            l0=float(config.expected_l0),
+        )
+        self.silent_rows = torch.zeros(self.n_latents, dtype=torch.int64, device=self.device)
+        self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        is_lone_gpu = self.device.type == "cuda" and self.ranks.size == 1
+        self.defers_reading = is_lone_gpu and config.keeps_exactly_k
+        self.unread: dict[str, Tensor] = {}
+        self.dead = self.silent_rows[:0]
+
+    def _make_optimizer(self) -> torch.optim.AdamW:
+        """Make an optimiser whose weight decay is the encoder's alone."""
+        encoder = [self.params["W_enc"]]
+        others = [param for name, param in self.params.items() if name != "W_enc"]
+        groups = [
+            {"params": encoder, "weight_decay": self.config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        is_fused = self.device.type in ("cpu", "cuda")
+        return torch.optim.AdamW(groups, lr=self.config.lr, fused=is_fused)
+
+    def find_dead(self) -> Tensor:
+        """Return the latents that were active on none of the last `dead_after` rows."""
+        return (self.silent_rows > self.config.dead_after).nonzero().flatten()
+
+    def record(self, measured: dict[str, float]) -> None:
+        """Take the numbers of the steps since the last call into the counters.
+
+        Args:
+            measured: Parts of the loss, `l0`, `squares` and `kept`, summed over `steps`.
+        """
+        self.counters.l0 = measured["l0"] / measured["steps"]
+        logged = {name: value for name, value in measured.items() if name != "kept"}
+        add_to(self.counters.sums, logged)
+
+    def raise_if_diverged(self, measured: dict[str, float]) -> None:
+        """Raise DivergedError if a number of the loss is not finite."""
+        if not math.isfinite(sum(measured.values())):
+            lr = self.config.lr
+            raise DivergedError(
+                f"the loss is not finite at step {self.counters.step}. The likely cause is a "
+                f"learning rate that is too high (lr={lr:g}); try lr={lr / 4:g}."
+            )
+
+    def read_deferred(self) -> None:
+        """Wait for the device, and read the numbers that were left there.
+
+        Raises:
+            DivergedError: If the loss of a step was not finite; it changed no weights.
+        """
+        if not self.defers_reading:
+            return
+        self.dead = self.find_dead()
+        if self.unread:
+            values = torch.stack(list(self.unread.values())).tolist()
+            measured = dict(zip(self.unread, values, strict=True))
+            self.unread = {}
+            self.raise_if_diverged(measured)
+            self.record(measured)
+
+    def keep_as_best(self) -> None:
+        """Copy the weights as the best so far."""
+        self.best_params = {name: param.detach().clone() for name, param in self.params.items()}
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Return the best parameters, with the latents of all ranks, on the CPU."""
+        best = self.best_params if self.best_params else self.params
+        return {name: self.of_all_ranks(name, tensor).cpu() for name, tensor in best.items()}
+
+    def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and numbers that `restore` takes, with the latents of all ranks."""
+        self.read_deferred()
+        tensors = {f"param.{name}": param for name, param in self.params.items()}
+        for name, param in self.best_params.items():
+            tensors[f"best.{name}"] = param
+        tensors["silent_rows"] = self.silent_rows
+        for name, param in self.params.items():
+            for moment, value in self.optimizer.state[param].items():
+                tensors[f"adam.{moment}.{name}"] = value
+        whole = {name: self.of_all_ranks(name, tensor) for name, tensor in tensors.items()}
+        return whole, dataclasses.asdict(self.counters)
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        own = {name: self.of_this_rank(name, tensor) for name, tensor in tensors.items()}
+        self.counters = Counters(**numbers)
+        self.silent_rows = own["silent_rows"]
+        for name, param in self.params.items():
+            param.copy_(own[f"param.{name}"])
+            if f"best.{name}" in own:
+                self.best_params[name] = own[f"best.{name}"]
+            moments = {}
+            for key, value in own.items():
+                kind, _, rest = key.partition(".")
+                moment, _, owner = rest.partition(".")
+                if kind == "adam" and owner == name:
+                    moments[moment] = value
+            self.optimizer.state[param] = moments
+        if self.defers_reading:
+            self.dead = self.find_dead()
+
+
+def add_to(sums: dict[str, Any], values: dict[str, Any]) -> None:
+    """Add values to the sums of the same names."""
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value

@@ -1,0 +1,54 @@
+"""AuxK: dead latents learn to reconstruct what the others leave (Gao et al. 2024, A.2)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nanosae.trainable.batch import SparseBatch
+from nanosae.trainable.sae import TrainableSAE
+
+ROWS_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
+
+
+def auxk(
+    sae: TrainableSAE, x: Tensor, target: Tensor, recon: Tensor, dead: Tensor, revived: Tensor
+) -> dict[str, Tensor]:
+    """Return the loss of dead latents on the residual of some rows; nothing if none is dead.
+
+    Pre-activations count without bias: those of a dead latent may be negative on all rows, and then
+    it would never learn. The bias has its gradient all the same.
+
+    Args:
+        sae: The parameters.
+        x: Rows, (rows, input_size).
+        target: (rows, output_size).
+        recon: What the other latents make of the rows, without gradient.
+        dead: The dead latents, (n_dead,).
+        revived: Which of these are to be left out, (n_dead,) bool.
+    """
+    config, ranks = sae.config, sae.ranks
+    n_dead = len(dead)
+    if ranks.divides_latents:
+        n_dead = int(ranks.sum(torch.tensor(n_dead, device=x.device)))
+    if n_dead == 0 or config.auxk_coefficient == 0:
+        return {}
+    n_rows = math.ceil(len(x) / ROWS_SHARE)
+    x = x[:n_rows]
+    residual = target[:n_rows] - recon[:n_rows]
+    encoder = sae.params["W_enc"].detach()[dead]
+    bias = sae.encoder_bias.detach()[dead]
+    if not config.keeps_exactly_k:
+        bias = torch.zeros_like(bias)
+    bias.masked_fill_(revived, -math.inf)
+    pairs = ranks.select_topk(sae.kernels, x, encoder, bias, min(config.k_aux, n_dead))
+    pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
+    batch = SparseBatch(sae, x, residual, residual.numel(), pairs)
+    no_bias = torch.zeros_like(sae.params["b_dec"])
+    recon = batch.decode_latents(batch.pre_acts, sae.params["W_dec"], no_bias)
+    squared_error = (recon - residual).square().sum()
+    squares = ranks.sum_over_rows(residual.square().sum()).clamp_min(1e-12)
+    weight = config.auxk_coefficient * (1 / config.accumulate)
+    return {"auxk": weight * squared_error / squares}

@@ -1,0 +1,113 @@
+"""Rows of a step as objectives see them: kept pairs (sparse) or a full matrix (dense).
+
+Both kinds have the same methods, so that every formula in `objectives` stands once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nanosae.kernels import Pairs, Plan, column_sums, sparse_decode, sparse_encode
+from nanosae.kernels.prefixes import split_by_prefix
+from nanosae.trainable.sae import TrainableSAE
+
+
+class Batch:
+    """Rows, what to make of them, and how much of the step they are.
+
+    Args:
+        sae: The weights.
+        x: Centred and scaled rows, (rows, input_size).
+        target: What to reconstruct, (rows, output_size): x itself, but for a transcoder.
+        n_elements: What sums are divided by: rows of the whole step × output_size.
+    """
+
+    def __init__(self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int) -> None:
+        self.sae = sae
+        self.x = x
+        self.target = target
+        self.n_elements = n_elements
+
+    def with_skip(self, recon: Tensor) -> Tensor:
+        """Add what a skip connection makes of the rows."""
+        if not self.sae.config.skip:
+            return recon
+        return recon + self.x @ self.sae.params["W_skip"].T
+
+
+class SparseBatch(Batch):
+    """Rows with the pairs that were kept of them.
+
+    Attributes:
+        pre_acts: Pre-activations of the pairs, (nnz,), differentiable.
+    """
+
+    def __init__(
+        self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int, pairs: Pairs
+    ) -> None:
+        super().__init__(sae, x, target, n_elements)
+        self.pairs = pairs
+        self.cols = pairs.cols.long()
+        self.plan = sae.kernels.make_plan(pairs, sae.n_latents)
+        encoder, bias = sae.params["W_enc"], sae.encoder_bias
+        self.pre_acts = sparse_encode(x, encoder, bias, pairs, self.plan, sae.kernels)
+
+    def per_pair(self, vector: Tensor) -> Tensor:
+        """Return a per-latent vector in the shape of `pre_acts`."""
+        return vector.index_select(0, self.cols)
+
+    def decode(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the reconstruction, (rows, output_size), from the latents of all ranks."""
+        return self.with_skip(self.decode_latents(acts, weight, bias))
+
+    def decode_latents(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return `decode` without the skip connection."""
+        return _decode(self.sae, acts, weight, bias, self.pairs, self.plan)
+
+    def decode_prefixes(self, acts: Tensor) -> Tensor:
+        """Return the reconstruction by each Matryoshka prefix, (prefixes, rows, output_size)."""
+        sae = self.sae
+        order, groups = split_by_prefix(self.pairs, sae.prefixes, sae.latents.start)
+        weight, bias = sae.params["W_dec"], sae.params["b_dec"]
+        no_bias = torch.zeros_like(bias)
+        plan = sae.kernels.make_plan(groups, sae.n_latents)
+        acts = acts.index_select(0, order)
+        recon = _decode(sae, acts, weight, no_bias, groups, plan)
+        by_group = recon.view(len(sae.prefixes), len(self.x), -1)
+        return self.with_skip(by_group.cumsum(0) + bias)
+
+    def pre_act_sums(self) -> Tensor:
+        """Return Σ over the rows of every latent's pre-activations, (n_latents,)."""
+        return column_sums(self.x, self.sae.params["W_enc"], self.sae.encoder_bias)
+
+
+class DenseBatch(Batch):
+    """Rows with all of their pre-activations, for activations that are not sparse.
+
+    Attributes:
+        pre_acts: (rows, n_latents), differentiable.
+    """
+
+    def __init__(self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int) -> None:
+        super().__init__(sae, x, target, n_elements)
+        self.pre_acts = torch.addmm(sae.encoder_bias, x, sae.params["W_enc"].T)
+
+    def per_pair(self, vector: Tensor) -> Tensor:
+        """Return a per-latent vector in a shape that goes with `pre_acts`."""
+        return vector
+
+    def decode(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the reconstruction, (rows, output_size)."""
+        recon = self.sae.ranks.sum_reconstructions(acts @ weight)
+        return self.with_skip(recon + bias)
+
+
+def _decode(
+    sae: TrainableSAE, acts: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan
+) -> Tensor:
+    if not sae.ranks.divides_latents:
+        return sparse_decode(acts, weight, bias, pairs, plan, sae.kernels)
+    no_bias = torch.zeros_like(bias)
+    own = sparse_decode(acts, weight, no_bias, pairs, plan, sae.kernels)
+    return sae.ranks.sum_reconstructions(own) + bias

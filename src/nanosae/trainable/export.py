@@ -1,0 +1,139 @@
+"""From trained parameters to a model on raw rows: thresholds, folding, the last measures."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae import __version__
+from nanosae.config import ResolvedConfig
+from nanosae.data.dataset import Dataset
+from nanosae.kernels import backend
+from nanosae.model.folding import fold
+from nanosae.model.measures import measure
+from nanosae.model.sae import SAEModel
+
+ARCHITECTURES = {  # in SAELens' words
+    "relu": "standard",
+    "topk": "topk",
+    "gated": "gated",
+    "batchtopk": "jumprelu",
+    "jumprelu": "jumprelu",
+}
+DESCRIPTION = ("activation", "k", "l1_coefficient", "matryoshka", "encoder", "seed")
+MIN_CALIBRATION_ROWS = 16  # held-out rows without which thresholds are set on training rows
+CALIBRATION_SAMPLE = 4096
+MEASURED_TRAINING_ROWS = 2**16
+
+
+def export(config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]) -> SAEModel:
+    """Return parameters on centred and scaled rows as a model on raw rows.
+
+    Args:
+        config: What was trained.
+        data: What was trained on; every other held-out row calibrates thresholds.
+        tensors: Parameters of all latents, by name.
+    """
+    tensors = dict(tensors)
+    if ARCHITECTURES[config.activation] == "jumprelu":
+        tensors["threshold"] = _calibrated_threshold(config, data, tensors)
+        tensors.pop("log_threshold", None)
+    tensors["W_enc"] = tensors["W_enc"].T
+    if len(data.target_mean) == 0:
+        folded = fold(tensors, data.mean, data.scale)
+    else:
+        folded = fold(tensors, data.mean, data.scale, data.target_mean, data.target_scale)
+    return SAEModel(_model_config(config, data), folded)
+
+
+def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
+    """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
+    first = 1 if len(data.heldout) > 1 else 0
+    heldout = data.heldout[first::2]  # every other row, because the data may be sorted
+    sample = data.sample(min(MEASURED_TRAINING_ROWS, data.n_train), seed=seed)
+    on_heldout = measure(model, *_raw_rows(data, heldout))
+    on_training = measure(model, *_raw_rows(data, sample))
+    active_rows = on_heldout.active_rows + on_training.active_rows
+    return {
+        **on_heldout.summary(),
+        "dead": float((active_rows == 0).double().mean()),
+        "dead_rows_checked": len(heldout) + len(sample),
+        "train_fvu": on_training.fvu,
+    }
+
+
+def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs and targets of normalised rows in their own units."""
+    inputs = rows[:, : data.width] / np.float32(data.scale) + data.mean
+    if rows.shape[1] == data.width:
+        return inputs, inputs
+    targets = rows[:, data.width :] / np.float32(data.target_scale) + data.target_mean
+    return inputs, targets
+
+
+def _calibrated_threshold(
+    config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
+) -> Tensor:
+    """Return the thresholds, scaled so that k entries per row exceed them where k is given."""
+    log_threshold = torch.zeros_like(tensors["b_enc"])
+    if config.activation == "jumprelu":
+        log_threshold = tensors["log_threshold"]
+    threshold = log_threshold.exp()
+    if config.k is None:
+        return threshold
+    rows = data.heldout[::2]
+    if len(rows) < MIN_CALIBRATION_ROWS:
+        rows = data.sample(CALIBRATION_SAMPLE, seed=config.seed)
+    lowest = threshold * 0.2
+    if config.activation == "batchtopk":
+        lowest = torch.zeros_like(threshold)
+    inputs = torch.from_numpy(rows[:, : data.width])
+    kernels = backend(torch.device("cpu"))
+    pairs = kernels.select_above(inputs, tensors["W_enc"], tensors["b_enc"], lowest)
+    ratios = pairs.values / threshold[pairs.cols.long()]
+    return threshold * _factor_for(ratios, config.k * len(rows))
+
+
+def _factor_for(ratios: Tensor, n_kept: int) -> float:
+    """Return what the `n_kept` largest of some ratios exceed."""
+    if len(ratios) < 2:
+        return 1.0
+    descending = ratios.sort(descending=True).values
+    last_kept = min(n_kept, len(ratios) - 1) - 1
+    return (float(descending[last_kept]) + float(descending[last_kept + 1])) / 2
+
+
+def _model_config(config: ResolvedConfig, data: Dataset) -> dict[str, Any]:
+    """Return SAELens' cfg.json, with what describes the training under `metadata`."""
+    architecture = ARCHITECTURES[config.activation]
+    metadata = {name: getattr(config, name) for name in DESCRIPTION}
+    metadata |= {
+        "hidden_size": config.hidden_size,
+        "input_size": config.input_size,
+        "columns": data.columns,
+        "nanosae_version": __version__,
+        "sae_lens_version": "6.0.0",  # the first of this format
+    }
+    fields = {
+        "architecture": architecture,
+        "d_in": data.width,
+        "d_sae": config.hidden_size,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": metadata,
+    }
+    if architecture == "topk":
+        fields |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
+    if len(data.target_mean) > 0:
+        kind = "" if architecture == "standard" else f"{architecture}_"
+        skip = "skip_" if config.skip else ""
+        fields["architecture"] = f"{kind}{skip}transcoder"
+        fields |= {"d_out": len(data.target_mean), "apply_b_dec_to_input": False}
+    return json.loads(json.dumps(fields))

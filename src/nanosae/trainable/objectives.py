@@ -1,0 +1,126 @@
+"""What each activation minimises: functions of the kept pre-activations.
+
+Rows are centred and scaled to mean square 1; decoder rows have unit norm (the step projects them),
+so that Σ f‖W_dec‖ is Σ f. All losses are per element: sums are divided by `n_elements`, the rows of
+the step × output_size.
+
+Covered: reconstruction, L1 (Anthropic, April 2024), gates (Rajamanoharan et al. 2024), JumpReLU
+with tanh and pre-activation loss (Anthropic, January 2025) or straight-through L0 (Rajamanoharan et
+al. 2024b), Matryoshka prefixes (Bussmann et al. 2025). AuxK is in `auxk`: it selects again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nanosae.kernels.jump import jump
+from nanosae.trainable.batch import DenseBatch, SparseBatch
+
+L1_UNIT = 12.0  # the constant c of TrainConfig.l1_coefficient
+TANH_SCALE = 4.0  # Anthropic, January 2025
+PRE_ACT_COEFFICIENT = 3e-6  # the same, with their loss summed over elements
+AnyBatch = SparseBatch | DenseBatch
+Params = dict[str, Tensor]
+
+
+class Losses(NamedTuple):
+    """Parts of the loss by name, the activations, and the reconstruction."""
+
+    parts: dict[str, Tensor]
+    acts: Tensor
+    recon: Tensor
+
+
+def topk(batch: AnyBatch, params: Params) -> Losses:
+    """Return the reconstruction loss of entries that were kept for their size."""
+    acts = torch.relu(batch.pre_acts)
+    recon = batch.decode(acts, params["W_dec"], params["b_dec"])
+    return Losses({"mse": _squared_error(recon, batch)}, acts, recon)
+
+
+def matryoshka(batch: SparseBatch) -> Losses:
+    """Return the mean reconstruction loss of the prefixes; `recon` is the whole dictionary's."""
+    acts = torch.relu(batch.pre_acts)
+    recons = batch.decode_prefixes(acts)
+    errors = [_squared_error(recon, batch) for recon in recons]
+    return Losses({"mse": torch.stack(errors).mean()}, acts, recons[-1])
+
+
+def relu(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
+    """Add the L1 penalty: coefficient × L1_UNIT × the mean over rows of Σ f."""
+    loss = topk(batch, params)
+    loss.parts["sparsity"] = _penalty(loss.acts, batch, coefficient)
+    return loss
+
+
+def gated(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
+    """Gate on z > 0 with magnitude relu(π·e^r_mag + b_mag), π = z − b_gate.
+
+    The gates' own relu(z) is what is penalised, and reconstructs with a frozen decoder.
+    """
+    z = batch.pre_acts
+    pi = z - batch.per_pair(params["b_gate"])
+    gain = batch.per_pair(params["r_mag"].exp())
+    magnitude = torch.relu(pi * gain + batch.per_pair(params["b_mag"]))
+    acts = magnitude * (z > 0)
+    recon = batch.decode(acts, params["W_dec"], params["b_dec"])
+    gate = torch.relu(z)
+    gate_recon = batch.decode(gate, params["W_dec"].detach(), params["b_dec"].detach())
+    parts = {
+        "mse": _squared_error(recon, batch),
+        "gate": _squared_error(gate_recon, batch),
+        "sparsity": _penalty(gate, batch, coefficient),
+    }
+    return Losses(parts, acts, recon)
+
+
+def jumprelu(
+    batch: SparseBatch, params: Params, coefficient: float, width: float, penalty: str
+) -> Losses:
+    """Keep z above its latent's threshold θ; the jump has a gradient in a window around it.
+
+    Args:
+        batch: Entries with z > θ − width / 2 at least.
+        params: With log_threshold, (n_latents,).
+        coefficient: Weight of the sparsity penalty, in units of `l1_coefficient`.
+        width: Width of the window.
+        penalty: "l0" penalises the number of active entries; "tanh" penalises tanh(4 f) and,
+            weakly, all inactive pre-activations for their distance from θ.
+    """
+    z = batch.pre_acts
+    theta = params["log_threshold"].exp()
+    threshold = batch.per_pair(theta)
+    is_active = jump(z, threshold, width)
+    # z where it is above θ; in the gradient, a jump from 0 to θ there
+    jump_gradient = threshold.detach() * (is_active - is_active.detach())
+    acts = z * (z > threshold) + jump_gradient
+    recon = batch.decode(acts, params["W_dec"], params["b_dec"])
+    parts = {"mse": _squared_error(recon, batch)}
+    if penalty == "l0":
+        parts["sparsity"] = _penalty(is_active, batch, coefficient)
+    else:
+        parts["sparsity"] = _penalty(torch.tanh(TANH_SCALE * acts), batch, coefficient)
+        parts["pre_act"] = _pre_act_loss(batch, theta, threshold)
+    return Losses(parts, acts, recon)
+
+
+def _pre_act_loss(batch: SparseBatch, theta: Tensor, threshold: Tensor) -> Tensor:
+    """Return the sum of θ − z over all inactive entries: over all entries less the active ones."""
+    z = batch.pre_acts
+    everywhere = (len(batch.target) * theta - batch.pre_act_sums()).sum()
+    active = ((threshold - z) * (z > threshold)).sum()
+    return PRE_ACT_COEFFICIENT / batch.n_elements * (everywhere - active)
+
+
+def _squared_error(recon: Tensor, batch: AnyBatch) -> Tensor:
+    difference = (recon - batch.target).flatten()
+    return torch.dot(difference, difference) / batch.n_elements
+
+
+def _penalty(values: Tensor, batch: AnyBatch, coefficient: float) -> Tensor:
+    """Return coefficient × L1_UNIT × the mean over rows of Σ values."""
+    output_size = batch.target.shape[1]
+    return coefficient * L1_UNIT * output_size / batch.n_elements * values.sum()

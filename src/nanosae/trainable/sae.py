@@ -1,0 +1,105 @@
+"""TrainableSAE: parameters for centred and scaled rows, and the processes that share them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nanosae.config import ResolvedConfig
+from nanosae.data.dataset import Dataset
+from nanosae.distributed import Ranks
+from nanosae.errors import ConfigError
+from nanosae.kernels import backend
+from nanosae.trainable.initial import initial_parameters, inputs_and_targets
+
+SHARED = ("b_dec", "W_skip")  # parameters that do not belong to single latents
+
+
+class TrainableSAE:
+    """The parameters of an SAE in training, and what computes with them.
+
+    Args:
+        config: What to train.
+        data: Rows that the initial parameters are made of.
+        ranks: The processes that train it.
+
+    Attributes:
+        params: W_enc and W_dec, both latent-major; b_dec; b_enc, or b_gate, r_mag and b_mag of
+            gated; log_threshold of jumprelu; W_skip. With this rank's latents only.
+        latents: Which latents these are, of all.
+        prefixes: Matryoshka's prefix sizes, (n_prefixes,).
+        kernels: The backend.
+    """
+
+    def __init__(self, config: ResolvedConfig, data: Dataset, ranks: Ranks) -> None:
+        self.config = config
+        self.input_size = data.width
+        self.ranks = ranks
+        self.device = _device(config.device)
+        self.kernels = backend(self.device, config.backend)
+        self.latents = ranks.own_latents(config.hidden_size)
+        self.n_latents = self.latents.stop - self.latents.start
+        prefixes = () if config.matryoshka is None else config.matryoshka
+        self.prefixes = torch.tensor(prefixes, device=self.device)
+        self.params = initial_parameters(config, data, ranks, self.kernels, self.device)
+
+    @property
+    def encoder_bias(self) -> Tensor:
+        """The bias of pre-activations: the encoder's, or the gates'."""
+        name = "b_gate" if self.config.activation == "gated" else "b_enc"
+        return self.params[name]
+
+    @property
+    def output_size(self) -> int:
+        """Width of what is reconstructed."""
+        return self.params["b_dec"].numel()
+
+    def inputs_and_targets(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
+        return inputs_and_targets(rows, self.input_size)
+
+    def of_all_ranks(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a tensor of this rank's latents with those of all ranks."""
+        tensor = tensor.detach()
+        if not self.ranks.divides_latents or _has_no_latents(name, tensor):
+            return tensor
+        return torch.cat(self.ranks.gather(tensor))
+
+    def of_this_rank(self, name: str, tensor: Tensor) -> Tensor:
+        """Return this rank's latents of a tensor of all."""
+        own = tensor if _has_no_latents(name, tensor) else tensor[self.latents]
+        return own.to(self.device)
+
+    @torch.no_grad()
+    def gradient_norm(self) -> Tensor:
+        """Sum the gradients of ranks that share rows; return their norm over all parameters."""
+        ranks = self.ranks
+        grads = {name: p.grad for name, p in self.params.items() if p.grad is not None}
+        for grad in grads.values():
+            ranks.sum_over_rows(grad)
+        norm = torch.nn.utils.get_total_norm(grads.values())
+        if not ranks.divides_latents:
+            return norm
+        shared = [grad.square().sum() for name, grad in grads.items() if name in SHARED]
+        shared_squares = torch.stack(shared).sum()
+        own_squares = norm.square() - shared_squares
+        return (ranks.sum_over_latents(own_squares) + shared_squares).sqrt()
+
+    @torch.no_grad()
+    def normalise_decoder(self) -> None:
+        """Scale decoder rows to length one; rows of zeros stay."""
+        decoder = self.params["W_dec"]
+        decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+def _has_no_latents(name: str, tensor: Tensor) -> bool:
+    return name.endswith(SHARED) or tensor.dim() == 0
+
+
+def _device(name: str) -> torch.device:
+    has_gpu = torch.cuda.is_available()
+    if name == "auto":
+        return torch.device("cuda" if has_gpu else "cpu")
+    if name.startswith("cuda") and not has_gpu:
+        raise ConfigError(f"device={name!r} needs a GPU, and torch finds none.")
+    return torch.device(name)

@@ -1,0 +1,79 @@
+"""Cards of features: examples, plain values, text and HTML."""
+
+import html
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from nanosae.analysis.cards import card
+from nanosae.analysis.describe import describe
+from nanosae.codes import Codes, write_codes
+from nanosae.runs.tables import known_labels
+
+
+def test_a_card_holds_the_examples_with_their_activations(run, dense):
+    found = card(run, 4, n=3)
+    assert set(found.examples) == {"top_rows", "quantile_rows", "near_misses", "hard_negatives"}
+    texts = run.texts()
+    for kind, examples in found.examples.items():
+        for row, activation, text in examples:
+            assert activation == dense[row, 4]
+            assert text == texts[row]
+            assert (activation > 0) == (kind in ("top_rows", "quantile_rows"))
+    assert [row for row, *_ in found.examples["top_rows"]] == run.top(4, 3)[0].tolist()
+    described = describe(run)
+    assert card(run, 4, described=described).facts["monosemanticity"] == pytest.approx(
+        described["monosemanticity"][4]
+    )
+
+
+def test_a_card_is_plain_data_text_and_html(run):
+    found = card(run, 4)
+    assert json.loads(json.dumps(found.to_dict()))["feature"] == 4
+    text = str(found)
+    assert text.startswith("feature 4 · no label · ok")
+    assert "nearest (cosine)" in text
+    assert found.examples["top_rows"][0][2] in text
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen, self.open, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_html_is_escaped_and_balanced(tmp_path):
+    evil = "<script>alert('x')</script> & \"quotes\""
+    codes = write_codes(tmp_path / "codes" / "c", sp.csr_array(np.eye(3)), texts=[evil] * 3)
+    frame = pd.DataFrame({"feature": [0, 1], "label": [evil, None]})
+    frame.to_parquet(tmp_path / "features.parquet")
+    page = card(Codes.open(tmp_path), 0)._repr_html_()
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert set(tags.seen) == {"div", "h4", "p", "b", "table", "tr", "td"}
+    assert evil in tags.text
+    assert html.escape(evil) in page
+    assert known_labels(codes) == {0: evil}
+
+
+def test_labels_are_optional(run, tmp_path):
+    assert known_labels(run) == {}
+    pd.DataFrame({"feature": [4], "density": [0.1]}).to_parquet(tmp_path / "features.parquet")
+    assert known_labels(run) == {}
+    pd.DataFrame({"feature": [4], "label": ["a name"]}).to_parquet(tmp_path / "features.parquet")
+    assert str(card(run, 4)).startswith("feature 4 · a name · ok")

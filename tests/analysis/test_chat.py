@@ -1,0 +1,214 @@
+"""What calls to a server cost, what is kept of them, and the key."""
+
+import logging
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from chat_server import SECRET
+from nanosae.analysis import chat as chat_module
+from nanosae.analysis import prompts
+from nanosae.analysis.chat import Chat, ChatSession
+from nanosae.analysis.llm import llm_label
+
+
+@pytest.fixture(scope="module")
+def planted(judged_corpus):
+    return judged_corpus
+
+
+@pytest.fixture
+def codes(judged_codes):
+    return judged_codes
+
+
+FEATURES = [16, 21, 44]  # frequent ones without parent
+
+
+BIG = {"features": FEATURES, "scoring": "detect"}
+
+
+@pytest.mark.parametrize("fault", [429, 500, 503, "{not json", 408])
+def test_what_may_pass_is_tried_again_or_left_out(codes, server, fault):
+
+    def third_and_eighth(number):  # of the judge's prompts, when they are asked first
+        asked = [
+            p for p in server.prompts[: number + 1] if not p.startswith(prompts.INTERPRET[:30])
+        ]
+        new = server.prompts[number] not in server.prompts[:number]
+        new = new and asked[-1:] == [server.prompts[number]]
+        return fault if new and len(set(asked)) in (3, 8) else None
+
+    server.fault = third_and_eighth
+    frame = llm_label(codes, Chat("able", server.url), **BIG)
+    bill = frame.attrs["usage"][0]
+    assert bill["calls"] == 15
+    if isinstance(fault, int):
+        assert bill["failed"] == 0
+        assert (frame.llm_f1 > 0.9).all()
+        assert len(server.requests) > 15
+    else:
+        assert bill["failed"] == 2
+        assert (frame.llm_n < 40).any()
+
+
+def test_slow_answers_are_given_up_and_the_rest_is_kept(codes, server):
+    server.fault = lambda number: 1.5 if number == 3 else None
+    chat = Chat("able", server.url, timeout=0.5, retries=0, concurrency=2)
+    frame = llm_label(codes, chat, **BIG)
+    assert frame.attrs["usage"][0]["failed"] == 1
+    assert frame.attrs["usage"][0]["error"] == "APITimeoutError"
+    assert len(frame) + len(frame.attrs["unlabelled"]) == 3
+    assert frame.llm_n.sum() in (80, 110)  # a name or ten judgements are missing
+
+
+def test_nothing_is_paid_for_twice(codes, server):
+    chat = Chat("able", server.url)
+    first = llm_label(codes, chat, **BIG)
+    paid = len(server.requests)
+    again = llm_label(codes, chat, **BIG)
+    assert len(server.requests) == paid
+    assert again.equals(first)
+    assert again.attrs["usage"][0]["calls"] == 0
+    assert again.attrs["usage"][0]["cached"] == paid
+
+
+def test_whatever_changes_the_answer_is_asked_anew(codes, server, planted):
+    chat = {"model": "able", "base_url": server.url}
+    llm_label(codes, Chat(**chat), **BIG)
+    paid = len(server.requests)
+    for change in (
+        {"model": "other"},
+        {"params": {"temperature": 0.5, "max_tokens": 400}},
+        {"base_url": server.url.replace("127.0.0.1", "localhost")},
+    ):
+        llm_label(codes, Chat(**chat | change), **BIG)
+        paid += 15
+        assert len(server.requests) == paid, change
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chat_module, "PROMPT_VERSION", prompts.PROMPT_VERSION + 1)
+        llm_label(codes, Chat(**chat), **BIG)
+    assert len(server.requests) == paid + 15
+
+
+def test_texts_that_differ_in_the_middle_are_different_questions(server, tmp_path):
+    long = "x " * 60
+    session = ChatSession(Chat("able", server.url), tmp_path / "cache.sqlite", dry_run=False)
+    session.ask(f"PREDICTION: {long} <text>one</text> {long}")
+    session.ask(f"PREDICTION: {long} <text>two</text> {long}")
+    session.close()
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_dies_leaves_what_was_answered(codes, server):
+    server.fault = lambda number: 401 if number >= 8 else None
+    chat = Chat("able", server.url, concurrency=1)
+    with pytest.raises(ConnectionError, match="answers so far are kept"):
+        llm_label(codes, chat, **BIG)
+    before = len(server.requests)
+    server.fault = lambda number: None
+    frame = llm_label(codes, chat, **BIG)
+    assert (frame.llm_f1 > 0.9).all()
+    assert len(server.requests) - before == 15 - 8
+
+
+@pytest.mark.slow
+def test_after_a_kill_no_paid_call_is_repeated(codes, server, tmp_path):
+    server.pause = 0.05
+    code = (
+        "import sys\nfrom nanosae.codes import Codes\nfrom nanosae import Chat, llm_label\n"
+        f"llm_label(Codes(sys.argv[1]), Chat('able', {server.url!r}, concurrency=2), {FEATURES})"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(codes.path)])
+    while len(server.requests) < 40:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    time.sleep(0.2)
+    assert 40 <= len(server.requests) < 123
+    before = server.prompts
+    frame = llm_label(codes, Chat("able", server.url, concurrency=2), FEATURES)
+    repeated = [p for p in server.prompts[len(before) :] if p in before]
+    assert len(repeated) <= 2  # those that were under way
+    assert len(server.requests) - len(repeated) == 123
+    assert (frame.llm_f1 > 0.9).all()
+
+
+def test_a_dry_run_counts_what_a_run_then_needs(codes, server):
+    chat = Chat("able", server.url, price=(1.0, 2.0))
+    bill = llm_label(codes, chat, FEATURES, dry_run=True)
+    assert server.requests == []
+    assert bill.calls[0] == 123
+    longest = sum(len(prompts.prediction_prompt("x" * 60, t)) for t in ("y" * 1200,) * 120) / 4
+    assert 0 < bill.prompt_tokens[0] < 3 * longest
+    assert bill.completion_tokens[0] == 123 * 400
+    price = bill.prompt_tokens[0] / 1e6 + 2 * bill.completion_tokens[0] / 1e6
+    assert bill.cost[0] == pytest.approx(price)
+    frame = llm_label(codes, chat, FEATURES)
+    real = frame.attrs["usage"][0]
+    assert real["calls"] == len(server.requests) == bill.calls[0]
+    bytes_sent = sum(len(prompt.encode()) for prompt in server.prompts)
+    assert bytes_sent / 4 <= bill.prompt_tokens[0] + 123  # bytes / 4 of every prompt, at most
+    assert real["cost"] < bill.cost[0]
+    assert llm_label(codes, chat, FEATURES, dry_run=True).calls[0] == 0  # all is known now
+
+
+def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
+    with pytest.warns(UserWarning, match="Stopped at max_calls=6 after 6 calls"):
+        frame = llm_label(codes, Chat("able", server.url, max_calls=6), **BIG)
+    assert len(server.requests) == 6
+    assert frame.attrs["usage"][0]["stopped"] == "max_calls=6"
+    assert len(frame) + len(frame.attrs["unlabelled"]) == 3
+    assert len(frame) < 3
+    server.usage = None  # a server that counts no tokens: what a call could cost is what it costs
+    limited = Chat("able", server.url, price=(1e6, 1e6), max_cost=8000.0, concurrency=1)
+    with pytest.warns(UserWarning, match=r"Stopped at max_cost=8000.0 after \d calls"):
+        frame = llm_label(codes, limited, **BIG, shown=11)
+    assert 4000 < frame.attrs["usage"][0]["cost"] <= 8000
+    paid = len(server.requests)
+    assert 6 < paid < 21
+    llm_label(codes, Chat("able", server.url), **BIG)
+    assert len(server.requests) <= paid + 15 - 6  # what the first had, it does not pay again
+    with pytest.raises(ValueError, match="max_cost=5 needs price"):
+        Chat("able", max_cost=5)
+
+
+def test_no_more_calls_at_once_than_allowed(codes, server):
+    server.pause = 0.01
+    llm_label(codes, Chat("able", server.url, concurrency=3), FEATURES, tests=10)
+    assert server.most_at_once <= 3
+    assert server.most_at_once > 1
+
+
+def test_the_key_goes_to_the_server_and_nowhere_else(codes, server, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    llm_label(codes, Chat("able", server.url), **BIG)
+    assert all(h["Authorization"] == f"Bearer {SECRET}" for h in server.headers)
+    server.fault = lambda number: 401  # whose message repeats the key
+    with pytest.raises(ConnectionError) as error:
+        llm_label(codes, Chat("other", server.url), **BIG)
+    assert SECRET not in str(error.value) + str(error.value.__cause__)
+    assert error.value.__suppress_context__
+    assert SECRET not in caplog.text + "".join(capfd.readouterr())
+    for path in codes.run.rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
+    with sqlite3.connect(codes.run / "llm.sqlite") as db:
+        assert db.execute("SELECT COUNT(*) FROM answers").fetchone() == (15,)
+    assert SECRET not in repr(Chat("able", server.url))
+
+
+def test_without_key_server_or_package_the_error_says_what_to_do(codes, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ValueError, match="OPENAI_API_KEY is not set"):
+        llm_label(codes, Chat("able"), [16])
+    assert llm_label(codes, Chat("able"), [16], dry_run=True).calls[0] == 41
+    with pytest.raises(ConnectionError, match=r"127.0.0.1:9.*base_url, model and OPENAI_API_KEY"):
+        llm_label(codes, Chat("able", "http://127.0.0.1:9/v1", retries=0), [16])
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(ImportError, match=r'pip install "nanosae\[llm\]"'):
+        llm_label(codes, Chat("able"), [16])

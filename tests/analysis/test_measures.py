@@ -1,0 +1,64 @@
+"""Measures without labels against brute force."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.metrics import r2_score
+
+from nanosae.analysis.baselines import Representation
+from nanosae.analysis.measures import intruder_detection, reconstruction_measures, usage
+
+
+def test_reconstruction_agrees_with_brute_force():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 6)) + 2
+    back = x + 0.3 * rng.normal(size=x.shape)
+    found = reconstruction_measures(x, back, rng)
+    assert found["fvu"].value == pytest.approx(
+        1 - r2_score(x, back, multioutput="variance_weighted")
+    )
+    cosine = [a @ b / np.sqrt(a @ a * (b @ b)) for a, b in zip(x, back, strict=True)]
+    assert found["cosine"].value == pytest.approx(np.mean(cosine))
+    shared = []
+    for i in range(120):
+        near = []
+        for m in (x, back):
+            alike = [m[i] @ b / np.linalg.norm(b) if j != i else -9e9 for j, b in enumerate(m)]
+            near.append(set(np.argsort(alike)[-10:]))
+        shared.append(len(near[0] & near[1]) / 10)
+    assert found["recall@10"].value == pytest.approx(np.mean(shared))
+    perfect = reconstruction_measures(x, x.copy(), rng)
+    assert perfect["fvu"].value == 0
+    assert perfect["recall@10"].value == 1
+    assert reconstruction_measures(x, x.mean(0) + 0 * x, rng)["fvu"].value == pytest.approx(1)
+
+
+def test_use_and_redundancy_agree_with_brute_force():
+    rng = np.random.default_rng(0)
+    x = rng.random((50, 8)) < np.array([0.9, 0.5, 0.3, 0.2, 0.1, 0.1, 0.05, 0])
+    directions = rng.normal(size=(8, 5))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    found = usage(Representation(sp.csc_array(x.astype(np.float32)), directions=directions))
+    density = x.mean(0)
+    gini = np.abs(density[:, None] - density).sum() / (2 * 64 * density.mean())
+    assert found["gini"].value == pytest.approx(gini)
+    assert found["l0"].value == pytest.approx(x.sum(1).mean())
+    assert found["dead"].value == (density == 0).mean()
+    assert found["dense"].value == (density > 0.2).mean()
+    live = directions[density > 0]
+    alike = live @ live.T - 2 * np.eye(len(live))
+    assert found["redundancy"].value == pytest.approx(alike.max(1).mean())
+    even = usage(Representation(sp.csc_array(np.eye(8, dtype=np.float32))))
+    assert even["gini"].value == pytest.approx(0)
+
+
+def test_intruders_are_found_by_clusters_and_not_by_noise():
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(0, 20, 800)
+    points = np.eye(20)[cluster] + 0.02 * rng.normal(size=(800, 20))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    good = sp.csc_array(np.eye(20, dtype=np.float32)[cluster])
+    noise = sp.csc_array(np.eye(20, dtype=np.float32)[rng.permutation(cluster)])
+    assert intruder_detection(good, points, rng).value == 1
+    assert abs(intruder_detection(noise, points, rng).value - 0.2) < 0.12
+    assert intruder_detection(good, points, rng).n == 20

@@ -1,0 +1,120 @@
+"""Ctrl-C and SIGTERM at any time: 130 and 143, and not a word."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nanosae.cli import main
+from nanosae.cli.signals import Stopped, _raise_again, stopping_on_signals
+
+BOTH = [signal.SIGINT, signal.SIGTERM]
+
+
+TRAIN = ["--k", "2", "--hidden-size", "16", "--steps", "1000000", "--log-every", "1"]
+
+
+def stopped(words, ready, number, tmp_path):
+    """Start a command, send it a signal when it is ready; return its exit code and words."""
+    environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}
+    command = [sys.executable, "-m", "nanosae", *words]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **streams, env=environment, cwd=tmp_path) as process:
+        ready()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_signal_in_a_command_gives_its_exit_code(number, tmp_path, monkeypatch, capfd):
+    from nanosae.runs import folder
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(folder, "read_config", lambda _: signal.raise_signal(number))
+    assert main(["info", str(tmp_path)]) == 128 + number
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_a_library_that_makes_another_error_of_it_changes_nothing(
+    number, tmp_path, monkeypatch, capfd
+):
+    from nanosae.runs import folder
+
+    def interrupted_import(_):
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise ImportError("numpy.core.multiarray failed to import") from None
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(folder, "read_config", interrupted_import)
+    assert main(["info", str(tmp_path)]) == 128 + number
+    assert capfd.readouterr().err == ""
+
+
+def test_a_server_that_ends_on_ctrl_c_exits_with_130(tmp_path, monkeypatch):
+    import nanosae
+
+    def watch(*_):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            return
+
+    monkeypatch.setattr(nanosae, "watch", watch, raising=False)
+    assert main(["watch", str(tmp_path)]) == 130
+
+
+def test_handlers_are_as_before_afterwards(tmp_path):
+    before = [signal.getsignal(number) for number in BOTH]
+    main(["info", str(tmp_path)])
+    assert [signal.getsignal(number) for number in BOTH] == before
+
+
+def test_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopping_on_signals():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_signal_in_a_callback_comes_again():
+    class Unraisable:
+        exc_value = Stopped(signal.SIGTERM)
+
+    with stopping_on_signals():
+        _raise_again(Unraisable)
+        with pytest.raises(Stopped) as stop:
+            time.sleep(10)
+    assert stop.value.signal == signal.SIGTERM
+
+
+def test_a_training_says_how_to_go_on(data, tmp_path):
+    def steps():
+        metrics = tmp_path / "run" / "metrics.jsonl"
+        while not (metrics.exists() and metrics.stat().st_size):
+            time.sleep(0.05)
+
+    words = ["train", data, "-o", "run", *TRAIN]
+    code, err = stopped(words, steps, signal.SIGTERM, tmp_path)
+    assert code == 143
+    assert "--resume" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("delay", [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2])
+def test_imports_can_be_interrupted(number, delay, data, tmp_path):
+    words = ["train", data, "-o", "run", *TRAIN]
+    code, err = stopped(words, lambda: time.sleep(delay), number, tmp_path)
+    assert code == 128 + number
+    assert "Traceback" not in err
+    assert "error" not in err

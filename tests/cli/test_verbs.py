@@ -1,0 +1,57 @@
+"""What verbs print and write."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from nanosae.cli import main
+from nanosae.codes import Codes
+
+
+def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", data, "-o", run, *flags]) == 0
+    assert "held out  FVU" in capsys.readouterr().out
+    assert main(["info", run, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["config"]["hidden_size"] == 16
+    assert facts["metrics"]["step"] == 6
+    assert {"fvu", "l0", "dead"} <= facts["metrics"].keys()
+    assert main(["train", data, "-o", run, *flags]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["train", data, "-o", run, *flags, "--resume"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert main(["train", data, "-o", run, *flags, "--force"]) == 0
+
+
+def test_resume_without_a_run_starts_from_the_beginning(data, flags, tmp_path):
+    assert main(["train", data, "-o", str(tmp_path / "new"), *flags, "--resume"]) == 0
+    (tmp_path / "empty" / "checkpoints").mkdir(parents=True)
+    assert main(["train", data, "-o", str(tmp_path / "empty"), *flags, "--resume"]) == 0
+
+
+def test_a_text_column_of_another_name_must_not_meet_one_called_text(data, flags, tmp_path, capsys):
+    run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
+    assert main(["train", data, "-o", run, *flags]) == 0
+    both = {"text": ["a title"] * 200, "body": ["a body"] * 200}
+    pd.DataFrame(both).to_parquet(texts)
+    assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 2
+    assert "'body' will be called 'text', but another column is" in capsys.readouterr().err
+    pd.DataFrame({"body": both["body"]}).to_parquet(texts)
+    assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 0
+    assert Codes.open(run).texts([0]).tolist() == ["a body"]
+
+
+@pytest.mark.slow
+def test_the_demo_shows_ten_features(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "nanosae", "demo", "-o", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("feature ") >= 10
+    assert (tmp_path / "run" / "model" / "cfg.json").exists()

@@ -1,0 +1,239 @@
+"""Ranks without processes: threads that exchange tensors do together what one rank does alone.
+
+`test_ranks.py` trains with processes of their own.
+"""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from agreement import assert_agree, decisions_batchtopk, decisions_topk
+from nanosae.distributed import Ranks
+from nanosae.errors import LostRankError
+from nanosae.kernels import cpu, reference
+
+N_ROWS, WIDTH, N_LATENTS, K = 22, 8, 33, 4
+PARALLEL = ["rows", "latents"]
+
+
+class Exchange:
+    """What the threads of some ranks share."""
+
+    def __init__(self, size):
+        self.barrier = threading.Barrier(size, timeout=20)
+        self.tensors = [torch.empty(0)] * size
+
+    def all(self, rank, tensor):
+        self.tensors[rank] = tensor.detach().clone()
+        self.barrier.wait()
+        everything = list(self.tensors)
+        self.barrier.wait()
+        return everything
+
+
+class ThreadRanks(Ranks):
+    """A rank that communicates with other threads; all else is that of a process."""
+
+    def __init__(self, rank, size, latents, exchange):
+        super().__init__(rank, size, latents)
+        self.exchange = exchange
+
+    def _communicate(self, collective, *args):
+        if collective is torch.distributed.all_reduce:
+            (tensor,) = args
+            tensor.copy_(torch.stack(self.exchange.all(self.rank, tensor)).sum(0))
+        else:
+            outputs, tensor = args
+            for out, other in zip(outputs, self.exchange.all(self.rank, tensor), strict=True):
+                out.copy_(other)
+
+
+def together(size, parallel, work):
+    """Return what `work(rank)` gives on each of some ranks."""
+    exchange = Exchange(size)
+    ranks = [ThreadRanks(r, size, parallel == "latents", exchange) for r in range(size)]
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(work, ranks))
+
+
+def problem(seed=0, exact=False):
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(N_ROWS, WIDTH, generator=g)
+    weight = torch.randn(N_LATENTS, WIDTH, generator=g)
+    bias = 0.1 * torch.randn(N_LATENTS, generator=g)
+    if exact:  # sums without rounding, and many ties
+        x, weight, bias = (tensor.round() for tensor in (x, weight, bias))
+    return x, weight, bias
+
+
+def matrix(pairs, ranks):
+    """The values at their places among all rows and latents."""
+    dense = torch.zeros(N_ROWS, N_LATENTS)
+    rows = ranks.own_rows(torch.arange(N_ROWS)).repeat_interleave(pairs.row_ptr.diff())
+    latents = torch.arange(N_LATENTS)[ranks.own_latents(N_LATENTS)]
+    dense[rows, latents[pairs.cols.long()]] = pairs.values
+    return dense
+
+
+def selected(size, parallel, name, problem_, kernels=cpu, **options):
+    """What all ranks keep together, and the smallest kept value that each of them is told."""
+    x, weight, bias = problem_
+
+    def work(ranks):
+        part = ranks.own_latents(N_LATENTS)
+        args = kernels, ranks.own_rows(x).contiguous(), weight[part].contiguous(), bias[part], K
+        if name == "topk":
+            return matrix(ranks.select_topk(*args), ranks), None
+        pairs, smallest_kept = ranks.select_batchtopk(*args, options.get("initial_threshold"))
+        return matrix(pairs, ranks), smallest_kept
+
+    results = together(size, parallel, work)
+    kept = torch.stack([dense for dense, _ in results])
+    assert ((kept != 0).sum(0) <= 1).all()  # no entry is kept twice
+    return kept.sum(0), [smallest for _, smallest in results]
+
+
+def alone(name, problem_):
+    x, weight, bias = problem_
+    if name == "topk":
+        return matrix(reference.select_topk(x, weight, bias, K), Ranks())
+    return matrix(reference.select_batchtopk(x, weight, bias, K * N_ROWS), Ranks())
+
+
+def decisions(name, x, weight, bias):
+    if name == "topk":
+        return decisions_topk(x, weight, bias, K)
+    return decisions_batchtopk(x, weight, bias, K * N_ROWS)
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("name", ["topk", "batchtopk"])
+@pytest.mark.parametrize("kernels", [cpu, reference])
+def test_ranks_keep_together_what_one_process_keeps(parallel, size, name, kernels):
+    for seed in range(5):
+        made = problem(seed)
+        kept, _ = selected(size, parallel, name, made, kernels)
+        assert_agree(kept, alone(name, made), decisions(name, *made))
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize("name", ["topk", "batchtopk"])
+def test_of_equal_entries_ranks_keep_just_so_many(parallel, name):
+    for seed in range(10):
+        made = problem(seed, exact=True)
+        kept, want = selected(3, parallel, name, made)[0], alone(name, made)
+        assert torch.equal(kept[kept > 0].sort().values, want[want > 0].sort().values)
+        if name == "topk":  # whose ties go to the lower latent, on whatever rank
+            assert torch.equal(kept, want)
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+@pytest.mark.parametrize("initial_threshold", [None, 0.0, 1e-9, 0.5, 1e6])
+def test_any_initial_threshold_gives_the_same_and_all_ranks_learn_the_smallest_kept(
+    parallel, initial_threshold
+):
+    made = problem()
+    want = alone("batchtopk", made)
+    kept, smallest = selected(3, parallel, "batchtopk", made, initial_threshold=initial_threshold)
+    assert_agree(kept, want, decisions("batchtopk", *made))
+    assert len(set(smallest)) == 1
+    assert smallest[0] == kept[kept > 0].min()
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_fewer_positive_entries_than_asked_for_are_all_kept(parallel):
+    x, weight, bias = problem()
+    rare = x, weight, bias - 5.0
+    for name in ("topk", "batchtopk"):
+        kept, smallest = selected(3, parallel, name, rare)
+        assert 0 < (kept > 0).sum() < K * N_ROWS / 2
+        assert_agree(kept, alone(name, rare), decisions(name, *rare))
+    assert smallest[0] == kept[kept > 0].min()
+    kept, smallest = selected(3, parallel, "batchtopk", (x, weight, bias - 500.0))
+    assert kept.count_nonzero() == 0
+    assert set(smallest) == {0.0}
+
+
+def test_a_rank_without_latents_takes_part():
+    x, weight, bias = problem()
+
+    def work(ranks):
+        part = slice(0, N_LATENTS) if ranks.rank == 1 else slice(0, 0)
+        return ranks.select_topk(cpu, x, weight[part], bias[part], K)
+
+    none, every = together(2, "latents", work)
+    assert len(none.values) == 0
+    assert none.row_ptr.tolist() == [0] * (N_ROWS + 1)
+    assert torch.equal(every.cols, cpu.select_topk(x, weight, bias, K).cols)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 50])
+def test_rows_and_latents_are_divided_without_rest(size):
+    batch = torch.arange(20)
+    for latents in (False, True):
+        every = [Ranks(r, size, latents) for r in range(size)]
+        rows = torch.cat([ranks.own_rows(batch) for ranks in every])
+        parts = torch.cat([batch[ranks.own_latents(20)] for ranks in every])
+        times = torch.ones(20, dtype=torch.int64)
+        n_times_rows, n_times_latents = (size, 1) if latents else (1, size)
+        assert torch.equal(rows.bincount(), times * n_times_rows)
+        assert torch.equal(parts.bincount(), times * n_times_latents)
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_what_is_divided_is_summed_and_what_is_whole_is_not(parallel):
+    def work(ranks):
+        one = torch.full((2,), float(ranks.rank + 1))
+        sums = ranks.sum(one.clone()), ranks.sum_over_rows(one.clone())
+        return [*sums, ranks.sum_over_latents(one.clone())], one
+
+    for sums, own in together(3, parallel, work):
+        every, over_rows, over_latents = sums
+        assert every.tolist() == [6, 6]
+        divided, whole = over_rows, over_latents
+        if parallel == "latents":
+            divided, whole = over_latents, over_rows
+        assert divided.tolist() == [6, 6]
+        assert torch.equal(whole, own)
+
+
+def test_summed_reconstructions_have_the_whole_gradient():
+    def work(ranks):
+        recon = torch.full((2,), float(ranks.rank + 1), requires_grad=True)
+        total = ranks.sum_reconstructions(recon)
+        (total * torch.tensor([1.0, 3.0])).sum().backward()
+        return total.detach(), recon.grad, recon.detach()
+
+    for total, grad, own in together(2, "latents", work):
+        assert total.tolist() == [3, 3]
+        assert grad.tolist() == [1, 3]
+        assert own[0] in (1, 2)  # not summed in place
+    for total, _, own in together(2, "rows", work):
+        assert torch.equal(total, own)
+
+
+def test_tensors_of_different_lengths_are_gathered():
+    def work(ranks):
+        return ranks.gather(torch.full((ranks.rank, 2), float(ranks.rank)))
+
+    for gathered in together(3, "rows", work):
+        assert [part.tolist() for part in gathered] == [[], [[1, 1]], [[2, 2], [2, 2]]]
+
+
+def test_a_flag_of_one_rank_is_known_to_all(monkeypatch):
+    monkeypatch.setattr(torch.distributed, "get_backend", lambda: "gloo")
+    assert together(3, "rows", lambda ranks: ranks.any(ranks.rank == 2)) == [True] * 3
+    assert together(3, "rows", lambda ranks: ranks.any(False)) == [False] * 3
+    assert Ranks().any(True)
+    assert not Ranks().any(False)
+
+
+def test_a_lost_rank_is_an_error_that_says_what_to_do():
+    def lost(tensor):
+        raise RuntimeError("connection closed")
+
+    with pytest.raises(LostRankError, match=r"rank 1 of 2 lost the others.*--resume"):
+        Ranks(1, 2)._communicate(lost, torch.zeros(1))

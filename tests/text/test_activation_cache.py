@@ -1,0 +1,169 @@
+"""Cached activations: the stream on disk, whole shards, exact continuation, and on to features."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from nanosae.cli import main
+from nanosae.codes import Codes
+from nanosae.sources import open_rows
+
+transformers = pytest.importorskip("transformers", reason="needs the extra activations")
+import torch  # noqa: E402
+
+from language_models import (  # noqa: E402
+    alone,
+    close,
+    model_of,
+    run,
+    texts_of,
+)
+from nanosae.text import activation_cache as module  # noqa: E402
+from nanosae.text.activation_cache import cache_activations  # noqa: E402
+
+
+def shards(folder, name):
+    rows = np.concatenate([np.load(p) for p in sorted((folder / name).glob("*.npy"))])
+    table = pq.read_table(folder / "tokens").to_pandas()
+    assert len(rows) == len(table)
+    return rows, table
+
+
+def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_BLOCKS", 2)
+    model, tokenizer = llama
+    texts, names, options = texts_of(400), ["layers.0", "layers.1"], {"batch_tokens": 64}
+    n = cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options)
+    stream, beside = run(llama, names, texts, **options)
+    assert n == len(beside["text"])
+    assert len(list((tmp_path / "tokens").glob("*"))) > 2
+    for name in names:
+        rows, table = shards(tmp_path, name)
+        assert rows.dtype == np.float16
+        np.testing.assert_array_equal(rows, stream[name].astype(np.float16))
+        for column in beside:
+            assert (table[column].to_numpy() == beside[column]).all()
+        assert open_rows(tmp_path / name).n_rows == n
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")}
+    assert cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options) == n
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")} == before
+
+
+def test_other_settings_or_texts_are_refused(llama, tmp_path):
+    model, tokenizer = llama
+    texts = texts_of(40)
+    cache_activations(model, "layers.1", texts, tmp_path, tokenizer=tokenizer)
+    for layers, some, more in (
+        ("layers.0", texts, {}),
+        ("layers.1", texts, {"pooling": "mean"}),
+        ("layers.1", texts, {"dtype": "float32"}),
+        ("layers.1", texts_of(40, 1), {}),
+        ("layers.1", texts[:20], {}),
+    ):
+        with pytest.raises(ValueError, match="give the same texts and settings, or another"):
+            cache_activations(model, layers, some, tmp_path, tokenizer=tokenizer, **more)
+
+
+def test_values_beyond_float16_are_refused(tmp_path, llama):
+    model = model_of("llama")
+    with torch.no_grad():
+        model.embed_tokens.weight *= 1e6
+    given = (model, "embed_tokens", ["old tree"], tmp_path)
+    with pytest.raises(ValueError, match="embed_tokens has values that float16 cannot hold"):
+        cache_activations(*given, tokenizer=llama[1])
+    assert cache_activations(*given, tokenizer=llama[1], dtype="float32") > 0
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {tests!r})
+import time
+import language_models as t
+from nanosae.text import activation_cache as module
+module.SHARD_BLOCKS = 1
+plain = module.write_file
+def put(path, write):
+    time.sleep(0.05)
+    plain(path, write)
+    print(path.name, flush=True)
+module.write_file = put
+module.cache_activations(t.model_of("llama"), ["layers.0", "layers.1"], t.texts_of(2000),
+    {folder!r}, tokenizer=t.tokenizer_of("llama"), batch_tokens=64)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("after", [4, 5, 6])
+def test_a_killed_cache_is_valid_and_goes_on(llama, tmp_path, after, monkeypatch):
+    folder = tmp_path / "killed"
+    code = KILLED.format(tests=str(Path(__file__).parents[1]), folder=str(folder))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    for _ in range(after):
+        assert process.stdout.readline()
+    time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    names = ["layers.0", "layers.1"]
+    done = sorted(p.stem for p in (folder / "tokens").glob("*.parquet"))
+    assert done
+    for stem in done:  # every shard that counts is whole
+        table = pq.read_table(folder / "tokens" / f"{stem}.parquet")
+        assert all(len(np.load(folder / n / f"{stem}.npy")) == len(table) for n in names)
+    monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
+    given = (llama[0], names, texts_of(2000))
+    options = {"tokenizer": llama[1], "batch_tokens": 64}
+    n = cache_activations(*given, folder, **options)
+    assert n == cache_activations(*given, tmp_path / "whole", **options)
+    for name in names:
+        rows, table = shards(folder, name)
+        expected, beside = shards(tmp_path / "whole", name)
+        np.testing.assert_array_equal(rows, expected)
+        assert table.equals(beside)
+    assert not list(folder.rglob(".*"))
+
+
+def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
+    for part in llama:
+        part.save_pretrained(tmp_path / "model")
+    texts = [*texts_of(200, longest=16), ""]
+    lines = [json.dumps({"id": i, "body": text}) for i, text in enumerate(texts)]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    source, out, trained = (str(tmp_path / x) for x in ("texts.jsonl", "acts", "run"))
+    named = [source, "--text-column", "body"]
+    flags = ["--layer", "layers.0", "layers.1", "-o", out]
+    assert main(["activations", str(tmp_path / "model"), *named, *flags]) == 0
+    said = capsys.readouterr().out
+    assert f"nanosae train {out}/layers.0 -o RUN" in said
+    flags = ["--hidden-size", "32", "--k", "3", "--steps", "30"]
+    assert main(["train", f"{out}/layers.1", "-o", trained, *flags]) == 0
+    assert main(["encode", trained, f"{out}/layers.1", "--texts", f"{out}/tokens"]) == 0
+    codes = Codes.open(trained)
+    expected, places = alone(*llama, texts, 1)
+    assert codes.n_rows == len(places)
+    assert codes.has_tokens
+    close(codes.vectors(), expected, 1e-3)
+    for (t, start, end), shown in zip(places, codes.texts(), strict=True):
+        left, token, right = shown.replace("«", "»").split("»")
+        assert token == texts[t][start:end]
+        assert left.lstrip("…") + token + right.rstrip("…") in texts[t]
+        assert texts[t][:start].endswith(left.lstrip("…"))
+        assert len(left) <= 61 >= len(right)
+        assert (left[:1] == "…") == (len(left.lstrip("…")) < start)
+    bare = codes.texts([5], marks="")[0]
+    assert bare == codes.texts([5])[0].replace("«", "").replace("»", "")
+    capsys.readouterr()
+    feature = int(np.argmax(codes.counts))
+    assert main(["describe", trained, "--feature", str(feature)]) == 0
+    assert capsys.readouterr().out.count("«") >= 10
+    assert main(["label", trained]) == 0
+    assert "label" in capsys.readouterr().out
+    assert main(["search", trained, "river"]) == 0
+    assert "«" in capsys.readouterr().out
