@@ -61,7 +61,7 @@ class Server:
         fault, status = self.fault(number), 200
         if isinstance(fault, float):
             time.sleep(fault)
-        said = self.say(request["messages"][0]["content"])
+        said = self.say(request["messages"][0]["content"])  # any JSON value, as servers do
         body = json.dumps(
             {
                 "id": str(number),

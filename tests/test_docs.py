@@ -1,6 +1,7 @@
 """What the documents say is run."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from cyclopts import CycloptsError
+
+from nanosae.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCUMENTS = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+}
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
 
@@ -38,16 +46,51 @@ def test_every_file_of_the_table_exists():
             assert (ROOT / "src" / "nanosae" / path).exists(), path
 
 
-def test_commands_in_the_readme_are_known_to_the_command_line():
-    from nanosae.cli import main
+def shown_commands():
+    """Yield the words of every nanosae command in the shell blocks of README and docs."""
+    for text in DOCUMENTS.values():
+        for block in re.findall(r"```bash\n(.*?)```", text, re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                for command in re.split(r"&&|\|", line.partition("#")[0]):
+                    if re.search(r"\bnanosae [a-z]", command) and "pip" not in command:
+                        words = shlex.split(command)
+                        yield words[words.index("nanosae") + 1 :]
 
-    for verb in set(re.findall(r"nanosae (\w+)", README)) - {"train"}:
-        assert main([verb, "--help"]) == 0
+
+def test_every_command_that_is_shown_parses():
+    shown = list(shown_commands())
+    assert len(shown) >= 25
+    for words in shown:
+        app.parse_args(words, exit_on_error=False, print_error=False)
+
+
+@pytest.mark.parametrize("words", ["train DATA", "train DATA -o RUN --kk 3", "fly", "info RUN RUN"])
+def test_a_wrong_command_would_be_found(words):
+    with pytest.raises(CycloptsError):
+        app.parse_args(words.split(), exit_on_error=False, print_error=False)
+
+
+def test_verbs_and_flags_in_running_text_are_known():
+    found = 0
+    for name, text in DOCUMENTS.items():
+        for code in re.findall(r"`(?:torchrun -m )?nanosae ([a-z-]+)([^`|]*)`", text):
+            verb, rest = code
+            known = {flag for argument in arguments(verb) for flag in argument.names}
+            flags = re.findall(r"(?<![\w-])-{1,2}[a-z][\w-]*", rest)
+            assert set(flags) <= known, (name, code)
+            found += 1
+    assert found >= 10
+
+
+def arguments(verb):
+    return app[verb].assemble_argument_collection()
 
 
 def test_links_lead_somewhere():
-    for link in re.findall(r"\]\((?!http)(.+?)\)", README):
-        assert (ROOT / link).exists(), link
+    for name, text in DOCUMENTS.items():
+        folder = ROOT / "docs" if (ROOT / "docs" / name).exists() else ROOT
+        for link in re.findall(r"\]\((?!http|#)(.+?)\)", text):
+            assert (folder / link.partition("#")[0]).exists(), (name, link)
 
 
 @pytest.mark.slow

@@ -15,7 +15,17 @@ FILES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(ROOT.rglob("*.py"))
 }
-TORCH_FREE = ("analysis", "codes", "model.weights", "runs", "sources", "text", "view")
+TORCH_FREE = (
+    "analysis",
+    "codes",
+    "model.architectures",
+    "model.files",
+    "model.weights",
+    "runs",
+    "sources",
+    "text",
+    "view",
+)
 NEEDS_TORCH = (
     "runs.checkpoints",
     "runs.training",
@@ -39,9 +49,9 @@ ROOMS = {
     "data": {"config", "sources"},
     "kernels": set(),
     "distributed": {"codes", "kernels"},
-    "runs": {"codes", "config", "model.weights"},
+    "runs": {"codes", "config", "model.files"},
     "model": {"codes", "kernels", "sources"},
-    "codes": {"model.weights"},
+    "codes": {"model.files", "model.weights"},
     "text": set(),
     "train": {"config", "data", "distributed", "kernels", "model", "runs", "trainable"},
     "trainable": {"config", "data", "distributed", "kernels", "model"},

@@ -2,8 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy.stats import pearsonr
+from sklearn.metrics import f1_score
 
-from nanosae.analysis.answers import agreement, parse_label
+from nanosae.analysis.answers import (
+    MAX_CHARACTERS,
+    agreement,
+    answer_fault,
+    parse_label,
+    parse_matches,
+    parse_prediction,
+    token_count,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,3 +40,65 @@ def test_agreement_by_hand():
     assert (found["llm_f1"], found["llm_pearson"]) == (0.5, 0.0)
     assert agreement(np.array([np.nan, 1, -1, -1]), truth)["llm_unparsed"] == 1
     assert np.isnan(agreement(guess[:2], truth[:2])["llm_f1"])  # all active: not a test
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        ("FINAL: trees", ""),
+        ("", "empty answer"),
+        (None, "empty answer"),
+        (["FINAL: trees"], "answer of type list"),
+        (7, "answer of type int"),
+        ("x" * (MAX_CHARACTERS + 1), f"answer of {MAX_CHARACTERS + 1} characters"),
+        ("x" * MAX_CHARACTERS, ""),
+        ("FINAL: \ud800", "answer that is not Unicode text"),
+    ],
+)
+def test_only_texts_of_sane_length_are_kept(answer, fault):
+    assert answer_fault(answer) == fault
+
+
+@pytest.mark.parametrize("given", [None, "7", 7.5, True, -1, 0, 10**30])
+def test_what_cannot_be_a_count_of_tokens_is_not_booked(given):
+    assert token_count(given, 100) == 100
+    assert token_count(7, 100) == 7
+
+
+@pytest.mark.parametrize(
+    ("answer", "value"),
+    [
+        ("PREDICTION: 0.9", 0.9),
+        ("PREDICTION: −0.8", -0.8),
+        ("PREDICTION: 9" + "9" * 400, 1),
+        ("PREDICTION: -17", -1),
+        ("PREDICTION: .5\nNo, PREDICTION: -.25", -0.25),
+        ("0.9", None),
+        (None, None),
+    ],
+)
+def test_predictions_lie_between_minus_one_and_one(answer, value):
+    found = parse_prediction(answer)
+    assert np.isnan(found) if value is None else found == value
+
+
+def test_numbers_without_end_are_no_matches():
+    assert parse_matches("MATCHES: " + "9" * 5000 + ", 2", 3).tolist() == [0, 1, 0]
+    assert np.isnan(parse_matches("MATCHES: all of them", 2)).all()
+    assert parse_matches("MATCHES: 1, 2, 3", 3).tolist() == [1, 1, 1]
+
+
+def test_a_label_has_at_most_eight_words_of_sane_length():
+    assert parse_label("FINAL: " + "長" * 121) == ""
+    assert parse_label("FINAL: " + "長" * 120) == "長" * 120
+
+
+def test_agreement_is_that_of_sklearn():
+    rng = np.random.default_rng(0)
+    truth = (rng.random(60) < 0.4).astype(float)
+    predicted = np.clip(truth - 0.5 + rng.normal(size=60), -1, 1).round(1)
+    found = agreement(predicted, truth)
+    assert found["llm_f1"] == pytest.approx(f1_score(truth, predicted > 0))
+    assert found["llm_f1"] != pytest.approx(f1_score(truth, predicted >= 0))
+    assert found["llm_pearson"] == pytest.approx(pearsonr(predicted, truth).statistic)
+    assert found["llm_n"] == 60

@@ -1,5 +1,6 @@
 """What calls to a server cost, what is kept of them, and the key."""
 
+import base64
 import logging
 import signal
 import sqlite3
@@ -14,6 +15,7 @@ from nanosae.analysis import chat as chat_module
 from nanosae.analysis import prompts
 from nanosae.analysis.chat import Chat, ChatSession
 from nanosae.analysis.llm import llm_label
+from nanosae.errors import ConfigError, DamagedFileError, ServerError, WriteError
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +214,176 @@ def test_without_key_server_or_package_the_error_says_what_to_do(codes, monkeypa
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[llm\]"'):
         llm_label(codes, Chat("able"), [16])
+
+
+@pytest.fixture
+def session(server, tmp_path):
+    def opened(**settings):
+        return ChatSession(Chat("able", server.url, **settings), tmp_path / "answers.sqlite")
+
+    return opened
+
+
+@pytest.mark.parametrize("bad", ["", None, ["a list"], {"text": "x"}, 7, "x" * 300_000, "\ud800"])
+def test_a_bad_answer_is_not_kept_and_stops_nothing(server, session, bad):
+    answers = [bad, "a good one"]
+    server.say = lambda prompt: answers.pop(0)
+    opened = session()
+    assert opened.ask("question") is None
+    assert (opened.usage.calls, opened.usage.failed) == (1, 1)
+    assert opened.usage.prompt_tokens == 7  # it is paid for
+    assert opened.ask("question") == "a good one"
+    assert opened.ask("question") == "a good one"
+    assert (opened.usage.calls, opened.usage.failed, opened.usage.cached) == (2, 1, 1)
+    opened.close()
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": "many", "completion_tokens": None},
+        {"prompt_tokens": -5, "completion_tokens": 10**30},
+        {"prompt_tokens": [1], "completion_tokens": 2.5},
+        "lots",
+        7,
+    ],
+)
+def test_counts_that_are_none_are_replaced_by_bounds(server, session, usage):
+    server.usage = usage
+    opened = session(price=(1.0, 1.0))
+    assert opened.ask("MATCHES: <text>x</text>") is not None
+    assert opened.usage.completion_tokens == 400
+    assert opened.usage.prompt_tokens == len("MATCHES: <text>x</text>") // 4 + 8
+    assert opened.usage.cost == pytest.approx((400 + opened.usage.prompt_tokens) / 1e6)
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    "body", ["[]", "{}", '{"choices": []}', '{"choices": [{}]}', "\ufffd", '"hm"']
+)
+def test_replies_of_another_form_are_failed_calls(server, session, body):
+    server.fault = lambda number: body if number == 0 else None
+    opened = session()
+    assert opened.ask("PREDICTION: <text>x</text>") is None
+    assert opened.usage.failed == 1
+    assert opened.ask("PREDICTION: <text>x</text>") is not None
+    opened.close()
+
+
+def test_a_server_that_fails_twenty_times_in_a_row_is_given_up(server, session):
+    server.fault = lambda number: "{not json"
+    opened = session()
+    for i in range(20):
+        assert opened.ask(f"PREDICTION: <text>{i}</text>") is None
+    with pytest.raises(ServerError, match="answers so far are kept"):
+        opened.ask("PREDICTION: <text>once more</text>")
+    opened.close()
+    server.fault = lambda number: "{not json" if number % 20 else None
+    opened = session()
+    for i in range(60):  # never twenty in a row
+        opened.ask(f"PREDICTION: <text>again {i}</text>")
+    opened.close()
+
+
+def test_a_call_is_repeated_as_often_as_asked(server, session):
+    server.fault = lambda number: 503
+    opened = session(retries=3)
+    assert opened.ask("PREDICTION: <text>x</text>") is None
+    assert len(server.requests) == 4
+    assert opened.usage.calls == 1
+    opened.close()
+
+
+def test_a_limit_counts_what_a_call_could_cost(server, session):
+    prompt = "PREDICTION: <text>x</text>"
+    most = (len(prompt) // 4 + 8) * 2 + 400 * 3
+    opened = session(price=(2e6, 3e6), max_cost=most - 1)
+    with pytest.warns(UserWarning, match=r"Stopped at max_cost=.* after 0 calls, 0 spent"):
+        assert opened.ask(prompt) is None
+    opened.close()
+    opened = session(price=(2e6, 3e6), max_cost=most)
+    assert opened.ask(prompt) is not None
+    assert opened.usage.cost == 7 * 2 + 3 * 3
+    opened.close()
+    opened = session(max_calls=0)
+    with pytest.warns(UserWarning, match="Stopped at max_calls=0 after 0 calls"):
+        assert opened.ask(prompt + " again") is None
+    assert opened.ask(prompt) is not None  # what is known costs nothing
+    opened.close()
+
+
+def hidden(server):
+    """The server's address with a user and a password in it."""
+    return server.url.replace("http://", f"http://user:{SECRET}@")
+
+
+def test_a_key_in_the_address_is_sent_and_never_stored_or_shown(
+    codes, server, caplog, capfd, monkeypatch
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    caplog.set_level(logging.DEBUG)
+    chat = Chat("able", hidden(server))
+    frame = llm_label(codes, chat, **BIG)
+    expected = base64.b64encode(f"user:{SECRET}".encode()).decode()
+    assert {h["Authorization"] for h in server.headers} == {f"Basic {expected}"}
+    server.fault = lambda number: 401
+    with pytest.raises(ServerError) as error:
+        llm_label(codes, Chat("other", hidden(server)), **BIG)
+    shown = caplog.text + "".join(capfd.readouterr()) + str(error.value) + repr(chat)
+    shown += frame.to_json() + str(frame.attrs)
+    assert SECRET not in shown
+    assert expected not in shown
+    for path in codes.run.rglob("*"):
+        assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
+    known = llm_label(codes, Chat("able", server.url), **BIG).attrs["usage"][0]
+    assert known["calls"] == 0  # the same server without the password is the same server
+
+
+def test_headers_that_params_hold_are_sent_and_not_stored(server, session, tmp_path):
+    opened = session(params={"extra_headers": {"X-Key": SECRET}})
+    opened.ask("PREDICTION: <text>x</text>")
+    assert SECRET not in repr(opened.chat)
+    opened.close()
+    assert server.headers[0]["X-Key"] == SECRET
+    assert SECRET.encode() not in (tmp_path / "answers.sqlite").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "address", [f"http://host/v1?key={SECRET}", f"{SECRET}@host/v1", f"http://{SECRET}:x/v1", ""]
+)
+def test_an_address_that_is_none_is_refused_and_not_shown(tmp_path, monkeypatch, address):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(ConfigError) as error:
+        ChatSession(Chat("able", address), tmp_path / "answers.sqlite")
+    assert SECRET not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": ""}, "model is empty"),
+        ({"max_calls": -1}, "max_calls=-1 must be at least 0"),
+        ({"concurrency": 0}, "concurrency=0 must be at least 1"),
+        ({"retries": -1}, "retries=-1 must be at least 0"),
+        ({"timeout": 0.0}, "timeout=0.0 must be above 0"),
+        ({"price": (1.0, -1.0)}, "must be two numbers that are not negative"),
+        ({"max_cost": 5.0}, "max_cost=5.0 needs price"),
+        ({"params": {"stream": True}}, "params may not hold 'stream'"),
+        ({"params": {"stop": {1}}}, "cannot be sent as JSON"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Chat(**{"model": "able"} | settings)
+
+
+def test_a_store_that_is_none_is_named(server, tmp_path):
+    path = tmp_path / "answers.sqlite"
+    path.write_bytes(b"this is no database, and long enough to be taken for one" * 9)
+    with pytest.raises(DamagedFileError, match=r"answers\.sqlite is no SQLite file"):
+        ChatSession(Chat("able", server.url), path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="cannot be made"):
+        ChatSession(Chat("able", server.url), tmp_path / "file" / "answers.sqlite")

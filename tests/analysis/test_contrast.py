@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import hypergeom, norm
 
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.explain import explain
@@ -183,3 +184,60 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
 def test_errors_say_what_was_given(compared_codes, call, message):
     with pytest.raises(ValueError, match=message):
         call(compared_codes)
+
+
+def rows_of_each_part(n_rows):
+    """Training and held-out rows of a corpus whose rows are all different."""
+    held = held_out(np.arange(n_rows), 0.5, 0)
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def test_a_difference_that_changes_its_sign_is_no_finding(tmp_path):
+    """Feature 0 goes with y on the training rows and against it on the others: q alone is tiny."""
+    rng = np.random.default_rng(0)
+    training, held = rows_of_each_part(1000)
+    y = rng.random(1000) < 0.5
+    active = rng.random((1000, 3)) < 0.3
+    active[training, 0] = y[training] & (rng.random(500) < 0.6)
+    active[held, 0] = ~y[held] & (rng.random(500) < 0.6)
+    active[:, 1] = y & (rng.random(1000) < 0.6)
+    table = contrast(active_with_target(tmp_path, active, y), True, by="y").table
+    line = table.set_index("feature").loc[0]
+    assert line["q"] < 1e-6
+    assert line["effect"] < 0
+    assert table.loc[table["found"], "feature"].tolist() == [1]
+
+
+@pytest.mark.parametrize(("n_active", "tested"), [(9, False), (10, True)])
+@pytest.mark.parametrize("rare_part", [0, 1])
+def test_a_feature_must_be_active_on_ten_texts_of_either_part(
+    tmp_path, n_active, tested, rare_part
+):
+    parts = rows_of_each_part(1000)
+    y = np.arange(1000) % 2
+    active = np.zeros((1000, 1))
+    for number, part in enumerate(parts):
+        of_group = part[y[part] == 1]
+        active[of_group[: n_active if number == rare_part else 50], 0] = 1
+    result = contrast(active_with_target(tmp_path, active, y), 1, by="y")
+    assert result.about["n_tested"] == tested
+    assert len(result.table) == tested
+
+
+def test_candidates_are_those_of_a_score_test_on_the_training_rows(tmp_path):
+    rng = np.random.default_rng(1)
+    y = rng.random(800) < 0.4
+    active = rng.random((800, 60)) < rng.uniform(0.1, 0.5, 60)
+    training, _ = rows_of_each_part(800)
+    result = contrast(active_with_target(tmp_path, active, y), True, by="y")
+    p = [hypergeom_score_p(active[training, j], y[training]) for j in range(60)]
+    expected = {j: value for j, value in enumerate(p) if value <= 0.05}
+    found = result.table.set_index("feature")["p_select"].to_dict()
+    assert found == pytest.approx(expected)
+    assert result.about["n_tested"] == 60
+
+
+def hypergeom_score_p(active, y):
+    """Two-sided p of the number of active rows in the group, normal with hypergeometric moments."""
+    null = hypergeom(len(y), y.sum(), active.sum())
+    return 2 * norm.sf(abs((active & y).sum() - null.mean()) / null.std())

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+from nanosae.analysis.feature_query import features_of_words, set_features
 from nanosae.analysis.search import search
+from nanosae.analysis.text_index import find_texts
 from nanosae.codes import write_codes
+from nanosae.errors import DataError
 from oracles import dense_rows
 
 
@@ -50,3 +53,38 @@ def test_words_are_found_in_labels_where_there_are_no_texts(tmp_path, codes, pla
     nothing = search(bare, "zzz-unheard-of")
     assert nothing.hits == []
     assert "0 texts and 0 labels" in nothing.note
+
+
+def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
+    word = planted.words[3][0]
+    rows, _ = find_texts(codes, word, 100)
+    acts = dense_rows(codes)
+    share, density = (acts[rows] > 0).mean(axis=0), (acts > 0).mean(axis=0)
+    lift = share / np.maximum(density, 1e-12)
+    strength = acts[rows].mean(axis=0) * np.log(np.maximum(lift, 1))
+    best = np.argsort(-strength, kind="stable")[:10]
+    found, how = features_of_words(codes, word, {})
+    expected = np.zeros(codes.n_features)
+    expected[best] = strength[best] / strength.max()
+    labelled = [j for j, name in enumerate(planted.names) if word in name.split()]
+    expected[labelled] = 1
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert how.startswith(f"{len(rows)} texts and {len(labelled)} labels hold the words")
+    without_lift = acts[rows].mean(axis=0)
+    others = [j for j in best if j not in labelled]
+    assert not np.allclose(found[others], without_lift[others] / without_lift.max(), atol=0.02)
+
+
+def test_parts_of_labels_and_numbers_choose_a_feature():
+    labels = {1: "red cars", 2: "cars", 3: "old trees"}
+    for key, feature in ((3, 3), ("Old", 3), ("CARS", 2), ("red", 1)):
+        assert set_features(np.zeros(4), {key: 2.0}, labels).tolist() == [
+            2.0 * (j == feature) for j in range(4)
+        ]
+    for key, message in (
+        ("s", "3 labels hold 's': 1 "),
+        (4, "there are 0 … 3"),
+        (-1, "feature -1"),
+    ):
+        with pytest.raises(DataError, match=message):
+            set_features(np.zeros(4), {key: 1.0}, labels)

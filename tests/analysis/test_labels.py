@@ -11,6 +11,7 @@ from nanosae.analysis import labels as labels_module
 from nanosae.analysis.labels import label
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import write_codes
+from nanosae.errors import ConfigError
 from oracles import saturated
 from small_corpora import NOISE, corpus
 
@@ -176,3 +177,20 @@ def test_a_corpus_without_texts_is_refused(tmp_path):
     codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(4, dtype=np.float32)))
     with pytest.raises(ValueError, match="no column 'text'"):
         label(codes)
+
+
+@pytest.mark.parametrize("with_vectors", [False, True])
+def test_no_features_give_a_frame_without_lines(tmp_path, with_vectors):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 5)) for _ in range(30)]
+    vectors = rng.normal(size=(30, 3)).astype(np.float32) if with_vectors else None
+    codes = corpus(tmp_path / "c", np.zeros((30, 4)), texts, vectors=vectors)
+    for features in (None, []):
+        assert label(codes, features).columns.tolist() == labels_module.COLUMNS
+        assert len(label(codes, features)) == 0
+
+
+@pytest.mark.parametrize("setting", ["n_keywords", "min_texts"])
+def test_settings_out_of_range_are_refused(codes, setting):
+    with pytest.raises(ConfigError, match=f"{setting}=0 must be at least 1"):
+        label(codes, **{setting: 0})

@@ -17,6 +17,7 @@ from nanosae.analysis.llm import llm_label
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
+from nanosae.runs.tables import save_features
 
 
 @pytest.fixture(scope="module")
@@ -201,3 +202,88 @@ def test_on_the_command_line(codes, server, capsys):
     assert error.startswith("error: ")
     assert "Traceback" not in error
     assert Codes.open(run).n_rows == 900
+
+
+def test_a_limited_or_failing_run_keeps_the_labels_that_are_there(codes, server):
+    good = llm_label(codes, Chat("able", server.url), **BIG)
+    save_features(codes.run, good)
+    with pytest.warns(UserWarning, match="Stopped at max_calls"):
+        limited = llm_label(codes, Chat("other", server.url, max_calls=7, concurrency=1), **BIG)
+    assert 0 < len(limited) < 3
+    assert sorted([*limited.feature, *limited.attrs["unlabelled"]]) == FEATURES
+    table = save_features(codes.run, limited).set_index("feature").loc[FEATURES]
+    assert (table.llm_label == good.set_index("feature").llm_label).all()
+    assert table.llm_f1.notna().all()
+    assert table.llm_model.tolist().count("other") == len(limited)
+    server.say = lambda prompt: ""
+    nothing = llm_label(codes, Chat("mute", server.url), **BIG)
+    assert nothing.columns.tolist() == good.columns.tolist()
+    after = save_features(codes.run, nothing).set_index("feature").loc[FEATURES]
+    assert after.llm_label.tolist() == table.llm_label.tolist()
+    assert after.llm_f1.tolist() == table.llm_f1.tolist()
+
+
+def test_a_name_counts_if_half_of_its_texts_are_judged(codes, server):
+    judged = []
+
+    def some(prompt):
+        judged.append(prompt)
+        return "" if len(judged) <= unanswered else "PREDICTION: 1"
+
+    server.judge = some
+    for unanswered, lines in ((20, 1), (21, 0)):  # of 40
+        judged.clear()
+        frame = llm_label(codes, Chat(f"{unanswered}", server.url, concurrency=1), [16])
+        assert len(judged) == 40
+        assert len(frame) == lines
+        if lines:
+            assert frame.llm_n[0] == 20
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"scoring": "guess"}, "scoring='guess' must be"),
+        ({"negatives": "soft"}, "negatives='soft' must be one of"),
+        ({"shown": 0}, "shown=0 must be at least 1"),
+        ({"tests": -1}, "tests=-1 must be at least 0"),
+        ({"words": 0}, "words=0 must be at least 1"),
+        ({"features": [48]}, "feature 48 … 48: there are 0"),
+    ],
+)
+def test_arguments_out_of_range_are_refused_before_anything_is_asked(
+    codes, server, settings, message
+):
+    with pytest.raises(ValueError, match=message):
+        llm_label(codes, Chat("able", server.url), **settings)
+    assert server.requests == []
+
+
+def test_names_without_a_judgement_may_be_asked_for(codes, server, planted):
+    frame = llm_label(codes, Chat("able", server.url), FEATURES, tests=0)
+    assert frame.llm_label.tolist() == [planted.names[j] for j in FEATURES]
+    assert frame.llm_f1.isna().all()
+    assert len(server.requests) == 3
+
+
+def test_mixed_negatives_are_half_hard_ones(codes, server, planted):
+    llm_label(codes, Chat("able", server.url), [16], negatives="mixed", words=1000)
+    _, (silent,), judged = seen(server)
+    texts, held = planted.texts.tolist(), held_out(duplicate_groups(codes), 0.5, 0)
+    acts = planted.activations.toarray()[:, 16]
+    for rows, sample, n in (
+        (np.flatnonzero(~held), silent, 5),
+        (np.flatnonzero(held), [t for t in judged if not acts[texts.index(t)]], 10),
+    ):
+        near = set(hard_inactive(codes, np.array([16]), rows, n)[0].tolist())
+        drawn = {texts.index(text) for text in sample}
+        assert len(drawn) == 2 * n
+        assert near <= drawn
+
+
+def test_texts_are_cut_to_words_and_characters(codes, server):
+    llm_label(codes, Chat("able", server.url), [16], words=3)
+    active, silent, judged = seen(server)
+    cut = [*active[0], *silent[0], *judged]
+    assert max(len(text.split()) for text in cut) == 3
+    assert max(len(text) for text in cut) <= 24

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from nanosae.analysis import naming
 from nanosae.analysis.labels import label
 from small_corpora import NOISE, corpus
 
@@ -101,3 +102,83 @@ def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
     name = label(corpus(tmp_path / "c", active, texts), [0]).label[0]
     assert name.startswith(("flower", "shrub"))
     assert not ("flower," in name and "flowers" in name)
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "same"),
+    [
+        ("flower", "flowers", True),
+        ("flower", "flow", True),
+        ("flower", "flo", False),
+        ("flowers", "flowering", True),
+        ("cat", "cats", False),
+        ("index", "indexes", True),
+        ("indexes", "individual", False),
+        ("機械学習", "学習", True),
+        ("機械", "学習", False),
+    ],
+)
+def test_words_with_a_long_common_stem_are_one(word, other, same):
+    assert naming._same_word(word, other) is same
+    assert naming._repeats(f"a {word}", f"{other} b") is same
+
+
+def choose(terms, z, informative=None, taken=None):
+    """Names chosen among terms in the order of z."""
+    names, z = np.array(terms, dtype=object), np.array(z, dtype=float)
+    informative = np.ones(len(z)) if informative is None else np.array(informative)
+    taken = set() if taken is None else taken
+    return [terms[i] for i in naming._choose_terms(names, np.arange(len(z)), z, informative, taken)]
+
+
+def test_terms_are_added_while_they_are_strong():
+    assert choose(["red", "green", "blue"], [10, 5, 4.1]) == ["red", "green", "blue"]
+    assert choose(["red", "green", "blue"], [10, 5, 3.9]) == ["red", "green"]
+    assert choose(["red", "green", "blue"], [10, 3.9, 3]) == ["red"]
+    assert choose(["red", "green", "blue"], [10, 5, 4.5], [1, 1, 0.5]) == ["red", "green"]
+    assert choose(["red", "green", "blue", "black"], [10, 9, 8, 7]) == ["red", "green", "blue"]
+
+
+def test_a_label_that_is_taken_gets_more_terms():
+    taken = {frozenset(["red"])}
+    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red", "green"]
+    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red", "blue"]
+    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red", "green", "blue"]
+    assert choose(["red", "green", "blue"], [10, 3, 3], taken=taken) == ["red"]  # nothing is left
+
+
+def test_a_label_has_at_most_six_words():
+    taken = {frozenset(["red car"]), frozenset(["red car", "old tree"])}
+    terms = ["red car", "old tree", "big house", "red", "car", "old", "tree", "big", "house"]
+    strengths = [10, 3.8, 3.7, 3.5, 3.5, 3.5, 3.5, 3.5, 3.5]
+    assert choose(terms, strengths, taken=set(taken)) == ["red car", "big house"]
+    taken.add(frozenset(["red car", "big house"]))
+    assert choose(terms, strengths, taken=set(taken)) == ["red car", "old tree", "big house"]
+    terms[1], terms[0] = "old tree house", "red tin car"  # eight words with "big house"
+    taken = {frozenset(["red tin car"]), frozenset(["red tin car", "old tree house"])}
+    assert choose(terms, strengths, taken=taken)[:3] != [
+        "red tin car",
+        "old tree house",
+        "big house",
+    ]
+
+
+def test_a_phrase_needs_strong_words_at_its_ends():
+    assert choose(["old cat", "cat", "old"], [10, 3.1, 3.1])[0] == "old cat"
+    assert choose(["old cat", "cat", "old"], [10, 3.1, 2.9])[0] == "cat"
+
+
+def test_a_longer_term_takes_the_place_of_what_it_contains():
+    assert choose(["cat", "old cat", "old"], [10, 7.1, 7]) == ["old cat"]
+    assert choose(["cat", "old cat", "old"], [10, 6.9, 6.8])[0] == "cat"
+    assert "old cat" not in choose(["cat", "old cat", "old"], [10, 6.9, 6.8])
+
+
+def test_a_feature_of_form_is_named_by_its_first_phrase():
+    terms, informative = ["how", "how do i", "do i"], [0, 0, 0]
+    taken: set = set()
+    assert choose(terms, [9, 8, 7], informative, taken) == ["how do i"]
+    assert choose(terms, [9, 8, 7], informative, taken) == ["do i"]
+    assert choose(terms, [9, 8, 7], informative, taken) == []
+    assert choose(["of", "tree"], [9, 2], [0, 1]) == []  # too weak beside the word of form
+    assert choose(["of", "tree"], [9, 3], [0, 1]) == ["tree"]

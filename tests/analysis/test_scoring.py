@@ -4,9 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score, roc_auc_score
 
-from nanosae.analysis.scoring import auc_interval
+from nanosae.analysis.scoring import (
+    auc_interval,
+    best_f1_threshold,
+    keyword_scores,
+    wilson_interval,
+)
 
 
 def pairwise_auc(active, silent):
@@ -57,3 +63,53 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         _, low, high = auc_interval(x, y)
         inside += low < truth < high
     assert 0.92 < inside / 400 < 0.985
+
+
+def test_wilsons_interval_is_that_of_scipy():
+    for k, n in ((3, 17), (0, 9), (9, 9), (40, 200)):
+        expected = binomtest(k, n).proportion_ci(0.95, "wilson")
+        assert wilson_interval(k / n, n) == pytest.approx(tuple(expected), abs=2e-5)
+    assert wilson_interval(0.5, 10)[0] != pytest.approx(0.5 - 1.96 * math.sqrt(0.025))  # Wald's
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_threshold_is_that_of_a_search_over_all(seed):
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(1, 9, 40) / 4
+    truth = rng.random(40) < scores / 3
+    n_active = int(truth.sum()) + 5  # five have no score at all
+    every = np.append(truth, np.ones(5, bool))
+    given = np.append(scores, np.zeros(5))
+    by_f1 = [(f1_score(every, given >= limit), limit) for limit in np.unique(scores)]
+    best, limit = max(by_f1)
+    mine = best_f1_threshold(scores, truth, n_active)
+    assert f1_score(every, given >= mine) == pytest.approx(best)
+    assert mine in scores
+    assert limit > 0
+
+
+def test_without_a_score_nothing_is_predicted():
+    assert best_f1_threshold(np.zeros(0), np.zeros(0, bool), 3) == np.inf
+
+
+def test_a_query_is_scored_on_held_out_rows_alone():
+    rng = np.random.default_rng(0)
+    score = np.maximum(rng.normal(0.3, 1, 200), 0).round(1)
+    active = rng.random(200) < 0.2 + 0.4 * (score > 0.5)
+    held = rng.random(200) < 0.4
+    rows = np.flatnonzero(active)
+    found = keyword_scores(score, rows, held, 5)
+    assert found["label_auc"] == pytest.approx(roc_auc_score(active[held], score[held]))
+    by_f1 = [
+        (f1_score(active[~held], score[~held] >= limit), limit)
+        for limit in np.unique(score[~held & (score > 0)])
+    ]
+    limit = max(by_f1)[1]
+    assert found["label_f1"] == pytest.approx(f1_score(active[held], score[held] >= limit))
+    assert found["label_n"] == active[held].sum()
+    n_train = int(active[~held].sum())
+    fewer = min(n_train, found["label_n"])
+    assert np.isfinite(keyword_scores(score, rows, held, int(fewer))["label_auc"])
+    assert np.isnan(keyword_scores(score, rows, held, int(fewer) + 1)["label_auc"])
+    everywhere = np.unique(np.append(rows, np.flatnonzero(held)))
+    assert np.isnan(keyword_scores(score, everywhere, held, 5)["label_auc"])  # no inactive row

@@ -2,9 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from nanosae.analysis.statistics import mean_estimate, regress
+from nanosae.analysis.statistics import (
+    clustered_mean,
+    false_discovery,
+    mean_estimate,
+    regress,
+    two_sided_p,
+)
 
 
 def test_regression_agrees_with_sklearn():
@@ -27,3 +34,31 @@ def test_mean_has_the_usual_interval():
     summary = mean_estimate(values)
     assert summary.high - summary.value == pytest.approx(1.96 * values.std() / 200**0.5, rel=1e-3)
     assert np.isnan(mean_estimate([]).value)
+
+
+def test_p_is_two_sided():
+    z = np.array([-3.0, -1.0, 0.0, 0.5, 4.0])
+    assert two_sided_p(z) == pytest.approx(2 * norm.sf(np.abs(z)))
+
+
+def test_q_is_the_step_up_procedure_by_hand():
+    """Rejected are the i smallest p, with the largest i for which p_(i) ≤ i q ÷ n."""
+    n = 40
+    p = np.random.default_rng(0).random(n) ** 3
+    rank = np.arange(1, n + 1)
+    for level in (0.01, 0.05, 0.2):
+        passes = np.flatnonzero(np.sort(p) <= level * rank / n)
+        n_rejected = passes.max() + 1 if len(passes) else 0
+        assert (false_discovery(p) <= level).sum() == n_rejected
+    scaled = np.sort(p) * n / rank
+    expected = [scaled[place:].min() for place in range(n)]
+    assert np.sort(false_discovery(p)) == pytest.approx(expected)
+    assert len(false_discovery([])) == 0
+
+
+def test_clusters_widen_the_interval_as_much_as_they_repeat():
+    values = np.random.default_rng(0).normal(size=100)
+    alone = mean_estimate(values)
+    influence = (np.repeat(values, 4) - values.mean())[:, None] / 400
+    clustered = clustered_mean(np.array([values.mean()]), influence, np.repeat(np.arange(100), 4))
+    assert clustered.high - clustered.value == pytest.approx(alone.high - alone.value)

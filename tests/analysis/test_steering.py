@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from nanosae.analysis.search import search
 from nanosae.analysis.steering import reweight, steer
+from nanosae.errors import ConfigError
 from oracles import cosines, dense_rows, order_of
 from small_corpora import sae
 
@@ -140,3 +141,41 @@ def test_reweighting_decodes_the_whole_corpus(codes, planted):
     with_3, without = acts[:, 3] > 0, acts[:, 3] == 0
     assert (found[with_3] @ model.W_dec[3]).mean() > (plain[with_3] @ model.W_dec[3]).mean() + 0.1
     assert np.abs((found[without] - plain[without]) @ model.W_dec[3]).mean() < 0.05
+
+
+def linear_model(scale=1.0):
+    """A model that encodes linearly around 0: every pre-activation is far above 0."""
+    rng = np.random.default_rng(5)
+    directions = (scale * rng.normal(size=(4, 6)) / np.sqrt(6)).astype(np.float32)
+    return sae(directions, np.zeros(6, np.float32), bias=50.0)
+
+
+def test_a_step_goes_exactly_as_far_as_is_best_on_a_linear_model():
+    model = linear_model()
+    x = np.zeros(6, np.float32)
+    acts = model.encode(x).toarray()[0]
+    target = acts + np.array([1, -2, 0.5, 0], np.float32)
+    decoded = x + (target - acts) @ model.W_dec
+    gap = target - model.encode(decoded).toarray()[0]
+    gradient = model.W_enc @ gap
+    missed = [
+        ((target - model.encode(decoded + t * gradient).toarray()[0]) ** 2).sum()
+        for t in np.linspace(0, 3, 3001)
+    ]
+    moved, decoded_error, error = steer(model, x, acts, target, steps=1)
+    norm = (target**2).sum()
+    assert decoded_error == pytest.approx((gap**2).sum() / norm, rel=1e-3)
+    assert error == pytest.approx(min(missed) / norm, rel=1e-2)
+    assert error < 0.9 * decoded_error
+    length = (moved - decoded) @ gradient / (gradient @ gradient)
+    assert length == pytest.approx(np.linspace(0, 3, 3001)[int(np.argmin(missed))], abs=2e-3)
+    halfway = missed[int(np.argmin(missed)) // 2]  # a step half as long is measurably worse
+    assert halfway > 1.05 * min(missed)
+
+
+def test_features_of_a_transcoder_cannot_be_edited(codes):
+    model = codes.weights()
+    model.cfg["architecture"] = "transcoder"
+    x = np.zeros(64, np.float32)
+    with pytest.raises(ConfigError, match="features of a transcoder cannot be edited"):
+        steer(model, x, np.zeros(48), np.ones(48))

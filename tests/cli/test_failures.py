@@ -112,7 +112,7 @@ def test_too_little_memory_is_no_defect(error, tmp_path, capfd, monkeypatch):
     assert "memory of this machine does not suffice" in line_of(capfd)
 
 
-OURS = [KeyError("k"), RuntimeError("z")]
+OURS = [KeyError("k"), ValueError("w"), TypeError("x"), ImportError("y"), RuntimeError("z")]
 
 
 @pytest.mark.parametrize("error", OURS)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from nanosae.data.dataset import Dataset
-from nanosae.data.heldout import hash_rows
 from nanosae.data.order import rows_per_buffer
 from nanosae.sources import open_rows
 from numbered import deal, numbered, row_numbers, vectors
@@ -250,14 +249,6 @@ def test_sample_takes_distinct_training_rows(buffer_rows):
     more = row_numbers(data, data.sample(2 * data.n_train, seed=1))
     counts = np.bincount(more)[np.unique(more)]
     assert set(counts) == {2} if data.in_memory else np.ptp(counts) <= 1
-
-
-def test_hash_tells_rows_apart_as_bytes_do():
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 2, size=(20_000, 24)).astype(np.float32)  # worst case: two values only
-    by_bytes = len({row.tobytes() for row in x})
-    assert len(np.unique(hash_rows(x))) == by_bytes
-    assert len(np.unique(hash_rows(x).astype(np.uint16))) < by_bytes  # twin: too few bits
 
 
 @quick

@@ -12,6 +12,7 @@ from scipy import stats
 
 from containers import write_row_groups
 from nanosae.data.dataset import Dataset
+from nanosae.data.order import TrainingOrder
 from nanosae.sources import open_rows
 from numbered import deal_batches, row_numbers
 
@@ -137,3 +138,15 @@ def test_thousands_of_shards_are_not_held_open(tmp_path):
         assert open_rows(tmp_path).n_rows == 210
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize("limit", [None, 32])
+def test_the_order_of_the_same_rows_depends_on_the_seed(limit):
+    def order(seed, other=None):
+        orders = TrainingOrder(200, np.array([3, 50]), seed=seed, limit=limit)
+        rows, use = next(orders.buffers(0, other))
+        return rows[use]
+
+    assert np.array_equal(order(0), order(0))
+    assert not np.array_equal(order(0), order(1))
+    assert np.array_equal(order(0, other=1), order(1))

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -131,6 +132,19 @@ def test_a_pickle_loads_in_another_process_without_a_warning(tmp_path):
     assert out.returncode == 0, out.stderr
     assert "SAEModel(relu, 5 → 9" in out.stdout
     assert not out.stderr
+
+
+def test_a_pickle_of_the_first_version_loads():
+    """Written by nanosae 0.1.0 with torch.save: it names `nanosae.model.rebuild`."""
+    file = Path(__file__).parent / "sae-0.1.0.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sae = torch.load(file)
+    assert isinstance(sae, SAEModel)
+    assert sae.config["activation"] == "batchtopk"
+    acts = sae.encode(torch.tensor([[3.0, 2.0], [0.0, 0.0]]))
+    expected = [[2.0, 1.0, 0.75], [0.0, 0.0, 0.25]]
+    torch.testing.assert_close(acts, torch.tensor(expected))
 
 
 def test_a_pickle_without_the_class_known_is_refused(tmp_path):

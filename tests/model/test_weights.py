@@ -132,7 +132,7 @@ def test_blocks_of_rows_change_nothing(tmp_path, x, monkeypatch):
 def test_equal_pre_activations_keep_the_lower_index():
     p = np.array([[1, 3, 3, 3, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1], [2, 2, 9, 2, 2]], float)
     expected = [[0, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0]]
-    assert weights._largest(p, 2).astype(int).tolist() == expected
+    assert weights._is_among_largest(p, 2).astype(int).tolist() == expected
     last = np.argsort(p, axis=1, kind="stable")[:, -2:]  # the other way round
     assert sorted(last[0].tolist()) != [1, 2]
 

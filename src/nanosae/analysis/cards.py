@@ -142,7 +142,8 @@ def _table_row(example: Example) -> str:
 
 
 def _title(card: Card) -> str:
-    return f"feature {card.feature} · {card.label or 'no label'} · {card.facts['health']}"
+    label = card.label or "no label"
+    return f"feature {card.feature} · {label} · {card.facts['health']}"
 
 
 def _number_lines(card: Card) -> list[str]:
@@ -156,8 +157,9 @@ def _number_lines(card: Card) -> list[str]:
         others = facts.get(name)
         if others:
             values = facts[f"{name}_{measure}"]
-            pairs = [f"{other} ({value:.2f})" for other, value in zip(others, values, strict=True)]
-            lines.append(f"{name} ({measure}): {', '.join(pairs)}")
+            pairs = zip(others, values, strict=True)
+            listed = ", ".join(f"{other} ({value:.2f})" for other, value in pairs)
+            lines.append(f"{name} ({measure}): {listed}")
     return lines
 
 

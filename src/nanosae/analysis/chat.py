@@ -67,21 +67,27 @@ class Chat:
             raise ConfigError("model is empty: give the name of the model.")
         if self.max_cost is not None and self.price is None:
             raise ConfigError(f"max_cost={self.max_cost} needs price=(prompt, completion).")
-        if self.price is not None and (len(self.price) != 2 or min(self.price) < 0):
-            raise ConfigError(f"price={self.price} must be two numbers that are not negative.")
+        if self.price is not None:
+            is_pair = len(self.price) == 2
+            if not is_pair or min(self.price) < 0:
+                raise ConfigError(f"price={self.price} must be two numbers that are not negative.")
         for name, least in (("max_calls", 0), ("max_cost", 0), ("concurrency", 1), ("retries", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}={value} must be at least {least}.")
         if not self.timeout > 0:
             raise ConfigError(f"timeout={self.timeout} must be above 0 seconds.")
-        for name in RESERVED:
-            if name in self.params:
-                raise ConfigError(f"params may not hold {name!r}.")
-        try:
-            json.dumps(self.params)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"params cannot be sent as JSON: {error}.") from error
+        _check_params(self.params)
+
+
+def _check_params(params: dict[str, Any]) -> None:
+    for name in RESERVED:
+        if name in params:
+            raise ConfigError(f"params may not hold {name!r}.")
+    try:
+        json.dumps(params)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"params cannot be sent as JSON: {error}.") from error
 
 
 @dataclass
@@ -254,8 +260,9 @@ class ChatSession:
             many = self._failures_in_a_row > MAX_FAILURES
         is_gone = type(error) is openai.APIConnectionError
         if is_gone or many or getattr(error, "status_code", 0) in HOPELESS:
+            what = f"{type(error).__name__} for {self.chat.model!r}"
             raise ServerError(
-                f"{self._client.base_url}: {type(error).__name__} for {self.chat.model!r}.",
+                f"{self._client.base_url}: {what}.",
                 remedy="Check base_url, model and OPENAI_API_KEY; answers so far are kept.",
             ) from None
 

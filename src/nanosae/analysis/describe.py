@@ -105,14 +105,16 @@ def _facts(
     """Return the columns of the frame for a block of features."""
     counts = codes.counts
     columns = codes.features(block)
-    facts: dict[str, Any] = {"feature": block, "density": counts[block] / max(codes.n_rows, 1)}
+    density = counts[block] / max(codes.n_rows, 1)
+    facts: dict[str, Any] = {"feature": block, "density": density}
     facts |= _activations(columns, n)
     coactive, duplicates = coactive_features(codes, block, columns, n, DUPLICATE)
     facts |= coactive
     if directions is not None:
         facts |= _neighbours(directions, counts, block, n)
         for i in range(len(block)):
-            same_direction = facts["nearest"][i][facts["nearest_cosine"][i] >= DUPLICATE]
+            is_near = facts["nearest_cosine"][i] >= DUPLICATE
+            same_direction = facts["nearest"][i][is_near]
             duplicates[i] = np.concatenate([duplicates[i], same_direction])
     if inactive is not None:
         means = inactive.mean_directions(facts["top_rows"])
@@ -120,7 +122,9 @@ def _facts(
         facts["near_misses"] = inactive.nearest(block, towards, n)
         facts["hard_negatives"] = inactive.nearest(block, means, n)
     facts["duplicate_of"] = _duplicate_of(counts, block, duplicates)
-    conditions = [counts[block] == 0, facts["density"] > DENSE, facts["duplicate_of"] >= 0]
+    is_dead = counts[block] == 0
+    is_duplicate = facts["duplicate_of"] >= 0
+    conditions = [is_dead, density > DENSE, is_duplicate]
     facts["health"] = np.select(conditions, ["dead", "dense", "duplicate"], "ok")
     return facts
 
@@ -202,8 +206,11 @@ def _duplicate_of(
     """
     original = np.full(len(block), -1)
     for i, feature in enumerate(block.tolist()):
+        if counts[feature] == 0:
+            continue
+        own_rank = (-counts[feature], feature)
         for other in duplicates[i].tolist():
-            if counts[feature] and (-counts[other], other) < (-counts[feature], feature):
+            if (-counts[other], other) < own_rank:
                 original[i] = other
                 break
     return original

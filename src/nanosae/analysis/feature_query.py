@@ -48,9 +48,13 @@ def _by_label(text: str, labels: Mapping[int, str]) -> int:
     if not found:
         found = [j for j, label in labels.items() if wanted in label.casefold()]
     if len(found) != 1:
-        listed = ", ".join(f"{j} ({labels[j]})" for j in found[:LISTED])
+        listed = ", ".join(_numbered(j, labels) for j in found[:LISTED])
         raise DataError(f"{len(found)} labels hold {text!r}: {listed or 'none'}; give a number.")
     return found[0]
+
+
+def _numbered(feature: int, labels: Mapping[int, str]) -> str:
+    return f"{feature} ({labels[feature]})"
 
 
 def features_of_words(

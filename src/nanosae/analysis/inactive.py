@@ -100,6 +100,8 @@ def hard_inactive(
     Returns:
         For each feature up to `n` rows, the nearest first.
     """
+    if not len(features):
+        return []
     pool = InactiveRows(codes, rows, HARD_POOL, seed)
     is_given = np.isin(np.arange(codes.n_rows), rows)
     found = []

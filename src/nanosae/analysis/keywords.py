@@ -80,7 +80,8 @@ def log_odds(
     other_has = other_count + PRIOR * share
     other_lacks = n_other + PRIOR - other_has
     delta = np.log(has * other_lacks / (lacks * other_has))
-    return delta, delta / np.sqrt(1 / has + 1 / lacks + 1 / other_has + 1 / other_lacks)
+    variance = 1 / has + 1 / lacks + 1 / other_has + 1 / other_lacks
+    return delta, delta / np.sqrt(variance)
 
 
 def feature_words(
@@ -100,7 +101,8 @@ def feature_words(
         n_keywords: Words of the query, at most.
     """
     order = largest_places(activations, len(rows))
-    row_weights = activations[order] * (activations.sum() / max(activations @ activations, 1e-30))
+    square_sum = max(activations @ activations, 1e-30)
+    row_weights = activations[order] * (activations.sum() / square_sum)
     presence = words.presence[rows[order]]
     n_terms = len(words.terms)
     count = np.bincount(presence.indices, minlength=n_terms)
@@ -112,10 +114,11 @@ def feature_words(
 
     common = np.flatnonzero(count >= min(MIN_COUNT, max(len(rows), 1)))
     share = words.share[common]
-    z_all = log_odds(weighted_count[common], n_texts, other_count[common], n_other, share)[1]
+    here = weighted_count[common]
+    elsewhere = other_count[common]
+    _, z_all = log_odds(here, n_texts, elsewhere, n_other, share)
     hard_count = texts_with_terms(words, hard_inactive)[common]
-    n_hard = len(hard_inactive)
-    z_hard = log_odds(weighted_count[common], n_texts, hard_count, n_hard, share)[1]
+    _, z_hard = log_odds(here, n_texts, hard_count, len(hard_inactive), share)
     z = (z_all + z_hard) / 2
     best = largest_places(z, N_TERMS)
     best = best[z[best] > 0]
@@ -127,7 +130,7 @@ def feature_words(
         n_texts=n_texts,
         terms=common[best],
         z=z[best],
-        counts=weighted_count[common[best]],
+        counts=here[best],
         keywords=keywords,
         keyword_weights=keyword_weights,
     )
@@ -148,7 +151,7 @@ def _keywords(
     candidates = np.flatnonzero(words.single & (count > 0))
     here = count[candidates]
     elsewhere = other_count[candidates]
-    delta = log_odds(here, n, elsewhere, n_other, words.share[candidates])[0]
+    delta, _ = log_odds(here, n, elsewhere, n_other, words.share[candidates])
     gain = delta * (here / max(n, 1) - elsewhere / n_other)
     best = largest_places(gain, n_keywords)
     best = best[delta[best] > 0]
@@ -183,8 +186,10 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
         both: Any = sp.csc_array(active.T @ presence[:, block])
         pair_counts = both.data * (both.data - 1)
         pairs = sp.csc_array((pair_counts, both.indices, both.indptr), both.shape)
-        similarity[block] = (1 / n_active) @ pairs / (n_with[block] * (n_with[block] - 1))
-    of_any_rows = (n_active - 1).sum() / (n_rows * max(n_rows - 1, 1))
+        n_pairs = n_with[block] * (n_with[block] - 1)
+        similarity[block] = (1 / n_active) @ pairs / n_pairs
+    n_pairs_of_any = n_rows * max(n_rows - 1, 1)
+    of_any_rows = (n_active - 1).sum() / n_pairs_of_any
     informative = np.log(np.maximum(similarity / of_any_rows, 1))
     informative[informative < np.log(MIN_RATIO)] = 0
     informative = np.where(np.isnan(informative), UNMEASURED, informative)

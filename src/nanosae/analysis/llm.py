@@ -153,21 +153,22 @@ class _Labeller:
 
     def _judged(self, label: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return predictions, NaN where they cannot be read, and for which texts an answer came."""
-        size = 1 if self.scoring == "predict" else DETECTED
-        parts = [texts[start : start + size] for start in range(0, len(texts), size)]
         if self.scoring == "predict":
             prompts = [prediction_prompt(label, text) for text in texts]
-        else:
-            prompts = [detection_prompt(label, part) for part in parts]
-        predicted = [np.zeros(0)]
-        is_judged = [np.zeros(0, dtype=bool)]
-        for part, answer in zip(parts, self.judging.map(self.judge.ask, prompts), strict=True):
-            if self.scoring == "predict":
-                predicted.append(np.array([parse_prediction(answer)]))
-            else:
-                predicted.append(parse_matches(answer, len(part)))
-            is_judged.append(np.full(len(part), answer is not None))
-        return np.concatenate(predicted), np.concatenate(is_judged)
+            answers = list(self.judging.map(self.judge.ask, prompts))
+            predicted = [parse_prediction(answer) for answer in answers]
+            is_judged = [answer is not None for answer in answers]
+            return np.array(predicted), np.array(is_judged, dtype=bool)
+        starts = range(0, len(texts), DETECTED)
+        parts = [texts[start : start + DETECTED] for start in starts]
+        prompts = [detection_prompt(label, part) for part in parts]
+        matches = [np.zeros(0)]
+        is_judged = []
+        answers = self.judging.map(self.judge.ask, prompts)
+        for part, answer in zip(parts, answers, strict=True):
+            matches.append(parse_matches(answer, len(part)))
+            is_judged += [answer is not None] * len(part)
+        return np.concatenate(matches), np.array(is_judged, dtype=bool)
 
 
 def _check(scoring: str, negatives: str, shown: int, tests: int, words: int) -> None:
@@ -176,6 +177,9 @@ def _check(scoring: str, negatives: str, shown: int, tests: int, words: int) -> 
         raise ConfigError(f"scoring={scoring!r} must be 'predict' or 'detect'.")
     if negatives not in HARD_SHARE:
         raise ConfigError(f"negatives={negatives!r} must be one of {[*HARD_SHARE]}.")
-    for name, value, least in (("shown", shown, 1), ("tests", tests, 0), ("words", words, 1)):
-        if value < least:
-            raise ConfigError(f"{name}={value} must be at least {least}.")
+    if shown < 1:
+        raise ConfigError(f"shown={shown} must be at least 1.")
+    if tests < 0:
+        raise ConfigError(f"tests={tests} must be at least 0.")
+    if words < 1:
+        raise ConfigError(f"words={words} must be at least 1.")

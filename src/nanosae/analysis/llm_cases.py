@@ -137,4 +137,5 @@ def _draw_inactive(
 
 def _cut(texts: np.ndarray, n_words: int) -> list[str]:
     """Return texts on one line, cut to a number of words and to 8 characters for each of them."""
-    return [" ".join(text.split()[:n_words])[: 8 * n_words] for text in texts]
+    shortened = [" ".join(text.split()[:n_words]) for text in texts]
+    return [text[: 8 * n_words] for text in shortened]

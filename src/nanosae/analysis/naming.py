@@ -63,7 +63,8 @@ def _shared_terms(names: list[list[int]], n_terms: int) -> sp.csr_array:
     """Count the terms that each two names share, (names, names)."""
     terms = np.array([term for name in names for term in name], dtype=np.int64)
     ends = np.cumsum([0, *(len(name) for name in names)])
-    has_term = sp.csr_array((np.ones(len(terms)), terms, ends), shape=(len(names), n_terms))
+    ones = np.ones(len(terms))
+    has_term = sp.csr_array((ones, terms, ends), shape=(len(names), n_terms))
     return sp.csr_array(has_term @ has_term.T)
 
 
@@ -80,7 +81,9 @@ def _z_against(words: Words, own: FeatureWords, siblings: list[FeatureWords]) ->
     rows = np.unique(np.concatenate([sibling.rows[:SIBLING_ROWS] for sibling in siblings]))
     rows = rows[~np.isin(rows, own.rows)]
     count = texts_with_terms(words, rows)[own.terms]
-    return log_odds(own.counts, own.n_texts, count, len(rows), words.share[own.terms])[1]
+    share = words.share[own.terms]
+    _, z = log_odds(own.counts, own.n_texts, count, len(rows), share)
+    return z
 
 
 def _choose_terms(
@@ -119,7 +122,8 @@ def _candidates(terms: list[str], scores: list[float]) -> list[int]:
     """
     score_of_term = dict(zip(terms, scores, strict=True))
     chosen: list[int] = []
-    for i, (term, score) in enumerate(zip(terms[:RANKED], scores[:RANKED], strict=True)):
+    for i, term in enumerate(terms[:RANKED]):
+        score = scores[i]
         if score <= 0 or len(chosen) == CANDIDATES:
             break
         word_list = term.split(" ")
@@ -137,7 +141,8 @@ def _candidates(terms: list[str], scores: list[float]) -> list[int]:
 
 def _n_strong(candidates: list[int], score: np.ndarray) -> int:
     """Count the first candidates whose score is near to that of the best."""
-    return int((score[candidates[:MAX_TERMS]] > STRONG * score[candidates[:1]]).sum())
+    needed = STRONG * score[candidates[:1]]
+    return int((score[candidates[:MAX_TERMS]] > needed).sum())
 
 
 def _combinations(candidates: list[int], score: np.ndarray) -> Iterator[list[int]]:
@@ -166,7 +171,8 @@ def _same_word(word: str, other: str) -> bool:
         return True
     if not re.match(f"[{UNSPACED}]", word):
         return False
-    return any(word[k : k + 2] in other for k in range(len(word) - 1))
+    two_characters = (word[k : k + 2] for k in range(len(word) - 1))
+    return any(two in other for two in two_characters)
 
 
 def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:

@@ -34,7 +34,8 @@ def interpretation_prompt(
     """
     active_lines = []
     for text, activation in zip(active, activations, strict=True):
-        active_lines.append(f"[{activation / activations[0]:.2f}] {_tagged(text)}")
+        relative = activation / activations[0]
+        active_lines.append(f"[{relative:.2f}] {_tagged(text)}")
     inactive_lines = [_tagged(text) for text in inactive]
     return "\n".join([INTERPRET, "ACTIVE:", *active_lines, "SILENT:", *inactive_lines])
 

@@ -19,7 +19,10 @@ def largest_places(values: np.ndarray, n: int) -> np.ndarray:
 
 def largest_in_segments(values: np.ndarray, ends: np.ndarray, n: int) -> list[np.ndarray]:
     """Return the places of the n largest values of each segment `ends[i] : ends[i + 1]`."""
-    return [start + largest_places(values[start:stop], n) for start, stop in pairwise(ends)]
+    places = []
+    for start, stop in pairwise(ends):
+        places.append(start + largest_places(values[start:stop], n))
+    return places
 
 
 def largest_in_rows(scores: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -40,10 +43,13 @@ def largest_in_rows(scores: np.ndarray, n: int) -> tuple[list[np.ndarray], list[
     m, width = scores.shape
     n = min(n, width)
     if n == 0:
-        return [np.zeros(0, np.int64)] * m, [np.zeros(0, scores.dtype)] * m
+        no_columns = np.zeros(0, np.int64)
+        no_values = np.zeros(0, scores.dtype)
+        return [no_columns] * m, [no_values] * m
     nth_largest = np.partition(scores, width - n, axis=1)[:, width - n]
     bound = np.maximum(nth_largest, np.finfo(scores.dtype).min)
-    row, column = np.divmod(np.flatnonzero(scores >= bound[:, None]), width)
+    is_candidate = scores >= bound[:, None]
+    row, column = np.divmod(np.flatnonzero(is_candidate), width)
     values = scores[row, column]
     row_ends = np.searchsorted(row, np.arange(m + 1))
     places = largest_in_segments(values, row_ends, n)

@@ -106,11 +106,15 @@ def _results_html(results: Results) -> str:
 
 
 def _table_row(hit: Hit) -> str:
-    cells = [f"{hit.score:.3f}", str(hit.row), hit.text, _feature_list(hit)]
+    score = f"{hit.score:.3f}"
+    cells = [score, str(hit.row), hit.text, _feature_list(hit)]
     body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
     return f"<tr>{body}</tr>"
 
 
 def _feature_list(hit: Hit) -> str:
-    strongest = hit.shared[:LISTED]
-    return ", ".join(f"{shared.label or 'feature'} ({shared.feature})" for shared in strongest)
+    names = []
+    for shared in hit.shared[:LISTED]:
+        label = shared.label or "feature"
+        names.append(f"{label} ({shared.feature})")
+    return ", ".join(names)

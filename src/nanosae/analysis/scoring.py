@@ -45,7 +45,8 @@ def keyword_scores(
     n_correct = (is_predicted & is_active[found_held]).sum()
     f1 = 2 * n_correct / (is_predicted.sum() + n_held)
 
-    inactive_scores = score[found_held[~is_active[found_held]]]
+    inactive_found = found_held[~is_active[found_held]]
+    inactive_scores = score[inactive_found]
     n_zeros = int(held.sum()) - n_held - len(inactive_scores)
     interval = auc_interval(score[held_rows], inactive_scores, n_zeros)
     return dict(zip(SCORES, [*interval, float(f1), n_held], strict=True))
@@ -101,9 +102,10 @@ def auc_interval(active: Any, inactive: Any, zeros: int = 0) -> tuple[float, flo
     multiplicity = np.append(np.ones(len(inactive)), zeros)
 
     auc = float(won.mean())
-    variance = ((won - auc) ** 2).sum() / max(n_active - 1, 1) / n_active
-    squares = multiplicity @ (1 - lost - auc) ** 2
-    variance += squares / max(n_inactive - 1, 1) / n_inactive
+    squares_active = ((won - auc) ** 2).sum()
+    squares_inactive = multiplicity @ (1 - lost - auc) ** 2
+    variance = squares_active / max(n_active - 1, 1) / n_active
+    variance += squares_inactive / max(n_inactive - 1, 1) / n_inactive
     size = auc * (1 - auc) / variance if variance > 0 else min(n_active, n_inactive)
     low, high = wilson_interval(auc, size)
     return auc, low, high
@@ -124,7 +126,8 @@ def wilson_interval(share: float, size: float) -> tuple[float, float]:
         [0.237, 0.763]
     """
     z2 = NORMAL_95**2 / size
-    half_width = np.sqrt(z2 * (share * (1 - share) + z2 / 4))
+    variance = share * (1 - share)
+    half_width = np.sqrt(z2 * (variance + z2 / 4))
     low = (share + z2 / 2 - half_width) / (1 + z2)
     high = (share + z2 / 2 + half_width) / (1 + z2)
     return float(low), float(high)

@@ -181,7 +181,9 @@ def _edited(
     if start is None:
         start = model.decode(asked.activations[None])[0]
     steered = steer(model, start, asked.activations, target, steps)
-    cosine = unit(start[None])[0] @ unit(steered.vector[None])[0]
+    (before,) = unit(start[None])
+    (after,) = unit(steered.vector[None])
+    cosine = before @ after
     note = f"{asked.note}; edited: cosine {cosine:.2f} to the query"
     note += f", features missed by {steered.error:.1%}"
     if steps:
@@ -207,12 +209,14 @@ def _best_rows(
 
 def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
     """Return the cosine of each row to a vector, 0 for zero rows, (n_rows,) float32."""
-    direction = unit(vector[None])[0]
+    (direction,) = unit(vector[None])
     cosines = np.empty(codes.n_rows, np.float32)
     for start, vectors in codes.scan():
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        norms[norms == 0] = 1
         products = np.einsum("ij,j->i", vectors, direction)  # a BLAS' threads would only wait here
-        cosines[start : start + len(vectors)] = products / np.where(norms > 0, norms, 1)
+        stop = start + len(vectors)
+        cosines[start:stop] = products / norms
     return cosines
 
 

@@ -42,8 +42,6 @@ def _mistake(error: BaseException) -> str | None:
         return _system(error)
     if _is_memory(error):
         return f"the memory of this machine does not suffice: {error}"
-    if isinstance(error, ValueError | TypeError | ImportError | FloatingPointError):
-        return str(error)
     return None
 
 

@@ -40,7 +40,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from nanosae.model.weights import Weights, checksum, saved_checksum
+from nanosae.model.files import checksum, saved_checksum
+from nanosae.model.weights import Weights
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -89,7 +89,8 @@ class _Loader:
 
     def _hold(self, buffer: np.ndarray, index: np.ndarray) -> None:
         """Keep a copy of the first buffer on the device, if it fits and serves several batches."""
-        if self._held is None and len(buffer) > len(index) and buffer.nbytes < self._room:
+        fits = buffer.nbytes < self._room
+        if self._held is None and fits and len(buffer) > len(index):
             self._held = buffer
             self._copy = torch.from_numpy(buffer).to(self._stream.device)
 

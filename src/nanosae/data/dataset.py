@@ -92,7 +92,8 @@ class Dataset:
         x = rows.take(numbers)
         groups = group_duplicates(x[:, : rows.width])
         _check_variety(groups)
-        n_wanted = min(max(1, round(rows.n_rows * heldout_share)), int(heldout_max), len(x) // 2)
+        n_wanted = max(1, round(rows.n_rows * heldout_share))
+        n_wanted = min(n_wanted, heldout_max, len(x) // 2)
         is_heldout = choose_heldout(groups, n_wanted, seed)
         is_training = ~is_heldout
         if rows.n_rows == 1:
@@ -176,8 +177,10 @@ class Dataset:
         """
         numbers, _ = next(self._order.buffers(0, seed))
         n_distinct = min(n, len(numbers))
-        picks = np.random.default_rng([seed, 2]).choice(len(numbers), n_distinct, replace=False)
-        rows, positions = np.unique(np.resize(picks, n)[which], return_inverse=True)
+        rng = np.random.default_rng([seed, 2])
+        picks = rng.choice(len(numbers), n_distinct, replace=False)
+        drawn = np.resize(picks, n)[which]
+        rows, positions = np.unique(drawn, return_inverse=True)
         return self._take(numbers[rows])[positions]
 
     def _buffers(self, start_row: int) -> Iterator[Batch]:
@@ -193,7 +196,8 @@ class Dataset:
         """Read the next buffer in the background while one is in use."""
         assert self._rows is not None
         assert self._limit is not None
-        spare = cycle(np.empty((2, self._limit, self._rows.total_width), np.float32))
+        shape = (2, self._limit, self._rows.total_width)
+        spare = cycle(np.empty(shape, np.float32))
         with ThreadPoolExecutor(1) as reader:
             reads = (
                 (reader.submit(self._take, rows, next(spare)), order) for rows, order in buffers
@@ -221,10 +225,11 @@ def _check_variety(groups: DuplicateGroups) -> None:
 def _notes_on_rows(x: np.ndarray, numbers: np.ndarray, groups: DuplicateGroups) -> list[str]:
     """Say what is unusual about normalised rows, which have these numbers in the data."""
     notes = []
+    n_read = len(x)
     if groups.n_zero:
-        notes.append(f"{groups.n_zero:,} of {len(x):,} rows are all zero.")
+        notes.append(f"{groups.n_zero:,} of {n_read:,} rows are all zero.")
     if groups.n_copies:
-        notes.append(f"{groups.n_copies:,} of {len(x):,} rows are copies of others.")
+        notes.append(f"{groups.n_copies:,} of {n_read:,} rows are copies of others.")
     longest, share = longest_row(x)
     if share > OUTLIER_SHARE and len(x) >= OUTLIER_ROWS:
         notes.append(

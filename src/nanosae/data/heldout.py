@@ -38,7 +38,8 @@ def group_duplicates(x: np.ndarray) -> DuplicateGroups:
 
 def hash_rows(x: np.ndarray) -> np.ndarray:
     """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
-    factors = np.random.default_rng(0).integers(1, 2**63, x.shape[1], np.uint64)
+    rng = np.random.default_rng(0)
+    factors = rng.integers(1, 2**63, x.shape[1], np.uint64)
     words = x.view(np.uint32)
     mixed = words ^ (words >> 15)  # fills the low bits of round numbers
     return np.einsum("ij,j->i", mixed, factors)

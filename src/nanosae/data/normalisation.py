@@ -46,13 +46,16 @@ class Normalisation:
 
 def no_normalisation(width: int, target_width: int) -> Normalisation:
     """Return the one that leaves rows as they are."""
-    return Normalisation(width, np.zeros(width + target_width, np.float32), 1.0, 1.0)
+    means = np.zeros(width + target_width, np.float32)
+    return Normalisation(width, means, scale=1.0, target_scale=1.0)
 
 
 def estimate_normalisation(x: np.ndarray, rows: np.ndarray, width: int) -> Normalisation:
     """Estimate mean and scale from some rows of x, (n, width + target width), in two passes."""
-    mean = np.sum([x[i].sum(0, dtype=float) for i in small_blocks(rows)], 0) / len(rows)
-    squares = [np.square(x[i] - mean).sum(0) for i in small_blocks(rows)]
+    blocks = small_blocks(rows)
+    sums = [x[block].sum(0, dtype=float) for block in blocks]
+    mean = np.sum(sums, 0) / len(rows)
+    squares = [np.square(x[block] - mean).sum(0) for block in blocks]
     variance = np.sum(squares, 0) / len(rows)
     return Normalisation(
         width,
@@ -71,8 +74,10 @@ def _scale_for(variance: np.ndarray) -> float:
 
 def longest_row(x: np.ndarray) -> tuple[int, float]:
     """Return the number of the longest of normalised rows, and its share of all squared lengths."""
-    squared_lengths = np.concatenate(
-        [np.einsum("ij,ij->i", block, block, dtype=float) for block in small_blocks(x)]
-    )
+    lengths = [np.einsum("ij,ij->i", b, b, dtype=float) for b in small_blocks(x)]
+    squared_lengths = np.concatenate(lengths)
     longest = int(np.argmax(squared_lengths))
-    return longest, float(squared_lengths[longest] / max(squared_lengths.sum(), 1e-300))
+    total = squared_lengths.sum()
+    if total == 0:
+        return longest, 0.0
+    return longest, float(squared_lengths[longest] / total)

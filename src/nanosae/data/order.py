@@ -86,9 +86,11 @@ class TrainingOrder:
             Row numbers, ascending, and the order in which to use them: positions among these rows,
             without those used before.
         """
+        if seed is None:
+            seed = self._seed
         first_epoch, n_used = divmod(start_row, self.n_train)
         for epoch in count(first_epoch):
-            rng = np.random.default_rng([self._seed if seed is None else seed, 1, epoch])
+            rng = np.random.default_rng([seed, 1, epoch])
             for chunks in self._deal_chunks(rng):
                 rows = self._rows_of(np.sort(chunks))
                 order = rng.permutation(len(rows))
@@ -107,11 +109,12 @@ class TrainingOrder:
         chunks = chunks[chunks < n_chunks]
         last_rows = np.cumsum(self._chunk_sizes[chunks]) - 1
         buffer_of_chunk = last_rows * n_buffers // self.n_train
-        return np.split(chunks, np.flatnonzero(np.diff(buffer_of_chunk)) + 1)
+        first_chunks = np.flatnonzero(np.diff(buffer_of_chunk)) + 1
+        return np.split(chunks, first_chunks)
 
     def _rows_of(self, chunks: np.ndarray) -> np.ndarray:
         """Return the row numbers of chunks."""
-        starts, stops = self._chunk_edges[chunks], self._chunk_edges[chunks + 1]
-        pieces = [np.arange(*piece) for piece in zip(starts, stops, strict=True)]
-        rows = np.concatenate(pieces)
+        starts = self._chunk_edges[chunks]
+        stops = self._chunk_edges[chunks + 1]
+        rows = np.concatenate(list(map(np.arange, starts, stops)))
         return rows + np.searchsorted(self._n_before_heldout, rows, side="right")

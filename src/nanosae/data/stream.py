@@ -56,7 +56,8 @@ class Stream(Dataset):
         self._rows_per_buffer = max(1, buffer_rows // 4)
         self._is_abandoned = False
         self._blocks = _read_blocks(batches, input_size)
-        width, self._surplus = next(self._blocks, (0, np.empty((0, 0))))
+        nothing = 0, np.empty((0, 0))
+        width, self._surplus = next(self._blocks, nothing)
         first = self._fill_buffer()
         if not len(first):
             raise DataError("the stream ended before its first row.", remedy="Check what makes it.")

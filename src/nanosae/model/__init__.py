@@ -1,4 +1,4 @@
-"""A trained SAE: `sae.SAEModel` in torch, `weights.Weights` in numpy."""
+"""A trained SAE: `sae.SAEModel` in torch, `weights.Weights` in numpy, `files` on disk."""
 
 from typing import Any
 

@@ -18,9 +18,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
 from nanosae.kernels import Pairs, backend, without_padding
-from nanosae.model.weights import Weights, checksum, rule
+from nanosae.model.architectures import rule
+from nanosae.model.files import checksum, read_model, write_model
 from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
@@ -64,13 +66,20 @@ class SAEModel(nn.Module):
     @property
     def config(self) -> dict[str, Any]:
         """Sizes, activation, k and what else is known of the training."""
-        sizes = {"input_size": self.cfg["d_in"], "hidden_size": self.cfg["d_sae"]}
-        return sizes | {"activation": self.cfg["architecture"]} | self.cfg.get("metadata", {})
+        facts = {
+            "input_size": self.cfg["d_in"],
+            "hidden_size": self.cfg["d_sae"],
+            "activation": self.cfg["architecture"],
+        }
+        return facts | self.cfg.get("metadata", {})
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor by its name in files, detached and contiguous."""
-        named = {n: p.detach() for n, p in self.named_parameters() if n != "_encoder"}
-        return {"W_enc": self.W_enc.detach().contiguous(), **named}
+        tensors = {"W_enc": self.W_enc.detach().contiguous()}
+        for name, parameter in self.named_parameters():
+            if name != "_encoder":
+                tensors[name] = parameter.detach()
+        return tensors
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the activations (B, hidden_size), dense and differentiable; `features` is sparse.
@@ -79,23 +88,28 @@ class SAEModel(nn.Module):
             x: Raw rows, (B, input_size).
 
         Raises:
-            ValueError: If x has another width.
+            DataError: If x has another width.
         """
-        if x.shape[-1] != self.cfg["d_in"]:
-            raise ValueError(
-                f"x is {x.shape[-1]} wide, but this SAE expects input_size={self.cfg['d_in']}. "
-                "Was it trained on another encoder? See model.config."
+        width = x.shape[-1]
+        if width != self.cfg["d_in"]:
+            raise DataError(
+                f"x is {width} wide, but this SAE expects input_size={self.cfg['d_in']}.",
+                remedy="Was it trained on another encoder? See model.config.",
             )
-        pre, kind = self._centred(x) @ self.W_enc, rule(self.cfg["architecture"])
+        kind = rule(self.cfg["architecture"])
+        projected = self._centred(x) @ self.W_enc
         if kind == "gated":
-            return torch.relu(pre * self.r_mag.exp() + self.b_mag) * (pre + self.b_gate > 0)
-        pre = pre + self.b_enc
+            magnitude = torch.relu(projected * self.r_mag.exp() + self.b_mag)
+            return magnitude * (projected + self.b_gate > 0)
+        pre_acts = projected + self.b_enc
         if kind == "topk":
-            kept = pre.topk(min(self.cfg["k"], pre.shape[-1]), dim=-1)
-            return torch.zeros_like(pre).scatter(-1, kept.indices, torch.relu(kept.values))
+            k = min(self.cfg["k"], pre_acts.shape[-1])
+            kept = pre_acts.topk(k, dim=-1)
+            nothing = torch.zeros_like(pre_acts)
+            return nothing.scatter(-1, kept.indices, torch.relu(kept.values))
         if kind == "jumprelu":
-            pre = pre * (pre > self.threshold)
-        return torch.relu(pre)
+            pre_acts = pre_acts * (pre_acts > self.threshold)
+        return torch.relu(pre_acts)
 
     def decode(self, acts: Tensor) -> Tensor:
         """Return the reconstruction (B, input_size) of activations (B, hidden_size)."""
@@ -107,26 +121,33 @@ class SAEModel(nn.Module):
 
     def skip(self, x: Tensor) -> Tensor | float:
         """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
-        return x @ self.W_skip.T if "W_skip" in self._parameters else 0.0
+        if "W_skip" not in self._parameters:
+            return 0.0
+        return x @ self.W_skip.T
 
     def _centred(self, x: Tensor) -> Tensor:
-        return x - self.b_dec if self.cfg.get("apply_b_dec_to_input", True) else x
+        if self.cfg.get("apply_b_dec_to_input", True):
+            return x - self.b_dec
+        return x
 
     @torch.no_grad()
     def pairs(self, x: Tensor) -> Pairs:
         """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
-        kernels, architecture = backend(x.device), rule(self.cfg["architecture"])
-        x, weight = self._centred(x.float()).contiguous(), self._encoder.detach()
-        bias = (self.b_gate if architecture == "gated" else self.b_enc).detach()
-        if architecture == "topk":
+        kind = rule(self.cfg["architecture"])
+        kernels = backend(x.device)
+        x = self._centred(x.float()).contiguous()
+        weight = self._encoder.detach()
+        bias = (self.b_gate if kind == "gated" else self.b_enc).detach()
+        if kind == "topk":
             return without_padding(kernels.select_topk(x, weight, bias, self.cfg["k"]))
-        cut = torch.zeros_like(bias)
-        if architecture == "jumprelu":
-            cut = self.threshold.detach().clamp_min(0)
-        pairs = kernels.select_above(x, weight, bias, cut)
-        if architecture == "gated":
-            at = pairs.cols.long()
-            magnitude = (pairs.values - bias[at]) * self.r_mag[at].exp() + self.b_mag[at]
+        thresholds = torch.zeros_like(bias)
+        if kind == "jumprelu":
+            thresholds = self.threshold.detach().clamp_min(0)
+        pairs = kernels.select_above(x, weight, bias, thresholds)
+        if kind == "gated":
+            latents = pairs.cols.long()
+            projected = pairs.values - bias[latents]
+            magnitude = projected * self.r_mag[latents].exp() + self.b_mag[latents]
             pairs = pairs._replace(values=torch.relu(magnitude))
         return pairs
 
@@ -149,10 +170,11 @@ class SAEModel(nn.Module):
             columns: Other names of the vector columns.
 
         Raises:
-            ValueError: If the rows are not `input_size` wide, or not finite.
+            DataError: If the rows are not `input_size` wide, or not finite.
         """
-        blocks = self._open(data, columns).blocks(BLOCK_ROWS)
-        return sp.csr_array(sp.vstack([self._sparse(block) for block in blocks], format="csr"))
+        rows = self._open(data, columns)
+        blocks = [self._sparse(block) for block in rows.blocks(BLOCK_ROWS)]
+        return sp.csr_array(sp.vstack(blocks, format="csr"))
 
     def encode_corpus(
         self,
@@ -205,37 +227,48 @@ class SAEModel(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write `sae_weights.safetensors` and `cfg.json`, which SAELens loads, too."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
-        Weights(cfg=self.cfg, **arrays).save(folder)
+        write_model(folder, self.cfg, arrays)
 
     @classmethod
     def load(cls, folder: str | Path) -> SAEModel:
         """Read a model folder, or a run folder that holds one.
 
         Raises:
-            FileNotFoundError: If there is no saved model.
-            ValueError: If its files do not fit together.
+            MissingError: If there is no saved model.
+            DamagedFileError: If a file is not what was written, or does not fit the other one.
+            DataError: If its architecture is not supported.
         """
-        saved = Weights.load(folder)
-        return cls(saved.cfg, {n: torch.from_numpy(t) for n, t in saved.tensors().items()})
+        cfg, arrays = read_model(folder)
+        return cls(cfg, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> SAEModel:
-        """Load a folder, or a repository of the Hugging Face hub (extra `hub`)."""
+        """Load a folder, or a repository of the Hugging Face hub (extra `hub`).
+
+        Raises:
+            MissingError: If there is neither.
+        """
         if Path(name).exists():
             return cls.load(name)
         hub = extra("hub", "huggingface_hub", f"{name} is no folder here, and the hub")
-        return cls.load(
-            hub.snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"])
-        )
+        try:
+            folder = hub.snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"])
+        except (OSError, ValueError) as error:  # what all errors of the hub are
+            reason = " ".join(str(error).split())
+            raise MissingError(
+                f"{name} is no folder here, and the hub does not give it: {reason}",
+                file=name,
+            ) from error
+        return cls.load(folder)
 
     def __reduce__(self):
         return rebuild, (self.cfg, self.tensors())
 
     def __repr__(self) -> str:
         """Name the activation and the sizes."""
-        c = self.config
-        size = f"{c['input_size']} → {c['hidden_size']}"
-        return f"SAEModel({c['activation']}, {size}, k={c.get('k')})"
+        config = self.config
+        size = f"{config['input_size']} → {config['hidden_size']}"
+        return f"SAEModel({config['activation']}, {size}, k={config.get('k')})"
 
     def _repr_html_(self) -> str:
         from nanosae.codes import facts_html

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nanosae.errors import DamagedFileError, WriteError
-from nanosae.model.weights import saved_checksum
+from nanosae.model.files import saved_checksum
 from nanosae.runs.folder import MANIFEST
 
 WAIT = 30.0  # seconds to wait for another writer

@@ -22,7 +22,7 @@ from nanosae.atomic import write_file
 from nanosae.checked import BLANK, naming, read_json, read_sealed, seal, write_sealed_json
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
-from nanosae.model.weights import saved_checksum
+from nanosae.model.files import saved_checksum
 from nanosae.runs.folder import MANIFEST
 from nanosae.runs.lock import locked
 

@@ -24,8 +24,9 @@ class ArrayReader:
     def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
         """Copy ascending rows to `out`, (n, width), or tell what is wrong with one."""
         _will_need(self._array, rows)
-        is_range = rows[-1] - rows[0] + 1 == len(rows)
-        where = slice(rows[0], rows[-1] + 1) if is_range else rows
+        first, stop = rows[0], rows[-1] + 1
+        is_range = stop - first == len(rows)
+        where = slice(first, stop) if is_range else rows
         out[:] = dense(self._array[where])
         return find_not_finite(out, names=())
 
@@ -49,12 +50,12 @@ def _unmasked(data: np.ma.MaskedArray) -> np.ndarray:
     """Return the array of a masked array without masked entries."""
     places = np.argwhere(np.ma.getmaskarray(data))
     if len(places):
-        row, *column = places[0].tolist()
+        row, *others = places[0].tolist()
+        column = others[-1] if others else 0
         raise DataError(
-            f"row {row} (0-based), column {column[-1] if column else 0} is masked, one of "
-            f"{len(places)} masked values.",
+            f"row {row} (0-based), column {column} is masked, one of {len(places)} masked values.",
             row=row,
-            column=column[-1] if column else None,
+            column=column,
             remedy="Drop those rows or fill them.",
         )
     return data.data
@@ -118,7 +119,8 @@ def dense(block: Any) -> Any:
 
 def read_array_file(path: Path) -> Any:
     """Open the one 2-d array in a file; .npy and .pt files are mapped, nothing is unpickled."""
-    arrays = [array for array in _arrays_in(path) if getattr(array, "ndim", 0) == 2]
+    found = _arrays_in(path)
+    arrays = [array for array in found if getattr(array, "ndim", 0) == 2]
     if len(arrays) != 1:
         raise DataError(
             f"it holds {len(arrays)} 2-d arrays, 1 is needed.",
@@ -148,11 +150,12 @@ def _will_need(array: Any, rows: np.ndarray) -> None:
     file = getattr(array, "base", None)
     if not isinstance(file, mmap.mmap) or not hasattr(mmap, "MADV_WILLNEED"):
         return
+    row_bytes = array.strides[0]
     gaps = np.flatnonzero(np.diff(rows) > 1)
     first_rows = rows[[0, *gaps + 1]]
     last_rows = rows[[*gaps, -1]]
     for first, last in zip(first_rows, last_rows, strict=True):
-        start = int(array.offset + array.strides[0] * first)
-        stop = int(array.offset + array.strides[0] * (last + 1))
+        start = int(array.offset + row_bytes * first)
+        stop = int(array.offset + row_bytes * (last + 1))
         page = start // mmap.PAGESIZE * mmap.PAGESIZE
         file.madvise(mmap.MADV_WILLNEED, page, stop - page)

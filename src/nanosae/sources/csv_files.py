@@ -64,7 +64,8 @@ def _open_large(path: Path) -> LazyTable:
         )
         yield from csv.open_csv(path, options, parse, convert)
 
-    n_rows = sum(len(batch) for batch in read_group(0, schema.names[:1]))
+    first_column = read_group(0, schema.names[:1])
+    n_rows = sum(map(len, first_column))
     return LazyTable(schema, [n_rows], read_group, indivisible=True)
 
 

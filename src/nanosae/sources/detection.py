@@ -8,7 +8,8 @@ fractions. What is doubtful is asked for, not guessed.
 from __future__ import annotations
 
 import re
-from itertools import groupby
+from itertools import groupby, islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from nanosae.errors import DataError
 from nanosae.sources.tables import NUMBER_CELL, LazyTable, is_number, is_vector
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
+SHOWN = 9  # columns in a message at most
 MIXED_SHARE = 0.9  # a text column with so many numbers is a numeric column with bad cells
 # Not 0, 1, 2 or 0.0, 1.0, 2.0, which number columns; pandas appends .1 to the second of two equals
 FRACTION = re.compile(r"(?!\d+(\.0)?$)[-+]?\d*\.?\d+(e[-+]?\d+)?(\.\d+)?", re.I)
@@ -53,23 +55,31 @@ def vector_length(table: LazyTable, columns: list[str]) -> int:
     """Return the width of the vectors: of the first list, or the number of columns."""
     if not is_vector(table.schema.field(columns[0]).type):
         return len(columns)
-    first = next(batch for batch in table.batches(columns) if len(batch))
-    return len(first.column(0)[0].as_py() or ())
+    return len(_first_cell(table, columns[0]) or ())
+
+
+def _first_cell(table: LazyTable, name: str) -> Any:
+    for batch in table.batches([name]):
+        if len(batch):
+            return batch.column(0)[0].as_py()
+    return None
 
 
 def other_columns(schema: pa.Schema, columns: list[str]) -> list[str]:
     """Return the names of the columns that are metadata: neither the vectors nor other vectors."""
-    return [f.name for f in schema if f.name not in columns and not is_vector(f.type)]
+    others = [field for field in schema if field.name not in columns]
+    return [field.name for field in others if not is_vector(field.type)]
 
 
 def natural_key(name: str) -> list:
     """Return a key that sorts e10 after e9."""
-    return [int(piece) if piece.isdecimal() else piece for piece in re.split(r"(\d+)", name)]
+    pieces = re.split(r"(\d+)", name)
+    return [int(piece) if piece.isdecimal() else piece for piece in pieces]
 
 
 def _describe(schema: pa.Schema) -> str:
-    kinds = {field.name: str(field.type) for field in schema}
-    return f"There are {len(kinds)} columns: {dict(list(kinds.items())[:9])}"
+    first = {field.name: str(field.type) for field in islice(schema, SHOWN)}
+    return f"There are {len(schema)} columns: {first}"
 
 
 def _check_unique(schema: pa.Schema) -> None:
@@ -85,21 +95,24 @@ def _check_unique(schema: pa.Schema) -> None:
 def _asked_for(schema: pa.Schema, columns: list[str]) -> list[str]:
     missing = [name for name in columns if name not in schema.names]
     if missing:
-        problem = f"{len(missing)} columns are missing: {missing[:9]}. {_describe(schema)}."
-        raise DataError(problem, column=missing[0])
+        n_missing, shown = len(missing), missing[:SHOWN]
+        problem = f"{n_missing} columns are missing: {shown}. {_describe(schema)}."
+        raise DataError(problem, column=shown[0])
     lists = [name for name in columns if is_vector(schema.field(name).type)]
     if lists and len(columns) > 1:
-        problem = f"Column {lists[0]!r} holds whole vectors, but {len(columns)} columns are chosen:"
-        raise DataError(problem, column=lists[0], remedy="choose it alone, or only numbers.")
+        name = lists[0]
+        problem = f"Column {name!r} holds whole vectors, but {len(columns)} columns are chosen:"
+        raise DataError(problem, column=name, remedy="choose it alone, or only numbers.")
     return columns
 
 
 def _check_header(schema: pa.Schema) -> None:
     """Refuse names that are the numbers of a first row."""
     numbers = [name for name in schema.names if FRACTION.fullmatch(name)]
-    if len(numbers) >= 2 and 2 * len(numbers) >= len(schema):
+    n_numbers, n_columns = len(numbers), len(schema)
+    if n_numbers >= 2 and n_numbers >= n_columns / 2:
         raise DataError(
-            f"{len(numbers)} of {len(schema)} column names are numbers, such as {numbers[0]}: the "
+            f"{n_numbers} of {n_columns} column names are numbers, such as {numbers[0]}: the "
             "header line seems to be missing.",
             remedy="Add one, read the file with pandas.read_csv(file, header=None), or choose "
             'columns=["name", ...] if these are names.',
@@ -112,8 +125,10 @@ def _find(table: LazyTable, input_size: int | None) -> list[str]:
     lists = [[field.name] for field in schema if is_vector(field.type)]
     runs = _longest_runs(schema)
     candidates = lists or runs
-    if len(lists) == 1 and runs and len(runs[0]) >= vector_length(table, lists[0]):
-        candidates = lists + runs  # the lists may be coordinates
+    if len(lists) == 1 and runs:
+        list_length = vector_length(table, lists[0])
+        if len(runs[0]) >= list_length:
+            candidates = lists + runs  # the lists may be coordinates
     if len(candidates) > 1:
         names = " or ".join(candidate[0] for candidate in candidates)
         raise DataError(f"Which are the vectors: {names}?", remedy=CHOOSE)
@@ -129,8 +144,9 @@ def _longest_runs(schema: pa.Schema) -> list[list[str]]:
     runs = []
     for _, names in groupby(numbered, _prefix):
         run = list(names)
-        n_numeric = sum(is_number(schema.field(name).type) for name in run)
-        if len(run) > 1 and 2 * n_numeric >= len(run):
+        kinds = [schema.field(name).type for name in run]
+        n_numeric = sum(map(is_number, kinds))
+        if len(run) > 1 and n_numeric >= len(run) / 2:
             runs.append(run)
     longest = max(map(len, runs), default=0)
     return [run for run in runs if len(run) == longest]
@@ -146,7 +162,8 @@ def _all_numeric(table: LazyTable, input_size: int | None) -> list[str]:
     if len(numbers) == input_size:
         return numbers
     numbers += [name for name in _text_columns(schema) if _is_mostly_numbers(table, name)]
-    n_integers = sum(pa.types.is_integer(schema.field(name).type) for name in numbers)
+    kinds = [schema.field(name).type for name in numbers]
+    n_integers = sum(map(pa.types.is_integer, kinds))
     # Integers beside fractions or texts may be ids or labels: let the user choose.
     return numbers if n_integers in (0, len(schema)) else []
 
@@ -159,17 +176,16 @@ def _is_mostly_numbers(table: LazyTable, name: str) -> bool:
     """Whether a column of text is one of numbers with bad cells, which reading it will name."""
     n_cells = n_numbers = 0
     for batch in table.batches([name]):
-        cells = batch.column(0).to_pylist()
-        n_cells += len(cells)
-        n_numbers += sum(bool(NUMBER_CELL.fullmatch(str(cell))) for cell in cells)
+        for cell in batch.column(0).to_pylist():
+            n_cells += 1
+            n_numbers += NUMBER_CELL.fullmatch(str(cell)) is not None
     return MIXED_SHARE * n_cells <= n_numbers < n_cells
 
 
 def _refuse_vectors_as_text(table: LazyTable) -> None:
     """Say so if a column holds vectors as text, such as "[0.1, 0.2]"."""
     for name in _text_columns(table.schema):
-        first = next(batch for batch in table.batches([name]) if len(batch))
-        cell = str(first.column(0)[0].as_py()).strip()
+        cell = str(_first_cell(table, name)).strip()
         if re.match(r"\[\s*[-+.\d]", cell) and cell.endswith("]"):
             raise DataError(
                 f"Column {name!r} holds vectors as text: {cell[:30]!r}….",

@@ -37,10 +37,13 @@ def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
     places = np.argwhere(~np.isfinite(x))
     if not len(places):
         return None
-    row, number = int(places[0, 0]), int(places[0, 1])
-    column: str | int = names[number] if len(names) == x.shape[1] else number
+    row, number = map(int, places[0])
+    column: str | int = number
+    if len(names) == x.shape[1]:
+        column = names[number]
+    value = x[row, number]
     others = f"one of {len(places)} missing, NaN or infinite values read with it"
-    problem = f", column {column} holds {x[row, number]}, {others}."
+    problem = f", column {column} holds {value}, {others}."
     return Fault(row, problem, "Drop those rows or fill them.", column)
 
 

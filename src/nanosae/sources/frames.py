@@ -29,9 +29,10 @@ def from_object(data: Any) -> LazyTable | Any:
     if module == "pandas":
         return _from_pandas(data)
     if hasattr(data, "__arrow_c_stream__"):
-        table = data.to_arrow() if hasattr(data, "to_arrow") else pa.table(data)
-        return table_in_memory(table)
-    if isinstance(data, list | tuple) or str(getattr(data, "dtype", "")) == "object":
+        has_own = hasattr(data, "to_arrow")
+        return table_in_memory(data.to_arrow() if has_own else pa.table(data))
+    holds_objects = getattr(data, "dtype", None) == "object"
+    if isinstance(data, list | tuple) or holds_objects:
         return _from_list(data)
     if any(hasattr(data, method) for method in ("tocsr", "detach", "__array__")):
         return as_array(data)
@@ -67,8 +68,10 @@ def _from_hugging_face(data: Any) -> LazyTable:
 
 
 def _from_pandas(frame: Any) -> LazyTable:
-    names = [str(name) for name in frame.columns]
-    columns = [_from_series(frame.iloc[:, i], name) for i, name in enumerate(names)]
+    names, columns = [], []
+    for name, series in frame.items():
+        names.append(str(name))
+        columns.append(_from_series(series, str(name)))
     return table_in_memory(pa.Table.from_arrays(columns, names=names))
 
 

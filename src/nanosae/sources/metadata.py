@@ -57,7 +57,8 @@ def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
     for schema in schemas:
         for field in schema:
             types.setdefault(field.name, []).append(field.type)
-    return pa.schema([(name, _common_type(found)) for name, found in types.items()])
+    fields = [(name, _common_type(found)) for name, found in types.items()]
+    return pa.schema(fields)
 
 
 def _common_type(types: list[pa.DataType]) -> pa.DataType:

@@ -91,7 +91,8 @@ class Rows:
         self.columns = columns
         self.source = source
         self._parts = list(parts)
-        self._starts = np.cumsum([0] + [part.n_rows for part in parts])
+        sizes = [part.n_rows for part in parts]
+        self._starts = np.cumsum([0, *sizes])
         self.n_rows = int(self._starts[-1])
         self.group_starts: list[int] = []
         if any(part.indivisible for part in parts):
@@ -203,8 +204,10 @@ class Rows:
 
     def fingerprint(self) -> str:
         """Hash the shape and 16 rows at the start, middle and end: the same in any container."""
-        starts = np.array([[0], [self.n_rows // 2], [self.n_rows - SAMPLE_ROWS]])
-        sample = (starts + np.arange(SAMPLE_ROWS)).clip(0, self.n_rows - 1)
-        values = self.take(np.unique(sample)) + np.float32(0)  # −0 becomes 0
+        middle, end = self.n_rows // 2, self.n_rows - SAMPLE_ROWS
+        starts = np.array([[0], [middle], [end]])
+        sample = starts + np.arange(SAMPLE_ROWS)
+        rows = np.unique(sample.clip(0, self.n_rows - 1))
+        values = self.take(rows) + np.float32(0)  # −0 becomes 0
         shape = f"{self.n_rows},{self.total_width}:"
         return hashlib.sha256(shape.encode() + values.tobytes()).hexdigest()

@@ -52,14 +52,14 @@ def table_in_memory(table: pa.Table) -> LazyTable:
 
 def is_number(kind: pa.DataType) -> bool:
     """Whether a column of this type holds numbers."""
-    types = pa.types
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
+    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(check(kind) for check in checks)
 
 
 def is_vector(kind: pa.DataType) -> bool:
     """Whether a column of this type holds lists of numbers."""
-    types = pa.types
-    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    is_list = any(check(kind) for check in checks)
     return is_list and is_number(kind.value_type)
 
 
@@ -76,7 +76,8 @@ class BatchReader:
     def fill(self, rows: np.ndarray, out: np.ndarray) -> Fault | None:
         """Copy ascending rows to `out`, (n, width), or tell what is wrong with one."""
         batch = self._take(rows)
-        for number, (name, column) in enumerate(zip(self._columns, batch.columns, strict=True)):
+        for number, name in enumerate(self._columns):
+            column = batch.column(number)
             if is_vector(column.type):
                 fault = _copy_vectors(column, out)
             else:
@@ -94,16 +95,21 @@ class BatchReader:
         while done < len(rows):
             while self._batch is None or rows[done] >= self._stop:
                 self._batch = next(self._batches)
-                self._start, self._stop = self._stop, self._stop + len(self._batch)
-            local = rows[done : np.searchsorted(rows, self._stop)] - self._start
+                self._start = self._stop
+                self._stop += len(self._batch)
+            end = np.searchsorted(rows, self._stop)
+            local = rows[done:end] - self._start
             taken.append(_take_from(self._batch, local))
             done += len(local)
         return pa.concat_batches(taken)
 
 
 def _take_from(batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
-    is_range = rows[-1] - rows[0] + 1 == len(rows)
-    return batch.slice(rows[0], len(rows)) if is_range else batch.take(pa.array(rows))
+    first, n_rows = rows[0], len(rows)
+    is_range = rows[-1] == first + n_rows - 1
+    if is_range:
+        return batch.slice(first, n_rows)
+    return batch.take(pa.array(rows))
 
 
 def _copy_numbers(column: pa.Array, name: str, out: np.ndarray) -> Fault | None:

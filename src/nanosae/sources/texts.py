@@ -88,9 +88,10 @@ def _read_json_lines(path: Path, column: str) -> pa.Table:
 def _read_folder(folder: Path) -> pa.Table:
     """Read Parquet files in the order in which `open_rows` reads shards of the same names."""
     tables = []
-    for file in sorted(folder.glob("*.parquet"), key=lambda file: natural_key(str(file))):
-        with naming(file):
-            tables.append(parquet.read_table(file))
+    names = [str(file) for file in folder.glob("*.parquet")]
+    for name in sorted(names, key=natural_key):
+        with naming(Path(name)):
+            tables.append(parquet.read_table(name))
     metadata = join_metadata([metadata_of_table(table) for table in tables])
     if metadata is None:
         raise DataError("there is no Parquet file in the folder.")

@@ -102,14 +102,16 @@ def _first_text_to_do(last_shard: Path, settings: dict, texts: Sequence[str]) ->
         ConfigError: If it was made of other texts or with other settings.
     """
     table = parquet.read_table(last_shard, columns=["text_index", "text"])
-    recorded = json.loads((table.schema.metadata or {}).get(b"nanosae", b"{}"))
+    notes = table.schema.metadata or {}
+    recorded = json.loads(notes.get(b"nanosae", b"{}"))
     last = table["text_index"][-1].as_py()
     text = table["text"][-1].as_py()
     is_same_text = last < len(texts) and texts[last] == text
     if DEFAULTS | recorded != settings or not is_same_text:
+        there, asked = json.dumps(recorded), json.dumps(settings)
         raise ConfigError(
-            f"{last_shard.parents[1]} holds activations of {json.dumps(recorded)}, its text {last} "
-            f"being {text[:40]!r}; asked for were {json.dumps(settings)}:",
+            f"{last_shard.parents[1]} holds activations of {there}, its text {last} being "
+            f"{text[:40]!r}; asked for were {asked}:",
             file=last_shard,
             remedy="give the same texts and settings, or another folder.",
         )

@@ -129,9 +129,11 @@ def _run_windows(
     ends = np.cumsum(sizes)
     starts = ends - sizes
     rows: dict[str, np.ndarray] = {}
-    longest_first = sorted(range(len(windows)), key=lambda i: -len(windows[i].ids))
+    lengths = [len(window.ids) for window in windows]
+    longest_first = sorted(range(len(windows)), key=lambda i: -lengths[i])
     while longest_first:
-        n_fit = max(1, batch_tokens // len(windows[longest_first[0]].ids))
+        longest = lengths[longest_first[0]]
+        n_fit = max(1, batch_tokens // longest)
         batch, longest_first = longest_first[:n_fit], longest_first[n_fit:]
         chosen = [windows[i] for i in batch]
         ids = pad_sequence([window.ids for window in chosen], True, pad)
@@ -141,7 +143,8 @@ def _run_windows(
         for name, output in run_layers(model, modules, ids, mask).items():
             found = output[kept.to(output.device)].float().cpu().numpy()
             if name not in rows:
-                rows[name] = np.empty((ends[-1], found.shape[1]), np.float32)
+                shape = (ends[-1], found.shape[1])
+                rows[name] = np.empty(shape, np.float32)
             rows[name][places] = found
     return rows
 
@@ -150,8 +153,9 @@ def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
     """Return for each kept token the number of its text, and where it starts and ends there."""
     sizes = [int(window.kept.sum()) for window in windows]
     texts = np.repeat([window.text for window in windows], sizes)
-    offsets = np.concatenate([window.offsets[window.kept] for window in windows])
-    return {"text": texts, "start": offsets[:, 0], "end": offsets[:, 1]}
+    offsets = [window.offsets[window.kept] for window in windows]
+    starts, ends = np.concatenate(offsets).T
+    return {"text": texts, "start": starts, "end": ends}
 
 
 def _usual_norms(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:

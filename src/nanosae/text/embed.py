@@ -65,10 +65,11 @@ def _check_texts(texts: Sequence[str]) -> None:
         raise DataError("there are no texts; 0 of 0 are strings.", remedy="Give at least one.")
     bad = [row for row, text in enumerate(texts) if not isinstance(text, str)]
     if bad:
+        row = bad[0]
+        n_bad, n_texts = len(bad), len(texts)
         raise DataError(
-            f"text {bad[0]} (0-based) is {texts[bad[0]]!r}; {len(bad)} of {len(texts)} are no "
-            "strings:",
-            row=bad[0],
+            f"text {row} (0-based) is {texts[row]!r}; {n_bad} of {n_texts} are no strings:",
+            row=row,
             remedy="fill or drop them.",
         )
 

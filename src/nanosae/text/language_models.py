@@ -66,9 +66,9 @@ def find_layers(model: Any, names: Sequence[str]) -> dict[str, Any]:
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=6, cutoff=0.3)
             shown = ", ".join(similar or list(known)[:6])
+            kind = type(model).__name__
             raise ConfigError(
-                f"{type(model).__name__} has no layer {name!r} among its {len(known)}; near are "
-                f"{shown}."
+                f"{kind} has no layer {name!r} among its {len(known)}; near are {shown}."
             )
     return {name: known[name] for name in names}
 
@@ -96,9 +96,9 @@ def run_layers(
     for name in layers:
         shape = tuple(getattr(outputs.get(name), "shape", ()))
         if len(shape) != 3 or shape[:2] != ids.shape:
+            found, needed = shape or "nothing", tuple(ids.shape)
             raise DataError(
-                f"layer {name} gives {shape or 'nothing'} for {tuple(ids.shape)} texts and tokens, "
-                "not a vector for each:",
+                f"layer {name} gives {found} for {needed} texts and tokens, not a vector for each:",
                 remedy="choose another.",
             )
     return {name: outputs[name] for name in layers}

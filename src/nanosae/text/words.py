@@ -118,7 +118,9 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
         n_words.append(len(words) - n_before)
     words += [0] * LONGEST_PHRASE
     clauses += [-1] * LONGEST_PHRASE
-    return _Tokens(np.array(words), np.array(clauses), np.array(n_words), list(number_of))
+    return _Tokens(
+        np.array(words), np.array(clauses), n_words=np.array(n_words), vocabulary=list(number_of)
+    )
 
 
 @cache
@@ -180,7 +182,8 @@ def _extend(
     phrases: _Phrases, length: int, is_common: np.ndarray, tokens: _Tokens, minimum: int
 ) -> _Phrases:
     """Return the phrases one word longer that occur often enough and stay within a clause."""
-    clause, next_clause = tokens.clauses[phrases.starts], tokens.clauses[phrases.starts + length]
+    clause = tokens.clauses[phrases.starts]
+    next_clause = tokens.clauses[phrases.starts + length]
     goes_on = is_common[phrases.numbers] & (next_clause == clause)
     starts = phrases.starts[goes_on]
     n_words = max(len(tokens.vocabulary), 1)
@@ -197,7 +200,8 @@ def _extend(
 
 
 def _join(phrase: str, word: str) -> str:
-    both_unspaced = re.match(f"[{UNSPACED}]{{2}}", phrase[-1] + word[0])
+    border = phrase[-1] + word[0]
+    both_unspaced = re.fullmatch(f"[{UNSPACED}]+", border)
     return phrase + word if both_unspaced else f"{phrase} {word}"
 
 

@@ -1,0 +1,50 @@
+"""The architectures of SAELens that files name, and what each of them holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# tensors of length hidden_size, by rule
+LATENT_TENSORS = {
+    "standard": ("b_enc",),
+    "topk": ("b_enc",),
+    "jumprelu": ("b_enc", "threshold"),
+    "gated": ("b_gate", "r_mag", "b_mag"),
+}
+
+
+def rule(architecture: str) -> str:
+    """Return what decides which entries a row keeps: standard, topk, jumprelu or gated.
+
+    Example:
+        >>> rule("jumprelu_skip_transcoder"), rule("transcoder"), rule("topk")
+        ('jumprelu', 'standard', 'topk')
+    """
+    kind = architecture.removesuffix("transcoder").removesuffix("skip_").strip("_")
+    return kind or "standard"
+
+
+def is_transcoder(architecture: str) -> bool:
+    """Tell whether an architecture predicts other vectors than its rows."""
+    return architecture.endswith("transcoder")
+
+
+def tensor_shapes(cfg: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor that an SAE with this `cfg.json` has.
+
+    Example:
+        >>> tensor_shapes({"architecture": "topk", "d_in": 2, "d_sae": 8})["W_dec"]
+        (8, 2)
+    """
+    input_size, hidden_size = cfg["d_in"], cfg["d_sae"]
+    output_size = cfg.get("d_out", input_size)
+    shapes: dict[str, tuple[int, ...]] = {
+        "W_enc": (input_size, hidden_size),
+        "W_dec": (hidden_size, output_size),
+        "b_dec": (output_size,),
+    }
+    for name in LATENT_TENSORS[rule(cfg["architecture"])]:
+        shapes[name] = (hidden_size,)
+    if "skip" in cfg["architecture"]:
+        shapes["W_skip"] = (output_size, input_size)
+    return shapes

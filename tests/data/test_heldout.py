@@ -1,0 +1,36 @@
+"""Held-out rows: whole groups of equal rows, as many as asked for."""
+
+import numpy as np
+import pytest
+
+from nanosae.data.heldout import choose_heldout, group_duplicates, hash_rows
+from numbered import vectors
+
+
+def test_hash_tells_rows_apart_as_bytes_do():
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 2, size=(20_000, 24)).astype(np.float32)  # worst case: two values only
+    by_bytes = len({row.tobytes() for row in x})
+    assert len(np.unique(hash_rows(x))) == by_bytes
+    assert len(np.unique(hash_rows(x).astype(np.uint16))) < by_bytes  # twin: too few bits
+
+
+def test_groups_are_equal_rows():
+    x = vectors(60)[np.r_[0:60, 5, 5, 9]]
+    x[[20, 30]] = 0
+    groups = group_duplicates(x)
+    assert (groups.n_zero, groups.n_copies, len(groups.sizes)) == (2, 4, 59)
+    assert len({*groups.group[[5, 60, 61]].tolist()}) == 1
+    assert groups.sizes[groups.group[5]] == 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_large_groups_are_held_out_only_if_nothing_else_is_there(seed):
+    x = vectors(100)[np.r_[0:100, np.zeros(300, int)]]  # row 0 is three quarters of all
+    heldout = choose_heldout(group_duplicates(x), 20, seed)
+    assert heldout.sum() == 20
+    assert not heldout[0]
+    both = choose_heldout(group_duplicates(x[np.r_[0, 1, 100:400]]), 5, seed)
+    assert both.sum() == 1  # the single row
+    only = choose_heldout(group_duplicates(x[100:]), 5, seed)
+    assert only.all()

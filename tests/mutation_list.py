@@ -1,0 +1,478 @@
+"""The mutations that `mutations.py` tries: at least one of everything that computes a number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One change of the source.
+
+    Attributes:
+        name: What is broken.
+        file: File to change, from the root.
+        old: A text that stands exactly once in it.
+        new: What takes its place.
+        tests: Words for pytest: files, and options that choose among their tests.
+        survives_because: Why no test can or should notice; "" if one must.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    survives_because: str = ""
+
+
+SRC = "src/nanosae/"
+MUTATIONS: list[Mutation] = []
+
+
+def add(file: str, tests: str, *changes: tuple[str, str, str]) -> None:
+    """Add mutations of one file: each a name, the old text and the new one."""
+    for name, old, new in changes:
+        MUTATIONS.append(Mutation(name, SRC + file, old, new, tests))
+
+
+# ---- training
+OBJECTIVES = "tests/train/test_objectives.py -k dense_formulas"
+add(
+    "trainable/objectives.py",
+    OBJECTIVES,
+    ("objective: L1 unit", "L1_UNIT = 12.0", "L1_UNIT = 10.0"),
+    ("objective: tanh scale", "TANH_SCALE = 4.0", "TANH_SCALE = 2.0"),
+    ("objective: pre-act coefficient", "3e-6", "3e-5"),
+    ("objective: gate learns the decoder", 'params["W_dec"].detach()', 'params["W_dec"]'),
+    ("objective: jump without gradient", "(is_active - is_active.detach())", "(is_active * 0)"),
+    ("objective: matryoshka sums prefixes", "stack(errors).mean()", "stack(errors).sum()"),
+    ("objective: error halved", "return torch.dot(", "return 0.5 * torch.dot("),
+    ("objective: pre-act of all entries", "(everywhere - active)", "everywhere"),
+)
+add(
+    "kernels/jump.py",
+    OBJECTIVES,
+    ("objective: window doubled", "ctx.width / 2", "ctx.width"),
+)
+add(
+    "trainable/auxk.py",
+    "tests/train/test_objectives.py tests/train/test_step.py -k auxk",
+    ("auxk: weight not shared by micro-batches", "(1 / config.accumulate)", "1"),
+    ("auxk: of the target, not the residual", "(recon - residual)", "(recon - target[:n_rows])"),
+    ("auxk: revived latents take part", "bias.masked_fill_(revived, -math.inf)", "pass"),
+)
+STEP = "tests/train/test_step.py"
+add(
+    "train/step.py",
+    STEP,
+    ("step: clip at another norm", "(norm + 1e-6) / limit", "(norm + 1e-6) / (2 * limit)"),
+    ("step: clip lengthens gradients", ".clamp_min(1.0)", ".clamp_min(0.0)"),
+    ("step: silence counted in steps", "state.silent_rows += n_rows", "state.silent_rows += 1"),
+    (
+        "step: silence never ends",
+        "masked_fill_(active_rows > 0, 0)",
+        "masked_fill_(active_rows > 9e9, 0)",
+    ),
+    (
+        "step: micro-batch is a whole step",
+        "n_elements = len(batch) * state",
+        "n_elements = len(batch) // state.config.accumulate * state",
+    ),
+    ("step: noise of the seed alone", "+ state.counters.step)", ")"),
+    ("step: last learning rate", 'group["lr"] = schedule.learning_rate(config, counters)', "pass"),
+    ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
+)
+add(
+    "train/state.py",
+    STEP,
+    (
+        "state: weight decay of all",
+        '"params": others, "weight_decay": 0.0',
+        '"params": others, "weight_decay": self.config.weight_decay',
+    ),
+    ("state: no weight decay", '"weight_decay": self.config.weight_decay}', '"weight_decay": 0.0}'),
+    (
+        "state: dead one row late",
+        "self.silent_rows > self.config.dead_after",
+        "self.silent_rows >= 2 * self.config.dead_after",
+    ),
+)
+add(
+    "train/state.py",
+    "tests/train/test_state.py",
+    (
+        "resume: silence forgotten",
+        'self.silent_rows = own["silent_rows"]',
+        'self.silent_rows = own["silent_rows"] * 0',
+    ),
+    ("resume: moments forgotten", "self.optimizer.state[param] = moments", "pass"),
+    ("resume: counters forgotten", "self.counters = Counters(**numbers)", "pass"),
+    (
+        "best: the last weights",
+        "best = self.best_params if self.best_params else self.params",
+        "best = self.params",
+    ),
+)
+SCHEDULE = "tests/train/test_schedule.py"
+add(
+    "train/schedule.py",
+    SCHEDULE,
+    (
+        "schedule: final learning rate",
+        "fall = (end - counters.step)",
+        "fall = (end + 1 - counters.step)",
+    ),
+    (
+        "schedule: warm-up a step late",
+        "rise = (counters.step + 1) / warmup_steps",
+        "rise = counters.step / warmup_steps",
+    ),
+    (
+        "schedule: decay's share",
+        "counters.decay_start / (1 - config.decay)",
+        "counters.decay_start * (1 + config.decay)",
+    ),
+    ("schedule: 5 % rule", "CANDIDATE_ERROR = 0.05", "CANDIDATE_ERROR = 0.5"),
+    ("schedule: held-out gap ignored", "config.k) + counters.heldout_excess", "config.k)"),
+    (
+        "schedule: held-out gap not smoothed",
+        "0.5 * (excess - counters.heldout_excess)",
+        "(excess - counters.heldout_excess)",
+    ),
+    (
+        "schedule: integral gain",
+        "INTEGRAL_GAIN, PROPORTIONAL_GAIN = 0.02, 0.5",
+        "INTEGRAL_GAIN, PROPORTIONAL_GAIN = 0.04, 0.5",
+    ),
+    (
+        "schedule: proportional gain",
+        "INTEGRAL_GAIN, PROPORTIONAL_GAIN = 0.02, 0.5",
+        "INTEGRAL_GAIN, PROPORTIONAL_GAIN = 0.02, 0.25",
+    ),
+    (
+        "schedule: patience one more",
+        "evaluations_since_best >= config.patience",
+        "evaluations_since_best > config.patience",
+    ),
+)
+# ---- kernels
+add(
+    "kernels/cpu/selection.py",
+    "tests/kernels/test_kernels.py -k selection",
+    (
+        "kernel: ties all dropped",
+        "(value == threshold and n_ties > 0)",
+        "(value == threshold and n_ties > 1)",
+    ),
+    (
+        "kernel: selection without bias",
+        "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
+        "n_found += np.uint64(pre_acts[column] > threshold)",
+    ),
+)
+add(
+    "kernels/batchtopk.py",
+    "tests/kernels/test_kernels.py -k selection",
+    ("kernel: batch ties all kept", "keep[ties[: max(0, n_ties)]] = True", "keep[ties] = True"),
+)
+GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
+add(
+    "kernels/cpu/products.py",
+    GRADIENTS,
+    ("kernel: bias gradient", "grad_bias[latent] += value", "grad_bias[latent] = value"),
+    (
+        "kernel: encoder gradient",
+        "grad_weight[latent, j] += value * x[row, j]",
+        "grad_weight[latent, j] += x[row, j]",
+    ),
+    ("kernel: value gradient", "dot += grad[row, j] * weight[latent, j]", "dot += grad[row, j]"),
+    ("kernel: decoder bias", "out[row] = bias", "out[row] = 0"),
+)
+add(
+    "kernels/autograd.py",
+    GRADIENTS,
+    ("kernel: decoder bias gradient", "grad_bias = grad.sum(0)", "grad_bias = grad.mean(0)"),
+)
+# ---- data
+add(
+    "data/order.py",
+    "tests/data/test_dataset.py -k epoch",
+    ("data: every epoch alike", "seed, 1, epoch]", "seed, 1, 0]"),
+    (
+        "data: rows not permuted",
+        "order = rng.permutation(len(rows))",
+        "order = np.arange(len(rows))",
+    ),
+    (
+        "data: held-out rows dealt",
+        'return rows + np.searchsorted(self._n_before_heldout, rows, side="right")',
+        "return rows",
+    ),
+)
+add(
+    "data/dataset.py",
+    "tests/data/test_dataset.py -k 'resumed or epoch'".replace("'", ""),
+    (
+        "data: short batch dropped",
+        "            begun = buffer[order[stop:]]",
+        "            begun = buffer[order[:0]]",
+    ),
+)
+add(
+    "data/normalisation.py",
+    "tests/data/test_dataset.py -k centred",
+    ("data: scale of unit length", "(variance.size / variance.sum())", "(1 / variance.sum())"),
+)
+add(
+    "data/heldout.py",
+    "tests/data/test_dataset.py -k side",
+    (
+        "data: copies on both sides",
+        "turn = turn_of_group[groups.group]",
+        "turn = np.random.default_rng(seed).permutation(len(groups.group))",
+    ),
+)
+# ---- model
+add(
+    "trainable/export.py",
+    "tests/train/test_trainer.py -k last_metrics",
+    (
+        "export: scale of rows",
+        "/ np.float32(data.scale) + data.mean\n    if",
+        "+ data.mean\n    if",
+    ),
+)
+add(
+    "model/folding.py",
+    "tests/model/test_model.py tests/model/test_transcoder.py -k folding",
+    (
+        "fold: norm forgotten in biases",
+        "(trained[name] + bias_shift) * norm / out_scale",
+        "(trained[name] + bias_shift) / out_scale",
+    ),
+    ("fold: mean forgotten", "out_mean + trained", "0 * out_mean + trained"),
+    (
+        "fold: threshold scale",
+        'trained["threshold"] * norm / out_scale',
+        'trained["threshold"] * norm',
+    ),
+    ("fold: skip connection", '"b_dec"] -= folded', '"b_dec"] += folded'),
+)
+add(
+    "model/measures.py",
+    "tests/model/test_measures.py",
+    (
+        "measure: FVU around zero",
+        "self.squares - squared_sums / max(self.n_rows, 1)",
+        "self.squares",
+    ),
+    (
+        "measure: L0 of zeros",
+        "torch.bincount(rows, minlength=len(x))",
+        "torch.bincount(rows, minlength=len(x)).clamp(max=1)",
+    ),
+)
+add(
+    "model/weights.py",
+    "tests/model/test_weights.py",
+    (
+        "weights: threshold kept",
+        "acts[acts <= self.threshold]",
+        "acts[acts < 0.5 * self.threshold]",
+    ),
+    (
+        "weights: ties to the higher index",
+        "ties[k - n_larger :]",
+        "ties[: len(ties) - k + n_larger]",
+    ),
+    ("weights: gate's magnitude", "np.exp(self.r_mag)", "self.r_mag"),
+    ("weights: input bias", "x = x - self.b_dec", "pass"),
+)
+# ---- codes
+add(
+    "codes/corpus.py",
+    "tests/codes/test_codes.py -k lost",
+    ("codes: activations round to zero", ", np.float16(2.0**-24))", ", np.float16(0))"),
+    ("codes: scale too small", "[1] - 15, -125)", "[1] - 25, -125)"),
+)
+# ---- labels
+add(
+    "analysis/keywords.py",
+    "tests/analysis/test_keywords.py tests/analysis/test_labels.py",
+    ("labels: without hard inactive texts", "z = (z_all + z_hard) / 2", "z = z_all"),
+    ("labels: prior", "PRIOR = 20.0", "PRIOR = 10.0"),
+    (
+        "labels: log-odds without the rest",
+        "has * other_lacks / (lacks * other_has)",
+        "has / other_has",
+    ),
+)
+SCORING = "tests/analysis/test_scoring.py"
+add(
+    "analysis/scoring.py",
+    SCORING,
+    ("scores: interval", "NORMAL_95 = 1.96", "NORMAL_95 = 1.64"),
+    ("scores: ties win", "zeros * (1 + np.sign(active))", "zeros * 2 * np.sign(active)"),
+    (
+        "scores: F1 threshold on held-out texts",
+        "found_train = found[~held[found]]",
+        "found_train = found[held[found]]",
+    ),
+    (
+        "scores: precision for F1",
+        "2 * n_correct / (n_predicted + n_active)",
+        "n_correct / n_predicted",
+    ),
+)
+# ---- contrast
+add(
+    "analysis/hypotheses.py",
+    "tests/analysis/test_contrast.py",
+    ("contrast: without the same-sign rule", "options.fdr) & same_sign", "options.fdr)"),
+    (
+        "contrast: p instead of q",
+        'table["q"] = false_discovery(table["p"])',
+        'table["q"] = table["p"]',
+    ),
+    (
+        "contrast: copies are evidence",
+        "weight = 1 / np.bincount(duplicate_group)[duplicate_group]",
+        "weight = np.ones(len(rows))",
+    ),
+    (
+        "contrast: chosen on the held-out part",
+        "return sums(~held), sums(held)",
+        "return sums(held), sums(held)",
+    ),
+)
+add(
+    "analysis/strata.py",
+    "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
+    ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+)
+add(
+    "analysis/log_odds.py",
+    "tests/analysis/test_log_odds.py",
+    ("contrast: half a row less", "n_rows + 2 / len(levels)", "n_rows + 1 / len(levels)"),
+    (
+        "contrast: likelihood ratio halved",
+        "np.maximum(2 * (end - start), 0)",
+        "np.maximum(end - start, 0)",
+    ),
+)
+add(
+    "analysis/statistics.py",
+    "tests/analysis/test_statistics.py",
+    ("statistics: interval of 90 %", "Z95 = 1.959964", "Z95 = 1.644854"),
+    ("statistics: one-sided p", "return 2 * ndtr(", "return ndtr("),
+    (
+        "statistics: clusters ignored",
+        "cluster_influence = one_hot(cluster).T @ influence.mean(1)",
+        "cluster_influence = influence.mean(1)",
+    ),
+)
+# ---- evaluate
+PROBES = "tests/analysis/test_probes.py"
+add(
+    "analysis/probes.py",
+    PROBES,
+    ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
+    ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
+    (
+        "evaluate: features by raw difference",
+        "(mean_with - mean_without) / deviation",
+        "(mean_with - mean_without)",
+    ),
+)
+add(
+    "analysis/classification.py",
+    "tests/analysis/test_classification.py",
+    ("evaluate: F1 threshold", "2 * n_hits / (entries", "n_hits / (entries"),
+    ("evaluate: AUC of ties", "/ 2 + 1 - start[column]", "+ 1 - start[column]"),
+)
+add(
+    "analysis/measures.py",
+    "tests/analysis/test_measures.py",
+    ("evaluate: FVU around zero", "((x - x.mean(0)) ** 2)", "(x**2)"),
+    ("evaluate: intruder is nearest", "similarity.argmin(1) == 4", "similarity.argmax(1) == 4"),
+)
+# ---- describe, families, topics, search, steering
+add(
+    "analysis/coactivation.py",
+    "tests/analysis/test_coactivation.py",
+    (
+        "describe: lift without lift",
+        "together * codes.n_rows / (count * other_count)",
+        "together / count",
+    ),
+    ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
+)
+add(
+    "analysis/family_edges.py",
+    "tests/analysis/test_families.py",
+    (
+        "families: chance not taken off",
+        "expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)",
+        "expected = 0 * frequency[i]",
+    ),
+    ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
+)
+add(
+    "analysis/family_scores.py",
+    "tests/analysis/test_families.py",
+    ("families: block ratio", "inside / (size - 1)", "inside / size"),
+)
+add(
+    "analysis/topics.py",
+    "tests/analysis/test_topics.py",
+    ("topics: not centred", "members @ (self.vectors - mean)", "members @ self.vectors"),
+    ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
+)
+add(
+    "analysis/search.py",
+    "tests/analysis/test_search.py",
+    ("search: longer rows first", "products / np.where(norms > 0, norms, 1)", "products"),
+    ("search: finds itself", "scores[exclude] = -np.inf", "pass"),
+)
+add(
+    "analysis/feature_query.py",
+    "tests/analysis/test_feature_query.py",
+    ("search: words without lift", "mean * np.log(np.maximum(lift, 1))", "mean"),
+)
+add(
+    "analysis/steering.py",
+    "tests/analysis/test_steering.py",
+    ("steering: scale halved", "scale = 1.0", "scale = 0.5"),
+    ("steering: half the edit", "x + (target - acts) @", "x + 0.5 * (target - acts) @"),
+)
+add(
+    "analysis/splits.py",
+    "tests/analysis/test_splits.py",
+    (
+        "splits: groups divided",
+        "return group_held[duplicate_group]",
+        "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
+    ),
+    ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
+)
+add(
+    "analysis/matching.py",
+    "tests/analysis/test_matching.py",
+    (
+        "matching: one side",
+        'back[matches["match"]] == matches["feature"]',
+        'back[matches["match"]] >= 0',
+    ),
+)
+# ---- pages
+add(
+    "view/explorer/rows.py",
+    "tests/view/explorer/test_rows.py",
+    ("export: header of each block", "header=start == 0", "header=True"),
+)
+add(
+    "view/plots/base.py",
+    "tests/view/test_plots.py",
+    ("plots: titles not escaped", "return html.escape(text, quote=False)", "return text"),
+)
