@@ -121,6 +121,15 @@ class TestServer:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             get(address + path)
 
+    @pytest.mark.parametrize("query", ["offset=x", "after=-1", "offset=1.5", "offset=" + "9" * 30])
+    def test_bad_numbers_are_refused(self, address, query):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            get(f"{address}/state?{query}")
+
+    def test_a_port_that_does_not_exist_is_refused(self, run):
+        with pytest.raises(ValueError, match="port 70000 does not exist"):
+            serve(run, 70_000)
+
     def test_a_foreign_name_is_refused(self, address):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             get(address, Host="evil.example:80")

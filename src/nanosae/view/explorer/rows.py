@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.runs.tables import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
@@ -87,6 +88,8 @@ def tag_rows(
     """Put a tag on rows, or on all of a selection; or take it off."""
     if rows is None:
         rows = select_rows(corpus, where).tolist()
+    elif max(rows, default=0) >= corpus.codes.n_rows:
+        raise DataError(f"there is no row {max(rows)}: there are {corpus.codes.n_rows:,} rows.")
     run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
     annotations.tag(run, name, tag, rows, on, data)
     return {"tags": annotations.tags(run, name, data), "rows": len(rows)}

@@ -15,6 +15,17 @@ from nanosae.view import pages
 from nanosae.view.report.cards import pack_cards
 from nanosae.view.report.collect import collect, feature_table
 
+SCRIPTS = (
+    "map.js",
+    "training.js",
+    "report-data.js",
+    "report-table.js",
+    "report-map.js",
+    "report-cards.js",
+    "report-sections.js",
+    "report.js",
+)
+
 
 def report(run: str | Path, path: str | Path | None = None, *, name: str | None = None) -> Path:
     """Write the report of a run.
@@ -53,7 +64,7 @@ def render(run: Path, name: str | None = None) -> str:
         pages.static("report.html"),
         data=collect(run, codes, table),
         packed={f"cards-{i}": block for i, block in enumerate(cards)},
-        scripts=("map.js", "training.js", "report.js"),
+        scripts=SCRIPTS,
         styles=("report.css",),
         plotly=True,
     )
