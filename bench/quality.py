@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -166,33 +167,34 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def table(results: list[dict[str, Any]]) -> str:
     """Return the results as aligned text."""
-    lines = [
-        f"{'data':10} {'library':20} {'activation':10} {'fvu':>7} {'l0':>7} {'dead':>6} {'s':>7}"
-    ]
-    for r in results:
-        numbers = f"{r['fvu']:7.4f} {r['l0']:7.2f} {r['dead']:6.3f} {r['seconds']:7.1f}"
-        lines.append(f"{r['data']:10} {r['library']:20} {r['activation']:10} {numbers}")
-    return "\n".join(lines)
+    columns = ["data", "library", "activation", "fvu", "l0", "dead", "seconds"]
+    return pd.DataFrame(results, columns=columns).round(4).to_string(index=False)
 
 
 def against_best(results: list[dict[str, Any]], k: int) -> dict[str, float]:
     """Return, by corpus, our FVU over that of the best peer whose L0 is within a tenth of k."""
-    out = {}
-    for mine in (r for r in results if r["library"] == "nanosae"):
-        same = [r for r in results if r["data"] == mine["data"] and r is not mine]
-        fvus = [r["fvu"] for r in same if abs(r["l0"] / k - 1) <= 0.1]
+    ratios = {}
+    for own in results:
+        if own["library"] != "nanosae":
+            continue
+        fvus = []
+        for peer in results:
+            is_as_sparse = abs(peer["l0"] / k - 1) <= 0.1
+            if peer is not own and peer["data"] == own["data"] and is_as_sparse:
+                fvus.append(peer["fvu"])
         if fvus:
-            out[mine["data"]] = round(mine["fvu"] / min(fvus), 3)
-    return out
+            ratios[own["data"]] = round(own["fvu"] / min(fvus), 3)
+    return ratios
 
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Run from the command line."""
     args = parse(argv)
-    results = [
-        result for name, rows in load(args.data).items() for result in compare(name, rows, args)
-    ]
-    settings = {n: getattr(args, n) for n in ("hidden_size", "k", "steps", "batch_size", "seed")}
+    results = []
+    for name, rows in load(args.data).items():
+        results += compare(name, rows, args)
+    names = ("hidden_size", "k", "steps", "batch_size", "seed")
+    settings = {name: getattr(args, name) for name in names}
     ratios = against_best(results, args.k)
     report = {**settings, "results": results, "fvu_against_best_peer": ratios}
     report["machine"] = machine.facts()

@@ -80,11 +80,11 @@ def measured(codes: Codes, args: argparse.Namespace) -> dict[str, object]:
     mean, spread = runs[0].copy(), runs[0]["codes"].copy()
     mean[:] = np.mean([run.to_numpy() for run in runs], axis=0)
     spread[:] = np.std([run["codes"].to_numpy() for run in runs], axis=0)
-    points = {
-        name: 100
-        * float(mean.loc[f"probe_{name}@all", "dense"] - mean.loc[f"probe_{name}@10", "codes"])
-        for name in ("f1", "auc", "accuracy")
-    }
+    points = {}
+    for name in ("f1", "auc", "accuracy"):
+        dense = mean.loc[f"probe_{name}@all", "dense"]
+        sparse = mean.loc[f"probe_{name}@10", "codes"]
+        points[name] = 100 * float(dense - sparse)
     return {
         "seeds": args.seeds,
         "seconds_per_seed": (time.perf_counter() - start) / args.seeds,

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def _run(tree: Path, tests: str) -> int | None:
     """Return pytest's exit code, None if it took too long."""
     environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    command += tests.split()
+    command += shlex.split(tests)
     try:
         done = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, timeout=TIMEOUT

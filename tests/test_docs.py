@@ -1,5 +1,7 @@
 """What the documents say is run."""
 
+import importlib
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -50,11 +52,9 @@ def shown_commands():
     """Yield the words of every nanosae command in the shell blocks of README and docs."""
     for text in DOCUMENTS.values():
         for block in re.findall(r"```bash\n(.*?)```", text, re.S):
-            for line in block.replace("\\\n", " ").splitlines():
-                for command in re.split(r"&&|\|", line.partition("#")[0]):
-                    if re.search(r"\bnanosae [a-z]", command) and "pip" not in command:
-                        words = shlex.split(command)
-                        yield words[words.index("nanosae") + 1 :]
+            lines = block.replace("\\\n", " ")
+            for words in re.findall(r"\bnanosae ([a-z][^#&|\n]*)", lines):
+                yield shlex.split(words)
 
 
 def test_every_command_that_is_shown_parses():
@@ -73,7 +73,7 @@ def test_a_wrong_command_would_be_found(words):
 def test_verbs_and_flags_in_running_text_are_known():
     found = 0
     for name, text in DOCUMENTS.items():
-        for code in re.findall(r"`(?:torchrun -m )?nanosae ([a-z-]+)([^`|]*)`", text):
+        for code in re.findall(r"`(?:torchrun -m )?nanosae ([a-z][a-z-]*)([^`|]*)`", text):
             verb, rest = code
             known = {flag for argument in arguments(verb) for flag in argument.names}
             flags = re.findall(r"(?<![\w-])-{1,2}[a-z][\w-]*", rest)
@@ -84,6 +84,28 @@ def test_verbs_and_flags_in_running_text_are_known():
 
 def arguments(verb):
     return app[verb].assemble_argument_collection()
+
+
+def test_every_import_that_is_shown_works():
+    found = 0
+    for name, text in DOCUMENTS.items():
+        for block in re.findall(r"```python\n(.*?)```", text, re.S):
+            for module, names in re.findall(r"from (nanosae[\w.]*) import ([\w, ]+)", block):
+                home = importlib.import_module(module)
+                for part in names.split(","):
+                    what = part.split(" as ")[0].strip()
+                    assert hasattr(home, what), (name, module, what)
+                    found += 1
+    assert found >= 8
+
+
+def test_every_dotted_name_in_running_text_exists():
+    found = 0
+    for name, text in DOCUMENTS.items():
+        for dotted in re.findall(r"`(nanosae(?:\.\w+)+)", text):
+            assert pkgutil.resolve_name(dotted), (name, dotted)
+            found += 1
+    assert found >= 2
 
 
 def test_links_lead_somewhere():

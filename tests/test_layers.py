@@ -43,14 +43,15 @@ ROOMS = {
     "atomic": set(),
     "checked": set(),
     "errors": set(),
+    "lock": set(),
     "extras": set(),
     "fields": set(),
     "sources": set(),
     "data": {"config", "sources"},
     "kernels": set(),
-    "distributed": {"codes", "kernels"},
+    "distributed": {"kernels"},
     "runs": {"codes", "config", "model.files"},
-    "model": {"codes", "kernels", "sources"},
+    "model": {"codes", "distributed", "kernels", "sources"},
     "codes": {"model.files", "model.weights"},
     "text": set(),
     "train": {"config", "data", "distributed", "kernels", "model", "runs", "trainable"},
@@ -102,7 +103,14 @@ def room(module):
     return module.split(".")[0] or "__init__"
 
 
-EVERYWHERE = {"atomic", "checked", "errors", "extras", "fields"}  # leaves that any room may import
+EVERYWHERE = {
+    "atomic",
+    "checked",
+    "errors",
+    "extras",
+    "fields",
+    "lock",
+}  # leaves that any room may import
 
 
 def forbidden(text, module):

@@ -42,6 +42,24 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
         synchronise_folder(path.parent)
 
 
+def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
+    """Replace a file in one step, where a library wants a path to write to.
+
+    Args:
+        path: The file; its folder must exist.
+        make: Takes the path of the draft, which does not exist yet.
+
+    Raises:
+        WriteError: If it cannot be written; the old file is unchanged.
+    """
+    path = Path(path)
+    with _naming(path), _draft(path) as draft:
+        make(draft)
+        _synchronise(draft)
+        draft.replace(path)
+        synchronise_folder(path.parent)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Replace a JSON file in one step; NaN and infinity are refused, because JSON has none."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
@@ -68,14 +86,17 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
                 file.chmod(readable)  # some libraries make files that only their owner can read
             _synchronise(file)
         _synchronise(draft)
-        if path.exists():
-            old = _draft_name(path)
-            path.rename(old)
-            draft.rename(path)
-            shutil.rmtree(old)
-        else:
-            draft.rename(path)
-        synchronise_folder(path.parent)
+        move_folder(draft, path)
+
+
+def move_folder(source: Path, path: Path) -> None:
+    """Give a folder another name; what had that name is deleted after that."""
+    old = _draft_name(path)
+    if path.exists():
+        path.rename(old)
+    source.rename(path)
+    synchronise_folder(path.parent)
+    _remove(old)
 
 
 @contextlib.contextmanager

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nanosae.atomic import write_file
 from nanosae.errors import DamagedFileError, MissingError, NanoSAEError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MARK = "nanosae-crc32:"
 NO_DIGITS = "00000000"
 BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
 SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
 CHUNK = 2**20
+_intact: dict[Path, tuple[int, ...]] = {}  # what large files were like when they were verified
 
 
 @contextlib.contextmanager
@@ -106,6 +111,48 @@ def read_sealed(path: str | Path, remedy: str) -> bytes:
     return data
 
 
+def seal_file(path: str | Path) -> None:
+    """Put the checksum in the place of the last BLANK of a file that is too large for memory."""
+    with Path(path).open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
+        at = data.rfind(BLANK.encode())
+        if at < 0:
+            raise ValueError(f"{path} holds no place for a checksum")
+        start = at + len(MARK)
+        data[start : start + len(NO_DIGITS)] = f"{_masked_checksum(data, start):08x}".encode()
+        data.flush()
+
+
+def is_sealed(path: str | Path) -> bool:
+    """Tell whether a large file is the one that was sealed; checked once for each state of it."""
+    path = Path(path).absolute()
+    state = path.stat()
+    signature = (state.st_mtime_ns, state.st_size, state.st_ino)
+    if _intact.get(path) == signature:
+        return True
+    if state.st_size == 0:
+        return False
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = data.rfind(MARK.encode())
+        start = at + len(MARK)
+        noted = data[start : start + len(NO_DIGITS)]
+        intact = at >= 0 and noted == f"{_masked_checksum(data, start):08x}".encode()
+    if intact:
+        _intact[path] = signature
+    return intact
+
+
+def _masked_checksum(data: mmap.mmap, start: int) -> int:
+    """Return the checksum of a file with zeros for the digits that begin at `start`."""
+    stop = start + len(NO_DIGITS)
+    crc = 0
+    for begin in range(0, start, CHUNK):
+        crc = zlib.crc32(data[begin : min(begin + CHUNK, start)], crc)
+    crc = zlib.crc32(NO_DIGITS.encode(), crc)
+    for begin in range(stop, len(data), CHUNK):
+        crc = zlib.crc32(data[begin : begin + CHUNK], crc)
+    return crc
+
+
 def write_sealed_json(path: str | Path, facts: dict[str, Any], *, infinite: bool = False) -> None:
     """Replace a JSON object in one step, with its checksum as a further key, `checksum`.
 
@@ -134,3 +181,32 @@ def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
             raise ValueError("it is no JSON object")
     facts.pop("checksum", None)
     return facts
+
+
+def table_checksum(table: pa.Table | None) -> str:
+    """Return a checksum of all values, names and types of a table; "" for none."""
+    if table is None:
+        return ""
+    import pyarrow as pa
+
+    sink = _Checksum()
+    plain = table.replace_schema_metadata(None).combine_chunks()
+    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), plain.schema) as writer:
+        writer.write_table(plain)
+    return f"{sink.crc:08x}"
+
+
+class _Checksum:
+    """A file that keeps only the checksum of what is written to it."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.crc = 0
+
+    def write(self, data: Any) -> int:
+        self.crc = zlib.crc32(data, self.crc)
+        return len(data)
+
+    def flush(self) -> None:
+        pass

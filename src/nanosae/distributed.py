@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -176,29 +175,6 @@ class _SumOverRanks(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         return grad, None
-
-
-def in_parts(path: Path, encode: Callable[[Path, tuple[int, int]], object]) -> None:
-    """Let each process of `torchrun` encode its part of a corpus, then make one corpus of them.
-
-    Args:
-        path: The corpus' folder.
-        encode: Takes the folder and the number of a part, as `SAEModel.encode_corpus` does.
-    """
-    from nanosae.codes import join_codes
-
-    ranks = join()
-    if ranks.size == 1:
-        encode(path, (0, 1))
-        return
-    if (path / "manifest.json").exists():
-        raise FileExistsError(f"{path} holds a corpus: several processes write only a new one.")
-    parts = [path.with_name(f".{path.name}-{r}") for r in range(ranks.size)]
-    encode(parts[ranks.rank], (ranks.rank, ranks.size))
-    ranks.any(False)  # all have finished
-    if is_main_process():
-        join_codes(parts, path)
-    ranks.any(False)
 
 
 def is_main_process() -> bool:

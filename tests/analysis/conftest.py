@@ -34,7 +34,7 @@ def labelled_codes(labelled_corpus, tmp_path_factory):
 @pytest.fixture
 def small_blocks(monkeypatch):
     monkeypatch.setattr(reading, "BLOCK_CELLS", 7 * M)  # seven features at a time
-    monkeypatch.setattr("nanosae.codes.corpus.SHARD_ROWS", 150)
+    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 150)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def searched_corpus():
 @pytest.fixture
 def searched_codes(tmp_path, searched_corpus, monkeypatch):
     """A run whose model has the planted directions and whose codes are what that model encodes."""
-    monkeypatch.setattr("nanosae.codes.corpus.SHARD_ROWS", 300)
+    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 300)
     monkeypatch.setattr(steering, "BLOCK", 128)
     monkeypatch.setattr(text_index_module, "BLOCK", 128)
     centre = searched_corpus.embeddings.mean(axis=0)

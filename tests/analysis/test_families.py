@@ -17,8 +17,8 @@ from nanosae.analysis import families as module
 from nanosae.analysis import family_edges
 from nanosae.analysis.family_edges import Edges, candidate_edges, content_order
 from nanosae.analysis.family_scores import block_ratios
-from nanosae.codes import corpus as codes_module
 from nanosae.codes import write_codes
+from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
 families: Any = module.families

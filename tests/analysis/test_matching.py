@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from nanosae.analysis import matching as module
 from nanosae.analysis import similarity as similarity_module
 from nanosae.analysis.matching import stability
-from nanosae.codes import corpus as codes_module
 from nanosae.codes import write_codes
+from nanosae.codes import writer as codes_module
 from nanosae.model.weights import Weights
 
 match: Any = module.match

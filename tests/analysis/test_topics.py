@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nanosae.analysis import topics as module
-from nanosae.codes import corpus as codes_module
 from nanosae.codes import write_codes
+from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
 topics: Any = module.topics

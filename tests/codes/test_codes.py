@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nanosae.codes import Codes, CodesWriter, join_codes, write_codes
-from nanosae.codes import corpus as codes_module
-from nanosae.codes.corpus import fingerprint
+from nanosae.codes import tokens as tokens_module
+from nanosae.codes import writer as codes_module
+from nanosae.codes.format import fingerprint
 
 N, M = 230, 40
 
@@ -165,8 +166,8 @@ def tokens(path, texts, spans, **names):
 
 
 def test_tokens_are_shown_in_their_context(tmp_path, monkeypatch):
-    monkeypatch.setattr(codes_module, "CONTEXT", 10)
-    monkeypatch.setattr(codes_module, "BLOCK", 2)
+    monkeypatch.setattr(tokens_module, "CONTEXT", 10)
+    monkeypatch.setattr("nanosae.codes.reader.TEXT_BLOCK", 2)
     texts = [
         "the cat sat",
         "a long tale of one cat that ran away from home",
@@ -368,8 +369,10 @@ def test_a_writer_that_raises_leaves_its_finished_shards(tmp_path, dense):
 
     with pytest.raises(ValueError, match="the rows have 3 features"):
         interrupted()
-    assert Codes(tmp_path / "c").n_rows == 64
+    with pytest.raises(FileNotFoundError, match="is not finished"):
+        Codes(tmp_path / "c")
     with CodesWriter(tmp_path / "c", n_features=M, append=True) as writer:
+        assert writer.n_rows == 64
         writer.append(sp.csr_array(dense[writer.n_rows :]))
     np.testing.assert_array_equal(rebuilt(Codes(tmp_path / "c")), dense)
     with pytest.raises(ValueError, match="is closed"):
@@ -491,15 +494,16 @@ def test_an_existing_corpus_is_not_overwritten_nor_mixed(tmp_path, dense):
         CodesWriter(tmp_path, n_features=M, append=True, info={"model": "b"})
 
 
-def test_two_writers_are_noticed(tmp_path, dense):
-    write_codes(tmp_path, sp.csr_array(dense))
-    one = CodesWriter(tmp_path, n_features=M, append=True)
-    with CodesWriter(tmp_path, n_features=M, append=True) as two:
-        two.append(sp.csr_array(dense[:5]))
-    one.append(sp.csr_array(dense[:7]))
-    with pytest.raises(ValueError, match="another writer has added rows"):
-        one.flush()
-    assert Codes(tmp_path).n_rows == N + 5
+def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path, dense, monkeypatch):
+    monkeypatch.setattr(codes_module, "WAIT", 0.1)
+    write_codes(tmp_path / "c", sp.csr_array(dense))
+    with CodesWriter(tmp_path / "c", n_features=M, append=True) as one:
+        one.append(sp.csr_array(dense[:7]))
+        with pytest.raises(BlockingIOError, match=f"process {os.getpid()} on"):
+            CodesWriter(tmp_path / "c", n_features=M, append=True)
+        assert Codes(tmp_path / "c").n_rows == N  # readers do not wait
+    assert Codes(tmp_path / "c").n_rows == N + 7
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]  # the lock is gone
 
 
 # ── damage ──
@@ -560,24 +564,22 @@ def test_a_manifest_that_disagrees_with_its_shards(corpus):
 @pytest.mark.parametrize("at", [1, 4, 7, 8])
 def test_a_full_disk_leaves_the_old_corpus(tmp_path, dense, monkeypatch, at):
     write_codes(tmp_path / "c", sp.csr_array(dense[:60]), texts=["a"] * 60)
-    put, calls = codes_module._put, []
-
-    def full(path, write):
-        calls.append(path)
-        if len(calls) == at:
-            path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        put(path, write)
-
-    monkeypatch.setattr(codes_module, "_put", full)
     writer = CodesWriter(tmp_path / "c", n_features=M, append=True)
     writer.append(sp.csr_array(dense[60:90]), table=["b"] * 30)
+    calls = []
+
+    def full(handle):
+        calls.append(handle)
+        if len(calls) == 2 * at - 1:  # the folder is synchronised after each file
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left on device; its first 60 rows are safe") as e:
         writer.flush()
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     assert e.value.errno == errno.ENOSPC
     with pytest.raises(ValueError, match="is closed"):
         writer.append(sp.csr_array(dense[60:90]), table=["b"] * 30)
-    monkeypatch.setattr(codes_module, "_put", put)
     np.testing.assert_array_equal(rebuilt(Codes(tmp_path / "c")), dense[:60])
     with CodesWriter(tmp_path / "c", n_features=M, append=True) as writer:
         writer.append(sp.csr_array(dense[60:90]), table=["b"] * 30)
@@ -589,7 +591,7 @@ def test_a_full_disk_leaves_the_old_corpus(tmp_path, dense, monkeypatch, at):
 
 WRITE_FOREVER = """
 import sys, numpy as np, scipy.sparse as sp
-import nanosae.codes.corpus as c
+import nanosae.codes.writer as c
 c.SHARD_ROWS = 500
 with c.CodesWriter(sys.argv[1], n_features=50, append=True) as w:
     while True:
@@ -598,27 +600,39 @@ with c.CodesWriter(sys.argv[1], n_features=50, append=True) as w:
 """
 
 
+def drafted(path):
+    """How many rows an unfinished corpus holds."""
+    try:
+        return json.loads((path / "manifest.json").read_text())["draft"]["n_rows"]
+    except FileNotFoundError:
+        return 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a POSIX signal")
-def test_kill_in_the_middle_leaves_a_readable_corpus(tmp_path):
+def test_a_killed_writer_is_continued_after_its_last_shard(tmp_path):
+    path = tmp_path / "c"
     seen = 0
     for wait in (0.05, 0.11, 0.17):
-        process = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, str(tmp_path)])
-        while not (tmp_path / "manifest.json").exists() or Codes(tmp_path).n_rows == seen:
+        process = subprocess.Popen([sys.executable, "-c", WRITE_FOREVER, str(path)])
+        while drafted(path) == seen:
             assert process.poll() is None
             time.sleep(0.01)
         time.sleep(wait)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        codes = Codes(tmp_path)
-        codes.verify()
-        assert codes.n_rows > seen
-        seen = codes.n_rows
-        i = np.arange(seen)
-        assert codes.texts().tolist() == [str(j) for j in i]
-        everything = codes.rows(0, seen)
-        np.testing.assert_array_equal(everything.indices, i % 50)
-        np.testing.assert_array_equal(everything.data, i % 7 + 1)
+        assert drafted(path) > seen
+        seen = drafted(path)
+    with CodesWriter(path, n_features=50, append=True) as writer:
+        assert writer.n_rows == seen
+    codes = Codes(path)
+    codes.verify()
+    i = np.arange(seen)
+    assert codes.texts().tolist() == [str(j) for j in i]
+    everything = codes.rows(0, seen)
+    np.testing.assert_array_equal(everything.indices, i % 50)
+    np.testing.assert_array_equal(everything.data, i % 7 + 1)
+    assert len([*path.iterdir()]) == 1 + len(codes.manifest["shards"])
 
 
 def test_a_limit_on_file_size_is_an_oserror(tmp_path):
@@ -640,7 +654,7 @@ except OSError as e:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "cannot write shard 00001" in done.stdout
     assert "its first 10 rows are safe" in done.stdout
-    assert Codes(tmp_path).n_rows == 10
+    assert drafted(tmp_path) == 10
 
 
 def test_joined_parts_are_the_whole_corpus(tmp_path, dense):
@@ -671,7 +685,7 @@ def test_parts_that_do_not_fit_are_not_joined(tmp_path, dense):
 
 
 def test_scanning_yields_all_embeddings_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr("nanosae.codes.corpus.SHARD_ROWS", 7)
+    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 7)
     x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     codes = write_codes(tmp_path / "c", sp.csr_array(np.ones((20, 2))), vectors=x)
     found = list(codes.scan(6))

@@ -166,6 +166,31 @@ def test_selection_is_the_brute_force_one(kernels, rule, kind, shape):
     assert_agree(as_matrix(pairs, z.shape), z * mask, made)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_selection_of_many_rows_of_unequal_size(kernels, seed):
+    """What a row keeps must not depend on the rows before it, from which a kernel may guess."""
+    g = torch.Generator(torch.get_default_device()).manual_seed(seed)
+    n_rows, hidden, k = (20, 30, 3) if INTERPRETED else (700, 150, 5)
+    x = torch.randn(n_rows, 6, generator=g) * 10 ** torch.randn(n_rows, 1, generator=g)
+    encoder, bias = torch.randn(hidden, 6, generator=g), torch.zeros(hidden)
+    for rule in ("topk", "batchtopk"):
+        pairs = select(kernels, rule, x, encoder, bias, k, None)
+        made = decisions(rule, x, encoder, bias, k, None)
+        assert_agree(as_matrix(pairs, (n_rows, hidden)), made.activations(), made)
+
+
+def test_a_threshold_that_nearly_all_entries_exceed(kernels):
+    hidden = 40 if INTERPRETED else 700
+    g = torch.Generator(torch.get_default_device()).manual_seed(0)
+    x, encoder = torch.randn(5, 3, generator=g), torch.randn(hidden, 3, generator=g)
+    bias, low = torch.full((hidden,), 0.25), torch.full((hidden,), -2.0)
+    pairs = kernels.select_above(x, encoder, bias, low)
+    made = decisions_above(x, encoder, bias, low)
+    kept = made.pre * (made.pre > -2.0)
+    assert (kept != 0).mean() > 0.8
+    assert_agree(as_matrix(pairs, (5, hidden)), kept, made)
+
+
 def test_selection_check_can_fail():
     x, encoder, bias, _, _, k = problem("plain")
     z = x.double() @ encoder.double().T + bias

@@ -174,14 +174,16 @@ def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monke
     frame = pd.DataFrame(x, columns=[f"e{i}" for i in range(5)]).assign(
         text=[f"t{i}" for i in range(90)]
     )
-    monkeypatch.setattr("nanosae.model.sae.BLOCK_ROWS", 32)
+    monkeypatch.setattr("nanosae.model.corpus.BLOCK_ROWS", 32)
     codes = sae.encode_corpus(frame, tmp_path / "codes")
     assert_agree(codes.rows(0, 90), sae.features(x), decisions_of(sae, x), rtol=2e-3)
     assert codes.texts([0, 89]).tolist() == ["t0", "t89"]
     np.testing.assert_allclose(codes.vectors([3]), x[[3]], rtol=1e-3, atol=1e-3)
-    with pytest.raises(FileExistsError):
-        sae.encode_corpus(frame, tmp_path / "codes")
+    with pytest.raises(FileExistsError, match=r"--append.*--force"):
+        sae.encode_corpus(frame[:8], tmp_path / "codes")
+    assert sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90  # it is there already
     assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
+    assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
     with pytest.raises(ValueError, match="3 texts for 90 rows"):
         sae.encode_corpus(x, tmp_path / "other", metadata=["a", "b", "c"])

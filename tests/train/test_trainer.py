@@ -202,6 +202,20 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(number, tmp_path):
     assert runs.last_checkpoint(tmp_path) == f"step-{step:08d}"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_raised_with_its_number_after_a_checkpoint(number, tmp_path, monkeypatch):
+    def interrupted(state, batch):
+        take_step(state, batch)
+        if state.counters.step == 5:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop, "take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="after step 6; --resume") as stopped:
+        SAETrainer(TrainConfig(**QUICK), run=tmp_path).train(rows(), progress=False)
+    assert stopped.value.signal == number
+    assert runs.last_checkpoint(tmp_path) == "step-00000006"
+
+
 def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     config = TrainConfig(**QUICK, checkpoint_every=4)
     save = runs.save_file
@@ -361,7 +375,7 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
 
 
 def test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows(tmp_path):
-    x = rows(n=8000) + 3
+    x = 5 * rows(n=8000) + 3  # in other units than those of training
     trainer = SAETrainer(TrainConfig(**QUICK | {"steps": 60, "heldout_share": 0.2}), run=tmp_path)
     model = trainer.train(x, progress=False)
     # all rows: near the mean of the training and the held-out figure, computed without the package

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,27 +33,34 @@ class AnswerStore:
         with self._readable_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=WAIT)
-            self._db.execute(
-                "CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, request, answer)"
-            )
+            columns = "key PRIMARY KEY, request, answer, checksum"
+            self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
+            names = [name for _, name, *_ in self._db.execute("PRAGMA table_info(answers)")]
+            if "checksum" not in names:  # of an older version
+                self._db.execute("ALTER TABLE answers ADD COLUMN checksum")
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
     def get(self, request: dict[str, Any]) -> str | None:
-        """Return the answer to a request, None if it is not known."""
-        query = "SELECT answer FROM answers WHERE key = ?"
+        """Return the answer to a request, None if it is not known or damaged."""
+        key = _key(_text(request))
+        query = "SELECT answer, checksum FROM answers WHERE key = ?"
         with self._readable_errors():
-            found = self._db.execute(query, [_key(_text(request))]).fetchone()
-        return found[0] if found and isinstance(found[0], str) else None
+            found = self._db.execute(query, [key]).fetchone()
+        if found is None or not isinstance(found[0], str):
+            return None
+        answer, checksum = found
+        return answer if checksum in (None, _checksum(key, answer)) else None
 
     def put(self, request: dict[str, Any], answer: str) -> None:
         """Keep an answer; it is on disk when this returns."""
         text = _text(request)
         with self._readable_errors(), self._db:
-            values = (_key(text), text, answer)
-            self._db.execute("REPLACE INTO answers VALUES (?, ?, ?)", values)
+            key = _key(text)
+            values = (key, text, answer, _checksum(key, answer))
+            self._db.execute("REPLACE INTO answers VALUES (?, ?, ?, ?)", values)
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:
@@ -77,6 +85,10 @@ class AnswerStore:
             raise WriteError(
                 f"{self.path.parent} cannot be made: {error}.", file=self.path
             ) from error
+
+
+def _checksum(key: str, answer: str) -> int:
+    return zlib.crc32(f"{key} {answer}".encode("utf-8", "surrogatepass"))
 
 
 def _text(request: dict[str, Any]) -> str:

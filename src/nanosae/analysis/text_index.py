@@ -6,16 +6,16 @@ corpus has grown. Case and punctuation do not count.
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
-import threading
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 
+from nanosae.atomic import write_path
+from nanosae.checked import BLANK, is_sealed, seal_file
 from nanosae.codes import Codes
 from nanosae.errors import DamagedFileError
 from nanosae.runs.tables import known_labels
@@ -64,11 +64,12 @@ def find_labels(codes: Codes, words: str, n: int = 10) -> list[tuple[int, str]]:
 
 
 def has_index(codes: Codes) -> bool:
-    """Say whether the full-text index is there, and of as many rows as the corpus."""
+    """Say whether the full-text index is there, undamaged and made from these codes."""
     path = _index_path(codes)
-    if path.exists():
-        with closing(sqlite3.connect(path)) as db, suppress(sqlite3.DatabaseError):
-            return db.execute("PRAGMA user_version").fetchone()[0] == codes.n_rows
+    if not path.exists() or not is_sealed(path):
+        return False
+    with closing(sqlite3.connect(path)) as db, suppress(sqlite3.DatabaseError):
+        return db.execute("SELECT codes FROM made_from").fetchone()[0] == codes.checksum
     return False
 
 
@@ -77,9 +78,12 @@ def text_index(codes: Codes) -> Path:
     path = _index_path(codes)
     if has_index(codes):
         return path
-    draft = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-    draft.unlink(missing_ok=True)
-    with closing(sqlite3.connect(draft)) as db:
+    write_path(path, lambda draft: _make_index(codes, draft))
+    return path
+
+
+def _make_index(codes: Codes, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE VIRTUAL TABLE texts USING fts5(text, content='')")
         for start in range(0, codes.n_rows, BLOCK):
             rows = range(start, min(start + BLOCK, codes.n_rows))
@@ -87,10 +91,10 @@ def text_index(codes: Codes) -> Path:
             texts = codes.texts(rows, marks="")
             pairs = zip(numbers, texts, strict=True)
             db.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", pairs)
-        db.execute(f"PRAGMA user_version = {codes.n_rows}")
+        db.execute("CREATE TABLE made_from (codes TEXT, checksum TEXT)")
+        db.execute("INSERT INTO made_from VALUES (?, ?)", (codes.checksum, BLANK))
         db.commit()
-    draft.replace(path)
-    return path
+    seal_file(path)
 
 
 def _index_path(codes: Codes) -> Path:

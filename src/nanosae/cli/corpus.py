@@ -19,7 +19,7 @@ from nanosae.cli.parameters import (
     Texts,
     Words,
 )
-from nanosae.errors import ConfigError, DataError, MissingError
+from nanosae.errors import DataError, MissingError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,29 +32,30 @@ def embed(
     output: Output,
     model: str = "all-MiniLM-L6-v2",
     text_column: TextColumn = "text",
+    force: bool = False,
 ) -> None:
     """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
 
     Args:
         output: X.npy.
         model: Name or folder of a sentence-transformers model.
+        force: Overwrite files of these names.
     """
-    import numpy as np
-    from pyarrow import parquet
-
     from nanosae.sources.texts import read_texts
     from nanosae.text.embed import embed as embed_texts
+    from nanosae.text.embedding_files import EmbeddingFiles
 
-    if output.suffix != ".npy":
-        remedy = f"Name it {output.with_suffix('.npy')}."
-        raise ConfigError(f"{output} must be an .npy file.", file=output, remedy=remedy)
     table = read_texts(texts, text_column)
-    pair = output.with_suffix(".parquet")
-    rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
-    if pair != Path(texts):
-        parquet.write_table(table, pair, compression="zstd")
-    np.save(output, rows)
-    print(f"{output}: {len(rows):,} rows of width {rows.shape[1]}; {pair}: their texts")
+    files = EmbeddingFiles(
+        output, Path(texts), table, model=model, text_column=text_column, force=force
+    )
+    if files.done:
+        print(f"{output}: these texts are embedded already; {files.table}: their texts")
+    else:
+        rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
+        files.write(rows)
+        n_rows, width = rows.shape
+        print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
     print(f"now: nanosae train {output} -o RUN --encoder {model}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
     print(f"     nanosae encode RUN {output}{column}")
@@ -82,7 +83,8 @@ def activations(
 
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
-    print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {', '.join(layer)}")
+    layers = ", ".join(layer)
+    print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
     print(f"now: nanosae train {output / layer[0]} -o RUN")
     print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
 
@@ -119,6 +121,7 @@ def encode(
     name: str = "default",
     resume: bool = False,
     append: bool = False,
+    force: bool = False,
 ) -> None:
     """Encode a corpus: write the features of its rows, with their texts and metadata.
 
@@ -126,17 +129,19 @@ def encode(
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
             and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
         name: Name of the corpus in the run.
-        resume: Go on with an interrupted call.
+        resume: Insist on continuing an interrupted call; with other data it is an error.
         append: Add the rows to an existing corpus.
+        force: Replace an existing corpus, when the new one is complete.
     """
-    from nanosae.distributed import in_parts, is_main_process
+    from nanosae.codes import corpus_path
+    from nanosae.distributed import is_main_process
+    from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
     metadata = _metadata(data, texts, text_column, model.config["columns"])
-    path = run / "codes" / name
-
-    how: Any = {"metadata": metadata, "resume": resume, "append": append}
-    in_parts(path, lambda folder, part: model.encode_corpus(data, folder, part=part, **how))
+    path = corpus_path(run, name)
+    how: Any = {"metadata": metadata, "resume": resume, "append": append, "force": force}
+    encode_on_all_ranks(model, data, path, **how)
     if not is_main_process():
         return
     codes = open_codes(run, name)

@@ -6,7 +6,13 @@ import contextlib
 import os
 import sys
 
-from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
 
 from nanosae.errors import NanoSAEError
 
@@ -49,6 +55,8 @@ def _usage(error: CycloptsError) -> str:
     """Return what is wrong with the command line, in plain words."""
     verb = " ".join(["nanosae", *(error.command_chain or [])])
     message = str(error)
+    if isinstance(error, UnknownCommandError):
+        message = message.partition(" Available commands")[0]
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
         message = f"{error.unused_tokens[0]!r} is one value too many."
     if isinstance(error, MissingArgumentError) and error.argument is not None:

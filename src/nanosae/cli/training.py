@@ -105,6 +105,7 @@ def info(run: Run, /, *, as_json: Json = False) -> None:
 
     if not (run / "config.json").is_file():
         raise MissingError(f"{run / 'config.json'} does not exist: {run} holds no run.", file=run)
+    folder.verify_training(run)
     facts = folder.read_config(run)
     metrics = run / "metrics.jsonl"
     has_metrics = metrics.is_file() and metrics.stat().st_size > 0

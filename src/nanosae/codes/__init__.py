@@ -1,13 +1,19 @@
 """The sparse activations of a corpus on disk."""
 
-from nanosae.codes.corpus import (
-    Codes,
-    CodesWriter,
-    as_table,
-    facts_html,
-    indices,
-    join_codes,
-    write_codes,
-)
+from nanosae.codes.format import corpus_path
+from nanosae.codes.joining import join_codes
+from nanosae.codes.notebook import facts_html
+from nanosae.codes.reader import Codes, indices
+from nanosae.codes.tables import as_table
+from nanosae.codes.writer import CodesWriter, write_codes
 
-__all__ = ["Codes", "CodesWriter", "as_table", "facts_html", "indices", "join_codes", "write_codes"]
+__all__ = [
+    "Codes",
+    "CodesWriter",
+    "as_table",
+    "corpus_path",
+    "facts_html",
+    "indices",
+    "join_codes",
+    "write_codes",
+]

@@ -27,7 +27,9 @@ def load() -> tuple[np.ndarray, list[str], list[str]]:
         rows = np.load(path)
     with as_file(folder / "wordnet.parquet") as path:
         table = pq.read_table(path)
-    return rows, table["text"].to_pylist(), table["lexname"].to_pylist()
+    texts = table["text"].to_pylist()
+    lexnames = table["lexname"].to_pylist()
+    return rows, texts, lexnames
 
 
 def run_demo(output: Path | None, say: Callable[[str], None]) -> None:
@@ -53,8 +55,10 @@ def _analyse(output: Path, say: Callable[[str], None]) -> None:
     trainer = nanosae.SAETrainer(nanosae.TrainConfig(**CONFIG), run=output)
     model = trainer.train(rows)
     metrics = trainer.metrics_
-    say(f"{len(rows):,} glosses, {CONFIG['hidden_size']:,} features, k={CONFIG['k']}")
-    say(f"held-out FVU {metrics['fvu']:.3f}, L0 {metrics['l0']:.1f}, dead {metrics['dead']:.1%}")
+    n_features, k = CONFIG["hidden_size"], CONFIG["k"]
+    say(f"{len(rows):,} glosses, {n_features:,} features, k={k}")
+    fvu, l0, dead = (metrics[name] for name in ("fvu", "l0", "dead"))
+    say(f"held-out FVU {fvu:.3f}, L0 {l0:.1f}, dead {dead:.1%}")
     metadata = {"text": texts, "lexname": lexnames}
     codes = model.encode_corpus(rows, output / "codes" / "default", metadata=metadata)
     labels = save_features(output, nanosae.label(codes), codes)
@@ -108,7 +112,8 @@ def clear_features(codes: Codes, labels: pd.DataFrame, n: int) -> list[str]:
 
 def _paragraph(codes: Codes, line: dict) -> str:
     """Return a feature's label, score and three strongest texts."""
-    score = f"its words find unseen glosses with AUC {line['label_auc']:.2f}"
-    head = f"\nfeature {line['feature']}: {line['label']} ({score})"
-    rows, _ = codes.top(line["feature"], 3)
-    return "\n    ".join([head, *(text[:88] for text in codes.texts(rows))])
+    feature, name, auc = line["feature"], line["label"], line["label_auc"]
+    score = f"its words find unseen glosses with AUC {auc:.2f}"
+    rows, _ = codes.top(feature, 3)
+    texts = [text[:88] for text in codes.texts(rows)]
+    return "\n    ".join([f"\nfeature {feature}: {name} ({score})", *texts])

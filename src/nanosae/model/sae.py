@@ -22,7 +22,7 @@ from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import rule
-from nanosae.model.files import checksum, read_model, write_model
+from nanosae.model.files import read_model, write_model
 from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
@@ -155,7 +155,8 @@ class SAEModel(nn.Module):
         columns = list(columns or self.config.get("columns") or []) or None
         return open_rows(data, columns=columns, input_size=self.cfg["d_in"])
 
-    def _sparse(self, block: np.ndarray) -> sp.csr_array:
+    def sparse_features(self, block: np.ndarray) -> sp.csr_array:
+        """Return the features of raw rows (n, input_size) float32, without checking them."""
         pairs = self.pairs(torch.from_numpy(block).to(self.b_dec.device))
         entries = tuple(part.cpu().numpy() for part in pairs)
         matrix = sp.csr_array(entries, shape=(len(block), self.cfg["d_sae"]))
@@ -173,7 +174,7 @@ class SAEModel(nn.Module):
             DataError: If the rows are not `input_size` wide, or not finite.
         """
         rows = self._open(data, columns)
-        blocks = [self._sparse(block) for block in rows.blocks(BLOCK_ROWS)]
+        blocks = [self.sparse_features(block) for block in rows.blocks(BLOCK_ROWS)]
         return sp.csr_array(sp.vstack(blocks, format="csr"))
 
     def encode_corpus(
@@ -185,9 +186,13 @@ class SAEModel(nn.Module):
         columns: Iterable[str] | None = None,
         resume: bool = False,
         append: bool = False,
+        force: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> Codes:
         """Write the features of a corpus to disk in a stream, with its texts and metadata.
+
+        An interrupted call is continued when it is repeated with the same data; data that the
+        corpus holds already is not added again.
 
         Args:
             data: Anything `features` takes.
@@ -195,34 +200,30 @@ class SAEModel(nn.Module):
             metadata: A list of texts, or a table with a column `text` and others, in the order of
                 the rows; None takes the columns of `data` that are no vectors.
             columns: Other names of the vector columns.
-            resume: Go on after the rows that an interrupted call has written.
+            resume: Insist on continuing an interrupted call: with other data it is an error.
             append: Add the rows to those of an existing corpus.
+            force: Replace an existing corpus, when the new one is complete.
             part: (r, N) encodes the r-th of N equal parts of the rows, for N processes at once;
                 `join_codes` makes one corpus of them.
 
         Raises:
-            FileExistsError: If the folder holds a corpus, without `resume` or `append`.
-            ValueError: If rows and texts differ in number, or the rows cannot be encoded.
+            DataError: If rows and texts differ in number, or the rows cannot be encoded, or an
+                interrupted call with other data is to be resumed.
+            ExistsError: If the folder holds a corpus of other data, without `append`.
         """
-        from nanosae.codes import Codes, CodesWriter, as_table
+        from nanosae.model.corpus import encode_corpus
 
-        rows = self._open(data, columns)
-        table = rows.metadata() if metadata is None else as_table(metadata)
-        if table is not None and table.num_rows != rows.n_rows:
-            raise ValueError(
-                f"there are {table.num_rows} texts for {rows.n_rows} rows: give one each."
-            )
-        mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy" and not append
-        first, last = (rows.n_rows * (part[0] + end) // part[1] for end in (0, 1))
-        options = {"source": data if mapped else None, "first": first, "append": resume or append}
-        options["info"] = {"model": checksum(self.W_dec.detach().cpu().numpy())}
-        with CodesWriter(path, n_features=self.cfg["d_sae"], **options) as writer:
-            for start in range(first + writer.n_rows * resume, last, BLOCK_ROWS):
-                block = rows.read(start, min(start + BLOCK_ROWS, last))
-                some = None if table is None else table.slice(start, len(block))
-                vectors = None if mapped else block
-                writer.append(self._sparse(block), table=some, vectors=vectors)
-        return Codes.open(path)
+        return encode_corpus(
+            self,
+            data,
+            path,
+            metadata=metadata,
+            columns=columns,
+            resume=resume,
+            append=append,
+            force=force,
+            part=part,
+        )
 
     def save(self, folder: str | Path) -> None:
         """Write `sae_weights.safetensors` and `cfg.json`, which SAELens loads, too."""

@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nanosae.checked import damaged, naming, read_json
+from nanosae.checked import check_file, damaged, naming, read_json
 
 MANIFEST = "training.json"
 FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
 NEXT = ".next"  # the files of a training that is about to replace the one in the folder
 CONFIG_KEYS = {"requested", "config", "data_fingerprint", "threads", "versions"}
 Facts = dict[str, Any]
+_verified: dict[Path, tuple] = {}  # what files were like when they were last verified
 
 
 def current(folder: str | Path) -> Path:
@@ -32,6 +33,32 @@ def is_finished(folder: Path) -> bool:
     with contextlib.suppress(OSError, ValueError, IndexError):  # of format 1
         return bool(last_line(folder).get("final"))
     return False
+
+
+def verify_training(folder: str | Path) -> None:
+    """Compare settings, metrics and snapshots of a finished training with their checksums.
+
+    Files that were verified are not read again as long as they do not change. Of a training that
+    has not ended, and in format 1, nothing is known to compare with.
+
+    Raises:
+        DamagedFileError: If one is missing, or not what was written.
+    """
+    folder = Path(folder)
+    if not (folder / MANIFEST).exists():
+        return
+    manifest = read_manifest(folder)
+    for name, known in manifest.get("checksums", {}).items():
+        if name.startswith("model/"):  # verified when it is loaded
+            continue
+        path = folder / name
+        if not path.exists():
+            raise damaged(path, "it is missing", again(folder))
+        state = path.stat()
+        signature = (known, state.st_mtime_ns, state.st_size, state.st_ino)
+        if _verified.get(path.absolute()) != signature:
+            check_file(path, known, again(folder))
+            _verified[path.absolute()] = signature
 
 
 def last_line(folder: Path) -> Facts:

@@ -22,9 +22,9 @@ from nanosae.atomic import write_file
 from nanosae.checked import BLANK, naming, read_json, read_sealed, seal, write_sealed_json
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
+from nanosae.lock import locked
 from nanosae.model.files import saved_checksum
 from nanosae.runs.folder import MANIFEST
-from nanosae.runs.lock import locked
 
 if TYPE_CHECKING:
     import pandas as pd

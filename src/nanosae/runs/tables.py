@@ -16,9 +16,9 @@ import pandas as pd
 from nanosae.atomic import write_file
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
+from nanosae.lock import locked
 from nanosae.runs import annotations
 from nanosae.runs.folder import MANIFEST
-from nanosae.runs.lock import locked
 from nanosae.runs.results import (
     LOCK,
     read_table,

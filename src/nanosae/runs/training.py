@@ -37,6 +37,7 @@ from nanosae.errors import (
     ExistsError,
     WriteError,
 )
+from nanosae.lock import Lock
 from nanosae.runs.checkpoints import (
     checkpoints,
     last_checkpoint,
@@ -55,7 +56,6 @@ from nanosae.runs.folder import (
     read_config,
     read_manifest,
 )
-from nanosae.runs.lock import Lock
 
 FORMAT = 2
 LOCK = ".training.lock"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanosae.runs.folder import current
+from nanosae.runs.folder import current, verify_training
 from nanosae.view.files import read_arrays
 
 MAX_LINES = 2000  # of metrics in a page; of more, every second, third … is shown
@@ -51,11 +51,15 @@ def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str
         offset: Bytes of metrics.jsonl that are known.
         after: Last step whose snapshot is known.
 
+    Raises:
+        DamagedFileError: If a file of a finished training is not what was written.
+
     Returns:
         `lines`, `offset` and `reset` as in NewMetrics, `quiet` (seconds since metrics.jsonl was
         written), `snapshots` (see `read_snapshots`) and `config`, if there is one.
     """
     run = current(run)
+    verify_training(run)
     metrics = read_metrics(run / "metrics.jsonl", offset)
     state = {
         **metrics._asdict(),

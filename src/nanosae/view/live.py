@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
-from nanosae.errors import ConfigError
+from nanosae.errors import ConfigError, NanoSAEError
 from nanosae.view import pages
 from nanosae.view.history import training_state
 
@@ -118,7 +118,11 @@ def _make_handler(run: Path) -> type[BaseHTTPRequestHandler]:
             if offset is None or after is None:
                 self.send_error(400, "offset and after are whole numbers")
                 return
-            state = training_state(run, offset, after)
+            try:
+                state = training_state(run, offset, after)
+            except NanoSAEError as error:
+                self.send_error(500, "a file of the run is damaged", str(error))
+                return
             self._send(pages.to_json(state).encode(), "application/json")
 
         def _send(self, content: bytes, media_type: str) -> None:

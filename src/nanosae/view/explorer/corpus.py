@@ -18,7 +18,7 @@ from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 from nanosae.runs import annotations
-from nanosae.runs.results import load_result
+from nanosae.runs.results import load_result, run_of
 from nanosae.runs.tables import known_labels, load_features
 from nanosae.view.explorer.prepare import load_map
 from nanosae.view.files import changed
@@ -135,8 +135,7 @@ class OpenCorpus:
 
 @lru_cache(1)
 def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
-    assert codes.run is not None
-    return load_features(codes.run, codes).set_index("feature")
+    return load_features(run_of(codes), codes).set_index("feature")
 
 
 @lru_cache(1)
@@ -199,13 +198,14 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
 
 def _family_names(corpus: OpenCorpus) -> dict[int, str]:
     result = load_result(corpus.run, "families.json", corpus.codes)
-    if result is None or not result.fresh:
+    if result is None or result.stale:
         return {}
     return {family["family"]: family["label"] for family in result.value["families"]}
 
 
 def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
     result = load_result(corpus.run, "topics.parquet", corpus.codes)
-    if result is None or not result.fresh:
+    if result is None or result.stale:
         return {}
-    return {line.Topic: ", ".join(line.Representation[:3]) for line in result.value.itertuples()}
+    lines = result.value.itertuples()
+    return {line.Topic: ", ".join(line.Representation[:3]) for line in lines}

@@ -93,7 +93,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "feature": feature,
         "name": corpus.names.get(feature, ""),
         "named": feature in annotations.names(corpus.run, corpus.codes.model),
-        "marked": feature in annotations.bookmarks(corpus.run, corpus.codes.model),
+        "marked": feature in annotations.bookmarks(corpus.run),
         "rows": n,
         "density": n / max(corpus.codes.n_rows, 1),
         "mean": activations.mean() if n else 0.0,
@@ -175,8 +175,8 @@ def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
 def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
     """Give a feature a name, at most 200 characters; an empty one gives its label back."""
     corpus.codes.features([feature])  # it must exist
-    model = corpus.codes.model
-    annotations.rename(corpus.run, feature, " ".join(name.split())[:MAX_NAME], model)
+    name = " ".join(name.split())[:MAX_NAME]
+    annotations.rename(corpus.run, feature, name, corpus.codes.model)
     return {"name": corpus.names.get(feature, "")}
 
 

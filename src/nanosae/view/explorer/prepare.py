@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +25,6 @@ from nanosae.view.files import read_arrays
 
 BLOCK = 2**14  # rows placed together
 COMMON = 0.2  # density above which a feature leads no row
-MAX_INDEX_SECONDS = 3600  # without a change: nobody is writing this index any more
 MIXED_WIDTH = 64  # of random projections of codes without a model
 LABEL_AREA = (900, 600)  # pixels in which names of regions find room
 
@@ -74,18 +72,10 @@ def prepare(path: str | Path, what: str) -> None:
     """Make the "map" or the text "index" of a corpus, if it is missing."""
     codes = Codes(path)
     sweep_drafts(codes.path)
-    _sweep_old_indexes(codes)
     if what == "index":
         text_index(codes)
     elif load_map(codes) is None:
         make_map(codes)
-
-
-def _sweep_old_indexes(codes: Codes) -> None:
-    """Delete text indexes that a killed process left unfinished."""
-    for draft in codes.path.glob("texts.*.part"):
-        if time.time() - draft.stat().st_mtime > MAX_INDEX_SECONDS:
-            draft.unlink()
 
 
 def make_map(codes: Codes) -> Path:
@@ -129,6 +119,7 @@ def make_map(codes: Codes) -> Path:
         "led": leader,
         "method": method,
         "regions": json.dumps(regions),
+        "made_from": made_from(codes),
     }
 
     def write(stream: IO[bytes]) -> None:
@@ -154,18 +145,18 @@ def _vector_reader(codes: Codes, decoder: np.ndarray | None) -> Callable[[np.nda
 
 
 def load_map(codes: Codes) -> dict[str, np.ndarray] | None:
-    """Return what `make_map` wrote, or None if it is missing, damaged or of fewer rows."""
+    """Return what `make_map` wrote, or None if it is missing, damaged or made from other codes."""
     arrays = read_arrays(codes.path / "map.npz")
     if arrays is None:
         return None
-    try:
-        json.loads(arrays["regions"].item())
-        sizes = (len(arrays["rows"]), len(arrays["led"]), len(arrays["features"]))
-    except (KeyError, ValueError):
-        return None
-    if sizes != (codes.n_rows, codes.n_rows, codes.n_features):
+    if "made_from" not in arrays or arrays.pop("made_from").item() != made_from(codes):
         return None
     return arrays
+
+
+def made_from(codes: Codes) -> str:
+    """Return the checksums of the codes and of the model that a map is made from."""
+    return f"{codes.checksum} {codes.model}"
 
 
 def name_regions(points: np.ndarray, names: dict[int, str]) -> list[dict[str, Any]]:

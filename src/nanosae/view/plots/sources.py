@@ -12,6 +12,7 @@ import numpy as np
 from nanosae.codes import Codes
 from nanosae.errors import DamagedFileError, DataError, MissingError, StaleError
 from nanosae.model.weights import Weights
+from nanosae.runs.folder import verify_training
 from nanosae.runs.results import COMMANDS, load_contrasts, load_result
 from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
@@ -35,6 +36,7 @@ def metrics(run: Metrics) -> list[dict[str, Any]]:
     """
     if not isinstance(run, str | Path):
         return [dict(line) for line in run]
+    verify_training(run)
     path = Path(run) / "metrics.jsonl"
     text = path.read_text("utf-8") if path.exists() else ""
     complete = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
@@ -54,6 +56,7 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
     Raises:
         MissingError: If there are none.
     """
+    verify_training(run)
     found = {}
     for path in sorted(Path(run).glob("snapshots/*.npz")):
         snapshot = read_arrays(path)
@@ -171,14 +174,14 @@ def topics_of(source: Any) -> Any:
     """Return Topics, or make those of codes or a run folder: as many as it was last asked for."""
     if hasattr(source, "row_topic"):
         return source
-    import pyarrow.parquet as pq
-
     from nanosae.analysis.topics import topics
 
     codes = codes_of(source)
     n = TOPICS
-    if codes.run and (codes.run / "topics.parquet").exists():
-        n = pq.read_metadata(codes.run / "topics.parquet").num_rows
+    if codes.run is not None:
+        result = load_result(codes.run, "topics.parquet", codes)
+        if result is not None and result.fresh:
+            n = len(result.value)
     return topics(codes, n)
 
 

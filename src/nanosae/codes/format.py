@@ -1,0 +1,154 @@
+"""The files of a corpus of codes, and what its manifest says.
+
+A corpus is one folder, `RUN/codes/NAME/`:
+
+    manifest.json                        what is here: the only file that is ever replaced
+    00000/ 00001/ …                      immutable shards of at most 2^20 rows
+      row_values.npy row_indices.npy row_ptr.npy               CSR: float16, uint16/32, int64
+      feature_values.npy feature_indices.npy feature_ptr.npy   CSC: float16, uint16/32, int64
+      rows.parquet                       the column "text" and the metadata columns of these rows
+      vectors.npy                        their embeddings, float16 (only if they were given)
+
+A stored value times its shard's `scale` in the manifest is the activation. Scales are powers of
+two: values keep 11 significant bits, and no activation is rounded to zero.
+
+The manifest lists the shards that make up the corpus, the `sources` that were encoded into them
+(fingerprint of the data, first and last row), and under `draft` the shards of a source that is
+being written: they join the corpus together, when it is complete. It holds the checksum of every
+file, one for each BLOCK of bytes, so that readers verify what they read, however little it is. (In
+format 1, files had one checksum, and there were neither sources nor drafts.)
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nanosae import checked
+from nanosae.errors import ConfigError, DamagedFileError, MissingError
+
+FORMAT = 2
+MANIFEST = "manifest.json"
+BLOCK = 2**18  # bytes under one checksum
+KEYS = {"format", "n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
+SHARD_KEYS = {"name", "n_rows", "nnz", "scale", "vectors", "files"}
+Facts = dict[str, Any]
+
+
+def corpus_path(run: str | Path, name: str) -> Path:
+    """Return the folder of a corpus in a run folder.
+
+    Raises:
+        ConfigError: If the name is no plain folder name.
+    """
+    if not name or name.startswith(".") or any(character in name for character in '/\\:\0*?"<>|'):
+        raise ConfigError(
+            f"{name!r} cannot be the name of a corpus.",
+            remedy="Choose a name without slashes that does not begin with a dot.",
+        )
+    return Path(run) / "codes" / name
+
+
+def remedy(folder: Path) -> str:
+    """Return how to make a damaged corpus again."""
+    if folder.parent.name == "codes":
+        run = folder.parent.parent
+        return f"Make it again: nanosae encode {run} DATA --name {folder.name} --force."
+    return f"Delete {folder} and encode the corpus again."
+
+
+def read_manifest(folder: Path) -> Facts:
+    """Return a corpus' manifest; one of format 1 with the keys of the present format.
+
+    Raises:
+        MissingError: If there is none.
+        DamagedFileError: If it is not what was written.
+    """
+    path = folder / MANIFEST
+    manifest = checked.read_json(path, remedy(folder))
+    with checked.naming(path, remedy(folder)):
+        _check(manifest)
+    if manifest["format"] == 1:
+        manifest |= {"sources": [{"data": None}], "schema": None, "draft": None}
+    return manifest
+
+
+def _check(manifest: Facts) -> None:
+    """Raise a ValueError if a manifest contradicts itself."""
+    if manifest.get("format") not in (1, FORMAT):
+        raise ValueError(f"format {manifest.get('format')} is not known")
+    missing = KEYS - manifest.keys()
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    for shard in manifest["shards"]:
+        missing = SHARD_KEYS - shard.keys()
+        if missing:
+            raise ValueError(f"shard {shard.get('name')} lacks {', '.join(sorted(missing))}")
+    n_rows = sum(shard["n_rows"] for shard in manifest["shards"])
+    if n_rows != manifest["n_rows"]:
+        raise ValueError(f"its shards have {n_rows} rows, not {manifest['n_rows']}")
+
+
+def write_manifest(folder: Path, manifest: Facts) -> None:
+    """Replace the manifest in one step."""
+    checked.write_sealed_json(folder / MANIFEST, manifest)
+
+
+def is_complete(manifest: Facts) -> bool:
+    """Tell whether any source has been encoded to its end."""
+    return bool(manifest["sources"])
+
+
+def unfinished(folder: Path) -> MissingError:
+    """Return the error for a corpus that has not been encoded to its end."""
+    return MissingError(
+        f"{folder} is not finished: no data has been encoded to its end.",
+        file=folder / MANIFEST,
+        remedy="Repeat the command that encodes it.",
+    )
+
+
+def file_facts(path: Path) -> Facts:
+    """Return size and checksums of a file, as the manifest lists them."""
+    checksums = []
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            checksums.append(f"{zlib.crc32(block):08x}")
+    return {"bytes": path.stat().st_size, "block": BLOCK, "crc32": "".join(checksums)}
+
+
+def fingerprint(path: str | Path) -> str:
+    """Return size and checksum of a file's first and last MiB: enough to notice another file."""
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as stream:
+        head = stream.read(2**20)
+        stream.seek(max(0, size - 2**20))
+        return f"{size}-{zlib.crc32(stream.read(), zlib.crc32(head)):08x}"
+
+
+def schema_to_text(schema: pa.Schema) -> str:
+    """Return a schema as text for the manifest."""
+    return base64.b64encode(schema.remove_metadata().serialize().to_pybytes()).decode()
+
+
+def schema_from_text(text: str | None) -> pa.Schema | None:
+    """Return what `schema_to_text` was given."""
+    if text is None:
+        return None
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+def shards_checksum(manifest: Facts) -> str:
+    """Return a checksum of all that a corpus holds."""
+    held = [manifest["columns"], manifest["shards"]]
+    return f"{zlib.crc32(json.dumps(held, sort_keys=True).encode()):08x}"
+
+
+def damaged(path: Path, reason: str, folder: Path) -> DamagedFileError:
+    """Return the error for a damaged file of a corpus."""
+    return checked.damaged(path, reason, remedy(folder))

@@ -1,0 +1,105 @@
+"""Make one corpus of several that were encoded at the same time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from nanosae.codes import format as files
+from nanosae.codes.format import Facts
+from nanosae.codes.reader import Codes
+from nanosae.codes.tables import common_schema
+from nanosae.errors import DataError, ExistsError
+from nanosae.lock import Lock
+
+EQUAL = ("n_features", "columns", "width", "info")
+WAIT = 5.0  # seconds to wait for another writer
+
+
+def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
+    """Make one corpus of several, in their order, by moving their shards; the parts are gone then.
+
+    A call that was interrupted can be repeated.
+
+    Args:
+        parts: Folders of corpora with the same features, columns and kind of vectors.
+        path: The folder of the corpus to be.
+
+    Raises:
+        BusyError: If another process is writing it.
+        DataError: If the parts do not fit together.
+        ExistsError: If it holds a corpus.
+    """
+    path = Path(path)
+    folders = [Path(part) for part in parts]
+    with Lock(path.parent / f".{path.name}.lock", WAIT):
+        if (path / files.MANIFEST).exists():
+            raise ExistsError(f"{path} holds a corpus.", file=path, remedy="Choose another name.")
+        manifests = [_complete_manifest(folder) for folder in folders]
+        joined = _joined(manifests)
+        draft = path.with_name(f".{path.name}.joining")
+        draft.mkdir(parents=True, exist_ok=True)
+        for old, new in zip(_shard_folders(folders, manifests), joined["shards"], strict=True):
+            if old.exists():  # else an interrupted call has moved it
+                old.replace(draft / new["name"])
+        files.write_manifest(draft, joined)
+        draft.rename(path)
+        remove_parts(folders)
+    return Codes(path)
+
+
+def remove_parts(folders: Sequence[Path]) -> None:
+    """Delete parts that were joined."""
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)
+
+
+def _complete_manifest(folder: Path) -> Facts:
+    manifest = files.read_manifest(folder)
+    if not files.is_complete(manifest):
+        raise files.unfinished(folder)
+    return manifest
+
+
+def _shard_folders(folders: list[Path], manifests: list[Facts]) -> list[Path]:
+    found = []
+    for folder, manifest in zip(folders, manifests, strict=True):
+        found += [folder / shard["name"] for shard in manifest["shards"]]
+    return found
+
+
+def _joined(manifests: list[Facts]) -> Facts:
+    """Return the manifest of all parts."""
+    filled = [manifest for manifest in manifests if manifest["n_rows"]] or manifests[:1]
+    for key in EQUAL:
+        given = {json.dumps(manifest[key]) for manifest in filled}
+        if len(given) > 1:
+            raise DataError(f"the parts differ in {key}: {' and '.join(sorted(given))}.")
+    joined = dict(filled[0])
+    shards = [shard for manifest in manifests for shard in manifest["shards"]]
+    joined["shards"] = [shard | {"name": f"{i:05d}"} for i, shard in enumerate(shards)]
+    for key in ("n_rows", "nnz"):
+        joined[key] = sum(manifest[key] for manifest in filled)
+    joined["sources"] = _joined_sources(manifests)
+    schemas = [files.schema_from_text(manifest["schema"]) for manifest in filled]
+    known = [schema for schema in schemas if schema is not None]
+    if known:
+        joined["schema"] = files.schema_to_text(common_schema(known))
+    return joined | {"format": files.FORMAT, "draft": None}
+
+
+def _joined_sources(manifests: list[Facts]) -> list[Facts]:
+    """Return the sources of all parts; neighbouring rows of the same data become one."""
+    joined: list[Facts] = []
+    for manifest in manifests:
+        for source in manifest["sources"]:
+            last = joined[-1] if joined else {}
+            follows = source["data"] is not None and last.get("data") == source["data"]
+            if follows and last["last"] == source["first"]:
+                joined[-1] = last | {"last": source["last"]}
+            else:
+                joined.append(source)
+    return joined

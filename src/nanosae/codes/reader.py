@@ -1,0 +1,362 @@
+"""Codes: the sparse activations of a corpus on disk, by row and by feature, with their metadata.
+
+`format.py` describes the files. Nothing of size rows × features is ever made; what is handed out is
+a bounded copy. Whatever is read is first compared with its checksum.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse as sp
+
+from nanosae.codes import format as files
+from nanosae.codes.notebook import facts_html
+from nanosae.codes.shard import Shard
+from nanosae.codes.tables import common_schema
+from nanosae.codes.tokens import in_context
+from nanosae.errors import DataError, MissingError, StaleError
+from nanosae.model.files import checksum, saved_checksum
+from nanosae.model.weights import Weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_BLOCK = 2**14  # tokens whose whole texts are in memory together
+SCAN_ROWS = 2**16  # rows that `scan` maps together
+
+
+class Codes:
+    """Hold the codes of one corpus, memory-mapped; `Codes.open` finds it in a run folder.
+
+    Attributes:
+        path: The corpus' folder.
+        name: Its name.
+        run: The run folder it lies in, or None.
+        n_rows: Number of rows.
+        n_features: Number of features.
+        nnz: Number of active pairs.
+        columns: Names of the metadata columns without the text.
+        has_texts: Whether the corpus keeps its texts.
+        has_tokens: Whether its rows are tokens of texts.
+        has_vectors: Whether it knows its embeddings (a copy, or the path of the original file).
+        manifest: Everything that manifest.json says.
+
+    Raises:
+        MissingError: If there is no corpus, or none that has been encoded to its end.
+        DamagedFileError: If the manifest, or later a file of a shard, is not what was written; the
+            message names it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        self.run = self.path.parent.parent if self.path.parent.name == "codes" else None
+        self.manifest: dict[str, Any] = files.read_manifest(self.path)
+        if not files.is_complete(self.manifest):
+            raise files.unfinished(self.path)
+        self.n_rows: int = self.manifest["n_rows"]
+        self.n_features: int = self.manifest["n_features"]
+        self.nnz: int = self.manifest["nnz"]
+        self.columns: list[str] = [c for c in self.manifest["columns"] if c != "text"]
+        self.has_texts: bool = "text" in self.manifest["columns"]
+        self.has_tokens = self.has_texts and {"text_index", "start", "end"} <= {*self.columns}
+        facts = self.manifest["shards"]
+        self.has_vectors: bool = self.n_rows > 0 and all(shard["vectors"] for shard in facts)
+        self._shards = [Shard(self.path, shard, self.n_features) for shard in facts]
+        self._first_rows = np.cumsum([0, *(shard["n_rows"] for shard in facts)])
+
+    @classmethod
+    def open(cls, path: str | Path, name: str | None = None) -> Codes:
+        """Open a corpus, at once.
+
+        Args:
+            path: A corpus' folder, or a run folder.
+            name: Which corpus of the run; by default the only one, or the one called "default".
+
+        Raises:
+            MissingError: If there is no such corpus; the message names those there are.
+        """
+        if (Path(path) / files.MANIFEST).exists():
+            return cls(path)
+        names = sorted(p.parent.name for p in Path(path).glob(f"codes/[!.]*/{files.MANIFEST}"))
+        chosen = name or (names[0] if len(names) == 1 else "default")
+        if chosen not in names:
+            have = f"it has {', '.join(names)}" if names else "there are none"
+            raise MissingError(
+                f"no codes {chosen!r} in {path}; {have}.",
+                file=Path(path) / "codes" / chosen,
+                remedy=f"Make them: nanosae encode {path} DATA --name {chosen}.",
+            )
+        return cls(files.corpus_path(path, chosen))
+
+    @property
+    def model(self) -> str:
+        """Checksum of the model that made these codes; "" if it is not known."""
+        made_by = self.manifest["info"].get("model")
+        if made_by is None and self.run and (self.run / "model" / "cfg.json").exists():
+            made_by = saved_checksum(self.run)
+        return made_by or ""
+
+    @functools.cached_property
+    def checksum(self) -> str:
+        """Checksum of all that the corpus holds, as the manifest knows it."""
+        return files.shards_checksum(self.manifest)
+
+    @property
+    def data(self) -> str:
+        """Fingerprint of the data that was encoded first; "" if it is not known."""
+        return self.manifest["sources"][0]["data"] or ""
+
+    def __repr__(self) -> str:
+        return f"Codes({str(self.path)!r}: {self.n_rows:,} rows × {self.n_features:,} features)"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "rows": f"{self.n_rows:,}",
+            "features": f"{self.n_features:,}",
+            "active features a row": f"{self.nnz / max(self.n_rows, 1):.1f}",
+            "never active": f"{(self.counts == 0).sum():,}",
+            "texts": self.has_texts,
+            "columns": ", ".join(self.columns),
+            "embeddings": self.has_vectors,
+        }
+        return facts_html(f"Codes · {self.path}", facts)
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one row's features (int64, ascending) and their activations (float32)."""
+        block = self.take([i])
+        return block.indices.astype(np.int64), block.data
+
+    def rows(self, start: int, stop: int) -> sp.csr_array:
+        """Return the rows start ≤ i < stop, (stop − start, n_features) float32."""
+        return self.take(np.arange(*slice(start, stop).indices(self.n_rows)))
+
+    def take(self, rows: Any) -> sp.csr_array:
+        """Return any rows, in the order given, (len(rows), n_features) float32.
+
+        Raises:
+            DataError: If a row lies outside 0 … n_rows − 1.
+        """
+        parts, order = self._gather(rows, lambda shard, places: shard.pick("row", places))
+        if not parts:
+            return sp.csr_array((0, self.n_features), dtype=np.float32)
+        block = sp.csr_array(sp.vstack(parts, format="csr"))
+        return block if len(parts) == 1 else block[order]
+
+    def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
+        """Yield (first row, csr_array) for each shard; without `values`, with ones of one byte."""
+        for first, shard in self._placed_shards():
+            yield first, shard.pick("row", values=values)
+
+    def feature(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows on which feature `j` is active (int64, ascending) and its activations."""
+        column = self.features([j])
+        return column.indices.astype(np.int64), column.data
+
+    def features(self, js: Any) -> sp.csc_array:
+        """Return the columns of some features, (n_rows, len(js)) float32.
+
+        Raises:
+            DataError: If a feature lies outside 0 … n_features − 1.
+        """
+        js = indices(js, self.n_features, "feature")
+        parts = [shard.pick("feature", js) for shard in self._shards]
+        if not parts:
+            parts = [sp.csr_array((len(js), 0), dtype=np.float32)]
+        return sp.csc_array(sp.hstack(parts, format="csr").T)
+
+    def top(self, j: int, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
+        """Return the `n` strongest rows of feature `j`, strongest first; ties: lower row first."""
+        (feature,) = indices([j], self.n_features, "feature")
+        n = max(n, 0)
+        found_rows, found_acts = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        for first, shard in self._placed_shards():
+            places, acts = shard.strongest(int(feature), n)
+            found_rows.append(places + first)
+            found_acts.append(acts)
+        rows, acts = np.concatenate(found_rows), np.concatenate(found_acts)
+        order = np.argsort(-acts, kind="stable")[:n]
+        return rows[order], acts[order]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of rows on which each feature is active, (n_features,) int64."""
+        counts = np.zeros(self.n_features, np.int64)
+        for shard in self._shards:
+            counts += np.diff(shard.pointers("feature"))
+        return counts
+
+    @property
+    def density(self) -> np.ndarray:
+        """Share of the rows on which each feature is active, (n_features,) float64."""
+        return self.counts / max(self.n_rows, 1)
+
+    def texts(self, rows: Any = None, marks: str = "«»") -> np.ndarray:
+        """Return the texts of all or some rows, an object array of str; a missing text is "".
+
+        Of a token it is what stands around it.
+
+        Args:
+            rows: Which rows; all by default.
+            marks: What stands before and after the token in it; "" for nothing.
+
+        Raises:
+            DataError: If the corpus was encoded without texts.
+        """
+        if not self.has_tokens:
+            texts = ["" if text is None else str(text) for text in self.column("text", rows)]
+            return np.array(texts, dtype=object)
+        rows = indices(rows, self.n_rows, "row")
+        texts = []
+        for block in np.split(rows, range(TEXT_BLOCK, len(rows), TEXT_BLOCK)):
+            columns = [self.column(name, block) for name in ("text", "start", "end")]
+            for text, start, end in zip(*columns, strict=True):
+                texts.append(in_context(text, start, end, *marks))
+        return np.array(texts, dtype=object)
+
+    def column(self, name: str, rows: Any = None) -> np.ndarray:
+        """Return a metadata column for all or some rows: numeric where it can be, else objects.
+
+        Raises:
+            DataError: If there is no such column; the message names those there are.
+        """
+        if name not in self.manifest["columns"]:
+            raise DataError(
+                f"{self.path} has no column {name!r}, only {self.columns}.",
+                file=self.path,
+                column=name,
+                remedy="Encode the corpus again with it in the metadata.",
+            )
+        kind = self.schema.field(name).type
+        parts, order = self._gather(rows, lambda shard, places: shard.column(name, places, kind))
+        if not parts:
+            return pa.array([], pa.string()).to_numpy(zero_copy_only=False)
+        chunks = [chunk for part in parts for chunk in part.chunks]
+        return pa.chunked_array(chunks, kind).to_numpy(zero_copy_only=False)[order]
+
+    @functools.cached_property
+    def schema(self) -> pa.Schema:
+        """Names and types of the texts and metadata: what all shards are cast to."""
+        known = files.schema_from_text(self.manifest["schema"])
+        if known is not None:
+            return known
+        return common_schema([shard.schema() for shard in self._shards])
+
+    def vectors(self, rows: Any = None) -> np.ndarray:
+        """Return the embeddings of all or some rows, (n, input_size) float32.
+
+        Raises:
+            DataError: If there are none.
+            DamagedFileError: If the original file is gone or has changed.
+        """
+        if not self.has_vectors:
+            raise DataError(
+                f"{self.path} knows no embeddings.",
+                file=self.path,
+                remedy="Encode the corpus with vectors=….",
+            )
+        parts, order = self._gather(rows, lambda shard, places: shard.vectors(places))
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return self._shards[0].vectors(np.arange(0))
+        return np.concatenate(parts)[order]
+
+    def scan(self, size: int = 2**11) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (first row, embeddings float32) for all rows, block by block.
+
+        Unlike those of `vectors`, the pages read do not stay in the process' memory.
+        """
+        for first in range(0, self.n_rows, SCAN_ROWS):
+            once, last = Codes(self.path), min(first + SCAN_ROWS, self.n_rows)
+            for start in range(first, last, size):
+                yield start, once.vectors(np.arange(start, min(start + size, last)))
+
+    def weights(self) -> Weights:
+        """Return the run's model in numpy.
+
+        Raises:
+            DataError: If the codes lie in no run folder with a model.
+            StaleError: If they were made by another model than the run's.
+        """
+        if self.run is None or not (self.run / "model" / "cfg.json").exists():
+            raise DataError(
+                f"{self.path} needs a model of {self.n_features} features; there is none in "
+                "RUN/model.",
+                file=self.path,
+            )
+        model = Weights.load(self.run)
+        made_by, here = self.manifest["info"].get("model"), checksum(model.W_dec)
+        if made_by is None and model.hidden_size != self.n_features:
+            raise StaleError(
+                f"{self.path} needs a model of {self.n_features} features; RUN/model has "
+                f"{model.hidden_size}.",
+                file=self.path,
+                remedy="Encode the corpus again.",
+            )
+        if made_by not in (None, here):
+            raise StaleError(
+                f"{self.path} was encoded by model {made_by}, but RUN/model is {here}: encode it "
+                "again.",
+                file=self.path,
+            )
+        return model
+
+    def verify(self) -> None:
+        """Compare every file with its checksums.
+
+        Raises:
+            DamagedFileError: Naming the first damaged file.
+        """
+        for shard in self._shards:
+            shard.verify()
+
+    def to_arrow(self, rows: Any = None) -> pa.Table:
+        """Return the active pairs of all or some rows as a table `row, feature, activation`."""
+        rows = indices(rows, self.n_rows, "row")
+        block = self.take(rows)
+        long = np.repeat(rows, np.diff(block.indptr))
+        return pa.table({"row": long, "feature": block.indices, "activation": block.data})
+
+    def to_frame(self, rows: Any = None) -> pd.DataFrame:
+        """Return `to_arrow` as a DataFrame."""
+        return self.to_arrow(rows).to_pandas()
+
+    def _placed_shards(self) -> Iterator[tuple[int, Shard]]:
+        """Yield (first row, shard)."""
+        yield from zip(self._first_rows[:-1].tolist(), self._shards, strict=True)
+
+    def _gather(
+        self, rows: Any, read: Callable[[Shard, np.ndarray], Any]
+    ) -> tuple[list[Any], np.ndarray]:
+        """Read rows shard by shard; return the parts and the order that puts them back."""
+        rows = indices(rows, self.n_rows, "row")
+        shard_of = np.searchsorted(self._first_rows, rows, side="right") - 1
+        parts = []
+        for number in np.unique(shard_of).tolist():
+            places = rows[shard_of == number] - self._first_rows[number]
+            parts.append(read(self._shards[number], places))
+        return parts, np.argsort(np.argsort(shard_of, kind="stable"))
+
+
+def indices(given: Any, size: int, what: str) -> np.ndarray:
+    """Return places (numbers, a mask, None for all) as numbers.
+
+    Raises:
+        DataError: If one is not below the size.
+    """
+    if given is None:
+        return np.arange(size)
+    if np.asarray(given).dtype == bool:
+        found = np.flatnonzero(given).ravel()
+    else:
+        found = np.asarray(given, np.int64).ravel()
+    if len(found) and not 0 <= found.min() <= found.max() < size:
+        raise DataError(f"{what} {found.min()} … {found.max()}: there are 0 … {size - 1}.")
+    return found

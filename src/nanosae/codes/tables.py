@@ -1,0 +1,68 @@
+"""Texts and metadata of rows as Arrow tables, and the one schema of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from nanosae.errors import DataError
+
+
+def as_table(table: Any) -> pa.Table:
+    """Return texts (a list) or a table of any kind as an Arrow table."""
+    if isinstance(table, list):
+        return pa.table({"text": pa.array(table, pa.string(), from_pandas=True)})
+    if hasattr(table, "reset_index"):  # of pandas
+        table = table.reset_index(drop=True)
+    return pa.table(table)
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """Decode dictionary columns: Parquet makes one of its own for each row group."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
+    return table.replace_schema_metadata(None)
+
+
+def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return a schema to which all can be cast: columns without a common type become text."""
+    try:
+        return pa.unify_schemas(list(schemas), promote_options="permissive")
+    except pa.ArrowException:
+        return pa.schema(_common_field(name, schemas) for name in schemas[0].names)
+
+
+def _common_field(name: str, schemas: Sequence[pa.Schema]) -> pa.Field:
+    single = [pa.schema([schema.field(name)]) for schema in schemas]
+    try:
+        return pa.unify_schemas(single, promote_options="permissive").field(0)
+    except pa.ArrowException:
+        return pa.field(name, pa.string())
+
+
+def extended_schema(known: pa.Schema | None, new: pa.Schema, path: Path) -> pa.Schema:
+    """Return the schema of a corpus to which rows are added.
+
+    Raises:
+        DataError: If a column of the new rows has a type that does not fit its rows so far.
+    """
+    if known is None:
+        return new
+    for field in new:
+        before = known.field(field.name)
+        both = [pa.schema([before]), pa.schema([field])]
+        try:
+            pa.unify_schemas(both, promote_options="permissive")
+        except pa.ArrowException:
+            raise DataError(
+                f"column {field.name!r} is {before.type} in {path}, but {field.type} in the new "
+                "rows.",
+                file=path,
+                column=field.name,
+                remedy="Give it the same type, or encode the rows as another corpus.",
+            ) from None
+    return pa.unify_schemas([known, new], promote_options="permissive")

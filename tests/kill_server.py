@@ -1,0 +1,169 @@
+"""A process that runs verbs in forks of itself, which may die at their n-th file-system event.
+
+It imports everything once and runs nothing itself, so that a fork is cheap and holds no locks.
+Input: lines of JSON [verb, folder, n], n = 0 for no death. Output: [exit code, events].
+"""
+
+import io
+import json
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+
+import numpy as np
+
+from complete_run import config
+from nanosae.analysis.describe import describe
+from nanosae.cli import main
+from nanosae.model.sae import SAEModel
+from nanosae.train.trainer import SAETrainer
+from planted import planted_corpus
+
+KILLED = 77
+CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
+events = 0
+limit = 0
+
+
+def event():
+    """Count an event; die before it if it is the last one."""
+    global events
+    events += 1
+    if events == limit:
+        os._exit(KILLED)
+
+
+def watch():
+    """Count what changes files from now on."""
+    for name in CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+    real = io.open
+
+    def opened(file, mode="r", *args, **more):
+        if any(letter in mode for letter in "wax+"):
+            event()
+        return real(file, mode, *args, **more)
+
+    io.open = opened
+    import builtins
+
+    builtins.open = opened
+
+
+def counted(call):
+    def counting(*args, **more):
+        event()
+        return call(*args, **more)
+
+    return counting
+
+
+def rows(seed=0):
+    return planted_corpus(n_rows=300, n_features=36, width=16, seed=seed)
+
+
+def table(corpus):
+    return {"text": list(corpus.texts), "group": list(corpus.columns["group"])}
+
+
+def embed_stub(texts, *, model, dtype):
+    return np.array([[len(text), text.count("a")] for text in texts], dtype)
+
+
+def train(run):
+    SAETrainer(config(), run=run).train(rows().embeddings, progress=False)
+
+
+def force(run):
+    SAETrainer(config(3), run=run).train(rows().embeddings, force=True, progress=False)
+
+
+def encode(run):
+    corpus = rows()
+    model = SAEModel.load(run)
+    model.encode_corpus(corpus.embeddings, run / "codes" / "default", metadata=table(corpus))
+
+
+def append(run):
+    corpus = rows(seed=1)
+    model = SAEModel.load(run)
+    path = run / "codes" / "default"
+    model.encode_corpus(corpus.embeddings, path, metadata=table(corpus), append=True)
+
+
+def replace(run):
+    corpus = rows(seed=2)
+    model = SAEModel.load(run)
+    path = run / "codes" / "default"
+    model.encode_corpus(corpus.embeddings, path, metadata=table(corpus), force=True)
+
+
+def command(*words):
+    def run_it(run):
+        code = main([word.replace("RUN", str(run)) for word in words])
+        assert code == 0, f"{words} ended with {code}"
+
+    return run_it
+
+
+def embed(run):
+    import nanosae.text.embed
+
+    nanosae.text.embed.embed = embed_stub
+    command("embed", "RUN/texts.txt", "-o", "RUN/e.npy", "--model", "stub")(run)
+
+
+VERBS = {
+    "train": train,
+    "force": force,
+    "encode": encode,
+    "append": append,
+    "replace": replace,
+    "describe": command("describe", "RUN"),
+    "label": command("label", "RUN"),
+    "contrast": command("contrast", "RUN", "--by", "group", "--a", "A"),
+    "report": command("report", "RUN"),
+    "embed": embed,
+}
+
+
+def child(verb, folder, at, out):
+    global limit, events
+    import nanosae.codes.writer
+
+    nanosae.codes.writer.SHARD_ROWS = 128
+    nanosae.model.corpus.BLOCK_ROWS = 64
+    limit, events = at, 0
+    watch()
+    try:
+        VERBS[verb](Path(folder))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os.pwrite(out, str(events).encode(), 0)
+    os._exit(0)
+
+
+def serve():
+    answer = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    with tempfile.TemporaryFile() as out, os.fdopen(answer, "w") as answers:
+        for line in sys.stdin:
+            verb, folder, at = json.loads(line)
+            out.truncate(0)
+            pid = os.fork()
+            if pid == 0:
+                child(verb, folder, at, out.fileno())
+            _, status = os.waitpid(pid, 0)
+            out.seek(0)
+            text = out.read()
+            print(json.dumps([os.waitstatus_to_exitcode(status), int(text or 0)]), file=answers)
+            answers.flush()
+
+
+if __name__ == "__main__":
+    assert callable(describe)
+    serve()

@@ -1,0 +1,260 @@
+"""Results know what they were made from: fresh, stale or damaged, and never mixed."""
+
+import json
+import multiprocessing
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from nanosae.codes import CodesWriter, write_codes
+from nanosae.errors import ConfigError, DamagedFileError
+from nanosae.model.weights import Weights
+from nanosae.runs import annotations
+from nanosae.runs.results import (
+    contrast_name,
+    contrast_title,
+    load_contrasts,
+    load_result,
+    save_result,
+)
+from nanosae.runs.tables import known_labels, load_features, save_features
+
+N, M, WIDTH = 30, 6, 4
+
+
+def save_model(run, seed=0):
+    rng = np.random.default_rng(seed)
+    encoder = rng.normal(size=(WIDTH, M)).astype(np.float32)
+    cfg = {"architecture": "topk", "d_in": WIDTH, "d_sae": M, "k": 2}
+    zeros = np.zeros(WIDTH, np.float32)
+    model = Weights(encoder, encoder.T.copy(), zeros, cfg, np.zeros(M, np.float32))
+    model.save(run / "model")
+    return model
+
+
+def encode(run, model, name="default", seed=0, **more):
+    x = np.random.default_rng(seed).normal(size=(N, WIDTH)).astype(np.float32)
+    from nanosae.model.files import checksum
+
+    info = {"model": checksum(model.W_dec)}
+    path = run / "codes" / name
+    texts = [f"text {i}" for i in range(N)]
+    return write_codes(path, model.encode(x), texts=texts, info=info, **more)
+
+
+@pytest.fixture
+def run(tmp_path):
+    encode(tmp_path, save_model(tmp_path))
+    (tmp_path / "training.json").write_text("{}")
+    return tmp_path
+
+
+def opened(run, name="default"):
+    from nanosae.codes import Codes
+
+    return Codes.open(run, name)
+
+
+def labels(prefix):
+    return pd.DataFrame({"feature": range(M), "label": [f"{prefix} {j}" for j in range(M)]})
+
+
+def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
+    codes = opened(run)
+    save_result(codes, "evaluation.json", {"table": [1, float("nan")]}, {"labels": "g"})
+    save_result(codes, "topics.parquet", pd.DataFrame({"Topic": [0, 1]}), {"n": 2})
+    for name in ("evaluation.json", "topics.parquet"):
+        result = load_result(run, name)
+        assert result.fresh
+        assert result.corpus == "default"
+    assert load_result(run, "evaluation.json").value == {"table": [1, None]}
+    assert load_result(run, "topics.parquet").parameters == {"n": 2}
+    assert load_result(run, "families.json") is None
+    with CodesWriter(codes.path, n_features=M, info=codes.manifest["info"], append=True) as writer:
+        writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
+    assert "has changed since" in load_result(run, "evaluation.json").stale
+    save_result(opened(run), "evaluation.json", {}, {})
+    assert load_result(run, "evaluation.json").fresh
+    save_model(run, seed=1)
+    assert "made from model" in load_result(run, "evaluation.json").stale
+    assert load_result(run, "evaluation.json", opened(run)).fresh  # with the old model's codes
+    save_model(run, seed=0)
+    assert load_result(run, "evaluation.json").fresh  # they come back with their model
+
+
+def test_a_result_of_another_corpus_is_judged_by_that_one(run):
+    other = encode(run, Weights.load(run), "other", seed=5)
+    save_result(other, "evaluation.json", {"a": 1}, {})
+    assert load_result(run, "evaluation.json", opened(run)).fresh
+    (other.path / "manifest.json").unlink()
+    assert "is gone" in load_result(run, "evaluation.json", opened(run)).stale
+
+
+def test_results_of_a_version_that_did_not_note_their_model(run):
+    (run / "families.json").write_text('{"families": []}')
+    assert "does not say" in load_result(run, "families.json").stale
+    (run / "training.json").unlink()  # and no later training
+    assert load_result(run, "families.json").fresh
+
+
+def test_codes_outside_a_run_keep_no_results(tmp_path):
+    codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(3)))
+    with pytest.raises(ConfigError, match="lies in no run folder"):
+        save_result(codes, "evaluation.json", {}, {})
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "topics.parquet"])
+def test_a_damaged_result_names_its_file_and_its_command(run, name):
+    value = pd.DataFrame({"Topic": [0]}) if name.endswith("parquet") else {"a": 1}
+    path = save_result(opened(run), name, value, {})
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 2
+    path.write_bytes(data)
+    verb = {"evaluation.json": "evaluate", "topics.parquet": "topics"}[name]
+    with pytest.raises(DamagedFileError, match=f"{name} is damaged.*nanosae {verb} "):
+        load_result(run, name)
+
+
+# ── contrasts ──
+
+
+def test_contrasts_have_a_file_for_all_that_defines_them(run):
+    codes = opened(run)
+    asked = [
+        {"verb": "contrast", "by": by, "a": a, "b": b, "groups": g, "corpus": c}
+        for by in ("a/b", "../x", "g" * 300, "größe", "a b", "a-b")
+        for a, b in (("A", None), ("A", "B"), (None, None))
+        for g in (None, "source")
+        for c in ("default", "other")
+    ]
+    for i, parameters in enumerate(asked):
+        path = save_result(codes, contrast_name(parameters), {"number": i}, parameters)
+        assert path.parent == run / "contrasts"
+        assert len(path.name) < 100
+        assert path.name.isascii()
+    found = load_contrasts(run)
+    assert len(found) == len(asked)
+    for result in found:
+        assert result.parameters == asked[result.value["number"]]
+    titles = {contrast_title(result) for result in found}
+    assert "contrast by a/b: A against B, groups by source" in titles
+
+
+# ── the feature table ──
+
+
+def test_labels_of_another_model_are_kept_apart_and_come_back(run):
+    save_features(run, labels("old"), opened(run))
+    annotations.rename(run, 0, "my name", opened(run).model)
+    annotations.bookmark(run, 1, model=opened(run).model)
+    new = save_model(run, seed=1)
+    assert known_labels(run) == {}
+    assert load_features(run).empty
+    assert load_features(run).attrs["other_models"]
+    assert annotations.names(run) == {}
+    assert annotations.kept_for_other_models(run) == 2
+    codes = encode(run, new, "new")
+    assert known_labels(codes) == {}
+    assert known_labels(opened(run))[0] == "my name"  # of the old model's codes
+    save_features(run, labels("new")[:3], codes)
+    assert known_labels(codes) == {0: "new 0", 1: "new 1", 2: "new 2"}
+    save_model(run, seed=0)
+    assert known_labels(run) == {0: "my name", **{j: f"old {j}" for j in range(1, M)}}
+    save_features(run, pd.DataFrame({"feature": range(M), "x": 1.0}), opened(run))
+    assert known_labels(run)[1] == "old 1"
+    save_model(run, seed=1)
+    assert known_labels(run) == {0: "new 0", 1: "new 1", 2: "new 2"}
+
+
+def test_columns_say_when_their_codes_have_changed(run):
+    codes = opened(run)
+    save_features(run, labels("x"), codes)
+    save_features(run, pd.DataFrame({"feature": range(M), "density": 0.5}), codes)
+    assert load_features(run, codes).attrs["stale"] == {}
+    with CodesWriter(codes.path, n_features=M, info=codes.manifest["info"], append=True) as writer:
+        writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
+    stale = load_features(run, opened(run)).attrs["stale"]
+    assert stale.keys() == {"label", "density"}
+    save_features(run, pd.DataFrame({"feature": range(M), "density": 0.4}), opened(run))
+    assert load_features(run, opened(run)).attrs["stale"].keys() == {"label"}
+    save_features(run, labels("y")[:2], opened(run))  # the others are still old
+    assert load_features(run, opened(run)).attrs["stale"].keys() == {"label"}
+
+
+def _save(run, name):
+    for i in range(10):
+        columns = pd.DataFrame({"feature": range(M), f"{name}{i}": i})
+        save_features(run, columns, opened(run))
+
+
+def test_two_verbs_at_once_lose_no_column(run):
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=_save, args=(run, name)) for name in "ab"]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    expected = {f"{name}{i}" for name in "ab" for i in range(10)}
+    assert expected < set(load_features(run).columns)
+
+
+def test_a_table_of_a_version_that_knew_no_models(run):
+    labels("ancient").to_parquet(run / "features.parquet")
+    assert known_labels(opened(run)) == {}
+    save_features(run, labels("new"), opened(run))
+    assert known_labels(opened(run))[0] == "new 0"
+    assert (run / "features-unknown.parquet").exists()  # nothing is lost
+    (run / "training.json").unlink()
+    labels("ancient").to_parquet(run / "features.parquet")
+    assert known_labels(opened(run))[0] == "ancient 0"
+
+
+# ── annotations ──
+
+
+def test_tags_belong_to_the_data_of_a_corpus(run):
+    annotations.tag(run, "default", "mine", [1, 2], data="first")
+    assert annotations.tags(run, "default", "first") == {"mine": 2}
+    assert annotations.tags(run, "default", "second") == {}
+    assert annotations.tagged(run, "default", "mine", "second").tolist() == []
+    assert annotations.tags_of(run, "default", 1, "first") == ["mine"]
+
+
+def test_a_changed_letter_in_a_name_is_noticed(run):
+    annotations.rename(run, 0, "a name that is long enough to be found")
+    path = run / "user.sqlite"
+    data = path.read_bytes()
+    assert data.count(b"long enough") == 1
+    path.write_bytes(data.replace(b"long enough", b"lung enough"))
+    with pytest.raises(DamagedFileError, match=r"user\.sqlite is damaged.*checksum"):
+        annotations.names(run)
+
+
+def test_annotations_of_the_first_version_are_read_and_kept(tmp_path):
+    import sqlite3
+
+    with sqlite3.connect(tmp_path / "user.sqlite") as db:
+        db.execute("CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+        db.execute("CREATE TABLE bookmarks (feature INTEGER PRIMARY KEY)")
+        db.execute(
+            "CREATE TABLE tags (corpus TEXT, tag TEXT, row INTEGER, "
+            "PRIMARY KEY (corpus, tag, row)) WITHOUT ROWID"
+        )
+        db.execute("INSERT INTO names VALUES (3, 'old')")
+        db.execute("INSERT INTO bookmarks VALUES (4)")
+        db.execute("INSERT INTO tags VALUES ('c', 't', 7)")
+    db.close()
+    for _ in range(2):  # as it is, and rewritten
+        assert annotations.names(tmp_path, "m") == {3: "old"}
+        assert annotations.bookmarks(tmp_path, "m")[0] == 4
+        assert annotations.tags(tmp_path, "c") == {"t": 1}
+        annotations.bookmark(tmp_path, 9, model="m")
+    assert annotations.bookmarks(tmp_path, "m") == [4, 9]
+    annotations.rename(tmp_path, 3, "", "m")
+    assert annotations.names(tmp_path, "m") == {}
+    (tmp_path / "training.json").write_text("{}")  # another model was trained since
+    assert annotations.bookmarks(tmp_path, "m") == [9]
+    assert json.loads((tmp_path / "training.json").read_text()) == {}

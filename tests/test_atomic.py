@@ -1,0 +1,91 @@
+"""Files and folders that appear whole or not at all."""
+
+import errno
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from nanosae import atomic
+from nanosae.atomic import move_folder, sweep_drafts, write_file, write_folder, write_json
+from nanosae.errors import WriteError
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    write_file(path, lambda stream: stream.write(b"old"))
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WriteError, match=r"f could not be written: No space left.*Make room") as e:
+        write_file(path, lambda stream: stream.write(b"new"))
+    assert e.value.errno == errno.ENOSPC
+    assert e.value.file == path
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_full_disk_leaves_the_old_folder(tmp_path, monkeypatch):
+    write_folder(tmp_path / "d", lambda draft: (draft / "a").write_text("old"))
+    with pytest.raises(WriteError, match="d could not be written"):
+        write_folder(tmp_path / "d", full)
+    assert (tmp_path / "d" / "a").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["d"]
+
+
+def test_errors_of_the_writer_itself_stay_what_they_are(tmp_path):
+    with pytest.raises(KeyError):
+        write_file(tmp_path / "f", lambda stream: {}["missing"])
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(WriteError, match="gone"):
+        write_file(tmp_path / "gone" / "f", lambda stream: None)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are those of POSIX")
+def test_files_get_the_usual_mode_whoever_made_them(tmp_path):
+    def fill(draft):
+        (draft / "private").touch(mode=0o600)
+
+    before = os.umask(0o027)
+    try:
+        write_file(tmp_path / "f", lambda stream: None)
+        write_folder(tmp_path / "d", fill)
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "f", tmp_path / "d" / "private"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_drafts_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path):
+    code = "from nanosae.atomic import _draft_name; from pathlib import Path; import sys\n"
+    code += "_draft_name(Path(sys.argv[1])).write_text('half')"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "f")], check=True)
+    mine = atomic._draft_name(tmp_path / "f")
+    mine.write_text("half")
+    assert len([*tmp_path.iterdir()]) == 2
+    sweep_drafts(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [mine.name]
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"ž": 1})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"ž": 1}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", float("nan"))
+
+
+def test_a_moved_folder_replaces_another(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+    move_folder(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "f").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["old"]
