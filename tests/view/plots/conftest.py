@@ -1,6 +1,5 @@
 """A small run with every file that figures read."""
 
-import json
 import sys
 
 import numpy as np
@@ -37,7 +36,7 @@ def run(tmp_path_factory):
         for name in ("f1", "auc")
         for k, value in zip((1, 2, 5, "all"), rng.uniform(0.1, 0.9, 4), strict=True)
     ]
-    (path / "evaluation.json").write_text(json.dumps({"table": table, "labels": [], "about": {}}))
+    save_result(codes, "evaluation.json", {"table": table, "labels": [], "about": {}}, {})
     return path
 
 

@@ -34,6 +34,7 @@ def test_errors_say_what_is_missing(run, codes, tmp_path):
 def test_what_is_being_written_is_left_out(run, tmp_path):
     live = tmp_path / "live"
     shutil.copytree(run, live)
+    (live / "training.json").unlink()  # it is written at the end
     lines = (live / "metrics.jsonl").read_text().splitlines()[:3]
     (live / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 4')
     assert len(plot.metrics(live)) == 3
