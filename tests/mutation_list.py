@@ -535,9 +535,73 @@ add(
     "view/explorer/rows.py",
     "tests/view/explorer/test_rows.py",
     ("export: header of each block", "header=start == 0", "header=True"),
+    ("export: tags joined otherwise", '"|".join(tags)', '",".join(tags)'),
+    ("rows: page without end", "rows[at : at + PAGE]", "rows[at:]"),
+    ("rows: whole texts in lists", "texts[i][:MAX_TEXT]", "texts[i]"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_features.py",
+    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
+    ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/selections.py",
+    "tests/view/explorer/test_selections.py",
+    ("lasso: outside", "is_inside[candidates] = is_odd", "is_inside[candidates] = ~is_odd"),
+    ("lasso: ray to the left", "(x < x_at_height)", "(x > x_at_height + 1e-9)"),
+    ("lasso: rows that none leads", "value), False)", "value), True)"),
+    ("selection: any feature", "np.intersect1d(some, others, a", "np.setxor1d(some, others, a"),
+)
+add(
+    "view/explorer/server.py",
+    "tests/view/explorer/test_server.py",
+    ("server: any token", "secrets.compare_digest(given.encode(), token.encode())", "bool(given)"),
+    ("server: no token", "if token and not _knows_token", "if False and not _knows_token"),
+    ("server: any host", "if own_hosts and", "if False and"),
+    ("server: any file", "if name not in FILES:", 'if "." not in name:'),
+    ("server: no headers", "response.headers.update(HEADERS)", "pass"),
+    ("server: cookie for scripts", "httponly=True", "httponly=False"),
+)
+add(
+    "view/explorer/routes.py",
+    "tests/view/explorer/test_routes.py",
+    ("routes: any origin", "if origin and origin", "if False and origin"),
+    ("routes: any length", "int(length) > MAX_CHANGE", "False"),
+    ("routes: negative numbers", "not 0 <= value <= MAX_NUMBER", "value > MAX_NUMBER"),
+    ("routes: infinite numbers", "if not math.isfinite(number):", "if False:"),
+)
+add(
+    "view/explorer/points.py",
+    "tests/view/explorer/test_points.py",
+    ("points: selection last", "[: MAX_POINTS - len(marked_first)]", "[:MAX_POINTS]"),
+    ("points: density upside down", "row * width + column", "(height - 1 - row) * width + column"),
+)
+add(
+    "view/report/cards.py",
+    "tests/view/report/test_cards.py",
+    ("cards: always widest", "<= TEXT_BYTES", "<= 1e99"),
+    ("cards: texts not cut", "if len(data) <= most:", "if True:"),
+    ("cards: no end", "if size > CARD_BYTES:", "if False:"),
+)
+add(
+    "view/pages.py",
+    "tests/view/test_pages.py tests/view/report/test_render.py",
+    ("pages: markup in data", 'for char in "<\\u2028\\u2029":', 'for char in "\\u2028\\u2029":'),
+    ("pages: title not escaped", "{html.escape(title)}", "{title}"),
 )
 add(
     "view/plots/base.py",
-    "tests/view/test_plots.py",
-    ("plots: titles not escaped", "return html.escape(text, quote=False)", "return text"),
+    "tests/view/plots/test_base.py",
+    ("plots: texts not escaped", "return html.escape(text, quote=False)", "return text"),
+    ("plots: short texts not escaped", "escape(_cut(text, length))", "_cut(text, length)"),
+    ("plots: hover not escaped", "escape(line) for line in lines", "line for line in lines"),
+    ("plots: titles not escaped", '"text": escape(title)', '"text": title'),
+)
+add(
+    "view/plots/findings.py",
+    "tests/view/plots/test_base.py",
+    ("plots: axis not escaped", "escape(_effect_axis(", "str(_effect_axis("),
+    ("plots: column not escaped", "escape(str(axis))", "str(axis)"),
 )
