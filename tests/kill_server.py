@@ -17,6 +17,8 @@ import numpy as np
 from complete_run import config
 from nanosae.analysis.describe import describe
 from nanosae.cli import main
+from nanosae.codes import writer
+from nanosae.model import corpus as model_corpus
 from nanosae.model.sae import SAEModel
 from nanosae.train.trainer import SAETrainer
 from planted import planted_corpus
@@ -131,10 +133,8 @@ VERBS = {
 
 def child(verb, folder, at, out):
     global limit, events
-    import nanosae.codes.writer
-
-    nanosae.codes.writer.SHARD_ROWS = 128
-    nanosae.model.corpus.BLOCK_ROWS = 64
+    writer.SHARD_ROWS = 128
+    model_corpus.BLOCK_ROWS = 64
     limit, events = at, 0
     watch()
     try:

@@ -73,21 +73,29 @@ def file_checksum(path: str | Path) -> str:
     return f"{crc:08x}"
 
 
-def check_file(path: str | Path, known: str, remedy: str) -> None:
+def check_file(path: str | Path, known: str, listed_in: str, remedy: str) -> None:
     """Compare a file with a checksum from `file_checksum`.
+
+    Args:
+        path: The file.
+        known: Its checksum.
+        listed_in: Name of the file that holds the checksum: it may be the wrong one of the two.
+        remedy: What to do.
 
     Raises:
         DamagedFileError: If it differs.
     """
     found = file_checksum(path)
     if found != known:
-        raise damaged(path, f"its checksum is {found}, not {known}", remedy)
+        raise damaged(path, f"its checksum is {found}, in {listed_in} it is {known}", remedy)
 
 
 def seal(data: bytes) -> bytes:
     """Put the checksum in the place of the last BLANK."""
-    at = data.rindex(BLANK.encode()) + len(MARK)
-    return data[:at] + f"{zlib.crc32(data):08x}".encode() + data[at + len(NO_DIGITS) :]
+    start = data.rindex(BLANK.encode()) + len(MARK)
+    stop = start + len(NO_DIGITS)
+    digits = f"{zlib.crc32(data):08x}".encode()
+    return data[:start] + digits + data[stop:]
 
 
 def read_sealed(path: str | Path, remedy: str) -> bytes:

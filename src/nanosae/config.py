@@ -196,7 +196,8 @@ class TrainConfig(CheckedFields):
         if steps is None:
             epochs = _given_or(self.epochs, _max_epochs(n_rows))
             steps = max(1, math.ceil(n_rows * epochs / batch_size))
-        fields = {name: getattr(self, name) for name in self.field_names() if name != "epochs"}
+        fields = self.get_params()
+        del fields["epochs"]  # steps say it
         derived = {
             "input_size": width,
             "hidden_size": hidden_size,
@@ -229,17 +230,6 @@ class TrainConfig(CheckedFields):
             return cls.from_dict(content.get("requested", content))
         except (AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"{path} does not hold settings: {error}", file=path) from error
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the fields, for scikit-learn's `config__k=…` parameter names."""
-        return {name: getattr(self, name) for name in self.field_names()}
-
-    def set_params(self, **params: Any) -> TrainConfig:
-        """Set fields and validate them again."""
-        changed = self.from_dict(self.get_params() | params)
-        for name, value in changed.get_params().items():
-            setattr(self, name, value)
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)

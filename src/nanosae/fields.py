@@ -55,8 +55,7 @@ class CheckedFields:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
-        fields = {name: getattr(self, name) for name in self.field_names()}
-        return json.loads(json.dumps(fields))
+        return json.loads(json.dumps(self.get_params()))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
@@ -71,6 +70,17 @@ class CheckedFields:
                 names = ", ".join(sorted(known))
                 raise ConfigError(f"unknown field {name!r}; known are {names}.")
         return cls(**fields)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the fields, for scikit-learn's `config__k=…` parameter names."""
+        return {name: getattr(self, name) for name in self.field_names()}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set fields and check all of them again."""
+        changed = self.from_dict(self.get_params() | params)
+        for name, value in changed.get_params().items():
+            setattr(self, name, value)
+        return self
 
 
 class _UnfitError(Exception):

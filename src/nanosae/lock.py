@@ -148,7 +148,8 @@ def read_holder(path: Path) -> dict:
 
 
 def _this_process() -> dict:
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else "python"
+    program, *words = sys.argv or ["python"]
+    command = " ".join([Path(program).name, *words])
     since = datetime.now(UTC).isoformat(timespec="seconds")
     pid, host = os.getpid(), socket.gethostname()
     return {"pid": pid, "host": host, "command": command, "since": since}

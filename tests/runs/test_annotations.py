@@ -106,5 +106,5 @@ def test_a_damaged_file_is_named(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(OSError, match=r"user\.sqlite cannot be used now.*writable"):
+    with pytest.raises(OSError, match=r"nowhere cannot be written.*writable"):
         edits.bookmark(tmp_path / "nowhere", 1)

@@ -55,6 +55,7 @@ def server():
     yield found
     found.process.stdin.close()
     found.process.wait()
+    found.process.stdout.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,8 @@
 """Results know what they were made from: fresh, stale or damaged, and never mixed."""
 
 import json
-import multiprocessing
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -183,20 +184,20 @@ def test_columns_say_when_their_codes_have_changed(run):
     assert load_features(run, opened(run)).attrs["stale"].keys() == {"label"}
 
 
-def _save(run, name):
-    for i in range(10):
-        columns = pd.DataFrame({"feature": range(M), f"{name}{i}": i})
-        save_features(run, columns, opened(run))
+SAVE = """
+import sys, pandas as pd
+from nanosae.codes import Codes
+from nanosae.runs.tables import save_features
+run, name = sys.argv[1:]
+for i in range(10):
+    save_features(run, pd.DataFrame({"feature": range(6), f"{name}{i}": i}), Codes.open(run))
+"""
 
 
 def test_two_verbs_at_once_lose_no_column(run):
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=_save, args=(run, name)) for name in "ab"]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    commands = [[sys.executable, "-c", SAVE, str(run), name] for name in "ab"]
+    processes = [subprocess.Popen(command) for command in commands]
+    assert [process.wait() for process in processes] == [0, 0]
     expected = {f"{name}{i}" for name in "ab" for i in range(10)}
     assert expected < set(load_features(run).columns)
 

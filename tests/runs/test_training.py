@@ -44,19 +44,18 @@ class Stop(Exception):
 
 
 def stopped_at(monkeypatch, run, step, config=CONFIG, **more):
-    from nanosae.train.trainer import Job
+    """Train, and die before the line of a step is written."""
+    append = TrainingRun.append_metrics
 
-    advance = Job.advance
-
-    def stops(self, batch, stopped):
-        if self.training.scalars["step"] == step:
+    def stops(self, line):
+        if line["step"] == step:
             raise Stop
-        advance(self, batch, stopped)
+        append(self, line)
 
-    monkeypatch.setattr(Job, "advance", stops)
+    monkeypatch.setattr(TrainingRun, "append_metrics", stops)
     with pytest.raises(Stop):
         train(run, config, **more)
-    monkeypatch.setattr(Job, "advance", advance)
+    monkeypatch.setattr(TrainingRun, "append_metrics", append)
 
 
 def test_forced_training_on_a_bad_file_leaves_the_old_model(tmp_path):
@@ -71,7 +70,7 @@ def test_forced_training_on_a_bad_file_leaves_the_old_model(tmp_path):
 def test_forced_training_that_is_stopped_leaves_the_old_model_until_it_ends(tmp_path, monkeypatch):
     run = tmp_path / "run"
     old = train(run)
-    stopped_at(monkeypatch, run, 4, OTHER, force=True)
+    stopped_at(monkeypatch, run, 5, OTHER, force=True)
     assert same(SAEModel.load(run), old)
     assert last_line(run)["final"]
     assert last_line(current(run))["step"] == 4  # what `watch` shows
@@ -87,7 +86,7 @@ def test_forced_training_that_is_stopped_leaves_the_old_model_until_it_ends(tmp_
 def test_a_stopped_forced_training_is_not_continued_with_other_settings(tmp_path, monkeypatch):
     run = tmp_path / "run"
     train(run)
-    stopped_at(monkeypatch, run, 4, OTHER, force=True)
+    stopped_at(monkeypatch, run, 5, OTHER, force=True)
     third = TrainConfig(**SIZES, seed=9)
     assert same(train(run, third, force=True), train(tmp_path / "straight", third))
 

@@ -84,9 +84,10 @@ def same(one, two):
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
     config = TrainConfig(**QUICK)
     one, two = (SAETrainer(config).train(rows(), progress=False) for _ in range(2))
-    other = SAETrainer(TrainConfig(**QUICK, seed=1)).train(rows(), progress=False)
     assert same(one, two)
-    assert not same(one, other)
+    for seeds in ({"seed": 1}, {"data_seed": 1}):
+        other = SAETrainer(TrainConfig(**QUICK, **seeds)).train(rows(), progress=False)
+        assert not same(one, other), seeds
 
 
 def metrics_of(run):
@@ -200,6 +201,20 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(number, tmp_path):
     assert f"stopped by signal {number.value} after step" in err
     step = int(err.rsplit("after step ", 1)[1].split(";")[0])
     assert runs.last_checkpoint(tmp_path) == f"step-{step:08d}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_raised_with_its_number_after_a_checkpoint(number, tmp_path, monkeypatch):
+    def interrupted(state, batch):
+        take_step(state, batch)
+        if state.counters.step == 5:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop, "take_step", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="after step 6; --resume") as stopped:
+        SAETrainer(TrainConfig(**QUICK), run=tmp_path).train(rows(), progress=False)
+    assert stopped.value.signal == number
+    assert runs.last_checkpoint(tmp_path) == "step-00000006"
 
 
 def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(tmp_path, monkeypatch):

@@ -37,6 +37,7 @@ MANIFEST = "manifest.json"
 BLOCK = 2**18  # bytes under one checksum
 KEYS = {"format", "n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
 SHARD_KEYS = {"name", "n_rows", "nnz", "scale", "vectors", "files"}
+FORBIDDEN = set('/\\:\0*?"<>|')  # characters that some system has in no file name
 Facts = dict[str, Any]
 
 
@@ -46,12 +47,17 @@ def corpus_path(run: str | Path, name: str) -> Path:
     Raises:
         ConfigError: If the name is no plain folder name.
     """
-    if not name or name.startswith(".") or any(character in name for character in '/\\:\0*?"<>|'):
+    if not name or name.startswith(".") or FORBIDDEN & set(name):
         raise ConfigError(
             f"{name!r} cannot be the name of a corpus.",
             remedy="Choose a name without slashes that does not begin with a dot.",
         )
     return Path(run) / "codes" / name
+
+
+def lock_path(folder: Path) -> Path:
+    """Return the lock of the one who writes a corpus."""
+    return folder.parent / f".{folder.name}.lock"
 
 
 def remedy(folder: Path) -> str:
@@ -128,7 +134,8 @@ def fingerprint(path: str | Path) -> str:
     with Path(path).open("rb") as stream:
         head = stream.read(2**20)
         stream.seek(max(0, size - 2**20))
-        return f"{size}-{zlib.crc32(stream.read(), zlib.crc32(head)):08x}"
+        crc = zlib.crc32(stream.read(), zlib.crc32(head))
+    return f"{size}-{crc:08x}"
 
 
 def schema_to_text(schema: pa.Schema) -> str:

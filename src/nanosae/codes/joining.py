@@ -34,7 +34,7 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
     """
     path = Path(path)
     folders = [Path(part) for part in parts]
-    with Lock(path.parent / f".{path.name}.lock", WAIT):
+    with Lock(files.lock_path(path), WAIT):
         if (path / files.MANIFEST).exists():
             raise ExistsError(f"{path} holds a corpus.", file=path, remedy="Choose another name.")
         manifests = [_complete_manifest(folder) for folder in folders]

@@ -84,7 +84,8 @@ class Codes:
         """
         if (Path(path) / files.MANIFEST).exists():
             return cls(path)
-        names = sorted(p.parent.name for p in Path(path).glob(f"codes/[!.]*/{files.MANIFEST}"))
+        manifests = Path(path).glob(f"codes/[!.]*/{files.MANIFEST}")
+        names = sorted(manifest.parent.name for manifest in manifests)
         chosen = name or (names[0] if len(names) == 1 else "default")
         if chosen not in names:
             have = f"it has {', '.join(names)}" if names else "there are none"
@@ -135,7 +136,8 @@ class Codes:
 
     def rows(self, start: int, stop: int) -> sp.csr_array:
         """Return the rows start ≤ i < stop, (stop − start, n_features) float32."""
-        return self.take(np.arange(*slice(start, stop).indices(self.n_rows)))
+        bounds = slice(start, stop).indices(self.n_rows)
+        return self.take(np.arange(*bounds))
 
     def take(self, rows: Any) -> sp.csr_array:
         """Return any rows, in the order given, (len(rows), n_features) float32.
@@ -175,7 +177,8 @@ class Codes:
         """Return the `n` strongest rows of feature `j`, strongest first; ties: lower row first."""
         (feature,) = indices([j], self.n_features, "feature")
         n = max(n, 0)
-        found_rows, found_acts = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+        found_rows = [np.zeros(0, np.int64)]
+        found_acts = [np.zeros(0, np.float32)]
         for first, shard in self._placed_shards():
             places, acts = shard.strongest(int(feature), n)
             found_rows.append(places + first)
@@ -210,7 +213,8 @@ class Codes:
             DataError: If the corpus was encoded without texts.
         """
         if not self.has_tokens:
-            texts = ["" if text is None else str(text) for text in self.column("text", rows)]
+            column = self.column("text", rows)
+            texts = ["" if text is None else str(text) for text in column]
             return np.array(texts, dtype=object)
         rows = indices(rows, self.n_rows, "row")
         texts = []
@@ -274,9 +278,11 @@ class Codes:
         Unlike those of `vectors`, the pages read do not stay in the process' memory.
         """
         for first in range(0, self.n_rows, SCAN_ROWS):
-            once, last = Codes(self.path), min(first + SCAN_ROWS, self.n_rows)
+            once = Codes(self.path)
+            last = min(first + SCAN_ROWS, self.n_rows)
             for start in range(first, last, size):
-                yield start, once.vectors(np.arange(start, min(start + size, last)))
+                stop = min(start + size, last)
+                yield start, once.vectors(np.arange(start, stop))
 
     def weights(self) -> Weights:
         """Return the run's model in numpy.
@@ -292,7 +298,8 @@ class Codes:
                 file=self.path,
             )
         model = Weights.load(self.run)
-        made_by, here = self.manifest["info"].get("model"), checksum(model.W_dec)
+        made_by = self.manifest["info"].get("model")
+        here = checksum(model.W_dec)
         if made_by is None and model.hidden_size != self.n_features:
             raise StaleError(
                 f"{self.path} needs a model of {self.n_features} features; RUN/model has "
@@ -358,5 +365,6 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     else:
         found = np.asarray(given, np.int64).ravel()
     if len(found) and not 0 <= found.min() <= found.max() < size:
-        raise DataError(f"{what} {found.min()} … {found.max()}: there are 0 … {size - 1}.")
+        given_range = f"{what} {found.min()} … {found.max()}"
+        raise DataError(f"{given_range}: there are 0 … {size - 1}.")
     return found

@@ -41,12 +41,17 @@ class VerifiedFile:
             raise damaged(path, "it cannot be read because it is missing", folder)
         self.size = path.stat().st_size
         if isinstance(known, dict):
-            expected, self._block, checksums = known["bytes"], known["block"], known["crc32"]
-            self._checksums = [int(checksums[i : i + 8], 16) for i in range(0, len(checksums), 8)]
+            expected = known["bytes"]
+            self._block = known["block"]
+            self._checksums = list(np.frombuffer(bytes.fromhex(known["crc32"]), ">u4").tolist())
         else:
-            expected, self._block, self._checksums = self.size, max(self.size, 1), [int(known)]
+            expected = self.size
+            self._block = max(self.size, 1)
+            self._checksums = [int(known)]
         if self.size != expected:
-            raise damaged(path, f"it has {self.size:,} bytes, not {expected:,}", folder)
+            raise damaged(
+                path, f"it has {self.size:,} bytes, in manifest.json {expected:,}", folder
+            )
         self._verified = np.zeros(len(self._checksums), bool)
 
     def verify(self, start: int = 0, stop: int | None = None) -> None:
@@ -58,29 +63,33 @@ class VerifiedFile:
         stop = self.size if stop is None else stop
         if stop <= start and self.size:
             return
-        first, last = start // self._block, max(stop - 1, 0) // self._block
-        if not self._verified[first : last + 1].all():
-            blocks = np.arange(first, last + 1)
-            self._verify_blocks(blocks[~self._verified[first : last + 1]])
+        first = start // self._block
+        end = max(stop - 1, 0) // self._block + 1
+        known = self._verified[first:end]
+        if not known.all():
+            self._verify_blocks(first + np.flatnonzero(~known))
 
     def verify_ranges(self, starts: np.ndarray, stops: np.ndarray) -> None:
         """Verify the blocks that hold the bytes of several ranges."""
         filled = stops > starts
         if self._verified.all() or not filled.any():
             return
-        opens = np.bincount(starts[filled] // self._block, minlength=len(self._verified) + 1)
-        closes = np.bincount(
-            (stops[filled] - 1) // self._block + 1, minlength=len(self._verified) + 1
-        )
-        touched = np.cumsum(opens - closes)[: len(self._verified)] > 0
-        self._verify_blocks(np.flatnonzero(touched & ~self._verified))
+        first = starts[filled] // self._block
+        end = (stops[filled] - 1) // self._block + 1
+        n_blocks = len(self._verified)
+        opened = np.bincount(first, minlength=n_blocks + 1)
+        closed = np.bincount(end, minlength=n_blocks + 1)
+        is_touched = np.cumsum(opened - closed)[:n_blocks] > 0
+        self._verify_blocks(np.flatnonzero(is_touched & ~self._verified))
 
     def _verify_blocks(self, blocks: np.ndarray) -> None:
         with self.path.open("rb") as stream:
             for block in blocks.tolist():
                 stream.seek(block * self._block)
                 if zlib.crc32(stream.read(self._block)) != self._checksums[block]:
-                    raise damaged(self.path, "its checksum is not the manifest's", self._folder)
+                    raise damaged(
+                        self.path, "its checksum is not that in manifest.json", self._folder
+                    )
                 self._verified[block] = True
 
 
@@ -101,7 +110,8 @@ class StoredArray:
 
     def part(self, start: int, stop: int) -> np.ndarray:
         """Return the items start ≤ i < stop, verified."""
-        self.file.verify(self._offset + start * self._stride, self._offset + stop * self._stride)
+        first_byte = self._offset + start * self._stride
+        self.file.verify(first_byte, first_byte + (stop - start) * self._stride)
         return self.array[start:stop]
 
     def ranges(self, starts: np.ndarray, stops: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -137,9 +147,14 @@ class Shard:
             stored = self._array(f"{side}_ptr.npy")
             pointers = stored.part(0, len(stored))
             n_lines = self.n_rows if side == "row" else self._n_features
-            fits = pointers.shape == (n_lines + 1,) and pointers[0] == 0
-            if not fits or pointers[-1] != self.facts["nnz"] or (np.diff(pointers) < 0).any():
-                raise damaged(stored.file.path, "its pointers do not ascend to nnz", self._folder)
+            fits = pointers.shape == (n_lines + 1,)
+            fits = fits and pointers[0] == 0 and pointers[-1] == self.facts["nnz"]
+            if not fits or np.diff(pointers).min(initial=0) < 0:
+                raise damaged(
+                    stored.file.path,
+                    "its pointers do not ascend to nnz of manifest.json",
+                    self._folder,
+                )
             self._pointers[side] = pointers
         return self._pointers[side]
 
@@ -156,22 +171,30 @@ class Shard:
         starts, stops = pointers[which], pointers[which + 1]
         lengths = stops - starts
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        if len(which) and (np.diff(which) == 1).all():  # neighbours
-            span = (int(starts[0]), int(stops[-1]))
-            indices = self._array(f"{side}_indices.npy").part(*span)
-            half = self._array(f"{side}_values.npy").part(*span) if values else None
+        if _are_neighbours(which):
+            span = int(starts[0]), int(stops[-1])
+
+            def read(stored: StoredArray) -> np.ndarray:
+                return stored.part(*span)
         else:
-            places = np.repeat(starts - indptr[:-1], lengths) + np.arange(indptr[-1])
-            indices = self._array(f"{side}_indices.npy").ranges(starts, stops, places)
-            half = None
-            if values:
-                half = self._array(f"{side}_values.npy").ranges(starts, stops, places)
+            places = np.repeat(starts - indptr[:-1], lengths)
+            places = places + np.arange(indptr[-1])
+
+            def read(stored: StoredArray) -> np.ndarray:
+                return stored.ranges(starts, stops, places)
+
+        stored = self._array(f"{side}_indices.npy")
+        indices = read(stored)
         width = self._n_features if side == "row" else self.n_rows
         if len(indices) and indices.max() >= width:
-            path = self._array(f"{side}_indices.npy").file.path
-            raise damaged(path, f"it holds an index that is not below {width}", self._folder)
-        data = np.ones(indptr[-1], np.int8) if half is None else restored(half, self.scale)
-        return sp.csr_array((data, indices.astype(np.int32), indptr), shape=(len(which), width))
+            reason = f"it holds an index that is not below {width}"
+            raise damaged(stored.file.path, reason, self._folder)
+        if values:
+            data = restored(read(self._array(f"{side}_values.npy")), self.scale)
+        else:
+            data = np.ones(indptr[-1], np.int8)
+        shape = (len(which), width)
+        return sp.csr_array((data, indices.astype(np.int32), indptr), shape=shape)
 
     def strongest(self, feature: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Return places and activations of a feature's n strongest rows, and of those that tie."""
@@ -180,7 +203,8 @@ class Shard:
         places = self._array("feature_indices.npy").part(start, stop)
         if 0 < n < len(half):
             bits = half.view(np.uint16)  # positive float16 numbers are ordered like their bits
-            best = np.flatnonzero(bits >= np.partition(bits, -n)[-n])
+            weakest = np.partition(bits, -n)[-n]
+            best = np.flatnonzero(bits >= weakest)
             half, places = half[best], places[best]
         return places.astype(np.int64), restored(half, self.scale)
 
@@ -208,11 +232,13 @@ class Shard:
         kept = self.facts["vectors"]
         if "scale" in kept:
             stored = self._array("vectors.npy")
-            neighbours = len(places) > 0 and bool((np.diff(places) == 1).all())
-            if neighbours:
-                return restored(stored.part(int(places[0]), int(places[-1]) + 1), kept["scale"])
-            return restored(stored.ranges(places, places + 1, places), kept["scale"])
-        return original_vectors(kept)[kept["offset"] :][places].astype(np.float32)
+            if _are_neighbours(places):
+                half = stored.part(int(places[0]), int(places[-1]) + 1)
+            else:
+                half = stored.ranges(places, places + 1, places)
+            return restored(half, kept["scale"])
+        rows = original_vectors(kept)[kept["offset"] :]
+        return rows[places].astype(np.float32)
 
     def verify(self) -> None:
         """Compare every file with its checksums."""
@@ -247,6 +273,11 @@ class Shard:
         return self._table
 
 
+def _are_neighbours(places: np.ndarray) -> bool:
+    """Tell whether places follow each other, so that they can be read as a slice."""
+    return len(places) > 0 and bool((np.diff(places) == 1).all())
+
+
 def restored(half: np.ndarray, scale: float) -> np.ndarray:
     """Return stored values as float32."""
     return half.astype(np.float32) * np.float32(scale)
@@ -273,8 +304,12 @@ def original_vectors(kept: Facts) -> np.ndarray:
 
 def _leaves_of(metadata: pq.FileMetaData, name: str) -> list[int]:
     """Return the numbers of the stored columns that make up a column: several if it is nested."""
-    paths = [metadata.schema.column(i).path for i in range(metadata.num_columns)]
-    return [i for i, path in enumerate(paths) if path == name or path.startswith(f"{name}.")]
+    leaves = []
+    for i in range(metadata.num_columns):
+        path = metadata.schema.column(i).path
+        if path == name or path.startswith(f"{name}."):
+            leaves.append(i)
+    return leaves
 
 
 def _verify_chunks(verified: VerifiedFile, group: pq.RowGroupMetaData, leaves: list[int]) -> None:

@@ -85,7 +85,7 @@ class CodesWriter:
         self._made_folder = not self.path.exists()
         with contextlib.suppress(FileExistsError):
             self.path.mkdir(parents=True)
-        self._lock: Lock | None = Lock(self.path.parent / f".{self.path.name}.lock", WAIT)
+        self._lock: Lock | None = Lock(files.lock_path(self.path), WAIT)
         try:
             self.manifest = self._prepared(int(n_features), info or {}, append, data)
         except BaseException:
@@ -108,10 +108,10 @@ class CodesWriter:
             self._require(manifest, fixed)
         origin = {"data": data, "first": self._first}
         draft = manifest["draft"]
-        continues = draft is not None and draft["origin"] == origin
-        continues = continues and (append or data is not None)
-        continues = continues and all(manifest[key] == value for key, value in fixed.items())
-        if not continues:
+        is_same = (
+            draft is not None and draft["origin"] == origin and fixed.items() <= manifest.items()
+        )
+        if not is_same or (data is None and not append):
             manifest |= fixed | {"format": files.FORMAT, "draft": _new_draft(origin)}
             files.write_manifest(self.path, manifest)
         self._sweep(manifest)
@@ -128,7 +128,8 @@ class CodesWriter:
     def _sweep(self, manifest: Facts) -> None:
         """Delete what writers that died have left."""
         sweep_drafts(self.path)
-        named = {shard["name"] for shard in manifest["shards"] + manifest["draft"]["shards"]}
+        known = manifest["shards"] + manifest["draft"]["shards"]
+        named = {shard["name"] for shard in known}
         for path in self.path.iterdir():
             if SHARD_NAME.fullmatch(path.name) and path.name not in named:
                 shutil.rmtree(path)
@@ -169,7 +170,7 @@ class CodesWriter:
             WriteError: If a shard cannot be written; the rows before it stay.
         """
         rows = _as_csr(block, self.manifest["n_features"])
-        metadata = None if table is None else decoded(as_table(table))
+        metadata = None if table is None else self._in_order(decoded(as_table(table)))
         for what, given in (("table", metadata), ("vectors", vectors)):
             if given is not None and len(given) != rows.shape[0]:
                 raise DataError(f"{what}: {len(given)} rows, but the block has {rows.shape[0]}.")
@@ -181,6 +182,12 @@ class CodesWriter:
             some = None if metadata is None else metadata[part]
             dense = None if vectors is None else np.array(vectors[part], np.float32)
             self._buffer(rows[part], some, dense)
+
+    def _in_order(self, table: pa.Table) -> pa.Table:
+        """Put columns in the order of those that the corpus has, if they are the same."""
+        columns = self.manifest["columns"]
+        is_same = sorted(columns) == sorted(table.column_names)
+        return table.select(columns) if is_same and columns else table
 
     def _cuts(self, n_rows: int) -> Any:
         """Yield pieces of a block that fill up shards; the buffer may be flushed in between."""
@@ -231,7 +238,8 @@ class CodesWriter:
         if not self._blocks:
             return
         draft = self.manifest["draft"]
-        name = f"{len(self.manifest['shards']) + len(draft['shards']):05d}"
+        n_shards = len(self.manifest["shards"]) + len(draft["shards"])
+        name = f"{n_shards:05d}"
         blocks, tables, vectors = zip(*self._blocks, strict=True)
         try:
             facts: Facts = {}
@@ -407,7 +415,8 @@ def _save_table(path: Path, table: pa.Table) -> None:
 
 def _scale(values: np.ndarray) -> float:
     """Return the power of two that brings the largest magnitude into float16's upper range."""
-    exponent = math.frexp(float(np.abs(values).max(initial=0.0)))[1]
+    largest = float(np.abs(values).max(initial=0.0))
+    _, exponent = math.frexp(largest)
     return 2.0 ** max(exponent - 15, -125)
 
 
@@ -426,6 +435,7 @@ def _as_csr(block: Any, n_features: int) -> Any:
         raise DataError(f"the rows have {rows.shape[1]} features, the corpus {n_features}.")
     rows.sum_duplicates()
     rows.eliminate_zeros()
-    if not (np.isfinite(rows.data).all() and rows.data.min(initial=0) >= 0):
+    is_finite = np.isfinite(rows.data).all()
+    if not is_finite or rows.data.min(initial=0) < 0:
         raise DataError("activations must be finite and not negative.")
     return rows

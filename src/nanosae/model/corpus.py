@@ -47,7 +47,7 @@ def encode_corpus(
         following = path.with_name(f".{path.name}.next")
         if path.exists() or following.exists():
             encode_corpus(model, data, following, metadata=metadata, columns=columns)
-            with Lock(path.parent / f".{path.name}.lock"):
+            with Lock(files.lock_path(path)):
                 move_folder(following, path)
             return Codes(path)
     columns = list(columns or model.config.get("columns") or []) or None
@@ -121,8 +121,8 @@ def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
         for block in rows.blocks(BLOCK_ROWS):
             digest.update(block.tobytes())
     elif not rows.group_starts:
-        places = np.unique(np.linspace(0, rows.n_rows - 1, SAMPLED_ROWS).astype(np.int64))
-        digest.update(rows.take(places).tobytes())
+        places = np.linspace(0, rows.n_rows - 1, SAMPLED_ROWS).astype(np.int64)
+        digest.update(rows.take(np.unique(places)).tobytes())
     digest.update(table_checksum(table).encode())
     return digest.hexdigest()[:32]
 

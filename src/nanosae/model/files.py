@@ -59,7 +59,7 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     if not file.exists():
         raise MissingError(f"{file} does not exist.", file=file, remedy=REMEDY)
     if "file" in checksums:
-        check_file(file, checksums["file"], REMEDY)
+        check_file(file, checksums["file"], "cfg.json", REMEDY)
     tensors = _read_tensors(file)
     for name, needed in shapes.items():
         found = tensors[name].shape if name in tensors else None

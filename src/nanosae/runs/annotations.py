@@ -17,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
+from nanosae.atomic import write_path
 from nanosae.errors import DamagedFileError, WriteError
+from nanosae.lock import locked
 from nanosae.model.files import saved_checksum
 from nanosae.runs.folder import MANIFEST
 
 WAIT = 30.0  # seconds to wait for another writer
 VERSION = 2
+LOCK = ".annotations.lock"
 COLUMNS = {
     "names": ("model", "feature", "name"),
     "bookmarks": ("model", "feature"),
@@ -150,8 +153,8 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
         db.execute("BEGIN")  # all that follows sees one state of the file
         if _version(db) == VERSION:
             _verify(path, db)
-        elif not _tables(db):  # another process is about to make them
-            return []
+        elif not _tables(db):
+            raise sqlite3.DatabaseError("it holds no tables")
         else:
             _upgrade_in_memory(db)
         return db.execute(query, values).fetchall()
@@ -160,14 +163,28 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
 @contextmanager
 def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
     path = Path(run) / "user.sqlite"
+    if not path.exists():
+        with _naming(path), locked(path.with_name(LOCK)):
+            if not path.exists():
+                write_path(path, _make)
     with _naming(path), closing(_connect(path)) as db:
         db.execute("BEGIN IMMEDIATE")
+        if not _tables(db):
+            raise sqlite3.DatabaseError("it holds no tables")
         if _version(db) == 0:
             _create(db)
         _verify(path, db)
         yield db
         db.execute("COMMIT")
         _verified[path.absolute()] = _signature(path)
+
+
+def _make(path: Path) -> None:
+    """Make an empty file of annotations."""
+    with closing(_connect(path)) as db:
+        db.execute("BEGIN")
+        _create(db)
+        db.execute("COMMIT")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

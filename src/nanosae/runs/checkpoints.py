@@ -79,7 +79,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
             raise damaged(path, "it is missing", remedy)
     facts = read_json(state, remedy)
     if "weights" in facts:  # not in format 1
-        check_file(weights, facts["weights"], remedy)
+        check_file(weights, facts["weights"], "state.json", remedy)
         facts = facts["facts"]
     with naming(weights, remedy):
         return load_file(weights), facts

@@ -57,7 +57,7 @@ def verify_training(folder: str | Path) -> None:
         state = path.stat()
         signature = (known, state.st_mtime_ns, state.st_size, state.st_ino)
         if _verified.get(path.absolute()) != signature:
-            check_file(path, known, again(folder))
+            check_file(path, known, MANIFEST, again(folder))
             _verified[path.absolute()] = signature
 
 

@@ -188,7 +188,9 @@ class TrainingRun:
             },
         }
         files = self.files
-        if self._replaces and not _can_continue(files, facts):
+        if not self._replaces:
+            _remove(self.folder / NEXT)  # of a replacement that was given up
+        elif not _can_continue(files, facts):
             _remove(files)
         files.mkdir(exist_ok=True)
         for folder in (files, files / "checkpoints", files / "snapshots"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -19,17 +17,10 @@ DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
 THRESHOLD_MARGIN = 0.95  # the last step's threshold times this is a lower bound, most likely
 
 
-class Selection(NamedTuple):
-    """The kept pairs, and the smallest value that a selection by order kept (0 if unknown)."""
-
-    pairs: Pairs
-    threshold: float
-
-
 def sparse_losses(
     state: TrainingState, rows: Tensor, n_elements: int
 ) -> tuple[Losses, SparseBatch, float]:
-    """Return the losses of rows, the pairs kept of them, and the threshold of `Selection`.
+    """Return the losses of rows, the pairs kept of them, and the threshold that `select` returns.
 
     Args:
         state: The parameters.
@@ -67,12 +58,15 @@ def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
 
 
 @torch.no_grad()
-def select(state: TrainingState, x: Tensor) -> Selection:
+def select(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
     """Keep the entries that the objective needs.
 
     Args:
         state: The weights.
         x: (rows, input_size).
+
+    Returns:
+        The kept pairs, and the smallest value that a selection by order kept; 0 if unknown.
     """
     config, counters = state.config, state.counters
     with encoder_precision(config.precision):
@@ -90,30 +84,35 @@ def is_dense(state: TrainingState) -> bool:
     return state.counters.l0 > DENSE_SHARE * state.n_latents
 
 
-def _topk(state: TrainingState, x: Tensor) -> Selection:
+def _topk(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
-    pairs = state.ranks.select_topk(state.kernels, x, weight, bias, state.config.expected_l0)
-    return Selection(pairs, 0.0)
+    k = state.config.expected_l0
+    pairs = state.ranks.select_topk(state.kernels, x, weight, bias, k)
+    return pairs, 0.0
 
 
-def _batchtopk(state: TrainingState, x: Tensor) -> Selection:
+def _batchtopk(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
     config = state.config
     weight, bias = _encoder(state)
+    k = config.expected_l0
     if state.defers_reading:  # the host knows no threshold
-        pairs = state.kernels.select_batchtopk(x, weight, bias, config.expected_l0 * len(x))
-        return Selection(pairs, 0.0)
-    k = config.expected_l0 if config.keeps_exactly_k else wide_selection(config)
-    guess = THRESHOLD_MARGIN * state.counters.threshold or None
-    return Selection(*state.ranks.select_batchtopk(state.kernels, x, weight, bias, k, guess))
+        pairs = state.kernels.select_batchtopk(x, weight, bias, k * len(x))
+        return pairs, 0.0
+    if not config.keeps_exactly_k:
+        k = wide_selection(config)
+    first = None
+    if state.counters.threshold > 0:
+        first = THRESHOLD_MARGIN * state.counters.threshold
+    return state.ranks.select_batchtopk(state.kernels, x, weight, bias, k, first)
 
 
-def _above(state: TrainingState, x: Tensor) -> Selection:
+def _above(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
     threshold = torch.zeros_like(bias)
     if state.config.activation == "jumprelu":
         theta = state.params["log_threshold"].detach().exp()
         threshold = theta - state.counters.window / 2
-    return Selection(state.kernels.select_above(x, weight, bias, threshold), 0.0)
+    return state.kernels.select_above(x, weight, bias, threshold), 0.0
 
 
 def _encoder(state: TrainingState) -> tuple[Tensor, Tensor]:

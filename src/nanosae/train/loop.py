@@ -18,9 +18,9 @@ from torch import Tensor
 from nanosae.config import TrainConfig
 from nanosae.data.batches import device_batches
 from nanosae.data.dataset import Dataset
-from nanosae.data.open import open_dataset
+from nanosae.data.open import check_targets, open_dataset
 from nanosae.distributed import Ranks, join
-from nanosae.errors import ConfigError, DivergedError
+from nanosae.errors import DivergedError
 from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
@@ -30,6 +30,8 @@ from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
 from nanosae.trainable.export import export, measure_model
+
+Line = dict[str, Any]
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Trained:
     """
 
     model: SAEModel
-    metrics: dict[str, Any]
+    metrics: Line
     notes: list[str]
 
 
@@ -70,31 +72,35 @@ def train_together(
         progress: Show a progress bar of the first SAE.
     """
     ranks = join(configs[0].parallel == "latents")
-    results: dict[int, Trained] = {}
+    leads = ranks.rank == 0
+    trained: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
-        runs: dict[int, TrainingRun | None] = {}
-        for number, (config, folder) in enumerate(zip(configs, folders, strict=True)):
-            run = _open_run(folder, config, ranks, resume, force)
+        runs = []
+        for config, folder in zip(configs, folders, strict=True):
+            run = _open_run(folder, config, resume, force, leads)
             if run is not None:
                 stack.callback(run.close)
-            if run is not None and ranks.any(ranks.rank == 0 and run.finished):
-                results[number] = _finished_before(run.folder)
+            runs.append(run)
+        unfinished = []
+        for number, run in enumerate(runs):
+            if run is not None and ranks.any(leads and run.finished):
+                trained[number] = _finished_before(run.folder)
             else:
-                runs[number] = run
-        if runs:
+                unfinished.append(number)
+        if unfinished:
             dataset = open_dataset(data, targets, configs[0])
-            for number in runs:
-                _check_targets(configs[number], dataset)
-            trainings = {}
-            for number, run in runs.items():
+            for number in unfinished:
+                check_targets(configs[number], dataset)
+            trainings = []
+            for number in unfinished:
                 shows_bar = progress and not trainings
-                training = Training(configs[number], run, dataset, ranks, shows_bar)
+                training = Training(configs[number], runs[number], dataset, ranks, shows_bar)
                 stack.callback(training.close)
-                trainings[number] = training
-            _loop(list(trainings.values()), dataset, ranks)
-            for number, training in trainings.items():
-                results[number] = training.finish()
-    return [results[number] for number in range(len(configs))]
+                trainings.append(training)
+            _loop(trainings, dataset, ranks)
+            for number, training in zip(unfinished, trainings, strict=True):
+                trained[number] = training.finish()
+    return [trained[number] for number in range(len(configs))]
 
 
 class Training:
@@ -164,7 +170,7 @@ class Training:
         if stopping or has_ended or step % config.checkpoint_every == 0:
             self._save_checkpoint()
 
-    def _log(self, line: dict[str, Any]) -> None:
+    def _log(self, line: Line) -> None:
         seconds = time.perf_counter() - self.start_time
         n_rows = self.state.counters.rows - self.first_row
         line |= {"seconds": seconds, "rows_per_second": n_rows / seconds}
@@ -224,25 +230,16 @@ class Training:
 
 
 def _open_run(
-    folder: Path | None, config: TrainConfig, ranks: Ranks, resume: bool, force: bool
+    folder: Path | None, config: TrainConfig, resume: bool, force: bool, leads: bool
 ) -> TrainingRun | None:
     if folder is None:
         return None
-    leads = ranks.rank == 0
     return TrainingRun.open(folder, config, resume=resume, force=force, leads=leads)
 
 
 def _finished_before(folder: Path) -> Trained:
     notes = [f"{folder} is finished: nothing was left to do."]
     return Trained(SAEModel.load(folder), last_line(folder), notes)
-
-
-def _check_targets(config: TrainConfig, data: Dataset) -> None:
-    has_targets = len(data.target_mean) > 0
-    if config.skip and not has_targets:
-        raise ConfigError("skip=True is for transcoders: give targets, too.")
-    if has_targets and config.activation == "gated":
-        raise ConfigError("a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu.")
 
 
 def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:

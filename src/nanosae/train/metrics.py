@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nanosae.model.snapshots import snapshot
 from nanosae.train import schedule
 from nanosae.train.forward import sparse_losses
-from nanosae.train.state import TrainingState, add_to
+from nanosae.train.state import Numbers, Tensors, TrainingState, add_to
 
 BLOCK_ROWS = 4096
 SNAPSHOT_ROWS = 2048
@@ -20,7 +18,7 @@ SNAPSHOT_ACTS = 65_536
 SUMS_OVER_LATENTS = ("sparsity", "pre_act", "kept", "l0")
 
 
-def measure_step(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, float] | None:
+def measure_step(state: TrainingState, sums: Tensors) -> Numbers | None:
     """Return a step's numbers, or None where they are left on the device for later.
 
     Raises:
@@ -34,10 +32,11 @@ def measure_step(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, flo
     return measured | {"steps": 1}
 
 
-def over_ranks(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, float]:
+def over_ranks(state: TrainingState, sums: Tensors) -> Numbers:
     """Return what was summed over this rank's rows or latents as numbers of all ranks."""
     ranks = state.ranks
-    values = torch.stack([value.to(state.sum_dtype) for value in sums.values()])
+    precise = [value.to(state.sum_dtype) for value in sums.values()]
+    values = torch.stack(precise)
     if ranks.size > 1:
         partial = [ranks.divides_rows or name in SUMS_OVER_LATENTS for name in sums]
         is_partial = torch.tensor(partial, device=state.device)
@@ -46,12 +45,14 @@ def over_ranks(state: TrainingState, sums: dict[str, Tensor]) -> dict[str, float
     return dict(zip(sums, values.tolist(), strict=True))
 
 
-def metrics_line(state: TrainingState) -> dict[str, Any]:
+def metrics_line(state: TrainingState) -> Numbers:
     """Return the means since the last line, and start anew."""
     state.read_deferred()
     config, counters = state.config, state.counters
     n_steps = max(1, counters.sums.pop("steps", 0))
-    means = {name: value / n_steps for name, value in counters.sums.items()}
+    means = {}
+    for name, value in counters.sums.items():
+        means[name] = value / n_steps
     counters.sums = {}
     squares = means.pop("squares", 1.0)
     l0 = means.pop("l0", counters.l0)
@@ -73,30 +74,37 @@ def metrics_line(state: TrainingState) -> dict[str, Any]:
     }
 
 
-def _defer(state: TrainingState, sums: dict[str, Tensor]) -> None:
+def _defer(state: TrainingState, sums: Tensors) -> None:
     """Keep a step's numbers on the device; should they not be finite, change no weights."""
-    is_finite = torch.stack(list(sums.values())).sum().isfinite()
+    total = torch.stack(list(sums.values())).sum()
+    is_finite = total.isfinite()
     state.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
     counted = sums | {"steps": is_finite}
-    add_to(state.unread, {name: value.to(state.sum_dtype) for name, value in counted.items()})
+    precise = {}
+    for name, value in counted.items():
+        precise[name] = value.to(state.sum_dtype)
+    add_to(state.unread, precise)
 
 
 @torch.no_grad()
-def evaluate(state: TrainingState) -> dict[str, float]:
+def evaluate(state: TrainingState) -> Numbers:
     """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
     state.read_deferred()
     n_rows = len(state.heldout)
-    sums: dict[str, Tensor] = {}
+    n_elements = n_rows * state.output_size
+    sums: Tensors = {}
     for block in state.heldout.split(BLOCK_ROWS):
         rows = state.ranks.own_rows(block.to(state.device))
-        loss, batch, _ = sparse_losses(state, rows, n_rows * state.output_size)
+        loss, batch, _ = sparse_losses(state, rows, n_elements)
         parts = dict(loss.parts)
-        parts["l0"] = (loss.acts > 0).sum() / n_rows
-        parts["squares"] = batch.target.square().sum() / batch.n_elements
+        n_active = (loss.acts > 0).sum()
+        parts["l0"] = n_active / n_rows
+        parts["squares"] = batch.target_squares()
         add_to(sums, parts)
     measured = over_ranks(state, sums)
     l0 = measured.pop("l0")
-    fvu = measured["mse"] / max(1e-12, measured.pop("squares"))
+    squares = max(1e-12, measured.pop("squares"))
+    fvu = measured["mse"] / squares
     loss = sum(measured.values())
     if schedule.note_evaluation(state.config, state.counters, l0, fvu, loss):
         state.keep_as_best()
@@ -108,9 +116,14 @@ def take_snapshot(state: TrainingState) -> dict[str, np.ndarray]:
     """Return histograms of the weights (of this rank's latents) and of held-out activations."""
     stride = len(state.heldout) // SNAPSHOT_ROWS + 1
     rows = state.heldout[::stride].to(state.device)
-    loss, batch, _ = sparse_losses(state, rows, len(rows) * state.output_size)
+    n_elements = len(rows) * state.output_size
+    loss, batch, _ = sparse_losses(state, rows, n_elements)
     active_cols = batch.cols[loss.acts > 0]
-    density = torch.bincount(active_cols, minlength=state.n_latents) / len(rows)
-    encoder, decoder = state.params["W_enc"], state.params["W_dec"]
-    acts = loss.acts[:SNAPSHOT_ACTS]
-    return snapshot(encoder, decoder, density, acts, batch.target)
+    active_rows = torch.bincount(active_cols, minlength=state.n_latents)
+    return snapshot(
+        encoder=state.params["W_enc"],
+        decoder=state.params["W_dec"],
+        density=active_rows / len(rows),
+        acts=loss.acts[:SNAPSHOT_ACTS],
+        targets=batch.target,
+    )

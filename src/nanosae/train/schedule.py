@@ -43,13 +43,15 @@ def learning_rate(config: ResolvedConfig, counters: Counters) -> float:
     end = last_step(config, counters)
     warmup_steps = max(1, config.warmup * config.steps)
     rise = (counters.step + 1) / warmup_steps
-    fall = (end - counters.step) / max(1, end - counters.decay_start)
+    decay_steps = max(1, end - counters.decay_start)
+    fall = (end - counters.step) / decay_steps
     return config.lr * min(1.0, rise, fall)
 
 
 def sparsity_coefficient(config: ResolvedConfig, counters: Counters) -> float:
     """Return the coefficient of the sparsity penalty in the next step."""
-    rise = counters.step / max(1, config.warmup * config.steps)
+    warmup_steps = max(1, config.warmup * config.steps)
+    rise = counters.step / warmup_steps
     log_coefficient = counters.log_coefficient + PROPORTIONAL_GAIN * counters.l0_error
     return math.exp(log_coefficient) * min(1.0, rise)
 
@@ -74,10 +76,13 @@ def steer_window(config: ResolvedConfig, counters: Counters, kept_per_row: float
     """
     if config.activation != "jumprelu" or selects_by_order(config, counters):
         return
-    n_active = counters.l0 + 1 if config.k is None else config.k
+    n_active = config.k
+    if n_active is None:
+        n_active = counters.l0 + 1
     n_inactive = max(0.0, kept_per_row - counters.l0)
-    error = math.log((WIDE - 1) * n_active / (n_inactive + 1))
-    window = counters.window * math.exp(WINDOW_GAIN * _clamp(error, -1.0, 1.0))
+    n_wanted = (WIDE - 1) * n_active
+    error = _clamp(math.log(n_wanted / (n_inactive + 1)), -1.0, 1.0)
+    window = counters.window * math.exp(WINDOW_GAIN * error)
     counters.window = _clamp(window, *WINDOW_RANGE)
 
 

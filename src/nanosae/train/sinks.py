@@ -27,7 +27,9 @@ def progress_bar(n_steps: int, step: int) -> Sink:
     def write(line: Line) -> None:
         if "loss" not in line:  # the last line
             return
-        shown = {name: f"{line[name]:.3g}" for name in ("loss", "fvu", "l0", "dead")}
+        shown = {}
+        for name in ("loss", "fvu", "l0", "dead"):
+            shown[name] = f"{line[name]:.3g}"
         shown["rows/s"] = f"{line['rows_per_second']:,.0f}"
         bar.set_postfix(shown, refresh=False)
         bar.total = line["steps_planned"]

@@ -23,6 +23,10 @@ from nanosae.trainable.sae import TrainableSAE
 INITIAL_COEFFICIENT = 1e-3
 
 
+Tensors = dict[str, Tensor]
+Numbers = dict[str, Any]
+
+
 @dataclass
 class Counters:
     """The numbers of a state, all of JSON types.
@@ -71,9 +75,11 @@ class TrainingState(TrainableSAE):
     """
 
     def __init__(self, config: ResolvedConfig, data: Dataset, ranks: Ranks | None = None) -> None:
-        super().__init__(config, data, Ranks() if ranks is None else ranks)
+        if ranks is None:
+            ranks = Ranks()
+        super().__init__(config, data, ranks)
         self.heldout = torch.from_numpy(data.heldout)
-        self.best_params: dict[str, Tensor] = {}
+        self.best_params: Tensors = {}
         self.optimizer = self._make_optimizer()
         coefficient = config.l1_coefficient
         if coefficient is None:
@@ -87,7 +93,7 @@ class TrainingState(TrainableSAE):
         self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64
         is_lone_gpu = self.device.type == "cuda" and self.ranks.size == 1
         self.defers_reading = is_lone_gpu and config.keeps_exactly_k
-        self.unread: dict[str, Tensor] = {}
+        self.unread: Tensors = {}
         self.dead = self.silent_rows[:0]
 
     def _make_optimizer(self) -> torch.optim.AdamW:
@@ -105,17 +111,18 @@ class TrainingState(TrainableSAE):
         """Return the latents that were active on none of the last `dead_after` rows."""
         return (self.silent_rows > self.config.dead_after).nonzero().flatten()
 
-    def record(self, measured: dict[str, float]) -> None:
+    def record(self, measured: Numbers) -> None:
         """Take the numbers of the steps since the last call into the counters.
 
         Args:
             measured: Parts of the loss, `l0`, `squares` and `kept`, summed over `steps`.
         """
         self.counters.l0 = measured["l0"] / measured["steps"]
-        logged = {name: value for name, value in measured.items() if name != "kept"}
+        logged = dict(measured)
+        logged.pop("kept", None)
         add_to(self.counters.sums, logged)
 
-    def raise_if_diverged(self, measured: dict[str, float]) -> None:
+    def raise_if_diverged(self, measured: Numbers) -> None:
         """Raise DivergedError if a number of the loss is not finite."""
         if not math.isfinite(sum(measured.values())):
             lr = self.config.lr
@@ -142,30 +149,38 @@ class TrainingState(TrainableSAE):
 
     def keep_as_best(self) -> None:
         """Copy the weights as the best so far."""
-        self.best_params = {name: param.detach().clone() for name, param in self.params.items()}
+        for name, param in self.params.items():
+            self.best_params[name] = param.detach().clone()
 
-    def best_weights(self) -> dict[str, Tensor]:
+    def best_weights(self) -> Tensors:
         """Return the best parameters, with the latents of all ranks, on the CPU."""
         best = self.best_params if self.best_params else self.params
-        return {name: self.of_all_ranks(name, tensor).cpu() for name, tensor in best.items()}
+        weights = {}
+        for name, tensor in best.items():
+            weights[name] = self.of_all_ranks(name, tensor).cpu()
+        return weights
 
-    def checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def checkpoint(self) -> tuple[Tensors, Numbers]:
         """Return the tensors and numbers that `restore` takes, with the latents of all ranks."""
         self.read_deferred()
-        tensors = {f"param.{name}": param for name, param in self.params.items()}
+        own = {"silent_rows": self.silent_rows}
         for name, param in self.best_params.items():
-            tensors[f"best.{name}"] = param
-        tensors["silent_rows"] = self.silent_rows
+            own[f"best.{name}"] = param
         for name, param in self.params.items():
+            own[f"param.{name}"] = param
             for moment, value in self.optimizer.state[param].items():
-                tensors[f"adam.{moment}.{name}"] = value
-        whole = {name: self.of_all_ranks(name, tensor) for name, tensor in tensors.items()}
-        return whole, dataclasses.asdict(self.counters)
+                own[f"adam.{moment}.{name}"] = value
+        tensors = {}
+        for name, tensor in own.items():
+            tensors[name] = self.of_all_ranks(name, tensor)
+        return tensors, dataclasses.asdict(self.counters)
 
     @torch.no_grad()
-    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
+    def restore(self, tensors: Tensors, numbers: Numbers) -> None:
         """Continue from a checkpoint."""
-        own = {name: self.of_this_rank(name, tensor) for name, tensor in tensors.items()}
+        own = {}
+        for name, tensor in tensors.items():
+            own[name] = self.of_this_rank(name, tensor)
         self.counters = Counters(**numbers)
         self.silent_rows = own["silent_rows"]
         for name, param in self.params.items():
@@ -183,7 +198,7 @@ class TrainingState(TrainableSAE):
             self.dead = self.find_dead()
 
 
-def add_to(sums: dict[str, Any], values: dict[str, Any]) -> None:
+def add_to(sums: Numbers, values: Numbers) -> None:
     """Add values to the sums of the same names."""
     for name, value in values.items():
         sums[name] = sums.get(name, 0.0) + value

@@ -13,13 +13,12 @@ from torch import Tensor
 from nanosae.kernels import reset_gradients
 from nanosae.train import metrics, schedule
 from nanosae.train.forward import dense_losses, is_dense, sparse_losses
-from nanosae.train.state import TrainingState, add_to
+from nanosae.train.state import Tensors, TrainingState, add_to
 from nanosae.trainable.auxk import auxk
 from nanosae.trainable.batch import Batch
 
 DENSE_TILE = 2**23  # pre-activations of a dense micro-batch
 MIN_DENSE_ROWS = 256
-Sums = dict[str, Tensor]
 
 
 def take_step(state: TrainingState, batch: Tensor) -> None:
@@ -65,7 +64,8 @@ def _with_noise(state: TrainingState, batch: Tensor) -> Tensor:
     if config.noise == 0:
         return batch
     generator = torch.Generator(state.device)
-    generator.manual_seed(config.seed * 2**32 + state.counters.step)
+    seed = config.seed * 2**32 + state.counters.step
+    generator.manual_seed(seed)
     noise = batch.new_empty(len(batch), width)
     noise.normal_(0, config.noise, generator=generator)
     batch = batch.clone()
@@ -79,7 +79,8 @@ def _start_thresholds(state: TrainingState) -> None:
     if state.config.activation != "jumprelu" or counters.threshold == 0:
         return
     if not schedule.selects_by_order(state.config, counters):
-        state.params["log_threshold"].data.fill_(math.log(counters.threshold))
+        log_threshold = math.log(counters.threshold)
+        state.params["log_threshold"].data.fill_(log_threshold)
         counters.threshold = 0.0
 
 
@@ -92,7 +93,9 @@ def _reset_gradients(state: TrainingState, dense: bool) -> None:
     reset_gradients(state.params[name] for name in reused)
 
 
-def _accumulate_gradients(state: TrainingState, batch: Tensor, dense: bool) -> tuple[Tensor, Sums]:
+def _accumulate_gradients(
+    state: TrainingState, batch: Tensor, dense: bool
+) -> tuple[Tensor, Tensors]:
     """Add up gradients over the micro-batches.
 
     Returns:
@@ -100,7 +103,7 @@ def _accumulate_gradients(state: TrainingState, batch: Tensor, dense: bool) -> t
         targets' own, and `kept`, the number of pairs.
     """
     active_rows = torch.zeros_like(state.silent_rows)
-    sums: Sums = {}
+    sums: Tensors = {}
     n_elements = len(batch) * state.output_size
     backward = _backward_dense if dense else _backward_sparse
     for micro_batch in batch.split(_micro_batch_size(state, len(batch), dense)):
@@ -118,7 +121,7 @@ def _micro_batch_size(state: TrainingState, n_rows: int, dense: bool) -> int:
 
 def _backward_sparse(
     state: TrainingState, rows: Tensor, n_elements: int, active_rows: Tensor
-) -> Sums:
+) -> Tensors:
     """Add the gradients of some rows of the step; return the parts of their loss."""
     loss, batch, threshold = sparse_losses(state, rows, n_elements)
     if schedule.selects_by_order(state.config, state.counters):
@@ -127,13 +130,15 @@ def _backward_sparse(
     active_rows.scatter_add_(0, batch.cols, is_active.long())
     dead = state.dead if state.defers_reading else state.find_dead()
     revived = state.silent_rows[dead] <= state.config.dead_after
-    aux = auxk(state, batch.x, batch.target, loss.recon.detach(), dead, revived)
-    return _backward(loss.parts | aux, batch, batch.pairs.row_ptr[-1])
+    recon = loss.recon.detach()
+    parts = loss.parts | auxk(state, batch.x, batch.target, recon, dead, revived)
+    n_kept = batch.pairs.row_ptr[-1]
+    return _backward(parts, batch, n_kept)
 
 
 def _backward_dense(
     state: TrainingState, rows: Tensor, n_elements: int, active_rows: Tensor
-) -> Sums:
+) -> Tensors:
     """Do the same on the full matrix of pre-activations."""
     loss, batch = dense_losses(state, rows, n_elements)
     is_active = loss.acts > 0
@@ -141,11 +146,12 @@ def _backward_dense(
     return _backward(loss.parts, batch, is_active.sum())
 
 
-def _backward(parts: Sums, batch: Batch, n_kept: Tensor) -> Sums:
-    torch.stack(list(parts.values())).sum().backward()
+def _backward(parts: Tensors, batch: Batch, n_kept: Tensor) -> Tensors:
+    loss = torch.stack(list(parts.values())).sum()
+    loss.backward()
     sums = {name: value.detach() for name, value in parts.items()}
     sums["kept"] = n_kept.to(batch.x.dtype)
-    sums["squares"] = batch.target.square().sum() / batch.n_elements
+    sums["squares"] = batch.target_squares()
     return sums
 
 

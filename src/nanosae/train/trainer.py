@@ -95,4 +95,6 @@ class SAETrainer(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return feature0, feature1 and so on."""
-        return np.array([f"feature{i}" for i in range(self.model_.cfg["d_sae"])], dtype=object)
+        n_features = self.model_.cfg["d_sae"]
+        names = [f"feature{number}" for number in range(n_features)]
+        return np.array(names, dtype=object)

@@ -29,6 +29,10 @@ class Batch:
         self.target = target
         self.n_elements = n_elements
 
+    def target_squares(self) -> Tensor:
+        """Return the targets' sum of squares over `n_elements`."""
+        return self.target.square().sum() / self.n_elements
+
     def with_skip(self, recon: Tensor) -> Tensor:
         """Add what a skip connection makes of the rows."""
         if not self.sae.config.skip:

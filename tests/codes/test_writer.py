@@ -1,0 +1,194 @@
+"""Codes that were written in any way are those that were given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nanosae.codes import Codes, CodesWriter, write_codes
+from nanosae.codes import writer as codes_module
+from written_codes import M, N, rebuilt
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.floats(0, 2.0**127, width=32, allow_subnormal=True),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_no_activation_is_lost_or_far_off(tmp_path_factory, values):
+    row = np.array([values], np.float32)
+    codes = write_codes(tmp_path_factory.mktemp("c"), sp.csr_array(row))
+    back = codes.rows(0, 1).toarray()
+    np.testing.assert_array_equal(back > 0, row > 0)
+    miss = np.abs(back.astype(np.float64) - row)
+    step = max(row.max() * 2.0**-38, 2.0**-149)  # of the smallest values beside the largest
+    assert (miss <= np.maximum(row.astype(np.float64) * 2.0**-11, step)).all()
+
+
+def test_plain_float16_would_lose_activations():
+    values = np.array([1e-9, 1e6], np.float32)
+    with np.errstate(over="ignore"):
+        plain = values.astype(np.float16)
+    assert plain.tolist() == [0.0, np.inf]
+
+
+def test_wide_dictionaries_use_wide_columns(tmp_path):
+    m = 2**16 + 5
+    block = sp.csr_array(([1.0], ([0], [m - 1])), shape=(2, m))
+    codes = write_codes(tmp_path / "wide", block)
+    assert codes.row(0)[0].tolist() == [m - 1]
+    assert np.load(tmp_path / "wide/00000/row_indices.npy").dtype == np.uint32
+    narrow = write_codes(tmp_path / "narrow", sp.csr_array(([1.0], ([0], [2**16 - 1])), (2, 2**16)))
+    assert narrow.row(0)[0].tolist() == [2**16 - 1]
+    assert np.load(tmp_path / "narrow/00000/row_indices.npy").dtype == np.uint16
+
+
+def test_embeddings_known_for_some_rows_only_are_not_claimed(tmp_path, dense):
+    np.save(tmp_path / "x.npy", np.zeros((N, 5), np.float32))
+    write_codes(tmp_path / "c", sp.csr_array(dense[:70]))
+    with CodesWriter(
+        tmp_path / "c", n_features=M, source=tmp_path / "x.npy", append=True
+    ) as writer:
+        writer.append(sp.csr_array(dense[70:]))
+    assert Codes(tmp_path / "c").has_vectors is False
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 150), max_size=6), st.integers(0, 2**32 - 1))
+def test_any_blocks_give_the_same_corpus(tmp_path_factory, sizes, seed):
+    n = sum(sizes)
+    block = sp.random_array((n, 9), density=0.3, rng=np.random.default_rng(seed), dtype=np.float32)
+    block = sp.csr_array(block)
+    path = tmp_path_factory.mktemp("c")
+    start = 0
+    with CodesWriter(path, n_features=9) as writer:
+        for size in sizes:
+            part = block[start : start + size]
+            texts = [str(i) for i in range(start, start + size)]
+            writer.append((part.data, part.indices, part.indptr), texts, np.full((size, 2), start))
+            start += size
+    codes = Codes(path)
+    assert codes.n_rows == n
+    assert all(shard["n_rows"] <= 64 for shard in codes.manifest["shards"])
+    np.testing.assert_allclose(rebuilt(codes), block.toarray(), rtol=2**-11, atol=1e-9)
+    if n:
+        assert codes.texts().tolist() == [str(i) for i in range(n)]
+        np.testing.assert_allclose(
+            codes.vectors()[:, 0], np.repeat(np.cumsum([0, *sizes])[:-1], sizes)
+        )
+
+
+def test_blocks_are_copied_and_cut_by_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(codes_module, "SHARD_BYTES", 8 * 10)
+    values = np.ones(4, np.float32)
+    triple = (values, np.array([3, 2, 1, 0], np.int16), np.array([0, 2, 4]))
+    with CodesWriter(tmp_path, n_features=4) as writer:
+        for i in range(6):
+            values[:] = i + 1  # the caller's buffer is used again
+            writer.append(triple)
+        assert triple[1].tolist() == [3, 2, 1, 0]
+    codes = Codes(tmp_path)
+    assert len(codes.manifest["shards"]) == 2
+    assert codes.feature(3)[1].tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_duplicate_entries_add_up_and_explicit_zeros_vanish(tmp_path):
+    triple = (np.array([1, 2, 0, 4.0]), np.array([1, 1, 0, 2]), np.array([0, 3, 4]))
+    with CodesWriter(tmp_path, n_features=3) as writer:
+        writer.append(triple)
+    codes = Codes(tmp_path)
+    assert codes.nnz == 2
+    assert codes.rows(0, 2).toarray().tolist() == [[0, 3, 0], [0, 0, 4]]
+
+
+def test_rows_are_added_to_an_existing_corpus(tmp_path, dense):
+    write_codes(tmp_path / "c", sp.csr_array(dense), texts=["old"] * N)
+    before = (tmp_path / "c/00000/row_values.npy").stat().st_mtime_ns
+    with CodesWriter(tmp_path / "c", n_features=M, append=True) as writer:
+        assert writer.n_rows == N
+        writer.append(sp.csr_array(dense[:10] * 2), table=["new"] * 10)
+    codes = Codes.open(tmp_path / "c")
+    np.testing.assert_array_equal(rebuilt(codes), np.vstack([dense, dense[:10] * 2]))
+    assert codes.texts([N - 1, N]).tolist() == ["old", "new"]
+    assert (tmp_path / "c/00000/row_values.npy").stat().st_mtime_ns == before  # immutable
+
+
+def test_an_empty_corpus(tmp_path):
+    with CodesWriter(tmp_path, n_features=4) as writer:
+        writer.append(sp.csr_array((0, 4), dtype=np.float32))
+    codes = Codes(tmp_path)
+    assert (codes.n_rows, codes.nnz, codes.has_vectors) == (0, 0, False)
+    assert codes.counts.tolist() == [0, 0, 0, 0]
+    assert codes.density.tolist() == [0, 0, 0, 0]
+    assert codes.take([]).shape == (0, 4)
+    assert codes.features([0, 1]).shape == (0, 2)
+    assert codes.top(0, 5)[0].tolist() == []
+    assert list(codes.shards()) == []
+    assert codes.to_frame().empty
+    codes.verify()
+    with CodesWriter(tmp_path, n_features=4, append=True) as writer:
+        writer.append(sp.csr_array(np.eye(4)), table=list("abcd"))
+    assert Codes(tmp_path).texts().tolist() == list("abcd")
+
+
+def test_rows_without_activations(tmp_path):
+    codes = write_codes(
+        tmp_path, sp.csr_array((5, 4), dtype=np.float32), texts=["", None, "a", "b", "c"]
+    )
+    assert codes.n_rows == 5
+    assert codes.row(2)[0].tolist() == []
+    assert codes.texts().tolist() == ["", "", "a", "b", "c"]
+    codes.verify()
+
+
+def test_frames_with_an_index_and_late_types(tmp_path):
+    frame = pd.DataFrame({"text": ["a", "b", None], "n": [1.0, None, 3]}).iloc[[2, 0]]
+    with CodesWriter(tmp_path, n_features=2) as writer:
+        writer.append(sp.csr_array((2, 2)), table=frame)
+        writer.flush()
+        writer.append(sp.csr_array((1, 2)), table={"text": [None], "n": [7]})
+    codes = Codes(tmp_path)
+    assert codes.columns == ["n"]
+    assert codes.texts().tolist() == ["", "a", ""]
+    np.testing.assert_array_equal(codes.column("n"), [3, 1, 7])
+
+
+def test_wrong_widths_and_lengths(tmp_path, dense):
+    block = sp.csr_array(dense)
+    with CodesWriter(tmp_path, n_features=M) as writer:
+        with pytest.raises(ValueError, match=f"the rows have {M - 1} features, the corpus {M}"):
+            writer.append(block[:, :-1])
+        with pytest.raises(ValueError, match=str(M)):
+            writer.append(([1.0], [M], [0, 1]))
+        with pytest.raises(ValueError, match="must be >= 0"):
+            writer.append(([1.0], [-1], [0, 1]))
+        with pytest.raises(ValueError, match=f"table: 2 rows, but the block has {N}"):
+            writer.append(block, table=["a", "b"])
+        with pytest.raises(ValueError, match=f"vectors: 3 rows, but the block has {N}"):
+            writer.append(block, vectors=np.zeros((3, 4)))
+        for bad in (-1.0, np.nan, np.inf):
+            with pytest.raises(ValueError, match="finite and not negative"):
+                writer.append(sp.csr_array([[bad] + [0.0] * (M - 1)]))
+        writer.append(block, table=["x"] * N, vectors=np.zeros((N, 4)))
+        with pytest.raises(ValueError, match=r"columns is \['text'\] in .*, not \[\]"):
+            writer.append(block, vectors=np.zeros((N, 4)))
+        with pytest.raises(ValueError, match=r"width is 4 in .*, not 5"):
+            writer.append(block, table=["x"] * N, vectors=np.zeros((N, 5)))
+    assert Codes(tmp_path).n_rows == N
+
+
+def test_an_existing_corpus_is_not_overwritten_nor_mixed(tmp_path, dense):
+    write_codes(tmp_path, sp.csr_array(dense), info={"model": "a"})
+    with pytest.raises(FileExistsError, match="append=True"):
+        write_codes(tmp_path, sp.csr_array(dense))
+    with pytest.raises(ValueError, match=f"n_features is {M} in .*, not 3"):
+        CodesWriter(tmp_path, n_features=3, append=True)
+    with pytest.raises(ValueError, match=r"info is \{'model': 'a'\} in .*, not \{'model': 'b'\}"):
+        CodesWriter(tmp_path, n_features=M, append=True, info={"model": "b"})

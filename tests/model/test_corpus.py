@@ -1,0 +1,193 @@
+"""Encoding a corpus: repeated, appended, resumed and replaced commands."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nanosae.codes import Codes
+from nanosae.errors import ConfigError, DamagedFileError, DataError, ExistsError
+from nanosae.model import corpus as module
+from nanosae.model.sae import SAEModel
+
+WIDTH, FEATURES = 5, 9
+
+
+def model(seed=0):
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    encoder = torch.randn(WIDTH, FEATURES, generator=generator)
+    tensors = {"W_enc": encoder, "W_dec": encoder.T.contiguous(), "b_dec": torch.zeros(WIDTH)}
+    cfg = {"architecture": "topk", "d_in": WIDTH, "d_sae": FEATURES, "k": 2}
+    return SAEModel(cfg, tensors | {"b_enc": torch.zeros(FEATURES)})
+
+
+def rows(n=90, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, WIDTH)).astype(np.float32)
+
+
+def texts(n=90, word="text"):
+    return [f"{word} {i}" for i in range(n)]
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_ROWS", 16)
+    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 32)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run" / "codes" / "c"
+
+
+class Stop(Exception):
+    pass
+
+
+def interrupted(monkeypatch, after, *args, **more):
+    """Encode, and die after so many blocks."""
+    real, calls = SAEModel.sparse_features, []
+
+    def stops(self, block):
+        calls.append(1)
+        if len(calls) > after:
+            raise Stop
+        return real(self, block)
+
+    monkeypatch.setattr(SAEModel, "sparse_features", stops)
+    with pytest.raises(Stop):
+        model().encode_corpus(*args, **more)
+    monkeypatch.setattr(SAEModel, "sparse_features", real)
+
+
+def content(path):
+    files = {p.relative_to(path).as_posix(): p.read_bytes() for p in path.rglob("*.*")}
+    return {name: data for name, data in files.items() if not name.startswith(".")}
+
+
+def test_a_repeated_command_is_continued_and_ends_the_same(path, tmp_path, monkeypatch):
+    interrupted(monkeypatch, 4, rows(), path, metadata=texts())
+    with pytest.raises(FileNotFoundError, match="not finished"):
+        Codes(path)
+    model().encode_corpus(rows(), path, metadata=texts())
+    model().encode_corpus(rows(), tmp_path / "whole", metadata=texts())
+    assert content(path) == content(tmp_path / "whole")
+
+
+def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(path, tmp_path, monkeypatch):
+    for folder in (path, tmp_path / "whole"):
+        model().encode_corpus(rows(), folder, metadata=texts())
+    new = rows(70, seed=1), path
+    for blocks, resume in ((3, False), (2, True)):
+        options = {"append": True, "resume": resume}
+        interrupted(monkeypatch, blocks, *new, metadata=texts(70, "new"), **options)
+        assert Codes(path).n_rows == 90  # nobody sees a part
+    model().encode_corpus(*new, metadata=texts(70, "new"), append=True, resume=True)
+    model().encode_corpus(*new, metadata=texts(70, "new"), append=True)  # it is in already
+    model().encode_corpus(new[0], tmp_path / "whole", metadata=texts(70, "new"), append=True)
+    assert content(path) == content(tmp_path / "whole")
+    assert Codes(path).n_rows == 160
+    np.testing.assert_allclose(Codes(path).vectors(), [*rows(), *new[0]], rtol=2e-3, atol=1e-3)
+
+
+def test_other_data_is_not_resumed(path, monkeypatch):
+    interrupted(monkeypatch, 4, rows(), path, metadata=texts())
+    changed = rows()
+    changed[77, 3] += 1
+    for data, words, sae in (
+        (changed, texts(), model()),
+        (rows(), [*texts(89), "another"], model()),
+        (rows(), None, model()),
+        (rows(), texts(), model(1)),
+    ):
+        with pytest.raises(DataError, match="other rows, texts or another model"):
+            sae.encode_corpus(data, path, metadata=words, resume=True)
+    model().encode_corpus(rows(), path, metadata=texts(), resume=True)
+    assert Codes(path).n_rows == 90
+
+
+def test_a_failed_command_does_not_block_the_corrected_one(path, monkeypatch):
+    bad = rows()
+    bad[80, 0] = np.nan
+    with pytest.raises(DataError):
+        model().encode_corpus(bad, path, metadata=texts())
+    assert not path.exists()
+    interrupted(monkeypatch, 4, rows(seed=3), path, metadata=texts())
+    model(1).encode_corpus(rows(), path)
+    codes = Codes(path)
+    assert (codes.n_rows, codes.has_texts) == (90, False)
+    assert sorted(p.name for p in path.iterdir()) == ["00000", "00001", "00002", "manifest.json"]
+
+
+def test_arrays_in_files_are_appended_without_a_copy(path, tmp_path):
+    for seed in (0, 1):
+        np.save(tmp_path / f"{seed}.npy", rows(50, seed))
+        model().encode_corpus(tmp_path / f"{seed}.npy", path, append=seed > 0)
+    codes = Codes(path)
+    assert not list(path.rglob("vectors.npy"))
+    np.testing.assert_array_equal(codes.vectors(), [*rows(50), *rows(50, 1)])
+    np.testing.assert_array_equal(codes.vectors([60, 3]), [rows(50, 1)[10], rows(50)[3]])
+
+
+def test_a_column_of_another_type_is_refused_before_anything_is_written(path):
+    frame = pd.DataFrame({"text": texts(), "n": range(90)})
+    model().encode_corpus(rows(), path, metadata=frame)
+    before = content(path)
+    new = rows(40, 1)
+    with pytest.raises(DataError, match=r"column 'n' is int64 in .*, but .*string in the new"):
+        model().encode_corpus(
+            new, path, metadata=pd.DataFrame({"text": texts(40), "n": "x"}), append=True
+        )
+    after = content(path)
+    for name in before.keys() - {"manifest.json"}:
+        assert after[name] == before[name]
+    assert Codes(path).column("n", [3]).tolist() == [3]
+    more = pd.DataFrame({"text": texts(40), "n": np.arange(40) + 0.5})
+    model().encode_corpus(new, path, metadata=more, append=True)
+    codes = Codes(path)
+    assert codes.column("n", [3]).dtype == codes.column("n", [95]).dtype == np.float64
+    assert codes.column("n", [3, 95]).tolist() == [3, 5.5]
+
+
+def test_a_missing_manifest_is_not_a_new_beginning(path):
+    model().encode_corpus(rows(), path)
+    (path / "manifest.json").unlink()
+    before = content(path)
+    for options in ({"append": True}, {"resume": True}, {}):
+        with pytest.raises(DamagedFileError, match=r"manifest\.json is damaged: it is missing"):
+            model().encode_corpus(rows(), path, **options)
+    assert content(path) == before
+    assert model().encode_corpus(rows(), path, force=True).n_rows == 90
+
+
+def test_a_corpus_is_replaced_only_by_a_complete_one(path, monkeypatch):
+    model().encode_corpus(rows(), path, metadata=texts())
+    before = content(path)
+    with pytest.raises(ExistsError, match=r"--append.*--force"):
+        model(1).encode_corpus(rows(), path, metadata=texts())
+    interrupted(monkeypatch, 4, rows(seed=2), path, force=True)
+    assert content(path) == before
+    model().encode_corpus(rows(seed=2), path, force=True)
+    assert Codes(path).has_texts is False
+    assert [p.name for p in path.parent.iterdir()] == ["c"]
+
+
+def test_the_manifest_knows_its_sources(path):
+    model().encode_corpus(rows(), path)
+    model().encode_corpus(rows(7, 1), path, append=True)
+    manifest = json.loads((path / "manifest.json").read_text())
+    assert [(s["first"], s["last"]) for s in manifest["sources"]] == [(0, 90), (0, 7)]
+    assert manifest["draft"] is None
+    assert len({source["data"] for source in manifest["sources"]}) == 2
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "c:"])
+def test_a_corpus_has_a_plain_name(tmp_path, name):
+    from nanosae.codes import corpus_path
+
+    with pytest.raises(ConfigError, match="cannot be the name of a corpus"):
+        corpus_path(tmp_path, name)
+    assert corpus_path(tmp_path, "größe 2.1") == tmp_path / "codes" / "größe 2.1"
