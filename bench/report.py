@@ -84,7 +84,7 @@ def make(args: argparse.Namespace) -> dict:
 def look(run: Path) -> dict:
     """Make the report and time it in a browser."""
     from browser import Browser
-    from nanosae.view.report.report import report
+    from nanosae.view.report.render import report
 
     made = timed(lambda: report(run))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

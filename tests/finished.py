@@ -16,7 +16,7 @@ from nanosae.model.weights import Weights
 from nanosae.runs import annotations as edits
 from nanosae.runs.results import contrast_name, save_result
 from nanosae.runs.tables import save_features
-from nanosae.view.live import SERIES
+from nanosae.view.history import HISTOGRAMS
 from planted import planted_corpus
 
 HOSTILE = [
@@ -41,7 +41,7 @@ def snapshot(path, shift=0.0):
     """Write a snapshot of two decoder rows."""
     arrays = {"positions": np.array([[0.5 + shift, -0.25], [0, 1]], np.float16)}
     arrays["latents"] = np.array([3, 7], np.int32)
-    for name in SERIES:
+    for name in HISTOGRAMS:
         arrays[name], arrays[f"{name}_edges"] = np.array([1, 4]), np.array([-3.0, -2.0, -1.0])
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)

@@ -79,7 +79,7 @@ add(
         "n_elements = len(batch) * state",
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
-    ("step: noise of the seed alone", "+ state.counters.step)", ")"),
+    ("step: noise of the seed alone", "2**32 + state.counters.step", "2**32"),
     ("step: last learning rate", 'group["lr"] = schedule.learning_rate(config, counters)', "pass"),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
 )
@@ -292,7 +292,7 @@ add(
 # ---- codes
 add(
     "codes/writer.py",
-    "tests/codes/test_codes.py -k lost",
+    "tests/codes/test_writer.py -k lost",
     (
         "codes: activations round to zero",
         "SMALLEST = np.float16(2.0**-24)",
@@ -345,6 +345,12 @@ add(
         "weight = np.ones(len(rows))",
     ),
     (
+        "contrast: rare features tested",
+        "common = fewest >= options.min_active",
+        "common = fewest >= 1",
+    ),
+    ("contrast: worst first", '(-surely, ~table["found"])', '(surely, ~table["found"])'),
+    (
         "contrast: chosen on the held-out part",
         "return sums(~held), sums(held)",
         "return sums(held), sums(held)",
@@ -354,6 +360,33 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
+)
+add(
+    "analysis/joint_model.py",
+    "tests/analysis/test_joint_model.py",
+    (
+        "joint model: fitted on the training part",
+        "regress(report_design, report_outcome, report.weight,",
+        "regress(design, outcome, training.weight,",
+    ),
+    ("joint model: any number of features", "max_iter=n_select", "max_iter=500"),
+    ("joint model: strata ignored in the path", "- within @ within.T", "- 0 * within @ within.T"),
+)
+add(
+    "analysis/effects.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_explain.py",
+    ("contrast: AUC for Cliff's δ", "2 * scores.auc[:, 0] - 1", "scores.auc[:, 0]"),
+    (
+        "explain: degrees of freedom",
+        "sums.n_rows.sum() - len(sums.n_rows) - 1, 1)",
+        "sums.n_rows.sum(), 1)",
+    ),
+)
+add(
+    "analysis/columns.py",
+    "tests/analysis/test_columns.py",
+    ("trend: starts of periods", "(period + 0.5)", "(period + 0.0)"),
 )
 add(
     "analysis/log_odds.py",
@@ -387,6 +420,34 @@ add(
         "evaluate: features by raw difference",
         "(mean_with - mean_without) / deviation",
         "(mean_with - mean_without)",
+    ),
+    (
+        "evaluate: probe fitted on all rows",
+        "truth[:, label], rows.training)",
+        "truth[:, label], rows.training | True)",
+    ),
+    ("evaluate: F1 where p is above 0.6", "f1_scores(scores >= 0,", "f1_scores(scores >= 0.5,"),
+    (
+        "evaluate: accuracy where p is above 0.5",
+        "scores >= np.log(rate / (1 - rate))",
+        "scores >= 0",
+    ),
+    (
+        "evaluate: not one to one",
+        "assigned, label = linear_sum_assignment(-scores.f1)",
+        "assigned, label = best, labels",
+    ),
+    ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
+)
+add(
+    "analysis/baselines.py",
+    "tests/analysis/test_baselines.py",
+    ("evaluate: all components", "axes[:, : max(1, round(l0))]", "axes"),
+    ("evaluate: random SAE with twice the L0", "1 - l0 / n_features", "1 - 2 * l0 / n_features"),
+    (
+        "evaluate: random SAE not scaled",
+        "decoded *= (decoded * centred)",
+        "_ = (decoded * centred)",
     ),
 )
 add(
@@ -474,9 +535,73 @@ add(
     "view/explorer/rows.py",
     "tests/view/explorer/test_rows.py",
     ("export: header of each block", "header=start == 0", "header=True"),
+    ("export: tags joined otherwise", '"|".join(tags)', '",".join(tags)'),
+    ("rows: page without end", "rows[at : at + PAGE]", "rows[at:]"),
+    ("rows: whole texts in lists", "texts[i][:MAX_TEXT]", "texts[i]"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_features.py",
+    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
+    ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/selections.py",
+    "tests/view/explorer/test_selections.py",
+    ("lasso: outside", "is_inside[candidates] = is_odd", "is_inside[candidates] = ~is_odd"),
+    ("lasso: ray to the left", "(x < x_at_height)", "(x > x_at_height + 1e-9)"),
+    ("lasso: rows that none leads", "value), False)", "value), True)"),
+    ("selection: any feature", "np.intersect1d(some, others, a", "np.setxor1d(some, others, a"),
+)
+add(
+    "view/explorer/server.py",
+    "tests/view/explorer/test_server.py",
+    ("server: any token", "secrets.compare_digest(given.encode(), token.encode())", "bool(given)"),
+    ("server: no token", "if token and not _knows_token", "if False and not _knows_token"),
+    ("server: any host", "if own_hosts and", "if False and"),
+    ("server: any file", "if name not in FILES:", 'if "." not in name:'),
+    ("server: no headers", "response.headers.update(HEADERS)", "pass"),
+    ("server: cookie for scripts", "httponly=True", "httponly=False"),
+)
+add(
+    "view/explorer/routes.py",
+    "tests/view/explorer/test_routes.py",
+    ("routes: any origin", "if origin and origin", "if False and origin"),
+    ("routes: any length", "int(length) > MAX_CHANGE", "False"),
+    ("routes: negative numbers", "not 0 <= value <= MAX_NUMBER", "value > MAX_NUMBER"),
+    ("routes: infinite numbers", "if not math.isfinite(number):", "if False:"),
+)
+add(
+    "view/explorer/points.py",
+    "tests/view/explorer/test_points.py",
+    ("points: selection last", "[: MAX_POINTS - len(marked_first)]", "[:MAX_POINTS]"),
+    ("points: density upside down", "row * width + column", "(height - 1 - row) * width + column"),
+)
+add(
+    "view/report/cards.py",
+    "tests/view/report/test_cards.py",
+    ("cards: always widest", "<= TEXT_BYTES", "<= 1e99"),
+    ("cards: texts not cut", "if len(data) <= most:", "if True:"),
+    ("cards: no end", "if size > CARD_BYTES:", "if False:"),
+)
+add(
+    "view/pages.py",
+    "tests/view/test_pages.py tests/view/report/test_render.py",
+    ("pages: markup in data", 'for char in "<\\u2028\\u2029":', 'for char in "\\u2028\\u2029":'),
+    ("pages: title not escaped", "{html.escape(title)}", "{title}"),
 )
 add(
     "view/plots/base.py",
-    "tests/view/test_plots.py",
-    ("plots: titles not escaped", "return html.escape(text, quote=False)", "return text"),
+    "tests/view/plots/test_base.py",
+    ("plots: texts not escaped", "return html.escape(text, quote=False)", "return text"),
+    ("plots: short texts not escaped", "escape(_cut(text, length))", "_cut(text, length)"),
+    ("plots: hover not escaped", "escape(line) for line in lines", "line for line in lines"),
+    ("plots: titles not escaped", '"text": escape(title)', '"text": title'),
+)
+add(
+    "view/plots/findings.py",
+    "tests/view/plots/test_base.py",
+    ("plots: axis not escaped", "escape(_effect_axis(", "str(_effect_axis("),
+    ("plots: column not escaped", "escape(str(axis))", "str(axis)"),
 )

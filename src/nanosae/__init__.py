@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nanosae.view.explorer.server import explore
     from nanosae.view.live import watch
     from nanosae.view.plots import plot_dictionary, plot_umap
-    from nanosae.view.report.report import report
+    from nanosae.view.report.render import report
 
 _HOMES = {
     "advice": ["recommend"],
@@ -56,7 +56,7 @@ _HOMES = {
     "view.explorer.server": ["explore"],
     "view.live": ["watch"],
     "view.plots": ["plot", "plot_dictionary", "plot_umap"],
-    "view.report.report": ["report"],
+    "view.report.render": ["report"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll] (the imports above name them)

@@ -15,7 +15,7 @@ from nanosae.data.open import open_dataset
 from nanosae.data.stream import Stream
 from nanosae.errors import ConfigError, DataError, DataTypeError
 from nanosae.runs import checkpoints as runs
-from nanosae.train.step import Training
+from nanosae.train import loop
 from numbered import deal_batches, numbered, row_numbers
 
 quick = settings(max_examples=25, deadline=None)
@@ -125,14 +125,14 @@ class Stop(Exception):
 
 def cut_at(monkeypatch, step):
     """Let training die before a step."""
-    original = Training.step
+    take_step = loop.take_step
 
-    def dies(self, batch):
-        if self.scalars["step"] == step:
+    def dies(state, batch):
+        if state.counters.step == step:
             raise Stop
-        original(self, batch)
+        take_step(state, batch)
 
-    monkeypatch.setattr(Training, "step", dies)
+    monkeypatch.setattr(loop, "take_step", dies)
 
 
 @pytest.mark.parametrize("kind", ["memmap", "parquet", "stream"])

@@ -105,6 +105,10 @@ def test_open_rows_are_taken_as_they_are():
 def test_fingerprint_sees_values_shape_and_order():
     prints = [open_rows(x).fingerprint() for x in (X, X + 1, X[:-1], X[:, :-1], X[::-1])]
     assert len(set(prints)) == 5
+    for row in (0, 5, 25, 49):  # at the start, in the middle and at the end
+        changed = X.copy()
+        changed[row, 0] += 1
+        assert open_rows(changed).fingerprint() != prints[0]
     zeros, minus = np.zeros((3, 2)), -np.zeros((3, 2))
     assert open_rows(zeros).fingerprint() == open_rows(minus).fingerprint()
 

@@ -56,6 +56,25 @@ def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")} == before
 
 
+def test_a_continued_cache_numbers_its_texts_from_the_first(llama, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
+    model, tokenizer = llama
+    texts, options = texts_of(400), {"tokenizer": tokenizer, "batch_tokens": 64}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    cache_activations(model, "layers.1", texts, whole, **options)
+    cache_activations(model, "layers.1", texts, cut, **options)
+    last = sorted((cut / "tokens").glob("*.parquet"))[2:]
+    assert len(last) > 1
+    for path in last:  # as if it was interrupted after two shards
+        path.unlink()
+    cache_activations(model, "layers.1", texts, cut, **options)
+    rows, table = shards(cut, "layers.1")
+    expected_rows, expected_table = shards(whole, "layers.1")
+    np.testing.assert_array_equal(rows, expected_rows)
+    assert table.equals(expected_table)
+    assert table["text"].tolist() == [texts[number] for number in table["text_index"]]
+
+
 def test_other_settings_or_texts_are_refused(llama, tmp_path):
     model, tokenizer = llama
     texts = texts_of(40)

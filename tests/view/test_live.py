@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from finished import line, snapshot
-from nanosae.view.live import MAX_LINES, read_metrics, serve, training_state
+from nanosae.view.history import MAX_LINES, read_metrics, training_state
+from nanosae.view.live import serve
 
 CORPUS = Path(__file__).parents[2] / "src" / "nanosae" / "demo" / "wordnet.minilm.f16.npy"
 
@@ -119,6 +120,15 @@ class TestServer:
     def test_no_other_path_leads_anywhere(self, address, path):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             get(address + path)
+
+    @pytest.mark.parametrize("query", ["offset=x", "after=-1", "offset=1.5", "offset=" + "9" * 30])
+    def test_bad_numbers_are_refused(self, address, query):
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            get(f"{address}/state?{query}")
+
+    def test_a_port_that_does_not_exist_is_refused(self, run):
+        with pytest.raises(ValueError, match="port 70000 does not exist"):
+            serve(run, 70_000)
 
     def test_a_foreign_name_is_refused(self, address):
         with pytest.raises(urllib.error.HTTPError, match="403"):

@@ -11,7 +11,7 @@ from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.view import pages
 from nanosae.view.live import serve
-from nanosae.view.report.report import report
+from nanosae.view.report.render import report
 
 
 class TestPolicy:

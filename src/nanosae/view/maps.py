@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
+from nanosae.analysis.ranking import largest_places
 from nanosae.analysis.statistics import unit
 
 Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
 NEIGHBOURS = 5  # of the sample, between which another row is placed
 BLOCK = 4096  # rows placed at a time
+MIN_UMAP_ROWS = 16  # fewer rows have no neighbourhoods
 HEAP = 0.5  # a cluster of more than this share of the points is divided
+HALF_LETTER = 3.6  # pixels, half the mean width of a letter
 COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
 
 
@@ -55,32 +58,46 @@ def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
     """
     x = unit(np.asarray(x, np.float32))
     if len(x) < 2:
-        return np.zeros((len(x), 2)), lambda rows: np.zeros((len(rows), 2)), "PCA"
-    if len(x) < 16 or find_spec("umap") is None:
-        return _components(x)
+        return _at_origin(x), _at_origin, "PCA"
+    if len(x) < MIN_UMAP_ROWS or find_spec("umap") is None:
+        place = _principal_plane(x)
+        return place(x), place, "PCA"
+    points = _umap_points(x, seed)
+
+    def place_near(rows: np.ndarray) -> np.ndarray:
+        cosine = unit(rows) @ x.T
+        nearest = np.argpartition(-cosine, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+        weight = 1 / (1.0001 - np.take_along_axis(cosine, nearest, 1))
+        share = weight / weight.sum(1, keepdims=True)
+        return np.einsum("nk,nkd->nd", share, points[nearest])
+
+    return points, place_near, "UMAP"
+
+
+def _at_origin(rows: np.ndarray) -> np.ndarray:
+    return np.zeros((len(rows), 2))
+
+
+def _umap_points(x: np.ndarray, seed: int) -> np.ndarray:
     from umap import UMAP
 
-    umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=min(15, len(x) - 1))
-    points = np.asarray(umap.fit_transform(x))
-
-    def place(rows: np.ndarray) -> np.ndarray:
-        cosine = unit(rows) @ x.T
-        near = np.argpartition(-cosine, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
-        weight = 1 / (1.0001 - np.take_along_axis(cosine, near, 1))
-        return np.einsum("nk,nkd->nd", weight / weight.sum(1, keepdims=True), points[near])
-
-    return points, place, "UMAP"
+    n_neighbors = min(15, len(x) - 1)
+    umap = UMAP(metric="cosine", random_state=seed, n_jobs=1, n_neighbors=n_neighbors)
+    return np.asarray(umap.fit_transform(x))
 
 
-def _components(x: np.ndarray) -> tuple[np.ndarray, Placer, str]:
+def _principal_plane(x: np.ndarray) -> Placer:
+    """Return what places rows on the two first principal components of x, or on the only one."""
     from sklearn.decomposition import PCA
 
-    pca = PCA(min(2, x.shape[1]), svd_solver="covariance_eigh").fit(x)
+    n_components = min(2, x.shape[1])
+    pca = PCA(n_components, svd_solver="covariance_eigh").fit(x)
 
     def place(rows: np.ndarray) -> np.ndarray:
-        return np.pad(pca.transform(unit(rows)), ((0, 0), (0, 2 - pca.n_components_)))
+        points = pca.transform(unit(rows))
+        return np.pad(points, ((0, 0), (0, 2 - n_components)))
 
-    return place(x), place, "PCA"
+    return place
 
 
 def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.ndarray:
@@ -92,18 +109,25 @@ def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.n
     if n < 20:
         return np.full(n, -1)
     chosen = np.random.default_rng(seed).choice(n, min(n, sample), replace=False)
-    some, options = points[chosen], {"min_samples": 5, "copy": True}
-    options["min_cluster_size"] = max(8, len(some) // 150)
-    found = HDBSCAN(**options).fit_predict(some)
-    if np.bincount(found + 1)[1:].max(initial=0) > HEAP * len(some):
-        found = HDBSCAN(**options, max_cluster_size=len(some) // 8).fit_predict(some)
-    sizes = np.bincount(found[found >= 0], minlength=1)
-    rank = np.append(np.argsort(np.argsort(-sizes, kind="stable")), -1)  # of cluster -1: -1
-    return rank[found][KDTree(points[chosen]).query(points)[1]]
+    sample_points = points[chosen]
+    options = {
+        "min_samples": 5,
+        "copy": True,
+        "min_cluster_size": max(8, len(chosen) // 150),
+    }
+    cluster = HDBSCAN(**options).fit_predict(sample_points)
+    largest = np.bincount(cluster + 1)[1:].max(initial=0)
+    if largest > HEAP * len(chosen):
+        cluster = HDBSCAN(**options, max_cluster_size=len(chosen) // 8).fit_predict(sample_points)
+    sizes = np.bincount(cluster[cluster >= 0], minlength=1)
+    order = np.argsort(-sizes, kind="stable")
+    place = np.append(np.argsort(order), -1)  # of the points in no cluster, −1, too
+    _, nearest = KDTree(sample_points).query(points)
+    return place[cluster][nearest]
 
 
 def labels(
-    points: np.ndarray, group: np.ndarray, names: Mapping[int, str], width: int, height: int
+    points: np.ndarray, cluster: np.ndarray, names: Mapping[int, str], width: int, height: int
 ) -> list[tuple[str, tuple[float, float]]]:
     """Return words for clusters and where they fit without covering each other.
 
@@ -112,48 +136,79 @@ def labels(
 
     Args:
         points: (n, 2).
-        group: Cluster of each point.
+        cluster: Cluster of each point.
         names: Point → text.
         width: Of the drawing area, in pixels.
         height: Likewise.
     """
-    known = [i for i in sorted(names) if names[i]]
-    if group.max(initial=-1) < 0 or not known:
+    named = [i for i in sorted(names) if names[i]]
+    if cluster.max(initial=-1) < 0 or not named:
         return []
-    words = _words([names[i] for i in known], group[known])
-    low, span = points.min(0), np.maximum(np.ptp(points, axis=0), 1e-12)
-    scale = np.array([width, height]) / span
-    placed: list[Any] = []
-    out = []
-    for g, text in enumerate(words):
-        half = np.array([3.6 * len(text) + 6, 10])
-        mine = (points[group == g] - low) * scale
-        middle = mine[np.linalg.norm(mine - np.median(mine, axis=0), axis=1).argmin()]
-        middle = np.clip(middle, half, [width, height] - half)
-        for shift in (0, 20, -20, 40, -40):
-            at = middle + np.array([0, shift])
-            if text and all((np.abs(at - p) >= half + h).any() for p, h in placed):
-                placed.append((at, half))
-                a, b = at / scale + low
-                out.append((text, (float(a), float(b))))
-                break
-    return out
+    texts = _distinctive_words([names[i] for i in named], cluster[named])
+    area = np.array([width, height])
+    low = points.min(0)
+    span = np.maximum(np.ptp(points, axis=0), 1e-12)
+    scale = area / span
+    placed: list[Box] = []
+    labelled = []
+    for c, text in enumerate(texts):
+        if not text:
+            continue
+        half_size = np.array([HALF_LETTER * len(text) + 6, 10])
+        pixels = (points[cluster == c] - low) * scale
+        middle = np.clip(_middle(pixels), half_size, area - half_size)
+        box = _free_box(middle, half_size, placed)
+        if box is not None:
+            placed.append(box)
+            x, y = box.middle / scale + low
+            labelled.append((text, (float(x), float(y))))
+    return labelled
 
 
-def _words(texts: list[str], group: np.ndarray, most: int = 3) -> list[str]:
-    """Return the words of each group's texts that are most surely likelier there."""
+class Box(NamedTuple):
+    """The box of a label, in pixels: its middle, and half its width and height."""
+
+    middle: np.ndarray
+    half_size: np.ndarray
+
+    def is_clear_of(self, other: Box) -> bool:
+        """Tell whether two boxes do not overlap."""
+        distance = np.abs(self.middle - other.middle)
+        return bool((distance >= self.half_size + other.half_size).any())
+
+
+def _middle(pixels: np.ndarray) -> np.ndarray:
+    """Return the point nearest to the median: it lies inside a cluster of any shape."""
+    distance = np.linalg.norm(pixels - np.median(pixels, axis=0), axis=1)
+    return pixels[distance.argmin()]
+
+
+def _free_box(middle: np.ndarray, half_size: np.ndarray, placed: list[Box]) -> Box | None:
+    """Return a box at the middle or a little above or below, clear of the others."""
+    for shift in (0, 20, -20, 40, -40):
+        box = Box(middle + np.array([0, shift]), half_size)
+        if all(box.is_clear_of(other) for other in placed):
+            return box
+    return None
+
+
+def _distinctive_words(texts: list[str], cluster: np.ndarray, most: int = 3) -> list[str]:
+    """Return the words of each cluster's texts that are most surely likelier there."""
     from nanosae.analysis.keywords import log_odds
     from nanosae.text.words import Words, is_stop_word
 
     words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
-    usable = words.single & (words.share < COMMON)
-    usable &= ~np.array([is_stop_word(term) for term in words.terms], bool)
-    total, found = words.presence.sum(0), []
-    for g in range(group.max() + 1):
-        inside = group == g
-        y = words.presence[np.flatnonzero(inside)].sum(0)
-        z = log_odds(y, inside.sum(), total - y, (~inside).sum(), words.share)[1]
-        z[~usable | (y < 2) | (z < 1)] = 0
-        best = np.argsort(-z, kind="stable")[:most].tolist()
+    is_stop = np.array([is_stop_word(term) for term in words.terms], bool)
+    is_usable = words.single & (words.share < COMMON) & ~is_stop
+    total = words.presence.sum(0)
+    found = []
+    for c in range(cluster.max() + 1):
+        is_inside = cluster == c
+        n_inside = words.presence[np.flatnonzero(is_inside)].sum(0)
+        _, z = log_odds(
+            n_inside, is_inside.sum(), total - n_inside, (~is_inside).sum(), words.share
+        )
+        z[~is_usable | (n_inside < 2) | (z < 1)] = 0
+        best = largest_places(z, most).tolist()
         found.append(", ".join(str(words.terms[t]) for t in best if z[t]))
     return found

@@ -47,13 +47,15 @@ def page(
         >>> "<title>1 &lt; 2</title>" in page("1 < 2", "<main></main>")
         True
     """
-    code, blocks = [static(name) for name in ("nano.js", *scripts)], dict(data or {})
+    code = [static(name) for name in ("nano.js", *scripts)]
+    css = "\n".join(static(name) for name in ("base.css", *styles))
+    blocks = dict(data or {})
     if plotly:
         from plotly.offline import get_plotlyjs
 
         code.insert(0, get_plotlyjs())
         blocks["templates"] = {"light": template(), "dark": template(dark=True)}
-    css = "\n".join(static(name) for name in ("base.css", *styles))
+    blocks |= packed or {}
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{policy(code, connect)}">',
@@ -61,7 +63,6 @@ def page(
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">',
         f"<title>{html.escape(title)}</title><style>{css}</style></head><body>{body}",
         *(embed(name, value) for name, value in blocks.items()),
-        *(embed(name, text) for name, text in (packed or {}).items()),
         *(f"<script>{text}</script>" for text in code),
         "</body></html>\n",
     ]
@@ -70,12 +71,16 @@ def page(
 
 def policy(scripts: Sequence[str], connect: str = "'none'") -> str:
     """Return a content-security policy that runs these scripts (their texts) and no others."""
-    digests = (hashlib.sha256(text.encode()).digest() for text in scripts)
-    allowed = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    allowed = " ".join(f"'sha256-{_checksum(text)}'" for text in scripts)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         f"img-src data: blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
     )
+
+
+def _checksum(text: str) -> str:
+    """Return the SHA-256 of a script in base64."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def embed(name: str, value: Any) -> str:
@@ -90,15 +95,15 @@ def embed(name: str, value: Any) -> str:
 
 def pack(value: Any) -> str:
     """Return a value as JSON, compressed, in base64: a third of the size, unpacked when needed."""
-    return base64.b64encode(gzip.compress(to_json(value).encode(), mtime=0)).decode()
+    compressed = gzip.compress(to_json(value).encode(), mtime=0)
+    return base64.b64encode(compressed).decode()
 
 
 def to_json(value: Any) -> str:
     """Return JSON as plotly writes it (arrays, figures; NaN is null), `<` and U+2028 escaped."""
     from plotly.utils import PlotlyJSONEncoder
 
-    options: Any = {"ensure_ascii": False, "separators": (",", ":")}
-    text = json.dumps(value, cls=PlotlyJSONEncoder, **options)
+    text = json.dumps(value, cls=PlotlyJSONEncoder, ensure_ascii=False, separators=(",", ":"))
     for char in "<\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text

@@ -29,7 +29,8 @@ def template(dark: bool = False) -> go.layout.Template:
     """Return the plotly template of the light or the dark theme."""
     import plotly.graph_objects as go
 
-    theme, scale = DARK if dark else LIGHT, SEQUENTIAL[dark]
+    theme = DARK if dark else LIGHT
+    scale = SEQUENTIAL[dark]
     axis = {
         "gridcolor": theme["grid"],
         "linecolor": theme["grid"],
@@ -51,8 +52,12 @@ def template(dark: bool = False) -> go.layout.Template:
         "yaxis": axis,
         "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top", "title": {"text": ""}},
         "margin": {"l": 60, "r": 24, "t": 64, "b": 56},
-        "hoverlabel": {"bgcolor": theme["panel"], "font": {"color": theme["text"], "size": 12}}
-        | {"align": "left", "bordercolor": theme["grid"]},
+        "hoverlabel": {
+            "bgcolor": theme["panel"],
+            "font": {"color": theme["text"], "size": 12},
+            "align": "left",
+            "bordercolor": theme["grid"],
+        },
         "hovermode": "closest",
         "annotationdefaults": {"arrowcolor": MUTED, "bgcolor": theme["background"] + "bf"},
     }

@@ -87,3 +87,78 @@ def test_many_threads_get_the_same_answers(client, corpus):
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda path: client.get(path).content, paths * 4))
     assert together == alone * 4
+
+
+NONSENSE = [
+    ("features", {"at": "-1"}, "from 0 to"),
+    ("features", {"at": "1.5"}, "a whole number"),
+    ("features", {"at": "1e400"}, "a whole number"),
+    ("features", {"at": "NaN"}, "a whole number"),
+    ("features", {"at": "99999999999999999999"}, "from 0 to"),
+    ("features", {"at": "true"}, "a whole number"),
+    ("features", {"at": "x"}, "must be JSON"),
+    ("features", {"at": "[" * 20_000}, "must be JSON"),
+    ("features", {"sort": '"size"'}, "score, rows, name"),
+    ("features", {"words": "5"}, "must be a text, not 5"),
+    ("features", {"marked": "1"}, "true or false"),
+    ("features", {"nonsense": "1"}, "no parameter 'nonsense'"),
+    ("card/48", {}, "there are 0 … 47"),
+    ("card/99999999999999999999", {}, "from 0 to"),
+    ("row/900", {}, "0 … 899"),
+    ("steer", {}, "exactly one"),
+    ("steer", {"row": "900"}, "0 … 899"),
+    ("steer", {"row": "1", "edit": '{"a": 1}'}, "whole numbers"),
+    ("steer", {"row": "1", "edit": '{"1": "x"}'}, "a number"),
+    ("steer", {"row": "1", "edit": '{"1": NaN}'}, "a finite number"),
+    ("steer", {"row": "1", "edit": '{"1": 1e999}'}, "a finite number"),
+    ("steer", {"row": "1", "edit": '{"48": 1}'}, "0 … 47"),
+    ("points/rows", {"box": "[0, 0, 0, 0]"}, "x0 < x1"),
+    ("points/rows", {"box": "[0, 0, NaN, 1]"}, "a finite number"),
+    ("points/rows", {"box": "[0, 0, 1]"}, "a box"),
+    ("points/rows", {"color": '"feature:x"'}, "a feature is a number"),
+    ("points/rows", {"color": '"feature:48"'}, "0 … 47"),
+    ("points/features", {"color": '"feature:48"'}, "0 … 47"),
+    ("points/rows", {"color": '"column:nosuch"'}, "no column 'nosuch'"),
+    ("points/planets", {}, '"rows" or "features"'),
+    ("regions/planets", {}, '"rows" or "features"'),
+    ("texts", {"where": '{"lasso": [[0, 0], [1, Infinity], [1, 1]]}'}, "a finite number"),
+    ("texts", {"where": '{"value": ["group"]}'}, "a column and a value"),
+    ("contrast", {"where": '{"features": [1e99]}'}, "a whole number"),
+    ("export", {"where": '{"words": 3}'}, "a text"),
+]
+
+
+@pytest.mark.parametrize(("path", "params", "said"), NONSENSE)
+def test_what_makes_no_sense_is_answered_by_a_sentence(client, path, params, said):
+    answer = client.get(f"/api/{path}", params=params)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+    assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("rename", {"feature": 1.5, "name": "x"}, "a whole number"),
+        ("rename", {"feature": 1, "name": 5}, "a text"),
+        ("rename", {"name": "x"}, "'feature' is missing"),
+        ("bookmark", {"feature": 1, "on": "no"}, "true or false"),
+        ("bookmark", {"feature": 10**30, "on": True}, "from 0 to"),
+        ("tag", {"tag": "x", "rows": [-1]}, "from 0 to"),
+        ("tag", {"tag": "x", "rows": [900]}, "no row 900"),
+        ("tag", {"tag": "x", "rows": "all"}, "a list of whole numbers"),
+    ],
+)
+def test_changes_that_make_no_sense_change_nothing(client, corpus, path, body, said):
+    answer = post(client, f"/api/{path}", body)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]
+    assert annotations.names(corpus.run) == {}
+    assert annotations.bookmarks(corpus.run) == []
+    assert get(client, "/api/state")["tags"] == {}
+
+
+def test_a_defect_is_a_server_error_and_no_mistake_of_the_page(client, corpus, monkeypatch):
+    monkeypatch.setattr(type(corpus), "names", property(lambda corpus: {}["a defect"]))
+    with pytest.raises(KeyError, match="a defect"):
+        client.get("/api/card/1")

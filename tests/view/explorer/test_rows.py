@@ -39,3 +39,23 @@ def test_a_selection_is_exported_as_csv(client, corpus, dense):
     empty = client.get("/api/export", params={"where": json.dumps({"tag": "no"})}).text
     assert empty.startswith("row,text,")
     assert len(empty.splitlines()) == 1
+
+
+def test_an_export_of_many_blocks_has_one_header(client, monkeypatch):
+    whole = client.get("/api/export").text
+    monkeypatch.setattr("nanosae.view.explorer.rows.EXPORT_BLOCK", 100)
+    assert client.get("/api/export").text == whole
+    assert whole.count("row,text,") == 1
+
+
+def test_pages_and_texts_have_an_end(client, corpus, monkeypatch):
+    monkeypatch.setattr("nanosae.view.explorer.rows.MAX_TEXT", 5)
+    page = get(client, "/api/texts")
+    assert len(page["lines"]) == 40
+    assert [line["text"] for line in page["lines"]] == [
+        text[:5] for text in corpus.codes.texts(np.arange(40))
+    ]
+    rest = get(client, "/api/texts", at=880)["lines"]
+    assert [line["row"] for line in rest] == list(range(880, 900))
+    assert get(client, "/api/texts", at=900)["lines"] == []
+    assert get(client, "/api/row/0")["text"] == corpus.codes.texts([0])[0]

@@ -150,6 +150,10 @@ def test_missing_packages_and_busy_ports_are_named(finished, monkeypatch):
         port = busy.getsockname()[1]
         with pytest.raises(OSError, match=rf"port {port}: .*choose another --port"):
             server._listen("127.0.0.1", port)
+    with pytest.raises(ValueError, match="port 70000 does not exist"):
+        server._listen("127.0.0.1", 70_000)
+    with pytest.raises(ValueError, match=r"cannot listen on 203\.0\.113\.1"):
+        server._listen("203.0.113.1", 0)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[explore\]"'):
         server.explore(finished)

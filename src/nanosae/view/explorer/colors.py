@@ -28,7 +28,7 @@ def color_points(
     """
     source, _, name = color.partition(":")
     if source == "feature":
-        return _by_feature(corpus, kind, _feature_number(name), ids)
+        return _by_feature(corpus, kind, feature_number(name), ids)
     if source == "column":
         return _by_column(corpus, kind, name, ids)
     groups = corpus.groups(source)
@@ -41,7 +41,8 @@ def color_points(
     return _legend(source, places[ids], list(groups.names.values()))
 
 
-def _feature_number(text: str) -> int:
+def feature_number(text: str) -> int:
+    """Return the number in a colour, "feature:NUMBER"."""
     if not text.isdecimal() or len(text) > 9:
         raise DataError(f"a feature is a number, not {text!r}.")
     return int(text)

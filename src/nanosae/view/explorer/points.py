@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.view.explorer.colors import color_points
+from nanosae.view.explorer.colors import color_points, feature_number
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.prepare import name_regions
 from nanosae.view.explorer.selections import Selection, select_rows
@@ -105,7 +105,7 @@ def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.
     if where:
         marked[select_rows(corpus, where)] = True
     elif kind == "feature":
-        rows, _ = corpus.codes.feature(int(feature))
+        rows, _ = corpus.codes.feature(feature_number(feature))
         marked[rows] = True
     return marked
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.runs.tables import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
@@ -87,9 +88,11 @@ def tag_rows(
     """Put a tag on rows, or on all of a selection; or take it off."""
     if rows is None:
         rows = select_rows(corpus, where).tolist()
-    annotations.tag(corpus.run, corpus.codes.name, tag, rows, on, corpus.codes.data)
-    tags = annotations.tags(corpus.run, corpus.codes.name, corpus.codes.data)
-    return {"tags": tags, "rows": len(rows)}
+    elif max(rows, default=0) >= corpus.codes.n_rows:
+        raise DataError(f"there is no row {max(rows)}: there are {corpus.codes.n_rows:,} rows.")
+    run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
+    annotations.tag(run, name, tag, rows, on, data)
+    return {"tags": annotations.tags(run, name, data), "rows": len(rows)}
 
 
 def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[str]:
@@ -99,8 +102,7 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
     """
     rows = select_rows(corpus, where)
     features = (where or {}).get("features", [])
-    run, name = corpus.run, corpus.codes.name
-    data = corpus.codes.data
+    run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
     tags = annotations.tags(run, name, data)
     tagged = {tag: annotations.tagged(run, name, tag, data) for tag in tags}
 

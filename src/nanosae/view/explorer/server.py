@@ -33,7 +33,21 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 PAGE = "explore.html"
-FILES = (PAGE, "base.css", "explore.css", "nano.js", "map.js", "explore.js")
+FILES = (
+    PAGE,
+    "base.css",
+    "explore.css",
+    "nano.js",
+    "map.js",
+    "explore.js",
+    "explore-ask.js",
+    "explore-details.js",
+    "explore-lists.js",
+    "explore-map.js",
+    "explore-page.js",
+    "explore-parts.js",
+    "explore-steer.js",
+)
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "

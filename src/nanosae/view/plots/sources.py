@@ -13,9 +13,9 @@ from nanosae.codes import Codes
 from nanosae.errors import DamagedFileError, DataError, MissingError, StaleError
 from nanosae.model.weights import Weights
 from nanosae.runs.folder import verify_training
-from nanosae.runs.results import load_result
+from nanosae.runs.results import COMMANDS, load_contrasts, load_result
 from nanosae.runs.tables import known_labels
-from nanosae.view.files import read_arrays
+from nanosae.view.files import read_arrays, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,7 +115,7 @@ def evaluation_table(source: Any) -> pd.DataFrame:
 
     if not isinstance(source, str | Path):
         return source.table
-    return pd.DataFrame(read_result(Path(source) / "evaluation.json", "evaluate")["table"])
+    return pd.DataFrame(read_result(source, "evaluation.json")["table"])
 
 
 def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -128,7 +128,7 @@ def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
     import pandas as pd
 
     if isinstance(source, str | Path):
-        result = read_result(Path(source) / "families.json", "families")
+        result = read_result(source, "families.json")
         table = pd.DataFrame(result["families"])
         edges = pd.DataFrame(result["edges"])
     else:
@@ -151,18 +151,23 @@ def contrast_result(source: Any) -> dict[str, Any]:
     if not isinstance(source, str | Path):
         return source.to_dict()
     path = Path(source)
-    if path.is_dir():
-        path = _only_contrast(path)
-    return read_result(path, "contrast")
+    if not path.is_dir():
+        return _contrast_file(path)
+    results = [result for result in load_contrasts(path) if result.fresh]
+    if len(results) != 1:
+        names = ", ".join(result.name for result in results) or "none"
+        raise MissingError(f"{path}/contrasts holds {names}: name one file.", file=path)
+    return results[0].value
 
 
-def _only_contrast(run: Path) -> Path:
-    """Return the run's file of a contrast, if it is the only one."""
-    paths = sorted(run.glob("contrasts/*.json"))
-    if len(paths) != 1:
-        names = ", ".join(path.name for path in paths) or "none"
-        raise MissingError(f"{run}/contrasts holds {names}: name one file.", file=run / "contrasts")
-    return paths[0]
+def _contrast_file(path: Path) -> dict[str, Any]:
+    """Return what a file holds: in a run folder if it is fresh, elsewhere as it is."""
+    if path.parent.name == "contrasts":
+        return read_result(path.parent.parent, f"contrasts/{path.name}")
+    result = read_json(path)
+    if result is None:
+        raise MissingError(f"{path} does not exist.", file=path)
+    return result
 
 
 def topics_of(source: Any) -> Any:
@@ -173,9 +178,10 @@ def topics_of(source: Any) -> Any:
 
     codes = codes_of(source)
     n = TOPICS
-    result = load_result(codes.run, "topics.parquet", codes) if codes.run else None
-    if result is not None and result.fresh:
-        n = len(result.value)
+    if codes.run is not None:
+        result = load_result(codes.run, "topics.parquet", codes)
+        if result is not None and result.fresh:
+            n = len(result.value)
     return topics(codes, n)
 
 
@@ -196,18 +202,20 @@ def _as_array(matrix: Any) -> np.ndarray:
     return np.asarray(matrix, np.float32)
 
 
-def read_result(path: Path, verb: str, codes: Codes | None = None) -> Any:
-    """Return what a verb has stored in a run.
+def read_result(run: str | Path, name: str) -> Any:
+    """Return a result that is stored in a run folder.
 
     Raises:
-        MissingError: If there is nothing; it names the command that makes it.
-        StaleError: If it was made from another model, or from codes that have changed since.
+        MissingError: If there is none; it names the command that makes it.
+        StaleError: If it was made from another model or other codes.
+        DamagedFileError: If it is not what was written.
     """
-    run = path.parent.parent if path.parent.name == "contrasts" else path.parent
-    result = load_result(run, path.relative_to(run).as_posix(), codes)
+    path = Path(run) / name
+    verb = COMMANDS.get(name, "contrast")
+    result = load_result(run, name)
     if result is None:
         raise MissingError(f"{path} is missing:", file=path, remedy=f"run `nanosae {verb}` first.")
-    if result.stale:
+    if not result.fresh:
         raise StaleError(
             f"{path} is stale: {result.stale}.", file=path, remedy=f"Run `nanosae {verb}` again."
         )

@@ -11,7 +11,8 @@
 const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 /** The colour at a share of a ramp, [r, g, b]. */
 const ramp = (stops, share) => {
-  const at = share * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2);
+  const at = share * (stops.length - 1),
+    i = Math.min(Math.floor(at), stops.length - 2);
   const [from, to] = [rgb(stops[i]), rgb(stops[i + 1])];
   return from.map((value, c) => Math.round(value + (to[c] - value) * (at - i)));
 };
@@ -19,67 +20,121 @@ const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
 
 /** What a map shows, of lists of x and y; `more` may say values, marks, sizes, legend, whole. */
 nano.points = (x, y, more = {}) => {
-  const n = x.length, least = (v) => v.reduce((a, b) => Math.min(a, b)), most = (v) => v.reduce((a, b) => Math.max(a, b));
-  return { ids: Uint32Array.from(x.keys()), xy: Float32Array.from({ length: 2 * n }, (_, i) => (i % 2 ? y : x)[i >> 1]),
-    values: new Float32Array(n), marks: new Uint8Array(n), legend: { kind: "none" }, total: n,
-    whole: [least(x), least(y), most(x), most(y)], ...more };
+  const n = x.length,
+    least = (v) => v.reduce((a, b) => Math.min(a, b)),
+    most = (v) => v.reduce((a, b) => Math.max(a, b));
+  return {
+    ids: Uint32Array.from(x.keys()),
+    xy: Float32Array.from({ length: 2 * n }, (_, i) => (i % 2 ? y : x)[i >> 1]),
+    values: new Float32Array(n),
+    marks: new Uint8Array(n),
+    legend: { kind: "none" },
+    total: n,
+    whole: [least(x), least(y), most(x), most(y)],
+    ...more,
+  };
 };
 
 nano.map = (node, on) => {
   const { el, colour } = nano;
-  const canvas = el("canvas", { tabIndex: 0, role: "application", "aria-label": on.label, "aria-describedby": on.help });
+  const canvas = el("canvas", {
+    tabIndex: 0,
+    role: "application",
+    "aria-label": on.label,
+    "aria-describedby": on.help,
+  });
   const tip = el("div", { className: "tip", role: "tooltip", hidden: true });
-  const button = (text, title, act) => el("button", { title, "aria-label": title, onclick: act }, text);
+  const button = (text, title, act) =>
+    el("button", { title, "aria-label": title, onclick: act }, text);
   canvas.style.touchAction = on.page ? "pan-y" : "none";
   node.classList.add("points");
-  node.append(canvas, tip, el("div", { className: "zoom", role: "group", "aria-label": "Zoom" },
-    button("+", "Zoom in", () => zoom(1.5)), button("−", "Zoom out", () => zoom(1 / 1.5)),
-    button("⤢", "Show the whole map", () => showAll())));
+  node.append(
+    canvas,
+    tip,
+    el(
+      "div",
+      { className: "zoom", role: "group", "aria-label": "Zoom" },
+      button("+", "Zoom in", () => zoom(1.5)),
+      button("−", "Zoom out", () => zoom(1 / 1.5)),
+      button("⤢", "Show the whole map", () => showAll()),
+    ),
+  );
 
   const pen = canvas.getContext("2d");
   const layer = document.createElement("canvas"); // the points
   const cloud = document.createElement("canvas"); // how densely they lie, those included that were not sent
-  let points = null, regions = [], open = null, polygon = null, colours = null, order = null;
+  let points = null,
+    regions = [],
+    open = null,
+    polygon = null,
+    colours = null,
+    order = null;
   let view = null; // middle x, y and the width shown, in the map's units
-  let drawing = null, dim = false, moving = false, hovered = null, asked = false;
+  let drawing = null,
+    dim = false,
+    moving = false,
+    hovered = null,
+    asked = false;
   let drawnAt = null; // the view that the layer of points was drawn for
   let whole = true; // until somebody moves: the view follows the size of the canvas
 
   const size = () => [canvas.clientWidth || 1, canvas.clientHeight || 1];
   const ratio = () => Math.min(window.devicePixelRatio || 1, 2);
   const scale = () => size()[0] / view.width;
-  const toScreen = (x, y) => [size()[0] / 2 + (x - view.x) * scale(), size()[1] / 2 - (y - view.y) * scale()];
-  const toMap = (x, y) => [view.x + (x - size()[0] / 2) / scale(), view.y - (y - size()[1] / 2) / scale()];
+  const toScreen = (x, y) => [
+    size()[0] / 2 + (x - view.x) * scale(),
+    size()[1] / 2 - (y - view.y) * scale(),
+  ];
+  const toMap = (x, y) => [
+    view.x + (x - size()[0] / 2) / scale(),
+    view.y - (y - size()[1] / 2) / scale(),
+  ];
 
   const wholeView = () => {
-    const [x0, y0, x1, y1] = points.whole, [w, h] = size(), edge = on.page ? 1.06 : 1;
-    return { x: (x0 + x1) / 2, y: (y0 + y1) / 2, width: edge * Math.max(x1 - x0, ((y1 - y0) * w) / h) || 1 };
+    const [x0, y0, x1, y1] = points.whole,
+      [w, h] = size(),
+      edge = on.page ? 1.06 : 1;
+    return {
+      x: (x0 + x1) / 2,
+      y: (y0 + y1) / 2,
+      width: edge * Math.max(x1 - x0, ((y1 - y0) * w) / h) || 1,
+    };
   };
   const box = (margin = 0) => {
-    const [w, h] = size(), half = (view.width / 2) * (1 + margin), tall = half * (h / w);
+    const [w, h] = size(),
+      half = (view.width / 2) * (1 + margin),
+      tall = half * (h / w);
     return [view.x - half, view.y - tall, view.x + half, view.y + tall];
   };
 
   /** One colour per point, packed as the image has it, and the order in which they cover each other. */
   const paint = () => {
-    const dark = nano.dark.matches, { legend, values, marks } = points;
-    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb"), scaled = legend.kind === "scale";
-    const table = legend.kind === "groups" ? legend.entries.filter((e) => e.name !== "others").map((e) => rgb(e.color))
-      : scaled ? Array.from({ length: 64 }, (_, i) => ramp(legend[dark ? "dark" : "light"], i / 63))
-        : [rgb(dark ? "#6fb3ee" : "#0b62a8")];
+    const dark = nano.dark.matches,
+      { legend, values, marks } = points;
+    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb"),
+      scaled = legend.kind === "scale";
+    const table =
+      legend.kind === "groups"
+        ? legend.entries.filter((e) => e.name !== "others").map((e) => rgb(e.color))
+        : scaled
+          ? Array.from({ length: 64 }, (_, i) => ramp(legend[dark ? "dark" : "light"], i / 63))
+          : [rgb(dark ? "#6fb3ee" : "#0b62a8")];
     const span = scaled ? Math.max(legend.high - legend.low, 1e-12) : 1;
     colours = Uint32Array.from(values, (value) => {
-      const known = table[scaled ? clamp(Math.round(((value - legend.low) / span) * 63), 0, 63) : value];
+      const known =
+        table[scaled ? clamp(Math.round(((value - legend.low) / span) * 63), 0, 63) : value];
       const [r, g, b] = known || quiet;
       return ((known ? 255 : 150) << 24) | (b << 16) | (g << 8) | r;
     });
     const last = (i) => 2 * marks[i] + (colours[i] >>> 24 === 255);
     order = Uint32Array.from(colours.keys()).sort((i, j) => last(i) - last(j) || i - j);
     if (!points.density) return;
-    const [w, h] = points.raster, ink = rgb(dark ? "#8fa3b8" : "#50647a");
+    const [w, h] = points.raster,
+      ink = rgb(dark ? "#8fa3b8" : "#50647a");
     [cloud.width, cloud.height] = [w, h];
     const image = new ImageData(w, h);
-    points.density.forEach((value, i) => { // its rows come from below
+    points.density.forEach((value, i) => {
+      // its rows come from below
       image.data.set([...ink, value * 0.42], 4 * ((h - 1 - Math.floor(i / w)) * w + (i % w)));
     });
     cloud.getContext("2d").putImageData(image, 0, 0);
@@ -87,7 +142,8 @@ nano.map = (node, on) => {
 
   /** A disc's pixels with their coverage. */
   const disc = (radius) => {
-    const found = [], edge = Math.ceil(radius + 0.5);
+    const found = [],
+      edge = Math.ceil(radius + 0.5);
     for (let y = -edge; y <= edge; y++) {
       for (let x = -edge; x <= edge; x++) {
         const cover = clamp(radius + 0.5 - Math.hypot(x, y), 0, 1);
@@ -100,21 +156,37 @@ nano.map = (node, on) => {
   const drawPoints = () => {
     const [w, h] = size().map((s) => Math.round(s * ratio()));
     if (layer.width !== w || layer.height !== h) [layer.width, layer.height] = [w, h];
-    const image = new ImageData(w, h), bytes = image.data, k = scale() * ratio();
-    const { xy, marks, sizes } = points, n = marks.length, usual = points.total > 4000 ? 1.6 : 2.7;
-    const step = moving ? Math.ceil(n / 8000) : 1, dx = w / 2 - view.x * k, dy = h / 2 + view.y * k, discs = {};
+    const image = new ImageData(w, h),
+      bytes = image.data,
+      k = scale() * ratio();
+    const { xy, marks, sizes } = points,
+      n = marks.length,
+      usual = points.total > 4000 ? 1.6 : 2.7;
+    const step = moving ? Math.ceil(n / 8000) : 1,
+      dx = w / 2 - view.x * k,
+      dy = h / 2 + view.y * k,
+      discs = {};
     for (let o = 0; o < n; o += step) {
       const i = order[o];
-      const px = Math.round(dx + xy[2 * i] * k), py = Math.round(dy - xy[2 * i + 1] * k);
+      const px = Math.round(dx + xy[2 * i] * k),
+        py = Math.round(dy - xy[2 * i + 1] * k);
       if (px < -20 || py < -20 || px > w + 20 || py > h + 20) continue;
-      const colour = colours[i], strong = !dim || marks[i], radius = (sizes ? sizes[i] : usual) + 0.8 * marks[i];
+      const colour = colours[i],
+        strong = !dim || marks[i],
+        radius = (sizes ? sizes[i] : usual) + 0.8 * marks[i];
       const solid = (0.86 * (colour >>> 24)) / 255;
-      const r = colour & 255, g = (colour >> 8) & 255, b = (colour >> 16) & 255;
-      for (const [x, y, cover] of discs[radius] ??= disc(radius * ratio())) {
-        const X = px + x, Y = py + y;
+      const r = colour & 255,
+        g = (colour >> 8) & 255,
+        b = (colour >> 16) & 255;
+      for (const [x, y, cover] of (discs[radius] ??= disc(radius * ratio()))) {
+        const X = px + x,
+          Y = py + y;
         if (X < 0 || Y < 0 || X >= w || Y >= h) continue;
-        const at = 4 * (Y * w + X), alpha = cover * (strong ? solid : 0.13), old = bytes[at + 3] / 255;
-        const sum = alpha + old * (1 - alpha), mine = alpha / sum;
+        const at = 4 * (Y * w + X),
+          alpha = cover * (strong ? solid : 0.13),
+          old = bytes[at + 3] / 255;
+        const sum = alpha + old * (1 - alpha),
+          mine = alpha / sum;
         bytes[at] += (r - bytes[at]) * mine;
         bytes[at + 1] += (g - bytes[at + 1]) * mine;
         bytes[at + 2] += (b - bytes[at + 2]) * mine;
@@ -128,7 +200,10 @@ nano.map = (node, on) => {
     const [x, y] = toScreen(points.xy[2 * i], points.xy[2 * i + 1]);
     pen.beginPath();
     pen.arc(x, y, (points.sizes ? points.sizes[i] : 3) + 3, 0, 7);
-    for (const [wide, ink] of [[width + 2, "card"], [width, "ink"]]) {
+    for (const [wide, ink] of [
+      [width + 2, "card"],
+      [width, "ink"],
+    ]) {
       Object.assign(pen, { lineWidth: wide, strokeStyle: colour(ink) });
       pen.stroke();
     }
@@ -137,7 +212,11 @@ nano.map = (node, on) => {
     pen.beginPath();
     corners.forEach((c) => pen.lineTo(...toScreen(...c)));
     if (closed) pen.closePath();
-    Object.assign(pen, { strokeStyle: colour("accent"), fillStyle: colour("accent"), lineWidth: 1.5 });
+    Object.assign(pen, {
+      strokeStyle: colour("accent"),
+      fillStyle: colour("accent"),
+      lineWidth: 1.5,
+    });
     pen.setLineDash([5, 4]);
     pen.stroke();
     pen.setLineDash([]);
@@ -147,13 +226,23 @@ nano.map = (node, on) => {
   };
   /** Write labels; one that would cover an earlier one waits until there is room. */
   const drawRegions = () => {
-    Object.assign(pen, { font: "600 12px system-ui, sans-serif", textAlign: "center", textBaseline: "middle",
-      lineJoin: "round", lineWidth: 4, strokeStyle: colour("card"), fillStyle: colour("ink") });
-    const taken = [], [w, h] = size();
+    Object.assign(pen, {
+      font: "600 12px system-ui, sans-serif",
+      textAlign: "center",
+      textBaseline: "middle",
+      lineJoin: "round",
+      lineWidth: 4,
+      strokeStyle: colour("card"),
+      fillStyle: colour("ink"),
+    });
+    const taken = [],
+      [w, h] = size();
     for (const { text, x, y } of regions) {
-      const half = pen.measureText(text).width / 2 + 4, [sx, sy] = toScreen(x, y);
+      const half = pen.measureText(text).width / 2 + 4,
+        [sx, sy] = toScreen(x, y);
       if (sx < 0 || sx > w || sy < 0 || sy > h) continue;
-      const px = clamp(sx, half, w - half), py = clamp(sy, 10, h - 10);
+      const px = clamp(sx, half, w - half),
+        py = clamp(sy, 10, h - 10);
       if (taken.some(([a, b, c]) => Math.abs(a - px) < half + c && Math.abs(b - py) < 18)) continue;
       taken.push([px, py, half]);
       pen.strokeText(text, px, py);
@@ -163,29 +252,41 @@ nano.map = (node, on) => {
 
   const draw = () => {
     asked = false;
-    const [w, h] = size(), r = ratio(), pixels = [Math.round(w * r), Math.round(h * r)];
-    if (canvas.width !== pixels[0] || canvas.height !== pixels[1]) [canvas.width, canvas.height] = pixels;
+    const [w, h] = size(),
+      r = ratio(),
+      pixels = [Math.round(w * r), Math.round(h * r)];
+    if (canvas.width !== pixels[0] || canvas.height !== pixels[1])
+      [canvas.width, canvas.height] = pixels;
     pen.setTransform(r, 0, 0, r, 0, 0);
     pen.clearRect(0, 0, w, h);
     if (!points) return;
     if (whole) view = wholeView();
     if (points.density) {
-      const [x0, y0, x1, y1] = points.box, [left, top] = toScreen(x0, y1), [right, bottom] = toScreen(x1, y0);
+      const [x0, y0, x1, y1] = points.box,
+        [left, top] = toScreen(x0, y1),
+        [right, bottom] = toScreen(x1, y0);
       pen.drawImage(cloud, left, top, right - left, bottom - top);
     }
-    const near = drawnAt && layer.width === canvas.width && layer.height === canvas.height
-      && Math.abs(Math.log(drawnAt.width / view.width)) < 0.3
-      && Math.hypot(view.x - drawnAt.x, view.y - drawnAt.y) < 0.2 * view.width;
+    const near =
+      drawnAt &&
+      layer.width === canvas.width &&
+      layer.height === canvas.height &&
+      Math.abs(Math.log(drawnAt.width / view.width)) < 0.3 &&
+      Math.hypot(view.x - drawnAt.x, view.y - drawnAt.y) < 0.2 * view.width;
     if (!moving || !near) {
       drawPoints();
       drawnAt = view;
     }
-    const grown = drawnAt.width / view.width, [mx, my] = toScreen(drawnAt.x, drawnAt.y);
+    const grown = drawnAt.width / view.width,
+      [mx, my] = toScreen(drawnAt.x, drawnAt.y);
     pen.drawImage(layer, mx - (w / 2) * grown, my - (h / 2) * grown, w * grown, h * grown);
     if (polygon) drawPolygon(polygon, true);
     if (drawing) drawPolygon(drawing, false);
     drawRegions();
-    for (const [id, width] of [[hovered, 1.5], [open, 2.5]]) {
+    for (const [id, width] of [
+      [hovered, 1.5],
+      [open, 2.5],
+    ]) {
       const i = id === null ? -1 : points.ids.indexOf(id);
       if (i >= 0) ring(i, width);
     }
@@ -217,13 +318,17 @@ nano.map = (node, on) => {
   const pan = (dx, dy) => go({ x: view.x - dx / scale(), y: view.y + dy / scale() });
   const zoom = (factor, x = size()[0] / 2, y = size()[1] / 2) => {
     if (!points) return;
-    const [mx, my] = toMap(x, y), most = 1.6 * wholeView().width;
-    const width = clamp(view.width / factor, most * 1e-4, most), real = view.width / width;
+    const [mx, my] = toMap(x, y),
+      most = 1.6 * wholeView().width;
+    const width = clamp(view.width / factor, most * 1e-4, most),
+      real = view.width / width;
     go({ x: mx + (view.x - mx) / real, y: my + (view.y - my) / real, width });
   };
   const nearest = (x, y, within) => {
-    const [mx, my] = toMap(x, y), { xy, ids, marks } = points;
-    let best = null, least = (within / scale()) ** 2;
+    const [mx, my] = toMap(x, y),
+      { xy, ids, marks } = points;
+    let best = null,
+      least = (within / scale()) ** 2;
     for (let i = 0; i < ids.length; i++) {
       if (dim && !marks[i]) continue;
       const far = (xy[2 * i] - mx) ** 2 + (xy[2 * i + 1] - my) ** 2;
@@ -243,13 +348,16 @@ nano.map = (node, on) => {
     if (id !== null) telling = setTimeout(() => tell(id, x, y), 60);
   };
   const tell = async (id, x, y) => {
-    const text = await on.name(id), [w, h] = size();
+    const text = await on.name(id),
+      [w, h] = size();
     if (hovered !== id || !text) return;
     tip.textContent = text;
     tip.hidden = false;
     const below = y + 16 + tip.offsetHeight < h;
-    Object.assign(tip.style, { left: `${clamp(x + 14, 4, Math.max(4, w - tip.offsetWidth - 6))}px`,
-      top: `${below ? y + 16 : Math.max(y - tip.offsetHeight - 10, 4)}px` });
+    Object.assign(tip.style, {
+      left: `${clamp(x + 14, 4, Math.max(4, w - tip.offsetWidth - 6))}px`,
+      top: `${below ? y + 16 : Math.max(y - tip.offsetHeight - 10, 4)}px`,
+    });
   };
 
   /* pointers: one pans or draws, two zoom */
@@ -264,7 +372,8 @@ nano.map = (node, on) => {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!points) return;
-    const [x, y] = place(event), before = held.get(event.pointerId);
+    const [x, y] = place(event),
+      before = held.get(event.pointerId);
     if (!before) {
       hover(event.pointerType === "mouse" && !drawing ? nearest(x, y, 10) : null, x, y);
       return;
@@ -295,17 +404,30 @@ nano.map = (node, on) => {
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => hover(null));
-  canvas.addEventListener("wheel", (event) => {
-    if (on.page && document.activeElement !== canvas && !event.ctrlKey) return;
-    event.preventDefault();
-    zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...place(event));
-  }, { passive: false });
-  const KEYS = { "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: showAll,
-    ArrowLeft: () => pan(80, 0), ArrowRight: () => pan(-80, 0), ArrowUp: () => pan(0, 80), ArrowDown: () => pan(0, -80),
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      if (on.page && document.activeElement !== canvas && !event.ctrlKey) return;
+      event.preventDefault();
+      zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.002)), ...place(event));
+    },
+    { passive: false },
+  );
+  const KEYS = {
+    "+": () => zoom(1.4),
+    "=": () => zoom(1.4),
+    "-": () => zoom(1 / 1.4),
+    0: showAll,
+    ArrowLeft: () => pan(80, 0),
+    ArrowRight: () => pan(-80, 0),
+    ArrowUp: () => pan(0, 80),
+    ArrowDown: () => pan(0, -80),
     Enter: () => {
-      const [w, h] = size(), found = nearest(w / 2, h / 2, w);
+      const [w, h] = size(),
+        found = nearest(w / 2, h / 2, w);
       if (found !== null) on.pick?.(found);
-    } };
+    },
+  };
   canvas.addEventListener("keydown", (event) => {
     if (!points || !KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
@@ -338,9 +460,15 @@ nano.map = (node, on) => {
       redraw();
     },
     /** Write [{text, x, y}] as far as there is room. */
-    label(found) { regions = found; redraw(); },
+    label(found) {
+      regions = found;
+      redraw();
+    },
     /** Mark a point as open and draw a polygon; null for none. */
-    mark(id, corners = null) { [open, polygon] = [id, corners]; redraw(); },
+    mark(id, corners = null) {
+      [open, polygon] = [id, corners];
+      redraw();
+    },
     /** Let the next stroke be a lasso, or not. */
     draw(start) {
       drawing = start ? [] : null;
@@ -349,6 +477,8 @@ nano.map = (node, on) => {
     },
     /** The rectangle in view, a little wider with a margin. */
     box,
-    get points() { return points; },
+    get points() {
+      return points;
+    },
   };
 };

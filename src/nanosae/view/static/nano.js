@@ -25,21 +25,45 @@ const nano = (() => {
       else if (key in node && key !== "list" && typeof value !== "string") node[key] = value;
       else node.setAttribute(key === "className" ? "class" : key, value);
     }
-    node.append(...children.flat().filter((c) => c !== null && c !== undefined).map((c) =>
-      c instanceof Node ? c : String(c)));
+    node.append(
+      ...children
+        .flat()
+        .filter((c) => c !== null && c !== undefined)
+        .map((c) => (c instanceof Node ? c : String(c))),
+    );
     return node;
   };
 
-  const tile = (name, value) => el("div", { className: "tile" }, el("b", {}, value), el("span", {}, name));
+  const tile = (name, value) =>
+    el("div", { className: "tile" }, el("b", {}, value), el("span", {}, name));
   /** A list of names and their values. */
-  const facts = (pairs, className = "") => el("dl", { className: `facts ${className}` },
-    pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)]));
+  const facts = (pairs, className = "") =>
+    el(
+      "dl",
+      { className: `facts ${className}` },
+      pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)]),
+    );
   /** A small histogram of activations from 0 to the strongest. */
   const histogram = (counts, strongest, mean = null) => [
-    el("div", { className: "bars", role: "img", "aria-label": `Histogram of activations from 0 to ${fmt(strongest)}` },
-      counts.map((n) => el("i", { title: fmt(n), style: { height: `${(100 * n) / Math.max(...counts, 1)}%` } }))),
-    el("div", { className: "ends" }, el("span", {}, "0"), mean === null ? null : el("span", {}, `mean ${fmt(mean)}`),
-      el("span", {}, fmt(strongest)))];
+    el(
+      "div",
+      {
+        className: "bars",
+        role: "img",
+        "aria-label": `Histogram of activations from 0 to ${fmt(strongest)}`,
+      },
+      counts.map((n) =>
+        el("i", { title: fmt(n), style: { height: `${(100 * n) / Math.max(...counts, 1)}%` } }),
+      ),
+    ),
+    el(
+      "div",
+      { className: "ends" },
+      el("span", {}, "0"),
+      mean === null ? null : el("span", {}, `mean ${fmt(mean)}`),
+      el("span", {}, fmt(strongest)),
+    ),
+  ];
   const $ = (selector, within = document) => within.querySelector(selector);
 
   /** A number as people read it: 3 significant digits, thousands apart, a dash for nothing. */
@@ -49,38 +73,56 @@ const nano = (() => {
     if (Number.isInteger(value)) return value.toLocaleString("en-US");
     const size = Math.abs(value);
     if (size >= 1000) return Math.round(value).toLocaleString("en-US");
-    if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(digits - 1).replaceAll("-", "−");
+    if (size !== 0 && (size < 1e-3 || size >= 1e6))
+      return value.toExponential(digits - 1).replaceAll("-", "−");
     return String(Number(value.toPrecision(digits)));
   };
-  const percent = (share) => (share === null || share === undefined ? "–" : `${fmt(100 * share)} %`);
+  const percent = (share) =>
+    share === null || share === undefined ? "–" : `${fmt(100 * share)} %`;
   const duration = (seconds) => {
     if (!Number.isFinite(seconds)) return "–";
     const s = Math.round(seconds);
     if (s < 60) return `${s} s`;
-    return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s`
+    return s < 3600
+      ? `${Math.floor(s / 60)} min ${s % 60} s`
       : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
   };
 
   /* figures: drawn when they come into view and something is new, also when the scheme changes */
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const templates = data("templates"), clear = "rgba(0,0,0,0)";
+  const colour = (name) =>
+    getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+  const templates = data("templates"),
+    clear = "rgba(0,0,0,0)";
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   const shown = new Map(); // node → {make, visible, stale}
   let printing = false; // on paper, which is light
   const draw = (node) => {
     const { data: traces, layout } = shown.get(node).make();
     shown.get(node).stale = false;
-    Plotly.react(node, traces, { ...layout, template: templates[dark.matches && !printing ? "dark" : "light"],
-      paper_bgcolor: clear, plot_bgcolor: clear, width: printing ? node.clientWidth : undefined }, config);
+    Plotly.react(
+      node,
+      traces,
+      {
+        ...layout,
+        template: templates[dark.matches && !printing ? "dark" : "light"],
+        paper_bgcolor: clear,
+        plot_bgcolor: clear,
+        width: printing ? node.clientWidth : undefined,
+      },
+      config,
+    );
   };
   const drawVisible = () => {
     for (const [node, { visible, stale }] of shown) if (visible && stale) draw(node);
   };
-  const watcher = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) shown.get(target).visible = isIntersecting;
-    drawVisible();
-  }, { rootMargin: "300px" });
+  const watcher = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) shown.get(target).visible = isIntersecting;
+      drawVisible();
+    },
+    { rootMargin: "300px" },
+  );
   /** Draw what `make()` returns, {data, layout}, into a node: at once if it is in view, the first time soon in any case. */
   const plot = (node, make) => {
     if (!shown.has(node)) {
@@ -103,6 +145,21 @@ const nano = (() => {
   addEventListener("beforeprint", () => print(true));
   addEventListener("afterprint", () => print(false));
 
-  return { data, unpack, el, tile, facts, histogram, $, fmt, percent, duration, plot, colour, dark, templates,
-    colours: templates?.light.layout.colorway };
+  return {
+    data,
+    unpack,
+    el,
+    tile,
+    facts,
+    histogram,
+    $,
+    fmt,
+    percent,
+    duration,
+    plot,
+    colour,
+    dark,
+    templates,
+    colours: templates?.light.layout.colorway,
+  };
 })();

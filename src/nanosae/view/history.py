@@ -1,0 +1,132 @@
+"""What a run folder says of its training, while it is written or afterwards.
+
+Lines and snapshots that are half written are left for the next time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanosae.runs.folder import current, verify_training
+from nanosae.view.files import read_arrays
+
+MAX_LINES = 2000  # of metrics in a page; of more, every second, third … is shown
+MAX_SNAPSHOTS = 60
+HISTOGRAMS = (  # of a snapshot that pages show
+    "encoder_norm",
+    "decoder_norm",
+    "encoder_decoder_cosine",
+    "decoder_max_cosine",
+    "log10_density",
+    "activation",
+)
+
+
+class NewMetrics(NamedTuple):
+    """What metrics.jsonl gained.
+
+    Attributes:
+        lines: Complete lines after a position; of more than MAX_LINES an even choice, the last one
+            included.
+        offset: The position after them, in bytes.
+        reset: Whether what was known is void, because the file was replaced.
+    """
+
+    lines: list[dict[str, Any]]
+    offset: int
+    reset: bool
+
+
+def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str, Any]:
+    """Read what a run folder says of its training, or what is new in it.
+
+    Args:
+        run: The run folder, in any state.
+        offset: Bytes of metrics.jsonl that are known.
+        after: Last step whose snapshot is known.
+
+    Raises:
+        DamagedFileError: If a file of a finished training is not what was written.
+
+    Returns:
+        `lines`, `offset` and `reset` as in NewMetrics, `quiet` (seconds since metrics.jsonl was
+        written), `snapshots` (see `read_snapshots`) and `config`, if there is one.
+    """
+    run = current(run)
+    verify_training(run)
+    metrics = read_metrics(run / "metrics.jsonl", offset)
+    state = {
+        **metrics._asdict(),
+        "snapshots": read_snapshots(run, 0 if metrics.reset else after),
+    }
+    with contextlib.suppress(OSError):
+        state["quiet"] = time.time() - (run / "metrics.jsonl").stat().st_mtime
+    with contextlib.suppress(OSError, ValueError):
+        state["config"] = json.loads((run / "config.json").read_text("utf-8"))["config"]
+    return state
+
+
+def read_metrics(path: Path, offset: int = 0) -> NewMetrics:
+    """Read the lines of metrics.jsonl after a position, in bytes; damaged ones are left out."""
+    reset = False
+    try:
+        with path.open("rb") as stream:
+            if offset > 0 and not _follows_a_line(stream, offset):
+                reset = True
+                offset = 0
+            stream.seek(offset)
+            text = stream.read()
+    except FileNotFoundError:
+        return NewMetrics([], 0, offset > 0)
+    complete = text[: text.rfind(b"\n") + 1]
+    lines = []
+    for line in complete.splitlines():
+        with contextlib.suppress(ValueError):
+            lines.append(json.loads(line))
+    return NewMetrics(_thinned(lines, MAX_LINES), offset + len(complete), reset)
+
+
+def _follows_a_line(stream: Any, offset: int) -> bool:
+    """Tell whether a line ends before a position: not so if the file is shorter or another."""
+    stream.seek(offset - 1)
+    return stream.read(1) == b"\n"
+
+
+def read_snapshots(run: Path, after: int = 0) -> list[dict[str, Any]]:
+    """Return the snapshots of later steps, at most MAX_SNAPSHOTS, evenly chosen.
+
+    Returns:
+        For each `step`, of each of HISTOGRAMS its counts and range, `[counts, low, high]`, and
+        `positions`, thousandths of x and y of the sampled `latents`. Unreadable files are left out.
+    """
+    paths = {}
+    for path in (run / "snapshots").glob("*.npz"):
+        if path.stem.isdecimal() and int(path.stem) > after:
+            paths[int(path.stem)] = path
+    snapshots = []
+    for step in _thinned(sorted(paths), MAX_SNAPSHOTS):
+        arrays = read_arrays(paths[step])
+        if arrays is not None:
+            snapshots.append(_shown_snapshot(step, arrays))
+    return snapshots
+
+
+def _shown_snapshot(step: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    shown: dict[str, Any] = {}
+    for name in HISTOGRAMS:
+        edges = arrays[f"{name}_edges"]
+        shown[name] = [arrays[name], edges[0], edges[-1]]
+    thousandths = (arrays["positions"].astype(np.float32) * 1000).round().astype(int)
+    return shown | {"step": step, "positions": thousandths.T, "latents": arrays["latents"]}
+
+
+def _thinned(items: list, most: int) -> list:
+    """Return at most so many items, evenly chosen, the last one included."""
+    stride = max(1, -(-len(items) // most))
+    return items[::-1][::stride][::-1]

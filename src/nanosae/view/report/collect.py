@@ -1,0 +1,188 @@
+"""What a report says: facts, the table of features, map, families, topics, figures."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanosae.analysis.reading import run_model
+from nanosae.codes import Codes
+from nanosae.runs.results import contrast_title
+from nanosae.runs.tables import known_labels, load_features
+from nanosae.view import maps, plots
+from nanosae.view.files import read_json
+from nanosae.view.history import training_state
+from nanosae.view.report.cards import CARDS_PER_BLOCK, rounded
+from nanosae.view.report.commands import StoredResults, missing_steps, past_commands
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_FEATURES = 20_000  # in the table and on the map
+MAX_SENTENCES = 20  # of a contrast
+MAX_FINDINGS = 12  # in the figure of a contrast
+LABEL_AREA = (1100, 520)  # pixels in which the map's labels find room
+COLUMNS = (
+    "feature",
+    "label",
+    "keywords",
+    "llm_explanation",
+    "score",
+    "n_active",
+    "density",
+    "max_activation",
+    "monosemanticity",
+    "family",
+    "topic",
+    "health",
+)
+FAMILY_FIELDS = ("family", "root", "members", "size", "label", "score")
+
+
+def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any]:
+    """Return the data blocks of a report but for the cards, by name.
+
+    Args:
+        run: The run folder.
+        codes: The corpus, if there is one.
+        table: What `feature_table` returned.
+    """
+    config = read_json(run / "config.json") or {}
+    results = StoredResults(run, codes)
+    contrasts = {
+        contrast_title(result): result.value for result in results.contrasts if result.fresh
+    }
+    return {
+        "facts": _facts(run, config, codes, results),
+        "training": training_state(run),
+        "features": _columns(table),
+        "map": _map(codes, table),
+        "families": _families(results),
+        "topics": _topics(results),
+        "contrasts": [
+            {"name": name, "sentences": result["sentences"][:MAX_SENTENCES]}
+            for name, result in contrasts.items()
+        ],
+        "figures": _figures(codes, contrasts),
+        "evaluation": results.fresh_value("evaluation.json"),
+    }
+
+
+def _facts(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "run": str(run),
+        "name": run.absolute().name,
+        "chunk": CARDS_PER_BLOCK,
+        "config": config.get("config"),
+        "versions": config.get("versions"),
+        "threads": config.get("threads"),
+        "data": config.get("data"),
+        "fingerprint": config.get("data_fingerprint"),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commands": past_commands(run, config, codes, results),
+        "missing": missing_steps(run, config, codes, results),
+    }
+    if codes is not None:
+        facts["corpus"] = {
+            "name": codes.name,
+            "rows": codes.n_rows,
+            "columns": codes.columns,
+            "texts": codes.has_texts,
+            "l0": codes.nnz / max(codes.n_rows, 1),
+        }
+    return facts
+
+
+def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
+    """Return the feature table, best first: surest labels, then most rows, dead ones last."""
+    import pandas as pd
+
+    table = load_features(run, codes)
+    if codes is not None:
+        counts = pd.DataFrame(
+            {
+                "feature": np.arange(codes.n_features),
+                "n_active": codes.counts,
+                "density": codes.density,
+            }
+        )
+        described = table.drop(columns=["n_active", "density"], errors="ignore")
+        table = counts.merge(described, "left")
+    table["label"] = table["feature"].map(known_labels(codes or run).get)
+    scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
+    table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
+    scores["alive"] = scores["n_active"] != 0
+    order = ["alive", "label_auc_low", "n_active"]
+    best_first = scores.sort_values(order, ascending=False).index
+    return table.loc[best_first].reset_index(drop=True)
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return the columns that the page shows."""
+    first = table.head(MAX_FEATURES)
+    return {
+        name: [rounded(value) for value in first[name].tolist()]
+        for name in COLUMNS
+        if name in table
+    }
+
+
+def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
+    """Place the features in the plane; `place` says where in the table each point is."""
+    model = None if codes is None else run_model(codes)
+    if model is None:
+        return None
+    directions = model.directions()
+    features = table["feature"].to_numpy()[:MAX_FEATURES]
+    is_active = table["n_active"].to_numpy()[: len(features)] > 0
+    has_direction = directions[features].any(1)
+    place = np.flatnonzero(is_active & has_direction)
+    points, method = maps.project(directions[features[place]])
+    cluster = maps.clusters(points)
+    known = table["label"].iloc[place].tolist()
+    names = {i: label for i, label in enumerate(known) if isinstance(label, str)}
+    placed = maps.labels(points, cluster, names, *LABEL_AREA)
+    x, y = points.T.astype(np.float64).round(4)
+    return {
+        "place": place,
+        "x": x,
+        "y": y,
+        "cluster": cluster,
+        "labels": [{"text": text, "x": x, "y": y} for text, (x, y) in placed],
+        "method": method,
+    }
+
+
+def _families(results: StoredResults) -> list[dict[str, Any]] | None:
+    result = results.fresh_value("families.json")
+    if result is None:
+        return None
+    return [
+        {field: rounded(family[field]) for field in FAMILY_FIELDS} for family in result["families"]
+    ]
+
+
+def _topics(results: StoredResults) -> np.ndarray | None:
+    table = results.fresh_value("topics.parquet")
+    if table is None:
+        return None
+    return table[["Topic", "Count", "Name"]].to_numpy()
+
+
+def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:
+    """Draw what the page does not draw itself; it puts its own template on."""
+    figures = {}
+    for name, result in contrasts.items():
+        if result["findings"]:
+            figures[name] = plots.contrast(result, n=MAX_FINDINGS)
+    if codes is not None:
+        figures["density"] = plots.density(codes)
+        figures["l0"] = plots.l0(codes)
+    for figure in figures.values():
+        figure.update_layout(template=None)
+    return figures

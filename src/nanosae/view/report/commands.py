@@ -1,0 +1,196 @@
+"""The commands that made a run, and those that add what it lacks."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nanosae.codes import Codes
+from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
+from nanosae.runs.tables import load_features
+
+TOPICS = 20  # of a run that was not asked for any yet
+
+
+class Step(NamedTuple):
+    """One step of an analysis.
+
+    Attributes:
+        is_done: Whether it was done.
+        adds: What it adds.
+        words: The words of its command, but for `nanosae`.
+    """
+
+    is_done: bool
+    adds: str
+    words: list[Any]
+
+    @property
+    def command(self) -> str:
+        """The command as it is typed."""
+        return shlex.join(["nanosae", *map(str, self.words)])
+
+
+class StoredResults:
+    """The stored results of a run, stale ones included.
+
+    Attributes:
+        contrasts: Those of contrast, explain and over_time.
+    """
+
+    def __init__(self, run: Path, codes: Codes | None) -> None:
+        names = ("families.json", "topics.parquet", "evaluation.json")
+        self._by_name = {name: load_result(run, name, codes) for name in names}
+        self.contrasts = load_contrasts(run, codes)
+
+    def fresh_value(self, name: str) -> Any:
+        """Return what a result holds, None if it is missing or stale."""
+        result = self._by_name[name]
+        if result is None or not result.fresh:
+            return None
+        return result.value
+
+    def what_again(self, name: str, what: str) -> str:
+        """Return what a step adds, with the reason to repeat it if its result is stale."""
+        result = self._by_name[name]
+        if result is None or result.fresh:
+            return what
+        return f"{what} again ({result.stale})"
+
+
+def past_commands(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> list[str]:
+    """Return the commands of the steps that were done, in order."""
+    return [step.command for step in _steps(run, config, codes, results) if step.is_done]
+
+
+def missing_steps(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> list[tuple[str, str]]:
+    """Return what is missing, and the command that adds it."""
+    steps = _steps(run, config, codes, results)
+    return [(step.adds, step.command) for step in steps if not step.is_done]
+
+
+def _steps(
+    run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
+) -> list[Step]:
+    return [
+        *_training_steps(run, config),
+        *_encoding_steps(run, config, codes),
+        *_analysis_steps(run, codes, results),
+        Step(True, "this report", ["report", run]),
+    ]
+
+
+def _training_steps(run: Path, config: dict[str, Any]) -> list[Step]:
+    words = ["train", config.get("data") or "DATA"]
+    if config:
+        words += ["-o", run, *_flags(config["requested"])]
+    steps = [Step(bool(config), "the settings of a training", words)]
+    if not (run / "model").exists():
+        steps.append(Step(False, "the trained model", [*words, "--resume"]))
+    return steps
+
+
+def _encoding_steps(run: Path, config: dict[str, Any], codes: Codes | None) -> list[Step]:
+    source = config.get("data") or "DATA"
+    if codes is not None:
+        source = _source_of_vectors(codes) or source
+    words = ["encode", run, source]
+    steps = [Step(codes is not None, "the features of a corpus", words)]
+    if codes is not None and not codes.has_texts:
+        steps.append(Step(False, "texts", [*words, "--texts", "TEXTS"]))
+    return steps
+
+
+def _source_of_vectors(codes: Codes) -> str | None:
+    """Return the file from which a corpus was encoded, if it is known."""
+    for shard in codes.manifest["shards"]:
+        vectors = shard["vectors"] or {}
+        if "path" in vectors:
+            return vectors["path"]
+    return None
+
+
+def _analysis_steps(run: Path, codes: Codes | None, results: StoredResults) -> list[Step]:
+    table = load_features(run, codes)
+    return [
+        Step("top_rows" in table, "feature cards", ["describe", run]),
+        Step("label" in table, "labels", ["label", run]),
+        _families_step(run, results),
+        _topics_step(run, results),
+        *_contrast_steps(run, codes, results),
+        _evaluation_step(run, codes, results),
+    ]
+
+
+def _families_step(run: Path, results: StoredResults) -> Step:
+    is_done = results.fresh_value("families.json") is not None
+    return Step(is_done, results.what_again("families.json", "families"), ["families", run])
+
+
+def _topics_step(run: Path, results: StoredResults) -> Step:
+    topics = results.fresh_value("topics.parquet")
+    n = TOPICS if topics is None else len(topics)
+    what = results.what_again("topics.parquet", "topics")
+    return Step(topics is not None, what, ["topics", run, "-n", n])
+
+
+def _some_column(codes: Codes | None) -> str:
+    """Return a column that a command may name."""
+    if codes is None or not codes.columns:
+        return "COLUMN"
+    return codes.columns[0]
+
+
+def _contrast_steps(run: Path, codes: Codes | None, results: StoredResults) -> list[Step]:
+    repeatable = [result for result in results.contrasts if result.parameters]
+    if not repeatable:
+        return [Step(False, "contrasts", ["contrast", run, "--by", _some_column(codes)])]
+    steps = []
+    for result in repeatable:
+        what = "" if result.fresh else f"{contrast_title(result)} again ({result.stale})"
+        steps.append(Step(result.fresh, what, _contrast_words(run, result)))
+    return steps
+
+
+def _contrast_words(run: Path, result: Result) -> list[Any]:
+    """Return the command that made a contrast."""
+    parameters = dict(result.parameters)
+    words = [parameters.pop("verb"), run]
+    parameters["name"] = parameters.pop("corpus", None)
+    for name, value in parameters.items():
+        if value is not None:
+            words += [f"--{name}", value]
+    return words
+
+
+def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> Step:
+    evaluation = results.fresh_value("evaluation.json")
+    labels = _some_column(codes) if evaluation is None else evaluation["about"]["labels"]
+    words = ["evaluate", run]
+    if labels:
+        words += ["--labels", labels]
+    is_done = evaluation is not None and "rows" in evaluation["about"]
+    what = results.what_again("evaluation.json", "a comparison with baselines")
+    return Step(is_done, what, words)
+
+
+def _flags(requested: dict[str, Any]) -> list[str]:
+    """Return settings that are not the defaults as flags."""
+    from nanosae.config import TrainConfig
+
+    defaults = TrainConfig().to_dict()
+    flags = []
+    for name, value in requested.items():
+        if value == defaults.get(name) or value is False:
+            continue
+        flags.append(f"--{name.replace('_', '-')}")
+        if isinstance(value, list):
+            flags += map(str, value)
+        elif value is not True:
+            flags.append(str(value))
+    return flags

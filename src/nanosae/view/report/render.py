@@ -1,0 +1,78 @@
+"""Report: everything a run folder knows, in one HTML file that opens from disk without a network.
+
+It uses what is there and names the command that adds what is missing. Tables are sent by column;
+cards of features are packed in blocks, which the browser unpacks when a card is opened.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nanosae.atomic import write_file
+from nanosae.codes import Codes
+from nanosae.errors import MissingError
+from nanosae.view import pages
+from nanosae.view.report.cards import pack_cards
+from nanosae.view.report.collect import collect, feature_table
+
+SCRIPTS = (
+    "map.js",
+    "training.js",
+    "report-data.js",
+    "report-table.js",
+    "report-map.js",
+    "report-cards.js",
+    "report-sections.js",
+    "report.js",
+)
+
+
+def report(run: str | Path, path: str | Path | None = None, *, name: str | None = None) -> Path:
+    """Write the report of a run.
+
+    Args:
+        run: The run folder, in any state.
+        path: Where to; `RUN/report.html` by default. It is replaced in one step.
+        name: Which corpus of the run.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        MissingError: If the folder holds no run.
+        DamagedFileError: If a file of the run is damaged.
+    """
+    run = Path(run)
+    path = run / "report.html" if path is None else Path(path)
+    content = render(run, name).encode()
+    write_file(path, lambda stream: stream.write(content))
+    return path
+
+
+def render(run: Path, name: str | None = None) -> str:
+    """Return the report of a run as HTML; see `report`."""
+    _require_run(run)
+    codes = None
+    if name is not None or any(run.glob("codes/*/manifest.json")):
+        codes = Codes.open(run, name)
+    table = feature_table(run, codes)
+    cards: list[str] = []
+    if codes is not None and "top_rows" in table:
+        cards = pack_cards(codes, table)
+    return pages.page(
+        f"{run.absolute().name} – nanoSAE report",
+        pages.static("report.html"),
+        data=collect(run, codes, table),
+        packed={f"cards-{i}": block for i, block in enumerate(cards)},
+        scripts=SCRIPTS,
+        styles=("report.css",),
+        plotly=True,
+    )
+
+
+def _require_run(run: Path) -> None:
+    """Refuse a folder in which nothing of a run is."""
+    if not any((run / part).exists() for part in ("config.json", "model", "codes")):
+        raise MissingError(
+            f"{run} holds no run:", file=run, remedy=f"nanosae train DATA -o {run} makes one."
+        )

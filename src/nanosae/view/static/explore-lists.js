@@ -1,0 +1,134 @@
+/* The lists of features and of texts, the conditions that they meet, and the tags. */
+
+import { ask, say, trying } from "./explore-ask.js";
+import { go, openFeature, openRow, page, where } from "./explore-page.js";
+import { button, chip, count, featureName, noun, star, thousands } from "./explore-parts.js";
+
+const { el, $ } = nano;
+const CHIP_LETTERS = 40;
+
+/** Put a page of lines into a list, and a button for the next one. */
+const fill = (list, found, at, makeLine, showMore) => {
+  if (at === 0) list.replaceChildren();
+  else list.lastElementChild?.remove();
+  list.append(...found.lines.map(makeLine));
+  const next = at + found.lines.length;
+  if (next < found.total) {
+    const text = `Show more of ${thousands(found.total)}`;
+    list.append(
+      el(
+        "li",
+        {},
+        button("more", text, () => showMore(next)),
+      ),
+    );
+  }
+  if (!found.total) {
+    list.append(el("li", { className: "busy" }, "Nothing meets these conditions."));
+  }
+};
+
+const labelScore = (score) => {
+  if (!(score > 0)) return null;
+  const title = "How well its words find unseen texts (AUC)";
+  return el("span", { title }, `AUC ${score.toFixed(2)}`);
+};
+
+const featureLine = (line) => {
+  const share = Math.max(1, 100 * Math.sqrt(line.rows / page.state.rows));
+  const facts = el(
+    "span",
+    { className: "sub" },
+    el("span", {}, `№ ${line.feature}`),
+    el("span", {}, count(line.rows, noun())),
+    labelScore(line.score),
+  );
+  const main = el(
+    "button",
+    { className: "main", onclick: () => openFeature(line.feature) },
+    el("span", { className: "name" }, featureName(line.feature, line.name)),
+    facts,
+    el("span", { className: "share", style: { width: `${share}%` } }),
+  );
+  const props = { className: "feature", "data-feature": String(line.feature) };
+  return el("li", props, main, star(line.feature, line.marked));
+};
+
+export const listFeatures = (at = 0) =>
+  trying($("#feature-list"), async () => {
+    const { q, sort, marked } = page.view;
+    const found = await ask("features", "features", { words: q, sort, marked, at });
+    $("#features-title").textContent = q || marked ? count(found.total, "feature") : "Features";
+    fill($("#feature-list"), found, at, featureLine, listFeatures);
+    markOpen();
+  });
+
+const rowLine = (line) => {
+  const features = line.features.map(([id, name]) => featureName(id, name)).join(" · ");
+  const main = el(
+    "button",
+    { className: "main", onclick: () => openRow(line.row) },
+    el("span", { className: "text" }, line.text || `row ${line.row}`),
+    el("span", { className: "sub" }, features),
+  );
+  return el("li", { className: "row", "data-row": String(line.row) }, main);
+};
+
+export const listRows = (at = 0) =>
+  trying($("#row-list"), async () => {
+    const found = await ask("rows", "texts", { where: where(), at });
+    for (const [id, name] of Object.entries(found.names)) page.names.set(Number(id), name);
+    listChips();
+    $("#rows-title").textContent = count(found.total, noun());
+    const isNoSelection = !found.total || found.total === page.state.rows;
+    $("#compare").disabled = isNoSelection;
+    $("#tag-all").disabled = isNoSelection;
+    const params = new URLSearchParams({ where: JSON.stringify(where()) });
+    $("#export").href = `/api/export?${params}`;
+    fill($("#row-list"), found, at, rowLine, listRows);
+    markOpen();
+    if (at === 0) say(`${count(found.total, noun())} found`);
+  });
+
+/** Mark in the lists what is open. */
+export const markOpen = () => {
+  for (const item of document.querySelectorAll("[data-feature], [data-row]")) {
+    const { feature, row } = item.dataset;
+    const id = feature ? `feature:${feature}` : `row:${row}`;
+    item.classList.toggle("open", id === page.view.open);
+  }
+};
+
+const short = (text) => (text.length > CHIP_LETTERS ? `${text.slice(0, CHIP_LETTERS - 1)}…` : text);
+
+/** A condition that can be removed: `without` is the change of the view. */
+const condition = (text, without) =>
+  chip(text, `Remove the condition ${text}`, () => {
+    go(without);
+    $("#rows-title").focus();
+  });
+
+/** Show the conditions of the selection. */
+export const listChips = () => {
+  const { q, f, value, tag, lasso, led } = page.view;
+  const chips = f.map((id) => {
+    const others = f.filter((other) => other !== id);
+    return condition(short(featureName(id, page.names.get(id))), { f: others });
+  });
+  if (q) chips.push(condition(`words: ${short(q)}`, { q: "" }));
+  if (value) chips.push(condition(`${value[0]}: ${short(value[1])}`, { value: null }));
+  if (tag) chips.push(condition(`tag: ${short(tag)}`, { tag: "" }));
+  if (lasso) chips.push(condition("selected on the map", { lasso: null }));
+  if (led) chips.push(condition("led by the selected features", { led: null }));
+  $("#chips").replaceChildren(...chips);
+};
+
+/** Offer the tags of the corpus as a condition. */
+export const listTags = (tags) => {
+  page.state.tags = tags;
+  const known = Object.entries(tags);
+  const options = known.map(([tag, n]) => el("option", { value: tag }, `${tag} (${thousands(n)})`));
+  $("#tags").hidden = !known.length;
+  $("#tags").replaceChildren(el("option", { value: "" }, "all tags"), ...options);
+  $("#tags").value = page.view.tag;
+};

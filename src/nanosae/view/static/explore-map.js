@@ -1,0 +1,182 @@
+/* The map of texts or features: its points, colours, legend, and what is marked on it. */
+
+import { ask, trying } from "./explore-ask.js";
+import { go, openFeature, openRow, opened, page, where } from "./explore-page.js";
+import { count, featureName, noun, thousands } from "./explore-parts.js";
+
+const { el, $, fmt } = nano;
+const HOVER_LETTERS = 300;
+const MARGIN = 0.25; // of the part in view, around it, whose points are asked for
+
+const showsRows = () => page.view.map === "rows";
+
+/** What colours the points, as the server takes it. */
+export const color = () => {
+  const { view, state } = page;
+  const id = opened("feature");
+  const isByFeature = view.color === "auto" && id !== null && showsRows();
+  if (view.color === "feature" || isByFeature) return id === null ? "" : `feature:${id}`;
+  if (view.color !== "auto") return view.color;
+  return state.colors[0] || "";
+};
+
+/** Say why there is no map yet; return whether there is one. */
+const isReady = () => {
+  const { map, jobs } = page.state;
+  const note = $("#map-note");
+  note.hidden = Boolean(map);
+  if (map) return true;
+  const failed = jobs.map && jobs.map !== "working";
+  note.textContent = failed
+    ? "The map could not be made; the server's terminal says why."
+    : "The map is being drawn, once. Lists and search work meanwhile.";
+  return false;
+};
+
+/** The part of the map to ask for; nothing for all of it. */
+const boxAround = (look, place) => {
+  if (!place && page.map.points) return { box: page.map.box(MARGIN) };
+  if (!look) return {};
+  const { x, y, width } = look;
+  return { box: [x - width, y - width, x + width, y + width] };
+};
+
+/** Draw the map: `fresh` if it is another one, with its `place` if the view says where to look. */
+export const drawMap = (fresh, place = fresh) =>
+  trying($("#legend"), async () => {
+    if (!isReady()) {
+      page.map.clear();
+      return;
+    }
+    if (fresh) page.map.clear();
+    const kind = page.view.map;
+    const [x, y, width] = page.view.look || [];
+    const look = page.view.look ? { x, y, width } : null;
+    const conditions = where();
+    const asked = { color: color(), where: conditions, ...boxAround(look, place) };
+    const found = await ask("map", `points/${kind}`, asked);
+    const dimmed = found.marked > 0 || Object.keys(conditions).length > 0;
+    page.map.show(found, place ? look : null, dimmed);
+    describeMap(found);
+    drawLegend(found.legend);
+    markMap();
+    if (!fresh) return;
+    const regions = await ask("regions", `regions/${kind}`);
+    if (kind === page.view.map) page.map.label(regions);
+  });
+
+const describeMap = (found) => {
+  const total = count(found.total, showsRows() ? noun() : "feature");
+  const text = `Map of ${total}, ${thousands(found.inside)} in view`;
+  $("#plane canvas").setAttribute("aria-label", text);
+};
+
+/** Mark the open row or feature, and the lasso. */
+export const markMap = () => {
+  const id = opened(showsRows() ? "row" : "feature");
+  const polygon = showsRows() ? page.view.lasso : page.view.led;
+  page.map.mark(id === null ? null : Number(id), polygon);
+};
+
+/** A colour scale with its ends. */
+const scaleOf = (legend) => {
+  const stops = nano.dark.matches ? legend.dark : legend.light;
+  const background = `linear-gradient(90deg, ${stops.join(",")})`;
+  return [
+    el("span", {}, fmt(legend.low)),
+    el("span", { className: "ramp", style: { background } }),
+    el("span", {}, fmt(legend.high)),
+  ];
+};
+
+/** A group's colour and name; of a column on the map of texts, a button that selects it. */
+const keyOf = (column, { name, color: shade }) => {
+  const dot = el("i", { style: { background: shade } });
+  const text = el("span", {}, name);
+  if (!column || !showsRows() || name === "others") {
+    return el("span", { className: "key", title: name }, dot, text);
+  }
+  const onclick = () => go({ value: [column, name] });
+  return el("button", { className: "key", title: `Only ${name}`, onclick }, dot, text);
+};
+
+export const drawLegend = (legend) => {
+  if (!legend.title) {
+    $("#legend").replaceChildren();
+    return;
+  }
+  const column = color().startsWith("column:") ? color().slice("column:".length) : null;
+  const scale = legend.kind === "scale" ? scaleOf(legend) : [];
+  const keys = (legend.entries || []).map((entry) => keyOf(column, entry));
+  $("#legend").replaceChildren(el("b", {}, legend.title), ...scale, ...keys);
+};
+
+/** What the map says of a point; nothing if a newer question came in between. */
+const nameOf = async (id) => {
+  try {
+    if (showsRows()) {
+      const row = await ask("hover", `row/${id}`);
+      return row.text.slice(0, HOVER_LETTERS) || `row ${id}`;
+    }
+    const found = await ask("hover", "features", { words: String(id) });
+    return featureName(id, found.lines[0]?.name);
+  } catch {
+    return "";
+  }
+};
+
+const rounded = (numbers) => numbers.map((x) => Number(x.toPrecision(5)));
+
+/** Select what lies inside a polygon, and compare it with the rest. */
+const select = (corners) => {
+  const condition = showsRows() ? "lasso" : "led";
+  go({ [condition]: corners.map(rounded), open: "contrast:", edit: {} });
+};
+
+/** Let the next stroke be a lasso, or not. */
+const useLasso = (on) => {
+  $("#lasso").setAttribute("aria-pressed", String(on));
+  page.map.draw(on);
+};
+const lassoIsUsed = () => $("#lasso").getAttribute("aria-pressed") === "true";
+
+const selectInView = () => {
+  if (!page.map.points) return;
+  const [x0, y0, x1, y1] = page.map.box();
+  select([
+    [x0, y0],
+    [x1, y0],
+    [x1, y1],
+    [x0, y1],
+  ]);
+};
+
+/** Make the map and its buttons. */
+export const connectMap = () => {
+  page.map = nano.map($("#plane"), {
+    label: "Map",
+    help: "map-help",
+    name: nameOf,
+    pick: (id) => (showsRows() ? openRow(id) : openFeature(id)),
+    lasso: (corners) => {
+      useLasso(false);
+      select(corners);
+    },
+    move: (look) => {
+      go({ look: look && rounded([look.x, look.y, look.width]) }, true);
+      drawMap(false);
+    },
+  });
+  for (const choice of document.querySelectorAll("[data-map]")) {
+    choice.addEventListener("click", () => go({ map: choice.dataset.map, look: null }));
+  }
+  $("#color").addEventListener("change", (event) => go({ color: event.target.value }));
+  $("#lasso").addEventListener("click", () => useLasso(!lassoIsUsed()));
+  $("#in-view").addEventListener("click", selectInView);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && lassoIsUsed()) useLasso(false);
+  });
+  nano.dark.addEventListener("change", () => {
+    if (page.map.points) drawLegend(page.map.points.legend);
+  });
+};

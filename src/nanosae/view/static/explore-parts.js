@@ -1,0 +1,81 @@
+/* Words and small elements that several parts of the explorer's page use. */
+
+import { change, say, trying } from "./explore-ask.js";
+import { openFeature, openRow, page } from "./explore-page.js";
+
+const { el, $, fmt } = nano;
+
+export const thousands = (n) => n.toLocaleString("en-US");
+export const count = (n, one) => `${thousands(n)} ${one}${n === 1 ? "" : "s"}`;
+export const noun = () => (page.state.texts ? "text" : "row");
+export const featureName = (id, name) => name || `feature ${id}`;
+
+export const heading = (title) => el("h3", {}, title);
+export const list = (items) =>
+  el(
+    "ul",
+    { className: "plain" },
+    items.map((item) => el("li", {}, item)),
+  );
+export const button = (className, text, onclick, more = {}) =>
+  el("button", { className, onclick, ...more }, text);
+
+/** A form of one field and a button; `act` takes what was typed. */
+export const smallForm = (field, text, act) => {
+  const input = el("input", { type: "text", ...field });
+  const onsubmit = (event) => {
+    event.preventDefault();
+    act(input.value);
+  };
+  return el("form", { onsubmit }, input, el("button", {}, text));
+};
+
+export const featureLink = (id, name) =>
+  button("link", featureName(id, name), () => openFeature(id));
+
+/** A text as a button that opens it; `before` stands in front. */
+export const textButton = (row, text, before) =>
+  el(
+    "button",
+    { className: "example", onclick: () => openRow(row) },
+    before,
+    el("span", { className: "text" }, text || `row ${row}`),
+  );
+
+/** How strongly a text activates a feature: a number and a bar. */
+export const meter = (activation, most) =>
+  el(
+    "span",
+    { className: "meter" },
+    fmt(activation),
+    el("i", { style: { width: `${(100 * activation) / (most || 1)}%` } }),
+  );
+
+/** A star that sets and removes a bookmark. */
+export const star = (id, on) => {
+  const onclick = (event) => {
+    const now = event.currentTarget.getAttribute("aria-pressed") !== "true";
+    trying($("#adds"), () => bookmark(id, now));
+  };
+  const label = `Bookmark ${id}`;
+  const more = { "aria-pressed": String(on), "aria-label": label, title: "Bookmark" };
+  return button("star", on ? "★" : "☆", onclick, more);
+};
+
+const bookmark = async (id, on) => {
+  await change(`star ${id}`, "bookmark", { feature: id, on });
+  for (const other of document.querySelectorAll(`[aria-label="Bookmark ${id}"]`)) {
+    other.setAttribute("aria-pressed", String(on));
+    other.textContent = on ? "★" : "☆";
+  }
+  say(on ? "Bookmarked" : "Bookmark removed");
+};
+
+/** A condition or tag with a button that removes it. */
+export const chip = (text, title, drop) =>
+  el(
+    "span",
+    { className: "chip" },
+    el("span", { dir: "auto" }, text),
+    button("drop", "×", drop, { "aria-label": title }),
+  );

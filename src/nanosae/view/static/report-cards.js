@@ -1,0 +1,169 @@
+"use strict";
+/* Cards of features, in a dialog: texts, related features, activation strengths. Their texts are
+   packed in blocks, of which the last one that was used is kept. */
+(() => {
+  const { el, $, fmt, percent } = nano;
+  const { report } = nano;
+  const { facts, families, topics, placeOf, get, label, topicName, open, featureChip } = report;
+  const dialog = $("#card");
+  const ADDRESS = /^#feature-(\d+)$/;
+  let block = { number: -1 };
+
+  const cardAt = async (place) => {
+    const number = Math.floor(place / facts.chunk);
+    if (block.number !== number) {
+      if (document.getElementById(`data-cards-${number}`) === null) return null;
+      block = { number, ...(await nano.unpack(`cards-${number}`)) };
+    }
+    return block.cards[place % facts.chunk];
+  };
+
+  const textLine = ([row, activation], most) => {
+    const bar = el("i", { style: { width: `${(100 * activation) / most}%` } });
+    const strength = activation ? fmt(activation) : `row ${row}`;
+    return el(
+      "li",
+      {},
+      el("span", { className: "meter", title: `row ${row}` }, strength, bar),
+      el("span", { className: "text" }, block.texts[row] || `row ${row}`),
+    );
+  };
+  const texts = (title, note, rows, most) => {
+    if (!rows?.length) return [];
+    const lines = rows.map((row) => textLine(row, most));
+    return [
+      el("h3", {}, title),
+      el("p", { className: "muted small" }, note),
+      el("ul", { className: "texts" }, lines),
+    ];
+  };
+  const related = (title, pairs) => {
+    if (!pairs?.length) return [];
+    const chips = pairs.map(([feature, value]) =>
+      featureChip(feature, `${label(feature)} ${fmt(value)}`),
+    );
+    return [el("h3", {}, title), el("div", { className: "chips" }, chips)];
+  };
+
+  /** A link that closes the card and lists a family or topic only. */
+  report.narrowLink = (text, only) => {
+    const onclick = () => {
+      dialog.close();
+      report.narrow(only);
+    };
+    return el("button", { className: "link", onclick }, text ?? "–");
+  };
+  const familyLink = (place) => {
+    const family = families?.find((found) => found.family === get("family", place));
+    if (!family) return null;
+    const only = { column: "family", value: family.family, text: family.label };
+    return report.narrowLink(`${family.label} (${family.size} features)`, only);
+  };
+  const topicLink = (place) => {
+    const topic = get("topic", place);
+    if (!topics || topic === null) return null;
+    const text = topicName.get(topic);
+    return report.narrowLink(text, { column: "topic", value: topic, text });
+  };
+
+  /** What is known of a feature without its texts, as pairs of a name and a value. */
+  const knownFacts = (place, card, most) => {
+    const rows = `${fmt(get("n_active", place))} rows (${percent(get("density", place))})`;
+    const pairs = [["active on", rows]];
+    if (card?.mean_activation !== undefined) {
+      const mean = `${fmt(card.mean_activation)} ± ${fmt(card.std_activation)}`;
+      pairs.push(["activation", `${mean}, at most ${fmt(most)}`]);
+    }
+    if (get("score", place) !== null) {
+      pairs.push(["label score", `${fmt(get("score", place))} on rows that did not choose it`]);
+    }
+    pairs.push(["keywords", get("keywords", place)]);
+    pairs.push(["explanation", get("llm_explanation", place)]);
+    pairs.push(["family", familyLink(place)]);
+    pairs.push(["topic", topicLink(place)]);
+    if (card?.duplicate_of !== undefined) {
+      pairs.push(["duplicate of", featureChip(card.duplicate_of)]);
+    }
+    if (get("health", place)) pairs.push(["health", report.health(place)]);
+    return pairs.filter(([, value]) => value);
+  };
+  const whyEmpty = () => {
+    const notDescribed = facts.missing.some(([what]) => what === "feature cards");
+    return notDescribed
+      ? "Its texts and neighbours come with `nanosae describe`, then `nanosae report` again."
+      : "It is never active, or its texts were left out to keep this file small.";
+  };
+  const describe = (place, card) => {
+    const most = get("max_activation", place) || 1;
+    const known = nano.facts(knownFacts(place, card, most));
+    if (!card) return [known, el("p", { className: "hint" }, whyEmpty())];
+    const strengths = card.histogram.length
+      ? [el("h3", {}, "Activation strengths"), ...nano.histogram(card.histogram, most)]
+      : [];
+    const across =
+      "One text from the middle of each equal band of ranks: what it stands for on most rows.";
+    const near = "Silent here, though these rows are nearest to its direction.";
+    return [
+      known,
+      ...strengths,
+      ...texts("Strongest texts", "Where it is most active.", card.top, most),
+      ...texts("Across its range", across, card.across, most),
+      ...texts("Near misses", near, card.near, most),
+      ...related("Nearest directions (cosine)", card.nearest),
+      ...related("Active together (NPMI)", card.coactive),
+      ...related("Opposite directions (cosine)", card.opposite),
+    ];
+  };
+
+  /** The feature in the address, if the table has it. */
+  const openFeature = () => {
+    const found = ADDRESS.exec(location.hash);
+    const feature = found ? Number(found[1]) : null;
+    return placeOf.has(feature) ? feature : null;
+  };
+  /** Go to the next or previous feature of the table. */
+  const step = (by) => {
+    const here = report.listed.indexOf(placeOf.get(openFeature()));
+    const next = report.listed[here + by];
+    if (next !== undefined) open(get("feature", next));
+  };
+
+  const tool = (text, title, onclick) =>
+    el("button", { title, "aria-label": title, onclick }, text);
+  const head = (feature) =>
+    el(
+      "div",
+      { className: "head" },
+      el("h2", { tabIndex: -1, autofocus: true }, label(feature)),
+      tool("‹", "Previous feature", () => step(-1)),
+      tool("›", "Next feature", () => step(1)),
+      tool("✕", "Close", () => dialog.close()),
+    );
+
+  /** Show the card that the address says, or none. */
+  report.followAddress = async () => {
+    const feature = openFeature();
+    if (feature === null) {
+      dialog.close();
+      return;
+    }
+    const place = placeOf.get(feature);
+    const card = await cardAt(place);
+    const number = el("p", { className: "muted small" }, `feature ${feature}`);
+    dialog.replaceChildren(head(feature), number, ...describe(place, card));
+    if (!dialog.open) dialog.showModal();
+    $("h2", dialog).focus();
+    dialog.scrollTop = 0;
+    report.markOnMap(place);
+  };
+  dialog.addEventListener("close", () => {
+    if (location.hash.startsWith("#feature-")) {
+      history.replaceState(null, "", location.pathname + location.search);
+    }
+    report.markOnMap(null);
+  });
+  dialog.addEventListener("click", (event) => {
+    if (event.target === dialog) dialog.close(); // beside the card
+  });
+  addEventListener("hashchange", report.followAddress);
+})();

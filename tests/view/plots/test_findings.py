@@ -1,0 +1,44 @@
+"""Effects and shares over time against the dense matrix."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from drawn import dense
+from nanosae import plot
+from nanosae.analysis.contrast import contrast
+from nanosae.analysis.explain import explain
+from nanosae.analysis.topics import topics
+from nanosae.runs.tables import load_features
+
+
+def test_forests_show_effect_and_interval(codes):
+    found = contrast(codes, "noun.plant", by="kind")
+    dots = plot.contrast(found, n=3).data[0]
+    table = found.findings.head(3)
+    np.testing.assert_allclose(dots.x, np.exp(table["effect"]), rtol=1e-6)
+    np.testing.assert_allclose(dots.x - dots.error_x.arrayminus, table["odds_low"], rtol=1e-6)
+    np.testing.assert_allclose(dots.x + dots.error_x.array, table["odds_high"], rtol=1e-6)
+    same = plot.contrast(json.loads(json.dumps(found.to_dict(), default=str)), n=3)
+    np.testing.assert_allclose(same.data[0].x, dots.x)
+    lengths = [len(t) for t in codes.texts()]
+    numbers = plot.contrast(explain(codes, lengths, covariates=()))
+    assert numbers.layout.xaxis.type != "log"
+
+
+def test_shares_over_time_are_counted_right(codes, trend):
+    year = codes.column("year")
+    figure = plot.over_time(trend)
+    j = trend.findings["feature"].iloc[0]
+    on = dense(codes)[:, j] > 0
+    expected = [on[year == y].mean() for y in np.unique(year)]
+    np.testing.assert_allclose(figure.data[1].y, expected)
+    assert figure.data[1].x[0] == year.min()
+    merged = topics(codes, 8, load_features(codes.run))
+    line = plot.over_time(merged, "year").data[1]
+    np.testing.assert_allclose(
+        line.y, [(merged.row_topic[year == y] == 0).mean() for y in np.unique(year)]
+    )
+    again = plot.over_time(merged, pd.to_datetime([f"{y}-01-01" for y in year]).to_numpy())
+    np.testing.assert_allclose(again.data[1].y, line.y)

@@ -1,0 +1,58 @@
+"""What a report says, against the run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from finished import HOSTILE
+from nanosae.codes import Codes
+from nanosae.runs.results import load_contrasts
+from nanosae.runs.tables import load_features
+
+
+def test_the_summary(page, run):
+    facts = page.blocks["facts"]
+    assert page.blocks["training"]["lines"][-1]["fvu"] == 0.25
+    assert facts["config"]["hidden_size"] == 48
+    assert facts["fingerprint"] == "0123abcd"
+    assert facts["corpus"]["rows"] == 800
+    assert facts["corpus"]["columns"] == ["group", "year", "topics"]
+    assert facts["missing"] == []
+
+
+def test_the_table_is_the_run_s(page, run):
+    shown = page.blocks["features"]
+    codes, table = Codes.open(run), load_features(run).set_index("feature")
+    assert sorted(shown["feature"]) == list(range(48))
+    for i, j in enumerate(shown["feature"]):
+        rows, acts = codes.feature(j)
+        assert shown["n_active"][i] == len(rows)
+        assert shown["max_activation"][i] == pytest.approx(acts.max(initial=0), rel=1e-3)
+        label = HOSTILE[1] if j == 0 else table["label"][j]
+        assert shown["label"][i] == (None if pd.isna(label) else label)
+
+
+def test_the_surest_labels_come_first(page, run):
+    table = load_features(run).set_index("feature")["label_auc_low"]
+    sure = table[page.blocks["features"]["feature"]].dropna().to_numpy()
+    assert (np.diff(sure) <= 0).all()
+
+
+def test_the_map_has_every_living_feature(page, run):
+    found = page.blocks["map"]
+    assert len(found["place"]) == len(found["x"]) == len(found["y"])
+    ids = np.array(page.blocks["features"]["feature"])[found["place"]]
+    assert sorted(ids) == np.flatnonzero(Codes.open(run).counts).tolist()
+
+
+def test_families_topics_contrasts_evaluation_and_training(page, run):
+    for name in ("families", "topics", "contrasts", "evaluation"):
+        assert page.blocks[name]
+    assert len(page.blocks["topics"]) == 5
+    (result,) = load_contrasts(run)
+    assert page.blocks["contrasts"][0]["sentences"] == result.value["sentences"][:20]
+    title = "contrast by group: A against B"
+    assert page.blocks["contrasts"][0]["name"] == title
+    assert {"density", "l0", title} <= set(page.blocks["figures"])
+    assert len(page.blocks["training"]["snapshots"]) == 10
+    assert page.blocks["training"]["lines"][-1]["final"]

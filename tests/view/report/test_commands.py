@@ -1,0 +1,84 @@
+"""The commands that made a run, and those that add what it lacks."""
+
+import json
+import shutil
+
+import pytest
+
+from finished import line, training_files
+from nanosae.config import TrainConfig
+from nanosae.view.report.render import report
+from reported import Page
+
+
+def test_the_commands_that_made_it(page, run):
+    commands = [c.replace(str(run), "RUN") for c in page.blocks["facts"]["commands"]]
+    assert commands[0] == (
+        "nanosae train 'rows of it.npy' -o RUN --input-size 32 --hidden-size 48 --k 3 "
+        "--activation topk --encoder 'an encoder'"
+    )
+    assert commands[2:] == [
+        "nanosae describe RUN",
+        "nanosae label RUN",
+        "nanosae families RUN",
+        "nanosae topics RUN -n 5",
+        "nanosae contrast RUN --by group --a A --b B",
+        "nanosae evaluate RUN --labels topics",
+        "nanosae report RUN",
+    ]
+
+
+def test_those_commands_are_understood(page):
+    import shlex
+
+    from nanosae.cli.app import app
+
+    for command in page.blocks["facts"]["commands"]:
+        words = shlex.split(command)[1:]
+        verb, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+        assert verb.__name__.replace("_", "-") == words[0]
+
+
+def test_a_run_that_has_just_begun(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    facts = {"requested": TrainConfig(k=3).to_dict(), "config": TrainConfig(k=3).to_dict()}
+    (run / "config.json").write_text(json.dumps(facts))
+    page = Page(report(run).read_text("utf-8"))
+    assert page.blocks["features"]["feature"] == []
+    whats = [what for what, _ in page.blocks["facts"]["missing"]]
+    assert whats[:2] == ["the trained model", "the features of a corpus"]
+
+
+def test_a_killed_run(tmp_path):
+    run = tmp_path / "run"
+    training_files(run, TrainConfig(k=3))
+    (run / "metrics.jsonl").write_text(line(10) + line(20)[:40])
+    page = Page(report(run).read_text("utf-8"))
+    assert [found["step"] for found in page.blocks["training"]["lines"]] == [10]
+    whats, commands = zip(*page.blocks["facts"]["missing"], strict=True)
+    assert "--resume" in commands[whats.index("the trained model")]
+
+
+@pytest.mark.parametrize(
+    ("gone", "what", "verb"),
+    [
+        ("families.json", "families", "families"),
+        ("topics.parquet", "topics", "topics"),
+        ("contrasts", "contrasts", "contrast"),
+        ("evaluation.json", "a comparison with baselines", "evaluate"),
+        ("features.parquet", "feature cards", "describe"),
+        ("codes", "the features of a corpus", "encode"),
+        ("model", "the trained model", "train"),
+        ("metrics.jsonl", None, None),
+        ("snapshots", None, None),
+        ("config.json", None, None),
+    ],
+)
+def test_each_part_may_be_missing(run, tmp_path, gone, what, verb):
+    copy = shutil.copytree(run, tmp_path / "run")
+    path = copy / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    missing = dict(Page(report(copy).read_text("utf-8")).blocks["facts"]["missing"])
+    if what:
+        assert missing[what].startswith(f"nanosae {verb} ")
