@@ -79,7 +79,7 @@ add(
         "n_elements = len(batch) * state",
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
-    ("step: noise of the seed alone", "+ state.counters.step)", ")"),
+    ("step: noise of the seed alone", "2**32 + state.counters.step", "2**32"),
     ("step: last learning rate", 'group["lr"] = schedule.learning_rate(config, counters)', "pass"),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
 )
@@ -292,7 +292,7 @@ add(
 # ---- codes
 add(
     "codes/writer.py",
-    "tests/codes/test_codes.py -k lost",
+    "tests/codes/test_writer.py -k lost",
     (
         "codes: activations round to zero",
         "SMALLEST = np.float16(2.0**-24)",
