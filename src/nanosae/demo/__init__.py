@@ -89,7 +89,7 @@ def _compare(codes: Codes, say: Callable[[str], None]) -> None:
 
 
 def clear_features(codes: Codes, labels: pd.DataFrame, n: int) -> list[str]:
-    """Return a paragraph for each of n features, those first whose words find unseen texts best.
+    """Return a paragraph for each of n features, those first whose labels find unseen texts best.
 
     Args:
         codes: The corpus, with texts.
@@ -113,7 +113,7 @@ def clear_features(codes: Codes, labels: pd.DataFrame, n: int) -> list[str]:
 def _paragraph(codes: Codes, line: dict) -> str:
     """Return a feature's label, score and three strongest texts."""
     feature, name, auc = line["feature"], line["label"], line["label_auc"]
-    score = f"its words find unseen glosses with AUC {auc:.2f}"
+    score = f"its label finds unseen glosses with AUC {auc:.2f}"
     rows, _ = codes.top(feature, 3)
     texts = [text[:88] for text in codes.texts(rows)]
     return "\n    ".join([f"\nfeature {feature}: {name} ({score})", *texts])

@@ -72,7 +72,7 @@ const kicker = ({ feature, facts, named, marked }) => {
 
 const activity = ({ rows, density, facts }) => {
   const score = facts.label_auc?.toFixed(2);
-  const words = facts.label_auc ? ` · its words find unseen texts with AUC ${score}` : "";
+  const words = facts.label_auc ? ` · its label finds unseen texts with AUC ${score}` : "";
   const text = `Active on ${count(rows, noun())} (${percent(density)})${words}`;
   return el("p", { className: "muted small" }, text);
 };

@@ -30,7 +30,7 @@ const fill = (list, found, at, makeLine, showMore) => {
 
 const labelScore = (score) => {
   if (!(score > 0)) return null;
-  const title = "How well its words find unseen texts (AUC)";
+  const title = "How well its label finds unseen texts (AUC)";
   return el("span", { title }, `AUC ${score.toFixed(2)}`);
 };
 
