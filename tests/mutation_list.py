@@ -79,7 +79,7 @@ add(
         "n_elements = len(batch) * state",
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
-    ("step: noise of the seed alone", "+ state.counters.step)", ")"),
+    ("step: noise of the seed alone", "2**32 + state.counters.step", "2**32"),
     ("step: last learning rate", 'group["lr"] = schedule.learning_rate(config, counters)', "pass"),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
 )
@@ -292,7 +292,7 @@ add(
 # ---- codes
 add(
     "codes/writer.py",
-    "tests/codes/test_codes.py -k lost",
+    "tests/codes/test_writer.py -k lost",
     (
         "codes: activations round to zero",
         "SMALLEST = np.float16(2.0**-24)",
@@ -345,6 +345,12 @@ add(
         "weight = np.ones(len(rows))",
     ),
     (
+        "contrast: rare features tested",
+        "common = fewest >= options.min_active",
+        "common = fewest >= 1",
+    ),
+    ("contrast: worst first", '(-surely, ~table["found"])', '(surely, ~table["found"])'),
+    (
         "contrast: chosen on the held-out part",
         "return sums(~held), sums(held)",
         "return sums(held), sums(held)",
@@ -354,6 +360,33 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
+)
+add(
+    "analysis/joint_model.py",
+    "tests/analysis/test_joint_model.py",
+    (
+        "joint model: fitted on the training part",
+        "regress(report_design, report_outcome, report.weight,",
+        "regress(design, outcome, training.weight,",
+    ),
+    ("joint model: any number of features", "max_iter=n_select", "max_iter=500"),
+    ("joint model: strata ignored in the path", "- within @ within.T", "- 0 * within @ within.T"),
+)
+add(
+    "analysis/effects.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_explain.py",
+    ("contrast: AUC for Cliff's δ", "2 * scores.auc[:, 0] - 1", "scores.auc[:, 0]"),
+    (
+        "explain: degrees of freedom",
+        "sums.n_rows.sum() - len(sums.n_rows) - 1, 1)",
+        "sums.n_rows.sum(), 1)",
+    ),
+)
+add(
+    "analysis/columns.py",
+    "tests/analysis/test_columns.py",
+    ("trend: starts of periods", "(period + 0.5)", "(period + 0.0)"),
 )
 add(
     "analysis/log_odds.py",
@@ -387,6 +420,34 @@ add(
         "evaluate: features by raw difference",
         "(mean_with - mean_without) / deviation",
         "(mean_with - mean_without)",
+    ),
+    (
+        "evaluate: probe fitted on all rows",
+        "truth[:, label], rows.training)",
+        "truth[:, label], rows.training | True)",
+    ),
+    ("evaluate: F1 where p is above 0.6", "f1_scores(scores >= 0,", "f1_scores(scores >= 0.5,"),
+    (
+        "evaluate: accuracy where p is above 0.5",
+        "scores >= np.log(rate / (1 - rate))",
+        "scores >= 0",
+    ),
+    (
+        "evaluate: not one to one",
+        "assigned, label = linear_sum_assignment(-scores.f1)",
+        "assigned, label = best, labels",
+    ),
+    ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
+)
+add(
+    "analysis/baselines.py",
+    "tests/analysis/test_baselines.py",
+    ("evaluate: all components", "axes[:, : max(1, round(l0))]", "axes"),
+    ("evaluate: random SAE with twice the L0", "1 - l0 / n_features", "1 - 2 * l0 / n_features"),
+    (
+        "evaluate: random SAE not scaled",
+        "decoded *= (decoded * centred)",
+        "_ = (decoded * centred)",
     ),
 )
 add(

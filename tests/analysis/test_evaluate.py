@@ -171,3 +171,29 @@ def test_results_are_json_and_html(result, codes):
     assert read["about"]["labels"] == "topics"
     assert "best_feature_f1" in result._repr_html_()
     assert isinstance(codes, Codes)
+
+
+def test_a_label_needs_rows_with_and_without_it_in_both_parts(tmp_path):
+    """Of 400 rows all but 15 are common, 15 are rare, half are usual; either part lacks some."""
+    rng = np.random.default_rng(0)
+    cells = [f"common|{'usual' if i % 2 else 'other'}" for i in range(400)]
+    for i in range(15):
+        cells[i] = cells[i].replace("common", "rare")
+    activations = sp.csr_array((rng.random((400, 6)) < 0.4).astype(np.float32))
+    codes = write_codes(tmp_path, activations, metadata={"y": cells})
+    assert set(evaluate(codes, "y", ks=(1,)).labels["label"]) == {"usual", "other"}
+    every = evaluate(codes, "y", ks=(1,), min_rows=4).labels["label"]
+    assert set(every) == {"usual", "other", "common", "rare"}
+
+
+def test_dead_features_count_neither_for_recovery_nor_for_stability(codes, planted, tmp_path):
+    activations = planted.activations.toarray()
+    activations[:, [3, 9, 20]] = 0
+    save_model(tmp_path / "model", planted.directions, np.zeros(64, np.float32))
+    some = write_codes(tmp_path / "codes" / "default", sp.csr_array(activations))
+    other = planted.directions.copy()
+    other[[3, 9, 20]] = 0  # what is dead is not found again
+    found = evaluate(some, truth=some, others=[other], baselines=False)
+    for measure in ("recovery", "stability"):
+        assert value(found, measure) == pytest.approx(1, abs=1e-5)
+        assert value(found, measure, what="n") == 45

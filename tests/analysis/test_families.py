@@ -438,6 +438,12 @@ def test_there_must_be_a_pass(make):
         families(make(nested()), passes=0)
 
 
+def test_of_two_families_with_a_feature_the_later_smaller_one_has_it():
+    table = pd.DataFrame({"family": [0, 1], "members": [[1, 2, 3, 4], [2, 5, 6]]})
+    found = module.Families(table, pd.DataFrame(), {}, {})
+    assert found.feature_family == {1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 1}
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (1, 4), (3, 1), (50, 2)])
 def test_corpora_too_small_for_families_have_none(make, shape):
     found = families(make(np.ones(shape, np.float32)), max_density=1.0, min_active=0)

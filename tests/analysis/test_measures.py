@@ -62,3 +62,16 @@ def test_intruders_are_found_by_clusters_and_not_by_noise():
     assert intruder_detection(good, points, rng).value == 1
     assert abs(intruder_detection(noise, points, rng).value - 0.2) < 0.12
     assert intruder_detection(good, points, rng).n == 20
+
+
+def test_intruders_are_sought_among_the_strongest_texts():
+    """The fifty strongest rows are alike, and the others that are active are not."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(2000, 50))
+    points[:50] = np.eye(1, 50) + 0.01 * rng.normal(size=(50, 50))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    strengths = np.zeros((2000, 1), np.float32)
+    strengths[:1000, 0] = np.linspace(2, 1, 1000)
+    assert intruder_detection(sp.csc_array(strengths), points, rng).value == 1
+    weakest_first = np.where(strengths > 0, 3 - strengths, 0)
+    assert intruder_detection(sp.csc_array(weakest_first), points, rng).value < 1

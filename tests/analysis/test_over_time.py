@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy.stats import beta
 
 from nanosae.analysis.over_time import over_time
 from nanosae.codes import write_codes
@@ -24,6 +25,11 @@ def test_trends_are_found_with_their_slopes(compared_codes, compared):
     )
     assert one["n_active"].tolist() == truth[True].tolist()
     assert one["n"].tolist() == truth.sum(axis=1).tolist()
+    low, high = beta.ppf(
+        [[0.025], [0.975]], one["n_active"] + 0.5, one["n"] - one["n_active"] + 0.5
+    )
+    np.testing.assert_allclose(one["low"], low)  # Jeffreys' interval
+    np.testing.assert_allclose(one["high"], high)
     interval = one[["low", "share", "high"]].to_numpy() + np.array([-1e-5, 0, 0])
     assert (np.diff(interval, axis=1) >= 0).all()
 

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.optimize import linear_sum_assignment
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, roc_auc_score
 
-from nanosae.analysis.probes import LabelledRows, fit_dense_probe, fit_sparse_probe, sparse_probes
+from nanosae.analysis.probes import (
+    LabelledRows,
+    best_features,
+    dense_probe,
+    fit_dense_probe,
+    fit_sparse_probe,
+    sparse_probes,
+)
 
 
 def test_a_sparse_probe_is_sklearns_logistic_regression():
@@ -21,6 +30,133 @@ def test_a_sparse_probe_is_sklearns_logistic_regression():
     got = fit_sparse_probe(x, y, train)
     assert got == pytest.approx(outside.decision_function(scaled), abs=1e-3)
     assert np.abs(got - other.decision_function(scaled)).max() > 0.1
+
+
+@pytest.fixture
+def rows():
+    """300 training and 700 held-out rows with one label."""
+    y = np.random.default_rng(0).random(1000) < 0.4
+    labels = sp.csr_array(y[:, None] * 1.0)
+    return LabelledRows(labels, np.arange(1000) >= 300, np.arange(1000))
+
+
+def flipped(rows):
+    """Return a column that is the label on training rows and its opposite on held-out rows."""
+    y = rows.labels.toarray()[:, 0] > 0
+    return np.where(rows.held, ~y, y) * 1.0
+
+
+def test_what_a_probe_learnt_on_training_rows_is_measured_on_held_out_rows(rows):
+    """The held-out rows are more, so that a probe fitted on all would be right on them."""
+    x = flipped(rows)[:, None]
+    sparse = sparse_probes(sp.csc_array(x), rows, ks=[1])
+    dense = dense_probe(x, rows)
+    for measures, k in ((sparse, "1"), (dense, "all")):
+        for name in ("f1", "auc", "accuracy"):
+            assert measures[f"probe_{name}@{k}"].value == 0
+    best, _ = best_features(sp.csc_array(x), rows)
+    assert best["best_feature_auc"].value == 0
+
+
+def test_the_features_of_a_probe_are_chosen_on_the_training_rows(rows):
+    rng = np.random.default_rng(1)
+    y = rows.labels.toarray()[:, 0]
+    noise = rng.random((1000, 2)) < 0.4
+    x = np.column_stack([np.where(rows.held, noise[:, 0], y), np.where(rows.held, y, noise[:, 1])])
+    auc = sparse_probes(sp.csc_array(x), rows, ks=[1])["probe_auc@1"].value
+    held = rows.held
+    assert auc == pytest.approx(roc_auc_score(y[held], x[held, 0]))
+    assert auc < 0.6 < roc_auc_score(y[held], x[held, 1])
+
+
+def test_features_are_chosen_by_their_difference_in_standard_deviations(rows):
+    """The larger difference of means belongs to the noisier feature."""
+    rng = np.random.default_rng(2)
+    y = rows.labels.toarray()[:, 0]
+    quiet = 1 + 0.5 * y + 0.1 * rng.random(1000)
+    loud = 50 + 2 * y + 40 * rng.random(1000)
+    auc = sparse_probes(sp.csc_array(np.column_stack([loud, quiet])), rows, ks=[1])["probe_auc@1"]
+    assert auc.value == 1
+
+
+def test_predictions_of_a_probe_are_what_is_likelier_than_not_and_than_the_rate():
+    """One feature, two strengths: p is 0.3 where it is active and 0.05 elsewhere."""
+    rng = np.random.default_rng(3)
+    x = rng.random(20000) < 0.4
+    y = rng.random(20000) < np.where(x, 0.3, 0.05)
+    half = np.arange(20000) % 2 == 0
+    rows = LabelledRows(sp.csr_array(y[:, None] * 1.0), half, np.arange(20000))
+    measures = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])
+    assert measures["probe_f1@1"].value == 0  # no text is likelier with the label than without
+    expected = (y[half & x].sum() / y[half].sum() + (~y)[half & ~x].sum() / (~y)[half].sum()) / 2
+    assert measures["probe_accuracy@1"].value == pytest.approx(expected)  # 0.15 is the rate
+    often = rng.random(20000) < np.where(x, 0.6, 0.05)  # logit 0.4 where active
+    rows = LabelledRows(sp.csr_array(often[:, None] * 1.0), half, np.arange(20000))
+    f1 = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])["probe_f1@1"].value
+    assert f1 == pytest.approx(f1_score(often[half], x[half]))
+
+
+def test_a_dense_probe_is_sklearns_logistic_regression():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(600, 5)) * [1, 2, 3, 0.1, 5] + 2
+    y = rng.random((600, 2)) < 1 / (1 + np.exp(-(x[:, :2] - 2)))
+    training = np.arange(600) < 400
+    scaled = (x - x[training].mean(0)) / x[training].std(0)
+    outside = np.column_stack(
+        [
+            LogisticRegression(C=0.1, tol=1e-10)
+            .fit(scaled[training], y[training, label])
+            .decision_function(scaled)
+            for label in range(2)
+        ]
+    )
+    assert fit_dense_probe(x, y, training) == pytest.approx(outside, abs=0.01)
+
+
+def test_best_features_are_those_of_loops():
+    rng = np.random.default_rng(6)
+    y = rng.random((400, 3)) < [0.4, 0.8, 0.4]
+    y[:, 1] &= y[:, 0]  # both are best told by feature 0
+    x = np.column_stack(
+        [
+            (y[:, 0] | (rng.random(400) < 0.05)) * rng.uniform(0.5, 2, 400),
+            (y[:, 1] | (rng.random(400) < 0.4)) * rng.uniform(0.5, 2, 400),
+            (y[:, 2] & (rng.random(400) < 0.7)) * 1.0,  # the best F1
+            3 + 1.9 * y[:, 2] + rng.normal(size=400),  # the best AUC
+        ]
+    )
+    x = np.round(np.maximum(x, 0), 2)
+    held = np.arange(400) % 2 == 0
+    rows = LabelledRows(sp.csr_array(y * 1.0), held, np.arange(400))
+    f1, threshold = np.zeros((4, 3)), np.zeros((4, 3))
+    auc = np.zeros((4, 3))
+    for j in range(4):
+        for label in range(3):
+            auc[j, label] = roc_auc_score(y[~held, label], x[~held, j])
+            for value in np.unique(x[~held, j])[::-1]:
+                score = f1_score(y[~held, label], x[~held, j] >= value)
+                if value > 0 and score > f1[j, label]:
+                    f1[j, label], threshold[j, label] = score, value
+    measures, chosen = best_features(sp.csc_array(x), rows)
+    best = f1.argmax(0)
+    assert chosen["feature"].tolist() == best.tolist()
+    assert len(set(best.tolist())) < 3  # one-to-one makes a difference
+    assert best[2] != auc[:, 2].argmax()  # and so does AUC
+
+    def on_held(j, label):
+        return f1_score(y[held, label], x[held, j] >= threshold[j, label])
+
+    expected = [on_held(j, label) for label, j in enumerate(best)]
+    assert chosen["f1"] == pytest.approx(expected)
+    assert measures["best_feature_f1"].value == pytest.approx(np.mean(expected))
+    assert measures["covered"].value == np.mean(np.array(expected) >= 0.5)
+    by_auc = [roc_auc_score(y[held, k], x[held, auc[:, k].argmax()]) for k in range(3)]
+    assert measures["best_feature_auc"].value == pytest.approx(np.mean(by_auc))
+    assigned = [on_held(j, k) for j, k in zip(*linear_sum_assignment(-f1), strict=True)]
+    assert measures["one_to_one_f1"].value == pytest.approx(np.mean(assigned))
+    assert chosen["auc"] == pytest.approx(
+        [roc_auc_score(y[held, k], x[held, best[k]]) for k in range(3)]
+    )
 
 
 def dense_problem():

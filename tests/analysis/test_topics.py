@@ -253,3 +253,18 @@ def test_planted_families_stay_together(tmp_path):
     together = [topic[j] == topic[planted.parent[j]] for j in range(48) if planted.parent[j] >= 0]
     assert np.mean(together) > 0.6  # by chance: 1 in 20
     assert len(set(topic.tolist())) == 20
+
+
+def test_words_come_from_a_hundred_texts(tmp_path):
+    """Only the strongest texts are unlike each other, and only those beyond a hundred are late."""
+    strengths = np.zeros((600, 2), np.float32)
+    strengths[:300, 0] = np.linspace(3, 2, 300)
+    strengths[300:, 1] = 1
+    texts = [f"single{i}" if i < 20 else "often" if i < 100 else "late" for i in range(300)]
+    codes = write_codes(tmp_path / "c", sp.csr_array(strengths), texts=texts + ["other"] * 300)
+    table = topics(codes, 2, directions=np.eye(2), max_density=1.0).table
+    words = {
+        row[0]: tuple(found)
+        for row, found in zip(table["Features"], table["Representation"], strict=True)
+    }
+    assert words == {0: ("often",), 1: ("other",)}

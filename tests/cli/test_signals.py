@@ -39,6 +39,18 @@ def test_a_signal_in_a_command_gives_its_exit_code(number, tmp_path, monkeypatch
     assert capfd.readouterr().err == ""
 
 
+def test_a_training_that_was_stopped_says_where(tmp_path, monkeypatch, capfd):
+    from nanosae.runs import folder, signals
+
+    def stop(_):
+        raise signals.Stopped("stopped after step 6", signal.SIGTERM)
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(folder, "read_config", stop)
+    assert main(["info", str(tmp_path)]) == 143
+    assert capfd.readouterr().err == "stopped after step 6\n"
+
+
 @pytest.mark.parametrize("number", BOTH)
 def test_a_library_that_makes_another_error_of_it_changes_nothing(
     number, tmp_path, monkeypatch, capfd

@@ -84,7 +84,8 @@ def _both_signs(x: np.ndarray) -> sp.csc_array:
 
 def _principal_components(centred: np.ndarray, mean: np.ndarray, l0: float) -> Representation:
     """Take all components as features, and reconstruct from the first L0."""
-    axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    _, ascending_axes = np.linalg.eigh(centred.T @ centred)
+    axes = ascending_axes[:, ::-1]
     kept = axes[:, : max(1, round(l0))]
     return Representation(_both_signs(centred @ axes), centred @ kept @ kept.T + mean)
 
@@ -103,9 +104,11 @@ def _random_sae(
     centred: np.ndarray, mean: np.ndarray, n_features: int, l0: float, rng: np.random.Generator
 ) -> Representation:
     """Encode with random directions and the threshold that gives the same L0."""
-    directions = unit(rng.normal(size=(n_features, centred.shape[1])).astype(np.float32))
+    normal = rng.normal(size=(n_features, centred.shape[1]))
+    directions = unit(normal.astype(np.float32))
     sample = centred[rng.permutation(len(centred))[:THRESHOLD_ROWS]]
-    threshold = max(0, np.quantile(sample @ directions.T, 1 - l0 / n_features))
+    share_inactive = 1 - l0 / n_features
+    threshold = max(0, np.quantile(sample @ directions.T, share_inactive))
     blocks = []
     for block in np.split(centred, range(BLOCK, len(centred), BLOCK)):
         pre_activations = block @ directions.T

@@ -70,7 +70,9 @@ def _sort_entries(columns: Any) -> _SortedEntries:
     value = columns.data[order]
     row = columns.indices[order]
 
-    ties_previous = (value[1:] == value[:-1]) & (column[1:] == column[:-1])
+    same_value = value[1:] == value[:-1]
+    same_column = column[1:] == column[:-1]
+    ties_previous = same_value & same_column
     first_of_tie = np.flatnonzero(np.r_[True, ~ties_previous])
     last_of_tie = np.flatnonzero(np.r_[~ties_previous, True])
     tie = np.cumsum(np.r_[0, ~ties_previous])[: len(column)]

@@ -33,8 +33,7 @@ def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     while len(merges) < len(points) - 1:
         last = chain[-1]
         nearest = int(cost[last].argmin())
-        reciprocal = len(chain) > 1 and cost[last, nearest] >= cost[last, chain[-2]]
-        if not reciprocal:
+        if not _is_reciprocal(cost, chain, nearest):
             chain.append(nearest)
             continue
         kept, merged = sorted(chain[-2:])
@@ -45,10 +44,19 @@ def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
+def _is_reciprocal(cost: np.ndarray, chain: list[int], nearest: int) -> bool:
+    """Say whether the chain's last two groups are each other's nearest."""
+    if len(chain) == 1:
+        return False
+    last, before = chain[-1], chain[-2]
+    return cost[last, nearest] >= cost[last, before]
+
+
 def _initial_costs(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the cost of merging two points: w_i w_j ÷ (w_i + w_j) · ‖x_i − x_j‖², (n, n)."""
     squares = (points * points).sum(1)
-    cost = np.maximum(squares[:, None] + squares - 2 * points @ points.T, 0)
+    distance = squares[:, None] + squares - 2 * points @ points.T
+    cost = np.maximum(distance, 0)
     cost *= np.outer(weights, weights) / np.add.outer(weights, weights)
     np.fill_diagonal(cost, np.inf)
     return cost

@@ -81,8 +81,9 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
     """
     index = np.asarray(index, dtype=np.int64)
     n_columns = int(index.max(initial=-1)) + 1
-    entries = (np.ones(len(index)), index, np.arange(len(index) + 1))
-    return sp.csr_array(entries, shape=(len(index), n_columns))
+    n_rows = len(index)
+    entries = (np.ones(n_rows), index, np.arange(n_rows + 1))
+    return sp.csr_array(entries, shape=(n_rows, n_columns))
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from scipy.special import chdtrc
 
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.columns import one_hot
-from nanosae.analysis.feature_sums import FeatureSums
+from nanosae.analysis.feature_sums import FeatureSums, dense_column
 from nanosae.analysis.log_odds import LogOdds, fit_log_odds
 from nanosae.analysis.statistics import Z95, two_sided_p
 from nanosae.codes import Codes
@@ -92,7 +92,7 @@ def _fit_groups(sums: FeatureSums, features: np.ndarray, targets: np.ndarray) ->
 
 def _fit_trends(sums: FeatureSums, features: np.ndarray, targets: np.ndarray) -> LogOdds:
     """Fit log odds that are linear in time."""
-    times, level = np.unique(sums.target.toarray()[:, 0], return_inverse=True)
+    times, level = np.unique(dense_column(sums.target, 0), return_inverse=True)
     weighted_levels = one_hot(level).multiply(sums.weight[:, None])
     n_rows = (sums.strata.T @ weighted_levels).toarray()  # (S, L)
     active_time_sum = sums.active_target_sum[features, targets]

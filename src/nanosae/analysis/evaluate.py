@@ -55,7 +55,9 @@ class Evaluation:
     def wide(self) -> pd.DataFrame:
         """Return one line per measure, one column per representation."""
         wide = self.table.pivot(index="measure", columns="representation", values="value")
-        return wide.loc[self.table["measure"].unique(), self.table["representation"].unique()]
+        measures = self.table["measure"].unique()
+        representations = self.table["representation"].unique()
+        return wide.loc[measures, representations]
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
@@ -147,9 +149,7 @@ def _labelled_rows(
     duplicate_group = duplicate_groups(codes, groups=groups)
     held = held_out(duplicate_group, share, seed)[rows]
     names, labels = label_matrix(values[rows])
-    n_with = np.stack([labels[~held].sum(0), labels[held].sum(0)])
-    n_without = np.array([[(~held).sum()], [held.sum()]]) - n_with
-    fewest = np.minimum(n_with, n_without).min(0)
+    fewest = np.minimum(_rarer_side(labels[~held]), _rarer_side(labels[held]))
     enough = np.flatnonzero(fewest >= min_rows)
     if not len(enough):
         raise DataError(
@@ -158,6 +158,12 @@ def _labelled_rows(
         )
     labelled = LabelledRows(labels[:, enough], held, duplicate_group[rows])
     return np.array(names, object)[enough], labelled
+
+
+def _rarer_side(labels: Any) -> np.ndarray:
+    """Count the rows with each label, or those without it if they are fewer."""
+    n_with = labels.sum(0)
+    return np.minimum(n_with, labels.shape[0] - n_with)
 
 
 def _measure_labels(

@@ -78,7 +78,8 @@ def explain(
 def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Question:
     """Ask what goes with a number, winsorised."""
     bounds = np.nanquantile(numbers, [WINSORISED, 1 - WINSORISED])
-    target = sp.csr_array(np.nan_to_num(np.clip(numbers, *bounds))[:, None])
+    winsorised = np.clip(numbers, *bounds)
+    target = sp.csr_array(np.nan_to_num(winsorised)[:, None])
     rows = ~is_missing(values)
     return Question("numeric", target, rows, [column or "the target"], {"column": column})
 

@@ -245,7 +245,8 @@ def _scores(
         return np.zeros(0), np.zeros(0), np.nan
     ratio, r = block_ratios(overlaps, blocks + random_blocks)
     n = len(blocks)
-    return ratio[:n], r[:n], pd.Series(ratio[n:]).mean()
+    random_ratio = pd.Series(ratio[n:]).mean()
+    return ratio[:n], r[:n], random_ratio
 
 
 def _summary(table: pd.DataFrame, n_eligible: int, random_ratio: float) -> dict[str, float]:

@@ -73,7 +73,8 @@ def prefix_levels(codes: Codes, features: np.ndarray, prefixes: Sequence[int]) -
     """
     sizes = list(prefixes)
     ascending = sizes == sorted(set(sizes))
-    if not sizes or sizes[0] < 1 or not ascending or sizes[-1] != codes.n_features:
+    reach_all = sizes[-1:] == [codes.n_features]
+    if not ascending or not reach_all or sizes[0] < 1:
         raise ConfigError(
             f"prefixes={sizes} must ascend to n_features={codes.n_features}.",
             remedy="The model's cfg.json holds them.",
@@ -119,7 +120,8 @@ def candidate_edges(
     # gammainc(c, E) is the chance of c or more rows in common
     n_chance_pairs = gammainc(in_common, expected) * len(features) ** 2 / 2
     keep = directed & (weight >= min_weight) & (n_chance_pairs <= MAX_CHANCE_PAIRS)
-    i, j, in_common, weight = i[keep], j[keep], in_common[keep], weight[keep]
+    i, j = i[keep], j[keep]
+    in_common, weight = in_common[keep], weight[keep]
     if level is not None and directions is not None:
         cosine = np.einsum("ab,ab->a", directions[features[i]], directions[features[j]])
         weight = weight + cosine
@@ -167,5 +169,6 @@ def descendants(forest: Edges, n_features: int, min_out: int) -> list[np.ndarray
     reached = []
     for root in np.flatnonzero(np.diff(graph.indptr) >= min_out):
         nodes = csgraph.breadth_first_order(graph, root, return_predecessors=False)
-        reached.append(np.append(nodes[0], np.sort(nodes[1:])))
+        below = np.sort(nodes[1:])
+        reached.append(np.append(nodes[0], below))
     return reached

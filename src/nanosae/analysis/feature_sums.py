@@ -77,7 +77,8 @@ def feature_sums(
         strata: Stratum of each row, one-hot, csr_array (n, S).
         weight: 1 ÷ size of each row's duplicate group, (n,).
     """
-    n_minority = np.minimum(target.sum(0), len(rows) - target.sum(0))
+    n_members = target.sum(0)
+    n_minority = np.minimum(n_members, len(rows) - n_members)
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
@@ -114,6 +115,17 @@ def feature_sums(
         z=z,
         r=r,
     )
+
+
+def active_indicators(codes: Codes, features: np.ndarray) -> Any:
+    """Return where features are active, csr_array (n_rows, len(features)) of float64 0 and 1."""
+    activations = codes.features(features).tocsr()
+    return activations.astype(bool).astype(np.float64)
+
+
+def dense_column(matrix: Any, column: int) -> np.ndarray:
+    """Return one column of a sparse matrix, dense."""
+    return matrix[:, [column]].toarray()[:, 0]
 
 
 def _sums_where_active(codes: Codes, rows: np.ndarray, values: Any) -> np.ndarray:

@@ -80,9 +80,10 @@ class Contrast:
 
     def _repr_html_(self) -> str:
         head = f"{len(self.findings)} findings among {self.about['n_tested']:,} tests"
-        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self.sentences(20))
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.about["notes"])
-        return f"<p><b>{head}</b></p><ol>{items}</ol>{notes}{self.scores.to_html(index=False)}"
+        items = [f"<li>{html.escape(sentence)}</li>" for sentence in self.sentences(20)]
+        notes = [f"<p>{html.escape(note)}</p>" for note in self.about["notes"]]
+        scores = self.scores.to_html(index=False)
+        return f"<p><b>{head}</b></p><ol>{''.join(items)}</ol>{''.join(notes)}{scores}"
 
 
 def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
@@ -94,8 +95,8 @@ def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
     else:
         template = TREND_SENTENCE
     values = {"b": "the rest"} | about | line
-    basis = f"{about['n_held_out']:,} rows, {about['n_independent']:,} independent"
+    effect = template.format(**values)
+    basis = "held-out half: {n_held_out:,} rows, {n_independent:,} independent".format(**about)
     if about["covariates"]:
         basis += f"; at equal {', '.join(about['covariates'])}"
-    effect = template.format(**values)
-    return f"“{line['label']}” {effect}; q = {line['q']:.2g} (held-out half: {basis})."
+    return f"“{line['label']}” {effect}; q = {line['q']:.2g} ({basis})."

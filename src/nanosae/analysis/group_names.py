@@ -89,8 +89,9 @@ def family_labels(members: list[list[int]], names: Mapping[int, FeatureName]) ->
         elif root in names:
             labels.append(names[root].text)
         else:
+            first = ", ".join(str(feature) for feature in features[:4])
             ellipsis = " …" if len(features) > 4 else ""
-            labels.append(f"features {', '.join(map(str, features[:4]))}{ellipsis}")
+            labels.append(f"features {first}{ellipsis}")
     return labels
 
 
@@ -122,7 +123,8 @@ def _distinctive_words(
     for member in labelled:
         _, weight = names[member]
         for word in words[member] & worth.keys():
-            lift = n_with[word] / len(labelled) * len(words) / n_labels_with[word]
+            share = n_with[word] / len(labelled)
+            lift = share * len(words) / n_labels_with[word]
             worth[word] += weight * np.log(lift)
     positive = [word for word in worth if worth[word] > 0]
     return sorted(positive, key=lambda word: (-worth[word], word))

@@ -12,7 +12,12 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.effects import Kind, cliffs_delta, effects
-from nanosae.analysis.feature_sums import FeatureSums, feature_sums
+from nanosae.analysis.feature_sums import (
+    FeatureSums,
+    active_indicators,
+    dense_column,
+    feature_sums,
+)
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.joint_model import joint_model
 from nanosae.analysis.splits import duplicate_groups, held_out
@@ -113,7 +118,8 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
 def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
     """Return what to call each feature, object (n_features,)."""
     labels = known_labels(codes) if labels is None else labels
-    names = [labels.get(feature) or f"feature {feature}" for feature in range(codes.n_features)]
+    numbers = range(codes.n_features)
+    names = [labels.get(feature) or f"feature {feature}" for feature in numbers]
     return np.array(names, object)
 
 
@@ -135,11 +141,13 @@ def shares_by_period(
     """
     from scipy.special import betaincinv
 
-    periods, level = np.unique(target[rows].toarray()[:, 0], return_inverse=True)
-    active: Any = codes.features(features).tocsr()[rows].astype(bool).astype(np.float64)
+    times = dense_column(target[rows], 0)
+    periods, level = np.unique(times, return_inverse=True)
+    active = active_indicators(codes, features)[rows]
     n_active = (active.T @ one_hot(level)).toarray().ravel()
     n = np.tile(np.bincount(level), len(features))
-    low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, [[0.025], [0.975]])
+    tails = [[0.025], [0.975]]
+    low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
     columns = {
         "feature": np.repeat(features, len(periods)),
         "period": np.tile(periods, len(features)),
@@ -231,7 +239,8 @@ def _test(
     if question.kind == "groups":
         found = table["found"].to_numpy()
         table["cliffs_delta"] = cliffs_delta(codes, report, features, targets, found)
-    surely = np.maximum(0, np.maximum(table["low"], -table["high"]))
+    nearer_end = np.maximum(table["low"], -table["high"])
+    surely = np.maximum(0, nearer_end)
     best_first = np.lexsort((-surely, ~table["found"]))
     return table.iloc[best_first].reset_index(drop=True)
 

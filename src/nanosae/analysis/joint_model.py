@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.feature_sums import FeatureSums
+from nanosae.analysis.feature_sums import FeatureSums, active_indicators, dense_column
 from nanosae.analysis.statistics import Z95, false_discovery, regress, two_sided_p
 from nanosae.codes import Codes
 
@@ -44,9 +44,10 @@ def joint_model(
         One line per chosen feature: `feature, coefficient, low, high, p, q`; and the scores of the
         model fitted on the training part: `measure, n_features, covariates, features`.
     """
-    strongest = np.argsort(-np.abs(training.z[candidates, target]), kind="stable")[:MAX_CANDIDATES]
-    candidates = candidates[strongest]
-    active: Any = codes.features(candidates).tocsr().astype(bool).astype(np.float64)
+    strength = np.abs(training.z[candidates, target])
+    strongest_first = np.argsort(-strength, kind="stable")
+    candidates = candidates[strongest_first[:MAX_CANDIDATES]]
+    active = active_indicators(codes, candidates)
     chosen = _lasso_path_end(active[training.rows], training, target, candidates, n_select)
     features = candidates[chosen]
     active = active[:, chosen]
@@ -54,10 +55,15 @@ def joint_model(
     design, outcome = _design(active, training, target)
     report_design, report_outcome = _design(active, report, target)
     n_strata = report.strata.shape[1]
-    score: dict[str, Any] = {"measure": "r2" if numeric else "auc", "n_features": len(features)}
+    score: dict[str, Any] = {
+        "measure": "r2" if numeric else "auc",
+        "n_features": len(features),
+    }
     for name, width in (("covariates", n_strata), ("features", design.shape[1])):
-        beta, _ = regress(design[:, :width], outcome, training.weight, linear=numeric)
-        score[name] = _score(report_outcome, report_design[:, :width] @ beta, numeric)
+        x = design[:, :width]
+        beta, _ = regress(x, outcome, training.weight, linear=numeric)
+        predicted = report_design[:, :width] @ beta
+        score[name] = _score(report_outcome, predicted, numeric)
 
     beta, error = regress(report_design, report_outcome, report.weight, linear=numeric)
     beta, error = beta[n_strata:], error[n_strata:]
@@ -96,7 +102,7 @@ def _lasso_path_end(
 def _design(active: Any, part: FeatureSums, target: int) -> tuple[np.ndarray, np.ndarray]:
     """Return strata and features of a part side by side, dense, and the target."""
     design = sp.hstack([part.strata, active[part.rows]]).toarray()
-    return design, part.target[:, [target]].toarray()[:, 0]
+    return design, dense_column(part.target, target)
 
 
 def _score(outcome: np.ndarray, predicted: np.ndarray, numeric: bool) -> float:

@@ -80,7 +80,8 @@ def fit_log_odds(
     expected = (mean_level * active).sum(1)
     excess = target_sum - expected
     half_a_row = np.diff(levels).min(initial=2) / 2
-    corrected_excess = np.sign(excess) * np.maximum(np.abs(excess) - half_a_row, 0)
+    corrected_size = np.maximum(np.abs(excess) - half_a_row, 0)
+    corrected_excess = np.sign(excess) * corrected_size
     corrected = _maximise(expected + corrected_excess, active, n_rows, levels)
 
     error = 1 / np.sqrt(padded.information) / scale
@@ -97,8 +98,7 @@ def _maximise(
     information = np.ones(len(target_sum))
     start = _log_likelihood(alpha, beta, target_sum, active, n_rows, levels)
     for _ in range(MAX_NEWTON_STEPS):
-        log_odds = alpha[:, :, None] + beta[:, None, None] * levels
-        p = expit(log_odds)  # (K, S, L)
+        p = expit(_log_odds(alpha, beta, levels))
         expected = n_rows * p
         variance = n_rows * p * (1 - p)
         alpha_gradient = active - expected.sum(2)
@@ -121,6 +121,11 @@ def _maximise(
     return _Fit(beta, information, np.maximum(2 * (end - start), 0))
 
 
+def _log_odds(alpha: np.ndarray, beta: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return α_s + β z, (K, S, L)."""
+    return alpha[:, :, None] + beta[:, None, None] * levels
+
+
 def _log_likelihood(
     alpha: np.ndarray,
     beta: np.ndarray,
@@ -130,6 +135,5 @@ def _log_likelihood(
     levels: np.ndarray,
 ) -> np.ndarray:
     """Return the log likelihood of each feature's counts, (K,)."""
-    log_odds = alpha[:, :, None] + beta[:, None, None] * levels
-    normaliser = n_rows * np.logaddexp(0, log_odds)
+    normaliser = n_rows * np.logaddexp(0, _log_odds(alpha, beta, levels))
     return target_sum * beta + (active * alpha).sum(1) - normaliser.sum((1, 2))

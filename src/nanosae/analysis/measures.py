@@ -64,10 +64,12 @@ def intruder_detection(activations: Any, points: np.ndarray, rng: np.random.Gene
     for feature in rng.permutation(np.flatnonzero(n_active >= 4))[:MAX_QUERIES]:
         entries = slice(activations.indptr[feature], activations.indptr[feature + 1])
         active = activations.indices[entries]
-        strongest = active[np.argsort(-activations.data[entries], kind="stable")[:STRONGEST]]
+        strongest_first = np.argsort(-activations.data[entries], kind="stable")
+        strongest = active[strongest_first[:STRONGEST]]
         drawn = rng.integers(0, activations.shape[0], 5 * QUESTIONS)
         intruders = np.setdiff1d(drawn, active)[:QUESTIONS]
-        four = rng.permuted(np.tile(strongest, (len(intruders), 1)), axis=1)[:, :4]
+        candidates = np.tile(strongest, (len(intruders), 1))
+        four = rng.permuted(candidates, axis=1)[:, :4]
         if len(intruders):
             right.append(_share_found(points[np.c_[four, intruders]]))
     return mean_estimate(right)
@@ -99,9 +101,9 @@ def usage(representation: Representation) -> dict[str, Estimate]:
         "dense": (density > DENSE).mean(),
         "gini": order_weights @ density / max(n_features * density.sum(), 1e-12),
     }
-    measures = {
-        name: Estimate(float(value), np.nan, np.nan, n_features) for name, value in values.items()
-    }
+    measures = {}
+    for name, value in values.items():
+        measures[name] = Estimate(float(value), np.nan, np.nan, n_features)
     if representation.directions is not None:
         distances, _ = _nearest(representation.directions[n_active > 0], 1)
         measures["redundancy"] = mean_estimate(1 - distances[:, 1])
@@ -126,6 +128,7 @@ def reconstruction_measures(
     spread = ((x - x.mean(0)) ** 2).sum(1)
     fvu = np.array([error.sum() / spread.sum()])
     influence = ((error - fvu * spread) / spread.sum())[:, None]
+    fvu_estimate = clustered_mean(fvu, influence, np.arange(len(x)))
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(reconstruction, axis=1)
     cosine = (x * reconstruction).sum(1) / (norms + 1e-9)
 
@@ -137,7 +140,7 @@ def reconstruction_measures(
         for row, own, reconstructed in zip(queries, before, after, strict=True)
     ]
     return {
-        "fvu": replace(clustered_mean(fvu, influence, np.arange(len(x))), n=len(x)),
+        "fvu": replace(fvu_estimate, n=len(x)),
         "cosine": mean_estimate(cosine),
         f"recall@{NEIGHBOURS}": mean_estimate(recall),
     }

@@ -68,15 +68,18 @@ def best_features(
         `best_feature_f1`, `covered`, `best_feature_auc` and `one_to_one_f1`; and of each label the
         feature of best F1: `feature, threshold, f1, auc, n_rows`.
     """
-    training, held = (sp.csc_array(activations.tocsr()[part]) for part in (~rows.held, rows.held))
+    by_row = activations.tocsr()
+    training = sp.csc_array(by_row[rows.training])
+    held = sp.csc_array(by_row[rows.held])
     scores = single_feature_scores(training, rows.labels[rows.training])
     truth, group = rows.held_truth, rows.held_group
     labels = np.arange(truth.shape[1])
 
     best = scores.f1.argmax(0)
     threshold = scores.threshold[best, labels]
-    f1, mean_f1 = f1_scores(held[:, best].toarray() >= threshold, truth, group)
-    auc, _ = auc_scores(held[:, best].toarray(), truth, group)
+    strength = held[:, best].toarray()
+    f1, mean_f1 = f1_scores(strength >= threshold, truth, group)
+    auc, _ = auc_scores(strength, truth, group)
     best_by_auc = np.nanargmax(scores.auc, 0)
     _, mean_auc = auc_scores(held[:, best_by_auc].toarray(), truth, group)
 
@@ -155,7 +158,8 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     active = training & x.any(1)
     inactive = training & ~active
     n_inactive = [(inactive & ~y).sum(), (inactive & y).sum()]
-    features = np.vstack([x[active] / scale, np.zeros((2, x.shape[1]))])
+    two_zero_rows = np.zeros((2, x.shape[1]))
+    features = np.vstack([x[active] / scale, two_zero_rows])
     design = np.c_[np.ones(len(features)), features]
     outcome = np.r_[y[active], 0, 1]
     weight = np.r_[np.ones(active.sum()), n_inactive]
@@ -174,7 +178,9 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
     Returns:
         Logits, (n, n_labels).
     """
-    x = (x - x[training].mean(0)) / (x[training].std(0) + 1e-6)
+    mean = x[training].mean(0)
+    deviation = x[training].std(0) + 1e-6
+    x = (x - mean) / deviation
     x = np.c_[np.full(len(x), INTERCEPT), x]
     design, outcome = x[training], y[training]
     shape = (x.shape[1], y.shape[1])

@@ -51,6 +51,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
     suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
 for place, verb in enumerate(VERBS):
     app.command(verb, sort_key=place)
 

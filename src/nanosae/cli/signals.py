@@ -51,8 +51,20 @@ def _raise_again(unraisable: Any) -> None:
     if not isinstance(unraisable.exc_value, Stopped):
         sys.__unraisablehook__(unraisable)
         return
-    import _thread
     import threading
 
     number = unraisable.exc_value.signal
-    threading.Timer(0.01, _thread.interrupt_main, [number]).start()
+    threading.Timer(0.01, _signal_main_thread, [number]).start()
+
+
+def _signal_main_thread(number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        import threading
+
+        main_thread = threading.main_thread().ident
+        if main_thread is not None:
+            signal.pthread_kill(main_thread, number)
+    else:
+        import _thread
+
+        _thread.interrupt_main(number)
