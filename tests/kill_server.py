@@ -14,16 +14,17 @@ from pathlib import Path
 
 import numpy as np
 
-from complete_run import config
 from nanosae.analysis.describe import describe
 from nanosae.cli import main
 from nanosae.codes import writer
+from nanosae.config import TrainConfig
 from nanosae.model import corpus as model_corpus
 from nanosae.model.sae import SAEModel
 from nanosae.train.trainer import SAETrainer
 from planted import planted_corpus
 
 KILLED = 77
+SIZES = {"hidden_size": 24, "k": 3, "steps": 3, "batch_size": 64, "log_every": 1}
 CALLS = ("fsync", "rename", "replace", "unlink", "rmdir", "mkdir")
 events = 0
 limit = 0
@@ -68,6 +69,10 @@ def rows(seed=0):
 
 def table(corpus):
     return {"text": list(corpus.texts), "group": list(corpus.columns["group"])}
+
+
+def config(seed=0):
+    return TrainConfig(**SIZES, eval_every=3, checkpoint_every=2, seed=seed)
 
 
 def embed_stub(texts, *, model, dtype):

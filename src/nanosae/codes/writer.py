@@ -108,9 +108,8 @@ class CodesWriter:
             self._require(manifest, fixed)
         origin = {"data": data, "first": self._first}
         draft = manifest["draft"]
-        is_same = (
-            draft is not None and draft["origin"] == origin and fixed.items() <= manifest.items()
-        )
+        is_same = draft is not None and draft["origin"] == origin
+        is_same = is_same and all(manifest[key] == fixed[key] for key in fixed)
         if not is_same or (data is None and not append):
             manifest |= fixed | {"format": files.FORMAT, "draft": _new_draft(origin)}
             files.write_manifest(self.path, manifest)
@@ -149,10 +148,13 @@ class CodesWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._give_up()
+        try:
+            if kind is None:
+                self.close()
+            else:
+                self._give_up()
+        finally:
+            self._release()
 
     def append(self, block: Any, table: Any = None, vectors: np.ndarray | None = None) -> None:
         """Add rows; blocks may have any size, shards are cut here.
@@ -264,7 +266,8 @@ class CodesWriter:
             )
             failure.errno = error.errno
             raise failure from error
-        self._blocks, self._rows, self._bytes = [], 0, 0
+        self._blocks = []
+        self._rows = self._bytes = 0
 
     def _forget(self, name: str) -> None:
         """Take a shard that could not be written out of the draft."""
@@ -283,7 +286,8 @@ class CodesWriter:
         manifest = self.manifest
         draft = manifest["draft"]
         n_rows = draft["n_rows"]
-        source = draft["origin"] | {"last": draft["origin"]["first"] + n_rows}
+        origin = draft["origin"]
+        source = origin | {"last": origin["first"] + n_rows}
         published = {
             "shards": [*manifest["shards"], *draft["shards"]],
             "n_rows": manifest["n_rows"] + n_rows,
@@ -303,11 +307,13 @@ class CodesWriter:
         """Leave a draft to go on with, or nothing if no shard was written."""
         if self._lock is None:
             return
-        draft = self.manifest["draft"]
-        if not draft["shards"] and not files.is_complete(self.manifest):
-            with contextlib.suppress(OSError):
+        if self.manifest["draft"]["shards"]:
+            return
+        with contextlib.suppress(OSError):
+            if files.is_complete(self.manifest):
+                files.write_manifest(self.path, self.manifest | {"draft": None})
+            else:
                 (self.path / files.MANIFEST).unlink()
-        self._release()
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from nanosae.atomic import move_folder
+from nanosae.atomic import move_folder, sweep_drafts
 from nanosae.checked import table_checksum
 from nanosae.codes import Codes, CodesWriter, as_table, join_codes
 from nanosae.codes import format as files
@@ -49,6 +49,7 @@ def encode_corpus(
             encode_corpus(model, data, following, metadata=metadata, columns=columns)
             with Lock(files.lock_path(path)):
                 move_folder(following, path)
+                sweep_drafts(path.parent)
             return Codes(path)
     columns = list(columns or model.config.get("columns") or []) or None
     rows = open_rows(data, columns=columns, input_size=model.cfg["d_in"])
