@@ -550,7 +550,7 @@ add(
     "view/explorer/selections.py",
     "tests/view/explorer/test_selections.py",
     ("lasso: outside", "is_inside[candidates] = is_odd", "is_inside[candidates] = ~is_odd"),
-    ("lasso: ray to the left", "(x < x_at_height)", "(x > x_at_height + 1e-9)"),
+    ("lasso: ray to the corner", "(x < x_at_height)", "(x < x1)"),
     ("lasso: rows that none leads", "value), False)", "value), True)"),
     ("selection: any feature", "np.intersect1d(some, others, a", "np.setxor1d(some, others, a"),
 )

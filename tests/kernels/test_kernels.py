@@ -15,12 +15,14 @@ from agreement import assert_agree, decisions_above, decisions_batchtopk, decisi
 from nanosae.kernels import (
     Pairs,
     backend,
+    column_sums,
     reference,
     reset_gradients,
     sparse_decode,
     sparse_encode,
 )
 from nanosae.kernels import cpu as cpu_kernels
+from nanosae.kernels.batchtopk import estimate_threshold
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 GPU = [
@@ -305,6 +307,48 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
             (((recon - x) ** 2).sum() + z.sin().sum()).backward()
         torch.testing.assert_close(encoder.grad, 2 * single[2])
         torch.testing.assert_close(decoder.grad, 2 * single[4])
+
+
+@pytest.mark.parametrize("is_allocated", [False, True])
+def test_column_sums_are_those_of_the_dense_matrix(is_allocated):
+    x, encoder, bias, *_ = problem("odd")
+    shares = torch.linspace(-1, 1, len(encoder))
+    weight, offset = encoder.clone().requires_grad_(), bias.clone().requires_grad_()
+    exact = [t.double().requires_grad_() for t in (encoder, bias)]
+    if is_allocated:
+        reset_gradients([weight])
+    for _ in range(2):  # the second time is added to the first
+        sums = column_sums(x, weight, offset)
+        want = (x.double() @ exact[0].T + exact[1]).sum(0)
+        (sums * shares).sum().backward()
+        (want * shares).sum().backward()
+    torch.testing.assert_close(sums.detach().double(), want.detach(), rtol=1e-5, atol=1e-5)
+    for got, leaf in zip((weight, offset), exact, strict=True):
+        torch.testing.assert_close(got.grad.double(), leaf.grad, rtol=1e-5, atol=1e-5)
+
+
+def test_an_initial_threshold_within_rounding_of_the_smallest_kept_entry_changes_no_pair():
+    """There z + (bias − threshold) > 0 may hide entries that exceed the threshold."""
+    x, encoder, bias, _, _, k = problem("plain")
+    bias = bias + 50  # whose rounding is coarse
+    total = k * len(x)
+    plain = cpu_kernels.select_batchtopk(x, encoder, bias, total)
+    threshold = float(plain.values.min()) - 1e-4
+    for _ in range(200):
+        threshold += 1e-6
+        found = cpu_kernels.select_batchtopk(x, encoder, bias, total, threshold)
+        assert all(torch.equal(one, two) for one, two in zip(plain, found, strict=True))
+
+
+def test_the_estimated_threshold_keeps_a_few_too_many():
+    g = torch.Generator().manual_seed(0)
+    x, encoder = torch.randn(2000, 16, generator=g), torch.randn(300, 16, generator=g)
+    bias = torch.randn(300, generator=g)
+    for total in (2000, 30_000):
+        threshold = estimate_threshold(x, encoder, bias, total)
+        n_above = int((x @ encoder.T + bias > threshold).sum())
+        assert total < n_above < 1.6 * total
+    assert estimate_threshold(x[:0], encoder, bias, 5) == math.inf
 
 
 def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():

@@ -22,6 +22,9 @@ class TestPolicy:
         assert "<" not in pages.to_json(HOSTILE)
         assert "\u2028" not in pages.to_json(HOSTILE)
 
+    def test_titles_are_text(self):
+        assert "<title>&lt;/title&gt;&lt;b&gt;</title>" in pages.page("</title><b>", "")
+
     def test_numbers_become_json(self):
         import numpy as np
 

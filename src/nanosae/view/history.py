@@ -122,7 +122,8 @@ def _shown_snapshot(step: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     for name in HISTOGRAMS:
         edges = arrays[f"{name}_edges"]
         shown[name] = [arrays[name], edges[0], edges[-1]]
-    thousandths = (arrays["positions"].astype(np.float32) * 1000).round().astype(int)
+    positions = arrays["positions"].astype(np.float32)
+    thousandths = (positions * 1000).round().astype(int)
     return shown | {"step": step, "positions": thousandths.T, "latents": arrays["latents"]}
 
 

@@ -146,7 +146,7 @@ def _page(run: Path) -> str:
         f"{run.absolute().name} – nanoSAE training",
         pages.static("live.html"),
         data={"run": {"name": str(run)}},
-        scripts=("map.js", "training.js", "live.js"),
+        scripts=("points.js", "map.js", "training.js", "live.js"),
         plotly=True,
         connect="'self'",
     )

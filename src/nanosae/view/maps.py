@@ -37,12 +37,13 @@ def project(x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> tuple[np.n
         Positions, (n, 2) float32, and "UMAP" or "PCA".
     """
     x = unit(np.asarray(x, np.float32))
+    n = len(x)
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(len(x), min(len(x), sample), replace=False))
+    chosen = np.sort(rng.choice(n, min(n, sample), replace=False))
     points, place, method = fit(x[chosen], seed=seed)
-    out = np.zeros((len(x), 2), np.float32)
+    out = np.zeros((n, 2), np.float32)
     out[chosen] = points
-    others = np.setdiff1d(np.arange(len(x)), chosen)
+    others = np.setdiff1d(np.arange(n), chosen)
     for start in range(0, len(others), BLOCK):
         rows = others[start : start + BLOCK]
         out[rows] = place(x[rows])
@@ -108,7 +109,8 @@ def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.n
     n = len(points)
     if n < 20:
         return np.full(n, -1)
-    chosen = np.random.default_rng(seed).choice(n, min(n, sample), replace=False)
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(n, min(n, sample), replace=False)
     sample_points = points[chosen]
     options = {
         "min_samples": 5,
@@ -197,7 +199,8 @@ def _distinctive_words(texts: list[str], cluster: np.ndarray, most: int = 3) -> 
     from nanosae.analysis.keywords import log_odds
     from nanosae.text.words import Words, is_stop_word
 
-    words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
+    every_text = np.ones(len(texts), bool)
+    words = Words(np.array(texts, dtype=object), every_text)
     is_stop = np.array([is_stop_word(term) for term in words.terms], bool)
     is_usable = words.single & (words.share < COMMON) & ~is_stop
     total = words.presence.sum(0)
@@ -209,6 +212,6 @@ def _distinctive_words(texts: list[str], cluster: np.ndarray, most: int = 3) -> 
             n_inside, is_inside.sum(), total - n_inside, (~is_inside).sum(), words.share
         )
         z[~is_usable | (n_inside < 2) | (z < 1)] = 0
-        best = largest_places(z, most).tolist()
-        found.append(", ".join(str(words.terms[t]) for t in best if z[t]))
+        best = [t for t in largest_places(z, most).tolist() if z[t]]
+        found.append(", ".join(str(words.terms[t]) for t in best))
     return found

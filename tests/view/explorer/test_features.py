@@ -57,6 +57,25 @@ def test_a_card_says_what_the_activations_say(client, corpus, dense, planted):
     assert len(found["partners"]) == min(8, np.count_nonzero(npmi))
 
 
+def test_partners_are_active_together_often_enough_and_more_than_by_chance(corpus, dense):
+    on = dense > 0
+    together = on.T.astype(int) @ on
+    counts = on.sum(0)
+    left_out = 0
+    for j in range(48):
+        wanted = {}
+        for i in range(48):
+            lift = together[i, j] * 900 / (counts[i] * counts[j]) if together[i, j] else 0
+            if i != j and lift > 1:
+                left_out += together[i, j] < 5
+                if together[i, j] >= 5:
+                    wanted[i] = np.log(lift) / -np.log(together[i, j] / 900)
+        best = sorted(wanted, key=lambda i: (-wanted[i], i))[:8]
+        found = card(corpus, j)["partners"]
+        assert [value for _, _, value in found] == pytest.approx([wanted[i] for i in best])
+    assert left_out > 0  # what fewer than five rows say is nothing
+
+
 def test_near_misses_are_shown_if_this_corpus_was_described(finished, corpus):
     j = int(corpus.codes.counts.argmax())
     path = finished / "features.parquet"

@@ -59,3 +59,10 @@ def test_pages_and_texts_have_an_end(client, corpus, monkeypatch):
     assert [line["row"] for line in rest] == list(range(880, 900))
     assert get(client, "/api/texts", at=900)["lines"] == []
     assert get(client, "/api/row/0")["text"] == corpus.codes.texts([0])[0]
+
+
+def test_an_export_names_all_tags_of_a_row(client, corpus):
+    annotations.tag(corpus.run, "default", "odd", [3, 5], data=corpus.codes.data)
+    annotations.tag(corpus.run, "default", "a,b", [5], data=corpus.codes.data)
+    table = pd.read_csv(io.StringIO(client.get("/api/export").text), keep_default_na=False)
+    assert table["tags"][[3, 4, 5]].tolist() == ["odd", "", "a,b|odd"]

@@ -88,13 +88,16 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
     rows = np.sort(corpus.row_order[:SAMPLE]).astype(np.int64)
     is_known = values[rows] >= 0 if names else np.isfinite(values[rows])
     rows = rows[is_known]
-    active: Any = corpus.codes.take(rows).astype(bool).astype(np.float64)
+    block: Any = corpus.codes.take(rows)
+    active = block.astype(bool).astype(np.float64)
     n_active = np.asarray(active.sum(axis=0)).ravel()
     if not names:
-        means = active.T @ values[rows] / np.maximum(n_active, 1)
+        sums = active.T @ values[rows]
+        means = sums / np.maximum(n_active, 1)
         return np.where(n_active < MIN_ROWS, np.nan, means)
     group = np.minimum(values[rows], len(COLORS))  # those without a colour count as one
-    one_hot = sp.csr_array((np.ones(len(rows)), (np.arange(len(rows)), group)))
+    entries = np.ones(len(rows))
+    one_hot = sp.csr_array((entries, (np.arange(len(rows)), group)))
     group_sizes = np.maximum(one_hot.sum(axis=0), 1)
     lift = (active.T @ one_hot).toarray() / group_sizes
     return np.where(n_active < MIN_ROWS, -1, lift.argmax(axis=1))

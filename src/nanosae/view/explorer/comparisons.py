@@ -79,7 +79,8 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     from nanosae.analysis.contrast import contrast
 
     selected = select_rows(corpus, where)
-    others = np.setdiff1d(np.arange(corpus.codes.n_rows, dtype=np.int32), selected)
+    every_row = np.arange(corpus.codes.n_rows, dtype=np.int32)
+    others = np.setdiff1d(every_row, selected)
     if min(len(selected), len(others)) < 2:
         raise DataError(f"{len(selected):,} rows against {len(others):,}: nothing to compare.")
     rng = np.random.default_rng(0)
@@ -99,4 +100,5 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
 
 
 def _sample(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return rows[rng.permutation(len(rows))[:MAX_COMPARED]].astype(np.int64)
+    shuffled = rng.permutation(len(rows))
+    return rows[shuffled[:MAX_COMPARED]].astype(np.int64)

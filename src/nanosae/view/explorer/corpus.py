@@ -156,8 +156,10 @@ def _column(codes: Codes, name: str) -> Column:
     if _holds_dates(values):
         values = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
     if pd.api.types.is_datetime64_any_dtype(values):
-        days = (values - pd.Timestamp(0, tz=values.dt.tz)) / pd.Timedelta(days=1)
-        return Column((1970 + days / DAYS_PER_YEAR).to_numpy(np.float32), [])
+        since_1970 = values - pd.Timestamp(0, tz=values.dt.tz)
+        days = since_1970 / pd.Timedelta(days=1)
+        years = 1970 + days / DAYS_PER_YEAR
+        return Column(years.to_numpy(np.float32), [])
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
         return Column(values.to_numpy(np.float32), [])
     codes_by_value, names = pd.factorize(values.where(_is_known(values)))
@@ -178,7 +180,9 @@ def _holds_dates(values: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(values):
         return False
     first = values[_is_known(values)].head(DATES_TRIED).astype(str)
-    return len(first) > 0 and bool(first.str.match(r"\d{4}-\d\d").all())
+    if first.empty:
+        return False
+    return bool(first.str.match(r"\d{4}-\d\d").all())
 
 
 def _groups(corpus: OpenCorpus, kind: str) -> Groups:

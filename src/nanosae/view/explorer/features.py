@@ -87,7 +87,8 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
     rows, activations = corpus.codes.feature(feature)
     n = len(rows)
     strongest = float(activations.max(initial=0))
-    line = corpus.table.loc[feature].to_dict() if feature in corpus.table.index else {}
+    table = corpus.table
+    line = table.loc[feature].to_dict() if feature in table.index else {}
     examples = _examples(rows, activations, line)
     return {
         "feature": feature,
@@ -118,14 +119,16 @@ def _examples(
     n = len(rows)
     by_strength = rows[np.argsort(-activations, kind="stable")]
     n_bands = min(n, EXAMPLES)
-    band_middles = ((np.arange(n_bands) + 0.5) * n / EXAMPLES).astype(np.int64)
+    middles = (np.arange(n_bands) + 0.5) * n / EXAMPLES
+    band_middles = middles.astype(np.int64)
     examples = {
         "strongest": by_strength[:EXAMPLES],
         "from strong to weak": by_strength[band_middles],
     }
     if line.get("n_active") == n:  # this corpus was described, not another
         for kind in ("near_misses", "hard_negatives"):
-            examples[kind.replace("_", " ")] = np.array(line.get(kind, []), int)
+            name = kind.replace("_", " ")
+            examples[name] = np.array(line.get(kind, []), int)
     return examples
 
 
@@ -159,7 +162,8 @@ def _partners(corpus: OpenCorpus, feature: int, rows: np.ndarray) -> list[list[A
     share = together / max(len(sample), 1)  # of the feature's rows
     p_both = share * len(rows) / n
     with np.errstate(divide="ignore", invalid="ignore"):
-        npmi = np.log(share * n / counts) / -np.log(p_both)
+        pmi = np.log(share * n / counts)
+        npmi = pmi / -np.log(p_both)
     is_unsure = (together < MIN_TOGETHER) | (p_both >= 1)
     npmi[is_unsure | ~(npmi > 0)] = -1
     npmi[feature] = -1
@@ -168,8 +172,12 @@ def _partners(corpus: OpenCorpus, feature: int, rows: np.ndarray) -> list[list[A
 
 def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
     """Return features with the largest values above −1, their names and values."""
-    best = [j for j in largest_places(values, RELATED).tolist() if values[j] > -1]
-    return [[j, corpus.names.get(j, ""), values[j]] for j in best]
+    related = []
+    for feature in largest_places(values, RELATED).tolist():
+        if values[feature] > -1:
+            name = corpus.names.get(feature, "")
+            related.append([feature, name, values[feature]])
+    return related
 
 
 def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:

@@ -63,7 +63,8 @@ def map_points(
     marked_first = inside[marked[inside]][: MAX_POINTS // 2]
     others = inside[~marked[inside]][: MAX_POINTS - len(marked_first)]
     sent = np.concatenate([others, marked_first])  # the last ones are drawn on top
-    legend, values = color_points(corpus, kind, color, ids[sent].astype(np.int64))
+    sent_ids = ids[sent]
+    legend, values = color_points(corpus, kind, color, sent_ids.astype(np.int64))
     head = {
         "n": len(sent),
         "inside": len(inside),
@@ -75,7 +76,7 @@ def map_points(
         "marked": len(marked_first),
     }
     arrays = (
-        ids[sent],
+        sent_ids,
         np.stack([x[sent], y[sent]], 1),
         values.astype(np.float32),
         marked[sent],
@@ -112,8 +113,10 @@ def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.
 
 def _whole_box(x: np.ndarray, y: np.ndarray) -> Box:
     """Return the box that holds all points, with a margin."""
-    low = [x.min(), y.min()] if len(x) else [0, 0]
-    high = [x.max(), y.max()] if len(x) else [0, 0]
+    low = high = [0, 0]
+    if len(x):
+        low = [x.min(), y.min()]
+        high = [x.max(), y.max()]
     margin = EDGE * np.subtract(high, low) + 1e-9
     return [*(low - margin), *(high + margin)]
 
@@ -126,7 +129,8 @@ def _density(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
     row = _cell(y - y0, height / (y1 - y0), height)
     counts = np.bincount(row * width + column, minlength=width * height)
     density = np.log1p(counts)
-    return (255 * density / max(density.max(), 1e-9)).astype(np.uint8)
+    scaled = 255 * density / max(density.max(), 1e-9)
+    return scaled.astype(np.uint8)
 
 
 def _cell(distance: np.ndarray, cells_per_unit: float, n_cells: int) -> np.ndarray:

@@ -90,7 +90,8 @@ def make_map(codes: Codes) -> Path:
     """
     model, n = run_model(codes), codes.n_rows
     read_vectors = _vector_reader(codes, None if model is None else model.W_dec)
-    sample = np.sort(np.random.default_rng(0).permutation(n)[: maps.SAMPLE])
+    shuffled = np.random.default_rng(0).permutation(n)
+    sample = np.sort(shuffled[: maps.SAMPLE])
     _, place, method = maps.fit(read_vectors(sample))
     positions = np.zeros((n, 2), np.float32)
     leader = np.full(n, -1, np.int32)

@@ -46,7 +46,8 @@ def row_lines(corpus: OpenCorpus, rows: np.ndarray, feature: int | None = None) 
     texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
     activations = [None] * len(rows)
     if feature is not None:
-        activations = block[:, [feature]].toarray().ravel().tolist()
+        column = block[:, [feature]].toarray()
+        activations = column.ravel().tolist()
     lines = []
     for i, row in enumerate(rows.tolist()):
         entries = slice(block.indptr[i], block.indptr[i + 1])
@@ -68,7 +69,8 @@ def show_row(corpus: OpenCorpus, row: int) -> Answer:
     codes, names = corpus.codes, corpus.names
     features, activations = codes.row(row)
     order = np.argsort(-activations, kind="stable")
-    pairs = zip(features[order].tolist(), activations[order].tolist(), strict=True)
+    strongest = features[order].tolist()
+    pairs = zip(strongest, activations[order].tolist(), strict=True)
     return {
         "row": row,
         "text": codes.texts([row])[0] if codes.has_texts else "",

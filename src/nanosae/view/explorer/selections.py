@@ -80,7 +80,9 @@ def _by_strength(rows: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]])
 def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
     """Return the rows that meet one condition, ascending."""
     if kind == "words":
-        return rows_with(corpus.codes, value) if corpus.codes.has_texts else np.zeros(0, np.int64)
+        if not corpus.codes.has_texts:
+            return np.zeros(0, np.int64)
+        return rows_with(corpus.codes, value)
     if kind == "tag":
         return annotations.tagged(corpus.run, corpus.codes.name, value, corpus.codes.data)
     if kind == "value":
@@ -115,11 +117,12 @@ def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:
         [True, False]
     """
     corners = _corners(polygon)
-    in_box = ((points >= corners.min(0)) & (points <= corners.max(0))).all(axis=1)
-    candidates = np.flatnonzero(in_box)
+    is_in_box = (points >= corners.min(0)) & (points <= corners.max(0))
+    candidates = np.flatnonzero(is_in_box.all(axis=1))
     x, y = points[candidates].T.astype(np.float64)
     is_odd = np.zeros(len(candidates), bool)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+    next_corners = np.roll(corners, -1, axis=0)
+    for (x0, y0), (x1, y1) in zip(corners, next_corners, strict=True):
         if y0 == y1:
             continue  # no ray crosses a horizontal edge
         reaches_height = (y0 > y) != (y1 > y)

@@ -38,6 +38,7 @@ FILES = (
     "base.css",
     "explore.css",
     "nano.js",
+    "points.js",
     "map.js",
     "explore.js",
     "explore-ask.js",

@@ -134,7 +134,9 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
     if not lines:
         raise DataError("nothing was found to change over time: nothing to draw.")
     titles = [escape_short(name, 36) for name, _ in lines]
-    figure = panel_figure(titles, ["share of rows", "", ""] * n, [escape(str(axis))] * n)
+    y_titles = ["share of rows", "", ""] * n
+    x_titles = [escape(str(axis))] * n
+    figure = panel_figure(titles, y_titles, x_titles)
     for i, (_, shares) in enumerate(lines):
         _add_share(figure, i, shares)
     most = max(shares["high"].max() for _, shares in lines)
@@ -197,7 +199,9 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
     shares = shares.reindex(columns=largest["Topic"], fill_value=0.0)
     lines = []
     for topic, words in zip(largest["Topic"], largest["Representation"], strict=True):
-        line = pd.DataFrame({"period": shares.index, "share": shares[topic].to_numpy()})
-        line = line.assign(low=line["share"], high=line["share"])  # counted, not estimated
-        lines.append((", ".join(words[:3]), line))
+        share = shares[topic].to_numpy()
+        line = pd.DataFrame({"period": shares.index, "share": share})
+        line = line.assign(low=share, high=share)  # counted, not estimated
+        name = ", ".join(words[:3])
+        lines.append((name, line))
     return lines

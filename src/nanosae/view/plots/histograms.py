@@ -169,9 +169,12 @@ def _final_histograms(model: Any) -> dict[str, np.ndarray]:
 
 def _pairwise_cosines(W_dec: np.ndarray, norms: np.ndarray) -> np.ndarray:
     """Return the cosines of all pairs of decoder rows, of many rows of an even choice."""
-    chosen = np.linspace(0, len(W_dec) - 1, min(len(W_dec), PAIRED_ROWS)).astype(int)
-    unit_rows = W_dec[chosen] / np.maximum(norms[chosen, None], 1e-12)
-    return (unit_rows @ unit_rows.T)[np.triu_indices(len(unit_rows), 1)]
+    n = len(W_dec)
+    chosen = np.linspace(0, n - 1, min(n, PAIRED_ROWS)).astype(int)
+    chosen_norms = np.maximum(norms[chosen, None], 1e-12)
+    unit_rows = W_dec[chosen] / chosen_norms
+    cosine = unit_rows @ unit_rows.T
+    return cosine[np.triu_indices(len(unit_rows), 1)]
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:
@@ -194,6 +197,7 @@ def density(source: Any) -> go.Figure:
     log_density = np.log10(codes.density[codes.counts > 0])
     n = codes.n_features
     never = n - len(log_density)
+    share = never / n
     low = log_density.min(initial=-1) - 0.1
     high = min(0, log_density.max(initial=-1) + 0.1)
     figure = histogram(
@@ -202,7 +206,7 @@ def density(source: Any) -> go.Figure:
         "log10 of the share of rows on which a feature is active",
         "features",
     )
-    subtitle = f"{n:,} features, {never:,} of them ({never / n:.1%}) never active"
+    subtitle = f"{n:,} features, {never:,} of them ({share:.1%}) never active"
     return titled(figure, f"Activation density{run_suffix(source)}", HEIGHT, subtitle)
 
 
@@ -218,8 +222,9 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
     """
     codes = codes_of(source)
     if feature is None:
-        rows = np.random.default_rng(0).permutation(codes.n_rows)[:MAX_ROWS]
-        values = codes.take(np.sort(rows)).data
+        shuffled = np.random.default_rng(0).permutation(codes.n_rows)
+        rows = np.sort(shuffled[:MAX_ROWS])
+        values = codes.take(rows).data
         name = "all features"
     else:
         _, values = codes.feature(feature)
@@ -228,7 +233,8 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
         raise DataError(f"{name} has no activation on the {codes.n_rows:,} rows of {codes.path}.")
     edges = np.linspace(0, values.max(), BINS + 1)
     figure = histogram(values, edges, "activation (in the units of the rows)", "activations")
-    subtitle = f"{name}: {len(values):,} activations above 0, mean {values.mean():.3g}"
+    mean = values.mean()
+    subtitle = f"{name}: {len(values):,} activations above 0, mean {mean:.3g}"
     return titled(figure, f"Activations{run_suffix(source)}", HEIGHT, subtitle)
 
 

@@ -135,8 +135,9 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
 def _probe_tables(name: str, run: Any, measure: str) -> dict[Any, pd.DataFrame]:
     """Return the scores of probes by their number of features, a table per representation."""
     table = evaluation_table(run)
-    k = table["measure"].str.extract(rf"^probe_{measure}@(\d+)$")[0].astype(float)
-    table = table.assign(k=k).dropna(subset=["k"])
+    pattern = rf"^probe_{measure}@(\d+)$"
+    n_features = table["measure"].str.extract(pattern)[0]
+    table = table.assign(k=n_features.astype(float)).dropna(subset=["k"])
     if table.empty:
         raise DataError(f"{name} has no probes: evaluate it with labels.")
     return dict(list(table.groupby("representation", sort=False)))

@@ -56,7 +56,8 @@ def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figur
             f"{text}<br>active on {share:.2%} of rows"
             for text, share in zip(hover, density, strict=True)
         ]
-        size = 3 + 9 * np.sqrt(density / max(density.max(), 1e-12))
+        share_of_most = density / max(density.max(), 1e-12)
+        size = 3 + 9 * np.sqrt(share_of_most)
     figure = _draw_map(decoder[features], names, hover, size)
     subtitle = f"{len(features):,} features; near means a similar direction"
     return titled(figure, f"Decoder map{run_suffix(source)}", FIGURE_HEIGHT, subtitle)
@@ -110,7 +111,8 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
 
 def _sample(n: int, points: int) -> np.ndarray:
     """Return at most so many of n rows, chosen at random, ascending."""
-    return np.sort(np.random.default_rng(0).choice(n, min(n, points), replace=False))
+    rng = np.random.default_rng(0)
+    return np.sort(rng.choice(n, min(n, points), replace=False))
 
 
 def plot_dictionary(model: Any) -> go.Figure:

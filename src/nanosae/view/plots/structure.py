@@ -66,7 +66,11 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
     ends = np.cumsum([0, *sizes]) - 0.5
     for low, high in pairwise(ends.tolist()):
         figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": COLORS[1]})
-    axis = {"tickvals": list(range(len(features))), "ticktext": ticks, "tickfont": {"size": 10}}
+    axis = {
+        "tickvals": list(range(len(features))),
+        "ticktext": ticks,
+        "tickfont": {"size": 10},
+    }
     figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
     figure.update_xaxes(**axis, showticklabels=False, showgrid=False, title="the same features")
     bar = {"title": {"text": "share of the<br>rarer one's rows"}, "tickformat": ".0%"}
@@ -92,9 +96,11 @@ def _features_by_family(families: Sequence[list[int]], n: int) -> tuple[list[int
 
 def _shares_together(codes: Codes, features: list[int]) -> np.ndarray:
     """Return the share of the rarer feature's rows on which both are active; diagonal NaN."""
-    together = count_together(codes, features, min_share=0)[:, features].toarray().astype(float)
+    with_all = count_together(codes, features, min_share=0)
+    together = with_all[:, features].toarray().astype(float)
     counts = codes.counts[features]
-    shares = together / np.maximum(np.minimum.outer(counts, counts), 1)
+    rarer = np.minimum.outer(counts, counts)
+    shares = together / np.maximum(rarer, 1)
     np.fill_diagonal(shares, np.nan)
     return shares
 
@@ -130,7 +136,8 @@ def family_tree(
             _note_left_out(figure, i, n_left_out, n_lines)
     figure.update_yaxes(range=[most + 0.6, -0.6], visible=False)
     figure.update_layout(showlegend=False)
-    return titled(figure, f"Families{run_suffix(source)}", 130 + 21 * (most + 1))
+    height = 130 + 21 * (most + 1)
+    return titled(figure, f"Families{run_suffix(source)}", height)
 
 
 def _chosen_families(table: pd.DataFrame, family: int | None, n: int) -> list[dict[Any, Any]]:
@@ -154,7 +161,8 @@ def _tree_edges(edges: pd.DataFrame, root: int, members: list[int]) -> Any:
     """Return the edges between members in the last pass in which the root was a parent."""
     last_pass = edges.loc[edges["parent"] == root, "pass"].max()
     own = edges[edges["pass"] == last_pass]
-    return own[own["child"].isin(members) & own["parent"].isin(members)]
+    is_inside = own["child"].isin(members) & own["parent"].isin(members)
+    return own[is_inside]
 
 
 def _add_tree(

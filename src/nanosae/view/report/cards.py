@@ -113,9 +113,10 @@ def _text_lengths(codes: Codes) -> list[int]:
     """Return the lengths in bytes of a sample of texts."""
     if not codes.has_texts:
         return [0]
+    rng = np.random.default_rng(0)
     size = SAMPLE if codes.n_rows else 0
-    sample = np.random.default_rng(0).integers(0, max(codes.n_rows, 1), size)
-    return [len(text.encode()) for text in codes.texts(np.unique(sample))]
+    sample = np.unique(rng.integers(0, max(codes.n_rows, 1), size))
+    return [len(text.encode()) for text in codes.texts(sample)]
 
 
 class _ShownRows:
@@ -138,7 +139,9 @@ class _ShownRows:
         """Return the activations of a feature on rows."""
         if not len(places):
             return []
-        return np.asarray(self._activations[places, [feature] * len(places)]).ravel().tolist()
+        column = [feature] * len(places)
+        values = np.asarray(self._activations[places, column])
+        return values.ravel().tolist()
 
 
 def _pack_block(
@@ -183,8 +186,11 @@ def _numbers(line: Any) -> dict[str, Any]:
 
 def _number_pairs(numbers: Any, values: Any, digits: int) -> list[list[Any]]:
     """Return pairs of a whole number and a value with few digits."""
-    pairs = zip(numbers, values, strict=True)
-    return [[int(number), float(f"{value:.{digits}g}")] for number, value in pairs]
+    pairs = []
+    for number, value in zip(numbers, values, strict=True):
+        short = f"{value:.{digits}g}"
+        pairs.append([int(number), float(short)])
+    return pairs
 
 
 def rounded(value: Any) -> Any:

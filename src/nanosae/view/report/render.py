@@ -16,6 +16,7 @@ from nanosae.view.report.cards import pack_cards
 from nanosae.view.report.collect import collect, feature_table
 
 SCRIPTS = (
+    "points.js",
     "map.js",
     "training.js",
     "report-data.js",

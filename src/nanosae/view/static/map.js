@@ -1,39 +1,11 @@
 "use strict";
-/* A map of many points on a canvas: zoom (buttons, keys, pinch, wheel), pan, hover, click, lasso. Pixels are written
-   straight into an image: twenty thousand points take some milliseconds, with or without a graphics card. (Plotly's
-   own point layer compiles code at run time, which our policies forbid.)
+/* A map of many points on a canvas: zoom (buttons, keys, pinch, wheel), pan, hover, click, lasso.
 
-   nano.map(node, on) fills a node and returns what stands at the end of this file. `on.label` and `on.help` (the id of
-   an element) are for screen readers; name(id) returns what to say of a point, or promises it; pick(id), lasso(corners)
-   and move(view; null if all is shown) are called when somebody did so. With `on.page` the map lies in a page that
-   scrolls: wheel and finger move the page until the map has the focus or is zoomed. */
-
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
-/** The colour at a share of a ramp, [r, g, b]. */
-const ramp = (stops, share) => {
-  const at = share * (stops.length - 1),
-    i = Math.min(Math.floor(at), stops.length - 2);
-  const [from, to] = [rgb(stops[i]), rgb(stops[i + 1])];
-  return from.map((value, c) => Math.round(value + (to[c] - value) * (at - i)));
-};
-const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
-
-/** What a map shows, of lists of x and y; `more` may say values, marks, sizes, legend, whole. */
-nano.points = (x, y, more = {}) => {
-  const n = x.length,
-    least = (v) => v.reduce((a, b) => Math.min(a, b)),
-    most = (v) => v.reduce((a, b) => Math.max(a, b));
-  return {
-    ids: Uint32Array.from(x.keys()),
-    xy: Float32Array.from({ length: 2 * n }, (_, i) => (i % 2 ? y : x)[i >> 1]),
-    values: new Float32Array(n),
-    marks: new Uint8Array(n),
-    legend: { kind: "none" },
-    total: n,
-    whole: [least(x), least(y), most(x), most(y)],
-    ...more,
-  };
-};
+   nano.map(node, on) fills a node and returns what stands at the end of this file. `on.label` and
+   `on.help` (the id of an element) are for screen readers; name(id) returns what to say of a point,
+   or promises it; pick(id), lasso(corners) and move(view; null if all is shown) are called when
+   somebody did so. With `on.page` the map lies in a page that scrolls: wheel and finger move the
+   page until the map has the focus or is zoomed. */
 
 nano.map = (node, on) => {
   const { el, colour } = nano;
@@ -63,18 +35,17 @@ nano.map = (node, on) => {
   const pen = canvas.getContext("2d");
   const layer = document.createElement("canvas"); // the points
   const cloud = document.createElement("canvas"); // how densely they lie, those included that were not sent
-  let points = null,
-    regions = [],
-    open = null,
-    polygon = null,
-    colours = null,
-    order = null;
+  let points = null;
+  let colours = null; // of the points, and their order
+  let regions = []; // words and where to write them
+  let open = null; // the id of the point that is open
+  let polygon = null;
   let view = null; // middle x, y and the width shown, in the map's units
-  let drawing = null,
-    dim = false,
-    moving = false,
-    hovered = null,
-    asked = false;
+  let drawing = null; // corners of the lasso that is being drawn
+  let dim = false; // whether only marked points stand out
+  let moving = false;
+  let hovered = null; // the id of the point below the pointer
+  let asked = false; // whether a frame is on its way
   let drawnAt = null; // the view that the layer of points was drawn for
   let whole = true; // until somebody moves: the view follows the size of the canvas
 
@@ -107,93 +78,19 @@ nano.map = (node, on) => {
     return [view.x - half, view.y - tall, view.x + half, view.y + tall];
   };
 
-  /** One colour per point, packed as the image has it, and the order in which they cover each other. */
+  /** Give the points their colours, and paint how densely they lie. */
   const paint = () => {
-    const dark = nano.dark.matches,
-      { legend, values, marks } = points;
-    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb"),
-      scaled = legend.kind === "scale";
-    const table =
-      legend.kind === "groups"
-        ? legend.entries.filter((e) => e.name !== "others").map((e) => rgb(e.color))
-        : scaled
-          ? Array.from({ length: 64 }, (_, i) => ramp(legend[dark ? "dark" : "light"], i / 63))
-          : [rgb(dark ? "#6fb3ee" : "#0b62a8")];
-    const span = scaled ? Math.max(legend.high - legend.low, 1e-12) : 1;
-    colours = Uint32Array.from(values, (value) => {
-      const known =
-        table[scaled ? clamp(Math.round(((value - legend.low) / span) * 63), 0, 63) : value];
-      const [r, g, b] = known || quiet;
-      return ((known ? 255 : 150) << 24) | (b << 16) | (g << 8) | r;
-    });
-    const last = (i) => 2 * marks[i] + (colours[i] >>> 24 === 255);
-    order = Uint32Array.from(colours.keys()).sort((i, j) => last(i) - last(j) || i - j);
-    if (!points.density) return;
-    const [w, h] = points.raster,
-      ink = rgb(dark ? "#8fa3b8" : "#50647a");
-    [cloud.width, cloud.height] = [w, h];
-    const image = new ImageData(w, h);
-    points.density.forEach((value, i) => {
-      // its rows come from below
-      image.data.set([...ink, value * 0.42], 4 * ((h - 1 - Math.floor(i / w)) * w + (i % w)));
-    });
-    cloud.getContext("2d").putImageData(image, 0, 0);
+    const dark = nano.dark.matches;
+    colours = nano.paint.colours(points, dark);
+    if (points.density) nano.paint.density(cloud, points, dark);
   };
-
-  /** A disc's pixels with their coverage. */
-  const disc = (radius) => {
-    const found = [],
-      edge = Math.ceil(radius + 0.5);
-    for (let y = -edge; y <= edge; y++) {
-      for (let x = -edge; x <= edge; x++) {
-        const cover = clamp(radius + 0.5 - Math.hypot(x, y), 0, 1);
-        if (cover > 0) found.push([x, y, cover]);
-      }
-    }
-    return found;
-  };
-
   const drawPoints = () => {
-    const [w, h] = size().map((s) => Math.round(s * ratio()));
-    if (layer.width !== w || layer.height !== h) [layer.width, layer.height] = [w, h];
-    const image = new ImageData(w, h),
-      bytes = image.data,
-      k = scale() * ratio();
-    const { xy, marks, sizes } = points,
-      n = marks.length,
-      usual = points.total > 4000 ? 1.6 : 2.7;
-    const step = moving ? Math.ceil(n / 8000) : 1,
-      dx = w / 2 - view.x * k,
-      dy = h / 2 + view.y * k,
-      discs = {};
-    for (let o = 0; o < n; o += step) {
-      const i = order[o];
-      const px = Math.round(dx + xy[2 * i] * k),
-        py = Math.round(dy - xy[2 * i + 1] * k);
-      if (px < -20 || py < -20 || px > w + 20 || py > h + 20) continue;
-      const colour = colours[i],
-        strong = !dim || marks[i],
-        radius = (sizes ? sizes[i] : usual) + 0.8 * marks[i];
-      const solid = (0.86 * (colour >>> 24)) / 255;
-      const r = colour & 255,
-        g = (colour >> 8) & 255,
-        b = (colour >> 16) & 255;
-      for (const [x, y, cover] of (discs[radius] ??= disc(radius * ratio()))) {
-        const X = px + x,
-          Y = py + y;
-        if (X < 0 || Y < 0 || X >= w || Y >= h) continue;
-        const at = 4 * (Y * w + X),
-          alpha = cover * (strong ? solid : 0.13),
-          old = bytes[at + 3] / 255;
-        const sum = alpha + old * (1 - alpha),
-          mine = alpha / sum;
-        bytes[at] += (r - bytes[at]) * mine;
-        bytes[at + 1] += (g - bytes[at + 1]) * mine;
-        bytes[at + 2] += (b - bytes[at + 2]) * mine;
-        bytes[at + 3] = 255 * sum;
-      }
+    const [width, height] = size().map((length) => Math.round(length * ratio()));
+    if (layer.width !== width || layer.height !== height) {
+      [layer.width, layer.height] = [width, height];
     }
-    layer.getContext("2d").putImageData(image, 0, 0);
+    const look = { view, scale: scale() * ratio(), ratio: ratio(), dim, moving };
+    nano.paint.points(layer, points, colours, look);
   };
 
   const ring = (i, width) => {

@@ -1,0 +1,147 @@
+"use strict";
+/* The points of a map: what is known of them, their colours, and how they become pixels. Pixels are
+   written straight into an image: twenty thousand points take some milliseconds, with or without a
+   graphics card. (Plotly's own point layer compiles code at run time, which our policies forbid.) */
+
+const clamp = (value, low, high) => Math.max(low, Math.min(high, value));
+
+/** What a map shows, of lists of x and y; `more` may say values, marks, sizes, legend, whole. */
+nano.points = (x, y, more = {}) => {
+  const n = x.length;
+  const least = (numbers) => numbers.reduce((a, b) => Math.min(a, b));
+  const most = (numbers) => numbers.reduce((a, b) => Math.max(a, b));
+  return {
+    ids: Uint32Array.from(x.keys()),
+    xy: Float32Array.from({ length: 2 * n }, (_, i) => (i % 2 ? y : x)[i >> 1]),
+    values: new Float32Array(n),
+    marks: new Uint8Array(n),
+    legend: { kind: "none" },
+    total: n,
+    whole: [least(x), least(y), most(x), most(y)],
+    ...more,
+  };
+};
+
+nano.paint = (() => {
+  const STEPS = 64; // colours of a scale
+  const KNOWN = 255; // opacity of a point that the legend has a colour for
+  const UNKNOWN = 150; // of another one
+  const SOLID = 0.86; // share of its opacity that a point is drawn with
+  const DIMMED = 0.13; // of points that are not marked, where the marked ones stand out
+  const MANY = 4000; // points, of which each is drawn smaller
+  const WHILE_MOVING = 8000; // points that are drawn while the map moves
+  const OUTSIDE = 20; // pixels beyond the edge, where a point may still reach into the image
+  const DENSITY = 0.42; // opacity of the densest place
+
+  const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+  /** The colour at a share of a ramp, [r, g, b]. */
+  const ramp = (stops, share) => {
+    const at = share * (stops.length - 1);
+    const i = Math.min(Math.floor(at), stops.length - 2);
+    const [from, to] = [rgb(stops[i]), rgb(stops[i + 1])];
+    return from.map((value, c) => Math.round(value + (to[c] - value) * (at - i)));
+  };
+
+  /** The colours of a legend, [r, g, b], and what finds the place of a value among them. */
+  const colourTable = (legend, dark) => {
+    if (legend.kind === "groups") {
+      const groups = legend.entries.filter((entry) => entry.name !== "others");
+      return { table: groups.map((entry) => rgb(entry.color)), placeOf: (value) => value };
+    }
+    if (legend.kind === "scale") {
+      const stops = dark ? legend.dark : legend.light;
+      const last = STEPS - 1;
+      const span = Math.max(legend.high - legend.low, 1e-12);
+      const table = Array.from({ length: STEPS }, (_, i) => ramp(stops, i / last));
+      const placeOf = (value) => clamp(Math.round(((value - legend.low) / span) * last), 0, last);
+      return { table, placeOf };
+    }
+    return { table: [rgb(dark ? "#6fb3ee" : "#0b62a8")], placeOf: (value) => value };
+  };
+
+  /** One colour per point, packed as an image has it, and the order in which they cover each other:
+      marked points last, those without a colour first. */
+  const colours = ({ legend, values, marks }, dark) => {
+    const quiet = rgb(dark ? "#5b6470" : "#a9b1bb");
+    const { table, placeOf } = colourTable(legend, dark);
+    const packed = Uint32Array.from(values, (value) => {
+      const known = table[placeOf(value)];
+      const [r, g, b] = known || quiet;
+      return ((known ? KNOWN : UNKNOWN) << 24) | (b << 16) | (g << 8) | r;
+    });
+    const height = (i) => 2 * marks[i] + (packed[i] >>> 24 === KNOWN);
+    const order = Uint32Array.from(packed.keys()).sort((i, j) => height(i) - height(j) || i - j);
+    return { packed, order };
+  };
+
+  /** Paint how densely the points lie, those included that were not sent. */
+  const density = (canvas, points, dark) => {
+    const [width, height] = points.raster;
+    const ink = rgb(dark ? "#8fa3b8" : "#50647a");
+    const image = new ImageData(width, height);
+    points.density.forEach((value, i) => {
+      const row = height - 1 - Math.floor(i / width); // its rows come from below
+      const pixel = row * width + (i % width);
+      image.data.set([...ink, value * DENSITY], 4 * pixel);
+    });
+    [canvas.width, canvas.height] = [width, height];
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  };
+
+  /** A disc's pixels with their coverage. */
+  const disc = (radius) => {
+    const pixels = [];
+    const edge = Math.ceil(radius + 0.5);
+    for (let y = -edge; y <= edge; y++) {
+      for (let x = -edge; x <= edge; x++) {
+        const cover = clamp(radius + 0.5 - Math.hypot(x, y), 0, 1);
+        if (cover > 0) pixels.push([x, y, cover]);
+      }
+    }
+    return pixels;
+  };
+
+  /** Lay a colour over a pixel, which starts at `at` in the image's bytes. */
+  const blend = (bytes, at, r, g, b, alpha) => {
+    const old = bytes[at + 3] / 255;
+    const sum = alpha + old * (1 - alpha);
+    const mine = alpha / sum;
+    bytes[at] += (r - bytes[at]) * mine;
+    bytes[at + 1] += (g - bytes[at + 1]) * mine;
+    bytes[at + 2] += (b - bytes[at + 2]) * mine;
+    bytes[at + 3] = 255 * sum;
+  };
+
+  /** Paint the points: `scale` in pixels per unit of the map, `ratio` in pixels per CSS pixel.
+      `dim` lets the marked ones stand out; while `moving` some of many points are enough. */
+  const points = (canvas, found, { packed, order }, { view, scale, ratio, dim, moving }) => {
+    const { width, height } = canvas;
+    const { xy, marks, sizes } = found;
+    const image = new ImageData(width, height);
+    const usual = found.total > MANY ? 1.6 : 2.7;
+    const left = width / 2 - view.x * scale;
+    const top = height / 2 + view.y * scale;
+    const step = moving ? Math.ceil(marks.length / WHILE_MOVING) : 1;
+    const discs = {};
+    for (let place = 0; place < marks.length; place += step) {
+      const i = order[place];
+      const x = Math.round(left + xy[2 * i] * scale);
+      const y = Math.round(top - xy[2 * i + 1] * scale);
+      if (x < -OUTSIDE || y < -OUTSIDE || x > width + OUTSIDE || y > height + OUTSIDE) continue;
+      const colour = packed[i];
+      const [r, g, b] = [colour & 255, (colour >> 8) & 255, (colour >> 16) & 255];
+      const opacity = !dim || marks[i] ? (SOLID * (colour >>> 24)) / 255 : DIMMED;
+      const radius = (sizes ? sizes[i] : usual) + 0.8 * marks[i];
+      discs[radius] ??= disc(radius * ratio);
+      for (const [dx, dy, cover] of discs[radius]) {
+        const px = x + dx;
+        const py = y + dy;
+        if (px < 0 || py < 0 || px >= width || py >= height) continue;
+        blend(image.data, 4 * (py * width + px), r, g, b, cover * opacity);
+      }
+    }
+    canvas.getContext("2d").putImageData(image, 0, 0);
+  };
+
+  return { colours, density, points };
+})();
