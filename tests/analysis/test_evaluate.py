@@ -9,6 +9,7 @@ from safetensors.numpy import save_file
 
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import evaluate
+from nanosae.analysis.splits import held_out
 from nanosae.codes import Codes, write_codes
 from planted import planted_corpus
 
@@ -174,15 +175,17 @@ def test_results_are_json_and_html(result, codes):
 
 
 def test_a_label_needs_rows_with_and_without_it_in_both_parts(tmp_path):
-    """Of 400 rows all but 15 are common, 15 are rare, half are usual; either part lacks some."""
-    rng = np.random.default_rng(0)
+    """All but 20 rows are common; of the 20 rare ones five are held out."""
+    held = held_out(np.arange(400), 0.5, 0)
+    rare = np.concatenate([np.flatnonzero(~held)[:15], np.flatnonzero(held)[:5]])
     cells = [f"common|{'usual' if i % 2 else 'other'}" for i in range(400)]
-    for i in range(15):
+    for i in rare:
         cells[i] = cells[i].replace("common", "rare")
+    rng = np.random.default_rng(0)
     activations = sp.csr_array((rng.random((400, 6)) < 0.4).astype(np.float32))
     codes = write_codes(tmp_path, activations, metadata={"y": cells})
     assert set(evaluate(codes, "y", ks=(1,)).labels["label"]) == {"usual", "other"}
-    every = evaluate(codes, "y", ks=(1,), min_rows=4).labels["label"]
+    every = evaluate(codes, "y", ks=(1,), min_rows=5).labels["label"]
     assert set(every) == {"usual", "other", "common", "rare"}
 
 

@@ -85,6 +85,14 @@ def test_beyond_the_dense_limit_the_candidates_give_the_same_partners(monkeypatc
     assert match(a[:20], b[:15])["partner"].max() < 15
 
 
+@pytest.mark.parametrize("dense", [5000, 0])
+def test_a_greater_sum_goes_before_more_pairs(monkeypatch, dense):
+    monkeypatch.setattr(module, "DENSE", dense)
+    partner, similarity = module.assign(sp.csr_array([[0.9, 0.05], [0.8, 0]]))
+    assert partner.tolist() == [0, -1]
+    assert similarity.tolist() == [0.9, 0]
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6), st.integers(0, 10**6))
 def test_with_every_pair_a_candidate_the_sparse_assignment_is_optimal(n, m, seed):
