@@ -27,9 +27,11 @@ from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.topics import topics
 from nanosae.demo import load
+from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
 
 DOCS = Path(__file__).parent
+PER_SHEET = 4  # figures that share a picture
 SIZE = {"hidden_size": 1024, "k": 16, "steps": 300}
 LABELS = {"demo": "lexname", "clinc150": "domain", "debian": "section", "wordnet": "lexname"}
 HEAD = """# Gallery
@@ -57,27 +59,31 @@ def corpus(name: str, folder: Path | None) -> tuple[np.ndarray, pd.DataFrame]:
 def make(work: Path, name: str, folder: Path | None) -> None:
     """Train and analyse what is missing: the run, others for the frontier, a wide one."""
     rows, table = corpus(name, folder)
-    by = LABELS[name]
     variants = {"": {}, "-wide": {"hidden_size": 3072}}
     if name == "demo":
         variants |= {"-k8": {"k": 8}, "-k32": {"k": 32}, "-relu": {"activation": "relu"}}
     for variant, changed in variants.items():
         run = work / f"{name}{variant}"
-        if not (run / "model").exists():
-            trainer = SAETrainer(TrainConfig(**SIZE | changed), run=run)
-            trainer.train(rows.astype(np.float32), progress=False, force=True)
-        if not (run / "codes" / "years").exists():
-            from nanosae import SAEModel
-
-            model = SAEModel.load(run)
-            model.encode_corpus(rows, run / "codes" / "years", metadata=table)
+        train(run, changed, rows, table)
         codes = Codes.open(run, "years")
         if variant in ("", "-wide") and not (run / "features.parquet").exists():
-            labels = save_features(run, label(codes))
-            families(codes, labels).to_json(run / "families.json")
+            labels = save_features(run, label(codes), codes)
+            found = families(codes, labels)
+            save_result(codes, "families.json", found.to_dict(), found.parameters)
         if variant != "-wide" and not (run / "evaluation.json").exists():
-            found = json.dumps(evaluate(codes, by, max_rows=6000).to_dict(), default=str)
-            (run / "evaluation.json").write_text(found)
+            measured = evaluate(codes, LABELS[name], max_rows=6000).to_dict()
+            save_result(codes, "evaluation.json", measured, {"labels": LABELS[name]})
+
+
+def train(run: Path, changed: dict, rows: np.ndarray, table: pd.DataFrame) -> None:
+    """Train a run and encode its rows with their years, if that is missing."""
+    from nanosae import SAEModel
+
+    if not (run / "model").exists():
+        trainer = SAETrainer(TrainConfig(**SIZE | changed), run=run)
+        trainer.train(rows.astype(np.float32), progress=False, force=True)
+    if not (run / "codes" / "years").exists():
+        SAEModel.load(run).encode_corpus(rows, run / "codes" / "years", metadata=table)
 
 
 def figures(work: Path, name: str):
@@ -143,20 +149,54 @@ def shrink(paths: list[Path], out: Path, width: int, columns: int = 1) -> None:
     """Write pictures side by side, `width` pixels wide in all, with 96 colours."""
     from PIL import Image
 
-    pictures = [Image.open(path).convert("RGB") for path in paths]
-    w = width // columns
-    pictures = [p.resize((w, p.height * w // p.width), Image.Resampling.LANCZOS) for p in pictures]
+    column_width = width // columns
     heights = [0] * columns
-    places = []
-    for p in pictures:
-        column = heights.index(min(heights))
-        places.append((column * w, heights[column]))
-        heights[column] += p.height
-    sheet = Image.new("RGB", (width, max(heights)), pictures[0].getpixel((2, 2)))
-    for p, place in zip(pictures, places, strict=True):
-        sheet.paste(p, place)
+    placed = []
+    for path in paths:
+        picture = Image.open(path).convert("RGB")
+        size = (column_width, picture.height * column_width // picture.width)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+        column = heights.index(min(heights))  # the shortest so far
+        placed.append((picture, (column * column_width, heights[column])))
+        heights[column] += picture.height
+    background = placed[0][0].getpixel((2, 2))
+    sheet = Image.new("RGB", (width, max(heights)), background)
+    for picture, place in placed:
+        sheet.paste(picture, place)
     few = sheet.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
     few.save(out, optimize=True)
+
+
+def draw(work: Path, name: str, pictures: Path) -> None:
+    """Photograph every figure of a corpus in both themes, and keep the calls that drew them."""
+    calls = {}
+    for what, call, figure in figures(work, name):
+        calls[what] = call
+        photograph(figure, pictures / f"{name}-{what}.png")
+        photograph(plot.dark(figure), pictures / f"{name}-{what}-dark.png")
+        print(name, what, flush=True)
+    (pictures / f"{name}.json").write_text(json.dumps(calls))
+
+
+def section(name: str, pictures: Path, out: Path) -> list[str]:
+    """Write the pictures of a corpus; return its part of the page."""
+    calls = json.loads((pictures / f"{name}.json").read_text())
+    text = [f"\n## {name}\n"]
+    theme = ""
+    if name == "demo":  # each in its own size, then all in the other theme
+        theme = "-dark"
+        for what, call in calls.items():
+            shrink([pictures / f"{name}-{what}.png"], out / f"{what}.png", 800)
+            text.append(f"`{call}`\n\n![{what}](gallery/{what}.png)\n")
+        text.append("\n## The same, dark\n")
+    names = list(calls)
+    for i in range(0, len(names), PER_SHEET):
+        shown = names[i : i + PER_SHEET]
+        sheet = f"{name}{theme}-{i // PER_SHEET + 1}.png"
+        paths = [pictures / f"{name}-{what}{theme}.png" for what in shown]
+        shrink(paths, out / sheet, 960, columns=2)
+        text.append(f"![{', '.join(shown)}](gallery/{sheet})\n")
+    return text
 
 
 def main() -> None:
@@ -166,40 +206,18 @@ def main() -> None:
     parser.add_argument("--corpora", type=Path)
     parser.add_argument("--only", nargs="*", default=list(LABELS))
     args = parser.parse_args()
-    names = [n for n in args.only if n == "demo" or args.corpora]
     pictures = args.work / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     out = DOCS / "gallery"
     out.mkdir(exist_ok=True)
-    for name in names:
-        make(args.work, name, args.corpora)
-        said = {}
-        for what, call, figure in figures(args.work, name):
-            said[what] = call
-            for theme, drawn in (("", figure), ("-dark", plot.dark(figure))):
-                photograph(drawn, pictures / f"{name}-{what}{theme}.png")
-            print(name, what, flush=True)
-        (pictures / f"{name}.json").write_text(json.dumps(said))
+    for name in args.only:
+        if name == "demo" or args.corpora:
+            make(args.work, name, args.corpora)
+            draw(args.work, name, pictures)
     text = [HEAD]
-    for name in [n for n in LABELS if (pictures / f"{n}.json").exists()]:
-        said = json.loads((pictures / f"{name}.json").read_text())
-        text.append(f"\n## {name}\n")
-        if name == "demo":
-            for what, call in said.items():
-                shrink([pictures / f"{name}-{what}.png"], out / f"{what}.png", 800)
-                text.append(f"`{call}`\n\n![{what}](gallery/{what}.png)\n")
-            text.append("\n## The same, dark\n")
-        for theme in ["-dark"] if name == "demo" else [""]:
-            each = list(said)
-            for i in range(0, len(each), 4):
-                sheet = f"{name}{theme}-{i // 4 + 1}.png"
-                shrink(
-                    [pictures / f"{name}-{w}{theme}.png" for w in each[i : i + 4]],
-                    out / sheet,
-                    960,
-                    2,
-                )
-                text.append(f"![{', '.join(each[i : i + 4])}](gallery/{sheet})\n")
+    for name in LABELS:
+        if (pictures / f"{name}.json").exists():
+            text += section(name, pictures, out)
     (DOCS / "gallery.md").write_text("\n".join(text), "utf-8")
 
 
