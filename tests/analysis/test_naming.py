@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from nanosae.analysis import naming
+from nanosae.analysis.keywords import feature_words
 from nanosae.analysis.labels import label
+from nanosae.text.words import Words
 from small_corpora import NOISE, corpus
 
 
@@ -41,7 +43,7 @@ def test_names_keep_the_usual_spelling(tmp_path):
     active = np.zeros((200, 1))
     for i in range(60):
         texts[i] += " Bank of America" if i % 5 else " bank of america"
-        active[i] = 1
+        active[i] = 1 if i % 5 else 2  # the strongest texts are unusual
     assert label(corpus(tmp_path / "c", active, texts)).label[0] == "Bank of America"
 
 
@@ -154,13 +156,9 @@ def test_a_label_has_at_most_six_words():
     assert choose(terms, strengths, taken=set(taken)) == ["red car", "big house"]
     taken.add(frozenset(["red car", "big house"]))
     assert choose(terms, strengths, taken=set(taken)) == ["red car", "old tree", "big house"]
-    terms[1], terms[0] = "old tree house", "red tin car"  # eight words with "big house"
-    taken = {frozenset(["red tin car"]), frozenset(["red tin car", "old tree house"])}
-    assert choose(terms, strengths, taken=taken)[:3] != [
-        "red tin car",
-        "old tree house",
-        "big house",
-    ]
+    terms[0] = "red tin car"  # seven words with both
+    taken = {frozenset(["red tin car", *more]) for more in ((), ("old tree",), ("big house",))}
+    assert choose(terms, strengths, taken=taken) == ["old tree"]
 
 
 def test_a_phrase_needs_strong_words_at_its_ends():
@@ -182,3 +180,22 @@ def test_a_feature_of_form_is_named_by_its_first_phrase():
     assert choose(terms, [9, 8, 7], informative, taken) == []
     assert choose(["of", "tree"], [9, 2], [0, 1]) == []  # too weak beside the word of form
     assert choose(["of", "tree"], [9, 3], [0, 1]) == ["tree"]
+
+
+def test_features_with_a_common_first_name_are_told_apart():
+    rng = np.random.default_rng(0)
+    texts = []
+    for i in range(600):
+        special = ["xml", "http"][i % 2] if rng.random() < 0.6 else ""
+        texts.append(" ".join([*rng.choice(NOISE, 5), *["perl", special][: 2 * (i < 120)]]))
+    words = Words(np.array(texts, dtype=object), np.ones(600, bool))
+    far = np.arange(300, 400)
+    pair = [
+        feature_words(words, np.arange(first, 120, 2), np.ones(60), far, 500) for first in (0, 1)
+    ]
+    informative = np.ones(len(words.terms))
+    (alone,) = naming.choose_names(words, informative, pair[:1])
+    assert words.terms[alone[0]] == "perl"
+    first, second = naming.choose_names(words, informative, pair)
+    assert "xml" in words.terms[first[0]]
+    assert "http" in words.terms[second[0]]

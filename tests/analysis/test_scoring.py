@@ -111,5 +111,7 @@ def test_a_query_is_scored_on_held_out_rows_alone():
     fewer = min(n_train, found["label_n"])
     assert np.isfinite(keyword_scores(score, rows, held, int(fewer))["label_auc"])
     assert np.isnan(keyword_scores(score, rows, held, int(fewer) + 1)["label_auc"])
+    assert np.isfinite(keyword_scores(score, rows, ~held, int(fewer))["label_auc"])
+    assert np.isnan(keyword_scores(score, rows, ~held, int(fewer) + 1)["label_auc"])
     everywhere = np.unique(np.append(rows, np.flatnonzero(held)))
     assert np.isnan(keyword_scores(score, everywhere, held, 5)["label_auc"])  # no inactive row
