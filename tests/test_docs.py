@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from cyclopts import CycloptsError
 
-from nanosae.cli.app import app
+from nanosae.cli.app import app, parse
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,13 +63,13 @@ def test_every_command_that_is_shown_parses():
     shown = list(shown_commands())
     assert len(shown) >= 25
     for words in shown:
-        app.parse_args(words, exit_on_error=False, print_error=False)
+        parse(words)
 
 
 @pytest.mark.parametrize("words", ["train DATA", "train DATA -o RUN --kk 3", "fly", "info RUN RUN"])
 def test_a_wrong_command_would_be_found(words):
     with pytest.raises(CycloptsError):
-        app.parse_args(words.split(), exit_on_error=False, print_error=False)
+        parse(words.split())
 
 
 def test_verbs_and_flags_in_running_text_are_known():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis.coactivation import cooccurrence
+from nanosae.analysis.coactivation import coactive_features, cooccurrence
 from nanosae.analysis.describe import describe
 from nanosae.codes import write_codes
 from planted import planted_corpus
@@ -75,3 +75,14 @@ def test_planted_parents_are_coactive_with_their_children(tmp_path):
     for parent, children in planted.families.items():
         for child in children:
             assert parent in frame["coactive"][child][:3].tolist()
+
+
+@pytest.mark.parametrize(("shared", "is_duplicate"), [(95, True), (94, False)])
+def test_duplicates_share_nearly_all_rows_of_both(tmp_path, shared, is_duplicate):
+    active = np.zeros((300, 2))
+    active[:100, 0] = 1
+    active[:shared, 1] = 1  # all its rows are rows of the other
+    codes = write_codes(tmp_path, sp.csr_array(active))
+    block = np.arange(2)
+    found = coactive_features(codes, block, codes.features(block), 5, 0.95)[1]
+    assert [few.tolist() for few in found] == ([[1], [0]] if is_duplicate else [[], []])

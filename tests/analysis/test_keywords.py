@@ -69,6 +69,12 @@ def counted():
     rows = np.arange(0, 80, 2)
     for i in rows:
         texts[i] += " subject" + (" own" if i % 3 else "")
+    texts[2] += " rare"
+    texts[4] += " rare"
+    texts[6] += " rare"
+    for i in range(300):
+        if rng.random() < (0.7 if i in rows else 0.4):
+            texts[i] += " often"
     hard = np.arange(1, 81, 2)
     for i in hard:
         texts[i] += " subject"
@@ -124,7 +130,10 @@ def test_keywords_are_single_words_by_what_they_add_to_the_query(counted):
     best = sorted(gains, key=lambda term: -gains[term][0])[:3]
     assert words.terms[found.keywords].tolist() == best
     assert found.keyword_weights == pytest.approx([gains[term][1] for term in best])
-    assert len(feature_words(words, rows, activations, hard, 500).keywords) == len(gains)
+    every = words.terms[feature_words(words, rows, activations, hard, 500).keywords]
+    assert sorted(every) == sorted(gains)
+    assert (np.diff([gains[term][0] for term in every]) < 1e-9).all()
+    assert not (np.diff([gains[term][1] for term in every]) < 1e-9).all()  # not by log-odds alone
 
 
 def test_a_feature_with_one_text_has_all_its_words(counted):

@@ -8,6 +8,7 @@ import scipy.sparse as sp
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from nanosae.analysis import labels as labels_module
+from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.labels import label
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import write_codes
@@ -181,3 +182,34 @@ def test_no_features_give_a_frame_without_lines(tmp_path, with_vectors):
 def test_settings_out_of_range_are_refused(codes, setting):
     with pytest.raises(ConfigError, match=f"{setting}=0 must be at least 1"):
         label(codes, **{setting: 0})
+
+
+def test_nothing_held_out_chooses_a_word(codes, monkeypatch):
+    given = {}
+
+    def recorded(codes, features, rows, **more):
+        given["rows"] = rows
+        return hard_inactive(codes, features, rows, **more)
+
+    monkeypatch.setattr(labels_module, "hard_inactive", recorded)
+    label(codes, [3])
+    assert given["rows"].tolist() == np.flatnonzero(~split(codes)).tolist()
+
+
+def test_forty_keywords_are_listed(found):
+    assert max(len(keywords.split(", ")) for keywords in found.keywords) == 40
+
+
+def test_the_typical_text_is_strong_and_full_of_keywords(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 6)) for _ in range(200)]
+    active = np.zeros((200, 1))
+    for i in range(80):
+        active[i] = 1
+        texts[i] += " xml parser reader" if i % 3 else ""
+    active[[30, 31]] = 3  # one without the words, one with them
+    codes = corpus(tmp_path / "c", active, texts, metadata={"half": np.arange(200) % 2})
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(labels_module, "held_out", lambda *a: np.arange(200) >= 100)
+    assert label(codes).typical_text[0] == texts[31]
+    monkey.undo()

@@ -179,3 +179,18 @@ def test_features_of_a_transcoder_cannot_be_edited(codes):
     x = np.zeros(64, np.float32)
     with pytest.raises(ConfigError, match="features of a transcoder cannot be edited"):
         steer(model, x, np.zeros(48), np.ones(48))
+
+
+def test_a_step_that_does_not_help_is_halved_until_it_does():
+    saved = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        directions = rng.normal(size=(30, 6)).astype(np.float32)
+        model = sae(directions, rng.normal(size=6).astype(np.float32), 0.1, "topk")
+        x = rng.normal(size=6).astype(np.float32)
+        acts = model.encode(x).toarray()[0]
+        target = acts.copy()
+        target[rng.integers(30)] += 2.0
+        once, often = (steer(model, x, acts, target, steps) for steps in (1, 8))
+        saved += once.error == once.decoded_error > often.error
+    assert saved >= 3

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import pydantic  # noqa: F401 (where it is loaded, cyclopts would check values with it)
 import pytest
 
 from nanosae.cli import app, main
@@ -17,7 +18,7 @@ def given(words, verb="train"):
     """The settings that a line gives, as `train` gets them."""
     required = ["DATA", "-o", "RUN"] if verb == "train" else ["DATA"]
     line = [verb, *required, *words.split()]
-    _, bound, _ = app.app.parse_args(line, exit_on_error=False, print_error=False)
+    _, bound = app.parse(line)
     return bound.arguments.get("settings", {}), bound.arguments.get("config")
 
 

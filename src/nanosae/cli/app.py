@@ -5,9 +5,11 @@ Nothing heavy is imported before a command runs.
 
 from __future__ import annotations
 
+import inspect
 import io
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
@@ -66,11 +68,30 @@ Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 Debug = Annotated[bool, Parameter(negative=(), help="Show the traceback of an error.")]
 
 
+def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]:
+    """Return the command that words ask for, and its arguments.
+
+    Raises:
+        CycloptsError: If they ask for none.
+    """
+    # where pydantic is loaded, cyclopts would check a list of a field's values against its type
+    pydantic = sys.modules.pop("pydantic", None)
+    try:
+        command, bound, _ = app.parse_args(
+            words, end_of_options_delimiter="--", exit_on_error=False, print_error=False
+        )
+    finally:
+        if pydantic is not None:
+            sys.modules["pydantic"] = pydantic
+    return command, bound
+
+
 @app.meta.default
 def _launch(*words: Words, debug: Debug = False) -> int:
     """Run one verb; return the exit code."""
     try:
-        app(words, end_of_options_delimiter="--", **ERRORS_ARE_OURS)
+        command, bound = parse(words)
+        command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else failures.MISTAKE

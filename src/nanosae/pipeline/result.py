@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ class Analysis:
 
     Args:
         run: The run folder.
-        keeper: What deletes the folder when the object goes; None keeps it.
 
     Attributes:
         run: The run folder.
@@ -36,9 +34,8 @@ class Analysis:
         MissingError: If the folder holds no codes.
     """
 
-    def __init__(self, run: Path, keeper: Any = None) -> None:
+    def __init__(self, run: Path) -> None:
         self.run = run
-        self._keeper = keeper
         self.codes = Codes.open(run)
 
     @property
@@ -100,7 +97,7 @@ class Analysis:
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write everything to one HTML file and return its path."""
-        from nanosae.view.report.report import report
+        from nanosae.view.report.render import report
 
         return report(self.run, path)
 
@@ -132,8 +129,3 @@ def open(run: str | Path) -> Analysis:
         MissingError: If the folder holds no codes.
     """
     return Analysis(Path(run))
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory:
-    """Make a folder that is deleted with the object."""
-    return tempfile.TemporaryDirectory(prefix="nanosae-")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +86,7 @@ def run(
         DataError: If the data cannot be used as it is; the message says what to do.
         ConfigError: If a named column does not exist.
     """
-    from nanosae.pipeline.result import Analysis, temporary_folder
+    from nanosae.pipeline.result import Analysis
 
     plan = make_plan(
         data,
@@ -98,12 +101,21 @@ def run(
     )
     for line in plan.lines():
         say(line)
-    keeper = temporary_folder() if output is None else None
-    folder = Path(keeper.name if keeper else str(output))
-    folder.mkdir(parents=True, exist_ok=True)
+    if output is None:
+        folder = Path(tempfile.mkdtemp(prefix="nanosae-"))
+    else:
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
     work = Work(folder, plan, config or TrainConfig(), n_topics, progress)
-    run_stages(folder, work.stages(), say)
-    analysis = Analysis(folder, keeper)
+    try:
+        run_stages(folder, work.stages(), say)
+        analysis = Analysis(folder)
+    except BaseException:
+        if output is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if output is None:
+        weakref.finalize(analysis, shutil.rmtree, folder, ignore_errors=True)
     for sentence in analysis.findings["sentence"].head(10):
         say(f"  • {sentence}")
     return analysis
@@ -183,9 +195,8 @@ class Work:
         from nanosae.model.sae import SAEModel
 
         model = SAEModel.load(self.folder)
-        codes = model.encode_corpus(
-            self.vectors(), self.folder / "codes" / "default", metadata=self.plan.table
-        )
+        path = self.folder / "codes" / CORPUS
+        codes = model.encode_corpus(self.vectors(), path, metadata=self.plan.table, force=True)
         return f"{codes.n_rows:,} rows"
 
     def describe(self, resumes: bool) -> str:
@@ -253,13 +264,13 @@ class Work:
 
     def report(self, resumes: bool) -> str:
         """Write the report."""
-        from nanosae.view.report.report import report
+        from nanosae.view.report.render import report
 
         return str(report(self.folder))
 
     def codes(self) -> Codes:
         """Open what `encode` wrote."""
-        return Codes.open(self.folder, "default")
+        return Codes.open(self.folder, CORPUS)
 
     def vectors(self) -> Any:
         """Return the rows to train on."""

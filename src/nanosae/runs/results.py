@@ -131,7 +131,7 @@ def contrast_name(parameters: dict[str, Any]) -> str:
 
     Example:
         >>> contrast_name({"verb": "contrast", "by": "a/b", "a": "x"})
-        'contrasts/contrast-a-b-x-13e68cba.json'
+        'contrasts/contrast-a-b-x-8875f44b.json'
     """
     text = json.dumps(parameters, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]

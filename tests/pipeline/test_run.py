@@ -1,0 +1,179 @@
+"""From a file of texts to findings: what is decided, done, resumed and redone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nanosae
+from nanosae import TrainConfig
+from nanosae.errors import ConfigError, DataError
+from nanosae.pipeline import run as module
+from nanosae.pipeline.plan import make_plan
+
+CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
+WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
+
+
+class Encoder:
+    """Texts by the words in them."""
+
+    def __init__(self):
+        self.n_texts = 0
+        vocabulary = " ".join(WORDS.values()).split()
+        rng = np.random.default_rng(0)
+        self.vectors = {word: rng.normal(size=16) for word in vocabulary}
+
+    def encode(self, texts):
+        self.n_texts += len(texts)
+        rows = [sum(self.vectors.get(word, 0) for word in text.split()) for text in texts]
+        noise = np.random.default_rng(len(texts)).normal(size=(len(texts), 16))
+        return np.array(rows) + 0.01 * noise
+
+
+def reviews(n=400):
+    rng = np.random.default_rng(0)
+    kinds = rng.choice(list(WORDS), n)
+    texts = [
+        f"a text on the {' '.join(rng.choice(WORDS[kind].split(), 3))} no {i}"
+        for i, kind in enumerate(kinds)
+    ]
+    table = {
+        "review": texts,
+        "place": kinds,
+        "stars": np.where(kinds == "sea", 4, 2) + rng.integers(0, 2, n),
+    }
+    table["day"] = pd.date_range("2021-01-01", periods=n).astype(str)
+    return pd.DataFrame(table)
+
+
+def run(data, folder, **more):
+    lines = []
+    options = {"embedder": Encoder(), "config": CONFIG, "n_topics": 4, "progress": False} | more
+    return nanosae.run(data, folder, say=lines.append, **options), lines
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    reviews().to_csv(folder / "reviews.csv", index=False)
+    return (folder / "reviews.csv", folder / "run", *run(folder / "reviews.csv", folder / "run"))
+
+
+def test_it_says_what_it_takes_for_what(finished):
+    lines = "\n".join(finished[3])
+    for column, role in (
+        ("review", "text"),
+        ("place", "category"),
+        ("stars", "number"),
+        ("day", "date"),
+    ):
+        assert f"  {column}: {role} (" in lines
+    for stage in (
+        "embed",
+        "train",
+        "encode",
+        "describe",
+        "label",
+        "families",
+        "topics",
+        "compare",
+        "report",
+    ):
+        assert any(line.startswith(stage) for line in finished[3]), stage
+
+
+def test_findings_are_sentences_about_the_planted_difference(finished):
+    sentences = finished[2].findings
+    by_place = sentences[sentences["column"] == "place"]
+    assert len(by_place)
+    words = set(" ".join(WORDS.values()).split())
+    assert words & set(by_place["label"].iloc[0].lower().replace(",", "").split())
+    assert "make up" in by_place["sentence"].iloc[0]
+    assert "odds" not in " ".join(sentences["sentence"])
+
+
+def test_the_run_folder_opens_again(finished):
+    analysis = nanosae.open(finished[1])
+    pd.testing.assert_frame_equal(analysis.findings, finished[2].findings)
+    assert {"label", "density", "topic"} <= set(analysis.features.columns)
+    assert len(analysis.topics) == 4
+    assert (finished[1] / "report.html").stat().st_size > 10_000
+    assert "400 rows" in repr(analysis)
+    assert len(analysis.search("boat").to_frame())
+
+
+def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(finished, tmp_path):
+    _, lines = run(finished[0], finished[1])
+    _, lines = run(finished[0], finished[1], n_topics=3)
+    redone = [
+        line.split()[0]
+        for line in lines
+        if line[0] not in " 0123456789" and "done before" not in line
+    ]
+    assert redone == ["topics", "report"]
+    run(finished[0], finished[1])
+
+
+def results(folder):
+    analysis = nanosae.open(folder)
+    return analysis.findings, analysis.features.drop(columns=["family"], errors="ignore")
+
+
+@pytest.mark.parametrize(
+    "stage", ["embed", "train", "encode", "label", "topics", "compare", "report"]
+)
+def test_killed_in_a_stage_it_goes_on_there(stage, finished, tmp_path, monkeypatch):
+    original = getattr(module.Work, stage)
+
+    def killed(self, resumes):
+        original(self, resumes)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Work, stage, killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(finished[0], tmp_path / "run")
+    monkeypatch.undo()
+    _, lines = run(finished[0], tmp_path / "run")
+    before = [line.split()[0] for line in lines if "done before" in line]
+    assert stage not in before
+    for got, expected in zip(results(tmp_path / "run"), results(finished[1]), strict=True):
+        pd.testing.assert_frame_equal(got, expected)
+
+
+def test_added_texts_cost_only_themselves(finished, tmp_path):
+    table = reviews()
+    run(table, tmp_path / "run")
+    more = pd.concat([table, reviews(410).tail(10)], ignore_index=True)
+    encoder = Encoder()
+    analysis, _ = run(more, tmp_path / "run", embedder=encoder)
+    assert encoder.n_texts == 10
+    assert analysis.codes.n_rows == 410
+
+
+def test_given_vectors_need_no_embedder(tmp_path):
+    table = reviews(200)
+    rows = Encoder().encode(table["review"].tolist())
+    analysis, lines = run(table, tmp_path / "run", vectors=rows, embedder=None)
+    assert analysis.codes.n_rows == 200
+    assert not any(line.startswith("embed ") for line in lines)
+    with pytest.raises(DataError, match="There are 199 vectors for 200 rows"):
+        make_plan(table, vectors=rows[:199])
+    with pytest.raises(ConfigError, match="vectors and embedder are given"):
+        make_plan(table, vectors=rows, embedder="wordllama")
+
+
+def test_without_a_folder_nothing_is_left(monkeypatch):
+    analysis, _ = run(reviews(120), None)
+    folder = analysis.run
+    assert folder.exists()
+    del analysis
+    assert not folder.exists()
+
+
+def test_a_users_mistake_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="by: there is no column 'nothing'"):
+        make_plan(reviews(), by=["nothing"])
+    with pytest.raises(DataError, match="No column looks like a text"):
+        make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
+    with pytest.raises(DataError, match="There are 20 rows with a text; at least 50"):
+        make_plan(reviews(20))
