@@ -205,3 +205,15 @@ def test_batches_must_agree_on_their_targets():
 def test_targets_beside_a_stream_are_refused():
     with pytest.raises(ConfigError, match="let the stream yield"):
         open_dataset(iter([numbered(60)]), numbered(60), TrainConfig())
+
+
+def test_every_buffer_of_a_stream_has_an_order_of_its_own():
+    def orders(seed):
+        data = Stream(iter(pieces(numbered(900))), seed=seed, buffer_rows=400)
+        rows = row_numbers(data, deal_batches(data, 1, 900))[data.n_train :]
+        return rows[:700].reshape(7, 100) % 100  # the second buffer and those after it
+
+    first, second, *_ = orders(0)
+    assert np.array_equal(orders(0)[0], first)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(orders(1)[0], first)
