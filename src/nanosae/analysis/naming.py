@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -62,7 +63,7 @@ class _Corpus:
     Attributes:
         words: Terms of all texts.
         informative: Informativeness of each term, (T,).
-        presence: Which training row has which term, (n_train, T), by term.
+        presence: Which training row has which term, a csc_array (n_train, T).
         place_of_row: Place of each row among the training rows, -1 for others, (n_rows,).
         meaning: The space of the embeddings, if there are any.
         term_directions: Of the candidate terms, zero for others, (T, width).
@@ -70,7 +71,7 @@ class _Corpus:
 
     words: Words
     informative: np.ndarray
-    presence: sp.csc_array
+    presence: Any
     place_of_row: np.ndarray
     meaning: Meaning | None
     term_directions: np.ndarray | None

@@ -67,4 +67,4 @@ def _signal_main_thread(number: int) -> None:
     else:
         import _thread
 
-        _thread.interrupt_main(number)
+        _thread.interrupt_main(signal.Signals(number))

@@ -431,7 +431,7 @@ def _as_csr(block: Any, n_features: int) -> Any:
     try:
         if isinstance(block, tuple):
             block = sp.csr_array(block, shape=(len(block[2]) - 1, n_features))
-        rows = sp.csr_array(block, dtype=np.float32, copy=True)
+        rows: Any = sp.csr_array(block, dtype=np.float32, copy=True)
         rows.check_format()
     except ValueError as error:
         raise DataError(

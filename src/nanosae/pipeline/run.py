@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+from pandas.util import hash_pandas_object
 
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.describe import describe
@@ -292,5 +293,5 @@ def _table_digest(table: pa.Table) -> str:
     hasher = hashlib.blake2b(str(table.schema).encode(), digest_size=16)
     for batch in table.combine_chunks().to_batches(max_chunksize=2**16):
         frame = batch.to_pandas().astype(str)
-        hasher.update(pd.util.hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        hasher.update(hash_pandas_object(frame, index=False).to_numpy().tobytes())
     return hasher.hexdigest()

@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from nanosae.errors import DataError
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 Role = Literal["text", "category", "date", "number", "tags", "id", "unused"]
 
@@ -223,5 +225,6 @@ def parse_dates(values: pd.Series) -> pd.Series:
     if parsed.notna().mean() >= PARSED_SHARE:
         return parsed
     first_numbers = values.astype(str).str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d")[0]
-    day_first = bool((pd.to_numeric(first_numbers, errors="coerce") > 12).any())
+    days_or_months = np.asarray(first_numbers.astype(float))
+    day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
     return pd.to_datetime(values, errors="coerce", utc=True, dayfirst=day_first, format="mixed")

@@ -15,13 +15,15 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from pyarrow import csv as arrow_csv
 from pyarrow import feather, parquet
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 DELIMITED = (".csv", ".tsv", ".tab")
 JSON_LINES = (".jsonl", ".ndjson")
