@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import pandas.util
 import pyarrow as pa
-from pandas.util import hash_pandas_object
 
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.describe import describe
@@ -293,5 +293,6 @@ def _table_digest(table: pa.Table) -> str:
     hasher = hashlib.blake2b(str(table.schema).encode(), digest_size=16)
     for batch in table.combine_chunks().to_batches(max_chunksize=2**16):
         frame = batch.to_pandas().astype(str)
-        hasher.update(hash_pandas_object(frame, index=False).to_numpy().tobytes())
+        hashes: Any = pandas.util.hash_pandas_object(frame, index=False)
+        hasher.update(hashes.to_numpy().tobytes())
     return hasher.hexdigest()
