@@ -1,5 +1,7 @@
 """From a file of texts to findings: what is decided, done, resumed and redone."""
 
+import zlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,8 +28,9 @@ class Encoder:
     def encode(self, texts):
         self.n_texts += len(texts)
         rows = [sum(self.vectors.get(word, 0) for word in text.split()) for text in texts]
-        noise = np.random.default_rng(len(texts)).normal(size=(len(texts), 16))
-        return np.array(rows) + 0.01 * noise
+        seeds = [zlib.crc32(text.encode()) for text in texts]
+        noise = [np.random.default_rng(seed).normal(size=16) for seed in seeds]
+        return np.array(rows) + 0.7 * np.array(noise)
 
 
 def reviews(n=400):

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import pandas.util
 import pyarrow as pa
 
 from nanosae.analysis.contrast import contrast
@@ -290,9 +289,7 @@ COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": e
 
 def _table_digest(table: pa.Table) -> str:
     """Return a fingerprint of a table's names, types and values."""
-    hasher = hashlib.blake2b(str(table.schema).encode(), digest_size=16)
-    for batch in table.combine_chunks().to_batches(max_chunksize=2**16):
-        frame = batch.to_pandas().astype(str)
-        hashes: Any = pandas.util.hash_pandas_object(frame, index=False)
-        hasher.update(hashes.to_numpy().tobytes())
-    return hasher.hexdigest()
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return hashlib.blake2b(sink.getvalue(), digest_size=16).hexdigest()
