@@ -5,6 +5,7 @@ An empty cell is None, "" or NaN. Several labels in one cell are joined by "|".
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ DAYS_PER_YEAR = 365.2425
 
 
 def is_missing_value(value: Any) -> bool:
-    """Say whether a cell is empty: None, "" or NaN."""
+    """Say whether a cell is empty: None, "", NaN or an infinite number."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
     return value is None or value != value or value == ""
 
 

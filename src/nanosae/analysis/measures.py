@@ -39,7 +39,10 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        words = TfidfVectorizer(sublinear_tf=True).fit_transform(codes.texts(rows, ""))
+        try:
+            words = TfidfVectorizer(sublinear_tf=True).fit_transform(codes.texts(rows, ""))
+        except ValueError:  # there is no word in any text
+            return spaces
         axes = TruncatedSVD(min(WORD_AXES, *words.shape), random_state=seed)
         spaces["words"] = unit(axes.fit_transform(words))
     return spaces

@@ -88,7 +88,7 @@ def save_result(codes: Codes, name: str, value: Any, parameters: dict[str, Any])
         if path.suffix == ".parquet":
             write_table(path, value, facts)
         else:
-            write_sealed_json(path, _plain(value) | {"made_from": facts})
+            write_sealed_json(path, plain(value) | {"made_from": facts})
     return path
 
 
@@ -167,7 +167,7 @@ def made_from(codes: Codes, parameters: dict[str, Any]) -> dict[str, Any]:
         "corpus": codes.name,
         "codes": codes.checksum,
         "model": codes.model,
-        "parameters": _plain(parameters),
+        "parameters": plain(parameters),
     }
 
 
@@ -261,14 +261,14 @@ def read_table(
         return parquet.read_table(source, columns=columns).to_pandas(), facts
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return JSON types: numbers that JSON has not become None, other objects their text."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if hasattr(value, "tolist"):  # of numpy
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, str | int | float):
