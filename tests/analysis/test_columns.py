@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanosae.analysis.columns import as_times, label_matrix
+from nanosae.analysis.columns import as_times, is_missing, label_matrix
 from nanosae.errors import DataError
 
 
@@ -40,3 +40,21 @@ def test_what_is_neither_number_nor_date_is_named():
     with pytest.raises(DataError, match="column 'when' holds neither numbers nor dates") as caught:
         as_times(np.array(["yesterday"], object), "when")
     assert caught.value.column == "when"
+
+
+def test_lists_of_labels_are_labels():
+    values = np.empty(4, dtype=object)
+    values[:] = [["a", "b"], [], ["b", None], np.array(["a"], dtype=object)]
+    names, matrix = label_matrix(values)
+    assert names == ["a", "b"]
+    assert matrix.toarray().tolist() == [[1, 1], [0, 0], [0, 1], [1, 0]]
+    assert is_missing(values).tolist() == [False, True, False, False]
+
+
+def test_infinite_numbers_are_missing():
+    assert is_missing(np.array([1.0, np.inf, -np.inf, np.nan])).tolist() == [
+        False,
+        True,
+        True,
+        True,
+    ]

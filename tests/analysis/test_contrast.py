@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom, norm
 
-from nanosae.analysis.contrast import contrast
+from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.splits import held_out
@@ -241,3 +241,18 @@ def hypergeom_score_p(active, y):
     """Two-sided p of the number of active rows in the group, normal with hypergeometric moments."""
     null = hypergeom(len(y), y.sum(), active.sum())
     return 2 * norm.sf(abs((active & y).sum() - null.mean()) / null.std())
+
+
+def test_ids_of_nineteen_digits_are_told_apart(tmp_path):
+    ids = 2**60 + np.arange(600)
+    codes = active_with_target(tmp_path, np.ones((600, 1)), ids)
+    members, _ = _members(codes, str(ids[300]), "y")
+    assert np.flatnonzero(members).tolist() == [300]
+    as_floats = ids.astype(float) == float(ids[300])
+    assert as_floats.sum() > 1  # what a comparison of floats would take
+
+
+def test_a_group_may_be_a_tag(tmp_path):
+    tags = [["yes", "all"], ["no"], ["yes"]] * 20
+    codes = active_with_target(tmp_path, np.ones((60, 1)), np.arange(60), tags=tags)
+    assert _members(codes, "yes", "tags")[0].tolist() == [True, False, True] * 20

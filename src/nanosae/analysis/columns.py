@@ -1,6 +1,7 @@
 """Read metadata columns as labels, numbers or times.
 
-An empty cell is None, "" or NaN. Several labels in one cell are joined by "|".
+An empty cell is None, "", NaN, an infinite number or an empty list. Several labels in one cell are
+a list, or joined by "|".
 """
 
 from __future__ import annotations
@@ -20,10 +21,17 @@ DAYS_PER_YEAR = 365.2425
 
 
 def is_missing_value(value: Any) -> bool:
-    """Say whether a cell is empty: None, "", NaN or an infinite number."""
+    """Say whether a cell is empty: None, "", NaN, an infinite number or a list of nothing."""
+    if is_list(value):
+        return len(value) == 0
     if isinstance(value, float):
         return not math.isfinite(value)
     return value is None or value != value or value == ""
+
+
+def is_list(value: Any) -> bool:
+    """Say whether a cell holds several values."""
+    return isinstance(value, list | tuple | np.ndarray)
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:
@@ -69,7 +77,12 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
 
     cells = []
     for value, missing in zip(values, is_missing(values), strict=True):
-        cells.append([] if missing else str(value).split("|"))
+        if missing:
+            cells.append([])
+        elif is_list(value):
+            cells.append([str(label) for label in value if not is_missing_value(label)])
+        else:
+            cells.append(str(value).split("|"))
     binarizer = MultiLabelBinarizer(sparse_output=True)
     matrix = sp.csr_array(binarizer.fit_transform(cells), dtype=np.float64)
     return binarizer.classes_.tolist(), matrix

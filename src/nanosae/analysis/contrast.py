@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.columns import is_missing
+from nanosae.analysis.columns import is_list, is_missing
 from nanosae.analysis.explain import explain
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
@@ -149,10 +149,25 @@ def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str
     name = " or ".join(wanted)
     values = codes.column(by)
     if values.dtype.kind not in "iuf":
-        return np.isin(values.astype(str), wanted), name
-    try:  # as numbers: 2019 is 2019.0 where another cell is empty
-        return np.isin(values, np.array(wanted, np.float64)), name
+        return np.array([_holds(cell, wanted) for cell in values.tolist()], dtype=bool), name
+    try:
+        numbers = [_number(value) for value in wanted]
     except ValueError:
         raise DataError(
             f"{by} holds numbers, and {name!r} is none.", column=by, remedy="Give a number."
         ) from None
+    return np.logical_or.reduce([values == number for number in numbers]), name
+
+
+def _holds(cell: Any, wanted: list[str]) -> bool:
+    """Say whether a cell is, or a cell of several labels has, one of the wanted values."""
+    labels = cell if is_list(cell) else [cell]
+    return any(str(label) in wanted for label in labels)
+
+
+def _number(value: str) -> int | float:
+    """Read a number, a whole one exactly: ids may be too large for a float."""
+    try:
+        return int(value)
+    except ValueError:
+        return float(value)  # 2019 is 2019.0 where another cell is empty

@@ -133,12 +133,16 @@ def _what(config: dict[str, Any]) -> str:
     return f"{kind} {size}, {sparsity}, seed {config['seed']}"
 
 
+def _fvu(fvu: float | None) -> str:
+    return "undefined" if fvu is None else f"{fvu:.4f}"  # of rows that are all equal
+
+
 def _how_well(metrics: dict[str, Any]) -> list[str]:
     """Return the last metrics in four lines."""
     low, *_, high = metrics["l0_quantiles"]
     steps = f"{metrics['step']:,} steps, {metrics['rows']:,} rows"
-    fvu = f"FVU {metrics['fvu']:.4f} on {metrics['rows_measured']:,} rows"
-    train_fvu = f"{metrics['train_fvu']:.4f} on training rows"
+    fvu = f"FVU {_fvu(metrics['fvu'])} on {metrics['rows_measured']:,} rows"
+    train_fvu = f"{_fvu(metrics['train_fvu'])} on training rows"
     share_dead = f"{metrics['dead']:.1%} of the features"
     return [
         f"trained   {steps}; best at {metrics['best_step']:,}",

@@ -56,6 +56,7 @@ from nanosae.runs.folder import (
     read_config,
     read_manifest,
 )
+from nanosae.runs.results import plain
 
 FORMAT = 2
 LOCK = ".training.lock"
@@ -240,10 +241,10 @@ class TrainingRun:
         write_file(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
 
     def append_metrics(self, line: Facts) -> None:
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl; a number that JSON has not is null."""
         if self._metrics is None:
             self._metrics = (self.files / "metrics.jsonl").open("a", encoding="utf-8")
-        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.write(json.dumps(plain(line)) + "\n")
         self._metrics.flush()
 
     def finish(self, save_model: Callable[[Path], object], final_line: Facts) -> None:
