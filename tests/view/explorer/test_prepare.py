@@ -97,7 +97,7 @@ def test_two_corpuss_on_one_run_lose_no_bookmark(tmp_path, planted):
         pool.shutdown()
         for process in (one, other):
             process.terminate()
-        assert [one.wait(30), other.wait(30)] == [-signal.SIGTERM] * 2
+        assert [one.wait(30), other.wait(30)] == [128 + signal.SIGTERM] * 2
     assert annotations.bookmarks(run) == list(range(48))
     assert annotations.names(run) == {j: f"{j} of {(here, there)[j % 2]}" for j in range(48)}
 
