@@ -34,11 +34,3 @@ def test_large_groups_are_held_out_only_if_nothing_else_is_there(seed):
     assert both.sum() == 1  # the single row
     only = choose_heldout(group_duplicates(x[100:]), 5, seed)
     assert only.all()
-
-
-def test_hashes_of_round_numbers_use_all_bits():
-    x = np.random.default_rng(0).integers(0, 2, size=(5000, 24)).astype(np.float32)
-    low_bits = hash_rows(x) & np.uint64(0xFFFF)
-    assert len(np.unique(low_bits)) > 4000
-    unmixed = np.einsum("ij->i", x.view(np.uint32).astype(np.uint64))  # twin: bits of 1.0 are high
-    assert len(np.unique(unmixed & np.uint64(0xFFFF))) == 1
