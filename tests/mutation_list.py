@@ -319,14 +319,14 @@ add(
     ("scores: interval", "NORMAL_95 = 1.96", "NORMAL_95 = 1.64"),
     ("scores: ties win", "zeros * (1 + np.sign(active))", "zeros * 2 * np.sign(active)"),
     (
-        "scores: F1 threshold on held-out texts",
-        "found_train = found[~held[found]]",
-        "found_train = found[held[found]]",
+        "scores: words of training texts",
+        "n_predicted = int((has_word & held).sum())",
+        "n_predicted = int((has_word & ~held).sum())",
     ),
     (
         "scores: precision for F1",
-        "2 * n_correct / (n_predicted + n_active)",
-        "n_correct / n_predicted",
+        "2 * n_found / max(n_predicted + len(held_rows), 1)",
+        "n_found / max(n_predicted, 1)",
     ),
 )
 # ---- contrast
