@@ -39,13 +39,20 @@ ROWS_PER_BLOCK = 8192
 def main() -> None:
     """Measure encoding and writing, then reading and describing in processes of their own."""
     parser = argparse.ArgumentParser()
-    for name, value in (("rows", 1_000_000), ("features", 16384), ("k", 32), ("width", 384)):
+    for name, value in (
+        ("rows", 1_000_000),
+        ("features", 16384),
+        ("k", 32),
+        ("width", 384),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--phase", choices=["read", "describe"])
     parser.add_argument("--run", type=Path)
     args = parser.parse_args()
     if args.phase:
-        print(json.dumps(read(args.run) if args.phase == "read" else describing(args.run)))
+        print(
+            json.dumps(read(args.run) if args.phase == "read" else describing(args.run))
+        )
         return
     load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -58,13 +65,19 @@ def main() -> None:
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     result["load"] = load
-    line = json.dumps({"bench": "codes", "machine": machine, "commit": commit, **result})
+    line = json.dumps(
+        {"bench": "codes", "machine": machine, "commit": commit, **result}
+    )
     print(line)
-    kept = Path(__file__).parent / "results" / f"codes-{platform.machine()}-{commit}.json"
+    kept = (
+        Path(__file__).parent / "results" / f"codes-{platform.machine()}-{commit}.json"
+    )
     kept.write_text(line + "\n")
 
 
-def encoding(args: argparse.Namespace, folder: Path, turns: int = 5) -> dict[str, object]:
+def encoding(
+    args: argparse.Namespace, folder: Path, turns: int = 5
+) -> dict[str, object]:
     """Encode rows to codes, in turn with the product of the same rows and W_enc."""
     import torch
 
@@ -78,8 +91,15 @@ def encoding(args: argparse.Namespace, folder: Path, turns: int = 5) -> dict[str
     weight /= np.linalg.norm(weight, axis=0)
     bound = np.quantile(x[:1024] @ weight, 1 - args.k / args.features)
     zeros = torch.zeros(args.features)
-    tensors = {"W_enc": torch.from_numpy(weight), "W_dec": torch.from_numpy(weight.T.copy())}
-    tensors |= {"b_enc": zeros, "b_dec": torch.zeros(args.width), "threshold": zeros + bound}
+    tensors = {
+        "W_enc": torch.from_numpy(weight),
+        "W_dec": torch.from_numpy(weight.T.copy()),
+    }
+    tensors |= {
+        "b_enc": zeros,
+        "b_dec": torch.zeros(args.width),
+        "threshold": zeros + bound,
+    }
     cfg = {"architecture": "jumprelu", "d_in": args.width, "d_sae": args.features}
     model, out = SAEModel(cfg, tensors), torch.empty(ROWS_PER_BLOCK, args.features)
     tiles = torch.from_numpy(x).split(ROWS_PER_BLOCK)
@@ -93,11 +113,19 @@ def encoding(args: argparse.Namespace, folder: Path, turns: int = 5) -> dict[str
     for turn in range(turns):
         alone = timed(product)
         codes = folder / "codes" / str(turn)
-        seconds.append(timed(lambda codes=codes: model.encode_corpus(folder / "rows.npy", codes)))
+        seconds.append(
+            timed(lambda codes=codes: model.encode_corpus(folder / "rows.npy", codes))
+        )
         ratios.append(round(seconds[-1] / alone, 3))
     spread = sorted(ratios)
-    found = {"encode_ratio": spread[turns // 2], "encode_ratios": [spread[0], spread[-1]]}
-    return found | {"rows_per_s": round(n / min(seconds)), "threads": torch.get_num_threads()}
+    found = {
+        "encode_ratio": spread[turns // 2],
+        "encode_ratios": [spread[0], spread[-1]],
+    }
+    return found | {
+        "rows_per_s": round(n / min(seconds)),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def write(args: argparse.Namespace, run: Path) -> dict[str, float | int]:
@@ -108,11 +136,16 @@ def write(args: argparse.Namespace, run: Path) -> dict[str, float | int]:
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
     decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
-    cfg = {"architecture": "topk", "d_in": args.width, "d_sae": args.features, "k": args.k}
+    cfg = {
+        "architecture": "topk",
+        "d_in": args.width,
+        "d_sae": args.features,
+        "k": args.k,
+    }
     bias = np.zeros(args.features, np.float32)
-    Weights(decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias).save(
-        run / "model"
-    )
+    Weights(
+        decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias
+    ).save(run / "model")
     draw = drawer(args.features, args.k)
     spent = 0.0
     writer = CodesWriter(run / "codes" / "synthetic", n_features=args.features)
@@ -123,7 +156,12 @@ def write(args: argparse.Namespace, run: Path) -> dict[str, float | int]:
             spent += timed(lambda block=block: writer.append(block))
         spent += timed(writer.flush)
     size = sum(f.stat().st_size for f in run.glob("codes/*/*/*"))
-    shape = {"rows": args.rows, "features": args.features, "k": args.k, "width": args.width}
+    shape = {
+        "rows": args.rows,
+        "features": args.features,
+        "k": args.k,
+        "width": args.width,
+    }
     return {**shape, "write_s": round(spent, 3), "codes_mb": round(size / 2**20)}
 
 
@@ -141,7 +179,11 @@ def read(run: Path) -> dict[str, float]:
     first = 1e3 * timed(lambda: codes.top(commonest, 100))
     rows = rng.integers(0, codes.n_rows, 200).tolist()
     row = np.median([1e3 * timed(lambda i=i: codes.row(i)) for i in rows])
-    times = {"top100_first_ms": tops[0], "top100_ms": np.median(tops), "top100_common_ms": first}
+    times = {
+        "top100_first_ms": tops[0],
+        "top100_ms": np.median(tops),
+        "top100_common_ms": first,
+    }
     found = {"open_s": round(opened, 4), "row_ms": round(float(row), 3)}
     return found | {k: round(float(v), 3) for k, v in times.items()}
 

@@ -89,21 +89,34 @@ look();
 def main() -> None:
     """Build, serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("rows", 1_000_000), ("features", 16384), ("k", 32), ("width", 384)):
+    for name, value in (
+        ("rows", 1_000_000),
+        ("features", 16384),
+        ("k", 32),
+        ("width", 384),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument("--run", type=Path, help="a folder to keep the run in, or that has it")
+    parser.add_argument(
+        "--run", type=Path, help="a folder to keep the run in, or that has it"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = args.run or Path(folder)
         if not any(run.glob("codes/*/manifest.json")):
             build(args, run)
-        result = {"rows": args.rows, "features": args.features, "k": args.k, "width": args.width}
+        result = {
+            "rows": args.rows,
+            "features": args.features,
+            "k": args.k,
+            "width": args.width,
+        }
         result |= measure(run, Path(folder))
     git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     load = [round(x, 1) for x in os.getloadavg()]
     text = json.dumps(
-        {"bench": "explore", "commit": commit, "load": load, **cpu(), **result}, indent=1
+        {"bench": "explore", "commit": commit, "load": load, **cpu(), **result},
+        indent=1,
     )
     print(text)
     (HERE / "results" / f"explore-{commit}.json").write_text(text + "\n")
@@ -112,7 +125,11 @@ def main() -> None:
 def cpu() -> dict:
     """Return what the machine is."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in lines
+        if line.startswith("model name")
+    ]
     return {"cpu": names[0] if names else "", "cores": os.cpu_count()}
 
 
@@ -127,9 +144,16 @@ def build(args: argparse.Namespace, run: Path) -> None:
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
     decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
-    cfg = {"architecture": "topk", "d_in": args.width, "d_sae": args.features, "k": args.k}
+    cfg = {
+        "architecture": "topk",
+        "d_in": args.width,
+        "d_sae": args.features,
+        "k": args.k,
+    }
     bias = np.zeros(args.features, np.float32)
-    weights = Weights(decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias)
+    weights = Weights(
+        decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias
+    )
     weights.save(run / "model")
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
     words = np.array([a + b for a in syllables for b in syllables] * 8, object)
@@ -141,7 +165,9 @@ def build(args: argparse.Namespace, run: Path) -> None:
             n = min(ROWS_PER_BLOCK, args.rows - start)
             parts = (*draw(n, start), np.arange(n + 1) * args.k)
             acts = sp.csr_array(parts, shape=(n, args.features))
-            texts = words[np.searchsorted(limits, limits[-1] * rng.random((n, 20)))].tolist()
+            texts = words[
+                np.searchsorted(limits, limits[-1] * rng.random((n, 20)))
+            ].tolist()
             countries = rng.choice(["France", "Spain", "Italy", "Japan"], n)
             table = {"text": [" ".join(text) for text in texts], "country": countries}
             table["year"] = rng.integers(1990, 2025, n)
@@ -152,7 +178,16 @@ def build(args: argparse.Namespace, run: Path) -> None:
 @contextlib.contextmanager
 def serving(run: Path):
     """Run the explorer; yield its process and address."""
-    command = [sys.executable, "-m", "nanosae", "explore", str(run), "--port", "0", "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "nanosae",
+        "explore",
+        str(run),
+        "--port",
+        "0",
+        "--no-browser",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
@@ -164,7 +199,9 @@ def serving(run: Path):
 
 def ask(url: str, path: str, **params) -> bytes:
     """Ask the server."""
-    query = urllib.parse.urlencode({key: json.dumps(value) for key, value in params.items()})
+    query = urllib.parse.urlencode(
+        {key: json.dumps(value) for key, value in params.items()}
+    )
     with urllib.request.urlopen(f"{url}api/{path}?{query}") as answer:
         return answer.read()
 
@@ -186,10 +223,15 @@ def measure(run: Path, profile: Path) -> dict:
             "start_s": round(time.perf_counter() - start, 2),
         }
         browser = Browser(profile / "browser")
-        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": READY})
-        found["first_screen_ms"] = spread([first_screen(browser, url) for _ in range(5)])
+        browser.driver.execute_cdp_cmd(
+            "Page.addScriptToEvaluateOnNewDocument", {"source": READY}
+        )
+        found["first_screen_ms"] = spread(
+            [first_screen(browser, url) for _ in range(5)]
+        )
         counts = [
-            line["feature"] for line in json.loads(ask(url, "features", sort="rows"))["lines"]
+            line["feature"]
+            for line in json.loads(ask(url, "features", sort="rows"))["lines"]
         ]
         ids = [*counts[:10], *np.random.default_rng(1).integers(0, 16000, 30).tolist()]
         run_async = browser.driver.execute_async_script
@@ -204,7 +246,9 @@ def measure(run: Path, profile: Path) -> dict:
         found["click_server_ms"] = spread(times)
         found["cpu_ms"] = round(1e3 * spent / len(times), 1)
         frames = np.diff(run_async(PAN))
-        found["pan_ms"] = spread(frames) | {"p95": round(float(np.quantile(frames, 0.95)), 1)}
+        found["pan_ms"] = spread(frames) | {
+            "p95": round(float(np.quantile(frames, 0.95)), 1)
+        }
         browser.open(url + "#open=row:5")
         browser.wait("document.querySelector('#ranking')", 120)
         browser.driver.set_script_timeout(120)
@@ -213,7 +257,9 @@ def measure(run: Path, profile: Path) -> dict:
         ask(url, "points/rows", color="column:country")
         memory = Path(f"/proc/{server.pid}/status").read_text().splitlines()
         sizes = {
-            line.split(":")[0]: int(line.split()[1]) // 1024 for line in memory if "kB" in line
+            line.split(":")[0]: int(line.split()[1]) // 1024
+            for line in memory
+            if "kB" in line
         }
         found["server_mb"] = {"peak": sizes["VmHWM"], "own": sizes["RssAnon"]}
         browser.close()
@@ -234,7 +280,10 @@ def cpu_seconds(pid: int) -> float:
 
 def spread(times) -> dict[str, float]:
     """Return median and worst."""
-    return {"median": round(float(np.median(times)), 1), "worst": round(float(np.max(times)), 1)}
+    return {
+        "median": round(float(np.median(times)), 1),
+        "worst": round(float(np.max(times)), 1),
+    }
 
 
 if __name__ == "__main__":

@@ -27,8 +27,12 @@ def facts() -> dict[str, Any]:
         ]
         cpu = names[0] if names else cpu
     git = ["git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=10"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "numba", "numpy")}
+    commit = subprocess.run(
+        git, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    versions = {
+        name: importlib.metadata.version(name) for name in ("torch", "numba", "numpy")
+    }
     gpu = {}
     if torch.cuda.is_initialized():
         gpu = {"gpu": torch.cuda.get_device_name(), "cuda": torch.version.cuda}

@@ -97,7 +97,9 @@ def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
 
         def encode(x: Tensor) -> Tensor:
             out = sae.encode(x * scale)
-            return torch.zeros_like(out.pre_acts).scatter(-1, out.top_indices, out.top_acts)
+            return torch.zeros_like(out.pre_acts).scatter(
+                -1, out.top_indices, out.top_acts
+            )
 
         return encode, lambda x: sae(x * scale).sae_out / scale
 
@@ -181,7 +183,10 @@ def dictionary_learning(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
     }
     if activation == "relu":
         trainer: Any = StandardTrainerAprilUpdate(
-            dict_class=AutoEncoderNew, l1_penalty=0.06, sparsity_warmup_steps=warmup, **shared
+            dict_class=AutoEncoderNew,
+            l1_penalty=0.06,
+            sparsity_warmup_steps=warmup,
+            **shared,
         )
     else:
         kind = TopKTrainer if activation == "topk" else BatchTopKTrainer
@@ -267,15 +272,26 @@ def choose(names: list[str] | None) -> list[tuple[str, str]]:
         ImportError: If a named library is not installed.
     """
     if not names:
-        names = [n for n in MAKERS if importlib.util.find_spec("sae_lens" if n == "saelens" else n)]
+        names = [
+            n
+            for n in MAKERS
+            if importlib.util.find_spec("sae_lens" if n == "saelens" else n)
+        ]
     chosen = []
     for name in names:
         library, _, activation = name.partition("-")
         if library not in MAKERS or activation not in ("", *MAKERS[library][2]):
-            known = ", ".join(f"{n}-{a}" for n, (_, _, acts) in MAKERS.items() for a in acts)
+            known = ", ".join(
+                f"{n}-{a}" for n, (_, _, acts) in MAKERS.items() for a in acts
+            )
             raise ValueError(f"unknown peer {name!r}; known are {known}.")
-        if importlib.util.find_spec("sae_lens" if library == "saelens" else library) is None:
-            raise ImportError(f'{library} is not installed: pip install "nanosae[peers]".')
+        if (
+            importlib.util.find_spec("sae_lens" if library == "saelens" else library)
+            is None
+        ):
+            raise ImportError(
+                f'{library} is not installed: pip install "nanosae[peers]".'
+            )
         chosen += [(library, a) for a in MAKERS[library][2] if activation in ("", a)]
     return chosen
 
@@ -284,7 +300,11 @@ def identity(name: str) -> dict[str, str]:
     """Return what a cached result depends on beside the data: versions and our settings."""
     maker, package, _ = MAKERS[name]
     version = importlib.metadata.version(package)
-    return {"version": version, "torch": torch.__version__, "recipe": inspect.getsource(maker)}
+    return {
+        "version": version,
+        "torch": torch.__version__,
+        "recipe": inspect.getsource(maker),
+    }
 
 
 def preload(name: str) -> None:
@@ -301,7 +321,12 @@ def make(name: str, activation: str, rows: Tensor, sizes: Sizes, seed: int = 0) 
 
 
 def step(
-    name: str, activation: str, batch_size: int, input_size: int, hidden_size: int, k: int
+    name: str,
+    activation: str,
+    batch_size: int,
+    input_size: int,
+    hidden_size: int,
+    k: int,
 ) -> Callable[[Tensor], Any]:
     """Return a library's full training step on rows (batch_size, input_size)."""
     rows = torch.nn.functional.normalize(torch.randn(batch_size, input_size), dim=1)
@@ -330,7 +355,9 @@ def train(
     seed: int = 0,
 ) -> tuple[Rows, Rows]:
     """Train on rows (n_rows, input_size) and return (encode, reconstruct)."""
-    peer = make(name, activation, x_train, Sizes(hidden_size, k, steps, batch_size), seed)
+    peer = make(
+        name, activation, x_train, Sizes(hidden_size, k, steps, batch_size), seed
+    )
     for x in batches(x_train, steps, batch_size, seed):
         peer.step(x)
     return peer.finish()

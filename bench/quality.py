@@ -85,7 +85,9 @@ def ours(x_train: Tensor, args: argparse.Namespace) -> tuple[Callable, Callable]
     return model.encode, model
 
 
-def cached(path: Path | None, key: dict[str, Any], compute: Callable[[], dict]) -> dict[str, Any]:
+def cached(
+    path: Path | None, key: dict[str, Any], compute: Callable[[], dict]
+) -> dict[str, Any]:
     """Return a result of the cache file, or compute and add it."""
     if path is None:
         return compute()
@@ -103,18 +105,27 @@ def cached(path: Path | None, key: dict[str, Any], compute: Callable[[], dict]) 
     return known[name]["result"]
 
 
-def timed(train: Callable[[], tuple], x_train: Tensor, x_held: Tensor) -> dict[str, Any]:
+def timed(
+    train: Callable[[], tuple], x_train: Tensor, x_held: Tensor
+) -> dict[str, Any]:
     """Train, measure, and add the seconds that training took."""
     start = time.perf_counter()
     encode, reconstruct = train()
     seconds = time.perf_counter() - start
-    return {**measure(encode, reconstruct, x_train, x_held), "seconds": round(seconds, 1)}
+    return {
+        **measure(encode, reconstruct, x_train, x_held),
+        "seconds": round(seconds, 1),
+    }
 
 
-def compare(name: str, rows: np.ndarray, args: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(
+    name: str, rows: np.ndarray, args: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Return one result per library and activation, ours first."""
     x_train, x_held = split(rows, args.seed)
-    settings = {n: getattr(args, n) for n in ("hidden_size", "k", "steps", "batch_size", "seed")}
+    settings = {
+        n: getattr(args, n) for n in ("hidden_size", "k", "steps", "batch_size", "seed")
+    }
     results = []
     if not args.only_peers:
         result = timed(lambda: ours(x_train, args), x_train, x_held)
@@ -128,7 +139,12 @@ def compare(name: str, rows: np.ndarray, args: argparse.Namespace) -> list[dict[
         )
     for library, activation in args.chosen:
         key = {"data": hashlib.sha256(rows.tobytes()).hexdigest()[:16], "name": name}
-        key |= {"library": library, "activation": activation, **settings, **peers.identity(library)}
+        key |= {
+            "library": library,
+            "activation": activation,
+            **settings,
+            **peers.identity(library),
+        }
 
         def run(library: str = library, activation: str = activation) -> dict[str, Any]:
             peers.preload(library)
@@ -136,16 +152,22 @@ def compare(name: str, rows: np.ndarray, args: argparse.Namespace) -> list[dict[
             return timed(train, x_train, x_held)
 
         result = cached(args.cache and args.cache / "peers_quality.json", key, run)
-        results.append({"data": name, "library": library, "activation": activation, **result})
+        results.append(
+            {"data": name, "library": library, "activation": activation, **result}
+        )
     return results
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line; --smoke makes everything tiny."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="FILE.npy or a folder of them; default: demo")
     parser.add_argument(
-        "--peers", nargs="*", help="names such as saelens-topk, or none; default: all installed"
+        "--data", type=Path, help="FILE.npy or a folder of them; default: demo"
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        help="names such as saelens-topk, or none; default: all installed",
     )
     parser.add_argument("--only-peers", action="store_true", help="leave nanoSAE out")
     parser.add_argument("--activation", help="of nanoSAE; default: its default")
@@ -154,10 +176,18 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path, help="folder that keeps the peers' results")
-    parser.add_argument("--json", action="store_true", help="print one JSON object, not a table")
-    parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
-    parser.add_argument("--smoke", action="store_true", help="a few steps of a tiny SAE")
+    parser.add_argument(
+        "--cache", type=Path, help="folder that keeps the peers' results"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object, not a table"
+    )
+    parser.add_argument(
+        "--save", action="store_true", help="keep the result in bench/results"
+    )
+    parser.add_argument(
+        "--smoke", action="store_true", help="a few steps of a tiny SAE"
+    )
     args = parser.parse_args(argv)
     if args.smoke:
         args.hidden_size, args.k, args.steps, args.batch_size = 64, 4, 3, 128
@@ -198,7 +228,11 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     ratios = against_best(results, args.k)
     report = {**settings, "results": results, "fvu_against_best_peer": ratios}
     report["machine"] = machine.facts()
-    print(json.dumps(report) if args.json else f"{table(results)}\nagainst the best peer: {ratios}")
+    print(
+        json.dumps(report)
+        if args.json
+        else f"{table(results)}\nagainst the best peer: {ratios}"
+    )
     if args.save:
         machine.save("quality", report)
     return report

@@ -31,7 +31,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 def main() -> None:
     """Make the run, the report, and look at it."""
     parser = argparse.ArgumentParser()
-    for name, value in (("rows", 1_000_000), ("features", 16384), ("k", 32), ("width", 384)):
+    for name, value in (
+        ("rows", 1_000_000),
+        ("features", 16384),
+        ("k", 32),
+        ("width", 384),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--run", type=Path)
     args = parser.parse_args()
@@ -43,7 +48,9 @@ def main() -> None:
             result |= make(args)
         result |= look(args.run)
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    result["commit"] = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    result["commit"] = subprocess.run(
+        git, capture_output=True, text=True
+    ).stdout.strip()
     result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps(result))
 
@@ -59,14 +66,23 @@ def make(args: argparse.Namespace) -> dict:
 
     rng = np.random.default_rng(0)
     decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
-    cfg = {"architecture": "topk", "d_in": args.width, "d_sae": args.features, "k": args.k}
+    cfg = {
+        "architecture": "topk",
+        "d_in": args.width,
+        "d_sae": args.features,
+        "k": args.k,
+    }
     bias = np.zeros(args.features, np.float32), np.zeros(args.width, np.float32)
     Weights(decoder.T.copy(), decoder, bias[1], cfg, bias[0]).save(args.run / "model")
     draw = drawer(args.features, args.k)
-    words = np.array([rng.bytes(4).hex()[: rng.integers(3, 9)] for _ in range(30_000)], object)
+    words = np.array(
+        [rng.bytes(4).hex()[: rng.integers(3, 9)] for _ in range(30_000)], object
+    )
     share = 1 / (np.arange(len(words)) + 3.0)
     share /= share.sum()
-    with CodesWriter(args.run / "codes" / "default", n_features=args.features) as writer:
+    with CodesWriter(
+        args.run / "codes" / "default", n_features=args.features
+    ) as writer:
         for start in range(0, args.rows, ROWS_PER_BLOCK):
             n = min(ROWS_PER_BLOCK, args.rows - start)
             drawn = words[rng.choice(len(words), (n, 20), p=share)]
@@ -93,13 +109,17 @@ def look(run: Path) -> dict:
     first, cpu, card = [], [], []
     with tempfile.TemporaryDirectory() as profile:
         browser = Browser(profile)
-        browser.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
+        browser.driver.execute_cdp_cmd(
+            "Performance.enable", {"timeDomain": "threadTicks"}
+        )
         for _ in range(5):
             browser.open(run / "report.html")
             browser.wait("document.querySelectorAll('#table tbody tr').length > 0", 60)
             entry = "performance.getEntriesByType('navigation')[0]"
             first.append(browser.wait(f"{entry}.loadEventEnd"))
-            metrics = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+            metrics = browser.driver.execute_cdp_cmd("Performance.getMetrics", {})[
+                "metrics"
+            ]
             cpu += [1000 * m["value"] for m in metrics if m["name"] == "TaskDuration"]
             done = "done = arguments[arguments.length - 1], start = performance.now()"
             watch = (
@@ -113,7 +133,9 @@ def look(run: Path) -> dict:
         found["problems"] = browser.problems()
         browser.close()
     times = {"first_ms": first, "first_cpu_ms": cpu, "card_ms": card}
-    return found | {name: round(float(np.median(values))) for name, values in times.items()}
+    return found | {
+        name: round(float(np.median(values))) for name, values in times.items()
+    }
 
 
 if __name__ == "__main__":

@@ -46,11 +46,18 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
         table = pd.DataFrame(x, columns=[f"e{i}" for i in range(384)])
         table.to_csv(folder / "rows.csv", index=False)
         del table
-        for kind, data, steps in (("memory", x, args.steps), ("csv", folder / "rows.csv", 5)):
-            base = TrainConfig(hidden_size=4096, steps=steps, batch_size=1024, eval_every=steps)
+        for kind, data, steps in (
+            ("memory", x, args.steps),
+            ("csv", folder / "rows.csv", 5),
+        ):
+            base = TrainConfig(
+                hidden_size=4096, steps=steps, batch_size=1024, eval_every=steps
+            )
             configs, ratios = grid(base, k=[16, 32, 64], seed=[0, 1]), []
             single = 0.0
-            SAETrainer(configs[0]).train(data, progress=False)  # kernels compiled, file cached
+            SAETrainer(configs[0]).train(
+                data, progress=False
+            )  # kernels compiled, file cached
             for repeat in range(args.repeats):
                 began = time.perf_counter()
                 for i, config in enumerate(configs):
@@ -60,7 +67,11 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
                 train_all(configs, data, folder / f"{kind}{repeat}", progress=False)
                 both = time.perf_counter() - began
                 ratios.append((both - single) / single)
-            found[kind] = {"ratio": float(np.median(ratios)), "ratios": ratios, "steps": steps}
+            found[kind] = {
+                "ratio": float(np.median(ratios)),
+                "ratios": ratios,
+                "steps": steps,
+            }
             found[kind]["single_s"] = single
     return found
 
@@ -76,7 +87,15 @@ def recommend(args: argparse.Namespace) -> dict[str, Any]:
             np.save("rows.npy", corpus(n, width))
             said = advise("rows.npy", TrainConfig(**fields))
             Path("config.json").write_text(json.dumps(fields))
-            command = [sys.executable, "-m", "nanosae", "train", "rows.npy", "-o", "run"]
+            command = [
+                sys.executable,
+                "-m",
+                "nanosae",
+                "train",
+                "rows.npy",
+                "-o",
+                "run",
+            ]
             began = time.perf_counter()
             child = subprocess.Popen(
                 [*command, "--config", "config.json"],
@@ -102,7 +121,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the result in bench/results"
+    )
     args = parser.parse_args()
     result = {"sweep": sweep, "recommend": recommend}[args.what](args)
     result |= {"machine": machine.facts()}

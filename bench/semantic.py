@@ -37,7 +37,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     args = parser.parse_args()
     codes = Codes.open(args.codes)
-    result = {"codes": str(args.codes), "rows": codes.n_rows, "features": codes.n_features}
+    result = {
+        "codes": str(args.codes),
+        "rows": codes.n_rows,
+        "features": codes.n_features,
+    }
     if args.names:
         result |= named(codes)
     if args.labels:
@@ -74,7 +78,9 @@ def measured(codes: Codes, args: argparse.Namespace) -> dict[str, object]:
         labels = pd.read_parquet(file, columns=[column])[column].to_numpy(object)
     else:
         labels = codes.column(labels)
-    labels = np.where(labels == args.leave_out, "", labels) if args.leave_out else labels
+    labels = (
+        np.where(labels == args.leave_out, "", labels) if args.leave_out else labels
+    )
     start = time.perf_counter()
     runs = [evaluate(codes, labels, seed=seed).wide() for seed in range(args.seeds)]
     mean, spread = runs[0].copy(), runs[0]["codes"].copy()

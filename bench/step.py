@@ -41,7 +41,11 @@ import peers
 from nanosae.train.step import take_step
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
-SUITE = ((384, 4096, 32), (1024, 16384, 64), (1024, 131072, 64))  # input_size, hidden_size, k
+SUITE = (
+    (384, 4096, 32),
+    (1024, 16384, 64),
+    (1024, 131072, 64),
+)  # input_size, hidden_size, k
 BURST = 10  # steps on a GPU between two looks at the clock
 MARK = 10**12  # rows without a sign of life
 Step = Callable[[Tensor], Any]
@@ -95,10 +99,14 @@ def batches(data: Any, size: int, device: str) -> Callable[[int], Tensor]:
     return lambda i: pool[i % 8 * size :][:size].clone()
 
 
-def settle(training: Any, take: Callable[[int], Tensor], args: argparse.Namespace) -> None:
+def settle(
+    training: Any, take: Callable[[int], Tensor], args: argparse.Namespace
+) -> None:
     """Step until L0 is near k and the kernels are warm: short steps first, then whole ones."""
     small, near = max(64, args.batch_size // 8), 0
-    for i in range(args.settle if args.activation in ("relu", "jumprelu", "gated") else 8):
+    for i in range(
+        args.settle if args.activation in ("relu", "jumprelu", "gated") else 8
+    ):
         take_step(training, take(i)[:small])
         near = near + 1 if abs(training.counters.l0 / args.k - 1) < 0.05 else 0
         if near > 20:  # it stays there
@@ -128,7 +136,9 @@ def spread(times: list[float]) -> dict[str, float]:
     """Return minimum, quartiles and count."""
     low, middle, high = np.percentile(times, [25, 50, 75])
     numbers = {"min": min(times), "q1": low, "median": middle, "q3": high}
-    return {name: round(float(value), 3) for name, value in numbers.items()} | {"n": len(times)}
+    return {name: round(float(value), 3) for name, value in numbers.items()} | {
+        "n": len(times)
+    }
 
 
 def interleave(
@@ -159,7 +169,9 @@ def interleave(
     return {name: spread(values) for name, values in times.items()}
 
 
-def ours(data: Any, args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
+def ours(
+    data: Any, args: argparse.Namespace
+) -> dict[str, tuple[Step, Callable[[], Any]]]:
     """Return nanoSAE's step for `interleave`: plain, with dead latents, and with noise."""
     dead = torch.arange(0, args.hidden_size, 10, device=args.device)
     take, steps = batches(data, args.batch_size, args.device), {}
@@ -188,7 +200,9 @@ def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]
                 continue
             peer.step(rows)
             if dead and peer.mark_dead:
-                peer.mark_dead(torch.arange(0, args.hidden_size, 10, device=args.device))
+                peer.mark_dead(
+                    torch.arange(0, args.hidden_size, 10, device=args.device)
+                )
             name = f"{library}-{activation}" + "_dead10" * dead
             steps[name] = peer.step, lambda: None
     return steps
@@ -203,7 +217,9 @@ def memory(args: argparse.Namespace) -> dict[str, float | None]:
     def resident(field: str) -> float:
         if args.device == "cuda":
             peak = (
-                torch.cuda.max_memory_allocated if field == "VmHWM" else torch.cuda.memory_allocated
+                torch.cuda.max_memory_allocated
+                if field == "VmHWM"
+                else torch.cuda.memory_allocated
             )
             return peak() / 2**20
         text = Path("/proc/self/status").read_text()
@@ -215,7 +231,9 @@ def memory(args: argparse.Namespace) -> dict[str, float | None]:
         else:
             Path("/proc/self/clear_refs").write_text("5")
 
-    small = argparse.Namespace(**{**vars(args), "hidden_size": 8 * args.k, "batch_size": 256})
+    small = argparse.Namespace(
+        **{**vars(args), "hidden_size": 8 * args.k, "batch_size": 256}
+    )
     data = dataset(small)
     settle(trainer(data, small), batches(data, 256, args.device), small)
     data = dataset(args)
@@ -242,7 +260,10 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
     """Measure everything that the arguments ask for."""
     data = dataset(args)
     take = batches(data, args.batch_size, args.device)
-    x, weight = take(0), torch.randn(args.input_size, args.hidden_size, device=args.device)
+    x, weight = (
+        take(0),
+        torch.randn(args.input_size, args.hidden_size, device=args.device),
+    )
     if args.device == "cuda" and args.precision == "bfloat16":
         x, weight = x.bfloat16(), weight.bfloat16()
     out = torch.mm(x, weight)
@@ -253,11 +274,20 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
     steps = ours(data, args)
     times = interleave(steps, take, products, args.repeats)
     gemm, into = times["gemm"]["median"], times["gemm_into"]["median"]
-    result = {name: getattr(args, name) for name in SIZES} | {"activation": args.activation}
-    result |= {"gemm_ms": gemm, "gemm_into_ms": into, "step_ms": times["step"]["median"]}
+    result = {name: getattr(args, name) for name in SIZES} | {
+        "activation": args.activation
+    }
+    result |= {
+        "gemm_ms": gemm,
+        "gemm_into_ms": into,
+        "step_ms": times["step"]["median"],
+    }
     if args.device == "cuda":
         flops = 2 * args.batch_size * args.input_size * args.hidden_size
-        result |= {"gemm_tflops": round(flops / gemm / 1e9, 1), "precision": args.precision}
+        result |= {
+            "gemm_tflops": round(flops / gemm / 1e9, 1),
+            "precision": args.precision,
+        }
         result["share"] = round(gemm / times["step"]["median"], 3)
     for name in steps:
         ratio = name.replace("step", "ratio", 1)
@@ -280,9 +310,13 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
             for name in both
         }
         chosen = {library for library, _ in peers.choose(args.peers)}
-        result["peer_versions"] = {name: peers.identity(name)["version"] for name in sorted(chosen)}
+        result["peer_versions"] = {
+            name: peers.identity(name)["version"] for name in sorted(chosen)
+        }
     child = [sys.executable, __file__, *args.argv, "--only-memory"]
-    result |= json.loads(subprocess.run(child, capture_output=True, text=True, check=True).stdout)
+    result |= json.loads(
+        subprocess.run(child, capture_output=True, text=True, check=True).stdout
+    )
     return result | {"machine": machine.facts()}
 
 
@@ -293,7 +327,14 @@ def suite(args: argparse.Namespace) -> dict[str, Any]:
     results = {}
     for input_size, hidden_size, k in SUITE:
         sizes = ["--input-size", input_size, "--hidden-size", hidden_size, "--k", k]
-        command = [sys.executable, __file__, *fixed, *map(str, sizes), "--save", "--json"]
+        command = [
+            sys.executable,
+            __file__,
+            *fixed,
+            *map(str, sizes),
+            "--save",
+            "--json",
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results[f"{input_size}x{hidden_size}"] = json.loads(done.stdout)
         print(f"{input_size} -> {hidden_size}, k={k}:", done.stdout.strip(), flush=True)
@@ -309,13 +350,23 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--activation", default="batchtopk")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="tf32")
-    parser.add_argument("--suite", action="store_true", help="all shapes, with peers, and --save")
-    parser.add_argument("--peers", nargs="*", help="names such as saelens-topk; none named: all")
+    parser.add_argument(
+        "--precision", choices=["float32", "tf32", "bfloat16"], default="tf32"
+    )
+    parser.add_argument(
+        "--suite", action="store_true", help="all shapes, with peers, and --save"
+    )
+    parser.add_argument(
+        "--peers", nargs="*", help="names such as saelens-topk; none named: all"
+    )
     parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument("--settle", type=int, default=1500, help="most steps until L0 is near k")
+    parser.add_argument(
+        "--settle", type=int, default=1500, help="most steps until L0 is near k"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--save", action="store_true", help="keep the result in bench/results")
+    parser.add_argument(
+        "--save", action="store_true", help="keep the result in bench/results"
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny sizes, few repeats")
     parser.add_argument("--only-memory", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

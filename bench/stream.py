@@ -45,7 +45,12 @@ def main() -> None:
     """Write the corpus, run both kinds in turn, report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=8)
-    for name, value in (("input-size", 384), ("hidden-size", 4096), ("k", 32), ("steps", 256)):
+    for name, value in (
+        ("input-size", 384),
+        ("hidden-size", 4096),
+        ("k", 32),
+        ("steps", 256),
+    ):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--batch-size", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3)
@@ -63,7 +68,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder, prefix="nanosae-") as folder:
         args.folder = folder
         n_rows = write(args)
-        found: dict[str, list[dict[str, float]]] = {"cold": [], "mapped": [], "memory": []}
+        found: dict[str, list[dict[str, float]]] = {
+            "cold": [],
+            "mapped": [],
+            "memory": [],
+        }
         forget(corpus(args))
         found["cold"].append(measure(args, "mapped"))
         for _ in read_through(corpus(args)):
@@ -85,12 +94,17 @@ def write(args: argparse.Namespace) -> int:
     n_rows = int(args.gigabytes * 1e9 / (2 * width))
     directions = rng.normal(size=(4 * width, width)).astype(np.float32)
     shape = (n_rows, width)
-    rows = np.lib.format.open_memmap(corpus(args), mode="w+", dtype=np.float16, shape=shape)
+    rows = np.lib.format.open_memmap(
+        corpus(args), mode="w+", dtype=np.float16, shape=shape
+    )
     for start in range(0, n_rows, BLOCK):
         n = min(BLOCK, n_rows - start)
         block = rng.standard_normal((n, width), dtype=np.float32)
         for _ in range(6):
-            block += rng.exponential(1, (n, 1)) * directions[rng.integers(len(directions), size=n)]
+            block += (
+                rng.exponential(1, (n, 1))
+                * directions[rng.integers(len(directions), size=n)]
+            )
         rows[start : start + n] = block
     rows.flush()
     return n_rows
@@ -113,7 +127,9 @@ def forget(path: Path) -> None:
 def measure(args: argparse.Namespace, phase: str) -> dict[str, float]:
     """Run a phase in a process of its own."""
     names = "input_size hidden_size k steps batch_size folder"
-    sizes = [f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names.split()]
+    sizes = [
+        f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names.split()
+    ]
     command = [sys.executable, __file__, "--phase", phase, *sizes]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -139,12 +155,16 @@ def train(args: argparse.Namespace) -> dict[str, float]:
     small: dict[str, Any] = (
         {"buffer_rows": 2**16} if len(rows) < 2**20 and args.phase == "mapped" else {}
     )
-    config = TrainConfig(**sizes, **small, steps=args.steps, log_every=8, eval_every=args.steps)
+    config = TrainConfig(
+        **sizes, **small, steps=args.steps, log_every=8, eval_every=args.steps
+    )
     run = Path(args.folder) / f"run-{time.time_ns()}"
     SAETrainer(config, run=run).train(rows, progress=False)
     peak = watch.stop()
     text = (run / "metrics.jsonl").read_text(encoding="utf-8")
-    lines = [line for line in map(json.loads, text.splitlines()) if not line.get("final")]
+    lines = [
+        line for line in map(json.loads, text.splitlines()) if not line.get("final")
+    ]
     lines = [line for line in lines if WARM_UP <= line["step"] < args.steps]
     first, last = lines[0], lines[-1]
     speed = (last["rows"] - first["rows"]) / (last["seconds"] - first["seconds"])
@@ -178,12 +198,18 @@ def anonymous() -> float:
     return int(lines[0].split()[1]) / 1024 if lines else 0.0
 
 
-def report(args: argparse.Namespace, n_rows: int, found: dict[str, Any]) -> dict[str, Any]:
+def report(
+    args: argparse.Namespace, n_rows: int, found: dict[str, Any]
+) -> dict[str, Any]:
     """Put the figures together, and keep them."""
-    speeds = {kind: [run["rows_per_second"] for run in runs] for kind, runs in found.items()}
+    speeds = {
+        kind: [run["rows_per_second"] for run in runs] for kind, runs in found.items()
+    }
     median = {kind: statistics.median(values) for kind, values in speeds.items()}
     pairs = zip(speeds["mapped"], speeds["memory"], strict=True)
-    parameters = 2 * args.input_size * args.hidden_size + args.hidden_size + args.input_size
+    parameters = (
+        2 * args.input_size * args.hidden_size + args.hidden_size + args.input_size
+    )
     model = 5 * 4 * parameters / 2**20
     peak = max(run["peak_anonymous_mb"] for run in found["mapped"])
     names = ["input_size", "hidden_size", "k", "batch_size", "steps"]
@@ -192,7 +218,10 @@ def report(args: argparse.Namespace, n_rows: int, found: dict[str, Any]) -> dict
         "n_rows": n_rows,
         "gigabytes": args.gigabytes,
         **{name: getattr(args, name) for name in names},
-        "rows_per_second": {"mapped": round(median["mapped"]), "memory": round(median["memory"])},
+        "rows_per_second": {
+            "mapped": round(median["mapped"]),
+            "memory": round(median["memory"]),
+        },
         "ratio": round(median["mapped"] / median["memory"], 3),
         "spread": [round(mapped / memory, 3) for mapped, memory in pairs],
         "cold_per_second": round(median["cold"]),

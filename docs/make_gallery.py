@@ -33,7 +33,12 @@ from nanosae.runs.tables import save_features
 DOCS = Path(__file__).parent
 PER_SHEET = 4  # figures that share a picture
 SIZE = {"hidden_size": 1024, "k": 16, "steps": 300}
-LABELS = {"demo": "lexname", "clinc150": "domain", "debian": "section", "wordnet": "lexname"}
+LABELS = {
+    "demo": "lexname",
+    "clinc150": "domain",
+    "debian": "section",
+    "wordnet": "lexname",
+}
 HEAD = """# Gallery
 
 Every figure of `nanosae.plot`, made by [make_gallery.py](make_gallery.py): SAEs of 1,024
@@ -61,7 +66,11 @@ def make(work: Path, name: str, folder: Path | None) -> None:
     rows, table = corpus(name, folder)
     variants = {"": {}, "-wide": {"hidden_size": 3072}}
     if name == "demo":
-        variants |= {"-k8": {"k": 8}, "-k32": {"k": 32}, "-relu": {"activation": "relu"}}
+        variants |= {
+            "-k8": {"k": 8},
+            "-k32": {"k": 32},
+            "-relu": {"activation": "relu"},
+        }
     for variant, changed in variants.items():
         run = work / f"{name}{variant}"
         train(run, changed, rows, table)
@@ -92,7 +101,9 @@ def figures(work: Path, name: str):
     codes = Codes.open(run, "years")
     groups = codes.column(by)
     a, b = pd.Series(groups).value_counts().index[:2]
-    several = sorted(path for path in work.glob(f"{name}*") if (path / "evaluation.json").exists())
+    several = sorted(
+        path for path in work.glob(f"{name}*") if (path / "evaluation.json").exists()
+    )
     labels = pd.read_parquet(run / "features.parquet")
     clear = labels.sort_values("label_auc", ascending=False)["feature"].iloc[0]
     lengths = np.array([len(text) for text in codes.texts()])
@@ -103,7 +114,11 @@ def figures(work: Path, name: str):
     yield "activations", "plot.activations(run)", plot.activations(codes)
     yield "feature", f"plot.activations(run, {clear})", plot.activations(codes, clear)
     yield "frontier", "plot.frontier(runs)", plot.frontier(several)
-    yield "frontier-f1", 'plot.frontier(runs, "probe_f1@5")', plot.frontier(several, "probe_f1@5")
+    yield (
+        "frontier-f1",
+        'plot.frontier(runs, "probe_f1@5")',
+        plot.frontier(several, "probe_f1@5"),
+    )
     yield "probing", "plot.probing(runs)", plot.probing(several)
     yield "dictionary", "plot.dictionary(run)", plot.dictionary(codes)
     yield "texts", "plot.texts(run, points=6000)", plot.texts(codes, points=6000)
@@ -121,7 +136,11 @@ def figures(work: Path, name: str):
     yield "explain", "plot.contrast(explain(codes, lengths))", plot.contrast(found)
     trend = over_time(codes, "year")
     yield "trend", 'plot.contrast(over_time(codes, "year"))', plot.contrast(trend)
-    yield "features-over-time", 'plot.over_time(over_time(codes, "year"))', plot.over_time(trend)
+    yield (
+        "features-over-time",
+        'plot.over_time(over_time(codes, "year"))',
+        plot.over_time(trend),
+    )
     merged = topics(codes, 20, labels)
     yield (
         "topics-over-time",
@@ -135,13 +154,32 @@ def photograph(figure, path: Path, width: int = 960) -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "figure.html"
         options = {"displayModeBar": False}
-        text = figure.to_html(config=options, include_plotlyjs=True, default_width=f"{width}px")
+        text = figure.to_html(
+            config=options, include_plotlyjs=True, default_width=f"{width}px"
+        )
         page.write_text(text.replace("<body>", '<body style="margin:0">'), "utf-8")
-        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-        command += ["--enable-unsafe-swiftshader", "--hide-scrollbars", "--disable-sync"]
+        command = [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+        ]
+        command += [
+            "--enable-unsafe-swiftshader",
+            "--hide-scrollbars",
+            "--disable-sync",
+        ]
         command += ["--disable-background-networking", "--disable-component-update"]
-        command += [f"--window-size={width},{figure.layout.height}", "--virtual-time-budget=20000"]
-        command += [f"--user-data-dir={folder}/profile", f"--screenshot={path}", str(page)]
+        command += [
+            f"--window-size={width},{figure.layout.height}",
+            "--virtual-time-budget=20000",
+        ]
+        command += [
+            f"--user-data-dir={folder}/profile",
+            f"--screenshot={path}",
+            str(page),
+        ]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
 
 
@@ -163,7 +201,9 @@ def shrink(paths: list[Path], out: Path, width: int, columns: int = 1) -> None:
     sheet = Image.new("RGB", (width, max(heights)), background)
     for picture, place in placed:
         sheet.paste(picture, place)
-    few = sheet.quantize(96, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+    few = sheet.quantize(
+        96, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
+    )
     few.save(out, optimize=True)
 
 

@@ -33,10 +33,19 @@ def complete(tokenizer, model, request: dict) -> dict:
     out = model.generate(**prompt, max_new_tokens=longest, do_sample=False)
     n = prompt["input_ids"].shape[1]
     text = tokenizer.decode(out[0, n:], skip_special_tokens=True)
-    usage = {"prompt_tokens": n, "completion_tokens": len(out[0]) - n, "total_tokens": len(out[0])}
+    usage = {
+        "prompt_tokens": n,
+        "completion_tokens": len(out[0]) - n,
+        "total_tokens": len(out[0]),
+    }
     choice = {"index": 0, "finish_reason": "stop"}
     choice["message"] = {"role": "assistant", "content": text}
-    answer = {"id": "local", "object": "chat.completion", "created": 0, "model": request["model"]}
+    answer = {
+        "id": "local",
+        "object": "chat.completion",
+        "created": 0,
+        "model": request["model"],
+    }
     return answer | {"choices": [choice], "usage": usage}
 
 

@@ -49,8 +49,12 @@ def main() -> None:
     found = trainer.metrics_
     print(f"{model}: held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}")
 
-    tokens = pq.read_table(cache / "tokens")  # text, text_index, start, end of every row
-    codes = model.encode_corpus(cache / LAYER, run / "codes" / "default", metadata=tokens)
+    tokens = pq.read_table(
+        cache / "tokens"
+    )  # text, text_index, start, end of every row
+    codes = model.encode_corpus(
+        cache / LAYER, run / "codes" / "default", metadata=tokens
+    )
     labels = save_features(run, label(codes)).sort_values("label_auc", ascending=False)
     for feature in labels.query("label_n >= 20").head(args.show).itertuples():
         print(f"\nfeature {feature.feature}: {feature.label}")

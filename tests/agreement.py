@@ -55,7 +55,9 @@ def decisions_above(x: Any, weight: Any, bias: Any, threshold: Any = 0.0) -> Dec
         bias: (latents,).
         threshold: A number, or one for each latent.
     """
-    x, weight, bias, threshold = (as_dense(part) for part in (x, weight, bias, threshold))
+    x, weight, bias, threshold = (
+        as_dense(part) for part in (x, weight, bias, threshold)
+    )
     pre = x @ weight.T + bias
     terms = np.abs(x) @ np.abs(weight).T + np.abs(bias) + np.abs(threshold)
     n_terms = x.shape[1] + 2
@@ -114,7 +116,9 @@ def decisions_of(model: Any, x: Any) -> Decisions:
     return made
 
 
-def assert_agree(found: Any, expected: Any, decisions: Decisions, rtol: float = 1e-5) -> None:
+def assert_agree(
+    found: Any, expected: Any, decisions: Decisions, rtol: float = 1e-5
+) -> None:
     """Fail unless two results keep the same entries with the same values, to rounding.
 
     Args:
@@ -128,11 +132,15 @@ def assert_agree(found: Any, expected: Any, decisions: Decisions, rtol: float = 
     undecided = decisions.undecided()
     one_sided = (found != 0) != (expected != 0)
     wrong = one_sided & ~undecided
-    assert not wrong.any(), f"kept by one only: {_report(wrong, found, expected, decisions)}"
+    assert not wrong.any(), (
+        f"kept by one only: {_report(wrong, found, expected, decisions)}"
+    )
     tolerance = 2 * decisions.rounding * decisions.gain + rtol * np.abs(expected)
     close = np.abs(found - expected) <= tolerance  # false for NaN
     wrong = ~close & ~one_sided
-    assert not wrong.any(), f"values differ: {_report(wrong, found, expected, decisions)}"
+    assert not wrong.any(), (
+        f"values differ: {_report(wrong, found, expected, decisions)}"
+    )
 
 
 def as_dense(values: Any) -> np.ndarray:

@@ -24,7 +24,9 @@ FLAGS = [
 
 def missing():
     """Say what is needed and not there; None if all is."""
-    lacking = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    lacking = [
+        name for name in ("chromium", "chromedriver") if shutil.which(name) is None
+    ]
     return f"{' and '.join(lacking)} not installed" if lacking else None
 
 
@@ -41,7 +43,9 @@ class Browser:
             options.add_argument(f"--{flag}")
         options.add_argument(f"--user-data-dir={profile}")
         options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        options.set_capability(
+            "goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"}
+        )
         self.driver = Chrome(options, Service(shutil.which("chromedriver")))
         self.driver.set_script_timeout(60)
         self.size()
@@ -55,13 +59,20 @@ class Browser:
 
     def size(self, width=1280, height=900):
         """Set the page's width and height in CSS pixels; below 600 it is a phone."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        metrics = {
+            "width": width,
+            "height": height,
+            "deviceScaleFactor": 1,
+            "mobile": width < 600,
+        }
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def dark(self, on=True):
         """Prefer the dark colour scheme, or the light one."""
         feature = {"name": "prefers-color-scheme", "value": "dark" if on else "light"}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        self.driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [feature]}
+        )
 
     def js(self, code, *args):
         """Run the body of a function in the page; return what it returns."""
@@ -82,7 +93,9 @@ class Browser:
     def click(self, selector):
         """Bring an element into view and click it."""
         node = self.find(selector)
-        self.js("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", node)
+        self.js(
+            "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", node
+        )
         node.click()
 
     def type(self, selector, words):
@@ -105,7 +118,11 @@ class Browser:
         end, met = time.monotonic() + seconds, None
         while time.monotonic() < end:
             with contextlib.suppress(Exception):
-                met = condition() if callable(condition) else self.js(f"return {condition}")
+                met = (
+                    condition()
+                    if callable(condition)
+                    else self.js(f"return {condition}")
+                )
                 if met:
                     return met
             time.sleep(0.05)
@@ -121,7 +138,9 @@ class Browser:
         """Save a PNG of the whole page, or of what is in view."""
         options = {"captureBeyondViewport": whole}
         if whole:
-            size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})["cssContentSize"]
+            size = self.driver.execute_cdp_cmd("Page.getLayoutMetrics", {})[
+                "cssContentSize"
+            ]
             options["clip"] = {**size, "height": min(size["height"], 12000), "scale": 1}
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", options)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
@@ -134,7 +153,9 @@ class Browser:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = message["params"]["request"]["url"]
-                if not url.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1:")):
+                if not url.startswith(
+                    ("file:", "data:", "blob:", "about:", "http://127.0.0.1:")
+                ):
                     found.append(f"request to {url}")
         return found
 

@@ -17,11 +17,15 @@ class Server:
     """Speaks chat-completions; knows the planted words; does what `fault` says first."""
 
     def __init__(self, planted):
-        self.topics = {word: j for j, words in enumerate(planted.words) for word in words}
+        self.topics = {
+            word: j for j, words in enumerate(planted.words) for word in words
+        }
         self.names = {name: j for j, name in enumerate(planted.names)}
         self.requests, self.headers, self.lock = [], [], threading.Lock()
         self.under_way = self.most_at_once = 0
-        self.fault = lambda number: None  # a status, a body (str), a pause (float) or None
+        self.fault = lambda number: (
+            None
+        )  # a status, a body (str), a pause (float) or None
         self.pause, self.judge = 0.0, None
         self.usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
         outer = self
@@ -38,7 +42,9 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        self.thread = threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True)
+        self.thread = threading.Thread(
+            target=self.http.serve_forever, args=(0.01,), daemon=True
+        )
         self.thread.start()
 
     def close(self):
@@ -61,7 +67,9 @@ class Server:
         fault, status = self.fault(number), 200
         if isinstance(fault, float):
             time.sleep(fault)
-        said = self.say(request["messages"][0]["content"])  # any JSON value, as servers do
+        said = self.say(
+            request["messages"][0]["content"]
+        )  # any JSON value, as servers do
         body = json.dumps(
             {
                 "id": str(number),
@@ -79,7 +87,10 @@ class Server:
             }
         )
         if isinstance(fault, int):
-            status, body = fault, json.dumps({"error": {"message": f"your key {SECRET} is bad"}})
+            status, body = (
+                fault,
+                json.dumps({"error": {"message": f"your key {SECRET} is bad"}}),
+            )
         elif isinstance(fault, str):
             body = fault
         try:
@@ -101,14 +112,18 @@ class Server:
             votes = np.zeros(len(self.names))
             for part, sign in ((active, 1), (silent, -0.5)):
                 for text in re.findall("<text>(.*?)</text>", part, re.DOTALL):
-                    votes[list({self.topics[w] for w in text.split() if w in self.topics})] += sign
+                    votes[
+                        list({self.topics[w] for w in text.split() if w in self.topics})
+                    ] += sign
             return f"They share it.\nFINAL: {[*self.names][int(votes.argmax())]}"
         if self.judge is not None:
             return self.judge(prompt)
         about = prompt.splitlines()[0].rpartition(": ")[2]
         topic = self.names.get(about, -1)
         texts = re.findall("<text>(.*?)</text>", prompt, re.DOTALL)
-        fits = [any(self.topics.get(w) == topic for w in text.split()) for text in texts]
+        fits = [
+            any(self.topics.get(w) == topic for w in text.split()) for text in texts
+        ]
         if "PREDICTION:" in prompt:
             return f"Clear.\nPREDICTION: {0.9 if fits[0] else -0.8}"
         numbers = [str(i) for i, fit in enumerate(fits, 1) if fit]

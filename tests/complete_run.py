@@ -46,17 +46,23 @@ def make_run(run: Path, seed: int = 0, n_rows: int = 400) -> None:
     columns = {"text": list(corpus.texts), "group": list(corpus.columns["group"])}
     columns["year"] = list(corpus.columns["year"])
     model = SAEModel.load(run)
-    codes = model.encode_corpus(corpus.embeddings, run / "codes" / "default", metadata=columns)
+    codes = model.encode_corpus(
+        corpus.embeddings, run / "codes" / "default", metadata=columns
+    )
     save_features(run, describe(codes, texts=False, n=5), codes)
     save_features(run, label(codes), codes)
-    save_features(run, label(codes)[["feature"]].assign(label=lambda t: t["feature"].map(str)))
+    save_features(
+        run, label(codes)[["feature"]].assign(label=lambda t: t["feature"].map(str))
+    )
     found = families(codes, min_children=2)
     save_result(codes, "families.json", found.to_dict(), found.parameters)
     save_result(codes, "topics.parquet", topics(codes, 4).table, {"n": 4})
     measured = evaluate(codes, "group", ks=(1,)).to_dict()
     save_result(codes, "evaluation.json", measured, {"labels": "group"})
     asked = {"verb": "contrast", "by": "group", "a": "A", "b": None}
-    save_result(codes, contrast_name(asked), contrast(codes, "A", by="group").to_dict(), asked)
+    save_result(
+        codes, contrast_name(asked), contrast(codes, "A", by="group").to_dict(), asked
+    )
     annotations.rename(run, 3, f"a name of seed {seed}")
     annotations.bookmark(run, 5)
     annotations.tag(run, "default", f"tag {seed}", range(20), data=codes.data)
@@ -95,15 +101,27 @@ def _checkpoint(run):
 
 def _whole_codes(run):
     codes = Codes.open(run)
-    parts = [block for _, block in codes.shards()] + [codes.features(range(codes.n_features))]
+    parts = [block for _, block in codes.shards()] + [
+        codes.features(range(codes.n_features))
+    ]
     columns = [codes.column(name) for name in codes.columns]
     return [parts, codes.texts(), columns, codes.vectors(), codes.manifest["info"]]
 
 
 def _some_codes(run):
     codes = Codes.open(run)
-    found = [codes.row(7), codes.row(300), codes.top(3, 4), codes.feature(5), codes.counts]
-    found += [codes.take([250, 3, 17]), codes.texts([9, 200]), codes.column("group", [1, 300])]
+    found = [
+        codes.row(7),
+        codes.row(300),
+        codes.top(3, 4),
+        codes.feature(5),
+        codes.counts,
+    ]
+    found += [
+        codes.take([250, 3, 17]),
+        codes.texts([9, 200]),
+        codes.column("group", [1, 300]),
+    ]
     return [*found, codes.vectors([11, 4])]
 
 
@@ -124,14 +142,22 @@ def _labels(run):
 def _result(name):
     def read(run):
         result = load_result(run, name, Codes.open(run))
-        return STALE if result is None or result.stale else [result.value, result.parameters]
+        return (
+            STALE
+            if result is None or result.stale
+            else [result.value, result.parameters]
+        )
 
     return read
 
 
 def _contrasts(run):
     found = load_contrasts(run, Codes.open(run))
-    return STALE if any(r.stale for r in found) else [[r.value, r.parameters] for r in found]
+    return (
+        STALE
+        if any(r.stale for r in found)
+        else [[r.value, r.parameters] for r in found]
+    )
 
 
 def _annotations(run):
@@ -157,7 +183,9 @@ READERS = {
     "info": _info,
     "weights": lambda run: Weights.load(run).tensors(),
     "config of the model": lambda run: Weights.load(run).cfg,
-    "torch model": lambda run: {n: t.numpy() for n, t in SAEModel.load(run).tensors().items()},
+    "torch model": lambda run: {
+        n: t.numpy() for n, t in SAEModel.load(run).tensors().items()
+    },
     "checkpoint": _checkpoint,
     "training": training_state,
     "whole codes": _whole_codes,
@@ -188,7 +216,9 @@ def read(reader, run):
 
 
 def files_of(run):
-    return sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()
+    )
 
 
 def damages(path, other):

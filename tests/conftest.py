@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # no test downloads; read when the hub's client is imported
+os.environ["HF_HUB_OFFLINE"] = (
+    "1"  # no test downloads; read when the hub's client is imported
+)
 
 from browser import Browser, missing
 

@@ -23,7 +23,9 @@ def frame(x, prefix="e"):
     names = [f"{prefix}{i}" for i in range(x.shape[1])]
     vector = pd.DataFrame(x, columns=names)[names[::-1]]
     text = pd.Series([f"text é {i}\nline two" for i in range(len(x))], name="text")
-    return pd.concat([text, vector, pd.Series(np.arange(len(x)) + 7, name="id")], axis=1)
+    return pd.concat(
+        [text, vector, pd.Series(np.arange(len(x)) + 7, name="id")], axis=1
+    )
 
 
 def write(path, table):
@@ -35,7 +37,9 @@ def write(path, table):
 
 def write_row_groups(path, sizes, width=3):
     """Write a Parquet file with row groups of these sizes."""
-    frame = pd.DataFrame(numbered(sum(sizes), width), columns=[f"e{i}" for i in range(width)])
+    frame = pd.DataFrame(
+        numbered(sum(sizes), width), columns=[f"e{i}" for i in range(width)]
+    )
     table = pa.Table.from_pandas(frame)
     with pq.ParquetWriter(path, table.schema) as out:
         for start, stop in pairwise(np.cumsum([0, *sizes])):
@@ -78,12 +82,16 @@ ARRAYS = {
     "safetensors": lambda d: saved(
         d / "x.safetensors", lambda p: save_file({"x": torch.from_numpy(X)}, p)
     ),
-    "pt": lambda d: saved(d / "x.pt", lambda p: torch.save(torch.from_numpy(X).half(), p)),
+    "pt": lambda d: saved(
+        d / "x.pt", lambda p: torch.save(torch.from_numpy(X).half(), p)
+    ),
     "pt dict": lambda d: saved(
         d / "x.pt", lambda p: torch.save({"x": torch.from_numpy(X), "n": 3}, p)
     ),
     "memmap": lambda d: np.load(ARRAYS["npy"](d), mmap_mode="r"),
-    "npy shards": lambda d: shards(d / "s", lambda p, s: np.save(p.with_suffix(".npy"), X[s])),
+    "npy shards": lambda d: shards(
+        d / "s", lambda p, s: np.save(p.with_suffix(".npy"), X[s])
+    ),
     "glob": lambda d: str(ARRAYS["npy shards"](d) / "part-*.npy"),
 }
 TABLES = {
@@ -95,10 +103,16 @@ TABLES = {
         pa.Table.from_pandas(frame(X)[i : i + 9]) for i in range(0, N, 9)
     ),
     "csv": lambda d: saved(d / "x.csv", lambda p: frame(X).to_csv(p, index=False)),
-    "tsv": lambda d: str(saved(d / "x.tsv", lambda p: frame(X).to_csv(p, index=False, sep="\t"))),
-    "parquet": lambda d: saved(d / "x.parquet", lambda p: frame(X).to_parquet(p, row_group_size=7)),
+    "tsv": lambda d: str(
+        saved(d / "x.tsv", lambda p: frame(X).to_csv(p, index=False, sep="\t"))
+    ),
+    "parquet": lambda d: saved(
+        d / "x.parquet", lambda p: frame(X).to_parquet(p, row_group_size=7)
+    ),
     "feather": lambda d: saved(d / "x.feather", lambda p: frame(X).to_feather(p)),
-    "arrow file": lambda d: saved(d / "x.arrow", lambda p: pl.from_pandas(frame(X)).write_ipc(p)),
+    "arrow file": lambda d: saved(
+        d / "x.arrow", lambda p: pl.from_pandas(frame(X)).write_ipc(p)
+    ),
     "arrow stream": lambda d: write(d / "x.arrow", pa.Table.from_pandas(frame(X))),
     "parquet shards": lambda d: shards(
         d / "s", lambda p, s: frame(X)[s].to_parquet(p.with_suffix(".parquet"))
@@ -113,14 +127,16 @@ LISTED = {
     "polars arrays": lambda _: pl.from_pandas(LISTS).with_columns(
         pl.col("vector").cast(pl.Array(pl.Float32, WIDTH))
     ),
-    "parquet": lambda d: saved(d / "x.parquet", lambda p: LISTS.to_parquet(p, row_group_size=7)),
+    "parquet": lambda d: saved(
+        d / "x.parquet", lambda p: LISTS.to_parquet(p, row_group_size=7)
+    ),
     "half lists": lambda _: pa.table(
         {"text": LISTS.text, "vector": pa.array(list(X.astype(np.float16)))}
     ),
     "Hugging Face": lambda _: datasets.Dataset.from_pandas(LISTS),
-    "Hugging Face selection": lambda _: datasets.Dataset.from_pandas(LISTS.iloc[::-1]).select(
-        range(N)[::-1]
-    ),
+    "Hugging Face selection": lambda _: datasets.Dataset.from_pandas(
+        LISTS.iloc[::-1]
+    ).select(range(N)[::-1]),
 }
 
 

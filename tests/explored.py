@@ -16,9 +16,16 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
     acts, more = planted.activations, {}
     if model:
         m, d = planted.directions.shape
-        cfg = {"architecture": "standard", "d_in": d, "d_sae": m, "metadata": {"encoder": None}}
+        cfg = {
+            "architecture": "standard",
+            "d_in": d,
+            "d_sae": m,
+            "metadata": {"encoder": None},
+        }
         tensors = planted.directions.T.copy(), planted.directions.copy()
-        weights = Weights(*tensors, np.zeros(d, np.float32), cfg, np.full(m, -0.2, np.float32))
+        weights = Weights(
+            *tensors, np.zeros(d, np.float32), cfg, np.full(m, -0.2, np.float32)
+        )
         weights.save(run / "model")
     if texts:
         more["texts"] = [HOSTILE, *planted.texts[1:]]
@@ -29,7 +36,11 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
     codes = write_codes(run / "codes" / "default", acts, **more)
     if labels:
         n = len(planted.names)
-        table = {"feature": np.arange(n), "label": planted.names, "label_auc": np.linspace(0, 1, n)}
+        table = {
+            "feature": np.arange(n),
+            "label": planted.names,
+            "label_auc": np.linspace(0, 1, n),
+        }
         table |= {"family": np.arange(n) % 9, "topic": np.arange(n) % 5}
         pd.DataFrame(table).to_parquet(run / "features.parquet")
         lines = [{"family": i, "label": f"family {i}"} for i in range(9)]
@@ -62,11 +73,17 @@ def points(client, kind, **params):
     head = json.loads(data[4 : 4 + size])
     n, at = head["n"], 4 + size
     found = {}
-    for name, kind_of, count in (("ids", "u4", n), ("xy", "f4", 2 * n), ("values", "f4", n)):
+    for name, kind_of, count in (
+        ("ids", "u4", n),
+        ("xy", "f4", 2 * n),
+        ("values", "f4", n),
+    ):
         found[name] = np.frombuffer(data, kind_of, count, at)
         at += 4 * count
     found["marks"] = np.frombuffer(data, "u1", n, at)
-    found["density"] = np.frombuffer(data, "u1", -1, at + n).reshape(head["raster"][::-1])
+    found["density"] = np.frombuffer(data, "u1", -1, at + n).reshape(
+        head["raster"][::-1]
+    )
     return head | found | {"xy": found["xy"].reshape(-1, 2)}
 
 

@@ -31,8 +31,20 @@ HOSTILE = [
 
 def line(step, **more):
     """Return a line of metrics.jsonl."""
-    facts = {"step": step, "rows": 100 * step, "seconds": step / 10, "loss": 1 / step, "fvu": 0.5}
-    facts |= {"parts": {"mse": 1 / step}, "l0": 16.0, "dead": 0.0, "lr": 0.001, "coefficient": 0.0}
+    facts = {
+        "step": step,
+        "rows": 100 * step,
+        "seconds": step / 10,
+        "loss": 1 / step,
+        "fvu": 0.5,
+    }
+    facts |= {
+        "parts": {"mse": 1 / step},
+        "l0": 16.0,
+        "dead": 0.0,
+        "lr": 0.001,
+        "coefficient": 0.0,
+    }
     facts |= {"steps_planned": 100, "rows_per_second": 1000.0}
     return json.dumps(facts | more) + "\n"
 
@@ -42,7 +54,10 @@ def snapshot(path, shift=0.0):
     arrays = {"positions": np.array([[0.5 + shift, -0.25], [0, 1]], np.float16)}
     arrays["latents"] = np.array([3, 7], np.int32)
     for name in HISTOGRAMS:
-        arrays[name], arrays[f"{name}_edges"] = np.array([1, 4]), np.array([-3.0, -2.0, -1.0])
+        arrays[name], arrays[f"{name}_edges"] = (
+            np.array([1, 4]),
+            np.array([-3.0, -2.0, -1.0]),
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
 
@@ -50,12 +65,27 @@ def snapshot(path, shift=0.0):
 def training_files(run, config):
     """Write what a finished training of a hundred steps leaves, but for the model."""
     run.mkdir(parents=True)
-    facts = {"format": 1, "requested": config.to_dict(), "config": config.to_dict(), "threads": 2}
+    facts = {
+        "format": 1,
+        "requested": config.to_dict(),
+        "config": config.to_dict(),
+        "threads": 2,
+    }
     facts |= {"data": "rows of it.npy", "data_fingerprint": "0123abcd"}
     facts["versions"] = {"nanosae": "1"}
     (run / "config.json").write_text(json.dumps(facts))
-    lines = [line(step, heldout_fvu=0.5 + 1 / step, heldout_l0=16) for step in range(10, 101, 10)]
-    end = {"step": 100, "rows": 10_000, "final": True, "fvu": 0.25, "l0": 7.5, "dead": 0.125}
+    lines = [
+        line(step, heldout_fvu=0.5 + 1 / step, heldout_l0=16)
+        for step in range(10, 101, 10)
+    ]
+    end = {
+        "step": 100,
+        "rows": 10_000,
+        "final": True,
+        "fvu": 0.25,
+        "l0": 7.5,
+        "dead": 0.125,
+    }
     (run / "metrics.jsonl").write_text("".join(lines) + json.dumps(end) + "\n")
     for step in range(10, 101, 10):
         snapshot(run / "snapshots" / f"{step:06d}.npz", shift=step / 100)
@@ -70,7 +100,13 @@ def finished_run(run):
     training_files(run, config)
     cfg = {"architecture": "topk", "d_in": 32, "d_sae": 48, "k": 3}
     width = np.zeros(32, np.float32)
-    weights = made.directions.T.copy(), made.directions, width, cfg, np.zeros(48, np.float32)
+    weights = (
+        made.directions.T.copy(),
+        made.directions,
+        width,
+        cfg,
+        np.zeros(48, np.float32),
+    )
     Weights(*weights).save(run / "model")
     texts = made.texts.copy()
     strongest = np.argsort(-made.activations[:, [0]].toarray().ravel(), kind="stable")
@@ -90,7 +126,9 @@ def finished_run(run):
     save_features(run, pd.DataFrame(pairs, columns=["feature", "family"]), codes)
     merged = topics(codes, 5, named)
     save_result(codes, "topics.parquet", merged.table, {"n": 5})
-    save_features(run, pd.DataFrame({"feature": range(48), "topic": merged.feature_topic}), codes)
+    save_features(
+        run, pd.DataFrame({"feature": range(48), "topic": merged.feature_topic}), codes
+    )
     apart = contrast(codes, "A", "B", by="group").to_dict()
     asked = {"verb": "contrast", "by": "group", "a": "A", "b": "B"}
     save_result(codes, contrast_name(asked), apart, asked)

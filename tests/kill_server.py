@@ -25,7 +25,13 @@ from planted import planted_corpus
 
 KILLED = 77
 SIZES = {"hidden_size": 24, "k": 3, "steps": 3, "batch_size": 64, "log_every": 1}
-CALLS = ("rename", "replace", "unlink", "rmdir", "mkdir")  # a process that dies needs no fsync
+CALLS = (
+    "rename",
+    "replace",
+    "unlink",
+    "rmdir",
+    "mkdir",
+)  # a process that dies needs no fsync
 events = 0
 limit = 0
 
@@ -90,7 +96,9 @@ def force(run):
 def encode(run):
     corpus = rows()
     model = SAEModel.load(run)
-    model.encode_corpus(corpus.embeddings, run / "codes" / "default", metadata=table(corpus))
+    model.encode_corpus(
+        corpus.embeddings, run / "codes" / "default", metadata=table(corpus)
+    )
 
 
 def append(run):
@@ -165,7 +173,10 @@ def serve():
             _, status = os.waitpid(pid, 0)
             out.seek(0)
             text = out.read()
-            print(json.dumps([os.waitstatus_to_exitcode(status), int(text or 0)]), file=answers)
+            print(
+                json.dumps([os.waitstatus_to_exitcode(status), int(text or 0)]),
+                file=answers,
+            )
             answers.flush()
 
 

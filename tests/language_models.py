@@ -7,7 +7,20 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from nanosae.text.activations import activations
 
-WORDS = ["the", "a", "dog", "cat", "tree", "river", "of", "runs", "sleeps", "old", "small", "green"]
+WORDS = [
+    "the",
+    "a",
+    "dog",
+    "cat",
+    "tree",
+    "river",
+    "of",
+    "runs",
+    "sleeps",
+    "old",
+    "small",
+    "green",
+]
 WORDS += ["under", "near", "and", "but", "sings"]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "<s>"]
 
@@ -57,7 +70,9 @@ def hidden(model, ids, i):
     """Output of layer i for one text by itself: the oracle. Not layer 2, whose output a norm
     follows."""
     with torch.no_grad():
-        states = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states
+        states = model(
+            input_ids=torch.tensor([ids]), output_hidden_states=True
+        ).hidden_states
     return states[i + 1][0].numpy()
 
 
@@ -78,7 +93,9 @@ def alone(model, tokenizer, texts, i):
 
 def close(found, expected, tolerance=1e-5):
     expected = np.asarray(expected)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+    np.testing.assert_allclose(
+        found, expected, rtol=0, atol=tolerance * np.abs(expected).max()
+    )
 
 
 def collect(blocks):
@@ -87,7 +104,9 @@ def collect(blocks):
     table = {c: np.concatenate([t[c].to_numpy() for t in tables]) for c in tables[0]}
     rows = [block.rows for block in blocks]
     if isinstance(rows[0], dict):
-        return {name: np.concatenate([r[name] for r in rows]) for name in rows[0]}, table
+        return {
+            name: np.concatenate([r[name] for r in rows]) for name in rows[0]
+        }, table
     return np.concatenate(rows), table
 
 

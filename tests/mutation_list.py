@@ -37,16 +37,28 @@ def add(file: str, tests: str, *changes: tuple[str, str, str]) -> None:
 
 
 # ---- training
-OBJECTIVES = "tests/train/test_objectives.py -k dense_formulas"
+OBJECTIVES = "tests/trainable/test_objectives.py -k dense_formulas"
 add(
     "trainable/objectives.py",
     OBJECTIVES,
     ("objective: L1 unit", "L1_UNIT = 12.0", "L1_UNIT = 10.0"),
     ("objective: tanh scale", "TANH_SCALE = 4.0", "TANH_SCALE = 2.0"),
     ("objective: pre-act coefficient", "3e-6", "3e-5"),
-    ("objective: gate learns the decoder", 'params["W_dec"].detach()', 'params["W_dec"]'),
-    ("objective: jump without gradient", "(is_active - is_active.detach())", "(is_active * 0)"),
-    ("objective: matryoshka sums prefixes", "stack(errors).mean()", "stack(errors).sum()"),
+    (
+        "objective: gate learns the decoder",
+        'params["W_dec"].detach()',
+        'params["W_dec"]',
+    ),
+    (
+        "objective: jump without gradient",
+        "(is_active - is_active.detach())",
+        "(is_active * 0)",
+    ),
+    (
+        "objective: matryoshka sums prefixes",
+        "stack(errors).mean()",
+        "stack(errors).sum()",
+    ),
     ("objective: error halved", "return torch.dot(", "return 0.5 * torch.dot("),
     ("objective: pre-act of all entries", "(everywhere - active)", "everywhere"),
 )
@@ -57,18 +69,34 @@ add(
 )
 add(
     "trainable/auxk.py",
-    "tests/train/test_objectives.py tests/train/test_step.py -k auxk",
+    "tests/trainable/test_objectives.py tests/train/test_step.py -k auxk",
     ("auxk: weight not shared by micro-batches", "(1 / config.accumulate)", "1"),
-    ("auxk: of the target, not the residual", "(recon - residual)", "(recon - target[:n_rows])"),
-    ("auxk: revived latents take part", "bias.masked_fill_(revived, -math.inf)", "pass"),
+    (
+        "auxk: of the target, not the residual",
+        "(recon - residual)",
+        "(recon - target[:n_rows])",
+    ),
+    (
+        "auxk: revived latents take part",
+        "bias.masked_fill_(revived, -math.inf)",
+        "pass",
+    ),
 )
 STEP = "tests/train/test_step.py"
 add(
     "train/step.py",
     STEP,
-    ("step: clip at another norm", "(norm + 1e-6) / limit", "(norm + 1e-6) / (2 * limit)"),
+    (
+        "step: clip at another norm",
+        "(norm + 1e-6) / limit",
+        "(norm + 1e-6) / (2 * limit)",
+    ),
     ("step: clip lengthens gradients", ".clamp_min(1.0)", ".clamp_min(0.0)"),
-    ("step: silence counted in steps", "state.silent_rows += n_rows", "state.silent_rows += 1"),
+    (
+        "step: silence counted in steps",
+        "state.silent_rows += n_rows",
+        "state.silent_rows += 1",
+    ),
     (
         "step: silence never ends",
         "masked_fill_(active_rows > 0, 0)",
@@ -80,7 +108,11 @@ add(
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
     ("step: noise of the seed alone", "2**32 + state.counters.step", "2**32"),
-    ("step: last learning rate", 'group["lr"] = schedule.learning_rate(config, counters)', "pass"),
+    (
+        "step: last learning rate",
+        'group["lr"] = schedule.learning_rate(config, counters)',
+        "pass",
+    ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
 )
 add(
@@ -91,7 +123,11 @@ add(
         '"params": others, "weight_decay": 0.0',
         '"params": others, "weight_decay": self.config.weight_decay',
     ),
-    ("state: no weight decay", '"weight_decay": self.config.weight_decay}', '"weight_decay": 0.0}'),
+    (
+        "state: no weight decay",
+        '"weight_decay": self.config.weight_decay}',
+        '"weight_decay": 0.0}',
+    ),
     (
         "state: dead one row late",
         "self.silent_rows > self.config.dead_after",
@@ -134,7 +170,11 @@ add(
         "counters.decay_start * (1 + config.decay)",
     ),
     ("schedule: 5 % rule", "CANDIDATE_ERROR = 0.05", "CANDIDATE_ERROR = 0.5"),
-    ("schedule: held-out gap ignored", "config.k) + counters.heldout_excess", "config.k)"),
+    (
+        "schedule: held-out gap ignored",
+        "config.k) + counters.heldout_excess",
+        "config.k)",
+    ),
     (
         "schedule: held-out gap not smoothed",
         "0.5 * (excess - counters.heldout_excess)",
@@ -174,25 +214,41 @@ add(
 add(
     "kernels/batchtopk.py",
     "tests/kernels/test_kernels.py -k selection",
-    ("kernel: batch ties all kept", "keep[ties[: max(0, n_ties)]] = True", "keep[ties] = True"),
+    (
+        "kernel: batch ties all kept",
+        "keep[ties[: max(0, n_ties)]] = True",
+        "keep[ties] = True",
+    ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
 add(
     "kernels/cpu/products.py",
     GRADIENTS,
-    ("kernel: bias gradient", "grad_bias[latent] += value", "grad_bias[latent] = value"),
+    (
+        "kernel: bias gradient",
+        "grad_bias[latent] += value",
+        "grad_bias[latent] = value",
+    ),
     (
         "kernel: encoder gradient",
         "grad_weight[latent, j] += value * x[row, j]",
         "grad_weight[latent, j] += x[row, j]",
     ),
-    ("kernel: value gradient", "dot += grad[row, j] * weight[latent, j]", "dot += grad[row, j]"),
+    (
+        "kernel: value gradient",
+        "dot += grad[row, j] * weight[latent, j]",
+        "dot += grad[row, j]",
+    ),
     ("kernel: decoder bias", "out[row] = bias", "out[row] = 0"),
 )
 add(
     "kernels/autograd.py",
     GRADIENTS,
-    ("kernel: decoder bias gradient", "grad_bias = grad.sum(0)", "grad_bias = grad.mean(0)"),
+    (
+        "kernel: decoder bias gradient",
+        "grad_bias = grad.sum(0)",
+        "grad_bias = grad.mean(0)",
+    ),
 )
 # ---- data
 add(
@@ -222,7 +278,11 @@ add(
 add(
     "data/normalisation.py",
     "tests/data/test_dataset.py -k centred",
-    ("data: scale of unit length", "(variance.size / variance.sum())", "(1 / variance.sum())"),
+    (
+        "data: scale of unit length",
+        "(variance.size / variance.sum())",
+        "(1 / variance.sum())",
+    ),
 )
 add(
     "data/heldout.py",
@@ -317,7 +377,11 @@ add(
     "analysis/scoring.py",
     SCORING,
     ("scores: interval", "NORMAL_95 = 1.96", "NORMAL_95 = 1.64"),
-    ("scores: ties win", "zeros * (1 + np.sign(active))", "zeros * 2 * np.sign(active)"),
+    (
+        "scores: ties win",
+        "zeros * (1 + np.sign(active))",
+        "zeros * 2 * np.sign(active)",
+    ),
     (
         "scores: words of training texts",
         "n_predicted = int((has_word & held).sum())",
@@ -333,7 +397,11 @@ add(
 add(
     "analysis/hypotheses.py",
     "tests/analysis/test_contrast.py",
-    ("contrast: without the same-sign rule", "options.fdr) & same_sign", "options.fdr)"),
+    (
+        "contrast: without the same-sign rule",
+        "options.fdr) & same_sign",
+        "options.fdr)",
+    ),
     (
         "contrast: p instead of q",
         'table["q"] = false_discovery(table["p"])',
@@ -349,7 +417,11 @@ add(
         "common = fewest >= options.min_active",
         "common = fewest >= 1",
     ),
-    ("contrast: worst first", '(-surely, ~table["found"])', '(surely, ~table["found"])'),
+    (
+        "contrast: worst first",
+        '(-surely, ~table["found"])',
+        '(surely, ~table["found"])',
+    ),
     (
         "contrast: chosen on the held-out part",
         "return sums(~held), sums(held)",
@@ -371,7 +443,11 @@ add(
         "regress(design, outcome, training.weight,",
     ),
     ("joint model: any number of features", "max_iter=n_select", "max_iter=500"),
-    ("joint model: strata ignored in the path", "- within @ within.T", "- 0 * within @ within.T"),
+    (
+        "joint model: strata ignored in the path",
+        "- within @ within.T",
+        "- 0 * within @ within.T",
+    ),
 )
 add(
     "analysis/effects.py",
@@ -391,7 +467,11 @@ add(
 add(
     "analysis/log_odds.py",
     "tests/analysis/test_log_odds.py",
-    ("contrast: half a row less", "n_rows + 2 / len(levels)", "n_rows + 1 / len(levels)"),
+    (
+        "contrast: half a row less",
+        "n_rows + 2 / len(levels)",
+        "n_rows + 1 / len(levels)",
+    ),
     (
         "contrast: likelihood ratio halved",
         "np.maximum(2 * (end - start), 0)",
@@ -426,7 +506,11 @@ add(
         "truth[:, label], rows.training)",
         "truth[:, label], rows.training | True)",
     ),
-    ("evaluate: F1 where p is above 0.6", "f1_scores(scores >= 0,", "f1_scores(scores >= 0.5,"),
+    (
+        "evaluate: F1 where p is above 0.6",
+        "f1_scores(scores >= 0,",
+        "f1_scores(scores >= 0.5,",
+    ),
     (
         "evaluate: accuracy where p is above 0.5",
         "scores >= np.log(rate / (1 - rate))",
@@ -443,7 +527,11 @@ add(
     "analysis/baselines.py",
     "tests/analysis/test_baselines.py",
     ("evaluate: all components", "axes[:, : max(1, round(l0))]", "axes"),
-    ("evaluate: random SAE with twice the L0", "1 - l0 / n_features", "1 - 2 * l0 / n_features"),
+    (
+        "evaluate: random SAE with twice the L0",
+        "1 - l0 / n_features",
+        "1 - 2 * l0 / n_features",
+    ),
     (
         "evaluate: random SAE not scaled",
         "decoded *= (decoded * centred)",
@@ -460,7 +548,11 @@ add(
     "analysis/measures.py",
     "tests/analysis/test_measures.py",
     ("evaluate: FVU around zero", "((x - x.mean(0)) ** 2)", "(x**2)"),
-    ("evaluate: intruder is nearest", "similarity.argmin(1) == 4", "similarity.argmax(1) == 4"),
+    (
+        "evaluate: intruder is nearest",
+        "similarity.argmin(1) == 4",
+        "similarity.argmax(1) == 4",
+    ),
 )
 # ---- describe, families, topics, search, steering
 add(
@@ -491,7 +583,11 @@ add(
 add(
     "analysis/topics.py",
     "tests/analysis/test_topics.py",
-    ("topics: not centred", "members @ (self.vectors - mean)", "members @ self.vectors"),
+    (
+        "topics: not centred",
+        "members @ (self.vectors - mean)",
+        "members @ self.vectors",
+    ),
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(
@@ -549,16 +645,32 @@ add(
 add(
     "view/explorer/selections.py",
     "tests/view/explorer/test_selections.py",
-    ("lasso: outside", "is_inside[candidates] = is_odd", "is_inside[candidates] = ~is_odd"),
+    (
+        "lasso: outside",
+        "is_inside[candidates] = is_odd",
+        "is_inside[candidates] = ~is_odd",
+    ),
     ("lasso: ray to the corner", "(x < x_at_height)", "(x < x1)"),
     ("lasso: rows that none leads", "value), False)", "value), True)"),
-    ("selection: any feature", "np.intersect1d(some, others, a", "np.setxor1d(some, others, a"),
+    (
+        "selection: any feature",
+        "np.intersect1d(some, others, a",
+        "np.setxor1d(some, others, a",
+    ),
 )
 add(
     "view/explorer/server.py",
     "tests/view/explorer/test_server.py",
-    ("server: any token", "secrets.compare_digest(given.encode(), token.encode())", "bool(given)"),
-    ("server: no token", "if token and not _knows_token", "if False and not _knows_token"),
+    (
+        "server: any token",
+        "secrets.compare_digest(given.encode(), token.encode())",
+        "bool(given)",
+    ),
+    (
+        "server: no token",
+        "if token and not _knows_token",
+        "if False and not _knows_token",
+    ),
     ("server: any host", "if own_hosts and", "if False and"),
     ("server: any file", "if name not in FILES:", 'if "." not in name:'),
     ("server: no headers", "response.headers.update(HEADERS)", "pass"),
@@ -576,7 +688,11 @@ add(
     "view/explorer/points.py",
     "tests/view/explorer/test_points.py",
     ("points: selection last", "[: MAX_POINTS - len(marked_first)]", "[:MAX_POINTS]"),
-    ("points: density upside down", "row * width + column", "(height - 1 - row) * width + column"),
+    (
+        "points: density upside down",
+        "row * width + column",
+        "(height - 1 - row) * width + column",
+    ),
 )
 add(
     "view/report/cards.py",
@@ -588,15 +704,31 @@ add(
 add(
     "view/pages.py",
     "tests/view/test_pages.py tests/view/report/test_render.py",
-    ("pages: markup in data", 'for char in "<\\u2028\\u2029":', 'for char in "\\u2028\\u2029":'),
+    (
+        "pages: markup in data",
+        'for char in "<\\u2028\\u2029":',
+        'for char in "\\u2028\\u2029":',
+    ),
     ("pages: title not escaped", "{html.escape(title)}", "{title}"),
 )
 add(
     "view/plots/base.py",
     "tests/view/plots/test_base.py",
-    ("plots: texts not escaped", "return html.escape(text, quote=False)", "return text"),
-    ("plots: short texts not escaped", "escape(_cut(text, length))", "_cut(text, length)"),
-    ("plots: hover not escaped", "escape(line) for line in lines", "line for line in lines"),
+    (
+        "plots: texts not escaped",
+        "return html.escape(text, quote=False)",
+        "return text",
+    ),
+    (
+        "plots: short texts not escaped",
+        "escape(_cut(text, length))",
+        "_cut(text, length)",
+    ),
+    (
+        "plots: hover not escaped",
+        "escape(line) for line in lines",
+        "line for line in lines",
+    ),
     ("plots: titles not escaped", '"text": escape(title)', '"text": title'),
 )
 add(

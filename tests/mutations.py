@@ -4,16 +4,17 @@
     python tests/mutations.py --list
     python tests/mutations.py --only clip --only lift
 
-Each mutation replaces a text that stands exactly once in a file. It is killed if one of its tests
-fails (or hangs), and survives if all pass. A text that is not found once is an error: change the
-list together with the source. Exit code: 0 if at most 5 % survive, of which each is explained here
-or equivalent; 1 otherwise. Not collected by pytest.
+Each mutation replaces a text that stands exactly once in a file, however its lines are broken. It
+is killed if one of its tests fails (or hangs), and survives if all pass. A text that is not found
+once is an error: change the list together with the source. Exit code: 0 if at most 5 % survive, of
+which each is explained here or equivalent; 1 otherwise. Not collected by pytest.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -27,7 +28,15 @@ from pathlib import Path
 from mutation_list import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = (".git", ".venv", "gallery", "results", ".hypothesis", ".pytest_cache", "node_modules")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    "gallery",
+    "results",
+    ".hypothesis",
+    ".pytest_cache",
+    "node_modules",
+)
 TIMEOUT = 180
 MOST_SURVIVORS = 0.05
 KILLED, SURVIVED = "killed", "survived"
@@ -46,14 +55,26 @@ class Outcome:
 def main(argv: Sequence[str] | None = None) -> int:
     """Apply the mutations one by one and print what became of each."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--list", action="store_true", help="print the mutations and end")
-    parser.add_argument("--only", action="append", metavar="NAME", help="only names that hold NAME")
-    parser.add_argument("--unchecked", action="store_true", help="do not run the unchanged tree")
+    parser.add_argument(
+        "--list", action="store_true", help="print the mutations and end"
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="NAME", help="only names that hold NAME"
+    )
+    parser.add_argument(
+        "--unchecked", action="store_true", help="do not run the unchanged tree"
+    )
     args = parser.parse_args(argv)
-    chosen = [m for m in MUTATIONS if not args.only or any(part in m.name for part in args.only)]
+    chosen = [
+        m
+        for m in MUTATIONS
+        if not args.only or any(part in m.name for part in args.only)
+    ]
     if args.list:
         for mutation in chosen:
-            print(f"{mutation.name:44} {mutation.file}: {mutation.old!r} → {mutation.new!r}")
+            print(
+                f"{mutation.name:44} {mutation.file}: {mutation.old!r} → {mutation.new!r}"
+            )
         return 0
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
@@ -82,10 +103,14 @@ def _try(tree: Path, mutation: Mutation) -> Outcome:
     start = time.perf_counter()
     path = tree / mutation.file
     before = path.read_text(encoding="utf-8")
-    n_found = before.count(mutation.old)
-    if n_found != 1:
-        return Outcome(mutation, f"error: the text stands {n_found} times in the file", 0.0)
-    path.write_text(before.replace(mutation.old, mutation.new), encoding="utf-8")
+    places = list(pattern_of(mutation.old).finditer(before))
+    if len(places) != 1:
+        return Outcome(
+            mutation, f"error: the text stands {len(places)} times in the file", 0.0
+        )
+    start_of, end_of = places[0].span()
+    changed = before[:start_of] + mutation.new + before[end_of:]
+    path.write_text(changed, encoding="utf-8")
     code = _run(tree, mutation.tests)
     path.write_text(before, encoding="utf-8")
     verdicts = {TESTS_FAILED: KILLED, NO_TEST_FAILED: SURVIVED, None: KILLED}
@@ -93,9 +118,26 @@ def _try(tree: Path, mutation: Mutation) -> Outcome:
     return Outcome(mutation, verdict, time.perf_counter() - start)
 
 
+def pattern_of(source: str) -> re.Pattern[str]:
+    """Return a pattern for `source` that does not depend on where its lines are broken."""
+    pattern = ""
+    last = ""
+    for token in re.findall(r"\w+|[^\w\s]", source):
+        between_words = last.isidentifier() and token.isidentifier()
+        pattern += r"\s+" if between_words else r"\s*"
+        if token in ")]}" and last != ",":
+            pattern += r",?\s*"
+        pattern += re.escape(token)
+        last = token
+    return re.compile(pattern.removeprefix(r"\s*"))
+
+
 def _run(tree: Path, tests: str) -> int | None:
     """Return pytest's exit code, None if it took too long."""
-    environment = os.environ | {"PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(tree / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     command += shlex.split(tests)
     try:
@@ -117,7 +159,9 @@ def _print_outcome(outcome: Outcome) -> None:
 def _summarise(outcomes: Sequence[Outcome]) -> int:
     survivors = [outcome for outcome in outcomes if outcome.verdict == SURVIVED]
     errors = [outcome for outcome in outcomes if outcome.verdict.startswith("error")]
-    unexplained = [outcome for outcome in survivors if not outcome.mutation.survives_because]
+    unexplained = [
+        outcome for outcome in survivors if not outcome.mutation.survives_because
+    ]
     share = len(survivors) / max(1, len(outcomes))
     print(
         f"{len(outcomes)} mutations: {len(outcomes) - len(survivors) - len(errors)} killed, "

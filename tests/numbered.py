@@ -7,7 +7,12 @@ import numpy as np
 
 def vectors(n=50, width=12, seed=0):
     """Random rows whose values fit float16 exactly, so that every container holds the same."""
-    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float16).astype(np.float32)
+    return (
+        np.random.default_rng(seed)
+        .normal(size=(n, width))
+        .astype(np.float16)
+        .astype(np.float32)
+    )
 
 
 def numbered(n, width=3):
@@ -30,4 +35,6 @@ def deal_batches(dataset, batch_size, n_batches, start_row=0):
 
 def deal(dataset, batch_size, n_rows, start_row=0):
     """Concatenate batches to the first n_rows rows."""
-    return deal_batches(dataset, batch_size, -(-n_rows // batch_size), start_row)[:n_rows]
+    return deal_batches(dataset, batch_size, -(-n_rows // batch_size), start_row)[
+        :n_rows
+    ]

@@ -30,4 +30,6 @@ def cosines(codes, vector):
 
 
 def order_of(scores, n=10, leave=()):
-    return [i for i in np.argsort(-scores, kind="stable").tolist() if i not in leave][:n]
+    return [i for i in np.argsort(-scores, kind="stable").tolist() if i not in leave][
+        :n
+    ]

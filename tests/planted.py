@@ -10,9 +10,35 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-SYLLABLES = ["ba", "co", "di", "fu", "ge", "hi", "jo", "ka", "lu", "me", "no", "pi", "ra", "su"]
+SYLLABLES = [
+    "ba",
+    "co",
+    "di",
+    "fu",
+    "ge",
+    "hi",
+    "jo",
+    "ka",
+    "lu",
+    "me",
+    "no",
+    "pi",
+    "ra",
+    "su",
+]
 ACCENTED = ["čá", "dé", "fü", "gå", "hø", "ka", "lõ", "mí"]
-FOREIGN = ["café", "naïve", "für", "日本語", "мир", "λόγος", "señor", "ação", "Übung", "שלום"]
+FOREIGN = [
+    "café",
+    "naïve",
+    "für",
+    "日本語",
+    "мир",
+    "λόγος",
+    "señor",
+    "ação",
+    "Übung",
+    "שלום",
+]
 WORDS_PER_TOPIC = 6
 
 
@@ -69,7 +95,9 @@ def planted_corpus(
         seed: Everything follows from it.
     """
     if n_features < 36:
-        raise ValueError(f"n_features={n_features} must be at least 36 to hold every planted fact.")
+        raise ValueError(
+            f"n_features={n_features} must be at least 36 to hold every planted fact."
+        )
     rng = np.random.default_rng(seed)
     families, parent, free, log_odds = _features(n_features, rng)
     group_odds = dict(zip(free[0:6], [5.0, 0.2, 4.0, 0.25, 5.0, 0.2], strict=True))
@@ -91,13 +119,17 @@ def planted_corpus(
     active = rng.random((n_rows, n_features)) < 1 / (1 + np.exp(-logits))
     for mother, children in families.items():
         active[:, children] &= active[:, [mother]]
-    strengths = np.where(active, 0.5 + 1.5 * rng.beta(1, 2, active.shape), 0).astype(np.float32)
+    strengths = np.where(active, 0.5 + 1.5 * rng.beta(1, 2, active.shape), 0).astype(
+        np.float32
+    )
 
     duplicate_of = np.full(n_rows, -1)
     copies = np.flatnonzero(rng.random(n_rows) < 0.1)
     copies = copies[copies > 0]
     originals = np.setdiff1d(np.arange(n_rows), copies)
-    rank = np.searchsorted(originals, copies)  # how many originals come before each copy
+    rank = np.searchsorted(
+        originals, copies
+    )  # how many originals come before each copy
     duplicate_of[copies] = originals[(rng.random(len(copies)) * rank).astype(np.int64)]
     origin = np.where(duplicate_of < 0, np.arange(n_rows), duplicate_of)
     strengths = strengths[origin]
@@ -107,13 +139,16 @@ def planted_corpus(
     texts = _texts(strengths, words, n_background, origin, rng)
     length = np.array([len(text) for text in texts])
     length_z = (np.log(length) - np.log(length).mean()) / np.log(length).std()
-    channel = np.where(rng.random(n_rows) < 1 / (1 + np.exp(-2 * length_z)), "long", "short")
+    channel = np.where(
+        rng.random(n_rows) < 1 / (1 + np.exp(-2 * length_z)), "long", "short"
+    )
     weights = np.zeros(n_features)
     weights[list(score_weights)] = list(score_weights.values())
     score = strengths @ weights + rng.normal(size=n_rows)
     source_of = rng.integers(0, max(1, 2 * n_rows // 3), n_rows)[origin]
     topics = [
-        "|".join(names[j] for j in np.flatnonzero(row)) if row.any() else "" for row in strengths
+        "|".join(names[j] for j in np.flatnonzero(row)) if row.any() else ""
+        for row in strengths
     ]
     directions = rng.normal(size=(n_features, width)).astype(np.float32)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -183,10 +218,15 @@ def _texts(strengths, words, n_background, origin, rng):
     rng.shuffle(background)
     zipf = 1 / np.arange(1, len(background) + 1)
     pools = np.split(
-        rng.choice(background, n_background.sum(), p=zipf / zipf.sum()), np.cumsum(n_background)
+        rng.choice(background, n_background.sum(), p=zipf / zipf.sum()),
+        np.cumsum(n_background),
     )
-    use = 1 / np.arange(1, WORDS_PER_TOPIC + 1)  # a topic's first words are its commonest
-    drawn = rng.choice(WORDS_PER_TOPIC, (int((strengths > 0).sum()), 4), p=use / use.sum()).tolist()
+    use = 1 / np.arange(
+        1, WORDS_PER_TOPIC + 1
+    )  # a topic's first words are its commonest
+    drawn = rng.choice(
+        WORDS_PER_TOPIC, (int((strengths > 0).sum()), 4), p=use / use.sum()
+    ).tolist()
     n_drawn = rng.integers(2, 5, len(drawn)).tolist()
     texts = np.empty(len(strengths), dtype=object)
     at = 0
@@ -198,5 +238,7 @@ def _texts(strengths, words, n_background, origin, rng):
         if origin[i] != i:  # a near-copy: the original's text and one more word
             texts[i] = f"{texts[origin[i]]} {background[i % len(background)]}"
         else:
-            texts[i] = " ".join(pieces[p] for p in rng.permutation(len(pieces)).tolist())
+            texts[i] = " ".join(
+                pieces[p] for p in rng.permutation(len(pieces)).tolist()
+            )
     return texts

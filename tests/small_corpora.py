@@ -12,21 +12,32 @@ NOISE = [a + b + c for a in "bdfg" for b in "aeiou" for c in "lmn"]
 
 
 def corpus(path, active, texts, **more):
-    return write_codes(path, sp.csr_array(np.asarray(active, np.float32)), texts=texts, **more)
+    return write_codes(
+        path, sp.csr_array(np.asarray(active, np.float32)), texts=texts, **more
+    )
 
 
 def active_with_target(tmp_path, active, y, **metadata):
     """Write codes of a matrix of activations and a column y; neither texts nor vectors."""
     metadata = {"y": np.asarray(y), **metadata}
-    return write_codes(tmp_path / "codes", sp.csr_array(np.float32(active)), metadata=metadata)
+    return write_codes(
+        tmp_path / "codes", sp.csr_array(np.float32(active)), metadata=metadata
+    )
 
 
 def save_model(run, directions, b_dec=None):
     m, d = directions.shape
-    cfg = {"architecture": "standard", "d_in": d, "d_sae": m, "metadata": {"encoder": None}}
+    cfg = {
+        "architecture": "standard",
+        "d_in": d,
+        "d_sae": m,
+        "metadata": {"encoder": None},
+    }
     b_dec = np.zeros(d, np.float32) if b_dec is None else b_dec
     zero = np.zeros(m, np.float32)
-    Weights(directions.T.copy(), directions.copy(), b_dec, cfg, zero).save(run / "model")
+    Weights(directions.T.copy(), directions.copy(), b_dec, cfg, zero).save(
+        run / "model"
+    )
 
 
 def sae(directions, b_dec, bias=-0.2, architecture="standard", **tensors):

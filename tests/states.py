@@ -10,7 +10,13 @@ from nanosae.data.dataset import Dataset
 from nanosae.sources import open_rows
 from nanosae.train.state import TrainingState
 
-SIZES: dict[str, Any] = {"hidden_size": 40, "k": 4, "batch_size": 64, "steps": 100, "noise": 0.0}
+SIZES: dict[str, Any] = {
+    "hidden_size": 40,
+    "k": 4,
+    "batch_size": 64,
+    "steps": 100,
+    "noise": 0.0,
+}
 
 
 def rows(n=400, width=12, seed=0):
@@ -30,7 +36,10 @@ def batch_of(data, seed=0, n=64):
 
 def gradients(state):
     """The gradients that Adam saw in the first step, from its mean with β1 = 0.9."""
-    return {name: state.optimizer.state[p]["exp_avg"] / 0.1 for name, p in state.params.items()}
+    return {
+        name: state.optimizer.state[p]["exp_avg"] / 0.1
+        for name, p in state.params.items()
+    }
 
 
 def norm_of(tensors):

@@ -108,10 +108,17 @@ def test_shapes_must_agree():
 def test_a_model_s_decisions_are_those_of_its_architecture(architecture):
     rng = np.random.default_rng(0)
     shapes = {"W_enc": (2, 3), "W_dec": (3, 2), "b_dec": (2,)}
-    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    arrays = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
     bias = np.array([0.5, 0.25, -0.25], np.float32)
     if architecture == "gated":
-        arrays |= {"b_gate": bias, "r_mag": np.log(np.full(3, 2.0)), "b_mag": np.zeros(3)}
+        arrays |= {
+            "b_gate": bias,
+            "r_mag": np.log(np.full(3, 2.0)),
+            "b_mag": np.zeros(3),
+        }
     else:
         arrays["b_enc"] = bias
     if architecture == "jumprelu":
@@ -119,6 +126,10 @@ def test_a_model_s_decisions_are_those_of_its_architecture(architecture):
     cfg = {"architecture": architecture, "d_in": 2, "d_sae": 3, "k": 1}
     made = decisions_of(Weights(cfg=cfg, **arrays), arrays["b_dec"][None])
     np.testing.assert_allclose(made.pre, [[0.5, 0.25, -0.25]])
-    thresholds = {"jumprelu": [0.75, 0, 0], "topk": [0.375] * 3}.get(architecture, [0, 0, 0])
-    np.testing.assert_array_equal(np.broadcast_to(made.threshold, (1, 3))[0], thresholds)
+    thresholds = {"jumprelu": [0.75, 0, 0], "topk": [0.375] * 3}.get(
+        architecture, [0, 0, 0]
+    )
+    np.testing.assert_array_equal(
+        np.broadcast_to(made.threshold, (1, 3))[0], thresholds
+    )
     assert np.allclose(made.gain, 2 if architecture == "gated" else 1)

@@ -10,7 +10,13 @@ import sys
 import pytest
 
 from nanosae import atomic
-from nanosae.atomic import move_folder, sweep_drafts, write_file, write_folder, write_json
+from nanosae.atomic import (
+    move_folder,
+    sweep_drafts,
+    write_file,
+    write_folder,
+    write_json,
+)
 from nanosae.errors import WriteError
 
 
@@ -22,7 +28,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
     path = tmp_path / "f"
     write_file(path, lambda stream: stream.write(b"old"))
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(WriteError, match=r"f could not be written: No space left.*Make room") as e:
+    with pytest.raises(
+        WriteError, match=r"f could not be written: No space left.*Make room"
+    ) as e:
         write_file(path, lambda stream: stream.write(b"new"))
     assert e.value.errno == errno.ENOSPC
     assert e.value.file == path
@@ -65,7 +73,9 @@ def test_files_get_the_usual_mode_whoever_made_them(tmp_path):
 
 
 def test_drafts_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path):
-    code = "from nanosae.atomic import _draft_name; from pathlib import Path; import sys\n"
+    code = (
+        "from nanosae.atomic import _draft_name; from pathlib import Path; import sys\n"
+    )
     code += "_draft_name(Path(sys.argv[1])).write_text('half')"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "f")], check=True)
     mine = atomic._draft_name(tmp_path / "f")

@@ -21,7 +21,9 @@ import step  # noqa: E402  # type: ignore[import-not-found]
 def run(script: str, *options: str) -> dict:
     command = [sys.executable, str(BENCH / script), "--smoke", "--json", *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -51,7 +53,9 @@ def test_dead_means_silent_on_training_and_held_out_rows(rows):
     train, held = rows
     train, held = train.clone(), held.clone()
     train[:, :2], held[:, :2] = -1.0, -1.0
-    train[3, 0] = 1.0  # latent 0 lives on one training row, latent 1 nowhere, latent 2 in both
+    train[3, 0] = (
+        1.0  # latent 0 lives on one training row, latent 1 nowhere, latent 2 in both
+    )
     out = quality.measure(lambda x: x.relu(), lambda x: x, train, held)
     assert out["dead"] == pytest.approx(1 / 3)
     assert out["l0"] == pytest.approx(np.count_nonzero(held.numpy() > 0) / len(held))
@@ -62,7 +66,9 @@ def test_split_holds_out_a_tenth_and_at_most_4000():
     marked = np.arange(50_000, dtype=np.float32)[:, None]
     train, held = quality.split(marked, seed=1)
     assert (len(train), len(held)) == (46_000, 4_000)
-    assert sorted(torch.cat([train, held]).flatten().tolist()) == marked.flatten().tolist()
+    assert (
+        sorted(torch.cat([train, held]).flatten().tolist()) == marked.flatten().tolist()
+    )
     assert not torch.equal(held, quality.split(marked, seed=2)[1])
     assert len(quality.split(marked[:60], seed=1)[1]) == 6
 
@@ -92,14 +98,18 @@ def test_batches_show_every_row_once_an_epoch():
 
 
 def test_unknown_peers_are_named():
-    with pytest.raises(ValueError, match=r"unknown peer 'saelens-gated'; known are sparsify-topk"):
+    with pytest.raises(
+        ValueError, match=r"unknown peer 'saelens-gated'; known are sparsify-topk"
+    ):
         peers.choose(["saelens-gated"])
 
 
 def test_times_are_taken_in_turn():
     order = []
     before = {name: (lambda name=name: order.append(f"before {name}")) for name in "ab"}
-    steps = {name: (lambda x, name=name: order.append(name), before[name]) for name in "ab"}
+    steps = {
+        name: (lambda x, name=name: order.append(name), before[name]) for name in "ab"
+    }
     times = step.interleave(
         steps, lambda i: torch.zeros(1), {"gemm": lambda: order.append("gemm")}, 2
     )
@@ -117,7 +127,9 @@ def test_cached_results_are_computed_once(tmp_path):
 
     key = {"data": "a", "recipe": "lr = 1"}
     for changed in ({}, {}, {"recipe": "lr = 2"}):
-        assert quality.cached(tmp_path / "c.json", key | changed, compute) == {"fvu": 0.5}
+        assert quality.cached(tmp_path / "c.json", key | changed, compute) == {
+            "fvu": 0.5
+        }
     assert len(calls) == 2
 
 
@@ -134,7 +146,9 @@ def test_a_step_is_measured_on_a_gpu(precision):
 @pytest.mark.parametrize("activation", ["batchtopk", "relu"])
 def test_step_prints_one_object(activation):
     out = run("step.py", "--activation", activation)
-    names = "gemm_ms step_ms ratio ratio_dead10 ratio_noise peak_extra_mb spread machine"
+    names = (
+        "gemm_ms step_ms ratio ratio_dead10 ratio_noise peak_extra_mb spread machine"
+    )
     assert set(names.split()) <= set(out)
     assert out["ratio"] == pytest.approx(out["step_ms"] / out["gemm_ms"], abs=1e-3)
     assert (out["hidden_size"], out["k"]) == (128, 8)

@@ -94,7 +94,9 @@ def test_a_file_is_compared_with_its_checksum(tmp_path):
     path.write_bytes(b"123456789")
     assert file_checksum(path) == "cbf43926"  # the check value of CRC-32
     check_file(path, "cbf43926", "list", "")
-    with pytest.raises(DamagedFileError, match="its checksum is cbf43926, in list it is 00000000"):
+    with pytest.raises(
+        DamagedFileError, match="its checksum is cbf43926, in list it is 00000000"
+    ):
         check_file(path, "00000000", "list", "")
 
 

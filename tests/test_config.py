@@ -22,7 +22,10 @@ from nanosae.errors import ConfigError, MissingError
             "activation='elu' must be one of relu, topk, batchtopk, jumprelu, gated",
         ),
         ({"l1_coefficient": 0.1, "k": 8}, "l1_coefficient=0.1 and k=8"),
-        ({"l1_coefficient": 0.1, "activation": "topk"}, "has no effect with activation='topk'"),
+        (
+            {"l1_coefficient": 0.1, "activation": "topk"},
+            "has no effect with activation='topk'",
+        ),
         ({"steps": 5, "epochs": 2}, "steps=5 or epochs=2.0, not both"),
         ({"matryoshka": (8, 4)}, r"matryoshka=\(8, 4\) must grow"),
         (
@@ -42,10 +45,19 @@ def test_contradictions_are_refused_with_both_values(fields, words):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"jumprelu_penalty": "Tanh"}, "jumprelu_penalty='Tanh' must be one of l0, tanh"),
+        (
+            {"jumprelu_penalty": "Tanh"},
+            "jumprelu_penalty='Tanh' must be one of l0, tanh",
+        ),
         ({"parallel": "latent"}, "parallel='latent' must be one of rows, latents"),
-        ({"precision": "bf16"}, "precision='bf16' must be one of float32, tf32, bfloat16"),
-        ({"backend": "nope"}, "backend='nope' must be one of auto, cpu, cuda, reference"),
+        (
+            {"precision": "bf16"},
+            "precision='bf16' must be one of float32, tf32, bfloat16",
+        ),
+        (
+            {"backend": "nope"},
+            "backend='nope' must be one of auto, cpu, cuda, reference",
+        ),
         ({"device": "nope"}, "device='nope' must be one of auto, cpu, cuda, mps, xpu"),
         ({"device": "cuda:x"}, "device='cuda:x' must be"),
         ({"steps": 1.5}, "steps=1.5 must be a positive integer"),
@@ -63,7 +75,10 @@ def test_contradictions_are_refused_with_both_values(fields, words):
         ({"seed": 2**32}, "seed=4294967296 must be an integer from 0"),
         ({"seed": None}, "seed=None must be an integer"),
         ({"columns": "ab"}, "columns='ab' must be a list, and each element a string"),
-        ({"columns": (1,)}, r"columns=\(1,\) must be a list, and each element a string"),
+        (
+            {"columns": (1,)},
+            r"columns=\(1,\) must be a list, and each element a string",
+        ),
         ({"matryoshka": (4, 8.0)}, "each element a positive integer"),
         ({"encoder": 3}, "encoder=3 must be a string"),
     ],
@@ -81,7 +96,10 @@ def test_every_field_is_checked():
 
 def test_numbers_of_numpy_become_python_s():
     config = TrainConfig(
-        k=np.int64(8), lr=np.float32(0.5), epochs=np.int32(2), matryoshka=(np.int8(4), 8)
+        k=np.int64(8),
+        lr=np.float32(0.5),
+        epochs=np.int32(2),
+        matryoshka=(np.int8(4), 8),
     )
     for name, kind in (("k", int), ("lr", float), ("epochs", float)):
         assert type(getattr(config, name)) is kind
@@ -97,12 +115,17 @@ def test_devices_are_accepted_by_name_and_number(device):
 def test_the_activation_follows_from_what_is_given():
     assert TrainConfig().chosen_activation == "batchtopk"
     assert TrainConfig(l1_coefficient=0.001).chosen_activation == "relu"
-    assert TrainConfig(l1_coefficient=0.001, activation="gated").chosen_activation == "gated"
+    assert (
+        TrainConfig(l1_coefficient=0.001, activation="gated").chosen_activation
+        == "gated"
+    )
 
 
 def test_everything_derived_is_filled_in():
     full = TrainConfig(steps=10).resolved(36_000, 384)
-    missing = {f.name for f in dataclasses.fields(full) if getattr(full, f.name) is None}
+    missing = {
+        f.name for f in dataclasses.fields(full) if getattr(full, f.name) is None
+    }
     # 36,000 rows × 32 ÷ 30 allow more than 8 × 384 features; the power of two below that is 2,048
     assert full.hidden_size == 2048
     assert (full.input_size, full.k, full.k_aux) == (384, 32, 64)
@@ -110,7 +133,12 @@ def test_everything_derived_is_filled_in():
     assert full.dead_after == 6400
     # √(8 × 36,000) = 537; lr 6e-3 at 512 rows
     assert (full.batch_size, full.lr) == (512, 6e-3)
-    assert (full.steps, full.stops_early, full.eval_every, full.noise) == (10, False, 1, 0.0)
+    assert (full.steps, full.stops_early, full.eval_every, full.noise) == (
+        10,
+        False,
+        1,
+        0.0,
+    )
     assert missing == {"l1_coefficient", "matryoshka", "columns", "encoder", "wandb"}
 
 
@@ -139,7 +167,10 @@ def test_k_must_fit_into_the_derived_size():
 
 
 def test_a_batch_is_never_larger_than_the_data():
-    assert TrainConfig(batch_size=512, hidden_size=8, k=2).resolved(100, 4).batch_size == 100
+    assert (
+        TrainConfig(batch_size=512, hidden_size=8, k=2).resolved(100, 4).batch_size
+        == 100
+    )
 
 
 def test_another_width_is_an_error_with_both_numbers():

@@ -46,7 +46,9 @@ class ThreadRanks(Ranks):
             tensor.copy_(torch.stack(self.exchange.all(self.rank, tensor)).sum(0))
         else:
             outputs, tensor = args
-            for out, other in zip(outputs, self.exchange.all(self.rank, tensor), strict=True):
+            for out, other in zip(
+                outputs, self.exchange.all(self.rank, tensor), strict=True
+            ):
                 out.copy_(other)
 
 
@@ -83,10 +85,18 @@ def selected(size, parallel, name, problem_, kernels=cpu, **options):
 
     def work(ranks):
         part = ranks.own_latents(N_LATENTS)
-        args = kernels, ranks.own_rows(x).contiguous(), weight[part].contiguous(), bias[part], K
+        args = (
+            kernels,
+            ranks.own_rows(x).contiguous(),
+            weight[part].contiguous(),
+            bias[part],
+            K,
+        )
         if name == "topk":
             return matrix(ranks.select_topk(*args), ranks), None
-        pairs, smallest_kept = ranks.select_batchtopk(*args, options.get("initial_threshold"))
+        pairs, smallest_kept = ranks.select_batchtopk(
+            *args, options.get("initial_threshold")
+        )
         return matrix(pairs, ranks), smallest_kept
 
     results = together(size, parallel, work)
@@ -137,7 +147,9 @@ def test_any_initial_threshold_gives_the_same_and_all_ranks_learn_the_smallest_k
 ):
     made = problem()
     want = alone("batchtopk", made)
-    kept, smallest = selected(3, parallel, "batchtopk", made, initial_threshold=initial_threshold)
+    kept, smallest = selected(
+        3, parallel, "batchtopk", made, initial_threshold=initial_threshold
+    )
     assert_agree(kept, want, decisions("batchtopk", *made))
     assert len(set(smallest)) == 1
     assert smallest[0] == kept[kept > 0].min()

@@ -19,7 +19,11 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {
     path.name: path.read_text(encoding="utf-8")
-    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for path in [
+        ROOT / "README.md",
+        ROOT / "CHANGELOG.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+    ]
 }
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
 
@@ -66,7 +70,9 @@ def test_every_command_that_is_shown_parses():
         parse(words)
 
 
-@pytest.mark.parametrize("words", ["train DATA", "train DATA -o RUN --kk 3", "fly", "info RUN RUN"])
+@pytest.mark.parametrize(
+    "words", ["train DATA", "train DATA -o RUN --kk 3", "fly", "info RUN RUN"]
+)
 def test_a_wrong_command_would_be_found(words):
     with pytest.raises(CycloptsError):
         parse(words.split())
@@ -75,7 +81,9 @@ def test_a_wrong_command_would_be_found(words):
 def test_verbs_and_flags_in_running_text_are_known():
     found = 0
     for name, text in DOCUMENTS.items():
-        for code in re.findall(r"`(?:torchrun -m )?nanosae ([a-z][a-z-]*)([^`|]*)`", text):
+        for code in re.findall(
+            r"`(?:torchrun -m )?nanosae ([a-z][a-z-]*)([^`|]*)`", text
+        ):
             verb, rest = code
             known = {flag for argument in arguments(verb) for flag in argument.names}
             flags = re.findall(r"(?<![\w-])-{1,2}[a-z][\w-]*", rest)
@@ -92,7 +100,9 @@ def test_every_import_that_is_shown_works():
     found = 0
     for name, text in DOCUMENTS.items():
         for block in re.findall(r"```python\n(.*?)```", text, re.S):
-            for module, names in re.findall(r"from (nanosae[\w.]*) import ([\w, ]+)", block):
+            for module, names in re.findall(
+                r"from (nanosae[\w.]*) import ([\w, ]+)", block
+            ):
                 home = importlib.import_module(module)
                 for part in names.split(","):
                     what = part.split(" as ")[0].strip()
@@ -123,19 +133,26 @@ def test_the_ray_recipe_writes_what_the_model_gives(tmp_path):
     from nanosae import SAETrainer, TrainConfig
 
     x = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
-    pd.DataFrame({"id": range(60), "vector": list(x)}).to_parquet(tmp_path / "embeddings.parquet")
+    pd.DataFrame({"id": range(60), "vector": list(x)}).to_parquet(
+        tmp_path / "embeddings.parquet"
+    )
     config = TrainConfig(hidden_size=16, k=3, steps=5)
     model = SAETrainer(config, run=tmp_path / "run").train(x, progress=False)
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     recipe = text.partition("<!-- ray -->\n```python\n")[2].partition("```")[0]
-    recipe = recipe.replace('"run"', f'"{tmp_path}/run"')  # workers have folders of their own
+    recipe = recipe.replace(
+        '"run"', f'"{tmp_path}/run"'
+    )  # workers have folders of their own
     recipe = recipe.replace('"embeddings.parquet"', f'"{tmp_path}/embeddings.parquet"')
     recipe = recipe.replace('"codes"', f'"{tmp_path}/codes"').replace(
         "concurrency=2", "concurrency=1"
     )
     start = "import ray\nray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)\n"
     done = subprocess.run(
-        [sys.executable, "-c", start + recipe], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", start + recipe],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = pd.read_parquet(tmp_path / "codes").sort_values("id", ignore_index=True)

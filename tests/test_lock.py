@@ -35,7 +35,9 @@ def holder(tmp_path):
 
 
 def test_another_process_is_refused_and_told_by_whom_and_since_when(tmp_path, holder):
-    with pytest.raises(BusyError, match=rf"process {holder.pid} on \S+ \(.*\), since 2\d\d\d-"):
+    with pytest.raises(
+        BusyError, match=rf"process {holder.pid} on \S+ \(.*\), since 2\d\d\d-"
+    ):
         Lock(tmp_path / ".lock")
     facts = json.loads((tmp_path / ".lock").read_text())
     assert facts["pid"] == holder.pid
@@ -82,7 +84,9 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
         Lock(tmp_path / "gone" / ".lock")
 
 
-def test_without_file_locks_the_process_that_is_named_counts(tmp_path, monkeypatch, holder):
+def test_without_file_locks_the_process_that_is_named_counts(
+    tmp_path, monkeypatch, holder
+):
     monkeypatch.setattr(lock, "_lock", lambda stream, path: lock._lock_by_process(path))
     with pytest.raises(BusyError, match=str(holder.pid)):
         Lock(tmp_path / ".lock")

@@ -88,7 +88,9 @@ COVERED = {
     "a click on a feature reads every row": [
         "test_peer_mistakes::test_a_feature_is_read_without_the_rows_and_a_row_without_the_features",
     ],
-    "a row's features in no order": ["test_peer_mistakes::test_features_of_a_row_ascend"],
+    "a row's features in no order": [
+        "test_peer_mistakes::test_features_of_a_row_ascend"
+    ],
     "family edges depend on the order of features": [
         "test_families::test_renumbering_features_changes_nothing",
         "test_families::test_label_order_dependent_weights_are_rejected",
@@ -102,7 +104,9 @@ COVERED = {
     "of two equal overlapping families both are dropped": [
         "test_families::test_of_two_equal_overlapping_families_exactly_one_stays",
     ],
-    "an argument is changed in place": ["test_peer_mistakes::test_no_argument_is_changed"],
+    "an argument is changed in place": [
+        "test_peer_mistakes::test_no_argument_is_changed"
+    ],
     "labels of neighbours off by one behind the feature itself": [
         "test_describe::test_names_of_neighbours_are_not_shifted_by_leaving_out_the_feature",
     ],
@@ -110,7 +114,9 @@ COVERED = {
         "test_cards::test_labels_are_optional",
         "test_peer_mistakes::test_features_without_a_name_are_no_trouble",
     ],
-    "edits above 1 are cut off": ["test_peer_mistakes::test_an_edit_may_be_of_any_strength"],
+    "edits above 1 are cut off": [
+        "test_peer_mistakes::test_an_edit_may_be_of_any_strength"
+    ],
     "a descent that diverges is kept": [
         "test_steering::test_descent_without_a_guard_can_diverge",
         "test_steering::test_the_best_vector_is_kept_for_every_architecture",
@@ -143,10 +149,14 @@ COVERED = {
 }
 
 
-@pytest.mark.parametrize("name", sorted({name for names in COVERED.values() for name in names}))
+@pytest.mark.parametrize(
+    "name", sorted({name for names in COVERED.values() for name in names})
+)
 def test_every_named_test_exists(name):
     module, function = name.split("::")
-    texts = [path.read_text("utf-8") for path in Path(__file__).parent.rglob(f"{module}.py")]
+    texts = [
+        path.read_text("utf-8") for path in Path(__file__).parent.rglob(f"{module}.py")
+    ]
     assert any(re.search(rf"^def {function}\(", text, re.MULTILINE) for text in texts)
 
 
@@ -162,7 +172,9 @@ def codes(tmp_path, dense):
     path = tmp_path / "run" / "codes" / "c"
     rows = np.random.default_rng(1).normal(size=(300, 8)).astype(np.float32)
     return model.encode_corpus(
-        rows, path, metadata=[f"text {chr(97 + i % 26) * (1 + i // 26)}" for i in range(300)]
+        rows,
+        path,
+        metadata=[f"text {chr(97 + i % 26) * (1 + i // 26)}" for i in range(300)],
     )
 
 
@@ -177,7 +189,9 @@ def test_no_list_of_rows_is_padded(tmp_path):
     active = np.zeros((50, 3))
     active[[7, 20], 0] = [0.5, 2.0]
     active[:, 2] = 1
-    codes = write_codes(tmp_path / "c", sp.csr_array(active), vectors=np.eye(50, 8) + 0.1)
+    codes = write_codes(
+        tmp_path / "c", sp.csr_array(active), vectors=np.eye(50, 8) + 0.1
+    )
     assert codes.top(0, 100)[0].tolist() == [20, 7]
     assert codes.top(1, 100)[0].tolist() == []
     line = describe(codes).iloc[0]
@@ -190,7 +204,9 @@ def test_a_corpus_whose_dense_matrix_would_not_fit_is_no_trouble(tmp_path):
     n, width = 100_000, 200_000  # 80 GB as float32
     rng = np.random.default_rng(0)
     cols = np.sort(rng.integers(0, width, (n, 3)), axis=1).ravel()
-    acts = sp.csr_array((rng.random(3 * n, dtype=np.float32) + 0.1, cols, np.arange(n + 1) * 3))
+    acts = sp.csr_array(
+        (rng.random(3 * n, dtype=np.float32) + 0.1, cols, np.arange(n + 1) * 3)
+    )
     acts.resize((n, width))
     codes = write_codes(tmp_path / "c", acts)
     few = np.argsort(-codes.counts)[:20]
@@ -204,7 +220,9 @@ def test_codes_of_another_model_are_refused(tmp_path, codes):
     assert codes.weights().hidden_size == 24
     other = SAEModel.load(_trained(tmp_path / "other", seed=1))
     other.save(codes.run / "model")
-    with pytest.raises(ValueError, match=r"was encoded by model \w+, but RUN/model is \w+"):
+    with pytest.raises(
+        ValueError, match=r"was encoded by model \w+, but RUN/model is \w+"
+    ):
         codes.weights()
     with pytest.raises(ValueError, match="encode it again"):
         describe(codes)
@@ -213,7 +231,9 @@ def test_codes_of_another_model_are_refused(tmp_path, codes):
         other.encode_corpus(rows, codes.path, metadata=["a"] * 5, append=True)
 
 
-def test_a_feature_is_read_without_the_rows_and_a_row_without_the_features(tmp_path, dense):
+def test_a_feature_is_read_without_the_rows_and_a_row_without_the_features(
+    tmp_path, dense
+):
     path = write_codes(tmp_path / "c", sp.csr_array(dense)).path
     for kept, gone in (("feature", "row"), ("row", "feature")):
         for file in path.glob(f"*/{gone}_*.npy"):
@@ -230,7 +250,9 @@ def test_a_feature_is_read_without_the_rows_and_a_row_without_the_features(tmp_p
 
 
 def test_features_of_a_row_ascend(tmp_path):
-    shuffled = sp.csr_array((np.array([1.0, 2, 3]), np.array([4, 0, 2]), np.array([0, 3])))
+    shuffled = sp.csr_array(
+        (np.array([1.0, 2, 3]), np.array([4, 0, 2]), np.array([0, 3]))
+    )
     codes = write_codes(tmp_path / "c", shuffled)
     assert codes.row(0)[0].tolist() == [0, 2, 4]
     assert codes.row(0)[1].tolist() == [2, 3, 1]

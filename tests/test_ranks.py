@@ -18,7 +18,14 @@ from nanosae.model.weights import Weights
 from nanosae.runs import checkpoints as runs
 from nanosae.runs.folder import last_line
 
-SIZES = {"k": 6, "steps": 24, "batch_size": 64, "noise": 0.1, "dead_after": 200, "device": "cpu"}
+SIZES = {
+    "k": 6,
+    "steps": 24,
+    "batch_size": 64,
+    "noise": 0.1,
+    "dead_after": 200,
+    "device": "cpu",
+}
 CASES = {
     "topk": {"activation": "topk", "hidden_size": 90},
     "batchtopk": {"activation": "batchtopk", "hidden_size": 90, "accumulate": 2},
@@ -45,18 +52,28 @@ for name, fields in json.loads(sys.argv[2]).items():
 
 def rows():
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(1500, 6)) @ rng.normal(size=(6, 20)) + 0.1 * rng.normal(size=(1500, 20))
+    x = rng.normal(size=(1500, 6)) @ rng.normal(size=(6, 20)) + 0.1 * rng.normal(
+        size=(1500, 20)
+    )
     return x.astype(np.float32)
 
 
 def launch(n, folder, configs):
     (folder / "worker.py").write_text(WORKER)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(n)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(n),
+    ]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
     command += [str(folder / "worker.py"), str(folder), json.dumps(configs)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def train_alone(name, folder, **fields):
@@ -80,8 +97,12 @@ def together(tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"ranks{n}")
         np.save(folder / "rows.npy", rows())
         names = [name for size, name in WORLDS if size == n]
-        shares = {f"{name}-{share}": (name, share) for name in names for share in SHARES}
-        configs = {k: SIZES | CASES[name] | {"parallel": s} for k, (name, s) in shares.items()}
+        shares = {
+            f"{name}-{share}": (name, share) for name in names for share in SHARES
+        }
+        configs = {
+            k: SIZES | CASES[name] | {"parallel": s} for k, (name, s) in shares.items()
+        }
         process = launch(n, folder, configs)
         _, err = process.communicate(timeout=500)
         assert process.returncode == 0, err[-3000:]
@@ -92,7 +113,9 @@ def together(tmp_path_factory):
 
 def difference(model, path):
     found = Weights.load(path).tensors()
-    return max(float(abs(found[n] - t.numpy()).max()) for n, t in model.tensors().items())
+    return max(
+        float(abs(found[n] - t.numpy()).max()) for n, t in model.tensors().items()
+    )
 
 
 @pytest.mark.slow
@@ -122,12 +145,16 @@ def wait_for_checkpoint(process, run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", SHARES)
-def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(share, tmp_path):
+def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(
+    share, tmp_path
+):
     np.save(tmp_path / "rows.npy", rows())
     fields = SIZES | CASES["batchtopk"] | LONG | {"parallel": share}
     process = launch(2, tmp_path, {"run": fields})
     wait_for_checkpoint(process, tmp_path / "run")
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    children = (
+        Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    )
     os.kill(int(children[-1]), signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0
@@ -160,8 +187,21 @@ def test_a_signal_stops_all_ranks_at_one_step(tmp_path):
 def test_two_processes_encode_the_corpus_that_one_does(tmp_path):
     np.save(tmp_path / "rows.npy", rows())
     train_alone("topk", tmp_path / "run")
-    encode = ["-m", "nanosae", "encode", str(tmp_path / "run"), str(tmp_path / "rows.npy")]
-    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--rdzv-backend", "c10d"]
+    encode = [
+        "-m",
+        "nanosae",
+        "encode",
+        str(tmp_path / "run"),
+        str(tmp_path / "rows.npy"),
+    ]
+    ranks = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--rdzv-backend",
+        "c10d",
+    ]
     ranks += ["--rdzv-endpoint", "localhost:0"]
     for start, name in (([], "one"), (ranks, "two")):
         subprocess.run([sys.executable, *start, *encode, "--name", name], check=True)

@@ -10,7 +10,9 @@ from nanosae.cli import main
 from nanosae.sweep import grid, sweep
 from nanosae.train.loop import Training
 
-BASE = TrainConfig(hidden_size=32, k=4, steps=12, batch_size=32, checkpoint_every=3, noise=0.1)
+BASE = TrainConfig(
+    hidden_size=32, k=4, steps=12, batch_size=32, checkpoint_every=3, noise=0.1
+)
 
 
 def rows(n=400, width=8, seed=0):
@@ -23,7 +25,14 @@ def same(one, two):
 
 def test_a_grid_has_every_combination():
     made = grid(BASE, k=[2, 4], seed=[0, 1, 2])
-    assert [(c.k, c.seed) for c in made] == [(2, 0), (2, 1), (2, 2), (4, 0), (4, 1), (4, 2)]
+    assert [(c.k, c.seed) for c in made] == [
+        (2, 0),
+        (2, 1),
+        (2, 2),
+        (4, 0),
+        (4, 1),
+        (4, 2),
+    ]
     assert {c.steps for c in made} == {12}
 
 
@@ -40,7 +49,9 @@ def test_each_gets_the_bits_that_it_gets_alone(tmp_path):
         assert table.set_index("run").loc[name, "fvu"] == alone.metrics_["fvu"]
     assert pd.read_csv(tmp_path / "sweep.csv")["k"].tolist() == table["k"].tolist()
     other = SAETrainer(grid(BASE, seed=[7])[0]).train(rows(), progress=False)
-    assert not same(other, SAEModel.load(tmp_path / table["run"][0]))  # the check can fail
+    assert not same(
+        other, SAEModel.load(tmp_path / table["run"][0])
+    )  # the check can fail
 
 
 def test_other_batch_sizes_take_passes_of_their_own(tmp_path):
@@ -55,7 +66,9 @@ def test_rows_are_read_once(monkeypatch, tmp_path):
 
     opened = []
     real = opening.open_rows
-    monkeypatch.setattr(opening, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k))
+    monkeypatch.setattr(
+        opening, "open_rows", lambda *a, **k: opened.append(1) or real(*a, **k)
+    )
     sweep(grid(BASE, k=[2, 3, 4]), rows(), tmp_path, progress=False)
     assert len(opened) == 1
 
@@ -64,7 +77,9 @@ class Stop(Exception):
     pass
 
 
-def test_a_sweep_resumes_as_a_whole_wherever_each_of_its_runs_stood(tmp_path, monkeypatch):
+def test_a_sweep_resumes_as_a_whole_wherever_each_of_its_runs_stood(
+    tmp_path, monkeypatch
+):
     configs = grid(BASE, k=[2, 4], seed=[0, 1])
     sweep(configs, rows(), tmp_path / "whole", progress=False)
     advance = Training.advance
@@ -80,7 +95,9 @@ def test_a_sweep_resumes_as_a_whole_wherever_each_of_its_runs_stood(tmp_path, mo
     monkeypatch.undo()
     table = sweep(configs, rows(), tmp_path / "cut", resume=True, progress=False)
     for name in table["run"]:
-        whole, cut = (SAEModel.load(tmp_path / folder / name) for folder in ("whole", "cut"))
+        whole, cut = (
+            SAEModel.load(tmp_path / folder / name) for folder in ("whole", "cut")
+        )
         assert same(whole, cut)
     again = sweep(configs, rows(), tmp_path / "cut", resume=True, progress=False)
     assert again["fvu"].tolist() == table["fvu"].tolist()
@@ -98,7 +115,14 @@ def test_equal_configs_and_none_are_errors(tmp_path):
 
 def test_lists_on_the_command_line_make_a_sweep(tmp_path, capsys):
     np.save(tmp_path / "rows.npy", rows())
-    command = ["train", str(tmp_path / "rows.npy"), "-o", str(tmp_path / "out"), "--steps", "3"]
+    command = [
+        "train",
+        str(tmp_path / "rows.npy"),
+        "-o",
+        str(tmp_path / "out"),
+        "--steps",
+        "3",
+    ]
     command += ["--hidden-size", "16", "--batch-size=32", "--k", "2,3", "--seed=0,1"]
     assert main(command) == 0
     assert "k=2-seed=1" in capsys.readouterr().out

@@ -83,7 +83,9 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
     start = time.perf_counter()
     sample = rows.take(np.linspace(0, n_rows - 1, n_sampled).astype(np.int64))
     reading = (time.perf_counter() - start) * n_rows / n_sampled
-    trial = _measure_trial(sample, _trial_config(requested, resolved, n_heldout / n_sampled))
+    trial = _measure_trial(
+        sample, _trial_config(requested, resolved, n_heldout / n_sampled)
+    )
 
     n_evaluations = resolved.steps // resolved.eval_every + 1
     n_checkpoints = resolved.steps // resolved.checkpoint_every + 1
@@ -118,7 +120,9 @@ def _trial_config(
         noise=resolved.noise,
         steps=TRIAL_STEPS,
         epochs=None,
-        heldout_share=min(0.5, heldout_share),  # so that an evaluation takes what it will take
+        heldout_share=min(
+            0.5, heldout_share
+        ),  # so that an evaluation takes what it will take
         log_every=1,
         eval_every=TRIAL_STEPS,
         checkpoint_every=TRIAL_STEPS // 2,
@@ -133,7 +137,9 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "rows.npy", sample)
-        (folder / "config.json").write_text(json.dumps(config.to_dict()), encoding="utf-8")
+        (folder / "config.json").write_text(
+            json.dumps(config.to_dict()), encoding="utf-8"
+        )
         command = [sys.executable, "-m", "nanosae.advice", name]
         start = time.perf_counter()
         process = subprocess.run(command, capture_output=True, text=True)
@@ -147,7 +153,9 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
     duration = np.diff(clock)  # of steps 2, 3 and so on
     plain = [*duration[1 : TRIAL_STEPS // 2 - 1], *duration[TRIAL_STEPS // 2 : -1]]
     step = statistics.median(plain)
-    checkpoint = duration[TRIAL_STEPS // 2 - 1] - step  # written before the step after the half
+    checkpoint = (
+        duration[TRIAL_STEPS // 2 - 1] - step
+    )  # written before the step after the half
     evaluation = duration[-1] - step
     return _Trial(whole, step, max(0.0, evaluation), max(0.0, checkpoint), memory)
 

@@ -83,7 +83,9 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
         readable = draft.stat().st_mode & 0o666
         for file in draft.rglob("*"):
             if file.is_file():
-                file.chmod(readable)  # some libraries make files that only their owner can read
+                file.chmod(
+                    readable
+                )  # some libraries make files that only their owner can read
             _synchronise(file)
         _synchronise(draft)
         move_folder(draft, path)
@@ -106,7 +108,9 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except NanoSAEError:
         raise
-    except Exception as error:  # safetensors and Arrow have errors of their own for a full disk
+    except (
+        Exception
+    ) as error:  # safetensors and Arrow have errors of their own for a full disk
         if not isinstance(error, OSError) and not _tells_of_the_system(error):
             raise
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

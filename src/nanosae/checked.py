@@ -29,7 +29,9 @@ NO_DIGITS = "00000000"
 BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
 SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
 CHUNK = 2**20
-_intact: dict[Path, tuple[int, ...]] = {}  # what large files were like when they were verified
+_intact: dict[
+    Path, tuple[int, ...]
+] = {}  # what large files were like when they were verified
 
 
 @contextlib.contextmanager
@@ -49,8 +51,21 @@ def naming(path: str | Path, remedy: str) -> Iterator[None]:
 
 
 def _reader_errors() -> tuple[type[Exception], ...]:
-    errors: list[type[Exception]] = [ValueError, KeyError, IndexError, TypeError, AttributeError]
-    errors += [EOFError, OSError, OverflowError, MemoryError, RecursionError, NotImplementedError]
+    errors: list[type[Exception]] = [
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+    ]
+    errors += [
+        EOFError,
+        OSError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        NotImplementedError,
+    ]
     errors += [zipfile.BadZipFile, zlib.error, struct.error]
     with contextlib.suppress(ImportError):
         from safetensors import SafetensorError
@@ -87,7 +102,9 @@ def check_file(path: str | Path, known: str, listed_in: str, remedy: str) -> Non
     """
     found = file_checksum(path)
     if found != known:
-        raise damaged(path, f"its checksum is {found}, in {listed_in} it is {known}", remedy)
+        raise damaged(
+            path, f"its checksum is {found}, in {listed_in} it is {known}", remedy
+        )
 
 
 def seal(data: bytes) -> bytes:
@@ -108,7 +125,9 @@ def read_sealed(path: str | Path, remedy: str) -> bytes:
         try:
             data = Path(path).read_bytes()
         except FileNotFoundError:
-            raise MissingError(f"{path} does not exist.", file=path, remedy=remedy) from None
+            raise MissingError(
+                f"{path} does not exist.", file=path, remedy=remedy
+            ) from None
     seals = list(SEAL.finditer(data))
     if not seals:
         return data
@@ -126,7 +145,9 @@ def seal_file(path: str | Path) -> None:
         if at < 0:
             raise ValueError(f"{path} holds no place for a checksum")
         start = at + len(MARK)
-        data[start : start + len(NO_DIGITS)] = f"{_masked_checksum(data, start):08x}".encode()
+        data[start : start + len(NO_DIGITS)] = (
+            f"{_masked_checksum(data, start):08x}".encode()
+        )
         data.flush()
 
 
@@ -139,7 +160,10 @@ def is_sealed(path: str | Path) -> bool:
         return True
     if state.st_size == 0:
         return False
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with (
+        path.open("rb") as stream,
+        mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
         at = data.rfind(MARK.encode())
         start = at + len(MARK)
         noted = data[start : start + len(NO_DIGITS)]
@@ -161,7 +185,9 @@ def _masked_checksum(data: mmap.mmap, start: int) -> int:
     return crc
 
 
-def write_sealed_json(path: str | Path, facts: dict[str, Any], *, infinite: bool = False) -> None:
+def write_sealed_json(
+    path: str | Path, facts: dict[str, Any], *, infinite: bool = False
+) -> None:
     """Replace a JSON object in one step, with its checksum as a further key, `checksum`.
 
     Args:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from nanosae import defaults
 from nanosae.errors import ConfigError, MissingError
 from nanosae.fields import (
     CheckedFields,
@@ -141,7 +142,9 @@ class TrainConfig(CheckedFields):
         if self.l1_coefficient is not None:
             self._check_constant_coefficient()
         if self.steps is not None and self.epochs is not None:
-            raise ConfigError(f"give steps={self.steps} or epochs={self.epochs}, not both.")
+            raise ConfigError(
+                f"give steps={self.steps} or epochs={self.epochs}, not both."
+            )
         if self.hidden_size is not None:
             _check_sizes(self.hidden_size, self.k, self.matryoshka)
         if self.matryoshka is not None:
@@ -190,11 +193,13 @@ class TrainConfig(CheckedFields):
         if hidden_size is None and self.matryoshka is not None:
             hidden_size = self.matryoshka[-1]
         if hidden_size is None:
-            hidden_size = _default_hidden_size(n_rows, width, expected_l0)
-        batch_size = min(n_rows, _given_or(self.batch_size, _default_batch_size(n_rows)))
+            hidden_size = defaults.hidden_size(n_rows, width, expected_l0)
+        batch_size = min(
+            n_rows, _given_or(self.batch_size, defaults.batch_size(n_rows))
+        )
         steps = self.steps
         if steps is None:
-            epochs = _given_or(self.epochs, _max_epochs(n_rows))
+            epochs = _given_or(self.epochs, defaults.max_epochs(n_rows))
             steps = max(1, math.ceil(n_rows * epochs / batch_size))
         fields = self.get_params()
         del fields["epochs"]  # steps say it
@@ -206,10 +211,12 @@ class TrainConfig(CheckedFields):
             "steps": steps,
             "stops_early": self.steps is None and self.epochs is None,
             "batch_size": batch_size,
-            "lr": _given_or(self.lr, _default_lr(batch_size)),
-            "noise": _given_or(self.noise, _default_noise(n_rows)),
+            "lr": _given_or(self.lr, defaults.lr(batch_size)),
+            "noise": _given_or(self.noise, defaults.noise(n_rows)),
             "k_aux": _given_or(self.k_aux, 2 * expected_l0),
-            "dead_after": _given_or(self.dead_after, max(1000, 100 * hidden_size // expected_l0)),
+            "dead_after": _given_or(
+                self.dead_after, max(1000, 100 * hidden_size // expected_l0)
+            ),
             "eval_every": _given_or(self.eval_every, max(1, steps // 40)),
         }
         return ResolvedConfig(**fields | derived)
@@ -229,7 +236,9 @@ class TrainConfig(CheckedFields):
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls.from_dict(content.get("requested", content))
         except (AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path} does not hold settings: {error}", file=path) from error
+            raise ConfigError(
+                f"{path} does not hold settings: {error}", file=path
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,16 +313,22 @@ def _given_or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _check_sizes(hidden_size: int, k: int | None, matryoshka: tuple[int, ...] | None) -> None:
+def _check_sizes(
+    hidden_size: int, k: int | None, matryoshka: tuple[int, ...] | None
+) -> None:
     if k is not None and k > hidden_size:
         raise ConfigError(f"k={k} must be at most hidden_size={hidden_size}.")
     if matryoshka is not None and matryoshka[-1:] != (hidden_size,):
-        raise ConfigError(f"matryoshka={matryoshka} must end in hidden_size={hidden_size}.")
+        raise ConfigError(
+            f"matryoshka={matryoshka} must end in hidden_size={hidden_size}."
+        )
 
 
 def _check_prefixes(sizes: tuple[int, ...], activation: Activation) -> None:
     if activation not in KEEPS_EXACTLY_K:
-        raise ConfigError(f"matryoshka works on topk and batchtopk, not on {activation}.")
+        raise ConfigError(
+            f"matryoshka works on topk and batchtopk, not on {activation}."
+        )
     if not sizes or list(sizes) != sorted(set(sizes)):
         raise ConfigError(f"matryoshka={sizes} must grow from one prefix to the next.")
 
@@ -322,31 +337,6 @@ def _check_device(device: str) -> None:
     kind, colon, number = device.partition(":")
     if kind not in DEVICES or (colon and not number.isdigit()):
         known = ", ".join(DEVICES)
-        raise ConfigError(f"device={device!r} must be one of {known}, or one such as cuda:0.")
-
-
-def _default_hidden_size(n_rows: int, width: int, expected_l0: int) -> int:
-    """Return a power of two such that each latent can expect 30 active rows."""
-    n_trainable = n_rows * expected_l0 // 30
-    largest = max(2 * expected_l0, min(8 * width, n_trainable))
-    return 2 ** int(math.log2(largest))
-
-
-def _default_batch_size(n_rows: int) -> int:
-    """Return a power of two near √(8 × rows)."""
-    usual = min(4096, math.sqrt(8 * n_rows))
-    return 2 ** round(math.log2(max(128, usual)))
-
-
-def _default_lr(batch_size: int) -> float:
-    return min(8e-3, 6e-3 * math.sqrt(batch_size / 512))
-
-
-def _default_noise(n_rows: int) -> float:
-    """Return noise against overfitting where rows are few."""
-    return 0.5 if n_rows < 15_000 else 0.0
-
-
-def _max_epochs(n_rows: int) -> float:
-    """Return the cap on passes over the data when neither steps nor epochs are given."""
-    return max(1.0, min(40.0, 2**24 / n_rows))
+        raise ConfigError(
+            f"device={device!r} must be one of {known}, or one such as cuda:0."
+        )

@@ -111,7 +111,9 @@ class Ranks:
         pairs = without_padding(pairs)
         rows = segment_ids(pairs.row_ptr)
         place_in_row = torch.arange(len(rows), device=x.device) - pairs.row_ptr[rows]
-        own_values = x.new_zeros(k, len(x))  # transposed: ranks are gathered along the first axis
+        own_values = x.new_zeros(
+            k, len(x)
+        )  # transposed: ranks are gathered along the first axis
         own_values[place_in_row, rows] = pairs.values
         values = torch.cat(self.gather(own_values))
         largest = values.sort(dim=0, descending=True, stable=True).indices[:k]
@@ -142,7 +144,9 @@ class Ranks:
             The pairs of this rank, and the smallest value that any rank keeps.
         """
         if self.size == 1:
-            pairs = kernels.select_batchtopk(x, weight, bias, k * len(x), initial_threshold)
+            pairs = kernels.select_batchtopk(
+                x, weight, bias, k * len(x), initial_threshold
+            )
             values = without_padding(pairs).values
             return pairs, float(values.min()) if len(values) else 0.0
         n_rows = int(self.sum_over_rows(torch.tensor(len(x), device=x.device)))
@@ -153,7 +157,9 @@ class Ranks:
             initial_threshold = float(torch.cat(estimates).min())
 
         def above(threshold: float) -> Pairs:
-            return kernels.select_above(x, weight, bias, torch.full_like(bias, threshold))
+            return kernels.select_above(
+                x, weight, bias, torch.full_like(bias, threshold)
+            )
 
         return select_largest(above, total, initial_threshold, self.gather, self.rank)
 
@@ -194,7 +200,9 @@ def join(latents: bool = False) -> Ranks:
     has_gpu = torch.cuda.is_available()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if has_gpu else "gloo")
-        atexit.register(dist.destroy_process_group)  # its threads, left running, abort the process
+        atexit.register(
+            dist.destroy_process_group
+        )  # its threads, left running, abort the process
     if has_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return Ranks(dist.get_rank(), size, latents)

@@ -33,9 +33,13 @@ class Range:
 
 PositiveInt = Annotated[int, Range("a positive integer", lambda value: value > 0)]
 PositiveFloat = Annotated[float, Range("a positive number", lambda value: value > 0)]
-NonNegativeFloat = Annotated[float, Range("zero or a positive number", lambda value: value >= 0)]
+NonNegativeFloat = Annotated[
+    float, Range("zero or a positive number", lambda value: value >= 0)
+]
 Share = Annotated[float, Range("at least 0 and below 1", lambda value: 0 <= value < 1)]
-Seed = Annotated[int, Range("an integer from 0 to 2³² − 1", lambda value: 0 <= value < 2**32)]
+Seed = Annotated[
+    int, Range("an integer from 0 to 2³² − 1", lambda value: 0 <= value < 2**32)
+]
 
 
 class CheckedFields:
@@ -127,7 +131,9 @@ def _converted(value: Any, hint: Any) -> Any:
 
 def _is_same(value: list | tuple, converted: tuple) -> bool:
     """Tell whether nothing was converted; scikit-learn's `clone` asks for the same object."""
-    return isinstance(value, tuple) and all(a is b for a, b in zip(value, converted, strict=True))
+    return isinstance(value, tuple) and all(
+        a is b for a, b in zip(value, converted, strict=True)
+    )
 
 
 def _boolean(value: Any) -> bool:
@@ -173,5 +179,10 @@ def _words(hint: Any) -> str:
         return "one of " + ", ".join(get_args(hint))
     if origin is tuple:
         return f"a list, and each element {_words(get_args(hint)[0])}"
-    names = {bool: "True or False", int: "an integer", float: "a finite number", str: "a string"}
+    names = {
+        bool: "True or False",
+        int: "an integer",
+        float: "a finite number",
+        str: "a string",
+    }
     return names[hint]

@@ -22,7 +22,9 @@ from nanosae.atomic import process_exists
 from nanosae.errors import BusyError, WriteError
 
 PAUSE = 0.05  # seconds between two attempts
-FAR = 2**30  # Windows locks bytes, which nobody else can read then: one far behind the content
+FAR = (
+    2**30
+)  # Windows locks bytes, which nobody else can read then: one far behind the content
 
 
 class Lock:
@@ -126,7 +128,9 @@ def _lock_by_process(path: Path) -> bool:
     holder = read_holder(path)
     if not holder or holder.get("pid") == os.getpid():
         return True
-    return holder.get("host") == socket.gethostname() and not process_exists(int(holder["pid"]))
+    return holder.get("host") == socket.gethostname() and not process_exists(
+        int(holder["pid"])
+    )
 
 
 def _is_still(stream: IO[bytes], path: Path) -> bool:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # what decides the rows, their order and how they are dealt: equal in SAEs that share a pass
-SHARED = ("columns", "input_size", "batch_size", "heldout_share", "buffer_rows", "data_seed")
+SHARED = (
+    "columns",
+    "input_size",
+    "batch_size",
+    "heldout_share",
+    "buffer_rows",
+    "data_seed",
+)
 MEASURES = ("fvu", "l0", "dead", "train_fvu", "best_step", "seconds")
 
 
@@ -75,7 +82,9 @@ def sweep(
     names = [_name(fields) for fields in differences]
     for name in names:
         if names.count(name) > 1:
-            raise ConfigError(f"two of the {len(names)} configs are equal ({name}): leave one out.")
+            raise ConfigError(
+                f"two of the {len(names)} configs are equal ({name}): leave one out."
+            )
     output = Path(output)
     metrics: dict[int, dict[str, Any]] = {}
     for members in _passes(configs):
@@ -96,7 +105,9 @@ def sweep(
         lines.append({"run": name, **fields, **measured})
     table = pd.DataFrame(lines)
     if is_main_process():
-        write_file(output / "sweep.csv", lambda stream: table.to_csv(stream, index=False))
+        write_file(
+            output / "sweep.csv", lambda stream: table.to_csv(stream, index=False)
+        )
     return table
 
 
@@ -114,7 +125,9 @@ def _differences(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
     all_fields = [config.to_dict() for config in configs]
     first = all_fields[0]
     differing = [
-        name for name in first if any(fields[name] != first[name] for fields in all_fields)
+        name
+        for name in first
+        if any(fields[name] != first[name] for fields in all_fields)
     ]
     return [{name: fields[name] for name in differing} for fields in all_fields]
 

@@ -55,12 +55,16 @@ def run(tmp_path, dense):
     """A run with a model, texts and embeddings."""
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(M, D)).astype(np.float32)
-    directions[9] = directions[3] * 2 + 0.01 * rng.normal(size=D)  # the same direction again
+    directions[9] = directions[3] * 2 + 0.01 * rng.normal(
+        size=D
+    )  # the same direction again
     save_model(tmp_path, directions, rng.normal(size=D).astype(np.float32))
     words = np.array(["alpha", "beta", "gamma", "delta", "naïve", "日本語", "мир"])
     texts = [" ".join(rng.choice(words, 4)) for _ in range(N)]
     x = rng.normal(size=(N, D)).astype(np.float32)
-    return write_codes(tmp_path / "codes" / "c", sp.csr_array(dense), texts=texts, vectors=x)
+    return write_codes(
+        tmp_path / "codes" / "c", sp.csr_array(dense), texts=texts, vectors=x
+    )
 
 
 @pytest.fixture(scope="session")
@@ -81,7 +85,9 @@ def searched_codes(tmp_path, searched_corpus, monkeypatch):
     names.to_parquet(tmp_path / "features.parquet")
     acts = model.encode(searched_corpus.embeddings)
     path = tmp_path / "codes" / "default"
-    return write_codes(path, acts, texts=searched_corpus.texts, vectors=searched_corpus.embeddings)
+    return write_codes(
+        path, acts, texts=searched_corpus.texts, vectors=searched_corpus.embeddings
+    )
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,9 @@ def test_the_random_sae_has_the_same_l0_and_the_best_scale(made):
     residual = vectors - random.reconstruction
     assert abs((residual * part).sum()) < 1e-3 * (part * part).sum()
     decoded = dense @ random.directions
-    assert (part * decoded).sum() ** 2 == pytest.approx((part**2).sum() * (decoded**2).sum())
+    assert (part * decoded).sum() ** 2 == pytest.approx(
+        (part**2).sum() * (decoded**2).sum()
+    )
 
 
 def test_a_row_is_reconstructed_as_the_centre_of_its_cluster(made):

@@ -17,7 +17,12 @@ from nanosae.runs.tables import known_labels
 
 def test_a_card_holds_the_examples_with_their_activations(run, dense):
     found = card(run, 4, n=3)
-    assert set(found.examples) == {"top_rows", "quantile_rows", "near_misses", "hard_negatives"}
+    assert set(found.examples) == {
+        "top_rows",
+        "quantile_rows",
+        "near_misses",
+        "hard_negatives",
+    }
     texts = run.texts()
     for kind, examples in found.examples.items():
         for row, activation, text in examples:
@@ -58,7 +63,9 @@ class Tags(HTMLParser):
 
 def test_html_is_escaped_and_balanced(tmp_path):
     evil = "<script>alert('x')</script> & \"quotes\""
-    codes = write_codes(tmp_path / "codes" / "c", sp.csr_array(np.eye(3)), texts=[evil] * 3)
+    codes = write_codes(
+        tmp_path / "codes" / "c", sp.csr_array(np.eye(3)), texts=[evil] * 3
+    )
     frame = pd.DataFrame({"feature": [0, 1], "label": [evil, None]})
     frame.to_parquet(tmp_path / "features.parquet")
     page = card(Codes.open(tmp_path), 0)._repr_html_()
@@ -73,7 +80,11 @@ def test_html_is_escaped_and_balanced(tmp_path):
 
 def test_labels_are_optional(run, tmp_path):
     assert known_labels(run) == {}
-    pd.DataFrame({"feature": [4], "density": [0.1]}).to_parquet(tmp_path / "features.parquet")
+    pd.DataFrame({"feature": [4], "density": [0.1]}).to_parquet(
+        tmp_path / "features.parquet"
+    )
     assert known_labels(run) == {}
-    pd.DataFrame({"feature": [4], "label": ["a name"]}).to_parquet(tmp_path / "features.parquet")
+    pd.DataFrame({"feature": [4], "label": ["a name"]}).to_parquet(
+        tmp_path / "features.parquet"
+    )
     assert str(card(run, 4)).startswith("feature 4 · a name · ok")

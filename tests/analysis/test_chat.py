@@ -39,7 +39,9 @@ def test_what_may_pass_is_tried_again_or_left_out(codes, server, fault):
 
     def third_and_eighth(number):  # of the judge's prompts, when they are asked first
         asked = [
-            p for p in server.prompts[: number + 1] if not p.startswith(prompts.INTERPRET[:30])
+            p
+            for p in server.prompts[: number + 1]
+            if not p.startswith(prompts.INTERPRET[:30])
         ]
         new = server.prompts[number] not in server.prompts[:number]
         new = new and asked[-1:] == [server.prompts[number]]
@@ -99,7 +101,9 @@ def test_whatever_changes_the_answer_is_asked_anew(codes, server, planted):
 
 def test_texts_that_differ_in_the_middle_are_different_questions(server, tmp_path):
     long = "x " * 60
-    session = ChatSession(Chat("able", server.url), tmp_path / "cache.sqlite", dry_run=False)
+    session = ChatSession(
+        Chat("able", server.url), tmp_path / "cache.sqlite", dry_run=False
+    )
     session.ask(f"PREDICTION: {long} <text>one</text> {long}")
     session.ask(f"PREDICTION: {long} <text>two</text> {long}")
     session.close()
@@ -145,7 +149,10 @@ def test_a_dry_run_counts_what_a_run_then_needs(codes, server):
     bill = llm_label(codes, chat, FEATURES, dry_run=True)
     assert server.requests == []
     assert bill.calls[0] == 123
-    longest = sum(len(prompts.prediction_prompt("x" * 60, t)) for t in ("y" * 1200,) * 120) / 4
+    longest = (
+        sum(len(prompts.prediction_prompt("x" * 60, t)) for t in ("y" * 1200,) * 120)
+        / 4
+    )
     assert 0 < bill.prompt_tokens[0] < 3 * longest
     assert bill.completion_tokens[0] == 123 * 400
     price = bill.prompt_tokens[0] / 1e6 + 2 * bill.completion_tokens[0] / 1e6
@@ -154,9 +161,13 @@ def test_a_dry_run_counts_what_a_run_then_needs(codes, server):
     real = frame.attrs["usage"][0]
     assert real["calls"] == len(server.requests) == bill.calls[0]
     bytes_sent = sum(len(prompt.encode()) for prompt in server.prompts)
-    assert bytes_sent / 4 <= bill.prompt_tokens[0] + 123  # bytes / 4 of every prompt, at most
+    assert (
+        bytes_sent / 4 <= bill.prompt_tokens[0] + 123
+    )  # bytes / 4 of every prompt, at most
     assert real["cost"] < bill.cost[0]
-    assert llm_label(codes, chat, FEATURES, dry_run=True).calls[0] == 0  # all is known now
+    assert (
+        llm_label(codes, chat, FEATURES, dry_run=True).calls[0] == 0
+    )  # all is known now
 
 
 def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
@@ -166,7 +177,9 @@ def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
     assert frame.attrs["usage"][0]["stopped"] == "max_calls=6"
     assert len(frame) + len(frame.attrs["unlabelled"]) == 3
     assert len(frame) < 3
-    server.usage = None  # a server that counts no tokens: what a call could cost is what it costs
+    server.usage = (
+        None  # a server that counts no tokens: what a call could cost is what it costs
+    )
     limited = Chat("able", server.url, price=(1e6, 1e6), max_cost=8000.0, concurrency=1)
     with pytest.warns(UserWarning, match=r"Stopped at max_cost=8000.0 after \d calls"):
         frame = llm_label(codes, limited, **BIG, shown=11)
@@ -174,7 +187,9 @@ def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
     paid = len(server.requests)
     assert 6 < paid < 21
     llm_label(codes, Chat("able", server.url), **BIG)
-    assert len(server.requests) <= paid + 15 - 6  # what the first had, it does not pay again
+    assert (
+        len(server.requests) <= paid + 15 - 6
+    )  # what the first had, it does not pay again
     with pytest.raises(ValueError, match="max_cost=5 needs price"):
         Chat("able", max_cost=5)
 
@@ -209,7 +224,9 @@ def test_without_key_server_or_package_the_error_says_what_to_do(codes, monkeypa
     with pytest.raises(ValueError, match="OPENAI_API_KEY is not set"):
         llm_label(codes, Chat("able"), [16])
     assert llm_label(codes, Chat("able"), [16], dry_run=True).calls[0] == 41
-    with pytest.raises(ConnectionError, match=r"127.0.0.1:9.*base_url, model and OPENAI_API_KEY"):
+    with pytest.raises(
+        ConnectionError, match=r"127.0.0.1:9.*base_url, model and OPENAI_API_KEY"
+    ):
         llm_label(codes, Chat("able", "http://127.0.0.1:9/v1", retries=0), [16])
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(ImportError, match=r'pip install "nanosae\[llm\]"'):
@@ -219,12 +236,16 @@ def test_without_key_server_or_package_the_error_says_what_to_do(codes, monkeypa
 @pytest.fixture
 def session(server, tmp_path):
     def opened(**settings):
-        return ChatSession(Chat("able", server.url, **settings), tmp_path / "answers.sqlite")
+        return ChatSession(
+            Chat("able", server.url, **settings), tmp_path / "answers.sqlite"
+        )
 
     return opened
 
 
-@pytest.mark.parametrize("bad", ["", None, ["a list"], {"text": "x"}, 7, "x" * 300_000, "\ud800"])
+@pytest.mark.parametrize(
+    "bad", ["", None, ["a list"], {"text": "x"}, 7, "x" * 300_000, "\ud800"]
+)
 def test_a_bad_answer_is_not_kept_and_stops_nothing(server, session, bad):
     answers = [bad, "a good one"]
     server.say = lambda prompt: answers.pop(0)
@@ -299,7 +320,9 @@ def test_a_limit_counts_what_a_call_could_cost(server, session):
     prompt = "PREDICTION: <text>x</text>"
     most = (len(prompt) // 4 + 8) * 2 + 400 * 3
     opened = session(price=(2e6, 3e6), max_cost=most - 1)
-    with pytest.warns(UserWarning, match=r"Stopped at max_cost=.* after 0 calls, 0 spent"):
+    with pytest.warns(
+        UserWarning, match=r"Stopped at max_cost=.* after 0 calls, 0 spent"
+    ):
         assert opened.ask(prompt) is None
     opened.close()
     opened = session(price=(2e6, 3e6), max_cost=most)
@@ -337,7 +360,9 @@ def test_a_key_in_the_address_is_sent_and_never_stored_or_shown(
     for path in codes.run.rglob("*"):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
     known = llm_label(codes, Chat("able", server.url), **BIG).attrs["usage"][0]
-    assert known["calls"] == 0  # the same server without the password is the same server
+    assert (
+        known["calls"] == 0
+    )  # the same server without the password is the same server
 
 
 def test_headers_that_params_hold_are_sent_and_not_stored(server, session, tmp_path):
@@ -350,9 +375,12 @@ def test_headers_that_params_hold_are_sent_and_not_stored(server, session, tmp_p
 
 
 @pytest.mark.parametrize(
-    "address", [f"http://host/v1?key={SECRET}", f"{SECRET}@host/v1", f"http://{SECRET}:x/v1", ""]
+    "address",
+    [f"http://host/v1?key={SECRET}", f"{SECRET}@host/v1", f"http://{SECRET}:x/v1", ""],
 )
-def test_an_address_that_is_none_is_refused_and_not_shown(tmp_path, monkeypatch, address):
+def test_an_address_that_is_none_is_refused_and_not_shown(
+    tmp_path, monkeypatch, address
+):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     with pytest.raises(ConfigError) as error:

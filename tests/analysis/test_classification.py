@@ -22,7 +22,9 @@ def test_single_feature_scores_agree_with_sklearn_ties_included():
             each = [f1_score(y[:, k], x[:, j] >= v) for v in levels]
             assert f1[j, k] == pytest.approx(max(each, default=0))
             if f1[j, k] > 0:
-                assert f1_score(y[:, k], x[:, j] >= threshold[j, k]) == pytest.approx(f1[j, k])
+                assert f1_score(y[:, k], x[:, j] >= threshold[j, k]) == pytest.approx(
+                    f1[j, k]
+                )
     on = x[:, 0] > 0  # the twin: ranks among active rows alone are another number
     assert abs(auc[0, 0] - roc_auc_score(y[on, 0], x[on, 0])) > 0.02
     assert np.isinf(threshold[5]).all()
@@ -36,14 +38,22 @@ def test_auc_and_f1_with_their_intervals():
     score = np.round(truth + rng.normal(size=(150, 3))[part] * 1.2, 1)
     auc, of_auc = auc_scores(score, truth, part)
     f1, of_f1 = f1_scores(score > 0.5, truth, part)
-    assert auc == pytest.approx([roc_auc_score(truth[:, k], score[:, k]) for k in range(3)])
-    assert f1 == pytest.approx([f1_score(truth[:, k], score[:, k] > 0.5) for k in range(3)])
-    halves = auc_scores(score > 0.5, truth, part)[0]  # of on and off: the balanced accuracy
+    assert auc == pytest.approx(
+        [roc_auc_score(truth[:, k], score[:, k]) for k in range(3)]
+    )
+    assert f1 == pytest.approx(
+        [f1_score(truth[:, k], score[:, k] > 0.5) for k in range(3)]
+    )
+    halves = auc_scores(score > 0.5, truth, part)[
+        0
+    ]  # of on and off: the balanced accuracy
     want = [balanced_accuracy_score(truth[:, k], score[:, k] > 0.5) for k in range(3)]
     assert halves == pytest.approx(want)
     draws = []
     for _ in range(250):
-        rows = np.concatenate([np.flatnonzero(part == p) for p in rng.integers(0, 150, 150)])
+        rows = np.concatenate(
+            [np.flatnonzero(part == p) for p in rng.integers(0, 150, 150)]
+        )
         draws.append(
             (
                 auc_scores(score[rows], truth[rows], rows)[0].mean(),
@@ -52,6 +62,8 @@ def test_auc_and_f1_with_their_intervals():
         )
     for summary, bootstrap in zip((of_auc, of_f1), np.array(draws).T, strict=True):
         assert summary.n == 3
-        assert (summary.high - summary.low) / 3.92 == pytest.approx(bootstrap.std(), rel=0.2)
+        assert (summary.high - summary.low) / 3.92 == pytest.approx(
+            bootstrap.std(), rel=0.2
+        )
     naive = auc_scores(score, truth, np.arange(600))[1]
     assert naive.high - naive.low < 0.65 * (of_auc.high - of_auc.low)

@@ -22,7 +22,9 @@ def test_cooccurrence_counts_shared_rows(run, dense):
     both = cooccurrence(run, min_share=0)
     assert isinstance(both, sp.csr_array)
     np.testing.assert_array_equal(both.toarray(), expected)
-    np.testing.assert_array_equal(cooccurrence(run, [8, 2], 0).toarray(), expected[[8, 2]])
+    np.testing.assert_array_equal(
+        cooccurrence(run, [8, 2], 0).toarray(), expected[[8, 2]]
+    )
     assert both.dtype.kind == "i"
     weighted = dense.T @ dense  # a product of the activations is something else
     assert not np.allclose(both.toarray(), weighted)
@@ -54,7 +56,9 @@ def test_coactive_features_with_lift_and_npmi(run, dense):
         line = frame.iloc[i]
         assert line["coactive"].tolist() == [j for _, j, _, _ in scored[:4]]
         assert line["coactive_count"].tolist() == [c for *_, c, _ in scored[:4]]
-        np.testing.assert_allclose(line["coactive_lift"], [lift for *_, lift in scored[:4]])
+        np.testing.assert_allclose(
+            line["coactive_lift"], [lift for *_, lift in scored[:4]]
+        )
         np.testing.assert_allclose(line["coactive_npmi"], [-s[0] for s in scored[:4]])
     assert frame["coactive"][4][0] == TWIN
     assert frame["coactive_npmi"][4][0] == pytest.approx(1)

@@ -37,7 +37,9 @@ def test_dates_move_to_the_start_of_the_finest_of_day_month_and_year(days, first
 
 
 def test_what_is_neither_number_nor_date_is_named():
-    with pytest.raises(DataError, match="column 'when' holds neither numbers nor dates") as caught:
+    with pytest.raises(
+        DataError, match="column 'when' holds neither numbers nor dates"
+    ) as caught:
         as_times(np.array(["yesterday"], object), "when")
     assert caught.value.column == "when"
 

@@ -13,7 +13,9 @@ from nanosae.codes import write_codes
 from small_corpora import active_with_target
 
 
-def test_contrast_finds_all_planted_differences_and_their_sizes(compared_codes, compared):
+def test_contrast_finds_all_planted_differences_and_their_sizes(
+    compared_codes, compared
+):
     result = contrast(compared_codes, "B", "A", by="group")
     found = result.findings.set_index("feature")
     assert set(found.index) == set(compared.group_odds)
@@ -42,7 +44,12 @@ def test_shuffled_labels_find_nothing(compared_codes, compared):
         for auc in result.scores["features"] if len(result.scores) else []:
             assert auc < 0.56
         hits += (
-            len(explain(compared_codes, rng.permutation(compared.columns["score"])).findings) > 0
+            len(
+                explain(
+                    compared_codes, rng.permutation(compared.columns["score"])
+                ).findings
+            )
+            > 0
         )
     assert hits <= 1  # each finds something with at most 5 %
 
@@ -88,10 +95,17 @@ def test_a_rare_perfect_feature_is_found_where_padded_top_rows_miss_it(tmp_path)
     on[np.flatnonzero(y == 1)[:: 1500 // 40], 7] = 1  # 41 rows, all positive
 
     def separation(x, mask):
-        top = np.argsort(-np.where(mask, x, -np.inf), kind="stable")[: min(100, mask.sum())]
+        top = np.argsort(-np.where(mask, x, -np.inf), kind="stable")[
+            : min(100, mask.sum())
+        ]
         return y[top].mean() - y[x == 0].mean()
 
-    assert separation(on[:, 7], on[:, 7] >= 0) < 0.3 < 0.49 < separation(on[:, 7], on[:, 7] > 0)
+    assert (
+        separation(on[:, 7], on[:, 7] >= 0)
+        < 0.3
+        < 0.49
+        < separation(on[:, 7], on[:, 7] > 0)
+    )
     assert contrast(active_with_target(tmp_path, on, y), 1, by="y").findings[
         "feature"
     ].tolist() == [7]
@@ -122,7 +136,9 @@ def test_groups_by_mask_rows_feature_and_text_are_the_same(compared_codes, compa
     rows = compared_codes.feature(j)[0]
     mask = np.zeros(compared_codes.n_rows, bool)
     mask[rows] = True
-    by_mask, by_rows, by_feature = (contrast(compared_codes, a) for a in (mask, rows, j))
+    by_mask, by_rows, by_feature = (
+        contrast(compared_codes, a) for a in (mask, rows, j)
+    )
     pd.testing.assert_frame_equal(
         by_mask.table.drop(columns="target"), by_rows.table.drop(columns="target")
     )
@@ -147,7 +163,9 @@ def test_whole_numbers_name_groups_also_where_some_are_missing(compared, tmp_pat
 
 
 def test_the_same_seed_gives_the_same_result(compared_codes):
-    first, second = (contrast(compared_codes, "B", "A", by="group", seed=7) for _ in range(2))
+    first, second = (
+        contrast(compared_codes, "B", "A", by="group", seed=7) for _ in range(2)
+    )
     pd.testing.assert_frame_equal(first.table, second.table)
     pd.testing.assert_frame_equal(first.model, second.model)
     other = contrast(compared_codes, "B", "A", by="group", seed=8)

@@ -30,8 +30,12 @@ def test_statistics_agree_with_dense_columns(run, dense):
         assert line["n_active"] == len(active)
         assert line["density"] == pytest.approx(len(active) / N)
         assert line["max_activation"] == (active.max() if len(active) else 0)
-        assert line["mean_activation"] == pytest.approx(active.mean() if len(active) else 0)
-        assert line["std_activation"] == pytest.approx(active.std() if len(active) else 0, abs=1e-9)
+        assert line["mean_activation"] == pytest.approx(
+            active.mean() if len(active) else 0
+        )
+        assert line["std_activation"] == pytest.approx(
+            active.std() if len(active) else 0, abs=1e-9
+        )
         top = active.max() if len(active) else 1
         expected, _ = np.histogram(active, bins=20, range=(0, top))
         assert line["histogram"].tolist() == expected.tolist()
@@ -91,8 +95,12 @@ def test_nearest_and_opposite_decoder_directions(run, dense):
         far = sorted(others, key=lambda j: cosine[i, j])[:3]
         assert frame["nearest"][i].tolist() == near
         assert frame["opposite"][i].tolist() == far
-        np.testing.assert_allclose(frame["nearest_cosine"][i], cosine[i, near], atol=1e-5)
-        np.testing.assert_allclose(frame["opposite_cosine"][i], cosine[i, far], atol=1e-5)
+        np.testing.assert_allclose(
+            frame["nearest_cosine"][i], cosine[i, near], atol=1e-5
+        )
+        np.testing.assert_allclose(
+            frame["opposite_cosine"][i], cosine[i, far], atol=1e-5
+        )
     raw = run.weights().W_dec @ run.weights().W_dec.T  # without unit length
     np.fill_diagonal(raw, -np.inf)
     assert (raw.argmax(axis=1) != [n[0] for n in frame["nearest"]]).any()
@@ -102,7 +110,9 @@ def test_names_of_neighbours_are_not_shifted_by_leaving_out_the_feature(run):
     """Deleting the feature from its row of cosines and then indexing shifts all later numbers."""
     directions = unit(run.weights().W_dec)
     frame = describe(run, n=1, texts=False)
-    shifted = [int(np.delete(directions[i] @ directions.T, i).argmax()) for i in range(M)]
+    shifted = [
+        int(np.delete(directions[i] @ directions.T, i).argmax()) for i in range(M)
+    ]
     found = [int(n[0]) for n in frame["nearest"]]
     assert found != shifted
     assert found[3] == 9
@@ -113,7 +123,9 @@ def test_health_flags(run, monkeypatch):
     frame = describe(run, texts=False).set_index("feature")
     assert frame["health"][DEAD] == "dead"
     assert frame["health"][DENSE] == "dense"
-    assert frame["health"][TWIN] == "duplicate"  # as often as feature 4, with the higher number
+    assert (
+        frame["health"][TWIN] == "duplicate"
+    )  # as often as feature 4, with the higher number
     assert frame["duplicate_of"][TWIN] == 4
     assert frame["duplicate_of"][4] == -1
     rarer = 9 if run.counts[9] < run.counts[3] else 3
@@ -148,9 +160,12 @@ def test_hard_negatives_are_the_silent_rows_nearest_to_the_top_rows(run, dense):
         if len(top):
             score = x @ x[top].mean(axis=0)
             assert (
-                frame["hard_negatives"][j].tolist() == sorted(silent, key=lambda i: -score[i])[:4]
+                frame["hard_negatives"][j].tolist()
+                == sorted(silent, key=lambda i: -score[i])[:4]
             )
-    assert [list(r) for r in frame["hard_negatives"]] != [list(r) for r in frame["near_misses"]]
+    assert [list(r) for r in frame["hard_negatives"]] != [
+        list(r) for r in frame["near_misses"]
+    ]
 
 
 def test_negatives_differ_between_features_and_seeds(run):
@@ -169,7 +184,9 @@ def test_without_a_model_the_mean_of_the_top_rows_takes_its_place(tmp_path, dens
     codes = write_codes(tmp_path, sp.csr_array(dense), vectors=x)
     frame = describe(codes)
     assert "nearest" not in frame
-    assert [list(r) for r in frame["near_misses"]] == [list(r) for r in frame["hard_negatives"]]
+    assert [list(r) for r in frame["near_misses"]] == [
+        list(r) for r in frame["hard_negatives"]
+    ]
 
 
 def test_a_corpus_without_texts_model_and_embeddings(tmp_path, dense):

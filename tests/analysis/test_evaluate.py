@@ -17,10 +17,22 @@ from planted import planted_corpus
 def save_model(folder, directions, bias):
     folder.mkdir(parents=True)
     n, d = directions.shape
-    tensors = {"W_enc": np.ascontiguousarray(directions.T), "W_dec": directions, "b_dec": bias}
-    tensors |= {"b_enc": np.zeros(n, np.float32), "threshold": np.full(n, 0.3, np.float32)}
+    tensors = {
+        "W_enc": np.ascontiguousarray(directions.T),
+        "W_dec": directions,
+        "b_dec": bias,
+    }
+    tensors |= {
+        "b_enc": np.zeros(n, np.float32),
+        "threshold": np.full(n, 0.3, np.float32),
+    }
     save_file(tensors, folder / "sae_weights.safetensors")
-    cfg = {"architecture": "jumprelu", "d_in": d, "d_sae": n, "apply_b_dec_to_input": True}
+    cfg = {
+        "architecture": "jumprelu",
+        "d_in": d,
+        "d_sae": n,
+        "apply_b_dec_to_input": True,
+    }
     (folder / "cfg.json").write_text(json.dumps(cfg))
 
 
@@ -68,7 +80,10 @@ def value(result, measure, representation="codes", what="value"):
 def test_the_true_dictionary_scores_perfectly(result, planted):
     for measure in ("best_feature_auc", "covered"):
         assert value(result, measure) == pytest.approx(1)
-    for measure in ("best_feature_f1", "one_to_one_f1"):  # a weaker held-out row may be missed
+    for measure in (
+        "best_feature_f1",
+        "one_to_one_f1",
+    ):  # a weaker held-out row may be missed
         assert 0.96 < value(result, measure) < 1
     assert value(result, "probe_f1@1") > 0.99
     for measure in ("recovery", "stability"):
@@ -101,7 +116,9 @@ def test_a_dictionary_with_wrong_features_is_told_apart(codes, planted, tmp_path
     assert value(found, "recovery") < 0.2
 
 
-def test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_not(tmp_path):
+def test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_not(
+    tmp_path,
+):
     rng = np.random.default_rng(0)
     x = sp.csr_array(rng.random((600, 400)).astype(np.float32))
     y = np.where(rng.random(600) < 0.2, "yes", "no")
@@ -122,7 +139,9 @@ def test_groups_stay_in_one_half(tmp_path):
     source = np.repeat(np.arange(40), 10)
     y = np.where(np.random.default_rng(0).random(40) < 0.5, "a", "b")[source]
     x = sp.csr_array(np.eye(40, dtype=np.float32)[source])
-    codes = write_codes(tmp_path / "codes", x, metadata={"y": y, "source": source.astype(str)})
+    codes = write_codes(
+        tmp_path / "codes", x, metadata={"y": y, "source": source.astype(str)}
+    )
     loose = evaluate(codes, "y", ks=(20,))
     strict = evaluate(codes, "y", ks=(20,), groups="source")
     assert value(loose, "probe_auc@20") > 0.65
@@ -138,7 +157,9 @@ def test_without_labels_only_what_needs_none(codes):
 
 
 def test_without_vectors_or_texts_it_does_what_it_can(planted, tmp_path):
-    codes = write_codes(tmp_path / "codes", planted.activations, metadata=planted.columns)
+    codes = write_codes(
+        tmp_path / "codes", planted.activations, metadata=planted.columns
+    )
     found = evaluate(codes, "group", ks=(1,))
     assert set(found.table["representation"]) == {"codes"}
     assert not any("intruder" in m for m in found.table["measure"])
@@ -158,7 +179,8 @@ def test_rows_without_label_and_rare_labels_are_left_out(codes, planted):
 
 def test_max_rows_draws_rows_and_the_seed_decides(codes):
     first, second = (
-        evaluate(codes, "group", ks=(1,), max_rows=600, baselines=False, seed=s) for s in (1, 1)
+        evaluate(codes, "group", ks=(1,), max_rows=600, baselines=False, seed=s)
+        for s in (1, 1)
     )
     assert first.about["rows"] == 600
     assert first.table.equals(second.table)
@@ -189,7 +211,9 @@ def test_a_label_needs_rows_with_and_without_it_in_both_parts(tmp_path):
     assert set(every) == {"usual", "other", "common", "rare"}
 
 
-def test_dead_features_count_neither_for_recovery_nor_for_stability(codes, planted, tmp_path):
+def test_dead_features_count_neither_for_recovery_nor_for_stability(
+    codes, planted, tmp_path
+):
     activations = planted.activations.toarray()
     activations[:, [3, 9, 20]] = 0
     save_model(tmp_path / "model", planted.directions, np.zeros(64, np.float32))

@@ -13,7 +13,9 @@ from small_corpora import active_with_target
 def test_explain_finds_what_drives_a_number(compared_codes, compared):
     result = explain(compared_codes, "score")
     assert set(result.findings["feature"]) == set(compared.score_weights)
-    signs = dict(zip(result.findings["feature"], np.sign(result.findings["effect"]), strict=True))
+    signs = dict(
+        zip(result.findings["feature"], np.sign(result.findings["effect"]), strict=True)
+    )
     assert signs == {j: np.sign(w) for j, w in compared.score_weights.items()}
     assert set(compared.score_weights) <= set(result.model["feature"])
     score = result.scores.iloc[0]
@@ -29,7 +31,9 @@ def test_a_column_can_be_held_equal(compared_codes, compared):
         compared.columns["group"],
         rng.choice(["A", "B"], 2000),
     )
-    assert set(explain(compared_codes, copy).findings["feature"]) == set(compared.group_odds)
+    assert set(explain(compared_codes, copy).findings["feature"]) == set(
+        compared.group_odds
+    )
     assert len(explain(compared_codes, copy, covariates=["group"]).findings) == 0
 
 
@@ -57,7 +61,12 @@ def test_one_huge_number_makes_no_finding(tmp_path):
     y = rng.normal(size=2000)
     y[on[:, 0]] += 0.0
     y[np.flatnonzero(on[:, 0])[:4]] = 1e6
-    assert 0 not in explain(active_with_target(tmp_path, on, y), "y").findings["feature"].tolist()
+    assert (
+        0
+        not in explain(active_with_target(tmp_path, on, y), "y")
+        .findings["feature"]
+        .tolist()
+    )
 
 
 def test_classes_each_against_the_rest(compared_codes, compared):

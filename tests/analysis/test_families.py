@@ -22,7 +22,9 @@ from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
 families: Any = module.families
-SHARED = [HealthCheck.function_scoped_fixture]  # `make` gives every example a folder of its own
+SHARED = [
+    HealthCheck.function_scoped_fixture
+]  # `make` gives every example a folder of its own
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +39,9 @@ def make(tmp_path):
 
     def write(activations):
         written.append(None)
-        return write_codes(tmp_path / str(len(written)), sp.csr_array(np.asarray(activations)))
+        return write_codes(
+            tmp_path / str(len(written)), sp.csr_array(np.asarray(activations))
+        )
 
     return write
 
@@ -68,7 +72,9 @@ def likely_pairs(rows, n_rows, min_weight):
         h = (both - chance) / (least - chance + 20)
         if h >= min_weight and poisson.sf(both - 1, chance) * len(live) ** 2 / 2 <= 1:
             weight[i, j] = h
-    assert len(set(weight.values())) == len(weight), "the oracle needs weights without ties"
+    assert len(set(weight.values())) == len(weight), (
+        "the oracle needs weights without ties"
+    )
     return weight
 
 
@@ -78,10 +84,14 @@ def by_hand(a, *, min_weight=0.1, passes=4, min_children=4, max_overlap=0.6):
     weight = likely_pairs(rows, len(a), min_weight)
     for _ in range(passes):
         graph = nx.Graph()
-        graph.add_weighted_edges_from((*p, w) for p, w in weight.items() if not out & set(p))
+        graph.add_weighted_edges_from(
+            (*p, w) for p, w in weight.items() if not out & set(p)
+        )
         tree = nx.maximum_spanning_tree(graph).edges
         directed: Any = nx.DiGraph()
-        directed.add_edges_from(sorted(edge, key=lambda j: -len(rows[j])) for edge in tree)
+        directed.add_edges_from(
+            sorted(edge, key=lambda j: -len(rows[j])) for edge in tree
+        )
         roots = [v for v in directed if directed.out_degree(v) > 2]
         found += [(v, nx.descendants(directed, v)) for v in roots]
         out |= set(roots)
@@ -94,7 +104,10 @@ def by_hand(a, *, min_weight=0.1, passes=4, min_children=4, max_overlap=0.6):
 
 
 def as_sets(found):
-    return {(line.root, frozenset(line.members) - {line.root}) for line in found.table.itertuples()}
+    return {
+        (line.root, frozenset(line.members) - {line.root})
+        for line in found.table.itertuples()
+    }
 
 
 @pytest.mark.parametrize("seed", [0, 1, 4])
@@ -103,8 +116,12 @@ def test_families_are_those_of_sets_and_networkx(make, seed):
     expected = by_hand(a)
     found = families(make(a))
     assert len(expected) >= 3
-    assert as_sets(found) == {(root, frozenset(children)) for root, children in expected}
-    assert found.table["size"].tolist() == [len(children) + 1 for _, children in expected]
+    assert as_sets(found) == {
+        (root, frozenset(children)) for root, children in expected
+    }
+    assert found.table["size"].tolist() == [
+        len(children) + 1 for _, children in expected
+    ]
 
 
 def test_weights_of_three_features_by_hand(make):
@@ -113,9 +130,14 @@ def test_weights_of_three_features_by_hand(make):
     a[10:20, 1] = 1  # 10 rows, all of them shared with feature 0
     a[18:26, 2] = 1  # 8 rows, 2 of them shared with 0 and with 1
     edges, shares = candidate_edges(make(a), np.arange(3), -1.0)
-    assert (edges.parent.tolist(), edges.child.tolist()) == ([0], [1])  # the others meet by chance
+    assert (edges.parent.tolist(), edges.child.tolist()) == (
+        [0],
+        [1],
+    )  # the others meet by chance
     np.testing.assert_allclose(edges.weight, [(10 - 5) / (10 - 5 + 20)])
-    np.testing.assert_allclose(shares.toarray(), [[0, 1, 1 / 4], [1, 0, 1 / 4], [1 / 4, 1 / 4, 0]])
+    np.testing.assert_allclose(
+        shares.toarray(), [[0, 1, 1 / 4], [1, 0, 1 / 4], [1 / 4, 1 / 4, 0]]
+    )
 
 
 def test_independent_features_weigh_nothing_at_any_density_but_the_overlap_does(make):
@@ -123,7 +145,9 @@ def test_independent_features_weigh_nothing_at_any_density_but_the_overlap_does(
     a = np.stack([rows % 2 == 0, rows % 5 == 0, rows % 7 == 0, rows % 11 == 0], axis=1)
     edges, shares = candidate_edges(make(a.astype(np.float32)), np.arange(4), -1.0)
     assert len(edges.weight) == 0
-    assert shares.toarray()[0, 3] > 0.45  # C ÷ min(f): a rare feature looks like the dense one's
+    assert (
+        shares.toarray()[0, 3] > 0.45
+    )  # C ÷ min(f): a rare feature looks like the dense one's
 
 
 def relabelled(a, order):
@@ -139,7 +163,9 @@ def check_any_order(make, a, order, label=None):
     names[0]["label"] = [label(j) for j in range(a.shape[1])]
     names[1]["label"] = [label(int(j)) for j in order]
     first, second = families(make(a), names[0]), families(make(moved), names[1])
-    for one, other in zip(first.table.itertuples(), second.table.itertuples(), strict=True):
+    for one, other in zip(
+        first.table.itertuples(), second.table.itertuples(), strict=True
+    ):
         assert [new[j] for j in one.members] == list(other.members)
         assert (one.label, one.size) == (other.label, other.size)
         assert one.score == pytest.approx(other.score, rel=1e-9, nan_ok=True)
@@ -162,8 +188,12 @@ def test_renumbering_features_changes_nothing(make, seed):
 @given(seed=st.integers(0, 10**6))
 def test_renumbering_changes_nothing_when_most_weights_are_tied(make, seed):
     rng = np.random.default_rng(seed)
-    blocks = np.kron(np.eye(6), np.ones((20, 5)))  # equal rows within a block: H is the same
-    a = blocks * rng.integers(1, 6, blocks.shape) / 4  # strengths of few values tie as well
+    blocks = np.kron(
+        np.eye(6), np.ones((20, 5))
+    )  # equal rows within a block: H is the same
+    a = (
+        blocks * rng.integers(1, 6, blocks.shape) / 4
+    )  # strengths of few values tie as well
     check_any_order(make, a.astype(np.float32), rng.permutation(30))
 
 
@@ -171,14 +201,18 @@ def last_written_weights(codes, ids, min_weight):
     """Weigh as the paper's code does: row-normalised, and the last entry written counts."""
     f = codes.counts
     both = family_edges.cooccurrence(codes, min_share=0).toarray()
-    graph = nx.from_numpy_array(both / (f[:, None] + 1))  # by feature number: the mistake
+    graph = nx.from_numpy_array(
+        both / (f[:, None] + 1)
+    )  # by feature number: the mistake
     place = {int(j): k for k, j in enumerate(ids)}
     edges = [
         (*sorted((place[u], place[v])), w)
         for u, v, w in graph.edges(data="weight")
         if u != v and u in place and v in place and w >= min_weight
     ]
-    i, j, w = (np.array(part) for part in zip(*sorted(edges, key=lambda e: -e[2]), strict=True))
+    i, j, w = (
+        np.array(part) for part in zip(*sorted(edges, key=lambda e: -e[2]), strict=True)
+    )
     return Edges(i, j, w), sp.csr_array(both[np.ix_(ids, ids)] * 1.0)
 
 
@@ -208,7 +242,9 @@ def test_two_children_make_no_root_but_do_not_hide_the_families_below(make):
             a[start + 15 * k : start + 15 * k + 15, 3 * parent + k] = 1
     found = families(make(a), min_children=3, passes=1)
     assert as_sets(found) == {(1, frozenset({3, 4, 5})), (2, frozenset({6, 7, 8}))}
-    assert {(0, 1), (0, 2)} <= set(zip(found.edges["parent"], found.edges["child"], strict=True))
+    assert {(0, 1), (0, 2)} <= set(
+        zip(found.edges["parent"], found.edges["child"], strict=True)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +253,10 @@ def planted():
 
 
 def siblings_found(found):
-    return {line.root: sorted(set(line.members) - {line.root}) for line in found.table.itertuples()}
+    return {
+        line.root: sorted(set(line.members) - {line.root})
+        for line in found.table.itertuples()
+    }
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -230,12 +269,18 @@ def test_planted_siblings_come_together_whatever_the_seed(make, seed):
     assert sum(len(children) for children in found.values()) <= 13  # of 12
 
 
-def test_planted_siblings_are_grouped_under_their_parent_and_nothing_else_is(make, planted):
-    found = families(make(planted.activations.toarray()), min_children=3, max_density=0.5)
+def test_planted_siblings_are_grouped_under_their_parent_and_nothing_else_is(
+    make, planted
+):
+    found = families(
+        make(planted.activations.toarray()), min_children=3, max_density=0.5
+    )
     assert siblings_found(found) == planted.families
     assert found.stats["block_ratio"] > 3
     assert found.stats["score"] > 3
-    assert found.stats["r"] > 1  # parents go with children more than siblings with each other
+    assert (
+        found.stats["r"] > 1
+    )  # parents go with children more than siblings with each other
 
 
 def test_shuffled_activations_have_no_families(make, planted):
@@ -311,7 +356,9 @@ def check_scores(make, a):
     expected = [brute_ratios(a, m, eligible) for m in found.table["members"]]
     np.testing.assert_allclose(found.table["block_ratio"], [e[0] for e in expected])
     np.testing.assert_allclose(found.table["r"], [e[1] for e in expected])
-    assert found.stats["block_ratio"] == pytest.approx(np.mean([e[0] for e in expected]))
+    assert found.stats["block_ratio"] == pytest.approx(
+        np.mean([e[0] for e in expected])
+    )
     ratio = found.stats["block_ratio"] / found.stats["random_ratio"]
     assert found.stats["score"] == pytest.approx(ratio)
 
@@ -343,8 +390,13 @@ def test_of_two_equal_overlapping_families_exactly_one_stays():
     blocks = [np.array([9, 1, 2, 3, 4, 5]), np.array([0, 1, 2, 3, 4, 6])]
     one = module.without_overlaps(blocks)
     other = module.without_overlaps(blocks[::-1])
-    assert [b.tolist() for b in one] == [b.tolist() for b in other] == [[0, 1, 2, 3, 4, 6]]
-    apart = [np.array([9, *range(1, 7)]), np.array([0, *range(3, 9)])]  # 4 of 8 in common
+    assert (
+        [b.tolist() for b in one] == [b.tolist() for b in other] == [[0, 1, 2, 3, 4, 6]]
+    )
+    apart = [
+        np.array([9, *range(1, 7)]),
+        np.array([0, *range(3, 9)]),
+    ]  # 4 of 8 in common
     assert len(module.without_overlaps(apart)) == 2
 
 
@@ -402,9 +454,13 @@ def test_a_family_is_named_by_common_words_else_its_root_else_its_members(make):
     bare = families(codes)
     root, members = bare.table["root"][0], bare.table["members"][0]
     assert bare.table["label"][0].startswith(f"features {root}, {members[1]}, ")
-    table = pd.DataFrame({"feature": range(n), "label": [f"unique{j}" for j in range(n)]})
+    table = pd.DataFrame(
+        {"feature": range(n), "label": [f"unique{j}" for j in range(n)]}
+    )
     assert families(codes, table).table["label"][0] == f"unique{root}"
-    table["label"] = [f"größe shared{j % 2}" if j in members else "other" for j in range(n)]
+    table["label"] = [
+        f"größe shared{j % 2}" if j in members else "other" for j in range(n)
+    ]
     label = families(codes, table).table["label"][0].split(", ")
     assert label[0] == "größe"
     assert set(label) == {"größe", "shared0", "shared1"}
@@ -419,10 +475,14 @@ def test_json_holds_everything_and_no_nan(make):
 
     read = json.loads(text, parse_constant=no_constant)
     assert read["format"] == 1
-    assert [line["members"] for line in read["families"]] == found.table["members"].tolist()
+    assert [line["members"] for line in read["families"]] == found.table[
+        "members"
+    ].tolist()
     assert read["edges"][0].keys() == {"parent", "child", "weight", "pass"}
     assert read["parameters"]["min_weight"] == 0.1
-    assert {int(j): k for j, k in read["feature_family"].items()} == found.feature_family
+    assert {
+        int(j): k for j, k in read["feature_family"].items()
+    } == found.feature_family
     json.loads(families(make(np.zeros((4, 3)))).to_json(), parse_constant=no_constant)
 
 
@@ -448,10 +508,18 @@ def test_of_two_families_with_a_feature_the_later_smaller_one_has_it():
 def test_corpora_too_small_for_families_have_none(make, shape):
     found = families(make(np.ones(shape, np.float32)), max_density=1.0, min_active=0)
     assert len(found.table) == 0
-    assert found.table.columns.tolist()[:5] == ["family", "root", "members", "size", "label"]
+    assert found.table.columns.tolist()[:5] == [
+        "family",
+        "root",
+        "members",
+        "size",
+        "label",
+    ]
 
 
 def test_the_same_seed_gives_the_same_scores(make):
     codes = make(nested())
-    one, two, three = (families(codes, seed=s).table["score"].tolist() for s in (0, 0, 1))
+    one, two, three = (
+        families(codes, seed=s).table["score"].tolist() for s in (0, 0, 1)
+    )
     assert one == two != three

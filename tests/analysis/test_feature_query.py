@@ -21,7 +21,9 @@ def codes(searched_codes):
     return searched_codes
 
 
-def test_words_without_an_encoder_are_lifted_to_features_and_the_answer_says_so(codes, planted):
+def test_words_without_an_encoder_are_lifted_to_features_and_the_answer_says_so(
+    codes, planted
+):
     hits = 0
     for j in range(0, 48, 5):
         found = search(codes, planted.words[j][0])
@@ -69,10 +71,14 @@ def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
     labelled = [j for j, name in enumerate(planted.names) if word in name.split()]
     expected[labelled] = 1
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert how.startswith(f"{len(rows)} texts and {len(labelled)} labels hold the words")
+    assert how.startswith(
+        f"{len(rows)} texts and {len(labelled)} labels hold the words"
+    )
     without_lift = acts[rows].mean(axis=0)
     others = [j for j in best if j not in labelled]
-    assert not np.allclose(found[others], without_lift[others] / without_lift.max(), atol=0.02)
+    assert not np.allclose(
+        found[others], without_lift[others] / without_lift.max(), atol=0.02
+    )
 
 
 def test_parts_of_labels_and_numbers_choose_a_feature():

@@ -12,10 +12,20 @@ from nanosae.codes import write_codes
 
 def test_results_are_json_sentences_and_html(compared_codes, compared):
     name = "a <b> & “c”"
-    result = contrast(compared_codes, "B", "A", by="group", labels=dict.fromkeys(range(48), name))
+    result = contrast(
+        compared_codes, "B", "A", by="group", labels=dict.fromkeys(range(48), name)
+    )
     sentence = result.sentences(1)[0]
     assert name in sentence
-    for word in ("odds ratio", "95 % CI", "risk difference", "Cliff's δ", "q = ", "of B", "of A"):
+    for word in (
+        "odds ratio",
+        "95 % CI",
+        "risk difference",
+        "Cliff's δ",
+        "q = ",
+        "of B",
+        "of A",
+    ):
         assert word in sentence
     assert f"{result.about['n_independent']:,} independent" in sentence
     assert len(result.sentences()) == len(result.findings)
@@ -37,14 +47,18 @@ def test_names_of_columns_may_hold_braces(compared, tmp_path):
 
 
 def test_without_texts_it_works_and_says_so(compared, tmp_path):
-    codes = write_codes(tmp_path / "codes", compared.activations, metadata=compared.columns)
+    codes = write_codes(
+        tmp_path / "codes", compared.activations, metadata=compared.columns
+    )
     result = contrast(codes, "B", "A", by="group")
     assert set(compared.group_odds) <= set(result.findings["feature"])
     assert "no texts" in result.about["notes"][0]
 
 
 def test_labels_come_from_the_run(compared, tmp_path):
-    codes = write_codes(tmp_path / "codes" / "x", compared.activations, metadata=compared.columns)
+    codes = write_codes(
+        tmp_path / "codes" / "x", compared.activations, metadata=compared.columns
+    )
     table = pd.DataFrame({"feature": range(48), "label": compared.names})
     table.to_parquet(tmp_path / "features.parquet")
     result = contrast(codes, "B", "A", by="group")

@@ -19,7 +19,9 @@ def active():
 
 
 def test_of_a_number_it_is_least_squares_on_the_held_out_rows(tmp_path, active):
-    y = active @ np.r_[1.0, -1.0, 0.5, np.zeros(9)] + np.random.default_rng(1).uniform(size=2000)
+    y = active @ np.r_[1.0, -1.0, 0.5, np.zeros(9)] + np.random.default_rng(1).uniform(
+        size=2000
+    )
     result = explain(active_with_target(tmp_path, active, y), "y")
     chosen = result.model["feature"].to_numpy()
     assert {0, 1, 2} <= set(chosen)
@@ -30,7 +32,9 @@ def test_of_a_number_it_is_least_squares_on_the_held_out_rows(tmp_path, active):
     score = result.scores.iloc[0]
     other = LinearRegression().fit(x[~HELD], y[~HELD])
     assert np.abs(other.coef_ - fit.coef_).max() > 1e-3  # the parts can be told apart
-    assert score["features"] == pytest.approx(r2_score(y[HELD], other.predict(x[HELD])), abs=1e-5)
+    assert score["features"] == pytest.approx(
+        r2_score(y[HELD], other.predict(x[HELD])), abs=1e-5
+    )
     assert score["n_features"] == len(chosen)
 
 
@@ -44,7 +48,9 @@ def test_of_a_group_it_is_logistic_regression_on_the_held_out_rows(tmp_path, act
         LogisticRegression(C=np.inf, tol=1e-9, max_iter=1000).fit(x[part], y[part])
         for part in (HELD, ~HELD)
     )
-    np.testing.assert_allclose(result.model["coefficient"], fit.coef_[0], rtol=0.01, atol=1e-3)
+    np.testing.assert_allclose(
+        result.model["coefficient"], fit.coef_[0], rtol=0.01, atol=1e-3
+    )
     p = fit.predict_proba(x[HELD])[:, 1]
     design = np.column_stack([np.ones(HELD.sum()), x[HELD]])
     error = np.sqrt(np.diag(np.linalg.inv((design.T * (p * (1 - p))) @ design)))[1:]

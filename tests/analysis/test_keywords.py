@@ -12,9 +12,13 @@ from small_corpora import NOISE, corpus
 
 def monroe(y, n, y0, n0, share, prior):
     """Two Dirichlet posteriors over (has, has not): difference of logits ÷ its standard error."""
-    cells = [(k + prior * share, m - k + prior * (1 - share)) for k, m in ((y, n), (y0, n0))]
+    cells = [
+        (k + prior * share, m - k + prior * (1 - share)) for k, m in ((y, n), (y0, n0))
+    ]
     logits = [math.log(has / has_not) for has, has_not in cells]
-    return (logits[0] - logits[1]) / math.sqrt(sum(1 / x for cell in cells for x in cell))
+    return (logits[0] - logits[1]) / math.sqrt(
+        sum(1 / x for cell in cells for x in cell)
+    )
 
 
 def test_log_odds_are_those_of_two_dirichlet_posteriors():
@@ -23,14 +27,18 @@ def test_log_odds_are_those_of_two_dirichlet_posteriors():
     delta, mine = log_odds(y, 12.5, y0, 50, share)
     args = list(zip(y, y0, share, strict=True))
     assert mine == pytest.approx([monroe(a, 12.5, b, 50, p, 20.0) for a, b, p in args])
-    assert mine != pytest.approx([monroe(a, 12.5, b, 50, 0.5, 20.0) for a, b, p in args])
+    assert mine != pytest.approx(
+        [monroe(a, 12.5, b, 50, 0.5, 20.0) for a, b, p in args]
+    )
     assert delta[1] == pytest.approx(math.log(10 / 22.5) - math.log(50 / 20))
 
 
 def test_log_odds_of_a_word_that_is_everywhere_are_noise():
     rng = np.random.default_rng(0)
     share = np.full(2000, 0.8)
-    z = log_odds(rng.binomial(40, 0.8, 2000), 40, rng.binomial(400, 0.8, 2000), 400, share)[1]
+    z = log_odds(
+        rng.binomial(40, 0.8, 2000), 40, rng.binomial(400, 0.8, 2000), 400, share
+    )[1]
     assert 0.6 < z.std() < 1.1  # shrunk by the prior
 
 
@@ -39,7 +47,9 @@ def test_a_word_is_informative_if_texts_with_it_are_alike(tmp_path):
     texts, active = [], np.zeros((600, 60))
     for i in range(600):
         k = i % 30
-        texts.append(f"der topic{k}x {'und' if rng.random() < 0.5 else 'oder'} {NOISE[i % 60]}")
+        texts.append(
+            f"der topic{k}x {'und' if rng.random() < 0.5 else 'oder'} {NOISE[i % 60]}"
+        )
         active[i, [k, 30 + rng.integers(30)]] = 1
     codes = corpus(tmp_path / "c", active, texts)
     words = Words(codes.texts(), np.ones(600, bool))
@@ -47,7 +57,9 @@ def test_a_word_is_informative_if_texts_with_it_are_alike(tmp_path):
     sense = dict(zip(words.terms, informativeness(codes, words, rows), strict=True))
     assert sense["der"] == sense["und"] == sense["oder"] == 0
     assert sense["topic3x"] == 1.5
-    with_it = np.flatnonzero(words.presence[:, words.terms.tolist().index("topic3x")].toarray())
+    with_it = np.flatnonzero(
+        words.presence[:, words.terms.tolist().index("topic3x")].toarray()
+    )
     alike = {"topic3x": with_it, "und": [i for i in rows if "und" in texts[i].split()]}
     every = rare_overlap(active, rows)
     assert rare_overlap(active, alike["topic3x"]) > 2 * every
@@ -83,7 +95,9 @@ def counted():
     return words, texts, rows, activations, hard
 
 
-def test_typical_terms_have_the_mean_z_against_all_texts_and_hard_inactive_ones(counted):
+def test_typical_terms_have_the_mean_z_against_all_texts_and_hard_inactive_ones(
+    counted,
+):
     words, texts, rows, activations, hard = counted
     found = feature_words(words, rows, activations, hard, 500)
     weights = activations * activations.sum() / (activations**2).sum()
@@ -111,7 +125,10 @@ def test_a_term_that_hard_inactive_texts_have_too_is_no_label(counted):
     first = words.terms[feature_words(words, rows, activations, hard, 500).terms]
     assert first[0] == "own"
     far = np.arange(201, 241)  # texts of something else: the subject is typical
-    assert words.terms[feature_words(words, rows, activations, far, 500).terms][0] == "subject"
+    assert (
+        words.terms[feature_words(words, rows, activations, far, 500).terms][0]
+        == "subject"
+    )
 
 
 def test_keywords_are_single_words_by_what_they_add_to_the_query(counted):
@@ -133,7 +150,9 @@ def test_keywords_are_single_words_by_what_they_add_to_the_query(counted):
     every = words.terms[feature_words(words, rows, activations, hard, 500).keywords]
     assert sorted(every) == sorted(gains)
     assert (np.diff([gains[term][0] for term in every]) < 1e-9).all()
-    assert not (np.diff([gains[term][1] for term in every]) < 1e-9).all()  # not by log-odds alone
+    assert not (
+        np.diff([gains[term][1] for term in every]) < 1e-9
+    ).all()  # not by log-odds alone
 
 
 def test_a_feature_with_one_text_has_all_its_words(counted):
@@ -146,7 +165,9 @@ def test_a_feature_with_one_text_has_all_its_words(counted):
 def test_informativeness_is_the_logarithm_of_how_alike_texts_are(tmp_path):
     rng = np.random.default_rng(0)
     active = (rng.random((90, 12)) < 0.3).astype(float)
-    texts = [" ".join(np.array(NOISE)[[rng.integers(9), 20 + k // 10]]) for k in range(90)]
+    texts = [
+        " ".join(np.array(NOISE)[[rng.integers(9), 20 + k // 10]]) for k in range(90)
+    ]
     active[:10, 0] = 1  # texts of the first block are alike
     active[10:, 0] = 0
     codes = corpus(tmp_path / "c", active, texts)

@@ -51,12 +51,16 @@ def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     ]
     active.append((np.roll(words, 1) == "tree") & (np.roll(place[0], 1) == place[0]))
     metadata = dict(zip(names, place, strict=True))
-    codes = corpus(tmp_path, np.array(active, float).T, texts.tolist(), metadata=metadata)
+    codes = corpus(
+        tmp_path, np.array(active, float).T, texts.tolist(), metadata=metadata
+    )
     frame = label(codes)
     labels = frame["label"].tolist()
     assert labels[0].startswith("«old» ")
     assert labels[1].startswith("«cat» ")
-    assert "«" not in labels[2] + labels[3]  # three tokens; whatever stands after "tree"
+    assert (
+        "«" not in labels[2] + labels[3]
+    )  # three tokens; whatever stands after "tree"
     assert all("«" in text for text in frame["typical_text"])
     assert "«cat»" in frame["typical_text"][1]
 
@@ -95,13 +99,21 @@ def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
         assert row.label_n == truth[held].sum()
         terms = row.label.lower().split(", ")
         has_term = [
-            np.array([f" {t} " in f" {text.lower()} " for text in planted.texts]) for t in terms
+            np.array([f" {t} " in f" {text.lower()} " for text in planted.texts])
+            for t in terms
         ]
         predicted = np.any(has_term, axis=0)
         assert row.label_f1 == pytest.approx(f1_score(truth[held], predicted[held]))
-        assert row.label_precision == pytest.approx(precision_score(truth[held], predicted[held]))
-        assert row.label_recall == pytest.approx(recall_score(truth[held], predicted[held]))
-        seen = [directions[~held & has].mean(0) - directions[~held].mean(0) for has in has_term]
+        assert row.label_precision == pytest.approx(
+            precision_score(truth[held], predicted[held])
+        )
+        assert row.label_recall == pytest.approx(
+            recall_score(truth[held], predicted[held])
+        )
+        seen = [
+            directions[~held & has].mean(0) - directions[~held].mean(0)
+            for has in has_term
+        ]
         direction = np.sum([mean / np.linalg.norm(mean) for mean in seen], axis=0)
         expected = roc_auc_score(truth[held], directions[held] @ direction)
         assert row.label_auc == pytest.approx(expected, abs=3e-3)
@@ -109,11 +121,15 @@ def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
     assert checked > 10
 
 
-def test_held_out_texts_decide_the_score_and_not_the_name(planted, codes, found, tmp_path):
+def test_held_out_texts_decide_the_score_and_not_the_name(
+    planted, codes, found, tmp_path
+):
     held = split(codes)
     texts = np.where(held, "nothing of interest here", planted.texts).tolist()
     part = held.astype(int)  # the same halves, though the texts are all alike now
-    blind = corpus(tmp_path / "c", planted.activations.toarray(), texts, metadata={"half": part})
+    blind = corpus(
+        tmp_path / "c", planted.activations.toarray(), texts, metadata={"half": part}
+    )
     monkey = pytest.MonkeyPatch()
     monkey.setattr(labels_module, "held_out", lambda *a: held)
     frame = label(blind)
@@ -121,14 +137,17 @@ def test_held_out_texts_decide_the_score_and_not_the_name(planted, codes, found,
     scored = frame.label_n >= 5
     assert frame.label_auc[scored].max() < 0.51
     same = [
-        a.split(", ")[0] == b.split(", ")[0] for a, b in zip(frame.label, found.label, strict=True)
+        a.split(", ")[0] == b.split(", ")[0]
+        for a, b in zip(frame.label, found.label, strict=True)
     ]
     assert np.mean(same) > 0.8  # negatives differ: there are no vectors here
 
 
 def test_a_rare_feature_is_named_but_not_scored(tmp_path):
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(["one", "two", "three", "four"], 5)) for _ in range(100)]
+    texts = [
+        " ".join(rng.choice(["one", "two", "three", "four"], 5)) for _ in range(100)
+    ]
     active = np.zeros((100, 3))
     active[:40, 0] = 1
     active[[3, 50, 70], 1] = 1
@@ -141,7 +160,9 @@ def test_a_rare_feature_is_named_but_not_scored(tmp_path):
     assert frame.label_n[1] in (0, 1, 2, 3)
     assert (frame.label[2], frame.keywords[2], frame.typical_text[2]) == ("", "", "")
     assert frame.label_n[2] == 0
-    assert len(label(corpus(tmp_path / "d", active, texts))) == 2  # the dead one is left out
+    assert (
+        len(label(corpus(tmp_path / "d", active, texts))) == 2
+    )  # the dead one is left out
 
 
 def test_strong_texts_weigh_more(tmp_path):

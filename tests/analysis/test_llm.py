@@ -59,7 +59,12 @@ def test_detection_costs_a_tenth_and_says_the_same(codes, server):
 @pytest.mark.parametrize(
     ("judge", "pearson"),
     [
-        (lambda prompt: f"PREDICTION: {np.random.default_rng(len(prompt)).uniform(-1, 1)}", 0.35),
+        (
+            lambda prompt: (
+                f"PREDICTION: {np.random.default_rng(len(prompt)).uniform(-1, 1)}"
+            ),
+            0.35,
+        ),
         (lambda prompt: "PREDICTION: 1", None),
     ],
 )
@@ -83,7 +88,9 @@ def seen(server):
     return [pick(a) for a, _ in sides], [pick(s) for _, s in sides], judged
 
 
-def test_shown_texts_are_the_strongest_and_judged_ones_are_unseen(codes, server, planted):
+def test_shown_texts_are_the_strongest_and_judged_ones_are_unseen(
+    codes, server, planted
+):
     llm_label(codes, Chat("able", server.url, concurrency=1), [16], words=1000)
     (active,), (silent,), judged = seen(server)
     held, texts = held_out(duplicate_groups(codes), 0.5, 0), planted.texts.tolist()
@@ -92,13 +99,17 @@ def test_shown_texts_are_the_strongest_and_judged_ones_are_unseen(codes, server,
         (texts.index(t) for t in active), key=lambda i: -acts[i]
     )
     weakest = min(acts[texts.index(t)] for t in active)
-    assert np.sum(acts[~held] > weakest) <= 2 * len(active)  # near-copies are shown once
+    assert np.sum(acts[~held] > weakest) <= 2 * len(
+        active
+    )  # near-copies are shown once
     assert not any(acts[texts.index(t)] for t in silent)
     assert len(judged) == 40
     assert all(held[texts.index(t)] for t in judged)
     assert not held[[texts.index(t) for t in active + silent]].any()
     strengths = [acts[texts.index(t)] for t in judged if acts[texts.index(t)]]
-    assert min(strengths) < np.median(acts[acts > 0]) < max(strengths)  # of any strength
+    assert (
+        min(strengths) < np.median(acts[acts > 0]) < max(strengths)
+    )  # of any strength
 
 
 def test_each_feature_gets_other_silent_texts(codes, server):
@@ -116,11 +127,15 @@ def test_the_activations_printed_are_those_of_their_texts(codes, server, planted
     acts, texts = planted.activations.toarray()[:, 16], planted.texts.tolist()
     own = np.array([acts[texts.index(text)] for _, text in lines])
     assert len(lines) == 10
-    assert [float(printed) for printed, _ in lines] == pytest.approx(own / own[0], abs=0.01)
+    assert [float(printed) for printed, _ in lines] == pytest.approx(
+        own / own[0], abs=0.01
+    )
 
 
 def test_hard_negatives_are_the_nearest_and_stated(codes, server, planted):
-    frame = llm_label(codes, Chat("able", server.url), [16], negatives="hard", words=1000)
+    frame = llm_label(
+        codes, Chat("able", server.url), [16], negatives="hard", words=1000
+    )
     _, (silent,), _ = seen(server)
     texts = planted.texts.tolist()
     held = held_out(duplicate_groups(codes), 0.5, 0)
@@ -133,7 +148,9 @@ def test_groups_stay_on_one_side(codes, server, planted):
     llm_label(codes, Chat("able", server.url), [16], groups="source", words=1000)
     (active,), (silent,), judged = seen(server)
     texts, source = planted.texts.tolist(), planted.columns["source"]
-    sides = [{source[texts.index(t)] for t in part} for part in (active + silent, judged)]
+    sides = [
+        {source[texts.index(t)] for t in part} for part in (active + silent, judged)
+    ]
     assert not sides[0] & sides[1]
 
 
@@ -166,7 +183,9 @@ def test_a_wrong_number_of_matches_does_no_harm(codes, server):
 
 
 def test_another_model_may_judge(codes, server):
-    frame = llm_label(codes, Chat("namer", server.url), predictor=Chat("judge", server.url), **BIG)
+    frame = llm_label(
+        codes, Chat("namer", server.url), predictor=Chat("judge", server.url), **BIG
+    )
     assert [bill["model"] for bill in frame.attrs["usage"]] == ["namer", "judge"]
     models = [request["model"] for request in server.requests]
     assert (models.count("namer"), models.count("judge")) == (3, 12)
@@ -180,7 +199,9 @@ def test_a_corpus_without_texts_is_refused(tmp_path, server):
 
 
 def test_defaults_are_enough_texts_to_decide_on():
-    defaults = {k: p.default for k, p in inspect.signature(llm_label).parameters.items()}
+    defaults = {
+        k: p.default for k, p in inspect.signature(llm_label).parameters.items()
+    }
     assert defaults["tests"] >= 20  # active ones, and as many silent ones
     assert defaults["shown"] >= 10
 
@@ -197,7 +218,9 @@ def test_on_the_command_line(codes, server, capsys):
     found = json.loads(capsys.readouterr().out)
     assert {line["llm_label"] for line in found} <= set(server.names)
     assert (codes.run / "features.parquet").exists()
-    assert main(["label", run, "--llm", "--base-url", "http://127.0.0.1:9/v1", *some]) == 2
+    assert (
+        main(["label", run, "--llm", "--base-url", "http://127.0.0.1:9/v1", *some]) == 2
+    )
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert "Traceback" not in error
@@ -208,7 +231,9 @@ def test_a_limited_or_failing_run_keeps_the_labels_that_are_there(codes, server)
     good = llm_label(codes, Chat("able", server.url), **BIG)
     save_features(codes.run, good)
     with pytest.warns(UserWarning, match="Stopped at max_calls"):
-        limited = llm_label(codes, Chat("other", server.url, max_calls=7, concurrency=1), **BIG)
+        limited = llm_label(
+            codes, Chat("other", server.url, max_calls=7, concurrency=1), **BIG
+        )
     assert 0 < len(limited) < 3
     assert sorted([*limited.feature, *limited.attrs["unlabelled"]]) == FEATURES
     table = save_features(codes.run, limited).set_index("feature").loc[FEATURES]

@@ -22,11 +22,15 @@ def fit(a, m, n1, n0):
     return first_of(fit_log_odds(np.array([a]), np.array([[m]]), n, LEVELS))
 
 
-@pytest.mark.parametrize(("a", "m", "n1", "n0"), [(7, 20, 60, 90), (0, 12, 40, 50), (9, 9, 30, 30)])
+@pytest.mark.parametrize(
+    ("a", "m", "n1", "n0"), [(7, 20, 60, 90), (0, 12, 40, 50), (9, 9, 30, 30)]
+)
 def test_one_cell_is_haldane_anscombe_and_woolf(a, m, n1, n0):
     beta, error, _ = fit(a, m, n1, n0)
     cells = np.array([a, m - a, n1 - a, n0 - (m - a)]) + 0.5
-    assert beta == pytest.approx(np.log(cells[0] * cells[3] / (cells[1] * cells[2])), rel=1e-6)
+    assert beta == pytest.approx(
+        np.log(cells[0] * cells[3] / (cells[1] * cells[2])), rel=1e-6
+    )
     assert error == pytest.approx(np.sqrt((1 / cells).sum()), rel=1e-5)
 
 
@@ -40,7 +44,9 @@ def test_the_correction_is_small_beside_the_conditional_estimate():
     assert beta + 1.96 * error == pytest.approx(np.log(high), abs=0.1)
 
 
-@pytest.mark.parametrize(("n1", "n0", "m"), [(500, 500, 10), (50, 950, 30), (20, 9980, 100)])
+@pytest.mark.parametrize(
+    ("n1", "n0", "m"), [(500, 500, 10), (50, 950, 30), (20, 9980, 100)]
+)
 def test_p_is_never_bold_and_close_to_fisher(n1, n0, m):
     """Size of the test under the exact null distribution; the score test is the bold twin."""
     a = np.arange(max(0, m - n0), min(m, n1) + 1)
@@ -65,22 +71,33 @@ def test_several_cells_are_a_logistic_regression_with_cells():
     cell, group = rng.integers(0, 4, 4000), rng.random(4000) < 0.4
     on = rng.random(4000) < 1 / (1 + np.exp(2 - 0.5 * cell - 0.8 * group))
     x = np.column_stack([group, np.eye(4)[cell]])
-    outside = LogisticRegression(C=np.inf, fit_intercept=False, max_iter=1000, tol=1e-8).fit(x, on)
+    outside = LogisticRegression(
+        C=np.inf, fit_intercept=False, max_iter=1000, tol=1e-8
+    ).fit(x, on)
     p = outside.predict_proba(x)[:, 1]
     error = np.sqrt(np.linalg.inv((x.T * (p * (1 - p))) @ x)[0, 0])
-    null = LogisticRegression(C=np.inf, fit_intercept=False, max_iter=1000, tol=1e-8).fit(
-        x[:, 1:], on
-    )
+    null = LogisticRegression(
+        C=np.inf, fit_intercept=False, max_iter=1000, tol=1e-8
+    ).fit(x[:, 1:], on)
     q = null.predict_proba(x[:, 1:])[:, 1]
     ratio = 2 * (np.log(np.where(on, p, 1 - p)) - np.log(np.where(on, q, 1 - q))).sum()
 
     active = np.array([[(on & (cell == s)).sum() for s in range(4)]], float)
-    n = np.array([[[(~group & (cell == s)).sum(), (group & (cell == s)).sum()] for s in range(4)]])
+    n = np.array(
+        [
+            [
+                [(~group & (cell == s)).sum(), (group & (cell == s)).sum()]
+                for s in range(4)
+            ]
+        ]
+    )
     total = np.array([(on & group).sum()], float)
     beta, got_error, got_ratio = first_of(fit_log_odds(total, active, n * 1.0, LEVELS))
     assert beta == pytest.approx(outside.coef_[0, 0], abs=0.01)
     assert got_error == pytest.approx(error, rel=0.01)
-    assert got_ratio == pytest.approx(ratio, rel=0.03)  # half a text moved towards no effect
+    assert got_ratio == pytest.approx(
+        ratio, rel=0.03
+    )  # half a text moved towards no effect
     crude = fit(total[0], active.sum(), n[..., 1].sum(), n[..., 0].sum())[0]
     assert abs(crude - outside.coef_[0, 0]) < 0.2  # cells are balanced here
 
@@ -99,7 +116,9 @@ def test_trend_is_a_logistic_regression_on_time():
     rng = np.random.default_rng(1)
     time = rng.integers(0, 6, 5000).astype(float)
     on = rng.random(5000) < 1 / (1 + np.exp(3 - 0.3 * time))
-    outside = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(time[:, None], on)
+    outside = LogisticRegression(C=np.inf, max_iter=1000, tol=1e-8).fit(
+        time[:, None], on
+    )
     n = np.bincount(time.astype(int)).astype(float)[None, None]
     active, total = np.array([[on.sum()]], float), np.array([time[on].sum()])
     beta, error, _ = first_of(fit_log_odds(total, active, n, np.arange(6.0)))

@@ -39,7 +39,9 @@ def best_sum(similarity):
     gain = np.maximum(similarity, 0)
     gain = gain if gain.shape[0] <= gain.shape[1] else gain.T
     n, m = gain.shape
-    return max(gain[range(n), list(p)].sum() for p in itertools.permutations(range(m), n))
+    return max(
+        gain[range(n), list(p)].sum() for p in itertools.permutations(range(m), n)
+    )
 
 
 def check_partners(found, similarity):
@@ -47,10 +49,14 @@ def check_partners(found, similarity):
     paired = found[found["partner"] >= 0]
     assert paired["partner"].is_unique
     np.testing.assert_allclose(
-        paired["partner_similarity"], similarity[paired["feature"], paired["partner"]], atol=1e-6
+        paired["partner_similarity"],
+        similarity[paired["feature"], paired["partner"]],
+        atol=1e-6,
     )
     assert (found.loc[found["partner"] < 0, "partner_similarity"] == 0).all()
-    assert found["partner_similarity"].sum() == pytest.approx(best_sum(similarity), abs=1e-5)
+    assert found["partner_similarity"].sum() == pytest.approx(
+        best_sum(similarity), abs=1e-5
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -60,7 +66,9 @@ def test_matches_are_those_of_loops_and_all_permutations(n, m, seed):
     similarity, found = cosines(a, b), match(a, b)
     assert found["match"].tolist() == similarity.argmax(1).tolist()
     np.testing.assert_allclose(found["similarity"], similarity.max(1), atol=1e-6)
-    mutual = [similarity[:, j].argmax() == i for i, j in enumerate(similarity.argmax(1))]
+    mutual = [
+        similarity[:, j].argmax() == i for i, j in enumerate(similarity.argmax(1))
+    ]
     assert found["mutual"].tolist() == mutual
     check_partners(found, similarity)
 
@@ -106,11 +114,17 @@ def test_with_every_pair_a_candidate_the_sparse_assignment_is_optimal(n, m, seed
 @given(st.integers(0, 10**6))
 def test_renumbering_the_other_sae_renumbers_its_matches(seed):
     rng = np.random.default_rng(seed)
-    a, b, order = directions(7, seed=seed), directions(9, seed=seed + 1), rng.permutation(9)
+    a, b, order = (
+        directions(7, seed=seed),
+        directions(9, seed=seed + 1),
+        rng.permutation(9),
+    )
     one, other = match(a, b), match(a, b[order])
     assert one["match"].tolist() == order[other["match"]].tolist()
     assert one["mutual"].tolist() == other["mutual"].tolist()
-    np.testing.assert_allclose(one["partner_similarity"], other["partner_similarity"], atol=1e-6)
+    np.testing.assert_allclose(
+        one["partner_similarity"], other["partner_similarity"], atol=1e-6
+    )
 
 
 def test_weights_and_their_scale():
@@ -126,7 +140,12 @@ def test_models_match_like_their_weights():
     from nanosae import SAEModel
 
     W_dec = torch.tensor(directions(5, 4, seed=2), dtype=torch.float32)
-    tensors = {"W_enc": W_dec.T, "b_enc": torch.zeros(5), "W_dec": W_dec, "b_dec": torch.zeros(4)}
+    tensors = {
+        "W_enc": W_dec.T,
+        "b_enc": torch.zeros(5),
+        "W_dec": W_dec,
+        "b_dec": torch.zeros(4),
+    }
     model = SAEModel({"d_in": 4, "d_sae": 5, "architecture": "standard"}, tensors)
     assert model.W_dec.requires_grad
     other = directions(7, 4, seed=3)
@@ -137,7 +156,9 @@ def test_models_match_like_their_weights():
 
 
 def test_of_equal_features_the_first_is_the_mutual_match():
-    found = match(np.eye(4)[[0, 1, 2, 0, 0]], np.eye(4)[[1, 0]])  # they lie in two blocks
+    found = match(
+        np.eye(4)[[0, 1, 2, 0, 0]], np.eye(4)[[1, 0]]
+    )  # they lie in two blocks
     assert found["mutual"].tolist() == [True, True, False, False, False]
 
 
@@ -159,8 +180,13 @@ def two_codes(tmp_path):
     b = a @ mix + rng.exponential(size=(120, 11)) * (rng.random((120, 11)) < 0.2)
     a[:, 3] = 0  # dead
     b[:, 4] = 1.5  # constant
-    a, b = a.astype(np.float16).astype(np.float32), b.astype(np.float16).astype(np.float32)
-    written = [write_codes(tmp_path / n, sp.csr_array(x)) for n, x in (("a", a), ("b", b))]
+    a, b = (
+        a.astype(np.float16).astype(np.float32),
+        b.astype(np.float16).astype(np.float32),
+    )
+    written = [
+        write_codes(tmp_path / n, sp.csr_array(x)) for n, x in (("a", a), ("b", b))
+    ]
     return *written, a, b
 
 
@@ -200,14 +226,28 @@ def test_a_cosine_of_activations_is_rejected(two_codes, monkeypatch):
 def test_splitting_lists_the_children_of_each_parent():
     small = np.eye(4)
     large = np.array(
-        [[1, 0.1, 0, 0], [0, 0, 1, 0], [1, 0.5, 0, 0], [0, 1, 0, 0.2], [1, 0, 0, 0], [-1, 0, 0, -1]]
+        [
+            [1, 0.1, 0, 0],
+            [0, 0, 1, 0],
+            [1, 0.5, 0, 0],
+            [0, 1, 0, 0.2],
+            [1, 0, 0, 0],
+            [-1, 0, 0, -1],
+        ]
     )
     table = splitting(small, large)
     assert table["parent"].tolist() == [0, 1, 2, 3]
     assert table["children"].tolist() == [[4, 0, 2], [3], [1], []]
     assert table["n_children"].tolist() == [3, 1, 1, 0]
-    np.testing.assert_allclose(table["similarities"][0], cosines(small[:1], large[[4, 0, 2]])[0])
-    assert splitting(small, large, threshold=0.95)["children"].tolist() == [[4, 0], [3], [1], []]
+    np.testing.assert_allclose(
+        table["similarities"][0], cosines(small[:1], large[[4, 0, 2]])[0]
+    )
+    assert splitting(small, large, threshold=0.95)["children"].tolist() == [
+        [4, 0],
+        [3],
+        [1],
+        [],
+    ]
 
 
 def test_a_permuted_copy_is_fully_stable_and_another_dictionary_is_not():

@@ -31,16 +31,22 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     presence[:, 3] = False
     found = meaning.of_terms(sp.csr_array(presence.astype(np.float32)))
     for term in range(3):
-        expected = directions[rows][presence[:, term]].mean(0) - directions[rows].mean(0)
+        expected = directions[rows][presence[:, term]].mean(0) - directions[rows].mean(
+            0
+        )
         expected /= np.linalg.norm(expected)
         np.testing.assert_allclose(found[term], expected, atol=1e-5)
         uncentred = vectors[rows][presence[:, term]].mean(0)
-        assert not np.allclose(found[term], uncentred / np.linalg.norm(uncentred), atol=0.1)
+        assert not np.allclose(
+            found[term], uncentred / np.linalg.norm(uncentred), atol=0.1
+        )
     assert not found[3].any()
     some = rows[:7]
     expected = directions[some].mean(0) - directions[rows].mean(0)
     np.testing.assert_allclose(meaning.of_rows(some), expected, atol=1e-5)
-    np.testing.assert_allclose(meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5)
+    np.testing.assert_allclose(
+        meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
+    )
 
 
 def test_a_sample_stands_for_a_large_corpus(vectors, tmp_path, monkeypatch):

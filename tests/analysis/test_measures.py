@@ -23,14 +23,19 @@ def test_reconstruction_agrees_with_brute_force():
     for i in range(120):
         near = []
         for m in (x, back):
-            alike = [m[i] @ b / np.linalg.norm(b) if j != i else -9e9 for j, b in enumerate(m)]
+            alike = [
+                m[i] @ b / np.linalg.norm(b) if j != i else -9e9
+                for j, b in enumerate(m)
+            ]
             near.append(set(np.argsort(alike)[-10:]))
         shared.append(len(near[0] & near[1]) / 10)
     assert found["recall@10"].value == pytest.approx(np.mean(shared))
     perfect = reconstruction_measures(x, x.copy(), rng)
     assert perfect["fvu"].value == 0
     assert perfect["recall@10"].value == 1
-    assert reconstruction_measures(x, x.mean(0) + 0 * x, rng)["fvu"].value == pytest.approx(1)
+    assert reconstruction_measures(x, x.mean(0) + 0 * x, rng)[
+        "fvu"
+    ].value == pytest.approx(1)
 
 
 def test_use_and_redundancy_agree_with_brute_force():
@@ -38,7 +43,9 @@ def test_use_and_redundancy_agree_with_brute_force():
     x = rng.random((50, 8)) < np.array([0.9, 0.5, 0.3, 0.2, 0.1, 0.1, 0.05, 0])
     directions = rng.normal(size=(8, 5))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    found = usage(Representation(sp.csc_array(x.astype(np.float32)), directions=directions))
+    found = usage(
+        Representation(sp.csc_array(x.astype(np.float32)), directions=directions)
+    )
     density = x.mean(0)
     gini = np.abs(density[:, None] - density).sum() / (2 * 64 * density.mean())
     assert found["gini"].value == pytest.approx(gini)

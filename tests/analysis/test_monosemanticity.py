@@ -29,7 +29,9 @@ def test_monosemanticity_equals_the_sum_over_pairs(run, dense):
     e = TfidfVectorizer(sublinear_tf=True).fit_transform(texts).toarray()
     found = monosemanticity(run)
     for j in (0, 1, 4, DENSE, 20):
-        assert found[j] == pytest.approx(naive_monosemanticity(dense[:, j], e), abs=1e-6)
+        assert found[j] == pytest.approx(
+            naive_monosemanticity(dense[:, j], e), abs=1e-6
+        )
     assert np.isnan(found[[DEAD, LONE]]).all()
     np.testing.assert_allclose(monosemanticity(run, space=e), found, atol=1e-6)
     assert monosemanticity(run, [4])[0] == pytest.approx(found[4])
@@ -42,7 +44,9 @@ def test_planted_topics_are_monosemantic_and_shuffled_ones_are_not(tmp_path):
     codes = write_codes(tmp_path / "a", planted.activations, texts=planted.texts)
     found = monosemanticity(codes)
     order = np.random.default_rng(0).permutation(600)
-    shuffled = write_codes(tmp_path / "b", planted.activations[order], texts=planted.texts)
+    shuffled = write_codes(
+        tmp_path / "b", planted.activations[order], texts=planted.texts
+    )
     chance = monosemanticity(shuffled)
     assert np.nanmedian(found) > 0.1
     assert abs(np.nanmedian(chance)) < 0.02

@@ -94,14 +94,21 @@ def test_features_of_form_are_named_by_phrases_never_by_lone_stop_words(tmp_path
         texts.append(f"{start} {rng.choice(['the', 'a', 'any'])} {NOISE[topic]}")
         active[i, 1 + topic] = 1
         active[i, 0] = ask
-    assert label(corpus(tmp_path / "c", active, texts), [0]).label[0] in ("how do i", "how do")
+    assert label(corpus(tmp_path / "c", active, texts), [0]).label[0] in (
+        "how do i",
+        "how do",
+    )
 
 
 def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
     rng = np.random.default_rng(0)
     texts, active = [], np.zeros((300, 12))
     for i in range(300):
-        word = rng.choice(["flower", "flowers", "shrub"]) if i % 12 == 0 else f"topic{i % 12}"
+        word = (
+            rng.choice(["flower", "flowers", "shrub"])
+            if i % 12 == 0
+            else f"topic{i % 12}"
+        )
         texts.append(f"{word} {rng.choice(NOISE)} {rng.choice(NOISE)}")
         active[i, i % 12] = 1
     name = label(corpus(tmp_path / "c", active, texts), [0]).label[0]
@@ -149,9 +156,13 @@ def named(texts, is_active, n_terms=3, meaning=None):
     """The terms that one feature is named with, all rows being training rows."""
     words = Words(texts, np.ones(len(texts), bool))
     rows = np.flatnonzero(is_active)
-    own = feature_words(words, rows, np.ones(len(rows)), np.flatnonzero(~is_active)[:50], 10)
+    own = feature_words(
+        words, rows, np.ones(len(rows)), np.flatnonzero(~is_active)[:50], 10
+    )
     informative = np.ones(len(words.terms))
-    (name,) = naming.choose_names(words, informative, [own], np.arange(len(texts)), meaning)
+    (name,) = naming.choose_names(
+        words, informative, [own], np.arange(len(texts)), meaning
+    )
     return [str(words.terms[term]) for term in name.terms], name, words
 
 
@@ -164,7 +175,10 @@ def f1_of(terms, texts, is_active):
 def test_words_are_added_while_they_find_more(seed):
     texts, is_active = planted_words(seed=seed)
     terms, _, _ = named(texts, is_active)
-    single = {term: f1_of([term], texts, is_active) for term in [*NOISE, "ruby", "opal", "jade"]}
+    single = {
+        term: f1_of([term], texts, is_active)
+        for term in [*NOISE, "ruby", "opal", "jade"]
+    }
     assert terms[0] == max(single, key=single.get)
     pairs = {term: f1_of([terms[0], term], texts, is_active) for term in single}
     assert terms[1] == max(pairs, key=pairs.get)
@@ -190,18 +204,26 @@ def test_inflections_count_as_words_of_the_name():
     rng = np.random.default_rng(0)
     texts, is_active = [], np.arange(300) % 6 == 0
     for i in range(300):
-        form = ["planted", "planting", "plants"][i // 6 % 3] if is_active[i] else "stone"
+        form = (
+            ["planted", "planting", "plants"][i // 6 % 3] if is_active[i] else "stone"
+        )
         texts.append(f"{form} {rng.choice(NOISE)} {rng.choice(NOISE)}")
     terms, name, words = named(np.array(texts, dtype=object), is_active)
     assert len(terms) == 1
-    assert {words.terms[term] for term in name.matching} == {"planted", "planting", "plants"}
+    assert {words.terms[term] for term in name.matching} == {
+        "planted",
+        "planting",
+        "plants",
+    }
 
 
 def test_no_two_names_are_equal(tmp_path):
     rng = np.random.default_rng(0)
     texts, active = [], np.zeros((600, 3))
     for i in range(600):
-        texts.append(f"{'tree' if i % 3 == 0 else 'stone'} {rng.choice(NOISE)} {rng.choice(NOISE)}")
+        texts.append(
+            f"{'tree' if i % 3 == 0 else 'stone'} {rng.choice(NOISE)} {rng.choice(NOISE)}"
+        )
         if i % 3 == 0:
             active[i] = 1 + rng.random(3)
     labels = label(corpus(tmp_path / "c", active, texts)).label
@@ -219,7 +241,9 @@ def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
         vectors[[word in text.split() for text in texts], axis] += 4
     vectors[is_active, 1] += 3  # the feature means what jade does
     codes = corpus(tmp_path / "c", is_active[:, None], texts.tolist(), vectors=vectors)
-    terms, _, _ = named(texts, is_active, meaning=corpus_meaning(codes, np.arange(len(texts))))
+    terms, _, _ = named(
+        texts, is_active, meaning=corpus_meaning(codes, np.arange(len(texts)))
+    )
 
     centred = codes.vectors() - codes.vectors().mean(0)
     directions = centred / np.linalg.norm(centred, axis=1)[:, None]
@@ -229,7 +253,9 @@ def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
         along = directions @ (directions[has_word].mean(0) - directions.mean(0))
         by_words[word] = f1_of([word], texts, is_active)
         difference = along[is_active].mean() - along.mean()
-        scores[word] = by_words[word] + norm.cdf(difference / np.sqrt(2 * (along**2).mean()))
+        scores[word] = by_words[word] + norm.cdf(
+            difference / np.sqrt(2 * (along**2).mean())
+        )
     ranked = sorted(scores, key=scores.get)
     assert terms[0] == ranked[-1] == "ruby"
     by_meaning = {word: scores[word] - by_words[word] for word in scores}

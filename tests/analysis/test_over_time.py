@@ -39,7 +39,9 @@ def test_dates_are_read_as_years(compared_codes, compared, tmp_path):
         [f"{y}-{1 + i % 12:02d}-15" for i, y in enumerate(compared.columns["year"])]
     )
     metadata = {"date": dates, "text_date": dates.strftime("%Y-%m-%d").to_numpy(object)}
-    other = write_codes(tmp_path / "codes", compared.activations, metadata=pd.DataFrame(metadata))
+    other = write_codes(
+        tmp_path / "codes", compared.activations, metadata=pd.DataFrame(metadata)
+    )
     results = [over_time(other, c) for c in ("date", "text_date")]
     assert results[0].table["effect"].tolist() == results[1].table["effect"].tolist()
     assert set(compared.year_slopes) <= set(results[0].findings["feature"])

@@ -24,7 +24,9 @@ def test_a_sparse_probe_is_sklearns_logistic_regression():
     train = np.arange(900) < 600
     scaled = np.column_stack([np.ones(900), x / x[train].std(0)])
     outside, other = (
-        LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10).fit(scaled[rows], y[rows])
+        LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10).fit(
+            scaled[rows], y[rows]
+        )
         for rows in (train, ~train)
     )
     got = fit_sparse_probe(x, y, train)
@@ -62,7 +64,9 @@ def test_the_features_of_a_probe_are_chosen_on_the_training_rows(rows):
     rng = np.random.default_rng(1)
     y = rows.labels.toarray()[:, 0]
     noise = rng.random((1000, 2)) < 0.4
-    x = np.column_stack([np.where(rows.held, noise[:, 0], y), np.where(rows.held, y, noise[:, 1])])
+    x = np.column_stack(
+        [np.where(rows.held, noise[:, 0], y), np.where(rows.held, y, noise[:, 1])]
+    )
     auc = sparse_probes(sp.csc_array(x), rows, ks=[1])["probe_auc@1"].value
     held = rows.held
     assert auc == pytest.approx(roc_auc_score(y[held], x[held, 0]))
@@ -77,9 +81,15 @@ def test_predictions_of_a_probe_are_what_is_likelier_than_not_and_than_the_rate(
     half = np.arange(20000) % 2 == 0
     rows = LabelledRows(sp.csr_array(y[:, None] * 1.0), half, np.arange(20000))
     measures = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])
-    assert measures["probe_f1@1"].value == 0  # no text is likelier with the label than without
-    expected = (y[half & x].sum() / y[half].sum() + (~y)[half & ~x].sum() / (~y)[half].sum()) / 2
-    assert measures["probe_accuracy@1"].value == pytest.approx(expected)  # 0.15 is the rate
+    assert (
+        measures["probe_f1@1"].value == 0
+    )  # no text is likelier with the label than without
+    expected = (
+        y[half & x].sum() / y[half].sum() + (~y)[half & ~x].sum() / (~y)[half].sum()
+    ) / 2
+    assert measures["probe_accuracy@1"].value == pytest.approx(
+        expected
+    )  # 0.15 is the rate
     often = rng.random(20000) < np.where(x, 0.6, 0.05)  # logit 0.4 where active
     rows = LabelledRows(sp.csr_array(often[:, None] * 1.0), half, np.arange(20000))
     f1 = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])["probe_f1@1"].value
@@ -160,8 +170,12 @@ def test_a_sparse_probe_takes_the_feature_of_the_largest_standardised_difference
     informative = 1 + 0.5 * y + 0.1 * rng.random(900)
     loud = 100 * rng.random(900) + 5 * y
     labels = sp.csr_array(y[:, None].astype(float))
-    rows = LabelledRows(labels, held=np.arange(900) >= 600, duplicate_group=np.arange(900))
-    found = sparse_probes(sp.csc_array(np.column_stack([loud, informative])), rows, ks=[1])
+    rows = LabelledRows(
+        labels, held=np.arange(900) >= 600, duplicate_group=np.arange(900)
+    )
+    found = sparse_probes(
+        sp.csc_array(np.column_stack([loud, informative])), rows, ks=[1]
+    )
     assert found["probe_auc@1"].value == pytest.approx(1)
     alone = sparse_probes(sp.csc_array(loud[:, None]), rows, ks=[1])
     assert alone["probe_auc@1"].value < 0.7

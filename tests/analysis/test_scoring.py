@@ -19,7 +19,9 @@ from nanosae.analysis.scoring import (
 def pairwise_auc(active, silent):
     """AUC and DeLong's variance from the matrix of all pairs."""
     wins = (active[:, None] > silent) + 0.5 * (active[:, None] == silent)
-    variance = wins.mean(1).var(ddof=1) / len(active) + wins.mean(0).var(ddof=1) / len(silent)
+    variance = wins.mean(1).var(ddof=1) / len(active) + wins.mean(0).var(ddof=1) / len(
+        silent
+    )
     return wins.mean(), variance
 
 
@@ -70,7 +72,9 @@ def test_wilsons_interval_is_that_of_scipy():
     for k, n in ((3, 17), (0, 9), (9, 9), (40, 200)):
         expected = binomtest(k, n).proportion_ci(0.95, "wilson")
         assert wilson_interval(k / n, n) == pytest.approx(tuple(expected), abs=2e-5)
-    assert wilson_interval(0.5, 10)[0] != pytest.approx(0.5 - 1.96 * math.sqrt(0.025))  # Wald's
+    assert wilson_interval(0.5, 10)[0] != pytest.approx(
+        0.5 - 1.96 * math.sqrt(0.025)
+    )  # Wald's
 
 
 def some_rows(seed=0):

@@ -39,7 +39,9 @@ def test_a_vector_finds_the_rows_of_highest_cosine(codes):
 
 def test_a_row_finds_rows_like_it_but_not_itself(codes):
     found = search(codes, row=5, n=7)
-    assert [h.row for h in found.hits] == order_of(cosines(codes, codes.vectors([5])[0]), 7, [5])
+    assert [h.row for h in found.hits] == order_of(
+        cosines(codes, codes.vectors([5])[0]), 7, [5]
+    )
     assert "row 5" in found.note
     assert {j for j, *_ in found.features} == set(codes.row(5)[0].tolist())
 
@@ -69,7 +71,9 @@ def test_without_embeddings_shared_activation_ranks(tmp_path, codes):
     bare = write_codes(tmp_path / "b" / "codes" / "c", codes.rows(0, 700))
     acts = dense_rows(codes)
     found = search(bare, row=9)
-    assert [h.row for h in found.hits] == order_of(acts @ acts[9].astype(np.float32), 10, [9])
+    assert [h.row for h in found.hits] == order_of(
+        acts @ acts[9].astype(np.float32), 10, [9]
+    )
     vector = codes.vectors([9])[0]
     again = search(bare, vector)
     asked = model.encode(vector).toarray()[0]
@@ -93,10 +97,14 @@ def test_every_hit_says_which_features_it_shares(codes, planted):
 
 def test_a_text_is_encoded_by_a_callable(codes, planted):
     def encode(texts):
-        return [planted.embeddings[planted.texts.tolist().index(text)] for text in texts]
+        return [
+            planted.embeddings[planted.texts.tolist().index(text)] for text in texts
+        ]
 
     found = search(codes, planted.texts[33], encoder=encode)
-    assert found.hits[0].row == 33 or planted.texts[found.hits[0].row] == planted.texts[33]
+    assert (
+        found.hits[0].row == 33 or planted.texts[found.hits[0].row] == planted.texts[33]
+    )
     assert found.note == "rows like the text"
     assert found.vector is not None
 
@@ -109,7 +117,9 @@ def test_a_missing_extra_is_named(codes, monkeypatch, planted):
     assert found.hits
 
 
-def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(codes, monkeypatch, planted):
+def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
+    codes, monkeypatch, planted
+):
     class Library:
         class SentenceTransformer:
             def __init__(self, name):
@@ -128,7 +138,10 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(codes, monkeypatc
     found = search(codes, "anything")
     assert found.note == "rows like the text, encoded by model-of-the-run"
     assert found.hits[0].row == 3
-    assert "gone could not be loaded: " in search(codes, planted.words[0][0], encoder="gone").note
+    assert (
+        "gone could not be loaded: "
+        in search(codes, planted.words[0][0], encoder="gone").note
+    )
     embed._load_encoder.cache_clear()
 
 
@@ -142,7 +155,9 @@ def test_mistakes_are_named(tmp_path, codes, planted):
     with pytest.raises(ValueError, match="0 labels hold 'zzz': none; give a number"):
         search(codes, feature="zzz")
     common = planted.names[0][0]
-    with pytest.raises(ValueError, match=rf"\d+ labels hold '{common}': \d+ \(.*; give a number"):
+    with pytest.raises(
+        ValueError, match=rf"\d+ labels hold '{common}': \d+ \(.*; give a number"
+    ):
         search(codes, feature=common)
     with pytest.raises(ValueError, match="there are 0 … 699"):
         search(codes, row=700)
@@ -160,7 +175,9 @@ def test_mistakes_are_named(tmp_path, codes, planted):
 
 
 def test_rows_and_features_without_activations(tmp_path):
-    codes = write_codes(tmp_path, sp.csr_array(np.diag([1.0, 0.0, 2.0])), texts=["a", "b", "c"])
+    codes = write_codes(
+        tmp_path, sp.csr_array(np.diag([1.0, 0.0, 2.0])), texts=["a", "b", "c"]
+    )
     assert search(codes, row=1).hits == []
     assert search(codes, feature=1).hits == []
     assert search(codes, feature={0: -1.0}).hits == []
@@ -181,7 +198,9 @@ def test_results_are_a_frame_text_and_escaped_html(tmp_path):
     text = str(found)
     assert "row 0" in text
     assert "feature (1)" in text
-    nothing = search(write_codes(tmp_path / "n", sp.csr_array((1, 2))), feature=0).to_frame()
+    nothing = search(
+        write_codes(tmp_path / "n", sp.csr_array((1, 2))), feature=0
+    ).to_frame()
     assert nothing.columns.tolist() == ["row", "score", "text", "shared"]
 
 

@@ -14,7 +14,9 @@ def split(codes, share=0.5, groups=None, seed=0):
 
 
 def corpus(path, active, texts, **more):
-    return write_codes(path, sp.csr_array(np.asarray(active, np.float32)), texts=texts, **more)
+    return write_codes(
+        path, sp.csr_array(np.asarray(active, np.float32)), texts=texts, **more
+    )
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,9 @@ def test_rows_with_the_same_words_stay_together(tmp_path):
 
 def test_equal_cells_stay_together_and_empty_ones_do_not(tmp_path):
     user = ["ann", "bob", "ann", "", None, ""]
-    codes = corpus(tmp_path / "c", np.ones((6, 1)), list("uvwxyz"), metadata={"user": user})
+    codes = corpus(
+        tmp_path / "c", np.ones((6, 1)), list("uvwxyz"), metadata={"user": user}
+    )
     assert same_partition(duplicate_groups(codes, groups="user"), [0, 1, 0, 2, 3, 4])
     assert len(set(duplicate_groups(codes))) == 6
 
@@ -80,32 +84,42 @@ def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
     x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     pairs = np.argwhere(x @ x.T > 0.95)
     a, b = near_pairs(codes, np.arange(codes.n_rows))
-    assert set(map(tuple, np.sort(pairs, axis=1))) - {(i, i) for i in range(len(x))} <= set(
-        map(tuple, np.sort(np.stack([a, b], axis=1), axis=1))
-    )
+    assert set(map(tuple, np.sort(pairs, axis=1))) - {
+        (i, i) for i in range(len(x))
+    } <= set(map(tuple, np.sort(np.stack([a, b], axis=1), axis=1)))
     assert np.all((x[a] * x[b]).sum(1) > 0.9499)
 
 
 def test_groups_are_transitive_over_texts_vectors_and_a_column(tmp_path):
-    x = np.array([[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [-1, 0, 0]], float)
+    x = np.array(
+        [[1, 0, 0], [1, 0.1, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [-1, 0, 0]], float
+    )
     texts = ["a", "b", "c1", "c2", "d", "e"]
     source = ["", "s", "s", "", "", "t"]
-    codes = corpus(tmp_path / "c", np.ones((6, 1)), texts, metadata={"source": source}, vectors=x)
+    codes = corpus(
+        tmp_path / "c", np.ones((6, 1)), texts, metadata={"source": source}, vectors=x
+    )
     by_vector, by_text, by_column = (0, 1), (2, 3), (1, 2)
     groups = duplicate_groups(codes, groups="source")
     assert same_partition(groups, groups_by_hand(6, [by_vector, by_text, by_column]))
-    assert same_partition(duplicate_groups(codes), groups_by_hand(6, [by_vector, by_text]))
+    assert same_partition(
+        duplicate_groups(codes), groups_by_hand(6, [by_vector, by_text])
+    )
 
 
 def test_many_rows_are_compared_by_sketches_that_find_most_pairs(codes):
     rows = np.arange(codes.n_rows)
     exact = {(a, b) for a, b in near_pairs(codes, rows).T.tolist() if a < b}
-    sketched = {(min(p), max(p)) for p in near_pairs(codes, rows, exact_rows=0).T.tolist()}
+    sketched = {
+        (min(p), max(p)) for p in near_pairs(codes, rows, exact_rows=0).T.tolist()
+    }
     assert len(exact) > 100
     assert len(exact & sketched) > 0.8 * len(exact)
 
 
-def test_ties_of_some_rows_are_those_of_a_corpus_of_these_rows(planted, codes, tmp_path):
+def test_ties_of_some_rows_are_those_of_a_corpus_of_these_rows(
+    planted, codes, tmp_path
+):
     rows = np.arange(0, codes.n_rows, 3)[::-1]
     alone = write_codes(
         tmp_path / "c",
@@ -116,7 +130,9 @@ def test_ties_of_some_rows_are_those_of_a_corpus_of_these_rows(planted, codes, t
     )
     group = duplicate_groups(codes, groups="source", rows=rows)
     assert same_partition(group, duplicate_groups(alone, groups="source"))
-    assert not same_partition(group, duplicate_groups(codes, groups="source")[: len(rows)])
+    assert not same_partition(
+        group, duplicate_groups(codes, groups="source")[: len(rows)]
+    )
 
 
 def test_no_near_copy_is_on_the_other_side(planted, codes):
@@ -124,7 +140,9 @@ def test_no_near_copy_is_on_the_other_side(planted, codes):
     copies = np.flatnonzero(planted.duplicate_of >= 0)
     assert np.array_equal(held[copies], held[planted.duplicate_of[copies]])
     assert 0.45 < held.mean() <= 0.5
-    careless = np.random.default_rng(3).random(codes.n_rows) < 0.5  # the usual way fails
+    careless = (
+        np.random.default_rng(3).random(codes.n_rows) < 0.5
+    )  # the usual way fails
     assert not np.array_equal(careless[copies], careless[planted.duplicate_of[copies]])
 
 

@@ -32,7 +32,9 @@ def test_regression_agrees_with_sklearn():
 def test_mean_has_the_usual_interval():
     values = np.random.default_rng(0).normal(size=200)
     summary = mean_estimate(values)
-    assert summary.high - summary.value == pytest.approx(1.96 * values.std() / 200**0.5, rel=1e-3)
+    assert summary.high - summary.value == pytest.approx(
+        1.96 * values.std() / 200**0.5, rel=1e-3
+    )
     assert np.isnan(mean_estimate([]).value)
 
 
@@ -60,5 +62,7 @@ def test_clusters_widen_the_interval_as_much_as_they_repeat():
     values = np.random.default_rng(0).normal(size=100)
     alone = mean_estimate(values)
     influence = (np.repeat(values, 4) - values.mean())[:, None] / 400
-    clustered = clustered_mean(np.array([values.mean()]), influence, np.repeat(np.arange(100), 4))
+    clustered = clustered_mean(
+        np.array([values.mean()]), influence, np.repeat(np.arange(100), 4)
+    )
     assert clustered.high - clustered.value == pytest.approx(alone.high - alone.value)

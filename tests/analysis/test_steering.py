@@ -32,7 +32,9 @@ def test_an_edit_is_decoded_and_keeps_what_the_sae_leaves_unexplained(codes):
     found = search(codes, row=40, edit={on: 0.0, 3: 0.8})
     held = codes.row(40)
     stored = dict(zip(held[0].tolist(), held[1].tolist(), strict=True))
-    expected = vector - stored[on] * directions[on] + (0.8 - stored.get(3, 0)) * directions[3]
+    expected = (
+        vector - stored[on] * directions[on] + (0.8 - stored.get(3, 0)) * directions[3]
+    )
     assert found.vector is not None
     np.testing.assert_allclose(found.vector, expected, atol=1e-4)
     assert [h.row for h in found.hits] == order_of(cosines(codes, expected), 10, [40])
@@ -55,7 +57,13 @@ def test_turning_a_feature_up_brings_rows_that_have_it(codes):
     row = int(np.flatnonzero(acts[:, 20] == 0)[0])
     strong = float(np.quantile(acts[:, 20][acts[:, 20] > 0], 0.9))
     before = acts[[h.row for h in search(codes, row=row, n=20).hits], 20] > 0
-    after = acts[[h.row for h in search(codes, row=row, edit={20: 4 * strong}, n=20).hits], 20] > 0
+    after = (
+        acts[
+            [h.row for h in search(codes, row=row, edit={20: 4 * strong}, n=20).hits],
+            20,
+        ]
+        > 0
+    )
     assert after.mean() > before.mean() + 0.5
 
 
@@ -100,14 +108,20 @@ def test_descent_without_a_guard_can_diverge(codes):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(["standard", "topk", "jumprelu"]), st.integers(0, 10**6), st.booleans())
+@given(
+    st.sampled_from(["standard", "topk", "jumprelu"]),
+    st.integers(0, 10**6),
+    st.booleans(),
+)
 def test_the_best_vector_is_kept_for_every_architecture(architecture, seed, clear):
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(12, 6)).astype(np.float32)
     extra: dict[str, Any] = {}
     if architecture == "jumprelu":
         extra["threshold"] = np.full(12, 0.3, np.float32)
-    model = sae(directions, rng.normal(size=6).astype(np.float32), 0.1, architecture, **extra)
+    model = sae(
+        directions, rng.normal(size=6).astype(np.float32), 0.1, architecture, **extra
+    )
     x = rng.normal(size=6).astype(np.float32)
     acts = model.encode(x).toarray()[0]
     target = np.zeros_like(acts) if clear else acts.copy()
@@ -139,7 +153,9 @@ def test_reweighting_decodes_the_whole_corpus(codes, planted):
     plain = np.concatenate([x for _, x in reweight(codes, {})])
     assert np.abs(plain - found).max() > 0.1
     with_3, without = acts[:, 3] > 0, acts[:, 3] == 0
-    assert (found[with_3] @ model.W_dec[3]).mean() > (plain[with_3] @ model.W_dec[3]).mean() + 0.1
+    assert (found[with_3] @ model.W_dec[3]).mean() > (
+        plain[with_3] @ model.W_dec[3]
+    ).mean() + 0.1
     assert np.abs((found[without] - plain[without]) @ model.W_dec[3]).mean() < 0.05
 
 
@@ -168,8 +184,12 @@ def test_a_step_goes_exactly_as_far_as_is_best_on_a_linear_model():
     assert error == pytest.approx(min(missed) / norm, rel=1e-2)
     assert error < 0.9 * decoded_error
     length = (moved - decoded) @ gradient / (gradient @ gradient)
-    assert length == pytest.approx(np.linspace(0, 3, 3001)[int(np.argmin(missed))], abs=2e-3)
-    halfway = missed[int(np.argmin(missed)) // 2]  # a step half as long is measurably worse
+    assert length == pytest.approx(
+        np.linspace(0, 3, 3001)[int(np.argmin(missed))], abs=2e-3
+    )
+    halfway = missed[
+        int(np.argmin(missed)) // 2
+    ]  # a step half as long is measurably worse
     assert halfway > 1.05 * min(missed)
 
 

@@ -16,11 +16,15 @@ def partition(codes, covariates):
 
 def write(tmp_path, **columns):
     n_rows = len(next(iter(columns.values())))
-    return active_with_target(tmp_path, np.ones((n_rows, 1)), np.zeros(n_rows), **columns)
+    return active_with_target(
+        tmp_path, np.ones((n_rows, 1)), np.zeros(n_rows), **columns
+    )
 
 
 @pytest.mark.parametrize(("n_rows", "n_bins"), [(300, 5), (1200, 12), (6000, 50)])
-def test_one_number_is_cut_at_quantiles_one_bin_per_hundred_rows(tmp_path, n_rows, n_bins):
+def test_one_number_is_cut_at_quantiles_one_bin_per_hundred_rows(
+    tmp_path, n_rows, n_bins
+):
     number = np.random.default_rng(0).permutation(n_rows) * 1.5
     stratum = partition(write(tmp_path, number=number), ["number"])
     sizes = np.bincount(stratum)
@@ -31,11 +35,17 @@ def test_one_number_is_cut_at_quantiles_one_bin_per_hundred_rows(tmp_path, n_row
 
 def test_several_covariates_are_cut_into_five_and_crossed(tmp_path):
     rng = np.random.default_rng(0)
-    columns = {"a": rng.random(2000), "b": rng.random(2000), "c": rng.choice(["x", "y"], 2000)}
+    columns = {
+        "a": rng.random(2000),
+        "b": rng.random(2000),
+        "c": rng.choice(["x", "y"], 2000),
+    }
     codes = write(tmp_path, **columns)
     assert len(set(partition(codes, ["a", "b", "c"]))) == 5 * 5 * 2
     a, both = partition(codes, ["a", "c"]), partition(codes, ["a", "b", "c"])
-    assert len(set(zip(a, both, strict=True))) == 50  # finer strata lie within coarser ones
+    assert (
+        len(set(zip(a, both, strict=True))) == 50
+    )  # finer strata lie within coarser ones
 
 
 def test_few_different_numbers_go_by_value_and_missing_ones_are_apart(tmp_path):
@@ -52,6 +62,8 @@ def test_the_length_of_texts_is_a_covariate_unless_a_column_is_called_so(tmp_pat
     texts = ["x" * (1 + i % 3) for i in range(30)]
     codes = corpus(tmp_path / "a", np.ones((30, 1)), texts)
     assert partition(codes, ["length"]).tolist() == [i % 3 for i in range(30)]
-    named = corpus(tmp_path / "b", np.ones((30, 1)), texts, metadata={"length": ["a", "b"] * 15})
+    named = corpus(
+        tmp_path / "b", np.ones((30, 1)), texts, metadata={"length": ["a", "b"] * 15}
+    )
     assert partition(named, ["length"]).tolist() == [i % 2 for i in range(30)]
     assert partition(codes, []).tolist() == [0] * 30

@@ -26,17 +26,25 @@ def codes(searched_codes):
 
 
 def words_of(text):
-    return set("".join(c if c.isalnum() or c == "_" else " " for c in text.casefold()).split())
+    return set(
+        "".join(c if c.isalnum() or c == "_" else " " for c in text.casefold()).split()
+    )
 
 
 def test_full_text_search_finds_the_rows_with_a_word(codes, planted):
     for word in (planted.words[0][0], planted.words[5][1], "日本語", "мир", "ÜBUNG"):
         rows, scores = find_texts(codes, word, 1000)
-        expected = {i for i, text in enumerate(planted.texts) if word.casefold() in words_of(text)}
+        expected = {
+            i
+            for i, text in enumerate(planted.texts)
+            if word.casefold() in words_of(text)
+        }
         assert set(rows.tolist()) == expected
         assert expected
         assert (np.diff(scores) <= 0).all()
-        assert (scores > 0).all() or len(expected) > 350  # BM25 of words in most texts is about 0
+        assert (scores > 0).all() or len(
+            expected
+        ) > 350  # BM25 of words in most texts is about 0
     two = find_texts(codes, f"{planted.words[0][0]} {planted.words[1][0]}", 1000)[0]
     one = find_texts(codes, planted.words[0][0], 1000)[0]
     assert set(one) < set(two)
@@ -69,7 +77,9 @@ def test_the_index_is_made_once_and_anew_when_the_corpus_grows(tmp_path):
         "manifest.json",
         "texts.sqlite",
     ]
-    (path / "texts.sqlite").write_bytes(b"this is no database, and long enough to be read as one")
+    (path / "texts.sqlite").write_bytes(
+        b"this is no database, and long enough to be read as one"
+    )
     assert find_texts(grown, "two")[0].tolist() == [2]
 
 
@@ -87,7 +97,10 @@ def test_rows_with_all_the_words_as_by_splitting_the_texts(codes, planted):
     both = [i for i, found in enumerate(words) if {first, second} <= found]
     assert len(both) > 3
     assert rows_with(codes, f"{second.upper()}, {first}").tolist() == both
-    assert sorted(find_texts(codes, f"{first} {second}", 999, every=True)[0].tolist()) == both
+    assert (
+        sorted(find_texts(codes, f"{first} {second}", 999, every=True)[0].tolist())
+        == both
+    )
     assert rows_with(codes, f"{first} nosuchword").tolist() == []
     assert rows_with(codes, "?!").tolist() == []
 

@@ -28,18 +28,29 @@ def subjects(n_rows=400, seed=0):
     """Rows about one of four subjects; each has five features; feature 20 is everywhere."""
     rng = np.random.default_rng(seed)
     subject = rng.choice(4, n_rows, p=[0.31, 0.27, 0.23, 0.19])
-    on = rng.random((n_rows, 20)) < np.where(np.arange(20) // 5 == subject[:, None], 0.5, 0.01)
+    on = rng.random((n_rows, 20)) < np.where(
+        np.arange(20) // 5 == subject[:, None], 0.5, 0.01
+    )
     on = np.column_stack([on, np.ones(n_rows, bool), np.zeros(n_rows, bool)])
     activations = (on * rng.uniform(0.5, 2, on.shape)).astype(np.float32)
     centres = np.repeat(np.eye(4, 16), 5, axis=0)
-    directions = np.vstack([centres + 0.3 * rng.normal(size=centres.shape), np.ones((2, 16)) / 4])
-    return activations, directions / np.linalg.norm(directions, axis=1, keepdims=True), subject
+    directions = np.vstack(
+        [centres + 0.3 * rng.normal(size=centres.shape), np.ones((2, 16)) / 4]
+    )
+    return (
+        activations,
+        directions / np.linalg.norm(directions, axis=1, keepdims=True),
+        subject,
+    )
 
 
 @pytest.fixture
 def made(tmp_path):
     activations, directions, subject = subjects()
-    texts = [f"{['größe', 'apple', 'stone', 'river'][s]} the row{i}" for i, s in enumerate(subject)]
+    texts = [
+        f"{['größe', 'apple', 'stone', 'river'][s]} the row{i}"
+        for i, s in enumerate(subject)
+    ]
     codes = write_codes(tmp_path / "c", sp.csr_array(activations), texts=texts)
     return codes, activations, directions, subject
 
@@ -75,7 +86,9 @@ def test_any_number_of_topics_comes_from_one_tree(made, monkeypatch):
         sizes = np.bincount(cut.leaf_topic, cut.sizes)
         assert (np.diff(sizes) <= 0).all()
         if n > 1:  # coarser topics are unions of finer ones
-            pairs = set(zip(topic.tolist(), cuts[n - 1].feature_topic.tolist(), strict=True))
+            pairs = set(
+                zip(topic.tolist(), cuts[n - 1].feature_topic.tolist(), strict=True)
+            )
             assert len(pairs) == n + 1
     assert first.cut(7).cut(3).row_topic.tolist() == first.row_topic.tolist()
 
@@ -104,10 +117,14 @@ def by_dense_products(found, activations, directions):
 def test_weights_are_projections_of_dense_reconstructions(made):
     codes, activations, directions, _ = made
     found = topics(codes, 4, directions=directions)
-    expected = by_dense_products(found, np.asarray(codes.rows(0, 400).todense()), directions)
+    expected = by_dense_products(
+        found, np.asarray(codes.rows(0, 400).todense()), directions
+    )
     clear: Any = expected.max(1) > 0  # not behind the mean on every axis
     assert clear.sum() > 350
-    np.testing.assert_allclose(found.weights.toarray()[clear], expected[clear], atol=1e-5)
+    np.testing.assert_allclose(
+        found.weights.toarray()[clear], expected[clear], atol=1e-5
+    )
     assert (found.row_topic[clear] == expected[clear].argmax(1)).all()
     several = (found.weights > 0).sum(1)
     assert several.max() > 1  # some rows have more than one topic
@@ -117,7 +134,10 @@ def test_weights_are_projections_of_dense_reconstructions(made):
 def test_rows_without_features_are_listed_not_a_topic(tmp_path):
     activations, directions, _ = subjects()
     activations[[0, 17, 399]] = 0
-    activations[5, :20], activations[5, 20] = 0, 1  # only the feature that is everywhere
+    activations[5, :20], activations[5, 20] = (
+        0,
+        1,
+    )  # only the feature that is everywhere
     codes = write_codes(tmp_path / "c", sp.csr_array(activations))
     found = topics(codes, 4, directions=directions)
     silent = np.flatnonzero(~activations[:, :20].any(1))
@@ -166,20 +186,28 @@ def test_the_table_is_the_one_bertopic_users_expect(made):
         assert line.Representation[0] == words[main]
         assert "the" not in line.Representation
         assert line.Name.startswith(f"{line.Topic}_{words[main]}")
-        assert line.Representative_Docs == codes.texts(line.Representative_Rows).tolist()
+        assert (
+            line.Representative_Docs == codes.texts(line.Representative_Rows).tolist()
+        )
         strength = found.weights[:, [line.Topic]].toarray().ravel()
         best = strength[rows].max()
         assert strength[line.Representative_Rows[0]] == best
-        assert set(line.Features) == set(np.flatnonzero(found.feature_topic == line.Topic))
+        assert set(line.Features) == set(
+            np.flatnonzero(found.feature_topic == line.Topic)
+        )
         counts = codes.counts[line.Features]
         assert (np.diff(counts) <= 0).all()
 
 
 def test_labels_name_topics_before_texts_do(made):
     codes, _, directions, _ = made
-    labels = pd.DataFrame({"feature": range(22), "label": [f"s{j // 5} of" for j in range(22)]})
+    labels = pd.DataFrame(
+        {"feature": range(22), "label": [f"s{j // 5} of" for j in range(22)]}
+    )
     table = topics(codes, 4, labels, directions=directions).table
-    assert {tuple(words) for words in table["Representation"]} == {(f"s{k}",) for k in range(4)}
+    assert {tuple(words) for words in table["Representation"]} == {
+        (f"s{k}",) for k in range(4)
+    }
 
 
 def test_without_labels_and_texts_features_stand_in(tmp_path):
@@ -200,7 +228,9 @@ def test_features_that_lead_no_row_go_where_their_activation_lies(tmp_path):
     activations[activations[:, :20].argmax(1) == 3] = 0
     codes = write_codes(tmp_path / "c", sp.csr_array(activations))
     found = topics(codes, 4, directions=directions)
-    led = set(np.asarray(activations[:, :20].argmax(1))[activations[:, :20].any(1)].tolist())
+    led = set(
+        np.asarray(activations[:, :20].argmax(1))[activations[:, :20].any(1)].tolist()
+    )
     assert 3 not in led
     assert found.feature_topic[3] == found.feature_topic[0]
 
@@ -233,7 +263,9 @@ def test_nothing_active_makes_no_topics(tmp_path, shape):
 
 
 def test_one_row_is_one_topic(tmp_path):
-    codes = write_codes(tmp_path / "c", sp.csr_array([[0, 2.0, 1.0]]), texts=["日本語 мир"])
+    codes = write_codes(
+        tmp_path / "c", sp.csr_array([[0, 2.0, 1.0]]), texts=["日本語 мир"]
+    )
     found = topics(codes, 1, directions=np.eye(3), max_density=1.0)
     assert found.row_topic.tolist() == [0]
     assert found.feature_topic.tolist() == [-1, 0, 0]
@@ -250,7 +282,11 @@ def test_planted_families_stay_together(tmp_path):
     codes = write_codes(tmp_path / "c", planted.activations)
     found = topics(codes, 20, directions=planted.directions, max_density=0.5)
     topic = found.feature_topic
-    together = [topic[j] == topic[planted.parent[j]] for j in range(48) if planted.parent[j] >= 0]
+    together = [
+        topic[j] == topic[planted.parent[j]]
+        for j in range(48)
+        if planted.parent[j] >= 0
+    ]
     assert np.mean(together) > 0.6  # by chance: 1 in 20
     assert len(set(topic.tolist())) == 20
 
@@ -260,8 +296,12 @@ def test_words_come_from_a_hundred_texts(tmp_path):
     strengths = np.zeros((600, 2), np.float32)
     strengths[:300, 0] = np.linspace(3, 2, 300)
     strengths[300:, 1] = 1
-    texts = [f"single{i}" if i < 20 else "often" if i < 100 else "late" for i in range(300)]
-    codes = write_codes(tmp_path / "c", sp.csr_array(strengths), texts=texts + ["other"] * 300)
+    texts = [
+        f"single{i}" if i < 20 else "often" if i < 100 else "late" for i in range(300)
+    ]
+    codes = write_codes(
+        tmp_path / "c", sp.csr_array(strengths), texts=texts + ["other"] * 300
+    )
     table = topics(codes, 2, directions=np.eye(2), max_density=1.0).table
     words = {
         row[0]: tuple(found)

@@ -35,7 +35,9 @@ def line_of(capfd):
         (["info", "nowhere"], "nowhere"),
     ],
 )
-def test_a_mistake_is_an_error_line_and_exit_code_2(arguments, words, data, capfd, monkeypatch):
+def test_a_mistake_is_an_error_line_and_exit_code_2(
+    arguments, words, data, capfd, monkeypatch
+):
     monkeypatch.chdir(Path(data).parent)
     assert main([data if a == "DATA" else a for a in arguments]) == 2
     assert words in line_of(capfd)
@@ -44,19 +46,31 @@ def test_a_mistake_is_an_error_line_and_exit_code_2(arguments, words, data, capf
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("train DATA -o run --activation elu", '"elu" for --activation. Choose from: "relu"'),
+        (
+            "train DATA -o run --activation elu",
+            '"elu" for --activation. Choose from: "relu"',
+        ),
         ("train DATA -o run --k 2.5", "--k: '2.5' is not a whole number."),
         ("train DATA -o run --k 2,x", "--k: 'x' is not a whole number."),
         ("train DATA -o run --k", "--k needs a value."),
         ("train DATA -o run --lr fast", "--lr: 'fast' is not a number."),
         ("train DATA -o run --seed 1 --seed 2", "--seed specified multiple times"),
-        ("train DATA -o run --hiden-size 8", "--hiden-size. Did you mean --hidden-size?"),
-        ("train DATA more -o run", "'more' is one value too many. See `nanosae train --help`."),
+        (
+            "train DATA -o run --hiden-size 8",
+            "--hiden-size. Did you mean --hidden-size?",
+        ),
+        (
+            "train DATA more -o run",
+            "'more' is one value too many. See `nanosae train --help`.",
+        ),
         ("train DATA", "--output is missing. See `nanosae train --help`."),
         ("train -o run", "DATA is missing."),
         ("label run --price 1", "--price needs 2 values."),
         ("topics run -n 2.5", "-n: '2.5' is not a whole number."),
-        ("export run -o x.csv --features 1,b", "--features: 'b' is not a whole number."),
+        (
+            "export run -o x.csv --features 1,b",
+            "--features: 'b' is not a whole number.",
+        ),
         ("fly", 'Unknown command "fly"'),
         ("trian", 'Did you mean "train"?'),
         ("info --debug=3 run", "--debug"),
@@ -91,28 +105,48 @@ def test_every_error_with_a_remedy_is_a_mistake(kind, tmp_path, capfd, monkeypat
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "a/b: Permission denied."),
-        (OSError(errno.ENOSPC, "No space left on device", "x"), "x: No space left on device."),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a/b"),
+            "a/b: Permission denied.",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "x"),
+            "x: No space left on device.",
+        ),
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), "x: No such file."),
-        (OSError(errno.EXDEV, "Cross-device link", "x", None, "y"), "x: y: Cross-device link."),
+        (
+            OSError(errno.EXDEV, "Cross-device link", "x", None, "y"),
+            "x: y: Cross-device link.",
+        ),
         (OSError("said otherwise"), "said otherwise"),
     ],
 )
-def test_what_the_system_refuses_is_told_with_the_file(error, line, tmp_path, capfd, monkeypatch):
+def test_what_the_system_refuses_is_told_with_the_file(
+    error, line, tmp_path, capfd, monkeypatch
+):
     assert main(failing(monkeypatch, tmp_path, error)) == 2
     assert line_of(capfd) == f"error: {line}\n"
 
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError("8 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GiB")],
+    [
+        MemoryError("8 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 GiB"),
+    ],
 )
 def test_too_little_memory_is_no_defect(error, tmp_path, capfd, monkeypatch):
     assert main(failing(monkeypatch, tmp_path, error)) == 2
     assert "memory of this machine does not suffice" in line_of(capfd)
 
 
-OURS = [KeyError("k"), ValueError("w"), TypeError("x"), ImportError("y"), RuntimeError("z")]
+OURS = [
+    KeyError("k"),
+    ValueError("w"),
+    TypeError("x"),
+    ImportError("y"),
+    RuntimeError("z"),
+]
 
 
 @pytest.mark.parametrize("error", OURS)

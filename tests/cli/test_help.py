@@ -30,7 +30,9 @@ def test_every_verb_explains_itself_in_english(verb, capsys):
     assert main([verb, "--help"]) == 0
     shown = capsys.readouterr().out
     assert f"Usage: nanosae {verb}" in shown
-    sentence = " ".join(app.app[verb].default_command.__doc__.partition("\n")[0].split())
+    sentence = " ".join(
+        app.app[verb].default_command.__doc__.partition("\n")[0].split()
+    )
     shown_words = " ".join(shown.replace("│", " ").split())
     assert sentence.replace("`", "") in shown_words
 
@@ -54,7 +56,9 @@ def test_the_program_lists_its_verbs_and_says_its_version(capsys):
     assert "Usage: nanosae" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("line", [["--help"], ["train", "--help"], ["--version"], ["info", "x"]])
+@pytest.mark.parametrize(
+    "line", [["--help"], ["train", "--help"], ["--version"], ["info", "x"]]
+)
 def test_nothing_heavy_is_imported_before_a_command_runs(line):
     code = (
         f"import sys\nfrom nanosae.cli import main\nmain({line})\n"
@@ -67,7 +71,10 @@ def test_nothing_heavy_is_imported_before_a_command_runs(line):
 
 def test_the_check_for_heavy_imports_can_fail():
     code = f"import sys, numpy\nsys.exit(str({HEAVY} & set(sys.modules)) or 0)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 1
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True).returncode
+        == 1
+    )
 
 
 def test_a_terminal_without_unicode_is_no_trouble():

@@ -64,7 +64,9 @@ def test_lists_of_numbers_and_choices_make_every_combination():
     made = configs("--k 16,32,64 --seed=0,1 --activation topk,batchtopk --encoder a,b")
     assert len(made) == 12
     found = {(c.k, c.seed, c.activation) for c in made}
-    assert found == {(k, s, a) for k in (16, 32, 64) for s in (0, 1) for a in ("topk", "batchtopk")}
+    assert found == {
+        (k, s, a) for k in (16, 32, 64) for s in (0, 1) for a in ("topk", "batchtopk")
+    }
     assert {c.encoder for c in made} == {"a,b"}
 
 
@@ -82,23 +84,41 @@ def test_every_number_and_choice_takes_a_list_and_nothing_else_does():
         if isinstance(settings[name], list):
             lists.add(name)
             assert settings[name] == [settings[name][0]] * 2
-    assert lists >= {"k", "lr", "activation", "seed", "hidden_size", "precision", "warmup"}
+    assert lists >= {
+        "k",
+        "lr",
+        "activation",
+        "seed",
+        "hidden_size",
+        "precision",
+        "warmup",
+    }
     assert not lists & {"encoder", "wandb", "columns", "matryoshka", "device"}
 
 
 @pytest.mark.parametrize("spelling", ["--config {}", "--config={}"])
 def test_a_file_fills_what_no_flag_sets(tmp_path, spelling):
     path = tmp_path / "settings.json"
-    settings = {"hidden_size": 24, "k": 2, "matryoshka": [8, 24], "encoder": "a,b", "steps": None}
+    settings = {
+        "hidden_size": 24,
+        "k": 2,
+        "matryoshka": [8, 24],
+        "encoder": "a,b",
+        "steps": None,
+    }
     path.write_text(json.dumps(settings))
     made = configs(f"{spelling.format(path)} --k 5,6 --seed 1")
     assert [(c.k, c.seed, c.hidden_size) for c in made] == [(5, 1, 24), (6, 1, 24)]
-    assert {(c.matryoshka, c.encoder, c.steps) for c in made} == {((8, 24), "a,b", None)}
+    assert {(c.matryoshka, c.encoder, c.steps) for c in made} == {
+        ((8, 24), "a,b", None)
+    }
 
 
 def test_a_flag_wins_even_with_the_default_value(tmp_path):
     path = tmp_path / "settings.json"
-    path.write_text(json.dumps({"seed": 7, "tensorboard": True, "k": 900, "hidden_size": 64}))
+    path.write_text(
+        json.dumps({"seed": 7, "tensorboard": True, "k": 900, "hidden_size": 64})
+    )
     (config,) = configs(f"--config {path} --seed 0 --no-tensorboard --k 9")
     assert (config.seed, config.tensorboard, config.k) == (0, False, 9)
 
@@ -141,6 +161,8 @@ def test_recommend_takes_one_value(tmp_path, capfd):
 
 
 def test_live_shows_one_training(data, tmp_path, capfd):
-    assert main(["train", data, "-o", str(tmp_path / "run"), "--k", "2,3", "--live"]) == 2
+    assert (
+        main(["train", data, "-o", str(tmp_path / "run"), "--k", "2,3", "--live"]) == 2
+    )
     assert "--live shows one training" in capfd.readouterr().err
     assert not Path(tmp_path / "run").exists()

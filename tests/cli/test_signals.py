@@ -30,7 +30,9 @@ def stopped(words, ready, number, tmp_path):
 
 
 @pytest.mark.parametrize("number", BOTH)
-def test_a_signal_in_a_command_gives_its_exit_code(number, tmp_path, monkeypatch, capfd):
+def test_a_signal_in_a_command_gives_its_exit_code(
+    number, tmp_path, monkeypatch, capfd
+):
     from nanosae.runs import folder
 
     (tmp_path / "config.json").write_text("{}")
@@ -123,7 +125,9 @@ def test_a_training_says_how_to_go_on(data, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", BOTH)
-@pytest.mark.parametrize("delay", [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2])
+@pytest.mark.parametrize(
+    "delay", [0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9, 1.1, 1.4, 1.7, 2]
+)
 def test_imports_can_be_interrupted(number, delay, data, tmp_path):
     words = ["train", data, "-o", "run", *TRAIN]
     code, err = stopped(words, lambda: time.sleep(delay), number, tmp_path)

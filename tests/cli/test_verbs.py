@@ -33,13 +33,17 @@ def test_resume_without_a_run_starts_from_the_beginning(data, flags, tmp_path):
     assert main(["train", data, "-o", str(tmp_path / "empty"), *flags, "--resume"]) == 0
 
 
-def test_a_text_column_of_another_name_must_not_meet_one_called_text(data, flags, tmp_path, capsys):
+def test_a_text_column_of_another_name_must_not_meet_one_called_text(
+    data, flags, tmp_path, capsys
+):
     run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
     assert main(["train", data, "-o", run, *flags]) == 0
     both = {"text": ["a title"] * 200, "body": ["a body"] * 200}
     pd.DataFrame(both).to_parquet(texts)
     assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 2
-    assert "'body' will be called 'text', but another column is" in capsys.readouterr().err
+    assert (
+        "'body' will be called 'text', but another column is" in capsys.readouterr().err
+    )
     pd.DataFrame({"body": both["body"]}).to_parquet(texts)
     assert main(["encode", run, data, "--texts", texts, "--text-column", "body"]) == 0
     assert Codes.open(run).texts([0]).tolist() == ["a body"]

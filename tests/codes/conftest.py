@@ -15,7 +15,9 @@ from written_codes import M, N
 def small_shards(monkeypatch):
     monkeypatch.setattr(codes_module, "SHARD_ROWS", 64)
     monkeypatch.setattr(codes_module, "ROW_GROUP", 10)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)  # slow, and nothing loses power here
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: None
+    )  # slow, and nothing loses power here
 
 
 @pytest.fixture
@@ -36,5 +38,7 @@ def corpus(tmp_path, dense):
     table = {"group": [f"g{i % 3}" for i in range(N)], "year": np.arange(N) + 1900}
     vectors = np.random.default_rng(1).normal(size=(N, 5)).astype(np.float32)
     path = tmp_path / "run" / "codes" / "news"
-    codes = write_codes(path, sp.csr_array(dense), texts=texts, metadata=table, vectors=vectors)
+    codes = write_codes(
+        path, sp.csr_array(dense), texts=texts, metadata=table, vectors=vectors
+    )
     return codes, texts, vectors

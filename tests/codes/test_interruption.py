@@ -48,7 +48,9 @@ def test_a_full_disk_leaves_the_old_corpus(tmp_path, dense, monkeypatch, at):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left on device; its first 60 rows are safe") as e:
+    with pytest.raises(
+        OSError, match="No space left on device; its first 60 rows are safe"
+    ) as e:
         writer.flush()
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     assert e.value.errno == errno.ENOSPC
@@ -60,7 +62,11 @@ def test_a_full_disk_leaves_the_old_corpus(tmp_path, dense, monkeypatch, at):
     codes = Codes(tmp_path / "c")
     codes.verify()
     np.testing.assert_array_equal(rebuilt(codes), dense[:90])
-    assert sorted(p.name for p in codes.path.iterdir()) == ["00000", "00001", "manifest.json"]
+    assert sorted(p.name for p in codes.path.iterdir()) == [
+        "00000",
+        "00001",
+        "manifest.json",
+    ]
 
 
 WRITE_FOREVER = """
@@ -125,7 +131,9 @@ try:
 except OSError as e:
     print(e)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert "cannot write shard 00001" in done.stdout
     assert "its first 10 rows are safe" in done.stdout
     assert drafted(tmp_path) == 10

@@ -14,13 +14,17 @@ def test_joined_parts_are_the_whole_corpus(tmp_path, dense):
     np.save(tmp_path / "rows.npy", vectors)
     parts = [tmp_path / f"part{i}" for i in range(3)]
     for part, a, b in zip(parts, cuts, cuts[1:], strict=False):
-        with CodesWriter(part, n_features=M, source=tmp_path / "rows.npy", first=a) as writer:
+        with CodesWriter(
+            part, n_features=M, source=tmp_path / "rows.npy", first=a
+        ) as writer:
             if b > a:
                 writer.append(whole[a:b], table=[f"text {i}" for i in range(a, b)])
     joined = join_codes(parts, tmp_path / "joined")
     joined.verify()
     assert np.array_equal(joined.take(range(N)).toarray(), dense)
-    assert joined.texts([0, 69, 70, N - 1]).tolist() == [f"text {i}" for i in (0, 69, 70, N - 1)]
+    assert joined.texts([0, 69, 70, N - 1]).tolist() == [
+        f"text {i}" for i in (0, 69, 70, N - 1)
+    ]
     assert np.array_equal(joined.vectors(), vectors)
     assert not any(part.exists() for part in parts)
     with pytest.raises(FileExistsError, match="holds a corpus"):

@@ -28,7 +28,9 @@ def test_bounded_copies_keep_the_order_asked_for(corpus, dense):
     codes, *_ = corpus
     some = np.random.default_rng(2).integers(0, N, 300)  # unordered, with repeats
     np.testing.assert_array_equal(codes.take(some).toarray(), dense[some])
-    assert np.abs(codes.take(some).toarray() - dense[np.sort(some)]).max() > 1  # the check can fail
+    assert (
+        np.abs(codes.take(some).toarray() - dense[np.sort(some)]).max() > 1
+    )  # the check can fail
     np.testing.assert_array_equal(codes.rows(60, 131).toarray(), dense[60:131])
     np.testing.assert_array_equal(
         codes.rows(60, 131).toarray(), codes.take(range(60, 131)).toarray()
@@ -67,14 +69,22 @@ def test_the_check_of_ties_rejects_another_order(corpus):
     codes, *_ = corpus
     rows, acts = codes.feature(7)  # fires everywhere, always equally
     assert codes.top(7, 5)[0].tolist() == [0, 1, 2, 3, 4]
-    assert rows[np.argsort(acts, kind="stable")[::-1]][:5].tolist() == [229, 228, 227, 226, 225]
+    assert rows[np.argsort(acts, kind="stable")[::-1]][:5].tolist() == [
+        229,
+        228,
+        227,
+        226,
+        225,
+    ]
 
 
 def test_long_table(corpus, dense):
     codes, *_ = corpus
     frame = codes.to_frame()
     assert frame.columns.tolist() == ["row", "feature", "activation"]
-    back = sp.coo_array((frame.activation, (frame.row, frame.feature)), shape=(N, M)).toarray()
+    back = sp.coo_array(
+        (frame.activation, (frame.row, frame.feature)), shape=(N, M)
+    ).toarray()
     np.testing.assert_array_equal(back, dense)
     assert set(codes.to_arrow([200, 5]).column("row").to_pylist()) == {5, 200}
 
@@ -111,14 +121,19 @@ def test_vectors_from_the_original_file(tmp_path, dense):
     np.save(tmp_path / "x.npy", vectors)
     for part in (slice(0, 90), slice(90, N)):  # two sessions go on in the same file
         with CodesWriter(
-            tmp_path / "c", n_features=M, source=tmp_path / "x.npy", append=part.start > 0
+            tmp_path / "c",
+            n_features=M,
+            source=tmp_path / "x.npy",
+            append=part.start > 0,
         ) as writer:
             writer.append(sp.csr_array(dense[part]))
     codes = Codes(tmp_path / "c")
     assert not (tmp_path / "c" / "00000" / "vectors.npy").exists()
     np.testing.assert_array_equal(codes.vectors([200, 3, 91]), vectors[[200, 3, 91]])
     np.save(tmp_path / "x.npy", vectors + 1)
-    with pytest.raises(ValueError, match=r"x\.npy cannot be read: it has changed since"):
+    with pytest.raises(
+        ValueError, match=r"x\.npy cannot be read: it has changed since"
+    ):
         Codes(tmp_path / "c").vectors([1])
     (tmp_path / "x.npy").unlink()
     with pytest.raises(ValueError, match=r"x\.npy cannot be read"):
@@ -132,14 +147,18 @@ def test_open_finds_the_corpus_of_a_run(corpus, dense):
     assert Codes.open(run).name == "news"
     assert Codes.open(codes.path).run == run
     write_codes(run / "codes" / "second", sp.csr_array(dense))
-    with pytest.raises(FileNotFoundError, match=r"no codes 'default'.*it has news, second"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no codes 'default'.*it has news, second"
+    ):
         Codes.open(run)
     assert Codes.open(run, "second").has_texts is False
     write_codes(run / "codes" / "default", sp.csr_array(dense))
     assert Codes.open(run).name == "default"
     with pytest.raises(FileNotFoundError, match="no codes 'other'"):
         Codes.open(run, "other")
-    with pytest.raises(ValueError, match=f"needs a model of {M} features; there is none"):
+    with pytest.raises(
+        ValueError, match=f"needs a model of {M} features; there is none"
+    ):
         codes.weights()
 
 
@@ -163,4 +182,6 @@ def test_scanning_yields_all_embeddings_in_order(tmp_path, monkeypatch):
     codes = write_codes(tmp_path / "c", sp.csr_array(np.ones((20, 2))), vectors=x)
     found = list(codes.scan(6))
     assert [start for start, _ in found] == [0, 6, 12, 18]
-    np.testing.assert_array_equal(np.concatenate([part for _, part in found]), codes.vectors())
+    np.testing.assert_array_equal(
+        np.concatenate([part for _, part in found]), codes.vectors()
+    )

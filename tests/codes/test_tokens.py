@@ -12,7 +12,9 @@ def tokens(path, texts, spans, **names):
     """A corpus whose rows are tokens: spans are (number of the text, start, end)."""
     numbers, starts, ends = (list(x) for x in zip(*spans, strict=True))
     given = pa.array(texts).dictionary_encode().take(pa.array(numbers))
-    table = pa.table({"text": given, "text_index": numbers, "start": starts, "end": ends})
+    table = pa.table(
+        {"text": given, "text_index": numbers, "start": starts, "end": ends}
+    )
     table = table.rename_columns([names.get(c, c) for c in table.column_names])
     with CodesWriter(path, n_features=2) as writer:
         writer.append(sp.csr_array(np.ones((len(spans), 2), np.float32)), table=table)
@@ -29,16 +31,26 @@ def test_tokens_are_shown_in_their_context(tmp_path, monkeypatch):
     ]
     spans = [(0, 3, 7), (1, 18, 22), (2, 11, 14), (0, 0, 3), (1, 0, 1), (0, 8, 11)]
     codes = tokens(tmp_path / "a", texts, spans)
-    shown = ["the «cat» sat", "…of one «cat» that ran…", "…ntidisesta«bli»shment", "«the» cat sat"]
+    shown = [
+        "the «cat» sat",
+        "…of one «cat» that ran…",
+        "…ntidisesta«bli»shment",
+        "«the» cat sat",
+    ]
     shown += ["«a» long…", "the cat «sat»"]
     assert codes.has_tokens
     assert codes.texts().tolist() == shown
     assert codes.texts([5, 1, 1]).tolist() == [shown[5], shown[1], shown[1]]
     assert codes.texts(np.arange(6) == 2).tolist() == [shown[2]]
-    assert codes.texts(range(2), "").tolist() == ["the cat sat", "…of one cat that ran…"]
+    assert codes.texts(range(2), "").tolist() == [
+        "the cat sat",
+        "…of one cat that ran…",
+    ]
     assert codes.texts(marks="[]")[0] == "the [cat] sat"
     assert codes.texts([]).tolist() == []
-    assert codes.column("text").tolist() == [texts[t] for t, *_ in spans]  # the whole texts
+    assert codes.column("text").tolist() == [
+        texts[t] for t, *_ in spans
+    ]  # the whole texts
 
 
 def test_rows_with_a_start_and_an_end_of_another_kind_are_no_tokens(tmp_path):

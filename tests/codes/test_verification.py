@@ -44,7 +44,8 @@ def test_verify_finds_a_single_flipped_bit(corpus):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"format": 1}', '{"format": 99, "n_rows": 0, "shards": []}']
+    "content",
+    ["", "{", "[]", '{"format": 1}', '{"format": 99, "n_rows": 0, "shards": []}'],
 )
 def test_a_damaged_manifest_is_named(corpus, content):
     codes, *_ = corpus

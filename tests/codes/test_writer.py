@@ -13,7 +13,9 @@ from written_codes import M, N, rebuilt
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(
@@ -28,7 +30,9 @@ def test_no_activation_is_lost_or_far_off(tmp_path_factory, values):
     back = codes.rows(0, 1).toarray()
     np.testing.assert_array_equal(back > 0, row > 0)
     miss = np.abs(back.astype(np.float64) - row)
-    step = max(row.max() * 2.0**-38, 2.0**-149)  # of the smallest values beside the largest
+    step = max(
+        row.max() * 2.0**-38, 2.0**-149
+    )  # of the smallest values beside the largest
     assert (miss <= np.maximum(row.astype(np.float64) * 2.0**-11, step)).all()
 
 
@@ -45,7 +49,9 @@ def test_wide_dictionaries_use_wide_columns(tmp_path):
     codes = write_codes(tmp_path / "wide", block)
     assert codes.row(0)[0].tolist() == [m - 1]
     assert np.load(tmp_path / "wide/00000/row_indices.npy").dtype == np.uint32
-    narrow = write_codes(tmp_path / "narrow", sp.csr_array(([1.0], ([0], [2**16 - 1])), (2, 2**16)))
+    narrow = write_codes(
+        tmp_path / "narrow", sp.csr_array(([1.0], ([0], [2**16 - 1])), (2, 2**16))
+    )
     assert narrow.row(0)[0].tolist() == [2**16 - 1]
     assert np.load(tmp_path / "narrow/00000/row_indices.npy").dtype == np.uint16
 
@@ -64,7 +70,9 @@ def test_embeddings_known_for_some_rows_only_are_not_claimed(tmp_path, dense):
 @given(st.lists(st.integers(0, 150), max_size=6), st.integers(0, 2**32 - 1))
 def test_any_blocks_give_the_same_corpus(tmp_path_factory, sizes, seed):
     n = sum(sizes)
-    block = sp.random_array((n, 9), density=0.3, rng=np.random.default_rng(seed), dtype=np.float32)
+    block = sp.random_array(
+        (n, 9), density=0.3, rng=np.random.default_rng(seed), dtype=np.float32
+    )
     block = sp.csr_array(block)
     path = tmp_path_factory.mktemp("c")
     start = 0
@@ -72,7 +80,9 @@ def test_any_blocks_give_the_same_corpus(tmp_path_factory, sizes, seed):
         for size in sizes:
             part = block[start : start + size]
             texts = [str(i) for i in range(start, start + size)]
-            writer.append((part.data, part.indices, part.indptr), texts, np.full((size, 2), start))
+            writer.append(
+                (part.data, part.indices, part.indptr), texts, np.full((size, 2), start)
+            )
             start += size
     codes = Codes(path)
     assert codes.n_rows == n
@@ -117,7 +127,9 @@ def test_rows_are_added_to_an_existing_corpus(tmp_path, dense):
     codes = Codes.open(tmp_path / "c")
     np.testing.assert_array_equal(rebuilt(codes), np.vstack([dense, dense[:10] * 2]))
     assert codes.texts([N - 1, N]).tolist() == ["old", "new"]
-    assert (tmp_path / "c/00000/row_values.npy").stat().st_mtime_ns == before  # immutable
+    assert (
+        tmp_path / "c/00000/row_values.npy"
+    ).stat().st_mtime_ns == before  # immutable
 
 
 def test_an_empty_corpus(tmp_path):
@@ -140,7 +152,9 @@ def test_an_empty_corpus(tmp_path):
 
 def test_rows_without_activations(tmp_path):
     codes = write_codes(
-        tmp_path, sp.csr_array((5, 4), dtype=np.float32), texts=["", None, "a", "b", "c"]
+        tmp_path,
+        sp.csr_array((5, 4), dtype=np.float32),
+        texts=["", None, "a", "b", "c"],
     )
     assert codes.n_rows == 5
     assert codes.row(2)[0].tolist() == []
@@ -163,7 +177,9 @@ def test_frames_with_an_index_and_late_types(tmp_path):
 def test_wrong_widths_and_lengths(tmp_path, dense):
     block = sp.csr_array(dense)
     with CodesWriter(tmp_path, n_features=M) as writer:
-        with pytest.raises(ValueError, match=f"the rows have {M - 1} features, the corpus {M}"):
+        with pytest.raises(
+            ValueError, match=f"the rows have {M - 1} features, the corpus {M}"
+        ):
             writer.append(block[:, :-1])
         with pytest.raises(ValueError, match=str(M)):
             writer.append(([1.0], [M], [0, 1]))
@@ -190,5 +206,7 @@ def test_an_existing_corpus_is_not_overwritten_nor_mixed(tmp_path, dense):
         write_codes(tmp_path, sp.csr_array(dense))
     with pytest.raises(ValueError, match=f"n_features is {M} in .*, not 3"):
         CodesWriter(tmp_path, n_features=3, append=True)
-    with pytest.raises(ValueError, match=r"info is \{'model': 'a'\} in .*, not \{'model': 'b'\}"):
+    with pytest.raises(
+        ValueError, match=r"info is \{'model': 'a'\} in .*, not \{'model': 'b'\}"
+    ):
         CodesWriter(tmp_path, n_features=M, append=True, info={"model": "b"})

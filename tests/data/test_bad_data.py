@@ -19,7 +19,9 @@ def spoiled(folder, kind):  # noqa: C901 (a list of cases)
         table.to_csv(path, index=False)
         return path, "x.csv, row 17 (0-based; line ", "column e3 holds 'n/a'"
     if kind == "nan in a shard":
-        shards(folder / "s", lambda p, s: table[s].to_parquet(p.with_suffix(".parquet")))
+        shards(
+            folder / "s", lambda p, s: table[s].to_parquet(p.with_suffix(".parquet"))
+        )
         table.loc[3, "e1"] = np.nan
         table[:10].to_parquet(folder / "s" / "part-9.parquet")
         return folder / "s", "part-9.parquet, row 3 (0-based), column e1 holds nan"
@@ -29,10 +31,14 @@ def spoiled(folder, kind):  # noqa: C901 (a list of cases)
         return folder / "x.npy", "x.npy, row 9 (0-based), column 2 holds inf"
     if kind == "ragged":
         pd.DataFrame({"v": [*x[:30], x[0][:2]]}).to_parquet(folder / "x.parquet")
-        return folder / "x.parquet", "x.parquet, row 30 (0-based) has a vector of length 2"
+        return (
+            folder / "x.parquet",
+            "x.parquet, row 30 (0-based) has a vector of length 2",
+        )
     if kind == "widths":
         shards(
-            folder / "s", lambda p, s: np.save(p.with_suffix(".npy"), x[s, : 13 - s.start // 10])
+            folder / "s",
+            lambda p, s: np.save(p.with_suffix(".npy"), x[s, : 13 - s.start // 10]),
         )
         return folder / "s", "part-10.npy", "width 11, expected 12"
     if kind == "no rows":
@@ -54,7 +60,15 @@ def spoiled(folder, kind):  # noqa: C901 (a list of cases)
     return path, "Found no vectors", "--columns"
 
 
-KINDS = ["bad cell", "nan in a shard", "infinite", "ragged", "widths", "no rows", "equal"]
+KINDS = [
+    "bad cell",
+    "nan in a shard",
+    "infinite",
+    "ragged",
+    "widths",
+    "no rows",
+    "equal",
+]
 KINDS += ["another name", "same names", "complex", "no vectors"]
 
 
@@ -72,7 +86,16 @@ def test_bad_files_are_one_error_line_and_leave_no_run(kind, tmp_path, capsys):
 
 def test_few_rows_train_with_a_note(tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.concatenate([vectors(20), np.zeros((2, WIDTH))]))
-    run = ["-o", str(tmp_path / "run"), "--steps", "3", "--hidden-size", "8", "--k", "2"]
+    run = [
+        "-o",
+        str(tmp_path / "run"),
+        "--steps",
+        "3",
+        "--hidden-size",
+        "8",
+        "--k",
+        "2",
+    ]
     assert main(["train", str(tmp_path / "x.npy"), *run]) == 0
     out = capsys.readouterr().out
     assert "note: There are only 22 rows, fewer than a usual batch of 1,024." in out

@@ -20,7 +20,10 @@ def dataset(**options):
 def batches(data, start_row=0, n=12):
     """Batches as the data deals them: over two epochs, some from both."""
     dealt = data.batches(16, start_row)
-    return [torch.from_numpy(buffer[index]) for buffer, index in (next(dealt) for _ in range(n))]
+    return [
+        torch.from_numpy(buffer[index])
+        for buffer, index in (next(dealt) for _ in range(n))
+    ]
 
 
 def fed(data, device, start_row=0, n=12):
@@ -35,7 +38,9 @@ def same(one, two):
 @pytest.mark.parametrize("start_row", [0, 48, 96])
 def test_on_a_cpu_batches_are_those_of_the_data(start_row):
     assert same(fed(dataset(), "cpu", start_row), batches(dataset(), start_row))
-    assert not same(fed(dataset(), "cpu", start_row), batches(dataset(), start_row + 16))
+    assert not same(
+        fed(dataset(), "cpu", start_row), batches(dataset(), start_row + 16)
+    )
 
 
 class Stream:
@@ -91,7 +96,9 @@ def test_data_that_ends_ends_the_feed(pretended):
     data = SimpleNamespace(in_memory=False)
     rows, index = np.ones((20, 4), np.float32), np.arange(8)
     data.batches = lambda size, start: iter([(rows, index), (rows, index + 8)])
-    assert [len(batch) for batch in device_batches(data, 8, 0, torch.device("cuda"))] == [8, 8]
+    assert [
+        len(batch) for batch in device_batches(data, 8, 0, torch.device("cuda"))
+    ] == [8, 8]
 
 
 @pytest.mark.gpu

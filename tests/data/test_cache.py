@@ -35,7 +35,9 @@ def with_texts(x, path):
     frame = pd.concat([vectors, texts(len(x))], axis=1)
     frame.to_csv(path, index=False) if path.suffix == ".csv" else None
     frame.to_parquet(path, row_group_size=70) if path.suffix == ".parquet" else None
-    feather.write_feather(frame, path, "lz4", chunksize=70) if path.suffix == ".feather" else None
+    feather.write_feather(
+        frame, path, "lz4", chunksize=70
+    ) if path.suffix == ".feather" else None
     return path
 
 
@@ -109,7 +111,9 @@ def test_a_large_csv_names_its_bad_cells(tmp_path, monkeypatch):
         open_rows(path)
 
 
-def test_numbers_that_turn_fractions_late_are_read_in_a_large_csv(tmp_path, monkeypatch):
+def test_numbers_that_turn_fractions_late_are_read_in_a_large_csv(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr(csv_files, "LARGE", 0)
     small = partial(pa_csv.ReadOptions, block_size=64)
     monkeypatch.setattr(pa_csv, "ReadOptions", lambda block_size: small())
@@ -120,7 +124,11 @@ def test_numbers_that_turn_fractions_late_are_read_in_a_large_csv(tmp_path, monk
 
 def test_the_command_converts_trains_and_encodes_with_texts(tmp_path, capsys):
     x = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
-    path, out, run = with_texts(x, tmp_path / "x.csv"), str(tmp_path / "out"), str(tmp_path / "run")
+    path, out, run = (
+        with_texts(x, tmp_path / "x.csv"),
+        str(tmp_path / "out"),
+        str(tmp_path / "run"),
+    )
     assert main(["cache", str(path), "-o", out]) == 0
     assert "400 rows" in capsys.readouterr().out
     assert main(["cache", str(path), "-o", out]) == 2

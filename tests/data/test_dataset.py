@@ -61,7 +61,9 @@ def test_resumed_batches_are_those_of_the_uninterrupted_stream(
     again = Dataset(rows, seed=seed, buffer_rows=buffer_rows)
     assert np.array_equal(deal(again, batch_size, 300, start), whole[start:])
     if data.n_train > 3:  # twin: a position that is off by one is seen
-        assert not np.array_equal(deal(again, batch_size, 300, start + 1), whole[start:])
+        assert not np.array_equal(
+            deal(again, batch_size, 300, start + 1), whole[start:]
+        )
 
 
 @pytest.mark.parametrize("buffer_rows", [10**6, 400])
@@ -110,16 +112,22 @@ def test_streaming_holds_two_buffers(monkeypatch):
         id(buffer if buffer.base is None else buffer.base)
         for buffer, _ in islice(data.batches(8), 500)
     }
-    assert len(bases) <= 1 + 500 * 8 // 400  # one block for both, and a copy where a batch crosses
+    assert (
+        len(bases) <= 1 + 500 * 8 // 400
+    )  # one block for both, and a copy where a batch crosses
 
 
 def test_a_bad_row_beyond_the_start_is_found_when_it_is_reached(tmp_path):
     x = numbered(3000)
     data = Dataset(open_rows(x), seed=0, buffer_rows=400)
-    seen = set(row_numbers(data, deal(data, 32, 256))) | set(row_numbers(data, data.heldout))
+    seen = set(row_numbers(data, deal(data, 32, 256))) | set(
+        row_numbers(data, data.heldout)
+    )
     late = max(set(range(3000)) - seen)
     x[late, 1] = np.nan  # after the start: the source is not copied
-    with pytest.raises(ValueError, match=rf"row {late} \(0-based\), column 1 holds nan"):
+    with pytest.raises(
+        ValueError, match=rf"row {late} \(0-based\), column 1 holds nan"
+    ):
         deal(data, 32, 3000)
 
 
@@ -131,7 +139,9 @@ def test_rows_are_centred_and_scaled_to_mean_square_one(buffer_rows):
     x = np.random.default_rng(1).normal(3, 5, size=(4000, 8)) * np.arange(1, 9)
     data = Dataset(open_rows(x), seed=0, buffer_rows=buffer_rows)
     epoch = deal(data, 256, data.n_train).astype(np.float64)
-    tolerance = 1e-5 if data.in_memory else 0.25  # streamed: estimated on some of the rows
+    tolerance = (
+        1e-5 if data.in_memory else 0.25
+    )  # streamed: estimated on some of the rows
     assert epoch.mean(0) == pytest.approx(np.zeros(8), abs=tolerance)
     assert np.square(epoch).sum(1).mean() == pytest.approx(8, rel=tolerance)
     raw = epoch / data.scale + data.mean
@@ -175,7 +185,9 @@ def test_normalise_false_leaves_rows_alone():
     data = Dataset(open_rows(x), seed=0, normalise=False)
     assert data.scale == 1
     assert not data.mean.any()
-    assert {row.tobytes() for row in deal(data, 10, data.n_train)} < {row.tobytes() for row in x}
+    assert {row.tobytes() for row in deal(data, 10, data.n_train)} < {
+        row.tobytes() for row in x
+    }
 
 
 def test_held_out_share_and_maximum():
@@ -245,14 +257,18 @@ def test_sample_takes_distinct_training_rows(buffer_rows):
     assert not np.array_equal(rows, np.sort(rows))
     assert np.array_equal(row_numbers(data, data.sample(80, seed=1)), rows)
     assert not np.array_equal(row_numbers(data, data.sample(80, seed=2)), rows)
-    assert np.array_equal(row_numbers(data, data.sample(80, 1, slice(7, 30))), rows[7:30])
+    assert np.array_equal(
+        row_numbers(data, data.sample(80, 1, slice(7, 30))), rows[7:30]
+    )
     more = row_numbers(data, data.sample(2 * data.n_train, seed=1))
     counts = np.bincount(more)[np.unique(more)]
     assert set(counts) == {2} if data.in_memory else np.ptp(counts) <= 1
 
 
 @quick
-@given(n=st.integers(1, 300), buffer_rows=st.integers(1, 300), start=st.integers(0, 1000))
+@given(
+    n=st.integers(1, 300), buffer_rows=st.integers(1, 300), start=st.integers(0, 1000)
+)
 def test_buffers_stay_within_bounds(n, buffer_rows, start):
     data = Dataset(open_rows(numbered(n + 1)), seed=0, buffer_rows=buffer_rows)
     limit = n + 1 if data.in_memory else rows_per_buffer(buffer_rows)
@@ -271,6 +287,9 @@ def test_a_row_that_holds_most_of_the_variance_is_noted(seed):
         outlier = x.copy()
         outlier[row] *= 1e4
         (note,) = Dataset(open_rows(outlier), seed=seed).notes
-        assert f"Row {row} (0-based) alone holds 99.9% of the variance of 2,000 rows" in note
+        assert (
+            f"Row {row} (0-based) alone holds 99.9% of the variance of 2,000 rows"
+            in note
+        )
         outlier[row] = x[row] * 5  # twin: long, but no outlier
         assert Dataset(open_rows(outlier), seed=seed).notes == []

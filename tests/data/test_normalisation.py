@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from nanosae.data.normalisation import estimate_normalisation, longest_row, no_normalisation
+from nanosae.data.normalisation import (
+    estimate_normalisation,
+    longest_row,
+    no_normalisation,
+)
 
 
 def test_the_mean_is_summed_in_double_precision():
@@ -11,7 +15,9 @@ def test_the_mean_is_summed_in_double_precision():
     exact = x.astype(np.float64).mean(0)
     found = estimate_normalisation(x, np.arange(1000), 4)
     assert np.abs(found.means - exact).max() < 1e-3  # half a step of float32 at 1e4
-    assert np.abs(x.sum(0) / 1000 - exact).max() > 1e-3  # twin: summed in single precision
+    assert (
+        np.abs(x.sum(0) / 1000 - exact).max() > 1e-3
+    )  # twin: summed in single precision
 
 
 def test_only_the_rows_asked_for_count():
@@ -22,7 +28,13 @@ def test_only_the_rows_asked_for_count():
 
 
 def test_rows_and_targets_are_scaled_apart():
-    x = np.random.default_rng(0).normal(size=(5000, 5)).astype(np.float32) * [1, 1, 1, 9, 9]
+    x = np.random.default_rng(0).normal(size=(5000, 5)).astype(np.float32) * [
+        1,
+        1,
+        1,
+        9,
+        9,
+    ]
     x = x.astype(np.float32)
     found = estimate_normalisation(x, np.arange(5000), 3)
     y = found.apply_(x.copy())

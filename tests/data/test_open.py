@@ -11,7 +11,9 @@ from numbered import numbered, row_numbers
 
 def opened(kind, **settings):
     x = numbered(1000)
-    return open_dataset(iter([x]) if kind == "stream" else x, None, TrainConfig(**settings))
+    return open_dataset(
+        iter([x]) if kind == "stream" else x, None, TrainConfig(**settings)
+    )
 
 
 @pytest.mark.parametrize("kind", ["array", "stream"])
@@ -20,7 +22,10 @@ def test_settings_reach_the_dataset(kind):
     assert opened(kind).n_heldout == 50
     assert opened(kind, heldout_share=0.2).n_heldout == 200
     assert opened(kind).in_memory
-    rows = [row_numbers(data, data.heldout) for data in (opened(kind), opened(kind, data_seed=1))]
+    rows = [
+        row_numbers(data, data.heldout)
+        for data in (opened(kind), opened(kind, data_seed=1))
+    ]
     assert set(rows[0]) != set(rows[1])
     other = opened(kind, seed=7)  # of the weights, not of the data
     assert np.array_equal(row_numbers(other, other.heldout), rows[0])

@@ -29,8 +29,14 @@ def class_counts(labels, batch_size, n_batches, **options):
     assert not data.in_memory
     heldout = np.bincount(data.heldout[:, 0].astype(int), minlength=labels.max() + 1)
     shares = (np.bincount(labels) - heldout) / data.n_train
-    dealt = deal_batches(data, batch_size, n_batches)[:, 0].astype(int).reshape(-1, batch_size)
-    return np.stack([np.bincount(batch, minlength=len(shares)) for batch in dealt]), shares
+    dealt = (
+        deal_batches(data, batch_size, n_batches)[:, 0]
+        .astype(int)
+        .reshape(-1, batch_size)
+    )
+    return np.stack(
+        [np.bincount(batch, minlength=len(shares)) for batch in dealt]
+    ), shares
 
 
 def chi_square(counts, shares):
@@ -60,7 +66,9 @@ def test_batches_of_sorted_data_look_like_those_of_shuffled_data(batch_size):
     assert same.pvalue > 0.01
 
 
-@pytest.mark.parametrize(("batch_size", "buffer_rows"), [(1024, 2048), (64, 512), (16, 64)])
+@pytest.mark.parametrize(
+    ("batch_size", "buffer_rows"), [(1024, 2048), (64, 512), (16, 64)]
+)
 def test_the_mixing_check_fails_for_a_buffer_that_is_too_small(batch_size, buffer_rows):
     labels = BY_CLASS[::20]
     counts, shares = class_counts(labels, batch_size, 140, buffer_rows=buffer_rows)
@@ -70,10 +78,15 @@ def test_the_mixing_check_fails_for_a_buffer_that_is_too_small(batch_size, buffe
 def test_the_worst_case_is_as_stated():
     chunk, buffer, batch_size = 8, 2**13, 512
     labels = np.arange(2**18) // chunk  # as long as the chunks
-    options = {"buffer_rows": 4 * buffer, "heldout_max": 1}  # few gaps: chunks stay aligned
+    options = {
+        "buffer_rows": 4 * buffer,
+        "heldout_max": 1,
+    }  # few gaps: chunks stay aligned
     counts, shares = class_counts(labels, batch_size, 480, **options)
     factor = chi_square(counts, shares).mean() / (len(shares) - 1)
-    assert 1.25 < factor < 1 + batch_size * chunk / buffer  # the held-out row shifts the chunks
+    assert (
+        1.25 < factor < 1 + batch_size * chunk / buffer
+    )  # the held-out row shifts the chunks
     shuffled = np.random.default_rng(0).permutation(labels)
     shuffled = class_counts(shuffled, batch_size, 480, **options)
     assert chi_square(*shuffled).mean() / (len(shares) - 1) == pytest.approx(1, rel=0.1)
@@ -92,7 +105,9 @@ def test_row_groups_come_once_per_epoch_and_resume_anywhere(
     sizes, buffer_rows, start, tmp_path_factory
 ):
     n = sum(sizes)
-    path = write_row_groups(tmp_path_factory.mktemp("groups") / "x.parquet", [*sizes, 2])
+    path = write_row_groups(
+        tmp_path_factory.mktemp("groups") / "x.parquet", [*sizes, 2]
+    )
     data = Dataset(open_rows(path), seed=0, buffer_rows=buffer_rows)
     dealt = deal_batches(data, 1, 2 * data.n_train + start)
     for epoch in row_numbers(data, dealt)[: 2 * data.n_train].reshape(2, -1):
@@ -112,7 +127,9 @@ def test_a_row_group_is_decoded_once_per_epoch(tmp_path, monkeypatch):
     monkeypatch.setattr(
         pq.ParquetFile,
         "iter_batches",
-        lambda self, n, groups, names: asked.append(groups[0]) or original(self, n, groups, names),
+        lambda self, n, groups, names: (
+            asked.append(groups[0]) or original(self, n, groups, names)
+        ),
     )
     deal_batches(data, data.n_train, 1)
     n_read_ahead = 2 * 5  # groups of the buffers begun beyond the first epoch
@@ -123,7 +140,9 @@ def test_a_row_group_is_decoded_once_per_epoch(tmp_path, monkeypatch):
 def test_large_row_groups_are_noted(tmp_path):
     rows = open_rows(write_row_groups(tmp_path / "x.parquet", [300] * 9))
     notes = Dataset(rows, seed=0, buffer_rows=2400).notes
-    assert "Up to 300 neighbours at a time are read into buffers of 600 rows" in notes[-1]
+    assert (
+        "Up to 300 neighbours at a time are read into buffers of 600 rows" in notes[-1]
+    )
     assert "`nanosae cache`" in notes[-1]
 
 

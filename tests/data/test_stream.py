@@ -34,7 +34,9 @@ def pieces(x, size=70):
     buffer_rows=st.integers(40, 400),
     start=st.integers(0, 300),
 )
-def test_a_stream_deals_each_row_once_and_resumes_anywhere(n, batch_size, buffer_rows, start):
+def test_a_stream_deals_each_row_once_and_resumes_anywhere(
+    n, batch_size, buffer_rows, start
+):
     x = numbered(n)
     data = Stream(iter(pieces(x)), seed=0, buffer_rows=buffer_rows)
     if n < buffer_rows // 4:  # kept, and dealt without end
@@ -56,7 +58,9 @@ def test_a_stream_deals_each_row_once_and_resumes_anywhere(n, batch_size, buffer
 
 def test_a_stream_is_read_ahead_by_no_more_than_a_buffer():
     taken = []
-    source = (taken.append(i) or part for i, part in enumerate(pieces(numbered(9000), 3)))
+    source = (
+        taken.append(i) or part for i, part in enumerate(pieces(numbered(9000), 3))
+    )
     data = Stream(source, seed=0, buffer_rows=400)
     assert sum(len(p) for p in pieces(numbered(9000), 3)[: len(taken)]) <= 102
     batches = data.batches(10)
@@ -90,9 +94,13 @@ def test_streams_of_pairs_tensors_and_blocks():
     rows = deal_batches(data, 20, 20)
     targets = rows[:, 3:] / data.target_scale + data.target_mean
     assert np.allclose(targets, y[row_numbers(data, rows)], rtol=1e-3, atol=1e-2)
-    tensors = Stream((torch.from_numpy(p).half() for p in pieces(x)), seed=0, buffer_rows=400)
+    tensors = Stream(
+        (torch.from_numpy(p).half() for p in pieces(x)), seed=0, buffer_rows=400
+    )
     assert tensors.width == 3
-    blocks = Stream((SimpleNamespace(rows=p) for p in pieces(x)), seed=0, buffer_rows=400)
+    blocks = Stream(
+        (SimpleNamespace(rows=p) for p in pieces(x)), seed=0, buffer_rows=400
+    )
     assert np.array_equal(deal_batches(blocks, 20, 10), rows[:200, :3])
 
 
@@ -100,18 +108,28 @@ def test_bad_streams_are_named():
     x = numbered(300)
     with pytest.raises(ValueError, match="ended before its first row"):
         Stream(iter([]), seed=0)
-    with pytest.raises(ValueError, match=r"batch 1 of the stream: .*width 2, expected 3"):
+    with pytest.raises(
+        ValueError, match=r"batch 1 of the stream: .*width 2, expected 3"
+    ):
         Stream(iter([x, x[:, :2]]), seed=0)
     x[120, 1] = np.inf
     data = Stream(iter(np.split(x, 6)), seed=0, buffer_rows=160)
-    with pytest.raises(ValueError, match=r"batch 2 of the stream: row 20 .* column 1 holds inf"):
+    with pytest.raises(
+        ValueError, match=r"batch 2 of the stream: row 20 .* column 1 holds inf"
+    ):
         deal_batches(data, 10, 30)
     with pytest.raises(ValueError, match="expected 4"):
         Stream(iter([x[:9]]), seed=0, input_size=4)
 
 
 def config(**options):
-    sizes = {"hidden_size": 16, "k": 3, "batch_size": 32, "steps": 30, "buffer_rows": 800}
+    sizes = {
+        "hidden_size": 16,
+        "k": 3,
+        "batch_size": 32,
+        "steps": 30,
+        "buffer_rows": 800,
+    }
     return TrainConfig(**sizes | options)
 
 
@@ -136,12 +154,17 @@ def cut_at(monkeypatch, step):
 
 
 @pytest.mark.parametrize("kind", ["memmap", "parquet", "stream"])
-def test_a_run_resumed_in_the_middle_of_large_data_is_bit_exact(kind, tmp_path, monkeypatch):
+def test_a_run_resumed_in_the_middle_of_large_data_is_bit_exact(
+    kind, tmp_path, monkeypatch
+):
     x = np.random.default_rng(0).normal(size=(3000, 8)).astype(np.float16)
     np.save(tmp_path / "x.npy", x)
     names = [f"e{i}" for i in range(8)]
     pd.DataFrame(x, columns=names).to_parquet(tmp_path / "x.parquet", row_group_size=90)
-    data = {"memmap": np.load(tmp_path / "x.npy", mmap_mode="r"), "stream": lambda: pieces(x)}
+    data = {
+        "memmap": np.load(tmp_path / "x.npy", mmap_mode="r"),
+        "stream": lambda: pieces(x),
+    }
     data = data.get(kind, tmp_path / "x.parquet")
     asked = config(checkpoint_every=7)
     whole = SAETrainer(asked, run=tmp_path / "whole").train(data, progress=False)
@@ -149,7 +172,9 @@ def test_a_run_resumed_in_the_middle_of_large_data_is_bit_exact(kind, tmp_path, 
     with pytest.raises(Stop):
         SAETrainer(asked, run=tmp_path / "cut").train(data, progress=False)
     monkeypatch.undo()
-    resumed = SAETrainer(asked, run=tmp_path / "cut").train(data, resume=True, progress=False)
+    resumed = SAETrainer(asked, run=tmp_path / "cut").train(
+        data, resume=True, progress=False
+    )
     assert same(whole, resumed)
     other = config(checkpoint_every=7, data_seed=1)
     assert not same(whole, SAETrainer(other).train(data, progress=False))  # twin
@@ -170,7 +195,9 @@ def test_another_stream_is_not_resumed(tmp_path, monkeypatch):
     cut_at(monkeypatch, 20)
     asked = config(checkpoint_every=7)
     with pytest.raises(Stop):
-        SAETrainer(asked, run=tmp_path / "run").train(iter(np.split(x, 10)), progress=False)
+        SAETrainer(asked, run=tmp_path / "run").train(
+            iter(np.split(x, 10)), progress=False
+        )
     monkeypatch.undo()
     rest = iter(np.split(x, 10)[7:])
     with pytest.raises(ValueError, match="was trained on other rows"):
@@ -181,7 +208,9 @@ def test_bad_rows_found_late_leave_the_checkpoint(tmp_path):
     x = np.random.default_rng(0).normal(size=(3000, 8))
     x[2900, 3] = np.nan
     trainer = SAETrainer(config(checkpoint_every=5, steps=90), run=tmp_path / "run")
-    with pytest.raises(ValueError, match=r"batch 29 of the stream: row 0 .* column 3 holds nan"):
+    with pytest.raises(
+        ValueError, match=r"batch 29 of the stream: row 0 .* column 3 holds nan"
+    ):
         trainer.train(iter(np.split(x, 30)), progress=False)
     kept = runs.last_checkpoint(tmp_path / "run")
     assert kept is not None
@@ -194,9 +223,13 @@ def test_bad_rows_found_late_leave_the_checkpoint(tmp_path):
 def test_batches_must_agree_on_their_targets():
     x, y = numbered(60), numbered(60, 2)
     data = Stream(iter([(x, y), x]), seed=0, buffer_rows=160)
-    with pytest.raises(DataError, match="batch 1 of the stream has targets of width 0, batch 0 of"):
+    with pytest.raises(
+        DataError, match="batch 1 of the stream has targets of width 0, batch 0 of"
+    ):
         deal_batches(data, 10, 30)
-    with pytest.raises(DataTypeError, match="The function gave int, which is no iterator"):
+    with pytest.raises(
+        DataTypeError, match="The function gave int, which is no iterator"
+    ):
         Stream(lambda: 5, seed=0)
     with pytest.raises(DataTypeError, match="batch 0 of the stream: dict is no frame"):
         Stream(iter([{"layers.0": x}]), seed=0)

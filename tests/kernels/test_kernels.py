@@ -27,7 +27,9 @@ from nanosae.kernels.batchtopk import estimate_threshold
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 GPU = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not (INTERPRETED or torch.cuda.is_available()), reason="there is no GPU"),
+    pytest.mark.skipif(
+        not (INTERPRETED or torch.cuda.is_available()), reason="there is no GPU"
+    ),
 ]
 SMALL_PIECES = {  # of the cuda backend
     "selection": {"TILE": 64, "MIN_TILE_ROWS": 4, "CHUNK": 8, "BLOCK": 8},
@@ -48,16 +50,27 @@ if INTERPRETED:  # which takes milliseconds for each row and latent
 
     def patch_once(function):
         """Half of the time goes into patching Triton's own library at each call of it."""
-        if not function.__module__.startswith("triton.") or function.__module__ not in patched:
+        if (
+            not function.__module__.startswith("triton.")
+            or function.__module__ not in patched
+        ):
             patched.add(function.__module__)
             return patch(function)
 
     interpreter._patch_lang = patch_once
-    SHAPES |= {"plain": (8, 8, 32, 5), "odd": (11, 5, 21, 3), "wider than a tile": (18, 4, 10, 2)}
+    SHAPES |= {
+        "plain": (8, 8, 32, 5),
+        "odd": (11, 5, 21, 3),
+        "wider than a tile": (18, 4, 10, 2),
+    }
 
 
 @pytest.fixture(
-    params=["cpu", "reference", *(pytest.param(n, marks=GPU) for n in ("cuda", "cuda in pieces"))]
+    params=[
+        "cpu",
+        "reference",
+        *(pytest.param(n, marks=GPU) for n in ("cuda", "cuda in pieces")),
+    ]
 )
 def kernels(request, monkeypatch):
     name, *pieces = request.param.split(" in ")
@@ -87,13 +100,17 @@ def problem(shape, seed=0, kind="normal"):
     if kind == "ties":
         encoder[:] = encoder[0]
         bias[:] = 0.5
-    decoder = torch.nn.functional.normalize(torch.randn(hidden, width, generator=g), dim=1)
+    decoder = torch.nn.functional.normalize(
+        torch.randn(hidden, width, generator=g), dim=1
+    )
     return x, encoder, bias, decoder, torch.randn(width, generator=g), k
 
 
 def dense_mask(rule, z, k, cut):
     """Which entries a rule keeps, by brute force over sorted tuples."""
-    entries = [(-float(z[r, c]), r, c) for r in range(z.shape[0]) for c in range(z.shape[1])]
+    entries = [
+        (-float(z[r, c]), r, c) for r in range(z.shape[0]) for c in range(z.shape[1])
+    ]
     mask = torch.zeros_like(z, dtype=torch.bool)
     if rule == "topk":
         for r in range(z.shape[0]):
@@ -147,12 +164,21 @@ def pair_mask(pairs, shape):
     return mask
 
 
-KINDS = ["normal", "few positive", "none positive", "zero rows", "duplicate rows", "ties"]
+KINDS = [
+    "normal",
+    "few positive",
+    "none positive",
+    "zero rows",
+    "duplicate rows",
+    "ties",
+]
 
 
 @pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", ["plain", "odd", "one row", "one latent", "k is everything"])
+@pytest.mark.parametrize(
+    "shape", ["plain", "odd", "one row", "one latent", "k is everything"]
+)
 def test_selection_is_the_brute_force_one(kernels, rule, kind, shape):
     x, encoder, bias, _, _, k = problem(shape, kind=kind)
     cut = torch.linspace(-0.2, 0.6, len(encoder))
@@ -200,7 +226,9 @@ def test_selection_check_can_fail():
     mask = dense_mask("topk", z, k, None)
     assert not torch.equal(pair_mask(one_less, z.shape), mask)
     with pytest.raises(AssertionError, match="kept by one only"):
-        assert_agree(as_matrix(one_less, z.shape), z * mask, decisions_topk(x, encoder, bias, k))
+        assert_agree(
+            as_matrix(one_less, z.shape), z * mask, decisions_topk(x, encoder, bias, k)
+        )
 
 
 @pytest.mark.parametrize("hint", [None, 0.0, 1e-9, 0.5, 3.0, 1e6])
@@ -208,7 +236,9 @@ def test_selection_check_can_fail():
 def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
-    x = x * torch.linspace(first, last, len(x))[:, None]  # tiles with very unequal shares
+    x = (
+        x * torch.linspace(first, last, len(x))[:, None]
+    )  # tiles with very unequal shares
     total = k * len(x)
     reference_pairs = reference.select_batchtopk(x, encoder, bias, total)
     plain = real(kernels.select_batchtopk(x, encoder, bias, total))
@@ -241,7 +271,9 @@ def gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target):
     leaves = [t.clone().requires_grad_() for t in (encoder, bias, decoder, b_dec)]
     plan = kernels.make_plan(pairs, len(encoder))
     z = sparse_encode(x, leaves[0], leaves[1], pairs, plan, kernels)
-    recon = sparse_decode(torch.relu(z) ** 1.5, leaves[2], leaves[3], pairs, plan, kernels)
+    recon = sparse_decode(
+        torch.relu(z) ** 1.5, leaves[2], leaves[3], pairs, plan, kernels
+    )
     loss = ((recon - target) ** 2).sum() + z.sin().sum()
     loss.backward()
     z = z[: int(pairs.row_ptr[-1])]
@@ -293,7 +325,10 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
     pairs = kernels.select_topk(x, encoder, bias, k)
     plan = kernels.make_plan(pairs, len(encoder))
     single = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
-    encoder, decoder = encoder.clone().requires_grad_(), decoder.clone().requires_grad_()
+    encoder, decoder = (
+        encoder.clone().requires_grad_(),
+        decoder.clone().requires_grad_(),
+    )
     for step in range(2):  # the second step must not see the first one's gradient
         reset_gradients([encoder, decoder])
         assert encoder.grad is not None
@@ -303,7 +338,9 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
             decoder.grad.fill_(float("nan"))
         for _ in range(2):
             z = sparse_encode(x, encoder, bias, pairs, plan, kernels)
-            recon = sparse_decode(torch.relu(z) ** 1.5, decoder, b_dec, pairs, plan, kernels)
+            recon = sparse_decode(
+                torch.relu(z) ** 1.5, decoder, b_dec, pairs, plan, kernels
+            )
             (((recon - x) ** 2).sum() + z.sin().sum()).backward()
         torch.testing.assert_close(encoder.grad, 2 * single[2])
         torch.testing.assert_close(decoder.grad, 2 * single[4])
@@ -322,7 +359,9 @@ def test_column_sums_are_those_of_the_dense_matrix(is_allocated):
         want = (x.double() @ exact[0].T + exact[1]).sum(0)
         (sums * shares).sum().backward()
         (want * shares).sum().backward()
-    torch.testing.assert_close(sums.detach().double(), want.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        sums.detach().double(), want.detach(), rtol=1e-5, atol=1e-5
+    )
     for got, leaf in zip((weight, offset), exact, strict=True):
         torch.testing.assert_close(got.grad.double(), leaf.grad, rtol=1e-5, atol=1e-5)
 
@@ -360,20 +399,29 @@ def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
     try:
         for n in (1, 2, 3):
             torch.set_num_threads(n)
-            grad_decoder, grad_encoder = torch.empty_like(decoder), torch.empty_like(encoder)
+            grad_decoder, grad_encoder = (
+                torch.empty_like(decoder),
+                torch.empty_like(encoder),
+            )
             recon = cpu_kernels.decode(pairs.values, pairs, decoder, b_dec)
             values = pairs.values
-            grad = cpu_kernels.decode_grads(x, values, plan, decoder, grad_decoder, False)
+            grad = cpu_kernels.decode_grads(
+                x, values, plan, decoder, grad_decoder, False
+            )
             grad_bias = cpu_kernels.encode_grads(grad, plan, x, grad_encoder, False)
             results.append((recon, grad, grad_bias, grad_decoder, grad_encoder))
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
-        assert all(torch.equal(one, two) for one, two in zip(results[0], other, strict=True))
+        assert all(
+            torch.equal(one, two) for one, two in zip(results[0], other, strict=True)
+        )
 
 
 def test_the_plan_is_a_stable_sort_by_latent(kernels):
-    pairs = Pairs(torch.ones(4), torch.tensor([2, 0, 2, 2]).int(), torch.tensor([0, 1, 3, 4]))
+    pairs = Pairs(
+        torch.ones(4), torch.tensor([2, 0, 2, 2]).int(), torch.tensor([0, 1, 3, 4])
+    )
     plan = kernels.make_plan(pairs, 4)
     assert plan.order.tolist() == [1, 0, 2, 3]
     assert plan.rows.tolist() == [1, 0, 1, 2]

@@ -35,7 +35,9 @@ FOLDER = Path(__file__).parent
 
 def gpu(test):
     there = INTERPRETED or torch.cuda.is_available()
-    return pytest.mark.gpu(pytest.mark.skipif(not there, reason="there is no GPU")(test))
+    return pytest.mark.gpu(
+        pytest.mark.skipif(not there, reason="there is no GPU")(test)
+    )
 
 
 @pytest.mark.slow
@@ -44,7 +46,9 @@ def gpu(test):
 def test_all_that_needs_a_gpu_passes_in_the_interpreter(file):
     command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", str(FOLDER / file)]
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:]
     last = done.stdout.splitlines()[-1]
     assert "passed" in last
@@ -52,12 +56,18 @@ def test_all_that_needs_a_gpu_passes_in_the_interpreter(file):
 
 
 FLOATS, INTS, LONGS = "*fp32", "*i32", "*i64"
-TYPES: dict[str, Any] = dict.fromkeys(["values", "thresholds", "grad", "weight", "dense"], FLOATS)
+TYPES: dict[str, Any] = dict.fromkeys(
+    ["values", "thresholds", "grad", "weight", "dense"], FLOATS
+)
 TYPES |= dict.fromkeys(["out_values", "out", "value_sums"], FLOATS)
 TYPES |= dict.fromkeys(["cols", "out_cols", "state", "counts"], INTS)
 TYPES |= dict.fromkeys(["order", "rows", "picks"], INTS)
-TYPES |= dict.fromkeys(["row_ptr", "out_row_ptr", "ties", "latents", "nnz", "starts"], LONGS)
-TYPES |= dict.fromkeys(["n_rows", "width", "k", "stride", "total", "size", "out_size"], "i32")
+TYPES |= dict.fromkeys(
+    ["row_ptr", "out_row_ptr", "ties", "latents", "nnz", "starts"], LONGS
+)
+TYPES |= dict.fromkeys(
+    ["n_rows", "width", "k", "stride", "total", "size", "out_size"], "i32"
+)
 TYPES |= {"accumulate": "i32", "N": 16, "W": 512}
 TYPES |= {"ROWS": 1, "CHUNK": selection.CHUNK, "BLOCK": selection.BLOCK}
 FORMS = {  # what differs from the above
@@ -94,7 +104,13 @@ def test_kernels_compile_for_gpus(form, architecture, tmp_path, monkeypatch):
     assert compile(source, target=GPUTarget("cuda", architecture, 32)).asm["cubin"]
 
 
-WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "repeat_interleave", "bincount")
+WAITS = (
+    "_local_scalar_dense",
+    "nonzero",
+    "masked_select",
+    "repeat_interleave",
+    "bincount",
+)
 
 
 class NoWaiting(TorchDispatchMode):
@@ -119,7 +135,9 @@ def test_only_select_above_waits_for_the_device():
             pairs = select(x, weight, bias, k)
             plan = cuda.make_plan(pairs, 12)
             recon = cuda.decode(pairs.values, pairs, weight, x[0])
-            cuda.decode_grads(recon, pairs.values, plan, weight, torch.empty_like(weight), False)
+            cuda.decode_grads(
+                recon, pairs.values, plan, weight, torch.empty_like(weight), False
+            )
             cuda.encode_grads(pairs.values, plan, x, torch.empty_like(weight), False)
         with pytest.raises(RuntimeError, match="_local_scalar_dense waits"):
             cuda.select_above(x, weight, bias, bias)
@@ -134,9 +152,13 @@ def test_padding_has_no_gradient_and_is_not_decoded():
     plan = cuda.make_plan(pairs, 2)
     recon = cuda.decode(pairs.values, pairs, weight, x[0])
     assert torch.equal(recon, x + torch.tensor([1.0, 0.0], device=DEVICE))
-    grads = cuda.decode_grads(x, pairs.values, plan, weight, torch.empty_like(weight), False)
+    grads = cuda.decode_grads(
+        x, pairs.values, plan, weight, torch.empty_like(weight), False
+    )
     assert grads.tolist() == [1, 1, 1, 0, 0, 0]
-    assert cuda.encode_grads(grads, plan, x, torch.empty_like(weight), False).tolist() == [3, 0]
+    assert cuda.encode_grads(
+        grads, plan, x, torch.empty_like(weight), False
+    ).tolist() == [3, 0]
 
 
 @gpu
@@ -145,7 +167,9 @@ def test_padding_has_no_gradient_and_is_not_decoded():
 def test_values_that_are_not_finite_do_no_harm(rule, value):
     g = torch.Generator(DEVICE).manual_seed(0)
     x, weight = (torch.randn(n, 4, generator=g, device=DEVICE) for n in (5, 12))
-    x, weight = (t.mul(64).round() / 64 for t in (x, weight))  # products without rounding
+    x, weight = (
+        t.mul(64).round() / 64 for t in (x, weight)
+    )  # products without rounding
     x[1, 2] = value
     bias = torch.zeros(12, device=DEVICE)
     argument = {"topk": 3, "batchtopk": 15, "above": bias + 0.1}[rule]
@@ -219,7 +243,9 @@ def one_step(backend: str, **options: Any) -> dict[str, torch.Tensor]:
 @gpu
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_training_step_is_that_of_the_reference(name):
-    got, want = (one_step(backend, **OBJECTIVES[name]) for backend in ("cuda", "reference"))
+    got, want = (
+        one_step(backend, **OBJECTIVES[name]) for backend in ("cuda", "reference")
+    )
     for key in want:
         torch.testing.assert_close(got[key], want[key], rtol=1e-4, atol=1e-5, msg=key)
 
@@ -250,5 +276,9 @@ def test_the_check_of_a_step_can_fail(wrong, monkeypatch):
         return right(args[0] * 1.01, *args[1:])
 
     monkeypatch.setattr(cuda, wrong, off)
-    got, want = (one_step(backend, activation="topk") for backend in ("cuda", "reference"))
-    assert not all(torch.allclose(got[key], want[key], rtol=1e-4, atol=1e-5) for key in want)
+    got, want = (
+        one_step(backend, activation="topk") for backend in ("cuda", "reference")
+    )
+    assert not all(
+        torch.allclose(got[key], want[key], rtol=1e-4, atol=1e-5) for key in want
+    )

@@ -19,7 +19,11 @@ def model(seed=0):
 
     generator = torch.Generator().manual_seed(seed)
     encoder = torch.randn(WIDTH, FEATURES, generator=generator)
-    tensors = {"W_enc": encoder, "W_dec": encoder.T.contiguous(), "b_dec": torch.zeros(WIDTH)}
+    tensors = {
+        "W_enc": encoder,
+        "W_dec": encoder.T.contiguous(),
+        "b_dec": torch.zeros(WIDTH),
+    }
     cfg = {"architecture": "topk", "d_in": WIDTH, "d_sae": FEATURES, "k": 2}
     return SAEModel(cfg, tensors | {"b_enc": torch.zeros(FEATURES)})
 
@@ -77,7 +81,9 @@ def test_a_repeated_command_is_continued_and_ends_the_same(path, tmp_path, monke
     assert content(path) == content(tmp_path / "whole")
 
 
-def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(path, tmp_path, monkeypatch):
+def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(
+    path, tmp_path, monkeypatch
+):
     for folder in (path, tmp_path / "whole"):
         model().encode_corpus(rows(), folder, metadata=texts())
     new = rows(70, seed=1), path
@@ -86,11 +92,17 @@ def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(path, tmp_path, m
         interrupted(monkeypatch, blocks, *new, metadata=texts(70, "new"), **options)
         assert Codes(path).n_rows == 90  # nobody sees a part
     model().encode_corpus(*new, metadata=texts(70, "new"), append=True, resume=True)
-    model().encode_corpus(*new, metadata=texts(70, "new"), append=True)  # it is in already
-    model().encode_corpus(new[0], tmp_path / "whole", metadata=texts(70, "new"), append=True)
+    model().encode_corpus(
+        *new, metadata=texts(70, "new"), append=True
+    )  # it is in already
+    model().encode_corpus(
+        new[0], tmp_path / "whole", metadata=texts(70, "new"), append=True
+    )
     assert content(path) == content(tmp_path / "whole")
     assert Codes(path).n_rows == 160
-    np.testing.assert_allclose(Codes(path).vectors(), [*rows(), *new[0]], rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        Codes(path).vectors(), [*rows(), *new[0]], rtol=2e-3, atol=1e-3
+    )
 
 
 def test_other_data_is_not_resumed(path, monkeypatch):
@@ -119,7 +131,12 @@ def test_a_failed_command_does_not_block_the_corrected_one(path, monkeypatch):
     model(1).encode_corpus(rows(), path)
     codes = Codes(path)
     assert (codes.n_rows, codes.has_texts) == (90, False)
-    assert sorted(p.name for p in path.iterdir()) == ["00000", "00001", "00002", "manifest.json"]
+    assert sorted(p.name for p in path.iterdir()) == [
+        "00000",
+        "00001",
+        "00002",
+        "manifest.json",
+    ]
 
 
 def test_arrays_in_files_are_appended_without_a_copy(path, tmp_path):
@@ -129,7 +146,9 @@ def test_arrays_in_files_are_appended_without_a_copy(path, tmp_path):
     codes = Codes(path)
     assert not list(path.rglob("vectors.npy"))
     np.testing.assert_array_equal(codes.vectors(), [*rows(50), *rows(50, 1)])
-    np.testing.assert_array_equal(codes.vectors([60, 3]), [rows(50, 1)[10], rows(50)[3]])
+    np.testing.assert_array_equal(
+        codes.vectors([60, 3]), [rows(50, 1)[10], rows(50)[3]]
+    )
 
 
 def test_a_column_of_another_type_is_refused_before_anything_is_written(path):
@@ -137,7 +156,9 @@ def test_a_column_of_another_type_is_refused_before_anything_is_written(path):
     model().encode_corpus(rows(), path, metadata=frame)
     before = content(path)
     new = rows(40, 1)
-    with pytest.raises(DataError, match=r"column 'n' is int64 in .*, but .*string in the new"):
+    with pytest.raises(
+        DataError, match=r"column 'n' is int64 in .*, but .*string in the new"
+    ):
         model().encode_corpus(
             new, path, metadata=pd.DataFrame({"text": texts(40), "n": "x"}), append=True
         )
@@ -155,7 +176,9 @@ def test_a_missing_manifest_is_not_a_new_beginning(path):
     (path / "manifest.json").unlink()
     before = content(path)
     for options in ({"append": True}, {"resume": True}, {}):
-        with pytest.raises(DamagedFileError, match=r"manifest\.json is damaged: it is missing"):
+        with pytest.raises(
+            DamagedFileError, match=r"manifest\.json is damaged: it is missing"
+        ):
             model().encode_corpus(rows(), path, **options)
     assert content(path) == before
     assert model().encode_corpus(rows(), path, force=True).n_rows == 90
@@ -182,7 +205,9 @@ def test_the_manifest_knows_its_sources(path):
     assert len({source["data"] for source in manifest["sources"]}) == 2
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "c:"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "c:"]
+)
 def test_a_corpus_has_a_plain_name(tmp_path, name):
     from nanosae.codes import corpus_path
 

@@ -22,13 +22,27 @@ from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
 
 SETTINGS, TENSORS = "cfg.json", "sae_weights.safetensors"
-CFG = {"architecture": "jumprelu", "d_in": 3, "d_sae": 5, "metadata": {"k": 2, "columns": ["é"]}}
+CFG = {
+    "architecture": "jumprelu",
+    "d_in": 3,
+    "d_sae": 5,
+    "metadata": {"k": 2, "columns": ["é"]},
+}
 
 
 def arrays(seed=0):
     rng = np.random.default_rng(seed)
-    shapes = {"W_enc": (3, 5), "W_dec": (5, 3), "b_dec": (3,), "b_enc": (5,), "threshold": (5,)}
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    shapes = {
+        "W_enc": (3, 5),
+        "W_dec": (5, 3),
+        "b_dec": (3,),
+        "b_enc": (5,),
+        "threshold": (5,),
+    }
+    return {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 @pytest.fixture
@@ -136,7 +150,9 @@ def test_settings_that_make_no_sense_are_damage(tmp_path, cfg):
 
 def test_shapes_must_be_those_of_the_settings(tmp_path):
     other_writer(tmp_path, W_enc=np.zeros((3, 4), np.float32))
-    with pytest.raises(DamagedFileError, match=r"W_enc is \(3, 4\) on disk.*needs \(3, 5\)"):
+    with pytest.raises(
+        DamagedFileError, match=r"W_enc is \(3, 4\) on disk.*needs \(3, 5\)"
+    ):
         read_model(tmp_path)
 
 
@@ -146,13 +162,17 @@ def test_missing_files_are_named(folder, tmp_path):
         read_model(folder)
     (folder / SETTINGS).unlink()
     for load in (read_model, saved_checksum, model_folder):
-        with pytest.raises(MissingError, match=r"no saved model in .*cfg\.json is missing"):
+        with pytest.raises(
+            MissingError, match=r"no saved model in .*cfg\.json is missing"
+        ):
             load(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_tensors_of_other_floats_become_float32(tmp_path, dtype):
-    tensors = {name: torch.from_numpy(array).to(dtype) for name, array in arrays().items()}
+    tensors = {
+        name: torch.from_numpy(array).to(dtype) for name, array in arrays().items()
+    }
     save_torch_file(tensors, tmp_path / TENSORS)
     (tmp_path / SETTINGS).write_text(json.dumps(CFG))
     _, read = read_model(tmp_path)
@@ -164,7 +184,9 @@ def test_tensors_of_other_floats_become_float32(tmp_path, dtype):
 
 def test_tensors_that_are_no_floats_are_refused(tmp_path):
     other_writer(tmp_path, b_enc=np.zeros(5, np.int64))
-    with pytest.raises(DataError, match=r"safetensors: b_enc has numbers of type I64.*BF16"):
+    with pytest.raises(
+        DataError, match=r"safetensors: b_enc has numbers of type I64.*BF16"
+    ):
         read_model(tmp_path)
 
 

@@ -10,7 +10,9 @@ from nanosae.model.measures import Pool
 
 def pooled(x, recon, blocks=1):
     pool = Pool(3)
-    for a, b in zip(np.array_split(x, blocks), np.array_split(recon, blocks), strict=True):
+    for a, b in zip(
+        np.array_split(x, blocks), np.array_split(recon, blocks), strict=True
+    ):
         none = torch.zeros(0, dtype=torch.int64)
         pool.add(torch.from_numpy(a), torch.from_numpy(b), none, none)
     return pool.fvu
@@ -19,7 +21,9 @@ def pooled(x, recon, blocks=1):
 def batch_mean_of_ratios(x, recon, blocks=1):
     """A peer's formula, known to be wrong: it depends on how rows are cut into batches."""
     parts = zip(np.array_split(x, blocks), np.array_split(recon, blocks), strict=True)
-    return np.mean([((a - b) ** 2).sum() / ((a - a.mean(0)) ** 2).sum() for a, b in parts])
+    return np.mean(
+        [((a - b) ** 2).sum() / ((a - a.mean(0)) ** 2).sum() for a, b in parts]
+    )
 
 
 def squared_mean(x, recon, blocks=1):

@@ -15,7 +15,12 @@ from nanosae.model.folding import fold
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
 
-ARCHITECTURES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
+ARCHITECTURES = {
+    "relu": "standard",
+    "topk": "topk",
+    "jumprelu": "jumprelu",
+    "gated": "gated",
+}
 
 
 def tensors(activation, width=5, hidden=9, seed=0):
@@ -96,7 +101,9 @@ def test_folding_changes_no_reconstruction_and_scales_activations(activation):
     torch.testing.assert_close(folded(raw), want, rtol=1e-4, atol=1e-5)
     norm = t["W_dec"].norm(dim=1)
     unit = torch.where(norm > 0, norm, 1.0)
-    torch.testing.assert_close(folded.encode(raw), acts * unit / scale, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        folded.encode(raw), acts * unit / scale, rtol=1e-4, atol=1e-5
+    )
     lengths = folded.W_dec.norm(dim=1)
     torch.testing.assert_close(lengths, (norm > 0).float(), rtol=1e-5, atol=0)
 
@@ -116,7 +123,11 @@ def test_saved_and_pickled_models_are_bitwise_the_same(activation, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         again = torch.load(tmp_path / "sae.pt")
-    for other in (SAEModel.load(tmp_path), SAEModel.from_pretrained(tmp_path / "model"), again):
+    for other in (
+        SAEModel.load(tmp_path),
+        SAEModel.from_pretrained(tmp_path / "model"),
+        again,
+    ):
         assert other.config == sae.config
         for name, tensor in sae.tensors().items():
             assert torch.equal(other.tensors()[name], tensor)
@@ -127,7 +138,10 @@ def test_a_pickle_loads_in_another_process_without_a_warning(tmp_path):
     torch.save(model("relu"), tmp_path / "sae.pt")
     code = "import torch; from nanosae import SAEModel; print(torch.load('sae.pt'))"
     out = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert out.returncode == 0, out.stderr
     assert "SAEModel(relu, 5 → 9" in out.stdout
@@ -181,7 +195,9 @@ def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monke
     np.testing.assert_allclose(codes.vectors([3]), x[[3]], rtol=1e-3, atol=1e-3)
     with pytest.raises(FileExistsError, match=r"--append.*--force"):
         sae.encode_corpus(frame[:8], tmp_path / "codes")
-    assert sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90  # it is there already
+    assert (
+        sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90
+    )  # it is there already
     assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
@@ -216,4 +232,6 @@ def test_sae_lens_loads_the_folder_and_encodes_the_same(activation, tmp_path):
         assert_agree(other.encode(x), sae.encode(x), decisions)
         x = x[decisions.decided_rows()]
         assert len(x) > 20
-        torch.testing.assert_close(other.decode(other.encode(x)), sae(x), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            other.decode(other.encode(x)), sae(x), rtol=1e-5, atol=1e-5
+        )

@@ -8,7 +8,10 @@ from nanosae.model.snapshots import snapshot
 
 def test_a_snapshot_is_small_and_its_histograms_count_everything(tmp_path):
     g = torch.Generator().manual_seed(0)
-    encoder, decoder = torch.randn(3000, 8, generator=g), torch.randn(3000, 8, generator=g)
+    encoder, decoder = (
+        torch.randn(3000, 8, generator=g),
+        torch.randn(3000, 8, generator=g),
+    )
     shot = snapshot(
         encoder,
         decoder,

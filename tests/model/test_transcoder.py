@@ -46,7 +46,9 @@ def decided_training(**fields):
     for seed in itertools.count():
         made, batch = training(seed, **fields)
         encoder, bias = made.params["W_enc"], made.params["b_enc"]
-        decisions = decisions_batchtopk(batch[:, :24], encoder, bias, made.config.k * len(batch))
+        decisions = decisions_batchtopk(
+            batch[:, :24], encoder, bias, made.config.k * len(batch)
+        )
         if decisions.decided_rows(factor=4).all():
             return made, batch
 
@@ -73,15 +75,21 @@ def test_loss_and_gradients_equal_the_dense_formula(skip):
     got = loss.parts["mse"].item()
     assert got == pytest.approx(want.item(), rel=1e-5)
     for name, param in made.params.items():
-        torch.testing.assert_close(param.grad.double(), p[name].grad, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(
+            param.grad.double(), p[name].grad, rtol=1e-3, atol=1e-6
+        )
     if skip:
-        assert dense(made, x, y, forget_skip=True)[0].item() != pytest.approx(got, rel=1e-3)
+        assert dense(made, x, y, forget_skip=True)[0].item() != pytest.approx(
+            got, rel=1e-3
+        )
 
 
 @pytest.mark.slow
 def test_a_planted_map_is_found():
     x, y, others = planted()
-    config = TrainConfig(hidden_size=64, k=4, steps=1200, batch_size=256, lr=4e-3, noise=0.0)
+    config = TrainConfig(
+        hidden_size=64, k=4, steps=1200, batch_size=256, lr=4e-3, noise=0.0
+    )
     trainer = SAETrainer(config)
     model = trainer.train(x, y, progress=False)
     assert trainer.metrics_["fvu"] < 0.15
@@ -89,7 +97,9 @@ def test_a_planted_map_is_found():
     cosine = unit @ model.W_dec.detach().numpy().T
     assert np.mean(cosine.max(1) > 0.95) > 0.8, np.sort(cosine.max(1))
     shuffled = SAETrainer(config).train(x, y[::-1].copy(), progress=False)
-    error = ((shuffled(torch.from_numpy(x)).detach().numpy() - y) ** 2).mean() / y.var(0).mean()
+    error = ((shuffled(torch.from_numpy(x)).detach().numpy() - y) ** 2).mean() / y.var(
+        0
+    ).mean()
     assert error > 0.7  # the check can fail
 
 
@@ -97,11 +107,15 @@ def test_the_skip_connection_takes_what_is_linear():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 12)).astype(np.float32) + 2
     y = (x @ rng.normal(size=(12, 5)) - 7).astype(np.float32)
-    config = TrainConfig(hidden_size=16, k=1, steps=600, batch_size=256, skip=True, lr=1e-2)
+    config = TrainConfig(
+        hidden_size=16, k=1, steps=600, batch_size=256, skip=True, lr=1e-2
+    )
     trainer = SAETrainer(config)
     model = trainer.train(x, y, progress=False)
     assert trainer.metrics_["fvu"] < 0.06
-    plain = SAETrainer(TrainConfig(hidden_size=16, k=1, steps=600, batch_size=256, lr=1e-2))
+    plain = SAETrainer(
+        TrainConfig(hidden_size=16, k=1, steps=600, batch_size=256, lr=1e-2)
+    )
     plain.train(x, y, progress=False)
     assert plain.metrics_["fvu"] > 0.12
     recon = model(torch.from_numpy(x)).detach().numpy()
@@ -115,12 +129,21 @@ def test_folding_changes_no_prediction(forget):
     def normal(*shape):
         return torch.randn(shape, generator=generator)
 
-    t = {"W_enc": normal(6, 9), "b_enc": normal(9), "W_dec": normal(9, 4), "b_dec": normal(4)}
+    t = {
+        "W_enc": normal(6, 9),
+        "b_enc": normal(9),
+        "W_dec": normal(9, 4),
+        "b_dec": normal(4),
+    }
     t["W_skip"] = normal(4, 6)
     mean, target_mean = normal(6).numpy(), normal(4).numpy()
     scale, target_scale, x = 1.7, 0.6, normal(20, 6) * 2
     z = (x - torch.from_numpy(mean)) * scale
-    out = torch.relu(z @ t["W_enc"] + t["b_enc"]) @ t["W_dec"] + t["b_dec"] + z @ t["W_skip"].T
+    out = (
+        torch.relu(z @ t["W_enc"] + t["b_enc"]) @ t["W_dec"]
+        + t["b_dec"]
+        + z @ t["W_skip"].T
+    )
     want = out / target_scale + torch.from_numpy(target_mean)
     given = {"mean": mean, "target_scale": target_scale}
     given |= {forget: given[forget] * 0 + 1} if forget else {}

@@ -25,15 +25,26 @@ def save_model(folder, architecture, *, n=6, m=11, k=3, seed=0, **cfg):
     if architecture == "gated":
         del tensors["b_enc"]
         tensors |= dict.fromkeys(("b_gate", "r_mag", "b_mag"), (m,))
-    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in tensors.items()}
+    arrays = {
+        name: rng.normal(size=shape).astype(np.float32)
+        for name, shape in tensors.items()
+    }
     if architecture == "jumprelu":
         arrays["threshold"] = np.abs(arrays["threshold"])
     arrays["W_dec"][m - 1] = 0  # a dead latent
     folder.mkdir(parents=True, exist_ok=True)
     save_file(arrays, folder / "sae_weights.safetensors")
-    facts = {"architecture": architecture, "d_in": n, "d_sae": m, "apply_b_dec_to_input": True}
+    facts = {
+        "architecture": architecture,
+        "d_in": n,
+        "d_sae": m,
+        "apply_b_dec_to_input": True,
+    }
     facts |= {"k": k} if architecture == "topk" else {}
-    facts |= {"normalize_activations": "none", "metadata": {"k": k, "encoder": None}} | cfg
+    facts |= {
+        "normalize_activations": "none",
+        "metadata": {"k": k, "encoder": None},
+    } | cfg
     (folder / "cfg.json").write_text(json.dumps(facts))
     return arrays
 
@@ -45,7 +56,8 @@ def naive(x, t, architecture, k=3, subtract=True):
     for i in range(len(x)):
         for j in range(m):
             p = math.fsum(
-                (float(x[i, a]) - subtract * float(t["b_dec"][a])) * float(t["W_enc"][a, j])
+                (float(x[i, a]) - subtract * float(t["b_dec"][a]))
+                * float(t["W_enc"][a, j])
                 for a in range(n)
             )
             if architecture == "gated":
@@ -109,7 +121,9 @@ def test_decode_sums_the_active_rows_of_the_decoder(tmp_path, x, architecture):
             expected = expected + term
             size = size + np.abs(term)
         assert (np.abs(found[i] - expected) <= 1e-6 * size).all()
-        assert (np.abs(model.decode(acts[[i]].toarray()) - expected) <= 1e-6 * size).all()
+        assert (
+            np.abs(model.decode(acts[[i]].toarray()) - expected) <= 1e-6 * size
+        ).all()
     assert found.dtype == np.float32
 
 
@@ -122,7 +136,9 @@ def test_blocks_of_rows_change_nothing(tmp_path, x, monkeypatch):
     monkeypatch.setattr(
         Weights,
         "_encode",
-        lambda self, rows, plain=Weights._encode: seen.append(len(rows)) or plain(self, rows),
+        lambda self, rows, plain=Weights._encode: (
+            seen.append(len(rows)) or plain(self, rows)
+        ),
     )
     blocked = model.encode(x)
     assert seen == [5, 5, 5, 2]
@@ -130,7 +146,9 @@ def test_blocks_of_rows_change_nothing(tmp_path, x, monkeypatch):
 
 
 def test_equal_pre_activations_keep_the_lower_index():
-    p = np.array([[1, 3, 3, 3, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1], [2, 2, 9, 2, 2]], float)
+    p = np.array(
+        [[1, 3, 3, 3, 2], [0, 0, 0, 0, 0], [5, 4, 3, 2, 1], [2, 2, 9, 2, 2]], float
+    )
     expected = [[0, 1, 1, 0, 0], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 0]]
     assert weights._is_among_largest(p, 2).astype(int).tolist() == expected
     last = np.argsort(p, axis=1, kind="stable")[:, -2:]  # the other way round
@@ -186,19 +204,25 @@ def test_input_bias_is_optional(tmp_path, x):
 
 
 def test_errors_name_both_sides(tmp_path, x):
-    with pytest.raises(FileNotFoundError, match=r"no saved model in .*cfg\.json is missing"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no saved model in .*cfg\.json is missing"
+    ):
         Weights.load(tmp_path)
     save_model(tmp_path, "topk")
     with pytest.raises(ValueError, match="width 5, but this SAE expects 6"):
         Weights.load(tmp_path).encode(x[:, :5])
     save_model(tmp_path, "topk", d_sae=12)
-    with pytest.raises(ValueError, match=r"W_enc is \(6, 11\) on disk, cfg.json needs \(6, 12\)"):
+    with pytest.raises(
+        ValueError, match=r"W_enc is \(6, 11\) on disk, cfg.json needs \(6, 12\)"
+    ):
         Weights.load(tmp_path)
     facts = json.loads((tmp_path / "cfg.json").read_text()) | {"d_sae": 11}
     (tmp_path / "cfg.json").write_text(json.dumps(facts | {"architecture": "jumprelu"}))
     with pytest.raises(ValueError, match="threshold is None on disk"):
         Weights.load(tmp_path)
-    (tmp_path / "cfg.json").write_text(json.dumps(facts | {"architecture": "crosscoder"}))
+    (tmp_path / "cfg.json").write_text(
+        json.dumps(facts | {"architecture": "crosscoder"})
+    )
     with pytest.raises(ValueError, match="is 'crosscoder', scaling 'none'; needed"):
         Weights.load(tmp_path)
     save_model(tmp_path, "topk", normalize_activations="layer_norm")

@@ -27,7 +27,9 @@ class Encoder:
 
     def encode(self, texts):
         self.n_texts += len(texts)
-        rows = [sum(self.vectors.get(word, 0) for word in text.split()) for text in texts]
+        rows = [
+            sum(self.vectors.get(word, 0) for word in text.split()) for text in texts
+        ]
         seeds = [zlib.crc32(text.encode()) for text in texts]
         noise = [np.random.default_rng(seed).normal(size=16) for seed in seeds]
         return np.array(rows) + 0.7 * np.array(noise)
@@ -51,7 +53,12 @@ def reviews(n=400):
 
 def run(data, folder, **more):
     lines = []
-    options = {"embedder": Encoder(), "config": CONFIG, "n_topics": 4, "progress": False} | more
+    options = {
+        "embedder": Encoder(),
+        "config": CONFIG,
+        "n_topics": 4,
+        "progress": False,
+    } | more
     return nanosae.run(data, folder, say=lines.append, **options), lines
 
 
@@ -59,7 +66,11 @@ def run(data, folder, **more):
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     reviews().to_csv(folder / "reviews.csv", index=False)
-    return (folder / "reviews.csv", folder / "run", *run(folder / "reviews.csv", folder / "run"))
+    return (
+        folder / "reviews.csv",
+        folder / "run",
+        *run(folder / "reviews.csv", folder / "run"),
+    )
 
 
 def test_it_says_what_it_takes_for_what(finished):
@@ -105,7 +116,9 @@ def test_the_run_folder_opens_again(finished):
     assert len(analysis.search("boat").to_frame())
 
 
-def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(finished, tmp_path):
+def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
+    finished, tmp_path
+):
     _, lines = run(finished[0], finished[1])
     _, lines = run(finished[0], finished[1], n_topics=3)
     redone = [
@@ -119,7 +132,9 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(finishe
 
 def results(folder):
     analysis = nanosae.open(folder)
-    return analysis.findings, analysis.features.drop(columns=["family"], errors="ignore")
+    return analysis.findings, analysis.features.drop(
+        columns=["family"], errors="ignore"
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +154,9 @@ def test_killed_in_a_stage_it_goes_on_there(stage, finished, tmp_path, monkeypat
     _, lines = run(finished[0], tmp_path / "run")
     before = [line.split()[0] for line in lines if "done before" in line]
     assert stage not in before
-    for got, expected in zip(results(tmp_path / "run"), results(finished[1]), strict=True):
+    for got, expected in zip(
+        results(tmp_path / "run"), results(finished[1]), strict=True
+    ):
         pd.testing.assert_frame_equal(got, expected)
 
 

@@ -99,7 +99,9 @@ def test_a_killed_writer_leaves_a_valid_file(tmp_path):
 
 
 def test_a_damaged_file_is_named(tmp_path):
-    (tmp_path / "user.sqlite").write_bytes(b"no database, but long enough to be read " * 40)
+    (tmp_path / "user.sqlite").write_bytes(
+        b"no database, but long enough to be read " * 40
+    )
     for call in (lambda: edits.names(tmp_path), lambda: edits.bookmark(tmp_path, 1)):
         with pytest.raises(ValueError, match=r"user\.sqlite is damaged .*Move it away"):
             call()

@@ -45,9 +45,13 @@ class Reader:
     def start(self):
         command = [sys.executable, "-c", WORKER, str(self.run)]
         path = [str(Path(__file__).parents[1])]
-        env = os.environ | {"PYTHONPATH": ":".join([*path, os.environ.get("PYTHONPATH", "")])}
+        env = os.environ | {
+            "PYTHONPATH": ":".join([*path, os.environ.get("PYTHONPATH", "")])
+        }
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, env=env
+        )
 
     def __call__(self, reader):
         self.process.stdin.write(json.dumps(reader) + "\n")
@@ -81,7 +85,9 @@ def verdict(found, warned, before, name):
             return f"{found[1][0]}: {found[2]}"
         if "StaleError" in found[1]:
             return ""
-        return "" if Path(name).name in found[2] else f"does not name the file: {found[2]}"
+        return (
+            "" if Path(name).name in found[2] else f"does not name the file: {found[2]}"
+        )
     if found == before or found[1] == "stale":
         return ""
     said = found[1].get("error", "") if isinstance(found[1], dict) else ""
@@ -93,7 +99,9 @@ def verdict(found, warned, before, name):
 def test_no_damage_goes_unnoticed(runs, reader):
     run, other = runs
     before = {name: reader(name)[0] for name in READERS}
-    assert {name: found[0] for name, found in before.items()} == dict.fromkeys(READERS, "value")
+    assert {name: found[0] for name, found in before.items()} == dict.fromkeys(
+        READERS, "value"
+    )
     wrong, reads, noticed = [], 0, 0
     for name in files_of(run):
         path = run / name
@@ -120,5 +128,7 @@ def test_the_verdict_can_fail(runs, reader, reader_):
     before = reader(reader_)[0]
     assert verdict(["value", "other numbers"], [], before, "x") == "silently differs"
     assert verdict(["error", ["KeyError", "Exception"], "x"], [], before, "x")
-    assert verdict(["error", ["DataError", "NanoSAEError"], "what?"], [], before, "a/file")
+    assert verdict(
+        ["error", ["DataError", "NanoSAEError"], "what?"], [], before, "a/file"
+    )
     assert verdict(["crash", -11], [], before, "x")

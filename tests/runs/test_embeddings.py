@@ -38,7 +38,11 @@ def test_rows_come_in_the_order_of_the_texts(tmp_path):
     np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
     path = store.keep(TEXTS)
     np.testing.assert_array_equal(np.load(path), expected(TEXTS))
-    assert sorted(p.name for p in path.parent.iterdir()) == ["encoder.json", "keys.npy", "rows.npy"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "encoder.json",
+        "keys.npy",
+        "rows.npy",
+    ]
 
 
 def test_added_texts_cost_only_themselves(tmp_path):
@@ -81,7 +85,9 @@ def test_damaged_rows_are_named(tmp_path):
     embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
     path = tmp_path / "e" / "rows.npy"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DamagedFileError, match=r"rows\.npy is damaged.*Delete its folder"):
+    with pytest.raises(
+        DamagedFileError, match=r"rows\.npy is damaged.*Delete its folder"
+    ):
         Embeddings(tmp_path / "e", "model")
 
 
@@ -89,7 +95,11 @@ def test_values_that_float16_cannot_hold_are_refused(tmp_path):
     store = Embeddings(tmp_path / "e", "model")
     for bad in (np.nan, np.inf, 1e6):
         with pytest.raises(DataError, match=r"NaN, infinite or above 65,504"):
-            store.add(["a"], lambda texts, bad=bad: np.full((len(texts), 2), bad), progress=False)
+            store.add(
+                ["a"],
+                lambda texts, bad=bad: np.full((len(texts), 2), bad),
+                progress=False,
+            )
 
 
 def test_surrogates_are_texts(tmp_path):

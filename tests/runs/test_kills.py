@@ -46,7 +46,9 @@ class Server:
         env = os.environ | {"PYTHONPATH": ":".join(path)}
         pipe = subprocess.PIPE
         command = [sys.executable, str(here / "kill_server.py")]
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env)
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, text=True, env=env
+        )
 
     def __call__(self, verb, folder, at=0):
         self.process.stdin.write(json.dumps([verb, str(folder), at]) + "\n")
@@ -93,7 +95,9 @@ def without_times(value):
 def content(path):
     """What a file holds, without the times in it."""
     if path.name == "metrics.jsonl":
-        return [without_times(json.loads(line)) for line in path.read_text().splitlines()]
+        return [
+            without_times(json.loads(line)) for line in path.read_text().splitlines()
+        ]
     if path.name == "training.json":
         facts = json.loads(path.read_text())
         facts["checksums"].pop("metrics.jsonl", None)  # of a file with times
@@ -110,8 +114,12 @@ def content(path):
 
 
 def folder_content(folder):
-    files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    files = {name: p for name, p in files.items() if p.suffix != ".lock"}  # nobody holds them
+    files = {
+        p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()
+    }
+    files = {
+        name: p for name, p in files.items() if p.suffix != ".lock"
+    }  # nobody holds them
     found = {name: content(path) for name, path in files.items()}
     return {name.replace(str(folder), "RUN"): value for name, value in found.items()}
 
@@ -140,7 +148,9 @@ def chosen_events(n_events):
 
 
 @pytest.mark.parametrize("verb", NEEDS)
-def test_a_verb_that_was_killed_anywhere_and_repeated_ends_the_same(verb, server, states, tmp_path):
+def test_a_verb_that_was_killed_anywhere_and_repeated_ends_the_same(
+    verb, server, states, tmp_path
+):
     base = states(NEEDS[verb])
     whole = tmp_path / "folder-one"
     shutil.copytree(base, whole)
@@ -153,7 +163,9 @@ def test_a_verb_that_was_killed_anywhere_and_repeated_ends_the_same(verb, server
         shutil.copytree(base, cut)
         code, _ = server(verb, cut, at)
         assert code == KILLED, at
-        code, _ = server(verb, cut)  # an error if all was done: there is a run, a corpus …
+        code, _ = server(
+            verb, cut
+        )  # an error if all was done: there is a run, a corpus …
         problem = difference(whole, cut)
         if problem:
             wrong.append(f"event {at}: {problem}, it ends with {code}")

@@ -59,7 +59,9 @@ def opened(run, name="default"):
 
 
 def labels(prefix):
-    return pd.DataFrame({"feature": range(M), "label": [f"{prefix} {j}" for j in range(M)]})
+    return pd.DataFrame(
+        {"feature": range(M), "label": [f"{prefix} {j}" for j in range(M)]}
+    )
 
 
 def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
@@ -73,14 +75,18 @@ def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
     assert load_result(run, "evaluation.json").value == {"table": [1, None]}
     assert load_result(run, "topics.parquet").parameters == {"n": 2}
     assert load_result(run, "families.json") is None
-    with CodesWriter(codes.path, n_features=M, info=codes.manifest["info"], append=True) as writer:
+    with CodesWriter(
+        codes.path, n_features=M, info=codes.manifest["info"], append=True
+    ) as writer:
         writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
     assert "has changed since" in load_result(run, "evaluation.json").stale
     save_result(opened(run), "evaluation.json", {}, {})
     assert load_result(run, "evaluation.json").fresh
     save_model(run, seed=1)
     assert "made from model" in load_result(run, "evaluation.json").stale
-    assert load_result(run, "evaluation.json", opened(run)).fresh  # with the old model's codes
+    assert load_result(
+        run, "evaluation.json", opened(run)
+    ).fresh  # with the old model's codes
     save_model(run, seed=0)
     assert load_result(run, "evaluation.json").fresh  # they come back with their model
 
@@ -174,7 +180,9 @@ def test_columns_say_when_their_codes_have_changed(run):
     save_features(run, labels("x"), codes)
     save_features(run, pd.DataFrame({"feature": range(M), "density": 0.5}), codes)
     assert load_features(run, codes).attrs["stale"] == {}
-    with CodesWriter(codes.path, n_features=M, info=codes.manifest["info"], append=True) as writer:
+    with CodesWriter(
+        codes.path, n_features=M, info=codes.manifest["info"], append=True
+    ) as writer:
         writer.append(sp.csr_array(np.eye(2, M)), table=["a", "b"])
     stale = load_features(run, opened(run)).attrs["stale"]
     assert stale.keys() == {"label", "density"}
@@ -238,7 +246,9 @@ def test_annotations_of_the_first_version_are_read_and_kept(tmp_path):
     import sqlite3
 
     with sqlite3.connect(tmp_path / "user.sqlite") as db:
-        db.execute("CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT NOT NULL)")
+        db.execute(
+            "CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+        )
         db.execute("CREATE TABLE bookmarks (feature INTEGER PRIMARY KEY)")
         db.execute(
             "CREATE TABLE tags (corpus TEXT, tag TEXT, row INTEGER, "

@@ -12,13 +12,21 @@ from nanosae.runs.tables import known_labels, load_features, save_features, tag,
 
 def test_verbs_add_columns_and_replace_their_own(tmp_path):
     assert load_features(tmp_path).empty
-    save_features(tmp_path, pd.DataFrame({"feature": [0, 1, 2], "density": [0.1, 0.2, 0.3]}))
+    save_features(
+        tmp_path, pd.DataFrame({"feature": [0, 1, 2], "density": [0.1, 0.2, 0.3]})
+    )
     save_features(tmp_path, pd.DataFrame({"feature": [2, 0], "label": ["c", "a"]}))
     table = save_features(tmp_path, pd.DataFrame({"feature": [1], "label": ["b"]}))
     assert table["feature"].tolist() == [0, 1, 2]
     assert table["density"].tolist() == [0.1, 0.2, 0.3]
-    assert table["label"].tolist() == ["a", "b", "c"]  # naming one feature leaves the others'
-    table = save_features(tmp_path, pd.DataFrame({"feature": [1, 2], "label": ["d", None]}))
+    assert table["label"].tolist() == [
+        "a",
+        "b",
+        "c",
+    ]  # naming one feature leaves the others'
+    table = save_features(
+        tmp_path, pd.DataFrame({"feature": [1, 2], "label": ["d", None]})
+    )
     assert table["label"].tolist()[:2] == ["a", "d"]
     assert pd.isna(table["label"][2])
     pd.testing.assert_frame_equal(load_features(tmp_path), table)
@@ -37,7 +45,9 @@ def test_tables_are_written_as_their_name_says(name, tmp_path):
 
 
 def test_people_name_features_before_models_do_and_those_before_words(tmp_path):
-    codes = write_codes(tmp_path / "codes" / "c", sp.csr_array(np.eye(4, dtype=np.float32)))
+    codes = write_codes(
+        tmp_path / "codes" / "c", sp.csr_array(np.eye(4, dtype=np.float32))
+    )
     assert known_labels(codes) == {}
     columns = {"label": ["a", "b", "", None], "llm_label": [None, "model's", "", None]}
     save_features(tmp_path, pd.DataFrame({"feature": range(4), **columns}))
@@ -49,7 +59,9 @@ def test_people_name_features_before_models_do_and_those_before_words(tmp_path):
 def test_chosen_features_become_columns_beside_the_texts(tmp_path):
     dense = np.array([[0, 2.0, 0], [1.0, 0, 0], [0, 0, 0.5]])
     csr = sp.csr_array(dense)
-    codes = write_codes(tmp_path / "c", csr, texts=["a", "b", "c"], metadata={"g": ["x", "y", "x"]})
+    codes = write_codes(
+        tmp_path / "c", csr, texts=["a", "b", "c"], metadata={"g": ["x", "y", "x"]}
+    )
     table = tag(codes, [2, 0], names=["last", "first"])
     assert table.columns.tolist() == ["row", "text", "g", "last", "first"]
     np.testing.assert_allclose(table[["last", "first"]], dense[:, [2, 0]], rtol=1e-3)

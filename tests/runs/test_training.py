@@ -10,7 +10,13 @@ import pytest
 import torch
 
 from nanosae.config import TrainConfig
-from nanosae.errors import BusyError, ConfigError, DamagedFileError, ExistsError, NanoSAEError
+from nanosae.errors import (
+    BusyError,
+    ConfigError,
+    DamagedFileError,
+    ExistsError,
+    NanoSAEError,
+)
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
 from nanosae.runs.folder import current, is_finished, last_line, verify_training
@@ -36,7 +42,9 @@ def same(one, other):
 
 
 def files(folder):
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")
+    }
 
 
 class Stop(Exception):
@@ -67,7 +75,9 @@ def test_forced_training_on_a_bad_file_leaves_the_old_model(tmp_path):
         assert files(tmp_path / "run") == before
 
 
-def test_forced_training_that_is_stopped_leaves_the_old_model_until_it_ends(tmp_path, monkeypatch):
+def test_forced_training_that_is_stopped_leaves_the_old_model_until_it_ends(
+    tmp_path, monkeypatch
+):
     run = tmp_path / "run"
     old = train(run)
     stopped_at(monkeypatch, run, 5, OTHER, force=True)
@@ -83,7 +93,9 @@ def test_forced_training_that_is_stopped_leaves_the_old_model_until_it_ends(tmp_
     )
 
 
-def test_a_stopped_forced_training_is_not_continued_with_other_settings(tmp_path, monkeypatch):
+def test_a_stopped_forced_training_is_not_continued_with_other_settings(
+    tmp_path, monkeypatch
+):
     run = tmp_path / "run"
     train(run)
     stopped_at(monkeypatch, run, 5, OTHER, force=True)
@@ -111,7 +123,9 @@ def test_files_that_no_training_has_written_are_not_touched(tmp_path, how):
     for name in ("model/weights.bin", "checkpoints/mine", "snapshots/photo.png"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("precious")
-    with pytest.raises(ExistsError, match=r"model, checkpoints, snapshots, which no training"):
+    with pytest.raises(
+        ExistsError, match=r"model, checkpoints, snapshots, which no training"
+    ):
         train(tmp_path, **how)
     assert len([*tmp_path.rglob("*")]) == 6
 
@@ -125,7 +139,9 @@ run = TrainingRun.open({str(tmp_path / "run")!r}, TrainConfig())
 print("open", flush=True)
 time.sleep(60)
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "open\n"
     try:
         with pytest.raises(BusyError, match=f"process {process.pid} on"):
@@ -183,7 +199,9 @@ def test_a_crash_at_the_end_is_no_dead_end(tmp_path, gone):
     (tmp_path / "training.json").write_text(json.dumps(facts))
     metrics = tmp_path / "metrics.jsonl"
     if gone != "training.json's end":
-        metrics.write_text(metrics.read_text().rstrip().rsplit("\n", 1)[0] + '\n{"step": 6, "fi')
+        metrics.write_text(
+            metrics.read_text().rstrip().rsplit("\n", 1)[0] + '\n{"step": 6, "fi'
+        )
     if gone == "model":
         (tmp_path / "model" / "cfg.json").unlink()
     assert same(train(tmp_path), whole)

@@ -36,13 +36,17 @@ def test_sparse_tensors_are_read(layout):
 
 
 def test_sparse_tensors_of_other_shapes_are_refused():
-    with pytest.raises(DataError, match="has 2 dimensions, 1 of them sparse; 2 and 2 are needed"):
+    with pytest.raises(
+        DataError, match="has 2 dimensions, 1 of them sparse; 2 and 2 are needed"
+    ):
         open_rows(torch.from_numpy(X).to_sparse(1))
     with pytest.raises(DataError, match="has 1 dimensions"):
         open_rows(torch.ones(3).to_sparse())
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.bfloat16]
+)
 def test_tensors_of_small_floats_are_read_exactly(dtype):
     x = torch.from_numpy(X).to(dtype)
     rows = open_rows(x)

@@ -41,7 +41,11 @@ def columns_of(**options):
         ({"a": "f", "b": "f", "t": "t"}, None, ["a", "b"]),
         ({"a": "i", "b": "i"}, None, ["a", "b"]),
         ({"a": "i", "b": "f", "t": "t"}, 2, ["a", "b"]),
-        ({"layer1_e0": "f", "layer1_e1": "f", "layer2_x": "f"}, None, ["layer1_e0", "layer1_e1"]),
+        (
+            {"layer1_e0": "f", "layer1_e1": "f", "layer2_x": "f"},
+            None,
+            ["layer1_e0", "layer1_e1"],
+        ),
     ],
 )
 def test_vector_columns_are_found(kinds, size, expected):
@@ -52,10 +56,16 @@ def test_vector_columns_are_found(kinds, size, expected):
     ("kinds", "message"),
     [
         ({"v": "v", "w": "v"}, "Which are the vectors: v or w?"),
-        ({"e0": "f", "e1": "f", "x0": "f", "x1": "f"}, "Which are the vectors: e0 or x0?"),
+        (
+            {"e0": "f", "e1": "f", "x0": "f", "x1": "f"},
+            "Which are the vectors: e0 or x0?",
+        ),
         ({"v": "v", "e0": "f", "e1": "f"}, "Which are the vectors: v or e0?"),
         ({"id": "i", "b": "f", "t": "t"}, "{'id': 'int64', 'b': 'double', 't': "),
-        ({"t": "t", "id": "i"}, "Found no vectors, or not only vectors. There are 2 columns"),
+        (
+            {"t": "t", "id": "i"},
+            "Found no vectors, or not only vectors. There are 2 columns",
+        ),
         ({"t": "t"}, "Found no vectors, or not only vectors. There are 1 columns"),
     ],
 )
@@ -70,7 +80,9 @@ def test_columns_are_matched_by_name_in_the_given_order():
     assert np.array_equal(rows.read(0, N), X[:, [3, 0]])
     both = LISTS.assign(other=list(X + 1))
     assert np.array_equal(open_rows(both, columns=["other"]).read(0, N), X + 1)
-    with pytest.raises(ValueError, match=r"2 columns are missing: \['e77', 'q'\]. There are 14"):
+    with pytest.raises(
+        ValueError, match=r"2 columns are missing: \['e77', 'q'\]. There are 14"
+    ):
         open_rows(frame(X), columns=["e1", "e77", "q"])
 
 
@@ -109,11 +121,15 @@ def test_numbers_may_be_names(tmp_path):
 def test_vectors_as_text_are_said_to_be_text(form, tmp_path):
     table = pd.DataFrame({"text": "t", "embedding": [str(x.tolist()) for x in X]})
     getattr(table, f"to_{form}")(tmp_path / f"x.{form}", index=False)
-    with pytest.raises(DataError, match=r"'embedding' holds vectors as text.*json.loads") as error:
+    with pytest.raises(
+        DataError, match=r"'embedding' holds vectors as text.*json.loads"
+    ) as error:
         open_rows(tmp_path / f"x.{form}")
     assert error.value.column == "embedding"
 
 
 def test_one_list_column_is_chosen_alone():
-    with pytest.raises(DataError, match=r"'vector' holds whole vectors, but 2 columns are chosen"):
+    with pytest.raises(
+        DataError, match=r"'vector' holds whole vectors, but 2 columns are chosen"
+    ):
         open_rows(LISTS.assign(other=list(X)), columns=["vector", "other"])

@@ -29,10 +29,16 @@ def test_not_finite_values_are_named():
     x[7, 2], x[9, 1] = np.nan, -np.inf
     fails(x, "row 7 (0-based), column 2 holds nan, one of 2", "Drop those rows or fill")
     fails(frame(x), "row 7 (0-based), column e2 holds nan")
-    fails(pl.from_pandas(frame(x[8:])), "row 1 (0-based), column e1 holds -inf, one of 1")
+    fails(
+        pl.from_pandas(frame(x[8:])), "row 1 (0-based), column e1 holds -inf, one of 1"
+    )
     fails(LISTS.assign(vector=list(x)), "row 7 (0-based), column 2 holds nan")
     fails(np.full((3, 2), 1e300), "row 0 (0-based), column 0 holds inf")
-    fails(pd.DataFrame({"e0": pd.array([1, None], "Int64"), "e1": [1, 2]}), "row 1", "column e0")
+    fails(
+        pd.DataFrame({"e0": pd.array([1, None], "Int64"), "e1": [1, 2]}),
+        "row 1",
+        "column e0",
+    )
     big = np.full((3, 2), 3e38, np.float32)  # twin: finite, though their sum is not
     assert np.array_equal(open_rows(big).read(0, 3), big)
 
@@ -41,12 +47,16 @@ def test_not_finite_values_are_named():
 @pytest.mark.parametrize("bad", ["n/a", "1,5", "NULL"])
 def test_bad_cells_are_named(tmp_path, prefix, bad):
     table = frame(X, "e").drop(columns=["id", "text"]).astype(object)
-    table.columns = [f"{prefix}{i}" if prefix == "e" else chr(97 + i) for i in range(WIDTH)][::-1]
+    table.columns = [
+        f"{prefix}{i}" if prefix == "e" else chr(97 + i) for i in range(WIDTH)
+    ][::-1]
     name = table.columns[5]
     table.loc[13, name] = bad
     fails(table, f"row 13 (0-based), column {name} holds '{bad}'", "correct it")
     table.to_csv(tmp_path / "x.csv", index=False)
-    fails(tmp_path / "x.csv", "row 13 (0-based; line 15", f"column {name} holds '{bad}'")
+    fails(
+        tmp_path / "x.csv", "row 13 (0-based; line 15", f"column {name} holds '{bad}'"
+    )
     with pytest.raises(AssertionError):  # twin: another row is not accepted
         fails(table, "row 12 (0-based)")
 
@@ -58,16 +68,24 @@ def test_text_and_label_columns_are_not_bad_cells():
 
 def test_ragged_vectors_are_named():
     fails(
-        [[1, 2, 3], [1, 2, 3], [1, 2]], "row 2 (0-based) has a vector of length 2, row 0 one of 3"
+        [[1, 2, 3], [1, 2, 3], [1, 2]],
+        "row 2 (0-based) has a vector of length 2, row 0 one of 3",
     )
-    fails(pd.DataFrame({"v": [[1.0], [1.0, 2.0]]}), "row 1 (0-based)", "length 2, row 0 one of 1")
+    fails(
+        pd.DataFrame({"v": [[1.0], [1.0, 2.0]]}),
+        "row 1 (0-based)",
+        "length 2, row 0 one of 1",
+    )
     fails(pd.DataFrame({"v": [[1.0], None, [2.0]]}), "row 1 (0-based)", "length None")
 
 
 def test_ragged_files_are_named(tmp_path):
     table = pa.table({"v": [[1.0, 2.0]] * 30 + [[1.0]] + [[3.0, 4.0]] * 9})
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=8)
-    fails(tmp_path / "x.parquet", "row 30 (0-based) has a vector of length 1, row 0 one of 2")
+    fails(
+        tmp_path / "x.parquet",
+        "row 30 (0-based) has a vector of length 1, row 0 one of 2",
+    )
     (tmp_path / "y.csv").write_text("e0,e1\n1,2\n1\n")
     fails(tmp_path / "y.csv", "Cannot read", "Expected 2 columns, got 1")
 
@@ -79,13 +97,17 @@ def test_wrong_shapes_and_types():
     fails(np.zeros((2, 2, 2)), "dim 3")
     fails(X + 1j, "Complex data not supported")
     fails(torch.from_numpy(X + 1j), "Complex data not supported")
-    fails(np.zeros((0, 3)), "0 sample(s) (shape=(0, 3)) while a minimum of 1 is required")
+    fails(
+        np.zeros((0, 3)), "0 sample(s) (shape=(0, 3)) while a minimum of 1 is required"
+    )
     fails(np.zeros((3, 0)), "0 feature(s)", "a minimum of 1 is required")
     fails([], "Reshape your data")
     fails(frame(X)[:0], "no rows")
     fails(np.array([["a", "b"]]), "strings")
     fails([[1, 2], [3, "x"]], "'x'")
-    fails(np.array([[1, {"a": 1}]], object), "a real number, not 'dict'", kind=TypeError)
+    fails(
+        np.array([[1, {"a": 1}]], object), "a real number, not 'dict'", kind=TypeError
+    )
     fails(np.array([["2020-01-01"]], "M8[D]"), "M8[D]", kind=TypeError)
     for other in (5, {"a": X}, iter(X), datasets.DatasetDict(), pl.LazyFrame()):
         fails(other, type(other).__name__, kind=TypeError)
@@ -100,7 +122,9 @@ def test_widths_that_differ(tmp_path):
 
 
 def test_paths_that_lead_nowhere(tmp_path):
-    fails(tmp_path / "no.csv", "no.csv: nothing there", ".parquet", kind=FileNotFoundError)
+    fails(
+        tmp_path / "no.csv", "no.csv: nothing there", ".parquet", kind=FileNotFoundError
+    )
     fails(tmp_path, "nothing there", kind=FileNotFoundError)
     fails(str(tmp_path / "*.npy"), "nothing there", kind=FileNotFoundError)
     (tmp_path / "x.xyz").write_text("?")

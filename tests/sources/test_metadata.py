@@ -28,12 +28,18 @@ def shards(folder, *columns):
     [
         (pa.array([1, 2]), pa.array([0.5, None]), [1.0, 2.0, 0.5, None]),
         (pa.nulls(2), pa.array(["a", "b"]), [None, None, "a", "b"]),
-        (pa.array(["a", "b"]), pa.array(["c", None], pa.large_string()), ["a", "b", "c", None]),
+        (
+            pa.array(["a", "b"]),
+            pa.array(["c", None], pa.large_string()),
+            ["a", "b", "c", None],
+        ),
         (pa.array([1, 2]), pa.array(["a", "b"]), ["1", "2", "a", "b"]),
         (pa.array([True, False]), pa.array([3, 4]), ["true", "false", "3", "4"]),
         (
             pa.array(["a", "b"]).dictionary_encode(),
-            pa.array(["b", "c"]).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())),
+            pa.array(["b", "c"])
+            .dictionary_encode()
+            .cast(pa.dictionary(pa.int8(), pa.string())),
             ["a", "b", "b", "c"],
         ),
     ],
@@ -57,7 +63,9 @@ def test_large_ids_do_not_pass_through_floats(tmp_path):
     rows = shards(tmp_path, {"id": pa.array(ids)}, {"id": pa.array([None, ids[0]])})
     assert rows.metadata()["id"].to_pylist() == [*ids, None, ids[0]]
     rows = shards(tmp_path, {"id": pa.array(ids)}, {"id": pa.array([None, 2.0**60])})
-    with pytest.raises(DataError, match="'id' is int64 in one shard and cannot become double"):
+    with pytest.raises(
+        DataError, match="'id' is int64 in one shard and cannot become double"
+    ):
         rows.metadata()
 
 
@@ -68,7 +76,10 @@ def test_large_ids_do_not_pass_through_floats(tmp_path):
         (pd.Series([2**60 + 1, None], dtype=object), [2**60 + 1, None]),
         (pd.cut(pd.Series([1, 5]), [0, 3, 9]), ["(0, 3]", "(3, 9]"]),
         (pd.cut(pd.Series([1, 99]), [0, 3, 9]), ["(0, 3]", None]),
-        (pd.Series(pd.arrays.IntervalArray.from_breaks([0, 3, 9])), ["(0, 3]", "(3, 9]"]),
+        (
+            pd.Series(pd.arrays.IntervalArray.from_breaks([0, 3, 9])),
+            ["(0, 3]", "(3, 9]"],
+        ),
         (pd.Series([{"a": 1}, "x"]), ["{'a': 1}", "x"]),
     ],
 )
@@ -79,7 +90,9 @@ def test_columns_of_frames_that_arrow_lacks_a_type_for(column, expected):
 
 def test_half_a_character_is_named():
     texts = ["fine", "cut \ud83d"]
-    with pytest.raises(DataError, match=r"row 1 \(0-based\), column text holds .*no valid text"):
+    with pytest.raises(
+        DataError, match=r"row 1 \(0-based\), column text holds .*no valid text"
+    ):
         open_rows(VECTORS[:2].assign(text=pd.Series(texts, dtype=object)))
 
 
@@ -89,7 +102,9 @@ def test_other_encodings_are_refused(large, tmp_path, monkeypatch):
         monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
     path = tmp_path / "x.csv"
     VECTORS.assign(text="café").to_csv(path, index=False, encoding="latin-1")
-    with pytest.raises(DataError, match=r"x.csv .*'text' is not in UTF-8.*Save the file"):
+    with pytest.raises(
+        DataError, match=r"x.csv .*'text' is not in UTF-8.*Save the file"
+    ):
         open_rows(path)
     VECTORS.assign(text="café").to_csv(path, index=False)
     assert open_rows(path).metadata()["text"].to_pylist() == ["café"] * len(X)
@@ -99,7 +114,9 @@ def test_damage_found_late_names_the_file(tmp_path, monkeypatch):
     path = tmp_path / "x.csv"
     monkeypatch.setattr("nanosae.sources.csv_files.LARGE", 0)
     monkeypatch.setattr("nanosae.sources.csv_files.BLOCK_BYTES", 4000)
-    VECTORS.assign(text=["a"] * (len(X) - 1) + ["é"]).to_csv(path, index=False, encoding="latin-1")
+    VECTORS.assign(text=["a"] * (len(X) - 1) + ["é"]).to_csv(
+        path, index=False, encoding="latin-1"
+    )
     rows = open_rows(path)
     with pytest.raises(DataError, match=r"Cannot read .*x\.csv.*UTF8") as error:
         rows.metadata()

@@ -103,7 +103,9 @@ def test_open_rows_are_taken_as_they_are():
 
 
 def test_fingerprint_sees_values_shape_and_order():
-    prints = [open_rows(x).fingerprint() for x in (X, X + 1, X[:-1], X[:, :-1], X[::-1])]
+    prints = [
+        open_rows(x).fingerprint() for x in (X, X + 1, X[:-1], X[:, :-1], X[::-1])
+    ]
     assert len(set(prints)) == 5
     for row in (0, 5, 25, 49):  # at the start, in the middle and at the end
         changed = X.copy()
@@ -127,7 +129,9 @@ def test_parquet_reads_only_vectors_one_group_at_a_time(tmp_path, monkeypatch):
     rows = open_rows(tmp_path / "x.parquet")
     assert asked == []
     assert np.array_equal(rows.read(12, 15), X[12:15])
-    assert np.array_equal(rows.read(14, 18), X[14:18])  # goes on where the last read ended
+    assert np.array_equal(
+        rows.read(14, 18), X[14:18]
+    )  # goes on where the last read ended
     assert asked == [(4, [1], rows.columns)]
     rows.read(13, 14)  # goes back
     assert asked == 2 * [(4, [1], rows.columns)]
@@ -150,7 +154,12 @@ def test_threads_may_read_together(tmp_path):
     def work(seed):
         for start in np.random.default_rng(seed).integers(0, 40, 20):
             wrong.extend(
-                [start] * (not np.array_equal(rows.read(start, start + 9), X[start : start + 9]))
+                [start]
+                * (
+                    not np.array_equal(
+                        rows.read(start, start + 9), X[start : start + 9]
+                    )
+                )
             )
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
@@ -170,6 +179,10 @@ def test_csv_needs_no_torch_polars_or_datasets(tmp_path):
         "print(*sorted({'torch', 'polars', 'datasets'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ},
     )
     assert done.stdout.strip() == ""

@@ -60,13 +60,20 @@ def test_a_rare_category_is_not_compared():
 
 
 def test_a_title_beside_a_body_is_not_the_text():
-    table = pa.table({"title": [f"the title {i} here" for i in range(N)], "body": TEXTS})
-    assert {c.name: c.role for c in column_roles(table)} == {"title": "unused", "body": "text"}
+    table = pa.table(
+        {"title": [f"the title {i} here" for i in range(N)], "body": TEXTS}
+    )
+    assert {c.name: c.role for c in column_roles(table)} == {
+        "title": "unused",
+        "body": "text",
+    }
 
 
 def test_two_equally_likely_texts_are_asked_about():
     table = pa.table({"first": TEXTS, "second": TEXTS[::-1]})
-    with pytest.raises(DataError, match=r"'first' \(11 words.*'second' \(11\).*--text first"):
+    with pytest.raises(
+        DataError, match=r"'first' \(11 words.*'second' \(11\).*--text first"
+    ):
         column_roles(table)
     table = pa.table({"first": TEXTS, "review": TEXTS[::-1]})
     assert [c.role for c in column_roles(table)] == ["unused", "text"]
@@ -82,7 +89,9 @@ def test_dates_are_read_day_first_where_a_day_shows_it():
     assert read.dt.month.tolist() == [4, 12]
     read = parse_dates(pd.Series(["03/04/2021", "12/25/2021"]))
     assert read.dt.month.tolist() == [3, 12]
-    assert parse_dates(pd.Series(["2021-01-02T03:04:05Z", "nonsense"])).isna().tolist() == [
+    assert parse_dates(
+        pd.Series(["2021-01-02T03:04:05Z", "nonsense"])
+    ).isna().tolist() == [
         False,
         True,
     ]

@@ -16,19 +16,28 @@ def test_the_delimiter_is_found(tmp_path):
         rows = [["text", "n"], ["one, two; three", "1"], ['a "quoted" | text', "2"]]
         frame = pd.DataFrame(rows[1:], columns=rows[0])
         frame.to_csv(path, sep=delimiter, index=False)
-        assert read_table(path).to_pydict() == {"text": [r[0] for r in rows[1:]], "n": [1, 2]}
+        assert read_table(path).to_pydict() == {
+            "text": [r[0] for r in rows[1:]],
+            "n": [1, 2],
+        }
 
 
 def test_semicolons_come_with_decimal_commas(tmp_path):
     path = tmp_path / "excel.csv"
     path.write_text("Kommentar;Note\ngut;1,5\nschlecht;4,25\n", "utf-8-sig")
-    assert read_table(path).to_pydict() == {"Kommentar": ["gut", "schlecht"], "Note": [1.5, 4.25]}
+    assert read_table(path).to_pydict() == {
+        "Kommentar": ["gut", "schlecht"],
+        "Note": [1.5, 4.25],
+    }
 
 
 def test_a_missing_header_is_no_row_lost(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text('1,"good, really"\n2,bad\n')
-    assert read_table(path).to_pydict() == {"column1": [1, 2], "column2": ["good, really", "bad"]}
+    assert read_table(path).to_pydict() == {
+        "column1": [1, 2],
+        "column2": ["good, really", "bad"],
+    }
     text = "a text that is far too long to be the name of a column of a table"
     path.write_text(f"{text},x\n{text},y\n")
     assert read_table(path).num_rows == 2
@@ -37,7 +46,9 @@ def test_a_missing_header_is_no_row_lost(tmp_path):
 def test_another_encoding_is_a_question(tmp_path):
     path = tmp_path / "latin.csv"
     path.write_bytes("text,n\ncafé,1\n".encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin\.csv is not in utf-8.*--encoding cp1252"):
+    with pytest.raises(
+        DataError, match=r"latin\.csv is not in utf-8.*--encoding cp1252"
+    ):
         read_table(path)
     assert read_table(path, encoding="cp1252")["text"].to_pylist() == ["café"]
     late = "text,n\n" + "plain,1\n" * 40_000
@@ -76,7 +87,10 @@ def test_json_in_its_forms(tmp_path):
 def test_chats_become_texts(tmp_path):
     chat = {
         "id": 7,
-        "messages": [{"role": "user", "content": "Hi"}, {"role": "bot", "content": "Yes?"}],
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "bot", "content": "Yes?"},
+        ],
     }
     path = tmp_path / "log.jsonl.gz"
     with gzip.open(path, "wt") as stream:
@@ -103,7 +117,9 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read_table(empty)
     junk = tmp_path / "junk.parquet"
     junk.write_bytes(b"junk")
-    with pytest.raises(DataError, match=r"junk\.parquet cannot be read as a \.parquet file"):
+    with pytest.raises(
+        DataError, match=r"junk\.parquet cannot be read as a \.parquet file"
+    ):
         read_table(junk)
     other = tmp_path / "picture.png"
     other.write_bytes(b"x")
@@ -117,6 +133,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 def test_empty_texts_are_dropped_and_counted(tmp_path):
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("a", "", None, "  ")))
+    path.write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in ("a", "", None, "  "))
+    )
     kept, n_dropped = drop_empty_texts(read_table(path), "text")
     assert (kept["text"].to_pylist(), n_dropped) == (["a"], 3)

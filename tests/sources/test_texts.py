@@ -12,7 +12,9 @@ from nanosae.errors import DataError, MissingError
 from nanosae.sources import open_rows
 from nanosae.sources.texts import read_texts
 
-TABLE = pd.DataFrame({"body": ["one", "two\nlines", 'with "quotes", and é'], "year": [1, 2, 3]})
+TABLE = pd.DataFrame(
+    {"body": ["one", "two\nlines", 'with "quotes", and é'], "year": [1, 2, 3]}
+)
 
 
 def write(folder, form, table=TABLE):
@@ -42,16 +44,18 @@ def test_a_text_file_has_a_text_per_line(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["csv", "tsv", "jsonl"])
-@pytest.mark.parametrize("texts", [["007", "010"], ["2024-01-02", "2024-01-03"], ["NA", "true"]])
+@pytest.mark.parametrize(
+    "texts", [["007", "010"], ["2024-01-02", "2024-01-03"], ["NA", "true"]]
+)
 def test_texts_that_look_like_other_things_stay_texts(form, texts, tmp_path):
     path = write(tmp_path, form, pd.DataFrame({"text": texts, "n": [1, 2]}))
     table = read_texts(path)
     assert table["text"].to_pylist() == texts
     assert table["n"].to_pylist() == [1, 2]
     if form != "jsonl" and texts[0] != "NA":  # twin: types are inferred elsewhere
-        assert read_texts(write(tmp_path, form, TABLE.assign(text=["007", "1", "2"])), "body")[
-            "text"
-        ].to_pylist() == [7, 1, 2]
+        assert read_texts(
+            write(tmp_path, form, TABLE.assign(text=["007", "1", "2"])), "body"
+        )["text"].to_pylist() == [7, 1, 2]
 
 
 def test_mistakes_name_the_file_and_the_remedy(tmp_path):
@@ -59,7 +63,9 @@ def test_mistakes_name_the_file_and_the_remedy(tmp_path):
         read_texts(tmp_path / "gone.csv")
     for form in ("csv", "jsonl", "parquet"):
         path = write(tmp_path, form)
-        with pytest.raises(DataError, match="no column 'text': choose one of body, year") as error:
+        with pytest.raises(
+            DataError, match="no column 'text': choose one of body, year"
+        ) as error:
             read_texts(path)
         assert (error.value.file, error.value.column) == (path, "text")
     (tmp_path / "broken.parquet").write_text("none")
@@ -96,7 +102,9 @@ def test_folders_are_read_in_the_order_of_shards_with_one_schema(tmp_path):
             table["note"] = ["x", "y"]
         table.to_parquet(texts / f"part-{number}.parquet")
     table = read_texts(texts)
-    assert table["text"].to_pylist() == [f"text {int(x[0])}" for x in open_rows(rows).read(0, 4)]
+    assert table["text"].to_pylist() == [
+        f"text {int(x[0])}" for x in open_rows(rows).read(0, 4)
+    ]
     assert table["note"].to_pylist() == [None, None, "x", "y"]
     with pytest.raises(DataError, match="no Parquet file in the folder"):
         read_texts(rows)

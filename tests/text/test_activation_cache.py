@@ -39,7 +39,11 @@ def shards(folder, name):
 def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHARD_BLOCKS", 2)
     model, tokenizer = llama
-    texts, names, options = texts_of(400), ["layers.0", "layers.1"], {"batch_tokens": 64}
+    texts, names, options = (
+        texts_of(400),
+        ["layers.0", "layers.1"],
+        {"batch_tokens": 64},
+    )
     n = cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options)
     stream, beside = run(llama, names, texts, **options)
     assert n == len(beside["text"])
@@ -52,11 +56,16 @@ def test_the_cache_holds_the_stream(llama, tmp_path, monkeypatch):
             assert (table[column].to_numpy() == beside[column]).all()
         assert open_rows(tmp_path / name).n_rows == n
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")}
-    assert cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options) == n
+    assert (
+        cache_activations(model, names, texts, tmp_path, tokenizer=tokenizer, **options)
+        == n
+    )
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.*")} == before
 
 
-def test_a_continued_cache_numbers_its_texts_from_the_first(llama, tmp_path, monkeypatch):
+def test_a_continued_cache_numbers_its_texts_from_the_first(
+    llama, tmp_path, monkeypatch
+):
     monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
     model, tokenizer = llama
     texts, options = texts_of(400), {"tokenizer": tokenizer, "batch_tokens": 64}
@@ -86,8 +95,12 @@ def test_other_settings_or_texts_are_refused(llama, tmp_path):
         ("layers.1", texts_of(40, 1), {}),
         ("layers.1", texts[:20], {}),
     ):
-        with pytest.raises(ValueError, match="give the same texts and settings, or another"):
-            cache_activations(model, layers, some, tmp_path, tokenizer=tokenizer, **more)
+        with pytest.raises(
+            ValueError, match="give the same texts and settings, or another"
+        ):
+            cache_activations(
+                model, layers, some, tmp_path, tokenizer=tokenizer, **more
+            )
 
 
 def test_values_beyond_float16_are_refused(tmp_path, llama):
@@ -95,7 +108,9 @@ def test_values_beyond_float16_are_refused(tmp_path, llama):
     with torch.no_grad():
         model.embed_tokens.weight *= 1e6
     given = (model, "embed_tokens", ["old tree"], tmp_path)
-    with pytest.raises(ValueError, match="embed_tokens has values that float16 cannot hold"):
+    with pytest.raises(
+        ValueError, match="embed_tokens has values that float16 cannot hold"
+    ):
         cache_activations(*given, tokenizer=llama[1])
     assert cache_activations(*given, tokenizer=llama[1], dtype="float32") > 0
 
@@ -123,7 +138,9 @@ module.cache_activations(t.model_of("llama"), ["layers.0", "layers.1"], t.texts_
 def test_a_killed_cache_is_valid_and_goes_on(llama, tmp_path, after, monkeypatch):
     folder = tmp_path / "killed"
     code = KILLED.format(tests=str(Path(__file__).parents[1]), folder=str(folder))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+    )
     for _ in range(after):
         assert process.stdout.readline()
     time.sleep(0.02)
@@ -135,7 +152,9 @@ def test_a_killed_cache_is_valid_and_goes_on(llama, tmp_path, after, monkeypatch
     assert done
     for stem in done:  # every shard that counts is whole
         table = pq.read_table(folder / "tokens" / f"{stem}.parquet")
-        assert all(len(np.load(folder / n / f"{stem}.npy")) == len(table) for n in names)
+        assert all(
+            len(np.load(folder / n / f"{stem}.npy")) == len(table) for n in names
+        )
     monkeypatch.setattr(module, "SHARD_BLOCKS", 1)
     given = (llama[0], names, texts_of(2000))
     options = {"tokenizer": llama[1], "batch_tokens": 64}

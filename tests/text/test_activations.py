@@ -46,10 +46,14 @@ def test_without_masks_or_in_another_order_the_check_fails(bert, monkeypatch):
     expected, _ = alone(*bert, texts, 1)
     rows, _ = run(bert, layer(bert[0], 1), texts[::-1])
     assert np.abs(rows - expected).max() > 0.1
-    monkeypatch.setattr(torch, "ones_like", lambda ids: torch.ones(len(ids) + 1, dtype=int)[1:])
+    monkeypatch.setattr(
+        torch, "ones_like", lambda ids: torch.ones(len(ids) + 1, dtype=int)[1:]
+    )
     plain = module.pad_sequence
     monkeypatch.setattr(  # pads what is seen with 1 instead of 0
-        module, "pad_sequence", lambda x, first, v=0: plain(x, first, 1 if x[0].min() == 1 else v)
+        module,
+        "pad_sequence",
+        lambda x, first, v=0: plain(x, first, 1 if x[0].min() == 1 else v),
     )
     rows, _ = run(bert, layer(bert[0], 1), texts)
     assert np.abs(rows - expected).max() > 0.01
@@ -58,11 +62,15 @@ def test_without_masks_or_in_another_order_the_check_fails(bert, monkeypatch):
 def test_offsets_cut_the_tokens_out_of_the_text(pair):
     texts = ["Dog  runs,\n under ÜBUNG tree 🎉", "", "river"]
     _, table = run(pair, layer(pair[0], 0), texts)
-    for text, start, end in zip(table["text"], table["start"], table["end"], strict=True):
+    for text, start, end in zip(
+        table["text"], table["start"], table["end"], strict=True
+    ):
         assert text[start:end].strip() == text[start:end] != ""
     cut = [
         texts[0][a:b]
-        for a, b, t in zip(*(table[c] for c in ("start", "end", "text_index")), strict=True)
+        for a, b, t in zip(
+            *(table[c] for c in ("start", "end", "text_index")), strict=True
+        )
         if t == 0
     ]
     assert "".join(cut) == "".join(texts[0].split())
@@ -81,7 +89,9 @@ def test_several_layers_in_one_pass_equal_single_passes(pair):
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(batch=st.integers(1, 700), seed=st.integers(0, 99))
 def test_rows_do_not_depend_on_the_size_of_the_passes(pair, batch, seed):
@@ -102,9 +112,16 @@ def test_long_texts_are_cut_in_windows_that_hold_each_token_once(pair, side):
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     head, tail = ([2], [3]) if tokenizer.bos_token_id is None else ([4], [])
     room = 9 - len(head + tail)
-    cuts = range(0, len(ids), room) if side == "right" else range(len(ids) % room, len(ids), room)
+    cuts = (
+        range(0, len(ids), room)
+        if side == "right"
+        else range(len(ids) % room, len(ids), room)
+    )
     edges = sorted({0, *cuts, len(ids)})
-    expected = [hidden(model, head + ids[a:b] + tail, 0)[1:][: b - a] for a, b in pairwise(edges)]
+    expected = [
+        hidden(model, head + ids[a:b] + tail, 0)[1:][: b - a]
+        for a, b in pairwise(edges)
+    ]
     first = table["text_index"] == 0
     close(rows[first], np.concatenate(expected))
     assert (np.diff(table["start"][first]) > 0).all()
@@ -184,7 +201,9 @@ def test_a_stream_is_read_as_needed_and_the_pass_ends_at_the_last_layer(llama):
             read.append(text)
             yield text
 
-    blocks = activations(model, "layers.1", source(), tokenizer=tokenizer, batch_tokens=64)
+    blocks = activations(
+        model, "layers.1", source(), tokenizer=tokenizer, batch_tokens=64
+    )
     assert read == []
     next(blocks)
     hook.remove()
@@ -192,7 +211,9 @@ def test_a_stream_is_read_as_needed_and_the_pass_ends_at_the_last_layer(llama):
     assert ran == []
     assert [len(m._forward_hooks) for m in model.modules()] == hooks
     with torch.no_grad():  # the model is as before
-        states = model(input_ids=torch.tensor([[5, 6]]), output_hidden_states=True).hidden_states
+        states = model(
+            input_ids=torch.tensor([[5, 6]]), output_hidden_states=True
+        ).hidden_states
     assert len(states) == 4
 
 
@@ -205,7 +226,8 @@ def test_dropout_is_off(bert):
 def test_mistakes_are_named(bert, llama, monkeypatch):
     model, tokenizer = bert
     with pytest.raises(
-        ValueError, match=r"BertModel has no layer 'encoder.layers.1' .* near are .*encoder.layer.1"
+        ValueError,
+        match=r"BertModel has no layer 'encoder.layers.1' .* near are .*encoder.layer.1",
     ):
         activations(model, "encoder.layers.1", ["a"], tokenizer=tokenizer)
     with pytest.raises(ValueError, match="give tokenizer="):
@@ -252,7 +274,9 @@ def test_a_real_causal_model_from_a_gguf_file():
     expected, places = [], []
     for t, text in enumerate(texts):
         coded = tokenizer(text, return_offsets_mapping=True)
-        expected.append(hidden(model, [tokenizer.bos_token_id, *coded["input_ids"]], 15)[1:])
+        expected.append(
+            hidden(model, [tokenizer.bos_token_id, *coded["input_ids"]], 15)[1:]
+        )
         places += [(t, *span) for span in coded["offset_mapping"]]
     close(rows, np.concatenate(expected), 1e-4)
     found = zip(table["text_index"], table["start"], table["end"], strict=True)

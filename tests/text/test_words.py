@@ -9,22 +9,34 @@ from oracles import saturated
 
 def test_words_and_phrases_are_counted_as_by_sklearn():
     rng = np.random.default_rng(0)
-    texts = [" ".join(rng.choice(["alpha", "beta", "gamma", "delta"], 12)) for _ in range(30)]
+    texts = [
+        " ".join(rng.choice(["alpha", "beta", "gamma", "delta"], 12)) for _ in range(30)
+    ]
     words = Words(np.array(texts, dtype=object), np.ones(30, bool))
     counter = CountVectorizer(ngram_range=(1, 3), binary=True, min_df=2).fit(texts)
     order = [counter.vocabulary_[term] for term in words.terms]
     assert sorted(order) == list(range(len(counter.vocabulary_)))
-    assert np.array_equal(words.presence.toarray(), counter.transform(texts).toarray()[:, order])
+    assert np.array_equal(
+        words.presence.toarray(), counter.transform(texts).toarray()[:, order]
+    )
 
 
 def test_phrases_do_not_cross_punctuation_and_words_keep_marks():
     words = Words(
         np.array(
-            ["don't stop. हिन्दी भाषा, node.js", "Don't STOP; हिन्दी भाषा node.js"], dtype=object
+            ["don't stop. हिन्दी भाषा, node.js", "Don't STOP; हिन्दी भाषा node.js"],
+            dtype=object,
         ),
         np.ones(2, bool),
     )
-    assert set(words.terms) == {"don't", "stop", "don't stop", "हिन्दी", "भाषा", "हिन्दी भाषा"} | {
+    assert set(words.terms) == {
+        "don't",
+        "stop",
+        "don't stop",
+        "हिन्दी",
+        "भाषा",
+        "हिन्दी भाषा",
+    } | {
         "node",
         "js",
         "node js",
@@ -39,7 +51,9 @@ def test_scripts_without_spaces_give_runs_of_characters():
 
 
 def test_weights_are_bm25s_and_shares_those_of_the_seen_texts():
-    texts = np.array(["red red car", "big red bus", "car car car park", "bus bus"], dtype=object)
+    texts = np.array(
+        ["red red car", "big red bus", "car car car park", "bus bus"], dtype=object
+    )
     words = Words(texts, np.array([True, True, True, False]))
     for term, has in (("red", 2), ("car", 2), ("bus", 1)):
         place = words.terms.tolist().index(term)

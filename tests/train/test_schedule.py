@@ -10,16 +10,33 @@ from nanosae.train.state import Counters
 
 
 def made(step=50, l0=8.0, **fields):
-    settings = {"hidden_size": 64, "k": 8, "steps": 100, "lr": 0.01, "activation": "relu"}
+    settings = {
+        "hidden_size": 64,
+        "k": 8,
+        "steps": 100,
+        "lr": 0.01,
+        "activation": "relu",
+    }
     config = TrainConfig(**settings | fields).resolved(1000, 16)
-    counters = Counters(decay_start=100 * (1 - config.decay), log_coefficient=-3.0, l0=l0)
+    counters = Counters(
+        decay_start=100 * (1 - config.decay), log_coefficient=-3.0, l0=l0
+    )
     counters.step = step
     return config, counters
 
 
 @pytest.mark.parametrize(
     ("step", "share"),
-    [(0, 1 / 10), (4, 5 / 10), (9, 1), (10, 1), (80, 1), (90, 10 / 20), (99, 1 / 20), (100, 0)],
+    [
+        (0, 1 / 10),
+        (4, 5 / 10),
+        (9, 1),
+        (10, 1),
+        (80, 1),
+        (90, 10 / 20),
+        (99, 1 / 20),
+        (100, 0),
+    ],
 )
 def test_the_learning_rate_rises_stays_and_falls_to_zero(step, share):
     config, counters = made(step, warmup=0.1, decay=0.2)
@@ -124,7 +141,9 @@ def test_topk_is_always_a_candidate():
 
 def test_without_a_target_the_loss_decides_once_the_penalty_has_its_weight():
     fields = {"k": None, "l1_coefficient": 0.1, "warmup": 0.52}
-    best, counters = evaluations([8.0] * 4, [0.1, 0.1, 0.9, 0.1], [1.0, 1.0, 2.0, 3.0], **fields)
+    best, counters = evaluations(
+        [8.0] * 4, [0.1, 0.1, 0.9, 0.1], [1.0, 1.0, 2.0, 3.0], **fields
+    )
     assert best == [False, False, True, False]
     assert counters.best_score == 2.0
 
@@ -158,5 +177,7 @@ def test_jumprelu_selects_by_order_until_the_warm_up_ends():
     for step, by_order in ((0, True), (9, True), (10, False)):
         config, counters = made(step, activation="jumprelu", warmup=0.1)
         assert schedule.selects_by_order(config, counters) is by_order
-    config, counters = made(0, activation="jumprelu", k=None, l1_coefficient=0.1, warmup=0.1)
+    config, counters = made(
+        0, activation="jumprelu", k=None, l1_coefficient=0.1, warmup=0.1
+    )
     assert not schedule.selects_by_order(config, counters)

@@ -31,7 +31,9 @@ def test_it_works_in_a_pipeline_and_names_its_features():
     pipeline.set_params(saetrainer__config__k=3)
     assert pipeline.fit(x).transform(x).shape == (60, 8)
     assert pipeline[-1].config.k == 3
-    assert pipeline.get_feature_names_out().tolist() == [f"feature{i}" for i in range(8)]
+    assert pipeline.get_feature_names_out().tolist() == [
+        f"feature{i}" for i in range(8)
+    ]
 
 
 def test_a_clone_has_the_same_settings_and_no_model():

@@ -23,10 +23,14 @@ def trained(activation, n_steps=6, **fields):
 
 
 def same_tensors(one, two):
-    return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+    return one.keys() == two.keys() and all(
+        torch.equal(one[name], two[name]) for name in one
+    )
 
 
-@pytest.mark.parametrize("activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"])
+@pytest.mark.parametrize(
+    "activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"]
+)
 def test_a_checkpoint_brings_back_every_part_of_the_state(activation):
     state, data = trained(activation)
     assert state.best_params
@@ -40,7 +44,11 @@ def test_a_checkpoint_brings_back_every_part_of_the_state(activation):
     assert same_tensors(restored.params, state.params)
     assert same_tensors(restored.best_params, state.best_params)
     assert torch.equal(restored.silent_rows, state.silent_rows)
-    assert restored.counters == state.counters != TrainingState(state.config, data).counters
+    assert (
+        restored.counters
+        == state.counters
+        != TrainingState(state.config, data).counters
+    )
     for name, param in state.params.items():
         moments = state.optimizer.state[param]
         assert {"exp_avg", "exp_avg_sq", "step"} == moments.keys()

@@ -59,7 +59,9 @@ def test_micro_batches_add_up_to_the_gradients_of_the_whole_step(activation):
         state.counters.step = 50  # past the warm-up
         take_step(state, batch_of(data))
     for name, gradient in gradients(whole).items():
-        torch.testing.assert_close(gradients(parts)[name], gradient, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(
+            gradients(parts)[name], gradient, rtol=1e-4, atol=1e-7
+        )
     for name, value in whole.counters.sums.items():
         assert parts.counters.sums[name] == pytest.approx(value, rel=1e-5), name
 
@@ -74,9 +76,13 @@ def test_auxk_of_micro_batches_is_their_mean():
     for micro_batch in batch.split(32):
         pre_acts = micro_batch @ whole.params["W_enc"].T + whole.params["b_enc"]
         kept = pre_acts.topk(4, dim=1)
-        acts = torch.zeros_like(pre_acts).scatter(1, kept.indices, torch.relu(kept.values))
+        acts = torch.zeros_like(pre_acts).scatter(
+            1, kept.indices, torch.relu(kept.values)
+        )
         recon = (acts @ whole.params["W_dec"] + whole.params["b_dec"]).detach()
-        single.append(auxk(whole, micro_batch, micro_batch, recon, dead, none)["auxk"].item())
+        single.append(
+            auxk(whole, micro_batch, micro_batch, recon, dead, none)["auxk"].item()
+        )
     parts.silent_rows[dead] = 10**9
     take_step(parts, batch)
     assert parts.counters.sums["auxk"] == pytest.approx(sum(single) / 2, rel=1e-4)

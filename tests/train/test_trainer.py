@@ -26,7 +26,13 @@ from nanosae.train.metrics import metrics_line
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
 
-QUICK: dict[str, Any] = {"hidden_size": 32, "k": 4, "steps": 12, "batch_size": 32, "log_every": 3}
+QUICK: dict[str, Any] = {
+    "hidden_size": 32,
+    "k": 4,
+    "steps": 12,
+    "batch_size": 32,
+    "log_every": 3,
+}
 
 
 def planted(n=3000, width=24, features=32, active=3, seed=0):
@@ -48,7 +54,13 @@ def rows(n=400, width=8, seed=0):
 def test_planted_directions_are_found(activation):
     x, directions = planted()
     config = TrainConfig(
-        activation=activation, hidden_size=48, k=3, steps=900, batch_size=256, lr=4e-3, noise=0.0
+        activation=activation,
+        hidden_size=48,
+        k=3,
+        steps=900,
+        batch_size=256,
+        lr=4e-3,
+        noise=0.0,
     )
     trainer = SAETrainer(config)
     model = trainer.train(x, progress=False)
@@ -60,7 +72,9 @@ def test_planted_directions_are_found(activation):
 
 def test_the_planted_check_can_fail():
     x, directions = planted()
-    model = SAETrainer(TrainConfig(hidden_size=48, k=3, steps=2)).train(x, progress=False)
+    model = SAETrainer(TrainConfig(hidden_size=48, k=3, steps=2)).train(
+        x, progress=False
+    )
     cosine = directions @ model.W_dec.detach().numpy().T
     assert np.mean(cosine.max(1) > 0.95) < 0.5
 
@@ -71,7 +85,9 @@ def test_the_planted_check_can_fail():
 )
 def test_the_controller_meets_k_on_held_out_rows(activation, within):
     x, _ = planted(n=8000, width=32, features=64, active=6)
-    config = TrainConfig(activation=activation, hidden_size=96, k=8, steps=1500, batch_size=256)
+    config = TrainConfig(
+        activation=activation, hidden_size=96, k=8, steps=1500, batch_size=256
+    )
     trainer = SAETrainer(config)
     trainer.train(x, progress=False)
     assert abs(trainer.metrics_["l0"] / 8 - 1) < within, trainer.metrics_
@@ -92,7 +108,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
 
 def metrics_of(run):
     timing = {"seconds", "rows_per_second"}
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
     return [{k: v for k, v in line.items() if k not in timing} for line in lines]
 
 
@@ -100,9 +118,13 @@ class Stop(Exception):
     pass
 
 
-@pytest.mark.parametrize("activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"])
+@pytest.mark.parametrize(
+    "activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"]
+)
 @pytest.mark.parametrize("at", [5, 9])
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_path, monkeypatch):
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    activation, at, tmp_path, monkeypatch
+):
     config = TrainConfig(
         **QUICK, activation=activation, checkpoint_every=2, eval_every=4, noise=0.1
     )
@@ -117,7 +139,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_
     with pytest.raises(Stop):
         SAETrainer(config, run=tmp_path / "cut").train(rows(), progress=False)
     monkeypatch.undo()
-    resumed = SAETrainer(config, run=tmp_path / "cut").train(rows(), resume=True, progress=False)
+    resumed = SAETrainer(config, run=tmp_path / "cut").train(
+        rows(), resume=True, progress=False
+    )
     assert same(whole, resumed)
     assert metrics_of(tmp_path / "whole") == metrics_of(tmp_path / "cut")
     for shot in sorted((tmp_path / "whole" / "snapshots").iterdir()):
@@ -126,7 +150,9 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(activation, at, tmp_
             assert np.array_equal(values, other[name])
 
 
-@pytest.mark.parametrize("forgotten", ["silent_rows", "adam.exp_avg.W_enc", "param.b_dec"])
+@pytest.mark.parametrize(
+    "forgotten", ["silent_rows", "adam.exp_avg.W_enc", "param.b_dec"]
+)
 def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
     config = TrainConfig(**QUICK, lr=1e-3, dead_after=20, checkpoint_every=6)
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
@@ -145,7 +171,9 @@ def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
         file.unlink()
     newest.rmdir()
     assert kept.exists()
-    resumed = SAETrainer(config, run=tmp_path / "whole").train(rows(), resume=True, progress=False)
+    resumed = SAETrainer(config, run=tmp_path / "whole").train(
+        rows(), resume=True, progress=False
+    )
     assert not same(whole, resumed)
 
 
@@ -160,7 +188,9 @@ SAETrainer(config, run=sys.argv[1]).train(x, resume=True, progress=False)
 
 
 def start(run, stderr=subprocess.DEVNULL):
-    return subprocess.Popen([sys.executable, "-c", CODE, str(run)], stderr=stderr, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, str(run)], stderr=stderr, text=True
+    )
 
 
 def steps_done(run):
@@ -204,7 +234,9 @@ def test_a_signal_leaves_a_checkpoint_of_that_step(number, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_raised_with_its_number_after_a_checkpoint(number, tmp_path, monkeypatch):
+def test_a_signal_is_raised_with_its_number_after_a_checkpoint(
+    number, tmp_path, monkeypatch
+):
     def interrupted(state, batch):
         take_step(state, batch)
         if state.counters.step == 5:
@@ -217,7 +249,9 @@ def test_a_signal_is_raised_with_its_number_after_a_checkpoint(number, tmp_path,
     assert runs.last_checkpoint(tmp_path) == "step-00000006"
 
 
-def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(
+    tmp_path, monkeypatch
+):
     config = TrainConfig(**QUICK, checkpoint_every=4)
     save = runs.save_file
 
@@ -233,7 +267,9 @@ def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(tmp_pa
         SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     monkeypatch.undo()
     assert runs.last_checkpoint(tmp_path) == "step-00000004"
-    resumed = SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
+    resumed = SAETrainer(config, run=tmp_path).train(
+        rows(), resume=True, progress=False
+    )
     assert same(resumed, SAETrainer(config).train(rows(), progress=False))
 
 
@@ -254,7 +290,9 @@ def test_an_existing_run_is_neither_overwritten_nor_mixed_up(tmp_path):
     assert same(first, again.train(rows(), resume=True, progress=False))
     assert "is finished" in again.notes_[0]
     with pytest.raises(ValueError, match=r"other settings: k=5 \(was 4\)"):
-        SAETrainer(TrainConfig(**QUICK | {"k": 5}), run=tmp_path).train(rows(), resume=True)
+        SAETrainer(TrainConfig(**QUICK | {"k": 5}), run=tmp_path).train(
+            rows(), resume=True
+        )
     forced = SAETrainer(TrainConfig(**QUICK, seed=3), run=tmp_path)
     assert not same(first, forced.train(rows(), force=True, progress=False))
 
@@ -264,7 +302,9 @@ def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):
     SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     (tmp_path / "model" / "cfg.json").unlink()
     with pytest.raises(ValueError, match="other rows"):
-        SAETrainer(config, run=tmp_path).train(rows(seed=5), resume=True, progress=False)
+        SAETrainer(config, run=tmp_path).train(
+            rows(seed=5), resume=True, progress=False
+        )
     facts = json.loads((tmp_path / "config.json").read_text())
     write_sealed_json(tmp_path / "config.json", facts | {"threads": 99})
     with pytest.warns(UserWarning, match="threads 99"):
@@ -279,13 +319,20 @@ def test_a_loss_that_explodes_names_step_cause_and_checkpoint(tmp_path, monkeypa
         take_step(state, batch * factor)
 
     monkeypatch.setattr(loop, "take_step", explodes)
-    with pytest.raises(FloatingPointError, match=r"step 6.*learning rate.*step-00000004"):
+    with pytest.raises(
+        FloatingPointError, match=r"step 6.*learning rate.*step-00000004"
+    ):
         SAETrainer(config, run=tmp_path).train(rows(), progress=False)
 
 
 def twenty_steps(deferred, **options):
     """A training on a CPU that waits for numbers, or not, as on a GPU; 20 steps done."""
-    options = {"steps": 100, "hidden_size": 128, "log_every": 1, "dead_after": 1} | options
+    options = {
+        "steps": 100,
+        "hidden_size": 128,
+        "log_every": 1,
+        "dead_after": 1,
+    } | options
     config = TrainConfig(**QUICK | options, noise=0.1)
     data = Dataset(open_rows(rows()), seed=0)
     training = TrainingState(config.resolved(data.n_train, data.width), data)
@@ -297,9 +344,13 @@ def twenty_steps(deferred, **options):
 
 @pytest.mark.parametrize("activation", ["topk", "batchtopk"])
 def test_not_waiting_for_the_device_changes_nothing_but_when_numbers_come(activation):
-    one, two = (twenty_steps(deferred, activation=activation) for deferred in (False, True))
+    one, two = (
+        twenty_steps(deferred, activation=activation) for deferred in (False, True)
+    )
     for name in one.params:
-        torch.testing.assert_close(one.params[name], two.params[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            one.params[name], two.params[name], rtol=1e-3, atol=1e-4
+        )
     assert "auxk" in one.counters.sums
     lines = metrics_line(one), metrics_line(two)
     for name in ("loss", "fvu", "l0", "dead"):
@@ -307,7 +358,9 @@ def test_not_waiting_for_the_device_changes_nothing_but_when_numbers_come(activa
 
 
 def test_numbers_that_lag_are_those_of_all_steps():
-    every, seldom = (twenty_steps(True, log_every=n, auxk_coefficient=0.0) for n in (1, 7))
+    every, seldom = (
+        twenty_steps(True, log_every=n, auxk_coefficient=0.0) for n in (1, 7)
+    )
     assert seldom.counters.sums["steps"] == 14
     lines = metrics_line(every), metrics_line(seldom)
     assert lines[0].pop("parts") == pytest.approx(lines[1].pop("parts"))
@@ -335,10 +388,18 @@ def test_the_check_of_unseen_explosions_can_fail(monkeypatch):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-@pytest.mark.parametrize("activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"])
+@pytest.mark.parametrize(
+    "activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"]
+)
 def test_training_on_a_gpu_is_as_good_and_resumes(activation, tmp_path):
     x, _ = planted()
-    sizes = {"hidden_size": 48, "k": 3, "steps": 300, "batch_size": 256, "checkpoint_every": 100}
+    sizes = {
+        "hidden_size": 48,
+        "k": 3,
+        "steps": 300,
+        "batch_size": 256,
+        "checkpoint_every": 100,
+    }
     fvu = {}
     for device in ("cpu", "cuda"):
         config = TrainConfig(**sizes, activation=activation, device=device)
@@ -366,10 +427,28 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
     assert same(model, SAEModel.load(tmp_path))
     assert {p.name for p in tmp_path.iterdir()} == {*FILES, MANIFEST}
     *lines, last = [
-        json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+        json.loads(line)
+        for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
     ]
-    assert {"step", "rows", "seconds", "loss", "parts", "fvu", "l0", "dead", "lr"} <= set(lines[0])
-    assert {"fvu", "l0", "dead", "l0_quantiles", "density_histogram", "train_fvu"} <= set(last)
+    assert {
+        "step",
+        "rows",
+        "seconds",
+        "loss",
+        "parts",
+        "fvu",
+        "l0",
+        "dead",
+        "lr",
+    } <= set(lines[0])
+    assert {
+        "fvu",
+        "l0",
+        "dead",
+        "l0_quantiles",
+        "density_histogram",
+        "train_fvu",
+    } <= set(last)
     assert last == trainer.metrics_
     for shot in (tmp_path / "snapshots").iterdir():
         assert shot.stat().st_size < 200_000
@@ -377,7 +456,9 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
 
 def test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows(tmp_path):
     x = 5 * rows(n=8000) + 3  # in other units than those of training
-    trainer = SAETrainer(TrainConfig(**QUICK | {"steps": 60, "heldout_share": 0.2}), run=tmp_path)
+    trainer = SAETrainer(
+        TrainConfig(**QUICK | {"steps": 60, "heldout_share": 0.2}), run=tmp_path
+    )
     model = trainer.train(x, progress=False)
     # all rows: near the mean of the training and the held-out figure, computed without the package
     acts = model.features(x)
@@ -389,7 +470,9 @@ def test_the_last_metrics_are_those_of_the_exported_model_on_raw_rows(tmp_path):
 
 def test_training_stops_by_itself_and_the_best_weights_are_the_result():
     x, _ = planted(n=500)
-    trainer = SAETrainer(TrainConfig(hidden_size=64, k=3, patience=2, batch_size=100, noise=0.0))
+    trainer = SAETrainer(
+        TrainConfig(hidden_size=64, k=3, patience=2, batch_size=100, noise=0.0)
+    )
     trainer.train(x, progress=False)
     config = TrainConfig(hidden_size=64, k=3, batch_size=100).resolved(475, x.shape[1])
     assert trainer.metrics_["step"] <= config.steps
@@ -409,7 +492,9 @@ def test_few_rows_one_row_and_dead_features_work():
 def test_large_data_in_a_small_buffer_trains_and_resumes(tmp_path):
     np.save(tmp_path / "rows.npy", rows(5000))
     config = TrainConfig(**QUICK, buffer_rows=1000, checkpoint_every=5)
-    whole = SAETrainer(config, run=tmp_path / "run").train(tmp_path / "rows.npy", progress=False)
+    whole = SAETrainer(config, run=tmp_path / "run").train(
+        tmp_path / "rows.npy", progress=False
+    )
     other = SAETrainer(config).train(tmp_path / "rows.npy", progress=False)
     assert same(whole, other)
 

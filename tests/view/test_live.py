@@ -18,7 +18,9 @@ from finished import line, snapshot
 from nanosae.view.history import MAX_LINES, read_metrics, training_state
 from nanosae.view.live import serve
 
-CORPUS = Path(__file__).parents[2] / "src" / "nanosae" / "demo" / "wordnet.minilm.f16.npy"
+CORPUS = (
+    Path(__file__).parents[2] / "src" / "nanosae" / "demo" / "wordnet.minilm.f16.npy"
+)
 
 
 @pytest.fixture
@@ -26,7 +28,9 @@ def run(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "metrics.jsonl").write_text(line(10, heldout_fvu=0.6) + line(20))
-    (folder / "config.json").write_text(json.dumps({"config": {"hidden_size": 64, "k": 16}}))
+    (folder / "config.json").write_text(
+        json.dumps({"config": {"hidden_size": 64, "k": 16}})
+    )
     snapshot(folder / "snapshots" / "000010.npz")
     return folder
 
@@ -39,7 +43,10 @@ class TestState:
         (shot,) = state["snapshots"]
         assert shot["step"] == 10
         assert shot["positions"].tolist() == [[500, 0], [-250, 1000]]
-        assert [*map(np.ndarray.tolist, shot["activation"][:1]), *shot["activation"][1:]] == [
+        assert [
+            *map(np.ndarray.tolist, shot["activation"][:1]),
+            *shot["activation"][1:],
+        ] == [
             [1, 4],
             -3.0,
             -1.0,
@@ -67,7 +74,9 @@ class TestState:
             stream.write("{broken\n" + line(30, loss=float("nan")))
         assert [found["step"] for found in training_state(run)["lines"]] == [10, 20, 30]
 
-    @pytest.mark.parametrize("text", ["", line(10), line(10, fvu=0.123456789) + line(20)])
+    @pytest.mark.parametrize(
+        "text", ["", line(10), line(10, fvu=0.123456789) + line(20)]
+    )
     def test_a_replaced_file_is_read_anew(self, run, text):
         state = training_state(run)
         (run / "metrics.jsonl").write_text(text)
@@ -114,14 +123,21 @@ class TestServer:
         page = get(address)
         assert "Content-Security-Policy" in page
         assert "connect-src 'self'" in page
-        assert json.loads(get(f"{address}/state?offset=0&after=0"))["lines"][1]["step"] == 20
+        assert (
+            json.loads(get(f"{address}/state?offset=0&after=0"))["lines"][1]["step"]
+            == 20
+        )
 
-    @pytest.mark.parametrize("path", ["/config.json", "/../config.json", "/%2e%2e/x", "/state/x"])
+    @pytest.mark.parametrize(
+        "path", ["/config.json", "/../config.json", "/%2e%2e/x", "/state/x"]
+    )
     def test_no_other_path_leads_anywhere(self, address, path):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             get(address + path)
 
-    @pytest.mark.parametrize("query", ["offset=x", "after=-1", "offset=1.5", "offset=" + "9" * 30])
+    @pytest.mark.parametrize(
+        "query", ["offset=x", "after=-1", "offset=1.5", "offset=" + "9" * 30]
+    )
     def test_bad_numbers_are_refused(self, address, query):
         with pytest.raises(urllib.error.HTTPError, match="400"):
             get(f"{address}/state?{query}")
@@ -160,7 +176,11 @@ def wait_for(condition, seconds=300):
 
 def address_in(folder):
     text = (folder.parent / f"{folder.name}.log").read_text()
-    return text.split("watch the training: ")[1].split()[0] if "watch the" in text else None
+    return (
+        text.split("watch the training: ")[1].split()[0]
+        if "watch the" in text
+        else None
+    )
 
 
 def answers(url):
@@ -184,7 +204,11 @@ class TestProcesses:
         before = training_state(run)
         again = trainer(run, "--live", "--resume")
         url = wait_for(lambda: address_in(run))
-        wait_for(lambda: training_state(run)["lines"][-1]["step"] > before["lines"][-1]["step"])
+        wait_for(
+            lambda: (
+                training_state(run)["lines"][-1]["step"] > before["lines"][-1]["step"]
+            )
+        )
         again.send_signal(signal.SIGTERM)
         assert again.wait(300) == 128 + signal.SIGTERM
         state = training_state(run)
@@ -196,8 +220,14 @@ class TestProcesses:
         process = trainer(run, "--live", "--steps", "60")
         url = wait_for(lambda: address_in(run))
         wait_for(lambda: answers(url))
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        servers = [c for c in children if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()]
+        children = (
+            Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        )
+        servers = [
+            c
+            for c in children
+            if b"spawn_main" in Path(f"/proc/{c}/cmdline").read_bytes()
+        ]
         assert len(servers) == 1
         os.kill(int(servers[0]), signal.SIGKILL)
         assert process.wait(300) == 0

@@ -37,7 +37,9 @@ def test_rows_beyond_the_sample_are_placed_on_the_same_axes(pca):
 def test_clusters_are_the_blobs_largest_first():
     rng = np.random.default_rng(0)
     sizes, centres = [70, 140, 105], [(0, 0), (20, 0), (0, 20)]
-    points = np.vstack([rng.normal(c, 1, (n, 2)) for n, c in zip(sizes, centres, strict=True)])
+    points = np.vstack(
+        [rng.normal(c, 1, (n, 2)) for n, c in zip(sizes, centres, strict=True)]
+    )
     for sample in (10_000, 250):
         found = maps.clusters(points, sample=sample)
         blobs = np.split(found, np.cumsum(sizes)[:-1])
@@ -48,7 +50,10 @@ def test_clusters_are_the_blobs_largest_first():
 
 def test_a_heap_of_most_points_is_divided():
     rng = np.random.default_rng(0)
-    heap = rng.normal(0, [0.1, 0.3], (20, 40, 2)) + np.arange(20)[:, None, None] * [0.9, 0]
+    heap = rng.normal(0, [0.1, 0.3], (20, 40, 2)) + np.arange(20)[:, None, None] * [
+        0.9,
+        0,
+    ]
     points = np.vstack([heap.reshape(-1, 2), rng.normal(40, 0.5, (200, 2))])
     found = maps.clusters(points)
     assert max(np.bincount(found + 1)[1:]) <= 200
@@ -69,7 +74,8 @@ def test_labels_name_the_clusters_and_keep_clear_of_each_other():
     )
     span = np.ptp(points, axis=0)
     boxes = [
-        ((np.array(at) - points.min(0)) / span * [900, 600], 3.5 * len(text)) for text, at in found
+        ((np.array(at) - points.min(0)) / span * [900, 600], 3.5 * len(text))
+        for text, at in found
     ]
 
     def overlaps(boxes):
@@ -81,7 +87,10 @@ def test_labels_name_the_clusters_and_keep_clear_of_each_other():
         ]
 
     assert overlaps(boxes) == []
-    middles = [(points[group == g].mean(0) - points.min(0)) / span * [900, 600] for g in range(40)]
+    middles = [
+        (points[group == g].mean(0) - points.min(0)) / span * [900, 600]
+        for g in range(40)
+    ]
     assert overlaps([(m, 50) for m in middles])  # where they would lie without care
 
 

@@ -28,7 +28,11 @@ class TestPolicy:
     def test_numbers_become_json(self):
         import numpy as np
 
-        value = {"a": np.float32(0.5), "b": np.arange(2), "c": [1.0, float("nan"), np.inf]}
+        value = {
+            "a": np.float32(0.5),
+            "b": np.arange(2),
+            "c": [1.0, float("nan"), np.inf],
+        }
         assert pages.to_json(value) == '{"a":0.5,"b":[0,1],"c":[1.0,null,null]}'
 
     def test_the_policy_names_each_script_by_its_checksum(self):
@@ -47,28 +51,42 @@ class TestPolicy:
 class TestBrowser:
     def test_texts_are_shown_as_text(self, browser, tmp_path):
         path = tmp_path / "page.html"
-        path.write_text(pages.page("<i>t", "<ul id=out></ul>", data={"texts": HOSTILE}), "utf-8")
+        path.write_text(
+            pages.page("<i>t", "<ul id=out></ul>", data={"texts": HOSTILE}), "utf-8"
+        )
         browser.open(path)
         browser.js(
             "for (const t of nano.data('texts')) nano.$('#out').append(nano.el('li', {}, t))"
         )
-        shown = browser.js("return [...document.querySelectorAll('li')].map(n => n.textContent)")
+        shown = browser.js(
+            "return [...document.querySelectorAll('li')].map(n => n.textContent)"
+        )
         assert shown == HOSTILE
         assert browser.driver.title == "<i>t"
 
-    def test_injected_script_does_not_run_and_nothing_is_loaded(self, browser, tmp_path):
+    def test_injected_script_does_not_run_and_nothing_is_loaded(
+        self, browser, tmp_path
+    ):
         path = tmp_path / "page.html"
         attack = "<script>document.title = 'owned'</script><img src=https://example.com/a.png>"
         path.write_text(pages.page("t", attack), "utf-8")
         browser.open(path)
         assert browser.driver.title == "t"
-        refused = browser.problems()  # said by the policy: the browser would have obeyed
+        refused = (
+            browser.problems()
+        )  # said by the policy: the browser would have obeyed
         assert len(refused) >= 2
-        assert all("Content Security Policy" in line for line in refused if "request" not in line)
+        assert all(
+            "Content Security Policy" in line
+            for line in refused
+            if "request" not in line
+        )
 
     def test_without_the_policy_the_attack_works(self, browser, tmp_path):
         path = tmp_path / "page.html"
-        path.write_text("<title>t</title><script>document.title = 'owned'</script>", "utf-8")
+        path.write_text(
+            "<title>t</title><script>document.title = 'owned'</script>", "utf-8"
+        )
         browser.open(path)
         assert browser.driver.title == "owned"
 
@@ -77,8 +95,12 @@ class TestBrowser:
         text = pages.page("t", "<div id=f class=plot></div>", plotly=True)
         path.write_text(text, "utf-8")
         browser.open(path)
-        browser.js("nano.plot(nano.$('#f'), () => ({data: [{y: [1, 3, 2]}], layout: {}}))")
-        browser.wait("document.querySelectorAll('#f .scatterlayer path.js-line').length === 1")
+        browser.js(
+            "nano.plot(nano.$('#f'), () => ({data: [{y: [1, 3, 2]}], layout: {}}))"
+        )
+        browser.wait(
+            "document.querySelectorAll('#f .scatterlayer path.js-line').length === 1"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +149,11 @@ class TestReport:
         assert "0.25\nFVU on held-out rows" in tiles
         assert "12.5 %\ndead features" in tiles
         assert "800\nrows encoded" in tiles
-        assert [a.text for a in shown.all(".top nav a")][:3] == ["Map", "Features", "Families"]
+        assert [a.text for a in shown.all(".top nav a")][:3] == [
+            "Map",
+            "Features",
+            "Families",
+        ]
 
     def test_search_narrows_the_table_and_sort_orders_it(self, shown):
         everything = len(rows(shown))
@@ -156,10 +182,14 @@ class TestReport:
         shown.click("#table tbody tr:nth-child(2) button")
         shown.wait("document.querySelector('dialog').open")
         top, _ = codes.top(j, 8)
-        first = shown.js("return document.querySelector('dialog .texts .text').textContent")
+        first = shown.js(
+            "return document.querySelector('dialog .texts .text').textContent"
+        )
         assert first == codes.texts(top)[0]
         assert f"feature {j}" in shown.text("dialog")
-        bars = shown.js("return [...document.querySelectorAll('.bars i')].map(b => +b.title)")
+        bars = shown.js(
+            "return [...document.querySelectorAll('.bars i')].map(b => +b.title)"
+        )
         assert sum(bars) == codes.counts[j]
         shown.click("dialog .chips button")
         shown.wait(f"!location.hash.endsWith('-{j}')")
@@ -224,11 +254,15 @@ class TestReport:
         shown.wait("document.querySelector('dialog').open")
         assert shown.text("dialog h2") == label
         close(shown)
-        before = shown.js("return document.querySelector('#map-points canvas').toDataURL()")
+        before = shown.js(
+            "return document.querySelector('#map-points canvas').toDataURL()"
+        )
         shown.type("#query", "no such word")
         shown.wait(
             lambda: (
-                shown.js("return document.querySelector('#map-points canvas').toDataURL()")
+                shown.js(
+                    "return document.querySelector('#map-points canvas').toDataURL()"
+                )
                 != before
             )
         )
@@ -241,7 +275,9 @@ class TestReport:
         shown.click(".player button")
         shown.wait(lambda: "step 100" in shown.text(".player output"))
         shown.wait(lambda: shown.text(".player button") == "▶ Play")
-        shown.wait("document.querySelectorAll('#training .bars path, #training .bars').length >= 6")
+        shown.wait(
+            "document.querySelectorAll('#training .bars path, #training .bars').length >= 6"
+        )
 
     def test_families_and_topics_narrow_the_table(self, shown):
         shown.click("#family-list .link")
@@ -253,7 +289,9 @@ class TestReport:
         shown.click("#topic-list button")
         assert int(shown.text("#count").split()[0]) < 48
 
-    @pytest.mark.parametrize(("width", "dark"), [(390, True), (320, False), (768, False)])
+    @pytest.mark.parametrize(
+        ("width", "dark"), [(390, True), (320, False), (768, False)]
+    )
     def test_no_width_overflows(self, run, browser, width, dark):
         browser.size(width, 844)
         browser.dark(dark)
@@ -315,8 +353,9 @@ class TestReport:
     def test_a_run_that_has_just_begun_says_what_to_do(self, browser, tmp_path):
         training_files(tmp_path / "run", TrainConfig(k=3, hidden_size=48))
         browser.open(report(tmp_path / "run"))
-        assert "Not in this run yet: the trained model, the features of a corpus" in browser.text(
-            "#missing"
+        assert (
+            "Not in this run yet: the trained model, the features of a corpus"
+            in browser.text("#missing")
         )
         assert not browser.find("#features").is_displayed()
         browser.click("#missing summary")
@@ -345,7 +384,9 @@ class TestLive:
         snapshot(run / "snapshots" / "000010.npz")
         browser.wait(lambda: browser.text("#status") == "training")
         assert "10 / 100\nstep" in browser.text("#progress")
-        (run / "metrics.jsonl").write_text(line(10, heldout_fvu=0.5) + line(20) + line(30))
+        (run / "metrics.jsonl").write_text(
+            line(10, heldout_fvu=0.5) + line(20) + line(30)
+        )
         snapshot(run / "snapshots" / "000030.npz", shift=0.25)
         browser.wait(lambda: "30 / 100\nstep" in browser.text("#progress"))
         tiles = browser.text("#progress").split("\n")

@@ -7,7 +7,9 @@ from nanosae.view import style
 
 def test_colours_stay_apart_for_every_eye_and_from_both_backgrounds():
     assert apart(style.COLORS) > 14
-    assert apart(["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728"]) < 8  # matplotlib's: red, green
+    assert (
+        apart(["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728"]) < 8
+    )  # matplotlib's: red, green
     for theme in (style.LIGHT, style.DARK):
         ratios = [contrast_ratio(c, theme["background"]) for c in style.COLORS]
         assert min(ratios) > 2.95
@@ -22,7 +24,9 @@ def linear(color):
 
 def contrast_ratio(a, b):
     """WCAG 2: (L1 + 0.05) / (L2 + 0.05)."""
-    low, high = sorted(float(linear(c) @ [0.2126, 0.7152, 0.0722]) + 0.05 for c in (a, b))
+    low, high = sorted(
+        float(linear(c) @ [0.2126, 0.7152, 0.0722]) + 0.05 for c in (a, b)
+    )
     return high / low
 
 
@@ -44,7 +48,9 @@ def apart(colors):
         seen = np.clip([np.array(matrix) @ linear(c) for c in colors], 0, 1)
         t = seen @ np.array(XYZ).T / [0.9505, 1, 1.0888]
         f = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
-        lab = np.c_[116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])]
+        lab = np.c_[
+            116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])
+        ]
         gaps = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1e3 * np.eye(len(lab))
         least = min(least, gaps.min())
     return least

@@ -35,7 +35,9 @@ class AnswerStore:
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=WAIT)
             columns = "key PRIMARY KEY, request, answer, checksum"
             self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
-            names = [name for _, name, *_ in self._db.execute("PRAGMA table_info(answers)")]
+            names = [
+                name for _, name, *_ in self._db.execute("PRAGMA table_info(answers)")
+            ]
             if "checksum" not in names:  # of an older version
                 self._db.execute("ALTER TABLE answers ADD COLUMN checksum")
 

@@ -74,7 +74,9 @@ def _codes(codes: Codes, rows: np.ndarray) -> Representation:
     model = run_model(codes) if codes.has_vectors else None
     if model is None:
         return Representation(activations)
-    return Representation(activations, model.decode(activations.tocsr()), model.directions())
+    return Representation(
+        activations, model.decode(activations.tocsr()), model.directions()
+    )
 
 
 def _both_signs(x: np.ndarray) -> sp.csc_array:
@@ -82,7 +84,9 @@ def _both_signs(x: np.ndarray) -> sp.csc_array:
     return sp.csc_array(np.maximum(np.hstack([x, -x]), 0))
 
 
-def _principal_components(centred: np.ndarray, mean: np.ndarray, l0: float) -> Representation:
+def _principal_components(
+    centred: np.ndarray, mean: np.ndarray, l0: float
+) -> Representation:
     """Take all components as features, and reconstruct from the first L0."""
     _, ascending_axes = np.linalg.eigh(centred.T @ centred)
     axes = ascending_axes[:, ::-1]
@@ -97,11 +101,17 @@ def _clusters(dense: np.ndarray, n_features: int) -> Representation:
     n_clusters = max(2, min(n_features, len(dense) // ROWS_PER_CLUSTER))
     k_means: Any = MiniBatchKMeans(n_clusters, n_init="auto", random_state=0)
     cluster = k_means.fit_predict(dense)
-    return Representation(sp.csc_array(one_hot(cluster)), k_means.cluster_centers_[cluster])
+    return Representation(
+        sp.csc_array(one_hot(cluster)), k_means.cluster_centers_[cluster]
+    )
 
 
 def _random_sae(
-    centred: np.ndarray, mean: np.ndarray, n_features: int, l0: float, rng: np.random.Generator
+    centred: np.ndarray,
+    mean: np.ndarray,
+    n_features: int,
+    l0: float,
+    rng: np.random.Generator,
 ) -> Representation:
     """Encode with random directions and the threshold that gives the same L0."""
     normal = rng.normal(size=(n_features, centred.shape[1]))

@@ -88,7 +88,9 @@ def card(
         DataError: If the feature does not exist, or `described` has no line for it.
     """
     if described is None:
-        described = describe(codes, texts, features=[feature], n=n, pool=pool, seed=seed)
+        described = describe(
+            codes, texts, features=[feature], n=n, pool=pool, seed=seed
+        )
     lines = described[described["feature"] == feature]
     if not len(lines):
         raise DataError(
@@ -153,7 +155,11 @@ def _number_lines(card: Card) -> list[str]:
     spread = f"mean {facts['mean_activation']:.3g} ± {facts['std_activation']:.3g}"
     peak = f"max {facts['max_activation']:.3g}"
     lines = [" · ".join([density, spread, peak, _bars(facts["histogram"])])]
-    for name, measure in (("nearest", "cosine"), ("opposite", "cosine"), ("coactive", "npmi")):
+    for name, measure in (
+        ("nearest", "cosine"),
+        ("opposite", "cosine"),
+        ("coactive", "npmi"),
+    ):
         others = facts.get(name)
         if others:
             values = facts[f"{name}_{measure}"]

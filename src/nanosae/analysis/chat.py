@@ -22,7 +22,11 @@ from nanosae.analysis.prompts import PROMPT_VERSION
 from nanosae.errors import ConfigError, ServerError
 from nanosae.extras import extra
 
-RESERVED = ("model", "messages", "stream")  # parts of a request that `params` may not hold
+RESERVED = (
+    "model",
+    "messages",
+    "stream",
+)  # parts of a request that `params` may not hold
 UNSTORED = ("extra_headers", "extra_query")  # parts that may hold a key
 HOPELESS = (401, 403, 404)  # statuses that another try cannot change
 MAX_FAILURES = 20  # calls that fail in a row before a run ends
@@ -66,12 +70,21 @@ class Chat:
         if not self.model:
             raise ConfigError("model is empty: give the name of the model.")
         if self.max_cost is not None and self.price is None:
-            raise ConfigError(f"max_cost={self.max_cost} needs price=(prompt, completion).")
+            raise ConfigError(
+                f"max_cost={self.max_cost} needs price=(prompt, completion)."
+            )
         if self.price is not None:
             is_pair = len(self.price) == 2
             if not is_pair or min(self.price) < 0:
-                raise ConfigError(f"price={self.price} must be two numbers that are not negative.")
-        for name, least in (("max_calls", 0), ("max_cost", 0), ("concurrency", 1), ("retries", 0)):
+                raise ConfigError(
+                    f"price={self.price} must be two numbers that are not negative."
+                )
+        for name, least in (
+            ("max_calls", 0),
+            ("max_cost", 0),
+            ("concurrency", 1),
+            ("retries", 0),
+        ):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigError(f"{name}={value} must be at least {least}.")
@@ -191,7 +204,10 @@ class ChatSession:
     def _identity(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return all that can change the answer, without what may hold a key."""
         kept = {name: value for name, value in request.items() if name not in UNSTORED}
-        where = {"base_url": str(self._client.base_url), "prompt_version": PROMPT_VERSION}
+        where = {
+            "base_url": str(self._client.base_url),
+            "prompt_version": PROMPT_VERSION,
+        }
         return where | kept
 
     def _book_call(self, bound: _Tokens) -> bool:
@@ -215,7 +231,9 @@ class ChatSession:
     def _book_tokens(self, used: _Tokens, instead_of: _Tokens) -> None:
         """Replace the most that a call could use by what it has used."""
         prompt_tokens = self.usage.prompt_tokens + used.prompt - instead_of.prompt
-        completion_tokens = self.usage.completion_tokens + used.completion - instead_of.completion
+        completion_tokens = (
+            self.usage.completion_tokens + used.completion - instead_of.completion
+        )
         self._set_tokens(prompt_tokens, completion_tokens)
 
     def _set_tokens(self, prompt_tokens: int, completion_tokens: int) -> None:
@@ -225,13 +243,21 @@ class ChatSession:
 
     def _cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         prompt_price, completion_price = self.chat.price or (0, 0)
-        return (prompt_tokens * prompt_price + completion_tokens * completion_price) / 1e6
+        return (
+            prompt_tokens * prompt_price + completion_tokens * completion_price
+        ) / 1e6
 
     def _send(self, request: dict[str, Any], bound: _Tokens) -> _Reply:
         """Call the server; what comes back is checked before anybody trusts it."""
         import openai
 
-        unreadable = (ValueError, AttributeError, TypeError, LookupError, RecursionError)
+        unreadable = (
+            ValueError,
+            AttributeError,
+            TypeError,
+            LookupError,
+            RecursionError,
+        )
         try:
             completion: Any = self._client.chat.completions.create(**request)
             answer = completion.choices[0].message.content

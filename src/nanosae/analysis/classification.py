@@ -60,7 +60,9 @@ def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
     """
     entries = _sort_entries(activations)
     f1, threshold = _best_f1(entries, labels, n_columns=activations.shape[1])
-    return SingleFeatureScores(_auc_of_columns(entries, activations, labels), f1, threshold)
+    return SingleFeatureScores(
+        _auc_of_columns(entries, activations, labels), f1, threshold
+    )
 
 
 def _sort_entries(columns: Any) -> _SortedEntries:
@@ -97,14 +99,18 @@ def _auc_of_columns(entries: _SortedEntries, columns: Any, labels: Any) -> np.nd
         return 1 - negatives_above / (n_positive * (n_rows - n_positive))
 
 
-def _best_f1(entries: _SortedEntries, labels: Any, n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+def _best_f1(
+    entries: _SortedEntries, labels: Any, n_columns: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the best F1 and its threshold, each (F, L).
 
     Going down a column, F1 can peak only at a row with the label, so that only these are looked at.
     """
     n_labels = labels.shape[1]
     n_positive = labels.sum(0)
-    labels_of_entry = np.diff(labels.indptr)[entries.row]  # each entry once per label of its row
+    labels_of_entry = np.diff(labels.indptr)[
+        entries.row
+    ]  # each entry once per label of its row
     entry = np.repeat(np.arange(len(entries.row)), labels_of_entry)
     first_copy = np.cumsum(labels_of_entry) - labels_of_entry
     copy = np.arange(len(entry)) - np.repeat(first_copy, labels_of_entry)
@@ -142,7 +148,9 @@ def f1_scores(
     return f1, clustered_mean(f1, influence, cluster)
 
 
-def auc_scores(scores: Any, truth: np.ndarray, cluster: np.ndarray) -> tuple[np.ndarray, Estimate]:
+def auc_scores(
+    scores: Any, truth: np.ndarray, cluster: np.ndarray
+) -> tuple[np.ndarray, Estimate]:
     """Compute AUC of every column, and their mean with its interval.
 
     The influence of a row is its placement, the share of the other class that it beats (DeLong,

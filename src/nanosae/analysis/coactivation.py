@@ -23,7 +23,9 @@ MIN_SHARED_ROWS = 5  # rows that a pair must share to be listed as coactive
 COUNTED = 64  # features whose shared rows are counted together
 
 
-def cooccurrence(codes: Codes, features: Any = None, min_share: float = 0.05) -> sp.csr_array:
+def cooccurrence(
+    codes: Codes, features: Any = None, min_share: float = 0.05
+) -> sp.csr_array:
     """Count the rows on which two features are active together.
 
     Args:

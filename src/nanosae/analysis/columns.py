@@ -105,7 +105,9 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
     """Read cells as float64, empty ones as NaN; None if any cell is no number."""
     try:
-        return np.where(is_missing(values), "nan", values.astype(object)).astype(np.float64)
+        return np.where(is_missing(values), "nan", values.astype(object)).astype(
+            np.float64
+        )
     except (TypeError, ValueError):
         return None
 

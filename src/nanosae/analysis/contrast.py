@@ -78,10 +78,13 @@ def contrast(
         ConfigError: If only the second group is given.
         DataError: If a group is empty, or both share rows.
     """
-    options = Options(covariates, groups, fdr, share, min_active, n_select, labels, seed)
+    options = Options(
+        covariates, groups, fdr, share, min_active, n_select, labels, seed
+    )
     if a is None and (b is not None or by is None):
         raise ConfigError(
-            f"a is missing, b={b}, by={by}.", remedy="Give the first group, or only a column."
+            f"a is missing, b={b}, by={by}.",
+            remedy="Give the first group, or only a column.",
         )
     if a is None:
         return explain(codes, by, kind="classes", **vars(options))
@@ -101,7 +104,9 @@ def contrast(
         )
     facts = {"column": by, "b": name_b, "left_out": _features_among(a, b, by)}
     target = sp.csr_array(in_a.astype(np.float64)[:, None])
-    return answer(codes, Question("groups", target, in_a | in_b, [name_a], facts), options)
+    return answer(
+        codes, Question("groups", target, in_a | in_b, [name_a], facts), options
+    )
 
 
 def _features_among(a: Any, b: Any, by: str | None) -> list[int]:
@@ -149,12 +154,16 @@ def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str
     name = " or ".join(wanted)
     values = codes.column(by)
     if values.dtype.kind not in "iuf":
-        return np.array([_holds(cell, wanted) for cell in values.tolist()], dtype=bool), name
+        return np.array(
+            [_holds(cell, wanted) for cell in values.tolist()], dtype=bool
+        ), name
     try:
         numbers = [_number(value) for value in wanted]
     except ValueError:
         raise DataError(
-            f"{by} holds numbers, and {name!r} is none.", column=by, remedy="Give a number."
+            f"{by} holds numbers, and {name!r} is none.",
+            column=by,
+            remedy="Give a number.",
         ) from None
     return np.logical_or.reduce([values == number for number in numbers]), name
 

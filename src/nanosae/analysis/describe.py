@@ -28,7 +28,9 @@ from nanosae.model.weights import Weights
 
 BINS = 20  # of the activation histogram, between 0 and the feature's maximum
 DENSE = 0.2  # density above which a feature is called dense
-DUPLICATE = 0.95  # cosine or overlap from which on the rarer of two features is a duplicate
+DUPLICATE = (
+    0.95  # cosine or overlap from which on the rarer of two features is a duplicate
+)
 
 
 def describe(

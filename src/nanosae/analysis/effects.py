@@ -64,7 +64,9 @@ def cliffs_delta(
     for target in np.unique(targets[wanted]):
         pairs = np.flatnonzero(wanted & (targets == target))
         activations = codes.features(features[pairs]).tocsr()[sums.rows]
-        scores = single_feature_scores(sp.csc_array(activations), sums.target[:, [target]])
+        scores = single_feature_scores(
+            sp.csc_array(activations), sums.target[:, [target]]
+        )
         delta[pairs] = 2 * scores.auc[:, 0] - 1
     return delta
 
@@ -81,7 +83,9 @@ def _mean_differences(sums: FeatureSums, features: np.ndarray) -> dict[str, np.n
     return {"effect": effect} | interval | {"p": two_sided_p(effect / error)}
 
 
-def _fit_groups(sums: FeatureSums, features: np.ndarray, targets: np.ndarray) -> LogOdds:
+def _fit_groups(
+    sums: FeatureSums, features: np.ndarray, targets: np.ndarray
+) -> LogOdds:
     """Fit log odds of membership against all other rows."""
     outside = sums.n_rows[:, None] - sums.target_sum
     n_rows = np.stack([outside, sums.target_sum], -1)  # (S, C, 2)
@@ -90,7 +94,9 @@ def _fit_groups(sums: FeatureSums, features: np.ndarray, targets: np.ndarray) ->
     return fit_log_odds(active_in_group, sums.n_active[features], n_rows, NO_AND_YES)
 
 
-def _fit_trends(sums: FeatureSums, features: np.ndarray, targets: np.ndarray) -> LogOdds:
+def _fit_trends(
+    sums: FeatureSums, features: np.ndarray, targets: np.ndarray
+) -> LogOdds:
     """Fit log odds that are linear in time."""
     times, level = np.unique(dense_column(sums.target, 0), return_inverse=True)
     weighted_levels = one_hot(level).multiply(sums.weight[:, None])
@@ -118,11 +124,17 @@ def _odds(log_odds: np.ndarray) -> np.ndarray:
     return np.exp(np.clip(log_odds, -500, 500))
 
 
-def _shares(sums: FeatureSums, features: np.ndarray, targets: np.ndarray) -> dict[str, Any]:
+def _shares(
+    sums: FeatureSums, features: np.ndarray, targets: np.ndarray
+) -> dict[str, Any]:
     """Compare the shares of rows on which a feature is active, strata pooled."""
     n_group = sums.target_sum.sum(0)[targets]
     active_in_group = sums.active_target_sum[features, targets]
     active_outside = sums.n_active[features].sum(1) - active_in_group
     share = active_in_group / n_group
     share_rest = active_outside / (sums.n_rows.sum() - n_group)
-    return {"share": share, "share_rest": share_rest, "risk_difference": share - share_rest}
+    return {
+        "share": share,
+        "share_rest": share_rest,
+        "risk_difference": share - share_rest,
+    }

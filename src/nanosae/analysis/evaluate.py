@@ -26,7 +26,12 @@ from nanosae.analysis.measures import (
     text_spaces,
     usage,
 )
-from nanosae.analysis.probes import LabelledRows, best_features, dense_probe, sparse_probes
+from nanosae.analysis.probes import (
+    LabelledRows,
+    best_features,
+    dense_probe,
+    sparse_probes,
+)
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes
@@ -54,7 +59,9 @@ class Evaluation:
 
     def wide(self) -> pd.DataFrame:
         """Return one line per measure, one column per representation."""
-        wide = self.table.pivot(index="measure", columns="representation", values="value")
+        wide = self.table.pivot(
+            index="measure", columns="representation", values="value"
+        )
         measures = self.table["measure"].unique()
         representations = self.table["representation"].unique()
         return wide.loc[measures, representations]
@@ -113,7 +120,9 @@ def evaluate(
 
     chosen = pd.DataFrame()
     if values is not None:
-        names, labelled = _labelled_rows(codes, rows, values, groups, min_rows, share, seed)
+        names, labelled = _labelled_rows(
+            codes, rows, values, groups, min_rows, share, seed
+        )
         chosen = _measure_labels(compared, labelled, names, ks, measures)
         if "dense" in compared:
             measures["dense"] |= dense_probe(codes.vectors(rows), labelled)

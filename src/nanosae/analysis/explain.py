@@ -54,18 +54,22 @@ def explain(
         DataError: If `y` has not one value per row, fewer than two different ones, or no numbers
             where they are asked for.
     """
-    options = Options(covariates, groups, fdr, share, min_active, n_select, labels, seed)
+    options = Options(
+        covariates, groups, fdr, share, min_active, n_select, labels, seed
+    )
     values = one_per_row(codes, y)
     names, indicators = label_matrix(values)
     column = y if isinstance(y, str) else None
     if len(names) < 2:
         raise DataError(
-            f"the target has {len(names)} different values; it needs 2 or more.", column=column
+            f"the target has {len(names)} different values; it needs 2 or more.",
+            column=column,
         )
     numbers = as_numbers(values)
     if kind == "numeric" and numbers is None:
         raise DataError(
-            "kind='numeric' needs numbers, but the target holds other values.", column=column
+            "kind='numeric' needs numbers, but the target holds other values.",
+            column=column,
         )
     numeric = kind == "numeric" or (kind is None and len(names) > 2)
     if numeric and numbers is not None:
@@ -81,7 +85,9 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
     winsorised = np.clip(numbers, *bounds)
     target = sp.csr_array(np.nan_to_num(winsorised)[:, None])
     rows = ~is_missing(values)
-    return Question("numeric", target, rows, [column or "the target"], {"column": column})
+    return Question(
+        "numeric", target, rows, [column or "the target"], {"column": column}
+    )
 
 
 def _classes(

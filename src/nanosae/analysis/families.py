@@ -89,7 +89,10 @@ class Families:
         """The smallest family of each feature that has one: feature → family."""
         smallest: dict[int, int] = {}
         lines = zip(self.table["family"], self.table["members"], strict=True)
-        for family, members in lines:  # the largest families are first, and the last wins
+        for (
+            family,
+            members,
+        ) in lines:  # the largest families are first, and the last wins
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 
@@ -99,7 +102,9 @@ class Families:
             "format": 1,
             "parameters": self.parameters,
             "stats": self.stats,
-            "feature_family": {str(j): family for j, family in self.feature_family.items()},
+            "feature_family": {
+                str(j): family for j, family in self.feature_family.items()
+            },
         }
         return content | records(families=self.table, edges=self.edges)
 
@@ -163,7 +168,9 @@ def families(
         level = prefix_levels(codes, eligible, prefixes)
         if directions is None:
             directions = codes.weights().directions()
-        edges, overlaps = candidate_edges(codes, eligible, min_weight, level, directions)
+        edges, overlaps = candidate_edges(
+            codes, eligible, min_weight, level, directions
+        )
         forests = [edges.take(best_parents(edges))]
         found = descendants(forests[0], len(eligible), MIN_ROOT_EDGES)
     large = [block for block in found if len(block) > min_children]
@@ -177,7 +184,9 @@ def families(
             "root": [features[0] for features in members],
             "members": members,
             "size": [len(features) for features in members],
-            "label": pd.Series(family_labels(members, feature_names(labels, codes)), dtype=str),
+            "label": pd.Series(
+                family_labels(members, feature_names(labels, codes)), dtype=str
+            ),
             "score": ratio / random_ratio,
             "block_ratio": ratio,
             "r": r,
@@ -203,7 +212,9 @@ def without_overlaps(blocks: list[np.ndarray]) -> list[np.ndarray]:
     return kept
 
 
-def _eligible(codes: Codes, features: Any, min_active: int, max_density: float) -> np.ndarray:
+def _eligible(
+    codes: Codes, features: Any, min_active: int, max_density: float
+) -> np.ndarray:
     """Return the features that take part, from frequent to rare."""
     ordered = content_order(codes)
     active_enough = codes.counts[ordered] >= max(min_active, 1)
@@ -249,7 +260,9 @@ def _scores(
     return ratio[:n], r[:n], random_ratio
 
 
-def _summary(table: pd.DataFrame, n_eligible: int, random_ratio: float) -> dict[str, float]:
+def _summary(
+    table: pd.DataFrame, n_eligible: int, random_ratio: float
+) -> dict[str, float]:
     """Return the means of the table, counts and coverage, without those that are NaN."""
     covered = {feature for members in table["members"] for feature in members}
     stats = {

@@ -26,7 +26,9 @@ from nanosae.errors import ConfigError
 
 SHRINKAGE = 20.0  # rows below the line of H
 MIN_OVERLAP = 0.05  # C ÷ min(f_i, f_j); less counts as 0
-MAX_CHANCE_PAIRS = 1.0  # expected number of pairs as close by chance, above which one is dropped
+MAX_CHANCE_PAIRS = (
+    1.0  # expected number of pairs as close by chance, above which one is dropped
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +67,9 @@ def content_order(codes: Codes) -> np.ndarray:
     return np.lexsort((-position, -total, -codes.counts))
 
 
-def prefix_levels(codes: Codes, features: np.ndarray, prefixes: Sequence[int]) -> np.ndarray:
+def prefix_levels(
+    codes: Codes, features: np.ndarray, prefixes: Sequence[int]
+) -> np.ndarray:
     """Return the prefix of a Matryoshka SAE that each feature enters with, (len(features),).
 
     Raises:
@@ -116,7 +120,9 @@ def candidate_edges(
 
     directed = i < j if level is None else level[i] < level[j]
     expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)
-    weight = (in_common - expected) / (frequency[j] - expected + SHRINKAGE)  # j is the rarer one
+    weight = (in_common - expected) / (
+        frequency[j] - expected + SHRINKAGE
+    )  # j is the rarer one
     # gammainc(c, E) is the chance of c or more rows in common
     n_chance_pairs = gammainc(in_common, expected) * len(features) ** 2 / 2
     keep = directed & (weight >= min_weight) & (n_chance_pairs <= MAX_CHANCE_PAIRS)

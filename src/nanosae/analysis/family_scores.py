@@ -8,7 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 
-def block_ratios(overlaps: Any, blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def block_ratios(
+    overlaps: Any, blocks: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """Compare overlaps inside each family with those across its border.
 
     The block ratio and R of O'Neill et al. (arXiv 2408.00657).

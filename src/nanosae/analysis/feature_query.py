@@ -49,7 +49,9 @@ def _by_label(text: str, labels: Mapping[int, str]) -> int:
         found = [j for j, label in labels.items() if wanted in label.casefold()]
     if len(found) != 1:
         listed = ", ".join(_numbered(j, labels) for j in found[:LISTED])
-        raise DataError(f"{len(found)} labels hold {text!r}: {listed or 'none'}; give a number.")
+        raise DataError(
+            f"{len(found)} labels hold {text!r}: {listed or 'none'}; give a number."
+        )
     return found[0]
 
 
@@ -77,7 +79,9 @@ def features_of_words(
         DataError: If there are neither texts nor labels.
     """
     if not (codes.has_texts or labels):
-        raise DataError(f"{codes.path} has neither texts nor labels: give encoder=… or a vector.")
+        raise DataError(
+            f"{codes.path} has neither texts nor labels: give encoder=… or a vector."
+        )
     activations = np.zeros(codes.n_features, np.float32)
     rows = np.zeros(0, np.int64)
     if codes.has_texts:

@@ -74,7 +74,10 @@ class Contrast:
         """Return everything as JSON types (`RUN/contrasts/*.json`); of the table the findings."""
         header = {"kind": self.kind, "about": self.about, "sentences": self.sentences()}
         tables = records(
-            findings=self.findings, model=self.model, scores=self.scores, shares=self.shares
+            findings=self.findings,
+            model=self.model,
+            scores=self.scores,
+            shares=self.shares,
         )
         return header | tables
 
@@ -96,7 +99,9 @@ def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
         template = TREND_SENTENCE
     values = {"b": "the rest"} | about | line
     effect = template.format(**values)
-    basis = "held-out half: {n_held_out:,} rows, {n_independent:,} independent".format(**about)
+    basis = "held-out half: {n_held_out:,} rows, {n_independent:,} independent".format(
+        **about
+    )
     if about["covariates"]:
         basis += f"; at equal {', '.join(about['covariates'])}"
     return f"“{line['label']}” {effect}; q = {line['q']:.2g} ({basis})."

@@ -69,12 +69,19 @@ def common_words(
         >>> common_words([[0, 1], [2]], names, 2)
         [['bank'], ['river', 'the']]
     """
-    words = {member: set(re.findall(r"\w+", text.lower())) for member, (text, _) in names.items()}
+    words = {
+        member: set(re.findall(r"\w+", text.lower()))
+        for member, (text, _) in names.items()
+    }
     n_labels_with = Counter(word for of_label in words.values() for word in of_label)
-    return [_distinctive_words(group, names, words, n_labels_with)[:n] for group in groups]
+    return [
+        _distinctive_words(group, names, words, n_labels_with)[:n] for group in groups
+    ]
 
 
-def family_labels(members: list[list[int]], names: Mapping[int, FeatureName]) -> list[str]:
+def family_labels(
+    members: list[list[int]], names: Mapping[int, FeatureName]
+) -> list[str]:
     """Label each family by its common words, else by its root's label, else by its members.
 
     Args:
@@ -103,7 +110,9 @@ def _names_of_table(labels: pd.DataFrame) -> dict[int, FeatureName]:
     if "label_auc" in labels:
         weights = labels["label_auc"].fillna(UNSURE).tolist()
     names = {}
-    for feature, text, weight in zip(labels["feature"], labels["label"], weights, strict=True):
+    for feature, text, weight in zip(
+        labels["feature"], labels["label"], weights, strict=True
+    ):
         if isinstance(text, str) and text:
             names[int(feature)] = FeatureName(text, float(weight))
     return names

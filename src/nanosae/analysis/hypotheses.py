@@ -96,7 +96,9 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
     hypotheses = _hypotheses(question, training, report, options)
     names = feature_names(codes, options.labels)
     table = _test(codes, question, hypotheses, training, report, names, options)
-    model, scores = _joint_models(codes, question, hypotheses, training, report, names, options)
+    model, scores = _joint_models(
+        codes, question, hypotheses, training, report, names, options
+    )
 
     shares = pd.DataFrame()
     if question.kind == "trend":
@@ -170,7 +172,11 @@ def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str
 
 
 def _split_sums(
-    codes: Codes, question: Question, rows: np.ndarray, covariates: Sequence[str], options: Options
+    codes: Codes,
+    question: Question,
+    rows: np.ndarray,
+    covariates: Sequence[str],
+    options: Options,
 ) -> tuple[FeatureSums, FeatureSums]:
     """Split the rows; sum over the training and over the held-out part."""
     duplicate_group = duplicate_groups(codes, groups=options.groups, rows=rows)

@@ -36,7 +36,12 @@ class InactiveRows:
     """
 
     def __init__(
-        self, codes: Codes, rows: Any, pool: int, seed: int, centre: np.ndarray | float = 0.0
+        self,
+        codes: Codes,
+        rows: Any,
+        pool: int,
+        seed: int,
+        centre: np.ndarray | float = 0.0,
     ) -> None:
         rng = np.random.default_rng(seed)
         self._codes = codes
@@ -63,10 +68,14 @@ class InactiveRows:
         vectors = self.unit_vectors(distinct)
         ends = np.cumsum([0, *(len(rows) for rows in row_lists)])
         ones = np.ones(len(place), np.float32)
-        membership = sp.csr_array((ones, place, ends), shape=(len(row_lists), len(vectors)))
+        membership = sp.csr_array(
+            (ones, place, ends), shape=(len(row_lists), len(vectors))
+        )
         return unit(membership @ vectors)
 
-    def nearest(self, features: np.ndarray, directions: np.ndarray, n: int) -> list[np.ndarray]:
+    def nearest(
+        self, features: np.ndarray, directions: np.ndarray, n: int
+    ) -> list[np.ndarray]:
         """Return, for each feature, up to n inactive rows of the pool, the nearest first.
 
         Args:
@@ -110,6 +119,8 @@ def hard_inactive(
         for active_rows, activations in feature_columns(codes, block):
             weights = activations * is_given[active_rows]
             strongest = largest_places(weights, TOP_ROWS)
-            centres.append(weights[strongest] @ pool.unit_vectors(active_rows[strongest]))
+            centres.append(
+                weights[strongest] @ pool.unit_vectors(active_rows[strongest])
+            )
         found += pool.nearest(block, np.array(centres), n)
     return found

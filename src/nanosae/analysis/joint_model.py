@@ -48,7 +48,9 @@ def joint_model(
     strongest_first = np.argsort(-strength, kind="stable")
     candidates = candidates[strongest_first[:MAX_CANDIDATES]]
     active = active_indicators(codes, candidates)
-    chosen = _lasso_path_end(active[training.rows], training, target, candidates, n_select)
+    chosen = _lasso_path_end(
+        active[training.rows], training, target, candidates, n_select
+    )
     features = candidates[chosen]
     active = active[:, chosen]
 
@@ -80,7 +82,11 @@ def joint_model(
 
 
 def _lasso_path_end(
-    active: Any, training: FeatureSums, target: int, candidates: np.ndarray, n_select: int
+    active: Any,
+    training: FeatureSums,
+    target: int,
+    candidates: np.ndarray,
+    n_select: int,
 ) -> np.ndarray:
     """Return which candidates have a coefficient at the end of the path, ascending."""
     from sklearn.linear_model import lars_path_gram
@@ -99,7 +105,9 @@ def _lasso_path_end(
     return np.flatnonzero(coefficients[:, -1])
 
 
-def _design(active: Any, part: FeatureSums, target: int) -> tuple[np.ndarray, np.ndarray]:
+def _design(
+    active: Any, part: FeatureSums, target: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return strata and features of a part side by side, dense, and the target."""
     design = sp.hstack([part.strata, active[part.rows]]).toarray()
     return design, dense_column(part.target, target)

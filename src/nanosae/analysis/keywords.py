@@ -30,7 +30,9 @@ N_TERMS = 200  # terms that may make a label
 MIN_ROWS = 5  # rows from which on a term's informativeness is measured
 UNMEASURED = 1.0  # informativeness of rarer terms
 MOST_INFORMATIVE = 1.5
-MIN_RATIO = 2  # similarity of texts with a term, relative to any texts, below which it is 0
+MIN_RATIO = (
+    2  # similarity of texts with a term, relative to any texts, below which it is 0
+)
 TERM_BLOCK = 2048  # terms that are measured together
 
 
@@ -123,7 +125,9 @@ def feature_words(
     best = largest_places(z, N_TERMS)
     best = best[z[best] > 0]
 
-    keywords, keyword_weights = _keywords(words, count, len(rows), other_count, n_other, n_keywords)
+    keywords, keyword_weights = _keywords(
+        words, count, len(rows), other_count, n_other, n_keywords
+    )
     return FeatureWords(
         rows=rows[order],
         activations=activations[order],

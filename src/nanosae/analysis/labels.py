@@ -80,21 +80,29 @@ def label(
 
     hard = hard_inactive(codes, features, train_rows, seed=seed)
     found = []
-    for (rows, activations), hard_rows in zip(feature_columns(codes, features), hard, strict=True):
+    for (rows, activations), hard_rows in zip(
+        feature_columns(codes, features), hard, strict=True
+    ):
         used = _labelling_rows(held[rows], min_texts)
-        found.append(feature_words(words, rows[used], activations[used], hard_rows, n_keywords))
+        found.append(
+            feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
+        )
     meaning = corpus_meaning(codes, train_rows, seed) if codes.has_vectors else None
     names = choose_names(words, informative, found, train_rows, meaning)
     scorer = _Scorer(codes, words, held, meaning, seed)
 
     records = []
     columns = feature_columns(codes, features)
-    for feature, (rows, _), own, name in zip(features, columns, found, names, strict=True):
+    for feature, (rows, _), own, name in zip(
+        features, columns, found, names, strict=True
+    ):
         strongest = texts[own.rows[:STRONGEST]]
         spelled = [usual_spelling(words.terms[term], strongest) for term in name.terms]
         query = scorer.query(own)
         typical_row = _typical_row(own, query)
-        typical_text = codes.texts(typical_row) if codes.has_tokens else texts[typical_row]
+        typical_text = (
+            codes.texts(typical_row) if codes.has_tokens else texts[typical_row]
+        )
         record = {
             "feature": feature,
             "label": ", ".join(spelled),
@@ -124,7 +132,12 @@ class _Scorer:
     """
 
     def __init__(
-        self, codes: Codes, words: Words, held: np.ndarray, meaning: Meaning | None, seed: int
+        self,
+        codes: Codes,
+        words: Words,
+        held: np.ndarray,
+        meaning: Meaning | None,
+        seed: int,
     ) -> None:
         self.held = held
         self.by_term = sp.csc_array(words.presence)
@@ -175,7 +188,9 @@ def _typical_row(own: FeatureWords, score: np.ndarray) -> np.ndarray:
     return strongest[np.argsort(-typicality, kind="stable")[:1]]
 
 
-def _with_tokens(codes: Codes, features: np.ndarray, labels: Iterable[str]) -> list[str]:
+def _with_tokens(
+    codes: Codes, features: np.ndarray, labels: Iterable[str]
+) -> list[str]:
     """Put first the token that has half of a feature's activation, if there is one."""
     tokens = [text.split("\0")[1].lower() for text in codes.texts(marks="\0\0")]
     token_of_row, distinct = pd.factorize(np.array(tokens, dtype=object))

@@ -24,9 +24,20 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.answers import agreement, parse_label, parse_matches, parse_prediction
+from nanosae.analysis.answers import (
+    agreement,
+    parse_label,
+    parse_matches,
+    parse_prediction,
+)
 from nanosae.analysis.chat import Chat, ChatSession
-from nanosae.analysis.llm_cases import HARD_SHARE, Case, CaseSizes, Negatives, draw_cases
+from nanosae.analysis.llm_cases import (
+    HARD_SHARE,
+    Case,
+    CaseSizes,
+    Negatives,
+    draw_cases,
+)
 from nanosae.analysis.prompts import detection_prompt, prediction_prompt
 from nanosae.analysis.reading import chosen_features
 from nanosae.analysis.splits import duplicate_groups, held_out
@@ -114,7 +125,9 @@ def llm_label(
     ):
         labeller = _Labeller(namer, judge, judging, scoring)
         for block in np.split(features, range(BLOCK, len(features), BLOCK)):
-            cases = draw_cases(codes, block, near_duplicates, held, sizes, negatives, seed)
+            cases = draw_cases(
+                codes, block, near_duplicates, held, sizes, negatives, seed
+            )
             records += naming.map(labeller.label, cases)
 
     usage = [asdict(namer.usage)]
@@ -124,9 +137,15 @@ def llm_label(
         frame = pd.DataFrame(usage)
     else:
         labelled = [record for record in records if record is not None]
-        facts = {"llm_negatives": negatives, "llm_scoring": scoring, "llm_model": chat.model}
+        facts = {
+            "llm_negatives": negatives,
+            "llm_scoring": scoring,
+            "llm_model": chat.model,
+        }
         frame = pd.DataFrame([record | facts for record in labelled], columns=COLUMNS)
-        frame.attrs["unlabelled"] = np.setdiff1d(features, frame["feature"].astype(int)).tolist()
+        frame.attrs["unlabelled"] = np.setdiff1d(
+            features, frame["feature"].astype(int)
+        ).tolist()
     frame.attrs["usage"] = usage
     return frame
 

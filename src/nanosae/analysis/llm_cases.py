@@ -85,7 +85,9 @@ def draw_cases(
     for i, feature in enumerate(features.tolist()):
         rng = np.random.default_rng([seed, feature])
         rows, activations = codes.feature(feature)
-        strongest = _strongest_distinct(rows, activations, held, duplicate_group, sizes.shown)
+        strongest = _strongest_distinct(
+            rows, activations, held, duplicate_group, sizes.shown
+        )
         shown = rows[strongest]
         tested = rng.permutation(rows[held[rows]])[: sizes.tests]
         shown_inactive = _draw_inactive(

@@ -113,7 +113,9 @@ def _maximise(
         )
         step = np.clip(beta_gradient / information, -1, 1)
         beta += step
-        alpha_step = (alpha_gradient - cross_information * step[:, None]) / alpha_information
+        alpha_step = (
+            alpha_gradient - cross_information * step[:, None]
+        ) / alpha_information
         alpha += np.clip(alpha_step, -2, 2)
         if np.abs(step).max(initial=0) < 1e-9:
             break

@@ -115,7 +115,9 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
         DataError: If widths or numbers of rows differ.
         DataTypeError: If one is codes and the other is not.
     """
-    matches = match(large, small).sort_values("similarity", ascending=False, kind="stable")
+    matches = match(large, small).sort_values(
+        "similarity", ascending=False, kind="stable"
+    )
     matches = matches[matches["similarity"] > threshold]
     none = matches[:0]
     by_parent = dict(list(matches.groupby("match")))
@@ -146,9 +148,12 @@ def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
     """
     if not others:
         raise ConfigError(
-            "stability needs another SAE, got 0 others.", remedy="Train with another seed."
+            "stability needs another SAE, got 0 others.",
+            remedy="Train with another seed.",
         )
-    return np.mean([match(model, other)["partner_similarity"] for other in others], axis=0)
+    return np.mean(
+        [match(model, other)["partner_similarity"] for other in others], axis=0
+    )
 
 
 def _without_distant_pairs(block: np.ndarray) -> np.ndarray:
@@ -172,6 +177,8 @@ def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     pairs = (2 - similarity.data, similarity.indices, similarity.indptr)
     cost = sp.csr_array(pairs, similarity.shape)
     alone = sp.diags_array(np.full(n, 2.0))
-    row, column = min_weight_full_bipartite_matching(sp.csr_array(sp.hstack([cost, alone])))
+    row, column = min_weight_full_bipartite_matching(
+        sp.csr_array(sp.hstack([cost, alone]))
+    )
     paired = column < m
     return row[paired], column[paired]

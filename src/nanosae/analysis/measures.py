@@ -12,7 +12,9 @@ from nanosae.analysis.describe import DENSE
 from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate, unit
 from nanosae.codes import Codes
 
-MAX_QUERIES = 1000  # rows asked for their neighbours; features asked for their intruders
+MAX_QUERIES = (
+    1000  # rows asked for their neighbours; features asked for their intruders
+)
 NEIGHBOURS = 10
 QUESTIONS = 5  # per feature
 STRONGEST = 50  # rows of a feature that its questions are drawn from
@@ -40,7 +42,9 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         try:
-            words = TfidfVectorizer(sublinear_tf=True).fit_transform(codes.texts(rows, ""))
+            words = TfidfVectorizer(sublinear_tf=True).fit_transform(
+                codes.texts(rows, "")
+            )
         except ValueError:  # there is no word in any text
             return spaces
         axes = TruncatedSVD(min(WORD_AXES, *words.shape), random_state=seed)
@@ -48,7 +52,9 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
     return spaces
 
 
-def intruder_detection(activations: Any, points: np.ndarray, rng: np.random.Generator) -> Estimate:
+def intruder_detection(
+    activations: Any, points: np.ndarray, rng: np.random.Generator
+) -> Estimate:
     """Ask which of five texts lies farthest from the others: the inactive one among four active?
 
     Word intrusion (Chang et al., Reading Tea Leaves, NIPS 2009) with cosines as the judge. Chance
@@ -149,9 +155,13 @@ def reconstruction_measures(
     }
 
 
-def _nearest(x: np.ndarray, n: int, queries: Any = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(
+    x: np.ndarray, n: int, queries: Any = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
     """Return cosine distances and numbers of each queried row itself and its n nearest rows."""
     from sklearn.neighbors import NearestNeighbors
 
     n = min(n + 1, len(x))
-    return NearestNeighbors(n_neighbors=n, metric="cosine").fit(x).kneighbors(x[queries])
+    return (
+        NearestNeighbors(n_neighbors=n, metric="cosine").fit(x).kneighbors(x[queries])
+    )

@@ -15,7 +15,9 @@ from nanosae.analysis.reading import feature_blocks
 from nanosae.codes import Codes
 
 
-def monosemanticity(codes: Codes, features: Any = None, space: Any = None) -> np.ndarray:
+def monosemanticity(
+    codes: Codes, features: Any = None, space: Any = None
+) -> np.ndarray:
     """Return how much more alike a feature's texts are than any two texts.
 
     The activation-weighted mean similarity of two different active rows, which is
@@ -39,7 +41,9 @@ def monosemanticity(codes: Codes, features: Any = None, space: Any = None) -> np
         weights: Any = sp.csr_array(codes.features(block).T, dtype=np.float64)
         square_weights = weights.power(2)
         weighted_sum = weights @ space
-        similarity = _row_sums(weighted_sum * weighted_sum) - square_weights @ square_norms
+        similarity = (
+            _row_sums(weighted_sum * weighted_sum) - square_weights @ square_norms
+        )
         pair_weight = weights.sum(axis=1) ** 2 - square_weights.sum(axis=1)
         pair_weight[np.diff(weights.indptr) < 2] = np.nan
         scores.append(similarity / pair_weight - chance)

@@ -38,7 +38,9 @@ COMMON = 3  # training texts that have a term of a name, where the corpus is not
 SMALL_CORPUS = 2000  # training texts below which a rare term may name
 WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
-FORM_ADVANTAGE = 2.0  # a phrase of stop words needs so many times the F1 of what has content
+FORM_ADVANTAGE = (
+    2.0  # a phrase of stop words needs so many times the F1 of what has content
+)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,9 @@ def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureW
     is_stronger = own.activations >= strongest[own.rows]
     if is_stronger.sum() < MIN_TEXTS:
         return own
-    return replace(own, rows=own.rows[is_stronger], activations=own.activations[is_stronger])
+    return replace(
+        own, rows=own.rows[is_stronger], activations=own.activations[is_stronger]
+    )
 
 
 def _term_directions(
@@ -160,14 +164,20 @@ def _term_directions(
 ) -> np.ndarray | None:
     if meaning is None:
         return None
-    candidates = np.unique(np.concatenate([own.terms[:CANDIDATES] for own in features] or [[]]))
+    candidates = np.unique(
+        np.concatenate([own.terms[:CANDIDATES] for own in features] or [[]])
+    )
     candidates = candidates.astype(np.int64)
     directions = np.zeros((len(words.terms), len(meaning.centre)), np.float32)
-    directions[candidates] = meaning.of_terms(words.presence[meaning.rows][:, candidates])
+    directions[candidates] = meaning.of_terms(
+        words.presence[meaning.rows][:, candidates]
+    )
     return directions
 
 
-def _choose_name(corpus: _Corpus, own: FeatureWords, taken: set[frozenset[int]]) -> Name:
+def _choose_name(
+    corpus: _Corpus, own: FeatureWords, taken: set[frozenset[int]]
+) -> Name:
     typical = own.terms[:CANDIDATES]
     with_content = [term for term in typical.tolist() if _has_content(corpus, term)]
     common = [term for term in with_content if _is_common(corpus, term)]
@@ -187,7 +197,9 @@ def _choose_name(corpus: _Corpus, own: FeatureWords, taken: set[frozenset[int]])
 def _has_content(corpus: _Corpus, term: int) -> bool:
     """Tell whether a term says something and neither begins nor ends with a stop word."""
     word_list = corpus.words.terms[term].split(" ")
-    is_bare = any(is_stop_word(word) or len(word) < 2 for word in (word_list[0], word_list[-1]))
+    is_bare = any(
+        is_stop_word(word) or len(word) < 2 for word in (word_list[0], word_list[-1])
+    )
     is_unspaced = re.match(f"[{UNSPACED}]", corpus.words.terms[term]) is not None
     return corpus.informative[term] > 0 and (is_unspaced or not is_bare)
 
@@ -217,7 +229,11 @@ class _Search:
     """
 
     def __init__(
-        self, corpus: _Corpus, own: FeatureWords, is_active: np.ndarray, candidates: list[int]
+        self,
+        corpus: _Corpus,
+        own: FeatureWords,
+        is_active: np.ndarray,
+        candidates: list[int],
     ) -> None:
         self.corpus = corpus
         self.candidates = candidates
@@ -305,7 +321,9 @@ class _Search:
         assert self.corpus.meaning is not None
         moments = self.corpus.meaning.second_moments @ self.direction
         difference = (self.directions + self.direction) @ self.target
-        variance = self.variances + 2 * (self.directions @ moments) + self.direction @ moments
+        variance = (
+            self.variances + 2 * (self.directions @ moments) + self.direction @ moments
+        )
         return normal_auc(difference, variance)
 
     def _add(self, place: int) -> None:
@@ -321,7 +339,9 @@ class _Search:
     def name(self) -> Name:
         """Return the name as it is now."""
         terms = [self.candidates[place] for place in self.chosen]
-        inflected = [other for place in self.chosen for other in self.inflections[place]]
+        inflected = [
+            other for place in self.chosen for other in self.inflections[place]
+        ]
         inflections = [self.candidates[place] for place in inflected]
         return Name(terms, terms + inflections, self.direction)
 

@@ -44,7 +44,9 @@ def over_time(
     Raises:
         DataError: If the column holds neither numbers nor dates.
     """
-    options = Options(covariates, groups, fdr, share, min_active, labels=labels, seed=seed)
+    options = Options(
+        covariates, groups, fdr, share, min_active, labels=labels, seed=seed
+    )
     values = codes.column(column)
     rows = ~is_missing(values)
     times = np.zeros(codes.n_rows)

@@ -102,7 +102,9 @@ def best_features(
     return measures, chosen
 
 
-def sparse_probes(activations: Any, rows: LabelledRows, ks: Sequence[int]) -> dict[str, Estimate]:
+def sparse_probes(
+    activations: Any, rows: LabelledRows, ks: Sequence[int]
+) -> dict[str, Estimate]:
     """Fit logistic regressions on the k features with the largest standardised mean difference.
 
     k-sparse probing, Gurnee et al., arXiv 2305.01610.
@@ -115,7 +117,9 @@ def sparse_probes(activations: Any, rows: LabelledRows, ks: Sequence[int]) -> di
     Returns:
         `probe_f1@k`, `probe_auc@k` and `probe_accuracy@k` for each k.
     """
-    order = _by_mean_difference(activations.tocsr()[rows.training], rows.labels[rows.training])
+    order = _by_mean_difference(
+        activations.tocsr()[rows.training], rows.labels[rows.training]
+    )
     truth = rows.labels.toarray() > 0
     measures = {}
     for k in ks:
@@ -195,7 +199,9 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
 
     start = np.zeros(shape).ravel()
     options = {"maxiter": MAX_LBFGS_STEPS}
-    fit = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    fit = minimize(
+        loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options
+    )
     return x @ fit.x.reshape(shape)
 
 
@@ -211,7 +217,9 @@ def _by_mean_difference(x: Any, labels: Any) -> np.ndarray:
     return np.argsort(-difference, axis=1, kind="stable")
 
 
-def _probe_measures(k: str, scores: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
+def _probe_measures(
+    k: str, scores: np.ndarray, rows: LabelledRows
+) -> dict[str, Estimate]:
     """Measure logits on the held-out rows: F1 (predicted where p ≥ ½), AUC, balanced accuracy.
 
     For the accuracy, a label is predicted where it is likelier than its share of the training rows.

@@ -17,7 +17,9 @@ def largest_places(values: np.ndarray, n: int) -> np.ndarray:
     return np.argsort(-values, kind="stable")[:n]
 
 
-def largest_in_segments(values: np.ndarray, ends: np.ndarray, n: int) -> list[np.ndarray]:
+def largest_in_segments(
+    values: np.ndarray, ends: np.ndarray, n: int
+) -> list[np.ndarray]:
     """Return the places of the n largest values of each segment `ends[i] : ends[i + 1]`."""
     places = []
     for start, stop in pairwise(ends):
@@ -25,7 +27,9 @@ def largest_in_segments(values: np.ndarray, ends: np.ndarray, n: int) -> list[np
     return places
 
 
-def largest_in_rows(scores: np.ndarray, n: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def largest_in_rows(
+    scores: np.ndarray, n: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return the n largest finite entries of each row, the largest first; ties: the lower column.
 
     Args:

@@ -34,7 +34,9 @@ def feature_blocks(codes: Codes, features: Any = None) -> list[np.ndarray]:
     return np.split(features, np.flatnonzero(is_cut) + 1)
 
 
-def feature_columns(codes: Codes, features: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def feature_columns(
+    codes: Codes, features: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the active rows of each feature, ascending, and its activations on them."""
     for block in np.split(features, range(COLUMNS_WIDTH, len(features), COLUMNS_WIDTH)):
         columns = codes.features(block)

@@ -34,7 +34,9 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
     return min(n_held, n_train) >= min_texts and n_held < held.sum()
 
 
-def word_scores(has_word: np.ndarray, rows: np.ndarray, held: np.ndarray) -> dict[str, float]:
+def word_scores(
+    has_word: np.ndarray, rows: np.ndarray, held: np.ndarray
+) -> dict[str, float]:
     """Return precision, recall and F1 of the held-out texts with a name's words.
 
     Args:
@@ -65,7 +67,9 @@ def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float
     return auc_interval(scores[is_active], scores[~is_active])
 
 
-def auc_interval(active: Any, inactive: Any, zeros: int = 0) -> tuple[float, float, float]:
+def auc_interval(
+    active: Any, inactive: Any, zeros: int = 0
+) -> tuple[float, float, float]:
     """Return the area under the ROC curve and its 95 % interval, from scores that are not negative.
 
     The variance is DeLong's (1988), the interval Wilson's for as many texts as give that variance,

@@ -91,7 +91,9 @@ def search(
 
 
 def _feature_query(
-    codes: Codes, feature: int | str | Mapping[int | str, float], labels: Mapping[int, str]
+    codes: Codes,
+    feature: int | str | Mapping[int | str, float],
+    labels: Mapping[int, str],
 ) -> _Query:
     weights = feature if isinstance(feature, Mapping) else {feature: 1.0}
     nothing = np.zeros(codes.n_features, np.float32)
@@ -107,7 +109,10 @@ def _row_query(codes: Codes, row: int) -> _Query:
 
 
 def _vector_query(
-    codes: Codes, vector: np.ndarray, model: Weights | None, note: str = "rows like the vector"
+    codes: Codes,
+    vector: np.ndarray,
+    model: Weights | None,
+    note: str = "rows like the vector",
 ) -> _Query:
     """Look for a vector: its features, if there is a model, are those that the model encodes."""
     vector = vector.ravel()
@@ -175,7 +180,9 @@ def _edited(
 ) -> _Query:
     """Move the query so that it has the edited features; say how far it went and how well."""
     if model is None:
-        raise ConfigError(f"an edit needs the run's model, and {codes.path} lies in no run.")
+        raise ConfigError(
+            f"an edit needs the run's model, and {codes.path} lies in no run."
+        )
     target = set_features(asked.activations.copy(), edit, labels)
     start = asked.vector
     if start is None:
@@ -214,7 +221,9 @@ def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
     for start, vectors in codes.scan():
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         norms[norms == 0] = 1
-        products = np.einsum("ij,j->i", vectors, direction)  # a BLAS' threads would only wait here
+        products = np.einsum(
+            "ij,j->i", vectors, direction
+        )  # a BLAS' threads would only wait here
         stop = start + len(vectors)
         cosines[start:stop] = products / norms
     return cosines
@@ -234,7 +243,9 @@ def _hits(
         shared = []
         features, values = codes.row(row)
         asked = activations[features].tolist()
-        for j, in_query, in_row in zip(features.tolist(), asked, values.tolist(), strict=True):
+        for j, in_query, in_row in zip(
+            features.tolist(), asked, values.tolist(), strict=True
+        ):
             if in_query > 0:
                 shared.append(SharedFeature(j, labels.get(j, ""), in_query, in_row))
         shared.sort(key=lambda pair: -pair.in_query * pair.in_row)
@@ -242,7 +253,11 @@ def _hits(
     return hits
 
 
-def _query_features(activations: np.ndarray, labels: Mapping[int, str]) -> list[QueryFeature]:
+def _query_features(
+    activations: np.ndarray, labels: Mapping[int, str]
+) -> list[QueryFeature]:
     """Return the query's features, the strongest first."""
-    features = sorted(np.flatnonzero(activations).tolist(), key=lambda j: -activations[j])
+    features = sorted(
+        np.flatnonzero(activations).tolist(), key=lambda j: -activations[j]
+    )
     return [QueryFeature(j, labels.get(j, ""), float(activations[j])) for j in features]

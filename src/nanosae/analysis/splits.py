@@ -61,7 +61,9 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
     return group_held[duplicate_group]
 
 
-def duplicate_groups(codes: Codes, *, groups: str | None = None, rows: Any = None) -> np.ndarray:
+def duplicate_groups(
+    codes: Codes, *, groups: str | None = None, rows: Any = None
+) -> np.ndarray:
     """Number the duplicate groups of a corpus, which no split may divide.
 
     Args:
@@ -94,7 +96,9 @@ def duplicate_groups(codes: Codes, *, groups: str | None = None, rows: Any = Non
     return connected_components(graph, directed=False)[1]
 
 
-def near_pairs(codes: Codes, rows: np.ndarray, exact_rows: int = EXACT_ROWS) -> np.ndarray:
+def near_pairs(
+    codes: Codes, rows: np.ndarray, exact_rows: int = EXACT_ROWS
+) -> np.ndarray:
     """Find pairs of rows whose embeddings have a cosine above 0.95.
 
     Up to `exact_rows` rows all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Beyond,
@@ -165,7 +169,9 @@ def _near_pairs_by_sketches(x: np.ndarray, rng: np.random.Generator) -> np.ndarr
         columns = rng.permutation(x.shape[1])[:SKETCH_BITS]
         bits = (x - x.mean(0))[:, columns] > 0
         order = np.lexsort(bits.T)
-        windows = (order[start : start + 2 * BLOCK] for start in range(0, len(x), BLOCK))
+        windows = (
+            order[start : start + 2 * BLOCK] for start in range(0, len(x), BLOCK)
+        )
         found += [_pairs_within(x, window) for window in windows]
     return np.concatenate(found, axis=1)
 

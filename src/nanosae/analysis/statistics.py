@@ -76,7 +76,12 @@ def false_discovery(p: Any) -> np.ndarray:
 
 
 def regress(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray, *, linear: bool = False, ridge: float = 1e-3
+    x: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    *,
+    linear: bool = False,
+    ridge: float = 1e-3,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit weighted least squares, or logistic regression by Newton's method.
 
@@ -151,7 +156,9 @@ def mean_estimate(values: Any) -> Estimate:
     return clustered_mean(values, influence, np.arange(len(values)))
 
 
-def clustered_mean(values: np.ndarray, influence: np.ndarray, cluster: np.ndarray) -> Estimate:
+def clustered_mean(
+    values: np.ndarray, influence: np.ndarray, cluster: np.ndarray
+) -> Estimate:
     """Average statistics of the same rows, with an interval that respects clusters of rows.
 
     The variance is that of the infinitesimal jackknife (Efron, The Jackknife, the Bootstrap and

@@ -75,7 +75,9 @@ def steer(
     return Steered(best, decoded_error, float((gap**2).sum()) / norm)
 
 
-def reweight(codes: Codes, factors: Mapping[int | str, float]) -> Iterator[tuple[int, np.ndarray]]:
+def reweight(
+    codes: Codes, factors: Mapping[int | str, float]
+) -> Iterator[tuple[int, np.ndarray]]:
     """Decode a whole corpus with some features stronger or weaker: an embedding of one's own.
 
     Args:

@@ -159,13 +159,17 @@ class Topics:
         return pd.DataFrame(
             {
                 "Topic": range(self.n),
-                "Count": np.bincount(self.row_topic[self.row_topic >= 0], minlength=self.n),
+                "Count": np.bincount(
+                    self.row_topic[self.row_topic >= 0], minlength=self.n
+                ),
                 "Name": [
-                    "_".join([str(topic), *of_topic[:4]]) for topic, of_topic in enumerate(words)
+                    "_".join([str(topic), *of_topic[:4]])
+                    for topic, of_topic in enumerate(words)
                 ],
                 "Representation": words,
                 "Representative_Docs": [
-                    [texts[row] for row in of_topic if row in texts] for of_topic in representatives
+                    [texts[row] for row in of_topic if row in texts]
+                    for of_topic in representatives
                 ],
                 "Representative_Rows": representatives,
                 "Features": features,
@@ -224,7 +228,9 @@ def topics(
         ConfigError: If there are fewer leading features than topics.
         DataError: If there are no directions.
     """
-    decoder = codes.weights().directions() if directions is None else np.asarray(directions)
+    decoder = (
+        codes.weights().directions() if directions is None else np.asarray(directions)
+    )
     ordered = content_order(codes)
     eligible = (codes.counts[ordered] > 0) & (codes.density[ordered] <= max_density)
     features = ordered[eligible]
@@ -245,7 +251,9 @@ def topics(
     return Topics(codes, labels, n, leaves, sizes, vectors, merges, decoder).cut(n)
 
 
-def _activation_of_led_rows(codes: Codes, features: np.ndarray) -> tuple[Any, np.ndarray]:
+def _activation_of_led_rows(
+    codes: Codes, features: np.ndarray
+) -> tuple[Any, np.ndarray]:
     """Sum activations over the rows that each feature leads; count these rows.
 
     Returns:

@@ -45,7 +45,11 @@ def describe(
     if feature is None:
         table = nanosae.describe(codes)
         save(codes, table)
-        show(table, as_json, ["feature", "density", "n_active", "max_activation", "health"])
+        show(
+            table,
+            as_json,
+            ["feature", "density", "n_active", "max_activation", "health"],
+        )
         return
     card = nanosae.card(codes, feature)
     print(json.dumps(card.to_dict(), default=str) if as_json else card)
@@ -90,7 +94,9 @@ def label(
     if not llm:
         table = nanosae.label(codes, chosen, groups=groups)
         save(codes, table)
-        _show_labels(table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"])
+        _show_labels(
+            table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"]
+        )
         return
     limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
     chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
@@ -105,9 +111,16 @@ def label(
         print(", ".join(items), file=sys.stderr)
     unlabelled = table.attrs["unlabelled"]
     if unlabelled:
-        what = f"{len(unlabelled)} features without a judged name keep the labels they had"
-        print(f"{what}; the same command goes on from the answers so far.", file=sys.stderr)
-    _show_labels(table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"])
+        what = (
+            f"{len(unlabelled)} features without a judged name keep the labels they had"
+        )
+        print(
+            f"{what}; the same command goes on from the answers so far.",
+            file=sys.stderr,
+        )
+    _show_labels(
+        table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
+    )
 
 
 def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None:
@@ -134,7 +147,9 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
         show(found.table, as_json=False)
 
 
-def topics(run: Run, /, *, n: Number = 20, name: Corpus = None, as_json: Json = False) -> None:
+def topics(
+    run: Run, /, *, n: Number = 20, name: Corpus = None, as_json: Json = False
+) -> None:
     """Merge features into N topics, without training again.
 
     Args:
@@ -221,7 +236,9 @@ def explain(
     _keep_and_show(codes, asked, found, as_json)
 
 
-def over_time(run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False) -> None:
+def over_time(
+    run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False
+) -> None:
     """Say which features become more or less frequent over time.
 
     Args:
@@ -255,7 +272,9 @@ def evaluate(
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
 
 
-def _keep_and_show(codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool) -> None:
+def _keep_and_show(
+    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool
+) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
     from nanosae.runs.results import contrast_name, save_result
 

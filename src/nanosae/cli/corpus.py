@@ -140,7 +140,12 @@ def encode(
     model = nanosae.SAEModel.load(run)
     metadata = _metadata(data, texts, text_column, model.config["columns"])
     path = corpus_path(run, name)
-    how: Any = {"metadata": metadata, "resume": resume, "append": append, "force": force}
+    how: Any = {
+        "metadata": metadata,
+        "resume": resume,
+        "append": append,
+        "force": force,
+    }
     encode_on_all_ranks(model, data, path, **how)
     if not is_main_process():
         return
@@ -191,7 +196,9 @@ def export(
     """
     from nanosae.runs.tables import load_features, tag, write
 
-    table = load_features(run) if features is None else tag(open_codes(run, name), features)
+    table = (
+        load_features(run) if features is None else tag(open_codes(run, name), features)
+    )
     if table.empty:
         remedy = f"Run `nanosae describe {run}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)

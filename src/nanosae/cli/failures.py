@@ -66,7 +66,11 @@ def _usage(error: CycloptsError) -> str:
         count = error.argument.token_count()[0]
         if given and count > 1:
             message = f"{name} needs {count} values."
-    if isinstance(error, CoercionError) and error.target_type in NUMBERS and error.token:
+    if (
+        isinstance(error, CoercionError)
+        and error.target_type in NUMBERS
+        and error.token
+    ):
         kind = NUMBERS[error.target_type]
         message = f"{error.token.keyword or 'the value'}: {error.token.value!r} is not {kind}."
     return f"{message} See `{verb} --help`."
@@ -76,7 +80,9 @@ def _system(error: OSError) -> str:
     """Return what the operating system refused, with the file's name."""
     if error.strerror is None:
         return str(error)
-    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    names = [
+        str(name) for name in (error.filename, error.filename2) if name is not None
+    ]
     return ": ".join([*names, error.strerror]) + "."
 
 

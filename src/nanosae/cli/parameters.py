@@ -52,16 +52,24 @@ Data = Annotated[
 ]
 Texts = Annotated[
     str,
-    Parameter(help="A .txt file with one text per line, or a .csv .tsv .parquet .jsonl file."),
+    Parameter(
+        help="A .txt file with one text per line, or a .csv .tsv .parquet .jsonl file."
+    ),
 ]
 TextColumn = Annotated[str, Parameter(help="Name of the text column.")]
 Output = Annotated[Path, Parameter(alias="-o")]
-Model = Annotated[str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")]
+Model = Annotated[
+    str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
+]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
 Number = Annotated[int, Parameter(alias="-n", converter=integer)]
-Corpus = Annotated[str | None, Parameter(name="--name", help="Name of the corpus in the run.")]
+Corpus = Annotated[
+    str | None, Parameter(name="--name", help="Name of the corpus in the run.")
+]
 Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
 ]
-Json = Annotated[bool, Parameter(name="--json", negative="--no-json", help="Print JSON.")]
+Json = Annotated[
+    bool, Parameter(name="--json", negative="--no-json", help="Print JSON.")
+]

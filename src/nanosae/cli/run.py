@@ -71,6 +71,8 @@ def run(
         config=None if config is None else TrainConfig.load(config),
         n_topics=topics,
     )
-    print(f"now: nanosae explore {output}    (or open {output / 'report.html'} in a browser)")
+    print(
+        f"now: nanosae explore {output}    (or open {output / 'report.html'} in a browser)"
+    )
     if explore:
         analysis.explore()

@@ -52,7 +52,9 @@ def _read(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     if not path.is_file():
-        raise MissingError(f"{path} does not exist: --config needs a JSON file.", file=path)
+        raise MissingError(
+            f"{path} does not exist: --config needs a JSON file.", file=path
+        )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -64,7 +66,9 @@ def _read(path: Path | None) -> dict[str, Any]:
     for name in settings:
         if name not in known:
             remedy = f"Known settings are {', '.join(known)}."
-            raise ConfigError(f"{path} has an unknown setting {name!r}.", file=path, remedy=remedy)
+            raise ConfigError(
+                f"{path} has an unknown setting {name!r}.", file=path, remedy=remedy
+            )
     return settings
 
 

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-caught: list[int] = []  # signals belong to the process, and so does the list of those that came
+caught: list[
+    int
+] = []  # signals belong to the process, and so does the list of those that came
 
 
 class Stopped(KeyboardInterrupt):
@@ -28,9 +30,13 @@ def stopping_on_signals() -> Iterator[None]:
     """Raise Stopped on SIGINT and SIGTERM, and note them in `caught`."""
     caught.clear()
     before = {}
-    with contextlib.suppress(ValueError):  # not the main thread: signals are the caller's
+    with contextlib.suppress(
+        ValueError
+    ):  # not the main thread: signals are the caller's
         for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and `&` in scripts ask
+            if (
+                signal.getsignal(number) is not signal.SIG_IGN
+            ):  # as nohup and `&` in scripts ask
                 before[number] = signal.signal(number, _stop)
     unraisable, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:

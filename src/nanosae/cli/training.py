@@ -49,7 +49,9 @@ def train(
         _train_one(configs[0], data, output, live, options)
         return
     if live:
-        raise ConfigError(f"--live shows one training, but these lists make {len(configs)}.")
+        raise ConfigError(
+            f"--live shows one training, but these lists make {len(configs)}."
+        )
     _train_many(configs, data, output, options)
 
 
@@ -60,7 +62,11 @@ def _train_one(
     from nanosae.view.live import watching
 
     trainer = nanosae.SAETrainer(config, run=output)
-    with watching(output, print) if live and is_main_process() else contextlib.nullcontext():
+    with (
+        watching(output, print)
+        if live and is_main_process()
+        else contextlib.nullcontext()
+    ):
         trainer.train(data, **options)
     if not is_main_process():
         return
@@ -104,14 +110,20 @@ def info(run: Run, /, *, as_json: Json = False) -> None:
     from nanosae.runs import folder
 
     if not (run / "config.json").is_file():
-        raise MissingError(f"{run / 'config.json'} does not exist: {run} holds no run.", file=run)
+        raise MissingError(
+            f"{run / 'config.json'} does not exist: {run} holds no run.", file=run
+        )
     folder.verify_training(run)
     facts = folder.read_config(run)
     metrics = run / "metrics.jsonl"
     has_metrics = metrics.is_file() and metrics.stat().st_size > 0
     last = folder.last_line(run) if has_metrics else {}
     if as_json:
-        shown = {"config": facts["config"], "metrics": last, "versions": facts["versions"]}
+        shown = {
+            "config": facts["config"],
+            "metrics": last,
+            "versions": facts["versions"],
+        }
         print(json.dumps(shown))
         return
     with naming(run / "config.json", folder.again(run)):

@@ -94,7 +94,9 @@ def _check(manifest: Facts) -> None:
     for shard in manifest["shards"]:
         missing = SHARD_KEYS - shard.keys()
         if missing:
-            raise ValueError(f"shard {shard.get('name')} lacks {', '.join(sorted(missing))}")
+            raise ValueError(
+                f"shard {shard.get('name')} lacks {', '.join(sorted(missing))}"
+            )
     n_rows = sum(shard["n_rows"] for shard in manifest["shards"])
     if n_rows != manifest["n_rows"]:
         raise ValueError(f"its shards have {n_rows} rows, not {manifest['n_rows']}")

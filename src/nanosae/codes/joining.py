@@ -36,12 +36,16 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
     folders = [Path(part) for part in parts]
     with Lock(files.lock_path(path), WAIT):
         if (path / files.MANIFEST).exists():
-            raise ExistsError(f"{path} holds a corpus.", file=path, remedy="Choose another name.")
+            raise ExistsError(
+                f"{path} holds a corpus.", file=path, remedy="Choose another name."
+            )
         manifests = [_complete_manifest(folder) for folder in folders]
         joined = _joined(manifests)
         draft = path.with_name(f".{path.name}.joining")
         draft.mkdir(parents=True, exist_ok=True)
-        for old, new in zip(_shard_folders(folders, manifests), joined["shards"], strict=True):
+        for old, new in zip(
+            _shard_folders(folders, manifests), joined["shards"], strict=True
+        ):
             if old.exists():  # else an interrupted call has moved it
                 old.replace(draft / new["name"])
         files.write_manifest(draft, joined)
@@ -77,7 +81,9 @@ def _joined(manifests: list[Facts]) -> Facts:
     for key in EQUAL:
         given = {json.dumps(manifest[key]) for manifest in filled}
         if len(given) > 1:
-            raise DataError(f"the parts differ in {key}: {' and '.join(sorted(given))}.")
+            raise DataError(
+                f"the parts differ in {key}: {' and '.join(sorted(given))}."
+            )
     joined = dict(filled[0])
     shards = [shard for manifest in manifests for shard in manifest["shards"]]
     joined["shards"] = [shard | {"name": f"{i:05d}"} for i, shard in enumerate(shards)]

@@ -65,9 +65,13 @@ class Codes:
         self.nnz: int = self.manifest["nnz"]
         self.columns: list[str] = [c for c in self.manifest["columns"] if c != "text"]
         self.has_texts: bool = "text" in self.manifest["columns"]
-        self.has_tokens = self.has_texts and {"text_index", "start", "end"} <= {*self.columns}
+        self.has_tokens = self.has_texts and {"text_index", "start", "end"} <= {
+            *self.columns
+        }
         facts = self.manifest["shards"]
-        self.has_vectors: bool = self.n_rows > 0 and all(shard["vectors"] for shard in facts)
+        self.has_vectors: bool = self.n_rows > 0 and all(
+            shard["vectors"] for shard in facts
+        )
         self._shards = [Shard(self.path, shard, self.n_features) for shard in facts]
         self._first_rows = np.cumsum([0, *(shard["n_rows"] for shard in facts)])
 
@@ -145,7 +149,9 @@ class Codes:
         Raises:
             DataError: If a row lies outside 0 … n_rows − 1.
         """
-        parts, order = self._gather(rows, lambda shard, places: shard.pick("row", places))
+        parts, order = self._gather(
+            rows, lambda shard, places: shard.pick("row", places)
+        )
         if not parts:
             return sp.csr_array((0, self.n_features), dtype=np.float32)
         block = sp.csr_array(sp.vstack(parts, format="csr"))
@@ -238,7 +244,9 @@ class Codes:
                 remedy="Encode the corpus again with it in the metadata.",
             )
         kind = self.schema.field(name).type
-        parts, order = self._gather(rows, lambda shard, places: shard.column(name, places, kind))
+        parts, order = self._gather(
+            rows, lambda shard, places: shard.column(name, places, kind)
+        )
         if not parts:
             return pa.array([], pa.string()).to_numpy(zero_copy_only=False)
         chunks = [chunk for part in parts for chunk in part.chunks]
@@ -329,7 +337,9 @@ class Codes:
         rows = indices(rows, self.n_rows, "row")
         block = self.take(rows)
         long = np.repeat(rows, np.diff(block.indptr))
-        return pa.table({"row": long, "feature": block.indices, "activation": block.data})
+        return pa.table(
+            {"row": long, "feature": block.indices, "activation": block.data}
+        )
 
     def to_frame(self, rows: Any = None) -> pd.DataFrame:
         """Return `to_arrow` as a DataFrame."""

@@ -43,14 +43,18 @@ class VerifiedFile:
         if isinstance(known, dict):
             expected = known["bytes"]
             self._block = known["block"]
-            self._checksums = list(np.frombuffer(bytes.fromhex(known["crc32"]), ">u4").tolist())
+            self._checksums = list(
+                np.frombuffer(bytes.fromhex(known["crc32"]), ">u4").tolist()
+            )
         else:
             expected = self.size
             self._block = max(self.size, 1)
             self._checksums = [int(known)]
         if self.size != expected:
             raise damaged(
-                path, f"it has {self.size:,} bytes, in manifest.json {expected:,}", folder
+                path,
+                f"it has {self.size:,} bytes, in manifest.json {expected:,}",
+                folder,
             )
         self._verified = np.zeros(len(self._checksums), bool)
 
@@ -88,7 +92,9 @@ class VerifiedFile:
                 stream.seek(block * self._block)
                 if zlib.crc32(stream.read(self._block)) != self._checksums[block]:
                     raise damaged(
-                        self.path, "its checksum is not that in manifest.json", self._folder
+                        self.path,
+                        "its checksum is not that in manifest.json",
+                        self._folder,
                     )
                 self._verified[block] = True
 
@@ -114,7 +120,9 @@ class StoredArray:
         self.file.verify(first_byte, first_byte + (stop - start) * self._stride)
         return self.array[start:stop]
 
-    def ranges(self, starts: np.ndarray, stops: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def ranges(
+        self, starts: np.ndarray, stops: np.ndarray, places: np.ndarray
+    ) -> np.ndarray:
         """Return the items at places that lie in ranges, verified."""
         offset, stride = self._offset, self._stride
         self.file.verify_ranges(offset + starts * stride, offset + stops * stride)
@@ -139,7 +147,9 @@ class Shard:
         self._arrays: dict[str, StoredArray] = {}
         self._pointers: dict[str, np.ndarray] = {}
         self._table: tuple[VerifiedFile, pq.ParquetFile] | None = None
-        self._reading = threading.Lock()  # readers of Parquet files serve one thread at a time
+        self._reading = (
+            threading.Lock()
+        )  # readers of Parquet files serve one thread at a time
 
     def pointers(self, side: Side) -> np.ndarray:
         """Return where the pairs of each row (or feature) begin, and the number of pairs."""
@@ -158,7 +168,9 @@ class Shard:
             self._pointers[side] = pointers
         return self._pointers[side]
 
-    def pick(self, side: Side, which: np.ndarray | None = None, values: bool = True) -> Any:
+    def pick(
+        self, side: Side, which: np.ndarray | None = None, values: bool = True
+    ) -> Any:
         """Return rows (or features) of the shard as a csr_array of their pairs.
 
         Args:
@@ -202,13 +214,17 @@ class Shard:
         half = self._array("feature_values.npy").part(start, stop)
         places = self._array("feature_indices.npy").part(start, stop)
         if 0 < n < len(half):
-            bits = half.view(np.uint16)  # positive float16 numbers are ordered like their bits
+            bits = half.view(
+                np.uint16
+            )  # positive float16 numbers are ordered like their bits
             weakest = np.partition(bits, -n)[-n]
             best = np.flatnonzero(bits >= weakest)
             half, places = half[best], places[best]
         return places.astype(np.int64), restored(half, self.scale)
 
-    def column(self, name: str, places: np.ndarray, kind: pa.DataType | None) -> pa.ChunkedArray:
+    def column(
+        self, name: str, places: np.ndarray, kind: pa.DataType | None
+    ) -> pa.ChunkedArray:
         """Return a metadata column at places in the shard, cast to a type if one is given."""
         with self._reading:
             verified, file = self._open_table()
@@ -256,7 +272,9 @@ class Shard:
 
     def _known(self, name: str) -> Any:
         if name not in self.facts["files"]:
-            raise damaged(self._folder / "manifest.json", f"it does not list {name}", self._folder)
+            raise damaged(
+                self._folder / "manifest.json", f"it does not list {name}", self._folder
+            )
         return self.facts["files"][name]
 
     def _open_table(self) -> tuple[VerifiedFile, pq.ParquetFile]:
@@ -297,7 +315,9 @@ def original_vectors(kept: Facts) -> np.ndarray:
     elif fingerprint(path) != kept["fingerprint"]:
         reason = "it has changed since the corpus was encoded"
     if reason:
-        raise DamagedFileError(f"{path} cannot be read: {reason}.", file=path, remedy=what)
+        raise DamagedFileError(
+            f"{path} cannot be read: {reason}.", file=path, remedy=what
+        )
     with naming(path, what):
         return np.load(path, mmap_mode="r").view(np.ndarray)
 
@@ -312,7 +332,9 @@ def _leaves_of(metadata: pq.FileMetaData, name: str) -> list[int]:
     return leaves
 
 
-def _verify_chunks(verified: VerifiedFile, group: pq.RowGroupMetaData, leaves: list[int]) -> None:
+def _verify_chunks(
+    verified: VerifiedFile, group: pq.RowGroupMetaData, leaves: list[int]
+) -> None:
     for leaf in leaves:
         chunk = group.column(leaf)
         start = chunk.data_page_offset

@@ -24,7 +24,9 @@ def decoded(table: pa.Table) -> pa.Table:
     """Decode dictionary columns: Parquet makes one of its own for each row group."""
     for i, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
-            table = table.set_column(i, field.name, table[i].cast(field.type.value_type))
+            table = table.set_column(
+                i, field.name, table[i].cast(field.type.value_type)
+            )
     return table.replace_schema_metadata(None)
 
 

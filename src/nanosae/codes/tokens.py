@@ -5,7 +5,9 @@ from __future__ import annotations
 CONTEXT = 60  # characters shown on either side of a token
 
 
-def in_context(text: str, start: int, end: int, opening: str = "", closing: str = "") -> str:
+def in_context(
+    text: str, start: int, end: int, opening: str = "", closing: str = ""
+) -> str:
     """Return a token, without the space that byte-level tokens begin with, and its context.
 
     Args:

@@ -29,7 +29,9 @@ from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
 
 SHARD_ROWS = 2**20
-SHARD_BYTES = 2**27  # of buffered rows: a shard is cut early there, which bounds writer and readers
+SHARD_BYTES = (
+    2**27
+)  # of buffered rows: a shard is cut early there, which bounds writer and readers
 ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single text
 SMALLEST = np.float16(2.0**-24)  # the smallest positive float16 number
 SHARD_NAME = re.compile(r"\d{5}")
@@ -92,7 +94,9 @@ class CodesWriter:
             self._release()
             raise
 
-    def _prepared(self, n_features: int, info: Facts, append: bool, data: str | None) -> Facts:
+    def _prepared(
+        self, n_features: int, info: Facts, append: bool, data: str | None
+    ) -> Facts:
         """Return the manifest with the draft to go on with."""
         fixed = {"n_features": n_features, "info": info}
         manifest = self._existing()
@@ -156,7 +160,9 @@ class CodesWriter:
         finally:
             self._release()
 
-    def append(self, block: Any, table: Any = None, vectors: np.ndarray | None = None) -> None:
+    def append(
+        self, block: Any, table: Any = None, vectors: np.ndarray | None = None
+    ) -> None:
         """Add rows; blocks may have any size, shards are cut here.
 
         Args:
@@ -175,9 +181,13 @@ class CodesWriter:
         metadata = None if table is None else self._in_order(decoded(as_table(table)))
         for what, given in (("table", metadata), ("vectors", vectors)):
             if given is not None and len(given) != rows.shape[0]:
-                raise DataError(f"{what}: {len(given)} rows, but the block has {rows.shape[0]}.")
+                raise DataError(
+                    f"{what}: {len(given)} rows, but the block has {rows.shape[0]}."
+                )
         if self._lock is None:
-            raise ConfigError(f"this writer of {self.path} is closed; open another, append=True.")
+            raise ConfigError(
+                f"this writer of {self.path} is closed; open another, append=True."
+            )
         self._accept(metadata, None if vectors is None else vectors.shape[1])
         for start, stop in self._cuts(rows.shape[0]):
             part = slice(start, stop)
@@ -199,7 +209,9 @@ class CodesWriter:
             yield start, stop
             start = stop
 
-    def _buffer(self, rows: Any, table: pa.Table | None, vectors: np.ndarray | None) -> None:
+    def _buffer(
+        self, rows: Any, table: pa.Table | None, vectors: np.ndarray | None
+    ) -> None:
         self._blocks.append((rows, table, vectors))
         self._rows += rows.shape[0]
         self._bytes += 8 * rows.nnz
@@ -218,7 +230,11 @@ class CodesWriter:
                 self._require(self.manifest, {"columns": columns})
                 if width is not None and self.manifest["width"] is not None:
                     self._require(self.manifest, {"width": width})
-            draft |= {"columns": columns, "width": width, "schema": self._known_schema()}
+            draft |= {
+                "columns": columns,
+                "width": width,
+                "schema": self._known_schema(),
+            }
         self._require(draft, {"columns": columns, "width": width})
         if table is not None:
             schema = files.schema_from_text(draft["schema"])
@@ -247,7 +263,9 @@ class CodesWriter:
             facts: Facts = {}
             write_folder(
                 self.path / name,
-                lambda folder: facts.update(self._write_shard(folder, blocks, tables, vectors)),
+                lambda folder: facts.update(
+                    self._write_shard(folder, blocks, tables, vectors)
+                ),
             )
             shard = {"name": name, **facts}
             draft["shards"] = [*draft["shards"], shard]
@@ -323,7 +341,9 @@ class CodesWriter:
             self._lock.release()
             self._lock = None
 
-    def _write_shard(self, folder: Path, blocks: Any, tables: Any, vectors: Any) -> Facts:
+    def _write_shard(
+        self, folder: Path, blocks: Any, tables: Any, vectors: Any
+    ) -> Facts:
         by_row: Any = sp.vstack(blocks, format="csr")
         n_rows, n_features = by_row.shape
         scale = _scale(by_row.data)
@@ -368,7 +388,12 @@ class CodesWriter:
 
 
 def write_codes(
-    path: str | Path, csr: Any, *, texts: Any = None, metadata: Any = None, **options: Any
+    path: str | Path,
+    csr: Any,
+    *,
+    texts: Any = None,
+    metadata: Any = None,
+    **options: Any,
 ) -> Codes:
     """Write a corpus in one call.
 
@@ -383,7 +408,9 @@ def write_codes(
     table = None if texts is None else as_table(list(texts))
     if metadata is not None:
         columns = as_table(metadata)
-        table = columns if table is None else columns.append_column("text", table["text"])
+        table = (
+            columns if table is None else columns.append_column("text", table["text"])
+        )
     with CodesWriter(path, n_features=csr.shape[1], **options) as writer:
         writer.append(csr, table=table, vectors=vectors)
     return Codes(path)
@@ -391,7 +418,13 @@ def write_codes(
 
 def _empty_manifest(fixed: Facts) -> Facts:
     manifest = {"format": files.FORMAT, **fixed, "n_rows": 0, "nnz": 0, "columns": []}
-    return manifest | {"width": None, "schema": None, "shards": [], "sources": [], "draft": None}
+    return manifest | {
+        "width": None,
+        "schema": None,
+        "shards": [],
+        "sources": [],
+        "draft": None,
+    }
 
 
 def _new_draft(origin: Facts) -> Facts:
@@ -399,7 +432,9 @@ def _new_draft(origin: Facts) -> Facts:
     return {"origin": origin, "n_rows": 0, "nnz": 0, "shards": [], **unknown}
 
 
-def _pair_arrays(side: str, matrix: Any, scale: float, width: int) -> dict[str, np.ndarray]:
+def _pair_arrays(
+    side: str, matrix: Any, scale: float, width: int
+) -> dict[str, np.ndarray]:
     """Return the three arrays of a sparse matrix as they are stored."""
     half = (matrix.data / np.float32(scale)).astype(np.float16)
     index = np.uint16 if width <= 2**16 else np.uint32
@@ -438,7 +473,9 @@ def _as_csr(block: Any, n_features: int) -> Any:
             f"the rows are no sparse array of {n_features} features: {error}"
         ) from error
     if rows.shape[1] != n_features:
-        raise DataError(f"the rows have {rows.shape[1]} features, the corpus {n_features}.")
+        raise DataError(
+            f"the rows have {rows.shape[1]} features, the corpus {n_features}."
+        )
     rows.sum_duplicates()
     rows.eliminate_zeros()
     is_finite = np.isfinite(rows.data).all()

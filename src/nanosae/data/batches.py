@@ -68,11 +68,15 @@ class _Loader:
         room: Bytes of rows that may be held on the device; 0 holds none.
     """
 
-    def __init__(self, batches: Iterator[Batch], device: torch.device, room: float) -> None:
+    def __init__(
+        self, batches: Iterator[Batch], device: torch.device, room: float
+    ) -> None:
         self._batches = batches
         self._room = room
         self._stream = torch.cuda.Stream(device)
-        self._held: np.ndarray | None = None  # the buffer of which the device has a copy
+        self._held: np.ndarray | None = (
+            None  # the buffer of which the device has a copy
+        )
         self._copy: Tensor | None = None
 
     def load(self) -> _Loaded | None:
@@ -84,7 +88,11 @@ class _Loader:
         self._hold(buffer, index)
         with torch.cuda.stream(self._stream):
             is_held = buffer is self._held
-            batch = self._gather_there(index) if is_held else self._gather_here(buffer, index)
+            batch = (
+                self._gather_there(index)
+                if is_held
+                else self._gather_here(buffer, index)
+            )
             return _Loaded(batch, self._stream.record_event())
 
     def _hold(self, buffer: np.ndarray, index: np.ndarray) -> None:
@@ -97,9 +105,13 @@ class _Loader:
     def _gather_there(self, index: np.ndarray) -> Tensor:
         assert self._copy is not None
         pinned = torch.from_numpy(index).pin_memory()
-        return self._copy.index_select(0, pinned.to(self._stream.device, non_blocking=True))
+        return self._copy.index_select(
+            0, pinned.to(self._stream.device, non_blocking=True)
+        )
 
     def _gather_here(self, buffer: np.ndarray, index: np.ndarray) -> Tensor:
         pinned = torch.empty(len(index), buffer.shape[1], pin_memory=True)
-        torch.index_select(torch.from_numpy(buffer), 0, torch.from_numpy(index), out=pinned)
+        torch.index_select(
+            torch.from_numpy(buffer), 0, torch.from_numpy(index), out=pinned
+        )
         return pinned.to(self._stream.device, non_blocking=True)

@@ -47,7 +47,9 @@ def cache(
     output = Path(output)
     if output.exists():
         raise ExistsError(
-            f"{output} exists:", file=output, remedy="delete it, or choose another folder."
+            f"{output} exists:",
+            file=output,
+            remedy="delete it, or choose another folder.",
         )
     rows = open_rows(data, columns=columns)
 

@@ -18,7 +18,11 @@ from itertools import cycle, islice, pairwise
 import numpy as np
 
 from nanosae.data.heldout import DuplicateGroups, choose_heldout, group_duplicates
-from nanosae.data.normalisation import estimate_normalisation, longest_row, no_normalisation
+from nanosae.data.normalisation import (
+    estimate_normalisation,
+    longest_row,
+    no_normalisation,
+)
 from nanosae.data.order import TrainingOrder, rows_per_buffer
 from nanosae.errors import DataError
 from nanosae.sources import Rows
@@ -116,7 +120,9 @@ class Dataset:
         self.notes = _notes_on_rows(x[:, : rows.width], numbers, groups)
         self.notes += _notes_on_size(rows.n_rows, n_read=len(x))
         if rows.n_rows > len(x):
-            self.notes += _notes_on_mixing(rows_per_buffer(buffer_rows), self._order.longest_chunk)
+            self.notes += _notes_on_mixing(
+                rows_per_buffer(buffer_rows), self._order.longest_chunk
+            )
         # What is in memory needs its source no more, and the other way round
         self._memory = x if self.in_memory else None
         self._rows = None if self.in_memory else rows
@@ -151,7 +157,9 @@ class Dataset:
             up the batch, (batch_size,), int64: the batch is `buffer[index]`. To be used before the
             next is asked for: streamed buffers are filled again.
         """
-        begun = self.heldout[:0]  # rows of a batch that the buffer before could not fill
+        begun = self.heldout[
+            :0
+        ]  # rows of a batch that the buffer before could not fill
         for buffer, order in self._buffers(start_row):
             n_lacking = -len(begun) % batch_size
             if n_lacking:
@@ -200,7 +208,8 @@ class Dataset:
         spare = cycle(np.empty(shape, np.float32))
         with ThreadPoolExecutor(1) as reader:
             reads = (
-                (reader.submit(self._take, rows, next(spare)), order) for rows, order in buffers
+                (reader.submit(self._take, rows, next(spare)), order)
+                for rows, order in buffers
             )
             for (read, order), _next in pairwise(reads):
                 yield read.result(), order
@@ -222,7 +231,9 @@ def _check_variety(groups: DuplicateGroups) -> None:
         )
 
 
-def _notes_on_rows(x: np.ndarray, numbers: np.ndarray, groups: DuplicateGroups) -> list[str]:
+def _notes_on_rows(
+    x: np.ndarray, numbers: np.ndarray, groups: DuplicateGroups
+) -> list[str]:
     """Say what is unusual about normalised rows, which have these numbers in the data."""
     notes = []
     n_read = len(x)
@@ -242,7 +253,9 @@ def _notes_on_rows(x: np.ndarray, numbers: np.ndarray, groups: DuplicateGroups) 
 def _notes_on_size(n_rows: int, n_read: int) -> list[str]:
     notes = []
     if n_rows < USUAL_BATCH:
-        notes.append(f"There are only {n_rows} rows, fewer than a usual batch of {USUAL_BATCH:,}.")
+        notes.append(
+            f"There are only {n_rows} rows, fewer than a usual batch of {USUAL_BATCH:,}."
+        )
     if n_rows == 1:
         notes.append("The one row is also held out.")
     if n_rows > n_read:

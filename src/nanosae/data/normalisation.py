@@ -50,7 +50,9 @@ def no_normalisation(width: int, target_width: int) -> Normalisation:
     return Normalisation(width, means, scale=1.0, target_scale=1.0)
 
 
-def estimate_normalisation(x: np.ndarray, rows: np.ndarray, width: int) -> Normalisation:
+def estimate_normalisation(
+    x: np.ndarray, rows: np.ndarray, width: int
+) -> Normalisation:
     """Estimate mean and scale from some rows of x, (n, width + target width), in two passes."""
     blocks = small_blocks(rows)
     sums = [x[block].sum(0, dtype=float) for block in blocks]

@@ -54,4 +54,6 @@ def check_targets(config: TrainConfig, data: Dataset) -> None:
     if config.skip and not has_targets:
         raise ConfigError("skip=True is for transcoders: give targets, too.")
     if has_targets and config.activation == "gated":
-        raise ConfigError("a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu.")
+        raise ConfigError(
+            "a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu."
+        )

@@ -64,7 +64,9 @@ class TrainingOrder:
         elif limit is not None:
             chunk_rows = max(CHUNK_ROWS, limit // CHUNKS)
         borders -= np.searchsorted(heldout, borders)
-        chunks = [np.arange(start, stop, chunk_rows) for start, stop in pairwise(borders)]
+        chunks = [
+            np.arange(start, stop, chunk_rows) for start, stop in pairwise(borders)
+        ]
         self._chunk_edges = np.concatenate([*chunks, [self.n_train]])
         self._chunk_sizes = np.diff(self._chunk_edges)
 
@@ -101,7 +103,9 @@ class TrainingOrder:
     def _deal_chunks(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Give each buffer of an epoch a random chunk of every stretch."""
         n_chunks = len(self._chunk_sizes)
-        most_rows = self._limit - self.longest_chunk + 1  # so that no buffer exceeds its limit
+        most_rows = (
+            self._limit - self.longest_chunk + 1
+        )  # so that no buffer exceeds its limit
         n_buffers = min(n_chunks, -(-self.n_train // most_rows))
         n_places = n_chunks + -n_chunks % n_buffers
         stretches = np.arange(n_places).reshape(-1, n_buffers)

@@ -60,12 +60,18 @@ class Stream(Dataset):
         width, self._surplus = next(self._blocks, nothing)
         first = self._fill_buffer()
         if not len(first):
-            raise DataError("the stream ended before its first row.", remedy="Check what makes it.")
+            raise DataError(
+                "the stream ended before its first row.", remedy="Check what makes it."
+            )
         self._has_ended = len(first) < self._rows_per_buffer
         targets = first[:, width:] if first.shape[1] > width else None
         rows = open_rows(first[:, :width], targets=targets)
-        super().__init__(rows, seed=seed, heldout_share=heldout_share, buffer_rows=len(first))
-        self.notes.append(f"Mean, scale and held-out rows come from the first {len(first):,} rows.")
+        super().__init__(
+            rows, seed=seed, heldout_share=heldout_share, buffer_rows=len(first)
+        )
+        self.notes.append(
+            f"Mean, scale and held-out rows come from the first {len(first):,} rows."
+        )
 
     def _fill_buffer(self) -> np.ndarray:
         """Collect the rows of a buffer; fewer at the end of the stream."""
@@ -103,13 +109,17 @@ class Stream(Dataset):
                     n_passed += len(order)
                     buffer = ahead.result()
                     if not len(buffer):
-                        self.notes.append(f"The stream ended after {n_passed:,} training rows.")
+                        self.notes.append(
+                            f"The stream ended after {n_passed:,} training rows."
+                        )
                         return
                     self._normalisation.apply_(buffer)
                     rng = np.random.default_rng([self._seed, 1, number])
                     order = rng.permutation(len(buffer))
             finally:
-                self._is_abandoned = True  # or the executor would wait for a whole buffer
+                self._is_abandoned = (
+                    True  # or the executor would wait for a whole buffer
+                )
 
 
 def _read_blocks(batches: Any, width: int | None) -> Iterator[tuple[int, np.ndarray]]:
@@ -123,7 +133,9 @@ def _read_blocks(batches: Any, width: int | None) -> Iterator[tuple[int, np.ndar
             block = opened.read(0, opened.n_rows)
         except (DataError, DataTypeError) as error:
             raise type(error)(
-                f"batch {number} of the stream: {error}", row=error.row, column=error.column
+                f"batch {number} of the stream: {error}",
+                row=error.row,
+                column=error.column,
             ) from error
         if total_width not in (None, opened.total_width):
             raise DataError(

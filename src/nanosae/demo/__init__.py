@@ -71,7 +71,9 @@ def _analyse(output: Path, say: Callable[[str], None]) -> None:
 def _group(codes: Codes, output: Path, say: Callable[[str], None]) -> None:
     families = nanosae.families(codes)
     save_result(codes, "families.json", families.to_dict(), families.parameters)
-    members = pd.DataFrame(families.feature_family.items(), columns=["feature", "family"])
+    members = pd.DataFrame(
+        families.feature_family.items(), columns=["feature", "family"]
+    )
     save_features(output, members, codes)
     say(f"\n{len(families.table)} families of features, among them:")
     for name in families.table["label"].head(5):
@@ -81,7 +83,14 @@ def _group(codes: Codes, output: Path, say: Callable[[str], None]) -> None:
 def _compare(codes: Codes, say: Callable[[str], None]) -> None:
     a, b, by = "noun.animal", "noun.plant", "lexname"
     contrast = nanosae.contrast(codes, a, b, by=by)
-    asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": None, "corpus": codes.name}
+    asked = {
+        "verb": "contrast",
+        "by": by,
+        "a": a,
+        "b": b,
+        "groups": None,
+        "corpus": codes.name,
+    }
     save_result(codes, contrast_name(asked), contrast.to_dict(), asked)
     say("\nanimals against plants:")
     for sentence in contrast.sentences(4):

@@ -20,7 +20,12 @@ from types import ModuleType
 import torch
 
 from nanosae.errors import ExtraError
-from nanosae.kernels.autograd import column_sums, reset_gradients, sparse_decode, sparse_encode
+from nanosae.kernels.autograd import (
+    column_sums,
+    reset_gradients,
+    sparse_decode,
+    sparse_encode,
+)
 from nanosae.kernels.pairs import (
     Pairs,
     Plan,
@@ -63,7 +68,8 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
         name = _default_backend(device.type, has_triton)
     if name == "cuda" and not has_triton:
         raise ExtraError(
-            "the cuda backend needs Triton.", remedy='Install it: pip install "nanosae[triton]".'
+            "the cuda backend needs Triton.",
+            remedy='Install it: pip install "nanosae[triton]".',
         )
     return importlib.import_module(f"nanosae.kernels.{name}")
 

@@ -24,7 +24,12 @@ def reset_gradients(weights: Iterable[Tensor]) -> None:
 
 
 def sparse_encode(
-    x: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan, kernels: ModuleType
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    pairs: Pairs,
+    plan: Plan,
+    kernels: ModuleType,
 ) -> Tensor:
     """Return the pairs' pre-activations, (nnz,), differentiable in weight and bias.
 
@@ -40,7 +45,12 @@ def sparse_encode(
 
 
 def sparse_decode(
-    values: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan, kernels: ModuleType
+    values: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    pairs: Pairs,
+    plan: Plan,
+    kernels: ModuleType,
 ) -> Tensor:
     """Return the reconstruction, (B, input_size), differentiable in values, weight and bias.
 
@@ -81,7 +91,14 @@ class _Encode(torch.autograd.Function):
         grad_bias = ctx.kernels.encode_grads(
             grad_values.contiguous(), ctx.plan, ctx.x, grad_weight, accumulate
         )
-        return None, _unless_in_place(ctx.weight, grad_weight), grad_bias, None, None, None
+        return (
+            None,
+            _unless_in_place(ctx.weight, grad_weight),
+            grad_bias,
+            None,
+            None,
+            None,
+        )
 
 
 class _Decode(torch.autograd.Function):
@@ -102,7 +119,14 @@ class _Decode(torch.autograd.Function):
             grad, ctx.values, ctx.plan, weight, grad_weight, accumulate
         )
         grad_bias = grad.sum(0)
-        return grad_values, _unless_in_place(ctx.weight, grad_weight), grad_bias, None, None, None
+        return (
+            grad_values,
+            _unless_in_place(ctx.weight, grad_weight),
+            grad_bias,
+            None,
+            None,
+            None,
+        )
 
 
 class _ColumnSums(torch.autograd.Function):
@@ -116,7 +140,9 @@ class _ColumnSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         grad_weight, accumulate = _gradient_buffer(ctx.weight)
-        torch.addr(grad_weight, grad, ctx.sum_of_rows, beta=int(accumulate), out=grad_weight)
+        torch.addr(
+            grad_weight, grad, ctx.sum_of_rows, beta=int(accumulate), out=grad_weight
+        )
         return None, _unless_in_place(ctx.weight, grad_weight), ctx.n_rows * grad
 
 

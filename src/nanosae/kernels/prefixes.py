@@ -8,7 +8,9 @@ from torch import Tensor
 from nanosae.kernels import Pairs
 
 
-def split_by_prefix(pairs: Pairs, prefixes: Tensor, first_latent: int) -> tuple[Tensor, Pairs]:
+def split_by_prefix(
+    pairs: Pairs, prefixes: Tensor, first_latent: int
+) -> tuple[Tensor, Pairs]:
     """Return pairs ordered by group of latents, then by row, for one decoding of all groups.
 
     Row r of group g becomes row g · B + r, so that the cumulative sums of the groups'
@@ -31,5 +33,7 @@ def split_by_prefix(pairs: Pairs, prefixes: Tensor, first_latent: int) -> tuple[
     group = torch.where(is_padding, n_prefixes - 1, group)  # padding stays at the end
     rows += n_rows * group
     rows, order = rows.sort(stable=True)
-    row_ptr = torch.searchsorted(rows, torch.arange(n_prefixes * n_rows + 1, device=device))
+    row_ptr = torch.searchsorted(
+        rows, torch.arange(n_prefixes * n_rows + 1, device=device)
+    )
     return order, Pairs(pairs.values.detach()[order], pairs.cols[order], row_ptr)

@@ -28,13 +28,19 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
     kept = []
     for first_row, pre_acts in _tiles(x, weight, bias):
         largest = pre_acts.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        is_largest = torch.zeros_like(pre_acts, dtype=torch.bool).scatter_(1, largest, True)
+        is_largest = torch.zeros_like(pre_acts, dtype=torch.bool).scatter_(
+            1, largest, True
+        )
         kept.append(_entries(first_row, pre_acts, is_largest & (pre_acts > 0)))
     return _as_pairs(_concatenated(kept), len(x))
 
 
 def select_batchtopk(
-    x: Tensor, weight: Tensor, bias: Tensor, total: int, initial_threshold: float | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    total: int,
+    initial_threshold: float | None = None,
 ) -> Pairs:
     """Keep the `total` largest positive entries of all rows.
 
@@ -78,7 +84,12 @@ def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor
 
 
 def decode_grads(
-    grad: Tensor, values: Tensor, plan: Plan, weight: Tensor, grad_weight: Tensor, accumulate: bool
+    grad: Tensor,
+    values: Tensor,
+    plan: Plan,
+    weight: Tensor,
+    grad_weight: Tensor,
+    accumulate: bool,
 ) -> Tensor:
     """Write the decoder's gradient, or add to it; return that of the values."""
     if not accumulate:

@@ -56,14 +56,17 @@ def encode_corpus(
     table = rows.metadata() if metadata is None else as_table(metadata)
     if table is not None and table.num_rows != rows.n_rows:
         raise DataError(
-            f"there are {table.num_rows} texts for {rows.n_rows} rows.", remedy="Give one each."
+            f"there are {table.num_rows} texts for {rows.n_rows} rows.",
+            remedy="Give one each.",
         )
     number, n_parts = part
     first = rows.n_rows * number // n_parts
     last = rows.n_rows * (number + 1) // n_parts
     source = {"data": data_fingerprint(rows, table), "first": first, "last": last}
     info = {"model": checksum(model.W_dec.detach().cpu().numpy())}
-    if (path / files.MANIFEST).exists() and _is_done(path, source, info, resume, append):
+    if (path / files.MANIFEST).exists() and _is_done(
+        path, source, info, resume, append
+    ):
         return Codes(path)
 
     mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy"
@@ -80,7 +83,9 @@ def encode_corpus(
             block = rows.read(start, min(start + BLOCK_ROWS, last))
             part_of_table = None if table is None else table.slice(start, len(block))
             vectors = None if mapped else block
-            writer.append(model.sparse_features(block), table=part_of_table, vectors=vectors)
+            writer.append(
+                model.sparse_features(block), table=part_of_table, vectors=vectors
+            )
     return Codes(path)
 
 
@@ -128,7 +133,9 @@ def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
     return digest.hexdigest()[:32]
 
 
-def encode_on_all_ranks(model: SAEModel, data: Any, path: str | Path, **options: Any) -> None:
+def encode_on_all_ranks(
+    model: SAEModel, data: Any, path: str | Path, **options: Any
+) -> None:
     """Let each process of `torchrun` encode its part of a corpus, then make one corpus of them.
 
     Args:
@@ -153,9 +160,13 @@ def encode_on_all_ranks(model: SAEModel, data: Any, path: str | Path, **options:
                 file=path,
                 remedy="Several processes write only a new one: choose another name.",
             )
-        remove_parts(parts if is_main_process() else [])  # they were joined, and then interrupted
+        remove_parts(
+            parts if is_main_process() else []
+        )  # they were joined, and then interrupted
         return
-    encode_corpus(model, data, parts[ranks.rank], part=(ranks.rank, ranks.size), **options)
+    encode_corpus(
+        model, data, parts[ranks.rank], part=(ranks.rank, ranks.size), **options
+    )
     ranks.any(False)  # all have finished
     if is_main_process():
         join_codes(parts, path)

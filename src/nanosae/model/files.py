@@ -20,7 +20,11 @@ from nanosae.model.architectures import LATENT_TENSORS, rule, tensor_shapes
 SETTINGS = "cfg.json"
 TENSORS = "sae_weights.safetensors"
 REMEDY = "`nanosae train … --resume` remakes the model from the last checkpoint; or copy it anew."
-FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}  # of safetensors; BF16 has none
+FLOATS = {
+    "F16": np.float16,
+    "F32": np.float32,
+    "F64": np.float64,
+}  # of safetensors; BF16 has none
 
 Settings = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -37,7 +41,9 @@ def model_folder(path: str | Path) -> Path:
         folder = Path(path)
     settings = folder / SETTINGS
     if not settings.exists():
-        raise MissingError(f"no saved model in {path}: {SETTINGS} is missing.", file=settings)
+        raise MissingError(
+            f"no saved model in {path}: {SETTINGS} is missing.", file=settings
+        )
     return folder
 
 
@@ -84,7 +90,9 @@ def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data = save({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()})
+    data = save(
+        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    )
     checksums = {
         "model": checksum(tensors["W_dec"]),
         "file": f"{zlib.crc32(data):08x}",
@@ -164,7 +172,9 @@ def _as_float32(file: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
         upper_half = np.frombuffer(entry["data"], "<u2").astype(np.uint32)
         values = (upper_half << 16).view(np.float32)
     elif kind in FLOATS:
-        values = np.frombuffer(entry["data"], FLOATS[kind]).astype(np.float32, copy=False)
+        values = np.frombuffer(entry["data"], FLOATS[kind]).astype(
+            np.float32, copy=False
+        )
     else:
         raise DataError(
             f"{file}: {name} has numbers of type {kind}; needed: BF16 or one of {[*FLOATS]}.",

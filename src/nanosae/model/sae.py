@@ -240,7 +240,9 @@ class SAEModel(nn.Module):
             DataError: If its architecture is not supported.
         """
         cfg, arrays = read_model(folder)
-        return cls(cfg, {name: torch.from_numpy(array) for name, array in arrays.items()})
+        return cls(
+            cfg, {name: torch.from_numpy(array) for name, array in arrays.items()}
+        )
 
     @classmethod
     def from_pretrained(cls, name: str | Path) -> SAEModel:
@@ -253,7 +255,9 @@ class SAEModel(nn.Module):
             return cls.load(name)
         hub = extra("hub", "huggingface_hub", f"{name} is no folder here, and the hub")
         try:
-            folder = hub.snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors"])
+            folder = hub.snapshot_download(
+                str(name), allow_patterns=["*.json", "*.safetensors"]
+            )
         except (OSError, ValueError) as error:  # what all errors of the hub are
             reason = " ".join(str(error).split())
             raise MissingError(

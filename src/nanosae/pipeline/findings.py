@@ -34,9 +34,13 @@ def findings(results: Iterable[Contrast]) -> pd.DataFrame:
     queues: list[list[dict[str, Any]]] = []
     for result in results:
         lines = pd.DataFrame(_lines(result), columns=COLUMNS)
-        strongest_first = lines.sort_values("strength", key=abs, ascending=False, kind="stable")
+        strongest_first = lines.sort_values(
+            "strength", key=abs, ascending=False, kind="stable"
+        )
         once = strongest_first.drop_duplicates("feature")
-        queues += [side.to_dict("records") for _, side in once.groupby("side", sort=False)]
+        queues += [
+            side.to_dict("records") for _, side in once.groupby("side", sort=False)
+        ]
     queues.sort(key=lambda queue: -abs(queue[0]["strength"]))
     return pd.DataFrame(_in_turn(queues), columns=COLUMNS)
 
@@ -48,7 +52,9 @@ def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
 
 
 def _lines(result: Contrast) -> Iterator[dict[str, Any]]:
-    say = {"groups": _group_line, "trend": _trend_line, "numeric": _number_line}[result.kind]
+    say = {"groups": _group_line, "trend": _trend_line, "numeric": _number_line}[
+        result.kind
+    ]
     for found in result.findings.to_dict("records"):
         line = say(result, found)
         if line is not None:
@@ -72,7 +78,9 @@ def _group_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any]:
 
 def _trend_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any] | None:
     shares = result.shares
-    shares = shares[(shares["feature"] == found["feature"]) & (shares["n"] >= MIN_PERIOD_TEXTS)]
+    shares = shares[
+        (shares["feature"] == found["feature"]) & (shares["n"] >= MIN_PERIOD_TEXTS)
+    ]
     if len(shares) < 2:
         return None
     first, last = shares.iloc[0], shares.iloc[-1]
@@ -85,7 +93,11 @@ def _trend_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any] | Non
         f"{first['period']} to {percent(last['share'])} in {last['period']}."
     )
     strength = last["share"] - first["share"]
-    return {"side": "rises" if rises else "falls", "sentence": sentence, "strength": strength}
+    return {
+        "side": "rises" if rises else "falls",
+        "sentence": sentence,
+        "strength": strength,
+    }
 
 
 def _number_line(result: Contrast, found: dict[str, Any]) -> dict[str, Any]:

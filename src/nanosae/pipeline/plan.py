@@ -56,7 +56,10 @@ class Plan:
     def lines(self) -> list[str]:
         """Say what is taken for what, and why, a line for each column that matters."""
         lines = [f"{len(self.table):,} rows"]
-        lines += [f"  {column.name}: {column.role} ({column.reason})" for column in self.columns]
+        lines += [
+            f"  {column.name}: {column.role} ({column.reason})"
+            for column in self.columns
+        ]
         if self.encoder is not None:
             lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
         elif self.vectors is not None:
@@ -95,18 +98,29 @@ def make_plan(
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
     table = _as_table(data, encoding)
-    wanted = {"text": [text], "by": by, "time": time, "target": target, "labels": [labels]}
+    wanted = {
+        "text": [text],
+        "by": by,
+        "time": time,
+        "target": target,
+        "labels": [labels],
+    }
     _check_names(table, wanted)
     if vectors is not None and embedder is not None:
         raise ConfigError("vectors and embedder are given: give one of them.")
     columns = _roles(table, text)
-    text = text or next((column.name for column in columns if column.role == "text"), None)
+    text = text or next(
+        (column.name for column in columns if column.role == "text"), None
+    )
     notes = []
     rows = None if vectors is None else _as_vectors(vectors, len(table))
     if text is None and rows is None:
-        described = "; ".join(f"{column.name} is {column.reason}" for column in columns[:6])
+        described = "; ".join(
+            f"{column.name} is {column.reason}" for column in columns[:6]
+        )
         raise DataError(
-            f"No column looks like a text: {described}.", remedy="Name the text column with --text."
+            f"No column looks like a text: {described}.",
+            remedy="Name the text column with --text.",
         )
     if text is not None:
         table = _with_text(table, text)
@@ -115,7 +129,9 @@ def make_plan(
             if n_empty:
                 notes.append(f"{n_empty:,} rows without a text were left out.")
     if len(table) < MIN_ROWS:
-        raise DataError(f"There are {len(table)} rows with a text; at least {MIN_ROWS} are needed.")
+        raise DataError(
+            f"There are {len(table)} rows with a text; at least {MIN_ROWS} are needed."
+        )
     roles = {column.name: column.role for column in columns}
 
     def chosen(given: Sequence[str] | None, role: str) -> list[str]:
@@ -166,7 +182,8 @@ def _check_names(table: pa.Table, wanted: dict[str, Any]) -> None:
         for name in names or ():
             if name is not None and name not in table.column_names:
                 raise ConfigError(
-                    f"{flag}: there is no column {name!r}.", remedy=f"Choose of: {known}."
+                    f"{flag}: there is no column {name!r}.",
+                    remedy=f"Choose of: {known}.",
                 )
 
 
@@ -179,7 +196,9 @@ def _roles(table: pa.Table, text: str | None) -> list[Column]:
 
 def _without_text(columns: list[Column]) -> list[Column]:
     return [
-        Column(column.name, "unused", column.reason) if column.role == "text" else column
+        Column(column.name, "unused", column.reason)
+        if column.role == "text"
+        else column
         for column in columns
     ]
 

@@ -76,14 +76,21 @@ class Analysis:
         return card(self.codes, feature)
 
     def search(
-        self, query: Any = None, *, row: int | None = None, feature: Any = None, n: int = 10
+        self,
+        query: Any = None,
+        *,
+        row: int | None = None,
+        feature: Any = None,
+        n: int = 10,
     ) -> Results:
         """Find rows by words, by another row or by a feature."""
         from nanosae.analysis.search import search
 
         return search(self.codes, query, row=row, feature=feature, n=n)
 
-    def contrast(self, a: Any = None, b: Any = None, *, by: str | None = None) -> Contrast:
+    def contrast(
+        self, a: Any = None, b: Any = None, *, by: str | None = None
+    ) -> Contrast:
         """Find the features that tell two groups of rows apart."""
         from nanosae.analysis.contrast import contrast
 
@@ -104,7 +111,9 @@ class Analysis:
     def _result(self, name: str, verb: str) -> Any:
         found = load_result(self.run, name, self.codes)
         if found is None:
-            raise MissingError(f"{self.run} has no {name} yet.", remedy=f"nanosae {verb} makes it.")
+            raise MissingError(
+                f"{self.run} has no {name} yet.", remedy=f"nanosae {verb} makes it."
+            )
         return found.value
 
     def __repr__(self) -> str:
@@ -113,7 +122,9 @@ class Analysis:
         return "\n  ".join([head, *self._first_findings()])
 
     def _repr_html_(self) -> str:
-        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self._first_findings())
+        items = "".join(
+            f"<li>{html.escape(sentence)}</li>" for sentence in self._first_findings()
+        )
         return f"<b>{self.codes.n_rows:,} rows</b><ul>{items}</ul>"
 
     def _first_findings(self) -> list[str]:

@@ -125,7 +125,12 @@ class Work:
     """The stages of one run, as methods that leave their results in the run folder."""
 
     def __init__(
-        self, folder: Path, plan: Plan, config: TrainConfig, n_topics: int, progress: bool
+        self,
+        folder: Path,
+        plan: Plan,
+        config: TrainConfig,
+        n_topics: int,
+        progress: bool,
     ) -> None:
         self.folder = folder
         self.plan = plan
@@ -146,19 +151,28 @@ class Work:
             needs: tuple[str, ...] = ("embed",)
         else:
             assert plan.vectors is not None
-            rows, needs = {"vectors": hashlib.sha256(plan.vectors.tobytes()).hexdigest()}, ()
-        stages.append(Stage("train", self.train, needs, rows | {"config": self.config.to_dict()}))
+            rows, needs = (
+                {"vectors": hashlib.sha256(plan.vectors.tobytes()).hexdigest()},
+                (),
+            )
+        stages.append(
+            Stage("train", self.train, needs, rows | {"config": self.config.to_dict()})
+        )
         stages.append(Stage("encode", self.encode, ("train",), {"table": table_digest}))
         stages.append(Stage("describe", self.describe, ("encode",)))
         if plan.has_texts:
             stages.append(Stage("label", self.label, ("encode",)))
-        named = tuple(stage.name for stage in stages if stage.name in ("encode", "label"))
+        named = tuple(
+            stage.name for stage in stages if stage.name in ("encode", "label")
+        )
         stages.append(Stage("families", self.families, named))
         stages.append(Stage("topics", self.topics, named, {"n": self.n_topics}))
         columns = {"groups": plan.groups, "times": plan.times, "numbers": plan.numbers}
         stages.append(Stage("compare", self.compare, named, columns))
         if plan.labels is not None:
-            stages.append(Stage("evaluate", self.evaluate, ("encode",), {"labels": plan.labels}))
+            stages.append(
+                Stage("evaluate", self.evaluate, ("encode",), {"labels": plan.labels})
+            )
         everything = tuple(stage.name for stage in stages)
         stages.append(Stage("report", self.report, everything))
         return stages
@@ -196,7 +210,9 @@ class Work:
 
         model = SAEModel.load(self.folder)
         path = self.folder / "codes" / CORPUS
-        codes = model.encode_corpus(self.vectors(), path, metadata=self.plan.table, force=True)
+        codes = model.encode_corpus(
+            self.vectors(), path, metadata=self.plan.table, force=True
+        )
         return f"{codes.n_rows:,} rows"
 
     def describe(self, resumes: bool) -> str:
@@ -218,7 +234,9 @@ class Work:
         codes = self.codes()
         found = families(codes)
         save_result(codes, "families.json", found.to_dict(), found.parameters)
-        family = pd.DataFrame(found.feature_family.items(), columns=["feature", "family"])
+        family = pd.DataFrame(
+            found.feature_family.items(), columns=["feature", "family"]
+        )
         save_features(self.folder, family, codes)
         return f"{len(found.table):,} families"
 
@@ -259,7 +277,9 @@ class Work:
         """Measure features on known labels."""
         codes = self.codes()
         result = evaluate(codes, self.plan.labels)
-        save_result(codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels})
+        save_result(
+            codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
+        )
         return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:

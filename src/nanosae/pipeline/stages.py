@@ -67,7 +67,9 @@ class Record:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.stages: dict[str, dict[str, Any]] = (
-            read_json(path, "Delete it; all stages are done again.") if path.exists() else {}
+            read_json(path, "Delete it; all stages are done again.")
+            if path.exists()
+            else {}
         )
 
     def is_started(self, name: str, fingerprint: str) -> bool:

@@ -40,7 +40,9 @@ CREATE = (
     "PRIMARY KEY (corpus, data, tag, row)) WITHOUT ROWID",
 )
 MODULUS = 2**62
-_verified: dict[Path, tuple[int, ...]] = {}  # what the files were like when they were last checked
+_verified: dict[
+    Path, tuple[int, ...]
+] = {}  # what the files were like when they were last checked
 
 
 def names(run: str | Path, model: str | None = None) -> dict[int, str]:
@@ -54,13 +56,17 @@ def names(run: str | Path, model: str | None = None) -> dict[int, str]:
     Raises:
         DamagedFileError: If the file is not what was written; so in all functions here.
     """
-    query = "SELECT feature, name FROM names WHERE model IN (?, ?) ORDER BY feature, model"
+    query = (
+        "SELECT feature, name FROM names WHERE model IN (?, ?) ORDER BY feature, model"
+    )
     return dict(_read(run, query, _models(run, model)))
 
 
 def bookmarks(run: str | Path, model: str | None = None) -> list[int]:
     """Return the bookmarked features, ascending."""
-    query = "SELECT DISTINCT feature FROM bookmarks WHERE model IN (?, ?) ORDER BY feature"
+    query = (
+        "SELECT DISTINCT feature FROM bookmarks WHERE model IN (?, ?) ORDER BY feature"
+    )
     return [feature for (feature,) in _read(run, query, _models(run, model))]
 
 
@@ -88,13 +94,19 @@ def tags(run: str | Path, corpus: str, data: str = "") -> dict[str, int]:
 
 def tagged(run: str | Path, corpus: str, tag: str, data: str = "") -> np.ndarray:
     """Return the rows with a tag, ascending int64."""
-    query = "SELECT row FROM tags WHERE corpus = ? AND data = ? AND tag = ? ORDER BY row"
-    return np.array([row for (row,) in _read(run, query, (corpus, data, tag))], np.int64)
+    query = (
+        "SELECT row FROM tags WHERE corpus = ? AND data = ? AND tag = ? ORDER BY row"
+    )
+    return np.array(
+        [row for (row,) in _read(run, query, (corpus, data, tag))], np.int64
+    )
 
 
 def tags_of(run: str | Path, corpus: str, row: int, data: str = "") -> list[str]:
     """Return the tags of one row."""
-    query = "SELECT tag FROM tags WHERE corpus = ? AND data = ? AND row = ? ORDER BY tag"
+    query = (
+        "SELECT tag FROM tags WHERE corpus = ? AND data = ? AND row = ? ORDER BY tag"
+    )
     return [tag for (tag,) in _read(run, query, (corpus, data, row))]
 
 
@@ -108,7 +120,9 @@ def rename(run: str | Path, feature: int, name: str, model: str | None = None) -
             db.execute("INSERT INTO names VALUES (?, ?, ?)", (model, feature, name))
 
 
-def bookmark(run: str | Path, feature: int, on: bool = True, model: str | None = None) -> None:
+def bookmark(
+    run: str | Path, feature: int, on: bool = True, model: str | None = None
+) -> None:
     """Set or remove a bookmark."""
     with _write(run) as db:
         if on:
@@ -120,7 +134,12 @@ def bookmark(run: str | Path, feature: int, on: bool = True, model: str | None =
 
 
 def tag(
-    run: str | Path, corpus: str, tag: str, rows: Iterable[int], on: bool = True, data: str = ""
+    run: str | Path,
+    corpus: str,
+    tag: str,
+    rows: Iterable[int],
+    on: bool = True,
+    data: str = "",
 ) -> None:
     """Put a tag on rows, or take it off."""
     change = "DELETE FROM tags WHERE corpus = ? AND data = ? AND tag = ? AND row = ?"
@@ -283,7 +302,9 @@ def _naming(path: Path) -> Iterator[None]:
         if path.exists() and "no such" in str(error):
             raise _damaged(path, error) from error
         raise WriteError(
-            f"{path} cannot be used now: {error}.", file=path, remedy="Is the folder writable?"
+            f"{path} cannot be used now: {error}.",
+            file=path,
+            remedy="Is the folder writable?",
         ) from error
     except (sqlite3.DatabaseError, TypeError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error

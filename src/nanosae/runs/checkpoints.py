@@ -28,7 +28,9 @@ KEPT = 2
 Facts = dict[str, Any]
 
 
-def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
+def save_checkpoint(
+    folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts
+) -> None:
     """Write `checkpoints/step-N` in a folder, then drop all but the newest two."""
     path = folder / "checkpoints" / f"step-{step:08d}"
 
@@ -87,7 +89,9 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
 
 def checkpoints(folder: Path) -> list[Path]:
     """Return the complete checkpoints in a folder, oldest first."""
-    return sorted(path for path in (folder / "checkpoints").glob("step-*") if path.is_dir())
+    return sorted(
+        path for path in (folder / "checkpoints").glob("step-*") if path.is_dir()
+    )
 
 
 def step_of(checkpoint: Path) -> int:

@@ -46,7 +46,10 @@ class Embeddings:
         self._rows, self._places = self._load()
 
     def add(
-        self, texts: Sequence[str], encode: Callable[[Sequence[str]], np.ndarray], progress: bool
+        self,
+        texts: Sequence[str],
+        encode: Callable[[Sequence[str]], np.ndarray],
+        progress: bool,
     ) -> int:
         """Embed the texts that are not known yet, block by block, and return their number.
 
@@ -58,10 +61,14 @@ class Embeddings:
         Raises:
             DataError: If the encoder returns a value that is not finite, or too large for float16.
         """
-        new = list(dict.fromkeys(text for text in texts if _key(text) not in self._places))
+        new = list(
+            dict.fromkeys(text for text in texts if _key(text) not in self._places)
+        )
         new.sort(key=len)  # texts of like length are embedded together, which is faster
         starts = range(0, len(new), BLOCK)
-        with tqdm(total=len(new), unit="text", desc="embed", disable=not progress) as bar:
+        with tqdm(
+            total=len(new), unit="text", desc="embed", disable=not progress
+        ) as bar:
             for start in starts:
                 block = new[start : start + BLOCK]
                 self._write_block(block, _as_float16(encode(block)))
@@ -89,8 +96,13 @@ class Embeddings:
             (int(path.name[:5]) for path in self.folder.glob("*.keys.npy")), default=-1
         )
         name = f"{number:05d}"
-        write_file(self.folder / f"{name}.rows.npy", lambda stream: np.save(stream, rows))
-        write_file(self.folder / f"{name}.keys.npy", lambda stream: np.save(stream, _keys(texts)))
+        write_file(
+            self.folder / f"{name}.rows.npy", lambda stream: np.save(stream, rows)
+        )
+        write_file(
+            self.folder / f"{name}.keys.npy",
+            lambda stream: np.save(stream, _keys(texts)),
+        )
 
     def _load(self) -> tuple[np.ndarray, dict[bytes, int]]:
         """Read all complete rows, and where the row of each text is."""
@@ -125,7 +137,9 @@ def _as_float16(rows: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         halves = np.asarray(rows).astype(np.float16)
     if not np.isfinite(halves).all():
-        raise DataError("The encoder returned values that are NaN, infinite or above 65,504.")
+        raise DataError(
+            "The encoder returned values that are NaN, infinite or above 65,504."
+        )
     return halves
 
 
@@ -135,4 +149,6 @@ def _keys(texts: Sequence[str]) -> np.ndarray:
 
 
 def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogatepass"), digest_size=16
+    ).digest()

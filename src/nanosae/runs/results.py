@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanosae.atomic import write_file
-from nanosae.checked import BLANK, naming, read_json, read_sealed, seal, write_sealed_json
+from nanosae.checked import (
+    BLANK,
+    naming,
+    read_json,
+    read_sealed,
+    seal,
+    write_sealed_json,
+)
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.lock import locked
@@ -65,7 +72,9 @@ class Result:
         return not self.stale
 
 
-def save_result(codes: Codes, name: str, value: Any, parameters: dict[str, Any]) -> Path:
+def save_result(
+    codes: Codes, name: str, value: Any, parameters: dict[str, Any]
+) -> Path:
     """Store a result in the codes' run folder, in one step.
 
     Args:
@@ -92,7 +101,9 @@ def save_result(codes: Codes, name: str, value: Any, parameters: dict[str, Any])
     return path
 
 
-def load_result(run: str | Path, name: str, codes: Codes | None = None) -> Result | None:
+def load_result(
+    run: str | Path, name: str, codes: Codes | None = None
+) -> Result | None:
     """Return a stored result, or None if there is none.
 
     Args:
@@ -120,8 +131,13 @@ def load_result(run: str | Path, name: str, codes: Codes | None = None) -> Resul
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
     """Return the results of contrast, explain and over_time, in the order of their names."""
     run = Path(run)
-    names = [path.relative_to(run).as_posix() for path in sorted(run.glob("contrasts/[!.]*.json"))]
-    return [found for name in names if (found := load_result(run, name, codes)) is not None]
+    names = [
+        path.relative_to(run).as_posix()
+        for path in sorted(run.glob("contrasts/[!.]*.json"))
+    ]
+    return [
+        found for name in names if (found := load_result(run, name, codes)) is not None
+    ]
 
 
 def contrast_name(parameters: dict[str, Any]) -> str:
@@ -179,19 +195,25 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         facts: What `made_from` returned.
         codes: The codes that it is to be shown with; by default those it was made from.
     """
-    if "model" not in facts:  # of a version that did not note it: any later training voids it
+    if (
+        "model" not in facts
+    ):  # of a version that did not note it: any later training voids it
         trained_since = (run / MANIFEST).exists()
         return "it does not say from which model it was made" if trained_since else ""
     model = codes.model if codes is not None else run_model(run)
     if facts["model"] != model:
-        return f"it was made from model {facts['model'] or '?'}, not from {model or '?'}"
+        return (
+            f"it was made from model {facts['model'] or '?'}, not from {model or '?'}"
+        )
     if codes is None or codes.name != facts["corpus"]:
         try:
             codes = Codes(run / "codes" / facts["corpus"])
         except FileNotFoundError:
             return f"the corpus {facts['corpus']!r}, from which it was made, is gone"
     if codes.checksum != facts["codes"]:
-        return f"the corpus {facts['corpus']!r}, from which it was made, has changed since"
+        return (
+            f"the corpus {facts['corpus']!r}, from which it was made, has changed since"
+        )
     return ""
 
 

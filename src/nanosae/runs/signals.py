@@ -30,7 +30,9 @@ def stop_signals() -> Iterator[list[int]]:
         signal.signal(number, before[number])
         stopped.append(number)
 
-    with contextlib.suppress(ValueError):  # not the main thread: signals are the caller's
+    with contextlib.suppress(
+        ValueError
+    ):  # not the main thread: signals are the caller's
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, note)
     try:

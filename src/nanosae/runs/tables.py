@@ -115,7 +115,9 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
         write_file(path, lambda stream: table.to_parquet(stream, index=False))
     elif path.suffix in (".csv", ".tsv"):
         separator = "\t" if path.suffix == ".tsv" else ","
-        write_file(path, lambda stream: table.to_csv(stream, index=False, sep=separator))
+        write_file(
+            path, lambda stream: table.to_csv(stream, index=False, sep=separator)
+        )
     elif path.suffix == ".json":
         text = table.to_json(orient="records", force_ascii=False)
         write_file(path, lambda stream: stream.write(str(text).encode()))
@@ -129,10 +131,14 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
 
 def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
     """Return tables as JSON types, a list of lines each; what is missing is None."""
-    return {name: json.loads(str(t.to_json(orient="records"))) for name, t in tables.items()}
+    return {
+        name: json.loads(str(t.to_json(orient="records"))) for name, t in tables.items()
+    }
 
 
-def tag(codes: Codes, features: Any, names: Any = None, *, rows: Any = None) -> pd.DataFrame:
+def tag(
+    codes: Codes, features: Any, names: Any = None, *, rows: Any = None
+) -> pd.DataFrame:
     """Return the corpus' texts and metadata with one more column for each chosen feature.
 
     Args:
@@ -151,7 +157,9 @@ def tag(codes: Codes, features: Any, names: Any = None, *, rows: Any = None) -> 
         table["text"] = codes.texts(rows)
     for name in codes.columns:
         table[name] = codes.column(name, rows)
-    activations: Any = codes.features(chosen) if rows is None else codes.take(rows)[:, chosen]
+    activations: Any = (
+        codes.features(chosen) if rows is None else codes.take(rows)[:, chosen]
+    )
     columns = activations.toarray().T
     return table.assign(**dict(zip(names, columns, strict=True)))
 
@@ -185,7 +193,9 @@ def _table_model(run: Path, facts: dict[str, Any], model: str) -> str:
 
 
 def _other_models(run: Path, model: str) -> list[str]:
-    found = {path.stem.removeprefix("features-") for path in run.glob("features-*.parquet")}
+    found = {
+        path.stem.removeprefix("features-") for path in run.glob("features-*.parquet")
+    }
     if (run / TABLE).exists():
         _, facts = read_table(run / TABLE, remedy_for(run, TABLE), ["feature"])
         found.add(_table_model(run, facts, model))
@@ -204,7 +214,9 @@ def _keep_other_table(run: Path, model: str) -> None:
         write_file(run / _name_for(other or UNKNOWN), lambda stream: stream.write(data))
 
 
-def _stale_columns(run: Path, facts: dict[str, Any], codes: Codes | None) -> dict[str, str]:
+def _stale_columns(
+    run: Path, facts: dict[str, Any], codes: Codes | None
+) -> dict[str, str]:
     stale = {}
     for column, origins in facts.get("columns", {}).items():
         for origin in origins:
@@ -215,7 +227,10 @@ def _stale_columns(run: Path, facts: dict[str, Any], codes: Codes | None) -> dic
 
 
 def _origins(
-    kept: pd.DataFrame, columns: pd.DataFrame, before: dict[str, list], codes: Codes | None
+    kept: pd.DataFrame,
+    columns: pd.DataFrame,
+    before: dict[str, list],
+    codes: Codes | None,
 ) -> dict[str, list[dict[str, str]]]:
     """Return what each column was made from: more than one thing if only some lines are new."""
     if codes is None:
@@ -237,4 +252,9 @@ def _merged(kept: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
     same = old.filter(items=list(new.columns))
     same = same.drop(index=new.index, errors="ignore").dropna(how="all")
     both = pd.concat([new, same]) if len(same) else new
-    return old.drop(columns=same.columns).join(both, how="outer").sort_index().reset_index()
+    return (
+        old.drop(columns=same.columns)
+        .join(both, how="outer")
+        .sort_index()
+        .reset_index()
+    )

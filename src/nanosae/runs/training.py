@@ -111,7 +111,9 @@ class TrainingRun:
         folder = Path(folder)
         if not leads:
             run = cls(folder, requested, None)
-            run.finished = is_finished(folder) and not _unfinished_replacement(folder, requested)
+            run.finished = is_finished(folder) and not _unfinished_replacement(
+                folder, requested
+            )
             return run
         _make_folder(folder)
         run = cls(folder, requested, Lock(folder / LOCK))
@@ -227,7 +229,9 @@ class TrainingRun:
         """Return the name of the newest complete checkpoint."""
         return last_checkpoint(self.files)
 
-    def save_checkpoint(self, step: int, tensors: dict[str, Tensor], facts: Facts) -> None:
+    def save_checkpoint(
+        self, step: int, tensors: dict[str, Tensor], facts: Facts
+    ) -> None:
         """Write `checkpoints/step-N`, then drop all but the newest two.
 
         Raises:
@@ -263,7 +267,12 @@ class TrainingRun:
         for name in ("config.json", "metrics.jsonl", "model", "snapshots"):
             for path in sorted((files / name).rglob("*")) or [files / name]:
                 checksums[path.relative_to(files).as_posix()] = file_checksum(path)
-        facts = {"format": FORMAT, "files": [*FILES], "finished": True, "checksums": checksums}
+        facts = {
+            "format": FORMAT,
+            "files": [*FILES],
+            "finished": True,
+            "checksums": checksums,
+        }
         write_sealed_json(files / MANIFEST, facts)
         if self._replaces:
             _move_next(self.folder)
@@ -311,7 +320,9 @@ def _holds_something(path: Path) -> bool:
 
 def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
     """Refuse a folder whose files of our names no training has written."""
-    listed = read_manifest(folder).get("files", []) if (folder / MANIFEST).exists() else []
+    listed = (
+        read_manifest(folder).get("files", []) if (folder / MANIFEST).exists() else []
+    )
     if not listed and (folder / "config.json").exists():  # format 1, without a manifest
         config = read_json(folder / "config.json", "Choose another folder.")
         listed = FILES if {"requested", "data_fingerprint"} <= config.keys() else []
@@ -356,7 +367,9 @@ def _can_continue(files: Path, facts: Facts) -> bool:
         before = read_config(files)
     except (FileNotFoundError, DamagedFileError):
         return False
-    return all(before[name] == facts[name] for name in ("requested", "data_fingerprint"))
+    return all(
+        before[name] == facts[name] for name in ("requested", "data_fingerprint")
+    )
 
 
 def _compare(folder: Path, facts: Facts) -> None:
@@ -383,7 +396,9 @@ def _is_intact(folder: Path) -> bool:
     for name, known in read_manifest(folder)["checksums"].items():
         path = folder / name
         if not path.exists() or file_checksum(path) != known:
-            warnings.warn(f"{path} is damaged or missing: it is made again.", stacklevel=5)
+            warnings.warn(
+                f"{path} is damaged or missing: it is made again.", stacklevel=5
+            )
             return False
     return True
 

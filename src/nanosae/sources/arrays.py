@@ -89,9 +89,13 @@ def from_list(vectors: Any) -> np.ndarray | None:
     try:
         return np.asarray(vectors, np.float64)
     except ValueError as error:
-        raise DataError(f"The list holds what is no vector of numbers: {error}.") from error
+        raise DataError(
+            f"The list holds what is no vector of numbers: {error}."
+        ) from error
     except TypeError as error:
-        raise DataTypeError(f"The list holds what is no vector of numbers: {error}.") from error
+        raise DataTypeError(
+            f"The list holds what is no vector of numbers: {error}."
+        ) from error
 
 
 def vector_width(array: Any) -> int:

@@ -16,8 +16,12 @@ BATCH_ROWS = 2**14  # rows of a row group that are decoded at a time
 
 def open_parquet(path: Path) -> LazyTable:
     """Open a Parquet file, whose row groups are read when needed."""
-    metadata = parquet.read_metadata(path)  # the file is not held open: there may be thousands
-    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    metadata = parquet.read_metadata(
+        path
+    )  # the file is not held open: there may be thousands
+    sizes = [
+        metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)
+    ]
     return LazyTable(
         schema=metadata.schema.to_arrow_schema(),
         group_sizes=sizes,

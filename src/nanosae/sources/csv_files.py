@@ -26,7 +26,9 @@ def read_csv(path: Path, text_column: str | None = None) -> pa.Table:
     types = {} if text_column is None else {text_column: pa.string()}
     # "n/a" in a column of numbers is a bad cell, to be named, and not a missing value
     convert = csv.ConvertOptions(null_values=[""], column_types=types)
-    table = csv.read_csv(path, parse_options=_parse_options(path), convert_options=convert)
+    table = csv.read_csv(
+        path, parse_options=_parse_options(path), convert_options=convert
+    )
     _check_encoding(table.schema)
     return table
 

@@ -18,7 +18,9 @@ from nanosae.sources.tables import NUMBER_CELL, LazyTable, is_number, is_vector
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
 SHOWN = 9  # columns in a message at most
-MIXED_SHARE = 0.9  # a text column with so many numbers is a numeric column with bad cells
+MIXED_SHARE = (
+    0.9  # a text column with so many numbers is a numeric column with bad cells
+)
 # Not 0, 1, 2 or 0.0, 1.0, 2.0, which number columns; pandas appends .1 to the second of two equals
 FRACTION = re.compile(r"(?!\d+(\.0)?$)[-+]?\d*\.?\d+(e[-+]?\d+)?(\.\d+)?", re.I)
 
@@ -102,7 +104,9 @@ def _asked_for(schema: pa.Schema, columns: list[str]) -> list[str]:
     if lists and len(columns) > 1:
         name = lists[0]
         problem = f"Column {name!r} holds whole vectors, but {len(columns)} columns are chosen:"
-        raise DataError(problem, column=name, remedy="choose it alone, or only numbers.")
+        raise DataError(
+            problem, column=name, remedy="choose it alone, or only numbers."
+        )
     return columns
 
 
@@ -161,7 +165,9 @@ def _all_numeric(table: LazyTable, input_size: int | None) -> list[str]:
     numbers = [field.name for field in schema if is_number(field.type)]
     if len(numbers) == input_size:
         return numbers
-    numbers += [name for name in _text_columns(schema) if _is_mostly_numbers(table, name)]
+    numbers += [
+        name for name in _text_columns(schema) if _is_mostly_numbers(table, name)
+    ]
     kinds = [schema.field(name).type for name in numbers]
     n_integers = sum(map(pa.types.is_integer, kinds))
     # Integers beside fractions or texts may be ids or labels: let the user choose.

@@ -48,7 +48,9 @@ def _from_list(vectors: Any) -> LazyTable | Any:
     try:
         ragged = pa.array(list(vectors))
     except (pa.ArrowException, TypeError) as error:
-        raise DataError(f"The list holds what is no vector of numbers: {error}.") from error
+        raise DataError(
+            f"The list holds what is no vector of numbers: {error}."
+        ) from error
     return table_in_memory(pa.table({"vector": ragged}))  # reading it will name the row
 
 
@@ -81,7 +83,9 @@ def _from_series(series: Any, name: str) -> pa.Array:
 
     if isinstance(series.dtype, pd.SparseDtype):
         series = series.sparse.to_dense()
-    if isinstance(series.dtype, pd.CategoricalDtype) and _is_interval(series.cat.categories.dtype):
+    if isinstance(series.dtype, pd.CategoricalDtype) and _is_interval(
+        series.cat.categories.dtype
+    ):
         series = series.cat.rename_categories(str)  # bins have no Arrow type
     if _is_interval(series.dtype):
         series = series.map(str, na_action="ignore")

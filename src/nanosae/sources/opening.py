@@ -14,7 +14,12 @@ from nanosae.errors import DataError
 from nanosae.sources.arrays import ArrayReader, vector_width
 from nanosae.sources.arrow_files import open_parquet
 from nanosae.sources.csv_files import DELIMITERS
-from nanosae.sources.detection import CHOOSE, other_columns, vector_columns, vector_length
+from nanosae.sources.detection import (
+    CHOOSE,
+    other_columns,
+    vector_columns,
+    vector_length,
+)
 from nanosae.sources.faults import naming
 from nanosae.sources.files import CACHED_METADATA, find_files, open_file
 from nanosae.sources.frames import from_object
@@ -34,7 +39,11 @@ class _Shard:
 
 
 def open_rows(
-    data: Any, *, columns: list | None = None, input_size: int | None = None, targets: Any = None
+    data: Any,
+    *,
+    columns: list | None = None,
+    input_size: int | None = None,
+    targets: Any = None,
 ) -> Rows:
     """Open any accepted kind of data as rows of vectors.
 
@@ -75,7 +84,10 @@ def open_rows(
     else:
         shard = _open_source(from_object(data), None, columns, input_size)
         rows = Rows(
-            shard.parts, shard.width, columns=shard.columns, metadata=_join_metadata([shard])
+            shard.parts,
+            shard.width,
+            columns=shard.columns,
+            metadata=_join_metadata([shard]),
         )
     return rows if targets is None else rows.with_targets(open_rows(targets))
 
@@ -88,7 +100,9 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
         try:
             shard = _open_source(source, file, columns, width)
         except DataError as error:
-            raise DataError(f"{file}: {error}", file=file, column=error.column) from error
+            raise DataError(
+                f"{file}: {error}", file=file, column=error.column
+            ) from error
         shards.append(shard)
         columns, width = shard.columns, shard.width
     return Rows(
@@ -136,7 +150,9 @@ def _open_table(
     return _Shard(parts, vector_length(table, chosen), chosen, metadata)
 
 
-def _reader_of(table: LazyTable, group: int, columns: list[str]) -> Callable[[], Reader]:
+def _reader_of(
+    table: LazyTable, group: int, columns: list[str]
+) -> Callable[[], Reader]:
     return partial(BatchReader, partial(table.read_group, group, columns), columns)
 
 
@@ -152,7 +168,9 @@ def _metadata_of(table: LazyTable, columns: list[str], file: Path | None) -> Met
 
 
 def _join_metadata(shards: list[_Shard]) -> Metadata | None:
-    return join_metadata([shard.metadata for shard in shards if shard.metadata is not None])
+    return join_metadata(
+        [shard.metadata for shard in shards if shard.metadata is not None]
+    )
 
 
 def _cached_metadata(folder: Path) -> Metadata | None:

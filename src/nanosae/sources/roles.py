@@ -26,15 +26,21 @@ CATEGORY_VALUES = (2, 50)  # a category has so many different values
 CATEGORY_ROWS = 10  # rows that an average value of a category has at least
 TEXT_WORDS = 3.0  # mean number of words from which a column can be the text
 TEXT_DISTINCT = 0.3  # share of different values from which a column can be the text
-EQUALLY_LIKELY = 0.6  # of two texts, the shorter one has at least this share of the longer's words
+EQUALLY_LIKELY = (
+    0.6  # of two texts, the shorter one has at least this share of the longer's words
+)
 PARSED_SHARE = 0.95  # share of the cells that must read as dates or numbers
 SAMPLE_ROWS = 20_000  # rows that are looked at
 TEXT_NAMES = re.compile(
     r"^(text|texts|body|content|contents|abstract|review|comment|message|description|tweet|post|"
     r"answer|response|feedback|document|sentence|summary|question|complaint|narrative|utterance)s?$"
 )
-ID_NAMES = re.compile(r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$")
-DATE_SHAPE = r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}|^[A-Za-z]{3,9}\W+\d"
+ID_NAMES = re.compile(
+    r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$"
+)
+DATE_SHAPE = (
+    r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}|^[A-Za-z]{3,9}\W+\d"
+)
 YEAR_NAMES = re.compile(r"(^|[_\s-])(year|yr|jahr|annee|año)$")
 
 
@@ -182,9 +188,13 @@ def _category(name: str, values: pa.Array) -> Column:
     if n_distinct < low:
         return Column(name, "unused", "all its values are equal")
     if n_distinct > high:
-        return Column(name, "unused", f"it has {n_distinct:,} different values, more than {high}")
+        return Column(
+            name, "unused", f"it has {n_distinct:,} different values, more than {high}"
+        )
     if len(values) < CATEGORY_ROWS * n_distinct:
-        return Column(name, "unused", f"its {n_distinct} values are too rare to compare")
+        return Column(
+            name, "unused", f"its {n_distinct} values are too rare to compare"
+        )
     return Column(name, "category", f"it has {n_distinct} different values")
 
 
@@ -224,7 +234,11 @@ def parse_dates(values: pd.Series) -> pd.Series:
     parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if parsed.notna().mean() >= PARSED_SHARE:
         return parsed
-    first_numbers = values.astype(str).str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d")[0]
+    first_numbers = values.astype(str).str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d")[
+        0
+    ]
     days_or_months = np.asarray(first_numbers.astype(float))
     day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
-    return pd.to_datetime(values, errors="coerce", utc=True, dayfirst=day_first, format="mixed")
+    return pd.to_datetime(
+        values, errors="coerce", utc=True, dayfirst=day_first, format="mixed"
+    )

@@ -14,7 +14,9 @@ from pyarrow.compute import call_function
 from nanosae.sources.faults import Fault, find_not_finite
 
 # What Arrow can read as a number, as text
-NUMBER_CELL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf|nan|none|true|false", re.I)
+NUMBER_CELL = re.compile(
+    r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?inf|nan|none|true|false", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ def is_vector(kind: pa.DataType) -> bool:
 class BatchReader:
     """Vectors in batches that come one by one: fast forwards, from the start when going back."""
 
-    def __init__(self, open_batches: Callable[[], Iterable[pa.RecordBatch]], columns: list[str]):
+    def __init__(
+        self, open_batches: Callable[[], Iterable[pa.RecordBatch]], columns: list[str]
+    ):
         self._open_batches = open_batches
         self._columns = columns
         self._batches: Iterator[pa.RecordBatch] | None = None
@@ -119,7 +123,10 @@ def _copy_numbers(column: pa.Array, name: str, out: np.ndarray) -> Fault | None:
     except pa.ArrowException as error:
         row, cell = _find_bad_cell(column, error)
         return Fault(
-            row, f", column {name} holds {cell!r}:", "correct it or drop the row.", column=name
+            row,
+            f", column {name} holds {cell!r}:",
+            "correct it or drop the row.",
+            column=name,
         )
     return None
 
@@ -134,7 +141,9 @@ def _find_bad_cell(column: pa.Array, error: Exception) -> tuple[int, object]:
 def _copy_vectors(column: pa.Array, out: np.ndarray) -> Fault | None:
     """Copy a column of lists, all of which must have the width of `out`."""
     width = out.shape[1]
-    for row, length in enumerate(call_function("list_value_length", [column]).to_pylist()):
+    for row, length in enumerate(
+        call_function("list_value_length", [column]).to_pylist()
+    ):
         if length != width or not width:
             problem = f" has a vector of length {length}, row 0 one of {width}."
             return Fault(row, problem, "Drop or mend the rows of another length.")

@@ -27,7 +27,16 @@ pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 DELIMITED = (".csv", ".tsv", ".tab")
 JSON_LINES = (".jsonl", ".ndjson")
-SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", ".feather", ".arrow", ".xlsx", ".txt")
+SUFFIXES = (
+    *DELIMITED,
+    *JSON_LINES,
+    ".json",
+    ".parquet",
+    ".feather",
+    ".arrow",
+    ".xlsx",
+    ".txt",
+)
 COMPRESSED = (".gz", ".bz2", ".zst")
 SNIFFED_BYTES = 2**17  # of a CSV file, to recognise its dialect
 HEADER_WORDS = 8  # a first line with a cell of more words is a row, not a header
@@ -66,7 +75,8 @@ def read_table(path: str | Path, encoding: str = "utf-8") -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(
-            f"The {len(files)} files of {path} do not have the same columns: {error}", file=path
+            f"The {len(files)} files of {path} do not have the same columns: {error}",
+            file=path,
         ) from error
 
 
@@ -79,7 +89,9 @@ def _files(path: Path) -> list[Path]:
         found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
         found = [file for file in found if file.is_file() and _suffix(file) in SUFFIXES]
     if not found:
-        raise MissingError(f"{path} does not exist, or holds no file of a type that is read.")
+        raise MissingError(
+            f"{path} does not exist, or holds no file of a type that is read."
+        )
     types = sorted({_suffix(file) for file in found})
     if len(types) > 1:
         raise DataError(
@@ -89,7 +101,8 @@ def _files(path: Path) -> list[Path]:
         )
     if types[0] not in SUFFIXES:
         raise DataError(
-            f"{path} is a {types[0] or 'nameless'} file; read are {', '.join(SUFFIXES)}.", file=path
+            f"{path} is a {types[0] or 'nameless'} file; read are {', '.join(SUFFIXES)}.",
+            file=path,
         )
     return found
 
@@ -158,12 +171,16 @@ def _read_csv(file: Path, encoding: str) -> pa.Table:
     parse = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     decimal_point = "," if delimiter == ";" else "."
     convert = arrow_csv.ConvertOptions(
-        strings_can_be_null=True, decimal_point=decimal_point, null_values=["", "NA", "N/A", "null"]
+        strings_can_be_null=True,
+        decimal_point=decimal_point,
+        null_values=["", "NA", "N/A", "null"],
     )
     with pa.input_stream(str(file), compression="detect") as stream:
         table = arrow_csv.read_csv(stream, read, parse, convert)
     if any(pa.types.is_binary(field.type) for field in table.schema):
-        raise _not_decoded(file, encoding)  # columns that are not UTF-8 are taken for bytes
+        raise _not_decoded(
+            file, encoding
+        )  # columns that are not UTF-8 are taken for bytes
     return table
 
 
@@ -184,7 +201,9 @@ def _delimiter(lines: str, file: Path) -> str:
         return "\t"
     best, most_cells = ",", 1
     for delimiter in ",;\t|":
-        rows = [row for row in csv.reader(lines.splitlines(), delimiter=delimiter) if row][:50]
+        rows = [
+            row for row in csv.reader(lines.splitlines(), delimiter=delimiter) if row
+        ][:50]
         widths = {len(row) for row in rows}
         n_cells = len(rows[0])
         if len(widths) == 1 and n_cells > most_cells:
@@ -230,7 +249,9 @@ def _read_json(file: Path) -> pa.Table:
     except json.JSONDecodeError:
         return _read_json_lines(file)
     if isinstance(value, dict):
-        lists = {name: column for name, column in value.items() if isinstance(column, list)}
+        lists = {
+            name: column for name, column in value.items() if isinstance(column, list)
+        }
         if len(lists) == 1:
             (value,) = lists.values()
         else:
@@ -260,7 +281,9 @@ def _is_chat(kind: pa.DataType) -> bool:
 def _chat_text(messages: list[dict[str, Any]] | None) -> str | None:
     if messages is None:
         return None
-    return "\n".join(str(message["content"]) for message in messages if message.get("content"))
+    return "\n".join(
+        str(message["content"]) for message in messages if message.get("content")
+    )
 
 
 def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:

@@ -85,7 +85,9 @@ def cache_activations(
     done = sorted((folder / "tokens").glob("*.parquet"))
     first_text = _first_text_to_do(done[-1], settings, texts) if done else 0
     if first_text < len(texts):
-        blocks = activations(model, names, texts[first_text:], tokenizer=tokenizer, **options)
+        blocks = activations(
+            model, names, texts[first_text:], tokenizer=tokenizer, **options
+        )
         while shard := list(islice(blocks, SHARD_BLOCKS)):
             number = f"{len(done):05d}"
             for name in names:
@@ -115,7 +117,9 @@ def _first_text_to_do(last_shard: Path, settings: dict, texts: Sequence[str]) ->
             file=last_shard,
             remedy="give the same texts and settings, or another folder.",
         )
-    n_batches = -(-(last + 1) // TEXTS)  # texts are read in batches, and a shard ends with one
+    n_batches = -(
+        -(last + 1) // TEXTS
+    )  # texts are read in batches, and a shard ends with one
     return n_batches * TEXTS
 
 
@@ -124,13 +128,16 @@ def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
         rows = np.concatenate([block.rows[layer] for block in shard]).astype(dtype)
     if not np.isfinite(rows).all():
         raise DataError(
-            f"{layer} has values that {dtype} cannot hold:", remedy="choose dtype='float32'."
+            f"{layer} has values that {dtype} cannot hold:",
+            remedy="choose dtype='float32'.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, partial(np.save, arr=rows))
 
 
-def _write_tokens(path: Path, shard: list[Block], first_text: int, settings: dict) -> None:
+def _write_tokens(
+    path: Path, shard: list[Block], first_text: int, settings: dict
+) -> None:
     table = pa.concat_tables(block.table for block in shard).unify_dictionaries()
     text_index = pa.array(table["text_index"].to_numpy() + first_text)
     table = table.set_column(0, "text_index", text_index)

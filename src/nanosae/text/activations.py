@@ -122,7 +122,11 @@ def activations(
 
 
 def _run_windows(
-    model: Any, modules: dict[str, Any], windows: list[Window], batch_tokens: int, pad: int
+    model: Any,
+    modules: dict[str, Any],
+    windows: list[Window],
+    batch_tokens: int,
+    pad: int,
 ) -> dict[str, np.ndarray]:
     """Return the kept rows of windows, in their order, by layer."""
     sizes = np.array([int(window.kept.sum()) for window in windows])
@@ -184,7 +188,9 @@ def _pool(
     return pooled, {"text": texts}
 
 
-def _table_of(places: dict[str, np.ndarray], texts: list[str], n_before: int) -> pa.Table:
+def _table_of(
+    places: dict[str, np.ndarray], texts: list[str], n_before: int
+) -> pa.Table:
     """Return the metadata of rows; each text is held once."""
     numbers = places["text"]
     offsets = {name: values for name, values in places.items() if name != "text"}

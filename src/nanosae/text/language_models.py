@@ -31,7 +31,8 @@ def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
         model, tokenizer = _load(model, tokenizer)
     if tokenizer is None or not tokenizer.is_fast:
         raise ConfigError(
-            "Needed is a fast tokenizer, one that knows offsets:", remedy="give tokenizer=…."
+            "Needed is a fast tokenizer, one that knows offsets:",
+            remedy="give tokenizer=….",
         )
     return model.eval(), tokenizer
 
@@ -50,7 +51,8 @@ def _load(name: str | Path, tokenizer: Any) -> tuple[Any, Any]:
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise MissingError(
-            f"cannot load {name}: {reason}", remedy="Give a folder, a .gguf file or a hub name."
+            f"cannot load {name}: {reason}",
+            remedy="Give a folder, a .gguf file or a hub name.",
         ) from error
     return model.to("cuda" if has_gpu else "cpu"), tokenizer
 
@@ -91,8 +93,15 @@ def run_layers(
         DataError: If a layer does not give a vector for every token.
     """
     outputs: dict[str, Tensor] = {}
-    with _keeping_outputs(layers, outputs), torch.inference_mode(), suppress(_AllLayersRan):
-        model(input_ids=ids.to(model.device), attention_mask=attention_mask.to(model.device))
+    with (
+        _keeping_outputs(layers, outputs),
+        torch.inference_mode(),
+        suppress(_AllLayersRan),
+    ):
+        model(
+            input_ids=ids.to(model.device),
+            attention_mask=attention_mask.to(model.device),
+        )
     for name in layers:
         shape = tuple(getattr(outputs.get(name), "shape", ()))
         if len(shape) != 3 or shape[:2] != ids.shape:
@@ -109,7 +118,9 @@ class _AllLayersRan(Exception):
 
 
 @contextmanager
-def _keeping_outputs(layers: dict[str, Any], outputs: dict[str, Tensor]) -> Iterator[None]:
+def _keeping_outputs(
+    layers: dict[str, Any], outputs: dict[str, Tensor]
+) -> Iterator[None]:
     """Let layers put their first outputs into `outputs`, and end the pass after the last one."""
 
     def keep(_module: Any, _inputs: Any, output: Any, name: str) -> None:

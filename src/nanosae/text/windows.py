@@ -113,7 +113,8 @@ def _check_strings(texts: list[str]) -> None:
     for text in texts:
         if not isinstance(text, str):
             raise DataError(
-                f"a text is {text!r}: every text must be a string;", remedy="drop the others."
+                f"a text is {text!r}: every text must be a string;",
+                remedy="drop the others.",
             )
 
 

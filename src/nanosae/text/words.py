@@ -11,7 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 
 # Thai, Lao, Burmese, Khmer, Kana, Han put no spaces between words: each character is taken as one
-UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+)
 LONGEST_PHRASE = 6  # words, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
 MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
@@ -119,7 +121,10 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
     words += [0] * LONGEST_PHRASE
     clauses += [-1] * LONGEST_PHRASE
     return _Tokens(
-        np.array(words), np.array(clauses), n_words=np.array(n_words), vocabulary=list(number_of)
+        np.array(words),
+        np.array(clauses),
+        n_words=np.array(n_words),
+        vocabulary=list(number_of),
     )
 
 
@@ -165,11 +170,15 @@ def _count_phrases(tokens: _Tokens) -> tuple[list[str], sp.csr_array]:
         shape = (n_texts, len(phrases.names))
         counts = sp.csr_array((occurrences, places), shape=shape)
         is_common = np.bincount(counts.indices, minlength=len(phrases.names)) >= minimum
-        kept = [i for i in np.flatnonzero(is_common) if _has_two_letters(phrases.names[i])]
+        kept = [
+            i for i in np.flatnonzero(is_common) if _has_two_letters(phrases.names[i])
+        ]
         columns.append(counts[:, kept])
         terms += [phrases.names[i] for i in kept]
         if length >= LONGEST_SPACED_PHRASE:
-            is_common &= np.array([" " not in name for name in phrases.names], dtype=bool)
+            is_common &= np.array(
+                [" " not in name for name in phrases.names], dtype=bool
+            )
         phrases = _extend(phrases, length, is_common, tokens, minimum)
     return terms, sp.csr_array(sp.hstack(columns, format="csr"))
 
@@ -188,7 +197,9 @@ def _extend(
     starts = phrases.starts[goes_on]
     n_words = max(len(tokens.vocabulary), 1)
     pair_numbers = phrases.numbers[goes_on] * n_words + tokens.words[starts + length]
-    pairs, pair_of, times = np.unique(pair_numbers, return_inverse=True, return_counts=True)
+    pairs, pair_of, times = np.unique(
+        pair_numbers, return_inverse=True, return_counts=True
+    )
     is_repeated = times >= minimum
     stays = is_repeated[pair_of]
     number_of_pair = np.cumsum(is_repeated) - 1

@@ -14,7 +14,7 @@ from nanosae.trainable.initial import wide_selection
 from nanosae.trainable.objectives import Losses
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
-THRESHOLD_MARGIN = 0.95  # the last step's threshold times this is a lower bound, most likely
+THRESHOLD_MARGIN = 0.95  # of the last step's threshold: most likely a lower bound
 
 
 def sparse_losses(
@@ -33,7 +33,9 @@ def sparse_losses(
     return _losses(state, batch), batch, threshold
 
 
-def dense_losses(state: TrainingState, rows: Tensor, n_elements: int) -> tuple[Losses, DenseBatch]:
+def dense_losses(
+    state: TrainingState, rows: Tensor, n_elements: int
+) -> tuple[Losses, DenseBatch]:
     """Return the losses of rows by the full matrix of pre-activations."""
     x, target = state.inputs_and_targets(rows)
     batch = DenseBatch(state, x, target, n_elements)

@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
+from nanosae import sinks
 from nanosae.config import TrainConfig
 from nanosae.data.batches import device_batches
 from nanosae.data.dataset import Dataset
@@ -25,7 +26,7 @@ from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
 from nanosae.runs.training import TrainingRun
-from nanosae.train import schedule, sinks
+from nanosae.train import schedule
 from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
@@ -94,7 +95,9 @@ def train_together(
             trainings = []
             for number in unfinished:
                 shows_bar = progress and not trainings
-                training = Training(configs[number], runs[number], dataset, ranks, shows_bar)
+                training = Training(
+                    configs[number], runs[number], dataset, ranks, shows_bar
+                )
                 stack.callback(training.close)
                 trainings.append(training)
             _loop(trainings, dataset, ranks)
@@ -250,7 +253,8 @@ def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
     if hasattr(first.state.kernels, "compile_all"):
         first.state.kernels.compile_all()
     with stop_signals() as received:
-        for batch in device_batches(data, batch_size, position, device):  # a stream may end
+        # a stream may end by itself
+        for batch in device_batches(data, batch_size, position, device):
             stopping = ranks.any(bool(received))
             for training in trainings:
                 if training.state.counters.rows == position and not training.has_ended:

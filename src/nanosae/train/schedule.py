@@ -66,7 +66,9 @@ def steer_coefficient(config: ResolvedConfig, counters: Counters) -> None:
     counters.log_coefficient = _clamp(log_coefficient, *LOG_COEFFICIENT_RANGE)
 
 
-def steer_window(config: ResolvedConfig, counters: Counters, kept_per_row: float) -> None:
+def steer_window(
+    config: ResolvedConfig, counters: Counters, kept_per_row: float
+) -> None:
     """Steer jumprelu's window so that it holds three inactive pairs for each active one.
 
     Args:

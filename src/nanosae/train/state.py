@@ -74,7 +74,9 @@ class TrainingState(TrainableSAE):
         dead: Latents that were dead when last read.
     """
 
-    def __init__(self, config: ResolvedConfig, data: Dataset, ranks: Ranks | None = None) -> None:
+    def __init__(
+        self, config: ResolvedConfig, data: Dataset, ranks: Ranks | None = None
+    ) -> None:
         if ranks is None:
             ranks = Ranks()
         super().__init__(config, data, ranks)
@@ -89,7 +91,9 @@ class TrainingState(TrainableSAE):
             log_coefficient=math.log(coefficient),
             l0=float(config.expected_l0),
         )
-        self.silent_rows = torch.zeros(self.n_latents, dtype=torch.int64, device=self.device)
+        self.silent_rows = torch.zeros(
+            self.n_latents, dtype=torch.int64, device=self.device
+        )
         self.sum_dtype = torch.float32 if self.device.type == "mps" else torch.float64
         is_lone_gpu = self.device.type == "cuda" and self.ranks.size == 1
         self.defers_reading = is_lone_gpu and config.keeps_exactly_k

@@ -107,7 +107,9 @@ def _accumulate_gradients(
     n_elements = len(batch) * state.output_size
     backward = _backward_dense if dense else _backward_sparse
     for micro_batch in batch.split(_micro_batch_size(state, len(batch), dense)):
-        parts = backward(state, state.ranks.own_rows(micro_batch), n_elements, active_rows)
+        parts = backward(
+            state, state.ranks.own_rows(micro_batch), n_elements, active_rows
+        )
         add_to(sums, parts)
     return active_rows, sums
 

@@ -32,7 +32,9 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         (200, 16)
     """
 
-    def __init__(self, config: TrainConfig | None = None, run: str | Path | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig | None = None, run: str | Path | None = None
+    ) -> None:
         self.config = config
         self.run = run
 
@@ -68,7 +70,13 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         config = TrainConfig() if self.config is None else self.config
         folder = None if self.run is None else Path(self.run)
         (trained,) = train_together(
-            [config], [folder], data, targets, resume=resume, force=force, progress=progress
+            [config],
+            [folder],
+            data,
+            targets,
+            resume=resume,
+            force=force,
+            progress=progress,
         )
         self.notes_ = trained.notes
         self.metrics_ = trained.metrics

@@ -14,7 +14,12 @@ ROWS_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
 
 
 def auxk(
-    sae: TrainableSAE, x: Tensor, target: Tensor, recon: Tensor, dead: Tensor, revived: Tensor
+    sae: TrainableSAE,
+    x: Tensor,
+    target: Tensor,
+    recon: Tensor,
+    dead: Tensor,
+    revived: Tensor,
 ) -> dict[str, Tensor]:
     """Return the loss of dead latents on the residual of some rows; nothing if none is dead.
 

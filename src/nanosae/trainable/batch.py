@@ -23,7 +23,9 @@ class Batch:
         n_elements: What sums are divided by: rows of the whole step × output_size.
     """
 
-    def __init__(self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int) -> None:
+    def __init__(
+        self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int
+    ) -> None:
         self.sae = sae
         self.x = x
         self.target = target
@@ -48,7 +50,12 @@ class SparseBatch(Batch):
     """
 
     def __init__(
-        self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int, pairs: Pairs
+        self,
+        sae: TrainableSAE,
+        x: Tensor,
+        target: Tensor,
+        n_elements: int,
+        pairs: Pairs,
     ) -> None:
         super().__init__(sae, x, target, n_elements)
         self.pairs = pairs
@@ -93,7 +100,9 @@ class DenseBatch(Batch):
         pre_acts: (rows, n_latents), differentiable.
     """
 
-    def __init__(self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int) -> None:
+    def __init__(
+        self, sae: TrainableSAE, x: Tensor, target: Tensor, n_elements: int
+    ) -> None:
         super().__init__(sae, x, target, n_elements)
         self.pre_acts = torch.addmm(sae.encoder_bias, x, sae.params["W_enc"].T)
 
@@ -108,7 +117,12 @@ class DenseBatch(Batch):
 
 
 def _decode(
-    sae: TrainableSAE, acts: Tensor, weight: Tensor, bias: Tensor, pairs: Pairs, plan: Plan
+    sae: TrainableSAE,
+    acts: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    pairs: Pairs,
+    plan: Plan,
 ) -> Tensor:
     if not sae.ranks.divides_latents:
         return sparse_decode(acts, weight, bias, pairs, plan, sae.kernels)

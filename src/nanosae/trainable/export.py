@@ -25,12 +25,16 @@ ARCHITECTURES = {  # in SAELens' words
     "jumprelu": "jumprelu",
 }
 DESCRIPTION = ("activation", "k", "l1_coefficient", "matryoshka", "encoder", "seed")
-MIN_CALIBRATION_ROWS = 16  # held-out rows without which thresholds are set on training rows
+MIN_CALIBRATION_ROWS = (
+    16  # held-out rows without which thresholds are set on training rows
+)
 CALIBRATION_SAMPLE = 4096
 MEASURED_TRAINING_ROWS = 2**16
 
 
-def export(config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]) -> SAEModel:
+def export(
+    config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
+) -> SAEModel:
     """Return parameters on centred and scaled rows as a model on raw rows.
 
     Args:
@@ -46,7 +50,9 @@ def export(config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]) ->
     if len(data.target_mean) == 0:
         folded = fold(tensors, data.mean, data.scale)
     else:
-        folded = fold(tensors, data.mean, data.scale, data.target_mean, data.target_scale)
+        folded = fold(
+            tensors, data.mean, data.scale, data.target_mean, data.target_scale
+        )
     return SAEModel(_model_config(config, data), folded)
 
 

@@ -20,7 +20,11 @@ Params = dict[str, Tensor]
 
 
 def initial_parameters(
-    config: ResolvedConfig, data: Dataset, ranks: Ranks, kernels: ModuleType, device: torch.device
+    config: ResolvedConfig,
+    data: Dataset,
+    ranks: Ranks,
+    kernels: ModuleType,
+    device: torch.device,
 ) -> Params:
     """Return the initial parameters of this rank's latents, by name."""
     sample = torch.from_numpy(data.sample(SAMPLE_ROWS, config.seed)).to(device)
@@ -29,18 +33,26 @@ def initial_parameters(
     encoder, decoder = _directions(config, data, latents)
     encoder, decoder = encoder.to(device), decoder.to(device)
     zeros = x.new_zeros(len(encoder))
-    params = {"W_enc": encoder, "W_dec": decoder.clone(), "b_dec": torch.zeros_like(target[0])}
+    params = {
+        "W_enc": encoder,
+        "W_dec": decoder.clone(),
+        "b_dec": torch.zeros_like(target[0]),
+    }
     if config.skip:
         params["W_skip"] = x.new_zeros(target.shape[1], x.shape[1])
 
     # encoder rows scaled by least squares, so that the first reconstructions fit
-    pairs, _ = ranks.select_batchtopk(kernels, x, encoder, zeros, config.expected_l0, None)
+    pairs, _ = ranks.select_batchtopk(
+        kernels, x, encoder, zeros, config.expected_l0, None
+    )
     recon = kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
     recon = ranks.sum_over_latents(recon)
     params["W_enc"] *= (recon * target).sum() / recon.square().sum().clamp_min(1e-12)
 
     n_wide = wide_selection(config)
-    _, threshold = ranks.select_batchtopk(kernels, x, params["W_enc"], zeros, n_wide, None)
+    _, threshold = ranks.select_batchtopk(
+        kernels, x, params["W_enc"], zeros, n_wide, None
+    )
     if threshold == 0:  # a single row is zero when centred
         threshold = 1.0
     params |= _biases(config, zeros, threshold)
@@ -70,7 +82,9 @@ def _biases(config: ResolvedConfig, zeros: Tensor, threshold: float) -> Params:
     return {"b_enc": zeros}
 
 
-def _directions(config: ResolvedConfig, data: Dataset, latents: slice) -> tuple[Tensor, Tensor]:
+def _directions(
+    config: ResolvedConfig, data: Dataset, latents: slice
+) -> tuple[Tensor, Tensor]:
     """Return directions of data points for encoder and decoder.
 
     Latents are made in blocks that do not depend on the rank, each with a seed of its own.

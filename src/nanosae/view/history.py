@@ -124,7 +124,11 @@ def _shown_snapshot(step: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         shown[name] = [arrays[name], edges[0], edges[-1]]
     positions = arrays["positions"].astype(np.float32)
     thousandths = (positions * 1000).round().astype(int)
-    return shown | {"step": step, "positions": thousandths.T, "latents": arrays["latents"]}
+    return shown | {
+        "step": step,
+        "positions": thousandths.T,
+        "latents": arrays["latents"],
+    }
 
 
 def _thinned(items: list, most: int) -> list:

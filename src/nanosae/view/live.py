@@ -42,7 +42,9 @@ def watch(run: str | Path, port: int = PORT) -> None:
 
 
 @contextlib.contextmanager
-def watching(run: str | Path, say: Callable[[str], Any], port: int = PORT) -> Iterator[None]:
+def watching(
+    run: str | Path, say: Callable[[str], Any], port: int = PORT
+) -> Iterator[None]:
     """Serve the training page from a process of its own, as long as the block and we live.
 
     Args:
@@ -52,7 +54,9 @@ def watching(run: str | Path, say: Callable[[str], Any], port: int = PORT) -> It
     """
     spawn = multiprocessing.get_context("spawn")
     our_end, their_end = spawn.Pipe()
-    process = spawn.Process(target=_serve_until, args=(Path(run), port, their_end), daemon=True)
+    process = spawn.Process(
+        target=_serve_until, args=(Path(run), port, their_end), daemon=True
+    )
     process.start()
     their_end.close()
     say(f"watch the training: {our_end.recv()}")
@@ -65,7 +69,9 @@ def watching(run: str | Path, say: Callable[[str], Any], port: int = PORT) -> It
 
 def _serve_until(run: Path, port: int, parent: Any) -> None:
     """Serve until the other end of the pipe is closed, or its process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's, which tells us its end
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is the trainer's, which tells us its end
     with serve(run, port) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         parent.send(f"http://127.0.0.1:{server.server_port}")

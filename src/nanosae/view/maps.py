@@ -21,7 +21,9 @@ HALF_LETTER = 3.6  # pixels, half the mean width of a letter
 COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
 
 
-def project(x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> tuple[np.ndarray, str]:
+def project(
+    x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0
+) -> tuple[np.ndarray, str]:
     """Lay rows out in the plane by cosine.
 
     With the extra `umap`, UMAP (McInnes et al., arXiv 1802.03426) lays out a sample, and every
@@ -120,7 +122,9 @@ def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.n
     cluster = HDBSCAN(**options).fit_predict(sample_points)
     largest = np.bincount(cluster + 1)[1:].max(initial=0)
     if largest > HEAP * len(chosen):
-        cluster = HDBSCAN(**options, max_cluster_size=len(chosen) // 8).fit_predict(sample_points)
+        cluster = HDBSCAN(**options, max_cluster_size=len(chosen) // 8).fit_predict(
+            sample_points
+        )
     sizes = np.bincount(cluster[cluster >= 0], minlength=1)
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1)  # of the points in no cluster, −1, too
@@ -129,7 +133,11 @@ def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.n
 
 
 def labels(
-    points: np.ndarray, cluster: np.ndarray, names: Mapping[int, str], width: int, height: int
+    points: np.ndarray,
+    cluster: np.ndarray,
+    names: Mapping[int, str],
+    width: int,
+    height: int,
 ) -> list[tuple[str, tuple[float, float]]]:
     """Return words for clusters and where they fit without covering each other.
 
@@ -185,7 +193,9 @@ def _middle(pixels: np.ndarray) -> np.ndarray:
     return pixels[distance.argmin()]
 
 
-def _free_box(middle: np.ndarray, half_size: np.ndarray, placed: list[Box]) -> Box | None:
+def _free_box(
+    middle: np.ndarray, half_size: np.ndarray, placed: list[Box]
+) -> Box | None:
     """Return a box at the middle or a little above or below, clear of the others."""
     for shift in (0, 20, -20, 40, -40):
         box = Box(middle + np.array([0, shift]), half_size)
@@ -194,7 +204,9 @@ def _free_box(middle: np.ndarray, half_size: np.ndarray, placed: list[Box]) -> B
     return None
 
 
-def _distinctive_words(texts: list[str], cluster: np.ndarray, most: int = 3) -> list[str]:
+def _distinctive_words(
+    texts: list[str], cluster: np.ndarray, most: int = 3
+) -> list[str]:
     """Return the words of each cluster's texts that are most surely likelier there."""
     from nanosae.analysis.keywords import log_odds
     from nanosae.text.words import Words, is_stop_word

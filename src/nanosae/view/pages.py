@@ -103,7 +103,9 @@ def to_json(value: Any) -> str:
     """Return JSON as plotly writes it (arrays, figures; NaN is null), `<` and U+2028 escaped."""
     from plotly.utils import PlotlyJSONEncoder
 
-    text = json.dumps(value, cls=PlotlyJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        value, cls=PlotlyJSONEncoder, ensure_ascii=False, separators=(",", ":")
+    )
     for char in "<\u2028\u2029":
         text = text.replace(char, f"\\u{ord(char):04x}")
     return text

@@ -15,9 +15,21 @@ if TYPE_CHECKING:
 
 COLORS = ["#0077bb", "#dd6600", "#8040ff", "#995555", "#bb7799", "#8877ff", "#cc7755"]
 MUTED = "#808590"  # what belongs to nothing: unclustered points, reference lines
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-LIGHT = {"background": "#ffffff", "panel": "#f6f7f9", "text": "#1a2027", "grid": "#dfe3e8"}
-DARK = {"background": "#1a2027", "panel": "#232c36", "text": "#e6eaef", "grid": "#2e3742"}
+FONT = (
+    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+)
+LIGHT = {
+    "background": "#ffffff",
+    "panel": "#f6f7f9",
+    "text": "#1a2027",
+    "grid": "#dfe3e8",
+}
+DARK = {
+    "background": "#1a2027",
+    "panel": "#232c36",
+    "text": "#e6eaef",
+    "grid": "#2e3742",
+}
 SEQUENTIAL = {
     False: ["#f6f7f9", "#b8d4ea", "#5ea3d3", "#0077bb", "#004a7c", "#00233f"],
     True: ["#232c36", "#123a58", "#0b5c91", "#2b8fd0", "#83c0ea", "#e3f2fd"],
@@ -43,14 +55,22 @@ def template(dark: bool = False) -> go.layout.Template:
     layout = {
         "colorway": COLORS,
         "colorscale": {"sequential": scale, "sequentialminus": scale[::-1]},
-        "coloraxis": {"colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}},
+        "coloraxis": {
+            "colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}
+        },
         "paper_bgcolor": theme["background"],
         "plot_bgcolor": theme["background"],
         "font": {"family": FONT, "size": 13, "color": theme["text"]},
         "title": {"x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 17}},
         "xaxis": axis,
         "yaxis": axis,
-        "legend": {"orientation": "h", "x": 0, "y": -0.12, "yanchor": "top", "title": {"text": ""}},
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": -0.12,
+            "yanchor": "top",
+            "title": {"text": ""},
+        },
         "margin": {"l": 60, "r": 24, "t": 64, "b": 56},
         "hoverlabel": {
             "bgcolor": theme["panel"],
@@ -59,6 +79,9 @@ def template(dark: bool = False) -> go.layout.Template:
             "bordercolor": theme["grid"],
         },
         "hovermode": "closest",
-        "annotationdefaults": {"arrowcolor": MUTED, "bgcolor": theme["background"] + "bf"},
+        "annotationdefaults": {
+            "arrowcolor": MUTED,
+            "bgcolor": theme["background"] + "bf",
+        },
     }
     return go.layout.Template(layout=layout)

@@ -14,7 +14,9 @@ def test_moved_features_rank_as_search_does_and_say_what_moved(client, corpus, d
     after = get(client, "/api/steer", row=row, edit={str(j): 0})
     wanted = search(corpus.codes, row=row, edit={j: 0.0}, n=40)
     assert [hit["row"] for hit in after["hits"]] == [hit.row for hit in wanted.hits]
-    assert [hit["row"] for hit in before["hits"]] != [hit["row"] for hit in after["hits"]]
+    assert [hit["row"] for hit in before["hits"]] != [
+        hit["row"] for hit in after["hits"]
+    ]
     first = [hit.row for hit in search(corpus.codes, row=row, n=100).hits]
     for hit in after["hits"]:
         assert hit["was"] == (first.index(hit["row"]) if hit["row"] in first else None)

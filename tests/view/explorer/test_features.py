@@ -23,10 +23,16 @@ def test_the_list_of_features_is_searched_and_sorted(client, planted, corpus):
     }
     (one,) = get(client, "/api/features", words=planted.names[5])["lines"]
     assert one["feature"] == 5
-    assert [x["feature"] for x in get(client, "/api/features", words="12")["lines"]] == [12]
-    by_rows = [line["rows"] for line in get(client, "/api/features", sort="rows")["lines"]]
+    assert [
+        x["feature"] for x in get(client, "/api/features", words="12")["lines"]
+    ] == [12]
+    by_rows = [
+        line["rows"] for line in get(client, "/api/features", sort="rows")["lines"]
+    ]
     assert by_rows == sorted(by_rows, reverse=True)
-    names = [line["name"] for line in get(client, "/api/features", sort="name")["lines"]]
+    names = [
+        line["name"] for line in get(client, "/api/features", sort="name")["lines"]
+    ]
     assert names == sorted(planted.names)[:40]
     rest = get(client, "/api/features", sort="name", at=40)["lines"]
     assert [line["name"] for line in rest] == sorted(planted.names)[40:]
@@ -57,7 +63,9 @@ def test_a_card_says_what_the_activations_say(client, corpus, dense, planted):
     assert len(found["partners"]) == min(8, np.count_nonzero(npmi))
 
 
-def test_partners_are_active_together_often_enough_and_more_than_by_chance(corpus, dense):
+def test_partners_are_active_together_often_enough_and_more_than_by_chance(
+    corpus, dense
+):
     on = dense > 0
     together = on.T.astype(int) @ on
     counts = on.sum(0)
@@ -65,14 +73,18 @@ def test_partners_are_active_together_often_enough_and_more_than_by_chance(corpu
     for j in range(48):
         wanted = {}
         for i in range(48):
-            lift = together[i, j] * 900 / (counts[i] * counts[j]) if together[i, j] else 0
+            lift = (
+                together[i, j] * 900 / (counts[i] * counts[j]) if together[i, j] else 0
+            )
             if i != j and lift > 1:
                 left_out += together[i, j] < 5
                 if together[i, j] >= 5:
                     wanted[i] = np.log(lift) / -np.log(together[i, j] / 900)
         best = sorted(wanted, key=lambda i: (-wanted[i], i))[:8]
         found = card(corpus, j)["partners"]
-        assert [value for _, _, value in found] == pytest.approx([wanted[i] for i in best])
+        assert [value for _, _, value in found] == pytest.approx(
+            [wanted[i] for i in best]
+        )
     assert left_out > 0  # what fewer than five rows say is nothing
 
 
@@ -97,5 +109,7 @@ def test_labels_that_come_later_are_seen(tmp_path, planted):
     run = make_run(tmp_path / "r", planted, labels=False)
     corpus = OpenCorpus(run)
     assert card(corpus, 3)["name"] == ""
-    pd.DataFrame({"feature": [3], "label": ["late"]}).to_parquet(run / "features.parquet")
+    pd.DataFrame({"feature": [3], "label": ["late"]}).to_parquet(
+        run / "features.parquet"
+    )
     assert card(corpus, 3)["name"] == "late"

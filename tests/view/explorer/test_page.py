@@ -34,7 +34,11 @@ def explorer(tmp_path_factory):
     planted.names[:] = [
         f"{name} {HOSTILE}" if j == 47 else name for j, name in enumerate(planted.names)
     ]
-    planted.texts[1:4] = [ATTACK, "‮ שלום עולם مرحبا", "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>"]
+    planted.texts[1:4] = [
+        ATTACK,
+        "‮ שלום עולם مرحبا",
+        "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>",
+    ]
     planted.columns["group"][:30] = ATTACK
     return OpenCorpus(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
 
@@ -87,12 +91,15 @@ class Page:
 
     def shown(self, selector):
         return self.js(
-            "return [...document.querySelectorAll(arguments[0])].map(n => n.textContent)", selector
+            "return [...document.querySelectorAll(arguments[0])].map(n => n.textContent)",
+            selector,
         )
 
     def view(self):
         """What the address holds."""
-        return self.js("return Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+        return self.js(
+            "return Object.fromEntries(new URLSearchParams(location.hash.slice(1)))"
+        )
 
     def count(self):
         self.settle()
@@ -115,7 +122,9 @@ def dense(explorer):
 def two_together(explorer):
     on = (dense(explorer) > 0).astype(int)
     both = np.triu(on.T @ on, 1)
-    both[(both >= on.sum(0)) | (both >= on.sum(0)[:, None])] = 0  # neither implies the other
+    both[(both >= on.sum(0)) | (both >= on.sum(0)[:, None])] = (
+        0  # neither implies the other
+    )
     return [int(j) for j in np.unravel_index(both.argmax(), both.shape)]
 
 
@@ -166,7 +175,9 @@ def test_a_feature_opens_its_card_and_two_filter(page, explorer):
     page.wait("document.querySelectorAll('#chips .chip').length === 1")
     assert page.count() == explorer.codes.counts[a]
     page.click(f'[data-feature="{b}"] .main')
-    page.wait(f"document.querySelector('#detail h2').textContent === '{explorer.names[b]}'")
+    page.wait(
+        f"document.querySelector('#detail h2').textContent === '{explorer.names[b]}'"
+    )
     page.click("#detail .actions button.primary")
     page.wait("document.querySelectorAll('#chips .chip').length === 2")
     both = np.count_nonzero((dense(explorer)[:, [a, b]] > 0).all(axis=1))
@@ -180,15 +191,21 @@ def test_a_slider_changes_the_ranking(page, explorer):
     page.wait("document.querySelectorAll('#ranking [data-hit]').length === 20")
     hits = "return [...document.querySelectorAll('#ranking [data-hit]')].map(n => +n.dataset.hit)"
     before = page.js(hits)
-    assert before == [hit.row for hit in search(explorer.codes, row=row, n=100).hits[:20]]
+    assert before == [
+        hit.row for hit in search(explorer.codes, row=row, n=100).hits[:20]
+    ]
     j = show_row(explorer, row)["features"][0][0]
     page.browser.slide(f'[data-slider="{j}"]', 0)
     page.wait("document.querySelector('#ranking .rank span')")
     page.settle()
-    assert page.js(hits) == [h["row"] for h in steer(explorer, row, edit={j: 0})["hits"][:20]]
+    assert page.js(hits) == [
+        h["row"] for h in steer(explorer, row, edit={j: 0})["hits"][:20]
+    ]
     assert page.js(hits) != before
     assert {"▲", "▼", "n"} & {
-        text.split()[1][0] for text in page.shown("#ranking .rank") if len(text.split()) > 1
+        text.split()[1][0]
+        for text in page.shown("#ranking .rank")
+        if len(text.split()) > 1
     }
     assert json.loads(page.view()["edit"]) == {str(j): 0}
     page.browser.type("#detail input[list]", "12")
@@ -214,14 +231,17 @@ def test_a_lasso_selects_and_says_what_distinguishes(page, explorer):
     page.open()
     page.click("#lasso")
     drag(page, [(-5, -90), (200, -90), (200, 90), (-5, 90), (-5, -80)])
-    page.wait("document.querySelector('#detail h2')?.textContent.startsWith('What distinguishes')")
+    page.wait(
+        "document.querySelector('#detail h2')?.textContent.startsWith('What distinguishes')"
+    )
     corners = json.loads(page.view()["lasso"])
     wanted = np.count_nonzero(inside_polygon(explorer.map["rows"], corners))
     assert page.count() == wanted
     assert 100 < wanted < 800
     assert page.browser.text("#detail h2") == f"What distinguishes {wanted} texts"
     assert (
-        page.js("return document.querySelector('#lasso').getAttribute('aria-pressed')") == "false"
+        page.js("return document.querySelector('#lasso').getAttribute('aria-pressed')")
+        == "false"
     )
     page.click("[data-map=features]")
     page.settle()
@@ -236,7 +256,9 @@ def test_names_and_bookmarks_outlive_a_reload(page, explorer):
     page.click("#detail form button")
     page.wait("document.querySelector('#detail .kicker .chip')")
     page.click("#detail .star")
-    page.wait("document.querySelector('#detail .star').getAttribute('aria-pressed') === 'true'")
+    page.wait(
+        "document.querySelector('#detail .star').getAttribute('aria-pressed') === 'true'"
+    )
     page.settle()
     assert annotations.names(explorer.run) == {3: " ".join(ATTACK.split())}
     assert annotations.bookmarks(explorer.run) == [3]
@@ -269,7 +291,9 @@ def test_tags_are_put_on_filtered_by_and_exported(page, explorer):
     )
     page.wait("document.querySelectorAll('#chips .chip').length === 1")
     assert page.count() == n
-    text = page.js("return fetch(document.querySelector('#export').href).then(r => r.text())")
+    text = page.js(
+        "return fetch(document.querySelector('#export').href).then(r => r.text())"
+    )
     assert len(list(csv.reader(io.StringIO(text)))) == n + 1
     page.click("#row-list .main")
     page.wait("document.querySelector('#detail .chip .drop')")
@@ -283,7 +307,9 @@ def test_an_address_restores_the_whole_view(page, explorer):
     row = int(select_rows(explorer, {"features": [a, b]})[0])
     j = show_row(explorer, row)["features"][0][0]
     parts = {"f": [a, b], "open": f"row:{row}", "edit": {str(j): 0.01}, "sort": "name"}
-    page.open(**parts, color="column:year", look=[0.1, 0.05, 0.7], value=["channel", "long"])
+    page.open(
+        **parts, color="column:year", look=[0.1, 0.05, 0.7], value=["channel", "long"]
+    )
     page.wait("document.querySelectorAll('#ranking [data-hit]').length > 2")
     page.settle()
     seen = (
@@ -305,7 +331,14 @@ def test_an_address_restores_the_whole_view(page, explorer):
 
 
 def test_a_damaged_address_shows_what_it_can(page):
-    page.open(f="[1", edit="{", look="x", open="feature:99999", color="column:nosuch", nonsense="1")
+    page.open(
+        f="[1",
+        edit="{",
+        look="x",
+        open="feature:99999",
+        color="column:nosuch",
+        nonsense="1",
+    )
     page.wait("document.querySelector('#detail .error')")
     assert page.count() == 900
     assert "0 … 47" in page.browser.text("#detail .error")
@@ -324,8 +357,13 @@ def test_hostile_texts_are_shown_as_they_are(page, explorer):
         (3, explorer.codes.texts([3])[0]),
     ):
         page.click(f'[data-row="{row}"] .main')
-        page.wait(f"document.querySelector('#detail .kicker').textContent === 'Text {row}'")
-        assert page.js("return document.querySelector('#detail .whole').textContent") == text
+        page.wait(
+            f"document.querySelector('#detail .kicker').textContent === 'Text {row}'"
+        )
+        assert (
+            page.js("return document.querySelector('#detail .whole').textContent")
+            == text
+        )
     assert ATTACK in page.shown("#detail dd")
     assert ATTACK in page.shown("#legend .key span")
     page.open(open="feature:47")
@@ -334,7 +372,9 @@ def test_hostile_texts_are_shown_as_they_are(page, explorer):
         page.browser.js("return document.querySelector('#detail h2').textContent")
         == explorer.names[47]
     )
-    assert page.js("return document.querySelectorAll('main img, main script').length") == 0
+    assert (
+        page.js("return document.querySelectorAll('main img, main script').length") == 0
+    )
     assert page.browser.driver.title == "planted · nanoSAE explorer"
 
 
@@ -349,13 +389,20 @@ def test_the_map_pans_zooms_picks_and_tells(page, explorer):
         "document.querySelector('#plane canvas').dispatchEvent(new WheelEvent('wheel',"
         " {deltaY: -600, bubbles: true, cancelable: true, clientX: 600, clientY: 300}))"
     )
-    page.wait(lambda: json.loads(page.view()["look"])[2] < 0.6 * np.ptp(explorer.map["rows"][:, 0]))
+    page.wait(
+        lambda: (
+            json.loads(page.view()["look"])[2]
+            < 0.6 * np.ptp(explorer.map["rows"][:, 0])
+        )
+    )
     page.click("[aria-label='Show the whole map']")
     page.wait(lambda: "look" not in page.view())
     page.settle()
     page.js("document.querySelector('#plane canvas').focus()")
     canvas.send_keys(Keys.ENTER)
-    page.wait("document.querySelector('#detail .kicker')?.textContent.startsWith('Text')")
+    page.wait(
+        "document.querySelector('#detail .kicker')?.textContent.startsWith('Text')"
+    )
     canvas.send_keys("+", Keys.ARROW_LEFT)
     page.wait(lambda: "look" in page.view())
     canvas.send_keys("0")
@@ -373,21 +420,28 @@ def test_it_works_by_keyboard(page, explorer):
             break
     page.browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
     page.wait(CARD)
-    assert page.browser.text("#detail h2") == explorer.names[int(explorer.codes.counts.argmax())]
+    assert (
+        page.browser.text("#detail h2")
+        == explorer.names[int(explorer.codes.counts.argmax())]
+    )
     page.click("#lasso")
     page.browser.find("body").send_keys(Keys.ESCAPE)
     assert (
-        page.js("return document.querySelector('#lasso').getAttribute('aria-pressed')") == "false"
+        page.js("return document.querySelector('#lasso').getAttribute('aria-pressed')")
+        == "false"
     )
 
 
 @pytest.mark.parametrize(
-    "view", [{}, {"open": "feature:3"}, {"open": "row:5"}, {"f": [3], "open": "contrast:"}]
+    "view",
+    [{}, {"open": "feature:3"}, {"open": "row:5"}, {"f": [3], "open": "contrast:"}],
 )
 def test_every_control_has_a_name(page, view):
     page.open(**view)
     page.settle()
-    tree = page.browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+    tree = page.browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})[
+        "nodes"
+    ]
     asked = {
         "button",
         "textbox",
@@ -398,10 +452,16 @@ def test_every_control_has_a_name(page, view):
         "application",
         "MenuListPopup",
     }
-    nodes = [n for n in tree if not n.get("ignored") and n.get("role", {}).get("value") in asked]
+    nodes = [
+        n
+        for n in tree
+        if not n.get("ignored") and n.get("role", {}).get("value") in asked
+    ]
     unnamed = [n for n in nodes if not n.get("name", {}).get("value", "").strip()]
     assert len(nodes) > 60
-    assert [n["role"]["value"] for n in unnamed if n["role"]["value"] != "MenuListPopup"] == []
+    assert [
+        n["role"]["value"] for n in unnamed if n["role"]["value"] != "MenuListPopup"
+    ] == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -443,7 +503,9 @@ def test_labels_that_come_meanwhile_are_shown_after_a_reload(page, explorer):
         table.loc[0, "label"] = "quite another"
         table.to_parquet(path)
         page.open(open="feature:0", sort="name", marked="false")
-        page.wait("document.querySelector('#detail h2').textContent === 'quite another'")
+        page.wait(
+            "document.querySelector('#detail h2').textContent === 'quite another'"
+        )
         page.browser.type("#words", "another")
         page.browser.find("#words").send_keys(Keys.ENTER)
         page.wait("document.querySelectorAll('[data-feature]').length === 1")

@@ -14,12 +14,16 @@ def test_a_map_holds_each_point_where_it_is(client, corpus, dense):
         x0, y0, x1, y1 = found["box"]
         wide, high = np.ptp(corpus.map[kind], axis=0)
         assert (x1 - x0, y1 - y0) == pytest.approx((1.06 * wide, 1.06 * high), rel=1e-4)
-        wanted = np.histogram2d(*found["xy"].T, found["raster"], [[x0, x1], [y0, y1]])[0].T
+        wanted = np.histogram2d(*found["xy"].T, found["raster"], [[x0, x1], [y0, y1]])[
+            0
+        ].T
         scaled = np.log1p(wanted) / np.log1p(wanted.max()) * 255
         assert np.abs(found["density"] - scaled).max() < 1
 
 
-def test_a_map_is_coloured_by_feature_family_group_and_time(client, corpus, dense, planted):
+def test_a_map_is_coloured_by_feature_family_group_and_time(
+    client, corpus, dense, planted
+):
     j = int(corpus.codes.counts.argmax())
     found = points(client, "rows", color=f"feature:{j}")
     acts = dense[found["ids"], j]
@@ -31,7 +35,9 @@ def test_a_map_is_coloured_by_feature_family_group_and_time(client, corpus, dens
     place = found["values"].astype(int)
     told = [names[p] for p in place]
     wanted = [f"family {i % 9}" for i in found["ids"]]
-    assert [a in (b, "others") for a, b in zip(told, wanted, strict=True)] == [True] * 48
+    assert [a in (b, "others") for a, b in zip(told, wanted, strict=True)] == [
+        True
+    ] * 48
     found = points(client, "rows", color="column:group")
     names = [entry["name"] for entry in found["legend"]["entries"]]
     told = np.array(names)[found["values"].astype(int)]
@@ -45,7 +51,10 @@ def test_a_map_is_coloured_by_feature_family_group_and_time(client, corpus, dens
 def test_features_are_coloured_by_the_group_they_are_typical_of(client, planted):
     found = points(client, "features", color="column:group")
     names = [entry["name"] for entry in found["legend"]["entries"]]
-    told = {int(j): names[int(p)] for j, p in zip(found["ids"], found["values"], strict=True)}
+    told = {
+        int(j): names[int(p)]
+        for j, p in zip(found["ids"], found["values"], strict=True)
+    }
     for j, odds in planted.group_odds.items():
         assert told[j] == ("B" if odds > 1 else "A")
     found = points(client, "features", color="column:year")
@@ -66,7 +75,9 @@ def test_a_box_and_a_selection_choose_the_points(client, corpus, dense):
     assert np.array_equal(found["marks"], dense[found["ids"], j] > 0)
 
 
-def test_of_too_many_points_the_selection_is_sent_first(client, corpus, monkeypatch, dense):
+def test_of_too_many_points_the_selection_is_sent_first(
+    client, corpus, monkeypatch, dense
+):
     monkeypatch.setattr("nanosae.view.explorer.points.MAX_POINTS", 60)
     j = int(np.abs(corpus.codes.counts - 30).argmin())
     found = points(client, "rows", where={"features": [j]})

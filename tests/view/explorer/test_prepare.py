@@ -52,11 +52,15 @@ def test_the_server_prepares_what_is_missing(tmp_path, planted, monkeypatch):
 
     def popen(command, **options):
         started.append(command[-1])
-        return real([sys.executable, "-c", "import sys; sys.exit('no room')"], **options)
+        return real(
+            [sys.executable, "-c", "import sys; sys.exit('no room')"], **options
+        )
 
     monkeypatch.setattr(subprocess, "Popen", popen)
     (run / "codes" / "default" / "map.npz").unlink()
-    with TestClient(server.make_app(OpenCorpus(run)), base_url="http://localhost") as client:
+    with TestClient(
+        server.make_app(OpenCorpus(run)), base_url="http://localhost"
+    ) as client:
         assert started == ["map", "index"]
         while "working" in get(client, "/api/state")["jobs"].values():
             pass
@@ -66,7 +70,16 @@ def test_the_server_prepares_what_is_missing(tmp_path, planted, monkeypatch):
 
 def serve(run):
     """Start `nanosae explore`; return the process and its address."""
-    command = [sys.executable, "-m", "nanosae", "explore", str(run), "--port", "0", "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "nanosae",
+        "explore",
+        str(run),
+        "--port",
+        "0",
+        "--no-browser",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().split()[0]
 
@@ -99,7 +112,9 @@ def test_two_corpuss_on_one_run_lose_no_bookmark(tmp_path, planted):
             process.terminate()
         assert [one.wait(30), other.wait(30)] == [128 + signal.SIGTERM] * 2
     assert annotations.bookmarks(run) == list(range(48))
-    assert annotations.names(run) == {j: f"{j} of {(here, there)[j % 2]}" for j in range(48)}
+    assert annotations.names(run) == {
+        j: f"{j} of {(here, there)[j % 2]}" for j in range(48)
+    }
 
 
 @pytest.mark.slow

@@ -51,7 +51,11 @@ def test_names_bookmarks_and_tags_are_kept(client, corpus, finished):
     assert get(client, f"/api/row/{row}")["tags"] == []
     post(client, "/api/rename", {"feature": 3, "name": ""})
     assert not card(again, 3)["named"]
-    for body in ({"feature": 48, "name": "x"}, {"name": "x"}, {"feature": "y", "name": "x"}):
+    for body in (
+        {"feature": 48, "name": "x"},
+        {"name": "x"},
+        {"feature": "y", "name": "x"},
+    ):
         assert post(client, "/api/rename", body).status_code == 400
 
 
@@ -61,11 +65,15 @@ def test_changes_of_other_sites_are_refused(client, corpus):
         assert post(client, "/api/bookmark", body, origin=origin).status_code == 403
     plain_form = {"content-type": "text/plain"}
     assert (
-        client.post("/api/bookmark", content=json.dumps(body), headers=plain_form).status_code
+        client.post(
+            "/api/bookmark", content=json.dumps(body), headers=plain_form
+        ).status_code
         == 415
     )
     assert client.get("/api/bookmark").status_code == 405
-    assert post(client, "/api/tag", {"tag": "x" * 2**20, "rows": [1]}).status_code == 413
+    assert (
+        post(client, "/api/tag", {"tag": "x" * 2**20, "rows": [1]}).status_code == 413
+    )
     assert (
         client.post(
             "/api/tag", content=b"[1", headers={"content-type": "application/json"}
@@ -82,7 +90,10 @@ def test_changes_of_other_sites_are_refused(client, corpus):
 def test_many_threads_get_the_same_answers(client, corpus):
     js = np.argsort(-corpus.codes.counts)[:12].tolist()
     paths = [f"/api/card/{j}" for j in js] + [f"/api/row/{i}" for i in range(12)]
-    paths += ["/api/points/rows?color=%22column:group%22", "/api/features?words=%22a%22"]
+    paths += [
+        "/api/points/rows?color=%22column:group%22",
+        "/api/features?words=%22a%22",
+    ]
     alone = [client.get(path).content for path in paths]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda path: client.get(path).content, paths * 4))
@@ -121,7 +132,11 @@ NONSENSE = [
     ("points/rows", {"color": '"column:nosuch"'}, "no column 'nosuch'"),
     ("points/planets", {}, '"rows" or "features"'),
     ("regions/planets", {}, '"rows" or "features"'),
-    ("texts", {"where": '{"lasso": [[0, 0], [1, Infinity], [1, 1]]}'}, "a finite number"),
+    (
+        "texts",
+        {"where": '{"lasso": [[0, 0], [1, Infinity], [1, 1]]}'},
+        "a finite number",
+    ),
     ("texts", {"where": '{"value": ["group"]}'}, "a column and a value"),
     ("contrast", {"where": '{"features": [1e99]}'}, "a whole number"),
     ("export", {"where": '{"words": 3}'}, "a text"),
@@ -158,7 +173,9 @@ def test_changes_that_make_no_sense_change_nothing(client, corpus, path, body, s
     assert get(client, "/api/state")["tags"] == {}
 
 
-def test_a_defect_is_a_server_error_and_no_mistake_of_the_page(client, corpus, monkeypatch):
+def test_a_defect_is_a_server_error_and_no_mistake_of_the_page(
+    client, corpus, monkeypatch
+):
     monkeypatch.setattr(type(corpus), "names", property(lambda corpus: {}["a defect"]))
     with pytest.raises(KeyError, match="a defect"):
         client.get("/api/card/1")

@@ -24,7 +24,9 @@ def test_a_row_has_its_text_columns_and_features(client, dense, planted):
 
 def test_a_selection_is_exported_as_csv(client, corpus, dense):
     j = int(corpus.codes.counts.argmax())
-    annotations.tag(corpus.run, "default", 'a,"b"', [int(np.flatnonzero(dense[:, j])[0])])
+    annotations.tag(
+        corpus.run, "default", 'a,"b"', [int(np.flatnonzero(dense[:, j])[0])]
+    )
     answer = client.get("/api/export", params={"where": json.dumps({"features": [j]})})
     assert answer.headers["content-disposition"] == 'attachment; filename="texts.csv"'
     table = pd.read_csv(io.StringIO(answer.text), keep_default_na=False)
@@ -64,5 +66,7 @@ def test_pages_and_texts_have_an_end(client, corpus, monkeypatch):
 def test_an_export_names_all_tags_of_a_row(client, corpus):
     annotations.tag(corpus.run, "default", "odd", [3, 5], data=corpus.codes.data)
     annotations.tag(corpus.run, "default", "a,b", [5], data=corpus.codes.data)
-    table = pd.read_csv(io.StringIO(client.get("/api/export").text), keep_default_na=False)
+    table = pd.read_csv(
+        io.StringIO(client.get("/api/export").text), keep_default_na=False
+    )
     assert table["tags"][[3, 4, 5]].tolist() == ["odd", "", "a,b|odd"]

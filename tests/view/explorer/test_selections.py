@@ -13,7 +13,9 @@ def test_several_features_keep_the_rows_that_have_all_of_them(client, dense):
     a, b = next((a, b) for a, b in both.tolist() if a < b)
     wanted = np.flatnonzero((dense[:, a] > 0) & (dense[:, b] > 0))
     score = dense[:, a] / dense[:, a].max() + dense[:, b] / dense[:, b].max()
-    assert rows_of(client, features=[a, b]) == sorted(wanted, key=lambda i: (-score[i], i))
+    assert rows_of(client, features=[a, b]) == sorted(
+        wanted, key=lambda i: (-score[i], i)
+    )
     assert len(rows_of(client, features=[a])) > len(wanted)
 
 
@@ -26,14 +28,19 @@ def test_each_condition_keeps_the_rows_that_meet_it(client, planted, corpus):
     assert rows_of(client, value=["group", "nosuch"]) == []
     annotations.tag(corpus.run, "default", "mine", [7, 3, 5])
     assert rows_of(client, tag="mine") == [3, 5, 7]
-    assert sorted(rows_of(client, words=word, value=["group", "B"])) == sorted({*has} & {*in_b})
+    assert sorted(rows_of(client, words=word, value=["group", "B"])) == sorted(
+        {*has} & {*in_b}
+    )
     assert len(rows_of(client)) == 900
 
 
 def test_texts_are_ranked_when_words_alone_are_asked_for(client, planted):
     word = planted.words[0][0]
     found = rows_of(client, words=word)
-    often = [planted.texts[i].split().count(word) / len(planted.texts[i].split()) for i in found]
+    often = [
+        planted.texts[i].split().count(word) / len(planted.texts[i].split())
+        for i in found
+    ]
     assert np.mean(often[:5]) > 1.5 * np.mean(often[-5:])
 
 
@@ -54,7 +61,9 @@ def test_a_lasso_holds_what_a_walk_around_it_says(seed):
     assert 0 < sum(wanted) < 300
 
 
-def test_a_lasso_selects_rows_on_one_map_and_leading_features_on_the_other(client, corpus, dense):
+def test_a_lasso_selects_rows_on_one_map_and_leading_features_on_the_other(
+    client, corpus, dense
+):
     xy = corpus.map["rows"]
     left, middle = float(xy.min()) - 1, float(np.median(xy[:, 0]))
     box = [[left, left], [middle, left], [middle, -left * 9], [left, -left * 9]]

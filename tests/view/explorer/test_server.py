@@ -34,7 +34,9 @@ def test_no_path_leads_to_other_files(client, path):
 def test_the_page_and_its_files_are_served(client, name):
     answer = client.get(f"/static/{name}")
     assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith(server.MEDIA_TYPES[Path(name).suffix])
+    assert answer.headers["content-type"].startswith(
+        server.MEDIA_TYPES[Path(name).suffix]
+    )
 
 
 def test_the_page_runs_and_loads_nothing_from_elsewhere(client):
@@ -47,13 +49,17 @@ def test_the_page_runs_and_loads_nothing_from_elsewhere(client):
 def test_all_answers_carry_the_policy(client, corpus, monkeypatch):
     monkeypatch.setattr(type(corpus), "names", property(lambda corpus: 1 / 0))
     with TestClient(
-        server.make_app(corpus), base_url="http://127.0.0.1", raise_server_exceptions=False
+        server.make_app(corpus),
+        base_url="http://127.0.0.1",
+        raise_server_exceptions=False,
     ) as broken:
         error = broken.get("/api/card/1")
     assert error.status_code == 500
     assert "Traceback" not in error.text
     assert "ZeroDivision" not in error.text
-    answers = [client.get(path) for path in ("/", "/api/state", "/nosuch", "/static/base.css")]
+    answers = [
+        client.get(path) for path in ("/", "/api/state", "/nosuch", "/static/base.css")
+    ]
     answers.append(client.get("/", headers={"host": "evil.example"}))
     answers.append(post(client, "/api/rename", {}))
     for answer in [*answers, error]:
@@ -81,16 +87,28 @@ def test_elsewhere_a_token_is_needed(corpus):
     token = "s3cret"
     app = server.make_app(corpus, "0.0.0.0", token)
     with TestClient(app, base_url="http://box.example:8765") as client:
-        for path in ("/", "/api/state", "/static/explore.js", "/?token=wrong", "/?token="):
+        for path in (
+            "/",
+            "/api/state",
+            "/static/explore.js",
+            "/?token=wrong",
+            "/?token=",
+        ):
             assert client.get(path).status_code == 401
-        assert post(client, "/api/bookmark", {"feature": 1, "on": True}).status_code == 401
+        assert (
+            post(client, "/api/bookmark", {"feature": 1, "on": True}).status_code == 401
+        )
         page = client.get("/", params={"token": token})
         assert page.status_code == 200
-        assert {"HttpOnly", "SameSite=strict"} <= set(page.headers["set-cookie"].split("; "))
+        assert {"HttpOnly", "SameSite=strict"} <= set(
+            page.headers["set-cookie"].split("; ")
+        )
         assert client.get("/api/state").status_code == 200  # the cookie is enough
         client.cookies.clear()
         for wrong in (b"nanosae=wrong", "nanosae=wröng".encode(), b"nanosae"):
-            assert client.get("/api/state", headers={"cookie": wrong}).status_code == 401
+            assert (
+                client.get("/api/state", headers={"cookie": wrong}).status_code == 401
+            )
     assert annotations.bookmarks(corpus.run) == []
 
 
@@ -99,8 +117,12 @@ def test_a_run_without_codes_says_what_to_do(tmp_path, capsys):
     assert "no codes" in capsys.readouterr().err
 
 
-def test_a_reduced_run_has_a_reduced_page_that_says_what_adds_the_rest(tmp_path, planted):
-    run = make_run(tmp_path / "r", planted, model=False, texts=False, vectors=False, labels=False)
+def test_a_reduced_run_has_a_reduced_page_that_says_what_adds_the_rest(
+    tmp_path, planted
+):
+    run = make_run(
+        tmp_path / "r", planted, model=False, texts=False, vectors=False, labels=False
+    )
     corpus = OpenCorpus(run)
     with TestClient(server.make_app(corpus), base_url="http://localhost") as client:
         state = get(client, "/api/state")
@@ -135,7 +157,9 @@ def test_damage_is_named(tmp_path, planted):
     (run / "user.sqlite").unlink()
     corpus = OpenCorpus(run)
     with TestClient(server.make_app(corpus), base_url="http://localhost") as client:
-        (run / "user.sqlite").write_bytes(b"not a database at all, whatever it says" * 50)
+        (run / "user.sqlite").write_bytes(
+            b"not a database at all, whatever it says" * 50
+        )
         answer = client.get("/api/features")
         assert answer.status_code == 400
         assert "user.sqlite is damaged" in answer.json()["error"]

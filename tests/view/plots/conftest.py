@@ -20,9 +20,13 @@ def run(tmp_path_factory):
     """A small run on a part of the demo corpus, with every file that figures read."""
     path = tmp_path_factory.mktemp("runs") / "small"
     rows, texts, lexnames = (part[::4] for part in load())
-    config = TrainConfig(hidden_size=96, k=6, steps=40, log_every=10, eval_every=10, batch_size=256)
+    config = TrainConfig(
+        hidden_size=96, k=6, steps=40, log_every=10, eval_every=10, batch_size=256
+    )
     model = SAETrainer(config, run=path).train(rows, progress=False)
-    year = [2010 + i % 5 + 3 * (name == "noun.plant") for i, name in enumerate(lexnames)]
+    year = [
+        2010 + i % 5 + 3 * (name == "noun.plant") for i, name in enumerate(lexnames)
+    ]
     beside = {"text": texts, "kind": lexnames, "year": year}
     codes = model.encode_corpus(rows, path / "codes" / "default", metadata=beside)
     labels = save_features(path, label(codes).assign(family=-1))
@@ -36,7 +40,9 @@ def run(tmp_path_factory):
         for name in ("f1", "auc")
         for k, value in zip((1, 2, 5, "all"), rng.uniform(0.1, 0.9, 4), strict=True)
     ]
-    save_result(codes, "evaluation.json", {"table": table, "labels": [], "about": {}}, {})
+    save_result(
+        codes, "evaluation.json", {"table": table, "labels": [], "about": {}}, {}
+    )
     return path
 
 

@@ -24,10 +24,16 @@ def test_every_figure_has_axis_titles_and_both_themes(run, codes, trend, pca):
     for figure in every_figure(run, codes, trend):
         drawn = figure.to_dict()["layout"]
         axes = [axis for name, axis in drawn.items() if re.match("[xy]axis", name)]
-        titled = [a for a in axes if a.get("title", {}).get("text") or a.get("visible") is False]
+        titled = [
+            a
+            for a in axes
+            if a.get("title", {}).get("text") or a.get("visible") is False
+        ]
         assert len(titled) >= len(axes) / 2
         assert drawn["title"]["text"]
-        assert all(trace.x is None or len(trace.x) for trace in figure.data if "x" in trace)
+        assert all(
+            trace.x is None or len(trace.x) for trace in figure.data if "x" in trace
+        )
         night = plot.dark(figure)
         assert night.layout.template.layout.paper_bgcolor == style.DARK["background"]
         assert figure.layout.template.layout.paper_bgcolor == style.LIGHT["background"]
@@ -43,9 +49,15 @@ def test_texts_and_labels_are_escaped(run, tmp_path, pca):
     codes = Codes.open(evil)
     found = families(old, load_features(evil))
     save_result(codes, "families.json", found.to_dict(), found.parameters)
-    found = contrast(codes, "noun.plant", by="kind", labels=dict.fromkeys(range(96), HOSTILE))
+    found = contrast(
+        codes, "noun.plant", by="kind", labels=dict.fromkeys(range(96), HOSTILE)
+    )
     codes.texts = lambda rows=None: np.full(codes.n_rows, HOSTILE, dtype=object)
-    figures = [plot.activations(evil, 3), plot.cooccurrence(evil), plot.family_tree(evil)]
+    figures = [
+        plot.activations(evil, 3),
+        plot.cooccurrence(evil),
+        plot.family_tree(evil),
+    ]
     figures += [plot.dictionary(evil), plot.texts(codes), plot.contrast(found)]
     figures += [plot.frontier({HOSTILE: evil}), plot.probing({HOSTILE: evil})]
 
@@ -74,7 +86,8 @@ def test_names_of_runs_groups_and_columns_are_escaped(run, codes, trend, tmp_pat
     parent = rng.normal(size=(1, 8))
     children = parent + 0.05 * rng.normal(size=(3, 8))
     small, large = (
-        Weights(W_enc=w.T, W_dec=w, b_dec=np.zeros(8), cfg={}) for w in (parent, children)
+        Weights(W_enc=w.T, W_dec=w, b_dec=np.zeros(8), cfg={})
+        for w in (parent, children)
     )
     names = dict.fromkeys(range(3), HOSTILE)
     figures = [
@@ -99,11 +112,16 @@ def test_objects_show_themselves(run, codes):
 @pytest.mark.slow
 def test_a_browser_shows_hostile_labels_as_text(browser, run, tmp_path):
     found = contrast(
-        Codes.open(run), "noun.plant", by="kind", labels=dict.fromkeys(range(96), HOSTILE)
+        Codes.open(run),
+        "noun.plant",
+        by="kind",
+        labels=dict.fromkeys(range(96), HOSTILE),
     )
     path = tmp_path / "figure.html"
     plot.contrast(found).write_html(path, include_plotlyjs=True)
     browser.open(path)
-    shown = browser.js("return [...document.querySelectorAll('.ytick')].map(n => n.textContent)")
+    shown = browser.js(
+        "return [...document.querySelectorAll('.ytick')].map(n => n.textContent)"
+    )
     assert shown[0].startswith('<img src=x onerror="alert(1)"> <b>b</b> %{x')
     assert browser.js("return document.images.length") == 0

@@ -6,14 +6,18 @@ from nanosae import plot
 
 
 def test_training_curves_are_the_logged_lines(run):
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()
+    ]
     lines = [line for line in lines if "loss" in line]
     figure = plot.training(run)
     by_panel = {(t.name, t.yaxis): t for t in figure.data}
     assert list(by_panel["training", "y"].y) == [line["loss"] for line in lines]
     assert list(by_panel["training", "y4"].y) == [100 * line["dead"] for line in lines]
     assert list(by_panel["training", "y5"].x) == [line["step"] for line in lines]
-    held = {line["step"]: line["heldout_fvu"] for line in lines if "heldout_fvu" in line}
+    held = {
+        line["step"]: line["heldout_fvu"] for line in lines if "heldout_fvu" in line
+    }
     curve = by_panel["held-out", "y2"]
     assert dict(zip(curve.x, curve.y, strict=True)) == held
 

@@ -18,8 +18,12 @@ def test_forests_show_effect_and_interval(codes):
     dots = plot.contrast(found, n=3).data[0]
     table = found.findings.head(3)
     np.testing.assert_allclose(dots.x, np.exp(table["effect"]), rtol=1e-6)
-    np.testing.assert_allclose(dots.x - dots.error_x.arrayminus, table["odds_low"], rtol=1e-6)
-    np.testing.assert_allclose(dots.x + dots.error_x.array, table["odds_high"], rtol=1e-6)
+    np.testing.assert_allclose(
+        dots.x - dots.error_x.arrayminus, table["odds_low"], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        dots.x + dots.error_x.array, table["odds_high"], rtol=1e-6
+    )
     same = plot.contrast(json.loads(json.dumps(found.to_dict(), default=str)), n=3)
     np.testing.assert_allclose(same.data[0].x, dots.x)
     lengths = [len(t) for t in codes.texts()]
@@ -40,5 +44,7 @@ def test_shares_over_time_are_counted_right(codes, trend):
     np.testing.assert_allclose(
         line.y, [(merged.row_topic[year == y] == 0).mean() for y in np.unique(year)]
     )
-    again = plot.over_time(merged, pd.to_datetime([f"{y}-01-01" for y in year]).to_numpy())
+    again = plot.over_time(
+        merged, pd.to_datetime([f"{y}-01-01" for y in year]).to_numpy()
+    )
     np.testing.assert_allclose(again.data[1].y, line.y)

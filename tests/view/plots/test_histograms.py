@@ -31,10 +31,14 @@ def test_the_slider_holds_every_snapshot(run):
     figure = plot.weights(run)
     steps = figure.layout.sliders[0].steps
     shots = sorted((run / "snapshots").glob("*.npz"))
-    assert [int(s.label.replace(",", "")) for s in steps] == [int(p.stem) for p in shots]
+    assert [int(s.label.replace(",", "")) for s in steps] == [
+        int(p.stem) for p in shots
+    ]
     first = np.load(shots[0])["encoder_norm"]
     place = [t.name for t in figure.data].index("Encoder norms")
-    np.testing.assert_allclose(steps[0].args[0]["y"][place], 100 * first / first.sum(), rtol=1e-3)
+    np.testing.assert_allclose(
+        steps[0].args[0]["y"][place], 100 * first / first.sum(), rtol=1e-3
+    )
     assert {t.name for t in figure.data} >= {"Encoder weights", "Decoder rows, pairs"}
 
 
@@ -43,7 +47,8 @@ def test_densities_activations_and_l0_are_counted_right(codes):
     bar = plot.density(codes).data[0]
     alive = [np.log10((column > 0).mean()) for column in x.T if column.any()]
     inside = [
-        sum(abs(v - c) <= w / 2 for v in alive) for c, w in zip(bar.x, bar.width, strict=True)
+        sum(abs(v - c) <= w / 2 for v in alive)
+        for c, w in zip(bar.x, bar.width, strict=True)
     ]
     assert list(bar.y) == inside
     assert sum(bar.y) == len(alive)
@@ -54,8 +59,12 @@ def test_densities_activations_and_l0_are_counted_right(codes):
     assert sum(plot.activations(codes).data[0].y) == (x > 0).sum()
     bar = plot.l0(codes).data[0]
     by_count = pd.Series((x > 0).sum(1)).value_counts()
-    assert {round(v): n for v, n in zip(bar.x, bar.y, strict=True) if n} == by_count.to_dict()
-    assert f"mean {(x > 0).sum(1).mean():.1f}" in plot.l0(codes).layout.title.subtitle.text
+    assert {
+        round(v): n for v, n in zip(bar.x, bar.y, strict=True) if n
+    } == by_count.to_dict()
+    assert (
+        f"mean {(x > 0).sum(1).mean():.1f}" in plot.l0(codes).layout.title.subtitle.text
+    )
 
 
 @pytest.mark.slow

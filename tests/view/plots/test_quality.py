@@ -29,4 +29,9 @@ def test_frontiers_are_the_last_lines(run, tmp_path):
     assert drawn["pca (baseline)"][5.0] == probes.loc[("pca", "probe_f1@5"), "value"]
     best = plot.frontier(run, "probe_f1@5")
     assert best.data[0].y[0] == probes.loc[("codes", "probe_f1@5"), "value"]
-    assert {a.text for a in best.layout.annotations} == {"dense", "pca", "k-means", "random"}
+    assert {a.text for a in best.layout.annotations} == {
+        "dense",
+        "pca",
+        "k-means",
+        "random",
+    }

@@ -11,7 +11,13 @@ from nanosae.analysis.contrast import contrast
 
 
 def test_errors_say_what_is_missing(run, codes, tmp_path):
-    for draw in (plot.training, plot.weights, plot.density, plot.family_tree, plot.probing):
+    for draw in (
+        plot.training,
+        plot.weights,
+        plot.density,
+        plot.family_tree,
+        plot.probing,
+    ):
         with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path))):
             draw(tmp_path)
     with pytest.raises(FileNotFoundError, match="contrasts holds none"):

@@ -18,7 +18,9 @@ def test_cooccurrence_is_that_of_the_dense_matrix(run, codes):
     on = dense(codes) > 0
     both = (on[:, a] & on[:, b]).sum() / min(on[:, a].sum(), on[:, b].sum())
     assert figure.data[0].z[0][1] == pytest.approx(both)
-    assert figure.data[0].z[0][1] != pytest.approx((on[:, a] & on[:, b]).sum() / on[:, a].sum() / 2)
+    assert figure.data[0].z[0][1] != pytest.approx(
+        (on[:, a] & on[:, b]).sum() / on[:, a].sum() / 2
+    )
     assert np.isnan(figure.data[0].z[3][3])
 
 
@@ -55,7 +57,11 @@ def test_flows_lead_to_the_features_that_are_alike():
     ends = zip(links.source, links.target, links.value, strict=True)
     edges = [(text[a], text[b], v) for a, b, v in ends]
     assert len(edges) == 5  # the parents of one child split into nothing
-    assert {b for a, b, _ in edges if a == "trunk"} == {"feature 0", "branch", "feature 2"}
+    assert {b for a, b, _ in edges if a == "trunk"} == {
+        "feature 0",
+        "branch",
+        "feature 2",
+    }
     unit = children / np.linalg.norm(children, axis=1, keepdims=True)
     cosine = {b: v for _, b, v in edges}["branch"]
     assert cosine == pytest.approx(unit[1] @ parents[0], abs=1e-6)

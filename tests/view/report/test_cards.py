@@ -98,7 +98,12 @@ def test_the_weakest_cards_go_last(large, monkeypatch):
 )
 def test_the_widest_limits_that_fit_are_taken(n_cards, length, most):
     limits = trimming.choose_limits(n_cards, [length])
-    chosen = limits.top_rows, limits.quantile_rows, limits.near_misses, limits.text_bytes
+    chosen = (
+        limits.top_rows,
+        limits.quantile_rows,
+        limits.near_misses,
+        limits.text_bytes,
+    )
     assert chosen == most
 
 

@@ -27,7 +27,9 @@ def test_the_table_is_the_run_s(page, run):
     for i, j in enumerate(shown["feature"]):
         rows, acts = codes.feature(j)
         assert shown["n_active"][i] == len(rows)
-        assert shown["max_activation"][i] == pytest.approx(acts.max(initial=0), rel=1e-3)
+        assert shown["max_activation"][i] == pytest.approx(
+            acts.max(initial=0), rel=1e-3
+        )
         label = HOSTILE[1] if j == 0 else table["label"][j]
         assert shown["label"][i] == (None if pd.isna(label) else label)
 

@@ -42,7 +42,10 @@ def test_those_commands_are_understood(page):
 def test_a_run_that_has_just_begun(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
-    facts = {"requested": TrainConfig(k=3).to_dict(), "config": TrainConfig(k=3).to_dict()}
+    facts = {
+        "requested": TrainConfig(k=3).to_dict(),
+        "config": TrainConfig(k=3).to_dict(),
+    }
     (run / "config.json").write_text(json.dumps(facts))
     page = Page(report(run).read_text("utf-8"))
     assert page.blocks["features"]["feature"] == []

@@ -17,7 +17,9 @@ def test_texts_stay_data(page, run):
     assert all(not key.startswith("on") for _, attrs in page.elements for key in attrs)
     cards, texts = page.cards()
     first = [texts[str(row)] for row, _ in cards[0]["top"]][: len(HOSTILE)]
-    assert all(text.startswith(hostile) for text, hostile in zip(first, HOSTILE, strict=True))
+    assert all(
+        text.startswith(hostile) for text, hostile in zip(first, HOSTILE, strict=True)
+    )
 
 
 def test_only_our_scripts_and_no_address_of_another_machine(page, run):
@@ -25,11 +27,15 @@ def test_only_our_scripts_and_no_address_of_another_machine(page, run):
     assert "default-src 'none'" in policy
     assert "connect-src 'none'" in policy
     assert len(re.findall("'sha256-", policy)) == len(page.code) == 2 + len(SCRIPTS)
-    assert not [a for _, a in page.elements if a.get("src") or "http" in a.get("href", "")]
+    assert not [
+        a for _, a in page.elements if a.get("src") or "http" in a.get("href", "")
+    ]
 
 
 def test_a_parser_sees_markup_that_is_not_escaped():
-    naive = f"<script type='application/json' id='data-x'>{json.dumps(HOSTILE[1])}</script>"
+    naive = (
+        f"<script type='application/json' id='data-x'>{json.dumps(HOSTILE[1])}</script>"
+    )
     with pytest.raises(ValueError, match="Unterminated"):
         Page(naive)
 
@@ -59,4 +65,11 @@ def test_the_page_s_files_are_in_the_package():
     from importlib.resources import files
 
     names = {path.name for path in (files("nanosae.view") / "static").iterdir()}
-    assert {"base.css", "nano.js", "report.html", "report.js", "live.js", "training.js"} <= names
+    assert {
+        "base.css",
+        "nano.js",
+        "report.html",
+        "report.js",
+        "live.js",
+        "training.js",
+    } <= names

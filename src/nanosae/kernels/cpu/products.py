@@ -42,7 +42,16 @@ def _decode(values, cols, row_ptr, weight, bias, out):
 
 @compile_kernel
 def _decode_grads(
-    grad, values, order, rows, starts, chunks, weight, grad_values, grad_weight, accumulate
+    grad,
+    values,
+    order,
+    rows,
+    starts,
+    chunks,
+    weight,
+    grad_values,
+    grad_weight,
+    accumulate,
 ):
     width = grad.shape[1]
     for chunk in numba.prange(CHUNKS):
@@ -60,7 +69,9 @@ def _decode_grads(
 
 
 @compile_kernel
-def _encode_grads(grad_values, order, rows, starts, chunks, x, grad_weight, grad_bias, accumulate):
+def _encode_grads(
+    grad_values, order, rows, starts, chunks, x, grad_weight, grad_bias, accumulate
+):
     width = x.shape[1]
     for chunk in numba.prange(CHUNKS):
         for latent in range(chunks[chunk], chunks[chunk + 1]):
@@ -92,12 +103,19 @@ def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor
 
 
 def decode_grads(
-    grad: Tensor, values: Tensor, plan: Plan, weight: Tensor, grad_weight: Tensor, accumulate: bool
+    grad: Tensor,
+    values: Tensor,
+    plan: Plan,
+    weight: Tensor,
+    grad_weight: Tensor,
+    accumulate: bool,
 ) -> Tensor:
     """Write the decoder's gradient, or add to it; return that of the values."""
     grad_values = torch.empty_like(values)
     chunks = _chunks_of_latents(plan.starts)
-    _decode_grads(grad, values, *plan, chunks, weight, grad_values, grad_weight, accumulate)
+    _decode_grads(
+        grad, values, *plan, chunks, weight, grad_values, grad_weight, accumulate
+    )
     return grad_values
 
 

@@ -14,7 +14,9 @@ from nanosae.kernels.batchtopk import estimate_threshold, select_largest
 from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel, lock
 from nanosae.kernels.pairs import Pairs
 
-BLOCK = np.uint64(64)  # columns that are compared together before any one of them is looked at
+BLOCK = np.uint64(
+    64
+)  # columns that are compared together before any one of them is looked at
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first
@@ -39,7 +41,9 @@ def _scan(pre_acts, offset, threshold, columns):
         if n_above:
             for i in range(BLOCK):
                 columns[n_found] = start + i
-                n_found += np.uint64(pre_acts[start + i] + offset[start + i] > threshold)
+                n_found += np.uint64(
+                    pre_acts[start + i] + offset[start + i] > threshold
+                )
     for column in range(width // BLOCK * BLOCK, width):
         columns[n_found] = column
         n_found += np.uint64(pre_acts[column] + offset[column] > threshold)
@@ -122,7 +126,9 @@ def _keep_above(pre_acts, bias, bias_less_threshold, cols, values, counts):
         slot = first_row * slots_per_row
         found = np.empty(width + 1, np.int32)
         for row in range(first_row, end_row):
-            counts[row] = _scan(pre_acts[row], bias_less_threshold, pre_acts.dtype.type(0), found)
+            counts[row] = _scan(
+                pre_acts[row], bias_less_threshold, pre_acts.dtype.type(0), found
+            )
             for i in range(min(counts[row], end_slot - slot)):
                 cols[slot + i] = found[i]
                 values[slot + i] = pre_acts[row, found[i]] + bias[found[i]]
@@ -149,7 +155,11 @@ def select_above(x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor) ->
 
 
 def select_batchtopk(
-    x: Tensor, weight: Tensor, bias: Tensor, total: int, initial_threshold: float | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    total: int,
+    initial_threshold: float | None = None,
 ) -> Pairs:
     """Keep the `total` largest positive entries of all rows together.
 
@@ -173,7 +183,9 @@ def _select(x: Tensor, weight: Tensor, slots_per_row: int, keep: Callable) -> Pa
     kept = []
     with lock:
         memory = _tile_memory(n_rows, len(weight), x.dtype)
-        for tile, tile_counts in zip(x.split(n_rows), counts.split(n_rows), strict=True):
+        for tile, tile_counts in zip(
+            x.split(n_rows), counts.split(n_rows), strict=True
+        ):
             pre_acts = torch.mm(tile, weight.T, out=memory[: len(tile)])
             pieces = _keep_of_tile(pre_acts, slots_per_row, keep, tile_counts)
             while pieces is None:

@@ -7,7 +7,12 @@ atomics. So results are the same bits on every run. Nothing but `select_above` w
 """
 
 from nanosae.kernels.cuda.products import decode, decode_grads, encode_grads, make_plan
-from nanosae.kernels.cuda.selection import PADDING, select_above, select_batchtopk, select_topk
+from nanosae.kernels.cuda.selection import (
+    PADDING,
+    select_above,
+    select_batchtopk,
+    select_topk,
+)
 
 __all__ = [
     "PADDING",

@@ -9,7 +9,17 @@ from triton.language import constexpr
 
 @triton.jit
 def pair_dots(
-    grad, weight, order, rows, latents, nnz, out, size, width, N: constexpr, W: constexpr
+    grad,
+    weight,
+    order,
+    rows,
+    latents,
+    nnz,
+    out,
+    size,
+    width,
+    N: constexpr,
+    W: constexpr,
 ):
     """Write the product of each pair's row of `grad` and its latent's weight; zero for padding."""
     place = tl.program_id(0) * N + tl.arange(0, N)

@@ -27,8 +27,12 @@ def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
     rows = torch.searchsorted(pairs.row_ptr[1:-1], places, right=True)
     is_pair = places < pairs.row_ptr[-1]
     latents, order = torch.where(is_pair, pairs.cols, hidden_size).sort(stable=True)
-    every_latent = torch.arange(hidden_size + 1, device=latents.device, dtype=latents.dtype)
-    return Plan(order.int(), rows[order].int(), torch.searchsorted(latents, every_latent))
+    every_latent = torch.arange(
+        hidden_size + 1, device=latents.device, dtype=latents.dtype
+    )
+    return Plan(
+        order.int(), rows[order].int(), torch.searchsorted(latents, every_latent)
+    )
 
 
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:
@@ -40,10 +44,17 @@ def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor
 
 
 def decode_grads(
-    grad: Tensor, values: Tensor, plan: Plan, weight: Tensor, grad_weight: Tensor, accumulate: bool
+    grad: Tensor,
+    values: Tensor,
+    plan: Plan,
+    weight: Tensor,
+    grad_weight: Tensor,
+    accumulate: bool,
 ) -> Tensor:
     """Write the decoder's gradient, or add to it; return that of the values."""
-    _segment_sums(values, plan.order, plan.rows, plan.starts, grad, grad_weight, accumulate)
+    _segment_sums(
+        values, plan.order, plan.rows, plan.starts, grad, grad_weight, accumulate
+    )
     size, width = len(values), grad.shape[1]
     places = torch.arange(size, device=values.device)
     latents = torch.searchsorted(plan.starts[1:-1], places, right=True)

@@ -72,7 +72,9 @@ def select_above(
     for tile in _tiles(x, weight, bias):
         n_rows_before = len(row_ptr) - 1
         row_ptr = _extended(row_ptr, _counts(tile, thresholds).above)
-        _copy_above(tile, thresholds, None, Pairs(values, cols, row_ptr[n_rows_before:]))
+        _copy_above(
+            tile, thresholds, None, Pairs(values, cols, row_ptr[n_rows_before:])
+        )
     nnz = int(row_ptr[-1])
     if nnz > n_slots:
         return select_above(x, weight, bias, thresholds, nnz)
@@ -80,7 +82,11 @@ def select_above(
 
 
 def select_batchtopk(
-    x: Tensor, weight: Tensor, bias: Tensor, total: int, initial_threshold: float | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    total: int,
+    initial_threshold: float | None = None,
 ) -> Pairs:
     """Keep the `total` largest positive entries of all rows; the pairs end in padding.
 
@@ -109,7 +115,9 @@ def _estimated_threshold(pre_acts: Tensor, total: int) -> Tensor:
     return largest[-1:].clamp_min(0)
 
 
-def _with_entries_above(kept: Pairs, tile: _Entries, threshold: Tensor, total: int) -> Pairs:
+def _with_entries_above(
+    kept: Pairs, tile: _Entries, threshold: Tensor, total: int
+) -> Pairs:
     """Append a tile's entries above the threshold; all positive ones where these are too few."""
     counts = _counts(tile, threshold)
     is_enough = kept.row_ptr[-1] + counts.above.sum() >= total
@@ -145,7 +153,17 @@ def _kth_largest(values: Tensor, size: Tensor, k: int) -> Tensor:
     counts_of_digits = state.new_zeros(len(DIGITS), 2048)
     grid = (min(256, triton.cdiv(len(values), SCANNED)),)
     for counts, (shift, width) in zip(counts_of_digits, DIGITS, strict=True):
-        launch(selection_kernels.histogram, grid, values, size, state, counts, shift, width, 2048)
+        launch(
+            selection_kernels.histogram,
+            grid,
+            values,
+            size,
+            state,
+            counts,
+            shift,
+            width,
+            2048,
+        )
         launch(selection_kernels.next_digit, (1,), counts, state, k, shift, width)
     return state[:1].view(torch.float32)
 
@@ -156,7 +174,9 @@ def _largest(values: Tensor, cols: Tensor | None, k: int) -> tuple[Tensor, Tenso
     They are those of each chunk of a row, then those of these, until a row is one chunk.
     """
     n_rows, width = values.shape
-    chunk = min(max(CHUNK, triton.next_power_of_2(2 * k)), triton.next_power_of_2(width))
+    chunk = min(
+        max(CHUNK, triton.next_power_of_2(2 * k)), triton.next_power_of_2(width)
+    )
     chunks_per_row = triton.cdiv(width, chunk)
     rows_per_program = max(1, CHUNK // chunk)
     slots = values.new_zeros(n_rows, chunks_per_row * k)
@@ -197,7 +217,9 @@ def _counts(entries: _Entries, thresholds: Tensor) -> _Counts:
     return _Counts(*out)
 
 
-def _copy_above(entries: _Entries, thresholds: Tensor, ties: Tensor | None, out: Pairs) -> None:
+def _copy_above(
+    entries: _Entries, thresholds: Tensor, ties: Tensor | None, out: Pairs
+) -> None:
     """Copy the entries above a threshold, and each row's first ones equal to it.
 
     Args:

@@ -8,7 +8,17 @@ from triton.language import constexpr
 
 
 @triton.jit
-def topk(values, cols, n_rows, width, k, out_values, out_cols, ROWS: constexpr, CHUNK: constexpr):
+def topk(
+    values,
+    cols,
+    n_rows,
+    width,
+    k,
+    out_values,
+    out_cols,
+    ROWS: constexpr,
+    CHUNK: constexpr,
+):
     """Put the k largest positive entries of each row's chunk into its slots, by column.
 
     Positive floats have the order of their bits as integers, between which the k-th largest is
@@ -111,7 +121,9 @@ def copy_above(
 
 
 @triton.jit
-def histogram(values, size, state, out, SHIFT: constexpr, WIDTH: constexpr, BLOCK: constexpr):
+def histogram(
+    values, size, state, out, SHIFT: constexpr, WIDTH: constexpr, BLOCK: constexpr
+):
     """Count by WIDTH bits from bit SHIFT on the positive values whose higher bits are `state`'s."""
     n_values = tl.load(size)
     last_bin = (1 << WIDTH) - 1

@@ -103,11 +103,14 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
     return np.where(n_active < MIN_ROWS, -1, lift.argmax(axis=1))
 
 
-def _legend(title: str, values: np.ndarray, names: list[str]) -> tuple[Answer, np.ndarray]:
+def _legend(
+    title: str, values: np.ndarray, names: list[str]
+) -> tuple[Answer, np.ndarray]:
     """Return a legend of groups, the largest of which have colours, or without names of numbers."""
     if names:
         entries = [
-            {"name": name, "color": color} for name, color in zip(names, COLORS, strict=False)
+            {"name": name, "color": color}
+            for name, color in zip(names, COLORS, strict=False)
         ]
         if len(names) > len(COLORS):
             entries.append({"name": "others", "color": MUTED})

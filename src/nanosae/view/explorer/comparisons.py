@@ -58,7 +58,9 @@ def steer(
     return {
         "note": after.note,
         "features": before.features,
-        "names": {feature: corpus.names.get(int(feature), "") for feature in edit or {}},
+        "names": {
+            feature: corpus.names.get(int(feature), "") for feature in edit or {}
+        },
         "hits": hits,
     }
 
@@ -82,12 +84,16 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     every_row = np.arange(corpus.codes.n_rows, dtype=np.int32)
     others = np.setdiff1d(every_row, selected)
     if min(len(selected), len(others)) < 2:
-        raise DataError(f"{len(selected):,} rows against {len(others):,}: nothing to compare.")
+        raise DataError(
+            f"{len(selected):,} rows against {len(others):,}: nothing to compare."
+        )
     rng = np.random.default_rng(0)
     sample = _sample(selected, rng)
     other_sample = _sample(others, rng)
     result = contrast(corpus.codes, sample, other_sample, labels=corpus.names)
-    conditions = (where or {}).get("features", [])  # they tell the rows apart by definition
+    conditions = (where or {}).get(
+        "features", []
+    )  # they tell the rows apart by definition
     findings = result.findings[~result.findings["feature"].isin(conditions)]
     return {
         "rows": len(selected),

@@ -83,7 +83,9 @@ class OpenCorpus:
         self.directions = None if self.model is None else self.model.directions()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
-        annotations.names(self.run, self.codes.model)  # damage is said before the page is opened
+        annotations.names(
+            self.run, self.codes.model
+        )  # damage is said before the page is opened
 
     @property
     def table(self) -> pd.DataFrame:
@@ -112,7 +114,9 @@ class OpenCorpus:
 
     def names_version(self) -> tuple[int, ...]:
         """Return what changes when features are labelled or renamed."""
-        return tuple(changed(self.run / file) for file in ("features.parquet", "user.sqlite"))
+        return tuple(
+            changed(self.run / file) for file in ("features.parquet", "user.sqlite")
+        )
 
     def map_version(self) -> int:
         """Return what changes when the map is made anew."""

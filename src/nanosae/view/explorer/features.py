@@ -27,7 +27,11 @@ ORDERS = ("score", "rows", "name")
 
 
 def list_features(
-    corpus: OpenCorpus, words: str = "", sort: str = "score", marked: bool = False, at: int = 0
+    corpus: OpenCorpus,
+    words: str = "",
+    sort: str = "score",
+    marked: bool = False,
+    at: int = 0,
 ) -> Answer:
     """List features, a page of lines.
 
@@ -39,12 +43,16 @@ def list_features(
         at: How many lines to skip.
     """
     if sort not in ORDERS:
-        raise DataError(f"features can be ordered by {', '.join(ORDERS)}, not by {sort!r}.")
+        raise DataError(
+            f"features can be ordered by {', '.join(ORDERS)}, not by {sort!r}."
+        )
     names, counts = corpus.names, corpus.codes.counts
     bookmarks = annotations.bookmarks(corpus.run, corpus.codes.model)
     scores = _label_scores(corpus)
     features = bookmarks if marked else np.flatnonzero(counts).tolist()
-    features = [feature for feature in features if _is_called(feature, names, words.casefold())]
+    features = [
+        feature for feature in features if _is_called(feature, names, words.casefold())
+    ]
 
     def order(feature: int) -> Any:
         if sort == "name":
@@ -71,7 +79,9 @@ def list_features(
 def _label_scores(corpus: OpenCorpus) -> np.ndarray:
     """Return how well each label's words find unseen texts (AUC), NaN without a label."""
     every = range(corpus.codes.n_features)
-    return corpus.table.reindex(index=every, columns=["label_auc"])["label_auc"].to_numpy(float)
+    return corpus.table.reindex(index=every, columns=["label_auc"])[
+        "label_auc"
+    ].to_numpy(float)
 
 
 def _is_called(feature: int, names: dict[int, str], words: str) -> bool:

@@ -131,13 +131,17 @@ def make_map(codes: Codes) -> Path:
     return path
 
 
-def _vector_reader(codes: Codes, decoder: np.ndarray | None) -> Callable[[np.ndarray], np.ndarray]:
+def _vector_reader(
+    codes: Codes, decoder: np.ndarray | None
+) -> Callable[[np.ndarray], np.ndarray]:
     """Return what reads rows' vectors: embeddings, else decoded codes, else random projections."""
     if codes.has_vectors:
         return codes.vectors
     if decoder is None:
         rng = np.random.default_rng(0)
-        decoder = rng.standard_normal((codes.n_features, MIXED_WIDTH)).astype(np.float32)
+        decoder = rng.standard_normal((codes.n_features, MIXED_WIDTH)).astype(
+            np.float32
+        )
 
     def decode(rows: np.ndarray) -> np.ndarray:
         return codes.take(rows) @ decoder

@@ -33,7 +33,11 @@ Check = Callable[[Any], Any]  # returns a parameter as it is meant, or raises Da
 
 def whole_number(value: Any) -> int:
     """Check a number of a row, feature or line."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or not 0 <= value <= MAX_NUMBER
+    ):
         raise DataError(f"a whole number from 0 to {MAX_NUMBER:,}")
     return value
 
@@ -161,7 +165,9 @@ def checked(
             meant[name] = checks[name](value)
         except DataError as error:
             shown = json.dumps(value)[:80]
-            raise DataError(f"the {what} {name!r} must be {error}, not {shown}.") from error
+            raise DataError(
+                f"the {what} {name!r} must be {error}, not {shown}."
+            ) from error
     return meant
 
 
@@ -184,11 +190,16 @@ QUESTIONS = {
     "export": Endpoint(rows.export_rows, WHERE),
     "steer": Endpoint(
         comparisons.steer,
-        {"row": or_null(whole_number), "query": or_null(text), "edit": or_null(activations)},
+        {
+            "row": or_null(whole_number),
+            "query": or_null(text),
+            "edit": or_null(activations),
+        },
     ),
     "contrast": Endpoint(comparisons.contrast_selection, WHERE),
     "points/{kind}": Endpoint(
-        points.map_points, WHERE | {"kind": map_kind, "color": text, "box": or_null(box)}
+        points.map_points,
+        WHERE | {"kind": map_kind, "color": text, "box": or_null(box)},
     ),
     "regions/{kind}": Endpoint(points.map_regions, {"kind": map_kind}),
 }
@@ -210,7 +221,9 @@ def make_routes(corpus: OpenCorpus, jobs: Jobs) -> list[Route]:
     for path, endpoint in {"state": state, **QUESTIONS}.items():
         routes.append(Route(f"/api/{path}", _question(corpus, endpoint)))
     for path, endpoint in CHANGES.items():
-        routes.append(Route(f"/api/{path}", _change(corpus, endpoint), methods=["POST"]))
+        routes.append(
+            Route(f"/api/{path}", _change(corpus, endpoint), methods=["POST"])
+        )
     return routes
 
 
@@ -219,7 +232,9 @@ def _question(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Res
 
     def respond(request: Request) -> Response:
         try:
-            given = {name: json.loads(value) for name, value in request.query_params.items()}
+            given = {
+                name: json.loads(value) for name, value in request.query_params.items()
+            }
         except (ValueError, RecursionError):
             return refusal("What is asked must be JSON.", 400)
         return _respond(corpus, endpoint, given | request.path_params)
@@ -250,7 +265,9 @@ def _change(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Any]:
     return respond
 
 
-def _respond(corpus: OpenCorpus, endpoint: Endpoint, given: Mapping[str, Any]) -> Response:
+def _respond(
+    corpus: OpenCorpus, endpoint: Endpoint, given: Mapping[str, Any]
+) -> Response:
     """Check the parameters, call the function that answers, and send what it returns."""
     from starlette.responses import Response, StreamingResponse
 

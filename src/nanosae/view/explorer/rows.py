@@ -22,7 +22,9 @@ LINE_FEATURES = 3  # features named below a text in a list
 EXPORT_BLOCK = 2**14  # rows written together
 
 
-def list_rows(corpus: OpenCorpus, where: Selection | None = None, at: int = 0) -> Answer:
+def list_rows(
+    corpus: OpenCorpus, where: Selection | None = None, at: int = 0
+) -> Answer:
     """List rows of a selection, a page of lines.
 
     Args:
@@ -39,7 +41,9 @@ def list_rows(corpus: OpenCorpus, where: Selection | None = None, at: int = 0) -
     }
 
 
-def row_lines(corpus: OpenCorpus, rows: np.ndarray, feature: int | None = None) -> list[Answer]:
+def row_lines(
+    corpus: OpenCorpus, rows: np.ndarray, feature: int | None = None
+) -> list[Answer]:
     """Return rows with their texts, strongest features and the activation of one `feature`."""
     codes, names = corpus.codes, corpus.names
     block: Any = codes.take(rows)
@@ -91,7 +95,9 @@ def tag_rows(
     if rows is None:
         rows = select_rows(corpus, where).tolist()
     elif max(rows, default=0) >= corpus.codes.n_rows:
-        raise DataError(f"there is no row {max(rows)}: there are {corpus.codes.n_rows:,} rows.")
+        raise DataError(
+            f"there is no row {max(rows)}: there are {corpus.codes.n_rows:,} rows."
+        )
     run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
     annotations.tag(run, name, tag, rows, on, data)
     return {"tags": annotations.tags(run, name, data), "rows": len(rows)}
@@ -109,7 +115,9 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
     tagged = {tag: annotations.tagged(run, name, tag, data) for tag in tags}
 
     def write_block(start: int) -> str:
-        table = feature_columns(corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK])
+        table = feature_columns(
+            corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK]
+        )
         table["tags"] = _tags_of_rows(table["row"], tagged)
         return table.to_csv(index=False, header=start == 0)
 

@@ -68,7 +68,9 @@ def _common_rows(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     return np.intersect1d(some, others, assume_unique=True)
 
 
-def _by_strength(rows: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+def _by_strength(
+    rows: np.ndarray, columns: list[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
     """Order rows by the sum of their activations, each as a share of its feature's largest."""
     strength = np.zeros(len(rows))
     for active_rows, activations in columns:
@@ -84,7 +86,9 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
             return np.zeros(0, np.int64)
         return rows_with(corpus.codes, value)
     if kind == "tag":
-        return annotations.tagged(corpus.run, corpus.codes.name, value, corpus.codes.data)
+        return annotations.tagged(
+            corpus.run, corpus.codes.name, value, corpus.codes.data
+        )
     if kind == "value":
         name, group = value
         column = corpus.column(name)
@@ -95,7 +99,9 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
     if kind == "led":
         found = corpus.require_map()
         is_inside = np.append(inside_polygon(found["features"], value), False)
-        return np.flatnonzero(is_inside[found["led"]])  # of rows that none leads, −1: False
+        return np.flatnonzero(
+            is_inside[found["led"]]
+        )  # of rows that none leads, −1: False
     raise DataError(f"no condition {kind!r} is known.")
 
 

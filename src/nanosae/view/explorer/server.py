@@ -91,7 +91,9 @@ def explore(
         ConfigError: If there is no such host or port.
     """
     uvicorn = extra("explore", "uvicorn", "explore")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # the encoder of a run is used, never downloaded
+    os.environ.setdefault(
+        "HF_HUB_OFFLINE", "1"
+    )  # the encoder of a run is used, never downloaded
     corpus = OpenCorpus(run, name)
     token = None if _is_local(host) else secrets.token_urlsafe(24)
     with _listen(host, port) as listener:
@@ -118,7 +120,9 @@ def _address(host: str, port: int, token: str | None) -> str:
     return f"http://{host}:{port}/{query}"
 
 
-def make_app(corpus: OpenCorpus, host: str = "127.0.0.1", token: str | None = None) -> Any:
+def make_app(
+    corpus: OpenCorpus, host: str = "127.0.0.1", token: str | None = None
+) -> Any:
     """Return the ASGI application: what `explore` serves.
 
     Args:
@@ -189,7 +193,9 @@ def _knows_token(request: Request, token: str) -> bool:
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens."""
     if not 0 <= port <= 65535:
-        raise ConfigError(f"port {port} does not exist: choose a --port from 0 to 65535.")
+        raise ConfigError(
+            f"port {port} does not exist: choose a --port from 0 to 65535."
+        )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 PANELS_PER_ROW = 3
 BAR = {"color": COLORS[0], "line": {"width": 0}}
-INTERVAL = ["value", "low", "high"]  # columns of an estimate and the ends of its interval
+INTERVAL = [
+    "value",
+    "low",
+    "high",
+]  # columns of an estimate and the ends of its interval
 
 
 def dark(figure: go.Figure) -> go.Figure:
@@ -98,11 +102,16 @@ def estimates(table: pd.DataFrame, *, show_intervals: bool = True) -> dict[str, 
     return {"y": value.tolist(), "error_y": bars}
 
 
-def titled(figure: go.Figure, title: str, height: int = 0, subtitle: str = "") -> go.Figure:
+def titled(
+    figure: go.Figure, title: str, height: int = 0, subtitle: str = ""
+) -> go.Figure:
     """Give a figure its title, subtitle and height (0: leave it); return the figure."""
     text: dict[str, Any] = {"text": escape(title)}
     if subtitle:
-        text["subtitle"] = {"text": escape(subtitle), "font": {"size": 12, "color": MUTED}}
+        text["subtitle"] = {
+            "text": escape(subtitle),
+            "font": {"size": 12, "color": MUTED},
+        }
     return figure.update_layout(title=text, height=height or figure.layout.height)
 
 

@@ -101,7 +101,9 @@ def _curves(panels: Sequence[Panel], table: pd.DataFrame) -> list[Curve]:
     return curves
 
 
-def _add_curve(figure: go.Figure, table: pd.DataFrame, curve: Curve, color: str) -> None:
+def _add_curve(
+    figure: go.Figure, table: pd.DataFrame, curve: Curve, color: str
+) -> None:
     known = table[["step", curve.column]].dropna()
     is_part = curve.column.startswith("parts.")
     figure.add_scatter(

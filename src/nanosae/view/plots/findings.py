@@ -45,9 +45,15 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     about = result["about"]
     table = pd.DataFrame(result["findings"]).head(n)
     if table.empty:
-        raise DataError(f"nothing was found among {about['n_tested']:,} tests: nothing to draw.")
+        raise DataError(
+            f"nothing was found among {about['n_tested']:,} tests: nothing to draw."
+        )
     is_numeric = result["kind"] == "numeric"
-    columns = ["effect", "low", "high"] if is_numeric else ["odds_ratio", "odds_low", "odds_high"]
+    columns = (
+        ["effect", "low", "high"]
+        if is_numeric
+        else ["odds_ratio", "odds_low", "odds_high"]
+    )
     effect, low, high = table[columns].to_numpy(float).T
     is_negative = (table["effect"] < 0).astype(int)
     sentences = result["sentences"][:n]
@@ -74,15 +80,18 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     no_effect = 0 if is_numeric else 1
     figure.add_vline(no_effect, line={"color": MUTED, "dash": "dash"})
     ticks = [escape_short(name, 44) for name in _finding_names(table)]
-    figure.update_yaxes(tickvals=list(range(len(table))), ticktext=ticks, showgrid=False)
-    figure.update_yaxes(range=[len(table) - 0.4, -0.6], zeroline=False, ticklabelstandoff=6)
+    figure.update_yaxes(
+        tickvals=list(range(len(table))), ticktext=ticks, showgrid=False
+    )
+    figure.update_yaxes(
+        range=[len(table) - 0.4, -0.6], zeroline=False, ticklabelstandoff=6
+    )
     figure.update_xaxes(title_text=escape(_effect_axis(result, table)))
     if not is_numeric:
         spans_decades = high.max() > 30 * low.min()
         figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
-    subtitle = (
-        f"{len(result['findings'])} findings among {about['n_tested']:,} tests, held-out rows"
-    )
+    n_findings, n_tested = len(result["findings"]), about["n_tested"]
+    subtitle = f"{n_findings} findings among {n_tested:,} tests, held-out rows"
     title = f"What goes with {about.get('column') or table['target'].iloc[0]}"
     return titled(figure, title, 170 + 24 * len(table), subtitle)
 
@@ -176,7 +185,9 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
     import pandas as pd
 
     if result["kind"] != "trend":
-        raise DataError(f"{result['kind']!r} findings have no time: give a column, or a trend.")
+        raise DataError(
+            f"{result['kind']!r} findings have no time: give a column, or a trend."
+        )
     shares = pd.DataFrame(result["shares"])
     return [
         (finding["label"], shares[shares["feature"] == finding["feature"]])

@@ -36,7 +36,9 @@ BINS = 64
 HEIGHT = 420
 MAX_ROWS = 50_000  # whose activations are counted where all features are
 PAIRED_ROWS = 2048  # decoder rows whose pairwise cosines are counted
-NEVER_ACTIVE = -8  # log10 densities below: latents without any activation, written as -9
+NEVER_ACTIVE = (
+    -8
+)  # log10 densities below: latents without any activation, written as -9
 
 Snapshot = Mapping[str, np.ndarray]
 
@@ -51,11 +53,15 @@ class Histogram(NamedTuple):
 HISTOGRAMS = {  # by their names in a snapshot
     "encoder_weight": Histogram("Encoder weights", "weight"),
     "encoder_norm": Histogram("Encoder norms", "norm of a latent's encoder column"),
-    "encoder_decoder_cosine": Histogram("Encoder against decoder", "cosine, same latent"),
+    "encoder_decoder_cosine": Histogram(
+        "Encoder against decoder", "cosine, same latent"
+    ),
     "decoder_weight": Histogram("Decoder weights", "weight"),
     "decoder_norm": Histogram("Decoder norms", "norm of a latent's decoder row"),
     "decoder_cosine": Histogram("Decoder rows, pairs", "cosine, two latents"),
-    "decoder_max_cosine": Histogram("Decoder rows, nearest", "cosine with the nearest latent"),
+    "decoder_max_cosine": Histogram(
+        "Decoder rows, nearest", "cosine with the nearest latent"
+    ),
     "log10_density": Histogram("Density", "log10 of the share of rows"),
     "activation": Histogram("Activations", "activation (units of scaled rows)"),
 }
@@ -75,7 +81,9 @@ def weights(source: Any) -> go.Figure:
     else:
         by_step = {0: _final_histograms(source)}
     shots = list(by_step.values())
-    names = [name for name in HISTOGRAMS if all(_has_counts(shot, name) for shot in shots)]
+    names = [
+        name for name in HISTOGRAMS if all(_has_counts(shot, name) for shot in shots)
+    ]
     titles = [HISTOGRAMS[name].title for name in names]
     axes = [HISTOGRAMS[name].axis for name in names]
     figure = panel_figure(titles, ["share (%)"] * len(names), axes)
@@ -230,9 +238,13 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
         _, values = codes.feature(feature)
         name = feature_name(labels_of(source), feature)
     if not len(values):
-        raise DataError(f"{name} has no activation on the {codes.n_rows:,} rows of {codes.path}.")
+        raise DataError(
+            f"{name} has no activation on the {codes.n_rows:,} rows of {codes.path}."
+        )
     edges = np.linspace(0, values.max(), BINS + 1)
-    figure = histogram(values, edges, "activation (in the units of the rows)", "activations")
+    figure = histogram(
+        values, edges, "activation (in the units of the rows)", "activations"
+    )
     mean = values.mean()
     subtitle = f"{name}: {len(values):,} activations above 0, mean {mean:.3g}"
     return titled(figure, f"Activations{run_suffix(source)}", HEIGHT, subtitle)
@@ -254,4 +266,6 @@ def l0(source: Any) -> go.Figure:
     mean = counts.mean() if len(counts) else 0.0
     figure.add_vline(mean, line={"color": COLORS[1], "dash": "dash"})
     subtitle = f"{len(counts):,} rows, mean {mean:.1f} (dashed)"
-    return titled(figure, f"Active features per row{run_suffix(source)}", HEIGHT, subtitle)
+    return titled(
+        figure, f"Active features per row{run_suffix(source)}", HEIGHT, subtitle
+    )

@@ -69,12 +69,16 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
     return titled(figure, f"{'FVU' if is_fvu else measure} and L0", HEIGHT)
 
 
-def _frontier_point(name: str, run: Any, measure: str) -> tuple[dict[str, Any], dict[str, float]]:
+def _frontier_point(
+    name: str, run: Any, measure: str
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Return what the frontier shows of a run, and the values of its baselines."""
     last = metrics(run)[-1]
     if not last.get("final"):
         raise DataError(
-            f"{run} stopped at step {last['step']}:", file=run, remedy="finish it with --resume."
+            f"{run} stopped at step {last['step']}:",
+            file=run,
+            remedy="finish it with --resume.",
         )
     config = json.loads((Path(run) / "config.json").read_text("utf-8"))["config"]
     point = {
@@ -87,7 +91,9 @@ def _frontier_point(name: str, run: Any, measure: str) -> tuple[dict[str, Any], 
     table = evaluation_table(run)
     table = table[table["measure"] == measure].set_index("representation")
     if "codes" not in table.index:
-        raise DataError(f"{run} was not evaluated for {measure!r}; evaluate it with labels.")
+        raise DataError(
+            f"{run} was not evaluated for {measure!r}; evaluate it with labels."
+        )
     baselines = table["value"].drop("codes").to_dict()
     return point | table.loc["codes", INTERVAL].to_dict(), baselines
 
@@ -109,7 +115,10 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
     for name, run in named_runs(runs).items():
         tables = _probe_tables(name, run, measure)
         of_runs[name] = tables.pop("codes")
-        of_run = {f"{representation} (baseline)": table for representation, table in tables.items()}
+        of_run = {
+            f"{representation} (baseline)": table
+            for representation, table in tables.items()
+        }
         baselines = of_run | baselines
     figure = empty_figure()
     for i, (name, table) in enumerate((of_runs | baselines).items()):
@@ -127,7 +136,9 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
             hovertemplate="%{x} features: %{y:.3f}",
         )
     ticks = sorted({k for table in of_runs.values() for k in table["k"]})
-    figure.update_xaxes(title_text="features of the probe (log scale)", type="log", tickvals=ticks)
+    figure.update_xaxes(
+        title_text="features of the probe (log scale)", type="log", tickvals=ticks
+    )
     figure.update_yaxes(title_text=f"{measure}, mean over labels, held-out rows")
     return titled(figure, "Sparse probing", HEIGHT)
 

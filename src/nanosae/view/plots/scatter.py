@@ -14,7 +14,13 @@ import numpy as np
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 from nanosae.view import maps
-from nanosae.view.plots.base import empty_figure, escape, escape_wrapped, run_suffix, titled
+from nanosae.view.plots.base import (
+    empty_figure,
+    escape,
+    escape_wrapped,
+    run_suffix,
+    titled,
+)
 from nanosae.view.plots.sources import codes_of, is_codes, labels_of, weight_matrices
 from nanosae.view.style import COLORS, MUTED
 
@@ -44,7 +50,10 @@ def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figur
     features = np.flatnonzero(is_drawn)
     if labels is None:
         labels = labels_of(source)
-    names = {place: labels.get(feature, "") for place, feature in enumerate(features.tolist())}
+    names = {
+        place: labels.get(feature, "")
+        for place, feature in enumerate(features.tolist())
+    }
     hover = [
         f"feature {feature}<br>{escape_wrapped(names[place])}"
         for place, feature in enumerate(features.tolist())
@@ -67,7 +76,9 @@ def _known_codes(source: Any) -> Codes | None:
     """Return codes, or those of a run folder if it has any."""
     if is_codes(source):
         return source
-    if isinstance(source, str | Path) and any(Path(source).glob("codes/*/manifest.json")):
+    if isinstance(source, str | Path) and any(
+        Path(source).glob("codes/*/manifest.json")
+    ):
         return Codes.open(source)
     return None
 
@@ -94,7 +105,11 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
         if codes.has_texts:
             row_texts = codes.texts(rows).tolist()
     else:
-        table = source.select_dtypes("number") if hasattr(source, "select_dtypes") else source
+        table = (
+            source.select_dtypes("number")
+            if hasattr(source, "select_dtypes")
+            else source
+        )
         array = np.asarray(table)
         n = len(array)
         rows = _sample(n, points)
@@ -132,7 +147,9 @@ def _draw_map(
     _check_vectors(vectors)
     points, method = maps.project(vectors)
     cluster = maps.clusters(points)
-    order = np.argsort(cluster, kind="stable")  # what lies in no cluster is drawn below the others
+    order = np.argsort(
+        cluster, kind="stable"
+    )  # what lies in no cluster is drawn below the others
     figure = empty_figure()
     figure.add_scattergl(
         x=points[order, 0],
@@ -149,7 +166,9 @@ def _draw_map(
         showlegend=False,
     )
     for text, (x, y) in maps.labels(points, cluster, names, WIDTH, HEIGHT):
-        figure.add_annotation(x=x, y=y, text=escape(text), showarrow=False, font={"size": 12})
+        figure.add_annotation(
+            x=x, y=y, text=escape(text), showarrow=False, font={"size": 12}
+        )
     bare = {"showticklabels": False, "showgrid": False, "zeroline": False}
     figure.update_xaxes(title_text=f"{method} 1", **bare)
     figure.update_yaxes(title_text=f"{method} 2", **bare)
@@ -167,4 +186,6 @@ def _check_vectors(vectors: np.ndarray) -> None:
         return
     n_bad = (~is_finite).sum()
     bad = f", {n_bad} of them not finite" if vectors.size else ""
-    raise DataError(f"a map needs rows of finite numbers, (n, width); got {vectors.shape}{bad}.")
+    raise DataError(
+        f"a map needs rows of finite numbers, (n, width); got {vectors.shape}{bad}."
+    )

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 TOPICS = 20  # topics of a run that was not yet asked for any
 
-Metrics = str | Path | Sequence[Mapping[str, Any]]  # a run folder, or the lines of its metrics
+Metrics = (
+    str | Path | Sequence[Mapping[str, Any]]
+)  # a run folder, or the lines of its metrics
 
 
 def metrics(run: Metrics) -> list[dict[str, Any]]:
@@ -42,7 +44,8 @@ def metrics(run: Metrics) -> list[dict[str, Any]]:
     complete = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     if not complete:
         raise MissingError(
-            f"{path} is missing or empty: nothing was logged in this run yet.", file=path
+            f"{path} is missing or empty: nothing was logged in this run yet.",
+            file=path,
         )
     try:
         return [json.loads(line) for line in complete]
@@ -214,9 +217,13 @@ def read_result(run: str | Path, name: str) -> Any:
     verb = COMMANDS.get(name, "contrast")
     result = load_result(run, name)
     if result is None:
-        raise MissingError(f"{path} is missing:", file=path, remedy=f"run `nanosae {verb}` first.")
+        raise MissingError(
+            f"{path} is missing:", file=path, remedy=f"run `nanosae {verb}` first."
+        )
     if not result.fresh:
         raise StaleError(
-            f"{path} is stale: {result.stale}.", file=path, remedy=f"Run `nanosae {verb}` again."
+            f"{path} is stale: {result.stale}.",
+            file=path,
+            remedy=f"Run `nanosae {verb}` again.",
         )
     return result.value

@@ -65,14 +65,18 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
     )
     ends = np.cumsum([0, *sizes]) - 0.5
     for low, high in pairwise(ends.tolist()):
-        figure.add_shape(type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": COLORS[1]})
+        figure.add_shape(
+            type="rect", x0=low, x1=high, y0=low, y1=high, line={"color": COLORS[1]}
+        )
     axis = {
         "tickvals": list(range(len(features))),
         "ticktext": ticks,
         "tickfont": {"size": 10},
     }
     figure.update_yaxes(**axis, autorange="reversed", showgrid=False)
-    figure.update_xaxes(**axis, showticklabels=False, showgrid=False, title="the same features")
+    figure.update_xaxes(
+        **axis, showticklabels=False, showgrid=False, title="the same features"
+    )
     bar = {"title": {"text": "share of the<br>rarer one's rows"}, "tickformat": ".0%"}
     figure.update_layout(coloraxis={"colorbar": bar})
     n_drawn = np.count_nonzero(sizes)
@@ -81,7 +85,9 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
     return titled(figure, f"Co-occurrence{run_suffix(source)}", height, subtitle)
 
 
-def _features_by_family(families: Sequence[list[int]], n: int) -> tuple[list[int], list[int]]:
+def _features_by_family(
+    families: Sequence[list[int]], n: int
+) -> tuple[list[int], list[int]]:
     """Return n features, family by family, and how many there are of each family."""
     per_family = max(n // 6, 4)
     features: list[int] = []
@@ -106,7 +112,12 @@ def _shares_together(codes: Codes, features: list[int]) -> np.ndarray:
 
 
 def family_tree(
-    source: Any, family: int | None = None, *, labels: Any = None, n: int = 3, most: int = 24
+    source: Any,
+    family: int | None = None,
+    *,
+    labels: Any = None,
+    n: int = 3,
+    most: int = 24,
 ) -> go.Figure:
     """Draw families as trees: each feature stands below the more frequent one it occurs with.
 
@@ -140,13 +151,17 @@ def family_tree(
     return titled(figure, f"Families{run_suffix(source)}", height)
 
 
-def _chosen_families(table: pd.DataFrame, family: int | None, n: int) -> list[dict[Any, Any]]:
+def _chosen_families(
+    table: pd.DataFrame, family: int | None, n: int
+) -> list[dict[Any, Any]]:
     """Return the lines of one family, or of the n largest that share no feature."""
     lines = table.to_dict("records")
     if family is not None:
         named = [line for line in lines if line["family"] == family]
         if not named:
-            raise DataError(f"there is no family {family}: they are 0 to {len(table) - 1}.")
+            raise DataError(
+                f"there is no family {family}: they are 0 to {len(table) - 1}."
+            )
         return named[:n]
     chosen: list[dict[Any, Any]] = []
     taken: set[int] = set()
@@ -177,8 +192,12 @@ def _add_tree(
     for parent, child in zip(edges["parent"], edges["child"], strict=True):
         x += [depth[parent], depth[parent], depth[child], None]
         y += [line[parent], line[child], line[child], None]
-    names = [_tree_label(feature_name(labels, feature), depth[feature]) for feature in depth]
-    figure.add_scatter(x=x, y=y, mode="lines", line={"color": MUTED, "width": 1}, **panel(i))
+    names = [
+        _tree_label(feature_name(labels, feature), depth[feature]) for feature in depth
+    ]
+    figure.add_scatter(
+        x=x, y=y, mode="lines", line={"color": MUTED, "width": 1}, **panel(i)
+    )
     figure.add_scatter(
         x=list(depth.values()),
         y=list(line.values()),
@@ -246,12 +265,15 @@ def splitting_flow(
     """
     from nanosae.analysis.matching import splitting
 
-    table = splitting(_codes_or_decoder(small), _codes_or_decoder(large), threshold=threshold)
+    table = splitting(
+        _codes_or_decoder(small), _codes_or_decoder(large), threshold=threshold
+    )
     table = table.sort_values("n_children", ascending=False)
     parents = table[table["n_children"] > 1].head(n)
     if parents.empty:
         raise DataError(
-            f"no feature has two children more similar than {threshold}:", remedy="lower it."
+            f"no feature has two children more similar than {threshold}:",
+            remedy="lower it.",
         )
     links = parents.explode(["children", "similarities"])
     links = links[links.groupby("parent").cumcount() < most]
@@ -261,9 +283,13 @@ def splitting_flow(
     left, right = labels or (labels_of(small), labels_of(large))
     texts = [
         _parent_label(feature_name(left, feature), n_children - most)
-        for feature, n_children in zip(parents["parent"], parents["n_children"], strict=True)
+        for feature, n_children in zip(
+            parents["parent"], parents["n_children"], strict=True
+        )
     ]
-    texts += [escape_short(feature_name(right, feature), 34) for feature in links["children"]]
+    texts += [
+        escape_short(feature_name(right, feature), 34) for feature in links["children"]
+    ]
     figure = empty_figure()
     figure.add_sankey(
         link={
@@ -283,7 +309,9 @@ def splitting_flow(
         },
         textfont={"size": 11},
     )
-    subtitle = "left: the smaller SAE; right: features of the larger one; width: similarity"
+    subtitle = (
+        "left: the smaller SAE; right: features of the larger one; width: similarity"
+    )
     return titled(figure, "Feature splitting", 120 + 21 * len(target), subtitle)
 
 

@@ -53,7 +53,9 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
     config = read_json(run / "config.json") or {}
     results = StoredResults(run, codes)
     contrasts = {
-        contrast_title(result): result.value for result in results.contrasts if result.fresh
+        contrast_title(result): result.value
+        for result in results.contrasts
+        if result.fresh
     }
     return {
         "facts": _facts(run, config, codes, results),
@@ -163,7 +165,8 @@ def _families(results: StoredResults) -> list[dict[str, Any]] | None:
     if result is None:
         return None
     return [
-        {field: rounded(family[field]) for field in FAMILY_FIELDS} for family in result["families"]
+        {field: rounded(family[field]) for field in FAMILY_FIELDS}
+        for family in result["families"]
     ]
 
 

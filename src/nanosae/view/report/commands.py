@@ -63,7 +63,9 @@ def past_commands(
     run: Path, config: dict[str, Any], codes: Codes | None, results: StoredResults
 ) -> list[str]:
     """Return the commands of the steps that were done, in order."""
-    return [step.command for step in _steps(run, config, codes, results) if step.is_done]
+    return [
+        step.command for step in _steps(run, config, codes, results) if step.is_done
+    ]
 
 
 def missing_steps(
@@ -95,7 +97,9 @@ def _training_steps(run: Path, config: dict[str, Any]) -> list[Step]:
     return steps
 
 
-def _encoding_steps(run: Path, config: dict[str, Any], codes: Codes | None) -> list[Step]:
+def _encoding_steps(
+    run: Path, config: dict[str, Any], codes: Codes | None
+) -> list[Step]:
     source = config.get("data") or "DATA"
     if codes is not None:
         source = _source_of_vectors(codes) or source
@@ -115,7 +119,9 @@ def _source_of_vectors(codes: Codes) -> str | None:
     return None
 
 
-def _analysis_steps(run: Path, codes: Codes | None, results: StoredResults) -> list[Step]:
+def _analysis_steps(
+    run: Path, codes: Codes | None, results: StoredResults
+) -> list[Step]:
     table = load_features(run, codes)
     return [
         Step("top_rows" in table, "feature cards", ["describe", run]),
@@ -129,7 +135,9 @@ def _analysis_steps(run: Path, codes: Codes | None, results: StoredResults) -> l
 
 def _families_step(run: Path, results: StoredResults) -> Step:
     is_done = results.fresh_value("families.json") is not None
-    return Step(is_done, results.what_again("families.json", "families"), ["families", run])
+    return Step(
+        is_done, results.what_again("families.json", "families"), ["families", run]
+    )
 
 
 def _topics_step(run: Path, results: StoredResults) -> Step:
@@ -146,13 +154,19 @@ def _some_column(codes: Codes | None) -> str:
     return codes.columns[0]
 
 
-def _contrast_steps(run: Path, codes: Codes | None, results: StoredResults) -> list[Step]:
+def _contrast_steps(
+    run: Path, codes: Codes | None, results: StoredResults
+) -> list[Step]:
     repeatable = [result for result in results.contrasts if result.parameters]
     if not repeatable:
-        return [Step(False, "contrasts", ["contrast", run, "--by", _some_column(codes)])]
+        return [
+            Step(False, "contrasts", ["contrast", run, "--by", _some_column(codes)])
+        ]
     steps = []
     for result in repeatable:
-        what = "" if result.fresh else f"{contrast_title(result)} again ({result.stale})"
+        what = (
+            "" if result.fresh else f"{contrast_title(result)} again ({result.stale})"
+        )
         steps.append(Step(result.fresh, what, _contrast_words(run, result)))
     return steps
 
@@ -170,7 +184,9 @@ def _contrast_words(run: Path, result: Result) -> list[Any]:
 
 def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> Step:
     evaluation = results.fresh_value("evaluation.json")
-    labels = _some_column(codes) if evaluation is None else evaluation["about"]["labels"]
+    labels = (
+        _some_column(codes) if evaluation is None else evaluation["about"]["labels"]
+    )
     words = ["evaluate", run]
     if labels:
         words += ["--labels", labels]

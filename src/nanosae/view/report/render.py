@@ -28,7 +28,9 @@ SCRIPTS = (
 )
 
 
-def report(run: str | Path, path: str | Path | None = None, *, name: str | None = None) -> Path:
+def report(
+    run: str | Path, path: str | Path | None = None, *, name: str | None = None
+) -> Path:
     """Write the report of a run.
 
     Args:
@@ -75,5 +77,7 @@ def _require_run(run: Path) -> None:
     """Refuse a folder in which nothing of a run is."""
     if not any((run / part).exists() for part in ("config.json", "model", "codes")):
         raise MissingError(
-            f"{run} holds no run:", file=run, remedy=f"nanosae train DATA -o {run} makes one."
+            f"{run} holds no run:",
+            file=run,
+            remedy=f"nanosae train DATA -o {run} makes one.",
         )

@@ -61,4 +61,6 @@ def tensorboard(folder: Path) -> Sink:
 
 
 def _numbers(line: Line) -> dict[str, float]:
-    return {name: value for name, value in line.items() if isinstance(value, int | float)}
+    return {
+        name: value for name, value in line.items() if isinstance(value, int | float)
+    }

@@ -271,16 +271,21 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(acti
     loss = ((out - residual) ** 2).sum() / (residual**2).sum() / 32
     loss.backward()
     for name in ("W_enc", "W_dec", "b_enc"):
-        torch.testing.assert_close(grads[name].double(), p[name].grad, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(
+            grads[name].double(), p[name].grad, rtol=1e-4, atol=1e-7
+        )
 
 
 def test_auxk_check_can_fail(monkeypatch):
     made, x = training(activation="topk", k=4, k_aux=6)
     monkeypatch.setattr(
-        "nanosae.trainable.batch.sparse_encode", lambda x, w, b, pairs, *rest: pairs.values
+        "nanosae.trainable.batch.sparse_encode",
+        lambda x, w, b, pairs, *rest: pairs.values,
     )
     _, grads = auxk_gradients(made, x, torch.tensor([3, 7]))
-    assert grads["W_enc"].abs().max() == 0  # the bug of a peer: AuxK that trains only the decoder
+    assert (
+        grads["W_enc"].abs().max() == 0
+    )  # the bug of a peer: AuxK that trains only the decoder
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_step():
@@ -290,7 +295,9 @@ def test_accumulation_gives_the_gradient_of_the_whole_step():
         made.counters.l0 = 0.0
         take_step(made, x)
     for name in whole.params:
-        torch.testing.assert_close(whole.params[name], parts.params[name], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            whole.params[name], parts.params[name], rtol=1e-4, atol=1e-5
+        )
 
 
 def test_adam_updates_the_latent_major_weights_as_plain_adam_does():
@@ -300,14 +307,19 @@ def test_adam_updates_the_latent_major_weights_as_plain_adam_does():
     plain, _ = decided_training(activation="topk", k=4)
     p = {n: v.clone().requires_grad_() for n, v in before.items()}
     loss = dense_topk(plain, x, p)["mse"]
-    optimizer = torch.optim.Adam(p.values(), lr=learning_rate(plain.config, plain.counters))
+    optimizer = torch.optim.Adam(
+        p.values(), lr=learning_rate(plain.config, plain.counters)
+    )
     loss.backward()
     optimizer.step()
     with torch.no_grad():
         p["W_dec"] /= p["W_dec"].norm(dim=1, keepdim=True)
     used = (p["W_enc"].grad.abs() > 1e-6) & (p["W_enc"].detach() != before["W_enc"])
-    torch.testing.assert_close(made.params["W_enc"][used], p["W_enc"][used], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        made.params["W_enc"][used], p["W_enc"][used], rtol=1e-3, atol=1e-5
+    )
     assert all(
-        made.params[n].grad is None or made.params[n].grad.stride() == made.params[n].stride()
+        made.params[n].grad is None
+        or made.params[n].grad.stride() == made.params[n].stride()
         for n in made.params
     )
