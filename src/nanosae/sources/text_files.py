@@ -178,9 +178,8 @@ def _read_csv(file: Path, encoding: str) -> pa.Table:
     with pa.input_stream(str(file), compression="detect") as stream:
         table = arrow_csv.read_csv(stream, read, parse, convert)
     if any(pa.types.is_binary(field.type) for field in table.schema):
-        raise _not_decoded(
-            file, encoding
-        )  # columns that are not UTF-8 are taken for bytes
+        # columns that are not UTF-8 are taken for bytes
+        raise _not_decoded(file, encoding)
     return table
 
 
