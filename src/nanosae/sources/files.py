@@ -14,9 +14,8 @@ from nanosae.sources.detection import natural_key
 from nanosae.sources.tables import LazyTable
 
 SUFFIXES = (*DELIMITED, ".parquet", ".feather", ".arrow", *ARRAY_SUFFIXES)
-CACHED_METADATA = Path(
-    "columns", "00000.parquet"
-)  # beside the shards, as `cache` writes it
+# beside the shards, as `cache` writes it
+CACHED_METADATA = Path("columns", "00000.parquet")
 
 
 def find_files(path: Path) -> list[Path]:

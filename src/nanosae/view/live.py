@@ -69,9 +69,8 @@ def watching(
 
 def _serve_until(run: Path, port: int, parent: Any) -> None:
     """Serve until the other end of the pipe is closed, or its process is gone."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the trainer's, which tells us its end
+    # Ctrl-C is the trainer's, which tells us its end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     with serve(run, port) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         parent.send(f"http://127.0.0.1:{server.server_port}")

@@ -91,9 +91,8 @@ def explore(
         ConfigError: If there is no such host or port.
     """
     uvicorn = extra("explore", "uvicorn", "explore")
-    os.environ.setdefault(
-        "HF_HUB_OFFLINE", "1"
-    )  # the encoder of a run is used, never downloaded
+    # the encoder of a run is used, never downloaded
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     corpus = OpenCorpus(run, name)
     token = None if _is_local(host) else secrets.token_urlsafe(24)
     with _listen(host, port) as listener:
