@@ -107,7 +107,16 @@ add(
         "n_elements = len(batch) * state",
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
-    ("step: noise of the seed alone", "2**32 + state.counters.step", "2**32"),
+    (
+        "step: noise of the seed alone",
+        "TRAINING_NOISE, state.counters.step)",
+        "TRAINING_NOISE, 0)",
+    ),
+    (
+        "step: noise of the step alone",
+        "mixed_seed(config.seed, TRAINING_NOISE",
+        "mixed_seed(0, TRAINING_NOISE",
+    ),
     (
         "step: last learning rate",
         'group["lr"] = schedule.learning_rate(config, counters)',

@@ -138,6 +138,7 @@ def room(module):
     return module.split(".")[0] or "__init__"
 
 
+# leaves that any room may import
 EVERYWHERE = {
     "atomic",
     "checked",
@@ -145,7 +146,7 @@ EVERYWHERE = {
     "extras",
     "fields",
     "lock",
-}  # leaves that any room may import
+}
 
 
 def forbidden(text, module):

@@ -72,9 +72,8 @@ class TestBrowser:
         path.write_text(pages.page("t", attack), "utf-8")
         browser.open(path)
         assert browser.driver.title == "t"
-        refused = (
-            browser.problems()
-        )  # said by the policy: the browser would have obeyed
+        # said by the policy: the browser would have obeyed
+        refused = browser.problems()
         assert len(refused) >= 2
         assert all(
             "Content Security Policy" in line

@@ -89,10 +89,11 @@ class Families:
         """The smallest family of each feature that has one: feature → family."""
         smallest: dict[int, int] = {}
         lines = zip(self.table["family"], self.table["members"], strict=True)
+        # the largest families are first, and the last wins
         for (
             family,
             members,
-        ) in lines:  # the largest families are first, and the last wins
+        ) in lines:
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 

@@ -221,9 +221,8 @@ def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
     for start, vectors in codes.scan():
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         norms[norms == 0] = 1
-        products = np.einsum(
-            "ij,j->i", vectors, direction
-        )  # a BLAS' threads would only wait here
+        # a BLAS' threads would only wait here
+        products = np.einsum("ij,j->i", vectors, direction)
         stop = start + len(vectors)
         cosines[start:stop] = products / norms
     return cosines

@@ -10,6 +10,7 @@ from nanosae.cli.output import open_codes
 from nanosae.cli.parameters import (
     Corpus,
     Data,
+    Encoding,
     Integers,
     Model,
     OptionalWords,
@@ -32,6 +33,7 @@ def embed(
     output: Output,
     model: str = "all-MiniLM-L6-v2",
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     force: bool = False,
 ) -> None:
     """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
@@ -45,7 +47,7 @@ def embed(
     from nanosae.text.embed import embed as embed_texts
     from nanosae.text.embedding_files import EmbeddingFiles
 
-    table = read_texts(texts, text_column)
+    table = read_texts(texts, text_column, encoding=encoding)
     files = EmbeddingFiles(
         output, Path(texts), table, model=model, text_column=text_column, force=force
     )
@@ -70,6 +72,7 @@ def activations(
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
 ) -> None:
     """Cache a model's activations on texts, one row per token; called again, go on.
 
@@ -81,7 +84,8 @@ def activations(
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
-    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    table = read_texts(texts, text_column, encoding=encoding)
+    sentences = table[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
     layers = ", ".join(layer)
     print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
@@ -118,6 +122,7 @@ def encode(
     *,
     texts: str | None = None,
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     name: str = "default",
     resume: bool = False,
     append: bool = False,
@@ -138,7 +143,7 @@ def encode(
     from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
-    metadata = _metadata(data, texts, text_column, model.config["columns"])
+    metadata = _metadata(data, texts, text_column, encoding, model.config["columns"])
     path = corpus_path(run, name)
     how: Any = {
         "metadata": metadata,
@@ -156,7 +161,11 @@ def encode(
 
 
 def _metadata(
-    data: str, texts: str | None, text_column: str, vector_columns: Any
+    data: str,
+    texts: str | None,
+    text_column: str,
+    encoding: str,
+    vector_columns: Any,
 ) -> pa.Table | None:
     """Read the texts and other columns of the rows; the text column is called text."""
     from nanosae.sources import open_rows
@@ -168,7 +177,7 @@ def _metadata(
     if texts is None:
         table = open_rows(data, columns=vector_columns).metadata()
     else:
-        table = read_texts(texts, text_column)
+        table = read_texts(texts, text_column, encoding=encoding)
     if table is None or text_column == "text" or text_column not in table.column_names:
         return table
     if "text" in table.column_names:

@@ -53,10 +53,14 @@ Data = Annotated[
 Texts = Annotated[
     str,
     Parameter(
-        help="A .txt file with one text per line, or a .csv .tsv .parquet .jsonl file."
+        help="A .csv .tsv .jsonl .json .parquet .xlsx or .txt file (a text per line), also "
+        "compressed, a folder or a glob."
     ),
 ]
 TextColumn = Annotated[str, Parameter(help="Name of the text column.")]
+Encoding = Annotated[
+    str, Parameter(help="Of a CSV or text file: cp1252 for many that Excel saved.")
+]
 Output = Annotated[Path, Parameter(alias="-o")]
 Model = Annotated[
     str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")

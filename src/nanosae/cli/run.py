@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nanosae.cli.parameters import Number, OptionalWords, Output
+from nanosae.cli.parameters import Encoding, Number, OptionalWords, Output
 
 File = Annotated[
     str,
@@ -30,7 +30,7 @@ def run(
     labels: str | None = None,
     embedder: str | None = None,
     vectors: str | None = None,
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
     config: Path | None = None,
     topics: Number = 20,
     explore: bool = False,
@@ -49,7 +49,6 @@ def run(
         labels: Column of known labels to evaluate the features on.
         embedder: wordllama, all-MiniLM-L6-v2, or the name of any sentence-transformers model.
         vectors: Rows that belong to the texts, instead of an embedder.
-        encoding: Of a CSV or text file.
         config: JSON file of training settings.
         topics: Number of topics.
         explore: Open the explorer at the end.

@@ -103,9 +103,8 @@ class TrainingOrder:
     def _deal_chunks(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Give each buffer of an epoch a random chunk of every stretch."""
         n_chunks = len(self._chunk_sizes)
-        most_rows = (
-            self._limit - self.longest_chunk + 1
-        )  # so that no buffer exceeds its limit
+        # so that no buffer exceeds its limit
+        most_rows = self._limit - self.longest_chunk + 1
         n_buffers = min(n_chunks, -(-self.n_train // most_rows))
         n_places = n_chunks + -n_chunks % n_buffers
         stretches = np.arange(n_places).reshape(-1, n_buffers)

@@ -16,11 +16,21 @@ from nanosae.view.explorer.overview import overview
 from nanosae.view.explorer.prepare import Jobs
 
 PATHS = [
-    "/static/../answers.py", "/static/..%2fanswers.py", "/static/%2e%2e/answers.py", "/static/",
-    "/static/explore.html/../../../../../../etc/passwd", "/static/....//answers.py", "/etc/passwd",
-    "//etc/passwd", "/static/%00", "/static/explore.py", "/api/card/../../x", "/codes",
-    "/user.sqlite", "/static/C:%5Cwindows",
-]  # fmt: skip
+    "/static/../answers.py",
+    "/static/..%2fanswers.py",
+    "/static/%2e%2e/answers.py",
+    "/static/",
+    "/static/explore.html/../../../../../../etc/passwd",
+    "/static/....//answers.py",
+    "/etc/passwd",
+    "//etc/passwd",
+    "/static/%00",
+    "/static/explore.py",
+    "/api/card/../../x",
+    "/codes",
+    "/user.sqlite",
+    "/static/C:%5Cwindows",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -74,11 +84,18 @@ def test_all_answers_carry_the_policy(client, corpus, monkeypatch):
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("127.0.0.1:8765", 200), ("localhost:8765", 200), ("LOCALHOST", 200), ("[::1]:9", 200),
-        ("evil.example", 403), ("127.0.0.1.evil.example", 403), ("evil.example:8765", 403),
-        ("", 403), ("localhost.evil.example", 403), ("192.168.0.7:8765", 403),
+        ("127.0.0.1:8765", 200),
+        ("localhost:8765", 200),
+        ("LOCALHOST", 200),
+        ("[::1]:9", 200),
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("evil.example:8765", 403),
+        ("", 403),
+        ("localhost.evil.example", 403),
+        ("192.168.0.7:8765", 403),
     ],
-)  # fmt: skip
+)
 def test_other_hosts_are_refused(client, host, status):
     assert client.get("/api/state", headers={"host": host}).status_code == status
 
