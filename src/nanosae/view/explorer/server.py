@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanosae.codes import Corpus, run_folder
 from nanosae.errors import BusyError, ConfigError
 from nanosae.extras import extra
 from nanosae.view.explorer.corpus import OpenCorpus
@@ -66,7 +67,7 @@ SHUTDOWN_SECONDS = 2  # for requests that are being answered
 
 
 def explore(
-    run: str | Path,
+    run: Corpus,
     name: str | None = None,
     *,
     host: str = "127.0.0.1",
@@ -77,7 +78,7 @@ def explore(
     """Serve the explorer of a run until it is interrupted.
 
     Args:
-        run: The run folder.
+        run: The run folder, or codes or an `Analysis` of it.
         name: Which corpus of the run.
         host: Address to listen on; a token is asked for if it is not this machine's own.
         port: Port; 0 takes a free one.
@@ -93,7 +94,7 @@ def explore(
     uvicorn = extra("explore", "uvicorn", "explore")
     # the encoder of a run is used, never downloaded
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    corpus = OpenCorpus(run, name)
+    corpus = OpenCorpus(run_folder(run), name)
     token = None if _is_local(host) else secrets.token_urlsafe(24)
     with _listen(host, port) as listener:
         url = _address(host, listener.getsockname()[1], token)
