@@ -94,7 +94,7 @@ ROOMS = {
         "train",
         "view",
     },
-    "demo": {"analysis", "codes", "config", "runs", "train", "view"},
+    "demo": {"config", "pipeline"},
     "cli": {
         "analysis",
         "codes",

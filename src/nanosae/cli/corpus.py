@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import nanosae
-from nanosae.cli.output import open_codes
+from nanosae.cli.output import open_codes, say_next
 from nanosae.cli.parameters import (
     Corpus,
     Data,
@@ -58,9 +58,11 @@ def embed(
         files.write(rows)
         n_rows, width = rows.shape
         print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
-    print(f"now: nanosae train {output} -o RUN --encoder {model}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    print(f"     nanosae encode RUN {output}{column}")
+    say_next(
+        f"nanosae train {output} -o RUN --encoder {model}",
+        f"nanosae run {texts} --vectors {output} -o RUN{column.replace('-column', '')}",
+    )
 
 
 def activations(
@@ -89,8 +91,8 @@ def activations(
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
     layers = ", ".join(layer)
     print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
-    print(f"now: nanosae train {output / layer[0]} -o RUN")
-    print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
+    rows, tokens = output / layer[0], output / "tokens"
+    say_next(f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}")
 
 
 def cache(
@@ -112,7 +114,8 @@ def cache(
 
     names = None if columns is None else list(columns)
     n_rows = convert(data, output, columns=names, dtype=dtype)
-    print(f"{output}: {n_rows:,} rows\nnow: nanosae train {output} -o RUN")
+    print(f"{output}: {n_rows:,} rows")
+    say_next(f"nanosae train {output} -o RUN")
 
 
 def encode(
@@ -158,6 +161,7 @@ def encode(
     mean = codes.nnz / max(1, codes.n_rows)
     remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
     print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}")
+    say_next(f"nanosae {'label' if codes.has_texts else 'describe'} {run}")
 
 
 def _metadata(

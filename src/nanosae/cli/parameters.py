@@ -66,6 +66,9 @@ Model = Annotated[
     str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
+Open = Annotated[
+    bool, Parameter(name="--open", negative=(), help="Open the report in a browser.")
+]
 Number = Annotated[int, Parameter(alias="-n", converter=integer)]
 Corpus = Annotated[
     str | None, Parameter(name="--name", help="Name of the corpus in the run.")

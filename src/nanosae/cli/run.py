@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nanosae.cli.parameters import Encoding, Number, OptionalWords, Output
+from nanosae.cli.output import say_next
+from nanosae.cli.parameters import Encoding, Number, Open, OptionalWords, Output
 
 File = Annotated[
     str,
@@ -34,6 +35,7 @@ def run(
     config: Path | None = None,
     topics: Number = 20,
     explore: bool = False,
+    browser: Open = False,
 ) -> None:
     """Turn a file of texts into named concepts, tested comparisons and a report.
 
@@ -53,9 +55,15 @@ def run(
         topics: Number of topics.
         explore: Open the explorer at the end.
     """
+    import webbrowser
+
     from nanosae.config import TrainConfig
+    from nanosae.extras import extra
     from nanosae.pipeline.run import run as run_all
 
+    if explore:
+        extra("explore", "starlette", "--explore")
+        extra("explore", "uvicorn", "--explore")
     analysis = run_all(
         file,
         output,
@@ -70,8 +78,9 @@ def run(
         config=None if config is None else TrainConfig.load(config),
         n_topics=topics,
     )
-    print(
-        f"now: nanosae explore {output}    (or open {output / 'report.html'} in a browser)"
-    )
+    report = output / "report.html"
+    say_next(f"nanosae explore {output}", f"open {report} in a browser")
+    if browser:
+        webbrowser.open(report.absolute().as_uri())
     if explore:
         analysis.explore()
