@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanosae.codes import Corpus, run_folder
 from nanosae.view import web
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
@@ -54,7 +55,7 @@ THREADS = 4  # that answer at once: each has its own working memory
 
 
 def explore(
-    run: str | Path,
+    run: Corpus,
     name: str | None = None,
     *,
     host: str = "127.0.0.1",
@@ -79,7 +80,7 @@ def explore(
     """
     # The encoder of a run is used, never downloaded
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    corpus = OpenCorpus(run, name)
+    corpus = OpenCorpus(run_folder(run), name)
     token = None if web.is_local(host) else secrets.token_urlsafe(24)
     with web.listen(host, port) as listener:
         url = _address(host, listener.getsockname()[1], token)
