@@ -126,8 +126,7 @@ class Session:
             cwd=self.folder,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
         )
         if done.returncode != 0:
@@ -143,12 +142,7 @@ class Session:
 
 
 def shown(printed: str, comment: str) -> str:
-    """Return the part of an output that a page shows.
-
-    Example:
-        >>> shown("a\\nb\\nc\\n", "output: head 1")
-        'a\\n…\\n'
-    """
+    """Return the part of an output that a page shows, by the comment before it."""
     lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
     _, _, wanted = comment.partition(":")
     if wanted:

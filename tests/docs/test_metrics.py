@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from pages import ROOT
 
 from blocks import blocks
 from nanosae.analysis.baselines import Representation
@@ -19,6 +18,7 @@ from nanosae.analysis.scoring import area, word_scores
 from nanosae.analysis.statistics import false_discovery
 from nanosae.codes import write_codes
 from nanosae.model.measures import Pool
+from pages import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 N, M, WIDTH = 240, 12, 6
