@@ -432,6 +432,7 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: each length apart", "LENGTH_STEPS = 8", "LENGTH_STEPS = 800"),
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
