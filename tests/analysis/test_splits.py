@@ -79,9 +79,8 @@ def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
     alike = np.ones((8, 3))  # as residual streams are: all have cosines near 1
     texts = [text[t] for t in numbers]
     codes = corpus(tmp_path / "a", np.eye(8), texts, metadata=place, vectors=alike)
-    assert same_partition(
-        duplicate_groups(codes), [0, 0, 1, 1, 0, 0, 2, 2]
-    )  # copies of a text, too
+    # copies of a text, too
+    assert same_partition(duplicate_groups(codes), [0, 0, 1, 1, 0, 0, 2, 2])
     assert split(codes).sum() == 4
     place["number"] = place.pop("text_index")
     codes = corpus(tmp_path / "b", np.eye(8), texts, metadata=place, vectors=alike)
@@ -151,9 +150,8 @@ def test_no_near_copy_is_on_the_other_side(planted, codes):
     copies = np.flatnonzero(planted.duplicate_of >= 0)
     assert np.array_equal(held[copies], held[planted.duplicate_of[copies]])
     assert 0.45 < held.mean() <= 0.5
-    careless = (
-        np.random.default_rng(3).random(codes.n_rows) < 0.5
-    )  # the usual way fails
+    # the usual way fails
+    careless = np.random.default_rng(3).random(codes.n_rows) < 0.5
     assert not np.array_equal(careless[copies], careless[planted.duplicate_of[copies]])
 
 

@@ -43,9 +43,8 @@ def test_several_covariates_are_cut_into_five_and_crossed(tmp_path):
     codes = write(tmp_path, **columns)
     assert len(set(partition(codes, ["a", "b", "c"]))) == 5 * 5 * 2
     a, both = partition(codes, ["a", "c"]), partition(codes, ["a", "b", "c"])
-    assert (
-        len(set(zip(a, both, strict=True))) == 50
-    )  # finer strata lie within coarser ones
+    # finer strata lie within coarser ones
+    assert len(set(zip(a, both, strict=True))) == 50
 
 
 def test_few_different_numbers_go_by_value_and_missing_ones_are_apart(tmp_path):
