@@ -441,6 +441,7 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: each length apart", "LENGTH_STEPS = 8", "LENGTH_STEPS = 800"),
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
@@ -625,6 +626,28 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
+    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    (
+        "splits: a giant row decides the mean",
+        "unit(np.asarray(codes.vectors(block), np.float32))",
+        "np.asarray(codes.vectors(block), np.float32)",
+    ),
+    (
+        "splits: the width is ignored",
+        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return MIN_COSINE",
+    ),
+    (
+        "splits: one dimension more",
+        "max(dimension - 1, 1e-3) / 2",
+        "max(dimension, 1e-3) / 2",
+    ),
+    ("splits: chains are kept", "if is_cut.any():", "if False:"),
+    (
+        "splits: rows in two stars",
+        "near[is_free[near]]",
+        "near",
+    ),
 )
 add(
     "analysis/matching.py",
