@@ -618,10 +618,30 @@ add(
     ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
 )
 add(
+    "analysis/ranking.py",
+    "tests/analysis/test_search.py -k reciprocal",
+    (
+        "search: places from 0",
+        "np.arange(1, len(ranking) + 1)",
+        "np.arange(len(ranking)) * 40",
+    ),
+)
+add(
+    "analysis/text_index.py",
+    "tests/analysis/test_text_index.py",
+    ("index: old format", "(codes.checksum, FORMAT)", "(codes.checksum, made_from[1])"),
+    (
+        "index: runs are words",
+        "characters(word) if is_unspaced(word) else [word]",
+        "[word]",
+    ),
+)
+add(
     "analysis/search.py",
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
-    ("search: finds itself", "scores[exclude] = -np.inf", "pass"),
+    ("search: finds itself", "scores[row] = -np.inf", "pass"),
+    ("search: every hit strong", "best <= _chance_cosine(codes)", "best < -2"),
 )
 add(
     "analysis/feature_query.py",
