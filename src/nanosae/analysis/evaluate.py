@@ -34,7 +34,7 @@ from nanosae.analysis.probes import (
 )
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.analysis.statistics import Estimate, mean_estimate
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
 from nanosae.runs.tables import records
 
@@ -75,7 +75,7 @@ class Evaluation:
 
 
 def evaluate(
-    codes: Codes,
+    codes: Corpus,
     labels: Any = None,
     *,
     ks: Sequence[int] = (1, 2, 5, 10, 20),
@@ -91,7 +91,7 @@ def evaluate(
     """Measure a dictionary.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         labels: A metadata column, or one value per row: several labels in a cell are joined by "|",
             rows without any are left out. None: only what needs no labels.
         ks: Numbers of features of the sparse probes.
@@ -108,6 +108,7 @@ def evaluate(
     Raises:
         DataError: If no label has enough rows, or labels are not one per row.
     """
+    codes = as_codes(codes)
     rng = np.random.default_rng(seed)
     rows = np.arange(codes.n_rows)
     values = None

@@ -10,11 +10,12 @@ import numpy as np
 from nanosae.checked import damaged, naming
 from nanosae.errors import DataError
 
+# of safetensors; BF16 has none
 FLOATS = {
     "F16": np.float16,
     "F32": np.float32,
     "F64": np.float64,
-}  # of safetensors; BF16 has none
+}
 
 Arrays = dict[str, np.ndarray]
 

@@ -16,6 +16,7 @@ from nanosae.train.forward import dense_losses, is_dense, sparse_losses
 from nanosae.train.state import Tensors, TrainingState, add_to
 from nanosae.trainable.auxk import auxk
 from nanosae.trainable.batch import Batch
+from nanosae.trainable.seeds import TRAINING_NOISE, mixed_seed
 
 DENSE_TILE = 2**23  # pre-activations of a dense micro-batch
 MIN_DENSE_ROWS = 256
@@ -64,7 +65,7 @@ def _with_noise(state: TrainingState, batch: Tensor) -> Tensor:
     if config.noise == 0:
         return batch
     generator = torch.Generator(state.device)
-    seed = config.seed * 2**32 + state.counters.step
+    seed = mixed_seed(config.seed, TRAINING_NOISE, state.counters.step)
     generator.manual_seed(seed)
     noise = batch.new_empty(len(batch), width)
     noise.normal_(0, config.noise, generator=generator)
