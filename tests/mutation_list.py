@@ -441,6 +441,7 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: each length apart", "LENGTH_STEPS = 8", "LENGTH_STEPS = 800"),
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
@@ -600,6 +601,23 @@ add(
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(
+    "text/tokens.py",
+    "tests/text/test_tokens.py",
+    ("tokens: a swap costs two", "two_before[j - 1] + 1", "two_before[j - 1] + 2"),
+    ("tokens: accents of every script", "(?<=[a-z\\u0370-\\u03ff])", ""),
+)
+add(
+    "text/vocabulary.py",
+    "tests/text/test_vocabulary.py",
+    ("vocabulary: strict filter", "LOST_PAIRS = 3", "LOST_PAIRS = 1"),
+)
+add(
+    "analysis/label_search.py",
+    "tests/analysis/test_label_search.py",
+    ("labels: all words count alike", "rarity * likeness", "likeness"),
+    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+)
+add(
     "analysis/search.py",
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
@@ -625,6 +643,28 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
+    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    (
+        "splits: a giant row decides the mean",
+        "unit(np.asarray(codes.vectors(block), np.float32))",
+        "np.asarray(codes.vectors(block), np.float32)",
+    ),
+    (
+        "splits: the width is ignored",
+        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return MIN_COSINE",
+    ),
+    (
+        "splits: one dimension more",
+        "max(dimension - 1, 1e-3) / 2",
+        "max(dimension, 1e-3) / 2",
+    ),
+    ("splits: chains are kept", "if is_cut.any():", "if False:"),
+    (
+        "splits: rows in two stars",
+        "near[is_free[near]]",
+        "near",
+    ),
 )
 add(
     "analysis/matching.py",
@@ -668,30 +708,53 @@ add(
     ),
 )
 add(
-    "view/explorer/server.py",
-    "tests/view/explorer/test_server.py",
+    "view/web.py",
+    "tests/view/explorer/test_server.py tests/view/test_web.py",
     (
-        "server: any token",
+        "web: any token",
         "secrets.compare_digest(given.encode(), token.encode())",
         "bool(given)",
     ),
     (
-        "server: no token",
-        "if token and not _knows_token",
+        "web: no token",
+        "if self._token and not _knows_token",
         "if False and not _knows_token",
     ),
-    ("server: any host", "if own_hosts and", "if False and"),
+    ("web: any host", "if self._is_local and host", "if False and host"),
+    (
+        "web: no headers",
+        "MutableHeaders(scope=message).update(self._headers)",
+        "MutableHeaders(scope=message).update({})",
+    ),
+    ("web: any length", "if len(body) > most:", "if False:"),
+    (
+        "web: endless patience",
+        "                self.transport.close()",
+        "                pass",
+    ),
+    (
+        "web: impatience",
+        "if is_answering or self.cycle is not last_request",
+        "if is_answering",
+    ),
+)
+add(
+    "view/explorer/server.py",
+    "tests/view/explorer/test_server.py",
     ("server: any file", "if name not in FILES:", 'if "." not in name:'),
-    ("server: no headers", "response.headers.update(HEADERS)", "pass"),
     ("server: cookie for scripts", "httponly=True", "httponly=False"),
 )
 add(
     "view/explorer/routes.py",
     "tests/view/explorer/test_routes.py",
     ("routes: any origin", "if origin and origin", "if False and origin"),
-    ("routes: any length", "int(length) > MAX_CHANGE", "False"),
     ("routes: negative numbers", "not 0 <= value <= MAX_NUMBER", "value > MAX_NUMBER"),
     ("routes: infinite numbers", "if not math.isfinite(number):", "if False:"),
+    (
+        "routes: halves of characters",
+        '"\\ud800" <= character',
+        '"\\uffff" <= character',
+    ),
 )
 add(
     "view/explorer/points.py",
@@ -745,4 +808,73 @@ add(
     "tests/view/plots/test_base.py",
     ("plots: axis not escaped", "escape(_effect_axis(", "str(_effect_axis("),
     ("plots: column not escaped", "escape(str(axis))", "str(axis)"),
+)
+# ---- other libraries' files
+FORMATS = "tests/model/formats"
+add(
+    "model/formats/sae_lens.py",
+    FORMATS,
+    (
+        "sae_lens: norms not folded",
+        'if cfg.get("rescale_acts_by_decoder_norm"):\n        tensors',
+        "if False:\n        tensors",
+    ),
+    (
+        "sae_lens: threshold scaled twice",
+        'folded["threshold"] = tensors["threshold"]',
+        'folded["threshold"] = folded["threshold"]',
+    ),
+    ("sae_lens: log_threshold as it is", "np.exp(tensors.pop(", "abs(tensors.pop("),
+)
+add(
+    "model/formats/common.py",
+    FORMATS,
+    (
+        "formats: bias moved the wrong way",
+        "if not subtract:\n        shift = -shift",
+        "if subtract:\n        shift = -shift",
+    ),
+    (
+        "formats: magnitudes' bias not scaled",
+        'shift * np.exp(tensors["r_mag"].astype(np.float64))',
+        "shift",
+    ),
+    (
+        "formats: rows scaled, decoder not",
+        'tensors["W_dec"] / np.float32(scale)',
+        'tensors["W_dec"]',
+    ),
+)
+add(
+    "model/formats/dictionary_learning.py",
+    FORMATS,
+    (
+        "dictionary_learning: unset threshold",
+        "np.maximum(np.broadcast_to(array, hidden_size), 0)",
+        "abs(np.broadcast_to(array, hidden_size))",
+    ),
+    (
+        "dictionary_learning: norm factor forgotten",
+        "tensors[name] * np.float32(norm_factor)",
+        "tensors[name]",
+    ),
+    (
+        "dictionary_learning: decoder not normalised",
+        "tensors = with_unit_decoder(tensors)",
+        "pass",
+    ),
+)
+add(
+    "model/formats/llama_scope.py",
+    FORMATS,
+    (
+        "llama scope: decoder scaled by the output alone",
+        "(scale_in / scale_out)",
+        "(1 / scale_out)",
+    ),
+)
+add(
+    "model/sae.py",
+    FORMATS,
+    ("sae: rows not put back", "recon * deviation + mean", "recon * deviation"),
 )

@@ -93,8 +93,9 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
     seconds += (resolved.steps - TRIAL_STEPS) * trial.step
     seconds += (n_evaluations - 1) * trial.evaluation
     seconds += (n_checkpoints - 2) * trial.checkpoint
-    n_in_memory = min(n_rows, resolved.buffer_rows)
-    memory = trial.memory + 4.0 * rows.width * (n_in_memory - n_sampled)
+    row_bytes = 4 * rows.width
+    rows_in_memory = min(n_rows * row_bytes, resolved.buffer_bytes)
+    memory = trial.memory + rows_in_memory - n_sampled * row_bytes
     return Advice(n_rows, resolved, resolved.steps, max(seconds, trial.whole), memory)
 
 

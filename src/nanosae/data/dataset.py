@@ -267,5 +267,5 @@ def _notes_on_mixing(n_buffer: int, n_neighbours: int) -> list[str]:
         return []
     return [
         f"Up to {n_neighbours:,} neighbours at a time are read into buffers of {n_buffer:,} rows: "
-        "if rows are sorted, raise buffer_rows, or convert with `nanosae cache`."
+        "if rows are sorted, raise buffer_bytes, or convert with `nanosae cache`."
     ]

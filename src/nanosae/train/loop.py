@@ -64,7 +64,7 @@ def train_together(
 
     Args:
         configs: Equal in what decides the rows and their order: columns, input_size, batch_size,
-            heldout_share, buffer_rows, data_seed and parallel.
+            heldout_share, buffer_bytes, data_seed and parallel.
         folders: The run folder of each, or None.
         data: See `SAETrainer.train`, as the rest.
         targets: Of a transcoder.
