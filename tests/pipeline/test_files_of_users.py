@@ -1,8 +1,8 @@
 """Ten and more files as people have them: what they are taken for, and findings without a flag."""
 
-import files_of_users as files
 import pytest
 
+import files_of_users as files
 import nanosae
 from nanosae import TrainConfig
 from nanosae.errors import DataError
