@@ -77,6 +77,12 @@ Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
 ]
+Stats = Annotated[
+    bool,
+    Parameter(
+        negative="--no-stats", help="Print effects with their intervals and q, too."
+    ),
+]
 Json = Annotated[
     bool, Parameter(name="--json", negative="--no-json", help="Print JSON.")
 ]
