@@ -22,6 +22,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,24 +79,24 @@ def main() -> None:
     sys.stdout.write(text + "\n")
 
 
-def drawn_rows(codes: Codes, n_rows: int, rng: np.random.Generator) -> sp.csc_array:
+def drawn_rows(codes: Codes, n_rows: int, rng: np.random.Generator) -> Any:
     """Draw rows of a corpus: where are its features active?"""
     rows = np.sort(rng.permutation(codes.n_rows)[:n_rows])
     return sp.csc_array(codes.take(rows).astype(bool).astype(np.float32))
 
 
-def common_features(active: sp.csc_array) -> np.ndarray:
+def common_features(active: Any) -> np.ndarray:
     """Return the features that may be planted."""
     counts = active.sum(0)
     return np.flatnonzero((counts >= MIN_ACTIVE) & (counts < active.shape[0] / 3))
 
 
 def plant(
-    active: sp.csc_array,
+    active: Any,
     planted: np.ndarray,
     chances: np.ndarray,
     rng: np.random.Generator,
-) -> sp.csr_array:
+) -> Any:
     """Draw planted features anew, with a chance for each row and feature."""
     columns = active.tolil()
     columns[:, planted] = (rng.random(chances.shape) < chances).astype(np.float32)
@@ -103,8 +104,8 @@ def plant(
 
 
 def planted_groups(
-    active: sp.csc_array, planted: np.ndarray, rng: np.random.Generator
-) -> tuple[sp.csr_array, np.ndarray, np.ndarray]:
+    active: Any, planted: np.ndarray, rng: np.random.Generator
+) -> tuple[Any, np.ndarray, np.ndarray]:
     """Make up groups and the planted features' activity; return also their log odds ratios."""
     member = rng.random(active.shape[0]) < 0.5
     sign = rng.choice([-1, 1], len(planted))
@@ -115,7 +116,7 @@ def planted_groups(
 
 
 def group_round(
-    active: sp.csc_array, planted: np.ndarray, rng: np.random.Generator
+    active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Compare made-up groups by `contrast`."""
     matrix, member, effect = planted_groups(active, planted, rng)
@@ -125,7 +126,7 @@ def group_round(
 
 
 def halves_round(
-    active: sp.csc_array, planted: np.ndarray, rng: np.random.Generator
+    active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Compare made-up groups by a choice on one half of the rows and a test on the other."""
     matrix, member, effect = planted_groups(active, planted, rng)
@@ -160,7 +161,7 @@ def halves_round(
 
 
 def number_round(
-    active: sp.csc_array, planted: np.ndarray, rng: np.random.Generator
+    active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Explain a made-up number whose mean and variance depend on planted features."""
     density = active.sum(0)[planted] / active.shape[0]
@@ -177,7 +178,7 @@ def number_round(
     return judged(found, planted, effect)
 
 
-def shuffled_round(active: sp.csc_array, rng: np.random.Generator) -> int:
+def shuffled_round(active: Any, rng: np.random.Generator) -> int:
     """Count findings between groups that nothing depends on."""
     member = rng.random(active.shape[0]) < 0.5
     with tempfile.TemporaryDirectory() as folder:
@@ -188,14 +189,14 @@ def shuffled_round(active: sp.csc_array, rng: np.random.Generator) -> int:
 def judged(found: Contrast, planted: np.ndarray, effect: np.ndarray) -> pd.DataFrame:
     """Put true effects beside the lines of a table; planted features without a line are added."""
     truth = pd.DataFrame({"feature": planted, "truth": effect})
-    lines = found.table.merge(truth, how="outer", on="feature")
+    lines: Any = found.table.merge(truth, how="outer", on="feature")
     lines["truth"] = lines["truth"].fillna(0.0)
     lines["has_line"] = lines["effect"].notna()
     lines["found"] = lines["found"].eq(True)
     return lines
 
 
-def summary(lines: pd.DataFrame) -> dict[str, float]:
+def summary(lines: Any) -> dict[str, float]:
     """Return recall by size of the true effect, false discovery rate, coverage and bias."""
     size = lines["truth"].abs()
     result: dict[str, float] = {}

@@ -89,8 +89,9 @@ class Contrast:
             of_target = self.model[self.model["target"] == line["target"]]
             names = [f"“{label}”" for label in of_target["label"]]
             what = "R²" if line["measure"] == "r2" else "AUC"
+            n_features, target = line["n_features"], line["target"]
             sentences.append(
-                f"Together, {line['n_features']} features explain {line['target']} with {what} "
+                f"Together, {n_features} features explain {target} with {what} "
                 f"{line['features']:.2f} on texts that chose nothing (without them "
                 f"{line['covariates']:.2f}): {', '.join(names)}."
             )

@@ -244,7 +244,7 @@ def _joint_models(
         model["target"] = name
         model["feature"] = features[model["column"]]
         model["label"] = names[model["feature"]]
-        models.append(model[MODEL_COLUMNS])
+        models.append(model.reindex(columns=MODEL_COLUMNS))
         scores.append({"target": name} | score)
     if not models:
         models = [pd.DataFrame(columns=MODEL_COLUMNS)]

@@ -183,7 +183,8 @@ def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
     y = y - strata @ ((strata.T @ (weight * y)) / n_rows)
     weighted_x: Any = x.multiply(weight[:, None]).tocsr()
     x_sum = (strata.T @ weighted_x).toarray()
-    x_squares = (x.power(2).T @ weight) - (x_sum**2 / n_rows[:, None]).sum(0)
+    between_strata = (x_sum**2 / n_rows[:, None]).sum(0)
+    x_squares = x.power(2).T @ weight - between_strata
     scale = np.sqrt(np.maximum(x_squares, TINY) * (weight * y**2).sum())
     correlation = np.abs(weighted_x.T @ y) / np.maximum(scale, TINY)
     strongest_first = np.argsort(-correlation, kind="stable")[:MAX_CANDIDATES]
@@ -201,7 +202,8 @@ def _moments_within_strata(
     n_rows = np.maximum(strata.T @ weight, TINY)
     x_sum = (strata.T @ weighted_x).toarray()
     y_sum = strata.T @ (weight * y)
-    gram = (x.T @ weighted_x).toarray() - x_sum.T @ (x_sum / n_rows[:, None])
+    between_strata = x_sum.T @ (x_sum / n_rows[:, None])
+    gram = (x.T @ weighted_x).toarray() - between_strata
     products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)
     return gram, products
 

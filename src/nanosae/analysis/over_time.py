@@ -123,7 +123,7 @@ def collection_notes(codes: Codes, result: Contrast) -> list[str]:
         n_common = int((codes.counts[members] >= result.about["min_active"]).sum())
         moved = direction.reindex(members).dropna()
         for rises, verb in ((True, "rise"), (False, "fall")):
-            n_moved = int((moved == rises).sum())
+            n_moved = moved.to_list().count(rises)
             if n_common >= MIN_KIND and n_moved >= MOST * n_common:
                 notes.append(
                     f"{n_moved} of the {n_common} features of {kind} {verb} together: perhaps more"

@@ -54,19 +54,10 @@ def plain_sentence(
         about: `Contrast.about`.
         shares: `Contrast.shares`, of trends.
     """
-    if kind == "groups":
-        rest = about.get("b") or "the rest"
-        return (
-            f"Texts about “{line['label']}” make up {percent(line['share'])} of {line['target']} "
-            f"and {percent(line['share_rest'])} of {rest}."
-        )
-    if kind == "numeric":
-        direction = "higher" if line["effect"] > 0 else "lower"
-        return (
-            f"In texts about “{line['label']}”, {line['target']} is {number(abs(line['effect']))} "
-            f"{direction} on average ({line['n_active']:,} texts)."
-        )
-    return _trend_sentence(line, about, shares)
+    say = {"groups": _group_sentence, "numeric": _number_sentence}
+    if kind == "trend":
+        return _trend_sentence(line, about, shares)
+    return say[kind](line, about)
 
 
 def statistics_sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
@@ -76,6 +67,21 @@ def statistics_sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any])
     if about["covariates"]:
         basis += f"; at equal {', '.join(about['covariates'])}"
     return f"“{line['label']}” {effect}; q = {line['q']:.2g} ({basis})."
+
+
+def _group_sentence(line: dict[str, Any], about: dict[str, Any]) -> str:
+    share, share_rest = percent(line["share"]), percent(line["share_rest"])
+    rest = about.get("b") or "the rest"
+    head = f"Texts about “{line['label']}” make up"
+    return f"{head} {share} of {line['target']} and {share_rest} of {rest}."
+
+
+def _number_sentence(line: dict[str, Any], about: dict[str, Any]) -> str:
+    del about
+    size = number(abs(line["effect"]))
+    direction = "higher" if line["effect"] > 0 else "lower"
+    head = f"In texts about “{line['label']}”, {line['target']} is"
+    return f"{head} {size} {direction} on average ({line['n_active']:,} texts)."
 
 
 def _trend_sentence(
@@ -93,20 +99,19 @@ def _trend_sentence(
             continue
         start, end = _share(first), _share(last)
         if rises == (end > start):
-            return (
-                f"{head} from {percent(start)} {_when(first, about)} to {percent(end)} "
-                f"{_when(last, about)}."
-            )
+            then = f"from {percent(start)} {_when(first, about)}"
+            return f"{head} {then} to {percent(end)} {_when(last, about)}."
     return f"{head} over the whole time."
 
 
 def _share(shares: pd.DataFrame) -> float:
-    return shares["n_active"].sum() / max(shares["n"].sum(), 1)
+    return sum(shares["n_active"]) / max(sum(shares["n"]), 1)
 
 
 def _when(shares: pd.DataFrame, about: dict[str, Any]) -> str:
     """Name a few successive periods: "in March 2024", "from March 2024 to May 2024"."""
-    first, last = str(shares["name"].iloc[0]), str(shares["name"].iloc[-1])
+    names = shares["name"].tolist()
+    first, last = names[0], names[-1]
     preposition = "on" if about["unit"] == "day" else "in"
     if first == last:
         return f"{preposition} {first}"
