@@ -121,6 +121,7 @@ def make_app(
 
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         jobs.start(corpus.codes)
+        threading.Thread(target=lambda: corpus.map, daemon=True).start()
         yield
         jobs.stop()
 
