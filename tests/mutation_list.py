@@ -441,6 +441,7 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: each length apart", "LENGTH_STEPS = 8", "LENGTH_STEPS = 800"),
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
@@ -600,6 +601,23 @@ add(
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(
+    "text/tokens.py",
+    "tests/text/test_tokens.py",
+    ("tokens: a swap costs two", "two_before[j - 1] + 1", "two_before[j - 1] + 2"),
+    ("tokens: accents of every script", "(?<=[a-z\\u0370-\\u03ff])", ""),
+)
+add(
+    "text/vocabulary.py",
+    "tests/text/test_vocabulary.py",
+    ("vocabulary: strict filter", "LOST_PAIRS = 3", "LOST_PAIRS = 1"),
+)
+add(
+    "analysis/label_search.py",
+    "tests/analysis/test_label_search.py",
+    ("labels: all words count alike", "rarity * likeness", "likeness"),
+    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+)
+add(
     "analysis/search.py",
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
@@ -625,6 +643,28 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
+    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    (
+        "splits: a giant row decides the mean",
+        "unit(np.asarray(codes.vectors(block), np.float32))",
+        "np.asarray(codes.vectors(block), np.float32)",
+    ),
+    (
+        "splits: the width is ignored",
+        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return MIN_COSINE",
+    ),
+    (
+        "splits: one dimension more",
+        "max(dimension - 1, 1e-3) / 2",
+        "max(dimension, 1e-3) / 2",
+    ),
+    ("splits: chains are kept", "if is_cut.any():", "if False:"),
+    (
+        "splits: rows in two stars",
+        "near[is_free[near]]",
+        "near",
+    ),
 )
 add(
     "analysis/matching.py",

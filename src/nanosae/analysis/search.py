@@ -160,10 +160,10 @@ def _embed(
         name = model.metadata.get("encoder")
     if not name:
         return None, "no encoder is known"
-    from nanosae.text.embed import embed
+    from nanosae.text.encoders import find_encoder
 
     try:
-        vector = embed([text], model=name)[0]
+        vector = find_encoder(name).encode([text])[0]
     except ImportError as error:
         return None, str(error)
     except OSError:

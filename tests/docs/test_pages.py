@@ -15,7 +15,7 @@ from cyclopts import CycloptsError
 
 from nanosae.cli.app import app, parse
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {
     path.name: path.read_text(encoding="utf-8")
