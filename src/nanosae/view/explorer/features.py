@@ -14,6 +14,7 @@ from nanosae.analysis.ranking import largest_places
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.evidence import feature_words
 from nanosae.view.explorer.rows import PAGE, row_lines
 
 EXAMPLES = 10  # texts of each kind on a card
@@ -138,6 +139,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "histogram": np.histogram(activations, BINS, (0, strongest or 1))[0],
         "facts": {name: line[name] for name in FACTS if name in line},
         "doubtful": bool(line.get("label_auc_low", 1.0) < SURE_AUC),
+        "words": feature_words(line, corpus.names.get(feature, "")),
         "family": _family_name(corpus, feature),
         "examples": {
             kind: row_lines(corpus, chosen, feature)

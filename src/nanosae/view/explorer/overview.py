@@ -12,7 +12,7 @@ from nanosae.view.explorer.prepare import Jobs
 
 def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
     """Say what the run holds, and which command adds what it lacks."""
-    codes, table = corpus.codes, corpus.table
+    codes = corpus.codes
     return {
         "run": corpus.run.resolve().name,
         "corpus": codes.name,

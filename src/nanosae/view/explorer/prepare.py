@@ -82,11 +82,12 @@ class Jobs:
     def progress(self) -> dict[str, str]:
         """Return the last line of each that is working, if it has written one."""
         last_lines = {}
-        for what, state in self.states().items():
+        working = [what for what, state in self.states().items() if state == "working"]
+        for what in working:
             lines = self._jobs[what].lines
             size = os.fstat(lines.fileno()).st_size
             written = os.pread(lines.fileno(), size, 0).decode(errors="replace")
-            if state == "working" and written:
+            if written:
                 last_lines[what] = written.splitlines()[-1]
         return last_lines
 

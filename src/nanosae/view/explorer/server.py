@@ -44,6 +44,7 @@ FILES = (
     "explore-page.js",
     "explore-parts.js",
     "explore-steer.js",
+    "explore-text.js",
 )
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = {
