@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, save, say_next, show
+from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -20,6 +20,7 @@ from nanosae.cli.parameters import (
     Number,
     OptionalCount,
     Run,
+    Stats,
 )
 
 if TYPE_CHECKING:
@@ -217,6 +218,7 @@ def contrast(
     a: str | None = None,
     b: str | None = None,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -230,7 +232,7 @@ def contrast(
     codes = open_codes(run, name)
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
     asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
@@ -240,6 +242,7 @@ def explain(
     *,
     target: str,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -251,12 +254,18 @@ def explain(
     codes = open_codes(run, name)
     found = nanosae.explain(codes, target, groups=groups)
     asked = {"verb": "explain", "target": target, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def over_time(
-    run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False
+    run: Run,
+    /,
+    *,
+    column: str,
+    stats: Stats = False,
+    name: Corpus = None,
+    as_json: Json = False,
 ) -> None:
     """Say which features become more or less frequent over time.
 
@@ -265,7 +274,8 @@ def over_time(
     """
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
-    _keep_and_show(codes, {"verb": "over-time", "column": column}, found, as_json)
+    asked = {"verb": "over-time", "column": column}
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
@@ -294,9 +304,10 @@ def evaluate(
 
 
 def _keep_and_show(
-    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool
+    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
+    from nanosae.analysis.sentences import findings
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -305,5 +316,8 @@ def _keep_and_show(
     if as_json:
         print(json.dumps(result, default=str))
         return
-    sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
-    print("\n".join(sentences))
+    plain = findings([found])["sentence"].head(SHOWN_ROWS).tolist()
+    sentences = found.sentences(SHOWN_ROWS) if stats else plain
+    if not sentences:
+        sentences = ["Nothing differs by more than chance would."]
+    print("\n".join([*found.about["notes"], *sentences]))
