@@ -505,6 +505,8 @@ add(
     PROBES,
     ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
     ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
+    ("evaluate: sparse intercept penalised", "    ridge[0] = INTERCEPT_RIDGE\n", ""),
+    ("evaluate: dense intercept penalised", "    ridge[0] = 0\n", ""),
     (
         "evaluate: features by raw difference",
         "(mean_with - mean_without) / deviation",
