@@ -148,7 +148,8 @@ def dense_probe(x: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
 def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Fit a penalised logistic regression of one label on the training rows; score all rows.
 
-    The intercept is not penalised. Rows on which no feature is active are alike, and enter as two rows with weights.
+    The intercept is not penalised. Rows on which no feature is active are alike, and enter as two
+    rows with weights.
 
     Args:
         x: Activations of a few features, (n, k).

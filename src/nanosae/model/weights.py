@@ -124,6 +124,10 @@ class Weights:
         """Reconstruct rows from activations, (n, hidden_size) sparse or dense; dense float32."""
         return np.asarray(acts @ self.W_dec + self.b_dec, np.float32)
 
+    def skip(self, x: np.ndarray) -> np.ndarray | float:
+        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        return 0.0 if self.W_skip is None else x @ self.W_skip.T
+
     def directions(self) -> np.ndarray:
         """Return each feature's direction among the rows, (hidden_size, input_size).
 
