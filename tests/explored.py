@@ -88,4 +88,5 @@ def points(client, kind, **params):
 
 
 def post(client, path, body, **headers):
-    return client.post(path, json=body, headers=headers)
+    headers = {"content-type": "application/json"} | headers
+    return client.post(path, content=json.dumps(body), headers=headers)

@@ -441,6 +441,7 @@ add(
     "analysis/strata.py",
     "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
+    ("contrast: each length apart", "LENGTH_STEPS = 8", "LENGTH_STEPS = 800"),
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
@@ -627,6 +628,28 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
+    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    (
+        "splits: a giant row decides the mean",
+        "unit(np.asarray(codes.vectors(block), np.float32))",
+        "np.asarray(codes.vectors(block), np.float32)",
+    ),
+    (
+        "splits: the width is ignored",
+        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return MIN_COSINE",
+    ),
+    (
+        "splits: one dimension more",
+        "max(dimension - 1, 1e-3) / 2",
+        "max(dimension, 1e-3) / 2",
+    ),
+    ("splits: chains are kept", "if is_cut.any():", "if False:"),
+    (
+        "splits: rows in two stars",
+        "near[is_free[near]]",
+        "near",
+    ),
 )
 add(
     "analysis/matching.py",
@@ -670,30 +693,53 @@ add(
     ),
 )
 add(
-    "view/explorer/server.py",
-    "tests/view/explorer/test_server.py",
+    "view/web.py",
+    "tests/view/explorer/test_server.py tests/view/test_web.py",
     (
-        "server: any token",
+        "web: any token",
         "secrets.compare_digest(given.encode(), token.encode())",
         "bool(given)",
     ),
     (
-        "server: no token",
-        "if token and not _knows_token",
+        "web: no token",
+        "if self._token and not _knows_token",
         "if False and not _knows_token",
     ),
-    ("server: any host", "if own_hosts and", "if False and"),
+    ("web: any host", "if self._is_local and host", "if False and host"),
+    (
+        "web: no headers",
+        "MutableHeaders(scope=message).update(self._headers)",
+        "MutableHeaders(scope=message).update({})",
+    ),
+    ("web: any length", "if len(body) > most:", "if False:"),
+    (
+        "web: endless patience",
+        "                self.transport.close()",
+        "                pass",
+    ),
+    (
+        "web: impatience",
+        "if is_answering or self.cycle is not last_request",
+        "if is_answering",
+    ),
+)
+add(
+    "view/explorer/server.py",
+    "tests/view/explorer/test_server.py",
     ("server: any file", "if name not in FILES:", 'if "." not in name:'),
-    ("server: no headers", "response.headers.update(HEADERS)", "pass"),
     ("server: cookie for scripts", "httponly=True", "httponly=False"),
 )
 add(
     "view/explorer/routes.py",
     "tests/view/explorer/test_routes.py",
     ("routes: any origin", "if origin and origin", "if False and origin"),
-    ("routes: any length", "int(length) > MAX_CHANGE", "False"),
     ("routes: negative numbers", "not 0 <= value <= MAX_NUMBER", "value > MAX_NUMBER"),
     ("routes: infinite numbers", "if not math.isfinite(number):", "if False:"),
+    (
+        "routes: halves of characters",
+        '"\\ud800" <= character',
+        '"\\uffff" <= character',
+    ),
 )
 add(
     "view/explorer/points.py",

@@ -78,7 +78,8 @@ class TrainConfig(CheckedFields):
             pre-activation loss (Anthropic, January 2025).
         patience: Evaluations without a better held-out FVU after which lr decays and training ends.
         heldout_share: Share of the rows held out for metrics, at most 10,000 rows.
-        buffer_rows: Largest number of rows in memory at once.
+        buffer_bytes: Memory for training rows. Data that takes more as float32 is streamed through
+            two buffers of a quarter of it.
         columns: Names of the vector columns, where the data does not show them.
         encoder: Name of the model that made the embeddings; kept with the SAE for text queries.
         checkpoint_every: Steps between checkpoints.
@@ -125,7 +126,7 @@ class TrainConfig(CheckedFields):
     jumprelu_penalty: Penalty = "l0"
     patience: PositiveInt = 4
     heldout_share: Share = 0.05
-    buffer_rows: PositiveInt = 2**20
+    buffer_bytes: PositiveInt = 2**30
     columns: tuple[str, ...] | None = None
     encoder: str | None = None
     checkpoint_every: PositiveInt = 500
@@ -282,7 +283,7 @@ class ResolvedConfig(CheckedFields):
     jumprelu_penalty: Penalty
     patience: PositiveInt
     heldout_share: Share
-    buffer_rows: PositiveInt
+    buffer_bytes: PositiveInt
     columns: tuple[str, ...] | None
     encoder: str | None
     checkpoint_every: PositiveInt

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from nanosae.extras import extra
 
 Line = dict[str, Any]
+Progress = bool | Callable[[float], None]  # show a bar, or tell the share that is done
 
 
 class Sink(NamedTuple):
@@ -16,6 +17,17 @@ class Sink(NamedTuple):
 
     write: Callable[[Line], object]
     close: Callable[[], object]
+
+
+def progress_sink(progress: Progress, n_steps: int, step: int) -> Sink:
+    """Show a bar, or tell a function the share of the steps that are done."""
+    if not callable(progress):
+        return progress_bar(n_steps, step)
+
+    def write(line: Line) -> None:
+        progress(line["step"] / max(line.get("steps_planned", 0), line["step"], 1))
+
+    return Sink(write, lambda: None)
 
 
 def progress_bar(n_steps: int, step: int) -> Sink:

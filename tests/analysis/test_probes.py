@@ -96,15 +96,13 @@ def test_predictions_of_a_probe_are_what_is_likelier_than_not_and_than_the_rate(
     half = np.arange(20000) % 2 == 0
     rows = LabelledRows(sp.csr_array(y[:, None] * 1.0), half, np.arange(20000))
     measures = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])
-    assert (
-        measures["probe_f1@1"].value == 0
-    )  # no text is likelier with the label than without
+    # no text is likelier with the label than without
+    assert measures["probe_f1@1"].value == 0
     expected = (
         y[half & x].sum() / y[half].sum() + (~y)[half & ~x].sum() / (~y)[half].sum()
     ) / 2
-    assert measures["probe_accuracy@1"].value == pytest.approx(
-        expected
-    )  # 0.15 is the rate
+    # 0.15 is the rate
+    assert measures["probe_accuracy@1"].value == pytest.approx(expected)
     often = rng.random(20000) < np.where(x, 0.6, 0.05)  # logit 0.4 where active
     rows = LabelledRows(sp.csr_array(often[:, None] * 1.0), half, np.arange(20000))
     f1 = sparse_probes(sp.csc_array(x[:, None] * 1.0), rows, ks=[1])["probe_f1@1"].value

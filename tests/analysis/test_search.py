@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from nanosae.analysis.search import search
 from nanosae.analysis.steering import reweight
 from nanosae.codes import write_codes
-from nanosae.text import embed
+from nanosae.text import embed, static
 from oracles import cosines, dense_rows, order_of
 
 
@@ -143,6 +143,18 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
         in search(codes, planted.words[0][0], encoder="gone").note
     )
     embed._load_encoder.cache_clear()
+
+
+def test_a_query_is_encoded_by_static_word_vectors_where_the_run_names_them(
+    codes, monkeypatch, planted
+):
+    model = codes.weights()
+    model.cfg["metadata"]["encoder"] = static.NAME
+    model.save(codes.run / "model")
+    monkeypatch.setattr(static, "encode_static", lambda _: planted.embeddings[[3]])
+    found = search(codes, "anything")
+    assert found.note == f"rows like the text, encoded by {static.NAME}"
+    assert found.hits[0].row == 3
 
 
 def test_mistakes_are_named(tmp_path, codes, planted):

@@ -195,9 +195,8 @@ def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monke
     np.testing.assert_allclose(codes.vectors([3]), x[[3]], rtol=1e-3, atol=1e-3)
     with pytest.raises(FileExistsError, match=r"--append.*--force"):
         sae.encode_corpus(frame[:8], tmp_path / "codes")
-    assert (
-        sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90
-    )  # it is there already
+    # it is there already
+    assert sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90
     assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97

@@ -154,7 +154,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     "forgotten", ["silent_rows", "adam.exp_avg.W_enc", "param.b_dec"]
 )
 def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
-    config = TrainConfig(**QUICK, lr=1e-3, dead_after=20, checkpoint_every=6)
+    many_dead = QUICK | {"hidden_size": 64, "k": 3, "dead_after": 20}
+    config = TrainConfig(**many_dead, lr=1e-3, checkpoint_every=6)
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
     kept = sorted((tmp_path / "whole" / "checkpoints").iterdir())[0]
     load = runs.load_file
@@ -491,7 +492,7 @@ def test_few_rows_one_row_and_dead_features_work():
 
 def test_large_data_in_a_small_buffer_trains_and_resumes(tmp_path):
     np.save(tmp_path / "rows.npy", rows(5000))
-    config = TrainConfig(**QUICK, buffer_rows=1000, checkpoint_every=5)
+    config = TrainConfig(**QUICK, buffer_bytes=1000 * 4 * 8, checkpoint_every=5)
     whole = SAETrainer(config, run=tmp_path / "run").train(
         tmp_path / "rows.npy", progress=False
     )

@@ -283,9 +283,8 @@ def test_auxk_check_can_fail(monkeypatch):
         lambda x, w, b, pairs, *rest: pairs.values,
     )
     _, grads = auxk_gradients(made, x, torch.tensor([3, 7]))
-    assert (
-        grads["W_enc"].abs().max() == 0
-    )  # the bug of a peer: AuxK that trains only the decoder
+    # the bug of a peer: AuxK that trains only the decoder
+    assert grads["W_enc"].abs().max() == 0
 
 
 def test_accumulation_gives_the_gradient_of_the_whole_step():

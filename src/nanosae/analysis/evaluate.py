@@ -34,7 +34,7 @@ from nanosae.analysis.probes import (
 )
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.analysis.statistics import Estimate, mean_estimate
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
 from nanosae.runs.tables import records
 
@@ -75,7 +75,7 @@ class Evaluation:
 
 
 def evaluate(
-    codes: Codes,
+    codes: Corpus,
     labels: Any = None,
     *,
     targets: np.ndarray | None = None,
@@ -92,7 +92,7 @@ def evaluate(
     """Measure a dictionary.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         labels: A metadata column, or one value per row: several labels in a cell are joined by "|",
             rows without any are left out. None: only what needs no labels.
         targets: What a transcoder is to make of the rows, (n_rows, output_size). Without them its
@@ -111,6 +111,7 @@ def evaluate(
     Raises:
         DataError: If no label has enough rows, or labels or targets are not one per row.
     """
+    codes = as_codes(codes)
     rng = np.random.default_rng(seed)
     rows = np.arange(codes.n_rows)
     values = None

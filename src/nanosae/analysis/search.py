@@ -21,7 +21,7 @@ from nanosae.analysis.reading import run_model
 from nanosae.analysis.results import Hit, QueryFeature, Results, SharedFeature
 from nanosae.analysis.statistics import unit
 from nanosae.analysis.steering import steer
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
@@ -37,7 +37,7 @@ class _Query:
 
 
 def search(
-    codes: Codes,
+    codes: Corpus,
     query: str | np.ndarray | None = None,
     *,
     row: int | None = None,
@@ -50,7 +50,7 @@ def search(
     """Search a corpus; give one of `query`, `row` and `feature`.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         query: A text, or a vector (input_size,) of the corpus' encoder.
         row: Number of a row to which others are to be similar.
         feature: A feature by number or label, or weights of several; rows are ranked by activation.
@@ -65,6 +65,7 @@ def search(
         DataError: If a row or feature does not exist, a vector is of another width or not finite,
             or a text can neither be encoded nor looked up.
     """
+    codes = as_codes(codes)
     if sum(given is not None for given in (query, row, feature)) != 1:
         raise ConfigError("give exactly one of query, row and feature.")
     if n < 0:
@@ -159,10 +160,10 @@ def _embed(
         name = model.metadata.get("encoder")
     if not name:
         return None, "no encoder is known"
-    from nanosae.text.embed import embed
+    from nanosae.text.encoders import find_encoder
 
     try:
-        vector = embed([text], model=name)[0]
+        vector = find_encoder(name).encode([text])[0]
     except ImportError as error:
         return None, str(error)
     except OSError:
@@ -221,9 +222,8 @@ def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
     for start, vectors in codes.scan():
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         norms[norms == 0] = 1
-        products = np.einsum(
-            "ij,j->i", vectors, direction
-        )  # a BLAS' threads would only wait here
+        # a BLAS' threads would only wait here
+        products = np.einsum("ij,j->i", vectors, direction)
         stop = start + len(vectors)
         cosines[start:stop] = products / norms
     return cosines

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, save, show
+from nanosae.cli.output import open_codes, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -22,6 +23,8 @@ from nanosae.cli.parameters import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from nanosae.analysis.findings import Contrast
@@ -50,6 +53,7 @@ def describe(
             as_json,
             ["feature", "density", "n_active", "max_activation", "health"],
         )
+        say_next(f"nanosae label {run}", as_json=as_json)
         return
     card = nanosae.card(codes, feature)
     print(json.dumps(card.to_dict(), default=str) if as_json else card)
@@ -97,6 +101,7 @@ def label(
         _show_labels(
             table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"]
         )
+        _say_what_labels_are_for(codes, run, as_json)
         return
     limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
     chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
@@ -121,6 +126,15 @@ def label(
     _show_labels(
         table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     )
+    _say_what_labels_are_for(codes, run, as_json)
+
+
+def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
+    column = codes.columns[0] if codes.columns else None
+    commands = [f"nanosae families {run}", f"nanosae topics {run}"]
+    if column is not None:
+        commands.append(f"nanosae contrast {run} --by {shlex.quote(column)}")
+    say_next(*commands, as_json=as_json)
 
 
 def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None:
@@ -145,6 +159,7 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
         print(found.to_json())
     else:
         show(found.table, as_json=False)
+    say_next(f"nanosae topics {run}", f"nanosae report {run}", as_json=as_json)
 
 
 def topics(
@@ -165,6 +180,7 @@ def topics(
     save(codes, topic.rename_axis("feature").reset_index())
     save_result(codes, "topics.parquet", found.table, {"n": n})
     show(found.table, as_json, ["Topic", "Count", "Name"])
+    say_next(f"nanosae report {run}", f"nanosae explore {run}", as_json=as_json)
 
 
 def search(
@@ -190,6 +206,7 @@ def search(
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)
+    say_next(f"nanosae describe {run} --feature FEATURE", as_json=as_json)
 
 
 def contrast(
@@ -214,6 +231,7 @@ def contrast(
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
     asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
     _keep_and_show(codes, asked, found, as_json)
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def explain(
@@ -234,6 +252,7 @@ def explain(
     found = nanosae.explain(codes, target, groups=groups)
     asked = {"verb": "explain", "target": target, "groups": groups}
     _keep_and_show(codes, asked, found, as_json)
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def over_time(
@@ -247,6 +266,7 @@ def over_time(
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
     _keep_and_show(codes, {"verb": "over-time", "column": column}, found, as_json)
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def evaluate(
@@ -278,6 +298,7 @@ def evaluate(
     asked = {"labels": labels, "targets": targets, "groups": groups}
     save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def _keep_and_show(

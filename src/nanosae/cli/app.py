@@ -107,9 +107,8 @@ def _launch(*words: Words, debug: Debug = False) -> int:
 def run(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, io.TextIOWrapper
-        ):  # a terminal need not know every character
+        # a terminal need not know every character
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     words = sys.argv[1:] if argv is None else argv
     try:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import nanosae
-from nanosae.cli.output import open_codes
+from nanosae.cli.output import open_codes, say_next
 from nanosae.cli.parameters import (
     Corpus,
     Data,
+    Encoding,
     Integers,
     Model,
     OptionalWords,
@@ -32,6 +33,7 @@ def embed(
     output: Output,
     model: str = "all-MiniLM-L6-v2",
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     force: bool = False,
 ) -> None:
     """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
@@ -45,7 +47,7 @@ def embed(
     from nanosae.text.embed import embed as embed_texts
     from nanosae.text.embedding_files import EmbeddingFiles
 
-    table = read_texts(texts, text_column)
+    table = read_texts(texts, text_column, encoding=encoding)
     files = EmbeddingFiles(
         output, Path(texts), table, model=model, text_column=text_column, force=force
     )
@@ -56,9 +58,11 @@ def embed(
         files.write(rows)
         n_rows, width = rows.shape
         print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
-    print(f"now: nanosae train {output} -o RUN --encoder {model}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    print(f"     nanosae encode RUN {output}{column}")
+    say_next(
+        f"nanosae train {output} -o RUN --encoder {model}",
+        f"nanosae run {texts} --vectors {output} -o RUN{column.replace('-column', '')}",
+    )
 
 
 def activations(
@@ -70,6 +74,7 @@ def activations(
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
 ) -> None:
     """Cache a model's activations on texts, one row per token; called again, go on.
 
@@ -81,12 +86,13 @@ def activations(
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
-    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    table = read_texts(texts, text_column, encoding=encoding)
+    sentences = table[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
     layers = ", ".join(layer)
     print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
-    print(f"now: nanosae train {output / layer[0]} -o RUN")
-    print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
+    rows, tokens = output / layer[0], output / "tokens"
+    say_next(f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}")
 
 
 def cache(
@@ -108,7 +114,8 @@ def cache(
 
     names = None if columns is None else list(columns)
     n_rows = convert(data, output, columns=names, dtype=dtype)
-    print(f"{output}: {n_rows:,} rows\nnow: nanosae train {output} -o RUN")
+    print(f"{output}: {n_rows:,} rows")
+    say_next(f"nanosae train {output} -o RUN")
 
 
 def encode(
@@ -118,6 +125,7 @@ def encode(
     *,
     texts: str | None = None,
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     name: str = "default",
     resume: bool = False,
     append: bool = False,
@@ -138,7 +146,7 @@ def encode(
     from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
-    metadata = _metadata(data, texts, text_column, model.config["columns"])
+    metadata = _metadata(data, texts, text_column, encoding, model.config["columns"])
     path = corpus_path(run, name)
     how: Any = {
         "metadata": metadata,
@@ -153,10 +161,15 @@ def encode(
     mean = codes.nnz / max(1, codes.n_rows)
     remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
     print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}")
+    say_next(f"nanosae {'label' if codes.has_texts else 'describe'} {run}")
 
 
 def _metadata(
-    data: str, texts: str | None, text_column: str, vector_columns: Any
+    data: str,
+    texts: str | None,
+    text_column: str,
+    encoding: str,
+    vector_columns: Any,
 ) -> pa.Table | None:
     """Read the texts and other columns of the rows; the text column is called text."""
     from nanosae.sources import open_rows
@@ -168,7 +181,7 @@ def _metadata(
     if texts is None:
         table = open_rows(data, columns=vector_columns).metadata()
     else:
-        table = read_texts(texts, text_column)
+        table = read_texts(texts, text_column, encoding=encoding)
     if table is None or text_column == "text" or text_column not in table.column_names:
         return table
     if "text" in table.column_names:

@@ -42,3 +42,11 @@ def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -
     print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
     if len(shown) > SHOWN_ROWS:
         print(f"… {len(shown):,} lines in all")
+
+
+def say_next(*commands: str, as_json: bool = False) -> None:
+    """Print which commands come next, one per line; nothing beside JSON."""
+    if as_json:
+        return
+    for place, command in enumerate(commands):
+        print(f"{'now:' if place == 0 else ' or:'} {command}")

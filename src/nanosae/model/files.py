@@ -20,11 +20,12 @@ from nanosae.model.architectures import LATENT_TENSORS, rule, tensor_shapes
 SETTINGS = "cfg.json"
 TENSORS = "sae_weights.safetensors"
 REMEDY = "`nanosae train … --resume` remakes the model from the last checkpoint; or copy it anew."
+# of safetensors; BF16 has none
 FLOATS = {
     "F16": np.float16,
     "F32": np.float32,
     "F64": np.float64,
-}  # of safetensors; BF16 has none
+}
 
 Settings = dict[str, Any]
 Arrays = dict[str, np.ndarray]

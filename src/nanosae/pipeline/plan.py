@@ -15,8 +15,9 @@ import pandas as pd
 import pyarrow as pa
 
 from nanosae.errors import ConfigError, DataError
+from nanosae.sources.frames import table_of_frame
 from nanosae.sources.roles import Column, column_roles
-from nanosae.sources.text_files import drop_empty_texts, read_table
+from nanosae.sources.texts import drop_empty_texts, read_texts
 from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
@@ -97,7 +98,7 @@ def make_plan(
         DataError: If there is no text, or it is not clear which; if there are too few rows.
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
-    table = _as_table(data, encoding)
+    table = _as_table(data, text, encoding)
     wanted = {
         "text": [text],
         "by": by,
@@ -151,13 +152,13 @@ def make_plan(
     )
 
 
-def _as_table(data: Any, encoding: str) -> pa.Table:
+def _as_table(data: Any, text: str | None, encoding: str) -> pa.Table:
     if isinstance(data, str | Path):
-        return read_table(data, encoding)
+        return read_texts(data, text, encoding=encoding)
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pd.DataFrame):
-        return pa.Table.from_pandas(data, preserve_index=False)
+        return table_of_frame(data)
     if isinstance(data, dict):
         return pa.table(data)
     if hasattr(data, "__arrow_c_stream__"):

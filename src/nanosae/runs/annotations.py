@@ -40,9 +40,8 @@ CREATE = (
     "PRIMARY KEY (corpus, data, tag, row)) WITHOUT ROWID",
 )
 MODULUS = 2**62
-_verified: dict[
-    Path, tuple[int, ...]
-] = {}  # what the files were like when they were last checked
+# what the files were like when they were last checked
+_verified: dict[Path, tuple[int, ...]] = {}
 
 
 def names(run: str | Path, model: str | None = None) -> dict[int, str]:

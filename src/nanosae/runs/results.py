@@ -195,9 +195,8 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         facts: What `made_from` returned.
         codes: The codes that it is to be shown with; by default those it was made from.
     """
-    if (
-        "model" not in facts
-    ):  # of a version that did not note it: any later training voids it
+    # of a version that did not note it: any later training voids it
+    if "model" not in facts:
         trained_since = (run / MANIFEST).exists()
         return "it does not say from which model it was made" if trained_since else ""
     model = codes.model if codes is not None else run_model(run)

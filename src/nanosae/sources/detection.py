@@ -49,7 +49,10 @@ def vector_columns(
     if not found:
         _refuse_vectors_as_text(table)
         problem = f"Found no vectors, or not only vectors. {_describe(table.schema)}."
-        raise DataError(problem, remedy=CHOOSE)
+        remedy = CHOOSE
+        if _text_columns(table.schema):
+            remedy += " Texts are embedded by `nanosae run FILE -o RUN`."
+        raise DataError(problem, remedy=remedy)
     return found
 
 

@@ -27,7 +27,7 @@ def from_object(data: Any) -> LazyTable | Any:
     if hasattr(data, "to_frame"):
         data = data.to_frame()  # a Series of vectors
     if module == "pandas":
-        return _from_pandas(data)
+        return table_in_memory(table_of_frame(data))
     if hasattr(data, "__arrow_c_stream__"):
         has_own = hasattr(data, "to_arrow")
         return table_in_memory(data.to_arrow() if has_own else pa.table(data))
@@ -69,12 +69,13 @@ def _from_hugging_face(data: Any) -> LazyTable:
     return LazyTable(data.features.arrow_schema, sizes, read_group, indivisible=True)
 
 
-def _from_pandas(frame: Any) -> LazyTable:
+def table_of_frame(frame: Any) -> pa.Table:
+    """Convert a pandas frame: each column keeps its type, and those of mixed types become text."""
     names, columns = [], []
     for name, series in frame.items():
         names.append(str(name))
         columns.append(_from_series(series, str(name)))
-    return table_in_memory(pa.Table.from_arrays(columns, names=names))
+    return pa.Table.from_arrays(columns, names=names)
 
 
 def _from_series(series: Any, name: str) -> pa.Array:

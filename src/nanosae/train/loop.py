@@ -58,19 +58,19 @@ def train_together(
     *,
     resume: bool,
     force: bool,
-    progress: bool,
+    progress: sinks.Progress,
 ) -> list[Trained]:
     """Train SAEs on one pass over the data.
 
     Args:
         configs: Equal in what decides the rows and their order: columns, input_size, batch_size,
-            heldout_share, buffer_rows, data_seed and parallel.
+            heldout_share, buffer_bytes, data_seed and parallel.
         folders: The run folder of each, or None.
         data: See `SAETrainer.train`, as the rest.
         targets: Of a transcoder.
         resume: Continue from the checkpoints.
         force: Replace runs.
-        progress: Show a progress bar of the first SAE.
+        progress: Show a progress bar of the first SAE, or tell a function its share of steps.
     """
     ranks = join(configs[0].parallel == "latents")
     leads = ranks.rank == 0
@@ -94,9 +94,9 @@ def train_together(
                 check_targets(configs[number], dataset)
             trainings = []
             for number in unfinished:
-                shows_bar = progress and not trainings
+                shown = False if trainings else progress
                 training = Training(
-                    configs[number], runs[number], dataset, ranks, shows_bar
+                    configs[number], runs[number], dataset, ranks, shown
                 )
                 stack.callback(training.close)
                 trainings.append(training)
@@ -120,7 +120,7 @@ class Training:
         run: TrainingRun | None,
         data: Dataset,
         ranks: Ranks,
-        progress: bool,
+        progress: sinks.Progress,
     ) -> None:
         self.config = config.resolved(data.n_train, data.width)
         self.data = data
@@ -219,7 +219,7 @@ class Training:
         for sink in self.sinks:
             sink.close()
 
-    def _open_sinks(self, progress: bool) -> list[sinks.Sink]:
+    def _open_sinks(self, progress: sinks.Progress) -> list[sinks.Sink]:
         config, counters = self.config, self.state.counters
         opened = []
         if config.tensorboard and self.run is not None:
@@ -228,7 +228,7 @@ class Training:
             opened.append(sinks.wandb(config.wandb, config.to_dict()))
         if progress:
             n_steps = schedule.last_step(config, counters)
-            opened.append(sinks.progress_bar(n_steps, counters.step))
+            opened.append(sinks.progress_sink(progress, n_steps, counters.step))
         return opened
 
 

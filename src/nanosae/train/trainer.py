@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from nanosae.config import TrainConfig
 from nanosae.model.sae import SAEModel
+from nanosae.sinks import Progress
 from nanosae.train.loop import train_together
 
 
@@ -45,7 +46,7 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         *,
         resume: bool = False,
         force: bool = False,
-        progress: bool = True,
+        progress: Progress = True,
     ) -> SAEModel:
         """Train on the rows of `data` and return the model; `metrics_` and `notes_` are set, too.
 
@@ -58,7 +59,7 @@ class SAETrainer(TransformerMixin, BaseEstimator):
                 which predicts them from the rows (Dunefsky et al. 2024).
             resume: Go on from the run folder's newest checkpoint, or start if there is none.
             force: Replace the run in the folder.
-            progress: Show a progress bar.
+            progress: Show a progress bar; a function is told the share of the steps that are done.
 
         Raises:
             DataError: If the rows cannot be trained on; the message names row, column and remedy.

@@ -103,10 +103,15 @@ def test_two_corpuss_on_one_run_lose_no_bookmark(tmp_path, planted):
     with one, other, ThreadPoolExecutor(2) as pool:
         for url, first in ((here, 0), (there, 1)):
             mine = range(first, 48, 2)
-            pool.submit(lambda url=url, mine=mine: [
-                (change(url, "bookmark", {"feature": j, "on": True}),
-                 change(url, "rename", {"feature": j, "name": f"{j} of {url}"})) for j in mine
-            ])  # fmt: skip
+            pool.submit(
+                lambda url=url, mine=mine: [
+                    (
+                        change(url, "bookmark", {"feature": j, "on": True}),
+                        change(url, "rename", {"feature": j, "name": f"{j} of {url}"}),
+                    )
+                    for j in mine
+                ]
+            )
         pool.shutdown()
         for process in (one, other):
             process.terminate()

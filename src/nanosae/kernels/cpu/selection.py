@@ -14,9 +14,8 @@ from nanosae.kernels.batchtopk import estimate_threshold, select_largest
 from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel, lock
 from nanosae.kernels.pairs import Pairs
 
-BLOCK = np.uint64(
-    64
-)  # columns that are compared together before any one of them is looked at
+# columns that are compared together before any one of them is looked at
+BLOCK = np.uint64(64)
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first

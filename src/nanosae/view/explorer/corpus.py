@@ -83,9 +83,8 @@ class OpenCorpus:
         self.directions = None if self.model is None else self.model.directions()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
-        annotations.names(
-            self.run, self.codes.model
-        )  # damage is said before the page is opened
+        # damage is said before the page is opened
+        annotations.names(self.run, self.codes.model)
 
     @property
     def table(self) -> pd.DataFrame:

@@ -87,7 +87,7 @@ def _label_scores(corpus: OpenCorpus) -> np.ndarray:
 def _is_called(feature: int, names: dict[int, str], words: str) -> bool:
     """Tell whether a feature's name holds all words, or the words are its number."""
     if words.isdecimal():
-        return feature == int(words)
+        return str(feature) == words
     name = names.get(feature, "").casefold()
     return all(word in name for word in words.split())
 

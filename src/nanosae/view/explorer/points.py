@@ -135,7 +135,7 @@ def _density(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
 
 def _cell(distance: np.ndarray, cells_per_unit: float, n_cells: int) -> np.ndarray:
     """Return the number of the cell at a distance from the first; the far edge is in the last."""
-    return np.minimum((distance * cells_per_unit).astype(np.int32), n_cells - 1)
+    return np.clip(distance * cells_per_unit, 0, n_cells - 1).astype(np.int32)
 
 
 def map_regions(corpus: OpenCorpus, kind: str) -> list[Answer]:

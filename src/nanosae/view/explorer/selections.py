@@ -99,9 +99,8 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
     if kind == "led":
         found = corpus.require_map()
         is_inside = np.append(inside_polygon(found["features"], value), False)
-        return np.flatnonzero(
-            is_inside[found["led"]]
-        )  # of rows that none leads, −1: False
+        # of rows that none leads, −1: False
+        return np.flatnonzero(is_inside[found["led"]])
     raise DataError(f"no condition {kind!r} is known.")
 
 
