@@ -18,7 +18,6 @@ from nanosae.analysis.columns import one_hot
 from nanosae.analysis.reading import run_model
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
-from nanosae.model.architectures import is_transcoder
 
 ROWS_PER_CLUSTER = 50
 THRESHOLD_ROWS = 1000  # rows on which the random SAE's threshold is set
@@ -90,7 +89,7 @@ def _codes(
     if dense is None or model is None:
         return Representation(activations)
     original = dense
-    if is_transcoder(model.cfg["architecture"]):
+    if model.is_transcoder:
         original = targets
     if original is None:
         return Representation(activations, directions=model.directions())

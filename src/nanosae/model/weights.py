@@ -89,6 +89,11 @@ class Weights:
         return self.W_enc.shape[1]
 
     @property
+    def is_transcoder(self) -> bool:
+        """Whether it makes other vectors of the rows than these."""
+        return is_transcoder(self.cfg["architecture"])
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Our scalars: activation, k, columns, matryoshka, encoder, seed."""
         return self.cfg.get("metadata", {})
@@ -135,7 +140,7 @@ class Weights:
         in another space, so that its encoder's columns are taken.
         """
         rows = self.W_dec
-        if is_transcoder(self.cfg["architecture"]):
+        if self.is_transcoder:
             rows = np.ascontiguousarray(self.W_enc.T)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.where(norms > 0, norms, 1)
