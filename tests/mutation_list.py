@@ -603,6 +603,23 @@ add(
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(
+    "text/tokens.py",
+    "tests/text/test_tokens.py",
+    ("tokens: a swap costs two", "two_before[j - 1] + 1", "two_before[j - 1] + 2"),
+    ("tokens: accents of every script", "(?<=[a-z\\u0370-\\u03ff])", ""),
+)
+add(
+    "text/vocabulary.py",
+    "tests/text/test_vocabulary.py",
+    ("vocabulary: strict filter", "LOST_PAIRS = 3", "LOST_PAIRS = 1"),
+)
+add(
+    "analysis/label_search.py",
+    "tests/analysis/test_label_search.py",
+    ("labels: all words count alike", "rarity * likeness", "likeness"),
+    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+)
+add(
     "analysis/search.py",
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
