@@ -125,6 +125,21 @@ add(
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
 )
 add(
+    "trainable/refit.py",
+    "tests/trainable/test_refit.py",
+    ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
+    ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
+    ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
+    ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
+    ("refit: never refuses", "candidates = [trained, *refits]", "candidates = refits"),
+    (
+        "refit: the later blocks see the first residual",
+        "residual -= own @ change - mean @ change",
+        "pass",
+    ),
+    ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
+)
+add(
     "train/state.py",
     STEP,
     (
