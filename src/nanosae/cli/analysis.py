@@ -190,19 +190,22 @@ def search(
     *,
     row: OptionalCount = None,
     feature: str | None = None,
+    embedder: str | None = None,
     n: Number = 10,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by words, by another row or by a feature; each hit says which features it shares.
+    """Find rows by meaning and words, by another row or by a feature, and say what they share.
 
     Args:
         row: A row to start from.
         feature: A feature's number or label.
+        embedder: The encoder of the run's rows, where the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
-    found = nanosae.search(open_codes(run, name), query, row=row, feature=by, n=n)
+    codes = open_codes(run, name)
+    found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)

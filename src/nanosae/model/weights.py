@@ -9,8 +9,8 @@ With p = (x − b_dec) @ W_enc, the activations of a row x are
 
 and the reconstruction is acts @ W_dec + b_dec. Transcoders, which make other vectors of the rows,
 keep entries by the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK models
-are saved as jumprelu, so that rows never depend on each other. Training, and models that scale
-their input, are not covered.
+are saved as jumprelu, so that rows never depend on each other. With `normalize_activations:
+layer_norm` every row is standardised first, and `decode` gives standardised rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.errors import DataError
-from nanosae.model.architectures import is_transcoder, rule, tensor_shapes
+from nanosae.model.architectures import ROW_EPSILON, is_transcoder, rule, tensor_shapes
 from nanosae.model.files import read_model, write_model
 
 BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
@@ -147,6 +147,9 @@ class Weights:
 
     def _encode(self, x: np.ndarray) -> sp.csr_array:
         x = x.astype(np.float32)
+        if self.cfg.get("normalize_activations", "none") == "layer_norm":
+            deviation = x.std(axis=1, ddof=1, keepdims=True)
+            x = (x - x.mean(axis=1, keepdims=True)) / (deviation + ROW_EPSILON)
         if self.cfg.get("apply_b_dec_to_input", True):
             x = x - self.b_dec
         projected = x @ self.W_enc

@@ -197,7 +197,8 @@ class Work:
         n_new = store.add(texts, self.plan.encoder.encode, self.advance)
         rows = store.rows(texts)
         store.keep(texts)
-        known = f", {len(texts) - n_new:,} of them known" if n_new < len(texts) else ""
+        n_known = len(set(texts)) - n_new
+        known = f", {n_known:,} of them known" if n_known else ""
         return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {self.plan.encoder.name}"
 
     def train(self, resumes: bool) -> str:
@@ -257,7 +258,8 @@ class Work:
         """Merge features into topics."""
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
-        found = topics(codes, min(self.n_topics, max(1, n_active // 4)))
+        tree = topics(codes, 1)
+        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sizes)))
         save_result(codes, "topics.parquet", found.table, {"n": found.n})
         topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
         save_features(self.folder, topic.reset_index(), codes)
