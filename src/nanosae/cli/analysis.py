@@ -191,19 +191,22 @@ def search(
     *,
     row: OptionalCount = None,
     feature: str | None = None,
+    embedder: str | None = None,
     n: Number = 10,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by words, by another row or by a feature; each hit says which features it shares.
+    """Find rows by meaning and words, by another row or by a feature, and say what they share.
 
     Args:
         row: A row to start from.
         feature: A feature's number or label.
+        embedder: The encoder of the run's rows, where the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
-    found = nanosae.search(open_codes(run, name), query, row=row, feature=by, n=n)
+    codes = open_codes(run, name)
+    found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)
@@ -284,6 +287,7 @@ def evaluate(
     /,
     *,
     labels: str | None = None,
+    targets: str | None = None,
     groups: Groups = None,
     name: Corpus = None,
     as_json: Json = False,
@@ -292,13 +296,20 @@ def evaluate(
 
     Args:
         labels: Column of known labels.
+        targets: File of what a transcoder is to make of the rows.
     """
     from nanosae.runs.results import save_result
+    from nanosae.sources import open_rows
 
     codes = open_codes(run, name)
-    found = nanosae.evaluate(codes, labels, groups=groups)
+    vectors = None
+    if targets is not None:
+        rows = open_rows(targets)
+        vectors = rows.read(0, rows.n_rows)
+    found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
     result = found.to_dict()
-    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    asked = {"labels": labels, "targets": targets, "groups": groups}
+    save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
     say_next(f"nanosae report {run}", as_json=as_json)
 
