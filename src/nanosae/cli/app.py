@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 import nanosae
-from nanosae.cli import analysis, corpus, failures, pages, signals, training
+from nanosae.cli import analysis, corpus, failures, models, pages, signals, training
 from nanosae.cli import run as whole
 
 VERBS = (
@@ -39,6 +39,7 @@ VERBS = (
     analysis.over_time,
     analysis.evaluate,
     corpus.export,
+    models.convert,
     pages.report,
     pages.explore,
 )

@@ -126,6 +126,7 @@ def encode(
     texts: str | None = None,
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
+    columns: OptionalWords = None,
     name: str = "default",
     resume: bool = False,
     append: bool = False,
@@ -136,6 +137,7 @@ def encode(
     Args:
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
             and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
+        columns: Names of the vector columns, where they are not those of the training.
         name: Name of the corpus in the run.
         resume: Insist on continuing an interrupted call; with other data it is an error.
         append: Add the rows to an existing corpus.
@@ -146,10 +148,18 @@ def encode(
     from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
-    metadata = _metadata(data, texts, text_column, encoding, model.config["columns"])
+    if not run.is_dir():
+        raise MissingError(
+            f"{run} is no folder; the codes need one to be kept in.",
+            file=run,
+            remedy=f"nanosae convert {run} -o RUN makes one.",
+        )
+    names = list(columns or model.config.get("columns") or []) or None
+    metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     how: Any = {
         "metadata": metadata,
+        "columns": names,
         "resume": resume,
         "append": append,
         "force": force,

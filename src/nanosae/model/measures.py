@@ -89,7 +89,8 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
     target_blocks = torch.from_numpy(targets).split(BLOCK_ROWS)
     for x, target in zip(blocks, target_blocks, strict=True):
         pairs = model.pairs(x)
-        recon = kernels.decode(pairs.values, pairs, decoder, bias) + model.skip(x)
+        decoded = kernels.decode(pairs.values, pairs, decoder, bias)
+        recon = model.in_units_of(x, decoded) + model.skip(x)
         active = pairs.values > 0
         active_rows = segment_ids(pairs.row_ptr)[active]
         pool.add(target, recon, active_rows, pairs.cols[active])

@@ -9,25 +9,27 @@ into these. `weights.py` is the same in numpy and owns the files, which are SAEL
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from nanosae.errors import DataError, MissingError
-from nanosae.extras import extra
+from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
-from nanosae.model.architectures import rule
+from nanosae.model.architectures import ROW_EPSILON, rule
 from nanosae.model.files import read_model, write_model
+from nanosae.model.formats import dictionary_learning, sparsify
 from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
     from nanosae.codes import Codes
 
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/.+)?")
 BLOCK_ROWS = 8192  # rows encoded at once by `features`
 
 
@@ -97,7 +99,7 @@ class SAEModel(nn.Module):
                 remedy="Was it trained on another encoder? See model.config.",
             )
         kind = rule(self.cfg["architecture"])
-        projected = self._centred(x) @ self.W_enc
+        projected = self._centred(self._standardised(x)) @ self.W_enc
         if kind == "gated":
             magnitude = torch.relu(projected * self.r_mag.exp() + self.b_mag)
             return magnitude * (projected + self.b_gate > 0)
@@ -112,18 +114,39 @@ class SAEModel(nn.Module):
         return torch.relu(pre_acts)
 
     def decode(self, acts: Tensor) -> Tensor:
-        """Return the reconstruction (B, input_size) of activations (B, hidden_size)."""
+        """Return the reconstruction (B, input_size) of activations (B, hidden_size).
+
+        Where rows are standardised (`layer_norm`), it is that of the standardised rows;
+        `in_units_of` puts it back.
+        """
         return acts @ self.W_dec + self.b_dec
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the reconstruction of raw rows, or what a transcoder makes of them."""
-        return self.decode(self.encode(x)) + self.skip(x)
+        return self.in_units_of(x, self.decode(self.encode(x))) + self.skip(x)
+
+    def in_units_of(self, x: Tensor, recon: Tensor) -> Tensor:
+        """Return what `decode` gave for raw rows x in the units of these rows."""
+        if not self._standardises:
+            return recon
+        mean, deviation = _row_statistics(x)
+        return recon * deviation + mean
 
     def skip(self, x: Tensor) -> Tensor | float:
         """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
         if "W_skip" not in self._parameters:
             return 0.0
         return x @ self.W_skip.T
+
+    @property
+    def _standardises(self) -> bool:
+        return self.cfg.get("normalize_activations", "none") == "layer_norm"
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        if not self._standardises:
+            return x
+        mean, deviation = _row_statistics(x)
+        return (x - mean) / deviation
 
     def _centred(self, x: Tensor) -> Tensor:
         if self.cfg.get("apply_b_dec_to_input", True):
@@ -135,7 +158,7 @@ class SAEModel(nn.Module):
         """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
         kind = rule(self.cfg["architecture"])
         kernels = backend(x.device)
-        x = self._centred(x.float()).contiguous()
+        x = self._centred(self._standardised(x.float())).contiguous()
         weight = self._encoder.detach()
         bias = (self.b_gate if kind == "gated" else self.b_enc).detach()
         if kind == "topk":
@@ -225,46 +248,78 @@ class SAEModel(nn.Module):
             part=part,
         )
 
-    def save(self, folder: str | Path) -> None:
-        """Write `sae_weights.safetensors` and `cfg.json`, which SAELens loads, too."""
+    def save(
+        self,
+        folder: str | Path,
+        layout: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
+    ) -> None:
+        """Write the model's files, each in one step.
+
+        Args:
+            folder: Is made if it does not exist.
+            layout: Whose files: SAELens' `sae_weights.safetensors` and `cfg.json`, which are also
+                ours; sparsify's; or dictionary_learning's.
+
+        Raises:
+            DataError: If that library has no such SAE.
+        """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
-        write_model(folder, self.cfg, arrays)
+        if layout == "sae_lens":
+            write_model(folder, self.cfg, arrays)
+        elif layout == "sparsify":
+            sparsify.save(self.cfg, arrays, Path(folder))
+        else:
+            dictionary_learning.save(self.cfg, arrays, Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> SAEModel:
-        """Read a model folder, or a run folder that holds one.
+    def load(cls, path: str | Path) -> SAEModel:
+        """Read a saved SAE, of any library whose layout is known, or one of the hub.
+
+        Args:
+            path: A model folder; a run folder that holds one; a folder or file of SAELens,
+                dictionary_learning, sparsify, HypotheSAEs, OpenAI, Gemma Scope or Llama Scope;
+                or, where there is no such path, `owner/name` or `owner/name/subfolder` of the
+                Hugging Face hub.
 
         Raises:
             MissingError: If there is no saved model.
             DamagedFileError: If a file is not what was written, or does not fit the other one.
             DataError: If its architecture is not supported.
         """
-        cfg, arrays = read_model(folder)
+        if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
+            owner, name, *subfolder = str(path).split("/", 2)
+            return cls.from_pretrained(
+                f"{owner}/{name}", subfolder=subfolder[0] if subfolder else None
+            )
+        cfg, arrays = read_model(path)
         return cls(
             cfg, {name: torch.from_numpy(array) for name, array in arrays.items()}
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path) -> SAEModel:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+    ) -> SAEModel:
         """Load a folder, or a repository of the Hugging Face hub (extra `hub`).
+
+        Args:
+            name: A folder, or `owner/name`.
+            revision: Branch, tag or commit; the newest of the main branch by default.
+            subfolder: Where the SAE lies in the folder or repository.
 
         Raises:
             MissingError: If there is neither.
         """
-        if Path(name).exists():
-            return cls.load(name)
-        hub = extra("hub", "huggingface_hub", f"{name} is no folder here, and the hub")
-        try:
-            folder = hub.snapshot_download(
-                str(name), allow_patterns=["*.json", "*.safetensors"]
-            )
-        except (OSError, ValueError) as error:  # what all errors of the hub are
-            reason = " ".join(str(error).split())
-            raise MissingError(
-                f"{name} is no folder here, and the hub does not give it: {reason}",
-                file=name,
-            ) from error
-        return cls.load(folder)
+        folder = Path(name)
+        if not folder.exists():
+            from nanosae.model.hub import download
+
+            folder = download(str(name), revision, subfolder)
+        return cls.load(folder / subfolder if subfolder else folder)
 
     def __reduce__(self):
         return rebuild, (self.cfg, self.tensors())
@@ -280,6 +335,12 @@ class SAEModel(nn.Module):
 
         shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
         return facts_html("SAEModel", self.config | shapes)
+
+
+def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's mean and its standard deviation + ROW_EPSILON, (B, 1) each."""
+    mean = x.mean(dim=-1, keepdim=True)
+    return mean, x.std(dim=-1, keepdim=True) + ROW_EPSILON
 
 
 def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:
