@@ -724,9 +724,56 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_features.py",
-    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_glance.py",
+    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    (
+        "features: stale scores",
+        'if column in table.attrs.get("stale", {}):',
+        "if False:",
+    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
+    (
+        "glance: stale topics",
+        "if result is None or result.stale:",
+        "if result is None:",
+    ),
+    (
+        "glance: stale findings",
+        "result is not None and result.fresh",
+        "result is not None",
+    ),
+    ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
+)
+add(
+    "view/explorer/evidence.py",
+    "tests/view/explorer/test_evidence.py",
+    (
+        "evidence: what is kept",
+        "1 - activations[1:] / whole",
+        "activations[1:] / whole",
+    ),
+    ("evidence: one sentence alone", "text[:start] + text[stop:]", "text[start:stop]"),
+)
+add(
+    "view/explorer/prepare.py",
+    "tests/view/explorer/test_prepare.py",
+    ("prepare: least axes", "axes[:, ::-1][:, :2]", "axes[:, :2]"),
+    ("prepare: not centred", "x - x.mean(axis=0)", "x"),
+    ("prepare: common leaders", "density > COMMON", "density > 2"),
+    (
+        "prepare: dead features in the plane",
+        "directions[codes.counts > 0]",
+        "directions",
+    ),
 )
 add(
     "view/explorer/selections.py",
