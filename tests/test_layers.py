@@ -34,6 +34,8 @@ NEEDS_TORCH = (
     "text.activation_cache",
     "text.activations",
     "text.language_models",
+    "text.recovered",
+    "text.splice",
     "text.windows",
 )
 
@@ -47,6 +49,7 @@ ROOMS = {
         "model",
         "pipeline",
         "sweep",
+        "text",
         "train",
         "view",
     },
@@ -94,6 +97,7 @@ ROOMS = {
         "train",
         "view",
     },
+    "export": {"codes", "model", "runs"},
     "demo": {"config", "pipeline"},
     "cli": {
         "analysis",
@@ -102,6 +106,7 @@ ROOMS = {
         "data",
         "demo",
         "distributed",
+        "export",
         "model",
         "pipeline",
         "runs",
