@@ -97,9 +97,11 @@ ROOMS = {
         "train",
         "view",
     },
+    "agents": {"analysis", "codes", "pipeline", "runs"},
     "export": {"codes", "model", "runs"},
     "demo": {"config", "pipeline"},
     "cli": {
+        "agents",
         "analysis",
         "codes",
         "config",
