@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae import write_codes
+from nanosae import Codes, write_codes
 from nanosae.cli import main
 from nanosae.errors import ConfigError, ExistsError
 from nanosae.export.stores import to_store
@@ -25,12 +25,11 @@ def codes(tmp_path):
         "year": [2000 + i for i in range(N)],
         "score": [float("nan") if i == 3 else i / 2 for i in range(N)],
     }
-    import pandas as pd
-
     matrix = sp.csr_array(dense.astype(np.float32))
-    return write_codes(
-        tmp_path / "run" / "codes" / "default", matrix, pd.DataFrame(table)
-    )
+    folder = tmp_path / "run" / "codes" / "default"
+    texts = table.pop("text")
+    write_codes(folder, matrix, texts=texts, metadata=table)
+    return Codes.open(tmp_path / "run")
 
 
 def dense_of(codes):

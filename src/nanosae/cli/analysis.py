@@ -26,8 +26,6 @@ from nanosae.cli.parameters import (
 from nanosae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from nanosae.analysis.findings import Contrast
