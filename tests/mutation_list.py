@@ -125,6 +125,21 @@ add(
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
 )
 add(
+    "trainable/refit.py",
+    "tests/trainable/test_refit.py",
+    ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
+    ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
+    ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
+    ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
+    ("refit: never refuses", "candidates = [trained, *refits]", "candidates = refits"),
+    (
+        "refit: the later blocks see the first residual",
+        "residual -= own @ change - mean @ change",
+        "pass",
+    ),
+    ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
+)
+add(
     "train/state.py",
     STEP,
     (
@@ -506,6 +521,8 @@ add(
     PROBES,
     ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
     ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
+    ("evaluate: sparse intercept penalised", "    ridge[0] = INTERCEPT_RIDGE\n", ""),
+    ("evaluate: dense intercept penalised", "    ridge[0] = 0\n", ""),
     (
         "evaluate: features by raw difference",
         "(mean_with - mean_without) / deviation",
@@ -618,10 +635,30 @@ add(
     ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
 )
 add(
+    "analysis/ranking.py",
+    "tests/analysis/test_search.py -k reciprocal",
+    (
+        "search: places from 0",
+        "np.arange(1, len(ranking) + 1)",
+        "np.arange(len(ranking)) * 40",
+    ),
+)
+add(
+    "analysis/text_index.py",
+    "tests/analysis/test_text_index.py",
+    ("index: old format", "(codes.checksum, FORMAT)", "(codes.checksum, made_from[1])"),
+    (
+        "index: runs are words",
+        "characters(word) if is_unspaced(word) else [word]",
+        "[word]",
+    ),
+)
+add(
     "analysis/search.py",
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
-    ("search: finds itself", "scores[exclude] = -np.inf", "pass"),
+    ("search: finds itself", "scores[row] = -np.inf", "pass"),
+    ("search: every hit strong", "best <= _chance_cosine(codes)", "best < -2"),
 )
 add(
     "analysis/feature_query.py",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, save, say_next, show
+from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -21,6 +21,7 @@ from nanosae.cli.parameters import (
     Number,
     OptionalCount,
     Run,
+    Stats,
     TextColumn,
 )
 from nanosae.errors import ConfigError
@@ -191,19 +192,22 @@ def search(
     *,
     row: OptionalCount = None,
     feature: str | None = None,
+    embedder: str | None = None,
     n: Number = 10,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by words, by another row or by a feature; each hit says which features it shares.
+    """Find rows by meaning and words, by another row or by a feature, and say what they share.
 
     Args:
         row: A row to start from.
         feature: A feature's number or label.
+        embedder: The encoder of the run's rows, where the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
-    found = nanosae.search(open_codes(run, name), query, row=row, feature=by, n=n)
+    codes = open_codes(run, name)
+    found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)
@@ -218,6 +222,7 @@ def contrast(
     a: str | None = None,
     b: str | None = None,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -231,7 +236,7 @@ def contrast(
     codes = open_codes(run, name)
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
     asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
@@ -241,6 +246,7 @@ def explain(
     *,
     target: str,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -252,12 +258,18 @@ def explain(
     codes = open_codes(run, name)
     found = nanosae.explain(codes, target, groups=groups)
     asked = {"verb": "explain", "target": target, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def over_time(
-    run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False
+    run: Run,
+    /,
+    *,
+    column: str,
+    stats: Stats = False,
+    name: Corpus = None,
+    as_json: Json = False,
 ) -> None:
     """Say which features become more or less frequent over time.
 
@@ -266,7 +278,8 @@ def over_time(
     """
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
-    _keep_and_show(codes, {"verb": "over-time", "column": column}, found, as_json)
+    asked = {"verb": "over-time", "column": column}
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
@@ -275,6 +288,7 @@ def evaluate(
     /,
     *,
     labels: str | None = None,
+    targets: str | None = None,
     groups: Groups = None,
     model: str | None = None,
     layer: str | None = None,
@@ -287,6 +301,7 @@ def evaluate(
 
     Args:
         labels: Column of known labels.
+        targets: File of what a transcoder is to make of the rows.
         model: Measure instead what replacing a layer of this language model by the SAE costs.
         layer: Name of the layer: `layers.15`.
         texts: A file of texts that the SAE was not trained on.
@@ -295,11 +310,17 @@ def evaluate(
         _evaluate_in_model(run, model, layer, texts, text_column, as_json)
         return
     from nanosae.runs.results import save_result
+    from nanosae.sources import open_rows
 
     codes = open_codes(run, name)
-    found = nanosae.evaluate(codes, labels, groups=groups)
+    vectors = None
+    if targets is not None:
+        rows = open_rows(targets)
+        vectors = rows.read(0, rows.n_rows)
+    found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
     result = found.to_dict()
-    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    asked = {"labels": labels, "targets": targets, "groups": groups}
+    save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
     say_next(f"nanosae report {run}", as_json=as_json)
 
@@ -328,9 +349,10 @@ def _evaluate_in_model(
 
 
 def _keep_and_show(
-    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool
+    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
+    from nanosae.analysis.sentences import findings
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -339,5 +361,8 @@ def _keep_and_show(
     if as_json:
         print(json.dumps(result, default=str))
         return
-    sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
-    print("\n".join(sentences))
+    plain = findings([found])["sentence"].head(SHOWN_ROWS).tolist()
+    sentences = found.sentences(SHOWN_ROWS) if stats else plain
+    if not sentences:
+        sentences = ["Nothing differs by more than chance would."]
+    print("\n".join([*found.about["notes"], *sentences]))

@@ -1,4 +1,4 @@
-"""From trained parameters to a model on raw rows: thresholds, folding, the last measures."""
+"""From trained parameters to a model on raw rows: thresholds, refit, folding, the last measures."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from nanosae.kernels import backend
 from nanosae.model.folding import fold
 from nanosae.model.measures import measure
 from nanosae.model.sae import SAEModel
+from nanosae.trainable.initial import inputs_and_targets
+from nanosae.trainable.refit import Refit, refit_decoder
 
 ARCHITECTURES = {  # in SAELens' words
     "relu": "standard",
@@ -29,6 +31,7 @@ MIN_CALIBRATION_ROWS = (
     16  # held-out rows without which thresholds are set on training rows
 )
 CALIBRATION_SAMPLE = 4096
+REFIT_ROWS = 2**16
 MEASURED_TRAINING_ROWS = 2**16
 
 
@@ -47,6 +50,8 @@ def export(
         tensors["threshold"] = _calibrated_threshold(config, data, tensors)
         tensors.pop("log_threshold", None)
     tensors["W_enc"] = tensors["W_enc"].T
+    if _shrinks(config):
+        tensors |= _refit(config, data, tensors)
     if len(data.target_mean) == 0:
         folded = fold(tensors, data.mean, data.scale)
     else:
@@ -102,6 +107,38 @@ def _calibrated_threshold(
     pairs = kernels.select_above(inputs, tensors["W_enc"], tensors["b_enc"], lowest)
     ratios = pairs.values / threshold[pairs.cols.long()]
     return threshold * _factor_for(ratios, config.k * len(rows))
+
+
+def _shrinks(config: ResolvedConfig) -> bool:
+    """Tell whether what was minimised makes reconstructions too short."""
+    return config.activation == "relu"
+
+
+def _refit(
+    config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return decoder and bias refit on training rows, and checked on held-out rows."""
+    described = _model_config(config, data) | {"apply_b_dec_to_input": False}
+    model = SAEModel(described, tensors)
+    trained = Refit(tensors["W_dec"].numpy(), tensors["b_dec"].numpy())
+    sample = data.sample(min(REFIT_ROWS, data.n_train), config.seed)
+    fitted = _activations_and_targets(model, data.width, sample)
+    checked = _activations_and_targets(model, data.width, data.heldout[::2])
+    refit = refit_decoder(trained, *fitted, *checked)
+    return {
+        "W_dec": torch.from_numpy(refit.decoder),
+        "b_dec": torch.from_numpy(refit.bias),
+    }
+
+
+def _activations_and_targets(
+    model: SAEModel, width: int, rows: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    """Return the activations of normalised rows, and what they are to reconstruct."""
+    x, target = inputs_and_targets(torch.from_numpy(rows), width)
+    with torch.no_grad():
+        target = target - model.skip(x)
+    return model.sparse_features(x.numpy()), target.numpy()
 
 
 def _factor_for(ratios: Tensor, n_kept: int) -> float:
