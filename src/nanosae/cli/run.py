@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nanosae.cli.output import say_next
-from nanosae.cli.parameters import Encoding, Number, Open, OptionalWords, Output
+from nanosae.cli.output import say_next, show
+from nanosae.cli.parameters import Encoding, Number, Open, OptionalWords, Output, Stats
 
 File = Annotated[
     str,
@@ -36,6 +36,7 @@ def run(
     topics: Number = 20,
     explore: bool = False,
     browser: Open = False,
+    stats: Stats = False,
 ) -> None:
     """Turn a file of texts into named concepts, tested comparisons and a report.
 
@@ -57,6 +58,7 @@ def run(
     """
     import webbrowser
 
+    from nanosae.analysis.sentences import NUMBERS
     from nanosae.config import TrainConfig
     from nanosae.extras import extra
     from nanosae.pipeline.run import run as run_all
@@ -78,6 +80,8 @@ def run(
         config=None if config is None else TrainConfig.load(config),
         n_topics=topics,
     )
+    if stats:
+        show(analysis.findings, as_json=False, columns=["sentence", *NUMBERS])
     report = output / "report.html"
     say_next(f"nanosae explore {output}", f"open {report} in a browser")
     if browser:

@@ -21,11 +21,11 @@ from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
+from nanosae.analysis.sentences import findings
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import DataError
-from nanosae.pipeline.findings import findings
 from nanosae.pipeline.plan import Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -109,7 +109,7 @@ def run(
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
     bar = Progress(say, progress)
-    work = Work(folder, plan, config or TrainConfig(), n_topics, bar.advance)
+    work = Work(folder, plan, config or TrainConfig(), n_topics, bar)
     try:
         run_stages(folder, work.stages(), bar)
         analysis = Analysis(folder)
@@ -121,8 +121,8 @@ def run(
         bar.close()
     if output is None:
         weakref.finalize(analysis, shutil.rmtree, folder, ignore_errors=True)
-    for sentence in analysis.findings["sentence"].head(10):
-        say(f"  • {sentence}")
+    for line in analysis.summary():
+        say(line)
     return analysis
 
 
@@ -135,13 +135,14 @@ class Work:
         plan: Plan,
         config: TrainConfig,
         n_topics: int,
-        advance: Callable[[float], None],
+        progress: Progress,
     ) -> None:
         self.folder = folder
         self.plan = plan
         self.config = config
         self.n_topics = n_topics
-        self.advance = advance
+        self.advance = progress.advance
+        self.say = progress.say
 
     def stages(self) -> list[Stage]:
         """Return what there is to do, in order."""
@@ -286,7 +287,13 @@ class Work:
             results.append(result)
         table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
-        return f"{len(table):,} findings in {len(results)} comparisons"
+        for note in notes:
+            self.say(note)
+        if not questions:
+            return "there is no column to compare"
+        return (
+            f"{counted(len(table), 'finding')} in {counted(len(results), 'comparison')}"
+        )
 
     def evaluate(self, resumes: bool) -> str:
         """Measure features on known labels."""
@@ -317,6 +324,16 @@ class Work:
 def contrast_values(codes: Codes, column: str) -> Contrast:
     """Compare each value of a column with the rest."""
     return contrast(codes, by=column)
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    Example:
+        >>> counted(1, "finding"), counted(1200, "finding")
+        ('1 finding', '1,200 findings')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}
