@@ -42,6 +42,7 @@ VERBS = (
     models.convert,
     pages.report,
     pages.explore,
+    pages.mcp,
 )
 
 
