@@ -915,3 +915,64 @@ add(
     FORMATS,
     ("sae: rows not put back", "recon * deviation + mean", "recon * deviation"),
 )
+SPLICE = "tests/text/test_splice.py"
+add(
+    "text/splice.py",
+    SPLICE,
+    (
+        "splice: special tokens replaced",
+        "kept = ~torch.isin(self._ids, special).to(x.device)",
+        "kept = kept & True",
+    ),
+    (
+        "splice: long vectors replaced",
+        "return kept & (norms <= max_norm * norms[kept].median())",
+        "return kept",
+    ),
+    (
+        "splice: error dropped when steering",
+        "return x + recon - sae.in_units_of(x, sae.decode(acts))",
+        "return recon",
+    ),
+    ("splice: attribution without activation", "return acts * along", "return along"),
+)
+add(
+    "text/recovered.py",
+    SPLICE,
+    (
+        "recovered: divergence the other way",
+        "plain.exp() * (plain - spliced)",
+        "spliced.exp() * (spliced - plain)",
+    ),
+    (
+        "recovered: share of the loss",
+        "(with_zeros - with_sae) / (with_zeros - loss)",
+        "(with_zeros - with_sae) / with_zeros",
+    ),
+)
+add(
+    "export/stores.py",
+    "tests/export/test_stores.py",
+    ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
+    ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
+)
+add(
+    "export/onnx.py",
+    "tests/export/test_onnx.py",
+    ("onnx: deviation of n", "np.float32(width - 1)", "np.float32(width)"),
+    (
+        "onnx: negative entries of top-k",
+        'kept = graph.node("Relu", values)',
+        "kept = values",
+    ),
+)
+add(
+    "model/measures.py",
+    "tests/train/test_sklearn.py",
+    ("measures: score is FVU", "return 1.0 - pool.fvu", "return pool.fvu"),
+    (
+        "measures: rows of merged pools",
+        "self.n_rows += other.n_rows",
+        "self.n_rows = other.n_rows",
+    ),
+)
