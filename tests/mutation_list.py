@@ -108,21 +108,48 @@ add(
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
     (
-        "step: noise of the seed alone",
-        "TRAINING_NOISE, state.counters.step)",
-        "TRAINING_NOISE, 0)",
-    ),
-    (
-        "step: noise of the step alone",
-        "mixed_seed(config.seed, TRAINING_NOISE",
-        "mixed_seed(0, TRAINING_NOISE",
-    ),
-    (
         "step: last learning rate",
         'group["lr"] = schedule.learning_rate(config, counters)',
         "pass",
     ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
+)
+add(
+    "trainable/noise.py",
+    "tests/train/test_step.py",
+    ("noise: of the seed alone", "TRAINING_NOISE, step)", "TRAINING_NOISE, 0)"),
+    ("noise: of the step alone", "mixed_seed(config.seed,", "mixed_seed(0,"),
+)
+add(
+    "trainable/nesting.py",
+    "tests/trainable/test_nesting.py",
+    ("nesting: the same in each step", "NESTING, step))", "NESTING, 0))"),
+    ("nesting: the same for each seed", "(config.seed, NESTING", "(0, NESTING"),
+    ("nesting: k too small", "FEWEST, MOST = 0.25, 2.0", "FEWEST, MOST = 0.1, 2.0"),
+    ("nesting: long prefixes only", "SHORTEST = 1 / 64", "SHORTEST = 1 / 8"),
+    (
+        "nesting: uniform",
+        "math.exp(generator.uniform(math.log(low), math.log(high)))",
+        "generator.uniform(low, high)",
+    ),
+)
+add(
+    "trainable/objectives.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: prefix and whole confused",
+        "of_prefix, recon = batch.decode_prefixes(acts, sizes)",
+        "recon, of_prefix = batch.decode_prefixes(acts, sizes)",
+    ),
+)
+add(
+    "train/forward.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: k of the config",
+        "config.expected_l0 if nesting is None else nesting.k",
+        "config.expected_l0",
+    ),
 )
 add(
     "trainable/refit.py",
@@ -724,9 +751,56 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_features.py",
-    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_glance.py",
+    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    (
+        "features: stale scores",
+        'if column in table.attrs.get("stale", {}):',
+        "if False:",
+    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
+    (
+        "glance: stale topics",
+        "if result is None or result.stale:",
+        "if result is None:",
+    ),
+    (
+        "glance: stale findings",
+        "result is not None and result.fresh",
+        "result is not None",
+    ),
+    ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
+)
+add(
+    "view/explorer/evidence.py",
+    "tests/view/explorer/test_evidence.py",
+    (
+        "evidence: what is kept",
+        "1 - activations[1:] / whole",
+        "activations[1:] / whole",
+    ),
+    ("evidence: one sentence alone", "text[:start] + text[stop:]", "text[start:stop]"),
+)
+add(
+    "view/explorer/prepare.py",
+    "tests/view/explorer/test_prepare.py",
+    ("prepare: least axes", "axes[:, ::-1][:, :2]", "axes[:, :2]"),
+    ("prepare: not centred", "x - x.mean(axis=0)", "x"),
+    ("prepare: common leaders", "density > COMMON", "density > 2"),
+    (
+        "prepare: dead features in the plane",
+        "directions[codes.counts > 0]",
+        "directions",
+    ),
 )
 add(
     "view/explorer/selections.py",

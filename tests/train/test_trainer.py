@@ -119,7 +119,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    "activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"]
+    "activation", [None, "topk", "batchtopk", "relu", "gated", "jumprelu"]
 )
 @pytest.mark.parametrize("at", [5, 9])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
@@ -449,6 +449,7 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
         "l0_quantiles",
         "density_histogram",
         "train_fvu",
+        "train_l0",
     } <= set(last)
     assert last == trainer.metrics_
     for shot in (tmp_path / "snapshots").iterdir():

@@ -66,6 +66,11 @@ class Pool:
             return float("nan")
         return self.squared_error / variance
 
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents per row."""
+        return float(torch.cat(self.l0s).double().mean())
+
     def summary(self) -> dict[str, Any]:
         """Return fvu, l0 (mean) and its quantiles, and the histogram of log10 densities."""
         l0s = torch.cat(self.l0s).double()
@@ -74,7 +79,7 @@ class Pool:
         counts, _ = np.histogram(np.log10(density.numpy()), bins=24, range=(-6, 0))
         return {
             "fvu": self.fvu,
-            "l0": float(l0s.mean()),
+            "l0": self.l0,
             "l0_quantiles": quantiles.tolist(),
             "density_histogram": counts.tolist(),
             "rows_measured": self.n_rows,

@@ -30,7 +30,7 @@ from nanosae.train import schedule
 from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
-from nanosae.trainable.export import export, measure_model
+from nanosae.trainable.export import export, measure_model, notes_on
 
 Line = dict[str, Any]
 
@@ -212,7 +212,7 @@ class Training:
             self.run.finish(model.save, metrics)
         for sink in self.sinks:
             sink.write(metrics)
-        return Trained(model, metrics, self.data.notes)
+        return Trained(model, metrics, self.data.notes + notes_on(metrics))
 
     def close(self) -> None:
         """Close the sinks."""
