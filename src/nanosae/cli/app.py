@@ -55,6 +55,7 @@ VERBS = (
     dictionaries.tag,
     corpus.export,
     models.convert,
+    models.push,
     pages.report,
     pages.explore,
     pages.mcp,

@@ -19,9 +19,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from nanosae.atomic import write_file
 from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import ROW_EPSILON, rule
+from nanosae.model.card import model_card
 from nanosae.model.files import read_model, write_model
 from nanosae.model.formats import dictionary_learning, sparsify
 from nanosae.sources import Rows, open_rows
@@ -341,6 +343,66 @@ class SAEModel(nn.Module):
 
             folder = download(str(name), revision, subfolder)
         return cls.load(folder / subfolder if subfolder else folder)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        metrics: dict[str, Any] | None = None,
+    ) -> None:
+        """Write the model's files and a model card, README.md.
+
+        Args:
+            folder: Is made if it does not exist.
+            name: Of the model in the card; the folder's by default.
+            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+        """
+        self.save(folder)
+        card = model_card(self.config, name or Path(folder).name, metrics)
+        write_file(
+            Path(folder) / "README.md", lambda stream: stream.write(card.encode())
+        )
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | None = None,
+        metrics: dict[str, Any] | None = None,
+        message: str = "Upload a sparse autoencoder",
+    ) -> str:
+        """Upload the model and its card to the Hugging Face hub; return the commit's address.
+
+        Args:
+            name: `owner/name`; the repository is made if there is none.
+            private: Whether a new repository is private.
+            revision: Branch; the main branch by default.
+            subfolder: Where the files lie in the repository.
+            token: Of the hub; None takes the one that `hf auth login` stored.
+            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+            message: Of the commit.
+
+        Raises:
+            ServerError: If the hub cannot be reached or refuses.
+        """
+        from nanosae.model.hub import upload
+
+        def save(folder: Path) -> None:
+            self.save_pretrained(folder, name=name, metrics=metrics)
+
+        return upload(
+            save,
+            name,
+            private=private,
+            revision=revision,
+            subfolder=subfolder,
+            token=token,
+            message=message,
+        )
 
     def __reduce__(self):
         return rebuild, (self.cfg, self.tensors())
