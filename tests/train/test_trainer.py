@@ -507,6 +507,8 @@ def test_optional_sinks_write(sink, tmp_path):
     config = TrainConfig(**QUICK, tensorboard=True)
     SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     assert list((tmp_path / "tensorboard").glob("events*"))
+    with pytest.raises(ValueError, match="tensorboard=True needs a run folder"):
+        SAETrainer(config).train(rows(), progress=False)
 
 
 def test_a_missing_extra_names_the_command(monkeypatch):

@@ -222,10 +222,11 @@ class Training:
     def _open_sinks(self, progress: sinks.Progress) -> list[sinks.Sink]:
         config, counters = self.config, self.state.counters
         opened = []
-        if config.tensorboard and self.run is not None:
-            opened.append(sinks.tensorboard(self.run.folder / "tensorboard"))
+        folder = self.run and self.run.folder
+        if config.tensorboard:
+            opened.append(sinks.tensorboard(folder, counters.step))
         if config.wandb is not None:
-            opened.append(sinks.wandb(config.wandb, config.to_dict()))
+            opened.append(sinks.wandb(config.wandb, config.to_dict(), folder))
         if progress:
             n_steps = schedule.last_step(config, counters)
             opened.append(sinks.progress_sink(progress, n_steps, counters.step))
