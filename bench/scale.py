@@ -55,9 +55,8 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
             )
             configs, ratios = grid(base, k=[16, 32, 64], seed=[0, 1]), []
             single = 0.0
-            SAETrainer(configs[0]).train(
-                data, progress=False
-            )  # kernels compiled, file cached
+            # kernels compiled, file cached
+            SAETrainer(configs[0]).train(data, progress=False)
             for repeat in range(args.repeats):
                 began = time.perf_counter()
                 for i, config in enumerate(configs):

@@ -41,11 +41,12 @@ import peers
 from nanosae.train.step import take_step
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
+# input_size, hidden_size, k
 SUITE = (
     (384, 4096, 32),
     (1024, 16384, 64),
     (1024, 131072, 64),
-)  # input_size, hidden_size, k
+)
 BURST = 10  # steps on a GPU between two looks at the clock
 MARK = 10**12  # rows without a sign of life
 Step = Callable[[Tensor], Any]

@@ -152,11 +152,14 @@ def train(args: argparse.Namespace) -> dict[str, float]:
         "k": args.k,
         "batch_size": args.batch_size,
     }
-    small: dict[str, Any] = (
-        {"buffer_rows": 2**16} if len(rows) < 2**20 and args.phase == "mapped" else {}
-    )
+    n_bytes = 4 * rows.size
+    buffer_bytes = n_bytes if args.phase == "memory" else min(2**30, n_bytes // 4)
     config = TrainConfig(
-        **sizes, **small, steps=args.steps, log_every=8, eval_every=args.steps
+        **sizes,
+        buffer_bytes=buffer_bytes,
+        steps=args.steps,
+        log_every=8,
+        eval_every=args.steps,
     )
     run = Path(args.folder) / f"run-{time.time_ns()}"
     SAETrainer(config, run=run).train(rows, progress=False)

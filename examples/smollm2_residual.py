@@ -49,9 +49,8 @@ def main() -> None:
     found = trainer.metrics_
     print(f"{model}: held-out FVU {found['fvu']:.3f}, L0 {found['l0']:.1f}")
 
-    tokens = pq.read_table(
-        cache / "tokens"
-    )  # text, text_index, start, end of every row
+    # text, text_index, start, end of every row
+    tokens = pq.read_table(cache / "tokens")
     codes = model.encode_corpus(
         cache / LAYER, run / "codes" / "default", metadata=tokens
     )

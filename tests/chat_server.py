@@ -23,9 +23,8 @@ class Server:
         self.names = {name: j for j, name in enumerate(planted.names)}
         self.requests, self.headers, self.lock = [], [], threading.Lock()
         self.under_way = self.most_at_once = 0
-        self.fault = lambda number: (
-            None
-        )  # a status, a body (str), a pause (float) or None
+        # a status, a body (str), a pause (float) or None
+        self.fault = lambda number: None
         self.pause, self.judge = 0.0, None
         self.usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
         outer = self
@@ -67,9 +66,8 @@ class Server:
         fault, status = self.fault(number), 200
         if isinstance(fault, float):
             time.sleep(fault)
-        said = self.say(
-            request["messages"][0]["content"]
-        )  # any JSON value, as servers do
+        # any JSON value, as servers do
+        said = self.say(request["messages"][0]["content"])
         body = json.dumps(
             {
                 "id": str(number),

@@ -40,6 +40,8 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
             "feature": np.arange(n),
             "label": planted.names,
             "label_auc": np.linspace(0, 1, n),
+            "label_auc_low": np.linspace(0, 0.9, n),
+            "label_f1": np.linspace(0, 0.5, n),
         }
         table |= {"family": np.arange(n) % 9, "topic": np.arange(n) % 5}
         pd.DataFrame(table).to_parquet(run / "features.parquet")
@@ -88,4 +90,5 @@ def points(client, kind, **params):
 
 
 def post(client, path, body, **headers):
-    return client.post(path, json=body, headers=headers)
+    headers = {"content-type": "application/json"} | headers
+    return client.post(path, content=json.dumps(body), headers=headers)

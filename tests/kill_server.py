@@ -25,13 +25,14 @@ from planted import planted_corpus
 
 KILLED = 77
 SIZES = {"hidden_size": 24, "k": 3, "steps": 3, "batch_size": 64, "log_every": 1}
+# a process that dies needs no fsync
 CALLS = (
     "rename",
     "replace",
     "unlink",
     "rmdir",
     "mkdir",
-)  # a process that dies needs no fsync
+)
 events = 0
 limit = 0
 

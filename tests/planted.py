@@ -127,9 +127,8 @@ def planted_corpus(
     copies = np.flatnonzero(rng.random(n_rows) < 0.1)
     copies = copies[copies > 0]
     originals = np.setdiff1d(np.arange(n_rows), copies)
-    rank = np.searchsorted(
-        originals, copies
-    )  # how many originals come before each copy
+    # how many originals come before each copy
+    rank = np.searchsorted(originals, copies)
     duplicate_of[copies] = originals[(rng.random(len(copies)) * rank).astype(np.int64)]
     origin = np.where(duplicate_of < 0, np.arange(n_rows), duplicate_of)
     strengths = strengths[origin]
@@ -221,9 +220,8 @@ def _texts(strengths, words, n_background, origin, rng):
         rng.choice(background, n_background.sum(), p=zipf / zipf.sum()),
         np.cumsum(n_background),
     )
-    use = 1 / np.arange(
-        1, WORDS_PER_TOPIC + 1
-    )  # a topic's first words are its commonest
+    # a topic's first words are its commonest
+    use = 1 / np.arange(1, WORDS_PER_TOPIC + 1)
     drawn = rng.choice(
         WORDS_PER_TOPIC, (int((strengths > 0).sum()), 4), p=use / use.sum()
     ).tolist()

@@ -49,9 +49,8 @@ def test_each_gets_the_bits_that_it_gets_alone(tmp_path):
         assert table.set_index("run").loc[name, "fvu"] == alone.metrics_["fvu"]
     assert pd.read_csv(tmp_path / "sweep.csv")["k"].tolist() == table["k"].tolist()
     other = SAETrainer(grid(BASE, seed=[7])[0]).train(rows(), progress=False)
-    assert not same(
-        other, SAEModel.load(tmp_path / table["run"][0])
-    )  # the check can fail
+    # the check can fail
+    assert not same(other, SAEModel.load(tmp_path / table["run"][0]))
 
 
 def test_other_batch_sizes_take_passes_of_their_own(tmp_path):

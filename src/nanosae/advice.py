@@ -93,8 +93,9 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
     seconds += (resolved.steps - TRIAL_STEPS) * trial.step
     seconds += (n_evaluations - 1) * trial.evaluation
     seconds += (n_checkpoints - 2) * trial.checkpoint
-    n_in_memory = min(n_rows, resolved.buffer_rows)
-    memory = trial.memory + 4.0 * rows.width * (n_in_memory - n_sampled)
+    row_bytes = 4 * rows.width
+    rows_in_memory = min(n_rows * row_bytes, resolved.buffer_bytes)
+    memory = trial.memory + rows_in_memory - n_sampled * row_bytes
     return Advice(n_rows, resolved, resolved.steps, max(seconds, trial.whole), memory)
 
 
@@ -112,6 +113,7 @@ def _trial_config(
     requested: TrainConfig, resolved: ResolvedConfig, heldout_share: float
 ) -> TrainConfig:
     """Return settings of the same sizes for a few steps on a sample."""
+    # so that an evaluation takes what it will take
     return dataclasses.replace(
         requested,
         input_size=resolved.input_size,
@@ -120,9 +122,7 @@ def _trial_config(
         noise=resolved.noise,
         steps=TRIAL_STEPS,
         epochs=None,
-        heldout_share=min(
-            0.5, heldout_share
-        ),  # so that an evaluation takes what it will take
+        heldout_share=min(0.5, heldout_share),
         log_every=1,
         eval_every=TRIAL_STEPS,
         checkpoint_every=TRIAL_STEPS // 2,
@@ -153,9 +153,8 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
     duration = np.diff(clock)  # of steps 2, 3 and so on
     plain = [*duration[1 : TRIAL_STEPS // 2 - 1], *duration[TRIAL_STEPS // 2 : -1]]
     step = statistics.median(plain)
-    checkpoint = (
-        duration[TRIAL_STEPS // 2 - 1] - step
-    )  # written before the step after the half
+    # written before the step after the half
+    checkpoint = duration[TRIAL_STEPS // 2 - 1] - step
     evaluation = duration[-1] - step
     return _Trial(whole, step, max(0.0, evaluation), max(0.0, checkpoint), memory)
 

@@ -83,9 +83,8 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
         readable = draft.stat().st_mode & 0o666
         for file in draft.rglob("*"):
             if file.is_file():
-                file.chmod(
-                    readable
-                )  # some libraries make files that only their owner can read
+                # some libraries make files that only their owner can read
+                file.chmod(readable)
             _synchronise(file)
         _synchronise(draft)
         move_folder(draft, path)
@@ -108,9 +107,8 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except NanoSAEError:
         raise
-    except (
-        Exception
-    ) as error:  # safetensors and Arrow have errors of their own for a full disk
+    # safetensors and Arrow have errors of their own for a full disk
+    except Exception as error:
         if not isinstance(error, OSError) and not _tells_of_the_system(error):
             raise
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())

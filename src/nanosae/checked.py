@@ -29,9 +29,8 @@ NO_DIGITS = "00000000"
 BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
 SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
 CHUNK = 2**20
-_intact: dict[
-    Path, tuple[int, ...]
-] = {}  # what large files were like when they were verified
+# what large files were like when they were verified
+_intact: dict[Path, tuple[int, ...]] = {}
 
 
 @contextlib.contextmanager

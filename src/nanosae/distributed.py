@@ -111,9 +111,8 @@ class Ranks:
         pairs = without_padding(pairs)
         rows = segment_ids(pairs.row_ptr)
         place_in_row = torch.arange(len(rows), device=x.device) - pairs.row_ptr[rows]
-        own_values = x.new_zeros(
-            k, len(x)
-        )  # transposed: ranks are gathered along the first axis
+        # transposed: ranks are gathered along the first axis
+        own_values = x.new_zeros(k, len(x))
         own_values[place_in_row, rows] = pairs.values
         values = torch.cat(self.gather(own_values))
         largest = values.sort(dim=0, descending=True, stable=True).indices[:k]
@@ -200,9 +199,8 @@ def join(latents: bool = False) -> Ranks:
     has_gpu = torch.cuda.is_available()
     if not dist.is_initialized():
         dist.init_process_group("nccl" if has_gpu else "gloo")
-        atexit.register(
-            dist.destroy_process_group
-        )  # its threads, left running, abort the process
+        # its threads, left running, abort the process
+        atexit.register(dist.destroy_process_group)
     if has_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return Ranks(dist.get_rank(), size, latents)

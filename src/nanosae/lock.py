@@ -22,9 +22,8 @@ from nanosae.atomic import process_exists
 from nanosae.errors import BusyError, WriteError
 
 PAUSE = 0.05  # seconds between two attempts
-FAR = (
-    2**30
-)  # Windows locks bytes, which nobody else can read then: one far behind the content
+# Windows locks bytes, which nobody else can read then: one far behind the content
+FAR = 2**30
 
 
 class Lock:

@@ -22,7 +22,7 @@ SHARED = (
     "input_size",
     "batch_size",
     "heldout_share",
-    "buffer_rows",
+    "buffer_bytes",
     "data_seed",
 )
 MEASURES = ("fvu", "l0", "dead", "train_fvu", "best_step", "seconds")

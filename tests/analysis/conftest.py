@@ -55,9 +55,8 @@ def run(tmp_path, dense):
     """A run with a model, texts and embeddings."""
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(M, D)).astype(np.float32)
-    directions[9] = directions[3] * 2 + 0.01 * rng.normal(
-        size=D
-    )  # the same direction again
+    # the same direction again
+    directions[9] = directions[3] * 2 + 0.01 * rng.normal(size=D)
     save_model(tmp_path, directions, rng.normal(size=D).astype(np.float32))
     words = np.array(["alpha", "beta", "gamma", "delta", "naïve", "日本語", "мир"])
     texts = [" ".join(rng.choice(words, 4)) for _ in range(N)]

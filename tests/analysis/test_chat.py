@@ -161,13 +161,11 @@ def test_a_dry_run_counts_what_a_run_then_needs(codes, server):
     real = frame.attrs["usage"][0]
     assert real["calls"] == len(server.requests) == bill.calls[0]
     bytes_sent = sum(len(prompt.encode()) for prompt in server.prompts)
-    assert (
-        bytes_sent / 4 <= bill.prompt_tokens[0] + 123
-    )  # bytes / 4 of every prompt, at most
+    # bytes / 4 of every prompt, at most
+    assert bytes_sent / 4 <= bill.prompt_tokens[0] + 123
     assert real["cost"] < bill.cost[0]
-    assert (
-        llm_label(codes, chat, FEATURES, dry_run=True).calls[0] == 0
-    )  # all is known now
+    # all is known now
+    assert llm_label(codes, chat, FEATURES, dry_run=True).calls[0] == 0
 
 
 def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
@@ -187,9 +185,8 @@ def test_limits_stop_cleanly_and_a_later_run_goes_on(codes, server):
     paid = len(server.requests)
     assert 6 < paid < 21
     llm_label(codes, Chat("able", server.url), **BIG)
-    assert (
-        len(server.requests) <= paid + 15 - 6
-    )  # what the first had, it does not pay again
+    # what the first had, it does not pay again
+    assert len(server.requests) <= paid + 15 - 6
     with pytest.raises(ValueError, match="max_cost=5 needs price"):
         Chat("able", max_cost=5)
 
@@ -360,9 +357,8 @@ def test_a_key_in_the_address_is_sent_and_never_stored_or_shown(
     for path in codes.run.rglob("*"):
         assert path.is_dir() or SECRET.encode() not in path.read_bytes(), path
     known = llm_label(codes, Chat("able", server.url), **BIG).attrs["usage"][0]
-    assert (
-        known["calls"] == 0
-    )  # the same server without the password is the same server
+    # the same server without the password is the same server
+    assert known["calls"] == 0
 
 
 def test_headers_that_params_hold_are_sent_and_not_stored(server, session, tmp_path):

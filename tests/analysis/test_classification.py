@@ -44,9 +44,8 @@ def test_auc_and_f1_with_their_intervals():
     assert f1 == pytest.approx(
         [f1_score(truth[:, k], score[:, k] > 0.5) for k in range(3)]
     )
-    halves = auc_scores(score > 0.5, truth, part)[
-        0
-    ]  # of on and off: the balanced accuracy
+    # of on and off: the balanced accuracy
+    halves = auc_scores(score > 0.5, truth, part)[0]
     want = [balanced_accuracy_score(truth[:, k], score[:, k] > 0.5) for k in range(3)]
     assert halves == pytest.approx(want)
     draws = []

@@ -123,9 +123,8 @@ def test_health_flags(run, monkeypatch):
     frame = describe(run, texts=False).set_index("feature")
     assert frame["health"][DEAD] == "dead"
     assert frame["health"][DENSE] == "dense"
-    assert (
-        frame["health"][TWIN] == "duplicate"
-    )  # as often as feature 4, with the higher number
+    # as often as feature 4, with the higher number
+    assert frame["health"][TWIN] == "duplicate"
     assert frame["duplicate_of"][TWIN] == 4
     assert frame["duplicate_of"][4] == -1
     rarer = 9 if run.counts[9] < run.counts[3] else 3

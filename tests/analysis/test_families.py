@@ -22,9 +22,8 @@ from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
 families: Any = module.families
-SHARED = [
-    HealthCheck.function_scoped_fixture
-]  # `make` gives every example a folder of its own
+# `make` gives every example a folder of its own
+SHARED = [HealthCheck.function_scoped_fixture]
 
 
 @pytest.fixture(autouse=True)
@@ -130,10 +129,11 @@ def test_weights_of_three_features_by_hand(make):
     a[10:20, 1] = 1  # 10 rows, all of them shared with feature 0
     a[18:26, 2] = 1  # 8 rows, 2 of them shared with 0 and with 1
     edges, shares = candidate_edges(make(a), np.arange(3), -1.0)
+    # the others meet by chance
     assert (edges.parent.tolist(), edges.child.tolist()) == (
         [0],
         [1],
-    )  # the others meet by chance
+    )
     np.testing.assert_allclose(edges.weight, [(10 - 5) / (10 - 5 + 20)])
     np.testing.assert_allclose(
         shares.toarray(), [[0, 1, 1 / 4], [1, 0, 1 / 4], [1 / 4, 1 / 4, 0]]
@@ -145,9 +145,8 @@ def test_independent_features_weigh_nothing_at_any_density_but_the_overlap_does(
     a = np.stack([rows % 2 == 0, rows % 5 == 0, rows % 7 == 0, rows % 11 == 0], axis=1)
     edges, shares = candidate_edges(make(a.astype(np.float32)), np.arange(4), -1.0)
     assert len(edges.weight) == 0
-    assert (
-        shares.toarray()[0, 3] > 0.45
-    )  # C ÷ min(f): a rare feature looks like the dense one's
+    # C ÷ min(f): a rare feature looks like the dense one's
+    assert shares.toarray()[0, 3] > 0.45
 
 
 def relabelled(a, order):
@@ -188,12 +187,10 @@ def test_renumbering_features_changes_nothing(make, seed):
 @given(seed=st.integers(0, 10**6))
 def test_renumbering_changes_nothing_when_most_weights_are_tied(make, seed):
     rng = np.random.default_rng(seed)
-    blocks = np.kron(
-        np.eye(6), np.ones((20, 5))
-    )  # equal rows within a block: H is the same
-    a = (
-        blocks * rng.integers(1, 6, blocks.shape) / 4
-    )  # strengths of few values tie as well
+    # equal rows within a block: H is the same
+    blocks = np.kron(np.eye(6), np.ones((20, 5)))
+    # strengths of few values tie as well
+    a = blocks * rng.integers(1, 6, blocks.shape) / 4
     check_any_order(make, a.astype(np.float32), rng.permutation(30))
 
 
@@ -201,9 +198,8 @@ def last_written_weights(codes, ids, min_weight):
     """Weigh as the paper's code does: row-normalised, and the last entry written counts."""
     f = codes.counts
     both = family_edges.cooccurrence(codes, min_share=0).toarray()
-    graph = nx.from_numpy_array(
-        both / (f[:, None] + 1)
-    )  # by feature number: the mistake
+    # by feature number: the mistake
+    graph = nx.from_numpy_array(both / (f[:, None] + 1))
     place = {int(j): k for k, j in enumerate(ids)}
     edges = [
         (*sorted((place[u], place[v])), w)
@@ -278,9 +274,8 @@ def test_planted_siblings_are_grouped_under_their_parent_and_nothing_else_is(
     assert siblings_found(found) == planted.families
     assert found.stats["block_ratio"] > 3
     assert found.stats["score"] > 3
-    assert (
-        found.stats["r"] > 1
-    )  # parents go with children more than siblings with each other
+    # parents go with children more than siblings with each other
+    assert found.stats["r"] > 1
 
 
 def test_shuffled_activations_have_no_families(make, planted):
@@ -393,10 +388,11 @@ def test_of_two_equal_overlapping_families_exactly_one_stays():
     assert (
         [b.tolist() for b in one] == [b.tolist() for b in other] == [[0, 1, 2, 3, 4, 6]]
     )
+    # 4 of 8 in common
     apart = [
         np.array([9, *range(1, 7)]),
         np.array([0, *range(3, 9)]),
-    ]  # 4 of 8 in common
+    ]
     assert len(module.without_overlaps(apart)) == 2
 
 

@@ -11,9 +11,8 @@ from nanosae.analysis import families as module
 from nanosae.analysis.group_names import common_words, feature_names
 
 families: Any = module.families
-SHARED = [
-    HealthCheck.function_scoped_fixture
-]  # `make` gives every example a folder of its own
+# `make` gives every example a folder of its own
+SHARED = [HealthCheck.function_scoped_fixture]
 
 
 def test_common_words_by_hand():
@@ -26,9 +25,8 @@ def test_common_words_by_hand():
         5: ("das Übel", 1.0),
         6: ("ÜBEL", 1.0),
     }
-    assert common_words([[0, 1, 9]], names, 3) == [
-        ["bank"]
-    ]  # account, loan: in one label only
+    # account, loan: in one label only
+    assert common_words([[0, 1, 9]], names, 3) == [["bank"]]
     assert common_words([[5, 6]], names, 3) == [["übel"]]
     assert common_words([[3]], names, 3) == [["river"]]
     assert common_words([[9], []], names, 3) == [[], []]

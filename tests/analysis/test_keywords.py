@@ -150,9 +150,8 @@ def test_keywords_are_single_words_by_what_they_add_to_the_query(counted):
     every = words.terms[feature_words(words, rows, activations, hard, 500).keywords]
     assert sorted(every) == sorted(gains)
     assert (np.diff([gains[term][0] for term in every]) < 1e-9).all()
-    assert not (
-        np.diff([gains[term][1] for term in every]) < 1e-9
-    ).all()  # not by log-odds alone
+    # not by log-odds alone
+    assert not (np.diff([gains[term][1] for term in every]) < 1e-9).all()
 
 
 def test_a_feature_with_one_text_has_all_its_words(counted):

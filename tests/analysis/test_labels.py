@@ -58,9 +58,8 @@ def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     labels = frame["label"].tolist()
     assert labels[0].startswith("«old» ")
     assert labels[1].startswith("«cat» ")
-    assert (
-        "«" not in labels[2] + labels[3]
-    )  # three tokens; whatever stands after "tree"
+    # three tokens; whatever stands after "tree"
+    assert "«" not in labels[2] + labels[3]
     assert all("«" in text for text in frame["typical_text"])
     assert "«cat»" in frame["typical_text"][1]
 
@@ -160,9 +159,8 @@ def test_a_rare_feature_is_named_but_not_scored(tmp_path):
     assert frame.label_n[1] in (0, 1, 2, 3)
     assert (frame.label[2], frame.keywords[2], frame.typical_text[2]) == ("", "", "")
     assert frame.label_n[2] == 0
-    assert (
-        len(label(corpus(tmp_path / "d", active, texts))) == 2
-    )  # the dead one is left out
+    # the dead one is left out
+    assert len(label(corpus(tmp_path / "d", active, texts))) == 2
 
 
 def test_strong_texts_weigh_more(tmp_path):

@@ -99,17 +99,15 @@ def test_shown_texts_are_the_strongest_and_judged_ones_are_unseen(
         (texts.index(t) for t in active), key=lambda i: -acts[i]
     )
     weakest = min(acts[texts.index(t)] for t in active)
-    assert np.sum(acts[~held] > weakest) <= 2 * len(
-        active
-    )  # near-copies are shown once
+    # near-copies are shown once
+    assert np.sum(acts[~held] > weakest) <= 2 * len(active)
     assert not any(acts[texts.index(t)] for t in silent)
     assert len(judged) == 40
     assert all(held[texts.index(t)] for t in judged)
     assert not held[[texts.index(t) for t in active + silent]].any()
     strengths = [acts[texts.index(t)] for t in judged if acts[texts.index(t)]]
-    assert (
-        min(strengths) < np.median(acts[acts > 0]) < max(strengths)
-    )  # of any strength
+    # of any strength
+    assert min(strengths) < np.median(acts[acts > 0]) < max(strengths)
 
 
 def test_each_feature_gets_other_silent_texts(codes, server):

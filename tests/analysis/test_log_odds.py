@@ -95,9 +95,8 @@ def test_several_cells_are_a_logistic_regression_with_cells():
     beta, got_error, got_ratio = first_of(fit_log_odds(total, active, n * 1.0, LEVELS))
     assert beta == pytest.approx(outside.coef_[0, 0], abs=0.01)
     assert got_error == pytest.approx(error, rel=0.01)
-    assert got_ratio == pytest.approx(
-        ratio, rel=0.03
-    )  # half a text moved towards no effect
+    # half a text moved towards no effect
+    assert got_ratio == pytest.approx(ratio, rel=0.03)
     crude = fit(total[0], active.sum(), n[..., 1].sum(), n[..., 0].sum())[0]
     assert abs(crude - outside.coef_[0, 0]) < 0.2  # cells are balanced here
 

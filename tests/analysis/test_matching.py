@@ -156,9 +156,8 @@ def test_models_match_like_their_weights():
 
 
 def test_of_equal_features_the_first_is_the_mutual_match():
-    found = match(
-        np.eye(4)[[0, 1, 2, 0, 0]], np.eye(4)[[1, 0]]
-    )  # they lie in two blocks
+    # they lie in two blocks
+    found = match(np.eye(4)[[0, 1, 2, 0, 0]], np.eye(4)[[1, 0]])
     assert found["mutual"].tolist() == [True, True, False, False, False]
 
 

@@ -72,9 +72,8 @@ def test_wilsons_interval_is_that_of_scipy():
     for k, n in ((3, 17), (0, 9), (9, 9), (40, 200)):
         expected = binomtest(k, n).proportion_ci(0.95, "wilson")
         assert wilson_interval(k / n, n) == pytest.approx(tuple(expected), abs=2e-5)
-    assert wilson_interval(0.5, 10)[0] != pytest.approx(
-        0.5 - 1.96 * math.sqrt(0.025)
-    )  # Wald's
+    # Wald's
+    assert wilson_interval(0.5, 10)[0] != pytest.approx(0.5 - 1.96 * math.sqrt(0.025))
 
 
 def some_rows(seed=0):

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.stats import beta
 
-from nanosae.analysis.splits import duplicate_groups, held_out, near_pairs
+from nanosae.analysis.splits import (
+    chance_cosine,
+    duplicate_groups,
+    effective_dimension,
+    held_out,
+    merge_near,
+    near_pairs,
+    split_notes,
+)
 from nanosae.codes import write_codes
 from planted import planted_corpus
 
@@ -70,9 +79,8 @@ def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
     alike = np.ones((8, 3))  # as residual streams are: all have cosines near 1
     texts = [text[t] for t in numbers]
     codes = corpus(tmp_path / "a", np.eye(8), texts, metadata=place, vectors=alike)
-    assert same_partition(
-        duplicate_groups(codes), [0, 0, 1, 1, 0, 0, 2, 2]
-    )  # copies of a text, too
+    # copies of a text, too
+    assert same_partition(duplicate_groups(codes), [0, 0, 1, 1, 0, 0, 2, 2])
     assert split(codes).sum() == 4
     place["number"] = place.pop("text_index")
     codes = corpus(tmp_path / "b", np.eye(8), texts, metadata=place, vectors=alike)
@@ -81,7 +89,9 @@ def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
 
 def test_near_vectors_stay_together_as_by_brute_force(planted, codes):
     x = planted.embeddings.astype(np.float16).astype(np.float64)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x -= x.mean(0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
     pairs = np.argwhere(x @ x.T > 0.95)
     a, b = near_pairs(codes, np.arange(codes.n_rows))
     assert set(map(tuple, np.sort(pairs, axis=1))) - {
@@ -140,9 +150,8 @@ def test_no_near_copy_is_on_the_other_side(planted, codes):
     copies = np.flatnonzero(planted.duplicate_of >= 0)
     assert np.array_equal(held[copies], held[planted.duplicate_of[copies]])
     assert 0.45 < held.mean() <= 0.5
-    careless = (
-        np.random.default_rng(3).random(codes.n_rows) < 0.5
-    )  # the usual way fails
+    # the usual way fails
+    careless = np.random.default_rng(3).random(codes.n_rows) < 0.5
     assert not np.array_equal(careless[copies], careless[planted.duplicate_of[copies]])
 
 
@@ -170,3 +179,109 @@ def test_held_out_keeps_groups_whole():
     assert not (held == held_out(group, 0.5, seed=1)).all()
     with pytest.raises(ValueError, match="1 duplicate groups"):
         held_out(np.zeros(10, int), 0.5, 0)
+
+
+def with_vectors(path, x):
+    return write_codes(path, sp.csr_array(np.ones((len(x), 1), np.float32)), vectors=x)
+
+
+def raw_components(x, bound):
+    """Groups by raw cosine, as would be made without centring and without regard to the width."""
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return groups_by_hand(len(x), np.argwhere(x @ x.T > bound))
+
+
+def test_a_common_mean_makes_no_duplicates_and_hides_none(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 64)) + 10
+    x[150:] = x[:50] + 0.1 * rng.normal(size=(50, 64))
+    truth = np.r_[np.arange(150), np.arange(50)]
+    assert len(set(raw_components(x, 0.95))) == 1  # what raw cosines would do
+    codes = with_vectors(tmp_path / "c", x.astype(np.float32))
+    assert same_partition(duplicate_groups(codes).tolist(), truth.tolist())
+
+
+def test_in_five_dimensions_a_cosine_of_95_percent_is_chance(tmp_path):
+    x = np.random.default_rng(0).normal(size=(600, 5)).astype(np.float32)
+    x[500:] = x[:100]
+    assert len(set(raw_components(x, 0.95))) < 350
+    groups = duplicate_groups(with_vectors(tmp_path / "c", x))
+    assert np.array_equal(groups[500:], groups[:100])
+    assert 480 < len(set(groups)) <= 500
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_in_one_or_two_dimensions_only_equal_rows_are_copies(tmp_path, width):
+    x = np.random.default_rng(0).normal(size=(600, width)).astype(np.float32)
+    x[500:] = x[:100]
+    groups = duplicate_groups(with_vectors(tmp_path / "c", x))
+    assert np.array_equal(groups[500:], groups[:100])
+    assert len(set(groups)) == len(np.unique(x.astype(np.float16), axis=0))
+
+
+def test_one_giant_row_makes_no_others_duplicates(tmp_path):
+    x = np.random.default_rng(0).normal(size=(300, 64)).astype(np.float32)
+    x[7] *= 1e6
+    centred = x - x.mean(0)
+    assert (
+        len(set(raw_components(centred, 0.95))) == 2
+    )  # a mean that the giant row decides
+    assert len(set(duplicate_groups(with_vectors(tmp_path / "c", x)))) == 300
+
+
+def test_the_bound_is_what_one_pair_in_a_hundred_rows_exceeds_by_chance():
+    """Against the distribution of t = c √((d−1) ÷ (1−c²)), Student's with d − 1 degrees."""
+    from scipy.stats import t as student
+
+    for d, n in ((5, 3000), (40, 20_000), (60, 500)):
+        c = chance_cosine(d, n)
+        above = student.sf(c * np.sqrt((d - 1) / (1 - c**2)), d - 1)
+        assert n * (n - 1) / 2 * above == pytest.approx(0.01 * n)
+        as_width_plus_one = beta.sf((c + 1) / 2, d / 2, d / 2)
+        assert n * (n - 1) / 2 * as_width_plus_one != pytest.approx(0.01 * n, rel=0.05)
+
+
+def test_the_effective_dimension_is_the_participation_ratio():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 30)) * np.r_[np.full(5, 3.0), np.ones(25)]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    eigenvalues = np.linalg.eigvalsh(np.cov(x.T, bias=True))
+    ratio = eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+    assert effective_dimension(x) == pytest.approx(ratio, rel=0.05)
+    assert ratio < 20  # not the width
+
+
+def test_long_chains_are_cut_where_rows_are_near_and_short_ones_are_kept():
+    chain = np.stack([np.arange(99), np.arange(1, 100)])
+    short = np.stack([np.arange(1000, 1019), np.arange(1001, 1020)])
+    group = merge_near(np.arange(2000), np.concatenate([chain, short], axis=1))
+    assert len(set(group[:100])) == 1  # 100 of 2,000 rows
+    assert len(set(group[1000:1020])) == 1
+    group = merge_near(np.arange(1050), np.concatenate([chain, short], axis=1))
+    sizes = np.bincount(group[:100])
+    assert sizes.max() == 3  # a row and its two neighbours
+    assert len(set(group[1000:1020])) == 1
+    near = set(map(tuple, chain.T.tolist()))
+    for number in set(group[:100].tolist()):
+        members = np.flatnonzero(group == number).tolist()
+        pairs = [tuple(sorted((a, b))) for a in members for b in members if a != b]
+        assert sum(pair in near for pair in pairs) >= 2 * (len(members) - 1)
+    assert sorted(set(group.tolist())) == list(range(group.max() + 1))
+
+
+def test_cutting_divides_no_group_of_equal_texts():
+    group = np.repeat(np.arange(50), 2)
+    chain = np.stack([np.arange(0, 98, 2), np.arange(3, 101, 2)])
+    merged = merge_near(group, chain)
+    assert np.array_equal(merged[::2], merged[1::2])
+    assert 10 < len(set(merged)) < 50
+
+
+def test_a_share_that_is_not_reached_is_said():
+    group = np.r_[np.zeros(70, int), 1 + np.arange(30)]
+    held = held_out(group, 0.5, 0)
+    assert held.sum() == 30
+    (note,) = split_notes(held, 0.5)
+    assert "30 % of the rows" in note
+    assert "instead of 50 %" in note
+    assert split_notes(held_out(np.arange(100), 0.5, 0), 0.5) == []

@@ -187,9 +187,8 @@ def test_a_step_goes_exactly_as_far_as_is_best_on_a_linear_model():
     assert length == pytest.approx(
         np.linspace(0, 3, 3001)[int(np.argmin(missed))], abs=2e-3
     )
-    halfway = missed[
-        int(np.argmin(missed)) // 2
-    ]  # a step half as long is measurably worse
+    # a step half as long is measurably worse
+    halfway = missed[int(np.argmin(missed)) // 2]
     assert halfway > 1.05 * min(missed)
 
 

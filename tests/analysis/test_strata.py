@@ -43,9 +43,8 @@ def test_several_covariates_are_cut_into_five_and_crossed(tmp_path):
     codes = write(tmp_path, **columns)
     assert len(set(partition(codes, ["a", "b", "c"]))) == 5 * 5 * 2
     a, both = partition(codes, ["a", "c"]), partition(codes, ["a", "b", "c"])
-    assert (
-        len(set(zip(a, both, strict=True))) == 50
-    )  # finer strata lie within coarser ones
+    # finer strata lie within coarser ones
+    assert len(set(zip(a, both, strict=True))) == 50
 
 
 def test_few_different_numbers_go_by_value_and_missing_ones_are_apart(tmp_path):
@@ -61,9 +60,19 @@ def test_few_different_numbers_go_by_value_and_missing_ones_are_apart(tmp_path):
 def test_the_length_of_texts_is_a_covariate_unless_a_column_is_called_so(tmp_path):
     texts = ["x" * (1 + i % 3) for i in range(30)]
     codes = corpus(tmp_path / "a", np.ones((30, 1)), texts)
-    assert partition(codes, ["length"]).tolist() == [i % 3 for i in range(30)]
+    by_length = set(zip(partition(codes, ["length"]), map(len, texts), strict=True))
+    assert len(by_length) == len({stratum for stratum, _ in by_length}) == 3
     named = corpus(
         tmp_path / "b", np.ones((30, 1)), texts, metadata={"length": ["a", "b"] * 15}
     )
     assert partition(named, ["length"]).tolist() == [i % 2 for i in range(30)]
     assert partition(codes, []).tolist() == [0] * 30
+
+
+def test_texts_are_as_long_as_others_that_are_a_letter_shorter(tmp_path):
+    """Else "pear" and "apple" in otherwise equal texts would be compared with themselves alone."""
+    lengths = np.tile([28, 29, 60, 61, 190, 193], 20)
+    codes = corpus(tmp_path, np.ones((120, 1)), ["x" * length for length in lengths])
+    stratum = partition(codes, ["length"])
+    assert len(set(stratum)) == 3
+    assert (stratum[::2] == stratum[1::2]).all()

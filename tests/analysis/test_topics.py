@@ -134,10 +134,11 @@ def test_weights_are_projections_of_dense_reconstructions(made):
 def test_rows_without_features_are_listed_not_a_topic(tmp_path):
     activations, directions, _ = subjects()
     activations[[0, 17, 399]] = 0
+    # only the feature that is everywhere
     activations[5, :20], activations[5, 20] = (
         0,
         1,
-    )  # only the feature that is everywhere
+    )
     codes = write_codes(tmp_path / "c", sp.csr_array(activations))
     found = topics(codes, 4, directions=directions)
     silent = np.flatnonzero(~activations[:, :20].any(1))

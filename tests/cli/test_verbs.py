@@ -50,12 +50,12 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
 
 
 @pytest.mark.slow
-def test_the_demo_shows_ten_features(tmp_path):
+def test_the_demo_says_ten_findings(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "nanosae", "demo", "-o", str(tmp_path / "run")],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("feature ") >= 10
+    assert done.stdout.count("  • ") == 10
     assert (tmp_path / "run" / "model" / "cfg.json").exists()

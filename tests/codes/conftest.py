@@ -15,9 +15,8 @@ from written_codes import M, N
 def small_shards(monkeypatch):
     monkeypatch.setattr(codes_module, "SHARD_ROWS", 64)
     monkeypatch.setattr(codes_module, "ROW_GROUP", 10)
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: None
-    )  # slow, and nothing loses power here
+    # slow, and nothing loses power here
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 @pytest.fixture

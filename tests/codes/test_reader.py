@@ -28,9 +28,8 @@ def test_bounded_copies_keep_the_order_asked_for(corpus, dense):
     codes, *_ = corpus
     some = np.random.default_rng(2).integers(0, N, 300)  # unordered, with repeats
     np.testing.assert_array_equal(codes.take(some).toarray(), dense[some])
-    assert (
-        np.abs(codes.take(some).toarray() - dense[np.sort(some)]).max() > 1
-    )  # the check can fail
+    # the check can fail
+    assert np.abs(codes.take(some).toarray() - dense[np.sort(some)]).max() > 1
     np.testing.assert_array_equal(codes.rows(60, 131).toarray(), dense[60:131])
     np.testing.assert_array_equal(
         codes.rows(60, 131).toarray(), codes.take(range(60, 131)).toarray()

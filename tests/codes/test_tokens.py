@@ -48,9 +48,8 @@ def test_tokens_are_shown_in_their_context(tmp_path, monkeypatch):
     ]
     assert codes.texts(marks="[]")[0] == "the [cat] sat"
     assert codes.texts([]).tolist() == []
-    assert codes.column("text").tolist() == [
-        texts[t] for t, *_ in spans
-    ]  # the whole texts
+    # the whole texts
+    assert codes.column("text").tolist() == [texts[t] for t, *_ in spans]
 
 
 def test_rows_with_a_start_and_an_end_of_another_kind_are_no_tokens(tmp_path):

@@ -30,9 +30,8 @@ def test_no_activation_is_lost_or_far_off(tmp_path_factory, values):
     back = codes.rows(0, 1).toarray()
     np.testing.assert_array_equal(back > 0, row > 0)
     miss = np.abs(back.astype(np.float64) - row)
-    step = max(
-        row.max() * 2.0**-38, 2.0**-149
-    )  # of the smallest values beside the largest
+    # of the smallest values beside the largest
+    step = max(row.max() * 2.0**-38, 2.0**-149)
     assert (miss <= np.maximum(row.astype(np.float64) * 2.0**-11, step)).all()
 
 
@@ -127,9 +126,8 @@ def test_rows_are_added_to_an_existing_corpus(tmp_path, dense):
     codes = Codes.open(tmp_path / "c")
     np.testing.assert_array_equal(rebuilt(codes), np.vstack([dense, dense[:10] * 2]))
     assert codes.texts([N - 1, N]).tolist() == ["old", "new"]
-    assert (
-        tmp_path / "c/00000/row_values.npy"
-    ).stat().st_mtime_ns == before  # immutable
+    # immutable
+    assert (tmp_path / "c/00000/row_values.npy").stat().st_mtime_ns == before
 
 
 def test_an_empty_corpus(tmp_path):

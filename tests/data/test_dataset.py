@@ -112,9 +112,8 @@ def test_streaming_holds_two_buffers(monkeypatch):
         id(buffer if buffer.base is None else buffer.base)
         for buffer, _ in islice(data.batches(8), 500)
     }
-    assert (
-        len(bases) <= 1 + 500 * 8 // 400
-    )  # one block for both, and a copy where a batch crosses
+    # one block for both, and a copy where a batch crosses
+    assert len(bases) <= 1 + 500 * 8 // 400
 
 
 def test_a_bad_row_beyond_the_start_is_found_when_it_is_reached(tmp_path):
@@ -139,9 +138,8 @@ def test_rows_are_centred_and_scaled_to_mean_square_one(buffer_rows):
     x = np.random.default_rng(1).normal(3, 5, size=(4000, 8)) * np.arange(1, 9)
     data = Dataset(open_rows(x), seed=0, buffer_rows=buffer_rows)
     epoch = deal(data, 256, data.n_train).astype(np.float64)
-    tolerance = (
-        1e-5 if data.in_memory else 0.25
-    )  # streamed: estimated on some of the rows
+    # streamed: estimated on some of the rows
+    tolerance = 1e-5 if data.in_memory else 0.25
     assert epoch.mean(0) == pytest.approx(np.zeros(8), abs=tolerance)
     assert np.square(epoch).sum(1).mean() == pytest.approx(8, rel=tolerance)
     raw = epoch / data.scale + data.mean

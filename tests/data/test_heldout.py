@@ -9,14 +9,12 @@ from numbered import vectors
 
 def test_hash_tells_rows_apart_as_bytes_do():
     rng = np.random.default_rng(0)
-    x = rng.integers(0, 2, size=(20_000, 24)).astype(
-        np.float32
-    )  # worst case: two values only
+    # worst case: two values only
+    x = rng.integers(0, 2, size=(20_000, 24)).astype(np.float32)
     by_bytes = len({row.tobytes() for row in x})
     assert len(np.unique(hash_rows(x))) == by_bytes
-    assert (
-        len(np.unique(hash_rows(x).astype(np.uint16))) < by_bytes
-    )  # twin: too few bits
+    # twin: too few bits
+    assert len(np.unique(hash_rows(x).astype(np.uint16))) < by_bytes
 
 
 def test_groups_are_equal_rows():

@@ -15,9 +15,8 @@ def test_the_mean_is_summed_in_double_precision():
     exact = x.astype(np.float64).mean(0)
     found = estimate_normalisation(x, np.arange(1000), 4)
     assert np.abs(found.means - exact).max() < 1e-3  # half a step of float32 at 1e4
-    assert (
-        np.abs(x.sum(0) / 1000 - exact).max() > 1e-3
-    )  # twin: summed in single precision
+    # twin: summed in single precision
+    assert np.abs(x.sum(0) / 1000 - exact).max() > 1e-3
 
 
 def test_only_the_rows_asked_for_count():

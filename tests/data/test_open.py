@@ -33,7 +33,9 @@ def test_settings_reach_the_dataset(kind):
         opened(kind, input_size=4)
 
 
-def test_buffer_rows_reach_the_dataset():
-    assert not opened("array", buffer_rows=400).in_memory
-    short = opened("stream", buffer_rows=400)
+def test_the_bound_of_memory_reaches_the_dataset():
+    three_floats = 12
+    assert opened("array", buffer_bytes=1000 * three_floats).in_memory
+    assert not opened("array", buffer_bytes=1000 * three_floats - 1).in_memory
+    short = opened("stream", buffer_bytes=400 * three_floats)
     assert short.n_train + short.n_heldout == 100

@@ -78,15 +78,15 @@ def test_the_mixing_check_fails_for_a_buffer_that_is_too_small(batch_size, buffe
 def test_the_worst_case_is_as_stated():
     chunk, buffer, batch_size = 8, 2**13, 512
     labels = np.arange(2**18) // chunk  # as long as the chunks
+    # few gaps: chunks stay aligned
     options = {
         "buffer_rows": 4 * buffer,
         "heldout_max": 1,
-    }  # few gaps: chunks stay aligned
+    }
     counts, shares = class_counts(labels, batch_size, 480, **options)
     factor = chi_square(counts, shares).mean() / (len(shares) - 1)
-    assert (
-        1.25 < factor < 1 + batch_size * chunk / buffer
-    )  # the held-out row shifts the chunks
+    # the held-out row shifts the chunks
+    assert 1.25 < factor < 1 + batch_size * chunk / buffer
     shuffled = np.random.default_rng(0).permutation(labels)
     shuffled = class_counts(shuffled, batch_size, 480, **options)
     assert chi_square(*shuffled).mean() / (len(shares) - 1) == pytest.approx(1, rel=0.1)

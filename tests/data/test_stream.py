@@ -21,6 +21,11 @@ from numbered import deal_batches, numbered, row_numbers
 quick = settings(max_examples=25, deadline=None)
 
 
+def memory_for(n_rows, width=3):
+    """Bytes of so many rows in float32."""
+    return 4 * width * n_rows
+
+
 def pieces(x, size=70):
     """Batches of uneven sizes, in the order of the rows."""
     cuts = np.cumsum(np.random.default_rng(0).integers(1, size, len(x)))
@@ -38,7 +43,7 @@ def test_a_stream_deals_each_row_once_and_resumes_anywhere(
     n, batch_size, buffer_rows, start
 ):
     x = numbered(n)
-    data = Stream(iter(pieces(x)), seed=0, buffer_rows=buffer_rows)
+    data = Stream(iter(pieces(x)), seed=0, buffer_bytes=memory_for(buffer_rows))
     if n < buffer_rows // 4:  # kept, and dealt without end
         assert len(deal_batches(data, batch_size, 2 + n // batch_size)) > n
         return
@@ -49,7 +54,9 @@ def test_a_stream_deals_each_row_once_and_resumes_anywhere(
     rows = [*dealt, *row_numbers(data, data.heldout)]
     assert len(set(rows)) == len(rows)
     assert set(rows) <= set(range(n))
-    again = Stream(lambda: pieces(x, size=9), seed=0, buffer_rows=buffer_rows)
+    again = Stream(
+        lambda: pieces(x, size=9), seed=0, buffer_bytes=memory_for(buffer_rows)
+    )
     start = min(start, len(dealt) - 1) // batch_size * batch_size
     assert np.array_equal(
         row_numbers(data, deal_batches(again, batch_size, n, start)), dealt[start:]
@@ -61,7 +68,7 @@ def test_a_stream_is_read_ahead_by_no_more_than_a_buffer():
     source = (
         taken.append(i) or part for i, part in enumerate(pieces(numbered(9000), 3))
     )
-    data = Stream(source, seed=0, buffer_rows=400)
+    data = Stream(source, seed=0, buffer_bytes=memory_for(400))
     assert sum(len(p) for p in pieces(numbered(9000), 3)[: len(taken)]) <= 102
     batches = data.batches(10)
     for _ in range(12):  # into the second buffer
@@ -79,7 +86,7 @@ def test_a_stream_that_is_given_up_does_not_fill_its_buffer():
             taken.append(1)
 
     taken, gate = [], threading.Event()
-    batches = Stream(slow, seed=0, buffer_rows=400).batches(10)
+    batches = Stream(slow, seed=0, buffer_bytes=memory_for(400)).batches(10)
     next(batches)
     threading.Timer(0.2, gate.set).start()
     del batches
@@ -89,17 +96,21 @@ def test_a_stream_that_is_given_up_does_not_fill_its_buffer():
 def test_streams_of_pairs_tensors_and_blocks():
     x, y = numbered(500), numbered(500, 2)[::-1]
     pairs = zip(pieces(x), pieces(y), strict=True)
-    data = Stream(pairs, seed=0, buffer_rows=400)
+    data = Stream(pairs, seed=0, buffer_bytes=memory_for(400, width=5))
     assert (data.width, len(data.target_mean)) == (3, 2)
     rows = deal_batches(data, 20, 20)
     targets = rows[:, 3:] / data.target_scale + data.target_mean
     assert np.allclose(targets, y[row_numbers(data, rows)], rtol=1e-3, atol=1e-2)
     tensors = Stream(
-        (torch.from_numpy(p).half() for p in pieces(x)), seed=0, buffer_rows=400
+        (torch.from_numpy(p).half() for p in pieces(x)),
+        seed=0,
+        buffer_bytes=memory_for(400),
     )
     assert tensors.width == 3
     blocks = Stream(
-        (SimpleNamespace(rows=p) for p in pieces(x)), seed=0, buffer_rows=400
+        (SimpleNamespace(rows=p) for p in pieces(x)),
+        seed=0,
+        buffer_bytes=memory_for(400),
     )
     assert np.array_equal(deal_batches(blocks, 20, 10), rows[:200, :3])
 
@@ -113,7 +124,7 @@ def test_bad_streams_are_named():
     ):
         Stream(iter([x, x[:, :2]]), seed=0)
     x[120, 1] = np.inf
-    data = Stream(iter(np.split(x, 6)), seed=0, buffer_rows=160)
+    data = Stream(iter(np.split(x, 6)), seed=0, buffer_bytes=memory_for(160))
     with pytest.raises(
         ValueError, match=r"batch 2 of the stream: row 20 .* column 1 holds inf"
     ):
@@ -128,7 +139,7 @@ def config(**options):
         "k": 3,
         "batch_size": 32,
         "steps": 30,
-        "buffer_rows": 800,
+        "buffer_bytes": memory_for(800, width=8),
     }
     return TrainConfig(**sizes | options)
 
@@ -222,7 +233,7 @@ def test_bad_rows_found_late_leave_the_checkpoint(tmp_path):
 
 def test_batches_must_agree_on_their_targets():
     x, y = numbered(60), numbered(60, 2)
-    data = Stream(iter([(x, y), x]), seed=0, buffer_rows=160)
+    data = Stream(iter([(x, y), x]), seed=0, buffer_bytes=memory_for(160, width=5))
     with pytest.raises(
         DataError, match="batch 1 of the stream has targets of width 0, batch 0 of"
     ):
@@ -242,7 +253,9 @@ def test_targets_beside_a_stream_are_refused():
 
 def test_every_buffer_of_a_stream_has_an_order_of_its_own():
     def orders(seed):
-        data = Stream(iter(pieces(numbered(900))), seed=seed, buffer_rows=400)
+        data = Stream(
+            iter(pieces(numbered(900))), seed=seed, buffer_bytes=memory_for(400)
+        )
         rows = row_numbers(data, deal_batches(data, 1, 900))[data.n_train :]
         return rows[:700].reshape(7, 100) % 100  # the second buffer and those after it
 

@@ -31,9 +31,8 @@ def test_targets_stay_with_their_rows(buffer_rows, kind, tmp_path):
         )
         targets = rows[:, 3:] / data.target_scale + data.target_mean
         assert np.allclose(targets, y[number], rtol=1e-3, atol=1e-2)
-        assert not np.allclose(
-            targets, y[number - 1], rtol=1e-3, atol=1e-2
-        )  # twin: off by one
+        # twin: off by one
+        assert not np.allclose(targets, y[number - 1], rtol=1e-3, atol=1e-2)
     if data.in_memory:
         assert np.square(epoch[:, 3:]).sum(1).mean() == pytest.approx(2, rel=0.1)
         assert np.square(epoch[:, :3]).sum(1).mean() == pytest.approx(3, rel=0.1)

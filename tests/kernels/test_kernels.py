@@ -241,9 +241,8 @@ def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
     monkeypatch.setattr("nanosae.kernels.cpu.screening.TILE_ENTRIES", 0)
-    x = (
-        x * torch.linspace(first, last, len(x))[:, None]
-    )  # tiles with very unequal shares
+    # tiles with very unequal shares
+    x = x * torch.linspace(first, last, len(x))[:, None]
     total = k * len(x)
     reference_pairs = reference.select_batchtopk(x, encoder, bias, total)
     plain = real(kernels.select_batchtopk(x, encoder, bias, total))

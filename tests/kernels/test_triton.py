@@ -167,9 +167,8 @@ def test_padding_has_no_gradient_and_is_not_decoded():
 def test_values_that_are_not_finite_do_no_harm(rule, value):
     g = torch.Generator(DEVICE).manual_seed(0)
     x, weight = (torch.randn(n, 4, generator=g, device=DEVICE) for n in (5, 12))
-    x, weight = (
-        t.mul(64).round() / 64 for t in (x, weight)
-    )  # products without rounding
+    # products without rounding
+    x, weight = (t.mul(64).round() / 64 for t in (x, weight))
     x[1, 2] = value
     bias = torch.zeros(12, device=DEVICE)
     argument = {"topk": 3, "batchtopk": 15, "above": bias + 0.1}[rule]
@@ -216,9 +215,15 @@ def prepared(backend: str, **options: Any) -> tuple[TrainingState, torch.Tensor]
     rows = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
     data = Dataset(open_rows(rows), seed=0, heldout_share=0.2)
     config = TrainConfig(
-        hidden_size=21, k=3, batch_size=14, steps=9, warmup=0.0, device=DEVICE, backend="reference",
+        hidden_size=21,
+        k=3,
+        batch_size=14,
+        steps=9,
+        warmup=0.0,
+        device=DEVICE,
+        backend="reference",
         **{"noise": 0.0, "k_aux": 4} | options,
-    )  # fmt: skip
+    )
     training = TrainingState(config.resolved(data.n_train, data.width), data)
     training.kernels = kernels.backend(training.device, backend)
     training.counters.l0 = 0.0  # else so small a dictionary takes the dense path

@@ -92,9 +92,8 @@ def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(
         interrupted(monkeypatch, blocks, *new, metadata=texts(70, "new"), **options)
         assert Codes(path).n_rows == 90  # nobody sees a part
     model().encode_corpus(*new, metadata=texts(70, "new"), append=True, resume=True)
-    model().encode_corpus(
-        *new, metadata=texts(70, "new"), append=True
-    )  # it is in already
+    # it is in already
+    model().encode_corpus(*new, metadata=texts(70, "new"), append=True)
     model().encode_corpus(
         new[0], tmp_path / "whole", metadata=texts(70, "new"), append=True
     )

@@ -195,9 +195,8 @@ def test_a_corpus_is_encoded_with_its_texts_resumed_and_added_to(tmp_path, monke
     np.testing.assert_allclose(codes.vectors([3]), x[[3]], rtol=1e-3, atol=1e-3)
     with pytest.raises(FileExistsError, match=r"--append.*--force"):
         sae.encode_corpus(frame[:8], tmp_path / "codes")
-    assert (
-        sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90
-    )  # it is there already
+    # it is there already
+    assert sae.encode_corpus(frame, tmp_path / "codes").n_rows == 90
     assert sae.encode_corpus(frame, tmp_path / "codes", resume=True).n_rows == 90
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
     assert sae.encode_corpus(frame[:7], tmp_path / "codes", append=True).n_rows == 97
@@ -210,6 +209,21 @@ def test_no_row_changes_another_row_s_features():
     x = torch.randn(64, 5, generator=torch.Generator().manual_seed(3))
     whole, single = sae.features(x), sae.features(x[10:11])
     assert_agree(whole[[10]], single, decisions_of(sae, x[10:11]))
+
+
+def test_the_state_dict_has_the_names_of_files():
+    sae = model("jumprelu")
+    state = sae.state_dict()
+    assert state.keys() == tensors("jumprelu").keys()
+    torch.testing.assert_close(state["W_enc"], sae.W_enc)
+    other = model("jumprelu", seed=1)
+    assert not torch.equal(other.W_enc, sae.W_enc)
+    other.load_state_dict(state)
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(other.encode(x), sae.encode(x))
+    both = torch.nn.ModuleDict({"a": sae, "b": other})
+    assert "a.W_enc" in both.state_dict()
+    both.load_state_dict(both.state_dict())
 
 
 def test_encode_is_differentiable():

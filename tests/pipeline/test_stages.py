@@ -1,7 +1,11 @@
 """Stages are done once, and again only when what they depend on has changed."""
 
+import io
+import sys
+
 import pytest
 
+from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 
 
@@ -26,7 +30,7 @@ def run(folder, settings=None, fail=None):
     ]
     lines = []
     try:
-        run_stages(folder, stages, lines.append)
+        run_stages(folder, stages, Progress(lines.append, show=False))
     except RuntimeError:
         assert fail
     return done, lines
@@ -57,3 +61,28 @@ def test_an_interrupted_stage_is_resumed(tmp_path, fail):
 def test_other_settings_do_not_resume_an_interrupted_stage(tmp_path):
     run(tmp_path, fail="read")
     assert run(tmp_path, {"read": {"n": 2}})[0][0] == ("read", False)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_the_bar_moves_through_what_is_to_do(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    lines = []
+    bar = Progress(lines.append, show=True)
+    bar.plan([1.0, 3.0])
+    places = []
+    for name, length in (("read", 1.0), ("count", 3.0)):
+        bar.begin(name, length)
+        for share in (0.5, 1.0):
+            bar.advance(share)
+            places.append(bar._bar.n)
+        bar.end()
+        bar.say(name)
+    bar.close()
+    assert places == [0.5, 1.0, 2.5, 4.0]
+    assert lines == ["read", "count"]
+    assert "left" in terminal.getvalue()

@@ -29,7 +29,7 @@ def expected(texts):
 
 def embed(folder, texts, encoder, name="model"):
     store = Embeddings(folder, name)
-    store.add(texts, encoder, progress=False)
+    store.add(texts, encoder, advance=lambda share: None)
     return store
 
 
@@ -98,7 +98,7 @@ def test_values_that_float16_cannot_hold_are_refused(tmp_path):
             store.add(
                 ["a"],
                 lambda texts, bad=bad: np.full((len(texts), 2), bad),
-                progress=False,
+                advance=lambda share: None,
             )
 
 

@@ -117,9 +117,8 @@ def folder_content(folder):
     files = {
         p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()
     }
-    files = {
-        name: p for name, p in files.items() if p.suffix != ".lock"
-    }  # nobody holds them
+    # nobody holds them
+    files = {name: p for name, p in files.items() if p.suffix != ".lock"}
     found = {name: content(path) for name, path in files.items()}
     return {name.replace(str(folder), "RUN"): value for name, value in found.items()}
 
@@ -163,9 +162,8 @@ def test_a_verb_that_was_killed_anywhere_and_repeated_ends_the_same(
         shutil.copytree(base, cut)
         code, _ = server(verb, cut, at)
         assert code == KILLED, at
-        code, _ = server(
-            verb, cut
-        )  # an error if all was done: there is a run, a corpus …
+        # an error if all was done: there is a run, a corpus …
+        code, _ = server(verb, cut)
         problem = difference(whole, cut)
         if problem:
             wrong.append(f"event {at}: {problem}, it ends with {code}")

@@ -84,9 +84,8 @@ def test_a_result_is_fresh_until_its_codes_or_their_model_change(run):
     assert load_result(run, "evaluation.json").fresh
     save_model(run, seed=1)
     assert "made from model" in load_result(run, "evaluation.json").stale
-    assert load_result(
-        run, "evaluation.json", opened(run)
-    ).fresh  # with the old model's codes
+    # with the old model's codes
+    assert load_result(run, "evaluation.json", opened(run)).fresh
     save_model(run, seed=0)
     assert load_result(run, "evaluation.json").fresh  # they come back with their model
 

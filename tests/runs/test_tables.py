@@ -19,11 +19,12 @@ def test_verbs_add_columns_and_replace_their_own(tmp_path):
     table = save_features(tmp_path, pd.DataFrame({"feature": [1], "label": ["b"]}))
     assert table["feature"].tolist() == [0, 1, 2]
     assert table["density"].tolist() == [0.1, 0.2, 0.3]
+    # naming one feature leaves the others'
     assert table["label"].tolist() == [
         "a",
         "b",
         "c",
-    ]  # naming one feature leaves the others'
+    ]
     table = save_features(
         tmp_path, pd.DataFrame({"feature": [1, 2], "label": ["d", None]})
     )

@@ -129,9 +129,8 @@ def test_parquet_reads_only_vectors_one_group_at_a_time(tmp_path, monkeypatch):
     rows = open_rows(tmp_path / "x.parquet")
     assert asked == []
     assert np.array_equal(rows.read(12, 15), X[12:15])
-    assert np.array_equal(
-        rows.read(14, 18), X[14:18]
-    )  # goes on where the last read ended
+    # goes on where the last read ended
+    assert np.array_equal(rows.read(14, 18), X[14:18])
     assert asked == [(4, [1], rows.columns)]
     rows.read(13, 14)  # goes back
     assert asked == 2 * [(4, [1], rows.columns)]

@@ -1,5 +1,6 @@
 """Texts and metadata out of files: values as they are written, errors that name the file."""
 
+import gzip
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from nanosae.errors import DataError, MissingError
 from nanosae.sources import open_rows
-from nanosae.sources.texts import read_texts
+from nanosae.sources.texts import drop_empty_texts, read_texts
 
 TABLE = pd.DataFrame(
     {"body": ["one", "two\nlines", 'with "quotes", and é'], "year": [1, 2, 3]}
@@ -49,13 +50,12 @@ def test_a_text_file_has_a_text_per_line(tmp_path):
 )
 def test_texts_that_look_like_other_things_stay_texts(form, texts, tmp_path):
     path = write(tmp_path, form, pd.DataFrame({"text": texts, "n": [1, 2]}))
-    table = read_texts(path)
+    table = read_texts(path, "text")
     assert table["text"].to_pylist() == texts
     assert table["n"].to_pylist() == [1, 2]
-    if form != "jsonl" and texts[0] != "NA":  # twin: types are inferred elsewhere
-        assert read_texts(
-            write(tmp_path, form, TABLE.assign(text=["007", "1", "2"])), "body"
-        )["text"].to_pylist() == [7, 1, 2]
+    if form != "jsonl":  # twin: types are inferred elsewhere
+        other = write(tmp_path, form, TABLE.assign(text=["70", "NA", "2"]))
+        assert read_texts(other, "body")["text"].to_pylist() == [70, None, 2]
 
 
 def test_mistakes_name_the_file_and_the_remedy(tmp_path):
@@ -66,14 +66,15 @@ def test_mistakes_name_the_file_and_the_remedy(tmp_path):
         with pytest.raises(
             DataError, match="no column 'text': choose one of body, year"
         ) as error:
-            read_texts(path)
+            read_texts(path, "text")
         assert (error.value.file, error.value.column) == (path, "text")
     (tmp_path / "broken.parquet").write_text("none")
-    with pytest.raises(DataError, match=r"broken.parquet is no Parquet, CSV"):
+    with pytest.raises(DataError, match=r"broken.parquet cannot be read as a .parq"):
         read_texts(tmp_path / "broken.parquet")
     (tmp_path / "numbers.jsonl").write_text('{"text": 1}\n{"text": 2}')
-    with pytest.raises(DataError, match=r"numbers.jsonl is no .*text"):
-        read_texts(tmp_path / "numbers.jsonl")
+    assert read_texts(tmp_path / "numbers.jsonl", "text").to_pydict() == {
+        "text": ["1", "2"]
+    }
 
 
 @pytest.mark.parametrize("form", ["csv", "txt"])
@@ -106,5 +107,213 @@ def test_folders_are_read_in_the_order_of_shards_with_one_schema(tmp_path):
         f"text {int(x[0])}" for x in open_rows(rows).read(0, 4)
     ]
     assert table["note"].to_pylist() == [None, None, "x", "y"]
-    with pytest.raises(DataError, match="no Parquet file in the folder"):
+    with pytest.raises(MissingError, match="holds no file of a type that is read"):
         read_texts(rows)
+
+
+def test_the_delimiter_is_found(tmp_path):
+    for delimiter in ",;\t|":
+        path = tmp_path / "table.csv"
+        rows = [["text", "n"], ["one, two; three", "1"], ['a "quoted" | text', "2"]]
+        frame = pd.DataFrame(rows[1:], columns=rows[0])
+        frame.to_csv(path, sep=delimiter, index=False)
+        assert read_texts(path).to_pydict() == {
+            "text": [r[0] for r in rows[1:]],
+            "n": [1, 2],
+        }
+
+
+def test_semicolons_come_with_decimal_commas(tmp_path):
+    path = tmp_path / "excel.csv"
+    path.write_text("Kommentar;Note\ngut;1,5\nschlecht;4,25\n", "utf-8-sig")
+    assert read_texts(path).to_pydict() == {
+        "Kommentar": ["gut", "schlecht"],
+        "Note": [1.5, 4.25],
+    }
+
+
+def test_a_missing_header_is_no_row_lost(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('1,"good, really"\n2,bad\n')
+    assert read_texts(path).to_pydict() == {
+        "column1": [1, 2],
+        "column2": ["good, really", "bad"],
+    }
+    text = "a text that is far too long to be the name of a column of a table"
+    path.write_text(f"{text},x\n{text},y\n")
+    assert read_texts(path).num_rows == 2
+
+
+def test_values_that_are_no_numbers_keep_their_digits(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(
+        "text,zip,big,n\na,01234,98765432109876543210,1234567890123456789\n"
+    )
+    assert read_texts(path).to_pylist() == [
+        {
+            "text": "a",
+            "zip": "01234",
+            "big": "98765432109876543210",
+            "n": 1234567890123456789,
+        }
+    ]
+
+
+def test_countries_called_na_are_not_missing(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("text,country,n\na,NA,1\nb,,NA\nc,DE,3\n")
+    table = read_texts(path)
+    assert table["country"].to_pylist() == ["NA", None, "DE"]
+    assert table["n"].to_pylist() == [1, None, 3]
+
+
+def test_questions_are_names(tmp_path):
+    path = tmp_path / "survey.csv"
+    question = (
+        "What could we do better for you and your family next year in your own words?"
+    )
+    path.write_text(f"{question},Other,Other\nmore light,x,y\n")
+    assert read_texts(path).column_names == [question, "Other", "Other (2)"]
+
+
+def test_numbered_columns_have_a_header(tmp_path):
+    path = tmp_path / "table.csv"
+    pd.DataFrame([["a text", 0.5], ["b", 1.5]]).to_csv(path)
+    assert read_texts(path).to_pylist() == [
+        {"column1": 0, "0": "a text", "1": 0.5},
+        {"column1": 1, "0": "b", "1": 1.5},
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_unicode_text_of_excel_is_read(encoding, tmp_path):
+    path = tmp_path / "unicode.csv"
+    content = "sep=\t\ntext\tn\ncafé\t1\n" * 1 + "naïve\t2\n" * 50_000
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    path.write_bytes((mark + content).encode(encoding))
+    table = read_texts(path)
+    assert table.slice(0, 2).to_pylist() == [
+        {"text": "café", "n": 1},
+        {"text": "naïve", "n": 2},
+    ]
+    assert len(table) == 50_001
+
+
+def test_excel_files_may_have_titles_above_the_header(tmp_path):
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "report.xlsx"
+    rows = [["Report 2024", None], [None, None], ["comment", "stars"], ["007", 1]]
+    pd.DataFrame([*rows, [3, 2]]).to_excel(path, header=False, index=False)
+    assert read_texts(path).to_pylist() == [
+        {"comment": "007", "stars": 1},
+        {"comment": "3", "stars": 2},
+    ]
+
+
+def test_values_of_several_types_in_json_become_text(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"text": "a", "n": 5}\n{"text": "b", "n": "five"}\n')
+    assert read_texts(path)["n"].to_pylist() == ["5", "five"]
+    path.write_text('{"text": "a", "n": 5}\n{"text": "b", "n"\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl cannot be read"):
+        read_texts(path)
+
+
+def test_another_encoding_is_a_question(tmp_path):
+    path = tmp_path / "latin.csv"
+    path.write_bytes("text,n\ncafé,1\n".encode("latin-1"))
+    with pytest.raises(
+        DataError, match=r"latin\.csv is not in UTF-8.*--encoding cp1252"
+    ):
+        read_texts(path)
+    assert read_texts(path, encoding="cp1252")["text"].to_pylist() == ["café"]
+    late = "text,n\n" + "plain,1\n" * 40_000
+    path.write_bytes(late.encode() + "café,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"'text', is not in UTF-8.*--encoding cp1252"):
+        read_texts(path)
+
+
+def test_texts_keep_quotes_newlines_and_length(tmp_path):
+    texts = ['a "quoted"\ntext, of two lines', "x" * 5_000_000]
+    path = tmp_path / "table.csv"
+    pd.DataFrame({"text": texts, "n": [1, 2]}).to_csv(path, index=False)
+    assert read_texts(path)["text"].to_pylist() == texts
+
+
+def test_a_line_is_a_text(tmp_path):
+    path = tmp_path / "texts.txt"
+    path.write_text("first\n\n  \nsecond, with a comma\n", "utf-8-sig")
+    lines = ["first", "", "  ", "second, with a comma"]
+    assert read_texts(path)["text"].to_pylist() == lines
+    kept, _ = drop_empty_texts(read_texts(path), "text")
+    assert kept["text"].to_pylist() == ["first", "second, with a comma"]
+
+
+def test_json_in_its_forms(tmp_path):
+    rows = [{"text": "one", "n": 1}, {"text": "two", "n": 2}]
+    lines = tmp_path / "rows.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    array = tmp_path / "rows.json"
+    array.write_text(json.dumps(rows))
+    inside = tmp_path / "inside.json"
+    inside.write_text(json.dumps({"version": 1, "data": rows}))
+    for path in (lines, array, inside):
+        assert read_texts(path).to_pylist() == rows
+    array.write_text(json.dumps(["one", "two"]))
+    assert read_texts(array)["text"].to_pylist() == ["one", "two"]
+
+
+def test_chats_become_texts(tmp_path):
+    chat = {
+        "id": 7,
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "bot", "content": "Yes?"},
+        ],
+    }
+    path = tmp_path / "log.jsonl.gz"
+    with gzip.open(path, "wt") as stream:
+        stream.write(json.dumps(chat) + "\n")
+    assert read_texts(path).to_pylist() == [{"id": 7, "messages": "Hi\nYes?"}]
+
+
+def test_files_of_a_folder_are_joined_in_order(tmp_path):
+    for i in (2, 1):
+        (tmp_path / f"part{i}.csv").write_text(f"text,n\nrow {i},{i}\n")
+    for where in (tmp_path, tmp_path / "part*.csv"):
+        assert read_texts(where)["text"].to_pylist() == ["row 1", "row 2"]
+    (tmp_path / "other.txt").write_text("a line\n")
+    with pytest.raises(DataError, match=r"several types: \.csv, \.txt"):
+        read_texts(tmp_path)
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(MissingError, match=r"nothing\.csv does not exist"):
+        read_texts(tmp_path / "nothing.csv")
+    empty = tmp_path / "empty.csv"
+    empty.write_text("")
+    with pytest.raises(DataError, match=r"empty\.csv is empty"):
+        read_texts(empty)
+    junk = tmp_path / "junk.parquet"
+    junk.write_bytes(b"junk")
+    with pytest.raises(
+        DataError, match=r"junk\.parquet cannot be read as a \.parquet file"
+    ):
+        read_texts(junk)
+    other = tmp_path / "picture.png"
+    other.write_bytes(b"x")
+    with pytest.raises(DataError, match=r"\.png file; read are"):
+        read_texts(other)
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("text,n\nfine,1\nbad,2,3\n")
+    with pytest.raises(DataError, match=r"ragged\.csv cannot be read"):
+        read_texts(ragged)
+
+
+def test_empty_texts_are_dropped_and_counted(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        "".join(json.dumps({"text": text}) + "\n" for text in ("a", "", None, "  "))
+    )
+    kept, n_dropped = drop_empty_texts(read_texts(path), "text")
+    assert (kept["text"].to_pylist(), n_dropped) == (["a"], 3)

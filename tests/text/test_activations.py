@@ -251,7 +251,8 @@ def test_mistakes_are_named(bert, llama, monkeypatch):
 def test_a_stream_of_activations_trains(llama):
     from nanosae import SAETrainer, TrainConfig
 
-    config = TrainConfig(hidden_size=32, k=3, steps=12, batch_size=64, buffer_rows=1024)
+    sizes = {"hidden_size": 32, "k": 3, "steps": 12, "batch_size": 64}
+    config = TrainConfig(**sizes, buffer_bytes=1024 * 4 * 16)
     trainer = SAETrainer(config)
     texts = texts_of(400)
     model = trainer.train(activations(llama[0], "layers.1", texts, tokenizer=llama[1]))

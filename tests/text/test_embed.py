@@ -134,9 +134,8 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
     np.testing.assert_array_equal(
         codes.vectors(), embed(texts, model=tiny).astype(np.float16)
     )
-    assert (
-        main(["search", run, "old tree", "-n", "3"]) == 0
-    )  # the run knows its encoder
+    # the run knows its encoder
+    assert main(["search", run, "old tree", "-n", "3"]) == 0
     said = capsys.readouterr().out
     assert f"rows like the text, encoded by {tiny}" in said
     vector = alone(["old tree"])[0]

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from nanosae.train.step import _with_noise, take_step
+from nanosae.train.step import take_step
 from nanosae.trainable.auxk import auxk
+from nanosae.trainable.noise import with_noise
 from states import batch_of, gradients, norm_of, small_state
 
 
@@ -88,18 +89,28 @@ def test_auxk_of_micro_batches_is_their_mean():
     assert parts.counters.sums["auxk"] == pytest.approx(sum(single) / 2, rel=1e-4)
 
 
-def test_noise_is_a_function_of_the_step():
-    def noisy(step):
-        state, data = small_state(noise=0.3, seed=2)
-        state.counters.step = step
-        batch = batch_of(data)
-        return _with_noise(state, batch) - batch, batch
+def noise_of(seed, step):
+    state, data = small_state(noise=0.3, seed=seed)
+    batch = batch_of(data)
+    return with_noise(state.config, batch, state.input_size, step) - batch
 
-    first, batch = noisy(7)
-    generator = torch.Generator().manual_seed(2 * 2**32 + 7)
-    want = torch.empty_like(batch).normal_(0, 0.3, generator=generator)
-    torch.testing.assert_close(first, want, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(first, noisy(8)[0], atol=1e-3)
+
+def test_noise_is_a_function_of_seed_and_step():
+    first = noise_of(2, 7)
+    assert torch.equal(first, noise_of(2, 7))
+    assert first.std().item() == pytest.approx(0.3, rel=0.1)
+    for seed, step in ((2, 8), (3, 7), (7, 2), (2 + 2**31, 7)):
+        other = noise_of(seed, step)
+        correlation = torch.corrcoef(torch.stack([first.flatten(), other.flatten()]))
+        assert abs(correlation[0, 1].item()) < 0.15  # 768 values: 4 standard errors
+
+
+def test_a_seed_whose_high_bits_are_lost_would_repeat_the_noise(monkeypatch):
+    monkeypatch.setattr(
+        "nanosae.trainable.noise.mixed_seed",
+        lambda seed, kind, step: seed * 2**32 + step,
+    )
+    assert torch.equal(noise_of(2, 7), noise_of(3, 7))
 
 
 def test_noise_leaves_the_batch_of_others_alone():

@@ -119,7 +119,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    "activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"]
+    "activation", [None, "topk", "batchtopk", "relu", "gated", "jumprelu"]
 )
 @pytest.mark.parametrize("at", [5, 9])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
@@ -154,7 +154,8 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     "forgotten", ["silent_rows", "adam.exp_avg.W_enc", "param.b_dec"]
 )
 def test_the_resume_check_can_fail(forgotten, tmp_path, monkeypatch):
-    config = TrainConfig(**QUICK, lr=1e-3, dead_after=20, checkpoint_every=6)
+    many_dead = QUICK | {"hidden_size": 64, "k": 3, "dead_after": 20}
+    config = TrainConfig(**many_dead, lr=1e-3, checkpoint_every=6)
     whole = SAETrainer(config, run=tmp_path / "whole").train(rows(), progress=False)
     kept = sorted((tmp_path / "whole" / "checkpoints").iterdir())[0]
     load = runs.load_file
@@ -454,6 +455,7 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
         "l0_quantiles",
         "density_histogram",
         "train_fvu",
+        "train_l0",
     } <= set(last)
     assert last == trainer.metrics_
     for shot in (tmp_path / "snapshots").iterdir():
@@ -497,7 +499,7 @@ def test_few_rows_one_row_and_dead_features_work():
 
 def test_large_data_in_a_small_buffer_trains_and_resumes(tmp_path):
     np.save(tmp_path / "rows.npy", rows(5000))
-    config = TrainConfig(**QUICK, buffer_rows=1000, checkpoint_every=5)
+    config = TrainConfig(**QUICK, buffer_bytes=1000 * 4 * 8, checkpoint_every=5)
     whole = SAETrainer(config, run=tmp_path / "run").train(
         tmp_path / "rows.npy", progress=False
     )
@@ -511,6 +513,8 @@ def test_optional_sinks_write(sink, tmp_path):
     config = TrainConfig(**QUICK, tensorboard=True)
     SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     assert list((tmp_path / "tensorboard").glob("events*"))
+    with pytest.raises(ValueError, match="tensorboard=True needs a run folder"):
+        SAETrainer(config).train(rows(), progress=False)
 
 
 def test_a_missing_extra_names_the_command(monkeypatch):

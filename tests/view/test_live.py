@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,7 +15,7 @@ import pytest
 
 from finished import line, snapshot
 from nanosae.view.history import MAX_LINES, read_metrics, training_state
-from nanosae.view.live import serve
+from nanosae.view.live import serving_page
 
 CORPUS = (
     Path(__file__).parents[2] / "src" / "nanosae" / "demo" / "wordnet.minilm.f16.npy"
@@ -106,11 +105,8 @@ class TestState:
 
 @pytest.fixture
 def address(run):
-    server = serve(run)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving_page(run) as found:
+        yield found
 
 
 def get(url, **headers):
@@ -143,16 +139,20 @@ class TestServer:
             get(f"{address}/state?{query}")
 
     def test_a_port_that_does_not_exist_is_refused(self, run):
-        with pytest.raises(ValueError, match="port 70000 does not exist"):
-            serve(run, 70_000)
+        with (
+            pytest.raises(ValueError, match="port 70000 does not exist"),
+            serving_page(run, 70_000),
+        ):
+            pass
 
     def test_a_foreign_name_is_refused(self, address):
         with pytest.raises(urllib.error.HTTPError, match="403"):
             get(address, Host="evil.example:80")
 
     def test_a_taken_port_gives_way(self, run, address):
-        with serve(run, int(address.rsplit(":", 1)[1])) as other:
-            assert other.server_port != int(address.rsplit(":", 1)[1])
+        with serving_page(run, int(address.rsplit(":", 1)[1])) as other:
+            assert other != address
+            assert "lines" in json.loads(get(f"{other}/state"))
 
 
 def trainer(folder, *more):

@@ -1,8 +1,8 @@
 """The pages in a real browser: they work from disk, alone, with any text, at any width."""
 
+import contextlib
 import os
 import sys
-import threading
 
 import pytest
 
@@ -10,7 +10,7 @@ from finished import HOSTILE, finished_run, line, snapshot, training_files
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.view import pages
-from nanosae.view.live import serve
+from nanosae.view.live import serving_page
 from nanosae.view.report.render import report
 
 
@@ -72,9 +72,8 @@ class TestBrowser:
         path.write_text(pages.page("t", attack), "utf-8")
         browser.open(path)
         assert browser.driver.title == "t"
-        refused = (
-            browser.problems()
-        )  # said by the policy: the browser would have obeyed
+        # said by the policy: the browser would have obeyed
+        refused = browser.problems()
         assert len(refused) >= 2
         assert all(
             "Content Security Policy" in line
@@ -368,13 +367,10 @@ class TestLive:
     def followed(self, browser, tmp_path):
         run = tmp_path / "run"
         run.mkdir()
-        server = serve(run)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser.open(f"http://127.0.0.1:{server.server_port}/")
-        yield run, server, browser
-        browser.driver.get("about:blank")
-        server.shutdown()
-        server.server_close()
+        with contextlib.ExitStack() as server:
+            browser.open(server.enter_context(serving_page(run)))
+            yield run, server, browser
+            browser.driver.get("about:blank")
         browser.problems()  # of a server that has ended
 
     def test_it_follows_a_run_from_nothing_to_its_end(self, followed):
@@ -422,7 +418,6 @@ class TestLive:
         os.utime(run / "metrics.jsonl", (0, 0))
         browser.wait(lambda: browser.text("#status").startswith("no news for"))
         assert "--resume" in browser.text("#progress")
-        server.shutdown()
-        server.server_close()
+        server.close()
         browser.wait(lambda: browser.text("#status") == "server ended", seconds=40)
         assert "20 / 100" in browser.text("#progress")

@@ -11,9 +11,8 @@ MAX_CHARACTERS = 200_000  # of an answer; a longer one is not kept
 MAX_LABEL_WORDS = 8
 MAX_LABEL_CHARACTERS = 120
 MAX_DIGITS = 9  # of a number that a text may have
-MAX_TOKENS = (
-    10**8
-)  # that one call can have used; a server that counts more counts wrong
+# that one call can have used; a server that counts more counts wrong
+MAX_TOKENS = 10**8
 
 
 def answer_fault(answer: Any) -> str:

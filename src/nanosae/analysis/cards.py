@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from nanosae.analysis.describe import describe
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
 from nanosae.runs.tables import known_labels
 
@@ -62,7 +62,7 @@ class Card:
 
 
 def card(
-    codes: Codes,
+    codes: Corpus,
     feature: int,
     *,
     described: pd.DataFrame | None = None,
@@ -74,7 +74,7 @@ def card(
     """Return the card of one feature.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         feature: Its number.
         described: A frame from `describe` that has its line; else the line is computed, and the
             following arguments are those of `describe`.
@@ -87,6 +87,7 @@ def card(
     Raises:
         DataError: If the feature does not exist, or `described` has no line for it.
     """
+    codes = as_codes(codes)
     if described is None:
         described = describe(
             codes, texts, features=[feature], n=n, pool=pool, seed=seed

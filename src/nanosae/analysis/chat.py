@@ -22,11 +22,12 @@ from nanosae.analysis.prompts import PROMPT_VERSION
 from nanosae.errors import ConfigError, ServerError
 from nanosae.extras import extra
 
+# parts of a request that `params` may not hold
 RESERVED = (
     "model",
     "messages",
     "stream",
-)  # parts of a request that `params` may not hold
+)
 UNSTORED = ("extra_headers", "extra_query")  # parts that may hold a key
 HOPELESS = (401, 403, 404)  # statuses that another try cannot change
 MAX_FAILURES = 20  # calls that fail in a row before a run ends

@@ -108,9 +108,8 @@ def _best_f1(
     """
     n_labels = labels.shape[1]
     n_positive = labels.sum(0)
-    labels_of_entry = np.diff(labels.indptr)[
-        entries.row
-    ]  # each entry once per label of its row
+    # each entry once per label of its row
+    labels_of_entry = np.diff(labels.indptr)[entries.row]
     entry = np.repeat(np.arange(len(entries.row)), labels_of_entry)
     first_copy = np.cumsum(labels_of_entry) - labels_of_entry
     copy = np.arange(len(entry)) - np.repeat(first_copy, labels_of_entry)

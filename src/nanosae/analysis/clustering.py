@@ -37,9 +37,8 @@ def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
             chain.append(nearest)
             continue
         kept, merged = sorted(chain[-2:])
-        chain = chain[:-2] or [
-            0
-        ]  # of two groups the lower point stays: 0 is always there
+        # of two groups the lower point stays: 0 is always there
+        chain = chain[:-2] or [0]
         merges.append((cost[kept, merged], kept, merged))
         _merge(cost, weights, kept, merged)
     pairs = [(kept, merged) for _, kept, merged in sorted(merges)]

@@ -34,12 +34,12 @@ from nanosae.analysis.columns import is_list, is_missing
 from nanosae.analysis.explain import explain
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 
 
 def contrast(
-    codes: Codes,
+    codes: Corpus,
     a: Any = None,
     b: Any = None,
     *,
@@ -56,7 +56,7 @@ def contrast(
     """Find the features that tell two groups of rows apart.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         a: The first group: a value of the column `by` (or a list of them); without `by` a bool
             mask, an array of row numbers, the rows of a feature (int), or those whose text holds a
             str.
@@ -78,6 +78,7 @@ def contrast(
         ConfigError: If only the second group is given.
         DataError: If a group is empty, or both share rows.
     """
+    codes = as_codes(codes)
     options = Options(
         covariates, groups, fdr, share, min_active, n_select, labels, seed
     )

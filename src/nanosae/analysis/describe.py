@@ -23,7 +23,7 @@ from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows
 from nanosae.analysis.reading import feature_blocks, run_model
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.model.weights import Weights
 
 BINS = 20  # of the activation histogram, between 0 and the feature's maximum
@@ -34,7 +34,7 @@ DUPLICATE = (
 
 
 def describe(
-    codes: Codes,
+    codes: Corpus,
     texts: Any = True,
     *,
     features: Any = None,
@@ -45,7 +45,7 @@ def describe(
     """Describe features, one line each.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         texts: Texts of its rows; True for those of the corpus, False to leave out what reads them:
             `top_texts` and `monosemanticity`.
         features: Which features; all by default.
@@ -66,6 +66,7 @@ def describe(
     Raises:
         DataError: If a feature does not exist, or the given texts are not one per row.
     """
+    codes = as_codes(codes)
     model = run_model(codes)
     directions = None if model is None else model.directions()
     inactive = None

@@ -11,14 +11,14 @@ import scipy.sparse as sp
 from nanosae.analysis.columns import as_numbers, is_missing, label_matrix, one_per_row
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
-from nanosae.codes import Codes
+from nanosae.codes import Corpus, as_codes
 from nanosae.errors import DataError
 
 WINSORISED = 0.01  # share of the numbers on each side that is moved to the percentile
 
 
 def explain(
-    codes: Codes,
+    codes: Corpus,
     y: Any,
     *,
     kind: Literal["classes", "numeric"] | None = None,
@@ -34,7 +34,7 @@ def explain(
     """Find the features that go with a target, one by one and together.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         y: A metadata column, or one value per row; empty cells ("", None, NaN) are left out.
         kind: How to read it; None: numbers with more than two values are "numeric", the rest
             "classes". Several labels in a cell are joined by "|".
@@ -54,6 +54,7 @@ def explain(
         DataError: If `y` has not one value per row, fewer than two different ones, or no numbers
             where they are asked for.
     """
+    codes = as_codes(codes)
     options = Options(
         covariates, groups, fdr, share, min_active, n_select, labels, seed
     )

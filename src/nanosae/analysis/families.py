@@ -55,7 +55,7 @@ from nanosae.analysis.family_edges import (
 )
 from nanosae.analysis.family_scores import block_ratios
 from nanosae.analysis.group_names import family_labels, feature_names
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.runs.tables import records
 
@@ -89,10 +89,11 @@ class Families:
         """The smallest family of each feature that has one: feature → family."""
         smallest: dict[int, int] = {}
         lines = zip(self.table["family"], self.table["members"], strict=True)
+        # the largest families are first, and the last wins
         for (
             family,
             members,
-        ) in lines:  # the largest families are first, and the last wins
+        ) in lines:
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 
@@ -114,7 +115,7 @@ class Families:
 
 
 def families(
-    codes: Codes,
+    codes: Corpus,
     labels: pd.DataFrame | None = None,
     *,
     features: Any = None,
@@ -130,7 +131,7 @@ def families(
     """Group features into families by what they are active together with.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         labels: Names of features: a table with `feature`, `label` and perhaps `label_auc`, which
             weighs the label's words; by default the run's.
         features: Only these, such as those with a trustworthy label; None: all.
@@ -149,6 +150,7 @@ def families(
     Raises:
         ConfigError: If `prefixes` do not ascend to the number of features, or there is no pass.
     """
+    codes = as_codes(codes)
     if passes < 1:
         raise ConfigError(f"passes={passes} must be at least 1.")
     parameters = {

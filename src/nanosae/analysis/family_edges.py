@@ -120,9 +120,8 @@ def candidate_edges(
 
     directed = i < j if level is None else level[i] < level[j]
     expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)
-    weight = (in_common - expected) / (
-        frequency[j] - expected + SHRINKAGE
-    )  # j is the rarer one
+    # j is the rarer one
+    weight = (in_common - expected) / (frequency[j] - expected + SHRINKAGE)
     # gammainc(c, E) is the chance of c or more rows in common
     n_chance_pairs = gammainc(in_common, expected) * len(features) ** 2 / 2
     keep = directed & (weight >= min_weight) & (n_chance_pairs <= MAX_CHANCE_PAIRS)

@@ -21,7 +21,7 @@ from nanosae.analysis.naming import Name, choose_names, usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
 from nanosae.analysis.scoring import SCORES, area, can_be_scored, word_scores
 from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.text.words import Words
 
@@ -33,7 +33,7 @@ STRONGEST = 30  # rows that give the usual spelling and the typical text
 
 
 def label(
-    codes: Codes,
+    codes: Corpus,
     features: Any = None,
     *,
     n_keywords: int = 500,
@@ -45,7 +45,7 @@ def label(
     """Label features by words and score each label on held-out texts.
 
     Args:
-        codes: A corpus with texts.
+        codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         features: Which features; by default all that are active on some row.
         n_keywords: Words of a feature's query, at most.
         share: Share of the rows to hold out.
@@ -67,6 +67,7 @@ def label(
         ConfigError: If `n_keywords` or `min_texts` is not positive.
         DataError: If there are no texts, or the rows cannot be split.
     """
+    codes = as_codes(codes)
     for name, value in (("n_keywords", n_keywords), ("min_texts", min_texts)):
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")

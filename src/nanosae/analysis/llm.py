@@ -41,7 +41,7 @@ from nanosae.analysis.llm_cases import (
 from nanosae.analysis.prompts import detection_prompt, prediction_prompt
 from nanosae.analysis.reading import chosen_features
 from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import Codes
+from nanosae.codes import Corpus, as_codes
 from nanosae.errors import ConfigError
 
 SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed"]
@@ -54,7 +54,7 @@ Scoring = Literal["predict", "detect"]
 
 
 def llm_label(
-    codes: Codes,
+    codes: Corpus,
     chat: Chat,
     features: Any = None,
     *,
@@ -72,7 +72,7 @@ def llm_label(
     """Label features with a language model and score the labels on held-out texts.
 
     Args:
-        codes: A corpus with texts.
+        codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         chat: The server and model that name features.
         features: Which features; by default all that are active on some row.
         predictor: The server and model that judge names; by default the same.
@@ -102,6 +102,7 @@ def llm_label(
         ServerError: If the server is not there, refuses the key or the model, or fails 20 calls in
             a row. Call again to go on from the answers that are kept. It is a ConnectionError.
     """
+    codes = as_codes(codes)
     _check(scoring, negatives, shown, tests, words)
     features = chosen_features(codes, features)
     near_duplicates = duplicate_groups(codes)

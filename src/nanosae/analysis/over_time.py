@@ -10,11 +10,11 @@ import scipy.sparse as sp
 from nanosae.analysis.columns import as_times, is_missing
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
-from nanosae.codes import Codes
+from nanosae.codes import Corpus, as_codes
 
 
 def over_time(
-    codes: Codes,
+    codes: Corpus,
     column: str,
     *,
     covariates: Sequence[str] | None = None,
@@ -28,7 +28,7 @@ def over_time(
     """Find the features that become more or less frequent.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         column: Numbers, or dates (ISO 8601), which are read as years. More than 36 different times
             are put into 36 periods of equal length (dates, first, into days, months or years).
         covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
@@ -44,6 +44,7 @@ def over_time(
     Raises:
         DataError: If the column holds neither numbers nor dates.
     """
+    codes = as_codes(codes)
     options = Options(
         covariates, groups, fdr, share, min_active, labels=labels, seed=seed
     )

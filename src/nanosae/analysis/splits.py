@@ -1,25 +1,41 @@
 """Split rows into a training and a held-out part, with no text or near-copy of it on both sides.
 
 Rows form a duplicate group when their texts are equal but for case, digits, punctuation and spaces,
-when their embeddings have a cosine above 0.95, or when a given column has equal values. Tokens are
-grouped by the text they stand in rather than by cosine. Grouping is transitive, and a whole group
-falls on one side, so that held-out scores do not profit from copies.
+when a given column has equal values, or when their embeddings are nearer than chance: when the
+cosine of the centred rows is above 0.95, and above what chance gives in so few dimensions
+(`chance_cosine`). A common mean, which many encoders have, makes every raw cosine large, and in 5
+dimensions a cosine of 0.95 is ordinary. Tokens are grouped by the text they stand in rather than by
+cosine.
+
+Grouping is transitive, and a whole group falls on one side, so that held-out scores do not profit
+from copies. Only chains of near rows that would tie more than 5 % of all rows together are cut:
+into groups in which each row is near the first one. Where every direction is crowded (many rows in
+1 or 2 dimensions), only equal rows are copies.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+from scipy.special import betaincinv
 
 from nanosae.analysis.columns import is_missing_value
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
-MIN_COSINE = 0.95  # of near-duplicates
+MIN_COSINE = 0.95  # of near-duplicates, where chance gives less
+MAX_COSINE = 1 - 1e-5  # beyond, rounding to float16 decides: only equal rows are copies
+CHANCE_PAIRS = 0.01  # pairs nearer than the bound by chance, per row
+SAMPLED_PAIRS = 100_000  # that the effective dimension is estimated from
+MAX_GROUP_SHARE = 0.05  # of the rows that chains of near rows may tie together
+MIN_CUT = 20  # rows up to which such a chain is never cut
+SHARE_TOLERANCE = 0.05  # difference of the share held out that is not worth a note
 EXACT_ROWS = 50_000  # up to so many rows every pair is compared
 SKETCH_WIDTH = 64  # random directions that stand in for the embedding beyond that
 SKETCH_BITS = 16  # signs that an order of the rows is made of
@@ -36,7 +52,7 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
         seed: Seed of the random order.
 
     Returns:
-        True for held-out rows, bool (n_rows,).
+        True for held-out rows, bool (n_rows,). `split_notes` says whether the share was reached.
 
     Raises:
         DataError: If either part would be empty.
@@ -61,6 +77,27 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
     return group_held[duplicate_group]
 
 
+def split_notes(held: np.ndarray, share: float) -> list[str]:
+    """Say by how much the share held out differs from the one asked for, if it does.
+
+    Args:
+        held: The split, as `held_out` returns it.
+        share: The share asked for.
+
+    Example:
+        >>> split_notes(np.array([True, False, False, False]), share=0.5)
+        ['25 % of the rows are held out instead of 50 %: large groups of near-duplicates or of \
+equal values stay together.']
+    """
+    reached = held.mean()
+    if abs(reached - share) <= SHARE_TOLERANCE:
+        return []
+    return [
+        f"{reached:.0%} of the rows are held out instead of {share:.0%}: large groups of"
+        " near-duplicates or of equal values stay together.".replace("%", " %")
+    ]
+
+
 def duplicate_groups(
     codes: Codes, *, groups: str | None = None, rows: Any = None
 ) -> np.ndarray:
@@ -75,31 +112,24 @@ def duplicate_groups(
     Returns:
         Duplicate group of each of these rows, int (len(rows),), from 0 without gaps.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
-    pairs = []
+    equal = [np.stack([np.arange(len(rows))] * 2)]
     if groups is not None:
-        pairs.append(_equal_pairs(codes.column(groups, rows).tolist()))
+        equal.append(_equal_pairs(codes.column(groups, rows).tolist()))
     if codes.has_texts:
-        pairs.append(_equal_pairs(_normalised(text) for text in codes.texts(rows)))
+        equal.append(_equal_pairs(_normalised(text) for text in codes.texts(rows)))
     if codes.has_tokens:
-        pairs.append(_equal_pairs(codes.column("text_index", rows).tolist()))
-    elif codes.has_vectors:
-        pairs.append(near_pairs(codes, rows))
-    if not pairs:
-        return np.arange(len(rows))
-    first, second = np.concatenate(pairs, axis=1)
-    shape = (len(rows), len(rows))
-    graph = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=shape)
-    return connected_components(graph, directed=False)[1]
+        equal.append(_equal_pairs(codes.column("text_index", rows).tolist()))
+    group = _components(np.concatenate(equal, axis=1), len(rows))
+    if codes.has_tokens or not codes.has_vectors:
+        return group
+    return merge_near(group, near_pairs(codes, rows))
 
 
 def near_pairs(
     codes: Codes, rows: np.ndarray, exact_rows: int = EXACT_ROWS
 ) -> np.ndarray:
-    """Find pairs of rows whose embeddings have a cosine above 0.95.
+    """Find pairs of rows whose centred embeddings are nearer than chance.
 
     Up to `exact_rows` rows all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Beyond,
     rows are projected to 64 random directions (which blurs a cosine of 0.95 by about 0.012) and
@@ -115,12 +145,132 @@ def near_pairs(
     Returns:
         Places in `rows`, int (2, n_pairs); each place is paired with itself, too.
     """
-    if len(rows) <= exact_rows:
-        return _near_pairs_exactly(_unit_vectors(codes, rows))
     rng = np.random.default_rng(0)
-    width = codes.vectors(np.arange(1)).shape[1]
-    directions = rng.standard_normal((width, SKETCH_WIDTH))
-    return _near_pairs_by_sketches(_unit_vectors(codes, rows, directions), rng)
+    equal = _equal_pairs(_row_hashes(codes, rows))
+    directions = None
+    if len(rows) > exact_rows:
+        width = codes.vectors(np.arange(1)).shape[1]
+        directions = rng.standard_normal((width, SKETCH_WIDTH))
+    x = _centred_vectors(codes, rows, directions)
+    bound = near_bound(x)
+    if bound > MAX_COSINE:
+        return equal
+    if directions is None:
+        near = _near_pairs_exactly(x, bound)
+    else:
+        near = _near_pairs_by_sketches(x, bound, rng)
+    return np.concatenate([equal, near], axis=1)
+
+
+def near_bound(x: np.ndarray) -> float:
+    """Return the cosine above which centred rows are near-duplicates.
+
+    It is 0.95, or what fewer than one row in a hundred exceeds by chance, whichever is larger.
+
+    Args:
+        x: Centred rows of length 1, (n_rows, width).
+    """
+    return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))
+
+
+def effective_dimension(x: np.ndarray) -> float:
+    """Estimate in how many dimensions rows vary: 1 ÷ the mean squared cosine of random pairs.
+
+    For centred rows of length 1 the mean squared cosine is Σλ² ÷ (Σλ)² with the eigenvalues λ of
+    their covariance, so that this is the participation ratio. It equals the width for directions
+    without preference and is smaller for any others.
+
+    Args:
+        x: Centred rows of length 1, (n_rows, width).
+
+    Example:
+        >>> x = np.random.default_rng(0).normal(size=(2000, 5))
+        >>> round(effective_dimension(unit(x)))
+        5
+    """
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, len(x), (2, SAMPLED_PAIRS))
+    different = first != second
+    cosines = np.einsum("ij,ij->i", x[first[different]], x[second[different]])
+    return 1 / max(float(np.mean(cosines**2)), 1e-12) if len(cosines) else 1.0
+
+
+def chance_cosine(dimension: float, n_rows: int) -> float:
+    """Return the cosine that CHANCE_PAIRS · n_rows pairs of unrelated directions exceed.
+
+    The cosine c of two random directions in d dimensions has (c + 1) ÷ 2 ~ Beta((d−1)/2, (d−1)/2)
+    (Cai, Fan and Jiang, J. Mach. Learn. Res. 14 (2013) 1837).
+
+    Args:
+        dimension: In how many dimensions the directions vary, above 1.
+        n_rows: Number of rows, of which every pair is compared.
+
+    Example:
+        >>> [round(chance_cosine(d, 10_000), 4) for d in (5, 20, 100)]
+        [0.9984, 0.8259, 0.4406]
+    """
+    tail = min(2 * CHANCE_PAIRS / max(n_rows - 1, 1), 0.5)
+    shape = max(dimension - 1, 1e-3) / 2
+    return float(1 - 2 * betaincinv(shape, shape, tail))
+
+
+def merge_near(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Merge groups that hold near rows, and cut chains of more than 5 % of all rows.
+
+    A cut is made at the row with the most near ones that are still free: these and itself become a
+    group, and so on with the rest, as in the cover by stars of Aslam, Pelekhov and Rus (J. Graph
+    Algorithms Appl. 8 (2004) 95). Groups that came in are never divided.
+
+    Args:
+        group: Group of each row, numbered from 0 without gaps, (n_rows,).
+        pairs: Near rows, int (2, n_pairs).
+
+    Returns:
+        Group of each row, numbered from 0 without gaps, (n_rows,).
+
+    Example:
+        >>> merge_near(np.array([0, 1, 2, 3]), np.array([[0, 1], [1, 2]])).tolist()
+        [0, 0, 0, 1]
+    """
+    n_groups = int(group.max(initial=-1)) + 1
+    chain_of_group = _components(group[pairs], n_groups)
+    chain_sizes = np.bincount(chain_of_group[group])
+    most = max(MIN_CUT, MAX_GROUP_SHARE * len(group))
+    is_cut = chain_sizes[chain_of_group] > most
+    if is_cut.any():
+        chain_of_group = _cut_into_stars(chain_of_group, is_cut, group[pairs])
+    return chain_of_group[group]
+
+
+def _cut_into_stars(
+    chain: np.ndarray, is_cut: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """Give each node of the chains to be cut to a neighbour of many neighbours, or to itself."""
+    n_nodes = len(chain)
+    ones = np.ones(pairs.shape[1], dtype=bool)
+    graph = sp.coo_array((ones, pairs), shape=(n_nodes, n_nodes)).tocsr()
+    neighbours: Any = (graph + graph.T).tocsr()
+    n_neighbours = np.diff(neighbours.indptr)
+    to_cut = np.flatnonzero(is_cut)
+    most_first = to_cut[np.argsort(-n_neighbours[to_cut], kind="stable")]
+    star = chain.max() + 1 + np.arange(n_nodes)
+    is_free = is_cut.copy()
+    for centre in most_first.tolist():
+        if not is_free[centre]:
+            continue
+        start, stop = neighbours.indptr[centre], neighbours.indptr[centre + 1]
+        near = neighbours.indices[start:stop]
+        members = np.append(near[is_free[near]], centre)
+        star[members] = star[centre]
+        is_free[members] = False
+    return np.unique(np.where(is_cut, star, chain), return_inverse=True)[1]
+
+
+def _components(pairs: np.ndarray, n_nodes: int) -> np.ndarray:
+    """Number the connected components of a graph, (n_nodes,)."""
+    ones = np.ones(pairs.shape[1], dtype=bool)
+    graph = sp.coo_array((ones, (pairs[0], pairs[1])), shape=(n_nodes, n_nodes))
+    return connected_components(graph, directed=False)[1]
 
 
 def _normalised(text: str) -> str:
@@ -142,41 +292,55 @@ def _equal_pairs(keys: Iterable) -> np.ndarray:
     return np.stack([np.arange(len(firsts)), np.array(firsts, dtype=np.int64)])
 
 
-def _unit_vectors(
+def _row_hashes(codes: Codes, rows: np.ndarray) -> Iterator[int]:
+    """Yield a hash of each row of vectors, equal for equal rows."""
+    for block in np.split(rows, range(16384, len(rows), 16384)):
+        for vector in np.asarray(codes.vectors(block), np.float32):
+            yield hash(vector.tobytes())
+
+
+def _centred_vectors(
     codes: Codes, rows: np.ndarray, directions: np.ndarray | None = None
 ) -> np.ndarray:
-    """Read vectors, projected onto the directions if any are given, at length 1, float32."""
+    """Read vectors, projected onto the directions if any, centred and at length 1, float32.
+
+    Each counts for the mean at length 1, so that no giant row decides it.
+    """
     blocks = []
     for block in np.split(rows, range(16384, len(rows), 16384)):
-        vectors = codes.vectors(block)
+        vectors = unit(np.asarray(codes.vectors(block), np.float32))
         if directions is not None:
             vectors = vectors @ directions
-        blocks.append(unit(np.asarray(vectors, np.float32)))
-    return np.concatenate(blocks)
+        blocks.append(np.asarray(vectors, np.float32))
+    x = np.concatenate(blocks)
+    x -= x.mean(0, dtype=np.float64).astype(np.float32)
+    return unit(x)
 
 
-def _near_pairs_exactly(x: np.ndarray) -> np.ndarray:
+def _near_pairs_exactly(x: np.ndarray, bound: float) -> np.ndarray:
     """Compare all unit rows."""
     places = np.arange(len(x))
-    found = [_pairs_within(x, places[start:]) for start in range(0, len(x), BLOCK)]
+    starts = range(0, len(x), BLOCK)
+    found = [_pairs_within(x, places[start:], bound) for start in starts]
     return np.concatenate(found, axis=1)
 
 
-def _near_pairs_by_sketches(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _near_pairs_by_sketches(
+    x: np.ndarray, bound: float, rng: np.random.Generator
+) -> np.ndarray:
     """Compare unit rows with those that follow in a few orders by random sign bits."""
     found = []
     for _ in range(SKETCH_ORDERS):
         columns = rng.permutation(x.shape[1])[:SKETCH_BITS]
-        bits = (x - x.mean(0))[:, columns] > 0
+        bits = x[:, columns] > 0
         order = np.lexsort(bits.T)
-        windows = (
-            order[start : start + 2 * BLOCK] for start in range(0, len(x), BLOCK)
-        )
-        found += [_pairs_within(x, window) for window in windows]
+        for start in range(0, len(x), BLOCK):
+            window = order[start : start + 2 * BLOCK]
+            found.append(_pairs_within(x, window, bound))
     return np.concatenate(found, axis=1)
 
 
-def _pairs_within(x: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _pairs_within(x: np.ndarray, places: np.ndarray, bound: float) -> np.ndarray:
     """Compare the first block of places with all of them, int (2, n_pairs)."""
     cosines = x[places[:BLOCK]] @ x[places].T
-    return places[np.argwhere(cosines > MIN_COSINE).T]
+    return places[np.argwhere(cosines > bound).T]

@@ -43,7 +43,7 @@ from nanosae.analysis.clustering import leaders, ward_merges
 from nanosae.analysis.family_edges import content_order
 from nanosae.analysis.group_names import common_words, feature_names
 from nanosae.analysis.statistics import unit
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 
 MAX_LEAVES = 4096  # features the tree is made of; its memory grows with the square
@@ -207,7 +207,7 @@ class Topics:
 
 
 def topics(
-    codes: Codes,
+    codes: Corpus,
     n: int,
     labels: pd.DataFrame | None = None,
     *,
@@ -217,7 +217,7 @@ def topics(
     """Merge features into topics.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         n: How many topics; `Topics.cut` gives any other number at once.
         labels: Names of features: `feature`, `label` and perhaps `label_auc`; by default the run's.
             Without any, topics are named by words of their texts.
@@ -228,6 +228,7 @@ def topics(
         ConfigError: If there are fewer leading features than topics.
         DataError: If there are no directions.
     """
+    codes = as_codes(codes)
     decoder = (
         codes.weights().directions() if directions is None else np.asarray(directions)
     )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, save, show
+from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -19,7 +21,10 @@ from nanosae.cli.parameters import (
     Number,
     OptionalCount,
     Run,
+    Stats,
+    TextColumn,
 )
+from nanosae.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +55,7 @@ def describe(
             as_json,
             ["feature", "density", "n_active", "max_activation", "health"],
         )
+        say_next(f"nanosae label {run}", as_json=as_json)
         return
     card = nanosae.card(codes, feature)
     print(json.dumps(card.to_dict(), default=str) if as_json else card)
@@ -97,6 +103,7 @@ def label(
         _show_labels(
             table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"]
         )
+        _say_what_labels_are_for(codes, run, as_json)
         return
     limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
     chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
@@ -121,6 +128,15 @@ def label(
     _show_labels(
         table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     )
+    _say_what_labels_are_for(codes, run, as_json)
+
+
+def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
+    column = codes.columns[0] if codes.columns else None
+    commands = [f"nanosae families {run}", f"nanosae topics {run}"]
+    if column is not None:
+        commands.append(f"nanosae contrast {run} --by {shlex.quote(column)}")
+    say_next(*commands, as_json=as_json)
 
 
 def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None:
@@ -145,6 +161,7 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
         print(found.to_json())
     else:
         show(found.table, as_json=False)
+    say_next(f"nanosae topics {run}", f"nanosae report {run}", as_json=as_json)
 
 
 def topics(
@@ -165,6 +182,7 @@ def topics(
     save(codes, topic.rename_axis("feature").reset_index())
     save_result(codes, "topics.parquet", found.table, {"n": n})
     show(found.table, as_json, ["Topic", "Count", "Name"])
+    say_next(f"nanosae report {run}", f"nanosae explore {run}", as_json=as_json)
 
 
 def search(
@@ -174,22 +192,26 @@ def search(
     *,
     row: OptionalCount = None,
     feature: str | None = None,
+    embedder: str | None = None,
     n: Number = 10,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by words, by another row or by a feature; each hit says which features it shares.
+    """Find rows by meaning and words, by another row or by a feature, and say what they share.
 
     Args:
         row: A row to start from.
         feature: A feature's number or label.
+        embedder: The encoder of the run's rows, where the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
-    found = nanosae.search(open_codes(run, name), query, row=row, feature=by, n=n)
+    codes = open_codes(run, name)
+    found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)
+    say_next(f"nanosae describe {run} --feature FEATURE", as_json=as_json)
 
 
 def contrast(
@@ -200,6 +222,7 @@ def contrast(
     a: str | None = None,
     b: str | None = None,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -213,7 +236,8 @@ def contrast(
     codes = open_codes(run, name)
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
     asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def explain(
@@ -222,6 +246,7 @@ def explain(
     *,
     target: str,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -233,11 +258,18 @@ def explain(
     codes = open_codes(run, name)
     found = nanosae.explain(codes, target, groups=groups)
     asked = {"verb": "explain", "target": target, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def over_time(
-    run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False
+    run: Run,
+    /,
+    *,
+    column: str,
+    stats: Stats = False,
+    name: Corpus = None,
+    as_json: Json = False,
 ) -> None:
     """Say which features become more or less frequent over time.
 
@@ -246,7 +278,9 @@ def over_time(
     """
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
-    _keep_and_show(codes, {"verb": "over-time", "column": column}, found, as_json)
+    asked = {"verb": "over-time", "column": column}
+    _keep_and_show(codes, asked, found, as_json, stats)
+    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def evaluate(
@@ -254,7 +288,12 @@ def evaluate(
     /,
     *,
     labels: str | None = None,
+    targets: str | None = None,
     groups: Groups = None,
+    model: str | None = None,
+    layer: str | None = None,
+    texts: str | None = None,
+    text_column: TextColumn = "text",
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -262,20 +301,58 @@ def evaluate(
 
     Args:
         labels: Column of known labels.
+        targets: File of what a transcoder is to make of the rows.
+        model: Measure instead what replacing a layer of this language model by the SAE costs.
+        layer: Name of the layer: `layers.15`.
+        texts: A file of texts that the SAE was not trained on.
     """
+    if model is not None:
+        _evaluate_in_model(run, model, layer, texts, text_column, as_json)
+        return
     from nanosae.runs.results import save_result
+    from nanosae.sources import open_rows
 
     codes = open_codes(run, name)
-    found = nanosae.evaluate(codes, labels, groups=groups)
+    vectors = None
+    if targets is not None:
+        rows = open_rows(targets)
+        vectors = rows.read(0, rows.n_rows)
+    found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
     result = found.to_dict()
-    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    asked = {"labels": labels, "targets": targets, "groups": groups}
+    save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
+    say_next(f"nanosae report {run}", as_json=as_json)
+
+
+def _evaluate_in_model(
+    run: Path,
+    model: str,
+    layer: str | None,
+    texts: str | None,
+    text_column: str,
+    as_json: bool,
+) -> None:
+    """Print the loss recovered and the divergence of a model with the SAE in it."""
+    from nanosae.sources.texts import read_texts
+
+    if layer is None or texts is None:
+        raise ConfigError("--model needs --layer and --texts, too.")
+    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    sae = nanosae.SAEModel.load(run)
+    found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:15} {value:.4f}" if name != "tokens" else f"{name:15} {value:,}")
 
 
 def _keep_and_show(
-    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool
+    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
+    from nanosae.analysis.sentences import findings
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -284,5 +361,8 @@ def _keep_and_show(
     if as_json:
         print(json.dumps(result, default=str))
         return
-    sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
-    print("\n".join(sentences))
+    plain = findings([found])["sentence"].head(SHOWN_ROWS).tolist()
+    sentences = found.sentences(SHOWN_ROWS) if stats else plain
+    if not sentences:
+        sentences = ["Nothing differs by more than chance would."]
+    print("\n".join([*found.about["notes"], *sentences]))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes
+from nanosae.cli.output import open_codes, say_next
 from nanosae.cli.parameters import (
     Corpus,
     Data,
+    Encoding,
     Integers,
     Model,
     OptionalWords,
@@ -32,6 +35,7 @@ def embed(
     output: Output,
     model: str = "all-MiniLM-L6-v2",
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
     force: bool = False,
 ) -> None:
     """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
@@ -45,7 +49,7 @@ def embed(
     from nanosae.text.embed import embed as embed_texts
     from nanosae.text.embedding_files import EmbeddingFiles
 
-    table = read_texts(texts, text_column)
+    table = read_texts(texts, text_column, encoding=encoding)
     files = EmbeddingFiles(
         output, Path(texts), table, model=model, text_column=text_column, force=force
     )
@@ -56,9 +60,11 @@ def embed(
         files.write(rows)
         n_rows, width = rows.shape
         print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
-    print(f"now: nanosae train {output} -o RUN --encoder {model}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    print(f"     nanosae encode RUN {output}{column}")
+    say_next(
+        f"nanosae train {output} -o RUN --encoder {model}",
+        f"nanosae run {texts} --vectors {output} -o RUN{column.replace('-column', '')}",
+    )
 
 
 def activations(
@@ -70,6 +76,7 @@ def activations(
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
 ) -> None:
     """Cache a model's activations on texts, one row per token; called again, go on.
 
@@ -81,12 +88,13 @@ def activations(
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
-    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    table = read_texts(texts, text_column, encoding=encoding)
+    sentences = table[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
     layers = ", ".join(layer)
     print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
-    print(f"now: nanosae train {output / layer[0]} -o RUN")
-    print(f"     nanosae encode RUN {output / layer[0]} --texts {output / 'tokens'}")
+    rows, tokens = output / layer[0], output / "tokens"
+    say_next(f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}")
 
 
 def cache(
@@ -108,7 +116,8 @@ def cache(
 
     names = None if columns is None else list(columns)
     n_rows = convert(data, output, columns=names, dtype=dtype)
-    print(f"{output}: {n_rows:,} rows\nnow: nanosae train {output} -o RUN")
+    print(f"{output}: {n_rows:,} rows")
+    say_next(f"nanosae train {output} -o RUN")
 
 
 def encode(
@@ -118,6 +127,8 @@ def encode(
     *,
     texts: str | None = None,
     text_column: TextColumn = "text",
+    encoding: Encoding = "utf-8",
+    columns: OptionalWords = None,
     name: str = "default",
     resume: bool = False,
     append: bool = False,
@@ -128,6 +139,7 @@ def encode(
     Args:
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
             and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
+        columns: Names of the vector columns, where they are not those of the training.
         name: Name of the corpus in the run.
         resume: Insist on continuing an interrupted call; with other data it is an error.
         append: Add the rows to an existing corpus.
@@ -138,10 +150,18 @@ def encode(
     from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
-    metadata = _metadata(data, texts, text_column, model.config["columns"])
+    if not run.is_dir():
+        raise MissingError(
+            f"{run} is no folder; the codes need one to be kept in.",
+            file=run,
+            remedy=f"nanosae convert {run} -o RUN makes one.",
+        )
+    names = list(columns or model.config.get("columns") or []) or None
+    metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     how: Any = {
         "metadata": metadata,
+        "columns": names,
         "resume": resume,
         "append": append,
         "force": force,
@@ -153,10 +173,15 @@ def encode(
     mean = codes.nnz / max(1, codes.n_rows)
     remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
     print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}")
+    say_next(f"nanosae {'label' if codes.has_texts else 'describe'} {run}")
 
 
 def _metadata(
-    data: str, texts: str | None, text_column: str, vector_columns: Any
+    data: str,
+    texts: str | None,
+    text_column: str,
+    encoding: str,
+    vector_columns: Any,
 ) -> pa.Table | None:
     """Read the texts and other columns of the rows; the text column is called text."""
     from nanosae.sources import open_rows
@@ -168,7 +193,7 @@ def _metadata(
     if texts is None:
         table = open_rows(data, columns=vector_columns).metadata()
     else:
-        table = read_texts(texts, text_column)
+        table = read_texts(texts, text_column, encoding=encoding)
     if table is None or text_column == "text" or text_column not in table.column_names:
         return table
     if "text" in table.column_names:
@@ -184,18 +209,29 @@ def export(
     run: Run,
     /,
     *,
-    output: Output,
+    output: Annotated[str, Parameter(alias="-o")],
+    to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
+    collection: str = "features",
     features: Integers = None,
     name: Corpus = None,
 ) -> None:
-    """Write the feature table, or with --features the corpus with a column for each of these.
+    """Write the feature table, rows with some features, or sparse vectors for a store.
 
     Args:
-        output: A .parquet, .csv, .tsv or .json file.
-        features: Features to add to the rows as columns.
+        output: A .parquet, .csv, .tsv or .json file for a table; with --to a file, or for qdrant a
+            folder or the address of a server.
+        to: Write every row as a sparse vector with its text and columns for this store.
+        collection: Name of the store's collection, index or table.
+        features: Features to add to the rows as columns of a table.
     """
     from nanosae.runs.tables import load_features, tag, write
 
+    if to != "table":
+        from nanosae.export.stores import to_store
+
+        n_rows = to_store(open_codes(run, name), output, to, collection)
+        print(f"{output}: {n_rows:,} rows as {to}, {collection!r}")
+        return
     table = (
         load_features(run) if features is None else tag(open_codes(run, name), features)
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nanosae
-from nanosae.cli.parameters import Corpus, Count, OptionalOutput, Run
+from nanosae.cli.output import say_next
+from nanosae.cli.parameters import Corpus, Count, Open, OptionalOutput, Run
 
 
 def report(run: Run, /, *, output: OptionalOutput = None, name: Corpus = None) -> None:
@@ -14,6 +17,7 @@ def report(run: Run, /, *, output: OptionalOutput = None, name: Corpus = None) -
     """
     path = nanosae.report(run, output, name=name)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
+    say_next(f"nanosae explore {run}")
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:
@@ -44,12 +48,35 @@ def explore(
     nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
-def demo(*, output: OptionalOutput = None) -> None:
-    """Train on the embedded corpus of 6,000 WordNet glosses and show ten features.
+def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
+    """Run everything on 6,000 glosses of WordNet, which come along with their embeddings.
 
     Args:
         output: Run folder to keep; without it nothing is left on disk.
     """
+    import tempfile
+    import webbrowser
+
     from nanosae.demo import run_demo
 
-    run_demo(output, print)
+    if browser and output is None:
+        output = Path(tempfile.mkdtemp(prefix="nanosae-demo-"))
+    analysis = run_demo(output)
+    if output is None:
+        say_next("nanosae demo --open", "nanosae run YOUR_TEXTS.csv -o run")
+        return
+    page = analysis.run / "report.html"
+    print(f"{page}: all of it on one page")
+    say_next(f"nanosae explore {output}", "nanosae run YOUR_TEXTS.csv -o run")
+    if browser:
+        webbrowser.open(page.absolute().as_uri())
+
+
+def mcp(run: Run, /) -> None:
+    """Answer the questions of an agent about a run, over standard input and output (MCP).
+
+    Agents start it themselves: command `nanosae`, arguments `mcp RUN`. Nothing is changed.
+    """
+    from nanosae.agents.server import serve
+
+    serve(run)

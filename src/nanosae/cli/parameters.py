@@ -53,15 +53,25 @@ Data = Annotated[
 Texts = Annotated[
     str,
     Parameter(
-        help="A .txt file with one text per line, or a .csv .tsv .parquet .jsonl file."
+        help="A .csv .tsv .jsonl .json .parquet .xlsx or .txt file (a text per line), also "
+        "compressed, a folder or a glob."
     ),
 ]
 TextColumn = Annotated[str, Parameter(help="Name of the text column.")]
+Encoding = Annotated[
+    str, Parameter(help="Of a CSV or text file: cp1252 for many that Excel saved.")
+]
 Output = Annotated[Path, Parameter(alias="-o")]
 Model = Annotated[
     str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
+Stats = Annotated[
+    bool, Parameter(negative=(), help="Show the numbers behind findings.")
+]
+Open = Annotated[
+    bool, Parameter(name="--open", negative=(), help="Open the report in a browser.")
+]
 Number = Annotated[int, Parameter(alias="-n", converter=integer)]
 Corpus = Annotated[
     str | None, Parameter(name="--name", help="Name of the corpus in the run.")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nanosae.cli.parameters import Number, OptionalWords, Output
+from nanosae.cli.output import say_next, show
+from nanosae.cli.parameters import Encoding, Number, Open, OptionalWords, Output, Stats
 
 File = Annotated[
     str,
@@ -30,10 +31,12 @@ def run(
     labels: str | None = None,
     embedder: str | None = None,
     vectors: str | None = None,
-    encoding: str = "utf-8",
+    encoding: Encoding = "utf-8",
     config: Path | None = None,
     topics: Number = 20,
     explore: bool = False,
+    browser: Open = False,
+    stats: Stats = False,
 ) -> None:
     """Turn a file of texts into named concepts, tested comparisons and a report.
 
@@ -49,14 +52,20 @@ def run(
         labels: Column of known labels to evaluate the features on.
         embedder: wordllama, all-MiniLM-L6-v2, or the name of any sentence-transformers model.
         vectors: Rows that belong to the texts, instead of an embedder.
-        encoding: Of a CSV or text file.
         config: JSON file of training settings.
         topics: Number of topics.
         explore: Open the explorer at the end.
     """
+    import webbrowser
+
+    from nanosae.analysis.sentences import NUMBERS
     from nanosae.config import TrainConfig
+    from nanosae.extras import extra
     from nanosae.pipeline.run import run as run_all
 
+    if explore:
+        extra("explore", "starlette", "--explore")
+        extra("explore", "uvicorn", "--explore")
     analysis = run_all(
         file,
         output,
@@ -71,8 +80,11 @@ def run(
         config=None if config is None else TrainConfig.load(config),
         n_topics=topics,
     )
-    print(
-        f"now: nanosae explore {output}    (or open {output / 'report.html'} in a browser)"
-    )
+    if stats:
+        show(analysis.findings, as_json=False, columns=["sentence", *NUMBERS])
+    report = output / "report.html"
+    say_next(f"nanosae explore {output}", f"open {report} in a browser")
+    if browser:
+        webbrowser.open(report.absolute().as_uri())
     if explore:
         analysis.explore()

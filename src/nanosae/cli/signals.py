@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-caught: list[
-    int
-] = []  # signals belong to the process, and so does the list of those that came
+# signals belong to the process, and so does the list of those that came
+caught: list[int] = []
 
 
 class Stopped(KeyboardInterrupt):
@@ -30,13 +29,11 @@ def stopping_on_signals() -> Iterator[None]:
     """Raise Stopped on SIGINT and SIGTERM, and note them in `caught`."""
     caught.clear()
     before = {}
-    with contextlib.suppress(
-        ValueError
-    ):  # not the main thread: signals are the caller's
+    # not the main thread: signals are the caller's
+    with contextlib.suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            if (
-                signal.getsignal(number) is not signal.SIG_IGN
-            ):  # as nohup and `&` in scripts ask
+            # as nohup and `&` in scripts ask
+            if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, _stop)
     unraisable, sys.unraisablehook = sys.unraisablehook, _raise_again
     try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nanosae
-from nanosae.cli.output import show
+from nanosae.cli.output import say_next, show, shows_progress
 from nanosae.cli.parameters import Data, Json, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
@@ -67,12 +68,13 @@ def _train_one(
         if live and is_main_process()
         else contextlib.nullcontext()
     ):
-        trainer.train(data, **options)
+        trainer.train(data, progress=shows_progress(), **options)
     if not is_main_process():
         return
     for note in getattr(trainer, "notes_", []):
         print(f"note: {note}")
     info(output)
+    say_next(f"nanosae encode {output} {shlex.quote(data)}")
 
 
 def _train_many(
@@ -102,6 +104,7 @@ def recommend(
     (decided,) = combinations(settings, config)
     found = nanosae.recommend(data, decided)
     print(json.dumps(dataclasses.asdict(found)) if as_json else found)
+    say_next(f"nanosae train {shlex.quote(data)} -o RUN", as_json=as_json)
 
 
 def info(run: Run, /, *, as_json: Json = False) -> None:

@@ -1,6 +1,7 @@
 """The sparse activations of a corpus on disk."""
 
 from nanosae.codes.format import corpus_path
+from nanosae.codes.given import Corpus, as_codes, run_folder
 from nanosae.codes.joining import join_codes
 from nanosae.codes.notebook import facts_html
 from nanosae.codes.reader import Codes, indices
@@ -10,10 +11,13 @@ from nanosae.codes.writer import CodesWriter, write_codes
 __all__ = [
     "Codes",
     "CodesWriter",
+    "Corpus",
+    "as_codes",
     "as_table",
     "corpus_path",
     "facts_html",
     "indices",
     "join_codes",
+    "run_folder",
     "write_codes",
 ]

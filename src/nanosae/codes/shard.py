@@ -147,9 +147,8 @@ class Shard:
         self._arrays: dict[str, StoredArray] = {}
         self._pointers: dict[str, np.ndarray] = {}
         self._table: tuple[VerifiedFile, pq.ParquetFile] | None = None
-        self._reading = (
-            threading.Lock()
-        )  # readers of Parquet files serve one thread at a time
+        # readers of Parquet files serve one thread at a time
+        self._reading = threading.Lock()
 
     def pointers(self, side: Side) -> np.ndarray:
         """Return where the pairs of each row (or feature) begin, and the number of pairs."""
@@ -214,9 +213,8 @@ class Shard:
         half = self._array("feature_values.npy").part(start, stop)
         places = self._array("feature_indices.npy").part(start, stop)
         if 0 < n < len(half):
-            bits = half.view(
-                np.uint16
-            )  # positive float16 numbers are ordered like their bits
+            # positive float16 numbers are ordered like their bits
+            bits = half.view(np.uint16)
             weakest = np.partition(bits, -n)[-n]
             best = np.flatnonzero(bits >= weakest)
             half, places = half[best], places[best]

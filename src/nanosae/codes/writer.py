@@ -29,9 +29,8 @@ from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
 
 SHARD_ROWS = 2**20
-SHARD_BYTES = (
-    2**27
-)  # of buffered rows: a shard is cut early there, which bounds writer and readers
+# of buffered rows: a shard is cut early there, which bounds writer and readers
+SHARD_BYTES = 2**27
 ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single text
 SMALLEST = np.float16(2.0**-24)  # the smallest positive float16 number
 SHARD_NAME = re.compile(r"\d{5}")

@@ -157,9 +157,8 @@ class Dataset:
             up the batch, (batch_size,), int64: the batch is `buffer[index]`. To be used before the
             next is asked for: streamed buffers are filled again.
         """
-        begun = self.heldout[
-            :0
-        ]  # rows of a batch that the buffer before could not fill
+        # rows of a batch that the buffer before could not fill
+        begun = self.heldout[:0]
         for buffer, order in self._buffers(start_row):
             n_lacking = -len(begun) % batch_size
             if n_lacking:
@@ -268,5 +267,5 @@ def _notes_on_mixing(n_buffer: int, n_neighbours: int) -> list[str]:
         return []
     return [
         f"Up to {n_neighbours:,} neighbours at a time are read into buffers of {n_buffer:,} rows: "
-        "if rows are sorted, raise buffer_rows, or convert with `nanosae cache`."
+        "if rows are sorted, raise buffer_bytes, or convert with `nanosae cache`."
     ]

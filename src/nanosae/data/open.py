@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nanosae.data.dataset import Dataset
+from nanosae.data.order import rows_in_bytes
 from nanosae.data.stream import Stream
 from nanosae.errors import ConfigError
 from nanosae.sources import open_rows
@@ -20,7 +21,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
     Args:
         data: Anything that `open_rows` takes, or a stream: see `Stream`.
         targets: Vectors to be predicted, one for each row, of any kind; None without.
-        config: Gives `columns`, `input_size`, `data_seed`, `heldout_share` and `buffer_rows`.
+        config: Gives `columns`, `input_size`, `data_seed`, `heldout_share` and `buffer_bytes`.
 
     Raises:
         DataError: If the data cannot be used; it is a ValueError.
@@ -37,14 +38,17 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
             seed=config.data_seed,
             input_size=config.input_size,
             heldout_share=config.heldout_share,
-            buffer_rows=config.buffer_rows,
+            buffer_bytes=config.buffer_bytes,
         )
     columns = None if config.columns is None else list(config.columns)
+    rows = open_rows(
+        data, columns=columns, input_size=config.input_size, targets=targets
+    )
     return Dataset(
-        open_rows(data, columns=columns, input_size=config.input_size, targets=targets),
+        rows,
         seed=config.data_seed,
         heldout_share=config.heldout_share,
-        buffer_rows=config.buffer_rows,
+        buffer_rows=rows_in_bytes(config.buffer_bytes, rows.total_width),
     )
 
 

@@ -2,9 +2,10 @@
 
 Data in memory is permuted as a whole. Larger data is streamed through buffers of M = buffer_rows ÷
 4 rows, of which two exist at a time: one in use, one being read. The data is cut into chunks of C =
-M ÷ 2,048 neighbouring rows, read in one go (128 rows by default; row groups of Parquet are not
-cut), and into stretches of as many chunks as there are buffers; each buffer gets a random chunk of
-every stretch and is permuted. So each buffer is a sample of the whole, however the data is sorted.
+M ÷ 2,048 neighbouring rows, read in one go (85 rows of width 384 by default; row groups of Parquet
+are not cut), and into stretches of as many chunks as there are buffers; each buffer gets a random
+chunk of every stretch and is permuted. So each buffer is a sample of the whole, however the data is
+sorted.
 Against a full shuffle, the share p of a class of neighbouring rows varies in batches of b rows by a
 factor of
 
@@ -21,6 +22,11 @@ import numpy as np
 
 CHUNKS = 2048  # chunks in a buffer: more mix better, fewer are read faster
 CHUNK_ROWS = 8  # rows in a chunk at least
+
+
+def rows_in_bytes(n_bytes: int, width: int) -> int:
+    """Return how many float32 rows take so many bytes; at least one."""
+    return max(1, n_bytes // (4 * width))
 
 
 def rows_per_buffer(buffer_rows: int) -> int:
@@ -103,9 +109,8 @@ class TrainingOrder:
     def _deal_chunks(self, rng: np.random.Generator) -> list[np.ndarray]:
         """Give each buffer of an epoch a random chunk of every stretch."""
         n_chunks = len(self._chunk_sizes)
-        most_rows = (
-            self._limit - self.longest_chunk + 1
-        )  # so that no buffer exceeds its limit
+        # so that no buffer exceeds its limit
+        most_rows = self._limit - self.longest_chunk + 1
         n_buffers = min(n_chunks, -(-self.n_train // most_rows))
         n_places = n_chunks + -n_chunks % n_buffers
         stretches = np.arange(n_places).reshape(-1, n_buffers)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.data.dataset import Batch, Dataset
+from nanosae.data.order import rows_in_bytes
 from nanosae.errors import DataError, DataTypeError
 from nanosae.sources import open_rows
 
@@ -17,11 +18,11 @@ from nanosae.sources import open_rows
 class Stream(Dataset):
     """Rows that come in batches, once: activations of a model, say.
 
-    They are collected into buffers of buffer_rows ÷ 4, each of which is shuffled while the next one
-    is filled in the background: rows mix within a buffer, not across buffers. Mean, scale, held-out
-    rows and counts come from the first buffer, so the first rows should be typical. A stream that
-    ends within its first buffer is kept and dealt in epochs, like any data in memory; a longer one
-    is dealt once, and training ends with it.
+    They are collected into buffers of a quarter of `buffer_bytes`, each of which is shuffled while
+    the next one is filled in the background: rows mix within a buffer, not across buffers. Mean,
+    scale, held-out rows and counts come from the first buffer, so the first rows should be typical.
+    A stream that ends within its first buffer is kept and dealt in epochs, like any data in memory;
+    a longer one is dealt once, and training ends with it.
 
     To resume, give a stream that yields the same rows again from its first one on: those already
     used are read and passed over, up to the exact position. If its first rows differ, the run
@@ -33,13 +34,14 @@ class Stream(Dataset):
         seed: Decides the held-out rows and every order.
         input_size: Width that the rows must have.
         heldout_share: Share of the rows of the first buffer to hold out, at least one row.
-        buffer_rows: Rows to hold in memory at most.
+        buffer_bytes: Memory for rows.
 
     Raises:
         DataError: If there are no rows, or a batch cannot be read: names the batch.
 
     Example:
-        >>> data = Stream((np.random.randn(100, 4) for _ in range(9)), seed=0, buffer_rows=800)
+        >>> batches = (np.random.randn(100, 4) for _ in range(9))
+        >>> data = Stream(batches, seed=0, buffer_bytes=12_800)
         >>> sum(len(index) for _, index in data.batches(32))
         864
     """
@@ -51,13 +53,14 @@ class Stream(Dataset):
         seed: int,
         input_size: int | None = None,
         heldout_share: float = 0.05,
-        buffer_rows: int = 2**20,
+        buffer_bytes: int = 2**30,
     ) -> None:
-        self._rows_per_buffer = max(1, buffer_rows // 4)
         self._is_abandoned = False
         self._blocks = _read_blocks(batches, input_size)
         nothing = 0, np.empty((0, 0))
         width, self._surplus = next(self._blocks, nothing)
+        total_width = max(1, self._surplus.shape[1])
+        self._rows_per_buffer = rows_in_bytes(buffer_bytes // 4, total_width)
         first = self._fill_buffer()
         if not len(first):
             raise DataError(
@@ -117,9 +120,8 @@ class Stream(Dataset):
                     rng = np.random.default_rng([self._seed, 1, number])
                     order = rng.permutation(len(buffer))
             finally:
-                self._is_abandoned = (
-                    True  # or the executor would wait for a whole buffer
-                )
+                # or the executor would wait for a whole buffer
+                self._is_abandoned = True
 
 
 def _read_blocks(batches: Any, width: int | None) -> Iterator[tuple[int, np.ndarray]]:

@@ -160,9 +160,8 @@ def encode_on_all_ranks(
                 file=path,
                 remedy="Several processes write only a new one: choose another name.",
             )
-        remove_parts(
-            parts if is_main_process() else []
-        )  # they were joined, and then interrupted
+        # they were joined, and then interrupted
+        remove_parts(parts if is_main_process() else [])
         return
     encode_corpus(
         model, data, parts[ranks.rank], part=(ranks.rank, ranks.size), **options

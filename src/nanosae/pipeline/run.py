@@ -21,12 +21,13 @@ from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
+from nanosae.analysis.sentences import findings
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import DataError
-from nanosae.pipeline.findings import findings
 from nanosae.pipeline.plan import Plan, make_plan
+from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
 from nanosae.runs.results import contrast_name, save_result
@@ -35,6 +36,7 @@ from nanosae.runs.tables import save_features
 if TYPE_CHECKING:
     from nanosae.analysis.findings import Contrast
     from nanosae.pipeline.result import Analysis
+    from nanosae.text.encoders import Encoder
 
 N_TOPICS = 20
 CORPUS = "default"
@@ -77,7 +79,7 @@ def run(
         config: How to train; None lets the data decide.
         n_topics: Number of topics.
         say: Takes each line of what is going on.
-        progress: Show progress bars.
+        progress: Show a progress bar over all stages, on a terminal.
 
     Returns:
         Everything that was found.
@@ -106,18 +108,21 @@ def run(
     else:
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
-    work = Work(folder, plan, config or TrainConfig(), n_topics, progress)
+    bar = Progress(say, progress)
+    work = Work(folder, plan, config or TrainConfig(), n_topics, bar)
     try:
-        run_stages(folder, work.stages(), say)
+        run_stages(folder, work.stages(), bar)
         analysis = Analysis(folder)
     except BaseException:
         if output is None:
             shutil.rmtree(folder, ignore_errors=True)
         raise
+    finally:
+        bar.close()
     if output is None:
         weakref.finalize(analysis, shutil.rmtree, folder, ignore_errors=True)
-    for sentence in analysis.findings["sentence"].head(10):
-        say(f"  • {sentence}")
+    for line in analysis.summary():
+        say(line)
     return analysis
 
 
@@ -130,62 +135,71 @@ class Work:
         plan: Plan,
         config: TrainConfig,
         n_topics: int,
-        progress: bool,
+        progress: Progress,
     ) -> None:
         self.folder = folder
         self.plan = plan
         self.config = config
         self.n_topics = n_topics
-        self.progress = progress
+        self.advance = progress.advance
+        self.say = progress.say
 
     def stages(self) -> list[Stage]:
         """Return what there is to do, in order."""
         plan = self.plan
-        table_digest = _table_digest(plan.table)
-        stages = []
-        if plan.encoder is not None:
-            texts = _table_digest(plan.table.select(["text"]))
-            embedding = {"texts": texts, "encoder": plan.encoder.name}
-            stages.append(Stage("embed", self.embed, (), embedding))
-            rows: dict[str, Any] = {}
-            needs: tuple[str, ...] = ("embed",)
-        else:
-            assert plan.vectors is not None
-            rows, needs = (
-                {"vectors": hashlib.sha256(plan.vectors.tobytes()).hexdigest()},
-                (),
-            )
-        stages.append(
-            Stage("train", self.train, needs, rows | {"config": self.config.to_dict()})
-        )
-        stages.append(Stage("encode", self.encode, ("train",), {"table": table_digest}))
-        stages.append(Stage("describe", self.describe, ("encode",)))
+        thousands = len(plan.table) / 1000  # of rows
+        stages = [] if plan.encoder is None else [self._embedding(plan.encoder)]
+        needs = tuple(stage.name for stage in stages)
+        trained_on = {"config": self.config.to_dict()} | self._vectors_digest()
+        stages.append(Stage("train", self.train, needs, trained_on, 5 + thousands))
+        table = {"table": _table_digest(plan.table)}
+        stages += [
+            Stage("encode", self.encode, ("train",), table, 1 + thousands / 10),
+            Stage("describe", self.describe, ("encode",), {}, 1 + thousands / 10),
+        ]
+        named = ("encode",)
         if plan.has_texts:
-            stages.append(Stage("label", self.label, ("encode",)))
-        named = tuple(
-            stage.name for stage in stages if stage.name in ("encode", "label")
-        )
-        stages.append(Stage("families", self.families, named))
-        stages.append(Stage("topics", self.topics, named, {"n": self.n_topics}))
+            stages.append(Stage("label", self.label, named, {}, 3 + thousands / 4))
+            named = ("encode", "label")
         columns = {"groups": plan.groups, "times": plan.times, "numbers": plan.numbers}
-        stages.append(Stage("compare", self.compare, named, columns))
+        n_columns = sum(map(len, columns.values()))
+        comparing = n_columns * (1 + thousands / 10)
+        topics = {"n": self.n_topics}
+        stages += [
+            Stage("families", self.families, named, {}, 3),
+            Stage("topics", self.topics, named, topics, 1),
+            Stage("compare", self.compare, named, columns, comparing),
+        ]
         if plan.labels is not None:
-            stages.append(
-                Stage("evaluate", self.evaluate, ("encode",), {"labels": plan.labels})
-            )
+            labels = {"labels": plan.labels}
+            stages.append(Stage("evaluate", self.evaluate, ("encode",), labels, 20))
         everything = tuple(stage.name for stage in stages)
-        stages.append(Stage("report", self.report, everything))
+        stages.append(Stage("report", self.report, everything, {}, 5))
         return stages
+
+    def _embedding(self, encoder: Encoder) -> Stage:
+        table = self.plan.table
+        texts = _table_digest(table.select(["text"]))
+        settings = {"texts": texts, "encoder": encoder.name}
+        seconds = len(table) * encoder.seconds
+        return Stage("embed", self.embed, (), settings, seconds)
+
+    def _vectors_digest(self) -> dict[str, str]:
+        vectors = self.plan.vectors
+        if vectors is None:
+            return {}
+        return {"vectors": hashlib.sha256(vectors.tobytes()).hexdigest()}
 
     def embed(self, resumes: bool) -> str:
         """Encode the texts; those that were encoded before cost nothing."""
         assert self.plan.encoder is not None
         texts = self.plan.table["text"].to_pylist()
         store = Embeddings(self.folder / "embeddings", self.plan.encoder.name)
-        n_new = store.add(texts, self.plan.encoder.encode, self.progress)
+        n_new = store.add(texts, self.plan.encoder.encode, self.advance)
         rows = store.rows(texts)
         store.keep(texts)
-        known = f", {len(texts) - n_new:,} of them known" if n_new < len(texts) else ""
+        n_known = len(set(texts)) - n_new
+        known = f", {n_known:,} of them known" if n_known else ""
         return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {self.plan.encoder.name}"
 
     def train(self, resumes: bool) -> str:
@@ -196,8 +210,9 @@ class Work:
         if self.plan.encoder is not None:
             config = replace(config, encoder=self.plan.encoder.name)
         trainer = SAETrainer(config, run=self.folder)
-        trained = {"resume": resumes, "force": not resumes, "progress": self.progress}
-        model = trainer.train(self.vectors(), **trained)
+        model = trainer.train(
+            self.vectors(), resume=resumes, force=not resumes, progress=self.advance
+        )
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
@@ -244,7 +259,8 @@ class Work:
         """Merge features into topics."""
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
-        found = topics(codes, min(self.n_topics, max(1, n_active // 4)))
+        tree = topics(codes, 1)
+        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sizes)))
         save_result(codes, "topics.parquet", found.table, {"n": found.n})
         topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
         save_features(self.folder, topic.reset_index(), codes)
@@ -271,7 +287,13 @@ class Work:
             results.append(result)
         table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
-        return f"{len(table):,} findings in {len(results)} comparisons"
+        for note in notes:
+            self.say(note)
+        if not questions:
+            return "there is no column to compare"
+        return (
+            f"{counted(len(table), 'finding')} in {counted(len(results), 'comparison')}"
+        )
 
     def evaluate(self, resumes: bool) -> str:
         """Measure features on known labels."""
@@ -302,6 +324,16 @@ class Work:
 def contrast_values(codes: Codes, column: str) -> Contrast:
     """Compare each value of a column with the rest."""
     return contrast(codes, by=column)
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    Example:
+        >>> counted(1, "finding"), counted(1200, "finding")
+        ('1 finding', '1,200 findings')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}

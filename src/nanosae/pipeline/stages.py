@@ -16,6 +16,7 @@ from typing import Any
 
 from nanosae.atomic import write_json
 from nanosae.checked import read_json
+from nanosae.pipeline.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -28,37 +29,55 @@ class Stage:
             returns what was done, in one line.
         needs: Names of the stages whose results it uses.
         settings: What else decides its result, as JSON types.
+        seconds: How long it takes, roughly, on a small machine; only the bar depends on it.
     """
 
     name: str
     work: Callable[[bool], str]
     needs: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 1.0
 
 
-def run_stages(run: Path, stages: Sequence[Stage], say: Callable[[str], None]) -> None:
-    """Do the stages that are not done yet, in order.
+def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
+    """Do the stages that are not done yet, in order, with a line for each.
 
     Args:
         run: The run folder.
         stages: In an order in which each comes after those that it needs.
-        say: Takes a line for each stage.
+        progress: Shows the lines and how far the work is.
     """
     record = Record(run / "stages.json")
+    fingerprints = _fingerprints(stages)
+    to_do = [
+        stage
+        for stage in stages
+        if not record.is_finished(stage.name, fingerprints[stage.name])
+    ]
+    progress.plan([stage.seconds for stage in to_do])
+    for stage in stages:
+        if stage not in to_do:
+            progress.say(f"{stage.name:10} {record.line(stage.name)} (done before)")
+            continue
+        fingerprint = fingerprints[stage.name]
+        resumes = record.is_started(stage.name, fingerprint)
+        record.start(stage.name, fingerprint)
+        progress.begin(stage.name, stage.seconds)
+        began = time.perf_counter()
+        line = stage.work(resumes)
+        took = time.perf_counter() - began
+        record.finish(stage.name, line)
+        progress.end()
+        progress.say(f"{stage.name:10} {line} ({took:.0f} s)")
+
+
+def _fingerprints(stages: Sequence[Stage]) -> dict[str, str]:
+    """Return a fingerprint of all that each stage is made from."""
     fingerprints: dict[str, str] = {}
     for stage in stages:
         needed = [fingerprints[name] for name in stage.needs]
-        fingerprint = digest([stage.name, needed, dict(stage.settings)])
-        fingerprints[stage.name] = fingerprint
-        if record.is_finished(stage.name, fingerprint):
-            say(f"{stage.name:10} {record.line(stage.name)} (done before)")
-            continue
-        resumes = record.is_started(stage.name, fingerprint)
-        record.start(stage.name, fingerprint)
-        began = time.perf_counter()
-        line = stage.work(resumes)
-        record.finish(stage.name, line)
-        say(f"{stage.name:10} {line} ({time.perf_counter() - began:.0f} s)")
+        fingerprints[stage.name] = digest([stage.name, needed, dict(stage.settings)])
+    return fingerprints
 
 
 class Record:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from nanosae.atomic import sweep_drafts, write_file, write_json
 from nanosae.checked import read_json
@@ -49,14 +48,14 @@ class Embeddings:
         self,
         texts: Sequence[str],
         encode: Callable[[Sequence[str]], np.ndarray],
-        progress: bool,
+        advance: Callable[[float], None],
     ) -> int:
         """Embed the texts that are not known yet, block by block, and return their number.
 
         Args:
             texts: The texts.
             encode: Takes some texts and returns their rows, (n, width).
-            progress: Show a progress bar.
+            advance: Takes the share of the new texts that are embedded, after each block.
 
         Raises:
             DataError: If the encoder returns a value that is not finite, or too large for float16.
@@ -65,14 +64,13 @@ class Embeddings:
             dict.fromkeys(text for text in texts if _key(text) not in self._places)
         )
         new.sort(key=len)  # texts of like length are embedded together, which is faster
-        starts = range(0, len(new), BLOCK)
-        with tqdm(
-            total=len(new), unit="text", desc="embed", disable=not progress
-        ) as bar:
-            for start in starts:
-                block = new[start : start + BLOCK]
-                self._write_block(block, _as_float16(encode(block)))
-                bar.update(len(block))
+        n_characters = max(sum(map(len, new)), 1)
+        n_done = 0
+        for start in range(0, len(new), BLOCK):
+            block = new[start : start + BLOCK]
+            self._write_block(block, _as_float16(encode(block)))
+            n_done += sum(map(len, block))
+            advance(n_done / n_characters)
         self._rows, self._places = self._load()
         return len(new)
 

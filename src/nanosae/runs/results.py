@@ -30,7 +30,7 @@ from nanosae.checked import (
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.lock import locked
-from nanosae.model.files import saved_checksum
+from nanosae.model.files import has_model, saved_checksum
 from nanosae.runs.folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -195,9 +195,8 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         facts: What `made_from` returned.
         codes: The codes that it is to be shown with; by default those it was made from.
     """
-    if (
-        "model" not in facts
-    ):  # of a version that did not note it: any later training voids it
+    # of a version that did not note it: any later training voids it
+    if "model" not in facts:
         trained_since = (run / MANIFEST).exists()
         return "it does not say from which model it was made" if trained_since else ""
     model = codes.model if codes is not None else run_model(run)
@@ -219,7 +218,7 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
 
 def run_model(run: str | Path) -> str:
     """Return the checksum of a run's model; "" if it has none."""
-    if not (Path(run) / "model" / "cfg.json").exists():
+    if not has_model(run):
         return ""
     return saved_checksum(run)
 

@@ -30,9 +30,8 @@ def stop_signals() -> Iterator[list[int]]:
         signal.signal(number, before[number])
         stopped.append(number)
 
-    with contextlib.suppress(
-        ValueError
-    ):  # not the main thread: signals are the caller's
+    # not the main thread: signals are the caller's
+    with contextlib.suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
             before[number] = signal.signal(number, note)
     try:

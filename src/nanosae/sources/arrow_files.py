@@ -16,9 +16,8 @@ BATCH_ROWS = 2**14  # rows of a row group that are decoded at a time
 
 def open_parquet(path: Path) -> LazyTable:
     """Open a Parquet file, whose row groups are read when needed."""
-    metadata = parquet.read_metadata(
-        path
-    )  # the file is not held open: there may be thousands
+    # the file is not held open: there may be thousands
+    metadata = parquet.read_metadata(path)
     sizes = [
         metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)
     ]

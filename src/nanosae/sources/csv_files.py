@@ -1,59 +1,128 @@
-"""Tables out of CSV and TSV files: whole, or block by block where they are large."""
+"""Tables out of CSV and TSV files of any dialect: whole, or block by block where they are large."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
 
 from nanosae.errors import DataError
+from nanosae.sources.dialects import (
+    SNIFFED_BYTES,
+    Dialect,
+    decode,
+    find_dialect,
+    not_decoded,
+)
 from nanosae.sources.tables import LazyTable, table_in_memory
+from nanosae.sources.vector_text import with_vectors_parsed
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which on a file is read block by block
 BLOCK_BYTES = 2**24
+WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
 
-def read_csv(path: Path, text_column: str | None = None) -> pa.Table:
-    """Read a whole file.
+def read_csv(
+    path: Path,
+    text_column: str | None = None,
+    *,
+    encoding: str = "utf-8",
+    missing: Sequence[str] = ("",),
+) -> pa.Table:
+    """Read a whole file, perhaps compressed.
 
     Args:
-        path: The file; its suffix tells the delimiter.
+        path: The file.
         text_column: A column to be read as it is written; the other types are inferred.
+        encoding: Of the file.
+        missing: What stands for a missing number or date.
     """
-    types = {} if text_column is None else {text_column: pa.string()}
-    # "n/a" in a column of numbers is a bad cell, to be named, and not a missing value
-    convert = csv.ConvertOptions(null_values=[""], column_types=types)
-    table = csv.read_csv(
-        path, parse_options=_parse_options(path), convert_options=convert
-    )
-    _check_encoding(table.schema)
-    return table
+    dialect = _dialect(path, encoding)
+    text_columns = list(dialect.as_written)
+    if text_column is not None:
+        text_columns.append(text_column)
+    return _read_whole(path, dialect, text_columns, missing)
 
 
 def open_csv(path: Path) -> LazyTable:
-    """Open a file as a table."""
+    """Open a file as a table of vectors and other columns."""
     if path.stat().st_size > LARGE:
         return _open_large(path)
-    return table_in_memory(read_csv(path))
+    dialect = _dialect(path, "utf-8")
+    table = _read_whole(path, dialect, dialect.as_written, missing=("",))
+    _check_header(path, table.schema, dialect)
+    return table_in_memory(with_vectors_parsed(table))
 
 
-def _parse_options(path: Path) -> csv.ParseOptions:
-    return csv.ParseOptions(delimiter=DELIMITERS[path.suffix], newlines_in_values=True)
+def _check_header(path: Path, schema: pa.Schema, dialect: Dialect) -> None:
+    """Refuse columns without names, unless all are numbers of one kind: vectors."""
+    kinds = {field.type for field in schema}
+    if dialect.has_header or kinds in ({pa.float64()}, {pa.int64()}):
+        return
+    raise DataError(
+        "the header line seems to be missing: the first line holds values.",
+        file=path,
+        remedy="Add one; without it only vectors can be read, and nothing beside them.",
+    )
+
+
+def _read_whole(
+    path: Path, dialect: Dialect, text_columns: Sequence[str], missing: Sequence[str]
+) -> pa.Table:
+    # "n/a" in a column of numbers may be a bad cell, to be named, and not a missing value
+    convert = csv.ConvertOptions(
+        null_values=list(missing),
+        column_types=dict.fromkeys(text_columns, pa.string()),
+        decimal_point=dialect.decimal_point,
+    )
+    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
+    with _open(path) as stream:
+        table = csv.read_csv(stream, read, _parse_options(dialect), convert)
+    _check_encoding(table.schema, path, dialect)
+    return table
+
+
+def _open(path: Path) -> Any:
+    return pa.input_stream(str(path), compression="detect")
+
+
+def _dialect(path: Path, encoding: str) -> Dialect:
+    with _open(path) as stream:
+        head = stream.read(SNIFFED_BYTES)
+    is_tabbed = DELIMITED[1] in path.suffixes or DELIMITED[2] in path.suffixes
+    return find_dialect(head, path, encoding, "\t" if is_tabbed else None)
+
+
+def _read_options(dialect: Dialect, block_size: int) -> csv.ReadOptions:
+    return csv.ReadOptions(
+        encoding=dialect.encoding,
+        column_names=dialect.names,
+        skip_rows=dialect.skipped_lines,
+        block_size=block_size,
+    )
+
+
+def _parse_options(dialect: Dialect) -> csv.ParseOptions:
+    return csv.ParseOptions(delimiter=dialect.delimiter, newlines_in_values=True)
 
 
 def _open_large(path: Path) -> LazyTable:
     """Describe a file that is read from its start each time; types come from its first block."""
-    options = csv.ReadOptions(block_size=BLOCK_BYTES)
-    parse = _parse_options(path)
+    dialect = _dialect(path, "utf-8")
+    options = _read_options(dialect, BLOCK_BYTES)
+    parse = _parse_options(dialect)
     with csv.open_csv(path, options, parse) as first:
         inferred = first.schema
-    _check_encoding(inferred)
+    _check_encoding(inferred, path, dialect)
+    _check_header(path, inferred, dialect)
     fields = []
     for field in inferred:
-        kind = pa.string() if pa.types.is_null(field.type) else field.type
+        is_text = pa.types.is_null(field.type) or field.name in dialect.as_written
+        kind = pa.string() if is_text else field.type
         fields.append((field.name, kind))
     schema = pa.schema(fields)
 
@@ -71,13 +140,20 @@ def _open_large(path: Path) -> LazyTable:
     return LazyTable(schema, [n_rows], read_group, indivisible=True)
 
 
-def _check_encoding(schema: pa.Schema) -> None:
-    """Refuse text that is not UTF-8, which Arrow would take for bytes."""
+def _check_encoding(schema: pa.Schema, path: Path, dialect: Dialect) -> None:
+    """Refuse text that is not UTF-8, which Arrow takes for bytes."""
     for field in schema:
         if pa.types.is_binary(field.type):
-            raise DataError(
-                f"column {field.name!r} is not in UTF-8.",
-                column=field.name,
-                remedy="Save the file as UTF-8, or read it with pandas.read_csv(file, "
-                'encoding="latin-1") or its true encoding.',
-            )
+            raise not_decoded(path, dialect.encoding, field.name)
+
+
+def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
+    """Read a text per line, empty ones included."""
+    with _open(path) as stream:
+        content = decode(stream.read(), path, encoding)
+    lines = content.replace("\r\n", "\n").split("\n")
+    if not lines[-1]:
+        lines.pop()  # the last line is ended like the others
+    if not lines:
+        raise DataError(f"{path} is empty.", file=path)
+    return pa.table({name: pa.array(lines, pa.string())})

@@ -32,9 +32,8 @@ class Fault:
 
 def find_not_finite(x: np.ndarray, names: Sequence[str]) -> Fault | None:
     """Find the first NaN or infinite value, in (n, width); names of columns where there are any."""
-    if np.isfinite(
-        x.sum()
-    ):  # one pass; a sum may overflow though every value is finite
+    # one pass; a sum may overflow though every value is finite
+    if np.isfinite(x.sum()):
         return None
     places = np.argwhere(~np.isfinite(x))
     if not len(places):

@@ -9,14 +9,13 @@ from typing import Any
 from nanosae.errors import DataError, MissingError, NanoSAEError
 from nanosae.sources.arrays import ARRAY_SUFFIXES, read_array_file
 from nanosae.sources.arrow_files import open_arrow, open_parquet
-from nanosae.sources.csv_files import DELIMITERS, open_csv
+from nanosae.sources.csv_files import DELIMITED, open_csv
 from nanosae.sources.detection import natural_key
 from nanosae.sources.tables import LazyTable
 
-SUFFIXES = (*DELIMITERS, ".parquet", ".feather", ".arrow", *ARRAY_SUFFIXES)
-CACHED_METADATA = Path(
-    "columns", "00000.parquet"
-)  # beside the shards, as `cache` writes it
+SUFFIXES = (*DELIMITED, ".parquet", ".feather", ".arrow", *ARRAY_SUFFIXES)
+# beside the shards, as `cache` writes it
+CACHED_METADATA = Path("columns", "00000.parquet")
 
 
 def find_files(path: Path) -> list[Path]:
@@ -56,7 +55,7 @@ def open_file(path: Path) -> LazyTable | Any:
 
 
 def _open(path: Path) -> LazyTable | Any:
-    if path.suffix in DELIMITERS:
+    if path.suffix in DELIMITED:
         return open_csv(path)
     if path.suffix == ".parquet":
         return open_parquet(path)

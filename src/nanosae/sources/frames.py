@@ -10,6 +10,7 @@ import pyarrow as pa
 from nanosae.errors import DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
 from nanosae.sources.tables import LazyTable, table_in_memory
+from nanosae.sources.vector_text import with_vectors_parsed
 
 SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
 
@@ -27,7 +28,7 @@ def from_object(data: Any) -> LazyTable | Any:
     if hasattr(data, "to_frame"):
         data = data.to_frame()  # a Series of vectors
     if module == "pandas":
-        return _from_pandas(data)
+        return table_in_memory(with_vectors_parsed(table_of_frame(data)))
     if hasattr(data, "__arrow_c_stream__"):
         has_own = hasattr(data, "to_arrow")
         return table_in_memory(data.to_arrow() if has_own else pa.table(data))
@@ -69,12 +70,13 @@ def _from_hugging_face(data: Any) -> LazyTable:
     return LazyTable(data.features.arrow_schema, sizes, read_group, indivisible=True)
 
 
-def _from_pandas(frame: Any) -> LazyTable:
+def table_of_frame(frame: Any) -> pa.Table:
+    """Convert a pandas frame: each column keeps its type, and those of mixed types become text."""
     names, columns = [], []
     for name, series in frame.items():
         names.append(str(name))
         columns.append(_from_series(series, str(name)))
-    return table_in_memory(pa.Table.from_arrays(columns, names=names))
+    return pa.Table.from_arrays(columns, names=names)
 
 
 def _from_series(series: Any, name: str) -> pa.Array:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from nanosae.errors import DataError
 from nanosae.sources.arrays import ArrayReader, vector_width
 from nanosae.sources.arrow_files import open_parquet
-from nanosae.sources.csv_files import DELIMITERS
+from nanosae.sources.csv_files import DELIMITED
 from nanosae.sources.detection import (
     CHOOSE,
     other_columns,
@@ -142,7 +142,7 @@ def _open_table(
                 indivisible=table.indivisible,
                 file=file,
                 first_row=first_row,
-                delimited=file is not None and file.suffix in DELIMITERS,
+                delimited=file is not None and file.suffix in DELIMITED,
             )
             parts.append(part)
         first_row += n_rows

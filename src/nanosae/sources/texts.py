@@ -1,59 +1,83 @@
-"""Texts and their metadata out of a file: CSV, TSV, Parquet, JSON lines, or a line per text.
+"""Texts and their metadata as people have them: CSV of any dialect, JSON, Excel, a line per text.
 
-The text column is read as it is written: `007` and `2024-01-02` stay texts. The types of the other
-columns are inferred.
+A text column that is named is read as it is written: `007` and `2024-01-02` stay texts. The types
+of the other columns are inferred. Files may be compressed with gzip, bzip2 or Zstandard, and a
+folder or a glob of files of one type is one table.
 """
 
 from __future__ import annotations
 
+import glob
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-from pyarrow import json, parquet
+import pyarrow.compute
+from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError
-from nanosae.sources.csv_files import DELIMITERS, read_csv
+from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines
 from nanosae.sources.detection import natural_key
-from nanosae.sources.faults import naming
+from nanosae.sources.excel_files import read_excel
+from nanosae.sources.json_files import read_json, read_json_lines
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 
-FORMATS = "Parquet, CSV, JSON-lines or text file"
+pc: Any = pyarrow.compute  # its functions are made when it is imported
+
+JSON_LINES = (".jsonl", ".ndjson")
+ARROW = (".feather", ".arrow")
+SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx", ".txt")
+COMPRESSED = (".gz", ".bz2", ".zst")
+MISSING = (
+    "",
+    "NA",
+    "N/A",
+    "n/a",
+    "null",
+    "NULL",
+    "NaN",
+    "nan",
+    "None",
+    "-",
+)  # of a number or date
 
 
-def read_texts(path: str | Path, column: str = "text") -> pa.Table:
+def read_texts(
+    path: str | Path, column: str | None = None, *, encoding: str = "utf-8"
+) -> pa.Table:
     r"""Read texts and their metadata.
 
     Args:
-        path: A .txt file with one text per line, a .csv .tsv .jsonl or .parquet file, or a folder
-            of Parquet files.
-        column: Name of the text column; a .txt file gets it.
+        path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx or .txt file (a text
+            per line), perhaps with a further .gz .bz2 or .zst; or a folder or glob of files of one
+            of these types, which are joined in the natural order of their names.
+        column: The text column, which is read as it is written; a .txt file gets this name. None
+            leaves the choice to `roles`.
+        encoding: Of CSV and text files; UTF-16 is recognised by its byte order mark.
 
     Returns:
-        A table with that column and all others, in the order of the file.
+        All columns, in the order of the file.
 
     Raises:
-        MissingError: If there is no such path; it is a FileNotFoundError.
-        DataError: If the file is not of its format, not in UTF-8, or lacks the column; it is a
-            ValueError.
+        MissingError: If there is no such file; it is a FileNotFoundError.
+        DataError: If a file is not what its name says, in another encoding, or lacks the column; it
+            is a ValueError.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = Path(folder, "texts.csv")
-        ...     _ = file.write_text("text,year\n007,1962\n")
-        ...     read_texts(file).to_pylist()
-        [{'text': '007', 'year': 1962}]
+        ...     file = Path(folder, "reviews.csv")
+        ...     _ = file.write_text("review;stars\nlovely, really;5\n007;1\n")
+        ...     read_texts(file).to_pydict()
+        {'review': ['lovely, really', '007'], 'stars': [5, 1]}
     """
-    path = Path(path)
-    if not path.exists():
-        raise MissingError(f"{path} does not exist.", file=path)
-    try:
-        table = _read_table(path, column)
-    except UnicodeDecodeError as error:
-        problem = f"{path} is not in UTF-8: {error}."
-        raise DataError(problem, file=path, remedy="Save it as UTF-8.") from error
-    except (DataError, pa.ArrowException) as error:
-        raise DataError(f"{path} is no {FORMATS}: {error}", file=path) from error
+    files = _files(Path(path))
+    tables = [_read_file(file, column, encoding) for file in files]
+    table = tables[0] if len(tables) == 1 else _join(tables)
+    table = _with_own_names(table)
+    if column is None:
+        return table
     if column not in table.column_names:
         raise DataError(
             f"{path} has no column {column!r}:",
@@ -64,35 +88,108 @@ def read_texts(path: str | Path, column: str = "text") -> pa.Table:
     return table
 
 
-def _read_table(path: Path, column: str) -> pa.Table:
-    if path.is_dir():
-        return _read_folder(path)
-    if path.suffix == ".txt":
-        with path.open(encoding="utf-8") as lines:
-            return pa.table({column: [line.rstrip("\n") for line in lines]})
-    if path.suffix in DELIMITERS:
-        return read_csv(path, text_column=column)
-    if path.suffix == ".jsonl":
-        return _read_json_lines(path, column)
-    return parquet.read_table(path)
+def _files(path: Path) -> list[Path]:
+    """Return the file, or the files of a folder or glob, which must be of one type."""
+    if path.is_file():
+        found = [path]
+    else:
+        pattern = f"{glob.escape(str(path))}/*" if path.is_dir() else str(path)
+        names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
+        found = [file for file in map(Path, names) if _suffix(file) in SUFFIXES]
+    if not found:
+        is_folder = path.is_dir()
+        problem = (
+            "holds no file of a type that is read" if is_folder else "does not exist"
+        )
+        raise MissingError(
+            f"{path} {problem}.", file=path, remedy=f"Read are {', '.join(SUFFIXES)}."
+        )
+    types = sorted({_suffix(file) for file in found})
+    if len(types) > 1:
+        raise DataError(
+            f"{path} holds files of several types: {', '.join(types)}.",
+            file=path,
+            remedy=f"Name one type: {path}/*{types[0]}",
+        )
+    if types[0] not in SUFFIXES:
+        raise DataError(
+            f"{path} is a {types[0] or 'nameless'} file; read are {', '.join(SUFFIXES)}.",
+            file=path,
+        )
+    return found
 
 
-def _read_json_lines(path: Path, column: str) -> pa.Table:
-    parse = json.ParseOptions(explicit_schema=pa.schema({column: pa.string()}))
-    table = json.read_json(path, parse_options=parse)
-    if table[column].null_count == len(table):
-        return table.drop_columns(column)  # the schema made it up
+def _suffix(file: Path) -> str:
+    if file.suffix.lower() in COMPRESSED:
+        file = file.with_suffix("")
+    return file.suffix.lower()
+
+
+def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
+    try:
+        return _read(file, column, encoding)
+    except DataError:
+        raise
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not in UTF-8: {error}.", file=file) from error
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{file} cannot be read as a {_suffix(file)} file: {reason}", file=file
+        ) from error
+
+
+def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
+    suffix = _suffix(file)
+    if suffix in DELIMITED:
+        table = read_csv(file, column, encoding=encoding, missing=MISSING)
+        return _with_nulls(table, column)
+    if suffix in JSON_LINES:
+        return read_json_lines(file, column)
+    if suffix == ".json":
+        return read_json(file, column)
+    if suffix == ".txt":
+        return read_lines(file, column or "text", encoding)
+    if suffix == ".xlsx":
+        return read_excel(file)
+    if suffix == ".parquet":
+        return parquet.read_table(file)
+    return feather.read_table(file)
+
+
+def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
+    """Take empty cells of strings for missing, but for the texts."""
+    for i, field in enumerate(table.schema):
+        if field.name == text_column or not pa.types.is_string(field.type):
+            continue
+        is_empty = pc.equal(table.column(i), "")
+        filled = pc.if_else(is_empty, pa.scalar(None, pa.string()), table.column(i))
+        table = table.set_column(i, field.name, filled)
     return table
 
 
-def _read_folder(folder: Path) -> pa.Table:
-    """Read Parquet files in the order in which `open_rows` reads shards of the same names."""
-    tables = []
-    names = [str(file) for file in folder.glob("*.parquet")]
-    for name in sorted(names, key=natural_key):
-        with naming(Path(name)):
-            tables.append(parquet.read_table(name))
-    metadata = join_metadata([metadata_of_table(table) for table in tables])
-    if metadata is None:
-        raise DataError("there is no Parquet file in the folder.")
-    return pa.Table.from_batches(metadata.batches(), metadata.schema)
+def _join(tables: Iterable[pa.Table]) -> pa.Table:
+    """Put tables under each other; a column has the type that holds all its values."""
+    joined = join_metadata([metadata_of_table(table) for table in tables])
+    assert joined is not None
+    return pa.Table.from_batches(joined.batches(), joined.schema)
+
+
+def _with_own_names(table: pa.Table) -> pa.Table:
+    """Give columns without a name, or with that of an earlier one, a name of their own."""
+    names: list[str] = []
+    for i, given in enumerate(table.column_names):
+        name = given or f"column{i + 1}"
+        number = 2
+        while name in names:
+            name = f"{given} ({number})"
+            number += 1
+        names.append(name)
+    return table.rename_columns(names)
+
+
+def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:
+    """Return the rows whose text is not empty, and the number of the others."""
+    texts = pc.utf8_trim_whitespace(pc.fill_null(table[column], ""))
+    kept = table.filter(pc.not_equal(texts, ""))
+    return kept, len(table) - len(kept)

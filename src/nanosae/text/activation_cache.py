@@ -117,9 +117,8 @@ def _first_text_to_do(last_shard: Path, settings: dict, texts: Sequence[str]) ->
             file=last_shard,
             remedy="give the same texts and settings, or another folder.",
         )
-    n_batches = -(
-        -(last + 1) // TEXTS
-    )  # texts are read in batches, and a shard ends with one
+    # texts are read in batches, and a shard ends with one
+    n_batches = -(-(last + 1) // TEXTS)
     return n_batches * TEXTS
 
 

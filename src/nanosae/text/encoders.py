@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,11 +29,13 @@ class Encoder:
         name: Kept with the SAE, so that queries are encoded alike.
         encode: Takes texts, returns rows (n, width) float32.
         note: What it is, in a few words for people.
+        seconds: What a text takes, roughly, on a small machine.
     """
 
     name: str
     encode: Callable[[Sequence[str]], np.ndarray]
     note: str
+    seconds: float
 
 
 def find_encoder(wanted: Any = None) -> Encoder:
@@ -52,18 +55,17 @@ def find_encoder(wanted: Any = None) -> Encoder:
     if wanted is None:
         wanted = MODEL if _sentence_encoder_is_installed() else static.NAME
     if wanted == static.NAME:
-        return Encoder(
-            static.NAME, static.encode_static, "static word vectors, offline"
-        )
+        note = "static word vectors, offline"
+        return Encoder(static.NAME, static.encode_static, note, seconds=5e-5)
     if isinstance(wanted, str):
-        return Encoder(
-            wanted, lambda texts: embed(texts, model=wanted), "sentence encoder"
-        )
+        encode = partial(embed, model=wanted)
+        return Encoder(wanted, encode, "sentence encoder", seconds=1e-2)
     if not hasattr(wanted, "encode"):
         raise DataTypeError(
             f"An embedder is a name or an object with a method `encode`, not {wanted!r}."
         )
-    return Encoder(type(wanted).__name__, _encode_with(wanted), "given as an object")
+    name = type(wanted).__name__
+    return Encoder(name, _encode_with(wanted), "given as an object", seconds=1e-3)
 
 
 def _sentence_encoder_is_installed() -> bool:

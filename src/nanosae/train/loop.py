@@ -31,7 +31,7 @@ from nanosae.train import schedule
 from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
-from nanosae.trainable.export import export, measure_model
+from nanosae.trainable.export import export, measure_model, notes_on
 
 Line = dict[str, Any]
 
@@ -59,19 +59,19 @@ def train_together(
     *,
     resume: bool,
     force: bool,
-    progress: bool,
+    progress: sinks.Progress,
 ) -> list[Trained]:
     """Train SAEs on one pass over the data.
 
     Args:
         configs: Equal in what decides the rows and their order: columns, input_size, batch_size,
-            heldout_share, buffer_rows, data_seed and parallel.
+            heldout_share, buffer_bytes, data_seed and parallel.
         folders: The run folder of each, or None.
         data: See `SAETrainer.train`, as the rest.
         targets: Of a transcoder.
         resume: Continue from the checkpoints.
         force: Replace runs.
-        progress: Show a progress bar of the first SAE.
+        progress: Show a progress bar of the first SAE, or tell a function its share of steps.
     """
     ranks = join(configs[0].parallel == "latents")
     leads = ranks.rank == 0
@@ -95,9 +95,9 @@ def train_together(
                 check_targets(configs[number], dataset)
             trainings = []
             for number in unfinished:
-                shows_bar = progress and not trainings
+                shown = False if trainings else progress
                 training = Training(
-                    configs[number], runs[number], dataset, ranks, shows_bar
+                    configs[number], runs[number], dataset, ranks, shown
                 )
                 stack.callback(training.close)
                 trainings.append(training)
@@ -121,7 +121,7 @@ class Training:
         run: TrainingRun | None,
         data: Dataset,
         ranks: Ranks,
-        progress: bool,
+        progress: sinks.Progress,
     ) -> None:
         self.config = config.resolved(data.n_train, data.width)
         self.data = data
@@ -215,23 +215,24 @@ class Training:
             self.run.finish(model.save, metrics)
         for sink in self.sinks:
             sink.write(metrics)
-        return Trained(model, metrics, self.data.notes)
+        return Trained(model, metrics, self.data.notes + notes_on(metrics))
 
     def close(self) -> None:
         """Close the sinks."""
         for sink in self.sinks:
             sink.close()
 
-    def _open_sinks(self, progress: bool) -> list[sinks.Sink]:
+    def _open_sinks(self, progress: sinks.Progress) -> list[sinks.Sink]:
         config, counters = self.config, self.state.counters
         opened = []
-        if config.tensorboard and self.run is not None:
-            opened.append(sinks.tensorboard(self.run.folder / "tensorboard"))
+        folder = self.run and self.run.folder
+        if config.tensorboard:
+            opened.append(sinks.tensorboard(folder, counters.step))
         if config.wandb is not None:
-            opened.append(sinks.wandb(config.wandb, config.to_dict()))
+            opened.append(sinks.wandb(config.wandb, config.to_dict(), folder))
         if progress:
             n_steps = schedule.last_step(config, counters)
-            opened.append(sinks.progress_bar(n_steps, counters.step))
+            opened.append(sinks.progress_sink(progress, n_steps, counters.step))
         return opened
 
 

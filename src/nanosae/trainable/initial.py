@@ -11,6 +11,7 @@ from torch import Tensor
 from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
+from nanosae.trainable.seeds import INITIAL_DIRECTIONS, mixed_seed
 
 SAMPLE_ROWS = 1024
 BLOCK_LATENTS = 4096  # latents initialised at a time
@@ -96,7 +97,8 @@ def _directions(
         block = slice(start, start + BLOCK_LATENTS)
         points = torch.from_numpy(data.sample(n_points, config.seed, block))
         x, target = inputs_and_targets(points, data.width)
-        generator = torch.Generator().manual_seed(config.seed + 2**32 * start)
+        seed = mixed_seed(config.seed, INITIAL_DIRECTIONS, start)
+        generator = torch.Generator().manual_seed(seed)
         inputs = _noisy_directions(x, generator)
         outputs = inputs if target is x else _noisy_directions(target, generator)
         own = slice(max(0, latents.start - start), latents.stop - start)

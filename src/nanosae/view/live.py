@@ -9,20 +9,24 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any
 
-from nanosae.errors import ConfigError, NanoSAEError
-from nanosae.view import pages
+from nanosae.errors import BusyError, NanoSAEError
+from nanosae.view import pages, web
 from nanosae.view.history import training_state
 
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+HOST = "127.0.0.1"
 PORT = 8321
 LAST_SECONDS = 1.5  # after the training, in which the page may fetch its last state
+MAX_DIGITS = 18  # of a number in a request
 
 
 def watch(run: str | Path, port: int = PORT) -> None:
@@ -35,10 +39,10 @@ def watch(run: str | Path, port: int = PORT) -> None:
     Raises:
         ConfigError: If there is no such port.
     """
-    server = serve(run, port)
-    print(f"{run}: http://127.0.0.1:{server.server_port} (Ctrl-C ends it)", flush=True)  # noqa: T201
-    with contextlib.suppress(KeyboardInterrupt), server:
-        server.serve_forever()
+    with _listen(port) as listener:
+        print(f"{run}: {_address(listener)} (Ctrl-C ends it)", flush=True)  # noqa: T201
+        with contextlib.suppress(KeyboardInterrupt):
+            web.make_server(make_app(run)).run([listener])
 
 
 @contextlib.contextmanager
@@ -69,20 +73,18 @@ def watching(
 
 def _serve_until(run: Path, port: int, parent: Any) -> None:
     """Serve until the other end of the pipe is closed, or its process is gone."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is the trainer's, which tells us its end
-    with serve(run, port) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        parent.send(f"http://127.0.0.1:{server.server_port}")
+    # Ctrl-C is the trainer's, which tells us its end
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with serving_page(run, port) as address:
+        parent.send(address)
         with contextlib.suppress(EOFError, OSError):
             parent.recv()
         time.sleep(LAST_SECONDS)
-        server.shutdown()
 
 
-def serve(run: str | Path, port: int = 0) -> ThreadingHTTPServer:
-    """Return a server of the page, bound to 127.0.0.1 and not yet running.
+@contextlib.contextmanager
+def serving_page(run: str | Path, port: int = 0) -> Iterator[str]:
+    """Serve the page from a thread as long as the block lasts; yield its address.
 
     Args:
         run: The run folder.
@@ -91,60 +93,45 @@ def serve(run: str | Path, port: int = 0) -> ThreadingHTTPServer:
     Raises:
         ConfigError: If there is no such port.
     """
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"port {port} does not exist: choose one from 0 to 65535.")
-    handler = _make_handler(Path(run))
+    with _listen(port) as listener, web.serving(make_app(run), listener):
+        yield _address(listener)
+
+
+def make_app(run: str | Path) -> Any:
+    """Return the ASGI application: the page of a run, and its state."""
+    from starlette.applications import Starlette
+    from starlette.responses import HTMLResponse
+    from starlette.routing import Route
+
+    page = _page(Path(run))
+
+    def send_page(_: Request) -> Response:
+        return HTMLResponse(page)
+
+    def send_state(request: Request) -> Response:
+        offset = _whole_number(request, "offset")
+        after = _whole_number(request, "after")
+        if offset is None or after is None:
+            return web.refusal("offset and after are whole numbers", 400)
+        try:
+            return web.json_response(training_state(run, offset, after))
+        except NanoSAEError as error:
+            return web.refusal(str(error), 500)
+
+    routes = [Route("/", send_page), Route("/state", send_state)]
+    handlers = {Exception: web.answer_defect}
+    return web.Guard(Starlette(routes=routes, exception_handlers=handlers), HOST)
+
+
+def _listen(port: int) -> socket.socket:
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except OSError:
-        return ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        return web.listen(HOST, port)
+    except BusyError:
+        return web.listen(HOST, 0)
 
 
-def _make_handler(run: Path) -> type[BaseHTTPRequestHandler]:
-    """Return what answers requests for the page and for the state of a run."""
-    page = _page(run).encode()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            url = urlsplit(self.path)
-            host = self.headers.get("Host", "").rpartition(":")[0]
-            if host not in ("127.0.0.1", "localhost"):  # a foreign name that leads here
-                self.send_error(403, "this page is for this machine alone")
-            elif url.path == "/":
-                self._send(page, "text/html; charset=utf-8")
-            elif url.path == "/state":
-                self._send_state(url)
-            else:
-                self.send_error(404)
-
-        def _send_state(self, url: SplitResult) -> None:
-            asked = parse_qs(url.query)
-            offset = _whole_number(asked, "offset")
-            after = _whole_number(asked, "after")
-            if offset is None or after is None:
-                self.send_error(400, "offset and after are whole numbers")
-                return
-            try:
-                state = training_state(run, offset, after)
-            except NanoSAEError as error:
-                self.send_error(500, "a file of the run is damaged", str(error))
-                return
-            self._send(pages.to_json(state).encode(), "application/json")
-
-        def _send(self, content: bytes, media_type: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", media_type)
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            with contextlib.suppress(ConnectionError):  # the page was closed meanwhile
-                self.end_headers()
-                self.wfile.write(content)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    return Handler
+def _address(listener: socket.socket) -> str:
+    return f"http://{HOST}:{listener.getsockname()[1]}"
 
 
 def _page(run: Path) -> str:
@@ -158,9 +145,9 @@ def _page(run: Path) -> str:
     )
 
 
-def _whole_number(asked: dict[str, list[str]], name: str) -> int | None:
+def _whole_number(request: Request, name: str) -> int | None:
     """Return a parameter of a request, 0 without one, None if it is no number in 18 digits."""
-    text = asked.get(name, ["0"])[0]
-    if not text.isdecimal() or len(text) > 18:
+    text = request.query_params.get(name, "0")
+    if not text.isdecimal() or len(text) > MAX_DIGITS:
         return None
     return int(text)

@@ -3,19 +3,18 @@
 import csv
 import io
 import json
-import threading
 import time
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
-import uvicorn
 from selenium.webdriver import ActionChains, Keys
 
 from explored import HOSTILE, make_run
 from nanosae.analysis.search import search
 from nanosae.runs import annotations
+from nanosae.view import web
 from nanosae.view.explorer import server
 from nanosae.view.explorer.comparisons import steer
 from nanosae.view.explorer.corpus import OpenCorpus
@@ -45,15 +44,9 @@ def explorer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def url(explorer):
-    listener = server._listen("127.0.0.1", 0)
     app = server.make_app(explorer)
-    running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=running.run, args=([listener],))
-    thread.start()
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    running.should_exit = True
-    thread.join()
-    listener.close()
+    with web.listen("127.0.0.1", 0) as listener, web.serving(app, listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 
 from explored import get, post, rows_of
 from nanosae.runs import annotations
+from nanosae.view import web
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.features import card
 
@@ -115,10 +116,18 @@ NONSENSE = [
     ("features", {"nonsense": "1"}, "no parameter 'nonsense'"),
     ("card/48", {}, "there are 0 … 47"),
     ("card/99999999999999999999", {}, "from 0 to"),
+    ("card/" + "9" * 5000, {}, "from 0 to"),
+    ("card/x", {}, "from 0 to"),
+    ("row/-1", {}, "from 0 to"),
+    ("features", {"words": '"' + "9" * 5000 + '"'}, "at most 500 characters"),
+    ("features", {"words": '"\\ud800"'}, "halves of characters"),
+    ("features", {"words": "[" * 900 + "]" * 900}, "a text"),
+    ("steer", {"row": "1", "edit": '{"%s": 1}' % ("9" * 5000)}, "from 0 to"),
+    ("steer", {"query": '"\\udfff"'}, "halves of characters"),
     ("row/900", {}, "0 … 899"),
     ("steer", {}, "exactly one"),
     ("steer", {"row": "900"}, "0 … 899"),
-    ("steer", {"row": "1", "edit": '{"a": 1}'}, "whole numbers"),
+    ("steer", {"row": "1", "edit": '{"a": 1}'}, "a whole number"),
     ("steer", {"row": "1", "edit": '{"1": "x"}'}, "a number"),
     ("steer", {"row": "1", "edit": '{"1": NaN}'}, "a finite number"),
     ("steer", {"row": "1", "edit": '{"1": 1e999}'}, "a finite number"),
@@ -162,6 +171,10 @@ def test_what_makes_no_sense_is_answered_by_a_sentence(client, path, params, sai
         ("tag", {"tag": "x", "rows": [-1]}, "from 0 to"),
         ("tag", {"tag": "x", "rows": [900]}, "no row 900"),
         ("tag", {"tag": "x", "rows": "all"}, "a list of whole numbers"),
+        ("tag", {"tag": "x", "rows": [2**63]}, "from 0 to"),
+        ("tag", {"tag": "  ", "rows": [1]}, "1 to 80 characters"),
+        ("tag", {"tag": "\ud800", "rows": [1]}, "halves of characters"),
+        ("rename", {"feature": 1, "name": "\ud800"}, "halves of characters"),
     ],
 )
 def test_changes_that_make_no_sense_change_nothing(client, corpus, path, body, said):
@@ -173,9 +186,18 @@ def test_changes_that_make_no_sense_change_nothing(client, corpus, path, body, s
     assert get(client, "/api/state")["tags"] == {}
 
 
+@pytest.mark.parametrize("error", [KeyError, ValueError, OSError])
 def test_a_defect_is_a_server_error_and_no_mistake_of_the_page(
-    client, corpus, monkeypatch
+    client, corpus, monkeypatch, caplog, error
 ):
-    monkeypatch.setattr(type(corpus), "names", property(lambda corpus: {}["a defect"]))
-    with pytest.raises(KeyError, match="a defect"):
-        client.get("/api/card/1")
+    def fail(corpus):
+        raise error("a secret detail")
+
+    monkeypatch.setattr(type(corpus), "names", property(fail))
+    answer = client.get("/api/card/1")
+    assert answer.status_code == 500
+    assert answer.json() == {"error": web.DEFECT}
+    (line,) = [entry.getMessage() for entry in caplog.records if entry.levelno > 30]
+    assert line.startswith(f"defect at /api/card/1: {error.__name__}: ")
+    assert "\n" not in line
+    assert "test_routes.py" in line

@@ -13,9 +13,8 @@ from torch import Tensor
 CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
 FAST_MATH = {"nnan", "nsz", "contract", "reassoc"}
 MAX_THREADS = numba.get_num_threads()
-lock = (
-    threading.RLock()
-)  # numba's threading layers may not be entered by two threads at once
+# numba's threading layers may not be entered by two threads at once
+lock = threading.RLock()
 
 
 def compile_function(function: Callable, parallel: bool = False) -> Callable:

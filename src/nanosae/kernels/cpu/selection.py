@@ -18,9 +18,8 @@ from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
 from nanosae.kernels.cpu.topk import CAUTION, keep_largest, lowered
 from nanosae.kernels.pairs import Pairs
 
-BLOCK = np.uint64(
-    64
-)  # columns that are compared together before any one of them is looked at
+# columns that are compared together before any one of them is looked at
+BLOCK = np.uint64(64)
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first

@@ -91,9 +91,8 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     sample = _sample(selected, rng)
     other_sample = _sample(others, rng)
     result = contrast(corpus.codes, sample, other_sample, labels=corpus.names)
-    conditions = (where or {}).get(
-        "features", []
-    )  # they tell the rows apart by definition
+    # they tell the rows apart by definition
+    conditions = (where or {}).get("features", [])
     findings = result.findings[~result.findings["feature"].isin(conditions)]
     return {
         "rows": len(selected),

@@ -2,7 +2,8 @@
 
 A question is a GET whose parameters are JSON; a change is a POST of one JSON object. Either is
 checked here, before a function of this folder gets it: what makes no sense is answered by 400 and
-one sentence.
+one sentence. Only the kinds of `nanosae.errors` are mistakes of who asks; anything else is a
+defect, which `view.web` answers by 500.
 """
 
 from __future__ import annotations
@@ -14,10 +15,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nanosae.errors import DataError, NanoSAEError
-from nanosae.view.explorer import comparisons, features, overview, points, rows
+from nanosae.view.explorer import (
+    comparisons,
+    evidence,
+    features,
+    glance,
+    overview,
+    points,
+    rows,
+)
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
-from nanosae.view.pages import to_json
+from nanosae.view.web import json_response, read_body, refusal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,7 +34,11 @@ if TYPE_CHECKING:
     from starlette.routing import Route
 
 MAX_NUMBER = 2**31 - 1  # rows and features are numbered in 32 bits
+MAX_DIGITS = 10  # of such a number in an address
 MAX_CHANGE = 2**20  # bytes of a change
+MAX_TEXT = 500  # characters of a text that is asked for
+MAX_TAG = 80
+MAX_SHOWN = 80  # characters of what was given, in a refusal
 FILE_HEADERS = {"Content-Disposition": 'attachment; filename="texts.csv"'}
 
 Check = Callable[[Any], Any]  # returns a parameter as it is meant, or raises DataError
@@ -42,11 +55,34 @@ def whole_number(value: Any) -> int:
     return value
 
 
+def number_in_path(value: Any) -> int:
+    """Check a number of a row or feature that is a part of an address."""
+    if not value.isdecimal() or len(value) > MAX_DIGITS:
+        raise DataError(f"a whole number from 0 to {MAX_NUMBER:,}")
+    return whole_number(int(value))
+
+
 def text(value: Any) -> str:
-    """Check a text."""
+    """Check a text; halves of characters (surrogates) can be neither searched nor stored."""
     if not isinstance(value, str):
         raise DataError("a text")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise DataError("a text without halves of characters")
     return value
+
+
+def short_text(value: Any) -> str:
+    """Check a text that people type."""
+    if len(text(value)) > MAX_TEXT:
+        raise DataError(f"a text of at most {MAX_TEXT} characters")
+    return value
+
+
+def tag_name(value: Any) -> str:
+    """Check the name of a tag."""
+    if not 0 < len(text(value).strip()) <= MAX_TAG:
+        raise DataError(f"a text of 1 to {MAX_TAG} characters")
+    return value.strip()
 
 
 def flag(value: Any) -> bool:
@@ -109,14 +145,12 @@ def activations(value: Any) -> dict[int, float]:
         raise DataError("an object of features and activations")
     edit = {}
     for feature, activation in value.items():
-        if not feature.isdecimal():
-            raise DataError("an object of features (whole numbers) and activations")
-        edit[whole_number(int(feature))] = finite(activation)
+        edit[number_in_path(feature)] = finite(activation)
     return edit
 
 
 CONDITIONS: Mapping[str, Check] = {
-    "words": text,
+    "words": short_text,
     "features": whole_numbers,
     "value": two_texts,
     "tag": text,
@@ -164,11 +198,18 @@ def checked(
         try:
             meant[name] = checks[name](value)
         except DataError as error:
-            shown = json.dumps(value)[:80]
             raise DataError(
-                f"the {what} {name!r} must be {error}, not {shown}."
+                f"the {what} {name!r} must be {error}, not {_shown(value)}."
             ) from error
     return meant
+
+
+def _shown(value: Any) -> str:
+    """Return what was given, shortened, as JSON."""
+    try:
+        return json.dumps(value)[:MAX_SHOWN]
+    except RecursionError:
+        return "something this deep"
 
 
 class Endpoint(NamedTuple):
@@ -182,17 +223,21 @@ WHERE = {"where": or_null(selection)}
 QUESTIONS = {
     "features": Endpoint(
         features.list_features,
-        {"words": text, "sort": text, "marked": flag, "at": whole_number},
+        {"words": short_text, "sort": text, "marked": flag, "at": whole_number},
     ),
-    "card/{feature:int}": Endpoint(features.card, {"feature": whole_number}),
+    "card/{feature}": Endpoint(features.card, {"feature": number_in_path}),
+    "glance": Endpoint(glance.glance, {}),
+    "sentences": Endpoint(
+        evidence.weigh_sentences, {"row": whole_number, "feature": whole_number}
+    ),
     "texts": Endpoint(rows.list_rows, WHERE | {"at": whole_number}),
-    "row/{row:int}": Endpoint(rows.show_row, {"row": whole_number}),
+    "row/{row}": Endpoint(rows.show_row, {"row": number_in_path}),
     "export": Endpoint(rows.export_rows, WHERE),
     "steer": Endpoint(
         comparisons.steer,
         {
             "row": or_null(whole_number),
-            "query": or_null(text),
+            "query": or_null(short_text),
             "edit": or_null(activations),
         },
     ),
@@ -207,7 +252,8 @@ CHANGES = {
     "rename": Endpoint(features.rename, {"feature": whole_number, "name": text}),
     "bookmark": Endpoint(features.bookmark, {"feature": whole_number, "on": flag}),
     "tag": Endpoint(
-        rows.tag_rows, WHERE | {"tag": text, "rows": or_null(whole_numbers), "on": flag}
+        rows.tag_rows,
+        WHERE | {"tag": tag_name, "rows": or_null(whole_numbers), "on": flag},
     ),
 }
 
@@ -249,16 +295,21 @@ def _change(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Any]:
     async def respond(request: Request) -> Response:
         origin = request.headers.get("origin", "")
         content_type = request.headers.get("content-type", "")
-        length = request.headers.get("content-length", "")
         if origin and origin.partition("://")[2] != request.headers.get("host"):
             return refusal("Changes must come from the explorer's own page.", 403)
         if content_type.partition(";")[0] != "application/json":
             return refusal("Changes must be JSON.", 415)
-        if not length.isdecimal() or int(length) > MAX_CHANGE:
+        try:
+            body = await read_body(request, MAX_CHANGE)
+        except TimeoutError:
+            return refusal("The change did not arrive in time.", 408)
+        if body is None:
             return refusal(f"A change may have {MAX_CHANGE:,} bytes.", 413)
         try:
-            given = dict(await request.json())
-        except (ValueError, TypeError, RecursionError):
+            given = json.loads(body)
+        except (ValueError, RecursionError):
+            given = None
+        if not isinstance(given, dict):
             return refusal("A change must be a JSON object.", 400)
         return await run_in_threadpool(_respond, corpus, endpoint, given)
 
@@ -275,7 +326,7 @@ def _respond(
         meant = checked(given, endpoint.checks)
         _require_all(endpoint, meant)
         answer = endpoint.answer(corpus, **meant)
-    except (NanoSAEError, ValueError, OSError) as error:
+    except NanoSAEError as error:
         return refusal(str(error), 400)
     if isinstance(answer, bytes):
         return Response(answer, media_type="application/octet-stream")
@@ -292,15 +343,3 @@ def _require_all(endpoint: Endpoint, meant: Mapping[str, Any]) -> None:
         is_required = parameter.default is inspect.Parameter.empty
         if is_required and name in endpoint.checks and name not in meant:
             raise DataError(f"the parameter {name!r} is missing.")
-
-
-def refusal(sentence: str, status: int) -> Response:
-    """Return an answer that says what is wrong."""
-    return json_response({"error": sentence}, status)
-
-
-def json_response(value: Any, status: int = 200) -> Response:
-    """Return a value as JSON."""
-    from starlette.responses import Response
-
-    return Response(to_json(value), status, media_type="application/json")

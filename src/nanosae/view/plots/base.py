@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 PANELS_PER_ROW = 3
 BAR = {"color": COLORS[0], "line": {"width": 0}}
+# columns of an estimate and the ends of its interval
 INTERVAL = [
     "value",
     "low",
     "high",
-]  # columns of an estimate and the ends of its interval
+]
 
 
 def dark(figure: go.Figure) -> go.Figure:

@@ -36,9 +36,8 @@ BINS = 64
 HEIGHT = 420
 MAX_ROWS = 50_000  # whose activations are counted where all features are
 PAIRED_ROWS = 2048  # decoder rows whose pairwise cosines are counted
-NEVER_ACTIVE = (
-    -8
-)  # log10 densities below: latents without any activation, written as -9
+# log10 densities below: latents without any activation, written as -9
+NEVER_ACTIVE = -8
 
 Snapshot = Mapping[str, np.ndarray]
 

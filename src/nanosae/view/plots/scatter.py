@@ -147,9 +147,8 @@ def _draw_map(
     _check_vectors(vectors)
     points, method = maps.project(vectors)
     cluster = maps.clusters(points)
-    order = np.argsort(
-        cluster, kind="stable"
-    )  # what lies in no cluster is drawn below the others
+    # what lies in no cluster is drawn below the others
+    order = np.argsort(cluster, kind="stable")
     figure = empty_figure()
     figure.add_scattergl(
         x=points[order, 0],

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 TOPICS = 20  # topics of a run that was not yet asked for any
 
-Metrics = (
-    str | Path | Sequence[Mapping[str, Any]]
-)  # a run folder, or the lines of its metrics
+# a run folder, or the lines of its metrics
+Metrics = str | Path | Sequence[Mapping[str, Any]]
 
 
 def metrics(run: Metrics) -> list[dict[str, Any]]:

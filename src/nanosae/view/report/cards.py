@@ -81,9 +81,8 @@ def pack_cards(codes: Codes, table: pd.DataFrame) -> list[str]:
     Returns:
         Each block as `pages.pack` makes it: `cards` and the `texts` by row that they show.
     """
-    n_cards = int(
-        np.count_nonzero(codes.counts)
-    )  # features that are never active come last
+    # features that are never active come last
+    n_cards = int(np.count_nonzero(codes.counts))
     limits = choose_limits(n_cards, _text_lengths(codes))
     examples = {
         kind: [_first(rows, getattr(limits, kind)) for rows in table[kind]]

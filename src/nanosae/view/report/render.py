@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanosae.atomic import write_file
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, run_folder
 from nanosae.errors import MissingError
 from nanosae.view import pages
 from nanosae.view.report.cards import pack_cards
@@ -20,6 +20,7 @@ SCRIPTS = (
     "map.js",
     "training.js",
     "report-data.js",
+    "report-findings.js",
     "report-table.js",
     "report-map.js",
     "report-cards.js",
@@ -29,12 +30,12 @@ SCRIPTS = (
 
 
 def report(
-    run: str | Path, path: str | Path | None = None, *, name: str | None = None
+    run: Corpus, path: str | Path | None = None, *, name: str | None = None
 ) -> Path:
     """Write the report of a run.
 
     Args:
-        run: The run folder, in any state.
+        run: The run folder, in any state, or codes or an `Analysis` of it.
         path: Where to; `RUN/report.html` by default. It is replaced in one step.
         name: Which corpus of the run.
 
@@ -45,7 +46,7 @@ def report(
         MissingError: If the folder holds no run.
         DamagedFileError: If a file of the run is damaged.
     """
-    run = Path(run)
+    run = run_folder(run)
     path = run / "report.html" if path is None else Path(path)
     content = render(run, name).encode()
     write_file(path, lambda stream: stream.write(content))

@@ -70,8 +70,10 @@
     let wait = 1000;
     try {
       const after = training.shots.at(-1)?.step ?? 0;
-      const state = await (await fetch(`/state?offset=${offset}&after=${after}`)).json(),
+      const answer = await fetch(`/state?offset=${offset}&after=${after}`),
+        state = await answer.json(),
         start = performance.now();
+      if (!answer.ok) throw new Error(state.error);
       if (state.reset) training.clear();
       offset = state.offset;
       config = state.config || config;
@@ -84,8 +86,8 @@
           : Math.max(1000, Math.min(10000, 100 * (performance.now() - start)));
     } catch (error) {
       failed += 1;
-      if (failed > 2)
-        Object.assign(status, { textContent: "server ended", className: "chip warn" });
+      const reason = error instanceof TypeError ? "server ended" : error.message;
+      if (failed > 2) Object.assign(status, { textContent: reason, className: "chip warn" });
       wait = Math.min(15000, 1000 * 2 ** failed);
     }
     setTimeout(poll, wait);

@@ -15,7 +15,7 @@ from cyclopts import CycloptsError
 
 from nanosae.cli.app import app, parse
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {
     path.name: path.read_text(encoding="utf-8")
@@ -140,9 +140,8 @@ def test_the_ray_recipe_writes_what_the_model_gives(tmp_path):
     model = SAETrainer(config, run=tmp_path / "run").train(x, progress=False)
     text = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     recipe = text.partition("<!-- ray -->\n```python\n")[2].partition("```")[0]
-    recipe = recipe.replace(
-        '"run"', f'"{tmp_path}/run"'
-    )  # workers have folders of their own
+    # workers have folders of their own
+    recipe = recipe.replace('"run"', f'"{tmp_path}/run"')
     recipe = recipe.replace('"embeddings.parquet"', f'"{tmp_path}/embeddings.parquet"')
     recipe = recipe.replace('"codes"', f'"{tmp_path}/codes"').replace(
         "concurrency=2", "concurrency=1"

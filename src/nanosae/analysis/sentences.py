@@ -1,0 +1,192 @@
+"""Findings in plain words: what tested comparisons say, for people who read no statistics.
+
+A finding is a sentence on how much of a group or of a period consists of texts with a feature, or
+how a number differs in them. Only what `contrast`, `over_time` and `explain` found becomes one.
+Each side of a comparison has its own list, strongest difference first, and sides take turns, so
+that no side and no column fills the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from nanosae.analysis.findings import Contrast
+
+SAID = ["column", "side", "feature", "label", "sentence", "strength"]
+NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
+COLUMNS = [*SAID, *NUMBERS]
+MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
+THE_REST = "the rest"
+
+
+class _Compared(NamedTuple):
+    """What sentences are made of: a comparison, new or stored."""
+
+    kind: str
+    about: Mapping[str, Any]
+    findings: pd.DataFrame
+    shares: pd.DataFrame
+
+
+def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
+    """Say what comparisons found in plain words, the most telling first.
+
+    Args:
+        results: What `contrast`, `over_time` and `explain` returned, or its `to_dict()`.
+
+    Returns:
+        One line per finding: `column`, `side` (the group, or whether it rises or falls), `feature`,
+        `label`, `sentence`, `strength` (difference of shares; of numbers the correlation); and the
+        numbers behind it: `share`, `other_share`, `effect` with its 95 % interval `low` to `high`
+        (log-odds ratio; of numbers the difference), `n_active` and `q` (false discovery rate). A
+        feature is said once per column.
+    """
+    queues: list[list[dict[str, Any]]] = []
+    for result in results:
+        lines = pd.DataFrame(_lines(_as_compared(result)), columns=COLUMNS)
+        strongest_first = lines.sort_values(
+            "strength", key=abs, ascending=False, kind="stable"
+        )
+        once = strongest_first.drop_duplicates("feature")
+        queues += [
+            side.to_dict("records") for _, side in once.groupby("side", sort=False)
+        ]
+    queues.sort(key=lambda queue: -abs(queue[0]["strength"]))
+    return pd.DataFrame(_in_turn(queues), columns=COLUMNS)
+
+
+def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
+    if isinstance(result, Contrast):
+        return _Compared(result.kind, result.about, result.findings, result.shares)
+    tables = (pd.DataFrame(result[name]) for name in ("findings", "shares"))
+    return _Compared(result["kind"], result["about"], *tables)
+
+
+def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Yield the first line of each list, then the second of each, and so on."""
+    for lines in zip_longest(*queues):
+        yield from (line for line in lines if line is not None)
+
+
+def _lines(result: _Compared) -> Iterator[dict[str, Any]]:
+    sayers = {"groups": _group_line, "trend": _trend_line, "numeric": _number_line}
+    say = sayers[result.kind]
+    for found in result.findings.to_dict("records"):
+        line = say(result, found)
+        if line is not None:
+            kept = {name: found[name] for name in ("feature", "label")}
+            numbers = {name: found.get(name) for name in NUMBERS}
+            column = {"column": result.about.get("column")}
+            yield column | numbers | kept | line
+
+
+def _group_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
+    column = result.about.get("column")
+    target, rest = found["target"], result.about.get("b")
+    rest = THE_REST if rest is None else rest
+    share, other = found["share"], found["share_rest"]
+    here, there = group_words(target, column), group_words(rest, column)
+    about = f"Texts about “{found['label']}”"
+    if share > other:
+        side = str(target)
+        sentence = f"{about} make up {percent(share)} of {here} and {percent(other)} of {there}."
+    elif rest == THE_REST:
+        side = f"not {target}"
+        sentence = (
+            f"{about} are rarer in {here}: {percent(share)}, against {percent(other)} "
+            "elsewhere."
+        )
+    else:
+        side = str(rest)
+        sentence = f"{about} make up {percent(other)} of {there} and {percent(share)} of {here}."
+    strength = share - other
+    shares = {"share": share, "other_share": other}
+    return {"side": side, "sentence": sentence, "strength": strength} | shares
+
+
+def group_words(value: Any, column: Any) -> str:
+    """Name a group of texts: by its value, or with its column where that says too little.
+
+    Example:
+        >>> group_words("astro-ph", "field"), group_words(4, "stars")
+        ('astro-ph', 'the texts where stars is 4')
+    """
+    text = str(value)
+    says_enough = re.search(r"[^\W\d_]{2}", text) and text not in ("True", "False")
+    if says_enough or column is None:
+        return text
+    return f"the texts where {column_words(column)} is {text}"
+
+
+def column_words(column: Any) -> str:
+    """Name a column: a question in quotation marks."""
+    name = str(column).replace("_", " ")
+    return f"“{name}”" if len(name.split()) > 3 else name
+
+
+def _trend_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any] | None:
+    shares = result.shares
+    of_feature = shares["feature"] == found["feature"]
+    stated = shares[of_feature & (shares["n"] >= MIN_PERIOD_TEXTS)]
+    if len(stated) < 2:
+        return None
+    first, last = stated.iloc[0], stated.iloc[-1]
+    rises = found["effect"] > 0
+    if rises != (last["share"] > first["share"]):
+        return None  # the ends do not show what the whole does
+    verb = "rise" if rises else "fall"
+    sentence = (
+        f"Texts about “{found['label']}” {verb} from {percent(first['share'])} in "
+        f"{first['period']} to {percent(last['share'])} in {last['period']}."
+    )
+    return {
+        "side": "rises" if rises else "falls",
+        "sentence": sentence,
+        "strength": last["share"] - first["share"],
+        "share": last["share"],
+        "other_share": first["share"],
+    }
+
+
+def _number_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
+    effect = found["effect"]
+    direction = "higher" if effect > 0 else "lower"
+    name = column_words(result.about.get("column") or found["target"])
+    sentence = (
+        f"In texts about “{found['label']}”, {name} is on average {number(abs(effect))} "
+        f"{direction} than in other texts ({found['n_active']:,} texts)."
+    )
+    return {"side": direction, "sentence": sentence, "strength": found["r"]}
+
+
+def percent(share: float) -> str:
+    """Write a share for people.
+
+    Example:
+        >>> [percent(share) for share in (0.113, 0.0214, 0.0004, 0, 1)]
+        ['11 %', '2.1 %', 'under 0.1 %', '0 %', '100 %']
+    """
+    if share == 0:
+        return "0 %"
+    if share < 0.001:
+        return "under 0.1 %"
+    if share < 0.1:
+        return f"{100 * share:.1f} %".replace(".0 %", " %")
+    return f"{100 * share:.0f} %"
+
+
+def number(value: float) -> str:
+    """Write a number with two significant digits, without an exponent where it can be read.
+
+    Example:
+        >>> [number(value) for value in (1234.5, 12.34, 1.234, 0.0123)]
+        ['1,234', '12', '1.2', '0.012']
+    """
+    if abs(value) >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.2g}"

@@ -1,0 +1,238 @@
+"""How a delimited file is written, told from its beginning: delimiter, header, decimal sign.
+
+An encoding is never guessed, but for a byte order mark, which is no guess.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nanosae.errors import DataError
+
+SNIFFED_BYTES = 2**17
+SNIFFED_ROWS = 50
+DELIMITERS = ",;\t|"
+HEADER_WORDS = 8  # a first line with a cell of more words is a row, not a header
+HEADER_CHARACTERS = 80
+LARGEST_INTEGER = 2**63 - 1  # what Arrow reads larger integers as loses their digits
+
+NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
+DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+")
+LEADING_ZERO = re.compile(r"[-+]?0\d+")
+EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?$')
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a delimited file is written.
+
+    Attributes:
+        encoding: A codec of Python.
+        delimiter: Between cells.
+        decimal_point: "." or ",".
+        names: Of the columns, as the header gives them, or made up where there is none.
+        has_header: Whether there is a header.
+        skipped_lines: Lines before the first row.
+        as_written: Names of columns whose cells only look like numbers: 007, or 20 digits.
+    """
+
+    encoding: str
+    delimiter: str
+    decimal_point: str
+    names: list[str]
+    has_header: bool
+    skipped_lines: int
+    as_written: list[str]
+
+
+def find_dialect(
+    head: bytes, file: Path, encoding: str = "utf-8", delimiter: str | None = None
+) -> Dialect:
+    r"""Tell how a file is written.
+
+    Args:
+        head: Its first `SNIFFED_BYTES` bytes.
+        file: Named in errors.
+        encoding: What it is encoded in, where no byte order mark says otherwise.
+        delimiter: Where it is known.
+
+    Raises:
+        DataError: If the file is empty or in another encoding.
+
+    Example:
+        >>> dialect = find_dialect(b"zip;price\n01234;1,5\n", Path("a.csv"))
+        >>> dialect.delimiter, dialect.decimal_point, dialect.as_written
+        (';', ',', ['zip'])
+    """
+    encoding = _marked_encoding(head) or encoding
+    is_whole = len(head) < SNIFFED_BYTES
+    lines = decode(head, file, encoding, is_whole)
+    if not is_whole:
+        lines = _whole_lines(lines)
+    if not lines.strip():
+        raise DataError(f"{file} is empty.", file=file)
+    hint = EXCEL_HINT.match(lines.partition("\n")[0])
+    if hint is not None:
+        delimiter = hint.group(1)
+        lines = lines.partition("\n")[2]
+    delimiter = delimiter or _delimiter(lines)
+    rows = list(_rows(lines, delimiter))
+    has_header = _has_header(rows)
+    names = rows[0] if has_header else [f"column{i + 1}" for i in range(len(rows[0]))]
+    cells = rows[1:] if has_header else rows
+    n_hint_lines = 0 if hint is None else 1
+    n_header_lines = _header_lines(lines, delimiter) if has_header else 0
+    return Dialect(
+        encoding=encoding,
+        delimiter=delimiter,
+        decimal_point=_decimal_point(cells),
+        names=names,
+        has_header=has_header,
+        skipped_lines=n_hint_lines + n_header_lines,
+        as_written=_as_written(names, cells),
+    )
+
+
+def decode(content: bytes, file: Path, encoding: str, is_whole: bool = True) -> str:
+    """Decode the content of a file.
+
+    Args:
+        content: Bytes of the file.
+        file: Named in errors.
+        encoding: A codec of Python.
+        is_whole: Whether the last character must be complete.
+
+    Raises:
+        DataError: If it is in another encoding.
+    """
+    codec = "utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding
+    try:
+        return codecs.getincrementaldecoder(codec)().decode(content, is_whole)
+    except UnicodeDecodeError as error:
+        raise not_decoded(file, encoding) from error
+    except LookupError as error:
+        raise DataError(
+            f"There is no encoding {encoding!r}.",
+            remedy="Common ones are utf-8, cp1252 and utf-16.",
+        ) from error
+
+
+def not_decoded(file: Path, encoding: str, column: str | None = None) -> DataError:
+    """Describe a file, or a column of it, that is in another encoding."""
+    what = f"{file}" if column is None else f"{file}, column {column!r},"
+    return DataError(
+        f"{what} is not in {encoding.upper()}.",
+        file=file,
+        column=column,
+        remedy="Files saved by Excel are often in cp1252 (Latin-1): give --encoding cp1252, or "
+        "save the file as UTF-8.",
+    )
+
+
+def _marked_encoding(head: bytes) -> str | None:
+    """Return the encoding that a byte order mark of UTF-16 says."""
+    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if is_utf16 else None
+
+
+def _whole_lines(text: str) -> str:
+    """Leave out a last line that may have been cut."""
+    return text[: text.rfind("\n") + 1] or text
+
+
+def _rows(lines: str, delimiter: str) -> Iterator[list[str]]:
+    """Yield the first rows that are not empty."""
+    reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
+    n_rows = 0
+    csv.field_size_limit(2 * SNIFFED_BYTES)
+    for row in reader:
+        if row:
+            yield row
+            n_rows += 1
+        if n_rows == SNIFFED_ROWS:
+            return
+
+
+def _delimiter(lines: str) -> str:
+    """Return the delimiter that cuts the first rows into the same number of several cells."""
+    best, most_cells = ",", 1
+    for delimiter in DELIMITERS:
+        rows = list(_rows(lines, delimiter))
+        widths = {len(row) for row in rows[:-1] or rows}  # the last one may be cut
+        n_cells = len(rows[0])
+        if len(widths) == 1 and n_cells > most_cells:
+            best, most_cells = delimiter, n_cells
+    return best
+
+
+def _header_lines(lines: str, delimiter: str) -> int:
+    """Return how many lines a header has: names may hold line breaks."""
+    reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
+    for row in reader:
+        if row:
+            break
+    return reader.line_num
+
+
+def _has_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Tell whether the first row names the columns."""
+    first, others = rows[0], rows[1:]
+    values = [cell for cell in first if _is_value(cell)]
+    if values:
+        return len(values) > 1 and _are_consecutive(values)
+    columns = list(zip(*others, strict=False))
+    if any(all(map(_is_value, column)) for column in columns):
+        return True  # a name above numbers or dates
+    return not any(map(_is_long, first))
+
+
+def _is_value(cell: str) -> bool:
+    """Tell whether a cell is a number or a date."""
+    cell = cell.strip()
+    return bool(NUMBER.fullmatch(cell) or DATE.match(cell))
+
+
+def _are_consecutive(cells: Sequence[str]) -> bool:
+    """Tell whether cells are 0, 1, 2, … or 1, 2, 3, …, as unnamed columns are called."""
+    numbers = [cell.strip().removesuffix(".0") for cell in cells]
+    n_cells = len(numbers)
+    from_zero = [str(i) for i in range(n_cells)]
+    from_one = [str(i + 1) for i in range(n_cells)]
+    return numbers in (from_zero, from_one)
+
+
+def _is_long(cell: str) -> bool:
+    """Tell whether a cell is too long for a name; the questions of a survey are not."""
+    if cell.rstrip().endswith(("?", ":")):
+        return False
+    return len(cell.split()) > HEADER_WORDS or len(cell) > HEADER_CHARACTERS
+
+
+def _decimal_point(rows: Sequence[Sequence[str]]) -> str:
+    cells = [cell.strip() for row in rows for cell in row]
+    has_commas = any(map(DECIMAL_COMMA.fullmatch, cells))
+    has_points = any(map(DECIMAL_POINT.fullmatch, cells))
+    return "," if has_commas and not has_points else "."
+
+
+def _as_written(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    columns = zip(*rows, strict=False)
+    return [
+        name
+        for name, cells in zip(names, columns, strict=False)
+        if any(map(_loses_digits, cells))
+    ]
+
+
+def _loses_digits(cell: str) -> bool:
+    """Tell whether a cell would lose digits as a number."""
+    if LEADING_ZERO.fullmatch(cell):
+        return True
+    return cell.isdecimal() and int(cell[:400]) > LARGEST_INTEGER

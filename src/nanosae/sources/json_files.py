@@ -1,0 +1,129 @@
+"""Tables out of JSON: an array of objects or texts, an object of columns, or an object per line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import json as arrow_json
+
+from nanosae.errors import DataError
+
+BLOCK_BYTES = 2**26  # a row must fit into a block
+
+
+def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
+    """Read a JSON object per line; the text column is read as it is written."""
+    parse = None
+    if text_column is not None:
+        schema = pa.schema({text_column: pa.string()})
+        parse = arrow_json.ParseOptions(explicit_schema=schema)
+    read = arrow_json.ReadOptions(block_size=BLOCK_BYTES)
+    try:
+        with pa.input_stream(str(path), compression="detect") as stream:
+            table = arrow_json.read_json(stream, read, parse)
+    except pa.ArrowInvalid as error:
+        if "changed from" not in str(error):
+            raise
+        return _read_mixed_lines(path, text_column, error)
+    if text_column is not None and table[text_column].null_count == len(table):
+        table = table.drop_columns(text_column)  # the schema made it up
+    return _with_chats_as_text(table)
+
+
+def _read_mixed_lines(
+    path: Path, text_column: str | None, reason: Exception
+) -> pa.Table:
+    """Read lines in which a value has several types, such as 5 and "five"."""
+    with pa.input_stream(str(path), compression="detect") as stream:
+        lines = stream.read().splitlines()
+    records = [json.loads(line) for line in lines if line.strip()]
+    table = _table_of_records(records, path, reason)
+    if text_column not in table.column_names:
+        return table
+    place = table.column_names.index(text_column)
+    texts = [_as_text(value) for value in table[text_column].to_pylist()]
+    return table.set_column(place, text_column, pa.array(texts, pa.string()))
+
+
+def read_json(path: Path, text_column: str | None = None) -> pa.Table:
+    """Read a JSON file of any of the forms."""
+    with pa.input_stream(str(path), compression="detect") as stream:
+        content = stream.read()
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError:
+        return read_json_lines(path, text_column)
+    if isinstance(value, dict):
+        lists = {
+            name: cells for name, cells in value.items() if isinstance(cells, list)
+        }
+        if len(lists) != 1:
+            return _with_chats_as_text(pa.table(lists))
+        (value,) = lists.values()
+    if not isinstance(value, list) or not value:
+        raise DataError(f"{path} holds no array of rows.", file=path)
+    if all(isinstance(row, str) for row in value):
+        return pa.table({text_column or "text": value})
+    return _table_of_records(value, path)
+
+
+def _table_of_records(
+    records: Sequence[Any], path: Path, reason: Exception | None = None
+) -> pa.Table:
+    """Make a column of each key; values of several types become texts."""
+    odd = next(
+        (row for row, record in enumerate(records) if not isinstance(record, dict)),
+        None,
+    )
+    if odd is not None:
+        raise DataError(
+            f"{path}, row {odd} (0-based) is {records[odd]!r:.60}, not an object.",
+            file=path,
+            row=odd,
+        ) from reason
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {
+        name: _column([record.get(name) for record in records]) for name in names
+    }
+    return _with_chats_as_text(pa.table(columns))
+
+
+def _column(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([_as_text(value) for value in values], pa.string())
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _with_chats_as_text(table: pa.Table) -> pa.Table:
+    """Turn columns of chat messages, lists of {"role", "content"}, into texts."""
+    for i, field in enumerate(table.schema):
+        if not _is_chat(field.type):
+            continue
+        texts = [_chat_text(messages) for messages in table.column(i).to_pylist()]
+        table = table.set_column(i, field.name, pa.array(texts, pa.string()))
+    return table
+
+
+def _is_chat(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    if not is_list or not pa.types.is_struct(kind.value_type):
+        return False
+    return kind.value_type.get_field_index("content") >= 0
+
+
+def _chat_text(messages: list[dict[str, Any]] | None) -> str | None:
+    if messages is None:
+        return None
+    contents = [message["content"] for message in messages]
+    return "\n".join(str(content) for content in contents if content)
