@@ -108,21 +108,48 @@ add(
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
     (
-        "step: noise of the seed alone",
-        "TRAINING_NOISE, state.counters.step)",
-        "TRAINING_NOISE, 0)",
-    ),
-    (
-        "step: noise of the step alone",
-        "mixed_seed(config.seed, TRAINING_NOISE",
-        "mixed_seed(0, TRAINING_NOISE",
-    ),
-    (
         "step: last learning rate",
         'group["lr"] = schedule.learning_rate(config, counters)',
         "pass",
     ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
+)
+add(
+    "trainable/noise.py",
+    "tests/train/test_step.py",
+    ("noise: of the seed alone", "TRAINING_NOISE, step)", "TRAINING_NOISE, 0)"),
+    ("noise: of the step alone", "mixed_seed(config.seed,", "mixed_seed(0,"),
+)
+add(
+    "trainable/nesting.py",
+    "tests/trainable/test_nesting.py",
+    ("nesting: the same in each step", "NESTING, step))", "NESTING, 0))"),
+    ("nesting: the same for each seed", "(config.seed, NESTING", "(0, NESTING"),
+    ("nesting: k too small", "FEWEST, MOST = 0.25, 2.0", "FEWEST, MOST = 0.1, 2.0"),
+    ("nesting: long prefixes only", "SHORTEST = 1 / 64", "SHORTEST = 1 / 8"),
+    (
+        "nesting: uniform",
+        "math.exp(generator.uniform(math.log(low), math.log(high)))",
+        "generator.uniform(low, high)",
+    ),
+)
+add(
+    "trainable/objectives.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: prefix and whole confused",
+        "of_prefix, recon = batch.decode_prefixes(acts, sizes)",
+        "recon, of_prefix = batch.decode_prefixes(acts, sizes)",
+    ),
+)
+add(
+    "train/forward.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: k of the config",
+        "config.expected_l0 if nesting is None else nesting.k",
+        "config.expected_l0",
+    ),
 )
 add(
     "trainable/refit.py",
@@ -225,11 +252,6 @@ add(
     "kernels/cpu/selection.py",
     "tests/kernels/test_kernels.py -k selection",
     (
-        "kernel: ties all dropped",
-        "(value == threshold and n_ties > 0)",
-        "(value == threshold and n_ties > 1)",
-    ),
-    (
         "kernel: selection without bias",
         "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
         "n_found += np.uint64(pre_acts[column] > threshold)",
@@ -242,6 +264,53 @@ add(
         "kernel: batch ties all kept",
         "keep[ties[: max(0, n_ties)]] = True",
         "keep[ties] = True",
+    ),
+)
+add(
+    "kernels/cpu/topk.py",
+    "tests/kernels/test_kernels.py -k selection",
+    (
+        "kernel: ties all dropped",
+        "(value == threshold and n_ties > 0)",
+        "(value == threshold and n_ties > 1)",
+    ),
+)
+add(
+    "kernels/cpu/screening.py",
+    "tests/kernels/test_screening.py",
+    (
+        "screening: without the latents' rests",
+        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ 0 * latents.rests[latent]",
+    ),
+    (
+        "screening: without the rows' rests",
+        "rows.rests[row] * latents.lengths[latent]",
+        "0 * latents.lengths[latent]",
+    ),
+    (
+        "screening: rounding of the bias forgotten",
+        "ROUNDING_OF_BIAS = 2.0**-21",
+        "ROUNDING_OF_BIAS = -(2.0**-21)",
+    ),
+    (
+        "screening: a lower bound that is none",
+        "lower = middle - error + (",
+        "lower = middle + error + (",
+    ),
+)
+add(
+    "kernels/cpu/rounding.py",
+    "tests/kernels/test_screening.py",
+    (
+        "rounding: NaN is lost",
+        "largest_bits = self.magnitudes.view(torch.int32).max()",
+        "largest_bits = self.magnitudes.view(torch.int32).min()",
+    ),
+    (
+        "rounding: lengths rounded down",
+        "UPWARDS = 1 + 1e-6",
+        "UPWARDS = 1 - 1e-6",
     ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
@@ -724,9 +793,56 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_features.py",
-    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_glance.py",
+    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    (
+        "features: stale scores",
+        'if column in table.attrs.get("stale", {}):',
+        "if False:",
+    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
+    (
+        "glance: stale topics",
+        "if result is None or result.stale:",
+        "if result is None:",
+    ),
+    (
+        "glance: stale findings",
+        "result is not None and result.fresh",
+        "result is not None",
+    ),
+    ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
+)
+add(
+    "view/explorer/evidence.py",
+    "tests/view/explorer/test_evidence.py",
+    (
+        "evidence: what is kept",
+        "1 - activations[1:] / whole",
+        "activations[1:] / whole",
+    ),
+    ("evidence: one sentence alone", "text[:start] + text[stop:]", "text[start:stop]"),
+)
+add(
+    "view/explorer/prepare.py",
+    "tests/view/explorer/test_prepare.py",
+    ("prepare: least axes", "axes[:, ::-1][:, :2]", "axes[:, :2]"),
+    ("prepare: not centred", "x - x.mean(axis=0)", "x"),
+    ("prepare: common leaders", "density > COMMON", "density > 2"),
+    (
+        "prepare: dead features in the plane",
+        "directions[codes.counts > 0]",
+        "directions",
+    ),
 )
 add(
     "view/explorer/selections.py",
@@ -914,4 +1030,65 @@ add(
     "model/sae.py",
     FORMATS,
     ("sae: rows not put back", "recon * deviation + mean", "recon * deviation"),
+)
+SPLICE = "tests/text/test_splice.py"
+add(
+    "text/splice.py",
+    SPLICE,
+    (
+        "splice: special tokens replaced",
+        "kept = ~torch.isin(self._ids, special).to(x.device)",
+        "kept = kept & True",
+    ),
+    (
+        "splice: long vectors replaced",
+        "return kept & (norms <= max_norm * norms[kept].median())",
+        "return kept",
+    ),
+    (
+        "splice: error dropped when steering",
+        "return x + recon - sae.in_units_of(x, sae.decode(acts))",
+        "return recon",
+    ),
+    ("splice: attribution without activation", "return acts * along", "return along"),
+)
+add(
+    "text/recovered.py",
+    SPLICE,
+    (
+        "recovered: divergence the other way",
+        "plain.exp() * (plain - spliced)",
+        "spliced.exp() * (spliced - plain)",
+    ),
+    (
+        "recovered: share of the loss",
+        "(with_zeros - with_sae) / (with_zeros - loss)",
+        "(with_zeros - with_sae) / with_zeros",
+    ),
+)
+add(
+    "export/stores.py",
+    "tests/export/test_stores.py",
+    ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
+    ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
+)
+add(
+    "export/onnx.py",
+    "tests/export/test_onnx.py",
+    ("onnx: deviation of n", "np.float32(width - 1)", "np.float32(width)"),
+    (
+        "onnx: negative entries of top-k",
+        'kept = graph.node("Relu", values)',
+        "kept = values",
+    ),
+)
+add(
+    "model/measures.py",
+    "tests/train/test_sklearn.py",
+    ("measures: score is FVU", "return 1.0 - pool.fvu", "return pool.fvu"),
+    (
+        "measures: rows of merged pools",
+        "self.n_rows += other.n_rows",
+        "self.n_rows = other.n_rows",
+    ),
 )

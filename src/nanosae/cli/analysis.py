@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -21,11 +22,11 @@ from nanosae.cli.parameters import (
     OptionalCount,
     Run,
     Stats,
+    TextColumn,
 )
+from nanosae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from nanosae.analysis.findings import Contrast
@@ -289,6 +290,10 @@ def evaluate(
     labels: str | None = None,
     targets: str | None = None,
     groups: Groups = None,
+    model: str | None = None,
+    layer: str | None = None,
+    texts: str | None = None,
+    text_column: TextColumn = "text",
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -297,7 +302,13 @@ def evaluate(
     Args:
         labels: Column of known labels.
         targets: File of what a transcoder is to make of the rows.
+        model: Measure instead what replacing a layer of this language model by the SAE costs.
+        layer: Name of the layer: `layers.15`.
+        texts: A file of texts that the SAE was not trained on.
     """
+    if model is not None:
+        _evaluate_in_model(run, model, layer, texts, text_column, as_json)
+        return
     from nanosae.runs.results import save_result
     from nanosae.sources import open_rows
 
@@ -312,6 +323,29 @@ def evaluate(
     save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
     say_next(f"nanosae report {run}", as_json=as_json)
+
+
+def _evaluate_in_model(
+    run: Path,
+    model: str,
+    layer: str | None,
+    texts: str | None,
+    text_column: str,
+    as_json: bool,
+) -> None:
+    """Print the loss recovered and the divergence of a model with the SAE in it."""
+    from nanosae.sources.texts import read_texts
+
+    if layer is None or texts is None:
+        raise ConfigError("--model needs --layer and --texts, too.")
+    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    sae = nanosae.SAEModel.load(run)
+    found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:15} {value:.4f}" if name != "tokens" else f"{name:15} {value:,}")
 
 
 def _keep_and_show(

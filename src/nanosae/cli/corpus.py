@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 import nanosae
 from nanosae.cli.output import open_codes, say_next
@@ -207,18 +209,29 @@ def export(
     run: Run,
     /,
     *,
-    output: Output,
+    output: Annotated[str, Parameter(alias="-o")],
+    to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
+    collection: str = "features",
     features: Integers = None,
     name: Corpus = None,
 ) -> None:
-    """Write the feature table, or with --features the corpus with a column for each of these.
+    """Write the feature table, rows with some features, or sparse vectors for a store.
 
     Args:
-        output: A .parquet, .csv, .tsv or .json file.
-        features: Features to add to the rows as columns.
+        output: A .parquet, .csv, .tsv or .json file for a table; with --to a file, or for qdrant a
+            folder or the address of a server.
+        to: Write every row as a sparse vector with its text and columns for this store.
+        collection: Name of the store's collection, index or table.
+        features: Features to add to the rows as columns of a table.
     """
     from nanosae.runs.tables import load_features, tag, write
 
+    if to != "table":
+        from nanosae.export.stores import to_store
+
+        n_rows = to_store(open_codes(run, name), output, to, collection)
+        print(f"{output}: {n_rows:,} rows as {to}, {collection!r}")
+        return
     table = (
         load_features(run) if features is None else tag(open_codes(run, name), features)
     )

@@ -123,7 +123,7 @@ class Analysis:
         """Return the first findings, and the biggest topics, a line each."""
         lines = [f"  • {sentence}" for sentence in self._first_findings(n)]
         topics = self._biggest_topics()
-        return [f"biggest topics: {topics}", *lines] if topics else lines
+        return [f"  biggest topics: {topics}", *lines] if topics else lines
 
     def __repr__(self) -> str:
         """Say what it is about and its first findings."""

@@ -26,12 +26,21 @@ ARCHITECTURES = {  # in SAELens' words
     "batchtopk": "jumprelu",
     "jumprelu": "jumprelu",
 }
-DESCRIPTION = ("activation", "k", "l1_coefficient", "matryoshka", "encoder", "seed")
+DESCRIPTION = (
+    "activation",
+    "k",
+    "l1_coefficient",
+    "matryoshka",
+    "nested",
+    "encoder",
+    "seed",
+)
 MIN_CALIBRATION_ROWS = (
     16  # held-out rows without which thresholds are set on training rows
 )
 CALIBRATION_SAMPLE = 4096
 REFIT_ROWS = 2**16
+L0_MARGIN = 0.1  # relative difference of held-out and training rows that is noted
 MEASURED_TRAINING_ROWS = 2**16
 
 
@@ -50,7 +59,7 @@ def export(
         tensors["threshold"] = _calibrated_threshold(config, data, tensors)
         tensors.pop("log_threshold", None)
     tensors["W_enc"] = tensors["W_enc"].T
-    if _shrinks(config):
+    if _minimised_more(config):
         tensors |= _refit(config, data, tensors)
     if len(data.target_mean) == 0:
         folded = fold(tensors, data.mean, data.scale)
@@ -74,7 +83,26 @@ def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
         "dead": float((active_rows == 0).double().mean()),
         "dead_rows_checked": len(heldout) + len(sample),
         "train_fvu": on_training.fvu,
+        "train_l0": on_training.l0,
     }
+
+
+def notes_on(measured: dict[str, Any]) -> list[str]:
+    """Say if rows that trained the model are much sparser than others, or less sparse.
+
+    Example:
+        >>> notes_on({"l0": 30.4, "train_l0": 18.5})[0].partition(":")[0]
+        '30.4 features are active on a held-out row, 18.5 on a training row'
+        >>> notes_on({"l0": 32.0, "train_l0": 31.0})
+        []
+    """
+    l0, train_l0 = measured["l0"], measured["train_l0"]
+    if abs(l0 - train_l0) <= L0_MARGIN * max(l0, train_l0):
+        return []
+    return [
+        f"{l0:.1f} features are active on a held-out row, {train_l0:.1f} on a training row: the "
+        "SAE fits its training rows closely. More rows, fewer steps or more noise help."
+    ]
 
 
 def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,9 +137,9 @@ def _calibrated_threshold(
     return threshold * _factor_for(ratios, config.k * len(rows))
 
 
-def _shrinks(config: ResolvedConfig) -> bool:
-    """Tell whether what was minimised makes reconstructions too short."""
-    return config.activation == "relu"
+def _minimised_more(config: ResolvedConfig) -> bool:
+    """Tell whether the decoder was trained for more than the whole reconstruction."""
+    return config.activation == "relu" or config.nested
 
 
 def _refit(
