@@ -252,11 +252,6 @@ add(
     "kernels/cpu/selection.py",
     "tests/kernels/test_kernels.py -k selection",
     (
-        "kernel: ties all dropped",
-        "(value == threshold and n_ties > 0)",
-        "(value == threshold and n_ties > 1)",
-    ),
-    (
         "kernel: selection without bias",
         "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
         "n_found += np.uint64(pre_acts[column] > threshold)",
@@ -269,6 +264,53 @@ add(
         "kernel: batch ties all kept",
         "keep[ties[: max(0, n_ties)]] = True",
         "keep[ties] = True",
+    ),
+)
+add(
+    "kernels/cpu/topk.py",
+    "tests/kernels/test_kernels.py -k selection",
+    (
+        "kernel: ties all dropped",
+        "(value == threshold and n_ties > 0)",
+        "(value == threshold and n_ties > 1)",
+    ),
+)
+add(
+    "kernels/cpu/screening.py",
+    "tests/kernels/test_screening.py",
+    (
+        "screening: without the latents' rests",
+        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ 0 * latents.rests[latent]",
+    ),
+    (
+        "screening: without the rows' rests",
+        "rows.rests[row] * latents.lengths[latent]",
+        "0 * latents.lengths[latent]",
+    ),
+    (
+        "screening: rounding of the bias forgotten",
+        "ROUNDING_OF_BIAS = 2.0**-21",
+        "ROUNDING_OF_BIAS = -(2.0**-21)",
+    ),
+    (
+        "screening: a lower bound that is none",
+        "lower = middle - error + (",
+        "lower = middle + error + (",
+    ),
+)
+add(
+    "kernels/cpu/rounding.py",
+    "tests/kernels/test_screening.py",
+    (
+        "rounding: NaN is lost",
+        "largest_bits = self.magnitudes.view(torch.int32).max()",
+        "largest_bits = self.magnitudes.view(torch.int32).min()",
+    ),
+    (
+        "rounding: lengths rounded down",
+        "UPWARDS = 1 + 1e-6",
+        "UPWARDS = 1 - 1e-6",
     ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
@@ -988,4 +1030,65 @@ add(
     "model/sae.py",
     FORMATS,
     ("sae: rows not put back", "recon * deviation + mean", "recon * deviation"),
+)
+SPLICE = "tests/text/test_splice.py"
+add(
+    "text/splice.py",
+    SPLICE,
+    (
+        "splice: special tokens replaced",
+        "kept = ~torch.isin(self._ids, special).to(x.device)",
+        "kept = kept & True",
+    ),
+    (
+        "splice: long vectors replaced",
+        "return kept & (norms <= max_norm * norms[kept].median())",
+        "return kept",
+    ),
+    (
+        "splice: error dropped when steering",
+        "return x + recon - sae.in_units_of(x, sae.decode(acts))",
+        "return recon",
+    ),
+    ("splice: attribution without activation", "return acts * along", "return along"),
+)
+add(
+    "text/recovered.py",
+    SPLICE,
+    (
+        "recovered: divergence the other way",
+        "plain.exp() * (plain - spliced)",
+        "spliced.exp() * (spliced - plain)",
+    ),
+    (
+        "recovered: share of the loss",
+        "(with_zeros - with_sae) / (with_zeros - loss)",
+        "(with_zeros - with_sae) / with_zeros",
+    ),
+)
+add(
+    "export/stores.py",
+    "tests/export/test_stores.py",
+    ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
+    ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
+)
+add(
+    "export/onnx.py",
+    "tests/export/test_onnx.py",
+    ("onnx: deviation of n", "np.float32(width - 1)", "np.float32(width)"),
+    (
+        "onnx: negative entries of top-k",
+        'kept = graph.node("Relu", values)',
+        "kept = values",
+    ),
+)
+add(
+    "model/measures.py",
+    "tests/train/test_sklearn.py",
+    ("measures: score is FVU", "return 1.0 - pool.fvu", "return pool.fvu"),
+    (
+        "measures: rows of merged pools",
+        "self.n_rows += other.n_rows",
+        "self.n_rows = other.n_rows",
+    ),
 )

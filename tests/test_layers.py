@@ -56,7 +56,7 @@ ROOMS = {
     "__main__": {"cli"},
     "config": {"defaults"},
     "defaults": set(),
-    "sinks": set(),
+    "sinks": {"runs"},
     "atomic": set(),
     "checked": set(),
     "errors": set(),

@@ -92,7 +92,7 @@ class TrainConfig(CheckedFields):
         backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
         precision: Precision of the factors of the encoder's matrix product on a GPU; sums and all
             else are float32.
-        wandb: Project to log to (extra `wandb`).
+        wandb: Project to log to, or project/name of the run (extra `wandb`).
         tensorboard: Log to the run folder for TensorBoard (extra `tensorboard`).
 
     Raises:

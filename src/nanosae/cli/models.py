@@ -46,3 +46,35 @@ def convert(
     print(f"{output}: {sae} as {to}")
     if to == "sae_lens":
         print(f"now: nanosae encode {output} DATA")
+
+
+def push(
+    model: Saved,
+    name: str,
+    /,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    subfolder: str | None = None,
+) -> None:
+    """Upload an SAE, with a model card, to the Hugging Face hub.
+
+    Args:
+        name: `owner/name`; the repository is made if there is none.
+        private: Make a new repository private.
+        revision: Branch of the repository.
+        subfolder: Where the files lie in the repository.
+    """
+    from nanosae.runs.folder import is_finished, last_line
+
+    sae = nanosae.SAEModel.load(model)
+    run = Path(model)
+    metrics = last_line(run) if is_finished(run) else None
+    address = sae.push_to_hub(
+        name,
+        private=private or None,
+        revision=revision,
+        subfolder=subfolder,
+        metrics=metrics,
+    )
+    print(address)

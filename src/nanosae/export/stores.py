@@ -123,8 +123,10 @@ def sparse_literal(vector: Vector, size: int) -> str:
 
 def _copied(payload: dict[str, Any]) -> str:
     """Return JSON as COPY reads it: its backslashes doubled; jsonb has no NUL."""
-    text = json.dumps(payload, ensure_ascii=False).replace("\\u0000", "")
-    return text.replace("\\", "\\\\")
+    plain = {}
+    for name, value in payload.items():
+        plain[name] = value.replace("\0", "") if isinstance(value, str) else value
+    return json.dumps(plain, ensure_ascii=False).replace("\\", "\\\\")
 
 
 def _write_lines(path: Path, lines: Iterator[str]) -> None:
