@@ -108,21 +108,63 @@ add(
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
     (
-        "step: noise of the seed alone",
-        "TRAINING_NOISE, state.counters.step)",
-        "TRAINING_NOISE, 0)",
-    ),
-    (
-        "step: noise of the step alone",
-        "mixed_seed(config.seed, TRAINING_NOISE",
-        "mixed_seed(0, TRAINING_NOISE",
-    ),
-    (
         "step: last learning rate",
         'group["lr"] = schedule.learning_rate(config, counters)',
         "pass",
     ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
+)
+add(
+    "trainable/noise.py",
+    "tests/train/test_step.py",
+    ("noise: of the seed alone", "TRAINING_NOISE, step)", "TRAINING_NOISE, 0)"),
+    ("noise: of the step alone", "mixed_seed(config.seed,", "mixed_seed(0,"),
+)
+add(
+    "trainable/nesting.py",
+    "tests/trainable/test_nesting.py",
+    ("nesting: the same in each step", "NESTING, step))", "NESTING, 0))"),
+    ("nesting: the same for each seed", "(config.seed, NESTING", "(0, NESTING"),
+    ("nesting: k too small", "FEWEST, MOST = 0.25, 2.0", "FEWEST, MOST = 0.1, 2.0"),
+    ("nesting: long prefixes only", "SHORTEST = 1 / 64", "SHORTEST = 1 / 8"),
+    (
+        "nesting: uniform",
+        "math.exp(generator.uniform(math.log(low), math.log(high)))",
+        "generator.uniform(low, high)",
+    ),
+)
+add(
+    "trainable/objectives.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: prefix and whole confused",
+        "of_prefix, recon = batch.decode_prefixes(acts, sizes)",
+        "recon, of_prefix = batch.decode_prefixes(acts, sizes)",
+    ),
+)
+add(
+    "train/forward.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: k of the config",
+        "config.expected_l0 if nesting is None else nesting.k",
+        "config.expected_l0",
+    ),
+)
+add(
+    "trainable/refit.py",
+    "tests/trainable/test_refit.py",
+    ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
+    ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
+    ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
+    ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
+    ("refit: never refuses", "candidates = [trained, *refits]", "candidates = refits"),
+    (
+        "refit: the later blocks see the first residual",
+        "residual -= own @ change - mean @ change",
+        "pass",
+    ),
+    ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
 )
 add(
     "train/state.py",
@@ -210,11 +252,6 @@ add(
     "kernels/cpu/selection.py",
     "tests/kernels/test_kernels.py -k selection",
     (
-        "kernel: ties all dropped",
-        "(value == threshold and n_ties > 0)",
-        "(value == threshold and n_ties > 1)",
-    ),
-    (
         "kernel: selection without bias",
         "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
         "n_found += np.uint64(pre_acts[column] > threshold)",
@@ -227,6 +264,53 @@ add(
         "kernel: batch ties all kept",
         "keep[ties[: max(0, n_ties)]] = True",
         "keep[ties] = True",
+    ),
+)
+add(
+    "kernels/cpu/topk.py",
+    "tests/kernels/test_kernels.py -k selection",
+    (
+        "kernel: ties all dropped",
+        "(value == threshold and n_ties > 0)",
+        "(value == threshold and n_ties > 1)",
+    ),
+)
+add(
+    "kernels/cpu/screening.py",
+    "tests/kernels/test_screening.py",
+    (
+        "screening: without the latents' rests",
+        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ 0 * latents.rests[latent]",
+    ),
+    (
+        "screening: without the rows' rests",
+        "rows.rests[row] * latents.lengths[latent]",
+        "0 * latents.lengths[latent]",
+    ),
+    (
+        "screening: rounding of the bias forgotten",
+        "ROUNDING_OF_BIAS = 2.0**-21",
+        "ROUNDING_OF_BIAS = -(2.0**-21)",
+    ),
+    (
+        "screening: a lower bound that is none",
+        "lower = middle - error + (",
+        "lower = middle + error + (",
+    ),
+)
+add(
+    "kernels/cpu/rounding.py",
+    "tests/kernels/test_screening.py",
+    (
+        "rounding: NaN is lost",
+        "largest_bits = self.magnitudes.view(torch.int32).max()",
+        "largest_bits = self.magnitudes.view(torch.int32).min()",
+    ),
+    (
+        "rounding: lengths rounded down",
+        "UPWARDS = 1 + 1e-6",
+        "UPWARDS = 1 - 1e-6",
     ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
@@ -561,6 +645,8 @@ add(
     PROBES,
     ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
     ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
+    ("evaluate: sparse intercept penalised", "    ridge[0] = INTERCEPT_RIDGE\n", ""),
+    ("evaluate: dense intercept penalised", "    ridge[0] = 0\n", ""),
     (
         "evaluate: features by raw difference",
         "(mean_with - mean_without) / deviation",
@@ -656,10 +742,47 @@ add(
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(
+    "text/tokens.py",
+    "tests/text/test_tokens.py",
+    ("tokens: a swap costs two", "two_before[j - 1] + 1", "two_before[j - 1] + 2"),
+    ("tokens: accents of every script", "(?<=[a-z\\u0370-\\u03ff])", ""),
+)
+add(
+    "text/vocabulary.py",
+    "tests/text/test_vocabulary.py",
+    ("vocabulary: strict filter", "LOST_PAIRS = 3", "LOST_PAIRS = 1"),
+)
+add(
+    "analysis/label_search.py",
+    "tests/analysis/test_label_search.py",
+    ("labels: all words count alike", "rarity * likeness", "likeness"),
+    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+)
+add(
+    "analysis/ranking.py",
+    "tests/analysis/test_search.py -k reciprocal",
+    (
+        "search: places from 0",
+        "np.arange(1, len(ranking) + 1)",
+        "np.arange(len(ranking)) * 40",
+    ),
+)
+add(
+    "analysis/text_index.py",
+    "tests/analysis/test_text_index.py",
+    ("index: old format", "(codes.checksum, FORMAT)", "(codes.checksum, made_from[1])"),
+    (
+        "index: runs are words",
+        "characters(word) if is_unspaced(word) else [word]",
+        "[word]",
+    ),
+)
+add(
     "analysis/search.py",
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
-    ("search: finds itself", "scores[exclude] = -np.inf", "pass"),
+    ("search: finds itself", "scores[row] = -np.inf", "pass"),
+    ("search: every hit strong", "best <= _chance_cosine(codes)", "best < -2"),
 )
 add(
     "analysis/feature_query.py",
@@ -725,9 +848,56 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_features.py",
-    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_glance.py",
+    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    (
+        "features: stale scores",
+        'if column in table.attrs.get("stale", {}):',
+        "if False:",
+    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
+    (
+        "glance: stale topics",
+        "if result is None or result.stale:",
+        "if result is None:",
+    ),
+    (
+        "glance: stale findings",
+        "result is not None and result.fresh",
+        "result is not None",
+    ),
+    ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
+)
+add(
+    "view/explorer/evidence.py",
+    "tests/view/explorer/test_evidence.py",
+    (
+        "evidence: what is kept",
+        "1 - activations[1:] / whole",
+        "activations[1:] / whole",
+    ),
+    ("evidence: one sentence alone", "text[:start] + text[stop:]", "text[start:stop]"),
+)
+add(
+    "view/explorer/prepare.py",
+    "tests/view/explorer/test_prepare.py",
+    ("prepare: least axes", "axes[:, ::-1][:, :2]", "axes[:, :2]"),
+    ("prepare: not centred", "x - x.mean(axis=0)", "x"),
+    ("prepare: common leaders", "density > COMMON", "density > 2"),
+    (
+        "prepare: dead features in the plane",
+        "directions[codes.counts > 0]",
+        "directions",
+    ),
 )
 add(
     "view/explorer/selections.py",
@@ -846,4 +1016,134 @@ add(
     "tests/view/plots/test_base.py",
     ("plots: axis not escaped", "escape(_effect_axis(", "str(_effect_axis("),
     ("plots: column not escaped", "escape(str(axis))", "str(axis)"),
+)
+# ---- other libraries' files
+FORMATS = "tests/model/formats"
+add(
+    "model/formats/sae_lens.py",
+    FORMATS,
+    (
+        "sae_lens: norms not folded",
+        'if cfg.get("rescale_acts_by_decoder_norm"):\n        tensors',
+        "if False:\n        tensors",
+    ),
+    (
+        "sae_lens: threshold scaled twice",
+        'folded["threshold"] = tensors["threshold"]',
+        'folded["threshold"] = folded["threshold"]',
+    ),
+    ("sae_lens: log_threshold as it is", "np.exp(tensors.pop(", "abs(tensors.pop("),
+)
+add(
+    "model/formats/common.py",
+    FORMATS,
+    (
+        "formats: bias moved the wrong way",
+        "if not subtract:\n        shift = -shift",
+        "if subtract:\n        shift = -shift",
+    ),
+    (
+        "formats: magnitudes' bias not scaled",
+        'shift * np.exp(tensors["r_mag"].astype(np.float64))',
+        "shift",
+    ),
+    (
+        "formats: rows scaled, decoder not",
+        'tensors["W_dec"] / np.float32(scale)',
+        'tensors["W_dec"]',
+    ),
+)
+add(
+    "model/formats/dictionary_learning.py",
+    FORMATS,
+    (
+        "dictionary_learning: unset threshold",
+        "np.maximum(np.broadcast_to(array, hidden_size), 0)",
+        "abs(np.broadcast_to(array, hidden_size))",
+    ),
+    (
+        "dictionary_learning: norm factor forgotten",
+        "tensors[name] * np.float32(norm_factor)",
+        "tensors[name]",
+    ),
+    (
+        "dictionary_learning: decoder not normalised",
+        "tensors = with_unit_decoder(tensors)",
+        "pass",
+    ),
+)
+add(
+    "model/formats/llama_scope.py",
+    FORMATS,
+    (
+        "llama scope: decoder scaled by the output alone",
+        "(scale_in / scale_out)",
+        "(1 / scale_out)",
+    ),
+)
+add(
+    "model/sae.py",
+    FORMATS,
+    ("sae: rows not put back", "recon * deviation + mean", "recon * deviation"),
+)
+SPLICE = "tests/text/test_splice.py"
+add(
+    "text/splice.py",
+    SPLICE,
+    (
+        "splice: special tokens replaced",
+        "kept = ~torch.isin(self._ids, special).to(x.device)",
+        "kept = kept & True",
+    ),
+    (
+        "splice: long vectors replaced",
+        "return kept & (norms <= max_norm * norms[kept].median())",
+        "return kept",
+    ),
+    (
+        "splice: error dropped when steering",
+        "return x + recon - sae.in_units_of(x, sae.decode(acts))",
+        "return recon",
+    ),
+    ("splice: attribution without activation", "return acts * along", "return along"),
+)
+add(
+    "text/recovered.py",
+    SPLICE,
+    (
+        "recovered: divergence the other way",
+        "plain.exp() * (plain - spliced)",
+        "spliced.exp() * (spliced - plain)",
+    ),
+    (
+        "recovered: share of the loss",
+        "(with_zeros - with_sae) / (with_zeros - loss)",
+        "(with_zeros - with_sae) / with_zeros",
+    ),
+)
+add(
+    "export/stores.py",
+    "tests/export/test_stores.py",
+    ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
+    ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
+)
+add(
+    "export/onnx.py",
+    "tests/export/test_onnx.py",
+    ("onnx: deviation of n", "np.float32(width - 1)", "np.float32(width)"),
+    (
+        "onnx: negative entries of top-k",
+        'kept = graph.node("Relu", values)',
+        "kept = values",
+    ),
+)
+add(
+    "model/measures.py",
+    "tests/train/test_sklearn.py",
+    ("measures: score is FVU", "return 1.0 - pool.fvu", "return pool.fvu"),
+    (
+        "measures: rows of merged pools",
+        "self.n_rows += other.n_rows",
+        "self.n_rows = other.n_rows",
+    ),
 )

@@ -8,6 +8,7 @@ from scipy.stats import hypergeom, norm
 from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
+from nanosae.analysis.sentences import lines
 from nanosae.codes import write_codes
 from small_corpora import active_with_target
 
@@ -240,14 +241,14 @@ def test_findings_come_by_falling_difference_of_shares_and_each_side_by_itself(
     size = result.findings["risk_difference"].abs().tolist()
     assert size == sorted(size, reverse=True)
     assert set(result.sides) == {"A", "B"}
-    for side, lines in result.sides.items():
-        is_more = (lines["share"] > lines["share_rest"]).tolist()
-        assert is_more == [side == "B"] * len(lines)
-        assert len(lines) == 3
-    text = "\n".join(result.lines())
-    assert text.index("More in B:") < text.index("More in A:")
-    assert "Together, " in text
-    assert "Together, " not in "\n".join(result.lines(model=False))
+    for side, table in result.sides.items():
+        is_more = (table["share"] > table["share_rest"]).tolist()
+        assert is_more == [side == "B"] * 3
+    told = lines(result, 20)
+    assert told.index("More in B:") == 0
+    assert told.index("More in A:") == 4
+    assert told[1] == "  Texts about “feature 22” make up 37 % of B and 10 % of A."
+    assert "odds ratio" in lines(result, 20, statistics=True)[1]
 
 
 def hypergeom_score_p(active, y):

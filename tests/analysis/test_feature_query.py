@@ -65,7 +65,8 @@ def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
     lift = share / np.maximum(density, 1e-12)
     strength = acts[rows].mean(axis=0) * np.log(np.maximum(lift, 1))
     best = np.argsort(-strength, kind="stable")[:10]
-    found, how = features_of_words(codes, word, {})
+    labels = dict(enumerate(planted.names))
+    found, how = features_of_words(codes, word, labels)
     expected = np.zeros(codes.n_features)
     expected[best] = strength[best] / strength.max()
     labelled = [j for j, name in enumerate(planted.names) if word in name.split()]

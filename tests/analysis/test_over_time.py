@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from scipy.stats import beta
 
 from nanosae.analysis.over_time import over_time
-from nanosae.analysis.sentences import percent
+from nanosae.analysis.sentences import findings, percent
 from nanosae.codes import write_codes
 from nanosae.runs.tables import save_features
 
@@ -50,8 +50,8 @@ def test_dates_are_read_as_years(compared_codes, compared, tmp_path):
     assert results[0].table["effect"].tolist() == results[1].table["effect"].tolist()
     assert set(compared.year_slopes) <= set(results[0].findings["feature"])
     assert results[0].shares["period"].drop_duplicates().size == 10
-    assert "per year" in results[0].sentences(1, statistics=True)[0]
-    first = results[0].sentences(1)[0]
+    assert "per year" in results[0].sentences(1)[0]
+    first = findings(results[:1])["sentence"][0]
     assert first.endswith("in 2024.")
     assert " % in 2015 to " in first
 
@@ -83,12 +83,12 @@ def test_a_trend_is_told_in_months_of_the_calendar(tmp_path):
     codes, active, month = growing(tmp_path)
     result = over_time(codes, "date")
     share = [active[month == m, 0].mean() for m in (0, 6)]
-    (sentence,) = result.sentences()
+    (sentence,) = findings([result])["sentence"]
     assert sentence == (
         f"Texts about “feature 0” rise from {percent(share[0])} in January 2024 to "
         f"{percent(share[1])} in July 2024."
     )
-    (told,) = result.sentences(statistics=True)
+    (told,) = result.sentences()
     assert "per month" in told
     assert "per year" not in told
     slope = np.polyfit(month, active[:, 0], 1)[0]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from nanosae.analysis.feature_query import set_features
 from nanosae.analysis.search import search
 from nanosae.analysis.steering import reweight
+from nanosae.analysis.text_index import find_texts
 from nanosae.codes import write_codes
-from nanosae.text import embed
+from nanosae.text import embed, static
 from oracles import cosines, dense_rows, order_of
 
 
@@ -145,6 +147,18 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
     embed._load_encoder.cache_clear()
 
 
+def test_a_query_is_encoded_by_static_word_vectors_where_the_run_names_them(
+    codes, monkeypatch, planted
+):
+    model = codes.weights()
+    model.cfg["metadata"]["encoder"] = static.NAME
+    model.save(codes.run / "model")
+    monkeypatch.setattr(static, "encode_static", lambda _: planted.embeddings[[3]])
+    found = search(codes, "anything")
+    assert found.note == f"rows like the text, encoded by {static.NAME}"
+    assert found.hits[0].row == 3
+
+
 def test_mistakes_are_named(tmp_path, codes, planted):
     with pytest.raises(ValueError, match="exactly one of query, row and feature"):
         search(codes)
@@ -152,7 +166,7 @@ def test_mistakes_are_named(tmp_path, codes, planted):
         search(codes, "word", row=3)
     with pytest.raises(ValueError, match="feature 48: there are 0 … 47"):
         search(codes, feature=48)
-    with pytest.raises(ValueError, match="0 labels hold 'zzz': none; give a number"):
+    with pytest.raises(ValueError, match="no label holds 'zzz'; none of the 48"):
         search(codes, feature="zzz")
     common = planted.names[0][0]
     with pytest.raises(
@@ -190,7 +204,7 @@ def test_results_are_a_frame_text_and_escaped_html(tmp_path):
     codes = write_codes(tmp_path, sp.csr_array(np.ones((3, 2))), texts=[evil] * 3)
     found = search(codes, feature=1, n=2)
     frame = found.to_frame()
-    assert frame.columns.tolist() == ["row", "score", "text", "shared"]
+    assert frame.columns.tolist()[:4] == ["row", "score", "text", "shared"]
     assert frame["row"].tolist() == [0, 1]
     page = found._repr_html_()
     assert "<script>" not in page
@@ -201,7 +215,85 @@ def test_results_are_a_frame_text_and_escaped_html(tmp_path):
     nothing = search(
         write_codes(tmp_path / "n", sp.csr_array((1, 2))), feature=0
     ).to_frame()
-    assert nothing.columns.tolist() == ["row", "score", "text", "shared"]
+    assert nothing.columns.tolist() == frame.columns.tolist()
+
+
+ENGLISH = [
+    "the bank closed my account",
+    "banks and banking",
+    "a river bank in spring",
+    "my savings are with them",
+    "Straße und Brücke",
+    "İstanbul at night",
+    "nothing to see",
+]
+
+
+@pytest.fixture
+def english(tmp_path):
+    """Seven texts whose embeddings put the fourth beside the first."""
+    vectors = np.eye(7, 8, dtype=np.float32)
+    vectors[3, 0] = 3
+    return write_codes(
+        tmp_path, sp.csr_array(np.eye(7)), texts=ENGLISH, vectors=vectors
+    )
+
+
+def test_meaning_and_words_are_merged_by_reciprocal_rank(english):
+    found = search(english, "bank account", encoder=lambda texts: np.eye(1, 8), n=7)
+    cosine = np.array([1, 0, 0, 3 / np.sqrt(10), 0, 0, 0])
+    by_meaning = np.argsort(-cosine, kind="stable").tolist()
+    by_words = find_texts(english, "bank account", 7)[0].tolist()
+    assert set(by_words) == {0, 1, 2}
+    earned = np.zeros(7)
+    for ranking in (by_meaning, by_words):
+        for place, row in enumerate(ranking, start=1):
+            earned[row] += 1 / (60 + place)
+    expected = sorted(range(7), key=lambda row: (-earned[row], row))
+    assert [hit.row for hit in found.hits] == expected
+    assert expected != by_meaning
+    how = {hit.row: (hit.match, hit.weak) for hit in found.hits}
+    assert how[0] == ("meaning + words", False)
+    assert how[3] == ("meaning", False)
+    assert how[6] == ("meaning", True)
+    np.testing.assert_allclose(
+        [hit.score for hit in found.hits], cosine[expected], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "row", "said"),
+    [
+        ("STRASSE", 4, ""),
+        ("istanbul", 5, ""),
+        ("rivers", 2, ""),
+        ("acount", 0, "no text has 'acount', looked for account"),
+        ("savi", 3, "no text has 'savi', looked for savings"),
+    ],
+)
+def test_words_are_found_as_people_write_them(english, query, row, said):
+    found = search(english, query)
+    assert found.hits[0].row == row
+    assert said in found.note
+    assert all(hit.weak for hit in found.hits) == bool(said)
+    assert ("all hits are weak" in found.note) == bool(said)
+
+
+def test_what_is_not_found_is_said_with_what_helps(english):
+    found = search(english, "qqqzzz")
+    assert found.hits == []
+    assert "no text has 'qqqzzz' or a word like it" in found.note
+    assert "try other or fewer words" in found.note
+    assert "encoder=NAME" in found.note
+
+
+def test_an_unknown_feature_lists_the_nearest(codes, planted):
+    asked = planted.names[7].split()[0][:-1] + "qq"
+    labels = dict(enumerate(planted.names))
+    with pytest.raises(ValueError, match="no label holds"):
+        search(codes, feature=asked)
+    with pytest.raises(ValueError, match=r"'bnak'; the nearest are 3 \(bank\)"):
+        set_features(np.zeros(48), {"bnak": 1}, {3: "bank"} | {9: labels[9]})
 
 
 def test_no_torch_is_imported():

@@ -1,17 +1,21 @@
 """Words in texts and labels against splitting the texts."""
 
+import sqlite3
+from contextlib import closing
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from nanosae.analysis.search import search
 from nanosae.analysis.text_index import (
-    find_labels,
     find_texts,
     has_index,
     rows_with,
     text_index,
+    word_terms,
 )
+from nanosae.checked import BLANK, seal_file
 from nanosae.codes import Codes, CodesWriter, write_codes
 
 
@@ -82,12 +86,67 @@ def test_the_index_is_made_once_and_anew_when_the_corpus_grows(tmp_path):
     assert find_texts(grown, "two")[0].tolist() == [2]
 
 
-def test_labels_with_more_of_the_words_come_first(codes, planted):
-    words = f"{planted.names[4]} {planted.names[9].split()[0]}"
-    found = find_labels(codes, words)
-    assert found[0] == (4, planted.names[4])
-    assert 9 in [j for j, _ in found]
-    assert find_labels(codes, "zzz") == []
+SCRIPTS = [
+    "我喜欢吃苹果和香蕉",
+    "今天天气很好",
+    "リンゴを食べる",
+    "東京に住んでいます",
+    "ภาษาไทยง่ายมาก",
+    "हिन्दी में लिखा",
+    "ΑΘΉΝΑ, Straße",
+    "plants of İstanbul",
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "rows"),
+    [
+        ("苹果", [0]),
+        ("果", [0]),
+        ("天气", [1]),
+        ("リンゴ", [2]),
+        ("東京", [3]),
+        ("果苹", []),
+        ("ไทย", [4]),
+        ("हिन्दी", [5]),
+        ("αθηνα", [6]),
+        ("STRASSE", [6]),
+        ("istanbul plant", [7]),
+        ("我今天很喜欢天气", [0, 1]),
+    ],
+)
+def test_words_of_any_script_are_found(tmp_path, words, rows):
+    codes = write_codes(tmp_path, sp.csr_array(np.eye(8)), texts=SCRIPTS)
+    assert sorted(find_texts(codes, words)[0].tolist()) == rows
+
+
+def test_a_word_stands_for_inflections_else_beginnings_else_misspellings(tmp_path):
+    texts = ["planted", "plants", "plane", "planetary", "receive", "cat", "cats"]
+    codes = write_codes(tmp_path, sp.csr_array(np.eye(7)), texts=texts)
+    found = {
+        word.word: (word.terms, word.exact)
+        for word in word_terms(codes, "plant planeta recieve cat zz eceive")
+    }
+    assert found == {
+        "plant": (["planted", "plants"], True),
+        "planeta": (["planetary"], False),
+        "recieve": (["receive"], False),
+        "cat": (["cat"], True),
+        "zz": ([], False),
+        "eceive": (["receive"], False),
+    }
+
+
+def test_an_index_of_another_format_is_made_anew(tmp_path):
+    codes = write_codes(tmp_path, sp.csr_array(np.eye(1)), texts=["word"])
+    path = text_index(codes)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("ALTER TABLE made_from DROP COLUMN format")
+        db.execute("UPDATE made_from SET checksum = ?", (BLANK,))
+        db.commit()
+    seal_file(path)
+    assert not has_index(codes)
+    assert find_texts(codes, "word")[0].tolist() == [0]
 
 
 def test_rows_with_all_the_words_as_by_splitting_the_texts(codes, planted):

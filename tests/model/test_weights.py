@@ -225,8 +225,8 @@ def test_errors_name_both_sides(tmp_path, x):
     )
     with pytest.raises(ValueError, match="is 'crosscoder', scaling 'none'; needed"):
         Weights.load(tmp_path)
-    save_model(tmp_path, "topk", normalize_activations="layer_norm")
-    with pytest.raises(ValueError, match="scaling 'layer_norm'"):
+    save_model(tmp_path, "topk", normalize_activations="constant_norm_rescale")
+    with pytest.raises(ValueError, match="scaling 'constant_norm_rescale'"):
         Weights.load(tmp_path)
 
 

@@ -6,7 +6,10 @@ import pyarrow as pa
 import pytest
 
 from nanosae.errors import DataError
-from nanosae.sources.roles import column_roles, parse_dates
+from nanosae.sources.embedded import read_vectors, vector_columns_beside
+from nanosae.sources.roles import Column, column_roles, parse_dates
+from nanosae.sources.typed import with_types
+from nanosae.sources.vector_text import with_vectors_parsed
 
 N = 200
 TEXTS = [f"a longer text about the river and the boat number {i}" for i in range(N)]
@@ -35,6 +38,16 @@ def role_of(values, name="column"):
         (list(range(10**18, 10**18 + N)), "id"),
         ([f"user{i}" for i in range(N)], "id"),
         ([["x", "y"], []] * 100, "tags"),
+        (["x|y", "x", "z; x", "y|z"] * 50, "tags"),
+        (["Paris, France", "Lyon, France"] * 100, "category"),
+        (
+            ["Mon Apr 06 22:19:45 PDT 2009", "Tue Apr 07 01:02:03 PDT 2009"] * 100,
+            "date",
+        ),
+        (
+            ["Wed Oct 10 20:19:24 +0000 2018", "Thu Oct 11 1:0:0 +0000 2018"] * 100,
+            "date",
+        ),
         ([f"value {i % 60}" for i in range(N)], "unused"),
         (["same"] * N, "unused"),
         ([None] * N, "unused"),
@@ -52,6 +65,10 @@ def test_names_decide_where_values_do_not():
     ids = [17, 18, 19, 20] * 50
     assert role_of(ids, "author_id") == "id"
     assert role_of(ids, "stars") == "number"
+
+    assert role_of([1_700_000_000 + i for i in range(N)], "created_at") == "date"
+    assert role_of([1_700_000_000 + i for i in range(N)], "views") == "id"
+    assert role_of([f"a, {'bc'[i % 2]}" for i in range(N)], "genres") == "tags"
 
 
 def test_a_rare_category_is_not_compared():
@@ -100,3 +117,64 @@ def test_dates_are_read_day_first_where_a_day_shows_it():
 def test_vectors_have_no_role():
     table = pa.table({"text": TEXTS, "v": pa.array(np.zeros((N, 3)).tolist())})
     assert [c.name for c in column_roles(table, skip=["v"])] == ["text"]
+
+
+def test_columns_become_what_their_roles_say():
+    table = pa.table(
+        {
+            "seen": ["Mon Apr 06 22:19:45 PDT 2009", "31.12.2010"],
+            "ms": pa.array([1_700_000_000_000, None]),
+            "year": [2001, 2002],
+            "price": ["1,5", "x"],
+            "tags": ["a | b", None],
+        }
+    )
+    roles = {
+        "seen": "date",
+        "ms": "date",
+        "year": "date",
+        "price": "number",
+        "tags": "tags",
+    }
+    typed = with_types(table, [Column(name, role, "") for name, role in roles.items()])
+    assert [str(day.date()) for day in typed["seen"].to_pylist()] == [
+        "2009-04-06",
+        "2010-12-31",
+    ]
+    assert str(typed["ms"][0].as_py()) == "2023-11-14 22:13:20"
+    assert typed["year"].to_pylist() == [2001, 2002]
+    assert typed["price"].to_pylist()[0] == 1.5
+    assert typed["tags"].to_pylist() == [["a", "b"], None]
+
+
+def test_vectors_beside_texts_are_found():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(5, 16)).astype(np.float32)
+    numbered = pa.table({f"e{i}": rows[:, i] for i in range(16)})
+    lists = pa.table(
+        {"v": rows.tolist(), "place": [[48.1, 11.5]] * 5, "text": list("abcde")}
+    )
+    survey = pa.table({f"q{i}": [1, 2, 3, 4, 5] for i in range(20)})
+    assert vector_columns_beside(numbered) == numbered.column_names
+    assert vector_columns_beside(lists) == ["v"]
+    assert vector_columns_beside(survey) == []
+    np.testing.assert_allclose(read_vectors(lists, ["v"]), rows, rtol=1e-6)
+    both = numbered.append_column("v", lists["v"])
+    with pytest.raises(DataError, match="Which are the vectors: v or e0"):
+        vector_columns_beside(both)
+
+
+def test_vectors_as_text_are_parsed():
+    table = pa.table(
+        {
+            "v": ["[1, -2.5e-1]", "[3 4.0]"],
+            "w": ["[ 1.\n  2.]", None],
+            "t": ["[x, y]", "[1]"],
+        }
+    )
+    parsed = with_vectors_parsed(table)
+    assert parsed["v"].to_pylist() == [[1.0, -0.25], [3.0, 4.0]]
+    assert parsed["w"].to_pylist() == [[1.0, 2.0], None]
+    assert parsed["t"].to_pylist() == ["[x, y]", "[1]"]
+    with pytest.raises(DataError, match=r"row 1 \(0-based\), column v holds 'none'"):
+        with_vectors_parsed(pa.table({"v": ["[1, 2]", "none"]}))

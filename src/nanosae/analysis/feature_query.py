@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.label_search import rank_labels
 from nanosae.analysis.ranking import largest_places
-from nanosae.analysis.text_index import find_labels, find_texts
+from nanosae.analysis.text_index import find_texts
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
 N_FEATURES = 10  # features that words stand for, and labels with the words, at most
 N_TEXTS = 100  # best texts with the words, whose features are looked at
 LISTED = 5  # labels that an error names
+ALIKE = 0.85  # share of the best label's score that others need
 
 
 def set_features(
@@ -47,12 +49,23 @@ def _by_label(text: str, labels: Mapping[int, str]) -> int:
     found = [j for j, label in labels.items() if label.casefold() == wanted]
     if not found:
         found = [j for j, label in labels.items() if wanted in label.casefold()]
-    if len(found) != 1:
+    if not found:
+        raise DataError(f"no label holds {text!r}; {_nearest(text, labels)}")
+    if len(found) > 1:
         listed = ", ".join(_numbered(j, labels) for j in found[:LISTED])
-        raise DataError(
-            f"{len(found)} labels hold {text!r}: {listed or 'none'}; give a number."
-        )
+        raise DataError(f"{len(found)} labels hold {text!r}: {listed}; give a number.")
     return found[0]
+
+
+def _nearest(text: str, labels: Mapping[int, str]) -> str:
+    """Return a sentence that helps to find the feature that was meant."""
+    if not labels:
+        return "there are no labels: give a number, or run: nanosae label RUN."
+    near = rank_labels(dict(labels), text, LISTED)["feature"]
+    if not len(near):
+        return f"none of the {len(labels)} labels is like it: give a number."
+    listed = ", ".join(_numbered(j, labels) for j in near.tolist())
+    return f"the nearest are {listed}; give a number."
 
 
 def _numbered(feature: int, labels: Mapping[int, str]) -> str:
@@ -90,11 +103,18 @@ def features_of_words(
         strength = _strength(codes, rows)
         strongest = largest_places(strength, N_FEATURES)
         activations[strongest] = strength[strongest] / max(strength.max(), 1e-12)
-    labelled = find_labels(codes, words, N_FEATURES)
-    for feature, _ in labelled:
-        activations[feature] = 1
+    labelled = _labelled(labels, words)
+    activations[labelled] = 1
     how = f"{len(rows)} texts and {len(labelled)} labels hold the words"
     return activations, f"{how}, lifted to {np.count_nonzero(activations)} features"
+
+
+def _labelled(labels: Mapping[int, str], words: str) -> list[int]:
+    """Return the features whose labels have about as many of the words as the best."""
+    found = rank_labels(dict(labels), words, N_FEATURES)
+    found = found[found["match"] == "words"]
+    enough = ALIKE * found["score"].max()
+    return found["feature"][found["score"] >= enough].tolist()
 
 
 def _strength(codes: Codes, rows: np.ndarray) -> np.ndarray:

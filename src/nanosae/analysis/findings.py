@@ -9,9 +9,26 @@ from typing import Any
 import pandas as pd
 
 from nanosae.analysis.effects import Kind
-from nanosae.analysis.sentences import plain_sentence, side_of, statistics_sentence
 from nanosae.runs.tables import records
 
+GROUPS_SENTENCE = (
+    "is active in {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"
+    " (95 % CI {odds_low:.3g} to {odds_high:.3g}), risk difference {risk_difference:+.1%},"
+    " Cliff's δ {cliffs_delta:+.2f}"
+)
+NUMERIC_SENTENCE = (
+    "goes with a difference of {effect:+.3g} in {target} (95 % CI {low:.3g} to {high:.3g};"
+    " r = {r:+.2f}; active in {n_active:,} texts)"
+)
+TREND_SENTENCE = (
+    "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to {odds_high:.3g};"
+    " active in {n_active:,} texts)"
+)
+TEMPLATES: dict[Kind, str] = {
+    "groups": GROUPS_SENTENCE,
+    "numeric": NUMERIC_SENTENCE,
+    "trend": TREND_SENTENCE,
+}
 SHOWN = 20  # findings in a notebook
 
 
@@ -58,29 +75,24 @@ class Contrast:
         """The findings of each side: groups with more of them, "rises", "lower" and so on."""
         findings = self.findings
         lines = findings.to_dict(orient="records")
-        side = [side_of(self.kind, line, self.about) for line in lines]
+        side = [_side_of(self.kind, line, self.about) for line in lines]
         grouped = findings.groupby(pd.array(side, dtype=object), sort=False)
         return {str(name): of_side for name, of_side in grouped}
 
-    def sentences(self, n: int | None = None, *, statistics: bool = False) -> list[str]:
-        """Return one sentence per finding, in the order of `table`.
+    def sentences(
+        self, n: int | None = None, *, lines: pd.DataFrame | None = None
+    ) -> list[str]:
+        """Return one sentence per finding with its statistics, in the order of `table`.
+
+        In plain words they are in `nanosae.analysis.sentences.findings`.
 
         Args:
             n: How many; all if None.
-            statistics: With effect, interval and q, instead of plainly.
+            lines: Only these lines of `table`; the findings if None.
         """
-        return self.in_words(self.findings.iloc[:n], statistics=statistics)
-
-    def in_words(self, lines: pd.DataFrame, *, statistics: bool = False) -> list[str]:
-        """Return one sentence for each of the given lines of `table`."""
-        sentences = []
-        for line in lines.to_dict(orient="records"):
-            if statistics:
-                sentence = statistics_sentence(self.kind, line, self.about)
-            else:
-                sentence = plain_sentence(self.kind, line, self.about, self.shares)
-            sentences.append(sentence)
-        return sentences
+        lines = self.findings if lines is None else lines
+        wanted = lines.iloc[:n].to_dict(orient="records")
+        return [_sentence(self.kind, line, self.about) for line in wanted]
 
     def model_sentences(self) -> list[str]:
         """Say how well a few features explain each target together, and which they are."""
@@ -103,7 +115,6 @@ class Contrast:
             "kind": self.kind,
             "about": self.about,
             "sentences": self.sentences(),
-            "statistics": self.sentences(statistics=True),
             "model_sentences": self.model_sentences(),
         }
         tables = records(
@@ -113,36 +124,6 @@ class Contrast:
             shares=self.shares,
         )
         return header | tables
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines())
-
-    def lines(
-        self, n: int = SHOWN, *, statistics: bool = False, model: bool = True
-    ) -> list[str]:
-        """Return the comparison as lines of text: joint model, each side's findings, notes.
-
-        Args:
-            n: Findings of each side; of more than two sides fewer.
-            statistics: With effects, intervals and q.
-            model: With the joint models.
-        """
-        most = n if len(self.sides) <= 2 else max(n // len(self.sides), 2)
-        lines = []
-        if model:
-            models = self.model_sentences()
-            lines += models[:n]
-            if len(models) > n:
-                lines.append(f"… and models of {len(models) - n:,} more")
-        for side, findings in self.sides.items():
-            lines.append(f"{_heading(self.kind, side, self.about)}:")
-            shown = self.in_words(findings.iloc[:most], statistics=statistics)
-            lines += [f"  {sentence}" for sentence in shown]
-            if len(findings) > most:
-                lines.append(f"  … and {len(findings) - most:,} more")
-        if not self.sides:
-            lines.append("Nothing differs by more than chance would.")
-        return lines + self.about["notes"]
 
     def _repr_html_(self) -> str:
         head = f"{len(self.findings)} findings among {self.about['n_tested']:,} tests"
@@ -154,10 +135,23 @@ class Contrast:
         return f"<p><b>{head}</b></p><ol>{''.join(items)}</ol>{''.join(notes)}"
 
 
-def _heading(kind: Kind, side: str, about: dict[str, Any]) -> str:
-    """Return the heading of a side's list."""
+def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
+    """Return the group with more of a finding ("not A" if the rest), or its direction."""
+    is_more = line["effect"] > 0
     if kind == "trend":
-        return "More frequent over time" if side == "rises" else "Less frequent"
+        return "rises" if is_more else "falls"
     if kind == "numeric":
-        return f"{side.capitalize()} {about['column'] or 'target'}"
-    return f"More in {side}" if not side.startswith("not ") else f"Less in {side[4:]}"
+        return "higher" if is_more else "lower"
+    if is_more:
+        return str(line["target"])
+    rest = about.get("b")
+    return f"not {line['target']}" if rest in (None, "the rest") else str(rest)
+
+
+def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
+    """Tell one finding: effect, interval, q, and what it rests on."""
+    effect = TEMPLATES[kind].format(**{"b": "the rest"} | about | line)
+    basis = f"{about['n_rows']:,} rows, {about['n_independent']:,} independent"
+    if about["covariates"]:
+        basis += f"; at equal {', '.join(about['covariates'])}"
+    return f"“{line['label']}” {effect}; q = {line['q']:.2g} ({basis})."

@@ -26,12 +26,11 @@ import scipy.sparse as sp
 from nanosae.analysis.keywords import FeatureWords
 from nanosae.analysis.meaning import Meaning, normal_auc
 from nanosae.analysis.ranking import largest_places
-from nanosae.text.words import UNSPACED, Words, is_stop_word
+from nanosae.text.tokens import UNSPACED, stem
+from nanosae.text.words import Words, is_stop_word
 
 MAX_TERMS = 3
 STEM = 4  # letters that two terms that repeat each other have in common, at least
-SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
-MIN_STEM = 4  # letters that are left of a word without its suffix
 CANDIDATES = 150  # typical terms among which a name is looked for
 MIN_GAIN = 0.02  # of a further term
 COMMON = 3  # training texts that have a term of a name, where the corpus is not small
@@ -356,27 +355,6 @@ def _inflections(terms: list[str]) -> list[list[int]]:
         [other for other in by_stem[its_stem] if other != place] if its_stem else []
         for place, its_stem in enumerate(stems)
     ]
-
-
-def stem(word: str) -> str:
-    """Return what the inflected forms of an English word have in common, "" for a short word.
-
-    Example:
-        >>> [stem(word) for word in ("pay", "plants", "planted", "planning", "parties", "parse")]
-        ['', 'plant', 'plant', 'plan', 'party', 'pars']
-    """
-    for suffix in SUFFIXES:
-        rest = word.removesuffix(suffix)
-        if rest != word and len(rest) >= MIN_STEM:
-            word = rest
-            break
-    if len(word) < MIN_STEM:
-        return ""
-    if word[-1] == word[-2] and word[-1] not in "ls":
-        word = word[:-1]  # planning
-    if word.endswith("i"):
-        return word[:-1] + "y"  # parties
-    return word.removesuffix("e")
 
 
 def _repeats(term: str, other: str) -> bool:

@@ -11,6 +11,7 @@ import pandas as pd
 
 SHORT = 90  # characters of a text on a line
 LISTED = 5  # shared features on a line
+COLUMNS = ["row", "score", "text", "shared", "match", "weak"]
 
 
 class QueryFeature(NamedTuple):
@@ -49,15 +50,20 @@ class Hit:
 
     Attributes:
         row: Its number.
-        score: Cosine to the query, or shared activation.
+        score: Cosine to the query, or shared activation; of a text, hits are ordered by the
+            reciprocal ranks of all ways in which they were found.
         text: Its text, "" if the corpus has none.
         shared: The features it shares with the query, by falling product of activations.
+        match: How it was found: "meaning", "words", "features", or two of them joined by " + ".
+        weak: Whether it is hardly nearer to the query than any row.
     """
 
     row: int
     score: float
     text: str
     shared: list[SharedFeature]
+    match: str = ""
+    weak: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,12 +83,16 @@ class Results:
     vector: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one line per hit: `row, score, text, shared` (tuples as of `SharedFeature`)."""
+        """Return one line per hit.
+
+        Its columns are `row, score, text, shared` (tuples as of `SharedFeature`), `match, weak`.
+        """
         lines = []
         for hit in self.hits:
             shared = [tuple(feature) for feature in hit.shared]
-            lines.append((hit.row, hit.score, hit.text, shared))
-        return pd.DataFrame(lines, columns=["row", "score", "text", "shared"])
+            line = (hit.row, hit.score, hit.text, shared, hit.match, hit.weak)
+            lines.append(line)
+        return pd.DataFrame(lines, columns=COLUMNS)
 
     def __str__(self) -> str:
         return _results_text(self)
@@ -95,7 +105,8 @@ def _results_text(results: Results) -> str:
     lines = [results.note]
     for hit in results.hits:
         text = " ".join(hit.text.split())[:SHORT]
-        lines.append(f"{hit.score:7.3f}  row {hit.row}  {text}")
+        weak = "  (weak)" if hit.weak else ""
+        lines.append(f"{hit.score:7.3f}  row {hit.row}  {text}{weak}")
         lines.append(f"         {_feature_list(hit)}")
     return "\n".join(lines)
 

@@ -1,10 +1,11 @@
-"""Search: find rows by meaning and by feature, and say which features a hit shares.
+"""Search: find rows by meaning, words and features, and say which features a hit shares.
 
 A query is a text, a vector, a row, a feature or a weighted combination of features. With embeddings
 rows are ranked by cosine, without them by the activations they share with the query, Σ qⱼaⱼ. A text
-needs its encoder (a callable, or the model that the run names, through the `embed` extra); without
-one its words are looked up in texts and labels (`feature_query`), and the answer says so. A query
-whose features are edited is moved along their decoder directions (`steering`).
+is searched by meaning, with its encoder (a callable, or the model that the run names), and by its
+words (`text_index`); the two rankings are merged. Without an encoder the features that the words
+stand for take the place of meaning (`feature_query`), and the answer says so. A query whose
+features are edited is moved along their decoder directions (`steering`).
 """
 
 from __future__ import annotations
@@ -16,24 +17,56 @@ from typing import Any
 import numpy as np
 
 from nanosae.analysis.feature_query import features_of_words, set_features
-from nanosae.analysis.ranking import largest_in_rows
+from nanosae.analysis.ranking import fuse_rankings, largest_in_rows
 from nanosae.analysis.reading import run_model
 from nanosae.analysis.results import Hit, QueryFeature, Results, SharedFeature
 from nanosae.analysis.statistics import unit
 from nanosae.analysis.steering import steer
+from nanosae.analysis.text_index import WordTerms, find_texts, word_terms
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
+from nanosae.text.encoders import find_encoder, received_encoder
+
+DEPTH = 100  # rows of each ranking that are merged, at least
+CHANCE_ROWS = 500  # whose cosines say what is near by chance
+CHANCE = 0.99  # quantile of these cosines below which a hit is weak
 
 
 @dataclass(frozen=True)
 class _Query:
-    """What is searched for: features, a vector if there is one, and where they come from."""
+    """What is searched for: features, a vector, words, and where they come from.
+
+    Attributes:
+        activations: Of each feature, (n_features,).
+        vector: If there is one, (input_size,).
+        note: How the query came about.
+        words: What each word of a text stands for.
+    """
 
     activations: np.ndarray
     vector: np.ndarray | None
     note: str
+    words: tuple[WordTerms, ...] = ()
+
+    @property
+    def has_exact_word(self) -> bool:
+        """Whether the corpus has one of the words as it was asked for."""
+        return any(word.exact for word in self.words)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Rows in one order.
+
+    Attributes:
+        rows: The rows, the best first, (n,).
+        weak: Which of them are hardly nearer than any row, bool (n,).
+    """
+
+    rows: np.ndarray
+    weak: np.ndarray
 
 
 def search(
@@ -82,11 +115,17 @@ def search(
         asked = _vector_query(codes, np.asarray(query, np.float32), model)
     if edit is not None:
         asked = _edited(codes, asked, edit, steps, model, labels)
-    rows, scores = _best_rows(codes, asked, n, exclude=row)
+    scores = _scores(codes, asked)
+    if row is not None:
+        scores[row] = -np.inf
+    rankings = _rankings(codes, asked, scores, n)
+    rows = fuse_rankings([ranking.rows for ranking in rankings.values()], n)
+    hits = _hits(codes, asked.activations, rows, scores[rows], labels)
+    hits = [_with_match(hit, rankings) for hit in hits]
     return Results(
-        hits=_hits(codes, asked.activations, rows, scores, labels),
+        hits=hits,
         features=_query_features(asked.activations, labels),
-        note=asked.note,
+        note=_note(asked, hits),
         vector=asked.vector,
     )
 
@@ -141,12 +180,14 @@ def _text_query(
     model: Weights | None,
     labels: Mapping[int, str],
 ) -> _Query:
-    """Look for a text's embedding, or without an encoder for the features of its words."""
+    """Look for a text's embedding and its words, or for its words and their features."""
+    words = tuple(word_terms(codes, text)) if codes.has_texts else ()
     vector, note = _embed(text, encoder, model)
     if vector is not None:
-        return _vector_query(codes, vector, model, note)
+        return replace(_vector_query(codes, vector, model, note), words=words)
     activations, how = features_of_words(codes, text, labels)
-    return _Query(activations, None, f"{note}: {how}")
+    hint = "an encoder (encoder=NAME) would also find texts that say it in other words"
+    return _Query(activations, None, f"{note}: {how}; {hint}", words)
 
 
 def _embed(
@@ -160,10 +201,9 @@ def _embed(
         name = model.metadata.get("encoder")
     if not name:
         return None, "no encoder is known"
-    from nanosae.text.embed import embed
-
     try:
-        vector = embed([text], model=name)[0]
+        found = received_encoder(name) if encoder is None else find_encoder(name)
+        vector = found.encode([text])[0]
     except ImportError as error:
         return None, str(error)
     except OSError:
@@ -199,20 +239,72 @@ def _edited(
     return replace(asked, activations=target, vector=steered.vector, note=note)
 
 
-def _best_rows(
-    codes: Codes, asked: _Query, n: int, exclude: int | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the n best rows, without the excluded one, and their scores."""
+def _scores(codes: Codes, asked: _Query) -> np.ndarray:
+    """Return the cosine of each row to the query, or what it shares with it, (n_rows,)."""
     if asked.vector is not None and codes.has_vectors:
-        scores = _cosines(codes, asked.vector)
+        return _cosines(codes, asked.vector)
+    active = np.flatnonzero(asked.activations)
+    return np.asarray(codes.features(active) @ asked.activations[active])
+
+
+def _rankings(
+    codes: Codes, asked: _Query, scores: np.ndarray, n: int
+) -> dict[str, _Ranking]:
+    """Rank rows in each way in which the query can be looked for."""
+    depth = max(n, DEPTH) if asked.words else n
+    by_vector = asked.vector is not None and codes.has_vectors
+    candidates = scores if by_vector else np.where(scores > 0, scores, -np.inf)
+    (rows,), (best,) = largest_in_rows(candidates[None], depth)
+    if by_vector:
+        weak = best <= _chance_cosine(codes)
+        rankings = {"meaning": _Ranking(rows, weak)}
     else:
-        active = np.flatnonzero(asked.activations)
-        scores = np.asarray(codes.features(active) @ asked.activations[active])
-        scores[scores <= 0] = -np.inf
-    if exclude is not None:
-        scores[exclude] = -np.inf
-    (rows,), (best,) = largest_in_rows(scores[None], n)
-    return rows, best
+        of_inexact_words = bool(asked.words) and not asked.has_exact_word
+        weak = np.full(len(rows), of_inexact_words and asked.vector is None)
+        rankings = {"features": _Ranking(rows, weak)}
+    if asked.words:
+        rows, _ = find_texts(codes, " ".join(word.word for word in asked.words), depth)
+        weak = np.full(len(rows), not asked.has_exact_word)
+        rankings["words"] = _Ranking(rows, weak)
+    return rankings
+
+
+def _chance_cosine(codes: Codes) -> float:
+    """Return a cosine that one of a hundred pairs of rows exceeds."""
+    rng = np.random.default_rng(0)
+    n = min(CHANCE_ROWS, codes.n_rows)
+    sample = np.sort(rng.choice(codes.n_rows, n, replace=False))
+    directions = unit(codes.vectors(sample))
+    cosines = (directions @ directions.T)[np.triu_indices(n, 1)]
+    return float(np.quantile(cosines, CHANCE)) if len(cosines) else -np.inf
+
+
+def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
+    """Say how a hit was found, and whether it is weak in all these ways."""
+    found_by = []
+    weak = True
+    for name, ranking in rankings.items():
+        places = np.flatnonzero(ranking.rows == hit.row)
+        if len(places):
+            found_by.append(name)
+            weak = weak and bool(ranking.weak[places[0]])
+    return replace(hit, match=" + ".join(found_by), weak=weak)
+
+
+def _note(asked: _Query, hits: list[Hit]) -> str:
+    """Say how the answer came about, and what to try where it is poor."""
+    sentences = [asked.note]
+    for word in asked.words:
+        if not word.exact and word.terms:
+            shown = ", ".join(word.terms[:3])
+            sentences.append(f"no text has {word.word!r}, looked for {shown}")
+        elif not word.exact and asked.vector is None:
+            sentences.append(f"no text has {word.word!r} or a word like it")
+    if not hits:
+        sentences.append("nothing was found: try other or fewer words, or a feature")
+    elif all(hit.weak for hit in hits):
+        sentences.append("all hits are weak: hardly nearer than any row")
+    return "; ".join(sentences)
 
 
 def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:

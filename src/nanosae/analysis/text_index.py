@@ -1,7 +1,9 @@
-"""Words in texts and labels: a full-text index (SQLite FTS5) of a corpus, and its labels.
+"""Words in texts: a full-text index (SQLite FTS5) of a corpus.
 
 The index, `texts.sqlite` beside the codes, is made when it is first needed and made anew when the
-corpus has grown. Case and punctuation do not count.
+corpus has grown. Texts are folded and split by `text.tokens`; scripts without spaces are indexed
+by character, so that any of their words is found as a phrase. A word stands for its inflections;
+one that is in no text stands for the words that it begins, else for those it is a misspelling of.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,34 @@ from nanosae.atomic import write_path
 from nanosae.checked import BLANK, is_sealed, seal_file
 from nanosae.codes import Codes
 from nanosae.errors import DamagedFileError
-from nanosae.runs.tables import known_labels
+from nanosae.text.tokens import characters, is_unspaced, split_words, stem
+from nanosae.text.vocabulary import Vocabulary
 
+FORMAT = 2  # of the index
 BLOCK = 2**14  # rows that are indexed together
+TOKENS = "unicode61 remove_diacritics 0 categories 'L* N* M* Pc Co'"
+LONGEST_RUN = (
+    4  # characters of a script without spaces that are looked up as one phrase
+)
+HAN_OR_KANA = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+SHORTEST_BEGINNING = 3  # letters of a word that stands for those it begins
+MOST_LIKE = 20  # words that one stands for
+LAST = "\U0010ffff"  # behind every word of the vocabulary
+
+
+@dataclass(frozen=True)
+class WordTerms:
+    """What a word of a query is looked up as.
+
+    Attributes:
+        word: The word, folded.
+        terms: Words of the corpus that it stands for; itself if it is a run.
+        exact: Whether the word or an inflection of it is in the corpus.
+    """
+
+    word: str
+    terms: list[str]
+    exact: bool
 
 
 def find_texts(
@@ -30,15 +58,15 @@ def find_texts(
 
     Args:
         codes: The corpus.
-        words: The words.
+        words: The words; inflections of them count, too.
         n: Number of rows.
         every: Only rows that hold all the words.
 
     Raises:
         DamagedFileError: If the index cannot be read.
     """
-    pattern = _match_pattern(words, " AND " if every else " OR ")
     query = "SELECT rowid - 1, -bm25(texts) FROM texts WHERE texts MATCH ?"
+    pattern = _match_pattern(codes, words, every)
     found = _lookup(codes, f"{query} ORDER BY rank, rowid LIMIT ?", pattern, n)
     rows = np.array([row for row, _ in found], np.int64)
     scores = np.array([score for _, score in found], np.float64)
@@ -48,19 +76,17 @@ def find_texts(
 def rows_with(codes: Codes, words: str) -> np.ndarray:
     """Return all rows whose texts hold all the words, ascending int64."""
     query = "SELECT rowid - 1 FROM texts WHERE texts MATCH ? ORDER BY rowid"
-    found = _lookup(codes, query, _match_pattern(words, " AND "))
+    found = _lookup(codes, query, _match_pattern(codes, words, every=True))
     return np.array([row for (row,) in found], np.int64)
 
 
-def find_labels(codes: Codes, words: str, n: int = 10) -> list[tuple[int, str]]:
-    """Return features whose labels hold any of the words: most words first, then lower number."""
-    wanted = set(_split_words(words))
-    found = []
-    for feature, label in known_labels(codes).items():
-        n_common = len(wanted & set(_split_words(label)))
-        if n_common:
-            found.append((-n_common, feature, label))
-    return [(feature, label) for _, feature, label in sorted(found)[:n]]
+def word_terms(codes: Codes, words: str) -> list[WordTerms]:
+    """Return what each word of a query stands for in the corpus' texts.
+
+    Raises:
+        DamagedFileError: If the index cannot be read.
+    """
+    return [_terms_of(codes, word) for word in dict.fromkeys(split_words(words))]
 
 
 def has_index(codes: Codes) -> bool:
@@ -68,9 +94,10 @@ def has_index(codes: Codes) -> bool:
     path = _index_path(codes)
     if not path.exists() or not is_sealed(path):
         return False
+    made_from = None
     with closing(sqlite3.connect(path)) as db, suppress(sqlite3.DatabaseError):
-        return db.execute("SELECT codes FROM made_from").fetchone()[0] == codes.checksum
-    return False
+        made_from = db.execute("SELECT codes, format FROM made_from").fetchone()
+    return made_from == (codes.checksum, FORMAT)
 
 
 def text_index(codes: Codes) -> Path:
@@ -84,31 +111,43 @@ def text_index(codes: Codes) -> Path:
 
 def _make_index(codes: Codes, path: Path) -> None:
     with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE VIRTUAL TABLE texts USING fts5(text, content='')")
+        db.execute(
+            f'CREATE VIRTUAL TABLE texts USING fts5(text, content="", tokenize="{TOKENS}")'
+        )
+        db.execute("CREATE VIRTUAL TABLE words USING fts5vocab(texts, row)")
         for start in range(0, codes.n_rows, BLOCK):
             rows = range(start, min(start + BLOCK, codes.n_rows))
             numbers = [row + 1 for row in rows]
-            texts = codes.texts(rows, marks="")
+            texts = [_tokens(text) for text in codes.texts(rows, marks="")]
             pairs = zip(numbers, texts, strict=True)
             db.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", pairs)
-        db.execute("CREATE TABLE made_from (codes TEXT, checksum TEXT)")
-        db.execute("INSERT INTO made_from VALUES (?, ?)", (codes.checksum, BLANK))
+        db.execute("CREATE TABLE made_from (codes TEXT, format INTEGER, checksum TEXT)")
+        facts = (codes.checksum, FORMAT, BLANK)
+        db.execute("INSERT INTO made_from VALUES (?, ?, ?)", facts)
         db.commit()
     seal_file(path)
+
+
+def _tokens(text: str) -> str:
+    """Return what is indexed of a text: its words, and the characters of unspaced runs."""
+    tokens = []
+    for word in split_words(text):
+        tokens += characters(word) if is_unspaced(word) else [word]
+    return " ".join(tokens)
 
 
 def _index_path(codes: Codes) -> Path:
     return codes.path / "texts.sqlite"
 
 
-def _lookup(codes: Codes, query: str, pattern: str, *more: int) -> Sequence[tuple]:
+def _lookup(codes: Codes, query: str, *values: str | int) -> Sequence[tuple]:
     """Ask the index; nothing matches a pattern without a word."""
-    if not pattern:
+    if not values[0]:
         return []
     path = text_index(codes)
     try:
         with closing(sqlite3.connect(path)) as db:
-            return db.execute(query, (pattern, *more)).fetchall()
+            return db.execute(query, values).fetchall()
     except sqlite3.DatabaseError as error:
         raise DamagedFileError(
             f"{path} cannot be read: {error}.",
@@ -117,9 +156,73 @@ def _lookup(codes: Codes, query: str, pattern: str, *more: int) -> Sequence[tupl
         ) from error
 
 
-def _match_pattern(words: str, operator: str) -> str:
-    return operator.join(f'"{word}"' for word in _split_words(words))
+def _match_pattern(codes: Codes, words: str, every: bool) -> str:
+    """Return the words as a query of FTS5."""
+    alternatives = []
+    for word in word_terms(codes, words):
+        terms = word.terms or [word.word]
+        if is_unspaced(word.word):
+            terms = [word.word] if every else _pieces(word.word)
+        phrases = [f'"{_tokens(term)}"' for term in terms]
+        alternatives.append(f"({' OR '.join(phrases)})")
+    return (" AND " if every else " OR ").join(alternatives)
 
 
-def _split_words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def _pieces(run: str) -> list[str]:
+    """Cut a long run into overlapping pieces, which stand for its words.
+
+    Words of Han and Kana mostly have two characters, those of Thai and its like more.
+    """
+    parts = characters(run)
+    if len(parts) <= LONGEST_RUN:
+        return [run]
+    length = 2 if HAN_OR_KANA.match(run) else 3
+    starts = range(len(parts) - length + 1)
+    return ["".join(parts[start : start + length]) for start in starts]
+
+
+def _terms_of(codes: Codes, word: str) -> WordTerms:
+    if is_unspaced(word):
+        return WordTerms(word, [word], exact=True)
+    its_stem = stem(word)
+    same = [] if not its_stem else _words_beginning(codes, its_stem[:-1] or its_stem)
+    inflections = [other for other in same if stem(other) == its_stem]
+    itself = _words_between(codes, word, word)
+    if inflections or itself:
+        return WordTerms(word, sorted({*inflections, *itself}), exact=True)
+    if len(word) >= SHORTEST_BEGINNING:
+        begun = _words_beginning(codes, word)
+        if begun:
+            return WordTerms(word, begun[:MOST_LIKE], exact=False)
+    nearby = _words_between(codes, word[0], word[0] + LAST, about_as_long_as=word)
+    typos = Vocabulary(nearby).typos(word)
+    if not typos:
+        everything = _words_between(codes, "", LAST, about_as_long_as=word)
+        typos = Vocabulary(everything).typos(word)
+    nearest = max(typos.values(), default=0)
+    likest = [other for other, likeness in typos.items() if likeness == nearest]
+    return WordTerms(word, likest[:MOST_LIKE], exact=False)
+
+
+def _words_beginning(codes: Codes, beginning: str) -> list[str]:
+    return _words_between(codes, beginning, beginning + LAST)
+
+
+def _words_between(
+    codes: Codes, first: str, last: str, about_as_long_as: str = ""
+) -> list[str]:
+    """Return words of the corpus' texts, those in most texts first.
+
+    Args:
+        codes: The corpus.
+        first: First of them in order of code points.
+        last: Last of them.
+        about_as_long_as: Only words whose length is within two letters of this one's.
+    """
+    query = "SELECT term FROM words WHERE term >= ? AND term <= ?"
+    limits: list[str | int] = [first or " ", last]
+    if about_as_long_as:
+        query += " AND abs(length(term) - ?) <= 2"
+        limits.append(len(about_as_long_as))
+    found = _lookup(codes, f"{query} ORDER BY doc DESC, term", *limits)
+    return [term for (term,) in found]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, save, say_next, show
+from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -21,11 +22,11 @@ from nanosae.cli.parameters import (
     OptionalCount,
     Run,
     Stats,
+    TextColumn,
 )
+from nanosae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from nanosae.analysis.findings import Contrast
@@ -191,19 +192,22 @@ def search(
     *,
     row: OptionalCount = None,
     feature: str | None = None,
+    embedder: str | None = None,
     n: Number = 10,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by words, by another row or by a feature; each hit says which features it shares.
+    """Find rows by meaning and words, by another row or by a feature, and say what they share.
 
     Args:
         row: A row to start from.
         feature: A feature's number or label.
+        embedder: The encoder of the run's rows, where the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
-    found = nanosae.search(open_codes(run, name), query, row=row, feature=by, n=n)
+    codes = open_codes(run, name)
+    found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)
@@ -218,8 +222,8 @@ def contrast(
     a: str | None = None,
     b: str | None = None,
     groups: Groups = None,
-    name: Corpus = None,
     stats: Stats = False,
+    name: Corpus = None,
     as_json: Json = False,
 ) -> None:
     """Say which features distinguish groups of rows.
@@ -242,8 +246,8 @@ def explain(
     *,
     target: str,
     groups: Groups = None,
-    name: Corpus = None,
     stats: Stats = False,
+    name: Corpus = None,
     as_json: Json = False,
 ) -> None:
     """Say which features explain a column, one by one and together.
@@ -263,8 +267,8 @@ def over_time(
     /,
     *,
     column: str,
-    name: Corpus = None,
     stats: Stats = False,
+    name: Corpus = None,
     as_json: Json = False,
 ) -> None:
     """Say which features become more or less frequent over time.
@@ -277,7 +281,6 @@ def over_time(
     asked = {"verb": "over-time", "column": column}
     _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
-    say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def evaluate(
@@ -285,7 +288,12 @@ def evaluate(
     /,
     *,
     labels: str | None = None,
+    targets: str | None = None,
     groups: Groups = None,
+    model: str | None = None,
+    layer: str | None = None,
+    texts: str | None = None,
+    text_column: TextColumn = "text",
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -293,21 +301,58 @@ def evaluate(
 
     Args:
         labels: Column of known labels.
+        targets: File of what a transcoder is to make of the rows.
+        model: Measure instead what replacing a layer of this language model by the SAE costs.
+        layer: Name of the layer: `layers.15`.
+        texts: A file of texts that the SAE was not trained on.
     """
+    if model is not None:
+        _evaluate_in_model(run, model, layer, texts, text_column, as_json)
+        return
     from nanosae.runs.results import save_result
+    from nanosae.sources import open_rows
 
     codes = open_codes(run, name)
-    found = nanosae.evaluate(codes, labels, groups=groups)
+    vectors = None
+    if targets is not None:
+        rows = open_rows(targets)
+        vectors = rows.read(0, rows.n_rows)
+    found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
     result = found.to_dict()
-    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    asked = {"labels": labels, "targets": targets, "groups": groups}
+    save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
     say_next(f"nanosae report {run}", as_json=as_json)
+
+
+def _evaluate_in_model(
+    run: Path,
+    model: str,
+    layer: str | None,
+    texts: str | None,
+    text_column: str,
+    as_json: bool,
+) -> None:
+    """Print the loss recovered and the divergence of a model with the SAE in it."""
+    from nanosae.sources.texts import read_texts
+
+    if layer is None or texts is None:
+        raise ConfigError("--model needs --layer and --texts, too.")
+    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    sae = nanosae.SAEModel.load(run)
+    found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:15} {value:.4f}" if name != "tokens" else f"{name:15} {value:,}")
 
 
 def _keep_and_show(
     codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
+    from nanosae.analysis.sentences import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -316,5 +361,5 @@ def _keep_and_show(
     if as_json:
         print(json.dumps(result, default=str))
         return
-    lines = found.lines(statistics=stats, model=asked["verb"] == "explain")
-    print("\n".join(lines))
+    explains = asked["verb"] == "explain"
+    print("\n".join(lines(found, SHOWN_ROWS, statistics=stats, model=explains)))

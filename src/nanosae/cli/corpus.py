@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
 
 import nanosae
 from nanosae.cli.output import open_codes, say_next
@@ -126,6 +128,7 @@ def encode(
     texts: str | None = None,
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
+    columns: OptionalWords = None,
     name: str = "default",
     resume: bool = False,
     append: bool = False,
@@ -136,6 +139,7 @@ def encode(
     Args:
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
             and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
+        columns: Names of the vector columns, where they are not those of the training.
         name: Name of the corpus in the run.
         resume: Insist on continuing an interrupted call; with other data it is an error.
         append: Add the rows to an existing corpus.
@@ -146,10 +150,18 @@ def encode(
     from nanosae.model.corpus import encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
-    metadata = _metadata(data, texts, text_column, encoding, model.config["columns"])
+    if not run.is_dir():
+        raise MissingError(
+            f"{run} is no folder; the codes need one to be kept in.",
+            file=run,
+            remedy=f"nanosae convert {run} -o RUN makes one.",
+        )
+    names = list(columns or model.config.get("columns") or []) or None
+    metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     how: Any = {
         "metadata": metadata,
+        "columns": names,
         "resume": resume,
         "append": append,
         "force": force,
@@ -197,18 +209,29 @@ def export(
     run: Run,
     /,
     *,
-    output: Output,
+    output: Annotated[str, Parameter(alias="-o")],
+    to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
+    collection: str = "features",
     features: Integers = None,
     name: Corpus = None,
 ) -> None:
-    """Write the feature table, or with --features the corpus with a column for each of these.
+    """Write the feature table, rows with some features, or sparse vectors for a store.
 
     Args:
-        output: A .parquet, .csv, .tsv or .json file.
-        features: Features to add to the rows as columns.
+        output: A .parquet, .csv, .tsv or .json file for a table; with --to a file, or for qdrant a
+            folder or the address of a server.
+        to: Write every row as a sparse vector with its text and columns for this store.
+        collection: Name of the store's collection, index or table.
+        features: Features to add to the rows as columns of a table.
     """
     from nanosae.runs.tables import load_features, tag, write
 
+    if to != "table":
+        from nanosae.export.stores import to_store
+
+        n_rows = to_store(open_codes(run, name), output, to, collection)
+        print(f"{output}: {n_rows:,} rows as {to}, {collection!r}")
+        return
     table = (
         load_features(run) if features is None else tag(open_codes(run, name), features)
     )

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes
 
 SHOWN_ROWS = 20
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Say whether the verbs print results only: no progress, notes and next commands."""
+    global _quiet
+    _quiet = quiet
+
+
+def shows_progress() -> bool:
+    """Tell whether to show progress: on a terminal, unless the user wants none."""
+    return not _quiet and sys.stderr.isatty()
 
 
 def open_codes(run: Path, name: str | None) -> Codes:
     """Open a corpus of a run; say so if it has no texts."""
     codes = nanosae.Codes.open(run, name)
-    if not codes.has_texts:
+    if not codes.has_texts and not _quiet:
         verbs = "describe, families, topics, search by row or feature, contrast, evaluate, export"
         print(f"note: {codes.path} has no texts; what works: {verbs}.", file=sys.stderr)
     return codes
@@ -46,7 +58,7 @@ def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -
 
 def say_next(*commands: str, as_json: bool = False) -> None:
     """Print which commands come next, one per line; nothing beside JSON."""
-    if as_json:
+    if as_json or _quiet:
         return
     for place, command in enumerate(commands):
         print(f"{'now:' if place == 0 else ' or:'} {command}")

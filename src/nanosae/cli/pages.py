@@ -70,3 +70,13 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
     say_next(f"nanosae explore {output}", "nanosae run YOUR_TEXTS.csv -o run")
     if browser:
         webbrowser.open(page.absolute().as_uri())
+
+
+def mcp(run: Run, /) -> None:
+    """Answer the questions of an agent about a run, over standard input and output (MCP).
+
+    Agents start it themselves: command `nanosae`, arguments `mcp RUN`. Nothing is changed.
+    """
+    from nanosae.agents.server import serve
+
+    serve(run)

@@ -66,6 +66,9 @@ Model = Annotated[
     str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
+Stats = Annotated[
+    bool, Parameter(negative=(), help="Show the numbers behind findings.")
+]
 Open = Annotated[
     bool, Parameter(name="--open", negative=(), help="Open the report in a browser.")
 ]
@@ -76,12 +79,6 @@ Corpus = Annotated[
 Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
-]
-Stats = Annotated[
-    bool,
-    Parameter(
-        negative="--no-stats", help="Print effects with their intervals and q, too."
-    ),
 ]
 Json = Annotated[
     bool, Parameter(name="--json", negative="--no-json", help="Print JSON.")

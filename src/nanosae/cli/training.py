@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nanosae
-from nanosae.cli.output import say_next, show
+from nanosae.cli.output import say_next, show, shows_progress
 from nanosae.cli.parameters import Data, Json, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
@@ -68,7 +68,7 @@ def _train_one(
         if live and is_main_process()
         else contextlib.nullcontext()
     ):
-        trainer.train(data, **options)
+        trainer.train(data, progress=shows_progress(), **options)
     if not is_main_process():
         return
     for note in getattr(trainer, "notes_", []):

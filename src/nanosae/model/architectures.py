@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+ROW_EPSILON = 1e-5  # added to a row's standard deviation, where rows are standardised
+
 # tensors of length hidden_size, by rule
 LATENT_TENSORS = {
     "standard": ("b_enc",),

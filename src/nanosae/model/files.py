@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import zlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,17 @@ import numpy as np
 from nanosae.atomic import write_file
 from nanosae.checked import BLANK, check_file, naming, read_json, seal
 from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.model import formats
 from nanosae.model.architectures import LATENT_TENSORS, rule, tensor_shapes
+from nanosae.model.formats import sae_lens
+from nanosae.model.tensors import Arrays, read_safetensors
 
 SETTINGS = "cfg.json"
 TENSORS = "sae_weights.safetensors"
 REMEDY = "`nanosae train … --resume` remakes the model from the last checkpoint; or copy it anew."
-# of safetensors; BF16 has none
-FLOATS = {
-    "F16": np.float16,
-    "F32": np.float32,
-    "F64": np.float64,
-}
+SCALINGS = ("none", "layer_norm")  # of each row, before it is encoded
 
 Settings = dict[str, Any]
-Arrays = dict[str, np.ndarray]
 
 
 def model_folder(path: str | Path) -> Path:
@@ -48,35 +46,41 @@ def model_folder(path: str | Path) -> Path:
     return folder
 
 
+def has_model(path: str | Path) -> bool:
+    """Tell whether a run or a folder holds a saved model, ours or another library's."""
+    path = Path(path)
+    ours = [folder / SETTINGS for folder in (path / "model", path)]
+    return any(file.is_file() for file in ours) or _other_layout(path) is not None
+
+
 def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     """Return the settings and the tensors, float32, of a saved model.
 
     Args:
-        path: A model folder, or a run folder that holds one.
+        path: A model folder, a run folder that holds one, or files of another library.
 
     Raises:
         MissingError: If there is no saved model.
         DamagedFileError: If a file is not what was written, or does not fit the other one.
         DataError: If the architecture, the scaling or the type of a tensor is not supported.
     """
+    layout = _other_layout(Path(path))
+    if layout is not None:
+        cfg, tensors = layout.load(Path(path))
+        return cfg, _in_shape(Path(path), cfg, tensors)
     folder = model_folder(path)
     cfg, checksums = _read_settings(folder)
-    shapes = _expected_shapes(folder, cfg)
+    cfg = sae_lens.translate_settings(cfg, folder / SETTINGS)
+    _check_settings(folder, cfg)
     file = folder / TENSORS
     if not file.exists():
         raise MissingError(f"{file} does not exist.", file=file, remedy=REMEDY)
     if "file" in checksums:
         check_file(file, checksums["file"], "cfg.json", REMEDY)
-    tensors = _read_tensors(file)
-    for name, needed in shapes.items():
-        found = tensors[name].shape if name in tensors else None
-        if found != needed:
-            raise DamagedFileError(
-                f"{file}: {name} is {found} on disk, {SETTINGS} needs {needed}.",
-                file=file,
-                remedy=REMEDY,
-            )
-    return cfg, {name: tensors[name] for name in shapes}
+    tensors = read_safetensors(file, REMEDY)
+    with naming(file, REMEDY):
+        cfg, tensors = sae_lens.translate(cfg, tensors, folder)
+    return cfg, _in_shape(file, cfg, tensors)
 
 
 def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
@@ -121,9 +125,10 @@ def saved_checksum(path: str | Path) -> str:
         MissingError: If there is no saved model.
         DamagedFileError: If its files are not what was written.
     """
-    _, checksums = _read_settings(model_folder(path))
-    if "model" in checksums:
-        return checksums["model"]
+    if _other_layout(Path(path)) is None:
+        _, checksums = _read_settings(model_folder(path))
+        if "model" in checksums:
+            return checksums["model"]
     _, tensors = read_model(path)
     return checksum(tensors["W_dec"])
 
@@ -140,45 +145,46 @@ def _read_settings(folder: Path) -> tuple[Settings, dict[str, str]]:
     return cfg, checksums
 
 
-def _expected_shapes(folder: Path, cfg: Settings) -> dict[str, tuple[int, ...]]:
+def _other_layout(path: Path) -> ModuleType | None:
+    """Return the layout of another library at a path, unless a model of ours is there."""
+    for folder in (path / "model", path):
+        if (folder / SETTINGS).is_file() and (folder / TENSORS).is_file():
+            return None
+    return formats.layout_of(path)
+
+
+def _check_settings(folder: Path, cfg: Settings) -> None:
+    """Refuse what cannot be computed; what makes no sense is damage."""
     file = folder / SETTINGS
     with naming(file, REMEDY):
         architecture = cfg["architecture"]
-        is_known = rule(architecture) in LATENT_TENSORS
+        is_shared = architecture in sae_lens.SHARED_THRESHOLD
+        is_known = is_shared or rule(architecture) in LATENT_TENSORS
     scaling = cfg.get("normalize_activations", "none")
-    if not is_known or scaling != "none":
+    if not is_known or scaling not in (*SCALINGS, "expected_average_only_in"):
+        known = [*LATENT_TENSORS, *sae_lens.SHARED_THRESHOLD]
         raise DataError(
             f"{folder} is {architecture!r}, scaling {scaling!r}; needed: one of "
-            f"{[*LATENT_TENSORS]}, scaling 'none'.",
+            f"{known}, scaling one of {[*SCALINGS]}.",
             file=file,
         )
     with naming(file, REMEDY):
-        if rule(architecture) == "topk" and int(cfg["k"]) < 1:
+        if not is_shared and rule(architecture) == "topk" and int(cfg["k"]) < 1:
             raise ValueError(f"k is {cfg['k']}")
-        return tensor_shapes(cfg)
+        if not is_shared:
+            tensor_shapes(cfg)
 
 
-def _read_tensors(file: Path) -> Arrays:
-    from safetensors import deserialize
-
+def _in_shape(file: Path, cfg: Settings, tensors: Arrays) -> Arrays:
+    """Return the tensors that the settings ask for, after comparing their shapes."""
     with naming(file, REMEDY):
-        entries = deserialize(file.read_bytes())
-        return {name: _as_float32(file, name, entry) for name, entry in entries}
-
-
-def _as_float32(file: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
-    """Return a tensor of a safetensors file; numpy has no bfloat16, which is half a float32."""
-    kind = entry["dtype"]
-    if kind == "BF16":
-        upper_half = np.frombuffer(entry["data"], "<u2").astype(np.uint32)
-        values = (upper_half << 16).view(np.float32)
-    elif kind in FLOATS:
-        values = np.frombuffer(entry["data"], FLOATS[kind]).astype(
-            np.float32, copy=False
-        )
-    else:
-        raise DataError(
-            f"{file}: {name} has numbers of type {kind}; needed: BF16 or one of {[*FLOATS]}.",
-            file=file,
-        )
-    return values.reshape(entry["shape"])
+        shapes = tensor_shapes(cfg)
+    for name, needed in shapes.items():
+        found = tensors[name].shape if name in tensors else None
+        if found != needed:
+            raise DamagedFileError(
+                f"{file}: {name} is {found} on disk, {SETTINGS} needs {needed}.",
+                file=file,
+                remedy=REMEDY,
+            )
+    return {name: np.ascontiguousarray(tensors[name]) for name in shapes}

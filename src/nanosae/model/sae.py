@@ -9,25 +9,29 @@ into these. `weights.py` is the same in numpy and owns the files, which are SAEL
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from nanosae.errors import DataError, MissingError
-from nanosae.extras import extra
+from nanosae.atomic import write_file
+from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
-from nanosae.model.architectures import rule
+from nanosae.model.architectures import ROW_EPSILON, rule
+from nanosae.model.card import model_card
 from nanosae.model.files import read_model, write_model
+from nanosae.model.formats import dictionary_learning, sparsify
 from nanosae.sources import Rows, open_rows
 
 if TYPE_CHECKING:
     from nanosae.codes import Codes
 
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(/.+)?")
 BLOCK_ROWS = 8192  # rows encoded at once by `features`
 
 
@@ -57,6 +61,8 @@ class SAEModel(nn.Module):
         self._encoder = nn.Parameter(tensors["W_enc"].detach().T.contiguous())
         for name in tensors.keys() - {"W_enc"}:
             setattr(self, name, nn.Parameter(tensors[name].detach().contiguous()))
+        self.register_state_dict_post_hook(_name_encoder)
+        self.register_load_state_dict_pre_hook(_take_encoder)
 
     @property
     def W_enc(self) -> Tensor:
@@ -97,7 +103,7 @@ class SAEModel(nn.Module):
                 remedy="Was it trained on another encoder? See model.config.",
             )
         kind = rule(self.cfg["architecture"])
-        projected = self._centred(x) @ self.W_enc
+        projected = self._centred(self._standardised(x)) @ self.W_enc
         if kind == "gated":
             magnitude = torch.relu(projected * self.r_mag.exp() + self.b_mag)
             return magnitude * (projected + self.b_gate > 0)
@@ -112,18 +118,39 @@ class SAEModel(nn.Module):
         return torch.relu(pre_acts)
 
     def decode(self, acts: Tensor) -> Tensor:
-        """Return the reconstruction (B, input_size) of activations (B, hidden_size)."""
+        """Return the reconstruction (B, input_size) of activations (B, hidden_size).
+
+        Where rows are standardised (`layer_norm`), it is that of the standardised rows;
+        `in_units_of` puts it back.
+        """
         return acts @ self.W_dec + self.b_dec
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the reconstruction of raw rows, or what a transcoder makes of them."""
-        return self.decode(self.encode(x)) + self.skip(x)
+        return self.in_units_of(x, self.decode(self.encode(x))) + self.skip(x)
+
+    def in_units_of(self, x: Tensor, recon: Tensor) -> Tensor:
+        """Return what `decode` gave for raw rows x in the units of these rows."""
+        if not self._standardises:
+            return recon
+        mean, deviation = _row_statistics(x)
+        return recon * deviation + mean
 
     def skip(self, x: Tensor) -> Tensor | float:
         """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
         if "W_skip" not in self._parameters:
             return 0.0
         return x @ self.W_skip.T
+
+    @property
+    def _standardises(self) -> bool:
+        return self.cfg.get("normalize_activations", "none") == "layer_norm"
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        if not self._standardises:
+            return x
+        mean, deviation = _row_statistics(x)
+        return (x - mean) / deviation
 
     def _centred(self, x: Tensor) -> Tensor:
         if self.cfg.get("apply_b_dec_to_input", True):
@@ -135,7 +162,7 @@ class SAEModel(nn.Module):
         """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
         kind = rule(self.cfg["architecture"])
         kernels = backend(x.device)
-        x = self._centred(x.float()).contiguous()
+        x = self._centred(self._standardised(x.float())).contiguous()
         weight = self._encoder.detach()
         bias = (self.b_gate if kind == "gated" else self.b_enc).detach()
         if kind == "topk":
@@ -151,7 +178,8 @@ class SAEModel(nn.Module):
             pairs = pairs._replace(values=torch.relu(magnitude))
         return pairs
 
-    def _open(self, data: Any, columns: Iterable[str] | None) -> Rows:
+    def open_rows(self, data: Any, columns: Iterable[str] | None = None) -> Rows:
+        """Open data as rows for this model; arguments and errors as of `features`."""
         columns = list(columns or self.config.get("columns") or []) or None
         return open_rows(data, columns=columns, input_size=self.cfg["d_in"])
 
@@ -173,9 +201,27 @@ class SAEModel(nn.Module):
         Raises:
             DataError: If the rows are not `input_size` wide, or not finite.
         """
-        rows = self._open(data, columns)
+        rows = self.open_rows(data, columns)
         blocks = [self.sparse_features(block) for block in rows.blocks(BLOCK_ROWS)]
         return sp.csr_array(sp.vstack(blocks, format="csr"))
+
+    def reconstruct(self, activations: Any) -> np.ndarray:
+        """Return the rows that feature activations (n_rows, hidden_size) stand for, float32.
+
+        Args:
+            activations: Sparse or dense, as `features` gives them.
+
+        Raises:
+            DataError: If they are of another number of features.
+        """
+        size = self.cfg["d_sae"]
+        if np.ndim(activations) != 2 or activations.shape[1] != size:
+            raise DataError(
+                f"activations are {np.shape(activations)}; needed: (n_rows, {size})."
+            )
+        decoder = self.W_dec.detach().cpu().numpy()
+        recon = activations @ decoder + self.b_dec.detach().cpu().numpy()
+        return np.asarray(recon, np.float32)
 
     def encode_corpus(
         self,
@@ -225,46 +271,138 @@ class SAEModel(nn.Module):
             part=part,
         )
 
-    def save(self, folder: str | Path) -> None:
-        """Write `sae_weights.safetensors` and `cfg.json`, which SAELens loads, too."""
+    def save(
+        self,
+        folder: str | Path,
+        layout: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
+    ) -> None:
+        """Write the model's files, each in one step.
+
+        Args:
+            folder: Is made if it does not exist.
+            layout: Whose files: SAELens' `sae_weights.safetensors` and `cfg.json`, which are also
+                ours; sparsify's; or dictionary_learning's.
+
+        Raises:
+            DataError: If that library has no such SAE.
+        """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
-        write_model(folder, self.cfg, arrays)
+        if layout == "sae_lens":
+            write_model(folder, self.cfg, arrays)
+        elif layout == "sparsify":
+            sparsify.save(self.cfg, arrays, Path(folder))
+        else:
+            dictionary_learning.save(self.cfg, arrays, Path(folder))
 
     @classmethod
-    def load(cls, folder: str | Path) -> SAEModel:
-        """Read a model folder, or a run folder that holds one.
+    def load(cls, path: str | Path) -> SAEModel:
+        """Read a saved SAE, of any library whose layout is known, or one of the hub.
+
+        Args:
+            path: A model folder; a run folder that holds one; a folder or file of SAELens,
+                dictionary_learning, sparsify, HypotheSAEs, OpenAI, Gemma Scope or Llama Scope;
+                or, where there is no such path, `owner/name` or `owner/name/subfolder` of the
+                Hugging Face hub.
 
         Raises:
             MissingError: If there is no saved model.
             DamagedFileError: If a file is not what was written, or does not fit the other one.
             DataError: If its architecture is not supported.
         """
-        cfg, arrays = read_model(folder)
+        if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
+            owner, name, *subfolder = str(path).split("/", 2)
+            return cls.from_pretrained(
+                f"{owner}/{name}", subfolder=subfolder[0] if subfolder else None
+            )
+        cfg, arrays = read_model(path)
         return cls(
             cfg, {name: torch.from_numpy(array) for name, array in arrays.items()}
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | Path) -> SAEModel:
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+    ) -> SAEModel:
         """Load a folder, or a repository of the Hugging Face hub (extra `hub`).
+
+        Args:
+            name: A folder, or `owner/name`.
+            revision: Branch, tag or commit; the newest of the main branch by default.
+            subfolder: Where the SAE lies in the folder or repository.
 
         Raises:
             MissingError: If there is neither.
         """
-        if Path(name).exists():
-            return cls.load(name)
-        hub = extra("hub", "huggingface_hub", f"{name} is no folder here, and the hub")
-        try:
-            folder = hub.snapshot_download(
-                str(name), allow_patterns=["*.json", "*.safetensors"]
-            )
-        except (OSError, ValueError) as error:  # what all errors of the hub are
-            reason = " ".join(str(error).split())
-            raise MissingError(
-                f"{name} is no folder here, and the hub does not give it: {reason}",
-                file=name,
-            ) from error
-        return cls.load(folder)
+        folder = Path(name)
+        if not folder.exists():
+            from nanosae.model.hub import download
+
+            folder = download(str(name), revision, subfolder)
+        return cls.load(folder / subfolder if subfolder else folder)
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        metrics: dict[str, Any] | None = None,
+    ) -> None:
+        """Write the model's files and a model card, README.md.
+
+        Args:
+            folder: Is made if it does not exist.
+            name: Of the model in the card; the folder's by default.
+            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+        """
+        self.save(folder)
+        card = model_card(self.config, name or Path(folder).name, metrics)
+        write_file(
+            Path(folder) / "README.md", lambda stream: stream.write(card.encode())
+        )
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | None = None,
+        metrics: dict[str, Any] | None = None,
+        message: str = "Upload a sparse autoencoder",
+    ) -> str:
+        """Upload the model and its card to the Hugging Face hub; return the commit's address.
+
+        Args:
+            name: `owner/name`; the repository is made if there is none.
+            private: Whether a new repository is private.
+            revision: Branch; the main branch by default.
+            subfolder: Where the files lie in the repository.
+            token: Of the hub; None takes the one that `hf auth login` stored.
+            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+            message: Of the commit.
+
+        Raises:
+            ServerError: If the hub cannot be reached or refuses.
+        """
+        from nanosae.model.hub import upload
+
+        def save(folder: Path) -> None:
+            self.save_pretrained(folder, name=name, metrics=metrics)
+
+        return upload(
+            save,
+            name,
+            private=private,
+            revision=revision,
+            subfolder=subfolder,
+            token=token,
+            message=message,
+        )
 
     def __reduce__(self):
         return rebuild, (self.cfg, self.tensors())
@@ -280,6 +418,23 @@ class SAEModel(nn.Module):
 
         shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
         return facts_html("SAEModel", self.config | shapes)
+
+
+def _name_encoder(_model: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Let `state_dict` hold W_enc, as files do."""
+    state[f"{prefix}W_enc"] = state.pop(f"{prefix}_encoder").T
+
+
+def _take_encoder(_model: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Let `load_state_dict` take W_enc."""
+    if f"{prefix}W_enc" in state:
+        state[f"{prefix}_encoder"] = state.pop(f"{prefix}W_enc").T
+
+
+def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return each row's mean and its standard deviation + ROW_EPSILON, (B, 1) each."""
+    mean = x.mean(dim=-1, keepdim=True)
+    return mean, x.std(dim=-1, keepdim=True) + ROW_EPSILON
 
 
 def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:

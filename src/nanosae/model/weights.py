@@ -9,8 +9,8 @@ With p = (x − b_dec) @ W_enc, the activations of a row x are
 
 and the reconstruction is acts @ W_dec + b_dec. Transcoders, which make other vectors of the rows,
 keep entries by the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK models
-are saved as jumprelu, so that rows never depend on each other. Training, and models that scale
-their input, are not covered.
+are saved as jumprelu, so that rows never depend on each other. With `normalize_activations:
+layer_norm` every row is standardised first, and `decode` gives standardised rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.errors import DataError
-from nanosae.model.architectures import is_transcoder, rule, tensor_shapes
+from nanosae.model.architectures import ROW_EPSILON, is_transcoder, rule, tensor_shapes
 from nanosae.model.files import read_model, write_model
 
 BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
@@ -89,6 +89,11 @@ class Weights:
         return self.W_enc.shape[1]
 
     @property
+    def is_transcoder(self) -> bool:
+        """Whether it makes other vectors of the rows than these."""
+        return is_transcoder(self.cfg["architecture"])
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Our scalars: activation, k, columns, matryoshka, encoder, seed."""
         return self.cfg.get("metadata", {})
@@ -124,6 +129,10 @@ class Weights:
         """Reconstruct rows from activations, (n, hidden_size) sparse or dense; dense float32."""
         return np.asarray(acts @ self.W_dec + self.b_dec, np.float32)
 
+    def skip(self, x: np.ndarray) -> np.ndarray | float:
+        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        return 0.0 if self.W_skip is None else x @ self.W_skip.T
+
     def directions(self) -> np.ndarray:
         """Return each feature's direction among the rows, (hidden_size, input_size).
 
@@ -131,13 +140,16 @@ class Weights:
         in another space, so that its encoder's columns are taken.
         """
         rows = self.W_dec
-        if is_transcoder(self.cfg["architecture"]):
+        if self.is_transcoder:
             rows = np.ascontiguousarray(self.W_enc.T)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.where(norms > 0, norms, 1)
 
     def _encode(self, x: np.ndarray) -> sp.csr_array:
         x = x.astype(np.float32)
+        if self.cfg.get("normalize_activations", "none") == "layer_norm":
+            deviation = x.std(axis=1, ddof=1, keepdims=True)
+            x = (x - x.mean(axis=1, keepdims=True)) / (deviation + ROW_EPSILON)
         if self.cfg.get("apply_b_dec_to_input", True):
             x = x - self.b_dec
         projected = x @ self.W_enc

@@ -15,9 +15,14 @@ import pandas as pd
 import pyarrow as pa
 
 from nanosae.errors import ConfigError, DataError
+from nanosae.sources import open_rows
+from nanosae.sources.arrays import ARRAY_SUFFIXES
+from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_frame
 from nanosae.sources.roles import Column, column_roles
 from nanosae.sources.texts import drop_empty_texts, read_texts
+from nanosae.sources.typed import with_types
+from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
@@ -63,7 +68,7 @@ class Plan:
         ]
         if self.encoder is not None:
             lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
-        elif self.vectors is not None:
+        elif self.vectors is not None and self.columns[0].role != "vectors":
             lines.append(f"  vectors: {self.vectors.shape[1]} wide, as given")
         return lines + [f"  {note}" for note in self.notes]
 
@@ -78,6 +83,8 @@ def make_plan(
     target: Sequence[str] | None = None,
     labels: str | None = None,
     embedder: Any = None,
+    base_url: str | None = None,
+    prompt: str = "",
     encoding: str = "utf-8",
 ) -> Plan:
     """Decide what a run does with some data.
@@ -85,20 +92,24 @@ def make_plan(
     Args:
         data: A path, folder or glob of texts, a DataFrame, an Arrow table, a list of texts, or a
             dict of columns.
-        vectors: Rows that belong to the texts, (n, width), instead of an embedder.
+        vectors: Rows that belong to the texts, (n, width), or the name of their column, instead of
+            an embedder. Vectors that stand in the data are found.
         text: The text column, where it is not to be chosen.
         by: Columns whose values to compare, instead of all categories.
         time: Columns to follow features over, instead of all dates.
         target: Columns of numbers to explain, instead of all.
         labels: Column of known labels to evaluate features on.
         embedder: See `find_encoder`.
+        base_url: See `find_encoder`.
+        prompt: See `find_encoder`.
         encoding: Of a CSV or text file.
 
     Raises:
         DataError: If there is no text, or it is not clear which; if there are too few rows.
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
-    table = _as_table(data, text, encoding)
+    table, pairs = _read(data, text, encoding)
+    given = pairs if vectors is None else vectors
     wanted = {
         "text": [text],
         "by": by,
@@ -109,20 +120,15 @@ def make_plan(
     _check_names(table, wanted)
     if vectors is not None and embedder is not None:
         raise ConfigError("vectors and embedder are given: give one of them.")
+    table, rows, of_vectors = _take_vectors(table, given, embedder)
     columns = _roles(table, text)
     text = text or next(
         (column.name for column in columns if column.role == "text"), None
     )
-    notes = []
-    rows = None if vectors is None else _as_vectors(vectors, len(table))
     if text is None and rows is None:
-        described = "; ".join(
-            f"{column.name} is {column.reason}" for column in columns[:6]
-        )
-        raise DataError(
-            f"No column looks like a text: {described}.",
-            remedy="Name the text column with --text.",
-        )
+        raise _no_text(columns)
+    table = with_types(table, columns)
+    notes = []
     if text is not None:
         table = _with_text(table, text)
         if rows is None:
@@ -135,16 +141,16 @@ def make_plan(
         )
     roles = {column.name: column.role for column in columns}
 
-    def chosen(given: Sequence[str] | None, role: str) -> list[str]:
-        named = [name for name, its_role in roles.items() if its_role == role]
+    def chosen(given: Sequence[str] | None, *wanted: str) -> list[str]:
+        named = [name for name, its_role in roles.items() if its_role in wanted]
         return list(given) if given is not None else named
 
     return Plan(
         table=table,
         vectors=rows,
-        encoder=None if rows is not None else find_encoder(embedder),
-        columns=columns,
-        groups=chosen(by, "category"),
+        encoder=None if rows is not None else _encoder(embedder, base_url, prompt),
+        columns=[*of_vectors, *columns],
+        groups=chosen(by, "category", "tags"),
         times=chosen(time, "date"),
         numbers=chosen(target, "number"),
         labels=labels,
@@ -152,9 +158,24 @@ def make_plan(
     )
 
 
-def _as_table(data: Any, text: str | None, encoding: str) -> pa.Table:
-    if isinstance(data, str | Path):
-        return read_texts(data, text, encoding=encoding)
+def _encoder(embedder: Any, base_url: str | None, prompt: str) -> Encoder:
+    return find_encoder(embedder, base_url=base_url, prompt=prompt)
+
+
+def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
+    """Return the table, and the vectors that a file of vectors holds."""
+    if not isinstance(data, str | Path):
+        return _as_table(data), None
+    path = Path(data)
+    if path.suffix not in ARRAY_SUFFIXES:
+        return read_texts(path, text, encoding=encoding), None
+    texts = path.with_suffix(".parquet")  # as `embed` writes them
+    if texts.exists():
+        return read_texts(texts, text), path
+    return pa.table({"row": range(open_rows(path).n_rows)}), path
+
+
+def _as_table(data: Any) -> pa.Table:
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pd.DataFrame):
@@ -166,9 +187,33 @@ def _as_table(data: Any, text: str | None, encoding: str) -> pa.Table:
     return pa.table({"text": pa.array(list(data), pa.string())})
 
 
-def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
-    from nanosae.sources import open_rows
+def _take_vectors(
+    table: pa.Table, given: Any, embedder: Any
+) -> tuple[pa.Table, np.ndarray | None, list[Column]]:
+    """Return the table without its vectors, the rows to train on, and the vectors' role."""
+    table = with_vectors_parsed(table)
+    is_column = isinstance(given, str) and given in table.column_names
+    found = [given] if is_column else vector_columns_beside(table)
+    others = table.drop_columns(found) if found else table
+    if given is not None and not is_column:
+        return others, _as_vectors(given, len(table)), []
+    if not found or embedder is not None:
+        return others, None, []
+    rows = read_vectors(table, found)
+    name = found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    reason = f"{rows.shape[1]} numbers a row; --embedder NAME embeds the texts instead"
+    return others, rows, [Column(name, "vectors", reason)]
 
+
+def _no_text(columns: list[Column]) -> DataError:
+    described = "; ".join(f"{column.name}: {column.reason}" for column in columns[:6])
+    return DataError(
+        f"No column looks like a text ({described}).",
+        remedy="Name the text column with --text.",
+    )
+
+
+def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
     rows = open_rows(vectors)
     if rows.n_rows != n_rows:
         raise DataError(

@@ -18,6 +18,7 @@ from nanosae.sources.dialects import (
     not_decoded,
 )
 from nanosae.sources.tables import LazyTable, table_in_memory
+from nanosae.sources.vector_text import with_vectors_parsed
 
 DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which on a file is read block by block
@@ -54,7 +55,7 @@ def open_csv(path: Path) -> LazyTable:
     dialect = _dialect(path, "utf-8")
     table = _read_whole(path, dialect, dialect.as_written, missing=("",))
     _check_header(path, table.schema, dialect)
-    return table_in_memory(table)
+    return table_in_memory(with_vectors_parsed(table))
 
 
 def _check_header(path: Path, schema: pa.Schema, dialect: Dialect) -> None:

@@ -130,7 +130,7 @@ def _find(table: LazyTable, input_size: int | None) -> list[str]:
     """Return a list column, a numbered run, or all numeric columns; nothing if none will do."""
     schema = table.schema
     lists = [[field.name] for field in schema if is_vector(field.type)]
-    runs = _longest_runs(schema)
+    runs = longest_runs(schema)
     candidates = lists or runs
     if len(lists) == 1 and runs:
         list_length = vector_length(table, lists[0])
@@ -144,7 +144,7 @@ def _find(table: LazyTable, input_size: int | None) -> list[str]:
     return _all_numeric(table, input_size)
 
 
-def _longest_runs(schema: pa.Schema) -> list[list[str]]:
+def longest_runs(schema: pa.Schema) -> list[list[str]]:
     """Return the runs of numbered columns of one prefix that are as long as the longest."""
     numbered = [name for name in schema.names if name[-1:].isdecimal()]
     numbered.sort(key=natural_key)

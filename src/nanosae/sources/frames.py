@@ -10,6 +10,7 @@ import pyarrow as pa
 from nanosae.errors import DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
 from nanosae.sources.tables import LazyTable, table_in_memory
+from nanosae.sources.vector_text import with_vectors_parsed
 
 SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
 
@@ -27,7 +28,7 @@ def from_object(data: Any) -> LazyTable | Any:
     if hasattr(data, "to_frame"):
         data = data.to_frame()  # a Series of vectors
     if module == "pandas":
-        return table_in_memory(table_of_frame(data))
+        return table_in_memory(with_vectors_parsed(table_of_frame(data)))
     if hasattr(data, "__arrow_c_stream__"):
         has_own = hasattr(data, "to_arrow")
         return table_in_memory(data.to_arrow() if has_own else pa.table(data))

@@ -20,7 +20,7 @@ from nanosae.errors import DataError
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 
-Role = Literal["text", "category", "date", "number", "tags", "id", "unused"]
+Role = Literal["text", "category", "date", "number", "tags", "id", "vectors", "unused"]
 
 CATEGORY_VALUES = (2, 50)  # a category has so many different values
 CATEGORY_ROWS = 10  # rows that an average value of a category has at least
@@ -39,8 +39,21 @@ ID_NAMES = re.compile(
     r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$"
 )
 DATE_SHAPE = (
-    r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}|^[A-Za-z]{3,9}\W+\d"
+    r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}"
+    r"|^([A-Za-z]{3,9}\W+){1,2}\d"
 )
+WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
+ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
+TIME_NAMES = re.compile(
+    r"(^|[_\s-])(time|timestamp|date|datetime|created|posted)([_\s-]|$)"
+)
+EPOCH = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
+TAG_SEPARATORS = "|;,"
+TAG_NAMES = re.compile(
+    r"(^|[_\s-])(tag|label|topic|genre|keyword|categorie|subject|skill)s?$"
+)
+TAGGED_SHARE = 0.1  # share of the cells that hold several tags
+TAG_WORDS = 4  # a longer tag is a part of a sentence
 YEAR_NAMES = re.compile(r"(^|[_\s-])(year|yr|jahr|annee|año)$")
 
 
@@ -130,6 +143,8 @@ def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
     if pa.types.is_integer(kind):
         return _integer_role(name, present)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        if ID_NAMES.search(name.lower()):
+            return Column(name, "id", "its name says so")
         return Column(name, "number", "it holds numbers")
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _string_role(name, present, n_rows)
@@ -148,6 +163,8 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     in_range = low >= 1800 and high <= 2100
     if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
+    if TIME_NAMES.search(name.lower()) and low >= EPOCH[0] and high <= EPOCH[1]:
+        return Column(name, "date", "its values count seconds since 1970")
     if ID_NAMES.search(name.lower()):
         return Column(name, "id", "its name says so")
     if n_distinct == len(values) and len(values) > CATEGORY_ROWS:
@@ -171,6 +188,9 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
         return Column(name, "date", f"{share:.0%} of its values read as dates")
     if (share := _share_of_numbers(filled)) >= PARSED_SHARE:
         return Column(name, "number", f"{share:.0%} of its values read as numbers")
+    tags = _tags(name, filled)
+    if tags is not None:
+        return tags
     category = _category(name, filled)
     if category.role == "category":
         return category
@@ -179,6 +199,41 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
     if ID_NAMES.search(name.lower()) or n_distinct == len(filled):
         return Column(name, "id", "every row has a value of its own")
     return category
+
+
+def _tags(name: str, values: pa.Array) -> Column | None:
+    """Take a column for tags if many cells hold several short values, each of them often."""
+    separator = tag_separator(values)
+    is_place_or_name = separator == "," and not TAG_NAMES.search(name.lower())
+    if separator is None or is_place_or_name:
+        return None
+    tags = pc.list_flatten(_split(values, separator))
+    n_distinct = pc.count_distinct(tags).as_py()
+    longest = _mean_words(pc.unique(tags))
+    low, high = CATEGORY_VALUES
+    is_frequent = len(tags) >= CATEGORY_ROWS * n_distinct
+    if not low <= n_distinct <= high or not is_frequent or longest > TAG_WORDS:
+        return None
+    return Column(name, "tags", f"its cells hold {n_distinct} tags, with {separator!r}")
+
+
+def tag_separator(values: pa.Array | pa.ChunkedArray) -> str | None:
+    """Return what separates tags in cells; None if most cells hold no more than one."""
+    for separator in TAG_SEPARATORS:
+        matches = pc.match_substring(values, separator)
+        if (pc.mean(pc.cast(matches, pa.float64())).as_py() or 0) >= TAGGED_SHARE:
+            return separator
+    return None
+
+
+def split_tags(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Return cells of tags as lists of strings."""
+    return _split(values, tag_separator(values) or TAG_SEPARATORS[0])
+
+
+def _split(values: pa.Array | pa.ChunkedArray, separator: str) -> Any:
+    pattern = rf"\s*[{separator}]\s*"
+    return pc.split_pattern_regex(pc.utf8_trim_whitespace(values), pattern)
 
 
 def _category(name: str, values: pa.Array) -> Column:
@@ -226,7 +281,7 @@ def _share_matching(values: pa.Array, pattern: str) -> float:
 
 
 def parse_dates(values: pd.Series) -> pd.Series:
-    """Read strings as dates in UTC: ISO 8601 first, then the format of the first value.
+    """Read strings as dates in UTC: ISO 8601 first, then the formats that people write.
 
     Days come before months where some value has a day above 12 in the first place. What does not
     read as a date is NaT.
@@ -234,6 +289,8 @@ def parse_dates(values: pd.Series) -> pd.Series:
     parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if parsed.notna().mean() >= PARSED_SHARE:
         return parsed
+    values = values.str.replace(WEEKDAY, "", regex=True)
+    values = values.str.replace(ZONE, r" \1", regex=True)
     first_numbers = values.astype(str).str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d")[
         0
     ]

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
 
-# Thai, Lao, Burmese, Khmer, Kana, Han put no spaces between words: each character is taken as one
-UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-)
+from nanosae.text.tokens import UNSPACED, marks
+
 LONGEST_PHRASE = 6  # words, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
 MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
@@ -131,11 +128,9 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
 @cache
 def _token_pattern() -> re.Pattern[str]:
     """Match words, as a group, and punctuation between clauses, outside of it."""
-    characters = map(chr, range(0x300, 0x10000))
-    marks = "".join(c for c in characters if unicodedata.category(c).startswith("M"))
-    unspaced_word = rf"[{UNSPACED}][{marks}]*"
+    unspaced_word = rf"[{UNSPACED}][{marks()}]*"
     letter = rf"[^\W{UNSPACED}]"
-    spaced_word = rf"{letter}(?:{letter}|[{marks}]|['’](?=\w))*"
+    spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
     punctuation = r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…。，、；：！？\n]"
     return re.compile(rf"({unspaced_word}|{spaced_word})|{punctuation}")
 

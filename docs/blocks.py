@@ -1,0 +1,175 @@
+"""The code blocks of a page: find them, run them in order, keep what they print.
+
+A page's Python blocks share one namespace, as the cells of a notebook do; its bash blocks run by
+`bash -eu` in the same folder. A comment on the line before a block says what is special about it:
+
+    <!-- not run: REASON -->    the block is shown only
+    <!-- output -->             the block is what the last one printed; `make_outputs.py` writes it
+    <!-- output: head 8 -->     the same, its first 8 lines and an ellipsis
+    <!-- output: tail 8 -->     the same, an ellipsis and its last 8 lines
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<comment>[^\n]*?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
+    re.M | re.S,
+)
+NOT_RUN = ("not run", "tests", "ray")  # what comments of blocks begin with
+SERVING = ("explore", "watch")  # verbs that go on until they are interrupted
+SIGTERM = 128 + 15  # exit code of a command that was asked to end
+STAND_IN = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page.
+
+    Attributes:
+        language: The word behind the fence.
+        code: What it holds.
+        comment: What the comment on the line before says, "" if there is none.
+        line: Line of the fence in the page, from 1.
+        span: Where its code begins and ends in the page's text.
+    """
+
+    language: str
+    code: str
+    comment: str
+    line: int
+    span: tuple[int, int]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether it is code that is executed."""
+        is_code = self.language in ("python", "bash")
+        return is_code and not self.comment.startswith(NOT_RUN)
+
+    @property
+    def is_output(self) -> bool:
+        """Whether it shows what the block before it prints."""
+        return self.comment.startswith("output")
+
+
+class BlockError(AssertionError):
+    """A block that does not run; says where it stands and what went wrong."""
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the fenced blocks of a page in order."""
+    found = []
+    for match in BLOCK.finditer(text):
+        start, _ = match.span("code")
+        found.append(
+            Block(
+                match["language"],
+                match["code"],
+                match["comment"] or "",
+                text.count("\n", 0, start),
+                match.span("code"),
+            )
+        )
+    return found
+
+
+class Session:
+    """Runs the blocks of one page in a folder.
+
+    Args:
+        page: Name of the page, for messages.
+        folder: Working directory of the blocks.
+    """
+
+    def __init__(self, page: str, folder: Path) -> None:
+        self.page = page
+        self.folder = folder
+        self._namespace: dict[str, Any] = {"__name__": "__main__"}
+        self._programs = folder / ".programs"
+        self._programs.mkdir()
+        program = self._programs / "nanosae"
+        program.write_text(STAND_IN.format(python=sys.executable, script=__file__))
+        program.chmod(0o755)
+
+    def run(self, block: Block) -> str:
+        """Run a block and return what it prints.
+
+        Raises:
+            BlockError: If it fails.
+        """
+        try:
+            if block.language == "bash":
+                return self._run_bash(block.code)
+            return self._run_python(block)
+        except Exception as error:
+            message = f"{self.page}, line {block.line}: {type(error).__name__}: {error}"
+            raise BlockError(message) from error
+
+    def _run_bash(self, code: str) -> str:
+        python_folder = str(Path(sys.executable).parent)
+        path = [str(self._programs), python_folder, os.environ["PATH"]]
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join(path),
+            "PYTHONWARNINGS": "error::UserWarning:nanosae",
+        }
+        done = subprocess.run(
+            ["bash", "-eu", "-c", code],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"exit code {done.returncode}: {done.stderr[-1500:]}")
+        return done.stdout
+
+    def _run_python(self, block: Block) -> str:
+        printed = io.StringIO()
+        code = compile(block.code, f"{self.page}:{block.line}", "exec")
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(printed):
+            exec(code, self._namespace)
+        return printed.getvalue()
+
+
+def shown(printed: str, comment: str) -> str:
+    """Return the part of an output that a page shows, by the comment before it."""
+    lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
+    _, _, wanted = comment.partition(":")
+    if wanted:
+        end, number = wanted.split()
+        count = int(number)
+        if len(lines) > count:
+            lines = [*lines[:count], "…"] if end == "head" else ["…", *lines[-count:]]
+    return "\n".join(lines) + "\n"
+
+
+def _stand_in(words: list[str]) -> int:
+    """Run a command of nanosae; one that serves is ended once it says its address."""
+    command = [sys.executable, "-m", "nanosae", *words]
+    if words[:1] not in [[verb] for verb in SERVING]:
+        return subprocess.run(command).returncode
+    if words[0] == "explore":
+        command += ["--no-browser"]
+    command += ["--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline()
+        print(address, end="")
+        server.terminate()
+    is_served = "http://127.0.0.1" in address
+    return 0 if is_served and server.returncode == SIGTERM else 1
+
+
+if __name__ == "__main__":
+    sys.exit(_stand_in(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""Write what the blocks of the pages print into the pages, where they mark it by `<!-- output -->`.
+
+    python docs/make_outputs.py [PAGE ...]
+
+All marked pages are run from the first block to the last, each in a folder of its own, with the
+files that its tests use. Run it when results have changed, and read the difference.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "tests" / "docs")]
+
+from blocks import Session, blocks, shown  # noqa: E402 (found by the line before)
+from pages import PAGES, prepare  # noqa: E402
+
+
+def renew(page: str) -> bool:
+    """Run a page and replace its outputs; return whether any of them changed."""
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(page, folder)
+        session = Session(page, folder)
+        pieces, end, printed = [], 0, ""
+        for block in blocks(text):
+            if block.is_run:
+                printed = session.run(block)
+            elif block.is_output:
+                start, stop = block.span
+                pieces += [text[end:start], shown(printed, block.comment)]
+                end = stop
+    renewed = "".join([*pieces, text[end:]])
+    if renewed != text:
+        path.write_text(renewed, encoding="utf-8")
+    return renewed != text
+
+
+def main() -> None:
+    """Renew the pages that are named, or all with outputs."""
+    for page in sys.argv[1:] or PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        if any(block.is_output for block in blocks(text)):
+            print(page, "changed" if renew(page) else "as before", flush=True)
+
+
+if __name__ == "__main__":
+    main()

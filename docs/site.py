@@ -1,0 +1,43 @@
+"""Hooks of MkDocs: pages that are files of the repository's root, and equations as MathML.
+
+MathML needs no script, so that the site loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+CODE_OR_EQUATION = re.compile(
+    r"(?P<code>^```.*?^```|`[^`\n]*`)"
+    r"|\$\$(?P<block>.+?)\$\$"
+    r"|(?<![\w$])\$(?P<inline>[^$]+?)\$(?![\w$])",
+    re.M | re.S,
+)
+FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the files, with their links seen from `docs/`."""
+    for page, source in FROM_ROOT.items():
+        text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Replace $…$ and $$…$$ outside code by MathML."""
+    return CODE_OR_EQUATION.sub(_as_mathml, markdown)
+
+
+def _as_mathml(match: re.Match[str]) -> str:
+    if match["code"]:
+        return match["code"]
+    display = "inline" if match["inline"] else "block"
+    latex = match["inline"] or match["block"]
+    return convert(" ".join(latex.split()), display=display)

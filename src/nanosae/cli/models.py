@@ -1,0 +1,80 @@
+"""Read and write the files of other libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+import nanosae
+from nanosae.cli.parameters import Output
+from nanosae.errors import ExistsError
+
+Saved = Annotated[
+    str,
+    Parameter(
+        help="A run or model folder, a folder or file of SAELens, dictionary_learning, sparsify, "
+        "HypotheSAEs, OpenAI, Gemma Scope or Llama Scope, or `owner/name/subfolder` on the hub."
+    ),
+]
+
+
+def convert(
+    model: Saved,
+    /,
+    *,
+    output: Output,
+    to: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
+    force: bool = False,
+) -> None:
+    """Write an SAE in the layout of another library; its activations stay the same.
+
+    Args:
+        output: The folder to make; as sae_lens, `encode` and all that follows take it as a run.
+        to: The layout.
+        force: Write into a folder that holds files.
+    """
+    if not force and Path(output).exists() and any(Path(output).iterdir()):
+        raise ExistsError(
+            f"{output} is not empty.",
+            file=output,
+            remedy="Choose another folder, or --force.",
+        )
+    sae = nanosae.SAEModel.load(model)
+    sae.save(output, layout=to)
+    print(f"{output}: {sae} as {to}")
+    if to == "sae_lens":
+        print(f"now: nanosae encode {output} DATA")
+
+
+def push(
+    model: Saved,
+    name: str,
+    /,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    subfolder: str | None = None,
+) -> None:
+    """Upload an SAE, with a model card, to the Hugging Face hub.
+
+    Args:
+        name: `owner/name`; the repository is made if there is none.
+        private: Make a new repository private.
+        revision: Branch of the repository.
+        subfolder: Where the files lie in the repository.
+    """
+    from nanosae.runs.folder import is_finished, last_line
+
+    sae = nanosae.SAEModel.load(model)
+    run = Path(model)
+    metrics = last_line(run) if is_finished(run) else None
+    address = sae.push_to_hub(
+        name,
+        private=private or None,
+        revision=revision,
+        subfolder=subfolder,
+        metrics=metrics,
+    )
+    print(address)

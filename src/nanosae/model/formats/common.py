@@ -1,0 +1,138 @@
+"""What the layouts share: settings in SAELens' words, folding, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanosae.errors import DataError
+from nanosae.model.tensors import Arrays
+
+Settings = dict[str, Any]
+REMEDY = "Copy it anew, or save it again with the library that made it."
+
+
+def settings(
+    tensors: Arrays,
+    architecture: str,
+    *,
+    subtract_bias: bool,
+    k: int | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> Settings:
+    """Return SAELens' cfg.json for tensors that need no further recipe.
+
+    Args:
+        tensors: By SAELens' names.
+        architecture: In SAELens' words.
+        subtract_bias: Whether b_dec is subtracted from the rows before they are encoded.
+        k: Of topk.
+        metadata: What is known of the training.
+    """
+    input_size, hidden_size = tensors["W_enc"].shape
+    described = metadata or {}
+    cfg: Settings = {
+        "architecture": architecture,
+        "d_in": input_size,
+        "d_sae": hidden_size,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": subtract_bias,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": described | {"sae_lens_version": "6.0.0"},
+    }
+    if k is not None:
+        cfg |= {"k": int(k), "rescale_acts_by_decoder_norm": False}
+        cfg["metadata"]["k"] = int(k)
+    if architecture.endswith("transcoder"):
+        cfg["d_out"] = tensors["W_dec"].shape[1]
+    return cfg
+
+
+def lengths(rows: np.ndarray) -> np.ndarray:
+    """Return the length of every row, 1 for those of zeros."""
+    found = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return np.where(found > 0, found, 1.0).astype(np.float32)
+
+
+def with_unit_decoder(tensors: Arrays) -> Arrays:
+    """Return an SAE of equal reconstructions whose decoder rows have length one.
+
+    Activations, thresholds and biases of the encoder are multiplied by the lengths.
+    """
+    norm = lengths(tensors["W_dec"])
+    folded = dict(tensors)
+    folded["W_enc"] = tensors["W_enc"] * norm
+    folded["W_dec"] = tensors["W_dec"] / norm[:, None]
+    for name in ("b_enc", "b_gate", "b_mag", "threshold"):
+        if name in tensors:
+            folded[name] = tensors[name] * norm
+    return folded
+
+
+def with_scaled_rows(tensors: Arrays, scale: float) -> Arrays:
+    """Return the SAE of raw rows of one that was trained on rows × scale."""
+    folded = dict(tensors)
+    folded["W_enc"] = tensors["W_enc"] * np.float32(scale)
+    folded["W_dec"] = tensors["W_dec"] / np.float32(scale)
+    folded["b_dec"] = tensors["b_dec"] / np.float32(scale)
+    return folded
+
+
+def with_centring(cfg: Settings, tensors: Arrays, subtract: bool) -> Arrays:
+    """Return the tensors of an equal SAE that subtracts b_dec from the rows, or does not.
+
+    Args:
+        cfg: Its settings now.
+        tensors: By SAELens' names.
+        subtract: What is wanted.
+    """
+    subtracts = cfg.get("apply_b_dec_to_input", True)
+    if subtract == subtracts:
+        return tensors
+    shift = tensors["b_dec"].astype(np.float64) @ tensors["W_enc"]
+    if not subtract:
+        shift = -shift
+    moved = dict(tensors)
+    for name in ("b_enc", "b_gate"):
+        if name in tensors:
+            moved[name] = (tensors[name] + shift).astype(np.float32)
+    if "b_mag" in tensors:
+        magnitude = shift * np.exp(tensors["r_mag"].astype(np.float64))
+        moved["b_mag"] = (tensors["b_mag"] + magnitude).astype(np.float32)
+    return moved
+
+
+def refuse(path: Path, what: str, why: str) -> DataError:
+    """Return the error for an SAE that cannot be computed exactly here."""
+    return DataError(f"{path}: {what} is not supported: {why}.", file=path)
+
+
+def take(tensors: dict[str, Any], names: dict[str, str], path: Path) -> dict[str, Any]:
+    """Return tensors under SAELens' names.
+
+    Args:
+        tensors: By the names of the file.
+        names: SAELens' name of each.
+        path: The file.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    missing = names.keys() - tensors.keys()
+    if missing:
+        raise DataError(
+            f"{path} lacks the tensors {sorted(missing)}; it has {sorted(tensors)}.",
+            file=path,
+            remedy=REMEDY,
+        )
+    return {ours: tensors[theirs] for theirs, ours in names.items()}
+
+
+def transposed(tensors: Arrays, *names: str) -> Arrays:
+    """Return the tensors with these ones transposed: torch's Linear holds (out, in)."""
+    turned = {name: np.ascontiguousarray(tensors[name].T) for name in names}
+    return tensors | turned

@@ -1,0 +1,53 @@
+"""HypotheSAEs: one .pt file with `config` and `state_dict`.
+
+pre = (x − input_bias) · encoder.weightᵀ + neuron_bias      acts = relu(topk(pre)), or with
+use_batch_topk relu(pre) above `threshold`                  x̂ = acts · decoder.weightᵀ + bias
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nanosae.model.formats import pickles
+from nanosae.model.formats.common import (
+    Settings,
+    settings,
+    take,
+    transposed,
+)
+from nanosae.model.tensors import Arrays, float32
+
+NAMES = {
+    "encoder.weight": "W_enc",
+    "neuron_bias": "b_enc",
+    "decoder.weight": "W_dec",
+    "input_bias": "b_dec",
+}
+
+
+def recognises(path: Path) -> bool:
+    """Tell whether a path is a file of this layout, or a folder with one."""
+    content = pickles.content(path)
+    return content is not None and {"config", "state_dict"} <= content.keys()
+
+
+def load(path: Path) -> tuple[Settings, Arrays]:
+    """Return settings and tensors."""
+    content = pickles.content(path)
+    assert content is not None
+    theirs, state = content["config"], content["state_dict"]
+    named = take(state, NAMES, path)
+    tensors = {name: float32(tensor) for name, tensor in named.items()}
+    tensors = transposed(tensors, "W_enc", "W_dec")
+    facts = {"hypothesaes": theirs, "matryoshka": theirs.get("prefix_lengths")}
+    k = theirs["k_active_neurons"]
+    if not theirs.get("use_batch_topk"):
+        return settings(
+            tensors, "topk", subtract_bias=True, k=k, metadata=facts
+        ), tensors
+    lowest = np.float32(state["threshold"].item())
+    tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
+    cfg = settings(tensors, "jumprelu", subtract_bias=True, metadata=facts | {"k": k})
+    return cfg, tensors

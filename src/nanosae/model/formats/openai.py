@@ -1,0 +1,59 @@
+"""OpenAI's sparse_autoencoder (Gao et al. 2024): one .pt file with a flat state dict.
+
+    acts = act((x − pre_bias) · encoder.weightᵀ + latent_bias)
+    x̂ = acts · decoder.weightᵀ + pre_bias
+
+With "TopK", each row is standardised first, (x − mean) ÷ (standard deviation + 1e-5), and its
+reconstruction is put back in the row's units: SAELens' `layer_norm`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nanosae.model.formats import pickles
+from nanosae.model.formats.common import (
+    Settings,
+    refuse,
+    settings,
+    take,
+    transposed,
+)
+from nanosae.model.tensors import Arrays, float32
+
+NAMES = {
+    "encoder.weight": "W_enc",
+    "latent_bias": "b_enc",
+    "decoder.weight": "W_dec",
+    "pre_bias": "b_dec",
+}
+
+
+def recognises(path: Path) -> bool:
+    """Tell whether a path is a file of this layout, or a folder with one."""
+    content = pickles.content(path)
+    return content is not None and {"pre_bias", "latent_bias"} <= content.keys()
+
+
+def load(path: Path) -> tuple[Settings, Arrays]:
+    """Return settings and tensors.
+
+    Raises:
+        DataError: If its activation is another than ReLU or TopK, or TopK's values are changed.
+    """
+    content = pickles.content(path)
+    assert content is not None
+    named = take(content, NAMES, path)
+    tensors = {name: float32(tensor) for name, tensor in named.items()}
+    tensors = transposed(tensors, "W_enc", "W_dec")
+    activation = content.get("activation", "ReLU")
+    if activation == "ReLU":
+        return settings(tensors, "standard", subtract_bias=True), tensors
+    if activation != "TopK":
+        raise refuse(path, f"activation {activation!r}", "only ReLU and TopK are")
+    options = content.get("activation_state_dict", {})
+    after = options.get("postact_fn", "ReLU")
+    if after != "ReLU":
+        raise refuse(path, f"postact_fn {after!r}", "activations would be negative")
+    cfg = settings(tensors, "topk", subtract_bias=True, k=options["k"])
+    return cfg | {"normalize_activations": "layer_norm"}, tensors

@@ -1,0 +1,57 @@
+"""Vectors that stand beside texts: in a column of lists, as text, or in numbered columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from nanosae.errors import DataError
+from nanosae.sources.detection import longest_runs
+from nanosae.sources.opening import open_rows
+from nanosae.sources.tables import is_vector
+
+MIN_LIST = 8  # lists of fewer numbers may be coordinates
+MIN_RUN = 16  # fewer numbered columns may be the questions of a survey
+
+
+def vector_columns_beside(table: pa.Table) -> list[str]:
+    """Return the columns of a table of texts that hold its vectors; none if there are none.
+
+    Args:
+        table: Texts and other columns; vectors as text are parsed already.
+
+    Raises:
+        DataError: If it is not clear which are the vectors.
+    """
+    candidates = [[field.name] for field in table.schema if _is_embedding(table, field)]
+    candidates += [
+        run for run in longest_runs(table.schema) if _are_fractions(table, run)
+    ]
+    if len(candidates) > 1:
+        names = [candidate[0] for candidate in candidates]
+        raise DataError(
+            f"Which are the vectors: {' or '.join(names)}?",
+            remedy=f"Choose one: --vectors {names[0]}.",
+        )
+    return candidates[0] if candidates else []
+
+
+def read_vectors(table: pa.Table, columns: list[str]) -> np.ndarray:
+    """Read the vectors in some columns of a table, (n, width) float32."""
+    rows = open_rows(table.select(columns), columns=columns)
+    return rows.read(0, rows.n_rows)
+
+
+def _is_embedding(table: pa.Table, field: pa.Field) -> bool:
+    if not is_vector(field.type) or not pa.types.is_floating(field.type.value_type):
+        return False
+    for cell in table[field.name]:
+        vector = cell.as_py()
+        if vector is not None:
+            return len(vector) >= MIN_LIST
+    return False
+
+
+def _are_fractions(table: pa.Table, names: list[str]) -> bool:
+    kinds = [table.schema.field(name).type for name in names]
+    return len(names) >= MIN_RUN and all(map(pa.types.is_floating, kinds))

@@ -1,0 +1,66 @@
+"""Columns as what their roles say: dates as times, numbers as numbers, tags as lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+
+from nanosae.sources.roles import Column, parse_dates, split_tags
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
+
+MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
+
+
+def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
+    """Convert columns that hold dates, numbers or tags as text; the others stay as they are.
+
+    Args:
+        table: Texts and metadata.
+        columns: Roles of its columns.
+
+    Example:
+        >>> table = pa.table({"day": ["31.12.2023"], "price": ["1,5"], "tags": ["a|b"]})
+        >>> roles = [Column(name, role, "") for name, role in
+        ...          (("day", "date"), ("price", "number"), ("tags", "tags"))]
+        >>> with_types(table, roles).to_pylist()[0]["tags"]
+        ['a', 'b']
+    """
+    convert = {"date": _as_dates, "number": _as_numbers, "tags": _as_lists}
+    for column in columns:
+        place = table.column_names.index(column.name)
+        values = table.column(place)
+        if column.role in convert:
+            converted = convert[column.role](values)
+            table = table.set_column(place, column.name, converted)
+    return table
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _as_dates(values: pa.ChunkedArray) -> Any:
+    """Return text and counts since 1970 as times in UTC; years and times as they are."""
+    if _is_text(values.type):
+        dates = parse_dates(values.to_pandas())
+        return pa.array(dates.dt.tz_localize(None), pa.timestamp("us"))
+    if not pa.types.is_integer(values.type) or pc.max(values).as_py() <= 2100:
+        return values
+    unit = "ms" if pc.max(values).as_py() >= MILLISECONDS else "s"
+    return values.cast(pa.int64()).cast(pa.timestamp(unit))
+
+
+def _as_numbers(values: pa.ChunkedArray) -> Any:
+    if not _is_text(values.type):
+        return values
+    points = pc.replace_substring(values, ",", ".")
+    return pa.array(pd.to_numeric(points.to_pandas(), errors="coerce"), pa.float64())
+
+
+def _as_lists(values: pa.ChunkedArray) -> Any:
+    return split_tags(values) if _is_text(values.type) else values

@@ -1,0 +1,145 @@
+"""Words for search: folded alike in texts and queries, in any script.
+
+*Folding* takes away what writers of one word differ in: case (STRASSE, Straße), compatibility forms
+(ﬁ, full width), and accents on Latin and Greek letters (İstanbul, café). Scripts that put no
+spaces between words (Han, Kana, Thai, Lao, Khmer, Burmese) come as *runs*, whose characters are
+looked up side by side.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+
+# Thai and Lao, Burmese, Khmer, Kana, Han
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
+SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
+MIN_STEM = 4  # letters that are left of a word without its suffix
+ACCENTS = re.compile("(?<=[a-z\u0370-\u03ff])[\u0300-\u036f]+")
+
+
+def fold(text: str) -> str:
+    """Return a text as it is compared: without case, compatibility forms and accents.
+
+    Example:
+        >>> [fold(word) for word in ("STRASSE", "Straße", "İstanbul", "Café", "が", "мой")]
+        ['strasse', 'strasse', 'istanbul', 'cafe', 'が', 'мой']
+    """
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("ı", "i")
+    without_accents = ACCENTS.sub("", unicodedata.normalize("NFD", folded))
+    return unicodedata.normalize("NFC", without_accents)
+
+
+def split_words(text: str) -> list[str]:
+    """Return the folded words of a text; of an unspaced script, whole runs.
+
+    Example:
+        >>> split_words("Node.js in Zürich: 我喜欢苹果 and हिन्दी")
+        ['node', 'js', 'in', 'zurich', '我喜欢苹果', 'and', 'हिन्दी']
+    """
+    return _word_pattern().findall(fold(text))
+
+
+def characters(run: str) -> list[str]:
+    """Return the characters of an unspaced run, each with the marks on it.
+
+    Example:
+        >>> characters("苹果"), characters("ผู้")
+        (['苹', '果'], ['ผู้'])
+    """
+    return re.findall(rf".[{marks()}]*", run)
+
+
+def is_unspaced(word: str) -> bool:
+    """Tell whether a word is of a script without spaces.
+
+    Example:
+        >>> is_unspaced("東京"), is_unspaced("tokyo")
+        (True, False)
+    """
+    return re.match(f"[{UNSPACED}]", word) is not None
+
+
+def stem(word: str) -> str:
+    """Return what the inflected forms of an English word have in common, "" for a short word.
+
+    Example:
+        >>> [stem(word) for word in ("pay", "plants", "planted", "planning", "parties", "parse")]
+        ['', 'plant', 'plant', 'plan', 'party', 'pars']
+    """
+    for suffix in SUFFIXES:
+        rest = word.removesuffix(suffix)
+        if rest != word and len(rest) >= MIN_STEM:
+            word = rest
+            break
+    if len(word) < MIN_STEM:
+        return ""
+    if word[-1] == word[-2] and word[-1] not in "ls":
+        word = word[:-1]  # planning
+    if word.endswith("i"):
+        return word[:-1] + "y"  # parties
+    return word.removesuffix("e")
+
+
+def edits(word: str, other: str, most: int) -> int:
+    """Return how many letters must be added, dropped, changed or swapped with their neighbour.
+
+    It is the optimal string alignment distance (Damerau, Commun. ACM 7 (1964) 171).
+
+    Args:
+        word: A word.
+        other: Another.
+        most: Distances beyond this one are returned as `most + 1`.
+
+    Example:
+        >>> [edits("receive", word, 2) for word in ("recieve", "receives", "receipt", "give")]
+        [1, 1, 2, 3]
+    """
+    if abs(len(word) - len(other)) > most:
+        return most + 1
+    two_before: list[int] = []
+    before = list(range(len(other) + 1))
+    for i, letter in enumerate(word):
+        row = [i + 1]
+        for j, other_letter in enumerate(other):
+            changed = before[j] + (letter != other_letter)
+            cost = min(changed, before[j + 1] + 1, row[j] + 1)
+            is_swap = letter == other[j - 1] and word[i - 1] == other_letter
+            if i and j and is_swap:
+                cost = min(cost, two_before[j - 1] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return most + 1
+        two_before, before = before, row
+    return min(before[-1], most + 1)
+
+
+def allowed_edits(word: str) -> int:
+    """Return how many typing errors a word may have to be recognised: none in a short one.
+
+    Example:
+        >>> [allowed_edits(word) for word in ("cat", "apple", "encyclopedia", "東京")]
+        [0, 1, 2, 0]
+    """
+    if is_unspaced(word) or len(word) < 4:
+        return 0
+    return 1 if len(word) < 8 else 2
+
+
+@cache
+def marks() -> str:
+    """Return all combining marks, to stand in a class of a pattern."""
+    all_characters = map(chr, range(0x300, 0x10000))
+    return "".join(c for c in all_characters if unicodedata.category(c)[0] == "M")
+
+
+@cache
+def _word_pattern() -> re.Pattern[str]:
+    unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
+    letter = rf"[^\W{UNSPACED}]"
+    spaced_word = rf"{letter}(?:{letter}|[{marks()}])*"
+    return re.compile(f"{unspaced_run}|{spaced_word}")

@@ -1,0 +1,81 @@
+"""Words that are like a word: inflections, words that begin with it, and typing errors."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from itertools import pairwise
+
+from nanosae.text.tokens import allowed_edits, edits, is_unspaced, stem
+
+SAME_STEM = 0.9  # likeness of inflections
+PREFIX = 0.8  # of a word and one that it begins, or a run that holds it
+TYPO = 0.7  # of a word and one with a typing error; less for each further one
+LOST_PAIRS = 3  # pairs of letters that a typing error changes, at most
+
+
+class Vocabulary:
+    """Find the words of a list that are like a word.
+
+    Args:
+        words: Distinct folded words, as `split_words` returns them.
+
+    Example:
+        >>> words = Vocabulary(["bank", "banks", "banking", "banker", "blank", "東京都"])
+        >>> words.like("bank")
+        {'bank': 1.0, 'banks': 0.9, 'banking': 0.9, 'banker': 0.8}
+        >>> words.like("bnak"), words.like("東京"), words.like("river")
+        ({'bank': 0.7}, {'東京都': 0.8}, {})
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._words = list(words)
+        self._known = set(self._words)
+        self._by_stem: dict[str, list[str]] = defaultdict(list)
+        for word in self._words:
+            self._by_stem[stem(word)].append(word)
+        self._pairs: list[frozenset[str]] = []
+
+    def like(self, word: str) -> dict[str, float]:
+        """Return words like a word, each with its likeness between 0 and 1.
+
+        Typing errors are looked for only where nothing else is like the word.
+        """
+        found = dict.fromkeys(self._containing(word), PREFIX)
+        its_stem = stem(word)
+        if its_stem:
+            found |= dict.fromkeys(self._by_stem.get(its_stem, []), SAME_STEM)
+        if word in self._known:
+            found[word] = 1.0
+        if not found:
+            found = self.typos(word)
+        return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+    def typos(self, word: str) -> dict[str, float]:
+        """Return the words that differ from a word by few typing errors."""
+        most = allowed_edits(word)
+        if not most:
+            return {}
+        if not self._pairs:
+            self._pairs = [_letter_pairs(known) for known in self._words]
+        pairs = _letter_pairs(word)
+        fewest_common = len(pairs) - LOST_PAIRS * most
+        found = {}
+        for known, known_pairs in zip(self._words, self._pairs, strict=True):
+            if len(pairs & known_pairs) >= fewest_common:
+                n_edits = edits(word, known, most)
+                if n_edits <= most:
+                    found[known] = TYPO ** max(n_edits, 1)
+        return found
+
+    def _containing(self, word: str) -> list[str]:
+        if is_unspaced(word):
+            return [known for known in self._words if word in known]
+        if len(word) < 2:
+            return []
+        return [known for known in self._words if known.startswith(word)]
+
+
+def _letter_pairs(word: str) -> frozenset[str]:
+    """Return the pairs of neighbouring letters, its ends included."""
+    return frozenset(first + second for first, second in pairwise(f" {word} "))

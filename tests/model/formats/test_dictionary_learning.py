@@ -1,0 +1,119 @@
+"""dictionary_learning's classes against its formulas, both ways."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import foreign_files as written
+import sae_formulas as formulas
+from nanosae.errors import DataError
+from nanosae.model.formats import dictionary_learning
+from nanosae.model.sae import SAEModel
+from sae_formulas import F, assert_equal
+
+SHARED = 0.4
+
+
+def calculated(dict_class, p, x):
+    if dict_class == "AutoEncoder":  # its loader scales activations by the norms
+        acts = formulas.standard(p, x)
+        return acts * formulas.norms(p), formulas.decode(p, acts)
+    acts = {
+        "AutoEncoderNew": lambda: formulas.standard(p, x, centred=False),
+        "GatedAutoEncoder": lambda: formulas.gated(p, x),
+        "AutoEncoderTopK": lambda: formulas.topk(p, x),
+        "BatchTopKSAE": lambda: formulas.jumprelu(p, x, threshold=SHARED),
+        "MatryoshkaBatchTopKSAE": lambda: formulas.jumprelu(p, x, threshold=SHARED),
+        "JumpReluAutoEncoder": lambda: formulas.jumprelu(p, x, centred=False),
+    }[dict_class]()
+    return acts, formulas.decode(p, acts)
+
+
+@pytest.mark.parametrize("dict_class", dictionary_learning.NAMES)
+def test_every_class(dict_class, tmp_path):
+    p, x = formulas.parameters(), formulas.rows()
+    written.dictionary_learning(tmp_path, dict_class, p, SHARED, lm_name="gpt2")
+    for place in (tmp_path, tmp_path / "ae.pt"):
+        model = SAEModel.load(place)
+        assert_equal(model, x, *calculated(dict_class, p, x))
+    assert model.config["model_name"] == "gpt2"
+    assert model.config["dictionary_learning"]["dict_class"] == dict_class
+
+
+def test_a_threshold_that_was_never_set_keeps_all_positive_entries(tmp_path):
+    p, x = formulas.parameters(), formulas.rows()
+    written.dictionary_learning(tmp_path, "BatchTopKSAE", p, threshold=-1.0)
+    acts = formulas.standard(p, x)
+    assert_equal(SAEModel.load(tmp_path), x, acts, formulas.decode(p, acts))
+
+
+def test_the_file_of_an_interrupted_training(tmp_path):
+    p, x = formulas.parameters(), formulas.rows()
+    written.dictionary_learning(tmp_path, "JumpReluAutoEncoder", p)
+    state = torch.load(tmp_path / "ae.pt", weights_only=True)
+    content = {"step": 7, "ae": state, "optimizer": {}, "norm_factor": 2.0}
+    torch.save(content, tmp_path / "ae.pt")
+    biases = ("encoder_bias", "decoder_bias", "threshold")
+    scaled = p | {name: 2 * p[name] for name in biases}
+    acts = formulas.jumprelu(scaled, x, centred=False)
+    assert_equal(SAEModel.load(tmp_path), x, acts, formulas.decode(scaled, acts))
+
+
+@pytest.mark.parametrize("dict_class", dictionary_learning.NAMES)
+def test_the_class_is_told_by_the_tensors_where_it_can_be(dict_class, tmp_path):
+    p, x = formulas.parameters(), formulas.rows()
+    written.dictionary_learning(tmp_path, dict_class, p, SHARED)
+    (tmp_path / "config.json").unlink()
+    if dict_class in ("AutoEncoderTopK", "BatchTopKSAE"):
+        with pytest.raises(DataError, match=r"AutoEncoderTopK or a BatchTopKSAE"):
+            SAEModel.load(tmp_path)
+        return
+    assert_equal(SAEModel.load(tmp_path), x, *calculated(dict_class, p, x))
+
+
+def test_an_unknown_class_is_refused_by_name(tmp_path):
+    written.dictionary_learning(tmp_path, "AutoEncoder", formulas.parameters())
+    facts = {"trainer": {"dict_class": "CrossCoder"}}
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="dict_class 'CrossCoder'"):
+        SAEModel.load(tmp_path)
+
+
+@pytest.mark.parametrize("unit", [False, True])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("kind", ["standard", "topk", "jumprelu", "gated"])
+def test_what_is_written_computes_the_same(kind, centred, unit, tmp_path):
+    p, x = formulas.parameters(), formulas.rows()
+    if unit:
+        p["decoder"] /= np.linalg.norm(p["decoder"], axis=1, keepdims=True)
+    else:
+        p["decoder"][2] = 0  # which the library's loader would divide by
+    cfg = {"architecture": kind, "apply_b_dec_to_input": centred}
+    cfg |= {"k": 3} if kind == "topk" else {}
+    written.sae_lens(tmp_path / "ours", cfg, written.sae_lens_tensors(p, kind))
+    ours = SAEModel.load(tmp_path / "ours")
+    arrays = {name: tensor.numpy() for name, tensor in ours.tensors().items()}
+    dictionary_learning.save(ours.cfg, arrays, tmp_path / "theirs")
+    theirs = SAEModel.load(tmp_path / "theirs")
+    rows = torch.from_numpy(x)
+    with torch.no_grad():
+        acts, recon = ours.encode(rows).numpy(), ours(rows).numpy()
+    assert_equal(theirs, x, acts, recon)
+    state = torch.load(tmp_path / "theirs" / "ae.pt", weights_only=True)
+    assert all(torch.isfinite(tensor.float()).all() for tensor in state.values())
+
+
+def test_what_the_library_has_not_is_refused(tmp_path):
+    p = formulas.parameters()
+    cfg = {"architecture": "standard", "normalize_activations": "layer_norm"}
+    written.sae_lens(tmp_path, cfg, written.sae_lens_tensors(p))
+    model = SAEModel.load(tmp_path)
+    arrays = {name: tensor.numpy() for name, tensor in model.tensors().items()}
+    with pytest.raises(DataError, match="layer_norm"):
+        dictionary_learning.save(model.cfg, arrays, tmp_path / "out")
+    transcoder = model.cfg | {"architecture": "transcoder", "d_out": F}
+    with pytest.raises(DataError, match="transcoder"):
+        dictionary_learning.save(transcoder, arrays, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
