@@ -252,11 +252,6 @@ add(
     "kernels/cpu/selection.py",
     "tests/kernels/test_kernels.py -k selection",
     (
-        "kernel: ties all dropped",
-        "(value == threshold and n_ties > 0)",
-        "(value == threshold and n_ties > 1)",
-    ),
-    (
         "kernel: selection without bias",
         "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
         "n_found += np.uint64(pre_acts[column] > threshold)",
@@ -269,6 +264,53 @@ add(
         "kernel: batch ties all kept",
         "keep[ties[: max(0, n_ties)]] = True",
         "keep[ties] = True",
+    ),
+)
+add(
+    "kernels/cpu/topk.py",
+    "tests/kernels/test_kernels.py -k selection",
+    (
+        "kernel: ties all dropped",
+        "(value == threshold and n_ties > 0)",
+        "(value == threshold and n_ties > 1)",
+    ),
+)
+add(
+    "kernels/cpu/screening.py",
+    "tests/kernels/test_screening.py",
+    (
+        "screening: without the latents' rests",
+        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ 0 * latents.rests[latent]",
+    ),
+    (
+        "screening: without the rows' rests",
+        "rows.rests[row] * latents.lengths[latent]",
+        "0 * latents.lengths[latent]",
+    ),
+    (
+        "screening: rounding of the bias forgotten",
+        "ROUNDING_OF_BIAS = 2.0**-21",
+        "ROUNDING_OF_BIAS = -(2.0**-21)",
+    ),
+    (
+        "screening: a lower bound that is none",
+        "lower = middle - error + (",
+        "lower = middle + error + (",
+    ),
+)
+add(
+    "kernels/cpu/rounding.py",
+    "tests/kernels/test_screening.py",
+    (
+        "rounding: NaN is lost",
+        "largest_bits = self.magnitudes.view(torch.int32).max()",
+        "largest_bits = self.magnitudes.view(torch.int32).min()",
+    ),
+    (
+        "rounding: lengths rounded down",
+        "UPWARDS = 1 + 1e-6",
+        "UPWARDS = 1 - 1e-6",
     ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"

@@ -57,6 +57,19 @@ def test_groups_are_told_by_their_shares(line, about, sentence):
     ]
 
 
+def test_groups_of_several_columns_name_theirs():
+    results = [
+        compared("groups", [groups("mail", 0.5, 0.1)], {"column": column})
+        for column in ("use", "field_of_work")
+    ]
+    assert [
+        sentence.split("50 % of ")[1] for sentence in findings(results)["sentence"]
+    ] == [
+        "mail (use) and 10 % of the rest.",
+        "mail (field of work) and 10 % of the rest.",
+    ]
+
+
 def test_trends_are_told_by_their_ends():
     shares = [
         {"feature": 1, "period": "2024-01", "n": 50, "share": 0.02},

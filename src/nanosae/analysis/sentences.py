@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -47,8 +48,11 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         feature is said once per column.
     """
     queues: list[list[dict[str, Any]]] = []
-    for result in results:
-        lines = pd.DataFrame(_lines(_as_compared(result)), columns=COLUMNS)
+    compared = [_as_compared(result) for result in results]
+    are_groups = [result.kind == "groups" for result in compared]
+    has_several = sum(are_groups) > 1
+    for result in compared:
+        lines = pd.DataFrame(_lines(result, has_several), columns=COLUMNS)
         strongest_first = lines.sort_values(
             "strength", key=abs, ascending=False, kind="stable"
         )
@@ -73,8 +77,13 @@ def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         yield from (line for line in lines if line is not None)
 
 
-def _lines(result: _Compared) -> Iterator[dict[str, Any]]:
-    sayers = {"groups": _group_line, "trend": _trend_line, "numeric": _number_line}
+def _lines(result: _Compared, has_several: bool) -> Iterator[dict[str, Any]]:
+    """Yield a line per finding; where several columns make groups, groups name theirs."""
+    sayers = {
+        "groups": partial(_group_line, names_column=has_several),
+        "trend": _trend_line,
+        "numeric": _number_line,
+    }
     say = sayers[result.kind]
     for found in result.findings.to_dict("records"):
         line = say(result, found)
@@ -85,12 +94,15 @@ def _lines(result: _Compared) -> Iterator[dict[str, Any]]:
             yield column | numbers | kept | line
 
 
-def _group_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
+def _group_line(
+    result: _Compared, found: dict[str, Any], names_column: bool
+) -> dict[str, Any]:
     column = result.about.get("column")
     target, rest = found["target"], result.about.get("b")
     rest = THE_REST if rest is None else rest
     share, other = found["share"], found["share_rest"]
-    here, there = group_words(target, column), group_words(rest, column)
+    here = group_words(target, column, names_column)
+    there = THE_REST if rest == THE_REST else group_words(rest, column, names_column)
     about = f"Texts about “{found['label']}”"
     if share > other:
         side = str(target)
@@ -109,18 +121,22 @@ def _group_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
     return {"side": side, "sentence": sentence, "strength": strength} | shares
 
 
-def group_words(value: Any, column: Any) -> str:
-    """Name a group of texts: by its value, or with its column where that says too little.
+def group_words(value: Any, column: Any, names_column: bool = False) -> str:
+    """Name a group of texts: by its value, with its column where that says too little.
 
     Example:
-        >>> group_words("astro-ph", "field"), group_words(4, "stars")
-        ('astro-ph', 'the texts where stars is 4')
+        >>> group_words("astro-ph", "field"), group_words("mail", "use", names_column=True)
+        ('astro-ph', 'mail (use)')
+        >>> group_words(4, "stars")
+        'the texts where stars is 4'
     """
     text = str(value)
     says_enough = re.search(r"[^\W\d_]{2}", text) and text not in ("True", "False")
-    if says_enough or column is None:
+    if column is None:
         return text
-    return f"the texts where {column_words(column)} is {text}"
+    if not says_enough:
+        return f"the texts where {column_words(column)} is {text}"
+    return f"{text} ({column_words(column)})" if names_column else text
 
 
 def column_words(column: Any) -> str:
