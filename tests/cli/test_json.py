@@ -29,7 +29,7 @@ def run(data, flags, tmp_path):
     folder = str(tmp_path / "run")
     assert main(["train", data, "-o", folder, *flags]) == 0
     texts = tmp_path / "texts.txt"
-    words = np.array("red green blue dog cat tree river stone".split())
+    words = np.array(["red", "green", "blue", "dog", "cat", "tree", "river", "stone"])
     rng = np.random.default_rng(0)
     texts.write_text("".join(" ".join(rng.choice(words, 4)) + "\n" for _ in range(200)))
     assert main(["encode", folder, data, "--texts", str(texts)]) == 0
