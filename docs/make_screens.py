@@ -31,7 +31,7 @@ SETTLING = 2  # seconds in which the map moves
 
 def made_demo(work: Path) -> Path:
     """Return the demo's run folder, made if it is missing."""
-    run = work / "screens-run"
+    run = work / "glosses"
     if not (run / "report.html").exists():
         subprocess.run([sys.executable, "-m", "nanosae", "demo", "-o", run], check=True)
     return run
