@@ -61,10 +61,8 @@ def embed(
         n_rows, width = rows.shape
         print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    say_next(
-        f"nanosae train {output} -o RUN --encoder {model}",
-        f"nanosae run {texts} --vectors {output} -o RUN{column.replace('-column', '')}",
-    )
+    say_next(f"nanosae train {output} -o RUN --encoder {model}")
+    print(f"then: nanosae encode RUN {output}{column}")
 
 
 def activations(
