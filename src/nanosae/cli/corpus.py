@@ -211,6 +211,7 @@ def export(
     to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
     collection: str = "features",
     features: Integers = None,
+    formulas: bool = False,
     name: Corpus = None,
 ) -> None:
     """Write the feature table, rows with some features, or sparse vectors for a store.
@@ -221,6 +222,8 @@ def export(
         to: Write every row as a sparse vector with its text and columns for this store.
         collection: Name of the store's collection, index or table.
         features: Features to add to the rows as columns of a table.
+        formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
+            with = + - @).
     """
     from nanosae.runs.tables import load_features, tag, write
 
@@ -236,5 +239,5 @@ def export(
     if table.empty:
         remedy = f"Run `nanosae describe {run}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
-    write(table, output)
+    write(table, output, formulas=formulas)
     print(f"{output}: {len(table):,} lines, {len(table.columns)} columns")
