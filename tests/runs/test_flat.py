@@ -9,7 +9,7 @@ import pytest
 from nanosae.runs.flat import flat
 from nanosae.runs.tables import write
 
-EVIL = ["=HYPERLINK('x')", "+1", "-1+1", "@SUM(A1)", "\tx", "fine", "a=b", None]
+EVIL = ["=HYPERLINK('x')", "+A1", "-1+1", "@SUM(A1)", "\tx", "fine", "a=b", None]
 
 
 def cells(path):
@@ -22,12 +22,18 @@ def cells(path):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 def test_no_cell_begins_like_a_formula(suffix, tmp_path):
     table = pd.DataFrame(
-        {"text": EVIL, "=name": 1, "effect": -0.5, "rows": [["=1", 2]] * 8}
+        {
+            "text": EVIL,
+            "=name": 1,
+            "effect": -0.5,
+            "minus": "-2.5",
+            "rows": [["=1", 2]] * 8,
+        }
     )
     path = tmp_path / f"x{suffix}"
     write(table, path)
     header, *rows = cells(path)
-    assert header == ["text", "'=name", "effect", "rows"]
+    assert header == ["text", "'=name", "effect", "minus", "rows"]
     assert [row[0] for row in rows] == [
         *(f"'{text}" for text in EVIL[:5]),
         "fine",
@@ -35,7 +41,8 @@ def test_no_cell_begins_like_a_formula(suffix, tmp_path):
         "",
     ]
     assert {row[2] for row in rows} == {"-0.5"}  # a number is none
-    assert {row[3] for row in rows} == {"'=1|2"}
+    assert {row[3] for row in rows} == {"-2.5"}
+    assert {row[4] for row in rows} == {"'=1|2"}
     write(table, path, formulas=True)
     assert [row[0] for row in cells(path)[1:6]] == EVIL[:5]
 

@@ -54,7 +54,8 @@ def search_rows(
 
 def steer(analysis: Analysis, row: int, edit: dict[int, float], n: int = 10) -> Answer:
     """Find rows like a row whose features are edited: 0 turns a feature off."""
-    found = search(analysis.codes, row=row, edit=dict(edit), n=_bounded(n))
+    changes: dict[int | str, float] = {**edit}
+    found = search(analysis.codes, row=row, edit=changes, n=_bounded(n))
     return _hits(found)
 
 
@@ -62,7 +63,7 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
     """Say what is known of a feature, with rows on which it is active and not."""
     codes = analysis.codes
     described = analysis.features
-    is_known = "n_active" in described and (described["feature"] == feature).any()
+    is_known = "n_active" in described and feature in set(described["feature"])
     found = card(codes, feature, described=described if is_known else None)
     examples = {}
     for kind, rows in found.examples.items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nanosae
 
@@ -54,6 +55,17 @@ def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -
     print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
     if len(shown) > SHOWN_ROWS:
         print(f"… {len(shown):,} lines in all")
+
+
+def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """Print what was made: a sentence, or its facts as one JSON object."""
+    print(json.dumps(facts, default=str) if as_json else sentence)
+
+
+def say_note(note: str, as_json: bool) -> None:
+    """Print what a user may want to know; on standard error beside JSON."""
+    if not _quiet:
+        print(f"note: {note}", file=sys.stderr if as_json else sys.stdout)
 
 
 def say_next(*commands: str, as_json: bool = False) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # OWASP, CSV Injection
+NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.I)
 
 
 def flat(table: pd.DataFrame, formulas: bool = False) -> pd.DataFrame:
@@ -35,10 +37,9 @@ def flat(table: pd.DataFrame, formulas: bool = False) -> pd.DataFrame:
 
 
 def defused(cell: Any) -> Any:
-    """Put an apostrophe before a text that a spreadsheet would take for a formula."""
-    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
-        return f"'{cell}"
-    return cell
+    """Put an apostrophe before a text that a spreadsheet would take for a formula; -2.5 is none."""
+    is_formula = isinstance(cell, str) and cell.startswith(FORMULA_STARTS)
+    return f"'{cell}" if is_formula and not NUMBER.fullmatch(cell) else cell
 
 
 def _flat_cell(cell: Any) -> Any:
