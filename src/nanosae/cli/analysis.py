@@ -352,7 +352,7 @@ def _keep_and_show(
     codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
-    from nanosae.analysis.sentences import findings
+    from nanosae.analysis.sentences import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -361,8 +361,5 @@ def _keep_and_show(
     if as_json:
         print(json.dumps(result, default=str))
         return
-    plain = findings([found])["sentence"].head(SHOWN_ROWS).tolist()
-    sentences = found.sentences(SHOWN_ROWS) if stats else plain
-    if not sentences:
-        sentences = ["Nothing differs by more than chance would."]
-    print("\n".join([*found.about["notes"], *sentences]))
+    explains = asked["verb"] == "explain"
+    print("\n".join(lines(found, SHOWN_ROWS, statistics=stats, model=explains)))
