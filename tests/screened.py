@@ -3,7 +3,7 @@
 import torch
 
 SELECTION = "nanosae.kernels.cpu.selection"
-SMALLEST = ("MIN_ROWS", "MIN_LATENTS", "MIN_WIDTH", "LATENTS_PER_KEPT")
+SMALLEST = ("MIN_TERMS", "LATENTS_PER_KEPT")
 
 
 def force_screening(monkeypatch, screens=True):

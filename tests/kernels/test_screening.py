@@ -230,14 +230,22 @@ def test_what_cannot_be_bounded_is_left_to_float32(screened, number, place):
 
 
 def test_paths_are_chosen_by_sizes_and_by_the_processor(monkeypatch):
-    screened = torch.zeros(64, 32), torch.zeros(512, 32)
+    large = torch.zeros(2**10, 2**6), torch.zeros(2**12, 2**6)
     monkeypatch.setattr(selection, "selects_by_screening", lambda: True)
-    assert selection._is_screened(*screened)
-    assert not selection._is_screened(screened[0][1:], screened[1])
-    assert not selection._is_screened(screened[0], screened[1][1:])
-    assert not selection._is_screened(*(part.double() for part in screened))
+    assert selection._is_screened(*large)
+    assert not selection._is_screened(large[0][1:], large[1])
+    assert not selection._is_screened(large[0], large[1][1:])
+    assert not selection._is_screened(*(part.double() for part in large))
     monkeypatch.setattr(selection, "selects_by_screening", lambda: False)
-    assert not selection._is_screened(*screened)
+    assert not selection._is_screened(*large)
+
+
+def test_rows_so_wide_that_integers_overflow_are_not_screened(screened):
+    width = 2**18
+    assert 127**2 * width > 2**31
+    row = torch.ones(1, width)
+    pairs = cpu.select_above(row, row, torch.zeros(1), torch.zeros(1))
+    assert pairs.values.tolist() == [width]
 
 
 def test_the_processor_must_multiply_exactly(monkeypatch):

@@ -66,11 +66,9 @@ def embed(
     facts |= {"done_before": was_done}
     say_done(facts, f"{sentence}; {files.table}: their texts", as_json)
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    say_next(
-        f"nanosae train {output} -o RUN --encoder {model}",
-        f"nanosae run {texts} --vectors {output} -o RUN{column.replace('-column', '')}",
-        as_json=as_json,
-    )
+    if not as_json:
+        say_next(f"nanosae train {output} -o RUN --encoder {model}")
+        print(f"then: nanosae encode RUN {output}{column}")
 
 
 def activations(
@@ -231,6 +229,7 @@ def export(
     to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
     collection: str = "features",
     features: Integers = None,
+    formulas: bool = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -242,6 +241,8 @@ def export(
         to: Write every row as a sparse vector with its text and columns for this store.
         collection: Name of the store's collection, index or table.
         features: Features to add to the rows as columns of a table.
+        formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
+            with = + - @).
     """
     from nanosae.runs.tables import load_features, tag, write
 
@@ -259,7 +260,7 @@ def export(
     if table.empty:
         remedy = f"Run `nanosae describe {run}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
-    write(table, output)
+    write(table, output, formulas=formulas)
     facts = {"output": output, "to": to, "rows": len(table)}
     sentence = f"{output}: {len(table):,} lines, {len(table.columns)} columns"
     say_done(facts | {"columns": list(table.columns)}, sentence, as_json)

@@ -144,7 +144,8 @@ class Analysis:
         """Name the biggest topics with their shares."""
         if load_result(self.run, "topics.parquet", self.codes) is None:
             return ""
-        biggest = self.topics.nlargest(BIGGEST_TOPICS, "Count")
+        is_named = ~self.topics["Name"].str.contains(r"_feature \d", regex=True)
+        biggest = self.topics[is_named].nlargest(BIGGEST_TOPICS, "Count")
         names = biggest["Name"].map(topic_words)
         shares = (biggest["Count"] / self.codes.n_rows).map(percent)
         return "; ".join(
