@@ -25,6 +25,7 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<comment>[^\n]*?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
+NOT_RUN = ("not run", "tests", "ray")  # what comments of blocks begin with
 SERVING = ("explore", "watch")  # verbs that go on until they are interrupted
 SIGTERM = 128 + 15  # exit code of a command that was asked to end
 STAND_IN = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
@@ -52,7 +53,7 @@ class Block:
     def is_run(self) -> bool:
         """Whether it is code that is executed."""
         is_code = self.language in ("python", "bash")
-        return is_code and not self.comment.startswith(("not run", "tests"))
+        return is_code and not self.comment.startswith(NOT_RUN)
 
     @property
     def is_output(self) -> bool:

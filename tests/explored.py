@@ -40,6 +40,8 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
             "feature": np.arange(n),
             "label": planted.names,
             "label_auc": np.linspace(0, 1, n),
+            "label_auc_low": np.linspace(0, 0.9, n),
+            "label_f1": np.linspace(0, 0.5, n),
         }
         table |= {"family": np.arange(n) % 9, "topic": np.arange(n) % 5}
         pd.DataFrame(table).to_parquet(run / "features.parquet")

@@ -108,21 +108,63 @@ add(
         "n_elements = len(batch) // state.config.accumulate * state",
     ),
     (
-        "step: noise of the seed alone",
-        "TRAINING_NOISE, state.counters.step)",
-        "TRAINING_NOISE, 0)",
-    ),
-    (
-        "step: noise of the step alone",
-        "mixed_seed(config.seed, TRAINING_NOISE",
-        "mixed_seed(0, TRAINING_NOISE",
-    ),
-    (
         "step: last learning rate",
         'group["lr"] = schedule.learning_rate(config, counters)',
         "pass",
     ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
+)
+add(
+    "trainable/noise.py",
+    "tests/train/test_step.py",
+    ("noise: of the seed alone", "TRAINING_NOISE, step)", "TRAINING_NOISE, 0)"),
+    ("noise: of the step alone", "mixed_seed(config.seed,", "mixed_seed(0,"),
+)
+add(
+    "trainable/nesting.py",
+    "tests/trainable/test_nesting.py",
+    ("nesting: the same in each step", "NESTING, step))", "NESTING, 0))"),
+    ("nesting: the same for each seed", "(config.seed, NESTING", "(0, NESTING"),
+    ("nesting: k too small", "FEWEST, MOST = 0.25, 2.0", "FEWEST, MOST = 0.1, 2.0"),
+    ("nesting: long prefixes only", "SHORTEST = 1 / 64", "SHORTEST = 1 / 8"),
+    (
+        "nesting: uniform",
+        "math.exp(generator.uniform(math.log(low), math.log(high)))",
+        "generator.uniform(low, high)",
+    ),
+)
+add(
+    "trainable/objectives.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: prefix and whole confused",
+        "of_prefix, recon = batch.decode_prefixes(acts, sizes)",
+        "recon, of_prefix = batch.decode_prefixes(acts, sizes)",
+    ),
+)
+add(
+    "train/forward.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: k of the config",
+        "config.expected_l0 if nesting is None else nesting.k",
+        "config.expected_l0",
+    ),
+)
+add(
+    "trainable/refit.py",
+    "tests/trainable/test_refit.py",
+    ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
+    ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
+    ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
+    ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
+    ("refit: never refuses", "candidates = [trained, *refits]", "candidates = refits"),
+    (
+        "refit: the later blocks see the first residual",
+        "residual -= own @ change - mean @ change",
+        "pass",
+    ),
+    ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
 )
 add(
     "train/state.py",
@@ -210,11 +252,6 @@ add(
     "kernels/cpu/selection.py",
     "tests/kernels/test_kernels.py -k selection",
     (
-        "kernel: ties all dropped",
-        "(value == threshold and n_ties > 0)",
-        "(value == threshold and n_ties > 1)",
-    ),
-    (
         "kernel: selection without bias",
         "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
         "n_found += np.uint64(pre_acts[column] > threshold)",
@@ -227,6 +264,53 @@ add(
         "kernel: batch ties all kept",
         "keep[ties[: max(0, n_ties)]] = True",
         "keep[ties] = True",
+    ),
+)
+add(
+    "kernels/cpu/topk.py",
+    "tests/kernels/test_kernels.py -k selection",
+    (
+        "kernel: ties all dropped",
+        "(value == threshold and n_ties > 0)",
+        "(value == threshold and n_ties > 1)",
+    ),
+)
+add(
+    "kernels/cpu/screening.py",
+    "tests/kernels/test_screening.py",
+    (
+        "screening: without the latents' rests",
+        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ 0 * latents.rests[latent]",
+    ),
+    (
+        "screening: without the rows' rests",
+        "rows.rests[row] * latents.lengths[latent]",
+        "0 * latents.lengths[latent]",
+    ),
+    (
+        "screening: rounding of the bias forgotten",
+        "ROUNDING_OF_BIAS = 2.0**-21",
+        "ROUNDING_OF_BIAS = -(2.0**-21)",
+    ),
+    (
+        "screening: a lower bound that is none",
+        "lower = middle - error + (",
+        "lower = middle + error + (",
+    ),
+)
+add(
+    "kernels/cpu/rounding.py",
+    "tests/kernels/test_screening.py",
+    (
+        "rounding: NaN is lost",
+        "largest_bits = self.magnitudes.view(torch.int32).max()",
+        "largest_bits = self.magnitudes.view(torch.int32).min()",
+    ),
+    (
+        "rounding: lengths rounded down",
+        "UPWARDS = 1 + 1e-6",
+        "UPWARDS = 1 - 1e-6",
     ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
@@ -405,37 +489,71 @@ add(
 # ---- contrast
 add(
     "analysis/hypotheses.py",
-    "tests/analysis/test_contrast.py",
-    (
-        "contrast: without the same-sign rule",
-        "options.fdr) & same_sign",
-        "options.fdr)",
-    ),
+    "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
     (
         "contrast: p instead of q",
-        'table["q"] = false_discovery(table["p"])',
-        'table["q"] = table["p"]',
+        "is_found = q <= options.fdr",
+        "is_found = found.p <= options.fdr",
+    ),
+    (
+        "contrast: only candidates count as tests",
+        "np.ones(int(tested.sum()) - len(features))",
+        "np.ones(0)",
     ),
     (
         "contrast: copies are evidence",
         "weight = 1 / np.bincount(duplicate_group)[duplicate_group]",
-        "weight = np.ones(len(rows))",
+        "weight = np.ones(len(numbers))",
     ),
     (
         "contrast: rare features tested",
-        "common = fewest >= options.min_active",
-        "common = fewest >= 1",
+        "sums.n_active.sum(1) >= options.min_active",
+        "sums.n_active.sum(1) >= 1",
     ),
     (
         "contrast: worst first",
-        '(-surely, ~table["found"])',
-        '(surely, ~table["found"])',
+        "(-np.abs(found.difference), ~is_found)",
+        "(np.abs(found.difference), ~is_found)",
     ),
     (
-        "contrast: chosen on the held-out part",
-        "return sums(~held), sums(held)",
-        "return sums(held), sums(held)",
+        "contrast: no adjustment for selection",
+        "found.effect - error * (z - low),",
+        "found.effect - 1.96 * error,",
     ),
+)
+add(
+    "analysis/selection.py",
+    "tests/analysis/test_selection.py",
+    ("selection: one tail forgotten", "np.logaddexp(below, above)", "above"),
+    ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
+    (
+        "selection: cutoff of the largest p",
+        "-ndtri(max(largest_p, p[rejected].max()) / 2)",
+        "-ndtri(p[rejected].max() / 2)",
+    ),
+)
+add(
+    "analysis/periods.py",
+    "tests/analysis/test_periods.py",
+    ("trend: starts of periods", "(period + 0.5), names", "(period + 0.0), names"),
+    (
+        "trend: sentinels stay",
+        "is_outlier |= _beyond_gap(",
+        "is_outlier & _beyond_gap(",
+    ),
+    (
+        "trend: milliseconds stay",
+        "is_outlier |= _beyond_jump(",
+        "is_outlier & _beyond_jump(",
+    ),
+    ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
+    ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
+)
+add(
+    "analysis/over_time.py",
+    "tests/analysis/test_over_time.py",
+    ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),
+    ("trend: kinds never move", "MOST = 0.8", "MOST = 8"),
 )
 add(
     "analysis/strata.py",
@@ -448,31 +566,52 @@ add(
     "analysis/joint_model.py",
     "tests/analysis/test_joint_model.py",
     (
-        "joint model: fitted on the training part",
-        "regress(report_design, report_outcome, report.weight,",
-        "regress(design, outcome, training.weight,",
+        "joint model: chosen on all rows for its score",
+        "chosen = _choose(data, ~held, n_select)",
+        "chosen = _choose(data, held | True, n_select)",
     ),
-    ("joint model: any number of features", "max_iter=n_select", "max_iter=500"),
     (
-        "joint model: strata ignored in the path",
-        "- within @ within.T",
-        "- 0 * within @ within.T",
+        "joint model: any number of features",
+        "len(chosen) < min(n_select, len(products))",
+        "len(chosen) < len(products)",
+    ),
+    (
+        "joint model: strata ignored",
+        "products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)",
+        "products = weighted_x.T @ y",
+    ),
+    (
+        "joint model: chosen ones are not taken out",
+        "left -= np.outer(share, left[best])",
+        "left -= 0 * np.outer(share, left[best])",
+    ),
+    (
+        "joint model: sides not balanced",
+        "0.5 / share, 0.5 / (1 - share)",
+        "1.0, 1.0",
     ),
 )
 add(
     "analysis/effects.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_explain.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_explain.py"
+    " tests/analysis/test_over_time.py",
     ("contrast: AUC for Cliff's δ", "2 * scores.auc[:, 0] - 1", "scores.auc[:, 0]"),
     (
-        "explain: degrees of freedom",
-        "sums.n_rows.sum() - len(sums.n_rows) - 1, 1)",
-        "sums.n_rows.sum(), 1)",
+        "explain: HC0",
+        "scale = x / np.maximum(1 - leverage, MIN_LEFT)",
+        "scale = x",
     ),
-)
-add(
-    "analysis/columns.py",
-    "tests/analysis/test_columns.py",
-    ("trend: starts of periods", "(period + 0.5)", "(period + 0.0)"),
+    (
+        "explain: z for Welch's t",
+        "student_error * stdtrit(degrees, 0.975) / Z95",
+        "student_error",
+    ),
+    (
+        "explain: without the score test",
+        "p = np.maximum(welch_p, two_sided_p(sums.z[features, 0]))",
+        "p = welch_p",
+    ),
+    ("trend: change per unit", "return slope * np.ptp(times)", "return slope"),
 )
 add(
     "analysis/log_odds.py",
@@ -506,6 +645,8 @@ add(
     PROBES,
     ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
     ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
+    ("evaluate: sparse intercept penalised", "    ridge[0] = INTERCEPT_RIDGE\n", ""),
+    ("evaluate: dense intercept penalised", "    ridge[0] = 0\n", ""),
     (
         "evaluate: features by raw difference",
         "(mean_with - mean_without) / deviation",
@@ -709,9 +850,56 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_features.py",
-    ("features: page without end", "key=order)[at : at + PAGE]", "key=order)[at:]"),
+    ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+)
+add(
+    "view/explorer/features.py",
+    "tests/view/explorer/test_glance.py",
+    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    (
+        "features: stale scores",
+        'if column in table.attrs.get("stale", {}):',
+        "if False:",
+    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
+    (
+        "glance: stale topics",
+        "if result is None or result.stale:",
+        "if result is None:",
+    ),
+    (
+        "glance: stale findings",
+        "result is not None and result.fresh",
+        "result is not None",
+    ),
+    ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
+)
+add(
+    "view/explorer/evidence.py",
+    "tests/view/explorer/test_evidence.py",
+    (
+        "evidence: what is kept",
+        "1 - activations[1:] / whole",
+        "activations[1:] / whole",
+    ),
+    ("evidence: one sentence alone", "text[:start] + text[stop:]", "text[start:stop]"),
+)
+add(
+    "view/explorer/prepare.py",
+    "tests/view/explorer/test_prepare.py",
+    ("prepare: least axes", "axes[:, ::-1][:, :2]", "axes[:, :2]"),
+    ("prepare: not centred", "x - x.mean(axis=0)", "x"),
+    ("prepare: common leaders", "density > COMMON", "density > 2"),
+    (
+        "prepare: dead features in the plane",
+        "directions[codes.counts > 0]",
+        "directions",
+    ),
 )
 add(
     "view/explorer/selections.py",
@@ -899,4 +1087,65 @@ add(
     "model/sae.py",
     FORMATS,
     ("sae: rows not put back", "recon * deviation + mean", "recon * deviation"),
+)
+SPLICE = "tests/text/test_splice.py"
+add(
+    "text/splice.py",
+    SPLICE,
+    (
+        "splice: special tokens replaced",
+        "kept = ~torch.isin(self._ids, special).to(x.device)",
+        "kept = kept & True",
+    ),
+    (
+        "splice: long vectors replaced",
+        "return kept & (norms <= max_norm * norms[kept].median())",
+        "return kept",
+    ),
+    (
+        "splice: error dropped when steering",
+        "return x + recon - sae.in_units_of(x, sae.decode(acts))",
+        "return recon",
+    ),
+    ("splice: attribution without activation", "return acts * along", "return along"),
+)
+add(
+    "text/recovered.py",
+    SPLICE,
+    (
+        "recovered: divergence the other way",
+        "plain.exp() * (plain - spliced)",
+        "spliced.exp() * (spliced - plain)",
+    ),
+    (
+        "recovered: share of the loss",
+        "(with_zeros - with_sae) / (with_zeros - loss)",
+        "(with_zeros - with_sae) / with_zeros",
+    ),
+)
+add(
+    "export/stores.py",
+    "tests/export/test_stores.py",
+    ("stores: sparsevec counts from 0", "{feature + 1}:", "{feature}:"),
+    ("stores: COPY not escaped", '.replace("\\\\", "\\\\\\\\")', ""),
+)
+add(
+    "export/onnx.py",
+    "tests/export/test_onnx.py",
+    ("onnx: deviation of n", "np.float32(width - 1)", "np.float32(width)"),
+    (
+        "onnx: negative entries of top-k",
+        'kept = graph.node("Relu", values)',
+        "kept = values",
+    ),
+)
+add(
+    "model/measures.py",
+    "tests/train/test_sklearn.py",
+    ("measures: score is FVU", "return 1.0 - pool.fvu", "return pool.fvu"),
+    (
+        "measures: rows of merged pools",
+        "self.n_rows += other.n_rows",
+        "self.n_rows = other.n_rows",
+    ),
 )

@@ -35,6 +35,8 @@ from nanosae.errors import ConfigError, MissingError
         ({"matryoshka": (8, 16), "activation": "relu"}, "not on relu"),
         ({"decay": 1.0}, "decay=1.0 must be at least 0 and below 1"),
         ({"matryoshka": ()}, r"matryoshka=\(\) must grow"),
+        ({"nested": True, "activation": "gated"}, "nested works .* not on gated"),
+        ({"nested": True, "matryoshka": (8, 16)}, r"not with matryoshka=\(8, 16\)"),
     ],
 )
 def test_contradictions_are_refused_with_both_values(fields, words):

@@ -34,6 +34,8 @@ NEEDS_TORCH = (
     "text.activation_cache",
     "text.activations",
     "text.language_models",
+    "text.recovered",
+    "text.splice",
     "text.windows",
 )
 
@@ -47,13 +49,15 @@ ROOMS = {
         "model",
         "pipeline",
         "sweep",
+        "text",
         "train",
         "view",
     },
     "__main__": {"cli"},
     "config": {"defaults"},
     "defaults": set(),
-    "sinks": set(),
+    "sinks": {"runs"},
+    "addresses": set(),
     "atomic": set(),
     "checked": set(),
     "errors": set(),
@@ -94,14 +98,18 @@ ROOMS = {
         "train",
         "view",
     },
+    "agents": {"analysis", "codes", "pipeline", "runs"},
+    "export": {"codes", "model", "runs"},
     "demo": {"config", "pipeline"},
     "cli": {
+        "agents",
         "analysis",
         "codes",
         "config",
         "data",
         "demo",
         "distributed",
+        "export",
         "model",
         "pipeline",
         "runs",
@@ -140,6 +148,7 @@ def room(module):
 
 # leaves that any room may import
 EVERYWHERE = {
+    "addresses",
     "atomic",
     "checked",
     "errors",

@@ -33,6 +33,7 @@ CASES = {
     "gated": {"activation": "gated", "hidden_size": 90},
     "jumprelu": {"activation": "jumprelu", "hidden_size": 90},
     "matryoshka": {"matryoshka": (20, 90)},
+    "nested": {"hidden_size": 90},
     "transcoder": {"activation": "batchtopk", "hidden_size": 90, "skip": True},
 }
 SHARES = ("rows", "latents")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nanosae.pipeline.result import Analysis, open
     from nanosae.pipeline.run import run
     from nanosae.sweep import grid
+    from nanosae.text.recovered import loss_recovered
+    from nanosae.text.splice import attribution, splice
     from nanosae.train.trainer import SAETrainer
     from nanosae.view import plots as plot
     from nanosae.view.explorer.server import explore
@@ -56,6 +58,8 @@ _HOMES = {
     "pipeline.result": ["Analysis", "open"],
     "pipeline.run": ["run"],
     "sweep": ["grid"],
+    "text.recovered": ["loss_recovered"],
+    "text.splice": ["attribution", "splice"],
     "train.trainer": ["SAETrainer"],
     "view.explorer.server": ["explore"],
     "view.live": ["watch"],

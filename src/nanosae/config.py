@@ -52,6 +52,9 @@ class TrainConfig(CheckedFields):
             2024).
         matryoshka: Growing prefix sizes ending in hidden_size; each prefix reconstructs by itself
             (topk and batchtopk only).
+        nested: Order the features from general to special: each step reconstructs from a random
+            prefix of them, too, and keeps k ÷ 4 to 2 k entries per row (topk and batchtopk only).
+            None: yes, unless activation, matryoshka or l1_coefficient say what to train.
         steps: Optimiser steps. Without steps and epochs, training goes on until the held-out FVU
             stops improving.
         epochs: Passes over the training rows, instead of steps.
@@ -89,7 +92,7 @@ class TrainConfig(CheckedFields):
         backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
         precision: Precision of the factors of the encoder's matrix product on a GPU; sums and all
             else are float32.
-        wandb: Project to log to (extra `wandb`).
+        wandb: Project to log to, or project/name of the run (extra `wandb`).
         tensorboard: Log to the run folder for TensorBoard (extra `tensorboard`).
 
     Raises:
@@ -106,6 +109,7 @@ class TrainConfig(CheckedFields):
     l1_coefficient: PositiveFloat | None = None
     activation: Activation | None = None
     matryoshka: tuple[PositiveInt, ...] | None = None
+    nested: bool | None = None
     steps: PositiveInt | None = None
     epochs: PositiveFloat | None = None
     batch_size: PositiveInt | None = None
@@ -150,6 +154,8 @@ class TrainConfig(CheckedFields):
             _check_sizes(self.hidden_size, self.k, self.matryoshka)
         if self.matryoshka is not None:
             _check_prefixes(self.matryoshka, self.chosen_activation)
+        if self.nested:
+            _check_nested(self.matryoshka, self.chosen_activation)
         _check_device(self.device)
 
     def _check_constant_coefficient(self) -> None:
@@ -171,6 +177,14 @@ class TrainConfig(CheckedFields):
         if self.activation is not None:
             return self.activation
         return "batchtopk" if self.l1_coefficient is None else "relu"
+
+    @property
+    def chosen_nested(self) -> bool:
+        """Whether features are nested, derived where it is not given."""
+        if self.nested is not None:
+            return self.nested
+        given = (self.activation, self.matryoshka, self.l1_coefficient)
+        return given == (None, None, None)
 
     def resolved(self, n_rows: int, width: int) -> ResolvedConfig:
         """Return what is done on some data: every derived field filled in.
@@ -208,6 +222,7 @@ class TrainConfig(CheckedFields):
             "input_size": width,
             "hidden_size": hidden_size,
             "activation": self.chosen_activation,
+            "nested": self.chosen_nested,
             "k": k,
             "steps": steps,
             "stops_early": self.steps is None and self.epochs is None,
@@ -263,6 +278,7 @@ class ResolvedConfig(CheckedFields):
     l1_coefficient: PositiveFloat | None
     activation: Activation
     matryoshka: tuple[PositiveInt, ...] | None
+    nested: bool
     steps: PositiveInt
     stops_early: bool
     batch_size: PositiveInt
@@ -332,6 +348,12 @@ def _check_prefixes(sizes: tuple[int, ...], activation: Activation) -> None:
         )
     if not sizes or list(sizes) != sorted(set(sizes)):
         raise ConfigError(f"matryoshka={sizes} must grow from one prefix to the next.")
+
+
+def _check_nested(sizes: tuple[int, ...] | None, activation: Activation) -> None:
+    if activation not in KEEPS_EXACTLY_K or sizes is not None:
+        what = f"on {activation}" if sizes is None else f"with matryoshka={sizes}"
+        raise ConfigError(f"nested works on topk and batchtopk, not {what}.")
 
 
 def _check_device(device: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from nanosae.errors import ConfigError
 from nanosae.extras import extra
+from nanosae.runs.folder import current
 
 Line = dict[str, Any]
 Progress = bool | Callable[[float], None]  # show a bar, or tell the share that is done
@@ -50,9 +55,22 @@ def progress_bar(n_steps: int, step: int) -> Sink:
     return Sink(write, bar.close)
 
 
-def wandb(project: str, config: dict[str, Any]) -> Sink:
-    """Send every line to Weights & Biases."""
-    run = extra("wandb", "wandb", "wandb=").init(project=project, config=config)
+def wandb(project: str, config: dict[str, Any], folder: Path | None = None) -> Sink:
+    """Send every line to Weights & Biases.
+
+    Args:
+        project: The project; `project/name` names the run, too.
+        config: The settings, which the run shows.
+        folder: The run folder: what resumes a training there goes on in the same run.
+    """
+    module = extra("wandb", "wandb", "wandb=")
+    project, _, name = project.partition("/")
+    options: dict[str, Any] = {"project": project, "config": config}
+    if name:
+        options["name"] = name
+    if folder is not None:
+        options |= {"id": _run_id(folder), "resume": "allow"}
+    run = module.init(**options)
 
     def write(line: Line) -> None:
         run.log(_numbers(line), step=line["step"])
@@ -60,19 +78,61 @@ def wandb(project: str, config: dict[str, Any]) -> Sink:
     return Sink(write, run.finish)
 
 
-def tensorboard(folder: Path) -> Sink:
-    """Write every number of a line as a scalar for TensorBoard."""
+def tensorboard(folder: Path | None, step: int = 0) -> Sink:
+    """Write the numbers of a line as scalars, and histograms as histograms, for TensorBoard.
+
+    Args:
+        folder: The run folder.
+        step: The step at which training goes on; what was written of later ones is discarded.
+
+    Raises:
+        ConfigError: If there is no folder.
+    """
+    if folder is None:
+        raise ConfigError("tensorboard=True needs a run folder.", remedy="Give run=….")
     module = extra("tensorboard", "torch.utils.tensorboard", "tensorboard=")
-    writer = module.SummaryWriter(str(folder))
+    writer = module.SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
 
     def write(line: Line) -> None:
         for name, value in _numbers(line).items():
             writer.add_scalar(name, value, line["step"])
+        if "density_histogram" in line:
+            _write_histogram(writer, line["density_histogram"], line["step"])
 
     return Sink(write, writer.close)
 
 
+def _write_histogram(writer: Any, counts: list[int], step: int) -> None:
+    """Write counts of features by log10 of their density, in equal bins from −6 to 0."""
+    edges = np.linspace(-6, 0, len(counts) + 1)
+    middles = (edges[:-1] + edges[1:]) / 2
+    weights = np.array(counts, float)
+    writer.add_histogram_raw(
+        "log10_density",
+        min=-6.0,
+        max=0.0,
+        num=int(weights.sum()),
+        sum=float(weights @ middles),
+        sum_squares=float(weights @ middles**2),
+        bucket_limits=edges[1:].tolist(),
+        bucket_counts=counts,
+        global_step=step,
+    )
+
+
 def _numbers(line: Line) -> dict[str, float]:
-    return {
-        name: value for name, value in line.items() if isinstance(value, int | float)
-    }
+    """Return the numbers of a line; those of its parts as part/name."""
+    flat = {}
+    for name, value in line.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}/{part}": number for part, number in value.items()}
+        elif isinstance(value, int | float):
+            flat[name] = value
+    return flat
+
+
+def _run_id(folder: Path) -> str:
+    """Return an id that the training in a run folder keeps when it is resumed."""
+    settings = current(folder) / "config.json"
+    began = settings.stat().st_mtime_ns if settings.exists() else ""
+    return hashlib.sha256(f"{folder.absolute()} {began}".encode()).hexdigest()[:16]

@@ -11,6 +11,8 @@ from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import evaluate
 from nanosae.analysis.splits import held_out
 from nanosae.codes import Codes, write_codes
+from nanosae.errors import DataError
+from nanosae.model.weights import Weights
 from planted import planted_corpus
 
 
@@ -65,6 +67,50 @@ def test_without_a_model_what_needs_none_is_measured(planted, tmp_path):
     found = evaluate(codes, "topics", ks=(1,), baselines=False).wide()["codes"]
     assert found["best_feature_f1"] > 0.5
     assert "fvu" not in found.index
+
+
+@pytest.fixture
+def transcoded(tmp_path):
+    """A corpus of a transcoder with a skip connection, and its targets."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    tensors = {
+        "W_enc": rng.normal(size=(6, 8)),
+        "W_dec": rng.normal(size=(8, 4)),
+        "b_dec": rng.normal(size=4),
+        "b_enc": rng.normal(size=8),
+        "threshold": np.full(8, 0.3),
+        "W_skip": rng.normal(size=(4, 6)),
+    }
+    tensors = {name: array.astype(np.float32) for name, array in tensors.items()}
+    sizes = {"d_in": 6, "d_sae": 8, "d_out": 4, "apply_b_dec_to_input": False}
+    cfg = {"architecture": "jumprelu_skip_transcoder"} | sizes
+    model = Weights(cfg=cfg, **tensors)
+    model.save(tmp_path / "model")
+    acts = model.encode(x)
+    codes = write_codes(tmp_path / "codes" / "default", acts, vectors=x)
+    noise = rng.normal(size=(300, 4))
+    made = acts.toarray() @ tensors["W_dec"] + x @ tensors["W_skip"].T
+    return codes, made + tensors["b_dec"] + noise, noise
+
+
+def test_a_transcoder_is_compared_with_its_targets(transcoded):
+    codes, targets, noise = transcoded
+    found = evaluate(codes, targets=targets)
+    spread = ((targets - targets.mean(0)) ** 2).sum()
+    fvu = (noise**2).sum() / spread
+    assert value(found, "fvu") == pytest.approx(fvu, abs=2e-3)  # codes are float16
+    shuffled = evaluate(codes, targets=targets[::-1])
+    assert value(shuffled, "fvu") > 2 * fvu  # so that the check can fail
+
+
+def test_a_transcoder_without_targets_has_no_reconstruction(transcoded):
+    codes, targets, _ = transcoded
+    found = evaluate(codes)
+    assert np.isnan(found.wide().loc["fvu", "codes"])
+    assert found.wide().loc["fvu", "pca"] > 0
+    with pytest.raises(DataError, match="300 rows"):
+        evaluate(codes, targets=targets[:-1])
 
 
 def test_labels_must_be_one_per_row(codes):

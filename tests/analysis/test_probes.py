@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -22,16 +23,30 @@ def test_a_sparse_probe_is_sklearns_logistic_regression():
     x = rng.random((900, 3)) * (rng.random((900, 3)) < 0.2)
     y = rng.random(900) < np.where(x[:, 0] > 0, 0.8, 0.1)
     train = np.arange(900) < 600
-    scaled = np.column_stack([np.ones(900), x / x[train].std(0)])
+    scaled = x / x[train].std(0)
     outside, other = (
-        LogisticRegression(C=1.0, fit_intercept=False, tol=1e-10).fit(
-            scaled[rows], y[rows]
-        )
+        LogisticRegression(C=1.0, tol=1e-10).fit(scaled[rows], y[rows])
         for rows in (train, ~train)
     )
     got = fit_sparse_probe(x, y, train)
     assert got == pytest.approx(outside.decision_function(scaled), abs=1e-3)
     assert np.abs(got - other.decision_function(scaled)).max() > 0.1
+
+
+def test_the_intercept_of_a_rare_label_is_not_penalised():
+    """With an uninformative feature, the mean probability is the label's share."""
+    rng = np.random.default_rng(0)
+    x = rng.random((4000, 1)) * (rng.random((4000, 1)) < 0.5)
+    y = rng.random(4000) < 0.01
+    everywhere = np.ones(4000, bool)
+    sparse = fit_sparse_probe(x, y, everywhere)
+    dense = fit_dense_probe(x, y[:, None], everywhere)[:, 0]
+    for logits in (sparse, dense):
+        assert expit(logits).mean() == pytest.approx(y.mean(), rel=1e-3)
+    constant = np.c_[np.ones(4000), x / x.std()]
+    penalised = LogisticRegression(C=1.0, fit_intercept=False).fit(constant, y)
+    share = expit(penalised.decision_function(constant)).mean()
+    assert share > 1.02 * y.mean()  # so that the check can fail
 
 
 @pytest.fixture

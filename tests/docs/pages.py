@@ -11,6 +11,12 @@ PAGES = [
     "CONTRIBUTING.md",
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 ]
+EMBEDDINGS_PAGES = (
+    "README.md",
+    "docs/choosing.md",
+    "docs/elsewhere.md",
+    "docs/scale.md",
+)
 N_ROWS = 400
 WIDTH = 24
 SUBJECTS = {
@@ -24,11 +30,14 @@ COMMON = ["the", "a", "small", "old", "new", "with", "and", "good"]
 
 def prepare(page: str, folder: Path) -> None:
     """Write the files that the blocks of a page read."""
-    if page in ("README.md", "docs/scale.md", "docs/activations.md"):
-        write_dataset(folder)
-    if page in ("README.md", "docs/scale.md"):
+    if page == "README.md":
+        write_dataset(folder, "dataset.csv")
+        written_texts().to_csv(folder / "reviews.csv", index=False)
+    if page in EMBEDDINGS_PAGES:
         write_embeddings(folder)
-    if page in ("README.md", "docs/activations.md"):
+    if page == "docs/scale.md":
+        write_dataset(folder, "big.csv")
+    if page == "docs/activations.md":
         written_texts().to_csv(folder / "texts.csv", index=False)
 
 
@@ -69,11 +78,9 @@ def write_embeddings(folder: Path) -> None:
     table.to_parquet(folder / "embeddings.parquet")
 
 
-def write_dataset(folder: Path) -> None:
-    """Write `dataset.csv`: 300 rows of 1,024 numbers."""
+def write_dataset(folder: Path, name: str) -> None:
+    """Write a CSV of 300 rows of 1,024 numbers."""
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(300, 8)) @ rng.normal(size=(8, 1024))
     columns = [f"e{i}" for i in range(1024)]
-    pd.DataFrame(rows, columns=columns).round(5).to_csv(
-        folder / "dataset.csv", index=False
-    )
+    pd.DataFrame(rows, columns=columns).round(5).to_csv(folder / name, index=False)

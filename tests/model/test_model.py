@@ -211,6 +211,21 @@ def test_no_row_changes_another_row_s_features():
     assert_agree(whole[[10]], single, decisions_of(sae, x[10:11]))
 
 
+def test_the_state_dict_has_the_names_of_files():
+    sae = model("jumprelu")
+    state = sae.state_dict()
+    assert state.keys() == tensors("jumprelu").keys()
+    torch.testing.assert_close(state["W_enc"], sae.W_enc)
+    other = model("jumprelu", seed=1)
+    assert not torch.equal(other.W_enc, sae.W_enc)
+    other.load_state_dict(state)
+    x = torch.randn(4, 5)
+    torch.testing.assert_close(other.encode(x), sae.encode(x))
+    both = torch.nn.ModuleDict({"a": sae, "b": other})
+    assert "a.W_enc" in both.state_dict()
+    both.load_state_dict(both.state_dict())
+
+
 def test_encode_is_differentiable():
     x = torch.randn(4, 5, requires_grad=True)
     model("gated")(x).sum().backward()

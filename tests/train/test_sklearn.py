@@ -10,6 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from nanosae import SAETrainer, TrainConfig
 
 EXPECTED = {
+    "check_do_not_raise_errors_in_init_or_set_params": "a keyword that is no setting is refused",
     "check_n_features_in_after_fitting": "the error names both widths, but not in these words",
 }
 
@@ -41,3 +42,35 @@ def test_a_clone_has_the_same_settings_and_no_model():
     copy = clone(trainer)
     assert copy.config == trainer.config
     assert not hasattr(copy, "model_")
+
+
+def test_settings_may_be_given_as_keywords():
+    trainer = SAETrainer(k=2, hidden_size=8, steps=4)
+    assert trainer.config == TrainConfig(k=2, hidden_size=8, steps=4)
+    changed = SAETrainer(trainer.config, k=3)
+    assert (changed.config.k, changed.config.hidden_size) == (3, 8)
+    assert clone(changed).get_params()["config__k"] == 3
+    with pytest.raises(TypeError, match="no_such_setting"):
+        SAETrainer(no_such_setting=1)
+
+
+def test_score_and_inverse_transform_against_plain_arithmetic():
+    x = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
+    trainer = SAETrainer(k=2, hidden_size=8, steps=30).fit(x)
+    acts = trainer.transform(x)
+    decoder = trainer.model_.W_dec.detach().numpy().astype(np.float64)
+    recon = acts.toarray() @ decoder + trainer.model_.b_dec.detach().numpy()
+    np.testing.assert_allclose(trainer.inverse_transform(acts), recon, atol=1e-5)
+    dense = trainer.inverse_transform(acts.toarray())
+    np.testing.assert_allclose(dense, recon, atol=1e-5)
+    unexplained = ((x - recon) ** 2).sum() / ((x - x.mean(axis=0)) ** 2).sum()
+    assert trainer.score(x) == pytest.approx(1 - unexplained, abs=1e-5)
+    assert 0 < trainer.score(x) < 1
+    with pytest.raises(ValueError, match=r"needed: \(n_rows, 8\)"):
+        trainer.inverse_transform(np.ones((2, 5)))
+
+
+def test_frames_are_refused_with_what_to_do():
+    assert estimator().set_output(transform="default") is not None
+    with pytest.raises(ValueError, match=r"pandas frames .*csr_array"):
+        estimator().set_output(transform="pandas")

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from nanosae.train.step import _with_noise, take_step
+from nanosae.train.step import take_step
 from nanosae.trainable.auxk import auxk
+from nanosae.trainable.noise import with_noise
 from states import batch_of, gradients, norm_of, small_state
 
 
@@ -90,9 +91,8 @@ def test_auxk_of_micro_batches_is_their_mean():
 
 def noise_of(seed, step):
     state, data = small_state(noise=0.3, seed=seed)
-    state.counters.step = step
     batch = batch_of(data)
-    return _with_noise(state, batch) - batch
+    return with_noise(state.config, batch, state.input_size, step) - batch
 
 
 def test_noise_is_a_function_of_seed_and_step():
@@ -107,7 +107,8 @@ def test_noise_is_a_function_of_seed_and_step():
 
 def test_a_seed_whose_high_bits_are_lost_would_repeat_the_noise(monkeypatch):
     monkeypatch.setattr(
-        "nanosae.train.step.mixed_seed", lambda seed, kind, step: seed * 2**32 + step
+        "nanosae.trainable.noise.mixed_seed",
+        lambda seed, kind, step: seed * 2**32 + step,
     )
     assert torch.equal(noise_of(2, 7), noise_of(3, 7))
 

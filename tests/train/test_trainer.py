@@ -119,7 +119,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    "activation", ["topk", "batchtopk", "relu", "gated", "jumprelu"]
+    "activation", [None, "topk", "batchtopk", "relu", "gated", "jumprelu"]
 )
 @pytest.mark.parametrize("at", [5, 9])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
@@ -307,9 +307,15 @@ def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):
             rows(seed=5), resume=True, progress=False
         )
     facts = json.loads((tmp_path / "config.json").read_text())
-    write_sealed_json(tmp_path / "config.json", facts | {"threads": 99})
-    with pytest.warns(UserWarning, match="threads 99"):
-        SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
+    for name, other in (("threads", 99), ("selection", "another")):
+        (tmp_path / "model" / "cfg.json").unlink(missing_ok=True)
+        write_sealed_json(tmp_path / "config.json", facts | {name: other})
+        with pytest.warns(UserWarning, match=f"{name} {other}"):
+            SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
+    older = {key: fact for key, fact in facts.items() if key != "selection"}
+    (tmp_path / "model" / "cfg.json").unlink()
+    write_sealed_json(tmp_path / "config.json", older)  # of a version that noted none
+    SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
 
 
 def test_a_loss_that_explodes_names_step_cause_and_checkpoint(tmp_path, monkeypatch):
@@ -449,6 +455,7 @@ def test_the_run_folder_holds_what_it_should(tmp_path):
         "l0_quantiles",
         "density_histogram",
         "train_fvu",
+        "train_l0",
     } <= set(last)
     assert last == trainer.metrics_
     for shot in (tmp_path / "snapshots").iterdir():
@@ -506,6 +513,8 @@ def test_optional_sinks_write(sink, tmp_path):
     config = TrainConfig(**QUICK, tensorboard=True)
     SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     assert list((tmp_path / "tensorboard").glob("events*"))
+    with pytest.raises(ValueError, match="tensorboard=True needs a run folder"):
+        SAETrainer(config).train(rows(), progress=False)
 
 
 def test_a_missing_extra_names_the_command(monkeypatch):

@@ -14,6 +14,7 @@ from nanosae.train.schedule import learning_rate
 from nanosae.train.state import TrainingState
 from nanosae.train.step import _backward_dense, _backward_sparse, take_step
 from nanosae.trainable.auxk import auxk
+from nanosae.trainable.nesting import draw_nesting
 
 
 class Rows:
@@ -50,6 +51,8 @@ def training(backend="cpu", seed=0, **fields):
 def kept_by(made, x):
     """Everything that the objective decides by a threshold or by rank."""
     weight, bias, k = made.params["W_enc"], made.encoder_bias, made.config.k
+    if made.config.nested:
+        k = draw_nesting(made.config, made.counters.step).k
     if made.config.activation == "topk":
         return [decisions_topk(x, weight, bias, k)]
     if made.config.activation == "batchtopk":
@@ -158,6 +161,21 @@ def dense_matryoshka(made, x, p):
     return {"mse": torch.stack(errors).mean()}
 
 
+def dense_nested(made, x, p, further=0):
+    """Both terms, at the k and prefix that the step drew; these are tested by themselves."""
+    drawn = draw_nesting(made.config, made.counters.step)
+    z = x @ p["W_enc"].T + p["b_enc"]
+    if made.config.activation == "topk":
+        level = z.topk(drawn.k, dim=1).values[:, -1:]
+    else:
+        level = z.flatten().topk(drawn.k * len(x)).values[-1]
+    acts = torch.where(z >= level, torch.relu(z), 0.0)
+    n = drawn.prefix + further
+    whole = acts @ p["W_dec"] + p["b_dec"]
+    first = acts[:, :n] @ p["W_dec"][:n] + p["b_dec"]
+    return {"mse": ((whole - x) ** 2).mean(), "prefix": ((first - x) ** 2).mean()}
+
+
 WINDOW = 0.5  # of jumprelu in these tests
 CASES = {
     "topk": (dense_topk, {"activation": "topk", "k": 4}),
@@ -170,6 +188,8 @@ CASES = {
         {"activation": "jumprelu", "k": 4, "jumprelu_penalty": "tanh"},
     ),
     "matryoshka": (dense_matryoshka, {"matryoshka": (5, 13, 40), "k": 4}),
+    "nested": (dense_nested, {"k": 4}),
+    "nested topk": (dense_nested, {"k": 4, "activation": "topk", "nested": True}),
 }
 
 
@@ -232,6 +252,13 @@ def test_the_comparison_can_fail(case, monkeypatch):
 
     agree = compare(made, x, forgets_the_bias)
     assert not torch.allclose(*(t.detach() for t in agree["mse"]), rtol=1e-3)
+
+
+def test_a_longer_prefix_is_told_apart():
+    made, x = decided_training(k=4)
+    agree = compare(made, x, lambda m, x, p: dense_nested(m, x, p, further=2))
+    got, want = agree["gradient of W_dec"]
+    assert not torch.allclose(got, want, rtol=1e-2, atol=1e-3)
 
 
 def auxk_gradients(made, x, dead):

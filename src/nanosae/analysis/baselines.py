@@ -30,17 +30,24 @@ class Representation:
 
     Attributes:
         activations: csc_array (n_rows, n_features), not negative.
-        reconstruction: The rows that it stands for, (n_rows, width); None where there are none.
+        original: What is to be reconstructed: the rows, or a transcoder's targets; None where
+            nothing is.
+        reconstruction: What the activations make of it, of the same shape.
         directions: Unit direction of each feature, (n_features, width); None where there are none.
     """
 
     activations: Any
+    original: np.ndarray | None = None
     reconstruction: np.ndarray | None = None
     directions: np.ndarray | None = None
 
 
 def representations(
-    codes: Codes, rows: np.ndarray, baselines: bool, rng: np.random.Generator
+    codes: Codes,
+    rows: np.ndarray,
+    baselines: bool,
+    rng: np.random.Generator,
+    targets: np.ndarray | None = None,
 ) -> dict[str, Representation]:
     """Return the codes of some rows, and the baselines on the same rows.
 
@@ -49,34 +56,45 @@ def representations(
         rows: Which rows.
         baselines: Whether to make the baselines; they need vectors.
         rng: Draws the random directions.
+        targets: What a transcoder is to make of these rows, (len(rows), output_size).
 
     Returns:
         "codes", and with `baselines` "dense", "pca", "k-means" and "random".
     """
-    of_codes = _codes(codes, rows)
-    if not baselines:
+    dense = codes.vectors(rows) if codes.has_vectors else None
+    of_codes = _codes(codes, rows, dense, targets)
+    if dense is None or not baselines:
         return {"codes": of_codes}
-    dense = codes.vectors(rows)
     l0 = of_codes.activations.nnz / len(rows)
     mean = dense.mean(0)
     centred = dense - mean
     return {
         "codes": of_codes,
         "dense": Representation(_both_signs(centred)),
-        "pca": _principal_components(centred, mean, l0),
+        "pca": _principal_components(dense, centred, mean, l0),
         "k-means": _clusters(dense, codes.n_features),
-        "random": _random_sae(centred, mean, codes.n_features, l0, rng),
+        "random": _random_sae(dense, centred, mean, codes.n_features, l0, rng),
     }
 
 
-def _codes(codes: Codes, rows: np.ndarray) -> Representation:
+def _codes(
+    codes: Codes,
+    rows: np.ndarray,
+    dense: np.ndarray | None,
+    targets: np.ndarray | None,
+) -> Representation:
+    """Return the codes; a transcoder's are compared with its targets, where these are given."""
     activations = sp.csc_array(codes.take(rows))
-    model = run_model(codes) if codes.has_vectors else None
-    if model is None:
+    model = None if dense is None else run_model(codes)
+    if dense is None or model is None:
         return Representation(activations)
-    return Representation(
-        activations, model.decode(activations.tocsr()), model.directions()
-    )
+    original = dense
+    if model.is_transcoder:
+        original = targets
+    if original is None:
+        return Representation(activations, directions=model.directions())
+    reconstruction = model.decode(activations.tocsr()) + model.skip(dense)
+    return Representation(activations, original, reconstruction, model.directions())
 
 
 def _both_signs(x: np.ndarray) -> sp.csc_array:
@@ -85,13 +103,14 @@ def _both_signs(x: np.ndarray) -> sp.csc_array:
 
 
 def _principal_components(
-    centred: np.ndarray, mean: np.ndarray, l0: float
+    dense: np.ndarray, centred: np.ndarray, mean: np.ndarray, l0: float
 ) -> Representation:
     """Take all components as features, and reconstruct from the first L0."""
     _, ascending_axes = np.linalg.eigh(centred.T @ centred)
     axes = ascending_axes[:, ::-1]
     kept = axes[:, : max(1, round(l0))]
-    return Representation(_both_signs(centred @ axes), centred @ kept @ kept.T + mean)
+    projected = centred @ kept @ kept.T + mean
+    return Representation(_both_signs(centred @ axes), dense, projected)
 
 
 def _clusters(dense: np.ndarray, n_features: int) -> Representation:
@@ -101,12 +120,12 @@ def _clusters(dense: np.ndarray, n_features: int) -> Representation:
     n_clusters = max(2, min(n_features, len(dense) // ROWS_PER_CLUSTER))
     k_means: Any = MiniBatchKMeans(n_clusters, n_init="auto", random_state=0)
     cluster = k_means.fit_predict(dense)
-    return Representation(
-        sp.csc_array(one_hot(cluster)), k_means.cluster_centers_[cluster]
-    )
+    centres = k_means.cluster_centers_[cluster]
+    return Representation(sp.csc_array(one_hot(cluster)), dense, centres)
 
 
 def _random_sae(
+    dense: np.ndarray,
     centred: np.ndarray,
     mean: np.ndarray,
     n_features: int,
@@ -128,4 +147,4 @@ def _random_sae(
     decoded = activations @ directions
     # decoded rows scaled by least squares
     decoded *= (decoded * centred).sum() / max((decoded * decoded).sum(), 1e-12)
-    return Representation(sp.csc_array(activations), decoded + mean, directions)
+    return Representation(sp.csc_array(activations), dense, decoded + mean, directions)

@@ -78,6 +78,7 @@ def evaluate(
     codes: Corpus,
     labels: Any = None,
     *,
+    targets: np.ndarray | None = None,
     ks: Sequence[int] = (1, 2, 5, 10, 20),
     others: Sequence[Any] = (),
     truth: Codes | None = None,
@@ -94,6 +95,8 @@ def evaluate(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         labels: A metadata column, or one value per row: several labels in a cell are joined by "|",
             rows without any are left out. None: only what needs no labels.
+        targets: What a transcoder is to make of the rows, (n_rows, output_size). Without them its
+            reconstruction is not measured; that of the baselines is always of the rows.
         ks: Numbers of features of the sparse probes.
         others: Other SAEs of the same input, for stability, as `matching.stability` takes them.
         truth: Codes of the same rows with the known activations, for recovery: the correlation of
@@ -106,7 +109,7 @@ def evaluate(
         seed: Seed of the split, the draws and the baselines.
 
     Raises:
-        DataError: If no label has enough rows, or labels are not one per row.
+        DataError: If no label has enough rows, or labels or targets are not one per row.
     """
     codes = as_codes(codes)
     rng = np.random.default_rng(seed)
@@ -116,7 +119,9 @@ def evaluate(
         values = one_per_row(codes, labels)
         rows = np.flatnonzero(~is_missing(values))
     rows = np.sort(rng.permutation(rows)[:max_rows])
-    compared = representations(codes, rows, baselines and codes.has_vectors, rng)
+    if targets is not None:
+        targets = _targets_of(codes, targets)[rows]
+    compared = representations(codes, rows, baselines, rng, targets)
     measures: dict[str, Measures] = {name: {} for name in compared}
 
     chosen = pd.DataFrame()
@@ -144,6 +149,16 @@ def evaluate(
         "seed": seed,
     }
     return Evaluation(_as_table(measures), chosen, about)
+
+
+def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
+    targets = np.asarray(targets)
+    if targets.ndim != 2 or len(targets) != codes.n_rows:
+        raise DataError(
+            f"targets have the shape {targets.shape}, but the corpus has {codes.n_rows:,} rows.",
+            remedy="Give one vector for each row.",
+        )
+    return targets
 
 
 def _labelled_rows(
@@ -208,10 +223,10 @@ def _measure_features(
             estimate = intruder_detection(representation.activations, points, rng)
             measures[name][f"intruder_{space}"] = estimate
         measures[name] |= usage(representation)
-        if representation.reconstruction is not None:
-            vectors = codes.vectors(rows)
-            reconstruction = representation.reconstruction
-            measures[name] |= reconstruction_measures(vectors, reconstruction, rng)
+        original = representation.original
+        reconstruction = representation.reconstruction
+        if original is not None and reconstruction is not None:
+            measures[name] |= reconstruction_measures(original, reconstruction, rng)
 
 
 def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:

@@ -19,8 +19,8 @@ from nanosae.analysis.classification import auc_scores, f1_scores, single_featur
 from nanosae.analysis.statistics import Estimate, mean_estimate, regress
 
 SPARSE_RIDGE = 1.0  # penalty of the sparse probes, features at unit variance
-DENSE_RIDGE = 10.0  # of the probe of all columns
-INTERCEPT = 10.0  # the constant of that probe; so large that its penalty hardly matters
+INTERCEPT_RIDGE = 1e-6  # of their intercept: none, but for labels that all rows have
+DENSE_RIDGE = 10.0  # of the probe of all columns, not of its intercept
 MAX_LBFGS_STEPS = 150
 COVERED_F1 = 0.5  # a label whose best feature reaches it is covered
 
@@ -148,7 +148,8 @@ def dense_probe(x: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
 def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Fit a penalised logistic regression of one label on the training rows; score all rows.
 
-    Rows on which no feature is active are alike, and enter as two rows with weights.
+    The intercept is not penalised. Rows on which no feature is active are alike, and enter as two
+    rows with weights.
 
     Args:
         x: Activations of a few features, (n, k).
@@ -167,12 +168,16 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     design = np.c_[np.ones(len(features)), features]
     outcome = np.r_[y[active], 0, 1]
     weight = np.r_[np.ones(active.sum()), n_inactive]
-    beta, _ = regress(design, outcome, weight, ridge=SPARSE_RIDGE)
+    ridge = np.full(design.shape[1], SPARSE_RIDGE)
+    ridge[0] = INTERCEPT_RIDGE
+    beta, _ = regress(design, outcome, weight, ridge=ridge)
     return x @ (beta[1:] / scale) + beta[0]
 
 
 def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
     """Fit penalised logistic regressions of all labels on the training rows; score all rows.
+
+    Intercepts are not penalised.
 
     Args:
         x: Dense rows, (n, width).
@@ -185,16 +190,18 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
     mean = x[training].mean(0)
     deviation = x[training].std(0) + 1e-6
     x = (x - mean) / deviation
-    x = np.c_[np.full(len(x), INTERCEPT), x]
+    x = np.c_[np.ones(len(x)), x]
     design, outcome = x[training], y[training]
     shape = (x.shape[1], y.shape[1])
+    ridge = np.full((x.shape[1], 1), DENSE_RIDGE)
+    ridge[0] = 0
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         beta = flat.reshape(shape)
         logits = design @ beta
         log_loss = np.logaddexp(0, logits).sum() - logits[outcome].sum()
-        loss = log_loss + DENSE_RIDGE / 2 * (beta * beta).sum()
-        gradient = design.T @ (expit(logits) - outcome) + DENSE_RIDGE * beta
+        loss = log_loss + (ridge / 2 * beta * beta).sum()
+        gradient = design.T @ (expit(logits) - outcome) + ridge * beta
         return loss, gradient.ravel()
 
     start = np.zeros(shape).ravel()

@@ -46,6 +46,6 @@ def feature_columns(
 
 def run_model(codes: Codes) -> Weights | None:
     """Return the run's model, or None if the codes lie in no run or the run has no model."""
-    if codes.run is None or not (codes.run / "model").exists():
+    if not codes.has_model:
         return None
     return codes.weights()

@@ -81,7 +81,7 @@ def regress(
     weight: np.ndarray,
     *,
     linear: bool = False,
-    ridge: float = 1e-3,
+    ridge: float | np.ndarray = 1e-3,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit weighted least squares, or logistic regression by Newton's method.
 
@@ -93,8 +93,8 @@ def regress(
         y: Outcome, (n,); 0 or 1 if logistic.
         weight: How often each row counts, (n,).
         linear: Least squares instead of logistic regression.
-        ridge: Penalty ridge ÷ 2 · ‖β‖²; a small one keeps the coefficient of a constant column
-            finite.
+        ridge: Penalty Σ ridge ÷ 2 · β², one for all coefficients or one for each, (d,); a small one
+            keeps the coefficient of a constant column finite.
 
     Returns:
         Coefficients β and their standard errors, each (d,).
@@ -105,7 +105,7 @@ def regress(
 
 
 def _least_squares(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solve the normal equations, with one step of iterative refinement."""
     n_columns = x.shape[1]
@@ -122,7 +122,7 @@ def _least_squares(
 
 
 def _logistic(
-    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float
+    x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximise the penalised likelihood by Newton steps of at most 5 in any coefficient."""
     penalty = ridge * np.eye(x.shape[1])

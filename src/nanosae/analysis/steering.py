@@ -102,7 +102,7 @@ def reweight(
 
 
 def _require_autoencoder(model: Weights) -> None:
-    if model.cfg["architecture"].endswith("transcoder"):
+    if model.is_transcoder:
         raise ConfigError(
             "features of a transcoder cannot be edited: it predicts other vectors than it reads."
         )

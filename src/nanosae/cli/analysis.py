@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, save, say_next, show
+from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -20,11 +21,12 @@ from nanosae.cli.parameters import (
     Number,
     OptionalCount,
     Run,
+    Stats,
+    TextColumn,
 )
+from nanosae.errors import ConfigError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from nanosae.analysis.findings import Contrast
@@ -220,6 +222,7 @@ def contrast(
     a: str | None = None,
     b: str | None = None,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -233,7 +236,7 @@ def contrast(
     codes = open_codes(run, name)
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
     asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
@@ -243,6 +246,7 @@ def explain(
     *,
     target: str,
     groups: Groups = None,
+    stats: Stats = False,
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -254,12 +258,18 @@ def explain(
     codes = open_codes(run, name)
     found = nanosae.explain(codes, target, groups=groups)
     asked = {"verb": "explain", "target": target, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json)
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
 def over_time(
-    run: Run, /, *, column: str, name: Corpus = None, as_json: Json = False
+    run: Run,
+    /,
+    *,
+    column: str,
+    stats: Stats = False,
+    name: Corpus = None,
+    as_json: Json = False,
 ) -> None:
     """Say which features become more or less frequent over time.
 
@@ -268,7 +278,8 @@ def over_time(
     """
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
-    _keep_and_show(codes, {"verb": "over-time", "column": column}, found, as_json)
+    asked = {"verb": "over-time", "column": column}
+    _keep_and_show(codes, asked, found, as_json, stats)
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
@@ -277,7 +288,12 @@ def evaluate(
     /,
     *,
     labels: str | None = None,
+    targets: str | None = None,
     groups: Groups = None,
+    model: str | None = None,
+    layer: str | None = None,
+    texts: str | None = None,
+    text_column: TextColumn = "text",
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
@@ -285,21 +301,58 @@ def evaluate(
 
     Args:
         labels: Column of known labels.
+        targets: File of what a transcoder is to make of the rows.
+        model: Measure instead what replacing a layer of this language model by the SAE costs.
+        layer: Name of the layer: `layers.15`.
+        texts: A file of texts that the SAE was not trained on.
     """
+    if model is not None:
+        _evaluate_in_model(run, model, layer, texts, text_column, as_json)
+        return
     from nanosae.runs.results import save_result
+    from nanosae.sources import open_rows
 
     codes = open_codes(run, name)
-    found = nanosae.evaluate(codes, labels, groups=groups)
+    vectors = None
+    if targets is not None:
+        rows = open_rows(targets)
+        vectors = rows.read(0, rows.n_rows)
+    found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
     result = found.to_dict()
-    save_result(codes, "evaluation.json", result, {"labels": labels, "groups": groups})
+    asked = {"labels": labels, "targets": targets, "groups": groups}
+    save_result(codes, "evaluation.json", result, asked)
     print(json.dumps(result, default=str) if as_json else found.wide().to_string())
     say_next(f"nanosae report {run}", as_json=as_json)
 
 
+def _evaluate_in_model(
+    run: Path,
+    model: str,
+    layer: str | None,
+    texts: str | None,
+    text_column: str,
+    as_json: bool,
+) -> None:
+    """Print the loss recovered and the divergence of a model with the SAE in it."""
+    from nanosae.sources.texts import read_texts
+
+    if layer is None or texts is None:
+        raise ConfigError("--model needs --layer and --texts, too.")
+    sentences = read_texts(texts, text_column)[text_column].to_pylist()
+    sae = nanosae.SAEModel.load(run)
+    found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
+    if as_json:
+        print(json.dumps(found))
+        return
+    for name, value in found.items():
+        print(f"{name:15} {value:.4f}" if name != "tokens" else f"{name:15} {value:,}")
+
+
 def _keep_and_show(
-    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool
+    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
+    from nanosae.analysis.sentences import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
@@ -308,5 +361,5 @@ def _keep_and_show(
     if as_json:
         print(json.dumps(result, default=str))
         return
-    sentences = found.sentences(20) or ["Nothing differs by more than chance would."]
-    print("\n".join(sentences))
+    explains = asked["verb"] == "explain"
+    print("\n".join(lines(found, SHOWN_ROWS, statistics=stats, model=explains)))

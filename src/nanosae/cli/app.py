@@ -10,12 +10,22 @@ import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 import nanosae
-from nanosae.cli import analysis, corpus, failures, models, pages, signals, training
+from nanosae.cli import (
+    analysis,
+    corpus,
+    dictionaries,
+    failures,
+    models,
+    output,
+    pages,
+    signals,
+    training,
+)
 from nanosae.cli import run as whole
 
 VERBS = (
@@ -38,11 +48,30 @@ VERBS = (
     analysis.explain,
     analysis.over_time,
     analysis.evaluate,
+    dictionaries.match,
+    dictionaries.splitting,
+    dictionaries.stability,
+    dictionaries.steer,
+    dictionaries.tag,
     corpus.export,
     models.convert,
+    models.push,
     pages.report,
     pages.explore,
+    pages.mcp,
 )
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    Args:
+        shell: The shell, which reads the script where it looks for completions.
+    """
+    print(app.generate_completion(prog_name="nanosae", shell=shell))
+
+
+VERBS = (*VERBS, completion)
 
 
 def _version() -> str:
@@ -66,6 +95,10 @@ ERRORS_ARE_OURS: dict[str, Any] = {
     "result_action": "return_value",
 }
 Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
+Quiet = Annotated[
+    bool,
+    Parameter(alias="-q", negative=(), help="No progress, notes and next commands."),
+]
 Debug = Annotated[bool, Parameter(negative=(), help="Show the traceback of an error.")]
 
 
@@ -88,8 +121,9 @@ def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]
 
 
 @app.meta.default
-def _launch(*words: Words, debug: Debug = False) -> int:
+def _launch(*words: Words, debug: Debug = False, quiet: Quiet = False) -> int:
     """Run one verb; return the exit code."""
+    output.set_quiet(quiet)
     try:
         command, bound = parse(words)
         command(*bound.args, **bound.kwargs)

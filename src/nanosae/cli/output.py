@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nanosae
 
@@ -14,12 +15,24 @@ if TYPE_CHECKING:
     from nanosae.codes import Codes
 
 SHOWN_ROWS = 20
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Say whether the verbs print results only: no progress, notes and next commands."""
+    global _quiet
+    _quiet = quiet
+
+
+def shows_progress() -> bool:
+    """Tell whether to show progress: on a terminal, unless the user wants none."""
+    return not _quiet and sys.stderr.isatty()
 
 
 def open_codes(run: Path, name: str | None) -> Codes:
     """Open a corpus of a run; say so if it has no texts."""
     codes = nanosae.Codes.open(run, name)
-    if not codes.has_texts:
+    if not codes.has_texts and not _quiet:
         verbs = "describe, families, topics, search by row or feature, contrast, evaluate, export"
         print(f"note: {codes.path} has no texts; what works: {verbs}.", file=sys.stderr)
     return codes
@@ -44,9 +57,20 @@ def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -
         print(f"… {len(shown):,} lines in all")
 
 
+def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """Print what was made: a sentence, or its facts as one JSON object."""
+    print(json.dumps(facts, default=str) if as_json else sentence)
+
+
+def say_note(note: str, as_json: bool) -> None:
+    """Print what a user may want to know; on standard error beside JSON."""
+    if not _quiet:
+        print(f"note: {note}", file=sys.stderr if as_json else sys.stdout)
+
+
 def say_next(*commands: str, as_json: bool = False) -> None:
     """Print which commands come next, one per line; nothing beside JSON."""
-    if as_json:
+    if as_json or _quiet:
         return
     for place, command in enumerate(commands):
         print(f"{'now:' if place == 0 else ' or:'} {command}")

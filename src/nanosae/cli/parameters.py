@@ -66,6 +66,9 @@ Model = Annotated[
     str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
+Stats = Annotated[
+    bool, Parameter(negative=(), help="Show the numbers behind findings.")
+]
 Open = Annotated[
     bool, Parameter(name="--open", negative=(), help="Open the report in a browser.")
 ]

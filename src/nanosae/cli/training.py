@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nanosae
-from nanosae.cli.output import say_next, show
+from nanosae.cli.output import say_next, say_note, show, shows_progress
 from nanosae.cli.parameters import Data, Json, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
@@ -30,6 +30,7 @@ def train(
     force: bool = False,
     live: bool = False,
     targets: str | None = None,
+    as_json: Json = False,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
 
@@ -47,17 +48,22 @@ def train(
     configs = combinations(settings, config)
     options = {"targets": targets, "resume": resume, "force": force}
     if len(configs) == 1:
-        _train_one(configs[0], data, output, live, options)
+        _train_one(configs[0], data, output, live, options, as_json)
         return
     if live:
         raise ConfigError(
             f"--live shows one training, but these lists make {len(configs)}."
         )
-    _train_many(configs, data, output, options)
+    _train_many(configs, data, output, options, as_json)
 
 
 def _train_one(
-    config: TrainConfig, data: str, output: Path, live: bool, options: dict[str, Any]
+    config: TrainConfig,
+    data: str,
+    output: Path,
+    live: bool,
+    options: dict[str, Any],
+    as_json: bool,
 ) -> None:
     from nanosae.distributed import is_main_process
     from nanosae.view.live import watching
@@ -68,24 +74,28 @@ def _train_one(
         if live and is_main_process()
         else contextlib.nullcontext()
     ):
-        trainer.train(data, **options)
+        trainer.train(data, progress=shows_progress(), **options)
     if not is_main_process():
         return
     for note in getattr(trainer, "notes_", []):
-        print(f"note: {note}")
-    info(output)
-    say_next(f"nanosae encode {output} {shlex.quote(data)}")
+        say_note(note, as_json)
+    info(output, as_json=as_json)
+    say_next(f"nanosae encode {output} {shlex.quote(data)}", as_json=as_json)
 
 
 def _train_many(
-    configs: list[TrainConfig], data: str, output: Path, options: dict[str, Any]
+    configs: list[TrainConfig],
+    data: str,
+    output: Path,
+    options: dict[str, Any],
+    as_json: bool,
 ) -> None:
     from nanosae.distributed import is_main_process
     from nanosae.sweep import sweep
 
     table = sweep(configs, data, output, **options)
     if is_main_process():
-        show(table.sort_values("fvu"), as_json=False)
+        show(table.sort_values("fvu"), as_json)
 
 
 def recommend(

@@ -21,7 +21,7 @@ from nanosae.codes.shard import Shard
 from nanosae.codes.tables import common_schema
 from nanosae.codes.tokens import in_context
 from nanosae.errors import DataError, MissingError, StaleError
-from nanosae.model.files import checksum, saved_checksum
+from nanosae.model.files import checksum, has_model, saved_checksum
 from nanosae.model.weights import Weights
 
 if TYPE_CHECKING:
@@ -104,9 +104,14 @@ class Codes:
     def model(self) -> str:
         """Checksum of the model that made these codes; "" if it is not known."""
         made_by = self.manifest["info"].get("model")
-        if made_by is None and self.run and (self.run / "model" / "cfg.json").exists():
+        if made_by is None and self.run and self.has_model:
             made_by = saved_checksum(self.run)
         return made_by or ""
+
+    @property
+    def has_model(self) -> bool:
+        """Whether these codes lie in a run that holds a model."""
+        return self.run is not None and has_model(self.run)
 
     @functools.cached_property
     def checksum(self) -> str:
@@ -299,7 +304,7 @@ class Codes:
             DataError: If the codes lie in no run folder with a model.
             StaleError: If they were made by another model than the run's.
         """
-        if self.run is None or not (self.run / "model" / "cfg.json").exists():
+        if self.run is None or not self.has_model:
             raise DataError(
                 f"{self.path} needs a model of {self.n_features} features; there is none in "
                 "RUN/model.",

@@ -46,6 +46,13 @@ def model_folder(path: str | Path) -> Path:
     return folder
 
 
+def has_model(path: str | Path) -> bool:
+    """Tell whether a run or a folder holds a saved model, ours or another library's."""
+    path = Path(path)
+    ours = [folder / SETTINGS for folder in (path / "model", path)]
+    return any(file.is_file() for file in ours) or _other_layout(path) is not None
+
+
 def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     """Return the settings and the tensors, float32, of a saved model.
 

@@ -48,6 +48,15 @@ class Pool:
         self.l0s.append(torch.bincount(rows, minlength=len(x)))
         self.active_rows += torch.bincount(cols, minlength=len(self.active_rows))
 
+    def merge(self, other: Pool) -> None:
+        """Add what another pool has measured."""
+        self.n_rows += other.n_rows
+        self.squared_error += other.squared_error
+        self.squares += other.squares
+        self.column_sums = self.column_sums + other.column_sums
+        self.l0s += other.l0s
+        self.active_rows += other.active_rows
+
     @property
     def fvu(self) -> float:
         """Fraction of variance unexplained; NaN where the rows do not vary."""
@@ -57,6 +66,11 @@ class Pool:
             return float("nan")
         return self.squared_error / variance
 
+    @property
+    def l0(self) -> float:
+        """Mean number of active latents per row."""
+        return float(torch.cat(self.l0s).double().mean())
+
     def summary(self) -> dict[str, Any]:
         """Return fvu, l0 (mean) and its quantiles, and the histogram of log10 densities."""
         l0s = torch.cat(self.l0s).double()
@@ -65,7 +79,7 @@ class Pool:
         counts, _ = np.histogram(np.log10(density.numpy()), bins=24, range=(-6, 0))
         return {
             "fvu": self.fvu,
-            "l0": float(l0s.mean()),
+            "l0": self.l0,
             "l0_quantiles": quantiles.tolist(),
             "density_histogram": counts.tolist(),
             "rows_measured": self.n_rows,
@@ -95,3 +109,12 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
         active_rows = segment_ids(pairs.row_ptr)[active]
         pool.add(target, recon, active_rows, pairs.cols[active])
     return pool
+
+
+def explained_variance(model: SAEModel, data: Any) -> float:
+    """Return 1 − FVU of raw rows, of any kind that `features` takes."""
+    pool = Pool(model.cfg["d_sae"])
+    for block in model.open_rows(data).blocks(BLOCK_ROWS):
+        part = measure(model, block, block)
+        pool.merge(part)
+    return 1.0 - pool.fvu

@@ -19,9 +19,11 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
+from nanosae.atomic import write_file
 from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import ROW_EPSILON, rule
+from nanosae.model.card import model_card
 from nanosae.model.files import read_model, write_model
 from nanosae.model.formats import dictionary_learning, sparsify
 from nanosae.sources import Rows, open_rows
@@ -59,6 +61,8 @@ class SAEModel(nn.Module):
         self._encoder = nn.Parameter(tensors["W_enc"].detach().T.contiguous())
         for name in tensors.keys() - {"W_enc"}:
             setattr(self, name, nn.Parameter(tensors[name].detach().contiguous()))
+        self.register_state_dict_post_hook(_name_encoder)
+        self.register_load_state_dict_pre_hook(_take_encoder)
 
     @property
     def W_enc(self) -> Tensor:
@@ -174,7 +178,8 @@ class SAEModel(nn.Module):
             pairs = pairs._replace(values=torch.relu(magnitude))
         return pairs
 
-    def _open(self, data: Any, columns: Iterable[str] | None) -> Rows:
+    def open_rows(self, data: Any, columns: Iterable[str] | None = None) -> Rows:
+        """Open data as rows for this model; arguments and errors as of `features`."""
         columns = list(columns or self.config.get("columns") or []) or None
         return open_rows(data, columns=columns, input_size=self.cfg["d_in"])
 
@@ -196,9 +201,27 @@ class SAEModel(nn.Module):
         Raises:
             DataError: If the rows are not `input_size` wide, or not finite.
         """
-        rows = self._open(data, columns)
+        rows = self.open_rows(data, columns)
         blocks = [self.sparse_features(block) for block in rows.blocks(BLOCK_ROWS)]
         return sp.csr_array(sp.vstack(blocks, format="csr"))
+
+    def reconstruct(self, activations: Any) -> np.ndarray:
+        """Return the rows that feature activations (n_rows, hidden_size) stand for, float32.
+
+        Args:
+            activations: Sparse or dense, as `features` gives them.
+
+        Raises:
+            DataError: If they are of another number of features.
+        """
+        size = self.cfg["d_sae"]
+        if np.ndim(activations) != 2 or activations.shape[1] != size:
+            raise DataError(
+                f"activations are {np.shape(activations)}; needed: (n_rows, {size})."
+            )
+        decoder = self.W_dec.detach().cpu().numpy()
+        recon = activations @ decoder + self.b_dec.detach().cpu().numpy()
+        return np.asarray(recon, np.float32)
 
     def encode_corpus(
         self,
@@ -321,6 +344,66 @@ class SAEModel(nn.Module):
             folder = download(str(name), revision, subfolder)
         return cls.load(folder / subfolder if subfolder else folder)
 
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        metrics: dict[str, Any] | None = None,
+    ) -> None:
+        """Write the model's files and a model card, README.md.
+
+        Args:
+            folder: Is made if it does not exist.
+            name: Of the model in the card; the folder's by default.
+            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+        """
+        self.save(folder)
+        card = model_card(self.config, name or Path(folder).name, metrics)
+        write_file(
+            Path(folder) / "README.md", lambda stream: stream.write(card.encode())
+        )
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        token: str | None = None,
+        metrics: dict[str, Any] | None = None,
+        message: str = "Upload a sparse autoencoder",
+    ) -> str:
+        """Upload the model and its card to the Hugging Face hub; return the commit's address.
+
+        Args:
+            name: `owner/name`; the repository is made if there is none.
+            private: Whether a new repository is private.
+            revision: Branch; the main branch by default.
+            subfolder: Where the files lie in the repository.
+            token: Of the hub; None takes the one that `hf auth login` stored.
+            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+            message: Of the commit.
+
+        Raises:
+            ServerError: If the hub cannot be reached or refuses.
+        """
+        from nanosae.model.hub import upload
+
+        def save(folder: Path) -> None:
+            self.save_pretrained(folder, name=name, metrics=metrics)
+
+        return upload(
+            save,
+            name,
+            private=private,
+            revision=revision,
+            subfolder=subfolder,
+            token=token,
+            message=message,
+        )
+
     def __reduce__(self):
         return rebuild, (self.cfg, self.tensors())
 
@@ -335,6 +418,17 @@ class SAEModel(nn.Module):
 
         shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
         return facts_html("SAEModel", self.config | shapes)
+
+
+def _name_encoder(_model: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
+    """Let `state_dict` hold W_enc, as files do."""
+    state[f"{prefix}W_enc"] = state.pop(f"{prefix}_encoder").T
+
+
+def _take_encoder(_model: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Let `load_state_dict` take W_enc."""
+    if f"{prefix}W_enc" in state:
+        state[f"{prefix}_encoder"] = state.pop(f"{prefix}W_enc").T
 
 
 def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

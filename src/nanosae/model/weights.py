@@ -89,6 +89,11 @@ class Weights:
         return self.W_enc.shape[1]
 
     @property
+    def is_transcoder(self) -> bool:
+        """Whether it makes other vectors of the rows than these."""
+        return is_transcoder(self.cfg["architecture"])
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Our scalars: activation, k, columns, matryoshka, encoder, seed."""
         return self.cfg.get("metadata", {})
@@ -124,6 +129,10 @@ class Weights:
         """Reconstruct rows from activations, (n, hidden_size) sparse or dense; dense float32."""
         return np.asarray(acts @ self.W_dec + self.b_dec, np.float32)
 
+    def skip(self, x: np.ndarray) -> np.ndarray | float:
+        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        return 0.0 if self.W_skip is None else x @ self.W_skip.T
+
     def directions(self) -> np.ndarray:
         """Return each feature's direction among the rows, (hidden_size, input_size).
 
@@ -131,7 +140,7 @@ class Weights:
         in another space, so that its encoder's columns are taken.
         """
         rows = self.W_dec
-        if is_transcoder(self.cfg["architecture"]):
+        if self.is_transcoder:
             rows = np.ascontiguousarray(self.W_enc.T)
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.where(norms > 0, norms, 1)

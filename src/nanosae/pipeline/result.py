@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nanosae.analysis.sentences import percent
 from nanosae.codes import Codes
 from nanosae.errors import MissingError
 from nanosae.runs.results import load_result
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nanosae.analysis.findings import Contrast
     from nanosae.analysis.results import Results
     from nanosae.analysis.topics import Topics
+
+BIGGEST_TOPICS = 4
 
 
 class Analysis:
@@ -116,21 +119,48 @@ class Analysis:
             )
         return found.value
 
+    def summary(self, n: int = 10) -> list[str]:
+        """Return the first findings, and the biggest topics, a line each."""
+        lines = [f"  • {sentence}" for sentence in self._first_findings(n)]
+        topics = self._biggest_topics()
+        return [f"  biggest topics: {topics}", *lines] if topics else lines
+
     def __repr__(self) -> str:
         """Say what it is about and its first findings."""
         head = f"Analysis({str(self.run)!r}: {self.codes.n_rows:,} rows)"
-        return "\n  ".join([head, *self._first_findings()])
+        return "\n".join([head, *self.summary()])
 
     def _repr_html_(self) -> str:
-        items = "".join(
-            f"<li>{html.escape(sentence)}</li>" for sentence in self._first_findings()
-        )
+        sentences = [html.escape(sentence) for sentence in self._first_findings()]
+        items = "".join(f"<li>{sentence}</li>" for sentence in sentences)
         return f"<b>{self.codes.n_rows:,} rows</b><ul>{items}</ul>"
 
-    def _first_findings(self) -> list[str]:
+    def _first_findings(self, n: int = 10) -> list[str]:
         if load_result(self.run, "findings.parquet", self.codes) is None:
             return []
-        return self.findings["sentence"].head(10).tolist()
+        return self.findings["sentence"].head(n).tolist()
+
+    def _biggest_topics(self) -> str:
+        """Name the biggest topics with their shares."""
+        if load_result(self.run, "topics.parquet", self.codes) is None:
+            return ""
+        is_named = ~self.topics["Name"].str.contains(r"_feature \d", regex=True)
+        biggest = self.topics[is_named].nlargest(BIGGEST_TOPICS, "Count")
+        names = biggest["Name"].map(topic_words)
+        shares = (biggest["Count"] / self.codes.n_rows).map(percent)
+        return "; ".join(
+            f"{name} ({share})" for name, share in zip(names, shares, strict=True)
+        )
+
+
+def topic_words(name: str) -> str:
+    """Return the words of a topic's name.
+
+    Example:
+        >>> topic_words("3_parcel_late delivery")
+        'parcel, late delivery'
+    """
+    return ", ".join(name.split("_")[1:])
 
 
 def open(run: str | Path) -> Analysis:

@@ -21,11 +21,11 @@ from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
+from nanosae.analysis.sentences import findings
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import DataError
-from nanosae.pipeline.findings import findings
 from nanosae.pipeline.plan import Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -53,6 +53,8 @@ def run(
     target: Sequence[str] | None = None,
     labels: str | None = None,
     embedder: Any = None,
+    base_url: str | None = None,
+    prompt: str = "",
     encoding: str = "utf-8",
     config: TrainConfig | None = None,
     n_topics: int = N_TOPICS,
@@ -75,6 +77,8 @@ def run(
         target: Columns of numbers to explain; by default all.
         labels: Column of known labels to evaluate features on.
         embedder: Name of a text encoder, or an object with `encode`; see `find_encoder`.
+        base_url: Address of a server of the embeddings protocol that has the encoder.
+        prompt: Put before each text for the encoder, such as "passage: ".
         encoding: Of a CSV or text file.
         config: How to train; None lets the data decide.
         n_topics: Number of topics.
@@ -99,6 +103,8 @@ def run(
         target=target,
         labels=labels,
         embedder=embedder,
+        base_url=base_url,
+        prompt=prompt,
         encoding=encoding,
     )
     for line in plan.lines():
@@ -109,7 +115,7 @@ def run(
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
     bar = Progress(say, progress)
-    work = Work(folder, plan, config or TrainConfig(), n_topics, bar.advance)
+    work = Work(folder, plan, config or TrainConfig(), n_topics, bar)
     try:
         run_stages(folder, work.stages(), bar)
         analysis = Analysis(folder)
@@ -121,8 +127,8 @@ def run(
         bar.close()
     if output is None:
         weakref.finalize(analysis, shutil.rmtree, folder, ignore_errors=True)
-    for sentence in analysis.findings["sentence"].head(10):
-        say(f"  • {sentence}")
+    for line in analysis.summary():
+        say(line)
     return analysis
 
 
@@ -135,13 +141,14 @@ class Work:
         plan: Plan,
         config: TrainConfig,
         n_topics: int,
-        advance: Callable[[float], None],
+        progress: Progress,
     ) -> None:
         self.folder = folder
         self.plan = plan
         self.config = config
         self.n_topics = n_topics
-        self.advance = advance
+        self.advance = progress.advance
+        self.say = progress.say
 
     def stages(self) -> list[Stage]:
         """Return what there is to do, in order."""
@@ -179,7 +186,7 @@ class Work:
     def _embedding(self, encoder: Encoder) -> Stage:
         table = self.plan.table
         texts = _table_digest(table.select(["text"]))
-        settings = {"texts": texts, "encoder": encoder.name}
+        settings = {"texts": texts, "encoder": encoder.identity}
         seconds = len(table) * encoder.seconds
         return Stage("embed", self.embed, (), settings, seconds)
 
@@ -191,15 +198,26 @@ class Work:
 
     def embed(self, resumes: bool) -> str:
         """Encode the texts; those that were encoded before cost nothing."""
-        assert self.plan.encoder is not None
+        encoder = self.plan.encoder
+        assert encoder is not None
         texts = self.plan.table["text"].to_pylist()
-        store = Embeddings(self.folder / "embeddings", self.plan.encoder.name)
-        n_new = store.add(texts, self.plan.encoder.encode, self.advance)
+        store = Embeddings(self.folder / "embeddings", encoder.identity)
+        new = store.missing(texts)
+        store.add(new, encoder.encode, self.advance)
         rows = store.rows(texts)
         store.keep(texts)
-        n_known = len(set(texts)) - n_new
+        if encoder.count_cut is not None:
+            self._say_what_was_cut(*encoder.count_cut(new))
+        n_known = len(set(texts)) - len(new)
         known = f", {n_known:,} of them known" if n_known else ""
-        return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {self.plan.encoder.name}"
+        return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {encoder.name}"
+
+    def _say_what_was_cut(self, n_cut: int, n_tokens: int) -> None:
+        if n_cut:
+            were = counted(n_cut, "text")
+            self.say(
+                f"  {were} longer than {n_tokens} tokens: their ends were not read."
+            )
 
     def train(self, resumes: bool) -> str:
         """Train the SAE."""
@@ -286,7 +304,13 @@ class Work:
             results.append(result)
         table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
-        return f"{len(table):,} findings in {len(results)} comparisons"
+        for note in notes:
+            self.say(note)
+        if not questions:
+            return "there is no column to compare"
+        return (
+            f"{counted(len(table), 'finding')} in {counted(len(results), 'comparison')}"
+        )
 
     def evaluate(self, resumes: bool) -> str:
         """Measure features on known labels."""
@@ -317,6 +341,16 @@ class Work:
 def contrast_values(codes: Codes, column: str) -> Contrast:
     """Compare each value of a column with the rest."""
     return contrast(codes, by=column)
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    Example:
+        >>> counted(1, "finding"), counted(1200, "finding")
+        ('1 finding', '1,200 findings')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}

@@ -20,7 +20,7 @@ import numpy as np
 from nanosae.atomic import write_path
 from nanosae.errors import DamagedFileError, WriteError
 from nanosae.lock import locked
-from nanosae.model.files import saved_checksum
+from nanosae.model.files import has_model, saved_checksum
 from nanosae.runs.folder import MANIFEST
 
 WAIT = 30.0  # seconds to wait for another writer
@@ -158,7 +158,7 @@ def _models(run: str | Path, model: str | None) -> tuple[str, str]:
 def _model(run: str | Path, model: str | None) -> str:
     if model is not None:
         return model
-    if (Path(run) / "model" / "cfg.json").exists():
+    if has_model(run):
         return saved_checksum(run)
     return ""
 

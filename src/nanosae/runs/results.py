@@ -30,7 +30,7 @@ from nanosae.checked import (
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.lock import locked
-from nanosae.model.files import saved_checksum
+from nanosae.model.files import has_model, saved_checksum
 from nanosae.runs.folder import MANIFEST
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
 
 def run_model(run: str | Path) -> str:
     """Return the checksum of a run's model; "" if it has none."""
-    if not (Path(run) / "model" / "cfg.json").exists():
+    if not has_model(run):
         return ""
     return saved_checksum(run)
 

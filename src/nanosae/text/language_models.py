@@ -37,7 +37,25 @@ def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
     return model.eval(), tokenizer
 
 
-def _load(name: str | Path, tokenizer: Any) -> tuple[Any, Any]:
+def load_causal_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
+    """Return a model that predicts tokens, in evaluation mode, and its tokenizer.
+
+    Args:
+        model: Name or folder of a model, path of a .gguf file, or a loaded model.
+        tokenizer: The tokenizer; None loads that of the model.
+
+    Raises:
+        MissingError: If there is no such model; ExtraError: without transformers.
+        ConfigError: If there is no tokenizer.
+    """
+    if isinstance(model, str | Path):
+        model, tokenizer = _load(model, tokenizer, "AutoModelForCausalLM")
+    if tokenizer is None:
+        raise ConfigError("A loaded model needs its tokenizer:", remedy="tokenizer=….")
+    return model.eval(), tokenizer
+
+
+def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[Any, Any]:
     library = extra("activations", "transformers", f"the model {name}")
     where, file = name, {}
     if str(name).endswith(".gguf"):
@@ -47,7 +65,7 @@ def _load(name: str | Path, tokenizer: Any) -> tuple[Any, Any]:
     try:
         if tokenizer is None:
             tokenizer = library.AutoTokenizer.from_pretrained(where, **file)
-        model = library.AutoModel.from_pretrained(where, dtype=dtype, **file)
+        model = getattr(library, kind).from_pretrained(where, dtype=dtype, **file)
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise MissingError(

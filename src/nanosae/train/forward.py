@@ -11,6 +11,7 @@ from nanosae.train.state import TrainingState
 from nanosae.trainable import objectives
 from nanosae.trainable.batch import DenseBatch, SparseBatch
 from nanosae.trainable.initial import wide_selection
+from nanosae.trainable.nesting import Nesting
 from nanosae.trainable.objectives import Losses
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
@@ -18,7 +19,7 @@ THRESHOLD_MARGIN = 0.95  # of the last step's threshold: most likely a lower bou
 
 
 def sparse_losses(
-    state: TrainingState, rows: Tensor, n_elements: int
+    state: TrainingState, rows: Tensor, n_elements: int, nesting: Nesting | None = None
 ) -> tuple[Losses, SparseBatch, float]:
     """Return the losses of rows, the pairs kept of them, and the threshold that `select` returns.
 
@@ -26,10 +27,13 @@ def sparse_losses(
         state: The parameters.
         rows: (rows, input_size), a transcoder's with its targets.
         n_elements: What sums are divided by: rows of the whole step × output_size.
+        nesting: What a step of a nested training keeps; None for k and the whole dictionary.
     """
     x, target = state.inputs_and_targets(rows)
-    pairs, threshold = select(state, x)
+    pairs, threshold = select(state, x, nesting)
     batch = SparseBatch(state, x, target, n_elements, pairs)
+    if nesting is not None:
+        return objectives.nested(batch, nesting.prefix), batch, threshold
     return _losses(state, batch), batch, threshold
 
 
@@ -60,22 +64,26 @@ def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
 
 
 @torch.no_grad()
-def select(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
+def select(
+    state: TrainingState, x: Tensor, nesting: Nesting | None = None
+) -> tuple[Pairs, float]:
     """Keep the entries that the objective needs.
 
     Args:
         state: The weights.
         x: (rows, input_size).
+        nesting: Which says how many, if not k.
 
     Returns:
         The kept pairs, and the smallest value that a selection by order kept; 0 if unknown.
     """
     config, counters = state.config, state.counters
+    k = config.expected_l0 if nesting is None else nesting.k
     with encoder_precision(config.precision):
         if config.activation == "topk":
-            return _topk(state, x)
+            return _topk(state, x, k)
         if schedule.selects_by_order(config, counters):
-            return _batchtopk(state, x)
+            return _batchtopk(state, x, k)
         return _above(state, x)
 
 
@@ -86,17 +94,15 @@ def is_dense(state: TrainingState) -> bool:
     return state.counters.l0 > DENSE_SHARE * state.n_latents
 
 
-def _topk(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
+def _topk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
-    k = state.config.expected_l0
     pairs = state.ranks.select_topk(state.kernels, x, weight, bias, k)
     return pairs, 0.0
 
 
-def _batchtopk(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
+def _batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     config = state.config
     weight, bias = _encoder(state)
-    k = config.expected_l0
     if state.defers_reading:  # the host knows no threshold
         pairs = state.kernels.select_batchtopk(x, weight, bias, k * len(x))
         return pairs, 0.0

@@ -22,6 +22,7 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.open import check_targets, open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
+from nanosae.kernels import compile_all, selection_path
 from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
@@ -30,7 +31,7 @@ from nanosae.train import schedule
 from nanosae.train.metrics import evaluate, metrics_line, take_snapshot
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
-from nanosae.trainable.export import export, measure_model
+from nanosae.trainable.export import export, measure_model, notes_on
 
 Line = dict[str, Any]
 
@@ -127,9 +128,11 @@ class Training:
         self.run = run
         self.leads = ranks.rank == 0
         self.state = TrainingState(self.config, data, ranks)
+        compile_all(self.state.kernels)
         if run is not None:
             if self.leads:
-                run.begin(self.config, data.fingerprint, data.source)
+                path = selection_path(self.state.kernels)
+                run.begin(self.config, data.fingerprint, data.source, path)
             ranks.any(False)  # the others read what the first one has prepared
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
@@ -212,7 +215,7 @@ class Training:
             self.run.finish(model.save, metrics)
         for sink in self.sinks:
             sink.write(metrics)
-        return Trained(model, metrics, self.data.notes)
+        return Trained(model, metrics, self.data.notes + notes_on(metrics))
 
     def close(self) -> None:
         """Close the sinks."""
@@ -222,10 +225,11 @@ class Training:
     def _open_sinks(self, progress: sinks.Progress) -> list[sinks.Sink]:
         config, counters = self.config, self.state.counters
         opened = []
-        if config.tensorboard and self.run is not None:
-            opened.append(sinks.tensorboard(self.run.folder / "tensorboard"))
+        folder = self.run and self.run.folder
+        if config.tensorboard:
+            opened.append(sinks.tensorboard(folder, counters.step))
         if config.wandb is not None:
-            opened.append(sinks.wandb(config.wandb, config.to_dict()))
+            opened.append(sinks.wandb(config.wandb, config.to_dict(), folder))
         if progress:
             n_steps = schedule.last_step(config, counters)
             opened.append(sinks.progress_sink(progress, n_steps, counters.step))
@@ -250,8 +254,6 @@ def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
     first = trainings[0]
     batch_size, device = first.config.batch_size, first.state.device
     position = min(training.state.counters.rows for training in trainings)
-    if hasattr(first.state.kernels, "compile_all"):
-        first.state.kernels.compile_all()
     with stop_signals() as received:
         # a stream may end by itself
         for batch in device_batches(data, batch_size, position, device):

@@ -16,7 +16,8 @@ from nanosae.train.forward import dense_losses, is_dense, sparse_losses
 from nanosae.train.state import Tensors, TrainingState, add_to
 from nanosae.trainable.auxk import auxk
 from nanosae.trainable.batch import Batch
-from nanosae.trainable.seeds import TRAINING_NOISE, mixed_seed
+from nanosae.trainable.nesting import draw_nesting
+from nanosae.trainable.noise import with_noise
 
 DENSE_TILE = 2**23  # pre-activations of a dense micro-batch
 MIN_DENSE_ROWS = 256
@@ -40,7 +41,8 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
     _start_thresholds(state)
     dense = is_dense(state)
     _reset_gradients(state, dense)
-    active_rows, sums = _accumulate_gradients(state, _with_noise(state, batch), dense)
+    noisy = with_noise(config, batch, state.input_size, counters.step)
+    active_rows, sums = _accumulate_gradients(state, noisy, dense)
     sums["l0"] = active_rows.sum() / n_rows
     measured = metrics.measure_step(state, sums)
     ranks.sum_over_rows(active_rows)
@@ -57,21 +59,6 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
         schedule.steer_window(config, counters, measured["kept"] / n_rows)
     elif counters.step % config.log_every == 0:
         state.read_deferred()
-
-
-def _with_noise(state: TrainingState, batch: Tensor) -> Tensor:
-    """Add noise to the inputs, a function of the seed and the step."""
-    config, width = state.config, state.input_size
-    if config.noise == 0:
-        return batch
-    generator = torch.Generator(state.device)
-    seed = mixed_seed(config.seed, TRAINING_NOISE, state.counters.step)
-    generator.manual_seed(seed)
-    noise = batch.new_empty(len(batch), width)
-    noise.normal_(0, config.noise, generator=generator)
-    batch = batch.clone()
-    batch[:, :width] += noise
-    return batch
 
 
 def _start_thresholds(state: TrainingState) -> None:
@@ -126,8 +113,10 @@ def _backward_sparse(
     state: TrainingState, rows: Tensor, n_elements: int, active_rows: Tensor
 ) -> Tensors:
     """Add the gradients of some rows of the step; return the parts of their loss."""
-    loss, batch, threshold = sparse_losses(state, rows, n_elements)
-    if schedule.selects_by_order(state.config, state.counters):
+    nesting = draw_nesting(state.config, state.counters.step)
+    loss, batch, threshold = sparse_losses(state, rows, n_elements, nesting)
+    has_next = schedule.selects_by_order(state.config, state.counters)
+    if has_next and nesting is None:  # another k has another threshold
         state.counters.threshold = threshold
     is_active = loss.acts.detach() > 0
     active_rows.scatter_add_(0, batch.cols, is_active.long())

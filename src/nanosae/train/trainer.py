@@ -5,25 +5,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
-
 from nanosae.config import TrainConfig
+from nanosae.model.estimator import FeatureTransformer
 from nanosae.model.sae import SAEModel
 from nanosae.sinks import Progress
 from nanosae.train.loop import train_together
 
 
-class SAETrainer(TransformerMixin, BaseEstimator):
+class SAETrainer(FeatureTransformer):
     """Train a sparse autoencoder; also a scikit-learn estimator.
 
     Args:
         config: What to train; None takes every default.
         run: Folder for the run (metrics, snapshots, checkpoints, model); None leaves nothing on
             disk.
+        **settings: Settings of TrainConfig, in place of those of `config`: `SAETrainer(k=16)`. As
+            scikit-learn's parameters they are `config__k` and so on.
 
     Example:
         >>> import numpy as np
@@ -34,9 +35,14 @@ class SAETrainer(TransformerMixin, BaseEstimator):
     """
 
     def __init__(
-        self, config: TrainConfig | None = None, run: str | Path | None = None
+        self,
+        config: TrainConfig | None = None,
+        run: str | Path | None = None,
+        **settings: Any,
     ) -> None:
         self.config = config
+        if settings:
+            self.config = dataclasses.replace(config or TrainConfig(), **settings)
         self.run = run
 
     def train(
@@ -88,22 +94,3 @@ class SAETrainer(TransformerMixin, BaseEstimator):
         self.model_ = self.train(X, progress=False)
         self.n_features_in_ = self.model_.cfg["d_in"]
         return self
-
-    def transform(self, X: Any) -> Any:
-        """Return the feature activations of X as a csr_array (n_rows, hidden_size)."""
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self, "model_")
-        return self.model_.features(X)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []  # activations are float32
-        return tags
-
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return feature0, feature1 and so on."""
-        n_features = self.model_.cfg["d_sae"]
-        names = [f"feature{number}" for number in range(n_features)]
-        return np.array(names, dtype=object)

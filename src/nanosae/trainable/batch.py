@@ -33,7 +33,8 @@ class Batch:
 
     def target_squares(self) -> Tensor:
         """Return the targets' sum of squares over `n_elements`."""
-        return self.target.square().sum() / self.n_elements
+        entries = self.target.flatten()
+        return torch.dot(entries, entries) / self.n_elements
 
     def with_skip(self, recon: Tensor) -> Tensor:
         """Add what a skip connection makes of the rows."""
@@ -76,16 +77,16 @@ class SparseBatch(Batch):
         """Return `decode` without the skip connection."""
         return _decode(self.sae, acts, weight, bias, self.pairs, self.plan)
 
-    def decode_prefixes(self, acts: Tensor) -> Tensor:
-        """Return the reconstruction by each Matryoshka prefix, (prefixes, rows, output_size)."""
+    def decode_prefixes(self, acts: Tensor, prefixes: Tensor) -> Tensor:
+        """Return the reconstruction by each of growing prefixes, (prefixes, rows, output_size)."""
         sae = self.sae
-        order, groups = split_by_prefix(self.pairs, sae.prefixes, sae.latents.start)
+        order, groups = split_by_prefix(self.pairs, prefixes, sae.latents.start)
         weight, bias = sae.params["W_dec"], sae.params["b_dec"]
         no_bias = torch.zeros_like(bias)
         plan = sae.kernels.make_plan(groups, sae.n_latents)
         acts = acts.index_select(0, order)
         recon = _decode(sae, acts, weight, no_bias, groups, plan)
-        by_group = recon.view(len(sae.prefixes), len(self.x), -1)
+        by_group = recon.view(len(prefixes), len(self.x), -1)
         return self.with_skip(by_group.cumsum(0) + bias)
 
     def pre_act_sums(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""From trained parameters to a model on raw rows: thresholds, folding, the last measures."""
+"""From trained parameters to a model on raw rows: thresholds, refit, folding, the last measures."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from nanosae.kernels import backend
 from nanosae.model.folding import fold
 from nanosae.model.measures import measure
 from nanosae.model.sae import SAEModel
+from nanosae.trainable.initial import inputs_and_targets
+from nanosae.trainable.refit import Refit, refit_decoder
 
 ARCHITECTURES = {  # in SAELens' words
     "relu": "standard",
@@ -24,11 +26,21 @@ ARCHITECTURES = {  # in SAELens' words
     "batchtopk": "jumprelu",
     "jumprelu": "jumprelu",
 }
-DESCRIPTION = ("activation", "k", "l1_coefficient", "matryoshka", "encoder", "seed")
+DESCRIPTION = (
+    "activation",
+    "k",
+    "l1_coefficient",
+    "matryoshka",
+    "nested",
+    "encoder",
+    "seed",
+)
 MIN_CALIBRATION_ROWS = (
     16  # held-out rows without which thresholds are set on training rows
 )
 CALIBRATION_SAMPLE = 4096
+REFIT_ROWS = 2**16
+L0_MARGIN = 0.1  # relative difference of held-out and training rows that is noted
 MEASURED_TRAINING_ROWS = 2**16
 
 
@@ -47,6 +59,8 @@ def export(
         tensors["threshold"] = _calibrated_threshold(config, data, tensors)
         tensors.pop("log_threshold", None)
     tensors["W_enc"] = tensors["W_enc"].T
+    if _minimised_more(config):
+        tensors |= _refit(config, data, tensors)
     if len(data.target_mean) == 0:
         folded = fold(tensors, data.mean, data.scale)
     else:
@@ -69,7 +83,26 @@ def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
         "dead": float((active_rows == 0).double().mean()),
         "dead_rows_checked": len(heldout) + len(sample),
         "train_fvu": on_training.fvu,
+        "train_l0": on_training.l0,
     }
+
+
+def notes_on(measured: dict[str, Any]) -> list[str]:
+    """Say if rows that trained the model are much sparser than others, or less sparse.
+
+    Example:
+        >>> notes_on({"l0": 30.4, "train_l0": 18.5})[0].partition(":")[0]
+        '30.4 features are active on a held-out row, 18.5 on a training row'
+        >>> notes_on({"l0": 32.0, "train_l0": 31.0})
+        []
+    """
+    l0, train_l0 = measured["l0"], measured["train_l0"]
+    if abs(l0 - train_l0) <= L0_MARGIN * max(l0, train_l0):
+        return []
+    return [
+        f"{l0:.1f} features are active on a held-out row, {train_l0:.1f} on a training row: the "
+        "SAE fits its training rows closely. More rows, fewer steps or more noise help."
+    ]
 
 
 def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,6 +135,38 @@ def _calibrated_threshold(
     pairs = kernels.select_above(inputs, tensors["W_enc"], tensors["b_enc"], lowest)
     ratios = pairs.values / threshold[pairs.cols.long()]
     return threshold * _factor_for(ratios, config.k * len(rows))
+
+
+def _minimised_more(config: ResolvedConfig) -> bool:
+    """Tell whether the decoder was trained for more than the whole reconstruction."""
+    return config.activation == "relu" or config.nested
+
+
+def _refit(
+    config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return decoder and bias refit on training rows, and checked on held-out rows."""
+    described = _model_config(config, data) | {"apply_b_dec_to_input": False}
+    model = SAEModel(described, tensors)
+    trained = Refit(tensors["W_dec"].numpy(), tensors["b_dec"].numpy())
+    sample = data.sample(min(REFIT_ROWS, data.n_train), config.seed)
+    fitted = _activations_and_targets(model, data.width, sample)
+    checked = _activations_and_targets(model, data.width, data.heldout[::2])
+    refit = refit_decoder(trained, *fitted, *checked)
+    return {
+        "W_dec": torch.from_numpy(refit.decoder),
+        "b_dec": torch.from_numpy(refit.bias),
+    }
+
+
+def _activations_and_targets(
+    model: SAEModel, width: int, rows: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    """Return the activations of normalised rows, and what they are to reconstruct."""
+    x, target = inputs_and_targets(torch.from_numpy(rows), width)
+    with torch.no_grad():
+        target = target - model.skip(x)
+    return model.sparse_features(x.numpy()), target.numpy()
 
 
 def _factor_for(ratios: Tensor, n_kept: int) -> float:

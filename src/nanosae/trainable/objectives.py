@@ -6,7 +6,8 @@ the step × output_size.
 
 Covered: reconstruction, L1 (Anthropic, April 2024), gates (Rajamanoharan et al. 2024), JumpReLU
 with tanh and pre-activation loss (Anthropic, January 2025) or straight-through L0 (Rajamanoharan et
-al. 2024b), Matryoshka prefixes (Bussmann et al. 2025). AuxK is in `auxk`: it selects again.
+al. 2024b), Matryoshka prefixes (Bussmann et al. 2025), fixed or random ones (`nesting`). AuxK is in
+`auxk`: it selects again.
 """
 
 from __future__ import annotations
@@ -44,9 +45,21 @@ def topk(batch: AnyBatch, params: Params) -> Losses:
 def matryoshka(batch: SparseBatch) -> Losses:
     """Return the mean reconstruction loss of the prefixes; `recon` is the whole dictionary's."""
     acts = torch.relu(batch.pre_acts)
-    recons = batch.decode_prefixes(acts)
+    recons = batch.decode_prefixes(acts, batch.sae.prefixes)
     errors = [_squared_error(recon, batch) for recon in recons]
     return Losses({"mse": torch.stack(errors).mean()}, acts, recons[-1])
+
+
+def nested(batch: SparseBatch, prefix: int) -> Losses:
+    """Add the reconstruction loss of the first `prefix` latents without the others."""
+    acts = torch.relu(batch.pre_acts)
+    sizes = torch.tensor([prefix, batch.sae.config.hidden_size], device=acts.device)
+    of_prefix, recon = batch.decode_prefixes(acts, sizes)
+    parts = {
+        "mse": _squared_error(recon, batch),
+        "prefix": _squared_error(of_prefix, batch),
+    }
+    return Losses(parts, acts, recon)
 
 
 def relu(batch: AnyBatch, params: Params, coefficient: float) -> Losses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-INITIAL_DIRECTIONS, TRAINING_NOISE = 0, 1  # what is drawn: no two share their numbers
+INITIAL_DIRECTIONS, TRAINING_NOISE, NESTING = 0, 1, 2  # what is drawn, each by itself
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -12,14 +12,17 @@ from nanosae.view.explorer.features import card
 def test_the_list_of_features_is_searched_and_sorted(client, planted, corpus):
     found = get(client, "/api/features")
     assert found["total"] == 48
-    scores = [line["score"] for line in found["lines"]]
+    scores = [line["auc"] for line in found["lines"]]
     assert scores == sorted(scores, reverse=True)
     assert found["lines"][0] == {
         "feature": 47,
         "name": planted.names[47],
         "rows": int(corpus.codes.counts[47]),
-        "score": 1.0,
         "marked": False,
+        "auc": 1.0,
+        "auc_low": 0.9,
+        "f1": 0.5,
+        "doubtful": False,
     }
     (one,) = get(client, "/api/features", words=planted.names[5])["lines"]
     assert one["feature"] == 5

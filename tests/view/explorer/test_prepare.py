@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 from starlette.testclient import TestClient
 
 from explored import get, make_run
@@ -19,8 +20,8 @@ from nanosae.runs import annotations
 from nanosae.view.explorer import server
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.overview import overview
-from nanosae.view.explorer.points import map_points
-from nanosae.view.explorer.prepare import Jobs, load_map, prepare
+from nanosae.view.explorer.points import map_regions
+from nanosae.view.explorer.prepare import Jobs, first_map, load_map, prepare
 from nanosae.view.explorer.selections import select_rows
 
 
@@ -31,15 +32,12 @@ def test_map_and_index_are_made_when_missing_or_damaged(tmp_path, planted):
     (codes.path / "map.npz").write_bytes((codes.path / "map.npz").read_bytes()[:2000])
     assert load_map(codes) is None
     corpus = OpenCorpus(run)
-    assert overview(corpus, Jobs())["map"] is None
+    assert overview(corpus, Jobs())["map"]["first"]
     assert not overview(corpus, Jobs())["index"]
-    with pytest.raises(ValueError, match="not ready"):
-        map_points(corpus, "rows")
-    with pytest.raises(ValueError, match="not ready"):
-        select_rows(corpus, {"lasso": [[0, 0], [1, 0], [1, 1]]})
     for what in ("map", "index"):
         prepare(codes.path, what)
-    assert overview(corpus, Jobs())["map"] == "PCA"
+    stored = overview(corpus, Jobs())["map"]
+    assert (stored["method"], stored["first"]) == ("PCA", False)
     assert overview(corpus, Jobs())["index"]
     assert np.array_equal(load_map(codes)["rows"], good["rows"])
     assert not list(codes.path.glob(".*draft*"))
@@ -66,6 +64,71 @@ def test_the_server_prepares_what_is_missing(tmp_path, planted, monkeypatch):
             pass
         assert get(client, "/api/state")["jobs"] == {"map": "failed", "index": "failed"}
         assert get(client, "/api/texts")["total"] == 900  # usable meanwhile
+
+
+def test_the_first_map_is_the_principal_plane_of_what_codes_decode_to(corpus, dense):
+    found = first_map(corpus.codes)
+    assert set(found) == set(load_map(corpus.codes))
+    decoded = dense @ corpus.model.W_dec
+    wanted = PCA(2).fit_transform(decoded)
+    assert _agree(found["rows"], wanted) > 0.999
+    assert _agree(found["features"], PCA(2).fit_transform(corpus.directions)) > 0.999
+    assert _agree(found["rows"], np.random.default_rng(0).normal(size=(900, 2))) < 0.5
+    dense[:, dense.astype(bool).mean(0) > 0.2] = 0
+    leader = np.where(dense.any(1), dense.argmax(1), -1)
+    assert found["led"].tolist() == leader.tolist()
+
+
+def test_features_that_are_never_active_do_not_turn_the_first_map(corpus, monkeypatch):
+    counts = corpus.codes.counts.copy()
+    counts[20:] = 0
+    monkeypatch.setattr(type(corpus.codes), "counts", counts)
+    found = first_map(corpus.codes)["features"]
+    axes = PCA(2).fit(corpus.directions[:20])
+    assert _agree(found, axes.transform(corpus.directions)) > 0.999
+    assert _agree(found, PCA(2).fit_transform(corpus.directions)) < 0.999
+
+
+def _agree(points, wanted):
+    """Smallest correlation of two maps' axes, whatever their signs."""
+    return min(abs(np.corrcoef(points[:, i], wanted[:, i])[0, 1]) for i in range(2))
+
+
+def test_a_first_map_is_there_before_the_better_one(tmp_path, planted):
+    run = make_run(tmp_path / "r", planted)
+    (run / "codes" / "default" / "map.npz").unlink()
+    corpus = OpenCorpus(run)
+    before = overview(corpus, Jobs())["map"]
+    assert len(corpus.map["rows"]) == 900
+    assert map_regions(corpus, "rows") == map_regions(corpus, "features") == []
+    everywhere = [[-99, -99], [99, -99], [99, 99], [-99, 99]]
+    assert len(select_rows(corpus, {"lasso": everywhere})) == 900
+    lines = []
+    prepare(corpus.codes.path, "map", lines.append)
+    assert lines[0] == "laying out 900 of 900"
+    assert overview(corpus, Jobs())["map"]["id"] != before["id"]
+    assert map_regions(corpus, "rows") != []
+
+
+def test_a_job_says_how_far_it_is(tmp_path, planted, monkeypatch):
+    real = subprocess.Popen
+
+    def popen(command, **options):
+        code = "import time; print('one'); print('two', flush=True); time.sleep(60)"
+        return real([sys.executable, "-c", code], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    run = make_run(tmp_path / "r", planted)
+    (run / "codes" / "default" / "map.npz").unlink()
+    jobs = Jobs()
+    jobs.start(Codes.open(run))
+    try:
+        while jobs.progress().get("map") != "two":
+            assert jobs.states()["map"] == "working"
+    finally:
+        jobs.stop()
+    assert jobs.states() == {"map": "failed", "index": "failed"}
+    assert jobs.progress() == {}
 
 
 def serve(run):

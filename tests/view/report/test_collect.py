@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from finished import HOSTILE
+from nanosae.analysis.sentences import findings
 from nanosae.codes import Codes
 from nanosae.runs.results import load_contrasts
 from nanosae.runs.tables import load_features
@@ -52,7 +53,12 @@ def test_families_topics_contrasts_evaluation_and_training(page, run):
         assert page.blocks[name]
     assert len(page.blocks["topics"]) == 5
     (result,) = load_contrasts(run)
-    assert page.blocks["contrasts"][0]["sentences"] == result.value["sentences"][:20]
+    plain = findings([result.value])["sentence"].tolist()
+    assert page.blocks["contrasts"][0]["sentences"] == plain[:20]
+    statistics = page.blocks["contrasts"][0]["statistics"]
+    assert statistics == result.value["sentences"][:20]
+    assert [found["sentence"] for found in page.blocks["findings"]] == plain[:200]
+    assert page.blocks["facts"]["findings"] == len(plain)
     title = "contrast by group: A against B"
     assert page.blocks["contrasts"][0]["name"] == title
     assert {"density", "l0", title} <= set(page.blocks["figures"])

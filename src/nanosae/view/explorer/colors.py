@@ -36,7 +36,7 @@ def color_points(
         return {"kind": "none", "title": ""}, np.zeros(len(ids))
     places = groups.of_feature
     if kind == "rows":
-        leader = corpus.require_map()["led"]
+        leader = corpus.map["led"]
         places = np.append(places, -1)[leader]  # no leader, −1: no group
     return _legend(source, places[ids], list(groups.names.values()))
 

@@ -8,6 +8,7 @@ Everything is made to answer a click on a million rows: nothing of size rows × 
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,11 +17,10 @@ import numpy as np
 
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
-from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.runs.results import load_result, run_of
 from nanosae.runs.tables import known_labels, load_features
-from nanosae.view.explorer.prepare import load_map
+from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import changed
 from nanosae.view.style import COLORS
 
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
 DAYS_PER_YEAR = 365.2425
 DATES_TRIED = 200  # values of a column that say whether it holds dates
+
+STALE_COLUMNS = {"n_active": "descriptions", "label": "labels", "llm_label": "labels"}
+STALE_FILES = {
+    "families.json": "families",
+    "topics.parquet": "topics",
+    "findings.parquet": "findings",
+}
 
 Answer = dict[str, Any]
 
@@ -81,6 +88,7 @@ class OpenCorpus:
         self.codes = Codes.open(run, name)
         self.model = run_model(self.codes)
         self.directions = None if self.model is None else self.model.directions()
+        self._map_lock = threading.Lock()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
         # damage is said before the page is opened
@@ -97,19 +105,18 @@ class OpenCorpus:
         return _feature_names(self.codes, self.names_version())
 
     @property
-    def map(self) -> dict[str, np.ndarray] | None:
-        """What `make_map` wrote, or None as long as there is no map."""
-        return _map(self.codes, self.map_version())
+    def map(self) -> dict[str, np.ndarray]:
+        """What `make_map` wrote, or as long as it has not, the first map."""
+        stored = self.stored_map
+        if stored is not None:
+            return stored
+        with self._map_lock:  # several questions wait for one map
+            return _first_map(self.codes)
 
-    def require_map(self) -> dict[str, np.ndarray]:
-        """Return what `make_map` wrote.
-
-        Raises:
-            DataError: If the map is not ready.
-        """
-        if self.map is None:
-            raise DataError("The map is not ready yet.")
-        return self.map
+    @property
+    def stored_map(self) -> dict[str, np.ndarray] | None:
+        """What `make_map` wrote, or None as long as it has not."""
+        return _stored_map(self.codes, self.map_version())
 
     def names_version(self) -> tuple[int, ...]:
         """Return what changes when features are labelled or renamed."""
@@ -120,6 +127,20 @@ class OpenCorpus:
     def map_version(self) -> int:
         """Return what changes when the map is made anew."""
         return changed(self.codes.path / "map.npz")
+
+    def stale(self) -> dict[str, str]:
+        """Return which results were made from other codes than these, and why they are stale."""
+        columns = self.table.attrs.get("stale", {})
+        reasons = {
+            what: columns[column]
+            for column, what in STALE_COLUMNS.items()
+            if column in columns
+        }
+        for name, what in STALE_FILES.items():
+            result = load_result(self.run, name, self.codes)
+            if result is not None and result.stale:
+                reasons[what] = result.stale
+        return reasons
 
     def column(self, name: str) -> Column:
         """Return a metadata column.
@@ -132,6 +153,8 @@ class OpenCorpus:
     def groups(self, kind: str) -> Groups | None:
         """Return the features' families or topics; None if the run has none."""
         if kind not in ("family", "topic") or kind not in self.table:
+            return None
+        if kind in self.table.attrs.get("stale", {}):
             return None
         return _groups(self, kind)
 
@@ -147,8 +170,13 @@ def _feature_names(codes: Codes, version: tuple[int, ...]) -> dict[int, str]:
 
 
 @lru_cache(1)
-def _map(codes: Codes, version: int) -> dict[str, np.ndarray] | None:
+def _stored_map(codes: Codes, version: int) -> dict[str, np.ndarray] | None:
     return load_map(codes)
+
+
+@lru_cache(1)
+def _first_map(codes: Codes) -> dict[str, np.ndarray]:
+    return first_map(codes)
 
 
 @lru_cache(8)
@@ -165,11 +193,20 @@ def _column(codes: Codes, name: str) -> Column:
         return Column(years.to_numpy(np.float32), [])
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
         return Column(values.to_numpy(np.float32), [])
+    if pd.api.types.is_object_dtype(values):
+        values = values.map(_as_text)
     codes_by_value, names = pd.factorize(values.where(_is_known(values)))
     sizes = np.bincount(codes_by_value[codes_by_value >= 0], minlength=len(names))
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1).astype(np.int32)  # of the missing, −1, too
     return Column(place[codes_by_value], [str(names[i]) for i in order])
+
+
+def _as_text(value: Any) -> Any:
+    """Return a list of tags as one text; other values as they are."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return ", ".join(map(str, value))
+    return value
 
 
 def _is_known(values: pd.Series) -> pd.Series:

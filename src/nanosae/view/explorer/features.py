@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.label_search import rank_labels
 from nanosae.analysis.ranking import largest_places
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.evidence import feature_words
 from nanosae.view.explorer.rows import PAGE, row_lines
 
 EXAMPLES = 10  # texts of each kind on a card
@@ -21,9 +23,22 @@ RELATED = 8  # similar features, and features that are active together
 MAX_PARTNER_ROWS = 2_000  # rows of a feature that say what it is active with
 MIN_TOGETHER = 5  # of these rows, on which a partner is active
 MAX_NAME = 200  # characters of a name
-FACTS = ("label", "label_auc", "label_f1", "llm_label", "keywords", "health")
+FACTS = (
+    "label",
+    "label_auc",
+    "label_auc_low",
+    "label_auc_high",
+    "label_f1",
+    "llm_label",
+    "llm_f1",
+    "keywords",
+    "health",
+)
 LAST_NAME = "\uffff"  # sorts features without a name behind all others
 ORDERS = ("score", "rows", "name")
+MAX_FOUND = 400  # features that a search lists
+LABEL_SCORES = ("auc", "auc_low", "f1")
+SURE_AUC = 0.5  # of a label whose interval reaches down to chance nothing is known
 
 
 def list_features(
@@ -37,8 +52,8 @@ def list_features(
 
     Args:
         corpus: The corpus.
-        words: Words that their names hold, or the number of one feature.
-        sort: "score" (of the label), "rows" or "name".
+        words: What their names say, likest first, or the number of one feature.
+        sort: "score" (of the label), "rows" or "name"; of features without `words`.
         marked: Whether to list bookmarked features only.
         at: How many lines to skip.
     """
@@ -46,50 +61,63 @@ def list_features(
         raise DataError(
             f"features can be ordered by {', '.join(ORDERS)}, not by {sort!r}."
         )
+    bookmarks = set(annotations.bookmarks(corpus.run, corpus.codes.model))
+    if words:
+        found = _search(corpus, words)
+        features = [f for f in found if f in bookmarks] if marked else found
+    else:
+        every = np.flatnonzero(corpus.codes.counts).tolist()
+        features = _in_order(corpus, sorted(bookmarks) if marked else every, sort)
+    page = features[at : at + PAGE]
+    return {
+        "total": len(features),
+        "lines": [_line(corpus, feature, feature in bookmarks) for feature in page],
+    }
+
+
+def _search(corpus: OpenCorpus, words: str) -> list[int]:
+    """Return the features that are called so, likest first, or the one with this number."""
+    if words.isdecimal():
+        feature = int(words)
+        return [feature] if feature < corpus.codes.n_features else []
+    found = rank_labels(corpus.names, words, MAX_FOUND)["feature"]
+    return [feature for feature in found.tolist() if corpus.codes.counts[feature]]
+
+
+def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
     names, counts = corpus.names, corpus.codes.counts
-    bookmarks = annotations.bookmarks(corpus.run, corpus.codes.model)
-    scores = _label_scores(corpus)
-    features = bookmarks if marked else np.flatnonzero(counts).tolist()
-    features = [
-        feature for feature in features if _is_called(feature, names, words.casefold())
-    ]
+    scores = np.nan_to_num(_scores(corpus, "label_auc"))
 
     def order(feature: int) -> Any:
         if sort == "name":
             return names.get(feature, LAST_NAME).casefold()
         if sort == "rows":
             return -counts[feature]
-        score = scores[feature] if scores[feature] > 0 else 0
-        return -score, -counts[feature]
+        return -scores[feature], -counts[feature]
 
-    page = sorted(features, key=order)[at : at + PAGE]
-    lines = [
-        {
-            "feature": feature,
-            "name": names.get(feature, ""),
-            "rows": counts[feature],
-            "score": scores[feature],
-            "marked": feature in bookmarks,
-        }
-        for feature in page
-    ]
-    return {"total": len(features), "lines": lines}
+    return sorted(features, key=order)
 
 
-def _label_scores(corpus: OpenCorpus) -> np.ndarray:
-    """Return how well each label's words find unseen texts (AUC), NaN without a label."""
+def _line(corpus: OpenCorpus, feature: int, marked: bool) -> Answer:
+    """Return what the list says of a feature."""
+    scores = {name: _scores(corpus, f"label_{name}")[feature] for name in LABEL_SCORES}
+    return {
+        "feature": feature,
+        "name": corpus.names.get(feature, ""),
+        "rows": corpus.codes.counts[feature],
+        "marked": marked,
+        **scores,
+        "doubtful": bool(scores["auc_low"] < SURE_AUC),
+    }
+
+
+def _scores(corpus: OpenCorpus, column: str) -> np.ndarray:
+    """Return a score of each feature's label, NaN without a label or where it is stale."""
     every = range(corpus.codes.n_features)
-    return corpus.table.reindex(index=every, columns=["label_auc"])[
-        "label_auc"
-    ].to_numpy(float)
-
-
-def _is_called(feature: int, names: dict[int, str], words: str) -> bool:
-    """Tell whether a feature's name holds all words, or the words are its number."""
-    if words.isdecimal():
-        return str(feature) == words
-    name = names.get(feature, "").casefold()
-    return all(word in name for word in words.split())
+    table = corpus.table
+    if column in table.attrs.get("stale", {}):
+        return np.full(len(every), np.nan)
+    return table.reindex(index=every, columns=[column])[column].to_numpy(float)
 
 
 def card(corpus: OpenCorpus, feature: int) -> Answer:
@@ -97,8 +125,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
     rows, activations = corpus.codes.feature(feature)
     n = len(rows)
     strongest = float(activations.max(initial=0))
-    table = corpus.table
-    line = table.loc[feature].to_dict() if feature in table.index else {}
+    line = _described(corpus, feature)
     examples = _examples(rows, activations, line)
     return {
         "feature": feature,
@@ -111,6 +138,8 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "max": strongest,
         "histogram": np.histogram(activations, BINS, (0, strongest or 1))[0],
         "facts": {name: line[name] for name in FACTS if name in line},
+        "doubtful": bool(line.get("label_auc_low", 1.0) < SURE_AUC),
+        "words": feature_words(line, corpus.names.get(feature, "")),
         "family": _family_name(corpus, feature),
         "examples": {
             kind: row_lines(corpus, chosen, feature)
@@ -120,6 +149,16 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "near": _similar_directions(corpus, feature),
         "partners": _partners(corpus, feature, rows),
     }
+
+
+def _described(corpus: OpenCorpus, feature: int) -> dict[Any, Any]:
+    """Return what the feature table says of a feature, but for what is stale."""
+    table = corpus.table
+    if feature not in table.index:
+        return {}
+    line = table.loc[feature].to_dict()
+    stale = table.attrs.get("stale", {})
+    return {name: value for name, value in line.items() if name not in stale}
 
 
 def _examples(

@@ -12,7 +12,7 @@ from nanosae.view.explorer.prepare import Jobs
 
 def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
     """Say what the run holds, and which command adds what it lacks."""
-    codes, table = corpus.codes, corpus.table
+    codes = corpus.codes
     return {
         "run": corpus.run.resolve().name,
         "corpus": codes.name,
@@ -20,13 +20,26 @@ def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
         "features": int(np.count_nonzero(codes.counts)),
         "texts": codes.has_texts,
         "steer": corpus.model is not None,
-        "colors": [name for name in ("family", "topic") if name in table],
+        "colors": [name for name in ("family", "topic") if corpus.groups(name)],
         "columns": codes.columns,
         "adds": _missing(corpus),
         "tags": annotations.tags(corpus.run, codes.name, codes.data),
-        "map": None if corpus.map is None else corpus.map["method"].item(),
+        "map": _map_facts(corpus),
         "index": has_index(codes) if codes.has_texts else None,
+        "stale": corpus.stale(),
         "jobs": jobs.states(),
+        "progress": jobs.progress(),
+    }
+
+
+def _map_facts(corpus: OpenCorpus) -> Answer:
+    """Say which map is shown: `id` is another one for another map."""
+    stored = corpus.stored_map
+    method = "first" if stored is None else stored["method"].item()
+    return {
+        "id": f"{method}-{corpus.codes.checksum}",
+        "method": "PCA" if stored is None else method,
+        "first": stored is None,
     }
 
 
@@ -38,9 +51,10 @@ def _missing(corpus: OpenCorpus) -> dict[str, str]:
         commands["texts"] = f"nanosae encode {run} DATA --texts FILE"
     if corpus.model is None:
         commands["steering"] = f"nanosae train DATA -o {run}"
-    if codes.has_texts and "label" not in table:
+    stale = table.attrs.get("stale", {})
+    if codes.has_texts and ("label" not in table or "label" in stale):
         commands["labels"] = f"nanosae label {run}"
-    if "family" not in table:
+    if "family" not in table or "family" in stale:
         commands["families"] = f"nanosae families {run}"
     if codes.has_vectors and "near_misses" not in table:
         commands["near misses"] = f"nanosae describe {run}"

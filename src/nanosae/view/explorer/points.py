@@ -43,11 +43,8 @@ def map_points(
         Bytes: length of a JSON head (uint32), the head, padded to 4, ids (uint32), positions
         (float32 x, y), colours (float32: place in the legend or value), marks (uint8: whether it is
         in the selection), density (uint8, rows of cells from below).
-
-    Raises:
-        DataError: If the map is not ready.
     """
-    found = corpus.require_map()
+    found = corpus.map
     if kind == "rows":
         ids = corpus.row_order
         x, y = _shuffled_rows(corpus, corpus.map_version())
@@ -96,7 +93,7 @@ def _packed(head: dict[str, Any], arrays: tuple[np.ndarray, ...]) -> bytes:
 @lru_cache(1)
 def _shuffled_rows(corpus: OpenCorpus, version: int) -> np.ndarray:
     """Return x and y of the rows in their random order, (2, n_rows)."""
-    return np.ascontiguousarray(corpus.require_map()["rows"][corpus.row_order].T)
+    return np.ascontiguousarray(corpus.map["rows"][corpus.row_order].T)
 
 
 def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.ndarray:
@@ -139,12 +136,9 @@ def _cell(distance: np.ndarray, cells_per_unit: float, n_cells: int) -> np.ndarr
 
 
 def map_regions(corpus: OpenCorpus, kind: str) -> list[Answer]:
-    """Return words for the dense places of a map, and where to write them.
-
-    Raises:
-        DataError: If the map is not ready.
-    """
-    corpus.require_map()
+    """Return words for the dense places of a map, and where to write them."""
+    if corpus.stored_map is None:
+        return []  # its places will change
     return _regions(corpus, kind, corpus.map_version(), corpus.names_version())
 
 
@@ -152,7 +146,7 @@ def map_regions(corpus: OpenCorpus, kind: str) -> list[Answer]:
 def _regions(
     corpus: OpenCorpus, kind: str, map_version: int, names_version: tuple[int, ...]
 ) -> list[Answer]:
-    found = corpus.require_map()
+    found = corpus.map
     if kind == "rows":
         return json.loads(found["regions"].item())
     features = np.flatnonzero(corpus.codes.counts)

@@ -2,21 +2,26 @@
 
 python -m nanosae.view.explorer.prepare CODES map
 python -m nanosae.view.explorer.prepare CODES index
+
+Each line that they write says how far they are.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from nanosae.analysis.clustering import leaders
 from nanosae.analysis.reading import run_model
+from nanosae.analysis.statistics import unit
 from nanosae.analysis.text_index import has_index, text_index
 from nanosae.atomic import sweep_drafts, write_file
 from nanosae.codes import Codes
@@ -24,9 +29,20 @@ from nanosae.view import maps
 from nanosae.view.files import read_arrays
 
 BLOCK = 2**14  # rows placed together
+FIRST_SAMPLE = 4096  # rows that the plane of the first map is fitted on
 COMMON = 0.2  # density above which a feature leads no row
 MIXED_WIDTH = 64  # of random projections of codes without a model
 LABEL_AREA = (900, 600)  # pixels in which names of regions find room
+
+
+Say = Callable[[str], Any]  # takes a line on how far a job is
+
+
+class Job(NamedTuple):
+    """A process, and the file that it writes its lines to."""
+
+    process: subprocess.Popen
+    lines: IO[bytes]
 
 
 class Jobs:
@@ -36,7 +52,7 @@ class Jobs:
     """
 
     def __init__(self) -> None:
-        self._processes: dict[str, subprocess.Popen] = {}
+        self._jobs: dict[str, Job] = {}
 
     def start(self, codes: Codes) -> None:
         """Start making the map and the text index, if they are missing."""
@@ -48,41 +64,60 @@ class Jobs:
     def _start(self, codes: Codes, what: str) -> None:
         module = "nanosae.view.explorer.prepare"
         command = [sys.executable, "-m", module, str(codes.path), what]
-        self._processes[what] = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        lines = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=lines)
+        self._jobs[what] = Job(process, lines)
 
     def states(self) -> dict[str, str]:
         """Return which are "working" and which have "failed"; finished ones are left out."""
         states = {}
-        for what, process in self._processes.items():
-            code = process.poll()
+        for what, job in self._jobs.items():
+            code = job.process.poll()
             if code is None:
                 states[what] = "working"
             elif code != 0:
                 states[what] = "failed"
         return states
 
+    def progress(self) -> dict[str, str]:
+        """Return the last line of each that is working, if it has written one."""
+        last_lines = {}
+        working = [what for what, state in self.states().items() if state == "working"]
+        for what in working:
+            lines = self._jobs[what].lines
+            size = os.fstat(lines.fileno()).st_size
+            written = os.pread(lines.fileno(), size, 0).decode(errors="replace")
+            if written:
+                last_lines[what] = written.splitlines()[-1]
+        return last_lines
+
     def stop(self) -> None:
         """End what is still running; nothing half-made stays under its final name."""
-        for process in self._processes.values():
-            process.terminate()
-            process.wait()
+        for job in self._jobs.values():
+            job.process.terminate()
+            job.process.wait()
+            job.lines.close()
 
 
-def prepare(path: str | Path, what: str) -> None:
+def prepare(path: str | Path, what: str, say: Say = lambda line: None) -> None:
     """Make the "map" or the text "index" of a corpus, if it is missing."""
     codes = Codes(path)
     sweep_drafts(codes.path)
     if what == "index":
         text_index(codes)
     elif load_map(codes) is None:
-        make_map(codes)
+        make_map(codes, say)
 
 
-def make_map(codes: Codes) -> Path:
+def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
     """Place rows and features in the plane and find each row's strongest feature.
 
     Rows lie by their embeddings, or without those by what the codes decode to; features by their
     directions, or without a model at the middle of their rows.
+
+    Args:
+        codes: The corpus.
+        say: Takes lines on how far it is.
 
     Returns:
         The path of `map.npz` beside the codes: `rows` (n_rows, 2) and `features` (n_features, 2)
@@ -92,26 +127,26 @@ def make_map(codes: Codes) -> Path:
     read_vectors = _vector_reader(codes, None if model is None else model.W_dec)
     shuffled = np.random.default_rng(0).permutation(n)
     sample = np.sort(shuffled[: maps.SAMPLE])
+    say(f"laying out {len(sample):,} of {n:,}")
     _, place, method = maps.fit(read_vectors(sample))
     positions = np.zeros((n, 2), np.float32)
-    leader = np.full(n, -1, np.int32)
+    leader = np.zeros(n, np.int32)
     position_sums = np.zeros((codes.n_features, 2))
     activation_sums = np.zeros(codes.n_features)
-    is_common = codes.density > COMMON
     for start in range(0, n, BLOCK):
+        say(f"placing the others: {start / n:.0%}")
         rows = np.arange(start, min(start + BLOCK, n))
         positions[rows] = place(read_vectors(rows))
         block = codes.take(rows)
         position_sums = position_sums + block.T @ positions[rows]
         activation_sums = activation_sums + block.sum(axis=0)
-        block.data[is_common[block.indices]] = 0
-        block.eliminate_zeros()
-        led_rows, leading = leaders(block)
-        leader[start + led_rows] = leading
+        leader[rows] = leading_features(block, codes.density)
+    say("laying out the features")
     if model is None:
         features = position_sums / np.maximum(activation_sums, 1e-12)[:, None]
     else:
         features, _ = maps.project(model.W_dec)
+    say("naming dense places")
     texts = codes.texts(sample).tolist() if codes.has_texts else []
     regions = name_regions(positions[sample], dict(enumerate(texts)))
     arrays: dict[str, Any] = {
@@ -131,6 +166,57 @@ def make_map(codes: Codes) -> Path:
     return path
 
 
+def leading_features(block: Any, density: np.ndarray) -> np.ndarray:
+    """Return the strongest feature of each row of a block, but for very common ones, or −1."""
+    block.data[(density > COMMON)[block.indices]] = 0
+    block.eliminate_zeros()
+    leader = np.full(block.shape[0], -1, np.int32)
+    led_rows, leading = leaders(block)
+    leader[led_rows] = leading
+    return leader
+
+
+def first_map(codes: Codes) -> dict[str, np.ndarray]:
+    """Return a map that is there at once, until `make_map` has made a better one.
+
+    Rows lie where their codes decode to, features by their directions, each in the plane of its two
+    first principal components. Nothing is laid out, and embeddings are not read: decoding into a
+    plane is a product with two columns.
+
+    Returns:
+        `rows`, `features`, `led` and `method` as of `make_map`, and no `regions`.
+    """
+    model, n = run_model(codes), codes.n_rows
+    decoder = _mixing(codes) if model is None else model.W_dec
+    sample = np.sort(np.random.default_rng(0).permutation(n)[:FIRST_SAMPLE])
+    axes = _principal_axes(codes.take(sample) @ decoder)
+    plane = (decoder @ axes).astype(np.float32)
+    positions = np.zeros((n, 2), np.float32)
+    leader = np.zeros(n, np.int32)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        block = codes.rows(start, stop)
+        positions[start:stop] = block @ plane
+        leader[start:stop] = leading_features(block, codes.density)
+    directions = unit(decoder)
+    features = directions @ _principal_axes(directions[codes.counts > 0])
+    return {
+        "rows": positions,
+        "features": features.astype(np.float32),
+        "led": leader,
+        "method": np.array("PCA"),
+        "regions": np.array("[]"),
+    }
+
+
+def _principal_axes(x: np.ndarray) -> np.ndarray:
+    """Return the two first principal components of rows, (width, 2)."""
+    centred = x - x.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    two = axes[:, ::-1][:, :2]
+    return np.pad(two, ((0, 0), (0, 2 - two.shape[1])))
+
+
 def _vector_reader(
     codes: Codes, decoder: np.ndarray | None
 ) -> Callable[[np.ndarray], np.ndarray]:
@@ -138,15 +224,19 @@ def _vector_reader(
     if codes.has_vectors:
         return codes.vectors
     if decoder is None:
-        rng = np.random.default_rng(0)
-        decoder = rng.standard_normal((codes.n_features, MIXED_WIDTH)).astype(
-            np.float32
-        )
+        decoder = _mixing(codes)
 
     def decode(rows: np.ndarray) -> np.ndarray:
         return codes.take(rows) @ decoder
 
     return decode
+
+
+def _mixing(codes: Codes) -> np.ndarray:
+    """Return what stands for the decoder of codes without a model: random directions."""
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((codes.n_features, MIXED_WIDTH))
+    return mixing.astype(np.float32)
 
 
 def load_map(codes: Codes) -> dict[str, np.ndarray] | None:
@@ -170,5 +260,10 @@ def name_regions(points: np.ndarray, names: dict[int, str]) -> list[dict[str, An
     return [{"text": text, "x": x, "y": y} for text, (x, y) in placed]
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    prepare(*sys.argv[1:])
+    prepare(*sys.argv[1:], say=_say)

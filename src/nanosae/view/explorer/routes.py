@@ -15,7 +15,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nanosae.errors import DataError, NanoSAEError
-from nanosae.view.explorer import comparisons, features, overview, points, rows
+from nanosae.view.explorer import (
+    comparisons,
+    evidence,
+    features,
+    glance,
+    overview,
+    points,
+    rows,
+)
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
 from nanosae.view.web import json_response, read_body, refusal
@@ -218,6 +226,10 @@ QUESTIONS = {
         {"words": short_text, "sort": text, "marked": flag, "at": whole_number},
     ),
     "card/{feature}": Endpoint(features.card, {"feature": number_in_path}),
+    "glance": Endpoint(glance.glance, {}),
+    "sentences": Endpoint(
+        evidence.weigh_sentences, {"row": whole_number, "feature": whole_number}
+    ),
     "texts": Endpoint(rows.list_rows, WHERE | {"at": whole_number}),
     "row/{row}": Endpoint(rows.show_row, {"row": number_in_path}),
     "export": Endpoint(rows.export_rows, WHERE),

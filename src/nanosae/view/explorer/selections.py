@@ -36,7 +36,7 @@ def select_rows(corpus: OpenCorpus, where: Selection | None) -> np.ndarray:
         where: The selection; None or an empty one selects all rows.
 
     Raises:
-        DataError: If a condition is unknown or makes no sense, or the map is not ready.
+        DataError: If a condition is unknown or makes no sense.
     """
     where = where or {}
     version = (changed(corpus.run / "user.sqlite"), corpus.map_version())
@@ -95,9 +95,9 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
         place = column.names.index(group) if group in column.names else MISSING
         return np.flatnonzero(column.values == place)
     if kind == "lasso":
-        return np.flatnonzero(inside_polygon(corpus.require_map()["rows"], value))
+        return np.flatnonzero(inside_polygon(corpus.map["rows"], value))
     if kind == "led":
-        found = corpus.require_map()
+        found = corpus.map
         is_inside = np.append(inside_polygon(found["features"], value), False)
         # of rows that none leads, −1: False
         return np.flatnonzero(is_inside[found["led"]])

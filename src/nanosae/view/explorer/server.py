@@ -44,6 +44,7 @@ FILES = (
     "explore-page.js",
     "explore-parts.js",
     "explore-steer.js",
+    "explore-text.js",
 )
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 POLICY = {
@@ -121,6 +122,7 @@ def make_app(
 
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         jobs.start(corpus.codes)
+        threading.Thread(target=lambda: corpus.map, daemon=True).start()
         yield
         jobs.stop()
 

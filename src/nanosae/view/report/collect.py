@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.reading import run_model
+from nanosae.analysis.sentences import findings
 from nanosae.codes import Codes
 from nanosae.runs.results import contrast_title
 from nanosae.runs.tables import known_labels, load_features
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_FEATURES = 20_000  # in the table and on the map
 MAX_SENTENCES = 20  # of a contrast
+MAX_FINDINGS_LISTED = 200  # sentences at the top
+SENTENCE_COLUMNS = ["sentence", "label", "feature", "column"]
 MAX_FINDINGS = 12  # in the figure of a contrast
 LABEL_AREA = (1100, 520)  # pixels in which the map's labels find room
 COLUMNS = (
@@ -57,17 +60,19 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         for result in results.contrasts
         if result.fresh
     }
+    found = _findings(results, contrasts)
+    facts = _facts(run, config, codes, results) | {"findings": len(found)}
     return {
-        "facts": _facts(run, config, codes, results),
+        "facts": facts,
         "training": training_state(run),
         "features": _columns(table),
         "map": _map(codes, table),
         "families": _families(results),
         "topics": _topics(results),
-        "contrasts": [
-            {"name": name, "sentences": result["sentences"][:MAX_SENTENCES]}
-            for name, result in contrasts.items()
-        ],
+        "findings": found.filter(items=SENTENCE_COLUMNS)
+        .head(MAX_FINDINGS_LISTED)
+        .to_dict("records"),
+        "contrasts": [_in_words(name, result) for name, result in contrasts.items()],
         "figures": _figures(codes, contrasts),
         "evaluation": results.fresh_value("evaluation.json"),
     }
@@ -175,6 +180,22 @@ def _topics(results: StoredResults) -> np.ndarray | None:
     if table is None:
         return None
     return table[["Topic", "Count", "Name"]].to_numpy()
+
+
+def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame:
+    """Return the findings of all comparisons in plain words, the most telling first."""
+    table = results.fresh_value("findings.parquet")
+    return findings(contrasts.values()) if table is None else table
+
+
+def _in_words(name: str, result: dict[str, Any]) -> dict[str, Any]:
+    """Return what a comparison found, in plain words and with its statistics."""
+    plain = findings([result])["sentence"]
+    return {
+        "name": name,
+        "sentences": plain.head(MAX_SENTENCES).tolist(),
+        "statistics": result["sentences"][:MAX_SENTENCES],
+    }
 
 
 def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,12 @@ class StoredResults:
     """
 
     def __init__(self, run: Path, codes: Codes | None) -> None:
-        names = ("families.json", "topics.parquet", "evaluation.json")
+        names = (
+            "families.json",
+            "topics.parquet",
+            "evaluation.json",
+            "findings.parquet",
+        )
         self._by_name = {name: load_result(run, name, codes) for name in names}
         self.contrasts = load_contrasts(run, codes)
 

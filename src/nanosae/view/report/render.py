@@ -20,6 +20,7 @@ SCRIPTS = (
     "map.js",
     "training.js",
     "report-data.js",
+    "report-findings.js",
     "report-table.js",
     "report-map.js",
     "report-cards.js",

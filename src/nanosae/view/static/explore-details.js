@@ -2,13 +2,14 @@
 
 import { ask, change, say, trying } from "./explore-ask.js";
 import { listChips, listFeatures } from "./explore-lists.js";
-import { opened, page, toggleFilter, where } from "./explore-page.js";
+import { openFeature, opened, page, toggleFilter, where } from "./explore-page.js";
 import {
   button,
   count,
   featureLink,
   featureName,
   heading,
+  labelScores,
   list,
   meter,
   noun,
@@ -21,19 +22,13 @@ import { showQuery, showRow, stopSteering } from "./explore-steer.js";
 const { el, $, fmt, percent } = nano;
 const body = $("#detail-body");
 const MAX_KEYWORDS = 15;
+const HELP = "Press / to search. The address of this page always leads back to what you see.";
 const EXAMPLES = {
   strongest: "Strongest",
   "from strong to weak": "From strong to weak",
-  "near misses": "Near misses: alike, but silent",
-  "hard negatives": "Close to its texts, but silent",
+  "near misses": "Near misses: alike, but inactive",
+  "hard negatives": "Close to its texts, but inactive",
 };
-const START_HERE = [
-  "Open a feature: what it stands for, its strongest texts, and where on the map it is active.",
-  "Filter by one feature or several, by words, or by a group in the legend.",
-  "Open a text, move its features, and watch the ranking follow.",
-  "Draw a lasso on a map and see what distinguishes the selection.",
-  "Bookmark and name features, tag texts, and take them away as a CSV.",
-];
 
 const replaceBody = (...parts) => {
   body.replaceChildren(...parts);
@@ -46,6 +41,8 @@ const showFeature = (id) =>
   trying(body, async () => {
     const card = await ask("detail", `card/${id}`);
     page.names.set(card.feature, card.name);
+    page.words.set(card.feature, card.words);
+    page.lastFeature = card.feature;
     replaceBody(
       kicker(card),
       el("h2", {}, featureName(card.feature, card.name)),
@@ -70,11 +67,10 @@ const kicker = ({ feature, facts, named, marked }) => {
   );
 };
 
-const activity = ({ rows, density, facts }) => {
-  const score = facts.label_auc?.toFixed(2);
-  const words = facts.label_auc ? ` · its label finds unseen texts with AUC ${score}` : "";
-  const text = `Active on ${count(rows, noun())} (${percent(density)})${words}`;
-  return el("p", { className: "muted small" }, text);
+const activity = ({ rows, density, facts, doubtful }) => {
+  const scores = labelScores({ auc: facts.label_auc, f1: facts.label_f1, doubtful });
+  const active = `Active on ${count(rows, noun())} (${percent(density)})`;
+  return el("p", { className: "muted small scores" }, el("span", {}, active), ...scores);
 };
 
 const actions = ({ feature, name, named }) => {
@@ -107,7 +103,7 @@ const renameFeature = (id, name) =>
 const examples = (card) =>
   Object.entries(card.examples).flatMap(([kind, lines]) => {
     const texts = lines.map(({ row, text, activation }) =>
-      textButton(row, text, meter(activation, card.max)),
+      textButton(row, text, meter(activation, card.max), card.words),
     );
     return [heading(EXAMPLES[kind] || kind), list(texts)];
   });
@@ -187,14 +183,40 @@ const finding = (found) => {
 
 // ── what is open ──
 
-const showNothing = () => {
-  const note = "The address of this page always leads back to what you see. Press / to search.";
-  body.replaceChildren(
-    el("h2", {}, "Where to start"),
-    list(START_HERE),
-    el("p", { className: "muted small" }, note),
+const showGlance = () =>
+  trying(body, async () => {
+    const { counts, topics, findings } = await ask("detail", "glance");
+    const most = Math.max(...topics.map((topic) => topic.rows), 1);
+    replaceBody(
+      el("h2", {}, "At a glance"),
+      el(
+        "div",
+        { className: "tiles" },
+        counts.map(([name, value]) => nano.tile(name, fmt(value))),
+      ),
+      ...(topics.length ? [heading("Biggest topics"), list(topics.map((t) => topicLine(t, most)))] : []),
+      ...(findings.length ? [heading("Findings"), list(findings.map(findingLine))] : []),
+      el("p", { className: "muted small" }, HELP),
+    );
+  });
+
+const topicLine = ({ name, rows, feature }, most) =>
+  el(
+    "button",
+    {
+      className: "topic",
+      title: "Open its most typical feature",
+      onclick: () => openFeature(feature),
+    },
+    el("span", { className: "text" }, name),
+    el("span", { className: "mono" }, count(rows, noun())),
+    el("span", { className: "share", style: { width: `${(100 * rows) / most}%` } }),
   );
-};
+
+const findingLine = ({ sentence, feature }) =>
+  feature === undefined
+    ? sentence
+    : button("link plain-text", sentence, () => openFeature(feature), { title: "Open the feature" });
 
 /** Show what the view says is open. */
 export const showOpen = () => {
@@ -203,5 +225,5 @@ export const showOpen = () => {
   if (opened("row") !== null) return showRow(opened("row"));
   if (opened("query") !== null) return showQuery(opened("query"));
   if (opened("contrast") !== null) return showContrast();
-  return showNothing();
+  return showGlance();
 };

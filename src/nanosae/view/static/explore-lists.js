@@ -2,13 +2,13 @@
 
 import { ask, say, trying } from "./explore-ask.js";
 import { go, openFeature, openRow, page, where } from "./explore-page.js";
-import { button, chip, count, featureName, noun, star, thousands } from "./explore-parts.js";
+import { button, chip, count, featureName, labelScores, noun, star, thousands } from "./explore-parts.js";
 
 const { el, $ } = nano;
 const CHIP_LETTERS = 40;
 
 /** Put a page of lines into a list, and a button for the next one. */
-const fill = (list, found, at, makeLine, showMore) => {
+const fill = (list, found, at, makeLine, showMore, nothing) => {
   if (at === 0) list.replaceChildren();
   else list.lastElementChild?.remove();
   list.append(...found.lines.map(makeLine));
@@ -24,14 +24,8 @@ const fill = (list, found, at, makeLine, showMore) => {
     );
   }
   if (!found.total) {
-    list.append(el("li", { className: "busy" }, "Nothing meets these conditions."));
+    list.append(el("li", { className: "busy" }, nothing));
   }
-};
-
-const labelScore = (score) => {
-  if (!(score > 0)) return null;
-  const title = "How well its label finds unseen texts (AUC)";
-  return el("span", { title }, `AUC ${score.toFixed(2)}`);
 };
 
 const featureLine = (line) => {
@@ -41,7 +35,7 @@ const featureLine = (line) => {
     { className: "sub" },
     el("span", {}, `№ ${line.feature}`),
     el("span", {}, count(line.rows, noun())),
-    labelScore(line.score),
+    labelScores(line),
   );
   const main = el(
     "button",
@@ -59,7 +53,9 @@ export const listFeatures = (at = 0) =>
     const { q, sort, marked } = page.view;
     const found = await ask("features", "features", { words: q, sort, marked, at });
     $("#features-title").textContent = q || marked ? count(found.total, "feature") : "Features";
-    fill($("#feature-list"), found, at, featureLine, listFeatures);
+    $("#sort").disabled = Boolean(q); // what is found is ranked
+    const nothing = q ? "No feature is called so." : "No feature is bookmarked yet.";
+    fill($("#feature-list"), found, at, featureLine, listFeatures, nothing);
     markOpen();
   });
 
@@ -85,7 +81,7 @@ export const listRows = (at = 0) =>
     $("#tag-all").disabled = isNoSelection;
     const params = new URLSearchParams({ where: JSON.stringify(where()) });
     $("#export").href = `/api/export?${params}`;
-    fill($("#row-list"), found, at, rowLine, listRows);
+    fill($("#row-list"), found, at, rowLine, listRows, "Nothing meets these conditions.");
     markOpen();
     if (at === 0) say(`${count(found.total, noun())} found`);
   });

@@ -20,17 +20,22 @@ export const color = () => {
   return state.colors[0] || "";
 };
 
-/** Say why there is no map yet; return whether there is one. */
-const isReady = () => {
-  const { map, jobs } = page.state;
+/** Say how far the better map is; until it is there, what a lasso holds would change. */
+export const showMapState = () => {
+  const { map, jobs, progress } = page.state;
+  const isComing = jobs.map === "working";
   const note = $("#map-note");
-  note.hidden = Boolean(map);
-  if (map) return true;
-  const failed = jobs.map && jobs.map !== "working";
-  note.textContent = failed
-    ? "The map could not be made; the server's terminal says why."
-    : "The map is being drawn, once. Lists and search work meanwhile.";
-  return false;
+  note.hidden = !isComing && jobs.map !== "failed";
+  note.textContent = isComing
+    ? `A first map. A better one is being made: ${progress.map || "starting"}`
+    : "A first map; the better one could not be made: the server's terminal says why.";
+  const waits = isComing && map.first;
+  for (const id of ["#lasso", "#in-view"]) {
+    const node = $(id);
+    node.dataset.title ??= node.title;
+    node.disabled = waits || !page.map.points;
+    node.title = waits ? "Possible as soon as the better map is there" : node.dataset.title;
+  }
 };
 
 /** The part of the map to ask for; nothing for all of it. */
@@ -44,10 +49,6 @@ const boxAround = (look, place) => {
 /** Draw the map: `fresh` if it is another one, with its `place` if the view says where to look. */
 export const drawMap = (fresh, place = fresh) =>
   trying($("#legend"), async () => {
-    if (!isReady()) {
-      page.map.clear();
-      return;
-    }
     if (fresh) page.map.clear();
     const kind = page.view.map;
     const [x, y, width] = page.view.look || [];
@@ -58,6 +59,7 @@ export const drawMap = (fresh, place = fresh) =>
     const dimmed = found.marked > 0 || Object.keys(conditions).length > 0;
     page.map.show(found, place ? look : null, dimmed);
     describeMap(found);
+    showMapState();
     drawLegend(found.legend);
     markMap();
     if (!fresh) return;
@@ -130,7 +132,8 @@ const rounded = (numbers) => numbers.map((x) => Number(x.toPrecision(5)));
 /** Select what lies inside a polygon, and compare it with the rest. */
 const select = (corners) => {
   const condition = showsRows() ? "lasso" : "led";
-  go({ [condition]: corners.map(rounded), open: "contrast:", edit: {} });
+  const drawn = page.state.map.id;
+  go({ [condition]: corners.map(rounded), drawn, open: "contrast:", edit: {} });
 };
 
 /** Let the next stroke be a lasso, or not. */

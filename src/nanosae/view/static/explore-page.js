@@ -8,6 +8,7 @@ const START = {
   tag: "",
   lasso: null, // corners on the map of texts
   led: null, // corners on the map of features
+  drawn: "", // the map that these corners were drawn on
   map: "rows",
   color: "auto",
   look: null, // middle x, y and width of the part of the map that is shown
@@ -18,10 +19,29 @@ const START = {
   pane: "map", // the part that a phone shows
 };
 const JSON_KEYS = new Set(["f", "value", "lasso", "led", "look", "edit"]);
+const isList = Array.isArray;
+const isNumber = Number.isFinite;
+const isId = (value) => Number.isInteger(value) && value >= 0;
+const isText = (value) => typeof value === "string";
+const isPolygon = (value) => isList(value) && value.every((c) => isList(c) && c.length === 2);
+/** What parts of an address must be like; what is not so counts as absent. */
+const SHAPES = {
+  f: (value) => isList(value) && value.every(isId),
+  value: (value) => isList(value) && value.length === 2 && value.every(isText),
+  lasso: isPolygon,
+  led: isPolygon,
+  look: (value) => isList(value) && value.length === 3 && value.every(isNumber) && value[2] > 0,
+  edit: (value) =>
+    value !== null && typeof value === "object" && !isList(value) &&
+    Object.entries(value).every(([id, number]) => /^\d{1,9}$/.test(id) && isNumber(number)),
+  map: (value) => ["rows", "features"].includes(value),
+  sort: (value) => ["score", "rows", "name"].includes(value),
+  pane: (value) => ["features", "map", "rows", "detail"].includes(value),
+};
 const CONDITIONS = ["value", "tag", "lasso", "led"];
 
-/** The view, the state, the map, and the names of features that were met. */
-export const page = { view: { ...START }, state: null, map: null, names: new Map() };
+/** The view, the state, the map, and the names and words of features that were met. */
+export const page = { view: { ...START }, state: null, map: null, names: new Map(), words: new Map(), lastFeature: null };
 
 let render = () => {};
 /** Let a function show what has changed since the view before. */
@@ -42,13 +62,18 @@ export const readAddress = () => {
   for (const [key, text] of new URLSearchParams(location.hash.slice(1))) {
     if (!(key in START)) continue;
     try {
-      view[key] = fromText(key, text);
+      const value = fromText(key, text);
+      if (SHAPES[key] === undefined || SHAPES[key](value)) view[key] = value;
     } catch {
       // as if it were not there
     }
   }
-  return view;
+  return withoutOldCorners(view);
 };
+
+/** A polygon that was drawn on another map would hold other texts here. */
+const withoutOldCorners = (view) =>
+  view.drawn === page.state.map.id ? view : { ...view, lasso: null, led: null, drawn: "" };
 
 /** The view as the end of an address. */
 export const address = () => {

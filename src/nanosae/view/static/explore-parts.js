@@ -33,14 +33,37 @@ export const smallForm = (field, text, act) => {
 export const featureLink = (id, name) =>
   button("link", featureName(id, name), () => openFeature(id));
 
+/** A text in pieces, some of these words marked; of nothing else than text and marks. */
+export const marked = (text, words) => {
+  const known = words.filter((word) => word.length > 1).sort((a, b) => b.length - a.length);
+  if (!known.length) return [text];
+  const escaped = known.map((word) => word.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&"));
+  const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(${escaped.join("|")})(?![\\p{L}\\p{N}])`, "giu");
+  return text.split(pattern).map((part, i) => (i % 2 ? el("mark", {}, part) : part));
+};
+
 /** A text as a button that opens it; `before` stands in front. */
-export const textButton = (row, text, before) =>
+export const textButton = (row, text, before, words = []) =>
   el(
     "button",
     { className: "example", onclick: () => openRow(row) },
     before,
-    el("span", { className: "text" }, text || `row ${row}`),
+    el("span", { className: "text" }, text ? marked(text, words) : `row ${row}`),
   );
+
+/** Both scores of a label, and whether it is doubtful. */
+export const labelScores = ({ auc, f1, doubtful }) => {
+  if (!(auc > 0)) return [];
+  const aucTitle = "How well its words rank unseen texts with the feature first (AUC): 0.5 is chance";
+  const f1Title = "How well its words alone decide which unseen texts have the feature (F1)";
+  return [
+    el("span", { title: aucTitle }, `AUC ${auc.toFixed(2)}`),
+    f1 === null || f1 === undefined ? null : el("span", { title: f1Title }, `F1 ${f1.toFixed(2)}`),
+    doubtful
+      ? el("span", { className: "doubt", title: "Its words may do no better than chance" }, "doubtful")
+      : null,
+  ];
+};
 
 /** How strongly a text activates a feature: a number and a bar. */
 export const meter = (activation, most) =>

@@ -12,6 +12,7 @@ import {
   smallForm,
   textButton,
 } from "./explore-parts.js";
+import { textParts } from "./explore-text.js";
 
 const { el, $, fmt } = nano;
 const body = $("#detail-body");
@@ -41,10 +42,9 @@ export const showRow = (id) =>
       if (text.trim()) tagRow(row, text.trim(), true, tags);
     });
     drawTags(row, tags);
-    const about = { className: "whole", tabindex: "0", role: "group", "aria-label": "The text" };
     body.replaceChildren(
       el("p", { className: "kicker" }, `${page.state.texts ? "Text" : "Row"} ${row.row}`),
-      el("p", about, row.text),
+      ...textParts(row),
       nano.facts(Object.entries(row.columns), "small"),
       tags,
       el("div", { className: "actions" }, add),

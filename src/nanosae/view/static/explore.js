@@ -4,7 +4,7 @@
 import { ask, change, say, trying } from "./explore-ask.js";
 import { showOpen } from "./explore-details.js";
 import { listChips, listFeatures, listRows, listTags, markOpen } from "./explore-lists.js";
-import { color, connectMap, drawMap, markMap } from "./explore-map.js";
+import { color, connectMap, drawMap, markMap, showMapState } from "./explore-map.js";
 import { address, go, onChange, opened, page, readAddress, same, where } from "./explore-page.js";
 import { count, noun } from "./explore-parts.js";
 import { isSteering, rank } from "./explore-steer.js";
@@ -151,7 +151,8 @@ const showState = () => {
     ...state.columns.map((name) => option(`column:${name}`, name)),
   );
   $("#color").value = page.view.color;
-  $("#adds").replaceChildren(...missing(), ...indexNote());
+  $("#adds").replaceChildren(...stale(), ...missing(), ...indexNote());
+  if (page.map) showMapState();
   listTags(state.tags);
 };
 
@@ -159,6 +160,12 @@ const showState = () => {
 const missing = () =>
   Object.entries(page.state.adds).map(([what, command]) =>
     el("p", { className: "hint" }, `No ${what} yet: `, el("code", {}, command)),
+  );
+
+/** What was made from other codes or another model, and is left out here. */
+const stale = () =>
+  Object.entries(page.state.stale).map(([what, reason]) =>
+    el("p", { className: "hint warn" }, `The ${what} are stale and not shown: ${reason}.`),
   );
 
 const indexNote = () => {
@@ -171,6 +178,12 @@ const indexNote = () => {
   return [el("p", { className: "hint" }, text)];
 };
 
+/** Show a map that has replaced another: what was drawn on that one means nothing here. */
+const showOtherMap = () => {
+  go({ look: null, lasso: null, led: null, drawn: "" }, true);
+  drawMap(true);
+};
+
 /** Look again while the server prepares the map or the index. */
 const watchJobs = () => {
   if (!Object.values(page.state.jobs).includes("working")) return;
@@ -179,7 +192,7 @@ const watchJobs = () => {
       const before = page.state;
       page.state = await ask("state", "state");
       showState();
-      if (page.state.map !== before.map || !same(page.state.jobs, before.jobs)) drawMap(true);
+      if (page.state.map.id !== before.map.id) showOtherMap();
       watchJobs();
     });
   }, PREPARING_MILLISECONDS);

@@ -121,6 +121,19 @@ nano.map = (node, on) => {
     pen.fill();
     pen.globalAlpha = 1;
   };
+  /** Where the buttons and the note lie: middle x, y, half the width and height. */
+  const buttonBoxes = () => {
+    const canvasBox = canvas.getBoundingClientRect();
+    return [...node.querySelectorAll(".zoom, .note")]
+      .map((part) => part.getBoundingClientRect())
+      .filter((box) => box.width > 0)
+      .map((box) => [
+        box.left - canvasBox.left + box.width / 2,
+        box.top - canvasBox.top + box.height / 2,
+        box.width / 2 + 4,
+        box.height / 2 + 4,
+      ]);
+  };
   /** Write labels; one that would cover an earlier one waits until there is room. */
   const drawRegions = () => {
     Object.assign(pen, {
@@ -132,16 +145,19 @@ nano.map = (node, on) => {
       strokeStyle: colour("card"),
       fillStyle: colour("ink"),
     });
-    const taken = [],
+    const taken = buttonBoxes(),
       [w, h] = size();
     for (const { text, x, y } of regions) {
       const half = pen.measureText(text).width / 2 + 4,
         [sx, sy] = toScreen(x, y);
-      if (sx < 0 || sx > w || sy < 0 || sy > h) continue;
+      if (sx < 0 || sx > w || sy < 0 || sy > h || 2 * half > w) continue;
       const px = clamp(sx, half, w - half),
         py = clamp(sy, 10, h - 10);
-      if (taken.some(([a, b, c]) => Math.abs(a - px) < half + c && Math.abs(b - py) < 18)) continue;
-      taken.push([px, py, half]);
+      const isTaken = taken.some(
+        ([a, b, wide, high]) => Math.abs(a - px) < half + wide && Math.abs(b - py) < 9 + high,
+      );
+      if (isTaken) continue;
+      taken.push([px, py, half, 9]);
       pen.strokeText(text, px, py);
       pen.fillText(text, px, py);
     }

@@ -9,6 +9,7 @@
   const FIRST_TOPICS = 40;
   const FIRST_CONTRASTS = 4;
   const FAMILY_MEMBERS = 12;
+  const FIRST_SENTENCES = 8;
 
   /** Put items into a node: the first ones, and a button for the others. */
   const longList = (node, items, make, first = FIRST_ITEMS) => {
@@ -74,17 +75,33 @@
       return { ...figure, layout };
     });
   };
-  const contrastBox = ({ name, sentences }) => {
-    const node = el("div");
-    if (figures[name]) draw(node, name, 420);
+  const ordered = (sentences) =>
+    el(
+      "ol",
+      { className: "plain" },
+      sentences.map((sentence) => el("li", {}, report.unbroken(sentence))),
+    );
+  const contrastBox = ({ name, sentences, statistics }) => {
+    const node = el("div", {}, el("h3", {}, name));
     if (!sentences.length) {
       const nothing = "Nothing differs by more than chance would.";
-      node.append(el("h3", {}, name), el("p", { className: "muted" }, nothing));
+      node.append(el("p", { className: "muted" }, nothing));
       return node;
     }
-    const items = sentences.map((sentence) => el("li", {}, sentence));
-    const list = el("ol", { className: "plain" }, items);
-    node.append(el("details", {}, el("summary", {}, "In words"), list));
+    node.append(ordered(sentences.slice(0, FIRST_SENTENCES)));
+    if (sentences.length > FIRST_SENTENCES) {
+      const others = ordered(sentences.slice(FIRST_SENTENCES));
+      others.start = FIRST_SENTENCES + 1;
+      const more = `${fmt(sentences.length - FIRST_SENTENCES)} more`;
+      node.append(el("details", {}, el("summary", {}, more), others));
+    }
+    const numbers = el("details", {}, el("summary", {}, "The numbers behind"));
+    const show = () => {
+      if (figures[name]) draw(numbers, name, 420);
+      numbers.append(ordered(statistics));
+    };
+    numbers.addEventListener("toggle", show, { once: true }); // it has no width before
+    node.append(numbers);
     return node;
   };
 

@@ -147,7 +147,7 @@
       el(
         "th",
         { className: kind, scope: "col" },
-        el("button", { onclick: () => sortBy(name) }, title),
+        el("button", { onclick: () => sortBy(name), title: report.meaning(title) }, title),
       ),
     );
     $("#table thead").append(el("tr", {}, heads));

@@ -3,21 +3,28 @@
 (() => {
   const { data, el, $, fmt, percent } = nano;
   const { report } = nano;
-  const { facts, columns, families, n } = report;
+  const { facts, columns, families, topics, n } = report;
   const config = facts.config || {};
   const corpus = facts.corpus;
   const training = data("training");
 
-  /** What was trained, on what. */
+  /** What the run is about, in plain words. */
   const summary = () => {
-    const parts = [`${config.activation || "an"} SAE`];
+    const parts = [];
+    if (corpus) parts.push(`${fmt(corpus.rows)} ${corpus.texts ? "texts" : "rows"}`);
+    if (n) parts.push(`${fmt(n)} features found in them`);
+    if (topics?.length) parts.push(`${fmt(topics.length)} topics`);
+    return parts.join(" · ") || "nothing is encoded yet";
+  };
+  /** What was trained, on what. */
+  const trained = () => {
+    const parts = [`${config.activation || "an"} sparse autoencoder`];
     if (config.hidden_size) {
       parts.push(`${fmt(config.input_size)} → ${fmt(config.hidden_size)} features`);
     }
     if (config.k) parts.push(`k = ${config.k}`);
     else if (config.l1_coefficient) parts.push(`l1_coefficient = ${config.l1_coefficient}`);
     if (config.encoder) parts.push(`on embeddings by ${config.encoder}`);
-    if (corpus) parts.push(`read through ${fmt(corpus.rows)} rows of “${corpus.name}”`);
     return parts.join(" · ");
   };
   const tiles = () => {
@@ -90,7 +97,9 @@
 
   $("#title").textContent = facts.name;
   $("#what").textContent = summary();
+  $("#trained").textContent = trained();
   $("#tiles").append(...tiles());
+  report.showFindings();
   if (facts.missing.length) $("#missing").append(missing());
   report.showMap();
   report.showTable();

@@ -1,0 +1,1 @@
+"""A run for language-model agents, by the Model Context Protocol."""

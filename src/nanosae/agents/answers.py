@@ -1,0 +1,191 @@
+"""What an agent can ask about a run: bounded answers in JSON types, with numbers of rows.
+
+Nothing here writes. Lists have at most `MOST` entries and texts at most `TEXT` characters, so that
+an answer fits a model's context; each says how many entries there are in all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nanosae.analysis.cards import card
+from nanosae.analysis.contrast import contrast
+from nanosae.analysis.results import Results
+from nanosae.analysis.search import search
+from nanosae.errors import DataError, MissingError
+from nanosae.pipeline.result import Analysis
+from nanosae.runs.results import plain
+from nanosae.runs.tables import known_labels, records
+
+MOST = 50  # entries of a list
+TEXT = 500  # characters of a text
+VALUES = 12  # values of a column that are named
+Answer = dict[str, Any]
+
+
+def overview(analysis: Analysis) -> Answer:
+    """Say what the run holds: rows, features, columns and their most frequent values."""
+    codes = analysis.codes
+    return {
+        "run": str(analysis.run),
+        "rows": codes.n_rows,
+        "features": codes.n_features,
+        "active_features_per_row": codes.nnz / max(codes.n_rows, 1),
+        "labelled_features": len(known_labels(codes)),
+        "has_texts": codes.has_texts,
+        "columns": {name: _values(codes.column(name)) for name in codes.columns},
+    }
+
+
+def search_rows(
+    analysis: Analysis,
+    query: str | None = None,
+    row: int | None = None,
+    feature: int | None = None,
+    n: int = 10,
+) -> Answer:
+    """Find rows by words, by likeness to a row, or by a feature."""
+    found = search(analysis.codes, query, row=row, feature=feature, n=_bounded(n))
+    return _hits(found)
+
+
+def steer(analysis: Analysis, row: int, edit: dict[int, float], n: int = 10) -> Answer:
+    """Find rows like a row whose features are edited: 0 turns a feature off."""
+    changes: dict[int | str, float] = {**edit}
+    found = search(analysis.codes, row=row, edit=changes, n=_bounded(n))
+    return _hits(found)
+
+
+def show_feature(analysis: Analysis, feature: int) -> Answer:
+    """Say what is known of a feature, with rows on which it is active and not."""
+    codes = analysis.codes
+    described = analysis.features
+    is_known = "n_active" in described and feature in set(described["feature"])
+    found = card(codes, feature, described=described if is_known else None)
+    examples = {}
+    for kind, rows in found.examples.items():
+        examples[kind] = [example._asdict() for example in rows[:MOST]]
+    facts = {name: v for name, v in found.facts.items() if not isinstance(v, list)}
+    answer = {"feature": feature, "label": found.label, "facts": facts}
+    return _short(plain(answer | {"examples": examples}))
+
+
+def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
+    """List features whose label holds all of some words, the most frequent first."""
+    counts = analysis.codes.counts
+    wanted = words.lower().split()
+    found = []
+    for feature, label in known_labels(analysis.codes).items():
+        if all(word in label.lower() for word in wanted):
+            found.append((feature, label, int(counts[feature])))
+    found.sort(key=lambda line: (-line[2], line[0]))
+    names = ("feature", "label", "rows")
+    lines = [dict(zip(names, line, strict=True)) for line in found[: _bounded(n)]]
+    return {"features": lines, "of": len(found)}
+
+
+def show_row(analysis: Analysis, row: int) -> Answer:
+    """Return a row's text, columns and features, strongest first."""
+    codes = analysis.codes
+    if not 0 <= row < codes.n_rows:
+        raise DataError(f"there is no row {row}: there are 0 … {codes.n_rows - 1}.")
+    features, activations = codes.row(row)
+    labels = known_labels(codes)
+    strongest = np.argsort(-activations, kind="stable")[:MOST]
+    lines = []
+    for place in strongest.tolist():
+        feature = int(features[place])
+        activation = float(activations[place])
+        lines.append(
+            {
+                "feature": feature,
+                "label": labels.get(feature, ""),
+                "activation": activation,
+            }
+        )
+    columns = {name: plain(codes.column(name, [row])[0]) for name in codes.columns}
+    text = codes.texts([row])[0] if codes.has_texts else ""
+    answer = {"row": row, "text": text, "columns": columns, "features": lines}
+    return _short(answer | {"of": len(features)})
+
+
+def compare(
+    analysis: Analysis, by: str, a: str | None = None, b: str | None = None, n: int = 20
+) -> Answer:
+    """Say which features tell two groups of rows apart: values a and b of a column.
+
+    Without b, a is compared with all other rows; without both, each value with the rest.
+    """
+    found = contrast(analysis.codes, a, b, by=by)
+    lines = found.findings.head(_bounded(n))
+    return {
+        "sentences": found.sentences(len(lines)),
+        "findings": records(found=lines)["found"],
+        "of": len(found.findings),
+        "tested": plain(found.about["n_tested"]),
+        "notes": plain(found.about["notes"]),
+    }
+
+
+def topics(analysis: Analysis, n: int = 20) -> Answer:
+    """List the topics, the largest first, with the numbers of typical rows."""
+    return _stored(analysis.topics, n, "topics")
+
+
+def findings(analysis: Analysis, n: int = 20) -> Answer:
+    """List the tested sentences on the corpus, the most telling first."""
+    return _stored(analysis.findings, n, "findings")
+
+
+def _stored(table: pd.DataFrame | None, n: int, what: str) -> Answer:
+    if table is None:
+        raise MissingError(f"this run has no {what} yet.")
+    lines = records(lines=table.head(_bounded(n)))["lines"]
+    return _short({what: lines, "of": len(table)})
+
+
+def _hits(found: Results) -> Answer:
+    hits = []
+    for hit in found.hits:
+        shared = [_named(line.feature, line.label) for line in hit.shared[:5]]
+        hits.append(
+            {
+                "row": hit.row,
+                "score": float(hit.score),
+                "text": hit.text,
+                "shared_features": shared,
+            }
+        )
+    features = [_named(line.feature, line.label) for line in found.features[:10]]
+    return _short({"hits": hits, "query_features": features, "note": found.note})
+
+
+def _named(feature: int, label: str) -> Answer:
+    return {"feature": int(feature), "label": label}
+
+
+def _values(column: np.ndarray) -> Any:
+    """Return the most frequent values of a column, or the range of a number."""
+    values = pd.Series(column)
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > VALUES:
+        return {"from": plain(values.min()), "to": plain(values.max())}
+    counts = values.astype(str).value_counts().head(VALUES)
+    return {str(value): int(count) for value, count in counts.items()}
+
+
+def _bounded(n: int) -> int:
+    return max(1, min(n, MOST))
+
+
+def _short(value: Any) -> Any:
+    """Cut the texts inside an answer."""
+    if isinstance(value, str):
+        return value if len(value) <= TEXT else f"{value[:TEXT]}…"
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    return value

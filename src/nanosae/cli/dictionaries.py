@@ -1,0 +1,141 @@
+"""Compare the features of several SAEs; edit a row's features; tag rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import CoercionError, Parameter, Token
+
+import nanosae
+from nanosae.cli.output import open_codes, save, say_next, show
+from nanosae.cli.parameters import (
+    Corpus,
+    Count,
+    Integers,
+    Json,
+    Number,
+    Run,
+    integer,
+    split_at_commas,
+)
+
+Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
+
+
+def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
+    """Read edits such as 12=0 7=2.5, separated by spaces or commas."""
+    found = {}
+    for token in split_at_commas(list(tokens)):
+        feature, _, value = token.value.partition("=")
+        try:
+            found[int(feature)] = float(value)
+        except ValueError:
+            raise CoercionError(
+                f"{token.value!r} is no edit: FEATURE=ACTIVATION, such as 12=0.",
+                token=token,
+                target_type=dict,
+            ) from None
+    return found
+
+
+Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=False)]
+
+
+def match(run: Run, other: Other, /, *, as_json: Json = False) -> None:
+    """Match every feature of a run with those of another, alone and one to one."""
+    show(nanosae.match(_weights(run), _weights(other)), as_json)
+
+
+def splitting(
+    run: Run, larger: Other, /, *, threshold: float = 0.7, as_json: Json = False
+) -> None:
+    """List into which features of a larger SAE each feature of a run splits.
+
+    Args:
+        threshold: Least cosine of a parent and its child.
+    """
+    show(nanosae.splitting(_weights(run), _weights(larger), threshold), as_json)
+
+
+def stability(run: Run, /, *others: Other, as_json: Json = False) -> None:
+    """Say how well each feature of a run is found again in SAEs of other seeds.
+
+    The scores are written to the feature table, where the run has codes.
+    """
+    import pandas as pd
+
+    scores = nanosae.stability(_weights(run), [_weights(other) for other in others])
+    table = pd.DataFrame({"feature": range(len(scores)), "stability": scores})
+    if any(run.glob("codes/*/manifest.json")):
+        save(nanosae.Codes.open(run), table)
+    show(table.sort_values("stability", ascending=False), as_json)
+
+
+def steer(
+    run: Run,
+    row: Annotated[int, Parameter(converter=integer)],
+    /,
+    *,
+    edit: Edits,
+    steps: Count = 0,
+    n: Number = 10,
+    name: Corpus = None,
+    as_json: Json = False,
+) -> None:
+    """Find rows like a row whose features are edited.
+
+    Args:
+        row: The row to start from.
+        edit: New activations of features: `12=0 7=2.5`; 0 turns a feature off.
+        steps: Steps that bring the edited vector nearer to the edited features.
+        n: Number of hits.
+    """
+    codes = open_codes(run, name)
+    changes: dict[int | str, float] = {**edit}
+    found = nanosae.search(codes, row=row, edit=changes, steps=steps, n=n)
+    if not as_json:
+        print(found.note)
+    show(found.to_frame(), as_json)
+
+
+def tag(
+    run: Run,
+    tag: str,
+    /,
+    *,
+    rows: Integers = None,
+    remove: bool = False,
+    name: Corpus = None,
+    as_json: Json = False,
+) -> None:
+    """Put a tag on rows, take it off, or show the rows that have it.
+
+    Args:
+        tag: The tag.
+        rows: Numbers of rows; without them the rows that have the tag are shown.
+        remove: Take the tag off these rows.
+    """
+    import pandas as pd
+
+    from nanosae.codes.reader import indices
+    from nanosae.runs import annotations
+
+    codes = nanosae.Codes.open(run, name)
+    if rows is not None:
+        chosen = indices(list(rows), codes.n_rows, "row").tolist()
+        on = not remove
+        annotations.tag(run, codes.name, tag, chosen, on, codes.data)
+    tagged = annotations.tagged(run, codes.name, tag, codes.data)
+    table = pd.DataFrame({"row": tagged})
+    if codes.has_texts:
+        table["text"] = codes.texts(tagged)
+    show(table, as_json)
+    say_next(f"nanosae explore {run}", as_json=as_json)
+
+
+def _weights(run: Path) -> Any:
+    from nanosae.model.weights import Weights
+
+    return Weights.load(run)

@@ -1,0 +1,1 @@
+"""Features for other programs: vector stores, ONNX, sentence-transformers."""

@@ -1,0 +1,120 @@
+"""An SAE as a module of sentence-transformers: texts in, sparse vectors of features out.
+
+`SparseEncoder(folder, trust_remote_code=True)` loads what `save` wrote, wherever nanosae is
+installed; the library asks for that word before it imports a module that is not its own.
+`FeatureEncoder` likewise, and its `decode` gives features' names rather than tokens.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nanosae.atomic import write_file
+from nanosae.codes import Codes
+from nanosae.extras import extra
+from nanosae.model.sae import SAEModel
+from nanosae.runs.tables import known_labels
+
+if TYPE_CHECKING:
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules.module import Module
+else:
+    Module = extra(
+        "embed", "sentence_transformers.base.modules.module", "SparseEncoder"
+    ).Module
+    SparseEncoder = extra(
+        "embed", "sentence_transformers", "SparseEncoder"
+    ).SparseEncoder
+
+NAMES = "feature_names.json"
+
+
+class SAEFeatures(Module):
+    """Replaces a text's embedding by its features, by the SAE's own rule (top-k or thresholds).
+
+    Args:
+        sae: The SAE, trained on embeddings of this encoder.
+        names: Names of features, by number.
+    """
+
+    def __init__(self, sae: SAEModel, names: dict[int, str] | None = None) -> None:
+        super().__init__()
+        self.sae = sae
+        self.names = dict(names or {})
+
+    def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        """Replace `sentence_embedding` (texts, input_size) by activations (texts, hidden_size)."""
+        features["sentence_embedding"] = self.sae.encode(
+            features["sentence_embedding"].float()
+        )
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        """Return the number of features."""
+        return self.sae.cfg["d_sae"]
+
+    def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
+        """Write the SAE's files and the names."""
+        folder = Path(output_path)
+        self.sae.save(folder)
+        text = json.dumps(self.names, ensure_ascii=False, indent=0).encode()
+        write_file(folder / NAMES, lambda stream: stream.write(text))
+
+    @classmethod
+    def load(
+        cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any
+    ) -> SAEFeatures:
+        """Read what `save` wrote, from a folder or the hub."""
+        known = ("token", "cache_folder", "revision", "local_files_only")
+        options = {name: kwargs[name] for name in known if name in kwargs}
+        where = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **options)
+        folder = Path(str(where))
+        names = {}
+        if (folder / NAMES).is_file():
+            texts = json.loads((folder / NAMES).read_text(encoding="utf-8"))
+            names = {int(feature): name for feature, name in texts.items()}
+        return cls(SAEModel.load(folder), names)
+
+
+class FeatureEncoder(SparseEncoder):
+    """A SparseEncoder whose `decode` gives features' names."""
+
+    def decode(self, embeddings: torch.Tensor, top_k: int | None = None) -> Any:
+        """Return (name, activation) pairs of vectors, strongest first; see SparseEncoder."""
+        *_, module = self
+        assert isinstance(module, SAEFeatures)
+        return _decoded(embeddings, module.names, top_k)
+
+
+def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
+    """Return an encoder of texts into the features of a run.
+
+    Args:
+        run: The run folder.
+        encoder: The sentence-transformers model, or its name or folder, whose embeddings the SAE
+            was trained on.
+    """
+    if isinstance(encoder, str | Path):
+        library = extra("embed", "sentence_transformers", "SparseEncoder")
+        encoder = library.SentenceTransformer(str(encoder))
+    has_codes = any(Path(run).glob("codes/*/manifest.json"))
+    names = known_labels(Codes.open(run)) if has_codes else {}
+    features = SAEFeatures(SAEModel.load(run), names)
+    return FeatureEncoder(modules=[*encoder, features])
+
+
+def _decoded(embeddings: torch.Tensor, names: dict[int, str], top_k: int | None) -> Any:
+    if embeddings.ndim == 2:
+        return [_decoded(row, names, top_k) for row in embeddings]
+    dense = embeddings.to_dense()
+    active = dense.nonzero()[:, 0]
+    strongest = active[dense[active].argsort(descending=True, stable=True)][:top_k]
+    pairs = []
+    for feature in strongest.tolist():
+        name = names.get(feature) or f"feature {feature}"
+        pairs.append((name, float(dense[feature])))
+    return pairs

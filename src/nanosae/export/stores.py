@@ -1,0 +1,166 @@
+"""Write a corpus for a vector store, as sparse vectors with their texts and columns.
+
+Dot products of these vectors rank rows as `search` by features does. A query is a row's vector, or
+the activations of a text that `SAEModel.features` gives.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from nanosae.atomic import write_file
+from nanosae.codes import Codes
+from nanosae.errors import ConfigError, ExistsError
+from nanosae.export.vectors import Vector, vectors
+from nanosae.extras import extra
+
+Store = Literal["jsonl", "opensearch", "pgvector", "qdrant"]
+BATCH = 256  # points sent to Qdrant at once
+LARGEST_SQL_VECTOR = 16_000  # active entries of a sparsevec
+
+
+def to_store(
+    codes: Codes, output: str | Path, to: Store, name: str = "features"
+) -> int:
+    """Write a corpus for a store; return the number of rows.
+
+    Args:
+        codes: The corpus.
+        output: A file for `jsonl` (one object a line), `opensearch` (its bulk format, to be sent to
+            `/_bulk`; beside it FILE.mapping.json, with which the index is made) and `pgvector` (SQL
+            for psql); a folder or the http(s) address of a server for `qdrant`.
+        to: The store.
+        name: Of the collection, index or table.
+
+    Raises:
+        ConfigError: If the name is no identifier.
+        ExistsError: If Qdrant has a collection of that name.
+        ExtraError: Without qdrant-client.
+    """
+    if not name.isidentifier() or name != name.lower():
+        raise ConfigError(
+            f"{name!r} cannot be the name of a collection.",
+            remedy="Lower-case letters, digits and _ are allowed.",
+        )
+    if to == "qdrant":
+        return _to_qdrant(codes, str(output), name)
+    lines: dict[str, Callable[[Codes, str], Iterator[str]]] = {
+        "jsonl": json_lines,
+        "opensearch": bulk_lines,
+        "pgvector": sql_lines,
+    }
+    _write_lines(Path(output), lines[to](codes, name))
+    if to == "opensearch":
+        mapping = json.dumps(opensearch_mapping(), indent=1)
+        beside = Path(output).with_name(f"{Path(output).name}.mapping.json")
+        write_file(beside, lambda stream: stream.write(mapping.encode()))
+    return codes.n_rows
+
+
+def json_lines(codes: Codes, name: str) -> Iterator[str]:
+    """Yield one JSON object for each row: id, indices, values, and text and columns."""
+    for vector in vectors(codes):
+        entry = {
+            "id": vector.id,
+            "indices": vector.features,
+            "values": vector.activations,
+        }
+        yield json.dumps(entry | {"payload": vector.payload}, ensure_ascii=False)
+
+
+def bulk_lines(codes: Codes, name: str) -> Iterator[str]:
+    """Yield the lines of OpenSearch's bulk format: an action, then the document."""
+    for vector in vectors(codes):
+        yield json.dumps({"index": {"_index": name, "_id": str(vector.id)}})
+        keys = [str(feature) for feature in vector.features]
+        features = dict(zip(keys, vector.activations, strict=True))
+        document = {"features": features, "payload": vector.payload}
+        yield json.dumps(document, ensure_ascii=False)
+
+
+def opensearch_mapping() -> dict[str, Any]:
+    """Return the settings of an index for `bulk_lines`; `rank_features` holds sparse vectors."""
+    fields = {"features": {"type": "rank_features"}, "payload": {"type": "object"}}
+    return {"mappings": {"properties": fields}}
+
+
+def sql_lines(codes: Codes, name: str) -> Iterator[str]:
+    """Yield SQL that makes a table with a column of pgvector's type sparsevec."""
+    size = codes.n_features
+    yield "CREATE EXTENSION IF NOT EXISTS vector;"
+    columns = f"id bigint PRIMARY KEY, features sparsevec({size}), payload jsonb"
+    yield f"CREATE TABLE {name} ({columns});"
+    yield f"COPY {name} (id, features, payload) FROM stdin;"
+    for vector in vectors(codes):
+        yield f"{vector.id}\t{sparse_literal(vector, size)}\t{_copied(vector.payload)}"
+    yield "\\."
+    yield ""
+    yield "-- the nearest rows of row 0 by dot product:"
+    yield f"-- SELECT b.id FROM {name} a, {name} b WHERE a.id = 0"
+    yield "--   ORDER BY a.features <#> b.features LIMIT 10;"
+
+
+def sparse_literal(vector: Vector, size: int) -> str:
+    """Return a sparsevec's text: entries count from 1.
+
+    Example:
+        >>> sparse_literal(Vector(7, [0, 4], [0.5, 2.0], {}), 6)
+        '{1:0.5,5:2.0}/6'
+    """
+    if len(vector.features) > LARGEST_SQL_VECTOR:
+        raise ConfigError(
+            f"row {vector.id} has {len(vector.features):,} active features; pgvector takes "
+            f"{LARGEST_SQL_VECTOR:,}."
+        )
+    pairs = zip(vector.features, vector.activations, strict=True)
+    entries = ",".join(f"{feature + 1}:{value}" for feature, value in pairs)
+    return f"{{{entries}}}/{size}"
+
+
+def _copied(payload: dict[str, Any]) -> str:
+    """Return JSON as COPY reads it: its backslashes doubled; jsonb has no NUL."""
+    plain = {}
+    for name, value in payload.items():
+        plain[name] = value.replace("\0", "") if isinstance(value, str) else value
+    return json.dumps(plain, ensure_ascii=False).replace("\\", "\\\\")
+
+
+def _write_lines(path: Path, lines: Iterator[str]) -> None:
+    def write(stream: Any) -> None:
+        for line in lines:
+            stream.write(f"{line}\n".encode())
+
+    write_file(path, write)
+
+
+def _to_qdrant(codes: Codes, place: str, name: str) -> int:
+    library = extra("stores", "qdrant_client", "--to qdrant")
+    is_server = place.startswith(("http://", "https://"))
+    options: dict[str, Any] = {"url": place} if is_server else {"path": place}
+    client = library.QdrantClient(**options)
+    models = library.models
+    try:
+        if client.collection_exists(name):
+            raise ExistsError(
+                f"{place} has a collection {name!r}.", remedy="Choose another name."
+            )
+        sparse = {"features": models.SparseVectorParams()}
+        client.create_collection(name, vectors_config={}, sparse_vectors_config=sparse)
+        rows = vectors(codes)
+        while batch := list(islice(rows, BATCH)):
+            points = [_point(models, vector) for vector in batch]
+            client.upsert(name, points)
+    finally:
+        client.close()
+    return codes.n_rows
+
+
+def _point(models: Any, vector: Vector) -> Any:
+    sparse = models.SparseVector(indices=vector.features, values=vector.activations)
+    return models.PointStruct(
+        id=vector.id, vector={"features": sparse}, payload=vector.payload
+    )

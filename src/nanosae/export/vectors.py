@@ -1,0 +1,56 @@
+"""A corpus' features as sparse vectors with ids, texts and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanosae.codes import Codes
+from nanosae.runs.tables import records
+
+BLOCK = 2**12  # rows held at a time
+
+
+class Vector(NamedTuple):
+    """One row of a corpus.
+
+    Attributes:
+        id: Number of the row.
+        features: Numbers of its active features, ascending.
+        activations: Their activations.
+        payload: Its text and its other columns, as JSON takes them.
+    """
+
+    id: int
+    features: list[int]
+    activations: list[float]
+    payload: dict[str, Any]
+
+
+def vectors(codes: Codes) -> Iterator[Vector]:
+    """Yield every row of a corpus."""
+    for first in range(0, codes.n_rows, BLOCK):
+        rows = np.arange(first, min(first + BLOCK, codes.n_rows))
+        block = codes.take(rows)
+        payloads = _payloads(codes, rows)
+        for place, row in enumerate(rows.tolist()):
+            entries = slice(block.indptr[place], block.indptr[place + 1])
+            features = block.indices[entries].tolist()
+            activations = block.data[entries].tolist()
+            yield Vector(row, features, activations, payloads[place])
+
+
+def _payloads(codes: Codes, rows: np.ndarray) -> list[dict[str, Any]]:
+    """Return texts and columns of rows; values that JSON has not are null or texts."""
+    import pandas as pd
+
+    columns: dict[str, Any] = {}
+    if codes.has_texts:
+        columns["text"] = codes.texts(rows)
+    for name in codes.columns:
+        columns[name] = codes.column(name, rows)
+    if not columns:
+        return [{} for _ in rows]
+    return records(rows=pd.DataFrame(columns))["rows"]

@@ -1,0 +1,76 @@
+"""The model card of an SAE: what it is, on what it was trained, how good it is, how to use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FRONT = """---
+library_name: nanosae
+tags:
+- sparse-autoencoder
+- sae-lens
+- interpretability
+---
+"""
+USE = """## Use
+
+```python
+from nanosae import SAEModel
+
+sae = SAEModel.from_pretrained("{name}")
+features = sae.features(rows)  # raw rows, (n, {input_size})
+```
+
+The files are SAELens', too: `SAE.load_from_disk(folder)`.
+"""
+DESCRIBED = {
+    "activation": "Activation",
+    "k": "Active features a row (k)",
+    "l1_coefficient": "L1 coefficient",
+    "matryoshka": "Matryoshka prefixes",
+    "encoder": "Trained on embeddings of",
+    "model_name": "Trained on activations of",
+    "hook_name": "Layer",
+    "columns": "Vector columns",
+    "seed": "Seed",
+    "nanosae_version": "Trained by nanoSAE",
+}
+MEASURED = {
+    "fvu": "Fraction of variance unexplained, held-out rows",
+    "train_fvu": "The same, training rows",
+    "l0": "Active features a row, held-out rows",
+    "dead": "Share of dead features",
+    "rows_measured": "Held-out rows",
+}
+
+
+def model_card(
+    config: dict[str, Any], name: str, metrics: dict[str, Any] | None = None
+) -> str:
+    """Return a card in Markdown, with the header that the Hugging Face hub reads.
+
+    Args:
+        config: `SAEModel.config`.
+        name: Of the repository or folder.
+        metrics: What training measured last.
+    """
+    size = f"{config['input_size']:,} → {config['hidden_size']:,}"
+    title = f"# {name}\n\nA sparse autoencoder, {size}.\n"
+    facts = {**config, "activation": config["activation"]}
+    parts = [FRONT, title, "## What it is\n", *_lines(DESCRIBED, facts)]
+    if metrics:
+        parts += ["\n## How good it is\n", *_lines(MEASURED, metrics)]
+    use = USE.format(name=name, input_size=config["input_size"])
+    return "\n".join([*parts, f"\n{use}"])
+
+
+def _lines(names: dict[str, str], facts: dict[str, Any]) -> list[str]:
+    lines = []
+    for key, words in names.items():
+        value = facts.get(key)
+        if value is None or value in ("", []):
+            continue
+        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+        one_line = " ".join(shown.split())
+        lines.append(f"- {words}: {one_line}")
+    return lines

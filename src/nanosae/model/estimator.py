@@ -1,0 +1,61 @@
+"""What scikit-learn asks of an estimator once it has a model: all but `fit`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from nanosae.errors import ConfigError
+from nanosae.model.measures import explained_variance
+from nanosae.model.sae import SAEModel
+
+
+class FeatureTransformer(TransformerMixin, BaseEstimator):
+    """Transforms rows into feature activations and back; `fit` sets `model_`."""
+
+    model_: SAEModel
+
+    def transform(self, X: Any) -> Any:
+        """Return the feature activations of X as a csr_array (n_rows, hidden_size)."""
+        check_is_fitted(self, "model_")
+        return self.model_.features(X)
+
+    def inverse_transform(self, X: Any) -> np.ndarray:
+        """Return the rows (n_rows, input_size) that feature activations X stand for."""
+        check_is_fitted(self, "model_")
+        return self.model_.reconstruct(X)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the share of X's variance that the reconstruction explains, 1 − FVU."""
+        check_is_fitted(self, "model_")
+        return explained_variance(self.model_, X)
+
+    def set_output(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, *, transform: str | None = None
+    ) -> FeatureTransformer:
+        """Refuse frames: features are sparse, and a dense frame of them would be vast.
+
+        Raises:
+            ConfigError: If `transform` is another than "default".
+        """
+        if transform in (None, "default"):
+            return self
+        raise ConfigError(
+            f"{transform} frames cannot hold sparse features.",
+            remedy="`transform` gives a csr_array; Codes.to_frame gives the active pairs.",
+        )
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return feature0, feature1 and so on."""
+        n_features = self.model_.cfg["d_sae"]
+        names = [f"feature{number}" for number in range(n_features)]
+        return np.array(names, dtype=object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []  # activations are float32
+        return tags

@@ -1,0 +1,49 @@
+"""Nesting: features ordered from general to special, and activations from strong to weak.
+
+Besides the whole dictionary, each step reconstructs from a random prefix of the latents alone:
+nested dropout (Rippel, Gelbart and Adams 2014), a Matryoshka SAE (Bussmann et al. 2025) without
+fixed sizes. Early latents stand for what is common, so that it is not split into shades. How many
+entries are kept varies from step to step, so that the strongest ones say most (Multi-TopK: Gao et
+al. 2024, A.3).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from nanosae.config import ResolvedConfig
+from nanosae.trainable.seeds import NESTING
+
+FEWEST, MOST = 0.25, 2.0  # entries kept per row, in units of k
+SHORTEST = 1 / 64  # prefix, as a share of the latents
+
+
+class Nesting(NamedTuple):
+    """What one step keeps and reconstructs from.
+
+    Attributes:
+        k: Entries kept per row, on average.
+        prefix: Latents that reconstruct without the others.
+    """
+
+    k: int
+    prefix: int
+
+
+def draw_nesting(config: ResolvedConfig, step: int) -> Nesting | None:
+    """Draw k and prefix log-uniformly, as a function of (seed, step); None if not nested."""
+    if not config.nested:
+        return None
+    generator = np.random.default_rng((config.seed, NESTING, step))
+    k = config.expected_l0 * _log_uniform(generator, FEWEST, MOST)
+    prefix = config.hidden_size * _log_uniform(generator, SHORTEST, 1.0)
+    return Nesting(
+        k=min(config.hidden_size, max(1, round(k))), prefix=max(1, math.floor(prefix))
+    )
+
+
+def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
+    return math.exp(generator.uniform(math.log(low), math.log(high)))

@@ -1,0 +1,113 @@
+"""Refit of the decoder by least squares, with the encoder as it is.
+
+A penalty on activations shrinks them (Wright and Sharkey, Addressing Feature Suppression in SAEs,
+2024), and a decoder whose prefixes reconstruct by themselves is not the best one for the whole.
+With support and values A of the activations fixed, what remains is a linear problem:
+
+    min over D, b of  ‖target − A·D − b‖² + ridge · ‖D − s·D₀‖²
+
+where D₀ is the trained decoder and s the best scale of its reconstructions, so that the ridge draws
+latents that few rows show towards what was trained.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import cho_factor, cho_solve
+
+BLOCK_LATENTS = 4096  # latents solved for at once
+SWEEPS = 3  # over the blocks, where there are several
+RIDGES = 0.1, 1.0, 10.0  # in units of the median Σ activation² of the active latents
+
+
+class Refit(NamedTuple):
+    """A decoder and its bias, in float32."""
+
+    decoder: np.ndarray
+    bias: np.ndarray
+
+    def squared_error(self, acts: Any, target: np.ndarray) -> float:
+        """Return Σ‖target − reconstruction‖²."""
+        difference = target - acts @ self.decoder - self.bias
+        return float(np.square(difference, dtype=np.float64).sum())
+
+
+def refit_decoder(
+    trained: Refit,
+    acts: Any,
+    target: np.ndarray,
+    checked_acts: Any,
+    checked_target: np.ndarray,
+) -> Refit:
+    """Return the decoder that is best on other rows: the trained one, or a refit one.
+
+    Args:
+        trained: Decoder (hidden_size, output_size) and bias (output_size,).
+        acts: Activations of training rows, csr_array (n_rows, hidden_size) float32.
+        target: What they are to reconstruct, (n_rows, output_size) float32.
+        checked_acts: Activations of rows that chose nothing; they choose the ridge.
+        checked_target: Theirs.
+
+    Example:
+        >>> acts = sp.csr_array(np.eye(4, 3, dtype=np.float32))
+        >>> wanted = 2 * np.eye(4, 3, dtype=np.float32)
+        >>> trained = Refit(np.eye(3, dtype=np.float32), np.zeros(3, np.float32))
+        >>> refit_decoder(trained, acts, wanted, acts, wanted).decoder.round(1).tolist()
+        [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]
+    """
+    refits = [least_squares(trained, acts, target, ridge) for ridge in RIDGES]
+    candidates = [trained, *refits]
+    errors = [refit.squared_error(checked_acts, checked_target) for refit in candidates]
+    return candidates[int(np.argmin(errors))]
+
+
+def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -> Refit:
+    """Solve the problem above: exactly for up to 4,096 latents, else block by block in turn.
+
+    Args:
+        trained: Decoder and bias.
+        acts: csr_array (n_rows, hidden_size).
+        target: (n_rows, output_size).
+        ridge: In units of the median over active latents of Σ activation².
+    """
+    mean_acts = np.asarray(acts.mean(0), np.float32)
+    mean_target = target.mean(0)
+    recon = acts @ trained.decoder - mean_acts @ trained.decoder
+    residual = target - mean_target
+    scale = float((recon * residual).sum() / max(float((recon**2).sum()), 1e-12))
+    residual -= scale * recon
+    prior = scale * trained.decoder
+    decoder = prior.copy()
+
+    energy = np.asarray(acts.power(2).sum(0))
+    penalty = ridge * float(np.median(energy[energy > 0])) if energy.any() else 1.0
+    by_latent = sp.csc_array(acts)
+    blocks = range(0, len(decoder), BLOCK_LATENTS)
+    for _ in range(SWEEPS if len(blocks) > 1 else 1):
+        for start in blocks:
+            block = slice(start, start + BLOCK_LATENTS)
+            own, mean = by_latent[:, block], mean_acts[block]
+            drawn_back = penalty * (decoder[block] - prior[block])
+            change = _solve(own, mean, residual, penalty, drawn_back)
+            decoder[block] += change
+            residual -= own @ change - mean @ change
+    return Refit(decoder, mean_target - mean_acts @ decoder)
+
+
+def _solve(
+    acts: Any,
+    mean: np.ndarray,
+    residual: np.ndarray,
+    penalty: float,
+    drawn_back: np.ndarray,
+) -> np.ndarray:
+    """Return the change of some decoder rows that is best for the centred residual."""
+    gram = (acts.T @ acts).toarray().astype(np.float64)
+    gram -= acts.shape[0] * np.outer(mean, mean)
+    gram[np.diag_indices_from(gram)] += penalty
+    gradient = acts.T @ residual - drawn_back  # the residual has mean zero
+    factor = cho_factor(gram, overwrite_a=True, check_finite=False)
+    return cho_solve(factor, gradient).astype(np.float32)

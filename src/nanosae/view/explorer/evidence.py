@@ -1,0 +1,111 @@
+"""Why a feature is active on a text: its words there, and the sentences that it rests on."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from nanosae.errors import DataError, NanoSAEError
+from nanosae.text.encoders import find_encoder
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+
+MAX_WORDS = 20  # of a feature that are looked for
+MAX_SENTENCES = 40  # that are left out one by one
+MIN_LETTERS = 12  # of a sentence; shorter ones belong to the one before
+LONG_WORD = re.compile(r"\w{4,}")  # of a name, that may say what it is about
+END = re.compile(r"[.!?][\"'”’)\]]*\s+|[。！？]\s*|\n+")
+
+
+def feature_words(line: dict[Any, Any], name: str) -> list[str]:
+    """Return the words of a feature that are worth marking in its texts.
+
+    Args:
+        line: Its line in the feature table.
+        name: Its name or label.
+    """
+    keywords = line.get("keywords")
+    listed = f"{name}, {keywords}" if isinstance(keywords, str) else name
+    words = [word.strip() for word in listed.split(",")]
+    if len(words) == 1:  # a sentence, or a phrase alone
+        words += LONG_WORD.findall(name)
+    return list(dict.fromkeys(word for word in words if word))[:MAX_WORDS]
+
+
+def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
+    """Say what leaving out each sentence of a text does to the activation of a feature.
+
+    The text is encoded again without each of its sentences, by the run's own encoder.
+
+    Returns:
+        `sentences`, which together are the text: each with the share of the activation that is
+        lost without it, 0 to 1.
+
+    Raises:
+        DataError: If there is no model or no encoder, or the text is a single sentence.
+    """
+    corpus.codes.features([feature])  # it must exist
+    corpus.codes.row(row)
+    is_text = corpus.codes.has_texts and not corpus.codes.has_tokens
+    if corpus.model is None or not is_text:
+        raise DataError("sentences can be weighed where there are a model and texts.")
+    (text,) = corpus.codes.texts([row])
+    spans = split_sentences(text)
+    if not 2 <= len(spans) <= MAX_SENTENCES:
+        raise DataError(
+            f"this text has {len(spans)} sentences: 2 to {MAX_SENTENCES} can be weighed."
+        )
+    shortened = [text[:start] + text[stop:] for start, stop in spans]
+    vectors = _encode(corpus, [text, *shortened])
+    activations = corpus.model.encode(vectors)[:, [feature]].toarray().ravel()
+    whole = activations[0]
+    if whole <= 0:
+        raise DataError(
+            "encoded again, this text does not activate the feature: was it made by "
+            "another encoder?"
+        )
+    drops = np.clip(1 - activations[1:] / whole, 0, 1)
+    return {
+        "activation": float(whole),
+        "sentences": [
+            [text[start:stop], float(drop)]
+            for (start, stop), drop in zip(spans, drops, strict=True)
+        ],
+    }
+
+
+def _encode(corpus: OpenCorpus, texts: list[str]) -> np.ndarray:
+    assert corpus.model is not None
+    name = corpus.model.metadata.get("encoder")
+    if not name:
+        raise DataError(
+            "the run names no encoder, so that no text can be encoded anew."
+        )
+    try:
+        vectors = find_encoder(name).encode(texts)
+    except (OSError, NanoSAEError) as error:
+        raise DataError(f"the encoder {name} cannot be used: {error}") from error
+    return np.asarray(vectors, np.float32)
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Return where the sentences of a text begin and end; together they are the whole text.
+
+    Example:
+        >>> split_sentences("It rained all day. Then the sun came out!")
+        [(0, 19), (19, 41)]
+    """
+    ends = [match.end() for match in END.finditer(text)]
+    ends = [end for end in ends if not text[end : end + 1].islower()]  # not "e.g. this"
+    cuts = sorted({0, *ends, len(text)})
+    spans: list[tuple[int, int]] = []
+    for start, stop in pairwise(cuts):
+        before = spans[-1] if spans else (0, MIN_LETTERS)
+        is_short = min(stop - start, before[1] - before[0]) < MIN_LETTERS
+        if spans and is_short:
+            spans[-1] = (before[0], stop)
+        else:
+            spans.append((start, stop))
+    return spans

@@ -1,0 +1,72 @@
+"""The corpus at a glance: how much there is, its biggest topics, its newest findings."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanosae.runs.results import load_contrasts, load_result
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+
+TOPICS = 8
+FINDINGS = 6
+TOPIC_WORDS = 4  # of a topic that are shown
+
+
+def glance(corpus: OpenCorpus) -> Answer:
+    """Say what the corpus is about, as far as the run knows.
+
+    Returns:
+        `counts` (name and number), `topics` (name, rows and the most typical feature) and
+        `findings` (sentence, feature and its label), either of these empty if there are none that
+        were made from this model and these codes.
+    """
+    return {
+        "counts": _counts(corpus),
+        "topics": _topics(corpus),
+        "findings": _findings(corpus),
+    }
+
+
+def _counts(corpus: OpenCorpus) -> list[list]:
+    codes = corpus.codes
+    return [
+        ["texts" if codes.has_texts else "rows", codes.n_rows],
+        ["features", int(np.count_nonzero(codes.counts))],
+        ["with a name", sum(codes.counts[feature] > 0 for feature in corpus.names)],
+        ["active per text", codes.nnz / max(codes.n_rows, 1)],
+    ]
+
+
+def _topics(corpus: OpenCorpus) -> list[Answer]:
+    result = load_result(corpus.run, "topics.parquet", corpus.codes)
+    if result is None or result.stale:
+        return []
+    biggest = result.value.nlargest(TOPICS, "Count")
+    return [
+        {
+            "name": ", ".join(line.Representation[:TOPIC_WORDS]),
+            "rows": int(line.Count),
+            "feature": int(line.Features[0]),
+        }
+        for line in biggest.itertuples()
+        if len(line.Features)
+    ]
+
+
+def _findings(corpus: OpenCorpus) -> list[Answer]:
+    """Return what the run found last: the findings of a run, else of its comparisons."""
+    result = load_result(corpus.run, "findings.parquet", corpus.codes)
+    if result is not None and result.fresh:
+        columns = ["sentence", "feature", "label"]
+        return result.value[columns].head(FINDINGS).to_dict("records")
+    newest_first = sorted(
+        load_contrasts(corpus.run, corpus.codes),
+        key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,
+    )
+    sentences = [
+        sentence
+        for found in newest_first
+        if found.fresh
+        for sentence in found.value.get("sentences", [])
+    ]
+    return [{"sentence": sentence} for sentence in sentences[:FINDINGS]]

@@ -1,0 +1,73 @@
+"use strict";
+/* What was found, in sentences whose labels open a card; and what the terms mean. */
+(() => {
+  const { data, el, $, fmt } = nano;
+  const { report } = nano;
+  const { reveal, open, placeOf } = report;
+  const FIRST = 10;
+
+  /* one line each; also shown where the pointer rests on a term */
+  const TERMS = {
+    Feature: "Something that a group of texts has in common, found without being told what to look for.",
+    Label: "The words that tell a feature's texts from all others, chosen by a program.",
+    "Label score":
+      "How well the label alone finds the feature's texts among texts that it was not chosen on: 0.5 is chance, 1 is always.",
+    Rows: "The number of texts that have a feature.",
+    Density: "The share of the texts that have a feature.",
+    Strongest: "The strongest activation of a feature; activations are comparable within a feature only.",
+    Coherence: "How alike the texts of a feature are among each other, compared with texts at random.",
+    Topic: "A group of similar features; every text is in the topic of its strongest features.",
+    Family: "Features that occur in the same texts, under a broader one.",
+    Health: "Whether a feature is usable: dead ones are in no text, dense ones in nearly all.",
+  };
+
+  /** A sentence whose label, in “…”, opens the card of its feature. */
+  const sentence = ({ sentence: said, label, feature }) => {
+    const text = report.unbroken(said);
+    const quoted = `“${label}”`;
+    const at = text.indexOf(quoted);
+    if (at < 0 || !placeOf.has(feature)) return el("li", {}, text);
+    const onclick = () => open(feature);
+    const button = el("button", { className: "link", onclick }, quoted);
+    return el("li", {}, text.slice(0, at), button, text.slice(at + quoted.length));
+  };
+  const showFindings = () => {
+    const findings = data("findings");
+    if (!findings?.length) return;
+    reveal("findings");
+    const columns = [...new Set(findings.map(({ column }) => column).filter(Boolean))];
+    $("#findings-note").textContent =
+      `The most telling of ${fmt(report.facts.findings)} findings` +
+      (columns.length ? ` on ${columns.join(", ")}` : "") +
+      ". Click on a name to see its texts.";
+    const list = $("#finding-list");
+    list.append(...findings.slice(0, FIRST).map(sentence));
+    if (findings.length <= FIRST) return;
+    const onclick = (event) => {
+      list.append(...findings.slice(FIRST).map(sentence));
+      event.target.remove();
+    };
+    list.after(el("button", { onclick }, `Show ${fmt(findings.length)}`));
+  };
+  const showTerms = () => {
+    const used = { ...TERMS };
+    if (!report.families?.length) delete used.Family;
+    if (!report.topics?.length) delete used.Topic;
+    const shown = ["Feature", "Label", "Label score", "Density", "Topic", "Family"];
+    const lines = shown
+      .filter((term) => term in used)
+      .flatMap((term) => [el("dt", {}, term), el("dd", {}, used[term])]);
+    $("#term-list").append(...lines);
+  };
+
+  /** What a term means, for the pointer that rests on it. */
+  report.meaning = (term) => TERMS[term] ?? null;
+  report.showFindings = () => {
+    showFindings();
+    showTerms();
+    for (const heading of document.querySelectorAll("section h2")) {
+      const term = heading.textContent.replace(/ies$/, "y").replace(/s$/, "");
+      if (TERMS[term]) heading.title = TERMS[term];
+    }
+  };
+})();

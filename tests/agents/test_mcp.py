@@ -1,0 +1,137 @@
+"""An agent's questions about a run, asked by the official client, in process and over pipes."""
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import nanosae
+from complete_run import make_run
+
+mcp = pytest.importorskip("mcp", reason="needs the extra 'mcp'")
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("agents") / "run"
+    make_run(folder)
+    return folder
+
+
+def ask(server, *questions):
+    """Return the answers to (tool, arguments), in one session."""
+
+    async def session():
+        async with mcp.Client(server) as client:
+            answers = []
+            for tool, arguments in questions:
+                result = await client.call_tool(tool, arguments)
+                assert not result.is_error, result
+                answers.append(json.loads(result.content[0].text))
+            return answers
+
+    return asyncio.run(session())
+
+
+def in_process(run, *questions):
+    from nanosae.agents.server import make_server
+
+    return ask(make_server(run), *questions)
+
+
+def test_every_tool_is_read_only_and_says_what_it_does(run):
+    from nanosae.agents.server import make_server
+
+    async def session():
+        async with mcp.Client(make_server(run)) as client:
+            return (await client.list_tools()).tools
+
+    tools = asyncio.run(session())
+    names = {tool.name for tool in tools}
+    wanted = {"overview", "search", "row", "steer", "features", "feature"}
+    assert names == wanted | {"compare", "topics", "findings"}
+    for tool in tools:
+        assert tool.annotations.read_only_hint is True
+        assert tool.description
+
+
+def test_ten_questions_are_answered_rightly(run):
+    codes = nanosae.Codes.open(run)
+    groups = codes.column("group")
+    dense = codes.rows(0, codes.n_rows).toarray()
+    feature = int(np.argmax(codes.counts))
+    strongest = np.argsort(-dense[:, feature], kind="stable")[:3].tolist()
+    value = str(groups[0])
+    answers = in_process(
+        run,
+        ("overview", {}),
+        ("search", {"feature": feature, "n": 3}),
+        ("search", {"row": strongest[0], "n": 4}),
+        ("row", {"row": strongest[0]}),
+        ("feature", {"feature": feature}),
+        ("features", {"n": 5}),
+        ("compare", {"by": "group", "a": value}),
+        ("topics", {"n": 2}),
+        ("steer", {"row": strongest[0], "edit": {str(feature): 0.0}, "n": 4}),
+        ("findings", {}),
+    )
+    seen, by_feature, near, row, card, features, compared, topics, steered, none = (
+        answers
+    )
+    assert seen["rows"] == codes.n_rows
+    assert seen["columns"]["group"] == dict(Counter(groups.astype(str).tolist()))
+    assert [hit["row"] for hit in by_feature["hits"]] == strongest
+    found = nanosae.search(codes, row=strongest[0], n=4)
+    assert [hit["row"] for hit in near["hits"]] == [hit.row for hit in found.hits]
+    assert near["hits"][0]["text"] == codes.texts([found.hits[0].row])[0]
+    assert row["features"][0]["feature"] == int(np.argmax(dense[strongest[0]]))
+    assert row["columns"]["group"] == groups[strongest[0]]
+    assert card["facts"]["n_active"] == int((dense[:, feature] > 0).sum())
+    assert card["examples"]["top_rows"][0]["row"] == strongest[0]
+    rows = [line["rows"] for line in features["features"]]
+    assert rows == sorted(rows, reverse=True)
+    direct = nanosae.contrast(codes, value, by="group")
+    assert compared["of"] == len(direct.findings)
+    assert compared["sentences"] == direct.sentences(min(20, compared["of"]))
+    assert len(topics["topics"]) == 2
+    assert topics["of"] > 2
+    edited = nanosae.search(codes, row=strongest[0], edit={feature: 0.0}, n=4)
+    assert [hit["row"] for hit in steered["hits"]] == [hit.row for hit in edited.hits]
+    assert "findings" in json.dumps(none)
+
+
+def test_answers_are_bounded_and_mistakes_are_answers(run):
+    many, missing, column, both = in_process(
+        run,
+        ("search", {"feature": 0, "n": 10**6}),
+        ("row", {"row": 10**6}),
+        ("compare", {"by": "no such column"}),
+        ("search", {"row": 1, "feature": 1}),
+    )
+    assert len(many["hits"]) <= 50
+    assert "there is no row 1000000" in missing["error"]
+    assert "no such column" in column["error"]
+    assert "exactly one" in both["error"]
+
+
+def test_nothing_is_written(run):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    in_process(run, ("overview", {}), ("compare", {"by": "group"}), ("topics", {}))
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    assert after == before
+
+
+@pytest.mark.slow
+def test_the_verb_speaks_over_pipes(run):
+    command = mcp.StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "nanosae", "mcp", str(run)],
+        env=dict(os.environ),
+    )
+    (seen,) = ask(command, ("overview", {}))
+    assert seen["rows"] == nanosae.Codes.open(run).n_rows

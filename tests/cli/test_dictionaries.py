@@ -1,0 +1,94 @@
+"""Verbs on several SAEs, steering and tags: the numbers of their Python functions."""
+
+import json
+
+import numpy as np
+import pytest
+
+import nanosae
+from nanosae.cli import main
+from nanosae.model.weights import Weights
+from nanosae.runs import annotations
+
+
+@pytest.fixture
+def runs(data, flags, tmp_path, capsys):
+    paths = []
+    for seed in ("0", "1"):
+        run = str(tmp_path / f"run{seed}")
+        assert main(["train", data, "-o", run, *flags, "--seed", seed]) == 0
+        paths.append(run)
+    assert main(["encode", paths[0], data]) == 0
+    capsys.readouterr()
+    return paths
+
+
+def shown(capsys, *words):
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_match_splitting_and_stability(runs, capsys):
+    a, b = (Weights.load(run) for run in runs)
+    lines = shown(capsys, "match", *runs)
+    assert [line["match"] for line in lines] == nanosae.match(a, b)["match"].tolist()
+    lines = shown(capsys, "splitting", *runs, "--threshold", "0.3")
+    wanted = nanosae.splitting(a, b, 0.3)["n_children"].tolist()
+    assert [line["n_children"] for line in lines] == wanted
+    lines = shown(capsys, "stability", *runs)
+    scores = nanosae.stability(a, [b])
+    for line in lines:
+        assert line["stability"] == pytest.approx(scores[line["feature"]])
+    table = nanosae.open(runs[0]).features
+    np.testing.assert_allclose(table["stability"], scores, rtol=1e-6)
+    assert main(["stability", runs[0]]) == 2
+    assert "other" in capsys.readouterr().err
+
+
+def test_steer_finds_what_search_finds_with_the_edit(runs, capsys):
+    codes = nanosae.Codes.open(runs[0])
+    features, _ = codes.row(3)
+    edit = {int(features[0]): 0.0}
+    lines = shown(
+        capsys, "steer", runs[0], "3", "--edit", f"{features[0]}=0", "-n", "4"
+    )
+    found = nanosae.search(codes, row=3, edit=edit, n=4)
+    assert [line["row"] for line in lines] == [hit.row for hit in found.hits]
+    assert main(["steer", runs[0], "3", "--edit", "x"]) == 2
+    assert "FEATURE=ACTIVATION" in " ".join(capsys.readouterr().err.split())
+
+
+def test_tags_are_put_on_rows_and_taken_off(runs, capsys):
+    run = runs[0]
+    assert shown(capsys, "tag", run, "odd", "--rows", "1,3,5") == [
+        {"row": 1},
+        {"row": 3},
+        {"row": 5},
+    ]
+    assert shown(capsys, "tag", run, "odd", "--rows", "3", "--remove")[-1] == {"row": 5}
+    assert [line["row"] for line in shown(capsys, "tag", run, "odd")] == [1, 5]
+    codes = nanosae.Codes.open(run)
+    assert annotations.tagged(run, "default", "odd", codes.data).tolist() == [1, 5]
+    assert main(["tag", run, "odd", "--rows", "10000"]) == 2
+    assert "10000" in capsys.readouterr().err
+
+
+def test_quiet_prints_results_only(runs, data, capsys):
+    assert main(["describe", runs[0]]) == 0
+    loud = capsys.readouterr()
+    assert "now:" in loud.out
+    assert "no texts" in loud.err
+    assert main(["describe", runs[0], "--quiet"]) == 0
+    quiet = capsys.readouterr()
+    assert "now:" not in quiet.out
+    assert quiet.err == ""
+    assert quiet.out.split("now:")[0] == loud.out.split("now:")[0]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_know_the_verbs(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "nanosae" in script
+    for verb in ("describe", "encode", "stability"):
+        assert verb in script

@@ -1,0 +1,62 @@
+"""The exported graph in ONNX's runtime beside the model."""
+
+import numpy as np
+import pytest
+
+import foreign_files as written
+import sae_formulas as formulas
+from nanosae.export.onnx import to_onnx
+from nanosae.model.weights import Weights
+from sae_formulas import K
+
+pytest.importorskip("onnx", reason="needs the extra 'onnx'")
+runtime = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+CALCULATED = {
+    "standard": formulas.standard,
+    "topk": formulas.topk,
+    "jumprelu": formulas.jumprelu,
+    "gated": formulas.gated,
+}
+
+
+def run(path, x):
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["activations", "reconstruction"], {"rows": x})
+
+
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("kind", CALCULATED)
+def test_every_architecture(kind, centred, tmp_path):
+    if kind == "gated" and not centred:
+        pytest.skip("the formula is centred")
+    p, x = formulas.parameters(), formulas.rows()
+    cfg = {"architecture": kind, "k": K, "apply_b_dec_to_input": centred}
+    written.sae_lens(tmp_path, cfg, written.sae_lens_tensors(p, kind))
+    to_onnx(Weights.load(tmp_path), tmp_path / "sae.onnx")
+    options = {} if kind == "gated" else {"centred": centred}
+    wanted = CALCULATED[kind](p, x, **options)
+    acts, recon = run(tmp_path / "sae.onnx", x)
+    np.testing.assert_allclose(acts, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(recon, formulas.decode(p, wanted), rtol=1e-5, atol=1e-5)
+    one_row, _ = run(tmp_path / "sae.onnx", x[:1])
+    np.testing.assert_allclose(one_row, acts[:1], rtol=1e-6)
+
+
+def test_standardised_rows_and_skip_connections(tmp_path):
+    p, x = formulas.parameters(), 3 * formulas.rows() + 2
+    cfg = {"architecture": "topk", "k": K, "normalize_activations": "layer_norm"}
+    written.sae_lens(tmp_path / "norm", cfg, written.sae_lens_tensors(p))
+    to_onnx(Weights.load(tmp_path / "norm"), tmp_path / "norm.onnx")
+    mean = x.astype(np.float64).mean(axis=1, keepdims=True)
+    deviation = x.astype(np.float64).std(axis=1, ddof=1, keepdims=True) + 1e-5
+    wanted = formulas.topk(p, (x - mean) / deviation)
+    acts, recon = run(tmp_path / "norm.onnx", x)
+    np.testing.assert_allclose(acts, wanted, rtol=1e-4, atol=1e-5)
+    whole = formulas.decode(p, wanted) * deviation + mean
+    np.testing.assert_allclose(recon, whole, rtol=1e-4, atol=1e-4)
+    matrix = np.random.default_rng(5).normal(size=(5, 5)).astype(np.float32)
+    written.sparsify(tmp_path / "skip", p, matrix, transcode=True)
+    to_onnx(Weights.load(tmp_path / "skip"), tmp_path / "skip.onnx")
+    acts, recon = run(tmp_path / "skip.onnx", x)
+    wanted = formulas.decode(p, formulas.topk(p, x, centred=False)) + x @ matrix.T
+    np.testing.assert_allclose(recon, wanted, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,59 @@
+"""Texts to sparse vectors by sentence-transformers, saved and loaded by that library."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+import foreign_files as written
+import sae_formulas as formulas
+from nanosae import SAEModel
+from sae_formulas import D
+
+library = pytest.importorskip("sentence_transformers", reason="needs the extra 'embed'")
+pytestmark = pytest.mark.filterwarnings("default")
+TEXTS = ["dog cat", "tree", "river tree dog", "cat river"]
+
+
+def dense_encoder():
+    from sentence_transformers import models as modules
+
+    words = {"[UNK]": 0, "dog": 1, "cat": 2, "tree": 3, "river": 4}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    vectors = np.random.default_rng(3).normal(size=(5, D)).astype(np.float32)
+    static = modules.StaticEmbedding(tokenizer, embedding_weights=vectors)
+    return library.SentenceTransformer(modules=[static], device="cpu")
+
+
+@pytest.mark.parametrize("kind", ["jumprelu", "topk"])
+def test_the_library_saves_and_loads_features_and_their_names(kind, tmp_path):
+    from nanosae.export.sparse_encoder import FeatureEncoder, SAEFeatures
+
+    p, dense = formulas.parameters(), dense_encoder()
+    cfg = {"architecture": kind, "k": 3}
+    written.sae_lens(tmp_path / "sae", cfg, written.sae_lens_tensors(p, kind))
+    names = {3: "animals", 5: "water"}
+    features = SAEFeatures(SAEModel.load(tmp_path / "sae"), names)
+    FeatureEncoder(modules=[*dense, features], device="cpu").save(str(tmp_path / "out"))
+    calculate = formulas.jumprelu if kind == "jumprelu" else formulas.topk
+    wanted = calculate(p, dense.encode(TEXTS))
+    plain = library.SparseEncoder(
+        str(tmp_path / "out"), device="cpu", trust_remote_code=True
+    )
+    found = plain.encode(TEXTS).to_dense().numpy()
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    loaded = FeatureEncoder(str(tmp_path / "out"), device="cpu", trust_remote_code=True)
+    decoded = loaded.decode(loaded.encode(TEXTS), top_k=2)
+    for row, pairs in zip(wanted, decoded, strict=True):
+        order = [j for j in np.argsort(-row, kind="stable")[:2] if row[j] > 0]
+        assert [name for name, _ in pairs] == [
+            names.get(int(j), f"feature {j}") for j in order
+        ]
+        np.testing.assert_allclose([value for _, value in pairs], row[order], rtol=1e-5)
+    modules = json.loads((tmp_path / "out" / "modules.json").read_text())
+    assert modules[-1]["type"] == "nanosae.export.sparse_encoder.SAEFeatures"
+    assert plain.get_embedding_dimension() == wanted.shape[1]
+    assert torch.is_tensor(plain.encode(["dog"]))

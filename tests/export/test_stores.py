@@ -1,0 +1,124 @@
+"""Corpora in vector stores: what comes back, and in which order, beside plain dot products."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from nanosae import Codes, write_codes
+from nanosae.cli import main
+from nanosae.errors import ConfigError, ExistsError
+from nanosae.export.stores import to_store
+
+N, M = 60, 12
+
+
+@pytest.fixture
+def codes(tmp_path):
+    rng = np.random.default_rng(0)
+    dense = rng.uniform(0.1, 2, (N, M)) * (rng.random((N, M)) < 0.3)
+    dense[5] = 0
+    table = {
+        "text": [f'text {i} "quoted"\tand\\n{"é" * (i % 3)}\nline' for i in range(N)],
+        "year": [2000 + i for i in range(N)],
+        "score": [float("nan") if i == 3 else i / 2 for i in range(N)],
+    }
+    matrix = sp.csr_array(dense.astype(np.float32))
+    folder = tmp_path / "run" / "codes" / "default"
+    texts = table.pop("text")
+    write_codes(folder, matrix, texts=texts, metadata=table)
+    return Codes.open(tmp_path / "run")
+
+
+def dense_of(codes):
+    return codes.rows(0, N).toarray()
+
+
+def ranking(dense, query):
+    return np.argsort(-(dense @ dense[query]), kind="stable")
+
+
+def test_json_lines_hold_every_row_once(codes, tmp_path):
+    assert to_store(codes, tmp_path / "x.jsonl", "jsonl") == N
+    lines = (tmp_path / "x.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
+    found = np.zeros((N, M), np.float32)
+    for line in map(json.loads, lines):
+        found[line["id"], line["indices"]] = line["values"]
+    np.testing.assert_array_equal(found, dense_of(codes))
+    first = json.loads(lines[3])["payload"]
+    assert first == {"text": codes.texts([3])[0], "year": 2003, "score": None}
+
+
+def test_opensearch_s_bulk_format(codes, tmp_path):
+    to_store(codes, tmp_path / "x.ndjson", "opensearch", "papers")
+    text = (tmp_path / "x.ndjson").read_text(encoding="utf-8")
+    assert text.endswith("\n")
+    lines = [json.loads(line) for line in text.split("\n")[:-1]]
+    assert len(lines) == 2 * N
+    found = np.zeros((N, M), np.float32)
+    for action, document in zip(lines[::2], lines[1::2], strict=True):
+        assert action["index"]["_index"] == "papers"
+        row = int(action["index"]["_id"])
+        for feature, value in document["features"].items():
+            assert value > 0  # what rank_features takes
+            found[row, int(feature)] = value
+    np.testing.assert_array_equal(found, dense_of(codes))
+    mapping = json.loads((tmp_path / "x.ndjson.mapping.json").read_text())
+    assert mapping["mappings"]["properties"]["features"] == {"type": "rank_features"}
+
+
+def unescaped(text):
+    """What PostgreSQL's COPY makes of a field in text format."""
+    known = {"\\\\": "\\", "\\t": "\t", "\\n": "\n"}
+    return re.sub(r"\\.", lambda match: known[match[0]], text)
+
+
+def test_sql_for_pgvector(codes, tmp_path):
+    to_store(codes, tmp_path / "x.sql", "pgvector", "papers")
+    lines = (tmp_path / "x.sql").read_text(encoding="utf-8").split("\n")
+    start = next(i for i, line in enumerate(lines) if line.startswith("COPY papers"))
+    assert f"features sparsevec({M})" in lines[start - 1]
+    stop = lines.index("\\.")
+    assert stop - start - 1 == N
+    found = np.zeros((N, M), np.float32)
+    for line in lines[start + 1 : stop]:
+        row, vector, payload = line.split("\t")
+        entries, size = vector.split("/")
+        assert int(size) == M
+        for entry in filter(None, entries.strip("{}").split(",")):
+            place, value = entry.split(":")
+            found[int(row), int(place) - 1] = float(value)
+        read = json.loads(unescaped(payload))
+        assert read["text"] == codes.texts([int(row)])[0]
+    np.testing.assert_array_equal(found, dense_of(codes))
+
+
+@pytest.mark.filterwarnings("ignore")  # its dependencies' own
+def test_qdrant_ranks_rows_like_dot_products(codes, tmp_path):
+    qdrant = pytest.importorskip("qdrant_client", reason="needs the extra 'stores'")
+    place = str(tmp_path / "qdrant")
+    assert to_store(codes, place, "qdrant", "papers") == N
+    with pytest.raises(ExistsError, match="'papers'"):
+        to_store(codes, place, "qdrant", "papers")
+    dense = dense_of(codes)
+    client = qdrant.QdrantClient(path=place)
+    for query in (0, 7, 31):
+        (entries,) = dense[query].nonzero()
+        vector = qdrant.models.SparseVector(
+            indices=entries.tolist(), values=dense[query, entries].tolist()
+        )
+        hits = client.query_points("papers", query=vector, using="features", limit=10)
+        ids = [hit.id for hit in hits.points]
+        assert ids == ranking(dense, query)[:10].tolist()
+        assert hits.points[0].payload["text"] == codes.texts([ids[0]])[0]
+    client.close()
+
+
+def test_the_verb_and_its_mistakes(codes, tmp_path, capsys):
+    run, out = str(codes.run), str(tmp_path / "x.jsonl")
+    assert main(["export", run, "-o", out, "--to", "jsonl"]) == 0
+    assert "60 rows as jsonl" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="cannot be the name"):
+        to_store(codes, tmp_path / "x.sql", "pgvector", "a; DROP TABLE b")

@@ -1,0 +1,102 @@
+"""Upload to and download from a stand-in of the Hugging Face hub."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import foreign_files as written
+import sae_formulas as formulas
+from hub_server import SHA, TOKEN, hub_server
+from nanosae import SAEModel
+from nanosae.model.card import model_card
+
+pytest.importorskip("huggingface_hub", reason="needs the extra 'hub'")
+METRICS = {"fvu": 0.12345, "l0": 3.0, "dead": 0.0, "rows_measured": 200}
+
+
+def model(tmp_path):
+    p = formulas.parameters()
+    folder = written.sae_lens(
+        tmp_path / "in", {"architecture": "topk", "k": 3}, written.sae_lens_tensors(p)
+    )
+    return SAEModel.load(folder)
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    with hub_server() as running:
+        monkeypatch.setattr(constants, "ENDPOINT", running.address)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE
+        _, _, pattern = template.partition("/{repo_id}")
+        url = f"{running.address}/{{repo_id}}{pattern}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        yield running
+
+
+def test_what_is_pushed_is_loaded_from_the_hub(server, tmp_path):
+    sae = model(tmp_path)
+    x = torch.from_numpy(formulas.rows())
+    address = sae.push_to_hub(
+        "me/sae", private=True, token=TOKEN, metrics=METRICS, subfolder="layer_3"
+    )
+    assert address.endswith(f"/me/sae/commit/{SHA}")
+    assert server.created["me/sae"]["visibility"] == "private"
+    files = server.repos["me/sae"]
+    names = ("README.md", "cfg.json", "sae_weights.safetensors")
+    assert set(files) == {f"layer_3/{name}" for name in names}
+    assert TOKEN.encode() not in b"".join(files.values())
+    card = files["layer_3/README.md"].decode()
+    assert card.startswith("---\nlibrary_name: nanosae\n")
+    assert "unexplained, held-out rows: 0.1235" in card
+    with torch.no_grad():
+        for found in (
+            SAEModel.from_pretrained("me/sae", subfolder="layer_3"),
+            SAEModel.from_pretrained("me/sae", subfolder="layer_3", revision="v1"),
+            SAEModel.load("me/sae/layer_3"),
+        ):
+            torch.testing.assert_close(found(x), sae(x))
+
+
+def test_refusals_of_the_hub_are_named(server, tmp_path):
+    with pytest.raises(ConnectionError, match=r"did not take me/sae.*hf auth login"):
+        model(tmp_path).push_to_hub("me/sae", token="hf_wrong")
+    with pytest.raises(FileNotFoundError, match="me/nothing is no folder here"):
+        SAEModel.from_pretrained("me/nothing")
+
+
+def test_a_card_says_what_on_what_and_how_to_use_it(tmp_path):
+    config = {"input_size": 384, "hidden_size": 4096, "activation": "topk", "k": 32}
+    config |= {"encoder": "all-MiniLM-L6-v2\n# not a heading", "columns": None}
+    card = model_card(config, "me/sae", METRICS)
+    assert "# me/sae\n\nA sparse autoencoder, 384 → 4,096." in card
+    assert "- Trained on embeddings of: all-MiniLM-L6-v2 # not a heading\n" in card
+    assert 'SAEModel.from_pretrained("me/sae")' in card
+    assert "None" not in card
+    sae = model(tmp_path)
+    sae.save_pretrained(tmp_path / "out")
+    again = SAEModel.from_pretrained(tmp_path / "out")
+    torch.testing.assert_close(again.W_dec, sae.W_dec)
+    assert (tmp_path / "out" / "README.md").read_text().count("# out") == 1
+
+
+def test_loading_from_disk_imports_no_hub(tmp_path):
+    model(tmp_path).save(tmp_path / "out")
+    code = (
+        "import sys; sys.modules['huggingface_hub'] = None\n"
+        "from nanosae import SAEModel\n"
+        f"SAEModel.from_pretrained({str(tmp_path / 'out')!r})\n"
+        "try:\n    SAEModel.from_pretrained('me/sae')\n"
+        "except ImportError as error:\n    assert 'nanosae[hub]' in str(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=dict(os.environ), capture_output=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,219 @@
+"""An SAE inside a language model, against hooks written by hand and finite differences."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from language_models import texts_of, tokenizer_of
+from nanosae import SAEModel, attribution, loss_recovered, splice
+from nanosae.errors import ConfigError, DataError
+
+WIDTH, LATENTS = 16, 40
+IDS = torch.tensor([[4, 9, 12, 7, 20, 31], [4, 15, 8, 8, 40, 11]])  # 4 begins texts
+LAYER = {"llama": "model.layers.1", "gpt2": "transformer.h.1"}
+
+
+def causal(kind):
+    torch.manual_seed(0)
+    if kind == "gpt2":
+        sizes = {"n_embd": WIDTH, "n_layer": 3, "n_head": 2, "vocab_size": 99}
+        special = {"bos_token_id": 4, "eos_token_id": 4, "initializer_range": 0.3}
+        config = transformers.GPT2Config(**sizes, **special)
+        return transformers.GPT2LMHeadModel(config).eval()
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 24, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 2, "num_key_value_heads": 2, "vocab_size": 99}
+    special = {"bos_token_id": 4, "eos_token_id": 5, "pad_token_id": 0}
+    config = transformers.LlamaConfig(**sizes, **special, initializer_range=0.3)
+    return transformers.LlamaForCausalLM(config).eval()
+
+
+def autoencoder(**metadata):
+    g = torch.Generator().manual_seed(1)
+    tensors = {
+        "W_enc": torch.randn(WIDTH, LATENTS, generator=g),
+        "W_dec": torch.randn(LATENTS, WIDTH, generator=g) / 4,
+        "b_enc": torch.randn(LATENTS, generator=g),
+        "b_dec": torch.randn(WIDTH, generator=g),
+    }
+    cfg = {"architecture": "topk", "k": 5, "d_in": WIDTH, "d_sae": LATENTS}
+    return SAEModel(cfg | {"metadata": metadata}, tensors)
+
+
+def by_hand(model, layer, change, ids=IDS):
+    """Logits of a model in which a plain hook changes the layer's output."""
+
+    def hook(_module, _inputs, output):
+        x = output if torch.is_tensor(output) else output[0]
+        y = change(x)
+        return y if torch.is_tensor(output) else (y, *output[1:])
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    with torch.no_grad():
+        logits = model(input_ids=ids).logits
+    handle.remove()
+    return logits
+
+
+def spliced(model, *args, ids=IDS, **options):
+    with torch.no_grad(), splice(model, *args, **options):
+        return model(input_ids=ids).logits
+
+
+def beyond_first(x, y):
+    """The changed vectors, but that of the begin-of-text token."""
+    return torch.cat([x[:, :1], y[:, 1:]], dim=1)
+
+
+@pytest.mark.parametrize("kind", LAYER)
+def test_the_output_becomes_the_reconstruction_but_for_the_first_token(kind):
+    model, sae = causal(kind), autoencoder()
+    found = spliced(model, LAYER[kind], sae)
+    wanted = by_hand(model, LAYER[kind], lambda x: beyond_first(x, sae(x)))
+    torch.testing.assert_close(found, wanted)
+    short = LAYER[kind].split(".", 1)[1]  # as the model without its head calls it
+    torch.testing.assert_close(spliced(model, short, sae), wanted)
+    everywhere = by_hand(model, LAYER[kind], sae)
+    assert (everywhere - wanted).abs().max() > 0.01
+    torch.testing.assert_close(spliced(model, short, sae, leave_out=()), everywhere)
+
+
+def test_an_sae_that_was_trained_on_special_tokens_replaces_them():
+    model, sae = causal("llama"), autoencoder(exclude_special_tokens=False)
+    wanted = by_hand(model, LAYER["llama"], sae)
+    torch.testing.assert_close(spliced(model, LAYER["llama"], sae), wanted)
+
+
+def test_vectors_of_unusual_length_stay():
+    model, sae = causal("llama"), autoencoder()
+    embedding = model.model.embed_tokens.weight.data
+    embedding[31] *= 1000
+
+    def change(x):
+        y = beyond_first(x, sae(x))
+        y[0, 5] = x[0, 5]
+        return y
+
+    wanted = by_hand(model, LAYER["llama"], change)
+    torch.testing.assert_close(spliced(model, LAYER["llama"], sae), wanted)
+    other = spliced(model, LAYER["llama"], sae, max_norm=float("inf"))
+    assert (other - wanted).abs().max() > 0.01
+
+
+def test_steering_adds_decoder_rows_and_ablation_takes_them_away():
+    model, sae = causal("gpt2"), autoencoder()
+    decoder = sae.W_dec.detach()
+
+    def steer(x):
+        return beyond_first(x, x + 3.0 * decoder[7] - 1.0 * decoder[2])
+
+    def ablate(x):
+        acts = sae.encode(x).detach()
+        return beyond_first(x, x - acts[..., [11]] @ decoder[[11]])
+
+    wanted = by_hand(model, LAYER["gpt2"], steer)
+    found = spliced(model, LAYER["gpt2"], sae, add={7: 3.0, 2: -1.0})
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    wanted = by_hand(model, LAYER["gpt2"], ablate)
+    found = spliced(model, LAYER["gpt2"], sae, ablate=[11])
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_hooks_go_when_the_block_ends_even_by_an_error():
+    model, sae = causal("llama"), autoencoder()
+    with torch.no_grad():
+        before = model(input_ids=IDS).logits
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        splice(model, "layers.1", sae),
+    ):
+        raise RuntimeError("stop")
+    with torch.no_grad():
+        torch.testing.assert_close(model(input_ids=IDS).logits, before)
+
+
+def test_generation_is_steered():
+    model, sae = causal("llama"), autoencoder()
+    options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
+    plain = model.generate(IDS[:1], attention_mask=torch.ones(1, 6), **options)
+    with splice(model, "layers.1", sae, add={3: 30.0}):
+        steered = model.generate(IDS[:1], attention_mask=torch.ones(1, 6), **options)
+    assert steered.shape[1] > 6
+    assert steered.tolist() != plain.tolist()
+
+
+@pytest.mark.parametrize("kind", LAYER)
+def test_attribution_is_the_slope_of_the_logit(kind):
+    model, sae = causal(kind).double(), autoencoder()
+    ids, token = IDS[0], 17
+    found = attribution(model, LAYER[kind], sae, ids, token)
+    assert found.shape == (6, LATENTS)
+    with torch.no_grad():
+        states = []
+        by_hand(model, LAYER[kind], lambda x: states.append(x) or x, ids[None])
+        acts = sae.encode(states[0][0].float())
+    decoder, step = sae.W_dec.detach().double(), 1e-4
+    for place, feature in acts.nonzero().tolist()[::5]:
+        logits = []
+        for sign in (1, -1):
+
+            def nudge(x, by=sign * step, place=place, feature=feature):
+                y = x.clone()
+                y[0, place] += by * acts[place, feature] * decoder[feature]
+                return y
+
+            made = by_hand(model, LAYER[kind], nudge, ids[None])
+            logits.append(made[0, -1, token])
+        slope = (logits[0] - logits[1]) / (2 * step)
+        assert float(found[place, feature]) == pytest.approx(float(slope), abs=1e-3)
+    assert (found[acts == 0] == 0).all()
+
+
+def test_loss_recovered_and_divergence_by_hand():
+    model, sae, tokenizer = causal("llama"), autoencoder(), tokenizer_of("llama")
+    texts = texts_of(6, seed=3, longest=8)
+    found = loss_recovered(model, "layers.1", sae, [*texts, ""], tokenizer=tokenizer)
+    losses, divergences = {"as it is": [], "sae": [], "zeros": []}, []
+    for text in texts:
+        ids = torch.tensor([[4, *tokenizer(text)["input_ids"]]])
+        changes = {
+            "as it is": lambda x: x,
+            "sae": lambda x: beyond_first(x, sae(x)),
+            "zeros": lambda x: beyond_first(x, 0 * x),
+        }
+        logs = {}
+        for name, change in changes.items():
+            logits = (
+                by_hand(model, LAYER["llama"], change, ids)[0, :-1].double().numpy()
+            )
+            largest = logits.max(axis=1, keepdims=True)
+            total = np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
+            logs[name] = logits - largest - total
+            right = ids[0, 1:].numpy()
+            losses[name] += (-logs[name][np.arange(len(right)), right]).tolist()
+        p = np.exp(logs["as it is"])
+        divergences += (p * (logs["as it is"] - logs["sae"])).sum(axis=1).tolist()
+    plain, with_sae, zeros = (np.mean(values) for values in losses.values())
+    assert found.tokens == len(divergences)
+    assert found.loss == pytest.approx(plain, rel=1e-5)
+    assert found.loss_spliced == pytest.approx(with_sae, rel=1e-5)
+    assert found.loss_zeroed == pytest.approx(zeros, rel=1e-5)
+    assert found.kl == pytest.approx(np.mean(divergences), rel=1e-4)
+    share = (zeros - with_sae) / (zeros - plain)
+    assert found.loss_recovered == pytest.approx(share, rel=1e-4)
+    with pytest.raises(DataError, match="two tokens"):
+        loss_recovered(model, "layers.1", sae, [""], tokenizer=tokenizer)
+
+
+def test_mistakes_are_named():
+    model, sae = causal("llama"), autoencoder()
+    with (
+        pytest.raises(ConfigError, match="no feature 40; this SAE has 40"),
+        splice(model, "layers.1", sae, add={40: 1.0}),
+    ):
+        pass
+    with (
+        pytest.raises(ConfigError, match=r"no layer 'layers.9'.*near are"),
+        splice(model, "layers.9", sae),
+    ):
+        pass
