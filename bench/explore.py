@@ -5,7 +5,11 @@
 The corpus is that of `bench/codes.py` with texts of 20 words, two columns and embeddings. Chromium
 without a graphics card opens the page of `nanosae explore`, as a person would. Reported:
 
+    first_map_s      on a run without a map: from the command to the points of the first map
+    first_start_ms   likewise: from the address to lists and first map on the screen
     prepare_s        making the map (PCA; UMAP if it is installed) and the text index, once
+    label_ms         a search among the labels, answered by the server: the first, which prepares
+                     them, and median and worst of 40 others with endings and typing errors
     start_s          from the command to the first answer of the server
     first_screen_ms  from the address to lists and map on the screen: median and worst of 5
     click_ms         from a click on a feature to its card on the screen: median and worst of 40,
@@ -173,6 +177,23 @@ def build(args: argparse.Namespace, run: Path) -> None:
             table["year"] = rng.integers(1990, 2025, n)
             noise = rng.normal(scale=0.1, size=(n, args.width)).astype(np.float32)
             writer.append(acts, table=table, vectors=acts @ decoder + noise)
+    add_labels(run, words)
+
+
+def add_labels(run: Path, words: np.ndarray) -> None:
+    """Label each feature by three words."""
+    import pandas as pd
+
+    from nanosae.codes import Codes
+    from nanosae.runs.tables import save_features
+
+    codes = Codes.open(run)
+    rng = np.random.default_rng(2)
+    n = codes.n_features
+    labels = [", ".join(three) for three in rng.choice(words, (n, 3)).tolist()]
+    scores = {name: rng.random(n) for name in ("label_auc", "label_auc_low")}
+    table = pd.DataFrame({"feature": np.arange(n), "label": labels, **scores})
+    save_features(run, table, codes)
 
 
 @contextlib.contextmanager
@@ -210,8 +231,17 @@ def measure(run: Path, profile: Path) -> dict:
     """Measure everything."""
     from browser import Browser
 
+    for path in run.glob("codes/*/map.npz"):
+        path.unlink()
+    browser = Browser(profile / "browser")
+    browser.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": READY}
+    )
     start = time.perf_counter()
     with serving(run) as (_, url):  # the first start makes map and index
+        ask(url, "points/rows")
+        first_map = time.perf_counter() - start
+        first_start = first_screen(browser, url)
         while json.loads(ask(url, "state"))["jobs"]:
             time.sleep(0.2)
     prepared = time.perf_counter() - start
@@ -219,13 +249,12 @@ def measure(run: Path, profile: Path) -> dict:
     with serving(run) as (server, url):
         ask(url, "state")
         found: dict[str, Any] = {
+            "first_map_s": round(first_map, 2),
+            "first_start_ms": round(first_start),
             "prepare_s": round(prepared, 1),
             "start_s": round(time.perf_counter() - start, 2),
         }
-        browser = Browser(profile / "browser")
-        browser.driver.execute_cdp_cmd(
-            "Page.addScriptToEvaluateOnNewDocument", {"source": READY}
-        )
+        found["label_ms"] = label_search(url)
         found["first_screen_ms"] = spread(
             [first_screen(browser, url) for _ in range(5)]
         )
@@ -264,6 +293,19 @@ def measure(run: Path, profile: Path) -> dict:
         found["server_mb"] = {"peak": sizes["VmHWM"], "own": sizes["RssAnon"]}
         browser.close()
     return found
+
+
+def label_search(url: str) -> dict[str, float]:
+    """Search labels by words of some of them, whole, with another ending, and mistyped."""
+    lines = json.loads(ask(url, "features", sort="name"))["lines"]
+    words = [line["name"].split(", ")[0] for line in lines[:20]]
+    asked = [*words, *(word[:2] + word[3:] for word in words), words[0] + "s"]
+    times = []
+    for query in asked:
+        begun = time.perf_counter()
+        ask(url, "features", words=query)
+        times.append(1e3 * (time.perf_counter() - begun))
+    return {"first": round(times[0], 1)} | spread(times[1:])
 
 
 def first_screen(browser, url: str) -> float:

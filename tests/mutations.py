@@ -111,11 +111,20 @@ def _try(tree: Path, mutation: Mutation) -> Outcome:
     start_of, end_of = places[0].span()
     changed = before[:start_of] + mutation.new + before[end_of:]
     path.write_text(changed, encoding="utf-8")
+    _forget_compiled(tree, path)
     code = _run(tree, mutation.tests)
     path.write_text(before, encoding="utf-8")
+    _forget_compiled(tree, path)
     verdicts = {TESTS_FAILED: KILLED, NO_TEST_FAILED: SURVIVED, None: KILLED}
     verdict = verdicts.get(code, f"error: pytest ended with {code}")
     return Outcome(mutation, verdict, time.perf_counter() - start)
+
+
+def _forget_compiled(tree: Path, changed: Path) -> None:
+    """Delete compiled kernels after a change to one: numba does not see those that it calls."""
+    if "kernels" in changed.parts:
+        for compiled in (tree / "src").rglob("*.nb[ic]"):
+            compiled.unlink()
 
 
 def pattern_of(source: str) -> re.Pattern[str]:

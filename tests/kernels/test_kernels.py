@@ -23,6 +23,7 @@ from nanosae.kernels import (
 )
 from nanosae.kernels import cpu as cpu_kernels
 from nanosae.kernels.batchtopk import estimate_threshold
+from screened import force_screening
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 GPU = [
@@ -68,12 +69,15 @@ if INTERPRETED:  # which takes milliseconds for each row and latent
 @pytest.fixture(
     params=[
         "cpu",
+        "cpu by screening",
         "reference",
         *(pytest.param(n, marks=GPU) for n in ("cuda", "cuda in pieces")),
     ]
 )
 def kernels(request, monkeypatch):
-    name, *pieces = request.param.split(" in ")
+    name, *screening = request.param.split(" by ")
+    name, *pieces = name.split(" in ")
+    force_screening(monkeypatch, bool(screening))
     module = importlib.import_module(f"nanosae.kernels.{name}")
     for part, constants in SMALL_PIECES.items() if pieces else ():
         for constant, value in constants.items():
@@ -236,6 +240,7 @@ def test_selection_check_can_fail():
 def test_the_hint_changes_no_pair(kernels, hint, first, last, monkeypatch):
     x, encoder, bias, _, _, k = problem("wider than a tile")
     monkeypatch.setattr("nanosae.kernels.cpu.selection.TILE_BYTES", 0)
+    monkeypatch.setattr("nanosae.kernels.cpu.screening.TILE_ENTRIES", 0)
     # tiles with very unequal shares
     x = x * torch.linspace(first, last, len(x))[:, None]
     total = k * len(x)

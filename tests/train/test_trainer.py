@@ -307,9 +307,15 @@ def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):
             rows(seed=5), resume=True, progress=False
         )
     facts = json.loads((tmp_path / "config.json").read_text())
-    write_sealed_json(tmp_path / "config.json", facts | {"threads": 99})
-    with pytest.warns(UserWarning, match="threads 99"):
-        SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
+    for name, other in (("threads", 99), ("selection", "another")):
+        (tmp_path / "model" / "cfg.json").unlink(missing_ok=True)
+        write_sealed_json(tmp_path / "config.json", facts | {name: other})
+        with pytest.warns(UserWarning, match=f"{name} {other}"):
+            SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
+    older = {key: fact for key, fact in facts.items() if key != "selection"}
+    (tmp_path / "model" / "cfg.json").unlink()
+    write_sealed_json(tmp_path / "config.json", older)  # of a version that noted none
+    SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
 
 
 def test_a_loss_that_explodes_names_step_cause_and_checkpoint(tmp_path, monkeypatch):

@@ -27,7 +27,7 @@ from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
-from nanosae.text.encoders import find_encoder
+from nanosae.text.encoders import find_encoder, received_encoder
 
 DEPTH = 100  # rows of each ranking that are merged, at least
 CHANCE_ROWS = 500  # whose cosines say what is near by chance
@@ -202,7 +202,8 @@ def _embed(
     if not name:
         return None, "no encoder is known"
     try:
-        vector = find_encoder(name).encode([text])[0]
+        found = received_encoder(name) if encoder is None else find_encoder(name)
+        vector = found.encode([text])[0]
     except ImportError as error:
         return None, str(error)
     except OSError:

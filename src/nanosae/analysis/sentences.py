@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -47,8 +49,11 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         feature is said once per column.
     """
     queues: list[list[dict[str, Any]]] = []
-    for result in results:
-        lines = pd.DataFrame(_lines(_as_compared(result)), columns=COLUMNS)
+    compared = [_as_compared(result) for result in results]
+    are_groups = [result.kind == "groups" for result in compared]
+    has_several = sum(are_groups) > 1
+    for result in compared:
+        lines = pd.DataFrame(_lines(result, has_several), columns=COLUMNS)
         strongest_first = lines.sort_values(
             "strength", key=abs, ascending=False, kind="stable"
         )
@@ -73,8 +78,13 @@ def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         yield from (line for line in lines if line is not None)
 
 
-def _lines(result: _Compared) -> Iterator[dict[str, Any]]:
-    sayers = {"groups": _group_line, "trend": _trend_line, "numeric": _number_line}
+def _lines(result: _Compared, has_several: bool) -> Iterator[dict[str, Any]]:
+    """Yield a line per finding; where several columns make groups, groups name theirs."""
+    sayers = {
+        "groups": partial(_group_line, names_column=has_several),
+        "trend": _trend_line,
+        "numeric": _number_line,
+    }
     say = sayers[result.kind]
     for found in result.findings.to_dict("records"):
         line = say(result, found)
@@ -85,12 +95,15 @@ def _lines(result: _Compared) -> Iterator[dict[str, Any]]:
             yield column | numbers | kept | line
 
 
-def _group_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
+def _group_line(
+    result: _Compared, found: dict[str, Any], names_column: bool
+) -> dict[str, Any]:
     column = result.about.get("column")
     target, rest = found["target"], result.about.get("b")
     rest = THE_REST if rest is None else rest
     share, other = found["share"], found["share_rest"]
-    here, there = group_words(target, column), group_words(rest, column)
+    here = group_words(target, column, names_column)
+    there = THE_REST if rest == THE_REST else group_words(rest, column, names_column)
     about = f"Texts about “{found['label']}”"
     if share > other:
         side = str(target)
@@ -109,18 +122,22 @@ def _group_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
     return {"side": side, "sentence": sentence, "strength": strength} | shares
 
 
-def group_words(value: Any, column: Any) -> str:
-    """Name a group of texts: by its value, or with its column where that says too little.
+def group_words(value: Any, column: Any, names_column: bool = False) -> str:
+    """Name a group of texts: by its value, with its column where that says too little.
 
     Example:
-        >>> group_words("astro-ph", "field"), group_words(4, "stars")
-        ('astro-ph', 'the texts where stars is 4')
+        >>> group_words("astro-ph", "field"), group_words("mail", "use", names_column=True)
+        ('astro-ph', 'mail (use)')
+        >>> group_words(4, "stars")
+        'the texts where stars is 4'
     """
     text = str(value)
     says_enough = re.search(r"[^\W\d_]{2}", text) and text not in ("True", "False")
-    if says_enough or column is None:
+    if column is None:
         return text
-    return f"the texts where {column_words(column)} is {text}"
+    if not says_enough:
+        return f"the texts where {column_words(column)} is {text}"
+    return f"{text} ({column_words(column)})" if names_column else text
 
 
 def column_words(column: Any) -> str:
@@ -130,27 +147,44 @@ def column_words(column: Any) -> str:
 
 
 def _trend_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any] | None:
+    """Compare the first periods with the last: as few of them as show what the whole does."""
     shares = result.shares
     of_feature = shares["feature"] == found["feature"]
     stated = shares[of_feature & (shares["n"] >= MIN_PERIOD_TEXTS)]
-    if len(stated) < 2:
-        return None
-    first, last = stated.iloc[0], stated.iloc[-1]
     rises = found["effect"] > 0
-    if rises != (last["share"] > first["share"]):
-        return None  # the ends do not show what the whole does
+    for n_periods in range(1, len(stated) // 2 + 1):
+        first, last = stated.iloc[:n_periods], stated.iloc[-n_periods:]
+        start, end = _pooled_share(first), _pooled_share(last)
+        if rises == (end > start):
+            break
+    else:
+        return None  # no ends show what the whole does
     verb = "rise" if rises else "fall"
+    unit = result.about.get("unit")
     sentence = (
-        f"Texts about “{found['label']}” {verb} from {percent(first['share'])} in "
-        f"{first['period']} to {percent(last['share'])} in {last['period']}."
+        f"Texts about “{found['label']}” {verb} from {percent(start)} {_when(first, unit)} "
+        f"to {percent(end)} {_when(last, unit)}."
     )
     return {
         "side": "rises" if rises else "falls",
         "sentence": sentence,
-        "strength": last["share"] - first["share"],
-        "share": last["share"],
-        "other_share": first["share"],
+        "strength": end - start,
+        "share": end,
+        "other_share": start,
     }
+
+
+def _pooled_share(shares: pd.DataFrame) -> float:
+    """Return the share of all rows of a few periods."""
+    return sum(shares["share"] * shares["n"]) / sum(shares["n"])
+
+
+def _when(shares: pd.DataFrame, unit: Any) -> str:
+    """Say when a few successive periods were: "in March 2024", "between 2019 and 2021"."""
+    names = shares["name" if "name" in shares else "period"].tolist()
+    if len(names) > 1:
+        return f"between {names[0]} and {names[-1]}"
+    return f"on {names[0]}" if unit == "day" else f"in {names[0]}"
 
 
 def _number_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
@@ -190,3 +224,45 @@ def number(value: float) -> str:
     if abs(value) >= 10:
         return f"{value:,.0f}"
     return f"{value:.2g}"
+
+
+def lines(
+    found: Contrast, n: int, *, statistics: bool = False, model: bool = False
+) -> list[str]:
+    """Write a comparison for the terminal: its joint model, the findings of each side, its notes.
+
+    Args:
+        found: What `contrast`, `over_time` or `explain` returned.
+        n: Findings to show in all, at least two of each side.
+        statistics: With effects, intervals and q instead of plainly.
+        model: With the joint models and their scores.
+    """
+    written = found.model_sentences()[:n] if model else []
+    most = max(n // max(len(found.sides), 1), 2)
+    for side, table in found.sides.items():
+        if statistics:
+            sentences = found.sentences(lines=table)
+        else:
+            of_side = replace(found, table=table)
+            sentences = findings([of_side])["sentence"].tolist()
+        written.append(f"{_heading(found.kind, side, found.about)}:")
+        written += [f"  {sentence}" for sentence in sentences[:most]]
+        if len(sentences) > most:
+            written.append(f"  … and {len(sentences) - most:,} more")
+    if not found.sides:
+        written.append("Nothing differs by more than chance would.")
+    return written + found.about["notes"]
+
+
+def _heading(kind: str, side: str, about: Mapping[str, Any]) -> str:
+    """Return the heading of a side's list."""
+    if kind == "trend":
+        return (
+            "More frequent over time" if side == "rises" else "Less frequent over time"
+        )
+    if kind == "numeric":
+        return f"{side.capitalize()} {column_words(about['column'] or 'target')}"
+    column = about.get("column")
+    if side.startswith("not "):
+        return f"Less in {group_words(side[4:], column)}"
+    return f"More in {group_words(side, column)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -30,6 +30,10 @@ def run(
     target: OptionalWords = None,
     labels: str | None = None,
     embedder: str | None = None,
+    base_url: str | None = None,
+    prompt: str = "",
+    dry_run: bool = False,
+    price: float | None = None,
     vectors: str | None = None,
     encoding: Encoding = "utf-8",
     config: Path | None = None,
@@ -50,7 +54,13 @@ def run(
         time: Columns to follow concepts over, instead of all dates.
         target: Columns of numbers to explain, instead of all.
         labels: Column of known labels to evaluate the features on.
-        embedder: wordllama, all-MiniLM-L6-v2, or the name of any sentence-transformers model.
+        embedder: wordllama, all-MiniLM-L6-v2, the name of any sentence-transformers model,
+            model2vec:NAME, or with --base-url a model of that server.
+        base_url: Server of the embeddings protocol that has the embedder (key in NANOSAE_API_KEY or
+            OPENAI_API_KEY).
+        prompt: Put before each text for the embedder, such as "passage: ".
+        dry_run: Only say what is taken for what, and what embedding costs.
+        price: Price of a million tokens, for --dry-run.
         vectors: Rows that belong to the texts, instead of an embedder.
         config: JSON file of training settings.
         topics: Number of topics.
@@ -61,25 +71,31 @@ def run(
     from nanosae.analysis.sentences import NUMBERS
     from nanosae.config import TrainConfig
     from nanosae.extras import extra
+    from nanosae.pipeline.cost import embedding_cost
+    from nanosae.pipeline.plan import make_plan
     from nanosae.pipeline.run import run as run_all
 
     if explore:
         extra("explore", "starlette", "--explore")
         extra("explore", "uvicorn", "--explore")
-    analysis = run_all(
-        file,
-        output,
-        vectors=vectors,
-        text=text,
-        by=by,
-        time=time,
-        target=target,
-        labels=labels,
-        embedder=embedder,
-        encoding=encoding,
-        config=None if config is None else TrainConfig.load(config),
-        n_topics=topics,
-    )
+    asked: dict[str, Any] = {
+        "vectors": vectors,
+        "text": text,
+        "by": by,
+        "time": time,
+        "target": target,
+        "labels": labels,
+        "embedder": embedder,
+        "base_url": base_url,
+        "prompt": prompt,
+        "encoding": encoding,
+    }
+    if dry_run:
+        plan = make_plan(file, **asked)
+        print("\n".join([*plan.lines(), embedding_cost(plan, output, price)]))
+        return
+    settings = None if config is None else TrainConfig.load(config)
+    analysis = run_all(file, output, config=settings, n_topics=topics, **asked)
     if stats:
         show(analysis.findings, as_json=False, columns=["sentence", *NUMBERS])
     report = output / "report.html"

@@ -41,11 +41,13 @@ __all__ = [
     "Plan",
     "backend",
     "column_sums",
+    "compile_all",
     "encoder_precision",
     "filter_pairs",
     "no_pairs",
     "reset_gradients",
     "segment_ids",
+    "selection_path",
     "sparse_decode",
     "sparse_encode",
     "without_padding",
@@ -72,6 +74,19 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
             remedy='Install it: pip install "nanosae[triton]".',
         )
     return importlib.import_module(f"nanosae.kernels.{name}")
+
+
+def compile_all(kernels: ModuleType) -> None:
+    """Compile a backend's kernels, so that no step waits for it, nor a clock counts it."""
+    if hasattr(kernels, "compile_all"):
+        kernels.compile_all()
+
+
+def selection_path(kernels: ModuleType) -> str:
+    """Return by which products a backend selects here: results of two paths differ in bits."""
+    if hasattr(kernels, "selection_path"):
+        return kernels.selection_path()
+    return "float32"
 
 
 def _default_backend(device_type: str, has_triton: bool) -> str:

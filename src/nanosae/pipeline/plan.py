@@ -83,6 +83,8 @@ def make_plan(
     target: Sequence[str] | None = None,
     labels: str | None = None,
     embedder: Any = None,
+    base_url: str | None = None,
+    prompt: str = "",
     encoding: str = "utf-8",
 ) -> Plan:
     """Decide what a run does with some data.
@@ -98,6 +100,8 @@ def make_plan(
         target: Columns of numbers to explain, instead of all.
         labels: Column of known labels to evaluate features on.
         embedder: See `find_encoder`.
+        base_url: See `find_encoder`.
+        prompt: See `find_encoder`.
         encoding: Of a CSV or text file.
 
     Raises:
@@ -144,7 +148,7 @@ def make_plan(
     return Plan(
         table=table,
         vectors=rows,
-        encoder=None if rows is not None else find_encoder(embedder),
+        encoder=None if rows is not None else _encoder(embedder, base_url, prompt),
         columns=[*of_vectors, *columns],
         groups=chosen(by, "category", "tags"),
         times=chosen(time, "date"),
@@ -152,6 +156,10 @@ def make_plan(
         labels=labels,
         notes=notes,
     )
+
+
+def _encoder(embedder: Any, base_url: str | None, prompt: str) -> Encoder:
+    return find_encoder(embedder, base_url=base_url, prompt=prompt)
 
 
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:

@@ -23,6 +23,7 @@ from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.sentences import findings
 from nanosae.analysis.topics import topics
+from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import DataError
@@ -53,6 +54,8 @@ def run(
     target: Sequence[str] | None = None,
     labels: str | None = None,
     embedder: Any = None,
+    base_url: str | None = None,
+    prompt: str = "",
     encoding: str = "utf-8",
     config: TrainConfig | None = None,
     n_topics: int = N_TOPICS,
@@ -75,6 +78,8 @@ def run(
         target: Columns of numbers to explain; by default all.
         labels: Column of known labels to evaluate features on.
         embedder: Name of a text encoder, or an object with `encode`; see `find_encoder`.
+        base_url: Address of a server of the embeddings protocol that has the encoder.
+        prompt: Put before each text for the encoder, such as "passage: ".
         encoding: Of a CSV or text file.
         config: How to train; None lets the data decide.
         n_topics: Number of topics.
@@ -99,6 +104,8 @@ def run(
         target=target,
         labels=labels,
         embedder=embedder,
+        base_url=base_url,
+        prompt=prompt,
         encoding=encoding,
     )
     for line in plan.lines():
@@ -180,7 +187,7 @@ class Work:
     def _embedding(self, encoder: Encoder) -> Stage:
         table = self.plan.table
         texts = _table_digest(table.select(["text"]))
-        settings = {"texts": texts, "encoder": encoder.name}
+        settings = {"texts": texts, "encoder": encoder.identity}
         seconds = len(table) * encoder.seconds
         return Stage("embed", self.embed, (), settings, seconds)
 
@@ -192,15 +199,26 @@ class Work:
 
     def embed(self, resumes: bool) -> str:
         """Encode the texts; those that were encoded before cost nothing."""
-        assert self.plan.encoder is not None
+        encoder = self.plan.encoder
+        assert encoder is not None
         texts = self.plan.table["text"].to_pylist()
-        store = Embeddings(self.folder / "embeddings", self.plan.encoder.name)
-        n_new = store.add(texts, self.plan.encoder.encode, self.advance)
+        store = Embeddings(self.folder / "embeddings", encoder.identity)
+        new = store.missing(texts)
+        store.add(new, encoder.encode, self.advance)
         rows = store.rows(texts)
         store.keep(texts)
-        n_known = len(set(texts)) - n_new
+        if encoder.count_cut is not None:
+            self._say_what_was_cut(*encoder.count_cut(new))
+        n_known = len(set(texts)) - len(new)
         known = f", {n_known:,} of them known" if n_known else ""
-        return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {self.plan.encoder.name}"
+        return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {encoder.name}"
+
+    def _say_what_was_cut(self, n_cut: int, n_tokens: int) -> None:
+        if n_cut:
+            were = counted(n_cut, "text")
+            self.say(
+                f"  {were} longer than {n_tokens} tokens: their ends were not read."
+            )
 
     def train(self, resumes: bool) -> str:
         """Train the SAE."""
@@ -302,6 +320,8 @@ class Work:
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )
+        for sentence in verdict(result):
+            self.say(f"  {sentence}")
         return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:

@@ -44,6 +44,12 @@ class Embeddings:
             write_json(name_file, {"encoder": encoder})
         self._rows, self._places = self._load()
 
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Return the different texts that are not embedded yet."""
+        return list(
+            dict.fromkeys(text for text in texts if _key(text) not in self._places)
+        )
+
     def add(
         self,
         texts: Sequence[str],
@@ -60,9 +66,7 @@ class Embeddings:
         Raises:
             DataError: If the encoder returns a value that is not finite, or too large for float16.
         """
-        new = list(
-            dict.fromkeys(text for text in texts if _key(text) not in self._places)
-        )
+        new = self.missing(texts)
         new.sort(key=len)  # texts of like length are embedded together, which is faster
         n_characters = max(sum(map(len, new)), 1)
         n_done = 0

@@ -164,7 +164,11 @@ class TrainingRun:
         return current(self.folder)
 
     def begin(
-        self, resolved: ResolvedConfig, data_fingerprint: str, source: str | None = None
+        self,
+        resolved: ResolvedConfig,
+        data_fingerprint: str,
+        source: str | None = None,
+        selection: str = "float32",
     ) -> None:
         """Write config.json, or compare it with the one of the training to continue.
 
@@ -172,6 +176,7 @@ class TrainingRun:
             resolved: The settings with every default filled in.
             data_fingerprint: Of the rows.
             source: The path that they come from.
+            selection: By which products entries are selected on this machine.
 
         Raises:
             DataError: If the training to continue was started on other rows.
@@ -183,6 +188,7 @@ class TrainingRun:
             "data": source,
             "data_fingerprint": data_fingerprint,
             "threads": torch.get_num_threads(),
+            "selection": selection,
             "versions": {
                 "nanosae": __version__,
                 "torch": torch.__version__,
@@ -380,10 +386,11 @@ def _compare(folder: Path, facts: Facts) -> None:
             file=folder / "config.json",
             remedy="Resume with those, or use --force.",
         )
-    for name in ("threads", "versions"):
-        if before[name] != facts[name]:
+    for name in ("threads", "versions", "selection"):
+        started_with = before.get(name, facts[name])  # older runs note no selection
+        if started_with != facts[name]:
             warnings.warn(
-                f"{folder} was started with {name} {before[name]}, now {facts[name]}: the resumed "
+                f"{folder} was started with {name} {started_with}, now {facts[name]}: the resumed "
                 "run may differ in the last bits.",
                 stacklevel=4,
             )

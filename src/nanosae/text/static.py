@@ -28,6 +28,18 @@ def is_installed() -> bool:
     return find_spec(NAME) is not None
 
 
+def require() -> None:
+    """Make sure that the package with the weights is installed.
+
+    Raises:
+        ExtraError: If it is not.
+    """
+    if not is_installed():
+        raise ExtraError(
+            "the static text encoder needs its weights.", remedy="pip install wordllama"
+        )
+
+
 def encode_static(texts: Sequence[str]) -> np.ndarray:
     """Encode texts as means of their tokens' vectors, at length one.
 
@@ -65,11 +77,10 @@ def _encode_block(texts: list[str], tokenizer: Any, vectors: np.ndarray) -> np.n
 @lru_cache(maxsize=1)
 def _load() -> tuple[Any, np.ndarray]:
     """Return the tokenizer and the vectors of its tokens."""
+    require()
     package = find_spec(NAME)
-    if package is None or package.origin is None:
-        raise ExtraError(
-            "the static text encoder needs its weights.", remedy="pip install wordllama"
-        )
+    assert package is not None
+    assert package.origin is not None
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 

@@ -22,6 +22,7 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.open import check_targets, open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
+from nanosae.kernels import compile_all, selection_path
 from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
@@ -127,9 +128,11 @@ class Training:
         self.run = run
         self.leads = ranks.rank == 0
         self.state = TrainingState(self.config, data, ranks)
+        compile_all(self.state.kernels)
         if run is not None:
             if self.leads:
-                run.begin(self.config, data.fingerprint, data.source)
+                path = selection_path(self.state.kernels)
+                run.begin(self.config, data.fingerprint, data.source, path)
             ranks.any(False)  # the others read what the first one has prepared
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
@@ -251,8 +254,6 @@ def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
     first = trainings[0]
     batch_size, device = first.config.batch_size, first.state.device
     position = min(training.state.counters.rows for training in trainings)
-    if hasattr(first.state.kernels, "compile_all"):
-        first.state.kernels.compile_all()
     with stop_signals() as received:
         # a stream may end by itself
         for batch in device_batches(data, batch_size, position, device):

@@ -8,6 +8,7 @@ from explored import get, make_run
 from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
 from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.features import list_features
 from nanosae.view.explorer.glance import glance
 from nanosae.view.explorer.overview import overview
 from nanosae.view.explorer.prepare import Jobs
@@ -31,7 +32,8 @@ def add_results(corpus):
     sentences = pd.DataFrame({"sentence": ["A is B."], "feature": [3], "label": ["x"]})
     save_result(codes, "topics.parquet", topics, {})
     save_result(codes, "findings.parquet", sentences, {})
-    save_features(corpus.run, pd.DataFrame({"feature": [3], "label": ["fresh"]}), codes)
+    labels = {"feature": [3], "label": ["fresh"], "label_auc": [0.75]}
+    save_features(corpus.run, pd.DataFrame(labels), codes)
 
 
 def test_counts_topics_and_findings_are_shown(run, dense):
@@ -50,6 +52,8 @@ def test_counts_topics_and_findings_are_shown(run, dense):
     ]
     assert found["findings"] == [{"sentence": "A is B.", "feature": 3, "label": "x"}]
     assert overview(corpus, Jobs())["stale"] == {}
+    (line,) = list_features(corpus, "3")["lines"]
+    assert line["auc"] == 0.75
 
 
 def test_a_run_without_results_has_counts_alone(client):
@@ -69,6 +73,8 @@ def test_what_was_made_from_other_codes_is_said_and_left_out(run, monkeypatch):
     assert "has changed since" in stale["topics"]
     found = glance(later)
     assert (found["topics"], found["findings"]) == ([], [])
+    (line,) = list_features(later, "3")["lines"]
+    assert np.isnan(line["auc"])
 
 
 def test_labels_are_found_by_stems_typing_errors_and_ranked(client, corpus, planted):

@@ -139,8 +139,9 @@ def test_a_search_looks_in_texts_and_labels(page, explorer):
     word = explorer.names[5].split()[0]
     page.browser.type("#words", word)
     page.browser.find("#words").send_keys(Keys.ENTER)
-    page.wait("document.querySelectorAll('[data-feature]').length === 1")
-    assert page.shown("#feature-list .name") == [explorer.names[5]]
+    page.wait("document.querySelector('#features-title').textContent !== 'Features'")
+    page.settle()
+    assert page.shown("#feature-list .name")[0] == explorer.names[5]
     assert page.count() == len(select_rows(explorer, {"words": word}))
     assert all(word in text for text in page.shown("#row-list .text"))
     page.click("#chips .drop")
@@ -341,6 +342,78 @@ def test_a_damaged_address_shows_what_it_can(page):
     assert all("400" in line for line in refused)
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"f": {}},
+        {"f": ["x"], "value": [1], "edit": [1], "look": [1, "x"], "map": "planets"},
+        {"lasso": "x", "led": [[1]], "drawn": "another", "sort": "size", "pane": "no"},
+        {"lasso": [[-9, -9], [9, -9], [9, 9]], "drawn": "first-of-other-codes"},
+        {"f": "[" * 9000, "look": [0, 0, -1]},
+    ],
+)
+def test_nonsense_in_an_address_is_as_if_it_were_not_there(page, view):
+    page.open(**view)
+    assert page.count() == 900
+    assert page.shown("#chips .chip") == []
+    page.wait(lambda: page.ink()[0] > 2000)
+    assert page.browser.problems() == []
+
+
+def test_the_corpus_at_a_glance_stands_where_nothing_is_open(page):
+    page.open()
+    assert page.browser.text("#detail h2") == "At a glance"
+    tiles = page.browser.text("#detail .tiles").split("\n")
+    assert tiles[:4] == ["900", "texts", "48", "features"]
+
+
+def test_a_first_map_says_that_a_better_one_is_coming(page, explorer):
+    path = explorer.codes.path / "map.npz"
+    stored = path.read_bytes()
+    path.unlink()
+    try:
+        page.open()
+        page.wait(lambda: page.ink()[0] > 2000)
+        working = {"map": "working"}
+        page.js(
+            "return Promise.all([import('/static/explore-page.js'),"
+            " import('/static/explore-map.js')]).then(([{page}, {showMapState}]) => {"
+            " Object.assign(page.state, {jobs: arguments[0],"
+            " progress: {map: 'placing the others: 40%'}}); showMapState(); })",
+            working,
+        )
+        assert "placing the others: 40%" in page.browser.text("#map-note")
+        assert not page.browser.find("#lasso").is_enabled()
+        assert not page.browser.find("#in-view").is_enabled()
+        assert "better map" in page.browser.find("#lasso").get_attribute("title")
+    finally:
+        path.write_bytes(stored)
+    page.open()
+    assert page.browser.find("#lasso").is_enabled()
+    assert not page.browser.find("#map-note").is_displayed()
+
+
+def test_words_of_a_feature_are_marked_and_long_texts_fold(page, explorer):
+    long_row = max(range(900), key=lambda i: len(explorer.codes.texts([i])[0]))
+    j = show_row(explorer, long_row)["features"][0][0]
+    page.open(open=f"feature:{j}")
+    page.wait(CARD)
+    words = {*explorer.names[j].casefold().split(), explorer.names[j].casefold()}
+    marked = {text.casefold() for text in page.shown("#detail .example mark")}
+    assert marked
+    assert marked <= words
+    page.click("#detail .example")
+    page.wait("document.querySelector('#detail .whole')")
+    assert {text.casefold() for text in page.shown("#detail .whole mark")} <= words
+    page.click("#detail .marking button")
+    page.wait("document.querySelector('#detail .error')")
+    assert "encoder" in page.browser.text("#detail .error") or "sentences" in (
+        page.browser.text("#detail .error")
+    )
+    (refused,) = page.browser.problems()
+    assert "400" in refused
+
+
 def test_hostile_texts_are_shown_as_they_are(page, explorer):
     page.open(color="column:group")
     for row, text in (
@@ -501,7 +574,7 @@ def test_labels_that_come_meanwhile_are_shown_after_a_reload(page, explorer):
         )
         page.browser.type("#words", "another")
         page.browser.find("#words").send_keys(Keys.ENTER)
-        page.wait("document.querySelectorAll('[data-feature]').length === 1")
-        assert page.shown("#feature-list .name") == ["quite another"]
+        first = "document.querySelector('#feature-list .name').textContent"
+        page.wait(f"{first} === 'quite another'")
     finally:
         path.write_bytes(before)

@@ -79,6 +79,16 @@ def test_the_first_map_is_the_principal_plane_of_what_codes_decode_to(corpus, de
     assert found["led"].tolist() == leader.tolist()
 
 
+def test_features_that_are_never_active_do_not_turn_the_first_map(corpus, monkeypatch):
+    counts = corpus.codes.counts.copy()
+    counts[20:] = 0
+    monkeypatch.setattr(type(corpus.codes), "counts", counts)
+    found = first_map(corpus.codes)["features"]
+    axes = PCA(2).fit(corpus.directions[:20])
+    assert _agree(found, axes.transform(corpus.directions)) > 0.999
+    assert _agree(found, PCA(2).fit_transform(corpus.directions)) < 0.999
+
+
 def _agree(points, wanted):
     """Smallest correlation of two maps' axes, whatever their signs."""
     return min(abs(np.corrcoef(points[:, i], wanted[:, i])[0, 1]) for i in range(2))

@@ -10,6 +10,7 @@ import pytest
 
 from explored import HOSTILE, get, rows_of
 from nanosae.runs import annotations
+from nanosae.runs.flat import flat
 
 
 def test_a_row_has_its_text_columns_and_features(client, dense, planted):
@@ -41,6 +42,22 @@ def test_a_selection_is_exported_as_csv(client, corpus, dense):
     empty = client.get("/api/export", params={"where": json.dumps({"tag": "no"})}).text
     assert empty.startswith("row,text,")
     assert len(empty.splitlines()) == 1
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_text_of_an_export_is_a_formula(sign):
+    value = f'{sign}HYPERLINK("http://evil.example")'
+    table = pd.DataFrame({value: [value, "-1.5", "+3", None, 7, "plain = text"]})
+    safe = flat(table)
+    assert list(safe) == ["'" + value]
+    assert safe.iloc[:, 0].tolist()[:3] == ["'" + value, "-1.5", "+3"]
+    assert safe.iloc[4:, 0].tolist() == [7, "plain = text"]
+
+
+def test_tags_of_an_export_are_no_formulas(client, corpus):
+    annotations.tag(corpus.run, "default", "@sum", [2], data=corpus.codes.data)
+    table = pd.read_csv(io.StringIO(client.get("/api/export").text))
+    assert table["tags"][2] == "'@sum"
 
 
 def test_an_export_of_many_blocks_has_one_header(client, monkeypatch):

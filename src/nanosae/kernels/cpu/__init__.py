@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import torch
 
+from nanosae.kernels.cpu.capability import selects_by_screening
 from nanosae.kernels.cpu.products import decode, decode_grads, encode_grads, make_plan
+from nanosae.kernels.cpu.screening import screened_above, screened_topk
 from nanosae.kernels.cpu.selection import select_above, select_batchtopk, select_topk
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "select_above",
     "select_batchtopk",
     "select_topk",
+    "selection_path",
 ]
 
 
@@ -30,8 +33,16 @@ def compile_all() -> None:
     bias = torch.zeros(2)
     gradient = torch.empty_like(eye)
     select_above(eye, eye, bias, bias)
+    if selects_by_screening():
+        screened_above(eye, eye, bias, bias)
+        screened_topk(eye, eye, bias, 1)
     pairs = select_topk(eye, eye, bias, 1)
     plan = make_plan(pairs, 2)
     decode(pairs.values, pairs, eye, bias)
     decode_grads(eye, pairs.values, plan, eye, gradient, False)
     encode_grads(pairs.values, plan, eye, gradient, False)
+
+
+def selection_path() -> str:
+    """Return by which products selections are made here: a run that changes it changes bits."""
+    return "8-bit screening" if selects_by_screening() else "float32"

@@ -33,12 +33,21 @@ def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
     compiled = compile_function(function, parallel)
 
     def call(*args):
-        arrays = [arg.numpy() if isinstance(arg, Tensor) else arg for arg in args]
+        arrays = [_as_array(arg) for arg in args]
         with lock:
             numba.set_num_threads(min(torch.get_num_threads(), MAX_THREADS))
             compiled(*arrays)
 
     return call
+
+
+def _as_array(arg):
+    """Return a tensor, or a named tuple of tensors, as what numba takes; any other as it is."""
+    if isinstance(arg, Tensor):
+        return arg.numpy()
+    if isinstance(arg, tuple):
+        return type(arg)(*map(_as_array, arg))
+    return arg
 
 
 compile_serial_kernel = functools.partial(compile_kernel, parallel=False)

@@ -1,9 +1,9 @@
-"""Selections on a CPU: tiles of pre-activations, of which numba kernels keep a few entries."""
+"""Selections on a CPU: by float32 products, or screened by 8-bit ones where these are faster.
+
+Which of the two is a function of sizes and processor, so that a machine repeats its bits.
+"""
 
 from __future__ import annotations
-
-import functools
-from collections.abc import Callable
 
 import numba
 import numpy as np
@@ -11,7 +11,11 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels.batchtopk import estimate_threshold, select_largest
-from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel, lock
+from nanosae.kernels.cpu.capability import selects_by_screening
+from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel
+from nanosae.kernels.cpu.screening import screened_above, screened_topk
+from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
+from nanosae.kernels.cpu.topk import CAUTION, keep_largest, lowered
 from nanosae.kernels.pairs import Pairs
 
 # columns that are compared together before any one of them is looked at
@@ -19,9 +23,9 @@ BLOCK = np.uint64(64)
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first
-LOWERING = 0.7  # what a threshold that proved too high is multiplied by
-NEGLIGIBLE = 1e-6  # a threshold below it is lowered to zero
-CAUTION = 0.88  # the first threshold of a row, as a share of that of the row before
+MIN_TERMS = 2**28  # of all products together; fewer are not worth rounding to 8 bits
+MAX_WIDTH = 2**16  # integer products of wider rows could overflow
+LATENTS_PER_KEPT = 8  # of fewer, most would be candidates
 
 
 @compile_function
@@ -49,37 +53,14 @@ def _scan(pre_acts, offset, threshold, columns):
     return n_found
 
 
-@compile_function
-def _kth_largest(values, n_values, k, low):
-    """Return the k-th largest of the first n values, or a number between it and the next one.
-
-    All are greater than `low`. The interval that it lies in is halved until k values are above it:
-    counting is a loop without branches, as sorting is not.
-    """
-    half = values.dtype.type(0.5)
-    high = np.max(values[:n_values])
-    n_above_low = n_values
-    while n_above_low != k:
-        middle = half * (low + high)
-        n_above_middle = np.int32(0)
-        for i in range(n_values):
-            n_above_middle += values[i] > middle
-        if not low < middle < high:  # equal ones
-            return high
-        if n_above_middle >= k:
-            low = middle
-            n_above_low = np.uint64(n_above_middle)
-        else:
-            high = middle
-    return low
-
-
 @compile_kernel
-def _keep_topk(pre_acts, bias, k, cols, values, counts):
-    """Keep each row's k largest positive entries, by column; of equal ones the lower columns."""
+def _keep_topk(pre_acts, bias, k, guesses, slots):
+    """Keep each row's k largest positive entries, by column; of equal ones the lower columns.
+
+    `guesses` holds where the search of each chunk begins: a share of the last row's threshold.
+    """
     n_rows, width = pre_acts.shape
-    zero = pre_acts.dtype.type(0)
-    lowering = pre_acts.dtype.type(LOWERING)
+    cols, values, counts = slots
     caution = pre_acts.dtype.type(CAUTION)
     for chunk in numba.prange(CHUNKS):
         first_row = chunk * n_rows // CHUNKS
@@ -87,37 +68,29 @@ def _keep_topk(pre_acts, bias, k, cols, values, counts):
         candidates = np.empty(width + 1, np.int32)
         candidate_values = np.empty(width, pre_acts.dtype)
         slot = first_row * k
-        initial_threshold = zero
+        guess = guesses[chunk]
         for row in range(first_row, end_row):
-            n = _scan(pre_acts[row], bias, initial_threshold, candidates)
-            while n < k and initial_threshold > 0:
-                if initial_threshold > NEGLIGIBLE:
-                    initial_threshold = lowering * initial_threshold
-                else:
-                    initial_threshold = zero
-                n = _scan(pre_acts[row], bias, initial_threshold, candidates)
+            n = _scan(pre_acts[row], bias, guess, candidates)
+            while n < k and guess > 0:
+                guess = lowered(guess)
+                n = _scan(pre_acts[row], bias, guess, candidates)
             for i in range(n):
                 candidate_values[i] = pre_acts[row, candidates[i]] + bias[candidates[i]]
-            threshold = initial_threshold
-            if n > k:
-                threshold = _kth_largest(candidate_values, n, k, initial_threshold)
-            n_ties = k - np.sum(candidate_values[:n] > threshold)
+            threshold, slot = keep_largest(
+                candidates, candidate_values, n, k, guess, cols, values, slot
+            )
             counts[row] = min(n, k)
-            for i in range(n):
-                value = candidate_values[i]
-                if value > threshold or (value == threshold and n_ties > 0):
-                    n_ties -= value == threshold
-                    cols[slot] = candidates[i]
-                    values[slot] = value
-                    slot += 1
-            initial_threshold = caution * threshold
+            guess = caution * threshold
+        guesses[chunk] = guess
 
 
 @compile_kernel
-def _keep_above(pre_acts, bias, bias_less_threshold, cols, values, counts):
+def _keep_above(pre_acts, bias, bias_less_threshold, slots):
     """Keep the entries above their latent's threshold, as far as a chunk has slots; count all."""
     n_rows, width = pre_acts.shape
+    cols, values, counts = slots
     slots_per_row = len(cols) // n_rows
+    zero = pre_acts.dtype.type(0)
     for chunk in numba.prange(CHUNKS):
         first_row = chunk * n_rows // CHUNKS
         end_row = (chunk + 1) * n_rows // CHUNKS
@@ -125,9 +98,8 @@ def _keep_above(pre_acts, bias, bias_less_threshold, cols, values, counts):
         slot = first_row * slots_per_row
         found = np.empty(width + 1, np.int32)
         for row in range(first_row, end_row):
-            counts[row] = _scan(
-                pre_acts[row], bias_less_threshold, pre_acts.dtype.type(0), found
-            )
+            n_found = _scan(pre_acts[row], bias_less_threshold, zero, found)
+            counts[row] = n_found
             for i in range(min(counts[row], end_slot - slot)):
                 cols[slot + i] = found[i]
                 values[slot + i] = pre_acts[row, found[i]] + bias[found[i]]
@@ -136,19 +108,28 @@ def _keep_above(pre_acts, bias, bias_less_threshold, cols, values, counts):
 
 def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
     """Keep the k largest positive entries of each row."""
+    if _is_screened(x, weight) and k * LATENTS_PER_KEPT <= len(weight):
+        pairs = screened_topk(x, weight, bias, k)
+        if pairs is not None:
+            return pairs
+    guesses = torch.zeros(CHUNKS, dtype=x.dtype)
 
-    def keep(pre_acts: Tensor, cols: Tensor, values: Tensor, counts: Tensor) -> None:
-        _keep_topk(pre_acts, bias, k, cols, values, counts)
+    def keep(pre_acts: Tensor, first: int, end: int, slots: Slots) -> None:
+        _keep_topk(pre_acts, bias, k, guesses, slots)
 
     return _select(x, weight, k, keep)
 
 
 def select_above(x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor) -> Pairs:
     """Keep the entries greater than their latent's threshold; `thresholds` is (hidden_size,)."""
+    if _is_screened(x, weight):
+        pairs = screened_above(x, weight, bias, thresholds)
+        if pairs is not None:
+            return pairs
     bias_less_threshold = bias - thresholds
 
-    def keep(pre_acts: Tensor, cols: Tensor, values: Tensor, counts: Tensor) -> None:
-        _keep_above(pre_acts, bias, bias_less_threshold, cols, values, counts)
+    def keep(pre_acts: Tensor, first: int, end: int, slots: Slots) -> None:
+        _keep_above(pre_acts, bias, bias_less_threshold, slots)
 
     return _select(x, weight, SLOTS_PER_ROW, keep)
 
@@ -174,56 +155,22 @@ def select_batchtopk(
     return select_largest(above, total, initial_threshold).pairs
 
 
-def _select(x: Tensor, weight: Tensor, slots_per_row: int, keep: Callable) -> Pairs:
+def _is_screened(x: Tensor, weight: Tensor) -> bool:
+    """Tell, by the sizes and the processor, whether 8-bit products come first."""
+    n_terms = len(x) * weight.numel()
+    can_be_rounded = x.shape[1] <= MAX_WIDTH and x.dtype == torch.float32
+    return n_terms >= MIN_TERMS and can_be_rounded and selects_by_screening()
+
+
+def _select(x: Tensor, weight: Tensor, slots_per_row: int, keep) -> Pairs:
     """Compute pre-activations tile by tile in the same memory, and let `keep` fill the slots."""
-    n_rows = _tile_rows(x, weight)
-    row_ptr = torch.zeros(len(x) + 1, dtype=torch.int64)
-    counts = row_ptr[1:]
-    kept = []
-    with lock:
-        memory = _tile_memory(n_rows, len(weight), x.dtype)
-        for tile, tile_counts in zip(
-            x.split(n_rows), counts.split(n_rows), strict=True
-        ):
-            pre_acts = torch.mm(tile, weight.T, out=memory[: len(tile)])
-            pieces = _keep_of_tile(pre_acts, slots_per_row, keep, tile_counts)
-            while pieces is None:
-                slots_per_row *= 2
-                pieces = _keep_of_tile(pre_acts, slots_per_row, keep, tile_counts)
-            kept += pieces
-    values, cols = (torch.cat(pieces) for pieces in zip(*kept, strict=True))
-    return Pairs(values, cols, row_ptr.cumsum(0))
+    hidden_size = len(weight)
 
+    def multiply(first: int, end: int) -> Tensor:
+        pre_acts = scratch("pre_acts", (end - first) * hidden_size, x.dtype)
+        pre_acts = pre_acts.view(end - first, hidden_size)
+        return torch.mm(x[first:end], weight.T, out=pre_acts)
 
-def _keep_of_tile(
-    pre_acts: Tensor, slots_per_row: int, keep: Callable, counts: Tensor
-) -> list[tuple[Tensor, Tensor]] | None:
-    """Return the values and columns that each chunk of rows keeps; None if its slots are too few.
-
-    `counts` is filled with the number of kept entries of each row in any case.
-    """
-    n_rows = len(pre_acts)
-    cols = torch.empty(n_rows * slots_per_row, dtype=torch.int32)
-    values = torch.empty(n_rows * slots_per_row, dtype=pre_acts.dtype)
-    keep(pre_acts, cols, values, counts)
-    row_of_chunk = torch.arange(CHUNKS + 1) * n_rows // CHUNKS
-    n_kept_before = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    n_kept = n_kept_before[row_of_chunk].diff()
-    if (n_kept > slots_per_row * row_of_chunk.diff()).any():
-        return None
-    starts = slots_per_row * row_of_chunk[:-1]
-    ends = starts + n_kept
-    return [
-        (values[start:end], cols[start:end])
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
-    ]
-
-
-def _tile_rows(x: Tensor, weight: Tensor) -> int:
-    rows_that_fit = TILE_BYTES // (len(weight) * x.element_size())
-    return min(len(x), MAX_TILE_ROWS, max(MIN_TILE_ROWS, rows_that_fit))
-
-
-@functools.lru_cache(maxsize=1)
-def _tile_memory(n_rows: int, width: int, dtype: torch.dtype) -> Tensor:
-    return torch.empty(n_rows, width, dtype=dtype)
+    rows_that_fit = TILE_BYTES // (hidden_size * x.element_size())
+    tile_rows = min(MAX_TILE_ROWS, max(MIN_TILE_ROWS, rows_that_fit))
+    return select_by_tile(len(x), tile_rows, slots_per_row, x.dtype, multiply, keep)

@@ -15,6 +15,7 @@ from nanosae.view.explorer.corpus import Answer, OpenCorpus
 MAX_WORDS = 20  # of a feature that are looked for
 MAX_SENTENCES = 40  # that are left out one by one
 MIN_LETTERS = 12  # of a sentence; shorter ones belong to the one before
+LONG_WORD = re.compile(r"\w{4,}")  # of a name, that may say what it is about
 END = re.compile(r"[.!?][\"'”’)\]]*\s+|[。！？]\s*|\n+")
 
 
@@ -28,6 +29,8 @@ def feature_words(line: dict[Any, Any], name: str) -> list[str]:
     keywords = line.get("keywords")
     listed = f"{name}, {keywords}" if isinstance(keywords, str) else name
     words = [word.strip() for word in listed.split(",")]
+    if len(words) == 1:  # a sentence, or a phrase alone
+        words += LONG_WORD.findall(name)
     return list(dict.fromkeys(word for word in words if word))[:MAX_WORDS]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from nanosae.errors import DataError
 from nanosae.runs import annotations
+from nanosae.runs.flat import flat
 from nanosae.runs.tables import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.selections import Selection, select_rows
@@ -119,7 +120,7 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
             corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK]
         )
         table["tags"] = _tags_of_rows(table["row"], tagged)
-        return table.to_csv(index=False, header=start == 0)
+        return flat(table).to_csv(index=False, header=start == 0)
 
     starts = range(0, max(len(rows), 1), EXPORT_BLOCK)  # of no rows, the header
     return map(write_block, starts)

@@ -1,0 +1,104 @@
+"""Rows rounded to 8 bits, each with its own scale, and the exact lengths of what rounding lost."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae.kernels.cpu.compiler import CHUNKS, compile_kernel
+
+LARGEST_CODE = 127
+LARGEST_MAGNITUDE = 1e15  # products of larger numbers could overflow
+SMALLEST_MAGNITUDE = (
+    1e-30  # smaller rows are rounded to zero: their scale would be denormal
+)
+UPWARDS = 1 + 1e-6  # more than all roundings of a length to float32
+
+
+class RoundedRows(NamedTuple):
+    """Rows as `scale · codes + rest`, with upper bounds on lengths; all of n rows, float32.
+
+    Attributes:
+        exact: The rows, (n, width).
+        codes: (n, width) int8.
+        scales: What a code of 1 is worth, (n,).
+        magnitudes: Largest absolute entry, (n,).
+        lengths: ‖row‖, (n,).
+        code_lengths: ‖scale · codes‖, (n,).
+        rests: ‖rest‖, (n,).
+    """
+
+    exact: Tensor
+    codes: Tensor
+    scales: Tensor
+    magnitudes: Tensor
+    lengths: Tensor
+    code_lengths: Tensor
+    rests: Tensor
+
+    def can_be_bounded(self) -> bool:
+        """Tell whether all entries are finite, and small enough to multiply in float32."""
+        if len(self.magnitudes) == 0:
+            return True
+        # as integers, because NaN has an order among them: above infinity
+        largest_bits = self.magnitudes.view(torch.int32).max()
+        return float(largest_bits.view(torch.float32)) <= LARGEST_MAGNITUDE
+
+    def slice(self, first: int, end: int) -> RoundedRows:
+        """Return some of the rows."""
+        return RoundedRows(*(part[first:end] for part in self))
+
+
+@compile_kernel
+def _round_rows(bits, rounded, magnitude_bits):
+    rows, codes, scales, magnitudes, lengths, code_lengths, rests = rounded
+    n_rows, width = rows.shape
+    for chunk in numba.prange(CHUNKS):
+        for row in range(chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS):
+            # integers, whose maximum does not lose NaN
+            largest = np.int32(0)
+            for j in range(width):
+                largest = max(largest, bits[row, j] & np.int32(0x7FFFFFFF))
+            magnitude_bits[row] = largest
+            scale = np.float32(0)
+            codes_per_unit = np.float32(0)
+            magnitude = magnitudes[row]
+            if SMALLEST_MAGNITUDE < magnitude <= LARGEST_MAGNITUDE:
+                scale = magnitude / np.float32(LARGEST_CODE)
+                codes_per_unit = np.float32(LARGEST_CODE) / magnitude
+            squares = 0.0
+            code_squares = 0.0
+            rest_squares = 0.0
+            for j in range(width):
+                code = np.rint(rows[row, j] * codes_per_unit)
+                codes[row, j] = np.int8(np.int32(code))
+                entry = np.float64(rows[row, j])
+                rounded_entry = np.float64(scale) * np.float64(code)
+                rest = entry - rounded_entry
+                squares += entry * entry
+                code_squares += rounded_entry * rounded_entry
+                rest_squares += rest * rest
+            scales[row] = scale
+            lengths[row] = np.sqrt(squares) * UPWARDS
+            code_lengths[row] = np.sqrt(code_squares) * UPWARDS
+            rests[row] = np.sqrt(rest_squares) * UPWARDS
+
+
+def round_rows(rows: Tensor) -> RoundedRows:
+    """Round rows to 8 bits.
+
+    Args:
+        rows: (n, width) float32, contiguous. Where `can_be_bounded` is false of the result, it has
+            no other use.
+    """
+    n_rows = len(rows)
+    codes = torch.empty(rows.shape, dtype=torch.int8)
+    per_row = torch.empty(5, n_rows, dtype=torch.float32)
+    rounded = RoundedRows(rows, codes, *per_row)
+    magnitude_bits = rounded.magnitudes.view(torch.int32)
+    _round_rows(rows.view(torch.int32), rounded, magnitude_bits)
+    return rounded

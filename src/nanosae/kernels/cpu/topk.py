@@ -1,0 +1,70 @@
+"""The k largest of some candidates, for the selections of a CPU."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanosae.kernels.cpu.compiler import compile_function
+
+LOWERING = 0.7  # what a threshold that proved too high is multiplied by
+NEGLIGIBLE = 1e-6  # a threshold below it is lowered to zero
+MOST_HALVINGS = 1200  # more than separate any two numbers; NaN would be halved for ever
+CAUTION = 0.88  # the first threshold of a row, as a share of that of the row before
+
+
+@compile_function
+def lowered(threshold):
+    """Return a lower threshold, at last zero; zero at once instead of an infinite one."""
+    if NEGLIGIBLE < threshold < np.inf:
+        return np.float32(LOWERING) * threshold
+    return np.float32(0)
+
+
+@compile_function
+def kth_largest(values, n_values, k, low):
+    """Return the k-th largest of the first n values, or a number between it and the next one.
+
+    All are greater than `low`. The interval that it lies in is halved until k values are above it:
+    counting is a loop without branches, as sorting is not.
+    """
+    half = values.dtype.type(0.5)
+    high = np.max(values[:n_values])
+    n_above_low = np.int64(n_values)
+    for _ in range(MOST_HALVINGS):
+        if n_above_low == k:
+            break
+        middle = half * (low + high)
+        n_above_middle = np.int32(0)
+        for i in range(n_values):
+            n_above_middle += values[i] > middle
+        if not low < middle < high:  # equal ones
+            return high
+        if n_above_middle >= k:
+            low = middle
+            n_above_low = np.int64(n_above_middle)
+        else:
+            high = middle
+    return low
+
+
+@compile_function
+def keep_largest(candidates, candidate_values, n, k, low, cols, values, slot):
+    """Write the k largest of n candidates from a slot on; of equal ones the first.
+
+    All are greater than `low`.
+
+    Returns:
+        A threshold that the kept ones, if they are k, reach; and the next free slot.
+    """
+    threshold = low
+    if n > k:
+        threshold = kth_largest(candidate_values, n, k, low)
+    n_ties = k - np.sum(candidate_values[:n] > threshold)
+    for i in range(n):
+        value = candidate_values[i]
+        if value > threshold or (value == threshold and n_ties > 0):
+            n_ties -= value == threshold
+            cols[slot] = candidates[i]
+            values[slot] = value
+            slot += 1
+    return threshold, slot

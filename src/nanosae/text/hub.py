@@ -1,0 +1,57 @@
+"""Whether a model can be had: from a folder, the local cache, or a hub that can be reached."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nanosae.errors import MissingError
+from nanosae.extras import extra
+
+HUB = "https://huggingface.co"
+SECONDS = 3.0  # to wait for the hub
+PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+def require_model(name: str, works: str) -> bool:
+    """Tell whether a model is on this machine; if not, make sure that the hub can be reached.
+
+    Args:
+        name: A folder, or a name on the hub.
+        works: What to take instead, for the message.
+
+    Raises:
+        MissingError: If it is not here and the hub does not answer within seconds.
+    """
+    if Path(name).is_dir() or _is_cached(name):
+        return True
+    if os.environ.get("HF_HUB_OFFLINE") == "1" or not _hub_answers():
+        raise MissingError(
+            f"cannot load {name}: it is not on this machine, and the hub cannot be reached.",
+            remedy=f"Installed and offline: {works}.",
+        )
+    return False
+
+
+def _is_cached(name: str) -> bool:
+    hub = extra("embed", "huggingface_hub", f"the encoder {name}")
+    names = [name] if "/" in name else [f"sentence-transformers/{name}", name]
+    try:
+        found = [hub.try_to_load_from_cache(full, "config.json") for full in names]
+    except hub.errors.HFValidationError:
+        return False  # no name that the hub could know
+    return any(isinstance(path, str) for path in found)
+
+
+def _hub_answers() -> bool:
+    if any(os.environ.get(name) for name in PROXIES):
+        return True  # the proxy will tell
+    address = urlsplit(os.environ.get("HF_ENDPOINT", HUB))
+    port = address.port or (80 if address.scheme == "http" else 443)
+    try:
+        with socket.create_connection((address.hostname or "", port), SECONDS):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,20 @@
+"""Screened selection for tests: at any size, and on machines without 8-bit dot products, too."""
+
+import torch
+
+SELECTION = "nanosae.kernels.cpu.selection"
+SMALLEST = ("MIN_TERMS", "LATENTS_PER_KEPT")
+
+
+def force_screening(monkeypatch, screens=True):
+    """Screen every selection on a CPU, however small it is; or none."""
+    monkeypatch.setattr(f"{SELECTION}.selects_by_screening", lambda: screens)
+    if screens:
+        monkeypatch.setattr(torch, "_int_mm", exact_product)
+        for name in SMALLEST:
+            monkeypatch.setattr(f"{SELECTION}.{name}", 0)
+
+
+def exact_product(codes, other, *, out):
+    """Multiply integers exactly on any machine."""
+    return out.copy_((codes.double() @ other.double()).to(torch.int32))
