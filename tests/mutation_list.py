@@ -744,6 +744,8 @@ add(
         "members @ (self.vectors - mean)",
         "members @ self.vectors",
     ),
+    ("topics: without neighbours", "projection += _means_of", "_means_of"),
+    ("topics: no steps", "STEPS = 6", "STEPS = 0"),
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(

@@ -245,9 +245,10 @@ def test_findings_come_by_falling_difference_of_shares_and_each_side_by_itself(
         is_more = (table["share"] > table["share_rest"]).tolist()
         assert is_more == [side == "B"] * 3
     told = lines(result, 20)
-    assert told.index("More in B:") == 0
-    assert told.index("More in A:") == 4
-    assert told[1] == "  Texts about “feature 22” make up 37 % of B and 10 % of A."
+    assert told.index("More in the texts where group is B:") == 0
+    assert told.index("More in the texts where group is A:") == 4
+    first = result.sides["B"].iloc[0]
+    assert f"“{first['label']}” make up 37 % of the texts where group is B" in told[1]
     assert "odds ratio" in lines(result, 20, statistics=True)[1]
 
 
