@@ -572,8 +572,8 @@ add(
     "tests/analysis/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(data, ~held, n_select)",
-        "chosen = _choose(data, held | True, n_select)",
+        "chosen = _choose(data, ~held, candidates, n_select)",
+        "chosen = _choose(data, held | True, candidates, n_select)",
     ),
     (
         "joint model: any number of features",
