@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,28 @@ def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -
         print(f"… {len(shown):,} lines in all")
 
 
+def to_json(value: Any) -> str:
+    """Return a value as JSON; numbers that JSON does not have (NaN, infinity) are null.
+
+    Example:
+        >>> to_json({"low": float("nan"), "values": [1.5, float("inf")]})
+        '{"low": null, "values": [1.5, null]}'
+    """
+    return json.dumps(_finite(value), default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    is_lost = isinstance(value, float) and not math.isfinite(value)
+    return None if is_lost else value
+
+
 def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
     """Print what was made: a sentence, or its facts as one JSON object."""
-    print(json.dumps(facts, default=str) if as_json else sentence)
+    print(to_json(facts) if as_json else sentence)
 
 
 def say_note(note: str, as_json: bool) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nanosae
-from nanosae.cli.output import say_next, say_note, show, shows_progress
+from nanosae.cli.output import say_next, say_note, show, shows_progress, to_json
 from nanosae.cli.parameters import Data, Json, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
@@ -113,7 +112,7 @@ def recommend(
     """
     (decided,) = combinations(settings, config)
     found = nanosae.recommend(data, decided)
-    print(json.dumps(dataclasses.asdict(found)) if as_json else found)
+    print(to_json(dataclasses.asdict(found)) if as_json else found)
     say_next(f"nanosae train {shlex.quote(data)} -o RUN", as_json=as_json)
 
 
@@ -137,7 +136,7 @@ def info(run: Run, /, *, as_json: Json = False) -> None:
             "metrics": last,
             "versions": facts["versions"],
         }
-        print(json.dumps(shown))
+        print(to_json(shown))
         return
     with naming(run / "config.json", folder.again(run)):
         print(f"{run}: {_what(facts['config'])}")
