@@ -4,7 +4,7 @@
 
 FOLDER holds NAME.minilm.f16.npy and NAME.parquet. Every pair of a size and a k is trained for the
 same steps on the same rows, and measured on rows that it has not seen; labels are only used to
-measure.
+measure. The activation is plain batchtopk, without nesting.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def measure(
     rows: np.ndarray, table: pd.DataFrame, labels: str, size: int, k: int, steps: int
 ) -> dict[str, float]:
     """Train one SAE and return what it is worth."""
-    config = TrainConfig(hidden_size=size, k=k, steps=steps, batch_size=512)
+    config = TrainConfig(
+        hidden_size=size, k=k, steps=steps, batch_size=512, activation="batchtopk"
+    )
     with tempfile.TemporaryDirectory() as folder:
         trainer = SAETrainer(config, run=Path(folder) / "run")
         start = time.perf_counter()

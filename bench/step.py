@@ -11,8 +11,11 @@ about a fifth of its time; `..._into` are the ratios to one that does not.
 
 On a GPU (`--device cuda`) times are those of bursts of ten without waiting in between, as training
 runs; peers and product have TF32 factors, too, unless `--precision` says otherwise. `share` is the
-product's part of the step's time, and `gemm_tflops` its rate. `--device cuda --suite` measures all
-shapes of SUITE, with sparsify and SAELens, each in a process of its own, and keeps the results.
+product's part of the step's time, and `gemm_tflops` its rate.
+
+`rows_ratio` is the number of rows a second that a model encodes to sparse features (in memory) over
+that of the product alone. `--suite` measures CPU_SUITE, or with `--device cuda` GPU_SUITE beside
+sparsify and SAELens, each case in a process of its own; it keeps the results and prints a table.
 
 `peak_extra_mb` is measured in a process of its own: peak memory of the steps above data, parameters
 and Adam's two moments; gradients and the copy of the best weights are included.
@@ -25,12 +28,13 @@ import contextlib
 import functools
 import gc
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,18 +42,48 @@ from torch import Tensor
 
 import machine
 import peers
+from nanosae.kernels import selection_path
 from nanosae.train.step import take_step
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
-# input_size, hidden_size, k
-SUITE = (
-    (384, 4096, 32),
-    (1024, 16384, 64),
-    (1024, 131072, 64),
-)
 BURST = 10  # steps on a GPU between two looks at the clock
 MARK = 10**12  # rows without a sign of life
+COLUMNS = ("ratio_into", "ratio_dead10_into", "ratio_noise_into", "rows_ratio", "l0")
 Step = Callable[[Tensor], Any]
+
+
+class Case(NamedTuple):
+    """One line of a suite; the fields are options of the command line."""
+
+    input_size: int
+    hidden_size: int
+    k: int
+    activation: str = "batchtopk"
+    selection: str = "auto"
+    batch_size: int = 4096
+
+    def options(self) -> list[str]:
+        """Return the options that choose it."""
+        options = []
+        for name, value in self._asdict().items():
+            options += [f"--{name.replace('_', '-')}", str(value)]
+        return options
+
+
+CPU_SUITE = (
+    Case(384, 4096, 32),
+    Case(384, 4096, 32, "topk"),
+    Case(384, 16384, 32),
+    Case(384, 16384, 32, "topk"),
+    Case(1024, 16384, 64),
+    Case(1024, 16384, 64, "topk"),
+    Case(384, 4096, 32, "relu"),
+    Case(384, 4096, 32, "jumprelu"),
+    Case(384, 4096, 32, "gated"),
+    Case(384, 4096, 32, selection="float32"),
+    Case(384, 1024, 16, batch_size=256),
+)
+GPU_SUITE = (Case(384, 4096, 32), Case(1024, 16384, 64), Case(1024, 131072, 64))
 
 
 def corpus(n_rows: int, width: int, seed: int = 0) -> np.ndarray:
@@ -189,6 +223,18 @@ def ours(
     return steps
 
 
+def encode(data: Any, training: Any) -> tuple[Step, Callable[[], Any]]:
+    """Return the encoding of a batch of raw rows, for `interleave`."""
+    from nanosae.trainable.export import export
+
+    model = export(training.config, data, training.best_weights())
+
+    def step(batch: Tensor) -> None:
+        model.sparse_features(batch.numpy() / np.float32(data.scale) + data.mean)
+
+    return step, lambda: None
+
+
 def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
     """Return the peers' steps, plain and where there is an AuxK with dead latents."""
     rows = torch.from_numpy(corpus(args.batch_size, args.input_size)).to(args.device)
@@ -273,10 +319,15 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
         "gemm_into": lambda: torch.mm(x, weight, out=out),
     }
     steps = ours(data, args)
-    times = interleave(steps, take, products, args.repeats)
+    training = steps["step"][0].args[0]  # type: ignore[attr-defined]
+    timed = dict(steps)
+    if args.device == "cpu":
+        timed["encode"] = encode(data, training)
+    times = interleave(timed, take, products, args.repeats)
     gemm, into = times["gemm"]["median"], times["gemm_into"]["median"]
     result = {name: getattr(args, name) for name in SIZES} | {
-        "activation": args.activation
+        "activation": args.activation,
+        "selection": selection_path(training.kernels),
     }
     result |= {
         "gemm_ms": gemm,
@@ -294,7 +345,8 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
         ratio = name.replace("step", "ratio", 1)
         result[ratio] = round(times[name]["median"] / gemm, 3)
         result[f"{ratio}_into"] = round(times[name]["median"] / into, 3)
-    training = steps["step"][0].args[0]  # type: ignore[attr-defined]
+    if args.device == "cpu":
+        result["rows_ratio"] = round(into / times["encode"]["median"], 3)
     training.read_deferred()
     result["l0"] = round(training.counters.l0, 2)
     result["spread"] = times
@@ -322,23 +374,20 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def suite(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure every shape of SUITE in a process of its own; return the results by shape."""
+    """Measure every case of a suite in a process of its own; return the results by case."""
     fixed = [option for option in args.argv if option != "--suite"]
-    fixed += [] if args.peers is not None else ["--peers", "sparsify", "saelens"]
+    if args.device == "cuda" and args.peers is None:
+        fixed += ["--peers", "sparsify", "saelens"]
     results = {}
-    for input_size, hidden_size, k in SUITE:
-        sizes = ["--input-size", input_size, "--hidden-size", hidden_size, "--k", k]
-        command = [
-            sys.executable,
-            __file__,
-            *fixed,
-            *map(str, sizes),
-            "--save",
-            "--json",
-        ]
+    print("case", *COLUMNS, sep="\t", flush=True)
+    for case in GPU_SUITE if args.device == "cuda" else CPU_SUITE:
+        options = [*fixed, *case.options(), "--save", "--json"]
+        command = [sys.executable, __file__, *options]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        results[f"{input_size}x{hidden_size}"] = json.loads(done.stdout)
-        print(f"{input_size} -> {hidden_size}, k={k}:", done.stdout.strip(), flush=True)
+        result = json.loads(done.stdout)
+        name = " ".join(str(part) for part in case)
+        results[name] = result
+        print(name, *(result.get(column) for column in COLUMNS), sep="\t", flush=True)
     return results
 
 
@@ -355,7 +404,13 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "--precision", choices=["float32", "tf32", "bfloat16"], default="tf32"
     )
     parser.add_argument(
-        "--suite", action="store_true", help="all shapes, with peers, and --save"
+        "--selection",
+        choices=["auto", "float32"],
+        default="auto",
+        help="float32: never screen by 8-bit products",
+    )
+    parser.add_argument(
+        "--suite", action="store_true", help="all cases, with peers, and --save"
     )
     parser.add_argument(
         "--peers", nargs="*", help="names such as saelens-topk; none named: all"
@@ -377,6 +432,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         args.repeats, args.settle = 3, 60
     if args.suite:
         return suite(args)
+    if args.selection == "float32":
+        os.environ["NANOSAE_SCREENING"] = "0"
     if args.device == "cuda":
         torch.cuda.init()
         flags = torch.backends.cuda.matmul

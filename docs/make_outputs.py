@@ -2,8 +2,8 @@
 
     python docs/make_outputs.py [PAGE ...]
 
-All marked pages are run from the first block to the last, each in a folder of its own, with the
-files that its tests use. Run it when results have changed, and read the difference.
+All marked pages are run from the first block to the last output, each in a folder of its own, with
+the files that its tests use. Run it when results have changed, and read the difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def renew(page: str) -> bool:
         prepare(page, folder)
         session = Session(page, folder)
         pieces, end, printed = [], 0, ""
-        for block in blocks(text):
+        found = blocks(text)
+        last = max(i for i, block in enumerate(found) if block.is_output)
+        for block in found[: last + 1]:
             if block.is_run:
                 printed = session.run(block)
             elif block.is_output:

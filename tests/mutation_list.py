@@ -294,6 +294,11 @@ add(
         "ROUNDING_OF_BIAS = -(2.0**-21)",
     ),
     (
+        "screening: of bounds however wide",
+        "_typical_error(rows, latents) > LARGEST_ERROR",
+        "_typical_error(rows, latents) > 9 * LARGEST_ERROR",
+    ),
+    (
         "screening: a lower bound that is none",
         "lower = middle - error + (",
         "lower = middle + error + (",
@@ -489,37 +494,71 @@ add(
 # ---- contrast
 add(
     "analysis/hypotheses.py",
-    "tests/analysis/test_contrast.py",
-    (
-        "contrast: without the same-sign rule",
-        "options.fdr) & same_sign",
-        "options.fdr)",
-    ),
+    "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
     (
         "contrast: p instead of q",
-        'table["q"] = false_discovery(table["p"])',
-        'table["q"] = table["p"]',
+        "is_found = q <= options.fdr",
+        "is_found = found.p <= options.fdr",
+    ),
+    (
+        "contrast: only candidates count as tests",
+        "np.ones(int(tested.sum()) - len(features))",
+        "np.ones(0)",
     ),
     (
         "contrast: copies are evidence",
         "weight = 1 / np.bincount(duplicate_group)[duplicate_group]",
-        "weight = np.ones(len(rows))",
+        "weight = np.ones(len(numbers))",
     ),
     (
         "contrast: rare features tested",
-        "common = fewest >= options.min_active",
-        "common = fewest >= 1",
+        "sums.n_active.sum(1) >= options.min_active",
+        "sums.n_active.sum(1) >= 1",
     ),
     (
         "contrast: worst first",
-        '(-surely, ~table["found"])',
-        '(surely, ~table["found"])',
+        "(-np.abs(found.difference), ~is_found)",
+        "(np.abs(found.difference), ~is_found)",
     ),
     (
-        "contrast: chosen on the held-out part",
-        "return sums(~held), sums(held)",
-        "return sums(held), sums(held)",
+        "contrast: no adjustment for selection",
+        "found.effect - error * (z - low),",
+        "found.effect - 1.96 * error,",
     ),
+)
+add(
+    "analysis/selection.py",
+    "tests/analysis/test_selection.py",
+    ("selection: one tail forgotten", "np.logaddexp(below, above)", "above"),
+    ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
+    (
+        "selection: cutoff of the largest p",
+        "-ndtri(max(largest_p, p[rejected].max()) / 2)",
+        "-ndtri(p[rejected].max() / 2)",
+    ),
+)
+add(
+    "analysis/periods.py",
+    "tests/analysis/test_periods.py",
+    ("trend: starts of periods", "(period + 0.5), names", "(period + 0.0), names"),
+    (
+        "trend: sentinels stay",
+        "is_outlier |= _beyond_gap(",
+        "is_outlier & _beyond_gap(",
+    ),
+    (
+        "trend: milliseconds stay",
+        "is_outlier |= _beyond_jump(",
+        "is_outlier & _beyond_jump(",
+    ),
+    ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
+    ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
+)
+add(
+    "analysis/over_time.py",
+    "tests/analysis/test_over_time.py",
+    ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),
+    ("trend: kinds never move", "MOST = 0.8", "MOST = 8"),
 )
 add(
     "analysis/strata.py",
@@ -532,31 +571,52 @@ add(
     "analysis/joint_model.py",
     "tests/analysis/test_joint_model.py",
     (
-        "joint model: fitted on the training part",
-        "regress(report_design, report_outcome, report.weight,",
-        "regress(design, outcome, training.weight,",
+        "joint model: chosen on all rows for its score",
+        "chosen = _choose(data, ~held, candidates, n_select)",
+        "chosen = _choose(data, held | True, candidates, n_select)",
     ),
-    ("joint model: any number of features", "max_iter=n_select", "max_iter=500"),
     (
-        "joint model: strata ignored in the path",
-        "- within @ within.T",
-        "- 0 * within @ within.T",
+        "joint model: any number of features",
+        "len(chosen) < min(n_select, len(products))",
+        "len(chosen) < len(products)",
+    ),
+    (
+        "joint model: strata ignored",
+        "products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)",
+        "products = weighted_x.T @ y",
+    ),
+    (
+        "joint model: chosen ones are not taken out",
+        "left -= np.outer(share, left[best])",
+        "left -= 0 * np.outer(share, left[best])",
+    ),
+    (
+        "joint model: sides not balanced",
+        "0.5 / share, 0.5 / (1 - share)",
+        "1.0, 1.0",
     ),
 )
 add(
     "analysis/effects.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_explain.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_explain.py"
+    " tests/analysis/test_over_time.py",
     ("contrast: AUC for Cliff's δ", "2 * scores.auc[:, 0] - 1", "scores.auc[:, 0]"),
     (
-        "explain: degrees of freedom",
-        "sums.n_rows.sum() - len(sums.n_rows) - 1, 1)",
-        "sums.n_rows.sum(), 1)",
+        "explain: HC0",
+        "scale = x / np.maximum(1 - leverage, MIN_LEFT)",
+        "scale = x",
     ),
-)
-add(
-    "analysis/columns.py",
-    "tests/analysis/test_columns.py",
-    ("trend: starts of periods", "(period + 0.5)", "(period + 0.0)"),
+    (
+        "explain: z for Welch's t",
+        "student_error * stdtrit(degrees, 0.975) / Z95",
+        "student_error",
+    ),
+    (
+        "explain: without the score test",
+        "p = np.maximum(welch_p, two_sided_p(sums.z[features, 0]))",
+        "p = welch_p",
+    ),
+    ("trend: change per unit", "return slope * np.ptp(times)", "return slope"),
 )
 add(
     "analysis/log_odds.py",
@@ -684,6 +744,8 @@ add(
         "members @ (self.vectors - mean)",
         "members @ self.vectors",
     ),
+    ("topics: without neighbours", "projection += _means_of", "_means_of"),
+    ("topics: no steps", "STEPS = 6", "STEPS = 0"),
     ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
 )
 add(

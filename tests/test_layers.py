@@ -57,6 +57,7 @@ ROOMS = {
     "config": {"defaults"},
     "defaults": set(),
     "sinks": {"runs"},
+    "addresses": set(),
     "atomic": set(),
     "checked": set(),
     "errors": set(),
@@ -147,6 +148,7 @@ def room(module):
 
 # leaves that any room may import
 EVERYWHERE = {
+    "addresses",
     "atomic",
     "checked",
     "errors",

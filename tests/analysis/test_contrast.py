@@ -8,7 +8,7 @@ from scipy.stats import hypergeom, norm
 from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
-from nanosae.analysis.splits import held_out
+from nanosae.analysis.sentences import lines
 from nanosae.codes import write_codes
 from small_corpora import active_with_target
 
@@ -76,8 +76,7 @@ def test_group_columns_agree_with_counts_by_hand(tmp_path):
     strengths = on * rng.integers(1, 4, on.shape)  # ties
     codes = active_with_target(tmp_path, strengths, y)
     row = contrast(codes, "yes", by="y").table.set_index("feature").loc[0]
-    held = held_out(np.arange(1200), 0.5, 0)
-    yes, x, s = (y == "yes")[held], on[held, 0], strengths[held, 0]
+    yes, x, s = y == "yes", on[:, 0], strengths[:, 0]
     assert row["n_active"] == x.sum()
     assert row["share"] == pytest.approx(x[yes].mean())
     assert row["share_rest"] == pytest.approx(x[~yes].mean())
@@ -128,7 +127,7 @@ def test_copies_are_no_evidence(tmp_path):
     assert 0 in naive.findings["feature"].tolist()
     assert 0 not in honest.findings["feature"].tolist()
     assert honest.about["n_independent"] < naive.about["n_independent"]
-    assert honest.about["n_held_out"] > honest.about["n_independent"]
+    assert honest.about["n_rows"] > honest.about["n_independent"]
 
 
 def test_groups_by_mask_rows_feature_and_text_are_the_same(compared_codes, compared):
@@ -169,7 +168,8 @@ def test_the_same_seed_gives_the_same_result(compared_codes):
     pd.testing.assert_frame_equal(first.table, second.table)
     pd.testing.assert_frame_equal(first.model, second.model)
     other = contrast(compared_codes, "B", "A", by="group", seed=8)
-    assert first.table["effect"].tolist() != other.table["effect"].tolist()
+    assert first.scores["features"].tolist() != other.scores["features"].tolist()
+    pd.testing.assert_frame_equal(first.table, other.table)  # rests on all rows
 
 
 def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
@@ -189,6 +189,11 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
     [
         (lambda c: contrast(c, "B", "B", by="group"), "must be apart"),
         (lambda c: contrast(c, "none such", by="group"), "none such has 0 rows"),
+        (lambda c: contrast(c, "shirt", by="channel"), "near are short\\. Give one"),
+        (
+            lambda c: contrast(c, "C", by="group"),
+            "in column 'group'; there are [AB], [AB]",
+        ),
         (lambda c: contrast(c, np.ones(3, bool)), "3 rows, the corpus 2000"),
         (lambda c: contrast(c, b="B", by="group"), "a is missing, b=B, by=group"),
         (lambda c: contrast(c), "a is missing"),
@@ -204,55 +209,47 @@ def test_errors_say_what_was_given(compared_codes, call, message):
         call(compared_codes)
 
 
-def rows_of_each_part(n_rows):
-    """Training and held-out rows of a corpus whose rows are all different."""
-    held = held_out(np.arange(n_rows), 0.5, 0)
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def test_a_difference_that_changes_its_sign_is_no_finding(tmp_path):
-    """Feature 0 goes with y on the training rows and against it on the others: q alone is tiny."""
-    rng = np.random.default_rng(0)
-    training, held = rows_of_each_part(1000)
-    y = rng.random(1000) < 0.5
-    active = rng.random((1000, 3)) < 0.3
-    active[training, 0] = y[training] & (rng.random(500) < 0.6)
-    active[held, 0] = ~y[held] & (rng.random(500) < 0.6)
-    active[:, 1] = y & (rng.random(1000) < 0.6)
-    table = contrast(active_with_target(tmp_path, active, y), True, by="y").table
-    line = table.set_index("feature").loc[0]
-    assert line["q"] < 1e-6
-    assert line["effect"] < 0
-    assert table.loc[table["found"], "feature"].tolist() == [1]
-
-
 @pytest.mark.parametrize(("n_active", "tested"), [(9, False), (10, True)])
-@pytest.mark.parametrize("rare_part", [0, 1])
-def test_a_feature_must_be_active_on_ten_texts_of_either_part(
-    tmp_path, n_active, tested, rare_part
-):
-    parts = rows_of_each_part(1000)
+def test_a_feature_must_be_active_on_ten_texts(tmp_path, n_active, tested):
     y = np.arange(1000) % 2
     active = np.zeros((1000, 1))
-    for number, part in enumerate(parts):
-        of_group = part[y[part] == 1]
-        active[of_group[: n_active if number == rare_part else 50], 0] = 1
+    active[np.flatnonzero(y == 1)[:n_active], 0] = 1
     result = contrast(active_with_target(tmp_path, active, y), 1, by="y")
     assert result.about["n_tested"] == tested
     assert len(result.table) == tested
 
 
-def test_candidates_are_those_of_a_score_test_on_the_training_rows(tmp_path):
+def test_candidates_are_those_of_a_score_test_and_all_tests_count(tmp_path):
     rng = np.random.default_rng(1)
     y = rng.random(800) < 0.4
     active = rng.random((800, 60)) < rng.uniform(0.1, 0.5, 60)
-    training, _ = rows_of_each_part(800)
+    active[:, 0] = np.where(rng.random(800) < 0.4, y, active[:, 0])
     result = contrast(active_with_target(tmp_path, active, y), True, by="y")
-    p = [hypergeom_score_p(active[training, j], y[training]) for j in range(60)]
-    expected = {j: value for j, value in enumerate(p) if value <= 0.05}
-    found = result.table.set_index("feature")["p_select"].to_dict()
-    assert found == pytest.approx(expected)
+    p = np.array([hypergeom_score_p(active[:, j], y) for j in range(60)])
+    assert set(result.table["feature"]) == set(np.flatnonzero(p <= 0.05))
     assert result.about["n_tested"] == 60
+    strongest_first = result.table.sort_values("p")
+    step_up = 60 / np.arange(1, len(p[p <= 0.05]) + 1) * strongest_first["p"]
+    expected = np.minimum.accumulate(step_up[::-1])[::-1]
+    np.testing.assert_allclose(strongest_first["q"], expected.clip(upper=1))
+
+
+def test_findings_come_by_falling_difference_of_shares_and_each_side_by_itself(
+    compared_codes, compared
+):
+    result = contrast(compared_codes, "B", "A", by="group")
+    size = result.findings["risk_difference"].abs().tolist()
+    assert size == sorted(size, reverse=True)
+    assert set(result.sides) == {"A", "B"}
+    for side, table in result.sides.items():
+        is_more = (table["share"] > table["share_rest"]).tolist()
+        assert is_more == [side == "B"] * 3
+    told = lines(result, 20)
+    assert told.index("More in the texts where group is B:") == 0
+    assert told.index("More in the texts where group is A:") == 4
+    first = result.sides["B"].iloc[0]
+    assert f"“{first['label']}” make up 37 % of the texts where group is B" in told[1]
+    assert "odds ratio" in lines(result, 20, statistics=True)[1]
 
 
 def hypergeom_score_p(active, y):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LinearRegression
+import statsmodels.api as statsmodels
+from scipy.stats import t as student
+from scipy.stats import ttest_ind
 
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.explain import explain
-from nanosae.analysis.splits import held_out
 from small_corpora import active_with_target
 
 
@@ -31,28 +32,67 @@ def test_a_column_can_be_held_equal(compared_codes, compared):
         compared.columns["group"],
         rng.choice(["A", "B"], 2000),
     )
-    assert set(explain(compared_codes, copy).findings["feature"]) == set(
-        compared.group_odds
-    )
+    raw = set(explain(compared_codes, copy).findings["feature"])
+    assert raw >= set(compared.group_odds)
+    assert len(raw) <= len(compared.group_odds) + 1
     assert len(explain(compared_codes, copy, covariates=["group"]).findings) == 0
 
 
-def test_numbers_are_least_squares(tmp_path):
+@pytest.mark.parametrize("n_strata", [1, 4])
+def test_numbers_are_least_squares_with_errors_for_unequal_variance(tmp_path, n_strata):
+    """Against statsmodels: coefficient, HC3 error; Welch's degrees of freedom by hand."""
     rng = np.random.default_rng(2)
-    on = rng.random((3000, 6)) < 0.2
-    y = rng.uniform(-1, 1, 3000) + 0.5 * on[:, 0]  # bounded: nothing is far out
-    codes = active_with_target(tmp_path, on, y)
-    result = explain(codes, "y")
-    row = result.table.set_index("feature").loc[0]
-    held = held_out(np.arange(3000), 0.5, 0)
-    clipped = np.clip(y, *np.quantile(y, [0.01, 0.99]))[held]
-    x = on[held][:, [0]].astype(float)
-    outside = LinearRegression().fit(x, clipped)
-    left = ((clipped - outside.predict(x)) ** 2).sum() / (len(x) - 2)
-    error = np.sqrt(left / ((x - x.mean()) ** 2).sum())
-    assert row["effect"] == pytest.approx(outside.coef_[0])
-    assert row["high"] - row["low"] == pytest.approx(2 * 1.959964 * error, rel=1e-5)
-    assert row["r"] == pytest.approx(np.corrcoef(x[:, 0], clipped)[0, 1])
+    on = rng.random((1500, 6)) < 0.05
+    stratum = rng.integers(0, n_strata, 1500)
+    spread = np.where(on[:, 0], 3.0, 1.0)
+    y = rng.uniform(-1, 1, 1500) * spread + 1.5 * on[:, 0] + stratum
+    codes = active_with_target(tmp_path, on, y, stratum=stratum.astype(str))
+    row = explain(codes, "y", covariates=["stratum"]).table.set_index("feature").loc[0]
+    clipped = np.clip(y, *np.quantile(y, [0.01, 0.99]))
+    x = np.column_stack([on[:, 0], np.eye(n_strata)[stratum]]).astype(float)
+    outside = statsmodels.OLS(clipped, x).fit()
+    robust = outside.get_robustcov_results("HC3")
+    assert row["raw_effect"] == pytest.approx(outside.params[0])
+    variance = robust.bse[0] ** 2
+    within = x[:, 0] - (x[:, 1:] @ (np.linalg.pinv(x[:, 1:]) @ x[:, 0]))
+    leverage = outside.get_influence().hat_matrix_diag
+    terms = (within * outside.resid / (1 - leverage)) ** 2 / (within**2).sum() ** 2
+    assert terms.sum() == pytest.approx(variance)
+    n = on[:, 0].sum()
+    parts = (
+        terms[on[:, 0]].sum() ** 2 / (n - 1),
+        terms[~on[:, 0]].sum() ** 2 / (1499 - n),
+    )
+    degrees = variance**2 / sum(parts)
+    half = student.ppf(0.975, degrees) * robust.bse[0]
+    assert row["error"] * 1.959964 == pytest.approx(half, rel=1e-5)
+    p = 2 * student.sf(abs(outside.params[0]) / robust.bse[0], degrees)
+    assert row["p"] >= p * (1 - 1e-6)
+    assert robust.bse[0] > 1.5 * outside.bse[0]  # what equal variances would say
+
+
+def test_few_rows_alike_by_chance_are_no_finding(tmp_path):
+    """Welch's test alone is fooled by ten equal numbers; the score test is not."""
+    rng = np.random.default_rng(0)
+    on = np.zeros((1000, 2))
+    on[:10, 0] = 1
+    on[rng.permutation(1000)[:300], 1] = 1
+    y = rng.normal(size=1000)
+    y[:10] = 0.65 + 1e-3 * rng.normal(size=10)
+    table = explain(active_with_target(tmp_path, on, y), "y").table
+    assert ttest_ind(y[:10], y[10:], equal_var=False).pvalue < 1e-20
+    assert not table["found"].any()
+
+
+def test_infinite_numbers_are_left_out_and_counted(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 5)) < 0.3
+    y = on[:, 2] + rng.normal(size=600)
+    y[:7], y[7:9] = np.inf, np.nan
+    result = explain(active_with_target(tmp_path, on, y), "y")
+    assert result.findings["feature"].tolist() == [2]
+    assert result.about["n_rows"] == 591
+    assert "7 of 600 rows are left out: y is infinite." in result.about["notes"]
 
 
 def test_one_huge_number_makes_no_finding(tmp_path):

@@ -7,6 +7,7 @@ import pandas as pd
 
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.explain import explain
+from nanosae.analysis.sentences import lines
 from nanosae.codes import write_codes
 
 
@@ -35,8 +36,19 @@ def test_results_are_json_sentences_and_html(compared_codes, compared):
     read = json.loads(json.dumps(result.to_dict()))
     assert {r["feature"] for r in read["findings"]} == set(compared.group_odds)
     assert read["about"]["seed"] == 0
-    numeric = explain(compared_codes, "score").sentences(1)[0]
-    assert "in score" in numeric
+    assert read["sentences"][0] == sentence
+    numeric = explain(compared_codes, "score")
+    assert "in score" in numeric.sentences(1)[0]
+
+
+def test_an_explanation_begins_with_its_joint_model_and_its_score(compared_codes):
+    result = explain(compared_codes, "score")
+    first, second, *_ = lines(result, 20, model=True)
+    score = result.scores.iloc[0]
+    assert f"R² {score['features']:.2f} on texts that chose nothing" in first
+    assert all(f"“{label}”" in first for label in result.model["label"])
+    assert second == "Higher score:"
+    assert lines(result, 20)[0] == "Higher score:"
 
 
 def test_names_of_columns_may_hold_braces(compared, tmp_path):

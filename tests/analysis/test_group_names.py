@@ -27,7 +27,7 @@ def test_common_words_by_hand():
     }
     # account, loan: in one label only
     assert common_words([[0, 1, 9]], names, 3) == [["bank"]]
-    assert common_words([[5, 6]], names, 3) == [["übel"]]
+    assert common_words([[5, 6]], names, 3) == [["Übel"]]
     assert common_words([[3]], names, 3) == [["river"]]
     assert common_words([[9], []], names, 3) == [[], []]
     # worth: bank 1.5 × log(2/3 ÷ 3/7), river 1 × log(1/3 ÷ 3/7) < 0
@@ -38,6 +38,16 @@ def test_common_words_by_hand():
 def test_a_word_of_every_label_says_nothing():
     names = {j: (f"query about w{j % 2}", 1.0) for j in range(8)}
     assert common_words([[0, 2, 4]], names, 5) == [["w0"]]
+
+
+def test_phrases_stay_whole_and_inflections_are_one():
+    names = {
+        0: ("dark matter, halos", 1.0),
+        1: ("dark matter, Halo", 1.0),
+        2: ("light, matter", 1.0),
+        3: ("tree, dark", 1.0),
+    }
+    assert common_words([[0, 1]], names, 5) == [["dark matter", "halos"]]
 
 
 def test_labels_count_by_their_score_and_missing_ones_are_left_out():

@@ -3,6 +3,7 @@
 import html
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -124,7 +125,11 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
 ):
     class Library:
         class SentenceTransformer:
-            def __init__(self, name):
+            device = SimpleNamespace(type="cpu")
+
+            def __init__(self, name, *, trust_remote_code, local_files_only):
+                assert not trust_remote_code
+                assert local_files_only  # it is never downloaded
                 if name == "gone":
                     raise OSError("offline")
                 assert name == "model-of-the-run"

@@ -113,3 +113,27 @@ def test_a_comparison_and_its_stored_form_say_the_same(compared_codes):
     pd.testing.assert_frame_equal(
         findings([found]), findings([found.to_dict()]), check_dtype=False
     )
+
+
+def test_several_periods_are_pooled_where_single_ones_do_not_show_the_trend():
+    share = (0.05, 0.01, 0.09, 0.04)
+    shares = [
+        {
+            "feature": 1,
+            "period": i,
+            "name": f"Q{i + 1} 2024",
+            "n": 50 * (i + 1),
+            "share": s,
+        }
+        for i, s in enumerate(share)
+    ]
+    line = {"feature": 1, "effect": 0.4, "target": "day"}
+    (sentence,) = findings([compared("trend", [line], shares=shares)])["sentence"]
+    first, last = (0.05 * 50 + 0.01 * 100) / 150, (0.09 * 150 + 0.04 * 200) / 350
+    assert sentence.endswith(
+        f"rise from {100 * first:.1f} % between Q1 2024 and Q2 2024 to "
+        f"{100 * last:.1f} % between Q3 2024 and Q4 2024."
+    )
+    on_days = compared("trend", [line], {"unit": "day"}, shares[1:3])
+    assert "in Q2 2024" not in findings([on_days])["sentence"][0]
+    assert "on Q2 2024" in findings([on_days])["sentence"][0]

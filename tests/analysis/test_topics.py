@@ -93,6 +93,19 @@ def test_any_number_of_topics_comes_from_one_tree(made, monkeypatch):
     assert first.cut(7).cut(3).row_topic.tolist() == first.row_topic.tolist()
 
 
+def with_neighbours(rows, sample, k):
+    """Add to each unit row the mean of the k nearest of a sample, by loops."""
+    added = []
+    for row in rows:
+        near = np.argsort(-(sample @ row), kind="stable")[:k]
+        added.append(row + sample[near].mean(axis=0))
+    return np.array(added)
+
+
+def at_length_one(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
 def by_dense_products(found, activations, directions):
     """Project centred reconstructions onto topic directions, with dense arrays and loops."""
     used = np.where(found.feature_topic >= 0, activations, 0).astype(np.float64)
@@ -100,6 +113,10 @@ def by_dense_products(found, activations, directions):
     leader = used.argmax(1)
     led: Any = used.any(1)
     mean = rows[led].mean(0)
+    known = used.any(1)
+    centre = rows[known].mean(0)
+    sample = at_length_one(rows[known] - centre)
+    smoothed = at_length_one(with_neighbours(sample, sample, 15))
     axes = []
     for t in range(found.n):
         mine = [
@@ -109,7 +126,12 @@ def by_dense_products(found, activations, directions):
         ]
         axis = np.mean(mine, axis=0) - mean
         axes.append(axis / np.linalg.norm(axis))
-    projection = (rows - mean) @ np.array(axes).T
+    axes = np.array(axes)
+    for _ in range(6):
+        nearest = (smoothed @ axes.T).argmax(1)
+        sums = np.array([smoothed[nearest == t].sum(0) for t in range(found.n)])
+        axes = at_length_one(sums)
+    projection = with_neighbours(at_length_one(rows - centre), sample, 15) @ axes.T
     kept = np.where(projection >= 0.7 * projection.max(1, keepdims=True), projection, 0)
     return np.where(led[:, None], kept, 0)
 
@@ -129,6 +151,22 @@ def test_weights_are_projections_of_dense_reconstructions(made):
     several = (found.weights > 0).sum(1)
     assert several.max() > 1  # some rows have more than one topic
     assert (several[activations[:, :20].any(1)] >= 1).all()
+
+
+def test_with_embeddings_every_row_has_a_topic(tmp_path):
+    activations, directions, subject = subjects()
+    activations[::7] = 0
+    rng = np.random.default_rng(1)
+    vectors = np.eye(4, 16)[subject] + 0.1 * rng.normal(size=(400, 16))
+    codes = write_codes(
+        tmp_path, sp.csr_array(activations), vectors=vectors.astype(np.float32)
+    )
+    found = topics(codes, 4, directions=directions)
+    assert len(found.unassigned) == 0
+    assert found.table["Count"].sum() == 400
+    silent = np.arange(0, 400, 7)
+    shared = normalized_mutual_info_score(subject[silent], found.row_topic[silent])
+    assert shared > 0.9
 
 
 def test_rows_without_features_are_listed_not_a_topic(tmp_path):
@@ -211,12 +249,12 @@ def test_labels_name_topics_before_texts_do(made):
     }
 
 
-def test_without_labels_and_texts_features_stand_in(tmp_path):
+def test_without_labels_and_texts_topics_are_unnamed(tmp_path):
     activations, directions, _ = subjects()
     codes = write_codes(tmp_path / "c", sp.csr_array(activations))
     line = next(topics(codes, 4, directions=directions).table.itertuples())
-    assert line.Representation == [f"feature {j}" for j in line.Features]
-    assert line.Name == "_".join(["0", *line.Representation[:4]])
+    assert line.Representation == []
+    assert line.Name == "0_unnamed"
     assert line.Representative_Docs == []
     assert len(line.Representative_Rows) == 3
 
@@ -292,20 +330,34 @@ def test_planted_families_stay_together(tmp_path):
     assert len(set(topic.tolist())) == 20
 
 
+def test_no_topic_is_named_by_numbers_of_features(tmp_path):
+    activations, directions, _ = subjects()
+    texts = ["", "one", "two words", "42"] * 100
+    labels = pd.DataFrame({"feature": [0, 5, 9], "label": ["", "oak", "elm, bark"]})
+    plain = write_codes(tmp_path / "a", sp.csr_array(activations))
+    written = write_codes(tmp_path / "b", sp.csr_array(activations), texts=texts)
+    for codes in (plain, written):
+        for names in (None, labels):
+            for n in (1, 4, 19):
+                table = topics(codes, n, names, directions=directions).table
+                assert not table["Name"].str.contains("feature").any()
+                assert table["Name"].str.match(r"\d+_.+").all()
+
+
 def test_words_come_from_a_hundred_texts(tmp_path):
     """Only the strongest texts are unlike each other, and only those beyond a hundred are late."""
     strengths = np.zeros((600, 2), np.float32)
-    strengths[:300, 0] = np.linspace(3, 2, 300)
+    strengths[:300, 0] = 1
+    strengths[:300, 1] = np.linspace(0, 0.6, 300)
     strengths[300:, 1] = 1
-    texts = [
-        f"single{i}" if i < 20 else "often" if i < 100 else "late" for i in range(300)
-    ]
-    codes = write_codes(
-        tmp_path / "c", sp.csr_array(strengths), texts=texts + ["other"] * 300
-    )
-    table = topics(codes, 2, directions=np.eye(2), max_density=1.0).table
-    words = {
-        row[0]: tuple(found)
-        for row, found in zip(table["Features"], table["Representation"], strict=True)
-    }
-    assert words == {0: ("often",), 1: ("other",)}
+    options: Any = {"directions": np.eye(2), "max_density": 1.0}
+    silent = write_codes(tmp_path / "silent", sp.csr_array(strengths))
+    weights = topics(silent, 2, **options).weights.toarray()
+    first = int(weights[0].argmax())
+    order = np.argsort(-weights[:300, first], kind="stable")
+    texts = np.array(["late"] * 300 + ["other"] * 300, dtype=object)
+    texts[order[:100]] = [f"single{i}" if i < 20 else "often" for i in range(100)]
+    codes = write_codes(tmp_path / "c", sp.csr_array(strengths), texts=texts.tolist())
+    table = topics(codes, 2, **options).table
+    words = dict(zip(table["Topic"], table["Representation"], strict=True))
+    assert words == {first: ["often"], 1 - first: ["other"]}

@@ -11,6 +11,12 @@ PAGES = [
     "CONTRIBUTING.md",
     *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 ]
+EMBEDDINGS_PAGES = (
+    "README.md",
+    "docs/choosing.md",
+    "docs/elsewhere.md",
+    "docs/scale.md",
+)
 N_ROWS = 400
 WIDTH = 24
 SUBJECTS = {
@@ -27,7 +33,7 @@ def prepare(page: str, folder: Path) -> None:
     if page == "README.md":
         write_dataset(folder, "dataset.csv")
         written_texts().to_csv(folder / "reviews.csv", index=False)
-    if page in ("README.md", "docs/scale.md", "docs/choosing.md"):
+    if page in EMBEDDINGS_PAGES:
         write_embeddings(folder)
     if page == "docs/scale.md":
         write_dataset(folder, "big.csv")

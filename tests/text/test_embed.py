@@ -134,8 +134,11 @@ def test_from_a_file_of_texts_to_codes(form, tiny, tmp_path, capsys):
     np.testing.assert_array_equal(
         codes.vectors(), embed(texts, model=tiny).astype(np.float16)
     )
-    # the run knows its encoder
+    # the run knows its encoder, but a path is loaded only if the user gives it
     assert main(["search", run, "old tree", "-n", "3"]) == 0
+    said = capsys.readouterr().out
+    assert f"the encoder {tiny} could not be loaded" in said
+    assert main(["search", run, "old tree", "-n", "20", "--embedder", tiny]) == 0
     said = capsys.readouterr().out
     assert f"rows like the text, encoded by {tiny}" in said
     vector = alone(["old tree"])[0]
@@ -156,7 +159,10 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
             [str(texts), "-o", output, "--text-column", "number"],
             "text 0 (0-based) is 0; 150 of",
         ),
-        ([str(tmp_path / "broken.parquet"), "-o", output], "is no Parquet, CSV"),
+        (
+            [str(tmp_path / "broken.parquet"), "-o", output],
+            "cannot be read as a .parquet",
+        ),
     ):
         assert main(["embed", *arguments, "--model", tiny]) == 2
         err = capfd.readouterr().err

@@ -1,5 +1,6 @@
 """Encoders by name: servers, prompts, a hub out of reach, and names out of received files."""
 
+import base64
 import json
 import sys
 import threading
@@ -109,6 +110,34 @@ def test_what_will_not_pass_is_not_tried_again(fault, said, server):
 def test_a_server_that_is_not_there():
     with pytest.raises(ServerError, match=r"failed 5 times.*running"):
         Endpoint("http://127.0.0.1:9/v1", "m", first_pause=0).encode(["abc"])
+
+
+SECRET = "hunter2-and-more"
+
+
+def test_credentials_in_an_address_go_to_the_server_and_nowhere_else(server):
+    address = server.url.replace("http://", f"http://me:{SECRET}@")
+    encoder = find_encoder("m", base_url=address)
+    encoder.encode(["abc"])
+    (sent,) = server.keys
+    assert base64.b64decode(sent.removeprefix("Basic ")) == f"me:{SECRET}".encode()
+    assert SECRET not in repr(encoder) + encoder.identity + encoder.note
+    assert server.url in encoder.identity
+    with pytest.raises(ConfigError) as error:
+        find_encoder(base_url=address)
+    assert SECRET not in str(error.value)
+
+
+def test_a_server_that_repeats_the_key_is_not_repeated(server, monkeypatch):
+    monkeypatch.setenv("NANOSAE_API_KEY", SECRET)
+    server.faults = [(401, {"error": f"the key {SECRET} is not known"})]
+    with pytest.raises(ServerError, match="the key … is not known") as error:
+        find_encoder("m", base_url=server.url).encode(["abc"])
+    assert SECRET not in str(error.value)
+    server.faults = [(500, {"error": SECRET})] * 5
+    with pytest.raises(ServerError, match="failed 5 times") as error:
+        Endpoint(server.url, "m", first_pause=0).encode(["abc"])
+    assert SECRET not in str(error.value)
 
 
 def test_a_server_needs_the_name_of_a_model():

@@ -6,7 +6,6 @@ the server only: it is never stored, shown or logged.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import threading
@@ -14,8 +13,8 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
 
+from nanosae.addresses import split_credentials
 from nanosae.analysis.answer_store import AnswerStore
 from nanosae.analysis.answers import answer_fault, token_count
 from nanosae.analysis.prompts import PROMPT_VERSION
@@ -310,7 +309,7 @@ def _client(chat: Chat, dry_run: bool) -> Any:
         )
     headers = {}
     if address is not None:
-        address, headers = _split_credentials(address)
+        address, headers = split_credentials(address)
     return openai.OpenAI(
         api_key=key or "none",
         base_url=address,
@@ -318,35 +317,3 @@ def _client(chat: Chat, dry_run: bool) -> Any:
         max_retries=chat.retries,
         timeout=chat.timeout,
     )
-
-
-def _split_credentials(address: str) -> tuple[str, dict[str, str]]:
-    """Return an address without user and password, and the header that sends them.
-
-    Raises:
-        ConfigError: If the address is not one; it is not shown, for it may hold a key.
-    """
-    parts = _split_address(address)
-    if parts is None:
-        raise ConfigError("base_url must be like http://127.0.0.1:8080/v1.")
-    if parts.query or parts.fragment:
-        raise ConfigError(
-            "base_url must end with its path, such as /v1, without ? or #.",
-            remedy="Give a key in OPENAI_API_KEY.",
-        )
-    credentials, _, server = parts.netloc.rpartition("@")
-    headers = {}
-    if credentials:
-        encoded = base64.b64encode(unquote(credentials).encode()).decode()
-        headers["Authorization"] = f"Basic {encoded}"
-    return parts._replace(netloc=server).geturl(), headers
-
-
-def _split_address(address: str) -> SplitResult | None:
-    """Return the parts of an address, None if it is not one of a server."""
-    try:
-        parts = urlsplit(address)
-        has_server = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return None
-    return parts if has_server and parts.scheme in ("http", "https") else None

@@ -1,10 +1,15 @@
-"""Ward's method for weighted points, and the strongest feature of each row."""
+"""Ward's method for weighted points, spherical k-means, and the strongest feature of each row."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.statistics import unit
+
+BLOCK = 1024  # rows whose neighbours are looked for together
 
 
 def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -95,3 +100,49 @@ def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
     places = np.flatnonzero(is_largest)
     first = places[np.searchsorted(places, starts)]
     return rows, block.indices[first].astype(np.int64)
+
+
+def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
+    """Return the places of the k rows of a sample with the largest product with each row.
+
+    Args:
+        rows: (n, width).
+        sample: (m, width).
+        k: Number of neighbours; m, if that is less.
+
+    Returns:
+        Places in the sample, in no order, (n, k) int32.
+    """
+    k = min(k, len(sample))
+    nearest = np.empty((len(rows), k), np.int32)
+    for start in range(0, len(rows) if k else 0, BLOCK):
+        products = rows[start : start + BLOCK] @ sample.T
+        nearest[start : start + BLOCK] = np.argpartition(-products, k - 1)[:, :k]
+    return nearest
+
+
+def spherical_steps(rows: np.ndarray, axes: np.ndarray, steps: int) -> np.ndarray:
+    """Move axes to where rows are, by steps of spherical k-means.
+
+    Each row goes to the axis of largest cosine, and each axis to the mean of its rows, at length
+    one (Dhillon and Modha, Machine Learning 42 (2001) 143). An axis without rows stays.
+
+    Args:
+        rows: (n, width).
+        axes: Of length one, (m, width).
+        steps: Number of steps.
+
+    Example:
+        >>> rows = np.array([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]])
+        >>> spherical_steps(rows, np.array([[0.0, 1.0], [-1.0, 0.0]]), 1).round(2).tolist()
+        [[0.89, 0.45], [-1.0, 0.0]]
+    """
+    for _ in range(steps):
+        axis_of_row = (rows @ axes.T).argmax(axis=1)
+        shape = (len(axes), len(rows))
+        places = axis_of_row, np.arange(len(rows))
+        members = sp.csr_array((np.ones(len(rows)), places), shape=shape)
+        moved = unit(members @ rows)
+        is_empty = np.bincount(axis_of_row, minlength=len(axes)) == 0
+        axes = np.where(is_empty[:, None], axes, moved)
+    return axes

@@ -1,4 +1,4 @@
-"""Read metadata columns as labels, numbers or times.
+"""Read metadata columns as labels or numbers.
 
 An empty cell is None, "", NaN, an infinite number or an empty list. Several labels in one cell are
 a list, or joined by "|".
@@ -10,14 +10,10 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 
 from nanosae.codes import Codes
 from nanosae.errors import DataError
-
-MAX_PERIODS = 36  # different times that a trend is fitted to
-DAYS_PER_YEAR = 365.2425
 
 
 def is_missing_value(value: Any) -> bool:
@@ -110,62 +106,3 @@ def as_numbers(values: np.ndarray) -> np.ndarray | None:
         )
     except (TypeError, ValueError):
         return None
-
-
-def as_times(values: np.ndarray, column: str) -> tuple[np.ndarray, str]:
-    """Read numbers or dates as at most 36 different times.
-
-    Dates are counted in years and moved to the start of their day, month or year, whichever is the
-    finest with at most 36 different ones. More numbers than that become 36 periods of equal length,
-    each at its middle.
-
-    Args:
-        values: Numbers, datetimes or ISO 8601 strings, none of them empty, (n,).
-        column: What to call them.
-
-    Returns:
-        Times, (n,) float64, and their unit.
-
-    Raises:
-        DataError: If the cells are neither numbers nor dates.
-
-    Example:
-        >>> as_times(np.array([3, 1]), "year")
-        (array([3., 1.]), 'unit of year')
-    """
-    numbers = None if values.dtype.kind == "M" else as_numbers(values)
-    if numbers is None:
-        times, unit = _years(values, column), "year"
-    else:
-        times, unit = numbers, f"unit of {column}"
-    if len(np.unique(times)) > MAX_PERIODS:
-        times = _middles_of_periods(times)
-    return times, unit
-
-
-def _years(values: np.ndarray, column: str) -> np.ndarray:
-    """Read dates as years since 0, at the start of their day, month or year."""
-    try:
-        dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"column {column!r} holds neither numbers nor dates: {error}",
-            column=column,
-            remedy="Write dates as in 2024-05-31.",
-        ) from error
-    moments = dates.dt.tz_localize(None).to_numpy()
-    starts = moments
-    for unit in ("D", "M", "Y"):
-        starts = moments.astype(f"M8[{unit}]")
-        if len(np.unique(starts)) <= MAX_PERIODS:
-            break
-    days = starts.astype("M8[D]").astype(np.float64)
-    return 1970 + days / DAYS_PER_YEAR
-
-
-def _middles_of_periods(times: np.ndarray) -> np.ndarray:
-    """Move each time to the middle of its period, of 36 of equal length."""
-    first = times.min()
-    width = np.ptp(times) / MAX_PERIODS
-    period = np.minimum((times - first) // width, MAX_PERIODS - 1)
-    return first + width * (period + 0.5)

@@ -1,29 +1,36 @@
 """Which features tell groups, times or outcomes apart.
 
 Three questions share one procedure: `contrast` (this group against that one), `over_time` (what
-rises and falls) and `explain` (what goes with a target: two classes, many, or a number). Statistics
-are about whether a feature is active; one sparse product gives the sums of every feature at once.
+rises and falls) and `explain` (what goes with a target: two classes, many, or a number). Tests are
+about whether a feature is active; one sparse product gives the sums of every feature at once.
 
-1. Rows are split into a training and a held-out part that share no duplicate group. A duplicate
-   group counts as one text: each of its rows weighs 1 ÷ their number. Copies are no evidence.
-2. On the training part every feature gets a score test; those with p ≤ 0.05 are candidates, and an
-   L1 path (LARS) picks the few that explain the target together.
-3. All that is reported comes from the held-out part: effect, 95 % interval, p, and q, the
-   Benjamini-Hochberg rate over the candidates. A finding has q ≤ `fdr` and the sign that the
-   training part showed. Effects of findings are thus free of the winner's curse.
+1. A duplicate group counts as one text: each of its rows weighs 1 ÷ their number. Copies are no
+   evidence.
+2. Every feature is tested on all rows: for groups and times by the likelihood ratio of `log_odds`
+   (the effect is the stratified log-odds ratio, or the slope in time), for numbers by the
+   difference between rows with and without the feature, with errors that stand unequal variances
+   (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
+   that one huge number makes no finding.
+3. A finding has q ≤ `fdr`, the rate of Benjamini and Hochberg over all tests. Its effect and its
+   interval are those that are right given that it was found (`selection`): what is picked because
+   it looks large is drawn towards 0, and 95 % of the intervals of findings hold their effect. An
+   interval may hold 0: then the finding is one, but its size is not known. Shares are as counted.
+4. A joint model of few features (`joint_model`) is chosen on all rows; its score is that of the
+   same procedure on held-out rows, which share no duplicate group with those that chose it.
 
 Covariates (text length unless told otherwise) are held equal by stratification: the rows are cut
 into strata (quantiles of numbers, values of the rest) and a feature has its own base rate in each.
-For groups and times, `log_odds` gives the effect: the stratified log-odds ratio or the slope in
-time, and p is a likelihood ratio test. For numbers, the effect is the least-squares difference
-between rows with and without the feature, strata held equal; the outermost 1 % of numbers on each
-side are moved to the percentile (winsorised), so that one huge number makes no finding.
+
+Findings are ordered by what readers see: the difference of shares, their change over time, the
+correlation with a number; each side of a comparison has its own list (`Contrast.sides`).
 
 It says what goes together with what, not why; covariates that nobody named are not held equal.
 """
 
 from __future__ import annotations
 
+import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +43,8 @@ from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
+
+LISTED_VALUES = 6  # in the message about one that is not there
 
 
 def contrast(
@@ -65,11 +74,11 @@ def contrast(
             its several values with the rest.
         covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
             there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread): kept on one side
-            of the split and counted as one text.
+        groups: A column whose equal values are one source (an author, a thread): counted as one
+            text and kept on one side of the split.
         fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out.
-        min_active: Independent texts of either part on which a feature must be active to be tested.
+        share: Share of the rows to hold out, for the score of the joint model.
+        min_active: Independent texts on which a feature must be active to be tested.
         n_select: Most features in the joint model.
         labels: Names of features; None: those of the run.
         seed: Seed of the split.
@@ -150,23 +159,50 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
 
 
 def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str]:
-    """Return the rows whose cell is one of the wanted values, and the values."""
+    """Return the rows whose cell is one of the wanted values, and the values.
+
+    Raises:
+        DataError: If no row has one of them; the message lists the values that are near.
+    """
     wanted = [str(value) for value in (group if isinstance(group, list) else [group])]
     name = " or ".join(wanted)
     values = codes.column(by)
+    members = _holding(values, wanted, by)
+    if not members.any():
+        raise _no_such_value(values, name, by)
+    return members, name
+
+
+def _holding(values: np.ndarray, wanted: list[str], by: str) -> np.ndarray:
+    """Say which cells are, or hold, one of the wanted values, bool (n,)."""
     if values.dtype.kind not in "iuf":
-        return np.array(
-            [_holds(cell, wanted) for cell in values.tolist()], dtype=bool
-        ), name
+        return np.array([_holds(cell, wanted) for cell in values.tolist()], dtype=bool)
     try:
         numbers = [_number(value) for value in wanted]
     except ValueError:
         raise DataError(
-            f"{by} holds numbers, and {name!r} is none.",
+            f"{by} holds numbers, and {' or '.join(wanted)!r} is none.",
             column=by,
             remedy="Give a number.",
         ) from None
-    return np.logical_or.reduce([values == number for number in numbers]), name
+    return np.logical_or.reduce([values == number for number in numbers])
+
+
+def _no_such_value(values: np.ndarray, name: str, by: str) -> DataError:
+    """Say which values there are instead: those that are near, else the most frequent ones."""
+    labels: Counter[str] = Counter()
+    for cell in values[~is_missing(values)].tolist():
+        labels.update(map(str, cell if is_list(cell) else [cell]))
+    frequent = [label for label, _ in labels.most_common()]
+    near = difflib.get_close_matches(name, frequent, n=LISTED_VALUES, cutoff=0.6)
+    what = "near are" if near else "there are"
+    shown = ", ".join((near or frequent)[:LISTED_VALUES])
+    more = ", …" if not near and len(frequent) > LISTED_VALUES else ""
+    return DataError(
+        f"{name} has 0 rows: no row has it in column {by!r}; {what} {shown}{more}.",
+        column=by,
+        remedy="Give one of the values.",
+    )
 
 
 def _holds(cell: Any, wanted: list[str]) -> bool:

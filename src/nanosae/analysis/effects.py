@@ -1,53 +1,78 @@
-"""Effects of features on a target, each with its interval and p, from the sums of one part."""
+"""Effects of features on a target, each with its standard error and p, from sums over rows."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import chdtrc
+from scipy.special import chdtrc, ndtri, stdtr, stdtrit
 
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.columns import one_hot
-from nanosae.analysis.feature_sums import FeatureSums, dense_column
+from nanosae.analysis.feature_sums import FeatureSums, dense_column, sums_where_active
 from nanosae.analysis.log_odds import LogOdds, fit_log_odds
 from nanosae.analysis.statistics import Z95, two_sided_p
 from nanosae.codes import Codes
 
 Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
+MIN_LEFT = 1e-6  # of 1 − leverage, where a row decides its own prediction
+TINY = 1e-300
 
 
-def effects(
-    sums: FeatureSums, kind: Kind, features: np.ndarray, targets: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Estimate the effect of each pair of feature and target.
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of a feature and a target, numbers of features and columns of targets, each (K,)."""
+
+    features: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Estimates of K pairs as they are in the rows, whatever they were chosen by, each (K,).
+
+    Attributes:
+        effect: Log-odds ratio, log-odds per unit of time, or difference of the number's mean.
+        error: Its standard error; effect ± 1.96 · error is the usual 95 % interval.
+        p: Two-sided p of "no effect".
+        z: The standard normal score that has this p and the sign of the effect.
+        difference: What readers go by: difference of shares, their change over time, correlation.
+        descriptive: Columns for the table: of groups `share, share_rest, risk_difference`, of times
+            `share_change`.
+    """
+
+    effect: np.ndarray
+    error: np.ndarray
+    p: np.ndarray
+    z: np.ndarray
+    difference: np.ndarray
+    descriptive: dict[str, np.ndarray]
+
+
+def effects(codes: Codes, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effects:
+    """Estimate the effect of each pair of feature and target, and test it.
 
     Args:
-        sums: Sums over the rows to report on.
+        codes: The corpus.
+        sums: Sums over the rows.
         kind: What the targets are: membership of groups, a number, or a time.
-        features: Feature of each pair, (K,).
-        targets: Column of the target of each pair, (K,).
-
-    Returns:
-        `effect, low, high, p`; but for numbers `odds_ratio, odds_low, odds_high`; for groups
-        `share, share_rest, risk_difference`; each (K,).
+        pairs: Which pairs.
     """
     if kind == "numeric":
-        return _mean_differences(sums, features)
+        return _mean_differences(codes, sums, pairs.features)
     if kind == "trend":
-        return _log_odds_effects(_fit_trends(sums, features, targets))
-    ratios = _log_odds_effects(_fit_groups(sums, features, targets))
-    return ratios | _shares(sums, features, targets)
+        change = _share_changes(sums, pairs)
+        fit = _fit_trends(sums, pairs)
+        return _of_log_odds(fit, change, {"share_change": change})
+    shares = _shares(sums, pairs)
+    return _of_log_odds(_fit_groups(sums, pairs), shares["risk_difference"], shares)
 
 
 def cliffs_delta(
-    codes: Codes,
-    sums: FeatureSums,
-    features: np.ndarray,
-    targets: np.ndarray,
-    wanted: np.ndarray,
+    codes: Codes, sums: FeatureSums, pairs: Pairs, wanted: np.ndarray
 ) -> np.ndarray:
     """Compute P(stronger in the group) − P(weaker), of activations, for the pairs that are wanted.
 
@@ -55,82 +80,136 @@ def cliffs_delta(
 
     Args:
         codes: The corpus.
-        sums: Sums over the rows to report on; its targets are groups.
-        features: Feature of each pair, (K,).
-        targets: Column of the target of each pair, (K,).
+        sums: Sums over the rows; its targets are groups.
+        pairs: Pairs of feature and group, K of them.
         wanted: Bool (K,); the others are NaN.
     """
-    delta = np.full(len(features), np.nan)
-    for target in np.unique(targets[wanted]):
-        pairs = np.flatnonzero(wanted & (targets == target))
-        activations = codes.features(features[pairs]).tocsr()[sums.rows]
+    delta = np.full(len(pairs.features), np.nan)
+    for target in np.unique(pairs.targets[wanted]):
+        places = np.flatnonzero(wanted & (pairs.targets == target))
+        activations = codes.features(pairs.features[places]).tocsr()[sums.rows]
         scores = single_feature_scores(
             sp.csc_array(activations), sums.target[:, [target]]
         )
-        delta[pairs] = 2 * scores.auc[:, 0] - 1
+        delta[places] = 2 * scores.auc[:, 0] - 1
     return delta
 
 
-def _mean_differences(sums: FeatureSums, features: np.ndarray) -> dict[str, np.ndarray]:
-    """Fit the number by least squares on "is active" and the strata; Wald's test and interval."""
+def _mean_differences(codes: Codes, sums: FeatureSums, features: np.ndarray) -> Effects:
+    """Fit the number by least squares on "is active" and the strata; errors are HC3.
+
+    HC3 stands unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
+    Ervin, Am. Stat. 54 (2000) 217): residual i counts as e_i ÷ (1 − h_i), with its leverage h_i.
+    The few rows with a rare feature have a variance of their own, so that the test is Student's
+    with Welch's degrees of freedom (Biometrika 34 (1947) 28). A few rows may be alike by chance,
+    which fools this test but not the score test with the variance of all rows: p is the larger one.
+    """
     active_squares = sums.active_squares[features].sum(1)
     effect = sums.co_deviation[features, 0] / active_squares
-    explained = effect * sums.co_deviation[features, 0]
-    residual_squares = np.maximum(sums.target_squares.sum() - explained, 0)
-    degrees_of_freedom = max(sums.n_rows.sum() - len(sums.n_rows) - 1, 1)
-    error = np.sqrt(residual_squares / degrees_of_freedom / active_squares)
-    interval = {"low": effect - Z95 * error, "high": effect + Z95 * error}
-    return {"effect": effect} | interval | {"p": two_sided_p(effect / error)}
+    active, inactive = _error_squares(codes, sums, features, effect)
+    n_active = sums.n_active[features].sum(1)
+    n_inactive = sums.n_independent - n_active
+    welch = active**2 / (n_active - 1) + inactive**2 / (n_inactive - 1)
+    degrees = (active + inactive) ** 2 / np.maximum(welch, TINY)
+    student_error = np.sqrt(active + inactive) / active_squares
+    welch_p = 2 * stdtr(degrees, -np.abs(effect) / np.maximum(student_error, TINY))
+    p = np.maximum(welch_p, two_sided_p(sums.z[features, 0]))
+    error = student_error * stdtrit(degrees, 0.975) / Z95
+    z = np.sign(effect) * -ndtri(np.maximum(p, TINY) / 2)
+    return Effects(effect, error, p, z, sums.r[features, 0], {})
 
 
-def _fit_groups(
-    sums: FeatureSums, features: np.ndarray, targets: np.ndarray
-) -> LogOdds:
+def _error_squares(
+    codes: Codes, sums: FeatureSums, features: np.ndarray, effect: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum (x e ÷ (1 − h))² over rows with a feature and over the others, each (K,).
+
+    x is "is active" less its stratum's mean. Within a stratum it and h have one value on all rows
+    with the feature and another on the rest, so that the sums follow from those of the number.
+    """
+    active_sum, active_squares = _deviations_where_active(codes, sums, features)
+    n_active = sums.n_active[features]  # (K, S)
+    mean = n_active / sums.n_rows
+    all_squares = sums.target_squares[:, 0]
+    of_all = sums.active_squares[features].sum(1)[:, None]
+    slope = effect[:, None]
+
+    def weighted(x: Any, total: Any, squares: Any, n_rows: Any) -> np.ndarray:
+        residual_squares = squares - 2 * slope * x * total + (slope * x) ** 2 * n_rows
+        leverage = 1 / sums.n_rows + x**2 / of_all
+        scale = x / np.maximum(1 - leverage, MIN_LEFT)
+        return (scale**2 * np.maximum(residual_squares, 0)).sum(1)
+
+    with_feature = weighted(1 - mean, active_sum, active_squares, n_active)
+    rest_squares = all_squares - active_squares
+    n_rest = sums.n_rows - n_active
+    without = weighted(-mean, -active_sum, rest_squares, n_rest)
+    return with_feature, without
+
+
+def _deviations_where_active(
+    codes: Codes, sums: FeatureSums, features: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the number's deviation from its stratum's mean, and its square, over rows with a feature.
+
+    Returns:
+        Weighted sums by stratum, each (K, S).
+    """
+    stratum_mean = sums.target_sum[:, 0] / sums.n_rows
+    deviation = dense_column(sums.target, 0) - sums.strata @ stratum_mean
+    by_stratum = sums.strata.multiply(sums.weight[:, None])
+    values = sp.hstack(
+        [
+            by_stratum.multiply(deviation[:, None]),
+            by_stratum.multiply(deviation[:, None] ** 2),
+        ],
+        format="csr",
+    )
+    totals = sums_where_active(codes, sums.rows, values)[features]
+    n_strata = len(sums.n_rows)
+    return totals[:, :n_strata], totals[:, n_strata:]
+
+
+def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     """Fit log odds of membership against all other rows."""
     outside = sums.n_rows[:, None] - sums.target_sum
     n_rows = np.stack([outside, sums.target_sum], -1)  # (S, C, 2)
-    n_rows = n_rows[:, targets].swapaxes(0, 1)
-    active_in_group = sums.active_target_sum[features, targets]
-    return fit_log_odds(active_in_group, sums.n_active[features], n_rows, NO_AND_YES)
+    n_rows = n_rows[:, pairs.targets].swapaxes(0, 1)
+    active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
+    n_active = sums.n_active[pairs.features]
+    return fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES)
 
 
-def _fit_trends(
-    sums: FeatureSums, features: np.ndarray, targets: np.ndarray
-) -> LogOdds:
+def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     """Fit log odds that are linear in time."""
     times, level = np.unique(dense_column(sums.target, 0), return_inverse=True)
     weighted_levels = one_hot(level).multiply(sums.weight[:, None])
     n_rows = (sums.strata.T @ weighted_levels).toarray()  # (S, L)
-    active_time_sum = sums.active_target_sum[features, targets]
-    return fit_log_odds(active_time_sum, sums.n_active[features], n_rows, times)
+    active_time_sum = sums.active_target_sum[pairs.features, pairs.targets]
+    return fit_log_odds(active_time_sum, sums.n_active[pairs.features], n_rows, times)
 
 
-def _log_odds_effects(fit: LogOdds) -> dict[str, np.ndarray]:
-    low = fit.slope - Z95 * fit.error
-    high = fit.slope + Z95 * fit.error
-    return {
-        "effect": fit.slope,
-        "low": low,
-        "high": high,
-        "p": chdtrc(1, fit.likelihood_ratio),
-        "odds_ratio": _odds(fit.slope),
-        "odds_low": _odds(low),
-        "odds_high": _odds(high),
-    }
+def _of_log_odds(
+    fit: LogOdds, difference: np.ndarray, descriptive: dict[str, np.ndarray]
+) -> Effects:
+    z = np.sign(fit.slope) * np.sqrt(fit.likelihood_ratio)
+    p = chdtrc(1, fit.likelihood_ratio)
+    return Effects(fit.slope, fit.error, p, z, difference, descriptive)
 
 
-def _odds(log_odds: np.ndarray) -> np.ndarray:
-    """Undo the logarithm without overflow."""
-    return np.exp(np.clip(log_odds, -500, 500))
+def _share_changes(sums: FeatureSums, pairs: Pairs) -> np.ndarray:
+    """Return by how much a feature's share changes from the first time to the last, on a line."""
+    times = dense_column(sums.target, 0)
+    time_squares = sums.target_squares.sum(0)[pairs.targets]
+    slope = sums.co_deviation[pairs.features, pairs.targets] / time_squares
+    return slope * np.ptp(times)
 
 
-def _shares(
-    sums: FeatureSums, features: np.ndarray, targets: np.ndarray
-) -> dict[str, Any]:
+def _shares(sums: FeatureSums, pairs: Pairs) -> dict[str, Any]:
     """Compare the shares of rows on which a feature is active, strata pooled."""
-    n_group = sums.target_sum.sum(0)[targets]
-    active_in_group = sums.active_target_sum[features, targets]
-    active_outside = sums.n_active[features].sum(1) - active_in_group
+    n_group = sums.target_sum.sum(0)[pairs.targets]
+    active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
+    active_outside = sums.n_active[pairs.features].sum(1) - active_in_group
     share = active_in_group / n_group
     share_rest = active_outside / (sums.n_rows.sum() - n_group)
     return {

@@ -35,17 +35,18 @@ def explain(
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        y: A metadata column, or one value per row; empty cells ("", None, NaN) are left out.
+        y: A metadata column, or one value per row; empty cells ("", None, NaN) and
+            infinite ones are left out, and counted in a note.
         kind: How to read it; None: numbers with more than two values are "numeric", the rest
             "classes". Several labels in a cell are joined by "|".
         covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
             there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread): kept on one side
-            of the split and counted as one text.
+        groups: A column whose equal values are one source (an author, a thread): counted as one
+            text and kept on one side of the split.
         fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out.
-        min_active: Independent texts of either part on which a feature must be active to be tested,
-            and rows in which a class must occur.
+        share: Share of the rows to hold out, for the score of the joint model.
+        min_active: Independent texts on which a feature must be active to be tested, and rows in
+            which a class must occur.
         n_select: Most features in the joint model.
         labels: Names of features; None: those of the run.
         seed: Seed of the split.
@@ -86,9 +87,18 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
     winsorised = np.clip(numbers, *bounds)
     target = sp.csr_array(np.nan_to_num(winsorised)[:, None])
     rows = ~is_missing(values)
-    return Question(
-        "numeric", target, rows, [column or "the target"], {"column": column}
-    )
+    name = column or "the target"
+    notes = _infinite_note(values, name)
+    return Question("numeric", target, rows, [name], {"column": column}, notes)
+
+
+def _infinite_note(values: np.ndarray, name: str) -> list[str]:
+    """Count the infinite cells, which are left out like empty ones."""
+    floats = [value for value in values.tolist() if isinstance(value, float)]
+    n_infinite = int(np.isinf(floats).sum()) if floats else 0
+    if not n_infinite:
+        return []
+    return [f"{n_infinite:,} of {len(values):,} rows are left out: {name} is infinite."]
 
 
 def _classes(

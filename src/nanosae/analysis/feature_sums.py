@@ -1,4 +1,4 @@
-"""Sums over one part of a split, for all features, strata and targets, and the score test on them.
+"""Sums over rows, for all features, strata and targets, and the score test on them.
 
 They are all that a comparison needs of the rows, and come from one sparse product. Only whether a
 feature is active counts, not how strongly.
@@ -20,12 +20,12 @@ TINY = 1e-300  # keeps a feature that never varies from dividing by zero
 
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
-    """Sums over the rows of one part, with F features, S strata and C targets.
+    """Sums over rows, with F features, S strata and C targets.
 
     Every row counts with its weight: a duplicate group counts as one row.
 
     Attributes:
-        rows: The rows of this part, (n,).
+        rows: The rows, (n,).
         target: Values of the targets, csr_array (n, C).
         strata: Stratum of each row, one-hot, csr_array (n, S).
         weight: Weight of each row, (n,).
@@ -82,7 +82,7 @@ def feature_sums(
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
-    sums = _sums_where_active(codes, rows, counted)
+    sums = sums_where_active(codes, rows, counted)
     n_strata = strata.shape[1]
     n_active = sums[:, :n_strata]
     active_target_sum = sums[:, n_strata:]
@@ -128,7 +128,7 @@ def dense_column(matrix: Any, column: int) -> np.ndarray:
     return matrix[:, [column]].toarray()[:, 0]
 
 
-def _sums_where_active(codes: Codes, rows: np.ndarray, values: Any) -> np.ndarray:
+def sums_where_active(codes: Codes, rows: np.ndarray, values: Any) -> np.ndarray:
     """Sum columns of values over the rows on which each feature is active, (F, columns)."""
     sums = np.zeros((codes.n_features, values.shape[1]))
     for start in range(0, len(rows), BLOCK):

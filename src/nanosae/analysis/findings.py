@@ -12,18 +12,24 @@ from nanosae.analysis.effects import Kind
 from nanosae.runs.tables import records
 
 GROUPS_SENTENCE = (
-    "is on in {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"
+    "is active in {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"
     " (95 % CI {odds_low:.3g} to {odds_high:.3g}), risk difference {risk_difference:+.1%},"
     " Cliff's δ {cliffs_delta:+.2f}"
 )
 NUMERIC_SENTENCE = (
     "goes with a difference of {effect:+.3g} in {target} (95 % CI {low:.3g} to {high:.3g};"
-    " r = {r:+.2f}; on in {n_active:,} texts)"
+    " r = {r:+.2f}; active in {n_active:,} texts)"
 )
 TREND_SENTENCE = (
-    "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to"
-    " {odds_high:.3g}; on in {n_active:,} texts)"
+    "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to {odds_high:.3g};"
+    " active in {n_active:,} texts)"
 )
+TEMPLATES: dict[Kind, str] = {
+    "groups": GROUPS_SENTENCE,
+    "numeric": NUMERIC_SENTENCE,
+    "trend": TREND_SENTENCE,
+}
+SHOWN = 20  # findings in a notebook
 
 
 @dataclass
@@ -32,21 +38,24 @@ class Contrast:
 
     Attributes:
         kind: "groups" (two, or each class against the rest), "numeric" or "trend".
-        table: One line per candidate, best first (by the end of its interval nearer to 0):
-            `target, feature, label, n_active` (independent texts), `effect, low, high, p, r, q,
-            p_select, found`; `odds_ratio, odds_low, odds_high` but for numbers; for groups `share,
-            share_rest, risk_difference, cliffs_delta` (on activations; of findings). `effect` is
-            the log-odds ratio, the log-odds per unit of time or the difference of the target; `r`
-            the correlation of being active with the target. All but `p_select` is computed on the
-            held-out rows.
-        model: The features that explain each target together, chosen on the training rows and
-            fitted on the held-out ones: `target, feature, label, coefficient, low, high, p, q`.
-        scores: How well that model, fitted on the training rows, does on the held-out ones:
-            `target, measure` ("auc" or "r2"), `covariates` (alone), `features` (with them),
-            `n_features`.
+        table: One line per candidate (p ≤ 0.05 in a score test), findings first, by falling
+            difference of shares, of shares over time, or by correlation with the number:
+            `target, feature, label, n_active` (independent texts), `effect, low, high, raw_effect,
+            error, p, q, r, found`; `odds_ratio, odds_low, odds_high` but for numbers; for groups
+            `share, share_rest, risk_difference, cliffs_delta` (on activations; of findings), for
+            trends `share_change` (on a line through the shares, first to last time). `effect` is
+            the log-odds ratio, the log-odds per unit of time or the difference of the target's
+            mean, and `low` to `high` its 95 % interval, both as they are given that the line was
+            selected (see `selection`); `raw_effect` and its standard error are not put right for
+            that. `r` is the correlation of being active with the target.
+        model: The features that explain each target together, chosen on all rows: `target, feature,
+            label, coefficient, stability` (see `joint_model`).
+        scores: How well a model that was chosen in the same way on the training rows does on the
+            held-out ones: `target, measure` ("auc" or "r2"), `covariates` (alone), `features` (with
+            them), `n_features`.
         about: Options, counts of rows and of independent texts, and notes.
-        shares: For trends, `feature, period, n, n_active, share, low, high` of each finding over
-            all rows (Jeffreys' 95 % interval).
+        shares: For trends, `feature, period, name, n, n_active, share, low, high` of each finding
+            (Jeffreys' 95 % interval).
     """
 
     kind: Kind
@@ -58,21 +67,56 @@ class Contrast:
 
     @property
     def findings(self) -> pd.DataFrame:
-        """The lines of `table` with q ≤ `fdr` and the sign that the training rows showed."""
+        """The lines of `table` with q ≤ `fdr`."""
         return self.table.loc[self.table["found"]]
 
-    def sentences(self, n: int | None = None) -> list[str]:
-        """Return one sentence per finding, best first.
+    @property
+    def sides(self) -> dict[str, pd.DataFrame]:
+        """The findings of each side: groups with more of them, "rises", "lower" and so on."""
+        findings = self.findings
+        lines = findings.to_dict(orient="records")
+        side = [_side_of(self.kind, line, self.about) for line in lines]
+        grouped = findings.groupby(pd.array(side, dtype=object), sort=False)
+        return {str(name): of_side for name, of_side in grouped}
+
+    def sentences(
+        self, n: int | None = None, *, lines: pd.DataFrame | None = None
+    ) -> list[str]:
+        """Return one sentence per finding with its statistics, in the order of `table`.
+
+        In plain words they are in `nanosae.analysis.sentences.findings`.
 
         Args:
             n: How many; all if None.
+            lines: Only these lines of `table`; the findings if None.
         """
-        lines = self.findings.iloc[:n].to_dict(orient="records")
-        return [_sentence(self.kind, line, self.about) for line in lines]
+        lines = self.findings if lines is None else lines
+        wanted = lines.iloc[:n].to_dict(orient="records")
+        return [_sentence(self.kind, line, self.about) for line in wanted]
+
+    def model_sentences(self) -> list[str]:
+        """Say how well a few features explain each target together, and which they are."""
+        sentences = []
+        for line in self.scores.to_dict(orient="records"):
+            of_target = self.model[self.model["target"] == line["target"]]
+            names = [f"“{label}”" for label in of_target["label"]]
+            what = "R²" if line["measure"] == "r2" else "AUC"
+            n_features, target = line["n_features"], line["target"]
+            sentences.append(
+                f"Together, {n_features} features explain {target} with {what} "
+                f"{line['features']:.2f} on texts that chose nothing (without them "
+                f"{line['covariates']:.2f}): {', '.join(names)}."
+            )
+        return sentences
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types (`RUN/contrasts/*.json`); of the table the findings."""
-        header = {"kind": self.kind, "about": self.about, "sentences": self.sentences()}
+        header = {
+            "kind": self.kind,
+            "about": self.about,
+            "sentences": self.sentences(),
+            "model_sentences": self.model_sentences(),
+        }
         tables = records(
             findings=self.findings,
             model=self.model,
@@ -83,25 +127,31 @@ class Contrast:
 
     def _repr_html_(self) -> str:
         head = f"{len(self.findings)} findings among {self.about['n_tested']:,} tests"
-        items = [f"<li>{html.escape(sentence)}</li>" for sentence in self.sentences(20)]
-        notes = [f"<p>{html.escape(note)}</p>" for note in self.about["notes"]]
-        scores = self.scores.to_html(index=False)
-        return f"<p><b>{head}</b></p><ol>{''.join(items)}</ol>{''.join(notes)}{scores}"
+        items = [f"<li>{html.escape(text)}</li>" for text in self.sentences(SHOWN)]
+        notes = [
+            f"<p>{html.escape(note)}</p>"
+            for note in [*self.model_sentences(), *self.about["notes"]]
+        ]
+        return f"<p><b>{head}</b></p><ol>{''.join(items)}</ol>{''.join(notes)}"
+
+
+def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
+    """Return the group with more of a finding ("not A" if the rest), or its direction."""
+    is_more = line["effect"] > 0
+    if kind == "trend":
+        return "rises" if is_more else "falls"
+    if kind == "numeric":
+        return "higher" if is_more else "lower"
+    if is_more:
+        return str(line["target"])
+    rest = about.get("b")
+    return f"not {line['target']}" if rest in (None, "the rest") else str(rest)
 
 
 def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
     """Tell one finding: effect, interval, q, and what it rests on."""
-    if kind == "groups":
-        template = GROUPS_SENTENCE
-    elif kind == "numeric":
-        template = NUMERIC_SENTENCE
-    else:
-        template = TREND_SENTENCE
-    values = {"b": "the rest"} | about | line
-    effect = template.format(**values)
-    basis = "held-out half: {n_held_out:,} rows, {n_independent:,} independent".format(
-        **about
-    )
+    effect = TEMPLATES[kind].format(**{"b": "the rest"} | about | line)
+    basis = f"{about['n_rows']:,} rows, {about['n_independent']:,} independent"
     if about["covariates"]:
         basis += f"; at equal {', '.join(about['covariates'])}"
     return f"“{line['label']}” {effect}; q = {line['q']:.2g} ({basis})."

@@ -1,4 +1,4 @@
-"""Choose hypotheses on the training part of the rows and test them on the held-out part."""
+"""Test every feature against every target on all rows, and explain each target by a few."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.columns import one_hot
-from nanosae.analysis.effects import Kind, cliffs_delta, effects
-from nanosae.analysis.feature_sums import (
-    FeatureSums,
-    active_indicators,
-    dense_column,
-    feature_sums,
-)
+from nanosae.analysis.effects import Effects, Kind, Pairs, cliffs_delta, effects
+from nanosae.analysis.feature_sums import FeatureSums, dense_column, feature_sums
 from nanosae.analysis.findings import Contrast
-from nanosae.analysis.joint_model import joint_model
-from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.analysis.statistics import Z95, false_discovery, two_sided_p
+from nanosae.analysis.joint_model import MAX_ROWS, MIN_ROWS, Rows, joint_model
+from nanosae.analysis.selection import given_selected, rejection_cutoff
+from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
+from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.analysis.strata import TEXT_LENGTH, strata
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels
 
-MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "low", "high", "p", "q"]
+MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Question:
         names: Names of the targets.
         facts: What results say of it: `column`, and where they apply `b` (what the groups are
             compared with), `unit` (of time) and `left_out` (features that are not tested).
+        notes: What people should know of it.
     """
 
     kind: Kind
@@ -48,21 +44,22 @@ class Question:
     rows: np.ndarray
     names: list[str]
     facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to test; the keywords of `contrast`, `explain` and `over_time`.
+    """How to test; the keywords that `contrast`, `explain` and `over_time` share.
 
     Attributes:
         covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
             there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread): kept on one side
-            of the split and counted as one text.
+        groups: A column whose equal values are one source (an author, a thread): counted as one
+            text and kept on one side of the split.
         fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out.
-        min_active: Independent texts of either part on which a feature must be active to be tested
-            (and rows in which a class must occur).
+        share: Share of the rows to hold out from the choice of the joint model, for its score.
+        min_active: Independent texts on which a feature must be active to be tested, and rows in
+            which a class must occur.
         n_select: Most features in the joint model.
         labels: Names of features; None: those in the run's features.parquet.
         seed: Seed of the split.
@@ -78,43 +75,34 @@ class Options:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class _Hypotheses:
-    """Pairs of feature and target that the training part proposes, (K,), and counts and notes."""
-
-    features: np.ndarray
-    targets: np.ndarray
-    n_tested: int
-    notes: list[str]
-
-
 def answer(codes: Codes, question: Question, options: Options) -> Contrast:
-    """Choose hypotheses on one part of the rows, test them on the other, for every target."""
+    """Test all features on all rows; fit a joint model of each target that has findings."""
     covariates, notes = _covariates(codes, options)
-    rows = np.flatnonzero(question.rows)
-    training, report = _split_sums(codes, question, rows, covariates, options)
-    hypotheses = _hypotheses(question, training, report, options)
-    names = feature_names(codes, options.labels)
-    table = _test(codes, question, hypotheses, training, report, names, options)
-    model, scores = _joint_models(
-        codes, question, hypotheses, training, report, names, options
+    rows = _rows(codes, question, covariates, options)
+    sums = feature_sums(
+        codes, rows.numbers, question.target[rows.numbers], rows.strata, rows.weight
     )
+    tested, more_notes = _tested(question, sums, options)
+    names = feature_names(codes, options.labels)
+    table = _test(codes, question, sums, tested, names, options)
+    model, scores = _joint_models(codes, question, table, tested, rows, names, options)
 
-    shares = pd.DataFrame()
-    if question.kind == "trend":
-        findings = table.loc[table["found"], "feature"].to_numpy()
-        shares = shares_by_period(codes, rows, question.target, findings)
     about = question.facts | asdict(options)
     about |= {"covariates": list(covariates), "labels": None}
     about |= {
-        "n_rows": len(rows),
-        "n_held_out": len(report.rows),
-        "n_tested": hypotheses.n_tested,
-        "n_independent": round(report.n_independent),
-        "n_candidates": len(hypotheses.features),
-        "notes": notes + hypotheses.notes,
+        "n_rows": len(rows.numbers),
+        "n_held_out": int(rows.held.sum()),
+        "n_tested": int(tested.sum()),
+        "n_independent": round(sums.n_independent),
+        "n_candidates": len(table),
+        "notes": [
+            *question.notes,
+            *notes,
+            *split_notes(rows.held, options.share),
+            *more_notes,
+        ],
     }
-    return Contrast(question.kind, table, model, scores, about, shares)
+    return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
 
 
 def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
@@ -123,43 +111,6 @@ def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
     numbers = range(codes.n_features)
     names = [labels.get(feature) or f"feature {feature}" for feature in numbers]
     return np.array(names, object)
-
-
-def shares_by_period(
-    codes: Codes, rows: np.ndarray, target: Any, features: np.ndarray
-) -> pd.DataFrame:
-    """Compute the share of rows with each feature in each period, and Jeffreys' 95 % interval.
-
-    Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
-
-    Args:
-        codes: The corpus.
-        rows: Rows that take part.
-        target: Times of all rows, csr_array (n_rows, 1).
-        features: Which features.
-
-    Returns:
-        `feature, period, n, n_active, share, low, high`.
-    """
-    from scipy.special import betaincinv
-
-    times = dense_column(target[rows], 0)
-    periods, level = np.unique(times, return_inverse=True)
-    active = active_indicators(codes, features)[rows]
-    n_active = (active.T @ one_hot(level)).toarray().ravel()
-    n = np.tile(np.bincount(level), len(features))
-    tails = [[0.025], [0.975]]
-    low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
-    columns = {
-        "feature": np.repeat(features, len(periods)),
-        "period": np.tile(periods, len(features)),
-        "n": n,
-        "n_active": n_active.astype(np.int64),
-        "share": n_active / n,
-        "low": low,
-        "high": high,
-    }
-    return pd.DataFrame(columns)
 
 
 def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str]]:
@@ -171,109 +122,134 @@ def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str
     return [], ["There are no texts: their length is not held equal."]
 
 
-def _split_sums(
-    codes: Codes,
-    question: Question,
-    rows: np.ndarray,
-    covariates: Sequence[str],
-    options: Options,
-) -> tuple[FeatureSums, FeatureSums]:
-    """Split the rows; sum over the training and over the held-out part."""
-    duplicate_group = duplicate_groups(codes, groups=options.groups, rows=rows)
+def _rows(
+    codes: Codes, question: Question, covariates: Sequence[str], options: Options
+) -> Rows:
+    """Weigh, stratify and split the rows that take part."""
+    numbers = np.flatnonzero(question.rows)
+    duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
     weight = 1 / np.bincount(duplicate_group)[duplicate_group]
-    stratum = strata(codes, rows, covariates)
+    stratum = strata(codes, numbers, covariates)
     held = held_out(duplicate_group, options.share, options.seed)
-
-    def sums(part: np.ndarray) -> FeatureSums:
-        part_rows = rows[part]
-        return feature_sums(
-            codes, part_rows, question.target[part_rows], stratum[part], weight[part]
-        )
-
-    return sums(~held), sums(held)
+    return Rows(numbers, stratum, weight, duplicate_group, held)
 
 
-def _hypotheses(
-    question: Question, training: FeatureSums, report: FeatureSums, options: Options
-) -> _Hypotheses:
-    """Propose the pairs with p ≤ 0.05 in the training part.
-
-    Any bound is valid here, for q rests on the held-out part alone.
-    """
+def _tested(
+    question: Question, sums: FeatureSums, options: Options
+) -> tuple[np.ndarray, list[str]]:
+    """Return which pairs of feature and target are tested, bool (F, C), and notes."""
     notes = []
     large = np.ones(len(question.names), dtype=bool)
     if question.kind == "groups":
-        large = np.minimum(training.n_minority, report.n_minority) >= options.min_active
+        large = sums.n_minority >= options.min_active
     small = [name for name, ok in zip(question.names, large, strict=True) if not ok]
     if small:
-        notes.append(f"In too few rows of a half to be tested: {', '.join(small)}.")
-    fewest = np.minimum(training.n_active.sum(1), report.n_active.sum(1))
-    common = fewest >= options.min_active
+        notes.append(f"In too few rows to be tested: {', '.join(small)}.")
+    common = sums.n_active.sum(1) >= options.min_active
     common[question.facts.get("left_out", [])] = False
-    tested = common[:, None] & large
-    proposed = tested & (np.abs(training.z) >= Z95)
-    targets, features = np.nonzero(proposed.T)
-    return _Hypotheses(features, targets, int(tested.sum()), notes)
+    return common[:, None] & large, notes
 
 
 def _test(
     codes: Codes,
     question: Question,
-    hypotheses: _Hypotheses,
-    training: FeatureSums,
-    report: FeatureSums,
+    sums: FeatureSums,
+    tested: np.ndarray,
     names: np.ndarray,
     options: Options,
 ) -> pd.DataFrame:
-    """Estimate and test every hypothesis on the held-out part; findings and sure effects first."""
-    features, targets = hypotheses.features, hypotheses.targets
+    """Estimate and test; findings first, and the largest differences first among them.
+
+    Pairs whose score test has p > 0.05 are spared the fit. They count as tests, and none of them
+    could be a finding.
+    """
+    is_candidate = tested & (np.abs(sums.z) >= Z95)
+    targets, features = np.nonzero(is_candidate.T)
+    pairs = Pairs(features, targets)
+    found = effects(codes, sums, question.kind, pairs)
+    no_candidate = np.ones(int(tested.sum()) - len(features))
+    q = false_discovery(np.concatenate([found.p, no_candidate]))[: len(features)]
+    is_found = q <= options.fdr
+    cutoff = rejection_cutoff(found.p, is_found, int(tested.sum()), options.fdr)
+    effect, low, high = _after_selection(
+        found, is_found, cutoff, sums.z[features, targets]
+    )
     table = pd.DataFrame(
         {
             "target": np.array(question.names, object)[targets],
             "feature": features,
             "label": names[features],
-            "n_active": report.n_active[features].sum(1).round().astype(int),
-            **effects(report, question.kind, features, targets),
-            "r": report.r[features, targets],
+            "n_active": sums.n_active[features].sum(1).round().astype(int),
+            "effect": effect,
+            "low": low,
+            "high": high,
+            "raw_effect": found.effect,
+            "error": found.error,
+            "p": found.p,
+            "q": q,
+            "r": sums.r[features, targets],
+            "found": is_found,
+            **found.descriptive,
         }
     )
-    z_select = training.z[features, targets]
-    table["q"] = false_discovery(table["p"])
-    table["p_select"] = two_sided_p(z_select)
-    same_sign = np.sign(table["effect"]) == np.sign(z_select)
-    table["found"] = (table["q"] <= options.fdr) & same_sign
+    if question.kind != "numeric":
+        for odds, value in (("ratio", effect), ("low", low), ("high", high)):
+            table[f"odds_{odds}"] = np.exp(np.clip(value, -500, 500))
     if question.kind == "groups":
-        found = table["found"].to_numpy()
-        table["cliffs_delta"] = cliffs_delta(codes, report, features, targets, found)
-    nearer_end = np.maximum(table["low"], -table["high"])
-    surely = np.maximum(0, nearer_end)
-    best_first = np.lexsort((-surely, ~table["found"]))
+        table["cliffs_delta"] = cliffs_delta(codes, sums, pairs, is_found)
+    best_first = np.lexsort((-np.abs(found.difference), ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
+
+
+def _after_selection(
+    found: Effects, is_found: np.ndarray, cutoff: float, z_screen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects and the ends of their intervals, given how each came into the table.
+
+    Findings passed the cutoff of the false discovery rate, other candidates the screening.
+    """
+    z = np.where(is_found, found.z, z_screen)
+    centre, low, high = given_selected(z, np.where(is_found, cutoff, Z95))
+    per_score = np.abs(found.effect) / np.maximum(np.abs(found.z), 1)
+    error = np.where(is_found, np.maximum(found.error, per_score), found.error)
+    return (
+        found.effect - error * (z - centre),
+        found.effect - error * (z - low),
+        found.effect - error * (z - high),
+    )
 
 
 def _joint_models(
     codes: Codes,
     question: Question,
-    hypotheses: _Hypotheses,
-    training: FeatureSums,
-    report: FeatureSums,
+    table: pd.DataFrame,
+    tested: np.ndarray,
+    rows: Rows,
     names: np.ndarray,
     options: Options,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Explain each target with hypotheses by a few features together; trends have no model."""
+    """Explain each target with candidates by a few features together; trends have no model.
+
+    Models of many rows or targets are chosen from a sample of the rows.
+    """
     models: list[pd.DataFrame] = []
     scores: list[dict[str, Any]] = []
-    targets = [] if question.kind == "trend" else np.unique(hypotheses.targets).tolist()
-    for target in targets:
-        candidates = hypotheses.features[hypotheses.targets == target]
+    with_candidates = set(table["target"]) if question.kind != "trend" else set()
+    n_rows = max(MAX_ROWS // max(len(with_candidates), 1), MIN_ROWS)
+    rows = rows.sample(n_rows, options.seed)
+    features = np.flatnonzero(tested.any(1))
+    strengths = codes.take(rows.numbers)[:, features] if with_candidates else None
+    for target, name in enumerate(question.names):
+        if name not in with_candidates:
+            continue
+        outcome = dense_column(question.target[rows.numbers], target)
         numeric = question.kind == "numeric"
-        model, score = joint_model(
-            codes, training, report, target, candidates, options.n_select, numeric
-        )
-        model["target"] = question.names[target]
+        model, score = joint_model(strengths, rows, outcome, options.n_select, numeric)
+        model["target"] = name
+        model["feature"] = features[model["column"]]
         model["label"] = names[model["feature"]]
         models.append(model.reindex(columns=MODEL_COLUMNS))
-        scores.append({"target": question.names[target]} | score)
+        scores.append({"target": name} | score)
     if not models:
         models = [pd.DataFrame(columns=MODEL_COLUMNS)]
     return pd.concat(models, ignore_index=True), pd.DataFrame(scores)

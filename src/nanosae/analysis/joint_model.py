@@ -1,121 +1,255 @@
-"""The few features that explain a target together: an L1 path on one part, a fit on the other."""
+"""The few features that explain a target together, how surely they belong there, and a fair score.
+
+Features are chosen by their strengths, not only by whether they are active: one after the other the
+one that lowers the squared error most, given those before it (orthogonal least squares: Chen,
+Billings and Luo, Int. J. Control 50 (1989) 1873). Both sides of a class weigh the same, so that a
+feature is not preferred for being rare. On three corpora this found better features than the lasso,
+linear or logistic, and than voting by halves of the rows (stability selection).
+
+How surely a feature belongs there is the share of complementary halves of the rows that choose it,
+too (Shah and Samworth, J. R. Stat. Soc. B 75 (2013) 55). The score is that of the same procedure,
+screening included, when it sees the training part alone, on the held-out part.
+"""
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.feature_sums import FeatureSums, active_indicators, dense_column
-from nanosae.analysis.statistics import Z95, false_discovery, regress, two_sided_p
-from nanosae.codes import Codes
+from nanosae.analysis.statistics import Z95, regress
 
-MAX_CANDIDATES = 2000  # strongest first: the path's Gram matrix is dense
+MAX_CANDIDATES = 200  # strongest first: their Gram matrix is dense
+N_PAIRS = 5  # of complementary halves
+MAX_ROWS = 200_000  # that the models of all targets are chosen from together
+MIN_ROWS = 10_000  # of each model, if there are so many
+MIN_NEW = 1e-3  # of a column's variance that those chosen before must not explain
+TINY = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows that a comparison rests on.
+
+    Attributes:
+        numbers: Their numbers in the corpus, (n,).
+        strata: Stratum of each, one-hot, csr_array (n, S).
+        weight: 1 ÷ size of each row's duplicate group, (n,).
+        duplicate_group: Group of each, (n,).
+        held: Which are held out from the choice of a model, for its score, bool (n,).
+    """
+
+    numbers: np.ndarray
+    strata: Any
+    weight: np.ndarray
+    duplicate_group: np.ndarray
+    held: np.ndarray
+
+    def sample(self, n_rows: int, seed: int) -> Rows:
+        """Return these rows, or so many of them drawn by chance."""
+        if len(self.numbers) <= n_rows:
+            return self
+        rng = np.random.default_rng(seed)
+        kept = np.sort(rng.choice(len(self.numbers), n_rows, replace=False))
+        return Rows(
+            self.numbers[kept],
+            self.strata[kept],
+            self.weight[kept],
+            np.unique(self.duplicate_group[kept], return_inverse=True)[1],
+            self.held[kept],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """Scaled strengths of the features (n, K), the target (n,), and the rows."""
+
+    strengths: Any
+    target: np.ndarray
+    rows: Rows
+    numeric: bool
 
 
 def joint_model(
-    codes: Codes,
-    training: FeatureSums,
-    report: FeatureSums,
-    target: int,
-    candidates: np.ndarray,
-    n_select: int,
-    numeric: bool,
+    strengths: Any, rows: Rows, target: np.ndarray, n_select: int, numeric: bool
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Choose features on the training part; refit them on the held-out part, and score them there.
+    """Choose a few features on all rows and fit them; score the procedure on held-out rows.
 
-    The path is that of LARS with the lasso's modification (Efron, Hastie, Johnstone and Tibshirani,
-    Ann. Stat. 32 (2004) 407), on "is active" within strata; the refit is logistic regression, or
-    least squares for a number, with an intercept for every stratum.
+    The fit is logistic regression, or least squares for a number, with an intercept for every
+    stratum.
 
     Args:
-        codes: The corpus.
-        training: Sums over the training part.
-        report: Sums over the held-out part.
-        target: Column of the target.
-        candidates: Features that may be chosen.
+        strengths: Activations on these rows of the features to choose from, csr_array (n, K).
+        rows: The rows.
+        target: The target, (n,).
         n_select: Most features to choose.
         numeric: Whether the target is a number rather than a class.
 
     Returns:
-        One line per chosen feature: `feature, coefficient, low, high, p, q`; and the scores of the
-        model fitted on the training part: `measure, n_features, covariates, features`.
+        One line per chosen feature, the most useful first: `column` (of `strengths`), `coefficient`
+        (change of the log odds, or of the number, per standard deviation of the strength) and
+        `stability` (share of the halves of the rows that choose it, too); and the scores on
+        held-out rows: `measure, covariates` (strata alone), `features` (with them), `n_features`.
+        There are no intervals: the same rows have chosen the features.
     """
-    strength = np.abs(training.z[candidates, target])
-    strongest_first = np.argsort(-strength, kind="stable")
-    candidates = candidates[strongest_first[:MAX_CANDIDATES]]
-    active = active_indicators(codes, candidates)
-    chosen = _lasso_path_end(
-        active[training.rows], training, target, candidates, n_select
-    )
-    features = candidates[chosen]
-    active = active[:, chosen]
-
-    design, outcome = _design(active, training, target)
-    report_design, report_outcome = _design(active, report, target)
-    n_strata = report.strata.shape[1]
-    score: dict[str, Any] = {
-        "measure": "r2" if numeric else "auc",
-        "n_features": len(features),
-    }
-    for name, width in (("covariates", n_strata), ("features", design.shape[1])):
-        x = design[:, :width]
-        beta, _ = regress(x, outcome, training.weight, linear=numeric)
-        predicted = report_design[:, :width] @ beta
-        score[name] = _score(report_outcome, predicted, numeric)
-
-    beta, error = regress(report_design, report_outcome, report.weight, linear=numeric)
-    beta, error = beta[n_strata:], error[n_strata:]
-    p = two_sided_p(beta / error)
-    model = {
-        "feature": features,
-        "coefficient": beta,
-        "low": beta - Z95 * error,
-        "high": beta + Z95 * error,
-        "p": p,
-        "q": false_discovery(p),
-    }
-    return pd.DataFrame(model), score
+    scale = sp.diags_array(1 / _deviations(strengths))
+    data = _Data((strengths @ scale).tocsr(), target, rows, numeric)
+    everything = np.ones(len(target), dtype=bool)
+    candidates = _screen(_balanced(data, everything), everything)
+    chosen = _choose(data, everything, candidates, n_select)
+    stability = _stability(data, candidates, chosen, n_select)
+    coefficients = _fit(data, everything, chosen)[rows.strata.shape[1] :]
+    columns = {"column": chosen, "coefficient": coefficients, "stability": stability}
+    score = _held_out_score(data, n_select) | {"n_features": len(chosen)}
+    return pd.DataFrame(columns), score
 
 
-def _lasso_path_end(
-    active: Any,
-    training: FeatureSums,
-    target: int,
-    candidates: np.ndarray,
-    n_select: int,
+def _deviations(strengths: Any) -> np.ndarray:
+    """Return the standard deviation of each column; 1 of a constant one."""
+    n_rows = strengths.shape[0]
+    mean = strengths.sum(0) / n_rows
+    variance = strengths.power(2).sum(0) / n_rows - mean**2
+    return np.sqrt(np.where(variance > TINY, variance, 1))
+
+
+def _choose(
+    data: _Data, part: np.ndarray, candidates: np.ndarray, n_select: int
 ) -> np.ndarray:
-    """Return which candidates have a coefficient at the end of the path, ascending."""
-    from sklearn.linear_model import lars_path_gram
-
-    within = training.n_active[candidates] / np.sqrt(training.n_rows)
-    weighted = active.multiply(training.weight[:, None])
-    gram = (active.T @ weighted).toarray() - within @ within.T
-    scale = np.sqrt(np.diag(gram))
-    correlation = training.co_deviation[candidates, target] / scale
-    gram = gram / np.outer(scale, scale)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of equal features LARS drops one, and says so
-        *_, coefficients = lars_path_gram(
-            correlation, gram, n_samples=1, max_iter=n_select, method="lasso"
-        )
-    return np.flatnonzero(coefficients[:, -1])
+    """Choose candidates on a part of the rows, within strata, the most useful first."""
+    balanced = _balanced(data, part)
+    gram, products = _moments_within_strata(balanced, part, candidates)
+    return candidates[_forward(gram, products, n_select)]
 
 
-def _design(
-    active: Any, part: FeatureSums, target: int
+def _stability(
+    data: _Data, candidates: np.ndarray, chosen: np.ndarray, n_select: int
+) -> np.ndarray:
+    """Return the share of complementary halves that choose each column from the same candidates."""
+    rng = np.random.default_rng(0)
+    group = data.rows.duplicate_group
+    n_groups = int(group.max()) + 1
+    n_times = np.zeros(len(chosen))
+    for _ in range(N_PAIRS):
+        in_first = rng.random(n_groups) < 0.5
+        for half in (in_first[group], ~in_first[group]):
+            n_times += np.isin(chosen, _choose(data, half, candidates, n_select))
+    return n_times / (2 * N_PAIRS)
+
+
+def _balanced(data: _Data, part: np.ndarray) -> _Data:
+    """Weigh the rows so that a class and the rest count the same on a part; numbers stay."""
+    if data.numeric:
+        return data
+    weight = data.rows.weight
+    share = np.average(data.target[part], weights=weight[part])
+    if not 0 < share < 1:
+        return data
+    in_class = data.target > 0
+    weight = weight * np.where(in_class, 0.5 / share, 0.5 / (1 - share))
+    return replace(data, rows=replace(data.rows, weight=weight))
+
+
+def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarray:
+    """Add the column that lowers the squared error most, n_select times.
+
+    Each step takes the chosen column out of all others (Gram and Schmidt). What nearly depends on
+    those chosen before, or does not lower the error, is not taken.
+
+    Args:
+        gram: Σ x xᵀ, (K, K).
+        products: Σ x y, (K,).
+        n_select: Most columns to take.
+    """
+    left = gram.copy()
+    products = products.copy()
+    variance = np.diag(gram).copy()
+    chosen: list[int] = []
+    while len(chosen) < min(n_select, len(products)):
+        new = np.diag(left) > MIN_NEW * variance
+        gain = np.where(new, products**2 / np.maximum(np.diag(left), TINY), 0)
+        gain[chosen] = 0
+        best = int(gain.argmax())
+        if gain[best] <= TINY:
+            break
+        chosen.append(best)
+        share = left[:, best] / left[best, best]
+        products -= share * products[best]
+        left -= np.outer(share, left[best])
+    return np.array(chosen, dtype=np.int64)
+
+
+def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
+    """Return the columns that correlate with the target on a part (p ≤ 0.05), strongest first."""
+    x, y, weight, strata = _of_part(data, part)
+    n_rows = np.maximum(strata.T @ weight, TINY)
+    y = y - strata @ ((strata.T @ (weight * y)) / n_rows)
+    weighted_x: Any = x.multiply(weight[:, None]).tocsr()
+    x_sum = (strata.T @ weighted_x).toarray()
+    between_strata = (x_sum**2 / n_rows[:, None]).sum(0)
+    x_squares = x.power(2).T @ weight - between_strata
+    scale = np.sqrt(np.maximum(x_squares, TINY) * (weight * y**2).sum())
+    correlation = np.abs(weighted_x.T @ y) / np.maximum(scale, TINY)
+    strongest_first = np.argsort(-correlation, kind="stable")[:MAX_CANDIDATES]
+    is_related = correlation[strongest_first] * np.sqrt(weight.sum()) >= Z95
+    return strongest_first[is_related]
+
+
+def _moments_within_strata(
+    data: _Data, part: np.ndarray, candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return strata and features of a part side by side, dense, and the target."""
-    design = sp.hstack([part.strata, active[part.rows]]).toarray()
-    return design, dense_column(part.target, target)
+    """Return Σ x xᵀ and Σ x y over rows, of deviations from the strata's means, weighted."""
+    x, y, weight, strata = _of_part(data, part)
+    x = x[:, candidates]
+    weighted_x: Any = x.multiply(weight[:, None]).tocsr()
+    n_rows = np.maximum(strata.T @ weight, TINY)
+    x_sum = (strata.T @ weighted_x).toarray()
+    y_sum = strata.T @ (weight * y)
+    between_strata = x_sum.T @ (x_sum / n_rows[:, None])
+    gram = (x.T @ weighted_x).toarray() - between_strata
+    products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)
+    return gram, products
 
 
-def _score(outcome: np.ndarray, predicted: np.ndarray, numeric: bool) -> float:
-    """Return R² of a number, or AUC of a class."""
+def _of_part(data: _Data, part: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, Any]:
+    """Return strengths, target, weights and strata of a part."""
+    rows = data.rows
+    return data.strengths[part], data.target[part], rows.weight[part], rows.strata[part]
+
+
+def _fit(data: _Data, part: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return the coefficients of the strata and of the chosen columns on a part."""
+    design = _design(data, part, chosen)
+    weight = data.rows.weight[part]
+    return regress(design, data.target[part], weight, linear=data.numeric)[0]
+
+
+def _design(data: _Data, part: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Return strata and chosen columns side by side, dense."""
+    columns = data.strengths[:, chosen]
+    return sp.hstack([data.rows.strata[part], columns[part]]).toarray()
+
+
+def _held_out_score(data: _Data, n_select: int) -> dict[str, Any]:
+    """Choose and fit on the training part; score on the held-out part, with and without features.
+
+    Of one class alone there is no AUC: NaN.
+    """
     from sklearn.metrics import r2_score, roc_auc_score
 
-    measure = r2_score if numeric else roc_auc_score
-    return float(measure(outcome, predicted))
+    held = data.rows.held
+    candidates = _screen(_balanced(data, ~held), ~held)
+    chosen = _choose(data, ~held, candidates, n_select)
+    outcome = data.target[held]
+    score: dict[str, Any] = {"measure": "r2" if data.numeric else "auc"}
+    for name, columns in (("covariates", chosen[:0]), ("features", chosen)):
+        predicted = _design(data, held, columns) @ _fit(data, ~held, columns)
+        if data.numeric:
+            score[name] = float(r2_score(outcome, predicted))
+        elif np.ptp(outcome) == 0:
+            score[name] = np.nan
+        else:
+            score[name] = float(roc_auc_score(outcome, predicted))
+    return score

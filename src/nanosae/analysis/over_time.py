@@ -5,53 +5,142 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
+from scipy.special import betaincinv
 
-from nanosae.analysis.columns import as_times, is_missing
+from nanosae.analysis.columns import one_hot
+from nanosae.analysis.feature_sums import active_indicators
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
-from nanosae.codes import Corpus, as_codes
+from nanosae.analysis.periods import Periods, periods
+from nanosae.codes import Codes
+from nanosae.runs.tables import load_features
+
+KINDS = ("topic", "family")  # columns of features.parquet that say what is of one kind
+MIN_KIND = 5  # features of one kind that may be said to move together
+MOST = 0.8  # of the features of a kind
+MOVED = 0.5  # of all features, from which on the whole collection is in doubt
 
 
 def over_time(
-    codes: Corpus,
+    codes: Codes,
     column: str,
     *,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
     fdr: float = 0.05,
-    share: float = 0.5,
     min_active: int = 10,
     labels: Mapping[int, str] | None = None,
-    seed: int = 0,
 ) -> Contrast:
     """Find the features that become more or less frequent.
 
+    Dates become periods of the calendar, and cells that are far from all others are set aside with
+    a note (see `periods`). Where all features of a topic or family move the same way, or most
+    features of the corpus do, a note says that the collection may have changed rather than what its
+    texts are about.
+
     Args:
-        codes: The corpus, or its run folder, or an `Analysis` of it.
-        column: Numbers, or dates (ISO 8601), which are read as years. More than 36 different times
-            are put into 36 periods of equal length (dates, first, into days, months or years).
+        codes: The corpus.
+        column: Numbers or dates (ISO 8601).
         covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
             there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread): kept on one side
-            of the split and counted as one text.
+        groups: A column whose equal values are one source (an author, a thread), which counts as
+            one text.
         fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out.
-        min_active: Independent texts of either part on which a feature must be active to be tested.
+        min_active: Independent texts on which a feature must be active to be tested.
         labels: Names of features; None: those of the run.
-        seed: Seed of the split.
 
     Raises:
         DataError: If the column holds neither numbers nor dates.
     """
-    codes = as_codes(codes)
-    options = Options(
-        covariates, groups, fdr, share, min_active, labels=labels, seed=seed
-    )
-    values = codes.column(column)
-    rows = ~is_missing(values)
-    times = np.zeros(codes.n_rows)
-    times[rows], unit = as_times(values[rows], column)
-    facts = {"column": column, "unit": unit}
-    target = sp.csr_array(times[:, None])
-    return answer(codes, Question("trend", target, rows, [column], facts), options)
+    options = Options(covariates, groups, fdr, min_active=min_active, labels=labels)
+    found = periods(codes.column(column), column)
+    facts = {"column": column, "unit": found.unit}
+    target = sp.csr_array(found.time[:, None])
+    notes = list(found.notes)
+    question = Question("trend", target, found.kept, [column], facts, notes)
+    result = answer(codes, question, options)
+    features = result.findings["feature"].to_numpy()
+    result.shares = shares_by_period(codes, found, features)
+    result.about["notes"] += collection_notes(codes, result)
+    return result
+
+
+def shares_by_period(
+    codes: Codes, found: Periods, features: np.ndarray
+) -> pd.DataFrame:
+    """Compute the share of rows with each feature in each period, and Jeffreys' 95 % interval.
+
+    Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
+
+    Args:
+        codes: The corpus.
+        found: The period of each row.
+        features: Which features.
+
+    Returns:
+        `feature, period` (its start in years, or a number), `name` ("March 2024"), `n, n_active,
+        share, low, high`.
+    """
+    rows = np.flatnonzero(found.kept)
+    starts, level = np.unique(found.start[rows], return_inverse=True)
+    active = active_indicators(codes, features)[rows]
+    n_active = (active.T @ one_hot(level)).toarray().ravel()
+    n = np.tile(np.bincount(level), len(features))
+    tails = [[0.025], [0.975]]
+    low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
+    names = [found.names[start] for start in starts.tolist()]
+    columns = {
+        "feature": np.repeat(features, len(starts)),
+        "period": np.tile(starts, len(features)),
+        "name": names * len(features),
+        "n": n,
+        "n_active": n_active.astype(np.int64),
+        "share": n_active / n,
+        "low": low,
+        "high": high,
+    }
+    return pd.DataFrame(columns)
+
+
+def collection_notes(codes: Codes, result: Contrast) -> list[str]:
+    """Say where so many features move that the collection may have changed, not its topics.
+
+    Args:
+        codes: The corpus, whose run may know topics and families.
+        result: The trends.
+    """
+    direction = result.findings.set_index("feature")["effect"].gt(0)
+    n_tested = result.about["n_tested"]
+    notes = []
+    if len(direction) >= max(MIN_KIND, MOVED * n_tested):
+        notes.append(
+            f"{len(direction)} of {n_tested} features change: perhaps the collection has changed"
+            " (its sources, or what kind of text it holds) rather than what its texts are about."
+        )
+    for kind, members in _kinds(codes).items():
+        n_common = int((codes.counts[members] >= result.about["min_active"]).sum())
+        moved = direction.reindex(members).dropna()
+        for rises, verb in ((True, "rise"), (False, "fall")):
+            n_moved = moved.to_list().count(rises)
+            if n_common >= MIN_KIND and n_moved >= MOST * n_common:
+                notes.append(
+                    f"{n_moved} of the {n_common} features of {kind} {verb} together: perhaps more"
+                    " or fewer texts of this kind were collected. Compare within them, or hold"
+                    " their source equal (covariates)."
+                )
+    return notes
+
+
+def _kinds(codes: Codes) -> dict[str, list[int]]:
+    """Return the features of each topic, or else family, that the run knows."""
+    if codes.run is None:
+        return {}
+    table = load_features(codes.run, codes)
+    for column in KINDS:
+        if column in table and column not in table.attrs["stale"]:
+            known = table[["feature", column]].dropna()
+            grouped = known.groupby(column)["feature"]
+            return {f"{column} {kind}": list(features) for kind, features in grouped}
+    return {}

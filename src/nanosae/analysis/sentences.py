@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -146,27 +147,44 @@ def column_words(column: Any) -> str:
 
 
 def _trend_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any] | None:
+    """Compare the first periods with the last: as few of them as show what the whole does."""
     shares = result.shares
     of_feature = shares["feature"] == found["feature"]
     stated = shares[of_feature & (shares["n"] >= MIN_PERIOD_TEXTS)]
-    if len(stated) < 2:
-        return None
-    first, last = stated.iloc[0], stated.iloc[-1]
     rises = found["effect"] > 0
-    if rises != (last["share"] > first["share"]):
-        return None  # the ends do not show what the whole does
+    for n_periods in range(1, len(stated) // 2 + 1):
+        first, last = stated.iloc[:n_periods], stated.iloc[-n_periods:]
+        start, end = _pooled_share(first), _pooled_share(last)
+        if rises == (end > start):
+            break
+    else:
+        return None  # no ends show what the whole does
     verb = "rise" if rises else "fall"
+    unit = result.about.get("unit")
     sentence = (
-        f"Texts about “{found['label']}” {verb} from {percent(first['share'])} in "
-        f"{first['period']} to {percent(last['share'])} in {last['period']}."
+        f"Texts about “{found['label']}” {verb} from {percent(start)} {_when(first, unit)} "
+        f"to {percent(end)} {_when(last, unit)}."
     )
     return {
         "side": "rises" if rises else "falls",
         "sentence": sentence,
-        "strength": last["share"] - first["share"],
-        "share": last["share"],
-        "other_share": first["share"],
+        "strength": end - start,
+        "share": end,
+        "other_share": start,
     }
+
+
+def _pooled_share(shares: pd.DataFrame) -> float:
+    """Return the share of all rows of a few periods."""
+    return sum(shares["share"] * shares["n"]) / sum(shares["n"])
+
+
+def _when(shares: pd.DataFrame, unit: Any) -> str:
+    """Say when a few successive periods were: "in March 2024", "between 2019 and 2021"."""
+    names = shares["name" if "name" in shares else "period"].tolist()
+    if len(names) > 1:
+        return f"between {names[0]} and {names[-1]}"
+    return f"on {names[0]}" if unit == "day" else f"in {names[0]}"
 
 
 def _number_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
@@ -206,3 +224,45 @@ def number(value: float) -> str:
     if abs(value) >= 10:
         return f"{value:,.0f}"
     return f"{value:.2g}"
+
+
+def lines(
+    found: Contrast, n: int, *, statistics: bool = False, model: bool = False
+) -> list[str]:
+    """Write a comparison for the terminal: its joint model, the findings of each side, its notes.
+
+    Args:
+        found: What `contrast`, `over_time` or `explain` returned.
+        n: Findings to show in all, at least two of each side.
+        statistics: With effects, intervals and q instead of plainly.
+        model: With the joint models and their scores.
+    """
+    written = found.model_sentences()[:n] if model else []
+    most = max(n // max(len(found.sides), 1), 2)
+    for side, table in found.sides.items():
+        if statistics:
+            sentences = found.sentences(lines=table)
+        else:
+            of_side = replace(found, table=table)
+            sentences = findings([of_side])["sentence"].tolist()
+        written.append(f"{_heading(found.kind, side, found.about)}:")
+        written += [f"  {sentence}" for sentence in sentences[:most]]
+        if len(sentences) > most:
+            written.append(f"  … and {len(sentences) - most:,} more")
+    if not found.sides:
+        written.append("Nothing differs by more than chance would.")
+    return written + found.about["notes"]
+
+
+def _heading(kind: str, side: str, about: Mapping[str, Any]) -> str:
+    """Return the heading of a side's list."""
+    if kind == "trend":
+        return (
+            "More frequent over time" if side == "rises" else "Less frequent over time"
+        )
+    if kind == "numeric":
+        return f"{side.capitalize()} {column_words(about['column'] or 'target')}"
+    column = about.get("column")
+    if side.startswith("not "):
+        return f"Less in {group_words(side[4:], column)}"
+    return f"More in {group_words(side, column)}"

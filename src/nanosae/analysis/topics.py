@@ -6,9 +6,12 @@
    whose rows most of its activation lies.
 2. Ward's method merges these vectors, weighted by numbers of rows, into one tree, once. Any number
    of topics is a cut through it.
-3. A topic's direction is the weighted mean of its vectors, centred. A row has the topics onto whose
-   directions its reconstruction, centred, projects furthest. Only a row on which no feature is
-   active has none; such rows are listed, there is no topic "-1" for what is hard.
+3. A topic's direction is the weighted mean of its vectors, centred, moved by a few steps of
+   spherical k-means on a sample of the rows. Rows are their embeddings where the corpus has them,
+   else their reconstructions, centred and at length one, plus the mean of their nearest neighbours
+   in the sample, so that what one text alone says moves nothing. A row has the topics onto whose
+   directions it projects furthest; only without embeddings a row on which no feature is active has
+   none, and is listed.
 
 How it was chosen: normalised mutual information of row topics with real labels (SAEs of 4,096
 features, 32 a row; CLINC150 domains, WordNet lexnames, Debian sections), for so many topics:
@@ -29,6 +32,7 @@ number, gives a row one topic, and has no features that say what a topic is made
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -39,7 +43,12 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.sparse import csgraph
 
-from nanosae.analysis.clustering import leaders, ward_merges
+from nanosae.analysis.clustering import (
+    leaders,
+    nearest_rows,
+    spherical_steps,
+    ward_merges,
+)
 from nanosae.analysis.family_edges import content_order
 from nanosae.analysis.group_names import common_words, feature_names
 from nanosae.analysis.statistics import unit
@@ -47,9 +56,13 @@ from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 
 MAX_LEAVES = 4096  # features the tree is made of; its memory grows with the square
-BLOCK = 2**16  # rows projected at a time
+BLOCK = 2**13  # rows projected at a time
+SAMPLE_ROWS = 2**13  # rows that move the topics' directions
+NEIGHBOURS = 15  # of a row in the sample, whose mean is added to it
+STEPS = 6  # of spherical k-means
 SHARE = 0.7  # of the furthest projection: a row has every topic that reaches it
 SAMPLE = 100  # texts of a topic that its words come from
+UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
 N_WORDS = 10  # words of a topic, the first 4 in its name
 
 
@@ -66,6 +79,9 @@ class Topics:
         vectors: Mean reconstruction of those rows, without the decoder's bias, (n_leaves, width).
         merges: Pairs of leaves whose groups are merged, first merge first, (n_leaves − 1, 2).
         decoder: Directions of the features, zero without a leaf, (n_features, width).
+        centre: Mean of the rows, (width,).
+        sample: Some rows, centred and at length one, (m, width).
+        neighbours: Places in the sample of those nearest to each row, (n_rows, 15).
     """
 
     codes: Codes
@@ -76,6 +92,9 @@ class Topics:
     vectors: np.ndarray = field(repr=False)
     merges: np.ndarray = field(repr=False)
     decoder: np.ndarray = field(repr=False)
+    centre: np.ndarray = field(repr=False)
+    sample: np.ndarray = field(repr=False)
+    neighbours: np.ndarray = field(repr=False)
 
     def cut(self, n: int) -> Topics:
         """Return `n` topics from the same tree.
@@ -106,30 +125,37 @@ class Topics:
         return np.where(self.leaves < 0, -1, self.leaf_topic[self.leaves])
 
     @cached_property
-    def weights(self) -> sp.csr_array:
-        """How far each row projects onto its topics, (n_rows, n) float32.
-
-        A line holds all topics that reach 0.7 of the row's furthest projection; divide it by its
-        sum for shares. It is empty where no feature is active.
-        """
+    def axes(self) -> np.ndarray:
+        """Direction of each topic among the centred rows, at length one, (n, width)."""
         mean = np.average(self.vectors, axis=0, weights=self.sizes)
         leaf = np.arange(len(self.sizes))
         members = sp.csr_array((self.sizes, (self.leaf_topic, leaf)))
-        axes = unit(members @ (self.vectors - mean))  # (n, width)
-        decoder_on_axes = self.decoder @ axes.T
-        mean_on_axes = axes @ mean
-        has_leaf = 1.0 * (self.leaves >= 0)
-        blocks = []
-        for start in range(0, self.codes.n_rows, BLOCK):
-            rows = self.codes.rows(start, start + BLOCK)
-            projection = rows @ decoder_on_axes - mean_on_axes
-            inactive = np.equal(rows @ has_leaf, 0)
-            blocks.append(_topics_of_rows(projection, inactive))
+        start = unit(members @ (self.vectors - mean))
+        near = nearest_rows(self.sample, self.sample, NEIGHBOURS)
+        smoothed = self.sample + _means_of(self.sample, near)
+        return spherical_steps(unit(smoothed), start, STEPS)
+
+    @cached_property
+    def weights(self) -> sp.csr_array:
+        """How far each row, with its neighbours, projects onto its topics, (n_rows, n) float32.
+
+        A line holds all topics that reach 0.7 of the row's furthest projection; divide it by its
+        sum for shares. It is empty where nothing is known of the row: no feature is active, and the
+        corpus has no embeddings.
+        """
+        blocks = [sp.csr_array((0, self.n), dtype=np.float32)]
+        sample_projection = self.sample @ self.axes.T
+        stop = 0
+        for vectors, is_known in _row_vectors(self.codes, self.decoder):
+            start, stop = stop, stop + len(vectors)
+            projection = unit(vectors - self.centre) @ self.axes.T
+            projection += _means_of(sample_projection, self.neighbours[start:stop])
+            blocks.append(_topics_of_rows(projection, ~is_known))
         return sp.csr_array(sp.vstack(blocks, format="csr"))
 
     @cached_property
     def row_topic(self) -> np.ndarray:
-        """Main topic of each row, (n_rows,) int64; -1 only where no feature is active."""
+        """Main topic of each row, (n_rows,) int64; -1 only where nothing is known of it."""
         main = np.full(self.codes.n_rows, -1)
         rows, main_topic = leaders(self.weights)
         main[rows] = main_topic
@@ -137,16 +163,17 @@ class Topics:
 
     @property
     def unassigned(self) -> np.ndarray:
-        """Rows on which no feature is active: they have no topic."""
+        """Rows without an active feature, in a corpus without embeddings: they have no topic."""
         return np.flatnonzero(self.row_topic < 0)
 
     @cached_property
     def table(self) -> pd.DataFrame:
         """One line per topic, with the columns of BERTopic and what the topic is made of.
 
-        `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (words of its
-        features' labels, else of its texts, else its features), `Representative_Docs` (texts of the
-        three rows that project furthest), `Representative_Rows`, `Features` (frequent ones first).
+        `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (terms of its
+        features' labels, else of its texts; empty without either), `Representative_Docs` (texts of
+        the three rows that project furthest), `Representative_Rows`, `Features` (frequent ones
+        first).
         """
         rows = self._strongest_rows()
         features = self._features_by_frequency()
@@ -163,7 +190,7 @@ class Topics:
                     self.row_topic[self.row_topic >= 0], minlength=self.n
                 ),
                 "Name": [
-                    "_".join([str(topic), *of_topic[:4]])
+                    "_".join([str(topic), *(of_topic[:4] or [UNNAMED])])
                     for topic, of_topic in enumerate(words)
                 ],
                 "Representation": words,
@@ -192,17 +219,15 @@ class Topics:
     def _words(
         self, features: list[list[int]], rows: list[list[int]], texts: dict[int, str]
     ) -> list[list[str]]:
-        """Describe each topic by words of its labels, else of its texts, else by its features."""
+        """Describe each topic by common words of its labels, its labels, or words of its texts."""
         names = feature_names(self.labels, self.codes)
-        if names:
-            words = common_words(features, names, N_WORDS)
-        else:
-            equal_weights = {row: (text, 1.0) for row, text in texts.items()}
-            words = common_words(rows, equal_weights, N_WORDS)
+        of_labels = common_words(features, names, N_WORDS)
+        equal_weights = {row: (text, 1.0) for row, text in texts.items()}
+        of_texts = common_words(rows, equal_weights, N_WORDS)
         described = []
-        for of_topic, members in zip(words, features, strict=True):
-            numbers = [f"feature {feature}" for feature in members[:N_WORDS]]
-            described.append(of_topic or numbers)
+        for topic, members in enumerate(features):
+            labels = [names[j].text for j in members if j in names]
+            described.append(of_labels[topic] or labels[:1] or of_texts[topic])
         return described
 
 
@@ -249,7 +274,56 @@ def topics(
     decoder = np.where(leaves[:, None] >= 0, decoder, 0)
     vectors = activation @ decoder[features] / sizes[:, None]
     merges = ward_merges(vectors, sizes)
-    return Topics(codes, labels, n, leaves, sizes, vectors, merges, decoder).cut(n)
+    centre, sample = _sample_of_rows(codes, decoder)
+    near = [np.empty((0, min(NEIGHBOURS, len(sample))), np.int32)]
+    for rows, _ in _row_vectors(codes, decoder):
+        near.append(nearest_rows(unit(rows - centre), sample, NEIGHBOURS))
+    neighbours = np.concatenate(near)
+    tree = (leaves, sizes, vectors, merges, decoder)
+    return Topics(codes, labels, n, *tree, centre, sample, neighbours).cut(n)
+
+
+def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Return the mean of the values of each row's neighbours, (n, width)."""
+    n_neighbours = neighbours.shape[1]
+    total = np.zeros((len(neighbours), values.shape[1]), values.dtype)
+    for places in neighbours.T:
+        total += values[places]
+    return total / max(n_neighbours, 1)
+
+
+def _row_vectors(
+    codes: Codes, decoder: np.ndarray, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield embeddings, else reconstructions, block by block, and of which rows they are known."""
+    rows = np.arange(codes.n_rows) if rows is None else rows
+    has_vectors = _has_vectors_like(codes, decoder)
+    has_leaf = 1.0 * decoder.any(axis=1)
+    for block in np.split(rows, range(BLOCK, len(rows), BLOCK)):
+        if has_vectors:
+            yield codes.vectors(block), np.ones(len(block), dtype=bool)
+        else:
+            activations = codes.take(block)
+            yield activations @ decoder, activations @ has_leaf > 0
+
+
+def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
+    if not codes.has_vectors:
+        return False
+    return codes.vectors(np.arange(1)).shape[1] == decoder.shape[1]
+
+
+def _sample_of_rows(codes: Codes, decoder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of some rows; and these, centred and at length one."""
+    n_rows = codes.n_rows
+    rows = np.random.default_rng(0).permutation(n_rows)[:SAMPLE_ROWS]
+    blocks = _row_vectors(codes, decoder, np.sort(rows))
+    known = [vectors[is_known] for vectors, is_known in blocks]
+    vectors = np.concatenate(known)
+    if not len(vectors):
+        return np.zeros(decoder.shape[1]), vectors
+    centre = vectors.mean(axis=0)
+    return centre, unit(vectors - centre)
 
 
 def _activation_of_led_rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show
+from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show, to_json
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -58,7 +57,7 @@ def describe(
         say_next(f"nanosae label {run}", as_json=as_json)
         return
     card = nanosae.card(codes, feature)
-    print(json.dumps(card.to_dict(), default=str) if as_json else card)
+    print(to_json(card.to_dict()) if as_json else card)
 
 
 def label(
@@ -309,6 +308,7 @@ def evaluate(
     if model is not None:
         _evaluate_in_model(run, model, layer, texts, text_column, as_json)
         return
+    from nanosae.analysis.verdict import verdict
     from nanosae.runs.results import save_result
     from nanosae.sources import open_rows
 
@@ -321,8 +321,12 @@ def evaluate(
     result = found.to_dict()
     asked = {"labels": labels, "targets": targets, "groups": groups}
     save_result(codes, "evaluation.json", result, asked)
-    print(json.dumps(result, default=str) if as_json else found.wide().to_string())
-    say_next(f"nanosae report {run}", as_json=as_json)
+    sentences = verdict(found)
+    if as_json:
+        print(to_json(result | {"verdict": sentences}))
+        return
+    print("\n".join([found.wide().to_string(), "", *sentences]))
+    say_next(f"nanosae report {run}")
 
 
 def _evaluate_in_model(
@@ -342,27 +346,25 @@ def _evaluate_in_model(
     sae = nanosae.SAEModel.load(run)
     found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
     if as_json:
-        print(json.dumps(found))
+        print(to_json(found))
         return
     for name, value in found.items():
-        print(f"{name:15} {value:.4f}" if name != "tokens" else f"{name:15} {value:,}")
+        shown = f"{value:,}" if name == "tokens" else f"{value:.4f}"
+        print(f"{name:15} {shown}")
 
 
 def _keep_and_show(
     codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
-    from nanosae.analysis.sentences import findings
+    from nanosae.analysis.sentences import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
     asked = asked | {"corpus": codes.name}
     save_result(codes, contrast_name(asked), result, asked)
     if as_json:
-        print(json.dumps(result, default=str))
+        print(to_json(result))
         return
-    plain = findings([found])["sentence"].head(SHOWN_ROWS).tolist()
-    sentences = found.sentences(SHOWN_ROWS) if stats else plain
-    if not sentences:
-        sentences = ["Nothing differs by more than chance would."]
-    print("\n".join([*found.about["notes"], *sentences]))
+    explains = asked["verb"] == "explain"
+    print("\n".join(lines(found, SHOWN_ROWS, statistics=stats, model=explains)))

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, say_next
+from nanosae.cli.output import open_codes, say_done, say_next
 from nanosae.cli.parameters import (
     Corpus,
     Data,
     Encoding,
     Integers,
+    Json,
     Model,
     OptionalWords,
     Output,
@@ -37,6 +38,7 @@ def embed(
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
     force: bool = False,
+    as_json: Json = False,
 ) -> None:
     """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
 
@@ -53,18 +55,20 @@ def embed(
     files = EmbeddingFiles(
         output, Path(texts), table, model=model, text_column=text_column, force=force
     )
-    if files.done:
-        print(f"{output}: these texts are embedded already; {files.table}: their texts")
-    else:
+    was_done = files.done
+    sentence = f"{output}: these texts are embedded already"
+    if not was_done:
         rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
         files.write(rows)
         n_rows, width = rows.shape
-        print(f"{output}: {n_rows:,} rows of width {width}; {files.table}: their texts")
+        sentence = f"{output}: {n_rows:,} rows of width {width}"
+    facts = {"output": output, "texts": files.table, "rows": len(table)}
+    facts |= {"done_before": was_done}
+    say_done(facts, f"{sentence}; {files.table}: their texts", as_json)
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    say_next(
-        f"nanosae train {output} -o RUN --encoder {model}",
-        f"nanosae run {texts} --vectors {output} -o RUN{column.replace('-column', '')}",
-    )
+    if not as_json:
+        say_next(f"nanosae train {output} -o RUN --encoder {model}")
+        print(f"then: nanosae encode RUN {output}{column}")
 
 
 def activations(
@@ -77,6 +81,7 @@ def activations(
     pooling: Literal["mean", "first", "last"] | None = None,
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
+    as_json: Json = False,
 ) -> None:
     """Cache a model's activations on texts, one row per token; called again, go on.
 
@@ -92,9 +97,14 @@ def activations(
     sentences = table[text_column].to_pylist()
     n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
     layers = ", ".join(layer)
-    print(f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}")
+    facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
+    sentence = f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}"
+    say_done(facts | {"layers": list(layer)}, sentence, as_json)
     rows, tokens = output / layer[0], output / "tokens"
-    say_next(f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}")
+    following = (
+        f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}"
+    )
+    say_next(following, as_json=as_json)
 
 
 def cache(
@@ -104,6 +114,7 @@ def cache(
     output: Output,
     columns: OptionalWords = None,
     dtype: Literal["float32", "float16"] = "float32",
+    as_json: Json = False,
 ) -> None:
     """Convert CSV and other slow formats to shards that can be memory-mapped, with their texts.
 
@@ -116,8 +127,9 @@ def cache(
 
     names = None if columns is None else list(columns)
     n_rows = convert(data, output, columns=names, dtype=dtype)
-    print(f"{output}: {n_rows:,} rows")
-    say_next(f"nanosae train {output} -o RUN")
+    facts = {"output": output, "rows": n_rows}
+    say_done(facts, f"{output}: {n_rows:,} rows", as_json)
+    say_next(f"nanosae train {output} -o RUN", as_json=as_json)
 
 
 def encode(
@@ -133,6 +145,7 @@ def encode(
     resume: bool = False,
     append: bool = False,
     force: bool = False,
+    as_json: Json = False,
 ) -> None:
     """Encode a corpus: write the features of its rows, with their texts and metadata.
 
@@ -172,8 +185,11 @@ def encode(
     codes = open_codes(run, name)
     mean = codes.nnz / max(1, codes.n_rows)
     remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
-    print(f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}")
-    say_next(f"nanosae {'label' if codes.has_texts else 'describe'} {run}")
+    facts = {"output": path, "rows": codes.n_rows, "features_per_row": mean}
+    sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}"
+    say_done(facts | {"has_texts": codes.has_texts}, sentence, as_json)
+    verb = "label" if codes.has_texts else "describe"
+    say_next(f"nanosae {verb} {run}", as_json=as_json)
 
 
 def _metadata(
@@ -213,7 +229,9 @@ def export(
     to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
     collection: str = "features",
     features: Integers = None,
+    formulas: bool = False,
     name: Corpus = None,
+    as_json: Json = False,
 ) -> None:
     """Write the feature table, rows with some features, or sparse vectors for a store.
 
@@ -223,6 +241,8 @@ def export(
         to: Write every row as a sparse vector with its text and columns for this store.
         collection: Name of the store's collection, index or table.
         features: Features to add to the rows as columns of a table.
+        formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
+            with = + - @).
     """
     from nanosae.runs.tables import load_features, tag, write
 
@@ -230,7 +250,9 @@ def export(
         from nanosae.export.stores import to_store
 
         n_rows = to_store(open_codes(run, name), output, to, collection)
-        print(f"{output}: {n_rows:,} rows as {to}, {collection!r}")
+        facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
+        sentence = f"{output}: {n_rows:,} rows as {to}, {collection!r}"
+        say_done(facts, sentence, as_json)
         return
     table = (
         load_features(run) if features is None else tag(open_codes(run, name), features)
@@ -238,5 +260,7 @@ def export(
     if table.empty:
         remedy = f"Run `nanosae describe {run}`."
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
-    write(table, output)
-    print(f"{output}: {len(table):,} lines, {len(table.columns)} columns")
+    write(table, output, formulas=formulas)
+    facts = {"output": output, "to": to, "rows": len(table)}
+    sentence = f"{output}: {len(table):,} lines, {len(table.columns)} columns"
+    say_done(facts | {"columns": list(table.columns)}, sentence, as_json)

@@ -93,7 +93,8 @@ def steer(
         n: Number of hits.
     """
     codes = open_codes(run, name)
-    found = nanosae.search(codes, row=row, edit=dict(edit), steps=steps, n=n)
+    changes: dict[int | str, float] = {**edit}
+    found = nanosae.search(codes, row=row, edit=changes, steps=steps, n=n)
     if not as_json:
         print(found.note)
     show(found.to_frame(), as_json)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.parameters import Output
+from nanosae.cli.output import say_done, say_next
+from nanosae.cli.parameters import Json, Output
 from nanosae.errors import ExistsError
 
 Saved = Annotated[
@@ -27,6 +28,7 @@ def convert(
     output: Output,
     to: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
     force: bool = False,
+    as_json: Json = False,
 ) -> None:
     """Write an SAE in the layout of another library; its activations stay the same.
 
@@ -43,9 +45,10 @@ def convert(
         )
     sae = nanosae.SAEModel.load(model)
     sae.save(output, layout=to)
-    print(f"{output}: {sae} as {to}")
+    facts = {"output": output, "layout": to, "model": sae.config}
+    say_done(facts, f"{output}: {sae} as {to}", as_json)
     if to == "sae_lens":
-        print(f"now: nanosae encode {output} DATA")
+        say_next(f"nanosae encode {output} DATA", as_json=as_json)
 
 
 def push(
@@ -56,6 +59,7 @@ def push(
     private: bool = False,
     revision: str | None = None,
     subfolder: str | None = None,
+    as_json: Json = False,
 ) -> None:
     """Upload an SAE, with a model card, to the Hugging Face hub.
 
@@ -77,4 +81,4 @@ def push(
         subfolder=subfolder,
         metrics=metrics,
     )
-    print(address)
+    say_done({"commit": address}, address, as_json)

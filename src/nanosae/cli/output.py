@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import nanosae
 
@@ -54,6 +56,36 @@ def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -
     print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
     if len(shown) > SHOWN_ROWS:
         print(f"… {len(shown):,} lines in all")
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON; numbers that JSON does not have (NaN, infinity) are null.
+
+    Example:
+        >>> to_json({"low": float("nan"), "values": [1.5, float("inf")]})
+        '{"low": null, "values": [1.5, null]}'
+    """
+    return json.dumps(_finite(value), default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    is_lost = isinstance(value, float) and not math.isfinite(value)
+    return None if is_lost else value
+
+
+def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """Print what was made: a sentence, or its facts as one JSON object."""
+    print(to_json(facts) if as_json else sentence)
+
+
+def say_note(note: str, as_json: bool) -> None:
+    """Print what a user may want to know; on standard error beside JSON."""
+    if not _quiet:
+        print(f"note: {note}", file=sys.stderr if as_json else sys.stdout)
 
 
 def say_next(*commands: str, as_json: bool = False) -> None:

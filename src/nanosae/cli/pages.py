@@ -5,19 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import nanosae
-from nanosae.cli.output import say_next
-from nanosae.cli.parameters import Corpus, Count, Open, OptionalOutput, Run
+from nanosae.cli.output import say_done, say_next
+from nanosae.cli.parameters import Corpus, Count, Json, Open, OptionalOutput, Run
 
 
-def report(run: Run, /, *, output: OptionalOutput = None, name: Corpus = None) -> None:
+def report(
+    run: Run,
+    /,
+    *,
+    output: OptionalOutput = None,
+    name: Corpus = None,
+    as_json: Json = False,
+) -> None:
     """Write all that a run knows to one HTML file, which opens from disk without a network.
 
     Args:
         output: The file; RUN/report.html by default.
     """
     path = nanosae.report(run, output, name=name)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, open it in a browser")
-    say_next(f"nanosae explore {run}")
+    size = path.stat().st_size
+    sentence = f"{path}: {size / 1e6:.1f} MB, open it in a browser"
+    say_done({"output": path, "bytes": size}, sentence, as_json)
+    say_next(f"nanosae explore {run}", as_json=as_json)
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import nanosae
-from nanosae.cli.output import say_next, show, shows_progress
+from nanosae.cli.output import say_next, say_note, show, shows_progress, to_json
 from nanosae.cli.parameters import Data, Json, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
@@ -30,6 +29,7 @@ def train(
     force: bool = False,
     live: bool = False,
     targets: str | None = None,
+    as_json: Json = False,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
 
@@ -47,17 +47,22 @@ def train(
     configs = combinations(settings, config)
     options = {"targets": targets, "resume": resume, "force": force}
     if len(configs) == 1:
-        _train_one(configs[0], data, output, live, options)
+        _train_one(configs[0], data, output, live, options, as_json)
         return
     if live:
         raise ConfigError(
             f"--live shows one training, but these lists make {len(configs)}."
         )
-    _train_many(configs, data, output, options)
+    _train_many(configs, data, output, options, as_json)
 
 
 def _train_one(
-    config: TrainConfig, data: str, output: Path, live: bool, options: dict[str, Any]
+    config: TrainConfig,
+    data: str,
+    output: Path,
+    live: bool,
+    options: dict[str, Any],
+    as_json: bool,
 ) -> None:
     from nanosae.distributed import is_main_process
     from nanosae.view.live import watching
@@ -72,20 +77,24 @@ def _train_one(
     if not is_main_process():
         return
     for note in getattr(trainer, "notes_", []):
-        print(f"note: {note}")
-    info(output)
-    say_next(f"nanosae encode {output} {shlex.quote(data)}")
+        say_note(note, as_json)
+    info(output, as_json=as_json)
+    say_next(f"nanosae encode {output} {shlex.quote(data)}", as_json=as_json)
 
 
 def _train_many(
-    configs: list[TrainConfig], data: str, output: Path, options: dict[str, Any]
+    configs: list[TrainConfig],
+    data: str,
+    output: Path,
+    options: dict[str, Any],
+    as_json: bool,
 ) -> None:
     from nanosae.distributed import is_main_process
     from nanosae.sweep import sweep
 
     table = sweep(configs, data, output, **options)
     if is_main_process():
-        show(table.sort_values("fvu"), as_json=False)
+        show(table.sort_values("fvu"), as_json)
 
 
 def recommend(
@@ -103,7 +112,7 @@ def recommend(
     """
     (decided,) = combinations(settings, config)
     found = nanosae.recommend(data, decided)
-    print(json.dumps(dataclasses.asdict(found)) if as_json else found)
+    print(to_json(dataclasses.asdict(found)) if as_json else found)
     say_next(f"nanosae train {shlex.quote(data)} -o RUN", as_json=as_json)
 
 
@@ -127,7 +136,7 @@ def info(run: Run, /, *, as_json: Json = False) -> None:
             "metrics": last,
             "versions": facts["versions"],
         }
-        print(json.dumps(shown))
+        print(to_json(shown))
         return
     with naming(run / "config.json", folder.again(run)):
         print(f"{run}: {_what(facts['config'])}")

@@ -72,7 +72,7 @@ class SAEFeatures(Module):
         known = ("token", "cache_folder", "revision", "local_files_only")
         options = {name: kwargs[name] for name in known if name in kwargs}
         where = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **options)
-        folder = Path(where)
+        folder = Path(str(where))
         names = {}
         if (folder / NAMES).is_file():
             texts = json.loads((folder / NAMES).read_text(encoding="utf-8"))
@@ -86,6 +86,7 @@ class FeatureEncoder(SparseEncoder):
     def decode(self, embeddings: torch.Tensor, top_k: int | None = None) -> Any:
         """Return (name, activation) pairs of vectors, strongest first; see SparseEncoder."""
         *_, module = self
+        assert isinstance(module, SAEFeatures)
         return _decoded(embeddings, module.names, top_k)
 
 
@@ -111,9 +112,10 @@ def _decoded(embeddings: torch.Tensor, names: dict[int, str], top_k: int | None)
         return [_decoded(row, names, top_k) for row in embeddings]
     dense = embeddings.to_dense()
     active = dense.nonzero()[:, 0]
-    strongest = active[dense[active].argsort(descending=True, stable=True)][:top_k]
+    order = dense[active].argsort(descending=True, stable=True)
+    strongest = active[order].tolist()
     pairs = []
-    for feature in strongest.tolist():
+    for feature in strongest[:top_k]:
         name = names.get(feature) or f"feature {feature}"
         pairs.append((name, float(dense[feature])))
     return pairs

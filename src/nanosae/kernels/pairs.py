@@ -48,8 +48,9 @@ def without_padding(pairs: Pairs) -> Pairs:
 
 def filter_pairs(pairs: Pairs, keep: Tensor) -> Pairs:
     """Return the pairs marked in `keep`, (nnz,) bool."""
-    n_kept_before = torch.cat([pairs.row_ptr[:1], keep.cumsum(0)])
-    return Pairs(pairs.values[keep], pairs.cols[keep], n_kept_before[pairs.row_ptr])
+    kept = keep.nonzero().flatten()
+    values, cols = pairs.values[kept], pairs.cols[kept]
+    return Pairs(values, cols, torch.searchsorted(kept, pairs.row_ptr))
 
 
 def no_pairs(x: Tensor) -> Pairs:

@@ -33,7 +33,9 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self, "model_")
         return explained_variance(self.model_, X)
 
-    def set_output(self, *, transform: str | None = None) -> FeatureTransformer:
+    def set_output(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, *, transform: str | None = None
+    ) -> FeatureTransformer:
         """Refuse frames: features are sparse, and a dense frame of them would be vast.
 
         Raises:

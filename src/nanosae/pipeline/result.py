@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import re
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from nanosae.analysis.topics import Topics
 
 BIGGEST_TOPICS = 4
+NUMBERED = re.compile(r"_feature \d")  # the name of a topic of features without labels
 
 
 class Analysis:
@@ -144,11 +147,12 @@ class Analysis:
         """Name the biggest topics with their shares."""
         if load_result(self.run, "topics.parquet", self.codes) is None:
             return ""
-        biggest = self.topics.nlargest(BIGGEST_TOPICS, "Count")
-        names = biggest["Name"].map(topic_words)
-        shares = (biggest["Count"] / self.codes.n_rows).map(percent)
+        lines = self.topics.sort_values("Count", ascending=False).to_dict("records")
+        is_named = [NUMBERED.search(line["Name"]) is None for line in lines]
+        named = list(compress(lines, is_named))[:BIGGEST_TOPICS]
         return "; ".join(
-            f"{name} ({share})" for name, share in zip(names, shares, strict=True)
+            f"{topic_words(line['Name'])} ({percent(line['Count'] / self.codes.n_rows)})"
+            for line in named
         )
 
 

@@ -23,6 +23,7 @@ from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.sentences import findings
 from nanosae.analysis.topics import topics
+from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import DataError
@@ -319,6 +320,8 @@ class Work:
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )
+        for sentence in verdict(result):
+            self.say(f"  {sentence}")
         return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:

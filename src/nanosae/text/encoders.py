@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.addresses import split_credentials
 from nanosae.errors import ConfigError, DataTypeError, MissingError
 from nanosae.extras import extra
 from nanosae.text import static
@@ -127,12 +128,13 @@ def _find(wanted: Any, base_url: str | None) -> Encoder:
 
 
 def _of_server(model: Any, base_url: str) -> Encoder:
+    base_url, credentials = split_credentials(base_url)
     if not isinstance(model, str):
         raise ConfigError(
             f"{base_url} is given without the name of a model there.",
             remedy="Name it: --embedder NAME.",
         )
-    server = Endpoint(base_url, model)
+    server = Endpoint(base_url, model, credentials=credentials)
     return Encoder(model, server.encode, f"by {base_url}", 1e-2, f"{model} {base_url}")
 
 

@@ -42,11 +42,13 @@ class Endpoint:
         base_url: Its address up to `/embeddings`, such as http://localhost:8000/v1.
         model: Name of the model there.
         first_pause: Seconds before a second attempt.
+        credentials: Headers that go to the server and nowhere else, instead of a key.
     """
 
     base_url: str
     model: str
     first_pause: float = field(default=FIRST_PAUSE, repr=False)
+    credentials: dict[str, str] = field(default_factory=dict, repr=False)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts, (n, width) float32.
@@ -77,10 +79,8 @@ class Endpoint:
 
     def _post(self, body: bytes) -> Any:
         """Send a request, again after what may pass by itself."""
-        headers = {"Content-Type": "application/json"}
-        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
+        credentials = self.credentials or _key_header()
+        headers = {"Content-Type": "application/json"} | credentials
         url = f"{self.base_url.rstrip('/')}/embeddings"
         problem, pause = "", 0.0
         for attempt in range(ATTEMPTS):
@@ -93,9 +93,8 @@ class Endpoint:
                     return json.load(answer)
             except urllib.error.HTTPError as error:
                 with error:
-                    problem = (
-                        f"{error.code} {error.read(200).decode('utf-8', 'replace')}"
-                    )
+                    words = error.read(200).decode("utf-8", "replace")
+                    problem = f"{error.code} {_without(words, credentials)}"
                 if error.code not in TEMPORARY:
                     raise self._refused(error.code, problem) from error
                 pause = _asked_pause(error) or pause
@@ -112,6 +111,18 @@ class Endpoint:
             f"{self.base_url} refused: {problem}",
             remedy=f"Set the key in {KEYS[0]} or {KEYS[1]}." if is_key else None,
         )
+
+
+def _key_header() -> dict[str, str]:
+    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
+    return {} if key is None else {"Authorization": f"Bearer {key}"}
+
+
+def _without(words: str, credentials: dict[str, str]) -> str:
+    """Return what a server says without the secrets that it may repeat."""
+    for header in credentials.values():
+        words = words.replace(header.rpartition(" ")[2], "…")
+    return words
 
 
 def _asked_pause(error: urllib.error.HTTPError) -> float | None:

@@ -78,7 +78,7 @@ def stem(word: str) -> str:
             break
     if len(word) < MIN_STEM:
         return ""
-    if word[-1] == word[-2] and word[-1] not in "ls":
+    if word[-1] == word[-2] and word[-1].isalpha() and word[-1] not in "ls":
         word = word[:-1]  # planning
     if word.endswith("i"):
         return word[:-1] + "y"  # parties

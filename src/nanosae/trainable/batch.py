@@ -33,7 +33,8 @@ class Batch:
 
     def target_squares(self) -> Tensor:
         """Return the targets' sum of squares over `n_elements`."""
-        return self.target.square().sum() / self.n_elements
+        entries = self.target.flatten()
+        return torch.dot(entries, entries) / self.n_elements
 
     def with_skip(self, recon: Tensor) -> Tensor:
         """Add what a skip connection makes of the rows."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import numba
+import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels.cpu.compiler import CHUNKS, compile_kernel, compile_serial_kernel
+from nanosae.kernels.cpu.compiler import (
+    CHUNKS,
+    compile_function,
+    compile_kernel,
+    compile_serial_kernel,
+)
 from nanosae.kernels.pairs import Pairs, Plan
 
 
@@ -40,6 +46,20 @@ def _decode(values, cols, row_ptr, weight, bias, out):
                         out[row, j] += values[pair] * weight[cols[pair], j]
 
 
+@compile_function
+def _chunks_of_latents(starts):
+    """Return the first latent of each chunk; chunks have about equal pairs plus latents."""
+    chunks = np.zeros(CHUNKS + 1, np.int64)
+    n_latents = len(starts) - 1
+    work = starts[n_latents] + n_latents
+    latent = 0
+    for chunk in range(1, CHUNKS + 1):
+        while latent < n_latents and starts[latent] + latent < chunk * work // CHUNKS:
+            latent += 1
+        chunks[chunk] = latent
+    return chunks
+
+
 @compile_kernel
 def _decode_grads(
     grad,
@@ -47,13 +67,13 @@ def _decode_grads(
     order,
     rows,
     starts,
-    chunks,
     weight,
     grad_values,
     grad_weight,
     accumulate,
 ):
     width = grad.shape[1]
+    chunks = _chunks_of_latents(starts)
     for chunk in numba.prange(CHUNKS):
         for latent in range(chunks[chunk], chunks[chunk + 1]):
             if not accumulate:
@@ -70,9 +90,10 @@ def _decode_grads(
 
 @compile_kernel
 def _encode_grads(
-    grad_values, order, rows, starts, chunks, x, grad_weight, grad_bias, accumulate
+    grad_values, order, rows, starts, x, grad_weight, grad_bias, accumulate
 ):
     width = x.shape[1]
+    chunks = _chunks_of_latents(starts)
     for chunk in numba.prange(CHUNKS):
         for latent in range(chunks[chunk], chunks[chunk + 1]):
             if not accumulate:
@@ -112,10 +133,7 @@ def decode_grads(
 ) -> Tensor:
     """Write the decoder's gradient, or add to it; return that of the values."""
     grad_values = torch.empty_like(values)
-    chunks = _chunks_of_latents(plan.starts)
-    _decode_grads(
-        grad, values, *plan, chunks, weight, grad_values, grad_weight, accumulate
-    )
+    _decode_grads(grad, values, *plan, weight, grad_values, grad_weight, accumulate)
     return grad_values
 
 
@@ -124,13 +142,5 @@ def encode_grads(
 ) -> Tensor:
     """Write the encoder's gradient, or add to it; return that of its bias."""
     grad_bias = x.new_zeros(len(grad_weight))
-    chunks = _chunks_of_latents(plan.starts)
-    _encode_grads(grad_values, *plan, chunks, x, grad_weight, grad_bias, accumulate)
+    _encode_grads(grad_values, *plan, x, grad_weight, grad_bias, accumulate)
     return grad_bias
-
-
-def _chunks_of_latents(starts: Tensor) -> Tensor:
-    """Return the first latent of each chunk; chunks have about equal pairs plus latents."""
-    work_before = starts + torch.arange(len(starts))
-    share_of_chunk = torch.arange(CHUNKS + 1) * work_before[-1] // CHUNKS
-    return torch.searchsorted(work_before, share_of_chunk)

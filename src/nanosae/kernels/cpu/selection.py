@@ -23,8 +23,8 @@ BLOCK = np.uint64(64)
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first
-MIN_ROWS, MIN_LATENTS = 64, 512  # of a batch that is worth rounding to 8 bits
-MIN_WIDTH, MAX_WIDTH = 32, 2**16  # integer products of wider rows could overflow
+MIN_TERMS = 2**28  # of all products together; fewer are not worth rounding to 8 bits
+MAX_WIDTH = 2**16  # integer products of wider rows could overflow
 LATENTS_PER_KEPT = 8  # of fewer, most would be candidates
 
 
@@ -157,9 +157,9 @@ def select_batchtopk(
 
 def _is_screened(x: Tensor, weight: Tensor) -> bool:
     """Tell, by the sizes and the processor, whether 8-bit products come first."""
-    is_large = len(x) >= MIN_ROWS and len(weight) >= MIN_LATENTS
-    is_bounded = MIN_WIDTH <= x.shape[1] <= MAX_WIDTH and x.dtype == torch.float32
-    return is_large and is_bounded and selects_by_screening()
+    n_terms = len(x) * weight.numel()
+    can_be_rounded = x.shape[1] <= MAX_WIDTH and x.dtype == torch.float32
+    return n_terms >= MIN_TERMS and can_be_rounded and selects_by_screening()
 
 
 def _select(x: Tensor, weight: Tensor, slots_per_row: int, keep) -> Pairs:

@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from nanosae.errors import DataError
 from nanosae.runs import annotations
+from nanosae.runs.flat import flat
 from nanosae.runs.tables import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.selections import Selection, select_rows
@@ -21,8 +20,6 @@ from nanosae.view.explorer.selections import Selection, select_rows
 PAGE = 40  # lines sent at once
 MAX_TEXT = 600  # characters of a text in a list
 LINE_FEATURES = 3  # features named below a text in a list
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
-NUMBER = re.compile(r"[+-]?\d+([.,]\d+)*(e[+-]?\d+)?", re.IGNORECASE)
 EXPORT_BLOCK = 2**14  # rows written together
 
 
@@ -123,28 +120,10 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
             corpus.codes, features, rows=rows[start : start + EXPORT_BLOCK]
         )
         table["tags"] = _tags_of_rows(table["row"], tagged)
-        return without_formulas(table).to_csv(index=False, header=start == 0)
+        return flat(table).to_csv(index=False, header=start == 0)
 
     starts = range(0, max(len(rows), 1), EXPORT_BLOCK)  # of no rows, the header
     return map(write_block, starts)
-
-
-def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table none of whose texts a spreadsheet takes for a formula: `'` stands before.
-
-    Example:
-        >>> without_formulas(pd.DataFrame({"=x": ["=1+1", "-2.5", "a=b"]})).to_dict("list")
-        {"'=x": ["'=1+1", '-2.5', 'a=b']}
-    """
-    for name in table.select_dtypes(["object", "string"]):
-        table[name] = table[name].map(_as_plain_text)
-    return table.rename(columns=_as_plain_text)
-
-
-def _as_plain_text(value: Any) -> Any:
-    if not isinstance(value, str) or not value.startswith(FORMULA_SIGNS):
-        return value
-    return value if NUMBER.fullmatch(value) else f"'{value}"
 
 
 def _tags_of_rows(rows: Any, tagged: dict[str, np.ndarray]) -> list[str]:

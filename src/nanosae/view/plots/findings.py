@@ -91,7 +91,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
         spans_decades = high.max() > 30 * low.min()
         figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
     n_findings, n_tested = len(result["findings"]), about["n_tested"]
-    subtitle = f"{n_findings} findings among {n_tested:,} tests, held-out rows"
+    subtitle = f"{n_findings} findings among {n_tested:,} tests, all rows"
     title = f"What goes with {about.get('column') or table['target'].iloc[0]}"
     return titled(figure, title, 170 + 24 * len(table), subtitle)
 
@@ -199,13 +199,13 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
     """Return the largest topics' names and their shares of the rows in each period."""
     import pandas as pd
 
-    from nanosae.analysis.columns import as_times, is_missing
+    from nanosae.analysis.periods import periods
 
     is_name = isinstance(column, str)
     values = topics.codes.column(column) if is_name else np.asarray(column)
-    known = ~is_missing(values)
-    periods, _ = as_times(values[known], column if is_name else "time")
-    shares = pd.crosstab(periods, topics.row_topic[known], normalize="index")
+    found = periods(values, column if is_name else "time")
+    starts, topic = found.start[found.kept], topics.row_topic[found.kept]
+    shares = pd.crosstab(starts, topic, normalize="index")
     largest = topics.table.head(n)
     shares = shares.reindex(columns=largest["Topic"], fill_value=0.0)
     lines = []

@@ -10,6 +10,7 @@ import numpy as np
 
 from nanosae.analysis.reading import run_model
 from nanosae.analysis.sentences import findings
+from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.runs.results import contrast_title
 from nanosae.runs.tables import known_labels, load_features
@@ -74,7 +75,7 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         .to_dict("records"),
         "contrasts": [_in_words(name, result) for name, result in contrasts.items()],
         "figures": _figures(codes, contrasts),
-        "evaluation": results.fresh_value("evaluation.json"),
+        "evaluation": _evaluation(results),
     }
 
 
@@ -186,6 +187,14 @@ def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame
     """Return the findings of all comparisons in plain words, the most telling first."""
     table = results.fresh_value("findings.parquet")
     return findings(contrasts.values()) if table is None else table
+
+
+def _evaluation(results: StoredResults) -> dict[str, Any] | None:
+    """Return the evaluation, with its verdict."""
+    result = results.fresh_value("evaluation.json")
+    if result is None:
+        return None
+    return result | {"verdict": verdict(result)}
 
 
 def _in_words(name: str, result: dict[str, Any]) -> dict[str, Any]:

@@ -149,8 +149,9 @@
     });
     node.append(el("thead", {}, el("tr", {}, el("th", {}, ""), heads)), el("tbody", {}, lines));
   };
-  const showQuality = ({ table, about }) => {
+  const showQuality = ({ table, about, verdict }) => {
     reveal("quality");
+    $("#verdict").append(...verdict.map((line) => el("li", {}, report.unbroken(line))));
     const measures = [...new Set(table.map((line) => line.measure))];
     const known = Object.keys(MEASURES).filter((measure) => measures.includes(measure));
     fillMeasures($("#quality-table"), table, known, MEASURES);

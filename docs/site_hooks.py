@@ -38,6 +38,10 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 def _as_mathml(match: re.Match[str]) -> str:
     if match["code"]:
         return match["code"]
-    display = "inline" if match["inline"] else "block"
-    latex = match["inline"] or match["block"]
+    if match["inline"]:  # in a span, because a line that begins with <math> is a block
+        return f"<span>{_mathml(match['inline'], 'inline')}</span>"
+    return _mathml(match["block"], "block")
+
+
+def _mathml(latex: str, display: str) -> str:
     return convert(" ".join(latex.split()), display=display)

@@ -1,0 +1,148 @@
+"""Compare topics with k-means and with UMAP + k-means, as BERTopic uses them, against labels.
+
+    python bench/topics.py RUN/codes/default intent [--leave-out oos] [--seeds 3] [--json FILE]
+    python bench/topics.py RUN/codes/default FILE.parquet:lexname
+
+For 20 topics and as many as there are labels: normalised mutual information with the labels, NPMI
+of each topic's ten most distinctive words (mean over pairs, in the corpus' own texts), the share
+of rows without a topic, and seconds. All rows have embeddings. UMAP needs the extra `umap`; without
+it its line is left out.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.cluster import KMeans
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import normalized_mutual_info_score
+
+from nanosae.analysis.statistics import unit
+from nanosae.analysis.topics import topics
+from nanosae.codes import Codes
+
+N_WORDS = 10
+
+
+def main() -> None:
+    """Measure every method and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("codes", type=Path)
+    parser.add_argument("labels")
+    parser.add_argument("--leave-out", default="", help="rows with this label")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    codes = Codes.open(args.codes)
+    labels = read_labels(codes, args.labels)
+    is_labelled = ~np.isin(labels, ["", args.leave_out])
+    vocabulary = CountVectorizer(stop_words="english", min_df=5, binary=True)
+    presence = vocabulary.fit_transform(codes.texts())
+    lines = []
+    for n in (20, len(set(labels[is_labelled]))):
+        for method, seed, topic_of_row, seconds in runs(codes, n, args.seeds):
+            has_topic = is_labelled & (topic_of_row >= 0)
+            nmi = normalized_mutual_info_score(
+                labels[has_topic], topic_of_row[has_topic]
+            )
+            lines.append(
+                {
+                    "method": method,
+                    "n": n,
+                    "seed": seed,
+                    "nmi": nmi,
+                    "npmi": coherence(presence, topic_of_row, n),
+                    "unassigned": float((topic_of_row < 0).mean()),
+                    "seconds": seconds,
+                }
+            )
+    table = pd.DataFrame(lines).groupby(["n", "method"]).mean().drop(columns="seed")
+    sys.stdout.write(table.round(3).to_string() + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(lines, indent=1), "utf-8")
+
+
+def read_labels(codes: Codes, wanted: str) -> np.ndarray:
+    """Return a column of the codes, or of a Parquet file in the same row order."""
+    if ":" in wanted:
+        file, column = wanted.rsplit(":", 1)
+        found = pd.read_parquet(file, columns=[column])[column].to_numpy(object)
+    else:
+        found = codes.column(wanted)
+    return np.array(["" if label is None else str(label) for label in found])
+
+
+def runs(codes: Codes, n: int, seeds: int):
+    """Yield method, seed, topic of each row and seconds."""
+    vectors = codes.vectors()
+    rows = unit(vectors - vectors.mean(axis=0))
+    methods: dict[str, Callable[[int], np.ndarray]] = {
+        "k-means": lambda seed: k_means(rows, n, seed)
+    }
+    if find_spec("umap"):
+        methods["UMAP + k-means"] = lambda seed: umap_k_means(vectors, n, seed)
+    start = time.perf_counter()
+    found = topics(codes, n)
+    yield "nanosae", 0, found.row_topic, time.perf_counter() - start
+    for name, cluster in methods.items():
+        for seed in range(seeds):
+            start = time.perf_counter()
+            yield name, seed, cluster(seed), time.perf_counter() - start
+
+
+def k_means(rows: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Cluster centred rows of length one."""
+    return KMeans(n, n_init=3, random_state=seed).fit_predict(rows)
+
+
+def umap_k_means(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Cluster as BERTopic does, with its settings of UMAP, and k-means in the place of HDBSCAN."""
+    from umap import UMAP
+
+    reduce = UMAP(
+        n_neighbors=15,
+        n_components=5,
+        min_dist=0.0,
+        metric="cosine",
+        random_state=seed,
+    )
+    return KMeans(n, n_init=10, random_state=seed).fit_predict(
+        reduce.fit_transform(vectors)
+    )
+
+
+def coherence(presence, topic_of_row: np.ndarray, n: int) -> float:
+    """Return the mean NPMI of the pairs of each topic's ten most distinctive words.
+
+    Words are chosen alike for every method: by their weight in BERTopic's class-based TF-IDF.
+    """
+    counts = np.array([presence[topic_of_row == t].sum(axis=0) for t in range(n)])
+    counts = counts.reshape(n, -1).astype(float)
+    per_topic = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    total = np.maximum(counts.sum(axis=0), 1)
+    weight = per_topic * np.log(1 + counts.sum() / n / total)
+    share = np.asarray(presence.mean(axis=0)).ravel()
+    columns = presence.tocsc().astype(float)
+    values = []
+    for of_topic in weight:
+        best = np.argsort(-of_topic, kind="stable")[:N_WORDS]
+        together = (columns[:, best].T @ columns[:, best]).toarray() / len(topic_of_row)
+        for i, j in combinations(range(len(best)), 2):
+            both = together[i, j]
+            if both == 0:
+                values.append(-1.0)
+                continue
+            pmi = np.log(both / (share[best[i]] * share[best[j]]))
+            values.append(pmi / -np.log(both) if both < 1 else 1.0)
+    return float(np.mean(values))
+
+
+if __name__ == "__main__":
+    main()

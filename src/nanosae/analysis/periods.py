@@ -1,0 +1,282 @@
+"""Read a column as periods of the calendar, and set aside what cannot belong to it.
+
+Dates become days, weeks, months, quarters or years: the longest of which there are at least six.
+Numbers stay as they are, up to 36 different ones; seconds and milliseconds since 1970 are dates.
+Cells far from all others are set aside and counted: 9999-12-31 for "no end", milliseconds among
+seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from nanosae.analysis.columns import as_numbers, is_missing
+from nanosae.errors import DataError
+
+MAX_PERIODS = 36
+MIN_PERIODS = 6  # of a calendar unit, if it is to be chosen
+UNITS_PER_YEAR = {
+    "year": 1,
+    "quarter": 4,
+    "month": 12,
+    "week": 52.1775,
+    "day": 365.2425,
+}
+CODES = {
+    "year": "Y",
+    "quarter": "Q",
+    "month": "M",
+    "week": "W",
+    "day": "D",
+}  # of pandas
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+DAYS_PER_YEAR = 365.2425
+SECONDS = (9.4e8, 2.1e9)  # since 1970: from 1999 to 2036
+MAX_OUTLIER_SHARE = 0.05  # of the rows, in one direction
+FAR = 10  # gap ÷ span of all others beyond which a time is an outlier
+OTHER_SCALE = 100  # quotient of neighbouring numbers that are not in the same unit
+MIN_DIFFERENT = 3  # times that the others must have, or they have no span
+
+
+@dataclass(frozen=True, eq=False)
+class Periods:
+    """The period of each row.
+
+    Attributes:
+        kept: Rows that have one, bool (n,); the rest is empty or set aside.
+        start: Where the row's period stands on an axis, (n,): its start in years, or of numbers the
+            number, or the middle of its period; 0 where there is none.
+        unit: "year", "quarter", "month", "week" or "day", or "unit of COLUMN" of numbers.
+        names: What to call the period at a place of the axis, "March 2024".
+        notes: What was set aside, and why.
+    """
+
+    kept: np.ndarray
+    start: np.ndarray
+    unit: str
+    names: dict[float, str]
+    notes: list[str]
+
+    @property
+    def time(self) -> np.ndarray:
+        """Start of each row's period in `unit`s, (n,)."""
+        return self.start * UNITS_PER_YEAR.get(self.unit, 1)
+
+
+def periods(values: np.ndarray, column: str) -> Periods:
+    """Put numbers or dates into periods.
+
+    Args:
+        values: Numbers, datetimes or ISO 8601 strings, (n,).
+        column: What to call them.
+
+    Raises:
+        DataError: If cells are neither numbers nor dates, or all are empty.
+
+    Example:
+        >>> found = periods(np.array(["2024-01-05", "2024-03-31", "2024-08-01"], object), "date")
+        >>> found.unit, list(found.names.values())
+        ('day', ['5 January 2024', '31 March 2024', '1 August 2024'])
+    """
+    known = ~is_missing(values)
+    notes = _infinite_note(values, column)
+    if not known.any():
+        raise DataError(f"column {column!r} is empty: it has no times.", column=column)
+    numbers = None if values.dtype.kind == "M" else as_numbers(values[known])
+    dates = _dates(values[known], column) if numbers is None else None
+    times = dates.astype(np.float64) if dates is not None else numbers
+    assert times is not None
+    is_outlier = outliers(times, is_number=dates is None)
+    if is_outlier.any():
+        notes.append(_outlier_note(values[known][is_outlier], column))
+    times = times[~is_outlier]
+    if dates is None and (seconds := _seconds_since_1970(times)) is not None:
+        dates = seconds.astype("M8[s]")
+        notes.append(f"The numbers in {column} are read as seconds since 1970.")
+    elif dates is not None:
+        dates = dates[~is_outlier]
+
+    kept = np.zeros(len(values), dtype=bool)
+    kept[np.flatnonzero(known)[~is_outlier]] = True
+    start = np.zeros(len(values))
+    if dates is not None:
+        start[kept], unit, names = _calendar(dates)
+    else:
+        start[kept], names = _numbers(times)
+        unit = f"unit of {column}"
+    if len(names) == 1:
+        notes.append(f"All rows lie in one period, {next(iter(names.values()))}.")
+    return Periods(kept, start, unit, names, notes)
+
+
+def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
+    """Return which times are so far from all others that they are no times of theirs, bool (n,).
+
+    The times are cut at a gap that is 10 times as long as all that lies on its larger side; at
+    most 5 % of them are set aside on one end. Of numbers also a minority of up to a half, if it is
+    a hundred times as large as all others: it is in another unit.
+
+    Example:
+        >>> outliers(np.array([2001.0, 2002, 2003, 2004] * 10 + [9999.0]), is_number=True).sum()
+        np.int64(1)
+    """
+    is_outlier = np.zeros(len(times), dtype=bool)
+    for sign in (1, -1):
+        is_outlier |= _beyond_gap(sign * times, MAX_OUTLIER_SHARE, FAR)
+    if is_number and times.min(initial=1) > 0:
+        logs = np.log(times)
+        for sign in (1, -1):
+            is_outlier |= _beyond_jump(sign * logs, np.log(OTHER_SCALE))
+    return is_outlier
+
+
+def _beyond_gap(times: np.ndarray, share: float, factor: float) -> np.ndarray:
+    """Return which of the largest times lie beyond a gap of `factor` spans of all smaller ones."""
+    different = np.unique(times)
+    for count, (before, after) in enumerate(pairwise(different), start=1):
+        beyond = times >= after
+        if count < MIN_DIFFERENT or beyond.sum() > share * len(times):
+            continue
+        if after - before > factor * (before - different[0]):
+            return beyond
+    return np.zeros(len(times), dtype=bool)
+
+
+def _beyond_jump(logs: np.ndarray, jump: float) -> np.ndarray:
+    """Return which of the largest logarithms, less than half of them, lie beyond a jump."""
+    different = np.unique(logs)
+    for count, (before, after) in enumerate(pairwise(different), start=1):
+        beyond = logs >= after
+        is_minority = 2 * beyond.sum() < len(logs)
+        if count >= MIN_DIFFERENT and is_minority and after - before > jump:
+            return beyond
+    return np.zeros(len(logs), dtype=bool)
+
+
+def _infinite_note(values: np.ndarray, column: str) -> list[str]:
+    if values.dtype.kind not in "fO":
+        return []
+    n_infinite = sum(
+        isinstance(value, float) and np.isinf(value) for value in values.tolist()
+    )
+    if not n_infinite:
+        return []
+    return [f"{_rows(n_infinite)} set aside: {column} is infinite there."]
+
+
+def _outlier_note(cells: np.ndarray, column: str) -> str:
+    examples = ", ".join(dict.fromkeys(str(cell) for cell in cells[:100].tolist()))
+    shown = examples if len(examples) <= 60 else f"{examples[:60]}…"
+    return f"{_rows(len(cells))} set aside: {column} is far from all other rows' ({shown})."
+
+
+def _rows(n: int) -> str:
+    return "1 row was" if n == 1 else f"{n:,} rows were"
+
+
+def _seconds_since_1970(times: np.ndarray) -> np.ndarray | None:
+    """Return numbers that can only be seconds or milliseconds since 1970 in seconds."""
+    for scale in (1, 1000):
+        seconds = times / scale
+        if len(times) and SECONDS[0] <= seconds.min() and seconds.max() <= SECONDS[1]:
+            return np.floor(seconds).astype(np.int64)
+    return None
+
+
+def _dates(values: np.ndarray, column: str) -> np.ndarray:
+    """Read dates, M8[s] (n,)."""
+    try:
+        dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
+    except (
+        pd.errors.OutOfBoundsDatetime
+    ):  # pandas 2 counts nanoseconds, up to the year 2262
+        return np.array([str(value) for value in values.tolist()], dtype="M8[s]")
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"column {column!r} holds neither numbers nor dates: {error}",
+            column=column,
+            remedy="Write dates as in 2024-05-31.",
+        ) from error
+    return dates.dt.tz_localize(None).to_numpy().astype("M8[s]")
+
+
+def _calendar(dates: np.ndarray) -> tuple[np.ndarray, str, dict[float, str]]:
+    """Move dates to the start of their period; years, if too many, to that of several.
+
+    Returns:
+        Starts in years, the unit, and the name of the period at each start.
+    """
+    moments = pd.Series(dates)
+    unit = _unit(moments)
+    spans = moments.dt.to_period(CODES[unit])
+    n_years = 1
+    if unit == "year":
+        years = spans.dt.year.to_numpy()
+        n_years = -(-(np.ptp(years) + 1) // MAX_PERIODS)
+        starts = (years // n_years * n_years - 1970).astype("M8[Y]").astype("M8[D]")
+    else:
+        starts = spans.dt.start_time.to_numpy().astype("M8[D]")
+    years = 1970 + starts.astype(np.float64) / DAYS_PER_YEAR
+    first_places = np.unique(years, return_index=True)[1]
+    names = {
+        float(years[place]): _name(starts[place], unit, int(n_years))
+        for place in first_places
+    }
+    return years, unit, names
+
+
+def _unit(moments: pd.Series) -> str:
+    """Return the longest unit of which there are at least six periods, or else "day"."""
+    for unit, code in CODES.items():
+        if moments.dt.to_period(code).nunique() >= MIN_PERIODS:
+            return unit
+    return "day"
+
+
+def _name(start: np.datetime64, unit: str, n_years: int) -> str:
+    """Name the period of a unit that starts on a day, in English whatever the locale."""
+    date = start.astype("M8[D]").astype(object)
+    if unit == "year" and n_years > 1:
+        return f"{date.year} to {date.year + n_years - 1}"
+    if unit == "year":
+        return str(date.year)
+    if unit == "quarter":
+        return f"Q{(date.month + 2) // 3} {date.year}"
+    month = f"{MONTHS[date.month - 1]} {date.year}"
+    if unit == "month":
+        return month
+    day = f"{date.day} {month}"
+    return day if unit == "day" else f"the week of {day}"
+
+
+def _numbers(times: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
+    """Keep few different numbers; put many into periods of equal length, each at its middle."""
+    different = np.unique(times)
+    if len(different) <= MAX_PERIODS:
+        return times, {float(time): f"{time:.10g}" for time in different}
+    first = times.min()
+    width = np.ptp(times) / MAX_PERIODS
+    period = np.minimum((times - first) // width, MAX_PERIODS - 1)
+    names = {}
+    for number in np.unique(period):
+        start = first + width * number
+        middle = float(first + width * (number + 0.5))
+        names[middle] = f"{start:.4g} to {start + width:.4g}"
+    return first + width * (period + 0.5), names

@@ -1,0 +1,103 @@
+"""What `--json` prints is what docs/json.md says."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nanosae.cli import main
+
+TABLE = Path(__file__).parents[2] / "docs" / "json.md"
+
+
+def documented():
+    """Keys by command, as the table lists them."""
+    found = {}
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 3 or not cells[0].startswith("`"):
+            continue
+        for command in re.findall(r"`([^`]+)`(?: \([^)]*\))?", cells[0]):
+            found.setdefault(command, set(re.findall(r"`([^`]+)`", cells[2])))
+    return found
+
+
+@pytest.fixture
+def run(data, flags, tmp_path):
+    folder = str(tmp_path / "run")
+    assert main(["train", data, "-o", folder, *flags]) == 0
+    texts = tmp_path / "texts.txt"
+    words = np.array(["red", "green", "blue", "dog", "cat", "tree", "river", "stone"])
+    rng = np.random.default_rng(0)
+    texts.write_text("".join(" ".join(rng.choice(words, 4)) + "\n" for _ in range(200)))
+    assert main(["encode", folder, data, "--texts", str(texts)]) == 0
+    return folder
+
+
+def keys(capsys, *words):
+    """Keys of the object, or of every object of the list, that is printed alone."""
+    capsys.readouterr()
+    code = main([*words, "--json"])
+    shown = capsys.readouterr()
+    assert code == 0, shown.err
+    value = json.loads(shown.out)
+    return set(value[0] if isinstance(value, list) else value)
+
+
+def test_every_command_prints_the_keys_that_are_documented(run, data, tmp_path, capsys):
+    out, known = str(tmp_path / "out"), documented()
+    flags = ["--hidden-size", "16", "--k", "3", "--steps", "6", "--batch-size", "32"]
+    calls = {
+        "train": ["train", data, "-o", f"{out}/t", *flags],
+        "info": ["info", run],
+        "cache": ["cache", data, "-o", f"{out}/cache"],
+        "encode": ["encode", run, data, "--name", "other"],
+        "convert": ["convert", run, "-o", f"{out}/c"],
+        "match": ["match", run, run],
+        "splitting": ["splitting", run, run],
+        "stability": ["stability", run, run],
+        "steer": ["steer", run, "3", "--edit", "0=1", "--name", "default"],
+        "search": ["search", run, "--row", "3", "--name", "default"],
+        "tag": ["tag", run, "odd", "--rows", "1,3", "--name", "default"],
+        "export --to": [
+            *["export", run, "-o", f"{out}.jsonl", "--to", "jsonl"],
+            *["--name", "default"],
+        ],
+        "report": ["report", run, "--name", "default"],
+    }
+    for command, words in calls.items():
+        assert keys(capsys, *words) == known[command], command
+    more = {
+        "describe": ["describe", run, "--name", "default"],
+        "label": ["label", run, "--name", "default"],
+        "topics": ["topics", run, "-n", "2", "--name", "default"],
+    }
+    for command, words in more.items():
+        found = keys(capsys, *words)
+        needed = {key for key in known[command] if not key.startswith(("llm", "--"))}
+        assert needed <= found, command
+    # the feature table is there now
+    words = ["export", run, "-o", f"{out}.csv"]
+    assert keys(capsys, *words) == known["export"]
+
+
+def test_notes_do_not_mix_with_json(data, flags, tmp_path, capsys):
+    words = ["train", data, "-o", str(tmp_path / "run"), *flags]
+    assert main(words) == 0
+    capsys.readouterr()
+    assert main([*words, "--resume", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["config"]["k"] == 3
+    assert "note: " in shown.err
+
+
+def test_the_table_is_read():
+    assert documented()["encode"] == {
+        "output",
+        "rows",
+        "features_per_row",
+        "has_texts",
+    }
+    assert np.size(list(documented())) > 20
