@@ -294,6 +294,11 @@ add(
         "ROUNDING_OF_BIAS = -(2.0**-21)",
     ),
     (
+        "screening: of bounds however wide",
+        "_typical_error(rows, latents) > LARGEST_ERROR",
+        "_typical_error(rows, latents) > 9 * LARGEST_ERROR",
+    ),
+    (
         "screening: a lower bound that is none",
         "lower = middle - error + (",
         "lower = middle + error + (",

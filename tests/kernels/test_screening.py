@@ -229,6 +229,19 @@ def test_what_cannot_be_bounded_is_left_to_float32(screened, number, place):
         cpu.select_topk(x, weight, bias, 3)  # takes the other path
 
 
+@pytest.mark.parametrize("outlier", [1.0, 100.0])
+def test_rows_with_outliers_are_left_to_float32(screened, monkeypatch, outlier):
+    """Of which rounding by one scale leaves nothing but the outlier."""
+    monkeypatch.setattr(screening, "LARGEST_ERROR", 1.2)
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(200, 576, generator=g), torch.randn(90, 576, generator=g)
+    x[:, 17] *= outlier
+    bias, cut = torch.zeros(90), torch.full((90,), 40.0)
+    above = screening.screened_above(x, weight, bias, cut)
+    assert (above is None) == (outlier > 1)
+    assert len(cpu.select_above(x, weight, bias, cut).values) > 0
+
+
 def test_paths_are_chosen_by_sizes_and_by_the_processor(monkeypatch):
     large = torch.zeros(2**10, 2**6), torch.zeros(2**12, 2**6)
     monkeypatch.setattr(selection, "selects_by_screening", lambda: True)
