@@ -294,6 +294,11 @@ add(
         "ROUNDING_OF_BIAS = -(2.0**-21)",
     ),
     (
+        "screening: of bounds however wide",
+        "_typical_error(rows, latents) > LARGEST_ERROR",
+        "_typical_error(rows, latents) > 9 * LARGEST_ERROR",
+    ),
+    (
         "screening: a lower bound that is none",
         "lower = middle - error + (",
         "lower = middle + error + (",
@@ -567,8 +572,8 @@ add(
     "tests/analysis/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(data, ~held, n_select)",
-        "chosen = _choose(data, held | True, n_select)",
+        "chosen = _choose(data, ~held, candidates, n_select)",
+        "chosen = _choose(data, held | True, candidates, n_select)",
     ),
     (
         "joint model: any number of features",

@@ -68,7 +68,8 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
     examples = {}
     for kind, rows in found.examples.items():
         examples[kind] = [example._asdict() for example in rows[:MOST]]
-    facts = {name: v for name, v in found.facts.items() if not isinstance(v, list)}
+    known = found.facts.items()
+    facts = {name: value for name, value in known if not isinstance(value, list)}
     answer = {"feature": feature, "label": found.label, "facts": facts}
     return _short(plain(answer | {"examples": examples}))
 
@@ -82,8 +83,9 @@ def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
         if all(word in label.lower() for word in wanted):
             found.append((feature, label, int(counts[feature])))
     found.sort(key=lambda line: (-line[2], line[0]))
-    names = ("feature", "label", "rows")
-    lines = [dict(zip(names, line, strict=True)) for line in found[: _bounded(n)]]
+    lines = []
+    for number, label, rows in found[: _bounded(n)]:
+        lines.append({"feature": number, "label": label, "rows": rows})
     return {"features": lines, "of": len(found)}
 
 
@@ -106,7 +108,10 @@ def show_row(analysis: Analysis, row: int) -> Answer:
                 "activation": activation,
             }
         )
-    columns = {name: plain(codes.column(name, [row])[0]) for name in codes.columns}
+    columns = {}
+    for name in codes.columns:
+        (value,) = codes.column(name, [row])
+        columns[name] = plain(value)
     text = codes.texts([row])[0] if codes.has_texts else ""
     answer = {"row": row, "text": text, "columns": columns, "features": lines}
     return _short(answer | {"of": len(features)})
@@ -150,7 +155,7 @@ def _stored(table: pd.DataFrame | None, n: int, what: str) -> Answer:
 def _hits(found: Results) -> Answer:
     hits = []
     for hit in found.hits:
-        shared = [_named(line.feature, line.label) for line in hit.shared[:5]]
+        shared = _named(hit.shared[:5])
         hits.append(
             {
                 "row": hit.row,
@@ -159,12 +164,12 @@ def _hits(found: Results) -> Answer:
                 "shared_features": shared,
             }
         )
-    features = [_named(line.feature, line.label) for line in found.features[:10]]
+    features = _named(found.features[:10])
     return _short({"hits": hits, "query_features": features, "note": found.note})
 
 
-def _named(feature: int, label: str) -> Answer:
-    return {"feature": int(feature), "label": label}
+def _named(lines: list[Any]) -> list[Answer]:
+    return [{"feature": int(line.feature), "label": line.label} for line in lines]
 
 
 def _values(column: np.ndarray) -> Any:
@@ -182,8 +187,8 @@ def _bounded(n: int) -> int:
 
 def _short(value: Any) -> Any:
     """Cut the texts inside an answer."""
-    if isinstance(value, str):
-        return value if len(value) <= TEXT else f"{value[:TEXT]}…"
+    if isinstance(value, str) and len(value) > TEXT:
+        return f"{value[:TEXT]}…"
     if isinstance(value, list):
         return [_short(item) for item in value]
     if isinstance(value, dict):

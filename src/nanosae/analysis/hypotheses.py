@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from nanosae.analysis.effects import Effects, Kind, Pairs, cliffs_delta, effects
 from nanosae.analysis.feature_sums import FeatureSums, dense_column, feature_sums
 from nanosae.analysis.findings import Contrast
-from nanosae.analysis.joint_model import MAX_ROWS, Rows, joint_model
+from nanosae.analysis.joint_model import MAX_ROWS, MIN_ROWS, Rows, joint_model
 from nanosae.analysis.selection import given_selected, rejection_cutoff
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Z95, false_discovery
@@ -228,16 +228,20 @@ def _joint_models(
     names: np.ndarray,
     options: Options,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Explain each target with candidates by a few features together; trends have no model."""
+    """Explain each target with candidates by a few features together; trends have no model.
+
+    Models of many rows or targets are chosen from a sample of the rows.
+    """
     models: list[pd.DataFrame] = []
     scores: list[dict[str, Any]] = []
     with_candidates = set(table["target"]) if question.kind != "trend" else set()
-    rows = rows.sample(MAX_ROWS, options.seed)
+    n_rows = max(MAX_ROWS // max(len(with_candidates), 1), MIN_ROWS)
+    rows = rows.sample(n_rows, options.seed)
+    features = np.flatnonzero(tested.any(1))
+    strengths = codes.take(rows.numbers)[:, features] if with_candidates else None
     for target, name in enumerate(question.names):
         if name not in with_candidates:
             continue
-        features = np.flatnonzero(tested[:, target])
-        strengths = codes.take(rows.numbers)[:, features]
         outcome = dense_column(question.target[rows.numbers], target)
         numeric = question.kind == "numeric"
         model, score = joint_model(strengths, rows, outcome, options.n_select, numeric)

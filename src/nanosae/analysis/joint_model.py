@@ -24,7 +24,8 @@ from nanosae.analysis.statistics import Z95, regress
 
 MAX_CANDIDATES = 200  # strongest first: their Gram matrix is dense
 N_PAIRS = 5  # of complementary halves
-MAX_ROWS = 200_000  # that models are chosen from; of more, a random sample
+MAX_ROWS = 200_000  # that the models of all targets are chosen from together
+MIN_ROWS = 10_000  # of each model, if there are so many
 MIN_NEW = 1e-3  # of a column's variance that those chosen before must not explain
 TINY = 1e-12
 
@@ -97,8 +98,9 @@ def joint_model(
     scale = sp.diags_array(1 / _deviations(strengths))
     data = _Data((strengths @ scale).tocsr(), target, rows, numeric)
     everything = np.ones(len(target), dtype=bool)
-    chosen = _choose(data, everything, n_select)
-    stability = _stability(data, chosen, n_select)
+    candidates = _screen(_balanced(data, everything), everything)
+    chosen = _choose(data, everything, candidates, n_select)
+    stability = _stability(data, candidates, chosen, n_select)
     coefficients = _fit(data, everything, chosen)[rows.strata.shape[1] :]
     columns = {"column": chosen, "coefficient": coefficients, "stability": stability}
     score = _held_out_score(data, n_select) | {"n_features": len(chosen)}
@@ -113,16 +115,19 @@ def _deviations(strengths: Any) -> np.ndarray:
     return np.sqrt(np.where(variance > TINY, variance, 1))
 
 
-def _choose(data: _Data, part: np.ndarray, n_select: int) -> np.ndarray:
-    """Choose columns on a part of the rows, within strata, the most useful first."""
+def _choose(
+    data: _Data, part: np.ndarray, candidates: np.ndarray, n_select: int
+) -> np.ndarray:
+    """Choose candidates on a part of the rows, within strata, the most useful first."""
     balanced = _balanced(data, part)
-    candidates = _screen(balanced, part)
     gram, products = _moments_within_strata(balanced, part, candidates)
     return candidates[_forward(gram, products, n_select)]
 
 
-def _stability(data: _Data, chosen: np.ndarray, n_select: int) -> np.ndarray:
-    """Return the share of complementary halves that choose each of the columns, too."""
+def _stability(
+    data: _Data, candidates: np.ndarray, chosen: np.ndarray, n_select: int
+) -> np.ndarray:
+    """Return the share of complementary halves that choose each column from the same candidates."""
     rng = np.random.default_rng(0)
     group = data.rows.duplicate_group
     n_groups = int(group.max()) + 1
@@ -130,7 +135,7 @@ def _stability(data: _Data, chosen: np.ndarray, n_select: int) -> np.ndarray:
     for _ in range(N_PAIRS):
         in_first = rng.random(n_groups) < 0.5
         for half in (in_first[group], ~in_first[group]):
-            n_times += np.isin(chosen, _choose(data, half, n_select))
+            n_times += np.isin(chosen, _choose(data, half, candidates, n_select))
     return n_times / (2 * N_PAIRS)
 
 
@@ -235,7 +240,8 @@ def _held_out_score(data: _Data, n_select: int) -> dict[str, Any]:
     from sklearn.metrics import r2_score, roc_auc_score
 
     held = data.rows.held
-    chosen = _choose(data, ~held, n_select)
+    candidates = _screen(_balanced(data, ~held), ~held)
+    chosen = _choose(data, ~held, candidates, n_select)
     outcome = data.target[held]
     score: dict[str, Any] = {"measure": "r2" if data.numeric else "auc"}
     for name, columns in (("covariates", chosen[:0]), ("features", chosen)):

@@ -349,7 +349,8 @@ def _evaluate_in_model(
         print(to_json(found))
         return
     for name, value in found.items():
-        print(f"{name:15} {value:.4f}" if name != "tokens" else f"{name:15} {value:,}")
+        shown = f"{value:,}" if name == "tokens" else f"{value:.4f}"
+        print(f"{name:15} {shown}")
 
 
 def _keep_and_show(

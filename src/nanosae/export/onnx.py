@@ -62,8 +62,9 @@ def _activations(graph: _Graph, model: Weights, projected: str) -> str:
         gain = graph.node("Exp", "r_mag")
         magnitude = graph.node("Add", graph.node("Mul", projected, gain), "b_mag")
         gate = graph.node("Add", projected, "b_gate")
-        is_open = graph.node("Greater", gate, graph.constant("zero", np.float32(0)))
-        return graph.node("Where", is_open, graph.node("Relu", magnitude), "zero")
+        zero = graph.constant("zero", np.float32(0))
+        is_open = graph.node("Greater", gate, zero)
+        return graph.node("Where", is_open, graph.node("Relu", magnitude), zero)
     pre_acts = graph.node("Add", projected, "b_enc")
     if kind == "jumprelu":
         is_kept = graph.node("Greater", pre_acts, "threshold")
@@ -119,7 +120,9 @@ class _Graph:
     ) -> list[str]:
         """Add a node; return the names of its outputs."""
         number = len(self._nodes)
-        names = [out or f"{kind}_{number}_{i}" for i in range(n_outputs)]
+        names = [f"{kind}_{number}_{i}" for i in range(n_outputs)]
+        if out:
+            names = [out]
         made = self._onnx.helper.make_node(kind, list(inputs), names, **options)
         self._nodes.append(made)
         return names

@@ -112,9 +112,10 @@ def _decoded(embeddings: torch.Tensor, names: dict[int, str], top_k: int | None)
         return [_decoded(row, names, top_k) for row in embeddings]
     dense = embeddings.to_dense()
     active = dense.nonzero()[:, 0]
-    strongest = active[dense[active].argsort(descending=True, stable=True)][:top_k]
+    order = dense[active].argsort(descending=True, stable=True)
+    strongest = active[order].tolist()
     pairs = []
-    for feature in strongest.tolist():
+    for feature in strongest[:top_k]:
         name = names.get(feature) or f"feature {feature}"
         pairs.append((name, float(dense[feature])))
     return pairs

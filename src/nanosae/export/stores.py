@@ -55,9 +55,9 @@ def to_store(
     }
     _write_lines(Path(output), lines[to](codes, name))
     if to == "opensearch":
-        mapping = json.dumps(opensearch_mapping(), indent=1)
-        beside = Path(output).with_name(f"{Path(output).name}.mapping.json")
-        write_file(beside, lambda stream: stream.write(mapping.encode()))
+        path = Path(output)
+        beside = path.with_name(f"{path.name}.mapping.json")
+        _write_lines(beside, iter([json.dumps(opensearch_mapping(), indent=1)]))
     return codes.n_rows
 
 
@@ -75,9 +75,10 @@ def json_lines(codes: Codes, name: str) -> Iterator[str]:
 def bulk_lines(codes: Codes, name: str) -> Iterator[str]:
     """Yield the lines of OpenSearch's bulk format: an action, then the document."""
     for vector in vectors(codes):
-        yield json.dumps({"index": {"_index": name, "_id": str(vector.id)}})
-        keys = [str(feature) for feature in vector.features]
-        features = dict(zip(keys, vector.activations, strict=True))
+        place = {"_index": name, "_id": str(vector.id)}
+        yield json.dumps({"index": place})
+        names = map(str, vector.features)
+        features = dict(zip(names, vector.activations, strict=True))
         document = {"features": features, "payload": vector.payload}
         yield json.dumps(document, ensure_ascii=False)
 
@@ -96,7 +97,9 @@ def sql_lines(codes: Codes, name: str) -> Iterator[str]:
     yield f"CREATE TABLE {name} ({columns});"
     yield f"COPY {name} (id, features, payload) FROM stdin;"
     for vector in vectors(codes):
-        yield f"{vector.id}\t{sparse_literal(vector, size)}\t{_copied(vector.payload)}"
+        features = sparse_literal(vector, size)
+        payload = _copied(vector.payload)
+        yield f"{vector.id}\t{features}\t{payload}"
     yield "\\."
     yield ""
     yield "-- the nearest rows of row 0 by dot product:"
@@ -116,16 +119,19 @@ def sparse_literal(vector: Vector, size: int) -> str:
             f"row {vector.id} has {len(vector.features):,} active features; pgvector takes "
             f"{LARGEST_SQL_VECTOR:,}."
         )
-    pairs = zip(vector.features, vector.activations, strict=True)
-    entries = ",".join(f"{feature + 1}:{value}" for feature, value in pairs)
-    return f"{{{entries}}}/{size}"
+    entries = []
+    for feature, value in zip(vector.features, vector.activations, strict=True):
+        entries.append(f"{feature + 1}:{value}")
+    return f"{{{','.join(entries)}}}/{size}"
 
 
 def _copied(payload: dict[str, Any]) -> str:
     """Return JSON as COPY reads it: its backslashes doubled; jsonb has no NUL."""
     plain = {}
     for name, value in payload.items():
-        plain[name] = value.replace("\0", "") if isinstance(value, str) else value
+        plain[name] = value
+        if isinstance(value, str):
+            plain[name] = value.replace("\0", "")
     return json.dumps(plain, ensure_ascii=False).replace("\\", "\\\\")
 
 
@@ -140,8 +146,8 @@ def _write_lines(path: Path, lines: Iterator[str]) -> None:
 def _to_qdrant(codes: Codes, place: str, name: str) -> int:
     library = extra("stores", "qdrant_client", "--to qdrant")
     is_server = place.startswith(("http://", "https://"))
-    options: dict[str, Any] = {"url": place} if is_server else {"path": place}
-    client = library.QdrantClient(**options)
+    argument = "url" if is_server else "path"
+    client = library.QdrantClient(**{argument: place})
     models = library.models
     try:
         if client.collection_exists(name):

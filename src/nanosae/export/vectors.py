@@ -36,7 +36,8 @@ def vectors(codes: Codes) -> Iterator[Vector]:
         block = codes.take(rows)
         payloads = _payloads(codes, rows)
         for place, row in enumerate(rows.tolist()):
-            entries = slice(block.indptr[place], block.indptr[place + 1])
+            start, stop = block.indptr[place : place + 2]
+            entries = slice(start, stop)
             features = block.indices[entries].tolist()
             activations = block.data[entries].tolist()
             yield Vector(row, features, activations, payloads[place])

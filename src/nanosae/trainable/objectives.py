@@ -95,6 +95,8 @@ def jumprelu(
 ) -> Losses:
     """Keep z above its latent's threshold θ; the jump has a gradient in a window around it.
 
+    The gradient reaches θ and z (Anthropic, January 2025).
+
     Args:
         batch: Entries with z > θ − width / 2 at least.
         params: With log_threshold, (n_latents,).
