@@ -527,8 +527,8 @@ add(
     ),
     (
         "contrast: no adjustment for selection",
-        "found.effect - error * (z - low),",
-        "found.effect - 1.96 * error,",
+        "found.effect - error * (z - centre),",
+        "found.effect,",
     ),
 )
 add(
