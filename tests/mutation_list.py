@@ -136,11 +136,7 @@ add(
 add(
     "trainable/objectives.py",
     "tests/trainable/test_objectives.py",
-    (
-        "nested: prefix and whole confused",
-        "of_prefix, recon = batch.decode_prefixes(acts, sizes)",
-        "recon, of_prefix = batch.decode_prefixes(acts, sizes)",
-    ),
+    ("nested: a quarter's weight", "n_all / n_rows * squares", "squares"),
 )
 add(
     "train/forward.py",
@@ -149,6 +145,15 @@ add(
         "nested: k of the config",
         "config.expected_l0 if nesting is None else nesting.k",
         "config.expected_l0",
+    ),
+)
+add(
+    "trainable/batch.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: prefix too long",
+        "sae.latents.start < prefix",
+        "sae.latents.start <= prefix",
     ),
 )
 add(
@@ -292,6 +297,11 @@ add(
         "screening: rounding of the bias forgotten",
         "ROUNDING_OF_BIAS = 2.0**-21",
         "ROUNDING_OF_BIAS = -(2.0**-21)",
+    ),
+    (
+        "screening: of bounds however wide",
+        "_typical_error(rows, latents) > LARGEST_ERROR",
+        "_typical_error(rows, latents) > 9 * LARGEST_ERROR",
     ),
     (
         "screening: a lower bound that is none",
@@ -517,8 +527,8 @@ add(
     ),
     (
         "contrast: no adjustment for selection",
-        "found.effect - error * (z - low),",
-        "found.effect - 1.96 * error,",
+        "found.effect - error * (z - centre),",
+        "found.effect,",
     ),
 )
 add(

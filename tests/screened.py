@@ -3,6 +3,7 @@
 import torch
 
 SELECTION = "nanosae.kernels.cpu.selection"
+SCREENING = "nanosae.kernels.cpu.screening"
 SMALLEST = ("MIN_TERMS", "LATENTS_PER_KEPT")
 
 
@@ -11,6 +12,7 @@ def force_screening(monkeypatch, screens=True):
     monkeypatch.setattr(f"{SELECTION}.selects_by_screening", lambda: screens)
     if screens:
         monkeypatch.setattr(torch, "_int_mm", exact_product)
+        monkeypatch.setattr(f"{SCREENING}.LARGEST_ERROR", float("inf"))
         for name in SMALLEST:
             monkeypatch.setattr(f"{SELECTION}.{name}", 0)
 

@@ -131,7 +131,7 @@ def test_every_dotted_name_in_running_text_exists():
 
 
 def test_links_lead_somewhere():
-    only_on_the_site = {"contributing.md", "changelog.md"}  # see docs/site.py
+    only_on_the_site = {"contributing.md", "changelog.md"}  # see docs/site_hooks.py
     for name, text in DOCUMENTS.items():
         folder = ROOT / "docs" if (ROOT / "docs" / name).exists() else ROOT
         for link in re.findall(r"\]\((?!http|#)(.+?)\)", text):

@@ -76,7 +76,7 @@ def lost_entries(x, weight, bias):
     row = x[:1]
     exact = (row.double() @ weight.double().T + bias.double())[0]
     lengths = row.double().norm() * weight.double().norm(dim=1)
-    rounding = 1e-6 * (lengths * (1 + row.shape[1] / 64) + bias.abs()) + 1e-37
+    rounding = 1e-6 * lengths * (1 + row.shape[1] / 64) + 2e-7 * bias.abs() + 1e-37
     thresholds = (exact - rounding).float() - rounding.float()
     pairs = selection.select_above(row, weight, bias, thresholds)
     return len(weight) - len(pairs.values)
@@ -227,6 +227,19 @@ def test_what_cannot_be_bounded_is_left_to_float32(screened, number, place):
         assert above is None
         assert screening.screened_topk(x, weight, bias, 3) is None
         cpu.select_topk(x, weight, bias, 3)  # takes the other path
+
+
+@pytest.mark.parametrize("outlier", [1.0, 100.0])
+def test_rows_with_outliers_are_left_to_float32(screened, monkeypatch, outlier):
+    """Of which rounding by one scale leaves nothing but the outlier."""
+    monkeypatch.setattr(screening, "LARGEST_ERROR", 1.2)
+    g = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(200, 576, generator=g), torch.randn(90, 576, generator=g)
+    x[:, 17] *= outlier
+    bias, cut = torch.zeros(90), torch.full((90,), 40.0)
+    above = screening.screened_above(x, weight, bias, cut)
+    assert (above is None) == (outlier > 1)
+    assert len(cpu.select_above(x, weight, bias, cut).values) > 0
 
 
 def test_paths_are_chosen_by_sizes_and_by_the_processor(monkeypatch):

@@ -48,6 +48,11 @@ class RoundedRows(NamedTuple):
         largest_bits = self.magnitudes.view(torch.int32).max()
         return float(largest_bits.view(torch.float32)) <= LARGEST_MAGNITUDE
 
+    def mean_share_lost(self) -> float:
+        """Return the mean over the rows of ‖rest‖ ÷ ‖row‖; rows of zeros lose nothing."""
+        shares = self.rests / self.lengths.clamp_min(SMALLEST_MAGNITUDE)
+        return float(shares.mean())
+
     def slice(self, first: int, end: int) -> RoundedRows:
         """Return some of the rows."""
         return RoundedRows(*(part[first:end] for part in self))

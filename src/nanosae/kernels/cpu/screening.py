@@ -12,6 +12,7 @@ rounding at the threshold, and a pair's value depends on nothing but its row and
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numba
@@ -33,6 +34,9 @@ ROUNDING_PER_TERM = 2.0**-22  # four times that of float32: of any sum, in any o
 OTHER_TERMS = 64  # roundings beside those of the sum
 ROUNDING_OF_BIAS = 2.0**-21
 UNDERFLOW = 1e-28  # more than all that denormal numbers lose
+LARGEST_ERROR = (
+    1.2  # of bounds; with wider ones, about a quarter of all would be candidates
+)
 HALVINGS = 12  # of the interval that the k-th largest lower bound lies in
 WORD = 8  # marks that are looked at together
 
@@ -243,7 +247,7 @@ def _keep_above(products, rows, latents, offsets, highest, slots):
 
 
 def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | None:
-    """Keep the k largest positive entries of each row; None if they cannot be bounded."""
+    """Keep the k largest positive entries of each row; None if bounds would be of no use."""
     guesses = torch.zeros(CHUNKS)
 
     def keep(products, rows, latents, offsets, highest, slots):
@@ -255,7 +259,7 @@ def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | No
 def screened_above(
     x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor
 ) -> Pairs | None:
-    """Keep the entries greater than their latent's threshold; None if they cannot be bounded."""
+    """Keep the entries above their latent's threshold; None if bounds would be of no use."""
     return _select(x, weight, bias, thresholds, SLOTS_PER_ROW, _keep_above)
 
 
@@ -266,6 +270,8 @@ def _select(x, weight, bias, thresholds, slots_per_row, keep) -> Pairs | None:
     highest = bias - thresholds + offsets.slack
     can_be_bounded = rows.can_be_bounded() and latents.can_be_bounded()
     if not can_be_bounded or bool(highest.isnan().any()):
+        return None
+    if _typical_error(rows, latents) > LARGEST_ERROR:
         return None
 
     def multiply(first: int, end: int) -> Tensor:
@@ -282,6 +288,12 @@ def _select(x, weight, bias, thresholds, slots_per_row, keep) -> Pairs | None:
     return select_by_tile(
         len(x), tile_rows, slots_per_row, x.dtype, multiply, keep_of_tile
     )
+
+
+def _typical_error(rows: RoundedRows, latents: RoundedRows) -> float:
+    """Return the width of the bounds, in standard deviations of products of random rows."""
+    share_lost = rows.mean_share_lost() + latents.mean_share_lost()
+    return share_lost * math.sqrt(rows.codes.shape[1])
 
 
 def with_rounding(rows: RoundedRows) -> RoundedRows:

@@ -69,10 +69,7 @@ def list_features(
         every = np.flatnonzero(corpus.codes.counts).tolist()
         features = _in_order(corpus, sorted(bookmarks) if marked else every, sort)
     page = features[at : at + PAGE]
-    return {
-        "total": len(features),
-        "lines": [_line(corpus, feature, feature in bookmarks) for feature in page],
-    }
+    return {"total": len(features), "lines": _lines(corpus, page, bookmarks)}
 
 
 def _search(corpus: OpenCorpus, words: str) -> list[int]:
@@ -81,7 +78,8 @@ def _search(corpus: OpenCorpus, words: str) -> list[int]:
         feature = int(words)
         return [feature] if feature < corpus.codes.n_features else []
     found = rank_labels(corpus.names, words, MAX_FOUND)["feature"]
-    return [feature for feature in found.tolist() if corpus.codes.counts[feature]]
+    counts = corpus.codes.counts
+    return [feature for feature in found.tolist() if counts[feature]]
 
 
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
@@ -98,17 +96,24 @@ def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
     return sorted(features, key=order)
 
 
-def _line(corpus: OpenCorpus, feature: int, marked: bool) -> Answer:
-    """Return what the list says of a feature."""
-    scores = {name: _scores(corpus, f"label_{name}")[feature] for name in LABEL_SCORES}
-    return {
-        "feature": feature,
-        "name": corpus.names.get(feature, ""),
-        "rows": corpus.codes.counts[feature],
-        "marked": marked,
-        **scores,
-        "doubtful": bool(scores["auc_low"] < SURE_AUC),
-    }
+def _lines(
+    corpus: OpenCorpus, features: list[int], bookmarks: set[int]
+) -> list[Answer]:
+    """Return what the list says of features."""
+    names, counts = corpus.names, corpus.codes.counts
+    columns = {name: _scores(corpus, f"label_{name}") for name in LABEL_SCORES}
+    lines = []
+    for feature in features:
+        scores = {name: column[feature] for name, column in columns.items()}
+        line = {
+            "feature": feature,
+            "name": names.get(feature, ""),
+            "rows": counts[feature],
+            "marked": feature in bookmarks,
+            "doubtful": bool(scores["auc_low"] < SURE_AUC),
+        }
+        lines.append(line | scores)
+    return lines
 
 
 def _scores(corpus: OpenCorpus, column: str) -> np.ndarray:

@@ -29,10 +29,12 @@ def glance(corpus: OpenCorpus) -> Answer:
 
 def _counts(corpus: OpenCorpus) -> list[list]:
     codes = corpus.codes
+    counts = codes.counts
+    named = np.array(list(corpus.names), np.int64)
     return [
         ["texts" if codes.has_texts else "rows", codes.n_rows],
-        ["features", int(np.count_nonzero(codes.counts))],
-        ["with a name", sum(codes.counts[feature] > 0 for feature in corpus.names)],
+        ["features", int(np.count_nonzero(counts))],
+        ["with a name", int(np.count_nonzero(counts[named]))],
         ["active per text", codes.nnz / max(codes.n_rows, 1)],
     ]
 

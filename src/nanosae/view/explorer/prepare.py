@@ -28,6 +28,7 @@ from nanosae.codes import Codes
 from nanosae.view import maps
 from nanosae.view.files import read_arrays
 
+NICENESS = 10  # of jobs: the page that waits is answered first
 BLOCK = 2**14  # rows placed together
 FIRST_SAMPLE = 4096  # rows that the plane of the first map is fitted on
 COMMON = 0.2  # density above which a feature leads no row
@@ -266,4 +267,6 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     prepare(*sys.argv[1:], say=_say)
