@@ -50,9 +50,12 @@ class Advice:
         sparsity = f"l1_coefficient={config.l1_coefficient}"
         if config.k is not None:
             sparsity = f"k={config.k}"
+        kind = config.activation
+        if config.nested:
+            kind = f"nested {kind}"
         bound = "at most " if config.stops_early else ""
         return (
-            f"{self.n_rows:,} rows of {config.input_size}: {config.activation}, "
+            f"{self.n_rows:,} rows of {config.input_size}: {kind}, "
             f"hidden_size={config.hidden_size}, {sparsity}, batches of {config.batch_size}\n"
             f"time    {bound}{self.seconds / 60:.1f} minutes ({self.steps:,} steps)\n"
             f"memory  {self.memory / 2**30:.1f} GiB"

@@ -54,7 +54,8 @@ def test_settings_may_be_given_as_keywords():
         SAETrainer(no_such_setting=1)
 
 
-def test_score_and_inverse_transform_against_plain_arithmetic():
+def test_score_and_inverse_transform_against_plain_arithmetic(monkeypatch):
+    monkeypatch.setattr("nanosae.model.measures.BLOCK_ROWS", 64)  # several blocks
     x = np.random.default_rng(0).normal(size=(300, 5)).astype(np.float32)
     trainer = SAETrainer(k=2, hidden_size=8, steps=30).fit(x)
     acts = trainer.transform(x)
