@@ -27,8 +27,8 @@ features, 32 a row; CLINC150 domains, WordNet lexnames, Debian sections), for so
 
 (In the last three a row is of the topic with most of its activation.) With the 150 intents of
 CLINC150, 150 topics share .85, k-means .89, random merging .67. Steps and neighbours raise the cut
-from .60 to .62, .33 to .33 and .44 to .45 (20 topics, 8,000 rows of each corpus). k-means has to run
-again for each number, gives a row one topic, and has no features that say what a topic is made of.
+from .60 to .62, .33 to .33 and .44 to .45 (20 topics, 8,000 rows of each corpus). k-means has to
+run again for each number, and has no features that say what a topic is made of.
 """
 
 from __future__ import annotations
