@@ -136,11 +136,7 @@ add(
 add(
     "trainable/objectives.py",
     "tests/trainable/test_objectives.py",
-    (
-        "nested: prefix and whole confused",
-        "of_prefix, recon = batch.decode_prefixes(acts, sizes)",
-        "recon, of_prefix = batch.decode_prefixes(acts, sizes)",
-    ),
+    ("nested: a quarter's weight", "n_all / n_rows * squares", "squares"),
 )
 add(
     "train/forward.py",
@@ -149,6 +145,15 @@ add(
         "nested: k of the config",
         "config.expected_l0 if nesting is None else nesting.k",
         "config.expected_l0",
+    ),
+)
+add(
+    "trainable/batch.py",
+    "tests/trainable/test_objectives.py",
+    (
+        "nested: prefix too long",
+        "sae.latents.start < prefix",
+        "sae.latents.start <= prefix",
     ),
 )
 add(
@@ -522,8 +527,8 @@ add(
     ),
     (
         "contrast: no adjustment for selection",
-        "found.effect - error * (z - low),",
-        "found.effect - 1.96 * error,",
+        "found.effect - error * (z - centre),",
+        "found.effect,",
     ),
 )
 add(

@@ -76,7 +76,7 @@ def lost_entries(x, weight, bias):
     row = x[:1]
     exact = (row.double() @ weight.double().T + bias.double())[0]
     lengths = row.double().norm() * weight.double().norm(dim=1)
-    rounding = 1e-6 * (lengths * (1 + row.shape[1] / 64) + bias.abs()) + 1e-37
+    rounding = 1e-6 * lengths * (1 + row.shape[1] / 64) + 2e-7 * bias.abs() + 1e-37
     thresholds = (exact - rounding).float() - rounding.float()
     pairs = selection.select_above(row, weight, bias, thresholds)
     return len(weight) - len(pairs.values)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from containers import X
 from nanosae.errors import DataError, DataTypeError
@@ -75,3 +76,24 @@ def test_sparse_frames_are_read():
 def test_what_is_no_vector_is_an_error_of_ours(data, kind):
     with pytest.raises(kind):
         next(open_rows(data).blocks())
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+def test_one_of_several_arrays_is_chosen_by_its_name(suffix, tmp_path):
+    path = tmp_path / f"x{suffix}"
+    arrays = {
+        "first": np.eye(3, dtype=np.float32),
+        "second": np.ones((4, 2), np.float32),
+    }
+    if suffix == ".npz":
+        np.savez(path, **arrays)
+    else:
+        tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+        save = save_file if suffix == ".safetensors" else torch.save
+        save(tensors, path)
+    with pytest.raises(DataError, match=r"first, second\. Choose one: --columns first"):
+        open_rows(path)
+    with pytest.raises(DataError, match="it holds 2 2-d arrays"):
+        open_rows(path, columns=["third"])
+    rows = open_rows(path, columns=["second"])
+    assert (rows.n_rows, rows.width, rows.columns) == (4, 2, ["second"])

@@ -172,4 +172,4 @@ def test_files_with_several_arrays_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", a=X, b=X)
     fails(tmp_path / "x.npz", "it holds 2 2-d arrays, 1 is needed")
     torch.save({"n": 3}, tmp_path / "x.pt")
-    fails(tmp_path / "x.pt", "it holds 0 2-d arrays, 1 is needed")
+    fails(tmp_path / "x.pt", "it holds no 2-d array")

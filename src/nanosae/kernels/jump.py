@@ -1,7 +1,7 @@
 """The jump of JumpReLU, with a straight-through gradient (Anthropic, January 2025).
 
 It reaches threshold and pre-activation alike. In Rajamanoharan et al. 2024b (eq. 11 and 12) it
-reaches the threshold alone.
+reaches the threshold alone, which reconstructs worse here (docs/log.md, 2026-11-28).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,13 @@ from nanosae.errors import DataError, DataTypeError
 from nanosae.sources.faults import Fault, find_not_finite
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".safetensors", ".pt")
+
+
+class ChosenArray(NamedTuple):
+    """One of the arrays of a file that holds several."""
+
+    name: str
+    array: Any
 
 
 class ArrayReader:
@@ -121,32 +128,53 @@ def dense(block: Any) -> Any:
     return block.toarray() if hasattr(block, "toarray") else block
 
 
-def read_array_file(path: Path) -> Any:
-    """Open the one 2-d array in a file; .npy and .pt files are mapped, nothing is unpickled."""
-    found = _arrays_in(path)
-    arrays = [array for array in found if getattr(array, "ndim", 0) == 2]
-    if len(arrays) != 1:
+def read_array_file(path: Path, name: str | None = None) -> Any:
+    """Open a 2-d array in a file; .npy and .pt files are mapped, nothing is unpickled.
+
+    Args:
+        path: A file of one of `ARRAY_SUFFIXES`.
+        name: Which array, where the file holds several.
+
+    Returns:
+        The array; a `ChosenArray` out of several.
+
+    Raises:
+        DataError: If it holds none, or several and not the one that is named.
+    """
+    arrays = {
+        key: array
+        for key, array in _arrays_in(path).items()
+        if getattr(array, "ndim", 0) == 2
+    }
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if name in arrays:
+        return ChosenArray(name, arrays[name])
+    if not arrays:
         raise DataError(
-            f"it holds {len(arrays)} 2-d arrays, 1 is needed.",
-            remedy="Save the vectors in a file of their own.",
+            "it holds no 2-d array.", remedy="Save the vectors as an array of rows."
         )
-    return arrays[0]
+    known = ", ".join(arrays)
+    raise DataError(
+        f"it holds {len(arrays)} 2-d arrays, 1 is needed: {known}.",
+        remedy=f"Choose one: --columns {next(iter(arrays))}.",
+    )
 
 
-def _arrays_in(path: Path) -> list[Any]:
+def _arrays_in(path: Path) -> dict[str, Any]:
     if path.suffix == ".npy":
-        return [np.lib.format.open_memmap(path, mode="r")]
+        return {"": np.lib.format.open_memmap(path, mode="r")}
     if path.suffix == ".npz":
         with path.open("rb") as file:
-            return list(np.lib.npyio.NpzFile(file).values())
+            return dict(np.lib.npyio.NpzFile(file))
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
 
-        return list(load_file(path).values())
+        return load_file(path)
     import torch
 
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    return list(content.values()) if isinstance(content, Mapping) else [content]
+    return dict(content) if isinstance(content, Mapping) else {"": content}
 
 
 def _will_need(array: Any, rows: np.ndarray) -> None:

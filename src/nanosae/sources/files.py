@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,18 @@ def find_files(path: Path) -> list[Path]:
     raise kind(f"{path}: {found}, need files of one type: {SUFFIXES}", file=path)
 
 
-def open_file(path: Path) -> LazyTable | Any:
+def open_file(path: Path, columns: Sequence[str] | None = None) -> LazyTable | Any:
     """Open a file as a table, or as something to index like a 2-d array.
+
+    Args:
+        path: The file.
+        columns: Where it holds several arrays, the name of one.
 
     Raises:
         DataError: If it is not what its suffix says; names the file.
     """
     try:
-        return _open(path)
+        return _open(path, columns)
     except Exception as error:  # each of the eight libraries has errors of its own
         raise DataError(
             f"Cannot read {path} as a {path.suffix} file: {error}",
@@ -54,11 +59,12 @@ def open_file(path: Path) -> LazyTable | Any:
         ) from error
 
 
-def _open(path: Path) -> LazyTable | Any:
+def _open(path: Path, columns: Sequence[str] | None) -> LazyTable | Any:
     if path.suffix in DELIMITED:
         return open_csv(path)
     if path.suffix == ".parquet":
         return open_parquet(path)
     if path.suffix in (".feather", ".arrow"):
         return open_arrow(path)
-    return read_array_file(path)
+    name = columns[0] if columns is not None and len(columns) == 1 else None
+    return read_array_file(path, name)

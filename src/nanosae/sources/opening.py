@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import DataError
-from nanosae.sources.arrays import ArrayReader, vector_width
+from nanosae.sources.arrays import ArrayReader, ChosenArray, vector_width
 from nanosae.sources.arrow_files import open_parquet
 from nanosae.sources.csv_files import DELIMITED
 from nanosae.sources.detection import (
@@ -56,7 +56,8 @@ def open_rows(
             sparse matrix, torch tensor, list, or the path of a .csv .tsv .parquet .feather .arrow
             .npy .npz .safetensors .pt file, of a folder of files of one such type, or a glob.
             Pickles are never opened.
-        columns: Names of the vector columns, in this order; ignored where the data has no names.
+        columns: Names of the vector columns, in this order, or of the array in a file of several;
+            ignored where the data has no names.
         input_size: Width that the vectors must have.
         targets: As many vectors, of any kind, to be read behind those of `data`.
 
@@ -96,7 +97,7 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
     """Open a file, a folder or a glob; all shards have the columns and width of the first."""
     shards: list[_Shard] = []
     for file in find_files(path):
-        source = open_file(file)
+        source = open_file(file, columns)
         try:
             shard = _open_source(source, file, columns, width)
         except DataError as error:
@@ -121,9 +122,12 @@ def _open_source(
     if isinstance(source, LazyTable):
         shard = _open_table(source, file, columns, width)
     else:
+        name = None
+        if isinstance(source, ChosenArray):
+            name, source = [source.name], source.array
         found = vector_width(source)
         part = Part(source.shape[0], partial(ArrayReader, source), file=file)
-        shard = _Shard([part], found, columns=None, metadata=None)
+        shard = _Shard([part], found, columns=name, metadata=None)
     _check_width(shard.width, width)
     return shard
 

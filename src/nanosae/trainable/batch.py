@@ -8,7 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nanosae.kernels import Pairs, Plan, column_sums, sparse_decode, sparse_encode
+from nanosae.kernels import (
+    Pairs,
+    Plan,
+    column_sums,
+    sparse_decode,
+    sparse_encode,
+    without_padding,
+)
 from nanosae.kernels.prefixes import split_by_prefix
 from nanosae.trainable.sae import TrainableSAE
 
@@ -36,11 +43,11 @@ class Batch:
         entries = self.target.flatten()
         return torch.dot(entries, entries) / self.n_elements
 
-    def with_skip(self, recon: Tensor) -> Tensor:
-        """Add what a skip connection makes of the rows."""
+    def with_skip(self, recon: Tensor, n_rows: int | None = None) -> Tensor:
+        """Add what a skip connection makes of the rows, or of the first of them."""
         if not self.sae.config.skip:
             return recon
-        return recon + self.x @ self.sae.params["W_skip"].T
+        return recon + self.x[:n_rows] @ self.sae.params["W_skip"].T
 
 
 class SparseBatch(Batch):
@@ -77,16 +84,29 @@ class SparseBatch(Batch):
         """Return `decode` without the skip connection."""
         return _decode(self.sae, acts, weight, bias, self.pairs, self.plan)
 
-    def decode_prefixes(self, acts: Tensor, prefixes: Tensor) -> Tensor:
-        """Return the reconstruction by each of growing prefixes, (prefixes, rows, output_size)."""
+    def decode_prefix(self, acts: Tensor, prefix: int, n_rows: int) -> Tensor:
+        """Return the first rows' reconstruction by the first latents, (n_rows, output_size)."""
+        sae, pairs, plan = self.sae, self.pairs, self.plan
+        is_within = self.cols + sae.latents.start < prefix
+        acts = torch.where(is_within, acts, torch.zeros_like(acts))
+        if acts.device.type == "cpu":  # elsewhere the host would have to wait
+            pairs = without_padding(pairs._replace(row_ptr=pairs.row_ptr[: n_rows + 1]))
+            plan = sae.kernels.make_plan(pairs, sae.n_latents)
+            acts = acts[: len(pairs.cols)]
+        weight, bias = sae.params["W_dec"], sae.params["b_dec"]
+        recon = _decode(sae, acts, weight, bias, pairs, plan)[:n_rows]
+        return self.with_skip(recon, n_rows)
+
+    def decode_prefixes(self, acts: Tensor) -> Tensor:
+        """Return the reconstruction by each Matryoshka prefix, (prefixes, rows, output_size)."""
         sae = self.sae
-        order, groups = split_by_prefix(self.pairs, prefixes, sae.latents.start)
+        order, groups = split_by_prefix(self.pairs, sae.prefixes, sae.latents.start)
         weight, bias = sae.params["W_dec"], sae.params["b_dec"]
         no_bias = torch.zeros_like(bias)
         plan = sae.kernels.make_plan(groups, sae.n_latents)
         acts = acts.index_select(0, order)
         recon = _decode(sae, acts, weight, no_bias, groups, plan)
-        by_group = recon.view(len(prefixes), len(self.x), -1)
+        by_group = recon.view(len(sae.prefixes), len(self.x), -1)
         return self.with_skip(by_group.cumsum(0) + bias)
 
     def pre_act_sums(self) -> Tensor:

@@ -12,6 +12,7 @@ al. 2024b), Matryoshka prefixes (Bussmann et al. 2025), fixed or random ones (`n
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from nanosae.trainable.batch import DenseBatch, SparseBatch
 L1_UNIT = 12.0  # the constant c of TrainConfig.l1_coefficient
 TANH_SCALE = 4.0  # Anthropic, January 2025
 PRE_ACT_COEFFICIENT = 3e-6  # the same, with their loss summed over elements
+PREFIX_ROWS = 4  # one row in so many has its prefix reconstructed
 AnyBatch = SparseBatch | DenseBatch
 Params = dict[str, Tensor]
 
@@ -45,21 +47,24 @@ def topk(batch: AnyBatch, params: Params) -> Losses:
 def matryoshka(batch: SparseBatch) -> Losses:
     """Return the mean reconstruction loss of the prefixes; `recon` is the whole dictionary's."""
     acts = torch.relu(batch.pre_acts)
-    recons = batch.decode_prefixes(acts, batch.sae.prefixes)
+    recons = batch.decode_prefixes(acts)
     errors = [_squared_error(recon, batch) for recon in recons]
     return Losses({"mse": torch.stack(errors).mean()}, acts, recons[-1])
 
 
 def nested(batch: SparseBatch, prefix: int) -> Losses:
-    """Add the reconstruction loss of the first `prefix` latents without the others."""
-    acts = torch.relu(batch.pre_acts)
-    sizes = torch.tensor([prefix, batch.sae.config.hidden_size], device=acts.device)
-    of_prefix, recon = batch.decode_prefixes(acts, sizes)
-    parts = {
-        "mse": _squared_error(recon, batch),
-        "prefix": _squared_error(of_prefix, batch),
-    }
-    return Losses(parts, acts, recon)
+    """Add the reconstruction loss of the first `prefix` latents without the others.
+
+    One row in `PREFIX_ROWS` stands for all: the same loss in expectation.
+    """
+    loss = topk(batch, batch.sae.params)
+    n_all = len(batch.target)
+    n_rows = max(1, math.ceil(n_all / PREFIX_ROWS))
+    recon = batch.decode_prefix(loss.acts, prefix, n_rows)
+    difference = (recon - batch.target[:n_rows]).flatten()
+    squares = torch.dot(difference, difference) / batch.n_elements
+    loss.parts["prefix"] = n_all / n_rows * squares
+    return loss
 
 
 def relu(batch: AnyBatch, params: Params, coefficient: float) -> Losses:

@@ -34,8 +34,9 @@ def test_a_comparison_finds_what_was_planted(client, planted):
     found = get(client, "/api/contrast", where={"value": ["group", "B"]})
     assert found["rows"] == (planted.columns["group"] == "B").sum()
     told = {f["feature"]: f["odds_ratio"] for f in found["findings"]}
-    assert set(told) <= set(planted.group_odds) | set(planted.length_features)
-    assert len(set(told) & set(planted.group_odds)) >= 3
+    planted_ones = set(planted.group_odds) | set(planted.length_features)
+    assert len(set(told) - planted_ones) <= 1  # one in twenty may be false
+    assert len(set(told) & set(planted.group_odds)) >= 4
     for j in set(told) & set(planted.group_odds):
         assert (told[j] > 1) == (planted.group_odds[j] > 1)
     answer = client.get("/api/contrast", params={"where": "{}"})

@@ -98,7 +98,6 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
         "rows": len(selected),
         "compared": [len(sample), len(other_sample)],
         "notes": result.about["notes"],
-        "held_out": result.about["n_held_out"],
         "tests": result.about["n_tested"],
         "findings": findings.head(FINDINGS).to_dict("records"),
     }

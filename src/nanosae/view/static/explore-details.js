@@ -149,12 +149,11 @@ const showContrast = () =>
     say(count(findings.length, "finding"));
   });
 
-const howCompared = ({ compared, held_out: heldOut, notes }) => {
+const howCompared = ({ compared, notes }) => {
   const [selected, others] = compared;
   return (
     `${count(selected, noun())} of the selection (blue) against ${count(others, "other")} (grey). ` +
-    "Features were chosen on one half; the figures are of the other, " +
-    `${count(heldOut, noun())} that chose nothing. ${notes.join(" ")}`
+    `Every feature was tested on all of them. ${notes.join(" ")}`
   );
 };
 

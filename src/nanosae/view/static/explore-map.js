@@ -56,7 +56,8 @@ export const drawMap = (fresh, place = fresh) =>
     const conditions = where();
     const asked = { color: color(), where: conditions, ...boxAround(look, place) };
     const found = await ask("map", `points/${kind}`, asked);
-    const dimmed = found.marked > 0 || Object.keys(conditions).length > 0;
+    const isSelection = showsRows() && Object.keys(conditions).length > 0;
+    const dimmed = found.marked > 0 || isSelection;
     page.map.show(found, place ? look : null, dimmed);
     describeMap(found);
     showMapState();
