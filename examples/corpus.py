@@ -43,7 +43,9 @@ found.card(int(clear["feature"].iloc[0]))
 # ## Search by meaning, and with a feature turned off
 
 # %%
-query = vectors[texts.index(next(text for text in texts if text.startswith("oak")))]
+row = next(i for i, text in enumerate(texts) if " tree " in text)
+query = vectors[row]
+print(texts[row])
 hits = nanosae.search(found.codes, query.astype(np.float32), n=3)
 print(hits)
 

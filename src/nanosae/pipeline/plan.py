@@ -200,7 +200,8 @@ def _take_vectors(
     if not found or embedder is not None:
         return others, None, []
     rows = read_vectors(table, found)
-    name = found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+    first, last = found[0], found[-1]
+    name = first if first == last else f"{first} to {last}"
     reason = f"{rows.shape[1]} numbers a row; --embedder NAME embeds the texts instead"
     return others, rows, [Column(name, "vectors", reason)]
 

@@ -353,7 +353,8 @@ def counted(n: int, noun: str) -> str:
         >>> counted(1, "finding"), counted(1200, "finding")
         ('1 finding', '1,200 findings')
     """
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+    ending = "" if n == 1 else "s"
+    return f"{n:,} {noun}{ending}"
 
 
 COMPARISONS = {"contrast": contrast_values, "over-time": over_time, "explain": explain}

@@ -85,7 +85,8 @@ def find_dialect(
     delimiter = delimiter or _delimiter(lines)
     rows = list(_rows(lines, delimiter))
     has_header = _has_header(rows)
-    names = rows[0] if has_header else [f"column{i + 1}" for i in range(len(rows[0]))]
+    numbered = [f"column{number}" for number in range(1, len(rows[0]) + 1)]
+    names = rows[0] if has_header else numbered
     cells = rows[1:] if has_header else rows
     n_hint_lines = 0 if hint is None else 1
     n_header_lines = _header_lines(lines, delimiter) if has_header else 0

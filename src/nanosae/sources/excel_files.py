@@ -34,7 +34,7 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
     names = cells.iloc[header]
     rows = cells.iloc[header + 1 :].infer_objects()
-    rows.columns = [
-        f"column{i + 1}" if pd.isna(name) else str(name) for i, name in enumerate(names)
-    ]
+    numbered = pd.Series([f"column{number}" for number in range(1, len(names) + 1)])
+    given = names.reset_index(drop=True)
+    rows.columns = given.where(given.notna(), numbered).astype(str)
     return rows.reset_index(drop=True)
