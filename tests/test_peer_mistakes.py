@@ -332,5 +332,9 @@ def test_no_error_is_swallowed():
                     "Exception",
                     "BaseException",
                 )
-                raises = any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
-                assert not broad or raises, f"{path.name}:{node.lineno}"
+                inside = list(ast.walk(node))
+                raises = any(isinstance(inner, ast.Raise) for inner in inside)
+                calls = [inner.func for inner in inside if isinstance(inner, ast.Call)]
+                # the server logs a defect and answers the page with it
+                notes = any(getattr(call, "id", "") == "note_defect" for call in calls)
+                assert not broad or raises or notes, f"{path.name}:{node.lineno}"

@@ -28,6 +28,7 @@ MODULES_THAT_RUN_CODE = {
     "shelve",
     "yaml",
 }
+STARTS_PROCESSES = {"run", "Popen", "call", "check_call", "check_output"}
 SETTINGS = {
     "allow_pickle": {False},
     "weights_only": {True},
@@ -134,6 +135,8 @@ def ways_to_run_code(text):
             if name in CALLS_THAT_RUN_CODE and not is_method_of_a_model:
                 yield name
             for keyword in node.keywords:
+                if keyword.arg == "shell" and name not in STARTS_PROCESSES:
+                    continue
                 allowed = SETTINGS.get(keyword.arg or "")
                 value = getattr(keyword.value, "value", "not a constant")
                 if allowed is not None and value not in allowed:

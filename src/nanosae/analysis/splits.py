@@ -292,11 +292,14 @@ def _equal_pairs(keys: Iterable) -> np.ndarray:
     return np.stack([np.arange(len(firsts)), np.array(firsts, dtype=np.int64)])
 
 
-def _row_hashes(codes: Codes, rows: np.ndarray) -> Iterator[int]:
-    """Yield a hash of each row of vectors, equal for equal rows."""
+def _row_hashes(codes: Codes, rows: np.ndarray) -> Iterator[int | None]:
+    """Yield a hash of each row of vectors, equal for equal rows; None for a row of zeros.
+
+    Zeros are what a failed call to an encoder leaves: they say nothing about the text.
+    """
     for block in np.split(rows, range(16384, len(rows), 16384)):
         for vector in np.asarray(codes.vectors(block), np.float32):
-            yield hash(vector.tobytes())
+            yield hash(vector.tobytes()) if vector.any() else None
 
 
 def _centred_vectors(
@@ -313,7 +316,9 @@ def _centred_vectors(
             vectors = vectors @ directions
         blocks.append(np.asarray(vectors, np.float32))
     x = np.concatenate(blocks)
+    is_zero = ~x.any(axis=1)
     x -= x.mean(0, dtype=np.float64).astype(np.float32)
+    x[is_zero] = 0  # near nothing
     return unit(x)
 
 
