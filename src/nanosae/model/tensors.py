@@ -47,13 +47,13 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
         DamagedFileError: If it is no such file.
         DataError: If it holds anything but tensors, numbers, texts, lists and dictionaries.
     """
-    import pickle
+    from pickle import UnpicklingError
 
     import torch
 
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise DataError(
             f"{file} holds objects whose code would have to run, or is no file of torch; "
             "only tensors and plain values are read.",
