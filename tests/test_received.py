@@ -126,8 +126,8 @@ def ways_to_run_code(text):
         if isinstance(node, ast.Import):
             yield from {alias.name for alias in node.names} & MODULES_THAT_RUN_CODE
         if isinstance(node, ast.ImportFrom) and node.module in MODULES_THAT_RUN_CODE:
-            if {alias.name for alias in node.names} != {"UnpicklingError"}:
-                yield node.module
+            names = {alias.name for alias in node.names}
+            yield from names - {"UnpicklingError"}
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             is_method_of_a_model = (
