@@ -751,7 +751,7 @@ add(
     ),
     ("topics: without neighbours", "projection += _means_of", "_means_of"),
     ("topics: no steps", "STEPS = 6", "STEPS = 0"),
-    ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
+    ("topics: second topics", "kept < SHARE * furthest", "kept < 0.1 * furthest"),
 )
 add(
     "text/tokens.py",
