@@ -507,18 +507,18 @@ add(
     ),
     (
         "contrast: only candidates count as tests",
-        "np.ones(int(tested.sum()) - len(features))",
+        "np.ones(n_tested - len(p))",
         "np.ones(0)",
     ),
     (
         "contrast: copies are evidence",
-        "weight = 1 / np.bincount(duplicate_group)[duplicate_group]",
+        "weight = 1 / group_sizes[duplicate_group]",
         "weight = np.ones(len(numbers))",
     ),
     (
         "contrast: rare features tested",
-        "sums.n_active.sum(1) >= options.min_active",
-        "sums.n_active.sum(1) >= 1",
+        "n_active >= options.min_active",
+        "n_active >= 1",
     ),
     (
         "contrast: worst first",
