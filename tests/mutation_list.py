@@ -799,7 +799,7 @@ add(
 add(
     "analysis/feature_query.py",
     "tests/analysis/test_feature_query.py",
-    ("search: words without lift", "mean * np.log(np.maximum(lift, 1))", "mean"),
+    ("search: words without lift", "mean * log_lift", "mean"),
 )
 add(
     "analysis/steering.py",
