@@ -492,7 +492,7 @@ add(
     ),
     (
         "scores: precision for F1",
-        "2 * n_found / max(n_predicted + len(held_rows), 1)",
+        "2 * n_found / max(n_predicted + n_active, 1)",
         "n_found / max(n_predicted, 1)",
     ),
 )
