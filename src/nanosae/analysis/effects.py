@@ -68,7 +68,8 @@ def effects(codes: Codes, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effect
         fit = _fit_trends(sums, pairs)
         return _of_log_odds(fit, change, {"share_change": change})
     shares = _shares(sums, pairs)
-    return _of_log_odds(_fit_groups(sums, pairs), shares["risk_difference"], shares)
+    fit = _fit_groups(sums, pairs)
+    return _of_log_odds(fit, shares["risk_difference"], shares)
 
 
 def cliffs_delta(
@@ -86,12 +87,14 @@ def cliffs_delta(
     """
     delta = np.full(len(pairs.features), np.nan)
     for target in np.unique(pairs.targets[wanted]):
-        places = np.flatnonzero(wanted & (pairs.targets == target))
-        activations = codes.features(pairs.features[places]).tocsr()[sums.rows]
-        scores = single_feature_scores(
-            sp.csc_array(activations), sums.target[:, [target]]
-        )
-        delta[places] = 2 * scores.auc[:, 0] - 1
+        of_target = pairs.targets == target
+        places = np.flatnonzero(wanted & of_target)
+        of_corpus = codes.features(pairs.features[places]).tocsr()
+        activations = sp.csc_array(of_corpus[sums.rows])
+        in_group = sums.target[:, [target]]
+        scores = single_feature_scores(activations, in_group)
+        auc = scores.auc[:, 0]
+        delta[places] = 2 * auc - 1
     return delta
 
 
@@ -109,14 +112,31 @@ def _mean_differences(codes: Codes, sums: FeatureSums, features: np.ndarray) -> 
     active, inactive = _error_squares(codes, sums, features, effect)
     n_active = sums.n_active[features].sum(1)
     n_inactive = sums.n_independent - n_active
-    welch = active**2 / (n_active - 1) + inactive**2 / (n_inactive - 1)
-    degrees = (active + inactive) ** 2 / np.maximum(welch, TINY)
-    student_error = np.sqrt(active + inactive) / active_squares
-    welch_p = 2 * stdtr(degrees, -np.abs(effect) / np.maximum(student_error, TINY))
-    p = np.maximum(welch_p, two_sided_p(sums.z[features, 0]))
+    both = active + inactive
+    degrees = _welch_degrees(active, inactive, n_active, n_inactive)
+    student_error = np.sqrt(both) / active_squares
+    t = np.abs(effect) / np.maximum(student_error, TINY)
+    welch_p = 2 * stdtr(degrees, -t)
+    score_p = two_sided_p(sums.z[features, 0])
+    p = np.maximum(welch_p, score_p)
     error = student_error * stdtrit(degrees, 0.975) / Z95
-    z = np.sign(effect) * -ndtri(np.maximum(p, TINY) / 2)
-    return Effects(effect, error, p, z, sums.r[features, 0], {})
+    size = -ndtri(np.maximum(p, TINY) / 2)
+    z = np.sign(effect) * size
+    correlation = sums.r[features, 0]
+    return Effects(effect, error, p, z, correlation, {})
+
+
+def _welch_degrees(
+    active: np.ndarray,
+    inactive: np.ndarray,
+    n_active: np.ndarray,
+    n_inactive: np.ndarray,
+) -> np.ndarray:
+    """Return Welch's degrees of freedom from the sums of squared errors of both sides, (K,)."""
+    of_active = active**2 / (n_active - 1)
+    of_inactive = inactive**2 / (n_inactive - 1)
+    both = active + inactive
+    return both**2 / np.maximum(of_active + of_inactive, TINY)
 
 
 def _error_squares(
@@ -135,10 +155,13 @@ def _error_squares(
     slope = effect[:, None]
 
     def weighted(x: Any, total: Any, squares: Any, n_rows: Any) -> np.ndarray:
-        residual_squares = squares - 2 * slope * x * total + (slope * x) ** 2 * n_rows
+        cross_products = 2 * slope * x * total
+        fitted_squares = (slope * x) ** 2 * n_rows
+        residual_squares = squares - cross_products + fitted_squares
         leverage = 1 / sums.n_rows + x**2 / of_all
         scale = x / np.maximum(1 - leverage, MIN_LEFT)
-        return (scale**2 * np.maximum(residual_squares, 0)).sum(1)
+        by_stratum = scale**2 * np.maximum(residual_squares, 0)
+        return by_stratum.sum(1)
 
     with_feature = weighted(1 - mean, active_sum, active_squares, n_active)
     rest_squares = all_squares - active_squares
@@ -156,25 +179,27 @@ def _deviations_where_active(
         Weighted sums by stratum, each (K, S).
     """
     stratum_mean = sums.target_sum[:, 0] / sums.n_rows
-    deviation = dense_column(sums.target, 0) - sums.strata @ stratum_mean
+    number = dense_column(sums.target, 0)
+    deviation = number - sums.strata @ stratum_mean
+    column = deviation[:, None]
     by_stratum = sums.strata.multiply(sums.weight[:, None])
-    values = sp.hstack(
-        [
-            by_stratum.multiply(deviation[:, None]),
-            by_stratum.multiply(deviation[:, None] ** 2),
-        ],
-        format="csr",
-    )
-    totals = sums_where_active(codes, sums.rows, values)[features]
+    deviations = by_stratum.multiply(column)
+    squares = by_stratum.multiply(column**2)
+    values = sp.hstack([deviations, squares], format="csr")
+    of_features = sums_where_active(codes, sums.rows, values)
+    totals = of_features[features]
     n_strata = len(sums.n_rows)
-    return totals[:, :n_strata], totals[:, n_strata:]
+    active_sum = totals[:, :n_strata]
+    active_squares = totals[:, n_strata:]
+    return active_sum, active_squares
 
 
 def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     """Fit log odds of membership against all other rows."""
-    outside = sums.n_rows[:, None] - sums.target_sum
-    n_rows = np.stack([outside, sums.target_sum], -1)  # (S, C, 2)
-    n_rows = n_rows[:, pairs.targets].swapaxes(0, 1)
+    inside = sums.target_sum
+    outside = sums.n_rows[:, None] - inside
+    by_target = np.stack([outside, inside], -1)  # (S, C, 2)
+    n_rows = by_target[:, pairs.targets].swapaxes(0, 1)  # (K, S, 2)
     active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
     n_active = sums.n_active[pairs.features]
     return fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES)
@@ -182,17 +207,21 @@ def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
 
 def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     """Fit log odds that are linear in time."""
-    times, level = np.unique(dense_column(sums.target, 0), return_inverse=True)
-    weighted_levels = one_hot(level).multiply(sums.weight[:, None])
+    time = dense_column(sums.target, 0)
+    times, level = np.unique(time, return_inverse=True)
+    levels = one_hot(level)
+    weighted_levels = levels.multiply(sums.weight[:, None])
     n_rows = (sums.strata.T @ weighted_levels).toarray()  # (S, L)
     active_time_sum = sums.active_target_sum[pairs.features, pairs.targets]
-    return fit_log_odds(active_time_sum, sums.n_active[pairs.features], n_rows, times)
+    n_active = sums.n_active[pairs.features]
+    return fit_log_odds(active_time_sum, n_active, n_rows, times)
 
 
 def _of_log_odds(
     fit: LogOdds, difference: np.ndarray, descriptive: dict[str, np.ndarray]
 ) -> Effects:
-    z = np.sign(fit.slope) * np.sqrt(fit.likelihood_ratio)
+    size = np.sqrt(fit.likelihood_ratio)
+    z = np.sign(fit.slope) * size
     p = chdtrc(1, fit.likelihood_ratio)
     return Effects(fit.slope, fit.error, p, z, difference, descriptive)
 
@@ -200,18 +229,23 @@ def _of_log_odds(
 def _share_changes(sums: FeatureSums, pairs: Pairs) -> np.ndarray:
     """Return by how much a feature's share changes from the first time to the last, on a line."""
     times = dense_column(sums.target, 0)
-    time_squares = sums.target_squares.sum(0)[pairs.targets]
-    slope = sums.co_deviation[pairs.features, pairs.targets] / time_squares
+    squares = sums.target_squares.sum(0)
+    time_squares = squares[pairs.targets]
+    co_deviation = sums.co_deviation[pairs.features, pairs.targets]
+    slope = co_deviation / time_squares
     return slope * np.ptp(times)
 
 
 def _shares(sums: FeatureSums, pairs: Pairs) -> dict[str, Any]:
     """Compare the shares of rows on which a feature is active, strata pooled."""
-    n_group = sums.target_sum.sum(0)[pairs.targets]
+    group_sizes = sums.target_sum.sum(0)
+    n_group = group_sizes[pairs.targets]
+    n_rest = sums.n_rows.sum() - n_group
     active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
-    active_outside = sums.n_active[pairs.features].sum(1) - active_in_group
+    n_active = sums.n_active[pairs.features].sum(1)
+    active_outside = n_active - active_in_group
     share = active_in_group / n_group
-    share_rest = active_outside / (sums.n_rows.sum() - n_group)
+    share_rest = active_outside / n_rest
     return {
         "share": share,
         "share_rest": share_rest,

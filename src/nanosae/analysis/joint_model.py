@@ -53,12 +53,15 @@ class Rows:
         if len(self.numbers) <= n_rows:
             return self
         rng = np.random.default_rng(seed)
-        kept = np.sort(rng.choice(len(self.numbers), n_rows, replace=False))
+        drawn = rng.choice(len(self.numbers), n_rows, replace=False)
+        kept = np.sort(drawn)
+        old_group = self.duplicate_group[kept]
+        _, duplicate_group = np.unique(old_group, return_inverse=True)
         return Rows(
             self.numbers[kept],
             self.strata[kept],
             self.weight[kept],
-            np.unique(self.duplicate_group[kept], return_inverse=True)[1],
+            duplicate_group,
             self.held[kept],
         )
 
@@ -96,14 +99,20 @@ def joint_model(
         There are no intervals: the same rows have chosen the features.
     """
     scale = sp.diags_array(1 / _deviations(strengths))
-    data = _Data((strengths @ scale).tocsr(), target, rows, numeric)
+    scaled = (strengths @ scale).tocsr()
+    data = _Data(scaled, target, rows, numeric)
     everything = np.ones(len(target), dtype=bool)
-    candidates = _screen(_balanced(data, everything), everything)
+    candidates = _candidates(data, everything)
     chosen = _choose(data, everything, candidates, n_select)
-    stability = _stability(data, candidates, chosen, n_select)
-    coefficients = _fit(data, everything, chosen)[rows.strata.shape[1] :]
-    columns = {"column": chosen, "coefficient": coefficients, "stability": stability}
-    score = _held_out_score(data, n_select) | {"n_features": len(chosen)}
+    n_strata = rows.strata.shape[1]
+    coefficients = _fit(data, everything, chosen)
+    columns = {
+        "column": chosen,
+        "coefficient": coefficients[n_strata:],
+        "stability": _stability(data, candidates, chosen, n_select),
+    }
+    score = _held_out_score(data, n_select)
+    score["n_features"] = len(chosen)
     return pd.DataFrame(columns), score
 
 
@@ -111,8 +120,16 @@ def _deviations(strengths: Any) -> np.ndarray:
     """Return the standard deviation of each column; 1 of a constant one."""
     n_rows = strengths.shape[0]
     mean = strengths.sum(0) / n_rows
-    variance = strengths.power(2).sum(0) / n_rows - mean**2
-    return np.sqrt(np.where(variance > TINY, variance, 1))
+    mean_square = strengths.power(2).sum(0) / n_rows
+    variance = mean_square - mean**2
+    varies = variance > TINY
+    return np.sqrt(np.where(varies, variance, 1))
+
+
+def _candidates(data: _Data, part: np.ndarray) -> np.ndarray:
+    """Return the columns to choose from on a part, strongest first."""
+    balanced = _balanced(data, part)
+    return _screen(balanced, part)
 
 
 def _choose(
@@ -121,7 +138,8 @@ def _choose(
     """Choose candidates on a part of the rows, within strata, the most useful first."""
     balanced = _balanced(data, part)
     gram, products = _moments_within_strata(balanced, part, candidates)
-    return candidates[_forward(gram, products, n_select)]
+    places = _forward(gram, products, n_select)
+    return candidates[places]
 
 
 def _stability(
@@ -133,9 +151,11 @@ def _stability(
     n_groups = int(group.max()) + 1
     n_times = np.zeros(len(chosen))
     for _ in range(N_PAIRS):
-        in_first = rng.random(n_groups) < 0.5
-        for half in (in_first[group], ~in_first[group]):
-            n_times += np.isin(chosen, _choose(data, half, candidates, n_select))
+        is_group_in_first = rng.random(n_groups) < 0.5
+        first_half = is_group_in_first[group]
+        for half in (first_half, ~first_half):
+            of_half = _choose(data, half, candidates, n_select)
+            n_times += np.isin(chosen, of_half)
     return n_times / (2 * N_PAIRS)
 
 
@@ -148,8 +168,9 @@ def _balanced(data: _Data, part: np.ndarray) -> _Data:
     if not 0 < share < 1:
         return data
     in_class = data.target > 0
-    weight = weight * np.where(in_class, 0.5 / share, 0.5 / (1 - share))
-    return replace(data, rows=replace(data.rows, weight=weight))
+    factor = np.where(in_class, 0.5 / share, 0.5 / (1 - share))
+    rows = replace(data.rows, weight=weight * factor)
+    return replace(data, rows=rows)
 
 
 def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarray:
@@ -166,10 +187,13 @@ def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarra
     left = gram.copy()
     products = products.copy()
     variance = np.diag(gram).copy()
+    n_most = min(n_select, len(products))
     chosen: list[int] = []
-    while len(chosen) < min(n_select, len(products)):
-        new = np.diag(left) > MIN_NEW * variance
-        gain = np.where(new, products**2 / np.maximum(np.diag(left), TINY), 0)
+    while len(chosen) < n_most:
+        left_variance = np.diag(left)
+        is_new = left_variance > MIN_NEW * variance
+        lowered = products**2 / np.maximum(left_variance, TINY)
+        gain = np.where(is_new, lowered, 0)
         gain[chosen] = 0
         best = int(gain.argmax())
         if gain[best] <= TINY:
@@ -185,16 +209,20 @@ def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
     """Return the columns that correlate with the target on a part (p ≤ 0.05), strongest first."""
     x, y, weight, strata = _of_part(data, part)
     n_rows = np.maximum(strata.T @ weight, TINY)
-    y = y - strata @ ((strata.T @ (weight * y)) / n_rows)
+    y_sum = strata.T @ (weight * y)
+    y = y - strata @ (y_sum / n_rows)
     weighted_x: Any = x.multiply(weight[:, None]).tocsr()
     x_sum = (strata.T @ weighted_x).toarray()
     between_strata = (x_sum**2 / n_rows[:, None]).sum(0)
     x_squares = x.power(2).T @ weight - between_strata
-    scale = np.sqrt(np.maximum(x_squares, TINY) * (weight * y**2).sum())
-    correlation = np.abs(weighted_x.T @ y) / np.maximum(scale, TINY)
-    strongest_first = np.argsort(-correlation, kind="stable")[:MAX_CANDIDATES]
-    is_related = correlation[strongest_first] * np.sqrt(weight.sum()) >= Z95
-    return strongest_first[is_related]
+    y_squares = (weight * y**2).sum()
+    scale = np.sqrt(np.maximum(x_squares, TINY) * y_squares)
+    products = weighted_x.T @ y
+    correlation = np.abs(products) / np.maximum(scale, TINY)
+    strongest_first = np.argsort(-correlation, kind="stable")
+    strongest = strongest_first[:MAX_CANDIDATES]
+    z = correlation[strongest] * np.sqrt(weight.sum())
+    return strongest[z >= Z95]
 
 
 def _moments_within_strata(
@@ -208,28 +236,34 @@ def _moments_within_strata(
     x_sum = (strata.T @ weighted_x).toarray()
     y_sum = strata.T @ (weight * y)
     between_strata = x_sum.T @ (x_sum / n_rows[:, None])
-    gram = (x.T @ weighted_x).toarray() - between_strata
+    x_products = (x.T @ weighted_x).toarray()
+    gram = x_products - between_strata
     products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)
     return gram, products
 
 
 def _of_part(data: _Data, part: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, Any]:
     """Return strengths, target, weights and strata of a part."""
-    rows = data.rows
-    return data.strengths[part], data.target[part], rows.weight[part], rows.strata[part]
+    strengths = data.strengths[part]
+    target = data.target[part]
+    weight = data.rows.weight[part]
+    strata = data.rows.strata[part]
+    return strengths, target, weight, strata
 
 
 def _fit(data: _Data, part: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Return the coefficients of the strata and of the chosen columns on a part."""
     design = _design(data, part, chosen)
+    target = data.target[part]
     weight = data.rows.weight[part]
-    return regress(design, data.target[part], weight, linear=data.numeric)[0]
+    return regress(design, target, weight, linear=data.numeric)[0]
 
 
 def _design(data: _Data, part: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Return strata and chosen columns side by side, dense."""
-    columns = data.strengths[:, chosen]
-    return sp.hstack([data.rows.strata[part], columns[part]]).toarray()
+    strata = data.rows.strata[part]
+    columns = data.strengths[:, chosen][part]
+    return sp.hstack([strata, columns]).toarray()
 
 
 def _held_out_score(data: _Data, n_select: int) -> dict[str, Any]:
@@ -240,12 +274,16 @@ def _held_out_score(data: _Data, n_select: int) -> dict[str, Any]:
     from sklearn.metrics import r2_score, roc_auc_score
 
     held = data.rows.held
-    candidates = _screen(_balanced(data, ~held), ~held)
-    chosen = _choose(data, ~held, candidates, n_select)
+    training = ~held
+    candidates = _candidates(data, training)
+    chosen = _choose(data, training, candidates, n_select)
     outcome = data.target[held]
-    score: dict[str, Any] = {"measure": "r2" if data.numeric else "auc"}
-    for name, columns in (("covariates", chosen[:0]), ("features", chosen)):
-        predicted = _design(data, held, columns) @ _fit(data, ~held, columns)
+    measure = "r2" if data.numeric else "auc"
+    score: dict[str, Any] = {"measure": measure}
+    columns_of = {"covariates": chosen[:0], "features": chosen}
+    for name, columns in columns_of.items():
+        coefficients = _fit(data, training, columns)
+        predicted = _design(data, held, columns) @ coefficients
         if data.numeric:
             score[name] = float(r2_score(outcome, predicted))
         elif np.ptp(outcome) == 0:

@@ -20,9 +20,8 @@ import numpy as np
 from scipy.special import log_ndtr, ndtri
 
 BISECTIONS = 60
-REACH = (
-    45.0  # how far below |z| a centre is looked for; beyond it nothing changes any more
-)
+# how far below |z| a centre is looked for; beyond it nothing changes any more
+REACH = 45.0
 TAIL = 0.025  # on each side of an interval
 
 
@@ -44,8 +43,11 @@ def rejection_cutoff(
     """
     if not rejected.any():
         return np.inf
-    largest_p = fdr * rejected.sum() / n_tested
-    return -ndtri(max(largest_p, p[rejected].max()) / 2)
+    n_rejected = rejected.sum()
+    bound = fdr * n_rejected / n_tested
+    largest_rejected = p[rejected].max()
+    largest_p = max(bound, largest_rejected)
+    return -ndtri(largest_p / 2)
 
 
 def given_selected(
@@ -67,12 +69,13 @@ def given_selected(
         ([0.12, 9.0], [-0.5, 7.04], [4.15, 10.96])
     """
     size = np.abs(z)
-    centre, low, high = (
-        _mean_with_share_below(size, cutoff, share) for share in (0.5, 1 - TAIL, TAIL)
-    )
     sign = np.sign(z)
-    ends = np.sort(np.stack([sign * low, sign * high]), axis=0)
-    return sign * centre, ends[0], ends[1]
+    centre = _mean_with_share_below(size, cutoff, 0.5)
+    lower = _mean_with_share_below(size, cutoff, 1 - TAIL)
+    upper = _mean_with_share_below(size, cutoff, TAIL)
+    ends = np.stack([sign * lower, sign * upper])
+    low, high = np.sort(ends, axis=0)
+    return sign * centre, low, high
 
 
 def _mean_with_share_below(size: np.ndarray, cutoff: Any, share: float) -> np.ndarray:
@@ -80,10 +83,12 @@ def _mean_with_share_below(size: np.ndarray, cutoff: Any, share: float) -> np.nd
 
     The probability falls in the mean, so that bisection finds it.
     """
-    low, high = size - REACH, size + REACH
+    low = size - REACH
+    high = size + REACH
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        too_small = _share_below(size, middle, cutoff) > share
+        share_below = _share_below(size, middle, cutoff)
+        too_small = share_below > share
         low = np.where(too_small, middle, low)
         high = np.where(too_small, high, middle)
     return (low + high) / 2
