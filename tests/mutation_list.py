@@ -492,7 +492,7 @@ add(
     ),
     (
         "scores: precision for F1",
-        "2 * n_found / max(n_predicted + len(held_rows), 1)",
+        "2 * n_found / max(n_predicted + n_active, 1)",
         "n_found / max(n_predicted, 1)",
     ),
 )
@@ -669,18 +669,18 @@ add(
     ),
     (
         "evaluate: F1 where p is above 0.6",
-        "f1_scores(scores >= 0,",
-        "f1_scores(scores >= 0.5,",
+        "f1_scores(held_scores >= 0,",
+        "f1_scores(held_scores >= 0.5,",
     ),
     (
         "evaluate: accuracy where p is above 0.5",
-        "scores >= np.log(rate / (1 - rate))",
-        "scores >= 0",
+        "is_likelier = held_scores >= log_odds",
+        "is_likelier = held_scores >= 0",
     ),
     (
         "evaluate: not one to one",
         "assigned, label = linear_sum_assignment(-scores.f1)",
-        "assigned, label = best, labels",
+        "label = np.arange(scores.f1.shape[1])\n    assigned = scores.f1.argmax(0)",
     ),
     ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
 )
