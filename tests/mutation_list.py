@@ -816,15 +816,15 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
-        "unit(np.asarray(codes.vectors(block), np.float32))",
-        "np.asarray(codes.vectors(block), np.float32)",
+        "projected = unit(vectors)",
+        "projected = vectors",
     ),
     (
         "splits: the width is ignored",
-        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return max(MIN_COSINE, by_chance)",
         "return MIN_COSINE",
     ),
     (
