@@ -669,18 +669,18 @@ add(
     ),
     (
         "evaluate: F1 where p is above 0.6",
-        "f1_scores(scores >= 0,",
-        "f1_scores(scores >= 0.5,",
+        "f1_scores(held_scores >= 0,",
+        "f1_scores(held_scores >= 0.5,",
     ),
     (
         "evaluate: accuracy where p is above 0.5",
-        "scores >= np.log(rate / (1 - rate))",
-        "scores >= 0",
+        "is_likelier = held_scores >= log_odds",
+        "is_likelier = held_scores >= 0",
     ),
     (
         "evaluate: not one to one",
         "assigned, label = linear_sum_assignment(-scores.f1)",
-        "assigned, label = best, labels",
+        "label = np.arange(scores.f1.shape[1])\n    assigned = scores.f1.argmax(0)",
     ),
     ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
 )
@@ -816,15 +816,15 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
-        "unit(np.asarray(codes.vectors(block), np.float32))",
-        "np.asarray(codes.vectors(block), np.float32)",
+        "projected = unit(vectors)",
+        "projected = vectors",
     ),
     (
         "splits: the width is ignored",
-        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return max(MIN_COSINE, by_chance)",
         "return MIN_COSINE",
     ),
     (
