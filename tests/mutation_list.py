@@ -702,8 +702,8 @@ add(
 add(
     "analysis/classification.py",
     "tests/analysis/test_classification.py",
-    ("evaluate: F1 threshold", "2 * n_hits / (entries", "n_hits / (entries"),
-    ("evaluate: AUC of ties", "/ 2 + 1 - start[column]", "+ 1 - start[column]"),
+    ("evaluate: F1 threshold", "2 * n_hits / (n_above", "n_hits / (n_above"),
+    ("evaluate: AUC of ties", "/ 2 + 1 - start", "+ 1 - start"),
 )
 add(
     "analysis/measures.py",
