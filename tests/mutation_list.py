@@ -492,7 +492,7 @@ add(
     ),
     (
         "scores: precision for F1",
-        "2 * n_found / max(n_predicted + len(held_rows), 1)",
+        "2 * n_found / max(n_predicted + n_active, 1)",
         "n_found / max(n_predicted, 1)",
     ),
 )
@@ -628,13 +628,13 @@ add(
     "tests/analysis/test_log_odds.py",
     (
         "contrast: half a row less",
-        "n_rows + 2 / len(levels)",
-        "n_rows + 1 / len(levels)",
+        "added_per_level = 2 / len(levels)",
+        "added_per_level = 1 / len(levels)",
     ),
     (
         "contrast: likelihood ratio halved",
-        "np.maximum(2 * (end - start), 0)",
-        "np.maximum(end - start, 0)",
+        "likelihood_ratio = 2 * (end - start)",
+        "likelihood_ratio = end - start",
     ),
 )
 add(
@@ -669,18 +669,18 @@ add(
     ),
     (
         "evaluate: F1 where p is above 0.6",
-        "f1_scores(scores >= 0,",
-        "f1_scores(scores >= 0.5,",
+        "f1_scores(held_scores >= 0,",
+        "f1_scores(held_scores >= 0.5,",
     ),
     (
         "evaluate: accuracy where p is above 0.5",
-        "scores >= np.log(rate / (1 - rate))",
-        "scores >= 0",
+        "is_likelier = held_scores >= log_odds",
+        "is_likelier = held_scores >= 0",
     ),
     (
         "evaluate: not one to one",
         "assigned, label = linear_sum_assignment(-scores.f1)",
-        "assigned, label = best, labels",
+        "label = np.arange(scores.f1.shape[1])\n    assigned = scores.f1.argmax(0)",
     ),
     ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
 )
@@ -702,8 +702,8 @@ add(
 add(
     "analysis/classification.py",
     "tests/analysis/test_classification.py",
-    ("evaluate: F1 threshold", "2 * n_hits / (entries", "n_hits / (entries"),
-    ("evaluate: AUC of ties", "/ 2 + 1 - start[column]", "+ 1 - start[column]"),
+    ("evaluate: F1 threshold", "2 * n_hits / (n_above", "n_hits / (n_above"),
+    ("evaluate: AUC of ties", "/ 2 + 1 - start", "+ 1 - start"),
 )
 add(
     "analysis/measures.py",
@@ -799,7 +799,7 @@ add(
 add(
     "analysis/feature_query.py",
     "tests/analysis/test_feature_query.py",
-    ("search: words without lift", "mean * np.log(np.maximum(lift, 1))", "mean"),
+    ("search: words without lift", "mean * log_lift", "mean"),
 )
 add(
     "analysis/steering.py",
@@ -816,15 +816,15 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "x -= x.mean(0, dtype", "x -= 0 * x.mean(0, dtype"),
+    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
-        "unit(np.asarray(codes.vectors(block), np.float32))",
-        "np.asarray(codes.vectors(block), np.float32)",
+        "projected = unit(vectors)",
+        "projected = vectors",
     ),
     (
         "splits: the width is ignored",
-        "return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))",
+        "return max(MIN_COSINE, by_chance)",
         "return MIN_COSINE",
     ),
     (
@@ -844,8 +844,8 @@ add(
     "tests/analysis/test_matching.py",
     (
         "matching: one side",
-        'back[matches["match"]] == matches["feature"]',
-        'back[matches["match"]] >= 0',
+        'match_of_match == matches["feature"]',
+        "match_of_match >= 0",
     ),
 )
 # ---- pages

@@ -54,16 +54,41 @@ def shared_rows(codes: Codes, columns: sp.csc_array) -> np.ndarray:
     shared = np.zeros((n_columns, n_features), np.int32)
     for first_row, shard in codes.shards(values=False):
         rows: Any = shard
-        part = columns[first_row : first_row + rows.shape[0]]
+        stop_row = first_row + rows.shape[0]
+        part = columns[first_row:stop_row]
         for start in range(0, n_columns, COUNTED):
             stop = min(start + COUNTED, n_columns)
             ends = part.indptr[start : stop + 1]
-            met = rows[part.indices[ends[0] : ends[-1]]]
-            column = np.repeat(np.arange(stop - start), np.diff(ends))
-            cell = np.repeat(column * n_features, np.diff(met.indptr)) + met.indices
-            counted = np.bincount(cell, minlength=(stop - start) * n_features)
-            shared[start:stop] += counted.reshape(stop - start, n_features)
+            shared[start:stop] += _shared_rows_of_shard(rows, part.indices, ends)
     return shared
+
+
+def _shared_rows_of_shard(
+    rows: Any, active_rows: np.ndarray, ends: np.ndarray
+) -> np.ndarray:
+    """Count the rows of a shard that each of a few columns shares with each feature.
+
+    Args:
+        rows: The shard, csr_array (n, n_features).
+        active_rows: Rows of all columns, column by column.
+        ends: Where each of the few columns begins in them, and where the last ends.
+
+    Returns:
+        Counts, (len(ends) - 1, n_features).
+    """
+    n_columns = len(ends) - 1
+    n_features = rows.shape[1]
+    start, stop = ends[0], ends[-1]
+    met = rows[active_rows[start:stop]]
+    n_rows_of_column = np.diff(ends)
+    n_features_of_row = np.diff(met.indptr)
+
+    column = np.repeat(np.arange(n_columns), n_rows_of_column)
+    first_cell = column * n_features
+    cell = np.repeat(first_cell, n_features_of_row) + met.indices
+    n_cells = n_columns * n_features
+    counted = np.bincount(cell, minlength=n_cells)
+    return counted.reshape(n_columns, n_features)
 
 
 def coactive_features(
@@ -85,17 +110,23 @@ def coactive_features(
     shared = shared_rows(codes, columns)
     cells = np.flatnonzero(shared >= MIN_SHARED_ROWS)
     place, other = np.divmod(cells, codes.n_features)
+    feature = block[place]
     together = shared.ravel()[cells]
-    count = codes.counts[block[place]]
+    count = codes.counts[feature]
     other_count = codes.counts[other]
     lift = together * codes.n_rows / (count * other_count)
 
-    kept = (lift > 1) & (block[place] != other)
-    place, other, lift = place[kept], other[kept], lift[kept]
-    together, count, other_count = together[kept], count[kept], other_count[kept]
-    npmi = np.log(lift) / -np.log(together / codes.n_rows)
+    beyond_chance = lift > 1
+    is_itself = feature == other
+    kept = beyond_chance & ~is_itself
+    place = place[kept]
+    other = other[kept]
+    together = together[kept]
+    lift = lift[kept]
+    share_together = together / codes.n_rows
+    npmi = np.log(lift) / -np.log(share_together)
 
-    ends = np.searchsorted(place, np.arange(len(block) + 1))
+    ends = _ends_of_places(place, len(block))
     best = largest_in_segments(npmi, ends, n)
     facts = {
         "coactive": [other[few] for few in best],
@@ -103,7 +134,15 @@ def coactive_features(
         "coactive_lift": [lift[few] for few in best],
         "coactive_npmi": [npmi[few] for few in best],
     }
-    is_duplicate = together >= duplicate * (count + other_count - together)
+    in_either = count[kept] + other_count[kept] - together
+    is_duplicate = together >= duplicate * in_either
     duplicates = other[is_duplicate]
-    ends = np.searchsorted(place[is_duplicate], np.arange(len(block) + 1))
-    return facts, [duplicates[start:stop] for start, stop in pairwise(ends)]
+    ends = _ends_of_places(place[is_duplicate], len(block))
+    duplicates_of_each = [duplicates[start:stop] for start, stop in pairwise(ends)]
+    return facts, duplicates_of_each
+
+
+def _ends_of_places(place: np.ndarray, n: int) -> np.ndarray:
+    """Return where each of n places begins in an ascending array, and where the last ends."""
+    places_and_end = np.arange(n + 1)
+    return np.searchsorted(place, places_and_end)

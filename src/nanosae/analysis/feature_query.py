@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,11 @@ def set_features(
     Raises:
         DataError: If there is no such feature, or several labels hold the part.
     """
+    last = len(activations) - 1
     for key, value in values.items():
         feature = _by_label(key, labels) if isinstance(key, str) else key
-        if not 0 <= feature < len(activations):
-            raise DataError(f"feature {key}: there are 0 … {len(activations) - 1}.")
+        if not 0 <= feature <= last:
+            raise DataError(f"feature {key}: there are 0 … {last}.")
         activations[feature] = value
     return activations
 
@@ -46,14 +47,17 @@ def set_features(
 def _by_label(text: str, labels: Mapping[int, str]) -> int:
     """Return the only feature with a label, or the only one whose label holds a text."""
     wanted = text.casefold()
-    found = [j for j, label in labels.items() if label.casefold() == wanted]
+    folded = {feature: label.casefold() for feature, label in labels.items()}
+    found = [feature for feature, label in folded.items() if label == wanted]
     if not found:
-        found = [j for j, label in labels.items() if wanted in label.casefold()]
+        found = [feature for feature, label in folded.items() if wanted in label]
     if not found:
-        raise DataError(f"no label holds {text!r}; {_nearest(text, labels)}")
-    if len(found) > 1:
-        listed = ", ".join(_numbered(j, labels) for j in found[:LISTED])
-        raise DataError(f"{len(found)} labels hold {text!r}: {listed}; give a number.")
+        advice = _nearest(text, labels)
+        raise DataError(f"no label holds {text!r}; {advice}")
+    n_found = len(found)
+    if n_found > 1:
+        listed = _listed(found[:LISTED], labels)
+        raise DataError(f"{n_found} labels hold {text!r}: {listed}; give a number.")
     return found[0]
 
 
@@ -64,12 +68,14 @@ def _nearest(text: str, labels: Mapping[int, str]) -> str:
     near = rank_labels(dict(labels), text, LISTED)["feature"]
     if not len(near):
         return f"none of the {len(labels)} labels is like it: give a number."
-    listed = ", ".join(_numbered(j, labels) for j in near.tolist())
+    listed = _listed(near.tolist(), labels)
     return f"the nearest are {listed}; give a number."
 
 
-def _numbered(feature: int, labels: Mapping[int, str]) -> str:
-    return f"{feature} ({labels[feature]})"
+def _listed(features: Sequence[int], labels: Mapping[int, str]) -> str:
+    """List features with their labels: "3 (cats), 8 (dogs)"."""
+    numbered = [f"{feature} ({labels[feature]})" for feature in features]
+    return ", ".join(numbered)
 
 
 def features_of_words(
@@ -102,25 +108,36 @@ def features_of_words(
     if len(rows):
         strength = _strength(codes, rows)
         strongest = largest_places(strength, N_FEATURES)
-        activations[strongest] = strength[strongest] / max(strength.max(), 1e-12)
+        largest = max(strength.max(), 1e-12)
+        activations[strongest] = strength[strongest] / largest
     labelled = _labelled(labels, words)
     activations[labelled] = 1
-    how = f"{len(rows)} texts and {len(labelled)} labels hold the words"
-    return activations, f"{how}, lifted to {np.count_nonzero(activations)} features"
+    n_features = np.count_nonzero(activations)
+    hold = f"{len(rows)} texts and {len(labelled)} labels hold the words"
+    how = f"{hold}, lifted to {n_features} features"
+    return activations, how
 
 
 def _labelled(labels: Mapping[int, str], words: str) -> list[int]:
     """Return the features whose labels have about as many of the words as the best."""
-    found = rank_labels(dict(labels), words, N_FEATURES)
-    found = found[found["match"] == "words"]
-    enough = ALIKE * found["score"].max()
-    return found["feature"][found["score"] >= enough].tolist()
+    ranked = rank_labels(dict(labels), words, N_FEATURES)
+    found = ranked[ranked["match"] == "words"]
+    score = found["score"]
+    enough = ALIKE * score.max()
+    is_alike = score >= enough
+    return found["feature"][is_alike].tolist()
 
 
 def _strength(codes: Codes, rows: np.ndarray) -> np.ndarray:
     """Return how typical each feature is of some rows: mean activation × log lift."""
     block = codes.take(rows)
-    share = np.bincount(block.indices, minlength=codes.n_features) / len(rows)
-    lift = share / np.maximum(codes.density, 1e-12)
-    mean = np.bincount(block.indices, block.data, codes.n_features) / len(rows)
-    return mean * np.log(np.maximum(lift, 1))
+    n_rows = len(rows)
+    n_features = codes.n_features
+    n_active = np.bincount(block.indices, minlength=n_features)
+    share = n_active / n_rows
+    share_of_all = np.maximum(codes.density, 1e-12)
+    lift = share / share_of_all
+    log_lift = np.log(np.maximum(lift, 1))
+    total = np.bincount(block.indices, block.data, n_features)
+    mean = total / n_rows
+    return mean * log_lift

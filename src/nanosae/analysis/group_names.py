@@ -78,15 +78,20 @@ def common_words(
     """
     spellings: dict[Term, Counter[str]] = defaultdict(Counter)
     terms = {}
+    n_labels_with: Counter[Term] = Counter()
     for member, (text, _) in names.items():
         terms[member] = _terms_of_label(text, spellings)
-    n_labels_with = Counter(term for of_label in terms.values() for term in of_label)
+        n_labels_with.update(terms[member])
     found = []
     for group in groups:
         best = _distinctive_terms(group, names, terms, n_labels_with)
-        usual = [spellings[term].most_common(1)[0][0] for term in best[:n]]
-        found.append(usual)
+        found.append([_usual_spelling(spellings[term]) for term in best[:n]])
     return found
+
+
+def _usual_spelling(spellings: Counter[str]) -> str:
+    [(usual, _)] = spellings.most_common(1)
+    return usual
 
 
 def _terms_of_label(text: str, spellings: dict[Term, Counter[str]]) -> set[Term]:
@@ -94,14 +99,21 @@ def _terms_of_label(text: str, spellings: dict[Term, Counter[str]]) -> set[Term]
     terms = set()
     for phrase in text.split(","):
         written = re.findall(r"\w+", phrase)
-        spans = [written[i : i + 1] for i in range(len(written))]
+        spans = [[word] for word in written]
         if 1 < len(written) <= LONGEST_PHRASE:
             spans.append(written)
         for span in spans:
-            term = tuple(stem(fold(word)) or fold(word) for word in span)
-            spellings[term][" ".join(span)] += 1
+            term = tuple(_stem_of(word) for word in span)
+            spelling = " ".join(span)
+            spellings[term][spelling] += 1
             terms.add(term)
     return terms
+
+
+def _stem_of(word: str) -> str:
+    """Return the stem of a word in any spelling; the whole word if nothing is left."""
+    folded = fold(word)
+    return stem(folded) or folded
 
 
 def family_labels(
@@ -114,17 +126,23 @@ def family_labels(
         names: Names of the features that have one.
     """
     labels = []
-    for words, features in zip(common_words(members, names, 3), members, strict=True):
+    words_of_families = common_words(members, names, 3)
+    for words, features in zip(words_of_families, members, strict=True):
         root = features[0]
         if words:
             labels.append(", ".join(words))
         elif root in names:
             labels.append(names[root].text)
         else:
-            first = ", ".join(str(feature) for feature in features[:4])
-            ellipsis = " …" if len(features) > 4 else ""
-            labels.append(f"features {first}{ellipsis}")
+            labels.append(_label_of_numbers(features))
     return labels
+
+
+def _label_of_numbers(features: list[int]) -> str:
+    numbers = [str(feature) for feature in features[:4]]
+    listed = ", ".join(numbers)
+    ellipsis = " …" if len(features) > 4 else ""
+    return f"features {listed}{ellipsis}"
 
 
 def _names_of_table(labels: pd.DataFrame) -> dict[int, FeatureName]:
@@ -135,9 +153,8 @@ def _names_of_table(labels: pd.DataFrame) -> dict[int, FeatureName]:
     if "label_auc" in labels:
         weights = labels["label_auc"].fillna(UNSURE).tolist()
     names = {}
-    for feature, text, weight in zip(
-        labels["feature"], labels["label"], weights, strict=True
-    ):
+    lines = zip(labels["feature"], labels["label"], weights, strict=True)
+    for feature, text, weight in lines:
         if isinstance(text, str) and text:
             names[int(feature)] = FeatureName(text, float(weight))
     return names
@@ -151,7 +168,22 @@ def _distinctive_terms(
 ) -> list[Term]:
     """Return the terms of one group that are worth anything, best first."""
     labelled = [member for member in group if member in terms]
-    n_with = Counter(term for member in labelled for term in terms[member])
+    worth = _worth_of_terms(labelled, names, terms, n_labels_with)
+    positive = [term for term in worth if _all_words_are_worth(term, worth)]
+    ordered = sorted(positive, key=lambda term: (-worth[term], -len(term), term))
+    return _without_repeats(ordered)
+
+
+def _worth_of_terms(
+    labelled: list[int],
+    names: Mapping[int, tuple[str, float]],
+    terms: Mapping[int, set[Term]],
+    n_labels_with: Counter[Term],
+) -> dict[Term, float]:
+    """Return what the terms of a group that enough of its labels have are worth."""
+    n_with: Counter[Term] = Counter()
+    for member in labelled:
+        n_with.update(terms[member])
     least = min(2, len(labelled))
     worth = {term: 0.0 for term, times in n_with.items() if times >= least}
     for member in labelled:
@@ -160,12 +192,17 @@ def _distinctive_terms(
             share = n_with[term] / len(labelled)
             lift = share * len(terms) / n_labels_with[term]
             worth[term] += weight * np.log(lift)
-    positive = [term for term in worth if _all_words_are_worth(term, worth)]
-    ordered = sorted(positive, key=lambda term: (-worth[term], -len(term), term))
+    return worth
+
+
+def _without_repeats(ordered: list[Term]) -> list[Term]:
+    """Leave out terms that share a word with a better one."""
     kept: list[Term] = []
+    words_kept: set[str] = set()
     for term in ordered:
-        if not any(set(term) & set(better) for better in kept):
+        if words_kept.isdisjoint(term):
             kept.append(term)
+            words_kept.update(term)
     return kept
 
 

@@ -69,63 +69,94 @@ def fit_log_odds(
     centre = levels.mean()
     scale = max(levels.std(), 1e-12)
     levels = (levels - centre) / scale
-    target_sum = (target_sum - centre * active.sum(1)) / scale
+    n_active = active.sum(1)
+    centred_sum = target_sum - centre * n_active
+    target_sum = centred_sum / scale
 
     stratum_rows = n_rows.sum(-1)
-    stratum_share = stratum_rows / stratum_rows.sum(-1, keepdims=True)
-    padded_rows = n_rows + 2 / len(levels) * stratum_share[..., None]
-    padded = _maximise(target_sum, active + stratum_share, padded_rows, levels)
+    all_rows = stratum_rows.sum(-1, keepdims=True)
+    stratum_share = stratum_rows / all_rows
+    added_per_level = 2 / len(levels)
+    added_rows = added_per_level * stratum_share[..., None]
+    padded_active = active + stratum_share
+    padded_rows = n_rows + added_rows
+    padded = _maximise(target_sum, padded_active, padded_rows, levels)
 
-    mean_level = (n_rows @ levels) / np.maximum(stratum_rows, 1e-9)
+    level_sum = n_rows @ levels
+    mean_level = level_sum / np.maximum(stratum_rows, 1e-9)
     expected = (mean_level * active).sum(1)
     excess = target_sum - expected
-    half_a_row = np.diff(levels).min(initial=2) / 2
+    smallest_step = np.diff(levels).min(initial=2)
+    half_a_row = smallest_step / 2
     corrected_size = np.maximum(np.abs(excess) - half_a_row, 0)
     corrected_excess = np.sign(excess) * corrected_size
-    corrected = _maximise(expected + corrected_excess, active, n_rows, levels)
+    corrected_sum = expected + corrected_excess
+    corrected = _maximise(corrected_sum, active, n_rows, levels)
 
-    error = 1 / np.sqrt(padded.information) / scale
-    return LogOdds(padded.beta / scale, error, corrected.gain)
+    slope = padded.beta / scale
+    padded_error = 1 / np.sqrt(padded.information)
+    return LogOdds(slope, padded_error / scale, corrected.gain)
 
 
 def _maximise(
     target_sum: np.ndarray, active: np.ndarray, n_rows: np.ndarray, levels: np.ndarray
 ) -> _Fit:
     """Maximise the likelihood by Newton steps, with the intercepts α eliminated from β's."""
-    active_share = active / np.maximum(n_rows.sum(-1), 1e-9)
-    alpha = logit(np.clip(active_share, 1e-12, 1 - 1e-12))
+    stratum_rows = n_rows.sum(-1)
+    active_share = active / np.maximum(stratum_rows, 1e-9)
+    inner_share = np.clip(active_share, 1e-12, 1 - 1e-12)
+    alpha = logit(inner_share)
     beta = np.zeros(len(target_sum))
     information = np.ones(len(target_sum))
     start = _log_likelihood(alpha, beta, target_sum, active, n_rows, levels)
     for _ in range(MAX_NEWTON_STEPS):
-        p = expit(_log_odds(alpha, beta, levels))
-        expected = n_rows * p
-        variance = n_rows * p * (1 - p)
-        alpha_gradient = active - expected.sum(2)
-        alpha_information = variance.sum(2) + TINY
-        cross_information = variance @ levels
-        explained = (cross_information**2 / alpha_information).sum(1)
-        information = np.maximum((variance @ levels**2).sum(1) - explained, 1e-12)
-        beta_gradient = (
-            target_sum
-            - expected.sum(1) @ levels
-            - (cross_information * alpha_gradient / alpha_information).sum(1)
+        probability = expit(_log_odds(alpha, beta, levels))
+        alpha_step, beta_step, information = _newton_step(
+            probability, target_sum, active, n_rows, levels
         )
-        step = np.clip(beta_gradient / information, -1, 1)
-        beta += step
-        alpha_step = (
-            alpha_gradient - cross_information * step[:, None]
-        ) / alpha_information
-        alpha += np.clip(alpha_step, -2, 2)
-        if np.abs(step).max(initial=0) < 1e-9:
+        alpha += alpha_step
+        beta += beta_step
+        largest_step = np.abs(beta_step).max(initial=0)
+        if largest_step < 1e-9:
             break
     end = _log_likelihood(alpha, beta, target_sum, active, n_rows, levels)
-    return _Fit(beta, information, np.maximum(2 * (end - start), 0))
+    likelihood_ratio = 2 * (end - start)
+    return _Fit(beta, information, np.maximum(likelihood_ratio, 0))
+
+
+def _newton_step(
+    probability: np.ndarray,
+    target_sum: np.ndarray,
+    active: np.ndarray,
+    n_rows: np.ndarray,
+    levels: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the steps of α, (K, S), and of β, and the information of β, (K,)."""
+    expected = n_rows * probability
+    variance = n_rows * probability * (1 - probability)
+    alpha_gradient = active - expected.sum(2)
+    alpha_information = variance.sum(2) + TINY
+    cross_information = variance @ levels
+
+    explained = cross_information**2 / alpha_information
+    full_information = (variance @ levels**2).sum(1)
+    information = np.maximum(full_information - explained.sum(1), 1e-12)
+
+    expected_sum = expected.sum(1) @ levels
+    explained_gradient = cross_information * alpha_gradient / alpha_information
+    beta_gradient = target_sum - expected_sum - explained_gradient.sum(1)
+    beta_step = np.clip(beta_gradient / information, -1, 1)
+
+    gradient_left = alpha_gradient - cross_information * beta_step[:, None]
+    alpha_step = np.clip(gradient_left / alpha_information, -2, 2)
+    return alpha_step, beta_step, information
 
 
 def _log_odds(alpha: np.ndarray, beta: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Return α_s + β z, (K, S, L)."""
-    return alpha[:, :, None] + beta[:, None, None] * levels
+    intercept = alpha[:, :, None]
+    slope = beta[:, None, None]
+    return intercept + slope * levels
 
 
 def _log_likelihood(
@@ -137,5 +168,8 @@ def _log_likelihood(
     levels: np.ndarray,
 ) -> np.ndarray:
     """Return the log likelihood of each feature's counts, (K,)."""
-    normaliser = n_rows * np.logaddexp(0, _log_odds(alpha, beta, levels))
-    return target_sum * beta + (active * alpha).sum(1) - normaliser.sum((1, 2))
+    log_odds = _log_odds(alpha, beta, levels)
+    normaliser = n_rows * np.logaddexp(0, log_odds)
+    slope_part = target_sum * beta
+    intercept_part = (active * alpha).sum(1)
+    return slope_part + intercept_part - normaliser.sum((1, 2))

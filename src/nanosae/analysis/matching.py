@@ -49,7 +49,9 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         >>> matches["match"].tolist(), matches["partner"].tolist()
         ([1, 0, 0], [1, 0, -1])
     """
-    n_a, n_b = n_features(a), n_features(b)
+    n_a = n_features(a)
+    n_b = n_features(b)
+    sees_every_pair = max(n_a, n_b) <= DENSE
     best, similarity, candidates = [], [], []
     back = np.full(n_b, -1)  # the best match in `a` of each feature of `b`
     back_similarity = np.full(n_b, -np.inf)
@@ -61,13 +63,17 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         nearer = nearest_similarity > back_similarity
         back[nearer] = start + nearest[nearer]
         back_similarity[nearer] = nearest_similarity[nearer]
-        if max(n_a, n_b) > DENSE:
+        if not sees_every_pair:
             block = _without_distant_pairs(block)
-        candidates.append(sp.csr_array(np.maximum(block, 0)))
-    matches = pd.DataFrame({"feature": np.arange(n_a), "match": np.concatenate(best)})
+        not_negative = np.maximum(block, 0)
+        candidates.append(sp.csr_array(not_negative))
+    matches = pd.DataFrame({"feature": np.arange(n_a)})
+    matches["match"] = np.concatenate(best)
     matches["similarity"] = np.concatenate(similarity).astype(np.float64)
-    matches["mutual"] = back[matches["match"]] == matches["feature"]
-    partner, partner_similarity = assign(sp.csr_array(sp.vstack(candidates)))
+    match_of_match = back[matches["match"]]
+    matches["mutual"] = match_of_match == matches["feature"]
+    candidate_similarity = sp.csr_array(sp.vstack(candidates))
+    partner, partner_similarity = assign(candidate_similarity)
     matches["partner"] = partner
     matches["partner_similarity"] = partner_similarity
     return matches
@@ -94,8 +100,10 @@ def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
         row, column = _assign_stored_pairs(similarity)
     partner = np.full(n, -1)
     partner_similarity = np.zeros(n)
-    partner_similarity[row] = similarity[row][:, column].diagonal()
-    partner[row] = np.where(partner_similarity[row] > 0, column, -1)
+    assigned_similarity = similarity[row][:, column].diagonal()
+    partner_similarity[row] = assigned_similarity
+    is_pair = assigned_similarity > 0
+    partner[row] = np.where(is_pair, column, -1)
     return partner, partner_similarity
 
 
@@ -115,16 +123,17 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
         DataError: If widths or numbers of rows differ.
         DataTypeError: If one is codes and the other is not.
     """
-    matches = match(large, small).sort_values(
-        "similarity", ascending=False, kind="stable"
-    )
-    matches = matches[matches["similarity"] > threshold]
-    none = matches[:0]
-    by_parent = dict(list(matches.groupby("match")))
-    children = [by_parent.get(parent, none) for parent in range(n_features(small))]
+    matches = match(large, small)
+    ranked = matches.sort_values("similarity", ascending=False, kind="stable")
+    is_child = ranked["similarity"] > threshold
+    all_children = ranked[is_child]
+    none = all_children[:0]
+    by_parent = dict(list(all_children.groupby("match")))
+    parents = range(n_features(small))
+    children = [by_parent.get(parent, none) for parent in parents]
     return pd.DataFrame(
         {
-            "parent": range(len(children)),
+            "parent": parents,
             "n_children": [len(lines) for lines in children],
             "children": [lines["feature"].tolist() for lines in children],
             "similarities": [lines["similarity"].tolist() for lines in children],
@@ -151,17 +160,21 @@ def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
             "stability needs another SAE, got 0 others.",
             remedy="Train with another seed.",
         )
-    return np.mean(
-        [match(model, other)["partner_similarity"] for other in others], axis=0
-    )
+    similarities_found = []
+    for other in others:
+        matches = match(model, other)
+        similarities_found.append(matches["partner_similarity"])
+    return np.mean(similarities_found, axis=0)
 
 
 def _without_distant_pairs(block: np.ndarray) -> np.ndarray:
     """Keep each row's nearest candidates; set the other similarities to 0."""
     if block.shape[1] <= CANDIDATES:
         return block
-    least = np.partition(block, -CANDIDATES, axis=1)[:, [-CANDIDATES]]
-    return np.where(block < least, 0, block)
+    nearest_last = np.partition(block, -CANDIDATES, axis=1)
+    least = nearest_last[:, [-CANDIDATES]]
+    is_distant = block < least
+    return np.where(is_distant, 0, block)
 
 
 def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -174,11 +187,11 @@ def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
 
     n, m = similarity.shape
     similarity.eliminate_zeros()
-    pairs = (2 - similarity.data, similarity.indices, similarity.indptr)
-    cost = sp.csr_array(pairs, similarity.shape)
-    alone = sp.diags_array(np.full(n, 2.0))
-    row, column = min_weight_full_bipartite_matching(
-        sp.csr_array(sp.hstack([cost, alone]))
-    )
+    pair_cost = 2 - similarity.data
+    stored_pairs = (pair_cost, similarity.indices, similarity.indptr)
+    cost_together = sp.csr_array(stored_pairs, similarity.shape)
+    cost_alone = sp.diags_array(np.full(n, 2.0))
+    cost = sp.csr_array(sp.hstack([cost_together, cost_alone]))
+    row, column = min_weight_full_bipartite_matching(cost)
     paired = column < m
     return row[paired], column[paired]

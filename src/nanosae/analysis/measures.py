@@ -41,14 +41,16 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
         from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import TfidfVectorizer
 
+        texts = codes.texts(rows, "")
+        tf_idf = TfidfVectorizer(sublinear_tf=True)
         try:
-            words = TfidfVectorizer(sublinear_tf=True).fit_transform(
-                codes.texts(rows, "")
-            )
+            words = tf_idf.fit_transform(texts)
         except ValueError:  # there is no word in any text
             return spaces
-        axes = TruncatedSVD(min(WORD_AXES, *words.shape), random_state=seed)
-        spaces["words"] = unit(axes.fit_transform(words))
+        n_axes = min(WORD_AXES, *words.shape)
+        axes = TruncatedSVD(n_axes, random_state=seed)
+        positions = axes.fit_transform(words)
+        spaces["words"] = unit(positions)
     return spaces
 
 
@@ -69,25 +71,37 @@ def intruder_detection(
         Share of right answers, averaged over up to 1,000 features with four active rows or more.
     """
     n_active = np.diff(activations.indptr)
+    with_four = np.flatnonzero(n_active >= 4)
+    asked = rng.permutation(with_four)[:MAX_QUERIES]
     right = []
-    for feature in rng.permutation(np.flatnonzero(n_active >= 4))[:MAX_QUERIES]:
-        entries = slice(activations.indptr[feature], activations.indptr[feature + 1])
-        active = activations.indices[entries]
-        strongest_first = np.argsort(-activations.data[entries], kind="stable")
-        strongest = active[strongest_first[:STRONGEST]]
-        drawn = rng.integers(0, activations.shape[0], 5 * QUESTIONS)
-        intruders = np.setdiff1d(drawn, active)[:QUESTIONS]
-        candidates = np.tile(strongest, (len(intruders), 1))
-        four = rng.permuted(candidates, axis=1)[:, :4]
-        if len(intruders):
-            right.append(_share_found(points[np.c_[four, intruders]]))
+    for feature in asked:
+        five = _questions(activations, feature, rng)
+        if len(five):
+            share = _share_found(points[five])
+            right.append(share)
     return mean_estimate(right)
+
+
+def _questions(activations: Any, feature: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw four active rows and an inactive one for each question, (up to 5, 5 rows)."""
+    start, stop = activations.indptr[feature : feature + 2]
+    active = activations.indices[start:stop]
+    strength = activations.data[start:stop]
+    strongest_first = np.argsort(-strength, kind="stable")
+    strongest = active[strongest_first[:STRONGEST]]
+    n_rows = activations.shape[0]
+    drawn = rng.integers(0, n_rows, 5 * QUESTIONS)
+    intruders = np.setdiff1d(drawn, active)[:QUESTIONS]
+    candidates = np.tile(strongest, (len(intruders), 1))
+    four = rng.permuted(candidates, axis=1)[:, :4]
+    return np.c_[four, intruders]
 
 
 def _share_found(five: np.ndarray) -> float:
     """Return how often the last of five points is the least similar to all, (questions, 5, any)."""
     similarity = np.einsum("tid,tjd->ti", five, five)
-    return (similarity.argmin(1) == 4).mean()
+    is_found = similarity.argmin(1) == 4
+    return is_found.mean()
 
 
 def usage(representation: Representation) -> dict[str, Estimate]:
@@ -100,23 +114,36 @@ def usage(representation: Representation) -> dict[str, Estimate]:
         `l0`, `dead`, `dense` (shares of features), `gini` (of the densities) and, with directions,
         `redundancy`: the mean cosine of an active feature with the one most like it.
     """
-    n_active = np.diff(representation.activations.indptr)
+    activations = representation.activations
+    directions = representation.directions
+    n_active = np.diff(activations.indptr)
     n_features = len(n_active)
-    density = np.sort(n_active / max(representation.activations.shape[0], 1))
-    order_weights = 2 * np.arange(1, n_features + 1) - n_features - 1
+    n_rows = max(activations.shape[0], 1)
+    density = np.sort(n_active / n_rows)
     values = {
         "l0": density.sum(),
         "dead": (density == 0).mean(),
         "dense": (density > DENSE).mean(),
-        "gini": order_weights @ density / max(n_features * density.sum(), 1e-12),
+        "gini": _gini(density),
     }
     measures = {}
     for name, value in values.items():
         measures[name] = Estimate(float(value), np.nan, np.nan, n_features)
-    if representation.directions is not None:
-        distances, _ = _nearest(representation.directions[n_active > 0], 1)
-        measures["redundancy"] = mean_estimate(1 - distances[:, 1])
+    if directions is not None:
+        is_active = n_active > 0
+        distances, _ = _nearest(directions[is_active], 1)
+        to_nearest = distances[:, 1]
+        measures["redundancy"] = mean_estimate(1 - to_nearest)
     return measures
+
+
+def _gini(density: np.ndarray) -> float:
+    """Return the Gini coefficient of ascending densities: 0 if all are equal."""
+    n_features = len(density)
+    order = np.arange(1, n_features + 1)
+    order_weights = 2 * order - n_features - 1
+    scale = max(n_features * density.sum(), 1e-12)
+    return order_weights @ density / scale
 
 
 def reconstruction_measures(
@@ -133,26 +160,45 @@ def reconstruction_measures(
         `fvu`, `cosine`, and `recall@10`: the share of a row's ten nearest neighbours that are its
         reconstruction's among all reconstructions.
     """
-    error = ((x - reconstruction) ** 2).sum(1)
-    spread = ((x - x.mean(0)) ** 2).sum(1)
-    fvu = np.array([error.sum() / spread.sum()])
-    influence = ((error - fvu * spread) / spread.sum())[:, None]
-    fvu_estimate = clustered_mean(fvu, influence, np.arange(len(x)))
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(reconstruction, axis=1)
-    cosine = (x * reconstruction).sum(1) / (norms + 1e-9)
-
-    queries = rng.permutation(len(x))[:MAX_QUERIES]
-    _, before = _nearest(x, NEIGHBOURS, queries)
-    _, after = _nearest(reconstruction, NEIGHBOURS, queries)
-    recall = [
-        len((set(own) & set(reconstructed)) - {row}) / NEIGHBOURS
-        for row, own, reconstructed in zip(queries, before, after, strict=True)
-    ]
+    products = (x * reconstruction).sum(1)
+    lengths = np.linalg.norm(x, axis=1)
+    reconstructed_lengths = np.linalg.norm(reconstruction, axis=1)
+    scale = lengths * reconstructed_lengths
+    cosine = products / (scale + 1e-9)
+    recall = _recall(x, reconstruction, rng)
     return {
-        "fvu": replace(fvu_estimate, n=len(x)),
+        "fvu": _fvu(x, reconstruction),
         "cosine": mean_estimate(cosine),
         f"recall@{NEIGHBOURS}": mean_estimate(recall),
     }
+
+
+def _fvu(x: np.ndarray, reconstruction: np.ndarray) -> Estimate:
+    """Return the fraction of variance unexplained over all rows."""
+    n_rows = len(x)
+    error = ((x - reconstruction) ** 2).sum(1)
+    spread = ((x - x.mean(0)) ** 2).sum(1)
+    total_spread = spread.sum()
+    fvu = np.array([error.sum() / total_spread])
+    influence = (error - fvu * spread) / total_spread
+    each_row = np.arange(n_rows)
+    estimate = clustered_mean(fvu, influence[:, None], each_row)
+    return replace(estimate, n=n_rows)
+
+
+def _recall(
+    x: np.ndarray, reconstruction: np.ndarray, rng: np.random.Generator
+) -> list[float]:
+    """Return the share of nearest neighbours that up to 1,000 rows keep in reconstruction."""
+    queries = rng.permutation(len(x))[:MAX_QUERIES]
+    _, before = _nearest(x, NEIGHBOURS, queries)
+    _, after = _nearest(reconstruction, NEIGHBOURS, queries)
+    recall = []
+    for row, own, reconstructed in zip(queries, before, after, strict=True):
+        common = set(own) & set(reconstructed)
+        n_common = len(common - {row})
+        recall.append(n_common / NEIGHBOURS)
+    return recall
 
 
 def _nearest(
@@ -161,7 +207,7 @@ def _nearest(
     """Return cosine distances and numbers of each queried row itself and its n nearest rows."""
     from sklearn.neighbors import NearestNeighbors
 
-    n = min(n + 1, len(x))
-    return (
-        NearestNeighbors(n_neighbors=n, metric="cosine").fit(x).kneighbors(x[queries])
-    )
+    n_with_itself = min(n + 1, len(x))
+    neighbours = NearestNeighbors(n_neighbors=n_with_itself, metric="cosine")
+    neighbours.fit(x)
+    return neighbours.kneighbors(x[queries])

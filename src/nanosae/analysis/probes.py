@@ -15,7 +15,12 @@ import scipy.sparse as sp
 from scipy.optimize import linear_sum_assignment, minimize
 from scipy.special import expit
 
-from nanosae.analysis.classification import auc_scores, f1_scores, single_feature_scores
+from nanosae.analysis.classification import (
+    SingleFeatureScores,
+    auc_scores,
+    f1_scores,
+    single_feature_scores,
+)
 from nanosae.analysis.statistics import Estimate, mean_estimate, regress
 
 SPARSE_RIDGE = 1.0  # penalty of the sparse probes, features at unit variance
@@ -70,27 +75,29 @@ def best_features(
     """
     by_row = activations.tocsr()
     training = sp.csc_array(by_row[rows.training])
+    training_labels = rows.labels[rows.training]
+    scores = single_feature_scores(training, training_labels)
     held = sp.csc_array(by_row[rows.held])
-    scores = single_feature_scores(training, rows.labels[rows.training])
-    truth, group = rows.held_truth, rows.held_group
-    labels = np.arange(truth.shape[1])
+    truth = rows.held_truth
+    group = rows.held_group
+    n_labels = truth.shape[1]
 
     best = scores.f1.argmax(0)
-    threshold = scores.threshold[best, labels]
+    threshold = scores.threshold[best, np.arange(n_labels)]
     strength = held[:, best].toarray()
-    f1, mean_f1 = f1_scores(strength >= threshold, truth, group)
+    predicted = strength >= threshold
+    f1, mean_f1 = f1_scores(predicted, truth, group)
     auc, _ = auc_scores(strength, truth, group)
-    best_by_auc = np.nanargmax(scores.auc, 0)
-    _, mean_auc = auc_scores(held[:, best_by_auc].toarray(), truth, group)
 
-    assigned, label = linear_sum_assignment(-scores.f1)
-    predicted = held[:, assigned].toarray() >= scores.threshold[assigned, label]
-    _, one_to_one = f1_scores(predicted, truth[:, label], group)
+    best_by_auc = np.nanargmax(scores.auc, 0)
+    strength_by_auc = held[:, best_by_auc].toarray()
+    _, mean_auc = auc_scores(strength_by_auc, truth, group)
+    is_covered = f1 >= COVERED_F1
     measures = {
         "best_feature_f1": mean_f1,
-        "covered": mean_estimate(f1 >= COVERED_F1),
+        "covered": mean_estimate(is_covered),
         "best_feature_auc": mean_auc,
-        "one_to_one_f1": one_to_one,
+        "one_to_one_f1": _one_to_one_f1(scores, held, rows),
     }
     chosen = {
         "feature": best,
@@ -100,6 +107,19 @@ def best_features(
         "n_rows": truth.sum(0),
     }
     return measures, chosen
+
+
+def _one_to_one_f1(
+    scores: SingleFeatureScores, held: Any, rows: LabelledRows
+) -> Estimate:
+    """Measure the best assignment of each label to a feature of its own, on held-out rows."""
+    assigned, label = linear_sum_assignment(-scores.f1)
+    threshold = scores.threshold[assigned, label]
+    strength = held[:, assigned].toarray()
+    predicted = strength >= threshold
+    truth = rows.held_truth[:, label]
+    _, mean_f1 = f1_scores(predicted, truth, rows.held_group)
+    return mean_f1
 
 
 def sparse_probes(
@@ -117,16 +137,16 @@ def sparse_probes(
     Returns:
         `probe_f1@k`, `probe_auc@k` and `probe_accuracy@k` for each k.
     """
-    order = _by_mean_difference(
-        activations.tocsr()[rows.training], rows.labels[rows.training]
-    )
+    training_labels = rows.labels[rows.training]
+    order = _by_mean_difference(activations.tocsr()[rows.training], training_labels)
     truth = rows.labels.toarray() > 0
     measures = {}
     for k in ks:
         scores = np.empty(truth.shape)
         for label, features in enumerate(order[:, :k]):
             x = activations[:, features].toarray()
-            scores[:, label] = fit_sparse_probe(x, truth[:, label], rows.training)
+            logits = fit_sparse_probe(x, truth[:, label], rows.training)
+            scores[:, label] = logits
         measures |= _probe_measures(str(k), scores, rows)
     return measures
 
@@ -141,7 +161,8 @@ def dense_probe(x: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
     Returns:
         `probe_f1@all`, `probe_auc@all` and `probe_accuracy@all`.
     """
-    scores = fit_dense_probe(x, rows.labels.toarray() > 0, rows.training)
+    truth = rows.labels.toarray() > 0
+    scores = fit_dense_probe(x, truth, rows.training)
     return _probe_measures("all", scores, rows)
 
 
@@ -162,16 +183,23 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
     scale = x[training].std(0) + 1e-9
     active = training & x.any(1)
     inactive = training & ~active
-    n_inactive = [(inactive & ~y).sum(), (inactive & y).sum()]
-    two_zero_rows = np.zeros((2, x.shape[1]))
+    n_inactive_without = (inactive & ~y).sum()
+    n_inactive_with = (inactive & y).sum()
+    n_active = active.sum()
+    n_features = x.shape[1]
+
+    two_zero_rows = np.zeros((2, n_features))
     features = np.vstack([x[active] / scale, two_zero_rows])
-    design = np.c_[np.ones(len(features)), features]
+    constant = np.ones(len(features))
+    design = np.c_[constant, features]
     outcome = np.r_[y[active], 0, 1]
-    weight = np.r_[np.ones(active.sum()), n_inactive]
-    ridge = np.full(design.shape[1], SPARSE_RIDGE)
+    weight = np.r_[np.ones(n_active), n_inactive_without, n_inactive_with]
+    ridge = np.full(1 + n_features, SPARSE_RIDGE)
     ridge[0] = INTERCEPT_RIDGE
     beta, _ = regress(design, outcome, weight, ridge=ridge)
-    return x @ (beta[1:] / scale) + beta[0]
+    intercept = beta[0]
+    coefficients = beta[1:] / scale
+    return x @ coefficients + intercept
 
 
 def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
@@ -189,19 +217,25 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
     """
     mean = x[training].mean(0)
     deviation = x[training].std(0) + 1e-6
-    x = (x - mean) / deviation
-    x = np.c_[np.ones(len(x)), x]
-    design, outcome = x[training], y[training]
-    shape = (x.shape[1], y.shape[1])
-    ridge = np.full((x.shape[1], 1), DENSE_RIDGE)
+    constant = np.ones(len(x))
+    columns = np.c_[constant, (x - mean) / deviation]
+    design = columns[training]
+    outcome = y[training]
+    n_columns = columns.shape[1]
+    n_labels = y.shape[1]
+    shape = (n_columns, n_labels)
+    ridge = np.full((n_columns, 1), DENSE_RIDGE)
     ridge[0] = 0
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         beta = flat.reshape(shape)
         logits = design @ beta
-        log_loss = np.logaddexp(0, logits).sum() - logits[outcome].sum()
-        loss = log_loss + (ridge / 2 * beta * beta).sum()
-        gradient = design.T @ (expit(logits) - outcome) + ridge * beta
+        log_normaliser = np.logaddexp(0, logits).sum()
+        log_loss = log_normaliser - logits[outcome].sum()
+        penalty = (ridge / 2 * beta * beta).sum()
+        loss = log_loss + penalty
+        error = expit(logits) - outcome
+        gradient = design.T @ error + ridge * beta
         return loss, gradient.ravel()
 
     start = np.zeros(shape).ravel()
@@ -209,16 +243,21 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
     fit = minimize(
         loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options
     )
-    return x @ fit.x.reshape(shape)
+    beta = fit.x.reshape(shape)
+    return columns @ beta
 
 
 def _by_mean_difference(x: Any, labels: Any) -> np.ndarray:
     """Order features by |mean with − mean without the label| ÷ deviation, (n_labels, F)."""
-    sums = (labels.T @ x).toarray()
-    n_positive = labels.sum(0)[:, None]
-    mean_with = sums / n_positive
-    mean_without = (x.sum(0) - sums) / (x.shape[0] - n_positive)
-    variance = x.power(2).mean(0) - x.mean(0) ** 2
+    n_rows = x.shape[0]
+    n_with = labels.sum(0)[:, None]
+    n_without = n_rows - n_with
+    sums_with = (labels.T @ x).toarray()
+    sums_without = x.sum(0) - sums_with
+    mean_with = sums_with / n_with
+    mean_without = sums_without / n_without
+    mean_square = x.power(2).mean(0)
+    variance = mean_square - x.mean(0) ** 2
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     difference = np.abs((mean_with - mean_without) / deviation)
     return np.argsort(-difference, axis=1, kind="stable")
@@ -231,12 +270,18 @@ def _probe_measures(
 
     For the accuracy, a label is predicted where it is likelier than its share of the training rows.
     """
-    truth, group = rows.held_truth, rows.held_group
-    scores = scores[rows.held]
-    rate = rows.labels[rows.training].mean(0)
-    likely = scores >= np.log(rate / (1 - rate))
+    truth = rows.held_truth
+    group = rows.held_group
+    held_scores = scores[rows.held]
+    training_labels = rows.labels[rows.training]
+    share = training_labels.mean(0)
+    log_odds = np.log(share / (1 - share))
+    is_likelier = held_scores >= log_odds
+    _, f1 = f1_scores(held_scores >= 0, truth, group)
+    _, auc = auc_scores(held_scores, truth, group)
+    _, accuracy = auc_scores(is_likelier, truth, group)
     return {
-        f"probe_f1@{k}": f1_scores(scores >= 0, truth, group)[1],
-        f"probe_auc@{k}": auc_scores(scores, truth, group)[1],
-        f"probe_accuracy@{k}": auc_scores(likely, truth, group)[1],
+        f"probe_f1@{k}": f1,
+        f"probe_auc@{k}": auc,
+        f"probe_accuracy@{k}": accuracy,
     }

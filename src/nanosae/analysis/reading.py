@@ -27,21 +27,27 @@ def chosen_features(codes: Codes, features: Any = None) -> np.ndarray:
 def feature_blocks(codes: Codes, features: Any = None) -> list[np.ndarray]:
     """Cut features (None: all) into blocks of bounded width and number of active pairs."""
     features = indices(features, codes.n_features, "feature")
-    width = max(1, min(BLOCK_WIDTH, BLOCK_CELLS // codes.n_features))
-    block_by_pairs = np.cumsum(codes.counts[features]) // BLOCK_PAIRS
+    width_by_cells = BLOCK_CELLS // codes.n_features
+    width = max(1, min(BLOCK_WIDTH, width_by_cells))
+    n_pairs = np.cumsum(codes.counts[features])
+    block_by_pairs = n_pairs // BLOCK_PAIRS
     block_by_width = np.arange(len(features)) // width
     is_cut = np.diff(block_by_pairs) + np.diff(block_by_width)
-    return np.split(features, np.flatnonzero(is_cut) + 1)
+    starts = np.flatnonzero(is_cut) + 1
+    return np.split(features, starts)
 
 
 def feature_columns(
     codes: Codes, features: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the active rows of each feature, ascending, and its activations on them."""
-    for block in np.split(features, range(COLUMNS_WIDTH, len(features), COLUMNS_WIDTH)):
+    starts = range(COLUMNS_WIDTH, len(features), COLUMNS_WIDTH)
+    for block in np.split(features, starts):
         columns = codes.features(block)
         for start, stop in pairwise(columns.indptr):
-            yield columns.indices[start:stop], columns.data[start:stop]
+            rows = columns.indices[start:stop]
+            activations = columns.data[start:stop]
+            yield rows, activations
 
 
 def run_model(codes: Codes) -> Weights | None:

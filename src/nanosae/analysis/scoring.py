@@ -31,7 +31,9 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
     """
     n_held = int(held[rows].sum())
     n_train = len(rows) - n_held
-    return min(n_held, n_train) >= min_texts and n_held < held.sum()
+    has_enough = min(n_held, n_train) >= min_texts
+    has_inactive = n_held < held.sum()
+    return has_enough and has_inactive
 
 
 def word_scores(
@@ -45,13 +47,13 @@ def word_scores(
         held: Whether a row is held out, bool (n_rows,).
     """
     held_rows = rows[held[rows]]
+    n_active = len(held_rows)
     n_found = int(has_word[held_rows].sum())
     n_predicted = int((has_word & held).sum())
-    return {
-        "label_f1": 2 * n_found / max(n_predicted + len(held_rows), 1),
-        "label_precision": n_found / n_predicted if n_predicted else np.nan,
-        "label_recall": n_found / max(len(held_rows), 1),
-    }
+    f1 = 2 * n_found / max(n_predicted + n_active, 1)
+    precision = n_found / n_predicted if n_predicted else np.nan
+    recall = n_found / max(n_active, 1)
+    return {"label_f1": f1, "label_precision": precision, "label_recall": recall}
 
 
 def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float]:
@@ -61,10 +63,14 @@ def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float
         scores: Any numbers, (n,).
         is_active: Which of them are of active rows, bool (n,).
     """
-    if not len(scores) or is_active.all() or not is_active.any():
+    has_active = is_active.any()
+    has_inactive = not is_active.all()
+    if not has_active or not has_inactive:
         return np.nan, np.nan, np.nan
-    scores = scores - scores.min()
-    return auc_interval(scores[is_active], scores[~is_active])
+    not_negative = scores - scores.min()
+    active = not_negative[is_active]
+    inactive = not_negative[~is_active]
+    return auc_interval(active, inactive)
 
 
 def auc_interval(
@@ -87,18 +93,24 @@ def auc_interval(
     n_active = len(active)
     n_inactive = len(inactive) + zeros
     # The share of inactive texts below each active one; ties, also with the zeros, count half.
-    twice_below = _twice_rank(inactive, active) + zeros * (1 + np.sign(active))
-    won = twice_below / 2 / n_inactive
+    twice_zeros_below = zeros * (1 + np.sign(active))
+    twice_inactive_below = _twice_rank(inactive, active) + twice_zeros_below
+    won = twice_inactive_below / 2 / n_inactive
     # The share of active texts below each inactive one; the last stands for all zeros.
     with_zero = np.append(inactive, 0)
-    lost = _twice_rank(active, with_zero) / 2 / n_active
-    multiplicity = np.append(np.ones(len(inactive)), zeros)
+    twice_active_below = _twice_rank(active, with_zero)
+    lost = twice_active_below / 2 / n_active
+    once_each = np.ones(len(inactive))
+    multiplicity = np.append(once_each, zeros)
 
     auc = float(won.mean())
-    variance = ((won - auc) ** 2).sum() / max(n_active - 1, 1) / n_active
-    squares = multiplicity @ (1 - lost - auc) ** 2
-    variance += squares / max(n_inactive - 1, 1) / n_inactive
-    size = auc * (1 - auc) / variance if variance > 0 else min(n_active, n_inactive)
+    squares_of_active = ((won - auc) ** 2).sum()
+    variance_of_active = squares_of_active / max(n_active - 1, 1)
+    squares_of_inactive = multiplicity @ (1 - lost - auc) ** 2
+    variance_of_inactive = squares_of_inactive / max(n_inactive - 1, 1)
+    variance = variance_of_active / n_active + variance_of_inactive / n_inactive
+    n_rarer = min(n_active, n_inactive)
+    size = auc * (1 - auc) / variance if variance > 0 else n_rarer
     low, high = wilson_interval(auc, size)
     return auc, low, high
 
@@ -106,8 +118,9 @@ def auc_interval(
 def _twice_rank(scores: np.ndarray, given: np.ndarray) -> np.ndarray:
     """Return twice the number of scores below each given one, plus the number equal to it."""
     ascending = np.sort(scores)
-    below = np.searchsorted(ascending, given)
-    return below + np.searchsorted(ascending, given, "right")
+    n_below = np.searchsorted(ascending, given, "left")
+    n_below_or_equal = np.searchsorted(ascending, given, "right")
+    return n_below + n_below_or_equal
 
 
 def wilson_interval(share: float, size: float) -> tuple[float, float]:
@@ -118,7 +131,9 @@ def wilson_interval(share: float, size: float) -> tuple[float, float]:
         [0.237, 0.763]
     """
     z2 = NORMAL_95**2 / size
-    half_width = np.sqrt(z2 * (share * (1 - share) + z2 / 4))
-    low = (share + z2 / 2 - half_width) / (1 + z2)
-    high = (share + z2 / 2 + half_width) / (1 + z2)
+    variance = share * (1 - share)
+    middle = share + z2 / 2
+    half_width = np.sqrt(z2 * (variance + z2 / 4))
+    low = (middle - half_width) / (1 + z2)
+    high = (middle + half_width) / (1 + z2)
     return float(low), float(high)

@@ -26,7 +26,9 @@ def is_codes(side: Any) -> bool:
 
 def n_features(side: Any) -> int:
     """Return the number of features of codes, a model, weights, or an array of directions."""
-    return side.n_features if is_codes(side) else len(unit_directions(side))
+    if is_codes(side):
+        return side.n_features
+    return len(unit_directions(side))
 
 
 def unit_directions(side: Any) -> np.ndarray:
@@ -38,7 +40,8 @@ def unit_directions(side: Any) -> np.ndarray:
     Raises:
         DataTypeError: If it is none of these.
     """
-    directions = side.W_dec if hasattr(side, "W_dec") else side
+    has_decoder = hasattr(side, "W_dec")
+    directions = side.W_dec if has_decoder else side
     if hasattr(directions, "detach"):  # a tensor or parameter, on any device
         directions = directions.detach().cpu().float().numpy()
     try:
@@ -75,18 +78,25 @@ def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
         raise DataTypeError(
             "match needs two codes, or two models, weights or arrays of directions, not a mix."
         )
-    yield from _correlations(a, b) if is_codes(a) else _cosines(a, b)
+    if is_codes(a):
+        yield from _correlations(a, b)
+    else:
+        yield from _cosines(a, b)
 
 
 def _cosines(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
-    x, y = unit_directions(a), unit_directions(b)
-    if x.shape[1] != y.shape[1]:
+    x = unit_directions(a)
+    y = unit_directions(b)
+    width_x = x.shape[1]
+    width_y = y.shape[1]
+    if width_x != width_y:
         raise DataError(
-            f"directions are {x.shape[1]} and {y.shape[1]} wide: cosines need one width.",
+            f"directions are {width_x} and {width_y} wide: cosines need one width.",
             remedy="Match codes of the same rows instead.",
         )
     for start in range(0, len(x), BLOCK):
-        yield start, x[start : start + BLOCK] @ y.T
+        block = x[start : start + BLOCK]
+        yield start, block @ y.T
 
 
 def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
@@ -97,34 +107,43 @@ def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
         )
     mean_a, deviation_a = _moments(a)
     mean_b, deviation_b = _moments(b)
+    n_rows = max(a.n_rows, 1)
     for start in range(0, a.n_features, BLOCK):
-        block = np.arange(start, min(start + BLOCK, a.n_features))
-        mean_product = _sums_of_products(a, block, b) / max(a.n_rows, 1)
+        stop = min(start + BLOCK, a.n_features)
+        block = np.arange(start, stop)
+        mean_product = _sums_of_products(a, block, b) / n_rows
         covariance = mean_product - np.outer(mean_a[block], mean_b)
         scale = np.outer(deviation_a[block], deviation_b)
         zeros = np.zeros_like(covariance)
-        yield start, np.divide(covariance, scale, out=zeros, where=scale > 0)
+        correlation = np.divide(covariance, scale, out=zeros, where=scale > 0)
+        yield start, correlation
 
 
 def _sums_of_products(a: Codes, block: np.ndarray, b: Codes) -> np.ndarray:
     """Sum activation × activation over all rows, (len(block), b.n_features)."""
-    of_a: Any = sp.csr_array(a.features(block).T).astype(np.float64)
+    by_feature = a.features(block).T
+    of_a: Any = sp.csr_array(by_feature).astype(np.float64)
     sums = np.zeros((len(block), b.n_features))
     for first, of_b in b.shards():
         n_rows = len(of_b.indptr) - 1
-        sums += (of_a[:, first : first + n_rows] @ of_b.astype(np.float64)).toarray()
+        same_rows = of_a[:, first : first + n_rows]
+        products = same_rows @ of_b.astype(np.float64)
+        sums += products.toarray()
     return sums
 
 
 def _moments(codes: Codes) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of each feature over all rows."""
-    total = np.zeros(codes.n_features)
-    total_square = np.zeros(codes.n_features)
+    n_features = codes.n_features
+    total = np.zeros(n_features)
+    total_square = np.zeros(n_features)
     for _, rows in codes.shards():
         squares = rows.data.astype(np.float64) ** 2
-        total += np.bincount(rows.indices, rows.data, codes.n_features)
-        total_square += np.bincount(rows.indices, squares, codes.n_features)
+        total += np.bincount(rows.indices, rows.data, n_features)
+        total_square += np.bincount(rows.indices, squares, n_features)
     n_rows = max(codes.n_rows, 1)
     mean = total / n_rows
-    variance = total_square / n_rows - mean**2
-    return mean, np.sqrt(np.maximum(variance, 0))
+    mean_square = total_square / n_rows
+    variance = mean_square - mean**2
+    deviation = np.sqrt(np.maximum(variance, 0))
+    return mean, deviation

@@ -41,6 +41,7 @@ SKETCH_WIDTH = 64  # random directions that stand in for the embedding beyond th
 SKETCH_BITS = 16  # signs that an order of the rows is made of
 SKETCH_ORDERS = 12
 BLOCK = 1024  # rows compared at a time
+READ_BLOCK = 16384  # rows whose vectors are read at a time
 
 
 def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -62,15 +63,20 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
         [False, False, True, True]
     """
     sizes = np.bincount(duplicate_group)
-    room = max(1, round(share * len(duplicate_group)))
-    group_held = np.zeros(len(sizes), dtype=bool)
-    for group in np.random.default_rng(seed).permutation(len(sizes)).tolist():
-        if sizes[group] <= room:
+    n_rows = len(duplicate_group)
+    n_groups = len(sizes)
+    room = max(1, round(share * n_rows))
+    group_held = np.zeros(n_groups, dtype=bool)
+    random_order = np.random.default_rng(seed).permutation(n_groups)
+    for group in random_order.tolist():
+        size = sizes[group]
+        if size <= room:
             group_held[group] = True
-            room -= sizes[group]
-    if not 0 < group_held.sum() < len(sizes):
+            room -= size
+    n_held = group_held.sum()
+    if not 0 < n_held < n_groups:
         raise DataError(
-            f"share={share} of {len(duplicate_group)} rows in {len(sizes)} duplicate groups leaves"
+            f"share={share} of {n_rows} rows in {n_groups} duplicate groups leaves"
             " one side of the split empty.",
             remedy="Give more distinct rows, or another share.",
         )
@@ -90,12 +96,14 @@ def split_notes(held: np.ndarray, share: float) -> list[str]:
 equal values stay together.']
     """
     reached = held.mean()
-    if abs(reached - share) <= SHARE_TOLERANCE:
+    difference = abs(reached - share)
+    if difference <= SHARE_TOLERANCE:
         return []
-    return [
+    note = (
         f"{reached:.0%} of the rows are held out instead of {share:.0%}: large groups of"
-        " near-duplicates or of equal values stay together.".replace("%", " %")
-    ]
+        " near-duplicates or of equal values stay together."
+    )
+    return [note.replace("%", " %")]
 
 
 def duplicate_groups(
@@ -113,14 +121,20 @@ def duplicate_groups(
         Duplicate group of each of these rows, int (len(rows),), from 0 without gaps.
     """
     rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
-    equal = [np.stack([np.arange(len(rows))] * 2)]
+    n_rows = len(rows)
+    places = np.arange(n_rows)
+    equal = [np.stack([places, places])]
     if groups is not None:
-        equal.append(_equal_pairs(codes.column(groups, rows).tolist()))
+        values = codes.column(groups, rows)
+        equal.append(_equal_pairs(values.tolist()))
     if codes.has_texts:
-        equal.append(_equal_pairs(_normalised(text) for text in codes.texts(rows)))
+        normalised = (_normalised(text) for text in codes.texts(rows))
+        equal.append(_equal_pairs(normalised))
     if codes.has_tokens:
-        equal.append(_equal_pairs(codes.column("text_index", rows).tolist()))
-    group = _components(np.concatenate(equal, axis=1), len(rows))
+        text_of_token = codes.column("text_index", rows)
+        equal.append(_equal_pairs(text_of_token.tolist()))
+    equal_pairs = np.concatenate(equal, axis=1)
+    group = _components(equal_pairs, n_rows)
     if codes.has_tokens or not codes.has_vectors:
         return group
     return merge_near(group, near_pairs(codes, rows))
@@ -146,19 +160,21 @@ def near_pairs(
         Places in `rows`, int (2, n_pairs); each place is paired with itself, too.
     """
     rng = np.random.default_rng(0)
-    equal = _equal_pairs(_row_hashes(codes, rows))
+    hashes = _row_hashes(codes, rows)
+    equal = _equal_pairs(hashes)
     directions = None
     if len(rows) > exact_rows:
-        width = codes.vectors(np.arange(1)).shape[1]
+        first_vector = codes.vectors(np.arange(1))
+        width = first_vector.shape[1]
         directions = rng.standard_normal((width, SKETCH_WIDTH))
-    x = _centred_vectors(codes, rows, directions)
-    bound = near_bound(x)
+    centred = _centred_vectors(codes, rows, directions)
+    bound = near_bound(centred)
     if bound > MAX_COSINE:
         return equal
     if directions is None:
-        near = _near_pairs_exactly(x, bound)
+        near = _near_pairs_exactly(centred, bound)
     else:
-        near = _near_pairs_by_sketches(x, bound, rng)
+        near = _near_pairs_by_sketches(centred, bound, rng)
     return np.concatenate([equal, near], axis=1)
 
 
@@ -170,7 +186,9 @@ def near_bound(x: np.ndarray) -> float:
     Args:
         x: Centred rows of length 1, (n_rows, width).
     """
-    return max(MIN_COSINE, chance_cosine(effective_dimension(x), len(x)))
+    dimension = effective_dimension(x)
+    by_chance = chance_cosine(dimension, len(x))
+    return max(MIN_COSINE, by_chance)
 
 
 def effective_dimension(x: np.ndarray) -> float:
@@ -190,9 +208,14 @@ def effective_dimension(x: np.ndarray) -> float:
     """
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, len(x), (2, SAMPLED_PAIRS))
-    different = first != second
-    cosines = np.einsum("ij,ij->i", x[first[different]], x[second[different]])
-    return 1 / max(float(np.mean(cosines**2)), 1e-12) if len(cosines) else 1.0
+    is_pair = first != second
+    one = x[first[is_pair]]
+    other = x[second[is_pair]]
+    cosines = np.einsum("ij,ij->i", one, other)
+    if not len(cosines):
+        return 1.0
+    mean_square = float(np.mean(cosines**2))
+    return 1 / max(mean_square, 1e-12)
 
 
 def chance_cosine(dimension: float, n_rows: int) -> float:
@@ -209,9 +232,11 @@ def chance_cosine(dimension: float, n_rows: int) -> float:
         >>> [round(chance_cosine(d, 10_000), 4) for d in (5, 20, 100)]
         [0.9984, 0.8259, 0.4406]
     """
-    tail = min(2 * CHANCE_PAIRS / max(n_rows - 1, 1), 0.5)
+    n_others = max(n_rows - 1, 1)
+    tail = min(2 * CHANCE_PAIRS / n_others, 0.5)
     shape = max(dimension - 1, 1e-3) / 2
-    return float(1 - 2 * betaincinv(shape, shape, tail))
+    quantile = betaincinv(shape, shape, tail)
+    return float(1 - 2 * quantile)
 
 
 def merge_near(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -233,12 +258,14 @@ def merge_near(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         [0, 0, 0, 1]
     """
     n_groups = int(group.max(initial=-1)) + 1
-    chain_of_group = _components(group[pairs], n_groups)
-    chain_sizes = np.bincount(chain_of_group[group])
+    group_pairs = group[pairs]
+    chain_of_group = _components(group_pairs, n_groups)
+    chain_of_row = chain_of_group[group]
+    chain_sizes = np.bincount(chain_of_row)
     most = max(MIN_CUT, MAX_GROUP_SHARE * len(group))
     is_cut = chain_sizes[chain_of_group] > most
     if is_cut.any():
-        chain_of_group = _cut_into_stars(chain_of_group, is_cut, group[pairs])
+        chain_of_group = _cut_into_stars(chain_of_group, is_cut, group_pairs)
     return chain_of_group[group]
 
 
@@ -247,30 +274,41 @@ def _cut_into_stars(
 ) -> np.ndarray:
     """Give each node of the chains to be cut to a neighbour of many neighbours, or to itself."""
     n_nodes = len(chain)
-    ones = np.ones(pairs.shape[1], dtype=bool)
-    graph = sp.coo_array((ones, pairs), shape=(n_nodes, n_nodes)).tocsr()
+    graph = _graph(pairs, n_nodes).tocsr()
     neighbours: Any = (graph + graph.T).tocsr()
-    n_neighbours = np.diff(neighbours.indptr)
+    starts = neighbours.indptr
+    n_neighbours = np.diff(starts)
     to_cut = np.flatnonzero(is_cut)
     most_first = to_cut[np.argsort(-n_neighbours[to_cut], kind="stable")]
-    star = chain.max() + 1 + np.arange(n_nodes)
+    first_star = chain.max() + 1
+    star = first_star + np.arange(n_nodes)
     is_free = is_cut.copy()
     for centre in most_first.tolist():
         if not is_free[centre]:
             continue
-        start, stop = neighbours.indptr[centre], neighbours.indptr[centre + 1]
-        near = neighbours.indices[start:stop]
-        members = np.append(near[is_free[near]], centre)
+        near = neighbours.indices[starts[centre] : starts[centre + 1]]
+        near_and_free = near[is_free[near]]
+        members = np.append(near_and_free, centre)
         star[members] = star[centre]
         is_free[members] = False
-    return np.unique(np.where(is_cut, star, chain), return_inverse=True)[1]
+    star_or_chain = np.where(is_cut, star, chain)
+    _, without_gaps = np.unique(star_or_chain, return_inverse=True)
+    return without_gaps
 
 
 def _components(pairs: np.ndarray, n_nodes: int) -> np.ndarray:
     """Number the connected components of a graph, (n_nodes,)."""
-    ones = np.ones(pairs.shape[1], dtype=bool)
-    graph = sp.coo_array((ones, (pairs[0], pairs[1])), shape=(n_nodes, n_nodes))
-    return connected_components(graph, directed=False)[1]
+    graph = _graph(pairs, n_nodes)
+    _, component = connected_components(graph, directed=False)
+    return component
+
+
+def _graph(pairs: np.ndarray, n_nodes: int) -> sp.coo_array:
+    """Return the adjacency matrix of a graph, bool (n_nodes, n_nodes)."""
+    n_pairs = pairs.shape[1]
+    ones = np.ones(n_pairs, dtype=bool)
+    row, column = pairs
+    return sp.coo_array((ones, (row, column)), shape=(n_nodes, n_nodes))
 
 
 def _normalised(text: str) -> str:
@@ -289,7 +327,8 @@ def _equal_pairs(keys: Iterable) -> np.ndarray:
             firsts.append(place)
         else:
             firsts.append(first_place.setdefault(key, place))
-    return np.stack([np.arange(len(firsts)), np.array(firsts, dtype=np.int64)])
+    places = np.arange(len(firsts))
+    return np.stack([places, np.array(firsts, dtype=np.int64)])
 
 
 def _row_hashes(codes: Codes, rows: np.ndarray) -> Iterator[int | None]:
@@ -297,9 +336,16 @@ def _row_hashes(codes: Codes, rows: np.ndarray) -> Iterator[int | None]:
 
     Zeros are what a failed call to an encoder leaves: they say nothing about the text.
     """
-    for block in np.split(rows, range(16384, len(rows), 16384)):
-        for vector in np.asarray(codes.vectors(block), np.float32):
+    for vectors in _vector_blocks(codes, rows):
+        for vector in vectors:
             yield hash(vector.tobytes()) if vector.any() else None
+
+
+def _vector_blocks(codes: Codes, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Read the vectors of some rows, a block at a time, float32."""
+    starts = range(READ_BLOCK, len(rows), READ_BLOCK)
+    for block in np.split(rows, starts):
+        yield np.asarray(codes.vectors(block), np.float32)
 
 
 def _centred_vectors(
@@ -310,16 +356,17 @@ def _centred_vectors(
     Each counts for the mean at length 1, so that no giant row decides it.
     """
     blocks = []
-    for block in np.split(rows, range(16384, len(rows), 16384)):
-        vectors = unit(np.asarray(codes.vectors(block), np.float32))
+    for vectors in _vector_blocks(codes, rows):
+        projected = unit(vectors)
         if directions is not None:
-            vectors = vectors @ directions
-        blocks.append(np.asarray(vectors, np.float32))
-    x = np.concatenate(blocks)
-    is_zero = ~x.any(axis=1)
-    x -= x.mean(0, dtype=np.float64).astype(np.float32)
-    x[is_zero] = 0  # near nothing
-    return unit(x)
+            projected = projected @ directions
+        blocks.append(np.asarray(projected, np.float32))
+    centred = np.concatenate(blocks)
+    is_zero = ~centred.any(axis=1)
+    mean = centred.mean(0, dtype=np.float64)
+    centred -= mean.astype(np.float32)
+    centred[is_zero] = 0  # near nothing
+    return unit(centred)
 
 
 def _near_pairs_exactly(x: np.ndarray, bound: float) -> np.ndarray:
@@ -336,8 +383,8 @@ def _near_pairs_by_sketches(
     """Compare unit rows with those that follow in a few orders by random sign bits."""
     found = []
     for _ in range(SKETCH_ORDERS):
-        columns = rng.permutation(x.shape[1])[:SKETCH_BITS]
-        bits = x[:, columns] > 0
+        random_columns = rng.permutation(x.shape[1])
+        bits = x[:, random_columns[:SKETCH_BITS]] > 0
         order = np.lexsort(bits.T)
         for start in range(0, len(x), BLOCK):
             window = order[start : start + 2 * BLOCK]
@@ -347,5 +394,7 @@ def _near_pairs_by_sketches(
 
 def _pairs_within(x: np.ndarray, places: np.ndarray, bound: float) -> np.ndarray:
     """Compare the first block of places with all of them, int (2, n_pairs)."""
-    cosines = x[places[:BLOCK]] @ x[places].T
-    return places[np.argwhere(cosines > bound).T]
+    first_block = x[places[:BLOCK]]
+    cosines = first_block @ x[places].T
+    near = np.argwhere(cosines > bound)
+    return places[near.T]

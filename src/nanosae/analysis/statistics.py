@@ -15,6 +15,7 @@ from nanosae.analysis.columns import one_hot
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 MAX_NEWTON_STEPS = 50
+TOLERANCE = 1e-6  # of a coefficient: a smaller step is the last
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def unit(x: np.ndarray) -> np.ndarray:
         [[0.6, 0.8], [0.0, 0.0]]
     """
     norms = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(norms > 0, norms, 1)
+    divisor = np.where(norms > 0, norms, 1)
+    return x / divisor
 
 
 def two_sided_p(z: np.ndarray) -> np.ndarray:
@@ -72,7 +74,9 @@ def false_discovery(p: Any) -> np.ndarray:
     """
     from scipy.stats import false_discovery_control
 
-    return false_discovery_control(p) if len(p) else np.zeros(0)
+    if len(p) == 0:
+        return np.zeros(0)
+    return false_discovery_control(p)
 
 
 def regress(
@@ -109,34 +113,51 @@ def _least_squares(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solve the normal equations, with one step of iterative refinement."""
     n_columns = x.shape[1]
-    inverse = np.linalg.inv((x.T * weight) @ x + ridge * np.eye(n_columns))
+    penalty = ridge * np.eye(n_columns)
+    normal_matrix = (x.T * weight) @ x + penalty
+    inverse = np.linalg.inv(normal_matrix)
     beta = np.zeros(n_columns)
     for _ in range(2):
-        step = inverse @ (x.T @ (weight * (y - x @ beta)) - ridge * beta)
+        residual = y - x @ beta
+        gradient = x.T @ (weight * residual) - ridge * beta
+        step = inverse @ gradient
         beta += step
-        if np.abs(step).max() < 1e-6:
+        if _has_converged(step):
             break
     degrees_of_freedom = max(weight.sum() - n_columns, 1)
-    residual_variance = (weight * (y - x @ beta) ** 2).sum() / degrees_of_freedom
-    return beta, np.sqrt(residual_variance * np.diag(inverse))
+    residual = y - x @ beta
+    square_sum = (weight * residual**2).sum()
+    residual_variance = square_sum / degrees_of_freedom
+    variance = residual_variance * np.diag(inverse)
+    return beta, np.sqrt(variance)
 
 
 def _logistic(
     x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Maximise the penalised likelihood by Newton steps of at most 5 in any coefficient."""
-    penalty = ridge * np.eye(x.shape[1])
-    beta = np.zeros(x.shape[1])
+    n_columns = x.shape[1]
+    penalty = ridge * np.eye(n_columns)
+    beta = np.zeros(n_columns)
     inverse = penalty
     for _ in range(MAX_NEWTON_STEPS):
         mean = expit(x @ beta)
-        information = (x.T * (weight * mean * (1 - mean))) @ x + penalty
+        residual = y - mean
+        newton_weight = weight * mean * (1 - mean)
+        information = (x.T * newton_weight) @ x + penalty
         inverse = np.linalg.inv(information)
-        step = inverse @ (x.T @ (weight * (y - mean)) - ridge * beta)
+        gradient = x.T @ (weight * residual) - ridge * beta
+        step = inverse @ gradient
         beta += np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-6:
+        if _has_converged(step):
             break
-    return beta, np.sqrt(np.diag(inverse))
+    variance = np.diag(inverse)
+    return beta, np.sqrt(variance)
+
+
+def _has_converged(step: np.ndarray) -> bool:
+    largest = np.abs(step).max()
+    return largest < TOLERANCE
 
 
 def mean_estimate(values: Any) -> Estimate:
@@ -152,8 +173,11 @@ def mean_estimate(values: Any) -> Estimate:
     if len(values) == 0:
         values = [np.nan]
     values = np.asarray(values, dtype=np.float64)
-    influence = (values - values.mean())[:, None] / len(values)
-    return clustered_mean(values, influence, np.arange(len(values)))
+    n_values = len(values)
+    deviation = values - values.mean()
+    influence = deviation[:, None] / n_values
+    each_alone = np.arange(n_values)
+    return clustered_mean(values, influence, each_alone)
 
 
 def clustered_mean(
@@ -173,6 +197,13 @@ def clustered_mean(
     """
     cluster = np.unique(cluster, return_inverse=True)[1]
     cluster_influence = one_hot(cluster).T @ influence.mean(1)
+    variance = (cluster_influence**2).sum()
+    standard_error = float(np.sqrt(variance))
+    margin = Z95 * standard_error
     value = float(values.mean())
-    margin = Z95 * float(np.sqrt((cluster_influence**2).sum()))
-    return Estimate(value, value - margin, value + margin, len(values))
+    return Estimate(
+        value=value,
+        low=value - margin,
+        high=value + margin,
+        n=len(values),
+    )

@@ -55,24 +55,44 @@ def steer(
         ConfigError: If the model is a transcoder, whose decoder lives in another space.
     """
     _require_autoencoder(model)
-    norm = float((target**2).sum() or (acts**2).sum() or 1)
+    norm = float(_square_sum(target) or _square_sum(acts) or 1)
     best = x + (target - acts) @ model.W_dec
-    gap = target - model.encode(best).toarray()[0]
-    decoded_error = float((gap**2).sum()) / norm
+    gap = _gap(model, best, target)
+    decoded_error = float(_square_sum(gap)) / norm
     scale = 1.0
     for _ in range(steps):
-        differing = np.flatnonzero(gap)
-        direction = model.W_enc[:, differing] @ gap[differing]
-        change = direction @ model.W_enc[:, differing]
-        length = (gap[differing] @ change) / max(float(change @ change), 1e-12)
-        trial = (best + scale * length * direction).astype(np.float32)
-        trial_gap = target - model.encode(trial).toarray()[0]
-        if (trial_gap**2).sum() < (gap**2).sum():
+        descent = _best_step(model, gap, scale)
+        trial = (best + descent).astype(np.float32)
+        trial_gap = _gap(model, trial, target)
+        if _square_sum(trial_gap) < _square_sum(gap):
             best = trial
             gap = trial_gap
         else:
             scale /= 2
-    return Steered(best, decoded_error, float((gap**2).sum()) / norm)
+    error = float(_square_sum(gap)) / norm
+    return Steered(best, decoded_error, error)
+
+
+def _square_sum(values: np.ndarray) -> np.floating:
+    return (values**2).sum()
+
+
+def _gap(model: Weights, x: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return what a vector's activations lack of the target, (hidden_size,)."""
+    encoded = model.encode(x).toarray()
+    return target - encoded[0]
+
+
+def _best_step(model: Weights, gap: np.ndarray, scale: float) -> np.ndarray:
+    """Return the step down the gradient that is best for the linear part, times `scale`."""
+    differing = np.flatnonzero(gap)
+    differing_gap = gap[differing]
+    weights = model.W_enc[:, differing]
+    direction = weights @ differing_gap
+    change = direction @ weights
+    square_of_change = max(float(change @ change), 1e-12)
+    length = (differing_gap @ change) / square_of_change
+    return scale * length * direction
 
 
 def reweight(
@@ -93,12 +113,14 @@ def reweight(
     """
     model = codes.weights()
     _require_autoencoder(model)
+    labels = known_labels(codes)
     ones = np.ones(codes.n_features, np.float32)
-    factor = set_features(ones, factors, known_labels(codes))
+    factor = set_features(ones, factors, labels)
     for start in range(0, codes.n_rows, BLOCK):
         block = codes.rows(start, start + BLOCK)
         block.data *= factor[block.indices]
-        yield start, unit(model.decode(block))
+        decoded = model.decode(block)
+        yield start, unit(decoded)
 
 
 def _require_autoencoder(model: Weights) -> None:

@@ -35,11 +35,14 @@ def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
     """
     n_bins = MIN_BINS
     if len(covariates) == 1:
-        n_bins = min(max(len(rows) // ROWS_PER_BIN, MIN_BINS), MAX_BINS)
+        n_full_bins = len(rows) // ROWS_PER_BIN
+        n_bins = min(max(n_full_bins, MIN_BINS), MAX_BINS)
     stratum = np.zeros(len(rows), dtype=np.int64)
     for name in covariates:
-        level = _levels(_covariate(codes, rows, name), n_bins)
-        combined = stratum * (level.max() + 1) + level
+        values = _covariate(codes, rows, name)
+        level = _levels(values, n_bins)
+        n_levels = level.max() + 1
+        combined = stratum * n_levels + level
         stratum = np.unique(combined, return_inverse=True)[1]
     return one_hot(stratum)
 
@@ -47,16 +50,22 @@ def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
 def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
     """Read a covariate; a column named "length" goes before the length of the texts."""
     if name == TEXT_LENGTH and name not in codes.columns:
-        lengths = np.array([len(text) for text in codes.texts(rows).tolist()])
-        return np.round(LENGTH_STEPS * np.log1p(lengths))
+        texts = codes.texts(rows).tolist()
+        lengths = np.array([len(text) for text in texts])
+        steps = LENGTH_STEPS * np.log1p(lengths)
+        return np.round(steps)
     return codes.column(name, rows)
 
 
 def _levels(values: np.ndarray, n_bins: int) -> np.ndarray:
     """Number the bins or values of a covariate; missing numbers are a bin of their own."""
     numbers = as_numbers(values)
-    level = np.unique(values.astype(str), return_inverse=True)[1]
+    written = values.astype(str)
+    level = np.unique(written, return_inverse=True)[1]
     if numbers is None or level.max() < MAX_LEVELS:
         return level
-    edges = np.unique(np.nanquantile(numbers, np.arange(1, n_bins) / n_bins))
-    return np.searchsorted(edges, numbers, side="right") + np.isnan(numbers)
+    shares = np.arange(1, n_bins) / n_bins
+    quantiles = np.nanquantile(numbers, shares)
+    edges = np.unique(quantiles)
+    number_bin = np.searchsorted(edges, numbers, side="right")
+    return number_bin + np.isnan(numbers)
