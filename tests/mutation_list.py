@@ -545,7 +545,7 @@ add(
 add(
     "analysis/periods.py",
     "tests/analysis/test_periods.py",
-    ("trend: starts of periods", "(period + 0.5), names", "(period + 0.0), names"),
+    ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
         "is_outlier |= _beyond_gap(",
