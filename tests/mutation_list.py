@@ -731,8 +731,8 @@ add(
     "tests/analysis/test_families.py",
     (
         "families: chance not taken off",
-        "expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)",
-        "expected = 0 * frequency[i]",
+        "expected = of_parent * of_child / max(codes.n_rows, 1)",
+        "expected = 0 * of_parent",
     ),
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )
