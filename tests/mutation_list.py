@@ -507,18 +507,18 @@ add(
     ),
     (
         "contrast: only candidates count as tests",
-        "np.ones(int(tested.sum()) - len(features))",
+        "np.ones(n_tested - len(p))",
         "np.ones(0)",
     ),
     (
         "contrast: copies are evidence",
-        "weight = 1 / np.bincount(duplicate_group)[duplicate_group]",
+        "weight = 1 / group_sizes[duplicate_group]",
         "weight = np.ones(len(numbers))",
     ),
     (
         "contrast: rare features tested",
-        "sums.n_active.sum(1) >= options.min_active",
-        "sums.n_active.sum(1) >= 1",
+        "n_active >= options.min_active",
+        "n_active >= 1",
     ),
     (
         "contrast: worst first",
@@ -702,8 +702,8 @@ add(
 add(
     "analysis/classification.py",
     "tests/analysis/test_classification.py",
-    ("evaluate: F1 threshold", "2 * n_hits / (entries", "n_hits / (entries"),
-    ("evaluate: AUC of ties", "/ 2 + 1 - start[column]", "+ 1 - start[column]"),
+    ("evaluate: F1 threshold", "2 * n_hits / (n_above", "n_hits / (n_above"),
+    ("evaluate: AUC of ties", "/ 2 + 1 - start", "+ 1 - start"),
 )
 add(
     "analysis/measures.py",
@@ -731,8 +731,8 @@ add(
     "tests/analysis/test_families.py",
     (
         "families: chance not taken off",
-        "expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)",
-        "expected = 0 * frequency[i]",
+        "expected = of_parent * of_child / max(codes.n_rows, 1)",
+        "expected = 0 * of_parent",
     ),
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )
@@ -751,7 +751,7 @@ add(
     ),
     ("topics: without neighbours", "projection += _means_of", "_means_of"),
     ("topics: no steps", "STEPS = 6", "STEPS = 0"),
-    ("topics: second topics", "(kept < SHARE * furthest)", "(kept < 0.1 * furthest)"),
+    ("topics: second topics", "kept < SHARE * furthest", "kept < 0.1 * furthest"),
 )
 add(
     "text/tokens.py",

@@ -17,6 +17,7 @@ from nanosae.runs.tables import known_labels
 EXAMPLES = ("top_rows", "quantile_rows", "near_misses", "hard_negatives")
 BARS = " ▁▂▃▄▅▆▇█"  # of a histogram, from none to the most
 SHORT = 90  # characters of a text on a line
+RELATED = {"nearest": "cosine", "opposite": "cosine", "coactive": "npmi"}  # by what
 
 
 class Example(NamedTuple):
@@ -98,69 +99,81 @@ def card(
             f"the frame describes {len(described)} features, and feature {feature} is not among "
             "them."
         )
-    facts = {name: _plain(value) for name, value in lines.iloc[0].items()}
+    line = lines.iloc[0]
+    facts = {name: _plain(value) for name, value in line.items()}
     examples = {}
     for kind in EXAMPLES:
         if rows := facts.get(kind):
             examples[kind] = _examples(codes, feature, rows)
-    label = known_labels(codes).get(int(feature), "")
-    return Card(int(feature), label, facts, examples)
+    number = int(feature)
+    label = known_labels(codes).get(number, "")
+    return Card(number, label, facts, examples)
 
 
 def _plain(value: Any) -> Any:
     """Return an array or a number of numpy as Python's."""
-    return value.tolist() if hasattr(value, "tolist") else value
+    is_of_numpy = hasattr(value, "tolist")
+    return value.tolist() if is_of_numpy else value
 
 
 def _examples(codes: Codes, feature: int, rows: list[int]) -> list[Example]:
-    activations = codes.take(rows)[:, [feature]].toarray().ravel().tolist()
+    column = codes.take(rows)[:, [feature]]
+    activations = column.toarray().ravel().tolist()
     texts: Sequence[str] = [""] * len(rows)
     if codes.has_texts:
         texts = codes.texts(rows).tolist()
-    return [Example(*values) for values in zip(rows, activations, texts, strict=True)]
+    lines = zip(rows, activations, texts, strict=True)
+    return [Example(*values) for values in lines]
 
 
 def _card_text(card: Card) -> str:
     lines = [_title(card), *_number_lines(card)]
     for kind, examples in card.examples.items():
-        lines += ["", kind.replace("_", " ")]
-        for example in examples:
-            text = " ".join(example.text.split())[:SHORT]
-            lines.append(f"  {example.activation:8.3f}  row {example.row}  {text}")
+        lines += ["", _heading(kind)]
+        lines += [_text_line(example) for example in examples]
     return "\n".join(lines)
 
 
+def _text_line(example: Example) -> str:
+    words = example.text.split()
+    text = " ".join(words)[:SHORT]
+    activation = f"{example.activation:8.3f}"
+    return f"  {activation}  row {example.row}  {text}"
+
+
 def _card_html(card: Card) -> str:
-    parts = [f"<h4>{html.escape(_title(card))}</h4>"]
+    title = html.escape(_title(card))
+    parts = [f"<h4>{title}</h4>"]
     parts += [f"<p>{html.escape(line)}</p>" for line in _number_lines(card)]
     for kind, examples in card.examples.items():
         body = "".join(_table_row(example) for example in examples)
-        parts.append(f"<b>{kind.replace('_', ' ')}</b><table>{body}</table>")
-    return f"<div>{''.join(parts)}</div>"
+        parts.append(f"<b>{_heading(kind)}</b><table>{body}</table>")
+    content = "".join(parts)
+    return f"<div>{content}</div>"
 
 
 def _table_row(example: Example) -> str:
-    cells = [f"{example.activation:.3f}", str(example.row), html.escape(example.text)]
-    return f"<tr><td>{'</td><td>'.join(cells)}</td></tr>"
+    activation = f"{example.activation:.3f}"
+    text = html.escape(example.text)
+    cells = "</td><td>".join([activation, str(example.row), text])
+    return f"<tr><td>{cells}</td></tr>"
+
+
+def _heading(kind: str) -> str:
+    return kind.replace("_", " ")
 
 
 def _title(card: Card) -> str:
     label = card.label or "no label"
-    return f"feature {card.feature} · {label} · {card.facts['health']}"
+    health = card.facts["health"]
+    return f"feature {card.feature} · {label} · {health}"
 
 
 def _number_lines(card: Card) -> list[str]:
     """Return statistics and lists of other features, a line each; no line for an empty list."""
     facts = card.facts
-    density = f"density {facts['density']:.3%} ({facts['n_active']} rows)"
-    spread = f"mean {facts['mean_activation']:.3g} ± {facts['std_activation']:.3g}"
-    peak = f"max {facts['max_activation']:.3g}"
-    lines = [" · ".join([density, spread, peak, _bars(facts["histogram"])])]
-    for name, measure in (
-        ("nearest", "cosine"),
-        ("opposite", "cosine"),
-        ("coactive", "npmi"),
-    ):
+    lines = [_statistics_line(facts)]
+    for name, measure in RELATED.items():
         others = facts.get(name)
         if others:
             values = facts[f"{name}_{measure}"]
@@ -168,6 +181,21 @@ def _number_lines(card: Card) -> list[str]:
             listed = ", ".join(f"{other} ({value:.2f})" for other, value in pairs)
             lines.append(f"{name} ({measure}): {listed}")
     return lines
+
+
+def _statistics_line(facts: dict[str, Any]) -> str:
+    density = f"{facts['density']:.3%}"
+    n_active = facts["n_active"]
+    mean = f"{facts['mean_activation']:.3g}"
+    deviation = f"{facts['std_activation']:.3g}"
+    peak = f"{facts['max_activation']:.3g}"
+    parts = [
+        f"density {density} ({n_active} rows)",
+        f"mean {mean} ± {deviation}",
+        f"max {peak}",
+        _bars(facts["histogram"]),
+    ]
+    return " · ".join(parts)
 
 
 def _bars(histogram: list[int]) -> str:

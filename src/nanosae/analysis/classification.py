@@ -60,26 +60,33 @@ def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
     """
     entries = _sort_entries(activations)
     f1, threshold = _best_f1(entries, labels, n_columns=activations.shape[1])
-    return SingleFeatureScores(
-        _auc_of_columns(entries, activations, labels), f1, threshold
-    )
+    auc = _auc_of_columns(entries, activations, labels)
+    return SingleFeatureScores(auc, f1, threshold)
 
 
 def _sort_entries(columns: Any) -> _SortedEntries:
-    start = columns.indptr
-    column = np.repeat(np.arange(columns.shape[1]), np.diff(start))
+    n_columns = columns.shape[1]
+    n_active = np.diff(columns.indptr)
+    column = np.repeat(np.arange(n_columns), n_active)
     order = np.lexsort((-columns.data, column))
     value = columns.data[order]
     row = columns.indices[order]
 
     same_value = value[1:] == value[:-1]
     same_column = column[1:] == column[:-1]
-    ties_previous = same_value & same_column
-    first_of_tie = np.flatnonzero(np.r_[True, ~ties_previous])
-    last_of_tie = np.flatnonzero(np.r_[~ties_previous, True])
-    tie = np.cumsum(np.r_[0, ~ties_previous])[: len(column)]
-    n_above = last_of_tie[tie] + 1 - start[column]
-    mid_rank = (first_of_tie[tie] + last_of_tie[tie]) / 2 + 1 - start[column]
+    differs_from_previous = ~(same_value & same_column)
+    is_first_of_tie = np.r_[True, differs_from_previous]
+    is_last_of_tie = np.r_[differs_from_previous, True]
+    first_of_tie = np.flatnonzero(is_first_of_tie)
+    last_of_tie = np.flatnonzero(is_last_of_tie)
+    n_ties_before = np.cumsum(np.r_[0, differs_from_previous])
+    tie = n_ties_before[: len(column)]
+
+    first = first_of_tie[tie]
+    last = last_of_tie[tie]
+    start = columns.indptr[column]
+    n_above = last + 1 - start
+    mid_rank = (first + last) / 2 + 1 - start
     return _SortedEntries(row, column, value, n_above, mid_rank)
 
 
@@ -91,12 +98,16 @@ def _auc_of_columns(entries: _SortedEntries, columns: Any, labels: Any) -> np.nd
     mid_rank_of_zeros = (n_active + 1 + n_rows) / 2
     # only stored entries are summed: their ranks relative to those of the zeros
     relative_rank = entries.mid_rank - mid_rank_of_zeros[entries.column]
-    by_column = (relative_rank, (entries.column, entries.row))
-    relative_sums: Any = sp.csr_array(by_column, shape=(n_columns, n_rows)) @ labels
-    rank_sums = relative_sums.toarray() + np.outer(mid_rank_of_zeros, n_positive)
-    negatives_above = rank_sums - n_positive * (n_positive + 1) / 2
+    places = (entries.column, entries.row)
+    by_column = sp.csr_array((relative_rank, places), shape=(n_columns, n_rows))
+    relative_sums: Any = by_column @ labels
+    sums_of_zeros = np.outer(mid_rank_of_zeros, n_positive)
+    rank_sums = relative_sums.toarray() + sums_of_zeros
+    least_rank_sums = n_positive * (n_positive + 1) / 2
+    negatives_above = rank_sums - least_rank_sums
+    n_negative = n_rows - n_positive
     with np.errstate(invalid="ignore"):
-        return 1 - negatives_above / (n_positive * (n_rows - n_positive))
+        return 1 - negatives_above / (n_positive * n_negative)
 
 
 def _best_f1(
@@ -108,26 +119,41 @@ def _best_f1(
     """
     n_labels = labels.shape[1]
     n_positive = labels.sum(0)
-    # each entry once per label of its row
-    labels_of_entry = np.diff(labels.indptr)[entries.row]
-    entry = np.repeat(np.arange(len(entries.row)), labels_of_entry)
-    first_copy = np.cumsum(labels_of_entry) - labels_of_entry
-    copy = np.arange(len(entry)) - np.repeat(first_copy, labels_of_entry)
-    label = labels.indices[labels.indptr[entries.row[entry]] + copy]
-
+    entry, label = _copies_per_label(entries.row, labels)
     cell = entries.column[entry] * n_labels + label
     order = np.argsort(cell, kind="stable")
-    cell, entry = cell[order], entry[order]
-    n_hits = np.arange(len(cell)) - np.searchsorted(cell, cell) + 1
-    score = 2 * n_hits / (entries.n_above[entry] + n_positive[cell % n_labels])
-    by_score = np.lexsort((score, cell))
-    best = by_score[np.searchsorted(cell, np.unique(cell), "right") - 1]
+    cell = cell[order]
+    entry = entry[order]
 
+    first_of_cell = np.searchsorted(cell, cell)
+    n_hits = np.arange(len(cell)) - first_of_cell + 1
+    n_above = entries.n_above[entry]
+    n_with_label = n_positive[cell % n_labels]
+    score = 2 * n_hits / (n_above + n_with_label)
+    by_score = np.lexsort((score, cell))
+    cell_ends = np.searchsorted(cell, np.unique(cell), "right")
+    best = by_score[cell_ends - 1]
+    best_cell = cell[best]
+    best_entry = entry[best]
+
+    shape = (n_columns, n_labels)
     f1 = np.zeros(n_columns * n_labels)
     threshold = np.full(n_columns * n_labels, np.inf)
-    f1[cell[best]] = score[best]
-    threshold[cell[best]] = entries.value[entry[best]]
-    return f1.reshape(n_columns, n_labels), threshold.reshape(n_columns, n_labels)
+    f1[best_cell] = score[best]
+    threshold[best_cell] = entries.value[best_entry]
+    return f1.reshape(shape), threshold.reshape(shape)
+
+
+def _copies_per_label(row: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Copy each entry once per label of its row: return the entry and the label of each copy."""
+    labels_of_row = np.diff(labels.indptr)
+    n_copies = labels_of_row[row]
+    entry = np.repeat(np.arange(len(row)), n_copies)
+    first_copy = np.cumsum(n_copies) - n_copies
+    place_among_copies = np.arange(len(entry)) - np.repeat(first_copy, n_copies)
+    first_label = labels.indptr[row[entry]]
+    label = labels.indices[first_label + place_among_copies]
+    return entry, label
 
 
 def f1_scores(
@@ -141,9 +167,12 @@ def f1_scores(
         cluster: Which rows are not independent of each other, int (n,).
     """
     hits = predicted & truth
-    size = np.maximum(predicted.sum(0) + truth.sum(0), 1)
+    n_predicted = predicted.sum(0)
+    n_positive = truth.sum(0)
+    size = np.maximum(n_predicted + n_positive, 1)
     f1 = 2 * hits.sum(0) / size
-    influence = (2.0 * hits - f1 * (1.0 * predicted + truth)) / size
+    part_of_size = 1.0 * predicted + truth
+    influence = (2.0 * hits - f1 * part_of_size) / size
     return f1, clustered_mean(f1, influence, cluster)
 
 
@@ -168,9 +197,12 @@ def auc_scores(
     n_negative = n_rows - n_positive
     rank = rankdata(scores, axis=0)
     # positives are lifted above all negatives, which are then subtracted again
-    rank_in_class = rankdata(rank + truth * (2.0 * n_rows), axis=0) - truth * n_negative
-    placement = (rank - rank_in_class) / np.where(truth, n_negative, n_positive)
+    lifted = rank + truth * (2.0 * n_rows)
+    rank_in_class = rankdata(lifted, axis=0) - truth * n_negative
+    n_other_class = np.where(truth, n_negative, n_positive)
+    n_own_class = np.where(truth, n_positive, n_negative)
+    placement = (rank - rank_in_class) / n_other_class
     auc = (placement * truth).sum(0) / n_positive
     beaten = np.where(truth, placement, 1 - placement)
-    influence = (beaten - auc) / np.where(truth, n_positive, n_negative)
+    influence = (beaten - auc) / n_own_class
     return auc, clustered_mean(auc, influence, cluster)

@@ -35,7 +35,8 @@ def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     cost = _initial_costs(points, weights)
     merges: list[tuple[float, int, int]] = []
     chain = [0]  # each the nearest neighbour of the one before
-    while len(merges) < len(points) - 1:
+    n_merges = len(points) - 1
+    while len(merges) < n_merges:
         last = chain[-1]
         nearest = int(cost[last].argmin())
         if not _is_reciprocal(cost, chain, nearest):
@@ -44,7 +45,8 @@ def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
         kept, merged = sorted(chain[-2:])
         # of two groups the lower point stays: 0 is always there
         chain = chain[:-2] or [0]
-        merges.append((cost[kept, merged], kept, merged))
+        cost_of_merge = cost[kept, merged]
+        merges.append((cost_of_merge, kept, merged))
         _merge(cost, weights, kept, merged)
     pairs = [(kept, merged) for _, kept, merged in sorted(merges)]
     return np.array(pairs, np.int64).reshape(-1, 2)
@@ -54,7 +56,8 @@ def _is_reciprocal(cost: np.ndarray, chain: list[int], nearest: int) -> bool:
     """Say whether the chain's last two groups are each other's nearest."""
     if len(chain) == 1:
         return False
-    last, before = chain[-1], chain[-2]
+    last = chain[-1]
+    before = chain[-2]
     return cost[last, nearest] >= cost[last, before]
 
 
@@ -63,7 +66,9 @@ def _initial_costs(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     squares = (points * points).sum(1)
     distance = squares[:, None] + squares - 2 * points @ points.T
     cost = np.maximum(distance, 0)
-    cost *= np.outer(weights, weights) / np.add.outer(weights, weights)
+    products = np.outer(weights, weights)
+    sums = np.add.outer(weights, weights)
+    cost *= products / sums
     np.fill_diagonal(cost, np.inf)
     return cost
 
@@ -72,8 +77,9 @@ def _merge(cost: np.ndarray, weights: np.ndarray, i: int, j: int) -> None:
     """Let group i take in group j, in place; j is then infinitely far from all."""
     cost_of_i = (weights[i] + weights) * cost[i]
     cost_of_j = (weights[j] + weights) * cost[j]
+    cost_between = weights * cost[i, j]
     total = weights[i] + weights[j] + weights
-    updated = (cost_of_i + cost_of_j - weights * cost[i, j]) / total
+    updated = (cost_of_i + cost_of_j - cost_between) / total
     cost[i] = updated
     cost[:, i] = updated
     cost[j] = np.inf
@@ -95,11 +101,16 @@ def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
     n_entries = np.diff(block.indptr)
     rows = np.flatnonzero(n_entries)
     starts = block.indptr[rows]
-    largest = np.maximum.reduceat(block.data, starts) if len(rows) else block.data
-    is_largest = block.data == np.repeat(largest, n_entries[rows])
+    if not len(rows):
+        return rows, np.zeros(0, np.int64)
+    largest = np.maximum.reduceat(block.data, starts)
+    largest_of_row = np.repeat(largest, n_entries[rows])
+    is_largest = block.data == largest_of_row
     places = np.flatnonzero(is_largest)
-    first = places[np.searchsorted(places, starts)]
-    return rows, block.indices[first].astype(np.int64)
+    first_of_row = np.searchsorted(places, starts)
+    first = places[first_of_row]
+    leading = block.indices[first].astype(np.int64)
+    return rows, leading
 
 
 def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
@@ -113,11 +124,15 @@ def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
     Returns:
         Places in the sample, in no order, (n, k) int32.
     """
+    n_rows = len(rows)
     k = min(k, len(sample))
-    nearest = np.empty((len(rows), k), np.int32)
-    for start in range(0, len(rows) if k else 0, BLOCK):
-        products = rows[start : start + BLOCK] @ sample.T
-        nearest[start : start + BLOCK] = np.argpartition(-products, k - 1)[:, :k]
+    nearest = np.empty((n_rows, k), np.int32)
+    if k == 0:
+        return nearest
+    for start in range(0, n_rows, BLOCK):
+        block = slice(start, start + BLOCK)
+        products = rows[block] @ sample.T
+        nearest[block] = np.argpartition(-products, k - 1)[:, :k]
     return nearest
 
 
@@ -137,12 +152,15 @@ def spherical_steps(rows: np.ndarray, axes: np.ndarray, steps: int) -> np.ndarra
         >>> spherical_steps(rows, np.array([[0.0, 1.0], [-1.0, 0.0]]), 1).round(2).tolist()
         [[0.89, 0.45], [-1.0, 0.0]]
     """
+    n_rows = len(rows)
+    n_axes = len(axes)
+    ones = np.ones(n_rows)
     for _ in range(steps):
         axis_of_row = (rows @ axes.T).argmax(axis=1)
-        shape = (len(axes), len(rows))
-        places = axis_of_row, np.arange(len(rows))
-        members = sp.csr_array((np.ones(len(rows)), places), shape=shape)
+        places = axis_of_row, np.arange(n_rows)
+        members = sp.csr_array((ones, places), shape=(n_axes, n_rows))
         moved = unit(members @ rows)
-        is_empty = np.bincount(axis_of_row, minlength=len(axes)) == 0
+        n_members = np.bincount(axis_of_row, minlength=n_axes)
+        is_empty = n_members == 0
         axes = np.where(is_empty[:, None], axes, moved)
     return axes

@@ -71,14 +71,19 @@ def describe(
     directions = None if model is None else model.directions()
     inactive = None
     if codes.has_vectors:
-        inactive = InactiveRows(codes, codes.n_rows, pool, seed, _centre(codes, model))
-    blocks = feature_blocks(codes, features)
-    facts = [_facts(codes, block, n, directions, inactive) for block in blocks]
-    frame = pd.concat([pd.DataFrame(columns) for columns in facts], ignore_index=True)
+        centre = _centre(codes, model)
+        inactive = InactiveRows(codes, codes.n_rows, pool, seed, centre)
+    frames = []
+    for block in feature_blocks(codes, features):
+        facts = _facts(codes, block, n, directions, inactive)
+        frames.append(pd.DataFrame(facts))
+    frame = pd.concat(frames, ignore_index=True)
     row_texts = _texts(codes, texts)
     if row_texts is not None:
-        frame["top_texts"] = [row_texts[rows].tolist() for rows in frame["top_rows"]]
-        frame["monosemanticity"] = monosemanticity(codes, features, tfidf(row_texts))
+        top_rows = frame["top_rows"]
+        frame["top_texts"] = [row_texts[rows].tolist() for rows in top_rows]
+        second_space = tfidf(row_texts)
+        frame["monosemanticity"] = monosemanticity(codes, features, second_space)
     return frame
 
 
@@ -95,7 +100,8 @@ def _centre(codes: Codes, model: Weights | None) -> np.ndarray:
     """Return the point from which directions are measured: the decoder's bias, or a mean row."""
     if model is not None:
         return model.b_dec
-    return np.mean([vectors.mean(0) for _, vectors in codes.scan()], 0)
+    block_means = [vectors.mean(0) for _, vectors in codes.scan()]
+    return np.mean(block_means, 0)
 
 
 def _facts(
@@ -115,19 +121,21 @@ def _facts(
     facts |= coactive
     if directions is not None:
         facts |= _neighbours(directions, counts, block, n)
-        for i in range(len(block)):
+        for i, nearest in enumerate(facts["nearest"]):
             is_near = facts["nearest_cosine"][i] >= DUPLICATE
-            same_direction = facts["nearest"][i][is_near]
+            same_direction = nearest[is_near]
             duplicates[i] = np.concatenate([duplicates[i], same_direction])
     if inactive is not None:
         means = inactive.mean_directions(facts["top_rows"])
         towards = means if directions is None else directions[block]
         facts["near_misses"] = inactive.nearest(block, towards, n)
         facts["hard_negatives"] = inactive.nearest(block, means, n)
-    facts["duplicate_of"] = _duplicate_of(counts, block, duplicates)
+    duplicate_of = _duplicate_of(counts, block, duplicates)
+    facts["duplicate_of"] = duplicate_of
     is_dead = counts[block] == 0
-    is_duplicate = facts["duplicate_of"] >= 0
-    conditions = [is_dead, density > DENSE, is_duplicate]
+    is_dense = density > DENSE
+    is_duplicate = duplicate_of >= 0
+    conditions = [is_dead, is_dense, is_duplicate]
     facts["health"] = np.select(conditions, ["dead", "dense", "duplicate"], "ok")
     return facts
 
@@ -140,26 +148,45 @@ def _activations(columns: sp.csc_array, n: int) -> dict[str, Any]:
     activations = columns.data.astype(np.float64)
     column = np.repeat(np.arange(n_columns), n_active)
 
-    mean = np.bincount(column, activations, n_columns) / np.maximum(n_active, 1)
+    mean = _mean_of_columns(activations, column, n_active)
     deviations = activations - mean[column]
-    variance = np.bincount(column, deviations**2, n_columns) / np.maximum(n_active, 1)
+    variance = _mean_of_columns(deviations**2, column, n_active)
     peak = np.zeros(n_columns)
     np.maximum.at(peak, column, activations)
-    position = activations / peak[column] * BINS
-    histogram_bin = np.minimum(position, BINS - 1).astype(np.int64)
-    histogram = np.bincount(column * BINS + histogram_bin, minlength=n_columns * BINS)
+    share_of_peak = activations / peak[column]
+    histograms = _histograms(share_of_peak, column, n_columns)
 
-    rows = columns.indices[_strongest_first(columns, column)].astype(np.int64)
+    order = _strongest_first(columns, column)
+    rows = columns.indices[order].astype(np.int64)
     ranked = [rows[start:stop] for start, stop in pairwise(ends)]
     return {
         "n_active": n_active.astype(np.int64),
         "mean_activation": mean,
         "std_activation": np.sqrt(variance),
         "max_activation": peak,
-        "histogram": list(histogram.reshape(n_columns, BINS)),
+        "histogram": list(histograms),
         "top_rows": [few[:n] for few in ranked],
         "quantile_rows": [_middles_of_bands(few, n) for few in ranked],
     }
+
+
+def _mean_of_columns(
+    values: np.ndarray, column: np.ndarray, n_active: np.ndarray
+) -> np.ndarray:
+    """Return the mean of each column's values, 0 for an empty one, (n_columns,)."""
+    sums = np.bincount(column, values, len(n_active))
+    return sums / np.maximum(n_active, 1)
+
+
+def _histograms(
+    share_of_peak: np.ndarray, column: np.ndarray, n_columns: int
+) -> np.ndarray:
+    """Count each column's values in equal bins up to its maximum, (n_columns, BINS)."""
+    position = share_of_peak * BINS
+    own_bin = np.minimum(position, BINS - 1).astype(np.int64)
+    first_bin = column * BINS
+    counts = np.bincount(first_bin + own_bin, minlength=n_columns * BINS)
+    return counts.reshape(n_columns, BINS)
 
 
 def _strongest_first(columns: sp.csc_array, column: np.ndarray) -> np.ndarray:
@@ -168,17 +195,21 @@ def _strongest_first(columns: sp.csc_array, column: np.ndarray) -> np.ndarray:
     Codes hold 11 significant bits: the upper 18 bits of an activation order it exactly, so that
     column, falling activation and place fit one integer, and integers sort fast.
     """
-    rising = (columns.data.view(np.int32) >> 13).astype(np.int64)
+    bits = columns.data.view(np.int32)
+    upper_bits = bits >> 13
+    rising = upper_bits.astype(np.int64)
     falling = 2**18 - rising
     place = np.arange(len(column))
     key = (column << 49) | (falling << 30) | place
-    return np.sort(key) & (2**30 - 1)
+    only_place = 2**30 - 1
+    return np.sort(key) & only_place
 
 
 def _middles_of_bands(rows: np.ndarray, n: int) -> np.ndarray:
     """Return the middle row of each of n equal bands; all rows if there are fewer."""
     n = min(n, len(rows))
-    middles = (np.arange(n) + 0.5) * len(rows) / max(n, 1)
+    bands_below = np.arange(n) + 0.5
+    middles = bands_below * len(rows) / max(n, 1)
     return rows[middles.astype(np.int64)]
 
 
@@ -188,7 +219,8 @@ def _neighbours(
     """Return the nearest and the most opposite decoder directions of features that are not dead."""
     alive = np.flatnonzero(counts)
     cosine = directions[block] @ directions[alive].T
-    place = np.flatnonzero(np.isin(block, alive))
+    is_alive = np.isin(block, alive)
+    place = np.flatnonzero(is_alive)
     own_column = np.searchsorted(alive, block[place])
     facts = {}
     for name, sign in (("nearest", 1), ("opposite", -1)):
@@ -213,7 +245,8 @@ def _duplicate_of(
             continue
         own_rank = (-counts[feature], feature)
         for other in duplicates[i].tolist():
-            if (-counts[other], other) < own_rank:
+            other_rank = (-counts[other], other)
+            if other_rank < own_rank:
                 original[i] = other
                 break
     return original

@@ -25,22 +25,29 @@ def block_ratios(
         denominator is 0.
     """
     n_features = overlaps.shape[0]
+    n_blocks = len(blocks)
+    number = np.arange(n_blocks)
     size = np.array([len(block) for block in blocks])
     root = np.array([block[0] for block in blocks])
     member = np.concatenate(blocks)
-    block = np.repeat(np.arange(len(blocks)), size)
-    shape = (n_features, len(blocks))
-    membership = sp.csr_array((np.ones(len(member)), (member, block)), shape=shape)
+    block_of_member = np.repeat(number, size)
+    ones = np.ones(len(member))
+    entries = (ones, (member, block_of_member))
+    membership = sp.csr_array(entries, shape=(n_features, n_blocks))
 
-    # of each member with all members of its block
-    member_sums = sp.csr_array((overlaps @ membership) * membership)
+    overlap_with_block = overlaps @ membership
+    # of each member with all members of its own block
+    member_sums = sp.csr_array(overlap_with_block * membership)
     inside = member_sums.sum(0)
-    across = membership.T @ overlaps.sum(1) - inside
-    root_sum = member_sums[root, np.arange(len(blocks))]
+    inside_and_across = membership.T @ overlaps.sum(1)
+    across = inside_and_across - inside
+    root_sum = member_sums[root, number]
     among_children = inside - 2 * root_sum
     across[across < 1e-9] = np.nan
     among_children[among_children < 1e-9] = np.nan
     # the counts of ordered pairs, divided by size: size − 1 inside, n − size across
-    block_ratio = inside / (size - 1) * np.maximum(n_features - size, 1) / across
+    n_outside = np.maximum(n_features - size, 1)
+    inside_of_member = inside / (size - 1)
+    block_ratio = inside_of_member * n_outside / across
     r = root_sum * (size - 2) / among_children
     return block_ratio, r

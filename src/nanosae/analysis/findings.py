@@ -76,7 +76,8 @@ class Contrast:
         findings = self.findings
         lines = findings.to_dict(orient="records")
         side = [_side_of(self.kind, line, self.about) for line in lines]
-        grouped = findings.groupby(pd.array(side, dtype=object), sort=False)
+        side_column = pd.array(side, dtype=object)
+        grouped = findings.groupby(side_column, sort=False)
         return {str(name): of_side for name, of_side in grouped}
 
     def sentences(
@@ -98,14 +99,17 @@ class Contrast:
         """Say how well a few features explain each target together, and which they are."""
         sentences = []
         for line in self.scores.to_dict(orient="records"):
-            of_target = self.model[self.model["target"] == line["target"]]
-            names = [f"“{label}”" for label in of_target["label"]]
-            what = "R²" if line["measure"] == "r2" else "AUC"
-            n_features, target = line["n_features"], line["target"]
+            target = line["target"]
+            is_of_target = self.model["target"] == target
+            labels = self.model["label"][is_of_target]
+            names = ", ".join(f"“{label}”" for label in labels)
+            measure = "R²" if line["measure"] == "r2" else "AUC"
+            with_features = f"{measure} {line['features']:.2f}"
+            without = f"{line['covariates']:.2f}"
             sentences.append(
-                f"Together, {n_features} features explain {target} with {what} "
-                f"{line['features']:.2f} on texts that chose nothing (without them "
-                f"{line['covariates']:.2f}): {', '.join(names)}."
+                f"Together, {line['n_features']} features explain {target} with "
+                f"{with_features} on texts that chose nothing (without them "
+                f"{without}): {names}."
             )
         return sentences
 
@@ -126,13 +130,16 @@ class Contrast:
         return header | tables
 
     def _repr_html_(self) -> str:
-        head = f"{len(self.findings)} findings among {self.about['n_tested']:,} tests"
-        items = [f"<li>{html.escape(text)}</li>" for text in self.sentences(SHOWN)]
-        notes = [
-            f"<p>{html.escape(note)}</p>"
-            for note in [*self.model_sentences(), *self.about["notes"]]
-        ]
-        return f"<p><b>{head}</b></p><ol>{''.join(items)}</ol>{''.join(notes)}"
+        n_found = len(self.findings)
+        n_tested = self.about["n_tested"]
+        head = f"<b>{n_found} findings among {n_tested:,} tests</b>"
+        items = ""
+        for sentence in self.sentences(SHOWN):
+            items += f"<li>{html.escape(sentence)}</li>"
+        notes = ""
+        for note in [*self.model_sentences(), *self.about["notes"]]:
+            notes += f"<p>{html.escape(note)}</p>"
+        return f"<p>{head}</p><ol>{items}</ol>{notes}"
 
 
 def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
@@ -144,14 +151,22 @@ def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
         return "higher" if is_more else "lower"
     if is_more:
         return str(line["target"])
-    rest = about.get("b")
-    return f"not {line['target']}" if rest in (None, "the rest") else str(rest)
+    other_group = about.get("b")
+    if other_group in (None, "the rest"):
+        return f"not {line['target']}"
+    return str(other_group)
 
 
 def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
     """Tell one finding: effect, interval, q, and what it rests on."""
-    effect = TEMPLATES[kind].format(**{"b": "the rest"} | about | line)
-    basis = f"{about['n_rows']:,} rows, {about['n_independent']:,} independent"
+    values = {"b": "the rest"} | about | line
+    effect = TEMPLATES[kind].format(**values)
+    n_rows = about["n_rows"]
+    n_independent = about["n_independent"]
+    basis = f"{n_rows:,} rows, {n_independent:,} independent"
     if about["covariates"]:
-        basis += f"; at equal {', '.join(about['covariates'])}"
-    return f"“{line['label']}” {effect}; q = {line['q']:.2g} ({basis})."
+        held_equal = ", ".join(about["covariates"])
+        basis += f"; at equal {held_equal}"
+    label = line["label"]
+    q = line["q"]
+    return f"“{label}” {effect}; q = {q:.2g} ({basis})."

@@ -79,14 +79,14 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
     """Test all features on all rows; fit a joint model of each target that has findings."""
     covariates, notes = _covariates(codes, options)
     rows = _rows(codes, question, covariates, options)
-    sums = feature_sums(
-        codes, rows.numbers, question.target[rows.numbers], rows.strata, rows.weight
-    )
+    target = question.target[rows.numbers]
+    sums = feature_sums(codes, rows.numbers, target, rows.strata, rows.weight)
     tested, more_notes = _tested(question, sums, options)
     names = feature_names(codes, options.labels)
     table = _test(codes, question, sums, tested, names, options)
     model, scores = _joint_models(codes, question, table, tested, rows, names, options)
 
+    of_split = split_notes(rows.held, options.share)
     about = question.facts | asdict(options)
     about |= {"covariates": list(covariates), "labels": None}
     about |= {
@@ -95,12 +95,7 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
         "n_tested": int(tested.sum()),
         "n_independent": round(sums.n_independent),
         "n_candidates": len(table),
-        "notes": [
-            *question.notes,
-            *notes,
-            *split_notes(rows.held, options.share),
-            *more_notes,
-        ],
+        "notes": [*question.notes, *notes, *of_split, *more_notes],
     }
     return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
 
@@ -128,7 +123,8 @@ def _rows(
     """Weigh, stratify and split the rows that take part."""
     numbers = np.flatnonzero(question.rows)
     duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
-    weight = 1 / np.bincount(duplicate_group)[duplicate_group]
+    group_sizes = np.bincount(duplicate_group)
+    weight = 1 / group_sizes[duplicate_group]
     stratum = strata(codes, numbers, covariates)
     held = held_out(duplicate_group, options.share, options.seed)
     return Rows(numbers, stratum, weight, duplicate_group, held)
@@ -139,15 +135,20 @@ def _tested(
 ) -> tuple[np.ndarray, list[str]]:
     """Return which pairs of feature and target are tested, bool (F, C), and notes."""
     notes = []
-    large = np.ones(len(question.names), dtype=bool)
+    is_large = np.ones(len(question.names), dtype=bool)
     if question.kind == "groups":
-        large = sums.n_minority >= options.min_active
-    small = [name for name, ok in zip(question.names, large, strict=True) if not ok]
+        is_large = sums.n_minority >= options.min_active
+    small = []
+    for name, has_rows in zip(question.names, is_large, strict=True):
+        if not has_rows:
+            small.append(name)
     if small:
         notes.append(f"In too few rows to be tested: {', '.join(small)}.")
-    common = sums.n_active.sum(1) >= options.min_active
-    common[question.facts.get("left_out", [])] = False
-    return common[:, None] & large, notes
+    n_active = sums.n_active.sum(1)
+    left_out = question.facts.get("left_out", [])
+    is_common = n_active >= options.min_active
+    is_common[left_out] = False
+    return is_common[:, None] & is_large, notes
 
 
 def _test(
@@ -167,19 +168,19 @@ def _test(
     targets, features = np.nonzero(is_candidate.T)
     pairs = Pairs(features, targets)
     found = effects(codes, sums, question.kind, pairs)
-    no_candidate = np.ones(int(tested.sum()) - len(features))
-    q = false_discovery(np.concatenate([found.p, no_candidate]))[: len(features)]
+    n_tested = int(tested.sum())
+    q = _q_values(found.p, n_tested)
     is_found = q <= options.fdr
-    cutoff = rejection_cutoff(found.p, is_found, int(tested.sum()), options.fdr)
-    effect, low, high = _after_selection(
-        found, is_found, cutoff, sums.z[features, targets]
-    )
+    cutoff = rejection_cutoff(found.p, is_found, n_tested, options.fdr)
+    z_screen = sums.z[features, targets]
+    effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
+    n_active = sums.n_active[features].sum(1)
     table = pd.DataFrame(
         {
             "target": np.array(question.names, object)[targets],
             "feature": features,
             "label": names[features],
-            "n_active": sums.n_active[features].sum(1).round().astype(int),
+            "n_active": n_active.round().astype(int),
             "effect": effect,
             "low": low,
             "high": high,
@@ -193,12 +194,27 @@ def _test(
         }
     )
     if question.kind != "numeric":
-        for odds, value in (("ratio", effect), ("low", low), ("high", high)):
-            table[f"odds_{odds}"] = np.exp(np.clip(value, -500, 500))
+        table["odds_ratio"] = _odds(effect)
+        table["odds_low"] = _odds(low)
+        table["odds_high"] = _odds(high)
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(codes, sums, pairs, is_found)
     best_first = np.lexsort((-np.abs(found.difference), ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
+
+
+def _q_values(p: np.ndarray, n_tested: int) -> np.ndarray:
+    """Return the q of candidates; the other tests count as if they had p = 1."""
+    no_candidate = np.ones(n_tested - len(p))
+    every_p = np.concatenate([p, no_candidate])
+    every_q = false_discovery(every_p)
+    return every_q[: len(p)]
+
+
+def _odds(log_odds: np.ndarray) -> np.ndarray:
+    """Return odds that are finite and above 0."""
+    within_floats = np.clip(log_odds, -500, 500)
+    return np.exp(within_floats)
 
 
 def _after_selection(
@@ -209,9 +225,12 @@ def _after_selection(
     Findings passed the cutoff of the false discovery rate, other candidates the screening.
     """
     z = np.where(is_found, found.z, z_screen)
-    centre, low, high = given_selected(z, np.where(is_found, cutoff, Z95))
-    per_score = np.abs(found.effect) / np.maximum(np.abs(found.z), 1)
-    error = np.where(is_found, np.maximum(found.error, per_score), found.error)
+    exceeded = np.where(is_found, cutoff, Z95)
+    centre, low, high = given_selected(z, exceeded)
+    size = np.maximum(np.abs(found.z), 1)
+    per_score = np.abs(found.effect) / size
+    larger_error = np.maximum(found.error, per_score)
+    error = np.where(is_found, larger_error, found.error)
     return (
         found.effect - error * (z - centre),
         found.effect - error * (z - low),
@@ -234,16 +253,19 @@ def _joint_models(
     """
     models: list[pd.DataFrame] = []
     scores: list[dict[str, Any]] = []
-    with_candidates = set(table["target"]) if question.kind != "trend" else set()
-    n_rows = max(MAX_ROWS // max(len(with_candidates), 1), MIN_ROWS)
+    with_candidates: set[str] = set()
+    if question.kind != "trend":
+        with_candidates = set(table["target"])
+    n_models = max(len(with_candidates), 1)
+    n_rows = max(MAX_ROWS // n_models, MIN_ROWS)
     rows = rows.sample(n_rows, options.seed)
     features = np.flatnonzero(tested.any(1))
     strengths = codes.take(rows.numbers)[:, features] if with_candidates else None
+    numeric = question.kind == "numeric"
     for target, name in enumerate(question.names):
         if name not in with_candidates:
             continue
         outcome = dense_column(question.target[rows.numbers], target)
-        numeric = question.kind == "numeric"
         model, score = joint_model(strengths, rows, outcome, options.n_select, numeric)
         model["target"] = name
         model["feature"] = features[model["column"]]

@@ -26,7 +26,8 @@ def largest_in_segments(
     """Return the places of the n largest values of each segment `ends[i] : ends[i + 1]`."""
     places = []
     for start, stop in pairwise(ends):
-        places.append(start + largest_places(values[start:stop], n))
+        segment = values[start:stop]
+        places.append(start + largest_places(segment, n))
     return places
 
 
@@ -53,14 +54,20 @@ def largest_in_rows(
         no_columns = np.zeros(0, np.int64)
         no_values = np.zeros(0, scores.dtype)
         return [no_columns] * m, [no_values] * m
-    nth_largest = np.partition(scores, width - n, axis=1)[:, width - n]
-    bound = np.maximum(nth_largest, np.finfo(scores.dtype).min)
+    place_of_nth = width - n
+    partitioned = np.partition(scores, place_of_nth, axis=1)
+    nth_largest = partitioned[:, place_of_nth]
+    least_finite = np.finfo(scores.dtype).min
+    bound = np.maximum(nth_largest, least_finite)
     is_candidate = scores >= bound[:, None]
-    row, column = np.divmod(np.flatnonzero(is_candidate), width)
+    cells = np.flatnonzero(is_candidate)
+    row, column = np.divmod(cells, width)
     values = scores[row, column]
     row_ends = np.searchsorted(row, np.arange(m + 1))
     places = largest_in_segments(values, row_ends, n)
-    return [column[few] for few in places], [values[few] for few in places]
+    columns_of_rows = [column[few] for few in places]
+    values_of_rows = [values[few] for few in places]
+    return columns_of_rows, values_of_rows
 
 
 def fuse_rankings(rankings: Sequence[np.ndarray], n: int) -> np.ndarray:
@@ -76,8 +83,11 @@ def fuse_rankings(rankings: Sequence[np.ndarray], n: int) -> np.ndarray:
         >>> fuse_rankings([np.array([7, 3, 5]), np.array([3, 9])], 3).tolist()
         [3, 7, 9]
     """
-    items, place = np.unique(np.concatenate([[], *rankings]), return_inverse=True)
+    ranked = np.concatenate([[], *rankings])
+    items, place = np.unique(ranked, return_inverse=True)
     ranks = [np.arange(1, len(ranking) + 1) for ranking in rankings]
-    earned = 1 / (FUSION_OFFSET + np.concatenate([[], *ranks]))
+    rank = np.concatenate([[], *ranks])
+    earned = 1 / (FUSION_OFFSET + rank)
     total = np.bincount(place, earned, len(items))
-    return items[largest_places(total, n)].astype(np.int64)
+    best = largest_places(total, n)
+    return items[best].astype(np.int64)

@@ -113,17 +113,22 @@ class Topics:
     def leaf_topic(self) -> np.ndarray:
         """Topic of each leaf, (n_leaves,) int64."""
         n_leaves = len(self.sizes)
-        i, j = self.merges[: n_leaves - self.n].T
-        graph = sp.csr_array((np.ones(len(i)), (i, j)), shape=(n_leaves, n_leaves))
-        group = csgraph.connected_components(graph, directed=False)[1]
-        largest_first = np.argsort(-np.bincount(group, self.sizes), kind="stable")
+        n_merges = n_leaves - self.n
+        merged, into = self.merges[:n_merges].T
+        edges = (np.ones(n_merges), (merged, into))
+        graph = sp.csr_array(edges, shape=(n_leaves, n_leaves))
+        _, group = csgraph.connected_components(graph, directed=False)
+        group_sizes = np.bincount(group, self.sizes)
+        largest_first = np.argsort(-group_sizes, kind="stable")
         topic_of_group = np.argsort(largest_first)
         return topic_of_group[group]
 
     @property
     def feature_topic(self) -> np.ndarray:
         """Topic of each feature, (n_features,) int64; -1 if it is dead or too dense."""
-        return np.where(self.leaves < 0, -1, self.leaf_topic[self.leaves])
+        has_no_leaf = self.leaves < 0
+        topic = self.leaf_topic[self.leaves]
+        return np.where(has_no_leaf, -1, topic)
 
     @cached_property
     def axes(self) -> np.ndarray:
@@ -131,7 +136,8 @@ class Topics:
         mean = np.average(self.vectors, axis=0, weights=self.sizes)
         leaf = np.arange(len(self.sizes))
         members = sp.csr_array((self.sizes, (self.leaf_topic, leaf)))
-        start = unit(members @ (self.vectors - mean))
+        centred_sums = members @ (self.vectors - mean)
+        start = unit(centred_sums)
         near = nearest_rows(self.sample, self.sample, NEIGHBOURS)
         smoothed = self.sample + _means_of(self.sample, near)
         return spherical_steps(unit(smoothed), start, STEPS)
@@ -149,8 +155,10 @@ class Topics:
         stop = 0
         for vectors, is_known in _row_vectors(self.codes, self.decoder):
             start, stop = stop, stop + len(vectors)
-            projection = unit(vectors - self.centre) @ self.axes.T
-            projection += _means_of(sample_projection, self.neighbours[start:stop])
+            near = self.neighbours[start:stop]
+            directions = unit(vectors - self.centre)
+            projection = directions @ self.axes.T
+            projection += _means_of(sample_projection, near)
             blocks.append(_topics_of_rows(projection, ~is_known))
         return sp.csr_array(sp.vstack(blocks, format="csr"))
 
@@ -178,47 +186,65 @@ class Topics:
         """
         rows = self._strongest_rows()
         features = self._features_by_frequency()
-        sampled = [row for of_topic in rows for row in of_topic]
-        texts: dict[int, str] = {}
-        if self.codes.has_texts:
-            texts = dict(zip(sampled, self.codes.texts(sampled), strict=True))
+        texts = self._texts_of(rows)
         words = self._words(features, rows, texts)
+        assigned = self.row_topic[self.row_topic >= 0]
+        names = []
+        for topic, of_topic in enumerate(words):
+            first_words = of_topic[:4] or [UNNAMED]
+            names.append("_".join([str(topic), *first_words]))
         representatives = [of_topic[:3] for of_topic in rows]
+        representative_texts = []
+        for of_topic in representatives:
+            known = [texts[row] for row in of_topic if row in texts]
+            representative_texts.append(known)
         return pd.DataFrame(
             {
                 "Topic": range(self.n),
-                "Count": np.bincount(
-                    self.row_topic[self.row_topic >= 0], minlength=self.n
-                ),
-                "Name": [
-                    "_".join([str(topic), *(of_topic[:4] or [UNNAMED])])
-                    for topic, of_topic in enumerate(words)
-                ],
+                "Count": np.bincount(assigned, minlength=self.n),
+                "Name": names,
                 "Representation": words,
-                "Representative_Docs": [
-                    [texts[row] for row in of_topic if row in texts]
-                    for of_topic in representatives
-                ],
+                "Representative_Docs": representative_texts,
                 "Representative_Rows": representatives,
                 "Features": features,
             }
         )
 
+    def _texts_of(self, rows: list[list[int]]) -> dict[int, str]:
+        """Return the text of each row of these topics; nothing if there are no texts."""
+        if not self.codes.has_texts:
+            return {}
+        sampled = [row for of_topic in rows for row in of_topic]
+        texts = self.codes.texts(sampled)
+        return dict(zip(sampled, texts, strict=True))
+
     def _strongest_rows(self) -> list[list[int]]:
         """Return up to 100 rows of each topic, those that project furthest first."""
         furthest = self.weights.max(1).toarray()
         order = np.lexsort((-furthest, self.row_topic))
-        ends = np.searchsorted(self.row_topic[order], np.arange(self.n + 1))
-        return [order[start:stop][:SAMPLE].tolist() for start, stop in pairwise(ends)]
+        ordered_topics = self.row_topic[order]
+        ends = np.searchsorted(ordered_topics, np.arange(self.n + 1))
+        strongest = []
+        for start, stop in pairwise(ends):
+            of_topic = order[start:stop]
+            strongest.append(of_topic[:SAMPLE].tolist())
+        return strongest
 
     def _features_by_frequency(self) -> list[list[int]]:
         """Return the features of each topic, frequent ones first."""
         order = np.argsort(-self.codes.counts, kind="stable")
-        topic = self.feature_topic[order]
-        return [order[topic == t].tolist() for t in range(self.n)]
+        feature_topic = self.feature_topic[order]
+        features = []
+        for topic in range(self.n):
+            of_topic = order[feature_topic == topic]
+            features.append(of_topic.tolist())
+        return features
 
     def _words(
-        self, features: list[list[int]], rows: list[list[int]], texts: dict[int, str]
+        self,
+        features: list[list[int]],
+        rows: list[list[int]],
+        texts: dict[int, str],
     ) -> list[list[str]]:
         """Describe each topic by common words of its labels, its labels, or words of its texts."""
         names = feature_names(self.labels, self.codes)
@@ -227,8 +253,9 @@ class Topics:
         of_texts = common_words(rows, equal_weights, N_WORDS)
         described = []
         for topic, members in enumerate(features):
-            labels = [names[j].text for j in members if j in names]
-            described.append(of_labels[topic] or labels[:1] or of_texts[topic])
+            labels = [names[feature].text for feature in members if feature in names]
+            words = of_labels[topic] or labels[:1] or of_texts[topic]
+            described.append(words)
         return described
 
 
@@ -255,12 +282,9 @@ def topics(
         DataError: If there are no directions.
     """
     codes = as_codes(codes)
-    decoder = (
-        codes.weights().directions() if directions is None else np.asarray(directions)
-    )
-    ordered = content_order(codes)
-    eligible = (codes.counts[ordered] > 0) & (codes.density[ordered] <= max_density)
-    features = ordered[eligible]
+    if directions is None:
+        directions = codes.weights().directions()
+    features = _eligible_features(codes, max_density)
     activation, n_led = _activation_of_led_rows(codes, features)
     n_leaves = min(MAX_LEAVES, np.count_nonzero(n_led))
     leading = np.argsort(-n_led, kind="stable")[:n_leaves]
@@ -270,24 +294,46 @@ def topics(
     leaves = np.full(codes.n_features, -1)
     if n_leaves:
         active_on_led = activation.sum(0) > 0
-        leaves[features[active_on_led]] = activation[:, active_on_led].argmax(0)
+        joining = features[active_on_led]
+        leaves[joining] = activation[:, active_on_led].argmax(0)
     leaves[features[leading]] = np.arange(n_leaves)
-    decoder = np.where(leaves[:, None] >= 0, decoder, 0)
-    vectors = activation @ decoder[features] / sizes[:, None]
+    has_leaf = leaves[:, None] >= 0
+    decoder = np.where(has_leaf, np.asarray(directions), 0)
+    reconstruction_sums = activation @ decoder[features]
+    vectors = reconstruction_sums / sizes[:, None]
     merges = ward_merges(vectors, sizes)
     centre, sample = _sample_of_rows(codes, decoder)
-    near = [np.empty((0, min(NEIGHBOURS, len(sample))), np.int32)]
-    for rows, _ in _row_vectors(codes, decoder):
-        near.append(nearest_rows(unit(rows - centre), sample, NEIGHBOURS))
-    neighbours = np.concatenate(near)
+    neighbours = _neighbours_of_rows(codes, decoder, centre, sample)
     tree = (leaves, sizes, vectors, merges, decoder)
     return Topics(codes, labels, n, *tree, centre, sample, neighbours).cut(n)
+
+
+def _eligible_features(codes: Codes, max_density: float) -> np.ndarray:
+    """Return the features that may belong to a topic, frequent ones first."""
+    ordered = content_order(codes)
+    is_active = codes.counts[ordered] > 0
+    is_sparse = codes.density[ordered] <= max_density
+    return ordered[is_active & is_sparse]
+
+
+def _neighbours_of_rows(
+    codes: Codes, decoder: np.ndarray, centre: np.ndarray, sample: np.ndarray
+) -> np.ndarray:
+    """Return the places in the sample of those nearest to each row, (n_rows, 15) int32."""
+    n_neighbours = min(NEIGHBOURS, len(sample))
+    near = [np.empty((0, n_neighbours), np.int32)]
+    for rows, _ in _row_vectors(codes, decoder):
+        row_directions = unit(rows - centre)
+        of_block = nearest_rows(row_directions, sample, NEIGHBOURS)
+        near.append(of_block)
+    return np.concatenate(near)
 
 
 def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     """Return the mean of the values of each row's neighbours, (n, width)."""
     n_neighbours = neighbours.shape[1]
-    total = np.zeros((len(neighbours), values.shape[1]), values.dtype)
+    shape = (len(neighbours), values.shape[1])
+    total = np.zeros(shape, values.dtype)
     for places in neighbours.T:
         total += values[places]
     return total / max(n_neighbours, 1)
@@ -300,25 +346,30 @@ def _row_vectors(
     rows = np.arange(codes.n_rows) if rows is None else rows
     has_vectors = _has_vectors_like(codes, decoder)
     has_leaf = 1.0 * decoder.any(axis=1)
-    for block in np.split(rows, range(BLOCK, len(rows), BLOCK)):
+    starts = range(BLOCK, len(rows), BLOCK)
+    for block in np.split(rows, starts):
         if has_vectors:
-            yield codes.vectors(block), np.ones(len(block), dtype=bool)
+            is_known = np.ones(len(block), dtype=bool)
+            yield codes.vectors(block), is_known
         else:
             activations = codes.take(block)
-            yield activations @ decoder, activations @ has_leaf > 0
+            reconstructions = activations @ decoder
+            is_known = activations @ has_leaf > 0
+            yield reconstructions, is_known
 
 
 def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
     if not codes.has_vectors:
         return False
-    return codes.vectors(np.arange(1)).shape[1] == decoder.shape[1]
+    first_row = codes.vectors(np.arange(1))
+    return first_row.shape[1] == decoder.shape[1]
 
 
 def _sample_of_rows(codes: Codes, decoder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean of some rows; and these, centred and at length one."""
-    n_rows = codes.n_rows
-    rows = np.random.default_rng(0).permutation(n_rows)[:SAMPLE_ROWS]
-    blocks = _row_vectors(codes, decoder, np.sort(rows))
+    rng = np.random.default_rng(0)
+    drawn = rng.permutation(codes.n_rows)[:SAMPLE_ROWS]
+    blocks = _row_vectors(codes, decoder, np.sort(drawn))
     known = [vectors[is_known] for vectors, is_known in blocks]
     vectors = np.concatenate(known)
     if not len(vectors):
@@ -335,14 +386,15 @@ def _activation_of_led_rows(
     Returns:
         Sums, csr_array (n, n), by leading feature and active feature; and rows led, (n,).
     """
-    n = len(features)
-    activation: Any = sp.csr_array((n, n))
-    n_led = np.zeros(n)
+    n_features = len(features)
+    activation: Any = sp.csr_array((n_features, n_features))
+    n_led = np.zeros(n_features)
     for _, block in codes.shards():
         block = block[:, features]
         rows, leader = leaders(block)
         shape = (block.shape[1], block.shape[0])
-        leads = sp.csr_array((np.ones(len(rows)), (leader, rows)), shape=shape)
+        entries = (np.ones(len(rows)), (leader, rows))
+        leads = sp.csr_array(entries, shape=shape)
         activation = activation + leads @ block
         n_led = n_led + leads.sum(1)
     return activation, n_led
@@ -351,7 +403,9 @@ def _activation_of_led_rows(
 def _topics_of_rows(projection: np.ndarray, inactive: np.ndarray) -> sp.csr_array:
     """Keep the topics that reach 0.7 of each row's furthest projection, float32."""
     furthest = projection.max(1, keepdims=True)
+    is_furthest = projection == furthest
     # the furthest counts even if it lies behind the mean
-    kept = np.maximum(projection, 1e-9 * (projection == furthest))
-    kept[(kept < SHARE * furthest) | inactive[:, None]] = 0
+    kept = np.maximum(projection, 1e-9 * is_furthest)
+    is_short = kept < SHARE * furthest
+    kept[is_short | inactive[:, None]] = 0
     return sp.csr_array(kept.astype(np.float32))
