@@ -545,7 +545,7 @@ add(
 add(
     "analysis/periods.py",
     "tests/analysis/test_periods.py",
-    ("trend: starts of periods", "(period + 0.5), names", "(period + 0.0), names"),
+    ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
         "is_outlier |= _beyond_gap(",
@@ -731,8 +731,8 @@ add(
     "tests/analysis/test_families.py",
     (
         "families: chance not taken off",
-        "expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)",
-        "expected = 0 * frequency[i]",
+        "expected = of_parent * of_child / max(codes.n_rows, 1)",
+        "expected = 0 * of_parent",
     ),
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )

@@ -47,7 +47,10 @@ class Edges:
 
     def take(self, chosen: np.ndarray) -> Edges:
         """Return some of the edges."""
-        return Edges(self.parent[chosen], self.child[chosen], self.weight[chosen])
+        parent = self.parent[chosen]
+        child = self.child[chosen]
+        weight = self.weight[chosen]
+        return Edges(parent, child, weight)
 
 
 def content_order(codes: Codes) -> np.ndarray:
@@ -60,10 +63,12 @@ def content_order(codes: Codes) -> np.ndarray:
     position = np.zeros(codes.n_features)
     for first, block in codes.shards():
         n_active = np.diff(block.indptr)
-        row = np.repeat(np.arange(first, first + len(n_active)), n_active)
-        total += np.bincount(block.indices, block.data, codes.n_features)
+        stop = first + len(n_active)
+        row = np.repeat(np.arange(first, stop), n_active)
+        feature = block.indices
+        total += np.bincount(feature, block.data, codes.n_features)
         moment = block.data * np.sqrt(row + 1.0)
-        position += np.bincount(block.indices, moment, codes.n_features)
+        position += np.bincount(feature, moment, codes.n_features)
     return np.lexsort((-position, -total, -codes.counts))
 
 
@@ -108,30 +113,48 @@ def candidate_edges(
     Returns:
         The edges, and C ÷ min(f_i, f_j) of all pairs, (n, n).
     """
-    counts = cooccurrence(codes, features, min_share=min(MIN_OVERLAP, min_weight))
+    min_share = min(MIN_OVERLAP, min_weight)
+    counts = cooccurrence(codes, features, min_share)
     pairs: Any = sp.coo_array(counts[:, features])
     different = pairs.row != pairs.col
-    i = pairs.row[different].astype(np.int64)
-    j = pairs.col[different].astype(np.int64)
+    parent = pairs.row[different].astype(np.int64)
+    child = pairs.col[different].astype(np.int64)
     in_common = pairs.data[different]
-    frequency = codes.counts[features].astype(np.float64)
-    overlap = in_common / np.minimum(frequency[i], frequency[j])
-    overlaps = sp.csr_array((overlap, (i, j)), shape=pairs.shape)
+    n_active = codes.counts[features].astype(np.float64)
+    of_parent = n_active[parent]
+    of_child = n_active[child]
+    overlap = in_common / np.minimum(of_parent, of_child)
+    overlaps = sp.csr_array((overlap, (parent, child)), shape=pairs.shape)
 
-    directed = i < j if level is None else level[i] < level[j]
-    expected = frequency[i] * frequency[j] / max(codes.n_rows, 1)
-    # j is the rarer one
-    weight = (in_common - expected) / (frequency[j] - expected + SHRINKAGE)
-    # gammainc(c, E) is the chance of c or more rows in common
-    n_chance_pairs = gammainc(in_common, expected) * len(features) ** 2 / 2
-    keep = directed & (weight >= min_weight) & (n_chance_pairs <= MAX_CHANCE_PAIRS)
-    i, j = i[keep], j[keep]
-    in_common, weight = in_common[keep], weight[keep]
+    order = np.arange(len(features)) if level is None else level
+    directed = order[parent] < order[child]
+    expected = of_parent * of_child / max(codes.n_rows, 1)
+    # without levels the child is the rarer one
+    weight = (in_common - expected) / (of_child - expected + SHRINKAGE)
+    is_heavy = weight >= min_weight
+    is_sure = _are_beyond_chance(in_common, expected, len(features))
+    keep = directed & is_heavy & is_sure
+    parent = parent[keep]
+    child = child[keep]
+    in_common = in_common[keep]
+    weight = weight[keep]
     if level is not None and directions is not None:
-        cosine = np.einsum("ab,ab->a", directions[features[i]], directions[features[j]])
+        parent_direction = directions[features[parent]]
+        child_direction = directions[features[child]]
+        cosine = np.einsum("ab,ab->a", parent_direction, child_direction)
         weight = weight + cosine
-    heaviest_first = np.lexsort((j, i, -in_common, -weight))
-    return Edges(i, j, weight).take(heaviest_first), overlaps
+    heaviest_first = np.lexsort((child, parent, -in_common, -weight))
+    return Edges(parent, child, weight).take(heaviest_first), overlaps
+
+
+def _are_beyond_chance(
+    in_common: np.ndarray, expected: np.ndarray, n_features: int
+) -> np.ndarray:
+    """Say for which pairs chance makes at most one among all pairs as close, bool (n_pairs,)."""
+    # gammainc(c, E) is the chance of c or more rows in common
+    chance = gammainc(in_common, expected)
+    n_chance_pairs = chance * n_features**2 / 2
+    return n_chance_pairs <= MAX_CHANCE_PAIRS
 
 
 def spanning_forest(edges: Edges, alive: np.ndarray) -> np.ndarray:
@@ -144,17 +167,22 @@ def spanning_forest(edges: Edges, alive: np.ndarray) -> np.ndarray:
     Returns:
         Places among the edges, ascending.
     """
-    usable = np.flatnonzero(alive[edges.parent] & alive[edges.child])
+    n_features = len(alive)
+    is_usable = alive[edges.parent] & alive[edges.child]
+    usable = np.flatnonzero(is_usable)
+    ends = (edges.parent[usable], edges.child[usable])
     # the order replaces the weights: no two are equal, and the heaviest is the least
-    order = (usable + 1.0, (edges.parent[usable], edges.child[usable]))
-    graph: Any = sp.csr_array(order, shape=(len(alive), len(alive)))
+    order = usable + 1.0
+    graph: Any = sp.csr_array((order, ends), shape=(n_features, n_features))
     tree = csgraph.minimum_spanning_tree(graph)
-    return np.sort(tree.data.astype(np.int64)) - 1
+    order_in_tree = tree.data.astype(np.int64)
+    return np.sort(order_in_tree) - 1
 
 
 def best_parents(edges: Edges) -> np.ndarray:
     """Return the heaviest edge of each child, as places among the edges."""
-    return np.unique(edges.child, return_index=True)[1]
+    _, first_edge = np.unique(edges.child, return_index=True)
+    return first_edge
 
 
 def descendants(forest: Edges, n_features: int, min_out: int) -> list[np.ndarray]:
@@ -169,10 +197,12 @@ def descendants(forest: Edges, n_features: int, min_out: int) -> list[np.ndarray
         For each root, itself and then its descendants from frequent to rare.
     """
     ones = np.ones(len(forest.parent))
-    shape = (n_features, n_features)
-    graph = sp.csr_array((ones, (forest.parent, forest.child)), shape=shape)
+    ends = (forest.parent, forest.child)
+    graph = sp.csr_array((ones, ends), shape=(n_features, n_features))
+    n_rarer = np.diff(graph.indptr)
+    roots = np.flatnonzero(n_rarer >= min_out)
     reached = []
-    for root in np.flatnonzero(np.diff(graph.indptr) >= min_out):
+    for root in roots:
         nodes = csgraph.breadth_first_order(graph, root, return_predecessors=False)
         below = np.sort(nodes[1:])
         reached.append(np.append(nodes[0], below))

@@ -61,14 +61,15 @@ def rank_labels(labels: dict[int, str], query: str, n: int = 20) -> pd.DataFrame
     by_words = index.word_scores(query)
     by_meaning = index.meaning_scores(query)
     scores = np.maximum(by_words, by_meaning)
-    places = largest_places(scores, n)
-    places = places[scores[places] > 0]
-    of_words = by_words[places] >= by_meaning[places]
+    best = largest_places(scores, n)
+    is_found = scores[best] > 0
+    found = best[is_found]
+    of_words = by_words[found] >= by_meaning[found]
     return pd.DataFrame(
         {
-            "feature": index.features[places],
-            "label": index.labels[places],
-            "score": scores[places].round(4),
+            "feature": index.features[found],
+            "label": index.labels[found],
+            "score": scores[found].round(4),
             "match": np.where(of_words, "words", "meaning"),
         }
     )
@@ -88,46 +89,63 @@ class _LabelIndex:
     """
 
     def __init__(self, labels: tuple[tuple[int, str], ...]) -> None:
-        self.features = np.array([feature for feature, _ in labels], np.int64)
-        self.labels = np.array([label for _, label in labels], object)
-        words = [split_words(label) for label in self.labels]
+        features = [feature for feature, _ in labels]
+        texts = [text for _, text in labels]
+        self.features = np.array(features, np.int64)
+        self.labels = np.array(texts, object)
+        words = [split_words(text) for text in texts]
         self._n_words = np.array([len(of_label) for of_label in words])
-        self._places_of_word: dict[str, list[int]] = defaultdict(list)
-        for place, of_label in enumerate(words):
-            for word in dict.fromkeys(of_label):
-                self._places_of_word[word].append(place)
+        self._places_of_word = _places_of_words(words)
         self._vocabulary = Vocabulary(self._places_of_word)
         self._vectors = np.zeros((0, 0), np.float32)
         if len(labels) and is_installed():
-            self._vectors = unit(encode_static(self.labels.tolist()))
+            encoded = encode_static(texts)
+            self._vectors = unit(encoded)
 
     def word_scores(self, query: str) -> np.ndarray:
         """Return how many of a query's words each label has, rare words counting more, (n,)."""
-        scores = np.zeros(len(self.labels))
-        total = 0.0
+        n_labels = len(self.labels)
+        found = np.zeros(n_labels)
+        possible = 0.0
         asked = split_words(query)
         for word in asked:
             likeness = self._likeness(word)
-            n_labels = np.count_nonzero(likeness)
-            rarity = np.log1p(len(self.labels) / (1 + n_labels))
-            scores += rarity * likeness
-            total += rarity
-        further = np.maximum(self._n_words - len(asked), 0)
-        lost = FURTHER_WORDS * further / np.maximum(self._n_words, 1)
-        return scores / max(total, 1e-9) * (1 - lost)
+            n_with_word = np.count_nonzero(likeness)
+            rarity = np.log1p(n_labels / (1 + n_with_word))
+            found += rarity * likeness
+            possible += rarity
+        share_found = found / max(possible, 1e-9)
+        n_words = np.maximum(self._n_words, 1)
+        n_further = np.maximum(self._n_words - len(asked), 0)
+        lost = FURTHER_WORDS * n_further / n_words
+        return share_found * (1 - lost)
 
     def meaning_scores(self, query: str) -> np.ndarray:
         """Return how similar to a query each label's meaning is, 0 if hardly, (n,)."""
-        if not len(self._vectors) or not split_words(query):
+        has_vectors = len(self._vectors) > 0
+        if not has_vectors or not split_words(query):
             return np.zeros(len(self.labels))
-        (vector,) = unit(encode_static([query]))
+        encoded = encode_static([query])
+        (vector,) = unit(encoded)
         cosines = self._vectors @ vector
-        return np.where(cosines >= MIN_COSINE, MEANING * cosines, 0)
+        is_similar = cosines >= MIN_COSINE
+        return np.where(is_similar, MEANING * cosines, 0)
 
     def _likeness(self, word: str) -> np.ndarray:
         """Return how much the likest word of each label is like a word, (n,)."""
         likeness = np.zeros(len(self.labels))
-        for known, value in self._vocabulary.like(word).items():
+        known_words = self._vocabulary.like(word)
+        for known, value in known_words.items():
             places = self._places_of_word[known]
-            likeness[places] = np.maximum(likeness[places], value)
+            so_far = likeness[places]
+            likeness[places] = np.maximum(so_far, value)
         return likeness
+
+
+def _places_of_words(words: list[list[str]]) -> dict[str, list[int]]:
+    """Return at which places of a list of labels each word is found."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, of_label in enumerate(words):
+        for word in dict.fromkeys(of_label):
+            places[word].append(place)
+    return places
