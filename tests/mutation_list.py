@@ -522,8 +522,8 @@ add(
     ),
     (
         "contrast: worst first",
-        "(-np.abs(found.difference), ~is_found)",
-        "(np.abs(found.difference), ~is_found)",
+        "(-difference, ~is_found)",
+        "(difference, ~is_found)",
     ),
     (
         "contrast: no adjustment for selection",
@@ -597,8 +597,8 @@ add(
     ),
     (
         "joint model: sides not balanced",
-        "0.5 / share, 0.5 / (1 - share)",
-        "1.0, 1.0",
+        "np.where(in_class, of_class, of_rest)",
+        "1.0",
     ),
 )
 add(
@@ -613,8 +613,8 @@ add(
     ),
     (
         "explain: z for Welch's t",
-        "student_error * stdtrit(degrees, 0.975) / Z95",
-        "student_error",
+        "error = student_error * student_quantile / Z95",
+        "error = student_error",
     ),
     (
         "explain: without the score test",

@@ -89,7 +89,8 @@ def cliffs_delta(
     for target in np.unique(pairs.targets[wanted]):
         of_target = pairs.targets == target
         places = np.flatnonzero(wanted & of_target)
-        of_corpus = codes.features(pairs.features[places]).tocsr()
+        features = pairs.features[places]
+        of_corpus = codes.features(features).tocsr()
         activations = sp.csc_array(of_corpus[sums.rows])
         in_group = sums.target[:, [target]]
         scores = single_feature_scores(activations, in_group)
@@ -108,19 +109,21 @@ def _mean_differences(codes: Codes, sums: FeatureSums, features: np.ndarray) -> 
     which fools this test but not the score test with the variance of all rows: p is the larger one.
     """
     active_squares = sums.active_squares[features].sum(1)
-    effect = sums.co_deviation[features, 0] / active_squares
+    co_deviation = sums.co_deviation[features, 0]
+    effect = co_deviation / active_squares
     active, inactive = _error_squares(codes, sums, features, effect)
     n_active = sums.n_active[features].sum(1)
     n_inactive = sums.n_independent - n_active
-    both = active + inactive
     degrees = _welch_degrees(active, inactive, n_active, n_inactive)
-    student_error = np.sqrt(both) / active_squares
+    student_error = np.sqrt(active + inactive) / active_squares
     t = np.abs(effect) / np.maximum(student_error, TINY)
     welch_p = 2 * stdtr(degrees, -t)
     score_p = two_sided_p(sums.z[features, 0])
     p = np.maximum(welch_p, score_p)
-    error = student_error * stdtrit(degrees, 0.975) / Z95
-    size = -ndtri(np.maximum(p, TINY) / 2)
+    student_quantile = stdtrit(degrees, 0.975)
+    error = student_error * student_quantile / Z95
+    p_of_side = np.maximum(p, TINY) / 2
+    size = -ndtri(p_of_side)
     z = np.sign(effect) * size
     correlation = sums.r[features, 0]
     return Effects(effect, error, p, z, correlation, {})
@@ -135,8 +138,9 @@ def _welch_degrees(
     """Return Welch's degrees of freedom from the sums of squared errors of both sides, (K,)."""
     of_active = active**2 / (n_active - 1)
     of_inactive = inactive**2 / (n_inactive - 1)
-    both = active + inactive
-    return both**2 / np.maximum(of_active + of_inactive, TINY)
+    both_sides = active + inactive
+    welch = np.maximum(of_active + of_inactive, TINY)
+    return both_sides**2 / welch
 
 
 def _error_squares(
@@ -151,16 +155,19 @@ def _error_squares(
     n_active = sums.n_active[features]  # (K, S)
     mean = n_active / sums.n_rows
     all_squares = sums.target_squares[:, 0]
-    of_all = sums.active_squares[features].sum(1)[:, None]
+    of_strata = sums.active_squares[features]
+    of_all = of_strata.sum(1)[:, None]
     slope = effect[:, None]
 
     def weighted(x: Any, total: Any, squares: Any, n_rows: Any) -> np.ndarray:
         cross_products = 2 * slope * x * total
         fitted_squares = (slope * x) ** 2 * n_rows
         residual_squares = squares - cross_products + fitted_squares
-        leverage = 1 / sums.n_rows + x**2 / of_all
+        of_feature = x**2 / of_all
+        leverage = 1 / sums.n_rows + of_feature
         scale = x / np.maximum(1 - leverage, MIN_LEFT)
-        by_stratum = scale**2 * np.maximum(residual_squares, 0)
+        not_negative = np.maximum(residual_squares, 0)
+        by_stratum = scale**2 * not_negative
         return by_stratum.sum(1)
 
     with_feature = weighted(1 - mean, active_sum, active_squares, n_active)
@@ -178,7 +185,8 @@ def _deviations_where_active(
     Returns:
         Weighted sums by stratum, each (K, S).
     """
-    stratum_mean = sums.target_sum[:, 0] / sums.n_rows
+    stratum_sum = sums.target_sum[:, 0]
+    stratum_mean = stratum_sum / sums.n_rows
     number = dense_column(sums.target, 0)
     deviation = number - sums.strata @ stratum_mean
     column = deviation[:, None]
@@ -199,7 +207,8 @@ def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     inside = sums.target_sum
     outside = sums.n_rows[:, None] - inside
     by_target = np.stack([outside, inside], -1)  # (S, C, 2)
-    n_rows = by_target[:, pairs.targets].swapaxes(0, 1)  # (K, S, 2)
+    of_pairs = by_target[:, pairs.targets]  # (S, K, 2)
+    n_rows = of_pairs.swapaxes(0, 1)
     active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
     n_active = sums.n_active[pairs.features]
     return fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES)

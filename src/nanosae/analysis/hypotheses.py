@@ -103,8 +103,10 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
 def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
     """Return what to call each feature, object (n_features,)."""
     labels = known_labels(codes) if labels is None else labels
-    numbers = range(codes.n_features)
-    names = [labels.get(feature) or f"feature {feature}" for feature in numbers]
+    names = []
+    for feature in range(codes.n_features):
+        name = labels.get(feature) or f"feature {feature}"
+        names.append(name)
     return np.array(names, object)
 
 
@@ -143,7 +145,8 @@ def _tested(
         if not has_rows:
             small.append(name)
     if small:
-        notes.append(f"In too few rows to be tested: {', '.join(small)}.")
+        joined = ", ".join(small)
+        notes.append(f"In too few rows to be tested: {joined}.")
     n_active = sums.n_active.sum(1)
     left_out = question.facts.get("left_out", [])
     is_common = n_active >= options.min_active
@@ -199,7 +202,8 @@ def _test(
         table["odds_high"] = _odds(high)
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(codes, sums, pairs, is_found)
-    best_first = np.lexsort((-np.abs(found.difference), ~is_found))
+    difference = np.abs(found.difference)
+    best_first = np.lexsort((-difference, ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
 
 
@@ -227,8 +231,8 @@ def _after_selection(
     z = np.where(is_found, found.z, z_screen)
     exceeded = np.where(is_found, cutoff, Z95)
     centre, low, high = given_selected(z, exceeded)
-    size = np.maximum(np.abs(found.z), 1)
-    per_score = np.abs(found.effect) / size
+    size = np.abs(found.z)
+    per_score = np.abs(found.effect) / np.maximum(size, 1)
     larger_error = np.maximum(found.error, per_score)
     error = np.where(is_found, larger_error, found.error)
     return (
@@ -260,7 +264,9 @@ def _joint_models(
     n_rows = max(MAX_ROWS // n_models, MIN_ROWS)
     rows = rows.sample(n_rows, options.seed)
     features = np.flatnonzero(tested.any(1))
-    strengths = codes.take(rows.numbers)[:, features] if with_candidates else None
+    strengths = None
+    if with_candidates:
+        strengths = codes.take(rows.numbers)[:, features]
     numeric = question.kind == "numeric"
     for target, name in enumerate(question.names):
         if name not in with_candidates:

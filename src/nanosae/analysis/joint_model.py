@@ -164,11 +164,14 @@ def _balanced(data: _Data, part: np.ndarray) -> _Data:
     if data.numeric:
         return data
     weight = data.rows.weight
-    share = np.average(data.target[part], weights=weight[part])
+    target = data.target[part]
+    share = np.average(target, weights=weight[part])
     if not 0 < share < 1:
         return data
     in_class = data.target > 0
-    factor = np.where(in_class, 0.5 / share, 0.5 / (1 - share))
+    of_class = 0.5 / share
+    of_rest = 0.5 / (1 - share)
+    factor = np.where(in_class, of_class, of_rest)
     rows = replace(data.rows, weight=weight * factor)
     return replace(data, rows=rows)
 
@@ -199,7 +202,8 @@ def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarra
         if gain[best] <= TINY:
             break
         chosen.append(best)
-        share = left[:, best] / left[best, best]
+        best_variance = left[best, best]
+        share = left[:, best] / best_variance
         products -= share * products[best]
         left -= np.outer(share, left[best])
     return np.array(chosen, dtype=np.int64)
@@ -211,17 +215,19 @@ def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
     n_rows = np.maximum(strata.T @ weight, TINY)
     y_sum = strata.T @ (weight * y)
     y = y - strata @ (y_sum / n_rows)
-    weighted_x: Any = x.multiply(weight[:, None]).tocsr()
+    weighted_x = _weighted(x, weight)
     x_sum = (strata.T @ weighted_x).toarray()
-    between_strata = (x_sum**2 / n_rows[:, None]).sum(0)
-    x_squares = x.power(2).T @ weight - between_strata
+    of_strata = x_sum**2 / n_rows[:, None]
+    all_squares = x.power(2).T @ weight
+    x_squares = all_squares - of_strata.sum(0)
     y_squares = (weight * y**2).sum()
     scale = np.sqrt(np.maximum(x_squares, TINY) * y_squares)
     products = weighted_x.T @ y
     correlation = np.abs(products) / np.maximum(scale, TINY)
     strongest_first = np.argsort(-correlation, kind="stable")
     strongest = strongest_first[:MAX_CANDIDATES]
-    z = correlation[strongest] * np.sqrt(weight.sum())
+    n_independent = weight.sum()
+    z = correlation[strongest] * np.sqrt(n_independent)
     return strongest[z >= Z95]
 
 
@@ -231,7 +237,7 @@ def _moments_within_strata(
     """Return Σ x xᵀ and Σ x y over rows, of deviations from the strata's means, weighted."""
     x, y, weight, strata = _of_part(data, part)
     x = x[:, candidates]
-    weighted_x: Any = x.multiply(weight[:, None]).tocsr()
+    weighted_x = _weighted(x, weight)
     n_rows = np.maximum(strata.T @ weight, TINY)
     x_sum = (strata.T @ weighted_x).toarray()
     y_sum = strata.T @ (weight * y)
@@ -240,6 +246,12 @@ def _moments_within_strata(
     gram = x_products - between_strata
     products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)
     return gram, products
+
+
+def _weighted(x: Any, weight: np.ndarray) -> Any:
+    """Return every row of strengths times its weight, csr_array."""
+    weighted = x.multiply(weight[:, None])
+    return weighted.tocsr()
 
 
 def _of_part(data: _Data, part: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, Any]:

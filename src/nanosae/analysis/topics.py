@@ -192,7 +192,8 @@ class Topics:
         names = []
         for topic, of_topic in enumerate(words):
             first_words = of_topic[:4] or [UNNAMED]
-            names.append("_".join([str(topic), *first_words]))
+            name = "_".join([str(topic), *first_words])
+            names.append(name)
         representatives = [of_topic[:3] for of_topic in rows]
         representative_texts = []
         for of_topic in representatives:
@@ -295,7 +296,8 @@ def topics(
     if n_leaves:
         active_on_led = activation.sum(0) > 0
         joining = features[active_on_led]
-        leaves[joining] = activation[:, active_on_led].argmax(0)
+        of_joining = activation[:, active_on_led]
+        leaves[joining] = of_joining.argmax(0)
     leaves[features[leading]] = np.arange(n_leaves)
     has_leaf = leaves[:, None] >= 0
     decoder = np.where(has_leaf, np.asarray(directions), 0)
@@ -343,7 +345,8 @@ def _row_vectors(
     codes: Codes, decoder: np.ndarray, rows: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield embeddings, else reconstructions, block by block, and of which rows they are known."""
-    rows = np.arange(codes.n_rows) if rows is None else rows
+    if rows is None:
+        rows = np.arange(codes.n_rows)
     has_vectors = _has_vectors_like(codes, decoder)
     has_leaf = 1.0 * decoder.any(axis=1)
     starts = range(BLOCK, len(rows), BLOCK)
@@ -393,7 +396,8 @@ def _activation_of_led_rows(
         block = block[:, features]
         rows, leader = leaders(block)
         shape = (block.shape[1], block.shape[0])
-        entries = (np.ones(len(rows)), (leader, rows))
+        once = np.ones(len(rows))
+        entries = (once, (leader, rows))
         leads = sp.csr_array(entries, shape=shape)
         activation = activation + leads @ block
         n_led = n_led + leads.sum(1)

@@ -79,7 +79,7 @@ def _activations(graph: _Graph, model: Weights, projected: str) -> str:
         return graph.node("Where", is_kept, positive, zero)
     if kind == "topk":
         k = min(model.cfg["k"], model.hidden_size)
-        size = graph.constant("k", np.array([k], np.int64))
+        size = graph.integer("k", k)
         values, places = graph.nodes("TopK", pre_acts, size, n_outputs=2, axis=1)
         shape = graph.node("Shape", pre_acts)
         nothing = graph.node("ConstantOfShape", shape)
@@ -90,7 +90,7 @@ def _activations(graph: _Graph, model: Weights, projected: str) -> str:
 
 def _standardised(graph: _Graph, width: int) -> tuple[str, str, str]:
     """Add what standardises rows; return the names of rows, means and deviations."""
-    last = graph.constant("last", np.array([-1], np.int64))
+    last = graph.integer("last", -1)
     mean = graph.node("ReduceMean", "rows", last)
     centred = graph.node("Sub", "rows", mean)
     squares = graph.node("Mul", centred, centred)
@@ -113,10 +113,17 @@ class _Graph:
         self._constants: list[Any] = []
 
     def constant(self, name: str, value: Any) -> str:
-        array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
+        array = np.asarray(value)
+        if array.ndim:
+            array = np.ascontiguousarray(array)
         tensor = self._onnx.numpy_helper.from_array(array, name)
         self._constants.append(tensor)
         return name
+
+    def integer(self, name: str, value: int) -> str:
+        """Add a vector of one whole number, as sizes and axes are given."""
+        array = np.array([value], np.int64)
+        return self.constant(name, array)
 
     def node(self, kind: str, *inputs: str, out: str = "", **options: Any) -> str:
         (name,) = self.nodes(kind, *inputs, out=out, **options)
