@@ -17,7 +17,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -37,9 +37,7 @@ COMMON = 3  # training texts that have a term of a name, where the corpus is not
 SMALL_CORPUS = 2000  # training texts below which a rare term may name
 WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
-FORM_ADVANTAGE = (
-    2.0  # a phrase of stop words needs so many times the F1 of what has content
-)
+FORM_ADVANTAGE = 2.0  # times the F1 of what has content, for a phrase of stop words
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,10 @@ def choose_names(
     n_rows = np.array([len(own.rows) for own in features])
     order = largest_places(n_rows, len(features)).tolist()
     first_pass = _choose_in_order(corpus, features, order)
-    apart = [
-        _apart_from(own, [features[j] for j in siblings])
-        for own, siblings in zip(features, _siblings(first_pass), strict=True)
-    ]
+    apart = []
+    for own, places in zip(features, _siblings(first_pass), strict=True):
+        siblings = [features[place] for place in places]
+        apart.append(_apart_from(own, siblings))
     return _choose_in_order(corpus, apart, order)
 
 
@@ -136,10 +134,11 @@ def _siblings(names: Sequence[Name]) -> list[list[int]]:
     for i, name in enumerate(names):
         if name.terms:
             by_first_term[name.terms[0]].append(i)
-    return [
-        [j for j in by_first_term[name.terms[0]] if j != i] if name.terms else []
-        for i, name in enumerate(names)
-    ]
+    siblings = []
+    for i, name in enumerate(names):
+        same_first_term = by_first_term[name.terms[0]] if name.terms else []
+        siblings.append([j for j in same_first_term if j != i])
+    return siblings
 
 
 def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureWords:
@@ -148,14 +147,15 @@ def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureW
         return own
     rows = np.concatenate([sibling.rows for sibling in siblings])
     activations = np.concatenate([sibling.activations for sibling in siblings])
-    strongest = np.zeros(max(rows.max(initial=0), own.rows.max(initial=0)) + 1)
+    last_row = max(rows.max(initial=0), own.rows.max(initial=0))
+    strongest = np.zeros(last_row + 1)
     np.maximum.at(strongest, rows, activations)
     is_stronger = own.activations >= strongest[own.rows]
     if is_stronger.sum() < MIN_TEXTS:
         return own
-    return replace(
-        own, rows=own.rows[is_stronger], activations=own.activations[is_stronger]
-    )
+    own_rows = own.rows[is_stronger]
+    own_activations = own.activations[is_stronger]
+    return replace(own, rows=own_rows, activations=own_activations)
 
 
 def _term_directions(
@@ -163,28 +163,27 @@ def _term_directions(
 ) -> np.ndarray | None:
     if meaning is None:
         return None
-    candidates = np.unique(
-        np.concatenate([own.terms[:CANDIDATES] for own in features] or [[]])
-    )
-    candidates = candidates.astype(np.int64)
-    directions = np.zeros((len(words.terms), len(meaning.centre)), np.float32)
-    directions[candidates] = meaning.of_terms(
-        words.presence[meaning.rows][:, candidates]
-    )
+    of_features = [own.terms[:CANDIDATES] for own in features]
+    distinct = np.unique(np.concatenate(of_features or [[]]))
+    candidates = distinct.astype(np.int64)
+    n_terms = len(words.terms)
+    width = len(meaning.centre)
+    directions = np.zeros((n_terms, width), np.float32)
+    presence = words.presence[meaning.rows][:, candidates]
+    directions[candidates] = meaning.of_terms(presence)
     return directions
 
 
 def _choose_name(
     corpus: _Corpus, own: FeatureWords, taken: set[frozenset[int]]
 ) -> Name:
-    typical = own.terms[:CANDIDATES]
-    with_content = [term for term in typical.tolist() if _has_content(corpus, term)]
-    common = [term for term in with_content if _is_common(corpus, term)]
-    with_content = common or with_content
+    typical = own.terms[:CANDIDATES].tolist()
     is_active = _active_rows(corpus, own)
-    by_content = _Search(corpus, own, is_active, with_content)
+    with_content = [term for term in typical if _has_content(corpus, term)]
+    common = [term for term in with_content if _is_common(corpus, term)]
+    by_content = _Search(corpus, own, is_active, common or with_content)
     by_content.add_terms(taken)
-    phrases = [term for term in typical.tolist() if " " in corpus.words.terms[term]]
+    phrases = [term for term in typical if " " in corpus.words.terms[term]]
     of_form = [term for term in phrases if not _has_content(corpus, term)]
     by_form = _Search(corpus, own, is_active, of_form)
     by_form.add_terms(taken, most=1)
@@ -195,25 +194,36 @@ def _choose_name(
 
 def _has_content(corpus: _Corpus, term: int) -> bool:
     """Tell whether a term says something and neither begins nor ends with a stop word."""
-    word_list = corpus.words.terms[term].split(" ")
-    is_bare = any(
-        is_stop_word(word) or len(word) < 2 for word in (word_list[0], word_list[-1])
-    )
-    is_unspaced = re.match(f"[{UNSPACED}]", corpus.words.terms[term]) is not None
-    return corpus.informative[term] > 0 and (is_unspaced or not is_bare)
+    is_informative = corpus.informative[term] > 0
+    if not is_informative:
+        return False
+    text = corpus.words.terms[term]
+    if _is_unspaced(text):
+        return True
+    word_list = text.split(" ")
+    ends = (word_list[0], word_list[-1])
+    return not any(is_stop_word(word) or len(word) < 2 for word in ends)
+
+
+def _is_unspaced(text: str) -> bool:
+    """Tell whether a text begins in a script that puts no spaces between words."""
+    return re.match(f"[{UNSPACED}]", text) is not None
 
 
 def _is_common(corpus: _Corpus, term: int) -> bool:
     """Tell whether a term is in enough texts for its meaning to be known."""
-    n_texts = corpus.presence.indptr[term + 1] - corpus.presence.indptr[term]
-    return n_texts >= COMMON or corpus.presence.shape[0] < SMALL_CORPUS
+    n_texts = len(corpus.rows_with(term))
+    n_train = corpus.presence.shape[0]
+    return n_texts >= COMMON or n_train < SMALL_CORPUS
 
 
 def _active_rows(corpus: _Corpus, own: FeatureWords) -> np.ndarray:
     """Mark a feature's active rows among the training rows, bool (n_train,)."""
-    is_active = np.zeros(corpus.presence.shape[0], dtype=bool)
+    n_train = corpus.presence.shape[0]
+    is_active = np.zeros(n_train, dtype=bool)
     places = corpus.place_of_row[own.rows]
-    is_active[places[places >= 0]] = True
+    is_train = places >= 0
+    is_active[places[is_train]] = True
     return is_active
 
 
@@ -241,10 +251,10 @@ class _Search:
         self.n_active = int(is_active.sum())
         self.inflections = _inflections(self.terms)
         own_rows = [corpus.rows_with(term) for term in candidates]
-        self.rows = [
-            np.unique(np.concatenate([own_rows[place] for place in (i, *others)]))
-            for i, others in enumerate(self.inflections)
-        ]
+        self.rows: list[np.ndarray] = []
+        for place, others in enumerate(self.inflections):
+            rows_of_forms = [own_rows[form] for form in (place, *others)]
+            self.rows.append(np.unique(np.concatenate(rows_of_forms)))
         self.covered = np.zeros(len(is_active), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
         self.chosen: list[int] = []
@@ -256,11 +266,12 @@ class _Search:
         self.direction = None
         if meaning is None or self.corpus.term_directions is None:
             return
-        in_sample = own.rows[np.isin(own.rows, meaning.rows)]
-        if not len(in_sample):
+        is_in_sample = np.isin(own.rows, meaning.rows)
+        if not is_in_sample.any():
             return
-        self.target = meaning.of_rows(in_sample)
-        self.direction = np.zeros(len(meaning.centre), np.float32)
+        self.target = meaning.of_rows(own.rows[is_in_sample])
+        width = len(meaning.centre)
+        self.direction = np.zeros(width, np.float32)
         self.directions = self.corpus.term_directions[self.candidates]
         self.moments = self.directions @ meaning.second_moments
         self.variances = np.einsum("ij,ij->i", self.moments, self.directions)
@@ -271,10 +282,13 @@ class _Search:
         while self.open.any() and len(self.chosen) <= most:
             is_new = frozenset(self.name().terms) not in taken
             f1 = self._f1_with_each()
-            scores = np.where(self.open, f1 + self._auc_with_each(), -1.0)
+            auc = self._auc_with_each()
+            scores = np.where(self.open, f1 + auc, -1.0)
             best = self._whole_phrase(int(scores.argmax()), scores)
-            gains = scores[best] > score + (MIN_GAIN if self.chosen else 0)
-            wanted = not self.chosen or (gains and len(self.chosen) < most)
+            least_gain = MIN_GAIN if self.chosen else 0
+            gains = scores[best] > score + least_gain
+            has_room = len(self.chosen) < most
+            wanted = not self.chosen or (gains and has_room)
             if not wanted and is_new:
                 return
             score = scores[best]
@@ -283,34 +297,34 @@ class _Search:
 
     def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
         """Return the best of the longer candidates that hold a term and are hardly worse."""
-        term = f" {self.terms[place]} "
-        longer = [
-            other
-            for other in np.flatnonzero(scores > scores[place] - MIN_GAIN).tolist()
-            if len(self.terms[other]) > len(self.terms[place])
-            and (term in f" {self.terms[other]} " or self._is_part(place, other))
-            and self._n_found(other) >= WHOLE * self._n_found(place)
-        ]
-        return max(longer, key=lambda other: len(self.terms[other]), default=place)
+        term = self.terms[place]
+        n_found = self._n_found(place)
+        best = place
+        hardly_worse = np.flatnonzero(scores > scores[place] - MIN_GAIN)
+        for other in hardly_worse.tolist():
+            phrase = self.terms[other]
+            is_longer = len(phrase) > len(self.terms[best])
+            if not is_longer or not _holds(phrase, term):
+                continue
+            if self._n_found(other) >= WHOLE * n_found:
+                best = other
+        return best
 
     def _n_found(self, place: int) -> int:
         """Return the number of the feature's rows that have a candidate."""
         return int(self.is_active[self.rows[place]].sum())
-
-    def _is_part(self, place: int, other: int) -> bool:
-        """Tell whether a term without spaces is a part of another."""
-        is_unspaced = re.match(f"[{UNSPACED}]", self.terms[place]) is not None
-        return is_unspaced and self.terms[place] in self.terms[other]
 
     def _f1_with_each(self) -> np.ndarray:
         """Return the F1 of the name with each further candidate."""
         n_found = int((self.covered & self.is_active).sum())
         n_covered = int(self.covered.sum())
         f1 = np.zeros(len(self.candidates))
-        for i in np.flatnonzero(self.open):
-            more = self.rows[i][~self.covered[self.rows[i]]]
+        for place in np.flatnonzero(self.open):
+            rows = self.rows[place]
+            more = rows[~self.covered[rows]]
             found = n_found + int(self.is_active[more].sum())
-            f1[i] = 2 * found / max(n_covered + len(more) + self.n_active, 1)
+            covered = n_covered + len(more)
+            f1[place] = 2 * found / max(covered + self.n_active, 1)
         return f1
 
     def _auc_with_each(self) -> np.ndarray:
@@ -319,10 +333,11 @@ class _Search:
             return np.zeros(len(self.candidates))
         assert self.corpus.meaning is not None
         moments = self.corpus.meaning.second_moments @ self.direction
-        difference = (self.directions + self.direction) @ self.target
-        variance = (
-            self.variances + 2 * (self.directions @ moments) + self.direction @ moments
-        )
+        sums = self.directions + self.direction
+        difference = sums @ self.target
+        covariances = self.directions @ moments
+        own_variance = self.direction @ moments
+        variance = self.variances + 2 * covariances + own_variance
         return normal_auc(difference, variance)
 
     def _add(self, place: int) -> None:
@@ -338,10 +353,10 @@ class _Search:
     def name(self) -> Name:
         """Return the name as it is now."""
         terms = [self.candidates[place] for place in self.chosen]
-        inflected = [
-            other for place in self.chosen for other in self.inflections[place]
-        ]
-        inflections = [self.candidates[place] for place in inflected]
+        inflections = []
+        for place in self.chosen:
+            others = self.inflections[place]
+            inflections += [self.candidates[other] for other in others]
         return Name(terms, terms + inflections, self.direction)
 
 
@@ -351,10 +366,18 @@ def _inflections(terms: list[str]) -> list[list[int]]:
     stems = [stem(term) if " " not in term else "" for term in terms]
     for place, its_stem in enumerate(stems):
         by_stem[its_stem].append(place)
-    return [
-        [other for other in by_stem[its_stem] if other != place] if its_stem else []
-        for place, its_stem in enumerate(stems)
-    ]
+    inflections = []
+    for place, its_stem in enumerate(stems):
+        forms = by_stem[its_stem] if its_stem else []
+        inflections.append([other for other in forms if other != place])
+    return inflections
+
+
+def _holds(phrase: str, term: str) -> bool:
+    """Tell whether a phrase holds a term: as whole words, where there are spaces."""
+    if f" {term} " in f" {phrase} ":
+        return True
+    return _is_unspaced(term) and term in phrase
 
 
 def _repeats(term: str, other: str) -> bool:
@@ -368,12 +391,14 @@ def _same_word(word: str, other: str) -> bool:
     if word == other:
         return True
     shorter, longer = sorted((len(word), len(other)))
-    stem = max(STEM, round(0.6 * longer))
-    if shorter >= stem and word[:stem] == other[:stem]:
+    n_letters = max(STEM, round(0.6 * longer))
+    has_same_stem = word[:n_letters] == other[:n_letters]
+    if shorter >= n_letters and has_same_stem:
         return True
-    if not re.match(f"[{UNSPACED}]", word):
+    if not _is_unspaced(word):
         return False
-    return any(word[k : k + 2] in other for k in range(len(word) - 1))
+    neighbours = [first + second for first, second in pairwise(word)]
+    return any(two in other for two in neighbours)
 
 
 def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
@@ -383,9 +408,12 @@ def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
         >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
         'Node.js'
     """
-    pattern = r"\W+".join(re.escape(word) for word in term.split(" "))
-    if not re.match(f"[{UNSPACED}]", term):
+    words = [re.escape(word) for word in term.split(" ")]
+    pattern = r"\W+".join(words)
+    if not _is_unspaced(term):
         pattern = rf"\b{pattern}\b"
-    spellings = re.findall(pattern, "\n".join(texts), re.IGNORECASE)
-    counts = Counter(" ".join(spelling.split()) for spelling in spellings or [term])
-    return counts.most_common(1)[0][0]
+    all_texts = "\n".join(texts)
+    spellings = re.findall(pattern, all_texts, re.IGNORECASE) or [term]
+    counts = Counter(" ".join(spelling.split()) for spelling in spellings)
+    [(usual, _)] = counts.most_common(1)
+    return usual
