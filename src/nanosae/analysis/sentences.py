@@ -25,6 +25,8 @@ COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
 
+Line = dict[str, Any]  # of a table: values by the names of its columns
+
 
 class _Compared(NamedTuple):
     """What sentences are made of: a comparison, new or stored."""
@@ -48,7 +50,7 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         (log-odds ratio; of numbers the difference), `n_active` and `q` (false discovery rate). A
         feature is said once per column.
     """
-    queues: list[list[dict[str, Any]]] = []
+    queues: list[list[Line]] = []
     compared = [_as_compared(result) for result in results]
     are_groups = [result.kind == "groups" for result in compared]
     has_several = sum(are_groups) > 1
@@ -66,7 +68,7 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(in_turn, columns=COLUMNS)
 
 
-def _strength_of_first(queue: list[dict[str, Any]]) -> float:
+def _strength_of_first(queue: list[Line]) -> float:
     strongest = queue[0]
     return abs(strongest["strength"])
 
@@ -79,7 +81,7 @@ def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
     return _Compared(result["kind"], result["about"], findings_table, shares)
 
 
-def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def _in_turn(queues: list[list[Line]]) -> Iterator[Line]:
     """Yield the first line of each list, then the second of each, and so on."""
     for lines in zip_longest(*queues):
         for line in lines:
@@ -87,7 +89,7 @@ def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
                 yield line
 
 
-def _lines(result: _Compared, has_several: bool) -> Iterator[dict[str, Any]]:
+def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
     """Yield a line per finding; where several columns make groups, groups name theirs."""
     sayers = {
         "groups": partial(_group_line, names_column=has_several),
@@ -106,9 +108,7 @@ def _lines(result: _Compared, has_several: bool) -> Iterator[dict[str, Any]]:
         yield column | numbers | feature | line
 
 
-def _group_line(
-    result: _Compared, found: dict[str, Any], names_column: bool
-) -> dict[str, Any]:
+def _group_line(result: _Compared, found: Line, names_column: bool) -> Line:
     column = result.about.get("column")
     target = found["target"]
     rest = result.about.get("b")
@@ -140,7 +140,7 @@ def _group_line(
     }
 
 
-def _texts_about(found: dict[str, Any]) -> str:
+def _texts_about(found: Line) -> str:
     label = found["label"]
     return f"Texts about “{label}”"
 
@@ -172,7 +172,7 @@ def column_words(column: Any) -> str:
     return f"“{name}”" if n_words > 3 else name
 
 
-def _trend_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any] | None:
+def _trend_line(result: _Compared, found: Line) -> Line | None:
     """Compare the first periods with the last: as few of them as show what the whole does."""
     shares = result.shares
     of_feature = shares["feature"] == found["feature"]
@@ -222,7 +222,7 @@ def _when(shares: pd.DataFrame, unit: Any) -> str:
     return f"on {first}" if unit == "day" else f"in {first}"
 
 
-def _number_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
+def _number_line(result: _Compared, found: Line) -> Line:
     effect = found["effect"]
     label = found["label"]
     n_active = found["n_active"]
