@@ -794,7 +794,7 @@ add(
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
     ("search: finds itself", "scores[row] = -np.inf", "pass"),
-    ("search: every hit strong", "best <= _chance_cosine(codes)", "best < -2"),
+    ("search: every hit strong", "cosines <= _chance_cosine(codes)", "cosines < -2"),
 )
 add(
     "analysis/feature_query.py",
