@@ -545,7 +545,7 @@ add(
 add(
     "analysis/periods.py",
     "tests/analysis/test_periods.py",
-    ("trend: starts of periods", "(period + 0.5), names", "(period + 0.0), names"),
+    ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
         "is_outlier |= _beyond_gap(",
@@ -794,7 +794,7 @@ add(
     "tests/analysis/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
     ("search: finds itself", "scores[row] = -np.inf", "pass"),
-    ("search: every hit strong", "best <= _chance_cosine(codes)", "best < -2"),
+    ("search: every hit strong", "cosines <= _chance_cosine(codes)", "cosines < -2"),
 )
 add(
     "analysis/feature_query.py",

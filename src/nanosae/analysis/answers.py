@@ -42,8 +42,10 @@ def token_count(given: Any, otherwise: int) -> int:
         >>> token_count(7, 100), token_count("many", 100), token_count(-1, 100)
         (7, 100, 100)
     """
-    is_count = isinstance(given, int) and not isinstance(given, bool)
-    return given if is_count and 0 < given <= MAX_TOKENS else otherwise
+    is_integer = isinstance(given, int) and not isinstance(given, bool)
+    if is_integer and 0 < given <= MAX_TOKENS:
+        return given
+    return otherwise
 
 
 def parse_label(answer: str | None) -> str:
@@ -53,7 +55,8 @@ def parse_label(answer: str | None) -> str:
         >>> parse_label("<think>FINAL: no</think> It is about ...\n**FINAL:** text editors.")
         'text editors'
     """
-    words = _after_tag(answer, "FINAL").strip(" \t*_`\"'.").split()
+    said = _after_tag(answer, "FINAL")
+    words = said.strip(" \t*_`\"'.").split()
     label = " ".join(words[:MAX_LABEL_WORDS])
     return label if len(label) <= MAX_LABEL_CHARACTERS else ""
 
@@ -65,10 +68,13 @@ def parse_prediction(answer: str | None) -> float:
         >>> parse_prediction("It fits.\nPREDICTION: 0.9"), parse_prediction("PREDICTION: maybe")
         (0.9, nan)
     """
-    number = re.search(r"[-−]?(\d+\.?\d*|\.\d+)", _after_tag(answer, "PREDICTION"))
+    said = _after_tag(answer, "PREDICTION")
+    number = re.search(r"[-−]?(\d+\.?\d*|\.\d+)", said)
     if number is None:
         return float("nan")
-    return min(max(float(number[0].replace("−", "-")), -1.0), 1.0)
+    digits = number[0].replace("−", "-")
+    prediction = float(digits)
+    return min(max(prediction, -1.0), 1.0)
 
 
 def parse_matches(answer: str | None, n: int) -> np.ndarray:
@@ -82,8 +88,10 @@ def parse_matches(answer: str | None, n: int) -> np.ndarray:
     numbers = re.findall(r"\d+", said)
     if not numbers and "none" not in said.lower():
         return np.full(n, np.nan)
-    named = {int(number) for number in numbers if len(number) <= MAX_DIGITS}
-    return np.array([float(number in named) for number in range(1, n + 1)])
+    short = [number for number in numbers if len(number) <= MAX_DIGITS]
+    named = {int(number) for number in short}
+    is_named = [number in named for number in range(1, n + 1)]
+    return np.array(is_named, dtype=float)
 
 
 def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -107,9 +115,13 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     f1 = np.nan
     pearson = np.nan
     if len(np.unique(truth)) == 2:
-        f1 = float(2 * (is_positive @ truth) / (is_positive.sum() + truth.sum()))
+        n_hits = is_positive @ truth
+        n_predicted = is_positive.sum()
+        n_true = truth.sum()
+        f1 = float(2 * n_hits / (n_predicted + n_true))
         if np.ptp(predicted) > 0:
-            pearson = float(np.corrcoef(predicted, truth)[0, 1])
+            correlations = np.corrcoef(predicted, truth)
+            pearson = float(correlations[0, 1])
     return {
         "llm_f1": f1,
         "llm_pearson": pearson,

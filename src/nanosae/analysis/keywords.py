@@ -77,13 +77,17 @@ def log_odds(
         >>> log_odds(np.array([5.0, 1]), 5, np.array([0.0, 1]), 5, np.array([0.5, 0.2]))[1].round(2)
         array([1.4, 0. ])
     """
-    has = count + PRIOR * share
+    prior = PRIOR * share
+    has = count + prior
     lacks = n + PRIOR - has
-    other_has = other_count + PRIOR * share
+    other_has = other_count + prior
     other_lacks = n_other + PRIOR - other_has
-    delta = np.log(has * other_lacks / (lacks * other_has))
-    variance = 1 / has + 1 / lacks + 1 / other_has + 1 / other_lacks
-    return delta, delta / np.sqrt(variance)
+    odds_ratio = has * other_lacks / (lacks * other_has)
+    delta = np.log(odds_ratio)
+    variance_here = 1 / has + 1 / lacks
+    variance = variance_here + 1 / other_has + 1 / other_lacks
+    z = delta / np.sqrt(variance)
+    return delta, z
 
 
 def feature_words(
@@ -103,18 +107,15 @@ def feature_words(
         n_keywords: Words of the query, at most.
     """
     order = largest_places(activations, len(rows))
-    square_sum = max(activations @ activations, 1e-30)
-    row_weights = activations[order] * (activations.sum() / square_sum)
-    presence = words.presence[rows[order]]
-    n_terms = len(words.terms)
-    count = np.bincount(presence.indices, minlength=n_terms)
-    weight_of_pair = np.repeat(row_weights, np.diff(presence.indptr))
-    weighted_count = np.bincount(presence.indices, weight_of_pair, n_terms)
-    other_count = np.maximum(words.n * words.share - count, 0)
-    n_other = max(words.n - len(rows), 1)
+    row_weights = _row_weights(activations)[order]
     n_texts = row_weights.sum()
+    count, weighted_count = _counts(words, rows[order], row_weights)
+    count_of_all = words.n * words.share
+    other_count = np.maximum(count_of_all - count, 0)
+    n_other = max(words.n - len(rows), 1)
 
-    common = np.flatnonzero(count >= min(MIN_COUNT, max(len(rows), 1)))
+    min_count = min(MIN_COUNT, max(len(rows), 1))
+    common = np.flatnonzero(count >= min_count)
     share = words.share[common]
     here = weighted_count[common]
     elsewhere = other_count[common]
@@ -140,6 +141,25 @@ def feature_words(
     )
 
 
+def _row_weights(activations: np.ndarray) -> np.ndarray:
+    """Weigh rows by activation, so that the weights add up to the effective sample size."""
+    square_sum = max(activations @ activations, 1e-30)
+    scale = activations.sum() / square_sum
+    return activations * scale
+
+
+def _counts(
+    words: Words, rows: np.ndarray, row_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the given rows that have each term, once each and by their weights, each (T,)."""
+    presence = words.presence[rows]
+    n_terms = len(words.terms)
+    count = np.bincount(presence.indices, minlength=n_terms)
+    weight_of_pair = np.repeat(row_weights, np.diff(presence.indptr))
+    weighted_count = np.bincount(presence.indices, weight_of_pair, n_terms)
+    return count, weighted_count
+
+
 def _keywords(
     words: Words,
     count: np.ndarray,
@@ -152,11 +172,15 @@ def _keywords(
 
     A word adds its log-odds times the difference of its shares of the texts here and elsewhere.
     """
-    candidates = np.flatnonzero(words.single & (count > 0))
+    is_candidate = words.single & (count > 0)
+    candidates = np.flatnonzero(is_candidate)
     here = count[candidates]
     elsewhere = other_count[candidates]
-    delta, _ = log_odds(here, n, elsewhere, n_other, words.share[candidates])
-    gain = delta * (here / max(n, 1) - elsewhere / n_other)
+    share = words.share[candidates]
+    delta, _ = log_odds(here, n, elsewhere, n_other, share)
+    share_here = here / max(n, 1)
+    share_elsewhere = elsewhere / n_other
+    gain = delta * (share_here - share_elsewhere)
     best = largest_places(gain, n_keywords)
     best = best[delta[best] > 0]
     return candidates[best], delta[best]
@@ -164,7 +188,9 @@ def _keywords(
 
 def texts_with_terms(words: Words, rows: np.ndarray) -> np.ndarray:
     """Count the given rows that have each term, (T,)."""
-    return np.bincount(words.presence[rows].indices, minlength=len(words.terms))
+    presence = words.presence[rows]
+    n_terms = len(words.terms)
+    return np.bincount(presence.indices, minlength=n_terms)
 
 
 def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
@@ -183,18 +209,11 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
     presence = words.presence[rows]
     n_rows = len(rows)
     n_active = np.maximum(active.sum(0), 1)
-    n_with = presence.sum(0)
-    measured = np.flatnonzero(n_with >= MIN_ROWS)
-    similarity = np.full(len(n_with), np.nan)
-    for block in np.split(measured, range(TERM_BLOCK, len(measured), TERM_BLOCK)):
-        both: Any = sp.csc_array(active.T @ presence[:, block])
-        pair_counts = both.data * (both.data - 1)
-        pairs = sp.csc_array((pair_counts, both.indices, both.indptr), both.shape)
-        n_pairs = n_with[block] * (n_with[block] - 1)
-        similarity[block] = (1 / n_active) @ pairs / n_pairs
+    similarity = _similarity_of_texts(active, n_active, presence)
     n_pairs_of_any = n_rows * max(n_rows - 1, 1)
     of_any_rows = (n_active - 1).sum() / n_pairs_of_any
-    informative = np.log(np.maximum(similarity / of_any_rows, 1))
+    ratio = similarity / of_any_rows
+    informative = np.log(np.maximum(ratio, 1))
     informative[informative < np.log(MIN_RATIO)] = 0
     informative = np.where(np.isnan(informative), UNMEASURED, informative)
     informative = np.minimum(informative, MOST_INFORMATIVE)
@@ -202,3 +221,28 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
         if is_stop_word(words.terms[term]):
             informative[term] = 0
     return informative
+
+
+def _similarity_of_texts(
+    active: Any, n_active: np.ndarray, presence: Any
+) -> np.ndarray:
+    """Return how similar the rows with each term are in features, (T,); NaN for rare terms.
+
+    Args:
+        active: Which feature is active on which row, csr_array (n_rows, n_features).
+        n_active: Active rows of each feature, at least 1, (n_features,).
+        presence: Which row has which term, (n_rows, T).
+    """
+    feature_weight = 1 / n_active
+    n_with = presence.sum(0)
+    measured = np.flatnonzero(n_with >= MIN_ROWS)
+    similarity = np.full(len(n_with), np.nan)
+    starts = range(TERM_BLOCK, len(measured), TERM_BLOCK)
+    for block in np.split(measured, starts):
+        both: Any = sp.csc_array(active.T @ presence[:, block])
+        pair_counts = both.data * (both.data - 1)
+        pairs = sp.csc_array((pair_counts, both.indices, both.indptr), both.shape)
+        n_of_block = n_with[block]
+        n_pairs = n_of_block * (n_of_block - 1)
+        similarity[block] = feature_weight @ pairs / n_pairs
+    return similarity

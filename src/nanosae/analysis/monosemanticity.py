@@ -38,15 +38,18 @@ def monosemanticity(
     chance = _mean_similarity(space, square_norms)
     scores = []
     for block in feature_blocks(codes, features):
-        weights: Any = sp.csr_array(codes.features(block).T, dtype=np.float64)
+        activations = codes.features(block)
+        weights: Any = sp.csr_array(activations.T, dtype=np.float64)
         square_weights = weights.power(2)
         weighted_sum = weights @ space
-        similarity = (
-            _row_sums(weighted_sum * weighted_sum) - square_weights @ square_norms
-        )
-        pair_weight = weights.sum(axis=1) ** 2 - square_weights.sum(axis=1)
-        pair_weight[np.diff(weights.indptr) < 2] = np.nan
-        scores.append(similarity / pair_weight - chance)
+        with_itself = square_weights @ square_norms
+        similarity = _row_sums(weighted_sum * weighted_sum) - with_itself
+        all_pairs = weights.sum(axis=1) ** 2
+        pair_weight = all_pairs - square_weights.sum(axis=1)
+        n_active = np.diff(weights.indptr)
+        pair_weight[n_active < 2] = np.nan
+        mean_similarity = similarity / pair_weight
+        scores.append(mean_similarity - chance)
     return np.concatenate(scores)
 
 
@@ -57,16 +60,20 @@ def tfidf(texts: np.ndarray) -> sp.csr_array:
     no_norm: Any = None
     words = HashingVectorizer(n_features=2**18, alternate_sign=False, norm=no_norm)
     counts = words.transform(texts)
-    return sp.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+    weighting = TfidfTransformer(sublinear_tf=True)
+    return sp.csr_array(weighting.fit_transform(counts))
 
 
 def _mean_similarity(space: Any, square_norms: np.ndarray) -> float:
     """Return the mean similarity of two different rows."""
     n_rows = space.shape[0]
     total = np.asarray(space.sum(axis=0)).ravel()
-    similarity = (total**2).sum() - square_norms.sum()
-    return similarity / max(n_rows**2 - n_rows, 1)
+    all_pairs = (total**2).sum()
+    similarity = all_pairs - square_norms.sum()
+    n_pairs = n_rows**2 - n_rows
+    return similarity / max(n_pairs, 1)
 
 
 def _row_sums(matrix: Any) -> np.ndarray:
-    return np.asarray(matrix.sum(axis=1)).ravel()
+    sums = matrix.sum(axis=1)
+    return np.asarray(sums).ravel()

@@ -95,35 +95,46 @@ def periods(values: np.ndarray, column: str) -> Periods:
         >>> found.unit, list(found.names.values())
         ('day', ['5 January 2024', '31 March 2024', '1 August 2024'])
     """
-    known = ~is_missing(values)
+    known_rows = np.flatnonzero(~is_missing(values))
     notes = _infinite_note(values, column)
-    if not known.any():
+    if not len(known_rows):
         raise DataError(f"column {column!r} is empty: it has no times.", column=column)
-    numbers = None if values.dtype.kind == "M" else as_numbers(values[known])
-    dates = _dates(values[known], column) if numbers is None else None
-    times = dates.astype(np.float64) if dates is not None else numbers
-    assert times is not None
-    is_outlier = outliers(times, is_number=dates is None)
+    cells = values[known_rows]
+    times = _numbers_or_dates(cells, column)
+    is_outlier = outliers(times.astype(np.float64), is_number=not _is_date(times))
     if is_outlier.any():
-        notes.append(_outlier_note(values[known][is_outlier], column))
+        notes.append(_outlier_note(cells[is_outlier], column))
     times = times[~is_outlier]
-    if dates is None and (seconds := _seconds_since_1970(times)) is not None:
-        dates = seconds.astype("M8[s]")
+    seconds = None if _is_date(times) else _seconds_since_1970(times)
+    if seconds is not None:
+        times = seconds.astype("M8[s]")
         notes.append(f"The numbers in {column} are read as seconds since 1970.")
-    elif dates is not None:
-        dates = dates[~is_outlier]
 
+    kept_rows = known_rows[~is_outlier]
     kept = np.zeros(len(values), dtype=bool)
-    kept[np.flatnonzero(known)[~is_outlier]] = True
+    kept[kept_rows] = True
     start = np.zeros(len(values))
-    if dates is not None:
-        start[kept], unit, names = _calendar(dates)
+    if _is_date(times):
+        start[kept], unit, names = _calendar(times)
     else:
         start[kept], names = _numbers(times)
         unit = f"unit of {column}"
     if len(names) == 1:
-        notes.append(f"All rows lie in one period, {next(iter(names.values()))}.")
+        (only,) = names.values()
+        notes.append(f"All rows lie in one period, {only}.")
     return Periods(kept, start, unit, names, notes)
+
+
+def _is_date(values: np.ndarray) -> bool:
+    return values.dtype.kind == "M"
+
+
+def _numbers_or_dates(cells: np.ndarray, column: str) -> np.ndarray:
+    """Read cells as numbers, float64 (n,), or else as dates, M8[s] (n,)."""
+    numbers = None if _is_date(cells) else as_numbers(cells)
+    if numbers is None:
+        return _dates(cells, column)
+    return numbers
 
 
 def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
@@ -142,19 +153,24 @@ def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
         is_outlier |= _beyond_gap(sign * times, MAX_OUTLIER_SHARE, FAR)
     if is_number and times.min(initial=1) > 0:
         logs = np.log(times)
+        jump = np.log(OTHER_SCALE)
         for sign in (1, -1):
-            is_outlier |= _beyond_jump(sign * logs, np.log(OTHER_SCALE))
+            is_outlier |= _beyond_jump(sign * logs, jump)
     return is_outlier
 
 
 def _beyond_gap(times: np.ndarray, share: float, factor: float) -> np.ndarray:
     """Return which of the largest times lie beyond a gap of `factor` spans of all smaller ones."""
     different = np.unique(times)
-    for count, (before, after) in enumerate(pairwise(different), start=1):
+    neighbours = pairwise(different)
+    most = share * len(times)
+    for count, (before, after) in enumerate(neighbours, start=1):
         beyond = times >= after
-        if count < MIN_DIFFERENT or beyond.sum() > share * len(times):
+        if count < MIN_DIFFERENT or beyond.sum() > most:
             continue
-        if after - before > factor * (before - different[0]):
+        gap = after - before
+        span = before - different[0]
+        if gap > factor * span:
             return beyond
     return np.zeros(len(times), dtype=bool)
 
@@ -162,10 +178,12 @@ def _beyond_gap(times: np.ndarray, share: float, factor: float) -> np.ndarray:
 def _beyond_jump(logs: np.ndarray, jump: float) -> np.ndarray:
     """Return which of the largest logarithms, less than half of them, lie beyond a jump."""
     different = np.unique(logs)
-    for count, (before, after) in enumerate(pairwise(different), start=1):
+    neighbours = pairwise(different)
+    for count, (before, after) in enumerate(neighbours, start=1):
         beyond = logs >= after
         is_minority = 2 * beyond.sum() < len(logs)
-        if count >= MIN_DIFFERENT and is_minority and after - before > jump:
+        is_far = after - before > jump
+        if count >= MIN_DIFFERENT and is_minority and is_far:
             return beyond
     return np.zeros(len(logs), dtype=bool)
 
@@ -173,18 +191,21 @@ def _beyond_jump(logs: np.ndarray, jump: float) -> np.ndarray:
 def _infinite_note(values: np.ndarray, column: str) -> list[str]:
     if values.dtype.kind not in "fO":
         return []
-    n_infinite = sum(
-        isinstance(value, float) and np.isinf(value) for value in values.tolist()
-    )
+    numbers = [cell for cell in values.tolist() if isinstance(cell, float)]
+    n_infinite = int(np.isinf(numbers).sum())
     if not n_infinite:
         return []
     return [f"{_rows(n_infinite)} set aside: {column} is infinite there."]
 
 
 def _outlier_note(cells: np.ndarray, column: str) -> str:
-    examples = ", ".join(dict.fromkeys(str(cell) for cell in cells[:100].tolist()))
-    shown = examples if len(examples) <= 60 else f"{examples[:60]}…"
-    return f"{_rows(len(cells))} set aside: {column} is far from all other rows' ({shown})."
+    first_cells = [str(cell) for cell in cells[:100].tolist()]
+    different = dict.fromkeys(first_cells)
+    examples = ", ".join(different)
+    if len(examples) > 60:
+        examples = f"{examples[:60]}…"
+    rows_were = _rows(len(cells))
+    return f"{rows_were} set aside: {column} is far from all other rows' ({examples})."
 
 
 def _rows(n: int) -> str:
@@ -193,9 +214,12 @@ def _rows(n: int) -> str:
 
 def _seconds_since_1970(times: np.ndarray) -> np.ndarray | None:
     """Return numbers that can only be seconds or milliseconds since 1970 in seconds."""
+    if not len(times):
+        return None
+    earliest, latest = SECONDS
     for scale in (1, 1000):
         seconds = times / scale
-        if len(times) and SECONDS[0] <= seconds.min() and seconds.max() <= SECONDS[1]:
+        if seconds.min() >= earliest and seconds.max() <= latest:
             return np.floor(seconds).astype(np.int64)
     return None
 
@@ -204,17 +228,18 @@ def _dates(values: np.ndarray, column: str) -> np.ndarray:
     """Read dates, M8[s] (n,)."""
     try:
         dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
-    except (
-        pd.errors.OutOfBoundsDatetime
-    ):  # pandas 2 counts nanoseconds, up to the year 2262
-        return np.array([str(value) for value in values.tolist()], dtype="M8[s]")
+    except pd.errors.OutOfBoundsDatetime:
+        # pandas 2 counts nanoseconds, up to the year 2262
+        written = [str(value) for value in values.tolist()]
+        return np.array(written, dtype="M8[s]")
     except (TypeError, ValueError) as error:
         raise DataError(
             f"column {column!r} holds neither numbers nor dates: {error}",
             column=column,
             remedy="Write dates as in 2024-05-31.",
         ) from error
-    return dates.dt.tz_localize(None).to_numpy().astype("M8[s]")
+    without_zone = dates.dt.tz_localize(None)
+    return without_zone.to_numpy().astype("M8[s]")
 
 
 def _calendar(dates: np.ndarray) -> tuple[np.ndarray, str, dict[float, str]]:
@@ -229,17 +254,20 @@ def _calendar(dates: np.ndarray) -> tuple[np.ndarray, str, dict[float, str]]:
     n_years = 1
     if unit == "year":
         years = spans.dt.year.to_numpy()
-        n_years = -(-(np.ptp(years) + 1) // MAX_PERIODS)
-        starts = (years // n_years * n_years - 1970).astype("M8[Y]").astype("M8[D]")
+        n_years_in_all = np.ptp(years) + 1
+        n_years = int(-(-n_years_in_all // MAX_PERIODS))  # rounded up
+        first_years = years // n_years * n_years
+        starts = (first_years - 1970).astype("M8[Y]").astype("M8[D]")
     else:
         starts = spans.dt.start_time.to_numpy().astype("M8[D]")
-    years = 1970 + starts.astype(np.float64) / DAYS_PER_YEAR
-    first_places = np.unique(years, return_index=True)[1]
-    names = {
-        float(years[place]): _name(starts[place], unit, int(n_years))
-        for place in first_places
-    }
-    return years, unit, names
+    days = starts.astype(np.float64)
+    places = 1970 + days / DAYS_PER_YEAR
+    different, first_rows = np.unique(places, return_index=True)
+    names = {}
+    for place, row in zip(different.tolist(), first_rows, strict=True):
+        first_day = starts[row]
+        names[place] = _name(first_day, unit, n_years)
+    return places, unit, names
 
 
 def _unit(moments: pd.Series) -> str:
@@ -253,13 +281,17 @@ def _unit(moments: pd.Series) -> str:
 def _name(start: np.datetime64, unit: str, n_years: int) -> str:
     """Name the period of a unit that starts on a day, in English whatever the locale."""
     date = start.astype("M8[D]").astype(object)
+    year = date.year
     if unit == "year" and n_years > 1:
-        return f"{date.year} to {date.year + n_years - 1}"
+        last_year = year + n_years - 1
+        return f"{year} to {last_year}"
     if unit == "year":
-        return str(date.year)
+        return str(year)
     if unit == "quarter":
-        return f"Q{(date.month + 2) // 3} {date.year}"
-    month = f"{MONTHS[date.month - 1]} {date.year}"
+        quarter = (date.month + 2) // 3
+        return f"Q{quarter} {year}"
+    month_name = MONTHS[date.month - 1]
+    month = f"{month_name} {year}"
     if unit == "month":
         return month
     day = f"{date.day} {month}"
@@ -273,10 +305,13 @@ def _numbers(times: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
         return times, {float(time): f"{time:.10g}" for time in different}
     first = times.min()
     width = np.ptp(times) / MAX_PERIODS
-    period = np.minimum((times - first) // width, MAX_PERIODS - 1)
+    n_widths = (times - first) // width
+    period = np.minimum(n_widths, MAX_PERIODS - 1)
+    middles = first + width * (period + 0.5)
     names = {}
     for number in np.unique(period):
         start = first + width * number
+        stop = start + width
         middle = float(first + width * (number + 0.5))
-        names[middle] = f"{start:.4g} to {start + width:.4g}"
-    return first + width * (period + 0.5), names
+        names[middle] = f"{start:.4g} to {stop:.4g}"
+    return middles, names

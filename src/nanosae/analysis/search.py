@@ -99,7 +99,8 @@ def search(
             or a text can neither be encoded nor looked up.
     """
     codes = as_codes(codes)
-    if sum(given is not None for given in (query, row, feature)) != 1:
+    given = [what for what in (query, row, feature) if what is not None]
+    if len(given) != 1:
         raise ConfigError("give exactly one of query, row and feature.")
     if n < 0:
         raise ConfigError(f"n={n} hits: give a number that is not negative.")
@@ -112,14 +113,16 @@ def search(
     elif isinstance(query, str):
         asked = _text_query(codes, query, encoder, model, labels)
     else:
-        asked = _vector_query(codes, np.asarray(query, np.float32), model)
+        vector = np.asarray(query, np.float32)
+        asked = _vector_query(codes, vector, model)
     if edit is not None:
         asked = _edited(codes, asked, edit, steps, model, labels)
     scores = _scores(codes, asked)
     if row is not None:
         scores[row] = -np.inf
     rankings = _rankings(codes, asked, scores, n)
-    rows = fuse_rankings([ranking.rows for ranking in rankings.values()], n)
+    orders = [ranking.rows for ranking in rankings.values()]
+    rows = fuse_rankings(orders, n)
     hits = _hits(codes, asked.activations, rows, scores[rows], labels)
     hits = [_with_match(hit, rankings) for hit in hits]
     return Results(
@@ -137,14 +140,17 @@ def _feature_query(
 ) -> _Query:
     weights = feature if isinstance(feature, Mapping) else {feature: 1.0}
     nothing = np.zeros(codes.n_features, np.float32)
-    return _Query(set_features(nothing, weights, labels), None, "rows by activation")
+    activations = set_features(nothing, weights, labels)
+    return _Query(activations, None, "rows by activation")
 
 
 def _row_query(codes: Codes, row: int) -> _Query:
     features, values = codes.row(row)
     activations = np.zeros(codes.n_features, np.float32)
     activations[features] = values
-    vector = codes.vectors([row])[0] if codes.has_vectors else None
+    vector = None
+    if codes.has_vectors:
+        (vector,) = codes.vectors([row])
     return _Query(activations, vector, f"rows like row {row}")
 
 
@@ -159,18 +165,21 @@ def _vector_query(
     if not np.isfinite(vector).all():
         raise DataError("the query's vector holds NaN or infinite values.")
     if model is not None:
-        return _Query(model.encode(vector).toarray()[0], vector, note)
+        (activations,) = model.encode(vector).toarray()
+        return _Query(activations, vector, note)
     if not codes.has_vectors:
         raise DataError(
             f"{codes.path} has neither embeddings nor a model to compare a vector with."
         )
-    width = codes.vectors(np.arange(1)).shape[1]
+    first_row = codes.vectors(np.arange(1))
+    width = first_row.shape[1]
     if len(vector) != width:
         raise DataError(
             f"the query's vector has width {len(vector)}, the corpus' embeddings {width}.",
             remedy="Encode the query with the corpus' encoder.",
         )
-    return _Query(np.zeros(codes.n_features, np.float32), vector, note)
+    nothing = np.zeros(codes.n_features, np.float32)
+    return _Query(nothing, vector, note)
 
 
 def _text_query(
@@ -184,18 +193,22 @@ def _text_query(
     words = tuple(word_terms(codes, text)) if codes.has_texts else ()
     vector, note = _embed(text, encoder, model)
     if vector is not None:
-        return replace(_vector_query(codes, vector, model, note), words=words)
+        of_vector = _vector_query(codes, vector, model, note)
+        return replace(of_vector, words=words)
     activations, how = features_of_words(codes, text, labels)
     hint = "an encoder (encoder=NAME) would also find texts that say it in other words"
     return _Query(activations, None, f"{note}: {how}; {hint}", words)
 
 
 def _embed(
-    text: str, encoder: str | Callable[[list[str]], Any] | None, model: Weights | None
+    text: str,
+    encoder: str | Callable[[list[str]], Any] | None,
+    model: Weights | None,
 ) -> tuple[np.ndarray | None, str]:
     """Return the text's vector, or None and why there is none."""
     if callable(encoder):
-        return np.asarray(encoder([text]), np.float32)[0], "rows like the text"
+        vectors = np.asarray(encoder([text]), np.float32)
+        return vectors[0], "rows like the text"
     name = encoder
     if name is None and model is not None:
         name = model.metadata.get("encoder")
@@ -244,7 +257,9 @@ def _scores(codes: Codes, asked: _Query) -> np.ndarray:
     if asked.vector is not None and codes.has_vectors:
         return _cosines(codes, asked.vector)
     active = np.flatnonzero(asked.activations)
-    return np.asarray(codes.features(active) @ asked.activations[active])
+    in_query = asked.activations[active]
+    in_rows = codes.features(active)
+    return np.asarray(in_rows @ in_query)
 
 
 def _rankings(
@@ -253,30 +268,42 @@ def _rankings(
     """Rank rows in each way in which the query can be looked for."""
     depth = max(n, DEPTH) if asked.words else n
     by_vector = asked.vector is not None and codes.has_vectors
-    candidates = scores if by_vector else np.where(scores > 0, scores, -np.inf)
-    (rows,), (best,) = largest_in_rows(candidates[None], depth)
     if by_vector:
-        weak = best <= _chance_cosine(codes)
+        rows, cosines = _largest(scores, depth)
+        weak = cosines <= _chance_cosine(codes)
         rankings = {"meaning": _Ranking(rows, weak)}
     else:
+        shares_a_feature = scores > 0
+        candidates = np.where(shares_a_feature, scores, -np.inf)
+        rows, _ = _largest(candidates, depth)
         of_inexact_words = bool(asked.words) and not asked.has_exact_word
-        weak = np.full(len(rows), of_inexact_words and asked.vector is None)
-        rankings = {"features": _Ranking(rows, weak)}
+        all_weak = of_inexact_words and asked.vector is None
+        rankings = {"features": _Ranking(rows, np.full(len(rows), all_weak))}
     if asked.words:
-        rows, _ = find_texts(codes, " ".join(word.word for word in asked.words), depth)
+        words = " ".join(word.word for word in asked.words)
+        rows, _ = find_texts(codes, words, depth)
         weak = np.full(len(rows), not asked.has_exact_word)
         rankings["words"] = _Ranking(rows, weak)
     return rankings
 
 
+def _largest(scores: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with the largest scores, best first, and these scores."""
+    (rows,), (largest,) = largest_in_rows(scores[None], depth)
+    return rows, largest
+
+
 def _chance_cosine(codes: Codes) -> float:
     """Return a cosine that one of a hundred pairs of rows exceeds."""
     rng = np.random.default_rng(0)
-    n = min(CHANCE_ROWS, codes.n_rows)
-    sample = np.sort(rng.choice(codes.n_rows, n, replace=False))
-    directions = unit(codes.vectors(sample))
-    cosines = (directions @ directions.T)[np.triu_indices(n, 1)]
-    return float(np.quantile(cosines, CHANCE)) if len(cosines) else -np.inf
+    n_sampled = min(CHANCE_ROWS, codes.n_rows)
+    drawn = rng.choice(codes.n_rows, n_sampled, replace=False)
+    directions = unit(codes.vectors(np.sort(drawn)))
+    pairs = np.triu_indices(n_sampled, 1)
+    cosines = (directions @ directions.T)[pairs]
+    if not len(cosines):
+        return -np.inf
+    return float(np.quantile(cosines, CHANCE))
 
 
 def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
@@ -287,7 +314,8 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
         places = np.flatnonzero(ranking.rows == hit.row)
         if len(places):
             found_by.append(name)
-            weak = weak and bool(ranking.weak[places[0]])
+            is_weak_here = bool(ranking.weak[places[0]])
+            weak = weak and is_weak_here
     return replace(hit, match=" + ".join(found_by), weak=weak)
 
 
@@ -312,7 +340,8 @@ def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
     (direction,) = unit(vector[None])
     cosines = np.empty(codes.n_rows, np.float32)
     for start, vectors in codes.scan():
-        norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        squares = np.einsum("ij,ij->i", vectors, vectors)
+        norms = np.sqrt(squares)
         norms[norms == 0] = 1
         # a BLAS' threads would only wait here
         products = np.einsum("ij,j->i", vectors, direction)
@@ -332,24 +361,37 @@ def _hits(
     texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
     hits = []
     for row, score, text in zip(rows.tolist(), scores.tolist(), texts, strict=True):
-        shared = []
-        features, values = codes.row(row)
-        asked = activations[features].tolist()
-        for j, in_query, in_row in zip(
-            features.tolist(), asked, values.tolist(), strict=True
-        ):
-            if in_query > 0:
-                shared.append(SharedFeature(j, labels.get(j, ""), in_query, in_row))
-        shared.sort(key=lambda pair: -pair.in_query * pair.in_row)
+        shared = _shared_features(codes, activations, row, labels)
         hits.append(Hit(row, score, text, shared))
     return hits
+
+
+def _shared_features(
+    codes: Codes, activations: np.ndarray, row: int, labels: Mapping[int, str]
+) -> list[SharedFeature]:
+    """Return the features that a row and the query are both active on, most shared first."""
+    features, values = codes.row(row)
+    of_query = activations[features].tolist()
+    of_row = values.tolist()
+    shared = []
+    entries = zip(features.tolist(), of_query, of_row, strict=True)
+    for feature, in_query, in_row in entries:
+        if in_query > 0:
+            label = labels.get(feature, "")
+            shared.append(SharedFeature(feature, label, in_query, in_row))
+    shared.sort(key=lambda pair: -pair.in_query * pair.in_row)
+    return shared
 
 
 def _query_features(
     activations: np.ndarray, labels: Mapping[int, str]
 ) -> list[QueryFeature]:
     """Return the query's features, the strongest first."""
-    features = sorted(
-        np.flatnonzero(activations).tolist(), key=lambda j: -activations[j]
-    )
-    return [QueryFeature(j, labels.get(j, ""), float(activations[j])) for j in features]
+    active = np.flatnonzero(activations).tolist()
+    strongest_first = sorted(active, key=lambda feature: -activations[feature])
+    of_query = []
+    for feature in strongest_first:
+        label = labels.get(feature, "")
+        activation = float(activations[feature])
+        of_query.append(QueryFeature(feature, label, activation))
+    return of_query

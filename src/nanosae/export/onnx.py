@@ -40,16 +40,20 @@ def to_onnx(model: Weights, path: str | Path) -> None:
     if model.cfg.get("apply_b_dec_to_input", True):
         rows = graph.node("Sub", rows, "b_dec")
     projected = graph.node("MatMul", rows, "W_enc")
-    graph.node("Identity", _activations(graph, model, projected), out="activations")
-    recon = graph.node("Add", graph.node("MatMul", "activations", "W_dec"), "b_dec")
+    activations = _activations(graph, model, projected)
+    graph.node("Identity", activations, out="activations")
+    decoded = graph.node("MatMul", "activations", "W_dec")
+    recon = graph.node("Add", decoded, "b_dec")
     if deviation:
-        recon = graph.node("Add", graph.node("Mul", recon, deviation), mean)
+        scaled = graph.node("Mul", recon, deviation)
+        recon = graph.node("Add", scaled, mean)
     if "W_skip" in tensors:
-        skip = graph.node("MatMul", "rows", graph.node("Transpose", "W_skip"))
+        transposed = graph.node("Transpose", "W_skip")
+        skip = graph.node("MatMul", "rows", transposed)
         recon = graph.node("Add", recon, skip)
     graph.node("Identity", recon, out="reconstruction")
-    widths = (model.input_size, model.hidden_size, model.W_dec.shape[1])
-    made = graph.model(*widths)
+    output_size = model.W_dec.shape[1]
+    made = graph.model(model.input_size, model.hidden_size, output_size)
     onnx.checker.check_model(made)
     content = made.SerializeToString()
     write_file(Path(path), lambda stream: stream.write(content))
@@ -60,21 +64,25 @@ def _activations(graph: _Graph, model: Weights, projected: str) -> str:
     kind = rule(model.cfg["architecture"])
     if kind == "gated":
         gain = graph.node("Exp", "r_mag")
-        magnitude = graph.node("Add", graph.node("Mul", projected, gain), "b_mag")
+        scaled = graph.node("Mul", projected, gain)
+        magnitude = graph.node("Add", scaled, "b_mag")
         gate = graph.node("Add", projected, "b_gate")
         zero = graph.constant("zero", np.float32(0))
         is_open = graph.node("Greater", gate, zero)
-        return graph.node("Where", is_open, graph.node("Relu", magnitude), zero)
+        positive = graph.node("Relu", magnitude)
+        return graph.node("Where", is_open, positive, zero)
     pre_acts = graph.node("Add", projected, "b_enc")
     if kind == "jumprelu":
         is_kept = graph.node("Greater", pre_acts, "threshold")
         zero = graph.constant("zero", np.float32(0))
-        return graph.node("Where", is_kept, graph.node("Relu", pre_acts), zero)
+        positive = graph.node("Relu", pre_acts)
+        return graph.node("Where", is_kept, positive, zero)
     if kind == "topk":
         k = min(model.cfg["k"], model.hidden_size)
         size = graph.constant("k", np.array([k], np.int64))
         values, places = graph.nodes("TopK", pre_acts, size, n_outputs=2, axis=1)
-        nothing = graph.node("ConstantOfShape", graph.node("Shape", pre_acts))
+        shape = graph.node("Shape", pre_acts)
+        nothing = graph.node("ConstantOfShape", shape)
         kept = graph.node("Relu", values)
         return graph.node("ScatterElements", nothing, places, kept, axis=1)
     return graph.node("Relu", pre_acts)
@@ -85,12 +93,15 @@ def _standardised(graph: _Graph, width: int) -> tuple[str, str, str]:
     last = graph.constant("last", np.array([-1], np.int64))
     mean = graph.node("ReduceMean", "rows", last)
     centred = graph.node("Sub", "rows", mean)
-    squares = graph.node("ReduceSum", graph.node("Mul", centred, centred), last)
+    squares = graph.node("Mul", centred, centred)
+    sum_of_squares = graph.node("ReduceSum", squares, last)
     freedom = graph.constant("freedom", np.float32(width - 1))
-    variance = graph.node("Div", squares, freedom)
+    variance = graph.node("Div", sum_of_squares, freedom)
     epsilon = graph.constant("epsilon", np.float32(ROW_EPSILON))
-    deviation = graph.node("Add", graph.node("Sqrt", variance), epsilon)
-    return graph.node("Div", centred, deviation), mean, deviation
+    root = graph.node("Sqrt", variance)
+    deviation = graph.node("Add", root, epsilon)
+    rows = graph.node("Div", centred, deviation)
+    return rows, mean, deviation
 
 
 class _Graph:
@@ -103,7 +114,8 @@ class _Graph:
 
     def constant(self, name: str, value: Any) -> str:
         array = np.ascontiguousarray(value) if np.ndim(value) else np.asarray(value)
-        self._constants.append(self._onnx.numpy_helper.from_array(array, name))
+        tensor = self._onnx.numpy_helper.from_array(array, name)
+        self._constants.append(tensor)
         return name
 
     def node(self, kind: str, *inputs: str, out: str = "", **options: Any) -> str:
@@ -128,14 +140,21 @@ class _Graph:
         return names
 
     def model(self, input_size: int, hidden_size: int, output_size: int) -> Any:
-        helper, floats = self._onnx.helper, self._onnx.TensorProto.FLOAT
-        taken = [helper.make_tensor_value_info("rows", floats, ["n", input_size])]
-        given = [
-            helper.make_tensor_value_info("activations", floats, ["n", hidden_size]),
-            helper.make_tensor_value_info("reconstruction", floats, ["n", output_size]),
-        ]
+        helper = self._onnx.helper
+        rows = self._matrix("rows", input_size)
+        activations = self._matrix("activations", hidden_size)
+        reconstruction = self._matrix("reconstruction", output_size)
         graph = helper.make_graph(
-            self._nodes, "sae", taken, given, initializer=self._constants
+            self._nodes,
+            "sae",
+            inputs=[rows],
+            outputs=[activations, reconstruction],
+            initializer=self._constants,
         )
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR)
+
+    def _matrix(self, name: str, width: int) -> Any:
+        """Describe an input or output of any number of rows."""
+        floats = self._onnx.TensorProto.FLOAT
+        return self._onnx.helper.make_tensor_value_info(name, floats, ["n", width])

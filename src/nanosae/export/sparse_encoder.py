@@ -48,9 +48,8 @@ class SAEFeatures(Module):
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Replace `sentence_embedding` (texts, input_size) by activations (texts, hidden_size)."""
-        features["sentence_embedding"] = self.sae.encode(
-            features["sentence_embedding"].float()
-        )
+        embeddings = features["sentence_embedding"].float()
+        features["sentence_embedding"] = self.sae.encode(embeddings)
         return features
 
     def get_embedding_dimension(self) -> int:
@@ -73,11 +72,7 @@ class SAEFeatures(Module):
         options = {name: kwargs[name] for name in known if name in kwargs}
         where = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **options)
         folder = Path(str(where))
-        names = {}
-        if (folder / NAMES).is_file():
-            texts = json.loads((folder / NAMES).read_text(encoding="utf-8"))
-            names = {int(feature): name for feature, name in texts.items()}
-        return cls(SAEModel.load(folder), names)
+        return cls(SAEModel.load(folder), _read_names(folder / NAMES))
 
 
 class FeatureEncoder(SparseEncoder):
@@ -107,6 +102,17 @@ def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
     return FeatureEncoder(modules=[*encoder, features])
 
 
+def _read_names(file: Path) -> dict[int, str]:
+    """Return the names of features, by number; none if there is no such file."""
+    if not file.is_file():
+        return {}
+    text = file.read_text(encoding="utf-8")
+    names = {}
+    for feature, name in json.loads(text).items():
+        names[int(feature)] = name
+    return names
+
+
 def _decoded(embeddings: torch.Tensor, names: dict[int, str], top_k: int | None) -> Any:
     if embeddings.ndim == 2:
         return [_decoded(row, names, top_k) for row in embeddings]
@@ -117,5 +123,6 @@ def _decoded(embeddings: torch.Tensor, names: dict[int, str], top_k: int | None)
     pairs = []
     for feature in strongest[:top_k]:
         name = names.get(feature) or f"feature {feature}"
-        pairs.append((name, float(dense[feature])))
+        activation = float(dense[feature])
+        pairs.append((name, activation))
     return pairs

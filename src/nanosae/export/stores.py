@@ -19,6 +19,7 @@ from nanosae.export.vectors import Vector, vectors
 from nanosae.extras import extra
 
 Store = Literal["jsonl", "opensearch", "pgvector", "qdrant"]
+LineFormat = Callable[[Codes, str], Iterator[str]]
 BATCH = 256  # points sent to Qdrant at once
 LARGEST_SQL_VECTOR = 16_000  # active entries of a sparsevec
 
@@ -48,16 +49,18 @@ def to_store(
         )
     if to == "qdrant":
         return _to_qdrant(codes, str(output), name)
-    lines: dict[str, Callable[[Codes, str], Iterator[str]]] = {
+    formats: dict[str, LineFormat] = {
         "jsonl": json_lines,
         "opensearch": bulk_lines,
         "pgvector": sql_lines,
     }
-    _write_lines(Path(output), lines[to](codes, name))
+    path = Path(output)
+    lines_of = formats[to]
+    _write_lines(path, lines_of(codes, name))
     if to == "opensearch":
-        path = Path(output)
         beside = path.with_name(f"{path.name}.mapping.json")
-        _write_lines(beside, iter([json.dumps(opensearch_mapping(), indent=1)]))
+        mapping = json.dumps(opensearch_mapping(), indent=1)
+        _write_lines(beside, iter([mapping]))
     return codes.n_rows
 
 
@@ -68,15 +71,17 @@ def json_lines(codes: Codes, name: str) -> Iterator[str]:
             "id": vector.id,
             "indices": vector.features,
             "values": vector.activations,
+            "payload": vector.payload,
         }
-        yield json.dumps(entry | {"payload": vector.payload}, ensure_ascii=False)
+        yield json.dumps(entry, ensure_ascii=False)
 
 
 def bulk_lines(codes: Codes, name: str) -> Iterator[str]:
     """Yield the lines of OpenSearch's bulk format: an action, then the document."""
     for vector in vectors(codes):
         place = {"_index": name, "_id": str(vector.id)}
-        yield json.dumps({"index": place})
+        action = {"index": place}
+        yield json.dumps(action)
         names = map(str, vector.features)
         features = dict(zip(names, vector.activations, strict=True))
         document = {"features": features, "payload": vector.payload}
@@ -85,7 +90,10 @@ def bulk_lines(codes: Codes, name: str) -> Iterator[str]:
 
 def opensearch_mapping() -> dict[str, Any]:
     """Return the settings of an index for `bulk_lines`; `rank_features` holds sparse vectors."""
-    fields = {"features": {"type": "rank_features"}, "payload": {"type": "object"}}
+    fields = {
+        "features": {"type": "rank_features"},
+        "payload": {"type": "object"},
+    }
     return {"mappings": {"properties": fields}}
 
 
@@ -114,15 +122,17 @@ def sparse_literal(vector: Vector, size: int) -> str:
         >>> sparse_literal(Vector(7, [0, 4], [0.5, 2.0], {}), 6)
         '{1:0.5,5:2.0}/6'
     """
-    if len(vector.features) > LARGEST_SQL_VECTOR:
+    n_active = len(vector.features)
+    if n_active > LARGEST_SQL_VECTOR:
         raise ConfigError(
-            f"row {vector.id} has {len(vector.features):,} active features; pgvector takes "
+            f"row {vector.id} has {n_active:,} active features; pgvector takes "
             f"{LARGEST_SQL_VECTOR:,}."
         )
     entries = []
     for feature, value in zip(vector.features, vector.activations, strict=True):
         entries.append(f"{feature + 1}:{value}")
-    return f"{{{','.join(entries)}}}/{size}"
+    joined = ",".join(entries)
+    return f"{{{joined}}}/{size}"
 
 
 def _copied(payload: dict[str, Any]) -> str:
@@ -132,7 +142,8 @@ def _copied(payload: dict[str, Any]) -> str:
         plain[name] = value
         if isinstance(value, str):
             plain[name] = value.replace("\0", "")
-    return json.dumps(plain, ensure_ascii=False).replace("\\", "\\\\")
+    text = json.dumps(plain, ensure_ascii=False)
+    return text.replace("\\", "\\\\")
 
 
 def _write_lines(path: Path, lines: Iterator[str]) -> None:

@@ -32,7 +32,8 @@ class Vector(NamedTuple):
 def vectors(codes: Codes) -> Iterator[Vector]:
     """Yield every row of a corpus."""
     for first in range(0, codes.n_rows, BLOCK):
-        rows = np.arange(first, min(first + BLOCK, codes.n_rows))
+        end = min(first + BLOCK, codes.n_rows)
+        rows = np.arange(first, end)
         block = codes.take(rows)
         payloads = _payloads(codes, rows)
         for place, row in enumerate(rows.tolist()):
@@ -54,4 +55,5 @@ def _payloads(codes: Codes, rows: np.ndarray) -> list[dict[str, Any]]:
         columns[name] = codes.column(name, rows)
     if not columns:
         return [{} for _ in rows]
-    return records(rows=pd.DataFrame(columns))["rows"]
+    table = pd.DataFrame(columns)
+    return records(rows=table)["rows"]
