@@ -150,7 +150,8 @@ def _copies_per_label(row: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndar
     n_copies = labels_of_row[row]
     entry = np.repeat(np.arange(len(row)), n_copies)
     first_copy = np.cumsum(n_copies) - n_copies
-    place_among_copies = np.arange(len(entry)) - np.repeat(first_copy, n_copies)
+    first_of_entry = np.repeat(first_copy, n_copies)
+    place_among_copies = np.arange(len(entry)) - first_of_entry
     first_label = labels.indptr[row[entry]]
     label = labels.indices[first_label + place_among_copies]
     return entry, label

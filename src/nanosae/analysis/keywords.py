@@ -109,11 +109,7 @@ def feature_words(
     order = largest_places(activations, len(rows))
     row_weights = _row_weights(activations)[order]
     n_texts = row_weights.sum()
-    presence = words.presence[rows[order]]
-    n_terms = len(words.terms)
-    count = np.bincount(presence.indices, minlength=n_terms)
-    weight_of_pair = np.repeat(row_weights, np.diff(presence.indptr))
-    weighted_count = np.bincount(presence.indices, weight_of_pair, n_terms)
+    count, weighted_count = _counts(words, rows[order], row_weights)
     count_of_all = words.n * words.share
     other_count = np.maximum(count_of_all - count, 0)
     n_other = max(words.n - len(rows), 1)
@@ -150,6 +146,18 @@ def _row_weights(activations: np.ndarray) -> np.ndarray:
     square_sum = max(activations @ activations, 1e-30)
     scale = activations.sum() / square_sum
     return activations * scale
+
+
+def _counts(
+    words: Words, rows: np.ndarray, row_weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Count the given rows that have each term, once each and by their weights, each (T,)."""
+    presence = words.presence[rows]
+    n_terms = len(words.terms)
+    count = np.bincount(presence.indices, minlength=n_terms)
+    weight_of_pair = np.repeat(row_weights, np.diff(presence.indptr))
+    weighted_count = np.bincount(presence.indices, weight_of_pair, n_terms)
+    return count, weighted_count
 
 
 def _keywords(

@@ -69,7 +69,8 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         candidates.append(sp.csr_array(not_negative))
     matches = pd.DataFrame({"feature": np.arange(n_a)})
     matches["match"] = np.concatenate(best)
-    matches["similarity"] = np.concatenate(similarity).astype(np.float64)
+    best_similarity = np.concatenate(similarity)
+    matches["similarity"] = best_similarity.astype(np.float64)
     match_of_match = back[matches["match"]]
     matches["mutual"] = match_of_match == matches["feature"]
     candidate_similarity = sp.csr_array(sp.vstack(candidates))
@@ -95,12 +96,14 @@ def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     if max(n, m) <= DENSE:
         from scipy.optimize import linear_sum_assignment
 
-        row, column = linear_sum_assignment(similarity.toarray(), maximize=True)
+        all_pairs = similarity.toarray()
+        row, column = linear_sum_assignment(all_pairs, maximize=True)
     else:
         row, column = _assign_stored_pairs(similarity)
     partner = np.full(n, -1)
     partner_similarity = np.zeros(n)
-    assigned_similarity = similarity[row][:, column].diagonal()
+    of_assigned = similarity[row][:, column]
+    assigned_similarity = of_assigned.diagonal()
     partner_similarity[row] = assigned_similarity
     is_pair = assigned_similarity > 0
     partner[row] = np.where(is_pair, column, -1)
@@ -128,7 +131,8 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
     is_child = ranked["similarity"] > threshold
     all_children = ranked[is_child]
     none = all_children[:0]
-    by_parent = dict(list(all_children.groupby("match")))
+    siblings = all_children.groupby("match")
+    by_parent = dict(list(siblings))
     parents = range(n_features(small))
     children = [by_parent.get(parent, none) for parent in parents]
     return pd.DataFrame(
@@ -191,7 +195,7 @@ def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     stored_pairs = (pair_cost, similarity.indices, similarity.indptr)
     cost_together = sp.csr_array(stored_pairs, similarity.shape)
     cost_alone = sp.diags_array(np.full(n, 2.0))
-    cost = sp.csr_array(sp.hstack([cost_together, cost_alone]))
-    row, column = min_weight_full_bipartite_matching(cost)
+    cost = sp.hstack([cost_together, cost_alone])
+    row, column = min_weight_full_bipartite_matching(sp.csr_array(cost))
     paired = column < m
     return row[paired], column[paired]

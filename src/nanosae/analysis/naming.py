@@ -97,7 +97,8 @@ def choose_names(
         train_rows: Rows whose texts may choose names, ascending.
         meaning: The space of the embeddings, estimated from some of these rows.
     """
-    place_of_row = np.full(words.presence.shape[0], -1)
+    n_all = words.presence.shape[0]
+    place_of_row = np.full(n_all, -1)
     place_of_row[train_rows] = np.arange(len(train_rows))
     corpus = _Corpus(
         words=words,
@@ -120,7 +121,8 @@ def choose_names(
 def _choose_in_order(
     corpus: _Corpus, features: Sequence[FeatureWords], order: Sequence[int]
 ) -> list[Name]:
-    names: list[Name] = [Name([], [], None)] * len(features)
+    without_terms = Name([], [], None)
+    names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
     for i in order:
         names[i] = _choose_name(corpus, features[i], taken)
@@ -284,7 +286,8 @@ class _Search:
             f1 = self._f1_with_each()
             auc = self._auc_with_each()
             scores = np.where(self.open, f1 + auc, -1.0)
-            best = self._whole_phrase(int(scores.argmax()), scores)
+            highest = int(scores.argmax())
+            best = self._whole_phrase(highest, scores)
             least_gain = MIN_GAIN if self.chosen else 0
             gains = scores[best] > score + least_gain
             has_room = len(self.chosen) < most
@@ -300,7 +303,8 @@ class _Search:
         term = self.terms[place]
         n_found = self._n_found(place)
         best = place
-        hardly_worse = np.flatnonzero(scores > scores[place] - MIN_GAIN)
+        least = scores[place] - MIN_GAIN
+        hardly_worse = np.flatnonzero(scores > least)
         for other in hardly_worse.tolist():
             phrase = self.terms[other]
             is_longer = len(phrase) > len(self.terms[best])
@@ -312,11 +316,13 @@ class _Search:
 
     def _n_found(self, place: int) -> int:
         """Return the number of the feature's rows that have a candidate."""
-        return int(self.is_active[self.rows[place]].sum())
+        is_found = self.is_active[self.rows[place]]
+        return int(is_found.sum())
 
     def _f1_with_each(self) -> np.ndarray:
         """Return the F1 of the name with each further candidate."""
-        n_found = int((self.covered & self.is_active).sum())
+        is_found = self.covered & self.is_active
+        n_found = int(is_found.sum())
         n_covered = int(self.covered.sum())
         f1 = np.zeros(len(self.candidates))
         for place in np.flatnonzero(self.open):
@@ -382,7 +388,9 @@ def _holds(phrase: str, term: str) -> bool:
 
 def _repeats(term: str, other: str) -> bool:
     """Tell whether two terms share a word, give or take an ending."""
-    pairs = product(term.split(" "), other.split(" "))
+    words = term.split(" ")
+    other_words = other.split(" ")
+    pairs = product(words, other_words)
     return any(_same_word(word, other_word) for word, other_word in pairs)
 
 

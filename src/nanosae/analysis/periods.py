@@ -192,7 +192,7 @@ def _infinite_note(values: np.ndarray, column: str) -> list[str]:
     if values.dtype.kind not in "fO":
         return []
     numbers = [cell for cell in values.tolist() if isinstance(cell, float)]
-    n_infinite = np.count_nonzero(np.isinf(numbers))
+    n_infinite = int(np.isinf(numbers).sum())
     if not n_infinite:
         return []
     return [f"{_rows(n_infinite)} set aside: {column} is infinite there."]

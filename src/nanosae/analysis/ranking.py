@@ -84,10 +84,10 @@ def fuse_rankings(rankings: Sequence[np.ndarray], n: int) -> np.ndarray:
         [3, 7, 9]
     """
     ranked = np.concatenate([[], *rankings])
-    items, place = np.unique(ranked, return_inverse=True)
-    ranks = [np.arange(1, len(ranking) + 1) for ranking in rankings]
-    rank = np.concatenate([[], *ranks])
-    earned = 1 / (FUSION_OFFSET + rank)
-    total = np.bincount(place, earned, len(items))
+    items, item = np.unique(ranked, return_inverse=True)
+    places_in_each = [np.arange(1, len(ranking) + 1) for ranking in rankings]
+    place_in_ranking = np.concatenate([[], *places_in_each])
+    earned = 1 / (FUSION_OFFSET + place_in_ranking)
+    total = np.bincount(item, earned, len(items))
     best = largest_places(total, n)
     return items[best].astype(np.int64)

@@ -25,6 +25,8 @@ COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
 
+Line = dict[str, Any]  # of a table: values by the names of its columns
+
 
 class _Compared(NamedTuple):
     """What sentences are made of: a comparison, new or stored."""
@@ -48,7 +50,7 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         (log-odds ratio; of numbers the difference), `n_active` and `q` (false discovery rate). A
         feature is said once per column.
     """
-    queues: list[list[dict[str, Any]]] = []
+    queues: list[list[Line]] = []
     compared = [_as_compared(result) for result in results]
     are_groups = [result.kind == "groups" for result in compared]
     has_several = sum(are_groups) > 1
@@ -58,27 +60,36 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
             "strength", key=abs, ascending=False, kind="stable"
         )
         once = strongest_first.drop_duplicates("feature")
-        queues += [
-            side.to_dict("records") for _, side in once.groupby("side", sort=False)
-        ]
-    queues.sort(key=lambda queue: -abs(queue[0]["strength"]))
-    return pd.DataFrame(_in_turn(queues), columns=COLUMNS)
+        for _, of_side in once.groupby("side", sort=False):
+            queue = of_side.to_dict("records")
+            queues.append(queue)
+    queues.sort(key=_strength_of_first, reverse=True)
+    in_turn = _in_turn(queues)
+    return pd.DataFrame(in_turn, columns=COLUMNS)
+
+
+def _strength_of_first(queue: list[Line]) -> float:
+    strongest = queue[0]
+    return abs(strongest["strength"])
 
 
 def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
     if isinstance(result, Contrast):
         return _Compared(result.kind, result.about, result.findings, result.shares)
-    tables = (pd.DataFrame(result[name]) for name in ("findings", "shares"))
-    return _Compared(result["kind"], result["about"], *tables)
+    findings_table = pd.DataFrame(result["findings"])
+    shares = pd.DataFrame(result["shares"])
+    return _Compared(result["kind"], result["about"], findings_table, shares)
 
 
-def _in_turn(queues: list[list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def _in_turn(queues: list[list[Line]]) -> Iterator[Line]:
     """Yield the first line of each list, then the second of each, and so on."""
     for lines in zip_longest(*queues):
-        yield from (line for line in lines if line is not None)
+        for line in lines:
+            if line is not None:
+                yield line
 
 
-def _lines(result: _Compared, has_several: bool) -> Iterator[dict[str, Any]]:
+def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
     """Yield a line per finding; where several columns make groups, groups name theirs."""
     sayers = {
         "groups": partial(_group_line, names_column=has_several),
@@ -86,40 +97,52 @@ def _lines(result: _Compared, has_several: bool) -> Iterator[dict[str, Any]]:
         "numeric": _number_line,
     }
     say = sayers[result.kind]
-    for found in result.findings.to_dict("records"):
+    column = {"column": result.about.get("column")}
+    records = result.findings.to_dict("records")
+    for found in records:
         line = say(result, found)
-        if line is not None:
-            kept = {name: found[name] for name in ("feature", "label")}
-            numbers = {name: found.get(name) for name in NUMBERS}
-            column = {"column": result.about.get("column")}
-            yield column | numbers | kept | line
+        if line is None:
+            continue
+        numbers = {name: found.get(name) for name in NUMBERS}
+        feature = {"feature": found["feature"], "label": found["label"]}
+        yield column | numbers | feature | line
 
 
-def _group_line(
-    result: _Compared, found: dict[str, Any], names_column: bool
-) -> dict[str, Any]:
+def _group_line(result: _Compared, found: Line, names_column: bool) -> Line:
     column = result.about.get("column")
-    target, rest = found["target"], result.about.get("b")
-    rest = THE_REST if rest is None else rest
-    share, other = found["share"], found["share_rest"]
+    target = found["target"]
+    rest = result.about.get("b")
+    if rest is None:
+        rest = THE_REST
     here = group_words(target, column, names_column)
     there = THE_REST if rest == THE_REST else group_words(rest, column, names_column)
-    about = f"Texts about “{found['label']}”"
-    if share > other:
+    share = found["share"]
+    other_share = found["share_rest"]
+    share_here = f"{percent(share)} of {here}"
+    share_there = f"{percent(other_share)} of {there}"
+    texts = _texts_about(found)
+    if share > other_share:
         side = str(target)
-        sentence = f"{about} make up {percent(share)} of {here} and {percent(other)} of {there}."
+        sentence = f"{texts} make up {share_here} and {share_there}."
     elif rest == THE_REST:
         side = f"not {target}"
-        sentence = (
-            f"{about} are rarer in {here}: {percent(share)}, against {percent(other)} "
-            "elsewhere."
-        )
+        shares = f"{percent(share)}, against {percent(other_share)} elsewhere"
+        sentence = f"{texts} are rarer in {here}: {shares}."
     else:
         side = str(rest)
-        sentence = f"{about} make up {percent(other)} of {there} and {percent(share)} of {here}."
-    strength = share - other
-    shares = {"share": share, "other_share": other}
-    return {"side": side, "sentence": sentence, "strength": strength} | shares
+        sentence = f"{texts} make up {share_there} and {share_here}."
+    return {
+        "side": side,
+        "sentence": sentence,
+        "strength": share - other_share,
+        "share": share,
+        "other_share": other_share,
+    }
+
+
+def _texts_about(found: Line) -> str:
+    label = found["label"]
+    return f"Texts about “{label}”"
 
 
 def group_words(value: Any, column: Any, names_column: bool = False) -> str:
@@ -132,39 +155,46 @@ def group_words(value: Any, column: Any, names_column: bool = False) -> str:
         'the texts where stars is 4'
     """
     text = str(value)
-    says_enough = re.search(r"[^\W\d_]{2}", text) and text not in ("True", "False")
     if column is None:
         return text
-    if not says_enough:
-        return f"the texts where {column_words(column)} is {text}"
-    return f"{text} ({column_words(column)})" if names_column else text
+    name = column_words(column)
+    has_word = re.search(r"[^\W\d_]{2}", text)
+    is_yes_or_no = text in ("True", "False")
+    if not has_word or is_yes_or_no:
+        return f"the texts where {name} is {text}"
+    return f"{text} ({name})" if names_column else text
 
 
 def column_words(column: Any) -> str:
     """Name a column: a question in quotation marks."""
     name = str(column).replace("_", " ")
-    return f"“{name}”" if len(name.split()) > 3 else name
+    n_words = len(name.split())
+    return f"“{name}”" if n_words > 3 else name
 
 
-def _trend_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any] | None:
+def _trend_line(result: _Compared, found: Line) -> Line | None:
     """Compare the first periods with the last: as few of them as show what the whole does."""
     shares = result.shares
     of_feature = shares["feature"] == found["feature"]
-    stated = shares[of_feature & (shares["n"] >= MIN_PERIOD_TEXTS)]
+    has_enough = shares["n"] >= MIN_PERIOD_TEXTS
+    stated = shares[of_feature & has_enough]
     rises = found["effect"] > 0
-    for n_periods in range(1, len(stated) // 2 + 1):
-        first, last = stated.iloc[:n_periods], stated.iloc[-n_periods:]
-        start, end = _pooled_share(first), _pooled_share(last)
+    most_periods = len(stated) // 2
+    for n_periods in range(1, most_periods + 1):
+        first = stated.iloc[:n_periods]
+        last = stated.iloc[-n_periods:]
+        start = _pooled_share(first)
+        end = _pooled_share(last)
         if rises == (end > start):
             break
     else:
         return None  # no ends show what the whole does
+    texts = _texts_about(found)
     verb = "rise" if rises else "fall"
     unit = result.about.get("unit")
-    sentence = (
-        f"Texts about “{found['label']}” {verb} from {percent(start)} {_when(first, unit)} "
-        f"to {percent(end)} {_when(last, unit)}."
-    )
+    at_first = f"{percent(start)} {_when(first, unit)}"
+    at_last = f"{percent(end)} {_when(last, unit)}"
+    sentence = f"{texts} {verb} from {at_first} to {at_last}."
     return {
         "side": "rises" if rises else "falls",
         "sentence": sentence,
@@ -176,24 +206,33 @@ def _trend_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any] | No
 
 def _pooled_share(shares: pd.DataFrame) -> float:
     """Return the share of all rows of a few periods."""
-    return sum(shares["share"] * shares["n"]) / sum(shares["n"])
+    n_rows = shares["n"]
+    n_active = shares["share"] * n_rows
+    return sum(n_active) / sum(n_rows)
 
 
 def _when(shares: pd.DataFrame, unit: Any) -> str:
     """Say when a few successive periods were: "in March 2024", "between 2019 and 2021"."""
-    names = shares["name" if "name" in shares else "period"].tolist()
+    column = "name" if "name" in shares else "period"
+    names = shares[column].tolist()
+    first = names[0]
+    last = names[-1]
     if len(names) > 1:
-        return f"between {names[0]} and {names[-1]}"
-    return f"on {names[0]}" if unit == "day" else f"in {names[0]}"
+        return f"between {first} and {last}"
+    return f"on {first}" if unit == "day" else f"in {first}"
 
 
-def _number_line(result: _Compared, found: dict[str, Any]) -> dict[str, Any]:
+def _number_line(result: _Compared, found: Line) -> Line:
     effect = found["effect"]
+    label = found["label"]
+    n_active = found["n_active"]
     direction = "higher" if effect > 0 else "lower"
-    name = column_words(result.about.get("column") or found["target"])
+    difference = number(abs(effect))
+    column = result.about.get("column") or found["target"]
+    name = column_words(column)
     sentence = (
-        f"In texts about “{found['label']}”, {name} is on average {number(abs(effect))} "
-        f"{direction} than in other texts ({found['n_active']:,} texts)."
+        f"In texts about “{label}”, {name} is on average {difference} "
+        f"{direction} than in other texts ({n_active:,} texts)."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}
 
@@ -205,13 +244,15 @@ def percent(share: float) -> str:
         >>> [percent(share) for share in (0.113, 0.0214, 0.0004, 0, 1)]
         ['11 %', '2.1 %', 'under 0.1 %', '0 %', '100 %']
     """
+    percentage = 100 * share
     if share == 0:
         return "0 %"
     if share < 0.001:
         return "under 0.1 %"
     if share < 0.1:
-        return f"{100 * share:.1f} %".replace(".0 %", " %")
-    return f"{100 * share:.0f} %"
+        digits = f"{percentage:.1f}".removesuffix(".0")
+        return f"{digits} %"
+    return f"{percentage:.0f} %"
 
 
 def number(value: float) -> str:
@@ -237,19 +278,23 @@ def lines(
         statistics: With effects, intervals and q instead of plainly.
         model: With the joint models and their scores.
     """
+    sides = found.sides
     written = found.model_sentences()[:n] if model else []
-    most = max(n // max(len(found.sides), 1), 2)
-    for side, table in found.sides.items():
+    n_of_each = n // max(len(sides), 1)
+    most = max(n_of_each, 2)
+    for side, table in sides.items():
         if statistics:
             sentences = found.sentences(lines=table)
         else:
             of_side = replace(found, table=table)
             sentences = findings([of_side])["sentence"].tolist()
-        written.append(f"{_heading(found.kind, side, found.about)}:")
+        heading = _heading(found.kind, side, found.about)
+        written.append(f"{heading}:")
         written += [f"  {sentence}" for sentence in sentences[:most]]
-        if len(sentences) > most:
-            written.append(f"  … and {len(sentences) - most:,} more")
-    if not found.sides:
+        n_further = len(sentences) - most
+        if n_further > 0:
+            written.append(f"  … and {n_further:,} more")
+    if not sides:
         written.append("Nothing differs by more than chance would.")
     return written + found.about["notes"]
 
@@ -257,12 +302,13 @@ def lines(
 def _heading(kind: str, side: str, about: Mapping[str, Any]) -> str:
     """Return the heading of a side's list."""
     if kind == "trend":
-        return (
-            "More frequent over time" if side == "rises" else "Less frequent over time"
-        )
+        direction = "More" if side == "rises" else "Less"
+        return f"{direction} frequent over time"
     if kind == "numeric":
-        return f"{side.capitalize()} {column_words(about['column'] or 'target')}"
+        name = column_words(about["column"] or "target")
+        return f"{side.capitalize()} {name}"
     column = about.get("column")
     if side.startswith("not "):
-        return f"Less in {group_words(side[4:], column)}"
+        group = side.removeprefix("not ")
+        return f"Less in {group_words(group, column)}"
     return f"More in {group_words(side, column)}"
