@@ -167,23 +167,17 @@ def _test(
     Pairs whose score test has p > 0.05 are spared the fit. They count as tests, and none of them
     could be a finding.
     """
-    is_candidate = tested & (np.abs(sums.z) >= Z95)
-    targets, features = np.nonzero(is_candidate.T)
-    pairs = Pairs(features, targets)
+    pairs = _candidate_pairs(sums, tested)
     found = effects(codes, sums, question.kind, pairs)
     n_tested = int(tested.sum())
     q = _q_values(found.p, n_tested)
     is_found = q <= options.fdr
     cutoff = rejection_cutoff(found.p, is_found, n_tested, options.fdr)
-    z_screen = sums.z[features, targets]
+    z_screen = sums.z[pairs.features, pairs.targets]
     effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
-    n_active = sums.n_active[features].sum(1)
     table = pd.DataFrame(
         {
-            "target": np.array(question.names, object)[targets],
-            "feature": features,
-            "label": names[features],
-            "n_active": n_active.round().astype(int),
+            **_described(question, sums, names, pairs),
             "effect": effect,
             "low": low,
             "high": high,
@@ -191,7 +185,7 @@ def _test(
             "error": found.error,
             "p": found.p,
             "q": q,
-            "r": sums.r[features, targets],
+            "r": sums.r[pairs.features, pairs.targets],
             "found": is_found,
             **found.descriptive,
         }
@@ -205,6 +199,28 @@ def _test(
     difference = np.abs(found.difference)
     best_first = np.lexsort((-difference, ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
+
+
+def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:
+    """Return the tested pairs whose score test has p ≤ 0.05, target by target."""
+    is_related = np.abs(sums.z) >= Z95
+    is_candidate = tested & is_related
+    targets, features = np.nonzero(is_candidate.T)
+    return Pairs(features, targets)
+
+
+def _described(
+    question: Question, sums: FeatureSums, names: np.ndarray, pairs: Pairs
+) -> dict[str, np.ndarray]:
+    """Return the columns that say which pairs these are, and on how many texts they rest."""
+    target_names = np.array(question.names, object)
+    n_active = sums.n_active[pairs.features].sum(1)
+    return {
+        "target": target_names[pairs.targets],
+        "feature": pairs.features,
+        "label": names[pairs.features],
+        "n_active": n_active.round().astype(int),
+    }
 
 
 def _q_values(p: np.ndarray, n_tested: int) -> np.ndarray:

@@ -120,11 +120,7 @@ def search(
     scores = _scores(codes, asked)
     if row is not None:
         scores[row] = -np.inf
-    rankings = _rankings(codes, asked, scores, n)
-    orders = [ranking.rows for ranking in rankings.values()]
-    rows = fuse_rankings(orders, n)
-    hits = _hits(codes, asked.activations, rows, scores[rows], labels)
-    hits = [_with_match(hit, rankings) for hit in hits]
+    hits = _find(codes, asked, scores, n, labels)
     return Results(
         hits=hits,
         features=_query_features(asked.activations, labels),
@@ -260,6 +256,21 @@ def _scores(codes: Codes, asked: _Query) -> np.ndarray:
     in_query = asked.activations[active]
     in_rows = codes.features(active)
     return np.asarray(in_rows @ in_query)
+
+
+def _find(
+    codes: Codes,
+    asked: _Query,
+    scores: np.ndarray,
+    n: int,
+    labels: Mapping[int, str],
+) -> list[Hit]:
+    """Return the rows that come first in all rankings together, and how each was found."""
+    rankings = _rankings(codes, asked, scores, n)
+    orders = [ranking.rows for ranking in rankings.values()]
+    rows = fuse_rankings(orders, n)
+    hits = _hits(codes, asked.activations, rows, scores[rows], labels)
+    return [_with_match(hit, rankings) for hit in hits]
 
 
 def _rankings(
