@@ -90,3 +90,16 @@ def test_duplicates_share_nearly_all_rows_of_both(tmp_path, shared, is_duplicate
     block = np.arange(2)
     found = coactive_features(codes, block, codes.features(block), 5, 0.95)[1]
     assert [few.tolist() for few in found] == ([[1], [0]] if is_duplicate else [[], []])
+
+
+def test_lift_of_many_shared_rows_does_not_overflow(tmp_path):
+    n_rows, n_together = 50_000, 45_000
+    assert n_rows * n_together > 2**31
+    active = np.zeros((n_rows, 2), dtype=np.float32)
+    active[:n_together] = 1
+    codes = write_codes(tmp_path, sp.csr_array(active))
+    block = np.arange(2)
+    facts, duplicates = coactive_features(codes, block, codes.features(block), 5, 0.95)
+    assert [few.tolist() for few in facts["coactive"]] == [[1], [0]]
+    assert facts["coactive_lift"][0] == pytest.approx(n_rows / n_together)
+    assert [few.tolist() for few in duplicates] == [[1], [0]]

@@ -111,7 +111,7 @@ def coactive_features(
     cells = np.flatnonzero(shared >= MIN_SHARED_ROWS)
     place, other = np.divmod(cells, codes.n_features)
     feature = block[place]
-    together = shared.ravel()[cells]
+    together = shared.ravel()[cells].astype(np.int64)
     count = codes.counts[feature]
     other_count = codes.counts[other]
     lift = together * codes.n_rows / (count * other_count)
