@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = (
-    "1"  # no test downloads; read when the hub's client is imported
-)
+# no test downloads; read when the hub's client is imported
+os.environ["HF_HUB_OFFLINE"] = "1"
+# processes that share the cores have one thread each; read when libraries are imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 
 from browser import Browser, missing
 
@@ -16,6 +19,7 @@ NUMERIC = (  # files and folders of the marker `numeric`
     "kernels",
     "model",
     "train",
+    "trainable",
     "analysis/test_clustering.py",
     "analysis/test_matching.py",
     "analysis/test_search.py",
