@@ -143,16 +143,16 @@ def close(browser):
 class TestReport:
     def test_it_says_what_was_trained_and_how_well(self, shown):
         assert shown.text("#title") == "run"
-        assert "topk SAE · 32 → 48 features · k = 3" in shown.text("#what")
+        assert shown.text("#what").startswith("800 texts · 48 features found in them")
+        trained = shown.text("#trained")
+        assert "topk sparse autoencoder · 32 → 48 features · k = 3" in trained
         tiles = shown.text("#tiles")
         assert "0.25\nFVU on held-out rows" in tiles
         assert "12.5 %\ndead features" in tiles
         assert "800\nrows encoded" in tiles
-        assert [a.text for a in shown.all(".top nav a")][:3] == [
-            "Map",
-            "Features",
-            "Families",
-        ]
+        chapters = [a.text for a in shown.all(".top nav a")]
+        assert chapters[:3] == ["Findings", "Terms", "Map"]
+        assert chapters.index("Features") < chapters.index("Training")
 
     def test_search_narrows_the_table_and_sort_orders_it(self, shown):
         everything = len(rows(shown))
@@ -318,6 +318,10 @@ class TestReport:
         shown.wait(lambda: shown.js(f"return {ink}") != light)
 
     def test_no_figure_is_blank_without_scrolling_or_on_paper(self, shown):
+        shown.js(
+            "document.querySelectorAll('details').forEach(d => { d.open = true; })"
+        )
+        shown.wait("document.querySelector('#contrast-list .main-svg')")
         shown.wait(
             "[...document.querySelectorAll('.plot')].every(n => n.querySelector('.main-svg'))"
         )
