@@ -19,7 +19,9 @@ def compared(kind, lines, about=None, shares=()):
 
 
 def groups(target, share, rest, feature=1):
-    return {"target": target, "share": share, "share_rest": rest, "feature": feature}
+    shares = {"share": share, "share_rest": rest}
+    effect = 1.0 if share > rest else -1.0
+    return {"target": target, "feature": feature, "effect": effect} | shares
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,13 @@ def test_groups_are_told_by_their_shares(line, about, sentence):
         line["share"],
         line["share_rest"],
     ]
+
+
+def test_shares_that_contradict_the_effect_are_not_told():
+    line = groups("Sales", 0.11, 0.002)
+    assert len(findings([compared("groups", [line])])) == 1
+    at_equal_length = line | {"effect": -1.0}
+    assert len(findings([compared("groups", [at_equal_length])])) == 0
 
 
 def test_groups_of_several_columns_name_theirs():

@@ -108,7 +108,11 @@ def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
         yield column | numbers | feature | line
 
 
-def _group_line(result: _Compared, found: Line, names_column: bool) -> Line:
+def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | None:
+    """Say a finding by its shares; None where these differ the other way round than the effect.
+
+    An effect is measured at equal covariates, such as length, which the shares do not know.
+    """
     column = result.about.get("column")
     target = found["target"]
     rest = result.about.get("b")
@@ -118,10 +122,13 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line:
     there = THE_REST if rest == THE_REST else group_words(rest, column, names_column)
     share = found["share"]
     other_share = found["share_rest"]
+    is_more_here = share > other_share
+    if is_more_here != (found["effect"] > 0):
+        return None
     share_here = f"{percent(share)} of {here}"
     share_there = f"{percent(other_share)} of {there}"
     texts = _texts_about(found)
-    if share > other_share:
+    if is_more_here:
         side = str(target)
         sentence = f"{texts} make up {share_here} and {share_there}."
     elif rest == THE_REST:
@@ -288,6 +295,8 @@ def lines(
         else:
             of_side = replace(found, table=table)
             sentences = findings([of_side])["sentence"].tolist()
+        if not sentences:
+            continue
         heading = _heading(found.kind, side, found.about)
         written.append(f"{heading}:")
         written += [f"  {sentence}" for sentence in sentences[:most]]
