@@ -60,18 +60,20 @@ class RoundedRows(NamedTuple):
 
 @compile_kernel
 def _round_rows(bits, rounded, magnitude_bits):
-    rows, codes, scales, magnitudes, lengths, code_lengths, rests = rounded
+    # the magnitudes are written as integers, in the same memory
+    rows, codes, scales, _magnitudes, lengths, code_lengths, rests = rounded
     n_rows, width = rows.shape
     for chunk in numba.prange(CHUNKS):
         for row in range(chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS):
             # integers, whose maximum does not lose NaN
             largest = np.int32(0)
+            magnitude = np.float32(0)
             for j in range(width):
+                magnitude = max(magnitude, abs(rows[row, j]))
                 largest = max(largest, bits[row, j] & np.int32(0x7FFFFFFF))
             magnitude_bits[row] = largest
             scale = np.float32(0)
             codes_per_unit = np.float32(0)
-            magnitude = magnitudes[row]
             if SMALLEST_MAGNITUDE < magnitude <= LARGEST_MAGNITUDE:
                 scale = magnitude / np.float32(LARGEST_CODE)
                 codes_per_unit = np.float32(LARGEST_CODE) / magnitude
