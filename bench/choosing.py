@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,8 @@ def load(folder: Path, corpus: str, labels: str, n_rows: int) -> tuple:
     """Return rows, texts and labels of a seeded sample of the labelled rows of a corpus."""
     rows = np.load(folder / f"{corpus}.minilm.f16.npy").astype(np.float32)
     table = pd.read_parquet(folder / f"{corpus}.parquet")[["text", labels]]
-    labelled = np.flatnonzero(table[labels].fillna("") != "")
+    cells: Any = table[labels]
+    labelled = np.flatnonzero(cells.fillna("") != "")
     chosen = np.random.default_rng(0).permutation(labelled)[:n_rows]
     return rows[chosen], table.iloc[chosen].reset_index(drop=True)
 
@@ -54,9 +56,9 @@ def measure(
         )
         found = evaluate(codes, labels, ks=(5,), baselines=False, max_rows=8000)
         names = label(codes)
-    values = found.table.set_index("measure")["value"]
+    values: Any = found.table.set_index("measure")["value"]
     held_out = {name: trainer.metrics_[name] for name in ("fvu", "l0", "dead")}
-    scored = names["label_auc"].dropna()
+    scored: Any = names["label_auc"].dropna()
     return {
         "hidden_size": size,
         "k": k,
@@ -69,7 +71,7 @@ def measure(
 
 def main() -> None:
     """Measure every pair and print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--corpus", default="clinc150")
     parser.add_argument("--labels", default="intent")

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,8 @@ def main() -> None:
                     "seconds": seconds,
                 }
             )
-    table = pd.DataFrame(lines).groupby(["n", "method"]).mean().drop(columns="seed")
+    means: Any = pd.DataFrame(lines).groupby(["n", "method"]).mean()
+    table = means.drop(columns="seed")
     sys.stdout.write(table.round(3).to_string() + "\n")
     if args.json:
         args.json.write_text(json.dumps(lines, indent=1), "utf-8")
@@ -99,7 +101,8 @@ def runs(codes: Codes, n: int, seeds: int):
 
 def k_means(rows: np.ndarray, n: int, seed: int) -> np.ndarray:
     """Cluster centred rows of length one."""
-    return KMeans(n, n_init=3, random_state=seed).fit_predict(rows)
+    n_init: Any = 3
+    return KMeans(n, n_init=n_init, random_state=seed).fit_predict(rows)
 
 
 def umap_k_means(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -113,7 +116,8 @@ def umap_k_means(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
         metric="cosine",
         random_state=seed,
     )
-    return KMeans(n, n_init=10, random_state=seed).fit_predict(
+    n_init: Any = 10
+    return KMeans(n, n_init=n_init, random_state=seed).fit_predict(
         reduce.fit_transform(vectors)
     )
 
