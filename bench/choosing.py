@@ -89,7 +89,12 @@ def main() -> None:
             lines.append(line)
             print(json.dumps(line), flush=True)
     if args.save:
-        asked = {name: str(value) for name, value in vars(args).items()}
+        asked = {
+            "corpus": args.corpus,
+            "labels": args.labels,
+            "rows": args.rows,
+            "steps": args.steps,
+        }
         report = {"asked": asked, "results": lines, "machine": machine.facts()}
         machine.save("choosing", report)
 

@@ -64,7 +64,7 @@ def main() -> None:
         numbers.append(number_round(active, planted, rng))
         shuffled.append(shuffled_round(active, rng))
     result = {
-        "codes": str(args.codes),
+        "codes": args.codes.name,
         "rows": min(args.rows, codes.n_rows),
         "rounds": args.rounds,
         "seed": args.seed,

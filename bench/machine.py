@@ -50,9 +50,26 @@ def facts() -> dict[str, Any]:
 
 
 def save(kind: str, report: dict[str, Any]) -> Path:
-    """Write a report to bench/results/KIND-TIME.json."""
+    """Write a report to bench/results/KIND-TIME.json.
+
+    Raises:
+        ValueError: If it holds an absolute path, which means nothing on another machine.
+    """
+    if paths := absolute_paths(report):
+        raise ValueError(f"{kind} names {paths}: give the names of the data instead.")
     stamp = report["machine"]["time"].replace(":", "").replace("-", "")
     path = HERE / "results" / f"{kind}-{stamp}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def absolute_paths(value: Any) -> list[str]:
+    """Return the texts in a report that are absolute paths."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [path for part in value for path in absolute_paths(part)]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return [value]
+    return []

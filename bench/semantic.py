@@ -38,7 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     codes = Codes.open(args.codes)
     result = {
-        "codes": str(args.codes),
+        "codes": args.codes.name,
         "rows": codes.n_rows,
         "features": codes.n_features,
     }

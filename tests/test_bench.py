@@ -13,6 +13,7 @@ import torch
 BENCH = Path(__file__).parent.parent / "bench"
 sys.path.insert(0, str(BENCH))
 
+import machine  # noqa: E402  # type: ignore[import-not-found]
 import peers  # noqa: E402  # type: ignore[import-not-found]
 import quality  # noqa: E402  # type: ignore[import-not-found]
 import step  # noqa: E402  # type: ignore[import-not-found]
@@ -166,3 +167,12 @@ def test_quality_prints_one_object_for_every_corpus(tmp_path):
         assert 0 < result["fvu"] < 1.5
         assert 0 <= result["dead"] <= 1
         assert result["l0"] > 0
+
+
+def test_no_result_names_a_path_of_the_machine_that_measured_it():
+    results = sorted((BENCH / "results").glob("*.json"))
+    assert results
+    for path in results:
+        assert machine.absolute_paths(json.loads(path.read_text("utf-8"))) == [], path
+    with pytest.raises(ValueError, match="give the names of the data"):
+        machine.save("choosing", {"asked": [{"folder": str(BENCH.absolute())}]})
