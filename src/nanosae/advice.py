@@ -53,13 +53,17 @@ class Advice:
         kind = config.activation
         if config.nested:
             kind = f"nested {kind}"
+        data = f"{self.n_rows:,} rows of {config.input_size}"
+        sizes = f"hidden_size={config.hidden_size}, {sparsity}"
         bound = "at most " if config.stops_early else ""
-        return (
-            f"{self.n_rows:,} rows of {config.input_size}: {kind}, "
-            f"hidden_size={config.hidden_size}, {sparsity}, batches of {config.batch_size}\n"
-            f"time    {bound}{self.seconds / 60:.1f} minutes ({self.steps:,} steps)\n"
-            f"memory  {self.memory / 2**30:.1f} GiB"
-        )
+        minutes = self.seconds / 60
+        gibibytes = self.memory / 2**30
+        lines = [
+            f"{data}: {kind}, {sizes}, batches of {config.batch_size}",
+            f"time    {bound}{minutes:.1f} minutes ({self.steps:,} steps)",
+            f"memory  {gibibytes:.1f} GiB",
+        ]
+        return "\n".join(lines)
 
 
 def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
@@ -154,10 +158,12 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
         lines = (folder / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
     clock = [json.loads(line)["seconds"] for line in lines[:TRIAL_STEPS]]
     duration = np.diff(clock)  # of steps 2, 3 and so on
-    plain = [*duration[1 : TRIAL_STEPS // 2 - 1], *duration[TRIAL_STEPS // 2 : -1]]
-    step = statistics.median(plain)
-    # written before the step after the half
-    checkpoint = duration[TRIAL_STEPS // 2 - 1] - step
+    # the checkpoint is written before the step after the half
+    with_checkpoint = TRIAL_STEPS // 2 - 1
+    before = duration[1:with_checkpoint]
+    after = duration[with_checkpoint + 1 : -1]
+    step = statistics.median([*before, *after])
+    checkpoint = duration[with_checkpoint] - step
     evaluation = duration[-1] - step
     return _Trial(whole, step, max(0.0, evaluation), max(0.0, checkpoint), memory)
 

@@ -162,8 +162,8 @@ def _busy(path: Path) -> BusyError:
     holder = read_holder(path)
     who = "another process"
     if holder:
-        who = f"process {holder.get('pid')} on {holder.get('host')} ({holder.get('command')})"
-        who += f", since {holder.get('since')}"
+        process = f"process {holder.get('pid')} on {holder.get('host')}"
+        who = f"{process} ({holder.get('command')}), since {holder.get('since')}"
     return BusyError(
         f"{path.parent} is being written by {who}.",
         file=path.parent,

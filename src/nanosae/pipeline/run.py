@@ -211,7 +211,8 @@ class Work:
             self._say_what_was_cut(*encoder.count_cut(new))
         n_known = len(set(texts)) - len(new)
         known = f", {n_known:,} of them known" if n_known else ""
-        return f"{len(texts):,} texts{known}, {rows.shape[1]} wide, by {encoder.name}"
+        n_texts, width = rows.shape
+        return f"{n_texts:,} texts{known}, {width} wide, by {encoder.name}"
 
     def _say_what_was_cut(self, n_cut: int, n_tokens: int) -> None:
         if n_cut:

@@ -345,8 +345,12 @@ def _changed_settings(folder: Path, requested: TrainConfig) -> str:
     """Return the settings that differ from those a training was started with; "" if none do."""
     before = read_config(folder)["requested"]
     now = requested.to_dict()
-    changed = [name for name in now if now[name] != before.get(name)]
-    return ", ".join(f"{name}={now[name]} (was {before.get(name)})" for name in changed)
+    changed = []
+    for name, value in now.items():
+        value_before = before.get(name)
+        if value != value_before:
+            changed.append(f"{name}={value} (was {value_before})")
+    return ", ".join(changed)
 
 
 def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:

@@ -78,7 +78,9 @@ def stem(word: str) -> str:
             break
     if len(word) < MIN_STEM:
         return ""
-    if word[-1] == word[-2] and word[-1].isalpha() and word[-1] not in "ls":
+    last = word[-1]
+    is_double = last == word[-2]
+    if is_double and last.isalpha() and last not in "ls":
         word = word[:-1]  # planning
     if word.endswith("i"):
         return word[:-1] + "y"  # parties
