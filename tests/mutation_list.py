@@ -345,6 +345,20 @@ add(
     ("kernel: decoder bias", "out[row] = bias", "out[row] = 0"),
 )
 add(
+    "kernels/cpu/products.py",
+    "tests/kernels/test_kernels.py -k blocks",
+    (
+        "kernel: a block of latents begins anew",
+        "next_pair[row] = pair",
+        "next_pair[row] = row_ptr[row]",
+    ),
+    (
+        "kernel: blocks of latents without their last",
+        "cols[pair] < first + block",
+        "cols[pair] < first + block - 1",
+    ),
+)
+add(
     "kernels/autograd.py",
     GRADIENTS,
     (

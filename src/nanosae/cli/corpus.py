@@ -165,7 +165,7 @@ def encode(
     model = nanosae.SAEModel.load(run)
     if not run.is_dir():
         raise MissingError(
-            f"{run} is no folder; the codes need one to be kept in.",
+            f"{run} is not a folder; the codes need one to be kept in.",
             file=run,
             remedy=f"nanosae convert {run} -o RUN makes one.",
         )

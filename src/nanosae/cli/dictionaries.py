@@ -33,7 +33,7 @@ def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
             found[int(feature)] = float(value)
         except ValueError:
             raise CoercionError(
-                f"{token.value!r} is no edit: FEATURE=ACTIVATION, such as 12=0.",
+                f"{token.value!r} is not an edit: FEATURE=ACTIVATION, such as 12=0.",
                 token=token,
                 target_type=dict,
             ) from None

@@ -157,7 +157,7 @@ def _start(batches: Any) -> Iterator[Any]:
     source = batches() if callable(batches) else batches
     if not isinstance(source, Iterable):
         raise DataTypeError(
-            f"The function gave {type(source).__name__}, which is no iterator of batches.",
+            f"The function gave {type(source).__name__}, which is not an iterator of batches.",
             remedy="Give one that yields (n, width) arrays.",
         )
     return iter(source)

@@ -359,7 +359,7 @@ def _changed_settings(folder: Path, requested: TrainConfig) -> str:
 
 
 def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
-    """Tell whether a training with these settings was about to replace that of the folder."""
+    """Return whether a training with these settings was about to replace that of the folder."""
     following = folder / NEXT
     if not (following / "config.json").exists():
         return False
@@ -370,14 +370,14 @@ def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
 
 
 def _replacement_is_complete(folder: Path) -> bool:
-    """Tell whether a training has ended whose files were not all moved to their places."""
+    """Return whether a training has ended whose files were not all moved to their places."""
     if not (folder / NEXT / MANIFEST).exists():
         return False
     return bool(read_manifest(folder / NEXT).get("finished"))
 
 
 def _can_continue(files: Path, facts: Facts) -> bool:
-    """Tell whether a replacement that was interrupted has the same settings and rows."""
+    """Return whether a replacement that was interrupted has the same settings and rows."""
     try:
         before = read_config(files)
     except (FileNotFoundError, DamagedFileError):

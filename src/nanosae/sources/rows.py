@@ -138,7 +138,7 @@ class Rows:
             yield from self._metadata.batches()
 
     def metadata(self) -> pa.Table | None:
-        """Read the columns that are no vectors (texts, ids, labels) in row order; None without."""
+        """Read the columns that are not vectors (texts, ids, labels) in row order; None without."""
         if self._metadata is None:
             return None
         return pa.Table.from_batches(self._metadata.batches(), self._metadata.schema)

@@ -104,8 +104,8 @@ def activations(
         MissingError: If there is no such model; it is an OSError.
         ConfigError: If there is no such layer (those most like it are named), or the tokenizer
             gives no offsets; it is a ValueError.
-        DataError: If a layer's output is not one vector per token, or a text is no string; it is a
-            ValueError.
+        DataError: If a layer's output is not one vector per token, or a text is not a string; it is
+            a ValueError.
 
     Example:
         >>> blocks = activations("model.gguf", "layers.15", ["A text."])  # doctest: +SKIP
