@@ -270,6 +270,8 @@ def test_sae_lens_own_evaluation_gives_the_same_losses(tmp_path):
 
     model, tokenizer = causal("llama"), tokenizer_of("llama")
     sae = autoencoder(hook_name=LAYER["llama"], max_norm=None, sae_lens_version="6.0.0")
+    sae.cfg |= {"dtype": "float32", "device": "cpu", "apply_b_dec_to_input": True}
+    sae.cfg |= {"rescale_acts_by_decoder_norm": False, "normalize_activations": "none"}
     sae.save(tmp_path)
     texts = texts_of(6, seed=3, longest=8)
     found = loss_recovered(model, None, sae, texts, tokenizer=tokenizer)
