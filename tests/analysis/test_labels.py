@@ -35,6 +35,17 @@ def found(codes):
     return label(codes)
 
 
+def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path, found):
+    assert found.attrs["notes"] == []
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 5)) for _ in range(300)]
+    source = np.where(np.arange(300) < 200, "big", np.arange(300).astype(str))
+    acts = rng.random((300, 2))
+    codes = corpus(tmp_path, acts, texts, metadata={"source": source})
+    (note,) = label(codes, groups="source").attrs["notes"]
+    assert note.startswith("33 % of the rows are held out instead of 50 %")
+
+
 def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     rng, rows = np.random.default_rng(0), []
     for t in range(300):

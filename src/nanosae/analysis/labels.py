@@ -20,7 +20,7 @@ from nanosae.analysis.meaning import Meaning, corpus_meaning
 from nanosae.analysis.naming import Name, choose_names, usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
 from nanosae.analysis.scoring import SCORES, area, can_be_scored, word_scores
-from nanosae.analysis.splits import duplicate_groups, held_out
+from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.text.words import Words
@@ -61,7 +61,8 @@ def label(
         label's own scores on held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by
         its meaning where the corpus has embeddings), `label_f1, label_precision, label_recall` (by
         its words) and `label_n` (active texts behind them), `keywords_auc` (of the query) and
-        `typical_text` (strong, and with many of these words).
+        `typical_text` (strong, and with many of these words). `attrs["notes"]` says where the split
+        is not what was asked for.
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -116,6 +117,7 @@ def label(
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)
     frame = pd.DataFrame(records, columns=COLUMNS)
+    frame.attrs["notes"] = split_notes(held, share)
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
     return frame
