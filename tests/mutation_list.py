@@ -496,6 +496,35 @@ add(
         "n_found / max(n_predicted, 1)",
     ),
 )
+add(
+    "analysis/scoring.py",
+    "tests/analysis/test_labels.py",
+    ("scores: no label is doubtful", "return not is_sure", "return False"),
+    (
+        "scores: unscored labels are sure",
+        "return not is_sure",
+        "return auc_low < SURE_AUC",
+    ),
+)
+add(
+    "runs/tables.py",
+    "tests/runs/test_tables.py",
+    (
+        "tables: doubts of labels that others replace",
+        'doubtful -= set(table["feature"][is_labelled])',
+        "doubtful -= set()",
+    ),
+    (
+        "tables: doubts of people's names",
+        "for feature in doubtful} - named.keys()",
+        "for feature in doubtful}",
+    ),
+)
+add(
+    "analysis/answers.py",
+    "tests/analysis/test_answers.py",
+    ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
+)
 # ---- contrast
 add(
     "analysis/hypotheses.py",
@@ -867,7 +896,7 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_glance.py",
-    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    ("features: no doubt", "feature in doubtful,", "False,"),
     (
         "features: stale scores",
         'if column in table.attrs.get("stale", {}):',

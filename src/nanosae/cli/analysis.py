@@ -100,7 +100,9 @@ def label(
         table = nanosae.label(codes, chosen, groups=groups)
         save(codes, table)
         _show_labels(
-            table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"]
+            table,
+            as_json,
+            ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],
         )
         _say_what_labels_are_for(codes, run, as_json)
         return
