@@ -59,8 +59,21 @@ add(
         "stack(errors).mean()",
         "stack(errors).sum()",
     ),
-    ("objective: error halved", "return torch.dot(", "return 0.5 * torch.dot("),
+    (
+        "objective: error halved",
+        "return squared_error(",
+        "return 0.5 * squared_error(",
+    ),
     ("objective: pre-act of all entries", "(everywhere - active)", "everywhere"),
+)
+add(
+    "kernels/squares.py",
+    OBJECTIVES,
+    (
+        "squared error: gradient",
+        "ctx.difference.mul_(2 * grad)",
+        "ctx.difference.mul_(grad)",
+    ),
 )
 add(
     "kernels/jump.py",
@@ -73,8 +86,8 @@ add(
     ("auxk: weight not shared by micro-batches", "(1 / config.accumulate)", "1"),
     (
         "auxk: of the target, not the residual",
-        "(recon - residual)",
-        "(recon - target[:n_rows])",
+        "(recon, residual)",
+        "(recon, target[:n_rows])",
     ),
     (
         "auxk: revived latents take part",
