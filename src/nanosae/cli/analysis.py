@@ -40,7 +40,7 @@ def describe(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Describe every feature (written to features.parquet), or show the card of one.
+    """Describe every feature, or show the card of one.
 
     Args:
         feature: Show this feature's card.
@@ -79,7 +79,7 @@ def label(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Name features by keywords, or with --llm by a language model, each with a held-out score.
+    """Name features by keywords, or by a language model (--llm), with held-out scores.
 
     Args:
         llm: Ask a language model (key in OPENAI_API_KEY).
@@ -146,7 +146,7 @@ def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None
 
 
 def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None:
-    """Group features into families by what fires together."""
+    """Group features that fire together into families."""
     import pandas as pd
 
     from nanosae.runs.results import save_result
@@ -196,7 +196,7 @@ def search(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by meaning and words, by another row or by a feature, and say what they share.
+    """Find rows by meaning and words, by another row, or by a feature.
 
     Args:
         row: A row to start from.
@@ -225,7 +225,7 @@ def contrast(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Say which features distinguish groups of rows.
+    """Find the features that distinguish groups of rows.
 
     Args:
         by: The column that makes the groups.
@@ -249,7 +249,7 @@ def explain(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Say which features explain a column, one by one and together.
+    """Find the features that explain a column, one by one and together.
 
     Args:
         target: The column: two classes, several, or numbers.
@@ -270,7 +270,7 @@ def over_time(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Say which features become more or less frequent over time.
+    """Find the features that become more or less frequent over time.
 
     Args:
         column: The column with the time.
@@ -296,7 +296,7 @@ def evaluate(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what the features are worth, beside dense vectors, PCA, k-means and a random decoder.
+    """Compare the features with dense vectors, PCA, k-means and a random decoder.
 
     Args:
         labels: Column of known labels.
