@@ -302,7 +302,7 @@ def evaluate(
         labels: Column of known labels.
         targets: File of what a transcoder is to make of the rows.
         model: Measure instead what replacing a layer of this language model by the SAE costs.
-        layer: Name of the layer: `layers.15`.
+        layer: Name of the layer, `layers.15`, where the SAE does not say it.
         texts: A file of texts that the SAE was not trained on.
     """
     if model is not None:
@@ -340,8 +340,8 @@ def _evaluate_in_model(
     """Print the loss recovered and the divergence of a model with the SAE in it."""
     from nanosae.sources.texts import read_texts
 
-    if layer is None or texts is None:
-        raise ConfigError("--model needs --layer and --texts, too.")
+    if texts is None:
+        raise ConfigError("--model needs --texts, too.")
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     sae = nanosae.SAEModel.load(run)
     found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
