@@ -1156,8 +1156,39 @@ add(
     ),
     (
         "recovered: share of the loss",
-        "(with_zeros - with_sae) / (with_zeros - loss)",
-        "(with_zeros - with_sae) / with_zeros",
+        "(loss_zeroed - loss_spliced) / (loss_zeroed - loss)",
+        "(loss_zeroed - loss_spliced) / loss_zeroed",
+    ),
+)
+add(
+    "text/provenance.py",
+    SPLICE,
+    (
+        "splice: limit of the norm not read",
+        'config.get("max_norm", DEFAULT_',
+        "config.get(DEFAULT_",
+    ),
+    ("splice: no word of another layer", "if trained_on != given:", "if False:"),
+)
+FINE_TUNING = "tests/trainable/test_fine_tuning.py"
+add(
+    "trainable/fine_tuning.py",
+    FINE_TUNING,
+    (
+        "init: encoder's bias without the mean",
+        "(arrays[name] + shift) * data",
+        "arrays[name] * data",
+    ),
+    (
+        "init: thresholds not scaled",
+        '(arrays["threshold"] * data.scale)',
+        '(arrays["threshold"] * 1.0)',
+    ),
+    ("init: magnitudes without the gain", "shift * gain) * data", "shift) * data"),
+    (
+        "init: decoder's bias not centred",
+        '(arrays["b_dec"] - data.mean)',
+        'arrays["b_dec"]',
     ),
 )
 add(

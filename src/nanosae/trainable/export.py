@@ -182,6 +182,7 @@ def _model_config(config: ResolvedConfig, data: Dataset) -> dict[str, Any]:
     """Return SAELens' cfg.json, with what describes the training under `metadata`."""
     architecture = ARCHITECTURES[config.activation]
     metadata = {name: getattr(config, name) for name in DESCRIPTION}
+    metadata |= data.provenance
     metadata |= {
         "hidden_size": config.hidden_size,
         "input_size": config.input_size,
