@@ -25,7 +25,7 @@ NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
 
 
 def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
-    """Tell whether enough of a feature's rows, and an inactive one, are held out.
+    """Return whether enough of a feature's rows, and an inactive one, are held out.
 
     Args:
         rows: Active rows, (n,).

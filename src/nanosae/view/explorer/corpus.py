@@ -224,7 +224,7 @@ def _is_known(values: pd.Series) -> pd.Series:
 
 
 def _holds_dates(values: pd.Series) -> bool:
-    """Tell whether a column of texts begins with dates: year and month in front."""
+    """Return whether a column of texts begins with dates: year and month in front."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(values):
