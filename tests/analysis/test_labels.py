@@ -96,6 +96,13 @@ def test_shuffled_texts_have_nothing_to_say(planted, tmp_path):
     texts = np.random.default_rng(0).permutation(planted.texts).tolist()
     frame = label(write_codes(tmp_path / "c", planted.activations, texts=texts))
     assert abs(frame.label_auc.mean() - 0.5) < 0.02
+    assert frame.label_doubtful[frame.label != ""].all()
+
+
+def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(found):
+    is_sure = found.label_auc_low >= 0.7
+    assert (found.label_doubtful == ~is_sure).all()
+    assert found.label_doubtful.mean() < 0.1
 
 
 def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):

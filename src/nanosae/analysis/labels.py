@@ -19,13 +19,20 @@ from nanosae.analysis.keywords import FeatureWords, feature_words, informativene
 from nanosae.analysis.meaning import Meaning, corpus_meaning
 from nanosae.analysis.naming import Name, choose_names, usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
-from nanosae.analysis.scoring import SCORES, area, can_be_scored, word_scores
+from nanosae.analysis.scoring import (
+    SCORES,
+    area,
+    can_be_scored,
+    is_doubtful,
+    word_scores,
+)
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
 from nanosae.text.words import Words
 
-COLUMNS = ["feature", "label", "keywords", *SCORES, "keywords_auc", "typical_text"]
+COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
+COLUMNS += ["keywords_auc", "typical_text"]
 SAMPLE = 20_000  # rows on which a term's informativeness is measured
 SCORED = 20_000  # held-out rows along which a label's direction is measured
 SHOWN = 40  # keywords that the table lists
@@ -57,12 +64,13 @@ def label(
     Returns:
         A frame with `feature, label` (up to three terms; "" if no term is typical of the feature;
         before them, if rows are tokens, «the token» that has half of the feature's activation, if
-        any), `keywords` (the 40 words that add most to a query for its texts, joined by ", "), the
-        label's own scores on held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by
-        its meaning where the corpus has embeddings), `label_f1, label_precision, label_recall` (by
-        its words) and `label_n` (active texts behind them), `keywords_auc` (of the query) and
-        `typical_text` (strong, and with many of these words). `attrs["notes"]` says where the split
-        is not what was asked for.
+        any), `label_doubtful` (whether it may well not fit, see `is_doubtful`), `keywords` (the 40
+        words that add most to a query for its texts, joined by ", "), the label's own scores on
+        held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by its meaning where the
+        corpus has embeddings), `label_f1, label_precision, label_recall` (by its words) and
+        `label_n` (active texts behind them), `keywords_auc` (of the query) and `typical_text`
+        (strong, and with many of these words). `attrs["notes"]` says where the split is not what
+        was asked for.
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -120,6 +128,9 @@ def label(
     frame.attrs["notes"] = split_notes(held, share)
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
+    lower_ends = frame["label_auc_low"].astype(float)
+    is_labelled = frame["label"] != ""
+    frame["label_doubtful"] = lower_ends.map(is_doubtful).astype(bool) & is_labelled
     return frame
 
 
