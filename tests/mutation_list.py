@@ -816,7 +816,7 @@ add(
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
+    ("splits: not centred", "block -= mean", "block -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
         "projected = unit(vectors)",

@@ -21,11 +21,12 @@ from nanosae.analysis.naming import Name, choose_names, usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
 from nanosae.analysis.scoring import SCORES, area, can_be_scored, word_scores
 from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes, excerpt, sampled_rows
 from nanosae.errors import ConfigError
 from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "keywords", *SCORES, "keywords_auc", "typical_text"]
+MOST_ROWS = 500_000  # texts that are read; a sample of larger corpora
 SAMPLE = 20_000  # rows on which a term's informativeness is measured
 SCORED = 20_000  # held-out rows along which a label's direction is measured
 SHOWN = 40  # keywords that the table lists
@@ -43,6 +44,9 @@ def label(
     seed: int = 0,
 ) -> pd.DataFrame:
     """Label features by words and score each label on held-out texts.
+
+    Of a corpus of more than 500,000 rows so many are drawn at random, and up to 200 active ones of
+    each rarer feature; these choose labels and are not scored on.
 
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
@@ -72,6 +76,9 @@ def label(
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
     features = chosen_features(codes, features)
+    n_rows = codes.n_rows
+    sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
+    codes = excerpt(codes, sampled)
     texts = codes.texts(marks="")
     held = held_out(duplicate_groups(codes, groups=groups), share, seed)
     train_rows = np.flatnonzero(~held)
@@ -90,6 +97,7 @@ def label(
         )
     meaning = corpus_meaning(codes, train_rows, seed) if codes.has_vectors else None
     names = choose_names(words, informative, found, train_rows, meaning)
+    held &= is_random  # rows that were drawn for being active would flatter the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
 
     records = []
@@ -116,6 +124,7 @@ def label(
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)
     frame = pd.DataFrame(records, columns=COLUMNS)
+    frame.attrs["sample"] = (len(sampled), n_rows)
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
     return frame

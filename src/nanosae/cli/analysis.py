@@ -49,6 +49,7 @@ def describe(
     if feature is None:
         table = nanosae.describe(codes)
         save(codes, table)
+        _say_if_sampled(table, "monosemanticity was measured")
         show(
             table,
             as_json,
@@ -99,6 +100,7 @@ def label(
     if not llm:
         table = nanosae.label(codes, chosen, groups=groups)
         save(codes, table)
+        _say_if_sampled(table, "labels were chosen and scored")
         _show_labels(
             table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"]
         )
@@ -128,6 +130,13 @@ def label(
         table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     )
     _say_what_labels_are_for(codes, run, as_json)
+
+
+def _say_if_sampled(table: pd.DataFrame, what: str) -> None:
+    n_sampled, n_rows = table.attrs.get("sample", (0, 0))
+    if n_sampled < n_rows:
+        note = f"note: {what} on a sample of {n_sampled:,} of {n_rows:,} rows."
+        print(note, file=sys.stderr)
 
 
 def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
