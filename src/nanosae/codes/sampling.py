@@ -95,7 +95,7 @@ class _Excerpt(Codes):
         n_kept_before = np.concatenate([[0], np.cumsum(is_kept)])
         ends = n_kept_before[columns.indptr]
         entries = (columns.data[is_kept], place[is_kept], ends)
-        return sp.csc_array(entries, shape=(self.n_rows, columns.shape[1]))
+        return sp.csc_array(entries, shape=(self.n_rows, len(ends) - 1))
 
     def top(self, j: int, n: int = 100) -> tuple[np.ndarray, np.ndarray]:
         """Return the `n` strongest rows of feature `j`, strongest first; ties: lower row first."""
