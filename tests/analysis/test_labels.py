@@ -35,6 +35,17 @@ def found(codes):
     return label(codes)
 
 
+def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path, found):
+    assert found.attrs["notes"] == []
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 5)) for _ in range(300)]
+    source = np.where(np.arange(300) < 200, "big", np.arange(300).astype(str))
+    acts = rng.random((300, 2))
+    codes = corpus(tmp_path, acts, texts, metadata={"source": source})
+    (note,) = label(codes, groups="source").attrs["notes"]
+    assert note.startswith("33 % of the rows are held out instead of 50 %")
+
+
 def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     rng, rows = np.random.default_rng(0), []
     for t in range(300):
@@ -70,7 +81,7 @@ def test_labels_of_a_sample_are_those_of_its_rows(
     monkeypatch.setattr(labels_module, "MOST_ROWS", 400)
     monkeypatch.setattr("nanosae.codes.sampling.LEAST_ACTIVE", 0)
     sampled = label(codes, seed=3)
-    assert sampled.attrs["sample"] == (400, codes.n_rows)
+    assert "Labels are of a sample of 400 of 2,000 rows." in sampled.attrs["notes"]
     rows = np.sort(np.random.default_rng(3).permutation(codes.n_rows)[:400])
     alone = write_codes(
         tmp_path / "codes",
@@ -79,7 +90,7 @@ def test_labels_of_a_sample_are_those_of_its_rows(
         vectors=labelled_corpus.embeddings[rows],
     )
     expected = label(alone, seed=3)
-    assert expected.attrs["sample"] == (400, 400)
+    assert not any("sample" in note for note in expected.attrs["notes"])
     exact = ["feature", "label", "keywords", "label_n"]
     assert sampled[exact].equals(expected[exact])
     np.testing.assert_allclose(sampled["label_auc"], expected["label_auc"], atol=0.002)
@@ -123,6 +134,13 @@ def test_shuffled_texts_have_nothing_to_say(planted, tmp_path):
     texts = np.random.default_rng(0).permutation(planted.texts).tolist()
     frame = label(write_codes(tmp_path / "c", planted.activations, texts=texts))
     assert abs(frame.label_auc.mean() - 0.5) < 0.02
+    assert frame.label_doubtful[frame.label != ""].all()
+
+
+def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(found):
+    is_sure = found.label_auc_low >= 0.7
+    assert (found.label_doubtful == ~is_sure).all()
+    assert found.label_doubtful.mean() < 0.1
 
 
 def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):

@@ -63,7 +63,7 @@ def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
 
 def test_mistakes_are_named(monkeypatch):
     with pytest.raises(
-        ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are no strings"
+        ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are not strings"
     ):
         embed(["a", None, 3])
     with pytest.raises(ValueError, match="there are no texts; 0 of 0"):

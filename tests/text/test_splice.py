@@ -119,6 +119,50 @@ def test_steering_adds_decoder_rows_and_ablation_takes_them_away():
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_the_rules_of_the_training_are_those_of_its_metadata():
+    model = causal("llama")
+    model.model.embed_tokens.weight.data[31] *= 1000
+
+    def with_rules(limit, **metadata):
+        sae = autoencoder(hook_name=LAYER["llama"], **metadata)
+        found = spliced(model, None, sae)
+        return found, spliced(model, LAYER["llama"], sae, max_norm=limit)
+
+    short, by_hand = with_rules(3.0, max_norm=3.0)
+    torch.testing.assert_close(short, by_hand)
+    long, by_hand = with_rules(float("inf"), max_norm=None)
+    torch.testing.assert_close(long, by_hand)
+    assert (short - long).abs().max() > 0.01
+    listed = autoencoder(exclude_special_tokens=[9])
+    wanted = spliced(model, "layers.1", autoencoder(), leave_out=[9])
+    torch.testing.assert_close(spliced(model, "layers.1", listed), wanted)
+
+
+@pytest.mark.parametrize("kind", LAYER)
+def test_transformer_lens_names_of_layers_are_known(kind):
+    model, sae = causal(kind), autoencoder(hook_name="blocks.1.hook_resid_post")
+    wanted = spliced(model, LAYER[kind], autoencoder())
+    torch.testing.assert_close(spliced(model, None, sae), wanted)
+
+
+def test_another_layer_or_model_than_that_of_the_training_is_said():
+    model = causal("llama")
+    sae = autoencoder(hook_name="model.layers.0", model_name="someone/tiny")
+    with pytest.warns(
+        UserWarning, match=r"layer model\.layers\.0; this is model\.layers\.1"
+    ):
+        spliced(model, "layers.1", sae)
+    model.name_or_path = "another/tiny"  # the same name of another owner
+    spliced(model, None, sae)
+    model.name_or_path = "someone/large"
+    with pytest.warns(UserWarning, match="model tiny; this is large"):
+        spliced(model, None, sae)
+    with pytest.raises(ConfigError, match="does not say which layer"):
+        spliced(model, None, autoencoder())
+    with pytest.raises(ConfigError, match="one row per text"):
+        spliced(model, "layers.1", autoencoder(pooling="mean"))
+
+
 def test_hooks_go_when_the_block_ends_even_by_an_error():
     model, sae = causal("llama"), autoencoder()
     with torch.no_grad():
@@ -201,6 +245,11 @@ def test_loss_recovered_and_divergence_by_hand():
     assert found.kl == pytest.approx(np.mean(divergences), rel=1e-4)
     share = (zeros - with_sae) / (zeros - plain)
     assert found.loss_recovered == pytest.approx(share, rel=1e-4)
+    headless = loss_recovered(
+        model, "layers.1", autoencoder(prepend_bos=False), texts, tokenizer=tokenizer
+    )
+    n_alone = sum(len(tokenizer(text)["input_ids"]) - 1 for text in texts)
+    assert headless.tokens == n_alone < found.tokens
     with pytest.raises(DataError, match="two tokens"):
         loss_recovered(model, "layers.1", sae, [""], tokenizer=tokenizer)
 

@@ -53,7 +53,7 @@ def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _is_reciprocal(cost: np.ndarray, chain: list[int], nearest: int) -> bool:
-    """Say whether the chain's last two groups are each other's nearest."""
+    """Return whether the chain's last two groups are each other's nearest."""
     if len(chain) == 1:
         return False
     last = chain[-1]

@@ -18,7 +18,7 @@ from nanosae.errors import DataError
 
 
 def is_missing_value(value: Any) -> bool:
-    """Say whether a cell is empty: None, "", NaN, an infinite number or a list of nothing."""
+    """Return whether a cell is empty: None, "", NaN, an infinite number or a list of nothing."""
     if is_list(value):
         return len(value) == 0
     if isinstance(value, float):
@@ -27,7 +27,7 @@ def is_missing_value(value: Any) -> bool:
 
 
 def is_list(value: Any) -> bool:
-    """Say whether a cell holds several values."""
+    """Return whether a cell holds several values."""
     return isinstance(value, list | tuple | np.ndarray)
 
 
@@ -106,7 +106,7 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Read cells as float64, empty ones as NaN; None if any cell is no number."""
+    """Read cells as float64, empty ones as NaN; None if any cell is not a number."""
     if values.dtype.kind in "iuf":
         return np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     try:

@@ -24,7 +24,7 @@ from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows
 from nanosae.analysis.reading import run_model
-from nanosae.codes import Codes, Corpus, as_codes, excerpt, sampled_rows
+from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.model.weights import Weights
 
 MOST_TEXTS = 500_000  # that monosemanticity is measured on
@@ -89,7 +89,7 @@ def describe(
         frame["monosemanticity"] = monosemanticity(
             excerpt(codes, rows), features, second_space
         )
-        frame.attrs["sample"] = (len(rows), codes.n_rows)
+        frame.attrs["notes"] = sample_notes("Monosemanticity is", rows, codes)
     return frame
 
 

@@ -20,13 +20,13 @@ _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
-    """Say whether the verbs print results only: no progress, notes and next commands."""
+    """Return whether the verbs print results only: no progress, notes and next commands."""
     global _quiet
     _quiet = quiet
 
 
 def shows_progress() -> bool:
-    """Tell whether to show progress: on a terminal, unless the user wants none."""
+    """Return whether to show progress: on a terminal, unless the user wants none."""
     return not _quiet and sys.stderr.isatty()
 
 

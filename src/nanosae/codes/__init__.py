@@ -5,7 +5,7 @@ from nanosae.codes.given import Corpus, as_codes, run_folder
 from nanosae.codes.joining import join_codes
 from nanosae.codes.notebook import facts_html
 from nanosae.codes.reader import Codes, indices
-from nanosae.codes.sampling import excerpt, sampled_rows
+from nanosae.codes.sampling import excerpt, sample_notes, sampled_rows
 from nanosae.codes.tables import as_table
 from nanosae.codes.writer import CodesWriter, write_codes
 
@@ -21,6 +21,7 @@ __all__ = [
     "indices",
     "join_codes",
     "run_folder",
+    "sample_notes",
     "sampled_rows",
     "write_codes",
 ]

@@ -50,6 +50,18 @@ def sampled_rows(
     return rows, place_in_order[rows] < n
 
 
+def sample_notes(what: str, rows: np.ndarray, codes: Codes) -> list[str]:
+    """Say of how many rows a result is, if they are not all.
+
+    Example:
+        >>> sample_notes("Labels are", np.arange(2), codes)  # doctest: +SKIP
+        ['Labels are of a sample of 2 of 5,000 rows.']
+    """
+    if len(rows) == codes.n_rows:
+        return []
+    return [f"{what} of a sample of {len(rows):,} of {codes.n_rows:,} rows."]
+
+
 def excerpt(codes: Codes, rows: np.ndarray) -> Codes:
     """Return some rows of a corpus as a corpus, numbered from 0; nothing is copied.
 

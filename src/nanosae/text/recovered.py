@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nanosae.errors import DataError
 from nanosae.text.language_models import load_causal_model
-from nanosae.text.splice import Passes, find_layer, special_tokens, splice
+from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
+from nanosae.text.splice import Passes, special_tokens, splice
 
 
 class Recovered(NamedTuple):
@@ -36,23 +37,23 @@ class Recovered(NamedTuple):
 
 def loss_recovered(
     model: Any,
-    layer: str,
+    layer: str | None,
     sae: Any,
     texts: Iterable[str],
     *,
     tokenizer: Any = None,
     max_length: int = 128,
-    max_norm: float = 10.0,
+    max_norm: float | None = None,
 ) -> Recovered:
     """Measure what replacing a layer by an SAE costs a language model.
 
     Each text is cut at `max_length` tokens and begins with the begin-of-text token where the
-    tokenizer has one. Vectors that training left out are replaced neither by reconstructions nor by
-    zeros; see `splice`.
+    tokenizer has one, unless the SAE's metadata say `prepend_bos: false`. Vectors that training
+    left out are replaced neither by reconstructions nor by zeros; see `splice`.
 
     Args:
         model: Name, folder or .gguf file of a causal language model, or a loaded one.
-        layer: Name of the module that the SAE was trained on.
+        layer: Name of the module that the SAE was trained on; None takes it from the metadata.
         sae: The SAE, `SAEModel`.
         texts: Texts that it was not trained on.
         tokenizer: Of a loaded model.
@@ -63,32 +64,35 @@ def loss_recovered(
         DataError: If no text has two tokens.
     """
     model, tokenizer = load_causal_model(model, tokenizer)
+    layer = layer_to_splice(model, layer, sae)
+    limit = norm_limit(sae, max_norm)
+    with_bos = sae.config.get("prepend_bos", True)
     sums = torch.zeros(4, dtype=torch.float64)
     n_tokens = 0
-    options: Any = {"max_norm": max_norm}
     for text in texts:
-        ids = _tokens(tokenizer, text, max_length)
+        ids = _tokens(tokenizer, text, max_length, with_bos)
         if len(ids) < 2:
             continue
         plain = _log_probabilities(model, ids, nullcontext())
-        spliced = _log_probabilities(model, ids, splice(model, layer, sae, **options))
-        zeroed = _log_probabilities(model, ids, _zeroed(model, layer, sae, max_norm))
+        with_sae = splice(model, layer, sae, max_norm=limit)
+        spliced = _log_probabilities(model, ids, with_sae)
+        zeroed = _log_probabilities(model, ids, _zeroed(model, layer, sae, limit))
         divergence = (plain.exp() * (plain - spliced)).sum()
         losses = [_loss(found, ids) for found in (plain, spliced, zeroed)]
         sums += torch.stack([*losses, divergence])
         n_tokens += len(ids) - 1
     if n_tokens == 0:
         raise DataError("no text has two tokens: there is nothing to predict.")
-    loss, with_sae, with_zeros, kl = (sums / n_tokens).tolist()
-    share = (with_zeros - with_sae) / (with_zeros - loss)
-    return Recovered(loss, with_sae, with_zeros, share, kl, n_tokens)
+    loss, loss_spliced, loss_zeroed, kl = (sums / n_tokens).tolist()
+    share = (loss_zeroed - loss_spliced) / (loss_zeroed - loss)
+    return Recovered(loss, loss_spliced, loss_zeroed, share, kl, n_tokens)
 
 
-def _tokens(tokenizer: Any, text: str, max_length: int) -> Tensor:
+def _tokens(tokenizer: Any, text: str, max_length: int, with_bos: bool) -> Tensor:
     """Return a text's token numbers, with the begin-of-text token in front, (tokens,)."""
     ids = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
     first = tokenizer.bos_token_id
-    if first is not None and ids[:1] != [first]:
+    if with_bos and first is not None and ids[:1] != [first]:
         ids = [first, *ids][:max_length]
     return torch.tensor(ids, dtype=torch.long)
 
