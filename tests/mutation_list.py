@@ -783,6 +783,18 @@ add(
     ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
 )
 add(
+    "codes/sampling.py",
+    "tests/codes/test_sampling.py",
+    ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
+    ("sample: rare features are left", "n_active < least", "n_active < 0"),
+    ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
+)
+add(
+    "analysis/labels.py",
+    "tests/analysis/test_labels.py",
+    ("labels: scored on added rows", "held &= is_random", "held = held"),
+)
+add(
     "analysis/family_edges.py",
     "tests/analysis/test_families.py",
     (
@@ -871,8 +883,9 @@ add(
         "return group_held[duplicate_group]",
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
+    ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
+    ("splits: not centred", "block -= mean", "block -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
         "projected = unit(vectors)",

@@ -174,8 +174,8 @@ def _labelled_rows(
     seed: int,
 ) -> tuple[np.ndarray, LabelledRows]:
     """Split the rows; return the names and indicators of the labels with enough rows."""
-    duplicate_group = duplicate_groups(codes, groups=groups)
-    held = held_out(duplicate_group, share, seed)[rows]
+    duplicate_group = duplicate_groups(codes, groups=groups, rows=rows)
+    held = held_out(duplicate_group, share, seed)
     names, labels = label_matrix(values[rows])
     fewest = np.minimum(_rarer_side(labels[~held]), _rarer_side(labels[held]))
     enough = np.flatnonzero(fewest >= min_rows)
@@ -184,7 +184,7 @@ def _labelled_rows(
             f"none of {len(names)} labels has {min_rows} rows in both halves.",
             remedy="Lower min_rows, or take a column with fewer different labels.",
         )
-    labelled = LabelledRows(labels[:, enough], held, duplicate_group[rows])
+    labelled = LabelledRows(labels[:, enough], held, duplicate_group)
     return np.array(names, object)[enough], labelled
 
 

@@ -57,6 +57,8 @@ def describe(
     if feature is None:
         table = nanosae.describe(codes)
         save(codes, table)
+        for note in table.attrs.get("notes", ()):
+            say_note(note, as_json)
         show(
             table,
             as_json,
