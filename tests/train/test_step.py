@@ -60,6 +60,12 @@ def test_silence_is_counted_in_rows_and_ends_with_an_active_row():
     assert torch.equal(state.find_dead(), (silent > 64).nonzero().flatten())
 
 
+def test_a_latent_is_dead_once_it_is_silent_for_more_than_dead_after_rows():
+    state, _ = small_state(dead_after=500)
+    state.silent_rows[[3, 7, 9]] = torch.tensor([500, 501, 999])
+    assert state.find_dead().tolist() == [7, 9]
+
+
 @pytest.mark.parametrize("activation", ["topk", "relu"])
 def test_micro_batches_add_up_to_the_gradients_of_the_whole_step(activation):
     whole, data = small_state(activation=activation, clip=1e6)
