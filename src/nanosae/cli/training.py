@@ -115,7 +115,7 @@ def recommend(
     config: Path | None = None,
     as_json: Json = False,
 ) -> None:
-    """Say what to train on DATA, and what time and memory it takes on this machine.
+    """Recommend settings for DATA, with the time and memory they take here.
 
     Args:
         config: JSON file of what is already decided; flags win over it.
@@ -127,7 +127,7 @@ def recommend(
 
 
 def info(run: Run, /, *, as_json: Json = False) -> None:
-    """Show what a run trained, on what, and how well."""
+    """Show what was trained, on what, and how well it reconstructs."""
     from nanosae.checked import naming
     from nanosae.runs import folder
 
