@@ -1259,3 +1259,18 @@ add(
         "self.n_rows = other.n_rows",
     ),
 )
+
+add(
+    "analysis/sentences.py",
+    "tests/analysis/test_sentences.py",
+    (
+        "findings in the order of strength alone",
+        "told *= SAME_SIDE ** n_said[side]",
+        "told *= 1",
+    ),
+    (
+        "a feature as telling in every column",
+        "told *= SAME_FEATURE ** n_said[feature]",
+        "told *= 1",
+    ),
+)
