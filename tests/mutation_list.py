@@ -59,8 +59,21 @@ add(
         "stack(errors).mean()",
         "stack(errors).sum()",
     ),
-    ("objective: error halved", "return torch.dot(", "return 0.5 * torch.dot("),
+    (
+        "objective: error halved",
+        "return squared_error(",
+        "return 0.5 * squared_error(",
+    ),
     ("objective: pre-act of all entries", "(everywhere - active)", "everywhere"),
+)
+add(
+    "kernels/squares.py",
+    OBJECTIVES,
+    (
+        "squared error: gradient",
+        "ctx.difference.mul_(2 * grad)",
+        "ctx.difference.mul_(grad)",
+    ),
 )
 add(
     "kernels/jump.py",
@@ -73,8 +86,8 @@ add(
     ("auxk: weight not shared by micro-batches", "(1 / config.accumulate)", "1"),
     (
         "auxk: of the target, not the residual",
-        "(recon - residual)",
-        "(recon - target[:n_rows])",
+        "(recon, residual)",
+        "(recon, target[:n_rows])",
     ),
     (
         "auxk: revived latents take part",
@@ -345,6 +358,20 @@ add(
     ("kernel: decoder bias", "out[row] = bias", "out[row] = 0"),
 )
 add(
+    "kernels/cpu/products.py",
+    "tests/kernels/test_kernels.py -k blocks",
+    (
+        "kernel: a block of latents begins anew",
+        "next_pair[row] = pair",
+        "next_pair[row] = row_ptr[row]",
+    ),
+    (
+        "kernel: blocks of latents without their last",
+        "cols[pair] < first + block",
+        "cols[pair] < first + block - 1",
+    ),
+)
+add(
     "kernels/autograd.py",
     GRADIENTS,
     (
@@ -495,6 +522,35 @@ add(
         "2 * n_found / max(n_predicted + n_active, 1)",
         "n_found / max(n_predicted, 1)",
     ),
+)
+add(
+    "analysis/scoring.py",
+    "tests/analysis/test_labels.py",
+    ("scores: no label is doubtful", "return not is_sure", "return False"),
+    (
+        "scores: unscored labels are sure",
+        "return not is_sure",
+        "return auc_low < SURE_AUC",
+    ),
+)
+add(
+    "runs/tables.py",
+    "tests/runs/test_tables.py",
+    (
+        "tables: doubts of labels that others replace",
+        'doubtful -= set(table["feature"][is_labelled])',
+        "doubtful -= set()",
+    ),
+    (
+        "tables: doubts of people's names",
+        "for feature in doubtful} - named.keys()",
+        "for feature in doubtful}",
+    ),
+)
+add(
+    "analysis/answers.py",
+    "tests/analysis/test_answers.py",
+    ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
 )
 # ---- contrast
 add(
@@ -727,6 +783,18 @@ add(
     ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
 )
 add(
+    "codes/sampling.py",
+    "tests/codes/test_sampling.py",
+    ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
+    ("sample: rare features are left", "n_active < least", "n_active < 0"),
+    ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
+)
+add(
+    "analysis/labels.py",
+    "tests/analysis/test_labels.py",
+    ("labels: scored on added rows", "held &= is_random", "held = held"),
+)
+add(
     "analysis/family_edges.py",
     "tests/analysis/test_families.py",
     (
@@ -839,8 +907,9 @@ add(
         "return group_held[duplicate_group]",
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
+    ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
+    ("splits: not centred", "block -= mean", "block -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
         "projected = unit(vectors)",
@@ -891,7 +960,7 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_glance.py",
-    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    ("features: no doubt", "feature in doubtful,", "False,"),
     (
         "features: stale scores",
         'if column in table.attrs.get("stale", {}):',
@@ -1153,8 +1222,39 @@ add(
     ),
     (
         "recovered: share of the loss",
-        "(with_zeros - with_sae) / (with_zeros - loss)",
-        "(with_zeros - with_sae) / with_zeros",
+        "(loss_zeroed - loss_spliced) / (loss_zeroed - loss)",
+        "(loss_zeroed - loss_spliced) / loss_zeroed",
+    ),
+)
+add(
+    "text/provenance.py",
+    SPLICE,
+    (
+        "splice: limit of the norm not read",
+        'config.get("max_norm", DEFAULT_',
+        "config.get(DEFAULT_",
+    ),
+    ("splice: no word of another layer", "if trained_on != given:", "if False:"),
+)
+FINE_TUNING = "tests/trainable/test_fine_tuning.py"
+add(
+    "trainable/fine_tuning.py",
+    FINE_TUNING,
+    (
+        "init: encoder's bias without the mean",
+        "(arrays[name] + shift) * data",
+        "arrays[name] * data",
+    ),
+    (
+        "init: thresholds not scaled",
+        '(arrays["threshold"] * data.scale)',
+        '(arrays["threshold"] * 1.0)',
+    ),
+    ("init: magnitudes without the gain", "shift * gain) * data", "shift) * data"),
+    (
+        "init: decoder's bias not centred",
+        '(arrays["b_dec"] - data.mean)',
+        'arrays["b_dec"]',
     ),
 )
 add(

@@ -34,6 +34,7 @@ NEEDS_TORCH = (
     "text.activation_cache",
     "text.activations",
     "text.language_models",
+    "text.provenance",
     "text.recovered",
     "text.splice",
     "text.windows",

@@ -163,7 +163,7 @@ def _writer_is_dead(draft: Path) -> bool:
 
 
 def process_exists(pid: int) -> bool:
-    """Tell whether a process of this machine is alive."""
+    """Return whether a process of this machine is alive."""
     if os.name != "posix":
         return True  # os.kill would end it
     try:

@@ -151,7 +151,7 @@ def seal_file(path: str | Path) -> None:
 
 
 def is_sealed(path: str | Path) -> bool:
-    """Tell whether a large file is the one that was sealed; checked once for each state of it."""
+    """Return whether a large file is the one that was sealed; checked once for each state of it."""
     path = Path(path).absolute()
     state = path.stat()
     signature = (state.st_mtime_ns, state.st_size, state.st_ino)

@@ -76,7 +76,7 @@ class Ranks:
         return _SumOverRanks.apply(recon, self) if self.divides_latents else recon
 
     def any(self, flag: bool) -> bool:
-        """Tell whether a flag is set on any rank."""
+        """Return whether a flag is set on any rank."""
         if self.size == 1:
             return flag
         device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -183,7 +183,7 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def is_main_process() -> bool:
-    """Tell whether this process is the one that writes."""
+    """Return whether this process is the one that writes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 

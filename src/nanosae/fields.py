@@ -130,7 +130,7 @@ def _converted(value: Any, hint: Any) -> Any:
 
 
 def _is_same(value: list | tuple, converted: tuple) -> bool:
-    """Tell whether nothing was converted; scikit-learn's `clone` asks for the same object."""
+    """Return whether nothing was converted; scikit-learn's `clone` asks for the same object."""
     return isinstance(value, tuple) and all(
         a is b for a, b in zip(value, converted, strict=True)
     )

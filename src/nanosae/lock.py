@@ -133,7 +133,7 @@ def _lock_by_process(path: Path) -> bool:
 
 
 def _is_still(stream: IO[bytes], path: Path) -> bool:
-    """Tell whether the locked file is the one of this name: its last holder removes it."""
+    """Return whether the locked file is the one of this name: its last holder removes it."""
     try:
         named = path.stat()
     except FileNotFoundError:

@@ -59,6 +59,17 @@ def test_groups_are_told_by_their_shares(line, about, sentence):
     ]
 
 
+def test_a_doubtful_label_says_so():
+    doubtful = {"label_doubtful": True}
+    of_groups = compared("groups", [groups("Sales", 0.11, 0.002) | doubtful])
+    of_numbers = compared(
+        "numeric", [{"feature": 1, "target": "x", "r": 0.1} | doubtful]
+    )
+    for result in (of_groups, of_numbers):
+        [sentence] = findings([result])["sentence"]
+        assert "about “late parcels” (doubtful label)" in sentence
+
+
 def test_shares_that_contradict_the_effect_are_not_told():
     line = groups("Sales", 0.11, 0.002)
     assert len(findings([compared("groups", [line])])) == 1

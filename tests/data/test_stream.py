@@ -239,10 +239,12 @@ def test_batches_must_agree_on_their_targets():
     ):
         deal_batches(data, 10, 30)
     with pytest.raises(
-        DataTypeError, match="The function gave int, which is no iterator"
+        DataTypeError, match="The function gave int, which is not an iterator"
     ):
         Stream(lambda: 5, seed=0)
-    with pytest.raises(DataTypeError, match="batch 0 of the stream: dict is no frame"):
+    with pytest.raises(
+        DataTypeError, match="batch 0 of the stream: dict is not a frame"
+    ):
         Stream(iter([{"layers.0": x}]), seed=0)
 
 

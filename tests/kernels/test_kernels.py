@@ -16,6 +16,7 @@ from nanosae.kernels import (
     Pairs,
     backend,
     column_sums,
+    no_pairs,
     reference,
     reset_gradients,
     sparse_decode,
@@ -394,6 +395,17 @@ def test_the_estimated_threshold_keeps_a_few_too_many():
     assert estimate_threshold(x[:0], encoder, bias, 5) == math.inf
 
 
+def products_of_all_kernels(x, decoder, b_dec, pairs, plan):
+    """Decode and every gradient of the `cpu` backend, written over garbage."""
+    grad_decoder = torch.full_like(decoder, torch.nan)
+    grad_encoder = torch.full_like(decoder, torch.nan)
+    values = pairs.values
+    recon = cpu_kernels.decode(values, pairs, decoder, b_dec)
+    grad = cpu_kernels.decode_grads(x, values, plan, decoder, grad_decoder, False)
+    grad_bias = cpu_kernels.encode_grads(grad, plan, x, grad_encoder, False)
+    return recon, grad, grad_bias, grad_decoder, grad_encoder
+
+
 def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
     x, encoder, bias, decoder, b_dec, k = problem("wider than a tile")
     pairs = reference.select_topk(x, encoder, bias, k)
@@ -403,23 +415,35 @@ def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
     try:
         for n in (1, 2, 3):
             torch.set_num_threads(n)
-            grad_decoder, grad_encoder = (
-                torch.empty_like(decoder),
-                torch.empty_like(encoder),
-            )
-            recon = cpu_kernels.decode(pairs.values, pairs, decoder, b_dec)
-            values = pairs.values
-            grad = cpu_kernels.decode_grads(
-                x, values, plan, decoder, grad_decoder, False
-            )
-            grad_bias = cpu_kernels.encode_grads(grad, plan, x, grad_encoder, False)
-            results.append((recon, grad, grad_bias, grad_decoder, grad_encoder))
+            results.append(products_of_all_kernels(x, decoder, b_dec, pairs, plan))
     finally:
         torch.set_num_threads(threads)
     for other in results[1:]:
         assert all(
             torch.equal(one, two) for one, two in zip(results[0], other, strict=True)
         )
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 1000])
+def test_blocks_of_gathered_rows_change_no_bit(block_bytes, monkeypatch):
+    x, encoder, bias, decoder, b_dec, k = problem("odd")
+    pairs = reference.select_topk(x, encoder, bias, k)
+    plan = reference.make_plan(pairs, len(encoder))
+    whole = products_of_all_kernels(x, decoder, b_dec, pairs, plan)
+    monkeypatch.setattr("nanosae.kernels.cpu.products.PAIRS_PER_BLOCK", 0)
+    monkeypatch.setattr("nanosae.kernels.cpu.products.BLOCK_BYTES", block_bytes)
+    in_blocks = products_of_all_kernels(x, decoder, b_dec, pairs, plan)
+    for one, other in zip(whole, in_blocks, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_gradients_of_no_rows_are_zeros():
+    x, encoder, _, decoder, b_dec, _ = problem("odd")
+    pairs = no_pairs(x[:0])
+    plan = cpu_kernels.make_plan(pairs, len(encoder))
+    recon, _, *of_weights = products_of_all_kernels(x[:0], decoder, b_dec, pairs, plan)
+    assert len(recon) == 0
+    assert all(bool((grad == 0).all()) for grad in of_weights)
 
 
 def test_the_plan_is_a_stable_sort_by_latent(kernels):

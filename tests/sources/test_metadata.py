@@ -91,7 +91,7 @@ def test_columns_of_frames_that_arrow_lacks_a_type_for(column, expected):
 def test_half_a_character_is_named():
     texts = ["fine", "cut \ud83d"]
     with pytest.raises(
-        DataError, match=r"row 1 \(0-based\), column text holds .*no valid text"
+        DataError, match=r"row 1 \(0-based\), column text holds .*not valid text"
     ):
         open_rows(VECTORS[:2].assign(text=pd.Series(texts, dtype=object)))
 

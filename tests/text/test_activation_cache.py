@@ -205,3 +205,46 @@ def test_from_texts_to_features_with_tokens_in_context(llama, tmp_path, capsys):
     assert "label" in capsys.readouterr().out
     assert main(["search", trained, "river"]) == 0
     assert "«" in capsys.readouterr().out
+
+
+def test_an_sae_says_what_its_rows_were_made_of(llama, tmp_path):
+    from nanosae import SAEModel, SAETrainer, TrainConfig
+
+    model, tokenizer = llama
+    rules = {"bos": False, "max_norm": float("inf"), "max_length": 20}
+    folder, run = tmp_path / "rows", tmp_path / "run"
+    cache_activations(
+        model, ["layers.1"], texts_of(80), folder, tokenizer=tokenizer, **rules
+    )
+    config = TrainConfig(hidden_size=16, k=3, steps=2, batch_size=32)
+    SAETrainer(config, run=run).train(folder / "layers.1", progress=False)
+    written = json.loads((run / "model" / "cfg.json").read_text())["metadata"]
+    wanted = {
+        "hook_name": "model.layers.1",
+        "model_class_name": "AutoModelForCausalLM",
+        "prepend_bos": False,
+        "exclude_special_tokens": True,
+        "context_size": 20,
+        "max_norm": None,
+        "pooling": None,
+    }
+    assert wanted.items() <= written.items()
+    assert wanted.items() <= SAEModel.load(run).config.items()
+    # a stream says it, too
+    stream = module.activations(model, "layers.1", texts_of(80), tokenizer=tokenizer)
+    streamed = SAETrainer(config).train(stream, progress=False)
+    assert streamed.config["hook_name"] == "model.layers.1"
+    assert streamed.config["max_norm"] == 10.0
+    plain = SAETrainer(config).train(
+        np.random.default_rng(0).normal(size=(99, 5)), progress=False
+    )
+    assert "hook_name" not in plain.config
+
+
+def test_a_model_s_folder_is_named_without_its_place(llama, tmp_path):
+    from nanosae.text.provenance import model_name
+
+    model, _ = llama
+    model.save_pretrained(tmp_path / "Tiny")
+    loaded = transformers.AutoModel.from_pretrained(tmp_path / "Tiny")
+    assert model_name(loaded) == "Tiny"

@@ -63,7 +63,7 @@ def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
 
 def test_mistakes_are_named(monkeypatch):
     with pytest.raises(
-        ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are no strings"
+        ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are not strings"
     ):
         embed(["a", None, 3])
     with pytest.raises(ValueError, match="there are no texts; 0 of 0"):
@@ -153,7 +153,7 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
     output = str(tmp_path / "e.npy")
     for arguments, words in (
         ([str(tmp_path / "gone.txt"), "-o", output], "gone.txt does not exist"),
-        ([str(texts), "-o", output], "no column 'text': choose one of body, number"),
+        ([str(texts), "-o", output], "no column 'text'; there are body, number"),
         ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "Name it"),
         (
             [str(texts), "-o", output, "--text-column", "number"],

@@ -65,12 +65,13 @@ def test_ranks_make_the_pieces_of_what_one_process_makes():
     assert torch.equal(torch.cat(pieces), whole)
 
 
-def test_the_first_reconstructions_cannot_be_scaled_to_fit_better():
-    state, data = small_state(activation="batchtopk")
-    x = torch.from_numpy(data.sample(1024, 0))
+@pytest.mark.parametrize("seed", range(4))
+def test_the_first_reconstructions_cannot_be_scaled_to_fit_better(seed):
+    state, data = small_state(activation="batchtopk", seed=seed)
+    x = torch.from_numpy(data.sample(1024, seed))
     encoder, decoder = (state.params[name].detach() for name in ("W_enc", "W_dec"))
     pre_acts = x @ encoder.T
     threshold = pre_acts.flatten().topk(4 * len(x)).values[-1]
     recon = torch.where(pre_acts >= threshold, pre_acts, 0.0) @ decoder
     best_scale = (recon * x).sum() / recon.square().sum()
-    assert best_scale.item() == pytest.approx(1.0, abs=1e-3)
+    assert best_scale.item() == pytest.approx(1.0, abs=1e-4)  # ties

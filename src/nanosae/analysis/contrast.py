@@ -206,7 +206,7 @@ def _no_such_value(values: np.ndarray, name: str, by: str) -> DataError:
 
 
 def _holds(cell: Any, wanted: list[str]) -> bool:
-    """Say whether a cell is, or a cell of several labels has, one of the wanted values."""
+    """Return whether a cell is, or a cell of several labels has, one of the wanted values."""
     labels = cell if is_list(cell) else [cell]
     return any(str(label) in wanted for label in labels)
 

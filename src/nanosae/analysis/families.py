@@ -241,7 +241,7 @@ def _search_by_passes(
 
 
 def _overlap(children: set[int], larger: set[int]) -> bool:
-    """Say whether the Jaccard similarity of two sets exceeds the bound."""
+    """Return whether the Jaccard similarity of two sets exceeds the bound."""
     if len(children) <= MAX_OVERLAP * len(larger):
         return False  # too small to: saves counting what is in common
     return len(children & larger) > MAX_OVERLAP * len(children | larger)

@@ -207,6 +207,6 @@ def _without_repeats(ordered: list[Term]) -> list[Term]:
 
 
 def _all_words_are_worth(term: Term, worth: Mapping[Term, float]) -> bool:
-    """Tell whether a term and each word of it set the group apart."""
+    """Return whether a term and each word of it set the group apart."""
     words = [(word,) for word in term]
     return all(worth[part] > 0 for part in [term, *words])

@@ -87,7 +87,7 @@ def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     Trans. Aerosp. Electron. Syst. 52 (2016) 1679), else over the stored pairs.
 
     Args:
-        similarity: csr_array (n, m), not negative; what is 0 is no pair.
+        similarity: csr_array (n, m), not negative; a similarity of 0 is not a pair.
 
     Returns:
         The partner of each row, -1 if it has none, and their similarity, each (n,).

@@ -195,7 +195,7 @@ def _choose_name(
 
 
 def _has_content(corpus: _Corpus, term: int) -> bool:
-    """Tell whether a term says something and neither begins nor ends with a stop word."""
+    """Return whether a term says something and neither begins nor ends with a stop word."""
     is_informative = corpus.informative[term] > 0
     if not is_informative:
         return False
@@ -208,12 +208,12 @@ def _has_content(corpus: _Corpus, term: int) -> bool:
 
 
 def _is_unspaced(text: str) -> bool:
-    """Tell whether a text begins in a script that puts no spaces between words."""
+    """Return whether a text begins in a script that puts no spaces between words."""
     return re.match(f"[{UNSPACED}]", text) is not None
 
 
 def _is_common(corpus: _Corpus, term: int) -> bool:
-    """Tell whether a term is in enough texts for its meaning to be known."""
+    """Return whether a term is in enough texts for its meaning to be known."""
     n_texts = len(corpus.rows_with(term))
     n_train = corpus.presence.shape[0]
     return n_texts >= COMMON or n_train < SMALL_CORPUS
@@ -380,14 +380,14 @@ def _inflections(terms: list[str]) -> list[list[int]]:
 
 
 def _holds(phrase: str, term: str) -> bool:
-    """Tell whether a phrase holds a term: as whole words, where there are spaces."""
+    """Return whether a phrase holds a term: as whole words, where there are spaces."""
     if f" {term} " in f" {phrase} ":
         return True
     return _is_unspaced(term) and term in phrase
 
 
 def _repeats(term: str, other: str) -> bool:
-    """Tell whether two terms share a word, give or take an ending."""
+    """Return whether two terms share a word, give or take an ending."""
     words = term.split(" ")
     other_words = other.split(" ")
     pairs = product(words, other_words)
@@ -395,7 +395,7 @@ def _repeats(term: str, other: str) -> bool:
 
 
 def _same_word(word: str, other: str) -> bool:
-    """Tell whether two words have a long stem in common, or two characters without spaces."""
+    """Return whether two words have a long stem in common, or two characters without spaces."""
     if word == other:
         return True
     shorter, longer = sorted((len(word), len(other)))

@@ -138,7 +138,7 @@ def _numbers_or_dates(cells: np.ndarray, column: str) -> np.ndarray:
 
 
 def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
-    """Return which times are so far from all others that they are no times of theirs, bool (n,).
+    """Return which times are so far from all others that they do not belong with them, bool (n,).
 
     The times are cut at a gap that is 10 times as long as all that lies on its larger side; at
     most 5 % of them are set aside on one end. Of numbers also a minority of up to a half, if it is

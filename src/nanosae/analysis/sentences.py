@@ -148,8 +148,14 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
 
 
 def _texts_about(found: Line) -> str:
+    return f"Texts about {_quoted_label(found)}"
+
+
+def _quoted_label(found: Line) -> str:
+    """Return the label in quotation marks, and whether it may well not fit."""
     label = found["label"]
-    return f"Texts about “{label}”"
+    doubt = " (doubtful label)" if found.get("label_doubtful") else ""
+    return f"“{label}”{doubt}"
 
 
 def group_words(value: Any, column: Any, names_column: bool = False) -> str:
@@ -231,14 +237,14 @@ def _when(shares: pd.DataFrame, unit: Any) -> str:
 
 def _number_line(result: _Compared, found: Line) -> Line:
     effect = found["effect"]
-    label = found["label"]
+    label = _quoted_label(found)
     n_active = found["n_active"]
     direction = "higher" if effect > 0 else "lower"
     difference = number(abs(effect))
     column = result.about.get("column") or found["target"]
     name = column_words(column)
     sentence = (
-        f"In texts about “{label}”, {name} is on average {difference} "
+        f"In texts about {label}, {name} is on average {difference} "
         f"{direction} than in other texts ({n_active:,} texts)."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}

@@ -20,7 +20,7 @@ BLOCK = 512  # features compared with all others at a time
 
 
 def is_codes(side: Any) -> bool:
-    """Say whether a side of a comparison is codes, rather than weights or directions."""
+    """Return whether a side of a comparison is codes, rather than weights or directions."""
     return hasattr(side, "shards")
 
 
@@ -53,7 +53,7 @@ def unit_directions(side: Any) -> np.ndarray:
         ) from None
     if directions.ndim != 2:
         raise DataTypeError(
-            f"{type(side).__name__} of shape {directions.shape} is no matrix of directions.",
+            f"{type(side).__name__} of shape {directions.shape} is not a matrix of directions.",
             remedy="Give a model, weights, an array (n_features, width), or codes.",
         )
     return unit(directions)

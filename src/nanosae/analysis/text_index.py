@@ -90,7 +90,7 @@ def word_terms(codes: Codes, words: str) -> list[WordTerms]:
 
 
 def has_index(codes: Codes) -> bool:
-    """Say whether the full-text index is there, undamaged and made from these codes."""
+    """Return whether the full-text index is there, undamaged and made from these codes."""
     path = _index_path(codes)
     if not path.exists() or not is_sealed(path):
         return False

@@ -91,7 +91,7 @@ def _texts_with_terms(words: Words, topic: np.ndarray, n: int) -> sp.csr_array:
 
 
 def _says_something(term: str) -> bool:
-    """Tell whether a term neither begins nor ends with a word that says nothing."""
+    """Return whether a term neither begins nor ends with a word that says nothing."""
     parts = term.split(" ")
     return not (is_stop_word(parts[0]) or is_stop_word(parts[-1]))
 
@@ -116,7 +116,7 @@ def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str
 
 
 def _repeats(term: str, other: str) -> bool:
-    """Tell whether two terms share a word in any inflection, or a character without spaces."""
+    """Return whether two terms share a word in any inflection, or a character without spaces."""
     if is_unspaced(term) and is_unspaced(other):
         return not set(term).isdisjoint(other)
     pairs = product(term.split(" "), other.split(" "))

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show, to_json
+from nanosae.cli.output import (
+    SHOWN_ROWS,
+    open_codes,
+    save,
+    say_next,
+    say_note,
+    show,
+    to_json,
+)
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -40,7 +48,7 @@ def describe(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Describe every feature (written to features.parquet), or show the card of one.
+    """Describe every feature, or show the card of one.
 
     Args:
         feature: Show this feature's card.
@@ -49,6 +57,8 @@ def describe(
     if feature is None:
         table = nanosae.describe(codes)
         save(codes, table)
+        for note in table.attrs.get("notes", ()):
+            say_note(note, as_json)
         show(
             table,
             as_json,
@@ -79,7 +89,7 @@ def label(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Name features by keywords, or with --llm by a language model, each with a held-out score.
+    """Name features by keywords, or by a language model (--llm), with held-out scores.
 
     Args:
         llm: Ask a language model (key in OPENAI_API_KEY).
@@ -100,7 +110,9 @@ def label(
         table = nanosae.label(codes, chosen, groups=groups)
         save(codes, table)
         _show_labels(
-            table, as_json, ["feature", "label", "label_auc", "label_f1", "label_n"]
+            table,
+            as_json,
+            ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],
         )
         _say_what_labels_are_for(codes, run, as_json)
         return
@@ -139,14 +151,16 @@ def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
 
 
 def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None:
-    """Print labels, the best by the third column first."""
+    """Print notes on the labels, and the labels, the best by the third column first."""
+    for note in table.attrs.get("notes", ()):
+        say_note(note, as_json)
     if not as_json:
         table = table.sort_values(columns[2], ascending=False)
     show(table, as_json, columns)
 
 
 def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None:
-    """Group features into families by what fires together."""
+    """Group features that are active together into families."""
     import pandas as pd
 
     from nanosae.runs.results import save_result
@@ -196,7 +210,7 @@ def search(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by meaning and words, by another row or by a feature, and say what they share.
+    """Find rows by meaning and words, by another row, or by a feature.
 
     Args:
         row: A row to start from.
@@ -225,7 +239,7 @@ def contrast(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Say which features distinguish groups of rows.
+    """Find the features that distinguish groups of rows.
 
     Args:
         by: The column that makes the groups.
@@ -249,7 +263,7 @@ def explain(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Say which features explain a column, one by one and together.
+    """Find the features that explain a column, one by one and together.
 
     Args:
         target: The column: two classes, several, or numbers.
@@ -270,7 +284,7 @@ def over_time(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Say which features become more or less frequent over time.
+    """Find the features that become more or less frequent over time.
 
     Args:
         column: The column with the time.
@@ -296,13 +310,13 @@ def evaluate(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what the features are worth, beside dense vectors, PCA, k-means and a random decoder.
+    """Compare the features with dense vectors, PCA, k-means and a random decoder.
 
     Args:
         labels: Column of known labels.
         targets: File of what a transcoder is to make of the rows.
         model: Measure instead what replacing a layer of this language model by the SAE costs.
-        layer: Name of the layer: `layers.15`.
+        layer: Name of the layer, `layers.15`, where the SAE does not say it.
         texts: A file of texts that the SAE was not trained on.
     """
     if model is not None:
@@ -325,7 +339,8 @@ def evaluate(
     if as_json:
         print(to_json(result | {"verdict": sentences}))
         return
-    print("\n".join([found.wide().to_string(), "", *sentences]))
+    notes = found.about["notes"]
+    print("\n".join([found.wide().to_string(), "", *notes, *sentences]))
     say_next(f"nanosae report {run}")
 
 
@@ -340,8 +355,8 @@ def _evaluate_in_model(
     """Print the loss recovered and the divergence of a model with the SAE in it."""
     from nanosae.sources.texts import read_texts
 
-    if layer is None or texts is None:
-        raise ConfigError("--model needs --layer and --texts, too.")
+    if texts is None:
+        raise ConfigError("--model needs --texts, too.")
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     sae = nanosae.SAEModel.load(run)
     found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()

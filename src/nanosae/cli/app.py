@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 import nanosae
 from nanosae.cli import (
@@ -28,39 +28,6 @@ from nanosae.cli import (
 )
 from nanosae.cli import run as whole
 
-VERBS = (
-    whole.run,
-    pages.demo,
-    corpus.embed,
-    corpus.activations,
-    corpus.cache,
-    training.recommend,
-    training.train,
-    training.info,
-    pages.watch,
-    corpus.encode,
-    analysis.describe,
-    analysis.label,
-    analysis.families,
-    analysis.topics,
-    analysis.search,
-    analysis.contrast,
-    analysis.explain,
-    analysis.over_time,
-    analysis.evaluate,
-    dictionaries.match,
-    dictionaries.splitting,
-    dictionaries.stability,
-    dictionaries.steer,
-    dictionaries.tag,
-    corpus.export,
-    models.convert,
-    models.push,
-    pages.report,
-    pages.explore,
-    pages.mcp,
-)
-
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     """Print a script that completes commands and options in a shell.
@@ -71,7 +38,38 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     print(app.generate_completion(prog_name="nanosae", shell=shell))
 
 
-VERBS = (*VERBS, completion)
+GROUPS: dict[str, tuple[Callable, ...]] = {
+    "From texts to findings": (whole.run, pages.demo),
+    "Rows": (corpus.embed, corpus.activations, corpus.cache),
+    "Training": (training.recommend, training.train, training.info, pages.watch),
+    "Features of a corpus": (
+        corpus.encode,
+        analysis.describe,
+        analysis.label,
+        analysis.families,
+        analysis.topics,
+        analysis.search,
+        analysis.evaluate,
+        dictionaries.steer,
+        dictionaries.tag,
+    ),
+    "Comparisons": (analysis.contrast, analysis.explain, analysis.over_time),
+    "Several SAEs": (
+        dictionaries.match,
+        dictionaries.splitting,
+        dictionaries.stability,
+    ),
+    "Pages": (pages.report, pages.explore),
+    "Other programs": (
+        corpus.export,
+        models.convert,
+        models.push,
+        pages.mcp,
+        completion,
+    ),
+}
+
+VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
 def _version() -> str:
@@ -82,12 +80,20 @@ app = App(
     name="nanosae",
     help="Train sparse autoencoders on embeddings and read a corpus through their features.",
     version=_version,
-    default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+    default_parameter=Parameter(
+        negative_bool=(), negative_iterable=(), consume_multiple=True
+    ),
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
-for place, verb in enumerate(VERBS):
-    app.command(verb, sort_key=place)
+OPTIONS = Group("Options", sort_key=len(GROUPS))
+app.meta.group_parameters = OPTIONS
+for flag in ("--help", "--version"):
+    app[flag].group = OPTIONS
+for group_place, (title, verbs) in enumerate(GROUPS.items()):
+    group = Group(title, sort_key=group_place)
+    for place, verb in enumerate(verbs):
+        app.command(verb, group=group, sort_key=place)
 
 ERRORS_ARE_OURS: dict[str, Any] = {
     "exit_on_error": False,
@@ -97,9 +103,9 @@ ERRORS_ARE_OURS: dict[str, Any] = {
 Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 Quiet = Annotated[
     bool,
-    Parameter(alias="-q", negative=(), help="No progress, notes and next commands."),
+    Parameter(alias="-q", help="No progress, notes and next commands."),
 ]
-Debug = Annotated[bool, Parameter(negative=(), help="Show the traceback of an error.")]
+Debug = Annotated[bool, Parameter(help="Show the traceback of an error.")]
 
 
 def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]:

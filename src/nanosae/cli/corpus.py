@@ -83,7 +83,7 @@ def activations(
     encoding: Encoding = "utf-8",
     as_json: Json = False,
 ) -> None:
-    """Cache a model's activations on texts, one row per token; called again, go on.
+    """Cache a language model's activations, one row per token; resumes if repeated.
 
     Args:
         layer: Names of modules: `layers.15`.
@@ -147,7 +147,7 @@ def encode(
     force: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Encode a corpus: write the features of its rows, with their texts and metadata.
+    """Write the features of every row of a corpus, with its texts and columns.
 
     Args:
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
@@ -165,7 +165,7 @@ def encode(
     model = nanosae.SAEModel.load(run)
     if not run.is_dir():
         raise MissingError(
-            f"{run} is no folder; the codes need one to be kept in.",
+            f"{run} is not a folder; the codes need one to be kept in.",
             file=run,
             remedy=f"nanosae convert {run} -o RUN makes one.",
         )
@@ -233,7 +233,7 @@ def export(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Write the feature table, rows with some features, or sparse vectors for a store.
+    """Write the feature table, rows with chosen features, or vectors for a store.
 
     Args:
         output: A .parquet, .csv, .tsv or .json file for a table; with --to a file, or for qdrant a

@@ -33,7 +33,7 @@ def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
             found[int(feature)] = float(value)
         except ValueError:
             raise CoercionError(
-                f"{token.value!r} is no edit: FEATURE=ACTIVATION, such as 12=0.",
+                f"{token.value!r} is not an edit: FEATURE=ACTIVATION, such as 12=0.",
                 token=token,
                 target_type=dict,
             ) from None
@@ -44,14 +44,14 @@ Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=Fals
 
 
 def match(run: Run, other: Other, /, *, as_json: Json = False) -> None:
-    """Match every feature of a run with those of another, alone and one to one."""
+    """Match the features of two runs, each with its best and one to one."""
     show(nanosae.match(_weights(run), _weights(other)), as_json)
 
 
 def splitting(
     run: Run, larger: Other, /, *, threshold: float = 0.7, as_json: Json = False
 ) -> None:
-    """List into which features of a larger SAE each feature of a run splits.
+    """Show how the features of a run split in a larger SAE.
 
     Args:
         threshold: Least cosine of a parent and its child.
@@ -60,7 +60,7 @@ def splitting(
 
 
 def stability(run: Run, /, *others: Other, as_json: Json = False) -> None:
-    """Say how well each feature of a run is found again in SAEs of other seeds.
+    """Measure how well each feature is found again in SAEs of other seeds.
 
     The scores are written to the feature table, where the run has codes.
     """
@@ -84,7 +84,7 @@ def steer(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows like a row whose features are edited.
+    """Edit the features of a row and find rows like the result.
 
     Args:
         row: The row to start from.
@@ -110,7 +110,7 @@ def tag(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Put a tag on rows, take it off, or show the rows that have it.
+    """Tag rows, remove a tag, or list the rows that have it.
 
     Args:
         tag: The tag.

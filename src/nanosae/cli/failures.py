@@ -87,7 +87,7 @@ def _system(error: OSError) -> str:
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Tell whether Python, NumPy or PyTorch could not allocate what was asked for."""
+    """Return whether Python, NumPy or PyTorch could not allocate what was asked for."""
     if isinstance(error, MemoryError):
         return True
     words = ("out of memory", "can't allocate memory")

@@ -20,13 +20,13 @@ _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
-    """Say whether the verbs print results only: no progress, notes and next commands."""
+    """Return whether the verbs print results only: no progress, notes and next commands."""
     global _quiet
     _quiet = quiet
 
 
 def shows_progress() -> bool:
-    """Tell whether to show progress: on a terminal, unless the user wants none."""
+    """Return whether to show progress: on a terminal, unless the user wants none."""
     return not _quiet and sys.stderr.isatty()
 
 
@@ -80,6 +80,12 @@ def _finite(value: Any) -> Any:
 def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
     """Print what was made: a sentence, or its facts as one JSON object."""
     print(to_json(facts) if as_json else sentence)
+
+
+def say_beside_json(line: str) -> None:
+    """Print what is going on while JSON is made: on standard error."""
+    if not _quiet:
+        print(line, file=sys.stderr)
 
 
 def say_note(note: str, as_json: bool) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import say_done, say_next
+from nanosae.cli.output import say_beside_json, say_done, say_next, to_json
 from nanosae.cli.parameters import Corpus, Count, Json, Open, OptionalOutput, Run
 
 
@@ -17,7 +20,7 @@ def report(
     name: Corpus = None,
     as_json: Json = False,
 ) -> None:
-    """Write all that a run knows to one HTML file, which opens from disk without a network.
+    """Write everything about a run to one HTML file that opens offline.
 
     Args:
         output: The file; RUN/report.html by default.
@@ -30,7 +33,7 @@ def report(
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:
-    """Show the course of a training, running or finished, on a local page.
+    """Follow a training, running or finished, on a local page.
 
     Args:
         port: Port on this machine; another one if it is taken.
@@ -45,9 +48,9 @@ def explore(
     name: Corpus = None,
     host: str = "127.0.0.1",
     port: Count = 8765,
-    browser: bool = True,
+    browser: Annotated[bool, Parameter(negative="--no-browser")] = True,
 ) -> None:
-    """Look into a run in the browser: maps, search, cards, steering, comparisons, tags.
+    """Explore a run in the browser: map, search, cards, steering, comparisons, tags.
 
     Args:
         host: Address to listen on; any other than this machine's asks for a token.
@@ -57,8 +60,10 @@ def explore(
     nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
-def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
-    """Run everything on 6,000 glosses of WordNet, which come along with their embeddings.
+def demo(
+    *, output: OptionalOutput = None, browser: Open = False, as_json: Json = False
+) -> None:
+    """Run everything on 6,000 WordNet glosses that come with the package.
 
     Args:
         output: Run folder to keep; without it nothing is left on disk.
@@ -70,19 +75,24 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
 
     if browser and output is None:
         output = Path(tempfile.mkdtemp(prefix="nanosae-demo-"))
-    analysis = run_demo(output)
+    analysis = run_demo(output, say_beside_json if as_json else print)
+    if as_json:
+        print(to_json(analysis.to_dict() | {"output": output}))
     if output is None:
-        say_next("nanosae demo --open", "nanosae run YOUR_TEXTS.csv -o run")
+        again = "nanosae run YOUR_TEXTS.csv -o run"
+        say_next("nanosae demo --open", again, as_json=as_json)
         return
     page = analysis.run / "report.html"
-    print(f"{page}: all of it on one page")
-    say_next(f"nanosae explore {output}", "nanosae run YOUR_TEXTS.csv -o run")
+    if not as_json:
+        print(f"{page}: all of it on one page")
+    again = "nanosae run YOUR_TEXTS.csv -o run"
+    say_next(f"nanosae explore {output}", again, as_json=as_json)
     if browser:
         webbrowser.open(page.absolute().as_uri())
 
 
 def mcp(run: Run, /) -> None:
-    """Answer the questions of an agent about a run, over standard input and output (MCP).
+    """Serve a run to a language-model agent over standard input and output (MCP).
 
     Agents start it themselves: command `nanosae`, arguments `mcp RUN`. Nothing is changed.
     """

@@ -66,12 +66,8 @@ Model = Annotated[
     str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
-Stats = Annotated[
-    bool, Parameter(negative=(), help="Show the numbers behind findings.")
-]
-Open = Annotated[
-    bool, Parameter(name="--open", negative=(), help="Open the report in a browser.")
-]
+Stats = Annotated[bool, Parameter(help="Show the numbers behind findings.")]
+Open = Annotated[bool, Parameter(name="--open", help="Open the report in a browser.")]
 Number = Annotated[int, Parameter(alias="-n", converter=integer)]
 Corpus = Annotated[
     str | None, Parameter(name="--name", help="Name of the corpus in the run.")
@@ -80,6 +76,4 @@ Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
 ]
-Json = Annotated[
-    bool, Parameter(name="--json", negative="--no-json", help="Print JSON.")
-]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]

@@ -106,7 +106,11 @@ def _flags(name: str, lists: bool) -> Any:
     for field in dataclasses.fields(TrainConfig):
         hint = hints[field.name]
         default = None if field.default is None else str(field.default)
-        parameter = Parameter(converter=_converter(hint, lists), show_default=default)
+        parameter = Parameter(
+            converter=_converter(hint, lists),
+            show_default=default,
+            negative_bool="no-",  # it overrides a file of settings
+        )
         flags[field.name] = Annotated[hint, parameter]
     made = TypedDict(name, flags, total=False)  # pyright: ignore (made of the fields)
     made.__doc__ = TrainConfig.__doc__

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 import nanosae
 from nanosae.cli.output import say_next, say_note, show, shows_progress, to_json
@@ -17,6 +19,8 @@ from nanosae.errors import ConfigError, MissingError
 if TYPE_CHECKING:
     from nanosae.config import TrainConfig
 
+INIT = "An SAE to train further: a run or model folder, ours or another library's, or of the hub."
+
 
 def train(
     data: Data,
@@ -25,6 +29,7 @@ def train(
     output: Output,
     settings: Lists = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
+    init: Annotated[str | None, Parameter(help=INIT)] = None,
     resume: bool = False,
     force: bool = False,
     live: bool = False,
@@ -45,10 +50,15 @@ def train(
         targets: Vectors like DATA, one for each row: train a transcoder that predicts them.
     """
     configs = combinations(settings, config)
-    options = {"targets": targets, "resume": resume, "force": force}
+    options: dict[str, Any] = {"targets": targets, "resume": resume, "force": force}
     if len(configs) == 1:
+        options["init"] = init
         _train_one(configs[0], data, output, live, options, as_json)
         return
+    if init is not None:
+        raise ConfigError(
+            f"--init trains one SAE further, but these lists make {len(configs)}."
+        )
     if live:
         raise ConfigError(
             f"--live shows one training, but these lists make {len(configs)}."
@@ -105,7 +115,7 @@ def recommend(
     config: Path | None = None,
     as_json: Json = False,
 ) -> None:
-    """Say what to train on DATA, and what time and memory it takes on this machine.
+    """Recommend settings for DATA, with the time and memory they take here.
 
     Args:
         config: JSON file of what is already decided; flags win over it.
@@ -117,7 +127,7 @@ def recommend(
 
 
 def info(run: Run, /, *, as_json: Json = False) -> None:
-    """Show what a run trained, on what, and how well."""
+    """Show what was trained, on what, and how well it reconstructs."""
     from nanosae.checked import naming
     from nanosae.runs import folder
 

@@ -45,7 +45,7 @@ def corpus_path(run: str | Path, name: str) -> Path:
     """Return the folder of a corpus in a run folder.
 
     Raises:
-        ConfigError: If the name is no plain folder name.
+        ConfigError: If the name is not a plain folder name.
     """
     if not name or name.startswith(".") or FORBIDDEN & set(name):
         raise ConfigError(
@@ -108,7 +108,7 @@ def write_manifest(folder: Path, manifest: Facts) -> None:
 
 
 def is_complete(manifest: Facts) -> bool:
-    """Tell whether any source has been encoded to its end."""
+    """Return whether any source has been encoded to its end."""
     return bool(manifest["sources"])
 
 

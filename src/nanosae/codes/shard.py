@@ -290,7 +290,7 @@ class Shard:
 
 
 def _are_neighbours(places: np.ndarray) -> bool:
-    """Tell whether places follow each other, so that they can be read as a slice."""
+    """Return whether places follow each other, so that they can be read as a slice."""
     return len(places) > 0 and bool((np.diff(places) == 1).all())
 
 

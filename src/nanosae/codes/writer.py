@@ -469,7 +469,7 @@ def _as_csr(block: Any, n_features: int) -> Any:
         rows.check_format()
     except ValueError as error:
         raise DataError(
-            f"the rows are no sparse array of {n_features} features: {error}"
+            f"the rows are not a sparse array of {n_features} features: {error}"
         ) from error
     if rows.shape[1] != n_features:
         raise DataError(

@@ -59,6 +59,7 @@ class Dataset:
         heldout: Held-out rows, normalised, (n_heldout, width + target width), float32.
         fingerprint: Hash of the rows' shape and some values: the same in any container.
         source: The path that they came from, None for objects.
+        provenance: What they were made of, as in `Rows`.
         notes: Sentences on the data: zero rows, duplicates, few rows, streaming.
         in_memory: Whether all rows lie in memory.
 
@@ -87,6 +88,7 @@ class Dataset:
         self.width = rows.width
         self.columns = rows.columns
         self.source = rows.source
+        self.provenance = rows.provenance
         self.fingerprint = rows.fingerprint()
         self.in_memory = rows.n_rows <= buffer_rows
         self._limit = None if self.in_memory else rows_per_buffer(buffer_rows)

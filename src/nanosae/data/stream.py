@@ -56,7 +56,8 @@ class Stream(Dataset):
         buffer_bytes: int = 2**30,
     ) -> None:
         self._is_abandoned = False
-        self._blocks = _read_blocks(batches, input_size)
+        source = _start(batches)
+        self._blocks = _read_blocks(source, input_size)
         nothing = 0, np.empty((0, 0))
         width, self._surplus = next(self._blocks, nothing)
         total_width = max(1, self._surplus.shape[1])
@@ -72,6 +73,7 @@ class Stream(Dataset):
         super().__init__(
             rows, seed=seed, heldout_share=heldout_share, buffer_rows=len(first)
         )
+        self.provenance = _provenance(source)
         self.notes.append(
             f"Mean, scale and held-out rows come from the first {len(first):,} rows."
         )
@@ -124,10 +126,12 @@ class Stream(Dataset):
                 self._is_abandoned = True
 
 
-def _read_blocks(batches: Any, width: int | None) -> Iterator[tuple[int, np.ndarray]]:
+def _read_blocks(
+    batches: Iterator[Any], width: int | None
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the width of the inputs, and the checked rows of each batch with targets behind."""
     total_width = None
-    for number, batch in enumerate(_start(batches)):
+    for number, batch in enumerate(batches):
         rows = getattr(batch, "rows", batch)  # of what `activations` yields
         inputs, targets = rows if isinstance(rows, tuple) else (rows, None)
         try:
@@ -153,7 +157,13 @@ def _start(batches: Any) -> Iterator[Any]:
     source = batches() if callable(batches) else batches
     if not isinstance(source, Iterable):
         raise DataTypeError(
-            f"The function gave {type(source).__name__}, which is no iterator of batches.",
+            f"The function gave {type(source).__name__}, which is not an iterator of batches.",
             remedy="Give one that yields (n, width) arrays.",
         )
     return iter(source)
+
+
+def _provenance(batches: Any) -> dict[str, Any]:
+    """Return what the rows of one layer are, where the stream says so."""
+    by_layer = getattr(batches, "provenance", {})
+    return next(iter(by_layer.values())) if len(by_layer) == 1 else {}

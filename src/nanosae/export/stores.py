@@ -38,7 +38,7 @@ def to_store(
         name: Of the collection, index or table.
 
     Raises:
-        ConfigError: If the name is no identifier.
+        ConfigError: If the name is not an identifier.
         ExistsError: If Qdrant has a collection of that name.
         ExtraError: Without qdrant-client.
     """

@@ -27,7 +27,7 @@ def rule(architecture: str) -> str:
 
 
 def is_transcoder(architecture: str) -> bool:
-    """Tell whether an architecture predicts other vectors than its rows."""
+    """Return whether an architecture predicts other vectors than its rows."""
     return architecture.endswith("transcoder")
 
 

@@ -92,7 +92,7 @@ def encode_corpus(
 def _is_done(
     path: Path, source: dict[str, Any], info: dict[str, Any], resume: bool, append: bool
 ) -> bool:
-    """Tell whether a corpus holds this data already.
+    """Return whether a corpus holds this data already.
 
     Raises:
         DataError: If other data is to be resumed.

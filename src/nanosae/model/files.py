@@ -47,7 +47,7 @@ def model_folder(path: str | Path) -> Path:
 
 
 def has_model(path: str | Path) -> bool:
-    """Tell whether a run or a folder holds a saved model, ours or another library's."""
+    """Return whether a run or a folder holds a saved model, ours or another library's."""
     path = Path(path)
     ours = [folder / SETTINGS for folder in (path / "model", path)]
     return any(file.is_file() for file in ours) or _other_layout(path) is not None

@@ -25,7 +25,7 @@ def download(name: str, revision: str | None, subfolder: str | None) -> Path:
     Raises:
         MissingError: If the hub does not give it.
     """
-    hub = _library(f"{name} is no folder here, and the hub")
+    hub = _library(f"{name} is not a folder here, and the hub")
     patterns = list(ENDINGS)
     if subfolder:
         patterns = [f"{subfolder}/{ending}" for ending in ENDINGS]
@@ -33,7 +33,7 @@ def download(name: str, revision: str | None, subfolder: str | None) -> Path:
         folder = hub.snapshot_download(name, revision=revision, allow_patterns=patterns)
     except (OSError, ValueError) as error:  # what all errors of the hub are
         raise MissingError(
-            f"{name} is no folder here, and the hub does not give it: {_reason(error)}",
+            f"{name} is not a folder here, and the hub does not give it: {_reason(error)}",
             file=name,
         ) from error
     return Path(folder)

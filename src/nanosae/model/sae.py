@@ -244,7 +244,7 @@ class SAEModel(nn.Module):
             data: Anything `features` takes.
             path: The corpus' folder, by convention `RUN/codes/NAME`.
             metadata: A list of texts, or a table with a column `text` and others, in the order of
-                the rows; None takes the columns of `data` that are no vectors.
+                the rows; None takes the columns of `data` that are not vectors.
             columns: Other names of the vector columns.
             resume: Insist on continuing an interrupted call: with other data it is an error.
             append: Add the rows to those of an existing corpus.

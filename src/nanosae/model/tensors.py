@@ -24,7 +24,7 @@ def read_safetensors(file: Path, remedy: str) -> Arrays:
     """Return the tensors of a safetensors file in float32.
 
     Raises:
-        DamagedFileError: If it is no such file.
+        DamagedFileError: If it is not such a file.
         DataError: If a tensor holds no floating-point numbers.
     """
     from safetensors import deserialize
@@ -44,7 +44,7 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
     """Return the dictionary that `torch.save` wrote; nothing in the file is executed.
 
     Raises:
-        DamagedFileError: If it is no such file.
+        DamagedFileError: If it is not such a file.
         DataError: If it holds anything but tensors, numbers, texts, lists and dictionaries.
     """
     from pickle import UnpicklingError
@@ -55,7 +55,7 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise DataError(
-            f"{file} holds objects whose code would have to run, or is no file of torch; "
+            f"{file} holds objects whose code would have to run, or is not a file of torch; "
             "only tensors and plain values are read.",
             file=file,
             remedy="Save the state_dict with the library that made it.",

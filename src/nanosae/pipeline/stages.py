@@ -92,11 +92,11 @@ class Record:
         )
 
     def is_started(self, name: str, fingerprint: str) -> bool:
-        """Tell whether an attempt at this very work was made."""
+        """Return whether an attempt at this very work was made."""
         return self.stages.get(name, {}).get("fingerprint") == fingerprint
 
     def is_finished(self, name: str, fingerprint: str) -> bool:
-        """Tell whether this very work is done."""
+        """Return whether this very work is done."""
         return self.is_started(name, fingerprint) and "line" in self.stages[name]
 
     def line(self, name: str) -> str:

@@ -25,7 +25,7 @@ def current(folder: str | Path) -> Path:
 
 
 def is_finished(folder: Path) -> bool:
-    """Tell whether a folder holds a training that has ended, with its model."""
+    """Return whether a folder holds a training that has ended, with its model."""
     if not (folder / "model" / "cfg.json").exists():
         return False
     if (folder / MANIFEST).exists():

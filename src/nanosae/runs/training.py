@@ -20,7 +20,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from nanosae.errors import (
     WriteError,
 )
 from nanosae.lock import Lock
+from nanosae.model.files import checksum
 from nanosae.runs.checkpoints import (
     checkpoints,
     last_checkpoint,
@@ -169,6 +170,7 @@ class TrainingRun:
         data_fingerprint: str,
         source: str | None = None,
         selection: str = "float32",
+        start: Any = None,
     ) -> None:
         """Write config.json, or compare it with the one of the training to continue.
 
@@ -177,9 +179,11 @@ class TrainingRun:
             data_fingerprint: Of the rows.
             source: The path that they come from.
             selection: By which products entries are selected on this machine.
+            start: The SAE that training starts from, or None.
 
         Raises:
             DataError: If the training to continue was started on other rows.
+            ConfigError: If it was started from another SAE.
         """
         facts = {
             "format": FORMAT,
@@ -187,6 +191,7 @@ class TrainingRun:
             "config": resolved.to_dict(),
             "data": source,
             "data_fingerprint": data_fingerprint,
+            "init": None if start is None else checksum(start.W_dec.detach().numpy()),
             "threads": torch.get_num_threads(),
             "selection": selection,
             "versions": {
@@ -354,7 +359,7 @@ def _changed_settings(folder: Path, requested: TrainConfig) -> str:
 
 
 def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
-    """Tell whether a training with these settings was about to replace that of the folder."""
+    """Return whether a training with these settings was about to replace that of the folder."""
     following = folder / NEXT
     if not (following / "config.json").exists():
         return False
@@ -365,21 +370,20 @@ def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
 
 
 def _replacement_is_complete(folder: Path) -> bool:
-    """Tell whether a training has ended whose files were not all moved to their places."""
+    """Return whether a training has ended whose files were not all moved to their places."""
     if not (folder / NEXT / MANIFEST).exists():
         return False
     return bool(read_manifest(folder / NEXT).get("finished"))
 
 
 def _can_continue(files: Path, facts: Facts) -> bool:
-    """Tell whether a replacement that was interrupted has the same settings and rows."""
+    """Return whether a replacement that was interrupted has the same settings and rows."""
     try:
         before = read_config(files)
     except (FileNotFoundError, DamagedFileError):
         return False
-    return all(
-        before[name] == facts[name] for name in ("requested", "data_fingerprint")
-    )
+    names = ("requested", "data_fingerprint", "init")
+    return all(before.get(name) == facts[name] for name in names)
 
 
 def _compare(folder: Path, facts: Facts) -> None:
@@ -389,6 +393,12 @@ def _compare(folder: Path, facts: Facts) -> None:
             f"{folder} was trained on other rows.",
             file=folder / "config.json",
             remedy="Resume with those, or use --force.",
+        )
+    if before.get("init") != facts["init"]:  # older runs start from none
+        raise ConfigError(
+            f"{folder} was started from another SAE ({before.get('init')}, now {facts['init']}).",
+            file=folder / "config.json",
+            remedy="Resume with the same init, or use --force.",
         )
     for name in ("threads", "versions", "selection"):
         started_with = before.get(name, facts[name])  # older runs note no selection

@@ -88,7 +88,7 @@ def from_list(vectors: Any) -> np.ndarray | None:
     """Return a list of vectors, or an array of objects, as one array; None if they are ragged.
 
     Raises:
-        DataError: If a value is no number; DataTypeError for an object that cannot be one.
+        DataError: If a value is not a number; DataTypeError for an object that cannot be one.
     """
     vectors = [dense(vector) for vector in vectors]
     if len({np.size(vector) for vector in vectors}) > 1:
@@ -97,11 +97,11 @@ def from_list(vectors: Any) -> np.ndarray | None:
         return np.asarray(vectors, np.float64)
     except ValueError as error:
         raise DataError(
-            f"The list holds what is no vector of numbers: {error}."
+            f"The list holds something other than vectors of numbers: {error}."
         ) from error
     except TypeError as error:
         raise DataTypeError(
-            f"The list holds what is no vector of numbers: {error}."
+            f"The list holds something other than vectors of numbers: {error}."
         ) from error
 
 

@@ -1,6 +1,6 @@
 """How a delimited file is written, told from its beginning: delimiter, header, decimal sign.
 
-An encoding is never guessed, but for a byte order mark, which is no guess.
+An encoding is never guessed, but for a byte order mark, which leaves nothing to guess.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def decode(content: bytes, file: Path, encoding: str, is_whole: bool = True) -> 
         raise not_decoded(file, encoding) from error
     except LookupError as error:
         raise DataError(
-            f"There is no encoding {encoding!r}.",
+            f"{encoding!r} is not a known encoding.",
             remedy="Common ones are utf-8, cp1252 and utf-16.",
         ) from error
 
@@ -183,7 +183,7 @@ def _header_lines(lines: str, delimiter: str) -> int:
 
 
 def _has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Tell whether the first row names the columns."""
+    """Return whether the first row names the columns."""
     first, others = rows[0], rows[1:]
     values = [cell for cell in first if _is_value(cell)]
     if values:
@@ -195,13 +195,13 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _is_value(cell: str) -> bool:
-    """Tell whether a cell is a number or a date."""
+    """Return whether a cell is a number or a date."""
     cell = cell.strip()
     return bool(NUMBER.fullmatch(cell) or DATE.match(cell))
 
 
 def _are_consecutive(cells: Sequence[str]) -> bool:
-    """Tell whether cells are 0, 1, 2, … or 1, 2, 3, …, as unnamed columns are called."""
+    """Return whether cells are 0, 1, 2, … or 1, 2, 3, …, as unnamed columns are called."""
     numbers = [cell.strip().removesuffix(".0") for cell in cells]
     n_cells = len(numbers)
     from_zero = [str(i) for i in range(n_cells)]
@@ -210,7 +210,7 @@ def _are_consecutive(cells: Sequence[str]) -> bool:
 
 
 def _is_long(cell: str) -> bool:
-    """Tell whether a cell is too long for a name; the questions of a survey are not."""
+    """Return whether a cell is too long for a name; the questions of a survey are not."""
     if cell.rstrip().endswith(("?", ":")):
         return False
     return len(cell.split()) > HEADER_WORDS or len(cell) > HEADER_CHARACTERS
@@ -233,7 +233,7 @@ def _as_written(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
 
 
 def _loses_digits(cell: str) -> bool:
-    """Tell whether a cell would lose digits as a number."""
+    """Return whether a cell would lose digits as a number."""
     if LEADING_ZERO.fullmatch(cell):
         return True
     return cell.isdecimal() and int(cell[:400]) > LARGEST_INTEGER

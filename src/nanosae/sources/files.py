@@ -17,6 +17,7 @@ from nanosae.sources.tables import LazyTable
 SUFFIXES = (*DELIMITED, ".parquet", ".feather", ".arrow", *ARRAY_SUFFIXES)
 # beside the shards, as `cache` writes it
 CACHED_METADATA = Path("columns", "00000.parquet")
+PROVENANCE = "provenance.json"  # as `cache_activations` writes it
 
 
 def find_files(path: Path) -> list[Path]:

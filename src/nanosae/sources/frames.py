@@ -20,7 +20,7 @@ def from_object(data: Any) -> LazyTable | Any:
 
     Raises:
         DataTypeError: If it is of no accepted kind; it is a TypeError.
-        DataError: If it holds what is no number or no text.
+        DataError: If it holds something other than numbers and texts.
     """
     module, _, _ = type(data).__module__.partition(".")
     if module == "datasets" and type(data).__name__ == "Dataset":
@@ -38,7 +38,8 @@ def from_object(data: Any) -> LazyTable | Any:
     if any(hasattr(data, method) for method in ("tocsr", "detach", "__array__")):
         return as_array(data)
     raise DataTypeError(
-        f"{type(data).__name__} is no frame, table, Dataset split, 2-d array, tensor, list or path."
+        f"{type(data).__name__} is not a frame, table, Dataset split, 2-d array, tensor, list "
+        "or path."
     )
 
 
@@ -50,7 +51,7 @@ def _from_list(vectors: Any) -> LazyTable | Any:
         ragged = pa.array(list(vectors))
     except (pa.ArrowException, TypeError) as error:
         raise DataError(
-            f"The list holds what is no vector of numbers: {error}."
+            f"The list holds something other than vectors of numbers: {error}."
         ) from error
     return table_in_memory(pa.table({"vector": ragged}))  # reading it will name the row
 
@@ -111,7 +112,7 @@ def _not_text(series: Any, name: str) -> DataError:
         try:
             str(cell).encode()
         except UnicodeEncodeError:
-            problem = f"row {row} (0-based), column {name} holds {cell!r}, which is no valid text."
+            problem = f"row {row} (0-based), column {name} holds {cell!r}, which is not valid text."
             remedy = 'Mend it with text.encode("utf-8", "replace").decode(), or drop the row.'
             return DataError(problem, row=row, column=name, remedy=remedy)
     raise AssertionError(f"column {name} can be encoded")

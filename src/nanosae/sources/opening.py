@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from nanosae.checked import read_json
 from nanosae.errors import DataError
 from nanosae.sources.arrays import ArrayReader, ChosenArray, vector_width
 from nanosae.sources.arrow_files import open_parquet
@@ -21,7 +22,12 @@ from nanosae.sources.detection import (
     vector_length,
 )
 from nanosae.sources.faults import naming
-from nanosae.sources.files import CACHED_METADATA, find_files, open_file
+from nanosae.sources.files import (
+    CACHED_METADATA,
+    PROVENANCE,
+    find_files,
+    open_file,
+)
 from nanosae.sources.frames import from_object
 from nanosae.sources.metadata import Metadata, join_metadata
 from nanosae.sources.rows import Part, Reader, Rows
@@ -112,6 +118,7 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
         columns=columns,
         metadata=_cached_metadata(path) or _join_metadata(shards),
         source=str(path),
+        provenance=_provenance(path),
     )
 
 
@@ -184,6 +191,12 @@ def _cached_metadata(folder: Path) -> Metadata | None:
         return None
     table = open_parquet(file)
     return _metadata_of(table, table.schema.names, file)
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    """Return what stands beside shards on what they were made of; nothing without."""
+    file = folder / PROVENANCE
+    return read_json(file, "Make the shards again.") if file.is_file() else {}
 
 
 def _check_width(width: int, expected: int | None) -> None:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -71,6 +71,7 @@ class Rows:
         total_width: Length of what is read: `width + target_width`.
         columns: Names of the vector columns, `[name]` of a list column, None without names.
         source: The path that was opened, None for objects.
+        provenance: What the rows were made of, as metadata of an SAE; empty if that is not known.
         group_starts: First rows of the groups that are read as a whole, and `n_rows`; empty where
             any row can be read by itself.
     """
@@ -83,6 +84,7 @@ class Rows:
         columns: list[str] | None = None,
         metadata: Metadata | None = None,
         source: str | None = None,
+        provenance: dict[str, Any] | None = None,
         targets: Rows | None = None,
     ) -> None:
         self.width = width
@@ -90,6 +92,7 @@ class Rows:
         self.total_width = self.width + self.target_width
         self.columns = columns
         self.source = source
+        self.provenance = provenance or {}
         self._parts = list(parts)
         sizes = [part.n_rows for part in parts]
         self._starts = np.cumsum([0, *sizes])
@@ -123,6 +126,7 @@ class Rows:
             columns=self.columns,
             metadata=self._metadata,
             source=self.source,
+            provenance=self.provenance,
             targets=behind,
         )
         both.group_starts = sorted({*self.group_starts, *targets.group_starts})
@@ -134,7 +138,7 @@ class Rows:
             yield from self._metadata.batches()
 
     def metadata(self) -> pa.Table | None:
-        """Read the columns that are no vectors (texts, ids, labels) in row order; None without."""
+        """Read the columns that are not vectors (texts, ids, labels) in row order; None without."""
         if self._metadata is None:
             return None
         return pa.Table.from_batches(self._metadata.batches(), self._metadata.schema)

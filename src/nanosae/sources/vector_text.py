@@ -20,7 +20,7 @@ def with_vectors_parsed(table: pa.Table) -> pa.Table:
     """Return a table whose columns of vectors as text are columns of lists of numbers.
 
     Raises:
-        DataError: If a cell of such a column is no vector; names the row.
+        DataError: If a cell of such a column is not a vector; names the row.
 
     Example:
         >>> table = pa.table({"vector": ["[1, 2.5]", "[3, 4]"], "text": ["[x]", "y"]})
@@ -35,7 +35,7 @@ def with_vectors_parsed(table: pa.Table) -> pa.Table:
 
 
 def _holds_vectors(column: pa.ChunkedArray) -> bool:
-    """Tell whether the first cell that is not empty is a vector."""
+    """Return whether the first cell that is not empty is a vector."""
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return False
     for cell in column:
@@ -55,13 +55,13 @@ def _parse(column: pa.ChunkedArray, name: str) -> pa.Array:
 
 
 def _not_a_vector(column: pa.ChunkedArray, name: str) -> DataError:
-    """Describe the first cell that is no vector."""
+    """Describe the first cell that is not a vector."""
     for row, cell in enumerate(column.to_pylist()):
         if cell is None or VECTOR_CELL.fullmatch(cell) is None:
             return DataError(
-                f"row {row} (0-based), column {name} holds {cell!r:.40}, which is no vector.",
+                f"row {row} (0-based), column {name} holds {cell!r:.40}, which is not a vector.",
                 row=row,
                 column=name,
                 remedy="Mend it or drop the row.",
             )
-    return DataError(f"column {name} holds what is no vector.", column=name)
+    return DataError(f"column {name} holds a cell that is not a vector.", column=name)

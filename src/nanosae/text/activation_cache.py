@@ -16,14 +16,16 @@ from pyarrow import parquet
 from nanosae.atomic import write_file
 from nanosae.errors import ConfigError, DataError
 from nanosae.text.activations import Block, Pooling, activations
+from nanosae.text.provenance import DEFAULT_MAX_NORM
 from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks in a shard
+PROVENANCE = "provenance.json"  # where `sources` looks for it
 DEFAULTS = {
     "pooling": None,
     "special_tokens": False,
     "bos": True,
-    "max_norm": 10.0,
+    "max_norm": DEFAULT_MAX_NORM,
     "max_length": None,
     "batch_tokens": 4096,
 }
@@ -40,13 +42,14 @@ def cache_activations(
     pooling: Pooling | None = None,
     special_tokens: bool = False,
     bos: bool = True,
-    max_norm: float = 10.0,
+    max_norm: float = DEFAULT_MAX_NORM,
     max_length: int | None = None,
     batch_tokens: int = 4096,
 ) -> int:
     """Write activations to shards that `train` and `encode_corpus` read; called again, go on.
 
-    The rows lie in `folder/LAYER/00000.npy` …; what stands beside them, once for all layers, in
+    The rows lie in `folder/LAYER/00000.npy` …, with `provenance.json`, which training copies into
+    the SAE's metadata; what stands beside them, once for all layers, in
     `folder/tokens/00000.parquet` …. The latter is written last: a shard counts once it is there.
 
     Args:
@@ -88,6 +91,8 @@ def cache_activations(
         blocks = activations(
             model, names, texts[first_text:], tokenizer=tokenizer, **options
         )
+        for name in names:
+            _write_provenance(folder / name / PROVENANCE, blocks.provenance[name])
         while shard := list(islice(blocks, SHARD_BLOCKS)):
             number = f"{len(done):05d}"
             for name in names:
@@ -120,6 +125,12 @@ def _first_text_to_do(last_shard: Path, settings: dict, texts: Sequence[str]) ->
     # texts are read in batches, and a shard ends with one
     n_batches = -(-(last + 1) // TEXTS)
     return n_batches * TEXTS
+
+
+def _write_provenance(path: Path, known: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(known, indent=1).encode()
+    write_file(path, lambda stream: stream.write(text))
 
 
 def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:

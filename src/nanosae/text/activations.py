@@ -25,6 +25,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from nanosae.text.language_models import find_layers, load_model, run_layers
+from nanosae.text.provenance import DEFAULT_MAX_NORM, provenance
 from nanosae.text.windows import Cutter, Window
 
 Pooling = Literal["mean", "first", "last"]
@@ -44,6 +45,24 @@ class Block(NamedTuple):
     table: pa.Table
 
 
+class Blocks(Iterator[Block]):
+    """Blocks of rows, and what they are.
+
+    Args:
+        blocks: The blocks.
+        provenance: By layer, metadata of an SAE that is trained on it, as `cfg.json` names them.
+    """
+
+    def __init__(
+        self, blocks: Iterator[Block], provenance: dict[str, dict[str, Any]]
+    ) -> None:
+        self.provenance = provenance
+        self._blocks = blocks
+
+    def __next__(self) -> Block:
+        return next(self._blocks)
+
+
 def activations(
     model: Any,
     layers: str | Sequence[str],
@@ -53,10 +72,10 @@ def activations(
     pooling: Pooling | None = None,
     special_tokens: bool = False,
     bos: bool = True,
-    max_norm: float = 10.0,
+    max_norm: float = DEFAULT_MAX_NORM,
     max_length: int | None = None,
     batch_tokens: int = 4096,
-) -> Iterator[Block]:
+) -> Blocks:
     """Run texts through a model and yield the outputs of some of its layers.
 
     Args:
@@ -78,15 +97,15 @@ def activations(
             block has about eight passes.
 
     Returns:
-        An iterator of blocks.
+        An iterator of blocks, which also says by layer what its rows are (`provenance`).
 
     Raises:
         ExtraError: Without transformers; it is an ImportError.
         MissingError: If there is no such model; it is an OSError.
         ConfigError: If there is no such layer (those most like it are named), or the tokenizer
             gives no offsets; it is a ValueError.
-        DataError: If a layer's output is not one vector per token, or a text is no string; it is a
-            ValueError.
+        DataError: If a layer's output is not one vector per token, or a text is not a string; it is
+            a ValueError.
 
     Example:
         >>> blocks = activations("model.gguf", "layers.15", ["A text."])  # doctest: +SKIP
@@ -118,7 +137,10 @@ def activations(
             n_texts += len(block_texts)
             yield Block(rows[layers] if isinstance(layers, str) else rows, table)
 
-    return blocks()
+    rules: Any = {"pooling": pooling, "special_tokens": special_tokens, "bos": bos}
+    rules |= {"max_norm": max_norm, "max_length": max_length}
+    known = {name: provenance(model, name, **rules) for name in names}
+    return Blocks(blocks(), known)
 
 
 def _run_windows(
@@ -157,7 +179,7 @@ def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
     """Return for each kept token the number of its text, and where it starts and ends there."""
     sizes = [int(window.kept.sum()) for window in windows]
     texts = np.repeat([window.text for window in windows], sizes)
-    offsets = [window.offsets[window.kept] for window in windows]
+    offsets = [window.offsets[window.kept.numpy()] for window in windows]
     starts, ends = np.concatenate(offsets).T
     return {"text": texts, "start": starts, "end": ends}
 

@@ -83,7 +83,7 @@ def _check_texts(texts: Sequence[str]) -> None:
         row = bad[0]
         n_bad, n_texts = len(bad), len(texts)
         raise DataError(
-            f"text {row} (0-based) is {texts[row]!r}; {n_bad} of {n_texts} are no strings:",
+            f"text {row} (0-based) is {texts[row]!r}; {n_bad} of {n_texts} are not strings:",
             row=row,
             remedy="fill or drop them.",
         )

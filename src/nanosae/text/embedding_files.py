@@ -82,7 +82,7 @@ class EmbeddingFiles:
                 )
 
     def _is_ours(self) -> bool:
-        """Tell whether the table was written by the same command."""
+        """Return whether the table was written by the same command."""
         if not self.table.exists():
             return False
         try:

@@ -96,7 +96,7 @@ def received_encoder(name: str) -> Encoder:
         return find_encoder(name)
     if not HUB_NAME.fullmatch(name) or Path(name).exists():
         raise MissingError(
-            f"The run names {name!r} as its encoder, which is no name of a model.",
+            f"The run names {name!r} as its encoder, which is not the name of a model.",
             remedy=f"If you trust what is there, give it yourself: --embedder {name}.",
         )
     encode = partial(embed, model=name, offline=True)

@@ -16,7 +16,7 @@ PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 def require_model(name: str, works: str) -> bool:
-    """Tell whether a model is on this machine; if not, make sure that the hub can be reached.
+    """Return whether a model is on this machine; if not, make sure that the hub can be reached.
 
     Args:
         name: A folder, or a name on the hub.

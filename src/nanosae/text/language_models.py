@@ -72,6 +72,7 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
             f"cannot load {name}: {reason}",
             remedy="Give a folder, a .gguf file or a hub name.",
         ) from error
+    model.name_or_path = str(name)  # of a .gguf file, transformers notes its folder
     return model.to("cuda" if has_gpu else "cpu"), tokenizer
 
 

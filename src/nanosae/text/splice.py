@@ -15,27 +15,27 @@ import torch
 from torch import Tensor
 
 from nanosae.errors import ConfigError
-from nanosae.text.language_models import find_layers
+from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
 
 
 @contextmanager
 def splice(
     model: Any,
-    layer: str,
+    layer: str | None,
     sae: Any,
     *,
     add: Mapping[int, float] | None = None,
     ablate: Collection[int] = (),
     replace: bool | None = None,
     leave_out: Collection[int] | None = None,
-    max_norm: float = 10.0,
+    max_norm: float | None = None,
 ) -> Iterator[Any]:
     """Let a layer's output pass through an SAE within a `with` block, generation included.
 
     Args:
         model: A Hugging Face model.
         layer: Name of a module whose (first) output the SAE was trained on; `layers.3` is found in
-            `model.layers.3`, too.
+            `model.layers.3`, too. None takes the one that the SAE's metadata give.
         sae: The SAE, `SAEModel`; no transcoder.
         add: By feature, what is added to its activation at every token: steering.
         ablate: Features whose activations are set to zero.
@@ -44,7 +44,8 @@ def splice(
         leave_out: Numbers of the tokens whose vectors stay as they are; None takes the special
             tokens of the model's configuration (begin and end of text, padding), unless the SAE's
             metadata says `exclude_special_tokens: false`.
-        max_norm: Tokens with more than so many times the median norm of their pass stay, too.
+        max_norm: Tokens with more than so many times the median norm of their pass stay, too; None
+            takes the limit of the training, 10 where it is not known.
 
     Yields:
         The model.
@@ -52,20 +53,24 @@ def splice(
     Raises:
         ConfigError: If there is no such layer or feature, or the SAE has another width.
 
+    Warns:
+        UserWarning: If the SAE's metadata name another model or layer.
+
     Example:
         >>> with splice(model, "layers.3", sae, add={17: 8.0}):  # doctest: +SKIP
         ...     model.generate(**tokenizer("The", return_tensors="pt"))
     """
     edits = dict(add or {})
     _check_features(sae, {*edits, *ablate})
-    module = find_layer(model, layer)
+    module = find_layer(model, layer_to_splice(model, layer, sae))
+    limit = norm_limit(sae, max_norm)
     replaces = not (edits or ablate) if replace is None else replace
     passes = Passes(special_tokens(model, sae) if leave_out is None else leave_out)
 
     def change(_module: Any, _inputs: Any, output: Any) -> Any:
         x = output if torch.is_tensor(output) else output[0]
         changed = _through(sae, x.float(), edits, list(ablate), replaces)
-        kept = passes.trained_on(x, max_norm)
+        kept = passes.trained_on(x, limit)
         mixed = torch.where(kept[..., None], changed.to(x.dtype), x)
         return mixed if torch.is_tensor(output) else (mixed, *output[1:])
 
@@ -78,7 +83,7 @@ def splice(
 
 
 def attribution(
-    model: Any, layer: str, sae: Any, ids: Tensor, token: int, position: int = -1
+    model: Any, layer: str | None, sae: Any, ids: Tensor, token: int, position: int = -1
 ) -> Tensor:
     """Return what each feature at each token contributes to a logit, to first order.
 
@@ -96,7 +101,7 @@ def attribution(
     Returns:
         (tokens, hidden_size).
     """
-    module = find_layer(model, layer)
+    module = find_layer(model, layer_to_splice(model, layer, sae))
     seen: list[Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> Any:
@@ -122,21 +127,12 @@ def attribution(
     return acts * along_decoder
 
 
-def find_layer(model: Any, name: str) -> Any:
-    """Return a module by its name in a model or in its base model.
-
-    Raises:
-        ConfigError: If there is none; those most like it are named.
-    """
-    inner = f"{getattr(model, 'base_model_prefix', '')}.{name}"
-    known = {found for found, _ in model.named_modules()}
-    chosen = inner if name not in known and inner in known else name
-    return find_layers(model, [chosen])[chosen]
-
-
 def special_tokens(model: Any, sae: Any) -> set[int]:
     """Return the numbers of the tokens that training left out."""
-    if sae.config.get("exclude_special_tokens") is False:
+    excluded = sae.config.get("exclude_special_tokens")
+    if isinstance(excluded, list):
+        return {int(number) for number in excluded}
+    if excluded is False:
         return set()
     found: set[int] = set()
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

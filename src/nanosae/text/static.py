@@ -24,7 +24,7 @@ BLOCK = 4096  # texts whose tokens are in memory together
 
 
 def is_installed() -> bool:
-    """Tell whether the package with the weights is installed."""
+    """Return whether the package with the weights is installed."""
     return find_spec(NAME) is not None
 
 

@@ -55,7 +55,7 @@ def characters(run: str) -> list[str]:
 
 
 def is_unspaced(word: str) -> bool:
-    """Tell whether a word is of a script without spaces.
+    """Return whether a word is of a script without spaces.
 
     Example:
         >>> is_unspaced("東京"), is_unspaced("tokyo")

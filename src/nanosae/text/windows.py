@@ -68,7 +68,7 @@ class Cutter:
         """Yield successive texts and their windows, as soon as these hold `n_tokens`.
 
         Raises:
-            DataError: If a text is no string.
+            DataError: If a text is not a string.
         """
         texts = iter(texts)
         block: list[str] = []

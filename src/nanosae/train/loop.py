@@ -56,6 +56,7 @@ def train_together(
     folders: Sequence[Path | None],
     data: Any,
     targets: Any = None,
+    start: SAEModel | None = None,
     *,
     resume: bool,
     force: bool,
@@ -69,6 +70,7 @@ def train_together(
         folders: The run folder of each, or None.
         data: See `SAETrainer.train`, as the rest.
         targets: Of a transcoder.
+        start: An SAE on raw rows that the trainings start from.
         resume: Continue from the checkpoints.
         force: Replace runs.
         progress: Show a progress bar of the first SAE, or tell a function its share of steps.
@@ -97,7 +99,7 @@ def train_together(
             for number in unfinished:
                 shown = False if trainings else progress
                 training = Training(
-                    configs[number], runs[number], dataset, ranks, shown
+                    configs[number], runs[number], dataset, ranks, shown, start
                 )
                 stack.callback(training.close)
                 trainings.append(training)
@@ -122,17 +124,19 @@ class Training:
         data: Dataset,
         ranks: Ranks,
         progress: sinks.Progress,
+        start: SAEModel | None = None,
     ) -> None:
         self.config = config.resolved(data.n_train, data.width)
         self.data = data
         self.run = run
         self.leads = ranks.rank == 0
         self.state = TrainingState(self.config, data, ranks)
+        self.state.start_from(start, data)
         compile_all(self.state.kernels)
         if run is not None:
             if self.leads:
                 path = selection_path(self.state.kernels)
-                run.begin(self.config, data.fingerprint, data.source, path)
+                run.begin(self.config, data.fingerprint, data.source, path, start)
             ranks.any(False)  # the others read what the first one has prepared
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:

@@ -19,12 +19,12 @@ CANDIDATE_ERROR = 0.05  # of held-out L0 to k, for weights that may be the best
 
 
 def is_warming_up(config: ResolvedConfig, counters: Counters) -> bool:
-    """Tell whether the warm-up goes on."""
+    """Return whether the warm-up goes on."""
     return counters.step < config.warmup * config.steps
 
 
 def selects_by_order(config: ResolvedConfig, counters: Counters) -> bool:
-    """Tell whether the largest entries are kept, not those above a threshold.
+    """Return whether the largest entries are kept, not those above a threshold.
 
     So are jumprelu's until the end of the warm-up, when its thresholds follow from it.
     """
@@ -113,7 +113,7 @@ def note_evaluation(
 
 
 def _is_candidate(config: ResolvedConfig, counters: Counters, l0: float) -> bool:
-    """Tell whether the weights are as sparse as asked for."""
+    """Return whether the weights are as sparse as asked for."""
     if config.keeps_exactly_k:
         return True
     if config.k is None:  # once the penalty has its full weight

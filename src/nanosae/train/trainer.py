@@ -14,6 +14,7 @@ from nanosae.model.estimator import FeatureTransformer
 from nanosae.model.sae import SAEModel
 from nanosae.sinks import Progress
 from nanosae.train.loop import train_together
+from nanosae.trainable.fine_tuning import Init, starting_point
 
 
 class SAETrainer(FeatureTransformer):
@@ -50,6 +51,7 @@ class SAETrainer(FeatureTransformer):
         data: Any,
         targets: Any = None,
         *,
+        init: Init = None,
         resume: bool = False,
         force: bool = False,
         progress: Progress = True,
@@ -63,6 +65,8 @@ class SAETrainer(FeatureTransformer):
                 what `activations` yields, or a function that returns one (see `Stream`).
             targets: Vectors of the same kinds, one for each row of `data`: train a transcoder,
                 which predicts them from the rows (Dunefsky et al. 2024).
+            init: An SAE to train further, or what `SAEModel.load` takes. Sizes, activation and
+                sparsity are its own where the config leaves them out.
             resume: Go on from the run folder's newest checkpoint, or start if there is none.
             force: Replace the run in the folder.
             progress: Show a progress bar; a function is told the share of the steps that are done.
@@ -74,13 +78,14 @@ class SAETrainer(FeatureTransformer):
             DivergedError: If the loss becomes infinite or NaN.
             Stopped: A KeyboardInterrupt, after SIGINT or SIGTERM, when the checkpoint is written.
         """
-        config = TrainConfig() if self.config is None else self.config
+        config, start = starting_point(init, self.config)
         folder = None if self.run is None else Path(self.run)
         (trained,) = train_together(
             [config],
             [folder],
             data,
             targets,
+            start,
             resume=resume,
             force=force,
             progress=progress,

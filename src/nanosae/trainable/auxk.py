@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from nanosae.kernels.squares import squared_error
 from nanosae.trainable.batch import SparseBatch
 from nanosae.trainable.sae import TrainableSAE
 
@@ -53,7 +54,7 @@ def auxk(
     batch = SparseBatch(sae, x, residual, residual.numel(), pairs)
     no_bias = torch.zeros_like(sae.params["b_dec"])
     recon = batch.decode_latents(batch.pre_acts, sae.params["W_dec"], no_bias)
-    squared_error = (recon - residual).square().sum()
+    error = squared_error(recon, residual)
     squares = ranks.sum_over_rows(residual.square().sum()).clamp_min(1e-12)
     weight = config.auxk_coefficient * (1 / config.accumulate)
-    return {"auxk": weight * squared_error / squares}
+    return {"auxk": weight * error / squares}

@@ -88,7 +88,7 @@ def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
 
 
 def notes_on(measured: dict[str, Any]) -> list[str]:
-    """Say if rows that trained the model are much sparser than others, or less sparse.
+    """Return whether rows that trained the model are much sparser than others, or less sparse.
 
     Example:
         >>> notes_on({"l0": 30.4, "train_l0": 18.5})[0].partition(":")[0]
@@ -138,7 +138,7 @@ def _calibrated_threshold(
 
 
 def _minimised_more(config: ResolvedConfig) -> bool:
-    """Tell whether the decoder was trained for more than the whole reconstruction."""
+    """Return whether the decoder was trained for more than the whole reconstruction."""
     return config.activation == "relu" or config.nested
 
 
@@ -182,6 +182,7 @@ def _model_config(config: ResolvedConfig, data: Dataset) -> dict[str, Any]:
     """Return SAELens' cfg.json, with what describes the training under `metadata`."""
     architecture = ARCHITECTURES[config.activation]
     metadata = {name: getattr(config, name) for name in DESCRIPTION}
+    metadata |= data.provenance
     metadata |= {
         "hidden_size": config.hidden_size,
         "input_size": config.input_size,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels.jump import jump
+from nanosae.kernels.squares import squared_error
 from nanosae.trainable.batch import DenseBatch, SparseBatch
 
 L1_UNIT = 12.0  # the constant c of TrainConfig.l1_coefficient
@@ -61,9 +62,8 @@ def nested(batch: SparseBatch, prefix: int) -> Losses:
     n_all = len(batch.target)
     n_rows = max(1, math.ceil(n_all / PREFIX_ROWS))
     recon = batch.decode_prefix(loss.acts, prefix, n_rows)
-    difference = (recon - batch.target[:n_rows]).flatten()
-    squares = torch.dot(difference, difference) / batch.n_elements
-    loss.parts["prefix"] = n_all / n_rows * squares
+    squares = squared_error(recon, batch.target[:n_rows])
+    loss.parts["prefix"] = n_all / n_rows * squares / batch.n_elements
     return loss
 
 
@@ -136,8 +136,7 @@ def _pre_act_loss(batch: SparseBatch, theta: Tensor, threshold: Tensor) -> Tenso
 
 
 def _squared_error(recon: Tensor, batch: AnyBatch) -> Tensor:
-    difference = (recon - batch.target).flatten()
-    return torch.dot(difference, difference) / batch.n_elements
+    return squared_error(recon, batch.target) / batch.n_elements
 
 
 def _penalty(values: Tensor, batch: AnyBatch, coefficient: float) -> Tensor:

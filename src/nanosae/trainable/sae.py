@@ -10,6 +10,8 @@ from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
 from nanosae.errors import ConfigError
 from nanosae.kernels import backend
+from nanosae.model.sae import SAEModel
+from nanosae.trainable.fine_tuning import fine_tuned_parameters
 from nanosae.trainable.initial import initial_parameters, inputs_and_targets
 
 SHARED = ("b_dec", "W_skip")  # parameters that do not belong to single latents
@@ -42,6 +44,14 @@ class TrainableSAE:
         prefixes = () if config.matryoshka is None else config.matryoshka
         self.prefixes = torch.tensor(prefixes, device=self.device)
         self.params = initial_parameters(config, data, ranks, self.kernels, self.device)
+
+    @torch.no_grad()
+    def start_from(self, sae: SAEModel | None, data: Dataset) -> None:
+        """Take the parameters of an SAE on raw rows; without one, keep the initial ones."""
+        if sae is None:
+            return
+        for name, tensor in fine_tuned_parameters(sae, self.config, data).items():
+            self.params[name].copy_(self.of_this_rank(name, tensor))
 
     @property
     def encoder_bias(self) -> Tensor:

@@ -93,7 +93,7 @@ def read_metrics(path: Path, offset: int = 0) -> NewMetrics:
 
 
 def _follows_a_line(stream: Any, offset: int) -> bool:
-    """Tell whether a line ends before a position: not so if the file is shorter or another."""
+    """Return whether a line ends before a position: not so if the file is shorter or another."""
     stream.seek(offset - 1)
     return stream.read(1) == b"\n"
 

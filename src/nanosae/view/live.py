@@ -146,7 +146,7 @@ def _page(run: Path) -> str:
 
 
 def _whole_number(request: Request, name: str) -> int | None:
-    """Return a parameter of a request, 0 without one, None if it is no number in 18 digits."""
+    """Return a parameter of a request, 0 without one; None unless it is a short whole number."""
     text = request.query_params.get(name, "0")
     if not text.isdecimal() or len(text) > MAX_DIGITS:
         return None

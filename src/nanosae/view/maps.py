@@ -182,7 +182,7 @@ class Box(NamedTuple):
     half_size: np.ndarray
 
     def is_clear_of(self, other: Box) -> bool:
-        """Tell whether two boxes do not overlap."""
+        """Return whether two boxes do not overlap."""
         distance = np.abs(self.middle - other.middle)
         return bool((distance >= self.half_size + other.half_size).any())
 

@@ -14,7 +14,7 @@ CHECKED_WIDTH = 128
 
 
 def selects_by_screening() -> bool:
-    """Tell whether selections are screened by 8-bit products.
+    """Return whether selections are screened by 8-bit products.
 
     It depends on the processor, on torch, and on the environment variable NANOSAE_SCREENING, which
     turns it off if it is 0; never on a timing.

@@ -15,6 +15,9 @@ from nanosae.kernels.cpu.compiler import (
 )
 from nanosae.kernels.pairs import Pairs, Plan
 
+BLOCK_BYTES = 3 * 2**19  # of gathered rows, which stay in the second cache
+PAIRS_PER_BLOCK = 8  # of a row or latent on average; blocks with fewer save nothing
+
 
 @compile_serial_kernel
 def _sort_by_latent(cols, row_ptr, order, rows, starts):
@@ -33,17 +36,24 @@ def _sort_by_latent(cols, row_ptr, order, rows, starts):
 
 
 @compile_kernel
-def _decode(values, cols, row_ptr, weight, bias, out):
+def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
+    """Decode by blocks of latents; `next_pair` holds where each row has got to."""
     n_rows, width = out.shape
-    for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
-        for row in range(first_row, end_row):
-            out[row] = bias
-            for pair in range(row_ptr[row], row_ptr[row + 1]):
-                if values[pair] != 0:
-                    for j in range(width):
-                        out[row, j] += values[pair] * weight[cols[pair], j]
+    for first in range(0, max(1, len(weight)), block):
+        for chunk in numba.prange(CHUNKS):
+            first_row = chunk * n_rows // CHUNKS
+            end_row = (chunk + 1) * n_rows // CHUNKS
+            for row in range(first_row, end_row):
+                if first == 0:
+                    out[row] = bias
+                    next_pair[row] = row_ptr[row]
+                pair = next_pair[row]
+                while pair < row_ptr[row + 1] and cols[pair] < first + block:
+                    if values[pair] != 0:
+                        for j in range(width):
+                            out[row, j] += values[pair] * weight[cols[pair], j]
+                    pair += 1
+                next_pair[row] = pair
 
 
 @compile_function
@@ -71,39 +81,74 @@ def _decode_grads(
     grad_values,
     grad_weight,
     accumulate,
+    block,
+    next_place,
 ):
-    width = grad.shape[1]
+    """Work by blocks of rows; `next_place` holds where each latent has got to."""
+    n_rows, width = grad.shape
     chunks = _chunks_of_latents(starts)
-    for chunk in numba.prange(CHUNKS):
-        for latent in range(chunks[chunk], chunks[chunk + 1]):
-            if not accumulate:
-                grad_weight[latent] = 0
-            for place in range(starts[latent], starts[latent + 1]):
-                row = rows[place]
-                value = values[order[place]]
-                dot = grad.dtype.type(0)
-                for j in range(width):
-                    dot += grad[row, j] * weight[latent, j]
-                    grad_weight[latent, j] += value * grad[row, j]
-                grad_values[order[place]] = dot
+    for first in range(0, max(1, n_rows), block):
+        for chunk in numba.prange(CHUNKS):
+            for latent in range(chunks[chunk], chunks[chunk + 1]):
+                if first == 0 and not accumulate:
+                    grad_weight[latent] = 0
+                place = next_place[latent]
+                while place < starts[latent + 1] and rows[place] < first + block:
+                    row = rows[place]
+                    value = values[order[place]]
+                    dot = grad.dtype.type(0)
+                    for j in range(width):
+                        dot += grad[row, j] * weight[latent, j]
+                        grad_weight[latent, j] += value * grad[row, j]
+                    grad_values[order[place]] = dot
+                    place += 1
+                next_place[latent] = place
 
 
 @compile_kernel
 def _encode_grads(
-    grad_values, order, rows, starts, x, grad_weight, grad_bias, accumulate
+    grad_values,
+    order,
+    rows,
+    starts,
+    x,
+    grad_weight,
+    grad_bias,
+    accumulate,
+    block,
+    next_place,
 ):
-    width = x.shape[1]
+    """Work by blocks of rows; `next_place` holds where each latent has got to."""
+    n_rows, width = x.shape
     chunks = _chunks_of_latents(starts)
-    for chunk in numba.prange(CHUNKS):
-        for latent in range(chunks[chunk], chunks[chunk + 1]):
-            if not accumulate:
-                grad_weight[latent] = 0
-            for place in range(starts[latent], starts[latent + 1]):
-                row = rows[place]
-                value = grad_values[order[place]]
-                grad_bias[latent] += value
-                for j in range(width):
-                    grad_weight[latent, j] += value * x[row, j]
+    for first in range(0, max(1, n_rows), block):
+        for chunk in numba.prange(CHUNKS):
+            for latent in range(chunks[chunk], chunks[chunk + 1]):
+                if first == 0 and not accumulate:
+                    grad_weight[latent] = 0
+                place = next_place[latent]
+                while place < starts[latent + 1] and rows[place] < first + block:
+                    row = rows[place]
+                    value = grad_values[order[place]]
+                    grad_bias[latent] += value
+                    for j in range(width):
+                        grad_weight[latent, j] += value * x[row, j]
+                    place += 1
+                next_place[latent] = place
+
+
+def _block_size(gathered: Tensor, n_pairs: int, n_groups: int) -> int:
+    """Return how many of the gathered rows are worked on at once.
+
+    Args:
+        gathered: The rows, (n, width).
+        n_pairs: Of all groups.
+        n_groups: Rows or latents, each of which gathers those of its pairs.
+    """
+    row_bytes = gathered.shape[1] * gathered.element_size()
+    n_that_fit = BLOCK_BYTES // row_bytes
+    n_of_several = PAIRS_PER_BLOCK * len(gathered) * n_groups // max(1, n_pairs)
+    return max(1, n_that_fit, n_of_several)
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
@@ -119,7 +164,9 @@ def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor
     """Return bias + the sum of each row's values × decoder rows."""
     n_rows = len(pairs.row_ptr) - 1
     out = weight.new_empty(n_rows, weight.shape[1])
-    _decode(values, pairs.cols, pairs.row_ptr, weight, bias, out)
+    block = _block_size(weight, len(values), n_rows)
+    next_pair = torch.empty_like(pairs.row_ptr)
+    _decode(values, pairs.cols, pairs.row_ptr, weight, bias, block, next_pair, out)
     return out
 
 
@@ -133,7 +180,19 @@ def decode_grads(
 ) -> Tensor:
     """Write the decoder's gradient, or add to it; return that of the values."""
     grad_values = torch.empty_like(values)
-    _decode_grads(grad, values, *plan, weight, grad_values, grad_weight, accumulate)
+    block = _block_size(grad, len(values), len(weight))
+    next_place = plan.starts.clone()
+    _decode_grads(
+        grad,
+        values,
+        *plan,
+        weight,
+        grad_values,
+        grad_weight,
+        accumulate,
+        block,
+        next_place,
+    )
     return grad_values
 
 
@@ -142,5 +201,16 @@ def encode_grads(
 ) -> Tensor:
     """Write the encoder's gradient, or add to it; return that of its bias."""
     grad_bias = x.new_zeros(len(grad_weight))
-    _encode_grads(grad_values, *plan, x, grad_weight, grad_bias, accumulate)
+    block = _block_size(x, len(grad_values), len(grad_weight))
+    next_place = plan.starts.clone()
+    _encode_grads(
+        grad_values,
+        *plan,
+        x,
+        grad_weight,
+        grad_bias,
+        accumulate,
+        block,
+        next_place,
+    )
     return grad_bias

@@ -41,7 +41,7 @@ class RoundedRows(NamedTuple):
     rests: Tensor
 
     def can_be_bounded(self) -> bool:
-        """Tell whether all entries are finite, and small enough to multiply in float32."""
+        """Return whether all entries are finite, and small enough to multiply in float32."""
         if len(self.magnitudes) == 0:
             return True
         # as integers, because NaN has an order among them: above infinity

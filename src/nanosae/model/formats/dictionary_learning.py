@@ -73,7 +73,7 @@ WITHOUT_CENTRING = ("AutoEncoderNew", "JumpReluAutoEncoder")
 
 
 def recognises(path: Path) -> bool:
-    """Tell whether a path is a folder or a file of this layout."""
+    """Return whether a path is a folder or a file of this layout."""
     content = pickles.content(path)
     if content is None:
         return False

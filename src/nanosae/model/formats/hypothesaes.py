@@ -28,7 +28,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Tell whether a path is a file of this layout, or a folder with one."""
+    """Return whether a path is a file of this layout, or a folder with one."""
     content = pickles.content(path)
     return content is not None and {"config", "state_dict"} <= content.keys()
 

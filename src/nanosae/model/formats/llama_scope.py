@@ -41,7 +41,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Tell whether a path is a folder of this layout."""
+    """Return whether a path is a folder of this layout."""
     return (path / SETTINGS).is_file()
 
 

@@ -30,7 +30,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Tell whether a path is a file of this layout, or a folder with one."""
+    """Return whether a path is a file of this layout, or a folder with one."""
     content = pickles.content(path)
     return content is not None and {"pre_bias", "latent_bias"} <= content.keys()
 

@@ -26,7 +26,7 @@ def content(path: Path) -> dict[str, Any] | None:
     """Return what the .pt file of a path holds; None if there is none.
 
     Raises:
-        DamagedFileError: If it is no file of torch.save.
+        DamagedFileError: If it is not a file of torch.save.
         DataError: If it holds more than tensors and plain values.
     """
     file = file_in(path)

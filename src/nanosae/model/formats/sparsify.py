@@ -36,7 +36,7 @@ NAMES = {
 
 
 def recognises(path: Path) -> bool:
-    """Tell whether a path is a folder of this layout."""
+    """Return whether a path is a folder of this layout."""
     return (path / TENSORS).is_file()
 
 

@@ -115,7 +115,7 @@ def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:
         polygon: Its corners in order, [[x, y], …].
 
     Raises:
-        DataError: If the polygon is no list of pairs of finite numbers.
+        DataError: If the polygon is not a list of pairs of finite numbers.
 
     Example:
         >>> inside_polygon(np.array([[1, 1], [3, 1]]), [[0, 0], [2, 0], [2, 2], [0, 2]]).tolist()

@@ -117,7 +117,7 @@ def titled(
 
 
 def run_suffix(source: Any) -> str:
-    """Return what names the run in a title; nothing for a source that is no run folder."""
+    """Return what names the run in a title; nothing for any other source."""
     if not isinstance(source, str | Path):
         return ""
     return f" · {Path(source).resolve().name}"

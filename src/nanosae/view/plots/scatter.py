@@ -179,7 +179,7 @@ def _cluster_color(cluster: int) -> str:
 
 
 def _check_vectors(vectors: np.ndarray) -> None:
-    """Refuse what is no table of finite numbers."""
+    """Refuse anything but a table of finite numbers."""
     is_finite = np.isfinite(vectors)
     if vectors.ndim == 2 and vectors.size and is_finite.all():
         return

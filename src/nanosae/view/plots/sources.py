@@ -72,7 +72,7 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
 
 
 def is_codes(source: Any) -> bool:
-    """Tell whether a source is codes (of any class that has their shards)."""
+    """Return whether a source is codes (of any class that has their shards)."""
     return hasattr(source, "shards")
 
 

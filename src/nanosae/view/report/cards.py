@@ -195,7 +195,7 @@ def _number_pairs(numbers: Any, values: Any, digits: int) -> list[list[Any]]:
 
 
 def rounded(value: Any) -> Any:
-    """Return a number that is no integer with 4 digits; anything else as it is.
+    """Return a non-integer number with 4 digits; anything else unchanged.
 
     Example:
         >>> rounded(0.123456), rounded(3.0), rounded("a")
@@ -207,7 +207,7 @@ def rounded(value: Any) -> Any:
 
 
 def _first(values: Any, most: int) -> np.ndarray:
-    """Return at most so many values of a list; none of what is no list, such as a missing value."""
+    """Return at most so many values of a list; none if it is not a list, as a missing one."""
     if not hasattr(values, "__len__"):
         return np.zeros(0, np.int64)
     return np.asarray(values)[:most]

@@ -1,0 +1,150 @@
+"""What rows of a language model were made of, in the words of SAELens' `cfg.json`.
+
+An SAE is only good on vectors like those of its training. So the model, the layer and the rules by
+which tokens were chosen go with the rows (`provenance.json` beside their shards) into the SAE's
+metadata, from which `splice` and `loss_recovered` read them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+from nanosae.errors import ConfigError
+from nanosae.text.language_models import find_layers
+
+DEFAULT_MAX_NORM = 10.0
+# TransformerLens' name of a layer's output
+RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_(?:resid_post|out)")
+
+
+def provenance(
+    model: Any,
+    layer: str,
+    *,
+    pooling: str | None,
+    special_tokens: bool,
+    bos: bool,
+    max_norm: float,
+    max_length: int | None,
+) -> dict[str, Any]:
+    """Return the metadata of an SAE that is trained on a layer's rows.
+
+    `hook_name` is the module's name in the model with its head, as SAELens finds it with
+    `model_class_name: AutoModelForCausalLM`; `max_norm` and `pooling` are names of ours.
+
+    Args:
+        model: The loaded model.
+        layer: Name of the module.
+        pooling: As of `activations`, like all that follow.
+        special_tokens: Whether tokens that were added to the text gave rows.
+        bos: Whether windows began with the begin-of-text token.
+        max_norm: Tokens with more than so many times the median norm gave none.
+        max_length: Tokens in a window.
+    """
+    longest = getattr(model.config, "max_position_embeddings", None)
+    return {
+        "model_name": model_name(model),
+        "model_class_name": "AutoModelForCausalLM",
+        "hook_name": _name_with_head(model, layer),
+        "prepend_bos": bos,
+        "exclude_special_tokens": not special_tokens,
+        "context_size": longest if max_length is None else max_length,
+        "max_norm": max_norm if math.isfinite(max_norm) else None,
+        "pooling": pooling,
+    }
+
+
+def model_name(model: Any) -> str:
+    """Return a loaded model's name: of a path, its last part."""
+    name = str(getattr(model, "name_or_path", ""))
+    return Path(name).name if Path(name).exists() else name
+
+
+def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
+    """Return the name of the layer that an SAE belongs into, and warn if it is of another one.
+
+    Args:
+        model: The model that it is put into.
+        layer: The name asked for; None takes the one that the SAE's metadata give.
+        sae: The SAE.
+
+    Raises:
+        ConfigError: If no name is known, or the SAE was trained on pooled rows.
+    """
+    known = sae.config
+    if known.get("pooling") is not None:
+        raise ConfigError(
+            f"The SAE was trained on one row per text (pooling={known['pooling']!r}).",
+            remedy="Splice needs one that was trained on tokens.",
+        )
+    trained_on = known.get("hook_name")
+    if layer is None and trained_on is None:
+        raise ConfigError(
+            "The SAE does not say which layer it was trained on:",
+            remedy="give layer=….",
+        )
+    chosen = full_name(model, trained_on if layer is None else layer)
+    if layer is not None and trained_on is not None:
+        _warn_of_other("layer", full_name(model, trained_on), chosen)
+    trained_model = known.get("model_name")
+    if trained_model and model_name(model):
+        _warn_of_other("model", _short(trained_model), _short(model_name(model)))
+    return chosen
+
+
+def norm_limit(sae: Any, max_norm: float | None) -> float:
+    """Return the norm above which tokens stay, in medians: as asked for, or as in training."""
+    if max_norm is not None:
+        return max_norm
+    known = sae.config.get("max_norm", DEFAULT_MAX_NORM)
+    return math.inf if known is None else known
+
+
+def full_name(model: Any, name: str) -> str:
+    """Return the name of a module in a model, whoever wrote it.
+
+    `layers.3`, `model.layers.3` and TransformerLens' `blocks.3.hook_resid_post` are the same.
+    """
+    known = {found for found, _ in model.named_modules()}
+    prefix = getattr(model, "base_model_prefix", "")
+    names = [name, f"{prefix}.{name}", name.removeprefix(f"{prefix}.")]
+    residual = RESIDUAL.fullmatch(name)
+    if residual is not None:
+        for stack in ("layers", "h"):
+            layer = f"{stack}.{residual[1]}"
+            names += [layer, f"{prefix}.{layer}"]
+    return next((candidate for candidate in names if candidate in known), name)
+
+
+def find_layer(model: Any, name: str) -> Any:
+    """Return a module by its name in a model or in its base model.
+
+    Raises:
+        ConfigError: If there is none; those most like it are named.
+    """
+    chosen = full_name(model, name)
+    return find_layers(model, [chosen])[chosen]
+
+
+def _name_with_head(model: Any, layer: str) -> str:
+    """Return a module's name in the model that predicts tokens."""
+    prefix = getattr(model, "base_model_prefix", "")
+    is_base = bool(prefix) and not hasattr(model, prefix)
+    return f"{prefix}.{layer}" if is_base else layer
+
+
+def _short(name: str) -> str:
+    """Return a model's name without its owner, as a folder may be called."""
+    return name.rstrip("/").rpartition("/")[2].lower()
+
+
+def _warn_of_other(what: str, trained_on: str, given: str) -> None:
+    if trained_on != given:
+        warnings.warn(
+            f"The SAE was trained on the {what} {trained_on}; this is {given}.",
+            stacklevel=4,
+        )

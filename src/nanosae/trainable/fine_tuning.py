@@ -1,0 +1,150 @@
+"""Training that starts from a saved SAE: its settings, and its weights on normalised rows.
+
+What `model.folding` does when training ends is undone here: (x − mean) · scale is trained on, and
+the SAE takes raw rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nanosae.config import ResolvedConfig, TrainConfig
+from nanosae.data.dataset import Dataset
+from nanosae.errors import ConfigError
+from nanosae.model.architectures import is_transcoder, rule
+from nanosae.model.formats.common import lengths, with_centring, with_unit_decoder
+from nanosae.model.sae import SAEModel
+
+Init = SAEModel | str | Path | None
+ACTIVATIONS = {"standard": "relu", "topk": "topk", "gated": "gated"}
+SAME_LENGTH = 0.01  # relative difference of decoder rows that is no difference
+LEAST_THRESHOLD = 1e-6  # thresholds are trained as logarithms
+
+
+def starting_point(
+    init: Init, config: TrainConfig | None
+) -> tuple[TrainConfig, SAEModel | None]:
+    """Return the settings of a training with what its start decides, and the SAE to start from.
+
+    Args:
+        init: The SAE, where it lies, or None.
+        config: Settings; of those that are None, the SAE gives sizes, activation and sparsity.
+
+    Raises:
+        ConfigError: If the SAE cannot be trained further, or the settings contradict it.
+    """
+    config = TrainConfig() if config is None else config
+    if init is None:
+        return config, None
+    sae = init if isinstance(init, SAEModel) else SAEModel.load(init)
+    _check_kind(sae)
+    known = _settings_of(sae)
+    if config.k is not None or config.l1_coefficient is not None:
+        known = known | {"k": config.k, "l1_coefficient": config.l1_coefficient}
+    for name in ("input_size", "hidden_size", "activation"):
+        given = getattr(config, name)
+        if given not in (None, known[name]):
+            raise ConfigError(
+                f"{name}={given!r}, but the SAE to start from has {known[name]!r}.",
+                remedy=f"Leave {name} out.",
+            )
+    if config.nested is not None or config.matryoshka is not None:
+        known |= {"nested": config.nested, "matryoshka": config.matryoshka}
+    return dataclasses.replace(config, **known), sae
+
+
+def fine_tuned_parameters(
+    sae: SAEModel, config: ResolvedConfig, data: Dataset
+) -> dict[str, Tensor]:
+    """Return the parameters on normalised rows of an SAE on raw rows.
+
+    Args:
+        sae: The SAE.
+        config: Of the training.
+        data: Whose mean and scale the parameters are for.
+
+    Returns:
+        By name, as `TrainableSAE.params`, with the latents of all ranks.
+
+    Raises:
+        ConfigError: If there are targets: what starts from an autoencoder is none of them.
+    """
+    if len(data.target_mean) > 0:
+        raise ConfigError(
+            "A transcoder cannot start from an autoencoder.", remedy="Give no targets."
+        )
+    arrays = {name: tensor.cpu().numpy() for name, tensor in sae.tensors().items()}
+    if config.activation == "topk":
+        _warn_of_lengths(arrays["W_dec"])
+    arrays = with_unit_decoder(with_centring(sae.cfg, arrays, subtract=True))
+    encoder = arrays["W_enc"].astype(np.float64)
+    shift = (data.mean - arrays["b_dec"].astype(np.float64)) @ encoder
+    trained = {
+        "W_enc": arrays["W_enc"].T,
+        "W_dec": arrays["W_dec"],
+        "b_dec": (arrays["b_dec"] - data.mean) * data.scale,
+    }
+    for name in ("b_enc", "b_gate"):
+        if name in arrays:
+            trained[name] = (arrays[name] + shift) * data.scale
+    if "b_mag" in arrays:
+        gain = np.exp(arrays["r_mag"].astype(np.float64))
+        trained["r_mag"] = arrays["r_mag"]
+        trained["b_mag"] = (arrays["b_mag"] + shift * gain) * data.scale
+    if config.activation == "jumprelu":
+        threshold = (arrays["threshold"] * data.scale).clip(LEAST_THRESHOLD)
+        trained["log_threshold"] = np.log(threshold)
+    params = {}
+    for name, array in trained.items():
+        params[name] = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+    return params
+
+
+def _warn_of_lengths(decoder: np.ndarray) -> None:
+    """Say so where top-k of activations is not top-k of activations × lengths."""
+    norms = lengths(decoder)
+    if np.ptp(norms) > SAME_LENGTH * norms.mean():
+        warnings.warn(
+            f"The SAE's decoder rows are {norms.min():.2g} to {norms.max():.2g} long. Training "
+            "makes them 1: it begins with activations × lengths, of which others are kept.",
+            stacklevel=2,
+        )
+
+
+def _check_kind(sae: SAEModel) -> None:
+    if is_transcoder(sae.cfg["architecture"]):
+        raise ConfigError(
+            "A transcoder cannot be trained further:", remedy="give an autoencoder."
+        )
+    if sae.cfg.get("normalize_activations", "none") != "none":
+        raise ConfigError(
+            "The SAE standardises each row (layer_norm), which training does not:",
+            remedy="standardise the rows, and train a new one.",
+        )
+
+
+def _settings_of(sae: SAEModel) -> dict[str, Any]:
+    """Return the fields of TrainConfig that an SAE decides."""
+    described = sae.cfg.get("metadata", {})
+    activation = ACTIVATIONS.get(rule(sae.cfg["architecture"]))
+    if activation is None:
+        is_batchtopk = described.get("activation") == "batchtopk"
+        activation = "batchtopk" if is_batchtopk else "jumprelu"
+    matryoshka = described.get("matryoshka")
+    k = sae.cfg["k"] if activation == "topk" else described.get("k")
+    return {
+        "input_size": sae.cfg["d_in"],
+        "hidden_size": sae.cfg["d_sae"],
+        "activation": activation,
+        "k": k,
+        "l1_coefficient": described.get("l1_coefficient"),
+        "nested": bool(described.get("nested")),
+        "matryoshka": None if matryoshka is None else tuple(matryoshka),
+    }
