@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
@@ -228,13 +228,12 @@ def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
 
 
 def _check_names(table: pa.Table, wanted: dict[str, Any]) -> None:
-    known = ", ".join(table.column_names)
+    known = table.column_names
     for flag, names in wanted.items():
         for name in names or ():
-            if name is not None and name not in table.column_names:
+            if name is not None and name not in known:
                 raise ConfigError(
-                    f"{flag}: there is no column {name!r}.",
-                    remedy=f"Choose of: {known}.",
+                    f"{flag}: there is no column {name!r}; {near_names(name, known)}."
                 )
 
 
