@@ -93,7 +93,8 @@ def cliffs_delta(
         in_group = sums.target[:, [target]]
         blocks = feature_blocks(codes, pairs.features[places])
         areas = [_areas(codes, sums, features, in_group) for features in blocks]
-        delta[places] = 2 * np.concatenate(areas) - 1
+        auc = np.concatenate(areas)
+        delta[places] = 2 * auc - 1
     return delta
 
 
