@@ -814,12 +814,36 @@ add(
     "tests/analysis/test_topics.py",
     (
         "topics: not centred",
-        "members @ (self.vectors - mean)",
-        "members @ self.vectors",
+        "directions = unit(vectors - self.centre)",
+        "directions = unit(vectors)",
     ),
     ("topics: without neighbours", "projection += _means_of", "_means_of"),
-    ("topics: no steps", "STEPS = 6", "STEPS = 0"),
+    ("topics: no steps", "STEPS = 3", "STEPS = 0"),
+    ("topics: fewer smoothings", "SMOOTHINGS = 4", "SMOOTHINGS = 3"),
     ("topics: second topics", "kept < SHARE * furthest", "kept < 0.1 * furthest"),
+    (
+        "topics: features by sums",
+        "residual = (pairs.data - expected) / np.sqrt(expected)",
+        "residual = pairs.data",
+    ),
+)
+add(
+    "analysis/topic_words.py",
+    "tests/analysis/test_topic_words.py",
+    ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
+    ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
+    ("topic words: of other sides", "total[terms] - count", "total[terms]"),
+)
+add(
+    "analysis/clustering.py",
+    "tests/analysis/test_clustering.py",
+    ("clustering: hubs count more", "scale @ links @ scale", "scale @ links"),
+    (
+        "clustering: one direction",
+        "directed + directed.T + itself",
+        "directed + itself",
+    ),
+    ("clustering: squares", "np.sqrt(distance, out=distance)", "pass"),
 )
 add(
     "text/tokens.py",
@@ -1257,5 +1281,20 @@ add(
         "measures: rows of merged pools",
         "self.n_rows += other.n_rows",
         "self.n_rows = other.n_rows",
+    ),
+)
+
+add(
+    "analysis/sentences.py",
+    "tests/analysis/test_sentences.py",
+    (
+        "findings in the order of strength alone",
+        "told *= SAME_SIDE ** n_said[side]",
+        "told *= 1",
+    ),
+    (
+        "a feature as telling in every column",
+        "told *= SAME_FEATURE ** n_said[feature]",
+        "told *= 1",
     ),
 )

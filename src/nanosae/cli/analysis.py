@@ -180,7 +180,7 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
 def topics(
     run: Run, /, *, n: Number = 20, name: Corpus = None, as_json: Json = False
 ) -> None:
-    """Merge features into N topics, without training again.
+    """Group rows and features into N topics, without training again.
 
     Args:
         n: Number of topics.

@@ -70,7 +70,7 @@ class Analysis:
         return self._result("evaluation.json", "evaluate")
 
     def cut_topics(self, n: int) -> Topics:
-        """Merge the features into another number of topics."""
+        """Group rows and features into another number of topics."""
         from nanosae.analysis.topics import topics
 
         return topics(self.codes, n)

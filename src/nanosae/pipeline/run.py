@@ -276,11 +276,11 @@ class Work:
         return f"{len(found.table):,} families"
 
     def topics(self, resumes: bool) -> str:
-        """Merge features into topics."""
+        """Group rows and features into topics."""
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
-        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sizes)))
+        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sample)))
         save_result(codes, "topics.parquet", found.table, {"n": found.n})
         topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
         save_features(self.folder, topic.reset_index(), codes)
