@@ -792,6 +792,11 @@ add(
 add(
     "analysis/labels.py",
     "tests/analysis/test_labels.py",
+    (
+        "labels: answers of the first rows",
+        "self.weights[strongest] @",
+        "self.weights[:len(strongest)] @",
+    ),
     ("labels: scored on added rows", "held &= is_random", "held = held"),
 )
 add(
