@@ -42,6 +42,7 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
             "label_auc": np.linspace(0, 1, n),
             "label_auc_low": np.linspace(0, 0.9, n),
             "label_f1": np.linspace(0, 0.5, n),
+            "label_doubtful": np.linspace(0, 0.9, n) < 0.5,
         }
         table |= {"family": np.arange(n) % 9, "topic": np.arange(n) % 5}
         pd.DataFrame(table).to_parquet(run / "features.parquet")

@@ -523,6 +523,35 @@ add(
         "n_found / max(n_predicted, 1)",
     ),
 )
+add(
+    "analysis/scoring.py",
+    "tests/analysis/test_labels.py",
+    ("scores: no label is doubtful", "return not is_sure", "return False"),
+    (
+        "scores: unscored labels are sure",
+        "return not is_sure",
+        "return auc_low < SURE_AUC",
+    ),
+)
+add(
+    "runs/tables.py",
+    "tests/runs/test_tables.py",
+    (
+        "tables: doubts of labels that others replace",
+        'doubtful -= set(table["feature"][is_labelled])',
+        "doubtful -= set()",
+    ),
+    (
+        "tables: doubts of people's names",
+        "for feature in doubtful} - named.keys()",
+        "for feature in doubtful}",
+    ),
+)
+add(
+    "analysis/answers.py",
+    "tests/analysis/test_answers.py",
+    ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
+)
 # ---- contrast
 add(
     "analysis/hypotheses.py",
@@ -754,6 +783,18 @@ add(
     ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
 )
 add(
+    "codes/sampling.py",
+    "tests/codes/test_sampling.py",
+    ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
+    ("sample: rare features are left", "n_active < least", "n_active < 0"),
+    ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
+)
+add(
+    "analysis/labels.py",
+    "tests/analysis/test_labels.py",
+    ("labels: scored on added rows", "held &= is_random", "held = held"),
+)
+add(
     "analysis/family_edges.py",
     "tests/analysis/test_families.py",
     (
@@ -773,12 +814,36 @@ add(
     "tests/analysis/test_topics.py",
     (
         "topics: not centred",
-        "members @ (self.vectors - mean)",
-        "members @ self.vectors",
+        "directions = unit(vectors - self.centre)",
+        "directions = unit(vectors)",
     ),
     ("topics: without neighbours", "projection += _means_of", "_means_of"),
-    ("topics: no steps", "STEPS = 6", "STEPS = 0"),
+    ("topics: no steps", "STEPS = 3", "STEPS = 0"),
+    ("topics: fewer smoothings", "SMOOTHINGS = 4", "SMOOTHINGS = 3"),
     ("topics: second topics", "kept < SHARE * furthest", "kept < 0.1 * furthest"),
+    (
+        "topics: features by sums",
+        "residual = (pairs.data - expected) / np.sqrt(expected)",
+        "residual = pairs.data",
+    ),
+)
+add(
+    "analysis/topic_words.py",
+    "tests/analysis/test_topic_words.py",
+    ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
+    ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
+    ("topic words: of other sides", "total[terms] - count", "total[terms]"),
+)
+add(
+    "analysis/clustering.py",
+    "tests/analysis/test_clustering.py",
+    ("clustering: hubs count more", "scale @ links @ scale", "scale @ links"),
+    (
+        "clustering: one direction",
+        "directed + directed.T + itself",
+        "directed + itself",
+    ),
+    ("clustering: squares", "np.sqrt(distance, out=distance)", "pass"),
 )
 add(
     "text/tokens.py",
@@ -842,8 +907,9 @@ add(
         "return group_held[duplicate_group]",
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
+    ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
+    ("splits: not centred", "block -= mean", "block -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
         "projected = unit(vectors)",
@@ -894,7 +960,7 @@ add(
 add(
     "view/explorer/features.py",
     "tests/view/explorer/test_glance.py",
-    ("features: no doubt", 'scores["auc_low"] < SURE_AUC', 'scores["auc"] < SURE_AUC'),
+    ("features: no doubt", "feature in doubtful,", "False,"),
     (
         "features: stale scores",
         'if column in table.attrs.get("stale", {}):',
@@ -1215,5 +1281,20 @@ add(
         "measures: rows of merged pools",
         "self.n_rows += other.n_rows",
         "self.n_rows = other.n_rows",
+    ),
+)
+
+add(
+    "analysis/sentences.py",
+    "tests/analysis/test_sentences.py",
+    (
+        "findings in the order of strength alone",
+        "told *= SAME_SIDE ** n_said[side]",
+        "told *= 1",
+    ),
+    (
+        "a feature as telling in every column",
+        "told *= SAME_FEATURE ** n_said[feature]",
+        "told *= 1",
     ),
 )

@@ -43,6 +43,25 @@ def test_agreement_by_hand():
 
 
 @pytest.mark.parametrize(
+    ("predicted", "doubtful"),
+    [
+        ([1, 1, -1, -1], False),  # F1 1
+        ([1, 1, 1, -1], False),  # 4 / 5
+        ([1, 1, 1, 1], True),  # 2 / 3, that of "all of them"
+        ([1, -1, -1, -1], True),  # 2 / 3, too
+        ([np.nan] * 4, True),
+    ],
+)
+def test_a_name_no_better_than_saying_yes_is_doubtful(predicted, doubtful):
+    found = agreement(np.array(predicted, float), np.array([1, 1, 0, 0.0]))
+    assert found["llm_doubtful"] is doubtful
+
+
+def test_a_name_that_nobody_judged_is_doubtful():
+    assert agreement(np.zeros(0), np.zeros(0))["llm_doubtful"] is True
+
+
+@pytest.mark.parametrize(
     ("answer", "fault"),
     [
         ("FINAL: trees", ""),

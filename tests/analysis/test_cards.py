@@ -88,3 +88,8 @@ def test_labels_are_optional(run, tmp_path):
         tmp_path / "features.parquet"
     )
     assert str(card(run, 4)).startswith("feature 4 · a name · ok")
+    pd.DataFrame(
+        {"feature": [4], "label": ["a name"], "label_doubtful": [True]}
+    ).to_parquet(tmp_path / "features.parquet")
+    assert str(card(run, 4)).startswith("feature 4 · a name (doubtful label) · ok")
+    assert card(run, 4).to_dict()["doubtful"]

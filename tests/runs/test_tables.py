@@ -7,7 +7,14 @@ import scipy.sparse as sp
 
 from nanosae.codes import write_codes
 from nanosae.runs import annotations as edits
-from nanosae.runs.tables import known_labels, load_features, save_features, tag, write
+from nanosae.runs.tables import (
+    doubtful_labels,
+    known_labels,
+    load_features,
+    save_features,
+    tag,
+    write,
+)
 
 
 def test_verbs_add_columns_and_replace_their_own(tmp_path):
@@ -55,6 +62,32 @@ def test_people_name_features_before_models_do_and_those_before_words(tmp_path):
     assert known_labels(codes) == {0: "a", 1: "model's"}
     edits.rename(tmp_path, 1, "mine")
     assert known_labels(codes) == {0: "a", 1: "mine"}
+
+
+def test_a_doubt_is_of_the_name_that_is_shown(tmp_path):
+    codes = write_codes(
+        tmp_path / "codes" / "c", sp.csr_array(np.eye(6, dtype=np.float32))
+    )
+    assert doubtful_labels(codes) == set()
+    table = {
+        "label": ["a", "b", "c", "d", "e", ""],
+        "label_doubtful": [True, False, True, True, False, True],
+    }
+    save_features(tmp_path, pd.DataFrame({"feature": range(6)} | table))
+    assert doubtful_labels(codes) == {0, 2, 3}
+    by_model = {"llm_label": ["fine", "not fine"], "llm_doubtful": [False, True]}
+    save_features(tmp_path, pd.DataFrame({"feature": [2, 4]} | by_model))
+    assert doubtful_labels(codes) == {0, 3, 4}
+    edits.rename(tmp_path, 0, "mine")
+    assert doubtful_labels(codes) == {3, 4}
+
+
+def test_labels_of_an_older_version_have_no_doubts(tmp_path):
+    codes = write_codes(
+        tmp_path / "codes" / "c", sp.csr_array(np.eye(2, dtype=np.float32))
+    )
+    save_features(tmp_path, pd.DataFrame({"feature": [0, 1], "label": ["a", "b"]}))
+    assert doubtful_labels(codes) == set()
 
 
 def test_chosen_features_become_columns_beside_the_texts(tmp_path):

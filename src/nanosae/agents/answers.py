@@ -18,7 +18,7 @@ from nanosae.analysis.search import search
 from nanosae.errors import DataError, MissingError
 from nanosae.pipeline.result import Analysis
 from nanosae.runs.results import plain
-from nanosae.runs.tables import known_labels, records
+from nanosae.runs.tables import doubtful_labels, known_labels, records
 
 MOST = 50  # entries of a list
 TEXT = 500  # characters of a text
@@ -70,13 +70,15 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
         examples[kind] = [example._asdict() for example in rows[:MOST]]
     known = found.facts.items()
     facts = {name: value for name, value in known if not isinstance(value, list)}
-    answer = {"feature": feature, "label": found.label, "facts": facts}
+    label = {"label": found.label, "doubtful": found.doubtful}
+    answer = {"feature": feature, **label, "facts": facts}
     return _short(plain(answer | {"examples": examples}))
 
 
 def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
     """List features whose label holds all of some words, the most frequent first."""
     counts = analysis.codes.counts
+    doubtful = doubtful_labels(analysis.codes)
     wanted = words.lower().split()
     found = []
     for feature, label in known_labels(analysis.codes).items():
@@ -85,7 +87,9 @@ def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
     found.sort(key=lambda line: (-line[2], line[0]))
     lines = []
     for number, label, rows in found[: _bounded(n)]:
-        lines.append({"feature": number, "label": label, "rows": rows})
+        is_doubtful = number in doubtful
+        line = {"feature": number, "label": label, "doubtful": is_doubtful}
+        lines.append(line | {"rows": rows})
     return {"features": lines, "of": len(found)}
 
 

@@ -103,7 +103,8 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
     Returns:
         `llm_f1` of predictions above 0 and `llm_pearson`, NaN where undefined, `llm_n`,
-        `llm_unparsed` (how many were NaN).
+        `llm_unparsed` (how many were NaN), `llm_doubtful` (whether F1 is no better than that of
+        the answer that all texts are active, or undefined).
 
     Example:
         >>> agreement(np.array([0.9, 0.2, -1.0]), np.array([1, 0, 0]))["llm_f1"]
@@ -114,10 +115,11 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     is_positive = predicted > 0
     f1 = np.nan
     pearson = np.nan
+    n_true = truth.sum()
+    f1_of_all = 2 * n_true / max(n_true + len(truth), 1)
     if len(np.unique(truth)) == 2:
         n_hits = is_positive @ truth
         n_predicted = is_positive.sum()
-        n_true = truth.sum()
         f1 = float(2 * n_hits / (n_predicted + n_true))
         if np.ptp(predicted) > 0:
             correlations = np.corrcoef(predicted, truth)
@@ -127,6 +129,7 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
         "llm_pearson": pearson,
         "llm_n": len(truth),
         "llm_unparsed": n_unparsed,
+        "llm_doubtful": not f1 > f1_of_all,
     }
 
 

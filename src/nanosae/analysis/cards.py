@@ -12,7 +12,7 @@ import pandas as pd
 from nanosae.analysis.describe import describe
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
-from nanosae.runs.tables import known_labels
+from nanosae.runs.tables import doubtful_labels, known_labels
 
 EXAMPLES = ("top_rows", "quantile_rows", "near_misses", "hard_negatives")
 BARS = " ▁▂▃▄▅▆▇█"  # of a histogram, from none to the most
@@ -44,12 +44,14 @@ class Card:
         facts: Its line of `describe`, as plain Python values.
         examples: For `top_rows`, `quantile_rows`, `near_misses` and `hard_negatives`, as far as
             they are known, their rows.
+        doubtful: Whether its label may well not fit (see `doubtful_labels`).
     """
 
     feature: int
     label: str
     facts: dict[str, Any]
     examples: dict[str, list[Example]]
+    doubtful: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, ready for JSON."""
@@ -107,7 +109,8 @@ def card(
             examples[kind] = _examples(codes, feature, rows)
     number = int(feature)
     label = known_labels(codes).get(number, "")
-    return Card(number, label, facts, examples)
+    is_doubtful = number in doubtful_labels(codes)
+    return Card(number, label, facts, examples, is_doubtful)
 
 
 def _plain(value: Any) -> Any:
@@ -165,6 +168,8 @@ def _heading(kind: str) -> str:
 
 def _title(card: Card) -> str:
     label = card.label or "no label"
+    if card.doubtful:
+        label += " (doubtful label)"
     health = card.facts["health"]
     return f"feature {card.feature} · {label} · {health}"
 

@@ -41,9 +41,10 @@ class Contrast:
         table: One line per candidate (p ≤ 0.05 in a score test), findings first, by falling
             difference of shares, of shares over time, or by correlation with the number:
             `target, feature, label, n_active` (independent texts), `effect, low, high, raw_effect,
-            error, p, q, r, found`; `odds_ratio, odds_low, odds_high` but for numbers; for groups
-            `share, share_rest, risk_difference, cliffs_delta` (on activations; of findings), for
-            trends `share_change` (on a line through the shares, first to last time). `effect` is
+            error, p, q, r, found, label_doubtful`; `odds_ratio, odds_low, odds_high` but for
+            numbers; for groups `share, share_rest, risk_difference, cliffs_delta` (on activations;
+            of findings), for trends `share_change` (on a line through the shares, first to last
+            time). `effect` is
             the log-odds ratio, the log-odds per unit of time or the difference of the target's
             mean, and `low` to `high` its 95 % interval, both as they are given that the line was
             selected (see `selection`); `raw_effect` and its standard error are not put right for
@@ -168,5 +169,6 @@ def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
         held_equal = ", ".join(about["covariates"])
         basis += f"; at equal {held_equal}"
     label = line["label"]
+    doubt = " (doubtful label)" if line.get("label_doubtful") else ""
     q = line["q"]
-    return f"“{label}” {effect}; q = {q:.2g} ({basis})."
+    return f"“{label}”{doubt} {effect}; q = {q:.2g} ({basis})."

@@ -19,7 +19,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.analysis.strata import TEXT_LENGTH, strata
 from nanosae.codes import Codes
-from nanosae.runs.tables import known_labels
+from nanosae.runs.tables import doubtful_labels, known_labels
 
 MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
 
@@ -194,6 +194,8 @@ def _test(
         table["odds_ratio"] = _odds(effect)
         table["odds_low"] = _odds(low)
         table["odds_high"] = _odds(high)
+    doubtful = set() if options.labels is not None else doubtful_labels(codes)
+    table["label_doubtful"] = table["feature"].isin(doubtful)
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(codes, sums, pairs, is_found)
     difference = np.abs(found.difference)

@@ -19,13 +19,21 @@ from nanosae.analysis.keywords import FeatureWords, feature_words, informativene
 from nanosae.analysis.meaning import Meaning, corpus_meaning
 from nanosae.analysis.naming import Name, choose_names, usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
-from nanosae.analysis.scoring import SCORES, area, can_be_scored, word_scores
-from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.analysis.scoring import (
+    SCORES,
+    area,
+    can_be_scored,
+    is_doubtful,
+    word_scores,
+)
+from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
+from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
 from nanosae.text.words import Words
 
-COLUMNS = ["feature", "label", "keywords", *SCORES, "keywords_auc", "typical_text"]
+COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
+COLUMNS += ["keywords_auc", "typical_text"]
+MOST_ROWS = 500_000  # texts that are read; a sample of larger corpora
 SAMPLE = 20_000  # rows on which a term's informativeness is measured
 SCORED = 20_000  # held-out rows along which a label's direction is measured
 SHOWN = 40  # keywords that the table lists
@@ -44,6 +52,9 @@ def label(
 ) -> pd.DataFrame:
     """Label features by words and score each label on held-out texts.
 
+    Of a corpus of more than 500,000 rows so many are drawn at random, and up to 200 active ones of
+    each rarer feature; these choose labels and are not scored on.
+
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         features: Which features; by default all that are active on some row.
@@ -57,11 +68,13 @@ def label(
     Returns:
         A frame with `feature, label` (up to three terms; "" if no term is typical of the feature;
         before them, if rows are tokens, «the token» that has half of the feature's activation, if
-        any), `keywords` (the 40 words that add most to a query for its texts, joined by ", "), the
-        label's own scores on held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by
-        its meaning where the corpus has embeddings), `label_f1, label_precision, label_recall` (by
-        its words) and `label_n` (active texts behind them), `keywords_auc` (of the query) and
-        `typical_text` (strong, and with many of these words).
+        any), `label_doubtful` (whether it may well not fit, see `is_doubtful`), `keywords` (the 40
+        words that add most to a query for its texts, joined by ", "), the label's own scores on
+        held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by its meaning where the
+        corpus has embeddings), `label_f1, label_precision, label_recall` (by its words) and
+        `label_n` (active texts behind them), `keywords_auc` (of the query) and `typical_text`
+        (strong, and with many of these words). `attrs["notes"]` says where the split is not what
+        was asked for, and where labels are of a sample.
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -72,8 +85,12 @@ def label(
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
     features = chosen_features(codes, features)
+    sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
+    notes = sample_notes("Labels are", sampled, codes)
+    codes = excerpt(codes, sampled)
     texts = codes.texts(marks="")
     held = held_out(duplicate_groups(codes, groups=groups), share, seed)
+    notes += split_notes(held, share)
     train_rows = np.flatnonzero(~held)
     words = Words(texts, ~held)
     sample = np.random.default_rng(seed).permutation(train_rows)[:SAMPLE]
@@ -90,6 +107,7 @@ def label(
         )
     meaning = corpus_meaning(codes, train_rows, seed) if codes.has_vectors else None
     names = choose_names(words, informative, found, train_rows, meaning)
+    held &= is_random  # rows that were drawn for being active would flatter the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
 
     records = []
@@ -116,8 +134,12 @@ def label(
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)
     frame = pd.DataFrame(records, columns=COLUMNS)
+    frame.attrs["notes"] = notes
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
+    lower_ends = frame["label_auc_low"].astype(float)
+    is_labelled = frame["label"] != ""
+    frame["label_doubtful"] = lower_ends.map(is_doubtful).astype(bool) & is_labelled
     return frame
 
 

@@ -44,7 +44,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Corpus, as_codes
 from nanosae.errors import ConfigError
 
-SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed"]
+SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed", "llm_doubtful"]
 COLUMNS = ["feature", "llm_label", *SCORES, "llm_negatives", "llm_scoring", "llm_model"]
 BLOCK = 512  # features whose cases are drawn together
 DETECTED = 10  # texts that a question of detection shows
@@ -88,7 +88,8 @@ def llm_label(
 
     Returns:
         A frame with `feature, llm_label, llm_f1, llm_pearson, llm_n` (texts judged), `llm_unparsed`
-        (texts without the answer asked for; they count as inactive), `llm_negatives, llm_scoring,
+        (texts without the answer asked for; they count as inactive), `llm_doubtful` (F1 is no
+        better than that of "all texts fit", or not known), `llm_negatives, llm_scoring,
         llm_model`; a score is NaN where it is undefined. It has a line for each feature that was
         named and whose name was judged on at least half of the test texts: saving it leaves the
         labels of others as they were. `frame.attrs["unlabelled"]` lists the others,

@@ -18,6 +18,9 @@ import numpy as np
 
 SCORES = ["label_auc", "label_auc_low", "label_auc_high"]
 SCORES += ["label_f1", "label_precision", "label_recall", "label_n"]
+SURE_AUC = (
+    0.7  # "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
+)
 NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
 
 
@@ -34,6 +37,20 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
     has_enough = min(n_held, n_train) >= min_texts
     has_inactive = n_held < held.sum()
     return has_enough and has_inactive
+
+
+def is_doubtful(auc_low: float) -> bool:
+    """Tell whether a label may well not fit: its area is not surely above 0.7, or is not known.
+
+    Args:
+        auc_low: Lower end of the area's 95 % interval, NaN for a label without a score.
+
+    Example:
+        >>> is_doubtful(0.8), is_doubtful(0.6), is_doubtful(float("nan"))
+        (False, True, True)
+    """
+    is_sure = auc_low >= SURE_AUC
+    return not is_sure
 
 
 def word_scores(

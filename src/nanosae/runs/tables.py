@@ -31,6 +31,7 @@ from nanosae.runs.results import (
 
 TABLE = "features.parquet"
 LABELS = ("label", "llm_label")  # later ones win
+DOUBTS = ("label_doubtful", "llm_doubtful")  # of these
 UNKNOWN = "unknown"  # stands for the model of a table that does not say from which it was made
 
 
@@ -73,6 +74,31 @@ def known_labels(source: Codes | Path) -> dict[int, str]:
             if isinstance(label, str) and label:
                 known[int(feature)] = label
     return known | annotations.names(run, model)
+
+
+def doubtful_labels(source: Codes | Path) -> set[int]:
+    """Return the features whose name in `known_labels` is doubtful; people's names never are.
+
+    Args:
+        source: As of `known_labels`.
+    """
+    codes = source if isinstance(source, Codes) else None
+    run = source if isinstance(source, Path) else source.run
+    if run is None:
+        return set()
+    model = _model(run, codes)
+    table, _ = _load(run, model, ["feature", *LABELS, *DOUBTS])
+    doubtful: set[int] = set()
+    for column, doubt in zip(LABELS, DOUBTS, strict=True):
+        if column not in table:
+            continue
+        is_labelled = table[column].fillna("") != ""
+        doubtful -= set(table["feature"][is_labelled])
+        if doubt in table:
+            is_doubted = is_labelled & (table[doubt] == True)  # noqa: E712  missing is none
+            doubtful |= set(table["feature"][is_doubted])
+    named = annotations.names(run, model)
+    return {int(feature) for feature in doubtful} - named.keys()
 
 
 def save_features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from dataclasses import dataclass
 from functools import cache
 
@@ -101,8 +102,8 @@ class _Tokens:
 
 def _tokenise(texts: np.ndarray) -> _Tokens:
     number_of: dict[str, int] = {}
-    words: list[int] = []
-    clauses: list[int] = []
+    words = array("q")
+    clauses = array("q")
     n_words = []
     clause = 0
     for text in texts:
@@ -115,8 +116,8 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
             else:  # punctuation
                 clause += 1
         n_words.append(len(words) - n_before)
-    words += [0] * LONGEST_PHRASE
-    clauses += [-1] * LONGEST_PHRASE
+    words.extend([0] * LONGEST_PHRASE)
+    clauses.extend([-1] * LONGEST_PHRASE)
     return _Tokens(
         np.array(words),
         np.array(clauses),

@@ -19,7 +19,7 @@ from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.runs.results import load_result, run_of
-from nanosae.runs.tables import known_labels, load_features
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import changed
 from nanosae.view.style import COLORS
@@ -105,6 +105,11 @@ class OpenCorpus:
         return _feature_names(self.codes, self.names_version())
 
     @property
+    def doubtful(self) -> set[int]:
+        """Features whose label may well not fit."""
+        return _doubtful_features(self.codes, self.names_version())
+
+    @property
     def map(self) -> dict[str, np.ndarray]:
         """What `make_map` wrote, or as long as it has not, the first map."""
         stored = self.stored_map
@@ -167,6 +172,11 @@ def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
 @lru_cache(1)
 def _feature_names(codes: Codes, version: tuple[int, ...]) -> dict[int, str]:
     return known_labels(codes)
+
+
+@lru_cache(1)
+def _doubtful_features(codes: Codes, version: tuple[int, ...]) -> set[int]:
+    return doubtful_labels(codes)
 
 
 @lru_cache(1)

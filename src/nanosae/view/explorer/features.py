@@ -38,7 +38,6 @@ LAST_NAME = "\uffff"  # sorts features without a name behind all others
 ORDERS = ("score", "rows", "name")
 MAX_FOUND = 400  # features that a search lists
 LABEL_SCORES = ("auc", "auc_low", "f1")
-SURE_AUC = 0.5  # of a label whose interval reaches down to chance nothing is known
 
 
 def list_features(
@@ -101,6 +100,7 @@ def _lines(
 ) -> list[Answer]:
     """Return what the list says of features."""
     names, counts = corpus.names, corpus.codes.counts
+    doubtful = corpus.doubtful
     columns = {name: _scores(corpus, f"label_{name}") for name in LABEL_SCORES}
     lines = []
     for feature in features:
@@ -110,7 +110,7 @@ def _lines(
             "name": names.get(feature, ""),
             "rows": counts[feature],
             "marked": feature in bookmarks,
-            "doubtful": bool(scores["auc_low"] < SURE_AUC),
+            "doubtful": feature in doubtful,
         }
         lines.append(line | scores)
     return lines
@@ -143,7 +143,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "max": strongest,
         "histogram": np.histogram(activations, BINS, (0, strongest or 1))[0],
         "facts": {name: line[name] for name in FACTS if name in line},
-        "doubtful": bool(line.get("label_auc_low", 1.0) < SURE_AUC),
+        "doubtful": feature in corpus.doubtful,
         "words": feature_words(line, corpus.names.get(feature, "")),
         "family": _family_name(corpus, feature),
         "examples": {

@@ -13,7 +13,7 @@ from nanosae.analysis.sentences import findings
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.runs.results import contrast_title
-from nanosae.runs.tables import known_labels, load_features
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
@@ -32,6 +32,7 @@ LABEL_AREA = (1100, 520)  # pixels in which the map's labels find room
 COLUMNS = (
     "feature",
     "label",
+    "doubtful",
     "keywords",
     "llm_explanation",
     "score",
@@ -122,6 +123,7 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
         described = table.drop(columns=["n_active", "density"], errors="ignore")
         table = counts.merge(described, "left")
     table["label"] = table["feature"].map(known_labels(codes or run).get)
+    table["doubtful"] = table["feature"].isin(doubtful_labels(codes or run))
     scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
     table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
     scores["alive"] = scores["n_active"] != 0

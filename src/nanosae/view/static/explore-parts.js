@@ -53,15 +53,15 @@ export const textButton = (row, text, before, words = []) =>
 
 /** Both scores of a label, and whether it is doubtful. */
 export const labelScores = ({ auc, f1, doubtful }) => {
-  if (!(auc > 0)) return [];
+  const doubtTitle = "On unseen texts it is not shown that the label fits";
+  const doubt = doubtful ? el("span", { className: "doubt", title: doubtTitle }, "doubtful") : null;
+  if (!(auc > 0)) return [doubt];
   const aucTitle = "How well its words rank unseen texts with the feature first (AUC): 0.5 is chance";
   const f1Title = "How well its words alone decide which unseen texts have the feature (F1)";
   return [
     el("span", { title: aucTitle }, `AUC ${auc.toFixed(2)}`),
     f1 === null || f1 === undefined ? null : el("span", { title: f1Title }, `F1 ${f1.toFixed(2)}`),
-    doubtful
-      ? el("span", { className: "doubt", title: "Its words may do no better than chance" }, "doubtful")
-      : null,
+    doubt,
   ];
 };
 

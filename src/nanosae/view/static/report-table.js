@@ -15,7 +15,11 @@
     if (state && state !== "ok") return el("span", { className: "chip warn" }, state);
     return state || "–";
   };
-  const labelButton = (place) => el("button", { className: "link" }, label(get("feature", place)));
+  const labelButton = (place) => {
+    const title = "On unseen texts it is not shown that the label fits";
+    const doubt = get("doubtful", place) ? el("span", { className: "chip warn", title }, "doubtful") : null;
+    return el("span", {}, el("button", { className: "link" }, label(get("feature", place))), doubt);
+  };
   const density = (place) => `${(100 * get("density", place)).toFixed(2)} %`;
 
   const ALL_COLUMNS = [
