@@ -28,6 +28,8 @@ from nanosae.errors import DataError, MissingError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from nanosae.codes import Codes
+
 
 def embed(
     texts: Texts,
@@ -221,12 +223,17 @@ def _metadata(
     return table.rename_columns({text_column: "text"})
 
 
+Target = Literal[
+    "table", "jsonl", "opensearch", "pgvector", "qdrant", "atlas", "neuronpedia"
+]
+
+
 def export(
     run: Run,
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
-    to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
+    to: Target = "table",
     collection: str = "features",
     features: Integers = None,
     formulas: bool = False,
@@ -247,11 +254,10 @@ def export(
     from nanosae.runs.tables import load_features, tag, write
 
     if to != "table":
-        from nanosae.export.stores import to_store
-
-        n_rows = to_store(open_codes(run, name), output, to, collection)
+        n_rows = _export_for(to, open_codes(run, name), output, collection)
         facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
-        sentence = f"{output}: {n_rows:,} rows as {to}, {collection!r}"
+        what = "features" if to == "neuronpedia" else "rows"
+        sentence = f"{output}: {n_rows:,} {what} as {to}, {collection!r}"
         say_done(facts, sentence, as_json)
         return
     table = (
@@ -264,3 +270,18 @@ def export(
     facts = {"output": output, "to": to, "rows": len(table)}
     sentence = f"{output}: {len(table):,} lines, {len(table.columns)} columns"
     say_done(facts | {"columns": list(table.columns)}, sentence, as_json)
+
+
+def _export_for(to: Any, codes: Codes, output: str, name: str) -> int:
+    """Write a corpus for another program; return the number of what was written."""
+    if to == "atlas":
+        from nanosae.export.map_table import write_map
+
+        return write_map(codes, output)
+    if to == "neuronpedia":
+        from nanosae.export.neuronpedia import write_neuronpedia
+
+        return write_neuronpedia(codes, output, name)
+    from nanosae.export.stores import to_store
+
+    return to_store(codes, output, to, name)
