@@ -265,6 +265,16 @@ add(
         "evaluations_since_best > config.patience",
     ),
 )
+# ---- command line
+add(
+    "__main__.py",
+    "tests/cli/test_waiting.py",
+    (
+        "waiting: a policy is overruled",
+        'if "OMP_WAIT_POLICY" not in os.environ:',
+        "if True:",
+    ),
+)
 # ---- kernels
 add(
     "kernels/cpu/selection.py",
