@@ -298,12 +298,12 @@ add(
     "tests/kernels/test_screening.py",
     (
         "screening: without the latents' rests",
-        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ code_length * latents.rests[latent]",
         "+ 0 * latents.rests[latent]",
     ),
     (
         "screening: without the rows' rests",
-        "rows.rests[row] * latents.lengths[latent]",
+        "rest * latents.lengths[latent]",
         "0 * latents.lengths[latent]",
     ),
     (
@@ -317,9 +317,14 @@ add(
         "_typical_error(rows, latents) > 9 * LARGEST_ERROR",
     ),
     (
+        "screening: one of equal ones too many",
+        "value > threshold and n_ties > 0",
+        "value > threshold and n_ties >= 0",
+    ),
+    (
         "screening: a lower bound that is none",
-        "lower = middle - error + (",
-        "lower = middle + error + (",
+        "middle - error + lowest[latent]",
+        "middle + error + lowest[latent]",
     ),
 )
 add(
@@ -361,14 +366,9 @@ add(
     "kernels/cpu/products.py",
     "tests/kernels/test_kernels.py -k blocks",
     (
-        "kernel: a block of latents begins anew",
-        "next_pair[row] = pair",
-        "next_pair[row] = row_ptr[row]",
-    ),
-    (
         "kernel: blocks of latents without their last",
-        "cols[pair] < first + block",
-        "cols[pair] < first + block - 1",
+        "cols[pair] < first + block:\n                    if values",
+        "cols[pair] < first + block - 1:\n                    if values",
     ),
 )
 add(
@@ -816,6 +816,23 @@ add(
     ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
 )
 add(
+    "codes/sampling.py",
+    "tests/codes/test_sampling.py",
+    ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
+    ("sample: rare features are left", "n_active < least", "n_active < 0"),
+    ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
+)
+add(
+    "analysis/labels.py",
+    "tests/analysis/test_labels.py",
+    (
+        "labels: answers of the first rows",
+        "self.weights[strongest] @",
+        "self.weights[:len(strongest)] @",
+    ),
+    ("labels: scored on added rows", "held &= is_random", "held = held"),
+)
+add(
     "analysis/family_edges.py",
     "tests/analysis/test_families.py",
     (
@@ -835,12 +852,36 @@ add(
     "tests/analysis/test_topics.py",
     (
         "topics: not centred",
-        "members @ (self.vectors - mean)",
-        "members @ self.vectors",
+        "directions = unit(vectors - self.centre)",
+        "directions = unit(vectors)",
     ),
     ("topics: without neighbours", "projection += _means_of", "_means_of"),
-    ("topics: no steps", "STEPS = 6", "STEPS = 0"),
+    ("topics: no steps", "STEPS = 3", "STEPS = 0"),
+    ("topics: fewer smoothings", "SMOOTHINGS = 4", "SMOOTHINGS = 3"),
     ("topics: second topics", "kept < SHARE * furthest", "kept < 0.1 * furthest"),
+    (
+        "topics: features by sums",
+        "residual = (pairs.data - expected) / np.sqrt(expected)",
+        "residual = pairs.data",
+    ),
+)
+add(
+    "analysis/topic_words.py",
+    "tests/analysis/test_topic_words.py",
+    ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
+    ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
+    ("topic words: of other sides", "total[terms] - count", "total[terms]"),
+)
+add(
+    "analysis/clustering.py",
+    "tests/analysis/test_clustering.py",
+    ("clustering: hubs count more", "scale @ links @ scale", "scale @ links"),
+    (
+        "clustering: one direction",
+        "directed + directed.T + itself",
+        "directed + itself",
+    ),
+    ("clustering: squares", "np.sqrt(distance, out=distance)", "pass"),
 )
 add(
     "text/tokens.py",
@@ -904,8 +945,9 @@ add(
         "return group_held[duplicate_group]",
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
     ),
+    ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
-    ("splits: not centred", "centred -= mean", "centred -= 0 * mean"),
+    ("splits: not centred", "block -= mean", "block -= 0 * mean"),
     (
         "splits: a giant row decides the mean",
         "projected = unit(vectors)",
@@ -1277,5 +1319,20 @@ add(
         "measures: rows of merged pools",
         "self.n_rows += other.n_rows",
         "self.n_rows = other.n_rows",
+    ),
+)
+
+add(
+    "analysis/sentences.py",
+    "tests/analysis/test_sentences.py",
+    (
+        "findings in the order of strength alone",
+        "told *= SAME_SIDE ** n_said[side]",
+        "told *= 1",
+    ),
+    (
+        "a feature as telling in every column",
+        "told *= SAME_FEATURE ** n_said[feature]",
+        "told *= 1",
     ),
 )

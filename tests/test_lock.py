@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
@@ -93,4 +94,42 @@ def test_without_file_locks_the_process_that_is_named_counts(
     holder.kill()
     holder.wait()
     Lock(tmp_path / ".lock").release()
+    assert not (tmp_path / ".lock").exists()
+
+
+class WindowsLocks(types.ModuleType):
+    """What `msvcrt` offers: byte ranges of files, locked by whoever opened them."""
+
+    LK_NBLCK = 2
+
+    def __init__(self):
+        super().__init__("msvcrt")
+        self.held = set()
+
+    def locking(self, descriptor, mode, n_bytes):
+        assert (mode, n_bytes) == (self.LK_NBLCK, 1)
+        file = os.fstat(descriptor)
+        place = os.lseek(descriptor, 0, os.SEEK_CUR)
+        assert place > 1_000_000, "others must be able to read who holds it"
+        key = (file.st_ino, place)
+        if key in self.held:
+            raise PermissionError(13, "Permission denied")
+        self.held.add(key)
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    locks = WindowsLocks()
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # its import fails
+    monkeypatch.setitem(sys.modules, "msvcrt", locks)
+    return locks
+
+
+def test_windows_locks_a_byte_far_behind_the_content(tmp_path, windows):
+    held = Lock(tmp_path / ".lock")
+    assert len(windows.held) == 1
+    assert json.loads((tmp_path / ".lock").read_text())["pid"] == os.getpid()
+    with pytest.raises(BusyError, match=f"process {os.getpid()} on"):
+        Lock(tmp_path / ".lock")
+    held.release()
     assert not (tmp_path / ".lock").exists()

@@ -7,7 +7,10 @@ function is a defect of this package.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+
+LISTED_NAMES = 8
 
 
 class NanoSAEError(Exception):
@@ -92,3 +95,24 @@ class LostRankError(NanoSAEError, ConnectionError):
 
 class DivergedError(NanoSAEError, FloatingPointError):
     """A training whose loss became infinite or NaN."""
+
+
+def near_names(name: str, known: Iterable[str]) -> str:
+    """Return how an error about an unknown name goes on: with those like it, else with the first.
+
+    Example:
+        >>> near_names("Yaer", ["text", "year"]), near_names("x", ["text"]), near_names("x", [])
+        ('near is year', 'there is text', 'there are none')
+    """
+    import difflib
+
+    names = list(known)
+    by_case = {found.casefold(): found for found in names}
+    matches = difflib.get_close_matches(name.casefold(), by_case, LISTED_NAMES, 0.6)
+    near = [by_case[match] for match in matches]
+    shown = (near or names)[:LISTED_NAMES]
+    if not shown:
+        return "there are none"
+    verb = "is" if len(shown) == 1 else "are"
+    more = ", …" if not near and len(names) > LISTED_NAMES else ""
+    return f"{'near' if near else 'there'} {verb} {', '.join(shown)}{more}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae.analysis.coactivation import coactive_features, cooccurrence
+from nanosae.analysis.coactivation import coactive_features, cooccurrence, shared_rows
 from nanosae.analysis.describe import describe
 from nanosae.codes import write_codes
 from planted import planted_corpus
@@ -28,6 +28,21 @@ def test_cooccurrence_counts_shared_rows(run, dense):
     assert both.dtype.kind == "i"
     weighted = dense.T @ dense  # a product of the activations is something else
     assert not np.allclose(both.toarray(), weighted)
+
+
+@pytest.mark.parametrize("cells", [1, 3 * M, 2**27])
+def test_counts_do_not_depend_on_how_often_the_corpus_is_read(
+    run, dense, monkeypatch, cells
+):
+    monkeypatch.setattr("nanosae.analysis.coactivation.COUNTED_CELLS", cells)
+    monkeypatch.setattr("nanosae.analysis.coactivation.COUNTED", 2)
+    expected = naive_pairs(dense)
+    seen = []
+    for block, counts in shared_rows(run):
+        np.testing.assert_array_equal(counts, expected[block])
+        seen += block.tolist()
+    assert seen == list(range(M))
+    assert not np.array_equal(expected, naive_pairs(dense[1:]))  # a lost row shows
 
 
 def test_min_share_keeps_pairs_by_the_rarer_feature(run, dense):
@@ -87,8 +102,8 @@ def test_duplicates_share_nearly_all_rows_of_both(tmp_path, shared, is_duplicate
     active[:100, 0] = 1
     active[:shared, 1] = 1  # all its rows are rows of the other
     codes = write_codes(tmp_path, sp.csr_array(active))
-    block = np.arange(2)
-    found = coactive_features(codes, block, codes.features(block), 5, 0.95)[1]
+    [(block, both)] = shared_rows(codes)
+    found = coactive_features(codes, block, both, 5, 0.95)[1]
     assert [few.tolist() for few in found] == ([[1], [0]] if is_duplicate else [[], []])
 
 
@@ -98,8 +113,8 @@ def test_lift_of_many_shared_rows_does_not_overflow(tmp_path):
     active = np.zeros((n_rows, 2), dtype=np.float32)
     active[:n_together] = 1
     codes = write_codes(tmp_path, sp.csr_array(active))
-    block = np.arange(2)
-    facts, duplicates = coactive_features(codes, block, codes.features(block), 5, 0.95)
+    [(block, both)] = shared_rows(codes)
+    facts, duplicates = coactive_features(codes, block, both, 5, 0.95)
     assert [few.tolist() for few in facts["coactive"]] == [[1], [0]]
     assert facts["coactive_lift"][0] == pytest.approx(n_rows / n_together)
     assert [few.tolist() for few in duplicates] == [[1], [0]]

@@ -193,6 +193,19 @@ def test_groups_stay_in_one_half(tmp_path):
     strict = evaluate(codes, "y", ks=(20,), groups="source")
     assert value(loose, "probe_auc@20") > 0.65
     assert value(strict, "probe_auc@20") == pytest.approx(0.5)
+    assert strict.about["notes"] == []
+
+
+def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path):
+    """Two of three rows are one group: at most a third of the rows can be held out."""
+    rng = np.random.default_rng(0)
+    y = rng.choice(["a", "b"], 300)
+    source = np.where(np.arange(300) < 200, "big", np.arange(300).astype(str))
+    x = sp.csr_array(rng.random((300, 4)).astype(np.float32))
+    codes = write_codes(tmp_path / "codes", x, metadata={"y": y, "source": source})
+    found = evaluate(codes, "y", ks=(1,), groups="source")
+    (note,) = found.about["notes"]
+    assert note.startswith("33 % of the rows are held out instead of 50 %")
 
 
 def test_without_labels_only_what_needs_none(codes):

@@ -11,7 +11,7 @@ from nanosae.analysis import labels as labels_module
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.labels import label
 from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import write_codes
+from nanosae.codes import excerpt, sampled_rows, write_codes
 from nanosae.errors import ConfigError
 from small_corpora import NOISE, corpus
 
@@ -33,6 +33,17 @@ def split(codes, share=0.5, groups=None, seed=0):
 @pytest.fixture(scope="module")
 def found(codes):
     return label(codes)
+
+
+def test_a_split_that_is_not_what_was_asked_for_is_noted(tmp_path, found):
+    assert found.attrs["notes"] == []
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 5)) for _ in range(300)]
+    source = np.where(np.arange(300) < 200, "big", np.arange(300).astype(str))
+    acts = rng.random((300, 2))
+    codes = corpus(tmp_path, acts, texts, metadata={"source": source})
+    (note,) = label(codes, groups="source").attrs["notes"]
+    assert note.startswith("33 % of the rows are held out instead of 50 %")
 
 
 def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
@@ -62,6 +73,44 @@ def test_labels_of_tokens_begin_with_the_token_that_a_feature_is_for(tmp_path):
     assert "«" not in labels[2] + labels[3]
     assert all("«" in text for text in frame["typical_text"])
     assert "«cat»" in frame["typical_text"][1]
+
+
+def test_labels_of_a_sample_are_those_of_its_rows(
+    labelled_corpus, codes, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(labels_module, "MOST_ROWS", 400)
+    monkeypatch.setattr("nanosae.codes.sampling.LEAST_ACTIVE", 0)
+    sampled = label(codes, seed=3)
+    assert "Labels are of a sample of 400 of 2,000 rows." in sampled.attrs["notes"]
+    rows = np.sort(np.random.default_rng(3).permutation(codes.n_rows)[:400])
+    alone = write_codes(
+        tmp_path / "codes",
+        labelled_corpus.activations[rows],
+        texts=labelled_corpus.texts[rows].tolist(),
+        vectors=labelled_corpus.embeddings[rows],
+    )
+    expected = label(alone, seed=3)
+    assert not any("sample" in note for note in expected.attrs["notes"])
+    exact = ["feature", "label", "keywords", "label_n"]
+    assert sampled[exact].equals(expected[exact])
+    np.testing.assert_allclose(sampled["label_auc"], expected["label_auc"], atol=0.002)
+    assert not sampled[exact].equals(label(alone, seed=4)[exact])
+
+
+def test_rows_added_for_rare_features_are_not_scored_on(codes, monkeypatch):
+    monkeypatch.setattr(labels_module, "MOST_ROWS", 200)
+    few = label(codes, seed=3)
+    total = codes.counts[few["feature"]]
+    assert (few["label_n"] < 100).all()
+    rows, is_random = sampled_rows(codes, 200, 3)
+    assert len(rows) > 200
+    part = excerpt(codes, rows)
+    held = split(part, seed=3)
+    active = part.features(few["feature"].to_numpy()).toarray() > 0
+    assert few["label_n"].tolist() == active[held & is_random].sum(0).tolist()
+    # with the added rows there would be more
+    assert (active[held].sum(0) > few["label_n"]).any()
+    assert total.sum() > active.sum()
 
 
 def test_planted_words_are_named(planted, found):

@@ -1,5 +1,6 @@
 """Findings in plain words, from hand-made comparisons."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -119,6 +120,54 @@ def test_sides_take_turns_and_a_feature_is_said_once():
     table = findings([compared("groups", lines)])
     assert table["side"].tolist()[:3] == ["Sales", "Help", "Sales"]
     assert table["feature"].is_unique
+
+
+def told_by_brute_force(lines):
+    """Order lines anew after each one that is said; the oracle of the merged lists."""
+    said, left = [], [dict(line) for line in lines]
+    while left:
+        best, most = None, -1.0
+        for line in left:
+            told = abs(line["strength"])
+            for other in said:
+                is_same_column = other["column"] == line["column"]
+                told *= 0.9 if is_same_column else 1
+                told *= 0.5 if is_same_column and other["side"] == line["side"] else 1
+                told *= 0.5 if other["feature"] == line["feature"] else 1
+            if told > most:
+                best, most = line, told
+        said.append(best)
+        left.remove(best)
+    return [(line["column"], line["side"], line["feature"]) for line in said]
+
+
+def test_no_column_side_or_feature_fills_the_page():
+    rng = np.random.default_rng(0)
+    results = []
+    for column, scale in (("team", 1.0), ("year", 0.8), ("place", 0.3)):
+        lines = [
+            groups(side, scale * share, 0, feature=feature)
+            for side in ("sales", "help", "lab")
+            for feature, share in enumerate(rng.random(6))
+        ]
+        results.append(compared("groups", lines, {"column": column}))
+    table = findings(results)
+    order = [tuple(x) for x in table[["column", "side", "feature"]].to_numpy().tolist()]
+    assert order == told_by_brute_force(table.to_dict("records"))
+    by_strength = table.sort_values("strength", ascending=False)
+    n_of_weaker = [(t["column"].head(8) == "year").sum() for t in (by_strength, table)]
+    assert n_of_weaker == [2, 4]
+
+
+def test_a_label_that_only_repeats_the_name_of_its_group_comes_later():
+    obvious = groups("mail_box", 0.9, 0, feature=1) | {"label": "mails, letters"}
+    telling = groups("shop", 0.6, 0, feature=2) | {"label": "late parcels"}
+    weak = groups("lab", 0.3, 0, feature=3) | {"label": "glass"}
+    table = findings([compared("groups", [obvious, telling, weak])])
+    assert table["feature"].tolist() == [2, 1, 3]
+    renamed = obvious | {"label": "stamps"}
+    table = findings([compared("groups", [renamed, telling, weak])])
+    assert table["feature"].tolist() == [1, 2, 3]
 
 
 def test_nothing_found_is_an_empty_table():

@@ -72,6 +72,27 @@ def test_equal_cells_stay_together_and_empty_ones_do_not(tmp_path):
     assert len(set(duplicate_groups(codes))) == 6
 
 
+def test_numbers_with_equal_hashes_are_not_equal_cells(tmp_path):
+    number = [-1, -2, -1, 2**61 - 1, 0]
+    assert hash(number[0]) == hash(number[1])
+    assert hash(number[3]) == hash(number[4])
+    metadata = {"number": number}
+    codes = corpus(tmp_path / "c", np.ones((5, 1)), list("uvwxy"), metadata=metadata)
+    groups = duplicate_groups(codes, groups="number")
+    assert same_partition(groups, [0, 1, 0, 2, 3])
+
+
+@pytest.mark.parametrize("block", [1, 7])
+def test_groups_do_not_depend_on_how_many_rows_are_read_together(
+    codes, monkeypatch, block
+):
+    rows = np.random.default_rng(2).permutation(codes.n_rows)[:900]
+    expected = duplicate_groups(codes, rows=rows)
+    monkeypatch.setattr("nanosae.analysis.splits.READ_BLOCK", block)
+    assert same_partition(duplicate_groups(codes, rows=rows), expected)
+    assert len(set(expected)) < len(rows)
+
+
 def test_tokens_are_tied_by_their_text_not_by_their_vectors(tmp_path):
     text = ["old cat", "old dog", "old cat", "new tree"]
     numbers = np.repeat(np.arange(4), 2)

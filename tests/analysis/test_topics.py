@@ -8,9 +8,11 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.cluster import hierarchy
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from nanosae.analysis import topics as module
+from nanosae.analysis.group_names import FeatureName
 from nanosae.codes import write_codes
 from nanosae.codes import writer as codes_module
 from planted import planted_corpus
@@ -66,11 +68,11 @@ def test_planted_subjects_are_found(made, monkeypatch):
     check_recovery(topics(codes, 4, directions=directions), subject)
     rng = np.random.default_rng(0)
 
-    def at_random(x, w):
-        order = rng.permutation(len(x))
-        return np.stack([np.full(len(x) - 1, order[0]), order[1:]], axis=1)
+    def at_random(tree, n):
+        return rng.integers(0, n, len(tree) + 1)
 
-    monkeypatch.setattr(module, "ward_merges", at_random)
+    monkeypatch.setattr(module, "cut_tree", at_random)
+    monkeypatch.setattr(module, "STEPS", 0)
     with pytest.raises(AssertionError):
         check_recovery(topics(codes, 4, directions=directions), subject)
 
@@ -78,70 +80,63 @@ def test_planted_subjects_are_found(made, monkeypatch):
 def test_any_number_of_topics_comes_from_one_tree(made, monkeypatch):
     codes, _, directions, _ = made
     first = topics(codes, 3, directions=directions)
-    cuts = {n: first.cut(n) for n in range(1, 21)}
-    monkeypatch.setattr(module, "ward_merges", None)  # no tree is made again
-    for n, cut in cuts.items():
-        topic = cut.feature_topic
-        assert sorted(set(topic.tolist())) == [-1, *range(n)]
-        sizes = np.bincount(cut.leaf_topic, cut.sizes)
-        assert (np.diff(sizes) <= 0).all()
-        if n > 1:  # coarser topics are unions of finer ones
-            pairs = set(
-                zip(topic.tolist(), cuts[n - 1].feature_topic.tolist(), strict=True)
-            )
-            assert len(pairs) == n + 1
+    monkeypatch.setattr(module, "ward_tree", None)  # no tree is made again
+    for n in range(1, 21):
+        found = first.cut(n)
+        assert set(found.row_topic.tolist()) <= set(range(-1, n))
+        assert set(found.feature_topic.tolist()) <= set(range(-1, n))
+        assert len(found.table) == n
     assert first.cut(7).cut(3).row_topic.tolist() == first.row_topic.tolist()
-
-
-def with_neighbours(rows, sample, k):
-    """Add to each unit row the mean of the k nearest of a sample, by loops."""
-    added = []
-    for row in rows:
-        near = np.argsort(-(sample @ row), kind="stable")[:k]
-        added.append(row + sample[near].mean(axis=0))
-    return np.array(added)
 
 
 def at_length_one(rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def by_dense_products(found, activations, directions):
+def smoothed_over_links(sample, near):
+    """Filter rows four times over links in both directions, each row linked to itself."""
+    linked = np.eye(len(sample))
+    np.put_along_axis(linked, near, 1, axis=1)
+    linked = np.maximum(linked, linked.T)
+    scale = 1 / np.sqrt(linked.sum(1))
+    for _ in range(4):
+        sample = at_length_one((scale[:, None] * linked * scale) @ sample)
+    return sample
+
+
+def by_dense_products(codes, directions, n):
     """Project centred reconstructions onto topic directions, with dense arrays and loops."""
-    used = np.where(found.feature_topic >= 0, activations, 0).astype(np.float64)
+    activations = np.asarray(codes.rows(0, codes.n_rows).todense(), np.float64)
+    is_rare = (activations > 0).mean(0) <= 0.2
+    used = np.where(is_rare, activations, 0)
     rows = used @ directions
-    leader = used.argmax(1)
-    led: Any = used.any(1)
-    mean = rows[led].mean(0)
-    known = used.any(1)
+    known: Any = used.any(1)
     centre = rows[known].mean(0)
     sample = at_length_one(rows[known] - centre)
-    smoothed = at_length_one(with_neighbours(sample, sample, 15))
-    axes = []
-    for t in range(found.n):
-        mine = [
-            r
-            for r, j, ok in zip(rows, leader, led, strict=True)
-            if ok and found.feature_topic[j] == t
-        ]
-        axis = np.mean(mine, axis=0) - mean
-        axes.append(axis / np.linalg.norm(axis))
-    axes = np.array(axes)
-    for _ in range(6):
-        nearest = (smoothed @ axes.T).argmax(1)
-        sums = np.array([smoothed[nearest == t].sum(0) for t in range(found.n)])
-        axes = at_length_one(sums)
-    projection = with_neighbours(at_length_one(rows - centre), sample, 15) @ axes.T
+    near = np.argsort(-(sample @ sample.T), axis=1, kind="stable")[:, :15]
+    smoothed = smoothed_over_links(sample, near)
+    group = hierarchy.cut_tree(hierarchy.ward(smoothed), n_clusters=[n]).ravel()
+    moving = at_length_one(sample + smoothed)
+    axes = at_length_one(np.array([moving[group == t].sum(0) for t in range(n)]))
+    for _ in range(3):
+        nearest = (moving @ axes.T).argmax(1)
+        axes = at_length_one(np.array([moving[nearest == t].sum(0) for t in range(n)]))
+    sizes = np.bincount((moving @ axes.T).argmax(1), minlength=n)
+    axes = axes[np.argsort(-sizes, kind="stable")]
+    directions_of_rows = at_length_one(rows - centre)
+    projection = []
+    for direction in directions_of_rows:
+        nearest = np.argsort(-(sample @ direction), kind="stable")[:15]
+        projection.append((direction + moving[nearest].mean(0)) @ axes.T)
+    projection = np.array(projection)
     kept = np.where(projection >= 0.7 * projection.max(1, keepdims=True), projection, 0)
-    return np.where(led[:, None], kept, 0)
+    return np.where(known[:, None], kept, 0)
 
 
 def test_weights_are_projections_of_dense_reconstructions(made):
     codes, activations, directions, _ = made
     found = topics(codes, 4, directions=directions)
-    expected = by_dense_products(
-        found, np.asarray(codes.rows(0, 400).todense()), directions
-    )
+    expected = by_dense_products(codes, directions, 4)
     clear: Any = expected.max(1) > 0  # not behind the mean on every axis
     assert clear.sum() > 350
     np.testing.assert_allclose(
@@ -259,45 +254,62 @@ def test_without_labels_and_texts_topics_are_unnamed(tmp_path):
     assert len(line.Representative_Rows) == 3
 
 
-def test_features_that_lead_no_row_go_where_their_activation_lies(tmp_path):
-    activations, directions, _ = subjects()
-    activations[:, [3, 8, 13]] *= 0.01  # never the strongest of a row with others
-    lone = activations[:, [0, 1, 2, 4]].any(1) | activations[:, 5:20].any(1)
-    activations[~lone] = 0
-    activations[activations[:, :20].argmax(1) == 3] = 0
-    codes = write_codes(tmp_path / "c", sp.csr_array(activations))
-    found = topics(codes, 4, directions=directions)
-    led = set(
-        np.asarray(activations[:, :20].argmax(1))[activations[:, :20].any(1)].tolist()
-    )
-    assert 3 not in led
-    assert found.feature_topic[3] == found.feature_topic[0]
+def residuals_by_loops(found, activations):
+    """Return the Pearson residual of each feature's activation in each topic's rows."""
+    residuals = np.zeros((activations.shape[1], found.n))
+    assigned = found.row_topic >= 0
+    for feature, column in enumerate(activations.T):
+        total = column[assigned].sum(dtype=np.float64)
+        for topic in range(found.n):
+            rows = found.row_topic == topic
+            expected = total * rows.sum() / assigned.sum()
+            observed = column[rows].sum(dtype=np.float64)
+            residuals[feature, topic] = (observed - expected) / np.sqrt(expected)
+    return residuals
 
 
-def test_only_so_many_leaves_are_kept_and_the_others_follow(made, monkeypatch):
-    codes, _, directions, subject = made
-    monkeypatch.setattr(module, "MAX_LEAVES", 12)
+@pytest.mark.parametrize("n", [1, 4, 13])
+def test_features_are_where_their_residual_is_largest(made, n):
+    codes, activations, directions, _ = made
+    found = topics(codes, n, directions=directions)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        residuals = residuals_by_loops(found, activations[:, :20])
+    expected = np.nan_to_num(residuals, nan=-np.inf).argmax(1)
+    assert found.feature_topic[:20].tolist() == expected.tolist()
+    by_sums = [
+        [activations[found.row_topic == t, j].sum() for t in range(n)]
+        for j in range(20)
+    ]
+    largest_sum = np.argmax(by_sums, axis=1).tolist()
+    assert (n == 13) == (found.feature_topic[:20].tolist() != largest_sum)
+
+
+def test_only_a_sample_makes_the_tree_and_all_rows_have_topics(made, monkeypatch):
+    codes, activations, directions, subject = made
+    monkeypatch.setattr(module, "SAMPLE_ROWS", 120)
     found = topics(codes, 4, directions=directions)
-    assert len(found.sizes) == 12
-    assert (found.feature_topic[:20] >= 0).all()
-    active = found.row_topic >= 0
+    assert len(found.sample) <= 120
+    active = activations[:, :20].any(1)
+    assert ((found.row_topic >= 0) == active).all()
     assert normalized_mutual_info_score(subject[active], found.row_topic[active]) > 0.7
+    assert (found.feature_topic[:20] >= 0).all()
 
 
-@pytest.mark.parametrize("n", [0, 21, -3])
+@pytest.mark.parametrize("n", [0, 401, -3])
 def test_impossible_numbers_are_refused_with_both_numbers(made, n):
-    codes, _, directions, _ = made
+    codes, activations, directions, _ = made
+    known = activations[:, :20].any(1).sum()
     found = topics(codes, 4, directions=directions)
-    with pytest.raises(ValueError, match=f"n={n} topics: there are 20"):
+    with pytest.raises(ValueError, match=f"n={n} topics: there are {known} rows"):
         found.cut(n)
-    with pytest.raises(ValueError, match=f"n={n} topics: there are 20"):
+    with pytest.raises(ValueError, match=f"n={n} topics: there are {known} rows"):
         topics(codes, n, directions=directions)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (5, 3)])
 def test_nothing_active_makes_no_topics(tmp_path, shape):
     codes = write_codes(tmp_path / "c", sp.csr_array(shape, dtype=np.float32))
-    with pytest.raises(ValueError, match="there are 0 features"):
+    with pytest.raises(ValueError, match="there are 0 rows"):
         topics(codes, 1, directions=np.eye(3))
 
 
@@ -344,20 +356,27 @@ def test_no_topic_is_named_by_numbers_of_features(tmp_path):
                 assert table["Name"].str.match(r"\d+_.+").all()
 
 
-def test_words_come_from_a_hundred_texts(tmp_path):
-    """Only the strongest texts are unlike each other, and only those beyond a hundred are late."""
-    strengths = np.zeros((600, 2), np.float32)
-    strengths[:300, 0] = 1
-    strengths[:300, 1] = np.linspace(0, 0.6, 300)
-    strengths[300:, 1] = 1
-    options: Any = {"directions": np.eye(2), "max_density": 1.0}
-    silent = write_codes(tmp_path / "silent", sp.csr_array(strengths))
-    weights = topics(silent, 2, **options).weights.toarray()
-    first = int(weights[0].argmax())
-    order = np.argsort(-weights[:300, first], kind="stable")
-    texts = np.array(["late"] * 300 + ["other"] * 300, dtype=object)
-    texts[order[:100]] = [f"single{i}" if i < 20 else "often" for i in range(100)]
-    codes = write_codes(tmp_path / "c", sp.csr_array(strengths), texts=texts.tolist())
-    table = topics(codes, 2, **options).table
-    words = dict(zip(table["Topic"], table["Representation"], strict=True))
-    assert words == {first: ["often"], 1 - first: ["other"]}
+def test_words_come_from_texts_before_labels_of_the_run(made, monkeypatch):
+    codes, _, directions, _ = made
+    names = {feature: FeatureName("label", 1.0) for feature in range(22)}
+    monkeypatch.setattr(module, "feature_names", lambda labels, codes: names)
+    found = topics(codes, 4, directions=directions)
+    written = {"größe", "apple", "stone", "river"}
+    assert {words[0] for words in found.table["Representation"]} == written
+
+
+def test_words_are_spelled_as_in_the_texts(tmp_path):
+    activations, directions, subject = subjects()
+    texts = [f"the {['USA', 'GmbH', 'iPod', 'tree'][s]} here" for s in subject]
+    codes = write_codes(tmp_path, sp.csr_array(activations), texts=texts)
+    found = topics(codes, 4, directions=directions)
+    written = {words[0] for words in found.table["Representation"]}
+    assert written == {"USA", "GmbH", "iPod", "tree"}
+
+
+def test_words_are_counted_once_for_all_numbers_of_topics(made, monkeypatch):
+    codes, _, directions, _ = made
+    first = topics(codes, 4, directions=directions)
+    assert len(first.table) == 4
+    monkeypatch.setattr(module, "Words", None)
+    assert len(first.cut(3).table) == 3

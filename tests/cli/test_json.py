@@ -83,6 +83,39 @@ def test_every_command_prints_the_keys_that_are_documented(run, data, tmp_path, 
     assert keys(capsys, *words) == known["export"]
 
 
+def test_a_whole_run_is_one_object(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    kinds = rng.choice(["sea", "farm"], 240)
+    words = {"sea": "boat wave sail harbour tide", "farm": "cow field barn wheat mud"}
+    lines = ["text,place"]
+    for number, kind in enumerate(kinds):
+        chosen = " ".join(rng.choice(words[kind].split(), 3))
+        lines.append(f"a text on the {chosen} no {number},{kind}")
+    table = tmp_path / "texts.csv"
+    table.write_text("\n".join(lines))
+    rows = rng.normal(size=(240, 8)) + 4 * (kinds == "sea")[:, None]
+    np.save(tmp_path / "rows.npy", rows.astype(np.float32))
+    settings = {"hidden_size": 32, "k": 4, "steps": 20, "batch_size": 64}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    words = ["run", str(table), "-o", str(tmp_path / "run"), "-n", "3"]
+    words += ["--vectors", str(tmp_path / "rows.npy")]
+    words += ["--config", str(tmp_path / "config.json")]
+    assert keys(capsys, *words, "--dry-run") == documented()["run --dry-run"]
+    assert main([*words, "--json"]) == 0
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
+    assert set(found) == documented()["run"]
+    assert found["rows"] == 240
+    assert found["topics"][0]["Name"]
+    assert all(finding["sentence"] for finding in found["findings"])
+    assert "text" in shown.err  # what was said meanwhile
+
+
+@pytest.mark.slow
+def test_the_demo_is_one_object(capsys):
+    assert keys(capsys, "demo") == documented()["demo"]
+
+
 def test_notes_do_not_mix_with_json(data, flags, tmp_path, capsys):
     words = ["train", data, "-o", str(tmp_path / "run"), *flags]
     assert main(words) == 0

@@ -1,7 +1,12 @@
 """Corpora in vector stores: what comes back, and in which order, beside plain dot products."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +98,63 @@ def test_sql_for_pgvector(codes, tmp_path):
         read = json.loads(unescaped(payload))
         assert read["text"] == codes.texts([int(row)])[0]
     np.testing.assert_array_equal(found, dense_of(codes))
+
+
+@pytest.fixture(scope="module")
+def psql():
+    """A PostgreSQL of its own, with pgvector: a function that runs SQL in it."""
+    tools = Path(_output("pg_config", "--bindir") or "/nowhere")
+    extension = Path(_output("pg_config", "--sharedir"), "extension", "vector.control")
+    if not (tools / "initdb").exists() or not extension.exists():
+        pytest.skip("needs PostgreSQL with pgvector")
+    # not /tmp/pytest-of-root, which another user cannot enter; and the path of a socket is short
+    folder = tempfile.mkdtemp(prefix="pg-")
+    user = []
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+        shutil.chown(folder, "postgres")
+        user = ["runuser", "-u", "postgres", "--"]
+
+    def run(*words, **options):
+        call = [*user, *map(str, words)]
+        options = {"check": True, "text": True, "capture_output": True} | options
+        return subprocess.run(call, cwd=folder, **options)
+
+    data = f"{folder}/data"
+    run(tools / "initdb", "-D", data, "-U", "tester", "--auth", "trust", "-E", "UTF8")
+    listen = f"-k {folder} -c listen_addresses= -c fsync=off"
+    start = [tools / "pg_ctl", "-D", data, "-o", listen, "-w", "-l", f"{folder}/log"]
+    # the server would hold a pipe open
+    run(*start, "start", capture_output=False, stdout=subprocess.DEVNULL)
+    ask = [tools / "psql", "-h", folder, "-U", "tester", "-d", "postgres"]
+    ask += ["-v", "ON_ERROR_STOP=1", "-At", "-q"]
+    try:
+        yield lambda sql: run(*ask, input=sql).stdout
+    finally:
+        run(tools / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _output(*words):
+    if shutil.which(words[0]) is None:
+        return ""
+    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.slow
+def test_postgresql_ranks_rows_like_dot_products(codes, psql, tmp_path):
+    to_store(codes, tmp_path / "x.sql", "pgvector", "papers")
+    psql((tmp_path / "x.sql").read_text(encoding="utf-8"))
+    dense = dense_of(codes)
+    for query in (0, 7, 31):
+        found = psql(
+            f"SELECT b.id FROM papers a, papers b WHERE a.id = {query} "
+            "ORDER BY a.features <#> b.features, b.id LIMIT 10;"
+        )
+        assert list(map(int, found.split())) == ranking(dense, query)[:10].tolist()
+    found = psql("SELECT payload FROM papers WHERE id = 3;")
+    wanted = {"text": codes.texts([3])[0], "year": 2003, "score": None}
+    assert json.loads(found) == wanted
+    assert int(psql("SELECT count(*) FROM papers;")) == N
 
 
 @pytest.mark.filterwarnings("ignore")  # its dependencies' own

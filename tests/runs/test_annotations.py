@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import write_codes
+from nanosae.errors import DamagedFileError
 from nanosae.runs import annotations as edits
 from nanosae.runs.tables import known_labels
 
@@ -105,6 +106,43 @@ def test_a_damaged_file_is_named(tmp_path):
     for call in (lambda: edits.names(tmp_path), lambda: edits.bookmark(tmp_path, 1)):
         with pytest.raises(ValueError, match=r"user\.sqlite is damaged .*Move it away"):
             call()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE checksum SET total = 'many'",
+        "UPDATE checksum SET total = total + 1",
+        "DELETE FROM checksum",
+        "DROP TABLE names",
+    ],
+)
+def test_a_checksum_that_is_none_is_damage(tmp_path, change):
+    edits.rename(tmp_path, 3, "sea")
+    with closing(sqlite3.connect(tmp_path / "user.sqlite")) as db:
+        db.execute(change)
+        db.commit()
+    with pytest.raises(DamagedFileError, match=r"user\.sqlite is damaged"):
+        edits.names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda run: edits.rename(run, [3], "sea"), sqlite3.ProgrammingError),
+        (lambda run: edits.bookmark(run, {}), sqlite3.ProgrammingError),
+        (lambda run: edits.tag(run, "a", "x", [None]), TypeError),
+        (lambda run: edits.tag(run, "a", "x", 3), TypeError),
+    ],
+    ids=["name", "bookmark", "row", "rows"],
+)
+def test_only_a_damaged_file_is_called_damaged(tmp_path, call, kind):
+    edits.rename(tmp_path, 3, "sea")
+    before = (tmp_path / "user.sqlite").read_bytes()
+    with pytest.raises(kind):
+        call(tmp_path)
+    assert (tmp_path / "user.sqlite").read_bytes() == before
+    assert edits.names(tmp_path) == {3: "sea"}
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from nanosae.errors import DataError
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.roles import Column, column_roles, parse_dates
+from nanosae.sources.roles import Column, column_roles, parse_dates, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -178,3 +178,39 @@ def test_vectors_as_text_are_parsed():
     assert parsed["t"].to_pylist() == ["[x, y]", "[1]"]
     with pytest.raises(DataError, match=r"row 1 \(0-based\), column v holds 'none'"):
         with_vectors_parsed(pa.table({"v": ["[1, 2]", "none"]}))
+
+
+def test_a_column_that_a_user_names_gets_the_role_it_is_named_for():
+    table = pa.table(
+        {
+            "shop": [f"shop {i % 90}" for i in range(N)],
+            "marks": [f"m{i % 70}|m{i % 90}" for i in range(N)],
+            "kind": ["a, b" if i % 2 else "a" for i in range(N)],
+            "size": pa.array(range(N)),
+        }
+    )
+    found = column_roles(table)
+    assert [column.role for column in found][:2] == ["unused", "id"]
+    named = {"shop": "category", "marks": "category", "size": "number"}
+    by_name = {c.name: c for c in with_roles(found, table, named)}
+    assert [by_name[name].role for name in named] == ["category", "tags", "number"]
+    assert {by_name[name].reason for name in named} == {"you said so"}
+    assert by_name["kind"] in found
+
+
+def test_a_column_of_too_many_frequent_values_can_be_compared_by_name():
+    n = 2000
+    table = pa.table(
+        {
+            "shop": [f"shop {i % 90}" for i in range(n)],
+            "marks": [f"m{i % 70}|m{i % 90}" for i in range(n)],
+            "rare": [f"r{i // 2}" for i in range(n)],
+        }
+    )
+    reasons = {column.name: column.reason for column in column_roles(table)}
+    assert reasons["shop"].endswith("more than 50; --by shop compares them")
+    assert (
+        reasons["marks"]
+        == "its cells hold 90 tags, more than 50; --by marks compares them"
+    )
+    assert "--by" not in reasons["rare"]

@@ -64,7 +64,7 @@ def test_mistakes_name_the_file_and_the_remedy(tmp_path):
     for form in ("csv", "jsonl", "parquet"):
         path = write(tmp_path, form)
         with pytest.raises(
-            DataError, match="no column 'text': choose one of body, year"
+            DataError, match="no column 'text'; there are body, year"
         ) as error:
             read_texts(path, "text")
         assert (error.value.file, error.value.column) == (path, "text")

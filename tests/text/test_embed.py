@@ -153,7 +153,7 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
     output = str(tmp_path / "e.npy")
     for arguments, words in (
         ([str(tmp_path / "gone.txt"), "-o", output], "gone.txt does not exist"),
-        ([str(texts), "-o", output], "no column 'text': choose one of body, number"),
+        ([str(texts), "-o", output], "no column 'text'; there are body, number"),
         ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "Name it"),
         (
             [str(texts), "-o", output, "--text-column", "number"],

@@ -23,6 +23,15 @@ def test_gradients_are_scaled_down_to_the_limit(clip):
         torch.testing.assert_close(gradient, scaled, rtol=1e-3, atol=1e-7)
 
 
+def test_a_limit_that_is_not_reached_changes_nothing():
+    norms = []
+    for clip in (1e3, 1e6):
+        state, data = small_state(clip=clip)
+        take_step(state, batch_of(data))
+        norms.append(norm_of(gradients(state)))
+    assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+
+
 def test_weight_decay_shrinks_the_encoder_and_nothing_else():
     plain, data = small_state(activation="relu", lr=0.01, warmup=0.0)
     decayed, _ = small_state(activation="relu", lr=0.01, warmup=0.0, weight_decay=0.5)
@@ -49,6 +58,12 @@ def test_silence_is_counted_in_rows_and_ends_with_an_active_row():
     assert set(silent.tolist()) > {0, 64}  # both kinds, and some that came back
     state.config = state.config.__class__(**vars(state.config) | {"dead_after": 64})
     assert torch.equal(state.find_dead(), (silent > 64).nonzero().flatten())
+
+
+def test_a_latent_is_dead_once_it_is_silent_for_more_than_dead_after_rows():
+    state, _ = small_state(dead_after=500)
+    state.silent_rows[[3, 7, 9]] = torch.tensor([500, 501, 999])
+    assert state.find_dead().tolist() == [7, 9]
 
 
 @pytest.mark.parametrize("activation", ["topk", "relu"])

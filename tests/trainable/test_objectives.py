@@ -315,6 +315,22 @@ def test_auxk_reaches_encoder_and_decoder_of_dead_features_and_nothing_else(acti
         )
 
 
+def test_auxk_leaves_out_dead_features_that_fire_again():
+    made, x = training(activation="topk", k=4, k_aux=6)
+    recon = sparse_losses(made, x, x.numel())[0].recon.detach()
+    dead = torch.tensor([3, 7, 8, 20])
+    fires_again = torch.tensor([False, True, False, True])
+
+    def loss_of(features, revived):
+        return auxk(made, x, x, recon, features, revived)["auxk"]
+
+    left_out = loss_of(dead, fires_again)
+    never_there = loss_of(dead[~fires_again], torch.zeros(2, dtype=torch.bool))
+    torch.testing.assert_close(left_out, never_there)
+    with_all = loss_of(dead, torch.zeros(4, dtype=torch.bool))
+    assert not torch.isclose(left_out, with_all)
+
+
 def test_auxk_check_can_fail(monkeypatch):
     made, x = training(activation="topk", k=4, k_aux=6)
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Ward's method for weighted points, spherical k-means, and the strongest feature of each row."""
+"""Rows near each other: smoothing, Ward's method, spherical k-means; leading features."""
 
 from __future__ import annotations
 
@@ -6,85 +6,99 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.cluster.hierarchy import linkage
+from scipy.sparse import csgraph
+from scipy.spatial.distance import squareform
 
 from nanosae.analysis.statistics import unit
 
 BLOCK = 1024  # rows whose neighbours are looked for together
 
 
-def ward_merges(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Merge weighted points into one tree, always the two groups whose union costs least.
+def ward_tree(points: np.ndarray) -> np.ndarray:
+    """Merge points into one tree, always the two groups whose union costs least.
 
     The cost is the increase of the sum of squares within groups (Ward, J. Am. Stat. Assoc. 58
-    (1963) 236), updated by Lance and Williams' formula (Comput. J. 9 (1967) 373). Nearest-neighbour
-    chains find the same merges in O(n²) (Müllner, arXiv 1109.2378).
+    (1963) 236).
 
     Args:
-        points: (n, width).
-        weights: How many points each stands for, (n,).
+        points: (n, width). Time and memory grow with n².
 
     Returns:
-        Merges, cheapest first: a point of either group, (n − 1, 2) int64. The first n − m of them
-        leave m groups.
+        Merges as `scipy.cluster.hierarchy.linkage` writes them, cheapest first, (n − 1, 4).
+    """
+    n_points = len(points)
+    if n_points < 2:
+        return np.empty((0, 4))
+    squares = (points * points).sum(axis=1)
+    distance = np.add.outer(squares, squares)
+    distance -= 2 * points @ points.T
+    np.maximum(distance, 0, out=distance)
+    np.sqrt(distance, out=distance)
+    condensed = squareform(distance, checks=False)
+    return linkage(condensed, "ward")
+
+
+def cut_tree(tree: np.ndarray, n: int) -> np.ndarray:
+    """Return the group of each point when `n` groups are left.
+
+    Args:
+        tree: Merges of m points, as `ward_tree` returns them, (m − 1, 4).
+        n: Between 1 and m.
+
+    Returns:
+        (m,), numbered from 0 by first points.
 
     Example:
-        >>> ward_merges(np.array([[0.0], [9.0], [1.0]]), np.ones(3)).tolist()
-        [[0, 2], [0, 1]]
+        >>> tree = ward_tree(np.array([[0.0], [9.0], [1.0]]))
+        >>> cut_tree(tree, 2).tolist()
+        [0, 1, 0]
     """
-    weights = weights.copy()
-    cost = _initial_costs(points, weights)
-    merges: list[tuple[float, int, int]] = []
-    chain = [0]  # each the nearest neighbour of the one before
-    n_merges = len(points) - 1
-    while len(merges) < n_merges:
-        last = chain[-1]
-        nearest = int(cost[last].argmin())
-        if not _is_reciprocal(cost, chain, nearest):
-            chain.append(nearest)
-            continue
-        kept, merged = sorted(chain[-2:])
-        # of two groups the lower point stays: 0 is always there
-        chain = chain[:-2] or [0]
-        cost_of_merge = cost[kept, merged]
-        merges.append((cost_of_merge, kept, merged))
-        _merge(cost, weights, kept, merged)
-    pairs = [(kept, merged) for _, kept, merged in sorted(merges)]
-    return np.array(pairs, np.int64).reshape(-1, 2)
+    n_points = len(tree) + 1
+    n_merges = n_points - n
+    merged = tree[:n_merges, :2].astype(int)
+    unions = n_points + np.arange(n_merges)
+    n_nodes = n_points + n_merges
+    ends = (merged.ravel(), np.repeat(unions, 2))
+    edges = (np.ones(2 * n_merges), ends)
+    graph = sp.csr_array(edges, shape=(n_nodes, n_nodes))
+    _, group = csgraph.connected_components(graph, directed=False)
+    return group[:n_points]
 
 
-def _is_reciprocal(cost: np.ndarray, chain: list[int], nearest: int) -> bool:
-    """Return whether the chain's last two groups are each other's nearest."""
-    if len(chain) == 1:
-        return False
-    last = chain[-1]
-    before = chain[-2]
-    return cost[last, nearest] >= cost[last, before]
+def group_sums(rows: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:
+    """Return the sum of the rows of each of `n` groups, (n, width)."""
+    n_rows = len(rows)
+    ones = np.ones(n_rows, rows.dtype)
+    places = (group, np.arange(n_rows))
+    members = sp.csr_array((ones, places), shape=(n, n_rows))
+    return members @ rows
 
 
-def _initial_costs(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the cost of merging two points: w_i w_j ÷ (w_i + w_j) · ‖x_i − x_j‖², (n, n)."""
-    squares = (points * points).sum(1)
-    distance = squares[:, None] + squares - 2 * points @ points.T
-    cost = np.maximum(distance, 0)
-    products = np.outer(weights, weights)
-    sums = np.add.outer(weights, weights)
-    cost *= products / sums
-    np.fill_diagonal(cost, np.inf)
-    return cost
+def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:
+    """Replace each row by the mean of itself and its neighbours, at length one, several times.
 
+    Two rows are linked where either is a neighbour of the other. A link between rows of d and e
+    links weighs 1 ÷ √(d·e), so that rows that are near to many do not count more than others
+    (simple graph convolution: Wu et al., arXiv 1902.07153, equation 8).
 
-def _merge(cost: np.ndarray, weights: np.ndarray, i: int, j: int) -> None:
-    """Let group i take in group j, in place; j is then infinitely far from all."""
-    cost_of_i = (weights[i] + weights) * cost[i]
-    cost_of_j = (weights[j] + weights) * cost[j]
-    cost_between = weights * cost[i, j]
-    total = weights[i] + weights[j] + weights
-    updated = (cost_of_i + cost_of_j - cost_between) / total
-    cost[i] = updated
-    cost[:, i] = updated
-    cost[j] = np.inf
-    cost[:, j] = np.inf
-    weights[i] += weights[j]
+    Args:
+        rows: (n, width).
+        near: Places of each row's neighbours, (n, k).
+        times: How often.
+    """
+    n_rows, n_neighbours = near.shape
+    starts = np.arange(n_rows + 1) * n_neighbours
+    entries = (np.ones(near.size, np.float32), near.ravel(), starts)
+    directed = sp.csr_array(entries, shape=(n_rows, n_rows))
+    itself = sp.eye_array(n_rows)
+    links = sp.csr_array(directed + directed.T + itself, dtype=np.float32)
+    links.data[:] = 1
+    scale = sp.diags_array(1 / np.sqrt(links.sum(axis=1)))
+    filtering = scale @ links @ scale
+    for _ in range(times):
+        rows = unit(filtering @ rows)
+    return rows
 
 
 def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -152,14 +166,10 @@ def spherical_steps(rows: np.ndarray, axes: np.ndarray, steps: int) -> np.ndarra
         >>> spherical_steps(rows, np.array([[0.0, 1.0], [-1.0, 0.0]]), 1).round(2).tolist()
         [[0.89, 0.45], [-1.0, 0.0]]
     """
-    n_rows = len(rows)
     n_axes = len(axes)
-    ones = np.ones(n_rows)
     for _ in range(steps):
         axis_of_row = (rows @ axes.T).argmax(axis=1)
-        places = axis_of_row, np.arange(n_rows)
-        members = sp.csr_array((ones, places), shape=(n_axes, n_rows))
-        moved = unit(members @ rows)
+        moved = unit(group_sums(rows, axis_of_row, n_axes))
         n_members = np.bincount(axis_of_row, minlength=n_axes)
         is_empty = n_members == 0
         axes = np.where(is_empty[:, None], axes, moved)

@@ -4,11 +4,12 @@ With f the number of rows of a feature, c that of a pair and N that of all rows,
 
     lift = c·N ÷ (f_i·f_j)         npmi = log(lift) ÷ −log(c ÷ N)
 
-(Bouma 2009). Matrices of features × features are built a block of rows at a time.
+(Bouma 2009). Matrices of features × features are built a block of features at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -17,10 +18,11 @@ import scipy.sparse as sp
 
 from nanosae.analysis.ranking import largest_in_segments
 from nanosae.analysis.reading import feature_blocks
-from nanosae.codes import Codes
+from nanosae.codes import Codes, indices
 
 MIN_SHARED_ROWS = 5  # rows that a pair must share to be listed as coactive
 COUNTED = 64  # features whose shared rows are counted together
+COUNTED_CELLS = 2**27  # counts of a pass over the corpus, 512 MB
 
 
 def cooccurrence(
@@ -39,27 +41,50 @@ def cooccurrence(
     """
     counts = codes.counts
     parts = [sp.csr_array((0, codes.n_features), dtype=np.int32)]
-    for block in feature_blocks(codes, features):
-        shared = shared_rows(codes, codes.features(block))
+    for block, shared in shared_rows(codes, features):
         rarer = np.minimum.outer(counts[block], counts)
-        shared[shared < min_share * rarer] = 0
-        parts.append(sp.csr_array(shared))
+        is_enough = shared >= min_share * rarer
+        parts.append(sp.csr_array(np.where(is_enough, shared, 0)))
     return sp.csr_array(sp.vstack(parts, format="csr"))
 
 
-def shared_rows(codes: Codes, columns: sp.csc_array) -> np.ndarray:
-    """Count the rows that each column shares with each feature, (columns, n_features) int32."""
-    n_columns = len(columns.indptr) - 1
-    n_features = codes.n_features
-    shared = np.zeros((n_columns, n_features), np.int32)
-    for first_row, shard in codes.shards(values=False):
+def shared_rows(
+    codes: Codes, features: Any = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Count the rows that features share with every feature, block by block.
+
+    The corpus is read once for every COUNTED_CELLS counts, so that time grows with its rows and
+    memory does not.
+
+    Args:
+        codes: The corpus.
+        features: Which features; all by default.
+
+    Yields:
+        Features of a block, as `feature_blocks` cuts them, and counts, (block, n_features) int32.
+    """
+    features = indices(features, codes.n_features, "feature")
+    width = max(1, COUNTED_CELLS // codes.n_features)
+    for counted in np.split(features, range(width, len(features), width)):
+        shared = _count_shared_rows(codes, counted)
+        start = 0
+        for block in feature_blocks(codes, counted):
+            stop = start + len(block)
+            yield block, shared[start:stop]
+            start = stop
+
+
+def _count_shared_rows(codes: Codes, features: np.ndarray) -> np.ndarray:
+    """Read the corpus once; count the rows that features share with every feature."""
+    n_columns = len(features)
+    shared = np.zeros((n_columns, codes.n_features), np.int32)
+    for _, shard in codes.shards(values=False):
         rows: Any = shard
-        stop_row = first_row + rows.shape[0]
-        part = columns[first_row:stop_row]
+        columns = sp.csc_array(rows[:, features])
         for start in range(0, n_columns, COUNTED):
             stop = min(start + COUNTED, n_columns)
-            ends = part.indptr[start : stop + 1]
-            shared[start:stop] += _shared_rows_of_shard(rows, part.indices, ends)
+            ends = columns.indptr[start : stop + 1]
+            shared[start:stop] += _shared_rows_of_shard(rows, columns.indices, ends)
     return shared
 
 
@@ -92,14 +117,14 @@ def _shared_rows_of_shard(
 
 
 def coactive_features(
-    codes: Codes, block: np.ndarray, columns: sp.csc_array, n: int, duplicate: float
+    codes: Codes, block: np.ndarray, shared: np.ndarray, n: int, duplicate: float
 ) -> tuple[dict[str, list[np.ndarray]], list[np.ndarray]]:
     """List what is active together with each feature, by falling npmi, and its duplicates.
 
     Args:
         codes: The corpus.
         block: Features, (F,).
-        columns: Their activations, (n_rows, F).
+        shared: Rows that each shares with every feature, (F, n_features).
         n: Features to list for each, at most.
         duplicate: Jaccard overlap of rows from which on two features are duplicates.
 
@@ -107,7 +132,6 @@ def coactive_features(
         `coactive, coactive_count, coactive_lift, coactive_npmi` of pairs that share at least
         MIN_SHARED_ROWS and more rows than by chance; and the duplicates of each feature.
     """
-    shared = shared_rows(codes, columns)
     cells = np.flatnonzero(shared >= MIN_SHARED_ROWS)
     place, other = np.divmod(cells, codes.n_features)
     feature = block[place]

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 from nanosae.codes import Codes
@@ -32,6 +33,8 @@ def is_list(value: Any) -> bool:
 
 def is_missing(values: np.ndarray) -> np.ndarray:
     """Return which cells are empty, bool (n,)."""
+    if values.dtype.kind in "biuf":
+        return ~np.isfinite(values)
     return np.array([is_missing_value(value) for value in values.tolist()], dtype=bool)
 
 
@@ -71,17 +74,21 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    cells = []
-    for value, missing in zip(values, is_missing(values), strict=True):
-        if missing:
-            cells.append([])
-        elif is_list(value):
-            cells.append([str(label) for label in value if not is_missing_value(label)])
-        else:
-            cells.append(str(value).split("|"))
+    cells = [tuple(cell) if is_list(cell) else cell for cell in values.tolist()]
+    kind, distinct = pd.Series(cells, dtype=object).factorize(use_na_sentinel=False)
+    labels = [_labels_of(cell) for cell in distinct]
     binarizer = MultiLabelBinarizer(sparse_output=True)
-    matrix = sp.csr_array(binarizer.fit_transform(cells), dtype=np.float64)
-    return binarizer.classes_.tolist(), matrix
+    of_distinct = sp.csr_array(binarizer.fit_transform(labels), dtype=np.float64)
+    return binarizer.classes_.tolist(), sp.csr_array(of_distinct[kind])
+
+
+def _labels_of(cell: Any) -> list[str]:
+    """Return the labels in a cell."""
+    if is_missing_value(cell):
+        return []
+    if is_list(cell):
+        return [str(label) for label in cell if not is_missing_value(label)]
+    return str(cell).split("|")
 
 
 def one_hot(index: np.ndarray) -> sp.csr_array:
@@ -100,6 +107,8 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
     """Read cells as float64, empty ones as NaN; None if any cell is not a number."""
+    if values.dtype.kind in "iuf":
+        return np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     try:
         return np.where(is_missing(values), "nan", values.astype(object)).astype(
             np.float64

@@ -10,6 +10,7 @@ of features × features. Labels are not made here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -17,15 +18,16 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from nanosae.analysis.coactivation import coactive_features
+from nanosae.analysis.coactivation import coactive_features, shared_rows
 from nanosae.analysis.columns import one_per_row
 from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows
-from nanosae.analysis.reading import feature_blocks, run_model
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.analysis.reading import run_model
+from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.model.weights import Weights
 
+MOST_TEXTS = 500_000  # that monosemanticity is measured on
 BINS = 20  # of the activation histogram, between 0 and the feature's maximum
 DENSE = 0.2  # density above which a feature is called dense
 DUPLICATE = (
@@ -47,7 +49,8 @@ def describe(
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         texts: Texts of its rows; True for those of the corpus, False to leave out what reads them:
-            `top_texts` and `monosemanticity`.
+            `top_texts` and `monosemanticity`, which is measured on a sample of 500,000 rows (and
+            200 active ones of each rarer feature) where there are more.
         features: Which features; all by default.
         n: Length of the lists: rows, neighbours, coactive features.
         pool: Rows, drawn at random, among which inactive rows are looked for.
@@ -74,26 +77,42 @@ def describe(
         centre = _centre(codes, model)
         inactive = InactiveRows(codes, codes.n_rows, pool, seed, centre)
     frames = []
-    for block in feature_blocks(codes, features):
-        facts = _facts(codes, block, n, directions, inactive)
+    for block, shared in shared_rows(codes, features):
+        facts = _facts(codes, block, shared, n, directions, inactive)
         frames.append(pd.DataFrame(facts))
     frame = pd.concat(frames, ignore_index=True)
-    row_texts = _texts(codes, texts)
-    if row_texts is not None:
-        top_rows = frame["top_rows"]
-        frame["top_texts"] = [row_texts[rows].tolist() for rows in top_rows]
-        second_space = tfidf(row_texts)
-        frame["monosemanticity"] = monosemanticity(codes, features, second_space)
+    texts_of = _text_reader(codes, texts)
+    if texts_of is not None:
+        frame["top_texts"] = _texts_of_lists(texts_of, frame["top_rows"])
+        rows, _ = sampled_rows(codes, MOST_TEXTS, seed)
+        second_space = tfidf(texts_of(rows))
+        frame["monosemanticity"] = monosemanticity(
+            excerpt(codes, rows), features, second_space
+        )
+        frame.attrs["notes"] = sample_notes("Monosemanticity is", rows, codes)
     return frame
 
 
-def _texts(codes: Codes, texts: Any) -> np.ndarray | None:
-    """Return one text per row, or None where there are none or none are wanted."""
+def _text_reader(codes: Codes, texts: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what reads the texts of rows, or None where there are none or none are wanted."""
     if texts is False or (texts is True and not codes.has_texts):
         return None
     if texts is True:
-        return codes.texts(marks="")
-    return one_per_row(codes, texts)
+        return lambda rows: codes.texts(rows, marks="")
+    given = one_per_row(codes, texts)
+    return lambda rows: given[rows]
+
+
+def _texts_of_lists(
+    texts_of: Callable[[np.ndarray], np.ndarray], row_lists: Iterable[np.ndarray]
+) -> list[list[str]]:
+    """Return the texts of lists of rows; each text is read once."""
+    row_lists = list(row_lists)
+    ends = np.cumsum([0, *(len(rows) for rows in row_lists)])
+    every_row = np.concatenate([np.zeros(0, np.int64), *row_lists])
+    distinct, place = np.unique(every_row, return_inverse=True)
+    texts = texts_of(distinct)[place]
+    return [texts[start:stop].tolist() for start, stop in pairwise(ends)]
 
 
 def _centre(codes: Codes, model: Weights | None) -> np.ndarray:
@@ -107,6 +126,7 @@ def _centre(codes: Codes, model: Weights | None) -> np.ndarray:
 def _facts(
     codes: Codes,
     block: np.ndarray,
+    shared: np.ndarray,
     n: int,
     directions: np.ndarray | None,
     inactive: InactiveRows | None,
@@ -117,7 +137,7 @@ def _facts(
     density = counts[block] / max(codes.n_rows, 1)
     facts: dict[str, Any] = {"feature": block, "density": density}
     facts |= _activations(columns, n)
-    coactive, duplicates = coactive_features(codes, block, columns, n, DUPLICATE)
+    coactive, duplicates = coactive_features(codes, block, shared, n, DUPLICATE)
     facts |= coactive
     if directions is not None:
         facts |= _neighbours(directions, counts, block, n)

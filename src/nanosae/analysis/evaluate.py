@@ -32,7 +32,7 @@ from nanosae.analysis.probes import (
     dense_probe,
     sparse_probes,
 )
-from nanosae.analysis.splits import duplicate_groups, held_out
+from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
@@ -50,7 +50,7 @@ class Evaluation:
             rows.
         labels: The feature of best F1 on the training part, for each label: `representation,
             label, feature, threshold, f1, auc, n_rows`; the last three on the held-out part.
-        about: Options and counts.
+        about: Options, counts, and `notes` where the split is not what was asked for.
     """
 
     table: pd.DataFrame
@@ -125,10 +125,12 @@ def evaluate(
     measures: dict[str, Measures] = {name: {} for name in compared}
 
     chosen = pd.DataFrame()
+    notes = []
     if values is not None:
         names, labelled = _labelled_rows(
             codes, rows, values, groups, min_rows, share, seed
         )
+        notes = split_notes(labelled.held, share)
         chosen = _measure_labels(compared, labelled, names, ks, measures)
         if "dense" in compared:
             measures["dense"] |= dense_probe(codes.vectors(rows), labelled)
@@ -147,6 +149,7 @@ def evaluate(
         "min_rows": min_rows,
         "share": share,
         "seed": seed,
+        "notes": notes,
     }
     return Evaluation(_as_table(measures), chosen, about)
 
@@ -171,8 +174,8 @@ def _labelled_rows(
     seed: int,
 ) -> tuple[np.ndarray, LabelledRows]:
     """Split the rows; return the names and indicators of the labels with enough rows."""
-    duplicate_group = duplicate_groups(codes, groups=groups)
-    held = held_out(duplicate_group, share, seed)[rows]
+    duplicate_group = duplicate_groups(codes, groups=groups, rows=rows)
+    held = held_out(duplicate_group, share, seed)
     names, labels = label_matrix(values[rows])
     fewest = np.minimum(_rarer_side(labels[~held]), _rarer_side(labels[held]))
     enough = np.flatnonzero(fewest >= min_rows)
@@ -181,7 +184,7 @@ def _labelled_rows(
             f"none of {len(names)} labels has {min_rows} rows in both halves.",
             remedy="Lower min_rows, or take a column with fewer different labels.",
         )
-    labelled = LabelledRows(labels[:, enough], held, duplicate_group[rows])
+    labelled = LabelledRows(labels[:, enough], held, duplicate_group)
     return np.array(names, object)[enough], labelled
 
 

@@ -39,14 +39,15 @@ from nanosae.analysis.scoring import (
     is_doubtful,
     word_scores,
 )
-from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
+from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
 from nanosae.text.encoders import find_encoder
 from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
 COLUMNS += ["keywords_auc", "typical_text"]
+MOST_ROWS = 500_000  # texts that are read; a sample of larger corpora
 SAMPLE = 20_000  # rows on which a term's informativeness is measured
 SCORED = 20_000  # held-out rows along which a label's direction is measured
 SHOWN = 40  # keywords that the table lists
@@ -65,6 +66,9 @@ def label(
     seed: int = 0,
 ) -> pd.DataFrame:
     """Label features by words and score each label on held-out texts.
+
+    Of a corpus of more than 500,000 rows so many are drawn at random, and up to 200 active ones of
+    each rarer feature; these choose labels and are not scored on.
 
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
@@ -86,7 +90,8 @@ def label(
         held-out texts: `label_auc, label_auc_low, label_auc_high` (95 %; by its meaning where the
         corpus has embeddings), `label_f1, label_precision, label_recall` (by its words) and
         `label_n` (active texts behind them), `keywords_auc` (of the query) and `typical_text`
-        (strong, and with many of these words).
+        (strong, and with many of these words). `attrs["notes"]` says where the split is not what
+        was asked for, and where labels are of a sample.
 
     Raises:
         ConfigError: If `n_keywords` or `min_texts` is not positive.
@@ -97,8 +102,12 @@ def label(
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
     features = chosen_features(codes, features)
+    sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
+    notes = sample_notes("Labels are", sampled, codes)
+    codes = excerpt(codes, sampled)
     texts = codes.texts(marks="")
     held = held_out(duplicate_groups(codes, groups=groups), share, seed)
+    notes += split_notes(held, share)
     train_rows = np.flatnonzero(~held)
     words = Words(texts, ~held)
     sample = np.random.default_rng(seed).permutation(train_rows)[:SAMPLE]
@@ -119,6 +128,7 @@ def label(
     if meaning is not None:
         term_meaning = _term_meaning(words, found, meaning, encode)
     names = choose_names(words, informative, found, train_rows, meaning, term_meaning)
+    held &= is_random  # rows that were drawn for being active would flatter the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
 
     labels = _spelled_labels(words, found, names, texts)
@@ -130,7 +140,7 @@ def label(
         features, columns, found, names, labels, strict=True
     ):
         query = scorer.query(own)
-        typical_row = _typical_row(own, query)
+        typical_row = scorer.typical_row(own, query)
         typical_text = (
             codes.texts(typical_row) if codes.has_tokens else texts[typical_row]
         )
@@ -146,6 +156,7 @@ def label(
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)
     frame = pd.DataFrame(records, columns=COLUMNS)
+    frame.attrs["notes"] = notes
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
     lower_ends = frame["label_auc_low"].astype(float)
@@ -212,10 +223,12 @@ class _Scorer:
     ) -> None:
         self.held = held
         self.by_term = sp.csc_array(words.presence)
-        self.term_weights = sp.csc_array(words.weight)
+        self.weights = words.weight
+        self.mean_weights = words.weight.mean(axis=0)
         held_rows = np.flatnonzero(held)
         sample = np.random.default_rng(seed).permutation(held_rows)[:SCORED]
         self.sample = np.sort(sample)
+        self.weights_of_sample = sp.csc_array(words.weight[self.sample])
         self.directions: np.ndarray | None = None
         if meaning is not None:
             self.directions = meaning.direct(codes.vectors(self.sample))
@@ -227,18 +240,30 @@ class _Scorer:
         if self.directions is not None and name.direction is not None:
             along = self.directions @ name.direction
         else:
-            along = self.term_weights[:, name.matching].sum(axis=1)[self.sample]
+            along = self.weights_of_sample[:, name.matching].sum(axis=1)
         auc, low, high = area(along, np.isin(self.sample, rows))
         areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
         return areas | word_scores(has_word, rows, self.held)
 
     def query(self, own: FeatureWords) -> np.ndarray:
-        """Return how well each text answers a query of a feature's keywords, (n_rows,)."""
-        return self.term_weights[:, own.keywords] @ own.keyword_weights
+        """Return what each term weighs in a query of a feature's keywords, (T,)."""
+        query = np.zeros(len(self.mean_weights))
+        query[own.keywords] = own.keyword_weights
+        return query
 
     def query_auc(self, query: np.ndarray, rows: np.ndarray) -> float:
         """Return the area under the ROC curve of a query on held-out rows."""
-        return area(query[self.sample], np.isin(self.sample, rows))[0]
+        answers = self.weights_of_sample @ query
+        return area(answers, np.isin(self.sample, rows))[0]
+
+    def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
+        """Return the row, of the strongest ones, that is strong and full of keywords, if any."""
+        strongest = own.rows[:STRONGEST]
+        answers = self.weights[strongest] @ query
+        mean_answer = self.mean_weights @ query
+        relative_answers = answers / (answers + mean_answer + 1e-9)
+        typicality = own.activations[:STRONGEST] * relative_answers
+        return strongest[np.argsort(-typicality, kind="stable")[:1]]
 
 
 def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
@@ -248,15 +273,6 @@ def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
     if min(n_held, n_train) < min_texts:
         return np.ones(len(is_held), dtype=bool)
     return ~is_held
-
-
-def _typical_row(own: FeatureWords, score: np.ndarray) -> np.ndarray:
-    """Return the row, of the strongest ones, that is strong and full of keywords; none if none."""
-    strongest = own.rows[:STRONGEST]
-    row_score = score[strongest]
-    relative_score = row_score / (row_score + score.mean() + 1e-9)
-    typicality = own.activations[:STRONGEST] * relative_score
-    return strongest[np.argsort(-typicality, kind="stable")[:1]]
 
 
 def _with_tokens(

@@ -2,28 +2,37 @@
 
 A finding is a sentence on how much of a group or of a period consists of texts with a feature, or
 how a number differs in them. Only what `contrast`, `over_time` and `explain` found becomes one.
-Each side of a comparison has its own list, strongest difference first, and sides take turns, so
-that no side and no column fills the page.
+The strongest difference comes first, but no side of a comparison, no column and no feature fills
+the page: a finding tells less the more was said about each of them, and if its label only repeats
+the name of the group.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import zip_longest
+from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from nanosae.analysis.findings import Contrast
+from nanosae.text.tokens import split_words, stem
 
 SAID = ["column", "side", "feature", "label", "sentence", "strength"]
 NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
+# what a finding still tells for each one before it of the same column, side and feature
+SAME_COLUMN = 0.9
+SAME_SIDE = 0.5
+SAME_FEATURE = 0.5
+OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
+MIN_WORD = 4  # letters of a word that a longer one repeats by beginning with it
 
 Line = dict[str, Any]  # of a table: values by the names of its columns
 
@@ -50,7 +59,7 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         (log-odds ratio; of numbers the difference), `n_active` and `q` (false discovery rate). A
         feature is said once per column.
     """
-    queues: list[list[Line]] = []
+    found: list[Line] = []
     compared = [_as_compared(result) for result in results]
     are_groups = [result.kind == "groups" for result in compared]
     has_several = sum(are_groups) > 1
@@ -60,17 +69,74 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
             "strength", key=abs, ascending=False, kind="stable"
         )
         once = strongest_first.drop_duplicates("feature")
-        for _, of_side in once.groupby("side", sort=False):
-            queue = of_side.to_dict("records")
-            queues.append(queue)
-    queues.sort(key=_strength_of_first, reverse=True)
-    in_turn = _in_turn(queues)
-    return pd.DataFrame(in_turn, columns=COLUMNS)
+        found += once.to_dict("records")
+    return pd.DataFrame(_most_telling_first(found), columns=COLUMNS)
 
 
-def _strength_of_first(queue: list[Line]) -> float:
-    strongest = queue[0]
-    return abs(strongest["strength"])
+def _most_telling_first(lines: list[Line]) -> Iterator[Line]:
+    """Yield the line that tells most beside those before it, again and again.
+
+    What a line tells only falls while others are said, so that one which still tells as much as the
+    others told before is the next.
+    """
+    n_said: Counter[tuple[str, Any]] = Counter()
+    waiting = [(-_told(line, n_said), place) for place, line in enumerate(lines)]
+    heapify(waiting)
+    while waiting:
+        _, place = heappop(waiting)
+        line = lines[place]
+        now = (-_told(line, n_said), place)
+        if waiting and now > waiting[0]:
+            heappush(waiting, now)
+            continue
+        n_said.update(_subjects(line))
+        yield line
+
+
+def _told(line: Line, n_said: Mapping[tuple[str, Any], int]) -> float:
+    """Return how much a finding tells beside those that were said."""
+    column, side, feature = _subjects(line)
+    told = abs(line["strength"])
+    told *= SAME_COLUMN ** n_said[column]
+    told *= SAME_SIDE ** n_said[side]
+    told *= SAME_FEATURE ** n_said[feature]
+    is_obvious = repeats_name(line["label"], line["side"])
+    return OBVIOUS * told if is_obvious else told
+
+
+def _subjects(line: Line) -> list[tuple[str, Any]]:
+    """Return what a finding is about: its column, its side and its feature."""
+    column = line["column"]
+    return [
+        ("column", column),
+        ("side", (column, line["side"])),
+        ("feature", line["feature"]),
+    ]
+
+
+def repeats_name(label: str, name: str) -> bool:
+    """Tell whether a label says no more than the name of a group: one of its words, inflected.
+
+    Example:
+        >>> repeats_name("fonts, glyphs", "font"), repeats_name("game", "gameplaying")
+        (True, True)
+        >>> repeats_name("animal, fishes", "noun.animal"), repeats_name("tax, credit", "money")
+        (True, False)
+    """
+    name_words = _words(name)
+    return any(
+        _is_same_word(word, other) for word in _words(label) for other in name_words
+    )
+
+
+def _words(text: str) -> list[str]:
+    return split_words(text.replace("_", " "))
+
+
+def _is_same_word(word: str, other: str) -> bool:
+    if word == other or (stem(word) and stem(word) == stem(other)):
+        return True
+    return len(word) >= MIN_WORD and other.startswith(word)
 
 
 def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
@@ -79,14 +145,6 @@ def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
     findings_table = pd.DataFrame(result["findings"])
     shares = pd.DataFrame(result["shares"])
     return _Compared(result["kind"], result["about"], findings_table, shares)
-
-
-def _in_turn(queues: list[list[Line]]) -> Iterator[Line]:
-    """Yield the first line of each list, then the second of each, and so on."""
-    for lines in zip_longest(*queues):
-        for line in lines:
-            if line is not None:
-                yield line
 
 
 def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
@@ -172,7 +230,7 @@ def group_words(value: Any, column: Any, names_column: bool = False) -> str:
         return text
     name = column_words(column)
     has_word = re.search(r"[^\W\d_]{2}", text)
-    is_yes_or_no = text in ("True", "False")
+    is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
     if not has_word or is_yes_or_no:
         return f"the texts where {name} is {text}"
     return f"{text} ({name})" if names_column else text

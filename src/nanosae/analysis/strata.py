@@ -14,6 +14,7 @@ TEXT_LENGTH = "length"  # the covariate that need not be a column
 LENGTH_STEPS = 8  # steps of length in a factor of e: 12 % longer is as long
 ROWS_PER_BIN = 100
 MIN_BINS, MAX_BINS = 5, 50  # of a single covariate
+READ_BLOCK = 2**14  # texts read at a time
 MAX_LEVELS = 11  # numbers with more different values are cut at quantiles
 
 
@@ -50,18 +51,25 @@ def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
 def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
     """Read a covariate; a column named "length" goes before the length of the texts."""
     if name == TEXT_LENGTH and name not in codes.columns:
-        texts = codes.texts(rows).tolist()
-        lengths = np.array([len(text) for text in texts])
-        steps = LENGTH_STEPS * np.log1p(lengths)
+        steps = LENGTH_STEPS * np.log1p(_text_lengths(codes, rows))
         return np.round(steps)
     return codes.column(name, rows)
+
+
+def _text_lengths(codes: Codes, rows: np.ndarray) -> np.ndarray:
+    """Return the length of each row's text; texts are read a block at a time."""
+    lengths = [np.zeros(0, np.int64)]
+    for block in np.split(rows, range(READ_BLOCK, len(rows), READ_BLOCK)):
+        of_block = [len(text) for text in codes.texts(block).tolist()]
+        lengths.append(np.array(of_block, np.int64))
+    return np.concatenate(lengths)
 
 
 def _levels(values: np.ndarray, n_bins: int) -> np.ndarray:
     """Number the bins or values of a covariate; missing numbers are a bin of their own."""
     numbers = as_numbers(values)
-    written = values.astype(str)
-    level = np.unique(written, return_inverse=True)[1]
+    comparable = values if values.dtype.kind in "biuf" else values.astype(str)
+    level = np.unique(comparable, return_inverse=True)[1]
     if numbers is None or level.max() < MAX_LEVELS:
         return level
     shares = np.arange(1, n_bins) / n_bins

@@ -1,34 +1,27 @@
-"""Topics: features merged into any number of groups, without training anything again.
+"""Topics: rows that are alike, with the features that set them apart; any number of them.
 
-1. Every row is led by its strongest feature. What a feature stands for is the mean reconstruction
-   of the rows it leads: its decoder direction together with those of the features it is active
-   with, in the shares in which they are. A feature that leads no row joins the leading feature in
-   whose rows most of its activation lies.
-2. Ward's method merges these vectors, weighted by numbers of rows, into one tree, once. Any number
-   of topics is a cut through it.
-3. A topic's direction is the weighted mean of its vectors, centred, moved by a few steps of
-   spherical k-means on a sample of the rows. Rows are their embeddings where the corpus has them,
-   else their reconstructions, centred and at length one, plus the mean of their nearest neighbours
-   in the sample, so that what one text alone says moves nothing. A row has the topics onto whose
-   directions it projects furthest; only without embeddings a row on which no feature is active has
-   none, and is listed.
+1. Rows are their embeddings where the corpus has them, else the reconstructions of their features,
+   centred and at length one. A sample of them is linked to nearest neighbours, and smoothed over
+   these links a few times, so that what one text alone says moves nothing (the low-pass filter of
+   simple graph convolutions: Wu et al., arXiv 1902.07153; for clusters, Zhang et al., arXiv
+   1906.01210).
+2. Ward's method merges the smoothed rows into one tree, once. Any number of topics is a cut through
+   it, moved by a few steps of spherical k-means.
+3. Every row has the topics onto whose directions it and its neighbours in the sample project
+   furthest. Only without embeddings a row on which no feature is active has none, and is listed.
+4. A feature belongs to the topic in whose rows most of its activation lies, for the number of these
+   rows: where the Pearson residual is largest.
 
-How it was chosen: normalised mutual information of row topics with real labels (SAEs of 4,096
-features, 32 a row; CLINC150 domains, WordNet lexnames, Debian sections), for so many topics:
+How it was chosen: normalised mutual information of row topics with real labels (20,000 rows each;
+CLINC150 domains, WordNet lexnames, Debian sections), for 20 topics, then as many as labels:
 
-                                          CLINC150              WordNet            Debian
-                                       10    45   150       10    45   150      10    58   150
-    the cut of this tree alone        .53   .58   .57      .29   .32   .32     .37   .43   .41
-    k-means on the dense rows         .52   .57   .58      .32   .34   .33     .39   .42   .41
-    Ward without weights              .45   .55   .56      .28   .32   .31     .27   .37   .38
-    features merged at random         .08   .25   .40      .09   .16   .23     .23   .34   .38
-    decoder cosines, average linkage  .22   .31   .39      .12   .20   .25     .20   .29   .33
-    activation cosines, the same      .15   .42   .50      .12   .18   .23     .00   .04   .23
+                                               CLINC150       WordNet        Debian
+    these topics                              .61   .60      .33   .34      .43   .43
+    k-means of the embeddings                 .55   .51      .33   .34      .46   .43
+    UMAP and k-means, as in BERTopic          .56   .49      .31   .31      .36   .39
+    Ward's tree of features, moved to rows    .60   .56      .32   .33      .44   .43
 
-(In the last three a row is of the topic with most of its activation.) With the 150 intents of
-CLINC150, 150 topics share .85, k-means .89, random merging .67. Steps and neighbours raise the cut
-from .60 to .62, .33 to .33 and .44 to .45 (20 topics, 8,000 rows of each corpus). k-means has to
-run again for each number, and has no features that say what a topic is made of.
+docs/log.md has what else was tried. Ward's method is what gains on CLINC150, smoothing on all.
 """
 
 from __future__ import annotations
@@ -42,105 +35,138 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.sparse import csgraph
 
 from nanosae.analysis.clustering import (
+    cut_tree,
+    group_sums,
     leaders,
     nearest_rows,
+    smooth_rows,
     spherical_steps,
-    ward_merges,
+    ward_tree,
 )
-from nanosae.analysis.family_edges import content_order
 from nanosae.analysis.group_names import common_words, feature_names
 from nanosae.analysis.statistics import unit
+from nanosae.analysis.topic_words import spelled, topic_words
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
+from nanosae.text.words import Words
 
-MAX_LEAVES = 4096  # features the tree is made of; its memory grows with the square
 BLOCK = 2**13  # rows projected at a time
-SAMPLE_ROWS = 2**13  # rows that move the topics' directions
-NEIGHBOURS = 15  # of a row in the sample, whose mean is added to it
-STEPS = 6  # of spherical k-means
+SAMPLE_ROWS = 2**13  # rows that the tree is made of; its memory grows with the square
+NEIGHBOURS = 15  # of a row in the sample
+SMOOTHINGS = 4  # times that each row of the sample takes the mean of its neighbours
+STEPS = 3  # of spherical k-means
 SHARE = 0.7  # of the furthest projection: a row has every topic that reaches it
-SAMPLE = 100  # texts of a topic that its words come from
+SPELLING_TEXTS = 100  # of a topic, whose spelling of its words is taken
 UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
 N_WORDS = 10  # words of a topic, the first 4 in its name
 
 
 @dataclass(frozen=True, eq=False)
+class SampledTexts:
+    """Texts that topics get their words from, read once for all numbers of topics.
+
+    Attributes:
+        codes: The corpus.
+        rows: Rows of the texts, (m,).
+    """
+
+    codes: Codes
+    rows: np.ndarray = field(repr=False)
+
+    @cached_property
+    def words(self) -> Words:
+        """Words and phrases of the texts."""
+        texts = self.codes.texts(self.rows)
+        return Words(texts, np.ones(len(texts), bool))
+
+
+@dataclass(frozen=True, eq=False)
 class Topics:
-    """Topics, numbered from the one with the most led rows; rows are assigned when asked for.
+    """Topics, the largest in the sample first; rows and features are assigned when asked for.
 
     Attributes:
         codes: The corpus.
         labels: Names of features, see `topics`.
         n: Number of topics.
-        leaves: Place in the tree of each feature, (n_features,) int64; -1 if dead or too dense.
-        sizes: Rows led by each leaf, (n_leaves,).
-        vectors: Mean reconstruction of those rows, without the decoder's bias, (n_leaves, width).
-        merges: Pairs of leaves whose groups are merged, first merge first, (n_leaves − 1, 2).
-        decoder: Directions of the features, zero without a leaf, (n_features, width).
-        centre: Mean of the rows, (width,).
-        sample: Some rows, centred and at length one, (m, width).
+        is_eligible: Which features may belong to a topic, (n_features,).
+        decoder: Directions of these features, zero for others, (n_features, width).
+        centre: Mean of the sampled rows, (width,).
+        sample: Some rows, centred, each with its smoothed self, at length one, (m, width).
+        tree: Merges of the smoothed rows by Ward's method, as scipy writes them, (m − 1, 4).
         neighbours: Places in the sample of those nearest to each row, (n_rows, 15).
+        texts: Those of the sample.
     """
 
     codes: Codes
     labels: pd.DataFrame | None = field(repr=False)
     n: int
-    leaves: np.ndarray = field(repr=False)
-    sizes: np.ndarray = field(repr=False)
-    vectors: np.ndarray = field(repr=False)
-    merges: np.ndarray = field(repr=False)
+    is_eligible: np.ndarray = field(repr=False)
     decoder: np.ndarray = field(repr=False)
     centre: np.ndarray = field(repr=False)
     sample: np.ndarray = field(repr=False)
+    tree: np.ndarray = field(repr=False)
     neighbours: np.ndarray = field(repr=False)
+    texts: SampledTexts = field(repr=False)
 
     def cut(self, n: int) -> Topics:
         """Return `n` topics from the same tree.
 
         Raises:
-            ConfigError: If `n` is not between 1 and the number of leaves.
+            ConfigError: If `n` is not between 1 and the number of sampled rows.
         """
-        if not 1 <= n <= len(self.sizes):
+        if not 1 <= n <= len(self.sample):
             raise ConfigError(
-                f"n={n} topics: there are {len(self.sizes)} features to make them of."
+                f"n={n} topics: there are {len(self.sample)} rows to make them of."
             )
         return replace(self, n=n)
 
     @cached_property
-    def leaf_topic(self) -> np.ndarray:
-        """Topic of each leaf, (n_leaves,) int64."""
-        n_leaves = len(self.sizes)
-        n_merges = n_leaves - self.n
-        merged, into = self.merges[:n_merges].T
-        edges = (np.ones(n_merges), (merged, into))
-        graph = sp.csr_array(edges, shape=(n_leaves, n_leaves))
-        _, group = csgraph.connected_components(graph, directed=False)
-        group_sizes = np.bincount(group, self.sizes)
-        largest_first = np.argsort(-group_sizes, kind="stable")
-        topic_of_group = np.argsort(largest_first)
-        return topic_of_group[group]
-
-    @property
-    def feature_topic(self) -> np.ndarray:
-        """Topic of each feature, (n_features,) int64; -1 if it is dead or too dense."""
-        has_no_leaf = self.leaves < 0
-        topic = self.leaf_topic[self.leaves]
-        return np.where(has_no_leaf, -1, topic)
-
-    @cached_property
     def axes(self) -> np.ndarray:
         """Direction of each topic among the centred rows, at length one, (n, width)."""
-        mean = np.average(self.vectors, axis=0, weights=self.sizes)
-        leaf = np.arange(len(self.sizes))
-        members = sp.csr_array((self.sizes, (self.leaf_topic, leaf)))
-        centred_sums = members @ (self.vectors - mean)
-        start = unit(centred_sums)
-        near = nearest_rows(self.sample, self.sample, NEIGHBOURS)
-        smoothed = self.sample + _means_of(self.sample, near)
-        return spherical_steps(unit(smoothed), start, STEPS)
+        group = cut_tree(self.tree, self.n)
+        sums = group_sums(self.sample, group, self.n)
+        start = unit(sums)
+        axes = spherical_steps(self.sample, start, STEPS)
+        nearest = (self.sample @ axes.T).argmax(axis=1)
+        sizes = np.bincount(nearest, minlength=self.n)
+        largest_first = np.argsort(-sizes, kind="stable")
+        return axes[largest_first]
+
+    @cached_property
+    def feature_topic(self) -> np.ndarray:
+        """Topic of each feature, (n_features,) int64; -1 if it is dead or too dense."""
+        activation = self._activation_by_topic()
+        pairs = activation.tocoo()
+        feature, topic = pairs.coords
+        assigned = self.row_topic[self.row_topic >= 0]
+        sizes = np.bincount(assigned, minlength=self.n)
+        share_of_rows = sizes / max(len(assigned), 1)
+        of_feature = activation.sum(axis=1)
+        expected = of_feature[feature] * share_of_rows[topic]
+        residual = (pairs.data - expected) / np.sqrt(expected)
+        residuals = sp.csr_array((residual, pairs.coords), shape=pairs.shape)
+        topic_of_feature = np.full(self.codes.n_features, -1)
+        features, largest = leaders(residuals)
+        topic_of_feature[features] = largest
+        return np.where(self.is_eligible, topic_of_feature, -1)
+
+    def _activation_by_topic(self) -> sp.csr_array:
+        """Sum the activation of each feature over the rows of each topic, (n_features, n)."""
+        shape = (self.codes.n_features, self.n)
+        total: Any = sp.csr_array(shape, dtype=np.float64)
+        stop = 0
+        for _, block in self.codes.shards():
+            by_feature: Any = block.T
+            n_rows = by_feature.shape[1]
+            start, stop = stop, stop + n_rows
+            topic = self.row_topic[start:stop]
+            rows = np.flatnonzero(topic >= 0)
+            entries = (np.ones(len(rows)), (rows, topic[rows]))
+            of_topic = sp.csr_array(entries, shape=(n_rows, self.n))
+            total = total + by_feature @ of_topic
+        return sp.csr_array(total)
 
     @cached_property
     def weights(self) -> sp.csr_array:
@@ -179,10 +205,10 @@ class Topics:
     def table(self) -> pd.DataFrame:
         """One line per topic, with the columns of BERTopic and what the topic is made of.
 
-        `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (terms of its
-        features' labels, else of its texts; empty without either), `Representative_Docs` (texts of
-        the three rows that project furthest), `Representative_Rows`, `Features` (frequent ones
-        first).
+        `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (terms that are
+        typical of its texts; without texts, or where labels were given, common terms of its
+        features' labels; empty without either), `Representative_Docs` (texts of the three rows that
+        project furthest), `Representative_Rows`, `Features` (frequent ones first).
         """
         rows = self._strongest_rows()
         features = self._features_by_frequency()
@@ -228,7 +254,7 @@ class Topics:
         strongest = []
         for start, stop in pairwise(ends):
             of_topic = order[start:stop]
-            strongest.append(of_topic[:SAMPLE].tolist())
+            strongest.append(of_topic[:SPELLING_TEXTS].tolist())
         return strongest
 
     def _features_by_frequency(self) -> list[list[int]]:
@@ -247,16 +273,38 @@ class Topics:
         rows: list[list[int]],
         texts: dict[int, str],
     ) -> list[list[str]]:
-        """Describe each topic by common words of its labels, its labels, or words of its texts."""
+        """Describe each topic by words of its texts or, where they come first, of its labels."""
+        of_labels = self._words_of_labels(features)
+        if not self.codes.has_texts:
+            return of_labels
+        of_texts = self._words_of_texts(rows, texts)
+        if self.labels is None:
+            first, second = of_texts, of_labels
+        else:
+            first, second = of_labels, of_texts
+        pairs = zip(first, second, strict=True)
+        return [preferred or other for preferred, other in pairs]
+
+    def _words_of_labels(self, features: list[list[int]]) -> list[list[str]]:
+        """Return common terms of each topic's labels, else its first label."""
         names = feature_names(self.labels, self.codes)
-        of_labels = common_words(features, names, N_WORDS)
-        equal_weights = {row: (text, 1.0) for row, text in texts.items()}
-        of_texts = common_words(rows, equal_weights, N_WORDS)
+        common = common_words(features, names, N_WORDS)
         described = []
-        for topic, members in enumerate(features):
+        for words, members in zip(common, features, strict=True):
             labels = [names[feature].text for feature in members if feature in names]
-            words = of_labels[topic] or labels[:1] or of_texts[topic]
-            described.append(words)
+            described.append(words or labels[:1])
+        return described
+
+    def _words_of_texts(
+        self, rows: list[list[int]], texts: dict[int, str]
+    ) -> list[list[str]]:
+        """Return terms that are typical of each topic's texts, as these are written."""
+        topic = self.row_topic[self.texts.rows]
+        typical = topic_words(self.texts.words, topic, self.n, N_WORDS)
+        described = []
+        for terms, of_topic in zip(typical, rows, strict=True):
+            own_texts = [texts[row] for row in of_topic]
+            described.append(spelled(terms, own_texts))
         return described
 
 
@@ -268,54 +316,36 @@ def topics(
     directions: np.ndarray | None = None,
     max_density: float = 0.2,
 ) -> Topics:
-    """Merge features into topics.
+    """Group rows and features into topics.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         n: How many topics; `Topics.cut` gives any other number at once.
-        labels: Names of features: `feature`, `label` and perhaps `label_auc`; by default the run's.
-            Without any, topics are named by words of their texts.
+        labels: Names of features: `feature`, `label` and perhaps `label_auc`, which then name the
+            topics. By default words of their texts do or, without texts, the run's labels.
         directions: Decoder rows, (n_features, width); by default those of the run's model.
         max_density: Features active on a larger share of the rows belong to no topic.
 
     Raises:
-        ConfigError: If there are fewer leading features than topics.
+        ConfigError: If there are fewer rows than topics; at most 8,192 count.
         DataError: If there are no directions.
     """
     codes = as_codes(codes)
     if directions is None:
         directions = codes.weights().directions()
-    features = _eligible_features(codes, max_density)
-    activation, n_led = _activation_of_led_rows(codes, features)
-    n_leaves = min(MAX_LEAVES, np.count_nonzero(n_led))
-    leading = np.argsort(-n_led, kind="stable")[:n_leaves]
-    activation = sp.csc_array(activation[leading])
-    sizes = n_led[leading]
-
-    leaves = np.full(codes.n_features, -1)
-    if n_leaves:
-        active_on_led = activation.sum(0) > 0
-        joining = features[active_on_led]
-        of_joining = activation[:, active_on_led]
-        leaves[joining] = of_joining.argmax(0)
-    leaves[features[leading]] = np.arange(n_leaves)
-    has_leaf = leaves[:, None] >= 0
-    decoder = np.where(has_leaf, np.asarray(directions), 0)
-    reconstruction_sums = activation @ decoder[features]
-    vectors = reconstruction_sums / sizes[:, None]
-    merges = ward_merges(vectors, sizes)
-    centre, sample = _sample_of_rows(codes, decoder)
+    is_active = codes.counts > 0
+    is_eligible = is_active & (codes.density <= max_density)
+    decoder = np.where(is_eligible[:, None], np.asarray(directions), 0)
+    drawn = _drawn_rows(codes)
+    centre, sample = _sample_of_rows(codes, decoder, drawn)
     neighbours = _neighbours_of_rows(codes, decoder, centre, sample)
-    tree = (leaves, sizes, vectors, merges, decoder)
-    return Topics(codes, labels, n, *tree, centre, sample, neighbours).cut(n)
-
-
-def _eligible_features(codes: Codes, max_density: float) -> np.ndarray:
-    """Return the features that may belong to a topic, frequent ones first."""
-    ordered = content_order(codes)
-    is_active = codes.counts[ordered] > 0
-    is_sparse = codes.density[ordered] <= max_density
-    return ordered[is_active & is_sparse]
+    near = nearest_rows(sample, sample, NEIGHBOURS)
+    smoothed = smooth_rows(sample, near, SMOOTHINGS)
+    tree = ward_tree(smoothed)
+    with_neighbours = unit(sample + smoothed)
+    texts = SampledTexts(codes, drawn)
+    of_rows = (centre, with_neighbours, tree, neighbours, texts)
+    return Topics(codes, labels, n, is_eligible, decoder, *of_rows).cut(n)
 
 
 def _neighbours_of_rows(
@@ -323,12 +353,13 @@ def _neighbours_of_rows(
 ) -> np.ndarray:
     """Return the places in the sample of those nearest to each row, (n_rows, 15) int32."""
     n_neighbours = min(NEIGHBOURS, len(sample))
-    near = [np.empty((0, n_neighbours), np.int32)]
+    near = np.empty((codes.n_rows, n_neighbours), np.int32)
+    stop = 0
     for rows, _ in _row_vectors(codes, decoder):
+        start, stop = stop, stop + len(rows)
         row_directions = unit(rows - centre)
-        of_block = nearest_rows(row_directions, sample, NEIGHBOURS)
-        near.append(of_block)
-    return np.concatenate(near)
+        near[start:stop] = nearest_rows(row_directions, sample, NEIGHBOURS)
+    return near
 
 
 def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
@@ -348,7 +379,7 @@ def _row_vectors(
     if rows is None:
         rows = np.arange(codes.n_rows)
     has_vectors = _has_vectors_like(codes, decoder)
-    has_leaf = 1.0 * decoder.any(axis=1)
+    is_eligible = 1.0 * decoder.any(axis=1)
     starts = range(BLOCK, len(rows), BLOCK)
     for block in np.split(rows, starts):
         if has_vectors:
@@ -357,7 +388,7 @@ def _row_vectors(
         else:
             activations = codes.take(block)
             reconstructions = activations @ decoder
-            is_known = activations @ has_leaf > 0
+            is_known = activations @ is_eligible > 0
             yield reconstructions, is_known
 
 
@@ -368,40 +399,23 @@ def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
     return first_row.shape[1] == decoder.shape[1]
 
 
-def _sample_of_rows(codes: Codes, decoder: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of some rows; and these, centred and at length one."""
+def _drawn_rows(codes: Codes) -> np.ndarray:
     rng = np.random.default_rng(0)
     drawn = rng.permutation(codes.n_rows)[:SAMPLE_ROWS]
-    blocks = _row_vectors(codes, decoder, np.sort(drawn))
+    return np.sort(drawn)
+
+
+def _sample_of_rows(
+    codes: Codes, decoder: np.ndarray, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of some rows; and these, centred and at length one."""
+    blocks = _row_vectors(codes, decoder, drawn)
     known = [vectors[is_known] for vectors, is_known in blocks]
     vectors = np.concatenate(known)
     if not len(vectors):
         return np.zeros(decoder.shape[1]), vectors
     centre = vectors.mean(axis=0)
     return centre, unit(vectors - centre)
-
-
-def _activation_of_led_rows(
-    codes: Codes, features: np.ndarray
-) -> tuple[Any, np.ndarray]:
-    """Sum activations over the rows that each feature leads; count these rows.
-
-    Returns:
-        Sums, csr_array (n, n), by leading feature and active feature; and rows led, (n,).
-    """
-    n_features = len(features)
-    activation: Any = sp.csr_array((n_features, n_features))
-    n_led = np.zeros(n_features)
-    for _, block in codes.shards():
-        block = block[:, features]
-        rows, leader = leaders(block)
-        shape = (block.shape[1], block.shape[0])
-        once = np.ones(len(rows))
-        entries = (once, (leader, rows))
-        leads = sp.csr_array(entries, shape=shape)
-        activation = activation + leads @ block
-        n_led = n_led + leads.sum(1)
-    return activation, n_led
 
 
 def _topics_of_rows(projection: np.ndarray, inactive: np.ndarray) -> sp.csr_array:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import SHOWN_ROWS, open_codes, save, say_next, show, to_json
+from nanosae.cli.output import (
+    SHOWN_ROWS,
+    open_codes,
+    save,
+    say_next,
+    say_note,
+    show,
+    to_json,
+)
 from nanosae.cli.parameters import (
     Corpus,
     Count,
@@ -49,6 +57,8 @@ def describe(
     if feature is None:
         table = nanosae.describe(codes)
         save(codes, table)
+        for note in table.attrs.get("notes", ()):
+            say_note(note, as_json)
         show(
             table,
             as_json,
@@ -144,14 +154,16 @@ def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
 
 
 def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None:
-    """Print labels, the best by the third column first."""
+    """Print notes on the labels, and the labels, the best by the third column first."""
+    for note in table.attrs.get("notes", ()):
+        say_note(note, as_json)
     if not as_json:
         table = table.sort_values(columns[2], ascending=False)
     show(table, as_json, columns)
 
 
 def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None:
-    """Group features that fire together into families."""
+    """Group features that are active together into families."""
     import pandas as pd
 
     from nanosae.runs.results import save_result
@@ -171,7 +183,7 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
 def topics(
     run: Run, /, *, n: Number = 20, name: Corpus = None, as_json: Json = False
 ) -> None:
-    """Merge features into N topics, without training again.
+    """Group rows and features into N topics, without training again.
 
     Args:
         n: Number of topics.
@@ -330,7 +342,8 @@ def evaluate(
     if as_json:
         print(to_json(result | {"verdict": sentences}))
         return
-    print("\n".join([found.wide().to_string(), "", *sentences]))
+    notes = found.about["notes"]
+    print("\n".join([found.wide().to_string(), "", *notes, *sentences]))
     say_next(f"nanosae report {run}")
 
 

@@ -82,6 +82,12 @@ def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
     print(to_json(facts) if as_json else sentence)
 
 
+def say_beside_json(line: str) -> None:
+    """Print what is going on while JSON is made: on standard error."""
+    if not _quiet:
+        print(line, file=sys.stderr)
+
+
 def say_note(note: str, as_json: bool) -> None:
     """Print what a user may want to know; on standard error beside JSON."""
     if not _quiet:

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import say_done, say_next
+from nanosae.cli.output import say_beside_json, say_done, say_next, to_json
 from nanosae.cli.parameters import Corpus, Count, Json, Open, OptionalOutput, Run
 
 
@@ -60,7 +60,9 @@ def explore(
     nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
-def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
+def demo(
+    *, output: OptionalOutput = None, browser: Open = False, as_json: Json = False
+) -> None:
     """Run everything on 6,000 WordNet glosses that come with the package.
 
     Args:
@@ -73,13 +75,18 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
 
     if browser and output is None:
         output = Path(tempfile.mkdtemp(prefix="nanosae-demo-"))
-    analysis = run_demo(output)
+    analysis = run_demo(output, say_beside_json if as_json else print)
+    if as_json:
+        print(to_json(analysis.to_dict() | {"output": output}))
     if output is None:
-        say_next("nanosae demo --open", "nanosae run YOUR_TEXTS.csv -o run")
+        again = "nanosae run YOUR_TEXTS.csv -o run"
+        say_next("nanosae demo --open", again, as_json=as_json)
         return
     page = analysis.run / "report.html"
-    print(f"{page}: all of it on one page")
-    say_next(f"nanosae explore {output}", "nanosae run YOUR_TEXTS.csv -o run")
+    if not as_json:
+        print(f"{page}: all of it on one page")
+    again = "nanosae run YOUR_TEXTS.csv -o run"
+    say_next(f"nanosae explore {output}", again, as_json=as_json)
     if browser:
         webbrowser.open(page.absolute().as_uri())
 

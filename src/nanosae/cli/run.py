@@ -7,8 +7,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from nanosae.cli.output import say_next, show
-from nanosae.cli.parameters import Encoding, Number, Open, OptionalWords, Output, Stats
+from nanosae.cli.output import say_beside_json, say_done, say_next, show, to_json
+from nanosae.cli.parameters import (
+    Encoding,
+    Json,
+    Number,
+    Open,
+    OptionalWords,
+    Output,
+    Stats,
+)
 
 File = Annotated[
     str,
@@ -41,6 +49,7 @@ def run(
     explore: bool = False,
     browser: Open = False,
     stats: Stats = False,
+    as_json: Json = False,
 ) -> None:
     """Turn a file of texts into named concepts, tested comparisons and a report.
 
@@ -92,14 +101,21 @@ def run(
     }
     if dry_run:
         plan = make_plan(file, **asked)
-        print("\n".join([*plan.lines(), embedding_cost(plan, output, price)]))
+        cost = embedding_cost(plan, output, price)
+        sentences = "\n".join([*plan.lines(), cost])
+        say_done({"plan": plan.lines(), "cost": cost}, sentences, as_json)
         return
     settings = None if config is None else TrainConfig.load(config)
-    analysis = run_all(file, output, config=settings, n_topics=topics, **asked)
-    if stats:
+    say = say_beside_json if as_json else print
+    analysis = run_all(file, output, config=settings, n_topics=topics, say=say, **asked)
+    if as_json:
+        print(to_json(analysis.to_dict()))
+    elif stats:
         show(analysis.findings, as_json=False, columns=["sentence", *NUMBERS])
     report = output / "report.html"
-    say_next(f"nanosae explore {output}", f"open {report} in a browser")
+    say_next(
+        f"nanosae explore {output}", f"open {report} in a browser", as_json=as_json
+    )
     if browser:
         webbrowser.open(report.absolute().as_uri())
     if explore:

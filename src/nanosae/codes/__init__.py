@@ -5,6 +5,7 @@ from nanosae.codes.given import Corpus, as_codes, run_folder
 from nanosae.codes.joining import join_codes
 from nanosae.codes.notebook import facts_html
 from nanosae.codes.reader import Codes, indices
+from nanosae.codes.sampling import excerpt, sample_notes, sampled_rows
 from nanosae.codes.tables import as_table
 from nanosae.codes.writer import CodesWriter, write_codes
 
@@ -15,9 +16,12 @@ __all__ = [
     "as_codes",
     "as_table",
     "corpus_path",
+    "excerpt",
     "facts_html",
     "indices",
     "join_codes",
     "run_folder",
+    "sample_notes",
+    "sampled_rows",
     "write_codes",
 ]

@@ -20,7 +20,7 @@ from nanosae.codes.notebook import facts_html
 from nanosae.codes.shard import Shard
 from nanosae.codes.tables import common_schema
 from nanosae.codes.tokens import in_context
-from nanosae.errors import DataError, MissingError, StaleError
+from nanosae.errors import DataError, MissingError, StaleError, near_names
 from nanosae.model.files import checksum, has_model, saved_checksum
 from nanosae.model.weights import Weights
 
@@ -243,10 +243,10 @@ class Codes:
         """
         if name not in self.manifest["columns"]:
             raise DataError(
-                f"{self.path} has no column {name!r}, only {self.columns}.",
+                f"{self.path} has no column {name!r}; {near_names(name, self.columns)}.",
                 file=self.path,
                 column=name,
-                remedy="Encode the corpus again with it in the metadata.",
+                remedy="Give one of these, or encode the corpus again with it in the metadata.",
             )
         kind = self.schema.field(name).type
         parts, order = self._gather(

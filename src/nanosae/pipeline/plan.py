@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_frame
-from nanosae.sources.roles import Column, column_roles
+from nanosae.sources.roles import Column, Role, column_roles, with_roles
 from nanosae.sources.texts import drop_empty_texts, read_texts
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -122,6 +122,10 @@ def make_plan(
         raise ConfigError("vectors and embedder are given: give one of them.")
     table, rows, of_vectors = _take_vectors(table, given, embedder)
     columns = _roles(table, text)
+    named: dict[str, Role] = dict.fromkeys(by or (), "category")
+    named |= dict.fromkeys(time or (), "date")
+    named |= dict.fromkeys(target or (), "number")
+    columns = with_roles(columns, table, named)
     text = text or next(
         (column.name for column in columns if column.role == "text"), None
     )
@@ -224,13 +228,12 @@ def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
 
 
 def _check_names(table: pa.Table, wanted: dict[str, Any]) -> None:
-    known = ", ".join(table.column_names)
+    known = table.column_names
     for flag, names in wanted.items():
         for name in names or ():
-            if name is not None and name not in table.column_names:
+            if name is not None and name not in known:
                 raise ConfigError(
-                    f"{flag}: there is no column {name!r}.",
-                    remedy=f"Choose of: {known}.",
+                    f"{flag}: there is no column {name!r}; {near_names(name, known)}."
                 )
 
 

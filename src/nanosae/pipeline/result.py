@@ -14,7 +14,7 @@ from nanosae.analysis.sentences import percent
 from nanosae.codes import Codes
 from nanosae.errors import MissingError
 from nanosae.runs.results import load_result
-from nanosae.runs.tables import load_features
+from nanosae.runs.tables import load_features, records
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card
@@ -70,7 +70,7 @@ class Analysis:
         return self._result("evaluation.json", "evaluate")
 
     def cut_topics(self, n: int) -> Topics:
-        """Merge the features into another number of topics."""
+        """Group rows and features into another number of topics."""
         from nanosae.analysis.topics import topics
 
         return topics(self.codes, n)
@@ -121,6 +121,19 @@ class Analysis:
                 f"{self.run} has no {name} yet.", remedy=f"nanosae {verb} makes it."
             )
         return found.value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `--json` prints: the folder, its rows, all findings and topics.
+
+        Results that were not made are empty lists.
+        """
+        lists = {"findings": "findings.parquet", "topics": "topics.parquet"}
+        found: dict[str, Any] = {"output": str(self.run), "rows": self.codes.n_rows}
+        for name, file in lists.items():
+            result = load_result(self.run, file, self.codes)
+            table = pd.DataFrame() if result is None else result.value
+            found[name] = records(rows=table)["rows"]
+        return found
 
     def summary(self, n: int = 10) -> list[str]:
         """Return the first findings, and the biggest topics, a line each."""

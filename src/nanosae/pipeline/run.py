@@ -261,6 +261,7 @@ class Work:
         codes = self.codes()
         table = label(codes)
         save_features(self.folder, table, codes)
+        self._say_notes(table.attrs["notes"])
         return f"{(table['label'] != '').sum():,} features have a label"
 
     def families(self, resumes: bool) -> str:
@@ -275,11 +276,11 @@ class Work:
         return f"{len(found.table):,} families"
 
     def topics(self, resumes: bool) -> str:
-        """Merge features into topics."""
+        """Group rows and features into topics."""
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
-        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sizes)))
+        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sample)))
         save_result(codes, "topics.parquet", found.table, {"n": found.n})
         topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
         save_features(self.folder, topic.reset_index(), codes)
@@ -306,8 +307,7 @@ class Work:
             results.append(result)
         table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
-        for note in notes:
-            self.say(note)
+        self._say_notes(notes)
         if not questions:
             return "there is no column to compare"
         return (
@@ -321,8 +321,7 @@ class Work:
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )
-        for sentence in verdict(result):
-            self.say(f"  {sentence}")
+        self._say_notes([*result.about["notes"], *verdict(result)])
         return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:
@@ -330,6 +329,10 @@ class Work:
         from nanosae.view.report.render import report
 
         return str(report(self.folder))
+
+    def _say_notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self.say(f"  {note}")
 
     def codes(self) -> Codes:
         """Open what `encode` wrote."""

@@ -281,8 +281,9 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
     for table, columns in COLUMNS.items():
         for line in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):
             total += _line_checksum(table, *line)
-    noted = db.execute("SELECT total FROM checksum").fetchone()[0]
-    if (total - noted) % MODULUS:
+    noted = db.execute("SELECT total FROM checksum").fetchone()
+    is_number = noted is not None and isinstance(noted[0], int)
+    if not is_number or (total - noted[0]) % MODULUS:
         raise sqlite3.DatabaseError("its checksum is not that of its lines")
     _verified[path.absolute()] = signature
 
@@ -294,9 +295,14 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say which file is damaged, locked or read-only, and what to do."""
+    """Say which file is damaged, locked or read-only, and what to do.
+
+    What a caller did wrong, such as a number that is none, passes: the file is as it was.
+    """
     try:
         yield
+    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+        raise
     except sqlite3.OperationalError as error:
         if path.exists() and "no such" in str(error):
             raise _damaged(path, error) from error
@@ -305,7 +311,7 @@ def _naming(path: Path) -> Iterator[None]:
             file=path,
             remedy="Is the folder writable?",
         ) from error
-    except (sqlite3.DatabaseError, TypeError, UnicodeDecodeError) as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise _damaged(path, error) from error
 
 

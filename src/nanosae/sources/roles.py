@@ -7,7 +7,7 @@ words, so that a user can see it and decide otherwise.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -105,6 +105,44 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
         else column
         for column in columns
     ]
+
+
+def with_roles(
+    columns: Sequence[Column], table: pa.Table, roles: Mapping[str, Role]
+) -> list[Column]:
+    """Give the columns that a user named the roles that they were named for.
+
+    Args:
+        columns: What `column_roles` decided.
+        table: Texts and metadata.
+        roles: Of the named columns. A named category may hold tags.
+
+    Example:
+        >>> table = pa.table({"shelf": ["art|film", "art", "film|art"]})
+        >>> with_roles(column_roles(table), table, {"shelf": "category"})
+        [Column(name='shelf', role='tags', reason='you said so')]
+    """
+    named = []
+    for column in columns:
+        role = roles.get(column.name, column.role)
+        if role == "category" and column.role != "category":
+            values = table.column(column.name)
+            if column.role == "tags" or _may_hold_tags(values):
+                role = "tags"
+        if role != column.role:
+            column = Column(column.name, role, "you said so")
+        named.append(column)
+    return named
+
+
+def _may_hold_tags(values: pa.ChunkedArray) -> bool:
+    """Tell whether a column holds lists, or cells of tags with a bar between them."""
+    kind = values.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return True
+    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
+        return False
+    return tag_separator(values) == TAG_SEPARATORS[0]
 
 
 def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
@@ -212,8 +250,12 @@ def _tags(name: str, values: pa.Array) -> Column | None:
     longest = _mean_words(pc.unique(tags))
     low, high = CATEGORY_VALUES
     is_frequent = len(tags) >= CATEGORY_ROWS * n_distinct
-    if not low <= n_distinct <= high or not is_frequent or longest > TAG_WORDS:
+    if n_distinct < low or not is_frequent or longest > TAG_WORDS:
         return None
+    if n_distinct > high:
+        return Column(
+            name, "unused", _too_many(name, f"its cells hold {n_distinct:,} tags")
+        )
     return Column(name, "tags", f"its cells hold {n_distinct} tags, with {separator!r}")
 
 
@@ -242,15 +284,21 @@ def _category(name: str, values: pa.Array) -> Column:
     low, high = CATEGORY_VALUES
     if n_distinct < low:
         return Column(name, "unused", "all its values are equal")
+    is_frequent = len(values) >= CATEGORY_ROWS * n_distinct
     if n_distinct > high:
-        return Column(
-            name, "unused", f"it has {n_distinct:,} different values, more than {high}"
-        )
-    if len(values) < CATEGORY_ROWS * n_distinct:
+        how_many = f"it has {n_distinct:,} different values"
+        reason = _too_many(name, how_many) if is_frequent else f"{how_many}, most rare"
+        return Column(name, "unused", reason)
+    if not is_frequent:
         return Column(
             name, "unused", f"its {n_distinct} values are too rare to compare"
         )
     return Column(name, "category", f"it has {n_distinct} different values")
+
+
+def _too_many(name: str, how_many: str) -> str:
+    _, high = CATEGORY_VALUES
+    return f"{how_many}, more than {high}; --by {name} compares them"
 
 
 def _mean_words(values: pa.Array | pa.ChunkedArray) -> float:

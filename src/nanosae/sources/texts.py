@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import feather, parquet
 
-from nanosae.errors import DataError, MissingError
+from nanosae.errors import DataError, MissingError, near_names
 from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
@@ -80,10 +80,10 @@ def read_texts(
         return table
     if column not in table.column_names:
         raise DataError(
-            f"{path} has no column {column!r}:",
+            f"{path} has no column {column!r}; {near_names(column, table.column_names)}.",
             file=path,
             column=column,
-            remedy=f"choose one of {', '.join(table.column_names)}.",
+            remedy="Choose the text column by its name.",
         )
     return table
 

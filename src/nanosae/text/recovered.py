@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -12,19 +12,19 @@ from torch import Tensor
 from nanosae.errors import DataError
 from nanosae.text.language_models import load_causal_model
 from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
-from nanosae.text.splice import Passes, special_tokens, splice
+from nanosae.text.splice import special_tokens, splice
 
 
 class Recovered(NamedTuple):
-    """Means over the predicted tokens; losses in nats.
+    """Means over the predictions from tokens of the training's kinds; losses in nats.
 
     Attributes:
         loss: Cross-entropy of the model as it is.
         loss_spliced: With the layer's output replaced by its reconstruction.
-        loss_zeroed: With it replaced by zeros, at the same tokens.
+        loss_zeroed: With it replaced by zeros at every token.
         loss_recovered: (loss_zeroed − loss_spliced) ÷ (loss_zeroed − loss).
         kl: Kullback–Leibler divergence of the spliced model's predictions from the model's.
-        tokens: Number of predicted tokens.
+        tokens: Number of predictions.
     """
 
     loss: float
@@ -47,9 +47,10 @@ def loss_recovered(
 ) -> Recovered:
     """Measure what replacing a layer by an SAE costs a language model.
 
-    Each text is cut at `max_length` tokens and begins with the begin-of-text token where the
-    tokenizer has one, unless the SAE's metadata say `prepend_bos: false`. Vectors that training
-    left out are replaced neither by reconstructions nor by zeros; see `splice`.
+    As in SAELens' evaluation, zeros are put at every token, and what is predicted from a special
+    token is not counted. Vectors that training left out stay when the SAE is spliced in; see
+    `splice`. Each text is cut at `max_length` tokens and begins with the begin-of-text token where
+    the tokenizer has one, unless the SAE's metadata say `prepend_bos: false`.
 
     Args:
         model: Name, folder or .gguf file of a causal language model, or a loaded one.
@@ -67,20 +68,22 @@ def loss_recovered(
     layer = layer_to_splice(model, layer, sae)
     limit = norm_limit(sae, max_norm)
     with_bos = sae.config.get("prepend_bos", True)
+    special = torch.tensor(sorted(special_tokens(model, sae)), dtype=torch.long)
     sums = torch.zeros(4, dtype=torch.float64)
     n_tokens = 0
     for text in texts:
         ids = _tokens(tokenizer, text, max_length, with_bos)
-        if len(ids) < 2:
+        counted = ~torch.isin(ids[:-1], special)
+        if not counted.any():
             continue
-        plain = _log_probabilities(model, ids, nullcontext())
         with_sae = splice(model, layer, sae, max_norm=limit)
+        plain = _log_probabilities(model, ids, nullcontext())
         spliced = _log_probabilities(model, ids, with_sae)
-        zeroed = _log_probabilities(model, ids, _zeroed(model, layer, sae, limit))
-        divergence = (plain.exp() * (plain - spliced)).sum()
-        losses = [_loss(found, ids) for found in (plain, spliced, zeroed)]
-        sums += torch.stack([*losses, divergence])
-        n_tokens += len(ids) - 1
+        zeroed = _log_probabilities(model, ids, _zeroed(model, layer))
+        divergence = (plain.exp() * (plain - spliced)).sum(dim=1)
+        losses = [_losses(found, ids) for found in (plain, spliced, zeroed)]
+        sums += torch.stack([*losses, divergence])[:, counted].sum(dim=1)
+        n_tokens += int(counted.sum())
     if n_tokens == 0:
         raise DataError("no text has two tokens: there is nothing to predict.")
     loss, loss_spliced, loss_zeroed, kl = (sums / n_tokens).tolist()
@@ -107,29 +110,21 @@ def _log_probabilities(
     return logits.double().cpu().log_softmax(dim=-1)
 
 
-def _loss(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    return -log_probabilities.gather(1, ids[1:, None]).sum()
+def _losses(log_probabilities: Tensor, ids: Tensor) -> Tensor:
+    return -log_probabilities.gather(1, ids[1:, None])[:, 0]
 
 
-class _zeroed(AbstractContextManager):
-    """Replaces a layer's output by zeros at the tokens that an SAE would replace."""
+@contextmanager
+def _zeroed(model: Any, layer: str) -> Iterator[None]:
+    """Replace a layer's output by zeros."""
 
-    def __init__(self, model: Any, layer: str, sae: Any, max_norm: float) -> None:
-        self._model = model
-        self._module = find_layer(model, layer)
-        self._passes = Passes(special_tokens(model, sae))
-        self._max_norm = max_norm
+    def zero(_module: Any, _inputs: Any, output: Any) -> Any:
+        if torch.is_tensor(output):
+            return torch.zeros_like(output)
+        return (torch.zeros_like(output[0]), *output[1:])
 
-    def __enter__(self) -> None:
-        see = self._model.register_forward_pre_hook(self._passes.see, with_kwargs=True)
-        self._hooks = [see, self._module.register_forward_hook(self._zero)]
-
-    def __exit__(self, *error: Any) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _zero(self, _module: Any, _inputs: Any, output: Any) -> Any:
-        x = output if torch.is_tensor(output) else output[0]
-        kept = self._passes.trained_on(x, self._max_norm)
-        changed = x.masked_fill(kept[..., None], 0)
-        return changed if torch.is_tensor(output) else (changed, *output[1:])
+    hook = find_layer(model, layer).register_forward_hook(zero)
+    try:
+        yield
+    finally:
+        hook.remove()
