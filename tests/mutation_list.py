@@ -298,12 +298,12 @@ add(
     "tests/kernels/test_screening.py",
     (
         "screening: without the latents' rests",
-        "+ rows.code_lengths[row] * latents.rests[latent]",
+        "+ code_length * latents.rests[latent]",
         "+ 0 * latents.rests[latent]",
     ),
     (
         "screening: without the rows' rests",
-        "rows.rests[row] * latents.lengths[latent]",
+        "rest * latents.lengths[latent]",
         "0 * latents.lengths[latent]",
     ),
     (
@@ -317,9 +317,14 @@ add(
         "_typical_error(rows, latents) > 9 * LARGEST_ERROR",
     ),
     (
+        "screening: one of equal ones too many",
+        "value > threshold and n_ties > 0",
+        "value > threshold and n_ties >= 0",
+    ),
+    (
         "screening: a lower bound that is none",
-        "lower = middle - error + (",
-        "lower = middle + error + (",
+        "middle - error + lowest[latent]",
+        "middle + error + lowest[latent]",
     ),
 )
 add(
@@ -361,14 +366,9 @@ add(
     "kernels/cpu/products.py",
     "tests/kernels/test_kernels.py -k blocks",
     (
-        "kernel: a block of latents begins anew",
-        "next_pair[row] = pair",
-        "next_pair[row] = row_ptr[row]",
-    ),
-    (
         "kernel: blocks of latents without their last",
-        "cols[pair] < first + block",
-        "cols[pair] < first + block - 1",
+        "cols[pair] < first + block:\n                    if values",
+        "cols[pair] < first + block - 1:\n                    if values",
     ),
 )
 add(
@@ -792,6 +792,11 @@ add(
 add(
     "analysis/labels.py",
     "tests/analysis/test_labels.py",
+    (
+        "labels: answers of the first rows",
+        "self.weights[strongest] @",
+        "self.weights[:len(strongest)] @",
+    ),
     ("labels: scored on added rows", "held &= is_random", "held = held"),
 )
 add(

@@ -16,6 +16,7 @@ sys.path.insert(0, str(BENCH))
 import machine  # noqa: E402  # type: ignore[import-not-found]
 import peers  # noqa: E402  # type: ignore[import-not-found]
 import quality  # noqa: E402  # type: ignore[import-not-found]
+import rows as rows_bench  # noqa: E402  # type: ignore[import-not-found]
 import step  # noqa: E402  # type: ignore[import-not-found]
 
 
@@ -176,3 +177,21 @@ def test_no_result_names_a_path_of_the_machine_that_measured_it():
         assert machine.absolute_paths(json.loads(path.read_text("utf-8"))) == [], path
     with pytest.raises(ValueError, match="give the names of the data"):
         machine.save("choosing", {"asked": [{"folder": str(BENCH.absolute())}]})
+
+
+@pytest.mark.slow
+def test_rows_measures_every_verb_and_says_which_failed():
+    verbs = ["describe", "label", "index", "contrast", "explore"]
+    figures = run("rows.py", "--verbs", *verbs)["rows"]["400"]
+    assert [*figures] == [*verbs, "disk_mb"]
+    for verb in verbs:
+        assert "failed" not in figures[verb], figures[verb]
+        assert figures[verb]["cpu_s"] > 0.1
+        # an interpreter with numpy takes no less
+        assert 20 < figures[verb]["peak_mb"] < 2000
+
+
+@pytest.mark.slow
+def test_a_verb_that_fails_says_so(tmp_path):
+    figures = rows_bench.measured("describe", tmp_path)
+    assert "no codes" in figures["failed"]

@@ -100,7 +100,7 @@ ROOMS = {
         "view",
     },
     "agents": {"analysis", "codes", "pipeline", "runs"},
-    "export": {"codes", "model", "runs"},
+    "export": {"codes", "model", "runs", "view"},
     "demo": {"config", "pipeline"},
     "cli": {
         "agents",

@@ -13,6 +13,7 @@ from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.feature_sums import FeatureSums, dense_column, sums_where_active
 from nanosae.analysis.log_odds import LogOdds, fit_log_odds
+from nanosae.analysis.reading import feature_blocks
 from nanosae.analysis.statistics import Z95, two_sided_p
 from nanosae.codes import Codes
 
@@ -89,14 +90,21 @@ def cliffs_delta(
     for target in np.unique(pairs.targets[wanted]):
         of_target = pairs.targets == target
         places = np.flatnonzero(wanted & of_target)
-        features = pairs.features[places]
-        of_corpus = codes.features(features).tocsr()
-        activations = sp.csc_array(of_corpus[sums.rows])
         in_group = sums.target[:, [target]]
-        scores = single_feature_scores(activations, in_group)
-        auc = scores.auc[:, 0]
+        blocks = feature_blocks(codes, pairs.features[places])
+        areas = [_areas(codes, sums, features, in_group) for features in blocks]
+        auc = np.concatenate(areas)
         delta[places] = 2 * auc - 1
     return delta
+
+
+def _areas(
+    codes: Codes, sums: FeatureSums, features: np.ndarray, in_group: Any
+) -> np.ndarray:
+    """Return the area under the ROC curve of features' activations in and outside a group."""
+    of_corpus = codes.features(features).tocsr()
+    activations = sp.csc_array(of_corpus[sums.rows])
+    return single_feature_scores(activations, in_group).auc[:, 0]
 
 
 def _mean_differences(codes: Codes, sums: FeatureSums, features: np.ndarray) -> Effects:

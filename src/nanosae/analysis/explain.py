@@ -60,25 +60,31 @@ def explain(
         covariates, groups, fdr, share, min_active, n_select, labels, seed
     )
     values = one_per_row(codes, y)
-    names, indicators = label_matrix(values)
     column = y if isinstance(y, str) else None
-    if len(names) < 2:
-        raise DataError(
-            f"the target has {len(names)} different values; it needs 2 or more.",
-            column=column,
-        )
     numbers = as_numbers(values)
     if kind == "numeric" and numbers is None:
         raise DataError(
             "kind='numeric' needs numbers, but the target holds other values.",
             column=column,
         )
-    numeric = kind == "numeric" or (kind is None and len(names) > 2)
-    if numeric and numbers is not None:
+    is_numeric = numbers is not None and kind != "classes"
+    if numbers is not None and is_numeric:
+        n_numbers = len(np.unique(numbers[~np.isnan(numbers)]))
+        _require_two(n_numbers, column)
+        is_numeric = kind == "numeric" or n_numbers > 2
+    if numbers is not None and is_numeric:
         question = _number(numbers, values, column)
     else:
-        question = _classes(indicators, names, values, column)
+        question = _classes(values, column)
     return answer(codes, question, options)
+
+
+def _require_two(n_values: int, column: str | None) -> None:
+    if n_values < 2:
+        raise DataError(
+            f"the target has {n_values} different values; it needs 2 or more.",
+            column=column,
+        )
 
 
 def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Question:
@@ -94,17 +100,19 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
 
 def _infinite_note(values: np.ndarray, name: str) -> list[str]:
     """Count the infinite cells, which are left out like empty ones."""
-    floats = [value for value in values.tolist() if isinstance(value, float)]
-    n_infinite = int(np.isinf(floats).sum()) if floats else 0
+    floats = values
+    if values.dtype.kind not in "iuf":
+        floats = [value for value in values.tolist() if isinstance(value, float)]
+    n_infinite = int(np.isinf(floats).sum()) if len(floats) else 0
     if not n_infinite:
         return []
     return [f"{n_infinite:,} of {len(values):,} rows are left out: {name} is infinite."]
 
 
-def _classes(
-    indicators: sp.csr_array, names: list[str], values: np.ndarray, column: str | None
-) -> Question:
+def _classes(values: np.ndarray, column: str | None) -> Question:
     """Ask what goes with each class; of two that exclude each other, with the second."""
+    names, indicators = label_matrix(values)
+    _require_two(len(names), column)
     rows = ~is_missing(values)
     facts: dict[str, Any] = {"column": column}
     one_label_each = indicators.sum() == rows.sum()

@@ -118,7 +118,7 @@ def label(
         strongest = texts[own.rows[:STRONGEST]]
         spelled = [usual_spelling(words.terms[term], strongest) for term in name.terms]
         query = scorer.query(own)
-        typical_row = _typical_row(own, query)
+        typical_row = scorer.typical_row(own, query)
         typical_text = (
             codes.texts(typical_row) if codes.has_tokens else texts[typical_row]
         )
@@ -164,10 +164,12 @@ class _Scorer:
     ) -> None:
         self.held = held
         self.by_term = sp.csc_array(words.presence)
-        self.term_weights = sp.csc_array(words.weight)
+        self.weights = words.weight
+        self.mean_weights = words.weight.mean(axis=0)
         held_rows = np.flatnonzero(held)
         sample = np.random.default_rng(seed).permutation(held_rows)[:SCORED]
         self.sample = np.sort(sample)
+        self.weights_of_sample = sp.csc_array(words.weight[self.sample])
         self.directions: np.ndarray | None = None
         if meaning is not None:
             self.directions = meaning.direct(codes.vectors(self.sample))
@@ -179,18 +181,30 @@ class _Scorer:
         if self.directions is not None and name.direction is not None:
             along = self.directions @ name.direction
         else:
-            along = self.term_weights[:, name.matching].sum(axis=1)[self.sample]
+            along = self.weights_of_sample[:, name.matching].sum(axis=1)
         auc, low, high = area(along, np.isin(self.sample, rows))
         areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
         return areas | word_scores(has_word, rows, self.held)
 
     def query(self, own: FeatureWords) -> np.ndarray:
-        """Return how well each text answers a query of a feature's keywords, (n_rows,)."""
-        return self.term_weights[:, own.keywords] @ own.keyword_weights
+        """Return what each term weighs in a query of a feature's keywords, (T,)."""
+        query = np.zeros(len(self.mean_weights))
+        query[own.keywords] = own.keyword_weights
+        return query
 
     def query_auc(self, query: np.ndarray, rows: np.ndarray) -> float:
         """Return the area under the ROC curve of a query on held-out rows."""
-        return area(query[self.sample], np.isin(self.sample, rows))[0]
+        answers = self.weights_of_sample @ query
+        return area(answers, np.isin(self.sample, rows))[0]
+
+    def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
+        """Return the row, of the strongest ones, that is strong and full of keywords, if any."""
+        strongest = own.rows[:STRONGEST]
+        answers = self.weights[strongest] @ query
+        mean_answer = self.mean_weights @ query
+        relative_answers = answers / (answers + mean_answer + 1e-9)
+        typicality = own.activations[:STRONGEST] * relative_answers
+        return strongest[np.argsort(-typicality, kind="stable")[:1]]
 
 
 def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
@@ -200,15 +214,6 @@ def _labelling_rows(is_held: np.ndarray, min_texts: int) -> np.ndarray:
     if min(n_held, n_train) < min_texts:
         return np.ones(len(is_held), dtype=bool)
     return ~is_held
-
-
-def _typical_row(own: FeatureWords, score: np.ndarray) -> np.ndarray:
-    """Return the row, of the strongest ones, that is strong and full of keywords; none if none."""
-    strongest = own.rows[:STRONGEST]
-    row_score = score[strongest]
-    relative_score = row_score / (row_score + score.mean() + 1e-9)
-    typicality = own.activations[:STRONGEST] * relative_score
-    return strongest[np.argsort(-typicality, kind="stable")[:1]]
 
 
 def _with_tokens(

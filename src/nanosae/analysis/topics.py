@@ -353,12 +353,13 @@ def _neighbours_of_rows(
 ) -> np.ndarray:
     """Return the places in the sample of those nearest to each row, (n_rows, 15) int32."""
     n_neighbours = min(NEIGHBOURS, len(sample))
-    near = [np.empty((0, n_neighbours), np.int32)]
+    near = np.empty((codes.n_rows, n_neighbours), np.int32)
+    stop = 0
     for rows, _ in _row_vectors(codes, decoder):
+        start, stop = stop, stop + len(rows)
         row_directions = unit(rows - centre)
-        of_block = nearest_rows(row_directions, sample, NEIGHBOURS)
-        near.append(of_block)
-    return np.concatenate(near)
+        near[start:stop] = nearest_rows(row_directions, sample, NEIGHBOURS)
+    return near
 
 
 def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:

@@ -11,11 +11,13 @@ import nanosae
 from nanosae.cli.output import open_codes, say_done, say_next
 from nanosae.cli.parameters import (
     Corpus,
+    Count,
     Data,
     Encoding,
     Integers,
     Json,
     Model,
+    OptionalCount,
     OptionalWords,
     Output,
     Run,
@@ -27,6 +29,8 @@ from nanosae.errors import DataError, MissingError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from nanosae.codes import Codes
 
 
 def embed(
@@ -79,6 +83,12 @@ def activations(
     layer: Words,
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
+    bos: Annotated[bool, Parameter(negative="--no-bos")] = True,
+    special_tokens: bool = False,
+    max_norm: float = 10.0,
+    max_length: OptionalCount = None,
+    batch_tokens: Count = 4096,
+    dtype: Literal["float16", "float32"] = "float16",
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
     as_json: Json = False,
@@ -89,13 +99,22 @@ def activations(
         layer: Names of modules: `layers.15`.
         output: The folder.
         pooling: Pool the tokens of each text into one row.
+        bos: Begin with the begin-of-text token where the tokenizer has one.
+        special_tokens: Keep tokens that were added to the text.
+        max_norm: Leave out tokens with more than so many times the median norm; inf keeps all.
+        max_length: Tokens in a window; as many as the model takes by default.
+        batch_tokens: Tokens in a forward pass.
+        dtype: Type of the rows on disk.
     """
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
     table = read_texts(texts, text_column, encoding=encoding)
     sentences = table[text_column].to_pylist()
-    n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
+    how: Any = {"pooling": pooling, "bos": bos, "special_tokens": special_tokens}
+    how |= {"max_norm": max_norm, "max_length": max_length}
+    how |= {"batch_tokens": batch_tokens, "dtype": dtype}
+    n_rows = cache_activations(model, layer, sentences, output, **how)
     layers = ", ".join(layer)
     facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
     sentence = f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}"
@@ -221,12 +240,17 @@ def _metadata(
     return table.rename_columns({text_column: "text"})
 
 
+Target = Literal[
+    "table", "jsonl", "opensearch", "pgvector", "qdrant", "atlas", "neuronpedia"
+]
+
+
 def export(
     run: Run,
     /,
     *,
     output: Annotated[str, Parameter(alias="-o")],
-    to: Literal["table", "jsonl", "opensearch", "pgvector", "qdrant"] = "table",
+    to: Target = "table",
     collection: str = "features",
     features: Integers = None,
     formulas: bool = False,
@@ -247,11 +271,10 @@ def export(
     from nanosae.runs.tables import load_features, tag, write
 
     if to != "table":
-        from nanosae.export.stores import to_store
-
-        n_rows = to_store(open_codes(run, name), output, to, collection)
+        n_rows = _export_for(to, open_codes(run, name), output, collection)
         facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
-        sentence = f"{output}: {n_rows:,} rows as {to}, {collection!r}"
+        what = "features" if to == "neuronpedia" else "rows"
+        sentence = f"{output}: {n_rows:,} {what} as {to}, {collection!r}"
         say_done(facts, sentence, as_json)
         return
     table = (
@@ -264,3 +287,18 @@ def export(
     facts = {"output": output, "to": to, "rows": len(table)}
     sentence = f"{output}: {len(table):,} lines, {len(table.columns)} columns"
     say_done(facts | {"columns": list(table.columns)}, sentence, as_json)
+
+
+def _export_for(to: Any, codes: Codes, output: str, name: str) -> int:
+    """Write a corpus for another program; return the number of what was written."""
+    if to == "atlas":
+        from nanosae.export.map_table import write_map
+
+        return write_map(codes, output)
+    if to == "neuronpedia":
+        from nanosae.export.neuronpedia import write_neuronpedia
+
+        return write_neuronpedia(codes, output, name)
+    from nanosae.export.stores import to_store
+
+    return to_store(codes, output, to, name)

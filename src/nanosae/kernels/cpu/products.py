@@ -36,6 +36,36 @@ def _sort_by_latent(cols, row_ptr, order, rows, starts):
 
 
 @compile_kernel
+def _multiply(cols, row_ptr, x, weight, bias, block, next_pair, values):
+    """Multiply by blocks of latents; `next_pair` holds where each row has got to."""
+    n_rows, width = x.shape
+    for first in range(0, max(1, len(weight)), block):
+        for chunk in numba.prange(CHUNKS):
+            first_row = chunk * n_rows // CHUNKS
+            end_row = (chunk + 1) * n_rows // CHUNKS
+            for row in range(first_row, end_row):
+                pair = next_pair[row]
+                while pair < row_ptr[row + 1] and cols[pair] < first + block:
+                    dot = x.dtype.type(0)
+                    for j in range(width):
+                        dot += x[row, j] * weight[cols[pair], j]
+                    values[pair] = dot + bias[cols[pair]]
+                    pair += 1
+                next_pair[row] = pair
+
+
+@compile_serial_kernel
+def _keep(values, cols, row_ptr, keep, kept_values, kept_cols, kept_row_ptr):
+    n_kept = np.uint64(0)
+    for row in range(len(row_ptr) - 1):
+        for pair in range(row_ptr[row], row_ptr[row + 1]):
+            kept_values[n_kept] = values[pair]
+            kept_cols[n_kept] = cols[pair]
+            n_kept += np.uint64(keep[pair])
+        kept_row_ptr[row + 1] = n_kept
+
+
+@compile_kernel
 def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
     """Decode by blocks of latents; `next_pair` holds where each row has got to."""
     n_rows, width = out.shape
@@ -158,6 +188,26 @@ def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
     starts = torch.zeros(hidden_size + 1, dtype=torch.int64)
     _sort_by_latent(pairs.cols, pairs.row_ptr, order, rows, starts)
     return Plan(order, rows, starts)
+
+
+def pre_activations(pairs: Pairs, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return x · weight + bias at the pairs, (nnz,), each from its row and latent alone."""
+    values = x.new_empty(len(pairs.cols))
+    block = _block_size(weight, len(values), len(x))
+    next_pair = pairs.row_ptr.clone()
+    _multiply(pairs.cols, pairs.row_ptr, x, weight, bias, block, next_pair, values)
+    return values
+
+
+def keep_pairs(pairs: Pairs, keep: Tensor) -> Pairs:
+    """Return the pairs marked in `keep`, (nnz,) bool: `filter_pairs`, sooner."""
+    # each kept pair is written where the next one may overwrite it
+    values = pairs.values.new_empty(len(pairs.values) + 1)
+    cols = pairs.cols.new_empty(len(pairs.cols) + 1)
+    row_ptr = torch.zeros_like(pairs.row_ptr)
+    _keep(*pairs, keep, values, cols, row_ptr)
+    n_kept = int(row_ptr[-1])
+    return Pairs(values[:n_kept], cols[:n_kept], row_ptr)
 
 
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ rounding at the threshold, and a pair's value depends on nothing but its row and
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -22,12 +21,13 @@ from torch import Tensor
 
 from nanosae.kernels.cpu.capability import multiply_codes
 from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel
+from nanosae.kernels.cpu.products import keep_pairs, pre_activations
 from nanosae.kernels.cpu.rounding import RoundedRows, round_rows
 from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
-from nanosae.kernels.cpu.topk import CAUTION, keep_largest, lowered
+from nanosae.kernels.cpu.topk import kth_largest
 from nanosae.kernels.pairs import Pairs
 
-SLOTS_PER_ROW = 128  # of a selection by threshold, at first
+SLOTS_PER_ROW = 128  # for candidates, at first
 TILE_ENTRIES = 2**21  # integer products held at once: 8 MiB
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 1024
 ROUNDING_PER_TERM = 2.0**-22  # four times that of float32: of any sum, in any order
@@ -37,80 +37,89 @@ UNDERFLOW = 1e-28  # more than all that denormal numbers lose
 LARGEST_ERROR = (
     1.2  # of bounds; with wider ones, about a quarter of all would be candidates
 )
-HALVINGS = 12  # of the interval that the k-th largest lower bound lies in
+HALVINGS = 12  # of the interval that a row's threshold lies in
 WORD = 8  # marks that are looked at together
-
-
-class Offsets(NamedTuple):
-    """What is added to the products: the bias, less the threshold, plus all that rounding adds.
-
-    Attributes:
-        bias: (hidden_size,).
-        thresholds: What values must exceed, (hidden_size,); zeros for a selection by order.
-        slack: More than the rounding of bias and threshold, (hidden_size,).
-    """
-
-    bias: Tensor
-    thresholds: Tensor
-    slack: Tensor
+GROUPS_PER_KEPT = 4  # groups of latents whose largest lower bounds are compared
 
 
 @compile_function
-def _bounds(product, latent, row, rows, latents):
+def _bounds(product, latent, scale, rest, code_length, latents):
     """Return a product and how much that of the exact factors may differ from it."""
-    middle = np.float32(product) * latents.scales[latent] * rows.scales[row]
-    error = (
-        rows.rests[row] * latents.lengths[latent]
-        + rows.code_lengths[row] * latents.rests[latent]
-    )
+    middle = np.float32(product) * latents.scales[latent] * scale
+    error = rest * latents.lengths[latent] + code_length * latents.rests[latent]
     return middle, error
 
 
 @compile_function
 def _mark(products, row, rows, latents, highest, threshold, marks):
     """Mark the latents whose upper bound exceeds the threshold."""
+    scale = rows.scales[row]
+    rest = rows.rests[row]
+    code_length = rows.code_lengths[row]
     for latent in range(len(products)):
-        middle, error = _bounds(products[latent], latent, row, rows, latents)
+        product = products[latent]
+        middle, error = _bounds(product, latent, scale, rest, code_length, latents)
         marks[latent] = middle + (error + highest[latent]) > threshold
 
 
 @compile_function
-def _list_marked(marks, found):
-    """Write the marked latents; return their number. Marks are padded to whole words."""
-    n_found = np.uint64(0)
+def _list_marked(marks, marked_words, found):
+    """Write the marked latents; return their number. Marks are padded to whole words.
+
+    Without branches, which would be foreseen wrongly at every mark.
+    """
+    n_words = np.uint64(0)
     words = marks.view(np.uint64)
     for word in range(np.uint64(len(words))):
-        if words[word] != 0:
-            first = np.uint64(word) * np.uint64(WORD)
-            for i in range(np.uint64(WORD)):
-                found[n_found] = first + i
-                n_found += np.uint64(marks[first + i])
+        marked_words[n_words] = word
+        n_words += np.uint64(words[word] != 0)
+    n_found = np.uint64(0)
+    for place in range(n_words):
+        first = np.uint64(marked_words[place]) * np.uint64(WORD)
+        for i in range(np.uint64(WORD)):
+            found[n_found] = first + i
+            n_found += np.uint64(marks[first + i])
     return n_found
 
 
-@compile_function
-def _dot(row, weight):
-    total = row.dtype.type(0)
-    for j in range(len(row)):
-        total += row[j] * weight[j]
-    return total
+@compile_kernel
+def _list_candidates(products, rows, latents, highest, thresholds, slots):
+    """List what may exceed the row's threshold, as far as a chunk has slots; count all."""
+    n_rows, width = products.shape
+    cols, _values, counts = slots
+    slots_per_row = len(cols) // n_rows
+    n_words = (width + WORD - 1) // WORD
+    for chunk in numba.prange(CHUNKS):
+        first_row = chunk * n_rows // CHUNKS
+        end_row = (chunk + 1) * n_rows // CHUNKS
+        end_slot = end_row * slots_per_row
+        marks = np.zeros(n_words * WORD, np.uint8)
+        marked_words = np.empty(n_words + 1, np.int32)
+        found = np.empty(width + WORD, np.int32)
+        slot = first_row * slots_per_row
+        for row in range(first_row, end_row):
+            threshold = thresholds[row]
+            _mark(products[row], row, rows, latents, highest, threshold, marks)
+            n_found = np.int64(_list_marked(marks, marked_words, found))
+            for i in range(min(n_found, end_slot - slot)):
+                cols[slot + i] = found[i]
+            slot += n_found
+            counts[row] = n_found
 
 
 @compile_function
-def _raise_threshold(lower_bounds, n_bounds, k, threshold):
-    """Return a number that k lower bounds exceed, not much below the largest such number.
+def _find_reached(values, k):
+    """Return a number, zero at least, that k of the values reach, if so many are positive.
 
-    Where fewer than k exceed the threshold, it is returned as it is.
+    It is not much below the largest such number.
     """
-    if n_bounds < k:
-        return threshold
-    low = threshold
-    high = np.max(lower_bounds[:n_bounds])
+    low = np.float32(0)
+    high = np.max(values)
     for _ in range(HALVINGS):
         middle = np.float32(0.5) * (low + high)
         n_above = np.int32(0)
-        for i in range(n_bounds):
-            n_above += lower_bounds[i] > middle
+        for i in range(len(values)):
+            n_above += values[i] > middle
         if n_above >= k:
             low = middle
         else:
@@ -119,155 +128,107 @@ def _raise_threshold(lower_bounds, n_bounds, k, threshold):
 
 
 @compile_function
-def _find_largest(
-    products, row, rows, latents, offsets, highest, k, threshold, marks, found, uppers
-):
-    """List the latents that may be among a row's k largest positive ones.
-
-    The search begins at `threshold`, which is lowered until k lower bounds exceed it. `found` and
-    `uppers` are filled with latents and their upper bounds.
-
-    Returns:
-        Their number, and a threshold that the k largest exceed, if so many are positive.
-    """
-    lowers = np.empty(len(products), np.float32)
-    while True:
-        _mark(products, row, rows, latents, highest, threshold, marks)
-        n_found = _list_marked(marks, found)
-        n_surely_above = np.uint64(0)
-        for i in range(n_found):
-            latent = found[i]
-            middle, error = _bounds(products[latent], latent, row, rows, latents)
-            uppers[i] = middle + (error + highest[latent])
-            lower = middle - error + (offsets.bias[latent] - offsets.slack[latent])
-            lowers[n_surely_above] = lower
-            n_surely_above += np.uint64(lower > threshold)
-        if n_surely_above >= k or threshold == 0:
-            break
-        threshold = lowered(threshold)
-    return n_found, _raise_threshold(lowers, n_surely_above, k, threshold)
+def _bound_below(products, row, rows, latents, lowest, lower_bounds):
+    """Write the lower bounds of a row's entries."""
+    scale = rows.scales[row]
+    rest = rows.rests[row]
+    code_length = rows.code_lengths[row]
+    for latent in range(len(products)):
+        product = products[latent]
+        middle, error = _bounds(product, latent, scale, rest, code_length, latents)
+        lower_bounds[latent] = middle - error + lowest[latent]
 
 
 @compile_function
-def _compute(row, found, uppers, n_found, rows, latents, bias, threshold, values):
-    """Compute the entries whose upper bound exceeds the threshold; keep those that do, too.
-
-    Returns:
-        The number of those that are kept, in front in `found` and `values`.
-    """
-    n_kept = np.uint64(0)
-    for i in range(n_found):
-        if uppers[i] > threshold:
-            latent = found[i]
-            value = _dot(rows.exact[row], latents.exact[latent]) + bias[latent]
-            found[n_kept] = latent
-            values[n_kept] = value
-            n_kept += np.uint64(value > threshold)
-    return n_kept
+def _raise_maxima(values, maxima):
+    for group in range(len(maxima)):
+        maxima[group] = max(maxima[group], values[group])
 
 
 @compile_kernel
-def _keep_topk(products, rows, latents, offsets, highest, k, guesses, slots):
-    """Keep each row's k largest positive entries, by column; of equal ones the lower columns.
+def _bound_kth_largest(products, rows, latents, lowest, k, thresholds):
+    """Find a threshold for each row that at least k of its entries exceed, if so many are positive.
 
-    `guesses` holds where the search of each chunk begins: a share of the last row's threshold.
+    The largest lower bounds of `GROUPS_PER_KEPT · k` groups of latents are of different latents,
+    and the k-th largest of them is little smaller than that of all.
     """
     n_rows, width = products.shape
-    cols, values, counts = slots
+    n_groups = min(GROUPS_PER_KEPT * k, width)
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
-        marks = np.zeros((width + WORD - 1) // WORD * WORD, np.uint8)
-        found = np.empty(width + WORD, np.int32)
-        uppers = np.empty(width, np.float32)
-        found_values = np.empty(width + 1, np.float32)
-        slot = first_row * k
-        guess = guesses[chunk]
-        for row in range(first_row, end_row):
-            n_found, threshold = _find_largest(
-                products[row],
-                row,
-                rows,
-                latents,
-                offsets,
-                highest,
-                k,
-                guess,
-                marks,
-                found,
-                uppers,
-            )
-            n = _compute(
-                row,
-                found,
-                uppers,
-                n_found,
-                rows,
-                latents,
-                offsets.bias,
-                threshold,
-                found_values,
-            )
-            threshold, slot = keep_largest(
-                found, found_values, n, k, threshold, cols, values, slot
-            )
-            counts[row] = min(n, k)
-            guess = np.float32(CAUTION) * threshold
-        guesses[chunk] = guess
+        lower_bounds = np.empty(width, np.float32)
+        maxima = np.empty(n_groups, np.float32)
+        for row in range(chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS):
+            _bound_below(products[row], row, rows, latents, lowest, lower_bounds)
+            maxima[:] = 0
+            for first in range(0, width - n_groups + 1, n_groups):
+                _raise_maxima(lower_bounds[first : first + n_groups], maxima)
+            thresholds[row] = _find_reached(maxima, k)
 
 
 @compile_kernel
-def _keep_above(products, rows, latents, offsets, highest, slots):
-    """Keep the entries above their latent's threshold, as far as a chunk has slots; count all."""
-    n_rows, width = products.shape
-    cols, values, counts = slots
-    slots_per_row = len(cols) // n_rows
+def _choose_largest(values, row_ptr, thresholds, k, keep):
+    """Mark the k largest of a row's entries above its threshold; of equal ones the first."""
+    n_rows = len(row_ptr) - 1
     for chunk in numba.prange(CHUNKS):
         first_row = chunk * n_rows // CHUNKS
         end_row = (chunk + 1) * n_rows // CHUNKS
-        end_slot = end_row * slots_per_row
-        marks = np.zeros((width + WORD - 1) // WORD * WORD, np.uint8)
-        found = np.empty(width + WORD, np.int32)
-        slot = first_row * slots_per_row
+        above = np.empty(row_ptr[end_row] - row_ptr[first_row] + 1, values.dtype)
         for row in range(first_row, end_row):
-            _mark(products[row], row, rows, latents, highest, np.float32(0), marks)
-            n_found = _list_marked(marks, found)
-            n_kept = 0
-            for i in range(n_found):
-                latent = found[i]
-                value = _dot(rows.exact[row], latents.exact[latent])
-                value += offsets.bias[latent]
-                if value > offsets.thresholds[latent]:
-                    if slot < end_slot:
-                        cols[slot] = latent
-                        values[slot] = value
-                        slot += 1
-                    n_kept += 1
-            counts[row] = n_kept
+            threshold = thresholds[row]
+            n_above = np.uint64(0)
+            for pair in range(row_ptr[row], row_ptr[row + 1]):
+                above[n_above] = values[pair]
+                n_above += np.uint64(values[pair] > threshold)
+            cut = threshold
+            if n_above > k:
+                cut = kth_largest(above, n_above, k, threshold)
+            n_ties = k - np.sum(above[:n_above] > cut)
+            for pair in range(row_ptr[row], row_ptr[row + 1]):
+                value = values[pair]
+                is_tie = value == cut and value > threshold and n_ties > 0
+                keep[pair] = value > cut or is_tie
+                n_ties -= is_tie
 
 
 def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | None:
     """Keep the k largest positive entries of each row; None if bounds would be of no use."""
-    guesses = torch.zeros(CHUNKS)
+    thresholds = torch.empty(len(x))
+    rounding = _rounding(bias, torch.zeros_like(bias))
 
-    def keep(products, rows, latents, offsets, highest, slots):
-        _keep_topk(products, rows, latents, offsets, highest, k, guesses, slots)
+    def keep(products, rows, latents, first, end, slots):
+        found = thresholds[first:end]
+        _bound_kth_largest(products, rows, latents, bias - rounding, k, found)
+        _list_candidates(products, rows, latents, bias + rounding, found, slots)
 
-    return _select(x, weight, bias, torch.zeros_like(bias), k, keep)
+    slots_per_row = max(SLOTS_PER_ROW, 2 * k)
+    pairs = _candidates(x, weight, bias, bias + rounding, slots_per_row, keep)
+    if pairs is None:
+        return None
+    chosen = torch.empty(len(pairs.values), dtype=torch.bool)
+    _choose_largest(pairs.values, pairs.row_ptr, thresholds, k, chosen)
+    return keep_pairs(pairs, chosen)
 
 
 def screened_above(
     x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor
 ) -> Pairs | None:
     """Keep the entries above their latent's threshold; None if bounds would be of no use."""
-    return _select(x, weight, bias, thresholds, SLOTS_PER_ROW, _keep_above)
+    highest = bias - thresholds + _rounding(bias, thresholds)
+    zeros = torch.zeros(len(x))
+
+    def keep(products, rows, latents, first, end, slots):
+        _list_candidates(products, rows, latents, highest, zeros[first:end], slots)
+
+    pairs = _candidates(x, weight, bias, highest, SLOTS_PER_ROW, keep)
+    if pairs is None:
+        return None
+    return keep_pairs(pairs, pairs.values > thresholds[pairs.cols])
 
 
-def _select(x, weight, bias, thresholds, slots_per_row, keep) -> Pairs | None:
+def _candidates(x, weight, bias, highest, slots_per_row, keep) -> Pairs | None:
+    """Return the pairs that `keep` lists by their bounds, with their pre-activations."""
     x, weight = x.contiguous(), weight.contiguous()
     rows, latents = with_rounding(round_rows(x)), round_rows(weight)
-    offsets = _offsets(bias, thresholds)
-    highest = bias - thresholds + offsets.slack
     can_be_bounded = rows.can_be_bounded() and latents.can_be_bounded()
     if not can_be_bounded or bool(highest.isnan().any()):
         return None
@@ -282,12 +243,13 @@ def _select(x, weight, bias, thresholds, slots_per_row, keep) -> Pairs | None:
         return multiply_codes(codes, latents.codes, products)
 
     def keep_of_tile(products: Tensor, first: int, end: int, slots: Slots) -> None:
-        keep(products, rows.slice(first, end), latents, offsets, highest, slots)
+        keep(products, rows.slice(first, end), latents, first, end, slots)
 
     tile_rows = max(MIN_TILE_ROWS, min(MAX_TILE_ROWS, TILE_ENTRIES // len(weight)))
-    return select_by_tile(
+    pairs = select_by_tile(
         len(x), tile_rows, slots_per_row, x.dtype, multiply, keep_of_tile
     )
+    return pairs._replace(values=pre_activations(pairs, x, weight, bias))
 
 
 def _typical_error(rows: RoundedRows, latents: RoundedRows) -> float:
@@ -304,7 +266,7 @@ def with_rounding(rows: RoundedRows) -> RoundedRows:
     return rows._replace(rests=rows.rests + off)
 
 
-def _offsets(bias: Tensor, thresholds: Tensor) -> Offsets:
-    slack = ROUNDING_OF_BIAS * (bias.abs() + thresholds.abs()) + UNDERFLOW
-    slack = torch.where(slack.isfinite(), slack, 0.0)
-    return Offsets(bias, thresholds, slack)
+def _rounding(bias: Tensor, thresholds: Tensor) -> Tensor:
+    """Return more than what float32 loses of bias and threshold, (hidden_size,)."""
+    lost = ROUNDING_OF_BIAS * (bias.abs() + thresholds.abs()) + UNDERFLOW
+    return torch.where(lost.isfinite(), lost, 0.0)

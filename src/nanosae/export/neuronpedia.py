@@ -1,0 +1,104 @@
+"""Features as Neuronpedia takes them: one batch of SAEDashboard's JSON.
+
+What such a dashboard shows of a language model's logits and neurons is empty here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanosae.atomic import write_file
+from nanosae.codes import Codes
+from nanosae.runs.tables import known_labels
+
+EXAMPLES = 20  # texts of a feature
+BINS = 50  # of the histogram of activations
+MARKS = "\ue000\ue001"  # letters of no language, around a token in its text
+EMPTY = (
+    *("neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1"),
+    *("correlated_neurons_indices", "correlated_neurons_pearson"),
+    *("correlated_neurons_l1", "correlated_features_indices"),
+    *("correlated_features_pearson", "correlated_features_l1"),
+    *("neg_str", "neg_values", "pos_str", "pos_values"),
+    *("logits_hist_data_bar_heights", "logits_hist_data_bar_values"),
+)
+LAYER = re.compile(r"\.(\d+)(\.|$)")
+
+
+def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
+    """Write the features that are active somewhere to one JSON file; return their number.
+
+    Each has its strongest texts, of tokens with the text around them, its histogram and share of
+    active rows, its decoder row where the model is there, and its label as `description`.
+
+    Args:
+        codes: The corpus.
+        output: The file.
+        sae_set: What the SAE is called there.
+    """
+    metadata: dict[str, Any] = {}
+    if codes.has_model:
+        metadata = codes.weights().cfg.get("metadata", {})
+    layer = LAYER.search(metadata.get("hook_name") or "")
+    features = list(_features(codes))
+    batch = {
+        "model_id": metadata.get("model_name") or metadata.get("encoder") or "",
+        "layer": 0 if layer is None else int(layer[1]),
+        "sae_set": sae_set,
+        "sae_id_suffix": None,
+        "features": features,
+    }
+    text = json.dumps(batch, ensure_ascii=False, allow_nan=False)
+    write_file(Path(output), lambda stream: stream.write(text.encode()))
+    return len(features)
+
+
+def _features(codes: Codes) -> Iterator[dict[str, Any]]:
+    labels, density = known_labels(codes), codes.density
+    decoder = codes.weights().W_dec if codes.has_model else None
+    for feature in np.flatnonzero(codes.counts).tolist():
+        _, activations = codes.feature(feature)
+        heights, edges = np.histogram(activations, BINS)
+        found: dict[str, Any] = {name: [] for name in EMPTY}
+        found |= {
+            "feature_index": feature,
+            "frac_nonzero": float(density[feature]),
+            "freq_hist_data_bar_heights": heights.tolist(),
+            "freq_hist_data_bar_values": ((edges[:-1] + edges[1:]) / 2).tolist(),
+            "decoder_weights_dist": [],
+            "activations": _examples(codes, feature),
+            "description": labels.get(feature, ""),
+        }
+        if decoder is not None:
+            found["vector"] = decoder[feature].tolist()
+        yield found
+
+
+def _examples(codes: Codes, feature: int) -> list[dict[str, Any]]:
+    """Return the strongest texts, each in pieces with the activation of the marked one."""
+    if not codes.has_texts:
+        return []
+    rows, activations = codes.top(feature, EXAMPLES)
+    examples = []
+    for text, activation in zip(
+        codes.texts(rows, MARKS), activations.tolist(), strict=True
+    ):
+        before, opening, rest = text.partition(MARKS[0])
+        pieces, place = [text], 0
+        if opening:  # a token
+            token, _, after = rest.partition(MARKS[1])
+            pieces, place = [before, token, after], 1
+        values = [0.0] * len(pieces)
+        values[place] = activation
+        example = {"tokens": pieces, "values": values, "qualifying_token_index": place}
+        # −1 in all three: among the strongest of all
+        examples.append(
+            example | dict.fromkeys(("bin_min", "bin_max", "bin_contains"), -1)
+        )
+    return examples

@@ -1,0 +1,86 @@
+"""Points for programs that draw maps, and features for Neuronpedia."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from nanosae import Codes, SAETrainer, describe
+from nanosae.cli import main
+from nanosae.runs.tables import save_features
+
+
+@pytest.fixture
+def run(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(120, 6)).astype(np.float32)
+    folder = tmp_path / "run"
+    model = SAETrainer(hidden_size=12, k=3, steps=20, run=folder).train(
+        rows, progress=False
+    )
+    table = {"text": [f"text {i}" for i in range(120)], "year": list(range(120))}
+    codes = model.encode_corpus(rows, folder / "codes" / "default", metadata=table)
+    save_features(folder, describe(codes)[["feature"]].assign(label="some words"))
+    return folder
+
+
+def test_every_row_is_a_point_with_its_leading_feature(run, tmp_path, capsys):
+    out = tmp_path / "map.parquet"
+    assert main(["export", str(run), "-o", str(out), "--to", "atlas"]) == 0
+    assert "120 rows as atlas" in capsys.readouterr().out
+    table, codes = pq.read_table(out).to_pandas(), Codes.open(run)
+    assert list(table["row"]) == list(range(120))
+    assert list(table["text"]) == list(codes.texts())
+    assert list(table["year"]) == list(codes.column("year"))
+    assert table[["x", "y"]].notna().all().all()
+    assert (table[["x", "y"]].std() > 0).all()
+    dense = codes.rows(0, 120).toarray()
+    common = codes.density > 0.2
+    wanted = np.where(common, 0, dense)
+    for row in range(120):
+        if wanted[row].max() > 0:
+            assert table["feature"][row] == wanted[row].argmax()
+            assert table["label"][row] == "some words"
+        else:
+            assert np.isnan(table["feature"][row])
+
+
+def test_neuronpedia_gets_features_with_their_strongest_texts(run, tmp_path, capsys):
+    out = tmp_path / "batch-0.json"
+    words = ["export", str(run), "-o", str(out), "--to", "neuronpedia"]
+    assert main([*words, "--collection", "mine"]) == 0
+    batch, codes = json.loads(out.read_text()), Codes.open(run)
+    assert batch["sae_set"] == "mine"
+    dense = codes.rows(0, 120).toarray()
+    decoder = codes.weights().W_dec
+    indices = [found["feature_index"] for found in batch["features"]]
+    assert indices == np.flatnonzero(dense.any(axis=0)).tolist()
+    for found in batch["features"]:
+        column = dense[:, found["feature_index"]]
+        assert found["frac_nonzero"] == pytest.approx((column > 0).mean())
+        heights = found["freq_hist_data_bar_heights"]
+        assert sum(heights) == (column > 0).sum()
+        assert len(heights) == len(found["freq_hist_data_bar_values"])
+        strongest = np.argsort(-column, kind="stable")[: len(found["activations"])]
+        for row, example in zip(strongest, found["activations"], strict=True):
+            assert example["tokens"] == [f"text {row}"]
+            assert example["values"] == pytest.approx([column[row]])
+        np.testing.assert_allclose(found["vector"], decoder[found["feature_index"]])
+        assert found["description"] == "some words"
+
+
+def test_a_token_stands_between_what_is_around_it(tmp_path):
+    from nanosae import write_codes
+    from nanosae.export.neuronpedia import write_neuronpedia
+
+    dense = np.array([[0, 2.0], [1.0, 0]], np.float32)
+    table = {"text": ["the old tree", "the old tree"], "start": [4, 8], "end": [7, 12]}
+    table["text_index"] = [0, 0]
+    write_codes(tmp_path / "codes" / "default", dense, metadata=table)
+    write_neuronpedia(Codes.open(tmp_path), tmp_path / "x.json", "mine")
+    first, second = json.loads((tmp_path / "x.json").read_text())["features"]
+    assert first["activations"][0]["tokens"] == ["the old ", "tree", ""]
+    assert first["activations"][0]["values"] == [0.0, 1.0, 0.0]
+    assert second["activations"][0]["tokens"] == ["the ", "old", " tree"]
+    assert "vector" not in first
