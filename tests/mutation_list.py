@@ -558,6 +558,39 @@ add(
     ),
 )
 add(
+    "analysis/naming.py",
+    "tests/analysis/test_naming.py",
+    ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
+    (
+        "names: stop words name",
+        'return " " in text or not is_stop_word(text)',
+        "return True",
+    ),
+    (
+        "names: only phrases are of form",
+        'return " " in text or not is_stop_word(text)',
+        'return " " in text',
+    ),
+)
+add(
+    "analysis/meaning.py",
+    "tests/analysis/test_meaning.py",
+    (
+        "meaning: terms are not centred",
+        "unit(embeddings - embeddings.mean(axis=0))",
+        "unit(embeddings)",
+    ),
+)
+add(
+    "analysis/labels.py",
+    "tests/analysis/test_labels.py",
+    (
+        "labels: scored by their terms",
+        "if encode is not None and meaning is not None:",
+        "if False:",
+    ),
+)
+add(
     "analysis/answers.py",
     "tests/analysis/test_answers.py",
     ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
@@ -802,6 +835,11 @@ add(
 add(
     "analysis/labels.py",
     "tests/analysis/test_labels.py",
+    (
+        "labels: answers of the first rows",
+        "self.weights[strongest] @",
+        "self.weights[:len(strongest)] @",
+    ),
     ("labels: scored on added rows", "held &= is_random", "held = held"),
 )
 add(

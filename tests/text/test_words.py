@@ -21,6 +21,16 @@ def test_words_and_phrases_are_counted_as_by_sklearn():
     )
 
 
+def test_terms_of_many_texts_stand_in_one_of_50_000(monkeypatch):
+    monkeypatch.setattr("nanosae.text.words.MIN_SHARE", 0.002)
+    texts = ["common rare"] * 4 + ["common other"] * 5 + ["common"] * 2491
+    words = Words(np.array(texts, object), np.ones(2500, bool))
+    assert words.terms.tolist() == ["common", "other", "common other"]
+    monkeypatch.setattr("nanosae.text.words.MIN_SHARE", 2e-5)
+    words = Words(np.array(texts, object), np.ones(2500, bool))
+    assert "rare" in words.terms.tolist()
+
+
 def test_phrases_do_not_cross_punctuation_and_words_keep_marks():
     words = Words(
         np.array(

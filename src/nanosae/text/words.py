@@ -15,14 +15,16 @@ from nanosae.text.tokens import UNSPACED, marks
 LONGEST_PHRASE = 6  # words, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
 MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
+MIN_SHARE = 2e-5  # of the texts, that a term must be in where this is more than three
 
 
 class Words:
     """Count words and phrases of one to three words.
 
     A word is a run of letters, marks and digits of any script; where a script has no spaces, one
-    character, and phrases have up to six. Phrases do not cross punctuation. Kept is what stands in
-    three texts (in two, if there are fewer than 2,000) and has two letters.
+    character, and phrases have up to six. Phrases do not cross punctuation. Kept is what has two
+    letters and stands in three texts (in two, if there are fewer than 2,000), or in one of 50,000
+    if these are more.
 
     Args:
         texts: The texts, (n,).
@@ -154,7 +156,7 @@ class _Phrases:
 def _count_phrases(tokens: _Tokens) -> tuple[list[str], sp.csr_array]:
     """Return the terms that are kept, and how often each text has each, (n, T) float32."""
     n_texts = len(tokens.n_words)
-    minimum = 3 if n_texts >= MANY_TEXTS else 2
+    minimum = max(3, round(MIN_SHARE * n_texts)) if n_texts >= MANY_TEXTS else 2
     text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
     n_words = len(text_of_word)
     phrases = _Phrases(np.arange(n_words), tokens.words[:n_words], tokens.vocabulary)
