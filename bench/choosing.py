@@ -43,9 +43,7 @@ def measure(
     rows: np.ndarray, table: pd.DataFrame, labels: str, size: int, k: int, steps: int
 ) -> dict[str, float]:
     """Train one SAE and return what it is worth."""
-    config = TrainConfig(
-        hidden_size=size, k=k, steps=steps, batch_size=512, activation="batchtopk"
-    )
+    config = TrainConfig(hidden_size=size, k=k, steps=steps, batch_size=512)
     with tempfile.TemporaryDirectory() as folder:
         trainer = SAETrainer(config, run=Path(folder) / "run")
         start = time.perf_counter()

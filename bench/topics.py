@@ -3,17 +3,18 @@
     python bench/topics.py RUN/codes/default intent [--leave-out oos] [--seeds 3] [--json FILE]
     python bench/topics.py RUN/codes/default FILE.parquet:lexname
 
-For 20 topics and as many as there are labels: normalised mutual information with the labels, NPMI
-of each topic's ten most distinctive words (mean over pairs, in the corpus' own texts), the share
-of rows without a topic, and seconds. All rows have embeddings. UMAP needs the extra `umap`; without
-it its line is left out.
+For 20 topics and as many as there are labels: normalised mutual information with the labels; NPMI
+of each topic's ten words (mean over pairs, in the corpus' own texts), by class-based TF-IDF for
+every method, and of those that topics show; the share of rows without a topic; and seconds. All
+rows have embeddings. UMAP needs the extra `umap`; without it its line is left out.
 """
 
 import argparse
 import json
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -28,8 +29,10 @@ from sklearn.metrics import normalized_mutual_info_score
 from nanosae.analysis.statistics import unit
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
+from nanosae.text.words import is_stop_word
 
 N_WORDS = 10
+WORD = r"(?u)\b\w+(?:['’]\w+)*\b"
 
 
 def main() -> None:
@@ -44,10 +47,13 @@ def main() -> None:
     codes = Codes.open(args.codes)
     labels = read_labels(codes, args.labels)
     is_labelled = ~np.isin(labels, ["", args.leave_out])
+    texts = codes.texts()
     vocabulary = CountVectorizer(stop_words="english", min_df=5, binary=True)
-    presence = vocabulary.fit_transform(codes.texts())
+    presence = vocabulary.fit_transform(texts)
     lines = []
     for n in (20, len(set(labels[is_labelled]))):
+        shown = topics(codes, n).table["Representation"]
+        npmi_shown = coherence_of_shown(texts, shown)
         for method, seed, topic_of_row, seconds in runs(codes, n, args.seeds):
             has_topic = is_labelled & (topic_of_row >= 0)
             nmi = normalized_mutual_info_score(
@@ -60,6 +66,7 @@ def main() -> None:
                     "seed": seed,
                     "nmi": nmi,
                     "npmi": coherence(presence, topic_of_row, n),
+                    "npmi_shown": npmi_shown if method == "nanosae" else np.nan,
                     "unassigned": float((topic_of_row < 0).mean()),
                     "seconds": seconds,
                 }
@@ -132,12 +139,37 @@ def coherence(presence, topic_of_row: np.ndarray, n: int) -> float:
     per_topic = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     total = np.maximum(counts.sum(axis=0), 1)
     weight = per_topic * np.log(1 + counts.sum() / n / total)
+    best = np.argsort(-weight, axis=1, kind="stable")[:, :N_WORDS]
+    return npmi(presence, best)
+
+
+def coherence_of_shown(texts: np.ndarray, shown: Iterable[list[str]]) -> float:
+    """Return the mean NPMI of the pairs of the first ten words that each topic shows.
+
+    Phrases count as their words but for stop words, as the other methods' words are single ones.
+    """
+    words_of_topics = []
+    for terms in shown:
+        words = re.findall(WORD, " ".join(terms).lower())
+        distinct = dict.fromkeys(word for word in words if not is_stop_word(word))
+        words_of_topics.append(list(distinct)[:N_WORDS])
+    vocabulary = sorted({word for words in words_of_topics for word in words})
+    place = {word: column for column, word in enumerate(vocabulary)}
+    counter = CountVectorizer(vocabulary=vocabulary, binary=True, token_pattern=WORD)
+    presence = counter.transform(texts)
+    return npmi(
+        presence, [[place[word] for word in words] for words in words_of_topics]
+    )
+
+
+def npmi(presence, columns_of_topics: Iterable[Sequence[int]]) -> float:
+    """Return the mean NPMI of the pairs of columns of each topic; −1 if never together."""
+    n_texts = presence.shape[0]
     share = np.asarray(presence.mean(axis=0)).ravel()
     columns = presence.tocsc().astype(float)
     values = []
-    for of_topic in weight:
-        best = np.argsort(-of_topic, kind="stable")[:N_WORDS]
-        together = (columns[:, best].T @ columns[:, best]).toarray() / len(topic_of_row)
+    for best in columns_of_topics:
+        together = (columns[:, best].T @ columns[:, best]).toarray() / n_texts
         for i, j in combinations(range(len(best)), 2):
             both = together[i, j]
             if both == 0:

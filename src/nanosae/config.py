@@ -85,6 +85,7 @@ class TrainConfig(CheckedFields):
             two buffers of a quarter of it.
         columns: Names of the vector columns, where the data does not show them.
         encoder: Name of the model that made the embeddings; kept with the SAE for text queries.
+        query_prompt: Put before a text query for the encoder, such as "query: "; kept likewise.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of metrics.
         eval_every: Steps between held-out evaluations; None takes a fortieth of the run.
@@ -133,6 +134,7 @@ class TrainConfig(CheckedFields):
     buffer_bytes: PositiveInt = 2**30
     columns: tuple[str, ...] | None = None
     encoder: str | None = None
+    query_prompt: str = ""
     checkpoint_every: PositiveInt = 500
     log_every: PositiveInt = 50
     eval_every: PositiveInt | None = None
@@ -209,9 +211,8 @@ class TrainConfig(CheckedFields):
             hidden_size = self.matryoshka[-1]
         if hidden_size is None:
             hidden_size = defaults.hidden_size(n_rows, width, expected_l0)
-        batch_size = min(
-            n_rows, _given_or(self.batch_size, defaults.batch_size(n_rows))
-        )
+        wanted_size = _given_or(self.batch_size, defaults.batch_size(n_rows))
+        batch_size = min(n_rows, wanted_size)
         steps = self.steps
         if steps is None:
             epochs = _given_or(self.epochs, defaults.max_epochs(n_rows))
@@ -302,6 +303,7 @@ class ResolvedConfig(CheckedFields):
     buffer_bytes: PositiveInt
     columns: tuple[str, ...] | None
     encoder: str | None
+    query_prompt: str
     checkpoint_every: PositiveInt
     log_every: PositiveInt
     eval_every: PositiveInt

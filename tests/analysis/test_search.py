@@ -152,6 +152,27 @@ def test_the_encoder_of_the_run_is_used_where_it_can_be_loaded(
     embed._load_encoder.cache_clear()
 
 
+@pytest.mark.parametrize("prompt", ["query: ", "", None])
+def test_the_query_prompt_of_the_run_comes_before_the_query(
+    codes, monkeypatch, planted, prompt
+):
+    model = codes.weights()
+    model.cfg["metadata"] |= {"encoder": static.NAME, "query_prompt": prompt}
+    model.save(codes.run / "model")
+    asked = []
+
+    def encode(texts):
+        asked.extend(texts)
+        return planted.embeddings[[3]]
+
+    monkeypatch.setattr(static, "encode_static", encode)
+    search(codes, "anything")
+    assert asked == [f"{prompt or ''}anything"]
+    given = []
+    search(codes, "anything", encoder=lambda texts: given.extend(texts) or encode([]))
+    assert given == ["anything"]  # who gives a function says what it gets
+
+
 def test_a_query_is_encoded_by_static_word_vectors_where_the_run_names_them(
     codes, monkeypatch, planted
 ):

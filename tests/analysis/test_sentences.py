@@ -168,6 +168,10 @@ def test_a_label_that_only_repeats_the_name_of_its_group_comes_later():
     renamed = obvious | {"label": "stamps"}
     table = findings([compared("groups", [renamed, telling, weak])])
     assert table["feature"].tolist() == [1, 2, 3]
+    renamed["label_doubtful"] = True
+    sure = [line | {"label_doubtful": False} for line in (telling, weak)]
+    table = findings([compared("groups", [renamed, *sure])])
+    assert table["feature"].tolist() == [2, 1, 3]
 
 
 def test_nothing_found_is_an_empty_table():

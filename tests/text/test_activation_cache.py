@@ -248,3 +248,27 @@ def test_a_model_s_folder_is_named_without_its_place(llama, tmp_path):
     model.save_pretrained(tmp_path / "Tiny")
     loaded = transformers.AutoModel.from_pretrained(tmp_path / "Tiny")
     assert model_name(loaded) == "Tiny"
+
+
+def test_the_command_line_takes_all_options(llama, tmp_path):
+    for part in llama:
+        part.save_pretrained(tmp_path / "model")
+    texts = texts_of(60)
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    words = [
+        str(tmp_path / "model"),
+        str(tmp_path / "texts.txt"),
+        "--layer",
+        "layers.1",
+    ]
+    flags = ["--no-bos", "--special-tokens", "--max-norm", "inf", "--max-length", "9"]
+    flags += ["--batch-tokens", "64", "--dtype", "float32"]
+    out = tmp_path / "rows"
+    assert main(["activations", *words, "-o", str(out), *flags]) == 0
+    rules = {"bos": False, "special_tokens": True, "max_norm": float("inf")}
+    wanted, _ = run(llama, "layers.1", texts, max_length=9, batch_tokens=64, **rules)
+    rows, _ = shards(out, "layers.1")
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(rows, wanted, atol=1e-6)
+    known = json.loads((out / "layers.1" / "provenance.json").read_text())
+    assert (known["prepend_bos"], known["context_size"]) == (False, 9)

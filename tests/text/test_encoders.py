@@ -152,6 +152,11 @@ def test_a_prompt_comes_before_each_text_and_makes_other_rows(server):
     prompted = find_encoder("m", base_url=server.url, prompt="passage: ")
     assert prompted.encode(["x"])[0, 0] == len("passage: x")
     assert prompted.identity != plain.identity
+    assert (plain.query_prompt, prompted.query_prompt) == ("", "passage: ")
+    options = {"base_url": server.url, "prompt": "passage: "}
+    both = find_encoder("m", query_prompt="query: ", **options)
+    assert both.query_prompt == "query: "
+    assert both.identity == prompted.identity  # the rows are the same
 
 
 def test_model2vec_models_are_loaded_once(monkeypatch, tmp_path):
@@ -208,7 +213,7 @@ def test_a_path_out_of_a_received_file_is_never_loaded(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _load_encoder.cache_clear()
     for name in (str(tmp_path / "evil"), "evil", "./evil", "../x/evil", "a/b/c"):
-        with pytest.raises(MissingError, match=r"no name of a model.*--embedder"):
+        with pytest.raises(MissingError, match=r"not the name of a model.*--embedder"):
             received_encoder(name)
     assert not (tmp_path / "ran").exists()
 

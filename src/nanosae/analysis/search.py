@@ -91,7 +91,8 @@ def search(
         steps: Steps that bring the edited query nearer to the edited features; 0 only decodes.
         n: Number of hits.
         encoder: A callable from texts to vectors (n, input_size), or the name of a
-            sentence-transformers model; by default the one that the run names.
+            sentence-transformers model; by default the one that the run names. The run's query
+            prompt is put before a text that a model of this name encodes.
 
     Raises:
         ConfigError: If not exactly one query is given, or an edit lacks the run's model.
@@ -205,14 +206,14 @@ def _embed(
     if callable(encoder):
         vectors = np.asarray(encoder([text]), np.float32)
         return vectors[0], "rows like the text"
-    name = encoder
-    if name is None and model is not None:
-        name = model.metadata.get("encoder")
+    known = {} if model is None else model.metadata
+    name = known.get("encoder") if encoder is None else encoder
     if not name:
         return None, "no encoder is known"
     try:
         found = received_encoder(name) if encoder is None else find_encoder(name)
-        vector = found.encode([text])[0]
+        prompt = known.get("query_prompt") or ""
+        vector = found.encode([prompt + text])[0]
     except ImportError as error:
         return None, str(error)
     except OSError:

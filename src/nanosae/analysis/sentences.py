@@ -3,8 +3,8 @@
 A finding is a sentence on how much of a group or of a period consists of texts with a feature, or
 how a number differs in them. Only what `contrast`, `over_time` and `explain` found becomes one.
 The strongest difference comes first, but no side of a comparison, no column and no feature fills
-the page: a finding tells less the more was said about each of them, and if its label only repeats
-the name of the group.
+the page: a finding tells less the more was said about each of them, if its label only repeats the
+name of the group, and if the label may well not fit.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SAME_COLUMN = 0.9
 SAME_SIDE = 0.5
 SAME_FEATURE = 0.5
 OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
+DOUBTFUL = 0.5  # what one tells whose label may well not fit
 MIN_WORD = 4  # letters of a word that a longer one repeats by beginning with it
 
 Line = dict[str, Any]  # of a table: values by the names of its columns
@@ -64,7 +65,8 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
     are_groups = [result.kind == "groups" for result in compared]
     has_several = sum(are_groups) > 1
     for result in compared:
-        lines = pd.DataFrame(_lines(result, has_several), columns=COLUMNS)
+        columns = [*COLUMNS, "is_doubtful"]
+        lines = pd.DataFrame(_lines(result, has_several), columns=columns)
         strongest_first = lines.sort_values(
             "strength", key=abs, ascending=False, kind="stable"
         )
@@ -100,8 +102,11 @@ def _told(line: Line, n_said: Mapping[tuple[str, Any], int]) -> float:
     told *= SAME_COLUMN ** n_said[column]
     told *= SAME_SIDE ** n_said[side]
     told *= SAME_FEATURE ** n_said[feature]
-    is_obvious = repeats_name(line["label"], line["side"])
-    return OBVIOUS * told if is_obvious else told
+    if repeats_name(line["label"], line["side"]):
+        told *= OBVIOUS
+    if line["is_doubtful"]:
+        told *= DOUBTFUL
+    return told
 
 
 def _subjects(line: Line) -> list[tuple[str, Any]]:
@@ -163,7 +168,8 @@ def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
             continue
         numbers = {name: found.get(name) for name in NUMBERS}
         feature = {"feature": found["feature"], "label": found["label"]}
-        yield column | numbers | feature | line
+        doubt = {"is_doubtful": bool(found.get("label_doubtful"))}
+        yield column | numbers | feature | doubt | line
 
 
 def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | None:

@@ -94,6 +94,7 @@ for group_place, (title, verbs) in enumerate(GROUPS.items()):
     group = Group(title, sort_key=group_place)
     for place, verb in enumerate(verbs):
         app.command(verb, group=group, sort_key=place)
+app["search"].usage = "Usage: nanosae search RUN [QUERY] [OPTIONS]"
 
 ERRORS_ARE_OURS: dict[str, Any] = {
     "exit_on_error": False,

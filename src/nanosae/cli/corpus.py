@@ -11,11 +11,13 @@ import nanosae
 from nanosae.cli.output import open_codes, say_done, say_next
 from nanosae.cli.parameters import (
     Corpus,
+    Count,
     Data,
     Encoding,
     Integers,
     Json,
     Model,
+    OptionalCount,
     OptionalWords,
     Output,
     Run,
@@ -81,6 +83,12 @@ def activations(
     layer: Words,
     output: Output,
     pooling: Literal["mean", "first", "last"] | None = None,
+    bos: Annotated[bool, Parameter(negative="--no-bos")] = True,
+    special_tokens: bool = False,
+    max_norm: float = 10.0,
+    max_length: OptionalCount = None,
+    batch_tokens: Count = 4096,
+    dtype: Literal["float16", "float32"] = "float16",
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
     as_json: Json = False,
@@ -91,13 +99,22 @@ def activations(
         layer: Names of modules: `layers.15`.
         output: The folder.
         pooling: Pool the tokens of each text into one row.
+        bos: Begin with the begin-of-text token where the tokenizer has one.
+        special_tokens: Keep tokens that were added to the text.
+        max_norm: Leave out tokens with more than so many times the median norm; inf keeps all.
+        max_length: Tokens in a window; as many as the model takes by default.
+        batch_tokens: Tokens in a forward pass.
+        dtype: Type of the rows on disk.
     """
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
     table = read_texts(texts, text_column, encoding=encoding)
     sentences = table[text_column].to_pylist()
-    n_rows = cache_activations(model, layer, sentences, output, pooling=pooling)
+    how: Any = {"pooling": pooling, "bos": bos, "special_tokens": special_tokens}
+    how |= {"max_norm": max_norm, "max_length": max_length}
+    how |= {"batch_tokens": batch_tokens, "dtype": dtype}
+    n_rows = cache_activations(model, layer, sentences, output, **how)
     layers = ", ".join(layer)
     facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
     sentence = f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}"

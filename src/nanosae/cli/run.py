@@ -40,6 +40,7 @@ def run(
     embedder: str | None = None,
     base_url: str | None = None,
     prompt: str = "",
+    query_prompt: str | None = None,
     dry_run: bool = False,
     price: float | None = None,
     vectors: str | None = None,
@@ -68,6 +69,8 @@ def run(
         base_url: Server of the embeddings protocol that has the embedder (key in NANOSAE_API_KEY or
             OPENAI_API_KEY).
         prompt: Put before each text for the embedder, such as "passage: ".
+        query_prompt: Put before each query of a search, such as "query: "; by default the texts'
+            prompt.
         dry_run: Only say what is taken for what, and what embedding costs.
         price: Price of a million tokens, for --dry-run.
         vectors: Rows that belong to the texts, instead of an embedder.
@@ -97,6 +100,7 @@ def run(
         "embedder": embedder,
         "base_url": base_url,
         "prompt": prompt,
+        "query_prompt": query_prompt,
         "encoding": encoding,
     }
     if dry_run:

@@ -31,13 +31,14 @@ def write_map(codes: Codes, output: str | Path) -> int:
         points = load_map(codes)
     assert points is not None
     labels = known_labels(codes)
-    features = [None if feature < 0 else feature for feature in points["led"].tolist()]
+    led = points["led"].tolist()
+    features = [None if feature < 0 else feature for feature in led]
     columns: dict[str, Any] = {
         "row": pa.array(range(codes.n_rows), pa.int64()),
         "x": pa.array(points["rows"][:, 0]),
         "y": pa.array(points["rows"][:, 1]),
         "feature": pa.array(features, pa.int32()),
-        "label": pa.array([labels.get(feature) for feature in features], pa.string()),
+        "label": pa.array([labels.get(feature) for feature in led], pa.string()),
     }
     if codes.has_texts:
         columns["text"] = codes.texts()

@@ -85,6 +85,7 @@ def make_plan(
     embedder: Any = None,
     base_url: str | None = None,
     prompt: str = "",
+    query_prompt: str | None = None,
     encoding: str = "utf-8",
 ) -> Plan:
     """Decide what a run does with some data.
@@ -102,6 +103,7 @@ def make_plan(
         embedder: See `find_encoder`.
         base_url: See `find_encoder`.
         prompt: See `find_encoder`.
+        query_prompt: See `find_encoder`.
         encoding: Of a CSV or text file.
 
     Raises:
@@ -149,10 +151,15 @@ def make_plan(
         named = [name for name, its_role in roles.items() if its_role in wanted]
         return list(given) if given is not None else named
 
+    encoder = None
+    if rows is None:
+        encoder = find_encoder(
+            embedder, base_url=base_url, prompt=prompt, query_prompt=query_prompt
+        )
     return Plan(
         table=table,
         vectors=rows,
-        encoder=None if rows is not None else _encoder(embedder, base_url, prompt),
+        encoder=encoder,
         columns=[*of_vectors, *columns],
         groups=chosen(by, "category", "tags"),
         times=chosen(time, "date"),
@@ -160,10 +167,6 @@ def make_plan(
         labels=labels,
         notes=notes,
     )
-
-
-def _encoder(embedder: Any, base_url: str | None, prompt: str) -> Encoder:
-    return find_encoder(embedder, base_url=base_url, prompt=prompt)
 
 
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:

@@ -56,6 +56,7 @@ def run(
     embedder: Any = None,
     base_url: str | None = None,
     prompt: str = "",
+    query_prompt: str | None = None,
     encoding: str = "utf-8",
     config: TrainConfig | None = None,
     n_topics: int = N_TOPICS,
@@ -80,6 +81,7 @@ def run(
         embedder: Name of a text encoder, or an object with `encode`; see `find_encoder`.
         base_url: Address of a server of the embeddings protocol that has the encoder.
         prompt: Put before each text for the encoder, such as "passage: ".
+        query_prompt: Put before each query, such as "query: "; by default the texts' prompt.
         encoding: Of a CSV or text file.
         config: How to train; None lets the data decide.
         n_topics: Number of topics.
@@ -106,6 +108,7 @@ def run(
         embedder=embedder,
         base_url=base_url,
         prompt=prompt,
+        query_prompt=query_prompt,
         encoding=encoding,
     )
     for line in plan.lines():
@@ -158,6 +161,8 @@ class Work:
         stages = [] if plan.encoder is None else [self._embedding(plan.encoder)]
         needs = tuple(stage.name for stage in stages)
         trained_on = {"config": self.config.to_dict()} | self._vectors_digest()
+        if plan.encoder is not None and plan.encoder.query_prompt:
+            trained_on["query_prompt"] = plan.encoder.query_prompt
         stages.append(Stage("train", self.train, needs, trained_on, 5 + thousands))
         table = {"table": _table_digest(plan.table)}
         stages += [
@@ -226,8 +231,10 @@ class Work:
         from nanosae.train.trainer import SAETrainer
 
         config = self.config
-        if self.plan.encoder is not None:
-            config = replace(config, encoder=self.plan.encoder.name)
+        encoder = self.plan.encoder
+        if encoder is not None:
+            kept = {"encoder": encoder.name, "query_prompt": encoder.query_prompt}
+            config = replace(config, **kept)
         trainer = SAETrainer(config, run=self.folder)
         model = trainer.train(
             self.vectors(), resume=resumes, force=not resumes, progress=self.advance

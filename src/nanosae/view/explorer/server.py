@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nanosae.analysis.label_search import rank_labels
 from nanosae.codes import Corpus, run_folder
 from nanosae.view import web
 from nanosae.view.explorer.corpus import OpenCorpus
@@ -52,6 +53,7 @@ POLICY = {
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
 }
+PATIENCE = 10.0  # seconds that other work waits for somebody to look at the map
 THREADS = 4  # that answer at once: each has its own working memory
 
 
@@ -121,10 +123,11 @@ def make_app(
         import anyio.to_thread
 
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        jobs.start(corpus.codes)
-        threading.Thread(target=lambda: corpus.map, daemon=True).start()
+        jobs.plan(corpus.codes)
+        threading.Thread(target=_prepare, args=(corpus, jobs), daemon=True).start()
         yield
         jobs.stop()
+        corpus.map_is_asked.set()  # nobody will ask any more
 
     def send_file(request: Request) -> Response:
         return _send_file(request.path_params.get("name", PAGE), token)
@@ -137,6 +140,17 @@ def make_app(
         exception_handlers={Exception: web.answer_defect},
     )
     return web.Guard(app, host, token, POLICY)
+
+
+def _prepare(corpus: OpenCorpus, jobs: Jobs) -> None:
+    """Make ready what the first page waits for, and only then all else that takes time."""
+    _ = corpus.map
+    corpus.map_is_asked.wait(PATIENCE)
+    if jobs.is_stopped:
+        return
+    with contextlib.suppress(Exception):  # the first search says what is wrong
+        rank_labels(corpus.names, "")  # prepares the labels
+    jobs.start()
 
 
 def _send_file(name: str, token: str | None) -> Response:
