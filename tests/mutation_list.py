@@ -265,6 +265,16 @@ add(
         "evaluations_since_best > config.patience",
     ),
 )
+# ---- command line
+add(
+    "__main__.py",
+    "tests/cli/test_waiting.py",
+    (
+        "waiting: a policy is overruled",
+        'if "OMP_WAIT_POLICY" not in os.environ:',
+        "if True:",
+    ),
+)
 # ---- kernels
 add(
     "kernels/cpu/selection.py",
@@ -545,6 +555,39 @@ add(
         "tables: doubts of people's names",
         "for feature in doubtful} - named.keys()",
         "for feature in doubtful}",
+    ),
+)
+add(
+    "analysis/naming.py",
+    "tests/analysis/test_naming.py",
+    ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
+    (
+        "names: stop words name",
+        'return " " in text or not is_stop_word(text)',
+        "return True",
+    ),
+    (
+        "names: only phrases are of form",
+        'return " " in text or not is_stop_word(text)',
+        'return " " in text',
+    ),
+)
+add(
+    "analysis/meaning.py",
+    "tests/analysis/test_meaning.py",
+    (
+        "meaning: terms are not centred",
+        "unit(embeddings - embeddings.mean(axis=0))",
+        "unit(embeddings)",
+    ),
+)
+add(
+    "analysis/labels.py",
+    "tests/analysis/test_labels.py",
+    (
+        "labels: scored by their terms",
+        "if encode is not None and meaning is not None:",
+        "if False:",
     ),
 )
 add(
@@ -836,6 +879,7 @@ add(
     "analysis/topic_words.py",
     "tests/analysis/test_topic_words.py",
     ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
+    ("topic words: rare ones, too", "MIN_SHARE = 0.02", "MIN_SHARE = 0.01"),
     ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
     ("topic words: of other sides", "total[terms] - count", "total[terms]"),
 )

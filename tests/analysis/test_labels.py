@@ -176,6 +176,30 @@ def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
     assert checked > 10
 
 
+def test_with_an_encoder_the_whole_label_is_scored_as_it_reads_it(planted, codes):
+    def encode(texts):
+        rows = []
+        for text in texts:
+            seed = sum(text.encode())
+            rows.append(
+                np.random.default_rng(seed).normal(size=codes.vectors().shape[1])
+            )
+        return np.array(rows, np.float32)
+
+    held = split(codes)
+    frame = label(codes, range(6), encoder=encode)
+    vectors = codes.vectors()
+    centre = vectors[~held].mean(0)
+    centred = vectors - centre
+    directions = centred / np.linalg.norm(centred, axis=1)[:, None]
+    for row in frame.itertuples():
+        truth = planted.activations.toarray()[held, row.feature] > 0
+        along = directions[held] @ (encode([row.label])[0] - centre)
+        expected = roc_auc_score(truth, along)
+        assert row.label_auc == pytest.approx(expected, abs=3e-3)
+    assert frame.label_doubtful.any()  # this encoder knows nothing
+
+
 def test_held_out_texts_decide_the_score_and_not_the_name(
     planted, codes, found, tmp_path
 ):

@@ -6,7 +6,8 @@ import scipy.sparse as sp
 from sklearn.metrics import roc_auc_score
 
 from nanosae.analysis import meaning as module
-from nanosae.analysis.meaning import corpus_meaning, normal_auc
+from nanosae.analysis.meaning import corpus_meaning, normal_auc, terms_by_encoder
+from nanosae.text.words import Words
 from small_corpora import corpus
 
 
@@ -47,6 +48,26 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     np.testing.assert_allclose(
         meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
     )
+
+
+def test_an_encoder_says_what_terms_mean_apart_from_all_terms():
+    texts = np.array(["red car", "red bus", "blue bus"], object)
+    words = Words(texts, np.ones(3, bool))
+    embeddings = {"red": [5.0, 1.0], "bus": [3.0, 3.0], "blue": [9.0, 9.0]}
+    terms = np.flatnonzero(np.isin(words.terms, ["red", "bus"]))
+    asked = []
+
+    def encode(texts):
+        asked.extend(texts)
+        return np.array([embeddings[text] for text in texts])
+
+    found = terms_by_encoder(encode, words, terms)
+    assert asked == words.terms[terms].tolist()
+    place_of_red = terms[words.terms[terms] == "red"]
+    # (5, 1) less the mean (4, 2)
+    expected = np.array([[1, -1]]) / np.sqrt(2)
+    np.testing.assert_allclose(found.of(place_of_red), expected)
+    assert not np.allclose(found.of(place_of_red), np.array([[5, 1]]) / np.sqrt(26))
 
 
 def test_a_sample_stands_for_a_large_corpus(vectors, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from sklearn.metrics import f1_score
 from nanosae.analysis import naming
 from nanosae.analysis.keywords import feature_words
 from nanosae.analysis.labels import label
-from nanosae.analysis.meaning import corpus_meaning
+from nanosae.analysis.meaning import corpus_meaning, terms_by_corpus
 from nanosae.text.words import Words
 from small_corpora import NOISE, corpus
 
@@ -36,6 +36,10 @@ def test_siblings_get_names_that_tell_them_apart(tmp_path):
     assert "http" not in first
     assert "http" in second
     assert "xml" not in second
+    # what they share comes first
+    shared = {text.split(", ")[0] for text in (first, second)}
+    assert len(shared) == 1
+    assert shared <= {"perl module cpan", "perl", "module", "cpan"}
     alone = label(codes, [0]).label[0]  # nobody to be told apart from
     assert alone.split(", ")[0] in ("perl module cpan", "perl", "module", "cpan")
 
@@ -123,7 +127,8 @@ def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
         ("flower", "flow", True),
         ("flower", "flo", False),
         ("flowers", "flowering", True),
-        ("cat", "cats", False),
+        ("cat", "cats", True),
+        ("cat", "cast", False),
         ("index", "indexes", True),
         ("indexes", "individual", False),
         ("機械学習", "学習", True),
@@ -152,18 +157,40 @@ def planted_words(n=900, seed=0, marks=MARKS):
     return np.array(texts, dtype=object), is_active
 
 
-def named(texts, is_active, n_terms=3, meaning=None):
+def named(texts, is_active, n_terms=3, meaning=None, without_content=()):
     """The terms that one feature is named with, all rows being training rows."""
     words = Words(texts, np.ones(len(texts), bool))
     rows = np.flatnonzero(is_active)
     own = feature_words(
         words, rows, np.ones(len(rows)), np.flatnonzero(~is_active)[:50], 10
     )
-    informative = np.ones(len(words.terms))
+    informative = ~np.isin(words.terms, without_content) * 1.0
+    term_meaning = None
+    if meaning is not None:
+        terms = naming.candidate_terms([own])
+        term_meaning = terms_by_corpus(meaning, words, terms)
     (name,) = naming.choose_names(
-        words, informative, [own], np.arange(len(texts)), meaning
+        words, informative, [own], np.arange(len(texts)), meaning, term_meaning
     )
     return [str(words.terms[term]) for term in name.terms], name, words
+
+
+@pytest.mark.parametrize(
+    ("word", "share", "is_named"),
+    [("tom", 0.9, True), ("tom", 0.15, False), ("the", 0.9, False)],
+)
+def test_a_word_without_content_names_what_nothing_else_finds(word, share, is_named):
+    marks = ((word, share, 0.01), ("jade", 0.2, 0.01))
+    texts, is_active = planted_words(marks=marks)
+    terms, _, _ = named(texts, is_active, without_content=[word, *NOISE])
+    assert (terms == [word]) == is_named
+    assert ("jade" in terms) != is_named
+
+
+def test_a_plural_repeats_its_word():
+    assert naming._repeats("pets", "pet")
+    assert naming._repeats("cat", "white cats")
+    assert not naming._repeats("pet", "petal")
 
 
 def f1_of(terms, texts, is_active):

@@ -195,7 +195,7 @@ def _test(
         table["odds_low"] = _odds(low)
         table["odds_high"] = _odds(high)
     doubtful = set() if options.labels is not None else doubtful_labels(codes)
-    table["label_doubtful"] = table["feature"].isin(doubtful)
+    table["label_doubtful"] = table["feature"].isin(list(doubtful))
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(codes, sums, pairs, is_found)
     difference = np.abs(found.difference)

@@ -8,6 +8,7 @@ Words and phrases are ranked by how much likelier they are in a feature's texts 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,20 @@ import scipy.sparse as sp
 
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.keywords import FeatureWords, feature_words, informativeness
-from nanosae.analysis.meaning import Meaning, corpus_meaning
-from nanosae.analysis.naming import Name, choose_names, usual_spelling
+from nanosae.analysis.meaning import (
+    Encode,
+    Meaning,
+    TermMeaning,
+    corpus_meaning,
+    terms_by_corpus,
+    terms_by_encoder,
+)
+from nanosae.analysis.naming import (
+    Name,
+    candidate_terms,
+    choose_names,
+    usual_spelling,
+)
 from nanosae.analysis.reading import chosen_features, feature_columns
 from nanosae.analysis.scoring import (
     SCORES,
@@ -29,6 +42,7 @@ from nanosae.analysis.scoring import (
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
+from nanosae.text.encoders import find_encoder
 from nanosae.text.words import Words
 
 COLUMNS = ["feature", "label", "label_doubtful", "keywords", *SCORES]
@@ -44,6 +58,7 @@ def label(
     codes: Corpus,
     features: Any = None,
     *,
+    encoder: str | Encode | None = None,
     n_keywords: int = 500,
     share: float = 0.5,
     groups: str | None = None,
@@ -58,6 +73,8 @@ def label(
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         features: Which features; by default all that are active on some row.
+        encoder: The encoder of the embeddings, or its name. With it, terms and labels mean what it
+            says of them; without it, what the texts that have their words have in common.
         n_keywords: Words of a feature's query, at most.
         share: Share of the rows to hold out.
         groups: A metadata column whose equal values stay on one side of the split.
@@ -106,17 +123,22 @@ def label(
             feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
         )
     meaning = corpus_meaning(codes, train_rows, seed) if codes.has_vectors else None
-    names = choose_names(words, informative, found, train_rows, meaning)
+    encode = find_encoder(encoder).encode if isinstance(encoder, str) else encoder
+    term_meaning = None
+    if meaning is not None:
+        term_meaning = _term_meaning(words, found, meaning, encode)
+    names = choose_names(words, informative, found, train_rows, meaning, term_meaning)
     held &= is_random  # rows that were drawn for being active would flatter the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
 
+    labels = _spelled_labels(words, found, names, texts)
+    if encode is not None and meaning is not None:
+        names = _with_meaning_of_labels(names, labels, meaning, encode)
     records = []
     columns = feature_columns(codes, features)
-    for feature, (rows, _), own, name in zip(
-        features, columns, found, names, strict=True
+    for feature, (rows, _), own, name, spelled in zip(
+        features, columns, found, names, labels, strict=True
     ):
-        strongest = texts[own.rows[:STRONGEST]]
-        spelled = [usual_spelling(words.terms[term], strongest) for term in name.terms]
         query = scorer.query(own)
         typical_row = scorer.typical_row(own, query)
         typical_text = (
@@ -124,7 +146,7 @@ def label(
         )
         record = {
             "feature": feature,
-            "label": ", ".join(spelled),
+            "label": spelled,
             "keywords": ", ".join(words.terms[own.keywords[:SHOWN]]),
             "label_n": int(held[rows].sum()),
             "typical_text": "".join(typical_text),
@@ -141,6 +163,43 @@ def label(
     is_labelled = frame["label"] != ""
     frame["label_doubtful"] = lower_ends.map(is_doubtful).astype(bool) & is_labelled
     return frame
+
+
+def _term_meaning(
+    words: Words,
+    found: list[FeatureWords],
+    meaning: Meaning,
+    encode: Encode | None,
+) -> TermMeaning:
+    """Return what the candidate terms mean, to the encoder if there is one."""
+    terms = candidate_terms(found)
+    if encode is None or not len(terms):
+        return terms_by_corpus(meaning, words, terms)
+    return terms_by_encoder(encode, words, terms)
+
+
+def _spelled_labels(
+    words: Words, found: list[FeatureWords], names: list[Name], texts: np.ndarray
+) -> list[str]:
+    """Return each name as the strongest texts of its feature spell it."""
+    labels = []
+    for own, name in zip(found, names, strict=True):
+        strongest = texts[own.rows[:STRONGEST]]
+        spelled = [usual_spelling(words.terms[term], strongest) for term in name.terms]
+        labels.append(", ".join(spelled))
+    return labels
+
+
+def _with_meaning_of_labels(
+    names: list[Name], labels: list[str], meaning: Meaning, encode: Encode
+) -> list[Name]:
+    """Give each name that has terms the direction of its whole label as the encoder reads it."""
+    directions = meaning.direct(encode(labels))
+    with_meaning = []
+    for name, direction in zip(names, directions, strict=True):
+        own = direction if name.terms else None
+        with_meaning.append(replace(name, direction=own))
+    return with_meaning
 
 
 class _Scorer:

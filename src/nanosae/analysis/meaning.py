@@ -1,7 +1,9 @@
 """What terms and features mean: directions in the space of the corpus' embeddings.
 
-A term's direction is the mean of the rows whose texts have it. Rows are centred on the corpus' mean
-and scaled to length one first, because embeddings of most encoders share a large common part.
+A term's direction is the mean of the rows whose texts have it or, with the encoder at hand, its own
+embedding. Rows are centred on the corpus' mean and scaled to length one first, because embeddings
+of most encoders share a large common part; terms are centred on the mean of terms, because short
+phrases share another.
 
 How well a direction tells a feature's rows from others is estimated as if scores along it were
 normal: the area under the ROC curve is then Φ(difference of means ÷ √(sum of variances)) (Green and
@@ -10,7 +12,9 @@ Swets, Signal Detection Theory, 1966, §2.6).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,8 +22,11 @@ from scipy.special import ndtr
 
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
+from nanosae.text.words import Words
 
 MAX_ROWS = 50_000  # rows from which directions are estimated
+
+Encode = Callable[[list[str]], Any]  # texts to embeddings, (n, width)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,35 @@ class Meaning:
         """Return how the mean of some of `rows` differs from that of all, (width,)."""
         places = np.searchsorted(self.rows, rows)
         return self.directions[places].mean(axis=0) - self.mean_direction
+
+
+@dataclass(frozen=True)
+class TermMeaning:
+    """What some terms mean.
+
+    Attributes:
+        terms: Places in `Words.terms`, ascending, (t,).
+        directions: Their directions, at length one or zero, (t, width).
+    """
+
+    terms: np.ndarray
+    directions: np.ndarray
+
+    def of(self, terms: Sequence[int]) -> np.ndarray:
+        """Return the directions of some of the terms."""
+        return self.directions[np.searchsorted(self.terms, terms)]
+
+
+def terms_by_corpus(meaning: Meaning, words: Words, terms: np.ndarray) -> TermMeaning:
+    """Return what terms mean in the texts that have them."""
+    presence = words.presence[meaning.rows][:, terms]
+    return TermMeaning(terms, meaning.of_terms(presence))
+
+
+def terms_by_encoder(encode: Encode, words: Words, terms: np.ndarray) -> TermMeaning:
+    """Return what terms mean to an encoder."""
+    embeddings = encode(words.terms[terms].tolist())
+    return TermMeaning(terms, unit(embeddings - embeddings.mean(axis=0)))
 
 
 def corpus_meaning(codes: Codes, rows: np.ndarray, seed: int = 0) -> Meaning:

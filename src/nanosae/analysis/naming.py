@@ -7,8 +7,11 @@ see `meaning`). In a corpus without embeddings words alone decide. A term that a
 is left out, and so is one that repeats a word of the name; a longer phrase takes the place of a
 part of it that is not clearly better.
 
-Features whose names begin with the same term are named anew from the texts on which they are
-stronger than the others, which tells them apart. No two features have the same name.
+Features whose names begin with the same term keep it and get further terms from the texts on which
+they are stronger than the others, which tells them apart. No two features have the same name.
+
+A word or phrase that says nothing by itself ("next", "would you", a first name) names a feature
+whose texts it finds twice as well as any name with content.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.keywords import FeatureWords
-from nanosae.analysis.meaning import Meaning, normal_auc
+from nanosae.analysis.meaning import Meaning, TermMeaning, normal_auc
 from nanosae.analysis.ranking import largest_places
 from nanosae.text.tokens import UNSPACED, stem
 from nanosae.text.words import Words, is_stop_word
@@ -37,7 +40,9 @@ COMMON = 3  # training texts that have a term of a name, where the corpus is not
 SMALL_CORPUS = 2000  # training texts below which a rare term may name
 WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
-FORM_ADVANTAGE = 2.0  # times the F1 of what has content, for a phrase of stop words
+FORM_ADVANTAGE = (
+    2.0  # times the F1 of what has content, for what says nothing by itself
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ class _Corpus:
         presence: Which training row has which term, a csc_array (n_train, T).
         place_of_row: Place of each row among the training rows, -1 for others, (n_rows,).
         meaning: The space of the embeddings, if there are any.
-        term_directions: Of the candidate terms, zero for others, (T, width).
+        term_meaning: What the candidate terms mean, if there are embeddings.
     """
 
     words: Words
@@ -73,12 +78,19 @@ class _Corpus:
     presence: Any
     place_of_row: np.ndarray
     meaning: Meaning | None
-    term_directions: np.ndarray | None
+    term_meaning: TermMeaning | None
 
     def rows_with(self, term: int) -> np.ndarray:
         """Return the places of the training rows that have a term."""
         start, stop = self.presence.indptr[term : term + 2]
         return self.presence.indices[start:stop]
+
+
+def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
+    """Return all terms that may be in names of some features, ascending places."""
+    of_features = [own.terms[:CANDIDATES] for own in features]
+    distinct = np.unique(np.concatenate(of_features or [[]]))
+    return distinct.astype(np.int64)
 
 
 def choose_names(
@@ -87,6 +99,7 @@ def choose_names(
     features: Sequence[FeatureWords],
     train_rows: np.ndarray,
     meaning: Meaning | None = None,
+    term_meaning: TermMeaning | None = None,
 ) -> list[Name]:
     """Name features, frequent features first.
 
@@ -96,6 +109,7 @@ def choose_names(
         features: Typical terms of each feature.
         train_rows: Rows whose texts may choose names, ascending.
         meaning: The space of the embeddings, estimated from some of these rows.
+        term_meaning: What the candidate terms mean in this space.
     """
     n_all = words.presence.shape[0]
     place_of_row = np.full(n_all, -1)
@@ -106,26 +120,34 @@ def choose_names(
         presence=sp.csc_array(words.presence[train_rows]),
         place_of_row=place_of_row,
         meaning=meaning,
-        term_directions=_term_directions(words, features, meaning),
+        term_meaning=term_meaning,
     )
     n_rows = np.array([len(own.rows) for own in features])
     order = largest_places(n_rows, len(features)).tolist()
-    first_pass = _choose_in_order(corpus, features, order)
+    no_shared_term = [None] * len(features)
+    first_pass = _choose_in_order(corpus, features, order, no_shared_term)
     apart = []
-    for own, places in zip(features, _siblings(first_pass), strict=True):
+    shared_terms = []
+    for own, name, places in zip(
+        features, first_pass, _siblings(first_pass), strict=True
+    ):
         siblings = [features[place] for place in places]
         apart.append(_apart_from(own, siblings))
-    return _choose_in_order(corpus, apart, order)
+        shared_terms.append(name.terms[0] if siblings else None)
+    return _choose_in_order(corpus, apart, order, shared_terms)
 
 
 def _choose_in_order(
-    corpus: _Corpus, features: Sequence[FeatureWords], order: Sequence[int]
+    corpus: _Corpus,
+    features: Sequence[FeatureWords],
+    order: Sequence[int],
+    shared_terms: Sequence[int | None],
 ) -> list[Name]:
     without_terms = Name([], [], None)
     names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
     for i in order:
-        names[i] = _choose_name(corpus, features[i], taken)
+        names[i] = _choose_name(corpus, features[i], taken, shared_terms[i])
         taken.add(frozenset(names[i].terms))
     return names
 
@@ -160,33 +182,24 @@ def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureW
     return replace(own, rows=own_rows, activations=own_activations)
 
 
-def _term_directions(
-    words: Words, features: Sequence[FeatureWords], meaning: Meaning | None
-) -> np.ndarray | None:
-    if meaning is None:
-        return None
-    of_features = [own.terms[:CANDIDATES] for own in features]
-    distinct = np.unique(np.concatenate(of_features or [[]]))
-    candidates = distinct.astype(np.int64)
-    n_terms = len(words.terms)
-    width = len(meaning.centre)
-    directions = np.zeros((n_terms, width), np.float32)
-    presence = words.presence[meaning.rows][:, candidates]
-    directions[candidates] = meaning.of_terms(presence)
-    return directions
-
-
 def _choose_name(
-    corpus: _Corpus, own: FeatureWords, taken: set[frozenset[int]]
+    corpus: _Corpus,
+    own: FeatureWords,
+    taken: set[frozenset[int]],
+    shared_term: int | None,
 ) -> Name:
+    """Name a feature; a term that it shares with others comes first."""
     typical = own.terms[:CANDIDATES].tolist()
     is_active = _active_rows(corpus, own)
     with_content = [term for term in typical if _has_content(corpus, term)]
     common = [term for term in with_content if _is_common(corpus, term)]
     by_content = _Search(corpus, own, is_active, common or with_content)
+    if shared_term in by_content.candidates:
+        by_content.begin_with(shared_term)
+        by_content.add_terms(taken, most=MAX_TERMS - 1)
+        return by_content.name()
     by_content.add_terms(taken)
-    phrases = [term for term in typical if " " in corpus.words.terms[term]]
-    of_form = [term for term in phrases if not _has_content(corpus, term)]
+    of_form = [term for term in typical if _is_of_form(corpus, term)]
     by_form = _Search(corpus, own, is_active, of_form)
     by_form.add_terms(taken, most=1)
     if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
@@ -205,6 +218,14 @@ def _has_content(corpus: _Corpus, term: int) -> bool:
     word_list = text.split(" ")
     ends = (word_list[0], word_list[-1])
     return not any(is_stop_word(word) or len(word) < 2 for word in ends)
+
+
+def _is_of_form(corpus: _Corpus, term: int) -> bool:
+    """Tell whether a term says nothing by itself and yet can name: no single stop word can."""
+    if _has_content(corpus, term):
+        return False
+    text = corpus.words.terms[term]
+    return " " in text or not is_stop_word(text)
 
 
 def _is_unspaced(text: str) -> bool:
@@ -233,7 +254,8 @@ class _Search:
     """A greedy search for the terms of one name.
 
     Attributes:
-        chosen: Terms so far, as places in `candidates`.
+        shared: A term that the name begins with and that others' names begin with, too.
+        chosen: Further terms so far, as places in `candidates`.
         rows: Training rows that have each candidate or an inflection of it.
         covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
         f1: F1 of these rows for the feature's.
@@ -259,6 +281,7 @@ class _Search:
             self.rows.append(np.unique(np.concatenate(rows_of_forms)))
         self.covered = np.zeros(len(is_active), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
+        self.shared: list[int] = []
         self.chosen: list[int] = []
         self.f1 = 0.0
         self._begin_meaning(own)
@@ -266,7 +289,8 @@ class _Search:
     def _begin_meaning(self, own: FeatureWords) -> None:
         meaning = self.corpus.meaning
         self.direction = None
-        if meaning is None or self.corpus.term_directions is None:
+        term_meaning = self.corpus.term_meaning
+        if meaning is None or term_meaning is None:
             return
         is_in_sample = np.isin(own.rows, meaning.rows)
         if not is_in_sample.any():
@@ -274,9 +298,15 @@ class _Search:
         self.target = meaning.of_rows(own.rows[is_in_sample])
         width = len(meaning.centre)
         self.direction = np.zeros(width, np.float32)
-        self.directions = self.corpus.term_directions[self.candidates]
+        self.directions = term_meaning.of(self.candidates)
         self.moments = self.directions @ meaning.second_moments
         self.variances = np.einsum("ij,ij->i", self.moments, self.directions)
+
+    def begin_with(self, term: int) -> None:
+        """Begin the name with a term that does not tell the feature from others."""
+        place = self.candidates.index(term)
+        self.shared = [place]
+        self._close(place)
 
     def add_terms(self, taken: set[frozenset[int]], most: int = MAX_TERMS) -> None:
         """Add terms while they make the name better, and until no other feature has it."""
@@ -349,21 +379,29 @@ class _Search:
     def _add(self, place: int) -> None:
         self.chosen.append(place)
         self.covered[self.rows[place]] = True
-        self.open[place] = False
+        self._close(place)
         if self.direction is not None:
             self.direction = self.direction + self.directions[place]
+
+    def _close(self, place: int) -> None:
+        """Let no term be added that repeats one of the name."""
+        self.open[place] = False
         for other in np.flatnonzero(self.open):
             if _repeats(self.terms[place], self.terms[other]):
                 self.open[other] = False
 
     def name(self) -> Name:
         """Return the name as it is now."""
-        terms = [self.candidates[place] for place in self.chosen]
+        places = [*self.shared, *self.chosen]
+        terms = [self.candidates[place] for place in places]
         inflections = []
-        for place in self.chosen:
+        for place in places:
             others = self.inflections[place]
             inflections += [self.candidates[other] for other in others]
-        return Name(terms, terms + inflections, self.direction)
+        direction = self.direction
+        if direction is not None:
+            direction = direction + self.directions[self.shared].sum(axis=0)
+        return Name(terms, terms + inflections, direction)
 
 
 def _inflections(terms: list[str]) -> list[list[int]]:
@@ -396,7 +434,7 @@ def _repeats(term: str, other: str) -> bool:
 
 def _same_word(word: str, other: str) -> bool:
     """Return whether two words have a long stem in common, or two characters without spaces."""
-    if word == other:
+    if word == other or f"{word}s" == other or word == f"{other}s":
         return True
     shorter, longer = sorted((len(word), len(other)))
     n_letters = max(STEM, round(0.6 * longer))

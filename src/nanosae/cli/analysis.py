@@ -75,6 +75,7 @@ def label(
     /,
     *,
     groups: Groups = None,
+    embedder: str | None = None,
     llm: bool = False,
     model: str = "gpt-4o-mini",
     base_url: str | None = None,
@@ -92,6 +93,8 @@ def label(
     """Name features by keywords, or by a language model (--llm), with held-out scores.
 
     Args:
+        embedder: The encoder of the run's rows: labels are then chosen and scored by what it says
+            they mean.
         llm: Ask a language model (key in OPENAI_API_KEY).
         model: Name of the language model.
         base_url: Any server of the chat-completions protocol.
@@ -107,7 +110,7 @@ def label(
     codes = open_codes(run, name)
     chosen = None if features is None else list(features)
     if not llm:
-        table = nanosae.label(codes, chosen, groups=groups)
+        table = nanosae.label(codes, chosen, groups=groups, encoder=embedder)
         save(codes, table)
         _show_labels(
             table,

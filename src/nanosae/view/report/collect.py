@@ -125,7 +125,7 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
         described = table.drop(columns=["n_active", "density"], errors="ignore")
         table = counts.merge(described, "left")
     table["label"] = table["feature"].map(known_labels(codes or run).get)
-    table["doubtful"] = table["feature"].isin(doubtful_labels(codes or run))
+    table["doubtful"] = table["feature"].isin(list(doubtful_labels(codes or run)))
     scores = table.reindex(columns=["llm_f1", "label_auc", "label_auc_low", "n_active"])
     table["score"] = scores["llm_f1"].fillna(scores["label_auc"])
     scores["alive"] = scores["n_active"] != 0
