@@ -49,7 +49,7 @@ def without_padding(pairs: Pairs) -> Pairs:
 def filter_pairs(pairs: Pairs, keep: Tensor) -> Pairs:
     """Return the pairs marked in `keep`, (nnz,) bool."""
     kept = keep.nonzero().flatten()
-    values, cols = pairs.values[kept], pairs.cols[kept]
+    values, cols = pairs.values.index_select(0, kept), pairs.cols.index_select(0, kept)
     return Pairs(values, cols, torch.searchsorted(kept, pairs.row_ptr))
 
 

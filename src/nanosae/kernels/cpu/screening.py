@@ -222,7 +222,7 @@ def screened_above(
     pairs = _candidates(x, weight, bias, highest, SLOTS_PER_ROW, keep)
     if pairs is None:
         return None
-    return keep_pairs(pairs, pairs.values > thresholds[pairs.cols])
+    return keep_pairs(pairs, pairs.values > thresholds.index_select(0, pairs.cols))
 
 
 def _candidates(x, weight, bias, highest, slots_per_row, keep) -> Pairs | None:
