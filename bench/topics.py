@@ -11,6 +11,7 @@ rows have embeddings. UMAP needs the extra `umap`; without it its line is left o
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -28,8 +29,10 @@ from sklearn.metrics import normalized_mutual_info_score
 from nanosae.analysis.statistics import unit
 from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
+from nanosae.text.words import is_stop_word
 
 N_WORDS = 10
+WORD = r"(?u)\b\w+(?:['’]\w+)*\b"
 
 
 def main() -> None:
@@ -141,18 +144,22 @@ def coherence(presence, topic_of_row: np.ndarray, n: int) -> float:
 
 
 def coherence_of_shown(texts: np.ndarray, shown: Iterable[list[str]]) -> float:
-    """Return the mean NPMI of the pairs of the words and phrases that each topic shows."""
-    lowered = [[term.lower() for term in terms] for terms in shown]
-    vocabulary = sorted({term for terms in lowered for term in terms})
-    place = {term: column for column, term in enumerate(vocabulary)}
-    counter = CountVectorizer(
-        vocabulary=vocabulary,
-        binary=True,
-        ngram_range=(1, 3),
-        token_pattern=r"(?u)\b\w+(?:['’]\w+)*\b",
-    )
+    """Return the mean NPMI of the pairs of the first ten words that each topic shows.
+
+    Phrases count as their words but for stop words, as the other methods' words are single ones.
+    """
+    words_of_topics = []
+    for terms in shown:
+        words = re.findall(WORD, " ".join(terms).lower())
+        distinct = dict.fromkeys(word for word in words if not is_stop_word(word))
+        words_of_topics.append(list(distinct)[:N_WORDS])
+    vocabulary = sorted({word for words in words_of_topics for word in words})
+    place = {word: column for column, word in enumerate(vocabulary)}
+    counter = CountVectorizer(vocabulary=vocabulary, binary=True, token_pattern=WORD)
     presence = counter.transform(texts)
-    return npmi(presence, [[place[term] for term in terms] for terms in lowered])
+    return npmi(
+        presence, [[place[word] for word in words] for words in words_of_topics]
+    )
 
 
 def npmi(presence, columns_of_topics: Iterable[Sequence[int]]) -> float:

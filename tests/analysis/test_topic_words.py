@@ -97,6 +97,12 @@ def test_a_phrase_stands_for_words_that_mostly_stand_in_it():
     assert found[0] == ["matter"]
 
 
+def test_rare_words_are_left_out():
+    texts = ["oak, rare"] * 2 + ["oak, seldom"] * 3 + ["oak"] * 145 + ["elm"] * 150
+    topic = np.repeat([0, 1], 150)
+    assert topic_words(words_of(texts), topic, 2, 5)[0] == ["oak", "seldom"]
+
+
 def test_inflections_are_one_word():
     texts = ["loan", "loans", "a loan", "two loans", "sea", "sea"]
     found = topic_words(words_of(texts), np.array([0, 0, 0, 0, 1, 1]), 2, 3)

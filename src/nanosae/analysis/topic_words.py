@@ -14,6 +14,7 @@ from nanosae.text.tokens import is_unspaced, stem
 from nanosae.text.words import Words, is_stop_word
 
 MIN_TEXTS = 2  # of a topic that a term stands in, if there are two
+MIN_SHARE = 0.02  # of the topic's texts that a term stands in
 WHOLE_PHRASE = 0.5  # of the texts with a word: a phrase in so many stands for it
 
 
@@ -24,9 +25,9 @@ def topic_words(
 
     A term is typical if it is likelier in the topic's texts than in all others, by the z of Monroe,
     Colaresi and Quinn (2008; see `nanosae.analysis.keywords.log_odds`), which weighs how much by
-    how surely. English words that say nothing are left out, and so are phrases that begin or end
-    with one. A phrase stands for its words where half of the texts with them have it, and of terms
-    that share a word only the best is kept.
+    how surely, and stands in one of fifty of them. English words that say nothing are left out, and
+    so are phrases that begin or end with one. A phrase stands for its words where half of the texts
+    with them have it, and of terms that share a word only the best is kept.
 
     Args:
         words: Terms of some texts.
@@ -49,7 +50,8 @@ def topic_words(
         entries = slice(counts.indptr[own], counts.indptr[own + 1])
         terms = counts.indices[entries]
         count = counts.data[entries]
-        is_candidate = says_something[terms] & (count >= min(MIN_TEXTS, size))
+        least = min(size, max(MIN_TEXTS, MIN_SHARE * size))
+        is_candidate = says_something[terms] & (count >= least)
         terms = terms[is_candidate]
         count = count[is_candidate]
         z = _surprise(words, terms, count, size, total, sizes.sum())
