@@ -24,6 +24,8 @@ from nanosae.analysis.answers import (
             "one two three four five six seven eight",
         ),
         ("<think>FINAL: no</think>\nFinal: **yes**", "yes"),
+        ("FINAL: \x1b[31mred\x07 \u202etext", "[31mred text"),
+        ("FINAL: نیم\u200cفاصله", "نیم\u200cفاصله"),  # a joiner is part of the word
         ("thinking FINAL: no</think>\nFINAL: yes", "yes"),
         ("<think>never ends FINAL: no", ""),
         ("FINAL:", ""),

@@ -396,6 +396,8 @@ def test_an_address_that_is_none_is_refused_and_not_shown(
         ({"max_cost": 5.0}, "max_cost=5.0 needs price"),
         ({"params": {"stream": True}}, "params may not hold 'stream'"),
         ({"params": {"stop": {1}}}, "cannot be sent as JSON"),
+        ({"params": {"max_tokens": "400"}}, "max_tokens='400' must be a positive"),
+        ({"params": {"max_completion_tokens": 0}}, "must be a positive integer"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score, roc_auc_score
 
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.explain import explain
-from nanosae.analysis.joint_model import Rows, joint_model
+from nanosae.analysis.joint_model import Rows, _forward, joint_model
 from nanosae.analysis.splits import held_out
 from small_corpora import active_with_target
 
@@ -104,6 +104,33 @@ def test_each_feature_lowers_the_error_most_with_both_sides_weighing_the_same(
     assert model["column"].tolist() == chosen
     alone = np.argsort(-np.abs(np.corrcoef(strengths.T, y)[-1, :-1]))[:4]
     assert alone.tolist() != chosen  # not simply the strongest ones
+
+
+def greedy_least_squares(x, y, n_select):
+    """The columns that lower the residual of a whole new fit most, one after the other."""
+    chosen = []
+    for _ in range(n_select):
+        errors = {}
+        for column in set(range(x.shape[1])) - set(chosen):
+            trial = x[:, [*chosen, column]]
+            fitted = trial @ np.linalg.lstsq(trial, y, rcond=None)[0]
+            errors[column] = ((y - fitted) ** 2).sum()
+        chosen.append(min(errors, key=errors.__getitem__))
+    return chosen
+
+
+def test_columns_that_overlap_are_chosen_as_by_whole_new_fits():
+    rng = np.random.default_rng(0)
+    differs_from_separate_fits = 0
+    for _ in range(20):
+        common = rng.normal(size=(300, 3))
+        x = common @ rng.normal(size=(3, 12)) + 0.3 * rng.normal(size=(300, 12))
+        y = x @ rng.normal(size=12) + rng.normal(size=300)
+        chosen = _forward(x.T @ x, x.T @ y, 6)
+        assert chosen.tolist() == greedy_least_squares(x, y, 6)
+        alone = (x.T @ y) ** 2 / (x**2).sum(axis=0)
+        differs_from_separate_fits += set(chosen) != set(np.argsort(-alone)[:6])
+    assert differs_from_separate_fits > 10  # or an order without fits would pass, too
 
 
 def test_chance_is_not_scored_as_an_explanation():

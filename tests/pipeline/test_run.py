@@ -1,6 +1,7 @@
 """From a file of texts to findings: what is decided, done, resumed and redone."""
 
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from nanosae import TrainConfig
 from nanosae.errors import ConfigError, DataError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
+from nanosae.train import loop
 
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
 WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
@@ -130,34 +132,85 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
     run(finished[0], finished[1])
 
 
-def results(folder):
-    analysis = nanosae.open(folder)
-    return analysis.findings, analysis.features.drop(
-        columns=["family"], errors="ignore"
-    )
-
-
-@pytest.mark.parametrize(
-    "stage", ["embed", "train", "encode", "label", "topics", "compare", "report"]
+STAGES = (
+    "embed",
+    "train",
+    "encode",
+    "describe",
+    "label",
+    "families",
+    "topics",
+    "compare",
+    "evaluate",
+    "report",
 )
-def test_killed_in_a_stage_it_goes_on_there(stage, finished, tmp_path, monkeypatch):
+
+
+@pytest.fixture(scope="module")
+def evaluated(finished, tmp_path_factory):
+    """Every stage there is, never interrupted."""
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    run(finished[0], folder, labels="place")
+    return folder
+
+
+def results(folder):
+    """Return all that a run has found, as text."""
+    analysis = nanosae.open(folder)
+    tables = (analysis.findings, analysis.features, analysis.topics)
+    values = [table.to_json(orient="records") for table in tables]
+    return [*values, analysis.families, analysis.evaluation]
+
+
+def interrupted(stage, when, monkeypatch):
+    """Be interrupted in a stage: before it did anything, or when it has done all but say so."""
     original = getattr(module.Work, stage)
 
     def killed(self, resumes):
-        original(self, resumes)
+        if when == "after":
+            original(self, resumes)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module.Work, stage, killed)
+
+
+@pytest.mark.parametrize(
+    "when", ["before", pytest.param("after", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_a_stage_it_goes_on_there(
+    stage, when, finished, evaluated, tmp_path, monkeypatch
+):
+    interrupted(stage, when, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        run(finished[0], tmp_path / "run")
+        run(finished[0], tmp_path / "run", labels="place")
     monkeypatch.undo()
-    _, lines = run(finished[0], tmp_path / "run")
+    _, lines = run(finished[0], tmp_path / "run", labels="place")
     before = [line.split()[0] for line in lines if "done before" in line]
-    assert stage not in before
-    for got, expected in zip(
-        results(tmp_path / "run"), results(finished[1]), strict=True
-    ):
-        pd.testing.assert_frame_equal(got, expected)
+    assert before == list(STAGES[: STAGES.index(stage)])
+    assert results(tmp_path / "run") == results(evaluated)
+
+
+def test_killed_while_it_trains_it_goes_on_at_the_last_checkpoint(
+    finished, evaluated, tmp_path, monkeypatch
+):
+    n_steps = 0
+    original = loop.take_step
+
+    def take_step(*arguments):
+        nonlocal n_steps
+        n_steps += 1
+        if n_steps == 26:
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    monkeypatch.setattr(loop, "take_step", take_step)
+    options = {"labels": "place", "config": replace(CONFIG, checkpoint_every=10)}
+    with pytest.raises(KeyboardInterrupt):
+        run(finished[0], tmp_path / "run", **options)
+    run(finished[0], tmp_path / "run", **options)
+    assert n_steps == 26 + (40 - 20)
+    assert results(tmp_path / "run") == results(evaluated)
 
 
 def test_added_texts_cost_only_themselves(finished, tmp_path):

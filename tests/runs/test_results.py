@@ -145,7 +145,7 @@ def test_contrasts_have_a_file_for_all_that_defines_them(run):
     for result in found:
         assert result.parameters == asked[result.value["number"]]
     titles = {contrast_title(result) for result in found}
-    assert "contrast by a/b: A against B, groups by source" in titles
+    assert "Differences by a/b: A against B, groups by source" in titles
 
 
 # ── the feature table ──

@@ -10,6 +10,9 @@ import numpy as np
 MAX_CHARACTERS = 200_000  # of an answer; a longer one is not kept
 MAX_LABEL_WORDS = 8
 MAX_LABEL_CHARACTERS = 120
+CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
+)  # and of direction
 MAX_DIGITS = 9  # of a number that a text may have
 # that one call can have used; a server that counts more counts wrong
 MAX_TOKENS = 10**8
@@ -56,7 +59,8 @@ def parse_label(answer: str | None) -> str:
         'text editors'
     """
     said = _after_tag(answer, "FINAL")
-    words = said.strip(" \t*_`\"'.").split()
+    harmless = CONTROLS.sub(" ", said)
+    words = harmless.strip(" *_`\"'.").split()
     label = " ".join(words[:MAX_LABEL_WORDS])
     return label if len(label) <= MAX_LABEL_CHARACTERS else ""
 

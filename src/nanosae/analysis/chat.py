@@ -27,6 +27,7 @@ RESERVED = (
     "messages",
     "stream",
 )
+MOST_TOKENS = ("max_completion_tokens", "max_tokens")  # of an answer, by two names
 UNSTORED = ("extra_headers", "extra_query")  # parts that may hold a key
 HOPELESS = (401, 403, 404)  # statuses that another try cannot change
 MAX_FAILURES = 20  # calls that fail in a row before a run ends
@@ -97,6 +98,11 @@ def _check_params(params: dict[str, Any]) -> None:
     for name in RESERVED:
         if name in params:
             raise ConfigError(f"params may not hold {name!r}.")
+    for name in MOST_TOKENS:
+        most = params.get(name)
+        is_count = isinstance(most, int) and not isinstance(most, bool) and most > 0
+        if most is not None and not is_count:
+            raise ConfigError(f"params: {name}={most!r} must be a positive integer.")
     try:
         json.dumps(params)
     except (TypeError, ValueError) as error:

@@ -156,19 +156,26 @@ def contrast_name(parameters: dict[str, Any]) -> str:
     return f"contrasts/{readable}-{digest}.json"
 
 
+TITLES = {  # of comparisons, by verb
+    "contrast": "Differences by {}",
+    "over-time": "Changes over time, by {}",
+    "explain": "What goes with {}",
+}
+
+
 def contrast_title(result: Result) -> str:
-    """Return what tells a contrast from others: its verb and what it compares.
+    """Return what tells a comparison from others, in words.
 
     Example:
         >>> asked = {"verb": "contrast", "by": "group", "a": "A", "b": None, "corpus": "news"}
         >>> contrast_title(Result("contrasts/x.json", {}, asked, "news", ""))
-        'contrast by group: A against the rest'
+        'Differences by group: A against the rest'
     """
     asked = result.parameters
     if not asked:
         return Path(result.name).stem
     column = asked.get("by") or asked.get("target") or asked.get("column")
-    title = f"{asked.get('verb')} by {column}"
+    title = TITLES.get(asked.get("verb"), "Comparison by {}").format(column)
     if asked.get("a") is not None:
         other = asked.get("b")
         title += f": {asked['a']} against {'the rest' if other is None else other}"

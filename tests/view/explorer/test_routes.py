@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from explored import get, post, rows_of
 from nanosae.runs import annotations
 from nanosae.view import web
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.features import card
+from nanosae.view.explorer.routes import CONDITIONS, QUESTIONS
 
 
 @pytest.mark.parametrize(
@@ -201,3 +204,39 @@ def test_a_defect_is_a_server_error_and_no_mistake_of_the_page(
     assert line.startswith(f"defect at /api/card/1: {error.__name__}: ")
     assert "\n" not in line
     assert "test_routes.py" in line
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+CONDITION = st.dictionaries(st.sampled_from(sorted(CONDITIONS)), JSON, max_size=2)
+
+
+@pytest.mark.parametrize("path", sorted(QUESTIONS))
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_whatever_is_asked_gets_an_answer_or_a_sentence(client, path, data):
+    params = {}
+    for name in [*QUESTIONS[path].checks, "unknown"]:
+        if data.draw(st.booleans()):
+            value = data.draw(CONDITION if name == "where" else JSON)
+            params[name] = json.dumps(value)
+    in_path = data.draw(st.sampled_from(["0", "47", "-1", "9" * 30, "x", "rows"]))
+    address = re.sub(r"\{\w+\}", in_path, path)
+    answer = client.get(f"/api/{address}", params=params)
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 400:
+        assert answer.json()["error"]

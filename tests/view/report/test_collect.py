@@ -9,6 +9,7 @@ from nanosae.analysis.sentences import findings
 from nanosae.codes import Codes
 from nanosae.runs.results import load_contrasts
 from nanosae.runs.tables import load_features
+from nanosae.view.report.collect import shown_box
 
 
 def test_the_summary(page, run):
@@ -48,6 +49,32 @@ def test_the_map_has_every_living_feature(page, run):
     assert sorted(ids) == np.flatnonzero(Codes.open(run).counts).tolist()
 
 
+def test_a_few_far_points_do_not_squeeze_the_map():
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-1, 1, (1000, 2))
+    everything = np.concatenate(shown_box(points))
+    assert everything.tolist() == [*points.min(0), *points.max(0)]
+    points[:3, 0] = [50, 60, -70]
+    low, high = shown_box(points)
+    assert -1 <= low[0] < -0.95
+    assert 0.95 < high[0] <= 1
+    assert (low[1], high[1]) == (points[:, 1].min(), points[:, 1].max())  # of one axis
+    many = points.copy()
+    many[:100, 0] = 50  # no few
+    assert shown_box(many)[1][0] == 50
+    assert [corner.tolist() for corner in shown_box(points[:0])] == [[0, 0], [0, 0]]
+
+
+def test_the_map_says_how_many_points_lie_outside(page):
+    found = page.blocks["map"]
+    x0, y0, x1, y1 = found["whole"]
+    x, y = np.array(found["x"]), np.array(found["y"])
+    rounding = 1e-3
+    is_inside = (x >= x0 - rounding) & (x <= x1 + rounding)
+    is_inside &= (y >= y0 - rounding) & (y <= y1 + rounding)
+    assert np.count_nonzero(~is_inside) == found["outside"]
+
+
 def test_families_topics_contrasts_evaluation_and_training(page, run):
     for name in ("families", "topics", "contrasts", "evaluation"):
         assert page.blocks[name]
@@ -59,7 +86,7 @@ def test_families_topics_contrasts_evaluation_and_training(page, run):
     assert statistics == result.value["sentences"][:20]
     assert [found["sentence"] for found in page.blocks["findings"]] == plain[:200]
     assert page.blocks["facts"]["findings"] == len(plain)
-    title = "contrast by group: A against B"
+    title = "Differences by group: A against B"
     assert page.blocks["contrasts"][0]["name"] == title
     assert {"density", "l0", title} <= set(page.blocks["figures"])
     assert len(page.blocks["training"]["snapshots"]) == 10

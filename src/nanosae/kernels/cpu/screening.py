@@ -51,15 +51,15 @@ def _bounds(product, latent, scale, rest, code_length, latents):
 
 
 @compile_function
-def _mark(products, row, rows, latents, highest, threshold, marks):
-    """Mark the latents whose upper bound exceeds the threshold."""
+def _mark(products, row, rows, latents, highest, marks):
+    """Mark the latents whose upper bound is positive; `highest` has the thresholds in it."""
     scale = rows.scales[row]
     rest = rows.rests[row]
     code_length = rows.code_lengths[row]
     for latent in range(len(products)):
         product = products[latent]
         middle, error = _bounds(product, latent, scale, rest, code_length, latents)
-        marks[latent] = middle + (error + highest[latent]) > threshold
+        marks[latent] = middle + (error + highest[latent]) > 0
 
 
 @compile_function
@@ -83,8 +83,8 @@ def _list_marked(marks, marked_words, found):
 
 
 @compile_kernel
-def _list_candidates(products, rows, latents, highest, thresholds, slots):
-    """List what may exceed the row's threshold, as far as a chunk has slots; count all."""
+def _list_candidates(products, rows, latents, highest, slots):
+    """List what may exceed its threshold, as far as a chunk has slots; count all."""
     n_rows, width = products.shape
     cols, _values, counts = slots
     slots_per_row = len(cols) // n_rows
@@ -98,8 +98,7 @@ def _list_candidates(products, rows, latents, highest, thresholds, slots):
         found = np.empty(width + WORD, np.int32)
         slot = first_row * slots_per_row
         for row in range(first_row, end_row):
-            threshold = thresholds[row]
-            _mark(products[row], row, rows, latents, highest, threshold, marks)
+            _mark(products[row], row, rows, latents, highest, marks)
             n_found = np.int64(_list_marked(marks, marked_words, found))
             for i in range(min(n_found, end_slot - slot)):
                 cols[slot + i] = found[i]
@@ -128,8 +127,8 @@ def _find_reached(values, k):
 
 
 @compile_function
-def _bound_below(products, row, rows, latents, lowest, lower_bounds):
-    """Write the lower bounds of a row's entries."""
+def _bound(products, row, rows, latents, lowest, highest, lower_bounds, upper_bounds):
+    """Write the lower and upper bounds of a row's entries."""
     scale = rows.scales[row]
     rest = rows.rests[row]
     code_length = rows.code_lengths[row]
@@ -137,6 +136,13 @@ def _bound_below(products, row, rows, latents, lowest, lower_bounds):
         product = products[latent]
         middle, error = _bounds(product, latent, scale, rest, code_length, latents)
         lower_bounds[latent] = middle - error + lowest[latent]
+        upper_bounds[latent] = middle + (error + highest[latent])
+
+
+@compile_function
+def _mark_above(values, threshold, marks):
+    for i in range(len(values)):
+        marks[i] = values[i] > threshold
 
 
 @compile_function
@@ -145,24 +151,61 @@ def _raise_maxima(values, maxima):
         maxima[group] = max(maxima[group], values[group])
 
 
-@compile_kernel
-def _bound_kth_largest(products, rows, latents, lowest, k, thresholds):
-    """Find a threshold for each row that at least k of its entries exceed, if so many are positive.
+@compile_function
+def _bound_kth_largest(lower_bounds, k, maxima):
+    """Return a number that k entries reach, if so many are positive.
 
-    The largest lower bounds of `GROUPS_PER_KEPT · k` groups of latents are of different latents,
-    and the k-th largest of them is little smaller than that of all.
+    The largest lower bounds of groups of latents are of different latents, and the k-th largest of
+    them is little smaller than that of all. `maxima` has room for one of each group.
+    """
+    n_groups = len(maxima)
+    maxima[:] = 0
+    for first in range(0, len(lower_bounds) - n_groups + 1, n_groups):
+        _raise_maxima(lower_bounds[first : first + n_groups], maxima)
+    return _find_reached(maxima, k)
+
+
+@compile_kernel
+def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots):
+    """List what may be among a row's k largest entries, like `_list_candidates`.
+
+    `thresholds` is filled with what at least k of a row's entries reach, if so many are positive.
     """
     n_rows, width = products.shape
+    cols, _values, counts = slots
+    slots_per_row = len(cols) // n_rows
+    n_words = (width + WORD - 1) // WORD
     n_groups = min(GROUPS_PER_KEPT * k, width)
     for chunk in numba.prange(CHUNKS):
+        first_row = chunk * n_rows // CHUNKS
+        end_row = (chunk + 1) * n_rows // CHUNKS
+        end_slot = end_row * slots_per_row
         lower_bounds = np.empty(width, np.float32)
+        upper_bounds = np.empty(width, np.float32)
         maxima = np.empty(n_groups, np.float32)
-        for row in range(chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS):
-            _bound_below(products[row], row, rows, latents, lowest, lower_bounds)
-            maxima[:] = 0
-            for first in range(0, width - n_groups + 1, n_groups):
-                _raise_maxima(lower_bounds[first : first + n_groups], maxima)
-            thresholds[row] = _find_reached(maxima, k)
+        marks = np.zeros(n_words * WORD, np.uint8)
+        marked_words = np.empty(n_words + 1, np.int32)
+        found = np.empty(width + WORD, np.int32)
+        slot = first_row * slots_per_row
+        for row in range(first_row, end_row):
+            _bound(
+                products[row],
+                row,
+                rows,
+                latents,
+                lowest,
+                highest,
+                lower_bounds,
+                upper_bounds,
+            )
+            threshold = _bound_kth_largest(lower_bounds, k, maxima)
+            _mark_above(upper_bounds, threshold, marks)
+            n_found = np.int64(_list_marked(marks, marked_words, found))
+            for i in range(min(n_found, end_slot - slot)):
+                cols[slot + i] = found[i]
+            slot += n_found
+            counts[row] = n_found
+            thresholds[row] = threshold
 
 
 @compile_kernel
@@ -194,14 +237,14 @@ def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | No
     """Keep the k largest positive entries of each row; None if bounds would be of no use."""
     thresholds = torch.empty(len(x))
     rounding = _rounding(bias, torch.zeros_like(bias))
+    lowest, highest = bias - rounding, bias + rounding
 
     def keep(products, rows, latents, first, end, slots):
         found = thresholds[first:end]
-        _bound_kth_largest(products, rows, latents, bias - rounding, k, found)
-        _list_candidates(products, rows, latents, bias + rounding, found, slots)
+        _list_largest(products, rows, latents, lowest, highest, k, found, slots)
 
     slots_per_row = max(SLOTS_PER_ROW, 2 * k)
-    pairs = _candidates(x, weight, bias, bias + rounding, slots_per_row, keep)
+    pairs = _candidates(x, weight, bias, highest, slots_per_row, keep)
     if pairs is None:
         return None
     chosen = torch.empty(len(pairs.values), dtype=torch.bool)
@@ -214,10 +257,9 @@ def screened_above(
 ) -> Pairs | None:
     """Keep the entries above their latent's threshold; None if bounds would be of no use."""
     highest = bias - thresholds + _rounding(bias, thresholds)
-    zeros = torch.zeros(len(x))
 
     def keep(products, rows, latents, first, end, slots):
-        _list_candidates(products, rows, latents, highest, zeros[first:end], slots)
+        _list_candidates(products, rows, latents, highest, slots)
 
     pairs = _candidates(x, weight, bias, highest, SLOTS_PER_ROW, keep)
     if pairs is None:

@@ -29,6 +29,8 @@ MAX_FINDINGS_LISTED = 200  # sentences at the top
 SENTENCE_COLUMNS = ["sentence", "label", "feature", "column"]
 MAX_FINDINGS = 12  # in the figure of a contrast
 LABEL_AREA = (1100, 520)  # pixels in which the map's labels find room
+FAR_SHARE = 0.005  # of the points, which may lie far on either side of the map
+FAR = 1.25  # times as wide as without them, from which on they are left out at first
 COLUMNS = (
     "feature",
     "label",
@@ -156,7 +158,9 @@ def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
     cluster = maps.clusters(points)
     known = table["label"].iloc[place].tolist()
     names = {i: label for i, label in enumerate(known) if isinstance(label, str)}
-    placed = maps.labels(points, cluster, names, *LABEL_AREA)
+    low, high = shown_box(points)
+    placed = maps.labels(np.clip(points, low, high), cluster, names, *LABEL_AREA)
+    is_outside = ((points < low) | (points > high)).any(1)
     x, y = points.T.astype(np.float64).round(4)
     return {
         "place": place,
@@ -165,7 +169,22 @@ def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
         "cluster": cluster,
         "labels": [{"text": text, "x": x, "y": y} for text, (x, y) in placed],
         "method": method,
+        "whole": np.concatenate([low, high]).astype(np.float64),
+        "outside": np.count_nonzero(is_outside),
     }
+
+
+def shown_box(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of the part of a map that is shown first, each (2,).
+
+    It is all of it, unless a few far points would take much of the room.
+    """
+    if not len(points):
+        return np.zeros(2), np.zeros(2)
+    low, high = points.min(0), points.max(0)
+    inner_low, inner_high = np.quantile(points, [FAR_SHARE, 1 - FAR_SHARE], axis=0)
+    has_far = (high - low) > FAR * (inner_high - inner_low)
+    return np.where(has_far, inner_low, low), np.where(has_far, inner_high, high)
 
 
 def _families(results: StoredResults) -> list[dict[str, Any]] | None:

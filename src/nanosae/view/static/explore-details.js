@@ -212,10 +212,12 @@ const topicLine = ({ name, rows, feature }, most) =>
     el("span", { className: "share", style: { width: `${(100 * rows) / most}%` } }),
   );
 
-const findingLine = ({ sentence, feature }) =>
-  feature === undefined
-    ? sentence
-    : button("link plain-text", sentence, () => openFeature(feature), { title: "Open the feature" });
+const findingLine = ({ sentence, feature }) => {
+  const text = nano.unbroken(sentence);
+  if (feature === undefined) return text;
+  const open = () => openFeature(feature);
+  return button("link plain-text", text, open, { title: "Open the feature" });
+};
 
 /** Show what the view says is open. */
 export const showOpen = () => {

@@ -77,6 +77,8 @@ const nano = (() => {
       return value.toExponential(digits - 1).replaceAll("-", "−");
     return String(Number(value.toPrecision(digits)));
   };
+  /** A text in which numbers and their percent signs stay on one line. */
+  const unbroken = (text) => text.replaceAll(" %", "\u00a0%");
   const percent = (share) =>
     share === null || share === undefined ? "–" : `${fmt(100 * share)} %`;
   const duration = (seconds) => {
@@ -155,6 +157,7 @@ const nano = (() => {
     $,
     fmt,
     percent,
+    unbroken,
     duration,
     plot,
     colour,

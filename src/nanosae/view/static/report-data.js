@@ -15,9 +15,6 @@ nano.report = (() => {
   /** The words of a topic, which are stored with its number: 3_money_use. */
   const topicWords = (name) => name.replace(/^-?\d+_/, "").replaceAll("_", ", ");
 
-  /** A text in which numbers and their percent signs stay on one line. */
-  const unbroken = (text) => text.replaceAll(" %", "\u00a0%");
-
   const familyName = new Map();
   for (const { family, label: text } of families || []) {
     familyName.set(family, text || `family ${family}`);
@@ -48,7 +45,7 @@ nano.report = (() => {
     get,
     label,
     topicWords,
-    unbroken,
+    unbroken: nano.unbroken,
     familyName,
     topicName,
     reveal,

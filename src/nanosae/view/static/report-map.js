@@ -1,7 +1,7 @@
 "use strict";
 /* The map of the features, coloured by what is chosen; it follows the table. */
 (() => {
-  const { data, el, $, percent } = nano;
+  const { data, el, $, fmt, percent } = nano;
   const { report } = nano;
   const { columns, families, topics, n, get, label, familyName, topicName, open, reveal } = report;
   const points = data("map"); // `place` says where in the table each point is
@@ -87,7 +87,10 @@
     reveal("map");
     $("#map-note").textContent =
       `Features near each other have similar directions (${points.method}). ` +
-      "Larger points are active on more rows. Click one for its card.";
+      "Larger points are active on more rows. Click one for its card." +
+      (points.outside
+        ? ` ${fmt(points.outside)} of ${fmt(points.place.length)} lie farther out: zoom out to see them.`
+        : "");
     map = nano.map($("#map-points"), {
       page: true,
       label: "Map of the features; the table below lists the same",
@@ -104,7 +107,7 @@
       const isNarrowed = report.listed.length < n;
       const listed = new Set(report.listed);
       const marks = points.place.map((place) => Number(isNarrowed && listed.has(place)));
-      const more = { sizes: pointSizes, marks, ...colours() };
+      const more = { sizes: pointSizes, marks, whole: points.whole, ...colours() };
       map.show(nano.points(points.x, points.y, more), null, isNarrowed);
       map.label(labels());
     };
