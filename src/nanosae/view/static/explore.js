@@ -162,11 +162,12 @@ const missing = () =>
     el("p", { className: "hint" }, `No ${what} yet: `, el("code", {}, command)),
   );
 
-/** What was made from other codes or another model, and is left out here. */
+/** What was made from other codes or another model, and is left out here: of labels their scores. */
 const stale = () =>
-  Object.entries(page.state.stale).map(([what, reason]) =>
-    el("p", { className: "hint warn" }, `The ${what} are stale and not shown: ${reason}.`),
-  );
+  Object.entries(page.state.stale).map(([what, reason]) => {
+    const missing = what === "labels" ? "and their scores not shown" : "and not shown";
+    return el("p", { className: "hint warn" }, `The ${what} are stale ${missing}: ${reason}.`);
+  });
 
 const indexNote = () => {
   const { index, jobs } = page.state;
