@@ -1,6 +1,7 @@
 """Rankings: the largest entries in an order without chance, and several rankings as one."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -31,11 +32,11 @@ def test_rankings_are_fused_by_reciprocal_rank(rankings):
     want = fused_by_hand(rankings)
     assert sorted(fused) == sorted(want)
     place_of = {item: place for place, item in enumerate(want)}
-    earned = {item: 0.0 for item in want}
+    earned = dict.fromkeys(want, 0.0)
     for ranking in rankings:
         for place, item in enumerate(ranking, start=1):
             earned[item] += 1 / (60 + place)
-    for one, other in zip(fused, fused[1:], strict=False):
+    for one, other in pairwise(fused):
         is_tie = earned[one] == pytest.approx(earned[other], rel=1e-12)
         assert is_tie or place_of[one] < place_of[other]
 
