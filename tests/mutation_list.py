@@ -176,7 +176,7 @@ add(
     ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
     ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
     ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
-    ("refit: never refuses", "candidates = [trained, *refits]", "candidates = refits"),
+    ("refit: never refuses", "if error < lowest_error", "if True"),
     (
         "refit: the later blocks see the first residual",
         "residual -= own @ change - mean @ change",

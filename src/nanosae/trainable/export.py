@@ -12,6 +12,7 @@ from torch import Tensor
 from nanosae import __version__
 from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
+from nanosae.data.order import rows_in_bytes
 from nanosae.kernels import backend
 from nanosae.model.folding import fold
 from nanosae.model.measures import measure
@@ -40,9 +41,9 @@ MIN_CALIBRATION_ROWS = (
     16  # held-out rows without which thresholds are set on training rows
 )
 CALIBRATION_SAMPLE = 4096
-REFIT_ROWS = 2**16
+SAMPLE_ROWS = 2**16  # training rows that the decoder is refit on, and that measure it
+SAMPLE_BYTES = 2**28  # of memory that these may take
 L0_MARGIN = 0.1  # relative difference of held-out and training rows that is noted
-MEASURED_TRAINING_ROWS = 2**16
 
 
 def export(
@@ -75,7 +76,7 @@ def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
     """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
     first = 1 if len(data.heldout) > 1 else 0
     heldout = data.heldout[first::2]  # every other row, because the data may be sorted
-    sample = data.sample(min(MEASURED_TRAINING_ROWS, data.n_train), seed=seed)
+    sample = _training_sample(data, seed)
     on_heldout = measure(model, *_raw_rows(data, heldout))
     on_training = measure(model, *_raw_rows(data, sample))
     active_rows = on_heldout.active_rows + on_training.active_rows
@@ -150,7 +151,7 @@ def _refit(
     described = _model_config(config, data) | {"apply_b_dec_to_input": False}
     model = SAEModel(described, tensors)
     trained = Refit(tensors["W_dec"].numpy(), tensors["b_dec"].numpy())
-    sample = data.sample(min(REFIT_ROWS, data.n_train), config.seed)
+    sample = _training_sample(data, config.seed)
     fitted = _activations_and_targets(model, data.width, sample)
     checked = _activations_and_targets(model, data.width, data.heldout[::2])
     refit = refit_decoder(trained, *fitted, *checked)
@@ -158,6 +159,13 @@ def _refit(
         "W_dec": torch.from_numpy(refit.decoder),
         "b_dec": torch.from_numpy(refit.bias),
     }
+
+
+def _training_sample(data: Dataset, seed: int) -> np.ndarray:
+    """Return normalised training rows, as many as memory is set aside for."""
+    width = data.width + len(data.target_mean)
+    most = min(SAMPLE_ROWS, rows_in_bytes(SAMPLE_BYTES, width))
+    return data.sample(min(most, data.n_train), seed)
 
 
 def _activations_and_targets(

@@ -31,8 +31,10 @@ class Refit(NamedTuple):
 
     def squared_error(self, acts: Any, target: np.ndarray) -> float:
         """Return Σ‖target − reconstruction‖²."""
-        difference = target - acts @ self.decoder - self.bias
-        return float(np.square(difference, dtype=np.float64).sum())
+        difference = acts @ self.decoder
+        difference += self.bias
+        difference -= target
+        return _sum_of_products(difference, difference)
 
 
 def refit_decoder(
@@ -58,10 +60,14 @@ def refit_decoder(
         >>> refit_decoder(trained, acts, wanted, acts, wanted).decoder.round(1).tolist()
         [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]
     """
-    refits = [least_squares(trained, acts, target, ridge) for ridge in RIDGES]
-    candidates = [trained, *refits]
-    errors = [refit.squared_error(checked_acts, checked_target) for refit in candidates]
-    return candidates[int(np.argmin(errors))]
+    best = trained
+    lowest_error = trained.squared_error(checked_acts, checked_target)
+    for ridge in RIDGES:
+        refit = least_squares(trained, acts, target, ridge)
+        error = refit.squared_error(checked_acts, checked_target)
+        if error < lowest_error:
+            best, lowest_error = refit, error
+    return best
 
 
 def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -> Refit:
@@ -75,10 +81,14 @@ def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -
     """
     mean_acts = np.asarray(acts.mean(0), np.float32)
     mean_target = target.mean(0)
-    recon = acts @ trained.decoder - mean_acts @ trained.decoder
+    recon = acts @ trained.decoder
+    recon -= mean_acts @ trained.decoder
     residual = target - mean_target
-    scale = float((recon * residual).sum() / max(float((recon**2).sum()), 1e-12))
-    residual -= scale * recon
+    squares = _sum_of_products(recon, recon)
+    scale = _sum_of_products(recon, residual) / max(squares, 1e-12)
+    recon *= scale
+    residual -= recon
+    del recon  # as large as the rows
     prior = scale * trained.decoder
     decoder = prior.copy()
 
@@ -111,3 +121,8 @@ def _solve(
     gradient = acts.T @ residual - drawn_back  # the residual has mean zero
     factor = cho_factor(gram, overwrite_a=True, check_finite=False)
     return cho_solve(factor, gradient).astype(np.float32)
+
+
+def _sum_of_products(a: np.ndarray, b: np.ndarray) -> float:
+    """Return Σ a·b in double precision, without arrays of that size."""
+    return float(np.einsum("ij,ij->", a, b, dtype=np.float64))
