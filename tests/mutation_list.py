@@ -913,7 +913,7 @@ add(
 )
 add(
     "analysis/ranking.py",
-    "tests/analysis/test_search.py -k reciprocal",
+    "tests/analysis/test_ranking.py",
     (
         "search: places from 0",
         "np.arange(1, len(ranking) + 1)",

@@ -1,0 +1,61 @@
+"""Rankings: the largest entries in an order without chance, and several rankings as one."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanosae.analysis.ranking import fuse_rankings, largest_places
+
+
+def fused_by_hand(rankings):
+    """Items by the exact sum of 1 ÷ (60 + place), places counted from 1; ties: lower first."""
+    earned = {}
+    for ranking in rankings:
+        for place, item in enumerate(ranking, start=1):
+            earned[item] = earned.get(item, 0) + Fraction(1, 60 + place)
+    return sorted(earned, key=lambda item: (-earned[item], item))
+
+
+permutations = st.permutations(range(12)).flatmap(
+    lambda items: st.integers(0, 12).map(lambda n: items[:n])
+)
+
+
+@given(st.lists(permutations, min_size=1, max_size=3))
+def test_rankings_are_fused_by_reciprocal_rank(rankings):
+    arrays = [np.array(ranking, dtype=np.int64) for ranking in rankings]
+    fused = fuse_rankings(arrays, 12).tolist()
+    want = fused_by_hand(rankings)
+    assert sorted(fused) == sorted(want)
+    place_of = {item: place for place, item in enumerate(want)}
+    earned = dict.fromkeys(want, 0.0)
+    for ranking in rankings:
+        for place, item in enumerate(ranking, start=1):
+            earned[item] += 1 / (60 + place)
+    for one, other in pairwise(fused):
+        is_tie = earned[one] == pytest.approx(earned[other], rel=1e-12)
+        assert is_tie or place_of[one] < place_of[other]
+
+
+def test_two_good_places_beat_one_best_and_one_far_place():
+    far = [7, *range(20, 60), 3]  # 7 is first and 3 is 42nd
+    near = [5, 3, 7]
+    assert fuse_rankings([np.array(far), np.array(near)], 3).tolist() == [7, 3, 5]
+    # 1/61 + 1/63 = .0323, 1/102 + 1/62 = .0259, 1/61 = .0164
+
+
+def test_places_count_from_sixty_and_not_from_more():
+    """Second in both: 2/62 > 1/61 + 1/65; were places 40 times as far apart, it would be less."""
+    one, other = [1, 2, 3, 4, 9], [9, 2, 5, 6, 1]
+    assert fuse_rankings([np.array(one), np.array(other)], 1).tolist() == [2]
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), max_size=30), st.integers(0, 40))
+def test_the_largest_places_are_those_of_a_stable_sort(values, n):
+    got = largest_places(np.array(values), n).tolist()
+    want = sorted(range(len(values)), key=lambda place: (-values[place], place))
+    assert got == want[:n]
