@@ -54,6 +54,7 @@ def photograph_explorer(browser: Browser, run: Path, picture: Path) -> None:
             browser.wait(
                 f"document.querySelector('#feature-list').innerText.includes('{SEARCHED}')"
             )
+            time.sleep(SETTLING)  # the list is filled again when labels have come
             browser.click("[data-feature] .main")
             browser.wait("document.querySelector('#detail h2')", 60)
             time.sleep(SETTLING)
