@@ -575,6 +575,7 @@ add(
 add(
     "analysis/meaning.py",
     "tests/analysis/test_meaning.py",
+    ("meaning: noise is about texts", "SURE_Z = 4.0", "SURE_Z = 0.0"),
     (
         "meaning: terms are not centred",
         "unit(embeddings - embeddings.mean(axis=0))",

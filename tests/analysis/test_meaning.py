@@ -6,7 +6,12 @@ import scipy.sparse as sp
 from sklearn.metrics import roc_auc_score
 
 from nanosae.analysis import meaning as module
-from nanosae.analysis.meaning import corpus_meaning, normal_auc, terms_by_encoder
+from nanosae.analysis.meaning import (
+    corpus_meaning,
+    is_about_texts,
+    normal_auc,
+    terms_by_encoder,
+)
 from nanosae.text.words import Words
 from small_corpora import corpus
 
@@ -48,6 +53,35 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     np.testing.assert_allclose(
         meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
     )
+
+
+VOCABULARY = ["red", "green", "blue", "car", "bus", "ship", "tree", "leaf", "sea"]
+
+
+def says_something(folder, seed, strength, width=16, n=200):
+    """Whether embeddings of random texts are about them, with so much of each word in them."""
+    rng = np.random.default_rng(seed)
+    has_word = rng.random((n, len(VOCABULARY))) < 0.3
+    texts = [" ".join(np.array(VOCABULARY)[row]) for row in has_word]
+    of_words = rng.normal(size=(len(VOCABULARY), width))
+    vectors = 5 + rng.normal(size=(n, width)) + strength * has_word @ of_words
+    codes = corpus(folder, has_word[:, :1], texts, vectors=vectors.astype(np.float32))
+    words = Words(np.array(texts, object), np.ones(n, bool))
+    meaning = corpus_meaning(codes, np.arange(n))
+    return is_about_texts(meaning, words, np.arange(len(words.terms)))
+
+
+def test_embeddings_are_about_texts_if_texts_with_a_word_are_alike(tmp_path):
+    about = [says_something(tmp_path / f"a{seed}", seed, 1.0) for seed in range(10)]
+    assert all(about)
+
+
+@pytest.mark.parametrize("width", [3, 16, 100])
+def test_noise_is_about_nothing(tmp_path, width):
+    found = [
+        says_something(tmp_path / f"n{seed}", seed, 0.0, width) for seed in range(40)
+    ]
+    assert sum(found) <= 2
 
 
 def test_an_encoder_says_what_terms_mean_apart_from_all_terms():

@@ -22,6 +22,7 @@ from nanosae.analysis.meaning import (
     Meaning,
     TermMeaning,
     corpus_meaning,
+    is_about_texts,
     terms_by_corpus,
     terms_by_encoder,
 )
@@ -51,6 +52,10 @@ MOST_ROWS = 500_000  # texts that are read; a sample of larger corpora
 SAMPLE = 20_000  # rows on which a term's informativeness is measured
 SCORED = 20_000  # held-out rows along which a label's direction is measured
 SHOWN = 40  # keywords that the table lists
+NOT_ABOUT_TEXTS = (
+    "The embeddings say nothing about the words of the texts: labels are chosen and scored by "
+    "words alone."
+)
 STRONGEST = 30  # rows that give the usual spelling and the typical text
 
 
@@ -122,11 +127,11 @@ def label(
         found.append(
             feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
         )
-    meaning = corpus_meaning(codes, train_rows, seed) if codes.has_vectors else None
     encode = find_encoder(encoder).encode if isinstance(encoder, str) else encoder
-    term_meaning = None
-    if meaning is not None:
-        term_meaning = _term_meaning(words, found, meaning, encode)
+    terms = candidate_terms(found)
+    meaning, term_meaning = _meanings(codes, words, terms, train_rows, seed, encode)
+    if codes.has_vectors and meaning is None:
+        notes.append(NOT_ABOUT_TEXTS)
     names = choose_names(words, informative, found, train_rows, meaning, term_meaning)
     held &= is_random  # rows that were drawn for being active would flatter the scores
     scorer = _Scorer(codes, words, held, meaning, seed)
@@ -165,17 +170,23 @@ def label(
     return frame
 
 
-def _term_meaning(
+def _meanings(
+    codes: Codes,
     words: Words,
-    found: list[FeatureWords],
-    meaning: Meaning,
+    terms: np.ndarray,
+    rows: np.ndarray,
+    seed: int,
     encode: Encode | None,
-) -> TermMeaning:
-    """Return what the candidate terms mean, to the encoder if there is one."""
-    terms = candidate_terms(found)
-    if encode is None or not len(terms):
-        return terms_by_corpus(meaning, words, terms)
-    return terms_by_encoder(encode, words, terms)
+) -> tuple[Meaning, TermMeaning] | tuple[None, None]:
+    """Return what embeddings and terms mean; nothing if embeddings do not depend on the texts."""
+    if not codes.has_vectors:
+        return None, None
+    meaning = corpus_meaning(codes, rows, seed)
+    if encode is not None and len(terms):
+        return meaning, terms_by_encoder(encode, words, terms)
+    if not is_about_texts(meaning, words, terms):
+        return None, None
+    return meaning, terms_by_corpus(meaning, words, terms)
 
 
 def _spelled_labels(

@@ -25,6 +25,7 @@ from nanosae.codes import Codes
 from nanosae.text.words import Words
 
 MAX_ROWS = 50_000  # rows from which directions are estimated
+SURE_Z = 4.0  # of the agreement of two halves of the rows on what terms mean
 
 Encode = Callable[[list[str]], Any]  # texts to embeddings, (n, width)
 
@@ -82,6 +83,33 @@ class TermMeaning:
     def of(self, terms: Sequence[int]) -> np.ndarray:
         """Return the directions of some of the terms."""
         return self.directions[np.searchsorted(self.terms, terms)]
+
+
+def is_about_texts(meaning: Meaning, words: Words, terms: np.ndarray) -> bool:
+    """Return whether embeddings depend on the texts: two halves of the rows agree on terms.
+
+    If they do not, the cosine of a term's two directions has mean 0 and variance 1 ÷ the effective
+    dimension of the embeddings (the participation ratio of their second moments).
+
+    Args:
+        meaning: The space of the embeddings.
+        words: Terms of all texts.
+        terms: Places in `words.terms` of the terms to compare.
+    """
+    presence = words.presence[meaning.rows][:, terms]
+    directions = []
+    is_known = np.ones(len(terms), dtype=bool)
+    for half in (slice(0, None, 2), slice(1, None, 2)):
+        own = presence[half]
+        n_texts = own.sum(axis=0)
+        sums = own.T @ meaning.directions[half]
+        directions.append(unit(sums - n_texts[:, None] * meaning.mean_direction))
+        is_known &= n_texts > 0
+    one, other = directions
+    cosines = (one * other).sum(axis=1)[is_known]
+    effective_dimension = 1 / np.square(meaning.second_moments).sum()
+    expected_spread = np.sqrt(len(cosines) / effective_dimension)
+    return bool(cosines.sum() > SURE_Z * expected_spread)
 
 
 def terms_by_corpus(meaning: Meaning, words: Words, terms: np.ndarray) -> TermMeaning:
