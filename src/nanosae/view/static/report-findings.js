@@ -16,7 +16,7 @@
     Density: "The share of the texts that have a feature.",
     Strongest: "The strongest activation of a feature; activations are comparable within a feature only.",
     Coherence: "How alike the texts of a feature are among each other, compared with texts at random.",
-    Topic: "A group of similar features; every text is in the topic that it lies nearest to.",
+    Topic: "A group of similar texts, with the features that set it apart; every text is in one.",
     Family: "Features that occur in the same texts, under a broader one.",
     Health: "Whether a feature is usable: dead ones are in no text, dense ones in nearly all.",
   };
