@@ -13,8 +13,8 @@ def main() -> int:
         from nanosae import cli
 
         return cli.main()
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return 128 + getattr(stop, "signal", 2)
 
 
 def sleep_while_waiting() -> None:

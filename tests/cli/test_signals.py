@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM at any time: 130 and 143, and not a word."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from nanosae.cli import main
-from nanosae.cli.signals import Stopped, _raise_again, stopping_on_signals
+from nanosae.cli.signals import Stopped, stopping_on_signals
 
 BOTH = [signal.SIGINT, signal.SIGTERM]
 
@@ -23,9 +24,12 @@ def stopped(words, ready, number, tmp_path):
     command = [sys.executable, "-m", "nanosae", *words]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **streams, env=environment, cwd=tmp_path) as process:
-        ready()
-        process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        try:
+            ready()
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()  # one that does not stop; nothing to one that has
     return process.returncode, err.decode()
 
 
@@ -99,15 +103,37 @@ def test_ignored_signals_stay_ignored():
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_signal_in_a_callback_comes_again():
-    class Unraisable:
-        exc_value = Stopped(signal.SIGTERM)
+class Signals:
+    """Sends a signal to this process when it is forgotten."""
 
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_in_a_callback_comes_again():
     with stopping_on_signals():
-        _raise_again(Unraisable)
+        one = Signals()
+        del one
         with pytest.raises(Stopped) as stop:
             time.sleep(10)
     assert stop.value.signal == signal.SIGTERM
+
+
+def swallow_a_signal():
+    """What some libraries do while they are imported."""
+    with contextlib.suppress(BaseException):
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_a_library_swallows_comes_again_until_the_end():
+    with stopping_on_signals():
+        for _ in range(3):
+            swallow_a_signal()
+            with pytest.raises(Stopped) as stop:
+                time.sleep(10)
+            assert stop.value.signal == signal.SIGTERM
+        swallow_a_signal()
+    time.sleep(0.7)  # and no longer
 
 
 def test_a_training_says_how_to_go_on(data, tmp_path):

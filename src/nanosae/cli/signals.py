@@ -11,6 +11,8 @@ from typing import Any
 # signals belong to the process, and so does the list of those that came
 caught: list[int] = []
 
+SECONDS = 0.5  # after which a command that has not ended is stopped again
+
 
 class Stopped(KeyboardInterrupt):
     """Raised where the process is when a signal arrives.
@@ -26,19 +28,27 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """Raise Stopped on SIGINT and SIGTERM, and note them in `caught`."""
+    """Raise Stopped on SIGINT and SIGTERM, and note them in `caught`.
+
+    It is raised again until the block ends: libraries may swallow it, as some do while they are
+    imported, and no exception leaves a callback.
+    """
     caught.clear()
     before = {}
     # not the main thread: signals are the caller's
     with contextlib.suppress(ValueError):
+        if hasattr(signal, "setitimer"):
+            before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _stop_again)
         for number in (signal.SIGINT, signal.SIGTERM):
             # as nohup and `&` in scripts ask
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, _stop)
-    unraisable, sys.unraisablehook = sys.unraisablehook, _raise_again
+    unraisable, sys.unraisablehook = sys.unraisablehook, _ignore_stopped
     try:
         yield
     finally:
+        if caught:
+            _repeat_after(0)
         sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -46,28 +56,21 @@ def stopping_on_signals() -> Iterator[None]:
 
 def _stop(number: int, frame: Any) -> None:
     caught.append(number)
+    _repeat_after(SECONDS)
     raise Stopped(number)
 
 
-def _raise_again(unraisable: Any) -> None:
-    """Repeat a signal that arrived in a callback, from which Python lets no exception escape."""
+def _stop_again(number: int, frame: Any) -> None:
+    raise Stopped(caught[0])
+
+
+def _repeat_after(seconds: float) -> None:
+    """Call `_stop_again` every so many seconds; 0 ends it. Windows has no such timer."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+
+def _ignore_stopped(unraisable: Any) -> None:
+    """Print what escapes from a callback, except Stopped, which is raised again."""
     if not isinstance(unraisable.exc_value, Stopped):
         sys.__unraisablehook__(unraisable)
-        return
-    import threading
-
-    number = unraisable.exc_value.signal
-    threading.Timer(0.01, _signal_main_thread, [number]).start()
-
-
-def _signal_main_thread(number: int) -> None:
-    if hasattr(signal, "pthread_kill"):
-        import threading
-
-        main_thread = threading.main_thread().ident
-        if main_thread is not None:
-            signal.pthread_kill(main_thread, number)
-    else:
-        import _thread
-
-        _thread.interrupt_main(signal.Signals(number))
