@@ -76,7 +76,7 @@ def test_other_column_types():
             "e0": pa.array([1, 2], pa.int64()),
             "e1": pa.array([True, False]),
             "e2": pa.array([1, 2], pa.decimal128(5, 2)),
-            "e3": pa.array([0.5, 1], pa.float16()),
+            "e3": pa.array(np.array([0.5, 1], np.float16)),
         }
     )
     assert open_rows(table).read(0, 2).tolist() == [[1, 1, 1, 0.5], [2, 0, 2, 1]]

@@ -170,7 +170,8 @@ def spanning_forest(edges: Edges, alive: np.ndarray) -> np.ndarray:
     n_features = len(alive)
     is_usable = alive[edges.parent] & alive[edges.child]
     usable = np.flatnonzero(is_usable)
-    ends = (edges.parent[usable], edges.child[usable])
+    # SciPy before 1.16 takes no other integers here
+    ends = (edges.parent[usable].astype(np.int32), edges.child[usable].astype(np.int32))
     # the order replaces the weights: no two are equal, and the heaviest is the least
     order = usable + 1.0
     graph: Any = sp.csr_array((order, ends), shape=(n_features, n_features))

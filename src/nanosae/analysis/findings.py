@@ -6,6 +6,7 @@ import html
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nanosae.analysis.effects import Kind
@@ -77,7 +78,7 @@ class Contrast:
         findings = self.findings
         lines = findings.to_dict(orient="records")
         side = [_side_of(self.kind, line, self.about) for line in lines]
-        side_column = pd.array(side, dtype=object)
+        side_column = np.array(side, dtype=object)
         grouped = findings.groupby(side_column, sort=False)
         return {str(name): of_side for name, of_side in grouped}
 

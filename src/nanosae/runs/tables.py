@@ -284,7 +284,8 @@ def _merged(kept: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
     new, old = columns.set_index("feature"), kept.set_index("feature")
     same = old.filter(items=list(new.columns))
     same = same.drop(index=new.index, errors="ignore").dropna(how="all")
-    both = pd.concat([new, same]) if len(same) else new
+    parts = [part for part in (new, same) if len(part)]
+    both = pd.concat(parts) if parts else new
     return (
         old.drop(columns=same.columns)
         .join(both, how="outer")
