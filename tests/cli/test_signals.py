@@ -18,12 +18,18 @@ BOTH = [signal.SIGINT, signal.SIGTERM]
 TRAIN = ["--k", "2", "--hidden-size", "16", "--steps", "1000000", "--log-every", "1"]
 
 
+def heed_interrupts():
+    """Undo what a shell does to commands in the background, which ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def stopped(words, ready, number, tmp_path):
     """Start a command, send it a signal when it is ready; return its exit code and words."""
     environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}
     command = [sys.executable, "-m", "nanosae", *words]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **streams, env=environment, cwd=tmp_path) as process:
+    options = {"env": environment, "cwd": tmp_path, "preexec_fn": heed_interrupts}
+    with subprocess.Popen(command, **streams, **options) as process:
         try:
             ready()
             process.send_signal(number)
