@@ -116,6 +116,7 @@ def disk(run: Path) -> dict[str, int]:
 def build(args: argparse.Namespace, run: Path, n_rows: int) -> None:
     """Write codes with texts, three columns and embeddings, and then the model."""
     import pyarrow as pa
+    import pyarrow.compute as pc
     import scipy.sparse as sp
 
     from nanosae.codes import CodesWriter
@@ -144,7 +145,7 @@ def build(args: argparse.Namespace, run: Path, n_rows: int) -> None:
             lists = pa.ListArray.from_arrays(row_ends, flat)
             year = 1990 + (rng.integers(0, 35, n) + features[:: args.k]) % 35
             table = {
-                "text": pa.compute.binary_join(lists, " "),
+                "text": pc.call_function("binary_join", [lists, " "]),
                 "country": pa.array(COUNTRIES).take(pa.array(topical[:, 0] % 4)),
                 "year": year,
                 "price": rng.exponential(1 + values[:: args.k]),

@@ -60,9 +60,11 @@ def named(codes: Codes, embedder: str | None) -> dict[str, float]:
 
     table = label(codes, encoder=embedder)
     live = int((codes.counts > 0).sum())
-    is_measured = table["label_n"] >= MIN_TEXTS
-    measured = table[is_measured]
-    auc, f1 = (measured[name].to_numpy(float) for name in ("label_auc", "label_f1"))
+    is_measured = (table["label_n"] >= MIN_TEXTS).to_numpy()
+    auc, f1, doubtful = (
+        np.asarray(table[name], float)[is_measured]
+        for name in ("label_auc", "label_f1", "label_doubtful")
+    )
     return {
         "live": live,
         "named": int((table["label"] != "").to_numpy().sum()),
@@ -70,7 +72,7 @@ def named(codes: Codes, embedder: str | None) -> dict[str, float]:
         "mean_label_auc": float(np.nanmean(auc)),
         "mean_label_f1": float(np.nanmean(f1)),
         "share_with_auc_0.8": float((auc >= 0.8).mean()),
-        "share_doubtful": float(measured["label_doubtful"].mean()),
+        "share_doubtful": float(doubtful.mean()),
     }
 
 

@@ -282,8 +282,7 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
         for line in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):
             total += _line_checksum(table, *line)
     noted = db.execute("SELECT total FROM checksum").fetchone()
-    is_number = noted is not None and isinstance(noted[0], int)
-    if not is_number or (total - noted[0]) % MODULUS:
+    if noted is None or not isinstance(noted[0], int) or (total - noted[0]) % MODULUS:
         raise sqlite3.DatabaseError("its checksum is not that of its lines")
     _verified[path.absolute()] = signature
 

@@ -175,7 +175,7 @@ def contrast_title(result: Result) -> str:
     if not asked:
         return Path(result.name).stem
     column = asked.get("by") or asked.get("target") or asked.get("column")
-    title = TITLES.get(asked.get("verb"), "Comparison by {}").format(column)
+    title = TITLES.get(str(asked.get("verb")), "Comparison by {}").format(column)
     if asked.get("a") is not None:
         other = asked.get("b")
         title += f": {asked['a']} against {'the rest' if other is None else other}"
