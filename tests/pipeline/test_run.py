@@ -17,6 +17,19 @@ from nanosae.train import loop
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
 WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
 
+STAGES = (
+    "embed",
+    "train",
+    "encode",
+    "describe",
+    "label",
+    "families",
+    "topics",
+    "compare",
+    "evaluate",
+    "report",
+)
+
 
 class Encoder:
     """Texts by the words in them."""
@@ -84,17 +97,8 @@ def test_it_says_what_it_takes_for_what(finished):
         ("day", "date"),
     ):
         assert f"  {column}: {role} (" in lines
-    for stage in (
-        "embed",
-        "train",
-        "encode",
-        "describe",
-        "label",
-        "families",
-        "topics",
-        "compare",
-        "report",
-    ):
+    without_labels = [stage for stage in STAGES if stage != "evaluate"]
+    for stage in without_labels:
         assert any(line.startswith(stage) for line in finished[3]), stage
 
 
@@ -130,20 +134,6 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
     ]
     assert redone == ["topics", "report"]
     run(finished[0], finished[1])
-
-
-STAGES = (
-    "embed",
-    "train",
-    "encode",
-    "describe",
-    "label",
-    "families",
-    "topics",
-    "compare",
-    "evaluate",
-    "report",
-)
 
 
 @pytest.fixture(scope="module")

@@ -221,7 +221,7 @@ def _has_content(corpus: _Corpus, term: int) -> bool:
 
 
 def _is_of_form(corpus: _Corpus, term: int) -> bool:
-    """Tell whether a term says nothing by itself and yet can name: no single stop word can."""
+    """Return whether a term says nothing by itself and yet can name: no single stop word can."""
     if _has_content(corpus, term):
         return False
     text = corpus.words.terms[term]

@@ -40,7 +40,7 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
 
 
 def is_doubtful(auc_low: float) -> bool:
-    """Tell whether a label may well not fit: its area is not surely above 0.7, or is not known.
+    """Return whether a label may well not fit: its area is not surely above 0.7, or is not known.
 
     Args:
         auc_low: Lower end of the area's 95 % interval, NaN for a label without a score.

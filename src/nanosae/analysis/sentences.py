@@ -120,7 +120,7 @@ def _subjects(line: Line) -> list[tuple[str, Any]]:
 
 
 def repeats_name(label: str, name: str) -> bool:
-    """Tell whether a label says no more than the name of a group: one of its words, inflected.
+    """Return whether a label says no more than the name of a group: one of its words, inflected.
 
     Example:
         >>> repeats_name("fonts, glyphs", "font"), repeats_name("game", "gameplaying")

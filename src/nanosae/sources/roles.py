@@ -136,7 +136,7 @@ def with_roles(
 
 
 def _may_hold_tags(values: pa.ChunkedArray) -> bool:
-    """Tell whether a column holds lists, or cells of tags with a bar between them."""
+    """Return whether a column holds lists, or cells of tags with a bar between them."""
     kind = values.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return True
