@@ -20,6 +20,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise, product
 from typing import Any
 
@@ -32,6 +33,7 @@ from nanosae.analysis.ranking import largest_places
 from nanosae.text.tokens import UNSPACED, stem
 from nanosae.text.words import Words, is_stop_word
 
+UNSPACED_START = re.compile(f"[{UNSPACED}]")
 MAX_TERMS = 3
 STEM = 4  # letters that two terms that repeat each other have in common, at least
 CANDIDATES = 150  # typical terms among which a name is looked for
@@ -212,7 +214,11 @@ def _has_content(corpus: _Corpus, term: int) -> bool:
     is_informative = corpus.informative[term] > 0
     if not is_informative:
         return False
-    text = corpus.words.terms[term]
+    return _ends_have_content(corpus.words.terms[term])
+
+
+@lru_cache(maxsize=2**16)
+def _ends_have_content(text: str) -> bool:
     if _is_unspaced(text):
         return True
     word_list = text.split(" ")
@@ -230,7 +236,7 @@ def _is_of_form(corpus: _Corpus, term: int) -> bool:
 
 def _is_unspaced(text: str) -> bool:
     """Return whether a text begins in a script that puts no spaces between words."""
-    return re.match(f"[{UNSPACED}]", text) is not None
+    return UNSPACED_START.match(text) is not None
 
 
 def _is_common(corpus: _Corpus, term: int) -> bool:
@@ -277,8 +283,11 @@ class _Search:
         own_rows = [corpus.rows_with(term) for term in candidates]
         self.rows: list[np.ndarray] = []
         for place, others in enumerate(self.inflections):
-            rows_of_forms = [own_rows[form] for form in (place, *others)]
-            self.rows.append(np.unique(np.concatenate(rows_of_forms)))
+            rows = own_rows[place]  # ascending, each once
+            if others:
+                rows_of_others = [own_rows[other] for other in others]
+                rows = np.unique(np.concatenate([rows, *rows_of_others]))
+            self.rows.append(rows)
         self.covered = np.zeros(len(is_active), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
         self.shared: list[int] = []
@@ -434,6 +443,8 @@ def _repeats(term: str, other: str) -> bool:
 
 def _same_word(word: str, other: str) -> bool:
     """Return whether two words have a long stem in common, or two characters without spaces."""
+    if word[0] != other[0] and word.isascii():
+        return False
     if word == other or f"{word}s" == other or word == f"{other}s":
         return True
     shorter, longer = sorted((len(word), len(other)))

