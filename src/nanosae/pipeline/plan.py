@@ -18,6 +18,7 @@ from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
+from nanosae.sources.excel_files import sheets_left_out
 from nanosae.sources.frames import table_of_frame
 from nanosae.sources.roles import Column, Role, column_roles, with_roles
 from nanosae.sources.texts import drop_empty_texts, read_texts
@@ -111,6 +112,7 @@ def make_plan(
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
     table, pairs = _read(data, text, encoding)
+    left_out = sheets_left_out(table)
     given = pairs if vectors is None else vectors
     wanted = {
         "text": [text],
@@ -135,6 +137,11 @@ def make_plan(
         raise _no_text(columns)
     table = with_types(table, columns)
     notes = []
+    if left_out:
+        sheets = ", ".join(left_out)
+        notes.append(
+            f"Sheets with other columns than the first were left out: {sheets}."
+        )
     if text is not None:
         table = _with_text(table, text)
         if rows is None:
