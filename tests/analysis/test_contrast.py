@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom, norm
 
+from nanosae.analysis import effects
 from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
@@ -25,6 +26,31 @@ def test_contrast_finds_all_planted_differences_and_their_sizes(
         assert abs(row["effect"] - np.log(odds)) < 2 * (row["high"] - row["low"]) / 2
         assert row["odds_ratio"] == pytest.approx(np.exp(row["effect"]))
         assert row["risk_difference"] == pytest.approx(row["share"] - row["share_rest"])
+
+
+def test_a_share_of_no_rows_is_zero_though_duplicates_count_as_fractions(
+    tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    n_copies = rng.integers(1, 9, 60)
+    texts = np.repeat([f"text {'x' * i}" for i in range(60)], n_copies)
+    group = np.repeat(np.arange(60) < 30, n_copies)
+    active = rng.random((len(texts), 40)) < 0.5
+    active &= group[:, None]
+    order = rng.permutation(len(texts))
+    codes = write_codes(
+        tmp_path / "codes",
+        active[order].astype(np.float32),
+        texts=texts[order],
+        metadata={"group": np.where(group, "here", "there")[order]},
+    )
+
+    def shares():
+        return contrast(codes, "here", by="group").table["share_rest"]
+
+    assert (shares() == 0).all()
+    monkeypatch.setattr(effects, "ROUNDING", -1)
+    assert (shares() != 0).any()  # fractions do not add up exactly
 
 
 def test_text_length_is_held_equal_unless_told_otherwise(compared_codes, compared):
