@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom, norm
 
+from nanosae.analysis import effects
 from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
@@ -26,6 +27,31 @@ def test_contrast_finds_all_planted_differences_and_their_sizes(
         assert abs(row["effect"] - np.log(odds)) < 2 * (row["high"] - row["low"]) / 2
         assert row["odds_ratio"] == pytest.approx(np.exp(row["effect"]))
         assert row["risk_difference"] == pytest.approx(row["share"] - row["share_rest"])
+
+
+def test_a_share_of_no_rows_is_zero_though_duplicates_count_as_fractions(
+    tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    n_copies = rng.integers(1, 9, 60)
+    texts = np.repeat([f"text {'x' * i}" for i in range(60)], n_copies)
+    group = np.repeat(np.arange(60) < 30, n_copies)
+    active = rng.random((len(texts), 40)) < 0.5
+    active &= group[:, None]
+    order = rng.permutation(len(texts))
+    codes = write_codes(
+        tmp_path / "codes",
+        active[order].astype(np.float32),
+        texts=texts[order],
+        metadata={"group": np.where(group, "here", "there")[order]},
+    )
+
+    def shares():
+        return contrast(codes, "here", by="group").table["share_rest"]
+
+    assert (shares() == 0).all()
+    monkeypatch.setattr(effects, "ROUNDING", -1)
+    assert (shares() != 0).any()  # fractions do not add up exactly
 
 
 def test_text_length_is_held_equal_unless_told_otherwise(compared_codes, compared):
@@ -215,8 +241,8 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
             "in column 'group'; there are [AB], [AB]",
         ),
         (lambda c: contrast(c, np.ones(3, bool)), "3 rows, the corpus 2000"),
-        (lambda c: contrast(c, b="B", by="group"), "a is missing, b=B, by=group"),
-        (lambda c: contrast(c), "a is missing"),
+        (lambda c: contrast(c, b="B", by="group"), "no first group to compare with b"),
+        (lambda c: contrast(c), "no first group to compare"),
         (lambda c: explain(c, [1, 2]), "2 values, the corpus has 2000"),
         (lambda c: explain(c, ["a"] * 2000), "1 different values"),
         (lambda c: explain(c, "group", kind="numeric"), "needs numbers"),

@@ -93,8 +93,9 @@ def contrast(
     )
     if a is None and (b is not None or by is None):
         raise ConfigError(
-            f"a is missing, b={b}, by={by}.",
-            remedy="Give the first group, or only a column.",
+            "There is no first group to compare"
+            + ("." if b is None else f" with b={b!r}."),
+            remedy="Give a column (by), one of its values (a), or two groups (a and b).",
         )
     if a is None:
         return explain(codes, by, kind="classes", **vars(options))
