@@ -11,7 +11,16 @@ from nanosae.codes import write_codes
 from nanosae.runs.tables import save_features
 
 N = 400
-LABELS = ["sea", "boat", "farm", "farm animals", "doubted", "everywhere"]
+LABELS = [
+    "sea",
+    "boat",
+    "farm",
+    "farm animals",
+    "doubted",
+    "everywhere",
+    "waves",
+    "salt",
+]
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +36,9 @@ def codes(tmp_path_factory):
     active[100:150, 3] = 1  # animals, always on farms, share a word
     active[:60, 4] = 1  # as the sea
     active[:, 5] = 1
+    active[:15, 6] = 1  # waves, always at sea
+    active[45:55, 7] = 1  # 10 of 16 salty texts are at sea
+    active[200:206, 7] = 1
     words = rng.choice(["alpha", "beta", "gamma", "delta"], (N, 6))
     texts = [
         f"{' '.join(line)} {chr(97 + i % 26) * (1 + i // 26)}"
@@ -100,16 +112,17 @@ def test_features_that_go_together_are_told_by_their_shares(codes):
     ).replace("88%", "88 %")
 
 
-def test_a_family_is_told_by_its_named_kinds(codes):
+def test_a_family_is_told_by_the_kinds_that_lie_in_its_root(codes):
     families = [
-        {"members": [5, 0, 1]},  # its root is nearly everywhere
-        {"members": [0, 4]},  # nobody knows the child
-        {"members": [2, 3, 1, 4]},
-        {"members": [2, 0, 1]},  # told already
+        {"root": 5, "members": [5, 0, 1]},  # its root is nearly everywhere
+        {"root": 0, "members": [0, 4]},  # its child has a doubtful name
+        {"root": 1, "members": [1, 2, 3]},  # no boats on farms
+        {"root": 0, "members": [0, 1, 6, 7, 2]},
+        {"root": 0, "members": [0, 6, 7]},  # told already
     ]
     (sentence,) = said(overview(codes, families=families), "family")
     assert sentence == (
-        "Texts about “farm” (15 %) come in kinds: “farm animals”, “boat” and 1 more."
+        "Texts about “sea” (15 %) come in kinds: “boat”, “waves” and “salt”."
     )
 
 
