@@ -29,6 +29,7 @@ FAMILIES = 2
 KINDS = 3  # of a family that are named
 MIN_KINDS = 2
 MOST = 0.6  # of the texts of a kind that its root is in
+MIN_REPEATED = 3  # texts: fewer are an accident
 PAIRS = 3  # of features that go together
 MIN_TOGETHER = 20  # texts that a pair shares
 MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that have the other, too
@@ -150,7 +151,7 @@ def _repeated_line(
     """Say how many texts repeat another one, but for case, digits and punctuation."""
     sizes = np.bincount(text_group)
     n_repeated = int((sizes - 1).sum())
-    if n_repeated == 0:
+    if n_repeated < MIN_REPEATED:
         return
     most = int(sizes.argmax())
     place = int((text_group == most).argmax())
@@ -158,8 +159,8 @@ def _repeated_line(
     (text,) = _quotes(codes, rows[[place]])
     yield _line(
         "repeated",
-        f"{percent(share)} of the texts ({n_repeated:,}) repeat another one; the most "
-        f"frequent is there {sizes[most]:,} times: {text}.",
+        f"{n_repeated:,} texts ({percent(share)}) repeat another one; the most frequent is "
+        f"there {sizes[most]:,} times: {text}.",
         share,
     )
 
@@ -267,10 +268,12 @@ def _unusual_line(codes: Codes, rows: np.ndarray) -> Iterator[Line]:
 def closeness(vectors: np.ndarray) -> np.ndarray:
     """Return the cosine of each row with its sixth-nearest in a sample, itself counted, (n,).
 
+    Rows are not centred: what is left of a row near the middle would be noise of any direction.
+
     Args:
-        vectors: Rows, (n, width), which are centred first.
+        vectors: Rows, (n, width).
     """
-    directions = unit(vectors - vectors.mean(axis=0))
+    directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]
     reference = directions[sample]
     nearest = nearest_rows(directions, reference, NEAREST)
