@@ -96,18 +96,16 @@ def is_dense(state: TrainingState) -> bool:
 
 def _topk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
-    pairs = state.ranks.select_topk(state.kernels, x, weight, bias, k)
-    return pairs, 0.0
+    return state.ranks.select_topk(state.kernels, x, weight, bias, k), 0.0
 
 
 def _batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
-    config = state.config
     weight, bias = _encoder(state)
     if state.defers_reading:  # the host knows no threshold
         pairs = state.kernels.select_batchtopk(x, weight, bias, k * len(x))
         return pairs, 0.0
-    if not config.keeps_exactly_k:
-        k = wide_selection(config)
+    if not state.config.keeps_exactly_k:
+        k = wide_selection(state.config)
     first = initial_threshold(state.thresholds, k)
     pairs, threshold = state.ranks.select_batchtopk(
         state.kernels, x, weight, bias, k, first
