@@ -846,6 +846,7 @@ add(
         "similarity.argmin(1) == 4",
         "similarity.argmax(1) == 4",
     ),
+    ("evaluate: a row is its own neighbour", "own[own != row]", "own"),
 )
 # ---- describe, families, topics, search, steering
 add(

@@ -88,6 +88,15 @@ class Codes:
         """
         if (Path(path) / files.MANIFEST).exists():
             return cls(path)
+        if not Path(path).is_dir():
+            what = (
+                "is a file, not a run folder" if Path(path).exists() else "is not there"
+            )
+            raise MissingError(
+                f"{path} {what}.",
+                file=path,
+                remedy="nanosae run FILE -o RUN makes a run folder of a file of texts.",
+            )
         manifests = Path(path).glob(f"codes/[!.]*/{files.MANIFEST}")
         names = sorted(manifest.parent.name for manifest in manifests)
         chosen = name or (names[0] if len(names) == 1 else "default")
@@ -380,6 +389,7 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     else:
         found = np.asarray(given, np.int64).ravel()
     if len(found) and not 0 <= found.min() <= found.max() < size:
-        given_range = f"{what} {found.min()} … {found.max()}"
-        raise DataError(f"{given_range}: there are 0 … {size - 1}.")
+        low, high = found.min(), found.max()
+        given_range = f"{low}" if low == high else f"{low} … {high}"
+        raise DataError(f"{what} {given_range}: there are 0 … {size - 1}.")
     return found
