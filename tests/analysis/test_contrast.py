@@ -11,6 +11,7 @@ from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.sentences import lines
 from nanosae.codes import write_codes
+from nanosae.errors import DataError
 from small_corpora import active_with_target
 
 
@@ -185,6 +186,25 @@ def test_whole_numbers_name_groups_also_where_some_are_missing(compared, tmp_pat
         contrast(codes, 2021, by="year")
     with pytest.raises(ValueError, match="year holds numbers, and 'May' is none"):
         contrast(codes, "May", by="year")
+
+
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_dates_name_groups_by_day_month_or_year(compared, tmp_path, unit):
+    day = np.arange(len(compared.texts)) % 366
+    dates = (np.datetime64("2024-01-01") + day).astype(f"M8[{unit}]")
+    codes = write_codes(tmp_path, compared.activations, metadata={"date": dates})
+    n_january = int((day < 31).sum())
+    for a, b, n_rows in (
+        ("2024-01", "2024-02", int((day < 60).sum())),
+        ("2024-01", "2024-03-01", n_january + int((day == 60).sum())),
+        (pd.Timestamp("2024-01-31"), None, codes.n_rows),
+        (["2024-01-01", "2024-01-02"], "2024-12", int(((day < 2) | (day > 334)).sum())),
+    ):
+        assert contrast(codes, a, b, by="date").about["n_rows"] == n_rows
+    with pytest.raises(DataError, match=r"2023 has 0 rows.*2024-01-01 00:00:00"):
+        contrast(codes, "2023", by="date")
+    with pytest.raises(DataError, match="date holds dates, and 'May' is none"):
+        contrast(codes, "May", by="date")
 
 
 def test_the_same_seed_gives_the_same_result(compared_codes):

@@ -15,7 +15,7 @@ from nanosae.analysis.cards import card
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.results import Results
 from nanosae.analysis.search import search
-from nanosae.errors import DataError, MissingError
+from nanosae.errors import DataError
 from nanosae.pipeline.result import Analysis
 from nanosae.runs.results import plain
 from nanosae.runs.tables import doubtful_labels, known_labels, records
@@ -52,9 +52,11 @@ def search_rows(
     return _hits(found)
 
 
-def steer(analysis: Analysis, row: int, edit: dict[int, float], n: int = 10) -> Answer:
-    """Find rows like a row whose features are edited: 0 turns a feature off."""
-    changes: dict[int | str, float] = {**edit}
+def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> Answer:
+    """Find rows like a row whose features, by number or label, are edited: 0 turns one off."""
+    changes: dict[int | str, float] = {}
+    for feature, activation in edit.items():
+        changes[int(feature) if feature.isdecimal() else feature] = activation
     found = search(analysis.codes, row=row, edit=changes, n=_bounded(n))
     return _hits(found)
 
@@ -149,9 +151,7 @@ def findings(analysis: Analysis, n: int = 20) -> Answer:
     return _stored(analysis.findings, n, "findings")
 
 
-def _stored(table: pd.DataFrame | None, n: int, what: str) -> Answer:
-    if table is None:
-        raise MissingError(f"this run has no {what} yet.")
+def _stored(table: pd.DataFrame, n: int, what: str) -> Answer:
     lines = records(lines=table.head(_bounded(n)))["lines"]
     return _short({what: lines, "of": len(table)})
 

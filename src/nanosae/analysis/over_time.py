@@ -58,7 +58,9 @@ def over_time(
     options = Options(covariates, groups, fdr, min_active=min_active, labels=labels)
     found = periods(codes.column(column), column)
     facts = {"column": column, "unit": found.unit}
-    target = sp.csr_array(found.time[:, None])
+    # of rows in one period it is 0, of which no rounding makes a finding
+    since_first = found.time - found.time[found.kept].min()
+    target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
     question = Question("trend", target, found.kept, [column], facts, notes)
     result = answer(codes, question, options)
