@@ -9,7 +9,7 @@ import pytest
 
 import nanosae
 from nanosae import TrainConfig
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
 from nanosae.train import loop
@@ -110,6 +110,22 @@ def test_findings_are_sentences_about_the_planted_difference(finished):
     assert words & set(by_place["label"].iloc[0].lower().replace(",", "").split())
     assert "make up" in by_place["sentence"].iloc[0]
     assert "odds" not in " ".join(sentences["sentence"])
+
+
+def test_results_of_another_model_are_not_shown(finished, monkeypatch):
+    analysis = nanosae.open(finished[1])
+    assert analysis.to_dict()["findings"]
+    monkeypatch.setattr(type(analysis.codes), "checksum", "changed")
+    with pytest.raises(
+        StaleError, match=r"findings\.parquet is stale.*has changed since"
+    ):
+        _ = analysis.findings
+    with pytest.raises(StaleError):
+        _ = analysis.topics
+    said = "\n".join(analysis.summary())
+    assert "The findings are stale and not shown" in said
+    assert "make up" not in said
+    assert analysis.to_dict()["findings"] == analysis.to_dict()["topics"] == []
 
 
 def test_the_run_folder_opens_again(finished):
