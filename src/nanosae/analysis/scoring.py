@@ -18,9 +18,8 @@ import numpy as np
 
 SCORES = ["label_auc", "label_auc_low", "label_auc_high"]
 SCORES += ["label_f1", "label_precision", "label_recall", "label_n"]
-SURE_AUC = (
-    0.7  # "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
-)
+# "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
+SURE_AUC = 0.7
 NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
 
 
