@@ -516,7 +516,7 @@ SCORING = "tests/analysis/test_scoring.py"
 add(
     "analysis/scoring.py",
     SCORING,
-    ("scores: interval", "NORMAL_95 = 1.96", "NORMAL_95 = 1.64"),
+    ("scores: interval", "z2 = Z95**2 / size", "z2 = Z95 / size"),
     (
         "scores: ties win",
         "zeros * (1 + np.sign(active))",
