@@ -149,17 +149,19 @@ def choose_names(
     )
     n_rows = np.array([len(own.rows) for own in features])
     order = largest_places(n_rows, len(features)).tolist()
-    no_shared_term = [None] * len(features)
-    first_pass = _choose_in_order(corpus, features, order, no_shared_term)
+    nothing = [None] * len(features)
+    first_pass = _choose_in_order(corpus, features, order, nothing, nothing)
     apart = []
     shared_terms = []
+    without_siblings: list[Name | None] = []
     for own, name, places in zip(
         features, first_pass, _siblings(first_pass), strict=True
     ):
         siblings = [features[place] for place in places]
         apart.append(_apart_from(own, siblings))
         shared_terms.append(name.terms[0] if siblings else None)
-    return _choose_in_order(corpus, apart, order, shared_terms)
+        without_siblings.append(None if siblings else name)
+    return _choose_in_order(corpus, apart, order, shared_terms, without_siblings)
 
 
 def _choose_in_order(
@@ -167,13 +169,18 @@ def _choose_in_order(
     features: Sequence[FeatureWords],
     order: Sequence[int],
     shared_terms: Sequence[int | None],
+    known: Sequence[Name | None],
 ) -> list[Name]:
+    """Name features one after the other, none as another; a known name is kept if it is free."""
     without_terms = Name([], [], None)
     names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
     for i in order:
-        names[i] = _choose_name(corpus, features[i], taken, shared_terms[i])
-        taken.add(frozenset(names[i].terms))
+        name = known[i]
+        if name is None or frozenset(name.terms) in taken:
+            name = _choose_name(corpus, features[i], taken, shared_terms[i])
+        names[i] = name
+        taken.add(frozenset(name.terms))
     return names
 
 
