@@ -602,7 +602,8 @@ add(
         'before != ""',
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
-    ("names: no discount", "DISCOUNT = 1 ", "DISCOUNT = 0 "),
+    ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
     "analysis/meaning.py",
