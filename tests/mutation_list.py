@@ -370,7 +370,7 @@ add(
         "dot += grad[row, j] * weight[latent, j]",
         "dot += grad[row, j]",
     ),
-    ("kernel: decoder bias", "out[row] = bias", "out[row] = 0"),
+    ("kernel: decoder bias", "out[row, j] = bias[j]", "out[row, j] = 0"),
 )
 add(
     "kernels/cpu/products.py",
