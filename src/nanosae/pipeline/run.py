@@ -305,7 +305,7 @@ class Work:
             *({"verb": "over-time", "column": name} for name in self.plan.times),
             *({"verb": "explain", "target": name} for name in self.plan.numbers),
         ]
-        results, notes = [], []
+        results, compared, notes = [], [], []
         for asked in questions:
             verb, column = asked.values()
             try:
@@ -316,6 +316,7 @@ class Work:
             parameters = asked | {"corpus": codes.name}
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
+            compared.append(column)
         tested = findings(results)
         held = self._overview(codes)
         lines = [*tested.to_dict("records"), *held.to_dict("records")]
@@ -324,6 +325,8 @@ class Work:
         self._say_notes(notes)
         if not questions:
             return "there is no column to compare; --by, --time or --target names one"
+        if not len(tested):
+            return f"nothing differs by more than chance in {', '.join(compared)}"
         n_tested = counted(len(tested), "finding")
         return f"{n_tested} in {counted(len(results), 'comparison')}"
 

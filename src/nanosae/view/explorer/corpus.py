@@ -271,4 +271,8 @@ def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
     if result is None or result.stale:
         return {}
     lines = result.value.itertuples()
-    return {line.Topic: ", ".join(line.Representation[:3]) for line in lines}
+    return {
+        line.Topic: ", ".join(line.Representation[:3])
+        for line in lines
+        if len(line.Representation)
+    }
