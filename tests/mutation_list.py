@@ -526,7 +526,7 @@ SCORING = "tests/analysis/test_scoring.py"
 add(
     "analysis/scoring.py",
     SCORING,
-    ("scores: interval", "NORMAL_95 = 1.96", "NORMAL_95 = 1.64"),
+    ("scores: interval", "z2 = Z95**2 / size", "z2 = Z95 / size"),
     (
         "scores: ties win",
         "zeros * (1 + np.sign(active))",
@@ -602,7 +602,8 @@ add(
         'before != ""',
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
-    ("names: no discount", "DISCOUNT = 1 ", "DISCOUNT = 0 "),
+    ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
     "analysis/meaning.py",

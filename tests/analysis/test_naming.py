@@ -263,13 +263,16 @@ def test_words_joined_by_a_stop_word_name_if_they_belong_together():
 
 
 @pytest.mark.parametrize(
-    ("other_places", "names"), [((50, 51), ["ruby"]), ((50, 60), ["ruby", "opal"])]
+    ("other_places", "names"),
+    [((50, 60), ["ruby"]), ((50, 60, 70, 80), ["ruby", "opal"])],
 )
-def test_a_term_must_add_two_texts_of_the_feature(other_places, names):
+def test_a_further_term_must_add_more_than_two_texts_of_the_feature(
+    other_places, names
+):
     rng = np.random.default_rng(0)
-    is_active = np.arange(80) % 10 == 0
+    is_active = np.arange(100) % 10 == 0
     texts = []
-    for i in range(80):
+    for i in range(100):
         own = "ruby" if is_active[i] and i < 50 else ""
         other = "opal" if i in other_places else ""
         texts.append(f"{rng.choice(NOISE)} {rng.choice(NOISE)} {own} {other}")

@@ -3,11 +3,11 @@
 Terms are added one by one, at most three, each the one that makes the name best: the sum of how
 well its words find the feature's texts (F1 of the texts with any of the terms, inflections
 included) and how well its meaning does (area under the ROC curve along the terms' mean direction,
-see `meaning`). In a corpus without embeddings words alone decide. Of the feature's texts that a
-term adds one is not counted: chosen because it is in them, it will be in fewer of those to come
-(absolute discounting, Church and Gale 1991). A term that adds less than 0.02 is left out, and so is
-one that repeats a word of the name; a longer phrase takes the place of a part of it that is not
-clearly better.
+see `meaning`). In a corpus without embeddings words alone decide. Of the feature's texts that the
+first term is in one is not counted, and two of those that a further term adds: chosen for being in
+these, it will be in fewer of those to come (absolute discounting, Church and Gale 1991). A term
+that adds less than 0.02 is left out, and so is one that repeats a word of the name; a longer phrase
+takes the place of a part of it that is not clearly better.
 
 A phrase is whole unless it nearly always stands before the same word or behind the same word with
 content ("includes a number", of; "driven software", event), or joins two words that mostly stand
@@ -47,7 +47,8 @@ CANDIDATES = 150  # typical terms among which a name is looked for
 MIN_GAIN = 0.02  # of a further term
 COMMON = 3  # training texts that have a term of a name, where the corpus is not small
 SMALL_CORPUS = 2000  # training texts below which a rare term may name
-DISCOUNT = 1  # of the feature's texts that a term of its name adds
+DISCOUNT = 1  # of the feature's texts that have the first term of its name
+FURTHER_DISCOUNT = 2  # of those that a further term adds
 JOINED = 0.25  # share of the texts with either end of a phrase that have it, around a stop word
 WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
@@ -149,17 +150,19 @@ def choose_names(
     )
     n_rows = np.array([len(own.rows) for own in features])
     order = largest_places(n_rows, len(features)).tolist()
-    no_shared_term = [None] * len(features)
-    first_pass = _choose_in_order(corpus, features, order, no_shared_term)
+    nothing = [None] * len(features)
+    first_pass = _choose_in_order(corpus, features, order, nothing, nothing)
     apart = []
     shared_terms = []
+    without_siblings: list[Name | None] = []
     for own, name, places in zip(
         features, first_pass, _siblings(first_pass), strict=True
     ):
         siblings = [features[place] for place in places]
         apart.append(_apart_from(own, siblings))
         shared_terms.append(name.terms[0] if siblings else None)
-    return _choose_in_order(corpus, apart, order, shared_terms)
+        without_siblings.append(None if siblings else name)
+    return _choose_in_order(corpus, apart, order, shared_terms, without_siblings)
 
 
 def _choose_in_order(
@@ -167,13 +170,18 @@ def _choose_in_order(
     features: Sequence[FeatureWords],
     order: Sequence[int],
     shared_terms: Sequence[int | None],
+    known: Sequence[Name | None],
 ) -> list[Name]:
+    """Name features one after the other, none as another; a known name is kept if it is free."""
     without_terms = Name([], [], None)
     names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
     for i in order:
-        names[i] = _choose_name(corpus, features[i], taken, shared_terms[i])
-        taken.add(frozenset(names[i].terms))
+        name = known[i]
+        if name is None or frozenset(name.terms) in taken:
+            name = _choose_name(corpus, features[i], taken, shared_terms[i])
+        names[i] = name
+        taken.add(frozenset(name.terms))
     return names
 
 
@@ -305,7 +313,7 @@ class _Search:
         rows: Training rows that have each candidate or an inflection of it.
         n_found: The feature's training rows among these, (candidates,).
         covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
-        found: The feature's rows among these, less `DISCOUNT` for each chosen term.
+        found: The feature's rows among these, less the discount of each chosen term.
         f1: F1 of the covered rows for the feature's, after the discount.
     """
 
@@ -414,7 +422,9 @@ class _Search:
         return np.bincount(counted, minlength=len(self.candidates))
 
     def _discounted(self, n_found: np.ndarray) -> np.ndarray:
-        return np.maximum(n_found - DISCOUNT, 0)
+        is_further = bool(self.chosen or self.shared)
+        discount = FURTHER_DISCOUNT if is_further else DISCOUNT
+        return np.maximum(n_found - discount, 0)
 
     def _auc_with_each(self) -> np.ndarray:
         """Return the area under the ROC curve along the name's direction with each candidate."""

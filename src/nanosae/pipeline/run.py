@@ -27,7 +27,7 @@ from nanosae.analysis.topics import topics
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.pipeline.plan import Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -94,10 +94,12 @@ def run(
 
     Raises:
         DataError: If the data cannot be used as it is; the message says what to do.
-        ConfigError: If a named column does not exist.
+        ConfigError: If a named column does not exist, or there is to be no topic.
     """
     from nanosae.pipeline.result import Analysis
 
+    if n_topics < 1:
+        raise ConfigError(f"{n_topics} topics: at least 1 is needed.")
     plan = make_plan(
         data,
         vectors=vectors,
@@ -337,9 +339,12 @@ class Work:
         return overview(codes, topics.value, families.value["families"])
 
     def evaluate(self, resumes: bool) -> str:
-        """Measure features on known labels."""
+        """Measure features on known labels; labels that do not suit withhold no report."""
         codes = self.codes()
-        result = evaluate(codes, self.plan.labels)
+        try:
+            result = evaluate(codes, self.plan.labels)
+        except DataError as error:
+            return f"nothing was measured on {self.plan.labels}: {error}"
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )
