@@ -106,3 +106,11 @@ def test_surrogates_are_texts(tmp_path):
     texts = ["half \ud83d", "half", "\ud83d"]
     store = embed(tmp_path / "e", texts, Encoder())
     assert store.rows(texts).shape == (3, 2)
+
+
+def test_rows_of_another_width_are_not_mixed_in(tmp_path):
+    embed(tmp_path / "e", TEXTS[:3], Encoder())
+    with pytest.raises(DataError, match=r"width 5; those in .* have 2\. Delete"):
+        embed(tmp_path / "e", TEXTS, lambda texts: np.ones((len(texts), 5)))
+    store = embed(tmp_path / "e", TEXTS, Encoder())
+    np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))

@@ -64,7 +64,8 @@ class Embeddings:
             advance: Takes the share of the new texts that are embedded, after each block.
 
         Raises:
-            DataError: If the encoder returns a value that is not finite, or too large for float16.
+            DataError: If the encoder returns a value that is not finite, or too large for float16,
+                or rows of another width than before.
         """
         new = self.missing(texts)
         new.sort(key=len)  # texts of like length are embedded together, which is faster
@@ -72,7 +73,9 @@ class Embeddings:
         n_done = 0
         for start in range(0, len(new), BLOCK):
             block = new[start : start + BLOCK]
-            self._write_block(block, _as_float16(encode(block)))
+            rows = _as_float16(encode(block))
+            self._check_width(rows)
+            self._write_block(block, rows)
             n_done += sum(map(len, block))
             advance(n_done / n_characters)
         self._rows, self._places = self._load()
@@ -92,6 +95,16 @@ class Embeddings:
         write_file(keys_file, lambda stream: np.save(stream, keys))
         self._delete(blocks)
         return rows_file
+
+    def _check_width(self, rows: np.ndarray) -> None:
+        """Refuse rows of another width than those that were embedded before."""
+        width, known = rows.shape[1], self._rows.shape[1]
+        if len(self._rows) and width != known:
+            raise DataError(
+                f"The encoder returned rows of width {width}; those in {self.folder} have {known}.",
+                file=self.folder,
+                remedy=AGAIN,
+            )
 
     def _write_block(self, texts: list[str], rows: np.ndarray) -> None:
         number = 1 + max(
