@@ -69,16 +69,6 @@ def bookmarks(run: str | Path, model: str | None = None) -> list[int]:
     return [feature for (feature,) in _read(run, query, _models(run, model))]
 
 
-def kept_for_other_models(run: str | Path, model: str | None = None) -> int:
-    """Return how many names and bookmarks the file holds for features of other models."""
-    models = _models(run, model)
-    total = 0
-    for table in ("names", "bookmarks"):
-        query = f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)"
-        total += sum(count for (count,) in _read(run, query, models))
-    return total
-
-
 def tags(run: str | Path, corpus: str, data: str = "") -> dict[str, int]:
     """Return the tags of a corpus and on how many rows each is.
 
