@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nanosae.atomic import write_path
+from nanosae.checked import file_state
 from nanosae.errors import DamagedFileError, WriteError
 from nanosae.lock import locked
 from nanosae.model.files import has_model, saved_checksum
@@ -184,7 +185,7 @@ def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
         _verify(path, db)
         yield db
         db.execute("COMMIT")
-        _verified[path.absolute()] = _signature(path)
+        _verified[path.absolute()] = file_state(path)
 
 
 def _make(path: Path) -> None:
@@ -261,7 +262,7 @@ def _upgrade_in_memory(db: sqlite3.Connection) -> None:
 
 def _verify(path: Path, db: sqlite3.Connection) -> None:
     """Compare all lines with their checksum, once for each state of the file."""
-    signature = _signature(path)
+    signature = file_state(path)
     if _verified.get(path.absolute()) == signature:
         return
     problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -275,11 +276,6 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
     if noted is None or not isinstance(noted[0], int) or (total - noted[0]) % MODULUS:
         raise sqlite3.DatabaseError("its checksum is not that of its lines")
     _verified[path.absolute()] = signature
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    state = path.stat()
-    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 @contextmanager
