@@ -381,9 +381,9 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
             raise DataError(f"a mask of {what}s has {len(places)}; needed: {size}.")
         return np.flatnonzero(places)
     found = _as_integers(places, what)
-    if len(found) and not 0 <= found.min() <= found.max() < size:
-        given_range = f"{what} {found.min()} … {found.max()}"
-        raise DataError(f"{given_range}: there are 0 … {size - 1}.")
+    outside = found[(found < 0) | (found >= size)]
+    if len(outside):
+        raise DataError(f"{what} {outside[0]}: there are 0 … {size - 1}.")
     return found
 
 
