@@ -50,7 +50,12 @@ def has_model(path: str | Path) -> bool:
     """Return whether a run or a folder holds a saved model, ours or another library's."""
     path = Path(path)
     ours = [folder / SETTINGS for folder in (path / "model", path)]
-    return any(file.is_file() for file in ours) or _other_layout(path) is not None
+    if any(file.is_file() for file in ours):
+        return True
+    try:
+        return formats.layout_of(path) is not None
+    except (DataError, DamagedFileError):  # of a .pt file that is none of a model
+        return False
 
 
 def read_model(path: str | Path) -> tuple[Settings, Arrays]:
