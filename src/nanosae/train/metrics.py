@@ -15,7 +15,6 @@ from nanosae.train.state import Numbers, Tensors, TrainingState, add_to
 BLOCK_ROWS = 4096
 SNAPSHOT_ROWS = 2048
 SNAPSHOT_ACTS = 65_536
-SMALLEST_SQUARES = 1e-12  # of targets: a single row is zero when centred
 SUMS_OVER_LATENTS = ("sparsity", "pre_act", "kept", "l0")
 
 
@@ -51,11 +50,9 @@ def metrics_line(state: TrainingState) -> Numbers:
     state.read_deferred()
     config, counters = state.config, state.counters
     n_steps = max(1, counters.sums.pop("steps", 0))
-    means = {}
-    for name, value in counters.sums.items():
-        means[name] = value / n_steps
+    means = {name: value / n_steps for name, value in counters.sums.items()}
     counters.sums = {}
-    squares = max(SMALLEST_SQUARES, means.pop("squares", 1.0))
+    squares = max(1e-12, means.pop("squares", 1.0))  # a single row is zero when centred
     l0 = means.pop("l0", counters.l0)
     is_dead = state.silent_rows > config.dead_after
     coefficient = 0.0
@@ -104,7 +101,7 @@ def evaluate(state: TrainingState) -> Numbers:
         add_to(sums, parts)
     measured = over_ranks(state, sums)
     l0 = measured.pop("l0")
-    squares = max(SMALLEST_SQUARES, measured.pop("squares"))
+    squares = max(1e-12, measured.pop("squares"))
     fvu = measured["mse"] / squares
     loss = sum(measured.values())
     if schedule.note_evaluation(state.config, state.counters, l0, fvu, loss):
