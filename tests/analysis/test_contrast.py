@@ -5,11 +5,13 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom, norm
 
+from nanosae.analysis import effects
 from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.sentences import lines
 from nanosae.codes import write_codes
+from nanosae.errors import DataError
 from small_corpora import active_with_target
 
 
@@ -25,6 +27,31 @@ def test_contrast_finds_all_planted_differences_and_their_sizes(
         assert abs(row["effect"] - np.log(odds)) < 2 * (row["high"] - row["low"]) / 2
         assert row["odds_ratio"] == pytest.approx(np.exp(row["effect"]))
         assert row["risk_difference"] == pytest.approx(row["share"] - row["share_rest"])
+
+
+def test_a_share_of_no_rows_is_zero_though_duplicates_count_as_fractions(
+    tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    n_copies = rng.integers(1, 9, 60)
+    texts = np.repeat([f"text {'x' * i}" for i in range(60)], n_copies)
+    group = np.repeat(np.arange(60) < 30, n_copies)
+    active = rng.random((len(texts), 40)) < 0.5
+    active &= group[:, None]
+    order = rng.permutation(len(texts))
+    codes = write_codes(
+        tmp_path / "codes",
+        active[order].astype(np.float32),
+        texts=texts[order],
+        metadata={"group": np.where(group, "here", "there")[order]},
+    )
+
+    def shares():
+        return contrast(codes, "here", by="group").table["share_rest"]
+
+    assert (shares() == 0).all()
+    monkeypatch.setattr(effects, "ROUNDING", -1)
+    assert (shares() != 0).any()  # fractions do not add up exactly
 
 
 def test_text_length_is_held_equal_unless_told_otherwise(compared_codes, compared):
@@ -161,6 +188,25 @@ def test_whole_numbers_name_groups_also_where_some_are_missing(compared, tmp_pat
         contrast(codes, "May", by="year")
 
 
+@pytest.mark.parametrize("unit", ["s", "ns"])
+def test_dates_name_groups_by_day_month_or_year(compared, tmp_path, unit):
+    day = np.arange(len(compared.texts)) % 366
+    dates = (np.datetime64("2024-01-01") + day).astype(f"M8[{unit}]")
+    codes = write_codes(tmp_path, compared.activations, metadata={"date": dates})
+    n_january = int((day < 31).sum())
+    for a, b, n_rows in (
+        ("2024-01", "2024-02", int((day < 60).sum())),
+        ("2024-01", "2024-03-01", n_january + int((day == 60).sum())),
+        (pd.Timestamp("2024-01-31"), None, codes.n_rows),
+        (["2024-01-01", "2024-01-02"], "2024-12", int(((day < 2) | (day > 334)).sum())),
+    ):
+        assert contrast(codes, a, b, by="date").about["n_rows"] == n_rows
+    with pytest.raises(DataError, match=r"2023 has 0 rows.*2024-01-01 00:00:00"):
+        contrast(codes, "2023", by="date")
+    with pytest.raises(DataError, match="date holds dates, and 'May' is none"):
+        contrast(codes, "May", by="date")
+
+
 def test_the_same_seed_gives_the_same_result(compared_codes):
     first, second = (
         contrast(compared_codes, "B", "A", by="group", seed=7) for _ in range(2)
@@ -195,8 +241,8 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
             "in column 'group'; there are [AB], [AB]",
         ),
         (lambda c: contrast(c, np.ones(3, bool)), "3 rows, the corpus 2000"),
-        (lambda c: contrast(c, b="B", by="group"), "a is missing, b=B, by=group"),
-        (lambda c: contrast(c), "a is missing"),
+        (lambda c: contrast(c, b="B", by="group"), "no first group to compare with b"),
+        (lambda c: contrast(c), "no first group to compare"),
         (lambda c: explain(c, [1, 2]), "2 values, the corpus has 2000"),
         (lambda c: explain(c, ["a"] * 2000), "1 different values"),
         (lambda c: explain(c, "group", kind="numeric"), "needs numbers"),

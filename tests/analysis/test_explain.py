@@ -95,6 +95,39 @@ def test_infinite_numbers_are_left_out_and_counted(tmp_path):
     assert "7 of 600 rows are left out: y is infinite." in result.about["notes"]
 
 
+def test_numbers_in_words_that_are_not_finite_are_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 5)) < 0.3
+    y = on[:, 2] + rng.normal(size=600)
+    words = y.astype(str).astype(object)
+    words[:7], words[7:9] = "inf", "nan"
+    codes = active_with_target(tmp_path, on, np.zeros(600))
+    result = explain(codes, words, kind="numeric")
+    assert result.about["n_rows"] == 591
+    assert result.findings["feature"].tolist() == [2]
+
+
+def test_a_number_that_hardly_any_row_differs_in_makes_no_finding(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 5)) < 0.3
+    y = np.full(600, 2024.3)
+    y[:2] = 7.1  # moved to the percentile, which is that of all others
+    table = explain(active_with_target(tmp_path, on, y), "y", kind="numeric").table
+    assert table.empty
+
+
+def test_a_number_of_one_text_is_not_tested(tmp_path):
+    rng = np.random.default_rng(0)
+    on = np.zeros((60, 3), bool)
+    on[0, 0], on[:30, 1], on[1:, 2] = True, True, True
+    y = rng.normal(size=60) + 3 * on[:, 1]
+    y[0] = 30.0
+    codes = active_with_target(tmp_path, on, y)
+    result = explain(codes, "y", min_active=1)
+    assert result.about["n_tested"] == 1
+    assert result.findings["feature"].tolist() == [1]
+
+
 def test_one_huge_number_makes_no_finding(tmp_path):
     rng = np.random.default_rng(0)
     on = rng.random((2000, 50)) < 0.02

@@ -182,3 +182,12 @@ def test_features_that_define_a_group_are_not_in_its_model(tmp_path):
     codes = active_with_target(tmp_path, active, np.zeros(N))
     assert contrast(codes, 0).model["feature"].tolist()[0] == 1
     assert 0 not in contrast(codes, 0).model["feature"].tolist()
+
+
+def test_a_half_of_few_groups_may_hold_no_row(tmp_path):
+    """One in sixteen divisions of five texts puts all of them on one side."""
+    on = np.zeros((5, 3), bool)
+    on[:2, 0], on[2:, 1] = True, True
+    codes = active_with_target(tmp_path, on, np.zeros(5))
+    found = contrast(codes, np.arange(2), min_active=1)
+    assert found.model["stability"].between(0, 1).all()

@@ -132,3 +132,13 @@ def test_a_sentinel_among_the_dates_is_set_aside(tmp_path):
     assert result.findings["feature"].tolist() == [0]
     assert result.about["n_rows"] == 1399
     assert "far from all other rows' (9999-12-31)" in result.about["notes"][0]
+
+
+def test_rows_of_one_moment_have_no_trend(compared, tmp_path):
+    n_rows = len(compared.texts)
+    codes = write_codes(
+        tmp_path, compared.activations, metadata={"year": np.full(n_rows, 2024.3)}
+    )
+    result = over_time(codes, "year")
+    assert result.table.empty
+    assert "All rows lie in one period, 2024.3." in result.about["notes"]

@@ -110,3 +110,43 @@ def test_what_is_neither_number_nor_date_is_named():
     ) as caught:
         periods(np.array(["yesterday"], object), "when")
     assert caught.value.column == "when"
+
+
+def cut_by_search(times, share, factor):
+    """Try every gap in turn, as the docstring of `outliers` says it."""
+    different = sorted(set(times.tolist()))
+    for place in range(3, len(different)):
+        beyond = times >= different[place]
+        gap = different[place] - different[place - 1]
+        span = different[place - 1] - different[0]
+        if beyond.sum() <= share * len(times) and gap > factor * span:
+            return beyond
+    return np.zeros(len(times), bool)
+
+
+def test_gaps_are_those_that_a_search_finds():
+    rng = np.random.default_rng(0)
+    n_cut = 0
+    for _ in range(300):
+        times = rng.choice(np.exp(rng.normal(scale=3, size=12)), 60)
+        expected = cut_by_search(times, 0.05, 10) | cut_by_search(-times, 0.05, 10)
+        assert outliers(times, is_number=False).tolist() == expected.tolist()
+        n_cut += expected.any()
+    assert 10 < n_cut < 290
+
+
+def test_a_second_for_every_row_is_looked_through_once():
+    seconds = 1.6e9 + np.arange(
+        400_000.0
+    )  # a quadratic search takes a quarter of an hour
+    seconds[-1] = 253402214400  # 9999-12-31
+    assert np.flatnonzero(outliers(seconds, is_number=True)).tolist() == [399_999]
+
+
+def test_what_is_no_date_is_refused_in_one_line():
+    for cells in (["2024-01-01", "soon"], ["9999-12-31", "soon"]):
+        with pytest.raises(DataError, match="nor dates") as caught:
+            periods(np.array(cells, object), "when")
+        assert "\n" not in str(caught.value)
+        assert "format=" not in str(caught.value)
+        assert str(caught.value).endswith("Write dates as in 2024-05-31.")

@@ -11,6 +11,8 @@ import pytest
 
 from nanosae.errors import DataError, MissingError
 from nanosae.sources import open_rows
+from nanosae.sources.excel_files import sheets_left_out
+from nanosae.sources.roles import column_roles
 from nanosae.sources.texts import drop_empty_texts, read_texts
 
 TABLE = pd.DataFrame(
@@ -208,6 +210,28 @@ def test_excel_files_may_have_titles_above_the_header(tmp_path):
         {"comment": "007", "stars": 1},
         {"comment": "3", "stars": 2},
     ]
+
+
+def test_sheets_with_the_same_columns_are_one_table(tmp_path):
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "years.xlsx"
+    sheets = {
+        "2023": pd.DataFrame({"comment": ["a", "b"], "stars": [1, 2], "none": None}),
+        "legend": pd.DataFrame({"stars": [1], "means": ["bad"]}),
+        "2024": pd.DataFrame({"comment": ["c"], "stars": [4], "none": None}),
+    }
+    with pd.ExcelWriter(path) as writer:
+        for name, sheet in sheets.items():
+            sheet.to_excel(writer, sheet_name=name, index=False)
+    table = read_texts(path)
+    assert table["comment"].to_pylist() == ["a", "b", "c"]
+    assert table["stars"].to_pylist() == [1, 2, 4]
+    assert table["sheet"].to_pylist() == ["2023", "2023", "2024"]
+    assert sheets_left_out(table) == ["legend"]
+    many = pa.table({"sheet": table["sheet"].combine_chunks().take([0, 2] * 30)})
+    (column,) = column_roles(many)
+    assert column.role == "category"  # though its values read as numbers
+    assert sheets_left_out(many) == []
 
 
 def test_values_of_several_types_in_json_become_text(tmp_path):

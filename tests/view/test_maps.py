@@ -48,6 +48,22 @@ def test_clusters_are_the_blobs_largest_first():
     assert (maps.clusters(points[:5]) == -1).all()
 
 
+def test_a_map_without_gaps_is_divided_into_even_parts():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(2000, 2)).astype(np.float32)
+    found = maps.clusters(points, "PCA")
+    sizes = np.bincount(found)
+    assert found.min() == 0
+    assert len(sizes) == maps.PARTS
+    assert (np.diff(sizes) <= 0).all()
+    middles = np.array([points[found == part].mean(0) for part in range(maps.PARTS)])
+    distance = ((points[:, None] - middles) ** 2).sum(-1)
+    assert (distance.argmin(1) == found).mean() > 0.98
+    by_density = maps.clusters(points)
+    assert (by_density < 0).mean() > 0.2  # which leaves much without a name
+    assert (maps.clusters(np.zeros((50, 2)), "PCA") == 0).all()
+
+
 def test_a_heap_of_most_points_is_divided():
     rng = np.random.default_rng(0)
     heap = rng.normal(0, [0.1, 0.3], (20, 40, 2)) + np.arange(20)[:, None, None] * [

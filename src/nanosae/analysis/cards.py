@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from nanosae.analysis.describe import describe
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import DataError
+from nanosae.errors import DataError, DataTypeError
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 EXAMPLES = ("top_rows", "quantile_rows", "near_misses", "hard_negatives")
@@ -34,7 +35,7 @@ class Example(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Card:
     """What is known of one feature; prints as text, shows as HTML in notebooks.
 
@@ -57,7 +58,7 @@ class Card:
         """Return everything as plain values, ready for JSON."""
         return asdict(self)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return _card_text(self)
 
     def _repr_html_(self) -> str:
@@ -88,9 +89,15 @@ def card(
         seed: Seed of their draw.
 
     Raises:
-        DataError: If the feature does not exist, or `described` has no line for it.
+        DataTypeError: If the feature is not a number.
+        DataError: If it does not exist, or `described` has no line for it.
     """
     codes = as_codes(codes)
+    if not isinstance(feature, Integral):
+        raise DataTypeError(
+            f"A feature is a number, not {feature!r}.",
+            remedy="The table of features has the number of each label.",
+        )
     if described is None:
         described = describe(
             codes, texts, features=[feature], n=n, pool=pool, seed=seed

@@ -23,7 +23,7 @@ def is_missing_value(value: Any) -> bool:
         return len(value) == 0
     if isinstance(value, float):
         return not math.isfinite(value)
-    return value is None or value != value or value == ""
+    return value is None or value is pd.NA or value != value or value == ""
 
 
 def is_list(value: Any) -> bool:
@@ -35,7 +35,15 @@ def is_missing(values: np.ndarray) -> np.ndarray:
     """Return which cells are empty, bool (n,)."""
     if values.dtype.kind in "biuf":
         return ~np.isfinite(values)
+    if values.dtype.kind == "M":
+        return np.isnat(values)
     return np.array([is_missing_value(value) for value in values.tolist()], dtype=bool)
+
+
+def cells(values: np.ndarray) -> list[Any]:
+    """Return cells as Python's objects, dates to the second: nanoseconds would be integers."""
+    is_date = values.dtype.kind == "M"
+    return values.astype("M8[s]").tolist() if is_date else values.tolist()
 
 
 def one_per_row(codes: Codes, column: Any) -> np.ndarray:
@@ -74,8 +82,8 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    cells = [tuple(cell) if is_list(cell) else cell for cell in values.tolist()]
-    kind, distinct = pd.Series(cells, dtype=object).factorize(use_na_sentinel=False)
+    hashable = [tuple(cell) if is_list(cell) else cell for cell in cells(values)]
+    kind, distinct = pd.Series(hashable, dtype=object).factorize(use_na_sentinel=False)
     labels = [_labels_of(cell) for cell in distinct]
     binarizer = MultiLabelBinarizer(sparse_output=True)
     of_distinct = sp.csr_array(binarizer.fit_transform(labels), dtype=np.float64)
@@ -106,12 +114,11 @@ def one_hot(index: np.ndarray) -> sp.csr_array:
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Read cells as float64, empty ones as NaN; None if any cell is not a number."""
-    if values.dtype.kind in "iuf":
-        return np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    """Read cells as float64, empty and infinite ones as NaN; None if any is not a number."""
+    if values.dtype.kind not in "iuf":
+        values = np.where(is_missing(values), "nan", values.astype(object))
     try:
-        return np.where(is_missing(values), "nan", values.astype(object)).astype(
-            np.float64
-        )
+        numbers = values.astype(np.float64)
     except (TypeError, ValueError):
         return None
+    return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.columns import is_list, is_missing
+from nanosae.analysis.columns import cells, is_list, is_missing
 from nanosae.analysis.explain import explain
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
@@ -93,8 +93,9 @@ def contrast(
     )
     if a is None and (b is not None or by is None):
         raise ConfigError(
-            f"a is missing, b={b}, by={by}.",
-            remedy="Give the first group, or only a column.",
+            "There is no first group to compare"
+            + ("." if b is None else f" with b={b!r}."),
+            remedy="Give a column (by), one of its values (a), or two groups (a and b).",
         )
     if a is None:
         return explain(codes, by, kind="classes", **vars(options))
@@ -175,23 +176,26 @@ def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str
 
 def _holding(values: np.ndarray, wanted: list[str], by: str) -> np.ndarray:
     """Say which cells are, or hold, one of the wanted values, bool (n,)."""
-    if values.dtype.kind not in "iuf":
+    kind = values.dtype.kind
+    if kind not in "iufM":
         return np.array([_holds(cell, wanted) for cell in values.tolist()], dtype=bool)
+    equals, what, remedy = _is_number, "numbers", "Give a number."
+    if kind == "M":
+        equals, what, remedy = _is_in_date, "dates", "Write it as in 2024-05-31."
     try:
-        numbers = [_number(value) for value in wanted]
+        return np.logical_or.reduce([equals(values, value) for value in wanted])
     except ValueError:
         raise DataError(
-            f"{by} holds numbers, and {' or '.join(wanted)!r} is none.",
+            f"{by} holds {what}, and {' or '.join(wanted)!r} is none.",
             column=by,
-            remedy="Give a number.",
+            remedy=remedy,
         ) from None
-    return np.logical_or.reduce([values == number for number in numbers])
 
 
 def _no_such_value(values: np.ndarray, name: str, by: str) -> DataError:
     """Say which values there are instead: those that are near, else the most frequent ones."""
     labels: Counter[str] = Counter()
-    for cell in values[~is_missing(values)].tolist():
+    for cell in cells(values[~is_missing(values)]):
         labels.update(map(str, cell if is_list(cell) else [cell]))
     frequent = [label for label, _ in labels.most_common()]
     near = difflib.get_close_matches(name, frequent, n=LISTED_VALUES, cutoff=0.6)
@@ -211,9 +215,15 @@ def _holds(cell: Any, wanted: list[str]) -> bool:
     return any(str(label) in wanted for label in labels)
 
 
-def _number(value: str) -> int | float:
-    """Read a number, a whole one exactly: ids may be too large for a float."""
+def _is_number(values: np.ndarray, wanted: str) -> np.ndarray:
+    """Say which numbers are the wanted one; ids may be too large for a float."""
     try:
-        return int(value)
+        return values == int(wanted)
     except ValueError:
-        return float(value)  # 2019 is 2019.0 where another cell is empty
+        return values == float(wanted)  # 2019 is 2019.0 where another cell is empty
+
+
+def _is_in_date(values: np.ndarray, wanted: str) -> np.ndarray:
+    """Say which dates are in the wanted day, month ("2024-05") or year."""
+    date = np.datetime64(wanted)
+    return values.astype(date.dtype) == date

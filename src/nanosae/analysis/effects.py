@@ -21,6 +21,9 @@ Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
 MIN_LEFT = 1e-6  # of 1 − leverage, where a row decides its own prediction
 TINY = 1e-300
+ROUNDING = (
+    1e-9  # of a feature's rows: fewer outside a group are none, summed up inexactly
+)
 
 
 @dataclass(frozen=True)
@@ -260,7 +263,9 @@ def _shares(sums: FeatureSums, pairs: Pairs) -> dict[str, Any]:
     n_rest = sums.n_rows.sum() - n_group
     active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
     n_active = sums.n_active[pairs.features].sum(1)
-    active_outside = n_active - active_in_group
+    difference = n_active - active_in_group
+    is_rounding = difference < ROUNDING * n_active
+    active_outside = np.where(is_rounding, 0, difference)
     share = active_in_group / n_group
     share_rest = active_outside / n_rest
     return {

@@ -41,7 +41,7 @@ from nanosae.runs.tables import records
 Measures = dict[str, Estimate]
 
 
-@dataclass
+@dataclass(repr=False)
 class Evaluation:
     """The measures of a dictionary and of its baselines.
 
@@ -69,6 +69,9 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
         return {"about": self.about} | records(table=self.table, labels=self.labels)
+
+    def __repr__(self) -> str:
+        return self.wide().round(3).to_string(na_rep="")
 
     def _repr_html_(self) -> str:
         return self.wide().round(3).to_html(na_rep="")

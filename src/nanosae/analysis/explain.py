@@ -91,8 +91,10 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
     """Ask what goes with a number, winsorised."""
     bounds = np.nanquantile(numbers, [WINSORISED, 1 - WINSORISED])
     winsorised = np.clip(numbers, *bounds)
-    target = sp.csr_array(np.nan_to_num(winsorised)[:, None])
-    rows = ~is_missing(values)
+    # a constant becomes 0, of which no rounding makes a finding
+    above_least = winsorised - bounds[0]
+    target = sp.csr_array(np.nan_to_num(above_least)[:, None])
+    rows = ~np.isnan(numbers)
     name = column or "the target"
     notes = _infinite_note(values, name)
     return Question("numeric", target, rows, [name], {"column": column}, notes)

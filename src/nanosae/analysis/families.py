@@ -60,10 +60,11 @@ from nanosae.errors import ConfigError
 from nanosae.runs.tables import records
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
+SHOWN = 20  # families in a notebook
 MAX_OVERLAP = 0.6  # of children, Jaccard: beyond it only the larger family stays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Families:
     """Feature families, and the forests that they were cut from.
 
@@ -108,6 +109,21 @@ class Families:
             },
         }
         return content | records(families=self.table, edges=self.edges)
+
+    def __repr__(self) -> str:
+        if self.table.empty:
+            return self._head()
+        return f"{self._head()}\n{self._shown().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self._head()}</b>{self._shown().to_html(index=False)}"
+
+    def _head(self) -> str:
+        return f"{len(self.table):,} families of {len(self.feature_family):,} features"
+
+    def _shown(self) -> pd.DataFrame:
+        columns = ["family", "size", "label", "score"]
+        return self.table[columns].head(SHOWN).round({"score": 2})
 
     def to_json(self) -> str:
         """Return everything as JSON."""

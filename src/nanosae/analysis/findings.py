@@ -33,7 +33,7 @@ TEMPLATES: dict[Kind, str] = {
 SHOWN = 20  # findings in a notebook
 
 
-@dataclass
+@dataclass(repr=False)
 class Contrast:
     """The features that differ between groups, with a number, or over time.
 
@@ -131,17 +131,32 @@ class Contrast:
         )
         return header | tables
 
-    def _repr_html_(self) -> str:
+    def _head(self) -> str:
         n_found = len(self.findings)
         n_tested = self.about["n_tested"]
-        head = f"<b>{n_found} findings among {n_tested:,} tests</b>"
+        return f"{n_found:,} findings among {n_tested:,} tests"
+
+    def _plain_sentences(self) -> list[str]:
+        """Return the first findings in plain words."""
+        from nanosae.analysis.sentences import findings
+
+        return findings([self])["sentence"].head(SHOWN).tolist()
+
+    def _notes(self) -> list[str]:
+        return [*self.model_sentences(), *self.about["notes"]]
+
+    def __repr__(self) -> str:
+        items = [f"  • {sentence}" for sentence in self._plain_sentences()]
+        return "\n".join([self._head(), *items, *self._notes()])
+
+    def _repr_html_(self) -> str:
         items = ""
-        for sentence in self.sentences(SHOWN):
+        for sentence in self._plain_sentences():
             items += f"<li>{html.escape(sentence)}</li>"
         notes = ""
-        for note in [*self.model_sentences(), *self.about["notes"]]:
+        for note in self._notes():
             notes += f"<p>{html.escape(note)}</p>"
-        return f"<p>{head}</p><ol>{items}</ol>{notes}"
+        return f"<p><b>{self._head()}</b></p><ol>{items}</ol>{notes}"
 
 
 def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:

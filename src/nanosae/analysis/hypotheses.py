@@ -150,6 +150,9 @@ def _tested(
     n_active = sums.n_active.sum(1)
     left_out = question.facts.get("left_out", [])
     is_common = n_active >= options.min_active
+    if question.kind == "numeric":  # the mean of one text has no variance
+        n_fewer = np.minimum(n_active, sums.n_independent - n_active)
+        is_common &= n_fewer >= 2
     is_common[left_out] = False
     return is_common[:, None] & is_large, notes
 

@@ -161,7 +161,7 @@ def _stability(
 
 def _balanced(data: _Data, part: np.ndarray) -> _Data:
     """Weigh the rows so that a class and the rest count the same on a part; numbers stay."""
-    if data.numeric:
+    if data.numeric or not part.any():
         return data
     weight = data.rows.weight
     target = data.target[part]

@@ -14,7 +14,7 @@ from nanosae.analysis.feature_sums import active_indicators
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
 from nanosae.analysis.periods import Periods, periods
-from nanosae.codes import Codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.runs.tables import load_features
 
 KINDS = ("topic", "family")  # columns of features.parquet that say what is of one kind
@@ -24,7 +24,7 @@ MOVED = 0.5  # of all features, from which on the whole collection is in doubt
 
 
 def over_time(
-    codes: Codes,
+    codes: Corpus,
     column: str,
     *,
     covariates: Sequence[str] | None = None,
@@ -41,7 +41,7 @@ def over_time(
     texts are about.
 
     Args:
-        codes: The corpus.
+        codes: The corpus, or its run folder, or an `Analysis` of it.
         column: Numbers or dates (ISO 8601).
         covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
             there are texts; `()`: nothing.
@@ -54,10 +54,13 @@ def over_time(
     Raises:
         DataError: If the column holds neither numbers nor dates.
     """
+    codes = as_codes(codes)
     options = Options(covariates, groups, fdr, min_active=min_active, labels=labels)
     found = periods(codes.column(column), column)
     facts = {"column": column, "unit": found.unit}
-    target = sp.csr_array(found.time[:, None])
+    # of rows in one period it is 0, of which no rounding makes a finding
+    since_first = found.time - found.time[found.kept].min()
+    target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
     question = Question("trend", target, found.kept, [column], facts, notes)
     result = answer(codes, question, options)

@@ -9,7 +9,6 @@ seconds.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -161,31 +160,39 @@ def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
 
 def _beyond_gap(times: np.ndarray, share: float, factor: float) -> np.ndarray:
     """Return which of the largest times lie beyond a gap of `factor` spans of all smaller ones."""
-    different = np.unique(times)
-    neighbours = pairwise(different)
-    most = share * len(times)
-    for count, (before, after) in enumerate(neighbours, start=1):
-        beyond = times >= after
-        if count < MIN_DIFFERENT or beyond.sum() > most:
-            continue
-        gap = after - before
-        span = before - different[0]
-        if gap > factor * span:
-            return beyond
-    return np.zeros(len(times), dtype=bool)
+    different, n_equal = np.unique(times, return_counts=True)
+    before, after = different[:-1], different[1:]
+    n_beyond = len(times) - np.cumsum(n_equal)[:-1]
+    gap = after - before
+    span = before - different[:1]
+    is_cut = (gap > factor * span) & (n_beyond <= share * len(times))
+    return _from_first_cut(times, after, is_cut)
 
 
 def _beyond_jump(logs: np.ndarray, jump: float) -> np.ndarray:
     """Return which of the largest logarithms, less than half of them, lie beyond a jump."""
-    different = np.unique(logs)
-    neighbours = pairwise(different)
-    for count, (before, after) in enumerate(neighbours, start=1):
-        beyond = logs >= after
-        is_minority = 2 * beyond.sum() < len(logs)
-        is_far = after - before > jump
-        if count >= MIN_DIFFERENT and is_minority and is_far:
-            return beyond
-    return np.zeros(len(logs), dtype=bool)
+    different, n_equal = np.unique(logs, return_counts=True)
+    before, after = different[:-1], different[1:]
+    n_beyond = len(logs) - np.cumsum(n_equal)[:-1]
+    is_cut = (after - before > jump) & (2 * n_beyond < len(logs))
+    return _from_first_cut(logs, after, is_cut)
+
+
+def _from_first_cut(
+    values: np.ndarray, after: np.ndarray, is_cut: np.ndarray
+) -> np.ndarray:
+    """Return which values lie beyond the first cut that leaves enough different ones before it.
+
+    Args:
+        values: Numbers, (n,).
+        after: The different numbers but for the first, ascending, (m − 1,).
+        is_cut: Whether there is a cut before each of them, bool (m − 1,).
+    """
+    places = np.flatnonzero(is_cut)
+    allowed = places[places >= MIN_DIFFERENT - 1]
+    if not len(allowed):
+        return np.zeros(len(values), dtype=bool)
+    return values >= after[allowed[0]]
 
 
 def _infinite_note(values: np.ndarray, column: str) -> list[str]:
@@ -227,17 +234,23 @@ def _seconds_since_1970(times: np.ndarray) -> np.ndarray | None:
 def _dates(values: np.ndarray, column: str) -> np.ndarray:
     """Read dates, M8[s] (n,)."""
     try:
+        return _iso_dates(values)
+    except (TypeError, ValueError) as error:
+        reason = str(error).partition(". ")[0].rstrip(".")  # without advice on pandas
+        raise DataError(
+            f"column {column!r} holds neither numbers nor dates: {reason}.",
+            column=column,
+            remedy="Write dates as in 2024-05-31.",
+        ) from error
+
+
+def _iso_dates(values: np.ndarray) -> np.ndarray:
+    try:
         dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
     except pd.errors.OutOfBoundsDatetime:
         # pandas 2 counts nanoseconds, up to the year 2262
         written = [str(value) for value in values.tolist()]
         return np.array(written, dtype="M8[s]")
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"column {column!r} holds neither numbers nor dates: {error}",
-            column=column,
-            remedy="Write dates as in 2024-05-31.",
-        ) from error
     without_zone = dates.dt.tz_localize(None)
     return without_zone.to_numpy().astype("M8[s]")
 

@@ -66,7 +66,7 @@ class Hit:
     weak: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """The answer to a search; prints as text, shows as HTML in notebooks.
 
@@ -94,7 +94,7 @@ class Results:
             lines.append(line)
         return pd.DataFrame(lines, columns=COLUMNS)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return _results_text(self)
 
     def _repr_html_(self) -> str:

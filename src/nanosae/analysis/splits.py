@@ -139,6 +139,17 @@ def duplicate_groups(
     return merge_near(group, near_pairs(codes, rows))
 
 
+def same_texts(codes: Codes, rows: np.ndarray) -> np.ndarray:
+    """Number the groups of texts that differ in case, digits and punctuation alone, int (n,).
+
+    Args:
+        codes: A corpus with texts.
+        rows: Rows to compare.
+    """
+    equal_pairs = _equal_pairs(_normalised_texts(codes, rows))
+    return _components(equal_pairs, len(rows))
+
+
 def near_pairs(
     codes: Codes, rows: np.ndarray, exact_rows: int = EXACT_ROWS
 ) -> np.ndarray:

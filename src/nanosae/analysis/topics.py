@@ -59,6 +59,7 @@ SMOOTHINGS = 4  # times that each row of the sample takes the mean of its neighb
 STEPS = 3  # of spherical k-means
 SHARE = 0.7  # of the furthest projection: a row has every topic that reaches it
 SPELLING_TEXTS = 100  # of a topic, whose spelling of its words is taken
+SHOWN = 20  # topics in a notebook
 UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
 N_WORDS = 10  # words of a topic, the first 4 in its name
 
@@ -82,7 +83,7 @@ class SampledTexts:
         return Words(texts, np.ones(len(texts), bool))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Topics:
     """Topics, the largest in the sample first; rows and features are assigned when asked for.
 
@@ -109,6 +110,18 @@ class Topics:
     tree: np.ndarray = field(repr=False)
     neighbours: np.ndarray = field(repr=False)
     texts: SampledTexts = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"{self._head()}\n{self._shown().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self._head()}</b>{self._shown().to_html(index=False)}"
+
+    def _head(self) -> str:
+        return f"{self.n:,} topics of {self.codes.n_rows:,} rows"
+
+    def _shown(self) -> pd.DataFrame:
+        return self.table[["Topic", "Count", "Name"]].head(SHOWN)
 
     def cut(self, n: int) -> Topics:
         """Return `n` topics from the same tree.

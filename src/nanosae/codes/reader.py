@@ -88,6 +88,15 @@ class Codes:
         """
         if (Path(path) / files.MANIFEST).exists():
             return cls(path)
+        if not Path(path).is_dir():
+            what = (
+                "is a file, not a run folder" if Path(path).exists() else "is not there"
+            )
+            raise MissingError(
+                f"{path} {what}.",
+                file=path,
+                remedy="nanosae run FILE -o RUN makes a run folder of a file of texts.",
+            )
         manifests = Path(path).glob(f"codes/[!.]*/{files.MANIFEST}")
         names = sorted(manifest.parent.name for manifest in manifests)
         chosen = name or (names[0] if len(names) == 1 else "default")
@@ -381,9 +390,10 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
             raise DataError(f"a mask of {what}s has {len(places)}; needed: {size}.")
         return np.flatnonzero(places)
     found = _as_integers(places, what)
-    outside = found[(found < 0) | (found >= size)]
-    if len(outside):
-        raise DataError(f"{what} {outside[0]}: there are 0 … {size - 1}.")
+    if len(found) and not 0 <= found.min() <= found.max() < size:
+        low, high = found.min(), found.max()
+        given_range = f"{low}" if low == high else f"{low} … {high}"
+        raise DataError(f"{what} {given_range}: there are 0 … {size - 1}.")
     return found
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.errors import ConfigError, DataError, DataTypeError, near_names
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
+from nanosae.sources.excel_files import sheets_left_out
 from nanosae.sources.frames import table_of_frame
 from nanosae.sources.roles import Column, Role, column_roles, with_roles
 from nanosae.sources.texts import drop_empty_texts, read_texts
@@ -78,9 +79,9 @@ def make_plan(
     *,
     vectors: Any = None,
     text: str | None = None,
-    by: Sequence[str] | None = None,
-    time: Sequence[str] | None = None,
-    target: Sequence[str] | None = None,
+    by: str | Sequence[str] | None = None,
+    time: str | Sequence[str] | None = None,
+    target: str | Sequence[str] | None = None,
     labels: str | None = None,
     embedder: Any = None,
     base_url: str | None = None,
@@ -110,7 +111,9 @@ def make_plan(
         DataError: If there is no text, or it is not clear which; if there are too few rows.
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
+    by, time, target = map(_as_names, (by, time, target))
     table, pairs = _read(data, text, encoding)
+    left_out = sheets_left_out(table)
     given = pairs if vectors is None else vectors
     wanted = {
         "text": [text],
@@ -135,6 +138,11 @@ def make_plan(
         raise _no_text(columns)
     table = with_types(table, columns)
     notes = []
+    if left_out:
+        sheets = ", ".join(left_out)
+        notes.append(
+            f"Sheets with other columns than the first were left out: {sheets}."
+        )
     if text is not None:
         table = _with_text(table, text)
         if rows is None:
@@ -169,6 +177,11 @@ def make_plan(
     )
 
 
+def _as_names(given: str | Sequence[str] | None) -> Sequence[str] | None:
+    """Return the names of columns as a list, of a single one, too."""
+    return [given] if isinstance(given, str) else given
+
+
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     """Return the table, and the vectors that a file of vectors holds."""
     if not isinstance(data, str | Path):
@@ -189,9 +202,16 @@ def _as_table(data: Any) -> pa.Table:
         return table_of_frame(data)
     if isinstance(data, dict):
         return pa.table(data)
+    if isinstance(data, pd.Series):
+        return table_of_frame(data.to_frame("text"))
     if hasattr(data, "__arrow_c_stream__"):
         return pa.table(data)
-    return pa.table({"text": pa.array(list(data), pa.string())})
+    try:
+        return pa.table({"text": pa.array(list(data), pa.string())})
+    except (TypeError, pa.ArrowInvalid) as error:
+        raise DataTypeError(
+            f"Texts are a file, a table or a list of strings, not {data!r:.60}."
+        ) from error
 
 
 def _take_vectors(

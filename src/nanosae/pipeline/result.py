@@ -51,7 +51,10 @@ class Analysis:
 
     @property
     def findings(self) -> pd.DataFrame:
-        """One tested sentence per line, the most telling first; see `findings`."""
+        """One sentence per line: tested ones, the most telling first, then what there is.
+
+        See `nanosae.analysis.sentences.findings` and `nanosae.analysis.overview.overview`.
+        """
         return self._result("findings.parquet", "run")
 
     @property
@@ -138,7 +141,7 @@ class Analysis:
     def summary(self, n: int = 10) -> list[str]:
         """Return the first findings, and the biggest topics, a line each."""
         lines = [f"  • {sentence}" for sentence in self._first_findings(n)]
-        topics = self._biggest_topics()
+        topics = "" if self._tells_topics(n) else self._biggest_topics()
         return [f"  biggest topics: {topics}", *lines] if topics else lines
 
     def __repr__(self) -> str:
@@ -155,6 +158,12 @@ class Analysis:
         if load_result(self.run, "findings.parquet", self.codes) is None:
             return []
         return self.findings["sentence"].head(n).tolist()
+
+    def _tells_topics(self, n: int) -> bool:
+        """Return whether a topic is among the first findings."""
+        if load_result(self.run, "findings.parquet", self.codes) is None:
+            return False
+        return "topic" in self.findings["side"].head(n).tolist()
 
     def _biggest_topics(self) -> str:
         """Name the biggest topics with their shares."""

@@ -21,7 +21,8 @@ from nanosae.analysis.explain import explain
 from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
-from nanosae.analysis.sentences import findings
+from nanosae.analysis.overview import overview
+from nanosae.analysis.sentences import COLUMNS, findings
 from nanosae.analysis.topics import topics
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
@@ -31,7 +32,7 @@ from nanosae.pipeline.plan import Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
-from nanosae.runs.results import contrast_name, save_result
+from nanosae.runs.results import contrast_name, load_result, save_result
 from nanosae.runs.tables import save_features
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def run(
     *,
     vectors: Any = None,
     text: str | None = None,
-    by: Sequence[str] | None = None,
-    time: Sequence[str] | None = None,
-    target: Sequence[str] | None = None,
+    by: str | Sequence[str] | None = None,
+    time: str | Sequence[str] | None = None,
+    target: str | Sequence[str] | None = None,
     labels: str | None = None,
     embedder: Any = None,
     base_url: str | None = None,
@@ -177,10 +178,11 @@ class Work:
         n_columns = sum(map(len, columns.values()))
         comparing = n_columns * (1 + thousands / 10)
         topics = {"n": self.n_topics}
+        grouped = (*named, "families", "topics")
         stages += [
             Stage("families", self.families, named, {}, 3),
             Stage("topics", self.topics, named, topics, 1),
-            Stage("compare", self.compare, named, columns, comparing),
+            Stage("compare", self.compare, grouped, columns, comparing),
         ]
         if plan.labels is not None:
             labels = {"labels": plan.labels}
@@ -312,14 +314,24 @@ class Work:
             parameters = asked | {"corpus": codes.name}
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
-        table = findings(results)
+        tested = findings(results)
+        held = self._overview(codes)
+        lines = [*tested.to_dict("records"), *held.to_dict("records")]
+        table = pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
-            return "there is no column to compare"
-        return (
-            f"{counted(len(table), 'finding')} in {counted(len(results), 'comparison')}"
-        )
+            return "there is no column to compare; --by, --time or --target names one"
+        n_tested = counted(len(tested), "finding")
+        return f"{n_tested} in {counted(len(results), 'comparison')}"
+
+    def _overview(self, codes: Codes) -> pd.DataFrame:
+        """Say what the corpus holds without comparing columns."""
+        topics = load_result(self.folder, "topics.parquet", codes)
+        families = load_result(self.folder, "families.json", codes)
+        assert topics is not None
+        assert families is not None
+        return overview(codes, topics.value, families.value["families"])
 
     def evaluate(self, resumes: bool) -> str:
         """Measure features on known labels."""

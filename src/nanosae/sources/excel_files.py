@@ -1,9 +1,10 @@
-"""Tables out of Excel files: the first sheet, from its header on."""
+"""Tables out of Excel files: the first sheet, from its header on, and those that are like it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -11,9 +12,15 @@ from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.sources.frames import table_of_frame
 
+SHEET = "sheet"  # the column that holds the name of each row's sheet
+LEFT_OUT = b"nanosae.sheets_left_out"  # in the metadata of a table's schema
+
 
 def read_excel(path: Path) -> pa.Table:
-    """Read the first sheet that is not empty; titles above the header are left out.
+    """Read the first sheet that is not empty, and under it those with the same columns.
+
+    Titles above a header are left out. Rows of several sheets have the column `sheet`; the names of
+    sheets with other columns stand in the schema's metadata, see `sheets_left_out`.
 
     Raises:
         ExtraError: Without openpyxl.
@@ -21,11 +28,34 @@ def read_excel(path: Path) -> pa.Table:
     """
     extra("excel", "openpyxl", "reading .xlsx files")
     sheets = pd.read_excel(path, sheet_name=None, header=None)
-    for sheet in sheets.values():
-        cells = sheet.dropna(how="all").dropna(how="all", axis="columns")
-        if len(cells) > 1:
-            return table_of_frame(_with_header(cells))
-    raise DataError(f"{path} has no sheet with rows.", file=path)
+    filled = {name: _without_empty(sheet) for name, sheet in sheets.items()}
+    tables = {
+        str(name): _with_header(cells)
+        for name, cells in filled.items()
+        if len(cells) > 1
+    }
+    if not tables:
+        raise DataError(f"{path} has no sheet with rows.", file=path)
+    first, *_ = tables.values()
+    names = first.columns.tolist()
+    alike = {
+        name: rows for name, rows in tables.items() if rows.columns.tolist() == names
+    }
+    others = [name for name in tables if name not in alike]
+    table = table_of_frame(_under_each_other(alike).infer_objects())
+    if not others:
+        return table
+    return table.replace_schema_metadata({LEFT_OUT: "\n".join(others)})
+
+
+def sheets_left_out(table: pa.Table) -> list[str]:
+    """Return the names of the sheets that `read_excel` left out."""
+    names = (table.schema.metadata or {}).get(LEFT_OUT, b"").decode()
+    return names.splitlines()
+
+
+def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:
+    return sheet.dropna(how="all").dropna(how="all", axis="columns")
 
 
 def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
@@ -33,8 +63,19 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
     names = cells.iloc[header]
-    rows = cells.iloc[header + 1 :].infer_objects()
+    rows = cells.iloc[header + 1 :].astype(object)
     numbered = pd.Series([f"column{number}" for number in range(1, len(names) + 1)])
     given = names.reset_index(drop=True)
     rows.columns = given.where(given.notna(), numbered).astype(str)
     return rows.reset_index(drop=True)
+
+
+def _under_each_other(sheets: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Join the rows of sheets with the same columns, and say of which sheet each row is."""
+    if len(sheets) == 1:
+        return next(iter(sheets.values()))
+    rows = pd.concat(sheets.values(), ignore_index=True)
+    if SHEET not in rows.columns:
+        n_rows = [len(sheet) for sheet in sheets.values()]
+        rows[SHEET] = pd.Categorical(np.repeat(list(sheets), n_rows))
+    return rows

@@ -170,8 +170,7 @@ def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
         return Column(name, "unused", "it is empty")
     kind = present.type
     if pa.types.is_dictionary(kind):
-        present = present.dictionary_decode()
-        kind = present.type
+        return _dictionary_role(name, present.dictionary_decode(), n_rows)
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
         return Column(name, "date", f"it holds {kind} values")
     if pa.types.is_boolean(kind):
@@ -187,6 +186,16 @@ def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _string_role(name, present, n_rows)
     return Column(name, "unused", f"nothing is done with {kind} values")
+
+
+def _dictionary_role(name: str, values: pa.Array, n_rows: int) -> Column:
+    """Take what is stored as a category for one, even if its values read as numbers or dates."""
+    kind = values.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        category = _category(name, values)
+        if category.role == "category":
+            return category
+    return _column_role(name, values, n_rows)
 
 
 def _list_role(name: str, kind: pa.DataType) -> Column:

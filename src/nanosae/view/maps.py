@@ -17,6 +17,9 @@ NEIGHBOURS = 5  # of the sample, between which another row is placed
 BLOCK = 4096  # rows placed at a time
 MIN_UMAP_ROWS = 16  # fewer rows have no neighbourhoods
 HEAP = 0.5  # a cluster of more than this share of the points is divided
+MIN_CLUSTERED = 20  # fewer points have no clusters
+PARTS = 16  # of a map without gaps
+MIN_PART = 8  # points of a part, on average
 HALF_LETTER = 3.6  # pixels, half the mean width of a letter
 COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
 
@@ -103,14 +106,28 @@ def _principal_plane(x: np.ndarray) -> Placer:
     return place
 
 
-def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.ndarray:
-    """Return the cluster of each point, largest first, -1 for none: HDBSCAN on a sample."""
+def clusters(
+    points: np.ndarray, method: str = "UMAP", *, sample: int = SAMPLE, seed: int = 0
+) -> np.ndarray:
+    """Return the cluster of each point, largest first, -1 for none.
+
+    UMAP leaves gaps between clusters, which HDBSCAN finds on a sample. Principal components leave
+    none: density would part one crowd into its accidents, and k-means makes even parts of it.
+
+    Args:
+        points: Positions, (n, 2).
+        method: "UMAP" or "PCA", as `project` says.
+        sample: Points that HDBSCAN looks at.
+        seed: Of the sample and of k-means.
+    """
+    n = len(points)
+    if n < MIN_CLUSTERED:
+        return np.full(n, -1)
+    if method == "PCA":
+        return _parts(points, seed)
     from scipy.spatial import KDTree
     from sklearn.cluster import HDBSCAN
 
-    n = len(points)
-    if n < 20:
-        return np.full(n, -1)
     rng = np.random.default_rng(seed)
     chosen = rng.choice(n, min(n, sample), replace=False)
     sample_points = points[chosen]
@@ -125,11 +142,26 @@ def clusters(points: np.ndarray, *, sample: int = SAMPLE, seed: int = 0) -> np.n
         cluster = HDBSCAN(**options, max_cluster_size=len(chosen) // 8).fit_predict(
             sample_points
         )
+    _, nearest = KDTree(sample_points).query(points)
+    return _largest_first(cluster)[nearest]
+
+
+def _parts(points: np.ndarray, seed: int) -> np.ndarray:
+    """Divide points without gaps into parts of similar extent, largest first."""
+    from sklearn.cluster import KMeans
+
+    n_distinct = len(np.unique(points, axis=0))
+    n_parts = min(PARTS, len(points) // MIN_PART, n_distinct)
+    part = KMeans(max(n_parts, 1), n_init=1, random_state=seed).fit_predict(points)
+    return _largest_first(part)
+
+
+def _largest_first(cluster: np.ndarray) -> np.ndarray:
+    """Number clusters by falling size; those without one (−1) stay."""
     sizes = np.bincount(cluster[cluster >= 0], minlength=1)
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1)  # of the points in no cluster, −1, too
-    _, nearest = KDTree(sample_points).query(points)
-    return place[cluster][nearest]
+    return place[cluster]
 
 
 def labels(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanosae.runs.results import load_contrasts, load_result
+from nanosae.runs.tables import records
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 TOPICS = 8
@@ -59,8 +60,11 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
     """Return what the run found last: the findings of a run, else of its comparisons."""
     result = load_result(corpus.run, "findings.parquet", corpus.codes)
     if result is not None and result.fresh:
+        found = result.value
+        is_topic = found["side"] == "topic"  # these are listed above
         columns = ["sentence", "feature", "label"]
-        return result.value[columns].head(FINDINGS).to_dict("records")
+        first = found.loc[~is_topic, columns].head(FINDINGS)
+        return records(findings=first)["findings"]
     newest_first = sorted(
         load_contrasts(corpus.run, corpus.codes),
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,

@@ -153,4 +153,4 @@ def _regions(
         return json.loads(found["regions"].item())
     features = np.flatnonzero(corpus.codes.counts)
     names = {i: corpus.names.get(j, "") for i, j in enumerate(features.tolist())}
-    return name_regions(found["features"][features], names)
+    return name_regions(found["features"][features], names, found["method"].item())

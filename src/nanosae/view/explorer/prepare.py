@@ -170,7 +170,7 @@ def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
         features, _ = maps.project(model.W_dec)
     say("naming dense places")
     texts = codes.texts(sample).tolist() if codes.has_texts else []
-    regions = name_regions(positions[sample], dict(enumerate(texts)))
+    regions = name_regions(positions[sample], dict(enumerate(texts)), method)
     arrays: dict[str, Any] = {
         "rows": positions,
         "features": features.astype(np.float32),
@@ -276,9 +276,18 @@ def made_from(codes: Codes) -> str:
     return f"{codes.checksum} {codes.model}"
 
 
-def name_regions(points: np.ndarray, names: dict[int, str]) -> list[dict[str, Any]]:
-    """Return words for the dense places among points, and where to write them."""
-    placed = maps.labels(points, maps.clusters(points), names, *LABEL_AREA)
+def name_regions(
+    points: np.ndarray, names: dict[int, str], method: str
+) -> list[dict[str, Any]]:
+    """Return words for the places of a map, and where to write them.
+
+    Args:
+        points: Positions, (n, 2).
+        names: Point → text.
+        method: What laid them out; see `maps.clusters`.
+    """
+    cluster = maps.clusters(points, method)
+    placed = maps.labels(points, cluster, names, *LABEL_AREA)
     return [{"text": text, "x": x, "y": y} for text, (x, y) in placed]
 
 

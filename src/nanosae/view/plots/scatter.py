@@ -146,7 +146,7 @@ def _draw_map(
     """Draw points where their rows are alike, coloured and labelled by cluster."""
     _check_vectors(vectors)
     points, method = maps.project(vectors)
-    cluster = maps.clusters(points)
+    cluster = maps.clusters(points, method)
     # what lies in no cluster is drawn below the others
     order = np.argsort(cluster, kind="stable")
     figure = empty_figure()

@@ -13,7 +13,7 @@ from nanosae.analysis.sentences import findings
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.runs.results import contrast_title
-from nanosae.runs.tables import doubtful_labels, known_labels, load_features
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features, records
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
@@ -73,9 +73,7 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         "map": _map(codes, table),
         "families": _families(results),
         "topics": _topics(results),
-        "findings": found.filter(items=SENTENCE_COLUMNS)
-        .head(MAX_FINDINGS_LISTED)
-        .to_dict("records"),
+        "findings": _sentences(found),
         "contrasts": [_in_words(name, result) for name, result in contrasts.items()],
         "figures": _figures(codes, contrasts),
         "evaluation": _evaluation(results),
@@ -155,7 +153,7 @@ def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
     has_direction = directions[features].any(1)
     place = np.flatnonzero(is_active & has_direction)
     points, method = maps.project(directions[features[place]])
-    cluster = maps.clusters(points)
+    cluster = maps.clusters(points, method)
     known = table["label"].iloc[place].tolist()
     names = {i: label for i, label in enumerate(known) if isinstance(label, str)}
     low, high = shown_box(points)
@@ -208,6 +206,12 @@ def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame
     """Return the findings of all comparisons in plain words, the most telling first."""
     table = results.fresh_value("findings.parquet")
     return findings(contrasts.values()) if table is None else table
+
+
+def _sentences(found: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the first findings, each with the feature that it is about, if it is about one."""
+    first = found.filter(items=SENTENCE_COLUMNS).head(MAX_FINDINGS_LISTED)
+    return records(findings=first)["findings"]
 
 
 def _evaluation(results: StoredResults) -> dict[str, Any] | None:

@@ -214,7 +214,7 @@ const topicLine = ({ name, rows, feature }, most) =>
 
 const findingLine = ({ sentence, feature }) => {
   const text = nano.unbroken(sentence);
-  if (feature === undefined) return text;
+  if (feature === undefined || feature === null) return text;
   const open = () => openFeature(feature);
   return button("link plain-text", text, open, { title: "Open the feature" });
 };
