@@ -467,7 +467,7 @@ def test_of_no_rows_nothing_is_kept(kernels):
     none = encoder[:0]
     for pairs in (
         kernels.select_topk(none, encoder, bias, 2),
-        kernels.select_batchtopk(none, encoder, bias, 0),
+        kernels.select_batchtopk(none, encoder, bias, 2),
         kernels.select_above(none, encoder, bias, torch.zeros_like(bias)),
     ):
         assert (len(pairs.values), pairs.row_ptr.tolist()) == (0, [0])
