@@ -4,7 +4,7 @@
 
 FOLDER holds NAME.minilm.f16.npy and NAME.parquet. Every pair of a size and a k is trained for the
 same steps on the same rows, and measured on rows that it has not seen; labels are only used to
-measure. The activation is plain batchtopk, without nesting.
+measure. The activation is the default, nested batchtopk.
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def test_groups_of_several_columns_name_theirs():
     assert [
         sentence.split("50 % of ")[1] for sentence in findings(results)["sentence"]
     ] == [
-        "mail (use) and 10 % of the rest.",
-        "mail (field of work) and 10 % of the rest.",
+        "the texts where use is mail and 10 % of the rest.",
+        "the texts where field of work is mail and 10 % of the rest.",
     ]
 
 
@@ -131,7 +131,7 @@ def told_by_brute_force(lines):
             told = abs(line["strength"])
             for other in said:
                 is_same_column = other["column"] == line["column"]
-                told *= 0.9 if is_same_column else 1
+                told *= 0.75 if is_same_column else 1
                 told *= 0.5 if is_same_column and other["side"] == line["side"] else 1
                 told *= 0.5 if other["feature"] == line["feature"] else 1
             if told > most:
@@ -155,8 +155,9 @@ def test_no_column_side_or_feature_fills_the_page():
     order = [tuple(x) for x in table[["column", "side", "feature"]].to_numpy().tolist()]
     assert order == told_by_brute_force(table.to_dict("records"))
     by_strength = table.sort_values("strength", ascending=False)
-    n_of_weaker = [(t["column"].head(8) == "year").sum() for t in (by_strength, table)]
-    assert n_of_weaker == [2, 4]
+    first, by_strength = table["column"].head(8), by_strength["column"].head(8)
+    assert set(first) == {"team", "year", "place"}  # each column has its say
+    assert set(by_strength) == {"team", "year"}
 
 
 def test_a_label_that_only_repeats_the_name_of_its_group_comes_later():

@@ -136,6 +136,14 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
     run(finished[0], finished[1])
 
 
+def test_labels_that_differ_in_every_row_withhold_no_report(finished):
+    analysis, lines = run(finished[0], finished[1], labels="day")
+    (told,) = [line for line in lines if line.startswith("evaluate")]
+    assert "nothing was measured on day: none of 400 labels" in told
+    assert any(line.startswith("report") for line in lines)
+    assert analysis.report().exists()
+
+
 @pytest.fixture(scope="module")
 def evaluated(finished, tmp_path_factory):
     """Every stage there is, never interrupted."""
@@ -249,3 +257,6 @@ def test_a_users_mistake_is_named(tmp_path):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="There are 20 rows with a text; at least 50"):
         make_plan(reviews(20))
+    with pytest.raises(ConfigError, match="0 topics: at least 1 is needed"):
+        run(reviews(), tmp_path / "run", n_topics=0)
+    assert not (tmp_path / "run").exists()

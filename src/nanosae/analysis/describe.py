@@ -30,9 +30,8 @@ from nanosae.model.weights import Weights
 MOST_TEXTS = 500_000  # that monosemanticity is measured on
 BINS = 20  # of the activation histogram, between 0 and the feature's maximum
 DENSE = 0.2  # density above which a feature is called dense
-DUPLICATE = (
-    0.95  # cosine or overlap from which on the rarer of two features is a duplicate
-)
+# cosine or overlap from which on the rarer of two features is a duplicate
+DUPLICATE = 0.95
 
 
 def describe(

@@ -27,7 +27,7 @@ from nanosae.analysis.topics import topics
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.pipeline.plan import Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -94,10 +94,12 @@ def run(
 
     Raises:
         DataError: If the data cannot be used as it is; the message says what to do.
-        ConfigError: If a named column does not exist.
+        ConfigError: If a named column does not exist, or there is to be no topic.
     """
     from nanosae.pipeline.result import Analysis
 
+    if n_topics < 1:
+        raise ConfigError(f"{n_topics} topics: at least 1 is needed.")
     plan = make_plan(
         data,
         vectors=vectors,
@@ -303,7 +305,7 @@ class Work:
             *({"verb": "over-time", "column": name} for name in self.plan.times),
             *({"verb": "explain", "target": name} for name in self.plan.numbers),
         ]
-        results, notes = [], []
+        results, compared, notes = [], [], []
         for asked in questions:
             verb, column = asked.values()
             try:
@@ -314,6 +316,7 @@ class Work:
             parameters = asked | {"corpus": codes.name}
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
+            compared.append(column)
         tested = findings(results)
         held = self._overview(codes)
         lines = [*tested.to_dict("records"), *held.to_dict("records")]
@@ -322,6 +325,8 @@ class Work:
         self._say_notes(notes)
         if not questions:
             return "there is no column to compare; --by, --time or --target names one"
+        if not len(tested):
+            return f"nothing differs by more than chance in {', '.join(compared)}"
         n_tested = counted(len(tested), "finding")
         return f"{n_tested} in {counted(len(results), 'comparison')}"
 
@@ -334,9 +339,12 @@ class Work:
         return overview(codes, topics.value, families.value["families"])
 
     def evaluate(self, resumes: bool) -> str:
-        """Measure features on known labels."""
+        """Measure features on known labels; labels that do not suit withhold no report."""
         codes = self.codes()
-        result = evaluate(codes, self.plan.labels)
+        try:
+            result = evaluate(codes, self.plan.labels)
+        except DataError as error:
+            return f"nothing was measured on {self.plan.labels}: {error}"
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )

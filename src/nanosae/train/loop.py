@@ -22,7 +22,7 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.open import check_targets, open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
-from nanosae.kernels import compile_all, selection_path
+from nanosae.kernels import selection_path
 from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
@@ -135,7 +135,7 @@ class Training:
         self.leads = ranks.rank == 0
         self.state = TrainingState(self.config, data, ranks)
         self.state.start_from(start, data)
-        compile_all(self.state.kernels)
+        self.state.compile_kernels(len(data.heldout))
         if run is not None:
             if self.leads:
                 path = selection_path(self.state.kernels)

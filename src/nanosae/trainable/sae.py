@@ -9,7 +9,7 @@ from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
 from nanosae.errors import ConfigError
-from nanosae.kernels import backend
+from nanosae.kernels import backend, compile_all
 from nanosae.model.sae import SAEModel
 from nanosae.trainable.fine_tuning import fine_tuned_parameters
 from nanosae.trainable.initial import initial_parameters, inputs_and_targets
@@ -59,6 +59,11 @@ class TrainableSAE:
         """The bias of pre-activations: the encoder's, or the gates'."""
         name = "b_gate" if self.config.activation == "gated" else "b_enc"
         return self.params[name]
+
+    def compile_kernels(self, n_heldout: int) -> None:
+        """Compile now what batches of a step, and so many held-out rows, will need."""
+        n_rows = max(self.config.batch_size, n_heldout)
+        compile_all(self.kernels, n_rows, self.params["W_enc"].detach())
 
     @property
     def output_size(self) -> int:
