@@ -9,7 +9,7 @@ import pytest
 
 import nanosae
 from nanosae import TrainConfig
-from nanosae.errors import ConfigError, DataError
+from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
 from nanosae.train import loop
@@ -110,6 +110,43 @@ def test_findings_are_sentences_about_the_planted_difference(finished):
     assert words & set(by_place["label"].iloc[0].lower().replace(",", "").split())
     assert "make up" in by_place["sentence"].iloc[0]
     assert "odds" not in " ".join(sentences["sentence"])
+
+
+def test_results_of_another_model_are_not_shown(finished, monkeypatch):
+    analysis = nanosae.open(finished[1])
+    assert analysis.to_dict()["findings"]
+    monkeypatch.setattr(type(analysis.codes), "checksum", "changed")
+    with pytest.raises(
+        StaleError, match=r"findings\.parquet is stale.*has changed since"
+    ):
+        _ = analysis.findings
+    with pytest.raises(StaleError):
+        _ = analysis.topics
+    said = "\n".join(analysis.summary())
+    assert "The findings are stale and not shown" in said
+    assert "make up" not in said
+    assert analysis.to_dict()["findings"] == analysis.to_dict()["topics"] == []
+
+
+def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
+    texts = [f"Ticket {number}: server DOWN" for number in range(200)]
+    with pytest.raises(DataError, match=r"are 1 different ones; at least 10"):
+        make_plan(texts, embedder=Encoder())
+    kinds = [f"{text} {'x' * (i % 10 + 1)}" for i, text in enumerate(texts)]
+    assert make_plan(kinds, embedder=Encoder()).has_texts
+
+
+@pytest.mark.parametrize("given", [5, [1, 2], object()])
+def test_what_holds_no_texts_is_refused(given):
+    with pytest.raises(DataTypeError, match="Texts are a file, a table or a list"):
+        make_plan(given)
+
+
+def test_a_series_of_texts_and_single_names_are_taken():
+    table = reviews()
+    assert make_plan(table["review"], embedder=Encoder()).has_texts
+    plan = make_plan(table, by="place", time="day", target="stars", embedder=Encoder())
+    assert (plan.groups, plan.times, plan.numbers) == (["place"], ["day"], ["stars"])
 
 
 def test_the_run_folder_opens_again(finished):
