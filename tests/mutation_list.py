@@ -712,6 +712,29 @@ add(
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
 )
 add(
+    "analysis/overview.py",
+    "tests/analysis/test_overview.py",
+    ("overview: every text repeats", "(sizes - 1).sum()", "sizes.sum()"),
+    ("overview: the nearest instead of the sixth", "np.min(cosines", "np.max(cosines"),
+    (
+        "overview: shares of all instead of the others",
+        "share - other_share,\n    }",
+        "share + other_share,\n    }",
+    ),
+    (
+        "overview: the partner's share of all texts",
+        "(counts[other] - n_shared) / n_others",
+        "counts[other] / n_others",
+    ),
+    ("overview: any kind", "with_root >= MOST * counts", "with_root >= 0 * counts"),
+    ("overview: duplicates are pairs", "rows[first])", "rows)"),
+)
+add(
+    "analysis/effects.py",
+    "tests/analysis/test_contrast.py -k share_of_no_rows",
+    ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
+)
+add(
     "analysis/over_time.py",
     "tests/analysis/test_over_time.py",
     ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),

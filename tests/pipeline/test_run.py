@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import nanosae
-from nanosae import TrainConfig
+from nanosae import Codes, TrainConfig
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
@@ -113,9 +113,9 @@ def test_findings_are_sentences_about_the_planted_difference(finished):
 
 
 def test_results_of_another_model_are_not_shown(finished, monkeypatch):
+    assert nanosae.open(finished[1]).to_dict()["findings"]
+    monkeypatch.setattr(Codes, "checksum", "changed")
     analysis = nanosae.open(finished[1])
-    assert analysis.to_dict()["findings"]
-    monkeypatch.setattr(type(analysis.codes), "checksum", "changed")
     with pytest.raises(
         StaleError, match=r"findings\.parquet is stale.*has changed since"
     ):
@@ -126,6 +126,19 @@ def test_results_of_another_model_are_not_shown(finished, monkeypatch):
     assert "The findings are stale and not shown" in said
     assert "make up" not in said
     assert analysis.to_dict()["findings"] == analysis.to_dict()["topics"] == []
+
+
+def test_what_the_texts_are_about_follows_the_tested_findings(finished):
+    table = finished[2].findings
+    is_tested = table["q"].notna()
+    n_tested = is_tested.sum()
+    assert is_tested[:n_tested].all()
+    assert "topic" in table["side"][n_tested:].tolist()
+    run(finished[0], finished[1], n_topics=3)
+    again = nanosae.open(finished[1]).findings
+    assert (again["side"] == "topic").sum() == 3  # and none of the four before
+    assert again["q"].notna().sum() == n_tested
+    run(finished[0], finished[1])
 
 
 def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():

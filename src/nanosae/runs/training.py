@@ -143,10 +143,11 @@ class TrainingRun:
         changed = _changed_settings(folder, self._requested)
         if resume:
             if changed:
+                further = "Or go on from its model in another folder (init, --init)."
                 raise ConfigError(
                     f"{folder} was started with other settings: {changed}.",
                     file=folder / "config.json",
-                    remedy="Resume with those.",
+                    remedy=f"Resume with those. {further if finished else ''}".strip(),
                 )
             self.finished = finished and _is_intact(folder)
             return
