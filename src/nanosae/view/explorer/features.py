@@ -91,7 +91,8 @@ def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
             return names.get(feature, LAST_NAME).casefold()
         if sort == "rows":
             return -counts[feature]
-        return feature in doubtful, -scores[feature], -counts[feature]
+        may_not_fit = feature in doubtful
+        return may_not_fit, -scores[feature], -counts[feature]
 
     return sorted(features, key=order)
 
