@@ -460,3 +460,14 @@ def test_backends_are_chosen_by_device_or_name():
     assert backend(torch.device("cpu")) is cpu_kernels
     assert backend(torch.device("meta")) is reference
     assert backend(torch.device("cpu"), "reference") is reference
+
+
+def test_of_no_rows_nothing_is_kept(kernels):
+    _, encoder, bias, *_ = problem("odd")
+    none = encoder[:0]
+    for pairs in (
+        kernels.select_topk(none, encoder, bias, 2),
+        kernels.select_batchtopk(none, encoder, bias, 2),
+        kernels.select_above(none, encoder, bias, torch.zeros_like(bias)),
+    ):
+        assert (len(pairs.values), pairs.row_ptr.tolist()) == (0, [0])

@@ -42,17 +42,17 @@ def overview(analysis: Analysis) -> Answer:
 
 def search_rows(
     analysis: Analysis,
-    query: str | None = None,
-    row: int | None = None,
-    feature: int | None = None,
-    n: int = 10,
+    query: str | None,
+    row: int | None,
+    feature: int | None,
+    n: int,
 ) -> Answer:
     """Find rows by words, by likeness to a row, or by a feature."""
     found = search(analysis.codes, query, row=row, feature=feature, n=_bounded(n))
     return _hits(found)
 
 
-def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> Answer:
+def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int) -> Answer:
     """Find rows like a row whose features, by number or label, are edited: 0 turns one off."""
     changes: dict[int | str, float] = {}
     for feature, activation in edit.items():
@@ -77,7 +77,7 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
     return _short(plain(answer | {"examples": examples}))
 
 
-def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
+def find_features(analysis: Analysis, words: str, n: int) -> Answer:
     """List features whose label holds all of some words, the most frequent first."""
     counts = analysis.codes.counts
     doubtful = doubtful_labels(analysis.codes)
@@ -124,7 +124,7 @@ def show_row(analysis: Analysis, row: int) -> Answer:
 
 
 def compare(
-    analysis: Analysis, by: str, a: str | None = None, b: str | None = None, n: int = 20
+    analysis: Analysis, by: str, a: str | None, b: str | None, n: int
 ) -> Answer:
     """Say which features tell two groups of rows apart: values a and b of a column.
 
@@ -141,12 +141,12 @@ def compare(
     }
 
 
-def topics(analysis: Analysis, n: int = 20) -> Answer:
+def topics(analysis: Analysis, n: int) -> Answer:
     """List the topics, the largest first, with the numbers of typical rows."""
     return _stored(analysis.topics, n, "topics")
 
 
-def findings(analysis: Analysis, n: int = 20) -> Answer:
+def findings(analysis: Analysis, n: int) -> Answer:
     """List the tested sentences on the corpus, the most telling first."""
     return _stored(analysis.findings, n, "findings")
 

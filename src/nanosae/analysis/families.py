@@ -91,10 +91,7 @@ class Families:
         smallest: dict[int, int] = {}
         lines = zip(self.table["family"], self.table["members"], strict=True)
         # the largest families are first, and the last wins
-        for (
-            family,
-            members,
-        ) in lines:
+        for family, members in lines:
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 

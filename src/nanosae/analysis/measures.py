@@ -12,9 +12,8 @@ from nanosae.analysis.describe import DENSE
 from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate, unit
 from nanosae.codes import Codes
 
-MAX_QUERIES = (
-    1000  # rows asked for their neighbours; features asked for their intruders
-)
+# rows asked for their neighbours; features asked for their intruders
+MAX_QUERIES = 1000
 NEIGHBOURS = 10
 QUESTIONS = 5  # per feature
 STRONGEST = 50  # rows of a feature that its questions are drawn from

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.statistics import Z95
+
 SCORES = ["label_auc", "label_auc_low", "label_auc_high"]
 SCORES += ["label_f1", "label_precision", "label_recall", "label_n"]
-SURE_AUC = (
-    0.7  # "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
-)
-NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
+# "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
+SURE_AUC = 0.7
 
 
 def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
@@ -152,7 +152,7 @@ def wilson_interval(share: float, size: float) -> tuple[float, float]:
         >>> [round(bound, 3) for bound in wilson_interval(0.5, 10)]
         [0.237, 0.763]
     """
-    z2 = NORMAL_95**2 / size
+    z2 = Z95**2 / size
     variance = share * (1 - share)
     middle = share + z2 / 2
     half_width = np.sqrt(z2 * (variance + z2 / 4))

@@ -17,20 +17,10 @@ from nanosae.errors import ServerError
 
 BATCH = 128  # texts in a request
 ATTEMPTS = 5
-FIRST_PAUSE = (
-    1.0  # seconds before the second attempt; each further pause is twice as long
-)
+# seconds before the second attempt; each further pause is twice as long
+FIRST_PAUSE = 1.0
 TIMEOUT = 60.0  # seconds for an answer
-TEMPORARY = (
-    408,
-    409,
-    425,
-    429,
-    500,
-    502,
-    503,
-    504,
-)  # statuses after which to ask again
+TEMPORARY = (408, 409, 425, 429, 500, 502, 503, 504)  # statuses: ask again
 KEYS = ("NANOSAE_API_KEY", "OPENAI_API_KEY")  # variables of the environment, in order
 
 
