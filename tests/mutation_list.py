@@ -185,6 +185,25 @@ add(
     ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
 )
 add(
+    "model/snapshots.py",
+    "tests/model/test_snapshots.py -k plane",
+    (
+        "snapshots: the smallest axes of wide rows",
+        "(rows @ rows.T).eigenvectors[:, -2:]",
+        "(rows @ rows.T).eigenvectors[:, :2]",
+    ),
+    (
+        "snapshots: the smallest axes of narrow rows",
+        "(rows.T @ rows).eigenvectors[:, -2:]",
+        "(rows.T @ rows).eigenvectors[:, :2]",
+    ),
+    (
+        "snapshots: axes of any length",
+        "axes /= axes.norm(dim=0)",
+        "axes /= 2 * axes.norm(dim=0)",
+    ),
+)
+add(
     "train/state.py",
     STEP,
     (

@@ -270,6 +270,7 @@ def test_a_rare_feature_is_named_but_not_scored(tmp_path):
     assert frame.feature.tolist() == [0, 1, 2]
     assert frame.label[1] == "zebra"
     assert math.isnan(frame.label_auc[1])
+    assert frame.label_doubtful[1]
     assert frame.label_n[1] in (0, 1, 2, 3)
     assert (frame.label[2], frame.keywords[2], frame.typical_text[2]) == ("", "", "")
     assert frame.label_n[2] == 0
