@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 from nanosae.analysis import labels as labels_module
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.labels import label
+from nanosae.analysis.scoring import is_doubtful
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import excerpt, sampled_rows, write_codes
 from nanosae.errors import ConfigError
@@ -141,6 +142,13 @@ def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(found):
     is_sure = (found.label_auc_low >= 0.7) & (found.label_recall > 0)
     assert (found.label_doubtful == ~is_sure).all()
     assert found.label_doubtful.mean() < 0.1
+
+
+def test_a_label_without_a_score_is_doubtful():
+    assert is_doubtful(math.nan, math.nan)
+    assert is_doubtful(math.nan, 0.5)
+    assert is_doubtful(0.9, math.nan)
+    assert not is_doubtful(0.9, 0.5)
 
 
 def test_a_label_is_doubtful_if_no_unseen_text_of_its_feature_has_its_words(tmp_path):

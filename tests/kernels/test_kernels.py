@@ -424,9 +424,10 @@ def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
         )
 
 
+@pytest.mark.parametrize("shape", ["odd", "k is everything"])
 @pytest.mark.parametrize("block_bytes", [1, 100, 1000])
-def test_blocks_of_gathered_rows_change_no_bit(block_bytes, monkeypatch):
-    x, encoder, bias, decoder, b_dec, k = problem("odd")
+def test_blocks_of_gathered_rows_change_no_bit(block_bytes, shape, monkeypatch):
+    x, encoder, bias, decoder, b_dec, k = problem(shape)
     pairs = reference.select_topk(x, encoder, bias, k)
     plan = reference.make_plan(pairs, len(encoder))
     whole = products_of_all_kernels(x, decoder, b_dec, pairs, plan)
