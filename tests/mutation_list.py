@@ -185,6 +185,25 @@ add(
     ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
 )
 add(
+    "model/snapshots.py",
+    "tests/model/test_snapshots.py -k plane",
+    (
+        "snapshots: the smallest axes of wide rows",
+        "(rows @ rows.T).eigenvectors[:, -2:]",
+        "(rows @ rows.T).eigenvectors[:, :2]",
+    ),
+    (
+        "snapshots: the smallest axes of narrow rows",
+        "(rows.T @ rows).eigenvectors[:, -2:]",
+        "(rows.T @ rows).eigenvectors[:, :2]",
+    ),
+    (
+        "snapshots: axes of any length",
+        "axes /= axes.norm(dim=0)",
+        "axes /= 2 * axes.norm(dim=0)",
+    ),
+)
+add(
     "train/state.py",
     STEP,
     (
@@ -691,6 +710,29 @@ add(
     ),
     ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
+)
+add(
+    "analysis/overview.py",
+    "tests/analysis/test_overview.py",
+    ("overview: every text repeats", "(sizes - 1).sum()", "sizes.sum()"),
+    ("overview: the nearest instead of the sixth", "np.min(cosines", "np.max(cosines"),
+    (
+        "overview: shares of all instead of the others",
+        "share - other_share,\n    }",
+        "share + other_share,\n    }",
+    ),
+    (
+        "overview: the partner's share of all texts",
+        "(counts[other] - n_shared) / n_others",
+        "counts[other] / n_others",
+    ),
+    ("overview: any kind", "with_root >= MOST * counts", "with_root >= 0 * counts"),
+    ("overview: duplicates are pairs", "rows[first])", "rows)"),
+)
+add(
+    "analysis/effects.py",
+    "tests/analysis/test_contrast.py -k share_of_no_rows",
+    ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
 )
 add(
     "analysis/over_time.py",

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 from nanosae.analysis import labels as labels_module
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.labels import label
+from nanosae.analysis.scoring import is_doubtful
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import excerpt, sampled_rows, write_codes
 from nanosae.errors import ConfigError
@@ -143,6 +144,13 @@ def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(found):
     assert found.label_doubtful.mean() < 0.1
 
 
+def test_a_label_without_a_score_is_doubtful():
+    assert is_doubtful(math.nan, math.nan)
+    assert is_doubtful(math.nan, 0.5)
+    assert is_doubtful(0.9, math.nan)
+    assert not is_doubtful(0.9, 0.5)
+
+
 def test_a_label_is_doubtful_if_no_unseen_text_of_its_feature_has_its_words(tmp_path):
     rng = np.random.default_rng(0)
     active = (np.arange(400) % 4 == 0) * 1.0
@@ -262,6 +270,7 @@ def test_a_rare_feature_is_named_but_not_scored(tmp_path):
     assert frame.feature.tolist() == [0, 1, 2]
     assert frame.label[1] == "zebra"
     assert math.isnan(frame.label_auc[1])
+    assert frame.label_doubtful[1]
     assert frame.label_n[1] in (0, 1, 2, 3)
     assert (frame.label[2], frame.keywords[2], frame.typical_text[2]) == ("", "", "")
     assert frame.label_n[2] == 0

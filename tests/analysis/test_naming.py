@@ -249,7 +249,8 @@ def test_a_phrase_that_always_goes_on_alike_is_no_name():
 
 def test_a_phrase_behind_the_same_word_with_content_is_no_name():
     elsewhere = ["driven", "software", "software driven", "driven and software"]
-    behind_content = ["event driven software", "a event driven software so"]
+    behind_content = ["event driven software", "a event driven software so"] * 2
+    behind_content += ["driven software"]  # of all these texts
     assert phrase_in(behind_content, elsewhere) == ["event driven software"]
     behind_article = ["the driven software", "of the driven software so"]
     assert phrase_in(behind_article, elsewhere) == ["driven software"]

@@ -110,6 +110,8 @@ def test_features_that_go_together_are_told_by_their_shares(codes):
         f"Of the texts about “boat”, {of_boats:.0%} are about “sea”, too; of the others, "
         f"{100 * of_others:.1f} %."
     ).replace("88%", "88 %")
+    line = overview(codes).set_index("side").loc["together"]
+    assert line["strength"] == pytest.approx(of_boats - of_others)
 
 
 def test_a_family_is_told_by_the_kinds_that_lie_in_its_root(codes):

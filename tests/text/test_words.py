@@ -53,6 +53,16 @@ def test_phrases_do_not_cross_punctuation_and_words_keep_marks():
     }
 
 
+def test_links_are_no_words():
+    texts = [
+        "help me https://t.co/a1B2 now",
+        "Help me WWW.shop.example/help?me now",
+    ] * 2
+    words = Words(np.array(texts, dtype=object), np.ones(4, bool))
+    assert sorted(words.terms) == ["help", "help me", "me", "now"]
+    assert words.presence.sum(0).tolist() == [4.0] * 4
+
+
 def test_scripts_without_spaces_give_runs_of_characters():
     texts = np.array(["自然言語処理の本", "自然言語処理を読む", "犬と猫"], dtype=object)
     words = Words(texts, np.ones(3, bool))

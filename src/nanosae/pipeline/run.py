@@ -180,11 +180,10 @@ class Work:
         n_columns = sum(map(len, columns.values()))
         comparing = n_columns * (1 + thousands / 10)
         topics = {"n": self.n_topics}
-        grouped = (*named, "families", "topics")
         stages += [
             Stage("families", self.families, named, {}, 3),
             Stage("topics", self.topics, named, topics, 1),
-            Stage("compare", self.compare, grouped, columns, comparing),
+            Stage("compare", self.compare, named, columns, comparing),
         ]
         if plan.labels is not None:
             labels = {"labels": plan.labels}
@@ -314,26 +313,15 @@ class Work:
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
-        tested = findings(results)
-        held = self._overview(codes)
-        lines = [*tested.to_dict("records"), *held.to_dict("records")]
-        table = pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
+        table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
             return "there is no column to compare; --by, --time or --target names one"
-        if not len(tested):
+        if not len(table):
             return f"nothing differs by more than chance in {', '.join(compared)}"
-        n_tested = counted(len(tested), "finding")
-        return f"{n_tested} in {counted(len(results), 'comparison')}"
-
-    def _overview(self, codes: Codes) -> pd.DataFrame:
-        """Say what the corpus holds without comparing columns."""
-        topics = load_result(self.folder, "topics.parquet", codes)
-        families = load_result(self.folder, "families.json", codes)
-        assert topics is not None
-        assert families is not None
-        return overview(codes, topics.value, families.value["families"])
+        n_found = counted(len(table), "finding")
+        return f"{n_found} in {counted(len(results), 'comparison')}"
 
     def evaluate(self, resumes: bool) -> str:
         """Measure features on known labels; labels that do not suit withhold no report."""
@@ -349,10 +337,27 @@ class Work:
         return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:
-        """Write the report."""
+        """Add to the findings what the texts are about as a whole, and write the report."""
         from nanosae.view.report.render import report
 
+        self._add_overview()
         return str(report(self.folder))
+
+    def _add_overview(self) -> None:
+        """Put what the corpus holds without comparing columns behind the tested findings."""
+        codes = self.codes()
+        topics = load_result(self.folder, "topics.parquet", codes)
+        families = load_result(self.folder, "families.json", codes)
+        found = load_result(self.folder, "findings.parquet", codes)
+        assert topics is not None
+        assert families is not None
+        assert found is not None
+        is_tested = found.value["column"].notna()
+        tested = found.value[is_tested].to_dict("records")
+        held = overview(codes, topics.value, families.value["families"])
+        lines = [*tested, *held.to_dict("records")]
+        table = pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
+        save_result(codes, "findings.parquet", table, found.parameters)
 
     def _say_notes(self, notes: Sequence[str]) -> None:
         for note in notes:

@@ -18,12 +18,15 @@ MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
 USUAL = 0.8  # share of a phrase's occurrences with the same word beside it
 MIN_SHARE = 2e-5  # of the texts, that a term must be in where this is more than three
 
+LINK = re.compile(r"(?:https?://|www\.)\S+")  # names nothing, whatever is in it
+
 
 class Words:
     """Count words and phrases of one to three words.
 
     A word is a run of letters, marks and digits of any script; where a script has no spaces, one
-    character, and phrases have up to six. Phrases do not cross punctuation. Kept is what has two
+    character, and phrases have up to six. Phrases do not cross punctuation or links, and the words
+    of a link do not count. Kept is what has two
     letters and stands in three texts (in two, if there are fewer than 2,000), or in one of 50,000
     if these are more.
 
@@ -119,7 +122,8 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
     for text in texts:
         clause += 1
         n_before = len(words)
-        for word in _token_pattern().findall(text.lower()):
+        without_links = LINK.sub("\n", text.lower())
+        for word in _token_pattern().findall(without_links):
             if word:
                 words.append(number_of.setdefault(word, len(number_of)))
                 clauses.append(clause)

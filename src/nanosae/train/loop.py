@@ -81,8 +81,11 @@ def train_together(
     with contextlib.ExitStack() as stack:
         runs = []
         for config, folder in zip(configs, folders, strict=True):
-            run = _open_run(folder, config, resume, force, leads)
-            if run is not None:
+            run = None
+            if folder is not None:
+                run = TrainingRun.open(
+                    folder, config, resume=resume, force=force, leads=leads
+                )
                 stack.callback(run.close)
             runs.append(run)
         unfinished = []
@@ -238,14 +241,6 @@ class Training:
             n_steps = schedule.last_step(config, counters)
             opened.append(sinks.progress_sink(progress, n_steps, counters.step))
         return opened
-
-
-def _open_run(
-    folder: Path | None, config: TrainConfig, resume: bool, force: bool, leads: bool
-) -> TrainingRun | None:
-    if folder is None:
-        return None
-    return TrainingRun.open(folder, config, resume=resume, force=force, leads=leads)
 
 
 def _finished_before(folder: Path) -> Trained:
