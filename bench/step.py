@@ -124,7 +124,7 @@ def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
         precision=args.precision,
     )
     training = TrainingState(config.resolved(data.n_train, data.width), data)
-    getattr(training.kernels, "compile_all", lambda: None)()
+    training.compile_kernels(len(data.heldout))
     return training
 
 

@@ -135,7 +135,7 @@ def _features(run):
 def _labels(run):
     codes = Codes.open(run)
     others = load_features(run, codes).attrs["other_models"]
-    kept = annotations.kept_for_other_models(run, codes.model)
+    kept = kept_for_other_models(run, codes.model)
     return STALE if others or kept else known_labels(codes)
 
 
@@ -160,9 +160,18 @@ def _contrasts(run):
     )
 
 
+def kept_for_other_models(run, model):
+    """Return how many names and bookmarks are of features of other models."""
+    total = 0
+    for table in ("names", "bookmarks"):
+        query = f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)"
+        total += annotations._read(run, query, annotations._models(run, model))[0][0]
+    return total
+
+
 def _annotations(run):
     codes = Codes.open(run)
-    if annotations.kept_for_other_models(run, codes.model):
+    if kept_for_other_models(run, codes.model):
         return STALE
     data = codes.data
     return [

@@ -37,9 +37,11 @@ events = 0
 limit = 0
 
 
-def event():
-    """Count an event; die before it if it is the last one."""
+def event(path):
+    """Count an event, but for those of the compiler's cache; die before it if it is the last."""
     global events
+    if "__pycache__" in str(path):
+        return
     events += 1
     if events == limit:
         os._exit(KILLED)
@@ -53,7 +55,7 @@ def watch():
 
     def opened(file, mode="r", *args, **more):
         if any(letter in mode for letter in "wax+"):
-            event()
+            event(file)
         return real(file, mode, *args, **more)
 
     io.open = opened
@@ -63,9 +65,9 @@ def watch():
 
 
 def counted(call):
-    def counting(*args, **more):
-        event()
-        return call(*args, **more)
+    def counting(path, *args, **more):
+        event(path)
+        return call(path, *args, **more)
 
     return counting
 

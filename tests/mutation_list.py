@@ -185,6 +185,25 @@ add(
     ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
 )
 add(
+    "model/snapshots.py",
+    "tests/model/test_snapshots.py -k plane",
+    (
+        "snapshots: the smallest axes of wide rows",
+        "(rows @ rows.T).eigenvectors[:, -2:]",
+        "(rows @ rows.T).eigenvectors[:, :2]",
+    ),
+    (
+        "snapshots: the smallest axes of narrow rows",
+        "(rows.T @ rows).eigenvectors[:, -2:]",
+        "(rows.T @ rows).eigenvectors[:, :2]",
+    ),
+    (
+        "snapshots: axes of any length",
+        "axes /= axes.norm(dim=0)",
+        "axes /= 2 * axes.norm(dim=0)",
+    ),
+)
+add(
     "train/state.py",
     STEP,
     (
@@ -370,7 +389,7 @@ add(
         "dot += grad[row, j] * weight[latent, j]",
         "dot += grad[row, j]",
     ),
-    ("kernel: decoder bias", "out[row] = bias", "out[row] = 0"),
+    ("kernel: decoder bias", "out[row, j] = bias[j]", "out[row, j] = 0"),
 )
 add(
     "kernels/cpu/products.py",
@@ -512,11 +531,21 @@ add(
         "has / other_has",
     ),
 )
+add(
+    "text/words.py",
+    "tests/text/test_words.py",
+    (
+        "words: neighbours of other clauses",
+        "pair_numbers[is_in_clause]",
+        "pair_numbers",
+    ),
+    ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
+)
 SCORING = "tests/analysis/test_scoring.py"
 add(
     "analysis/scoring.py",
     SCORING,
-    ("scores: interval", "NORMAL_95 = 1.96", "NORMAL_95 = 1.64"),
+    ("scores: interval", "z2 = Z95**2 / size", "z2 = Z95 / size"),
     (
         "scores: ties win",
         "zeros * (1 + np.sign(active))",
@@ -540,7 +569,12 @@ add(
     (
         "scores: unscored labels are sure",
         "return not is_sure",
-        "return auc_low < SURE_AUC",
+        "return auc_low < SURE_AUC or recall == 0",
+    ),
+    (
+        "scores: labels without their words in any text are sure",
+        "auc_low >= SURE_AUC and recall > 0",
+        "auc_low >= SURE_AUC",
     ),
 )
 add(
@@ -563,14 +597,32 @@ add(
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
     (
         "names: stop words name",
-        'return " " in text or not is_stop_word(text)',
-        "return True",
+        "return not _has_content(corpus, term) and not is_stop_word(text)",
+        "return not _has_content(corpus, term)",
     ),
     (
         "names: only phrases are of form",
-        'return " " in text or not is_stop_word(text)',
-        'return " " in text',
+        "return not _has_content(corpus, term) and not is_stop_word(text)",
+        "return False",
     ),
+    (
+        "names: cut before the next word",
+        "if is_cut_before or is_cut_after:",
+        "if is_cut_before:",
+    ),
+    (
+        "names: cut behind a word",
+        "if is_cut_before or is_cut_after:",
+        "if is_cut_after:",
+    ),
+    (
+        "names: articles are part of names",
+        'before != "" and corpus.says_something(before)',
+        'before != ""',
+    ),
+    ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
+    ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
     "analysis/meaning.py",
@@ -658,6 +710,29 @@ add(
     ),
     ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
+)
+add(
+    "analysis/overview.py",
+    "tests/analysis/test_overview.py",
+    ("overview: every text repeats", "(sizes - 1).sum()", "sizes.sum()"),
+    ("overview: the nearest instead of the sixth", "np.min(cosines", "np.max(cosines"),
+    (
+        "overview: shares of all instead of the others",
+        "share - other_share,\n    }",
+        "share + other_share,\n    }",
+    ),
+    (
+        "overview: the partner's share of all texts",
+        "(counts[other] - n_shared) / n_others",
+        "counts[other] / n_others",
+    ),
+    ("overview: any kind", "with_root >= MOST * counts", "with_root >= 0 * counts"),
+    ("overview: duplicates are pairs", "rows[first])", "rows)"),
+)
+add(
+    "analysis/effects.py",
+    "tests/analysis/test_contrast.py -k share_of_no_rows",
+    ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
 )
 add(
     "analysis/over_time.py",
@@ -814,6 +889,7 @@ add(
         "similarity.argmin(1) == 4",
         "similarity.argmax(1) == 4",
     ),
+    ("evaluate: a row is its own neighbour", "own[own != row]", "own"),
 )
 # ---- describe, families, topics, search, steering
 add(

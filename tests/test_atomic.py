@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +100,42 @@ def test_a_moved_folder_replaces_another(tmp_path):
     move_folder(tmp_path / "new", tmp_path / "old")
     assert (tmp_path / "old" / "f").read_text() == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_hidden_files_of_others_are_no_drafts(tmp_path):
+    for name in (".f.draft-final", ".f.draft-a-b-c"):
+        (tmp_path / name).touch()
+    sweep_drafts(tmp_path)
+    write_file(tmp_path / "f", lambda stream: stream.write(b"new"))
+    assert len([*tmp_path.iterdir()]) == 3
+
+
+def test_folders_are_written_by_the_rules_of_windows(tmp_path, monkeypatch):
+    """There, a folder cannot be opened, and a file is synchronised only if open to write."""
+    real_open, real_fsync = os.open, os.fsync
+    writable = set()
+
+    def opens(path, flags, *more, **options):
+        if Path(path).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied")
+        descriptor = real_open(path, flags, *more, **options)
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            writable.add(descriptor)
+        return descriptor
+
+    def synchronises(descriptor):
+        if descriptor not in writable:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real_fsync(descriptor)
+
+    def fill(draft):
+        (draft / "inner").mkdir()
+        (draft / "inner" / "a").write_text("new")
+
+    monkeypatch.setattr(os, "open", opens)
+    monkeypatch.setattr(os, "fsync", synchronises)
+    with pytest.raises(WriteError):  # the check can fail
+        write_folder(tmp_path / "d", fill)
+    monkeypatch.setattr(atomic, "POSIX", False)
+    write_folder(tmp_path / "d", fill)
+    assert (tmp_path / "d" / "inner" / "a").read_text() == "new"

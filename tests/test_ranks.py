@@ -161,7 +161,7 @@ def test_a_killed_rank_stops_the_others_and_leaves_a_checkpoint_for_one_process(
     assert process.returncode != 0
     assert "lost the others" in err
     assert "--resume" in err
-    tensors, counters = runs.load_checkpoint(tmp_path / "run")
+    tensors, counters = runs.read_checkpoint(runs.checkpoints(tmp_path / "run")[-1])
     assert counters["step"] % 10 == 0
     assert tensors["param.W_enc"].shape == (90, 20)
     fields |= {"steps": counters["step"] + 20}

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from typing import IO, Any
 
 from nanosae.errors import NanoSAEError, WriteError
 
+DRAFT_NAME = re.compile(r"\..+\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL)
+POSIX = os.name == "posix"
 _numbers = itertools.count()
 
 
@@ -39,7 +42,7 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(path)
-        synchronise_folder(path.parent)
+        _synchronise(path.parent)
 
 
 def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
@@ -57,7 +60,7 @@ def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
         make(draft)
         _synchronise(draft)
         draft.replace(path)
-        synchronise_folder(path.parent)
+        _synchronise(path.parent)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -96,7 +99,7 @@ def move_folder(source: Path, path: Path) -> None:
     if path.exists():
         path.rename(old)
     source.rename(path)
-    synchronise_folder(path.parent)
+    _synchronise(path.parent)
     _remove(old)
 
 
@@ -125,12 +128,6 @@ def _tells_of_the_system(error: Exception) -> bool:
     return type(error).__name__ == "SafetensorError" or "os error" in str(error)
 
 
-def synchronise_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
-    if os.name == "posix":
-        _synchronise(folder)
-
-
 def sweep_drafts(folder: str | Path) -> None:
     """Delete the drafts in a folder whose writers on this machine have died."""
     for draft in Path(folder).glob(".*.draft-*"):
@@ -157,14 +154,16 @@ def _draft_name(path: Path) -> Path:
 
 
 def _writer_is_dead(draft: Path) -> bool:
-    owner = draft.name.rpartition(".draft-")[2]
-    host, pid, _ = owner.rsplit("-", 2)
-    return host == socket.gethostname() and not process_exists(int(pid))
+    named = DRAFT_NAME.fullmatch(draft.name)
+    if named is None:  # none of ours
+        return False
+    is_here = named["host"] == socket.gethostname()
+    return is_here and not process_exists(int(named["pid"]))
 
 
 def process_exists(pid: int) -> bool:
     """Return whether a process of this machine is alive."""
-    if os.name != "posix":
+    if not POSIX:
         return True  # os.kill would end it
     try:
         os.kill(pid, 0)
@@ -183,7 +182,10 @@ def _remove(path: Path) -> None:
 
 
 def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    """Make a file or a folder durable; Windows opens no folder, and files only to write."""
+    if not POSIX and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if POSIX else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

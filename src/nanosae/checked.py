@@ -78,6 +78,12 @@ def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:
     return DamagedFileError(f"{path} is damaged: {reason}.", file=path, remedy=remedy)
 
 
+def file_state(path: str | Path) -> tuple[int, ...]:
+    """Return what changes when a file does: time of the last change, size and inode."""
+    state = Path(path).stat()
+    return state.st_mtime_ns, state.st_size, state.st_ino
+
+
 def file_checksum(path: str | Path) -> str:
     """Return the CRC-32 of a file's bytes as eight hexadecimal digits."""
     crc = 0
@@ -153,11 +159,10 @@ def seal_file(path: str | Path) -> None:
 def is_sealed(path: str | Path) -> bool:
     """Return whether a large file is the one that was sealed; checked once for each state of it."""
     path = Path(path).absolute()
-    state = path.stat()
-    signature = (state.st_mtime_ns, state.st_size, state.st_ino)
+    signature = file_state(path)
     if _intact.get(path) == signature:
         return True
-    if state.st_size == 0:
+    if path.stat().st_size == 0:
         return False
     with (
         path.open("rb") as stream,

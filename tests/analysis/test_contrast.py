@@ -317,3 +317,25 @@ def test_a_group_may_be_a_tag(tmp_path):
     tags = [["yes", "all"], ["no"], ["yes"]] * 20
     codes = active_with_target(tmp_path, np.ones((60, 1)), np.arange(60), tags=tags)
     assert _members(codes, "yes", "tags")[0].tolist() == [True, False, True] * 20
+
+
+def test_rows_that_are_alone_in_their_stratum_are_told(compared, tmp_path):
+    n = len(compared.texts)
+    metadata = {"group": compared.columns["group"], "id": [f"n{i}" for i in range(n)]}
+    codes = write_codes(tmp_path, compared.activations, metadata=metadata)
+    result = contrast(codes, "B", by="group", covariates=["id"])
+    assert result.findings.empty
+    note = f"{n:,} of {n:,} rows tell nothing: no other row has equal id."
+    assert any(told.startswith(note) for told in result.about["notes"])
+    plain = contrast(codes, "B", by="group", covariates=["group"])
+    assert not any("tell nothing" in told for told in plain.about["notes"])
+
+
+def test_of_many_small_groups_a_note_names_ten(compared, tmp_path):
+    n = len(compared.texts)
+    name = np.where(np.arange(n) < n - 15, "large", np.arange(n).astype(str))
+    codes = write_codes(tmp_path, compared.activations, metadata={"name": name})
+    notes = contrast(codes, by="name").about["notes"]
+    (note,) = [note for note in notes if note.startswith("In too few rows")]
+    assert note.count(",") == 9
+    assert note.endswith(" and 5 more.")

@@ -222,6 +222,13 @@ def test_one_row_and_no_rows(tmp_path):
     assert len(describe(one, features=[])) == 0
 
 
+def test_given_texts_may_be_missing(run):
+    texts = [f"text {row}" for row in range(N)]
+    found = describe(run, [None, np.nan, *texts[2:]], features=[DENSE])
+    expected = describe(run, ["", "", *texts[2:]], features=[DENSE])
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_frame_goes_to_parquet_and_back(run, tmp_path):
     frame = describe(run)
     frame.to_parquet(tmp_path / "features.parquet")

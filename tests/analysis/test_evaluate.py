@@ -1,17 +1,19 @@
 """Evaluation against brute force, sklearn, a bootstrap, and a planted truth."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from safetensors.numpy import save_file
+from sklearn.exceptions import ConvergenceWarning
 
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import evaluate
 from nanosae.analysis.splits import held_out
 from nanosae.codes import Codes, write_codes
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
 from planted import planted_corpus
 
@@ -284,3 +286,29 @@ def test_dead_features_count_neither_for_recovery_nor_for_stability(
     for measure in ("recovery", "stability"):
         assert value(found, measure) == pytest.approx(1, abs=1e-5)
         assert value(found, measure, what="n") == 45
+
+
+def test_too_few_rows_are_refused_and_two_are_enough(planted, tmp_path):
+    kept = {"texts": planted.texts[:2], "vectors": planted.embeddings[:2]}
+    codes = write_codes(tmp_path / "codes" / "c", planted.activations[:2], **kept)
+    assert "fvu" in evaluate(codes).wide().index
+    for labels, n_rows in ((["", ""], 0), (["a", None], 1)):
+        with pytest.raises(DataError, match=f"{n_rows} of 2 rows are left"):
+            evaluate(codes, labels)
+    with pytest.raises(ConfigError, match="min_rows=0 must be at least 1"):
+        evaluate(codes, ["a", "b"], min_rows=0)
+
+
+def test_rows_that_are_all_equal_are_measured(planted, tmp_path):
+    same = [0] * 30
+    save_model(tmp_path / "model", planted.directions, np.zeros(64, np.float32))
+    codes = write_codes(
+        tmp_path / "codes" / "default",
+        planted.activations[same],
+        texts=planted.texts[same],
+        vectors=planted.embeddings[same],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # k-means finds one cluster
+        measured = evaluate(codes).wide()
+    assert np.isnan(measured.loc["redundancy", "random"])

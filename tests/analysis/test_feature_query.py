@@ -82,6 +82,12 @@ def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
     )
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_activation_must_be_finite(value):
+    with pytest.raises(DataError, match=f"feature 1: its activation is {value}"):
+        set_features(np.zeros(3), {1: value}, {})
+
+
 def test_parts_of_labels_and_numbers_choose_a_feature():
     labels = {1: "red cars", 2: "cars", 3: "old trees"}
     for key, feature in ((3, 3), ("Old", 3), ("CARS", 2), ("red", 1)):

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_sco
 from nanosae.analysis import labels as labels_module
 from nanosae.analysis.inactive import hard_inactive
 from nanosae.analysis.labels import label
+from nanosae.analysis.scoring import is_doubtful
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import excerpt, sampled_rows, write_codes
 from nanosae.errors import ConfigError
@@ -138,9 +139,42 @@ def test_shuffled_texts_have_nothing_to_say(planted, tmp_path):
 
 
 def test_a_label_is_doubtful_unless_it_surely_finds_its_texts(found):
-    is_sure = found.label_auc_low >= 0.7
+    is_sure = (found.label_auc_low >= 0.7) & (found.label_recall > 0)
     assert (found.label_doubtful == ~is_sure).all()
     assert found.label_doubtful.mean() < 0.1
+
+
+def test_a_label_without_a_score_is_doubtful():
+    assert is_doubtful(math.nan, math.nan)
+    assert is_doubtful(math.nan, 0.5)
+    assert is_doubtful(0.9, math.nan)
+    assert not is_doubtful(0.9, 0.5)
+
+
+def test_a_label_is_doubtful_if_no_unseen_text_of_its_feature_has_its_words(tmp_path):
+    rng = np.random.default_rng(0)
+    active = (np.arange(400) % 4 == 0) * 1.0
+    is_held = np.arange(400) >= 200
+    places = rng.integers(len(NOISE), size=(400, 4))
+    texts = []
+    for i in range(400):
+        own = "" if not active[i] else " opal" if is_held[i] else " ruby"
+        texts.append(" ".join(np.array(NOISE)[places[i]]) + own)
+    vectors = rng.normal(size=(len(NOISE), 30))[places].sum(axis=1)
+    vectors[:, 0] += 9 * active  # held-out texts mean the same
+    codes = corpus(tmp_path / "c", active[:, None], texts, vectors=vectors)
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(labels_module, "held_out", lambda *a: is_held)
+    (row,) = label(codes).itertuples()
+    texts = [text.replace("opal", "ruby") for text in texts]
+    codes = corpus(tmp_path / "d", active[:, None], texts, vectors=vectors)
+    (with_word,) = label(codes).itertuples()
+    monkey.undo()
+    assert row.label == with_word.label == "ruby"
+    assert row.label_auc_low > 0.9
+    assert row.label_recall == 0
+    assert row.label_doubtful
+    assert not with_word.label_doubtful
 
 
 def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
@@ -236,6 +270,7 @@ def test_a_rare_feature_is_named_but_not_scored(tmp_path):
     assert frame.feature.tolist() == [0, 1, 2]
     assert frame.label[1] == "zebra"
     assert math.isnan(frame.label_auc[1])
+    assert frame.label_doubtful[1]
     assert frame.label_n[1] in (0, 1, 2, 3)
     assert (frame.label[2], frame.keywords[2], frame.typical_text[2]) == ("", "", "")
     assert frame.label_n[2] == 0

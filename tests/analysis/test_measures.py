@@ -82,3 +82,28 @@ def test_intruders_are_sought_among_the_strongest_texts():
     assert intruder_detection(sp.csc_array(strengths), points, rng).value == 1
     weakest_first = np.where(strengths > 0, 3 - strengths, 0)
     assert intruder_detection(sp.csc_array(weakest_first), points, rng).value < 1
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 11, 40])
+def test_perfect_reconstruction_is_recalled_of_few_and_of_equal_rows(n_rows):
+    rng = np.random.default_rng(0)
+    different = rng.normal(size=(n_rows, 4))
+    equal = np.tile(different[:1], (n_rows, 1))
+    found = reconstruction_measures(different, different.copy(), rng)
+    assert found["recall@10"].value == 1
+    found = reconstruction_measures(equal, equal.copy(), rng)
+    assert found["recall@10"].value <= 1
+    assert found["recall@10"].high <= 1 + 1e-9
+
+
+def test_what_one_row_or_one_direction_cannot_say_is_unknown():
+    row = np.ones((1, 4))
+    found = reconstruction_measures(row, row.copy(), np.random.default_rng(0))
+    assert np.isnan(found["recall@10"].value)
+    assert np.isnan(found["fvu"].value)
+    for n_active in (0, 1):
+        activations = sp.csc_array((3, 2), dtype=np.float32)
+        if n_active:
+            activations = sp.csc_array(np.float32([[1, 0], [1, 0], [0, 0]]))
+        measured = usage(Representation(activations, directions=np.eye(2, 3)))
+        assert np.isnan(measured["redundancy"].value)

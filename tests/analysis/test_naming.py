@@ -227,6 +227,63 @@ def test_whole_phrases_name(tmp_path):
     assert named(np.array(texts, dtype=object), is_active)[0] == ["dark matter"]
 
 
+def phrase_in(texts_of_feature, other_texts, every=4, n=400):
+    """The name of a feature that is active on every fourth text: noise, then one of those given."""
+    rng = np.random.default_rng(0)
+    is_active = np.arange(n) % every == 0
+    texts = []
+    for i in range(n):
+        given = texts_of_feature if is_active[i] else other_texts
+        noise = " ".join(rng.choice(NOISE, 3))
+        texts.append(f"{noise}. {given[i // every % len(given)]}")
+    return named(np.array(texts, dtype=object), is_active)[0]
+
+
+def test_a_phrase_that_always_goes_on_alike_is_no_name():
+    goes_on = ["includes a number of", "includes a number of red"]
+    elsewhere = ["includes", "number", "a number", "number a"]
+    assert phrase_in(goes_on, elsewhere) != ["includes a number"]
+    ends = ["includes a number", "includes a number red", "it includes a number, of"]
+    assert phrase_in(ends, ["it"]) == ["includes a number"]
+
+
+def test_a_phrase_behind_the_same_word_with_content_is_no_name():
+    elsewhere = ["driven", "software", "software driven", "driven and software"]
+    behind_content = ["event driven software", "a event driven software so"] * 2
+    behind_content += ["driven software"]  # of all these texts
+    assert phrase_in(behind_content, elsewhere) == ["event driven software"]
+    behind_article = ["the driven software", "of the driven software so"]
+    assert phrase_in(behind_article, elsewhere) == ["driven software"]
+
+
+def test_words_joined_by_a_stop_word_name_if_they_belong_together():
+    together = ["the bank of america", "a bank of america so"]
+    assert phrase_in(together, ["bank", "it"]) == ["bank of america"]
+    apart = ["bank so america", "america or bank", "of america bank", "a bank, america"]
+    assert phrase_in(together, apart, every=8) != ["bank of america"]
+
+
+@pytest.mark.parametrize(
+    ("other_places", "names"),
+    [((50, 60), ["ruby"]), ((50, 60, 70, 80), ["ruby", "opal"])],
+)
+def test_a_further_term_must_add_more_than_two_texts_of_the_feature(
+    other_places, names
+):
+    rng = np.random.default_rng(0)
+    is_active = np.arange(100) % 10 == 0
+    texts = []
+    for i in range(100):
+        own = "ruby" if is_active[i] and i < 50 else ""
+        other = "opal" if i in other_places else ""
+        texts.append(f"{rng.choice(NOISE)} {rng.choice(NOISE)} {own} {other}")
+    texts = np.array(texts, dtype=object)
+    assert named(texts, is_active, without_content=NOISE)[0] == names
+    # both would make the F1 of these very texts better by more than 0.02
+    gain = f1_of(["ruby", "opal"], texts, is_active) - f1_of(["ruby"], texts, is_active)
+    assert gain > 0.02
+
+
 def test_inflections_count_as_words_of_the_name():
     rng = np.random.default_rng(0)
     texts, is_active = [], np.arange(300) % 6 == 0

@@ -309,6 +309,9 @@ def test_what_is_not_found_is_said_with_what_helps(english):
     found = search(english, "qqqzzz")
     assert found.hits == []
     assert "no text has 'qqqzzz' or a word like it" in found.note
+    many = search(english, " ".join(f"qqq{letter}zzz" for letter in "abcdefgh"))
+    assert many.note.count("no text has") == 5
+    assert "nor do texts have 3 more of the words" in many.note
     assert "try other or fewer words" in found.note
     assert "encoder=NAME" in found.note
 

@@ -55,3 +55,15 @@ def test_an_evaluation_and_its_json_say_the_same():
         "fair: What the features leave out of the embeddings is 10 % of their variance; nothing "
         "was measured beside it.",
     ]
+
+
+def test_what_was_not_measured_is_not_judged():
+    table = [
+        line("codes", "intruder_words", None),
+        line("codes", "best_feature_f1", 0.6, 0.5, 0.7),
+        line("pca", "best_feature_f1", float("nan")),
+        line("codes", "dead", None),
+    ]
+    (sentence,) = verdict({"table": table})
+    assert sentence.startswith("fair: A single feature finds")
+    assert sentence.endswith("nothing was measured beside it.")

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import Codes, CodesWriter, write_codes
+from nanosae.errors import DataError
 from written_codes import M, N, rebuilt
 
 
@@ -183,4 +184,20 @@ def test_scanning_yields_all_embeddings_in_order(tmp_path, monkeypatch):
     assert [start for start, _ in found] == [0, 6, 12, 18]
     np.testing.assert_array_equal(
         np.concatenate([part for _, part in found]), codes.vectors()
+    )
+
+
+def test_places_are_integers_or_a_mask_of_all(corpus):
+    codes, *_ = corpus
+    for rows, message in (
+        ([True, False], f"a mask of rows has 2; needed: {N}"),
+        ([0.0, 1.5], "row 1.5 is not an integer"),
+        ([np.nan], "row nan is not an integer"),
+        (["a"], "rows must be integers"),
+        ([N], f"there are 0 … {N - 1}"),
+    ):
+        with pytest.raises(DataError, match=message):
+            codes.take(rows)
+    np.testing.assert_array_equal(
+        codes.take([2.0, 5.0]).toarray(), codes.take([2, 5]).toarray()
     )

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nanosae.codes import Codes, CodesWriter, write_codes
+from nanosae.codes import Codes, CodesWriter, as_table, write_codes
 from nanosae.codes import writer as codes_module
+from nanosae.errors import DataError
 from written_codes import M, N, rebuilt
 
 
@@ -208,3 +210,31 @@ def test_an_existing_corpus_is_not_overwritten_nor_mixed(tmp_path, dense):
         ValueError, match=r"info is \{'model': 'a'\} in .*, not \{'model': 'b'\}"
     ):
         CodesWriter(tmp_path, n_features=M, append=True, info={"model": "b"})
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.ones(3), r"vectors are \(3,\); needed: \(n, input_size\)"),
+        (np.full((3, 2), np.nan), "vectors must be finite"),
+        ([[1.0], [2.0], ["x"]], "not an array of numbers"),
+    ],
+)
+def test_embeddings_are_finite_rows(vectors, message, tmp_path):
+    acts = sp.csr_array(np.eye(3, 5, dtype=np.float32))
+    with pytest.raises(DataError, match=message):
+        write_codes(tmp_path / "c", acts, vectors=vectors)
+    assert not (tmp_path / "c").exists()
+    codes = write_codes(tmp_path / "c", acts, vectors=[[1, 2], [3, 4], [5, 6]])
+    assert codes.vectors().tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series], ids=str)
+def test_texts_may_be_an_array_or_a_series(kind):
+    assert as_table(kind(["a", "b"])).to_pydict() == {"text": ["a", "b"]}
+
+
+@pytest.mark.parametrize("given", [[1, 2], "a text", 7])
+def test_what_is_neither_texts_nor_a_table_is_refused(given):
+    with pytest.raises(DataError, match=r"neither texts nor a table.*Give a list"):
+        as_table(given)

@@ -265,3 +265,24 @@ def test_every_buffer_of_a_stream_has_an_order_of_its_own():
     assert np.array_equal(orders(0)[0], first)
     assert not np.array_equal(first, second)
     assert not np.array_equal(orders(1)[0], first)
+
+
+def test_a_short_stream_leaves_a_finished_run(tmp_path):
+    """It ends before the first evaluation, so that there is no snapshot."""
+    config = TrainConfig(
+        hidden_size=8, k=2, steps=1000, batch_size=20, buffer_bytes=memory_for(200)
+    )
+    stream = iter(np.split(numbered(300), 6))
+    model = SAETrainer(config, run=tmp_path).train(stream, progress=False)
+    assert not [*(tmp_path / "snapshots").iterdir()]
+    again = SAETrainer(config, run=tmp_path)
+    resumed = again.train(iter([]), resume=True, progress=False)
+    assert torch.equal(model.W_dec, resumed.W_dec)
+    assert "nothing was left to do" in again.notes_[0]
+
+
+def test_batches_without_rows_are_passed_over():
+    x = numbered(60)
+    pieces_with_none = [x[:0], x[:40], torch.from_numpy(x[:0]), x[40:]]
+    data = Stream(iter(pieces_with_none), seed=0)
+    assert data.n_train + data.n_heldout == 60

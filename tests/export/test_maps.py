@@ -8,6 +8,7 @@ import pytest
 
 from nanosae import Codes, SAETrainer, describe
 from nanosae.cli import main
+from nanosae.export.map_table import write_map
 from nanosae.runs.tables import save_features
 
 
@@ -50,6 +51,17 @@ def test_every_row_is_a_point_with_its_leading_feature(run, tmp_path, capsys):
             assert table["label"][row] == "some words"
         else:
             assert np.isnan(table["feature"][row])
+
+
+def test_a_column_that_is_called_like_one_of_the_map_is_kept(tmp_path):
+    model = SAETrainer(hidden_size=4, k=2, steps=5).train(np.eye(60), progress=False)
+    metadata = {"label": ["a", "b"] * 30, "label_": ["c"] * 60, "x": list(range(60))}
+    codes = model.encode_corpus(np.eye(60), tmp_path / "codes", metadata=metadata)
+    write_map(codes, tmp_path / "map.parquet")
+    table = pq.read_table(tmp_path / "map.parquet").to_pydict()
+    assert table["label_"] == metadata["label"]
+    assert table["label__"] == metadata["label_"]
+    assert table["x_"] == metadata["x"]
 
 
 def test_neuronpedia_gets_features_with_their_strongest_texts(run, tmp_path, capsys):

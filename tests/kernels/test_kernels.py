@@ -424,9 +424,10 @@ def test_cpu_kernels_give_the_same_bits_for_any_number_of_threads():
         )
 
 
+@pytest.mark.parametrize("shape", ["odd", "k is everything"])
 @pytest.mark.parametrize("block_bytes", [1, 100, 1000])
-def test_blocks_of_gathered_rows_change_no_bit(block_bytes, monkeypatch):
-    x, encoder, bias, decoder, b_dec, k = problem("odd")
+def test_blocks_of_gathered_rows_change_no_bit(block_bytes, shape, monkeypatch):
+    x, encoder, bias, decoder, b_dec, k = problem(shape)
     pairs = reference.select_topk(x, encoder, bias, k)
     plan = reference.make_plan(pairs, len(encoder))
     whole = products_of_all_kernels(x, decoder, b_dec, pairs, plan)
@@ -460,3 +461,14 @@ def test_backends_are_chosen_by_device_or_name():
     assert backend(torch.device("cpu")) is cpu_kernels
     assert backend(torch.device("meta")) is reference
     assert backend(torch.device("cpu"), "reference") is reference
+
+
+def test_of_no_rows_nothing_is_kept(kernels):
+    _, encoder, bias, *_ = problem("odd")
+    none = encoder[:0]
+    for pairs in (
+        kernels.select_topk(none, encoder, bias, 2),
+        kernels.select_batchtopk(none, encoder, bias, 2),
+        kernels.select_above(none, encoder, bias, torch.zeros_like(bias)),
+    ):
+        assert (len(pairs.values), pairs.row_ptr.tolist()) == (0, [0])

@@ -243,14 +243,14 @@ def test_rows_with_outliers_are_left_to_float32(screened, monkeypatch, outlier):
 
 
 def test_paths_are_chosen_by_sizes_and_by_the_processor(monkeypatch):
-    large = torch.zeros(2**10, 2**6), torch.zeros(2**12, 2**6)
+    n_rows, weight = 2**10, torch.zeros(2**12, 2**6)
     monkeypatch.setattr(selection, "selects_by_screening", lambda: True)
-    assert selection._is_screened(*large)
-    assert not selection._is_screened(large[0][1:], large[1])
-    assert not selection._is_screened(large[0], large[1][1:])
-    assert not selection._is_screened(*(part.double() for part in large))
+    assert selection.is_screened(n_rows, weight)
+    assert not selection.is_screened(n_rows - 1, weight)
+    assert not selection.is_screened(n_rows, weight[1:])
+    assert not selection.is_screened(n_rows, weight.double())
     monkeypatch.setattr(selection, "selects_by_screening", lambda: False)
-    assert not selection._is_screened(*large)
+    assert not selection.is_screened(n_rows, weight)
 
 
 def test_rows_so_wide_that_integers_overflow_are_not_screened(screened):

@@ -213,3 +213,33 @@ def test_a_corpus_has_a_plain_name(tmp_path, name):
     with pytest.raises(ConfigError, match="cannot be the name of a corpus"):
         corpus_path(tmp_path, name)
     assert corpus_path(tmp_path, "größe 2.1") == tmp_path / "codes" / "größe 2.1"
+
+
+def test_several_arrays_in_files_are_copied(path, tmp_path):
+    for number, part in enumerate(np.split(rows(), 3)):
+        np.save(tmp_path / f"{number}.npy", part)
+    codes = model().encode_corpus(str(tmp_path / "*.npy"), path)
+    np.testing.assert_allclose(codes.vectors(), rows(), rtol=2e-3, atol=1e-3)
+
+
+def test_a_part_is_replaced_by_the_same_part(path):
+    for seed in (0, 1):
+        codes = model().encode_corpus(rows(90, seed), path, part=(1, 3), force=True)
+        assert codes.n_rows == 30
+        np.testing.assert_allclose(
+            codes.vectors(), rows(90, seed)[30:60], rtol=2e-3, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_a_killed_replacement_left_is_no_dead_end(path, damaged):
+    model().encode_corpus(rows(), path)
+    following = path.with_name(".c.next")
+    model().encode_corpus(rows(seed=1), following)  # complete, but not yet in its place
+    if damaged:
+        (following / "manifest.json").unlink()
+    model().encode_corpus(rows(seed=2), path, force=True)
+    np.testing.assert_allclose(
+        Codes(path).vectors(), rows(seed=2), rtol=2e-3, atol=1e-3
+    )
+    assert [p.name for p in path.parent.iterdir()] == ["c"]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from agreement import assert_agree, decisions_of
+from nanosae.errors import DataError
 from nanosae.model.folding import fold
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
@@ -249,3 +250,12 @@ def test_sae_lens_loads_the_folder_and_encodes_the_same(activation, tmp_path):
         torch.testing.assert_close(
             other.decode(other.encode(x)), sae(x), rtol=1e-5, atol=1e-5
         )
+
+
+def test_a_list_of_activations_is_reconstructed():
+    sae, acts = model("relu"), np.eye(2, 9, dtype=np.float32)
+    np.testing.assert_array_equal(sae.reconstruct(acts.tolist()), sae.reconstruct(acts))
+    with pytest.raises(
+        DataError, match=r"activations are \(1, 1\); needed: \(n_rows, 9\)"
+    ):
+        sae.reconstruct([[1.0]])

@@ -1,6 +1,7 @@
 """Snapshots: small files whose histograms count everything."""
 
 import numpy as np
+import pytest
 import torch
 
 from nanosae.model.snapshots import snapshot
@@ -30,3 +31,24 @@ def test_a_snapshot_is_small_and_its_histograms_count_everything(tmp_path):
     between_bins = (np.abs(cosine.numpy()[:, None] - edges) < 1e-6).sum()  # to rounding
     assert between_bins < 20
     assert np.abs(counts - shot["encoder_decoder_cosine"]).sum() <= 2 * between_bins
+
+
+@pytest.mark.parametrize(("n_rows", "width"), [(60, 7), (9, 40), (30, 2)])
+def test_positions_are_in_the_plane_of_the_two_principal_axes(n_rows, width):
+    g = torch.Generator().manual_seed(0)
+    decoder = torch.randn(20, width, generator=g)
+    spread = 0.8 ** torch.arange(width)
+    targets = torch.randn(n_rows, width, generator=g) * spread
+    shot = snapshot(decoder, decoder, torch.rand(20), torch.rand(5), targets)
+    exact = np.linalg.svd(targets.double().numpy(), full_matrices=False)[2][[1, 0]]
+    directions = decoder.double() / decoder.double().norm(dim=1, keepdim=True)
+    expected = directions.numpy() @ exact.T
+    found = shot["positions"].astype(float)
+    signs = np.sign((found * expected).sum(0))
+    np.testing.assert_allclose(found, expected * signs, atol=2e-3)
+
+
+def test_one_column_has_positions_in_the_plane_too():
+    ones = torch.ones(4, 1)
+    shot = snapshot(ones, ones, torch.rand(4), torch.rand(5), torch.randn(6, 1))
+    assert np.abs(shot["positions"]).tolist() == [[1, 0]] * 4

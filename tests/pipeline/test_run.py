@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 import nanosae
-from nanosae import TrainConfig
-from nanosae.errors import ConfigError, DataError
+from nanosae import Codes, TrainConfig
+from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import make_plan
 from nanosae.train import loop
@@ -112,6 +112,56 @@ def test_findings_are_sentences_about_the_planted_difference(finished):
     assert "odds" not in " ".join(sentences["sentence"])
 
 
+def test_results_of_another_model_are_not_shown(finished, monkeypatch):
+    assert nanosae.open(finished[1]).to_dict()["findings"]
+    monkeypatch.setattr(Codes, "checksum", "changed")
+    analysis = nanosae.open(finished[1])
+    with pytest.raises(
+        StaleError, match=r"findings\.parquet is stale.*has changed since"
+    ):
+        _ = analysis.findings
+    with pytest.raises(StaleError):
+        _ = analysis.topics
+    said = "\n".join(analysis.summary())
+    assert "The findings are stale and not shown" in said
+    assert "make up" not in said
+    assert analysis.to_dict()["findings"] == analysis.to_dict()["topics"] == []
+
+
+def test_what_the_texts_are_about_follows_the_tested_findings(finished):
+    table = finished[2].findings
+    is_tested = table["q"].notna()
+    n_tested = is_tested.sum()
+    assert is_tested[:n_tested].all()
+    assert "topic" in table["side"][n_tested:].tolist()
+    run(finished[0], finished[1], n_topics=3)
+    again = nanosae.open(finished[1]).findings
+    assert (again["side"] == "topic").sum() == 3  # and none of the four before
+    assert again["q"].notna().sum() == n_tested
+    run(finished[0], finished[1])
+
+
+def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
+    texts = [f"Ticket {number}: server DOWN" for number in range(200)]
+    with pytest.raises(DataError, match=r"are 1 different ones; at least 10"):
+        make_plan(texts, embedder=Encoder())
+    kinds = [f"{text} {'x' * (i % 10 + 1)}" for i, text in enumerate(texts)]
+    assert make_plan(kinds, embedder=Encoder()).has_texts
+
+
+@pytest.mark.parametrize("given", [5, [1, 2], object()])
+def test_what_holds_no_texts_is_refused(given):
+    with pytest.raises(DataTypeError, match="Texts are a file, a table or a list"):
+        make_plan(given)
+
+
+def test_a_series_of_texts_and_single_names_are_taken():
+    table = reviews()
+    assert make_plan(table["review"], embedder=Encoder()).has_texts
+    plan = make_plan(table, by="place", time="day", target="stars", embedder=Encoder())
+    assert (plan.groups, plan.times, plan.numbers) == (["place"], ["day"], ["stars"])
+
+
 def test_the_run_folder_opens_again(finished):
     analysis = nanosae.open(finished[1])
     pd.testing.assert_frame_equal(analysis.findings, finished[2].findings)
@@ -134,6 +184,14 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
     ]
     assert redone == ["topics", "report"]
     run(finished[0], finished[1])
+
+
+def test_labels_that_differ_in_every_row_withhold_no_report(finished):
+    analysis, lines = run(finished[0], finished[1], labels="day")
+    (told,) = [line for line in lines if line.startswith("evaluate")]
+    assert "nothing was measured on day: none of 400 labels" in told
+    assert any(line.startswith("report") for line in lines)
+    assert analysis.report().exists()
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +307,6 @@ def test_a_users_mistake_is_named(tmp_path):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="There are 20 rows with a text; at least 50"):
         make_plan(reviews(20))
+    with pytest.raises(ConfigError, match="0 topics: at least 1 is needed"):
+        run(reviews(), tmp_path / "run", n_topics=0)
+    assert not (tmp_path / "run").exists()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanosae.errors import DamagedFileError, DataError
+from nanosae.errors import BusyError, DamagedFileError, DataError
 from nanosae.runs import embeddings as module
 from nanosae.runs.embeddings import Embeddings
 
@@ -106,3 +106,27 @@ def test_surrogates_are_texts(tmp_path):
     texts = ["half \ud83d", "half", "\ud83d"]
     store = embed(tmp_path / "e", texts, Encoder())
     assert store.rows(texts).shape == (3, 2)
+
+
+def test_rows_of_another_width_are_not_mixed_in(tmp_path):
+    embed(tmp_path / "e", TEXTS[:3], Encoder())
+    with pytest.raises(DataError, match=r"width 5; those in .* have 2\. Delete"):
+        embed(tmp_path / "e", TEXTS, lambda texts: np.ones((len(texts), 5)))
+    store = embed(tmp_path / "e", TEXTS, Encoder())
+    np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))
+
+
+def test_asking_for_another_encoder_s_rows_deletes_none(tmp_path):
+    embed(tmp_path / "e", TEXTS, Encoder()).keep(TEXTS)
+    assert Embeddings(tmp_path / "e", "another").missing(TEXTS) == TEXTS
+    assert Embeddings(tmp_path / "e", "model").missing(TEXTS) == []
+
+
+def test_two_commands_do_not_mix_their_rows(tmp_path):
+    def encode(texts):
+        with pytest.raises(BusyError, match="is being written by process"):
+            embed(tmp_path / "e", ["other"], Encoder())
+        return expected(texts)
+
+    store = embed(tmp_path / "e", TEXTS, encode)
+    np.testing.assert_array_equal(store.rows(TEXTS), expected(TEXTS))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from complete_run import kept_for_other_models
 from nanosae.codes import CodesWriter, write_codes
 from nanosae.errors import ConfigError, DamagedFileError
 from nanosae.model.weights import Weights
@@ -160,7 +161,7 @@ def test_labels_of_another_model_are_kept_apart_and_come_back(run):
     assert load_features(run).empty
     assert load_features(run).attrs["other_models"]
     assert annotations.names(run) == {}
-    assert annotations.kept_for_other_models(run) == 2
+    assert kept_for_other_models(run, None) == 2
     codes = encode(run, new, "new")
     assert known_labels(codes) == {}
     assert known_labels(opened(run))[0] == "my name"  # of the old model's codes

@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.codes import write_codes
+from nanosae.errors import DataError
 from nanosae.runs import annotations as edits
 from nanosae.runs.tables import (
     doubtful_labels,
@@ -106,3 +107,13 @@ def test_chosen_features_become_columns_beside_the_texts(tmp_path):
     assert tag(codes, [], rows=[1]).columns.tolist() == ["row", "text", "g"]
     with pytest.raises(ValueError, match="3"):
         tag(codes, [3])
+
+
+def test_features_and_names_that_do_not_fit_are_refused(tmp_path):
+    codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(3, 5, dtype=np.float32)))
+    for features in ([-1], [5]):
+        for rows in (None, [0]):
+            with pytest.raises(DataError, match="there are 0 … 4"):
+                tag(codes, features, rows=rows)
+    with pytest.raises(DataError, match="there are 1 names for 2 features"):
+        tag(codes, [1, 2], ["one"])

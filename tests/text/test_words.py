@@ -53,6 +53,16 @@ def test_phrases_do_not_cross_punctuation_and_words_keep_marks():
     }
 
 
+def test_links_are_no_words():
+    texts = [
+        "help me https://t.co/a1B2 now",
+        "Help me WWW.shop.example/help?me now",
+    ] * 2
+    words = Words(np.array(texts, dtype=object), np.ones(4, bool))
+    assert sorted(words.terms) == ["help", "help me", "me", "now"]
+    assert words.presence.sum(0).tolist() == [4.0] * 4
+
+
 def test_scripts_without_spaces_give_runs_of_characters():
     texts = np.array(["自然言語処理の本", "自然言語処理を読む", "犬と猫"], dtype=object)
     words = Words(texts, np.ones(3, bool))
@@ -76,3 +86,36 @@ def test_weights_are_bm25s_and_shares_those_of_the_seen_texts():
 def test_no_words_at_all():
     words = Words(np.array(["", "?", "1 2"], dtype=object), np.ones(3, bool))
     assert words.presence.shape == words.weight.shape == (3, 0)
+
+
+def test_the_word_that_nearly_always_stands_beside_a_phrase_is_known():
+    rng = np.random.default_rng(0)
+    vocabulary = ["red", "car", "big", "dog", "of", "a"]
+    texts = [
+        ". ".join(" ".join(rng.choice(vocabulary, 6)) for _ in range(2))
+        + rng.choice([" a number of dogs", " number of cats. a number of"])
+        for _ in range(40)
+    ]
+    words = Words(np.array(texts, dtype=object), np.ones(40, bool))
+    clauses = [
+        ["", *clause.split(), ""] for text in texts for clause in text.split(".")
+    ]
+    n_cut = 0
+    for term, before, after in zip(words.terms, words.before, words.after, strict=True):
+        own = term.split()
+        n_own = len(own)
+        neighbours = [
+            (clause[i - 1], clause[i + n_own])
+            for clause in clauses
+            for i in range(1, len(clause) - n_own)
+            if clause[i : i + n_own] == own
+        ]
+        for found, side in zip(
+            (before, after), zip(*neighbours, strict=True), strict=True
+        ):
+            usual = max(set(side), key=side.count)
+            is_usual = side.count(usual) >= 0.8 * len(side) and n_own > 1
+            assert found == (usual if is_usual else "")
+            n_cut += found != ""
+    assert n_cut > 3
+    assert words.after[words.terms.tolist().index("a number")] == "of"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -88,3 +89,14 @@ def test_frames_are_refused_with_what_to_do():
     assert estimator().set_output(transform="default") is not None
     with pytest.raises(ValueError, match=r"pandas frames .*csr_array"):
         estimator().set_output(transform="pandas")
+
+
+def test_settings_of_the_default_config_may_be_set_and_searched():
+    trainer = SAETrainer().set_params(config__k=3)
+    assert trainer.config == TrainConfig(k=3)
+    assert clone(SAETrainer()).config is None
+
+
+def test_names_are_asked_for_after_fitting():
+    with pytest.raises(NotFittedError):
+        estimator().get_feature_names_out()

@@ -18,6 +18,7 @@ import torch
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.checked import write_sealed_json
 from nanosae.data.dataset import Dataset
+from nanosae.errors import ConfigError
 from nanosae.runs import checkpoints as runs
 from nanosae.runs.folder import FILES, MANIFEST
 from nanosae.sources import open_rows
@@ -25,6 +26,7 @@ from nanosae.train import loop, metrics
 from nanosae.train.metrics import metrics_line
 from nanosae.train.state import TrainingState
 from nanosae.train.step import take_step
+from nanosae.trainable.sae import _check_backend as check_backend
 
 QUICK: dict[str, Any] = {
     "hidden_size": 32,
@@ -489,8 +491,10 @@ def test_training_stops_by_itself_and_the_best_weights_are_the_result():
 
 def test_few_rows_one_row_and_dead_features_work():
     for n in (1, 2, 5):
-        trainer = SAETrainer(TrainConfig(hidden_size=8, k=2, steps=3))
-        assert trainer.train(rows(n), progress=False).features(rows(n)).shape == (n, 8)
+        for noise in (0.0, 0.5):
+            config = TrainConfig(hidden_size=8, k=2, steps=3, noise=noise)
+            model = SAETrainer(config).train(rows(n), progress=False)
+            assert model.features(rows(n)).shape == (n, 8)
     config = TrainConfig(hidden_size=512, k=2, steps=20, batch_size=16, dead_after=16)
     trainer = SAETrainer(config)
     trainer.train(rows(), progress=False)
@@ -541,3 +545,22 @@ def test_the_last_measure_takes_each_row_once():
     trainer.train(np.random.default_rng(0).normal(size=(300, 8)), progress=False)
     calibrating = trainer.metrics_["rows_measured"] + 1
     assert 300 - calibrating <= trainer.metrics_["dead_rows_checked"] <= 300
+
+
+def test_a_device_that_is_not_there_is_an_error_with_a_remedy():
+    missing = [d for d in ("mps", "xpu") if not getattr(torch, d).is_available()]
+    for device in missing:
+        trainer = SAETrainer(TrainConfig(**QUICK, device=device))
+        with pytest.raises(
+            ConfigError, match=f"device='{device}' cannot be used here.*Choose another"
+        ):
+            trainer.train(rows(), progress=False)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_a_backend_of_another_device_is_refused(backend):
+    device = {"cpu": "meta", "cuda": "cpu"}[backend]
+    with pytest.raises(ConfigError, match=f"backend='{backend}' works on device="):
+        check_backend(backend, device)
+    check_backend(backend, backend)
+    check_backend("reference", device)

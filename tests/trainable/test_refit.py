@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.linalg import lstsq
+from scipy.linalg import LinAlgError, lstsq
 
 from nanosae import SAETrainer, TrainConfig
 from nanosae.trainable import refit
@@ -98,3 +98,17 @@ def test_relu_reconstructs_better_at_the_same_support(monkeypatch):
     one, two = model.features(data), shrunk.features(data)
     differing = ((one > 0) != (two > 0)).sum()
     assert differing < 0.001 * one.nnz  # rounding
+
+
+def test_activations_that_differ_by_many_orders_leave_what_was_trained():
+    """Their products in float32 have rounding errors above the ridge."""
+    rng = np.random.default_rng(0)
+    trained, acts, target = problem()
+    dense = 1e-3 * acts.toarray()
+    dense[:2, :8] = rng.uniform(1e4, 2e4, (2, 8))
+    wide = sp.csr_array(dense)
+    with pytest.raises(LinAlgError):  # the check can fail
+        least_squares(trained, wide, target, min(refit.RIDGES))
+    found = refit_decoder(trained, wide, target, wide, target)
+    assert np.isfinite(found.decoder).all()
+    assert found.squared_error(wide, target) <= trained.squared_error(wide, target)

@@ -15,7 +15,7 @@ from nanosae.analysis.cards import card
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.results import Results
 from nanosae.analysis.search import search
-from nanosae.errors import DataError, MissingError
+from nanosae.errors import DataError
 from nanosae.pipeline.result import Analysis
 from nanosae.runs.results import plain
 from nanosae.runs.tables import doubtful_labels, known_labels, records
@@ -42,19 +42,21 @@ def overview(analysis: Analysis) -> Answer:
 
 def search_rows(
     analysis: Analysis,
-    query: str | None = None,
-    row: int | None = None,
-    feature: int | None = None,
-    n: int = 10,
+    query: str | None,
+    row: int | None,
+    feature: int | None,
+    n: int,
 ) -> Answer:
     """Find rows by words, by likeness to a row, or by a feature."""
     found = search(analysis.codes, query, row=row, feature=feature, n=_bounded(n))
     return _hits(found)
 
 
-def steer(analysis: Analysis, row: int, edit: dict[int, float], n: int = 10) -> Answer:
-    """Find rows like a row whose features are edited: 0 turns a feature off."""
-    changes: dict[int | str, float] = {**edit}
+def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int) -> Answer:
+    """Find rows like a row whose features, by number or label, are edited: 0 turns one off."""
+    changes: dict[int | str, float] = {}
+    for feature, activation in edit.items():
+        changes[int(feature) if feature.isdecimal() else feature] = activation
     found = search(analysis.codes, row=row, edit=changes, n=_bounded(n))
     return _hits(found)
 
@@ -75,7 +77,7 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
     return _short(plain(answer | {"examples": examples}))
 
 
-def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
+def find_features(analysis: Analysis, words: str, n: int) -> Answer:
     """List features whose label holds all of some words, the most frequent first."""
     counts = analysis.codes.counts
     doubtful = doubtful_labels(analysis.codes)
@@ -122,7 +124,7 @@ def show_row(analysis: Analysis, row: int) -> Answer:
 
 
 def compare(
-    analysis: Analysis, by: str, a: str | None = None, b: str | None = None, n: int = 20
+    analysis: Analysis, by: str, a: str | None, b: str | None, n: int
 ) -> Answer:
     """Say which features tell two groups of rows apart: values a and b of a column.
 
@@ -139,19 +141,17 @@ def compare(
     }
 
 
-def topics(analysis: Analysis, n: int = 20) -> Answer:
+def topics(analysis: Analysis, n: int) -> Answer:
     """List the topics, the largest first, with the numbers of typical rows."""
     return _stored(analysis.topics, n, "topics")
 
 
-def findings(analysis: Analysis, n: int = 20) -> Answer:
+def findings(analysis: Analysis, n: int) -> Answer:
     """List the tested sentences on the corpus, the most telling first."""
     return _stored(analysis.findings, n, "findings")
 
 
-def _stored(table: pd.DataFrame | None, n: int, what: str) -> Answer:
-    if table is None:
-        raise MissingError(f"this run has no {what} yet.")
+def _stored(table: pd.DataFrame, n: int, what: str) -> Answer:
     lines = records(lines=table.head(_bounded(n)))["lines"]
     return _short({what: lines, "of": len(table)})
 

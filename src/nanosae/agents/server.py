@@ -13,8 +13,8 @@ from nanosae.pipeline.result import Analysis
 
 INSTRUCTIONS = """A corpus of texts, and the features that a sparse autoencoder found in it. Begin
 with `overview`. Every row has a number; quote it where you rely on a text. Labels are guesses:
-look at a feature's rows (`feature`) before you rely on it. `compare` tests on held-out rows and
-controls the false discovery rate; what it does not list, it did not find. Nothing is changed."""
+look at a feature's rows (`feature`) before you rely on it. `compare` controls the
+false discovery rate of its tests; what it does not list, it did not find. Nothing is changed."""
 
 
 def make_server(run: str | Path) -> Any:
@@ -64,9 +64,8 @@ def _add_questions_on_rows(tool: Callable[..., None], analysis: Analysis) -> Non
         return _answered(answers.show_row, analysis, row)
 
     def steer(row: int, edit: dict[str, float], n: int = 10) -> dict[str, Any]:
-        """Find rows like a row with other activations of some features, by number; 0 is off."""
-        numbers = {int(feature): value for feature, value in edit.items()}
-        return _answered(answers.steer, analysis, row, numbers, n)
+        """Find rows like a row with other activations of features (number or label); 0 is off."""
+        return _answered(answers.steer, analysis, row, edit, n)
 
     for question in (overview, search, row, steer):
         tool(question)

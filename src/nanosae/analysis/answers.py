@@ -10,9 +10,8 @@ import numpy as np
 MAX_CHARACTERS = 200_000  # of an answer; a longer one is not kept
 MAX_LABEL_WORDS = 8
 MAX_LABEL_CHARACTERS = 120
-CONTROLS = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
-)  # and of direction
+# control characters, and those that change the direction of writing
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MAX_DIGITS = 9  # of a number that a text may have
 # that one call can have used; a server that counts more counts wrong
 MAX_TOKENS = 10**8

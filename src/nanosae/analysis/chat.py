@@ -22,11 +22,7 @@ from nanosae.errors import ConfigError, ServerError
 from nanosae.extras import extra
 
 # parts of a request that `params` may not hold
-RESERVED = (
-    "model",
-    "messages",
-    "stream",
-)
+RESERVED = ("model", "messages", "stream")
 MOST_TOKENS = ("max_completion_tokens", "max_tokens")  # of an answer, by two names
 UNSTORED = ("extra_headers", "extra_query")  # parts that may hold a key
 HOPELESS = (401, 403, 404)  # statuses that another try cannot change

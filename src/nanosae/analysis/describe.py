@@ -19,7 +19,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from nanosae.analysis.coactivation import coactive_features, shared_rows
-from nanosae.analysis.columns import one_per_row
+from nanosae.analysis.columns import is_missing, one_per_row
 from nanosae.analysis.inactive import InactiveRows
 from nanosae.analysis.monosemanticity import monosemanticity, tfidf
 from nanosae.analysis.ranking import largest_in_rows
@@ -30,9 +30,8 @@ from nanosae.model.weights import Weights
 MOST_TEXTS = 500_000  # that monosemanticity is measured on
 BINS = 20  # of the activation histogram, between 0 and the feature's maximum
 DENSE = 0.2  # density above which a feature is called dense
-DUPLICATE = (
-    0.95  # cosine or overlap from which on the rarer of two features is a duplicate
-)
+# cosine or overlap from which on the rarer of two features is a duplicate
+DUPLICATE = 0.95
 
 
 def describe(
@@ -100,7 +99,8 @@ def _text_reader(codes: Codes, texts: Any) -> Callable[[np.ndarray], np.ndarray]
     if texts is True:
         return lambda rows: codes.texts(rows, marks="")
     given = one_per_row(codes, texts)
-    return lambda rows: given[rows]
+    strings = np.where(is_missing(given), "", given)
+    return lambda rows: strings[rows]
 
 
 def _texts_of_lists(

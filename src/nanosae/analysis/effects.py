@@ -21,9 +21,8 @@ Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
 MIN_LEFT = 1e-6  # of 1 − leverage, where a row decides its own prediction
 TINY = 1e-300
-ROUNDING = (
-    1e-9  # of a feature's rows: fewer outside a group are none, summed up inexactly
-)
+# of a feature's rows: fewer outside a group are none, summed up inexactly
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from nanosae.analysis.probes import (
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes, Corpus, as_codes
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.runs.tables import records
 
 Measures = dict[str, Estimate]
@@ -112,9 +112,13 @@ def evaluate(
         seed: Seed of the split, the draws and the baselines.
 
     Raises:
-        DataError: If no label has enough rows, or labels or targets are not one per row.
+        ConfigError: If `min_rows` is below 1.
+        DataError: If fewer than two rows are left, no label has enough of them, or labels or
+            targets are not one per row.
     """
     codes = as_codes(codes)
+    if min_rows < 1:
+        raise ConfigError(f"min_rows={min_rows} must be at least 1.")
     rng = np.random.default_rng(seed)
     rows = np.arange(codes.n_rows)
     values = None
@@ -122,6 +126,12 @@ def evaluate(
         values = one_per_row(codes, labels)
         rows = np.flatnonzero(~is_missing(values))
     rows = np.sort(rng.permutation(rows)[:max_rows])
+    if len(rows) < 2:
+        raise DataError(
+            f"{len(rows)} of {codes.n_rows:,} rows are left to measure; 2 are needed.",
+            column=labels if isinstance(labels, str) else None,
+            remedy="Give a column with labels, or more rows.",
+        )
     if targets is not None:
         targets = _targets_of(codes, targets)[rows]
     compared = representations(codes, rows, baselines, rng, targets)

@@ -26,9 +26,8 @@ from nanosae.errors import ConfigError
 
 SHRINKAGE = 20.0  # rows below the line of H
 MIN_OVERLAP = 0.05  # C ÷ min(f_i, f_j); less counts as 0
-MAX_CHANCE_PAIRS = (
-    1.0  # expected number of pairs as close by chance, above which one is dropped
-)
+# expected number of pairs as close by chance, above which one is dropped
+MAX_CHANCE_PAIRS = 1.0
 
 
 @dataclass(frozen=True, eq=False)

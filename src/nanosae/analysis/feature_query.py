@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,13 +34,16 @@ def set_features(
         The same array.
 
     Raises:
-        DataError: If there is no such feature, or several labels hold the part.
+        DataError: If there is no such feature, several labels hold the part, or a value is not
+            finite.
     """
     last = len(activations) - 1
     for key, value in values.items():
         feature = _by_label(key, labels) if isinstance(key, str) else key
         if not 0 <= feature <= last:
             raise DataError(f"feature {key}: there are 0 … {last}.")
+        if not math.isfinite(value):
+            raise DataError(f"feature {key}: its activation is {value}, not finite.")
         activations[feature] = value
     return activations
 

@@ -21,6 +21,7 @@ from nanosae.analysis.strata import TEXT_LENGTH, strata
 from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
+NAMED = 10  # groups that a note names
 MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
 
 
@@ -81,12 +82,14 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
     rows = _rows(codes, question, covariates, options)
     target = question.target[rows.numbers]
     sums = feature_sums(codes, rows.numbers, target, rows.strata, rows.weight)
-    tested, more_notes = _tested(question, sums, options)
+    tested, notes_of_groups = _tested(question, sums, options)
     names = feature_names(codes, options.labels)
     table = _test(codes, question, sums, tested, names, options)
     model, scores = _joint_models(codes, question, table, tested, rows, names, options)
 
-    of_split = split_notes(rows.held, options.share)
+    notes += _strata_notes(rows, covariates)
+    notes += split_notes(rows.held, options.share)
+    notes += notes_of_groups
     about = question.facts | asdict(options)
     about |= {"covariates": list(covariates), "labels": None}
     about |= {
@@ -95,7 +98,7 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
         "n_tested": int(tested.sum()),
         "n_independent": round(sums.n_independent),
         "n_candidates": len(table),
-        "notes": [*question.notes, *notes, *of_split, *more_notes],
+        "notes": question.notes + notes,
     }
     return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
 
@@ -132,6 +135,19 @@ def _rows(
     return Rows(numbers, stratum, weight, duplicate_group, held)
 
 
+def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
+    """Say where most rows have none to be compared with."""
+    n_rows, _ = rows.strata.shape
+    n_alone = int((rows.strata.sum(0) == 1).sum())
+    if 2 * n_alone <= n_rows:
+        return []
+    held_equal = ", ".join(covariates)
+    return [
+        f"{n_alone:,} of {n_rows:,} rows tell nothing: no other row has equal {held_equal}. Hold "
+        "fewer columns equal, or such as have fewer values."
+    ]
+
+
 def _tested(
     question: Question, sums: FeatureSums, options: Options
 ) -> tuple[np.ndarray, list[str]]:
@@ -145,8 +161,10 @@ def _tested(
         if not has_rows:
             small.append(name)
     if small:
-        joined = ", ".join(small)
-        notes.append(f"In too few rows to be tested: {joined}.")
+        named = ", ".join(small[:NAMED])
+        n_further = len(small) - NAMED
+        further = f" and {n_further:,} more" if n_further > 0 else ""
+        notes.append(f"In too few rows to be tested: {named}{further}.")
     n_active = sums.n_active.sum(1)
     left_out = question.facts.get("left_out", [])
     is_common = n_active >= options.min_active

@@ -48,7 +48,7 @@ class InactiveRows:
         self._centre = centre
         self._projection = None
         if not codes.has_vectors:
-            self._projection = rng.standard_normal((codes.n_features, PROJECTED)) / 16
+            self._projection = rng.standard_normal((codes.n_features, PROJECTED))
         self.rows = np.sort(rng.permutation(rows)[:pool])
         self.vectors = self.unit_vectors(self.rows)
         self._active = sp.csc_array(codes.take(self.rows))

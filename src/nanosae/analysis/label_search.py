@@ -16,9 +16,8 @@ from nanosae.text.static import encode_static, is_installed
 from nanosae.text.tokens import split_words
 from nanosae.text.vocabulary import Vocabulary
 
-FURTHER_WORDS = (
-    0.1  # of the score: lost by a label of many words besides those asked for
-)
+# of the score: lost by a label of many words besides those asked for
+FURTHER_WORDS = 0.1
 MEANING = 0.6  # score of a label that means exactly the same in other words
 MIN_COSINE = 0.45  # below which two labels have nothing to do with each other
 

@@ -164,9 +164,11 @@ def label(
     frame.attrs["notes"] = notes
     if codes.has_tokens:
         frame["label"] = _with_tokens(codes, features, frame["label"])
-    lower_ends = frame["label_auc_low"].astype(float)
     is_labelled = frame["label"] != ""
-    frame["label_doubtful"] = lower_ends.map(is_doubtful).astype(bool) & is_labelled
+    lower_ends = frame["label_auc_low"].astype(float)
+    recalls = frame["label_recall"].astype(float)
+    doubts = [is_doubtful(*scores) for scores in zip(lower_ends, recalls, strict=True)]
+    frame["label_doubtful"] = np.array(doubts, dtype=bool) & is_labelled
     return frame
 
 

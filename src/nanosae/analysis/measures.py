@@ -12,9 +12,8 @@ from nanosae.analysis.describe import DENSE
 from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate, unit
 from nanosae.codes import Codes
 
-MAX_QUERIES = (
-    1000  # rows asked for their neighbours; features asked for their intruders
-)
+# rows asked for their neighbours; features asked for their intruders
+MAX_QUERIES = 1000
 NEIGHBOURS = 10
 QUESTIONS = 5  # per feature
 STRONGEST = 50  # rows of a feature that its questions are drawn from
@@ -49,7 +48,9 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
             return spaces
         n_axes = min(WORD_AXES, *words.shape)
         axes = TruncatedSVD(n_axes, random_state=seed)
-        positions = axes.fit_transform(words)
+        # of equal texts, scikit-learn divides by a variance of 0 that is not needed here
+        with np.errstate(divide="ignore", invalid="ignore"):
+            positions = axes.fit_transform(words)
         spaces["words"] = unit(positions)
     return spaces
 
@@ -131,10 +132,17 @@ def usage(representation: Representation) -> dict[str, Estimate]:
         measures[name] = Estimate(float(value), np.nan, np.nan, n_features)
     if directions is not None:
         is_active = n_active > 0
-        distances, _ = _nearest(directions[is_active], 1)
-        to_nearest = distances[:, 1]
-        measures["redundancy"] = mean_estimate(1 - to_nearest)
+        measures["redundancy"] = _redundancy(directions[is_active])
     return measures
+
+
+def _redundancy(directions: np.ndarray) -> Estimate:
+    """Return the mean cosine of a direction with the one most like it, NaN for fewer than two."""
+    if len(directions) < 2:
+        return mean_estimate([])
+    distances, _ = _nearest(directions, 1)
+    to_nearest = distances[:, 1]
+    return mean_estimate(1 - to_nearest)
 
 
 def _gini(density: np.ndarray) -> float:
@@ -157,8 +165,8 @@ def reconstruction_measures(
         rng: Draws up to 1,000 rows whose neighbours are compared.
 
     Returns:
-        `fvu`, `cosine`, and `recall@10`: the share of a row's ten nearest neighbours that are its
-        reconstruction's among all reconstructions.
+        `fvu` (NaN for rows that are all equal), `cosine`, and `recall@10`: the share of a row's ten
+        nearest neighbours that are its reconstruction's among all reconstructions.
     """
     products = (x * reconstruction).sum(1)
     lengths = np.linalg.norm(x, axis=1)
@@ -178,7 +186,7 @@ def _fvu(x: np.ndarray, reconstruction: np.ndarray) -> Estimate:
     n_rows = len(x)
     error = ((x - reconstruction) ** 2).sum(1)
     spread = ((x - x.mean(0)) ** 2).sum(1)
-    total_spread = spread.sum()
+    total_spread = spread.sum() or np.nan
     fvu = np.array([error.sum() / total_spread])
     influence = (error - fvu * spread) / total_spread
     each_row = np.arange(n_rows)
@@ -193,11 +201,16 @@ def _recall(
     queries = rng.permutation(len(x))[:MAX_QUERIES]
     _, before = _nearest(x, NEIGHBOURS, queries)
     _, after = _nearest(reconstruction, NEIGHBOURS, queries)
+    n_neighbours = min(NEIGHBOURS, len(x) - 1)
+    if n_neighbours < 1:
+        return []
     recall = []
     for row, own, reconstructed in zip(queries, before, after, strict=True):
-        common = set(own) & set(reconstructed)
-        n_common = len(common - {row})
-        recall.append(n_common / NEIGHBOURS)
+        # among equal rows a row need not be the first of its neighbours
+        own_others = own[own != row][:n_neighbours]
+        others = reconstructed[reconstructed != row][:n_neighbours]
+        n_common = len(np.intersect1d(own_others, others))
+        recall.append(n_common / n_neighbours)
     return recall
 
 

@@ -3,9 +3,16 @@
 Terms are added one by one, at most three, each the one that makes the name best: the sum of how
 well its words find the feature's texts (F1 of the texts with any of the terms, inflections
 included) and how well its meaning does (area under the ROC curve along the terms' mean direction,
-see `meaning`). In a corpus without embeddings words alone decide. A term that adds less than 0.02
-is left out, and so is one that repeats a word of the name; a longer phrase takes the place of a
-part of it that is not clearly better.
+see `meaning`). In a corpus without embeddings words alone decide. Of the feature's texts that the
+first term is in one is not counted, and two of those that a further term adds: chosen for being in
+these, it will be in fewer of those to come (absolute discounting, Church and Gale 1991). A term
+that adds less than 0.02 is left out, and so is one that repeats a word of the name; a longer phrase
+takes the place of a part of it that is not clearly better.
+
+A phrase is whole unless it nearly always stands before the same word or behind the same word with
+content ("includes a number", of; "driven software", event), or joins two words that mostly stand
+without each other by a stop word ("tool to manage"; but "Bank of America"). Phrases that are not
+whole name only what nothing else does.
 
 Features whose names begin with the same term keep it and get further terms from the texts on which
 they are stronger than the others, which tells them apart. No two features have the same name.
@@ -40,6 +47,9 @@ CANDIDATES = 150  # typical terms among which a name is looked for
 MIN_GAIN = 0.02  # of a further term
 COMMON = 3  # training texts that have a term of a name, where the corpus is not small
 SMALL_CORPUS = 2000  # training texts below which a rare term may name
+DISCOUNT = 1  # of the feature's texts that have the first term of its name
+FURTHER_DISCOUNT = 2  # of those that a further term adds
+JOINED = 0.25  # share of the texts with either end of a phrase that have it, around a stop word
 WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
 FORM_ADVANTAGE = (
@@ -73,6 +83,7 @@ class _Corpus:
         place_of_row: Place of each row among the training rows, -1 for others, (n_rows,).
         meaning: The space of the embeddings, if there are any.
         term_meaning: What the candidate terms mean, if there are embeddings.
+        place_of: Place of each term.
     """
 
     words: Words
@@ -81,11 +92,23 @@ class _Corpus:
     place_of_row: np.ndarray
     meaning: Meaning | None
     term_meaning: TermMeaning | None
+    place_of: dict[str, int]
 
     def rows_with(self, term: int) -> np.ndarray:
         """Return the places of the training rows that have a term."""
         start, stop = self.presence.indptr[term : term + 2]
         return self.presence.indices[start:stop]
+
+    def n_texts(self, word: str) -> int:
+        """Return the number of training texts that have a word, 0 if it is no term."""
+        place = self.place_of.get(word)
+        return 0 if place is None else len(self.rows_with(place))
+
+    def says_something(self, word: str) -> bool:
+        """Return whether a word has content, as far as is known."""
+        place = self.place_of.get(word)
+        is_informative = place is None or self.informative[place] > 0
+        return is_informative and not is_stop_word(word)
 
 
 def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
@@ -123,20 +146,23 @@ def choose_names(
         place_of_row=place_of_row,
         meaning=meaning,
         term_meaning=term_meaning,
+        place_of={term: place for place, term in enumerate(words.terms)},
     )
     n_rows = np.array([len(own.rows) for own in features])
     order = largest_places(n_rows, len(features)).tolist()
-    no_shared_term = [None] * len(features)
-    first_pass = _choose_in_order(corpus, features, order, no_shared_term)
+    nothing = [None] * len(features)
+    first_pass = _choose_in_order(corpus, features, order, nothing, nothing)
     apart = []
     shared_terms = []
+    without_siblings: list[Name | None] = []
     for own, name, places in zip(
         features, first_pass, _siblings(first_pass), strict=True
     ):
         siblings = [features[place] for place in places]
         apart.append(_apart_from(own, siblings))
         shared_terms.append(name.terms[0] if siblings else None)
-    return _choose_in_order(corpus, apart, order, shared_terms)
+        without_siblings.append(None if siblings else name)
+    return _choose_in_order(corpus, apart, order, shared_terms, without_siblings)
 
 
 def _choose_in_order(
@@ -144,13 +170,18 @@ def _choose_in_order(
     features: Sequence[FeatureWords],
     order: Sequence[int],
     shared_terms: Sequence[int | None],
+    known: Sequence[Name | None],
 ) -> list[Name]:
+    """Name features one after the other, none as another; a known name is kept if it is free."""
     without_terms = Name([], [], None)
     names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
     for i in order:
-        names[i] = _choose_name(corpus, features[i], taken, shared_terms[i])
-        taken.add(frozenset(names[i].terms))
+        name = known[i]
+        if name is None or frozenset(name.terms) in taken:
+            name = _choose_name(corpus, features[i], taken, shared_terms[i])
+        names[i] = name
+        taken.add(frozenset(name.terms))
     return names
 
 
@@ -194,8 +225,9 @@ def _choose_name(
     typical = own.terms[:CANDIDATES].tolist()
     is_active = _active_rows(corpus, own)
     with_content = [term for term in typical if _has_content(corpus, term)]
-    common = [term for term in with_content if _is_common(corpus, term)]
-    by_content = _Search(corpus, own, is_active, common or with_content)
+    whole = [term for term in with_content if _is_whole(corpus, term)] or with_content
+    common = [term for term in whole if _is_common(corpus, term)]
+    by_content = _Search(corpus, own, is_active, common or whole)
     if shared_term in by_content.candidates:
         by_content.begin_with(shared_term)
         by_content.add_terms(taken, most=MAX_TERMS - 1)
@@ -226,12 +258,28 @@ def _ends_have_content(text: str) -> bool:
     return not any(is_stop_word(word) or len(word) < 2 for word in ends)
 
 
-def _is_of_form(corpus: _Corpus, term: int) -> bool:
-    """Return whether a term says nothing by itself and yet can name: no single stop word can."""
-    if _has_content(corpus, term):
+def _is_whole(corpus: _Corpus, term: int) -> bool:
+    """Return whether a term stands by itself: it is not cut out of a longer phrase."""
+    words = corpus.words
+    before = words.before[term]
+    is_cut_before = before != "" and corpus.says_something(before)
+    is_cut_after = words.after[term] != ""
+    if is_cut_before or is_cut_after:
         return False
+    word_list = words.terms[term].split(" ")
+    if not any(is_stop_word(word) for word in word_list[1:-1]):
+        return True
+    first, last = word_list[0], word_list[-1]
+    n_rarer = min(corpus.n_texts(first), corpus.n_texts(last))
+    return len(corpus.rows_with(term)) >= JOINED * n_rarer
+
+
+def _is_of_form(corpus: _Corpus, term: int) -> bool:
+    """Return whether a term says nothing, word by word, and yet can name: no stop word can."""
     text = corpus.words.terms[term]
-    return " " in text or not is_stop_word(text)
+    if " " not in text:
+        return not _has_content(corpus, term) and not is_stop_word(text)
+    return not any(corpus.says_something(word) for word in text.split(" "))
 
 
 def _is_unspaced(text: str) -> bool:
@@ -263,8 +311,10 @@ class _Search:
         shared: A term that the name begins with and that others' names begin with, too.
         chosen: Further terms so far, as places in `candidates`.
         rows: Training rows that have each candidate or an inflection of it.
+        n_found: The feature's training rows among these, (candidates,).
         covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
-        f1: F1 of these rows for the feature's.
+        found: The feature's rows among these, less the discount of each chosen term.
+        f1: F1 of the covered rows for the feature's, after the discount.
     """
 
     def __init__(
@@ -288,10 +338,15 @@ class _Search:
                 rows_of_others = [own_rows[other] for other in others]
                 rows = np.unique(np.concatenate([rows, *rows_of_others]))
             self.rows.append(rows)
+        n_rows = [len(rows) for rows in self.rows]
+        self.candidate_of_pair = np.repeat(np.arange(len(candidates)), n_rows)
+        self.row_of_pair = np.concatenate([*self.rows, np.zeros(0, np.intp)])
+        self.n_found = self._count(is_active)
         self.covered = np.zeros(len(is_active), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
         self.shared: list[int] = []
         self.chosen: list[int] = []
+        self.found = 0
         self.f1 = 0.0
         self._begin_meaning(own)
 
@@ -340,7 +395,7 @@ class _Search:
     def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
         """Return the best of the longer candidates that hold a term and are hardly worse."""
         term = self.terms[place]
-        n_found = self._n_found(place)
+        n_found = self.n_found[place]
         best = place
         least = scores[place] - MIN_GAIN
         hardly_worse = np.flatnonzero(scores > least)
@@ -349,28 +404,27 @@ class _Search:
             is_longer = len(phrase) > len(self.terms[best])
             if not is_longer or not _holds(phrase, term):
                 continue
-            if self._n_found(other) >= WHOLE * n_found:
+            if self.n_found[other] >= WHOLE * n_found:
                 best = other
         return best
 
-    def _n_found(self, place: int) -> int:
-        """Return the number of the feature's rows that have a candidate."""
-        is_found = self.is_active[self.rows[place]]
-        return int(is_found.sum())
-
     def _f1_with_each(self) -> np.ndarray:
-        """Return the F1 of the name with each further candidate."""
-        is_found = self.covered & self.is_active
-        n_found = int(is_found.sum())
-        n_covered = int(self.covered.sum())
-        f1 = np.zeros(len(self.candidates))
-        for place in np.flatnonzero(self.open):
-            rows = self.rows[place]
-            more = rows[~self.covered[rows]]
-            found = n_found + int(self.is_active[more].sum())
-            covered = n_covered + len(more)
-            f1[place] = 2 * found / max(covered + self.n_active, 1)
-        return f1
+        """Return the F1 of the name with each further candidate, after the discount."""
+        is_new = ~self.covered
+        n_new = self._count(is_new)
+        covered = int(self.covered.sum()) + n_new
+        found = self.found + self._discounted(self._count(is_new & self.is_active))
+        return 2 * found / np.maximum(covered + self.n_active, 1)
+
+    def _count(self, is_counted: np.ndarray) -> np.ndarray:
+        """Return how many of some training rows have each candidate, (candidates,)."""
+        counted = self.candidate_of_pair[is_counted[self.row_of_pair]]
+        return np.bincount(counted, minlength=len(self.candidates))
+
+    def _discounted(self, n_found: np.ndarray) -> np.ndarray:
+        is_further = bool(self.chosen or self.shared)
+        discount = FURTHER_DISCOUNT if is_further else DISCOUNT
+        return np.maximum(n_found - discount, 0)
 
     def _auc_with_each(self) -> np.ndarray:
         """Return the area under the ROC curve along the name's direction with each candidate."""
@@ -386,6 +440,8 @@ class _Search:
         return normal_auc(difference, variance)
 
     def _add(self, place: int) -> None:
+        is_new_found = ~self.covered & self.is_active
+        self.found += self._discounted(self._count(is_new_found))[place]
         self.chosen.append(place)
         self.covered[self.rows[place]] = True
         self._close(place)

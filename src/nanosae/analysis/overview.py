@@ -26,7 +26,10 @@ from nanosae.runs.tables import doubtful_labels, known_labels
 FIRST_TOPICS = 3  # before everything else; the others come last
 TOPIC_WORDS = 4  # of a topic
 FAMILIES = 2
-CHILDREN = 3  # of a family that are named
+KINDS = 3  # of a family that are named
+MIN_KINDS = 2
+MOST = 0.6  # of the texts of a kind that its root is in
+MIN_REPEATED = 3  # texts: fewer are an accident
 PAIRS = 3  # of features that go together
 MIN_TOGETHER = 20  # texts that a pair shares
 MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that have the other, too
@@ -148,7 +151,7 @@ def _repeated_line(
     """Say how many texts repeat another one, but for case, digits and punctuation."""
     sizes = np.bincount(text_group)
     n_repeated = int((sizes - 1).sum())
-    if n_repeated == 0:
+    if n_repeated < MIN_REPEATED:
         return
     most = int(sizes.argmax())
     place = int((text_group == most).argmax())
@@ -156,8 +159,8 @@ def _repeated_line(
     (text,) = _quotes(codes, rows[[place]])
     yield _line(
         "repeated",
-        f"{percent(share)} of the texts ({n_repeated:,}) repeat another one; the most "
-        f"frequent is there {sizes[most]:,} times: {text}.",
+        f"{n_repeated:,} texts ({percent(share)}) repeat another one; the most frequent is "
+        f"there {sizes[most]:,} times: {text}.",
         share,
     )
 
@@ -165,20 +168,21 @@ def _repeated_line(
 def _family_lines(
     codes: Codes, families: Sequence[Mapping[str, Any]], named: _Named
 ) -> Iterator[Line]:
-    """Say what large families of features consist of."""
+    """Say what large families of features consist of: kinds that mostly lie inside their root."""
     n_told = 0
     told: set[int] = set()
     for family in families:
-        root, *children = family["members"]
-        known = [child for child in children if child in named.labels]
-        if root not in named.labels or len(known) < 2 or told & set(family["members"]):
+        members = [member for member in family["members"] if member in named.labels]
+        if family["root"] not in members or told & set(members):
             continue
-        told |= set(family["members"])
+        root, *kinds = _kinds_of_root(codes, members, named.rows)
+        if len(kinds) < MIN_KINDS:
+            continue
+        told |= set(members)
         label = named.labels[root]
         share = float(codes.density[root])
-        parts = [f"“{named.labels[child]}”" for child in known[:CHILDREN]]
-        n_further = len(children) - len(parts)
-        if n_further:
+        parts = [f"“{named.labels[kind]}”" for kind in kinds[:KINDS]]
+        if n_further := len(kinds) - len(parts):
             parts.append(f"{n_further:,} more")
         yield _line(
             "family",
@@ -192,12 +196,22 @@ def _family_lines(
             return
 
 
+def _kinds_of_root(codes: Codes, members: list[int], rows: np.ndarray) -> list[int]:
+    """Return the root, which is first, and the members that have it in most of their texts."""
+    shared, counts = _shared_counts(codes, rows, np.array(members))
+    with_root = shared[[0]].toarray().ravel()
+    is_inside = with_root >= MOST * counts
+    return [
+        member for member, is_kind in zip(members, is_inside, strict=True) if is_kind
+    ]
+
+
 def _pair_lines(codes: Codes, named: _Named) -> Iterator[Line]:
     """Say which features occur in the same texts far more often than elsewhere, each once.
 
     Features whose labels share a word are parts of one subject, which nobody needs to be told.
     """
-    shared, counts = _shared_counts(codes, named)
+    shared, counts = _shared_counts(codes, named.rows, named.features)
     pairs = sp.coo_array(sp.triu(shared, 1))
     places = np.stack(pairs.coords)
     n_shared = pairs.data
@@ -231,11 +245,14 @@ def _pair_lines(codes: Codes, named: _Named) -> Iterator[Line]:
             return
 
 
-def _shared_counts(codes: Codes, named: _Named) -> tuple[Any, np.ndarray]:
-    """Count the texts of each feature, and those that two of them share."""
-    activations: Any = codes.take(named.rows)[:, named.features]
+def _shared_counts(
+    codes: Codes, rows: np.ndarray, features: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    """Count the texts that two features share, csr_array (F, F), and those of each, (F,)."""
+    activations: Any = codes.take(rows)[:, features]
     is_active = (activations > 0).astype(np.int64)
-    return is_active.T @ is_active, np.asarray(is_active.sum(axis=0)).ravel()
+    counts = np.asarray(is_active.sum(axis=0)).ravel()
+    return sp.csr_array(is_active.T @ is_active), counts
 
 
 def _unusual_line(codes: Codes, rows: np.ndarray) -> Iterator[Line]:
@@ -251,10 +268,12 @@ def _unusual_line(codes: Codes, rows: np.ndarray) -> Iterator[Line]:
 def closeness(vectors: np.ndarray) -> np.ndarray:
     """Return the cosine of each row with its sixth-nearest in a sample, itself counted, (n,).
 
+    Rows are not centred: what is left of a row near the middle would be noise of any direction.
+
     Args:
-        vectors: Rows, (n, width), which are centred first.
+        vectors: Rows, (n, width).
     """
-    directions = unit(vectors - vectors.mean(axis=0))
+    directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]
     reference = directions[sample]
     nearest = nearest_rows(directions, reference, NEAREST)

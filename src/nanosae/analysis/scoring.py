@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.statistics import Z95
+
 SCORES = ["label_auc", "label_auc_low", "label_auc_high"]
 SCORES += ["label_f1", "label_precision", "label_recall", "label_n"]
-SURE_AUC = (
-    0.7  # "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
-)
-NORMAL_95 = 1.96  # the normal distribution's two-sided 95 % quantile
+# "acceptable discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
+SURE_AUC = 0.7
 
 
 def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
@@ -39,17 +39,22 @@ def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
     return has_enough and has_inactive
 
 
-def is_doubtful(auc_low: float) -> bool:
-    """Return whether a label may well not fit: its area is not surely above 0.7, or is not known.
+def is_doubtful(auc_low: float, recall: float) -> bool:
+    """Return whether a label may well not fit: by its meaning, by its words, or for want of texts.
 
     Args:
-        auc_low: Lower end of the area's 95 % interval, NaN for a label without a score.
+        auc_low: Lower end of the area's 95 % interval, NaN for a label without a score; a label
+            is doubtful unless this is at least 0.7.
+        recall: Share of the held-out texts of the feature with one of the label's words; a label
+            whose words are in none of them is doubtful, whatever its area.
 
     Example:
-        >>> is_doubtful(0.8), is_doubtful(0.6), is_doubtful(float("nan"))
+        >>> is_doubtful(0.8, 0.1), is_doubtful(0.8, 0.0), is_doubtful(0.6, 0.1)
         (False, True, True)
+        >>> is_doubtful(float("nan"), float("nan"))
+        True
     """
-    is_sure = auc_low >= SURE_AUC
+    is_sure = auc_low >= SURE_AUC and recall > 0
     return not is_sure
 
 
@@ -147,7 +152,7 @@ def wilson_interval(share: float, size: float) -> tuple[float, float]:
         >>> [round(bound, 3) for bound in wilson_interval(0.5, 10)]
         [0.237, 0.763]
     """
-    z2 = NORMAL_95**2 / size
+    z2 = Z95**2 / size
     variance = share * (1 - share)
     middle = share + z2 / 2
     half_width = np.sqrt(z2 * (variance + z2 / 4))

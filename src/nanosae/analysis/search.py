@@ -31,6 +31,7 @@ from nanosae.text.encoders import find_encoder, received_encoder
 
 DEPTH = 100  # rows of each ranking that are merged, at least
 CHANCE_ROWS = 500  # whose cosines say what is near by chance
+NOTED_WORDS = 5  # that no text has, and that a note tells one by one
 CHANCE = 0.99  # quantile of these cosines below which a hit is weak
 
 
@@ -334,12 +335,16 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
 def _note(asked: _Query, hits: list[Hit]) -> str:
     """Say how the answer came about, and what to try where it is poor."""
     sentences = [asked.note]
-    for word in asked.words:
-        if not word.exact and word.terms:
+    missing = [word for word in asked.words if not word.exact]
+    for word in missing[:NOTED_WORDS]:
+        if word.terms:
             shown = ", ".join(word.terms[:3])
             sentences.append(f"no text has {word.word!r}, looked for {shown}")
-        elif not word.exact and asked.vector is None:
+        elif asked.vector is None:
             sentences.append(f"no text has {word.word!r} or a word like it")
+    n_further = len(missing) - NOTED_WORDS
+    if n_further > 0:
+        sentences.append(f"nor do texts have {n_further:,} more of the words")
     if not hits:
         sentences.append("nothing was found: try other or fewer words, or a feature")
     elif all(hit.weak for hit in hits):

@@ -28,7 +28,7 @@ COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
 # what a finding still tells for each one before it of the same column, side and feature
-SAME_COLUMN = 0.9
+SAME_COLUMN = 0.75
 SAME_SIDE = 0.5
 SAME_FEATURE = 0.5
 OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
@@ -227,7 +227,7 @@ def group_words(value: Any, column: Any, names_column: bool = False) -> str:
 
     Example:
         >>> group_words("astro-ph", "field"), group_words("mail", "use", names_column=True)
-        ('astro-ph', 'mail (use)')
+        ('astro-ph', 'the texts where use is mail')
         >>> group_words(4, "stars")
         'the texts where stars is 4'
     """
@@ -237,9 +237,9 @@ def group_words(value: Any, column: Any, names_column: bool = False) -> str:
     name = column_words(column)
     has_word = re.search(r"[^\W\d_]{2}", text)
     is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
-    if not has_word or is_yes_or_no:
+    if names_column or not has_word or is_yes_or_no:
         return f"the texts where {name} is {text}"
-    return f"{text} ({name})" if names_column else text
+    return text
 
 
 def column_words(column: Any) -> str:
@@ -375,6 +375,8 @@ def lines(
             written.append(f"  … and {n_further:,} more")
     if not sides:
         written.append("Nothing differs by more than chance would.")
+    elif not written:
+        written.append("What differs shows at equal covariates only: --stats tells it.")
     return written + found.about["notes"]
 
 

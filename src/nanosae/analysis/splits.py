@@ -324,11 +324,16 @@ def _normalised_texts(codes: Codes, rows: np.ndarray) -> Iterator[str]:
     """Yield the normalised texts of some rows, which are read a block at a time."""
     for block in np.split(rows, range(READ_BLOCK, len(rows), READ_BLOCK)):
         for text in codes.texts(block):
-            yield _normalised(text)
+            yield normalised(text)
 
 
-def _normalised(text: str) -> str:
-    """Reduce a text to its lower-case letters; one without any letters stays as it is."""
+def normalised(text: str) -> str:
+    """Reduce a text to its lower-case letters; one without any letters stays as it is.
+
+    Example:
+        >>> normalised("Call 555-0199!"), normalised("2024")
+        ('call', '2024')
+    """
     lower = text.lower()
     letters = re.sub(r"[\W\d_]+", " ", lower).strip()
     return letters or lower

@@ -27,9 +27,8 @@ from nanosae.text.vocabulary import Vocabulary
 FORMAT = 2  # of the index
 BLOCK = 2**14  # rows that are indexed together
 TOKENS = "unicode61 remove_diacritics 0 categories 'L* N* M* Pc Co'"
-LONGEST_RUN = (
-    4  # characters of a script without spaces that are looked up as one phrase
-)
+# characters of a script without spaces that are looked up as one phrase
+LONGEST_RUN = 4
 HAN_OR_KANA = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 SHORTEST_BEGINNING = 3  # letters of a word that stands for those it begins
 MOST_LIKE = 20  # words that one stands for

@@ -66,6 +66,8 @@ def verdict(result: Evaluation | Mapping[str, Any]) -> list[str]:
     lines = result["table"] if isinstance(result, Mapping) else _records(result)
     by_measure: dict[str, dict[str, dict[str, Any]]] = {}
     for line in lines:
+        if _is_unknown(line["value"]):
+            continue
         of_measure = by_measure.setdefault(line["measure"], {})
         of_measure[line["representation"]] = line
     found = [
@@ -113,9 +115,13 @@ def _best(lines: Iterable[Mapping[str, Any]], lower_is_better: bool) -> Any:
 def _interval(line: Mapping[str, Any]) -> tuple[float, float]:
     """Return the 95 % interval of a value, or the value itself where there is none."""
     ends = line["low"], line["high"]
-    if any(end is None or math.isnan(end) for end in ends):
+    if any(_is_unknown(end) for end in ends):
         return line["value"], line["value"]
     return ends
+
+
+def _is_unknown(number: float | None) -> bool:
+    return number is None or math.isnan(number)
 
 
 def _judge_dead(share: float) -> tuple[str, str]:

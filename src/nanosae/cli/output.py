@@ -20,7 +20,7 @@ _quiet = False
 
 
 def set_quiet(quiet: bool) -> None:
-    """Return whether the verbs print results only: no progress, notes and next commands."""
+    """Say whether the verbs print results only: no progress, notes and next commands."""
     global _quiet
     _quiet = quiet
 

@@ -380,16 +380,30 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
     """Return places (numbers, a mask, None for all) as numbers.
 
     Raises:
-        DataError: If one is not below the size.
+        DataError: If one is not an integer below the size, or a mask is of another size.
     """
     if given is None:
         return np.arange(size)
-    if np.asarray(given).dtype == bool:
-        found = np.flatnonzero(given).ravel()
-    else:
-        found = np.asarray(given, np.int64).ravel()
+    places = np.asarray(given).ravel()
+    if places.dtype == bool:
+        if len(places) != size:
+            raise DataError(f"a mask of {what}s has {len(places)}; needed: {size}.")
+        return np.flatnonzero(places)
+    found = _as_integers(places, what)
     if len(found) and not 0 <= found.min() <= found.max() < size:
         low, high = found.min(), found.max()
         given_range = f"{low}" if low == high else f"{low} … {high}"
         raise DataError(f"{what} {given_range}: there are 0 … {size - 1}.")
+    return found
+
+
+def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
+    try:
+        with np.errstate(invalid="ignore"):  # of NaN
+            found = places.astype(np.int64)
+    except (TypeError, ValueError):
+        raise DataError(f"{what}s must be integers, not {places.dtype}.") from None
+    is_other = found != places
+    if is_other.any():
+        raise DataError(f"{what} {places[is_other][0]} is not an integer.")
     return found

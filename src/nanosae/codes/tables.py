@@ -12,12 +12,26 @@ from nanosae.errors import DataError
 
 
 def as_table(table: Any) -> pa.Table:
-    """Return texts (a list) or a table of any kind as an Arrow table."""
-    if isinstance(table, list):
-        return pa.table({"text": pa.array(table, pa.string(), from_pandas=True)})
+    """Return texts (a list, or an array or series) or a table of any kind as an Arrow table.
+
+    Raises:
+        DataError: If it is neither.
+    """
+    if len(getattr(table, "shape", ())) == 1:
+        table = list(table)
     if hasattr(table, "reset_index"):  # of pandas
         table = table.reset_index(drop=True)
-    return pa.table(table)
+    try:
+        if isinstance(table, list):
+            table = {"text": pa.array(table, pa.string(), from_pandas=True)}
+        return pa.table(table)
+    except (TypeError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"these are neither texts nor a table of columns: {reason}.",
+            remedy="Give a list of str (None where one is missing), a DataFrame, an Arrow table "
+            "or a dict of columns.",
+        ) from error
 
 
 def decoded(table: pa.Table) -> pa.Table:

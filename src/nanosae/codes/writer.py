@@ -159,9 +159,7 @@ class CodesWriter:
         finally:
             self._release()
 
-    def append(
-        self, block: Any, table: Any = None, vectors: np.ndarray | None = None
-    ) -> None:
+    def append(self, block: Any, table: Any = None, vectors: Any = None) -> None:
         """Add rows; blocks may have any size, shards are cut here.
 
         Args:
@@ -171,13 +169,14 @@ class CodesWriter:
             vectors: The rows' embeddings, (n, input_size).
 
         Raises:
-            DataError: If widths, lengths or columns do not fit, or an activation is negative or not
-                finite.
+            DataError: If widths, lengths or columns do not fit, an activation is negative or not
+                finite, or a vector is not finite.
             ConfigError: If the writer is closed.
             WriteError: If a shard cannot be written; the rows before it stay.
         """
         rows = _as_csr(block, self.manifest["n_features"])
         metadata = None if table is None else self._in_order(decoded(as_table(table)))
+        vectors = None if vectors is None else _as_vectors(vectors)
         for what, given in (("table", metadata), ("vectors", vectors)):
             if given is not None and len(given) != rows.shape[0]:
                 raise DataError(
@@ -480,4 +479,17 @@ def _as_csr(block: Any, n_features: int) -> Any:
     is_finite = np.isfinite(rows.data).all()
     if not is_finite or rows.data.min(initial=0) < 0:
         raise DataError("activations must be finite and not negative.")
+    return rows
+
+
+def _as_vectors(vectors: Any) -> np.ndarray:
+    """Return embeddings as an array (n, input_size) of finite numbers."""
+    try:
+        rows = np.asarray(vectors, np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"vectors are not an array of numbers: {error}.") from error
+    if rows.ndim != 2:
+        raise DataError(f"vectors are {rows.shape}; needed: (n, input_size).")
+    if not np.isfinite(rows).all():
+        raise DataError("vectors must be finite.")
     return rows

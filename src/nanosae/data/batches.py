@@ -74,9 +74,8 @@ class _Loader:
         self._batches = batches
         self._room = room
         self._stream = torch.cuda.Stream(device)
-        self._held: np.ndarray | None = (
-            None  # the buffer of which the device has a copy
-        )
+        # the buffer of which the device has a copy, and that copy
+        self._held: np.ndarray | None = None
         self._copy: Tensor | None = None
 
     def load(self) -> _Loaded | None:
@@ -87,12 +86,10 @@ class _Loader:
         buffer, index = found
         self._hold(buffer, index)
         with torch.cuda.stream(self._stream):
-            is_held = buffer is self._held
-            batch = (
-                self._gather_there(index)
-                if is_held
-                else self._gather_here(buffer, index)
-            )
+            if buffer is self._held:
+                batch = self._gather_there(index)
+            else:
+                batch = self._gather_here(buffer, index)
             return _Loaded(batch, self._stream.record_event())
 
     def _hold(self, buffer: np.ndarray, index: np.ndarray) -> None:

@@ -30,7 +30,8 @@ class Stream(Dataset):
 
     Args:
         batches: An iterator or generator of (n, width) arrays or tensors, of (inputs, targets), or
-            of what `activations` yields; or a function that returns a new one.
+            of what `activations` yields; or a function that returns a new one. Batches without rows
+            are passed over.
         seed: Decides the held-out rows and every order.
         input_size: Width that the rows must have.
         heldout_share: Share of the rows of the first buffer to hold out, at least one row.
@@ -134,6 +135,8 @@ def _read_blocks(
     for number, batch in enumerate(batches):
         rows = getattr(batch, "rows", batch)  # of what `activations` yields
         inputs, targets = rows if isinstance(rows, tuple) else (rows, None)
+        if getattr(inputs, "shape", ())[:1] == (0,):
+            continue
         try:
             opened = open_rows(inputs, input_size=width, targets=targets)
             block = opened.read(0, opened.n_rows)

@@ -24,7 +24,7 @@ def write_map(codes: Codes, output: str | Path) -> int:
     Columns are `row`, `x`, `y`, the leading `feature` (empty where none is active) with its
     `label`, `features` (all active ones of the row, strongest first, each with its name under
     `feature` and its number under `index`, as Embedding Atlas lists them), and the corpus' texts
-    and columns.
+    and columns; a column with one of these names gets a `_` behind.
 
     Args:
         codes: The corpus; its map is made if it has none.
@@ -49,7 +49,10 @@ def write_map(codes: Codes, output: str | Path) -> int:
     if codes.has_texts:
         columns["text"] = codes.texts()
     for name in codes.columns:
-        columns.setdefault(name, codes.column(name))
+        free_name = name
+        while free_name in columns:
+            free_name += "_"
+        columns[free_name] = codes.column(name)
     table = pa.table(columns)
     write_file(Path(output), partial(parquet.write_table, table))
     return codes.n_rows

@@ -18,6 +18,7 @@ import importlib.util
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from nanosae.errors import ExtraError
 from nanosae.kernels.autograd import (
@@ -76,10 +77,16 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
     return importlib.import_module(f"nanosae.kernels.{name}")
 
 
-def compile_all(kernels: ModuleType) -> None:
-    """Compile a backend's kernels, so that no step waits for it, nor a clock counts it."""
+def compile_all(kernels: ModuleType, n_rows: int, weight: Tensor) -> None:
+    """Compile a backend's kernels, so that no step waits for it, nor a clock counts it.
+
+    Args:
+        kernels: The backend.
+        n_rows: Rows of the largest batch, whose size decides which kernels are needed.
+        weight: The encoder, (hidden_size, input_size).
+    """
     if hasattr(kernels, "compile_all"):
-        kernels.compile_all()
+        kernels.compile_all(n_rows, weight)
 
 
 def selection_path(kernels: ModuleType) -> str:

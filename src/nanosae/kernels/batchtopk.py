@@ -7,7 +7,7 @@ narrows its threshold tile by tile without waiting for the device, and `referenc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from nanosae.kernels.pairs import Pairs, filter_pairs
 
 SAMPLE_ROWS = 64  # of which the first threshold is estimated
+MARGIN = 0.9  # of an earlier batch's threshold: most likely a lower bound
 LOWERING = 0.7  # what a threshold that proved too high is multiplied by
 NEGLIGIBLE = 1e-6  # a threshold below it is lowered to zero
 ROUNDING = 1.00001  # a selection by a threshold may miss entries that exceed it by less than this
@@ -27,6 +28,24 @@ class Selection(NamedTuple):
 
     pairs: Pairs
     smallest_kept: float
+
+
+def initial_threshold(thresholds: Mapping[int, float], k: int) -> float | None:
+    """Return where to begin the search for a batch's threshold; None if nothing is known of it.
+
+    Args:
+        thresholds: What earlier batches came to, by the number of entries kept of a row. The more
+            entries are kept, the lower the threshold.
+        k: Number of entries to keep of a row.
+
+    Example:
+        >>> initial_threshold({4: 2.0, 16: 1.0}, 8)
+        0.9
+    """
+    as_many = [kept for kept in thresholds if kept >= k]
+    if not as_many:
+        return None
+    return MARGIN * thresholds[min(as_many)]
 
 
 def estimate_threshold(x: Tensor, weight: Tensor, bias: Tensor, total: int) -> float:

@@ -117,9 +117,10 @@ def encode_grads(
 
 def _tiles(x: Tensor, weight: Tensor, bias: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield the first row and the pre-activations of some rows at a time."""
-    for first_row in range(0, len(x), TILE_ROWS):
-        rows = x[first_row : first_row + TILE_ROWS]
+    first_row = 0
+    for rows in x.split(TILE_ROWS):  # of no rows, one tile of none
         yield first_row, torch.addmm(bias, rows, weight.T)
+        first_row += len(rows)
 
 
 def _entries(first_row: int, pre_acts: Tensor, keep: Tensor) -> _Entries:

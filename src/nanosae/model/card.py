@@ -56,8 +56,7 @@ def model_card(
     """
     size = f"{config['input_size']:,} → {config['hidden_size']:,}"
     title = f"# {name}\n\nA sparse autoencoder, {size}.\n"
-    facts = {**config, "activation": config["activation"]}
-    parts = [FRONT, title, "## What it is\n", *_lines(DESCRIBED, facts)]
+    parts = [FRONT, title, "## What it is\n", *_lines(DESCRIBED, config)]
     if metrics:
         parts += ["\n## How good it is\n", *_lines(MEASURED, metrics)]
     use = USE.format(name=name, input_size=config["input_size"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from nanosae.codes import Codes, CodesWriter, as_table, join_codes
 from nanosae.codes import format as files
 from nanosae.codes.joining import remove_parts
 from nanosae.distributed import is_main_process, join
-from nanosae.errors import DataError, ExistsError
+from nanosae.errors import DamagedFileError, DataError, ExistsError
 from nanosae.lock import Lock
 from nanosae.model.files import checksum
 from nanosae.sources import Rows, open_rows
@@ -43,15 +44,20 @@ def encode_corpus(
 ) -> Codes:
     """Write the features of a corpus to disk in a stream; see `SAEModel.encode_corpus`."""
     path = Path(path)
+    columns = list(columns or model.config.get("columns") or []) or None
     if force:
         following = path.with_name(f".{path.name}.next")
         if path.exists() or following.exists():
-            encode_corpus(model, data, following, metadata=metadata, columns=columns)
+            options = {"metadata": metadata, "columns": columns, "part": part}
+            try:
+                encode_corpus(model, data, following, **options)
+            except (ExistsError, DamagedFileError):  # of a command that was killed
+                shutil.rmtree(following, ignore_errors=True)
+                encode_corpus(model, data, following, **options)
             with Lock(files.lock_path(path)):
                 move_folder(following, path)
                 sweep_drafts(path.parent)
             return Codes(path)
-    columns = list(columns or model.config.get("columns") or []) or None
     rows = open_rows(data, columns=columns, input_size=model.cfg["d_in"])
     table = rows.metadata() if metadata is None else as_table(metadata)
     if table is not None and table.num_rows != rows.n_rows:
@@ -69,7 +75,7 @@ def encode_corpus(
     ):
         return Codes(path)
 
-    mapped = isinstance(data, str | Path) and Path(data).suffix == ".npy"
+    mapped = _is_npy_file(data)
     with CodesWriter(
         path,
         n_features=model.cfg["d_sae"],
@@ -87,6 +93,12 @@ def encode_corpus(
                 model.sparse_features(block), table=part_of_table, vectors=vectors
             )
     return Codes(path)
+
+
+def _is_npy_file(data: Any) -> bool:
+    """Return whether data is the path of one .npy file, not a pattern of several."""
+    is_path = isinstance(data, str | Path)
+    return is_path and Path(data).suffix == ".npy" and Path(data).is_file()
 
 
 def _is_done(

@@ -50,6 +50,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """Return feature0, feature1 and so on."""
+        check_is_fitted(self, "model_")
         n_features = self.model_.cfg["d_sae"]
         names = [f"feature{number}" for number in range(n_features)]
         return np.array(names, dtype=object)

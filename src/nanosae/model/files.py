@@ -18,7 +18,7 @@ from nanosae.checked import BLANK, check_file, naming, read_json, seal
 from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model import formats
 from nanosae.model.architectures import LATENT_TENSORS, rule, tensor_shapes
-from nanosae.model.formats import sae_lens
+from nanosae.model.formats import common, sae_lens
 from nanosae.model.tensors import Arrays, read_safetensors
 
 SETTINGS = "cfg.json"
@@ -50,7 +50,12 @@ def has_model(path: str | Path) -> bool:
     """Return whether a run or a folder holds a saved model, ours or another library's."""
     path = Path(path)
     ours = [folder / SETTINGS for folder in (path / "model", path)]
-    return any(file.is_file() for file in ours) or _other_layout(path) is not None
+    if any(file.is_file() for file in ours):
+        return True
+    try:
+        return formats.layout_of(path) is not None
+    except (DataError, DamagedFileError):  # of a .pt file that is none of a model
+        return False
 
 
 def read_model(path: str | Path) -> tuple[Settings, Arrays]:
@@ -66,7 +71,8 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
     """
     layout = _other_layout(Path(path))
     if layout is not None:
-        cfg, tensors = layout.load(Path(path))
+        with naming(path, common.REMEDY):
+            cfg, tensors = layout.load(Path(path))
         return cfg, _in_shape(Path(path), cfg, tensors)
     folder = model_folder(path)
     cfg, checksums = _read_settings(folder)

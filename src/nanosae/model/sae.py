@@ -214,11 +214,9 @@ class SAEModel(nn.Module):
         Raises:
             DataError: If they are of another number of features.
         """
-        size = self.cfg["d_sae"]
-        if np.ndim(activations) != 2 or activations.shape[1] != size:
-            raise DataError(
-                f"activations are {np.shape(activations)}; needed: (n_rows, {size})."
-            )
+        shape, size = np.shape(activations), self.cfg["d_sae"]
+        if len(shape) != 2 or shape[1] != size:
+            raise DataError(f"activations are {shape}; needed: (n_rows, {size}).")
         decoder = self.W_dec.detach().cpu().numpy()
         recon = activations @ decoder + self.b_dec.detach().cpu().numpy()
         return np.asarray(recon, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 BINS = 64
@@ -49,14 +50,23 @@ def snapshot(
         "activation": acts.detach().cpu(),
         "encoder_decoder_cosine": _encoder_decoder_cosines(encoder, decoder),
     }
-    covariance = (targets.T @ targets).cpu()
-    principal_axes = torch.linalg.eigh(covariance).eigenvectors[:, -2:]
-    positions = directions @ principal_axes
+    positions = directions @ _principal_axes(targets.cpu())
     arrays = {"positions": positions.half().numpy(), "latents": shown.int().numpy()}
     for name, values in series.items():
         counts, edges = _histogram(values)
         arrays[name], arrays[f"{name}_edges"] = counts, edges
     return arrays
+
+
+def _principal_axes(rows: Tensor) -> Tensor:
+    """Return the two principal axes of centred rows, (width, 2); zeros where there is but one."""
+    n_rows, width = rows.shape
+    if width <= n_rows:
+        axes = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -2:]
+    else:  # of wide rows, their products with each other are the smaller matrix
+        axes = rows.T @ torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -2:]
+        axes /= axes.norm(dim=0).clamp_min(1e-12)
+    return F.pad(axes, (0, 2 - axes.shape[1]))
 
 
 def _encoder_decoder_cosines(encoder: Tensor, decoder: Tensor) -> Tensor:

@@ -65,7 +65,9 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
         raise damaged(file, reason, remedy) from error
     if not isinstance(content, dict):
         raise DataError(
-            f"{file} holds a {type(content).__name__}; needed: a state_dict.", file=file
+            f"{file} holds a {type(content).__name__}; needed: a state_dict.",
+            file=file,
+            remedy="torch.load reads what torch.save made of a whole model.",
         )
     return content
 

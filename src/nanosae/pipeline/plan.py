@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from nanosae.analysis.splits import normalised
 from nanosae.errors import ConfigError, DataError, DataTypeError, near_names
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
@@ -27,6 +28,7 @@ from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
+MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a split
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,7 @@ def make_plan(
             table, n_empty = drop_empty_texts(table, "text")
             if n_empty:
                 notes.append(f"{n_empty:,} rows without a text were left out.")
-    if len(table) < MIN_ROWS:
-        raise DataError(
-            f"There are {len(table)} rows with a text; at least {MIN_ROWS} are needed."
-        )
+    _check_rows(table)
     roles = {column.name: column.role for column in columns}
 
     def chosen(given: Sequence[str] | None, *wanted: str) -> list[str]:
@@ -238,6 +237,27 @@ def _no_text(columns: list[Column]) -> DataError:
     return DataError(
         f"No column looks like a text ({described}).",
         remedy="Name the text column with --text.",
+    )
+
+
+def _check_rows(table: pa.Table) -> None:
+    """Refuse too few rows, and texts that are nearly all the same."""
+    if len(table) < MIN_ROWS:
+        raise DataError(
+            f"There are {len(table)} rows with a text; at least {MIN_ROWS} are needed."
+        )
+    if "text" not in table.column_names:
+        return
+    texts = table["text"]
+    different: set[str] = set()
+    for text in texts:
+        different.add(normalised(str(text.as_py())))
+        if len(different) >= MIN_DIFFERENT:
+            return
+    raise DataError(
+        f"{len(texts):,} texts, but for case, digits and punctuation, are {len(different)} "
+        f"different ones; at least {MIN_DIFFERENT} are needed.",
+        remedy="Choose another text column with --text.",
     )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from nanosae.analysis.sentences import percent
 from nanosae.codes import Codes
-from nanosae.errors import MissingError
+from nanosae.errors import MissingError, StaleError
 from nanosae.runs.results import load_result
 from nanosae.runs.tables import load_features, records
 
@@ -37,7 +37,8 @@ class Analysis:
         codes: The activations of the corpus, with texts and metadata.
 
     Raises:
-        MissingError: If the folder holds no codes.
+        MissingError: If the folder holds no codes, or a result that is asked for is not made yet.
+        StaleError: If a result that is asked for is of another model or other codes.
     """
 
     def __init__(self, run: Path) -> None:
@@ -123,18 +124,28 @@ class Analysis:
             raise MissingError(
                 f"{self.run} has no {name} yet.", remedy=f"nanosae {verb} makes it."
             )
+        if found.stale:
+            raise StaleError(
+                f"{self.run / name} is stale: {found.stale}.",
+                file=self.run / name,
+                remedy=f"nanosae {verb} makes it again.",
+            )
         return found.value
+
+    def _is_fresh(self, name: str) -> bool:
+        """Return whether a result is there and made from this model and these codes."""
+        found = load_result(self.run, name, self.codes)
+        return found is not None and found.fresh
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the folder, its rows, all findings and topics.
 
-        Results that were not made are empty lists.
+        Results that were not made, or of another model or other codes, are empty lists.
         """
         lists = {"findings": "findings.parquet", "topics": "topics.parquet"}
         found: dict[str, Any] = {"output": str(self.run), "rows": self.codes.n_rows}
         for name, file in lists.items():
-            result = load_result(self.run, file, self.codes)
-            table = pd.DataFrame() if result is None else result.value
+            table = self._result(file, name) if self._is_fresh(file) else pd.DataFrame()
             found[name] = records(rows=table)["rows"]
         return found
 
@@ -142,7 +153,18 @@ class Analysis:
         """Return the first findings, and the biggest topics, a line each."""
         lines = [f"  • {sentence}" for sentence in self._first_findings(n)]
         topics = "" if self._tells_topics(n) else self._biggest_topics()
-        return [f"  biggest topics: {topics}", *lines] if topics else lines
+        about = [f"  biggest topics: {topics}"] if topics else []
+        return [*self._stale_lines(), *about, *lines]
+
+    def _stale_lines(self) -> list[str]:
+        """Say which results are left out since they are of another model or other codes."""
+        lines = []
+        for name in ("findings.parquet", "topics.parquet"):
+            found = load_result(self.run, name, self.codes)
+            if found is not None and found.stale:
+                what = name.removesuffix(".parquet")
+                lines.append(f"  The {what} are stale and not shown: {found.stale}.")
+        return lines
 
     def __repr__(self) -> str:
         """Say what it is about and its first findings."""
@@ -155,19 +177,19 @@ class Analysis:
         return f"<b>{self.codes.n_rows:,} rows</b><ul>{items}</ul>"
 
     def _first_findings(self, n: int = 10) -> list[str]:
-        if load_result(self.run, "findings.parquet", self.codes) is None:
+        if not self._is_fresh("findings.parquet"):
             return []
         return self.findings["sentence"].head(n).tolist()
 
     def _tells_topics(self, n: int) -> bool:
         """Return whether a topic is among the first findings."""
-        if load_result(self.run, "findings.parquet", self.codes) is None:
+        if not self._is_fresh("findings.parquet"):
             return False
         return "topic" in self.findings["side"].head(n).tolist()
 
     def _biggest_topics(self) -> str:
         """Name the biggest topics with their shares."""
-        if load_result(self.run, "topics.parquet", self.codes) is None:
+        if not self._is_fresh("topics.parquet"):
             return ""
         lines = self.topics.sort_values("Count", ascending=False).to_dict("records")
         is_named = [NUMBERED.search(line["Name"]) is None for line in lines]

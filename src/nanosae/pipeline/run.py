@@ -27,7 +27,7 @@ from nanosae.analysis.topics import topics
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.pipeline.plan import Plan, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
@@ -94,10 +94,12 @@ def run(
 
     Raises:
         DataError: If the data cannot be used as it is; the message says what to do.
-        ConfigError: If a named column does not exist.
+        ConfigError: If a named column does not exist, or there is to be no topic.
     """
     from nanosae.pipeline.result import Analysis
 
+    if n_topics < 1:
+        raise ConfigError(f"{n_topics} topics: at least 1 is needed.")
     plan = make_plan(
         data,
         vectors=vectors,
@@ -178,11 +180,10 @@ class Work:
         n_columns = sum(map(len, columns.values()))
         comparing = n_columns * (1 + thousands / 10)
         topics = {"n": self.n_topics}
-        grouped = (*named, "families", "topics")
         stages += [
             Stage("families", self.families, named, {}, 3),
             Stage("topics", self.topics, named, topics, 1),
-            Stage("compare", self.compare, grouped, columns, comparing),
+            Stage("compare", self.compare, named, columns, comparing),
         ]
         if plan.labels is not None:
             labels = {"labels": plan.labels}
@@ -278,10 +279,7 @@ class Work:
         codes = self.codes()
         found = families(codes)
         save_result(codes, "families.json", found.to_dict(), found.parameters)
-        family = pd.DataFrame(
-            found.feature_family.items(), columns=["feature", "family"]
-        )
-        save_features(self.folder, family, codes)
+        save_features(self.folder, found.by_feature(codes.n_features), codes)
         return f"{len(found.table):,} families"
 
     def topics(self, resumes: bool) -> str:
@@ -303,7 +301,7 @@ class Work:
             *({"verb": "over-time", "column": name} for name in self.plan.times),
             *({"verb": "explain", "target": name} for name in self.plan.numbers),
         ]
-        results, notes = [], []
+        results, compared, notes = [], [], []
         for asked in questions:
             verb, column = asked.values()
             try:
@@ -314,29 +312,24 @@ class Work:
             parameters = asked | {"corpus": codes.name}
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
-        tested = findings(results)
-        held = self._overview(codes)
-        lines = [*tested.to_dict("records"), *held.to_dict("records")]
-        table = pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
+            compared.append(column)
+        table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
             return "there is no column to compare; --by, --time or --target names one"
-        n_tested = counted(len(tested), "finding")
-        return f"{n_tested} in {counted(len(results), 'comparison')}"
-
-    def _overview(self, codes: Codes) -> pd.DataFrame:
-        """Say what the corpus holds without comparing columns."""
-        topics = load_result(self.folder, "topics.parquet", codes)
-        families = load_result(self.folder, "families.json", codes)
-        assert topics is not None
-        assert families is not None
-        return overview(codes, topics.value, families.value["families"])
+        if not len(table):
+            return f"nothing differs by more than chance in {', '.join(compared)}"
+        n_found = counted(len(table), "finding")
+        return f"{n_found} in {counted(len(results), 'comparison')}"
 
     def evaluate(self, resumes: bool) -> str:
-        """Measure features on known labels."""
+        """Measure features on known labels; labels that do not suit withhold no report."""
         codes = self.codes()
-        result = evaluate(codes, self.plan.labels)
+        try:
+            result = evaluate(codes, self.plan.labels)
+        except DataError as error:
+            return f"nothing was measured on {self.plan.labels}: {error}"
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )
@@ -344,10 +337,27 @@ class Work:
         return f"on the known labels in {self.plan.labels}"
 
     def report(self, resumes: bool) -> str:
-        """Write the report."""
+        """Add to the findings what the texts are about as a whole, and write the report."""
         from nanosae.view.report.render import report
 
+        self._add_overview()
         return str(report(self.folder))
+
+    def _add_overview(self) -> None:
+        """Put what the corpus holds without comparing columns behind the tested findings."""
+        codes = self.codes()
+        topics = load_result(self.folder, "topics.parquet", codes)
+        families = load_result(self.folder, "families.json", codes)
+        found = load_result(self.folder, "findings.parquet", codes)
+        assert topics is not None
+        assert families is not None
+        assert found is not None
+        is_tested = found.value["column"].notna()
+        tested = found.value[is_tested].to_dict("records")
+        held = overview(codes, topics.value, families.value["families"])
+        lines = [*tested, *held.to_dict("records")]
+        table = pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
+        save_result(codes, "findings.parquet", table, found.parameters)
 
     def _say_notes(self, notes: Sequence[str]) -> None:
         for note in notes:

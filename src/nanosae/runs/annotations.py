@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from nanosae.atomic import write_path
+from nanosae.checked import file_state
 from nanosae.errors import DamagedFileError, WriteError
 from nanosae.lock import locked
 from nanosae.model.files import has_model, saved_checksum
@@ -67,16 +68,6 @@ def bookmarks(run: str | Path, model: str | None = None) -> list[int]:
         "SELECT DISTINCT feature FROM bookmarks WHERE model IN (?, ?) ORDER BY feature"
     )
     return [feature for (feature,) in _read(run, query, _models(run, model))]
-
-
-def kept_for_other_models(run: str | Path, model: str | None = None) -> int:
-    """Return how many names and bookmarks the file holds for features of other models."""
-    models = _models(run, model)
-    total = 0
-    for table in ("names", "bookmarks"):
-        query = f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)"
-        total += sum(count for (count,) in _read(run, query, models))
-    return total
 
 
 def tags(run: str | Path, corpus: str, data: str = "") -> dict[str, int]:
@@ -194,7 +185,7 @@ def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
         _verify(path, db)
         yield db
         db.execute("COMMIT")
-        _verified[path.absolute()] = _signature(path)
+        _verified[path.absolute()] = file_state(path)
 
 
 def _make(path: Path) -> None:
@@ -271,7 +262,7 @@ def _upgrade_in_memory(db: sqlite3.Connection) -> None:
 
 def _verify(path: Path, db: sqlite3.Connection) -> None:
     """Compare all lines with their checksum, once for each state of the file."""
-    signature = _signature(path)
+    signature = file_state(path)
     if _verified.get(path.absolute()) == signature:
         return
     problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
@@ -285,11 +276,6 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
     if noted is None or not isinstance(noted[0], int) or (total - noted[0]) % MODULUS:
         raise sqlite3.DatabaseError("its checksum is not that of its lines")
     _verified[path.absolute()] = signature
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    state = path.stat()
-    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 @contextmanager

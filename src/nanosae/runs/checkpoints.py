@@ -56,12 +56,6 @@ def save_checkpoint(
     prune(folder)
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts] | None:
-    """Return what the newest checkpoint in a folder holds, or None."""
-    kept = checkpoints(folder)
-    return read_checkpoint(kept[-1]) if kept else None
-
-
 def last_checkpoint(folder: Path) -> str | None:
     """Return the name of the newest complete checkpoint in a folder."""
     kept = checkpoints(folder)

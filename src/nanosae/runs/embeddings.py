@@ -21,8 +21,11 @@ import numpy as np
 from nanosae.atomic import sweep_drafts, write_file, write_json
 from nanosae.checked import read_json
 from nanosae.errors import DamagedFileError, DataError
+from nanosae.lock import Lock
 
 BLOCK = 2048  # texts that are embedded between two writes
+NAME = "encoder.json"
+LOCK = ".lock"
 AGAIN = "Delete its folder; the texts are embedded again."
 
 
@@ -30,18 +33,13 @@ class Embeddings:
     """The embedded texts of a run, by one encoder.
 
     Args:
-        folder: `RUN/embeddings`; what another encoder left in it is deleted.
+        folder: `RUN/embeddings`; what another encoder left in it is deleted by the first `add`.
         encoder: Name of the encoder.
     """
 
     def __init__(self, folder: Path, encoder: str) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep_drafts(folder)
-        name_file = folder / "encoder.json"
-        if not name_file.exists() or read_json(name_file, AGAIN)["encoder"] != encoder:
-            self._delete(folder.glob("*.npy"))
-            write_json(name_file, {"encoder": encoder})
+        self._encoder = encoder
         self._rows, self._places = self._load()
 
     def missing(self, texts: Sequence[str]) -> list[str]:
@@ -64,19 +62,48 @@ class Embeddings:
             advance: Takes the share of the new texts that are embedded, after each block.
 
         Raises:
-            DataError: If the encoder returns a value that is not finite, or too large for float16.
+            BusyError: If another process is writing in the folder.
+            DataError: If the encoder returns a value that is not finite, or too large for float16,
+                or rows of another width than before.
         """
         new = self.missing(texts)
+        if not new:
+            return 0
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with Lock(self.folder / LOCK):
+            self._begin()
+            self._add(new, encode, advance)
+        self._rows, self._places = self._load()
+        return len(new)
+
+    def _begin(self) -> None:
+        """Make room for this encoder's rows."""
+        sweep_drafts(self.folder)
+        if not self._is_ours():
+            self._delete(self.folder.glob("*.npy"))
+            write_json(self.folder / NAME, {"encoder": self._encoder})
+
+    def _is_ours(self) -> bool:
+        """Return whether the rows in the folder are this encoder's."""
+        file = self.folder / NAME
+        return file.exists() and read_json(file, AGAIN)["encoder"] == self._encoder
+
+    def _add(
+        self,
+        new: list[str],
+        encode: Callable[[Sequence[str]], np.ndarray],
+        advance: Callable[[float], None],
+    ) -> None:
         new.sort(key=len)  # texts of like length are embedded together, which is faster
         n_characters = max(sum(map(len, new)), 1)
         n_done = 0
         for start in range(0, len(new), BLOCK):
             block = new[start : start + BLOCK]
-            self._write_block(block, _as_float16(encode(block)))
+            rows = _as_float16(encode(block))
+            self._check_width(rows)
+            self._write_block(block, rows)
             n_done += sum(map(len, block))
             advance(n_done / n_characters)
-        self._rows, self._places = self._load()
-        return len(new)
 
     def rows(self, texts: Sequence[str]) -> np.ndarray:
         """Return the rows of texts that were added, in their order, (n, width) float16."""
@@ -87,11 +114,22 @@ class Embeddings:
         rows, keys = self.rows(texts), _keys(texts)
         blocks = [*self.folder.glob("*.keys.npy"), *self.folder.glob("*.rows.npy")]
         keys_file, rows_file = self.folder / "keys.npy", self.folder / "rows.npy"
-        self._delete([keys_file])
-        write_file(rows_file, lambda stream: np.save(stream, rows))
-        write_file(keys_file, lambda stream: np.save(stream, keys))
-        self._delete(blocks)
+        with Lock(self.folder / LOCK):
+            self._delete([keys_file])
+            write_file(rows_file, lambda stream: np.save(stream, rows))
+            write_file(keys_file, lambda stream: np.save(stream, keys))
+            self._delete(blocks)
         return rows_file
+
+    def _check_width(self, rows: np.ndarray) -> None:
+        """Refuse rows of another width than those that were embedded before."""
+        width, known = rows.shape[1], self._rows.shape[1]
+        if len(self._rows) and width != known:
+            raise DataError(
+                f"The encoder returned rows of width {width}; those in {self.folder} have {known}.",
+                file=self.folder,
+                remedy=AGAIN,
+            )
 
     def _write_block(self, texts: list[str], rows: np.ndarray) -> None:
         number = 1 + max(
@@ -108,7 +146,7 @@ class Embeddings:
 
     def _load(self) -> tuple[np.ndarray, dict[bytes, int]]:
         """Read all complete rows, and where the row of each text is."""
-        keys_files = sorted(self.folder.glob("*keys.npy"))
+        keys_files = sorted(self.folder.glob("*keys.npy")) if self._is_ours() else []
         parts = [_load_pair(keys_file) for keys_file in keys_files]
         if not parts:
             return np.empty((0, 0), np.float16), {}

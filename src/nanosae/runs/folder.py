@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nanosae.checked import check_file, damaged, naming, read_json
+from nanosae.checked import check_file, damaged, file_state, naming, read_json
 
 MANIFEST = "training.json"
 FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
@@ -54,8 +54,7 @@ def verify_training(folder: str | Path) -> None:
         path = folder / name
         if not path.exists():
             raise damaged(path, "it is missing", again(folder))
-        state = path.stat()
-        signature = (known, state.st_mtime_ns, state.st_size, state.st_ino)
+        signature = (known, *file_state(path))
         if _verified.get(path.absolute()) != signature:
             check_file(path, known, MANIFEST, again(folder))
             _verified[path.absolute()] = signature

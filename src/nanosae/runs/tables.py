@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nanosae.atomic import write_file
-from nanosae.codes import Codes
-from nanosae.errors import ConfigError
+from nanosae.codes import Codes, indices
+from nanosae.errors import ConfigError, DataError
 from nanosae.lock import locked
 from nanosae.runs import annotations
 from nanosae.runs.flat import flat
@@ -181,10 +181,12 @@ def tag(
         rows: Which rows; all by default.
 
     Raises:
-        DataError: If a feature does not exist.
+        DataError: If a feature does not exist, or there are more or fewer names than features.
     """
-    chosen = [int(j) for j in np.atleast_1d(np.asarray(features, dtype=np.int64))]
+    chosen = indices(features, codes.n_features, "feature").tolist()
     names = [f"feature_{j}" for j in chosen] if names is None else list(names)
+    if len(names) != len(chosen):
+        raise DataError(f"there are {len(names)} names for {len(chosen)} features.")
     table = pd.DataFrame({"row": np.arange(codes.n_rows) if rows is None else rows})
     if codes.has_texts:
         table["text"] = codes.texts(rows)

@@ -143,10 +143,11 @@ class TrainingRun:
         changed = _changed_settings(folder, self._requested)
         if resume:
             if changed:
+                further = "Or go on from its model in another folder (init, --init)."
                 raise ConfigError(
                     f"{folder} was started with other settings: {changed}.",
                     file=folder / "config.json",
-                    remedy="Resume with those.",
+                    remedy=f"Resume with those. {further if finished else ''}".strip(),
                 )
             self.finished = finished and _is_intact(folder)
             return
@@ -191,7 +192,9 @@ class TrainingRun:
             "config": resolved.to_dict(),
             "data": source,
             "data_fingerprint": data_fingerprint,
-            "init": None if start is None else checksum(start.W_dec.detach().numpy()),
+            "init": None
+            if start is None
+            else checksum(start.W_dec.detach().cpu().numpy()),
             "threads": torch.get_num_threads(),
             "selection": selection,
             "versions": {
@@ -276,7 +279,7 @@ class TrainingRun:
         prune(files)
         checksums = {}
         for name in ("config.json", "metrics.jsonl", "model", "snapshots"):
-            for path in sorted((files / name).rglob("*")) or [files / name]:
+            for path in _files_in(files / name):
                 checksums[path.relative_to(files).as_posix()] = file_checksum(path)
         facts = {
             "format": FORMAT,
@@ -323,6 +326,11 @@ def _make_folder(folder: Path) -> None:
             file=folder,
             remedy="Choose another place.",
         ) from error
+
+
+def _files_in(path: Path) -> list[Path]:
+    """Return a file by itself, or what a folder holds."""
+    return [path] if path.is_file() else sorted(path.rglob("*"))
 
 
 def _holds_something(path: Path) -> bool:

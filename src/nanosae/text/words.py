@@ -15,14 +15,18 @@ from nanosae.text.tokens import UNSPACED, marks
 LONGEST_PHRASE = 6  # words, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
 MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
+USUAL = 0.8  # share of a phrase's occurrences with the same word beside it
 MIN_SHARE = 2e-5  # of the texts, that a term must be in where this is more than three
+
+LINK = re.compile(r"(?:https?://|www\.)\S+")  # names nothing, whatever is in it
 
 
 class Words:
     """Count words and phrases of one to three words.
 
     A word is a run of letters, marks and digits of any script; where a script has no spaces, one
-    character, and phrases have up to six. Phrases do not cross punctuation. Kept is what has two
+    character, and phrases have up to six. Phrases do not cross punctuation or links, and the words
+    of a link do not count. Kept is what has two
     letters and stands in three texts (in two, if there are fewer than 2,000), or in one of 50,000
     if these are more.
 
@@ -33,6 +37,10 @@ class Words:
     Attributes:
         terms: Words and phrases in lower case, (T,) object.
         single: Which of them are single words, or without spaces, bool (T,).
+        before: The word that stands before a phrase in four of five places, "" if none does or the
+            term is one word, (T,) object. With one of these the phrase is likely cut out of a
+            longer one, as "number" is of "a number of" (Harris 1955, successor variety).
+        after: The word that stands behind it, likewise.
         presence: Which text has which, 0/1 csr_array (n, T) float32.
         n: How many texts are seen.
         share: Share of the seen texts that have each, kept off 0 and 1, (T,).
@@ -48,9 +56,12 @@ class Words:
 
     def __init__(self, texts: np.ndarray, seen: np.ndarray) -> None:
         tokens = _tokenise(texts)
-        terms, counts = _count_phrases(tokens)
-        self.terms = np.array(terms, dtype=object)
-        self.single = np.array([" " not in term for term in terms], dtype=bool)
+        counted = _count_phrases(tokens)
+        counts = counted.counts
+        self.terms = np.array(counted.terms, dtype=object)
+        self.single = np.array([" " not in term for term in self.terms], dtype=bool)
+        self.before = np.array(counted.before, dtype=object)
+        self.after = np.array(counted.after, dtype=object)
         self.presence = counts.copy()
         self.presence.data[:] = 1
         self.n = int(seen.sum())
@@ -111,7 +122,8 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
     for text in texts:
         clause += 1
         n_before = len(words)
-        for word in _token_pattern().findall(text.lower()):
+        without_links = LINK.sub("\n", text.lower())
+        for word in _token_pattern().findall(without_links):
             if word:
                 words.append(number_of.setdefault(word, len(number_of)))
                 clauses.append(clause)
@@ -153,14 +165,32 @@ class _Phrases:
     names: list[str]
 
 
-def _count_phrases(tokens: _Tokens) -> tuple[list[str], sp.csr_array]:
-    """Return the terms that are kept, and how often each text has each, (n, T) float32."""
+@dataclass(frozen=True)
+class _Counted:
+    """The terms that are kept.
+
+    Attributes:
+        terms: The terms, (T,).
+        before: The word that nearly always stands before each, or "".
+        after: The word that nearly always stands behind each, or "".
+        counts: How often each text has each, (n, T) float32.
+    """
+
+    terms: list[str]
+    before: list[str]
+    after: list[str]
+    counts: sp.csr_array
+
+
+def _count_phrases(tokens: _Tokens) -> _Counted:
     n_texts = len(tokens.n_words)
     minimum = max(3, round(MIN_SHARE * n_texts)) if n_texts >= MANY_TEXTS else 2
     text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
     n_words = len(text_of_word)
     phrases = _Phrases(np.arange(n_words), tokens.words[:n_words], tokens.vocabulary)
     terms: list[str] = []
+    before: list[str] = []
+    after: list[str] = []
     columns = []
     for length in range(1, LONGEST_PHRASE + 1):
         occurrences = np.ones(len(phrases.starts), np.float32)
@@ -173,12 +203,47 @@ def _count_phrases(tokens: _Tokens) -> tuple[list[str], sp.csr_array]:
         ]
         columns.append(counts[:, kept])
         terms += [phrases.names[i] for i in kept]
+        if length == 1:
+            before += [""] * len(kept)
+            after += [""] * len(kept)
+        else:
+            before += _usual_neighbours(phrases, tokens, -1)[kept].tolist()
+            after += _usual_neighbours(phrases, tokens, length)[kept].tolist()
         if length >= LONGEST_SPACED_PHRASE:
             is_common &= np.array(
                 [" " not in name for name in phrases.names], dtype=bool
             )
         phrases = _extend(phrases, length, is_common, tokens, minimum)
-    return terms, sp.csr_array(sp.hstack(columns, format="csr"))
+    counts = sp.csr_array(sp.hstack(columns, format="csr"))
+    return _Counted(terms, before, after, counts)
+
+
+def _usual_neighbours(phrases: _Phrases, tokens: _Tokens, offset: int) -> np.ndarray:
+    """Return the word beside each phrase in four of five places, "" without one.
+
+    Args:
+        phrases: Phrases of one length.
+        tokens: The words of all texts.
+        offset: Of the neighbour from a phrase's first word: -1, or the phrases' length.
+
+    Returns:
+        Words, (phrases,) object.
+    """
+    n_phrases = len(phrases.names)
+    n_words = max(len(tokens.vocabulary), 1)
+    places = (
+        phrases.starts + offset
+    )  # before the first text stands what is behind the last
+    is_in_clause = tokens.clauses[places] == tokens.clauses[phrases.starts]
+    pair_numbers = phrases.numbers * n_words + tokens.words[places]
+    pairs, times = np.unique(pair_numbers[is_in_clause], return_counts=True)
+    phrase_of_pair, word_of_pair = np.divmod(pairs, n_words)
+    n_places = np.bincount(phrases.numbers, minlength=n_phrases)
+    is_usual = times >= USUAL * n_places[phrase_of_pair]
+    vocabulary = np.array(tokens.vocabulary, dtype=object)
+    neighbours = np.full(n_phrases, "", dtype=object)
+    neighbours[phrase_of_pair[is_usual]] = vocabulary[word_of_pair[is_usual]]
+    return neighbours
 
 
 def _has_two_letters(phrase: str) -> bool:

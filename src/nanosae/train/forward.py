@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels import Pairs, encoder_precision
+from nanosae.kernels.batchtopk import initial_threshold
 from nanosae.train import schedule
 from nanosae.train.state import TrainingState
 from nanosae.trainable import objectives
@@ -15,7 +16,6 @@ from nanosae.trainable.nesting import Nesting
 from nanosae.trainable.objectives import Losses
 
 DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
-THRESHOLD_MARGIN = 0.95  # of the last step's threshold: most likely a lower bound
 
 
 def sparse_losses(
@@ -96,22 +96,22 @@ def is_dense(state: TrainingState) -> bool:
 
 def _topk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
-    pairs = state.ranks.select_topk(state.kernels, x, weight, bias, k)
-    return pairs, 0.0
+    return state.ranks.select_topk(state.kernels, x, weight, bias, k), 0.0
 
 
 def _batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
-    config = state.config
     weight, bias = _encoder(state)
     if state.defers_reading:  # the host knows no threshold
         pairs = state.kernels.select_batchtopk(x, weight, bias, k * len(x))
         return pairs, 0.0
-    if not config.keeps_exactly_k:
-        k = wide_selection(config)
-    first = None
-    if state.counters.threshold > 0:
-        first = THRESHOLD_MARGIN * state.counters.threshold
-    return state.ranks.select_batchtopk(state.kernels, x, weight, bias, k, first)
+    if not state.config.keeps_exactly_k:
+        k = wide_selection(state.config)
+    first = initial_threshold(state.thresholds, k)
+    pairs, threshold = state.ranks.select_batchtopk(
+        state.kernels, x, weight, bias, k, first
+    )
+    state.thresholds[k] = threshold
+    return pairs, threshold
 
 
 def _above(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:

@@ -22,7 +22,7 @@ from nanosae.data.dataset import Dataset
 from nanosae.data.open import check_targets, open_dataset
 from nanosae.distributed import Ranks, join
 from nanosae.errors import DivergedError
-from nanosae.kernels import compile_all, selection_path
+from nanosae.kernels import selection_path
 from nanosae.model.sae import SAEModel
 from nanosae.runs.folder import last_line
 from nanosae.runs.signals import Stopped, stop_signals
@@ -81,8 +81,11 @@ def train_together(
     with contextlib.ExitStack() as stack:
         runs = []
         for config, folder in zip(configs, folders, strict=True):
-            run = _open_run(folder, config, resume, force, leads)
-            if run is not None:
+            run = None
+            if folder is not None:
+                run = TrainingRun.open(
+                    folder, config, resume=resume, force=force, leads=leads
+                )
                 stack.callback(run.close)
             runs.append(run)
         unfinished = []
@@ -132,7 +135,7 @@ class Training:
         self.leads = ranks.rank == 0
         self.state = TrainingState(self.config, data, ranks)
         self.state.start_from(start, data)
-        compile_all(self.state.kernels)
+        self.state.compile_kernels(len(data.heldout))
         if run is not None:
             if self.leads:
                 path = selection_path(self.state.kernels)
@@ -238,14 +241,6 @@ class Training:
             n_steps = schedule.last_step(config, counters)
             opened.append(sinks.progress_sink(progress, n_steps, counters.step))
         return opened
-
-
-def _open_run(
-    folder: Path | None, config: TrainConfig, resume: bool, force: bool, leads: bool
-) -> TrainingRun | None:
-    if folder is None:
-        return None
-    return TrainingRun.open(folder, config, resume=resume, force=force, leads=leads)
 
 
 def _finished_before(folder: Path) -> Trained:

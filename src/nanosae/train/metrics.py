@@ -50,11 +50,9 @@ def metrics_line(state: TrainingState) -> Numbers:
     state.read_deferred()
     config, counters = state.config, state.counters
     n_steps = max(1, counters.sums.pop("steps", 0))
-    means = {}
-    for name, value in counters.sums.items():
-        means[name] = value / n_steps
+    means = {name: value / n_steps for name, value in counters.sums.items()}
     counters.sums = {}
-    squares = means.pop("squares", 1.0)
+    squares = max(1e-12, means.pop("squares", 1.0))  # a single row is zero when centred
     l0 = means.pop("l0", counters.l0)
     is_dead = state.silent_rows > config.dead_after
     coefficient = 0.0

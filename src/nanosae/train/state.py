@@ -67,6 +67,7 @@ class TrainingState(TrainableSAE):
 
     Attributes:
         best_params: The parameters of the best held-out score.
+        thresholds: Smallest value that the last BatchTopK selection of each k kept.
         silent_rows: Rows since each latent was active, (n_latents,).
         defers_reading: Whether the host does not wait for a step's numbers but reads them, and
             which latents are dead, every `log_every` steps: on a GPU, where no step needs them.
@@ -82,6 +83,7 @@ class TrainingState(TrainableSAE):
         super().__init__(config, data, ranks)
         self.heldout = torch.from_numpy(data.heldout)
         self.best_params: Tensors = {}
+        self.thresholds: dict[int, float] = {}
         self.optimizer = self._make_optimizer()
         coefficient = config.l1_coefficient
         if coefficient is None:

@@ -115,8 +115,7 @@ def _backward_sparse(
     """Add the gradients of some rows of the step; return the parts of their loss."""
     nesting = draw_nesting(state.config, state.counters.step)
     loss, batch, threshold = sparse_losses(state, rows, n_elements, nesting)
-    has_next = schedule.selects_by_order(state.config, state.counters)
-    if has_next and nesting is None:  # another k has another threshold
+    if schedule.selects_by_order(state.config, state.counters):
         state.counters.threshold = threshold
     is_active = loss.acts.detach() > 0
     active_rows.scatter_add_(0, batch.cols, is_active.long())

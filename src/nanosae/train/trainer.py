@@ -94,6 +94,12 @@ class SAETrainer(FeatureTransformer):
         self.metrics_ = trained.metrics
         return trained.model
 
+    def set_params(self, **params: Any) -> SAETrainer:
+        """Set parameters; `config__k` and the like change the defaults if there is no config."""
+        if self.config is None and any(name.startswith("config__") for name in params):
+            self.config = TrainConfig()
+        return super().set_params(**params)
+
     def fit(self, X: Any, y: Any = None) -> SAETrainer:
         """Train on X (n_rows, input_size); y is ignored. Returns self, with `model_`."""
         self.model_ = self.train(X, progress=False)

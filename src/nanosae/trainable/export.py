@@ -37,9 +37,7 @@ DESCRIPTION = (
     "query_prompt",
     "seed",
 )
-MIN_CALIBRATION_ROWS = (
-    16  # held-out rows without which thresholds are set on training rows
-)
+MIN_CALIBRATION_ROWS = 16  # held-out rows; with fewer, training rows set the threshold
 CALIBRATION_SAMPLE = 4096
 SAMPLE_ROWS = 2**16  # training rows that the decoder is refit on, and that measure it
 SAMPLE_BYTES = 2**28  # of memory that these may take

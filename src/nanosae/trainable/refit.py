@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 BLOCK_LATENTS = 4096  # latents solved for at once
 SWEEPS = 3  # over the blocks, where there are several
@@ -63,7 +63,10 @@ def refit_decoder(
     best = trained
     lowest_error = trained.squared_error(checked_acts, checked_target)
     for ridge in RIDGES:
-        refit = least_squares(trained, acts, target, ridge)
+        try:
+            refit = least_squares(trained, acts, target, ridge)
+        except LinAlgError:  # activations that differ by many orders of magnitude
+            continue
         error = refit.squared_error(checked_acts, checked_target)
         if error < lowest_error:
             best, lowest_error = refit, error

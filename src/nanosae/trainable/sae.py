@@ -9,7 +9,7 @@ from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
 from nanosae.errors import ConfigError
-from nanosae.kernels import backend
+from nanosae.kernels import backend, compile_all
 from nanosae.model.sae import SAEModel
 from nanosae.trainable.fine_tuning import fine_tuned_parameters
 from nanosae.trainable.initial import initial_parameters, inputs_and_targets
@@ -38,6 +38,7 @@ class TrainableSAE:
         self.input_size = data.width
         self.ranks = ranks
         self.device = _device(config.device)
+        _check_backend(config.backend, self.device.type)
         self.kernels = backend(self.device, config.backend)
         self.latents = ranks.own_latents(config.hidden_size)
         self.n_latents = self.latents.stop - self.latents.start
@@ -58,6 +59,11 @@ class TrainableSAE:
         """The bias of pre-activations: the encoder's, or the gates'."""
         name = "b_gate" if self.config.activation == "gated" else "b_enc"
         return self.params[name]
+
+    def compile_kernels(self, n_heldout: int) -> None:
+        """Compile now what batches of a step, and so many held-out rows, will need."""
+        n_rows = max(self.config.batch_size, n_heldout)
+        compile_all(self.kernels, n_rows, self.params["W_enc"].detach())
 
     @property
     def output_size(self) -> int:
@@ -106,10 +112,26 @@ def _has_no_latents(name: str, tensor: Tensor) -> bool:
     return name.endswith(SHARED) or tensor.dim() == 0
 
 
+def _check_backend(backend: str, device: str) -> None:
+    if backend not in ("auto", "reference", device):
+        raise ConfigError(
+            f"backend={backend!r} works on device={backend!r} alone, not on {device!r}.",
+            remedy="Leave backend out, or choose reference.",
+        )
+
+
 def _device(name: str) -> torch.device:
+    """Return the device of this name, after trying it."""
     has_gpu = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if has_gpu else "cpu")
     if name.startswith("cuda") and not has_gpu:
         raise ConfigError(f"device={name!r} needs a GPU, and torch finds none.")
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"device={name!r} cannot be used here: {reason.rstrip('.')}.",
+            remedy="Choose another one, or leave it out.",
+        ) from error

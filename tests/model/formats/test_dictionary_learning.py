@@ -117,3 +117,24 @@ def test_what_the_library_has_not_is_refused(tmp_path):
     with pytest.raises(DataError, match="transcoder"):
         dictionary_learning.save(transcoder, arrays, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_lacks_its_threshold_or_k_is_named(tmp_path):
+    p = formulas.parameters()
+    written.dictionary_learning(tmp_path, "JumpReluAutoEncoder", p, SHARED)
+    state = torch.load(tmp_path / "ae.pt", weights_only=True)
+    del state["threshold"]
+    torch.save(state, tmp_path / "ae.pt")
+    for has_config in (True, False):
+        if not has_config:
+            (tmp_path / "config.json").unlink()
+        with pytest.raises(DataError, match=r"lacks the tensors \['threshold'\]"):
+            SAEModel.load(tmp_path)
+    written.dictionary_learning(tmp_path, "AutoEncoderTopK", p, SHARED)
+    state = torch.load(tmp_path / "ae.pt", weights_only=True)
+    state.pop("k", None)
+    torch.save(state, tmp_path / "ae.pt")
+    facts = {"trainer": {"dict_class": "AutoEncoderTopK"}}
+    (tmp_path / "config.json").write_text(json.dumps(facts))
+    with pytest.raises(DataError, match="does not say k"):
+        SAEModel.load(tmp_path)

@@ -10,6 +10,7 @@ import torch
 import foreign_files as written
 import sae_formulas as formulas
 from nanosae.errors import DamagedFileError, DataError, MissingError
+from nanosae.model.files import has_model
 from nanosae.model.formats import sparsify
 from nanosae.model.sae import SAEModel
 from sae_formulas import D, assert_equal
@@ -173,3 +174,28 @@ def test_damaged_and_missing_files_are_named(tmp_path):
         SAEModel.load(tmp_path / "s")
     with pytest.raises(MissingError, match="no saved model"):
         SAEModel.load(tmp_path / "nothing here")
+
+
+def test_settings_that_are_missing_are_named(tmp_path):
+    p = formulas.parameters()
+    written.hypothesaes(tmp_path / "sae.pt", p, k_active_neurons=3)
+    content = torch.load(tmp_path / "sae.pt", weights_only=True)
+    del content["config"]["k_active_neurons"]
+    torch.save(content, tmp_path / "sae.pt")
+    with pytest.raises(DataError, match="does not say k_active_neurons"):
+        SAEModel.load(tmp_path / "sae.pt")
+
+
+def test_a_pickled_model_says_how_it_is_read(tmp_path):
+    p = formulas.parameters()
+    written.sparsify(tmp_path / "in", p, None, transcode=False)
+    torch.save(SAEModel.load(tmp_path / "in"), tmp_path / "sae.pt")
+    with pytest.raises(DataError, match=r"holds a SAEModel.*torch\.load reads"):
+        SAEModel.load(tmp_path / "sae.pt")
+
+
+def test_a_file_of_torch_that_is_no_model_is_none(tmp_path):
+    torch.save([1, 2], tmp_path / "notes.pt")
+    assert not has_model(tmp_path)
+    written.hypothesaes(tmp_path / "notes.pt", formulas.parameters())
+    assert has_model(tmp_path)

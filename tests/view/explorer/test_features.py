@@ -116,3 +116,11 @@ def test_labels_that_come_later_are_seen(tmp_path, planted):
         run / "features.parquet"
     )
     assert card(corpus, 3)["name"] == "late"
+
+
+def test_a_doubtful_name_is_not_among_the_best(client, corpus, monkeypatch):
+    best = get(client, "/api/features")["lines"][0]["feature"]
+    monkeypatch.setattr(type(corpus), "doubtful", {best})
+    lines = get(client, "/api/features")["lines"]
+    assert best not in [line["feature"] for line in lines]
+    assert lines[0]["auc"] >= lines[1]["auc"]

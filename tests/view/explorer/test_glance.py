@@ -29,7 +29,14 @@ def add_results(corpus):
             "Features": [[3, 4], [7]],
         }
     )
-    sentences = pd.DataFrame({"sentence": ["A is B."], "feature": [3], "label": ["x"]})
+    sentences = pd.DataFrame(
+        {
+            "sentence": ["A topic is big.", "A is B.", "A text is there thrice."],
+            "feature": pd.array([7, 3, None], "Int64"),
+            "label": ["a", "x", ""],
+            "side": ["topic", "A", "repeated"],
+        }
+    )
     save_result(codes, "topics.parquet", topics, {})
     save_result(codes, "findings.parquet", sentences, {})
     labels = {"feature": [3], "label": ["fresh"], "label_auc": [0.75]}
@@ -50,7 +57,10 @@ def test_counts_topics_and_findings_are_shown(run, dense):
         {"name": "a, b, c, d", "rows": 600, "feature": 7},
         {"name": "one, two", "rows": 300, "feature": 3},
     ]
-    assert found["findings"] == [{"sentence": "A is B.", "feature": 3, "label": "x"}]
+    assert found["findings"] == [  # topics are listed by themselves
+        {"sentence": "A is B.", "feature": 3, "label": "x"},
+        {"sentence": "A text is there thrice.", "feature": None, "label": ""},
+    ]
     assert overview(corpus, Jobs())["stale"] == {}
     (line,) = list_features(corpus, "3")["lines"]
     assert line["auc"] == 0.75

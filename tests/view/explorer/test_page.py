@@ -127,7 +127,7 @@ def test_the_first_screen_has_lists_map_and_legend(page, explorer):
     assert page.browser.text("#facts") == "900 texts · 48 features"
     assert len(page.shown("[data-feature]")) == len(page.shown("[data-row]")) == 40
     page.wait(lambda: page.ink()[0] > 2000)
-    assert "family" in page.browser.text("#legend")
+    assert "topic" in page.browser.text("#legend")
     page.click("#row-list .more")
     page.wait("document.querySelectorAll('[data-row]').length === 80")
     page.click("[data-map=features]")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from explored import get, points
+from nanosae.codes import write_codes
+from nanosae.view.explorer.corpus import OpenCorpus
 
 
 def test_a_map_holds_each_point_where_it_is(client, corpus, dense):
@@ -89,3 +91,18 @@ def test_regions_are_named(client, corpus):
     for kind in ("rows", "features"):
         for region in get(client, f"/api/regions/{kind}"):
             assert region["text"]
+
+
+@pytest.mark.parametrize("unit", ["s", "us"])
+def test_a_date_that_stands_for_no_end_has_a_place_in_time(planted, tmp_path, unit):
+    dates = np.array(["2024-07-02", "9999-12-31", "NaT"] * 300, f"M8[{unit}]")
+    words = np.datetime_as_string(dates, unit="D").astype(object)
+    words[2::3] = ""
+    columns = {"until": dates, "written": words}
+    write_codes(tmp_path / "codes" / "default", planted.activations, metadata=columns)
+    corpus = OpenCorpus(tmp_path)
+    for name in columns:
+        values, names = corpus.column(name)
+        assert names == []
+        assert values[:2] == pytest.approx([2024.5, 9999.997], abs=0.01)
+        assert np.isnan(values[2])

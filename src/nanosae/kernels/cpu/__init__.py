@@ -8,11 +8,17 @@ pieces of about equal work, whatever the number of threads. Nothing here looks f
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from nanosae.kernels.cpu.capability import selects_by_screening
 from nanosae.kernels.cpu.products import decode, decode_grads, encode_grads, make_plan
 from nanosae.kernels.cpu.screening import screened_above, screened_topk
-from nanosae.kernels.cpu.selection import select_above, select_batchtopk, select_topk
+from nanosae.kernels.cpu.selection import (
+    is_screened,
+    select_above,
+    select_batchtopk,
+    select_topk,
+)
 
 __all__ = [
     "compile_all",
@@ -27,13 +33,13 @@ __all__ = [
 ]
 
 
-def compile_all() -> None:
-    """Run every kernel once on a few numbers, so that no step waits for the compiler."""
+def compile_all(n_rows: int, weight: Tensor) -> None:
+    """Run once, on a few numbers, every kernel that batches of this size need."""
     eye = torch.eye(2)
     bias = torch.zeros(2)
     gradient = torch.empty_like(eye)
     select_above(eye, eye, bias, bias)
-    if selects_by_screening():
+    if is_screened(n_rows, weight):
         screened_above(eye, eye, bias, bias)
         screened_topk(eye, eye, bias, 1)
     pairs = select_topk(eye, eye, bias, 1)

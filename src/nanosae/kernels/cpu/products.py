@@ -75,7 +75,8 @@ def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
             end_row = (chunk + 1) * n_rows // CHUNKS
             for row in range(first_row, end_row):
                 if first == 0:
-                    out[row] = bias
+                    for j in range(width):  # an assignment of a row compiles 2 s longer
+                        out[row, j] = bias[j]
                     next_pair[row] = row_ptr[row]
                 pair = next_pair[row]
                 while pair < row_ptr[row + 1] and cols[pair] < first + block:
@@ -121,7 +122,8 @@ def _decode_grads(
         for chunk in numba.prange(CHUNKS):
             for latent in range(chunks[chunk], chunks[chunk + 1]):
                 if first == 0 and not accumulate:
-                    grad_weight[latent] = 0
+                    for j in range(width):
+                        grad_weight[latent, j] = 0
                 place = next_place[latent]
                 while place < starts[latent + 1] and rows[place] < first + block:
                     row = rows[place]
@@ -155,7 +157,8 @@ def _encode_grads(
         for chunk in numba.prange(CHUNKS):
             for latent in range(chunks[chunk], chunks[chunk + 1]):
                 if first == 0 and not accumulate:
-                    grad_weight[latent] = 0
+                    for j in range(width):
+                        grad_weight[latent, j] = 0
                 place = next_place[latent]
                 while place < starts[latent + 1] and rows[place] < first + block:
                     row = rows[place]

@@ -24,7 +24,7 @@ from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kerne
 from nanosae.kernels.cpu.products import keep_pairs, pre_activations
 from nanosae.kernels.cpu.rounding import RoundedRows, round_rows
 from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
-from nanosae.kernels.cpu.topk import kth_largest
+from nanosae.kernels.cpu.topk import count_above, kth_largest, largest_of
 from nanosae.kernels.pairs import Pairs
 
 SLOTS_PER_ROW = 128  # for candidates, at first
@@ -113,13 +113,10 @@ def _find_reached(values, k):
     It is not much below the largest such number.
     """
     low = np.float32(0)
-    high = np.max(values)
+    high = largest_of(values, len(values))
     for _ in range(HALVINGS):
         middle = np.float32(0.5) * (low + high)
-        n_above = np.int32(0)
-        for i in range(len(values)):
-            n_above += values[i] > middle
-        if n_above >= k:
+        if count_above(values, len(values), middle) >= k:
             low = middle
         else:
             high = middle
@@ -159,7 +156,8 @@ def _bound_kth_largest(lower_bounds, k, maxima):
     them is little smaller than that of all. `maxima` has room for one of each group.
     """
     n_groups = len(maxima)
-    maxima[:] = 0
+    for group in range(n_groups):
+        maxima[group] = 0
     for first in range(0, len(lower_bounds) - n_groups + 1, n_groups):
         _raise_maxima(lower_bounds[first : first + n_groups], maxima)
     return _find_reached(maxima, k)
@@ -225,7 +223,7 @@ def _choose_largest(values, row_ptr, thresholds, k, keep):
             cut = threshold
             if n_above > k:
                 cut = kth_largest(above, n_above, k, threshold)
-            n_ties = k - np.sum(above[:n_above] > cut)
+            n_ties = k - count_above(above, n_above, cut)
             for pair in range(row_ptr[row], row_ptr[row + 1]):
                 value = values[pair]
                 is_tie = value == cut and value > threshold and n_ties > 0

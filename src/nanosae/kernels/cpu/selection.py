@@ -108,7 +108,7 @@ def _keep_above(pre_acts, bias, bias_less_threshold, slots):
 
 def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
     """Keep the k largest positive entries of each row."""
-    if _is_screened(x, weight) and k * LATENTS_PER_KEPT <= len(weight):
+    if is_screened(len(x), weight) and k * LATENTS_PER_KEPT <= len(weight):
         pairs = screened_topk(x, weight, bias, k)
         if pairs is not None:
             return pairs
@@ -122,7 +122,7 @@ def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
 
 def select_above(x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor) -> Pairs:
     """Keep the entries greater than their latent's threshold; `thresholds` is (hidden_size,)."""
-    if _is_screened(x, weight):
+    if is_screened(len(x), weight):
         pairs = screened_above(x, weight, bias, thresholds)
         if pairs is not None:
             return pairs
@@ -155,10 +155,10 @@ def select_batchtopk(
     return select_largest(above, total, initial_threshold).pairs
 
 
-def _is_screened(x: Tensor, weight: Tensor) -> bool:
+def is_screened(n_rows: int, weight: Tensor) -> bool:
     """Tell, by the sizes and the processor, whether 8-bit products come first."""
-    n_terms = len(x) * weight.numel()
-    can_be_rounded = x.shape[1] <= MAX_WIDTH and x.dtype == torch.float32
+    n_terms = n_rows * weight.numel()
+    can_be_rounded = weight.shape[1] <= MAX_WIDTH and weight.dtype == torch.float32
     return n_terms >= MIN_TERMS and can_be_rounded and selects_by_screening()
 
 

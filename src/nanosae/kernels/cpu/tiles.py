@@ -95,6 +95,9 @@ def select_by_tile(
         keep: Takes these and the rows, and fills the slots.
     """
     row_ptr = torch.zeros(n_rows + 1, dtype=torch.int64)
+    if n_rows == 0:
+        nothing = torch.empty(0, dtype=torch.int32)
+        return Pairs(nothing.to(dtype), nothing, row_ptr)
     n_kept = torch.zeros(1, dtype=torch.int64)
     kept_cols, kept_values = [], []
     with lock:

@@ -21,6 +21,24 @@ def lowered(threshold):
 
 
 @compile_function
+def largest_of(values, n_values):
+    """Return the largest of the first n values; numpy's `max` would take longer to compile."""
+    largest = values[0]
+    for i in range(1, n_values):
+        largest = max(largest, values[i])
+    return largest
+
+
+@compile_function
+def count_above(values, n_values, threshold):
+    """Return how many of the first n values are greater than a threshold."""
+    n_above = np.int32(0)
+    for i in range(n_values):
+        n_above += values[i] > threshold
+    return n_above
+
+
+@compile_function
 def kth_largest(values, n_values, k, low):
     """Return the k-th largest of the first n values, or a number between it and the next one.
 
@@ -28,15 +46,13 @@ def kth_largest(values, n_values, k, low):
     counting is a loop without branches, as sorting is not.
     """
     half = values.dtype.type(0.5)
-    high = np.max(values[:n_values])
+    high = largest_of(values, n_values)
     n_above_low = np.int64(n_values)
     for _ in range(MOST_HALVINGS):
         if n_above_low == k:
             break
         middle = half * (low + high)
-        n_above_middle = np.int32(0)
-        for i in range(n_values):
-            n_above_middle += values[i] > middle
+        n_above_middle = count_above(values, n_values, middle)
         if not low < middle < high:  # equal ones
             return high
         if n_above_middle >= k:
@@ -59,7 +75,7 @@ def keep_largest(candidates, candidate_values, n, k, low, cols, values, slot):
     threshold = low
     if n > k:
         threshold = kth_largest(candidate_values, n, k, low)
-    n_ties = k - np.sum(candidate_values[:n] > threshold)
+    n_ties = k - count_above(candidate_values, n, threshold)
     for i in range(n):
         value = candidate_values[i]
         if value > threshold or (value == threshold and n_ties > 0):

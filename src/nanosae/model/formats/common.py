@@ -111,6 +111,17 @@ def refuse(path: Path, what: str, why: str) -> DataError:
     return DataError(f"{path}: {what} is not supported: {why}.", file=path)
 
 
+def said(theirs: dict[str, Any], name: str, file: Path) -> Any:
+    """Return a setting of another library.
+
+    Raises:
+        DataError: If it is missing.
+    """
+    if name not in theirs:
+        raise DataError(f"{file} does not say {name}.", file=file, remedy=REMEDY)
+    return theirs[name]
+
+
 def take(tensors: dict[str, Any], names: dict[str, str], path: Path) -> dict[str, Any]:
     """Return tensors under SAELens' names.
 

@@ -51,6 +51,7 @@ GATED = LINEAR | {
 }
 BIASED = LINEAR | {"encoder.bias": "b_enc", "b_dec": "b_dec"}
 PLAIN = {name: name for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+THRESHOLD = {"threshold": "threshold"}
 NAMES = {
     "AutoEncoder": LINEAR | {"encoder.bias": "b_enc", "bias": "b_dec"},
     "AutoEncoderNew": LINEAR | {"encoder.bias": "b_enc", "decoder.bias": "b_dec"},
@@ -99,13 +100,16 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     if "encoder.weight" in state:
         tensors = transposed(tensors, "W_enc", "W_dec")
     if ARCHITECTURES[kind] == "jumprelu":
-        tensors["threshold"] = _thresholds(state["threshold"], len(tensors["b_enc"]))
+        threshold = take(state, THRESHOLD, path)["threshold"]
+        tensors["threshold"] = _thresholds(threshold, len(tensors["b_enc"]))
     for name in ("b_dec", "b_enc", "b_gate", "b_mag", "threshold"):
         if name in tensors and norm_factor != 1:
             tensors[name] = tensors[name] * np.float32(norm_factor)
     if kind == "AutoEncoder":
         tensors = with_unit_decoder(tensors)
     k = _k(state, trainer)
+    if kind == "AutoEncoderTopK" and k is None:
+        raise DataError(f"{path} does not say k.", file=path, remedy=REMEDY)
     cfg = settings(
         tensors,
         ARCHITECTURES[kind],
@@ -164,8 +168,8 @@ def _dict_class(path: Path, state: dict[str, Any], trainer: dict[str, Any]) -> s
             raise refuse(path, f"dict_class {kind!r}", f"only {[*NAMES]} are")
         return kind
     if "W_enc" in state:
-        shared = state["threshold"].ndim == 0
-        return "MatryoshkaBatchTopKSAE" if shared else "JumpReluAutoEncoder"
+        is_shared = take(state, THRESHOLD, path)["threshold"].ndim == 0
+        return "MatryoshkaBatchTopKSAE" if is_shared else "JumpReluAutoEncoder"
     for kind in ("AutoEncoder", "AutoEncoderNew", "GatedAutoEncoder"):
         if NAMES[kind].keys() <= state.keys():
             return kind

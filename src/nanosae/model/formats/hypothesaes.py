@@ -13,6 +13,7 @@ import numpy as np
 from nanosae.model.formats import pickles
 from nanosae.model.formats.common import (
     Settings,
+    said,
     settings,
     take,
     transposed,
@@ -42,12 +43,12 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     tensors = {name: float32(tensor) for name, tensor in named.items()}
     tensors = transposed(tensors, "W_enc", "W_dec")
     facts = {"hypothesaes": theirs, "matryoshka": theirs.get("prefix_lengths")}
-    k = theirs["k_active_neurons"]
+    k = said(theirs, "k_active_neurons", path)
     if not theirs.get("use_batch_topk"):
         return settings(
             tensors, "topk", subtract_bias=True, k=k, metadata=facts
         ), tensors
-    lowest = np.float32(state["threshold"].item())
+    lowest = np.float32(said(state, "threshold", path).item())
     tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
     cfg = settings(tensors, "jumprelu", subtract_bias=True, metadata=facts | {"k": k})
     return cfg, tensors

@@ -24,6 +24,7 @@ from nanosae.model.formats.common import (
     REMEDY,
     Settings,
     refuse,
+    said,
     settings,
     take,
     transposed,
@@ -66,7 +67,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     kind = "standard"
     if theirs["act_fn"].lower() == "jumprelu":
         kind = "jumprelu"
-        lowest = np.float32(theirs["jump_relu_threshold"])
+        lowest = np.float32(said(theirs, "jump_relu_threshold", path / SETTINGS))
         tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
     if theirs.get("hook_point_out", hook) != hook:
         kind = "transcoder" if kind == "standard" else "jumprelu_transcoder"

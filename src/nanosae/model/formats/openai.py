@@ -15,6 +15,7 @@ from nanosae.model.formats import pickles
 from nanosae.model.formats.common import (
     Settings,
     refuse,
+    said,
     settings,
     take,
     transposed,
@@ -55,5 +56,5 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     after = options.get("postact_fn", "ReLU")
     if after != "ReLU":
         raise refuse(path, f"postact_fn {after!r}", "activations would be negative")
-    cfg = settings(tensors, "topk", subtract_bias=True, k=options["k"])
+    cfg = settings(tensors, "topk", subtract_bias=True, k=said(options, "k", path))
     return cfg | {"normalize_activations": "layer_norm"}, tensors

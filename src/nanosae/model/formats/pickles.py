@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from nanosae.checked import file_state
 from nanosae.model.formats.common import REMEDY
 from nanosae.model.tensors import read_pickle
 
@@ -32,10 +33,9 @@ def content(path: Path) -> dict[str, Any] | None:
     file = file_in(path)
     if file is None:
         return None
-    state = file.stat()
-    return _read(file.absolute(), state.st_mtime_ns, state.st_size)
+    return _read(file.absolute(), file_state(file))
 
 
 @functools.lru_cache(maxsize=1)
-def _read(file: Path, modified: int, size: int) -> dict[str, Any]:
+def _read(file: Path, _state: tuple[int, ...]) -> dict[str, Any]:
     return read_pickle(file, REMEDY)

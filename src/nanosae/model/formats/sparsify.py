@@ -12,12 +12,12 @@ from pathlib import Path
 
 from nanosae.atomic import write_file
 from nanosae.checked import read_json
-from nanosae.errors import DataError
 from nanosae.model.architectures import is_transcoder, rule
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
     refuse,
+    said,
     settings,
     take,
     transposed,
@@ -61,12 +61,9 @@ def load(path: Path) -> tuple[Settings, Arrays]:
         tensors["W_skip"] = found["W_skip"]
     elif transcode:
         kind = "topk_transcoder"
-    if "k" not in theirs:
-        raise DataError(f"{path / SETTINGS} does not say k.", file=path / SETTINGS)
+    k = said(theirs, "k", path / SETTINGS)
     facts = {"sparsify": theirs}
-    cfg = settings(
-        tensors, kind, subtract_bias=not transcode, k=theirs["k"], metadata=facts
-    )
+    cfg = settings(tensors, kind, subtract_bias=not transcode, k=k, metadata=facts)
     return cfg, tensors
 
 

@@ -27,6 +27,7 @@ from nanosae.view.style import COLORS
 if TYPE_CHECKING:
     import pandas as pd
 
+SECONDS_PER_DAY = 86_400
 DAYS_PER_YEAR = 365.2425
 DATES_TRIED = 200  # values of a column that say whether it holds dates
 
@@ -199,10 +200,7 @@ def _column(codes: Codes, name: str) -> Column:
     if _holds_dates(values):
         values = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
     if pd.api.types.is_datetime64_any_dtype(values):
-        since_1970 = values - pd.Timestamp(0, tz=values.dt.tz)
-        days = since_1970 / pd.Timedelta(days=1)
-        years = 1970 + days / DAYS_PER_YEAR
-        return Column(years.to_numpy(np.float32), [])
+        return Column(_years(values), [])
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
         return Column(values.to_numpy(np.float32), [])
     if pd.api.types.is_object_dtype(values):
@@ -212,6 +210,15 @@ def _column(codes: Codes, name: str) -> Column:
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1).astype(np.int32)  # of the missing, −1, too
     return Column(place[codes_by_value], [str(names[i]) for i in order])
+
+
+def _years(dates: pd.Series) -> np.ndarray:
+    """Return dates as years, NaN for missing ones, float32; 9999-12-31 is one of them."""
+    in_utc = dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
+    seconds = in_utc.to_numpy().astype("M8[s]")
+    days = seconds.astype(np.float64) / SECONDS_PER_DAY
+    years = 1970 + days / DAYS_PER_YEAR
+    return np.where(np.isnat(seconds), np.nan, years).astype(np.float32)
 
 
 def _as_text(value: Any) -> Any:
@@ -264,4 +271,8 @@ def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
     if result is None or result.stale:
         return {}
     lines = result.value.itertuples()
-    return {line.Topic: ", ".join(line.Representation[:3]) for line in lines}
+    return {
+        line.Topic: ", ".join(line.Representation[:3])
+        for line in lines
+        if len(line.Representation)
+    }

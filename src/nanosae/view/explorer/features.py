@@ -84,13 +84,15 @@ def _search(corpus: OpenCorpus, words: str) -> list[int]:
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
     names, counts = corpus.names, corpus.codes.counts
     scores = np.nan_to_num(_scores(corpus, "label_auc"))
+    doubtful = corpus.doubtful  # names that may well not fit are not among the best
 
     def order(feature: int) -> Any:
         if sort == "name":
             return names.get(feature, LAST_NAME).casefold()
         if sort == "rows":
             return -counts[feature]
-        return -scores[feature], -counts[feature]
+        may_not_fit = feature in doubtful
+        return may_not_fit, -scores[feature], -counts[feature]
 
     return sorted(features, key=order)
 
@@ -136,7 +138,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "feature": feature,
         "name": corpus.names.get(feature, ""),
         "named": feature in annotations.names(corpus.run, corpus.codes.model),
-        "marked": feature in annotations.bookmarks(corpus.run),
+        "marked": feature in annotations.bookmarks(corpus.run, corpus.codes.model),
         "rows": n,
         "density": n / max(corpus.codes.n_rows, 1),
         "mean": activations.mean() if n else 0.0,

@@ -52,7 +52,7 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
             "feature": int(line.Features[0]),
         }
         for line in biggest.itertuples()
-        if len(line.Features)
+        if len(line.Features) and len(line.Representation)
     ]
 
 

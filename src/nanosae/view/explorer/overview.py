@@ -20,7 +20,7 @@ def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
         "features": int(np.count_nonzero(codes.counts)),
         "texts": codes.has_texts,
         "steer": corpus.model is not None,
-        "colors": [name for name in ("family", "topic") if corpus.groups(name)],
+        "colors": [name for name in ("topic", "family") if corpus.groups(name)],
         "columns": codes.columns,
         "adds": _missing(corpus),
         "tags": annotations.tags(corpus.run, codes.name, codes.data),

@@ -27,19 +27,24 @@
     const quoted = `“${label}”`;
     const at = text.indexOf(quoted);
     if (at < 0 || !placeOf.has(feature)) return el("li", {}, text);
-    const onclick = () => open(feature);
-    const button = el("button", { className: "link", onclick }, quoted);
-    return el("li", {}, text.slice(0, at), button, text.slice(at + quoted.length));
+    const onclick = (event) => {
+      event.preventDefault();
+      open(feature);
+    };
+    // a button would not break with the line
+    const link = el("a", { className: "link", href: "#findings", onclick }, quoted);
+    return el("li", {}, text.slice(0, at), link, text.slice(at + quoted.length));
   };
   const showFindings = () => {
     const findings = data("findings");
     if (!findings?.length) return;
     reveal("findings");
     const columns = [...new Set(findings.map(({ column }) => column).filter(Boolean))];
+    const onColumns = columns.length ? ` on ${columns.join(", ")}` : "";
+    const onAll = findings.at(-1).column ? "" : " on the texts as a whole";
     $("#findings-note").textContent =
-      `The most telling of ${fmt(report.facts.findings)} findings` +
-      (columns.length ? ` on ${columns.join(", ")}` : "") +
-      ". Click on a name to see its texts.";
+      `The most telling of ${fmt(report.facts.findings)} findings${onColumns}` +
+      `${onColumns && onAll ? ", then" : ""}${onAll}. Click on a name to see its texts.`;
     const list = $("#finding-list");
     list.append(...findings.slice(0, FIRST).map(sentence));
     if (findings.length <= FIRST) return;
