@@ -498,6 +498,9 @@ def test_of_two_families_with_a_feature_the_later_smaller_one_has_it():
     table = pd.DataFrame({"family": [0, 1], "members": [[1, 2, 3, 4], [2, 5, 6]]})
     found = module.Families(table, pd.DataFrame(), {}, {})
     assert found.feature_family == {1: 0, 2: 1, 3: 0, 4: 0, 5: 1, 6: 1}
+    by_feature = found.by_feature(8)
+    assert by_feature["feature"].tolist() == list(range(8))
+    assert by_feature["family"].fillna(-1).tolist() == [-1, 0, 1, 0, 0, 1, 1, -1]
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (1, 4), (3, 1), (50, 2)])

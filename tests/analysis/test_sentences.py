@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nanosae.analysis.sentences import COLUMNS, findings
+from nanosae.analysis.findings import Contrast
+from nanosae.analysis.sentences import COLUMNS, findings, lines
 
 STATISTICS = ("odds", "CI", "q =", "risk", "δ", "p =")
 
@@ -75,7 +76,16 @@ def test_shares_that_contradict_the_effect_are_not_told():
     line = groups("Sales", 0.11, 0.002)
     assert len(findings([compared("groups", [line])])) == 1
     at_equal_length = line | {"effect": -1.0}
-    assert len(findings([compared("groups", [at_equal_length])])) == 0
+    result = compared("groups", [at_equal_length])
+    assert len(findings([result])) == 0
+    table = pd.DataFrame(result["findings"]).assign(found=True)
+    nothing = pd.DataFrame()
+    about = result["about"] | {"notes": ["A note."]}
+    found = Contrast("groups", table, nothing, nothing, about, nothing)
+    assert lines(found, 10) == [
+        "What differs shows at equal covariates only: --stats tells it.",
+        "A note.",
+    ]
 
 
 def test_groups_of_several_columns_name_theirs():

@@ -5,8 +5,10 @@ import json
 import sys
 import threading
 import types
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from nanosae.errors import ConfigError, DataTypeError, MissingError, ServerError
 from nanosae.text import hub
 from nanosae.text.embed import _load_encoder, count_cut
 from nanosae.text.encoders import find_encoder, received_encoder
-from nanosae.text.endpoint import Endpoint
+from nanosae.text.endpoint import Endpoint, _asked_pause
 
 
 class Server:
@@ -105,6 +107,17 @@ def test_what_will_not_pass_is_not_tried_again(fault, said, server):
     with pytest.raises(ServerError, match=said):
         Endpoint(server.url, "m").encode(["abc"])
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause"), [("3", 3), ("99999", 120), ("soon", None), ("", None)]
+)
+def test_a_server_may_ask_for_a_pause_of_minutes_at_most(asked, pause):
+    headers = Message()
+    headers["Retry-After"] = asked
+    error = HTTPError("http://127.0.0.1", 429, "Too Many Requests", headers, None)
+    with error:
+        assert _asked_pause(error) == pause
 
 
 def test_a_server_that_is_not_there():

@@ -95,6 +95,11 @@ class Families:
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 
+    def by_feature(self, n_features: int) -> pd.DataFrame:
+        """Return every `feature` with its smallest `family`, which is missing if it has none."""
+        family = pd.Series(self.feature_family, range(n_features), dtype="Int64")
+        return family.rename("family").rename_axis("feature").reset_index()
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types (`RUN/families.json`)."""
         content: dict[str, Any] = {

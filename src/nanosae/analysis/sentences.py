@@ -375,6 +375,8 @@ def lines(
             written.append(f"  … and {n_further:,} more")
     if not sides:
         written.append("Nothing differs by more than chance would.")
+    elif not written:
+        written.append("What differs shows at equal covariates only: --stats tells it.")
     return written + found.about["notes"]
 
 

@@ -126,23 +126,26 @@ def label(
     if dry_run:
         show(table, as_json)
         return
+    _keep_llm_labels(codes, table, as_json)
+    _say_what_labels_are_for(codes, run, as_json)
+
+
+def _keep_llm_labels(codes: Codes, table: pd.DataFrame, as_json: bool) -> None:
+    """Store what a language model answered, and say what it took and what is left."""
     save(codes, table)
     for usage in table.attrs["usage"]:
         items = [f"{item} {value}" for item, value in usage.items() if value != ""]
         print(", ".join(items), file=sys.stderr)
     unlabelled = table.attrs["unlabelled"]
     if unlabelled:
-        what = (
-            f"{len(unlabelled)} features without a judged name keep the labels they had"
-        )
         print(
-            f"{what}; the same command goes on from the answers so far.",
+            f"{len(unlabelled)} features without a judged name keep the labels they had; "
+            "the same command goes on from the answers so far.",
             file=sys.stderr,
         )
     _show_labels(
         table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     )
-    _say_what_labels_are_for(codes, run, as_json)
 
 
 def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
@@ -164,15 +167,12 @@ def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None
 
 def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None:
     """Group features that are active together into families."""
-    import pandas as pd
-
     from nanosae.runs.results import save_result
 
     codes = open_codes(run, name)
     found = nanosae.families(codes)
     save_result(codes, "families.json", found.to_dict(), found.parameters)
-    family = pd.Series(found.feature_family, range(codes.n_features), dtype="Int64")
-    save(codes, family.rename("family").rename_axis("feature").reset_index())
+    save(codes, found.by_feature(codes.n_features))
     if as_json:
         print(found.to_json())
     else:

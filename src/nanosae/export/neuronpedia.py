@@ -42,9 +42,7 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
         output: The file.
         sae_set: What the SAE is called there.
     """
-    metadata: dict[str, Any] = {}
-    if codes.has_model:
-        metadata = codes.weights().cfg.get("metadata", {})
+    metadata = codes.weights().metadata if codes.has_model else {}
     layer = LAYER.search(metadata.get("hook_name") or "")
     features = list(_features(codes))
     batch = {

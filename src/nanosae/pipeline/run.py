@@ -279,10 +279,7 @@ class Work:
         codes = self.codes()
         found = families(codes)
         save_result(codes, "families.json", found.to_dict(), found.parameters)
-        family = pd.DataFrame(
-            found.feature_family.items(), columns=["feature", "family"]
-        )
-        save_features(self.folder, family, codes)
+        save_features(self.folder, found.by_feature(codes.n_features), codes)
         return f"{len(found.table):,} families"
 
     def topics(self, resumes: bool) -> str:

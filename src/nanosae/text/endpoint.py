@@ -19,6 +19,7 @@ BATCH = 128  # texts in a request
 ATTEMPTS = 5
 # seconds before the second attempt; each further pause is twice as long
 FIRST_PAUSE = 1.0
+MAX_PAUSE = 120.0  # seconds that a server may ask to wait
 TIMEOUT = 60.0  # seconds for an answer
 TEMPORARY = (408, 409, 425, 429, 500, 502, 503, 504)  # statuses: ask again
 KEYS = ("NANOSAE_API_KEY", "OPENAI_API_KEY")  # variables of the environment, in order
@@ -116,6 +117,6 @@ def _without(words: str, credentials: dict[str, str]) -> str:
 
 
 def _asked_pause(error: urllib.error.HTTPError) -> float | None:
-    """Return the seconds that a server asks to wait."""
+    """Return the seconds that a server asks to wait, of which no command stands still for long."""
     asked = error.headers.get("Retry-After", "")
-    return float(asked) if asked.isdecimal() else None
+    return min(float(asked), MAX_PAUSE) if asked.isdecimal() else None

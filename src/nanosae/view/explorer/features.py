@@ -138,7 +138,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "feature": feature,
         "name": corpus.names.get(feature, ""),
         "named": feature in annotations.names(corpus.run, corpus.codes.model),
-        "marked": feature in annotations.bookmarks(corpus.run),
+        "marked": feature in annotations.bookmarks(corpus.run, corpus.codes.model),
         "rows": n,
         "density": n / max(corpus.codes.n_rows, 1),
         "mean": activations.mean() if n else 0.0,
