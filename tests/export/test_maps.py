@@ -38,6 +38,12 @@ def test_every_row_is_a_point_with_its_leading_feature(run, tmp_path, capsys):
     assert (table[["x", "y"]].std() > 0).all()
     dense = codes.rows(0, 120).toarray()
     common = codes.density > 0.2
+    for row in range(120):
+        listed = list(table["features"][row])
+        active = np.flatnonzero(dense[row])
+        strongest = active[np.argsort(-dense[row, active], kind="stable")]
+        assert [entry["index"] for entry in listed] == strongest.tolist()
+        assert {entry["feature"] for entry in listed} <= {"some words"}
     wanted = np.where(common, 0, dense)
     for row in range(120):
         if wanted[row].max() > 0:
@@ -79,7 +85,37 @@ def test_neuronpedia_gets_features_with_their_strongest_texts(run, tmp_path, cap
             assert example["tokens"] == [f"text {row}"]
             assert example["values"] == pytest.approx([column[row]])
         np.testing.assert_allclose(found["vector"], decoder[found["feature_index"]])
-        assert found["description"] == "some words"
+    beside = (tmp_path / "batch-0.json.explanations.jsonl").read_text()
+    explained = [json.loads(line) for line in beside.splitlines()]
+    assert [int(line["index"]) for line in explained] == indices
+    assert {line["description"] for line in explained} == {"some words"}
+    assert {line["layer"] for line in explained} == {"0-mine"}
+
+
+# The fields of a feature in SAEDashboard 0.8.0; its reader refuses all others.
+FIELDS = {
+    *("feature_index", "neuron_alignment_indices", "neuron_alignment_values"),
+    *("neuron_alignment_l1", "correlated_neurons_indices", "correlated_neurons_l1"),
+    *("correlated_neurons_pearson", "correlated_features_indices"),
+    *("correlated_features_l1", "correlated_features_pearson", "neg_str"),
+    *("neg_values", "pos_str", "pos_values", "frac_nonzero"),
+    *("freq_hist_data_bar_values", "freq_hist_data_bar_heights"),
+    *("logits_hist_data_bar_heights", "logits_hist_data_bar_values"),
+    *("n_prompts_total", "n_tokens_in_prompt", "dataset", "activations"),
+    *("decoder_weights_dist", "vector"),
+}
+
+
+def test_neuronpedia_gets_no_field_that_saedashboard_does_not_know(run, tmp_path):
+    out = tmp_path / "batch-0.json"
+    assert main(["export", str(run), "-o", str(out), "--to", "neuronpedia"]) == 0
+    batch = json.loads(out.read_text())
+    assert set(batch) == {"model_id", "layer", "sae_set", "sae_id_suffix", "features"}
+    for found in batch["features"]:
+        assert set(found) <= FIELDS
+        for example in found["activations"]:
+            known = ("bin_min", "bin_max", "bin_contains", "tokens", "values")
+            assert set(example) == {*known, "qualifying_token_index"}
 
 
 def test_a_token_stands_between_what_is_around_it(tmp_path):

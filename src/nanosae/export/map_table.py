@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -14,12 +15,16 @@ from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels
 from nanosae.view.explorer.prepare import load_map, make_map
 
+BLOCK = 2**14  # rows whose features are listed at a time
+
 
 def write_map(codes: Codes, output: str | Path) -> int:
     """Write the explorer's map of rows to a Parquet file; return the number of rows.
 
     Columns are `row`, `x`, `y`, the leading `feature` (empty where none is active) with its
-    `label`, and the corpus' texts and columns; a column with one of these names gets a `_` behind.
+    `label`, `features` (all active ones of the row, strongest first, each with its name under
+    `feature` and its number under `index`, as Embedding Atlas lists them), and the corpus' texts
+    and columns; a column with one of these names gets a `_` behind.
 
     Args:
         codes: The corpus; its map is made if it has none.
@@ -32,13 +37,14 @@ def write_map(codes: Codes, output: str | Path) -> int:
     assert points is not None
     labels = known_labels(codes)
     led = points["led"].tolist()
-    features = [None if feature < 0 else feature for feature in led]
+    leading = [None if feature < 0 else feature for feature in led]
     columns: dict[str, Any] = {
         "row": pa.array(range(codes.n_rows), pa.int64()),
         "x": pa.array(points["rows"][:, 0]),
         "y": pa.array(points["rows"][:, 1]),
-        "feature": pa.array(features, pa.int32()),
+        "feature": pa.array(leading, pa.int32()),
         "label": pa.array([labels.get(feature) for feature in led], pa.string()),
+        "features": _feature_lists(codes, labels),
     }
     if codes.has_texts:
         columns["text"] = codes.texts()
@@ -50,3 +56,23 @@ def write_map(codes: Codes, output: str | Path) -> int:
     table = pa.table(columns)
     write_file(Path(output), partial(parquet.write_table, table))
     return codes.n_rows
+
+
+def _feature_lists(codes: Codes, labels: dict[int, str]) -> pa.ChunkedArray:
+    """Return each row's active features with their names, strongest first."""
+    numbered = {feature: f"feature {feature}" for feature in range(codes.n_features)}
+    names = pa.array((numbered | labels).values(), pa.string())
+    blocks = []
+    for start in range(0, codes.n_rows, BLOCK):
+        block = codes.rows(start, start + BLOCK)
+        n_active = np.diff(block.indptr)
+        row_of_entry = np.repeat(np.arange(len(n_active)), n_active)
+        weakest_last = np.negative(block.data)
+        order = np.lexsort((weakest_last, row_of_entry))
+        features = pa.array(block.indices[order], pa.int32())
+        named = pa.StructArray.from_arrays(
+            [names.take(features), features], names=["feature", "index"]
+        )
+        offsets = pa.array(block.indptr, pa.int32())
+        blocks.append(pa.ListArray.from_arrays(offsets, named))
+    return pa.chunked_array(blocks)

