@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -84,6 +85,43 @@ def test_drafts_of_the_dead_are_swept_and_those_of_the_living_stay(tmp_path):
     assert len([*tmp_path.iterdir()]) == 2
     sweep_drafts(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [mine.name]
+
+
+@pytest.mark.parametrize("was_replaced", [False, True])
+def test_a_folder_whose_replacement_was_killed_comes_back(tmp_path, was_replaced):
+    host, dead = socket.gethostname(), 2**22 + 1
+    renamed = tmp_path / f".model.replaced.draft-{host}-{dead}-0"
+    renamed.mkdir()
+    (renamed / "weights").write_text("old")
+    if was_replaced:
+        (tmp_path / "model").mkdir()
+        (tmp_path / "model" / "weights").write_text("new")
+    sweep_drafts(tmp_path)
+    content = (tmp_path / "model" / "weights").read_text()
+    assert content == ("new" if was_replaced else "old")
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_kill_between_two_names_of_a_folder_loses_nothing(tmp_path):
+    target = tmp_path / "model"
+    write_folder(target, lambda draft: (draft / "weights").write_text("old"))
+    script = """
+import os, sys
+from pathlib import Path
+from nanosae.atomic import write_folder
+rename = Path.rename
+def rename_once(path, to):
+    rename(path, to)
+    os._exit(77)
+Path.rename = rename_once
+write_folder(sys.argv[1], lambda draft: (draft / "weights").write_text("new"))
+"""
+    killed = subprocess.run([sys.executable, "-c", script, str(target)], check=False)
+    assert killed.returncode == 77
+    assert not target.exists()
+    sweep_drafts(tmp_path)
+    assert (target / "weights").read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
 def test_json_has_no_nan(tmp_path):

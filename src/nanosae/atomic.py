@@ -2,7 +2,8 @@
 
 A draft with a name of its own is written beside its target, synchronised, and renamed over it, so
 that a reader sees the old content or the new one. Drafts of processes that died are swept by the
-next writer of the same target.
+next writer of the same target. A folder is renamed before another takes its name; if the process
+dies between the two, the next writer gives it its name again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from typing import IO, Any
 
 from nanosae.errors import NanoSAEError, WriteError
 
-DRAFT_NAME = re.compile(r"\..+\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL)
+DRAFT_NAME = re.compile(
+    r"\.(?P<target>.+)\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL
+)
+REPLACED = ".replaced"  # behind the name of a folder while another one takes its place
 POSIX = os.name == "posix"
 _numbers = itertools.count()
 
@@ -95,7 +99,7 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
 
 def move_folder(source: Path, path: Path) -> None:
     """Give a folder another name; what had that name is deleted after that."""
-    old = _draft_name(path)
+    old = _draft_name(path.with_name(path.name + REPLACED))
     if path.exists():
         path.rename(old)
     source.rename(path)
@@ -129,18 +133,34 @@ def _tells_of_the_system(error: Exception) -> bool:
 
 
 def sweep_drafts(folder: str | Path) -> None:
-    """Delete the drafts in a folder whose writers on this machine have died."""
+    """Delete the drafts in a folder whose writers on this machine have died.
+
+    A folder that such a writer renamed, to put another in its place, gets its name again.
+    """
     for draft in Path(folder).glob(".*.draft-*"):
-        if _writer_is_dead(draft):
-            _remove(draft)
+        _sweep(draft)
+
+
+def _sweep(draft: Path) -> None:
+    named = DRAFT_NAME.fullmatch(draft.name)
+    if named is None or not _writer_is_dead(named["host"], int(named["pid"])):
+        return
+    target = draft.with_name(named["target"].removesuffix(REPLACED))
+    was_renamed = named["target"].endswith(REPLACED)
+    if was_renamed and not target.exists():
+        # another process may be doing the same
+        with contextlib.suppress(OSError):
+            draft.rename(target)
+    else:
+        _remove(draft)
 
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[Path]:
     """Give the name of a draft; remove what is left of it and of drafts of dead writers."""
-    for old in path.parent.glob(f".{path.name}.draft-*"):
-        if _writer_is_dead(old):
-            _remove(old)
+    for name in (path.name, path.name + REPLACED):
+        for old in path.parent.glob(f".{name}.draft-*"):
+            _sweep(old)
     draft = _draft_name(path)
     try:
         yield draft
@@ -153,12 +173,9 @@ def _draft_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.draft-{owner}")
 
 
-def _writer_is_dead(draft: Path) -> bool:
-    named = DRAFT_NAME.fullmatch(draft.name)
-    if named is None:  # none of ours
-        return False
-    is_here = named["host"] == socket.gethostname()
-    return is_here and not process_exists(int(named["pid"]))
+def _writer_is_dead(host: str, pid: int) -> bool:
+    is_here = host == socket.gethostname()
+    return is_here and not process_exists(pid)
 
 
 def process_exists(pid: int) -> bool:

@@ -248,7 +248,7 @@ class TrainConfig(CheckedFields):
         """
         path = Path(path)
         if not path.is_file():
-            raise MissingError(f"{path} does not exist.", file=path)
+            raise MissingError(f"{path} does not exist, or is a folder.", file=path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls.from_dict(content.get("requested", content))

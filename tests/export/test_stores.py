@@ -100,6 +100,19 @@ def test_sql_for_pgvector(codes, tmp_path):
     np.testing.assert_array_equal(found, dense_of(codes))
 
 
+def test_sql_has_no_nul_which_jsonb_refuses(tmp_path):
+    texts = np.array(["a\0b", "c"], dtype=object)
+    tags = np.empty(2, dtype=object)
+    tags[:] = [["x\0y", "z"], []]
+    metadata = {"text": texts, "tags": tags}
+    write_codes(tmp_path / "codes", sp.csr_array(np.eye(2)), metadata=metadata)
+    to_store(Codes(tmp_path / "codes"), tmp_path / "x.sql", "pgvector", "papers")
+    written = (tmp_path / "x.sql").read_text(encoding="utf-8")
+    assert "\0" not in written
+    assert "u0000" not in written
+    assert '"xy"' in written
+
+
 @pytest.fixture(scope="module")
 def psql():
     """A PostgreSQL of its own, with pgvector: a function that runs SQL in it."""

@@ -136,14 +136,19 @@ def sparse_literal(vector: Vector, size: int) -> str:
 
 
 def _copied(payload: dict[str, Any]) -> str:
-    """Return JSON as COPY reads it: its backslashes doubled; jsonb has no NUL."""
-    plain = {}
-    for name, value in payload.items():
-        plain[name] = value
-        if isinstance(value, str):
-            plain[name] = value.replace("\0", "")
+    """Return JSON as COPY reads it: its backslashes doubled."""
+    plain = {name: _without_nul(value) for name, value in payload.items()}
     text = json.dumps(plain, ensure_ascii=False)
     return text.replace("\\", "\\\\")
+
+
+def _without_nul(value: Any) -> Any:
+    """Return a value without the character NUL, which jsonb refuses."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    return value
 
 
 def _write_lines(path: Path, lines: Iterator[str]) -> None:

@@ -297,19 +297,18 @@ class Work:
         """Compare groups, follow features over time, explain numbers."""
         codes = self.codes()
         questions = [
-            *({"verb": "contrast", "by": name} for name in self.plan.groups),
-            *({"verb": "over-time", "column": name} for name in self.plan.times),
-            *({"verb": "explain", "target": name} for name in self.plan.numbers),
+            *(("contrast", "by", column) for column in self.plan.groups),
+            *(("over-time", "column", column) for column in self.plan.times),
+            *(("explain", "target", column) for column in self.plan.numbers),
         ]
         results, compared, notes = [], [], []
-        for asked in questions:
-            verb, column = asked.values()
+        for verb, argument, column in questions:
             try:
                 result = COMPARISONS[verb](codes, column)
             except DataError as error:
                 notes.append(f"{column} was not compared: {error}")
                 continue
-            parameters = asked | {"corpus": codes.name}
+            parameters = {"verb": verb, argument: column, "corpus": codes.name}
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
