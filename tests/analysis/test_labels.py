@@ -341,7 +341,7 @@ def test_the_typical_text_is_strong_and_full_of_keywords(tmp_path):
     for i in range(80):
         active[i] = 1
         texts[i] += " xml parser reader" if i % 3 else ""
-    active[[30, 31]] = 3  # one without the words, one with them
+    active[[31, 33]] = 3  # one with the words, one without them
     codes = corpus(tmp_path / "c", active, texts, metadata={"half": np.arange(200) % 2})
     monkey = pytest.MonkeyPatch()
     monkey.setattr(labels_module, "held_out", lambda *a: np.arange(200) >= 100)

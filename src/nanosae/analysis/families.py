@@ -125,7 +125,8 @@ class Families:
 
     def _shown(self) -> pd.DataFrame:
         columns = ["family", "size", "label", "score"]
-        return self.table[columns].head(SHOWN).round({"score": 2})
+        shown = self.table.loc[:, columns].head(SHOWN)
+        return shown.assign(score=shown.score.round(2))
 
     def to_json(self) -> str:
         """Return everything as JSON."""

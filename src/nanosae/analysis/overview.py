@@ -232,14 +232,15 @@ def _pair_lines(codes: Codes, named: _Named) -> Iterator[Line]:
         if told & {feature, partner} or repeats_name(label, its_label):
             continue
         told |= {feature, partner}
+        own, others = float(share[pair]), float(other_share[pair])
         yield _line(
             "together",
-            f"Of the texts about “{label}”, {percent(share[pair])} are about "
-            f"“{its_label}”, too; of the others, {percent(other_share[pair])}.",
-            float(share[pair]),
+            f"Of the texts about “{label}”, {percent(own)} are about "
+            f"“{its_label}”, too; of the others, {percent(others)}.",
+            own,
             label=label,
             feature=feature,
-            other_share=float(other_share[pair]),
+            other_share=others,
         )
         if len(told) == 2 * PAIRS:
             return

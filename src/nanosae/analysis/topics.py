@@ -121,7 +121,7 @@ class Topics:
         return f"{self.n:,} topics of {self.codes.n_rows:,} rows"
 
     def _shown(self) -> pd.DataFrame:
-        return self.table[["Topic", "Count", "Name"]].head(SHOWN)
+        return self.table.loc[:, ["Topic", "Count", "Name"]].head(SHOWN)
 
     def cut(self, n: int) -> Topics:
         """Return `n` topics from the same tree.

@@ -152,7 +152,7 @@ def _parts(points: np.ndarray, seed: int) -> np.ndarray:
 
     n_distinct = len(np.unique(points, axis=0))
     n_parts = min(PARTS, len(points) // MIN_PART, n_distinct)
-    part = KMeans(max(n_parts, 1), n_init=1, random_state=seed).fit_predict(points)
+    part = KMeans(max(n_parts, 1), n_init="auto", random_state=seed).fit_predict(points)
     return _largest_first(part)
 
 
