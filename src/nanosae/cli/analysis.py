@@ -224,9 +224,10 @@ def search(
     by = int(feature) if feature is not None and feature.isdecimal() else feature
     codes = open_codes(run, name)
     found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
-    if not as_json:
-        print(found.note)
-    show(found.to_frame(), as_json)
+    if as_json:
+        show(found.to_frame(), as_json)
+    else:
+        print(found)
     say_next(f"nanosae describe {run} --feature FEATURE", as_json=as_json)
 
 
