@@ -116,6 +116,7 @@ def label(
             table,
             as_json,
             ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],
+            score="label_auc_low",  # of few texts a high area says little
         )
         _say_what_labels_are_for(codes, run, as_json)
         return
@@ -144,7 +145,10 @@ def _keep_llm_labels(codes: Codes, table: pd.DataFrame, as_json: bool) -> None:
             file=sys.stderr,
         )
     _show_labels(
-        table, as_json, ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
+        table,
+        as_json,
+        ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"],
+        score="llm_f1",
     )
 
 
@@ -156,12 +160,14 @@ def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
     say_next(*commands, as_json=as_json)
 
 
-def _show_labels(table: pd.DataFrame, as_json: bool, columns: list[str]) -> None:
-    """Print notes on the labels, and the labels, the best by the third column first."""
+def _show_labels(
+    table: pd.DataFrame, as_json: bool, columns: list[str], score: str
+) -> None:
+    """Print notes on the labels, and the labels, the best by a score first."""
     for note in table.attrs.get("notes", ()):
         say_note(note, as_json)
     if not as_json:
-        table = table.sort_values(columns[2], ascending=False)
+        table = table.sort_values(score, ascending=False)
     show(table, as_json, columns)
 
 

@@ -83,7 +83,8 @@ def _search(corpus: OpenCorpus, words: str) -> list[int]:
 
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
     names, counts = corpus.names, corpus.codes.counts
-    scores = np.nan_to_num(_scores(corpus, "label_auc"))
+    # the lower end of the interval: of few texts a high area says little
+    scores = np.nan_to_num(_scores(corpus, "label_auc_low"))
     doubtful = corpus.doubtful  # names that may well not fit are not among the best
 
     def order(feature: int) -> Any:
