@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nanosae.kernels.cuda import selection_kernels
 from nanosae.kernels.cuda.launch import launch
-from nanosae.kernels.pairs import Pairs
+from nanosae.kernels.pairs import Pairs, no_pairs
 from nanosae.kernels.precision import current_precision
 
 TILE = 2**25  # pre-activations held at once
@@ -94,6 +94,8 @@ def select_batchtopk(
     of a tile is the smallest value kept so far; of the first, one that some rows suggest, or zero
     should it prove too high. `initial_threshold` is for other backends.
     """
+    if len(x) == 0:
+        return no_pairs(x)
     row_ptr = torch.zeros(1, dtype=torch.int64, device=x.device)
     kept = Pairs(*_padding(x, total), row_ptr)
     threshold = None
