@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> int:
         number of the signal that stopped it.
     """
     code = 0
-    with stopping_on_signals():
+    with stopping_on_signals(owns_process=argv is None):
         try:
             from nanosae.cli.app import run
 
