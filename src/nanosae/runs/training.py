@@ -186,15 +186,17 @@ class TrainingRun:
             DataError: If the training to continue was started on other rows.
             ConfigError: If it was started from another SAE.
         """
+        start_checksum = None
+        if start is not None:
+            decoder = start.W_dec.detach().cpu()
+            start_checksum = checksum(decoder.numpy())
         facts = {
             "format": FORMAT,
             "requested": self._requested.to_dict(),
             "config": resolved.to_dict(),
             "data": source,
             "data_fingerprint": data_fingerprint,
-            "init": None
-            if start is None
-            else checksum(start.W_dec.detach().cpu().numpy()),
+            "init": start_checksum,
             "threads": torch.get_num_threads(),
             "selection": selection,
             "versions": {
