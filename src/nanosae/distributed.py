@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Callable
 from types import ModuleType
 
@@ -166,10 +167,13 @@ class Ranks:
         try:
             collective(*args)
         except RuntimeError as error:
-            raise LostRankError(
+            lost = LostRankError(
                 f"rank {self.rank} of {self.size} lost the others ({error}).",
                 remedy="The last checkpoint is valid: start all ranks again with --resume.",
-            ) from error
+            )
+            # the launcher may end this process before it shows an exception
+            sys.stderr.write(f"nanosae: {lost}\n")
+            raise lost from error
 
 
 class _SumOverRanks(torch.autograd.Function):
