@@ -4,7 +4,7 @@ import torch
 
 SELECTION = "nanosae.kernels.cpu.selection"
 SCREENING = "nanosae.kernels.cpu.screening"
-SMALLEST = ("MIN_TERMS", "LATENTS_PER_KEPT")
+SMALLEST = ("MIN_TERMS", "MIN_WEIGHTS", "LATENTS_PER_KEPT")
 
 
 def force_screening(monkeypatch, screens=True):

@@ -243,11 +243,11 @@ def test_rows_with_outliers_are_left_to_float32(screened, monkeypatch, outlier):
 
 
 def test_paths_are_chosen_by_sizes_and_by_the_processor(monkeypatch):
-    n_rows, weight = 2**10, torch.zeros(2**12, 2**6)
+    n_rows, weight = 2**8, torch.zeros(2**12, 2**8)
     monkeypatch.setattr(selection, "selects_by_screening", lambda: True)
     assert selection.is_screened(n_rows, weight)
     assert not selection.is_screened(n_rows - 1, weight)
-    assert not selection.is_screened(n_rows, weight[1:])
+    assert not selection.is_screened(2 * n_rows, weight[1:])
     assert not selection.is_screened(n_rows, weight.double())
     monkeypatch.setattr(selection, "selects_by_screening", lambda: False)
     assert not selection.is_screened(n_rows, weight)

@@ -24,6 +24,7 @@ TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first
 MIN_TERMS = 2**28  # of all products together; fewer are not worth rounding to 8 bits
+MIN_WEIGHTS = 2**20  # a smaller encoder saves less by screening than compiling it takes, for millions of rows
 MAX_WIDTH = 2**16  # integer products of wider rows could overflow
 LATENTS_PER_KEPT = 8  # of fewer, most would be candidates
 
@@ -157,9 +158,10 @@ def select_batchtopk(
 
 def is_screened(n_rows: int, weight: Tensor) -> bool:
     """Tell, by the sizes and the processor, whether 8-bit products come first."""
-    n_terms = n_rows * weight.numel()
+    n_weights = weight.numel()
+    is_large = n_weights >= MIN_WEIGHTS and n_rows * n_weights >= MIN_TERMS
     can_be_rounded = weight.shape[1] <= MAX_WIDTH and weight.dtype == torch.float32
-    return n_terms >= MIN_TERMS and can_be_rounded and selects_by_screening()
+    return is_large and can_be_rounded and selects_by_screening()
 
 
 def _select(x: Tensor, weight: Tensor, slots_per_row: int, keep) -> Pairs:
