@@ -82,31 +82,41 @@ def _most_telling_first(lines: list[Line]) -> Iterator[Line]:
     others told before is the next.
     """
     n_said: Counter[tuple[str, Any]] = Counter()
-    waiting = [(-_told(line, n_said), place) for place, line in enumerate(lines)]
+    alone = [_told_alone(line) for line in lines]
+    waiting = [(-told, place) for place, told in enumerate(alone)]
     heapify(waiting)
     while waiting:
         _, place = heappop(waiting)
-        line = lines[place]
-        now = (-_told(line, n_said), place)
+        subjects = _subjects(lines[place])
+        told = alone[place] * _share_left(subjects, n_said)
+        now = (-told, place)
         if waiting and now > waiting[0]:
             heappush(waiting, now)
             continue
-        n_said.update(_subjects(line))
-        yield line
+        n_said.update(subjects)
+        yield lines[place]
 
 
-def _told(line: Line, n_said: Mapping[tuple[str, Any], int]) -> float:
-    """Return how much a finding tells beside those that were said."""
-    column, side, feature = _subjects(line)
+def _told_alone(line: Line) -> float:
+    """Return how much a finding tells where no other was said."""
     told = abs(line["strength"])
-    told *= SAME_COLUMN ** n_said[column]
-    told *= SAME_SIDE ** n_said[side]
-    told *= SAME_FEATURE ** n_said[feature]
     if repeats_name(line["label"], line["side"]):
         told *= OBVIOUS
     if line["is_doubtful"]:
         told *= DOUBTFUL
     return told
+
+
+def _share_left(
+    subjects: list[tuple[str, Any]], n_said: Mapping[tuple[str, Any], int]
+) -> float:
+    """Return the share of what a finding tells that findings on its subjects have left."""
+    column, side, feature = subjects
+    return (
+        SAME_COLUMN ** n_said[column]
+        * SAME_SIDE ** n_said[side]
+        * SAME_FEATURE ** n_said[feature]
+    )
 
 
 def _subjects(line: Line) -> list[tuple[str, Any]]:

@@ -33,7 +33,6 @@ from nanosae.errors import DataError
 MIN_COSINE = 0.95  # of near-duplicates, where chance gives less
 MAX_COSINE = 1 - 1e-5  # beyond, rounding to float16 decides: only equal rows are copies
 CHANCE_PAIRS = 0.01  # pairs nearer than the bound by chance, per row
-SAMPLED_PAIRS = 100_000  # that the effective dimension is estimated from
 MAX_GROUP_SHARE = 0.05  # of the rows that chains of near rows may tie together
 MIN_CUT = 20  # rows up to which such a chain is never cut
 SHARE_TOLERANCE = 0.05  # difference of the share held out that is not worth a note
@@ -201,7 +200,7 @@ def near_bound(x: np.ndarray) -> float:
 
 
 def effective_dimension(x: np.ndarray) -> float:
-    """Estimate in how many dimensions rows vary: 1 ÷ the mean squared cosine of random pairs.
+    """Return in how many dimensions rows vary: 1 ÷ the mean squared cosine of all pairs.
 
     For centred rows of length 1 the mean squared cosine is Σλ² ÷ (Σλ)² with the eigenvalues λ of
     their covariance, so that this is the participation ratio. It equals the width for directions
@@ -215,15 +214,13 @@ def effective_dimension(x: np.ndarray) -> float:
         >>> round(effective_dimension(unit(x)))
         5
     """
-    rng = np.random.default_rng(0)
-    first, second = rng.integers(0, len(x), (2, SAMPLED_PAIRS))
-    is_pair = first != second
-    one = x[first[is_pair]]
-    other = x[second[is_pair]]
-    cosines = np.einsum("ij,ij->i", one, other)
-    if not len(cosines):
+    n_rows = len(x)
+    if n_rows < 2:
         return 1.0
-    mean_square = float(np.mean(cosines**2))
+    products = x.T @ x  # its squared norm is the sum of all rows' squared cosines, own ones too
+    own_squares = np.einsum("ij,ij->i", x, x) ** 2
+    total = np.sum(products.astype(np.float64) ** 2) - np.sum(own_squares)
+    mean_square = float(total) / (n_rows * (n_rows - 1))
     return 1 / max(mean_square, 1e-12)
 
 
