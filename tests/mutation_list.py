@@ -654,8 +654,8 @@ add(
     "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
     (
         "contrast: p instead of q",
-        "is_found = q <= options.fdr",
-        "is_found = found.p <= options.fdr",
+        "is_found = q <= FALSE_DISCOVERY_RATE",
+        "is_found = found.p <= FALSE_DISCOVERY_RATE",
     ),
     (
         "contrast: only candidates count as tests",
