@@ -1415,12 +1415,12 @@ add(
     "tests/analysis/test_sentences.py",
     (
         "findings in the order of strength alone",
-        "told *= SAME_SIDE ** n_said[side]",
-        "told *= 1",
+        "* SAME_SIDE ** n_said[side]",
+        "* 1",
     ),
     (
         "a feature as telling in every column",
-        "told *= SAME_FEATURE ** n_said[feature]",
-        "told *= 1",
+        "* SAME_FEATURE ** n_said[feature]",
+        "* 1",
     ),
 )
