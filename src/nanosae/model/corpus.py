@@ -159,7 +159,7 @@ def encode_on_all_ranks(
     Raises:
         ExistsError: If several processes are to write to an existing corpus.
     """
-    ranks = join()
+    ranks = join(model.W_dec.device.type)
     path = Path(path)
     if ranks.size == 1:
         encode_corpus(model, data, path, **options)
