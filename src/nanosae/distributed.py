@@ -84,6 +84,10 @@ class Ranks:
         n_set = self.sum(torch.tensor(int(flag), device=device))
         return bool(n_set)
 
+    def wait(self) -> None:
+        """Wait until all ranks have come here."""
+        self.any(False)
+
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """Return each rank's tensor; they may differ in their first size."""
         if self.size == 1:

@@ -140,7 +140,7 @@ class Training:
             if self.leads:
                 path = selection_path(self.state.kernels)
                 run.begin(self.config, data.fingerprint, data.source, path, start)
-            ranks.any(False)  # the others read what the first one has prepared
+            ranks.wait()  # the others read what the first one has prepared
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
                 self.state.restore(*checkpoint)
