@@ -654,8 +654,8 @@ add(
     "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
     (
         "contrast: p instead of q",
-        "is_found = q <= options.fdr",
-        "is_found = found.p <= options.fdr",
+        "is_found = q <= FALSE_DISCOVERY_RATE",
+        "is_found = found.p <= FALSE_DISCOVERY_RATE",
     ),
     (
         "contrast: only candidates count as tests",
@@ -1428,12 +1428,12 @@ add(
     "tests/analysis/test_sentences.py",
     (
         "findings in the order of strength alone",
-        "told *= SAME_SIDE ** n_said[side]",
-        "told *= 1",
+        "* SAME_SIDE ** n_said[side]",
+        "* 1",
     ),
     (
         "a feature as telling in every column",
-        "told *= SAME_FEATURE ** n_said[feature]",
-        "told *= 1",
+        "* SAME_FEATURE ** n_said[feature]",
+        "* 1",
     ),
 )

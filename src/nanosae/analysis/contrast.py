@@ -11,7 +11,7 @@ about whether a feature is active; one sparse product gives the sums of every fe
    difference between rows with and without the feature, with errors that stand unequal variances
    (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
    that one huge number makes no finding.
-3. A finding has q ≤ `fdr`, the rate of Benjamini and Hochberg over all tests. Its effect and its
+3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests. Its effect and its
    interval are those that are right given that it was found (`selection`): what is picked because
    it looks large is drawn towards 0, and 95 % of the intervals of findings hold their effect. An
    interval may hold 0: then the finding is one, but its size is not known. Shares are as counted.
@@ -56,10 +56,7 @@ def contrast(
     by: str | None = None,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
-    fdr: float = 0.05,
-    share: float = 0.5,
     min_active: int = 10,
-    n_select: int = 10,
     labels: Mapping[int, str] | None = None,
     seed: int = 0,
 ) -> Contrast:
@@ -77,21 +74,17 @@ def contrast(
             there are texts; `()`: nothing.
         groups: A column whose equal values are one source (an author, a thread): counted as one
             text and kept on one side of the split.
-        fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out, for the score of the joint model.
-        min_active: Independent texts on which a feature must be active to be tested.
-        n_select: Most features in the joint model.
+        min_active: Independent texts on which a feature must be active to be tested, and in
+            which a group must occur.
         labels: Names of features; None: those of the run.
-        seed: Seed of the split.
+        seed: Seed of the split into the rows that choose the joint model and those that score it.
 
     Raises:
         ConfigError: If only the second group is given.
         DataError: If a group is empty, or both share rows.
     """
     codes = as_codes(codes)
-    options = Options(
-        covariates, groups, fdr, share, min_active, n_select, labels, seed
-    )
+    options = Options(covariates, groups, min_active, labels, seed)
     if a is None and (b is not None or by is None):
         raise ConfigError(
             "There is no first group to compare"
