@@ -217,7 +217,9 @@ def effective_dimension(x: np.ndarray) -> float:
     n_rows = len(x)
     if n_rows < 2:
         return 1.0
-    products = x.T @ x  # its squared norm is the sum of all rows' squared cosines, own ones too
+    products = (
+        x.T @ x
+    )  # its squared norm is the sum of all rows' squared cosines, own ones too
     own_squares = np.einsum("ij,ij->i", x, x) ** 2
     total = np.sum(products.astype(np.float64) ** 2) - np.sum(own_squares)
     mean_square = float(total) / (n_rows * (n_rows - 1))

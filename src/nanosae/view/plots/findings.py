@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanosae.analysis.findings import shares_of
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
     empty_figure,
@@ -190,7 +191,7 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
         )
     shares = pd.DataFrame(result["shares"])
     return [
-        (finding["label"], shares[shares["feature"] == finding["feature"]])
+        (finding["label"], shares_of(shares, finding))
         for finding in result["findings"][:n]
     ]
 
