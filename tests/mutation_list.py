@@ -651,11 +651,17 @@ add(
 # ---- contrast
 add(
     "analysis/hypotheses.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_inference.py"
+    " tests/analysis/test_compared.py",
     (
         "contrast: p instead of q",
         "is_found = q <= options.fdr",
         "is_found = found.p <= options.fdr",
+    ),
+    (
+        "contrast: topics weigh no more than features",
+        "found.p / weight",
+        "found.p",
     ),
     (
         "contrast: only candidates count as tests",
@@ -1415,12 +1421,17 @@ add(
     "tests/analysis/test_sentences.py",
     (
         "findings in the order of strength alone",
-        "told *= SAME_SIDE ** n_said[side]",
-        "told *= 1",
+        '"side": 0.5',
+        '"side": 1.0',
     ),
     (
         "a feature as telling in every column",
-        "told *= SAME_FEATURE ** n_said[feature]",
-        "told *= 1",
+        '"feature": 0.5',
+        '"feature": 1.0',
+    ),
+    (
+        "a topic beside a feature that says the same",
+        "size >= SAME * other_size",
+        "size >= 2 * other_size",
     ),
 )

@@ -24,7 +24,7 @@ from nanosae.analysis.reading import feature_blocks
 from nanosae.analysis.topic_rows import RowTopics, load_row_topics
 from nanosae.codes import Codes
 
-MOST = 0.5  # of a feature's texts are in its topic
+MOST = 0.5  # of the texts of a feature, or of a topic, that both must share
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,17 +107,23 @@ class Compared:
         return sp.csc_array(self.membership[:, topics])
 
     def topics_of(self, features: np.ndarray) -> np.ndarray:
-        """Return the topic that at least half of each feature's texts are in, else -1, (n,)."""
+        """Return the topic with most texts of each feature: half of its texts, or of the topic's.
+
+        Returns:
+            Topics, (n,); -1 where no topic shares so many texts.
+        """
         if not self.n_topics or not len(features):
             return np.full(len(features), -1)
         different, place = np.unique(features, return_inverse=True)
         topics = []
+        topic_sizes = self.membership.sum(axis=0)
         for block in feature_blocks(self.codes, different):
             is_active: Any = self.codes.features(block).astype(bool)
             n_shared = (is_active.astype(np.float64).T @ self.membership).toarray()
             largest = n_shared.argmax(axis=1)
             most = n_shared.max(axis=1)
-            has_topic = most >= MOST * np.maximum(self.codes.counts[block], 1)
+            smaller = np.minimum(self.codes.counts[block], topic_sizes[largest])
+            has_topic = (most > 0) & (most >= MOST * smaller)
             topics.append(np.where(has_topic, largest, -1))
         return np.concatenate(topics)[place]
 

@@ -43,7 +43,8 @@ class Contrast:
         table: One line per candidate (p ≤ 0.05 in a score test), findings first, by falling
             difference of shares, of shares over time, or by correlation with the number:
             `target, feature` (-1: the line is about a topic), `topic` (of such a line; of a
-            found feature the one that at least half of its texts are in, else -1), `label,
+            found feature the one with half of its texts, or half of whose texts it has, else -1),
+            `label,
             n_active` (independent texts), `effect, low, high, raw_effect, error, p, q, r, found,
             label_doubtful`; `odds_ratio, odds_low, odds_high` but for numbers; for groups
             `share, share_rest, risk_difference, cliffs_delta` (on activations; of findings), for

@@ -28,11 +28,8 @@ NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
-# what a finding still tells for each one before it of the same column, side and feature
-SAME_COLUMN = 0.75
-SAME_SIDE = 0.5
-SAME_FEATURE = 0.5
-SAME_TOPIC = 0.75
+# what a finding still tells for each one before it of the same column, side, feature or topic
+LEFT = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
 SAME = 0.5  # of a difference, from which on a topic and its feature say the same
 OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
 DOUBTFUL = 0.5  # what one tells whose label may well not fit
@@ -82,7 +79,7 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
 def _without_repeats(strongest_first: list[Line]) -> Iterator[Line]:
     """Yield the lines of one comparison that say what no stronger one said.
 
-    A topic and a feature, most of whose texts are in it, say the same on one side if the smaller
+    A topic and a feature that share most texts of either say the same on one side if the smaller
     difference is at least half of the larger.
     """
     said: set[tuple[int, int]] = set()
@@ -137,26 +134,22 @@ def _share_left(
     subjects: list[tuple[str, Any]], n_said: Mapping[tuple[str, Any], int]
 ) -> float:
     """Return the share of what a finding tells that findings on its subjects have left."""
-    column, side, feature, topic = subjects
-    return (
-        SAME_COLUMN ** n_said[column]
-        * SAME_SIDE ** n_said[side]
-        * SAME_FEATURE ** n_said[feature]
-        * SAME_TOPIC ** n_said[topic]
-    )
+    left = 1.0
+    for subject in subjects:
+        kind, _ = subject
+        left *= LEFT[kind] ** n_said[subject]
+    return left
 
 
 def _subjects(line: Line) -> list[tuple[str, Any]]:
     """Return what a finding is about: its column, its side, its feature and its topic."""
     column = line["column"]
-    feature = line["feature"]
-    topic = line["topic"]
-    return [
-        ("column", column),
-        ("side", (column, line["side"])),
-        ("feature", (feature, topic if is_about_topic(line) else -1)),
-        ("topic", topic if topic >= 0 else (feature,)),
-    ]
+    subjects = [("column", column), ("side", (column, line["side"]))]
+    if not is_about_topic(line):
+        subjects.append(("feature", line["feature"]))
+    if line["topic"] >= 0:
+        subjects.append(("topic", line["topic"]))
+    return subjects
 
 
 def repeats_name(label: str, name: str) -> bool:
