@@ -445,11 +445,16 @@ add(
 )
 add(
     "data/heldout.py",
-    "tests/data/test_dataset.py -k side",
+    "tests/data/test_dataset.py -k 'side or hash'",
     (
         "data: copies on both sides",
         "turn = turn_of_group[groups.group]",
         "turn = np.random.default_rng(seed).permutation(len(groups.group))",
+    ),
+    (
+        "data: rows by hash in their own order",
+        "return rows[first]",
+        "return rows[np.sort(first)]",
     ),
 )
 # ---- model
