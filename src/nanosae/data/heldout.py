@@ -42,10 +42,11 @@ def group_duplicates(x: np.ndarray) -> DuplicateGroups:
 
 
 def hash_rows(x: np.ndarray) -> np.ndarray:
-    """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
+    """Hash rows, (n, width) float32, to 64 bits: equal rows alike, an all-zero row to 0."""
     rng = np.random.default_rng(0)
     factors = rng.integers(1, 2**63, x.shape[1], np.uint64)
-    words = x.view(np.uint32)
+    without_negative_zeros = x + np.float32(0)  # −0.0 equals 0.0 in other bytes
+    words = without_negative_zeros.view(np.uint32)
     mixed = words ^ (words >> 15)  # fills the low bits of round numbers
     return np.einsum("ij,j->i", mixed, factors)
 
