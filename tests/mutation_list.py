@@ -230,7 +230,11 @@ add(
         'self.silent_rows = own["silent_rows"]',
         'self.silent_rows = own["silent_rows"] * 0',
     ),
-    ("resume: moments forgotten", "self.optimizer.state[param] = moments", "pass"),
+    (
+        "resume: moments forgotten",
+        'value.copy_(own[f"adam.{moment}.{name}"])',
+        "pass",
+    ),
     ("resume: counters forgotten", "self.counters = Counters(**numbers)", "pass"),
     (
         "best: the last weights",
@@ -456,6 +460,19 @@ add(
         "return rows[first]",
         "return rows[np.sort(first)]",
     ),
+)
+add(
+    "trainable/optimizer.py",
+    "tests/trainable/test_optimizer.py",
+    (
+        "adam: weight decay of all",
+        'self._update([n for n in with_gradient if n != "W_enc"], 0.0)',
+        'self._update([n for n in with_gradient if n != "W_enc"], self._weight_decay)',
+    ),
+    ("adam: gradients not divided", "grad_scale=self.grad_scale", "grad_scale=None"),
+    ("adam: changes by infinity", "found_inf=self.found_inf", "found_inf=None"),
+    ("adam: another beta", "BETAS = (0.9, 0.999)", "BETAS = (0.9, 0.99)"),
+    ("adam: a larger epsilon", "EPSILON = 1e-8", "EPSILON = 1e-4"),
 )
 # ---- model
 add(
