@@ -122,7 +122,7 @@ add(
     ),
     (
         "step: last learning rate",
-        'group["lr"] = schedule.learning_rate(config, counters)',
+        "state.optimizer.lr = schedule.learning_rate(config, counters)",
         "pass",
     ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
@@ -207,14 +207,9 @@ add(
     "train/state.py",
     STEP,
     (
-        "state: weight decay of all",
-        '"params": others, "weight_decay": 0.0',
-        '"params": others, "weight_decay": self.config.weight_decay',
-    ),
-    (
         "state: no weight decay",
-        '"weight_decay": self.config.weight_decay}',
-        '"weight_decay": 0.0}',
+        "weight_decay=config.weight_decay",
+        "weight_decay=0.0",
     ),
     (
         "state: dead one row late",
