@@ -924,6 +924,7 @@ add(
     "tests/codes/test_sampling.py",
     ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
     ("sample: rare features are left", "n_active < least", "n_active < 0"),
+    ("sample: rare features without end", "most_added=n)", "most_added=10**9)"),
     ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
 )
 add(
@@ -1041,6 +1042,18 @@ add(
     "tests/analysis/test_steering.py",
     ("steering: scale halved", "scale = 1.0", "scale = 0.5"),
     ("steering: half the edit", "x + (target - acts) @", "x + 0.5 * (target - acts) @"),
+)
+add(
+    "analysis/near_rows.py",
+    "tests/analysis/test_near_rows.py",
+    ("near rows: pairs without end", "< MOST_NEAR)", "< 10**9)"),
+    (
+        "near rows: one order again and again",
+        "rng.permutation(N_BITS)",
+        "np.arange(N_BITS)",
+    ),
+    ("near rows: hardly any bits differ", "N_BITS * share + SURE", "0 * share + 0"),
+    ("near rows: cosines of neighbours", "x[other[block]]", "x[one[block]]"),
 )
 add(
     "analysis/splits.py",
