@@ -73,6 +73,12 @@ def test_contradictions_are_refused_with_both_values(fields, words):
         ({"noise": -0.1}, "noise=-0.1 must be zero or a positive number"),
         ({"skip": 1}, "skip=1 must be True or False"),
         ({"skip": "yes"}, "skip='yes' must be True or False"),
+        ({"skip": np.int64(1)}, r"skip=np.int64\(1\) must be True or False"),
+        ({"k": np.True_}, r"k=np.True_ must be a positive integer"),
+        ({"lr": np.True_}, r"lr=np.True_ must be a positive number"),
+        ({"lr": np.float32("nan")}, r"lr=np.float32\(nan\) must be a positive number"),
+        ({"encoder": np.bytes_(b"e")}, r"encoder=np.bytes_\(b'e'\) must be a string"),
+        ({"steps": np.datetime64("2020-01-01")}, "must be a positive integer"),
         ({"seed": -1}, "seed=-1 must be an integer from 0"),
         ({"seed": 2**32}, "seed=4294967296 must be an integer from 0"),
         ({"seed": None}, "seed=None must be an integer"),
@@ -96,17 +102,32 @@ def test_every_field_is_checked():
             TrainConfig(**{field.name: object()})
 
 
-def test_numbers_of_numpy_become_python_s():
-    config = TrainConfig(
-        k=np.int64(8),
-        lr=np.float32(0.5),
-        epochs=np.int32(2),
-        matryoshka=(np.int8(4), 8),
-    )
-    for name, kind in (("k", int), ("lr", float), ("epochs", float)):
-        assert type(getattr(config, name)) is kind
-    assert config == TrainConfig(k=8, lr=0.5, epochs=2.0, matryoshka=(4, 8))
+@pytest.mark.parametrize(
+    ("name", "given", "plain"),
+    [
+        ("k", np.int64(8), 8),
+        ("lr", np.float32(0.5), 0.5),
+        ("lr", np.longdouble(0.5), 0.5),
+        ("epochs", np.int32(2), 2.0),
+        ("skip", np.True_, True),
+        ("nested", np.False_, False),
+        ("encoder", np.str_("minilm"), "minilm"),
+        ("activation", np.str_("topk"), "topk"),
+    ],
+)
+def test_scalars_of_numpy_become_python_s(name, given, plain):
+    config = TrainConfig(**{name: given})
+    assert type(getattr(config, name)) is type(plain)
+    assert config == TrainConfig(**{name: plain})
     assert json.dumps(config.to_dict())
+    assert clone(config) is not config
+
+
+def test_scalars_of_numpy_in_lists_become_python_s():
+    config = TrainConfig(matryoshka=(np.int8(4), 8), columns=[np.str_("a")])
+    assert config == TrainConfig(matryoshka=(4, 8), columns=("a",))
+    assert [type(item) for item in config.matryoshka] == [int, int]
+    assert type(config.columns[0]) is str
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1", "mps"])

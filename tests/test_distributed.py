@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from agreement import assert_agree, decisions_batchtopk, decisions_topk
+from nanosae import distributed
 from nanosae.distributed import Ranks
 from nanosae.errors import LostRankError
 from nanosae.kernels import cpu, reference
@@ -249,3 +250,32 @@ def test_a_lost_rank_is_an_error_that_says_what_to_do():
 
     with pytest.raises(LostRankError, match=r"rank 1 of 2 lost the others.*--resume"):
         Ranks(1, 2)._communicate(lost, torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("device", "has_gpu", "backend"),
+    [
+        ("cpu", True, "gloo"),
+        ("auto", True, "nccl"),
+        ("cuda", True, "nccl"),
+        ("cuda:1", True, "nccl"),
+        ("auto", False, "gloo"),
+        ("cuda", False, "gloo"),  # refused later, with the remedy
+    ],
+)
+def test_ranks_communicate_by_what_serves_their_device(
+    monkeypatch, device, has_gpu, backend
+):
+    begun, placed = [], []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
+    monkeypatch.setattr(torch.cuda, "set_device", placed.append)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.distributed, "init_process_group", begun.append)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed.atexit, "register", lambda end: None)
+    ranks = distributed.join(device, latents=True)
+    assert begun == [backend]
+    assert placed == ([1] if backend == "nccl" else [])
+    assert (ranks.rank, ranks.size, ranks.divides_latents) == (1, 2, True)

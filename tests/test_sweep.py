@@ -7,7 +7,7 @@ import torch
 
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.cli import main
-from nanosae.sweep import grid, sweep
+from nanosae.sweep import _passes, grid, sweep
 from nanosae.train.loop import Training
 
 BASE = TrainConfig(
@@ -58,6 +58,14 @@ def test_other_batch_sizes_take_passes_of_their_own(tmp_path):
     table = sweep(configs, rows(), tmp_path, progress=False)
     alone = SAETrainer(configs[0]).train(rows(), progress=False)
     assert same(alone, SAEModel.load(tmp_path / table["run"][0]))
+
+
+def test_only_configs_on_the_same_devices_share_a_pass():
+    configs = [
+        *grid(BASE, parallel=["rows", "latents"]),
+        *grid(BASE, device=["cpu"], seed=[0, 1]),
+    ]
+    assert _passes(configs) == [[0], [1], [2, 3]]
 
 
 def test_rows_are_read_once(monkeypatch, tmp_path):

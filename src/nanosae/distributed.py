@@ -84,6 +84,10 @@ class Ranks:
         n_set = self.sum(torch.tensor(int(flag), device=device))
         return bool(n_set)
 
+    def wait(self) -> None:
+        """Wait until all ranks have come here."""
+        self.any(False)
+
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """Return each rank's tensor; they may differ in their first size."""
         if self.size == 1:
@@ -191,20 +195,27 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def join(latents: bool = False) -> Ranks:
+def join(device: str = "auto", latents: bool = False) -> Ranks:
     """Join the processes that `torchrun` started; without it, this one is alone.
 
     Args:
+        device: What they compute on, as in `TrainConfig`: it decides what they communicate by.
         latents: Whether they divide the latents, not the rows.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return Ranks()
-    has_gpu = torch.cuda.is_available()
+    uses_gpu = _is_gpu(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if has_gpu else "gloo")
+        dist.init_process_group("nccl" if uses_gpu else "gloo")
         # its threads, left running, abort the process
         atexit.register(dist.destroy_process_group)
-    if has_gpu:
+    if uses_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return Ranks(dist.get_rank(), size, latents)
+
+
+def _is_gpu(device: str) -> bool:
+    """Return whether a device is a GPU that nccl serves; `auto` is one where there is one."""
+    kind, _, _ = device.partition(":")
+    return kind in ("auto", "cuda") and torch.cuda.is_available()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -111,7 +112,7 @@ def _without_none(hint: Any) -> Any:
 
 
 def _converted(value: Any, hint: Any) -> Any:
-    """Return the value as a plain Python object; numpy's numbers are accepted."""
+    """Return the value as a plain Python object; numpy's scalars are accepted."""
     origin = get_origin(hint)
     if origin is Annotated:
         kind, bounds = get_args(hint)
@@ -119,14 +120,23 @@ def _converted(value: Any, hint: Any) -> Any:
         _require(bounds.contains(number))
         return number
     if origin is Literal:
-        _require(isinstance(value, str) and value in get_args(hint))
-        return str(value)
+        chosen = _without_numpy(value)
+        _require(isinstance(chosen, str) and chosen in get_args(hint))
+        return str(chosen)
     if origin is tuple:
         _require(isinstance(value, list | tuple))
         element = get_args(hint)[0]
         converted = tuple(_converted(item, element) for item in value)
         return value if _is_same(value, converted) else converted
-    return _SCALARS[hint](value)
+    return _SCALARS[hint](_without_numpy(value))
+
+
+def _without_numpy(value: Any) -> Any:
+    """Return a scalar of numpy as one of Python, and all else as it is."""
+    numpy = sys.modules.get("numpy")  # who has its scalars has imported it
+    if numpy is not None and isinstance(value, numpy.generic):
+        return value.item()
+    return value
 
 
 def _is_same(value: list | tuple, converted: tuple) -> bool:

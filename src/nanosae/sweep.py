@@ -16,7 +16,7 @@ from nanosae.train.loop import train_together
 if TYPE_CHECKING:
     import pandas as pd
 
-# what decides the rows, their order and how they are dealt: equal in SAEs that share a pass
+# what decides the rows, their order and where they are dealt: equal in SAEs that share a pass
 SHARED = (
     "columns",
     "input_size",
@@ -24,6 +24,8 @@ SHARED = (
     "heldout_share",
     "buffer_bytes",
     "data_seed",
+    "parallel",
+    "device",
 )
 MEASURES = ("fvu", "l0", "dead", "train_fvu", "best_step", "seconds")
 

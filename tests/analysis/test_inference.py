@@ -92,7 +92,7 @@ def test_intervals_of_numbers_cover_where_variances_are_unequal(tmp_path):
     for feature in range(60):
         x = active[:, feature]
         y = number(x, rng)
-        line = explain(codes, y, n_select=1).table.set_index("feature").loc[feature]
+        line = explain(codes, y).table.set_index("feature").loc[feature]
         inside += line["low"] <= truth <= line["high"]
         clipped = np.clip(y, *np.quantile(y, [0.01, 0.99]))
         pooled = np.sqrt(

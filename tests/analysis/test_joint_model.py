@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import r2_score, roc_auc_score
 
+from nanosae.analysis import hypotheses
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.joint_model import Rows, _forward, joint_model
@@ -146,9 +147,10 @@ def test_chance_is_not_scored_as_an_explanation():
     assert model["stability"].mean() < 0.6
 
 
-def test_it_has_at_most_so_many_features(tmp_path, strengths):
+def test_it_has_at_most_so_many_features(tmp_path, strengths, monkeypatch):
     y = strengths[:, :8].sum(1) + np.random.default_rng(1).uniform(size=N)
-    result = explain(active_with_target(tmp_path, strengths, y), "y", n_select=3)
+    monkeypatch.setattr(hypotheses, "MAX_MODEL_FEATURES", 3)
+    result = explain(active_with_target(tmp_path, strengths, y), "y")
     assert len(result.findings) == 8
     assert result.scores.iloc[0]["n_features"] == len(result.model) == 3
 

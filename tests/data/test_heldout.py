@@ -26,6 +26,19 @@ def test_groups_are_equal_rows():
     assert groups.sizes[groups.group[5]] == 3
 
 
+def test_a_negative_zero_equals_zero():
+    x = vectors(4)
+    x[:, 0] = 0.0
+    x[[2, 3]] = x[[0, 1]]
+    x[2, 0] = -0.0
+    x[3] = -0.0
+    assert len(np.unique(x, axis=0)) == 3  # by value
+    assert len({row.tobytes() for row in x}) == 4  # twin: by bytes
+    groups = group_duplicates(x)
+    assert groups.group[0] == groups.group[2]
+    assert (groups.n_zero, groups.n_copies, len(groups.sizes)) == (1, 1, 3)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_large_groups_are_held_out_only_if_nothing_else_is_there(seed):
     x = vectors(100)[np.r_[0:100, np.zeros(300, int)]]  # row 0 is three quarters of all

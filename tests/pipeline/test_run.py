@@ -11,7 +11,7 @@ import nanosae
 from nanosae import Codes, TrainConfig
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
-from nanosae.pipeline.plan import make_plan
+from nanosae.pipeline.plan import PlanOptions, make_plan
 from nanosae.train import loop
 
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
@@ -144,9 +144,9 @@ def test_what_the_texts_are_about_follows_the_tested_findings(finished):
 def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
     texts = [f"Ticket {number}: server DOWN" for number in range(200)]
     with pytest.raises(DataError, match=r"are 1 different ones; at least 10"):
-        make_plan(texts, embedder=Encoder())
+        make_plan(texts, PlanOptions(embedder=Encoder()))
     kinds = [f"{text} {'x' * (i % 10 + 1)}" for i, text in enumerate(texts)]
-    assert make_plan(kinds, embedder=Encoder()).has_texts
+    assert make_plan(kinds, PlanOptions(embedder=Encoder())).has_texts
 
 
 @pytest.mark.parametrize("given", [5, [1, 2], object()])
@@ -157,8 +157,10 @@ def test_what_holds_no_texts_is_refused(given):
 
 def test_a_series_of_texts_and_single_names_are_taken():
     table = reviews()
-    assert make_plan(table["review"], embedder=Encoder()).has_texts
-    plan = make_plan(table, by="place", time="day", target="stars", embedder=Encoder())
+    assert make_plan(table["review"], PlanOptions(embedder=Encoder())).has_texts
+    plan = make_plan(
+        table, PlanOptions(by="place", time="day", target="stars", embedder=Encoder())
+    )
     assert (plan.groups, plan.times, plan.numbers) == (["place"], ["day"], ["stars"])
 
 
@@ -278,9 +280,9 @@ def test_given_vectors_need_no_embedder(tmp_path):
     assert analysis.codes.n_rows == 200
     assert not any(line.startswith("embed ") for line in lines)
     with pytest.raises(DataError, match="There are 199 vectors for 200 rows"):
-        make_plan(table, vectors=rows[:199])
+        make_plan(table, PlanOptions(vectors=rows[:199]))
     with pytest.raises(ConfigError, match="vectors and embedder are given"):
-        make_plan(table, vectors=rows, embedder="wordllama")
+        make_plan(table, PlanOptions(vectors=rows, embedder="wordllama"))
 
 
 def test_the_query_prompt_is_kept_with_the_model(tmp_path):
@@ -302,7 +304,7 @@ def test_without_a_folder_nothing_is_left(monkeypatch):
 
 def test_a_users_mistake_is_named(tmp_path):
     with pytest.raises(ConfigError, match="by: there is no column 'nothing'"):
-        make_plan(reviews(), by=["nothing"])
+        make_plan(reviews(), PlanOptions(by=["nothing"]))
     with pytest.raises(DataError, match="No column looks like a text"):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="There are 20 rows with a text; at least 50"):

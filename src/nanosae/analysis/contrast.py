@@ -13,7 +13,7 @@ features that are each too rare.
    difference between rows with and without the feature, with errors that stand unequal variances
    (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
    that one huge number makes no finding.
-3. A finding has q ≤ `fdr`, the rate of Benjamini and Hochberg over all tests, of which topics, few
+3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests, of which topics, few
    as they are, get a fifth (weighted p: Genovese, Roeder and Wasserman, Biometrika 93 (2006) 509;
    the weights depend on how frequent things are, not on what they go with). Its effect and its
    interval are those that are right given that it was found (`selection`): what is picked because
@@ -49,6 +49,7 @@ from nanosae.analysis.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 
+READ_BLOCK = 2**14  # texts read at a time
 LISTED_VALUES = 6  # in the message about one that is not there
 
 
@@ -60,10 +61,7 @@ def contrast(
     by: str | None = None,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
-    fdr: float = 0.05,
-    share: float = 0.5,
     min_active: int = 10,
-    n_select: int = 10,
     labels: Mapping[int, str] | None = None,
     seed: int = 0,
 ) -> Contrast:
@@ -81,21 +79,17 @@ def contrast(
             there are texts; `()`: nothing.
         groups: A column whose equal values are one source (an author, a thread): counted as one
             text and kept on one side of the split.
-        fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out, for the score of the joint model.
-        min_active: Independent texts on which a feature must be active to be tested.
-        n_select: Most features in the joint model.
+        min_active: Independent texts on which a feature must be active to be tested, and in
+            which a group must occur.
         labels: Names of features; None: those of the run.
-        seed: Seed of the split.
+        seed: Seed of the split into the rows that choose the joint model and those that score it.
 
     Raises:
         ConfigError: If only the second group is given.
         DataError: If a group is empty, or both share rows.
     """
     codes = as_codes(codes)
-    options = Options(
-        covariates, groups, fdr, share, min_active, n_select, labels, seed
-    )
+    options = Options(covariates, groups, min_active, labels, seed)
     if a is None and (b is not None or by is None):
         raise ConfigError(
             "There is no first group to compare"
@@ -140,9 +134,7 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
     if by is not None:
         return _rows_with_value(codes, group, by)
     if isinstance(group, str):
-        texts = codes.texts(marks="").tolist()
-        holds = [group.lower() in text.lower() for text in texts]
-        return np.array(holds, dtype=bool), f"texts with “{group}”"
+        return _rows_with_text(codes, group), f"texts with “{group}”"
     name = "the chosen rows"
     if _is_whole_number(group):
         name = f"rows of feature {group}"
@@ -161,6 +153,20 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
             f"row numbers must be whole and below n_rows={codes.n_rows}: {error}."
         ) from None
     return member, name
+
+
+def _rows_with_text(codes: Codes, part: str) -> np.ndarray:
+    """Return the rows whose text holds a part in any case, bool (n_rows,).
+
+    Texts are read a block at a time.
+    """
+    wanted = part.lower()
+    holds = np.zeros(codes.n_rows, dtype=bool)
+    every_row = np.arange(codes.n_rows)
+    for rows in np.split(every_row, range(READ_BLOCK, codes.n_rows, READ_BLOCK)):
+        texts = codes.texts(rows, marks="").tolist()
+        holds[rows] = [wanted in text.lower() for text in texts]
+    return holds
 
 
 def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str]:

@@ -25,10 +25,7 @@ def explain(
     kind: Literal["classes", "numeric"] | None = None,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
-    fdr: float = 0.05,
-    share: float = 0.5,
     min_active: int = 10,
-    n_select: int = 10,
     labels: Mapping[int, str] | None = None,
     seed: int = 0,
 ) -> Contrast:
@@ -40,26 +37,18 @@ def explain(
             infinite ones are left out, and counted in a note.
         kind: How to read it; None: numbers with more than two values are "numeric", the rest
             "classes". Several labels in a cell are joined by "|".
-        covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
-            there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread): counted as one
-            text and kept on one side of the split.
-        fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out, for the score of the joint model.
-        min_active: Independent texts on which a feature must be active to be tested, and rows in
-            which a class must occur.
-        n_select: Most features in the joint model.
-        labels: Names of features; None: those of the run.
-        seed: Seed of the split.
+        covariates: See `contrast`.
+        groups: See `contrast`.
+        min_active: See `contrast`; a class is a group.
+        labels: See `contrast`.
+        seed: See `contrast`.
 
     Raises:
         DataError: If `y` has not one value per row, fewer than two different ones, or no numbers
             where they are asked for.
     """
     codes = as_codes(codes)
-    options = Options(
-        covariates, groups, fdr, share, min_active, n_select, labels, seed
-    )
+    options = Options(covariates, groups, min_active, labels, seed)
     values = one_per_row(codes, y)
     column = y if isinstance(y, str) else None
     numbers = as_numbers(values)

@@ -72,7 +72,7 @@ class Contrast:
 
     @property
     def findings(self) -> pd.DataFrame:
-        """The lines of `table` with q ≤ `fdr`."""
+        """The lines of `table` with q ≤ 0.05."""
         return self.table.loc[self.table["found"]]
 
     @property

@@ -23,6 +23,9 @@ from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 TOPICS_SHARE = 0.2  # of the false discovery rate that tests of topics may use
+FALSE_DISCOVERY_RATE = 0.05  # that is put up with among findings
+HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
+MAX_MODEL_FEATURES = 10  # of the joint model
 NAMED = 10  # groups that a note names
 MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
 
@@ -52,29 +55,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Options:
-    """How to test; the keywords that `contrast`, `explain` and `over_time` share.
+    """The keywords that `contrast`, which explains them, shares with `explain` and `over_time`."""
 
-    Attributes:
-        covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
-            there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread): counted as one
-            text and kept on one side of the split.
-        fdr: False discovery rate that is put up with.
-        share: Share of the rows to hold out from the choice of the joint model, for its score.
-        min_active: Independent texts on which a feature must be active to be tested, and rows in
-            which a class must occur.
-        n_select: Most features in the joint model.
-        labels: Names of features; None: those in the run's features.parquet.
-        seed: Seed of the split.
-    """
-
-    covariates: Sequence[str] | None = None
-    groups: str | None = None
-    fdr: float = 0.05
-    share: float = 0.5
-    min_active: int = 10
-    n_select: int = 10
-    labels: Mapping[int, str] | None = None
+    covariates: Sequence[str] | None
+    groups: str | None
+    min_active: int
+    labels: Mapping[int, str] | None
     seed: int = 0
 
 
@@ -94,11 +80,14 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     )
 
     notes += _strata_notes(rows, covariates)
-    notes += split_notes(rows.held, options.share)
+    notes += split_notes(rows.held, HELD_OUT_SHARE)
     notes += notes_of_groups
     about = question.facts | asdict(options)
     about |= {"covariates": list(covariates), "labels": None}
     about |= {
+        "fdr": FALSE_DISCOVERY_RATE,
+        "share": HELD_OUT_SHARE,
+        "n_select": MAX_MODEL_FEATURES,
         "n_rows": len(rows.numbers),
         "n_held_out": int(rows.held.sum()),
         "n_tested": int(tested.sum()),
@@ -147,7 +136,7 @@ def _rows(
     group_sizes = np.bincount(duplicate_group)
     weight = 1 / group_sizes[duplicate_group]
     stratum = strata(codes, numbers, covariates)
-    held = held_out(duplicate_group, options.share, options.seed)
+    held = held_out(duplicate_group, HELD_OUT_SHARE, options.seed)
     return Rows(numbers, stratum, weight, duplicate_group, held)
 
 
@@ -209,8 +198,8 @@ def _test(
     n_tested = int(tested.sum())
     weight = _weights(tested, compared.n_features)[pairs.features]
     q = _q_values(found.p / weight, n_tested)
-    is_found = q <= options.fdr
-    cutoff = rejection_cutoff(found.p, is_found, n_tested, options.fdr, weight)
+    is_found = q <= FALSE_DISCOVERY_RATE
+    cutoff = rejection_cutoff(found.p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
     z_screen = sums.z[pairs.features, pairs.targets]
     effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
     table = pd.DataFrame(
@@ -354,7 +343,9 @@ def _joint_models(
         if name not in with_candidates:
             continue
         outcome = dense_column(question.target[rows.numbers], target)
-        model, score = joint_model(strengths, rows, outcome, options.n_select, numeric)
+        model, score = joint_model(
+            strengths, rows, outcome, MAX_MODEL_FEATURES, numeric
+        )
         model["target"] = name
         model["feature"] = features[model["column"]]
         model["label"] = names[model["feature"]]

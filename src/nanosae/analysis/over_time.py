@@ -30,7 +30,6 @@ def over_time(
     *,
     covariates: Sequence[str] | None = None,
     groups: str | None = None,
-    fdr: float = 0.05,
     min_active: int = 10,
     labels: Mapping[int, str] | None = None,
 ) -> Contrast:
@@ -44,19 +43,16 @@ def over_time(
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         column: Numbers or dates (ISO 8601).
-        covariates: Columns to hold equal, and "length" for the texts' length; None: the length if
-            there are texts; `()`: nothing.
-        groups: A column whose equal values are one source (an author, a thread), which counts as
-            one text.
-        fdr: False discovery rate that is put up with.
-        min_active: Independent texts on which a feature must be active to be tested.
-        labels: Names of features; None: those of the run.
+        covariates: See `contrast`.
+        groups: See `contrast`.
+        min_active: See `contrast`.
+        labels: See `contrast`.
 
     Raises:
         DataError: If the column holds neither numbers nor dates.
     """
     codes = as_codes(codes)
-    options = Options(covariates, groups, fdr, min_active=min_active, labels=labels)
+    options = Options(covariates, groups, min_active, labels)
     found = periods(codes.column(column), column)
     facts = {"column": column, "unit": found.unit}
     # of rows in one period it is 0, of which no rounding makes a finding

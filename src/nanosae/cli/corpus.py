@@ -179,7 +179,7 @@ def encode(
     """
     from nanosae.codes import corpus_path
     from nanosae.distributed import is_main_process
-    from nanosae.model.corpus import encode_on_all_ranks
+    from nanosae.model.corpus import EncodeOptions, encode_on_all_ranks
 
     model = nanosae.SAEModel.load(run)
     if not run.is_dir():
@@ -191,14 +191,10 @@ def encode(
     names = list(columns or model.config.get("columns") or []) or None
     metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
-    how: Any = {
-        "metadata": metadata,
-        "columns": names,
-        "resume": resume,
-        "append": append,
-        "force": force,
-    }
-    encode_on_all_ranks(model, data, path, **how)
+    options = EncodeOptions(
+        metadata=metadata, columns=names, resume=resume, append=append, force=force
+    )
+    encode_on_all_ranks(model, data, path, options)
     if not is_main_process():
         return
     codes = open_codes(run, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -84,34 +84,34 @@ def run(
     from nanosae.config import TrainConfig
     from nanosae.extras import extra
     from nanosae.pipeline.cost import embedding_cost
-    from nanosae.pipeline.plan import make_plan
-    from nanosae.pipeline.run import run as run_all
+    from nanosae.pipeline.plan import PlanOptions, make_plan
+    from nanosae.pipeline.run import run_plan
 
     if explore:
         extra("explore", "starlette", "--explore")
         extra("explore", "uvicorn", "--explore")
-    asked: dict[str, Any] = {
-        "vectors": vectors,
-        "text": text,
-        "by": by,
-        "time": time,
-        "target": target,
-        "labels": labels,
-        "embedder": embedder,
-        "base_url": base_url,
-        "prompt": prompt,
-        "query_prompt": query_prompt,
-        "encoding": encoding,
-    }
+    options = PlanOptions(
+        vectors=vectors,
+        text=text,
+        by=by,
+        time=time,
+        target=target,
+        labels=labels,
+        embedder=embedder,
+        base_url=base_url,
+        prompt=prompt,
+        query_prompt=query_prompt,
+        encoding=encoding,
+    )
+    settings = None if config is None else TrainConfig.load(config)
+    plan = make_plan(file, options)
     if dry_run:
-        plan = make_plan(file, **asked)
         cost = embedding_cost(plan, output, price)
         sentences = "\n".join([*plan.lines(), cost])
         say_done({"plan": plan.lines(), "cost": cost}, sentences, as_json)
         return
-    settings = None if config is None else TrainConfig.load(config)
     say = say_beside_json if as_json else print
-    analysis = run_all(file, output, config=settings, n_topics=topics, say=say, **asked)
+    analysis = run_plan(plan, output, config=settings, n_topics=topics, say=say)
     if as_json:
         print(to_json(analysis.to_dict()))
     elif stats:

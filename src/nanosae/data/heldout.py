@@ -14,7 +14,7 @@ class DuplicateGroups:
     """Groups of equal rows.
 
     Attributes:
-        group: The group of each row, (n,).
+        group: The group of each row, (n,); groups are numbered in the order of their hashes.
         sizes: Number of rows in each group, (n_groups,).
         n_zero: Number of rows that are all zero.
     """
@@ -28,6 +28,11 @@ class DuplicateGroups:
         """Number of rows that equal an earlier one."""
         return len(self.group) - len(self.sizes)
 
+    def first_of_each(self, rows: np.ndarray) -> np.ndarray:
+        """Return the first of these rows in each group, in the order of the groups' hashes."""
+        _, first = np.unique(self.group[rows], return_index=True)
+        return rows[first]
+
 
 def group_duplicates(x: np.ndarray) -> DuplicateGroups:
     """Find equal rows, (n, width) float32, by their hashes."""
@@ -37,10 +42,11 @@ def group_duplicates(x: np.ndarray) -> DuplicateGroups:
 
 
 def hash_rows(x: np.ndarray) -> np.ndarray:
-    """Hash rows, (n, width) float32, to 64 bits; an all-zero row to 0."""
+    """Hash rows, (n, width) float32, to 64 bits: equal rows alike, an all-zero row to 0."""
     rng = np.random.default_rng(0)
     factors = rng.integers(1, 2**63, x.shape[1], np.uint64)
-    words = x.view(np.uint32)
+    without_negative_zeros = x + np.float32(0)  # −0.0 equals 0.0 in other bytes
+    words = without_negative_zeros.view(np.uint32)
     mixed = words ^ (words >> 15)  # fills the low bits of round numbers
     return np.einsum("ij,j->i", mixed, factors)
 

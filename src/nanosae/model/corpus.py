@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from nanosae.distributed import is_main_process, join
 from nanosae.errors import DamagedFileError, DataError, ExistsError
 from nanosae.lock import Lock
 from nanosae.model.files import checksum
-from nanosae.sources import Rows, open_rows
+from nanosae.sources import Rows
 
 if TYPE_CHECKING:
     from nanosae.model.sae import SAEModel
@@ -30,69 +31,121 @@ HASHED_VALUES = 2**24  # values of data that are all hashed; of larger data a sa
 SAMPLED_ROWS = 4096
 
 
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What `SAEModel.encode_corpus` takes by these names."""
+
+    metadata: Any = None
+    columns: Sequence[str] | None = None
+    resume: bool = False
+    append: bool = False
+    force: bool = False
+    part: tuple[int, int] = (0, 1)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The rows that are encoded.
+
+    Attributes:
+        rows: All rows of the data.
+        table: Their texts and metadata, or None.
+        first: The first row to encode.
+        last: The row after the last one.
+        fingerprint: Of rows and table.
+        npy_file: The file that the rows lie in, if it is one of numpy; None otherwise.
+    """
+
+    rows: Rows
+    table: pa.Table | None
+    first: int
+    last: int
+    fingerprint: str
+    npy_file: str | Path | None
+
+    @property
+    def origin(self) -> dict[str, Any]:
+        """How the manifest names a source that is being encoded."""
+        return {"data": self.fingerprint, "first": self.first}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """How the manifest names a source that was encoded to its end."""
+        return self.origin | {"last": self.last}
+
+
 def encode_corpus(
-    model: SAEModel,
-    data: Any,
-    path: str | Path,
-    *,
-    metadata: Any = None,
-    columns: Iterable[str] | None = None,
-    resume: bool = False,
-    append: bool = False,
-    force: bool = False,
-    part: tuple[int, int] = (0, 1),
+    model: SAEModel, data: Any, path: str | Path, options: EncodeOptions
 ) -> Codes:
     """Write the features of a corpus to disk in a stream; see `SAEModel.encode_corpus`."""
     path = Path(path)
-    columns = list(columns or model.config.get("columns") or []) or None
-    if force:
-        following = path.with_name(f".{path.name}.next")
-        if path.exists() or following.exists():
-            options = {"metadata": metadata, "columns": columns, "part": part}
-            try:
-                encode_corpus(model, data, following, **options)
-            except (ExistsError, DamagedFileError):  # of a command that was killed
-                shutil.rmtree(following, ignore_errors=True)
-                encode_corpus(model, data, following, **options)
-            with Lock(files.lock_path(path)):
-                move_folder(following, path)
-                sweep_drafts(path.parent)
-            return Codes(path)
-    rows = open_rows(data, columns=columns, input_size=model.cfg["d_in"])
-    table = rows.metadata() if metadata is None else as_table(metadata)
+    following = path.with_name(f".{path.name}.next")
+    if options.force and (path.exists() or following.exists()):
+        new = replace(options, resume=False, append=False)
+        try:
+            _encode(model, data, following, new)
+        except (ExistsError, DamagedFileError):  # of a command that was killed
+            shutil.rmtree(following, ignore_errors=True)
+            _encode(model, data, following, new)
+        with Lock(files.lock_path(path)):
+            move_folder(following, path)
+            sweep_drafts(path.parent)
+    else:
+        _encode(model, data, path, options)
+    return Codes(path)
+
+
+def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> None:
+    """Encode into a corpus that is new, or that is to be continued or added to."""
+    source = _open_source(model, data, options)
+    info = {"model": checksum(model.W_dec.detach().cpu().numpy())}
+    if (path / files.MANIFEST).exists():
+        manifest = files.read_manifest(path)
+        if _holds(manifest, source, info):
+            return
+        _check_that_it_fits(path, manifest, source, info, options)
+    with CodesWriter(
+        path,
+        n_features=model.cfg["d_sae"],
+        source=source.npy_file,
+        first=source.first,
+        info=info,
+        append=options.append,
+        data=source.fingerprint,
+    ) as writer:
+        first = source.first + writer.n_written
+        for start in range(first, source.last, BLOCK_ROWS):
+            block = source.rows.read(start, min(start + BLOCK_ROWS, source.last))
+            table = None
+            if source.table is not None:
+                table = source.table.slice(start, len(block))
+            vectors = block if source.npy_file is None else None
+            writer.append(model.sparse_features(block), table, vectors)
+
+
+def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
+    """Open the rows with their metadata.
+
+    Raises:
+        DataError: If they differ in number.
+    """
+    rows = model.open_rows(data, options.columns)
+    given = options.metadata
+    table = rows.metadata() if given is None else as_table(given)
     if table is not None and table.num_rows != rows.n_rows:
         raise DataError(
             f"there are {table.num_rows} texts for {rows.n_rows} rows.",
             remedy="Give one each.",
         )
-    number, n_parts = part
-    first = rows.n_rows * number // n_parts
-    last = rows.n_rows * (number + 1) // n_parts
-    source = {"data": data_fingerprint(rows, table), "first": first, "last": last}
-    info = {"model": checksum(model.W_dec.detach().cpu().numpy())}
-    if (path / files.MANIFEST).exists() and _is_done(
-        path, source, info, resume, append
-    ):
-        return Codes(path)
-
-    mapped = _is_npy_file(data)
-    with CodesWriter(
-        path,
-        n_features=model.cfg["d_sae"],
-        source=data if mapped else None,
-        first=first,
-        info=info,
-        append=append,
-        data=source["data"],
-    ) as writer:
-        for start in range(first + writer.n_written, last, BLOCK_ROWS):
-            block = rows.read(start, min(start + BLOCK_ROWS, last))
-            part_of_table = None if table is None else table.slice(start, len(block))
-            vectors = None if mapped else block
-            writer.append(
-                model.sparse_features(block), table=part_of_table, vectors=vectors
-            )
-    return Codes(path)
+    number, n_parts = options.part
+    return _Source(
+        rows,
+        table,
+        first=rows.n_rows * number // n_parts,
+        last=rows.n_rows * (number + 1) // n_parts,
+        fingerprint=data_fingerprint(rows, table),
+        npy_file=data if _is_npy_file(data) else None,
+    )
 
 
 def _is_npy_file(data: Any) -> bool:
@@ -101,35 +154,45 @@ def _is_npy_file(data: Any) -> bool:
     return is_path and Path(data).suffix == ".npy" and Path(data).is_file()
 
 
-def _is_done(
-    path: Path, source: dict[str, Any], info: dict[str, Any], resume: bool, append: bool
-) -> bool:
-    """Return whether a corpus holds this data already.
+def _holds(manifest: files.Facts, source: _Source, info: files.Facts) -> bool:
+    """Return whether a corpus holds all of a source already, by the same model."""
+    is_in = files.is_complete(manifest) and source.facts in manifest["sources"]
+    return is_in and manifest["info"] == info
+
+
+def _can_resume(manifest: files.Facts, source: _Source, info: files.Facts) -> bool:
+    """Return whether what was interrupted in a corpus, if anything, is this encoding."""
+    draft = manifest["draft"]
+    if draft is None:
+        return True
+    return draft["origin"] == source.origin and manifest["info"] == info
+
+
+def _check_that_it_fits(
+    path: Path,
+    manifest: files.Facts,
+    source: _Source,
+    info: files.Facts,
+    options: EncodeOptions,
+) -> None:
+    """Refuse to encode into a corpus of something else.
 
     Raises:
         DataError: If other data is to be resumed.
         ExistsError: If it holds other data, and nothing is to be added.
     """
-    manifest = files.read_manifest(path)
-    complete = files.is_complete(manifest)
-    if complete and source in manifest["sources"] and manifest["info"] == info:
-        return True
-    draft = manifest["draft"]
-    if resume and draft is not None:
-        origin = {"data": source["data"], "first": source["first"]}
-        if draft["origin"] != origin or manifest["info"] != info:
-            raise DataError(
-                f"the encoding to resume in {path} is one of other rows, texts or another model.",
-                file=path,
-                remedy="Give the same data, or leave out --resume to begin anew.",
-            )
-    if complete and not append:
+    if options.resume and not _can_resume(manifest, source, info):
+        raise DataError(
+            f"the encoding to resume in {path} is one of other rows, texts or another model.",
+            file=path,
+            remedy="Give the same data, or leave out --resume to begin anew.",
+        )
+    if files.is_complete(manifest) and not options.append:
         raise ExistsError(
             f"{path} holds a corpus of other rows, texts or another model.",
             file=path,
             remedy="Add to it (--append), replace it (--force), or choose another name.",
         )
-    return False
 
 
 def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
@@ -146,7 +209,7 @@ def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
 
 
 def encode_on_all_ranks(
-    model: SAEModel, data: Any, path: str | Path, **options: Any
+    model: SAEModel, data: Any, path: str | Path, options: EncodeOptions
 ) -> None:
     """Let each process of `torchrun` encode its part of a corpus, then make one corpus of them.
 
@@ -154,31 +217,31 @@ def encode_on_all_ranks(
         model: The model.
         data: The rows.
         path: The corpus' folder.
-        **options: Of `encode_corpus`.
+        options: Of `encode_corpus`; the parts are each process' own.
 
     Raises:
         ExistsError: If several processes are to write to an existing corpus.
     """
-    ranks = join()
+    ranks = join(model.W_dec.device.type)
     path = Path(path)
     if ranks.size == 1:
-        encode_corpus(model, data, path, **options)
+        encode_corpus(model, data, path, options)
         return
-    parts = [path.with_name(f".{path.name}-{rank}") for rank in range(ranks.size)]
+    folders = [path.with_name(f".{path.name}-{rank}") for rank in range(ranks.size)]
     if (path / files.MANIFEST).exists():
-        if not any(part.exists() for part in parts):
+        if not any(folder.exists() for folder in folders):
             raise ExistsError(
                 f"{path} holds a corpus.",
                 file=path,
                 remedy="Several processes write only a new one: choose another name.",
             )
         # they were joined, and then interrupted
-        remove_parts(parts if is_main_process() else [])
+        if is_main_process():
+            remove_parts(folders)
         return
-    encode_corpus(
-        model, data, parts[ranks.rank], part=(ranks.rank, ranks.size), **options
-    )
-    ranks.any(False)  # all have finished
+    own = replace(options, part=(ranks.rank, ranks.size))
+    encode_corpus(model, data, folders[ranks.rank], own)
+    ranks.wait()
     if is_main_process():
-        join_codes(parts, path)
-    ranks.any(False)
+        join_codes(folders, path)
+    ranks.wait()

@@ -180,8 +180,10 @@ class SAEModel(nn.Module):
 
     def open_rows(self, data: Any, columns: Iterable[str] | None = None) -> Rows:
         """Open data as rows for this model; arguments and errors as of `features`."""
-        columns = list(columns or self.config.get("columns") or []) or None
-        return open_rows(data, columns=columns, input_size=self.cfg["d_in"])
+        names = [] if columns is None else list(columns)
+        if not names:
+            names = self.config.get("columns")
+        return open_rows(data, columns=names, input_size=self.cfg["d_in"])
 
     def sparse_features(self, block: np.ndarray) -> sp.csr_array:
         """Return the features of raw rows (n, input_size) float32, without checking them."""
@@ -255,19 +257,17 @@ class SAEModel(nn.Module):
                 interrupted call with other data is to be resumed.
             ExistsError: If the folder holds a corpus of other data, without `append`.
         """
-        from nanosae.model.corpus import encode_corpus
+        from nanosae.model.corpus import EncodeOptions, encode_corpus
 
-        return encode_corpus(
-            self,
-            data,
-            path,
+        options = EncodeOptions(
             metadata=metadata,
-            columns=columns,
+            columns=None if columns is None else list(columns),
             resume=resume,
             append=append,
             force=force,
             part=part,
         )
+        return encode_corpus(self, data, path, options)
 
     def save(
         self,

@@ -32,6 +32,23 @@ MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a s
 
 
 @dataclass(frozen=True)
+class PlanOptions:
+    """What a run is told instead of deciding it; `nanosae.run` explains these keywords."""
+
+    vectors: Any = None
+    text: str | None = None
+    by: str | Sequence[str] | None = None
+    time: str | Sequence[str] | None = None
+    target: str | Sequence[str] | None = None
+    labels: str | None = None
+    embedder: Any = None
+    base_url: str | None = None
+    prompt: str = ""
+    query_prompt: str | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a run takes for what.
 
@@ -76,109 +93,56 @@ class Plan:
         return lines + [f"  {note}" for note in self.notes]
 
 
-def make_plan(
-    data: Any,
-    *,
-    vectors: Any = None,
-    text: str | None = None,
-    by: str | Sequence[str] | None = None,
-    time: str | Sequence[str] | None = None,
-    target: str | Sequence[str] | None = None,
-    labels: str | None = None,
-    embedder: Any = None,
-    base_url: str | None = None,
-    prompt: str = "",
-    query_prompt: str | None = None,
-    encoding: str = "utf-8",
-) -> Plan:
+def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
     """Decide what a run does with some data.
 
     Args:
-        data: A path, folder or glob of texts, a DataFrame, an Arrow table, a list of texts, or a
-            dict of columns.
-        vectors: Rows that belong to the texts, (n, width), or the name of their column, instead of
-            an embedder. Vectors that stand in the data are found.
-        text: The text column, where it is not to be chosen.
-        by: Columns whose values to compare, instead of all categories.
-        time: Columns to follow features over, instead of all dates.
-        target: Columns of numbers to explain, instead of all.
-        labels: Column of known labels to evaluate features on.
-        embedder: See `find_encoder`.
-        base_url: See `find_encoder`.
-        prompt: See `find_encoder`.
-        query_prompt: See `find_encoder`.
-        encoding: Of a CSV or text file.
+        data: See `nanosae.run`.
+        options: What is not to be decided but is given.
 
     Raises:
         DataError: If there is no text, or it is not clear which; if there are too few rows.
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
-    by, time, target = map(_as_names, (by, time, target))
-    table, pairs = _read(data, text, encoding)
-    left_out = sheets_left_out(table)
-    given = pairs if vectors is None else vectors
-    wanted = {
-        "text": [text],
-        "by": by,
-        "time": time,
-        "target": target,
-        "labels": [labels],
-    }
-    _check_names(table, wanted)
-    if vectors is not None and embedder is not None:
+    options = options or PlanOptions()
+    if options.vectors is not None and options.embedder is not None:
         raise ConfigError("vectors and embedder are given: give one of them.")
-    table, rows, of_vectors = _take_vectors(table, given, embedder)
-    columns = _roles(table, text)
-    named: dict[str, Role] = dict.fromkeys(by or (), "category")
-    named |= dict.fromkeys(time or (), "date")
-    named |= dict.fromkeys(target or (), "number")
-    columns = with_roles(columns, table, named)
-    text = text or next(
-        (column.name for column in columns if column.role == "text"), None
-    )
-    if text is None and rows is None:
+    table, vectors_of_file = _read(data, options.text, options.encoding)
+    _check_names(table, options)
+    notes = _notes_on_sheets(table)
+    given = vectors_of_file if options.vectors is None else options.vectors
+    table, vectors, vectors_column = _take_vectors(table, given, options.embedder)
+    columns = _columns(table, options)
+    text = _text_column(columns)
+    if text is None and vectors is None:
         raise _no_text(columns)
+
     table = with_types(table, columns)
-    notes = []
-    if left_out:
-        sheets = ", ".join(left_out)
-        notes.append(
-            f"Sheets with other columns than the first were left out: {sheets}."
-        )
     if text is not None:
         table = _with_text(table, text)
-        if rows is None:
-            table, n_empty = drop_empty_texts(table, "text")
-            if n_empty:
-                notes.append(f"{n_empty:,} rows without a text were left out.")
+    if vectors is None:
+        table, n_empty = drop_empty_texts(table, "text")
+        if n_empty:
+            notes.append(f"{n_empty:,} rows without a text were left out.")
     _check_rows(table)
-    roles = {column.name: column.role for column in columns}
-
-    def chosen(given: Sequence[str] | None, *wanted: str) -> list[str]:
-        named = [name for name, its_role in roles.items() if its_role in wanted]
-        return list(given) if given is not None else named
-
-    encoder = None
-    if rows is None:
-        encoder = find_encoder(
-            embedder, base_url=base_url, prompt=prompt, query_prompt=query_prompt
-        )
     return Plan(
         table=table,
-        vectors=rows,
-        encoder=encoder,
-        columns=[*of_vectors, *columns],
-        groups=chosen(by, "category", "tags"),
-        times=chosen(time, "date"),
-        numbers=chosen(target, "number"),
-        labels=labels,
+        vectors=vectors,
+        encoder=_encoder(options) if vectors is None else None,
+        columns=[*vectors_column, *columns],
+        groups=_compared(options.by, columns, "category", "tags"),
+        times=_compared(options.time, columns, "date"),
+        numbers=_compared(options.target, columns, "number"),
+        labels=options.labels,
         notes=notes,
     )
 
 
-def _as_names(given: str | Sequence[str] | None) -> Sequence[str] | None:
-    """Return the names of columns as a list, of a single one, too."""
-    return [given] if isinstance(given, str) else given
+def _names(given: str | Sequence[str] | None) -> list[str]:
+    """Return the names of columns as a list, also of a single one or none."""
+    if given is None:
+        return []
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
@@ -270,17 +234,35 @@ def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
     return rows.read(0, rows.n_rows)
 
 
-def _check_names(table: pa.Table, wanted: dict[str, Any]) -> None:
+def _check_names(table: pa.Table, options: PlanOptions) -> None:
     known = table.column_names
-    for flag, names in wanted.items():
-        for name in names or ():
-            if name is not None and name not in known:
+    for option in ("text", "by", "time", "target", "labels"):
+        for name in _names(getattr(options, option)):
+            if name not in known:
                 raise ConfigError(
-                    f"{flag}: there is no column {name!r}; {near_names(name, known)}."
+                    f"{option}: there is no column {name!r}; {near_names(name, known)}."
                 )
 
 
-def _roles(table: pa.Table, text: str | None) -> list[Column]:
+def _notes_on_sheets(table: pa.Table) -> list[str]:
+    """Say which sheets of a workbook were left out."""
+    left_out = sheets_left_out(table)
+    if not left_out:
+        return []
+    sheets = ", ".join(left_out)
+    return [f"Sheets with other columns than the first were left out: {sheets}."]
+
+
+def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
+    """Return the role of every column: of those that the options name, the one they give."""
+    given: dict[str, Role] = dict.fromkeys(_names(options.by), "category")
+    given |= dict.fromkeys(_names(options.time), "date")
+    given |= dict.fromkeys(_names(options.target), "number")
+    columns = _found_columns(table, options.text)
+    return with_roles(columns, table, given)
+
+
+def _found_columns(table: pa.Table, text: str | None) -> list[Column]:
     if text is None:
         return column_roles(table)
     others = column_roles(table, skip=[text])
@@ -294,6 +276,30 @@ def _without_text(columns: list[Column]) -> list[Column]:
         else column
         for column in columns
     ]
+
+
+def _text_column(columns: list[Column]) -> str | None:
+    """Return the name of the first column of texts."""
+    texts = [column.name for column in columns if column.role == "text"]
+    return texts[0] if texts else None
+
+
+def _compared(
+    given: str | Sequence[str] | None, columns: list[Column], *roles: Role
+) -> list[str]:
+    """Return the columns that are given, or else all of some roles."""
+    if given is not None:
+        return _names(given)
+    return [column.name for column in columns if column.role in roles]
+
+
+def _encoder(options: PlanOptions) -> Encoder:
+    return find_encoder(
+        options.embedder,
+        base_url=options.base_url,
+        prompt=options.prompt,
+        query_prompt=options.query_prompt,
+    )
 
 
 def _with_text(table: pa.Table, text: str) -> pa.Table:

@@ -29,7 +29,7 @@ from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DataError
-from nanosae.pipeline.plan import Plan, make_plan
+from nanosae.pipeline.plan import Plan, PlanOptions, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
@@ -97,12 +97,7 @@ def run(
         DataError: If the data cannot be used as it is; the message says what to do.
         ConfigError: If a named column does not exist, or there is to be no topic.
     """
-    from nanosae.pipeline.result import Analysis
-
-    if n_topics < 1:
-        raise ConfigError(f"{n_topics} topics: at least 1 is needed.")
-    plan = make_plan(
-        data,
+    options = PlanOptions(
         vectors=vectors,
         text=text,
         by=by,
@@ -115,6 +110,26 @@ def run(
         query_prompt=query_prompt,
         encoding=encoding,
     )
+    plan = make_plan(data, options)
+    return run_plan(
+        plan, output, config=config, n_topics=n_topics, say=say, progress=progress
+    )
+
+
+def run_plan(
+    plan: Plan,
+    output: str | Path | None = None,
+    *,
+    config: TrainConfig | None = None,
+    n_topics: int = N_TOPICS,
+    say: Callable[[str], None] = print,
+    progress: bool = True,
+) -> Analysis:
+    """Do what a plan says; the keywords and errors are those of `run`."""
+    from nanosae.pipeline.result import Analysis
+
+    if n_topics < 1:
+        raise ConfigError(f"{n_topics} topics: at least 1 is needed.")
     for line in plan.lines():
         say(line)
     if output is None:

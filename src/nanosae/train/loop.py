@@ -66,7 +66,7 @@ def train_together(
 
     Args:
         configs: Equal in what decides the rows and their order: columns, input_size, batch_size,
-            heldout_share, buffer_bytes, data_seed and parallel.
+            heldout_share, buffer_bytes, data_seed, parallel and device.
         folders: The run folder of each, or None.
         data: See `SAETrainer.train`, as the rest.
         targets: Of a transcoder.
@@ -75,7 +75,7 @@ def train_together(
         force: Replace runs.
         progress: Show a progress bar of the first SAE, or tell a function its share of steps.
     """
-    ranks = join(configs[0].parallel == "latents")
+    ranks = join(configs[0].device, latents=configs[0].parallel == "latents")
     leads = ranks.rank == 0
     trained: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
@@ -140,7 +140,7 @@ class Training:
             if self.leads:
                 path = selection_path(self.state.kernels)
                 run.begin(self.config, data.fingerprint, data.source, path, start)
-            ranks.any(False)  # the others read what the first one has prepared
+            ranks.wait()  # the others read what the first one has prepared
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
                 self.state.restore(*checkpoint)

@@ -24,9 +24,8 @@ TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first
 MIN_TERMS = 2**28  # of all products together; fewer are not worth rounding to 8 bits
-MIN_WEIGHTS = (
-    2**20
-)  # of fewer latents, what is saved is soon less than the compiling takes
+# of smaller encoders, what is saved is soon less than the compiling takes
+MIN_WEIGHTS = 2**20
 MAX_WIDTH = 2**16  # integer products of wider rows could overflow
 LATENTS_PER_KEPT = 8  # of fewer, most would be candidates
 

@@ -102,7 +102,7 @@ def _has_several_targets(table: pd.DataFrame) -> bool:
 
 
 def _finding_names(table: pd.DataFrame) -> list[str]:
-    """Return the labels of the findings, whether they are topics, with their groups if there are several."""
+    """Return what the findings are about, with their groups if there are several."""
     is_topic = table["feature"] < 0
     names = table["label"].where(~is_topic, "topic " + table["label"])
     if _has_several_targets(table):
