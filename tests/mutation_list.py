@@ -713,8 +713,8 @@ add(
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
         "selection: cutoff of the largest p",
-        "largest_p = max(bound, largest_rejected)",
-        "largest_p = largest_rejected",
+        "largest_weighted_p = max(bound, largest_rejected)",
+        "largest_weighted_p = largest_rejected",
     ),
 )
 add(

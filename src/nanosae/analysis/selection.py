@@ -51,8 +51,9 @@ def rejection_cutoff(
     bound = fdr * n_rejected / n_tested
     weighted_p = p / weight
     largest_rejected = weighted_p[rejected].max()
-    largest_p = weight * max(bound, largest_rejected)
-    return -ndtri(np.minimum(largest_p, 1) / 2)
+    largest_weighted_p = max(bound, largest_rejected)
+    largest_p = np.minimum(weight * largest_weighted_p, 1)
+    return -ndtri(largest_p / 2)
 
 
 def given_selected(
