@@ -19,6 +19,7 @@ import platform
 import shutil
 import warnings
 from collections.abc import Callable
+from enum import Enum, auto
 from pathlib import Path
 from typing import IO, Any
 
@@ -68,7 +69,8 @@ class TrainingRun:
 
     Attributes:
         folder: The run folder.
-        finished: Whether the folder holds the finished training that was asked for.
+        finished: Whether the folder holds the finished training that was asked for; only the
+            process that leads knows.
     """
 
     def __init__(self, folder: Path, requested: TrainConfig, lock: Lock | None) -> None:
@@ -111,11 +113,7 @@ class TrainingRun:
         """
         folder = Path(folder)
         if not leads:
-            run = cls(folder, requested, None)
-            run.finished = is_finished(folder) and not _unfinished_replacement(
-                folder, requested
-            )
-            return run
+            return cls(folder, requested, None)
         _make_folder(folder)
         run = cls(folder, requested, Lock(folder / LOCK))
         try:
@@ -126,37 +124,31 @@ class TrainingRun:
         return run
 
     def _check(self, resume: bool, force: bool) -> None:
-        folder = self.folder
-        present = [name for name in FILES if _holds_something(folder / name)]
+        """Decide what becomes of the files that the folder holds already, or refuse to train."""
+        folder, requested = self.folder, self._requested
         if _replacement_is_complete(folder):
             _move_next(folder)
+        present = [name for name in FILES if _holds_something(folder / name)]
         if not present:
             return
         _check_that_it_is_ours(folder, present)
-        if _unfinished_replacement(folder, self._requested) and (force or resume):
+        if force or (resume and _unfinished_replacement(folder, requested)):
             self._replaces = True
             return
-        if force:
-            self._replaces = True
-            return
-        finished = is_finished(folder)
-        changed = _changed_settings(folder, self._requested)
-        if resume:
-            if changed:
-                further = "Or go on from its model in another folder (init, --init)."
-                raise ConfigError(
-                    f"{folder} was started with other settings: {changed}.",
-                    file=folder / "config.json",
-                    remedy=f"Resume with those. {further if finished else ''}".strip(),
+        match _found(folder, requested), resume:
+            case _Found.UNFINISHED, _:
+                return  # it is continued
+            case _Found.FINISHED, True:
+                self.finished = _is_intact(folder)
+            case _Found.OTHER, True:
+                raise _started_with_other_settings(folder, requested)
+            case _:
+                raise ExistsError(
+                    f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
+                    file=folder,
+                    remedy="Go on with it (--resume), replace it (--force), or choose another "
+                    "folder.",
                 )
-            self.finished = finished and _is_intact(folder)
-            return
-        if finished or changed:
-            raise ExistsError(
-                f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
-                file=folder,
-                remedy="Go on with it (--resume), replace it (--force), or choose another folder.",
-            )
 
     @property
     def files(self) -> Path:
@@ -354,6 +346,32 @@ def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
             file=folder / foreign[0],
             remedy="Choose another folder, or move these away.",
         )
+
+
+class _Found(Enum):
+    """What a folder with the files of a training holds."""
+
+    UNFINISHED = auto()  # a training with the settings asked for that has not ended
+    FINISHED = auto()  # one with these settings that has ended
+    OTHER = auto()  # one with other settings
+
+
+def _found(folder: Path, requested: TrainConfig) -> _Found:
+    if _changed_settings(folder, requested):
+        return _Found.OTHER
+    return _Found.FINISHED if is_finished(folder) else _Found.UNFINISHED
+
+
+def _started_with_other_settings(folder: Path, requested: TrainConfig) -> ConfigError:
+    changed = _changed_settings(folder, requested)
+    remedy = "Resume with those."
+    if is_finished(folder):
+        remedy += " Or go on from its model in another folder (init, --init)."
+    return ConfigError(
+        f"{folder} was started with other settings: {changed}.",
+        file=folder / "config.json",
+        remedy=remedy,
+    )
 
 
 def _changed_settings(folder: Path, requested: TrainConfig) -> str:
