@@ -18,10 +18,10 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -39,7 +39,6 @@ from nanosae.errors import (
     WriteError,
 )
 from nanosae.lock import Lock
-from nanosae.model.files import checksum
 from nanosae.runs.checkpoints import (
     checkpoints,
     last_checkpoint,
@@ -153,50 +152,40 @@ class TrainingRun:
     @property
     def files(self) -> Path:
         """The folder that the files of this training lie in until it has ended."""
-        if self._leads:
-            return self.folder / NEXT if self._replaces else self.folder
-        return current(self.folder)
+        if not self._leads:
+            return current(self.folder)
+        return self.folder / NEXT if self._replaces else self.folder
 
     def begin(
         self,
         resolved: ResolvedConfig,
         data_fingerprint: str,
-        source: str | None = None,
-        selection: str = "float32",
-        start: Any = None,
+        source: str | None,
+        selection: str,
+        start: str | None,
     ) -> None:
         """Write config.json, or compare it with the one of the training to continue.
 
         Args:
             resolved: The settings with every default filled in.
             data_fingerprint: Of the rows.
-            source: The path that they come from.
+            source: The path that they come from, or None.
             selection: By which products entries are selected on this machine.
-            start: The SAE that training starts from, or None.
+            start: Checksum of the SAE that training starts from, or None.
 
         Raises:
             DataError: If the training to continue was started on other rows.
             ConfigError: If it was started from another SAE.
         """
-        start_checksum = None
-        if start is not None:
-            decoder = start.W_dec.detach().cpu()
-            start_checksum = checksum(decoder.numpy())
         facts = {
             "format": FORMAT,
             "requested": self._requested.to_dict(),
             "config": resolved.to_dict(),
             "data": source,
             "data_fingerprint": data_fingerprint,
-            "init": start_checksum,
-            "threads": torch.get_num_threads(),
+            "init": start,
             "selection": selection,
-            "versions": {
-                "nanosae": __version__,
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
+            **_environment(),
         }
         files = self.files
         if not self._replaces:
@@ -311,6 +300,19 @@ class TrainingRun:
             write_file(path, lambda stream: stream.write(b"".join(kept)))
 
 
+def _environment() -> Facts:
+    """Return what the last bits of a training depend on, beside its settings and rows."""
+    return {
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "nanosae": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -333,12 +335,7 @@ def _holds_something(path: Path) -> bool:
 
 def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
     """Refuse a folder whose files of our names no training has written."""
-    listed = (
-        read_manifest(folder).get("files", []) if (folder / MANIFEST).exists() else []
-    )
-    if not listed and (folder / "config.json").exists():  # format 1, without a manifest
-        config = read_json(folder / "config.json", "Choose another folder.")
-        listed = FILES if {"requested", "data_fingerprint"} <= config.keys() else []
+    listed = _listed_files(folder)
     foreign = [name for name in present if name not in listed]
     if foreign:
         raise ExistsError(
@@ -346,6 +343,19 @@ def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
             file=folder / foreign[0],
             remedy="Choose another folder, or move these away.",
         )
+
+
+def _listed_files(folder: Path) -> Sequence[str]:
+    """Return the names that a training has written, as its manifest or its config tells."""
+    if (folder / MANIFEST).exists():
+        listed = read_manifest(folder).get("files", [])
+        if listed:
+            return listed
+    if not (folder / "config.json").exists():
+        return []
+    config = read_json(folder / "config.json", "Choose another folder.")
+    is_of_format_1 = {"requested", "data_fingerprint"} <= config.keys()  # no manifest
+    return FILES if is_of_format_1 else []
 
 
 class _Found(Enum):
@@ -475,6 +485,8 @@ def _step_of_line(line: bytes) -> float:
         return float("inf")
     try:
         fields = json.loads(line)
-        return float("inf") if fields.get("final") else fields["step"]
+        if fields.get("final"):
+            return float("inf")
+        return fields["step"]
     except (ValueError, KeyError, AttributeError):
         return float("inf")
