@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+import torch._dynamo  # the first optimizer imports it, which takes seconds
 
 from nanosae.analysis.describe import describe
 from nanosae.cli import main
@@ -20,7 +21,9 @@ from nanosae.codes import writer
 from nanosae.config import TrainConfig
 from nanosae.model import corpus as model_corpus
 from nanosae.model.sae import SAEModel
+from nanosae.pipeline.run import run as run_pipeline
 from nanosae.train.trainer import SAETrainer
+from nanosae.view.report import render
 from planted import planted_corpus
 
 KILLED = 77
@@ -133,6 +136,12 @@ def embed(run):
     command("embed", "RUN/texts.txt", "-o", "RUN/e.npy", "--model", "stub")(run)
 
 
+def pipeline(run):
+    corpus = rows()
+    given = {"vectors": corpus.embeddings, "config": config(), "n_topics": 4}
+    run_pipeline(table(corpus), run, **given, say=lambda line: None, progress=False)
+
+
 VERBS = {
     "train": train,
     "force": force,
@@ -144,6 +153,7 @@ VERBS = {
     "contrast": command("contrast", "RUN", "--by", "group", "--a", "A"),
     "report": command("report", "RUN"),
     "embed": embed,
+    "run": pipeline,
 }
 
 
@@ -184,5 +194,5 @@ def serve():
 
 
 if __name__ == "__main__":
-    assert callable(describe)
+    assert all(map(callable, (describe, render.report, torch._dynamo.optimize)))
     serve()

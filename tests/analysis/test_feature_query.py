@@ -5,7 +5,7 @@ import pytest
 
 from nanosae.analysis.feature_query import features_of_words, set_features
 from nanosae.analysis.search import search
-from nanosae.analysis.text_index import find_texts
+from nanosae.analysis.text_index import find_texts, word_terms
 from nanosae.codes import write_codes
 from nanosae.errors import DataError
 from oracles import dense_rows
@@ -66,7 +66,7 @@ def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
     strength = acts[rows].mean(axis=0) * np.log(np.maximum(lift, 1))
     best = np.argsort(-strength, kind="stable")[:10]
     labels = dict(enumerate(planted.names))
-    found, how = features_of_words(codes, word, labels)
+    found, how = features_of_words(codes, word, word_terms(codes, word), labels)
     expected = np.zeros(codes.n_features)
     expected[best] = strength[best] / strength.max()
     labelled = [j for j, name in enumerate(planted.names) if word in name.split()]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from nanosae.analysis import text_index
 from nanosae.analysis.feature_query import set_features
 from nanosae.analysis.search import search
 from nanosae.analysis.steering import reweight
@@ -314,6 +315,23 @@ def test_what_is_not_found_is_said_with_what_helps(english):
     assert "nor do texts have 3 more of the words" in many.note
     assert "try other or fewer words" in found.note
     assert "encoder=NAME" in found.note
+
+
+def test_of_a_long_query_the_first_words_are_looked_up_once(english, monkeypatch):
+    asked = []
+    look_up = text_index._known_terms
+
+    def counted(index, word):
+        asked.append(word)
+        return look_up(index, word)
+
+    monkeypatch.setattr(text_index, "_known_terms", counted)
+    numbers = [f"a{number}b" for number in range(100)]
+    found = search(english, " ".join([*numbers[:99], "straße", "istanbul"]))
+    assert "only the first 100 of its 101 words were looked up" in found.note
+    assert asked == [*numbers[:99], "strasse"]
+    assert [hit.row for hit in found.hits] == [4]
+    assert "only the first" not in search(english, " ".join(numbers)).note
 
 
 def test_an_unknown_feature_lists_the_nearest(codes, planted):

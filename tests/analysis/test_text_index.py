@@ -137,6 +137,13 @@ def test_a_word_stands_for_inflections_else_beginnings_else_misspellings(tmp_pat
     }
 
 
+def test_misspellings_of_ten_words_are_looked_for(tmp_path):
+    codes = write_codes(tmp_path, sp.csr_array(np.eye(1)), texts=["receive"])
+    wrong = [f"rec{letter}ive" for letter in "abcdfghjklm"]
+    found = word_terms(codes, " ".join(wrong))
+    assert [word.terms for word in found] == [["receive"]] * 10 + [[]]
+
+
 def test_an_index_of_another_format_is_made_anew(tmp_path):
     codes = write_codes(tmp_path, sp.csr_array(np.eye(1)), texts=["word"])
     path = text_index(codes)

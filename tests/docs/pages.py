@@ -37,8 +37,6 @@ def prepare(page: str, folder: Path) -> None:
         write_embeddings(folder)
     if page == "docs/scale.md":
         write_dataset(folder, "big.csv")
-    if page == "docs/activations.md":
-        written_texts().to_csv(folder / "texts.csv", index=False)
 
 
 def written_texts(seed: int = 0) -> pd.DataFrame:

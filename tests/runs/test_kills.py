@@ -36,6 +36,7 @@ NEEDS = {
     "contrast": ("train", "encode", "label"),
     "report": ("train", "encode", "describe"),
     "embed": (),
+    "run": (),
 }
 
 
@@ -102,11 +103,14 @@ def content(path):
         facts = json.loads(path.read_text())
         facts["checksums"].pop("metrics.jsonl", None)  # of a file with times
         return without_times(facts)
+    if path.name == "stages.json":
+        return path.read_text()  # it names the folder, as pages do
     if path.suffix == ".json":
         return without_times(json.loads(path.read_text()))
     if path.suffix == ".html":
         text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "", path.read_text())
-        return re.sub(r'"(seconds|rows_per_second|quiet)":[^,}]*', "", text)
+        # the last is the length of a file with times
+        return re.sub(r'"(seconds|rows_per_second|quiet|offset)":[^,}]*', "", text)
     if path.suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
             return {name: archive.read(name) for name in archive.namelist()}

@@ -44,6 +44,7 @@ from nanosae.analysis.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 
+READ_BLOCK = 2**14  # texts read at a time
 LISTED_VALUES = 6  # in the message about one that is not there
 
 
@@ -129,9 +130,7 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
     if by is not None:
         return _rows_with_value(codes, group, by)
     if isinstance(group, str):
-        texts = codes.texts(marks="").tolist()
-        holds = [group.lower() in text.lower() for text in texts]
-        return np.array(holds, dtype=bool), f"texts with “{group}”"
+        return _rows_with_text(codes, group), f"texts with “{group}”"
     name = "the chosen rows"
     if _is_whole_number(group):
         name = f"rows of feature {group}"
@@ -150,6 +149,20 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
             f"row numbers must be whole and below n_rows={codes.n_rows}: {error}."
         ) from None
     return member, name
+
+
+def _rows_with_text(codes: Codes, part: str) -> np.ndarray:
+    """Return the rows whose text holds a part in any case, bool (n_rows,).
+
+    Texts are read a block at a time.
+    """
+    wanted = part.lower()
+    holds = np.zeros(codes.n_rows, dtype=bool)
+    every_row = np.arange(codes.n_rows)
+    for rows in np.split(every_row, range(READ_BLOCK, codes.n_rows, READ_BLOCK)):
+        texts = codes.texts(rows, marks="").tolist()
+        holds[rows] = [wanted in text.lower() for text in texts]
+    return holds
 
 
 def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from nanosae.analysis.label_search import rank_labels
 from nanosae.analysis.ranking import largest_places
-from nanosae.analysis.text_index import find_texts
+from nanosae.analysis.text_index import WordTerms, find_texts
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
@@ -83,7 +83,7 @@ def _listed(features: Sequence[int], labels: Mapping[int, str]) -> str:
 
 
 def features_of_words(
-    codes: Codes, words: str, labels: Mapping[int, str]
+    codes: Codes, text: str, words: Sequence[WordTerms], labels: Mapping[int, str]
 ) -> tuple[np.ndarray, str]:
     """Turn words into features: those labelled so, and those of the texts that hold the words.
 
@@ -92,7 +92,8 @@ def features_of_words(
 
     Args:
         codes: The corpus.
-        words: The words.
+        text: The words.
+        words: What they stand for in the corpus' texts; nothing without texts.
         labels: Labels of features.
 
     Returns:
@@ -106,15 +107,13 @@ def features_of_words(
             f"{codes.path} has neither texts nor labels: give encoder=… or a vector."
         )
     activations = np.zeros(codes.n_features, np.float32)
-    rows = np.zeros(0, np.int64)
-    if codes.has_texts:
-        rows, _ = find_texts(codes, words, N_TEXTS)
+    rows, _ = find_texts(codes, words, N_TEXTS)
     if len(rows):
         strength = _strength(codes, rows)
         strongest = largest_places(strength, N_FEATURES)
         largest = max(strength.max(), 1e-12)
         activations[strongest] = strength[strongest] / largest
-    labelled = _labelled(labels, words)
+    labelled = _labelled(labels, text)
     activations[labelled] = 1
     n_features = np.count_nonzero(activations)
     hold = f"{len(rows)} texts and {len(labelled)} labels hold the words"

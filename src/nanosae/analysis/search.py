@@ -22,7 +22,12 @@ from nanosae.analysis.reading import run_model
 from nanosae.analysis.results import Hit, QueryFeature, Results, SharedFeature
 from nanosae.analysis.statistics import unit
 from nanosae.analysis.steering import steer
-from nanosae.analysis.text_index import WordTerms, find_texts, word_terms
+from nanosae.analysis.text_index import (
+    WordTerms,
+    different_words,
+    find_texts,
+    word_terms,
+)
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 from nanosae.model.weights import Weights
@@ -190,10 +195,13 @@ def _text_query(
     """Look for a text's embedding and its words, or for its words and their features."""
     words = tuple(word_terms(codes, text)) if codes.has_texts else ()
     vector, note = _embed(text, encoder, model)
+    n_words = len(different_words(text))
+    if len(words) < n_words and words:
+        note += f"; only the first {len(words)} of its {n_words:,} words were looked up"
     if vector is not None:
         of_vector = _vector_query(codes, vector, model, note)
         return replace(of_vector, words=words)
-    activations, how = features_of_words(codes, text, labels)
+    activations, how = features_of_words(codes, text, words, labels)
     hint = "an encoder (encoder=NAME) would also find texts that say it in other words"
     return _Query(activations, None, f"{note}: {how}; {hint}", words)
 
@@ -293,8 +301,7 @@ def _rankings(
         all_weak = of_inexact_words and asked.vector is None
         rankings = {"features": _Ranking(rows, np.full(len(rows), all_weak))}
     if asked.words:
-        words = " ".join(word.word for word in asked.words)
-        rows, _ = find_texts(codes, words, depth)
+        rows, _ = find_texts(codes, asked.words, depth)
         weak = np.full(len(rows), not asked.has_exact_word)
         rankings["words"] = _Ranking(rows, weak)
     return rankings

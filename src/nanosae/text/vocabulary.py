@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import pairwise
 
 from nanosae.text.tokens import allowed_edits, edits, is_unspaced, stem
@@ -31,10 +32,19 @@ class Vocabulary:
     def __init__(self, words: Iterable[str]) -> None:
         self._words = list(words)
         self._known = set(self._words)
-        self._by_stem: dict[str, list[str]] = defaultdict(list)
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        """Words by their stem."""
+        by_stem: dict[str, list[str]] = defaultdict(list)
         for word in self._words:
-            self._by_stem[stem(word)].append(word)
-        self._pairs: list[frozenset[str]] = []
+            by_stem[stem(word)].append(word)
+        return by_stem
+
+    @cached_property
+    def _pairs(self) -> list[frozenset[str]]:
+        """Pairs of letters of each word."""
+        return [_letter_pairs(word) for word in self._words]
 
     def like(self, word: str) -> dict[str, float]:
         """Return words like a word, each with its likeness between 0 and 1.
@@ -56,8 +66,6 @@ class Vocabulary:
         most = allowed_edits(word)
         if not most:
             return {}
-        if not self._pairs:
-            self._pairs = [_letter_pairs(known) for known in self._words]
         pairs = _letter_pairs(word)
         fewest_common = len(pairs) - LOST_PAIRS * most
         found = {}
