@@ -106,7 +106,7 @@ class _Excerpt(Codes):
     """
 
     def __init__(self, codes: Codes, rows: np.ndarray) -> None:
-        self.__dict__.update(codes.__dict__)
+        super().__init__(codes.path, codes.manifest)
         self._corpus = codes
         self._rows = rows
         self._place = np.full(codes.n_rows, -1, np.int32)
