@@ -106,9 +106,10 @@ class Server:
     def say(self, prompt):
         """Name the commonest topic of the active texts; judge by the planted words."""
         if prompt.startswith(prompts.INTERPRET[:30]):
-            active, silent = prompt.split("ACTIVE:")[-1].split("SILENT:")
+            _, _, shown = prompt.partition("\nACTIVE:\n")
+            active, _, inactive = shown.partition("\nINACTIVE:\n")
             votes = np.zeros(len(self.names))
-            for part, sign in ((active, 1), (silent, -0.5)):
+            for part, sign in ((active, 1), (inactive, -0.5)):
                 for text in re.findall("<text>(.*?)</text>", part, re.DOTALL):
                     votes[
                         list({self.topics[w] for w in text.split() if w in self.topics})

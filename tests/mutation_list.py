@@ -122,7 +122,7 @@ add(
     ),
     (
         "step: last learning rate",
-        'group["lr"] = schedule.learning_rate(config, counters)',
+        "state.optimizer.lr = schedule.learning_rate(config, counters)",
         "pass",
     ),
     ("step: decoder rows grow", "    state.normalise_decoder()\n", ""),
@@ -207,14 +207,9 @@ add(
     "train/state.py",
     STEP,
     (
-        "state: weight decay of all",
-        '"params": others, "weight_decay": 0.0',
-        '"params": others, "weight_decay": self.config.weight_decay',
-    ),
-    (
         "state: no weight decay",
-        '"weight_decay": self.config.weight_decay}',
-        '"weight_decay": 0.0}',
+        "weight_decay=config.weight_decay",
+        "weight_decay=0.0",
     ),
     (
         "state: dead one row late",
@@ -230,7 +225,11 @@ add(
         'self.silent_rows = own["silent_rows"]',
         'self.silent_rows = own["silent_rows"] * 0',
     ),
-    ("resume: moments forgotten", "self.optimizer.state[param] = moments", "pass"),
+    (
+        "resume: moments forgotten",
+        'value.copy_(own[f"adam.{moment}.{name}"])',
+        "pass",
+    ),
     ("resume: counters forgotten", "self.counters = Counters(**numbers)", "pass"),
     (
         "best: the last weights",
@@ -445,12 +444,30 @@ add(
 )
 add(
     "data/heldout.py",
-    "tests/data/test_dataset.py -k side",
+    "tests/data/test_dataset.py -k 'side or hash'",
     (
         "data: copies on both sides",
         "turn = turn_of_group[groups.group]",
         "turn = np.random.default_rng(seed).permutation(len(groups.group))",
     ),
+    (
+        "data: rows by hash in their own order",
+        "return rows[first]",
+        "return rows[np.sort(first)]",
+    ),
+)
+add(
+    "trainable/optimizer.py",
+    "tests/trainable/test_optimizer.py",
+    (
+        "adam: weight decay of all",
+        'self._update([n for n in with_gradient if n != "W_enc"], 0.0)',
+        'self._update([n for n in with_gradient if n != "W_enc"], self._weight_decay)',
+    ),
+    ("adam: gradients not divided", "grad_scale=self.grad_scale", "grad_scale=None"),
+    ("adam: changes by infinity", "found_inf=self.found_inf", "found_inf=None"),
+    ("adam: another beta", "BETAS = (0.9, 0.999)", "BETAS = (0.9, 0.99)"),
+    ("adam: a larger epsilon", "EPSILON = 1e-8", "EPSILON = 1e-4"),
 )
 # ---- model
 add(
@@ -651,11 +668,17 @@ add(
 # ---- contrast
 add(
     "analysis/hypotheses.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_inference.py"
+    " tests/analysis/test_compared.py",
     (
         "contrast: p instead of q",
         "is_found = q <= FALSE_DISCOVERY_RATE",
         "is_found = found.p <= FALSE_DISCOVERY_RATE",
+    ),
+    (
+        "contrast: topics weigh no more than features",
+        "found.p / weight",
+        "found.p",
     ),
     (
         "contrast: only candidates count as tests",
@@ -690,8 +713,8 @@ add(
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
         "selection: cutoff of the largest p",
-        "largest_p = max(bound, largest_rejected)",
-        "largest_p = largest_rejected",
+        "largest_weighted_p = max(bound, largest_rejected)",
+        "largest_weighted_p = largest_rejected",
     ),
 )
 add(
@@ -907,6 +930,7 @@ add(
     "tests/codes/test_sampling.py",
     ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
     ("sample: rare features are left", "n_active < least", "n_active < 0"),
+    ("sample: rare features without end", "most_added=n)", "most_added=10**9)"),
     ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
 )
 add(
@@ -1024,6 +1048,18 @@ add(
     "tests/analysis/test_steering.py",
     ("steering: scale halved", "scale = 1.0", "scale = 0.5"),
     ("steering: half the edit", "x + (target - acts) @", "x + 0.5 * (target - acts) @"),
+)
+add(
+    "analysis/near_rows.py",
+    "tests/analysis/test_near_rows.py",
+    ("near rows: pairs without end", "< MOST_NEAR", "< 10**9"),
+    (
+        "near rows: one order again and again",
+        "rng.permutation(N_BITS)",
+        "np.arange(N_BITS)",
+    ),
+    ("near rows: hardly any bits differ", "N_BITS * share + SURE", "0 * share + 0"),
+    ("near rows: cosines of neighbours", "x[other[block]]", "x[one[block]]"),
 )
 add(
     "analysis/splits.py",
@@ -1415,12 +1451,17 @@ add(
     "tests/analysis/test_sentences.py",
     (
         "findings in the order of strength alone",
-        "* SAME_SIDE ** n_said[side]",
-        "* 1",
+        '"side": 0.5',
+        '"side": 1.0',
     ),
     (
         "a feature as telling in every column",
-        "* SAME_FEATURE ** n_said[feature]",
-        "* 1",
+        '"feature": 0.5',
+        '"feature": 1.0',
+    ),
+    (
+        "a topic beside a feature that says the same",
+        "size >= SAME * other_size",
+        "size >= 2 * other_size",
     ),
 )

@@ -37,8 +37,8 @@ def batch_of(data, seed=0, n=64):
 def gradients(state):
     """The gradients that Adam saw in the first step, from its mean with β1 = 0.9."""
     return {
-        name: state.optimizer.state[p]["exp_avg"] / 0.1
-        for name, p in state.params.items()
+        name: moments["exp_avg"] / 0.1
+        for name, moments in state.optimizer.moments.items()
     }
 
 

@@ -65,7 +65,7 @@ class TrainConfig(CheckedFields):
             own; None takes 0.5 under 15,000 rows, which an SAE overfits, else 0.
         weight_decay: Decoupled weight decay of the encoder (AdamW).
         skip: Give a transcoder a linear skip connection from inputs to targets.
-        seed: Seed of the initial weights and the noise.
+        seed: Seed of the noise on initial weights and rows, and of prefix lengths.
         data_seed: Seed of the held-out rows and of the order of the others.
         parallel: What is divided between the processes of `torchrun`: the rows of a batch, or the
             latents.

@@ -175,6 +175,18 @@ def test_groups_by_mask_rows_feature_and_text_are_the_same(compared_codes, compa
     assert "texts with" in word.sentences(1)[0]
 
 
+@pytest.mark.parametrize("block", [1, 7, 2**14])
+def test_a_word_in_any_case_is_found_in_every_block_of_texts(
+    tmp_path, monkeypatch, block
+):
+    monkeypatch.setattr("nanosae.analysis.contrast.READ_BLOCK", block)
+    texts = ["Tea", "a TEAPOT", "coffee", "", "t e a", "steam", "green tea", "x"]
+    codes = write_codes(tmp_path / "c", np.ones((8, 1), np.float32), texts=texts)
+    rows, name = _members(codes, "tea", None)
+    assert np.flatnonzero(rows).tolist() == [0, 1, 5, 6]
+    assert name == "texts with “tea”"
+
+
 def test_whole_numbers_name_groups_also_where_some_are_missing(compared, tmp_path):
     year = pd.array(compared.columns["group"] == "B", dtype="Int64") + 2019
     year[[3, 5]] = pd.NA

@@ -80,10 +80,10 @@ def test_a_model_that_guesses_is_found_out(codes, server, judge, pearson):
 
 
 def seen(server):
-    """Active and silent texts shown, and texts judged, for each feature's turn."""
+    """Active and inactive texts shown, and texts judged, for each feature's turn."""
     shown = [p for p in server.prompts if p.startswith(prompts.INTERPRET[:30])]
     pick = lambda part: re.findall("<text>(.*?)</text>", part, re.DOTALL)  # noqa: E731
-    sides = [p.split("ACTIVE:")[-1].split("SILENT:") for p in shown]
+    sides = [p.split("\nACTIVE:\n")[-1].split("\nINACTIVE:\n") for p in shown]
     judged = [t for p in server.prompts if p not in shown for t in pick(p)]
     return [pick(a) for a, _ in sides], [pick(s) for _, s in sides], judged
 

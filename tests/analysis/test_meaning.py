@@ -50,6 +50,7 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     some = rows[:7]
     expected = directions[some].mean(0) - directions[rows].mean(0)
     np.testing.assert_allclose(meaning.of_rows(some), expected, atol=1e-5)
+    assert meaning.sampled(np.array([59, 4, 3, 58, 0])).tolist() == [4, 58, 0]
     np.testing.assert_allclose(
         meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
     )

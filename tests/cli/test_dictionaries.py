@@ -47,12 +47,13 @@ def test_match_splitting_and_stability(runs, capsys):
 
 def test_steer_finds_what_search_finds_with_the_edit(runs, capsys):
     codes = nanosae.Codes.open(runs[0])
-    features, _ = codes.row(3)
-    edit = {int(features[0]): 0.0}
+    active = (row for row in range(codes.n_rows) if len(codes.row(row)[0]))
+    row = next(active)
+    feature = int(codes.row(row)[0][0])
     lines = shown(
-        capsys, "steer", runs[0], "3", "--edit", f"{features[0]}=0", "-n", "4"
+        capsys, "steer", runs[0], str(row), "--edit", f"{feature}=0", "-n", "4"
     )
-    found = nanosae.search(codes, row=3, edit=edit, n=4)
+    found = nanosae.search(codes, row=row, edit={feature: 0.0}, n=4)
     assert [line["row"] for line in lines] == [hit.row for hit in found.hits]
     assert main(["steer", runs[0], "3", "--edit", "x"]) == 2
     assert "FEATURE=ACTIVATION" in " ".join(capsys.readouterr().err.split())

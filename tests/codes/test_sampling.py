@@ -93,6 +93,22 @@ def test_a_sample_holds_the_rows_of_rare_features(codes, dense):
     assert not np.array_equal(rows, sampled_rows(codes, 100, seed=6, least=10)[0])
 
 
+def test_rare_features_at_most_double_a_sample(tmp_path, monkeypatch):
+    rare = sp.csr_array(np.repeat(np.eye(40, dtype=np.float32), 10, axis=0))
+    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 90)
+    codes = write_codes(tmp_path / "rare", rare)
+    rows, is_random = sampled_rows(codes, 60, seed=2, least=10)  # all 400 otherwise
+    assert is_random.sum() == 60
+    assert 60 < len(rows) <= 120
+    n_active = np.bincount(rows // 10, minlength=40)
+    drawn = np.bincount(rows[is_random] // 10, minlength=40)
+    least = n_active.min()
+    # every feature has as many, or those that chance gave it
+    np.testing.assert_array_equal(n_active, np.maximum(drawn, least))
+    one_more = np.maximum(least + 1 - drawn, 0).sum()
+    assert one_more > 60
+
+
 def test_rows_drawn_at_random_are_of_all_with_equal_chance(codes):
     drawn = np.zeros(N)
     for seed in range(400):

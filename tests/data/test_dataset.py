@@ -255,12 +255,39 @@ def test_sample_takes_distinct_training_rows(buffer_rows):
     assert not np.array_equal(rows, np.sort(rows))
     assert np.array_equal(row_numbers(data, data.sample(80, seed=1)), rows)
     assert not np.array_equal(row_numbers(data, data.sample(80, seed=2)), rows)
-    assert np.array_equal(
-        row_numbers(data, data.sample(80, 1, slice(7, 30))), rows[7:30]
-    )
     more = row_numbers(data, data.sample(2 * data.n_train, seed=1))
     counts = np.bincount(more)[np.unique(more)]
     assert set(counts) == {2} if data.in_memory else np.ptp(counts) <= 1
+
+
+@pytest.mark.parametrize("buffer_rows", [10**6, 480])
+def test_rows_by_hash_are_distinct_training_rows_in_no_order_of_theirs(buffer_rows):
+    data = Dataset(open_rows(numbered(500)), seed=0, buffer_rows=buffer_rows)
+    rows = row_numbers(data, data.rows_by_hash(0, 60))
+    assert len(set(rows)) == 60
+    assert not set(rows) & set(row_numbers(data, data.heldout))
+    assert abs(np.corrcoef(rows, np.arange(60))[0, 1]) < 0.4  # 3 standard errors
+    assert np.array_equal(row_numbers(data, data.rows_by_hash(7, 30)), rows[7:30])
+    n_all = len(set(row_numbers(data, data.rows_by_hash(0, 500))))
+    again = data.rows_by_hash(n_all, n_all + 10)  # all were there once
+    assert np.array_equal(row_numbers(data, again), rows[:10])
+
+
+def first_by_hash(x, seed):
+    """The first hundred rows by hash, not normalised, as a set."""
+    data = Dataset(open_rows(x), seed=seed)
+    rows = data.rows_by_hash(0, 100) / np.float32(data.scale) + data.mean
+    return {tuple(row) for row in rows.round(3).tolist()}
+
+
+def test_the_order_by_hash_is_that_of_the_content():
+    x = np.random.default_rng(3).normal(size=(600, 5)).astype(np.float32)
+    first = first_by_hash(x, seed=0)
+    twice = np.random.default_rng(4).permutation(np.concatenate([x, x]))
+    assert len(first & first_by_hash(twice, seed=1)) >= 80  # 5 % are held out in each
+    longer = np.concatenate([x, x[:60] + 1])
+    assert len(first & first_by_hash(longer, seed=0)) >= 75  # a tenth is new
+    assert len(first & first_by_hash(x + 1, seed=0)) == 0
 
 
 @quick

@@ -80,6 +80,11 @@ def test_a_card_says_what_on_what_and_how_to_use_it(tmp_path):
     assert "- Trained on embeddings of: all-MiniLM-L6-v2 # not a heading\n" in card
     assert 'SAEModel.from_pretrained("me/sae")' in card
     assert "None" not in card
+    config["columns"] = [f"dim_{number}" for number in range(384)]
+    long = model_card(config, "me/sae", METRICS)
+    assert "- Vector columns: dim_0, dim_1, …, dim_383 (384 in all)\n" in long
+    config["columns"] = ["x", "y"]
+    assert "- Vector columns: x, y\n" in model_card(config, "me/sae", METRICS)
     sae = model(tmp_path)
     sae.save_pretrained(tmp_path / "out")
     again = SAEModel.from_pretrained(tmp_path / "out")

@@ -19,24 +19,25 @@ def directions(seed, latents=slice(0, 40), hidden_size=40):
 
 def test_directions_are_those_of_data_points_with_some_noise():
     made, data = directions(seed=0)
-    points = torch.from_numpy(data.sample(BLOCK_LATENTS, 0, slice(0, 40)))
+    points = torch.from_numpy(data.rows_by_hash(0, 40))
     cosine = torch.nn.functional.cosine_similarity(made, points)
     assert cosine.min() > 0.9
     assert cosine.max() < 1 - 1e-4
     torch.testing.assert_close(made.norm(dim=1), torch.ones(40))
 
 
-def test_another_seed_takes_other_points():
+def test_another_seed_takes_the_same_points_with_other_noise():
     (one, _), (two, _) = directions(seed=0), directions(seed=1)
     cosine = torch.nn.functional.cosine_similarity(one, two)
-    assert cosine.abs().mean() < 0.5
+    assert cosine.min() > 0.85
+    assert cosine.max() < 1 - 1e-4
 
 
 def noise_of_blocks(n_blocks=2):
     """What was added to the points of each block: 380 points fill 8,192 latents many times."""
     hidden_size = n_blocks * BLOCK_LATENTS
     made, data = directions(0, slice(0, hidden_size), hidden_size)
-    points = torch.from_numpy(data.sample(hidden_size, 0, slice(0, hidden_size)))
+    points = torch.from_numpy(data.rows_by_hash(0, hidden_size))
     across = made - (made * points).sum(1, keepdim=True) * points / points.square().sum(
         1, keepdim=True
     )
@@ -71,7 +72,10 @@ def test_the_first_reconstructions_cannot_be_scaled_to_fit_better(seed):
     x = torch.from_numpy(data.sample(1024, seed))
     encoder, decoder = (state.params[name].detach() for name in ("W_enc", "W_dec"))
     pre_acts = x @ encoder.T
-    threshold = pre_acts.flatten().topk(4 * len(x)).values[-1]
-    recon = torch.where(pre_acts >= threshold, pre_acts, 0.0) @ decoder
+    # equal values: those of earlier rows, as the selection has it
+    in_order = pre_acts.flatten().sort(descending=True, stable=True).indices
+    is_kept = torch.zeros(pre_acts.numel(), dtype=torch.bool)
+    is_kept[in_order[: 4 * len(x)]] = True
+    recon = torch.where(is_kept.view_as(pre_acts), pre_acts, 0.0) @ decoder
     best_scale = (recon * x).sum() / recon.square().sum()
-    assert best_scale.item() == pytest.approx(1.0, abs=1e-4)  # ties
+    assert best_scale.item() == pytest.approx(1.0, abs=1e-4)

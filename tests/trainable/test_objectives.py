@@ -29,8 +29,11 @@ class Rows:
         self.mean, self.scale = np.zeros(width, np.float32), 1.0
         self.target_mean, self.target_scale = np.empty(0, np.float32), 1.0
 
-    def sample(self, n, seed, part=slice(None)):
-        return np.resize(self.train, (n, self.width))[part]
+    def sample(self, n, seed):
+        return np.resize(self.train, (n, self.width))
+
+    def rows_by_hash(self, first, end):
+        return self.sample(end, seed=0)[first:]
 
 
 def training(backend="cpu", seed=0, **fields):

@@ -1,8 +1,10 @@
-"""Which features tell groups, times or outcomes apart.
+"""Which features and topics tell groups, times or outcomes apart.
 
 Three questions share one procedure: `contrast` (this group against that one), `over_time` (what
 rises and falls) and `explain` (what goes with a target: two classes, many, or a number). Tests are
 about whether a feature is active; one sparse product gives the sums of every feature at once.
+Topics that the run knows are tested like features (`compared`): they find what is spread over many
+features that are each too rare.
 
 1. A duplicate group counts as one text: each of its rows weighs 1 ÷ their number. Copies are no
    evidence.
@@ -11,7 +13,9 @@ about whether a feature is active; one sparse product gives the sums of every fe
    difference between rows with and without the feature, with errors that stand unequal variances
    (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
    that one huge number makes no finding.
-3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests. Its effect and its
+3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests, of which topics, few
+   as they are, get a fifth (weighted p: Genovese, Roeder and Wasserman, Biometrika 93 (2006) 509;
+   the weights depend on how frequent things are, not on what they go with). Its effect and its
    interval are those that are right given that it was found (`selection`): what is picked because
    it looks large is drawn towards 0, and 95 % of the intervals of findings hold their effect. An
    interval may hold 0: then the finding is one, but its size is not known. Shares are as counted.
@@ -38,12 +42,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.columns import cells, is_list, is_missing
+from nanosae.analysis.compared import load_compared
 from nanosae.analysis.explain import explain
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 
+READ_BLOCK = 2**14  # texts read at a time
 LISTED_VALUES = 6  # in the message about one that is not there
 
 
@@ -108,9 +114,8 @@ def contrast(
         )
     facts = {"column": by, "b": name_b, "left_out": _features_among(a, b, by)}
     target = sp.csr_array(in_a.astype(np.float64)[:, None])
-    return answer(
-        codes, Question("groups", target, in_a | in_b, [name_a], facts), options
-    )
+    question = Question("groups", target, in_a | in_b, [name_a], facts)
+    return answer(load_compared(codes), question, options)
 
 
 def _features_among(a: Any, b: Any, by: str | None) -> list[int]:
@@ -129,9 +134,7 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
     if by is not None:
         return _rows_with_value(codes, group, by)
     if isinstance(group, str):
-        texts = codes.texts(marks="").tolist()
-        holds = [group.lower() in text.lower() for text in texts]
-        return np.array(holds, dtype=bool), f"texts with “{group}”"
+        return _rows_with_text(codes, group), f"texts with “{group}”"
     name = "the chosen rows"
     if _is_whole_number(group):
         name = f"rows of feature {group}"
@@ -150,6 +153,20 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
             f"row numbers must be whole and below n_rows={codes.n_rows}: {error}."
         ) from None
     return member, name
+
+
+def _rows_with_text(codes: Codes, part: str) -> np.ndarray:
+    """Return the rows whose text holds a part in any case, bool (n_rows,).
+
+    Texts are read a block at a time.
+    """
+    wanted = part.lower()
+    holds = np.zeros(codes.n_rows, dtype=bool)
+    every_row = np.arange(codes.n_rows)
+    for rows in np.split(every_row, range(READ_BLOCK, codes.n_rows, READ_BLOCK)):
+        texts = codes.texts(rows, marks="").tolist()
+        holds[rows] = [wanted in text.lower() for text in texts]
+    return holds
 
 
 def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str]:

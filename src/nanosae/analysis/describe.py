@@ -49,7 +49,8 @@ def describe(
         codes: The corpus, or its run folder, or an `Analysis` of it.
         texts: Texts of its rows; True for those of the corpus, False to leave out what reads them:
             `top_texts` and `monosemanticity`, which is measured on a sample of 500,000 rows (and
-            200 active ones of each rarer feature) where there are more.
+            up to 200 active ones of each rarer feature, but no more than a million in all) where
+            there are more.
         features: Which features; all by default.
         n: Length of the lists: rows, neighbours, coactive features.
         pool: Rows, drawn at random, among which inactive rows are looked for.

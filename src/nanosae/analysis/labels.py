@@ -73,7 +73,8 @@ def label(
     """Label features by words and score each label on held-out texts.
 
     Of a corpus of more than 500,000 rows so many are drawn at random, and up to 200 active ones of
-    each rarer feature; these choose labels and are not scored on.
+    each rarer feature, but no more than a million rows in all; these choose labels and are not
+    scored on.
 
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
@@ -241,6 +242,8 @@ class _Scorer:
         held_rows = np.flatnonzero(held)
         sample = np.random.default_rng(seed).permutation(held_rows)[:SCORED]
         self.sample = np.sort(sample)
+        self.place_in_sample = np.full(len(held), -1)
+        self.place_in_sample[self.sample] = np.arange(len(self.sample))
         self.weights_of_sample = sp.csc_array(words.weight[self.sample])
         self.directions: np.ndarray | None = None
         if meaning is not None:
@@ -254,9 +257,16 @@ class _Scorer:
             along = self.directions @ name.direction
         else:
             along = self.weights_of_sample[:, name.matching].sum(axis=1)
-        auc, low, high = area(along, np.isin(self.sample, rows))
+        auc, low, high = area(along, self._active_in_sample(rows))
         areas = {"label_auc": auc, "label_auc_low": low, "label_auc_high": high}
         return areas | word_scores(has_word, rows, self.held)
+
+    def _active_in_sample(self, rows: np.ndarray) -> np.ndarray:
+        """Mark a feature's active rows among the sampled ones, bool (len(sample),)."""
+        is_active = np.zeros(len(self.sample), dtype=bool)
+        places = self.place_in_sample[rows]
+        is_active[places[places >= 0]] = True
+        return is_active
 
     def query(self, own: FeatureWords) -> np.ndarray:
         """Return what each term weighs in a query of a feature's keywords, (T,)."""
@@ -267,7 +277,7 @@ class _Scorer:
     def query_auc(self, query: np.ndarray, rows: np.ndarray) -> float:
         """Return the area under the ROC curve of a query on held-out rows."""
         answers = self.weights_of_sample @ query
-        return area(answers, np.isin(self.sample, rows))[0]
+        return area(answers, self._active_in_sample(rows))[0]
 
     def typical_row(self, own: FeatureWords, query: np.ndarray) -> np.ndarray:
         """Return the row, of the strongest ones, that is strong and full of keywords, if any."""

@@ -150,7 +150,8 @@ def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
 
     Args:
         model: A model, weights, directions or codes.
-        others: The same of SAEs trained with other seeds or on other halves of the data.
+        others: The same of SAEs trained with other seeds, which start from mostly the same rows,
+            or, a harder test, on other halves of the data.
 
     Returns:
         The mean similarity with the one-to-one partner, (n_features,): 1 if every SAE has it, about

@@ -62,6 +62,12 @@ class Meaning:
         sums = presence.T @ self.directions
         return unit(sums - n_texts[:, None] * self.mean_direction)
 
+    def sampled(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some rows of the corpus that are among `rows`, in the order given."""
+        places = np.searchsorted(self.rows, rows)
+        inside = np.minimum(places, len(self.rows) - 1)
+        return rows[self.rows[inside] == rows]
+
     def of_rows(self, rows: np.ndarray) -> np.ndarray:
         """Return how the mean of some of `rows` differs from that of all, (width,)."""
         places = np.searchsorted(self.rows, rows)

@@ -356,10 +356,10 @@ class _Search:
         term_meaning = self.corpus.term_meaning
         if meaning is None or term_meaning is None:
             return
-        is_in_sample = np.isin(own.rows, meaning.rows)
-        if not is_in_sample.any():
+        sampled = meaning.sampled(own.rows)
+        if not len(sampled):
             return
-        self.target = meaning.of_rows(own.rows[is_in_sample])
+        self.target = meaning.of_rows(sampled)
         width = len(meaning.centre)
         self.direction = np.zeros(width, np.float32)
         self.directions = term_meaning.of(self.candidates)

@@ -12,13 +12,13 @@ PROMPT_VERSION = 1
 INTERPRET = """A feature of text embeddings is a number per text: above 0 if the text has a certain
 property, 0 if not. Find the property in four steps. 1. List what the ACTIVE texts share (subject,
 purpose, form, tone, single words), in narrow and in broad terms; the activation in front of each
-says how much it counts. 2. Strike out what the SILENT texts have, too. 3. Of the rest take the
-simplest description that fits all ACTIVE texts and is no broader than needed. 4. End with one line:
-FINAL: and that description in 1 to 8 plain words."""
-JUDGE = "A feature of text embeddings fires on texts that fit this description: {label}"
-PREDICT = """Does it fire on the text below? Give a short reason and end with one line: PREDICTION:
-and a number from -1 (certainly silent) over 0 (no idea) to 1 (certainly active)."""
-DETECT = """Which of the numbered texts below does it fire on? Any number of them may fit, or none.
+says how much it counts. 2. Strike out what the INACTIVE texts have,
+too. 3. Of the rest take the simplest description that fits all ACTIVE texts and is no broader than
+needed. 4. End with one line: FINAL: and that description in 1 to 8 plain words."""
+JUDGE = "One feature of text embeddings is active on texts that fit this description: {label}"
+PREDICT = """Is it active on the text below? Give a short reason and end with one line: PREDICTION:
+and a number from -1 (certainly inactive) over 0 (no idea) to 1 (certainly active)."""
+DETECT = """On which of the numbered texts below is it active? Any number of them may fit, or none.
 End with one line: MATCHES: and their numbers with commas between them, or the word none."""
 
 
@@ -37,7 +37,8 @@ def interpretation_prompt(
         relative = activation / activations[0]
         active_lines.append(f"[{relative:.2f}] {_tagged(text)}")
     inactive_lines = [_tagged(text) for text in inactive]
-    return "\n".join([INTERPRET, "ACTIVE:", *active_lines, "SILENT:", *inactive_lines])
+    lines = [INTERPRET, "ACTIVE:", *active_lines, "INACTIVE:", *inactive_lines]
+    return "\n".join(lines)
 
 
 def prediction_prompt(label: str, text: str) -> str:

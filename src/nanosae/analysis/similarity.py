@@ -28,11 +28,16 @@ def n_features(side: Any) -> int:
     """Return the number of features of codes, a model, weights, or an array of directions."""
     if is_codes(side):
         return side.n_features
-    return len(unit_directions(side))
+    return len(directions_of(side))
 
 
 def unit_directions(side: Any) -> np.ndarray:
-    """Return decoder rows at length 1, (n_features, width) float32; zero rows stay zero.
+    """Return decoder rows at length 1, (n_features, width) float32; zero rows stay zero."""
+    return unit(directions_of(side))
+
+
+def directions_of(side: Any) -> np.ndarray:
+    """Return decoder rows, (n_features, width) float32.
 
     Args:
         side: An SAEModel, Weights, or an array of directions.
@@ -56,7 +61,7 @@ def unit_directions(side: Any) -> np.ndarray:
             f"{type(side).__name__} of shape {directions.shape} is not a matrix of directions.",
             remedy="Give a model, weights, an array (n_features, width), or codes.",
         )
-    return unit(directions)
+    return directions
 
 
 def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:

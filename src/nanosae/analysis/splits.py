@@ -26,6 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import betaincinv
 
 from nanosae.analysis.columns import is_missing_value
+from nanosae.analysis.near_rows import N_BITS, near_rows
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
@@ -37,9 +38,6 @@ MAX_GROUP_SHARE = 0.05  # of the rows that chains of near rows may tie together
 MIN_CUT = 20  # rows up to which such a chain is never cut
 SHARE_TOLERANCE = 0.05  # difference of the share held out that is not worth a note
 EXACT_ROWS = 50_000  # up to so many rows every pair is compared
-SKETCH_WIDTH = 64  # random directions that stand in for the embedding beyond that
-SKETCH_BITS = 16  # signs that an order of the rows is made of
-SKETCH_ORDERS = 12
 BLOCK = 1024  # rows compared at a time
 READ_BLOCK = 16384  # rows whose vectors are read at a time
 
@@ -155,10 +153,8 @@ def near_pairs(
     """Find pairs of rows whose centred embeddings are nearer than chance.
 
     Up to `exact_rows` rows all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Beyond,
-    rows are projected to 64 random directions (which blurs a cosine of 0.95 by about 0.012) and
-    compared with their next 1,024 to 2,048 rows in twelve orders by random sign bits, a form of
-    locality-sensitive hashing (Charikar, STOC 2002): on two corpora 86 and 90 % of the pairs were
-    found.
+    rows are projected to 64 random directions, which blurs a cosine of 0.95 by about 0.012, and
+    compared as `near_rows` says: on two corpora 86 and 90 % of the pairs were found.
 
     Args:
         codes: A corpus with vectors.
@@ -174,7 +170,7 @@ def near_pairs(
     if len(rows) > exact_rows:
         first_vector = codes.vectors(np.arange(1))
         width = first_vector.shape[1]
-        directions = rng.standard_normal((width, SKETCH_WIDTH))
+        directions = rng.standard_normal((width, N_BITS))
     centred = _centred_vectors(codes, rows, directions)
     bound = near_bound(centred)
     if bound > MAX_COSINE:
@@ -182,7 +178,7 @@ def near_pairs(
     if directions is None:
         near = _near_pairs_exactly(centred, bound)
     else:
-        near = _near_pairs_by_sketches(centred, bound, rng)
+        near = near_rows(centred, bound, rng)
     return np.concatenate([equal, near], axis=1)
 
 
@@ -384,7 +380,7 @@ def _centred_vectors(
 
     Each counts for the mean at length 1, so that no giant row decides it.
     """
-    width = codes.vectors(rows[:1]).shape[1] if directions is None else SKETCH_WIDTH
+    width = codes.vectors(rows[:1]).shape[1] if directions is None else N_BITS
     centred = np.empty((len(rows), width), np.float32)
     stop = 0
     for vectors in _vector_blocks(codes, rows):
@@ -408,24 +404,6 @@ def _near_pairs_exactly(x: np.ndarray, bound: float) -> np.ndarray:
     places = np.arange(len(x))
     starts = range(0, len(x), BLOCK)
     found = [_pairs_within(x, places[start:], bound) for start in starts]
-    return np.concatenate(found, axis=1)
-
-
-def _near_pairs_by_sketches(
-    x: np.ndarray, bound: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Compare unit rows with those that follow in a few orders by random sign bits."""
-    found = []
-    for _ in range(SKETCH_ORDERS):
-        random_columns = rng.permutation(x.shape[1])
-        sketch = np.zeros(len(x), np.uint16)
-        for bit, column in enumerate(random_columns[:SKETCH_BITS].tolist()):
-            is_set = x[:, column] > 0
-            sketch |= is_set.astype(np.uint16) << np.uint16(bit)
-        order = np.argsort(sketch, kind="stable")
-        for start in range(0, len(x), BLOCK):
-            window = order[start : start + 2 * BLOCK]
-            found.append(_pairs_within(x, window, bound))
     return np.concatenate(found, axis=1)
 
 

@@ -11,17 +11,6 @@
    furthest. Only without embeddings a row on which no feature is active has none, and is listed.
 4. A feature belongs to the topic in whose rows most of its activation lies, for the number of these
    rows: where the Pearson residual is largest.
-
-How it was chosen: normalised mutual information of row topics with real labels (20,000 rows each;
-CLINC150 domains, WordNet lexnames, Debian sections), for 20 topics, then as many as labels:
-
-                                               CLINC150       WordNet        Debian
-    these topics                              .61   .60      .33   .34      .43   .43
-    k-means of the embeddings                 .55   .51      .33   .34      .46   .43
-    UMAP and k-means, as in BERTopic          .56   .49      .31   .31      .36   .39
-    Ward's tree of features, moved to rows    .60   .56      .32   .33      .44   .43
-
-docs/log.md has what else was tried. Ward's method is what gains on CLINC150, smoothing on all.
 """
 
 from __future__ import annotations

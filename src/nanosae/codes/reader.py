@@ -16,6 +16,7 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from nanosae.codes import format as files
+from nanosae.codes.format import Facts
 from nanosae.codes.notebook import facts_html
 from nanosae.codes.shard import Shard
 from nanosae.codes.tables import common_schema
@@ -27,12 +28,17 @@ from nanosae.model.weights import Weights
 if TYPE_CHECKING:
     import pandas as pd
 
+TOKEN_COLUMNS = {"text_index", "start", "end"}  # of a corpus whose rows are tokens
 TEXT_BLOCK = 2**14  # tokens whose whole texts are in memory together
 SCAN_ROWS = 2**16  # rows that `scan` maps together
 
 
 class Codes:
     """Hold the codes of one corpus, memory-mapped; `Codes.open` finds it in a run folder.
+
+    Args:
+        path: The corpus' folder.
+        manifest: What its manifest.json was found to say; read again by default.
 
     Attributes:
         path: The corpus' folder.
@@ -53,11 +59,13 @@ class Codes:
             message names it.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, manifest: Facts | None = None) -> None:
         self.path = Path(path)
         self.name = self.path.name
         self.run = self.path.parent.parent if self.path.parent.name == "codes" else None
-        self.manifest: dict[str, Any] = files.read_manifest(self.path)
+        if manifest is None:
+            manifest = files.read_manifest(self.path)
+        self.manifest: Facts = manifest
         if not files.is_complete(self.manifest):
             raise files.unfinished(self.path)
         self.n_rows: int = self.manifest["n_rows"]
@@ -65,13 +73,10 @@ class Codes:
         self.nnz: int = self.manifest["nnz"]
         self.columns: list[str] = [c for c in self.manifest["columns"] if c != "text"]
         self.has_texts: bool = "text" in self.manifest["columns"]
-        self.has_tokens = self.has_texts and {"text_index", "start", "end"} <= {
-            *self.columns
-        }
+        self.has_tokens = self.has_texts and TOKEN_COLUMNS.issubset(self.columns)
         facts = self.manifest["shards"]
-        self.has_vectors: bool = self.n_rows > 0 and all(
-            shard["vectors"] for shard in facts
-        )
+        shards_have_vectors = [bool(shard["vectors"]) for shard in facts]
+        self.has_vectors: bool = self.n_rows > 0 and all(shards_have_vectors)
         self._shards = [Shard(self.path, shard, self.n_features) for shard in facts]
         self._first_rows = np.cumsum([0, *(shard["n_rows"] for shard in facts)])
 
@@ -89,9 +94,8 @@ class Codes:
         if (Path(path) / files.MANIFEST).exists():
             return cls(path)
         if not Path(path).is_dir():
-            what = (
-                "is a file, not a run folder" if Path(path).exists() else "is not there"
-            )
+            is_file = Path(path).exists()
+            what = "is a file, not a run folder" if is_file else "is not there"
             raise MissingError(
                 f"{path} {what}.",
                 file=path,
@@ -99,7 +103,9 @@ class Codes:
             )
         manifests = Path(path).glob(f"codes/[!.]*/{files.MANIFEST}")
         names = sorted(manifest.parent.name for manifest in manifests)
-        chosen = name or (names[0] if len(names) == 1 else "default")
+        chosen = name
+        if not chosen:
+            chosen = names[0] if len(names) == 1 else "default"
         if chosen not in names:
             have = f"it has {', '.join(names)}" if names else "there are none"
             raise MissingError(
@@ -113,9 +119,9 @@ class Codes:
     def model(self) -> str:
         """Checksum of the model that made these codes; "" if it is not known."""
         made_by = self.manifest["info"].get("model")
-        if made_by is None and self.run and self.has_model:
+        if made_by is None and self.run is not None and self.has_model:
             made_by = saved_checksum(self.run)
-        return made_by or ""
+        return "" if made_by is None else made_by
 
     @property
     def has_model(self) -> bool:
@@ -130,7 +136,8 @@ class Codes:
     @property
     def data(self) -> str:
         """Fingerprint of the data that was encoded first; "" if it is not known."""
-        return self.manifest["sources"][0]["data"] or ""
+        fingerprint = self.manifest["sources"][0]["data"]
+        return "" if fingerprint is None else fingerprint
 
     def __repr__(self) -> str:
         return f"Codes({str(self.path)!r}: {self.n_rows:,} rows × {self.n_features:,} features)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -26,7 +27,8 @@ def sampled_rows(
         n: Rows to draw at random; all, if there are no more.
         seed: Seed of the draw.
         least: Active rows that every feature shall have, if it has so many: those that are missing
-            are drawn at random from its own. By default 200.
+            are drawn at random from its own. By default 200; fewer if more than `n` rows would be
+            added.
 
     Returns:
         The rows, ascending, and which of them stand for the corpus, because they were drawn from
@@ -40,6 +42,7 @@ def sampled_rows(
     place_in_order = np.empty(codes.n_rows, np.int64)
     place_in_order[order] = np.arange(codes.n_rows)
     n_active = excerpt(codes, drawn).counts
+    least = _affordable(least, n_active, codes.counts, most_added=n)
     lacks_rows = (n_active < least) & (codes.counts > n_active)
     chosen = [drawn]
     for feature in np.flatnonzero(lacks_rows).tolist():
@@ -48,6 +51,26 @@ def sampled_rows(
         chosen.append(rows[first])
     rows = np.unique(np.concatenate(chosen))
     return rows, place_in_order[rows] < n
+
+
+def _affordable(
+    least: int, n_active: np.ndarray, counts: np.ndarray, most_added: int
+) -> int:
+    """Lower `least` until so many rows of each feature need few further rows.
+
+    Args:
+        least: Active rows that every feature shall have, if it has so many.
+        n_active: Those that it has already, (n_features,).
+        counts: Those that the corpus has, (n_features,).
+        most_added: Rows that may be added for all features together.
+    """
+
+    def n_added(least: int) -> int:
+        wanted = np.minimum(counts, least)
+        missing = np.maximum(wanted - n_active, 0)
+        return int(missing.sum())
+
+    return bisect_right(range(least + 1), most_added, key=n_added) - 1
 
 
 def sample_notes(what: str, rows: np.ndarray, codes: Codes) -> list[str]:
@@ -83,7 +106,7 @@ class _Excerpt(Codes):
     """
 
     def __init__(self, codes: Codes, rows: np.ndarray) -> None:
-        self.__dict__.update(codes.__dict__)
+        super().__init__(codes.path, codes.manifest)
         self._corpus = codes
         self._rows = rows
         self._place = np.full(codes.n_rows, -1, np.int32)

@@ -12,8 +12,9 @@ import contextlib
 import math
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +36,43 @@ ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single t
 SMALLEST = np.float16(2.0**-24)  # the smallest positive float16 number
 SHARD_NAME = re.compile(r"\d{5}")
 WAIT = 5.0  # seconds to wait for another writer
+
+
+class _Block(NamedTuple):
+    """Rows to be written.
+
+    Args:
+        rows: Their activations, csr_array (n, n_features).
+        table: Their metadata, or None.
+        vectors: Their embeddings, (n, input_size), or None.
+    """
+
+    rows: Any
+    table: pa.Table | None
+    vectors: np.ndarray | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the block takes on disk, about."""
+        parts = [part for part in (self.table, self.vectors) if part is not None]
+        return 8 * self.rows.nnz + sum(part.nbytes for part in parts)
+
+    def check_lengths(self) -> None:
+        """Raise a DataError if the parts differ in their number of rows."""
+        n_rows = self.rows.shape[0]
+        for what, given in (("table", self.table), ("vectors", self.vectors)):
+            if given is not None and len(given) != n_rows:
+                raise DataError(
+                    f"{what}: {len(given)} rows, but the block has {n_rows}."
+                )
+
+    def part(self, start: int, stop: int) -> _Block:
+        """Return the rows start ≤ i < stop; what the caller may change is copied."""
+        table = None if self.table is None else self.table[start:stop]
+        vectors = self.vectors
+        if vectors is not None:
+            vectors = np.array(vectors[start:stop], np.float32)
+        return _Block(self.rows[start:stop], table, vectors)
 
 
 class CodesWriter:
@@ -81,14 +119,16 @@ class CodesWriter:
         self.path = Path(path)
         self._source = None if source is None else str(Path(source).absolute())
         self._first = first
-        self._blocks: list[tuple[Any, Any, Any]] = []  # (csr_array, table, vectors)
-        self._rows = self._bytes = 0
+        self._blocks: list[_Block] = []  # of the next shard
+        self._n_buffered = 0  # their rows
+        self._bytes = 0
         self._made_folder = not self.path.exists()
         with contextlib.suppress(FileExistsError):
             self.path.mkdir(parents=True)
         self._lock: Lock | None = Lock(files.lock_path(self.path), WAIT)
         try:
-            self.manifest = self._prepared(int(n_features), info or {}, append, data)
+            known = {} if info is None else info
+            self.manifest = self._prepared(int(n_features), known, append, data)
         except BaseException:
             self._release()
             raise
@@ -97,27 +137,29 @@ class CodesWriter:
         self, n_features: int, info: Facts, append: bool, data: str | None
     ) -> Facts:
         """Return the manifest with the draft to go on with."""
-        fixed = {"n_features": n_features, "info": info}
+        asked = {"n_features": n_features, "info": info}
+        origin = {"data": data, "first": self._first}
         manifest = self._existing()
         if manifest is None:
-            manifest = _empty_manifest(fixed)
+            manifest = _empty_manifest(asked)
         elif files.is_complete(manifest):
-            if not append:
-                raise ExistsError(
-                    f"{self.path} holds a corpus.",
-                    file=self.path,
-                    remedy="Add to it (append=True, --append), or choose another name.",
-                )
-            self._require(manifest, fixed)
-        origin = {"data": data, "first": self._first}
-        draft = manifest["draft"]
-        is_same = draft is not None and draft["origin"] == origin
-        is_same = is_same and all(manifest[key] == fixed[key] for key in fixed)
-        if not is_same or (data is None and not append):
-            manifest |= fixed | {"format": files.FORMAT, "draft": _new_draft(origin)}
+            self._check_addition(manifest, asked, append)
+        is_told = append or data is not None  # else the draft's may be other rows
+        if not (is_told and _is_draft_of(manifest, origin, asked)):
+            manifest |= asked | {"format": files.FORMAT, "draft": _new_draft(origin)}
             files.write_manifest(self.path, manifest)
         self._sweep(manifest)
         return manifest
+
+    def _check_addition(self, manifest: Facts, asked: Facts, append: bool) -> None:
+        """Refuse to add rows to a complete corpus unasked, or where they do not fit."""
+        if not append:
+            raise ExistsError(
+                f"{self.path} holds a corpus.",
+                file=self.path,
+                remedy="Add to it (append=True, --append), or choose another name.",
+            )
+        self._require(manifest, asked)
 
     def _existing(self) -> Facts | None:
         """Return the manifest that is there."""
@@ -177,21 +219,15 @@ class CodesWriter:
         rows = _as_csr(block, self.manifest["n_features"])
         metadata = None if table is None else self._in_order(decoded(as_table(table)))
         vectors = None if vectors is None else _as_vectors(vectors)
-        for what, given in (("table", metadata), ("vectors", vectors)):
-            if given is not None and len(given) != rows.shape[0]:
-                raise DataError(
-                    f"{what}: {len(given)} rows, but the block has {rows.shape[0]}."
-                )
+        given = _Block(rows, metadata, vectors)
+        given.check_lengths()
         if self._lock is None:
             raise ConfigError(
                 f"this writer of {self.path} is closed; open another, append=True."
             )
-        self._accept(metadata, None if vectors is None else vectors.shape[1])
+        self._accept(given)
         for start, stop in self._cuts(rows.shape[0]):
-            part = slice(start, stop)
-            some = None if metadata is None else metadata[part]
-            dense = None if vectors is None else np.array(vectors[part], np.float32)
-            self._buffer(rows[part], some, dense)
+            self._buffer(given.part(start, stop))
 
     def _in_order(self, table: pa.Table) -> pa.Table:
         """Put columns in the order of those that the corpus has, if they are the same."""
@@ -199,45 +235,47 @@ class CodesWriter:
         is_same = sorted(columns) == sorted(table.column_names)
         return table.select(columns) if is_same and columns else table
 
-    def _cuts(self, n_rows: int) -> Any:
+    def _cuts(self, n_rows: int) -> Iterator[tuple[int, int]]:
         """Yield pieces of a block that fill up shards; the buffer may be flushed in between."""
         start = 0
         while start < n_rows:
-            stop = min(n_rows, start + SHARD_ROWS - self._rows)
+            stop = min(n_rows, start + SHARD_ROWS - self._n_buffered)
             yield start, stop
             start = stop
 
-    def _buffer(
-        self, rows: Any, table: pa.Table | None, vectors: np.ndarray | None
-    ) -> None:
-        self._blocks.append((rows, table, vectors))
-        self._rows += rows.shape[0]
-        self._bytes += 8 * rows.nnz
-        for part in (table, vectors):
-            if part is not None:
-                self._bytes += part.nbytes
-        if self._rows == SHARD_ROWS or self._bytes >= SHARD_BYTES:
+    def _buffer(self, block: _Block) -> None:
+        """Take a block for the next shard, and write that if it is full."""
+        self._blocks.append(block)
+        self._n_buffered += block.rows.shape[0]
+        self._bytes += block.nbytes
+        if self._n_buffered == SHARD_ROWS or self._bytes >= SHARD_BYTES:
             self.flush()
 
-    def _accept(self, table: pa.Table | None, width: int | None) -> None:
+    def _accept(self, block: _Block) -> None:
         """Note the kind of the first rows; refuse later ones of another kind."""
         draft = self.manifest["draft"]
+        table = block.table
         columns = [] if table is None else table.column_names
-        if draft["columns"] is None or (draft["n_rows"] == 0 and not self._blocks):
-            if self.manifest["n_rows"]:
-                self._require(self.manifest, {"columns": columns})
-                if width is not None and self.manifest["width"] is not None:
-                    self._require(self.manifest, {"width": width})
-            draft |= {
-                "columns": columns,
-                "width": width,
-                "schema": self._known_schema(),
-            }
+        width = None if block.vectors is None else block.vectors.shape[1]
+        if self.n_written == 0 and not self._blocks:
+            self._check_first(columns, width)
+            draft["columns"] = columns
+            draft["width"] = width
+            draft["schema"] = self._known_schema()
         self._require(draft, {"columns": columns, "width": width})
         if table is not None:
             schema = files.schema_from_text(draft["schema"])
             extended = extended_schema(schema, table.schema, self.path)
             draft["schema"] = files.schema_to_text(extended)
+
+    def _check_first(self, columns: list[str], width: int | None) -> None:
+        """Refuse rows of another kind than those that the corpus has."""
+        manifest = self.manifest
+        if manifest["n_rows"] == 0:
+            return
+        self._require(manifest, {"columns": columns})
+        if width is not None and manifest["width"] is not None:
+            self._require(manifest, {"width": width})
 
     def _known_schema(self) -> str | None:
         """Return the schema of the rows that the corpus has."""
@@ -256,16 +294,12 @@ class CodesWriter:
         draft = self.manifest["draft"]
         n_shards = len(self.manifest["shards"]) + len(draft["shards"])
         name = f"{n_shards:05d}"
-        blocks, tables, vectors = zip(*self._blocks, strict=True)
+        shard: Facts = {"name": name}
         try:
-            facts: Facts = {}
             write_folder(
                 self.path / name,
-                lambda folder: facts.update(
-                    self._write_shard(folder, blocks, tables, vectors)
-                ),
+                lambda folder: shard.update(self._write_shard(folder)),
             )
-            shard = {"name": name, **facts}
             draft["shards"] = [*draft["shards"], shard]
             draft["n_rows"] += shard["n_rows"]
             draft["nnz"] += shard["nnz"]
@@ -273,17 +307,21 @@ class CodesWriter:
         except OSError as error:
             self._forget(name)
             self._release()
-            reason = getattr(error.__cause__, "strerror", None) or error
-            failure = WriteError(
-                f"cannot write shard {name} of {self.path}: {reason}; its first {self.n_rows} rows "
-                "are safe.",
-                file=self.path / name,
-                remedy="Make room, and repeat the command: it goes on from there.",
-            )
-            failure.errno = error.errno
-            raise failure from error
+            raise self._write_error(name, error) from error
         self._blocks = []
-        self._rows = self._bytes = 0
+        self._n_buffered = 0
+        self._bytes = 0
+
+    def _write_error(self, name: str, error: OSError) -> WriteError:
+        reason = getattr(error.__cause__, "strerror", None) or error
+        failure = WriteError(
+            f"cannot write shard {name} of {self.path}: {reason}; its first {self.n_rows} rows "
+            "are safe.",
+            file=self.path / name,
+            remedy="Make room, and repeat the command: it goes on from there.",
+        )
+        failure.errno = error.errno
+        return failure
 
     def _forget(self, name: str) -> None:
         """Take a shard that could not be written out of the draft."""
@@ -339,22 +377,23 @@ class CodesWriter:
             self._lock.release()
             self._lock = None
 
-    def _write_shard(
-        self, folder: Path, blocks: Any, tables: Any, vectors: Any
-    ) -> Facts:
-        by_row: Any = sp.vstack(blocks, format="csr")
+    def _write_shard(self, folder: Path) -> Facts:
+        """Write the files of a shard; return what the manifest says of it."""
+        by_row: Any = sp.vstack([block.rows for block in self._blocks], format="csr")
         n_rows, n_features = by_row.shape
         scale = _scale(by_row.data)
         arrays = _pair_arrays("row", by_row, scale, n_features)
         arrays |= _pair_arrays("feature", by_row.tocsc(), scale, n_rows)
         kept = self._reference()
-        if vectors[0] is not None:
+        vectors = [b.vectors for b in self._blocks if b.vectors is not None]
+        if vectors:
             dense = np.concatenate(vectors)
             kept = {"scale": _scale(dense)}
             arrays["vectors"] = (dense / np.float32(kept["scale"])).astype(np.float16)
         for name, array in arrays.items():
             _save_array(folder / f"{name}.npy", array)
-        if tables[0] is not None:
+        tables = [b.table for b in self._blocks if b.table is not None]
+        if tables:
             table = pa.concat_tables(tables, promote_options="permissive")
             _save_table(folder / "rows.parquet", table)
         facts = {path.name: files.file_facts(path) for path in sorted(folder.iterdir())}
@@ -373,7 +412,8 @@ class CodesWriter:
         file = {"path": self._source, "fingerprint": files.fingerprint(self._source)}
         before = 0
         for shard in self.manifest["shards"]:
-            if file.items() <= (shard["vectors"] or {}).items():
+            known = shard["vectors"]
+            if known is not None and file.items() <= known.items():
                 before += shard["n_rows"]
         return file | {"offset": self._first + before + self.n_written}
 
@@ -391,6 +431,7 @@ def write_codes(
     *,
     texts: Any = None,
     metadata: Any = None,
+    vectors: Any = None,
     **options: Any,
 ) -> Codes:
     """Write a corpus in one call.
@@ -400,15 +441,13 @@ def write_codes(
         csr: The activations, (n_rows, n_features), sparse.
         texts: One str (or None) per row.
         metadata: Further columns: a DataFrame, an Arrow table or a dict of columns.
-        **options: `vectors` (n_rows, input_size), kept as float16; the rest goes to `CodesWriter`.
+        vectors: Embeddings, (n_rows, input_size), kept as float16.
+        **options: Of `CodesWriter`.
     """
-    vectors = options.pop("vectors", None)
-    table = None if texts is None else as_table(list(texts))
-    if metadata is not None:
-        columns = as_table(metadata)
-        table = (
-            columns if table is None else columns.append_column("text", table["text"])
-        )
+    table = None if metadata is None else as_table(metadata)
+    if texts is not None:
+        alone = as_table(list(texts))
+        table = alone if table is None else table.append_column("text", alone["text"])
     with CodesWriter(path, n_features=csr.shape[1], **options) as writer:
         writer.append(csr, table=table, vectors=vectors)
     return Codes(path)
@@ -423,6 +462,14 @@ def _empty_manifest(fixed: Facts) -> Facts:
         "sources": [],
         "draft": None,
     }
+
+
+def _is_draft_of(manifest: Facts, origin: Facts, asked: Facts) -> bool:
+    """Return whether an interrupted writer of the same rows has left a draft."""
+    draft = manifest["draft"]
+    if draft is None or draft["origin"] != origin:
+        return False
+    return all(manifest[key] == value for key, value in asked.items())
 
 
 def _new_draft(origin: Facts) -> Facts:

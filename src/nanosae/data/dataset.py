@@ -105,11 +105,14 @@ class Dataset:
         if rows.n_rows == 1:
             is_training = is_heldout  # the one row is both
 
+        training = np.flatnonzero(is_training)
+        in_hash_order = groups.first_of_each(training)
+
+        self._hash_order = numbers[in_hash_order]
         self._order = self._order_of(rows, heldout=numbers[~is_training])
         self.n_train = self._order.n_train
         self._normalisation = no_normalisation(rows.width, rows.target_width)
         if normalise:
-            training = np.flatnonzero(is_training)
             self._normalisation = estimate_normalisation(x, training, rows.width)
         self.mean = self._normalisation.mean
         self.scale = self._normalisation.scale
@@ -173,13 +176,12 @@ class Dataset:
                 yield buffer, order[start : start + batch_size]
             begun = buffer[order[stop:]]
 
-    def sample(self, n: int, seed: int, which: slice = slice(None)) -> np.ndarray:
-        """Draw n normalised training rows (streamed: of one buffer) and return some of them.
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        """Draw n normalised training rows (streamed: of one buffer).
 
         Args:
             n: Number of rows to draw, distinct while these are enough.
             seed: Of the draw.
-            which: Which of the drawn rows to return; all by default.
 
         Returns:
             (n, width + target width), float32.
@@ -188,9 +190,24 @@ class Dataset:
         n_distinct = min(n, len(numbers))
         rng = np.random.default_rng([seed, 2])
         picks = rng.choice(len(numbers), n_distinct, replace=False)
-        drawn = np.resize(picks, n)[which]
-        rows, positions = np.unique(drawn, return_inverse=True)
-        return self._take(numbers[rows])[positions]
+        return self._take_any(numbers[np.resize(picks, n)])
+
+    def rows_by_hash(self, first: int, end: int) -> np.ndarray:
+        """Return normalised training rows in the order of a hash of their content.
+
+        Equal rows count once. Neither a seed nor the order of the rows decides, and of n rows most
+        stay when others are added. All rows repeat where there are fewer. Streamed: of one buffer.
+
+        Returns:
+            (end - first, width + target width), float32.
+        """
+        places = np.arange(first, end) % len(self._hash_order)
+        return self._take_any(self._hash_order[places])
+
+    def _take_any(self, rows: np.ndarray) -> np.ndarray:
+        """Return normalised rows by their numbers, in any order and more than once."""
+        distinct, positions = np.unique(rows, return_inverse=True)
+        return self._take(distinct)[positions]
 
     def _buffers(self, start_row: int) -> Iterator[Batch]:
         """Yield buffers and the order of their rows; streamed ones are read ahead."""

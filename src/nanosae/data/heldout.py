@@ -14,7 +14,7 @@ class DuplicateGroups:
     """Groups of equal rows.
 
     Attributes:
-        group: The group of each row, (n,).
+        group: The group of each row, (n,); groups are numbered in the order of their hashes.
         sizes: Number of rows in each group, (n_groups,).
         n_zero: Number of rows that are all zero.
     """
@@ -27,6 +27,11 @@ class DuplicateGroups:
     def n_copies(self) -> int:
         """Number of rows that equal an earlier one."""
         return len(self.group) - len(self.sizes)
+
+    def first_of_each(self, rows: np.ndarray) -> np.ndarray:
+        """Return the first of these rows in each group, in the order of the groups' hashes."""
+        _, first = np.unique(self.group[rows], return_index=True)
+        return rows[first]
 
 
 def group_duplicates(x: np.ndarray) -> DuplicateGroups:

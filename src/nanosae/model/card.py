@@ -35,6 +35,7 @@ DESCRIBED = {
     "seed": "Seed",
     "nanosae_version": "Trained by nanoSAE",
 }
+MAX_LISTED = 10  # values of a list, in one line
 MEASURED = {
     "fvu": "Fraction of variance unexplained, held-out rows",
     "train_fvu": "The same, training rows",
@@ -69,7 +70,18 @@ def _lines(names: dict[str, str], facts: dict[str, Any]) -> list[str]:
         value = facts.get(key)
         if value is None or value in ("", []):
             continue
-        shown = f"{value:.4g}" if isinstance(value, float) else str(value)
-        one_line = " ".join(shown.split())
+        one_line = " ".join(_shown(value).split())
         lines.append(f"- {words}: {one_line}")
     return lines
+
+
+def _shown(value: Any) -> str:
+    """Write a value; of a long list, such as the names of 384 columns, its ends and its length."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if not isinstance(value, list | tuple):
+        return str(value)
+    names = [str(name) for name in value]
+    if len(names) <= MAX_LISTED:
+        return ", ".join(names)
+    return f"{names[0]}, {names[1]}, …, {names[-1]} ({len(names):,} in all)"

@@ -20,7 +20,6 @@ from nanosae.codes.joining import remove_parts
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DamagedFileError, DataError, ExistsError
 from nanosae.lock import Lock
-from nanosae.model.files import checksum
 from nanosae.sources import Rows
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def encode_corpus(
 def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> None:
     """Encode into a corpus that is new, or that is to be continued or added to."""
     source = _open_source(model, data, options)
-    info = {"model": checksum(model.W_dec.detach().cpu().numpy())}
+    info = {"model": model.checksum}
     if (path / files.MANIFEST).exists():
         manifest = files.read_manifest(path)
         if _holds(manifest, source, info):

@@ -24,7 +24,7 @@ from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import ROW_EPSILON, rule
 from nanosae.model.card import model_card
-from nanosae.model.files import read_model, write_model
+from nanosae.model.files import checksum, read_model, write_model
 from nanosae.model.formats import dictionary_learning, sparsify
 from nanosae.sources import Rows, open_rows
 
@@ -78,6 +78,11 @@ class SAEModel(nn.Module):
             "activation": self.cfg["architecture"],
         }
         return facts | self.cfg.get("metadata", {})
+
+    @property
+    def checksum(self) -> str:
+        """What its decoder is known by, in codes and results that were made with it."""
+        return checksum(self.W_dec.detach().cpu().numpy())
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor by its name in files, detached and contiguous."""

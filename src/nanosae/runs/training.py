@@ -18,9 +18,10 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import torch
@@ -38,7 +39,6 @@ from nanosae.errors import (
     WriteError,
 )
 from nanosae.lock import Lock
-from nanosae.model.files import checksum
 from nanosae.runs.checkpoints import (
     checkpoints,
     last_checkpoint,
@@ -68,7 +68,8 @@ class TrainingRun:
 
     Attributes:
         folder: The run folder.
-        finished: Whether the folder holds the finished training that was asked for.
+        finished: Whether the folder holds the finished training that was asked for; only the
+            process that leads knows.
     """
 
     def __init__(self, folder: Path, requested: TrainConfig, lock: Lock | None) -> None:
@@ -111,11 +112,7 @@ class TrainingRun:
         """
         folder = Path(folder)
         if not leads:
-            run = cls(folder, requested, None)
-            run.finished = is_finished(folder) and not _unfinished_replacement(
-                folder, requested
-            )
-            return run
+            return cls(folder, requested, None)
         _make_folder(folder)
         run = cls(folder, requested, Lock(folder / LOCK))
         try:
@@ -126,85 +123,69 @@ class TrainingRun:
         return run
 
     def _check(self, resume: bool, force: bool) -> None:
-        folder = self.folder
-        present = [name for name in FILES if _holds_something(folder / name)]
+        """Decide what becomes of the files that the folder holds already, or refuse to train."""
+        folder, requested = self.folder, self._requested
         if _replacement_is_complete(folder):
             _move_next(folder)
+        present = [name for name in FILES if _holds_something(folder / name)]
         if not present:
             return
         _check_that_it_is_ours(folder, present)
-        if _unfinished_replacement(folder, self._requested) and (force or resume):
+        if force or (resume and _unfinished_replacement(folder, requested)):
             self._replaces = True
             return
-        if force:
-            self._replaces = True
-            return
-        finished = is_finished(folder)
-        changed = _changed_settings(folder, self._requested)
-        if resume:
-            if changed:
-                further = "Or go on from its model in another folder (init, --init)."
-                raise ConfigError(
-                    f"{folder} was started with other settings: {changed}.",
-                    file=folder / "config.json",
-                    remedy=f"Resume with those. {further if finished else ''}".strip(),
+        match _found(folder, requested), resume:
+            case _Found.UNFINISHED, _:
+                return  # it is continued
+            case _Found.FINISHED, True:
+                self.finished = _is_intact(folder)
+            case _Found.OTHER, True:
+                raise _started_with_other_settings(folder, requested)
+            case _:
+                raise ExistsError(
+                    f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
+                    file=folder,
+                    remedy="Go on with it (--resume), replace it (--force), or choose another "
+                    "folder.",
                 )
-            self.finished = finished and _is_intact(folder)
-            return
-        if finished or changed:
-            raise ExistsError(
-                f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
-                file=folder,
-                remedy="Go on with it (--resume), replace it (--force), or choose another folder.",
-            )
 
     @property
     def files(self) -> Path:
         """The folder that the files of this training lie in until it has ended."""
-        if self._leads:
-            return self.folder / NEXT if self._replaces else self.folder
-        return current(self.folder)
+        if not self._leads:
+            return current(self.folder)
+        return self.folder / NEXT if self._replaces else self.folder
 
     def begin(
         self,
         resolved: ResolvedConfig,
         data_fingerprint: str,
-        source: str | None = None,
-        selection: str = "float32",
-        start: Any = None,
+        source: str | None,
+        selection: str,
+        start: str | None,
     ) -> None:
         """Write config.json, or compare it with the one of the training to continue.
 
         Args:
             resolved: The settings with every default filled in.
             data_fingerprint: Of the rows.
-            source: The path that they come from.
+            source: The path that they come from, or None.
             selection: By which products entries are selected on this machine.
-            start: The SAE that training starts from, or None.
+            start: Checksum of the SAE that training starts from, or None.
 
         Raises:
             DataError: If the training to continue was started on other rows.
             ConfigError: If it was started from another SAE.
         """
-        start_checksum = None
-        if start is not None:
-            decoder = start.W_dec.detach().cpu()
-            start_checksum = checksum(decoder.numpy())
         facts = {
             "format": FORMAT,
             "requested": self._requested.to_dict(),
             "config": resolved.to_dict(),
             "data": source,
             "data_fingerprint": data_fingerprint,
-            "init": start_checksum,
-            "threads": torch.get_num_threads(),
+            "init": start,
             "selection": selection,
-            "versions": {
-                "nanosae": __version__,
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
+            **_environment(),
         }
         files = self.files
         if not self._replaces:
@@ -319,6 +300,19 @@ class TrainingRun:
             write_file(path, lambda stream: stream.write(b"".join(kept)))
 
 
+def _environment() -> Facts:
+    """Return what the last bits of a training depend on, beside its settings and rows."""
+    return {
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "nanosae": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    }
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -341,12 +335,7 @@ def _holds_something(path: Path) -> bool:
 
 def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
     """Refuse a folder whose files of our names no training has written."""
-    listed = (
-        read_manifest(folder).get("files", []) if (folder / MANIFEST).exists() else []
-    )
-    if not listed and (folder / "config.json").exists():  # format 1, without a manifest
-        config = read_json(folder / "config.json", "Choose another folder.")
-        listed = FILES if {"requested", "data_fingerprint"} <= config.keys() else []
+    listed = _listed_files(folder)
     foreign = [name for name in present if name not in listed]
     if foreign:
         raise ExistsError(
@@ -354,6 +343,45 @@ def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
             file=folder / foreign[0],
             remedy="Choose another folder, or move these away.",
         )
+
+
+def _listed_files(folder: Path) -> Sequence[str]:
+    """Return the names that a training has written, as its manifest or its config tells."""
+    if (folder / MANIFEST).exists():
+        listed = read_manifest(folder).get("files", [])
+        if listed:
+            return listed
+    if not (folder / "config.json").exists():
+        return []
+    config = read_json(folder / "config.json", "Choose another folder.")
+    is_of_format_1 = {"requested", "data_fingerprint"} <= config.keys()  # no manifest
+    return FILES if is_of_format_1 else []
+
+
+class _Found(Enum):
+    """What a folder with the files of a training holds."""
+
+    UNFINISHED = auto()  # a training with the settings asked for that has not ended
+    FINISHED = auto()  # one with these settings that has ended
+    OTHER = auto()  # one with other settings
+
+
+def _found(folder: Path, requested: TrainConfig) -> _Found:
+    if _changed_settings(folder, requested):
+        return _Found.OTHER
+    return _Found.FINISHED if is_finished(folder) else _Found.UNFINISHED
+
+
+def _started_with_other_settings(folder: Path, requested: TrainConfig) -> ConfigError:
+    changed = _changed_settings(folder, requested)
+    remedy = "Resume with those."
+    if is_finished(folder):
+        remedy += " Or go on from its model in another folder (init, --init)."
+    return ConfigError(
+        f"{folder} was started with other settings: {changed}.",
+        file=folder / "config.json",
+        remedy=remedy,
+    )
 
 
 def _changed_settings(folder: Path, requested: TrainConfig) -> str:
@@ -457,6 +485,8 @@ def _step_of_line(line: bytes) -> float:
         return float("inf")
     try:
         fields = json.loads(line)
-        return float("inf") if fields.get("final") else fields["step"]
+        if fields.get("final"):
+            return float("inf")
+        return fields["step"]
     except (ValueError, KeyError, AttributeError):
         return float("inf")

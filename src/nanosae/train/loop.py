@@ -138,8 +138,9 @@ class Training:
         self.state.compile_kernels(len(data.heldout))
         if run is not None:
             if self.leads:
-                path = selection_path(self.state.kernels)
-                run.begin(self.config, data.fingerprint, data.source, path, start)
+                selection = selection_path(self.state.kernels)
+                init = None if start is None else start.checksum
+                run.begin(self.config, data.fingerprint, data.source, selection, init)
             ranks.wait()  # the others read what the first one has prepared
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
@@ -232,7 +233,7 @@ class Training:
     def _open_sinks(self, progress: sinks.Progress) -> list[sinks.Sink]:
         config, counters = self.config, self.state.counters
         opened = []
-        folder = self.run and self.run.folder
+        folder = None if self.run is None else self.run.folder
         if config.tensorboard:
             opened.append(sinks.tensorboard(folder, counters.step))
         if config.wandb is not None:

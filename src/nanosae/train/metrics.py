@@ -66,7 +66,7 @@ def metrics_line(state: TrainingState) -> Numbers:
         "fvu": means.get("mse", math.nan) / squares,
         "l0": l0,
         "dead": float(is_dead.to(state.sum_dtype).mean()),
-        "lr": state.optimizer.param_groups[0]["lr"],
+        "lr": state.optimizer.lr,
         "coefficient": coefficient,
         "steps_planned": schedule.last_step(config, counters),
     }
@@ -76,7 +76,7 @@ def _defer(state: TrainingState, sums: Tensors) -> None:
     """Keep a step's numbers on the device; should they not be finite, change no weights."""
     total = torch.stack(list(sums.values())).sum()
     is_finite = total.isfinite()
-    state.optimizer.found_inf = (~is_finite).float()  # type: ignore[attr-defined]
+    state.optimizer.found_inf = (~is_finite).float()
     counted = sums | {"steps": is_finite}
     precise = {}
     for name, value in counted.items():

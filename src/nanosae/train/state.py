@@ -18,6 +18,7 @@ from nanosae.config import ResolvedConfig
 from nanosae.data.dataset import Dataset
 from nanosae.distributed import Ranks
 from nanosae.errors import DivergedError
+from nanosae.trainable.optimizer import AdamW
 from nanosae.trainable.sae import TrainableSAE
 
 INITIAL_COEFFICIENT = 1e-3
@@ -84,7 +85,12 @@ class TrainingState(TrainableSAE):
         self.heldout = torch.from_numpy(data.heldout)
         self.best_params: Tensors = {}
         self.thresholds: dict[int, float] = {}
-        self.optimizer = self._make_optimizer()
+        self.optimizer = AdamW(
+            self.params,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
         coefficient = config.l1_coefficient
         if coefficient is None:
             coefficient = INITIAL_COEFFICIENT
@@ -101,17 +107,6 @@ class TrainingState(TrainableSAE):
         self.defers_reading = is_lone_gpu and config.keeps_exactly_k
         self.unread: Tensors = {}
         self.dead = self.silent_rows[:0]
-
-    def _make_optimizer(self) -> torch.optim.AdamW:
-        """Make an optimiser whose weight decay is the encoder's alone."""
-        encoder = [self.params["W_enc"]]
-        others = [param for name, param in self.params.items() if name != "W_enc"]
-        groups = [
-            {"params": encoder, "weight_decay": self.config.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        is_fused = self.device.type in ("cpu", "cuda")
-        return torch.optim.AdamW(groups, lr=self.config.lr, fused=is_fused)
 
     def find_dead(self) -> Tensor:
         """Return the latents that were active on none of the last `dead_after` rows."""
@@ -174,7 +169,7 @@ class TrainingState(TrainableSAE):
             own[f"best.{name}"] = param
         for name, param in self.params.items():
             own[f"param.{name}"] = param
-            for moment, value in self.optimizer.state[param].items():
+            for moment, value in self.optimizer.moments[name].items():
                 own[f"adam.{moment}.{name}"] = value
         tensors = {}
         for name, tensor in own.items():
@@ -193,13 +188,8 @@ class TrainingState(TrainableSAE):
             param.copy_(own[f"param.{name}"])
             if f"best.{name}" in own:
                 self.best_params[name] = own[f"best.{name}"]
-            moments = {}
-            for key, value in own.items():
-                kind, _, rest = key.partition(".")
-                moment, _, owner = rest.partition(".")
-                if kind == "adam" and owner == name:
-                    moments[moment] = value
-            self.optimizer.state[param] = moments
+            for moment, value in self.optimizer.moments[name].items():
+                value.copy_(own[f"adam.{moment}.{name}"])
         if self.defers_reading:
             self.dead = self.find_dead()
 

@@ -36,8 +36,7 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
     """
     config, counters, ranks = state.config, state.counters, state.ranks
     n_rows = len(batch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = schedule.learning_rate(config, counters)
+    state.optimizer.lr = schedule.learning_rate(config, counters)
     _start_thresholds(state)
     dense = is_dense(state)
     _reset_gradients(state, dense)
@@ -149,8 +148,7 @@ def _backward(parts: Tensors, batch: Batch, n_kept: Tensor) -> Tensors:
 def _clip_gradients(state: TrainingState) -> None:
     """Scale all gradients down if they are too long together."""
     norm, limit = state.gradient_norm(), state.config.clip
-    if state.optimizer.defaults["fused"]:  # it divides gradients by this
-        scale = ((norm + 1e-6) / limit).clamp_min(1.0)
-        state.optimizer.grad_scale = scale  # type: ignore[attr-defined]
+    if state.optimizer.fused:
+        state.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp_min(1.0)
     elif norm > limit:
         torch.nn.utils.clip_grads_with_norm_(state.params.values(), limit, norm)

@@ -88,14 +88,14 @@ def _directions(
 ) -> tuple[Tensor, Tensor]:
     """Return directions of data points for encoder and decoder.
 
-    Latents are made in blocks that do not depend on the rank, each with a seed of its own.
+    Which points, their content decides, so that features of two trainings resemble each other. The
+    noise is the seed's. Latents are made in blocks that do not depend on the rank, each with a seed
+    of its own.
     """
     encoder, decoder = [], []
-    n_points = max(config.hidden_size, BLOCK_LATENTS)
     first_block = latents.start // BLOCK_LATENTS * BLOCK_LATENTS
     for start in range(first_block, latents.stop, BLOCK_LATENTS):
-        block = slice(start, start + BLOCK_LATENTS)
-        points = torch.from_numpy(data.sample(n_points, config.seed, block))
+        points = torch.from_numpy(data.rows_by_hash(start, start + BLOCK_LATENTS))
         x, target = inputs_and_targets(points, data.width)
         seed = mixed_seed(config.seed, INITIAL_DIRECTIONS, start)
         generator = torch.Generator().manual_seed(seed)

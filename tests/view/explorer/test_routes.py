@@ -1,5 +1,6 @@
 """What the server refuses, and what it keeps."""
 
+import inspect
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from nanosae.runs import annotations
 from nanosae.view import web
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.features import card
-from nanosae.view.explorer.routes import CONDITIONS, QUESTIONS
+from nanosae.view.explorer.routes import CHANGES, CONDITIONS, QUESTIONS
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,18 @@ def test_changes_that_make_no_sense_change_nothing(client, corpus, path, body, s
     assert annotations.names(corpus.run) == {}
     assert annotations.bookmarks(corpus.run) == []
     assert get(client, "/api/state")["tags"] == {}
+
+
+@pytest.mark.parametrize("endpoints", [QUESTIONS, CHANGES])
+def test_parameters_without_a_default_are_required(endpoints):
+    for path, endpoint in endpoints.items():
+        without_default = [
+            name
+            for name, parameter in inspect.signature(endpoint.answer).parameters.items()
+            if parameter.default is inspect.Parameter.empty
+        ]
+        in_path = re.findall("{(.*?)}", path)
+        assert without_default == ["corpus", *in_path, *endpoint.required]
 
 
 @pytest.mark.parametrize("error", [KeyError, ValueError, OSError])

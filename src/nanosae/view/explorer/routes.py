@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -213,10 +213,11 @@ def _shown(value: Any) -> str:
 
 
 class Endpoint(NamedTuple):
-    """A function that answers, and the checks of its parameters."""
+    """A function that answers, the checks of its parameters, and those that must be given."""
 
     answer: Callable[..., Any]
     checks: Mapping[str, Check]
+    required: Sequence[str] = ()
 
 
 WHERE = {"where": or_null(selection)}
@@ -228,7 +229,9 @@ QUESTIONS = {
     "card/{feature}": Endpoint(features.card, {"feature": number_in_path}),
     "glance": Endpoint(glance.glance, {}),
     "sentences": Endpoint(
-        evidence.weigh_sentences, {"row": whole_number, "feature": whole_number}
+        evidence.weigh_sentences,
+        {"row": whole_number, "feature": whole_number},
+        required=("row", "feature"),
     ),
     "texts": Endpoint(rows.list_rows, WHERE | {"at": whole_number}),
     "row/{row}": Endpoint(rows.show_row, {"row": number_in_path}),
@@ -249,11 +252,20 @@ QUESTIONS = {
     "regions/{kind}": Endpoint(points.map_regions, {"kind": map_kind}),
 }
 CHANGES = {
-    "rename": Endpoint(features.rename, {"feature": whole_number, "name": text}),
-    "bookmark": Endpoint(features.bookmark, {"feature": whole_number, "on": flag}),
+    "rename": Endpoint(
+        features.rename,
+        {"feature": whole_number, "name": text},
+        required=("feature", "name"),
+    ),
+    "bookmark": Endpoint(
+        features.bookmark,
+        {"feature": whole_number, "on": flag},
+        required=("feature", "on"),
+    ),
     "tag": Endpoint(
         rows.tag_rows,
         WHERE | {"tag": tag_name, "rows": or_null(whole_numbers), "on": flag},
+        required=("tag",),
     ),
 }
 
@@ -324,7 +336,7 @@ def _respond(
 
     try:
         meant = checked(given, endpoint.checks)
-        _require_all(endpoint, meant)
+        _require(endpoint.required, meant)
         answer = endpoint.answer(corpus, **meant)
     except NanoSAEError as error:
         return refusal(str(error), 400)
@@ -335,11 +347,7 @@ def _respond(
     return StreamingResponse(answer, media_type="text/csv", headers=FILE_HEADERS)
 
 
-def _require_all(endpoint: Endpoint, meant: Mapping[str, Any]) -> None:
-    """Refuse a request that lacks a parameter without a default."""
-    import inspect
-
-    for name, parameter in inspect.signature(endpoint.answer).parameters.items():
-        is_required = parameter.default is inspect.Parameter.empty
-        if is_required and name in endpoint.checks and name not in meant:
+def _require(names: Sequence[str], meant: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in meant:
             raise DataError(f"the parameter {name!r} is missing.")

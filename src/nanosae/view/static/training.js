@@ -133,14 +133,14 @@ nano.training = (node) => {
   };
   const curves = CURVES.map(line);
 
-  const SILENT = -8; // below: a feature that was silent on the sample, which has no logarithm
+  const INACTIVE = -8; // below: a feature that is inactive on the sample, which has no logarithm
   const bins = (shot, name) => {
     const [counts, low, high] = shot[name],
       width = (high - low) / counts.length;
     const all = counts.map((y, i) => ({ x: low + (i + 0.5) * width, y, width }));
     return {
-      shown: all.filter((b) => b.y && b.x > SILENT),
-      hidden: all.filter((b) => b.x <= SILENT),
+      shown: all.filter((b) => b.y && b.x > INACTIVE),
+      hidden: all.filter((b) => b.x <= INACTIVE),
     };
   };
   const histograms = HISTOGRAMS.map(([name, title, unit, color]) => {
@@ -152,7 +152,7 @@ nano.training = (node) => {
         const middles = ends.map((b) => b.x),
           [a, b] = [Math.min(...middles), Math.max(...middles)];
         const pad = Math.max(shown[0]?.width ?? 0, b - a > 0.02 ? 0 : 0.2); // norms may all be 1
-        const silent = hidden.reduce((sum, b) => sum + b.y, 0);
+        const inactive = hidden.reduce((sum, b) => sum + b.y, 0);
         return {
           data: [
             {
@@ -170,10 +170,10 @@ nano.training = (node) => {
             bargap: 0,
             xaxis: { title: { text: unit }, range: [a - pad, b + pad] },
             yaxis: { title: { text: name === "activation" ? "activations" : "features" } },
-            annotations: silent
+            annotations: inactive
               ? [
                   {
-                    text: `${fmt(silent)} silent in the sample`,
+                    text: `${fmt(inactive)} inactive in the sample`,
                     showarrow: false,
                     xref: "paper",
                     yref: "paper",
