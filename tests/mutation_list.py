@@ -1052,7 +1052,7 @@ add(
 add(
     "analysis/near_rows.py",
     "tests/analysis/test_near_rows.py",
-    ("near rows: pairs without end", "< MOST_NEAR)", "< 10**9)"),
+    ("near rows: pairs without end", "< MOST_NEAR", "< 10**9"),
     (
         "near rows: one order again and again",
         "rng.permutation(N_BITS)",
