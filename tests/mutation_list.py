@@ -1460,6 +1460,11 @@ add(
         '"feature": 1.0',
     ),
     (
+        "two features with one label",
+        "or words in said",
+        "",
+    ),
+    (
         "a topic beside a feature that says the same",
         "size >= SAME * other_size",
         "size >= 2 * other_size",

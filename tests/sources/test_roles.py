@@ -50,6 +50,7 @@ def role_of(values, name="column"):
         ),
         ([f"value {i % 60}" for i in range(N)], "unused"),
         (["same"] * N, "unused"),
+        ([1.0, None] * 100, "unused"),
         ([None] * N, "unused"),
         ([""] * N, "unused"),
     ],
@@ -69,6 +70,29 @@ def test_names_decide_where_values_do_not():
     assert role_of([1_700_000_000 + i for i in range(N)], "created_at") == "date"
     assert role_of([1_700_000_000 + i for i in range(N)], "views") == "id"
     assert role_of([f"a, {'bc'[i % 2]}" for i in range(N)], "genres") == "tags"
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "reason"),
+    [
+        (pd.date_range("2020", periods=N), "opened", "it holds dates"),
+        (
+            [1_700_000_000 + i for i in range(N)],
+            "created",
+            "its values count seconds since 1970",
+        ),
+        (
+            [1_700_000_000_000 + i for i in range(N)],
+            "created",
+            "its values count milliseconds since 1970",
+        ),
+        ([f"t3_{i // 3}" for i in range(N)], "link_id", "its name says so"),
+        (["2020-01-01"] * 196 + ["?"] * 4, "day", "98 % of its values read as dates"),
+    ],
+)
+def test_reasons_are_true_and_in_plain_words(values, name, reason):
+    table = pa.table({"the text": TEXTS, name: pa.array(values)})
+    assert column_roles(table)[1].reason == reason
 
 
 def test_a_rare_category_is_not_compared():

@@ -22,7 +22,7 @@ from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.overview import overview
-from nanosae.analysis.sentences import COLUMNS, findings
+from nanosae.analysis.sentences import COLUMNS, findings, percent
 from nanosae.analysis.topic_rows import save_topics
 from nanosae.analysis.topics import topics
 from nanosae.analysis.verdict import verdict
@@ -262,7 +262,7 @@ class Work:
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
-            f"explain {1 - metrics['fvu']:.0%} of the variance of unseen texts"
+            f"explain {percent(1 - metrics['fvu'])} of the variance of unseen texts"
         )
 
     def encode(self, resumes: bool) -> str:
