@@ -718,6 +718,15 @@ add(
     ),
 )
 add(
+    "analysis/topics.py",
+    "tests/analysis/test_topics.py",
+    (
+        "topics: told apart by a single word",
+        "<= NAMING_WORDS / 2",
+        "<= NAMING_WORDS",
+    ),
+)
+add(
     "analysis/periods.py",
     "tests/analysis/test_periods.py",
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),

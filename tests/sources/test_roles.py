@@ -66,6 +66,9 @@ def test_names_decide_where_values_do_not():
     ids = [17, 18, 19, 20] * 50
     assert role_of(ids, "author_id") == "id"
     assert role_of(ids, "stars") == "number"
+    long_ids = [str(10**9 + i // 2) for i in range(N)]
+    assert role_of(long_ids, "author_id") == "id"
+    assert role_of(long_ids, "followers") == "number"
 
     assert role_of([1_700_000_000 + i for i in range(N)], "created_at") == "date"
     assert role_of([1_700_000_000 + i for i in range(N)], "views") == "id"

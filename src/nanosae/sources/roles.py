@@ -241,7 +241,8 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
         return Column(name, "unused", "all its values are equal")
     if (share := _share_of_dates(filled)) >= PARSED_SHARE:
         return Column(name, "date", f"{100 * share:.0f} % of its values read as dates")
-    if (share := _share_of_numbers(filled)) >= PARSED_SHARE:
+    share = _share_of_numbers(filled)
+    if share >= PARSED_SHARE and not ID_NAMES.search(name.lower()):
         return Column(
             name, "number", f"{100 * share:.0f} % of its values read as numbers"
         )
