@@ -134,20 +134,27 @@ def evaluate(
         )
     if targets is not None:
         targets = _targets_of(codes, targets)[rows]
-    compared = representations(codes, rows, baselines, rng, targets)
-    measures: dict[str, Measures] = {name: {} for name in compared}
-
-    chosen = pd.DataFrame()
+    names = np.zeros(0, object)
+    labelled = None
     notes = []
     if values is not None:
         names, labelled = _labelled_rows(
             codes, rows, values, groups, min_rows, share, seed
         )
         notes = split_notes(labelled.held, share)
-        chosen = _measure_labels(compared, labelled, names, ks, measures)
-        if "dense" in compared:
-            measures["dense"] |= dense_probe(codes.vectors(rows), labelled)
-    _measure_features(codes, rows, compared, measures, seed, rng)
+    spaces = text_spaces(codes, rows, seed)
+    measures: dict[str, Measures] = {}
+    tables = []
+    for name, representation in representations(codes, rows, baselines, rng, targets):
+        measures[name] = {}
+        if labelled is not None:
+            measures[name], chosen = _measure_labels(representation, labelled, ks)
+            of_labels = {"representation": name, "label": names}
+            tables.append(pd.DataFrame(chosen | of_labels))
+        if labelled is not None and name == "dense":
+            measures[name] |= dense_probe(codes.vectors(rows), labelled)
+        measures[name] |= _measure_features(representation, spaces, rng)
+        del representation  # dense ones are large: the next one takes its place
     if others:
         scores = stability(codes.weights(), others)[codes.counts > 0]
         measures["codes"]["stability"] = mean_estimate(scores)
@@ -164,7 +171,10 @@ def evaluate(
         "seed": seed,
         "notes": notes,
     }
-    return Evaluation(_as_table(measures), chosen, about)
+    labels_of_all = pd.DataFrame()
+    if tables:
+        labels_of_all = pd.concat(tables, ignore_index=True)
+    return Evaluation(_as_table(measures), labels_of_all, about)
 
 
 def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
@@ -208,41 +218,30 @@ def _rarer_side(labels: Any) -> np.ndarray:
 
 
 def _measure_labels(
-    compared: dict[str, Representation],
-    labelled: LabelledRows,
-    names: np.ndarray,
-    ks: Sequence[int],
-    measures: dict[str, Measures],
-) -> pd.DataFrame:
-    """Measure what needs labels; return the best feature of each label."""
-    tables = []
-    for name, representation in compared.items():
-        activations = representation.activations
-        single, chosen = best_features(activations, labelled)
-        tables.append(pd.DataFrame(chosen | {"representation": name, "label": names}))
-        measures[name] |= single | sparse_probes(activations, labelled, ks)
-    return pd.concat(tables, ignore_index=True)
+    representation: Representation, labelled: LabelledRows, ks: Sequence[int]
+) -> tuple[Measures, dict[str, np.ndarray]]:
+    """Measure what needs labels; return the best feature of each label, too."""
+    activations = representation.activations
+    single, chosen = best_features(activations, labelled)
+    return single | sparse_probes(activations, labelled, ks), chosen
 
 
 def _measure_features(
-    codes: Codes,
-    rows: np.ndarray,
-    compared: dict[str, Representation],
-    measures: dict[str, Measures],
-    seed: int,
+    representation: Representation,
+    spaces: dict[str, Any],
     rng: np.random.Generator,
-) -> None:
+) -> Measures:
     """Measure what needs no labels."""
-    spaces = text_spaces(codes, rows, seed)
-    for name, representation in compared.items():
-        for space, points in spaces.items():
-            estimate = intruder_detection(representation.activations, points, rng)
-            measures[name][f"intruder_{space}"] = estimate
-        measures[name] |= usage(representation)
-        original = representation.original
-        reconstruction = representation.reconstruction
-        if original is not None and reconstruction is not None:
-            measures[name] |= reconstruction_measures(original, reconstruction, rng)
+    measures: Measures = {}
+    for space, points in spaces.items():
+        estimate = intruder_detection(representation.activations, points, rng)
+        measures[f"intruder_{space}"] = estimate
+    measures |= usage(representation)
+    original = representation.original
+    reconstruction = representation.reconstruction
+    if original is not None and reconstruction is not None:
+        measures |= reconstruction_measures(original, reconstruction, rng)
+    return measures
 
 
 def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:
