@@ -10,7 +10,7 @@ Not here: what needs a language model; TPP and SCR, which do not rank SAEs (arXi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -142,19 +142,9 @@ def evaluate(
             codes, rows, values, groups, min_rows, share, seed
         )
         notes = split_notes(labelled.held, share)
+    compared = representations(codes, rows, baselines, rng, targets)
     spaces = text_spaces(codes, rows, seed)
-    measures: dict[str, Measures] = {}
-    tables = []
-    for name, representation in representations(codes, rows, baselines, rng, targets):
-        measures[name] = {}
-        if labelled is not None:
-            measures[name], chosen = _measure_labels(representation, labelled, ks)
-            of_labels = {"representation": name, "label": names}
-            tables.append(pd.DataFrame(chosen | of_labels))
-        if labelled is not None and name == "dense":
-            measures[name] |= dense_probe(codes.vectors(rows), labelled)
-        measures[name] |= _measure_features(representation, spaces, rng)
-        del representation  # dense ones are large: the next one takes its place
+    measures, best = _measure_each(compared, codes, rows, labelled, ks, spaces, rng)
     if others:
         scores = stability(codes.weights(), others)[codes.counts > 0]
         measures["codes"]["stability"] = mean_estimate(scores)
@@ -171,10 +161,7 @@ def evaluate(
         "seed": seed,
         "notes": notes,
     }
-    labels_of_all = pd.DataFrame()
-    if tables:
-        labels_of_all = pd.concat(tables, ignore_index=True)
-    return Evaluation(_as_table(measures), labels_of_all, about)
+    return Evaluation(_as_table(measures), _label_table(best, names), about)
 
 
 def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
@@ -215,6 +202,40 @@ def _rarer_side(labels: Any) -> np.ndarray:
     """Count the rows with each label, or those without it if they are fewer."""
     n_with = labels.sum(0)
     return np.minimum(n_with, labels.shape[0] - n_with)
+
+
+def _measure_each(
+    compared: Iterable[tuple[str, Representation]],
+    codes: Codes,
+    rows: np.ndarray,
+    labelled: LabelledRows | None,
+    ks: Sequence[int],
+    spaces: dict[str, Any],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Measures], dict[str, dict[str, np.ndarray]]]:
+    """Measure one representation after the other; return the best features of labels, too."""
+    measures: dict[str, Measures] = {}
+    best = {}
+    for name, representation in compared:
+        measures[name] = {}
+        if labelled is not None:
+            measures[name], best[name] = _measure_labels(representation, labelled, ks)
+            if name == "dense":
+                measures[name] |= dense_probe(codes.vectors(rows), labelled)
+        measures[name] |= _measure_features(representation, spaces, rng)
+        del representation  # dense ones are large: the next one takes its place
+    return measures, best
+
+
+def _label_table(
+    best: dict[str, dict[str, np.ndarray]], names: np.ndarray
+) -> pd.DataFrame:
+    """List the best feature of each label in each representation."""
+    tables = [
+        pd.DataFrame(chosen | {"representation": representation, "label": names})
+        for representation, chosen in best.items()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _measure_labels(
