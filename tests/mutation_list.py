@@ -718,6 +718,15 @@ add(
     ),
 )
 add(
+    "analysis/topics.py",
+    "tests/analysis/test_topics.py",
+    (
+        "topics: told apart by a single word",
+        "<= NAMING_WORDS / 2",
+        "<= NAMING_WORDS",
+    ),
+)
+add(
     "analysis/periods.py",
     "tests/analysis/test_periods.py",
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
@@ -1459,6 +1468,11 @@ add(
         "a feature as telling in every column",
         '"feature": 0.5',
         '"feature": 1.0',
+    ),
+    (
+        "two features with one label",
+        "or words in said",
+        "",
     ),
     (
         "a topic beside a feature that says the same",

@@ -71,8 +71,9 @@ def explain(
 
 def _require_two(n_values: int, column: str | None) -> None:
     if n_values < 2:
+        noun = "value" if n_values == 1 else "values"
         raise DataError(
-            f"the target has {n_values} different values; it needs 2 or more.",
+            f"the target has {n_values} different {noun}; it needs 2 or more.",
             column=column,
         )
 

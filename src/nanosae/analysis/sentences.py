@@ -80,20 +80,21 @@ def _without_repeats(strongest_first: list[Line]) -> Iterator[Line]:
     """Yield the lines of one comparison that say what no stronger one said.
 
     A topic and a feature that share most texts of either say the same on one side if the smaller
-    difference is at least half of the larger.
+    difference is at least half of the larger. So do two features with one label on one side.
     """
-    said: set[tuple[int, int]] = set()
+    said: set[tuple[Any, ...]] = set()
     largest: dict[tuple[Any, ...], float] = {}
     for line in strongest_first:
         feature, topic, side = line["feature"], line["topic"], line["side"]
         is_topic = is_about_topic(line)
         subject = (feature, topic if is_topic else -1)
+        words = (side, line["label"])
         size = abs(line["strength"])
         other_size = largest.get((topic, side, not is_topic), np.inf)
         is_told = topic >= 0 and size >= SAME * other_size
-        if subject in said or is_told:
+        if is_told or subject in said or words in said:
             continue
-        said.add(subject)
+        said |= {subject, words}
         largest.setdefault((topic, side, is_topic), size)
         yield line
 
@@ -343,12 +344,14 @@ def _number_line(result: _Compared, found: Line) -> Line:
     about = _about(found)
     n_active = found["n_active"]
     direction = "higher" if effect > 0 else "lower"
-    difference = number(abs(effect))
     column = result.about.get("column") or found["target"]
     name = column_words(column)
+    is_sure = found["low"] * found["high"] > 0
+    amount = f"{number(abs(effect))} {direction}" if is_sure else direction
+    unsure = "" if is_sure else "; by how much is not sure"
     sentence = (
-        f"In texts {about}, {name} is on average {difference} "
-        f"{direction} than in other texts ({n_active:,} texts)."
+        f"In texts {about}, {name} is on average {amount} "
+        f"than in other texts ({n_active:,} texts{unsure})."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}
 
