@@ -718,6 +718,15 @@ add(
     ),
 )
 add(
+    "analysis/topics.py",
+    "tests/analysis/test_topics.py",
+    (
+        "topics: told apart by a single word",
+        "<= NAMING_WORDS / 2",
+        "<= NAMING_WORDS",
+    ),
+)
+add(
     "analysis/periods.py",
     "tests/analysis/test_periods.py",
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
@@ -885,6 +894,7 @@ add(
 add(
     "analysis/baselines.py",
     "tests/analysis/test_baselines.py",
+    ("evaluate: no feature of below", "np.maximum(-x, 0)", "np.maximum(x, 0)"),
     ("evaluate: all components", "axes[:, : max(1, round(l0))]", "axes"),
     (
         "evaluate: random SAE with twice the L0",

@@ -125,6 +125,22 @@ def test_numbers_are_told_by_their_difference():
     assert table["side"][0] == "lower"
 
 
+def test_an_uncertain_difference_has_no_size():
+    """Right given that it was found, it may be next to nothing: "0.0089 lower" says too much."""
+    line = {
+        "feature": 1,
+        "target": "stars",
+        "effect": -0.0089,
+        "low": -0.6,
+        "high": 0.2,
+    }
+    table = findings([compared("numeric", [line | {"r": -0.1}], {"column": "stars"})])
+    assert table["sentence"][0] == (
+        "In texts about “late parcels”, stars is on average lower than in other texts "
+        "(40 texts; by how much is not sure)."
+    )
+
+
 def test_sides_take_turns_and_a_feature_is_said_once():
     lines = [groups("Sales", 0.9 - 0.1 * i, 0, feature=i) for i in range(4)]
     lines += [groups("Help", 0.5, 0, feature=8), groups("Help", 0.1, 0, feature=0)]

@@ -35,6 +35,8 @@ def role_of(values, name="column"):
         (["Mar 4, 2021", "5 Feb 2022"] * 100, "date"),
         (pd.date_range("2020", periods=N), "date"),
         ([1999, 2004, 2010, 2020] * 50, "date"),
+        ([20231231, 20240101, 20240229, None] * 50, "date"),
+        ([20231231, 20240101, 20240230, None] * 50, "number"),
         (list(range(10**18, 10**18 + N)), "id"),
         ([f"user{i}" for i in range(N)], "id"),
         ([["x", "y"], []] * 100, "tags"),
@@ -66,6 +68,9 @@ def test_names_decide_where_values_do_not():
     ids = [17, 18, 19, 20] * 50
     assert role_of(ids, "author_id") == "id"
     assert role_of(ids, "stars") == "number"
+    long_ids = [str(10**9 + i // 2) for i in range(N)]
+    assert role_of(long_ids, "author_id") == "id"
+    assert role_of(long_ids, "followers") == "number"
 
     assert role_of([1_700_000_000 + i for i in range(N)], "created_at") == "date"
     assert role_of([1_700_000_000 + i for i in range(N)], "views") == "id"
@@ -148,6 +153,7 @@ def test_columns_become_what_their_roles_say():
         {
             "seen": ["Mon Apr 06 22:19:45 PDT 2009", "31.12.2010"],
             "ms": pa.array([1_700_000_000_000, None]),
+            "day": pa.array([20231231, None]),
             "year": [2001, 2002],
             "price": ["1,5", "x"],
             "tags": ["a | b", None],
@@ -156,6 +162,7 @@ def test_columns_become_what_their_roles_say():
     roles = {
         "seen": "date",
         "ms": "date",
+        "day": "date",
         "year": "date",
         "price": "number",
         "tags": "tags",
@@ -166,6 +173,7 @@ def test_columns_become_what_their_roles_say():
         "2010-12-31",
     ]
     assert str(typed["ms"][0].as_py()) == "2023-11-14 22:13:20"
+    assert str(typed["day"][0].as_py()) == "2023-12-31 00:00:00"
     assert typed["year"].to_pylist() == [2001, 2002]
     assert typed["price"].to_pylist()[0] == 1.5
     assert typed["tags"].to_pylist() == [["a", "b"], None]

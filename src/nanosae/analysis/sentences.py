@@ -344,12 +344,14 @@ def _number_line(result: _Compared, found: Line) -> Line:
     about = _about(found)
     n_active = found["n_active"]
     direction = "higher" if effect > 0 else "lower"
-    difference = number(abs(effect))
     column = result.about.get("column") or found["target"]
     name = column_words(column)
+    is_sure = found["low"] * found["high"] > 0
+    amount = f"{number(abs(effect))} {direction}" if is_sure else direction
+    unsure = "" if is_sure else "; by how much is not sure"
     sentence = (
-        f"In texts {about}, {name} is on average {difference} "
-        f"{direction} than in other texts ({n_active:,} texts)."
+        f"In texts {about}, {name} is on average {amount} "
+        f"than in other texts ({n_active:,} texts{unsure})."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}
 

@@ -24,7 +24,7 @@ from nanosae.analysis.over_time import over_time
 from nanosae.analysis.overview import overview
 from nanosae.analysis.sentences import COLUMNS, findings, percent
 from nanosae.analysis.topic_rows import save_topics
-from nanosae.analysis.topics import topics
+from nanosae.analysis.topics import distinct_topics, topics
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
@@ -86,7 +86,7 @@ def run(
         query_prompt: Put before each query, such as "query: "; by default the texts' prompt.
         encoding: Of a CSV or text file.
         config: How to train; None lets the data decide.
-        n_topics: Number of topics.
+        n_topics: Number of topics; fewer if words do not tell them apart.
         say: Takes each line of what is going on.
         progress: Show a progress bar over all stages, on a terminal.
 
@@ -304,7 +304,8 @@ class Work:
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
-        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sample)))
+        n = min(self.n_topics, max(1, n_active // 4), len(tree.sample))
+        found = distinct_topics(tree, n)
         save_topics(codes, found, {"n": found.n})
         topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
         save_features(self.folder, topic.reset_index(), codes)

@@ -47,7 +47,8 @@ ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
 TIME_NAMES = re.compile(
     r"(^|[_\s-])(time|timestamp|date|datetime|created|posted)([_\s-]|$)"
 )
-MILLISECONDS = 10**11  # seconds until 5138
+MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
+DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
 EPOCH = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
 TAG_SEPARATORS = "|;,"
 TAG_NAMES = re.compile(
@@ -209,6 +210,8 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     in_range = low >= 1800 and high <= 2100
     if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
+    if n_distinct > 2 and are_days(values):
+        return Column(name, "date", f"its values are days, as in {low}")
     if TIME_NAMES.search(name.lower()) and low >= EPOCH[0] and high <= EPOCH[1]:
         unit = "seconds" if high < MILLISECONDS else "milliseconds"
         return Column(name, "date", f"its values count {unit} since 1970")
@@ -241,7 +244,8 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
         return Column(name, "unused", "all its values are equal")
     if (share := _share_of_dates(filled)) >= PARSED_SHARE:
         return Column(name, "date", f"{100 * share:.0f} % of its values read as dates")
-    if (share := _share_of_numbers(filled)) >= PARSED_SHARE:
+    share = _share_of_numbers(filled)
+    if share >= PARSED_SHARE and not ID_NAMES.search(name.lower()):
         return Column(
             name, "number", f"{100 * share:.0f} % of its values read as numbers"
         )
@@ -347,6 +351,20 @@ def _share_of_numbers(values: pa.Array) -> float:
 def _share_matching(values: pa.Array, pattern: str) -> float:
     matches = pc.match_substring_regex(values, pattern)
     return pc.mean(pc.cast(matches, pa.float64())).as_py()
+
+
+def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all whole numbers are days of the calendar, as in 20240131."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    if low is None or low < DAYS[0] or high > DAYS[1]:
+        return False
+    return parse_days(pc.unique(values).drop_null()).notna().all()
+
+
+def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
+    """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
+    digits = values.cast(pa.string()).to_pandas()
+    return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
 
 
 def parse_dates(values: pd.Series) -> pd.Series:
