@@ -29,6 +29,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import expit, logit
 
+from nanosae.analysis.compared import Compared
 from nanosae.analysis.contrast import contrast
 from nanosae.analysis.effects import Pairs, effects
 from nanosae.analysis.explain import explain
@@ -139,11 +140,15 @@ def halves_round(
             rows = np.flatnonzero(part)
             one_stratum = sp.csr_array(np.ones((len(rows), 1)))
             weight = np.ones(len(rows))
-            sums.append(feature_sums(codes, rows, target[rows], one_stratum, weight))
+            sums.append(
+                feature_sums(Compared(codes), rows, target[rows], one_stratum, weight)
+            )
         chosen, report = sums
         fewest = np.minimum(chosen.n_active.sum(1), report.n_active.sum(1))
         features = np.flatnonzero((fewest >= 10) & (np.abs(chosen.z[:, 0]) >= Z95))
-        tested = effects(codes, report, "groups", Pairs(features, 0 * features))
+        tested = effects(
+            Compared(codes), report, "groups", Pairs(features, 0 * features)
+        )
     same_sign = np.sign(tested.effect) == np.sign(chosen.z[features, 0])
     table = pd.DataFrame(
         {

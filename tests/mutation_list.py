@@ -668,11 +668,17 @@ add(
 # ---- contrast
 add(
     "analysis/hypotheses.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_inference.py",
+    "tests/analysis/test_contrast.py tests/analysis/test_inference.py"
+    " tests/analysis/test_compared.py",
     (
         "contrast: p instead of q",
         "is_found = q <= FALSE_DISCOVERY_RATE",
         "is_found = found.p <= FALSE_DISCOVERY_RATE",
+    ),
+    (
+        "contrast: topics weigh no more than features",
+        "found.p / weight",
+        "found.p",
     ),
     (
         "contrast: only candidates count as tests",
@@ -707,8 +713,17 @@ add(
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
         "selection: cutoff of the largest p",
-        "largest_p = max(bound, largest_rejected)",
-        "largest_p = largest_rejected",
+        "largest_weighted_p = max(bound, largest_rejected)",
+        "largest_weighted_p = largest_rejected",
+    ),
+)
+add(
+    "analysis/topics.py",
+    "tests/analysis/test_topics.py",
+    (
+        "topics: told apart by a single word",
+        "<= NAMING_WORDS / 2",
+        "<= NAMING_WORDS",
     ),
 )
 add(
@@ -1046,7 +1061,7 @@ add(
 add(
     "analysis/near_rows.py",
     "tests/analysis/test_near_rows.py",
-    ("near rows: pairs without end", "< MOST_NEAR)", "< 10**9)"),
+    ("near rows: pairs without end", "< MOST_NEAR", "< 10**9"),
     (
         "near rows: one order again and again",
         "rng.permutation(N_BITS)",
@@ -1445,12 +1460,22 @@ add(
     "tests/analysis/test_sentences.py",
     (
         "findings in the order of strength alone",
-        "* SAME_SIDE ** n_said[side]",
-        "* 1",
+        '"side": 0.5',
+        '"side": 1.0',
     ),
     (
         "a feature as telling in every column",
-        "* SAME_FEATURE ** n_said[feature]",
-        "* 1",
+        '"feature": 0.5',
+        '"feature": 1.0',
+    ),
+    (
+        "two features with one label",
+        "or words in said",
+        "",
+    ),
+    (
+        "a topic beside a feature that says the same",
+        "size >= SAME * other_size",
+        "size >= 2 * other_size",
     ),
 )

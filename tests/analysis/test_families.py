@@ -522,3 +522,17 @@ def test_the_same_seed_gives_the_same_scores(make):
         families(codes, seed=s).table["score"].tolist() for s in (0, 0, 1)
     )
     assert one == two != three
+
+
+def test_random_families_without_an_overlap_give_no_score():
+    """Their mean ratio is 0, by which no score can be divided."""
+    n = 60
+    first = np.arange(0, n, 2)
+    pairs = (np.r_[first, first + 1], np.r_[first + 1, first])
+    overlaps = sp.csr_array((np.ones(n), pairs), shape=(n, n))
+    block = [np.array([0, 1, 3])]
+    by_chance = [np.random.default_rng(s).permutation(n)[:3] for s in range(5)]
+    apart = [s for s in range(5) if len(set(by_chance[s] // 2)) == 3]
+    ratio, _, random_ratio = module._scores(overlaps, block, apart[0])
+    assert ratio[0] > 0
+    assert np.isnan(random_ratio)

@@ -23,7 +23,8 @@ def compared(kind, lines, about=None, shares=()):
 def groups(target, share, rest, feature=1):
     shares = {"share": share, "share_rest": rest}
     effect = 1.0 if share > rest else -1.0
-    return {"target": target, "feature": feature, "effect": effect} | shares
+    label = {} if feature == 1 else {"label": f"word{feature}"}
+    return {"target": target, "feature": feature, "effect": effect} | shares | label
 
 
 @pytest.mark.parametrize(
@@ -124,12 +125,67 @@ def test_numbers_are_told_by_their_difference():
     assert table["side"][0] == "lower"
 
 
+def test_an_uncertain_difference_has_no_size():
+    """Right given that it was found, it may be next to nothing: "0.0089 lower" says too much."""
+    line = {
+        "feature": 1,
+        "target": "stars",
+        "effect": -0.0089,
+        "low": -0.6,
+        "high": 0.2,
+    }
+    table = findings([compared("numeric", [line | {"r": -0.1}], {"column": "stars"})])
+    assert table["sentence"][0] == (
+        "In texts about “late parcels”, stars is on average lower than in other texts "
+        "(40 texts; by how much is not sure)."
+    )
+
+
 def test_sides_take_turns_and_a_feature_is_said_once():
     lines = [groups("Sales", 0.9 - 0.1 * i, 0, feature=i) for i in range(4)]
     lines += [groups("Help", 0.5, 0, feature=8), groups("Help", 0.1, 0, feature=0)]
     table = findings([compared("groups", lines)])
     assert table["side"].tolist()[:3] == ["Sales", "Help", "Sales"]
     assert table["feature"].is_unique
+
+
+def test_two_features_with_one_label_are_said_once_on_each_side():
+    lines = [groups("Sales", 0.9, 0, feature=i) | {"label": "tax"} for i in (2, 3)]
+    lines += [groups("Help", 0.8, 0, feature=4) | {"label": "tax"}]
+    table = findings([compared("groups", lines)])
+    assert table["feature"].tolist() == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("of_topic", "of_feature", "topic", "told"),
+    [
+        (0.5, 0.4, 3, ["topic"]),  # the feature is the larger part of it
+        (0.4, 0.5, 3, ["feature"]),
+        (0.5, 0.2, 3, ["topic", "feature"]),  # a small part, which is news
+        (0.5, 0.4, -1, ["topic", "feature"]),  # about other texts
+        (0.5, 0.4, 2, ["topic", "feature"]),
+    ],
+)
+def test_a_topic_and_its_feature_are_told_once(of_topic, of_feature, topic, told):
+    topic_line = groups("Sales", of_topic, 0, feature=-1) | {"topic": 3}
+    feature_line = groups("Sales", of_feature, 0, feature=5) | {"topic": topic}
+    table = findings([compared("groups", [topic_line, feature_line])])
+    is_topic = table["feature"].isna()
+    assert [["feature", "topic"][line] for line in is_topic] == told
+    assert table["topic"].isna().tolist() == (~is_topic).tolist()
+    others = [feature_line | {"target": "Help"}, topic_line]
+    assert len(findings([compared("groups", others)])) == 2  # on two sides
+
+
+def test_a_finding_on_a_topic_says_so():
+    topic = {"target": "marks", "feature": -1, "topic": 0, "r": 0.2}
+    (sentence,) = findings([compared("numeric", [topic])])["sentence"]
+    assert sentence.startswith("In texts of the topic “late parcels”, team is on ")
+    (sentence,) = findings(
+        [compared("groups", [groups("Sales", 0.3, 0.1) | {"feature": -1, "topic": 0}])]
+    )["sentence"]
+    expected = "Texts of the topic “late parcels” make up 30 % of Sales and 10 % of "
+    assert sentence == expected + "the rest."
 
 
 def told_by_brute_force(lines):

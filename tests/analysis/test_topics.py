@@ -57,6 +57,19 @@ def made(tmp_path):
     return codes, activations, directions, subject
 
 
+def test_topics_that_share_their_words_are_fewer(tmp_path):
+    """Four subjects with words of their own: there are no twelve topics to be told apart."""
+    activations, directions, subject = subjects()
+    words = [f"{a} {a}n {a}s {a}t {a}x" for a in ("ba", "co", "du", "fe")]
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.permutation(words[s].split())) for s in subject]
+    codes = write_codes(tmp_path / "c", sp.csr_array(activations), texts=texts)
+    tree = topics(codes, 1, directions=directions)
+    assert module.distinct_topics(tree, 12).n == 4
+    assert module.distinct_topics(tree, 3).n == 3
+    assert tree.cut(12).n == 12
+
+
 def check_recovery(found, subject):
     active = found.row_topic >= 0
     assert normalized_mutual_info_score(subject[active], found.row_topic[active]) > 0.85

@@ -23,6 +23,14 @@ def heed_interrupts():
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.fixture(autouse=True)
+def _heeding_interrupts():
+    """Heed Ctrl-C in this process, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def stopped(words, ready, number, tmp_path):
     """Start a command, send it a signal when it is ready; return its exit code and words."""
     environment = os.environ | {"PYTHONPATH": ":".join(sys.path)}

@@ -134,10 +134,11 @@ def test_what_the_texts_are_about_follows_the_tested_findings(finished):
     n_tested = is_tested.sum()
     assert is_tested[:n_tested].all()
     assert "topic" in table["side"][n_tested:].tolist()
-    run(finished[0], finished[1], n_topics=3)
+    run(finished[0], finished[1], n_topics=1)
     again = nanosae.open(finished[1]).findings
-    assert (again["side"] == "topic").sum() == 3  # and none of the four before
-    assert again["q"].notna().sum() == n_tested
+    assert (again["side"] == "topic").sum() == 1  # and none of those before
+    assert again["topic"][again["q"].notna()].isna().all()  # one topic differs nowhere
+    assert again["q"].notna().any()
     run(finished[0], finished[1])
 
 
@@ -168,7 +169,7 @@ def test_the_run_folder_opens_again(finished):
     analysis = nanosae.open(finished[1])
     pd.testing.assert_frame_equal(analysis.findings, finished[2].findings)
     assert {"label", "density", "topic"} <= set(analysis.features.columns)
-    assert len(analysis.topics) == 4
+    assert 2 <= len(analysis.topics) <= 4  # fewer where words would not tell them apart
     assert (finished[1] / "report.html").stat().st_size > 10_000
     assert "400 rows" in repr(analysis)
     assert len(analysis.search("boat").to_frame())
@@ -184,7 +185,7 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
         for line in lines
         if line[0] not in " 0123456789" and "done before" not in line
     ]
-    assert redone == ["topics", "report"]
+    assert redone == ["topics", "compare", "report"]
     run(finished[0], finished[1])
 
 

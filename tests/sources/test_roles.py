@@ -35,6 +35,8 @@ def role_of(values, name="column"):
         (["Mar 4, 2021", "5 Feb 2022"] * 100, "date"),
         (pd.date_range("2020", periods=N), "date"),
         ([1999, 2004, 2010, 2020] * 50, "date"),
+        ([20231231, 20240101, 20240229, None] * 50, "date"),
+        ([20231231, 20240101, 20240230, None] * 50, "number"),
         (list(range(10**18, 10**18 + N)), "id"),
         ([f"user{i}" for i in range(N)], "id"),
         ([["x", "y"], []] * 100, "tags"),
@@ -50,6 +52,7 @@ def role_of(values, name="column"):
         ),
         ([f"value {i % 60}" for i in range(N)], "unused"),
         (["same"] * N, "unused"),
+        ([1.0, None] * 100, "unused"),
         ([None] * N, "unused"),
         ([""] * N, "unused"),
     ],
@@ -65,10 +68,36 @@ def test_names_decide_where_values_do_not():
     ids = [17, 18, 19, 20] * 50
     assert role_of(ids, "author_id") == "id"
     assert role_of(ids, "stars") == "number"
+    long_ids = [str(10**9 + i // 2) for i in range(N)]
+    assert role_of(long_ids, "author_id") == "id"
+    assert role_of(long_ids, "followers") == "number"
 
     assert role_of([1_700_000_000 + i for i in range(N)], "created_at") == "date"
     assert role_of([1_700_000_000 + i for i in range(N)], "views") == "id"
     assert role_of([f"a, {'bc'[i % 2]}" for i in range(N)], "genres") == "tags"
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "reason"),
+    [
+        (pd.date_range("2020", periods=N), "opened", "it holds dates"),
+        (
+            [1_700_000_000 + i for i in range(N)],
+            "created",
+            "its values count seconds since 1970",
+        ),
+        (
+            [1_700_000_000_000 + i for i in range(N)],
+            "created",
+            "its values count milliseconds since 1970",
+        ),
+        ([f"t3_{i // 3}" for i in range(N)], "link_id", "its name says so"),
+        (["2020-01-01"] * 196 + ["?"] * 4, "day", "98 % of its values read as dates"),
+    ],
+)
+def test_reasons_are_true_and_in_plain_words(values, name, reason):
+    table = pa.table({"the text": TEXTS, name: pa.array(values)})
+    assert column_roles(table)[1].reason == reason
 
 
 def test_a_rare_category_is_not_compared():
@@ -124,6 +153,7 @@ def test_columns_become_what_their_roles_say():
         {
             "seen": ["Mon Apr 06 22:19:45 PDT 2009", "31.12.2010"],
             "ms": pa.array([1_700_000_000_000, None]),
+            "day": pa.array([20231231, None]),
             "year": [2001, 2002],
             "price": ["1,5", "x"],
             "tags": ["a | b", None],
@@ -132,6 +162,7 @@ def test_columns_become_what_their_roles_say():
     roles = {
         "seen": "date",
         "ms": "date",
+        "day": "date",
         "year": "date",
         "price": "number",
         "tags": "tags",
@@ -142,6 +173,7 @@ def test_columns_become_what_their_roles_say():
         "2010-12-31",
     ]
     assert str(typed["ms"][0].as_py()) == "2023-11-14 22:13:20"
+    assert str(typed["day"][0].as_py()) == "2023-12-31 00:00:00"
     assert typed["year"].to_pylist() == [2001, 2002]
     assert typed["price"].to_pylist()[0] == 1.5
     assert typed["tags"].to_pylist() == [["a", "b"], None]

@@ -1,8 +1,10 @@
-"""Which features tell groups, times or outcomes apart.
+"""Which features and topics tell groups, times or outcomes apart.
 
 Three questions share one procedure: `contrast` (this group against that one), `over_time` (what
 rises and falls) and `explain` (what goes with a target: two classes, many, or a number). Tests are
 about whether a feature is active; one sparse product gives the sums of every feature at once.
+Topics that the run knows are tested like features (`compared`): they find what is spread over many
+features that are each too rare.
 
 1. A duplicate group counts as one text: each of its rows weighs 1 ÷ their number. Copies are no
    evidence.
@@ -11,7 +13,9 @@ about whether a feature is active; one sparse product gives the sums of every fe
    difference between rows with and without the feature, with errors that stand unequal variances
    (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
    that one huge number makes no finding.
-3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests. Its effect and its
+3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests, of which topics, few
+   as they are, get a fifth (weighted p: Genovese, Roeder and Wasserman, Biometrika 93 (2006) 509;
+   the weights depend on how frequent things are, not on what they go with). Its effect and its
    interval are those that are right given that it was found (`selection`): what is picked because
    it looks large is drawn towards 0, and 95 % of the intervals of findings hold their effect. An
    interval may hold 0: then the finding is one, but its size is not known. Shares are as counted.
@@ -38,6 +42,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.columns import cells, is_list, is_missing
+from nanosae.analysis.compared import load_compared
 from nanosae.analysis.explain import explain
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
@@ -109,9 +114,8 @@ def contrast(
         )
     facts = {"column": by, "b": name_b, "left_out": _features_among(a, b, by)}
     target = sp.csr_array(in_a.astype(np.float64)[:, None])
-    return answer(
-        codes, Question("groups", target, in_a | in_b, [name_a], facts), options
-    )
+    question = Question("groups", target, in_a | in_b, [name_a], facts)
+    return answer(load_compared(codes), question, options)
 
 
 def _features_among(a: Any, b: Any, by: str | None) -> list[int]:

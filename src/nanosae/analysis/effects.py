@@ -11,11 +11,10 @@ from scipy.special import chdtrc, ndtri, stdtr, stdtrit
 
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.columns import one_hot
+from nanosae.analysis.compared import Compared
 from nanosae.analysis.feature_sums import FeatureSums, dense_column, sums_where_active
 from nanosae.analysis.log_odds import LogOdds, fit_log_odds
-from nanosae.analysis.reading import feature_blocks
 from nanosae.analysis.statistics import Z95, two_sided_p
-from nanosae.codes import Codes
 
 Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
@@ -27,7 +26,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of a feature and a target, numbers of features and columns of targets, each (K,)."""
+    """Pairs of a feature or topic and a target: columns of `Compared` and of targets, (K,)."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -55,17 +54,17 @@ class Effects:
     descriptive: dict[str, np.ndarray]
 
 
-def effects(codes: Codes, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effects:
+def effects(compared: Compared, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effects:
     """Estimate the effect of each pair of feature and target, and test it.
 
     Args:
-        codes: The corpus.
+        compared: Features and topics.
         sums: Sums over the rows.
         kind: What the targets are: membership of groups, a number, or a time.
         pairs: Which pairs.
     """
     if kind == "numeric":
-        return _mean_differences(codes, sums, pairs.features)
+        return _mean_differences(compared, sums, pairs.features)
     if kind == "trend":
         change = _share_changes(sums, pairs)
         fit = _fit_trends(sums, pairs)
@@ -76,14 +75,14 @@ def effects(codes: Codes, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effect
 
 
 def cliffs_delta(
-    codes: Codes, sums: FeatureSums, pairs: Pairs, wanted: np.ndarray
+    compared: Compared, sums: FeatureSums, pairs: Pairs, wanted: np.ndarray
 ) -> np.ndarray:
     """Compute P(stronger in the group) − P(weaker), of activations, for the pairs that are wanted.
 
     Cliff, Psychol. Bull. 114 (1993) 494; it is 2 AUC − 1.
 
     Args:
-        codes: The corpus.
+        compared: Features and topics.
         sums: Sums over the rows; its targets are groups.
         pairs: Pairs of feature and group, K of them.
         wanted: Bool (K,); the others are NaN.
@@ -93,23 +92,23 @@ def cliffs_delta(
         of_target = pairs.targets == target
         places = np.flatnonzero(wanted & of_target)
         in_group = sums.target[:, [target]]
-        blocks = feature_blocks(codes, pairs.features[places])
-        areas = [_areas(codes, sums, features, in_group) for features in blocks]
+        blocks = compared.column_blocks(pairs.features[places])
+        areas = [_areas(sums, columns, in_group) for columns in blocks]
         auc = np.concatenate(areas)
         delta[places] = 2 * auc - 1
     return delta
 
 
-def _areas(
-    codes: Codes, sums: FeatureSums, features: np.ndarray, in_group: Any
-) -> np.ndarray:
+def _areas(sums: FeatureSums, columns: sp.csc_array, in_group: Any) -> np.ndarray:
     """Return the area under the ROC curve of features' activations in and outside a group."""
-    of_corpus = codes.features(features).tocsr()
+    of_corpus = columns.tocsr()
     activations = sp.csc_array(of_corpus[sums.rows])
     return single_feature_scores(activations, in_group).auc[:, 0]
 
 
-def _mean_differences(codes: Codes, sums: FeatureSums, features: np.ndarray) -> Effects:
+def _mean_differences(
+    compared: Compared, sums: FeatureSums, features: np.ndarray
+) -> Effects:
     """Fit the number by least squares on "is active" and the strata; errors are HC3.
 
     HC3 stands unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
@@ -121,7 +120,7 @@ def _mean_differences(codes: Codes, sums: FeatureSums, features: np.ndarray) -> 
     active_squares = sums.active_squares[features].sum(1)
     co_deviation = sums.co_deviation[features, 0]
     effect = co_deviation / active_squares
-    active, inactive = _error_squares(codes, sums, features, effect)
+    active, inactive = _error_squares(compared, sums, features, effect)
     n_active = sums.n_active[features].sum(1)
     n_inactive = sums.n_independent - n_active
     degrees = _welch_degrees(active, inactive, n_active, n_inactive)
@@ -154,14 +153,14 @@ def _welch_degrees(
 
 
 def _error_squares(
-    codes: Codes, sums: FeatureSums, features: np.ndarray, effect: np.ndarray
+    compared: Compared, sums: FeatureSums, features: np.ndarray, effect: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum (x e ÷ (1 − h))² over rows with a feature and over the others, each (K,).
 
     x is "is active" less its stratum's mean. Within a stratum it and h have one value on all rows
     with the feature and another on the rest, so that the sums follow from those of the number.
     """
-    active_sum, active_squares = _deviations_where_active(codes, sums, features)
+    active_sum, active_squares = _deviations_where_active(compared, sums, features)
     n_active = sums.n_active[features]  # (K, S)
     mean = n_active / sums.n_rows
     all_squares = sums.target_squares[:, 0]
@@ -188,7 +187,7 @@ def _error_squares(
 
 
 def _deviations_where_active(
-    codes: Codes, sums: FeatureSums, features: np.ndarray
+    compared: Compared, sums: FeatureSums, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum the number's deviation from its stratum's mean, and its square, over rows with a feature.
 
@@ -204,7 +203,7 @@ def _deviations_where_active(
     deviations = by_stratum.multiply(column)
     squares = by_stratum.multiply(column**2)
     values = sp.hstack([deviations, squares], format="csr")
-    of_features = sums_where_active(codes, sums.rows, values)
+    of_features = sums_where_active(compared, sums.rows, values)
     totals = of_features[features]
     n_strata = len(sums.n_rows)
     active_sum = totals[:, :n_strata]

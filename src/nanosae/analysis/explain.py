@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.columns import as_numbers, is_missing, label_matrix, one_per_row
+from nanosae.analysis.compared import load_compared
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
 from nanosae.codes import Corpus, as_codes
@@ -65,13 +66,14 @@ def explain(
         question = _number(numbers, values, column)
     else:
         question = _classes(values, column)
-    return answer(codes, question, options)
+    return answer(load_compared(codes), question, options)
 
 
 def _require_two(n_values: int, column: str | None) -> None:
     if n_values < 2:
+        noun = "value" if n_values == 1 else "values"
         raise DataError(
-            f"the target has {n_values} different values; it needs 2 or more.",
+            f"the target has {n_values} different {noun}; it needs 2 or more.",
             column=column,
         )
 

@@ -265,6 +265,8 @@ def _scores(
     ratio, r = block_ratios(overlaps, blocks + random_blocks)
     n = len(blocks)
     random_ratio = pd.Series(ratio[n:]).mean()
+    if random_ratio == 0:
+        random_ratio = np.nan  # no random family has an overlap to be compared with
     return ratio[:n], r[:n], random_ratio
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.codes import Codes
+from nanosae.analysis.compared import Compared
 
 BLOCK = 1 << 17  # rows read at a time
 TINY = 1e-300  # keeps a feature that never varies from dividing by zero
@@ -20,7 +20,7 @@ TINY = 1e-300  # keeps a feature that never varies from dividing by zero
 
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
-    """Sums over rows, with F features, S strata and C targets.
+    """Sums over rows, with F features (topics are some, too), S strata and C targets.
 
     Every row counts with its weight: a duplicate group counts as one row.
 
@@ -63,7 +63,11 @@ class FeatureSums:
 
 
 def feature_sums(
-    codes: Codes, rows: np.ndarray, target: Any, strata: Any, weight: np.ndarray
+    compared: Compared,
+    rows: np.ndarray,
+    target: Any,
+    strata: Any,
+    weight: np.ndarray,
 ) -> FeatureSums:
     """Sum over rows for every feature, and test each against each target.
 
@@ -71,7 +75,7 @@ def feature_sums(
     Cochran, Mantel and Haenszel.
 
     Args:
-        codes: The corpus.
+        compared: Features and topics.
         rows: The rows, (n,).
         target: One or more targets, csr_array (n, C).
         strata: Stratum of each row, one-hot, csr_array (n, S).
@@ -82,7 +86,7 @@ def feature_sums(
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
-    sums = sums_where_active(codes, rows, counted)
+    sums = sums_where_active(compared, rows, counted)
     n_strata = strata.shape[1]
     n_active = sums[:, :n_strata]
     active_target_sum = sums[:, n_strata:]
@@ -117,9 +121,9 @@ def feature_sums(
     )
 
 
-def active_indicators(codes: Codes, features: np.ndarray) -> Any:
-    """Return where features are active, csr_array (n_rows, len(features)) of float64 0 and 1."""
-    activations = codes.features(features).tocsr()
+def active_indicators(compared: Compared, columns: np.ndarray) -> Any:
+    """Return which rows have features or topics, csr_array (n_rows, n) of float64 0 and 1."""
+    activations = compared.columns(columns).tocsr()
     return activations.astype(bool).astype(np.float64)
 
 
@@ -128,11 +132,11 @@ def dense_column(matrix: Any, column: int) -> np.ndarray:
     return matrix[:, [column]].toarray()[:, 0]
 
 
-def sums_where_active(codes: Codes, rows: np.ndarray, values: Any) -> np.ndarray:
+def sums_where_active(compared: Compared, rows: np.ndarray, values: Any) -> np.ndarray:
     """Sum columns of values over the rows on which each feature is active, (F, columns)."""
-    sums = np.zeros((codes.n_features, values.shape[1]))
+    sums = np.zeros((compared.n_columns, values.shape[1]))
     for start in range(0, len(rows), BLOCK):
-        activations = codes.take(rows[start : start + BLOCK])
+        activations = compared.take(rows[start : start + BLOCK])
         active: Any = activations.astype(bool).astype(np.float64)
         sums += (active.T @ values[start : start + BLOCK]).toarray()
     return sums

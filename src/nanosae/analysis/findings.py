@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,17 +14,17 @@ from nanosae.analysis.effects import Kind
 from nanosae.runs.tables import records
 
 GROUPS_SENTENCE = (
-    "is active in {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"
+    "{is_in} {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"
     " (95 % CI {odds_low:.3g} to {odds_high:.3g}), risk difference {risk_difference:+.1%},"
     " Cliff's δ {cliffs_delta:+.2f}"
 )
 NUMERIC_SENTENCE = (
     "goes with a difference of {effect:+.3g} in {target} (95 % CI {low:.3g} to {high:.3g};"
-    " r = {r:+.2f}; active in {n_active:,} texts)"
+    " r = {r:+.2f}; {n_active:,} texts)"
 )
 TREND_SENTENCE = (
     "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to {odds_high:.3g};"
-    " active in {n_active:,} texts)"
+    " {n_active:,} texts)"
 )
 TEMPLATES: dict[Kind, str] = {
     "groups": GROUPS_SENTENCE,
@@ -35,17 +36,19 @@ SHOWN = 20  # findings in a notebook
 
 @dataclass(repr=False)
 class Contrast:
-    """The features that differ between groups, with a number, or over time.
+    """The features and topics that differ between groups, with a number, or over time.
 
     Attributes:
         kind: "groups" (two, or each class against the rest), "numeric" or "trend".
         table: One line per candidate (p ≤ 0.05 in a score test), findings first, by falling
             difference of shares, of shares over time, or by correlation with the number:
-            `target, feature, label, n_active` (independent texts), `effect, low, high, raw_effect,
-            error, p, q, r, found, label_doubtful`; `odds_ratio, odds_low, odds_high` but for
-            numbers; for groups `share, share_rest, risk_difference, cliffs_delta` (on activations;
-            of findings), for trends `share_change` (on a line through the shares, first to last
-            time). `effect` is
+            `target, feature` (-1: the line is about a topic), `topic` (of such a line; of a
+            found feature the one with half of its texts, or half of whose texts it has, else -1),
+            `label,
+            n_active` (independent texts), `effect, low, high, raw_effect, error, p, q, r, found,
+            label_doubtful`; `odds_ratio, odds_low, odds_high` but for numbers; for groups
+            `share, share_rest, risk_difference, cliffs_delta` (on activations; of findings), for
+            trends `share_change` (on a line through the shares, first to last time). `effect` is
             the log-odds ratio, the log-odds per unit of time or the difference of the target's
             mean, and `low` to `high` its 95 % interval, both as they are given that the line was
             selected (see `selection`); `raw_effect` and its standard error are not put right for
@@ -56,8 +59,8 @@ class Contrast:
             held-out ones: `target, measure` ("auc" or "r2"), `covariates` (alone), `features` (with
             them), `n_features`.
         about: Options, counts of rows and of independent texts, and notes.
-        shares: For trends, `feature, period, name, n, n_active, share, low, high` of each finding
-            (Jeffreys' 95 % interval).
+        shares: For trends, `feature, topic, period, name, n, n_active, share, low, high` of each
+            finding (Jeffreys' 95 % interval).
     """
 
     kind: Kind
@@ -159,6 +162,19 @@ class Contrast:
         return f"<p><b>{self._head()}</b></p><ol>{items}</ol>{notes}"
 
 
+def is_about_topic(line: Mapping[str, Any]) -> bool:
+    """Return whether a line of a comparison's table is about a topic, not a feature."""
+    return line["feature"] < 0
+
+
+def shares_of(shares: pd.DataFrame, line: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the shares by period of what a line of a comparison's table is about."""
+    is_same: Any = shares["feature"] == line["feature"]
+    if is_about_topic(line):
+        is_same &= shares["topic"] == line["topic"]
+    return shares.loc[is_same]
+
+
 def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
     """Return the group with more of a finding ("not A" if the rest), or its direction."""
     is_more = line["effect"] > 0
@@ -176,7 +192,8 @@ def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
 
 def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
     """Tell one finding: effect, interval, q, and what it rests on."""
-    values = {"b": "the rest"} | about | line
+    is_in = "makes up" if is_about_topic(line) else "is active in"
+    values = {"b": "the rest", "is_in": is_in} | about | line
     effect = TEMPLATES[kind].format(**values)
     n_rows = about["n_rows"]
     n_independent = about["n_independent"]
@@ -185,6 +202,7 @@ def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
         held_equal = ", ".join(about["covariates"])
         basis += f"; at equal {held_equal}"
     label = line["label"]
+    of_topic = "The topic " if is_about_topic(line) else ""
     doubt = " (doubtful label)" if line.get("label_doubtful") else ""
     q = line["q"]
-    return f"“{label}”{doubt} {effect}; q = {q:.2g} ({basis})."
+    return f"{of_topic}“{label}”{doubt} {effect}; q = {q:.2g} ({basis})."

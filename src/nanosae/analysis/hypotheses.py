@@ -1,4 +1,4 @@
-"""Test every feature against every target on all rows, and explain each target by a few."""
+"""Test every feature and topic against every target, and explain each target by a few."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.compared import Compared
 from nanosae.analysis.effects import Effects, Kind, Pairs, cliffs_delta, effects
 from nanosae.analysis.feature_sums import FeatureSums, dense_column, feature_sums
 from nanosae.analysis.findings import Contrast
@@ -21,6 +22,7 @@ from nanosae.analysis.strata import TEXT_LENGTH, strata
 from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
+TOPICS_SHARE = 0.2  # of the false discovery rate that tests of topics may use
 FALSE_DISCOVERY_RATE = 0.05  # that is put up with among findings
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
 MAX_MODEL_FEATURES = 10  # of the joint model
@@ -62,16 +64,20 @@ class Options:
     seed: int = 0
 
 
-def answer(codes: Codes, question: Question, options: Options) -> Contrast:
-    """Test all features on all rows; fit a joint model of each target that has findings."""
+def answer(compared: Compared, question: Question, options: Options) -> Contrast:
+    """Test features and topics on all rows; fit a joint model of each target with findings."""
+    codes = compared.codes
     covariates, notes = _covariates(codes, options)
     rows = _rows(codes, question, covariates, options)
     target = question.target[rows.numbers]
-    sums = feature_sums(codes, rows.numbers, target, rows.strata, rows.weight)
+    sums = feature_sums(compared, rows.numbers, target, rows.strata, rows.weight)
     tested, notes_of_groups = _tested(question, sums, options)
-    names = feature_names(codes, options.labels)
-    table = _test(codes, question, sums, tested, names, options)
-    model, scores = _joint_models(codes, question, table, tested, rows, names, options)
+    names = _names(compared, options.labels)
+    table = _test(compared, question, sums, tested, names, options)
+    tested_features = tested[: codes.n_features]
+    model, scores = _joint_models(
+        codes, question, table, tested_features, rows, names, options
+    )
 
     notes += _strata_notes(rows, covariates)
     notes += split_notes(rows.held, HELD_OUT_SHARE)
@@ -85,11 +91,21 @@ def answer(codes: Codes, question: Question, options: Options) -> Contrast:
         "n_rows": len(rows.numbers),
         "n_held_out": int(rows.held.sum()),
         "n_tested": int(tested.sum()),
+        "n_topics_tested": int(tested[codes.n_features :].sum()),
         "n_independent": round(sums.n_independent),
         "n_candidates": len(table),
         "notes": question.notes + notes,
     }
     return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
+
+
+def _names(compared: Compared, labels: Mapping[int, str] | None) -> np.ndarray:
+    """Return what to call each feature and topic, object (F,)."""
+    names = feature_names(compared.codes, labels)
+    if compared.topics is None:
+        return names
+    of_topics = np.array(compared.topics.names, object)
+    return np.concatenate([names, of_topics])
 
 
 def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
@@ -165,7 +181,7 @@ def _tested(
 
 
 def _test(
-    codes: Codes,
+    compared: Compared,
     question: Question,
     sums: FeatureSums,
     tested: np.ndarray,
@@ -178,16 +194,17 @@ def _test(
     could be a finding.
     """
     pairs = _candidate_pairs(sums, tested)
-    found = effects(codes, sums, question.kind, pairs)
+    found = effects(compared, sums, question.kind, pairs)
     n_tested = int(tested.sum())
-    q = _q_values(found.p, n_tested)
+    weight = _weights(tested, compared.n_features)[pairs.features]
+    q = _q_values(found.p / weight, n_tested)
     is_found = q <= FALSE_DISCOVERY_RATE
-    cutoff = rejection_cutoff(found.p, is_found, n_tested, FALSE_DISCOVERY_RATE)
+    cutoff = rejection_cutoff(found.p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
     z_screen = sums.z[pairs.features, pairs.targets]
     effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
     table = pd.DataFrame(
         {
-            **_described(question, sums, names, pairs),
+            **_described(compared, question, sums, names, pairs),
             "effect": effect,
             "low": low,
             "high": high,
@@ -204,10 +221,13 @@ def _test(
         table["odds_ratio"] = _odds(effect)
         table["odds_low"] = _odds(low)
         table["odds_high"] = _odds(high)
-    doubtful = set() if options.labels is not None else doubtful_labels(codes)
+    doubtful = set() if options.labels is not None else doubtful_labels(compared.codes)
     table["label_doubtful"] = table["feature"].isin(list(doubtful))
     if question.kind == "groups":
-        table["cliffs_delta"] = cliffs_delta(codes, sums, pairs, is_found)
+        table["cliffs_delta"] = cliffs_delta(compared, sums, pairs, is_found)
+    is_found_feature = is_found & (table["feature"] >= 0)
+    found_features = table.loc[is_found_feature, "feature"].to_numpy()
+    table.loc[is_found_feature, "topic"] = compared.topics_of(found_features)
     difference = np.abs(found.difference)
     best_first = np.lexsort((-difference, ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
@@ -221,15 +241,38 @@ def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:
     return Pairs(features, targets)
 
 
+def _weights(tested: np.ndarray, n_features: int) -> np.ndarray:
+    """Return the weight of the tests of each feature and topic, of mean 1 over the tests, (F,).
+
+    Topics share TOPICS_SHARE of all weight, features the rest; alone either has all of it.
+    """
+    n_tests = tested.sum(axis=1)
+    n_of_features = int(n_tests[:n_features].sum())
+    n_of_topics = int(n_tests[n_features:].sum())
+    weight = np.ones(len(tested))
+    if not n_of_features or not n_of_topics:
+        return weight
+    n_all = n_of_features + n_of_topics
+    weight[:n_features] = (1 - TOPICS_SHARE) * n_all / n_of_features
+    weight[n_features:] = TOPICS_SHARE * n_all / n_of_topics
+    return weight
+
+
 def _described(
-    question: Question, sums: FeatureSums, names: np.ndarray, pairs: Pairs
+    compared: Compared,
+    question: Question,
+    sums: FeatureSums,
+    names: np.ndarray,
+    pairs: Pairs,
 ) -> dict[str, np.ndarray]:
     """Return the columns that say which pairs these are, and on how many texts they rest."""
     target_names = np.array(question.names, object)
+    feature, topic = compared.split(pairs.features)
     n_active = sums.n_active[pairs.features].sum(1)
     return {
         "target": target_names[pairs.targets],
-        "feature": pairs.features,
+        "feature": feature,
+        "topic": topic,
         "label": names[pairs.features],
         "n_active": n_active.round().astype(int),
     }
@@ -238,7 +281,7 @@ def _described(
 def _q_values(p: np.ndarray, n_tested: int) -> np.ndarray:
     """Return the q of candidates; the other tests count as if they had p = 1."""
     no_candidate = np.ones(n_tested - len(p))
-    every_p = np.concatenate([p, no_candidate])
+    every_p = np.concatenate([np.minimum(p, 1), no_candidate])
     every_q = false_discovery(every_p)
     return every_q[: len(p)]
 

@@ -74,13 +74,14 @@ def _most_differing_bits(bound: float) -> int:
 
 def _shuffled_order(signature: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Sort rows by their bits, which are shuffled first; equal rows stay in their order."""
-    bit_order = rng.permutation(N_BITS)
-    number = np.empty(len(signature), np.uint64)
-    for start in range(0, len(signature), BLOCK):
-        block = slice(start, start + BLOCK)
-        bits = np.unpackbits(signature[block], axis=1)
-        shuffled = np.ascontiguousarray(np.packbits(bits[:, bit_order], axis=1))
-        number[block] = shuffled.view(">u8")[:, 0]
+    place_of_bit = rng.permutation(N_BITS).astype(np.uint64)
+    value_of_bit = np.uint64(1) << place_of_bit
+    every_byte = np.arange(256, dtype=np.uint8)
+    bits_of_byte = np.unpackbits(every_byte[:, None], axis=1).astype(np.uint64)
+    number = np.zeros(len(signature), np.uint64)
+    for byte, values in enumerate(np.split(value_of_bit, N_BITS // 8)):
+        value_of_byte = bits_of_byte @ values
+        number |= value_of_byte[signature[:, byte]]
     return np.argsort(number, kind="stable")
 
 
@@ -104,17 +105,19 @@ def _near_in_order(
         Places of the near rows, the earlier ones and the later ones.
     """
     n_near = np.zeros(BLOCK, np.int64)
+    is_open = np.ones(BLOCK, bool)
     earlier = [places[:0]]
     later = [places[:0]]
     for distance in range(1, min(WINDOW + 1, len(places))):
         n_compared = min(BLOCK, len(places) - distance)
         followers = signature[distance : distance + n_compared]
         differing = np.bitwise_count(signature[:n_compared] ^ followers)
-        is_candidate = (differing <= most_differing) & (n_near[:n_compared] < MOST_NEAR)
-        candidate = np.flatnonzero(is_candidate)
+        is_candidate = differing <= most_differing
+        candidate = np.flatnonzero(is_candidate & is_open[:n_compared])
         cosines = _cosines(x, places[candidate], places[candidate + distance])
         near = candidate[cosines > bound]
         n_near[near] += 1
+        is_open[near] = n_near[near] < MOST_NEAR
         earlier.append(places[near])
         later.append(places[near + distance])
     return np.concatenate(earlier), np.concatenate(later)

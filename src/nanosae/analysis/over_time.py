@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from scipy.special import betaincinv
 
 from nanosae.analysis.columns import one_hot
+from nanosae.analysis.compared import Compared, load_compared
 from nanosae.analysis.feature_sums import active_indicators
 from nanosae.analysis.findings import Contrast
 from nanosae.analysis.hypotheses import Options, Question, answer
@@ -59,48 +60,51 @@ def over_time(
     target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
     question = Question("trend", target, found.kept, [column], facts, notes)
-    result = answer(codes, question, options)
-    features = result.findings["feature"].to_numpy()
-    result.shares = shares_by_period(codes, found, features)
+    compared = load_compared(codes)
+    result = answer(compared, question, options)
+    columns = compared.column_numbers(result.findings)
+    result.shares = shares_by_period(compared, found, columns)
     result.about["notes"] += collection_notes(codes, result)
     return result
 
 
 def shares_by_period(
-    codes: Codes, found: Periods, features: np.ndarray
+    compared: Compared, found: Periods, columns: np.ndarray
 ) -> pd.DataFrame:
-    """Compute the share of rows with each feature in each period, and Jeffreys' 95 % interval.
+    """Compute the share of rows with features or topics in each period, with its interval.
 
-    Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
+    It is Jeffreys' 95 % interval: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
 
     Args:
-        codes: The corpus.
+        compared: Features and topics.
         found: The period of each row.
-        features: Which features.
+        columns: Which of them.
 
     Returns:
-        `feature, period` (its start in years, or a number), `name` ("March 2024"), `n, n_active,
-        share, low, high`.
+        `feature, topic` (-1 where it is the other), `period` (its start in years, or a number),
+        `name` ("March 2024"), `n, n_active, share, low, high`.
     """
     rows = np.flatnonzero(found.kept)
     starts, level = np.unique(found.start[rows], return_inverse=True)
-    active = active_indicators(codes, features)[rows]
+    active = active_indicators(compared, columns)[rows]
     n_active = (active.T @ one_hot(level)).toarray().ravel()
-    n = np.tile(np.bincount(level), len(features))
+    n = np.tile(np.bincount(level), len(columns))
     tails = [[0.025], [0.975]]
     low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
     names = [found.names[start] for start in starts.tolist()]
-    columns = {
-        "feature": np.repeat(features, len(starts)),
-        "period": np.tile(starts, len(features)),
-        "name": names * len(features),
+    feature, topic = compared.split(columns)
+    lines = {
+        "feature": np.repeat(feature, len(starts)),
+        "topic": np.repeat(topic, len(starts)),
+        "period": np.tile(starts, len(columns)),
+        "name": names * len(columns),
         "n": n,
         "n_active": n_active.astype(np.int64),
         "share": n_active / n,
         "low": low,
         "high": high,
     }
-    return pd.DataFrame(columns)
+    return pd.DataFrame(lines)
 
 
 def collection_notes(codes: Codes, result: Contrast) -> list[str]:
@@ -110,8 +114,9 @@ def collection_notes(codes: Codes, result: Contrast) -> list[str]:
         codes: The corpus, whose run may know topics and families.
         result: The trends.
     """
-    direction = result.findings.set_index("feature")["effect"].gt(0)
-    n_tested = result.about["n_tested"]
+    of_features = result.findings[result.findings["feature"] >= 0]
+    direction = of_features.set_index("feature")["effect"].gt(0)
+    n_tested = result.about["n_tested"] - result.about["n_topics_tested"]
     notes = []
     if len(direction) >= max(MIN_KIND, MOVED * n_tested):
         notes.append(

@@ -20,11 +20,11 @@ from nanosae.analysis.clustering import nearest_rows
 from nanosae.analysis.sentences import COLUMNS, Line, percent, repeats_name
 from nanosae.analysis.splits import same_texts
 from nanosae.analysis.statistics import unit
+from nanosae.analysis.topic_rows import NAMING_WORDS
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 FIRST_TOPICS = 3  # before everything else; the others come last
-TOPIC_WORDS = 4  # of a topic
 FAMILIES = 2
 KINDS = 3  # of a family that are named
 MIN_KINDS = 2
@@ -68,7 +68,8 @@ def overview(
     Returns:
         One line per sentence with the columns of `findings`: `side` is "topic", "repeated",
         "family", "together" or "unusual"; `share` and `other_share` are shares of texts, `strength`
-        is their difference; `feature` is missing where a sentence is about none.
+        is their difference; `feature` is missing where a sentence is about none (of a topic
+        it is the most frequent one), `topic` where it is about none.
     """
     codes = as_codes(codes)
     of_topics = list(_topic_lines(codes, topics))
@@ -85,7 +86,9 @@ def overview(
             _unusual_line(codes, named.rows),
         )
     lines += of_topics[FIRST_TOPICS:]
-    return pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
+    return pd.DataFrame(lines, columns=COLUMNS).astype(
+        {"feature": "Int64", "topic": "Int64"}
+    )
 
 
 def _line(
@@ -95,6 +98,7 @@ def _line(
     *,
     label: str = "",
     feature: int | None = None,
+    topic: int | None = None,
     other_share: float = 0.0,
 ) -> Line:
     return {
@@ -102,6 +106,7 @@ def _line(
         "sentence": sentence,
         "label": label,
         "feature": feature,
+        "topic": topic,
         "share": share,
         "other_share": other_share,
         "strength": share - other_share,
@@ -116,7 +121,7 @@ def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
     for topic in largest_first.to_dict("records"):
         if UNNAMED.search(topic["Name"]) or not topic["Count"]:
             continue
-        words = ", ".join(topic["Representation"][:TOPIC_WORDS])
+        words = ", ".join(topic["Representation"][:NAMING_WORDS])
         share = topic["Count"] / codes.n_rows
         features = topic["Features"]
         yield _line(
@@ -125,6 +130,7 @@ def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
             share,
             label=words,
             feature=features[0] if len(features) else None,
+            topic=topic["Topic"],
         )
 
 

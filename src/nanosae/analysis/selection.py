@@ -26,8 +26,8 @@ TAIL = 0.025  # on each side of an interval
 
 
 def rejection_cutoff(
-    p: np.ndarray, rejected: np.ndarray, n_tested: int, fdr: float
-) -> float:
+    p: np.ndarray, rejected: np.ndarray, n_tested: int, fdr: float, weight: Any = 1.0
+) -> Any:
     """Return the |z| above which Benjamini and Hochberg's procedure rejected, ∞ if nothing.
 
     Args:
@@ -35,6 +35,10 @@ def rejection_cutoff(
         rejected: Which were rejected, bool (n,).
         n_tested: Number of hypotheses, n or more.
         fdr: False discovery rate that was put up with.
+        weight: Of each hypothesis, of mean 1, (n,): p ÷ weight was what the procedure saw.
+
+    Returns:
+        One number; (n,) with weights.
 
     Example:
         >>> p = np.array([0.001, 0.02, 0.9])
@@ -45,8 +49,10 @@ def rejection_cutoff(
         return np.inf
     n_rejected = rejected.sum()
     bound = fdr * n_rejected / n_tested
-    largest_rejected = p[rejected].max()
-    largest_p = max(bound, largest_rejected)
+    weighted_p = p / weight
+    largest_rejected = weighted_p[rejected].max()
+    largest_weighted_p = max(bound, largest_rejected)
+    largest_p = np.minimum(weight * largest_weighted_p, 1)
     return -ndtri(largest_p / 2)
 
 

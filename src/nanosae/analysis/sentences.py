@@ -1,10 +1,10 @@
 """Findings in plain words: what tested comparisons say, for people who read no statistics.
 
-A finding is a sentence on how much of a group or of a period consists of texts with a feature, or
-how a number differs in them. Only what `contrast`, `over_time` and `explain` found becomes one.
-The strongest difference comes first, but no side of a comparison, no column and no feature fills
-the page: a finding tells less the more was said about each of them, if its label only repeats the
-name of the group, and if the label may well not fit.
+A finding is a sentence on how much of a group or of a period consists of texts with a feature or of
+a topic, or how a number differs in them. Only what `contrast`, `over_time` and `explain` found
+becomes one. The strongest difference comes first, but no side of a comparison, no column, no topic
+and no feature fills the page: a finding tells less the more was said about each of them, if its
+label only repeats the name of the group, and if the label may well not fit.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from nanosae.analysis.findings import Contrast
+from nanosae.analysis.findings import Contrast, is_about_topic, shares_of
 from nanosae.text.tokens import split_words, stem
 
-SAID = ["column", "side", "feature", "label", "sentence", "strength"]
+SAID = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
 NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
-# what a finding still tells for each one before it of the same column, side and feature
-SAME_COLUMN = 0.75
-SAME_SIDE = 0.5
-SAME_FEATURE = 0.5
+# what a finding still tells for each one before it of the same column, side, feature or topic
+LEFT = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
+SAME = 0.5  # of a difference, from which on a topic and its feature say the same
 OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
 DOUBTFUL = 0.5  # what one tells whose label may well not fit
 MIN_WORD = 4  # letters of a word that a longer one repeats by beginning with it
@@ -54,25 +54,49 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         results: What `contrast`, `over_time` and `explain` returned, or its `to_dict()`.
 
     Returns:
-        One line per finding: `column`, `side` (the group, or whether it rises or falls), `feature`,
-        `label`, `sentence`, `strength` (difference of shares; of numbers the correlation); and the
-        numbers behind it: `share`, `other_share`, `effect` with its 95 % interval `low` to `high`
-        (log-odds ratio; of numbers the difference), `n_active` and `q` (false discovery rate). A
-        feature is said once per column.
+        One line per finding: `column`, `side` (the group, or whether it rises or falls), `feature`
+        and `topic` (the one that it is about; the other is missing), `label`, `sentence`,
+        `strength` (difference of shares; of numbers the correlation); and the numbers behind it:
+        `share`, `other_share`, `effect` with its 95 % interval `low` to `high` (log-odds ratio; of
+        numbers the difference), `n_active` and `q` (false discovery rate). A feature or topic is
+        said once per column, and a topic not beside a feature that says the same.
     """
     found: list[Line] = []
     compared = [_as_compared(result) for result in results]
     are_groups = [result.kind == "groups" for result in compared]
     has_several = sum(are_groups) > 1
     for result in compared:
-        columns = [*COLUMNS, "is_doubtful"]
-        lines = pd.DataFrame(_lines(result, has_several), columns=columns)
-        strongest_first = lines.sort_values(
-            "strength", key=abs, ascending=False, kind="stable"
-        )
-        once = strongest_first.drop_duplicates("feature")
-        found += once.to_dict("records")
-    return pd.DataFrame(_most_telling_first(found), columns=COLUMNS)
+        lines = _lines(result, has_several)
+        strongest_first = sorted(lines, key=lambda line: -abs(line["strength"]))
+        found += _without_repeats(strongest_first)
+    table = pd.DataFrame(_most_telling_first(found), columns=COLUMNS)
+    is_about_feature = table["feature"] >= 0
+    table["feature"] = table["feature"].astype("Int64").where(is_about_feature)
+    table["topic"] = table["topic"].astype("Int64").where(~is_about_feature)
+    return table
+
+
+def _without_repeats(strongest_first: list[Line]) -> Iterator[Line]:
+    """Yield the lines of one comparison that say what no stronger one said.
+
+    A topic and a feature that share most texts of either say the same on one side if the smaller
+    difference is at least half of the larger. So do two features with one label on one side.
+    """
+    said: set[tuple[Any, ...]] = set()
+    largest: dict[tuple[Any, ...], float] = {}
+    for line in strongest_first:
+        feature, topic, side = line["feature"], line["topic"], line["side"]
+        is_topic = is_about_topic(line)
+        subject = (feature, topic if is_topic else -1)
+        words = (side, line["label"])
+        size = abs(line["strength"])
+        other_size = largest.get((topic, side, not is_topic), np.inf)
+        is_told = topic >= 0 and size >= SAME * other_size
+        if is_told or subject in said or words in said:
+            continue
+        said |= {subject, words}
+        largest.setdefault((topic, side, is_topic), size)
+        yield line
 
 
 def _most_telling_first(lines: list[Line]) -> Iterator[Line]:
@@ -111,22 +135,22 @@ def _share_left(
     subjects: list[tuple[str, Any]], n_said: Mapping[tuple[str, Any], int]
 ) -> float:
     """Return the share of what a finding tells that findings on its subjects have left."""
-    column, side, feature = subjects
-    return (
-        SAME_COLUMN ** n_said[column]
-        * SAME_SIDE ** n_said[side]
-        * SAME_FEATURE ** n_said[feature]
-    )
+    left = 1.0
+    for subject in subjects:
+        kind, _ = subject
+        left *= LEFT[kind] ** n_said[subject]
+    return left
 
 
 def _subjects(line: Line) -> list[tuple[str, Any]]:
-    """Return what a finding is about: its column, its side and its feature."""
+    """Return what a finding is about: its column, its side, its feature and its topic."""
     column = line["column"]
-    return [
-        ("column", column),
-        ("side", (column, line["side"])),
-        ("feature", line["feature"]),
-    ]
+    subjects = [("column", column), ("side", (column, line["side"]))]
+    if not is_about_topic(line):
+        subjects.append(("feature", line["feature"]))
+    if line["topic"] >= 0:
+        subjects.append(("topic", line["topic"]))
+    return subjects
 
 
 def repeats_name(label: str, name: str) -> bool:
@@ -177,9 +201,13 @@ def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
         if line is None:
             continue
         numbers = {name: found.get(name) for name in NUMBERS}
-        feature = {"feature": found["feature"], "label": found["label"]}
+        subject = {
+            "feature": found["feature"],
+            "topic": found.get("topic", -1),
+            "label": found["label"],
+        }
         doubt = {"is_doubtful": bool(found.get("label_doubtful"))}
-        yield column | numbers | feature | doubt | line
+        yield column | numbers | subject | doubt | line
 
 
 def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | None:
@@ -201,7 +229,7 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
         return None
     share_here = f"{percent(share)} of {here}"
     share_there = f"{percent(other_share)} of {there}"
-    texts = _texts_about(found)
+    texts = f"Texts {_about(found)}"
     if is_more_here:
         side = str(target)
         sentence = f"{texts} make up {share_here} and {share_there}."
@@ -221,8 +249,10 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
     }
 
 
-def _texts_about(found: Line) -> str:
-    return f"Texts about {_quoted_label(found)}"
+def _about(found: Line) -> str:
+    """Say what texts are about, after "Texts"."""
+    of = "of the topic" if is_about_topic(found) else "about"
+    return f"{of} {_quoted_label(found)}"
 
 
 def _quoted_label(found: Line) -> str:
@@ -262,9 +292,9 @@ def column_words(column: Any) -> str:
 def _trend_line(result: _Compared, found: Line) -> Line | None:
     """Compare the first periods with the last: as few of them as show what the whole does."""
     shares = result.shares
-    of_feature = shares["feature"] == found["feature"]
-    has_enough = shares["n"] >= MIN_PERIOD_TEXTS
-    stated = shares[of_feature & has_enough]
+    own_shares = shares_of(shares, found)
+    has_enough = own_shares["n"] >= MIN_PERIOD_TEXTS
+    stated = own_shares[has_enough]
     rises = found["effect"] > 0
     most_periods = len(stated) // 2
     for n_periods in range(1, most_periods + 1):
@@ -276,7 +306,7 @@ def _trend_line(result: _Compared, found: Line) -> Line | None:
             break
     else:
         return None  # no ends show what the whole does
-    texts = _texts_about(found)
+    texts = f"Texts {_about(found)}"
     verb = "rise" if rises else "fall"
     unit = result.about.get("unit")
     at_first = f"{percent(start)} {_when(first, unit)}"
@@ -311,15 +341,17 @@ def _when(shares: pd.DataFrame, unit: Any) -> str:
 
 def _number_line(result: _Compared, found: Line) -> Line:
     effect = found["effect"]
-    label = _quoted_label(found)
+    about = _about(found)
     n_active = found["n_active"]
     direction = "higher" if effect > 0 else "lower"
-    difference = number(abs(effect))
     column = result.about.get("column") or found["target"]
     name = column_words(column)
+    is_sure = found["low"] * found["high"] > 0
+    amount = f"{number(abs(effect))} {direction}" if is_sure else direction
+    unsure = "" if is_sure else "; by how much is not sure"
     sentence = (
-        f"In texts about {label}, {name} is on average {difference} "
-        f"{direction} than in other texts ({n_active:,} texts)."
+        f"In texts {about}, {name} is on average {amount} "
+        f"than in other texts ({n_active:,} texts{unsure})."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}
 

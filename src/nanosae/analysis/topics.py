@@ -36,6 +36,7 @@ from nanosae.analysis.clustering import (
 )
 from nanosae.analysis.group_names import common_words, feature_names
 from nanosae.analysis.statistics import unit
+from nanosae.analysis.topic_rows import NAMING_WORDS
 from nanosae.analysis.topic_words import spelled, topic_words
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
@@ -219,7 +220,7 @@ class Topics:
         assigned = self.row_topic[self.row_topic >= 0]
         names = []
         for topic, of_topic in enumerate(words):
-            first_words = of_topic[:4] or [UNNAMED]
+            first_words = of_topic[:NAMING_WORDS] or [UNNAMED]
             name = "_".join([str(topic), *first_words])
             names.append(name)
         representatives = [of_topic[:3] for of_topic in rows]
@@ -348,6 +349,34 @@ def topics(
     texts = SampledTexts(codes, drawn)
     of_rows = (centre, with_neighbours, tree, neighbours, texts)
     return Topics(codes, labels, n, is_eligible, decoder, *of_rows).cut(n)
+
+
+def distinct_topics(topics: Topics, n: int) -> Topics:
+    """Return `n` topics, or fewer where as many would share their words.
+
+    Readers know topics by their words. Where two share most of the words in their names, the tree
+    is cut into as many topics as there were different ones, and so on.
+
+    Args:
+        topics: Any number of topics.
+        n: The largest number.
+    """
+    found = topics.cut(n)
+    n_different = _count_different(found.table["Representation"].tolist())
+    if n_different == n:
+        return found
+    return distinct_topics(topics, n_different)
+
+
+def _count_different(words: list[list[str]]) -> int:
+    """Count topics that share at most half of their naming words with each one before."""
+    different: list[set[str]] = []
+    for of_topic in words:
+        naming = set(of_topic[:NAMING_WORDS])
+        shared = [len(naming & other) for other in different]
+        if not naming or max(shared, default=0) <= NAMING_WORDS / 2:
+            different.append(naming)
+    return len(different)
 
 
 def _neighbours_of_rows(

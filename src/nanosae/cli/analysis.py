@@ -196,13 +196,13 @@ def topics(
     """
     import pandas as pd
 
-    from nanosae.runs.results import save_result
+    from nanosae.analysis.topic_rows import save_topics
 
     codes = open_codes(run, name)
     found = nanosae.topics(codes, n)
     topic = pd.DataFrame({"topic": found.feature_topic})
     save(codes, topic.rename_axis("feature").reset_index())
-    save_result(codes, "topics.parquet", found.table, {"n": n})
+    save_topics(codes, found, {"n": n})
     show(found.table, as_json, ["Topic", "Count", "Name"])
     say_next(f"nanosae report {run}", f"nanosae explore {run}", as_json=as_json)
 

@@ -123,7 +123,8 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
     if vectors is None:
         table, n_empty = drop_empty_texts(table, "text")
         if n_empty:
-            notes.append(f"{n_empty:,} rows without a text were left out.")
+            were = "row was" if n_empty == 1 else "rows were"
+            notes.append(f"{n_empty:,} {were} left out: there is no text.")
     _check_rows(table)
     return Plan(
         table=table,

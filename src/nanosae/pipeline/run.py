@@ -22,8 +22,9 @@ from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.overview import overview
-from nanosae.analysis.sentences import COLUMNS, findings
-from nanosae.analysis.topics import topics
+from nanosae.analysis.sentences import COLUMNS, findings, percent
+from nanosae.analysis.topic_rows import save_topics
+from nanosae.analysis.topics import distinct_topics, topics
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
@@ -85,7 +86,7 @@ def run(
         query_prompt: Put before each query, such as "query: "; by default the texts' prompt.
         encoding: Of a CSV or text file.
         config: How to train; None lets the data decide.
-        n_topics: Number of topics.
+        n_topics: Number of topics; fewer if words do not tell them apart.
         say: Takes each line of what is going on.
         progress: Show a progress bar over all stages, on a terminal.
 
@@ -194,11 +195,12 @@ class Work:
         columns = {"groups": plan.groups, "times": plan.times, "numbers": plan.numbers}
         n_columns = sum(map(len, columns.values()))
         comparing = n_columns * (1 + thousands / 10)
-        topics = {"n": self.n_topics}
+        topics = {"n": self.n_topics, "keeps_rows": True}
+        compares = (*named, "topics")
         stages += [
             Stage("families", self.families, named, {}, 3),
             Stage("topics", self.topics, named, topics, 1),
-            Stage("compare", self.compare, named, columns, comparing),
+            Stage("compare", self.compare, compares, columns, comparing),
         ]
         if plan.labels is not None:
             labels = {"labels": plan.labels}
@@ -260,7 +262,7 @@ class Work:
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
-            f"explain {1 - metrics['fvu']:.0%} of the variance of unseen texts"
+            f"explain {percent(1 - metrics['fvu'])} of the variance of unseen texts"
         )
 
     def encode(self, resumes: bool) -> str:
@@ -302,8 +304,9 @@ class Work:
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
         tree = topics(codes, 1)
-        found = tree.cut(min(self.n_topics, max(1, n_active // 4), len(tree.sample)))
-        save_result(codes, "topics.parquet", found.table, {"n": found.n})
+        n = min(self.n_topics, max(1, n_active // 4), len(tree.sample))
+        found = distinct_topics(tree, n)
+        save_topics(codes, found, {"n": found.n})
         topic = pd.DataFrame({"topic": found.feature_topic}).rename_axis("feature")
         save_features(self.folder, topic.reset_index(), codes)
         return f"{found.n} topics"
@@ -370,7 +373,9 @@ class Work:
         tested = found.value[is_tested].to_dict("records")
         held = overview(codes, topics.value, families.value["families"])
         lines = [*tested, *held.to_dict("records")]
-        table = pd.DataFrame(lines, columns=COLUMNS).astype({"feature": "Int64"})
+        table = pd.DataFrame(lines, columns=COLUMNS).astype(
+            {"feature": "Int64", "topic": "Int64"}
+        )
         save_result(codes, "findings.parquet", table, found.parameters)
 
     def _say_notes(self, notes: Sequence[str]) -> None:

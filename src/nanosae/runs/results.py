@@ -40,6 +40,7 @@ LOCK = ".results.lock"
 COMMANDS = {
     "families.json": "families",
     "topics.parquet": "topics",
+    "topic_rows.parquet": "topics",
     "evaluation.json": "evaluate",
     "features.parquet": "describe",
 }

@@ -46,6 +46,8 @@ ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
 TIME_NAMES = re.compile(
     r"(^|[_\s-])(time|timestamp|date|datetime|created|posted)([_\s-]|$)"
 )
+MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
+DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
 EPOCH = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
 TAG_SEPARATORS = "|;,"
 TAG_NAMES = re.compile(
@@ -171,7 +173,7 @@ def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
     if pa.types.is_dictionary(kind):
         return _dictionary_role(name, present.dictionary_decode(), n_rows)
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
-        return Column(name, "date", f"it holds {kind} values")
+        return Column(name, "date", "it holds dates")
     if pa.types.is_boolean(kind):
         return _category(name, present)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -179,9 +181,7 @@ def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
     if pa.types.is_integer(kind):
         return _integer_role(name, present)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        if ID_NAMES.search(name.lower()):
-            return Column(name, "id", "its name says so")
-        return Column(name, "number", "it holds numbers")
+        return _fraction_role(name, present)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _string_role(name, present, n_rows)
     return Column(name, "unused", f"nothing is done with {kind} values")
@@ -209,8 +209,11 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     in_range = low >= 1800 and high <= 2100
     if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
+    if n_distinct > 2 and are_days(values):
+        return Column(name, "date", f"its values are days, as in {low}")
     if TIME_NAMES.search(name.lower()) and low >= EPOCH[0] and high <= EPOCH[1]:
-        return Column(name, "date", "its values count seconds since 1970")
+        unit = "seconds" if high < MILLISECONDS else "milliseconds"
+        return Column(name, "date", f"its values count {unit} since 1970")
     if ID_NAMES.search(name.lower()):
         return Column(name, "id", "its name says so")
     if n_distinct == len(values) and len(values) > CATEGORY_ROWS:
@@ -219,6 +222,14 @@ def _integer_role(name: str, values: pa.Array) -> Column:
         return Column(name, "unused", "all its values are equal")
     if n_distinct == 2:
         return _category(name, values)
+    return Column(name, "number", "it holds numbers")
+
+
+def _fraction_role(name: str, values: pa.Array) -> Column:
+    if ID_NAMES.search(name.lower()):
+        return Column(name, "id", "its name says so")
+    if pc.count_distinct(values).as_py() == 1:
+        return Column(name, "unused", "all its values are equal")
     return Column(name, "number", "it holds numbers")
 
 
@@ -231,9 +242,12 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
     if n_distinct == 1:
         return Column(name, "unused", "all its values are equal")
     if (share := _share_of_dates(filled)) >= PARSED_SHARE:
-        return Column(name, "date", f"{share:.0%} of its values read as dates")
-    if (share := _share_of_numbers(filled)) >= PARSED_SHARE:
-        return Column(name, "number", f"{share:.0%} of its values read as numbers")
+        return Column(name, "date", f"{100 * share:.0f} % of its values read as dates")
+    share = _share_of_numbers(filled)
+    if share >= PARSED_SHARE and not ID_NAMES.search(name.lower()):
+        return Column(
+            name, "number", f"{100 * share:.0f} % of its values read as numbers"
+        )
     tags = _tags(name, filled)
     if tags is not None:
         return tags
@@ -242,8 +256,10 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
         return category
     if mean_words >= TEXT_WORDS and n_distinct >= TEXT_DISTINCT * len(filled):
         return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
-    if ID_NAMES.search(name.lower()) or n_distinct == len(filled):
+    if n_distinct == len(filled):
         return Column(name, "id", "every row has a value of its own")
+    if ID_NAMES.search(name.lower()):
+        return Column(name, "id", "its name says so")
     return category
 
 
@@ -335,6 +351,20 @@ def _share_of_numbers(values: pa.Array) -> float:
 def _share_matching(values: pa.Array, pattern: str) -> float:
     matches = pc.match_substring_regex(values, pattern)
     return pc.mean(pc.cast(matches, pa.float64())).as_py()
+
+
+def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all whole numbers are days of the calendar, as in 20240131."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    if low is None or low < DAYS[0] or high > DAYS[1]:
+        return False
+    return parse_days(pc.unique(values).drop_null()).notna().all()
+
+
+def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
+    """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
+    digits = values.cast(pa.string()).to_pandas()
+    return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
 
 
 def parse_dates(values: pd.Series) -> pd.Series:

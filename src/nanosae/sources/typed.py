@@ -9,11 +9,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
-from nanosae.sources.roles import Column, parse_dates, split_tags
+from nanosae.sources.roles import (
+    MILLISECONDS,
+    Column,
+    are_days,
+    parse_dates,
+    parse_days,
+    split_tags,
+)
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
-
-MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
 
 
 def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
@@ -45,12 +50,15 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _as_dates(values: pa.ChunkedArray) -> Any:
-    """Return text and counts since 1970 as times in UTC; years and times as they are."""
+    """Return text, days and counts since 1970 as times in UTC; years and times as they are."""
     if _is_text(values.type):
         dates = parse_dates(values.to_pandas())
         return pa.array(dates.dt.tz_localize(None), pa.timestamp("us"))
     if not pa.types.is_integer(values.type) or pc.max(values).as_py() <= 2100:
         return values
+    if are_days(values):
+        days = parse_days(values)
+        return pa.array(days.dt.tz_localize(None), pa.timestamp("us"))
     unit = "ms" if pc.max(values).as_py() >= MILLISECONDS else "s"
     return values.cast(pa.int64()).cast(pa.timestamp(unit))
 

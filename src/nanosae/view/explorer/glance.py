@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from nanosae.analysis.topic_rows import NAMING_WORDS
 from nanosae.runs.results import load_contrasts, load_result
 from nanosae.runs.tables import records
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 TOPICS = 8
 FINDINGS = 6
-TOPIC_WORDS = 4  # of a topic that are shown
 
 
 def glance(corpus: OpenCorpus) -> Answer:
@@ -47,7 +47,7 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
     biggest = result.value.nlargest(TOPICS, "Count")
     return [
         {
-            "name": ", ".join(line.Representation[:TOPIC_WORDS]),
+            "name": ", ".join(line.Representation[:NAMING_WORDS]),
             "rows": int(line.Count),
             "feature": int(line.Features[0]),
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanosae.analysis.findings import shares_of
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
     empty_figure,
@@ -101,8 +102,9 @@ def _has_several_targets(table: pd.DataFrame) -> bool:
 
 
 def _finding_names(table: pd.DataFrame) -> list[str]:
-    """Return the labels of the findings, with their groups if there are several."""
-    names = table["label"]
+    """Return what the findings are about, with their groups if there are several."""
+    is_topic = table["feature"] < 0
+    names = table["label"].where(~is_topic, "topic " + table["label"])
     if _has_several_targets(table):
         names = names + " · " + table["target"]
     return names.tolist()
@@ -190,7 +192,7 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
         )
     shares = pd.DataFrame(result["shares"])
     return [
-        (finding["label"], shares[shares["feature"] == finding["feature"]])
+        (finding["label"], shares_of(shares, finding))
         for finding in result["findings"][:n]
     ]
 

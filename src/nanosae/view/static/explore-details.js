@@ -158,16 +158,13 @@ const howCompared = ({ compared, notes }) => {
 };
 
 const finding = (found) => {
-  const filter = button("link small", "filter", () => toggleFilter(found.feature), {
-    "aria-label": `Filter by ${found.label}`,
-  });
   const interval = `95 % CI ${fmt(found.odds_low)} to ${fmt(found.odds_high)}`;
   const odds = `odds ratio ${fmt(found.odds_ratio)} (${interval}), q = ${fmt(found.q, 2)}`;
   const width = (share) => ({ width: `${100 * share}%` });
   return el(
     "div",
     {},
-    el("div", { className: "pair" }, featureLink(found.feature, found.label), filter),
+    foundName(found),
     el(
       "div",
       { className: "odds" },
@@ -178,6 +175,15 @@ const finding = (found) => {
     ),
     el("div", { className: "muted small" }, odds),
   );
+};
+
+/** Name a feature with its links, or a topic. */
+const foundName = ({ feature, label }) => {
+  if (feature < 0) return el("div", {}, `Topic “${label}”`);
+  const filter = button("link small", "filter", () => toggleFilter(feature), {
+    "aria-label": `Filter by ${label}`,
+  });
+  return el("div", { className: "pair" }, featureLink(feature, label), filter);
 };
 
 // ── what is open ──

@@ -12,7 +12,8 @@
   const summary = () => {
     const parts = [];
     if (corpus) parts.push(`${fmt(corpus.rows)} ${corpus.texts ? "texts" : "rows"}`);
-    if (n) parts.push(`${fmt(n)} features found in them`);
+    const active = columns.n_active?.filter((rows) => rows > 0).length ?? n;
+    if (active) parts.push(`${fmt(active)} features found in them`);
     if (topics?.length) parts.push(`${fmt(topics.length)} topics`);
     return parts.join(" · ") || "nothing is encoded yet";
   };
