@@ -894,6 +894,7 @@ add(
 add(
     "analysis/baselines.py",
     "tests/analysis/test_baselines.py",
+    ("evaluate: no feature of below", "np.maximum(-x, 0)", "np.maximum(x, 0)"),
     ("evaluate: all components", "axes[:, : max(1, round(l0))]", "axes"),
     (
         "evaluate: random SAE with twice the L0",

@@ -10,7 +10,8 @@ from nanosae.analysis.baselines import representations
 @pytest.fixture(scope="module")
 def made(compared_codes):
     rows = np.arange(0, 2000, 2)
-    found = representations(compared_codes, rows, True, np.random.default_rng(0))
+    yielded = representations(compared_codes, rows, True, np.random.default_rng(0))
+    found = dict(yielded)
     return found, compared_codes.vectors(rows), compared_codes.take(rows)
 
 

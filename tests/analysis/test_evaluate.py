@@ -2,13 +2,16 @@
 
 import json
 import warnings
+import weakref
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from safetensors.numpy import save_file
 from sklearn.exceptions import ConvergenceWarning
 
+from nanosae.analysis.baselines import representations
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.evaluate import evaluate
 from nanosae.analysis.splits import held_out
@@ -312,3 +315,31 @@ def test_rows_that_are_all_equal_are_measured(planted, tmp_path):
         warnings.simplefilter("ignore", ConvergenceWarning)  # k-means finds one cluster
         measured = evaluate(codes).wide()
     assert np.isnan(measured.loc["redundancy", "random"])
+
+
+def test_representations_are_measured_one_at_a_time(codes, monkeypatch):
+    alive = weakref.WeakSet()
+    alive_when_made = []
+
+    def watched(*given):
+        for name, representation in representations(*given):
+            alive.add(representation)
+            alive_when_made.append(len(alive))
+            yield name, representation
+            del representation
+
+    monkeypatch.setattr("nanosae.analysis.evaluate.representations", watched)
+    evaluate(codes, "group", ks=(1,), max_rows=400)
+    assert alive_when_made == [1, 1, 1, 1, 1]
+    # held together they would all be there
+    assert len(dict(watched(codes, np.arange(50), True, np.random.default_rng(0)))) == 5
+    assert alive_when_made[5:] == [1, 2, 3, 4, 5]
+
+
+def test_the_measures_of_codes_do_not_depend_on_baselines(codes):
+    alone, beside = (
+        evaluate(codes, "group", ks=(1,), max_rows=400, baselines=wanted).table
+        for wanted in (False, True)
+    )
+    of_codes = beside[beside["representation"] == "codes"]
+    pd.testing.assert_frame_equal(alone, of_codes)

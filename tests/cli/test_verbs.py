@@ -49,6 +49,21 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
     assert Codes.open(run).texts([0]).tolist() == ["a body"]
 
 
+def test_codes_of_a_replaced_model_are_said_to_be(data, flags, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", data, "-o", run, *flags]) == 0
+    assert main(["encode", run, data]) == 0
+    by_feature = ["search", run, "--feature", "1"]
+    assert main(by_feature) == 0
+    assert "since, and is analysed" not in capsys.readouterr().err
+    assert main(["train", data, "-o", run, *flags, "--force", "--seed", "1"]) == 0
+    assert main(by_feature) == 0
+    assert "was encoded by a model that has been replaced" in capsys.readouterr().err
+    assert main(["encode", run, data, "--force"]) == 0
+    assert main(by_feature) == 0
+    assert "since, and is analysed" not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_demo_says_ten_findings(tmp_path):
     done = subprocess.run(

@@ -8,6 +8,7 @@ measures (arXiv 2602.14111), so that a score alone says little.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,10 @@ def representations(
     baselines: bool,
     rng: np.random.Generator,
     targets: np.ndarray | None = None,
-) -> dict[str, Representation]:
-    """Return the codes of some rows, and the baselines on the same rows.
+) -> Iterator[tuple[str, Representation]]:
+    """Yield the codes of some rows, and the baselines on the same rows.
+
+    They come one by one because dense ones are large: let each go before the next is asked for.
 
     Args:
         codes: The corpus.
@@ -58,23 +61,23 @@ def representations(
         rng: Draws the random directions.
         targets: What a transcoder is to make of these rows, (len(rows), output_size).
 
-    Returns:
-        "codes", and with `baselines` "dense", "pca", "k-means" and "random".
+    Yields:
+        "codes", and with `baselines` "dense", "pca", "k-means" and "random", each with its
+        representation.
     """
     dense = codes.vectors(rows) if codes.has_vectors else None
     of_codes = _codes(codes, rows, dense, targets)
-    if dense is None or not baselines:
-        return {"codes": of_codes}
     l0 = of_codes.activations.nnz / len(rows)
+    yield "codes", of_codes
+    del of_codes
+    if dense is None or not baselines:
+        return
     mean = dense.mean(0)
     centred = dense - mean
-    return {
-        "codes": of_codes,
-        "dense": Representation(_both_signs(centred)),
-        "pca": _principal_components(dense, centred, mean, l0),
-        "k-means": _clusters(dense, codes.n_features),
-        "random": _random_sae(dense, centred, mean, codes.n_features, l0, rng),
-    }
+    yield "dense", Representation(_both_signs(centred))
+    yield "pca", _principal_components(dense, centred, mean, l0)
+    yield "k-means", _clusters(dense, codes.n_features)
+    yield "random", _random_sae(dense, centred, mean, codes.n_features, l0, rng)
 
 
 def _codes(
@@ -99,7 +102,9 @@ def _codes(
 
 def _both_signs(x: np.ndarray) -> sp.csc_array:
     """Make two features of each column: what lies above 0, and what lies below."""
-    return sp.csc_array(np.maximum(np.hstack([x, -x]), 0))
+    above = sp.csc_array(np.maximum(x, 0))
+    below = sp.csc_array(np.maximum(-x, 0))
+    return sp.csc_array(sp.hstack([above, below], format="csc"))
 
 
 def _principal_components(

@@ -10,7 +10,7 @@ Not here: what needs a language model; TPP and SCR, which do not rank SAEs (arXi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -134,20 +134,17 @@ def evaluate(
         )
     if targets is not None:
         targets = _targets_of(codes, targets)[rows]
-    compared = representations(codes, rows, baselines, rng, targets)
-    measures: dict[str, Measures] = {name: {} for name in compared}
-
-    chosen = pd.DataFrame()
+    names = np.zeros(0, object)
+    labelled = None
     notes = []
     if values is not None:
         names, labelled = _labelled_rows(
             codes, rows, values, groups, min_rows, share, seed
         )
         notes = split_notes(labelled.held, share)
-        chosen = _measure_labels(compared, labelled, names, ks, measures)
-        if "dense" in compared:
-            measures["dense"] |= dense_probe(codes.vectors(rows), labelled)
-    _measure_features(codes, rows, compared, measures, seed, rng)
+    compared = representations(codes, rows, baselines, rng, targets)
+    spaces = text_spaces(codes, rows, seed)
+    measures, best = _measure_each(compared, codes, rows, labelled, ks, spaces, rng)
     if others:
         scores = stability(codes.weights(), others)[codes.counts > 0]
         measures["codes"]["stability"] = mean_estimate(scores)
@@ -164,7 +161,7 @@ def evaluate(
         "seed": seed,
         "notes": notes,
     }
-    return Evaluation(_as_table(measures), chosen, about)
+    return Evaluation(_as_table(measures), _label_table(best, names), about)
 
 
 def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
@@ -207,42 +204,65 @@ def _rarer_side(labels: Any) -> np.ndarray:
     return np.minimum(n_with, labels.shape[0] - n_with)
 
 
-def _measure_labels(
-    compared: dict[str, Representation],
-    labelled: LabelledRows,
-    names: np.ndarray,
+def _measure_each(
+    compared: Iterable[tuple[str, Representation]],
+    codes: Codes,
+    rows: np.ndarray,
+    labelled: LabelledRows | None,
     ks: Sequence[int],
-    measures: dict[str, Measures],
+    spaces: dict[str, Any],
+    rng: np.random.Generator,
+) -> tuple[dict[str, Measures], dict[str, dict[str, np.ndarray]]]:
+    """Measure one representation after the other; return the best features of labels, too."""
+    measures: dict[str, Measures] = {}
+    best = {}
+    for name, representation in compared:
+        measures[name] = {}
+        if labelled is not None:
+            measures[name], best[name] = _measure_labels(representation, labelled, ks)
+            if name == "dense":
+                measures[name] |= dense_probe(codes.vectors(rows), labelled)
+        measures[name] |= _measure_features(representation, spaces, rng)
+        del representation  # dense ones are large: the next one takes its place
+    return measures, best
+
+
+def _label_table(
+    best: dict[str, dict[str, np.ndarray]], names: np.ndarray
 ) -> pd.DataFrame:
-    """Measure what needs labels; return the best feature of each label."""
-    tables = []
-    for name, representation in compared.items():
-        activations = representation.activations
-        single, chosen = best_features(activations, labelled)
-        tables.append(pd.DataFrame(chosen | {"representation": name, "label": names}))
-        measures[name] |= single | sparse_probes(activations, labelled, ks)
-    return pd.concat(tables, ignore_index=True)
+    """List the best feature of each label in each representation."""
+    tables = [
+        pd.DataFrame(chosen | {"representation": representation, "label": names})
+        for representation, chosen in best.items()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _measure_labels(
+    representation: Representation, labelled: LabelledRows, ks: Sequence[int]
+) -> tuple[Measures, dict[str, np.ndarray]]:
+    """Measure what needs labels; return the best feature of each label, too."""
+    activations = representation.activations
+    single, chosen = best_features(activations, labelled)
+    return single | sparse_probes(activations, labelled, ks), chosen
 
 
 def _measure_features(
-    codes: Codes,
-    rows: np.ndarray,
-    compared: dict[str, Representation],
-    measures: dict[str, Measures],
-    seed: int,
+    representation: Representation,
+    spaces: dict[str, Any],
     rng: np.random.Generator,
-) -> None:
+) -> Measures:
     """Measure what needs no labels."""
-    spaces = text_spaces(codes, rows, seed)
-    for name, representation in compared.items():
-        for space, points in spaces.items():
-            estimate = intruder_detection(representation.activations, points, rng)
-            measures[name][f"intruder_{space}"] = estimate
-        measures[name] |= usage(representation)
-        original = representation.original
-        reconstruction = representation.reconstruction
-        if original is not None and reconstruction is not None:
-            measures[name] |= reconstruction_measures(original, reconstruction, rng)
+    measures: Measures = {}
+    for space, points in spaces.items():
+        estimate = intruder_detection(representation.activations, points, rng)
+        measures[f"intruder_{space}"] = estimate
+    measures |= usage(representation)
+    original = representation.original
+    reconstruction = representation.reconstruction
+    if original is not None and reconstruction is not None:
+        measures |= reconstruction_measures(original, reconstruction, rng)
+    return measures
 
 
 def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:
