@@ -49,6 +49,22 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
     assert Codes.open(run).texts([0]).tolist() == ["a body"]
 
 
+def test_codes_of_a_model_trained_anew_are_said_to_be(data, flags, tmp_path, capsys):
+    run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
+    pd.DataFrame({"text": ["a cat", "two dogs"] * 100}).to_parquet(texts)
+    encode = ["encode", run, data, "--texts", texts]
+    assert main(["train", data, "-o", run, *flags]) == 0
+    assert main(encode) == 0
+    assert main(["label", run]) == 0
+    assert "replaced since" not in capsys.readouterr().err
+    assert main(["train", data, "-o", run, *flags, "--force", "--seed", "1"]) == 0
+    assert main(["label", run]) == 0
+    assert "has been replaced since" in capsys.readouterr().err
+    assert main([*encode, "--force"]) == 0
+    assert main(["label", run]) == 0
+    assert "replaced since" not in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_demo_says_ten_findings(tmp_path):
     done = subprocess.run(

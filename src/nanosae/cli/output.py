@@ -31,8 +31,11 @@ def shows_progress() -> bool:
 
 
 def open_codes(run: Path, name: str | None) -> Codes:
-    """Open a corpus of a run; say so if it has no texts."""
+    """Open a corpus of a run; say so if it has no texts, or is of an earlier model."""
     codes = nanosae.Codes.open(run, name)
+    if not codes.is_of_run_model and not _quiet:
+        told = f"note: {codes.path} was encoded by a model that has been replaced since, and is"
+        print(f"{told} analysed as it is. Encode the corpus again.", file=sys.stderr)
     if not codes.has_texts and not _quiet:
         verbs = "describe, families, topics, search by row or feature, contrast, evaluate, export"
         print(f"note: {codes.path} has no texts; what works: {verbs}.", file=sys.stderr)

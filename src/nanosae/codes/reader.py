@@ -124,6 +124,13 @@ class Codes:
         return "" if made_by is None else made_by
 
     @property
+    def is_of_run_model(self) -> bool:
+        """Whether the run's model, where there is one, made these codes, as far as is known."""
+        if self.run is None or not self.has_model:
+            return True
+        return self.model == saved_checksum(self.run)
+
+    @property
     def has_model(self) -> bool:
         """Whether these codes lie in a run that holds a model."""
         return self.run is not None and has_model(self.run)
@@ -313,6 +320,11 @@ class Codes:
                 stop = min(start + size, last)
                 yield start, once.vectors(np.arange(start, stop))
 
+    @property
+    def _model_folder(self) -> str:
+        """Where the run's model lies, or would."""
+        return "RUN/model" if self.run is None else str(self.run / "model")
+
     def weights(self) -> Weights:
         """Return the run's model in numpy.
 
@@ -323,7 +335,7 @@ class Codes:
         if self.run is None or not self.has_model:
             raise DataError(
                 f"{self.path} needs a model of {self.n_features} features; there is none in "
-                "RUN/model.",
+                f"{self._model_folder}.",
                 file=self.path,
             )
         model = Weights.load(self.run)
@@ -331,16 +343,16 @@ class Codes:
         here = checksum(model.W_dec)
         if made_by is None and model.hidden_size != self.n_features:
             raise StaleError(
-                f"{self.path} needs a model of {self.n_features} features; RUN/model has "
-                f"{model.hidden_size}.",
+                f"{self.path} needs a model of {self.n_features} features; "
+                f"{self._model_folder} has {model.hidden_size}.",
                 file=self.path,
                 remedy="Encode the corpus again.",
             )
         if made_by not in (None, here):
             raise StaleError(
-                f"{self.path} was encoded by model {made_by}, but RUN/model is {here}: encode it "
-                "again.",
+                f"{self.path} was encoded by model {made_by}, but {self._model_folder} is {here}.",
                 file=self.path,
+                remedy="Encode the corpus again.",
             )
         return model
 

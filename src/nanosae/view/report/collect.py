@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MAX_FEATURES = 20_000  # in the table and on the map
 MAX_SENTENCES = 20  # of a contrast
 MAX_FINDINGS_LISTED = 200  # sentences at the top
-SENTENCE_COLUMNS = ["sentence", "label", "feature", "column"]
+SENTENCE_COLUMNS = ["sentence", "label", "feature", "topic", "column"]
 MAX_FINDINGS = 12  # in the figure of a contrast
 LABEL_AREA = (1100, 520)  # pixels in which the map's labels find room
 FAR_SHARE = 0.005  # of the points, which may lie far on either side of the map
@@ -209,7 +209,7 @@ def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame
 
 
 def _sentences(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the first findings, each with the feature that it is about, if it is about one."""
+    """Return the first findings, each with the feature or topic that it is about, if any."""
     first = found.filter(items=SENTENCE_COLUMNS).head(MAX_FINDINGS_LISTED)
     return records(findings=first)["findings"]
 

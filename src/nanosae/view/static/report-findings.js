@@ -21,15 +21,22 @@
     Health: "Whether a feature is usable: dead ones are in no text, dense ones in nearly all.",
   };
 
-  /** A sentence whose label, in “…”, opens the card of its feature. */
-  const sentence = ({ sentence: said, label, feature }) => {
-    const text = report.unbroken(said);
-    const quoted = `“${label}”`;
+  /** What shows the texts or features of a finding: a card, or the topic's list; null if nothing. */
+  const shower = ({ feature, topic, label }) => {
+    if (placeOf.has(feature)) return () => open(feature);
+    if (!report.topicName.has(topic)) return null;
+    return () => report.narrow({ column: "topic", value: topic, text: label });
+  };
+  /** A sentence whose label, in “…”, opens the card of its feature or lists its topic. */
+  const sentence = (found) => {
+    const text = report.unbroken(found.sentence);
+    const quoted = `“${found.label}”`;
     const at = text.indexOf(quoted);
-    if (at < 0 || !placeOf.has(feature)) return el("li", {}, text);
+    const show = shower(found);
+    if (at < 0 || show === null) return el("li", {}, text);
     const onclick = (event) => {
       event.preventDefault();
-      open(feature);
+      show();
     };
     // a button would not break with the line
     const link = el("a", { className: "link", href: "#findings", onclick }, quoted);
@@ -44,7 +51,7 @@
     const onAll = findings.at(-1).column ? "" : " on the texts as a whole";
     $("#findings-note").textContent =
       `The most telling of ${fmt(report.facts.findings)} findings${onColumns}` +
-      `${onColumns && onAll ? ", then" : ""}${onAll}. Click on a name to see its texts.`;
+      `${onColumns && onAll ? ", then" : ""}${onAll}. Click on a name to see more of it.`;
     const list = $("#finding-list");
     list.append(...findings.slice(0, FIRST).map(sentence));
     if (findings.length <= FIRST) return;
