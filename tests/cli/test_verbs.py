@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from nanosae.cli import main
 from nanosae.codes import Codes
+
+DIGITS_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
@@ -51,7 +54,9 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
 
 def test_codes_of_a_model_trained_anew_are_said_to_be(data, flags, tmp_path, capsys):
     run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
-    pd.DataFrame({"text": ["a cat", "two dogs"] * 100}).to_parquet(texts)
+    names = pd.util.hash_array(np.arange(200)).astype(str)
+    letters = [name.translate(DIGITS_AS_LETTERS) for name in names]
+    pd.DataFrame({"text": letters}).to_parquet(texts)  # all different
     encode = ["encode", run, data, "--texts", texts]
     assert main(["train", data, "-o", run, *flags]) == 0
     assert main(encode) == 0
