@@ -763,6 +763,15 @@ add(
 )
 add(
     "analysis/effects.py",
+    "tests/analysis/test_contrast.py -k fitted_in_blocks",
+    (
+        "contrast: the first block again and again",
+        "Pairs(pairs.features[start:stop]",
+        "Pairs(pairs.features[: len(pairs.targets[start:stop])]",
+    ),
+)
+add(
+    "analysis/effects.py",
     "tests/analysis/test_contrast.py -k share_of_no_rows",
     ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
 )

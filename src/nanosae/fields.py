@@ -96,14 +96,14 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     """Return a value in its annotation's own type."""
     if value is None and NoneType in get_args(hint):
         return None
-    hint = _without_none(hint)
+    hint = without_none(hint)
     try:
         return _converted(value, hint)
     except _UnfitError:
         raise ConfigError(f"{name}={value!r} must be {_words(hint)}.") from None
 
 
-def _without_none(hint: Any) -> Any:
+def without_none(hint: Any) -> Any:
     """Return T of T | None."""
     members = get_args(hint)
     if NoneType not in members:

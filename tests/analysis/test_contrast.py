@@ -96,6 +96,23 @@ def test_selection_and_report_on_the_same_rows_would_be_caught(compared_codes):
     assert np.abs(r(half)[best]).mean() > 0.15
 
 
+def test_pairs_are_fitted_in_blocks_with_the_same_result(compared_codes, monkeypatch):
+    whole = contrast(compared_codes, by="group").table
+    n_fits = 0
+    fit = effects.fit_log_odds
+
+    def counted(*counts):
+        nonlocal n_fits
+        n_fits += 1
+        return fit(*counts)
+
+    monkeypatch.setattr(effects, "fit_log_odds", counted)
+    monkeypatch.setattr(effects, "BLOCK_CELLS", 1)
+    blocks = contrast(compared_codes, by="group").table
+    assert n_fits > 1
+    pd.testing.assert_frame_equal(blocks, whole, rtol=1e-9)
+
+
 def test_group_columns_agree_with_counts_by_hand(tmp_path):
     rng = np.random.default_rng(4)
     on = rng.random((1200, 5)) < [0.3, 0.1, 0.1, 0.1, 0.1]

@@ -4,11 +4,14 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from nanosae.cli import main
 from nanosae.codes import Codes
+
+DIGITS_AS_LETTERS = str.maketrans("0123456789", "abcdefghij")
 
 
 def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
@@ -49,19 +52,22 @@ def test_a_text_column_of_another_name_must_not_meet_one_called_text(
     assert Codes.open(run).texts([0]).tolist() == ["a body"]
 
 
-def test_codes_of_a_replaced_model_are_said_to_be(data, flags, tmp_path, capsys):
-    run = str(tmp_path / "run")
+def test_codes_of_a_model_trained_anew_are_said_to_be(data, flags, tmp_path, capsys):
+    run, texts = str(tmp_path / "run"), str(tmp_path / "texts.parquet")
+    names = pd.util.hash_array(np.arange(200)).astype(str)
+    letters = [name.translate(DIGITS_AS_LETTERS) for name in names]
+    pd.DataFrame({"text": letters}).to_parquet(texts)  # all different
+    encode = ["encode", run, data, "--texts", texts]
     assert main(["train", data, "-o", run, *flags]) == 0
-    assert main(["encode", run, data]) == 0
-    by_feature = ["search", run, "--feature", "1"]
-    assert main(by_feature) == 0
-    assert "since, and is analysed" not in capsys.readouterr().err
+    assert main(encode) == 0
+    assert main(["label", run]) == 0
+    assert "replaced since" not in capsys.readouterr().err
     assert main(["train", data, "-o", run, *flags, "--force", "--seed", "1"]) == 0
-    assert main(by_feature) == 0
-    assert "was encoded by a model that has been replaced" in capsys.readouterr().err
-    assert main(["encode", run, data, "--force"]) == 0
-    assert main(by_feature) == 0
-    assert "since, and is analysed" not in capsys.readouterr().err
+    assert main(["label", run]) == 0
+    assert "has been replaced since" in capsys.readouterr().err
+    assert main([*encode, "--force"]) == 0
+    assert main(["label", run]) == 0
+    assert "replaced since" not in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,13 +14,14 @@ from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.compared import Compared
 from nanosae.analysis.feature_sums import FeatureSums, dense_column, sums_where_active
-from nanosae.analysis.log_odds import LogOdds, fit_log_odds
+from nanosae.analysis.log_odds import LogOdds, fit_log_odds, joined
 from nanosae.analysis.statistics import Z95, two_sided_p
 
 Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
 MIN_LEFT = 1e-6  # of 1 − leverage, where a row decides its own prediction
 TINY = 1e-300
+BLOCK_CELLS = 2**22  # entries of pairs × strata × levels that are fitted at once
 # of a feature's rows: fewer outside a group are none, summed up inexactly
 ROUNDING = 1e-9
 
@@ -216,11 +218,14 @@ def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     inside = sums.target_sum
     outside = sums.n_rows[:, None] - inside
     by_target = np.stack([outside, inside], -1)  # (S, C, 2)
-    of_pairs = by_target[:, pairs.targets]  # (S, K, 2)
-    n_rows = of_pairs.swapaxes(0, 1)
-    active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
-    n_active = sums.n_active[pairs.features]
-    return fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES)
+    fits = []
+    for block in _blocks(pairs, n_cells=2 * len(sums.n_rows)):
+        of_pairs = by_target[:, block.targets]  # (S, K, 2)
+        n_rows = of_pairs.swapaxes(0, 1)
+        active_in_group = sums.active_target_sum[block.features, block.targets]
+        n_active = sums.n_active[block.features]
+        fits.append(fit_log_odds(active_in_group, n_active, n_rows, NO_AND_YES))
+    return joined(fits)
 
 
 def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
@@ -230,9 +235,21 @@ def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
     levels = one_hot(level)
     weighted_levels = levels.multiply(sums.weight[:, None])
     n_rows = (sums.strata.T @ weighted_levels).toarray()  # (S, L)
-    active_time_sum = sums.active_target_sum[pairs.features, pairs.targets]
-    n_active = sums.n_active[pairs.features]
-    return fit_log_odds(active_time_sum, n_active, n_rows, times)
+    fits = []
+    for block in _blocks(pairs, n_cells=n_rows.size):
+        active_time_sum = sums.active_target_sum[block.features, block.targets]
+        n_active = sums.n_active[block.features]
+        fits.append(fit_log_odds(active_time_sum, n_active, n_rows, times))
+    return joined(fits)
+
+
+def _blocks(pairs: Pairs, n_cells: int) -> Iterator[Pairs]:
+    """Cut pairs, each of which takes some cells, into blocks of bounded memory; at least one."""
+    size = max(1, BLOCK_CELLS // n_cells)
+    n_pairs = len(pairs.features)
+    for start in range(0, max(n_pairs, 1), size):
+        stop = start + size
+        yield Pairs(pairs.features[start:stop], pairs.targets[start:stop])
 
 
 def _of_log_odds(

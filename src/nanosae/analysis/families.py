@@ -186,22 +186,32 @@ def families(
     members = [eligible[block].tolist() for block in blocks]
 
     ratio, r, random_ratio = _scores(overlaps, blocks, seed)
-    table = pd.DataFrame(
+    names = family_labels(members, feature_names(labels, codes))
+    table = _family_table(members, names, ratio, r, random_ratio)
+    stats = _summary(table, n_eligible=len(eligible), random_ratio=random_ratio)
+    return Families(table, _edge_table(forests, eligible), stats, parameters)
+
+
+def _family_table(
+    members: list[list[int]],
+    names: Sequence[str],
+    ratio: np.ndarray,
+    r: np.ndarray,
+    random_ratio: float,
+) -> pd.DataFrame:
+    """Return the table of `Families`."""
+    return pd.DataFrame(
         {
             "family": range(len(members)),
             "root": [features[0] for features in members],
             "members": members,
             "size": [len(features) for features in members],
-            "label": pd.Series(
-                family_labels(members, feature_names(labels, codes)), dtype=str
-            ),
+            "label": pd.Series(names, dtype=str),
             "score": ratio / random_ratio,
             "block_ratio": ratio,
             "r": r,
         }
     )
-    stats = _summary(table, n_eligible=len(eligible), random_ratio=random_ratio)
-    return Families(table, _edge_table(forests, eligible), stats, parameters)
 
 
 def without_overlaps(blocks: list[np.ndarray]) -> list[np.ndarray]:

@@ -216,10 +216,10 @@ def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
     y_sum = strata.T @ (weight * y)
     y = y - strata @ (y_sum / n_rows)
     weighted_x = _weighted(x, weight)
-    x_sum = (strata.T @ weighted_x).toarray()
-    of_strata = x_sum**2 / n_rows[:, None]
+    x_sum = strata.T @ weighted_x  # sparse: of strata × features
+    of_strata = x_sum.power(2).T @ (1 / n_rows)
     all_squares = x.power(2).T @ weight
-    x_squares = all_squares - of_strata.sum(0)
+    x_squares = all_squares - of_strata
     y_squares = (weight * y**2).sum()
     scale = np.sqrt(np.maximum(x_squares, TINY) * y_squares)
     products = weighted_x.T @ y

@@ -8,6 +8,7 @@ Cochran, Mantel and Haenszel's test (Agresti, Categorical Data Analysis, 2002, Â
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,15 @@ class LogOdds:
     slope: np.ndarray
     error: np.ndarray
     likelihood_ratio: np.ndarray
+
+
+def joined(fits: Sequence[LogOdds]) -> LogOdds:
+    """Return the models of several blocks of features as one."""
+    return LogOdds(
+        slope=np.concatenate([fit.slope for fit in fits]),
+        error=np.concatenate([fit.error for fit in fits]),
+        likelihood_ratio=np.concatenate([fit.likelihood_ratio for fit in fits]),
+    )
 
 
 @dataclass(frozen=True)

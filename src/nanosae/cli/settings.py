@@ -11,14 +11,12 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import NoneType
 from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
     TypedDict,
-    get_args,
     get_origin,
     get_type_hints,
 )
@@ -28,6 +26,7 @@ from cyclopts import Parameter, Token, convert
 from nanosae.cli.parameters import integer, integers, split_at_commas, words
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, MissingError
+from nanosae.fields import without_none
 
 Converter = Callable[[Any, Sequence[Token]], Any]
 
@@ -80,7 +79,7 @@ def _listed(hint: Any, tokens: Sequence[Token]) -> list:
 
 def _converter(hint: Any, lists: bool) -> Converter | None:
     """Return what reads the values of a field; None leaves it to the type."""
-    kind = _without_none(hint)
+    kind = without_none(hint)
     if kind == tuple[int, ...]:
         return integers
     if kind == tuple[str, ...]:
@@ -89,14 +88,6 @@ def _converter(hint: Any, lists: bool) -> Converter | None:
     if lists and (is_choice or kind in (int, float)):
         return _listed
     return integer if kind is int else None
-
-
-def _without_none(hint: Any) -> Any:
-    """Return T of T | None."""
-    members = get_args(hint)
-    if NoneType not in members:
-        return hint
-    return next(member for member in members if member is not NoneType)
 
 
 def _flags(name: str, lists: bool) -> Any:

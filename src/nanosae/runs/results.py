@@ -261,7 +261,10 @@ def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
 
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     ours = {FACTS: json.dumps(facts).encode(), CHECKSUM: BLANK.encode()}
-    arrow = arrow.replace_schema_metadata((arrow.schema.metadata or {}) | ours)
+    theirs = arrow.schema.metadata
+    if theirs is not None:
+        ours = theirs | ours
+    arrow = arrow.replace_schema_metadata(ours)
     buffer = io.BytesIO()
     parquet.write_table(arrow, buffer)
     write_file(path, lambda stream: stream.write(seal(buffer.getvalue())))
@@ -284,7 +287,8 @@ def read_table(
     with naming(path, remedy):
         source = pa.BufferReader(data)
         schema = parquet.read_schema(source)
-        facts = json.loads((schema.metadata or {}).get(FACTS, b"{}"))
+        noted = {} if schema.metadata is None else schema.metadata
+        facts = json.loads(noted.get(FACTS, b"{}"))
         if columns is not None:
             columns = [name for name in columns if name in schema.names]
         return parquet.read_table(source, columns=columns).to_pandas(), facts

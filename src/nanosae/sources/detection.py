@@ -18,9 +18,8 @@ from nanosae.sources.tables import NUMBER_CELL, LazyTable, is_number, is_vector
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
 SHOWN = 9  # columns in a message at most
-MIXED_SHARE = (
-    0.9  # a text column with so many numbers is a numeric column with bad cells
-)
+# a text column with so many numbers is a numeric column with bad cells
+MIXED_SHARE = 0.9
 # Not 0, 1, 2 or 0.0, 1.0, 2.0, which number columns; pandas appends .1 to the second of two equals
 FRACTION = re.compile(r"(?!\d+(\.0)?$)[-+]?\d*\.?\d+(e[-+]?\d+)?(\.\d+)?", re.I)
 
@@ -60,7 +59,8 @@ def vector_length(table: LazyTable, columns: list[str]) -> int:
     """Return the width of the vectors: of the first list, or the number of columns."""
     if not is_vector(table.schema.field(columns[0]).type):
         return len(columns)
-    return len(_first_cell(table, columns[0]) or ())
+    vector = _first_cell(table, columns[0])
+    return 0 if vector is None else len(vector)
 
 
 def _first_cell(table: LazyTable, name: str) -> Any:

@@ -50,8 +50,10 @@ def read_excel(path: Path) -> pa.Table:
 
 def sheets_left_out(table: pa.Table) -> list[str]:
     """Return the names of the sheets that `read_excel` left out."""
-    names = (table.schema.metadata or {}).get(LEFT_OUT, b"").decode()
-    return names.splitlines()
+    noted = table.schema.metadata
+    if noted is None:
+        return []
+    return noted.get(LEFT_OUT, b"").decode().splitlines()
 
 
 def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:

@@ -26,9 +26,8 @@ CATEGORY_VALUES = (2, 50)  # a category has so many different values
 CATEGORY_ROWS = 10  # rows that an average value of a category has at least
 TEXT_WORDS = 3.0  # mean number of words from which a column can be the text
 TEXT_DISTINCT = 0.3  # share of different values from which a column can be the text
-EQUALLY_LIKELY = (
-    0.6  # of two texts, the shorter one has at least this share of the longer's words
-)
+# of two texts, the shorter one has at least this share of the longer's words
+EQUALLY_LIKELY = 0.6
 PARSED_SHARE = 0.95  # share of the cells that must read as dates or numbers
 SAMPLE_ROWS = 20_000  # rows that are looked at
 TEXT_NAMES = re.compile(
@@ -288,7 +287,8 @@ def tag_separator(values: pa.Array | pa.ChunkedArray) -> str | None:
     """Return what separates tags in cells; None if most cells hold no more than one."""
     for separator in TAG_SEPARATORS:
         matches = pc.match_substring(values, separator)
-        if (pc.mean(pc.cast(matches, pa.float64())).as_py() or 0) >= TAGGED_SHARE:
+        share = pc.mean(pc.cast(matches, pa.float64())).as_py()
+        if share is not None and share >= TAGGED_SHARE:  # None of no cells
             return separator
     return None
 

@@ -92,7 +92,7 @@ class Rows:
         self.total_width = self.width + self.target_width
         self.columns = columns
         self.source = source
-        self.provenance = provenance or {}
+        self.provenance = {} if provenance is None else provenance
         self._parts = list(parts)
         sizes = [part.n_rows for part in parts]
         self._starts = np.cumsum([0, *sizes])

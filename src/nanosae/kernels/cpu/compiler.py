@@ -28,6 +28,12 @@ def compile_function(function: Callable, parallel: bool = False) -> Callable:
         return compiler()(function)
 
 
+@compile_function
+def rows_of_chunk(chunk, n_rows):
+    """Return the first row of a chunk, and the one after its last."""
+    return chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS
+
+
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
     """Compile to be called with tensors, by one thread at a time."""
     compiled = compile_function(function, parallel)

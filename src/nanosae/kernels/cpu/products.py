@@ -12,6 +12,7 @@ from nanosae.kernels.cpu.compiler import (
     compile_function,
     compile_kernel,
     compile_serial_kernel,
+    rows_of_chunk,
 )
 from nanosae.kernels.pairs import Pairs, Plan
 
@@ -41,8 +42,7 @@ def _multiply(cols, row_ptr, x, weight, bias, block, next_pair, values):
     n_rows, width = x.shape
     for first in range(0, max(1, len(weight)), block):
         for chunk in numba.prange(CHUNKS):
-            first_row = chunk * n_rows // CHUNKS
-            end_row = (chunk + 1) * n_rows // CHUNKS
+            first_row, end_row = rows_of_chunk(chunk, n_rows)
             for row in range(first_row, end_row):
                 pair = next_pair[row]
                 while pair < row_ptr[row + 1] and cols[pair] < first + block:
@@ -71,8 +71,7 @@ def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
     n_rows, width = out.shape
     for first in range(0, max(1, len(weight)), block):
         for chunk in numba.prange(CHUNKS):
-            first_row = chunk * n_rows // CHUNKS
-            end_row = (chunk + 1) * n_rows // CHUNKS
+            first_row, end_row = rows_of_chunk(chunk, n_rows)
             for row in range(first_row, end_row):
                 if first == 0:
                     for j in range(width):  # an assignment of a row compiles 2 s longer

@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels.cpu.compiler import CHUNKS, compile_kernel
+from nanosae.kernels.cpu.compiler import CHUNKS, compile_kernel, rows_of_chunk
 
 LARGEST_CODE = 127
 LARGEST_MAGNITUDE = 1e15  # products of larger numbers could overflow
-SMALLEST_MAGNITUDE = (
-    1e-30  # smaller rows are rounded to zero: their scale would be denormal
-)
+# smaller rows are rounded to zero: their scale would be denormal
+SMALLEST_MAGNITUDE = 1e-30
 UPWARDS = 1 + 1e-6  # more than all roundings of a length to float32
 
 
@@ -64,7 +63,8 @@ def _round_rows(bits, rounded, magnitude_bits):
     rows, codes, scales, _magnitudes, lengths, code_lengths, rests = rounded
     n_rows, width = rows.shape
     for chunk in numba.prange(CHUNKS):
-        for row in range(chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS):
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
+        for row in range(first_row, end_row):
             # integers, whose maximum does not lose NaN
             largest = np.int32(0)
             magnitude = np.float32(0)

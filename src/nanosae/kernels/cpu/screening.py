@@ -20,7 +20,12 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels.cpu.capability import multiply_codes
-from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel
+from nanosae.kernels.cpu.compiler import (
+    CHUNKS,
+    compile_function,
+    compile_kernel,
+    rows_of_chunk,
+)
 from nanosae.kernels.cpu.products import keep_pairs, pre_activations
 from nanosae.kernels.cpu.rounding import RoundedRows, round_rows
 from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
@@ -34,9 +39,8 @@ ROUNDING_PER_TERM = 2.0**-22  # four times that of float32: of any sum, in any o
 OTHER_TERMS = 64  # roundings beside those of the sum
 ROUNDING_OF_BIAS = 2.0**-21
 UNDERFLOW = 1e-28  # more than all that denormal numbers lose
-LARGEST_ERROR = (
-    1.2  # of bounds; with wider ones, about a quarter of all would be candidates
-)
+# of bounds; with wider ones, about a quarter of all would be candidates
+LARGEST_ERROR = 1.2
 HALVINGS = 12  # of the interval that a row's threshold lies in
 WORD = 8  # marks that are looked at together
 GROUPS_PER_KEPT = 4  # groups of latents whose largest lower bounds are compared
@@ -90,8 +94,7 @@ def _list_candidates(products, rows, latents, highest, slots):
     slots_per_row = len(cols) // n_rows
     n_words = (width + WORD - 1) // WORD
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         end_slot = end_row * slots_per_row
         marks = np.zeros(n_words * WORD, np.uint8)
         marked_words = np.empty(n_words + 1, np.int32)
@@ -175,8 +178,7 @@ def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots
     n_words = (width + WORD - 1) // WORD
     n_groups = min(GROUPS_PER_KEPT * k, width)
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         end_slot = end_row * slots_per_row
         lower_bounds = np.empty(width, np.float32)
         upper_bounds = np.empty(width, np.float32)
@@ -211,8 +213,7 @@ def _choose_largest(values, row_ptr, thresholds, k, keep):
     """Mark the k largest of a row's entries above its threshold; of equal ones the first."""
     n_rows = len(row_ptr) - 1
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         above = np.empty(row_ptr[end_row] - row_ptr[first_row] + 1, values.dtype)
         for row in range(first_row, end_row):
             threshold = thresholds[row]

@@ -12,7 +12,12 @@ from torch import Tensor
 
 from nanosae.kernels.batchtopk import estimate_threshold, select_largest
 from nanosae.kernels.cpu.capability import selects_by_screening
-from nanosae.kernels.cpu.compiler import CHUNKS, compile_function, compile_kernel
+from nanosae.kernels.cpu.compiler import (
+    CHUNKS,
+    compile_function,
+    compile_kernel,
+    rows_of_chunk,
+)
 from nanosae.kernels.cpu.screening import screened_above, screened_topk
 from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
 from nanosae.kernels.cpu.topk import CAUTION, keep_largest, lowered
@@ -65,8 +70,7 @@ def _keep_topk(pre_acts, bias, k, guesses, slots):
     cols, values, counts = slots
     caution = pre_acts.dtype.type(CAUTION)
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         candidates = np.empty(width + 1, np.int32)
         candidate_values = np.empty(width, pre_acts.dtype)
         slot = first_row * k
@@ -94,8 +98,7 @@ def _keep_above(pre_acts, bias, bias_less_threshold, slots):
     slots_per_row = len(cols) // n_rows
     zero = pre_acts.dtype.type(0)
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         end_slot = end_row * slots_per_row
         slot = first_row * slots_per_row
         found = np.empty(width + 1, np.int32)

@@ -14,6 +14,7 @@ from nanosae.kernels.cpu.compiler import (
     compile_kernel,
     compile_serial_kernel,
     lock,
+    rows_of_chunk,
 )
 from nanosae.kernels.pairs import Pairs
 
@@ -49,8 +50,7 @@ def _accumulate(row_ptr, first, end, slots_per_row, n_kept):
     n_rows = end - first
     n_kept[0] = 0
     for chunk in range(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         n_of_chunk = 0
         for row in range(first_row, end_row):
             n_of_chunk += row_ptr[first + row + 1]
@@ -66,8 +66,7 @@ def _accumulate(row_ptr, first, end, slots_per_row, n_kept):
 def _compact(slots, row_ptr, slots_per_row, cols, values):
     n_rows = len(row_ptr) - 1
     for chunk in numba.prange(CHUNKS):
-        first_row = chunk * n_rows // CHUNKS
-        end_row = (chunk + 1) * n_rows // CHUNKS
+        first_row, end_row = rows_of_chunk(chunk, n_rows)
         source = first_row * slots_per_row
         target = row_ptr[first_row] - row_ptr[0]
         for i in range(row_ptr[end_row] - row_ptr[first_row]):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from nanosae.kernels.batchtopk import LOWERING, NEGLIGIBLE
 from nanosae.kernels.cpu.compiler import compile_function
 
-LOWERING = 0.7  # what a threshold that proved too high is multiplied by
-NEGLIGIBLE = 1e-6  # a threshold below it is lowered to zero
 MOST_HALVINGS = 1200  # more than separate any two numbers; NaN would be halved for ever
 CAUTION = 0.88  # the first threshold of a row, as a share of that of the row before
 

@@ -32,7 +32,7 @@ def settings(
         metadata: What is known of the training.
     """
     input_size, hidden_size = tensors["W_enc"].shape
-    described = metadata or {}
+    described = {} if metadata is None else metadata
     cfg: Settings = {
         "architecture": architecture,
         "d_in": input_size,

@@ -15,10 +15,8 @@ from nanosae.model.formats.common import (
     Settings,
     said,
     settings,
-    take,
-    transposed,
 )
-from nanosae.model.tensors import Arrays, float32
+from nanosae.model.tensors import Arrays
 
 NAMES = {
     "encoder.weight": "W_enc",
@@ -30,8 +28,7 @@ NAMES = {
 
 def recognises(path: Path) -> bool:
     """Return whether a path is a file of this layout, or a folder with one."""
-    content = pickles.content(path)
-    return content is not None and {"config", "state_dict"} <= content.keys()
+    return pickles.holds(path, {"config", "state_dict"})
 
 
 def load(path: Path) -> tuple[Settings, Arrays]:
@@ -39,15 +36,12 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     content = pickles.content(path)
     assert content is not None
     theirs, state = content["config"], content["state_dict"]
-    named = take(state, NAMES, path)
-    tensors = {name: float32(tensor) for name, tensor in named.items()}
-    tensors = transposed(tensors, "W_enc", "W_dec")
+    tensors = pickles.linear_weights(state, NAMES, path)
     facts = {"hypothesaes": theirs, "matryoshka": theirs.get("prefix_lengths")}
     k = said(theirs, "k_active_neurons", path)
     if not theirs.get("use_batch_topk"):
-        return settings(
-            tensors, "topk", subtract_bias=True, k=k, metadata=facts
-        ), tensors
+        cfg = settings(tensors, "topk", subtract_bias=True, k=k, metadata=facts)
+        return cfg, tensors
     lowest = np.float32(said(state, "threshold", path).item())
     tensors["threshold"] = np.full(len(tensors["b_enc"]), lowest)
     cfg = settings(tensors, "jumprelu", subtract_bias=True, metadata=facts | {"k": k})

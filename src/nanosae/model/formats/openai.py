@@ -17,10 +17,8 @@ from nanosae.model.formats.common import (
     refuse,
     said,
     settings,
-    take,
-    transposed,
 )
-from nanosae.model.tensors import Arrays, float32
+from nanosae.model.tensors import Arrays
 
 NAMES = {
     "encoder.weight": "W_enc",
@@ -32,8 +30,7 @@ NAMES = {
 
 def recognises(path: Path) -> bool:
     """Return whether a path is a file of this layout, or a folder with one."""
-    content = pickles.content(path)
-    return content is not None and {"pre_bias", "latent_bias"} <= content.keys()
+    return pickles.holds(path, {"pre_bias", "latent_bias"})
 
 
 def load(path: Path) -> tuple[Settings, Arrays]:
@@ -44,9 +41,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     """
     content = pickles.content(path)
     assert content is not None
-    named = take(content, NAMES, path)
-    tensors = {name: float32(tensor) for name, tensor in named.items()}
-    tensors = transposed(tensors, "W_enc", "W_dec")
+    tensors = pickles.linear_weights(content, NAMES, path)
     activation = content.get("activation", "ReLU")
     if activation == "ReLU":
         return settings(tensors, "standard", subtract_bias=True), tensors

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from nanosae.checked import file_state
-from nanosae.model.formats.common import REMEDY
-from nanosae.model.tensors import read_pickle
+from nanosae.model.formats.common import REMEDY, take, transposed
+from nanosae.model.tensors import Arrays, float32, read_pickle
 
 ENDINGS = (".pt", ".pth")
 
@@ -34,6 +34,28 @@ def content(path: Path) -> dict[str, Any] | None:
     if file is None:
         return None
     return _read(file.absolute(), file_state(file))
+
+
+def holds(path: Path, keys: set[str]) -> bool:
+    """Return whether a path is a .pt file, or a folder with one, that has these keys."""
+    found = content(path)
+    return found is not None and keys <= found.keys()
+
+
+def linear_weights(state: dict[str, Any], names: dict[str, str], path: Path) -> Arrays:
+    """Return the tensors of two of torch's Linear under SAELens' names and as it lays them out.
+
+    Args:
+        state: Tensors by the names of the file.
+        names: SAELens' name of each.
+        path: The file.
+
+    Raises:
+        DataError: If one is missing.
+    """
+    named = take(state, names, path)
+    tensors = {name: float32(tensor) for name, tensor in named.items()}
+    return transposed(tensors, "W_enc", "W_dec")
 
 
 @functools.lru_cache(maxsize=1)

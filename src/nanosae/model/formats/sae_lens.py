@@ -92,9 +92,10 @@ def _unflattened(cfg: Settings, file: Path) -> Settings:
     flat = {RENAMED.get(name, name): value for name, value in cfg.items()}
     flat.setdefault("architecture", "standard")
     activation = flat.pop("activation_fn", "relu")
-    options = flat.pop("activation_fn_kwargs", None) or {}
+    options = flat.pop("activation_fn_kwargs", None)
     if activation == "topk":
-        flat |= {"architecture": "topk", "k": options.get("k")}
+        k = None if options is None else options.get("k")
+        flat |= {"architecture": "topk", "k": k}
     elif activation != "relu":
         raise refuse(file, f"activation_fn {activation!r}", "only relu and topk are")
     scaling = flat.get("normalize_activations")
