@@ -56,7 +56,7 @@ def test_lists_are_joined():
             "kept": pd.Categorical(["x", "y"]),
         }
     )
-    assert flat(table).fillna("").to_numpy().tolist() == [
+    assert flat(table).astype(object).fillna("").to_numpy().tolist() == [
         ["3|1", "0.5|0.123457", "a", "x"],
         ["", "", "b|c", "y"],
     ]

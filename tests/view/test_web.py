@@ -66,6 +66,13 @@ def ask(port, method, path, body=None):
         return answer.status, answer.headers, answer.read()
 
 
+def await_line(caplog, seconds=20):
+    """Wait for the first line of the log, which may come after the answer."""
+    end = time.monotonic() + seconds
+    while not caplog.records and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def is_closed(connection, seconds=20):
     connection.settimeout(seconds)
     return connection.recv(100) == b""
@@ -82,6 +89,7 @@ def test_a_defect_is_one_sentence_for_the_page_and_one_line_for_the_log(port, ca
     assert status == 500
     assert json.loads(body) == {"error": web.DEFECT}
     assert headers["x-content-type-options"] == "nosniff"
+    await_line(caplog)
     lines = [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
     assert len(lines) == 1
     assert lines[0].exc_info is None
