@@ -107,6 +107,7 @@ def label(
     for name, value in (("n_keywords", n_keywords), ("min_texts", min_texts)):
         if value < 1:
             raise ConfigError(f"{name}={value} must be at least 1.")
+    encode = find_encoder(encoder).encode if isinstance(encoder, str) else encoder
     features = chosen_features(codes, features)
     sampled, is_random = sampled_rows(codes, MOST_ROWS, seed)
     notes = sample_notes("Labels are", sampled, codes)
@@ -128,32 +129,49 @@ def label(
         found.append(
             feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
         )
-    encode = find_encoder(encoder).encode if isinstance(encoder, str) else encoder
     terms = candidate_terms(found)
     meaning, term_meaning = _meanings(codes, words, terms, train_rows, seed, encode)
     if codes.has_vectors and meaning is None:
         notes.append(NOT_ABOUT_TEXTS)
     names = choose_names(words, informative, found, train_rows, meaning, term_meaning)
-    held &= is_random  # rows that were drawn for being active would flatter the scores
-    scorer = _Scorer(codes, words, held, meaning, seed)
-
     labels = _spelled_labels(words, found, names, texts)
     if encode is not None and meaning is not None:
         names = _with_meaning_of_labels(names, labels, meaning, encode)
+
+    held &= is_random  # rows that were drawn for being active would flatter the scores
+    scorer = _Scorer(codes, words, held, meaning, seed)
+    records = _scored(scorer, features, found, names, texts, min_texts)
+    frame = pd.DataFrame(records, columns=COLUMNS)
+    frame["label"] = (
+        _with_tokens(codes, features, labels) if codes.has_tokens else labels
+    )
+    frame["label_doubtful"] = _are_doubtful(frame)
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def _scored(
+    scorer: _Scorer,
+    features: np.ndarray,
+    found: list[FeatureWords],
+    names: list[Name],
+    texts: np.ndarray,
+    min_texts: int,
+) -> list[dict[str, Any]]:
+    """Return all that the table says of each feature but the label itself."""
+    codes, held = scorer.codes, scorer.held
+    terms = scorer.words.terms
     records = []
     columns = feature_columns(codes, features)
-    for feature, (rows, _), own, name, spelled in zip(
-        features, columns, found, names, labels, strict=True
+    for feature, (rows, _), own, name in zip(
+        features, columns, found, names, strict=True
     ):
         query = scorer.query(own)
-        typical_row = scorer.typical_row(own, query)
-        typical_text = (
-            codes.texts(typical_row) if codes.has_tokens else texts[typical_row]
-        )
+        row = scorer.typical_row(own, query)
+        typical_text = codes.texts(row) if codes.has_tokens else texts[row]
         record = {
             "feature": feature,
-            "label": spelled,
-            "keywords": ", ".join(words.terms[own.keywords[:SHOWN]]),
+            "keywords": ", ".join(terms[own.keywords[:SHOWN]]),
             "label_n": int(held[rows].sum()),
             "typical_text": "".join(typical_text),
         }
@@ -161,16 +179,15 @@ def label(
             record |= scorer.scores(name, rows)
             record["keywords_auc"] = scorer.query_auc(query, rows)
         records.append(record)
-    frame = pd.DataFrame(records, columns=COLUMNS)
-    frame.attrs["notes"] = notes
-    if codes.has_tokens:
-        frame["label"] = _with_tokens(codes, features, frame["label"])
-    is_labelled = frame["label"] != ""
-    lower_ends = frame["label_auc_low"].astype(float)
-    recalls = frame["label_recall"].astype(float)
+    return records
+
+
+def _are_doubtful(table: pd.DataFrame) -> np.ndarray:
+    """Say which labels of a table may well not fit."""
+    lower_ends = table["label_auc_low"].astype(float)
+    recalls = table["label_recall"].astype(float)
     doubts = [is_doubtful(*scores) for scores in zip(lower_ends, recalls, strict=True)]
-    frame["label_doubtful"] = np.array(doubts, dtype=bool) & is_labelled
-    return frame
+    return np.array(doubts, dtype=bool) & (table["label"] != "")
 
 
 def _meanings(
@@ -235,6 +252,8 @@ class _Scorer:
         meaning: Meaning | None,
         seed: int,
     ) -> None:
+        self.codes = codes
+        self.words = words
         self.held = held
         self.by_term = sp.csc_array(words.presence)
         self.weights = words.weight
