@@ -60,8 +60,8 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
     shown = {found["feature_index"] for found in features}
     place = {"modelId": batch["model_id"], "layer": f"{batch['layer']}-{sae_set}"}
     lines = _explanations(known_labels(codes), shown, place)
-    beside = path.with_name(f"{path.name}.explanations.jsonl")
-    write_file(beside, lambda stream: stream.write(lines.encode()))
+    explanations_path = path.with_name(f"{path.name}.explanations.jsonl")
+    write_file(explanations_path, lambda stream: stream.write(lines.encode()))
     return len(features)
 
 

@@ -58,9 +58,9 @@ def to_store(
     lines_of = formats[to]
     _write_lines(path, lines_of(codes, name))
     if to == "opensearch":
-        beside = path.with_name(f"{path.name}.mapping.json")
+        mapping_path = path.with_name(f"{path.name}.mapping.json")
         mapping = json.dumps(opensearch_mapping(), indent=1)
-        _write_lines(beside, iter([mapping]))
+        _write_lines(mapping_path, iter([mapping]))
     return codes.n_rows
 
 

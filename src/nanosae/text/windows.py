@@ -73,9 +73,9 @@ class Cutter:
         texts = iter(texts)
         block: list[str] = []
         windows: list[Window] = []
-        while some := list(islice(texts, TEXTS)):
-            windows += self._cut(some, first_text=len(block))
-            block += some
+        while more_texts := list(islice(texts, TEXTS)):
+            windows += self._cut(more_texts, first_text=len(block))
+            block += more_texts
             if sum(len(window.ids) for window in windows) >= n_tokens:
                 yield block, sorted(windows, key=_position)
                 block, windows = [], []
