@@ -42,7 +42,12 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
 GROUPS: dict[str, tuple[Callable, ...]] = {
     "From texts to findings: begin here": (whole.run, pages.demo),
     "Rows: vectors out of texts": (corpus.embed, corpus.activations, corpus.cache),
-    "Training: a sparse autoencoder out of vectors": (training.recommend, training.train, training.info, pages.watch),
+    "Training: a sparse autoencoder out of vectors": (
+        training.recommend,
+        training.train,
+        training.info,
+        pages.watch,
+    ),
     "Features of a corpus: encode first, then read, name and search them": (
         corpus.encode,
         analysis.describe,
@@ -54,7 +59,11 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
         dictionaries.steer,
         dictionaries.tag,
     ),
-    "Comparisons: tested differences between groups and over time": (analysis.contrast, analysis.explain, analysis.over_time),
+    "Comparisons: tested differences between groups and over time": (
+        analysis.contrast,
+        analysis.explain,
+        analysis.over_time,
+    ),
     "Several SAEs: what other seeds and sizes find": (
         dictionaries.match,
         dictionaries.splitting,
