@@ -28,7 +28,7 @@ from nanosae.text.activation_cache import cache_activations
 from nanosae.text.language_models import load_causal_model
 from nanosae.text.splice import special_tokens
 
-LAYER = "layers.15"
+LAYER = "model.layers.15"
 MAX_LENGTH = 64  # tokens of a held-out text
 NAMES = {
     "loss": "ce_loss_without_sae",

@@ -20,7 +20,7 @@ from nanosae.errors import DataError, MissingError, near_names
 from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
-from nanosae.sources.json_files import read_json, read_json_lines
+from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
@@ -44,7 +44,11 @@ MISSING = (
 
 
 def read_texts(
-    path: str | Path, column: str | None = None, *, encoding: str = "utf-8"
+    path: str | Path,
+    column: str | None = None,
+    *,
+    encoding: str = "utf-8",
+    keep_chats: bool = False,
 ) -> pa.Table:
     r"""Read texts and their metadata.
 
@@ -55,6 +59,8 @@ def read_texts(
         column: The text column, which is read as it is written; a .txt file gets this name. None
             leaves the choice to `roles`.
         encoding: Of CSV and text files; UTF-16 is recognised by its byte order mark.
+        keep_chats: Leave columns of chat messages, lists of {"role", "content"}, as they are; else
+            they become texts, a message a line.
 
     Returns:
         All columns, in the order of the file.
@@ -76,6 +82,8 @@ def read_texts(
     tables = [_read_file(file, column, encoding) for file in files]
     table = tables[0] if len(tables) == 1 else _join(tables)
     table = _with_own_names(table)
+    if not keep_chats:
+        table = with_chats_as_text(table)
     if column is None:
         return table
     if column not in table.column_names:

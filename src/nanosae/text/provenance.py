@@ -17,6 +17,7 @@ from nanosae.errors import ConfigError
 from nanosae.text.language_models import find_layers
 
 DEFAULT_MAX_NORM = 10.0
+SIDE_BY_SIDE = "+"  # between the names of layers whose rows were joined
 # TransformerLens' name of a layer's output
 RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_(?:resid_post|out)")
 
@@ -30,6 +31,7 @@ def provenance(
     bos: bool,
     max_norm: float,
     max_length: int | None,
+    separator: str | None = None,
 ) -> dict[str, Any]:
     """Return the metadata of an SAE that is trained on a layer's rows.
 
@@ -38,24 +40,30 @@ def provenance(
 
     Args:
         model: The loaded model.
-        layer: Name of the module.
+        layer: Name of the module, or names of several that are side by side, joined by "+".
         pooling: As of `activations`, like all that follow.
         special_tokens: Whether tokens that were added to the text gave rows.
         bos: Whether windows began with the begin-of-text token.
         max_norm: Tokens with more than so many times the median norm gave none.
         max_length: Tokens in a window.
+        separator: What stands between packed texts, "bos" or "eos"; None: each has its own window.
     """
+    parts = [_name_with_head(model, part) for part in layer.split(SIDE_BY_SIDE)]
     longest = getattr(model.config, "max_position_embeddings", None)
-    return {
+    known = {
         "model_name": model_name(model),
         "model_class_name": "AutoModelForCausalLM",
-        "hook_name": _name_with_head(model, layer),
+        "hook_name": SIDE_BY_SIDE.join(parts),
         "prepend_bos": bos,
         "exclude_special_tokens": not special_tokens,
         "context_size": longest if max_length is None else max_length,
         "max_norm": max_norm if math.isfinite(max_norm) else None,
         "pooling": pooling,
     }
+    if separator is not None:
+        known |= {"disable_concat_sequences": False}
+        known |= {"sequence_separator_token": separator}
+    return known
 
 
 def model_name(model: Any) -> str:
@@ -86,6 +94,11 @@ def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
         raise ConfigError(
             "The SAE does not say which layer it was trained on:",
             remedy="give layer=….",
+        )
+    if trained_on is not None and SIDE_BY_SIDE in trained_on:
+        raise ConfigError(
+            f"The SAE was trained on layers side by side ({trained_on}).",
+            remedy="Splice needs one of a single layer.",
         )
     chosen = full_name(model, trained_on if layer is None else layer)
     if layer is not None and trained_on is not None:
