@@ -1499,3 +1499,33 @@ add(
         "size >= 2 * other_size",
     ),
 )
+
+# ---- windows of language models
+add(
+    "text/windows.py",
+    "tests/text/test_activations.py -k packed_windows",
+    (
+        "packing: no separator",
+        "ids += [self._separator, *own]",
+        "ids += [own[0], *own]",
+    ),
+    (
+        "packing: no begin token",
+        "window_ids = head + ids[part]",
+        "window_ids = [5] * n_head + ids[part]",
+    ),
+    (
+        "packing: texts shifted",
+        "[first_text + number] * (1 + len(own))",
+        "[first_text] * (1 + len(own))",
+    ),
+)
+add(
+    "text/chats.py",
+    "tests/text/test_activations.py -k chats",
+    (
+        "chats: two begin tokens",
+        'written.removeprefix(tokenizer.bos_token or "")',
+        "written",
+    ),
+)

@@ -90,15 +90,15 @@ def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
             remedy="Splice needs one that was trained on tokens.",
         )
     trained_on = known.get("hook_name")
+    if SIDE_BY_SIDE in str(trained_on):
+        raise ConfigError(
+            f"The SAE was trained on layers side by side ({trained_on}).",
+            remedy="Splice needs one of a single layer.",
+        )
     if layer is None and trained_on is None:
         raise ConfigError(
             "The SAE does not say which layer it was trained on:",
             remedy="give layer=….",
-        )
-    if trained_on is not None and SIDE_BY_SIDE in trained_on:
-        raise ConfigError(
-            f"The SAE was trained on layers side by side ({trained_on}).",
-            remedy="Splice needs one of a single layer.",
         )
     chosen = full_name(model, trained_on if layer is None else layer)
     if layer is not None and trained_on is not None:
