@@ -22,7 +22,7 @@ from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.excel_files import sheets_left_out
 from nanosae.sources.frames import table_of_frame
 from nanosae.sources.roles import Column, Role, column_roles, with_roles
-from nanosae.sources.texts import drop_empty_texts, read_texts
+from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.encoders import Encoder, find_encoder
@@ -149,7 +149,7 @@ def _names(given: str | Sequence[str] | None) -> list[str]:
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     """Return the table, and the vectors that a file of vectors holds."""
     if not isinstance(data, str | Path):
-        return _as_table(data), None
+        return without_structs(_as_table(data)), None
     path = Path(data)
     if path.suffix not in ARRAY_SUFFIXES:
         return read_texts(path, text, encoding=encoding), None

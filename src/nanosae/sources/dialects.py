@@ -9,6 +9,7 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ LARGEST_INTEGER = 2**63 - 1  # what Arrow reads larger integers as loses their d
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+")
 LEADING_ZERO = re.compile(r"[-+]?0\d+")
 EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?$')
@@ -93,12 +95,28 @@ def find_dialect(
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,
-        decimal_point=_decimal_point(cells),
+        decimal_point=_decimal_point(cells, delimiter),
         names=names,
         has_header=has_header,
         skipped_lines=n_hint_lines + n_header_lines,
         as_written=_as_written(names, cells),
     )
+
+
+def decode_text(content: bytes, file: Path, encoding: str) -> str:
+    """Decode a whole file of text: files of one folder may be in several encodings.
+
+    A byte order mark says UTF-16. Letters beyond ASCII that are valid UTF-8 are hardly ever
+    anything else, so that the encoding is only that of files where they are not.
+
+    Raises:
+        DataError: If it is in another encoding.
+    """
+    marked = _marked_encoding(content)
+    if marked is None and not content.isascii():
+        with suppress(UnicodeDecodeError):
+            return content.decode("utf-8-sig")
+    return decode(content, file, marked or encoding)
 
 
 def decode(content: bytes, file: Path, encoding: str, is_whole: bool = True) -> str:
@@ -216,9 +234,13 @@ def _is_long(cell: str) -> bool:
     return len(cell.split()) > HEADER_WORDS or len(cell) > HEADER_CHARACTERS
 
 
-def _decimal_point(rows: Sequence[Sequence[str]]) -> str:
+def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
+    """Return "," where fractions have one; between commas, "1,200" is a whole number."""
     cells = [cell.strip() for row in rows for cell in row]
-    has_commas = any(map(DECIMAL_COMMA.fullmatch, cells))
+    with_comma = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+    if delimiter == "," and all(map(THOUSANDS.fullmatch, with_comma)):
+        return "."
+    has_commas = bool(with_comma)
     has_points = any(map(DECIMAL_POINT.fullmatch, cells))
     return "," if has_commas and not has_points else "."
 

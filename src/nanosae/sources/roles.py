@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from nanosae.errors import DataError
+from nanosae.sources.number_text import NUMBER_CELL, are_padded
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 
@@ -38,8 +39,8 @@ ID_NAMES = re.compile(
     r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$"
 )
 DATE_SHAPE = (
-    r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}"
-    r"|^([A-Za-z]{3,9}\W+){1,2}\d"
+    r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
+    r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
@@ -254,13 +255,27 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
     category = _category(name, filled)
     if category.role == "category":
         return category
-    if mean_words >= TEXT_WORDS and n_distinct >= TEXT_DISTINCT * len(filled):
+    if _are_texts(filled):
         return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
     if n_distinct == len(filled):
         return Column(name, "id", "every row has a value of its own")
     if ID_NAMES.search(name.lower()):
         return Column(name, "id", "its name says so")
     return category
+
+
+def _are_texts(values: pa.Array) -> bool:
+    """Return whether most strings have several words and are different.
+
+    The most frequent one does not count: it may be "no comment", or the form that nobody changed.
+    """
+    counted = pc.value_counts(values)
+    most_frequent = pc.index(counted.field("counts"), pc.max(counted.field("counts")))
+    value = counted.field("values")[most_frequent.as_py()]
+    others = values.filter(pc.not_equal(values, value))
+    n_distinct = len(counted) - 1
+    is_different = n_distinct >= TEXT_DISTINCT * len(others)
+    return n_distinct > 0 and is_different and _mean_words(others) >= TEXT_WORDS
 
 
 def _tags(name: str, values: pa.Array) -> Column | None:
@@ -344,8 +359,8 @@ def _share_of_dates(values: pa.Array) -> float:
 
 
 def _share_of_numbers(values: pa.Array) -> float:
-    """Return the share of strings that read as numbers, with a point or a comma."""
-    return _share_matching(values, r"^\s*[-+]?\d+([.,]\d+)?\s*$")
+    """Return the share of strings that read as numbers; codes such as 00501 do not."""
+    return 0.0 if are_padded(values) else _share_matching(values, NUMBER_CELL)
 
 
 def _share_matching(values: pa.Array, pattern: str) -> float:

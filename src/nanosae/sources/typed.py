@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
+from nanosae.sources.number_text import parse_numbers
 from nanosae.sources.roles import (
     MILLISECONDS,
     Column,
@@ -64,10 +64,7 @@ def _as_dates(values: pa.ChunkedArray) -> Any:
 
 
 def _as_numbers(values: pa.ChunkedArray) -> Any:
-    if not _is_text(values.type):
-        return values
-    points = pc.replace_substring(values, ",", ".")
-    return pa.array(pd.to_numeric(points.to_pandas(), errors="coerce"), pa.float64())
+    return parse_numbers(values) if _is_text(values.type) else values
 
 
 def _as_lists(values: pa.ChunkedArray) -> Any:
