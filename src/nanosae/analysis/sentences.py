@@ -76,6 +76,15 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
     return table
 
 
+def of_comparisons(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings of comparisons, without the lines of `overview`, which tests nothing.
+
+    Args:
+        found: Lines of `findings` or of `overview`, or of both.
+    """
+    return found.loc[found["q"].notna()]
+
+
 def _without_repeats(strongest_first: list[Line]) -> Iterator[Line]:
     """Yield the lines of one comparison that say what no stronger one said.
 
