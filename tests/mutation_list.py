@@ -527,7 +527,7 @@ add(
 )
 # ---- codes
 add(
-    "codes/writer.py",
+    "codes/shard_files.py",
     "tests/codes/test_writer.py -k lost",
     (
         "codes: activations round to zero",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.codes.reader import Codes, indices
+from nanosae.codes.places import indices
+from nanosae.codes.reader import Codes
 from nanosae.codes.shard import Shard
 
 BLOCK = 2**16  # rows read together
@@ -138,7 +139,7 @@ class _Excerpt(Codes):
         strongest = np.argsort(-activations, kind="stable")[: max(n, 0)]
         return rows[strongest], activations[strongest]
 
-    def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
+    def shards(self, *, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
         """Yield (first row, csr_array) block by block; without `values`, with ones of one byte."""
         for start in range(0, self.n_rows, BLOCK):
             block = self.rows(start, start + BLOCK)
