@@ -604,7 +604,7 @@ add(
     ),
     (
         "tables: doubts of people's names",
-        "for feature in doubtful} - named.keys()",
+        "for feature in doubtful} - names.keys()",
         "for feature in doubtful}",
     ),
 )

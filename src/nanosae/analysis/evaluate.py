@@ -36,7 +36,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
-from nanosae.runs.tables import records
+from nanosae.runs.export import records
 
 Measures = dict[str, Estimate]
 

@@ -44,7 +44,7 @@ from nanosae.analysis.family_scores import block_ratios
 from nanosae.analysis.group_names import family_labels, feature_names
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
-from nanosae.runs.tables import records
+from nanosae.runs.export import records
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook

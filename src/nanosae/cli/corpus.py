@@ -264,7 +264,8 @@ def export(
         formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
             with = + - @).
     """
-    from nanosae.runs.tables import load_features, tag, write
+    from nanosae.runs.export import tag, write
+    from nanosae.runs.tables import load_features
 
     if to != "table":
         n_rows = _export_for(to, open_codes(run, name), output, collection)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanosae.codes import Codes
-from nanosae.runs.tables import records
+from nanosae.runs.export import records
 
 BLOCK = 2**12  # rows held at a time
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nanosae.analysis.topic_rows import NAMING_WORDS
+from nanosae.runs.export import records
 from nanosae.runs.results import load_contrasts, load_result
-from nanosae.runs.tables import records
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 TOPICS = 8

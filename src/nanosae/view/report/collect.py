@@ -12,8 +12,9 @@ from nanosae.analysis.reading import run_model
 from nanosae.analysis.sentences import findings
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
+from nanosae.runs.export import records
 from nanosae.runs.results import contrast_title
-from nanosae.runs.tables import doubtful_labels, known_labels, load_features, records
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
