@@ -128,6 +128,11 @@ class Dataset:
         self._memory = x if self.in_memory else None
         self._rows = None if self.in_memory else rows
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether a target stands behind each row."""
+        return len(self.target_mean) > 0
+
     def _representative_rows(self, rows: Rows) -> np.ndarray:
         """Return the numbers of all rows, or of a buffer of them."""
         if self.in_memory:
