@@ -188,7 +188,8 @@ def encode(
             file=run,
             remedy=f"nanosae convert {run} -o RUN makes one.",
         )
-    names = list(columns or model.config.get("columns") or []) or None
+    chosen = columns or model.config.get("columns")
+    names = list(chosen) if chosen else None
     metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     options = EncodeOptions(
