@@ -191,7 +191,7 @@ class Codes:
         block = sp.csr_array(sp.vstack(parts, format="csr"))
         return block if len(parts) == 1 else block[order]
 
-    def shards(self, *, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
+    def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
         """Yield (first row, csr_array) for each shard; without `values`, with ones of one byte."""
         for first, shard in self._placed_shards():
             yield first, shard.pick("row", values=values)

@@ -139,7 +139,7 @@ class _Excerpt(Codes):
         strongest = np.argsort(-activations, kind="stable")[: max(n, 0)]
         return rows[strongest], activations[strongest]
 
-    def shards(self, *, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
+    def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
         """Yield (first row, csr_array) block by block; without `values`, with ones of one byte."""
         for start in range(0, self.n_rows, BLOCK):
             block = self.rows(start, start + BLOCK)
