@@ -121,11 +121,13 @@ def _differences(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
     """Return the fields of each config that are not the same in all."""
     all_fields = [config.to_dict() for config in configs]
     first = all_fields[0]
-    differing = []
+    differences: list[dict[str, Any]] = [{} for _ in configs]
     for name, value in first.items():
-        if any(fields[name] != value for fields in all_fields):
-            differing.append(name)
-    return [{name: fields[name] for name in differing} for fields in all_fields]
+        if all(fields[name] == value for fields in all_fields):
+            continue
+        for different, fields in zip(differences, all_fields, strict=True):
+            different[name] = fields[name]
+    return differences
 
 
 def _names(differences: list[dict[str, Any]]) -> list[str]:

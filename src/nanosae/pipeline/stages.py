@@ -88,11 +88,9 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stages: dict[str, dict[str, Any]] = (
-            read_json(path, "Delete it; all stages are done again.")
-            if path.exists()
-            else {}
-        )
+        self.stages: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            self.stages = read_json(path, "Delete it; all stages are done again.")
 
     def is_started(self, name: str, fingerprint: str) -> bool:
         """Return whether an attempt at this very work was made."""

@@ -69,10 +69,8 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
         load_contrasts(corpus.run, corpus.codes),
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,
     )
-    sentences = [
-        sentence
-        for found in newest_first
-        if found.fresh
-        for sentence in found.value.get("sentences", [])
-    ]
+    sentences = []
+    for found in newest_first:
+        if found.fresh:
+            sentences += found.value.get("sentences", [])
     return [{"sentence": sentence} for sentence in sentences[:FINDINGS]]

@@ -136,11 +136,11 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
 def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
     """Return the columns that the page shows."""
     first = table.head(MAX_FEATURES)
-    return {
-        name: [rounded(value) for value in first[name].tolist()]
-        for name in COLUMNS
-        if name in table
-    }
+    columns = {}
+    for name in COLUMNS:
+        if name in table:
+            columns[name] = [rounded(value) for value in first[name].tolist()]
+    return columns
 
 
 def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
@@ -190,10 +190,12 @@ def _families(results: StoredResults) -> list[dict[str, Any]] | None:
     result = results.fresh_value("families.json")
     if result is None:
         return None
-    return [
-        {field: rounded(family[field]) for field in FAMILY_FIELDS}
-        for family in result["families"]
-    ]
+    return [_rounded_fields(family) for family in result["families"]]
+
+
+def _rounded_fields(family: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a family."""
+    return {field: rounded(family[field]) for field in FAMILY_FIELDS}
 
 
 def _topics(results: StoredResults) -> np.ndarray | None:
