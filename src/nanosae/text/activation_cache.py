@@ -70,7 +70,7 @@ def cache_activations(
     folder = Path(folder)
     names = [layers] if isinstance(layers, str) else list(layers)
     rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length)
-    options = asdict(rules) | {"batch_tokens": batch_tokens}
+    options: Any = asdict(rules) | {"batch_tokens": batch_tokens}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     done = sorted((folder / "tokens").glob("*.parquet"))

@@ -57,7 +57,8 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     else:
         effects = table[["odds_ratio", "odds_low", "odds_high"]]
         no_effect = 1
-        spans_decades = effects["odds_high"].max() > 30 * effects["odds_low"].min()
+        ratios = effects.to_numpy(float)
+        spans_decades = ratios.max() > 30 * ratios.min()
         figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
     is_negative = (table["effect"] < 0).tolist()
     _add_effects(figure, effects, is_negative, result["sentences"][:n])
