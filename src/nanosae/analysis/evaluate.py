@@ -36,6 +36,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
+from nanosae.progress import tracked
 from nanosae.runs.tables import records
 
 Measures = dict[str, Estimate]
@@ -216,7 +217,7 @@ def _measure_each(
     """Measure one representation after the other; return the best features of labels, too."""
     measures: dict[str, Measures] = {}
     best = {}
-    for name, representation in compared:
+    for name, representation in tracked(compared, "evaluate"):
         measures[name] = {}
         if labelled is not None:
             measures[name], best[name] = _measure_labels(representation, labelled, ks)

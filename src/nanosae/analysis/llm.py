@@ -43,6 +43,7 @@ from nanosae.analysis.reading import chosen_features
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Corpus, as_codes
 from nanosae.errors import ConfigError
+from nanosae.progress import tracked
 
 SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed", "llm_doubtful"]
 COLUMNS = ["feature", "llm_label", *SCORES, "llm_negatives", "llm_scoring", "llm_model"]
@@ -130,7 +131,8 @@ def llm_label(
             cases = draw_cases(
                 codes, block, near_duplicates, held, sizes, negatives, seed
             )
-            records += naming.map(labeller.label, cases)
+            labelled = naming.map(labeller.label, cases)
+            records += tracked(labelled, "ask", len(block))
 
     usage = [asdict(namer.usage)]
     if predictor is not None:
