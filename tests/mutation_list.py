@@ -368,6 +368,16 @@ add(
         "UPWARDS = 1 + 1e-6",
         "UPWARDS = 1 - 1e-6",
     ),
+    (
+        "rounding: what is lost counts half",
+        "rest = entry - rounded_entry",
+        "rest = 0.5 * (entry - rounded_entry)",
+    ),
+    (
+        "rounding: a sign taken for a magnitude",
+        "bits[j] & np.int32(0x7FFFFFFF)",
+        "bits[j]",
+    ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
 add(

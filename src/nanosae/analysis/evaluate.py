@@ -36,6 +36,7 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
+from nanosae.progress import tracked
 from nanosae.runs.export import records
 
 Measures = dict[str, Estimate]
@@ -229,7 +230,7 @@ class _Measured:
         """Measure one representation after the other; return the best features of labels, too."""
         measures: dict[str, Measures] = {}
         best = {}
-        for name, representation in compared:
+        for name, representation in tracked(compared, "evaluate"):
             measures[name] = {}
             if self.labelled is not None:
                 with_labels = self._with_labels(representation, self.labelled)

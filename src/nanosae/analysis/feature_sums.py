@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.compared import Compared
+from nanosae.progress import tracked
 
 BLOCK = 1 << 17  # rows read at a time
 TINY = 1e-300  # keeps a feature that never varies from dividing by zero
@@ -135,7 +136,7 @@ def dense_column(matrix: Any, column: int) -> np.ndarray:
 def sums_where_active(compared: Compared, rows: np.ndarray, values: Any) -> np.ndarray:
     """Sum columns of values over the rows on which each feature is active, (F, columns)."""
     sums = np.zeros((compared.n_columns, values.shape[1]))
-    for start in range(0, len(rows), BLOCK):
+    for start in tracked(range(0, len(rows), BLOCK), "test features"):
         activations = compared.take(rows[start : start + BLOCK])
         active: Any = activations.astype(bool).astype(np.float64)
         sums += (active.T @ values[start : start + BLOCK]).toarray()

@@ -43,6 +43,7 @@ from nanosae.analysis.reading import chosen_features
 from nanosae.analysis.splits import duplicate_groups, held_out
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
+from nanosae.progress import tracked
 
 SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed", "llm_doubtful"]
 COLUMNS = ["feature", "llm_label", *SCORES, "llm_negatives", "llm_scoring", "llm_model"]
@@ -162,7 +163,8 @@ def _label_all(
         labeller = _Labeller(namer, judge, judging, scoring)
         lines = []
         for block in np.split(features, range(BLOCK, len(features), BLOCK)):
-            lines += naming.map(labeller.label, source.draw(block))
+            labelled = naming.map(labeller.label, source.draw(block))
+            lines += tracked(labelled, "ask", len(block))
     return [line for line in lines if line is not None]
 
 

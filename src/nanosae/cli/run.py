@@ -87,14 +87,10 @@ def run(
     """
     from nanosae.analysis.sentences import NUMBERS
     from nanosae.config import TrainConfig
-    from nanosae.extras import extra
     from nanosae.pipeline.cost import embedding_cost
     from nanosae.pipeline.plan import PlanOptions, make_plan
     from nanosae.pipeline.run import run_plan
 
-    if explore:
-        extra("explore", "starlette", "--explore")
-        extra("explore", "uvicorn", "--explore")
     options = PlanOptions(
         vectors=vectors,
         text=text,

@@ -97,7 +97,8 @@ def _train_many(
     from nanosae.distributed import is_main_process
     from nanosae.sweep import sweep
 
-    table = sweep(configs, data, output, **options)
+    progress = shows_progress()
+    table = sweep(configs, data, output, progress=progress, **options)
     if is_main_process():
         show(table.sort_values("fvu"), as_json)
 

@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from nanosae.atomic import write_folder
 from nanosae.errors import DataError, ExistsError
+from nanosae.progress import tracked
 from nanosae.sources import Rows, open_rows
 from nanosae.sources.files import CACHED_METADATA
 
@@ -54,7 +55,9 @@ def cache(
     rows = open_rows(data, columns=columns)
 
     def fill(folder: Path) -> None:
-        for number, shard in enumerate(_shards(rows, dtype)):
+        n_shards = -(-rows.n_rows // SHARD_ROWS)
+        shards = tracked(_shards(rows, dtype), "cache", n_shards)
+        for number, shard in enumerate(shards):
             np.save(folder / f"{number:05d}", shard)
         _write_metadata(folder / CACHED_METADATA, rows.metadata_batches())
 

@@ -16,6 +16,7 @@ from pyarrow import parquet
 
 from nanosae.atomic import write_file
 from nanosae.errors import ConfigError, DataError
+from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations
 from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules
 from nanosae.text.windows import TEXTS
@@ -76,9 +77,8 @@ def cache_activations(
     done = sorted((folder / "tokens").glob("*.parquet"))
     first_text = _first_text_to_do(done[-1], settings, texts) if done else 0
     if first_text < len(texts):
-        blocks = activations(
-            model, names, texts[first_text:], tokenizer=tokenizer, **options
-        )
+        to_do = tracked(texts[first_text:], "activations", len(texts) - first_text)
+        blocks = activations(model, names, to_do, tokenizer=tokenizer, **options)
         for name in names:
             _write_provenance(folder / name / PROVENANCE, blocks.provenance[name])
         while shard := list(islice(blocks, SHARD_BLOCKS)):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
+from nanosae.progress import tracked
 from nanosae.text import static
 from nanosae.text.hub import require_model
 
@@ -68,9 +68,8 @@ def embed(
     if not batch_size:
         batch_size = BATCH_SIZES.get(encoder.device.type)
     starts = range(0, len(texts), BLOCK_TEXTS)
-    hide_bar = True if len(starts) == 1 else None  # None shows it on a terminal only
     blocks = []
-    for start in tqdm(starts, "embed", disable=hide_bar):
+    for start in tracked(starts, "embed", unasked=len(starts) > 1):
         block = [prompt + text for text in texts[start : start + BLOCK_TEXTS]]
         blocks.append(_encode_block(encoder, block, batch_size).astype(dtype))
     return np.concatenate(blocks)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nanosae.errors import DataError
+from nanosae.progress import tracked
 from nanosae.text.language_models import load_causal_model
 from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
 from nanosae.text.splice import special_tokens, splice
@@ -71,7 +72,7 @@ def loss_recovered(
     special = torch.tensor(sorted(special_tokens(model, sae)), dtype=torch.long)
     sums = torch.zeros(4, dtype=torch.float64)
     n_tokens = 0
-    for text in texts:
+    for text in tracked(texts, "evaluate"):
         ids = _tokens(tokenizer, text, max_length, with_bos)
         counted = ~torch.isin(ids[:-1], special)
         if not counted.any():
