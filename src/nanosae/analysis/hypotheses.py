@@ -225,12 +225,17 @@ def _test(
     table["label_doubtful"] = table["feature"].isin(list(doubtful))
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(compared, sums, pairs, is_found)
-    is_found_feature = is_found & (table["feature"] >= 0)
-    found_features = table.loc[is_found_feature, "feature"].to_numpy()
-    table.loc[is_found_feature, "topic"] = compared.topics_of(found_features)
+    _add_topics(table, compared)
     difference = np.abs(found.difference)
     best_first = np.lexsort((-difference, ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
+
+
+def _add_topics(table: pd.DataFrame, compared: Compared) -> None:
+    """Put the topic of each feature that was found into the table."""
+    is_found_feature = table["found"] & (table["feature"] >= 0)
+    features = table.loc[is_found_feature, "feature"].to_numpy()
+    table.loc[is_found_feature, "topic"] = compared.topics_of(features)
 
 
 def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:
