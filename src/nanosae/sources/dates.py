@@ -19,6 +19,7 @@ DATE_SHAPE = (
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
 DAY_OR_MONTH = r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d"
+FIRST_YEAR, LAST_YEAR = 1800, 2100  # whole numbers between these may be years
 MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
 DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
 

@@ -17,6 +17,8 @@ import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.dates import (
+    FIRST_YEAR,
+    LAST_YEAR,
     MILLISECONDS,
     PARSED_SHARE,
     are_days,
@@ -199,8 +201,8 @@ def _list_role(name: str, kind: pa.DataType) -> Column:
 def _integer_role(name: str, values: pa.Array) -> Column:
     n_distinct = pc.count_distinct(values).as_py()
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    in_range = low >= 1800 and high <= 2100
-    if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
+    are_years = low >= FIRST_YEAR and high <= LAST_YEAR
+    if are_years and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
     if n_distinct > 2 and are_days(values):
         return Column(name, "date", f"its values are days, as in {low}")
