@@ -68,7 +68,7 @@ class FeatureSums:
 
     @cached_property
     def z(self) -> np.ndarray:
-        """Test each feature against each target, (F, C).
+        """Score of each feature against each target, (F, C).
 
         It is co_deviation over its standard error when the rows of a stratum are shuffled: Mantel's
         score test (J. Am. Stat. Assoc. 58 (1963) 690); for classes that of Cochran, Mantel and

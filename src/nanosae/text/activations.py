@@ -182,7 +182,7 @@ def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
 
 
 def _usual_norms(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:
-    """Whether each row is at no layer longer than `max_norm` times the median."""
+    """Return which rows are at no layer longer than `max_norm` times the median."""
     kept = []
     for layer_rows in rows.values():
         norms = np.linalg.norm(layer_rows, axis=1)
