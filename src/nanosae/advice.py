@@ -80,8 +80,7 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
         ConfigError: If the settings do not fit the rows, or a few steps with them fail.
     """
     requested = TrainConfig() if config is None else config
-    columns = None if requested.columns is None else list(requested.columns)
-    rows = open_rows(data, columns=columns, input_size=requested.input_size)
+    rows = open_rows(data, columns=requested.columns, input_size=requested.input_size)
     n_rows = rows.n_rows
     n_heldout = min(MAX_HELDOUT, round(n_rows * requested.heldout_share))
     resolved = requested.resolved(max(1, n_rows - n_heldout), rows.width)
