@@ -188,7 +188,8 @@ def encode(
             file=run,
             remedy=f"nanosae convert {run} -o RUN makes one.",
         )
-    names = list(columns or model.config.get("columns") or []) or None
+    chosen = columns or model.config.get("columns")
+    names = list(chosen) if chosen else None
     metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     options = EncodeOptions(
@@ -264,7 +265,8 @@ def export(
         formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
             with = + - @).
     """
-    from nanosae.runs.tables import load_features, tag, write
+    from nanosae.runs.export import tag, write
+    from nanosae.runs.tables import load_features
 
     if to != "table":
         n_rows = _export_for(to, open_codes(run, name), output, collection)

@@ -54,10 +54,9 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
 
 def check_targets(config: TrainConfig, data: Dataset) -> None:
     """Refuse settings that do not go with targets, or with none."""
-    has_targets = len(data.target_mean) > 0
-    if config.skip and not has_targets:
+    if config.skip and not data.has_targets:
         raise ConfigError("skip=True is for transcoders: give targets, too.")
-    if has_targets and config.activation == "gated":
+    if data.has_targets and config.activation == "gated":
         raise ConfigError(
             "a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu."
         )

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from nanosae.errors import DataError
 from nanosae.sources.detection import longest_runs
+from nanosae.sources.kinds import is_vector
 from nanosae.sources.opening import open_rows
-from nanosae.sources.tables import is_vector
 
 MIN_LIST = 8  # lists of fewer numbers may be coordinates
 MIN_RUN = 16  # fewer numbered columns may be the questions of a survey

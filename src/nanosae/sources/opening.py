@@ -112,8 +112,11 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
             ) from error
         shards.append(shard)
         columns, width = shard.columns, shard.width
+    parts: list[Part] = []
+    for shard in shards:
+        parts += shard.parts
     return Rows(
-        [part for shard in shards for part in shard.parts],
+        parts,
         shards[0].width,
         columns=columns,
         metadata=_cached_metadata(path) or _join_metadata(shards),

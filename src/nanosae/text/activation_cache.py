@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,19 +18,12 @@ from nanosae.atomic import write_file
 from nanosae.errors import ConfigError, DataError
 from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations
-from nanosae.text.provenance import DEFAULT_MAX_NORM
+from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules
 from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks in a shard
 PROVENANCE = "provenance.json"  # where `sources` looks for it
-DEFAULTS = {
-    "pooling": None,
-    "special_tokens": False,
-    "bos": True,
-    "max_norm": DEFAULT_MAX_NORM,
-    "max_length": None,
-    "batch_tokens": 4096,
-}
+DEFAULTS = asdict(TokenRules()) | {"batch_tokens": 4096}
 
 
 def cache_activations(
@@ -76,14 +70,8 @@ def cache_activations(
     """
     folder = Path(folder)
     names = [layers] if isinstance(layers, str) else list(layers)
-    options = {
-        "pooling": pooling,
-        "special_tokens": special_tokens,
-        "bos": bos,
-        "max_norm": max_norm,
-        "max_length": max_length,
-        "batch_tokens": batch_tokens,
-    }
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length)
+    options: Any = asdict(rules) | {"batch_tokens": batch_tokens}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     done = sorted((folder / "tokens").glob("*.parquet"))

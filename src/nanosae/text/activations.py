@@ -25,7 +25,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from nanosae.text.language_models import find_layers, load_model, run_layers
-from nanosae.text.provenance import DEFAULT_MAX_NORM, provenance
+from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules, provenance
 from nanosae.text.windows import Cutter, Window
 
 Pooling = Literal["mean", "first", "last"]
@@ -111,16 +111,12 @@ def activations(
         >>> blocks = activations("model.gguf", "layers.15", ["A text."])  # doctest: +SKIP
         >>> rows = np.concatenate([block.rows for block in blocks])  # doctest: +SKIP
     """
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length)
     model, tokenizer = load_model(model, tokenizer)
     names = [layers] if isinstance(layers, str) else list(layers)
     modules = find_layers(model, names)
-    cutter = Cutter(
-        tokenizer,
-        max_length=max_length,
-        model_length=getattr(model.config, "max_position_embeddings", None),
-        bos=bos,
-        special_tokens=special_tokens,
-    )
+    model_length = getattr(model.config, "max_position_embeddings", None)
+    cutter = Cutter(tokenizer, rules, model_length)
     pad = tokenizer.pad_token_id or 0
 
     def blocks() -> Iterator[Block]:
@@ -137,10 +133,7 @@ def activations(
             n_texts += len(block_texts)
             yield Block(rows[layers] if isinstance(layers, str) else rows, table)
 
-    rules: Any = {"pooling": pooling, "special_tokens": special_tokens, "bos": bos}
-    rules |= {"max_norm": max_norm, "max_length": max_length}
-    known = {name: provenance(model, name, **rules) for name in names}
-    return Blocks(blocks(), known)
+    return Blocks(blocks(), {name: provenance(model, name, rules) for name in names})
 
 
 def _run_windows(
