@@ -712,8 +712,8 @@ add(
     ),
     (
         "contrast: the smallest of many groups",
-        "np.argsort(-n_minority[large], kind=\"stable\")",
-        "np.argsort(n_minority[large], kind=\"stable\")",
+        'np.argsort(-n_minority[large], kind="stable")',
+        'np.argsort(n_minority[large], kind="stable")',
     ),
     (
         "contrast: worst first",
