@@ -31,7 +31,6 @@ class FeatureSums:
         target: Values of the targets, csr_array (n, C).
         strata: Stratum of each row, one-hot, csr_array (n, S).
         weight: Weight of each row, (n,).
-        n_minority: Rows of the rarer class of each target, if it has classes, (C,).
         n_rows: Weighted rows by stratum, (S,).
         n_active: Weighted rows on which each feature is active, (F, S).
         target_sum: Weighted sum of the targets by stratum, (S, C).
@@ -43,7 +42,6 @@ class FeatureSums:
     target: Any
     strata: Any
     weight: np.ndarray
-    n_minority: np.ndarray
     n_rows: np.ndarray
     n_active: np.ndarray
     target_sum: np.ndarray
@@ -104,8 +102,6 @@ def feature_sums(
         strata: Stratum of each row, one-hot, csr_array (n, S).
         weight: 1 ÷ size of each row's duplicate group, (n,).
     """
-    n_members = target.sum(0)
-    n_minority = np.minimum(n_members, len(rows) - n_members)
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
@@ -120,7 +116,6 @@ def feature_sums(
         target=target,
         strata=strata,
         weight=weight,
-        n_minority=n_minority,
         n_rows=n_rows,
         n_active=sums[:, :n_strata],
         target_sum=target_sum,
