@@ -228,9 +228,9 @@ def interrupted(stage, when, monkeypatch):
     """Be interrupted in a stage: before it did anything, or when it has done all but say so."""
     original = getattr(module.Work, stage)
 
-    def killed(self, resumes):
+    def killed(self, **options):
         if when == "after":
-            original(self, resumes)
+            original(self, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module.Work, stage, killed)

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from nanosae.errors import DataError
+from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.roles import Column, column_roles, parse_dates, with_roles
+from nanosae.sources.roles import Column, column_roles, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 

@@ -37,6 +37,7 @@ import scipy.sparse as sp
 from nanosae.analysis.keywords import FeatureWords
 from nanosae.analysis.meaning import Meaning, TermMeaning, normal_auc
 from nanosae.analysis.ranking import largest_places
+from nanosae.progress import tracked
 from nanosae.text.tokens import UNSPACED, stem
 from nanosae.text.words import Words, is_stop_word
 
@@ -176,7 +177,7 @@ def _choose_in_order(
     without_terms = Name([], [], None)
     names = [without_terms] * len(features)
     taken: set[frozenset[int]] = set()
-    for i in order:
+    for i in tracked(order, "choose labels"):
         name = known[i]
         if name is None or frozenset(name.terms) in taken:
             name = _choose_name(corpus, features[i], taken, shared_terms[i])

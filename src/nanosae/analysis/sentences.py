@@ -9,6 +9,7 @@ label only repeats the name of the group, and if the label may well not fit.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -171,10 +172,8 @@ def repeats_name(label: str, name: str) -> bool:
         >>> repeats_name("animal, fishes", "noun.animal"), repeats_name("tax, credit", "money")
         (True, False)
     """
-    name_words = _words(name)
-    return any(
-        _is_same_word(word, other) for word in _words(label) for other in name_words
-    )
+    pairs = itertools.product(_words(label), _words(name))
+    return any(_is_same_word(word, other) for word, other in pairs)
 
 
 def _words(text: str) -> list[str]:

@@ -27,6 +27,7 @@ from nanosae.cli import (
     training,
 )
 from nanosae.cli import run as whole
+from nanosae.progress import bars
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
@@ -69,6 +70,8 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
     ),
 }
 
+# these serve pages, or show one bar over all of their stages
+WITHOUT_BARS = (whole.run, pages.demo, pages.watch, pages.explore, pages.mcp)
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
@@ -133,7 +136,9 @@ def _launch(*words: Words, debug: Debug = False, quiet: Quiet = False) -> int:
     output.set_quiet(quiet)
     try:
         command, bound = parse(words)
-        command(*bound.args, **bound.kwargs)
+        shows_bars = output.shows_progress() and command not in WITHOUT_BARS
+        with bars(shows_bars):
+            command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else failures.MISTAKE

@@ -104,7 +104,7 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         DataError: If there is no text, or it is not clear which; if there are too few rows.
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
-    options = options or PlanOptions()
+    options = PlanOptions() if options is None else options
     if options.vectors is not None and options.embedder is not None:
         raise ConfigError("vectors and embedder are given: give one of them.")
     table, vectors_of_file = _read(data, options.text, options.encoding)
@@ -266,17 +266,12 @@ def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
 def _found_columns(table: pa.Table, text: str | None) -> list[Column]:
     if text is None:
         return column_roles(table)
-    others = column_roles(table, skip=[text])
-    return [Column(text, "text", "you said so"), *_without_text(others)]
-
-
-def _without_text(columns: list[Column]) -> list[Column]:
-    return [
-        Column(column.name, "unused", column.reason)
-        if column.role == "text"
-        else column
-        for column in columns
-    ]
+    columns = [Column(text, "text", "you said so")]
+    for column in column_roles(table, skip=[text]):
+        if column.role == "text":
+            column = Column(column.name, "unused", column.reason)
+        columns.append(column)
+    return columns
 
 
 def _text_column(columns: list[Column]) -> str | None:

@@ -13,8 +13,9 @@ import pandas as pd
 from nanosae.analysis.sentences import percent
 from nanosae.codes import Codes
 from nanosae.errors import MissingError, StaleError
+from nanosae.runs.export import records
 from nanosae.runs.results import load_result
-from nanosae.runs.tables import load_features, records
+from nanosae.runs.tables import load_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card

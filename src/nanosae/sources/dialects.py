@@ -75,7 +75,7 @@ def find_dialect(
     """
     encoding = _marked_encoding(head) or encoding
     is_whole = len(head) < SNIFFED_BYTES
-    lines = decode(head, file, encoding, is_whole)
+    lines = decode(head, file, encoding, is_whole=is_whole)
     if not is_whole:
         lines = _whole_lines(lines)
     if not lines.strip():
@@ -84,21 +84,24 @@ def find_dialect(
     if hint is not None:
         delimiter = hint.group(1)
         lines = lines.partition("\n")[2]
-    delimiter = delimiter or _delimiter(lines)
+    if delimiter is None:
+        delimiter = _delimiter(lines)
     rows = list(_rows(lines, delimiter))
     has_header = _has_header(rows)
-    numbered = [f"column{number}" for number in range(1, len(rows[0]) + 1)]
-    names = rows[0] if has_header else numbered
-    cells = rows[1:] if has_header else rows
-    n_hint_lines = 0 if hint is None else 1
-    n_header_lines = _header_lines(lines, delimiter) if has_header else 0
+    skipped_lines = 0 if hint is None else 1
+    if has_header:
+        names, *cells = rows
+        skipped_lines += _header_lines(lines, delimiter)
+    else:
+        names = [f"column{i + 1}" for i in range(len(rows[0]))]
+        cells = rows
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,
         decimal_point=_decimal_point(cells, delimiter),
         names=names,
         has_header=has_header,
-        skipped_lines=n_hint_lines + n_header_lines,
+        skipped_lines=skipped_lines,
         as_written=_as_written(names, cells),
     )
 
@@ -119,7 +122,7 @@ def decode_text(content: bytes, file: Path, encoding: str) -> str:
     return decode(content, file, marked or encoding)
 
 
-def decode(content: bytes, file: Path, encoding: str, is_whole: bool = True) -> str:
+def decode(content: bytes, file: Path, encoding: str, *, is_whole: bool = True) -> str:
     """Decode the content of a file.
 
     Args:
@@ -247,11 +250,8 @@ def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
 
 def _as_written(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     columns = zip(*rows, strict=False)
-    return [
-        name
-        for name, cells in zip(names, columns, strict=False)
-        if any(map(_loses_digits, cells))
-    ]
+    named = zip(names, columns, strict=False)
+    return [name for name, cells in named if any(map(_loses_digits, cells))]
 
 
 def _loses_digits(cell: str) -> bool:

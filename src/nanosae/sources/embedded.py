@@ -10,8 +10,8 @@ import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.detection import longest_runs
+from nanosae.sources.kinds import is_vector
 from nanosae.sources.opening import open_rows
-from nanosae.sources.tables import is_vector
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 

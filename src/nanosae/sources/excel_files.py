@@ -69,7 +69,7 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
         header += 1
     names = cells.iloc[header]
     rows = cells.iloc[header + 1 :].astype(object)
-    numbered = pd.Series([f"column{number}" for number in range(1, len(names) + 1)])
+    numbered = pd.Series([f"column{i + 1}" for i in range(len(names))])
     given = names.reset_index(drop=True)
     rows.columns = given.where(given.notna(), numbered).astype(str)
     return rows.reset_index(drop=True)

@@ -17,7 +17,7 @@ PLAIN = r"\d+(?:[.,]\d+)?"
 IN_GROUPS = "|".join(
     rf"\d{{1,3}}(?:{sign}\d{{3}})+(?:[.,]\d+)?" for sign in (",", r"\.", SPACE)
 )
-NUMBER_CELL = (
+WRITTEN_NUMBER = (
     rf"^\s*{UNIT}\s*[-+−]?\s*{UNIT}\s*(?:{PLAIN}|{IN_GROUPS})(?:[eE][-+]?\d+)?"
     rf"\s*{UNIT}\s*$"
 )
@@ -74,7 +74,7 @@ def parse_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         >>> parse_numbers(pa.array(["1.234,50 €", "80 €", "free"])).to_pylist()
         [1234.5, 80.0, None]
     """
-    is_number = pc.match_substring_regex(values, NUMBER_CELL)
+    is_number = pc.match_substring_regex(values, WRITTEN_NUMBER)
     cells = pc.if_else(is_number, values, pa.scalar(None, pa.string()))
     decimal = decimal_sign(cells.drop_null())
     thousands = "," if decimal == "." else "."

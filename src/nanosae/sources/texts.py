@@ -31,18 +31,8 @@ TEXT_FILE = ".txt"
 SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx", TEXT_FILE)
 MANY_FILES = 50  # .txt files, from which on each is a text; of fewer each line is one
 COMPRESSED = (".gz", ".bz2", ".zst")
-MISSING = (
-    "",
-    "NA",
-    "N/A",
-    "n/a",
-    "null",
-    "NULL",
-    "NaN",
-    "nan",
-    "None",
-    "-",
-)  # of a number or date
+# what stands for a missing number or date
+MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
 
 
 def read_texts(
@@ -100,17 +90,17 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         found = [path]
     else:
-        pattern = f"{glob.escape(str(path))}/*" if path.is_dir() else str(path)
+        pattern = str(path)
+        if path.is_dir():
+            pattern = f"{glob.escape(pattern)}/*"
         names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
         found = [file for file in map(Path, names) if _suffix(file) in SUFFIXES]
+    known = ", ".join(SUFFIXES)
     if not found:
-        is_folder = path.is_dir()
-        problem = (
-            "holds no file of a type that is read" if is_folder else "does not exist"
-        )
-        raise MissingError(
-            f"{path} {problem}.", file=path, remedy=f"Read are {', '.join(SUFFIXES)}."
-        )
+        problem = "does not exist"
+        if path.is_dir():
+            problem = "holds no file of a type that is read"
+        raise MissingError(f"{path} {problem}.", file=path, remedy=f"Read are {known}.")
     types = sorted({_suffix(file) for file in found})
     if len(types) > 1:
         raise DataError(
@@ -120,7 +110,7 @@ def _files(path: Path) -> list[Path]:
         )
     if types[0] not in SUFFIXES:
         raise DataError(
-            f"{path} is a {types[0] or 'nameless'} file; read are {', '.join(SUFFIXES)}.",
+            f"{path} is a {types[0] or 'nameless'} file; read are {known}.",
             file=path,
         )
     return found
@@ -169,8 +159,9 @@ def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
     for i, field in enumerate(table.schema):
         if field.name == text_column or not pa.types.is_string(field.type):
             continue
-        is_empty = pc.equal(table.column(i), "")
-        filled = pc.if_else(is_empty, pa.scalar(None, pa.string()), table.column(i))
+        cells = table.column(i)
+        missing = pa.scalar(None, pa.string())
+        filled = pc.if_else(pc.equal(cells, ""), missing, cells)
         table = table.set_column(i, field.name, filled)
     return table
 

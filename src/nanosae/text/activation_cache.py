@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -15,20 +16,14 @@ from pyarrow import parquet
 
 from nanosae.atomic import write_file
 from nanosae.errors import ConfigError, DataError
+from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations
-from nanosae.text.provenance import DEFAULT_MAX_NORM
+from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules
 from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks in a shard
 PROVENANCE = "provenance.json"  # where `sources` looks for it
-DEFAULTS = {
-    "pooling": None,
-    "special_tokens": False,
-    "bos": True,
-    "max_norm": DEFAULT_MAX_NORM,
-    "max_length": None,
-    "batch_tokens": 4096,
-}
+DEFAULTS = asdict(TokenRules()) | {"batch_tokens": 4096}
 
 
 def cache_activations(
@@ -75,22 +70,15 @@ def cache_activations(
     """
     folder = Path(folder)
     names = [layers] if isinstance(layers, str) else list(layers)
-    options = {
-        "pooling": pooling,
-        "special_tokens": special_tokens,
-        "bos": bos,
-        "max_norm": max_norm,
-        "max_length": max_length,
-        "batch_tokens": batch_tokens,
-    }
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length)
+    options: Any = asdict(rules) | {"batch_tokens": batch_tokens}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     done = sorted((folder / "tokens").glob("*.parquet"))
     first_text = _first_text_to_do(done[-1], settings, texts) if done else 0
     if first_text < len(texts):
-        blocks = activations(
-            model, names, texts[first_text:], tokenizer=tokenizer, **options
-        )
+        to_do = tracked(texts[first_text:], "activations", len(texts) - first_text)
+        blocks = activations(model, names, to_do, tokenizer=tokenizer, **options)
         for name in names:
             _write_provenance(folder / name / PROVENANCE, blocks.provenance[name])
         while shard := list(islice(blocks, SHARD_BLOCKS)):

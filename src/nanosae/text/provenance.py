@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,26 @@ DEFAULT_MAX_NORM = 10.0
 RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_(?:resid_post|out)")
 
 
-def provenance(
-    model: Any,
-    layer: str,
-    *,
-    pooling: str | None,
-    special_tokens: bool,
-    bos: bool,
-    max_norm: float,
-    max_length: int | None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TokenRules:
+    """Which tokens of a text give rows, and how many rows.
+
+    Attributes:
+        pooling: None for a row per token; else how tokens become one row per text.
+        special_tokens: Whether tokens that were added to the text give rows.
+        bos: Whether windows begin with the begin-of-text token.
+        max_norm: Tokens with more than so many times the median norm give none.
+        max_length: Tokens in a window; None takes as many as the model does.
+    """
+
+    pooling: str | None = None
+    special_tokens: bool = False
+    bos: bool = True
+    max_norm: float = DEFAULT_MAX_NORM
+    max_length: int | None = None
+
+
+def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
     """Return the metadata of an SAE that is trained on a layer's rows.
 
     `hook_name` is the module's name in the model with its head, as SAELens finds it with
@@ -39,22 +50,20 @@ def provenance(
     Args:
         model: The loaded model.
         layer: Name of the module.
-        pooling: As of `activations`, like all that follow.
-        special_tokens: Whether tokens that were added to the text gave rows.
-        bos: Whether windows began with the begin-of-text token.
-        max_norm: Tokens with more than so many times the median norm gave none.
-        max_length: Tokens in a window.
+        rules: Which tokens gave rows.
     """
-    longest = getattr(model.config, "max_position_embeddings", None)
+    context_size = rules.max_length
+    if context_size is None:
+        context_size = getattr(model.config, "max_position_embeddings", None)
     return {
         "model_name": model_name(model),
         "model_class_name": "AutoModelForCausalLM",
         "hook_name": _name_with_head(model, layer),
-        "prepend_bos": bos,
-        "exclude_special_tokens": not special_tokens,
-        "context_size": longest if max_length is None else max_length,
-        "max_norm": max_norm if math.isfinite(max_norm) else None,
-        "pooling": pooling,
+        "prepend_bos": rules.bos,
+        "exclude_special_tokens": not rules.special_tokens,
+        "context_size": context_size,
+        "max_norm": rules.max_norm if math.isfinite(rules.max_norm) else None,
+        "pooling": rules.pooling,
     }
 
 

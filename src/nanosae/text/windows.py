@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nanosae.errors import DataError
+from nanosae.text.provenance import TokenRules
 
 TEXTS = 64  # texts tokenised together
 
@@ -38,29 +39,23 @@ class Cutter:
 
     Args:
         tokenizer: A fast tokenizer.
-        max_length: Tokens in a window, None for as many as tokenizer and model take.
+        rules: Which tokens give rows. A begin-of-text token is put before each window if the
+            tokenizer has one but does not add it itself.
         model_length: Tokens that the model takes, None if that is not known.
-        bos: Whether to begin with the begin-of-text token if the tokenizer has one but does not add
-            it itself.
-        special_tokens: Whether tokens that were added to the text give rows.
     """
 
     def __init__(
-        self,
-        tokenizer: Any,
-        *,
-        max_length: int | None,
-        model_length: int | None,
-        bos: bool,
-        special_tokens: bool,
+        self, tokenizer: Any, rules: TokenRules, model_length: int | None
     ) -> None:
         self._tokenizer = tokenizer
-        self._special_tokens = special_tokens
-        limits = (max_length, tokenizer.model_max_length, model_length, 2**20)
+        self._special_tokens = rules.special_tokens
+        limits = (rules.max_length, tokenizer.model_max_length, model_length, 2**20)
         self._max_length = min(limit for limit in limits if limit)
+        self._head: list[int] = []  # tokens before each window
         begin = tokenizer.bos_token_id
-        is_added = begin in tokenizer("a")["input_ids"][:1]
-        self._head = [begin] if bos and begin is not None and not is_added else []
+        if rules.bos and begin is not None:
+            is_added = begin in tokenizer("a")["input_ids"][:1]
+            self._head = [] if is_added else [begin]
 
     def blocks(
         self, texts: Iterable[str], n_tokens: int

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nanosae.analysis.topic_rows import NAMING_WORDS
+from nanosae.runs.export import records
 from nanosae.runs.results import load_contrasts, load_result
-from nanosae.runs.tables import records
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 TOPICS = 8
@@ -69,10 +69,8 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
         load_contrasts(corpus.run, corpus.codes),
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,
     )
-    sentences = [
-        sentence
-        for found in newest_first
-        if found.fresh
-        for sentence in found.value.get("sentences", [])
-    ]
+    sentences = []
+    for found in newest_first:
+        if found.fresh:
+            sentences += found.value.get("sentences", [])
     return [{"sentence": sentence} for sentence in sentences[:FINDINGS]]
