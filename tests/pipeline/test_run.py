@@ -104,6 +104,13 @@ def test_it_says_what_it_takes_for_what(finished):
         assert any(line.startswith(stage) for line in finished[3]), stage
 
 
+def test_many_columns_of_one_kind_are_said_in_one_line():
+    answers = {f"q{i}": [1, 2, 3, 4] * 100 for i in range(120)}
+    lines = make_plan(reviews().assign(**answers)).lines()
+    assert "  stars, q0, q1, q2, q3 and 116 more: number (it holds numbers)" in lines
+    assert len(lines) < 8
+
+
 def test_findings_are_sentences_about_the_planted_difference(finished):
     sentences = finished[2].findings
     by_place = sentences[sentences["column"] == "place"]
