@@ -86,8 +86,8 @@ add(
     ("auxk: weight not shared by micro-batches", "(1 / config.accumulate)", "1"),
     (
         "auxk: of the target, not the residual",
-        "(recon, residual)",
-        "(recon, target[:n_rows])",
+        "(fitted, residual)",
+        "(fitted, target[:n_rows])",
     ),
     (
         "auxk: revived latents take part",
@@ -173,7 +173,7 @@ add(
     "trainable/refit.py",
     "tests/trainable/test_refit.py",
     ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
-    ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
+    ("refit: towards the shrunk decoder", "return scale * decoder", "return decoder"),
     ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
     ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
     ("refit: never refuses", "if error < lowest_error", "if True"),
@@ -537,7 +537,7 @@ add(
 )
 # ---- codes
 add(
-    "codes/writer.py",
+    "codes/shard_files.py",
     "tests/codes/test_writer.py -k lost",
     (
         "codes: activations round to zero",
@@ -614,7 +614,7 @@ add(
     ),
     (
         "tables: doubts of people's names",
-        "for feature in doubtful} - named.keys()",
+        "for feature in doubtful} - names.keys()",
         "for feature in doubtful}",
     ),
 )
@@ -704,6 +704,16 @@ add(
         "contrast: rare features tested",
         "n_active >= options.min_active",
         "n_active >= 1",
+    ),
+    (
+        "contrast: small groups tested",
+        "n_minority >= options.min_active",
+        "n_minority >= 0",
+    ),
+    (
+        "contrast: the smallest of many groups",
+        'np.argsort(-n_minority[large], kind="stable")',
+        'np.argsort(n_minority[large], kind="stable")',
     ),
     (
         "contrast: worst first",

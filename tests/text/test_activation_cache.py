@@ -317,7 +317,7 @@ def test_chats_packed_and_layers_side_by_side_on_the_command_line(
     assert main(["train", data, "-o", str(trained), *flags]) == 0
     sae = SAEModel.load(trained)
     assert sae.config["hook_name"] == "model.layers.0+model.layers.1"
-    assert sae.config["sequence_separator_token"] == "bos"
+    assert sae.config["disable_concat_sequences"] is False
     with (
         pytest.raises(ConfigError, match="side by side"),
         splice(model, None, sae),

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -245,7 +245,7 @@ class Topics:
         """Return the text of each row of these topics; nothing if there are no texts."""
         if not self.codes.has_texts:
             return {}
-        sampled = [row for of_topic in rows for row in of_topic]
+        sampled = list(chain.from_iterable(rows))
         texts = self.codes.texts(sampled)
         return dict(zip(sampled, texts, strict=True))
 

@@ -153,8 +153,7 @@ def cache(
     """
     from nanosae.data.cache import cache as convert
 
-    names = None if columns is None else list(columns)
-    n_rows = convert(data, output, columns=names, dtype=dtype)
+    n_rows = convert(data, output, columns=columns, dtype=dtype)
     facts = {"output": output, "rows": n_rows}
     say_done(facts, f"{output}: {n_rows:,} rows", as_json)
     say_next(f"nanosae train {output} -o RUN", as_json=as_json)
@@ -197,7 +196,8 @@ def encode(
             file=run,
             remedy=f"nanosae convert {run} -o RUN makes one.",
         )
-    names = list(columns or model.config.get("columns") or []) or None
+    chosen = columns or model.config.get("columns")
+    names = list(chosen) if chosen else None
     metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     options = EncodeOptions(
@@ -273,7 +273,8 @@ def export(
         formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
             with = + - @).
     """
-    from nanosae.runs.tables import load_features, tag, write
+    from nanosae.runs.export import tag, write
+    from nanosae.runs.tables import load_features
 
     if to != "table":
         n_rows = _export_for(to, open_codes(run, name), output, collection)

@@ -42,9 +42,8 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
             heldout_share=config.heldout_share,
             buffer_bytes=config.buffer_bytes,
         )
-    columns = None if config.columns is None else list(config.columns)
     rows = open_rows(
-        data, columns=columns, input_size=config.input_size, targets=targets
+        data, columns=config.columns, input_size=config.input_size, targets=targets
     )
     return Dataset(
         rows,
@@ -56,10 +55,9 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
 
 def check_targets(config: TrainConfig, data: Dataset) -> None:
     """Refuse settings that do not go with targets, or with none."""
-    has_targets = len(data.target_mean) > 0
-    if config.skip and not has_targets:
+    if config.skip and not data.has_targets:
         raise ConfigError("skip=True is for transcoders: give targets, too.")
-    if has_targets and config.activation == "gated":
+    if data.has_targets and config.activation == "gated":
         raise ConfigError(
             "a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu."
         )

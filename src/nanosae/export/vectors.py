@@ -9,7 +9,7 @@ import numpy as np
 
 from nanosae.codes import Codes
 from nanosae.progress import tracked
-from nanosae.runs.tables import records
+from nanosae.runs.export import records
 
 BLOCK = 2**12  # rows held at a time
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
+from nanosae.sources.kinds import is_list
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
 
@@ -77,20 +78,18 @@ def _table_of_records(
     records: Sequence[Any], path: Path, reason: Exception | None = None
 ) -> pa.Table:
     """Make a column of each key; values of several types become texts."""
-    odd = next(
-        (row for row, record in enumerate(records) if not isinstance(record, dict)),
-        None,
-    )
-    if odd is not None:
-        raise DataError(
-            f"{path}, row {odd} (0-based) is {records[odd]!r:.60}, not an object.",
-            file=path,
-            row=odd,
-        ) from reason
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {
-        name: _column([record.get(name) for record in records]) for name in names
-    }
+    names: dict[str, None] = {}  # in their order
+    for row, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise DataError(
+                f"{path}, row {row} (0-based) is {record!r:.60}, not an object.",
+                file=path,
+                row=row,
+            ) from reason
+        names |= dict.fromkeys(record)
+    columns = {}
+    for name in names:
+        columns[name] = _column([record.get(name) for record in records])
     return pa.table(columns)
 
 
@@ -118,8 +117,7 @@ def with_chats_as_text(table: pa.Table) -> pa.Table:
 
 
 def _is_chat(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not is_list or not pa.types.is_struct(kind.value_type):
+    if not is_list(kind) or not pa.types.is_struct(kind.value_type):
         return False
     return kind.value_type.get_field_index("content") >= 0
 

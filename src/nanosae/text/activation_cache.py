@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -19,21 +20,12 @@ from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations
 from nanosae.text.chats import as_text
 from nanosae.text.language_models import load_model
-from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE
+from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
 from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks in a shard
 PROVENANCE = "provenance.json"  # where `sources` looks for it
-DEFAULTS = {
-    "pooling": None,
-    "special_tokens": False,
-    "bos": True,
-    "max_norm": DEFAULT_MAX_NORM,
-    "max_length": None,
-    "batch_tokens": 4096,
-    "pack": False,
-    "concat": False,
-}
+DEFAULTS = asdict(TokenRules()) | {"batch_tokens": 4096, "concat": False}
 
 
 def cache_activations(
@@ -84,19 +76,11 @@ def cache_activations(
     """
     folder = Path(folder)
     names = [layers] if isinstance(layers, str) else list(layers)
-    options = {
-        "pooling": pooling,
-        "special_tokens": special_tokens,
-        "bos": bos,
-        "max_norm": max_norm,
-        "max_length": max_length,
-        "batch_tokens": batch_tokens,
-        "pack": pack,
-        "concat": concat,
-    }
     if any(not isinstance(text, str) for text in texts):
         model, tokenizer = load_model(model, tokenizer)
         texts = [as_text(text, tokenizer) for text in texts]
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
+    options: Any = asdict(rules) | {"batch_tokens": batch_tokens, "concat": concat}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     done = sorted((folder / "tokens").glob("*.parquet"))

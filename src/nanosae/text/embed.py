@@ -64,8 +64,9 @@ def embed(
         (2, 384)
     """
     _check_texts(texts)
-    encoder = _load_encoder(model, offline)
-    batch_size = batch_size or BATCH_SIZES.get(encoder.device.type)
+    encoder = _load_encoder(model, offline=offline)
+    if not batch_size:
+        batch_size = BATCH_SIZES.get(encoder.device.type)
     starts = range(0, len(texts), BLOCK_TEXTS)
     blocks = []
     for start in tracked(starts, "embed", unasked=len(starts) > 1):
@@ -120,7 +121,7 @@ def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
     Returns:
         The number of texts whose ends are not read, and the number of tokens that are.
     """
-    encoder = _load_encoder(model, False)
+    encoder = _load_encoder(model, offline=False)
     most = encoder.max_seq_length or 0
     long_enough = [text for text in texts if len(text) >= most]  # a token has a letter
     if not most or not long_enough:
@@ -132,12 +133,13 @@ def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2)
-def _load_encoder(name: str, offline: bool) -> Any:
+def _load_encoder(name: str, *, offline: bool) -> Any:
     """Load a model and keep it; nothing that its files hold is run as code."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
     packaged = _packaged_model(name)
     is_here = packaged is not None or offline
-    is_here = is_here or require_model(name, works=installed())
+    if not is_here:
+        is_here = require_model(name, works=installed())
     try:
         with _without_bars():
             return models.SentenceTransformer(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nanosae.errors import ConfigError, DataError
+from nanosae.text.provenance import TokenRules
 
 TEXTS = 64  # texts tokenised together
 
@@ -38,38 +39,29 @@ class Cutter:
 
     Args:
         tokenizer: A fast tokenizer.
-        max_length: Tokens in a window, None for as many as tokenizer and model take.
+        rules: Which tokens give rows. A begin-of-text token is put before each window if the
+            tokenizer has one but does not add it itself.
         model_length: Tokens that the model takes, None if that is not known.
-        bos: Whether to begin with the begin-of-text token if the tokenizer has one but does not add
-            it itself.
-        special_tokens: Whether special tokens give rows.
-        pack: Whether a window is filled with successive texts, each after a separator: the
-            begin-of-text token or, without one, the end-of-text token.
 
     Raises:
-        ConfigError: If texts are to be packed and the tokenizer has neither.
+        ConfigError: If texts are to be packed and the tokenizer has no token to part them by.
     """
 
     def __init__(
-        self,
-        tokenizer: Any,
-        *,
-        max_length: int | None,
-        model_length: int | None,
-        bos: bool,
-        special_tokens: bool,
-        pack: bool = False,
+        self, tokenizer: Any, rules: TokenRules, model_length: int | None
     ) -> None:
         self._tokenizer = tokenizer
-        self._special_tokens = special_tokens
-        self._separator = _separator(tokenizer) if pack else None
+        self._special_tokens = rules.special_tokens
+        self._separator = _separator(tokenizer) if rules.pack else None
         unknown = tokenizer.unk_token_id
         self._special_ids = sorted({*tokenizer.all_special_ids} - {unknown})
-        limits = (max_length, tokenizer.model_max_length, model_length, 2**20)
+        limits = (rules.max_length, tokenizer.model_max_length, model_length, 2**20)
         self._max_length = min(limit for limit in limits if limit)
+        self._head: list[int] = []  # tokens before each window
         begin = tokenizer.bos_token_id
-        is_added = begin in tokenizer("a")["input_ids"][:1]
-        self._head = [begin] if bos and begin is not None and not is_added else []
+        if rules.bos and begin is not None:
+            is_added = begin in tokenizer("a")["input_ids"][:1]
+            self._head = [] if is_added else [begin]
 
     def blocks(
         self, texts: Iterable[str], n_tokens: int
@@ -153,7 +145,7 @@ class Cutter:
 
 
 def _separator(tokenizer: Any) -> int:
-    """Return the token that stands between packed texts."""
+    """Return the token before each packed text: that of the begin of texts, or of their end."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return token
