@@ -25,7 +25,7 @@ def siblings(tmp_path):
         if sort < 2:
             active[i, sort] = 1 + rng.random()
             if rng.random() < 0.7:
-                active[i, 1 - sort] = 0.5
+                active[i, 1 - sort] = 0.9
     return corpus(tmp_path / "c", active, texts)
 
 

@@ -107,7 +107,7 @@ def feature_words(
         n_keywords: Words of the query, at most.
     """
     order = largest_places(activations, len(rows))
-    row_weights = _row_weights(activations)[order]
+    row_weights = weights_of_rows(activations)[order]
     n_texts = row_weights.sum()
     count, weighted_count = _counts(words, rows[order], row_weights)
     count_of_all = words.n * words.share
@@ -141,7 +141,7 @@ def feature_words(
     )
 
 
-def _row_weights(activations: np.ndarray) -> np.ndarray:
+def weights_of_rows(activations: np.ndarray) -> np.ndarray:
     """Weigh rows by activation, so that the weights add up to the effective sample size."""
     square_sum = max(activations @ activations, 1e-30)
     scale = activations.sum() / square_sum
