@@ -718,6 +718,16 @@ add(
         "n_active >= 1",
     ),
     (
+        "contrast: small groups tested",
+        "n_minority >= options.min_active",
+        "n_minority >= 0",
+    ),
+    (
+        "contrast: the smallest of many groups",
+        'np.argsort(-n_minority[large], kind="stable")',
+        'np.argsort(n_minority[large], kind="stable")',
+    ),
+    (
         "contrast: worst first",
         "(-difference, ~is_found)",
         "(difference, ~is_found)",

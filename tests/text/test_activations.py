@@ -49,11 +49,11 @@ def test_without_masks_or_in_another_order_the_check_fails(bert, monkeypatch):
     monkeypatch.setattr(
         torch, "ones_like", lambda ids: torch.ones(len(ids) + 1, dtype=int)[1:]
     )
-    plain = module.pad_sequence
+    plain = module._padded
     monkeypatch.setattr(  # pads what is seen with 1 instead of 0
         module,
-        "pad_sequence",
-        lambda x, first, v=0: plain(x, first, 1 if x[0].min() == 1 else v),
+        "_padded",
+        lambda x, value=0: plain(x, 1 if x[0].min() == 1 else value),
     )
     rows, _ = run(bert, layer(bert[0], 1), texts)
     assert np.abs(rows - expected).max() > 0.01

@@ -143,13 +143,7 @@ def evaluate(
     spaces = text_spaces(codes, rows, seed)
     measured = _Measured(codes, rows, labelled, spaces, ks, rng)
     measures, best = measured.by_each(compared)
-    if others:
-        scores = stability(codes.weights(), others)[codes.counts > 0]
-        measures["codes"]["stability"] = mean_estimate(scores)
-    if truth is not None:
-        similarity = match(truth, codes)["partner_similarity"]
-        measures["codes"]["recovery"] = mean_estimate(similarity[truth.counts > 0])
-
+    measures["codes"] |= _beside_others(codes, others, truth)
     about = {
         "rows": len(rows),
         "labels": labels if isinstance(labels, str) else None,
@@ -160,6 +154,20 @@ def evaluate(
         "notes": notes,
     }
     return Evaluation(_as_table(measures), _label_table(best, names), about)
+
+
+def _beside_others(
+    codes: Codes, others: Sequence[Any], truth: Codes | None
+) -> Measures:
+    """Measure how well features are found again in other SAEs, and known ones in these."""
+    measures: Measures = {}
+    if others:
+        scores = stability(codes.weights(), others)[codes.counts > 0]
+        measures["stability"] = mean_estimate(scores)
+    if truth is not None:
+        similarity = match(truth, codes)["partner_similarity"]
+        measures["recovery"] = mean_estimate(similarity[truth.counts > 0])
+    return measures
 
 
 def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:

@@ -144,8 +144,7 @@ def cache(
     """
     from nanosae.data.cache import cache as convert
 
-    names = None if columns is None else list(columns)
-    n_rows = convert(data, output, columns=names, dtype=dtype)
+    n_rows = convert(data, output, columns=columns, dtype=dtype)
     facts = {"output": output, "rows": n_rows}
     say_done(facts, f"{output}: {n_rows:,} rows", as_json)
     say_next(f"nanosae train {output} -o RUN", as_json=as_json)

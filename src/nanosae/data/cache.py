@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,7 @@ def cache(
     data: Any,
     output: str | Path,
     *,
-    columns: list | None = None,
+    columns: Sequence[str] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> int:
     """Write rows to .npy shards in a new folder, and their metadata to Parquet beside them.

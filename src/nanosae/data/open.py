@@ -40,9 +40,8 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
             heldout_share=config.heldout_share,
             buffer_bytes=config.buffer_bytes,
         )
-    columns = None if config.columns is None else list(config.columns)
     rows = open_rows(
-        data, columns=columns, input_size=config.input_size, targets=targets
+        data, columns=config.columns, input_size=config.input_size, targets=targets
     )
     return Dataset(
         rows,

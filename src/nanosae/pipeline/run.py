@@ -23,7 +23,7 @@ from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.overview import overview
-from nanosae.analysis.sentences import COLUMNS, findings, percent
+from nanosae.analysis.sentences import COLUMNS, findings, of_comparisons, percent
 from nanosae.analysis.topic_rows import save_topics
 from nanosae.analysis.topics import distinct_topics, topics
 from nanosae.analysis.verdict import verdict
@@ -373,10 +373,9 @@ class Work:
         assert topics is not None
         assert families is not None
         assert found is not None
-        is_tested = found.value["column"].notna()
-        tested = found.value[is_tested].to_dict("records")
+        tested = of_comparisons(found.value)
         held = overview(codes, topics.value, families.value["families"])
-        lines = [*tested, *held.to_dict("records")]
+        lines = [*tested.to_dict("records"), *held.to_dict("records")]
         table = pd.DataFrame(lines, columns=COLUMNS).astype(
             {"feature": "Int64", "topic": "Int64"}
         )

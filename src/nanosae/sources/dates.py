@@ -13,12 +13,13 @@ pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
 DATE_SHAPE = (
-    r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}"
-    r"|^([A-Za-z]{3,9}\W+){1,2}\d"
+    r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
+    r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
 DAY_OR_MONTH = r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d"
+FIRST_YEAR, LAST_YEAR = 1800, 2100  # whole numbers between these may be years
 MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
 DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
 

@@ -17,12 +17,15 @@ import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.dates import (
+    FIRST_YEAR,
+    LAST_YEAR,
     MILLISECONDS,
     PARSED_SHARE,
     are_days,
     share_of_dates,
 )
 from nanosae.sources.kinds import is_list, is_text
+from nanosae.sources.number_text import WRITTEN_NUMBER, are_padded
 from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
@@ -199,8 +202,8 @@ def _list_role(name: str, kind: pa.DataType) -> Column:
 def _integer_role(name: str, values: pa.Array) -> Column:
     n_distinct = pc.count_distinct(values).as_py()
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    in_range = low >= 1800 and high <= 2100
-    if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
+    are_years = low >= FIRST_YEAR and high <= LAST_YEAR
+    if are_years and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
     if n_distinct > 2 and are_days(values):
         return Column(name, "date", f"its values are days, as in {low}")
@@ -252,13 +255,27 @@ def _string_role(name: str, values: pa.Array) -> Column:
     category = _category(name, filled)
     if category.role == "category":
         return category
-    if mean_words >= TEXT_WORDS and n_distinct >= TEXT_DISTINCT * len(filled):
+    if _are_texts(filled):
         return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
     if n_distinct == len(filled):
         return Column(name, "id", "every row has a value of its own")
     if ID_NAMES.search(name.lower()):
         return Column(name, "id", "its name says so")
     return category
+
+
+def _are_texts(values: pa.Array) -> bool:
+    """Return whether most strings have several words and are different.
+
+    The most frequent one does not count: it may be "no comment", or the form that nobody changed.
+    """
+    counted = pc.value_counts(values)
+    most_frequent = pc.index(counted.field("counts"), pc.max(counted.field("counts")))
+    value = counted.field("values")[most_frequent.as_py()]
+    others = values.filter(pc.not_equal(values, value))
+    n_distinct = len(counted) - 1
+    is_different = n_distinct >= TEXT_DISTINCT * len(others)
+    return n_distinct > 0 and is_different and _mean_words(others) >= TEXT_WORDS
 
 
 def _tags(name: str, values: pa.Array) -> Column | None:
@@ -315,6 +332,8 @@ def _mean_words(values: pa.Array | pa.ChunkedArray) -> float:
 
 
 def _share_of_numbers(values: pa.Array) -> float:
-    """Return the share of strings that read as numbers, with a point or a comma."""
-    is_number = pc.match_substring_regex(values, r"^\s*[-+]?\d+([.,]\d+)?\s*$")
+    """Return the share of strings that read as numbers; codes such as 00501 do not."""
+    if are_padded(values):
+        return 0.0
+    is_number = pc.match_substring_regex(values, WRITTEN_NUMBER)
     return pc.mean(is_number.cast(pa.float64())).as_py()

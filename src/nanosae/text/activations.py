@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from nanosae.text.language_models import find_layers, load_model, run_layers
@@ -144,9 +145,8 @@ def _run_windows(
     pad: int,
 ) -> dict[str, np.ndarray]:
     """Return the kept rows of windows, in their order, by layer."""
-    sizes = np.array([int(window.kept.sum()) for window in windows])
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
+    sizes = [int(window.kept.sum()) for window in windows]
+    places_of_window = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
     rows: dict[str, np.ndarray] = {}
     lengths = [len(window.ids) for window in windows]
     longest_first = sorted(range(len(windows)), key=lambda i: -lengths[i])
@@ -155,17 +155,21 @@ def _run_windows(
         n_fit = max(1, batch_tokens // longest)
         batch, longest_first = longest_first[:n_fit], longest_first[n_fit:]
         chosen = [windows[i] for i in batch]
-        ids = pad_sequence([window.ids for window in chosen], True, pad)
-        mask = pad_sequence([torch.ones_like(window.ids) for window in chosen], True)
-        kept = pad_sequence([window.kept for window in chosen], True)
-        places = np.concatenate([np.arange(starts[i], ends[i]) for i in batch])
+        ids = _padded([window.ids for window in chosen], pad)
+        mask = _padded([torch.ones_like(window.ids) for window in chosen])
+        kept = _padded([window.kept for window in chosen])
+        places = np.concatenate([places_of_window[i] for i in batch])
         for name, output in run_layers(model, modules, ids, mask).items():
             found = output[kept.to(output.device)].float().cpu().numpy()
             if name not in rows:
-                shape = (ends[-1], found.shape[1])
-                rows[name] = np.empty(shape, np.float32)
+                rows[name] = np.empty((sum(sizes), found.shape[1]), np.float32)
             rows[name][places] = found
     return rows
+
+
+def _padded(tensors: list[Tensor], value: int = 0) -> Tensor:
+    """Return tensors of several lengths as rows, filled up on the right."""
+    return pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
 def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
@@ -178,7 +182,7 @@ def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
 
 
 def _usual_norms(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:
-    """Whether each row is at no layer longer than `max_norm` times the median."""
+    """Return which rows are at no layer longer than `max_norm` times the median."""
     kept = []
     for layer_rows in rows.values():
         norms = np.linalg.norm(layer_rows, axis=1)

@@ -11,7 +11,11 @@ from torch import Tensor
 
 from nanosae.errors import DataError
 from nanosae.progress import tracked
-from nanosae.text.language_models import load_causal_model
+from nanosae.text.language_models import (
+    first_output,
+    load_causal_model,
+    with_first_output,
+)
 from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
 from nanosae.text.splice import special_tokens, splice
 
@@ -120,9 +124,7 @@ def _zeroed(model: Any, layer: str) -> Iterator[None]:
     """Replace a layer's output by zeros."""
 
     def zero(_module: Any, _inputs: Any, output: Any) -> Any:
-        if torch.is_tensor(output):
-            return torch.zeros_like(output)
-        return (torch.zeros_like(output[0]), *output[1:])
+        return with_first_output(output, torch.zeros_like(first_output(output)))
 
     hook = find_layer(model, layer).register_forward_hook(zero)
     try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nanosae.analysis.reading import run_model
+from nanosae.analysis.topic_rows import load_row_topics
 from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.runs.results import load_result, run_of
@@ -61,10 +62,12 @@ class Groups(NamedTuple):
     Attributes:
         of_feature: The group of each feature, counted from the largest (−1: none).
         names: The names of the groups, the largest first.
+        of_row: The group of each row (−1: none), or None where it is that of a row's leader.
     """
 
     of_feature: np.ndarray
     names: dict[int, str]
+    of_row: np.ndarray | None = None
 
 
 class OpenCorpus:
@@ -270,7 +273,10 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     group = np.full(corpus.codes.n_features, -1)
     known = corpus.table[kind].fillna(-1).astype(np.int64)
     group[known.index] = known
-    sizes = np.bincount(group[group >= 0], minlength=1)
+    rows = load_row_topics(corpus.codes) if kind == "topic" else None
+    members = group if rows is None else rows.row_topic
+    n_groups = max(group.max(initial=0), members.max(initial=0)) + 1
+    sizes = np.bincount(members[members >= 0], minlength=n_groups)
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1)  # of the features in no group, −1, too
     given = _family_names(corpus) if kind == "family" else _topic_names(corpus)
@@ -278,7 +284,8 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     for i, g in enumerate(order.tolist()):
         if sizes[g]:
             names[i] = given.get(g, f"{kind} {g}")
-    return Groups(place[group], names)
+    of_row = None if rows is None else place[members]
+    return Groups(place[group], names, of_row)
 
 
 def _family_names(corpus: OpenCorpus) -> dict[int, str]:

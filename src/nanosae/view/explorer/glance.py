@@ -17,9 +17,9 @@ def glance(corpus: OpenCorpus) -> Answer:
     """Say what the corpus is about, as far as the run knows.
 
     Returns:
-        `counts` (name and number), `topics` (name, rows and the most typical feature) and
-        `findings` (sentence, feature and its label), either of these empty if there are none that
-        were made from this model and these codes.
+        `counts` (name and number), `topics` (number, name and rows) and `findings` (sentence and
+        the feature or topic that it is about), either of these empty if there are none that were
+        made from this model and these codes.
     """
     return {
         "counts": _counts(corpus),
@@ -47,12 +47,12 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
     biggest = result.value.nlargest(TOPICS, "Count")
     return [
         {
+            "topic": int(line.Topic),
             "name": ", ".join(line.Representation[:NAMING_WORDS]),
             "rows": int(line.Count),
-            "feature": int(line.Features[0]),
         }
         for line in biggest.itertuples()
-        if len(line.Features) and len(line.Representation)
+        if len(line.Representation)
     ]
 
 
@@ -62,7 +62,7 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
     if result is not None and result.fresh:
         found = result.value
         is_topic = found["side"] == "topic"  # these are listed above
-        columns = ["sentence", "feature", "label"]
+        columns = ["sentence", "feature", "topic", "label"]
         first = found.loc[~is_topic, columns].head(FINDINGS)
         return records(findings=first)["findings"]
     newest_first = sorted(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.sentences import findings
+from nanosae.analysis.sentences import findings, of_comparisons
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.runs.export import records
@@ -66,7 +66,9 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         if result.fresh
     }
     found = _findings(results, contrasts)
-    facts = _facts(run, config, codes, results) | {"findings": len(found)}
+    facts = _facts(run, config, codes, results) | {
+        "findings": len(of_comparisons(found))
+    }
     return {
         "facts": facts,
         "training": training_state(run),
