@@ -619,6 +619,11 @@ add(
     ),
 )
 add(
+    "analysis/keywords.py",
+    "tests/analysis/test_naming.py -k common_word_names",
+    ("labels: common words say nothing", "LEAST_OF_MOST = 0.25", "LEAST_OF_MOST = 1.0"),
+)
+add(
     "analysis/naming.py",
     "tests/analysis/test_naming.py",
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
@@ -649,6 +654,13 @@ add(
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    ("names: terms of weak texts", "STRONGEST_SHARE = 0.15", "STRONGEST_SHARE = 0.0"),
+    (
+        "names: all texts count alike",
+        "weights_of_rows(own.activations)[is_train]",
+        "1",
+    ),
+    ("names: phrases cost nothing", "PHRASE_LOSS = 0.1 ", "PHRASE_LOSS = 0.0 "),
     ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
