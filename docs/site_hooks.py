@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: pages that are files of the repository's root, and equations as MathML.
+"""Hooks of MkDocs: files of the repository's root, and equations as MathML.
 
 MathML needs no script, so that the site loads nothing from elsewhere.
 """
@@ -19,6 +19,7 @@ CODE_OR_EQUATION = re.compile(
     r"|(?<![\w$])\$(?P<inline>[^$]+?)\$(?![\w$])",
     re.M | re.S,
 )
+LLMS = "llms.txt"
 FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 
 
@@ -27,7 +28,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, source in FROM_ROOT.items():
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
+    files.append(File.generated(config, LLMS, content=_llms()))
     return files
+
+
+def _llms() -> str:
+    """Return the list of pages for language models, with their addresses on the site."""
+    text = (ROOT / LLMS).read_text(encoding="utf-8")
+    for page, source in FROM_ROOT.items():
+        text = text.replace(f"]({source})", f"](docs/{page})")
+    return re.sub(r"\]\(docs/(.+?)\.md\)", r"](\1/)", text)
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

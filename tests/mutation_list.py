@@ -86,8 +86,8 @@ add(
     ("auxk: weight not shared by micro-batches", "(1 / config.accumulate)", "1"),
     (
         "auxk: of the target, not the residual",
-        "(recon, residual)",
-        "(recon, target[:n_rows])",
+        "(fitted, residual)",
+        "(fitted, target[:n_rows])",
     ),
     (
         "auxk: revived latents take part",
@@ -173,7 +173,7 @@ add(
     "trainable/refit.py",
     "tests/trainable/test_refit.py",
     ("refit: no ridge", "penalty = ridge * float", "penalty = 1e-6 * float"),
-    ("refit: towards the shrunk decoder", "prior = scale * trained", "prior = trained"),
+    ("refit: towards the shrunk decoder", "return scale * decoder", "return decoder"),
     ("refit: the bias is the mean", "mean_target - mean_acts @ decoder", "mean_target"),
     ("refit: blocks pull to zero", "(decoder[block] - prior[block])", "decoder[block]"),
     ("refit: never refuses", "if error < lowest_error", "if True"),
@@ -368,6 +368,16 @@ add(
         "UPWARDS = 1 + 1e-6",
         "UPWARDS = 1 - 1e-6",
     ),
+    (
+        "rounding: what is lost counts half",
+        "rest = entry - rounded_entry",
+        "rest = 0.5 * (entry - rounded_entry)",
+    ),
+    (
+        "rounding: a sign taken for a magnitude",
+        "bits[j] & np.int32(0x7FFFFFFF)",
+        "bits[j]",
+    ),
 )
 GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
 add(
@@ -527,7 +537,7 @@ add(
 )
 # ---- codes
 add(
-    "codes/writer.py",
+    "codes/shard_files.py",
     "tests/codes/test_writer.py -k lost",
     (
         "codes: activations round to zero",
@@ -604,9 +614,14 @@ add(
     ),
     (
         "tables: doubts of people's names",
-        "for feature in doubtful} - named.keys()",
+        "for feature in doubtful} - names.keys()",
         "for feature in doubtful}",
     ),
+)
+add(
+    "analysis/keywords.py",
+    "tests/analysis/test_naming.py -k common_word_names",
+    ("labels: common words say nothing", "LEAST_OF_MOST = 0.25", "LEAST_OF_MOST = 1.0"),
 )
 add(
     "analysis/naming.py",
@@ -639,6 +654,13 @@ add(
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    ("names: terms of weak texts", "STRONGEST_SHARE = 0.15", "STRONGEST_SHARE = 0.0"),
+    (
+        "names: all texts count alike",
+        "weights_of_rows(own.activations)[is_train]",
+        "1",
+    ),
+    ("names: phrases cost nothing", "PHRASE_LOSS = 0.1 ", "PHRASE_LOSS = 0.0 "),
     ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
@@ -694,6 +716,16 @@ add(
         "contrast: rare features tested",
         "n_active >= options.min_active",
         "n_active >= 1",
+    ),
+    (
+        "contrast: small groups tested",
+        "n_minority >= options.min_active",
+        "n_minority >= 0",
+    ),
+    (
+        "contrast: the smallest of many groups",
+        'np.argsort(-n_minority[large], kind="stable")',
+        'np.argsort(n_minority[large], kind="stable")',
     ),
     (
         "contrast: worst first",
@@ -1487,5 +1519,35 @@ add(
         "a topic beside a feature that says the same",
         "size >= SAME * other_size",
         "size >= 2 * other_size",
+    ),
+)
+
+# ---- windows of language models
+add(
+    "text/windows.py",
+    "tests/text/test_activations.py -k packed_windows",
+    (
+        "packing: no separator",
+        "ids += [self._separator, *own]",
+        "ids += [own[0], *own]",
+    ),
+    (
+        "packing: no begin token",
+        "window_ids = head + ids[part]",
+        "window_ids = [5] * n_head + ids[part]",
+    ),
+    (
+        "packing: texts shifted",
+        "[first_text + number] * (1 + len(own))",
+        "[first_text] * (1 + len(own))",
+    ),
+)
+add(
+    "text/chats.py",
+    "tests/text/test_activations.py -k chats",
+    (
+        "chats: two begin tokens",
+        'written.removeprefix(tokenizer.bos_token or "")',
+        "written",
     ),
 )

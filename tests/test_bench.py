@@ -238,6 +238,13 @@ def test_rows_measures_every_verb_and_says_which_failed():
 
 
 @pytest.mark.slow
+def test_trainings_are_timed():
+    alone = run("busy.py")["busy"]["0"]
+    assert alone["ratio"] == 1
+    assert alone["seconds"][0] > 0
+
+
+@pytest.mark.slow
 def test_a_verb_that_fails_says_so(tmp_path):
     figures = rows_bench.measured("describe", tmp_path)
     assert "no codes" in figures["failed"]

@@ -65,6 +65,7 @@ ROOMS = {
     "lock": set(),
     "extras": set(),
     "fields": set(),
+    "progress": set(),
     "sources": set(),
     "data": {"config", "sources"},
     "kernels": set(),
@@ -156,6 +157,7 @@ EVERYWHERE = {
     "extras",
     "fields",
     "lock",
+    "progress",
 }
 
 

@@ -80,19 +80,18 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
         ConfigError: If the settings do not fit the rows, or a few steps with them fail.
     """
     requested = TrainConfig() if config is None else config
-    columns = None if requested.columns is None else list(requested.columns)
-    rows = open_rows(data, columns=columns, input_size=requested.input_size)
+    rows = open_rows(data, columns=requested.columns, input_size=requested.input_size)
     n_rows = rows.n_rows
     n_heldout = min(MAX_HELDOUT, round(n_rows * requested.heldout_share))
     resolved = requested.resolved(max(1, n_rows - n_heldout), rows.width)
 
     n_sampled = min(n_rows, TRIAL_ROWS)
+    numbers = np.linspace(0, n_rows - 1, n_sampled).astype(np.int64)
     start = time.perf_counter()
-    sample = rows.take(np.linspace(0, n_rows - 1, n_sampled).astype(np.int64))
+    sample = rows.take(numbers)
     reading = (time.perf_counter() - start) * n_rows / n_sampled
-    trial = _measure_trial(
-        sample, _trial_config(requested, resolved, n_heldout / n_sampled)
-    )
+    config_of_trial = _trial_config(requested, resolved, n_heldout / n_sampled)
+    trial = _measure_trial(sample, config_of_trial)
 
     n_evaluations = resolved.steps // resolved.eval_every + 1
     n_checkpoints = resolved.steps // resolved.checkpoint_every + 1
@@ -147,14 +146,9 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
         (folder / "config.json").write_text(
             json.dumps(config.to_dict()), encoding="utf-8"
         )
-        command = [sys.executable, "-m", "nanosae.advice", name]
         start = time.perf_counter()
-        process = subprocess.run(command, capture_output=True, text=True)
+        memory = _run_trial(folder)
         whole = time.perf_counter() - start
-        if process.returncode != 0:
-            reason = process.stderr.strip()[-500:]
-            raise ConfigError(f"a few steps with these settings fail: {reason}")
-        memory = float(process.stdout)
         lines = (folder / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
     clock = [json.loads(line)["seconds"] for line in lines[:TRIAL_STEPS]]
     duration = np.diff(clock)  # of steps 2, 3 and so on
@@ -168,8 +162,18 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
     return _Trial(whole, step, max(0.0, evaluation), max(0.0, checkpoint), memory)
 
 
+def _run_trial(folder: Path) -> float:
+    """Let a new process call `_train_trial`; return its peak memory in bytes."""
+    command = [sys.executable, "-m", "nanosae.advice", str(folder)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode != 0:
+        reason = process.stderr.strip()[-500:]
+        raise ConfigError(f"a few steps with these settings fail: {reason}")
+    return float(process.stdout)
+
+
 def _train_trial(folder: Path) -> float:
-    """Train in a folder; return the peak memory of this process."""
+    """Train in a folder; return the peak memory of this process in bytes."""
     trainer = SAETrainer(TrainConfig.load(folder / "config.json"), run=folder / "run")
     trainer.train(folder / "rows.npy", progress=False)
     try:

@@ -29,6 +29,22 @@ NO_DIGITS = "00000000"
 BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
 SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
 CHUNK = 2**20
+READER_ERRORS = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 # what large files were like when they were verified
 _intact: dict[Path, tuple[int, ...]] = {}
 
@@ -50,27 +66,12 @@ def naming(path: str | Path, remedy: str) -> Iterator[None]:
 
 
 def _reader_errors() -> tuple[type[Exception], ...]:
-    errors: list[type[Exception]] = [
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-    ]
-    errors += [
-        EOFError,
-        OSError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        NotImplementedError,
-    ]
-    errors += [zipfile.BadZipFile, zlib.error, struct.error]
-    with contextlib.suppress(ImportError):
+    """Return what the libraries that read files raise on a damaged one."""
+    try:
         from safetensors import SafetensorError
-
-        errors.append(SafetensorError)
-    return tuple(errors)
+    except ImportError:
+        return READER_ERRORS
+    return (*READER_ERRORS, SafetensorError)
 
 
 def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:

@@ -17,7 +17,8 @@ def extra(name: str, module: str, what: str) -> ModuleType:
         what: What needs it, as the message begins.
 
     Raises:
-        ExtraError: If it is not installed; it is an ImportError.
+        ExtraError: If it is not installed, or cannot be imported, because a module that it needs
+            is missing, say; it is an ImportError.
 
     Example:
         >>> extra("hub", "no_such_module", "the hub")
@@ -27,4 +28,19 @@ def extra(name: str, module: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ExtraError(f'{what} needs pip install "nanosae[{name}]"') from error
+        package, _, _ = module.partition(".")
+        is_missing = isinstance(error, ModuleNotFoundError) and error.name == package
+        if is_missing:
+            message = f'{what} needs pip install "nanosae[{name}]"'
+            raise ExtraError(message) from error
+        raise ExtraError(
+            f"{what} needs {package}, which is installed but cannot be imported: {error}.",
+            remedy=_remedy(error),
+        ) from error
+
+
+def _remedy(error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        missing, _, _ = error.name.partition(".")
+        return f"Install {missing}."
+    return "Install its versions that belong together."

@@ -90,8 +90,10 @@ def tensorboard(folder: Path | None, step: int = 0) -> Sink:
     """
     if folder is None:
         raise ConfigError("tensorboard=True needs a run folder.", remedy="Give run=….")
-    module = extra("tensorboard", "torch.utils.tensorboard", "tensorboard=")
-    writer = module.SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+    extra("tensorboard", "tensorboard", "tensorboard=")
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
 
     def write(line: Line) -> None:
         for name, value in _numbers(line).items():

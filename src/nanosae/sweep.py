@@ -81,12 +81,7 @@ def sweep(
     if not configs:
         raise ConfigError("there is nothing to train: give at least one config.")
     differences = _differences(configs)
-    names = [_name(fields) for fields in differences]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"two of the {len(names)} configs are equal ({name}): leave one out."
-            )
+    names = _names(differences)
     output = Path(output)
     metrics: dict[int, dict[str, Any]] = {}
     for members in _passes(configs):
@@ -126,16 +121,28 @@ def _differences(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
     """Return the fields of each config that are not the same in all."""
     all_fields = [config.to_dict() for config in configs]
     first = all_fields[0]
-    differing = [
-        name
-        for name in first
-        if any(fields[name] != first[name] for fields in all_fields)
-    ]
-    return [{name: fields[name] for name in differing} for fields in all_fields]
+    differences: list[dict[str, Any]] = [{} for _ in configs]
+    for name, value in first.items():
+        if all(fields[name] == value for fields in all_fields):
+            continue
+        for different, fields in zip(differences, all_fields, strict=True):
+            different[name] = fields[name]
+    return differences
 
 
-def _name(fields: dict[str, Any]) -> str:
-    """Return the name of a run by what tells it from the others."""
-    if not fields:
-        return "run"
-    return "-".join(f"{name}={value}" for name, value in fields.items())
+def _names(differences: list[dict[str, Any]]) -> list[str]:
+    """Return the name of each run: what tells it from the others.
+
+    Raises:
+        ConfigError: If nothing does.
+    """
+    names = []
+    for fields in differences:
+        named = [f"{name}={value}" for name, value in fields.items()]
+        names.append("-".join(named) or "run")
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"two of the {len(names)} configs are equal ({name}): leave one out."
+            )
+    return names

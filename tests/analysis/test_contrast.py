@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import hypergeom, norm
 
-from nanosae.analysis import effects
+from nanosae.analysis import effects, hypotheses
 from nanosae.analysis.contrast import _members, contrast
 from nanosae.analysis.explain import explain
 from nanosae.analysis.over_time import over_time
@@ -368,3 +368,20 @@ def test_of_many_small_groups_a_note_names_ten(compared, tmp_path):
     (note,) = [note for note in notes if note.startswith("In too few rows")]
     assert note.count(",") == 9
     assert note.endswith(" and 5 more.")
+
+
+def test_the_largest_of_very_many_groups_are_compared(compared, tmp_path, monkeypatch):
+    n = len(compared.texts)
+    # a sixth of the rows, a third and half of them
+    name = np.array(["small", "mid", "mid", "large", "large", "large"] * n)[:n]
+    codes = write_codes(tmp_path, compared.activations, metadata={"name": name})
+    every = contrast(codes, by="name")
+    assert set(every.table["target"]) == {"small", "mid", "large"}
+    monkeypatch.setattr(hypotheses, "MAX_GROUPS", 2)
+    two = contrast(codes, by="name")
+    assert "Of 3 groups the 2 largest are compared." in two.about["notes"]
+    key = ["target", "feature"]
+    p_of_two = two.table.set_index(key)["p"]
+    assert set(two.table["target"]) == {"mid", "large"}
+    p_of_every = every.table.set_index(key)["p"]
+    np.testing.assert_allclose(p_of_two, p_of_every[p_of_two.index])

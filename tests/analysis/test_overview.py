@@ -152,3 +152,18 @@ def test_a_sample_stands_for_all_rows(codes, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_ROWS", 100)
     table = overview(codes, TOPICS)
     assert {"topic", "unusual"} <= set(table["side"])
+
+
+def test_what_is_there_often_is_not_unusual_and_tags_are_not_quoted(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [f"<p class='a'>text</p> <br/>{chr(97 + i)} 3 < 4" for i in range(20)]
+    texts[5] = texts[6] = texts[7] = "No comment"
+    vectors = rng.normal(size=(20, 4)) + np.array([9, 0, 0, 0])
+    vectors[5:8] = [-9, 0, 0, 0]  # far from all others
+    vectors[2] = [0, 9, 0, 0]
+    active = np.eye(20, dtype=np.float32)
+    path = tmp_path / "codes"
+    codes = write_codes(path, active, texts=texts, vectors=vectors.astype("f4"))
+    (sentence,) = said(overview(codes), "unusual")
+    assert sentence.startswith("Least like all others are the texts “text c 3 < 4”")
+    assert "No comment" not in sentence

@@ -48,7 +48,7 @@ def groups(target, share, rest, feature=1):
         (
             groups(4, 0.5, 0.1),
             {"column": "stars", "b": 0},
-            "make up 50 % of the texts where stars is 4 and 10 % of the texts where stars is 0.",
+            "make up 50 % of the texts where stars is 4 and 10 % of those where it is 0.",
         ),
     ],
 )
@@ -277,3 +277,12 @@ def test_several_periods_are_pooled_where_single_ones_do_not_show_the_trend():
     on_days = compared("trend", [line], {"unit": "day"}, shares[1:3])
     assert "in Q2 2024" not in findings([on_days])["sentence"][0]
     assert "on Q2 2024" in findings([on_days])["sentence"][0]
+
+
+def test_features_without_a_label_are_told_only_where_none_has_one():
+    unnamed = groups("Sales", 0.9, 0.1, feature=7) | {"label": "feature 7"}
+    named = groups("Sales", 0.3, 0.2)
+    of_both = findings([compared("groups", [unnamed, named])])
+    assert of_both["feature"].tolist() == [1]
+    alone = findings([compared("groups", [unnamed])])
+    assert "“feature 7” make up 90 % of Sales" in alone["sentence"][0]

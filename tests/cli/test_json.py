@@ -36,6 +36,22 @@ def run(data, flags, tmp_path):
     return folder
 
 
+@pytest.fixture
+def with_columns(data, flags, tmp_path):
+    """Return a run whose corpus has a side, a number and a date for each row."""
+    folder = str(tmp_path / "columns-run")
+    assert main(["train", data, "-o", folder, *flags]) == 0
+    rng = np.random.default_rng(0)
+    lines = ["text,side,number,day"]
+    for number, word in enumerate(rng.choice(["red", "green", "dog", "tree"], 200)):
+        day = f"2024-{1 + number % 12:02d}-01"
+        lines.append(f"a {word} text,{number % 2},{number / 7:.2f},{day}")
+    table = tmp_path / "columns.csv"
+    table.write_text("\n".join(lines))
+    assert main(["encode", folder, data, "--texts", str(table)]) == 0
+    return folder
+
+
 def keys(capsys, *words):
     """Keys of the object, or of every object of the list, that is printed alone."""
     capsys.readouterr()
@@ -83,6 +99,26 @@ def test_every_command_prints_the_keys_that_are_documented(run, data, tmp_path, 
     assert keys(capsys, *words) == known["export"]
 
 
+def test_objects_of_results_have_the_keys_that_are_documented(
+    with_columns, data, tmp_path, capsys
+):
+    run, known = with_columns, documented()
+    calls = {
+        "contrast": ["contrast", run, "--by", "side"],
+        "explain": ["explain", run, "--target", "number"],
+        "over-time": ["over-time", run, "--column", "day"],
+        "families": ["families", run],
+        "evaluate": ["evaluate", run, "--labels", "side"],
+        "describe --feature": ["describe", run, "--feature", "0"],
+    }
+    for command, words in calls.items():
+        assert keys(capsys, *words) == known[command], command
+    flags = ["--hidden-size", "16", "--steps", "6", "--batch-size", "32"]
+    words = ["train", data, "-o", str(tmp_path / "sweep"), "--k", "2,3", *flags]
+    found = keys(capsys, *words)
+    assert {"run", "k", "fvu", "l0", "dead"} <= found
+
+
 def test_a_whole_run_is_one_object(tmp_path, capsys):
     rng = np.random.default_rng(0)
     kinds = rng.choice(["sea", "farm"], 240)
@@ -109,6 +145,12 @@ def test_a_whole_run_is_one_object(tmp_path, capsys):
     assert found["topics"][0]["Name"]
     assert all(finding["sentence"] for finding in found["findings"])
     assert "text" in shown.err  # what was said meanwhile
+
+
+@pytest.mark.slow
+def test_a_recommendation_is_one_object(data, capsys):
+    words = ["recommend", data, "--hidden-size", "16", "--k", "3"]
+    assert keys(capsys, *words) == documented()["recommend"]
 
 
 @pytest.mark.slow

@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from nanosae.codes import write_codes
-from nanosae.codes import writer as codes_module
+from nanosae.codes import shard_files, write_codes, writer
 from written_codes import M, N
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(codes_module, "SHARD_ROWS", 64)
-    monkeypatch.setattr(codes_module, "ROW_GROUP", 10)
+    monkeypatch.setattr(writer, "SHARD_ROWS", 64)
+    monkeypatch.setattr(shard_files, "ROW_GROUP", 10)
     # slow, and nothing loses power here
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 

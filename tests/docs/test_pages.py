@@ -23,6 +23,7 @@ DOCUMENTS = {
         ROOT / "README.md",
         ROOT / "CHANGELOG.md",
         ROOT / "CONTRIBUTING.md",
+        ROOT / "llms.txt",
         *sorted((ROOT / "docs").glob("*.md")),
     ]
 }

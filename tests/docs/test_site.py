@@ -36,6 +36,8 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert not any(
         "\\" in equation for equation in equations
     )  # all of it was converted
+    for address in re.findall(r"\]\((.+?)\)", (tmp_path / "site/llms.txt").read_text()):
+        assert (tmp_path / "site" / address / "index.html").is_file(), address
     training = (tmp_path / "site" / "api" / "training" / "index.html").read_text(
         "utf-8"
     )

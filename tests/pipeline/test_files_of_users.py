@@ -49,7 +49,11 @@ ROLES = {
         "What should we do better?": "text",
     },
     files.lines: {"text": "text"},
-    files.chats: {"model": "category", "messages": "text"},
+    files.chats: {
+        "model": "category",
+        "messages": "text",
+        "metadata.tokens": "number",
+    },
     files.papers: {"abstract": "text", "categories": "tags", "year": "date"},
     files.shards: {"embedding": "vectors", "text": "text", "tags": "tags"},
     files.headerless: {"column1": "category", "column3": "date", "column6": "text"},

@@ -9,10 +9,12 @@ import pytest
 
 import nanosae
 from nanosae import Codes, TrainConfig
+from nanosae.analysis.sentences import of_comparisons
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import PlanOptions, make_plan
 from nanosae.train import loop
+from reported import Page
 
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
 WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
@@ -102,6 +104,13 @@ def test_it_says_what_it_takes_for_what(finished):
         assert any(line.startswith(stage) for line in finished[3]), stage
 
 
+def test_many_columns_of_one_kind_are_said_in_one_line():
+    answers = pd.DataFrame({f"q{i}": [1, 2, 3, 4] * 100 for i in range(120)})
+    lines = make_plan(pd.concat([reviews(), answers], axis="columns")).lines()
+    assert "  stars, q0, q1, q2, q3 and 116 more: number (it holds numbers)" in lines
+    assert len(lines) < 8
+
+
 def test_findings_are_sentences_about_the_planted_difference(finished):
     sentences = finished[2].findings
     by_place = sentences[sentences["column"] == "place"]
@@ -126,6 +135,15 @@ def test_results_of_another_model_are_not_shown(finished, monkeypatch):
     assert "The findings are stale and not shown" in said
     assert "make up" not in said
     assert analysis.to_dict()["findings"] == analysis.to_dict()["topics"] == []
+
+
+def test_the_number_of_findings_is_one_wherever_it_is_said(finished):
+    _, folder, analysis, lines = finished
+    (line,) = [line for line in lines if line.startswith("compare")]
+    n_said = int(line.split()[1].replace(",", ""))
+    facts = Page((folder / "report.html").read_text("utf-8")).blocks["facts"]
+    assert n_said == facts["findings"] == len(of_comparisons(analysis.findings))
+    assert n_said < len(analysis.findings)  # the others are about the texts as a whole
 
 
 def test_what_the_texts_are_about_follows_the_tested_findings(finished):
@@ -217,9 +235,9 @@ def interrupted(stage, when, monkeypatch):
     """Be interrupted in a stage: before it did anything, or when it has done all but say so."""
     original = getattr(module.Work, stage)
 
-    def killed(self, resumes):
+    def killed(self, **options):
         if when == "after":
-            original(self, resumes)
+            original(self, **options)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module.Work, stage, killed)

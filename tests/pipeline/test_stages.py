@@ -2,6 +2,7 @@
 
 import io
 import sys
+from functools import partial
 
 import pytest
 
@@ -14,20 +15,22 @@ def run(folder, settings=None, fail=None):
     settings = settings or {}
     done = []
 
-    def work(name):
-        def do(resumes):
-            done.append((name, resumes))
-            if name == fail:
-                raise RuntimeError("killed")
-            return "did it"
+    def work(name, resumes):
+        done.append((name, resumes))
+        if name == fail:
+            raise RuntimeError("killed")
+        return "did it"
 
-        return do
+    def stage(name, needs=()):
+        return Stage(
+            name,
+            partial(work, name, resumes=False),
+            needs,
+            settings.get(name, {}),
+            resume=partial(work, name, resumes=True),
+        )
 
-    stages = [
-        Stage("read", work("read"), (), settings.get("read", {})),
-        Stage("count", work("count"), ("read",), settings.get("count", {})),
-        Stage("other", work("other"), (), settings.get("other", {})),
-    ]
+    stages = [stage("read"), stage("count", needs=("read",)), stage("other")]
     lines = []
     try:
         run_stages(folder, stages, Progress(lines.append, show=False))

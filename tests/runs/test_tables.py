@@ -8,13 +8,12 @@ import scipy.sparse as sp
 from nanosae.codes import write_codes
 from nanosae.errors import DataError
 from nanosae.runs import annotations as edits
+from nanosae.runs.export import tag, write
 from nanosae.runs.tables import (
     doubtful_labels,
     known_labels,
     load_features,
     save_features,
-    tag,
-    write,
 )
 
 

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pytest
 
 from nanosae.errors import DataError
+from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.roles import Column, column_roles, parse_dates, with_roles
+from nanosae.sources.roles import Column, column_roles, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -246,3 +247,27 @@ def test_a_column_of_too_many_frequent_values_can_be_compared_by_name():
         == "its cells hold 90 tags, more than 50; --by marks compares them"
     )
     assert "--by" not in reasons["rare"]
+
+
+def test_answers_with_gaps_are_no_vectors():
+    answers = [1.0, None, 3.0, 5.0, 2.0]
+    survey = pa.table({f"Q{i}": answers for i in range(1, 21)})
+    assert vector_columns_beside(survey) == []
+    halves = [0.5, None, 3.0, 5.0, 2.0]
+    fractions = survey.set_column(0, "Q1", pa.array(halves))
+    assert vector_columns_beside(fractions) == survey.column_names
+
+
+def test_texts_are_texts_even_if_most_people_say_nothing():
+    grades = ["a", "b"] * 500
+
+    def role_of_answers(texts):
+        answers = [texts[i] if i % 10 == 0 else "no comment" for i in range(1000)]
+        return column_roles(pa.table({"grade": grades, "answer": answers}))[1].role
+
+    different = [f"a longer text about the boat number {i}" for i in range(1000)]
+    assert role_of_answers(different) == "text"
+    names = [f"place {i % 600}" for i in range(1000)]  # different, but no texts
+    assert role_of_answers(names) == "unused"
+    some = [different[i % 200] for i in range(1000)]  # each of 20 five times
+    assert role_of_answers(some) == "category"

@@ -341,3 +341,49 @@ def test_empty_texts_are_dropped_and_counted(tmp_path):
     )
     kept, n_dropped = drop_empty_texts(read_texts(path), "text")
     assert (kept["text"].to_pylist(), n_dropped) == (["a"], 3)
+
+
+def test_of_many_text_files_each_is_a_text_in_its_own_encoding(tmp_path):
+    text = "première ligne\nMüller"
+    for i in range(60):
+        folder = tmp_path / "ab"[i % 2]
+        folder.mkdir(exist_ok=True)
+        encoding = ["utf-8", "utf-8-sig", "utf-16", "cp1252"][i // 2 % 4]
+        (folder / f"doc{i}.txt").write_bytes(f"{text} {i}\n".encode(encoding))
+    table = read_texts(tmp_path / "*" / "*.txt", encoding="cp1252")
+    assert len(table) == 60
+    numbers = {f"doc{i}.txt": f"{text} {i}" for i in range(60)}
+    for row in table.to_pylist():
+        assert row["text"] == numbers[row["file"]]
+    assert table["folder"].to_pylist() == ["a"] * 30 + ["b"] * 30
+    with pytest.raises(DataError, match=r"doc6\.txt is not in UTF-8.*cp1252"):
+        read_texts(tmp_path / "a", "text")  # 30 files: a text per line, as in a shard
+    one_folder = read_texts(tmp_path / "*" / "*.txt", "body", encoding="cp1252")
+    assert one_folder.column_names == ["body", "file", "folder"]
+
+
+def test_the_fields_of_records_are_columns(tmp_path):
+    posts = [
+        {"post": {"title": "a", "by": {"name": "Ann"}}, "tags": ["x"]},
+        {"post": {"title": "b", "by": None}, "tags": []},
+    ]
+    path = tmp_path / "posts.parquet"
+    pq.write_table(pa.Table.from_pylist(posts), path)
+    table = read_texts(path, "post.title")
+    assert table["post.title"].to_pylist() == ["a", "b"]
+    assert table["post.by.name"].to_pylist() == ["Ann", None]
+    assert table["tags"].to_pylist() == [["x"], []]
+
+
+def test_names_under_merged_cells_are_those_of_the_columns(tmp_path):
+    path = tmp_path / "merged.xlsx"
+    upper = ["Form", "Team", "Scores", None]
+    rows = [["fine", "A", 1, 2], ["late", "B", 2, 3], ["lost", "A", 3, 3]]
+    lower = ["Comment", "Team name", "Before", "After"]
+    pd.DataFrame([upper, lower, *rows]).to_excel(path, header=False, index=False)
+    table = read_texts(path)
+    assert table.column_names == lower
+    assert table["Before"].to_pylist() == [1, 2, 3]
+    unnamed = [["Comment", "Team", None], ["fine", "x", "A"], ["late", "y", "A"]]
+    pd.DataFrame(unnamed).to_excel(path, header=False, index=False)
+    assert len(read_texts(path)) == 2  # a row of texts is no header

@@ -17,8 +17,9 @@ from nanosae.analysis.results import Results
 from nanosae.analysis.search import search
 from nanosae.errors import DataError
 from nanosae.pipeline.result import Analysis
+from nanosae.runs.export import records
 from nanosae.runs.results import plain
-from nanosae.runs.tables import doubtful_labels, known_labels, records
+from nanosae.runs.tables import doubtful_labels, known_labels
 
 MOST = 50  # entries of a list
 TEXT = 500  # characters of a text

@@ -157,11 +157,11 @@ class ChatSession:
         dry_run: Ask nothing: count the calls that would be made.
     """
 
-    def __init__(self, chat: Chat, path: Path, dry_run: bool = False) -> None:
+    def __init__(self, chat: Chat, path: Path, *, dry_run: bool = False) -> None:
         self.chat = chat
         self.usage = Usage(chat.model)
         self._dry_run = dry_run
-        self._client = _client(chat, dry_run)
+        self._client = _client(chat, dry_run=dry_run)
         self._store = AnswerStore(path)
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(chat.concurrency)
@@ -301,7 +301,7 @@ def _upper_bound(prompt: str, request: dict[str, Any]) -> _Tokens:
     return _Tokens(len(prompt.encode()) // 4 + 8, longest or DEFAULT_MAX_TOKENS)
 
 
-def _client(chat: Chat, dry_run: bool) -> Any:
+def _client(chat: Chat, *, dry_run: bool) -> Any:
     openai = extra("llm", "openai", "a label by a language model")
     key = os.environ.get("OPENAI_API_KEY")
     address = chat.base_url or os.environ.get("OPENAI_BASE_URL") or None

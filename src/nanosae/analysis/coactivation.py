@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from nanosae.analysis.ranking import largest_in_segments
 from nanosae.analysis.reading import feature_blocks
 from nanosae.codes import Codes, indices
+from nanosae.progress import tracked
 
 MIN_SHARED_ROWS = 5  # rows that a pair must share to be listed as coactive
 COUNTED = 64  # features whose shared rows are counted together
@@ -68,7 +69,7 @@ def shared_rows(
     for counted in np.split(features, range(width, len(features), width)):
         shared = _count_shared_rows(codes, counted)
         start = 0
-        for block in feature_blocks(codes, counted):
+        for block in tracked(feature_blocks(codes, counted), "read features"):
             stop = start + len(block)
             yield block, shared[start:stop]
             start = stop
@@ -81,7 +82,8 @@ def _count_shared_rows(codes: Codes, features: np.ndarray) -> np.ndarray:
     for _, shard in codes.shards(values=False):
         rows: Any = shard
         columns = sp.csc_array(rows[:, features])
-        for start in range(0, n_columns, COUNTED):
+        starts = range(0, n_columns, COUNTED)
+        for start in tracked(starts, "count shared rows"):
             stop = min(start + COUNTED, n_columns)
             ends = columns.indptr[start : stop + 1]
             shared[start:stop] += _shared_rows_of_shard(rows, columns.indices, ends)

@@ -67,6 +67,10 @@ def one_per_row(codes: Codes, column: Any) -> np.ndarray:
     return values
 
 
+def _hashable(cell: Any) -> Any:
+    return tuple(cell) if is_list(cell) else cell
+
+
 def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """Turn cells of labels, joined by "|", into names and an indicator matrix.
 
@@ -82,7 +86,7 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     """
     from sklearn.preprocessing import MultiLabelBinarizer
 
-    hashable = [tuple(cell) if is_list(cell) else cell for cell in cells(values)]
+    hashable = [_hashable(cell) for cell in cells(values)]
     kind, distinct = pd.Series(hashable, dtype=object).factorize(use_na_sentinel=False)
     labels = [_labels_of(cell) for cell in distinct]
     binarizer = MultiLabelBinarizer(sparse_output=True)

@@ -175,7 +175,8 @@ def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str
     Raises:
         DataError: If no row has one of them; the message lists the values that are near.
     """
-    wanted = [str(value) for value in (group if isinstance(group, list) else [group])]
+    asked = group if isinstance(group, list) else [group]
+    wanted = [str(value) for value in asked]
     name = " or ".join(wanted)
     values = codes.column(by)
     members = _holding(values, wanted, by)

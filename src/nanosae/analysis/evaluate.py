@@ -36,7 +36,8 @@ from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.analysis.statistics import Estimate, mean_estimate
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
-from nanosae.runs.tables import records
+from nanosae.progress import tracked
+from nanosae.runs.export import records
 
 Measures = dict[str, Estimate]
 
@@ -120,12 +121,8 @@ def evaluate(
     if min_rows < 1:
         raise ConfigError(f"min_rows={min_rows} must be at least 1.")
     rng = np.random.default_rng(seed)
-    rows = np.arange(codes.n_rows)
-    values = None
-    if labels is not None:
-        values = one_per_row(codes, labels)
-        rows = np.flatnonzero(~is_missing(values))
-    rows = np.sort(rng.permutation(rows)[:max_rows])
+    values = None if labels is None else one_per_row(codes, labels)
+    rows = _draw_rows(codes, values, max_rows, rng)
     if len(rows) < 2:
         raise DataError(
             f"{len(rows)} of {codes.n_rows:,} rows are left to measure; 2 are needed.",
@@ -138,20 +135,15 @@ def evaluate(
     labelled = None
     notes = []
     if values is not None:
-        names, labelled = _labelled_rows(
-            codes, rows, values, groups, min_rows, share, seed
-        )
-        notes = split_notes(labelled.held, share)
+        duplicate_group = duplicate_groups(codes, groups=groups, rows=rows)
+        held = held_out(duplicate_group, share, seed)
+        names, labelled = _labelled_rows(values[rows], held, duplicate_group, min_rows)
+        notes = split_notes(held, share)
     compared = representations(codes, rows, baselines, rng, targets)
     spaces = text_spaces(codes, rows, seed)
-    measures, best = _measure_each(compared, codes, rows, labelled, ks, spaces, rng)
-    if others:
-        scores = stability(codes.weights(), others)[codes.counts > 0]
-        measures["codes"]["stability"] = mean_estimate(scores)
-    if truth is not None:
-        similarity = match(truth, codes)["partner_similarity"]
-        measures["codes"]["recovery"] = mean_estimate(similarity[truth.counts > 0])
-
+    measured = _Measured(codes, rows, labelled, spaces, ks, rng)
+    measures, best = measured.by_each(compared)
+    measures["codes"] |= _beside_others(codes, others, truth)
     about = {
         "rows": len(rows),
         "labels": labels if isinstance(labels, str) else None,
@@ -164,6 +156,20 @@ def evaluate(
     return Evaluation(_as_table(measures), _label_table(best, names), about)
 
 
+def _beside_others(
+    codes: Codes, others: Sequence[Any], truth: Codes | None
+) -> Measures:
+    """Measure how well features are found again in other SAEs, and known ones in these."""
+    measures: Measures = {}
+    if others:
+        scores = stability(codes.weights(), others)[codes.counts > 0]
+        measures["stability"] = mean_estimate(scores)
+    if truth is not None:
+        similarity = match(truth, codes)["partner_similarity"]
+        measures["recovery"] = mean_estimate(similarity[truth.counts > 0])
+    return measures
+
+
 def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
     targets = np.asarray(targets)
     if targets.ndim != 2 or len(targets) != codes.n_rows:
@@ -174,19 +180,21 @@ def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
     return targets
 
 
+def _draw_rows(
+    codes: Codes, values: np.ndarray | None, most: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw rows, of those that have a label where labels are given; ascending."""
+    rows = np.arange(codes.n_rows)
+    if values is not None:
+        rows = np.flatnonzero(~is_missing(values))
+    return np.sort(rng.permutation(rows)[:most])
+
+
 def _labelled_rows(
-    codes: Codes,
-    rows: np.ndarray,
-    values: np.ndarray,
-    groups: str | None,
-    min_rows: int,
-    share: float,
-    seed: int,
+    values: np.ndarray, held: np.ndarray, duplicate_group: np.ndarray, min_rows: int
 ) -> tuple[np.ndarray, LabelledRows]:
-    """Split the rows; return the names and indicators of the labels with enough rows."""
-    duplicate_group = duplicate_groups(codes, groups=groups, rows=rows)
-    held = held_out(duplicate_group, share, seed)
-    names, labels = label_matrix(values[rows])
+    """Return the names and indicators of the labels with enough rows in both parts."""
+    names, labels = label_matrix(values)
     fewest = np.minimum(_rarer_side(labels[~held]), _rarer_side(labels[held]))
     enough = np.flatnonzero(fewest >= min_rows)
     if not len(enough):
@@ -204,27 +212,66 @@ def _rarer_side(labels: Any) -> np.ndarray:
     return np.minimum(n_with, labels.shape[0] - n_with)
 
 
-def _measure_each(
-    compared: Iterable[tuple[str, Representation]],
-    codes: Codes,
-    rows: np.ndarray,
-    labelled: LabelledRows | None,
-    ks: Sequence[int],
-    spaces: dict[str, Any],
-    rng: np.random.Generator,
-) -> tuple[dict[str, Measures], dict[str, dict[str, np.ndarray]]]:
-    """Measure one representation after the other; return the best features of labels, too."""
-    measures: dict[str, Measures] = {}
-    best = {}
-    for name, representation in compared:
-        measures[name] = {}
-        if labelled is not None:
-            measures[name], best[name] = _measure_labels(representation, labelled, ks)
-            if name == "dense":
-                measures[name] |= dense_probe(codes.vectors(rows), labelled)
-        measures[name] |= _measure_features(representation, spaces, rng)
-        del representation  # dense ones are large: the next one takes its place
-    return measures, best
+@dataclass(frozen=True)
+class _Measured:
+    """The rows on which representations are measured, and what is known of them.
+
+    Attributes:
+        codes: The corpus.
+        rows: Its rows, (n_rows,).
+        labelled: Their labels and split, if there are labels.
+        spaces: Unit rows to judge features in, by the name of the space.
+        ks: Numbers of features of the sparse probes.
+        rng: Draws the rows of intruder tests and intervals.
+    """
+
+    codes: Codes
+    rows: np.ndarray
+    labelled: LabelledRows | None
+    spaces: dict[str, np.ndarray]
+    ks: Sequence[int]
+    rng: np.random.Generator
+
+    def by_each(
+        self, compared: Iterable[tuple[str, Representation]]
+    ) -> tuple[dict[str, Measures], dict[str, dict[str, np.ndarray]]]:
+        """Measure one representation after the other; return the best features of labels, too."""
+        measures: dict[str, Measures] = {}
+        best = {}
+        for name, representation in tracked(compared, "evaluate"):
+            measures[name] = {}
+            if self.labelled is not None:
+                with_labels = self._with_labels(representation, self.labelled)
+                measures[name], best[name] = with_labels
+                if name == "dense":
+                    measures[name] |= dense_probe(
+                        self.codes.vectors(self.rows), self.labelled
+                    )
+            measures[name] |= self._without_labels(representation)
+            del representation  # dense ones are large: the next one takes its place
+        return measures, best
+
+    def _with_labels(
+        self, representation: Representation, labelled: LabelledRows
+    ) -> tuple[Measures, dict[str, np.ndarray]]:
+        """Measure what needs labels; return the best feature of each label, too."""
+        activations = representation.activations
+        single, chosen = best_features(activations, labelled)
+        return single | sparse_probes(activations, labelled, self.ks), chosen
+
+    def _without_labels(self, representation: Representation) -> Measures:
+        """Measure what needs no labels."""
+        measures: Measures = {}
+        for space, points in self.spaces.items():
+            activations = representation.activations
+            estimate = intruder_detection(activations, points, self.rng)
+            measures[f"intruder_{space}"] = estimate
+        measures |= usage(representation)
+        original = representation.original
+        reconstruction = representation.reconstruction
+        if original is not None and reconstruction is not None:
+            measures |= reconstruction_measures(original, reconstruction, self.rng)
+        return measures
 
 
 def _label_table(
@@ -238,38 +285,11 @@ def _label_table(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _measure_labels(
-    representation: Representation, labelled: LabelledRows, ks: Sequence[int]
-) -> tuple[Measures, dict[str, np.ndarray]]:
-    """Measure what needs labels; return the best feature of each label, too."""
-    activations = representation.activations
-    single, chosen = best_features(activations, labelled)
-    return single | sparse_probes(activations, labelled, ks), chosen
-
-
-def _measure_features(
-    representation: Representation,
-    spaces: dict[str, Any],
-    rng: np.random.Generator,
-) -> Measures:
-    """Measure what needs no labels."""
-    measures: Measures = {}
-    for space, points in spaces.items():
-        estimate = intruder_detection(representation.activations, points, rng)
-        measures[f"intruder_{space}"] = estimate
-    measures |= usage(representation)
-    original = representation.original
-    reconstruction = representation.reconstruction
-    if original is not None and reconstruction is not None:
-        measures |= reconstruction_measures(original, reconstruction, rng)
-    return measures
-
-
 def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:
     """List every measure of every representation."""
-    lines = [
-        {"representation": representation, "measure": measure} | asdict(estimate)
-        for representation, of_representation in measures.items()
-        for measure, estimate in of_representation.items()
-    ]
+    lines = []
+    for representation, estimates in measures.items():
+        for measure, estimate in estimates.items():
+            line = {"representation": representation, "measure": measure}
+            lines.append(line | asdict(estimate))
     return pd.DataFrame(lines)

@@ -44,7 +44,7 @@ from nanosae.analysis.family_scores import block_ratios
 from nanosae.analysis.group_names import family_labels, feature_names
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
-from nanosae.runs.tables import records
+from nanosae.runs.export import records
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook
@@ -284,7 +284,7 @@ def _summary(
     table: pd.DataFrame, n_eligible: int, random_ratio: float
 ) -> dict[str, float]:
     """Return the means of the table, counts and coverage, without those that are NaN."""
-    covered = {feature for members in table["members"] for feature in members}
+    covered = set().union(*table["members"])
     stats = {
         "families": len(table),
         "features": n_eligible,
@@ -297,15 +297,13 @@ def _summary(
 
 def _edge_table(forests: list[Edges], eligible: np.ndarray) -> pd.DataFrame:
     """List the edges of each pass by feature."""
-    tables = [
-        pd.DataFrame(
-            {
-                "parent": eligible[forest.parent],
-                "child": eligible[forest.child],
-                "weight": forest.weight,
-                "pass": turn,
-            }
-        )
-        for turn, forest in enumerate(forests)
-    ]
+    tables = []
+    for turn, forest in enumerate(forests):
+        edges = {
+            "parent": eligible[forest.parent],
+            "child": eligible[forest.child],
+            "weight": forest.weight,
+            "pass": turn,
+        }
+        tables.append(pd.DataFrame(edges))
     return pd.concat(tables, ignore_index=True)

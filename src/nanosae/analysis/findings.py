@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nanosae.analysis.effects import Kind
-from nanosae.runs.tables import records
+from nanosae.runs.export import records
 
 GROUPS_SENTENCE = (
     "{is_in} {share:.1%} of {target} and {share_rest:.1%} of {b}: odds ratio {odds_ratio:.3g}"

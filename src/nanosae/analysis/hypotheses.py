@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ FALSE_DISCOVERY_RATE = 0.05  # that is put up with among findings
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
 MAX_MODEL_FEATURES = 10  # of the joint model
 NAMED = 10  # groups that a note names
+MAX_GROUPS = 1000  # that are compared; sums are held for each pair of feature and group
 MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
 
 
@@ -69,9 +70,10 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     codes = compared.codes
     covariates, notes = _covariates(codes, options)
     rows = _rows(codes, question, covariates, options)
+    question, notes_of_groups = _of_large_groups(question, rows, options)
     target = question.target[rows.numbers]
     sums = feature_sums(compared, rows.numbers, target, rows.strata, rows.weight)
-    tested, notes_of_groups = _tested(question, sums, options)
+    tested = _tested(question, sums, options)
     names = _names(compared, options.labels)
     table = _test(compared, question, sums, tested, names, options)
     tested_features = tested[: codes.n_features]
@@ -153,31 +155,45 @@ def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
     ]
 
 
-def _tested(
-    question: Question, sums: FeatureSums, options: Options
-) -> tuple[np.ndarray, list[str]]:
-    """Return which pairs of feature and target are tested, bool (F, C), and notes."""
+def _of_large_groups(
+    question: Question, rows: Rows, options: Options
+) -> tuple[Question, list[str]]:
+    """Leave out groups that, or whose rest, have too few rows to be tested; return notes, too."""
+    if question.kind != "groups":
+        return question, []
+    n_rows = len(rows.numbers)
+    n_members = question.target[rows.numbers].sum(0)
+    n_minority = np.minimum(n_members, n_rows - n_members)
+    is_large = n_minority >= options.min_active
+    small = np.flatnonzero(~is_large)
+    large = np.flatnonzero(is_large)
+    largest_first = large[np.argsort(-n_minority[large], kind="stable")]
+    compared = np.sort(largest_first[:MAX_GROUPS])
     notes = []
-    is_large = np.ones(len(question.names), dtype=bool)
-    if question.kind == "groups":
-        is_large = sums.n_minority >= options.min_active
-    small = []
-    for name, has_rows in zip(question.names, is_large, strict=True):
-        if not has_rows:
-            small.append(name)
-    if small:
-        named = ", ".join(small[:NAMED])
+    if len(small):
+        named = ", ".join(question.names[group] for group in small[:NAMED])
         n_further = len(small) - NAMED
         further = f" and {n_further:,} more" if n_further > 0 else ""
         notes.append(f"In too few rows to be tested: {named}{further}.")
+    if len(compared) < len(large):
+        notes.append(
+            f"Of {len(large):,} groups the {MAX_GROUPS:,} largest are compared."
+        )
+    names = [question.names[group] for group in compared]
+    target = question.target[:, compared]
+    return replace(question, target=target, names=names), notes
+
+
+def _tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarray:
+    """Return which pairs of feature and target are tested, bool (F, C)."""
     n_active = sums.n_active.sum(1)
-    left_out = question.facts.get("left_out", [])
     is_common = n_active >= options.min_active
     if question.kind == "numeric":  # the mean of one text has no variance
         n_fewer = np.minimum(n_active, sums.n_independent - n_active)
         is_common &= n_fewer >= 2
+    left_out = question.facts.get("left_out", [])
     is_common[left_out] = False
-    return is_common[:, None] & is_large, notes
+    return np.repeat(is_common[:, None], len(question.names), axis=1)
 
 
 def _test(
@@ -225,12 +241,17 @@ def _test(
     table["label_doubtful"] = table["feature"].isin(list(doubtful))
     if question.kind == "groups":
         table["cliffs_delta"] = cliffs_delta(compared, sums, pairs, is_found)
-    is_found_feature = is_found & (table["feature"] >= 0)
-    found_features = table.loc[is_found_feature, "feature"].to_numpy()
-    table.loc[is_found_feature, "topic"] = compared.topics_of(found_features)
+    _add_topics(table, compared)
     difference = np.abs(found.difference)
     best_first = np.lexsort((-difference, ~is_found))
     return table.iloc[best_first].reset_index(drop=True)
+
+
+def _add_topics(table: pd.DataFrame, compared: Compared) -> None:
+    """Put the topic of each feature that was found into the table."""
+    is_found_feature = table["found"] & (table["feature"] >= 0)
+    features = table.loc[is_found_feature, "feature"].to_numpy()
+    table.loc[is_found_feature, "topic"] = compared.topics_of(features)
 
 
 def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:

@@ -43,6 +43,7 @@ from nanosae.analysis.scoring import (
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.errors import ConfigError
+from nanosae.progress import tracked
 from nanosae.text.encoders import find_encoder
 from nanosae.text.words import Words
 
@@ -122,9 +123,9 @@ def label(
 
     hard = hard_inactive(codes, features, train_rows, seed=seed)
     found = []
-    for (rows, activations), hard_rows in zip(
-        feature_columns(codes, features), hard, strict=True
-    ):
+    of_features = zip(feature_columns(codes, features), hard, strict=True)
+    of_features = tracked(of_features, "find words", len(features))
+    for (rows, activations), hard_rows in of_features:
         used = _labelling_rows(held[rows], min_texts)
         found.append(
             feature_words(words, rows[used], activations[used], hard_rows, n_keywords)
@@ -163,9 +164,8 @@ def _scored(
     terms = scorer.words.terms
     records = []
     columns = feature_columns(codes, features)
-    for feature, (rows, _), own, name in zip(
-        features, columns, found, names, strict=True
-    ):
+    lines = zip(features, columns, found, names, strict=True)
+    for feature, (rows, _), own, name in tracked(lines, "score labels", len(features)):
         query = scorer.query(own)
         row = scorer.typical_row(own, query)
         typical_text = codes.texts(row) if codes.has_tokens else texts[row]

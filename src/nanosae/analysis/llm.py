@@ -35,14 +35,15 @@ from nanosae.analysis.llm_cases import (
     HARD_SHARE,
     Case,
     CaseSizes,
+    CaseSource,
     Negatives,
-    draw_cases,
 )
 from nanosae.analysis.prompts import detection_prompt, prediction_prompt
 from nanosae.analysis.reading import chosen_features
 from nanosae.analysis.splits import duplicate_groups, held_out
-from nanosae.codes import Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
+from nanosae.progress import tracked
 
 SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed", "llm_doubtful"]
 COLUMNS = ["feature", "llm_label", *SCORES, "llm_negatives", "llm_scoring", "llm_model"]
@@ -106,50 +107,65 @@ def llm_label(
     codes = as_codes(codes)
     _check(scoring, negatives, shown, tests, words)
     features = chosen_features(codes, features)
+    sizes = CaseSizes(shown, tests, words)
+    source = _case_source(codes, groups, sizes, negatives, seed)
+    if cache is None:
+        folder = codes.path if codes.run is None else codes.run
+        cache = folder / "llm.sqlite"
+
+    namer = ChatSession(chat, Path(cache), dry_run=dry_run)
+    judge = namer
+    if predictor is not None:
+        judge = ChatSession(predictor, Path(cache), dry_run=dry_run)
+    with closing(namer), closing(judge):
+        lines = _label_all(features, source, namer, judge, scoring)
+    usage = [asdict(namer.usage)]
+    if predictor is not None:
+        usage.append(asdict(judge.usage))
+
+    if dry_run:
+        frame = pd.DataFrame(usage)
+    else:
+        frame = pd.DataFrame(lines, columns=COLUMNS)
+        frame["llm_negatives"] = negatives
+        frame["llm_scoring"] = scoring
+        frame["llm_model"] = chat.model
+        labelled = frame["feature"].astype(int)
+        frame.attrs["unlabelled"] = np.setdiff1d(features, labelled).tolist()
+    frame.attrs["usage"] = usage
+    return frame
+
+
+def _case_source(
+    codes: Codes, groups: str | None, sizes: CaseSizes, negatives: Negatives, seed: int
+) -> CaseSource:
+    """Hold out half of the rows, near-duplicates and equal values of a column together."""
     near_duplicates = duplicate_groups(codes)
     groups_of_rows = near_duplicates
     if groups is not None:
         groups_of_rows = duplicate_groups(codes, groups=groups)
     held = held_out(groups_of_rows, 0.5, seed)
-    sizes = CaseSizes(shown, tests, words)
+    return CaseSource(codes, near_duplicates, held, sizes, negatives, seed)
 
-    path = Path(cache or (codes.run or codes.path) / "llm.sqlite")
-    records = []
-    namer = ChatSession(chat, path, dry_run)
-    judge = namer
-    if predictor is not None:
-        judge = ChatSession(predictor, path, dry_run)
+
+def _label_all(
+    features: np.ndarray,
+    source: CaseSource,
+    namer: ChatSession,
+    judge: ChatSession,
+    scoring: Scoring,
+) -> list[dict[str, Any]]:
+    """Return the lines of the features that are named and whose names are judged."""
     with (
-        closing(namer),
-        closing(judge),
         ThreadPoolExecutor(namer.chat.concurrency) as naming,
         ThreadPoolExecutor(judge.chat.concurrency) as judging,
     ):
         labeller = _Labeller(namer, judge, judging, scoring)
+        lines = []
         for block in np.split(features, range(BLOCK, len(features), BLOCK)):
-            cases = draw_cases(
-                codes, block, near_duplicates, held, sizes, negatives, seed
-            )
-            records += naming.map(labeller.label, cases)
-
-    usage = [asdict(namer.usage)]
-    if predictor is not None:
-        usage.append(asdict(judge.usage))
-    if dry_run:
-        frame = pd.DataFrame(usage)
-    else:
-        labelled = [record for record in records if record is not None]
-        facts = {
-            "llm_negatives": negatives,
-            "llm_scoring": scoring,
-            "llm_model": chat.model,
-        }
-        frame = pd.DataFrame([record | facts for record in labelled], columns=COLUMNS)
-        frame.attrs["unlabelled"] = np.setdiff1d(
-            features, frame["feature"].astype(int)
-        ).tolist()
-    frame.attrs["usage"] = usage
-    return frame
+            labelled = naming.map(labeller.label, source.draw(block))
+            lines += tracked(labelled, "ask", len(block))
+    return [line for line in lines if line is not None]
 
 
 @dataclass(frozen=True)

@@ -54,90 +54,86 @@ class CaseSizes:
     words: int
 
 
-def draw_cases(
-    codes: Codes,
-    features: np.ndarray,
-    duplicate_group: np.ndarray,
-    held: np.ndarray,
-    sizes: CaseSizes,
-    negatives: Negatives,
-    seed: int,
-) -> Iterator[Case]:
-    """Draw the texts of each feature, independently of the other features.
+@dataclass(frozen=True)
+class CaseSource:
+    """Draws the texts of features, of each independently of the others.
 
-    Args:
+    Attributes:
         codes: The corpus.
-        features: Which features, (F,).
         duplicate_group: Group of near-duplicates of each row, of which one is shown, (n_rows,).
         held: Whether a row is held out, bool (n_rows,).
         sizes: How many texts to draw.
         negatives: Kind of the inactive texts.
         seed: Seed of the draws.
     """
-    hard_share = HARD_SHARE[negatives]
-    train_rows = np.flatnonzero(~held)
-    held_rows = np.flatnonzero(held)
-    n_hard = max(sizes.shown, sizes.tests)
-    hard_train = hard_held = [train_rows[:0]] * len(features)
-    if hard_share:
-        hard_train = hard_inactive(codes, features, train_rows, n_hard)
-        hard_held = hard_inactive(codes, features, held_rows, n_hard)
-    for i, feature in enumerate(features.tolist()):
-        rng = np.random.default_rng([seed, feature])
-        rows, activations = codes.feature(feature)
-        strongest = _strongest_distinct(
-            rows, activations, held, duplicate_group, sizes.shown
-        )
-        shown = rows[strongest]
-        tested = rng.permutation(rows[held[rows]])[: sizes.tests]
-        shown_inactive = _draw_inactive(
-            train_rows, rows, hard_train[i], len(shown), hard_share, rng
-        )
-        tested_inactive = _draw_inactive(
-            held_rows, rows, hard_held[i], len(tested), hard_share, rng
-        )
-        test_rows = rng.permutation(np.concatenate([tested, tested_inactive]))
-        prompt = ""
-        if len(shown):
-            prompt = interpretation_prompt(
-                _cut(codes.texts(shown), sizes.words),
-                activations[strongest].tolist(),
-                _cut(codes.texts(shown_inactive), sizes.words),
-            )
-        truth = np.isin(test_rows, rows).astype(float)
-        yield Case(feature, prompt, _cut(codes.texts(test_rows), sizes.words), truth)
 
+    codes: Codes
+    duplicate_group: np.ndarray
+    held: np.ndarray
+    sizes: CaseSizes
+    negatives: Negatives
+    seed: int
 
-def _strongest_distinct(
-    rows: np.ndarray,
-    activations: np.ndarray,
-    held: np.ndarray,
-    duplicate_group: np.ndarray,
-    n: int,
-) -> np.ndarray:
-    """Return places of the n strongest training rows, one of each group of near-duplicates."""
-    order = largest_places(activations, len(activations))
-    order = order[~held[rows[order]]]
-    _, first_of_group = np.unique(duplicate_group[rows[order]], return_index=True)
-    return order[np.sort(first_of_group)[:n]]
+    def draw(self, features: np.ndarray) -> Iterator[Case]:
+        """Yield the cases of some features, (F,)."""
+        train_rows = np.flatnonzero(~self.held)
+        held_rows = np.flatnonzero(self.held)
+        hard_train = self._hard_inactive(features, train_rows)
+        hard_held = self._hard_inactive(features, held_rows)
+        for i, feature in enumerate(features.tolist()):
+            rng = np.random.default_rng([self.seed, feature])
+            rows, activations = self.codes.feature(feature)
+            strongest = self._strongest_distinct(rows, activations)
+            shown = rows[strongest]
+            tested = rng.permutation(rows[self.held[rows]])[: self.sizes.tests]
+            inactive = np.setdiff1d(train_rows, rows)
+            shown_inactive = self._draw(inactive, hard_train[i], len(shown), rng)
+            inactive = np.setdiff1d(held_rows, rows)
+            tested_inactive = self._draw(inactive, hard_held[i], len(tested), rng)
+            test_rows = rng.permutation(np.concatenate([tested, tested_inactive]))
+            prompt = ""
+            if len(shown):
+                prompt = interpretation_prompt(
+                    self._texts(shown),
+                    activations[strongest].tolist(),
+                    self._texts(shown_inactive),
+                )
+            truth = np.isin(test_rows, rows).astype(float)
+            yield Case(feature, prompt, self._texts(test_rows), truth)
 
+    def _hard_inactive(
+        self, features: np.ndarray, rows: np.ndarray
+    ) -> list[np.ndarray]:
+        """Return the inactive rows that are nearest to each feature, where any are wanted."""
+        if HARD_SHARE[self.negatives] == 0:
+            return [rows[:0]] * len(features)
+        n_rows = max(self.sizes.shown, self.sizes.tests)
+        return hard_inactive(self.codes, features, rows, n_rows)
 
-def _draw_inactive(
-    rows: np.ndarray,
-    active: np.ndarray,
-    hard: np.ndarray,
-    n: int,
-    hard_share: float,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Draw n inactive rows: a share of the hardest, and others at random."""
-    hardest = hard[: round(hard_share * n)]
-    others = np.setdiff1d(rows, np.concatenate([active, hardest]))
-    drawn = rng.permutation(others)[: n - len(hardest)]
-    return np.concatenate([hardest, drawn])
+    def _strongest_distinct(
+        self, rows: np.ndarray, activations: np.ndarray
+    ) -> np.ndarray:
+        """Return places of the strongest training rows, one of each group of near-duplicates."""
+        order = largest_places(activations, len(activations))
+        order = order[~self.held[rows[order]]]
+        group = self.duplicate_group[rows[order]]
+        _, first_of_group = np.unique(group, return_index=True)
+        return order[np.sort(first_of_group)[: self.sizes.shown]]
 
+    def _draw(
+        self, inactive: np.ndarray, hard: np.ndarray, n: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw n inactive rows: a share of the hardest, and others at random."""
+        hardest = hard[: round(HARD_SHARE[self.negatives] * n)]
+        others = np.setdiff1d(inactive, hardest)
+        drawn = rng.permutation(others)[: n - len(hardest)]
+        return np.concatenate([hardest, drawn])
 
-def _cut(texts: np.ndarray, n_words: int) -> list[str]:
-    """Return texts on one line, cut to a number of words and to 8 characters for each of them."""
-    shortened = [" ".join(text.split()[:n_words]) for text in texts]
-    return [text[: 8 * n_words] for text in shortened]
+    def _texts(self, rows: np.ndarray) -> list[str]:
+        """Return the texts of rows as they are shown: on one line, and cut."""
+        n_words = self.sizes.words
+        texts = []
+        for text in self.codes.texts(rows):
+            shortened = " ".join(text.split()[:n_words])
+            texts.append(shortened[: 8 * n_words])
+        return texts

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from nanosae.progress import tracked
+
 N_BITS = 64
 N_ORDERS = 24
 WINDOW = 64  # rows with which each is compared in an order
@@ -40,7 +42,7 @@ def near_rows(x: np.ndarray, bound: float, rng: np.random.Generator) -> np.ndarr
     signature = _signatures(x)
     most_differing = _most_differing_bits(bound)
     found = np.zeros(0, np.int64)
-    for _ in range(N_ORDERS):
+    for _ in tracked(range(N_ORDERS), "look for near-duplicates"):
         order = _shuffled_order(signature, rng)
         in_order = signature[order].view(np.uint64)[:, 0]
         parts = [found]

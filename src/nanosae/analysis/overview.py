@@ -33,12 +33,14 @@ MIN_REPEATED = 3  # texts: fewer are an accident
 PAIRS = 3  # of features that go together
 MIN_TOGETHER = 20  # texts that a pair shares
 MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that have the other, too
+MIN_TIMES = 2  # as large as among the other texts
 UNUSUAL = 3  # texts that are quoted
 NEAREST = 6  # an unusual text is far from so many others
 SAMPLE_ROWS = 2**17  # rows that are looked at
 REFERENCE_ROWS = 2**13  # rows that an unusual text is far from
 MAX_DENSITY = 0.2  # of features that are told
 QUOTED_LETTERS = 70  # of a text
+TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # of HTML
 UNNAMED = re.compile(r"_(feature \d|unnamed$)")  # in the name of a topic without words
 
 
@@ -83,7 +85,7 @@ def overview(
             _repeated_line(codes, rows, text_group),
             _family_lines(codes, families, named),
             _pair_lines(codes, named),
-            _unusual_line(codes, named.rows),
+            _unusual_line(codes, rows[np.bincount(text_group)[text_group] == 1]),
         )
     lines += of_topics[FIRST_TOPICS:]
     return pd.DataFrame(lines, columns=COLUMNS).astype(
@@ -229,6 +231,7 @@ def _pair_lines(codes: Codes, named: _Named) -> Iterator[Line]:
     other_share = (counts[other] - n_shared) / n_others
     difference = share - other_share
     is_often = (n_shared >= MIN_TOGETHER) & (share >= MIN_SHARE_TOGETHER)
+    is_often &= share >= MIN_TIMES * other_share
     order = np.argsort(-np.where(is_often, difference, -1), kind="stable")
     told: set[int] = set()
     for pair in order[: is_often.sum()].tolist():
@@ -294,7 +297,7 @@ def _quotes(codes: Codes, rows: np.ndarray) -> list[str]:
     """Return texts in quotation marks, long ones cut at a word."""
     quotes = []
     for text in codes.texts(rows):
-        one_line = " ".join(text.split())
+        one_line = " ".join(TAG.sub(" ", text).split())
         cut = one_line[:QUOTED_LETTERS]
         if len(one_line) > QUOTED_LETTERS:
             cut = f"{cut.rsplit(' ', 1)[0]} …"

@@ -9,6 +9,7 @@ label only repeats the name of the group, and if the label may well not fit.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -28,11 +29,13 @@ NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
+BY_COLUMN = "the texts where"  # a column has a value: a group is named so
 # what a finding still tells for each one before it of the same column, side, feature or topic
 LEFT = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
 SAME = 0.5  # of a difference, from which on a topic and its feature say the same
 OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
 DOUBTFUL = 0.5  # what one tells whose label may well not fit
+NUMBERED = re.compile(r"feature \d+")  # what a feature without a label is called
 MIN_WORD = 4  # letters of a word that a longer one repeats by beginning with it
 
 Line = dict[str, Any]  # of a table: values by the names of its columns
@@ -59,7 +62,8 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         `strength` (difference of shares; of numbers the correlation); and the numbers behind it:
         `share`, `other_share`, `effect` with its 95 % interval `low` to `high` (log-odds ratio; of
         numbers the difference), `n_active` and `q` (false discovery rate). A feature or topic is
-        said once per column, and a topic not beside a feature that says the same.
+        said once per column, and a topic not beside a feature that says the same. Features without
+        a label are left out where others have one.
     """
     found: list[Line] = []
     compared = [_as_compared(result) for result in results]
@@ -69,11 +73,22 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         lines = _lines(result, has_several)
         strongest_first = sorted(lines, key=lambda line: -abs(line["strength"]))
         found += _without_repeats(strongest_first)
-    table = pd.DataFrame(_most_telling_first(found), columns=COLUMNS)
+    has_words = [line for line in found if not NUMBERED.fullmatch(line["label"])]
+    told = has_words or found
+    table = pd.DataFrame(_most_telling_first(told), columns=COLUMNS)
     is_about_feature = table["feature"] >= 0
     table["feature"] = table["feature"].astype("Int64").where(is_about_feature)
     table["topic"] = table["topic"].astype("Int64").where(~is_about_feature)
     return table
+
+
+def of_comparisons(found: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings of comparisons, without the lines of `overview`, which tests nothing.
+
+    Args:
+        found: Lines of `findings` or of `overview`, or of both.
+    """
+    return found.loc[found["q"].notna()]
 
 
 def _without_repeats(strongest_first: list[Line]) -> Iterator[Line]:
@@ -162,10 +177,8 @@ def repeats_name(label: str, name: str) -> bool:
         >>> repeats_name("animal, fishes", "noun.animal"), repeats_name("tax, credit", "money")
         (True, False)
     """
-    name_words = _words(name)
-    return any(
-        _is_same_word(word, other) for word in _words(label) for other in name_words
-    )
+    pairs = itertools.product(_words(label), _words(name))
+    return any(_is_same_word(word, other) for word, other in pairs)
 
 
 def _words(text: str) -> list[str]:
@@ -220,26 +233,24 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
     rest = result.about.get("b")
     if rest is None:
         rest = THE_REST
-    here = group_words(target, column, names_column)
-    there = THE_REST if rest == THE_REST else group_words(rest, column, names_column)
     share = found["share"]
     other_share = found["share_rest"]
     is_more_here = share > other_share
     if is_more_here != (found["effect"] > 0):
         return None
-    share_here = f"{percent(share)} of {here}"
-    share_there = f"{percent(other_share)} of {there}"
     texts = f"Texts {_about(found)}"
-    if is_more_here:
-        side = str(target)
-        sentence = f"{texts} make up {share_here} and {share_there}."
-    elif rest == THE_REST:
+    if rest == THE_REST and not is_more_here:
         side = f"not {target}"
+        here = group_words(target, column, names_column)
         shares = f"{percent(share)}, against {percent(other_share)} elsewhere"
         sentence = f"{texts} are rarer in {here}: {shares}."
     else:
-        side = str(rest)
-        sentence = f"{texts} make up {share_there} and {share_here}."
+        more, less = (target, rest) if is_more_here else (rest, target)
+        side = str(more)
+        first = group_words(more, column, names_column)
+        second = _second_group(first, less, column, names_column)
+        higher, lower = max(share, other_share), min(share, other_share)
+        sentence = f"{texts} make up {percent(higher)} of {first} and {percent(lower)} of {second}."
     return {
         "side": side,
         "sentence": sentence,
@@ -247,6 +258,15 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
         "share": share,
         "other_share": other_share,
     }
+
+
+def _second_group(first: str, value: Any, column: Any, names_column: bool) -> str:
+    """Name the other group of a sentence; the column is not named a second time."""
+    if value == THE_REST:
+        return THE_REST
+    second = group_words(value, column, names_column)
+    name_column = [name.startswith(BY_COLUMN) for name in (first, second)]
+    return f"those where it is {value}" if all(name_column) else second
 
 
 def _about(found: Line) -> str:
@@ -278,7 +298,7 @@ def group_words(value: Any, column: Any, names_column: bool = False) -> str:
     has_word = re.search(r"[^\W\d_]{2}", text)
     is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
     if names_column or not has_word or is_yes_or_no:
-        return f"the texts where {name} is {text}"
+        return f"{BY_COLUMN} {name} is {text}"
     return text
 
 

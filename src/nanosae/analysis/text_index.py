@@ -21,6 +21,7 @@ from nanosae.atomic import write_path
 from nanosae.checked import BLANK, is_sealed, seal_file
 from nanosae.codes import Codes
 from nanosae.errors import DamagedFileError
+from nanosae.progress import tracked
 from nanosae.text.tokens import characters, is_unspaced, split_words, stem
 from nanosae.text.vocabulary import Vocabulary
 
@@ -142,7 +143,8 @@ def _make_index(codes: Codes, path: Path) -> None:
             f'CREATE VIRTUAL TABLE texts USING fts5(text, content="", tokenize="{TOKENS}")'
         )
         db.execute("CREATE VIRTUAL TABLE words USING fts5vocab(texts, row)")
-        for start in range(0, codes.n_rows, BLOCK):
+        starts = range(0, codes.n_rows, BLOCK)
+        for start in tracked(starts, "index texts"):
             rows = range(start, min(start + BLOCK, codes.n_rows))
             numbers = [row + 1 for row in rows]
             texts = [_tokens(text) for text in codes.texts(rows, marks="")]

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ from nanosae.analysis.topic_rows import NAMING_WORDS
 from nanosae.analysis.topic_words import spelled, topic_words
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
+from nanosae.progress import tracked
 from nanosae.text.words import Words
 
 BLOCK = 2**13  # rows projected at a time
@@ -244,7 +245,7 @@ class Topics:
         """Return the text of each row of these topics; nothing if there are no texts."""
         if not self.codes.has_texts:
             return {}
-        sampled = [row for of_topic in rows for row in of_topic]
+        sampled = list(chain.from_iterable(rows))
         texts = self.codes.texts(sampled)
         return dict(zip(sampled, texts, strict=True))
 
@@ -386,7 +387,8 @@ def _neighbours_of_rows(
     n_neighbours = min(NEIGHBOURS, len(sample))
     near = np.empty((codes.n_rows, n_neighbours), np.int32)
     stop = 0
-    for rows, _ in _row_vectors(codes, decoder):
+    n_blocks = -(-codes.n_rows // BLOCK)
+    for rows, _ in tracked(_row_vectors(codes, decoder), "compare rows", n_blocks):
         start, stop = stop, stop + len(rows)
         row_directions = unit(rows - centre)
         near[start:stop] = nearest_rows(row_directions, sample, NEIGHBOURS)

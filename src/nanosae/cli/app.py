@@ -27,6 +27,7 @@ from nanosae.cli import (
     training,
 )
 from nanosae.cli import run as whole
+from nanosae.progress import bars
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
@@ -39,10 +40,15 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
 
 
 GROUPS: dict[str, tuple[Callable, ...]] = {
-    "From texts to findings": (whole.run, pages.demo),
-    "Rows": (corpus.embed, corpus.activations, corpus.cache),
-    "Training": (training.recommend, training.train, training.info, pages.watch),
-    "Features of a corpus": (
+    "From texts to findings: begin here": (whole.run, pages.demo),
+    "Rows: vectors out of texts": (corpus.embed, corpus.activations, corpus.cache),
+    "Training: a sparse autoencoder out of vectors": (
+        training.recommend,
+        training.train,
+        training.info,
+        pages.watch,
+    ),
+    "Features of a corpus: encode first, then read, name and search them": (
         corpus.encode,
         analysis.describe,
         analysis.label,
@@ -53,14 +59,18 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
         dictionaries.steer,
         dictionaries.tag,
     ),
-    "Comparisons": (analysis.contrast, analysis.explain, analysis.over_time),
-    "Several SAEs": (
+    "Comparisons: tested differences between groups and over time": (
+        analysis.contrast,
+        analysis.explain,
+        analysis.over_time,
+    ),
+    "Several SAEs: what other seeds and sizes find": (
         dictionaries.match,
         dictionaries.splitting,
         dictionaries.stability,
     ),
-    "Pages": (pages.report, pages.explore),
-    "Other programs": (
+    "Pages: all of it in a browser": (pages.report, pages.explore),
+    "Other programs: features and SAEs elsewhere": (
         corpus.export,
         models.convert,
         models.push,
@@ -69,6 +79,8 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
     ),
 }
 
+# these serve pages, or show one bar over all of their stages
+WITHOUT_BARS = (whole.run, pages.demo, pages.watch, pages.explore, pages.mcp)
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
@@ -133,7 +145,9 @@ def _launch(*words: Words, debug: Debug = False, quiet: Quiet = False) -> int:
     output.set_quiet(quiet)
     try:
         command, bound = parse(words)
-        command(*bound.args, **bound.kwargs)
+        shows_bars = output.shows_progress() and command not in WITHOUT_BARS
+        with bars(shows_bars):
+            command(*bound.args, **bound.kwargs)
         sys.stdout.flush()
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else failures.MISTAKE

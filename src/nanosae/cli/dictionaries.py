@@ -119,7 +119,7 @@ def tag(
     """
     import pandas as pd
 
-    from nanosae.codes.reader import indices
+    from nanosae.codes.places import indices
     from nanosae.runs import annotations
 
     codes = nanosae.Codes.open(run, name)

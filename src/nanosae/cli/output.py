@@ -33,12 +33,16 @@ def shows_progress() -> bool:
 def open_codes(run: Path, name: str | None) -> Codes:
     """Open a corpus of a run; say so if it has no texts, or is of an earlier model."""
     codes = nanosae.Codes.open(run, name)
-    if not codes.is_of_run_model and not _quiet:
-        told = f"note: {codes.path} was encoded by a model that has been replaced since, and is"
-        print(f"{told} analysed as it is. Encode the corpus again.", file=sys.stderr)
-    if not codes.has_texts and not _quiet:
-        verbs = "describe, families, topics, search by row or feature, contrast, evaluate, export"
-        print(f"note: {codes.path} has no texts; what works: {verbs}.", file=sys.stderr)
+    if not codes.is_of_run_model:
+        say_beside_json(
+            f"note: {codes.path} was encoded by a model that has been replaced since, and is "
+            "analysed as it is. Encode the corpus again."
+        )
+    if not codes.has_texts:
+        say_beside_json(
+            f"note: {codes.path} has no texts; what works: describe, families, topics, search by "
+            "row or feature, contrast, evaluate, export."
+        )
     return codes
 
 
@@ -86,7 +90,7 @@ def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
 
 
 def say_beside_json(line: str) -> None:
-    """Print what is going on while JSON is made: on standard error."""
+    """Print what is going on, on standard error, where it does not mix with results."""
     if not _quiet:
         print(line, file=sys.stderr)
 
@@ -95,6 +99,13 @@ def say_note(note: str, as_json: bool) -> None:
     """Print what a user may want to know; on standard error beside JSON."""
     if not _quiet:
         print(f"note: {note}", file=sys.stderr if as_json else sys.stdout)
+
+
+def open_in_browser(page: Path) -> None:
+    """Open a page of this machine in the browser."""
+    import webbrowser
+
+    webbrowser.open(page.absolute().as_uri())
 
 
 def say_next(*commands: str, as_json: bool = False) -> None:

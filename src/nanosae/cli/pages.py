@@ -8,7 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import say_beside_json, say_done, say_next, to_json
+from nanosae.cli.output import (
+    open_in_browser,
+    say_beside_json,
+    say_done,
+    say_next,
+    to_json,
+)
 from nanosae.cli.parameters import Corpus, Count, Json, Open, OptionalOutput, Run
 
 
@@ -69,7 +75,6 @@ def demo(
         output: Run folder to keep; without it nothing is left on disk.
     """
     import tempfile
-    import webbrowser
 
     from nanosae.demo import run_demo
 
@@ -78,17 +83,16 @@ def demo(
     analysis = run_demo(output, say_beside_json if as_json else print)
     if as_json:
         print(to_json(analysis.to_dict() | {"output": output}))
+    own_texts = "nanosae run YOUR_TEXTS.csv -o run"
     if output is None:
-        again = "nanosae run YOUR_TEXTS.csv -o run"
-        say_next("nanosae demo --open", again, as_json=as_json)
+        say_next("nanosae demo --open", own_texts, as_json=as_json)
         return
     page = analysis.run / "report.html"
     if not as_json:
         print(f"{page}: all of it on one page")
-    again = "nanosae run YOUR_TEXTS.csv -o run"
-    say_next(f"nanosae explore {output}", again, as_json=as_json)
+    say_next(f"nanosae explore {output}", own_texts, as_json=as_json)
     if browser:
-        webbrowser.open(page.absolute().as_uri())
+        open_in_browser(page)
 
 
 def mcp(run: Run, /) -> None:

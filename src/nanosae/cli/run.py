@@ -7,7 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from nanosae.cli.output import say_beside_json, say_done, say_next, show, to_json
+from nanosae.cli.output import (
+    open_in_browser,
+    say_beside_json,
+    say_done,
+    say_next,
+    show,
+    to_json,
+)
 from nanosae.cli.parameters import (
     Encoding,
     Json,
@@ -78,18 +85,12 @@ def run(
         topics: Number of topics.
         explore: Open the explorer at the end.
     """
-    import webbrowser
-
     from nanosae.analysis.sentences import NUMBERS
     from nanosae.config import TrainConfig
-    from nanosae.extras import extra
     from nanosae.pipeline.cost import embedding_cost
     from nanosae.pipeline.plan import PlanOptions, make_plan
     from nanosae.pipeline.run import run_plan
 
-    if explore:
-        extra("explore", "starlette", "--explore")
-        extra("explore", "uvicorn", "--explore")
     options = PlanOptions(
         vectors=vectors,
         text=text,
@@ -116,11 +117,9 @@ def run(
         print(to_json(analysis.to_dict()))
     elif stats:
         show(analysis.findings, as_json=False, columns=["sentence", *NUMBERS])
-    report = output / "report.html"
-    say_next(
-        f"nanosae explore {output}", f"open {report} in a browser", as_json=as_json
-    )
+    page = output / "report.html"
+    say_next(f"nanosae explore {output}", f"open {page} in a browser", as_json=as_json)
     if browser:
-        webbrowser.open(report.absolute().as_uri())
+        open_in_browser(page)
     if explore:
         analysis.explore()

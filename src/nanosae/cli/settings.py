@@ -39,7 +39,10 @@ def combinations(given: Settings, path: Path | None) -> list[TrainConfig]:
         path: JSON file of settings, or the config.json of a run.
     """
     from_file = _read(path)
-    lists = [value if isinstance(value, list) else [value] for value in given.values()]
+    lists = list(given.values())
+    for i, value in enumerate(lists):
+        if not isinstance(value, list):
+            lists[i] = [value]
     configs = []
     for values in itertools.product(*lists):
         flags = dict(zip(given, values, strict=True))

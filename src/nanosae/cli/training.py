@@ -55,14 +55,11 @@ def train(
         options["init"] = init
         _train_one(configs[0], data, output, live, options, as_json)
         return
+    many = f"but these lists make {len(configs)}."
     if init is not None:
-        raise ConfigError(
-            f"--init trains one SAE further, but these lists make {len(configs)}."
-        )
+        raise ConfigError(f"--init trains one SAE further, {many}")
     if live:
-        raise ConfigError(
-            f"--live shows one training, but these lists make {len(configs)}."
-        )
+        raise ConfigError(f"--live shows one training, {many}")
     _train_many(configs, data, output, options, as_json)
 
 
@@ -78,15 +75,13 @@ def _train_one(
     from nanosae.view.live import watching
 
     trainer = nanosae.SAETrainer(config, run=output)
-    with (
-        watching(output, print)
-        if live and is_main_process()
-        else contextlib.nullcontext()
-    ):
+    with contextlib.ExitStack() as stack:
+        if live and is_main_process():
+            stack.enter_context(watching(output, print))
         trainer.train(data, progress=shows_progress(), **options)
     if not is_main_process():
         return
-    for note in getattr(trainer, "notes_", []):
+    for note in trainer.notes_:
         say_note(note, as_json)
     info(output, as_json=as_json)
     say_next(f"nanosae encode {output} {shlex.quote(data)}", as_json=as_json)
@@ -102,7 +97,8 @@ def _train_many(
     from nanosae.distributed import is_main_process
     from nanosae.sweep import sweep
 
-    table = sweep(configs, data, output, **options)
+    progress = shows_progress()
+    table = sweep(configs, data, output, progress=progress, **options)
     if is_main_process():
         show(table.sort_values("fvu"), as_json)
 

@@ -4,7 +4,8 @@ from nanosae.codes.format import corpus_path
 from nanosae.codes.given import Corpus, as_codes, run_folder
 from nanosae.codes.joining import join_codes
 from nanosae.codes.notebook import facts_html
-from nanosae.codes.reader import Codes, indices
+from nanosae.codes.places import indices
+from nanosae.codes.reader import Codes
 from nanosae.codes.sampling import excerpt, sample_notes, sampled_rows
 from nanosae.codes.tables import as_table
 from nanosae.codes.writer import CodesWriter, write_codes

@@ -55,6 +55,11 @@ def corpus_path(run: str | Path, name: str) -> Path:
     return Path(run) / "codes" / name
 
 
+def shard_name(number: int) -> str:
+    """Return the name of the folder of a shard."""
+    return f"{number:05d}"
+
+
 def lock_path(folder: Path) -> Path:
     """Return the lock of the one who writes a corpus."""
     return folder.parent / f".{folder.name}.lock"
@@ -88,18 +93,18 @@ def _check(manifest: Facts) -> None:
     """Raise a ValueError if a manifest contradicts itself."""
     if manifest.get("format") not in (1, FORMAT):
         raise ValueError(f"format {manifest.get('format')} is not known")
-    missing = KEYS - manifest.keys()
-    if missing:
-        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    _check_keys("it", manifest, KEYS)
     for shard in manifest["shards"]:
-        missing = SHARD_KEYS - shard.keys()
-        if missing:
-            raise ValueError(
-                f"shard {shard.get('name')} lacks {', '.join(sorted(missing))}"
-            )
+        _check_keys(f"shard {shard.get('name')}", shard, SHARD_KEYS)
     n_rows = sum(shard["n_rows"] for shard in manifest["shards"])
     if n_rows != manifest["n_rows"]:
         raise ValueError(f"its shards have {n_rows} rows, not {manifest['n_rows']}")
+
+
+def _check_keys(what: str, facts: Facts, keys: set[str]) -> None:
+    missing = sorted(keys - facts.keys())
+    if missing:
+        raise ValueError(f"{what} lacks {', '.join(missing)}")
 
 
 def write_manifest(folder: Path, manifest: Facts) -> None:
@@ -154,8 +159,8 @@ def schema_from_text(text: str | None) -> pa.Schema | None:
 
 def shards_checksum(manifest: Facts) -> str:
     """Return a checksum of all that a corpus holds."""
-    held = [manifest["columns"], manifest["shards"]]
-    return f"{zlib.crc32(json.dumps(held, sort_keys=True).encode()):08x}"
+    held = json.dumps([manifest["columns"], manifest["shards"]], sort_keys=True)
+    return f"{zlib.crc32(held.encode()):08x}"
 
 
 def damaged(path: Path, reason: str, folder: Path) -> DamagedFileError:

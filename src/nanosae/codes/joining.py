@@ -43,11 +43,10 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
         joined = _joined(manifests)
         draft = path.with_name(f".{path.name}.joining")
         draft.mkdir(parents=True, exist_ok=True)
-        for old, new in zip(
-            _shard_folders(folders, manifests), joined["shards"], strict=True
-        ):
+        shard_folders = _shard_folders(folders, manifests)
+        for old, shard in zip(shard_folders, joined["shards"], strict=True):
             if old.exists():  # else an interrupted call has moved it
-                old.replace(draft / new["name"])
+                old.replace(draft / shard["name"])
         files.write_manifest(draft, joined)
         draft.rename(path)
         remove_parts(folders)
@@ -85,8 +84,7 @@ def _joined(manifests: list[Facts]) -> Facts:
                 f"the parts differ in {key}: {' and '.join(sorted(given))}."
             )
     joined = dict(filled[0])
-    shards = [shard for manifest in manifests for shard in manifest["shards"]]
-    joined["shards"] = [shard | {"name": f"{i:05d}"} for i, shard in enumerate(shards)]
+    joined["shards"] = _renumbered_shards(manifests)
     for key in ("n_rows", "nnz"):
         joined[key] = sum(manifest[key] for manifest in filled)
     joined["sources"] = _joined_sources(manifests)
@@ -97,15 +95,29 @@ def _joined(manifests: list[Facts]) -> Facts:
     return joined | {"format": files.FORMAT, "draft": None}
 
 
+def _renumbered_shards(manifests: list[Facts]) -> list[Facts]:
+    """Return the shards of all parts, named in their order."""
+    shards: list[Facts] = []
+    for manifest in manifests:
+        for shard in manifest["shards"]:
+            shards.append(shard | {"name": files.shard_name(len(shards))})
+    return shards
+
+
 def _joined_sources(manifests: list[Facts]) -> list[Facts]:
     """Return the sources of all parts; neighbouring rows of the same data become one."""
     joined: list[Facts] = []
     for manifest in manifests:
         for source in manifest["sources"]:
-            last = joined[-1] if joined else {}
-            follows = source["data"] is not None and last.get("data") == source["data"]
-            if follows and last["last"] == source["first"]:
-                joined[-1] = last | {"last": source["last"]}
+            if joined and _follows(joined[-1], source):
+                joined[-1] = joined[-1] | {"last": source["last"]}
             else:
                 joined.append(source)
     return joined
+
+
+def _follows(before: Facts, source: Facts) -> bool:
+    """Return whether the rows of a source come right after another's in the same data."""
+    if source["data"] is None or source["data"] != before["data"]:
+        return False
+    return before["last"] == source["first"]

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from nanosae.codes import format as files
 from nanosae.codes.format import Facts
 from nanosae.codes.notebook import facts_html
+from nanosae.codes.places import indices
 from nanosae.codes.shard import Shard
 from nanosae.codes.tables import common_schema
 from nanosae.codes.tokens import in_context
@@ -62,23 +63,26 @@ class Codes:
     def __init__(self, path: str | Path, manifest: Facts | None = None) -> None:
         self.path = Path(path)
         self.name = self.path.name
-        self.run = self.path.parent.parent if self.path.parent.name == "codes" else None
+        lies_in_run = self.path.parent.name == "codes"
+        self.run = self.path.parent.parent if lies_in_run else None
         if manifest is None:
             manifest = files.read_manifest(self.path)
         self.manifest: Facts = manifest
-        if not files.is_complete(self.manifest):
+        if not files.is_complete(manifest):
             raise files.unfinished(self.path)
-        self.n_rows: int = self.manifest["n_rows"]
-        self.n_features: int = self.manifest["n_features"]
-        self.nnz: int = self.manifest["nnz"]
-        self.columns: list[str] = [c for c in self.manifest["columns"] if c != "text"]
-        self.has_texts: bool = "text" in self.manifest["columns"]
+        self.n_rows: int = manifest["n_rows"]
+        self.n_features: int = manifest["n_features"]
+        self.nnz: int = manifest["nnz"]
+        columns = manifest["columns"]
+        self.columns: list[str] = [name for name in columns if name != "text"]
+        self.has_texts: bool = "text" in columns
         self.has_tokens = self.has_texts and TOKEN_COLUMNS.issubset(self.columns)
-        facts = self.manifest["shards"]
-        shards_have_vectors = [bool(shard["vectors"]) for shard in facts]
-        self.has_vectors: bool = self.n_rows > 0 and all(shards_have_vectors)
-        self._shards = [Shard(self.path, shard, self.n_features) for shard in facts]
-        self._first_rows = np.cumsum([0, *(shard["n_rows"] for shard in facts)])
+        shards = manifest["shards"]
+        shards_have_vectors = all(shard["vectors"] for shard in shards)
+        self.has_vectors: bool = self.n_rows > 0 and shards_have_vectors
+        self._shards = [Shard(self.path, shard, self.n_features) for shard in shards]
+        sizes = [shard["n_rows"] for shard in shards]
+        self._first_rows = np.cumsum([0, *sizes])
 
     @classmethod
     def open(cls, path: str | Path, name: str | None = None) -> Codes:
@@ -91,29 +95,28 @@ class Codes:
         Raises:
             MissingError: If there is no such corpus; the message names those there are.
         """
-        if (Path(path) / files.MANIFEST).exists():
+        path = Path(path)
+        if (path / files.MANIFEST).exists():
             return cls(path)
-        if not Path(path).is_dir():
-            is_file = Path(path).exists()
-            what = "is a file, not a run folder" if is_file else "is not there"
+        if not path.is_dir():
+            what = "is a file, not a run folder" if path.exists() else "is not there"
             raise MissingError(
                 f"{path} {what}.",
                 file=path,
                 remedy="nanosae run FILE -o RUN makes a run folder of a file of texts.",
             )
-        manifests = Path(path).glob(f"codes/[!.]*/{files.MANIFEST}")
+        manifests = path.glob(f"codes/[!.]*/{files.MANIFEST}")
         names = sorted(manifest.parent.name for manifest in manifests)
-        chosen = name
-        if not chosen:
-            chosen = names[0] if len(names) == 1 else "default"
-        if chosen not in names:
+        if not name:
+            name = names[0] if len(names) == 1 else "default"
+        if name not in names:
             have = f"it has {', '.join(names)}" if names else "there are none"
             raise MissingError(
-                f"no codes {chosen!r} in {path}; {have}.",
-                file=Path(path) / "codes" / chosen,
-                remedy=f"Make them: nanosae encode {path} DATA --name {chosen}.",
+                f"no codes {name!r} in {path}; {have}.",
+                file=path / "codes" / name,
+                remedy=f"Make them: nanosae encode {path} DATA --name {name}.",
             )
-        return cls(files.corpus_path(path, chosen))
+        return cls(files.corpus_path(path, name))
 
     @property
     def model(self) -> str:
@@ -147,7 +150,8 @@ class Codes:
         return "" if fingerprint is None else fingerprint
 
     def __repr__(self) -> str:
-        return f"Codes({str(self.path)!r}: {self.n_rows:,} rows × {self.n_features:,} features)"
+        size = f"{self.n_rows:,} rows × {self.n_features:,} features"
+        return f"Codes({str(self.path)!r}: {size})"
 
     def _repr_html_(self) -> str:
         facts = {
@@ -177,9 +181,11 @@ class Codes:
         Raises:
             DataError: If a row lies outside 0 … n_rows − 1.
         """
-        parts, order = self._gather(
-            rows, lambda shard, places: shard.pick("row", places)
-        )
+
+        def read(shard: Shard, places: np.ndarray) -> Any:
+            return shard.pick("row", places)
+
+        parts, order = self._gather(rows, read)
         if not parts:
             return sp.csr_array((0, self.n_features), dtype=np.float32)
         block = sp.csr_array(sp.vstack(parts, format="csr"))
@@ -272,13 +278,18 @@ class Codes:
                 remedy="Give one of these, or encode the corpus again with it in the metadata.",
             )
         kind = self.schema.field(name).type
-        parts, order = self._gather(
-            rows, lambda shard, places: shard.column(name, places, kind)
-        )
+
+        def read(shard: Shard, places: np.ndarray) -> pa.ChunkedArray:
+            return shard.column(name, places, kind)
+
+        parts, order = self._gather(rows, read)
         if not parts:
             return pa.array([], pa.string()).to_numpy(zero_copy_only=False)
-        chunks = [chunk for part in parts for chunk in part.chunks]
-        return pa.chunked_array(chunks, kind).to_numpy(zero_copy_only=False)[order]
+        chunks: list[pa.Array] = []
+        for part in parts:
+            chunks += part.chunks
+        column = pa.chunked_array(chunks, kind).to_numpy(zero_copy_only=False)
+        return column[order]
 
     @functools.cached_property
     def schema(self) -> pa.Schema:
@@ -301,7 +312,7 @@ class Codes:
                 file=self.path,
                 remedy="Encode the corpus with vectors=….",
             )
-        parts, order = self._gather(rows, lambda shard, places: shard.vectors(places))
+        parts, order = self._gather(rows, Shard.vectors)
         if len(parts) == 1:
             return parts[0]
         if not parts:
@@ -369,9 +380,9 @@ class Codes:
         """Return the active pairs of all or some rows as a table `row, feature, activation`."""
         rows = indices(rows, self.n_rows, "row")
         block = self.take(rows)
-        long = np.repeat(rows, np.diff(block.indptr))
+        row_of_pair = np.repeat(rows, np.diff(block.indptr))
         return pa.table(
-            {"row": long, "feature": block.indices, "activation": block.data}
+            {"row": row_of_pair, "feature": block.indices, "activation": block.data}
         )
 
     def to_frame(self, rows: Any = None) -> pd.DataFrame:
@@ -380,49 +391,18 @@ class Codes:
 
     def _placed_shards(self) -> Iterator[tuple[int, Shard]]:
         """Yield (first row, shard)."""
-        yield from zip(self._first_rows[:-1].tolist(), self._shards, strict=True)
+        first_rows = self._first_rows[:-1].tolist()
+        yield from zip(first_rows, self._shards, strict=True)
 
     def _gather(
         self, rows: Any, read: Callable[[Shard, np.ndarray], Any]
     ) -> tuple[list[Any], np.ndarray]:
         """Read rows shard by shard; return the parts and the order that puts them back."""
         rows = indices(rows, self.n_rows, "row")
-        shard_of = np.searchsorted(self._first_rows, rows, side="right") - 1
+        shard_of_row = np.searchsorted(self._first_rows, rows, side="right") - 1
         parts = []
-        for number in np.unique(shard_of).tolist():
-            places = rows[shard_of == number] - self._first_rows[number]
+        for number in np.unique(shard_of_row).tolist():
+            places = rows[shard_of_row == number] - self._first_rows[number]
             parts.append(read(self._shards[number], places))
-        return parts, np.argsort(np.argsort(shard_of, kind="stable"))
-
-
-def indices(given: Any, size: int, what: str) -> np.ndarray:
-    """Return places (numbers, a mask, None for all) as numbers.
-
-    Raises:
-        DataError: If one is not an integer below the size, or a mask is of another size.
-    """
-    if given is None:
-        return np.arange(size)
-    places = np.asarray(given).ravel()
-    if places.dtype == bool:
-        if len(places) != size:
-            raise DataError(f"a mask of {what}s has {len(places)}; needed: {size}.")
-        return np.flatnonzero(places)
-    found = _as_integers(places, what)
-    if len(found) and not 0 <= found.min() <= found.max() < size:
-        low, high = found.min(), found.max()
-        given_range = f"{low}" if low == high else f"{low} … {high}"
-        raise DataError(f"{what} {given_range}: there are 0 … {size - 1}.")
-    return found
-
-
-def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
-    try:
-        with np.errstate(invalid="ignore"):  # of NaN
-            found = places.astype(np.int64)
-    except (TypeError, ValueError):
-        raise DataError(f"{what}s must be integers, not {places.dtype}.") from None
-    is_other = found != places
-    if is_other.any():
-        raise DataError(f"{what} {places[is_other][0]} is not an integer.")
-    return found
+        by_shard = np.argsort(shard_of_row, kind="stable")
+        return parts, np.argsort(by_shard)  # the inverse of that permutation

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.codes.reader import Codes, indices
+from nanosae.codes.places import indices
+from nanosae.codes.reader import Codes
 from nanosae.codes.shard import Shard
 
 BLOCK = 2**16  # rows read together

@@ -9,22 +9,20 @@ and makes room for one of other data.
 from __future__ import annotations
 
 import contextlib
-import math
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import scipy.sparse as sp
 
-from nanosae.atomic import sweep_drafts, write_file, write_folder
+from nanosae.atomic import sweep_drafts, write_folder
 from nanosae.codes import format as files
+from nanosae.codes.blocks import Block, as_rows, as_vectors
 from nanosae.codes.format import Facts
 from nanosae.codes.reader import Codes
+from nanosae.codes.shard_files import write_shard
 from nanosae.codes.tables import as_table, decoded, extended_schema
 from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
@@ -32,47 +30,8 @@ from nanosae.lock import Lock
 SHARD_ROWS = 2**20
 # of buffered rows: a shard is cut early there, which bounds writer and readers
 SHARD_BYTES = 2**27
-ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single text
-SMALLEST = np.float16(2.0**-24)  # the smallest positive float16 number
 SHARD_NAME = re.compile(r"\d{5}")
 WAIT = 5.0  # seconds to wait for another writer
-
-
-class _Block(NamedTuple):
-    """Rows to be written.
-
-    Args:
-        rows: Their activations, csr_array (n, n_features).
-        table: Their metadata, or None.
-        vectors: Their embeddings, (n, input_size), or None.
-    """
-
-    rows: Any
-    table: pa.Table | None
-    vectors: np.ndarray | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the block takes on disk, about."""
-        parts = [part for part in (self.table, self.vectors) if part is not None]
-        return 8 * self.rows.nnz + sum(part.nbytes for part in parts)
-
-    def check_lengths(self) -> None:
-        """Raise a DataError if the parts differ in their number of rows."""
-        n_rows = self.rows.shape[0]
-        for what, given in (("table", self.table), ("vectors", self.vectors)):
-            if given is not None and len(given) != n_rows:
-                raise DataError(
-                    f"{what}: {len(given)} rows, but the block has {n_rows}."
-                )
-
-    def part(self, start: int, stop: int) -> _Block:
-        """Return the rows start ≤ i < stop; what the caller may change is copied."""
-        table = None if self.table is None else self.table[start:stop]
-        vectors = self.vectors
-        if vectors is not None:
-            vectors = np.array(vectors[start:stop], np.float32)
-        return _Block(self.rows[start:stop], table, vectors)
 
 
 class CodesWriter:
@@ -98,6 +57,7 @@ class CodesWriter:
 
     Example:
         >>> import tempfile
+        >>> import scipy.sparse as sp
         >>> with CodesWriter(tempfile.mkdtemp(), n_features=5) as writer:
         ...     writer.append(sp.csr_array([[0, 2.0, 0, 0, 1.0]]), table=["a text"])
         >>> codes = Codes.open(writer.path)
@@ -119,7 +79,7 @@ class CodesWriter:
         self.path = Path(path)
         self._source = None if source is None else str(Path(source).absolute())
         self._first = first
-        self._blocks: list[_Block] = []  # of the next shard
+        self._blocks: list[Block] = []  # of the next shard
         self._n_buffered = 0  # their rows
         self._bytes = 0
         self._made_folder = not self.path.exists()
@@ -127,31 +87,32 @@ class CodesWriter:
             self.path.mkdir(parents=True)
         self._lock: Lock | None = Lock(files.lock_path(self.path), WAIT)
         try:
-            known = {} if info is None else info
-            self.manifest = self._prepared(int(n_features), known, append, data)
+            asked = {
+                "n_features": int(n_features),
+                "info": {} if info is None else info,
+            }
+            origin = {"data": data, "first": first}
+            self.manifest = self._prepared(asked, origin, append=append)
         except BaseException:
             self._release()
             raise
 
-    def _prepared(
-        self, n_features: int, info: Facts, append: bool, data: str | None
-    ) -> Facts:
+    def _prepared(self, asked: Facts, origin: Facts, *, append: bool) -> Facts:
         """Return the manifest with the draft to go on with."""
-        asked = {"n_features": n_features, "info": info}
-        origin = {"data": data, "first": self._first}
         manifest = self._existing()
         if manifest is None:
             manifest = _empty_manifest(asked)
         elif files.is_complete(manifest):
-            self._check_addition(manifest, asked, append)
-        is_told = append or data is not None  # else the draft's may be other rows
-        if not (is_told and _is_draft_of(manifest, origin, asked)):
+            self._check_addition(manifest, asked, append=append)
+        # unless told so, the draft's may be other rows
+        may_continue = append or origin["data"] is not None
+        if not (may_continue and _is_draft_of(manifest, origin, asked)):
             manifest |= asked | {"format": files.FORMAT, "draft": _new_draft(origin)}
             files.write_manifest(self.path, manifest)
         self._sweep(manifest)
         return manifest
 
-    def _check_addition(self, manifest: Facts, asked: Facts, append: bool) -> None:
+    def _check_addition(self, manifest: Facts, asked: Facts, *, append: bool) -> None:
         """Refuse to add rows to a complete corpus unasked, or where they do not fit."""
         if not append:
             raise ExistsError(
@@ -216,24 +177,27 @@ class CodesWriter:
             ConfigError: If the writer is closed.
             WriteError: If a shard cannot be written; the rows before it stay.
         """
-        rows = _as_csr(block, self.manifest["n_features"])
-        metadata = None if table is None else self._in_order(decoded(as_table(table)))
-        vectors = None if vectors is None else _as_vectors(vectors)
-        given = _Block(rows, metadata, vectors)
+        rows = as_rows(block, self.manifest["n_features"])
+        if table is not None:
+            table = self._in_order(decoded(as_table(table)))
+        if vectors is not None:
+            vectors = as_vectors(vectors)
+        given = Block(rows, table, vectors)
         given.check_lengths()
         if self._lock is None:
             raise ConfigError(
                 f"this writer of {self.path} is closed; open another, append=True."
             )
         self._accept(given)
-        for start, stop in self._cuts(rows.shape[0]):
+        for start, stop in self._cuts(given.n_rows):
             self._buffer(given.part(start, stop))
 
     def _in_order(self, table: pa.Table) -> pa.Table:
         """Put columns in the order of those that the corpus has, if they are the same."""
         columns = self.manifest["columns"]
-        is_same = sorted(columns) == sorted(table.column_names)
-        return table.select(columns) if is_same and columns else table
+        if columns and sorted(columns) == sorted(table.column_names):
+            return table.select(columns)
+        return table
 
     def _cuts(self, n_rows: int) -> Iterator[tuple[int, int]]:
         """Yield pieces of a block that fill up shards; the buffer may be flushed in between."""
@@ -243,15 +207,15 @@ class CodesWriter:
             yield start, stop
             start = stop
 
-    def _buffer(self, block: _Block) -> None:
+    def _buffer(self, block: Block) -> None:
         """Take a block for the next shard, and write that if it is full."""
         self._blocks.append(block)
-        self._n_buffered += block.rows.shape[0]
+        self._n_buffered += block.n_rows
         self._bytes += block.nbytes
         if self._n_buffered == SHARD_ROWS or self._bytes >= SHARD_BYTES:
             self.flush()
 
-    def _accept(self, block: _Block) -> None:
+    def _accept(self, block: Block) -> None:
         """Note the kind of the first rows; refuse later ones of another kind."""
         draft = self.manifest["draft"]
         table = block.table
@@ -292,14 +256,16 @@ class CodesWriter:
         if not self._blocks:
             return
         draft = self.manifest["draft"]
-        n_shards = len(self.manifest["shards"]) + len(draft["shards"])
-        name = f"{n_shards:05d}"
+        number = len(self.manifest["shards"]) + len(draft["shards"])
+        name = files.shard_name(number)
         shard: Facts = {"name": name}
+
+        def fill(folder: Path) -> None:
+            source = self._next_source()
+            shard.update(write_shard(folder, self._blocks, source))
+
         try:
-            write_folder(
-                self.path / name,
-                lambda folder: shard.update(self._write_shard(folder)),
-            )
+            write_folder(self.path / name, fill)
             draft["shards"] = [*draft["shards"], shard]
             draft["n_rows"] += shard["n_rows"]
             draft["nnz"] += shard["nnz"]
@@ -326,11 +292,10 @@ class CodesWriter:
     def _forget(self, name: str) -> None:
         """Take a shard that could not be written out of the draft."""
         draft = self.manifest["draft"]
-        for shard in draft["shards"]:
-            if shard["name"] == name:
-                draft["n_rows"] -= shard["n_rows"]
-                draft["nnz"] -= shard["nnz"]
-        draft["shards"] = [shard for shard in draft["shards"] if shard["name"] != name]
+        kept = [shard for shard in draft["shards"] if shard["name"] != name]
+        draft["shards"] = kept
+        draft["n_rows"] = sum(shard["n_rows"] for shard in kept)
+        draft["nnz"] = sum(shard["nnz"] for shard in kept)
 
     def close(self) -> None:
         """Write what is buffered, and make all rows of this writer a part of the corpus."""
@@ -377,52 +342,27 @@ class CodesWriter:
             self._lock.release()
             self._lock = None
 
-    def _write_shard(self, folder: Path) -> Facts:
-        """Write the files of a shard; return what the manifest says of it."""
-        by_row: Any = sp.vstack([block.rows for block in self._blocks], format="csr")
-        n_rows, n_features = by_row.shape
-        scale = _scale(by_row.data)
-        arrays = _pair_arrays("row", by_row, scale, n_features)
-        arrays |= _pair_arrays("feature", by_row.tocsc(), scale, n_rows)
-        kept = self._reference()
-        vectors = [b.vectors for b in self._blocks if b.vectors is not None]
-        if vectors:
-            dense = np.concatenate(vectors)
-            kept = {"scale": _scale(dense)}
-            arrays["vectors"] = (dense / np.float32(kept["scale"])).astype(np.float16)
-        for name, array in arrays.items():
-            _save_array(folder / f"{name}.npy", array)
-        tables = [b.table for b in self._blocks if b.table is not None]
-        if tables:
-            table = pa.concat_tables(tables, promote_options="permissive")
-            _save_table(folder / "rows.parquet", table)
-        facts = {path.name: files.file_facts(path) for path in sorted(folder.iterdir())}
-        return {
-            "n_rows": n_rows,
-            "nnz": by_row.nnz,
-            "scale": scale,
-            "vectors": kept,
-            "files": facts,
-        }
-
-    def _reference(self) -> Facts | None:
+    def _next_source(self) -> Facts | None:
         """Return where the embeddings of the next rows lie in the file that they come from."""
         if self._source is None:
             return None
         file = {"path": self._source, "fingerprint": files.fingerprint(self._source)}
-        before = 0
+        n_before = 0
         for shard in self.manifest["shards"]:
             known = shard["vectors"]
             if known is not None and file.items() <= known.items():
-                before += shard["n_rows"]
-        return file | {"offset": self._first + before + self.n_written}
+                n_before += shard["n_rows"]
+        return file | {"offset": self._first + n_before + self.n_written}
 
     def _require(self, known: Facts, facts: Facts) -> None:
+        """Refuse facts that are not those that are known."""
         for key, given in facts.items():
             if known[key] != given:
-                message = f"{key} is {known[key]} in {self.path}, not {given}."
                 kind = DataError if key in ("columns", "width") else ConfigError
-                raise kind(message, file=self.path)
+                raise kind(
+                    f"{key} is {known[key]} in {self.path}, not {given}.",
+                    file=self.path,
+                )
 
 
 def write_codes(
@@ -444,18 +384,26 @@ def write_codes(
         vectors: Embeddings, (n_rows, input_size), kept as float16.
         **options: Of `CodesWriter`.
     """
-    table = None if metadata is None else as_table(metadata)
+    table = None
     if texts is not None:
-        alone = as_table(list(texts))
-        table = alone if table is None else table.append_column("text", alone["text"])
+        table = as_table(list(texts))
+    if metadata is not None:
+        columns = as_table(metadata)
+        if table is not None:
+            columns = columns.append_column("text", table["text"])
+        table = columns
     with CodesWriter(path, n_features=csr.shape[1], **options) as writer:
         writer.append(csr, table=table, vectors=vectors)
     return Codes(path)
 
 
 def _empty_manifest(fixed: Facts) -> Facts:
-    manifest = {"format": files.FORMAT, **fixed, "n_rows": 0, "nnz": 0, "columns": []}
-    return manifest | {
+    return {
+        "format": files.FORMAT,
+        **fixed,
+        "n_rows": 0,
+        "nnz": 0,
+        "columns": [],
         "width": None,
         "schema": None,
         "shards": [],
@@ -473,70 +421,12 @@ def _is_draft_of(manifest: Facts, origin: Facts, asked: Facts) -> bool:
 
 
 def _new_draft(origin: Facts) -> Facts:
-    unknown = dict.fromkeys(("columns", "width", "schema"))
-    return {"origin": origin, "n_rows": 0, "nnz": 0, "shards": [], **unknown}
-
-
-def _pair_arrays(
-    side: str, matrix: Any, scale: float, width: int
-) -> dict[str, np.ndarray]:
-    """Return the three arrays of a sparse matrix as they are stored."""
-    half = (matrix.data / np.float32(scale)).astype(np.float16)
-    index = np.uint16 if width <= 2**16 else np.uint32
     return {
-        f"{side}_values": np.maximum(half, SMALLEST),
-        f"{side}_indices": matrix.indices.astype(index),
-        f"{side}_ptr": matrix.indptr.astype(np.int64),
+        "origin": origin,
+        "n_rows": 0,
+        "nnz": 0,
+        "shards": [],
+        "columns": None,
+        "width": None,
+        "schema": None,
     }
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    write_file(path, lambda stream: np.save(stream, array))
-
-
-def _save_table(path: Path, table: pa.Table) -> None:
-    options: Any = {"row_group_size": ROW_GROUP, "compression": "zstd"}
-    write_file(path, lambda stream: pq.write_table(table, stream, **options))
-
-
-def _scale(values: np.ndarray) -> float:
-    """Return the power of two that brings the largest magnitude into float16's upper range."""
-    largest = float(np.abs(values).max(initial=0.0))
-    _, exponent = math.frexp(largest)
-    return 2.0 ** max(exponent - 15, -125)
-
-
-def _as_csr(block: Any, n_features: int) -> Any:
-    """Return a block as canonical rows: sorted, without duplicates and zeros."""
-    try:
-        if isinstance(block, tuple):
-            block = sp.csr_array(block, shape=(len(block[2]) - 1, n_features))
-        rows: Any = sp.csr_array(block, dtype=np.float32, copy=True)
-        rows.check_format()
-    except ValueError as error:
-        raise DataError(
-            f"the rows are not a sparse array of {n_features} features: {error}"
-        ) from error
-    if rows.shape[1] != n_features:
-        raise DataError(
-            f"the rows have {rows.shape[1]} features, the corpus {n_features}."
-        )
-    rows.sum_duplicates()
-    rows.eliminate_zeros()
-    is_finite = np.isfinite(rows.data).all()
-    if not is_finite or rows.data.min(initial=0) < 0:
-        raise DataError("activations must be finite and not negative.")
-    return rows
-
-
-def _as_vectors(vectors: Any) -> np.ndarray:
-    """Return embeddings as an array (n, input_size) of finite numbers."""
-    try:
-        rows = np.asarray(vectors, np.float32)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"vectors are not an array of numbers: {error}.") from error
-    if rows.ndim != 2:
-        raise DataError(f"vectors are {rows.shape}; needed: (n, input_size).")
-    if not np.isfinite(rows).all():
-        raise DataError("vectors must be finite.")
-    return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from nanosae.atomic import write_folder
 from nanosae.errors import DataError, ExistsError
+from nanosae.progress import tracked
 from nanosae.sources import Rows, open_rows
 from nanosae.sources.files import CACHED_METADATA
 
@@ -22,7 +23,7 @@ def cache(
     data: Any,
     output: str | Path,
     *,
-    columns: list | None = None,
+    columns: Sequence[str] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> int:
     """Write rows to .npy shards in a new folder, and their metadata to Parquet beside them.
@@ -54,7 +55,9 @@ def cache(
     rows = open_rows(data, columns=columns)
 
     def fill(folder: Path) -> None:
-        for number, shard in enumerate(_shards(rows, dtype)):
+        n_shards = -(-rows.n_rows // SHARD_ROWS)
+        shards = tracked(_shards(rows, dtype), "cache", n_shards)
+        for number, shard in enumerate(shards):
             np.save(folder / f"{number:05d}", shard)
         _write_metadata(folder / CACHED_METADATA, rows.metadata_batches())
 

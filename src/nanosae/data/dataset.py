@@ -100,28 +100,24 @@ class Dataset:
         _check_variety(groups)
         n_wanted = max(1, round(rows.n_rows * heldout_share))
         n_wanted = min(n_wanted, heldout_max, len(x) // 2)
-        is_heldout = choose_heldout(groups, n_wanted, seed)
-        is_training = ~is_heldout
-        if rows.n_rows == 1:
-            is_training = is_heldout  # the one row is both
-
-        training = np.flatnonzero(is_training)
-        in_hash_order = groups.first_of_each(training)
-
-        self._hash_order = numbers[in_hash_order]
-        self._order = self._order_of(rows, heldout=numbers[~is_training])
+        heldout, training = _split(groups, n_wanted, seed)
+        self._hash_order = numbers[groups.first_of_each(training)]
+        unused = np.setdiff1d(heldout, training)
+        self._order = self._order_of(rows, heldout=numbers[unused])
         self.n_train = self._order.n_train
-        self._normalisation = no_normalisation(rows.width, rows.target_width)
-        if normalise:
-            self._normalisation = estimate_normalisation(x, training, rows.width)
-        self.mean = self._normalisation.mean
-        self.scale = self._normalisation.scale
-        self.target_mean = self._normalisation.target_mean
-        self.target_scale = self._normalisation.target_scale
 
-        self.heldout = self._normalisation.apply_(x[is_heldout])
-        self.n_heldout = len(self.heldout)
-        self._normalisation.apply_(x)
+        normalisation = no_normalisation(rows.width, rows.target_width)
+        if normalise:
+            normalisation = estimate_normalisation(x, training, rows.width)
+        self._normalisation = normalisation
+        self.mean = normalisation.mean
+        self.scale = normalisation.scale
+        self.target_mean = normalisation.target_mean
+        self.target_scale = normalisation.target_scale
+        normalisation.apply_(x)
+
+        self.heldout = x[heldout]
+        self.n_heldout = len(heldout)
         self.notes = _notes_on_rows(x[:, : rows.width], numbers, groups)
         self.notes += _notes_on_size(rows.n_rows, n_read=len(x))
         if rows.n_rows > len(x):
@@ -131,6 +127,11 @@ class Dataset:
         # What is in memory needs its source no more, and the other way round
         self._memory = x if self.in_memory else None
         self._rows = None if self.in_memory else rows
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether a target stands behind each row."""
+        return len(self.target_mean) > 0
 
     def _representative_rows(self, rows: Rows) -> np.ndarray:
         """Return the numbers of all rows, or of a buffer of them."""
@@ -238,6 +239,17 @@ class Dataset:
             return self._memory[rows]
         assert self._rows is not None
         return self._normalisation.apply_(self._rows.take(rows, out))
+
+
+def _split(
+    groups: DuplicateGroups, n_wanted: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the held-out and the training rows; a single row is both."""
+    is_heldout = choose_heldout(groups, n_wanted, seed)
+    heldout = np.flatnonzero(is_heldout)
+    if len(is_heldout) == 1:
+        return heldout, heldout
+    return heldout, np.flatnonzero(~is_heldout)
 
 
 def _check_variety(groups: DuplicateGroups) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from torch.utils.data import DataLoader
+
 from nanosae.data.dataset import Dataset
 from nanosae.data.order import rows_in_bytes
 from nanosae.data.stream import Stream
@@ -19,7 +21,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
     """Prepare data for training by the settings that concern rows.
 
     Args:
-        data: Anything that `open_rows` takes, or a stream: see `Stream`.
+        data: Anything that `open_rows` takes, or a stream (a `DataLoader`, too): see `Stream`.
         targets: Vectors to be predicted, one for each row, of any kind; None without.
         config: Gives `columns`, `input_size`, `data_seed`, `heldout_share` and `buffer_bytes`.
 
@@ -27,7 +29,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
         DataError: If the data cannot be used; it is a ValueError.
         ConfigError: If there are targets beside a stream.
     """
-    if callable(data) or isinstance(data, Iterator):
+    if callable(data) or isinstance(data, Iterator | DataLoader):
         if targets is not None:
             raise ConfigError(
                 "targets cannot be given beside a stream:",
@@ -40,9 +42,8 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
             heldout_share=config.heldout_share,
             buffer_bytes=config.buffer_bytes,
         )
-    columns = None if config.columns is None else list(config.columns)
     rows = open_rows(
-        data, columns=columns, input_size=config.input_size, targets=targets
+        data, columns=config.columns, input_size=config.input_size, targets=targets
     )
     return Dataset(
         rows,
@@ -54,10 +55,9 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
 
 def check_targets(config: TrainConfig, data: Dataset) -> None:
     """Refuse settings that do not go with targets, or with none."""
-    has_targets = len(data.target_mean) > 0
-    if config.skip and not has_targets:
+    if config.skip and not data.has_targets:
         raise ConfigError("skip=True is for transcoders: give targets, too.")
-    if has_targets and config.activation == "gated":
+    if data.has_targets and config.activation == "gated":
         raise ConfigError(
             "a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu."
         )

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanosae.codes import Codes
-from nanosae.runs.tables import records
+from nanosae.progress import tracked
+from nanosae.runs.export import records
 
 BLOCK = 2**12  # rows held at a time
 
@@ -31,7 +32,7 @@ class Vector(NamedTuple):
 
 def vectors(codes: Codes) -> Iterator[Vector]:
     """Yield every row of a corpus."""
-    for first in range(0, codes.n_rows, BLOCK):
+    for first in tracked(range(0, codes.n_rows, BLOCK), "export"):
         end = min(first + BLOCK, codes.n_rows)
         rows = np.arange(first, end)
         block = codes.take(rows)

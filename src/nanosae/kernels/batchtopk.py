@@ -17,7 +17,9 @@ from torch import Tensor
 from nanosae.kernels.pairs import Pairs, filter_pairs
 
 SAMPLE_ROWS = 64  # of which the first threshold is estimated
-MARGIN = 0.9  # of an earlier batch's threshold: most likely a lower bound
+# of an earlier batch's threshold, which is then most likely a lower bound: of the last batch's, and
+# where the number that is kept differs from batch to batch
+MARGIN, NESTED_MARGIN = 0.97, 0.9
 LOWERING = 0.7  # what a threshold that proved too high is multiplied by
 NEGLIGIBLE = 1e-6  # a threshold below it is lowered to zero
 ROUNDING = 1.00001  # a selection by a threshold may miss entries that exceed it by less than this
@@ -39,13 +41,16 @@ def initial_threshold(thresholds: Mapping[int, float], k: int) -> float | None:
         k: Number of entries to keep of a row.
 
     Example:
+        >>> initial_threshold({8: 2.0}, 8)
+        1.94
         >>> initial_threshold({4: 2.0, 16: 1.0}, 8)
         0.9
     """
     as_many = [kept for kept in thresholds if kept >= k]
     if not as_many:
         return None
-    return MARGIN * thresholds[min(as_many)]
+    margin = MARGIN if len(thresholds) == 1 else NESTED_MARGIN
+    return margin * thresholds[min(as_many)]
 
 
 def estimate_threshold(x: Tensor, weight: Tensor, bias: Tensor, total: int) -> float:

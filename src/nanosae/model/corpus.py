@@ -20,6 +20,7 @@ from nanosae.codes.joining import remove_parts
 from nanosae.distributed import is_main_process, join
 from nanosae.errors import DamagedFileError, DataError, ExistsError
 from nanosae.lock import Lock
+from nanosae.progress import tracked
 from nanosae.sources import Rows
 
 if TYPE_CHECKING:
@@ -113,7 +114,8 @@ def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> N
         data=source.fingerprint,
     ) as writer:
         first = source.first + writer.n_written
-        for start in range(first, source.last, BLOCK_ROWS):
+        starts = range(first, source.last, BLOCK_ROWS)
+        for start in tracked(starts, "encode"):
             block = source.rows.read(start, min(start + BLOCK_ROWS, source.last))
             table = None
             if source.table is not None:

@@ -22,12 +22,13 @@ from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.excel_files import sheets_left_out
 from nanosae.sources.frames import table_of_frame
 from nanosae.sources.roles import Column, Role, column_roles, with_roles
-from nanosae.sources.texts import drop_empty_texts, read_texts
+from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
+MANY_ALIKE = 5  # columns that are taken for the same: the names of more are not said
 MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a split
 
 
@@ -80,17 +81,28 @@ class Plan:
         return "text" in self.table.column_names
 
     def lines(self) -> list[str]:
-        """Say what is taken for what, and why, a line for each column that matters."""
-        lines = [f"{len(self.table):,} rows"]
-        lines += [
-            f"  {column.name}: {column.role} ({column.reason})"
-            for column in self.columns
-        ]
+        """Say what is taken for what, and why: many columns of one kind in one line."""
+        lines = [f"{len(self.table):,} rows", *_lines_on_columns(self.columns)]
         if self.encoder is not None:
             lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
         elif self.vectors is not None and self.columns[0].role != "vectors":
             lines.append(f"  vectors: {self.vectors.shape[1]} wide, as given")
         return lines + [f"  {note}" for note in self.notes]
+
+
+def _lines_on_columns(columns: list[Column]) -> list[str]:
+    """Say what each column is; those that are the same for the same reason together."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for column in columns:
+        alike.setdefault((column.role, column.reason), []).append(column.name)
+    lines = []
+    for (role, reason), names in alike.items():
+        said = names
+        if len(names) > MANY_ALIKE:
+            first = ", ".join(names[:MANY_ALIKE])
+            said = [f"{first} and {len(names) - MANY_ALIKE} more"]
+        lines += [f"  {name}: {role} ({reason})" for name in said]
+    return lines
 
 
 def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
@@ -104,7 +116,7 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         DataError: If there is no text, or it is not clear which; if there are too few rows.
         ConfigError: If a named column does not exist, or vectors and an embedder are given.
     """
-    options = options or PlanOptions()
+    options = PlanOptions() if options is None else options
     if options.vectors is not None and options.embedder is not None:
         raise ConfigError("vectors and embedder are given: give one of them.")
     table, vectors_of_file = _read(data, options.text, options.encoding)
@@ -149,7 +161,7 @@ def _names(given: str | Sequence[str] | None) -> list[str]:
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     """Return the table, and the vectors that a file of vectors holds."""
     if not isinstance(data, str | Path):
-        return _as_table(data), None
+        return without_structs(_as_table(data)), None
     path = Path(data)
     if path.suffix not in ARRAY_SUFFIXES:
         return read_texts(path, text, encoding=encoding), None
@@ -266,17 +278,12 @@ def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
 def _found_columns(table: pa.Table, text: str | None) -> list[Column]:
     if text is None:
         return column_roles(table)
-    others = column_roles(table, skip=[text])
-    return [Column(text, "text", "you said so"), *_without_text(others)]
-
-
-def _without_text(columns: list[Column]) -> list[Column]:
-    return [
-        Column(column.name, "unused", column.reason)
-        if column.role == "text"
-        else column
-        for column in columns
-    ]
+    columns = [Column(text, "text", "you said so")]
+    for column in column_roles(table, skip=[text]):
+        if column.role == "text":
+            column = Column(column.name, "unused", column.reason)
+        columns.append(column)
+    return columns
 
 
 def _text_column(columns: list[Column]) -> str | None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import html
-import re
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from nanosae.analysis.overview import UNNAMED
 from nanosae.analysis.sentences import percent
 from nanosae.codes import Codes
 from nanosae.errors import MissingError, StaleError
+from nanosae.runs.export import records
 from nanosae.runs.results import load_result
-from nanosae.runs.tables import load_features, records
+from nanosae.runs.tables import load_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from nanosae.analysis.topics import Topics
 
 BIGGEST_TOPICS = 4
-NUMBERED = re.compile(r"_feature \d")  # the name of a topic of features without labels
 
 
 class Analysis:
@@ -192,7 +192,7 @@ class Analysis:
         if not self._is_fresh("topics.parquet"):
             return ""
         lines = self.topics.sort_values("Count", ascending=False).to_dict("records")
-        is_named = [NUMBERED.search(line["Name"]) is None for line in lines]
+        is_named = [UNNAMED.search(line["Name"]) is None for line in lines]
         named = list(compress(lines, is_named))[:BIGGEST_TOPICS]
         return "; ".join(
             f"{topic_words(line['Name'])} ({percent(line['Count'] / self.codes.n_rows)})"

@@ -8,6 +8,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from nanosae.analysis.families import families
 from nanosae.analysis.labels import label
 from nanosae.analysis.over_time import over_time
 from nanosae.analysis.overview import overview
-from nanosae.analysis.sentences import COLUMNS, findings, percent
+from nanosae.analysis.sentences import COLUMNS, findings, of_comparisons, percent
 from nanosae.analysis.topic_rows import save_topics
 from nanosae.analysis.topics import distinct_topics, topics
 from nanosae.analysis.verdict import verdict
@@ -138,7 +139,9 @@ def run_plan(
         folder = Path(output)
         folder.mkdir(parents=True, exist_ok=True)
     bar = Progress(say, progress)
-    work = Work(folder, plan, config or TrainConfig(), n_topics, bar)
+    if config is None:
+        config = TrainConfig()
+    work = Work(folder, plan, config, n_topics, bar)
     try:
         run_stages(folder, work.stages(), bar)
         analysis = Analysis(folder)
@@ -182,7 +185,10 @@ class Work:
         trained_on = {"config": self.config.to_dict()} | self._vectors_digest()
         if plan.encoder is not None and plan.encoder.query_prompt:
             trained_on["query_prompt"] = plan.encoder.query_prompt
-        stages.append(Stage("train", self.train, needs, trained_on, 5 + thousands))
+        train = partial(self.train, resumes=False)
+        resume = partial(self.train, resumes=True)
+        seconds = 5 + thousands
+        stages.append(Stage("train", train, needs, trained_on, seconds, resume))
         table = {"table": _table_digest(plan.table)}
         stages += [
             Stage("encode", self.encode, ("train",), table, 1 + thousands / 10),
@@ -222,7 +228,7 @@ class Work:
             return {}
         return {"vectors": hashlib.sha256(vectors.tobytes()).hexdigest()}
 
-    def embed(self, resumes: bool) -> str:
+    def embed(self) -> str:
         """Encode the texts; those that were encoded before cost nothing."""
         encoder = self.plan.encoder
         assert encoder is not None
@@ -246,8 +252,8 @@ class Work:
                 f"  {were} longer than {n_tokens} tokens: their ends were not read."
             )
 
-    def train(self, resumes: bool) -> str:
-        """Train the SAE."""
+    def train(self, *, resumes: bool) -> str:
+        """Train the SAE, or go on with a training that was interrupted."""
         from nanosae.train.trainer import SAETrainer
 
         config = self.config
@@ -265,7 +271,7 @@ class Work:
             f"explain {percent(1 - metrics['fvu'])} of the variance of unseen texts"
         )
 
-    def encode(self, resumes: bool) -> str:
+    def encode(self) -> str:
         """Write the activations of all rows, with texts and metadata."""
         from nanosae.model.sae import SAEModel
 
@@ -276,14 +282,14 @@ class Work:
         )
         return f"{codes.n_rows:,} rows"
 
-    def describe(self, resumes: bool) -> str:
+    def describe(self) -> str:
         """Describe every feature."""
         codes = self.codes()
         table = describe(codes)
         save_features(self.folder, table, codes)
         return f"{(table['n_active'] > 0).sum():,} features are active"
 
-    def label(self, resumes: bool) -> str:
+    def label(self) -> str:
         """Name every feature."""
         codes = self.codes()
         table = label(codes)
@@ -291,7 +297,7 @@ class Work:
         self._say_notes(table.attrs["notes"])
         return f"{(table['label'] != '').sum():,} features have a label"
 
-    def families(self, resumes: bool) -> str:
+    def families(self) -> str:
         """Group features into families."""
         codes = self.codes()
         found = families(codes)
@@ -299,7 +305,7 @@ class Work:
         save_features(self.folder, found.by_feature(codes.n_features), codes)
         return f"{len(found.table):,} families"
 
-    def topics(self, resumes: bool) -> str:
+    def topics(self) -> str:
         """Group rows and features into topics."""
         codes = self.codes()
         n_active = int((codes.counts > 0).sum())
@@ -311,14 +317,12 @@ class Work:
         save_features(self.folder, topic.reset_index(), codes)
         return f"{found.n} topics"
 
-    def compare(self, resumes: bool) -> str:
+    def compare(self) -> str:
         """Compare groups, follow features over time, explain numbers."""
         codes = self.codes()
-        questions = [
-            *(("contrast", "by", column) for column in self.plan.groups),
-            *(("over-time", "column", column) for column in self.plan.times),
-            *(("explain", "target", column) for column in self.plan.numbers),
-        ]
+        questions = [("contrast", "by", column) for column in self.plan.groups]
+        questions += [("over-time", "column", column) for column in self.plan.times]
+        questions += [("explain", "target", column) for column in self.plan.numbers]
         results, compared, notes = [], [], []
         for verb, argument, column in questions:
             try:
@@ -340,7 +344,7 @@ class Work:
         n_found = counted(len(table), "finding")
         return f"{n_found} in {counted(len(results), 'comparison')}"
 
-    def evaluate(self, resumes: bool) -> str:
+    def evaluate(self) -> str:
         """Measure features on known labels; labels that do not suit withhold no report."""
         codes = self.codes()
         try:
@@ -353,7 +357,7 @@ class Work:
         self._say_notes([*result.about["notes"], *verdict(result)])
         return f"on the known labels in {self.plan.labels}"
 
-    def report(self, resumes: bool) -> str:
+    def report(self) -> str:
         """Add to the findings what the texts are about as a whole, and write the report."""
         from nanosae.view.report.render import report
 
@@ -369,10 +373,9 @@ class Work:
         assert topics is not None
         assert families is not None
         assert found is not None
-        is_tested = found.value["column"].notna()
-        tested = found.value[is_tested].to_dict("records")
+        tested = of_comparisons(found.value)
         held = overview(codes, topics.value, families.value["families"])
-        lines = [*tested, *held.to_dict("records")]
+        lines = [*tested.to_dict("records"), *held.to_dict("records")]
         table = pd.DataFrame(lines, columns=COLUMNS).astype(
             {"feature": "Int64", "topic": "Int64"}
         )

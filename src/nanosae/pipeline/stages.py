@@ -25,18 +25,19 @@ class Stage:
 
     Attributes:
         name: A verb.
-        work: Does it; takes whether an interrupted attempt at the same work may be resumed, and
-            returns what was done, in one line.
+        work: Does it, and returns what was done, in one line.
         needs: Names of the stages whose results it uses.
         settings: What else decides its result, as JSON types.
         seconds: How long it takes, roughly, on a small machine; only the bar depends on it.
+        resume: Goes on with an interrupted attempt at the same work; None does it anew.
     """
 
     name: str
-    work: Callable[[bool], str]
+    work: Callable[[], str]
     needs: Sequence[str] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 1.0
+    resume: Callable[[], str] | None = None
 
 
 def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
@@ -60,11 +61,13 @@ def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
             progress.say(f"{stage.name:10} {record.line(stage.name)} (done before)")
             continue
         fingerprint = fingerprints[stage.name]
-        resumes = record.is_started(stage.name, fingerprint)
+        work = stage.work
+        if stage.resume is not None and record.is_started(stage.name, fingerprint):
+            work = stage.resume
         record.start(stage.name, fingerprint)
         progress.begin(stage.name, stage.seconds)
         began = time.perf_counter()
-        line = stage.work(resumes)
+        line = work()
         took = time.perf_counter() - began
         record.finish(stage.name, line)
         progress.end()
@@ -85,11 +88,9 @@ class Record:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.stages: dict[str, dict[str, Any]] = (
-            read_json(path, "Delete it; all stages are done again.")
-            if path.exists()
-            else {}
-        )
+        self.stages: dict[str, dict[str, Any]] = {}
+        if path.exists():
+            self.stages = read_json(path, "Delete it; all stages are done again.")
 
     def is_started(self, name: str, fingerprint: str) -> bool:
         """Return whether an attempt at this very work was made."""

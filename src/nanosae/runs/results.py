@@ -132,13 +132,12 @@ def load_result(
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
     """Return the results of contrast, explain and over_time, in the order of their names."""
     run = Path(run)
-    names = [
-        path.relative_to(run).as_posix()
-        for path in sorted(run.glob("contrasts/[!.]*.json"))
-    ]
-    return [
-        found for name in names if (found := load_result(run, name, codes)) is not None
-    ]
+    contrasts = []
+    for path in sorted(run.glob("contrasts/[!.]*.json")):
+        found = load_result(run, path.relative_to(run).as_posix(), codes)
+        if found is not None:  # it was deleted since
+            contrasts.append(found)
+    return contrasts
 
 
 def contrast_name(parameters: dict[str, Any]) -> str:

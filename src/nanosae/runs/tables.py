@@ -1,4 +1,4 @@
-"""The run's feature table, which every verb adds columns to, and exports of features and rows.
+"""The run's feature table, which every verb adds columns to.
 
 `RUN/features.parquet` belongs to one model. The table of a model that was replaced is kept as
 `features-MODEL.parquet`, and comes back when that model does.
@@ -6,19 +6,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nanosae.atomic import write_file
-from nanosae.codes import Codes, indices
-from nanosae.errors import ConfigError, DataError
+from nanosae.codes import Codes
 from nanosae.lock import locked
 from nanosae.runs import annotations
-from nanosae.runs.flat import flat
 from nanosae.runs.folder import MANIFEST
 from nanosae.runs.results import (
     LOCK,
@@ -48,9 +44,10 @@ def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
         the models of other tables in the folder.
     """
     run = Path(run)
-    table, facts = _load(run, _model(run, codes))
+    model = _model(run, codes)
+    table, facts = _load(run, model)
     table.attrs["stale"] = _stale_columns(run, facts, codes)
-    table.attrs["other_models"] = _other_models(run, _model(run, codes))
+    table.attrs["other_models"] = _other_models(run, model)
     return table
 
 
@@ -60,12 +57,7 @@ def known_labels(source: Codes | Path) -> dict[int, str]:
     Args:
         source: Codes, or a run folder; the names of their model are meant.
     """
-    codes = source if isinstance(source, Codes) else None
-    run = source if isinstance(source, Path) else source.run
-    if run is None:
-        return {}
-    model = _model(run, codes)
-    table, _ = _load(run, model, ["feature", *LABELS])
+    table, names = _labels_and_names(source)
     known: dict[int, str] = {}
     for column in LABELS:
         if column not in table:
@@ -73,7 +65,7 @@ def known_labels(source: Codes | Path) -> dict[int, str]:
         for feature, label in zip(table["feature"], table[column], strict=True):
             if isinstance(label, str) and label:
                 known[int(feature)] = label
-    return known | annotations.names(run, model)
+    return known | names
 
 
 def doubtful_labels(source: Codes | Path) -> set[int]:
@@ -82,12 +74,7 @@ def doubtful_labels(source: Codes | Path) -> set[int]:
     Args:
         source: As of `known_labels`.
     """
-    codes = source if isinstance(source, Codes) else None
-    run = source if isinstance(source, Path) else source.run
-    if run is None:
-        return set()
-    model = _model(run, codes)
-    table, _ = _load(run, model, ["feature", *LABELS, *DOUBTS])
+    table, names = _labels_and_names(source)
     doubtful: set[int] = set()
     for column, doubt in zip(LABELS, DOUBTS, strict=True):
         if column not in table:
@@ -95,10 +82,20 @@ def doubtful_labels(source: Codes | Path) -> set[int]:
         is_labelled = table[column].fillna("") != ""
         doubtful -= set(table["feature"][is_labelled])
         if doubt in table:
-            is_doubted = is_labelled & (table[doubt] == True)  # noqa: E712  missing is none
+            is_doubted = is_labelled & table[doubt].eq(True)  # missing is none
             doubtful |= set(table["feature"][is_doubted])
-    named = annotations.names(run, model)
-    return {int(feature) for feature in doubtful} - named.keys()
+    return {int(feature) for feature in doubtful} - names.keys()
+
+
+def _labels_and_names(source: Codes | Path) -> tuple[pd.DataFrame, dict[int, str]]:
+    """Return the labels of a model's features, with their doubts, and the names people gave."""
+    codes = source if isinstance(source, Codes) else None
+    run = source if isinstance(source, Path) else source.run
+    if run is None:
+        return _no_features(), {}
+    model = _model(run, codes)
+    table, _ = _load(run, model, ["feature", *LABELS, *DOUBTS])
+    return table, annotations.names(run, model)
 
 
 def save_features(
@@ -131,74 +128,6 @@ def save_features(
     return table
 
 
-def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> None:
-    """Write a table as its name says: .parquet, .csv, .tsv or .json; replaced in one step.
-
-    Args:
-        table: The table; in CSV and TSV its lists are joined by "|".
-        path: The file.
-        formulas: In CSV and TSV, leave texts as they are that a spreadsheet would run.
-
-    Raises:
-        ConfigError: If the name has another ending.
-    """
-    path = Path(path)
-    if path.suffix == ".parquet":
-        write_file(path, lambda stream: table.to_parquet(stream, index=False))
-    elif path.suffix in (".csv", ".tsv"):
-        separator = "\t" if path.suffix == ".tsv" else ","
-        flattened = flat(table, formulas)
-        write_file(
-            path, lambda stream: flattened.to_csv(stream, index=False, sep=separator)
-        )
-    elif path.suffix == ".json":
-        text = table.to_json(orient="records", force_ascii=False)
-        write_file(path, lambda stream: stream.write(str(text).encode()))
-    else:
-        raise ConfigError(
-            f"{path} is of no known kind.",
-            file=path,
-            remedy="Name it .parquet, .csv, .tsv or .json.",
-        )
-
-
-def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return tables as JSON types, a list of lines each; what is missing is None."""
-    return {
-        name: json.loads(str(t.to_json(orient="records"))) for name, t in tables.items()
-    }
-
-
-def tag(
-    codes: Codes, features: Any, names: Any = None, *, rows: Any = None
-) -> pd.DataFrame:
-    """Return the corpus' texts and metadata with one more column for each chosen feature.
-
-    Args:
-        codes: The corpus.
-        features: Features to add, as activations (0 where inactive).
-        names: Their columns' names; `feature_N` by default.
-        rows: Which rows; all by default.
-
-    Raises:
-        DataError: If a feature does not exist, or there are more or fewer names than features.
-    """
-    chosen = indices(features, codes.n_features, "feature").tolist()
-    names = [f"feature_{j}" for j in chosen] if names is None else list(names)
-    if len(names) != len(chosen):
-        raise DataError(f"there are {len(names)} names for {len(chosen)} features.")
-    table = pd.DataFrame({"row": np.arange(codes.n_rows) if rows is None else rows})
-    if codes.has_texts:
-        table["text"] = codes.texts(rows)
-    for name in codes.columns:
-        table[name] = codes.column(name, rows)
-    activations: Any = (
-        codes.features(chosen) if rows is None else codes.take(rows)[:, chosen]
-    )
-    columns = activations.toarray().T
-    return table.assign(**dict(zip(names, columns, strict=True)))
-
-
 def _model(run: Path, codes: Codes | None) -> str:
     return run_model(run) if codes is None else codes.model
 
@@ -217,7 +146,11 @@ def _load(
             table, facts = read_table(path, remedy_for(run, TABLE), columns)
             if _table_model(run, facts, model) == model:
                 return table, facts
-    return pd.DataFrame({"feature": pd.array([], "int64")}), {}
+    return _no_features(), {}
+
+
+def _no_features() -> pd.DataFrame:
+    return pd.DataFrame({"feature": pd.array([], "int64")})
 
 
 def _table_model(run: Path, facts: dict[str, Any], model: str) -> str:
@@ -268,15 +201,16 @@ def _origins(
     codes: Codes | None,
 ) -> dict[str, list[dict[str, str]]]:
     """Return what each column was made from: more than one thing if only some lines are new."""
-    if codes is None:
-        new = []
-    else:
+    new = []
+    if codes is not None:
         new = [{"corpus": codes.name, "codes": codes.checksum, "model": codes.model}]
+    all_lines_are_new = set(kept["feature"]) <= set(columns["feature"])
     origins = dict(before)
     for column in columns.columns.drop("feature"):
-        old = before.get(column, [])
-        replaced = set(kept["feature"]) <= set(columns["feature"])
-        others = [] if replaced else [origin for origin in old if origin not in new]
+        others = []
+        if not all_lines_are_new:
+            old = before.get(column, [])
+            others = [origin for origin in old if origin not in new]
         origins[column] = [*others, *new]
     return origins
 

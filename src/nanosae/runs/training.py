@@ -18,8 +18,7 @@ import json
 import platform
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
-from enum import Enum, auto
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -29,16 +28,15 @@ from torch import Tensor
 
 from nanosae import __version__
 from nanosae.atomic import sweep_drafts, write_file, write_folder
-from nanosae.checked import file_checksum, read_json, write_sealed_json
+from nanosae.checked import file_checksum, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
-    ConfigError,
     DamagedFileError,
-    DataError,
     ExistsError,
     WriteError,
 )
 from nanosae.lock import Lock
+from nanosae.runs import earlier
 from nanosae.runs.checkpoints import (
     checkpoints,
     last_checkpoint,
@@ -54,8 +52,6 @@ from nanosae.runs.folder import (
     Facts,
     current,
     is_finished,
-    read_config,
-    read_manifest,
 )
 from nanosae.runs.results import plain
 
@@ -116,38 +112,38 @@ class TrainingRun:
         _make_folder(folder)
         run = cls(folder, requested, Lock(folder / LOCK))
         try:
-            run._check(resume, force)
+            run._check(resume=resume, force=force)
         except BaseException:
             run.close()
             raise
         return run
 
-    def _check(self, resume: bool, force: bool) -> None:
+    def _check(self, *, resume: bool, force: bool) -> None:
         """Decide what becomes of the files that the folder holds already, or refuse to train."""
         folder, requested = self.folder, self._requested
-        if _replacement_is_complete(folder):
+        if earlier.replacement_is_complete(folder):
             _move_next(folder)
-        present = [name for name in FILES if _holds_something(folder / name)]
+        present = earlier.files_of_training(folder)
         if not present:
             return
-        _check_that_it_is_ours(folder, present)
-        if force or (resume and _unfinished_replacement(folder, requested)):
+        earlier.check_that_it_is_ours(folder, present)
+        if force or (
+            resume and earlier.holds_unfinished_replacement(folder, requested)
+        ):
             self._replaces = True
             return
-        match _found(folder, requested), resume:
-            case _Found.UNFINISHED, _:
-                return  # it is continued
-            case _Found.FINISHED, True:
-                self.finished = _is_intact(folder)
-            case _Found.OTHER, True:
-                raise _started_with_other_settings(folder, requested)
-            case _:
-                raise ExistsError(
-                    f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
-                    file=folder,
-                    remedy="Go on with it (--resume), replace it (--force), or choose another "
-                    "folder.",
-                )
+        changed = earlier.changed_settings(folder, requested)
+        if not changed and not is_finished(folder):
+            return  # it is continued
+        if not resume:
+            raise ExistsError(
+                f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
+                file=folder,
+                remedy="Go on with it (--resume), replace it (--force), or choose another folder.",
+            )
+        if changed:
+            raise earlier.started_with_other_settings(folder, changed)
+        self.finished = earlier.is_intact(folder)
 
     @property
     def files(self) -> Path:
@@ -190,14 +186,14 @@ class TrainingRun:
         files = self.files
         if not self._replaces:
             _remove(self.folder / NEXT)  # of a replacement that was given up
-        elif not _can_continue(files, facts):
+        elif not earlier.can_continue_replacement(files, facts):
             _remove(files)
         files.mkdir(exist_ok=True)
         for folder in (files, files / "checkpoints", files / "snapshots"):
             folder.mkdir(exist_ok=True)
             sweep_drafts(folder)
         if (files / "config.json").exists():
-            _compare(files, facts)
+            earlier.check_continuation(files, facts)
         if not (files / MANIFEST).exists():
             write_sealed_json(files / MANIFEST, {"format": FORMAT, "files": [*FILES]})
         if not (files / "config.json").exists():
@@ -327,139 +323,6 @@ def _make_folder(folder: Path) -> None:
 def _files_in(path: Path) -> list[Path]:
     """Return a file by itself, or what a folder holds."""
     return [path] if path.is_file() else sorted(path.rglob("*"))
-
-
-def _holds_something(path: Path) -> bool:
-    return any(path.iterdir()) if path.is_dir() else path.exists()
-
-
-def _check_that_it_is_ours(folder: Path, present: list[str]) -> None:
-    """Refuse a folder whose files of our names no training has written."""
-    listed = _listed_files(folder)
-    foreign = [name for name in present if name not in listed]
-    if foreign:
-        raise ExistsError(
-            f"{folder} holds {', '.join(foreign)}, which no training has written.",
-            file=folder / foreign[0],
-            remedy="Choose another folder, or move these away.",
-        )
-
-
-def _listed_files(folder: Path) -> Sequence[str]:
-    """Return the names that a training has written, as its manifest or its config tells."""
-    if (folder / MANIFEST).exists():
-        listed = read_manifest(folder).get("files", [])
-        if listed:
-            return listed
-    if not (folder / "config.json").exists():
-        return []
-    config = read_json(folder / "config.json", "Choose another folder.")
-    is_of_format_1 = {"requested", "data_fingerprint"} <= config.keys()  # no manifest
-    return FILES if is_of_format_1 else []
-
-
-class _Found(Enum):
-    """What a folder with the files of a training holds."""
-
-    UNFINISHED = auto()  # a training with the settings asked for that has not ended
-    FINISHED = auto()  # one with these settings that has ended
-    OTHER = auto()  # one with other settings
-
-
-def _found(folder: Path, requested: TrainConfig) -> _Found:
-    if _changed_settings(folder, requested):
-        return _Found.OTHER
-    return _Found.FINISHED if is_finished(folder) else _Found.UNFINISHED
-
-
-def _started_with_other_settings(folder: Path, requested: TrainConfig) -> ConfigError:
-    changed = _changed_settings(folder, requested)
-    remedy = "Resume with those."
-    if is_finished(folder):
-        remedy += " Or go on from its model in another folder (init, --init)."
-    return ConfigError(
-        f"{folder} was started with other settings: {changed}.",
-        file=folder / "config.json",
-        remedy=remedy,
-    )
-
-
-def _changed_settings(folder: Path, requested: TrainConfig) -> str:
-    """Return the settings that differ from those a training was started with; "" if none do."""
-    before = read_config(folder)["requested"]
-    now = requested.to_dict()
-    changed = []
-    for name, value in now.items():
-        value_before = before.get(name)
-        if value != value_before:
-            changed.append(f"{name}={value} (was {value_before})")
-    return ", ".join(changed)
-
-
-def _unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
-    """Return whether a training with these settings was about to replace that of the folder."""
-    following = folder / NEXT
-    if not (following / "config.json").exists():
-        return False
-    try:
-        return not _changed_settings(following, requested)
-    except DamagedFileError:
-        return False
-
-
-def _replacement_is_complete(folder: Path) -> bool:
-    """Return whether a training has ended whose files were not all moved to their places."""
-    if not (folder / NEXT / MANIFEST).exists():
-        return False
-    return bool(read_manifest(folder / NEXT).get("finished"))
-
-
-def _can_continue(files: Path, facts: Facts) -> bool:
-    """Return whether a replacement that was interrupted has the same settings and rows."""
-    try:
-        before = read_config(files)
-    except (FileNotFoundError, DamagedFileError):
-        return False
-    names = ("requested", "data_fingerprint", "init")
-    return all(before.get(name) == facts[name] for name in names)
-
-
-def _compare(folder: Path, facts: Facts) -> None:
-    before = read_config(folder)
-    if before["data_fingerprint"] != facts["data_fingerprint"]:
-        raise DataError(
-            f"{folder} was trained on other rows.",
-            file=folder / "config.json",
-            remedy="Resume with those, or use --force.",
-        )
-    if before.get("init") != facts["init"]:  # older runs start from none
-        raise ConfigError(
-            f"{folder} was started from another SAE ({before.get('init')}, now {facts['init']}).",
-            file=folder / "config.json",
-            remedy="Resume with the same init, or use --force.",
-        )
-    for name in ("threads", "versions", "selection"):
-        started_with = before.get(name, facts[name])  # older runs note no selection
-        if started_with != facts[name]:
-            warnings.warn(
-                f"{folder} was started with {name} {started_with}, now {facts[name]}: the resumed "
-                "run may differ in the last bits.",
-                stacklevel=4,
-            )
-
-
-def _is_intact(folder: Path) -> bool:
-    """Compare the files of a finished training with their checksums."""
-    if not (folder / MANIFEST).exists():
-        return True
-    for name, known in read_manifest(folder)["checksums"].items():
-        path = folder / name
-        if not path.exists() or file_checksum(path) != known:
-            warnings.warn(
-                f"{path} is damaged or missing: it is made again.", stacklevel=5
-            )
-            return False
-    return True
 
 
 def _move_next(folder: Path) -> None:

@@ -13,7 +13,7 @@ from nanosae.errors import DataError
 from nanosae.sources.dialects import (
     SNIFFED_BYTES,
     Dialect,
-    decode,
+    decode_text,
     find_dialect,
     not_decoded,
 )
@@ -147,10 +147,24 @@ def _check_encoding(schema: pa.Schema, path: Path, dialect: Dialect) -> None:
             raise not_decoded(path, dialect.encoding, field.name)
 
 
+def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table:
+    """Read a text per file, with the names of the files and, if there are several, folders."""
+    texts = [_content(file, encoding).strip() for file in files]
+    columns = {name: texts, "file": [file.name for file in files]}
+    folders = [file.parent.name for file in files]
+    if len(set(folders)) > 1:
+        columns["folder"] = folders
+    return pa.table(columns)
+
+
+def _content(path: Path, encoding: str) -> str:
+    with _open(path) as stream:
+        return decode_text(stream.read(), path, encoding)
+
+
 def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
     """Read a text per line, empty ones included."""
-    with _open(path) as stream:
-        content = decode(stream.read(), path, encoding)
+    content = _content(path, encoding)
     lines = content.replace("\r\n", "\n").split("\n")
     if not lines[-1]:
         lines.pop()  # the last line is ended like the others

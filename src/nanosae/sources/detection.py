@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 
 from nanosae.errors import DataError
-from nanosae.sources.tables import NUMBER_CELL, LazyTable, is_number, is_vector
+from nanosae.sources.kinds import is_number, is_vector
+from nanosae.sources.tables import NUMBER_CELL, LazyTable
 
 CHOOSE = 'Choose the vector columns with columns=["name", ...] (--columns).'
 SHOWN = 9  # columns in a message at most

@@ -9,6 +9,7 @@ import codecs
 import csv
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ LARGEST_INTEGER = 2**63 - 1  # what Arrow reads larger integers as loses their d
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]|$)|\d{1,2}[./]\d{1,2}[./]\d{2,4}\b")
 DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 DECIMAL_POINT = re.compile(r"[-+]?\d+\.\d+")
 LEADING_ZERO = re.compile(r"[-+]?0\d+")
 EXCEL_HINT = re.compile(r'"?sep=(.)"?\r?$')
@@ -73,7 +75,7 @@ def find_dialect(
     """
     encoding = _marked_encoding(head) or encoding
     is_whole = len(head) < SNIFFED_BYTES
-    lines = decode(head, file, encoding, is_whole)
+    lines = decode(head, file, encoding, is_whole=is_whole)
     if not is_whole:
         lines = _whole_lines(lines)
     if not lines.strip():
@@ -82,26 +84,45 @@ def find_dialect(
     if hint is not None:
         delimiter = hint.group(1)
         lines = lines.partition("\n")[2]
-    delimiter = delimiter or _delimiter(lines)
+    if delimiter is None:
+        delimiter = _delimiter(lines)
     rows = list(_rows(lines, delimiter))
     has_header = _has_header(rows)
-    numbered = [f"column{number}" for number in range(1, len(rows[0]) + 1)]
-    names = rows[0] if has_header else numbered
-    cells = rows[1:] if has_header else rows
-    n_hint_lines = 0 if hint is None else 1
-    n_header_lines = _header_lines(lines, delimiter) if has_header else 0
+    skipped_lines = 0 if hint is None else 1
+    if has_header:
+        names, *cells = rows
+        skipped_lines += _header_lines(lines, delimiter)
+    else:
+        names = [f"column{i + 1}" for i in range(len(rows[0]))]
+        cells = rows
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,
-        decimal_point=_decimal_point(cells),
+        decimal_point=_decimal_point(cells, delimiter),
         names=names,
         has_header=has_header,
-        skipped_lines=n_hint_lines + n_header_lines,
+        skipped_lines=skipped_lines,
         as_written=_as_written(names, cells),
     )
 
 
-def decode(content: bytes, file: Path, encoding: str, is_whole: bool = True) -> str:
+def decode_text(content: bytes, file: Path, encoding: str) -> str:
+    """Decode a whole file of text: files of one folder may be in several encodings.
+
+    A byte order mark says UTF-16. Letters beyond ASCII that are valid UTF-8 are hardly ever
+    anything else, so that the encoding is only that of files where they are not.
+
+    Raises:
+        DataError: If it is in another encoding.
+    """
+    marked = _marked_encoding(content)
+    if marked is None and not content.isascii():
+        with suppress(UnicodeDecodeError):
+            return content.decode("utf-8-sig")
+    return decode(content, file, marked or encoding)
+
+
+def decode(content: bytes, file: Path, encoding: str, *, is_whole: bool = True) -> str:
     """Decode the content of a file.
 
     Args:
@@ -216,20 +237,21 @@ def _is_long(cell: str) -> bool:
     return len(cell.split()) > HEADER_WORDS or len(cell) > HEADER_CHARACTERS
 
 
-def _decimal_point(rows: Sequence[Sequence[str]]) -> str:
+def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
+    """Return "," where fractions have one; between commas, "1,200" is a whole number."""
     cells = [cell.strip() for row in rows for cell in row]
-    has_commas = any(map(DECIMAL_COMMA.fullmatch, cells))
+    with_comma = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+    if delimiter == "," and all(map(THOUSANDS.fullmatch, with_comma)):
+        return "."
+    has_commas = bool(with_comma)
     has_points = any(map(DECIMAL_POINT.fullmatch, cells))
     return "," if has_commas and not has_points else "."
 
 
 def _as_written(names: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     columns = zip(*rows, strict=False)
-    return [
-        name
-        for name, cells in zip(names, columns, strict=False)
-        if any(map(_loses_digits, cells))
-    ]
+    named = zip(names, columns, strict=False)
+    return [name for name, cells in named if any(map(_loses_digits, cells))]
 
 
 def _loses_digits(cell: str) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.detection import longest_runs
+from nanosae.sources.kinds import is_vector
 from nanosae.sources.opening import open_rows
-from nanosae.sources.tables import is_vector
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 MIN_LIST = 8  # lists of fewer numbers may be coordinates
 MIN_RUN = 16  # fewer numbered columns may be the questions of a survey
@@ -53,5 +58,13 @@ def _is_embedding(table: pa.Table, field: pa.Field) -> bool:
 
 
 def _are_fractions(table: pa.Table, names: list[str]) -> bool:
+    """Return whether numbered columns are long enough, and no whole numbers with gaps."""
     kinds = [table.schema.field(name).type for name in names]
-    return len(names) >= MIN_RUN and all(map(pa.types.is_floating, kinds))
+    if len(names) < MIN_RUN or not all(map(pa.types.is_floating, kinds)):
+        return False
+    return not all(_is_whole(table[name]) for name in names)
+
+
+def _is_whole(values: pa.ChunkedArray) -> bool:
+    """Return whether all numbers are whole, as answers are where some are missing."""
+    return pc.all(pc.equal(values, pc.floor(values))).as_py() is not False

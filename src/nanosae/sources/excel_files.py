@@ -13,6 +13,7 @@ from nanosae.extras import extra
 from nanosae.sources.frames import table_of_frame
 
 SHEET = "sheet"  # the column that holds the name of each row's sheet
+NAME_LETTERS = 40  # of the name of a column, at most, under a merged cell
 LEFT_OUT = b"nanosae.sheets_left_out"  # in the metadata of a table's schema
 
 
@@ -61,15 +62,34 @@ def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
-    """Take the first row that is mostly filled for the names of the columns."""
+    """Take the first row that is mostly filled, or names under it, for the columns' names."""
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
+    if _has_names_below(cells, header):
+        header += 1
     names = cells.iloc[header]
     rows = cells.iloc[header + 1 :].astype(object)
-    numbered = pd.Series([f"column{number}" for number in range(1, len(names) + 1)])
+    numbered = pd.Series([f"column{i + 1}" for i in range(len(names))])
     given = names.reset_index(drop=True)
     rows.columns = given.where(given.notna(), numbered).astype(str)
     return rows.reset_index(drop=True)
+
+
+def _has_names_below(cells: pd.DataFrame, header: int) -> bool:
+    """Return whether a row of merged cells has the names of single columns under it.
+
+    That row fills the gaps, and all that it holds are short strings, which are not there again in
+    their columns.
+    """
+    if header + 2 > len(cells) - 1:
+        return False
+    upper, lower = cells.iloc[header], cells.iloc[header + 1]
+    if not upper.isna().any() or lower.isna().any():
+        return False
+    if not all(isinstance(name, str) and len(name) <= NAME_LETTERS for name in lower):
+        return False
+    further = cells.iloc[header + 2 :]
+    return not (further == lower).to_numpy().any()
 
 
 def _under_each_other(sheets: dict[str, pd.DataFrame]) -> pd.DataFrame:

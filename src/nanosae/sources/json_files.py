@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
+from nanosae.sources.kinds import is_list
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
 
@@ -31,7 +32,7 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
         return _read_mixed_lines(path, text_column, error)
     if text_column is not None and table[text_column].null_count == len(table):
         table = table.drop_columns(text_column)  # the schema made it up
-    return _with_chats_as_text(table)
+    return table
 
 
 def _read_mixed_lines(
@@ -45,6 +46,8 @@ def _read_mixed_lines(
     if text_column not in table.column_names:
         return table
     place = table.column_names.index(text_column)
+    if _is_chat(table.schema.field(place).type):
+        return table
     texts = [_as_text(value) for value in table[text_column].to_pylist()]
     return table.set_column(place, text_column, pa.array(texts, pa.string()))
 
@@ -62,7 +65,7 @@ def read_json(path: Path, text_column: str | None = None) -> pa.Table:
             name: cells for name, cells in value.items() if isinstance(cells, list)
         }
         if len(lists) != 1:
-            return _with_chats_as_text(pa.table(lists))
+            return pa.table(lists)
         (value,) = lists.values()
     if not isinstance(value, list) or not value:
         raise DataError(f"{path} holds no array of rows.", file=path)
@@ -75,21 +78,19 @@ def _table_of_records(
     records: Sequence[Any], path: Path, reason: Exception | None = None
 ) -> pa.Table:
     """Make a column of each key; values of several types become texts."""
-    odd = next(
-        (row for row, record in enumerate(records) if not isinstance(record, dict)),
-        None,
-    )
-    if odd is not None:
-        raise DataError(
-            f"{path}, row {odd} (0-based) is {records[odd]!r:.60}, not an object.",
-            file=path,
-            row=odd,
-        ) from reason
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {
-        name: _column([record.get(name) for record in records]) for name in names
-    }
-    return _with_chats_as_text(pa.table(columns))
+    names: dict[str, None] = {}  # in their order
+    for row, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise DataError(
+                f"{path}, row {row} (0-based) is {record!r:.60}, not an object.",
+                file=path,
+                row=row,
+            ) from reason
+        names |= dict.fromkeys(record)
+    columns = {}
+    for name in names:
+        columns[name] = _column([record.get(name) for record in records])
+    return pa.table(columns)
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -105,7 +106,7 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _with_chats_as_text(table: pa.Table) -> pa.Table:
+def with_chats_as_text(table: pa.Table) -> pa.Table:
     """Turn columns of chat messages, lists of {"role", "content"}, into texts."""
     for i, field in enumerate(table.schema):
         if not _is_chat(field.type):
@@ -116,8 +117,7 @@ def _with_chats_as_text(table: pa.Table) -> pa.Table:
 
 
 def _is_chat(kind: pa.DataType) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    if not is_list or not pa.types.is_struct(kind.value_type):
+    if not is_list(kind) or not pa.types.is_struct(kind.value_type):
         return False
     return kind.value_type.get_field_index("content") >= 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ class _Shard:
 def open_rows(
     data: Any,
     *,
-    columns: list | None = None,
+    columns: Sequence[str] | None = None,
     input_size: int | None = None,
     targets: Any = None,
 ) -> Rows:
@@ -83,13 +83,14 @@ def open_rows(
         >>> rows.n_rows, rows.read(1, 3).shape
         (3, (2, 3))
     """
+    names = None if columns is None else list(columns)
     if isinstance(data, Rows):
         rows = data
         _check_width(rows.width, input_size)
     elif isinstance(data, str | Path):
-        rows = _open_path(Path(data), columns, input_size)
+        rows = _open_path(Path(data), names, input_size)
     else:
-        shard = _open_source(from_object(data), None, columns, input_size)
+        shard = _open_source(from_object(data), None, names, input_size)
         rows = Rows(
             shard.parts,
             shard.width,
@@ -112,8 +113,11 @@ def _open_path(path: Path, columns: list[str] | None, width: int | None) -> Rows
             ) from error
         shards.append(shard)
         columns, width = shard.columns, shard.width
+    parts: list[Part] = []
+    for shard in shards:
+        parts += shard.parts
     return Rows(
-        [part for shard in shards for part in shard.parts],
+        parts,
         shards[0].width,
         columns=columns,
         metadata=_cached_metadata(path) or _join_metadata(shards),

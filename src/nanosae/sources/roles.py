@@ -12,11 +12,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
 from nanosae.errors import DataError
+from nanosae.sources.dates import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    MILLISECONDS,
+    PARSED_SHARE,
+    are_days,
+    share_of_dates,
+)
+from nanosae.sources.kinds import is_list, is_text
+from nanosae.sources.number_text import WRITTEN_NUMBER, are_padded
+from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 
@@ -28,7 +38,6 @@ TEXT_WORDS = 3.0  # mean number of words from which a column can be the text
 TEXT_DISTINCT = 0.3  # share of different values from which a column can be the text
 # of two texts, the shorter one has at least this share of the longer's words
 EQUALLY_LIKELY = 0.6
-PARSED_SHARE = 0.95  # share of the cells that must read as dates or numbers
 SAMPLE_ROWS = 20_000  # rows that are looked at
 TEXT_NAMES = re.compile(
     r"^(text|texts|body|content|contents|abstract|review|comment|message|description|tweet|post|"
@@ -37,23 +46,13 @@ TEXT_NAMES = re.compile(
 ID_NAMES = re.compile(
     r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$"
 )
-DATE_SHAPE = (
-    r"^\D{0,12}\d{1,4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}\W+[A-Za-z]{3}"
-    r"|^([A-Za-z]{3,9}\W+){1,2}\d"
-)
-WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
-ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
 TIME_NAMES = re.compile(
     r"(^|[_\s-])(time|timestamp|date|datetime|created|posted)([_\s-]|$)"
 )
-MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
-DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
-EPOCH = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
-TAG_SEPARATORS = "|;,"
+SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
 TAG_NAMES = re.compile(
     r"(^|[_\s-])(tag|label|topic|genre|keyword|categorie|subject|skill)s?$"
 )
-TAGGED_SHARE = 0.1  # share of the cells that hold several tags
 TAG_WORDS = 4  # a longer tag is a part of a sentence
 YEAR_NAMES = re.compile(r"(^|[_\s-])(year|yr|jahr|annee|año)$")
 
@@ -93,19 +92,20 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
         [('body', 'text'), ('kind', 'category'), ('id', 'id')]
     """
     sample = table.slice(0, SAMPLE_ROWS)
-    columns = [
-        _column_role(name, sample.column(name).combine_chunks(), table.num_rows)
-        for name in table.column_names
-        if name not in skip
-    ]
-    candidates = [column.name for column in columns if column.role == "text"]
+    found = []
+    for name in table.column_names:
+        if name not in skip:
+            values = sample.column(name).combine_chunks()
+            found.append(_column_role(name, values))
+    candidates = [column.name for column in found if column.role == "text"]
     text = _choose_text(sample, candidates)
-    return [
-        Column(column.name, "unused", f"{column.reason}, but {text!r} is the text")
-        if column.role == "text" and column.name != text
-        else column
-        for column in columns
-    ]
+    columns = []
+    for column in found:
+        if column.role == "text" and column.name != text:
+            reason = f"{column.reason}, but {text!r} is the text"
+            column = Column(column.name, "unused", reason)
+        columns.append(column)
+    return columns
 
 
 def with_roles(
@@ -138,12 +138,9 @@ def with_roles(
 
 def _may_hold_tags(values: pa.ChunkedArray) -> bool:
     """Return whether a column holds lists, or cells of tags with a bar between them."""
-    kind = values.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_list(values.type):
         return True
-    if not pa.types.is_string(kind) and not pa.types.is_large_string(kind):
-        return False
-    return tag_separator(values) == TAG_SEPARATORS[0]
+    return is_text(values.type) and tag_separator(values) == SEPARATORS[0]
 
 
 def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
@@ -165,40 +162,39 @@ def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
     return first
 
 
-def _column_role(name: str, values: pa.Array, n_rows: int) -> Column:
+def _column_role(name: str, values: pa.Array) -> Column:
     present = values.drop_null()
     if len(present) == 0:
         return Column(name, "unused", "it is empty")
     kind = present.type
     if pa.types.is_dictionary(kind):
-        return _dictionary_role(name, present.dictionary_decode(), n_rows)
+        return _dictionary_role(name, present.dictionary_decode())
     if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
         return Column(name, "date", "it holds dates")
     if pa.types.is_boolean(kind):
         return _category(name, present)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_list(kind):
         return _list_role(name, kind)
     if pa.types.is_integer(kind):
         return _integer_role(name, present)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _fraction_role(name, present)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _string_role(name, present, n_rows)
+    if is_text(kind):
+        return _string_role(name, present)
     return Column(name, "unused", f"nothing is done with {kind} values")
 
 
-def _dictionary_role(name: str, values: pa.Array, n_rows: int) -> Column:
+def _dictionary_role(name: str, values: pa.Array) -> Column:
     """Take what is stored as a category for one, even if its values read as numbers or dates."""
-    kind = values.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if is_text(values.type):
         category = _category(name, values)
         if category.role == "category":
             return category
-    return _column_role(name, values, n_rows)
+    return _column_role(name, values)
 
 
 def _list_role(name: str, kind: pa.DataType) -> Column:
-    if pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type):
+    if is_text(kind.value_type):
         return Column(name, "tags", "it holds lists of strings")
     return Column(name, "unused", f"nothing is done with {kind} values")
 
@@ -206,12 +202,12 @@ def _list_role(name: str, kind: pa.DataType) -> Column:
 def _integer_role(name: str, values: pa.Array) -> Column:
     n_distinct = pc.count_distinct(values).as_py()
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    in_range = low >= 1800 and high <= 2100
-    if in_range and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
+    are_years = low >= FIRST_YEAR and high <= LAST_YEAR
+    if are_years and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
     if n_distinct > 2 and are_days(values):
         return Column(name, "date", f"its values are days, as in {low}")
-    if TIME_NAMES.search(name.lower()) and low >= EPOCH[0] and high <= EPOCH[1]:
+    if TIME_NAMES.search(name.lower()) and _counts_since_1970(low, high):
         unit = "seconds" if high < MILLISECONDS else "milliseconds"
         return Column(name, "date", f"its values count {unit} since 1970")
     if ID_NAMES.search(name.lower()):
@@ -225,6 +221,11 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     return Column(name, "number", "it holds numbers")
 
 
+def _counts_since_1970(low: int, high: int) -> bool:
+    first, last = SINCE_1970
+    return first <= low and high <= last
+
+
 def _fraction_role(name: str, values: pa.Array) -> Column:
     if ID_NAMES.search(name.lower()):
         return Column(name, "id", "its name says so")
@@ -233,7 +234,7 @@ def _fraction_role(name: str, values: pa.Array) -> Column:
     return Column(name, "number", "it holds numbers")
 
 
-def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
+def _string_role(name: str, values: pa.Array) -> Column:
     filled = values.filter(pc.not_equal(pc.utf8_trim_whitespace(values), ""))
     if len(filled) == 0:
         return Column(name, "unused", "it is empty")
@@ -241,20 +242,20 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
     mean_words = _mean_words(filled)
     if n_distinct == 1:
         return Column(name, "unused", "all its values are equal")
-    if (share := _share_of_dates(filled)) >= PARSED_SHARE:
-        return Column(name, "date", f"{100 * share:.0f} % of its values read as dates")
-    share = _share_of_numbers(filled)
-    if share >= PARSED_SHARE and not ID_NAMES.search(name.lower()):
-        return Column(
-            name, "number", f"{100 * share:.0f} % of its values read as numbers"
-        )
+    dates = share_of_dates(filled)
+    if dates >= PARSED_SHARE:
+        return Column(name, "date", f"{100 * dates:.0f} % of its values read as dates")
+    numbers = _share_of_numbers(filled)
+    if numbers >= PARSED_SHARE and not ID_NAMES.search(name.lower()):
+        reason = f"{100 * numbers:.0f} % of its values read as numbers"
+        return Column(name, "number", reason)
     tags = _tags(name, filled)
     if tags is not None:
         return tags
     category = _category(name, filled)
     if category.role == "category":
         return category
-    if mean_words >= TEXT_WORDS and n_distinct >= TEXT_DISTINCT * len(filled):
+    if _are_texts(filled):
         return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
     if n_distinct == len(filled):
         return Column(name, "id", "every row has a value of its own")
@@ -263,13 +264,27 @@ def _string_role(name: str, values: pa.Array, n_rows: int) -> Column:
     return category
 
 
+def _are_texts(values: pa.Array) -> bool:
+    """Return whether most strings have several words and are different.
+
+    The most frequent one does not count: it may be "no comment", or the form that nobody changed.
+    """
+    counted = pc.value_counts(values)
+    most_frequent = pc.index(counted.field("counts"), pc.max(counted.field("counts")))
+    value = counted.field("values")[most_frequent.as_py()]
+    others = values.filter(pc.not_equal(values, value))
+    n_distinct = len(counted) - 1
+    is_different = n_distinct >= TEXT_DISTINCT * len(others)
+    return n_distinct > 0 and is_different and _mean_words(others) >= TEXT_WORDS
+
+
 def _tags(name: str, values: pa.Array) -> Column | None:
     """Take a column for tags if many cells hold several short values, each of them often."""
     separator = tag_separator(values)
     is_place_or_name = separator == "," and not TAG_NAMES.search(name.lower())
     if separator is None or is_place_or_name:
         return None
-    tags = pc.list_flatten(_split(values, separator))
+    tags = pc.list_flatten(split_tags(values, separator))
     n_distinct = pc.count_distinct(tags).as_py()
     longest = _mean_words(pc.unique(tags))
     low, high = CATEGORY_VALUES
@@ -281,26 +296,6 @@ def _tags(name: str, values: pa.Array) -> Column | None:
             name, "unused", _too_many(name, f"its cells hold {n_distinct:,} tags")
         )
     return Column(name, "tags", f"its cells hold {n_distinct} tags, with {separator!r}")
-
-
-def tag_separator(values: pa.Array | pa.ChunkedArray) -> str | None:
-    """Return what separates tags in cells; None if most cells hold no more than one."""
-    for separator in TAG_SEPARATORS:
-        matches = pc.match_substring(values, separator)
-        share = pc.mean(pc.cast(matches, pa.float64())).as_py()
-        if share is not None and share >= TAGGED_SHARE:  # None of no cells
-            return separator
-    return None
-
-
-def split_tags(values: pa.Array | pa.ChunkedArray) -> Any:
-    """Return cells of tags as lists of strings."""
-    return _split(values, tag_separator(values) or TAG_SEPARATORS[0])
-
-
-def _split(values: pa.Array | pa.ChunkedArray, separator: str) -> Any:
-    pattern = rf"\s*[{separator}]\s*"
-    return pc.split_pattern_regex(pc.utf8_trim_whitespace(values), pattern)
 
 
 def _category(name: str, values: pa.Array) -> Column:
@@ -336,53 +331,9 @@ def _mean_words(values: pa.Array | pa.ChunkedArray) -> float:
     return float(words[filled].mean()) if filled.any() else 0.0
 
 
-def _share_of_dates(values: pa.Array) -> float:
-    """Return the share of strings that read as dates."""
-    if _share_matching(values, DATE_SHAPE) < PARSED_SHARE:
-        return 0.0
-    return float(parse_dates(values.to_pandas()).notna().mean())
-
-
 def _share_of_numbers(values: pa.Array) -> float:
-    """Return the share of strings that read as numbers, with a point or a comma."""
-    return _share_matching(values, r"^\s*[-+]?\d+([.,]\d+)?\s*$")
-
-
-def _share_matching(values: pa.Array, pattern: str) -> float:
-    matches = pc.match_substring_regex(values, pattern)
-    return pc.mean(pc.cast(matches, pa.float64())).as_py()
-
-
-def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
-    """Return whether all whole numbers are days of the calendar, as in 20240131."""
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    if low is None or low < DAYS[0] or high > DAYS[1]:
-        return False
-    return parse_days(pc.unique(values).drop_null()).notna().all()
-
-
-def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
-    """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
-    digits = values.cast(pa.string()).to_pandas()
-    return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
-
-
-def parse_dates(values: pd.Series) -> pd.Series:
-    """Read strings as dates in UTC: ISO 8601 first, then the formats that people write.
-
-    Days come before months where some value has a day above 12 in the first place. What does not
-    read as a date is NaT.
-    """
-    parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
-    if parsed.notna().mean() >= PARSED_SHARE:
-        return parsed
-    values = values.str.replace(WEEKDAY, "", regex=True)
-    values = values.str.replace(ZONE, r" \1", regex=True)
-    first_numbers = values.astype(str).str.extract(r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d")[
-        0
-    ]
-    days_or_months = np.asarray(first_numbers.astype(float))
-    day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
-    return pd.to_datetime(
-        values, errors="coerce", utc=True, dayfirst=day_first, format="mixed"
-    )
+    """Return the share of strings that read as numbers; codes such as 00501 do not."""
+    if are_padded(values):
+        return 0.0
+    is_number = pc.match_substring_regex(values, WRITTEN_NUMBER)
+    return pc.mean(is_number.cast(pa.float64())).as_py()

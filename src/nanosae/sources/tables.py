@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow.compute import call_function
 
 from nanosae.sources.faults import Fault, find_not_finite
+from nanosae.sources.kinds import is_vector
 
 # What Arrow can read as a number, as text
 NUMBER_CELL = re.compile(
@@ -50,19 +51,6 @@ def table_in_memory(table: pa.Table) -> LazyTable:
         group_sizes=[table.num_rows],
         read_group=lambda _, columns: table.select(columns).to_batches(),
     )
-
-
-def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers."""
-    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
-    return any(check(kind) for check in checks)
-
-
-def is_vector(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds lists of numbers."""
-    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    is_list = any(check(kind) for check in checks)
-    return is_list and is_number(kind.value_type)
 
 
 class BatchReader:

@@ -17,47 +17,47 @@ import pyarrow.compute
 from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError, near_names
-from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines
+from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text_files
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
-from nanosae.sources.json_files import read_json, read_json_lines
+from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
-SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx", ".txt")
+TEXT_FILE = ".txt"
+SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx", TEXT_FILE)
+MANY_FILES = 50  # .txt files, from which on each is a text; of fewer each line is one
 COMPRESSED = (".gz", ".bz2", ".zst")
-MISSING = (
-    "",
-    "NA",
-    "N/A",
-    "n/a",
-    "null",
-    "NULL",
-    "NaN",
-    "nan",
-    "None",
-    "-",
-)  # of a number or date
+# what stands for a missing number or date
+MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
 
 
 def read_texts(
-    path: str | Path, column: str | None = None, *, encoding: str = "utf-8"
+    path: str | Path,
+    column: str | None = None,
+    *,
+    encoding: str = "utf-8",
+    keep_chats: bool = False,
 ) -> pa.Table:
     r"""Read texts and their metadata.
 
     Args:
         path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx or .txt file (a text
             per line), perhaps with a further .gz .bz2 or .zst; or a folder or glob of files of one
-            of these types, which are joined in the natural order of their names.
+            of these types, which are joined in the natural order of their names. Of 50 and more
+            .txt files each is a text, with the columns `file` and, of several folders, `folder`.
         column: The text column, which is read as it is written; a .txt file gets this name. None
             leaves the choice to `roles`.
-        encoding: Of CSV and text files; UTF-16 is recognised by its byte order mark.
+        encoding: Of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised by its
+            byte order mark.
+        keep_chats: Leave columns of chat messages, lists of {"role", "content"}, as they are; else
+            they become texts, a message a line.
 
     Returns:
-        All columns, in the order of the file.
+        All columns, in the order of the file; of records, a column for each field.
 
     Raises:
         MissingError: If there is no such file; it is a FileNotFoundError.
@@ -73,9 +73,14 @@ def read_texts(
         {'review': ['lovely, really', '007'], 'stars': [5, 1]}
     """
     files = _files(Path(path))
-    tables = [_read_file(file, column, encoding) for file in files]
-    table = tables[0] if len(tables) == 1 else _join(tables)
-    table = _with_own_names(table)
+    if len(files) >= MANY_FILES and _suffix(files[0]) == TEXT_FILE:
+        table = read_text_files(files, column or "text", encoding)
+    else:
+        tables = [_read_file(file, column, encoding) for file in files]
+        table = tables[0] if len(tables) == 1 else _join(tables)
+    table = without_structs(_with_own_names(table))
+    if not keep_chats:
+        table = with_chats_as_text(table)
     if column is None:
         return table
     if column not in table.column_names:
@@ -93,17 +98,17 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         found = [path]
     else:
-        pattern = f"{glob.escape(str(path))}/*" if path.is_dir() else str(path)
+        pattern = str(path)
+        if path.is_dir():
+            pattern = f"{glob.escape(pattern)}/*"
         names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
         found = [file for file in map(Path, names) if _suffix(file) in SUFFIXES]
+    known = ", ".join(SUFFIXES)
     if not found:
-        is_folder = path.is_dir()
-        problem = (
-            "holds no file of a type that is read" if is_folder else "does not exist"
-        )
-        raise MissingError(
-            f"{path} {problem}.", file=path, remedy=f"Read are {', '.join(SUFFIXES)}."
-        )
+        problem = "does not exist"
+        if path.is_dir():
+            problem = "holds no file of a type that is read"
+        raise MissingError(f"{path} {problem}.", file=path, remedy=f"Read are {known}.")
     types = sorted({_suffix(file) for file in found})
     if len(types) > 1:
         raise DataError(
@@ -113,7 +118,7 @@ def _files(path: Path) -> list[Path]:
         )
     if types[0] not in SUFFIXES:
         raise DataError(
-            f"{path} is a {types[0] or 'nameless'} file; read are {', '.join(SUFFIXES)}.",
+            f"{path} is a {types[0] or 'nameless'} file; read are {known}.",
             file=path,
         )
     return found
@@ -148,7 +153,7 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
         return read_json_lines(file, column)
     if suffix == ".json":
         return read_json(file, column)
-    if suffix == ".txt":
+    if suffix == TEXT_FILE:
         return read_lines(file, column or "text", encoding)
     if suffix == ".xlsx":
         return read_excel(file)
@@ -162,8 +167,9 @@ def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
     for i, field in enumerate(table.schema):
         if field.name == text_column or not pa.types.is_string(field.type):
             continue
-        is_empty = pc.equal(table.column(i), "")
-        filled = pc.if_else(is_empty, pa.scalar(None, pa.string()), table.column(i))
+        cells = table.column(i)
+        missing = pa.scalar(None, pa.string())
+        filled = pc.if_else(pc.equal(cells, ""), missing, cells)
         table = table.set_column(i, field.name, filled)
     return table
 
@@ -186,6 +192,19 @@ def _with_own_names(table: pa.Table) -> pa.Table:
             number += 1
         names.append(name)
     return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
+
+
+def without_structs(table: pa.Table) -> pa.Table:
+    """Give each field of a column of records a column of its own, `column.field`.
+
+    Example:
+        >>> table = pa.table({"post": [{"title": "a", "votes": {"up": 3}}]})
+        >>> without_structs(table).to_pydict()
+        {'post.title': ['a'], 'post.votes.up': [3]}
+    """
+    while any(map(pa.types.is_struct, table.schema.types)):
+        table = table.flatten()
+    return table
 
 
 def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
 
-from nanosae.sources.roles import (
+from nanosae.sources.dates import (
+    LAST_YEAR,
     MILLISECONDS,
-    Column,
     are_days,
     parse_dates,
     parse_days,
-    split_tags,
 )
+from nanosae.sources.kinds import is_text
+from nanosae.sources.number_text import parse_numbers
+from nanosae.sources.roles import Column
+from nanosae.sources.tags import split_tags
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 
@@ -45,30 +47,26 @@ def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
     return table
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
 def _as_dates(values: pa.ChunkedArray) -> Any:
     """Return text, days and counts since 1970 as times in UTC; years and times as they are."""
-    if _is_text(values.type):
+    if is_text(values.type):
         dates = parse_dates(values.to_pandas())
         return pa.array(dates.dt.tz_localize(None), pa.timestamp("us"))
-    if not pa.types.is_integer(values.type) or pc.max(values).as_py() <= 2100:
+    if not pa.types.is_integer(values.type):
+        return values
+    latest = pc.max(values).as_py()
+    if latest <= LAST_YEAR:
         return values
     if are_days(values):
         days = parse_days(values)
         return pa.array(days.dt.tz_localize(None), pa.timestamp("us"))
-    unit = "ms" if pc.max(values).as_py() >= MILLISECONDS else "s"
+    unit = "ms" if latest >= MILLISECONDS else "s"
     return values.cast(pa.int64()).cast(pa.timestamp(unit))
 
 
 def _as_numbers(values: pa.ChunkedArray) -> Any:
-    if not _is_text(values.type):
-        return values
-    points = pc.replace_substring(values, ",", ".")
-    return pa.array(pd.to_numeric(points.to_pandas(), errors="coerce"), pa.float64())
+    return parse_numbers(values) if is_text(values.type) else values
 
 
 def _as_lists(values: pa.ChunkedArray) -> Any:
-    return split_tags(values) if _is_text(values.type) else values
+    return split_tags(values) if is_text(values.type) else values

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from nanosae.errors import DataError
+from nanosae.sources.kinds import is_text
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
 
@@ -36,7 +37,7 @@ def with_vectors_parsed(table: pa.Table) -> pa.Table:
 
 def _holds_vectors(column: pa.ChunkedArray) -> bool:
     """Return whether the first cell that is not empty is a vector."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    if not is_text(column.type):
         return False
     for cell in column:
         if cell.as_py():

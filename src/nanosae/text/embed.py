@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
+from nanosae.progress import tracked
 from nanosae.text import static
 from nanosae.text.hub import require_model
 
@@ -64,12 +64,12 @@ def embed(
         (2, 384)
     """
     _check_texts(texts)
-    encoder = _load_encoder(model, offline)
-    batch_size = batch_size or BATCH_SIZES.get(encoder.device.type)
+    encoder = _load_encoder(model, offline=offline)
+    if not batch_size:
+        batch_size = BATCH_SIZES.get(encoder.device.type)
     starts = range(0, len(texts), BLOCK_TEXTS)
-    hide_bar = True if len(starts) == 1 else None  # None shows it on a terminal only
     blocks = []
-    for start in tqdm(starts, "embed", disable=hide_bar):
+    for start in tracked(starts, "embed", unasked=len(starts) > 1):
         block = [prompt + text for text in texts[start : start + BLOCK_TEXTS]]
         blocks.append(_encode_block(encoder, block, batch_size).astype(dtype))
     return np.concatenate(blocks)
@@ -121,7 +121,7 @@ def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
     Returns:
         The number of texts whose ends are not read, and the number of tokens that are.
     """
-    encoder = _load_encoder(model, False)
+    encoder = _load_encoder(model, offline=False)
     most = encoder.max_seq_length or 0
     long_enough = [text for text in texts if len(text) >= most]  # a token has a letter
     if not most or not long_enough:
@@ -133,12 +133,13 @@ def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=2)
-def _load_encoder(name: str, offline: bool) -> Any:
+def _load_encoder(name: str, *, offline: bool) -> Any:
     """Load a model and keep it; nothing that its files hold is run as code."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
     packaged = _packaged_model(name)
     is_here = packaged is not None or offline
-    is_here = is_here or require_model(name, works=installed())
+    if not is_here:
+        is_here = require_model(name, works=installed())
     try:
         with _without_bars():
             return models.SentenceTransformer(

@@ -70,10 +70,12 @@ class EmbeddingFiles:
         return not self._takes_table and self.rows.exists() and self._is_ours()
 
     def _check(self) -> None:
-        found = [] if self._takes_table or self._is_ours() else [self.table]
+        foreign = []
+        if not self._takes_table and not self._is_ours():
+            foreign.append(self.table)
         if not self.done:
-            found.append(self.rows)
-        for path in found:
+            foreign.append(self.rows)
+        for path in foreign:
             if path.exists():
                 raise ExistsError(
                     f"{path} exists.",

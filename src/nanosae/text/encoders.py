@@ -109,7 +109,7 @@ def received_encoder(name: str) -> Encoder:
             remedy=f"If you trust what is there, give it yourself: --embedder {name}.",
         )
     encode = partial(embed, model=name, offline=True)
-    return Encoder(name, encode, "sentence encoder", 1e-2, name)
+    return Encoder(name, encode, "sentence encoder", seconds=1e-2, identity=name)
 
 
 def _find(wanted: Any, base_url: str | None) -> Encoder:
@@ -119,21 +119,32 @@ def _find(wanted: Any, base_url: str | None) -> Encoder:
         wanted = MODEL if has_packaged_model() else static.NAME
     if wanted == static.NAME:
         static.require()
-        note = "static word vectors, offline"
-        return Encoder(static.NAME, static.encode_static, note, 5e-5, static.NAME)
+        return Encoder(
+            static.NAME,
+            static.encode_static,
+            "static word vectors, offline",
+            seconds=5e-5,
+            identity=static.NAME,
+        )
     if isinstance(wanted, str) and wanted.startswith(MODEL2VEC):
         return _of_model2vec(wanted)
     if isinstance(wanted, str):
         extra("embed", "sentence_transformers", f"the encoder {wanted}")
-        encode = partial(embed, model=wanted)
-        count = partial(count_cut, model=wanted)
-        return Encoder(wanted, encode, "sentence encoder", 1e-2, wanted, count)
+        return Encoder(
+            wanted,
+            partial(embed, model=wanted),
+            "sentence encoder",
+            seconds=1e-2,
+            identity=wanted,
+            count_cut=partial(count_cut, model=wanted),
+        )
     if not hasattr(wanted, "encode"):
         raise DataTypeError(
             f"An embedder is a name or an object with a method `encode`, not {wanted!r}."
         )
     name = type(wanted).__name__
-    return Encoder(name, _encode_with(wanted), "given as an object", 1e-3, name)
+    encode = _encode_with(wanted)
+    return Encoder(name, encode, "given as an object", seconds=1e-3, identity=name)
 
 
 def _of_server(model: Any, base_url: str) -> Encoder:
@@ -144,7 +155,10 @@ def _of_server(model: Any, base_url: str) -> Encoder:
             remedy="Name it: --embedder NAME.",
         )
     server = Endpoint(base_url, model, credentials=credentials)
-    return Encoder(model, server.encode, f"by {base_url}", 1e-2, f"{model} {base_url}")
+    identity = f"{model} {base_url}"
+    return Encoder(
+        model, server.encode, f"by {base_url}", seconds=1e-2, identity=identity
+    )
 
 
 def _of_model2vec(wanted: str) -> Encoder:
@@ -154,7 +168,7 @@ def _of_model2vec(wanted: str) -> Encoder:
     def encode(texts: Sequence[str]) -> np.ndarray:
         return _encode_with(_model2vec(name))(texts)
 
-    return Encoder(wanted, encode, "static word vectors", 1e-4, wanted)
+    return Encoder(wanted, encode, "static word vectors", seconds=1e-4, identity=wanted)
 
 
 @lru_cache(maxsize=1)

@@ -97,16 +97,18 @@ class Endpoint:
         )
 
     def _refused(self, code: int, problem: str) -> ServerError:
-        is_key = code in (401, 403)
-        return ServerError(
-            f"{self.base_url} refused: {problem}",
-            remedy=f"Set the key in {KEYS[0]} or {KEYS[1]}." if is_key else None,
-        )
+        remedy = None
+        if code in (401, 403):
+            remedy = f"Set the key in {' or '.join(KEYS)}."
+        return ServerError(f"{self.base_url} refused: {problem}", remedy=remedy)
 
 
 def _key_header() -> dict[str, str]:
-    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), None)
-    return {} if key is None else {"Authorization": f"Bearer {key}"}
+    for name in KEYS:
+        key = os.environ.get(name)
+        if key:
+            return {"Authorization": f"Bearer {key}"}
+    return {}
 
 
 def _without(words: str, credentials: dict[str, str]) -> str:

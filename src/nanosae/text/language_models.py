@@ -132,6 +132,16 @@ def run_layers(
     return {name: outputs[name] for name in layers}
 
 
+def first_output(output: Any) -> Tensor:
+    """Return the first output of a module, which may give several."""
+    return output if torch.is_tensor(output) else output[0]
+
+
+def with_first_output(output: Any, first: Tensor) -> Any:
+    """Return the outputs of a module with another first one."""
+    return first if torch.is_tensor(output) else (first, *output[1:])
+
+
 class _AllLayersRan(Exception):
     """Every layer asked for has run."""
 
@@ -143,7 +153,7 @@ def _keeping_outputs(
     """Let layers put their first outputs into `outputs`, and end the pass after the last one."""
 
     def keep(_module: Any, _inputs: Any, output: Any, name: str) -> None:
-        outputs.setdefault(name, output if torch.is_tensor(output) else output[0])
+        outputs.setdefault(name, first_output(output))
         if len(outputs) == len(layers):
             raise _AllLayersRan
 

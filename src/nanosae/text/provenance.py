@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,33 @@ from nanosae.errors import ConfigError
 from nanosae.text.language_models import find_layers
 
 DEFAULT_MAX_NORM = 10.0
+SIDE_BY_SIDE = "+"  # between the names of layers whose rows were joined
 # TransformerLens' name of a layer's output
 RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_(?:resid_post|out)")
 
 
-def provenance(
-    model: Any,
-    layer: str,
-    *,
-    pooling: str | None,
-    special_tokens: bool,
-    bos: bool,
-    max_norm: float,
-    max_length: int | None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class TokenRules:
+    """Which tokens of a text give rows, and how many rows.
+
+    Attributes:
+        pooling: None for a row per token; else how tokens become one row per text.
+        special_tokens: Whether tokens that were added to the text give rows.
+        bos: Whether windows begin with the begin-of-text token.
+        max_norm: Tokens with more than so many times the median norm give none.
+        max_length: Tokens in a window; None takes as many as the model does.
+        pack: Whether windows are filled with successive texts.
+    """
+
+    pooling: str | None = None
+    special_tokens: bool = False
+    bos: bool = True
+    max_norm: float = DEFAULT_MAX_NORM
+    max_length: int | None = None
+    pack: bool = False
+
+
+def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
     """Return the metadata of an SAE that is trained on a layer's rows.
 
     `hook_name` is the module's name in the model with its head, as SAELens finds it with
@@ -38,23 +52,23 @@ def provenance(
 
     Args:
         model: The loaded model.
-        layer: Name of the module.
-        pooling: As of `activations`, like all that follow.
-        special_tokens: Whether tokens that were added to the text gave rows.
-        bos: Whether windows began with the begin-of-text token.
-        max_norm: Tokens with more than so many times the median norm gave none.
-        max_length: Tokens in a window.
+        layer: Name of the module, or names of several that are side by side, joined by "+".
+        rules: Which tokens gave rows.
     """
-    longest = getattr(model.config, "max_position_embeddings", None)
+    context_size = rules.max_length
+    if context_size is None:
+        context_size = getattr(model.config, "max_position_embeddings", None)
+    parts = [_name_with_head(model, part) for part in layer.split(SIDE_BY_SIDE)]
     return {
         "model_name": model_name(model),
         "model_class_name": "AutoModelForCausalLM",
-        "hook_name": _name_with_head(model, layer),
-        "prepend_bos": bos,
-        "exclude_special_tokens": not special_tokens,
-        "context_size": longest if max_length is None else max_length,
-        "max_norm": max_norm if math.isfinite(max_norm) else None,
-        "pooling": pooling,
+        "hook_name": SIDE_BY_SIDE.join(parts),
+        "prepend_bos": rules.bos,
+        "exclude_special_tokens": not rules.special_tokens,
+        "context_size": context_size,
+        "disable_concat_sequences": not rules.pack,
+        "max_norm": rules.max_norm if math.isfinite(rules.max_norm) else None,
+        "pooling": rules.pooling,
     }
 
 
@@ -82,6 +96,11 @@ def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
             remedy="Splice needs one that was trained on tokens.",
         )
     trained_on = known.get("hook_name")
+    if SIDE_BY_SIDE in str(trained_on):
+        raise ConfigError(
+            f"The SAE was trained on layers side by side ({trained_on}).",
+            remedy="Splice needs one of a single layer.",
+        )
     if layer is None and trained_on is None:
         raise ConfigError(
             "The SAE does not say which layer it was trained on:",

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from nanosae.errors import DataError
-from nanosae.text.language_models import load_causal_model
+from nanosae.progress import tracked
+from nanosae.text.language_models import (
+    first_output,
+    load_causal_model,
+    with_first_output,
+)
 from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
 from nanosae.text.splice import special_tokens, splice
 
@@ -71,7 +76,7 @@ def loss_recovered(
     special = torch.tensor(sorted(special_tokens(model, sae)), dtype=torch.long)
     sums = torch.zeros(4, dtype=torch.float64)
     n_tokens = 0
-    for text in texts:
+    for text in tracked(texts, "evaluate"):
         ids = _tokens(tokenizer, text, max_length, with_bos)
         counted = ~torch.isin(ids[:-1], special)
         if not counted.any():
@@ -119,9 +124,7 @@ def _zeroed(model: Any, layer: str) -> Iterator[None]:
     """Replace a layer's output by zeros."""
 
     def zero(_module: Any, _inputs: Any, output: Any) -> Any:
-        if torch.is_tensor(output):
-            return torch.zeros_like(output)
-        return (torch.zeros_like(output[0]), *output[1:])
+        return with_first_output(output, torch.zeros_like(first_output(output)))
 
     hook = find_layer(model, layer).register_forward_hook(zero)
     try:

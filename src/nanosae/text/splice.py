@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nanosae.errors import ConfigError
+from nanosae.text.language_models import first_output, with_first_output
 from nanosae.text.provenance import find_layer, layer_to_splice, norm_limit
 
 
@@ -60,25 +62,28 @@ def splice(
         >>> with splice(model, "layers.3", sae, add={17: 8.0}):  # doctest: +SKIP
         ...     model.generate(**tokenizer("The", return_tensors="pt"))
     """
-    edits = dict(add or {})
-    _check_features(sae, {*edits, *ablate})
+    edits = _Edits({} if add is None else dict(add), list(ablate))
+    edits.check(sae)
+    if replace is None:
+        replace = edits.are_none
+    if leave_out is None:
+        leave_out = special_tokens(model, sae)
     module = find_layer(model, layer_to_splice(model, layer, sae))
     limit = norm_limit(sae, max_norm)
-    replaces = not (edits or ablate) if replace is None else replace
-    passes = Passes(special_tokens(model, sae) if leave_out is None else leave_out)
+    passes = Passes(leave_out)
 
     def change(_module: Any, _inputs: Any, output: Any) -> Any:
-        x = output if torch.is_tensor(output) else output[0]
-        changed = _through(sae, x.float(), edits, list(ablate), replaces)
+        x = first_output(output)
+        changed = edits.applied(sae, x.float(), replace=replace)
         kept = passes.trained_on(x, limit)
         mixed = torch.where(kept[..., None], changed.to(x.dtype), x)
-        return mixed if torch.is_tensor(output) else (mixed, *output[1:])
+        return with_first_output(output, mixed)
 
     with ExitStack() as hooks:
-        hooks.callback(
-            model.register_forward_pre_hook(passes.see, with_kwargs=True).remove
-        )
-        hooks.callback(module.register_forward_hook(change).remove)
+        seeing = model.register_forward_pre_hook(passes.see, with_kwargs=True)
+        hooks.callback(seeing.remove)
+        changing = module.register_forward_hook(change)
+        hooks.callback(changing.remove)
         yield model
 
 
@@ -105,10 +110,9 @@ def attribution(
     seen: list[Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> Any:
-        first = output if torch.is_tensor(output) else output[0]
-        x = first.detach().requires_grad_()
+        x = first_output(output).detach().requires_grad_()
         seen.append(x)
-        return x if torch.is_tensor(output) else (x, *output[1:])
+        return with_first_output(output, x)
 
     hook = module.register_forward_hook(keep)
     try:
@@ -120,9 +124,8 @@ def attribution(
     x = seen[0][0].detach().float()
     with torch.no_grad():
         acts = sae.encode(x)
-        scales = sae.in_units_of(x, torch.ones_like(x)) - sae.in_units_of(
-            x, torch.zeros_like(x)
-        )
+        ones, zeros = torch.ones_like(x), torch.zeros_like(x)
+        scales = sae.in_units_of(x, ones) - sae.in_units_of(x, zeros)
         along_decoder = (gradient[0].float() * scales) @ sae.W_dec.T
     return acts * along_decoder
 
@@ -170,28 +173,45 @@ class Passes:
         return kept & (norms <= max_norm * norms[kept].median())
 
 
-def _through(
-    sae: Any, x: Tensor, add: dict[int, float], ablate: list[int], replace: bool
-) -> Tensor:
-    """Return vectors whose features are edited, with or without what the SAE leaves out."""
-    acts = sae.encode(x)
-    edited = acts.clone()
-    edited[..., ablate] = 0
-    for feature, amount in add.items():
-        edited[..., feature] += amount
-    recon = sae.in_units_of(x, sae.decode(edited))
-    if replace:
-        return recon + sae.skip(x)
-    return x + recon - sae.in_units_of(x, sae.decode(acts))
+@dataclass(frozen=True)
+class _Edits:
+    """What is changed about the activations at every token.
 
+    Attributes:
+        add: By feature, what is added to its activation.
+        ablate: Features whose activations are set to zero.
+    """
 
-def _check_features(sae: Any, features: set[int]) -> None:
-    size = sae.cfg["d_sae"]
-    outside = sorted(number for number in features if not 0 <= number < size)
-    if outside:
-        raise ConfigError(f"there is no feature {outside[0]}; this SAE has {size:,}.")
-    if sae.cfg["architecture"].endswith("transcoder"):
-        raise ConfigError(
-            "A transcoder's outputs are other vectors than its inputs.",
-            remedy="Splice needs an autoencoder.",
-        )
+    add: dict[int, float]
+    ablate: list[int]
+
+    @property
+    def are_none(self) -> bool:
+        """Whether nothing is changed."""
+        return not self.add and not self.ablate
+
+    def check(self, sae: Any) -> None:
+        """Raise a ConfigError if an SAE cannot be edited so."""
+        size = sae.cfg["d_sae"]
+        for feature in sorted({*self.add, *self.ablate}):
+            if not 0 <= feature < size:
+                raise ConfigError(
+                    f"there is no feature {feature}; this SAE has {size:,}."
+                )
+        if sae.cfg["architecture"].endswith("transcoder"):
+            raise ConfigError(
+                "A transcoder's outputs are other vectors than its inputs.",
+                remedy="Splice needs an autoencoder.",
+            )
+
+    def applied(self, sae: Any, x: Tensor, *, replace: bool) -> Tensor:
+        """Return vectors whose features are edited, with or without what the SAE leaves out."""
+        acts = sae.encode(x)
+        edited = acts.clone()
+        edited[..., self.ablate] = 0
+        for feature, amount in self.add.items():
+            edited[..., feature] += amount
+        recon = sae.in_units_of(x, sae.decode(edited))
+        if replace:
+            return recon + sae.skip(x)
+        return x + recon - sae.in_units_of(x, sae.decode(acts))

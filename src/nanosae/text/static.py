@@ -57,11 +57,11 @@ def encode_static(texts: Sequence[str]) -> np.ndarray:
         (2, 256)
     """
     tokenizer, vectors = _load()
-    blocks = [
-        _encode_block(list(texts[start : start + BLOCK]), tokenizer, vectors)
-        for start in range(0, len(texts), BLOCK)
-    ]
-    return np.concatenate([np.empty((0, vectors.shape[1]), np.float32), *blocks])
+    rows = np.zeros((len(texts), vectors.shape[1]), np.float32)
+    for start in range(0, len(texts), BLOCK):
+        block = slice(start, start + BLOCK)
+        rows[block] = _encode_block(list(texts[block]), tokenizer, vectors)
+    return rows
 
 
 def _encode_block(texts: list[str], tokenizer: Any, vectors: np.ndarray) -> np.ndarray:

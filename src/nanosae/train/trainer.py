@@ -41,9 +41,10 @@ class SAETrainer(FeatureTransformer):
         run: str | Path | None = None,
         **settings: Any,
     ) -> None:
-        self.config = config
         if settings:
-            self.config = dataclasses.replace(config or TrainConfig(), **settings)
+            base = TrainConfig() if config is None else config
+            config = dataclasses.replace(base, **settings)
+        self.config = config
         self.run = run
 
     def train(

@@ -42,19 +42,20 @@ def auxk(
     if n_dead == 0 or config.auxk_coefficient == 0:
         return {}
     n_rows = math.ceil(len(x) / ROWS_SHARE)
-    x = x[:n_rows]
+    rows = x[:n_rows]
     residual = target[:n_rows] - recon[:n_rows]
     encoder = sae.params["W_enc"].detach()[dead]
     bias = sae.encoder_bias.detach()[dead]
     if not config.keeps_exactly_k:
         bias = torch.zeros_like(bias)
     bias.masked_fill_(revived, -math.inf)
-    pairs = ranks.select_topk(sae.kernels, x, encoder, bias, min(config.k_aux, n_dead))
+    k = min(config.k_aux, n_dead)
+    pairs = ranks.select_topk(sae.kernels, rows, encoder, bias, k)
     pairs = pairs._replace(cols=dead[pairs.cols.long()].int())
-    batch = SparseBatch(sae, x, residual, residual.numel(), pairs)
+    batch = SparseBatch(sae, rows, residual, residual.numel(), pairs)
     no_bias = torch.zeros_like(sae.params["b_dec"])
-    recon = batch.decode_latents(batch.pre_acts, sae.params["W_dec"], no_bias)
-    error = squared_error(recon, residual)
+    fitted = batch.decode_latents(batch.pre_acts, sae.params["W_dec"], no_bias)
+    error = squared_error(fitted, residual)
     squares = ranks.sum_over_rows(residual.square().sum()).clamp_min(1e-12)
     weight = config.auxk_coefficient * (1 / config.accumulate)
     return {"auxk": weight * error / squares}

@@ -61,12 +61,12 @@ def export(
     tensors["W_enc"] = tensors["W_enc"].T
     if _minimised_more(config):
         tensors |= _refit(config, data, tensors)
-    if len(data.target_mean) == 0:
-        folded = fold(tensors, data.mean, data.scale)
-    else:
+    if data.has_targets:
         folded = fold(
             tensors, data.mean, data.scale, data.target_mean, data.target_scale
         )
+    else:
+        folded = fold(tensors, data.mean, data.scale)
     return SAEModel(_model_config(config, data), folded)
 
 
@@ -107,10 +107,11 @@ def notes_on(measured: dict[str, Any]) -> list[str]:
 
 def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs and targets of normalised rows in their own units."""
-    inputs = rows[:, : data.width] / np.float32(data.scale) + data.mean
-    if rows.shape[1] == data.width:
+    inputs, targets = rows[:, : data.width], rows[:, data.width :]
+    inputs = inputs / np.float32(data.scale) + data.mean
+    if not data.has_targets:
         return inputs, inputs
-    targets = rows[:, data.width :] / np.float32(data.target_scale) + data.target_mean
+    targets = targets / np.float32(data.target_scale) + data.target_mean
     return inputs, targets
 
 
@@ -181,8 +182,9 @@ def _factor_for(ratios: Tensor, n_kept: int) -> float:
     if len(ratios) < 2:
         return 1.0
     descending = ratios.sort(descending=True).values
-    last_kept = min(n_kept, len(ratios) - 1) - 1
-    return (float(descending[last_kept]) + float(descending[last_kept + 1])) / 2
+    n_kept = min(n_kept, len(ratios) - 1)
+    last_kept, first_left_out = descending[n_kept - 1 : n_kept + 1].tolist()
+    return (last_kept + first_left_out) / 2
 
 
 def _model_config(config: ResolvedConfig, data: Dataset) -> dict[str, Any]:
@@ -210,7 +212,7 @@ def _model_config(config: ResolvedConfig, data: Dataset) -> dict[str, Any]:
     }
     if architecture == "topk":
         fields |= {"k": config.k, "rescale_acts_by_decoder_norm": False}
-    if len(data.target_mean) > 0:
+    if data.has_targets:
         kind = "" if architecture == "standard" else f"{architecture}_"
         skip = "skip_" if config.skip else ""
         fields["architecture"] = f"{kind}{skip}transcoder"

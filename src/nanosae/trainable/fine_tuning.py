@@ -47,7 +47,7 @@ def starting_point(
     _check_kind(sae)
     known = _settings_of(sae)
     if config.k is not None or config.l1_coefficient is not None:
-        known = known | {"k": config.k, "l1_coefficient": config.l1_coefficient}
+        known |= {"k": config.k, "l1_coefficient": config.l1_coefficient}
     for name in ("input_size", "hidden_size", "activation"):
         given = getattr(config, name)
         if given not in (None, known[name]):
@@ -76,7 +76,7 @@ def fine_tuned_parameters(
     Raises:
         ConfigError: If there are targets: what starts from an autoencoder is none of them.
     """
-    if len(data.target_mean) > 0:
+    if data.has_targets:
         raise ConfigError(
             "A transcoder cannot start from an autoencoder.", remedy="Give no targets."
         )

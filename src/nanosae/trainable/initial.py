@@ -48,7 +48,8 @@ def initial_parameters(
     )
     recon = kernels.decode(pairs.values, pairs, decoder, params["b_dec"])
     recon = ranks.sum_over_latents(recon)
-    params["W_enc"] *= (recon * target).sum() / recon.square().sum().clamp_min(1e-12)
+    squares = recon.square().sum().clamp_min(1e-12)
+    params["W_enc"] *= (recon * target).sum() / squares
 
     n_wide = wide_selection(config)
     _, threshold = ranks.select_batchtopk(
@@ -64,7 +65,8 @@ def inputs_and_targets(rows: Tensor, input_size: int) -> tuple[Tensor, Tensor]:
     """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
     if rows.shape[1] == input_size:
         return rows, rows
-    return rows[:, :input_size].contiguous(), rows[:, input_size:].contiguous()
+    inputs, targets = rows[:, :input_size], rows[:, input_size:]
+    return inputs.contiguous(), targets.contiguous()
 
 
 def wide_selection(config: ResolvedConfig) -> int:

@@ -38,11 +38,9 @@ def draw_nesting(config: ResolvedConfig, step: int) -> Nesting | None:
     if not config.nested:
         return None
     generator = np.random.default_rng((config.seed, NESTING, step))
-    k = config.expected_l0 * _log_uniform(generator, FEWEST, MOST)
-    prefix = config.hidden_size * _log_uniform(generator, SHORTEST, 1.0)
-    return Nesting(
-        k=min(config.hidden_size, max(1, round(k))), prefix=max(1, math.floor(prefix))
-    )
+    k = round(config.expected_l0 * _log_uniform(generator, FEWEST, MOST))
+    prefix = math.floor(config.hidden_size * _log_uniform(generator, SHORTEST, 1.0))
+    return Nesting(k=min(max(1, k), config.hidden_size), prefix=max(1, prefix))
 
 
 def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:

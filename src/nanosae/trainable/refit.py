@@ -84,19 +84,14 @@ def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -
     """
     mean_acts = np.asarray(acts.mean(0), np.float32)
     mean_target = target.mean(0)
-    recon = acts @ trained.decoder
-    recon -= mean_acts @ trained.decoder
     residual = target - mean_target
-    squares = _sum_of_products(recon, recon)
-    scale = _sum_of_products(recon, residual) / max(squares, 1e-12)
-    recon *= scale
-    residual -= recon
-    del recon  # as large as the rows
-    prior = scale * trained.decoder
+    prior = _subtract_best_multiple(residual, trained.decoder, acts, mean_acts)
     decoder = prior.copy()
 
+    penalty = 1.0
     energy = np.asarray(acts.power(2).sum(0))
-    penalty = ridge * float(np.median(energy[energy > 0])) if energy.any() else 1.0
+    if energy.any():
+        penalty = ridge * float(np.median(energy[energy > 0]))
     by_latent = sp.csc_array(acts)
     blocks = range(0, len(decoder), BLOCK_LATENTS)
     for _ in range(SWEEPS if len(blocks) > 1 else 1):
@@ -108,6 +103,19 @@ def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -
             decoder[block] += change
             residual -= own @ change - mean @ change
     return Refit(decoder, mean_target - mean_acts @ decoder)
+
+
+def _subtract_best_multiple(
+    residual: np.ndarray, decoder: np.ndarray, acts: Any, mean_acts: np.ndarray
+) -> np.ndarray:
+    """Return s·D₀, and subtract what it makes of the centred activations from the residual."""
+    recon = acts @ decoder
+    recon -= mean_acts @ decoder
+    squares = _sum_of_products(recon, recon)
+    scale = _sum_of_products(recon, residual) / max(squares, 1e-12)
+    recon *= scale
+    residual -= recon
+    return scale * decoder
 
 
 def _solve(

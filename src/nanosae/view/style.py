@@ -36,6 +36,24 @@ SEQUENTIAL = {
 }
 
 
+LAYOUT = {  # of figures in either theme
+    "colorway": COLORS,
+    "coloraxis": {
+        "colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}
+    },
+    "title": {"x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 17}},
+    "legend": {
+        "orientation": "h",
+        "x": 0,
+        "y": -0.12,
+        "yanchor": "top",
+        "title": {"text": ""},
+    },
+    "margin": {"l": 60, "r": 24, "t": 64, "b": 56},
+    "hovermode": "closest",
+}
+
+
 @functools.cache
 def template(dark: bool = False) -> go.layout.Template:
     """Return the plotly template of the light or the dark theme."""
@@ -52,33 +70,19 @@ def template(dark: bool = False) -> go.layout.Template:
         "tickfont": {"size": 11},
         "automargin": True,
     }
-    layout = {
-        "colorway": COLORS,
+    layout = LAYOUT | {
         "colorscale": {"sequential": scale, "sequentialminus": scale[::-1]},
-        "coloraxis": {
-            "colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}
-        },
         "paper_bgcolor": theme["background"],
         "plot_bgcolor": theme["background"],
         "font": {"family": FONT, "size": 13, "color": theme["text"]},
-        "title": {"x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 17}},
         "xaxis": axis,
         "yaxis": axis,
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "y": -0.12,
-            "yanchor": "top",
-            "title": {"text": ""},
-        },
-        "margin": {"l": 60, "r": 24, "t": 64, "b": 56},
         "hoverlabel": {
             "bgcolor": theme["panel"],
             "font": {"color": theme["text"], "size": 12},
             "align": "left",
             "bordercolor": theme["grid"],
         },
-        "hovermode": "closest",
         "annotationdefaults": {
             "arrowcolor": MUTED,
             "bgcolor": theme["background"] + "bf",

@@ -33,6 +33,7 @@ def add_results(corpus):
         {
             "sentence": ["A topic is big.", "A is B.", "A text is there thrice."],
             "feature": pd.array([7, 3, None], "Int64"),
+            "topic": pd.array([1, None, None], "Int64"),
             "label": ["a", "x", ""],
             "side": ["topic", "A", "repeated"],
         }
@@ -54,12 +55,17 @@ def test_counts_topics_and_findings_are_shown(run, dense):
         "active per text": pytest.approx(np.count_nonzero(dense) / 900),
     }
     assert found["topics"] == [
-        {"name": "a, b, c, d", "rows": 600, "feature": 7},
-        {"name": "one, two", "rows": 300, "feature": 3},
+        {"topic": 1, "name": "a, b, c, d", "rows": 600},
+        {"topic": 0, "name": "one, two", "rows": 300},
     ]
     assert found["findings"] == [  # topics are listed by themselves
-        {"sentence": "A is B.", "feature": 3, "label": "x"},
-        {"sentence": "A text is there thrice.", "feature": None, "label": ""},
+        {"sentence": "A is B.", "feature": 3, "topic": None, "label": "x"},
+        {
+            "sentence": "A text is there thrice.",
+            "feature": None,
+            "topic": None,
+            "label": "",
+        },
     ]
     assert overview(corpus, Jobs())["stale"] == {}
     (line,) = list_features(corpus, "3")["lines"]

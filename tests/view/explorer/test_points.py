@@ -1,7 +1,6 @@
 """Maps: where points lie, how they are coloured, which of too many are sent."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from explored import get, points
@@ -99,9 +98,7 @@ def test_a_date_that_stands_for_no_end_has_a_place_in_time(planted, tmp_path, un
     dates = np.array(["2024-07-02", "9999-12-31", "NaT"] * 300, f"M8[{unit}]")
     words = np.datetime_as_string(dates, unit="D").astype(object)
     words[2::3] = ""
-    columns = {"until": dates}
-    if pd.__version__ >= "3":  # before, dates out of texts end in 2262
-        columns["written"] = words
+    columns = {"until": dates, "written": words}
     write_codes(tmp_path / "codes" / "default", planted.activations, metadata=columns)
     corpus = OpenCorpus(tmp_path)
     for name in columns:

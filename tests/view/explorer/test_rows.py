@@ -10,7 +10,7 @@ import pytest
 
 from explored import HOSTILE, get, rows_of
 from nanosae.runs import annotations
-from nanosae.runs.flat import flat
+from nanosae.runs.export import flat
 
 
 def test_a_row_has_its_text_columns_and_features(client, dense, planted):

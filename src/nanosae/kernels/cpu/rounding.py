@@ -9,7 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.kernels.cpu.compiler import CHUNKS, compile_kernel, rows_of_chunk
+from nanosae.kernels.cpu.compiler import (
+    CHUNKS,
+    compile_function,
+    compile_kernel,
+    rows_of_chunk,
+)
 
 LARGEST_CODE = 127
 LARGEST_MAGNITUDE = 1e15  # products of larger numbers could overflow
@@ -57,41 +62,59 @@ class RoundedRows(NamedTuple):
         return RoundedRows(*(part[first:end] for part in self))
 
 
+@compile_function
+def _largest_magnitude(bits):
+    """Return the largest magnitude of float32 numbers; as integers, of which none loses NaN."""
+    largest = np.int32(0)
+    for j in range(len(bits)):
+        largest = max(largest, bits[j] & np.int32(0x7FFFFFFF))
+    return largest
+
+
+@compile_function
+def _write_codes(row, codes_per_unit, codes):
+    for j in range(len(row)):
+        codes[j] = np.int8(np.int32(np.rint(row[j] * codes_per_unit)))
+
+
+@compile_function
+def _sum_squares(row, codes, scale):
+    """Return the sums of squares of a row, of its rounded entries, and of their differences."""
+    squares = 0.0
+    rounded_squares = 0.0
+    rest_squares = 0.0
+    for j in range(len(row)):
+        entry = np.float64(row[j])
+        rounded_entry = np.float64(scale) * np.float64(codes[j])
+        rest = entry - rounded_entry
+        squares += entry * entry
+        rounded_squares += rounded_entry * rounded_entry
+        rest_squares += rest * rest
+    return squares, rounded_squares, rest_squares
+
+
 @compile_kernel
 def _round_rows(bits, rounded, magnitude_bits):
+    """Round rows, each in loops that do so little that they become vector instructions."""
     # the magnitudes are written as integers, in the same memory
     rows, codes, scales, _magnitudes, lengths, code_lengths, rests = rounded
-    n_rows, width = rows.shape
     for chunk in numba.prange(CHUNKS):
-        first_row, end_row = rows_of_chunk(chunk, n_rows)
+        first_row, end_row = rows_of_chunk(chunk, len(rows))
         for row in range(first_row, end_row):
-            # integers, whose maximum does not lose NaN
-            largest = np.int32(0)
-            magnitude = np.float32(0)
-            for j in range(width):
-                magnitude = max(magnitude, abs(rows[row, j]))
-                largest = max(largest, bits[row, j] & np.int32(0x7FFFFFFF))
+            largest = np.int32(_largest_magnitude(bits[row]))
             magnitude_bits[row] = largest
+            magnitude = largest.view(np.float32)
             scale = np.float32(0)
             codes_per_unit = np.float32(0)
             if SMALLEST_MAGNITUDE < magnitude <= LARGEST_MAGNITUDE:
                 scale = magnitude / np.float32(LARGEST_CODE)
                 codes_per_unit = np.float32(LARGEST_CODE) / magnitude
-            squares = 0.0
-            code_squares = 0.0
-            rest_squares = 0.0
-            for j in range(width):
-                code = np.rint(rows[row, j] * codes_per_unit)
-                codes[row, j] = np.int8(np.int32(code))
-                entry = np.float64(rows[row, j])
-                rounded_entry = np.float64(scale) * np.float64(code)
-                rest = entry - rounded_entry
-                squares += entry * entry
-                code_squares += rounded_entry * rounded_entry
-                rest_squares += rest * rest
+            _write_codes(rows[row], codes_per_unit, codes[row])
+            sums = _sum_squares(rows[row], codes[row], scale)
+            squares, rounded_squares, rest_squares = sums
             scales[row] = scale
             lengths[row] = np.sqrt(squares) * UPWARDS
-            code_lengths[row] = np.sqrt(code_squares) * UPWARDS
+            code_lengths[row] = np.sqrt(rounded_squares) * UPWARDS
             rests[row] = np.sqrt(rest_squares) * UPWARDS
 
 

@@ -19,7 +19,7 @@ def file_in(path: Path) -> Path | None:
         return path if path.suffix in ENDINGS else None
     if (path / "ae.pt").is_file():
         return path / "ae.pt"
-    files = [file for ending in ENDINGS for file in path.glob(f"*{ending}")]
+    files = [*path.glob("*.pt"), *path.glob("*.pth")]
     return files[0] if len(files) == 1 else None
 
 

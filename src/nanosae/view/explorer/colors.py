@@ -35,7 +35,9 @@ def color_points(
     if groups is None:
         return {"kind": "none", "title": ""}, np.zeros(len(ids))
     places = groups.of_feature
-    if kind == "rows":
+    if kind == "rows" and groups.of_row is not None:
+        places = groups.of_row
+    elif kind == "rows":
         leader = corpus.map["led"]
         places = np.append(places, -1)[leader]  # no leader, −1: no group
     return _legend(source, places[ids], list(groups.names.values()))

@@ -9,6 +9,7 @@ Everything is made to answer a click on a million rows: nothing of size rows × 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from nanosae.analysis.reading import run_model
+from nanosae.analysis.topic_rows import load_row_topics
 from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.runs.results import load_result, run_of
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY = 86_400
 DAYS_PER_YEAR = 365.2425
+DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 DATES_TRIED = 200  # values of a column that say whether it holds dates
 
 STALE_COLUMNS = {"n_active": "descriptions", "label": "labels", "llm_label": "labels"}
@@ -59,10 +62,12 @@ class Groups(NamedTuple):
     Attributes:
         of_feature: The group of each feature, counted from the largest (−1: none).
         names: The names of the groups, the largest first.
+        of_row: The group of each row (−1: none), or None where it is that of a row's leader.
     """
 
     of_feature: np.ndarray
     names: dict[int, str]
+    of_row: np.ndarray | None = None
 
 
 class OpenCorpus:
@@ -198,9 +203,9 @@ def _column(codes: Codes, name: str) -> Column:
 
     values = pd.Series(codes.column(name))
     if _holds_dates(values):
-        values = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
+        return Column(_years(_moments_of_texts(values)), [])
     if pd.api.types.is_datetime64_any_dtype(values):
-        return Column(_years(values), [])
+        return Column(_years(_moments(values)), [])
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
         return Column(values.to_numpy(np.float32), [])
     if pd.api.types.is_object_dtype(values):
@@ -212,13 +217,33 @@ def _column(codes: Codes, name: str) -> Column:
     return Column(place[codes_by_value], [str(names[i]) for i in order])
 
 
-def _years(dates: pd.Series) -> np.ndarray:
-    """Return dates as years, NaN for missing ones, float32; 9999-12-31 is one of them."""
+def _moments_of_texts(values: pd.Series) -> np.ndarray:
+    """Read texts as dates, M8[s]; what is none is missing."""
+    import pandas as pd
+
+    dates = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
+    moments = _moments(dates)
+    # pandas 2 counts nanoseconds, from 1677 to 2262: days beyond are read one by one
+    unread = np.flatnonzero(np.isnat(moments))
+    days = values.iloc[unread].astype(str).str.extract(DAY, expand=False)
+    for row, day in zip(unread.tolist(), days.tolist(), strict=True):
+        if isinstance(day, str):
+            with suppress(ValueError):  # of a month 13
+                moments[row] = np.datetime64(day)
+    return moments
+
+
+def _moments(dates: pd.Series) -> np.ndarray:
+    """Return dates in UTC, M8[s]."""
     in_utc = dates.dt.tz_convert(None) if dates.dt.tz is not None else dates
-    seconds = in_utc.to_numpy().astype("M8[s]")
-    days = seconds.astype(np.float64) / SECONDS_PER_DAY
+    return in_utc.to_numpy().astype("M8[s]")
+
+
+def _years(moments: np.ndarray) -> np.ndarray:
+    """Return dates as years, NaN for missing ones, float32; 9999-12-31 is one of them."""
+    days = moments.astype(np.float64) / SECONDS_PER_DAY
     years = 1970 + days / DAYS_PER_YEAR
-    return np.where(np.isnat(seconds), np.nan, years).astype(np.float32)
+    return np.where(np.isnat(moments), np.nan, years).astype(np.float32)
 
 
 def _as_text(value: Any) -> Any:
@@ -248,7 +273,10 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     group = np.full(corpus.codes.n_features, -1)
     known = corpus.table[kind].fillna(-1).astype(np.int64)
     group[known.index] = known
-    sizes = np.bincount(group[group >= 0], minlength=1)
+    rows = load_row_topics(corpus.codes) if kind == "topic" else None
+    members = group if rows is None else rows.row_topic
+    n_groups = max(group.max(initial=0), members.max(initial=0)) + 1
+    sizes = np.bincount(members[members >= 0], minlength=n_groups)
     order = np.argsort(-sizes, kind="stable")
     place = np.append(np.argsort(order), -1)  # of the features in no group, −1, too
     given = _family_names(corpus) if kind == "family" else _topic_names(corpus)
@@ -256,7 +284,8 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     for i, g in enumerate(order.tolist()):
         if sizes[g]:
             names[i] = given.get(g, f"{kind} {g}")
-    return Groups(place[group], names)
+    of_row = None if rows is None else place[members]
+    return Groups(place[group], names, of_row)
 
 
 def _family_names(corpus: OpenCorpus) -> dict[int, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nanosae.analysis.topic_rows import NAMING_WORDS
+from nanosae.runs.export import records
 from nanosae.runs.results import load_contrasts, load_result
-from nanosae.runs.tables import records
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 TOPICS = 8
@@ -17,9 +17,9 @@ def glance(corpus: OpenCorpus) -> Answer:
     """Say what the corpus is about, as far as the run knows.
 
     Returns:
-        `counts` (name and number), `topics` (name, rows and the most typical feature) and
-        `findings` (sentence, feature and its label), either of these empty if there are none that
-        were made from this model and these codes.
+        `counts` (name and number), `topics` (number, name and rows) and `findings` (sentence and
+        the feature or topic that it is about), either of these empty if there are none that were
+        made from this model and these codes.
     """
     return {
         "counts": _counts(corpus),
@@ -47,12 +47,12 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
     biggest = result.value.nlargest(TOPICS, "Count")
     return [
         {
+            "topic": int(line.Topic),
             "name": ", ".join(line.Representation[:NAMING_WORDS]),
             "rows": int(line.Count),
-            "feature": int(line.Features[0]),
         }
         for line in biggest.itertuples()
-        if len(line.Features) and len(line.Representation)
+        if len(line.Representation)
     ]
 
 
@@ -62,17 +62,15 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
     if result is not None and result.fresh:
         found = result.value
         is_topic = found["side"] == "topic"  # these are listed above
-        columns = ["sentence", "feature", "label"]
+        columns = ["sentence", "feature", "topic", "label"]
         first = found.loc[~is_topic, columns].head(FINDINGS)
         return records(findings=first)["findings"]
     newest_first = sorted(
         load_contrasts(corpus.run, corpus.codes),
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,
     )
-    sentences = [
-        sentence
-        for found in newest_first
-        if found.fresh
-        for sentence in found.value.get("sentences", [])
-    ]
+    sentences = []
+    for found in newest_first:
+        if found.fresh:
+            sentences += found.value.get("sentences", [])
     return [{"sentence": sentence} for sentence in sentences[:FINDINGS]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,28 +44,21 @@ def map_points(
         (float32 x, y), colours (float32: place in the legend or value), marks (uint8: whether it is
         in the selection), density (uint8, rows of cells from below).
     """
-    found = corpus.map
-    if kind == "rows":
-        ids = corpus.row_order
-        x, y = _shuffled_rows(corpus, corpus.map_version())
-        marked = _marked_rows(corpus, color, where)[ids]
-    else:
-        ids = np.flatnonzero(corpus.codes.counts).astype(np.uint32)
-        x, y = np.ascontiguousarray(found["features"][ids].T)
-        marked = np.isin(ids, (where or {}).get("features", []))
+    points = _points(corpus, kind, color, where)
+    x, y = points.x, points.y
     whole = _whole_box(x, y)
     x0, y0, x1, y1 = map(float, box or whole)
-    is_inside = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
-    inside = np.flatnonzero(is_inside)
-    marked_first = inside[marked[inside]][: MAX_POINTS // 2]
-    others = inside[~marked[inside]][: MAX_POINTS - len(marked_first)]
+    inside = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+    is_marked = points.marked[inside]
+    marked_first = inside[is_marked][: MAX_POINTS // 2]
+    others = inside[~is_marked][: MAX_POINTS - len(marked_first)]
     sent = np.concatenate([others, marked_first])  # the last ones are drawn on top
-    sent_ids = ids[sent]
-    legend, values = color_points(corpus, kind, color, sent_ids.astype(np.int64))
+    ids = points.ids[sent]
+    legend, values = color_points(corpus, kind, color, ids.astype(np.int64))
     head = {
         "n": len(sent),
         "inside": len(inside),
-        "total": len(ids),
+        "total": len(points.ids),
         "legend": legend,
         "box": [x0, y0, x1, y1],
         "whole": whole,
@@ -73,15 +66,38 @@ def map_points(
         "marked": len(marked_first),
     }
     arrays = (
-        sent_ids,
+        ids,
         np.stack([x[sent], y[sent]], 1),
         values.astype(np.float32),
-        marked[sent],
+        points.marked[sent],
         _density(x[inside], y[inside], [x0, y0, x1, y1]),
     )
     packed = _packed(head, arrays)
     corpus.map_is_asked.set()
     return packed
+
+
+class _Points(NamedTuple):
+    """The points of a map: their numbers, places, and whether they are in the selection."""
+
+    ids: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    marked: np.ndarray
+
+
+def _points(
+    corpus: OpenCorpus, kind: str, color: str, where: Selection | None
+) -> _Points:
+    """Return all points of a map in the order in which they are sent."""
+    if kind == "rows":
+        ids = corpus.row_order
+        x, y = _shuffled_rows(corpus, corpus.map_version())
+        return _Points(ids, x, y, _marked_rows(corpus, color, where)[ids])
+    ids = np.flatnonzero(corpus.codes.counts).astype(np.uint32)
+    x, y = np.ascontiguousarray(corpus.map["features"][ids].T)
+    selected = [] if where is None else where.get("features", [])
+    return _Points(ids, x, y, np.isin(ids, selected))
 
 
 def _packed(head: dict[str, Any], arrays: tuple[np.ndarray, ...]) -> bytes:

@@ -152,21 +152,14 @@ def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
     say(f"laying out {len(sample):,} of {n:,}")
     _, place, method = maps.fit(read_vectors(sample))
     positions = np.zeros((n, 2), np.float32)
-    leader = np.zeros(n, np.int32)
-    position_sums = np.zeros((codes.n_features, 2))
-    activation_sums = np.zeros(codes.n_features)
     for start in range(0, n, BLOCK):
         say(f"placing the others: {start / n:.0%}")
         rows = np.arange(start, min(start + BLOCK, n))
         positions[rows] = place(read_vectors(rows))
-        block = codes.take(rows)
-        position_sums = position_sums + block.T @ positions[rows]
-        activation_sums = activation_sums + block.sum(axis=0)
-        leader[rows] = leading_features(block, codes.density)
+    leader, middles = _leaders_and_middles(codes, positions)
     say("laying out the features")
-    if model is None:
-        features = position_sums / np.maximum(activation_sums, 1e-12)[:, None]
-    else:
+    features = middles
+    if model is not None:
         features, _ = maps.project(model.W_dec)
     say("naming dense places")
     texts = codes.texts(sample).tolist() if codes.has_texts else []
@@ -186,6 +179,27 @@ def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
     path = codes.path / "map.npz"
     write_file(path, write)
     return path
+
+
+def _leaders_and_middles(
+    codes: Codes, positions: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the leading feature of each row, and the middle of the rows of each feature.
+
+    Args:
+        codes: The corpus.
+        positions: Of its rows in the plane, (n_rows, 2).
+    """
+    leader = np.zeros(codes.n_rows, np.int32)
+    position_sums = np.zeros((codes.n_features, 2))
+    activation_sums = np.zeros(codes.n_features)
+    for start in range(0, codes.n_rows, BLOCK):
+        rows = slice(start, start + BLOCK)
+        block = codes.rows(start, start + BLOCK)
+        position_sums = position_sums + block.T @ positions[rows]
+        activation_sums = activation_sums + block.sum(axis=0)
+        leader[rows] = leading_features(block, codes.density)
+    return leader, position_sums / np.maximum(activation_sums, 1e-12)[:, None]
 
 
 def leading_features(block: Any, density: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from nanosae.view.explorer import (
     overview,
     points,
     rows,
+    topics,
 )
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.prepare import Jobs
@@ -156,6 +157,7 @@ CONDITIONS: Mapping[str, Check] = {
     "tag": text,
     "lasso": polygon,
     "led": polygon,
+    "topic": whole_number,
 }
 
 
@@ -227,6 +229,7 @@ QUESTIONS = {
         {"words": short_text, "sort": text, "marked": flag, "at": whole_number},
     ),
     "card/{feature}": Endpoint(features.card, {"feature": number_in_path}),
+    "topic/{topic}": Endpoint(topics.topic, {"topic": number_in_path}),
     "glance": Endpoint(glance.glance, {}),
     "sentences": Endpoint(
         evidence.weigh_sentences,

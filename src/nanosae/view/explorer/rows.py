@@ -12,8 +12,8 @@ import numpy as np
 
 from nanosae.errors import DataError
 from nanosae.runs import annotations
-from nanosae.runs.flat import flat
-from nanosae.runs.tables import tag as feature_columns
+from nanosae.runs.export import flat
+from nanosae.runs.export import tag as feature_columns
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.selections import Selection, select_rows
 

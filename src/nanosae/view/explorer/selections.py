@@ -6,6 +6,7 @@ value      [column, value]: rows with this value in a metadata column
 tag        rows with this tag
 lasso      rows inside a polygon on the text map, [[x, y], …]
 led        rows whose strongest feature lies inside a polygon on the decoder map
+topic      rows whose main topic it is
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.analysis.text_index import find_texts, rows_with
+from nanosae.analysis.topic_rows import ROWS, load_row_topics
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import OpenCorpus
@@ -39,7 +41,8 @@ def select_rows(corpus: OpenCorpus, where: Selection | None) -> np.ndarray:
         DataError: If a condition is unknown or makes no sense.
     """
     where = where or {}
-    version = (changed(corpus.run / "user.sqlite"), corpus.map_version())
+    files = (corpus.run / name for name in ("user.sqlite", ROWS))
+    version = (*map(changed, files), corpus.map_version())
     return _select(corpus, json.dumps(where, sort_keys=True), version)
 
 
@@ -101,7 +104,19 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
         is_inside = np.append(inside_polygon(found["features"], value), False)
         # of rows that none leads, −1: False
         return np.flatnonzero(is_inside[found["led"]])
+    if kind == "topic":
+        return _rows_of_topic(corpus, value)
     raise DataError(f"no condition {kind!r} is known.")
+
+
+def _rows_of_topic(corpus: OpenCorpus, topic: int) -> np.ndarray:
+    """Return the rows whose main topic it is, ascending."""
+    known = load_row_topics(corpus.codes)
+    if known is None:
+        raise DataError(
+            "it is not known which texts are in a topic: `nanosae topics` says it."
+        )
+    return np.flatnonzero(known.row_topic == topic)
 
 
 def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:

@@ -49,52 +49,64 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
         raise DataError(
             f"nothing was found among {about['n_tested']:,} tests: nothing to draw."
         )
-    is_numeric = result["kind"] == "numeric"
-    columns = (
-        ["effect", "low", "high"]
-        if is_numeric
-        else ["odds_ratio", "odds_low", "odds_high"]
-    )
-    effect, low, high = table[columns].to_numpy(float).T
-    is_negative = (table["effect"] < 0).astype(int)
-    sentences = result["sentences"][:n]
     figure = empty_figure()
-    figure.add_scatter(
-        x=effect,
-        y=list(range(len(table))),
-        mode="markers",
-        error_x={
-            "type": "data",
-            "array": high - effect,
-            "arrayminus": effect - low,
-            "color": MUTED,
-        },
-        marker={
-            "color": [COLORS[sign] for sign in is_negative],
-            "symbol": [2 * sign for sign in is_negative],
-            "size": 9,
-        },
-        hovertext=[escape_wrapped(sentence, 600) for sentence in sentences],
-        hoverinfo="text",
-        showlegend=False,
-    )
-    no_effect = 0 if is_numeric else 1
+    figure.update_xaxes(title_text=escape(_effect_axis(result, table)))
+    if result["kind"] == "numeric":
+        effects = table[["effect", "low", "high"]]
+        no_effect = 0
+    else:
+        effects = table[["odds_ratio", "odds_low", "odds_high"]]
+        no_effect = 1
+        ratios = effects.to_numpy(float)
+        spans_decades = ratios.max() > 30 * ratios.min()
+        figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
+    is_negative = (table["effect"] < 0).tolist()
+    _add_effects(figure, effects, is_negative, result["sentences"][:n])
     figure.add_vline(no_effect, line={"color": MUTED, "dash": "dash"})
     ticks = [escape_short(name, 44) for name in _finding_names(table)]
     figure.update_yaxes(
-        tickvals=list(range(len(table))), ticktext=ticks, showgrid=False
+        tickvals=list(range(len(table))),
+        ticktext=ticks,
+        ticklabelstandoff=6,
+        range=[len(table) - 0.4, -0.6],
+        showgrid=False,
+        zeroline=False,
     )
-    figure.update_yaxes(
-        range=[len(table) - 0.4, -0.6], zeroline=False, ticklabelstandoff=6
-    )
-    figure.update_xaxes(title_text=escape(_effect_axis(result, table)))
-    if not is_numeric:
-        spans_decades = high.max() > 30 * low.min()
-        figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
     n_findings, n_tested = len(result["findings"]), about["n_tested"]
     subtitle = f"{n_findings} findings among {n_tested:,} tests, all rows"
     title = f"What goes with {about.get('column') or table['target'].iloc[0]}"
     return titled(figure, title, 170 + 24 * len(table), subtitle)
+
+
+def _add_effects(
+    figure: go.Figure,
+    effects: pd.DataFrame,
+    is_negative: list[bool],
+    sentences: list[str],
+) -> None:
+    """Draw a marker and an interval for each effect; the columns are effect, low and high."""
+    effect, low, high = effects.to_numpy(float).T
+    interval = {
+        "type": "data",
+        "array": high - effect,
+        "arrayminus": effect - low,
+        "color": MUTED,
+    }
+    marker = {
+        "color": [COLORS[sign] for sign in is_negative],
+        "symbol": ["diamond" if sign else "circle" for sign in is_negative],
+        "size": 9,
+    }
+    figure.add_scatter(
+        x=effect,
+        y=list(range(len(effects))),
+        mode="markers",
+        error_x=interval,
+        marker=marker,
+        hovertext=[escape_wrapped(sentence, 600) for sentence in sentences],
+        hoverinfo="text",
+        showlegend=False,
+    )
 
 
 def _has_several_targets(table: pd.DataFrame) -> bool:

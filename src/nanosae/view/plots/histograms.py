@@ -80,9 +80,7 @@ def weights(source: Any) -> go.Figure:
     else:
         by_step = {0: _final_histograms(source)}
     shots = list(by_step.values())
-    names = [
-        name for name in HISTOGRAMS if all(_has_counts(shot, name) for shot in shots)
-    ]
+    names = [name for name in HISTOGRAMS if _all_have_counts(shots, name)]
     titles = [HISTOGRAMS[name].title for name in names]
     axes = [HISTOGRAMS[name].axis for name in names]
     figure = panel_figure(titles, ["share (%)"] * len(names), axes)
@@ -102,8 +100,8 @@ def weights(source: Any) -> go.Figure:
     return titled(figure, f"Weights{run_suffix(source)}")
 
 
-def _has_counts(shot: Snapshot, name: str) -> bool:
-    return name in shot and bool(shot[name].any())
+def _all_have_counts(shots: Sequence[Snapshot], name: str) -> bool:
+    return all(name in shot and bool(shot[name].any()) for shot in shots)
 
 
 def _bars(shot: Snapshot, name: str) -> dict[str, Any]:
@@ -135,7 +133,9 @@ def _slider(by_step: Mapping[int, Snapshot], names: Sequence[str]) -> dict[str, 
     states = []
     for step, shot in by_step.items():
         bars = [_bars(shot, name) for name in names]
-        changes = {key: [bar[key] for bar in bars] for key in ("x0", "dx", "y")}
+        changes = {}
+        for key in ("x0", "dx", "y"):
+            changes[key] = [bar[key] for bar in bars]
         states.append({"method": "restyle", "label": f"{step:,}", "args": [changes]})
     return {
         "active": len(by_step) - 1,

@@ -135,9 +135,13 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
             **estimates(table, show_intervals=not is_baseline),
             hovertemplate="%{x} features: %{y:.3f}",
         )
-    ticks = sorted({k for table in of_runs.values() for k in table["k"]})
+    ticks: set[float] = set()
+    for table in of_runs.values():
+        ticks |= set(table["k"])
     figure.update_xaxes(
-        title_text="features of the probe (log scale)", type="log", tickvals=ticks
+        title_text="features of the probe (log scale)",
+        type="log",
+        tickvals=sorted(ticks),
     )
     figure.update_yaxes(title_text=f"{measure}, mean over labels, held-out rows")
     return titled(figure, "Sparse probing", HEIGHT)

@@ -105,12 +105,9 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
         if codes.has_texts:
             row_texts = codes.texts(rows).tolist()
     else:
-        table = (
-            source.select_dtypes("number")
-            if hasattr(source, "select_dtypes")
-            else source
-        )
-        array = np.asarray(table)
+        if hasattr(source, "select_dtypes"):  # a frame
+            source = source.select_dtypes("number")
+        array = np.asarray(source)
         n = len(array)
         rows = _sample(n, points)
         vectors = array[rows]

@@ -275,44 +275,58 @@ def splitting_flow(
             f"no feature has two children more similar than {threshold}:",
             remedy="lower it.",
         )
-    links = parents.explode(["children", "similarities"])
-    links = links[links.groupby("parent").cumcount() < most]
-    parent_place = {feature: place for place, feature in enumerate(parents["parent"])}
-    source = links["parent"].map(parent_place)
-    target = len(parents) + np.arange(len(links))
+    children = parents.explode(["children", "similarities"])
+    children = children[children.groupby("parent").cumcount() < most]
     left, right = labels or (labels_of(small), labels_of(large))
-    texts = [
-        _parent_label(feature_name(left, feature), n_children - most)
-        for feature, n_children in zip(
-            parents["parent"], parents["n_children"], strict=True
-        )
-    ]
+    texts = _parent_texts(parents, left, most)
     texts += [
-        escape_short(feature_name(right, feature), 34) for feature in links["children"]
+        escape_short(feature_name(right, feature), 34)
+        for feature in children["children"]
     ]
+    place_of_parent = {feature: i for i, feature in enumerate(parents["parent"])}
+    parent_of_child = children["parent"].map(place_of_parent).tolist()
     figure = empty_figure()
-    figure.add_sankey(
-        link={
-            "source": source,
-            "target": target,
-            "value": links["similarities"],
-            "color": [_color(place) + "4d" for place in source],  # 30 % opaque
-            "hovertemplate": "%{source.label} → %{target.label}: %{value:.2f}<extra></extra>",
-        },
-        node={
-            "label": texts,
-            "color": [_color(place) for place in [*range(len(parents)), *source]],
-            "pad": 9,
-            "thickness": 10,
-            "line": {"width": 0},
-            "hovertemplate": "%{label}<extra></extra>",
-        },
-        textfont={"size": 11},
-    )
+    _add_flow(figure, parent_of_child, children["similarities"].tolist(), texts)
     subtitle = (
         "left: the smaller SAE; right: features of the larger one; width: similarity"
     )
-    return titled(figure, "Feature splitting", 120 + 21 * len(target), subtitle)
+    return titled(figure, "Feature splitting", 120 + 21 * len(children), subtitle)
+
+
+def _add_flow(
+    figure: go.Figure,
+    parent_of_child: list[int],
+    similarities: list[float],
+    texts: list[str],
+) -> None:
+    """Draw parents on the left, their children on the right, and a band for each pair.
+
+    Args:
+        figure: The figure.
+        parent_of_child: The place of each child's parent among the parents.
+        similarities: Of each child and its parent.
+        texts: Of the parents, then of the children.
+    """
+    n_children = len(parent_of_child)
+    n_parents = len(texts) - n_children
+    parent_colors = [COLORS[i % len(COLORS)] for i in range(n_parents)]
+    child_colors = [parent_colors[parent] for parent in parent_of_child]
+    link = {
+        "source": parent_of_child,
+        "target": list(range(n_parents, len(texts))),
+        "value": similarities,
+        "color": [f"{color}4d" for color in child_colors],  # 30 % opaque
+        "hovertemplate": "%{source.label} → %{target.label}: %{value:.2f}<extra></extra>",
+    }
+    node = {
+        "label": texts,
+        "color": parent_colors + child_colors,
+        "pad": 9,
+        "thickness": 10,
+        "line": {"width": 0},
+        "hovertemplate": "%{label}<extra></extra>",
+    }
+    figure.add_sankey(link=link, node=node, textfont={"size": 11})
 
 
 def _codes_or_decoder(source: Any) -> Any:
@@ -322,10 +336,13 @@ def _codes_or_decoder(source: Any) -> Any:
     return W_dec
 
 
-def _parent_label(name: str, n_left_out: int) -> str:
-    more = f" (+{n_left_out})" if n_left_out > 0 else ""
-    return escape_short(name, 34) + more
-
-
-def _color(place: int) -> str:
-    return COLORS[place % len(COLORS)]
+def _parent_texts(parents: pd.DataFrame, labels: Any, most: int) -> list[str]:
+    """Return the names of parents, each with the number of its children that are not drawn."""
+    texts = []
+    columns = parents["parent"], parents["n_children"]
+    for feature, n_children in zip(*columns, strict=True):
+        text = escape_short(feature_name(labels, feature), 34)
+        if n_children > most:
+            text += f" (+{n_children - most})"
+        texts.append(text)
+    return texts

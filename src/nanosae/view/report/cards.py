@@ -84,11 +84,11 @@ def pack_cards(codes: Codes, table: pd.DataFrame) -> list[str]:
     # features that are never active come last
     n_cards = int(np.count_nonzero(codes.counts))
     limits = choose_limits(n_cards, _text_lengths(codes))
-    examples = {
-        kind: [_first(rows, getattr(limits, kind)) for rows in table[kind]]
-        for kind in EXAMPLES
-        if kind in table
-    }
+    examples = {}
+    for kind in EXAMPLES:
+        if kind in table:
+            n_shown = getattr(limits, kind)
+            examples[kind] = [_first(rows, n_shown) for rows in table[kind]]
     shown = _ShownRows(codes, examples, limits.text_bytes)
     blocks = []
     size = 0

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.sentences import findings
+from nanosae.analysis.sentences import findings, of_comparisons
 from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
+from nanosae.runs.export import records
 from nanosae.runs.results import contrast_title
-from nanosae.runs.tables import doubtful_labels, known_labels, load_features, records
+from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view import maps, plots
 from nanosae.view.files import read_json
 from nanosae.view.history import training_state
@@ -65,7 +66,9 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         if result.fresh
     }
     found = _findings(results, contrasts)
-    facts = _facts(run, config, codes, results) | {"findings": len(found)}
+    facts = _facts(run, config, codes, results) | {
+        "findings": len(of_comparisons(found))
+    }
     return {
         "facts": facts,
         "training": training_state(run),
@@ -135,11 +138,11 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
 def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
     """Return the columns that the page shows."""
     first = table.head(MAX_FEATURES)
-    return {
-        name: [rounded(value) for value in first[name].tolist()]
-        for name in COLUMNS
-        if name in table
-    }
+    columns = {}
+    for name in COLUMNS:
+        if name in table:
+            columns[name] = [rounded(value) for value in first[name].tolist()]
+    return columns
 
 
 def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
@@ -189,10 +192,12 @@ def _families(results: StoredResults) -> list[dict[str, Any]] | None:
     result = results.fresh_value("families.json")
     if result is None:
         return None
-    return [
-        {field: rounded(family[field]) for field in FAMILY_FIELDS}
-        for family in result["families"]
-    ]
+    return [_rounded_fields(family) for family in result["families"]]
+
+
+def _rounded_fields(family: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a family."""
+    return {field: rounded(family[field]) for field in FAMILY_FIELDS}
 
 
 def _topics(results: StoredResults) -> np.ndarray | None:

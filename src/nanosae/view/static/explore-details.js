@@ -2,7 +2,7 @@
 
 import { ask, change, say, trying } from "./explore-ask.js";
 import { listChips, listFeatures } from "./explore-lists.js";
-import { openFeature, opened, page, toggleFilter, where } from "./explore-page.js";
+import { go, openFeature, openTopic, opened, page, toggleFilter, where } from "./explore-page.js";
 import {
   button,
   count,
@@ -133,6 +133,43 @@ const relations = ({ family, facts, partners, near }) => {
   ];
 };
 
+// ── a topic ──
+
+const showTopic = (id) =>
+  trying(body, async () => {
+    const found = await ask("detail", `topic/${id}`);
+    page.topics.set(found.topic, found.name);
+    listChips();
+    const facts = `${count(found.rows, noun())} (${percent(found.share)})`;
+    replaceBody(
+      el("p", { className: "kicker" }, "Topic"),
+      el("h2", {}, found.name || `topic ${found.topic}`),
+      el("p", { className: "muted small" }, facts),
+      found.has_rows ? topicFilter(found.topic) : null,
+      ...section("Findings", found.findings.map(nano.unbroken)),
+      ...section("Its features", found.features.map(featureOfTopic)),
+      ...section("Its words", found.words.length ? [found.words.join(", ")] : []),
+      ...section(
+        "Most typical",
+        found.examples.map(({ row, text }) => textButton(row, text, null, found.words)),
+      ),
+    );
+  });
+
+const topicFilter = (id) => {
+  const filtered = page.view.topic === id;
+  const text = filtered ? "Do not filter by it" : `Show its ${noun()}s`;
+  const toggle = () => go(filtered ? { topic: null } : { topic: id, pane: "rows" });
+  const more = { "aria-pressed": String(filtered) };
+  return el("div", { className: "actions" }, button(filtered ? "" : "primary", text, toggle, more));
+};
+
+const featureOfTopic = ([id, name, rows]) =>
+  el("div", { className: "pair" }, featureLink(id, name), el("span", { className: "mono" }, count(rows, noun())));
+
+/** A heading and a list; nothing if the list is empty. */
+const section = (title, items) => (items.length ? [heading(title), list(items)] : []);
+
 // ── a comparison of the selection with the other texts ──
 
 const showContrast = () =>
@@ -178,8 +215,11 @@ const finding = (found) => {
 };
 
 /** Name a feature with its links, or a topic. */
-const foundName = ({ feature, label }) => {
-  if (feature < 0) return el("div", {}, `Topic “${label}”`);
+const foundName = ({ feature, topic, label }) => {
+  if (feature < 0) {
+    const open = button("link", `Topic “${label}”`, () => openTopic(topic));
+    return el("div", { className: "pair" }, open);
+  }
   const filter = button("link small", "filter", () => toggleFilter(feature), {
     "aria-label": `Filter by ${label}`,
   });
@@ -199,36 +239,35 @@ const showGlance = () =>
         { className: "tiles" },
         counts.map(([name, value]) => nano.tile(name, fmt(value))),
       ),
-      ...(topics.length ? [heading("Biggest topics"), list(topics.map((t) => topicLine(t, most)))] : []),
-      ...(findings.length ? [heading("Findings"), list(findings.map(findingLine))] : []),
+      ...section("Biggest topics", topics.map((topic) => topicLine(topic, most))),
+      ...section("Findings", findings.map(findingLine)),
       el("p", { className: "muted small" }, HELP),
     );
   });
 
-const topicLine = ({ name, rows, feature }, most) =>
+const topicLine = ({ topic, name, rows }, most) =>
   el(
     "button",
-    {
-      className: "topic",
-      title: "Open its most typical feature",
-      onclick: () => openFeature(feature),
-    },
+    { className: "topic", title: "Open the topic", onclick: () => openTopic(topic) },
     el("span", { className: "text" }, name),
     el("span", { className: "mono" }, count(rows, noun())),
     el("span", { className: "share", style: { width: `${(100 * rows) / most}%` } }),
   );
 
-const findingLine = ({ sentence, feature }) => {
+/** A sentence that opens the feature or the topic that it is about, if any. */
+const findingLine = ({ sentence, feature = null, topic = null }) => {
   const text = nano.unbroken(sentence);
-  if (feature === undefined || feature === null) return text;
-  const open = () => openFeature(feature);
-  return button("link plain-text", text, open, { title: "Open the feature" });
+  if (feature === null && topic === null) return text;
+  const open = () => (feature === null ? openTopic(topic) : openFeature(feature));
+  const title = `Open the ${feature === null ? "topic" : "feature"}`;
+  return button("link plain-text", text, open, { title });
 };
 
 /** Show what the view says is open. */
 export const showOpen = () => {
   stopSteering();
   if (opened("feature") !== null) return showFeature(opened("feature"));
+  if (opened("topic") !== null) return showTopic(opened("topic"));
   if (opened("row") !== null) return showRow(opened("row"));
   if (opened("query") !== null) return showQuery(opened("query"));
   if (opened("contrast") !== null) return showContrast();

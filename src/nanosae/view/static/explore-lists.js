@@ -106,7 +106,7 @@ const condition = (text, without) =>
 
 /** Show the conditions of the selection. */
 export const listChips = () => {
-  const { q, f, value, tag, lasso, led } = page.view;
+  const { q, f, value, tag, lasso, led, topic } = page.view;
   const chips = f.map((id) => {
     const others = f.filter((other) => other !== id);
     return condition(short(featureName(id, page.names.get(id))), { f: others });
@@ -114,6 +114,10 @@ export const listChips = () => {
   if (q) chips.push(condition(`words: ${short(q)}`, { q: "" }));
   if (value) chips.push(condition(`${value[0]}: ${short(value[1])}`, { value: null }));
   if (tag) chips.push(condition(`tag: ${short(tag)}`, { tag: "" }));
+  if (topic !== null) {
+    const name = page.topics.get(topic) || topic;
+    chips.push(condition(`topic: ${short(String(name))}`, { topic: null }));
+  }
   if (lasso) chips.push(condition("selected on the map", { lasso: null }));
   if (led) chips.push(condition("led by the selected features", { led: null }));
   $("#chips").replaceChildren(...chips);

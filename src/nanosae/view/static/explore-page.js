@@ -8,17 +8,18 @@ const START = {
   tag: "",
   lasso: null, // corners on the map of texts
   led: null, // corners on the map of features
+  topic: null, // number of a topic
   drawn: "", // the map that these corners were drawn on
   map: "rows",
   color: "auto",
   look: null, // middle x, y and width of the part of the map that is shown
-  open: "", // what the details show: feature:ID, row:ID, query:TEXT or contrast:
+  open: "", // what the details show: feature:ID, topic:ID, row:ID, query:TEXT or contrast:
   edit: {}, // activations that were moved, by feature
   sort: "score",
   marked: false,
   pane: "map", // the part that a phone shows
 };
-const JSON_KEYS = new Set(["f", "value", "lasso", "led", "look", "edit"]);
+const JSON_KEYS = new Set(["f", "value", "lasso", "led", "topic", "look", "edit"]);
 const isList = Array.isArray;
 const isNumber = Number.isFinite;
 const isId = (value) => Number.isInteger(value) && value >= 0;
@@ -30,6 +31,7 @@ const SHAPES = {
   value: (value) => isList(value) && value.length === 2 && value.every(isText),
   lasso: isPolygon,
   led: isPolygon,
+  topic: isId,
   look: (value) => isList(value) && value.length === 3 && value.every(isNumber) && value[2] > 0,
   edit: (value) =>
     value !== null && typeof value === "object" && !isList(value) &&
@@ -38,10 +40,18 @@ const SHAPES = {
   sort: (value) => ["score", "rows", "name"].includes(value),
   pane: (value) => ["features", "map", "rows", "detail"].includes(value),
 };
-const CONDITIONS = ["value", "tag", "lasso", "led"];
+const CONDITIONS = ["value", "tag", "lasso", "led", "topic"];
 
-/** The view, the state, the map, and the names and words of features that were met. */
-export const page = { view: { ...START }, state: null, map: null, names: new Map(), words: new Map(), lastFeature: null };
+/** The view, the state, the map, and the names and words of features, and names of topics, that were met. */
+export const page = {
+  view: { ...START },
+  state: null,
+  map: null,
+  names: new Map(),
+  words: new Map(),
+  topics: new Map(),
+  lastFeature: null,
+};
 
 let render = () => {};
 /** Let a function show what has changed since the view before. */
@@ -102,18 +112,19 @@ export const where = () => {
   if (view.q) conditions.words = view.q;
   if (view.f.length) conditions.features = view.f;
   for (const key of CONDITIONS) {
-    if (view[key]) conditions[key] = view[key];
+    if (!same(view[key], START[key])) conditions[key] = view[key];
   }
   return conditions;
 };
 
-/** The id of what is open, if it is of this kind: a feature, a row or a query. */
+/** The id of what is open, if it is of this kind: a feature, a topic, a row or a query. */
 export const opened = (kind) => {
   const { open } = page.view;
   return open.startsWith(`${kind}:`) ? open.slice(kind.length + 1) : null;
 };
 
 export const openFeature = (id) => go({ open: `feature:${id}`, edit: {}, pane: "detail" });
+export const openTopic = (id) => go({ open: `topic:${id}`, edit: {}, pane: "detail" });
 export const openRow = (id) => go({ open: `row:${id}`, edit: {}, pane: "detail" });
 
 /** Filter the texts by a feature, or no longer. */

@@ -10,7 +10,7 @@ import { count, noun } from "./explore-parts.js";
 import { isSteering, rank } from "./explore-steer.js";
 
 const { el, $ } = nano;
-const SELECTION = ["q", "f", "value", "tag", "lasso", "led"]; // keys of the view
+const SELECTION = ["q", "f", "value", "tag", "lasso", "led", "topic"]; // keys of the view
 const PREPARING_MILLISECONDS = 1500; // between looks at what the server prepares
 let drawnColor = ""; // what the map is coloured by
 
@@ -57,7 +57,8 @@ const showControls = (isOtherPane) => {
 const renderDetails = (changed, isOtherSelection) => {
   const comparesSelection = opened("contrast") !== null;
   if (changed("open") || (isOtherSelection && comparesSelection)) return showOpen();
-  if (changed("f") && opened("feature") !== null) showOpen();
+  const showsFilter = opened("feature") !== null || opened("topic") !== null;
+  if (changed("f", "topic") && showsFilter) showOpen();
   else if (changed("edit") && isSteering()) rank();
   return null;
 };

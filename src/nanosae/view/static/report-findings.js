@@ -42,16 +42,21 @@
     const link = el("a", { className: "link", href: "#findings", onclick }, quoted);
     return el("li", {}, text.slice(0, at), link, text.slice(at + quoted.length));
   };
+  /** What the list holds: findings of comparisons, then sentences on the texts as a whole. */
+  const whatIsListed = (nListed, onColumns) => {
+    const nTested = report.facts.findings;
+    if (!nTested) return "What the texts are about as a whole";
+    const ofTested = nTested > 1 ? `The most telling of ${fmt(nTested)} findings` : "The only finding";
+    const onAll = nListed > nTested ? ", then what the texts are about as a whole" : "";
+    return `${ofTested}${onColumns}${onAll}`;
+  };
   const showFindings = () => {
     const findings = data("findings");
     if (!findings?.length) return;
     reveal("findings");
     const columns = [...new Set(findings.map(({ column }) => column).filter(Boolean))];
     const onColumns = columns.length ? ` on ${columns.join(", ")}` : "";
-    const onAll = findings.at(-1).column ? "" : " on the texts as a whole";
-    $("#findings-note").textContent =
-      `The most telling of ${fmt(report.facts.findings)} findings${onColumns}` +
-      `${onColumns && onAll ? ", then" : ""}${onAll}. Click on a name to see more of it.`;
+    $("#findings-note").textContent = `${whatIsListed(findings.length, onColumns)}. Click on a name to see more of it.`;
     const list = $("#finding-list");
     list.append(...findings.slice(0, FIRST).map(sentence));
     if (findings.length <= FIRST) return;

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nanosae.runs.flat import flat
-from nanosae.runs.tables import write
+from nanosae.runs.export import flat, write
 
 EVIL = ["=HYPERLINK('x')", "+A1", "-1+1", "@SUM(A1)", "\tx", "fine", "a=b", None]
 

@@ -1,0 +1,212 @@
+"""Files of a shard, mapped into memory and verified as far as they are read, each block once."""
+
+from __future__ import annotations
+
+import os
+import threading
+import zlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nanosae.checked import naming
+from nanosae.codes.format import damaged, remedy
+from nanosae.errors import DamagedFileError
+
+NPY_HEADER = 128  # bytes that hold the header of every array in a shard
+FOOTER = 8  # bytes at the end of a Parquet file: the length of its footer, and a mark
+
+
+class VerifiedFile:
+    """A file whose blocks are compared with their checksums when they are first read.
+
+    Args:
+        path: The file.
+        known: What the manifest says of it: size and checksums, or (format 1) one checksum.
+        folder: The corpus' folder, for messages.
+
+    Raises:
+        DamagedFileError: If it is missing or of another size.
+    """
+
+    def __init__(self, path: Path, known: Any, folder: Path) -> None:
+        self.path = path
+        self._folder = folder
+        if not path.exists():
+            raise self._damaged("it cannot be read because it is missing")
+        self.size = path.stat().st_size
+        if not isinstance(known, dict):  # of format 1
+            whole = {"bytes": self.size, "block": max(self.size, 1)}
+            known = whole | {"crc32": f"{known:08x}"}
+        expected = known["bytes"]
+        if self.size != expected:
+            raise self._damaged(
+                f"it has {self.size:,} bytes, in manifest.json {expected:,}"
+            )
+        self._block = known["block"]
+        self._checksums = np.frombuffer(bytes.fromhex(known["crc32"]), ">u4")
+        self._verified = np.zeros(len(self._checksums), bool)
+
+    def verify(self, start: int = 0, stop: int | None = None) -> None:
+        """Verify the blocks that hold the bytes start ≤ i < stop; by default all.
+
+        Raises:
+            DamagedFileError: If one is not what was written.
+        """
+        stop = self.size if stop is None else stop
+        if stop <= start and self.size:
+            return
+        first = start // self._block
+        end = max(stop - 1, 0) // self._block + 1
+        known = self._verified[first:end]
+        if not known.all():
+            self._verify_blocks(first + np.flatnonzero(~known))
+
+    def verify_ranges(self, starts: np.ndarray, stops: np.ndarray) -> None:
+        """Verify the blocks that hold the bytes of several ranges.
+
+        Raises:
+            DamagedFileError: If one is not what was written.
+        """
+        filled = stops > starts
+        if self._verified.all() or not filled.any():
+            return
+        first = starts[filled] // self._block
+        end = (stops[filled] - 1) // self._block + 1
+        n_blocks = len(self._verified)
+        opened = np.bincount(first, minlength=n_blocks + 1)
+        closed = np.bincount(end, minlength=n_blocks + 1)
+        n_ranges_over = np.cumsum(opened - closed)[:n_blocks]
+        is_touched = n_ranges_over > 0
+        self._verify_blocks(np.flatnonzero(is_touched & ~self._verified))
+
+    def _verify_blocks(self, blocks: np.ndarray) -> None:
+        with self.path.open("rb") as stream:
+            for block in blocks.tolist():
+                stream.seek(block * self._block)
+                content = stream.read(self._block)
+                if zlib.crc32(content) != self._checksums[block]:
+                    raise self._damaged("its checksum is not that in manifest.json")
+                self._verified[block] = True
+
+    def _damaged(self, reason: str) -> DamagedFileError:
+        return damaged(self.path, reason, self._folder)
+
+
+class Ranges:
+    """Ranges of items in an array, in any order: the pairs of some rows, say.
+
+    Args:
+        starts: The first item of each, (n,) int64.
+        stops: The item after its last, (n,) int64.
+    """
+
+    def __init__(self, starts: np.ndarray, stops: np.ndarray) -> None:
+        self.starts = starts
+        self.stops = stops
+        self.lengths = stops - starts
+
+    @property
+    def are_one(self) -> bool:
+        """Whether each begins where the one before ends, so that a slice holds them all."""
+        if len(self.starts) == 0:
+            return False
+        return np.array_equal(self.starts[1:], self.stops[:-1])
+
+    @cached_property
+    def items(self) -> np.ndarray:
+        """The numbers of their items, range by range."""
+        n_before = np.cumsum(self.lengths) - self.lengths
+        shift = np.repeat(self.starts - n_before, self.lengths)
+        return shift + np.arange(len(shift))
+
+
+class StoredArray:
+    """A flat or two-dimensional array in a `.npy` file, memory-mapped; arguments as above."""
+
+    def __init__(self, path: Path, known: Any, folder: Path) -> None:
+        self.file = VerifiedFile(path, known, folder)
+        self.file.verify(0, min(NPY_HEADER, self.file.size))
+        with naming(path, remedy(folder)):
+            mapped = np.load(path, mmap_mode="r")
+            self._offset = int(mapped.offset)
+            self._array = mapped.view(np.ndarray)
+            self._stride = self._array.strides[0] if self._array.ndim else 0
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """Return the items start ≤ i < stop, verified."""
+        first_byte = self._offset + start * self._stride
+        n_bytes = (stop - start) * self._stride
+        self.file.verify(first_byte, first_byte + n_bytes)
+        return self._array[start:stop]
+
+    def ranges(self, ranges: Ranges) -> np.ndarray:
+        """Return the items of several ranges, verified."""
+        if ranges.are_one:
+            return self.part(int(ranges.starts[0]), int(ranges.stops[-1]))
+        first_bytes = self._offset + ranges.starts * self._stride
+        n_bytes = ranges.lengths * self._stride
+        self.file.verify_ranges(first_bytes, first_bytes + n_bytes)
+        return self._array[ranges.items]
+
+
+class StoredTable:
+    """A table in a Parquet file, of which single columns are read; arguments as above."""
+
+    def __init__(self, path: Path, known: Any, folder: Path) -> None:
+        self._file = VerifiedFile(path, known, folder)
+        self._remedy = remedy(folder)
+        # readers of Parquet files serve one thread at a time
+        self._reading = threading.Lock()
+        self._file.verify(max(0, self._file.size - FOOTER))
+        with naming(path, self._remedy):
+            with path.open("rb") as stream:
+                stream.seek(-FOOTER, os.SEEK_END)
+                length = int.from_bytes(stream.read(4), "little")
+            self._file.verify(max(0, self._file.size - FOOTER - length))
+            self._reader = pq.ParquetFile(path)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        return self._reader.schema_arrow
+
+    def column(self, name: str, places: np.ndarray) -> pa.ChunkedArray:
+        """Return a column at some places, verified."""
+        metadata = self._reader.metadata
+        group_size = metadata.row_group(0).num_rows
+        groups, group_of_place = np.unique(places // group_size, return_inverse=True)
+        wanted = groups.tolist()
+        with self._reading:
+            leaves = _leaves_of(metadata, name)
+            for group in wanted:
+                self._verify_chunks(metadata.row_group(group), leaves)
+            with naming(self._file.path, self._remedy):
+                column = self._reader.read_row_groups(wanted, [name])[name]
+        read_places = group_of_place * group_size + places % group_size
+        return column.take(pa.array(read_places))
+
+    def _verify_chunks(self, group: pq.RowGroupMetaData, leaves: list[int]) -> None:
+        for leaf in leaves:
+            chunk = group.column(leaf)
+            start = chunk.data_page_offset
+            if chunk.dictionary_page_offset is not None:
+                start = min(start, chunk.dictionary_page_offset)
+            self._file.verify(start, start + chunk.total_compressed_size)
+
+
+def _leaves_of(metadata: pq.FileMetaData, name: str) -> list[int]:
+    """Return the numbers of the stored columns that make up a column: several if it is nested."""
+    leaves = []
+    for i in range(metadata.num_columns):
+        path = metadata.schema.column(i).path
+        if path == name or path.startswith(f"{name}."):
+            leaves.append(i)
+    return leaves

@@ -1,0 +1,153 @@
+"""What a run folder holds of an earlier training, and whether that may be continued."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from nanosae.checked import file_checksum, read_json
+from nanosae.config import TrainConfig
+from nanosae.errors import ConfigError, DamagedFileError, DataError, ExistsError
+from nanosae.runs.folder import (
+    FILES,
+    MANIFEST,
+    NEXT,
+    Facts,
+    is_finished,
+    read_config,
+    read_manifest,
+)
+
+
+def files_of_training(folder: Path) -> list[str]:
+    """Return which files and folders of a training a folder holds; empty folders are none."""
+    return [name for name in FILES if _holds_something(folder / name)]
+
+
+def check_that_it_is_ours(folder: Path, present: list[str]) -> None:
+    """Refuse a folder whose files of our names no training has written."""
+    listed = _listed_files(folder)
+    foreign = [name for name in present if name not in listed]
+    if foreign:
+        raise ExistsError(
+            f"{folder} holds {', '.join(foreign)}, which no training has written.",
+            file=folder / foreign[0],
+            remedy="Choose another folder, or move these away.",
+        )
+
+
+def _listed_files(folder: Path) -> Sequence[str]:
+    """Return the names that a training has written, as its manifest or its config tells."""
+    if (folder / MANIFEST).exists():
+        listed = read_manifest(folder).get("files", [])
+        if listed:
+            return listed
+    if not (folder / "config.json").exists():
+        return []
+    config = read_json(folder / "config.json", "Choose another folder.")
+    is_of_format_1 = {"requested", "data_fingerprint"} <= config.keys()  # no manifest
+    return FILES if is_of_format_1 else []
+
+
+def _holds_something(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def changed_settings(folder: Path, requested: TrainConfig) -> str:
+    """Return the settings that differ from those a training was started with; "" if none do."""
+    before = read_config(folder)["requested"]
+    changed = []
+    for name, value in requested.to_dict().items():
+        value_before = before.get(name)
+        if value != value_before:
+            changed.append(f"{name}={value} (was {value_before})")
+    return ", ".join(changed)
+
+
+def started_with_other_settings(folder: Path, changed: str) -> ConfigError:
+    """Return the error for a training to resume whose settings differ from those asked for."""
+    remedy = "Resume with those."
+    if is_finished(folder):
+        remedy += " Or go on from its model in another folder (init, --init)."
+    return ConfigError(
+        f"{folder} was started with other settings: {changed}.",
+        file=folder / "config.json",
+        remedy=remedy,
+    )
+
+
+def replacement_is_complete(folder: Path) -> bool:
+    """Return whether a training has ended whose files were not all moved to their places."""
+    if not (folder / NEXT / MANIFEST).exists():
+        return False
+    return bool(read_manifest(folder / NEXT).get("finished"))
+
+
+def holds_unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
+    """Return whether a training with these settings was about to replace that of the folder."""
+    following = folder / NEXT
+    if not (following / "config.json").exists():
+        return False
+    try:
+        return not changed_settings(following, requested)
+    except DamagedFileError:
+        return False
+
+
+def can_continue_replacement(files: Path, facts: Facts) -> bool:
+    """Return whether a replacement that was interrupted has the same settings and rows."""
+    try:
+        before = read_config(files)
+    except (FileNotFoundError, DamagedFileError):
+        return False
+    names = ("requested", "data_fingerprint", "init")
+    return all(before.get(name) == facts[name] for name in names)
+
+
+def check_continuation(folder: Path, facts: Facts) -> None:
+    """Refuse to continue a training with other rows; warn of another environment.
+
+    Args:
+        folder: Where its files lie.
+        facts: What config.json would hold now.
+
+    Raises:
+        DataError: If it was started on other rows.
+        ConfigError: If it was started from another SAE.
+    """
+    before = read_config(folder)
+    if before["data_fingerprint"] != facts["data_fingerprint"]:
+        raise DataError(
+            f"{folder} was trained on other rows.",
+            file=folder / "config.json",
+            remedy="Resume with those, or use --force.",
+        )
+    if before.get("init") != facts["init"]:  # older runs start from none
+        raise ConfigError(
+            f"{folder} was started from another SAE ({before.get('init')}, now {facts['init']}).",
+            file=folder / "config.json",
+            remedy="Resume with the same init, or use --force.",
+        )
+    for name in ("threads", "versions", "selection"):
+        started_with = before.get(name, facts[name])  # older runs note no selection
+        if started_with != facts[name]:
+            warnings.warn(
+                f"{folder} was started with {name} {started_with}, now {facts[name]}: the resumed "
+                "run may differ in the last bits.",
+                stacklevel=4,
+            )
+
+
+def is_intact(folder: Path) -> bool:
+    """Compare the files of a finished training with their checksums."""
+    if not (folder / MANIFEST).exists():
+        return True
+    for name, known in read_manifest(folder)["checksums"].items():
+        path = folder / name
+        if not path.exists() or file_checksum(path) != known:
+            warnings.warn(
+                f"{path} is damaged or missing: it is made again.", stacklevel=5
+            )
+            return False
+    return True

@@ -1,0 +1,65 @@
+"""Dates and times in columns: as text, as whole numbers such as 20240131, as counts since 1970."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
+
+PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
+DATE_SHAPE = (
+    r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
+    r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
+)
+WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
+ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
+DAY_OR_MONTH = r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d"
+FIRST_YEAR, LAST_YEAR = 1800, 2100  # whole numbers between these may be years
+MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
+DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
+
+
+def share_of_dates(values: pa.Array) -> float:
+    """Return the share of strings that read as dates; 0 if fewer than 95 % look like dates."""
+    looks_like_date = pc.match_substring_regex(values, DATE_SHAPE)
+    if pc.mean(looks_like_date.cast(pa.float64())).as_py() < PARSED_SHARE:
+        return 0.0
+    return float(parse_dates(values.to_pandas()).notna().mean())
+
+
+def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all whole numbers are days of the calendar, as in 20240131."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    if low is None or low < DAYS[0] or high > DAYS[1]:
+        return False
+    return parse_days(pc.unique(values).drop_null()).notna().all()
+
+
+def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
+    """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
+    digits = values.cast(pa.string()).to_pandas()
+    return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
+
+
+def parse_dates(values: pd.Series) -> pd.Series:
+    """Read strings as dates in UTC: ISO 8601 first, then the formats that people write.
+
+    Days come before months where some value has a day above 12 in the first place. What does not
+    read as a date is NaT.
+    """
+    parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
+    if parsed.notna().mean() >= PARSED_SHARE:
+        return parsed
+    values = values.str.replace(WEEKDAY, "", regex=True)
+    values = values.str.replace(ZONE, r" \1", regex=True)
+    first_numbers = values.astype(str).str.extract(DAY_OR_MONTH, expand=False)
+    days_or_months = np.asarray(first_numbers.astype(float))
+    day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
+    return pd.to_datetime(
+        values, errors="coerce", utc=True, dayfirst=day_first, format="mixed"
+    )

@@ -1,0 +1,27 @@
+"""What the columns of an Arrow type hold."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds texts."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def is_number(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds numbers."""
+    checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    return any(check(kind) for check in checks)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds lists of any length."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def is_vector(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds lists of numbers."""
+    holds_lists = is_list(kind) or pa.types.is_fixed_size_list(kind)
+    return holds_lists and is_number(kind.value_type)

@@ -1,0 +1,74 @@
+"""Topics: what is known of one of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nanosae.analysis.sentences import of_comparisons
+from nanosae.analysis.topic_rows import NAMING_WORDS, TOPICS, load_row_topics
+from nanosae.errors import DataError
+from nanosae.runs.results import load_result
+from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.rows import row_lines
+
+EXAMPLES = 6  # texts of a topic that are shown
+FEATURES = 12
+SENTENCES = 8
+
+
+def topic(corpus: OpenCorpus, topic: int) -> Answer:
+    """Say what is known of a topic.
+
+    Returns:
+        `name`, `words`, `rows`, `share`, `features` (number, name and rows, the most frequent
+        first), `findings` (sentences about it), `examples` (its most typical texts) and whether the
+        texts can be filtered by it, `has_rows`.
+
+    Raises:
+        DataError: If there is no such topic.
+    """
+    line = _known_topics(corpus).get(topic)
+    if line is None:
+        raise DataError(f"there is no topic {topic} in this run.")
+    n_rows = int(line["Count"])
+    typical = np.asarray(line["Representative_Rows"], np.int64)
+    words = list(line["Representation"])
+    return {
+        "topic": topic,
+        "name": ", ".join(words[:NAMING_WORDS]),
+        "words": words,
+        "rows": n_rows,
+        "share": n_rows / max(corpus.codes.n_rows, 1),
+        "features": _features(corpus, list(line["Features"])),
+        "findings": _sentences_about(corpus, topic),
+        "examples": row_lines(corpus, typical[:EXAMPLES]),
+        "has_rows": load_row_topics(corpus.codes) is not None,
+    }
+
+
+def _known_topics(corpus: OpenCorpus) -> dict[int, dict[str, Any]]:
+    """Return the lines of the run's topics by number; none where they are stale."""
+    result = load_result(corpus.run, TOPICS, corpus.codes)
+    if result is None or result.stale:
+        return {}
+    lines: list[dict[str, Any]] = result.value.to_dict("records")
+    return {int(line["Topic"]): line for line in lines}
+
+
+def _features(corpus: OpenCorpus, features: list[int]) -> list[list[Any]]:
+    counts = corpus.codes.counts
+    first = [int(feature) for feature in features[:FEATURES]]
+    return [[j, corpus.names.get(j, ""), int(counts[j])] for j in first]
+
+
+def _sentences_about(corpus: OpenCorpus, topic: int) -> list[str]:
+    """Return what comparisons found about a topic, the most telling first."""
+    result = load_result(corpus.run, "findings.parquet", corpus.codes)
+    if result is None or result.stale:
+        return []
+    found: pd.DataFrame = of_comparisons(result.value)
+    is_about_it = found["topic"] == topic
+    return found.loc[is_about_it.fillna(False), "sentence"].head(SENTENCES).tolist()
