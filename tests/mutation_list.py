@@ -619,6 +619,11 @@ add(
     ),
 )
 add(
+    "analysis/keywords.py",
+    "tests/analysis/test_naming.py -k common_word_names",
+    ("labels: common words say nothing", "LEAST_OF_MOST = 0.25", "LEAST_OF_MOST = 1.0"),
+)
+add(
     "analysis/naming.py",
     "tests/analysis/test_naming.py",
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
@@ -649,6 +654,13 @@ add(
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
+    ("names: terms of weak texts", "STRONGEST_SHARE = 0.15", "STRONGEST_SHARE = 0.0"),
+    (
+        "names: all texts count alike",
+        "weights_of_rows(own.activations)[is_train]",
+        "1",
+    ),
+    ("names: phrases cost nothing", "PHRASE_LOSS = 0.1 ", "PHRASE_LOSS = 0.0 "),
     ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
@@ -1507,5 +1519,35 @@ add(
         "a topic beside a feature that says the same",
         "size >= SAME * other_size",
         "size >= 2 * other_size",
+    ),
+)
+
+# ---- windows of language models
+add(
+    "text/windows.py",
+    "tests/text/test_activations.py -k packed_windows",
+    (
+        "packing: no separator",
+        "ids += [self._separator, *own]",
+        "ids += [own[0], *own]",
+    ),
+    (
+        "packing: no begin token",
+        "window_ids = head + ids[part]",
+        "window_ids = [5] * n_head + ids[part]",
+    ),
+    (
+        "packing: texts shifted",
+        "[first_text + number] * (1 + len(own))",
+        "[first_text] * (1 + len(own))",
+    ),
+)
+add(
+    "text/chats.py",
+    "tests/text/test_activations.py -k chats",
+    (
+        "chats: two begin tokens",
+        'written.removeprefix(tokenizer.bos_token or "")',
+        "written",
     ),
 )

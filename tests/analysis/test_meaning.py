@@ -48,9 +48,12 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
         )
     assert not found[3].any()
     some = rows[:7]
-    expected = directions[some].mean(0) - directions[rows].mean(0)
-    np.testing.assert_allclose(meaning.of_rows(some), expected, atol=1e-5)
-    assert meaning.sampled(np.array([59, 4, 3, 58, 0])).tolist() == [4, 58, 0]
+    weights = np.arange(1.0, 8)
+    expected = np.average(directions[some], axis=0, weights=weights)
+    expected -= directions[rows].mean(0)
+    np.testing.assert_allclose(meaning.of_rows(some, weights), expected, atol=1e-5)
+    asked = np.array([59, 4, 3, 58, 0])
+    assert asked[meaning.has_rows(asked)].tolist() == [4, 58, 0]
     np.testing.assert_allclose(
         meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
     )

@@ -25,7 +25,7 @@ def siblings(tmp_path):
         if sort < 2:
             active[i, sort] = 1 + rng.random()
             if rng.random() < 0.7:
-                active[i, 1 - sort] = 0.5
+                active[i, 1 - sort] = 0.9
     return corpus(tmp_path / "c", active, texts)
 
 
@@ -86,6 +86,35 @@ def test_common_words_without_meaning_are_not_named(tmp_path):
         active[i, k] = 1
     frame = label(corpus(tmp_path / "c", active, texts))
     assert frame.label.tolist() == topics
+
+
+def test_a_common_word_names_the_subject_of_a_fifth_of_all_texts(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 1000
+    active = np.zeros((n, 41))
+    active[:250, 0] = 1  # on lamps
+    texts = []
+    for i in range(n):
+        others = rng.integers(1, 41, 3)  # on anything
+        active[i, others] = 1
+        words = [*np.array(NOISE)[others], "the"]
+        if rng.random() < (0.7 if i < 250 else 0.05):
+            words.append("lamp")
+        if rng.random() < (0.45 if i < 250 else 0):
+            words.append("brass")
+        texts.append(" ".join(rng.permutation(words)))
+    assert label(corpus(tmp_path / "c", active, texts), [0]).label[0].startswith("lamp")
+    has_lamp = np.array(["lamp" in text for text in texts])
+    assert has_lamp.mean() == pytest.approx(0.2, abs=0.02)
+    every = rare_overlap(active, np.arange(n))
+    assert rare_overlap(active, np.flatnonzero(has_lamp)) < 2 * every
+
+
+def rare_overlap(active, rows):
+    """Mean over pairs of rows of the features in common, each worth 1 / its frequency."""
+    on = active[rows] / np.sqrt(np.maximum(active.sum(0), 1))
+    products = on @ on.T
+    return products[np.triu_indices(len(rows), 1)].mean()
 
 
 def test_features_of_form_are_named_by_phrases_never_by_lone_stop_words(tmp_path):
@@ -157,13 +186,13 @@ def planted_words(n=900, seed=0, marks=MARKS):
     return np.array(texts, dtype=object), is_active
 
 
-def named(texts, is_active, n_terms=3, meaning=None, without_content=()):
+def named(texts, activations, meaning=None, without_content=()):
     """The terms that one feature is named with, all rows being training rows."""
     words = Words(texts, np.ones(len(texts), bool))
-    rows = np.flatnonzero(is_active)
-    own = feature_words(
-        words, rows, np.ones(len(rows)), np.flatnonzero(~is_active)[:50], 10
-    )
+    rows = np.flatnonzero(activations)
+    inactive = np.flatnonzero(activations == 0)[:50]
+    strengths = activations[rows].astype(float)
+    own = feature_words(words, rows, strengths, inactive, 10)
     informative = ~np.isin(words.terms, without_content) * 1.0
     term_meaning = None
     if meaning is not None:
@@ -261,6 +290,38 @@ def test_words_joined_by_a_stop_word_name_if_they_belong_together():
     assert phrase_in(together, ["bank", "it"]) == ["bank of america"]
     apart = ["bank so america", "america or bank", "of america bank", "a bank, america"]
     assert phrase_in(together, apart, every=8) != ["bank of america"]
+
+
+@pytest.mark.parametrize(("weak", "names"), [(1, ["ruby"]), (2, ["ruby", "opal"])])
+def test_a_further_term_is_in_strongest_texts_that_the_name_does_not_cover(weak, names):
+    rng = np.random.default_rng(0)
+    activations = np.zeros(300)
+    activations[:30] = 2
+    activations[30:60] = weak
+    own = ["ruby"] * 30 + ["opal"] * 30 + [""] * 240
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    texts = np.array(texts, dtype=object)
+    assert named(texts, activations, without_content=NOISE)[0] == names
+
+
+def test_strong_texts_choose_the_first_term():
+    rng = np.random.default_rng(0)
+    activations = np.zeros(300)
+    activations[:20] = 6
+    activations[20:60] = 1
+    own = ["ruby"] * 20 + ["opal"] * 40 + [""] * 240
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    texts = np.array(texts, dtype=object)
+    assert named(texts, activations, without_content=NOISE)[0][0] == "ruby"
+    alike = (activations > 0) * 1.0
+    assert named(texts, alike, without_content=NOISE)[0][0] == "opal"
+
+
+def test_a_phrase_that_most_texts_have_names_in_place_of_its_word():
+    mostly = ["wells fargo", "a wells fargo", "wells fargo, a"] * 3 + ["wells"]
+    assert phrase_in(mostly, ["it"]) == ["wells fargo"]
+    seldom = ["wells", "a wells", "wells, a", "wells fargo", "wells fargo"]
+    assert phrase_in(seldom, ["it"]) == ["wells"]
 
 
 @pytest.mark.parametrize(

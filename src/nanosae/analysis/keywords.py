@@ -33,6 +33,7 @@ MOST_INFORMATIVE = 1.5
 MIN_RATIO = (
     2  # similarity of texts with a term, relative to any texts, below which it is 0
 )
+LEAST_OF_MOST = 0.25  # of the largest logarithm of that ratio, for common terms
 TERM_BLOCK = 2048  # terms that are measured together
 
 
@@ -107,7 +108,7 @@ def feature_words(
         n_keywords: Words of the query, at most.
     """
     order = largest_places(activations, len(rows))
-    row_weights = _row_weights(activations)[order]
+    row_weights = weights_of_rows(activations)[order]
     n_texts = row_weights.sum()
     count, weighted_count = _counts(words, rows[order], row_weights)
     count_of_all = words.n * words.share
@@ -141,7 +142,7 @@ def feature_words(
     )
 
 
-def _row_weights(activations: np.ndarray) -> np.ndarray:
+def weights_of_rows(activations: np.ndarray) -> np.ndarray:
     """Weigh rows by activation, so that the weights add up to the effective sample size."""
     square_sum = max(activations @ activations, 1e-30)
     scale = activations.sum() / square_sum
@@ -202,8 +203,10 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
 
         Σ c·(c − 1) ÷ f ÷ (m·(m − 1))   is compared with   Σ f·(f − 1) ÷ f ÷ (n·(n − 1))
 
-    and the logarithm of their ratio counts. Below a ratio of 2 it is 0, as for English stop words;
-    for terms in fewer than 5 of the rows it is 1.
+    and the logarithm of their ratio counts. It is at most n ÷ m, so that it is 0 below a ratio of 2
+    or of ⁴√(n ÷ m), whichever is less: normalised by its maximum (Bouma 2009) the logarithm is
+    under ¼ for English stop words, and for a word such as "lamp" in a fifth of all texts it is not.
+    For terms in fewer than 5 of the rows it is 1.
     """
     active = codes.take(rows).astype(bool).astype(np.float32)
     presence = words.presence[rows]
@@ -214,7 +217,9 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
     of_any_rows = (n_active - 1).sum() / n_pairs_of_any
     ratio = similarity / of_any_rows
     informative = np.log(np.maximum(ratio, 1))
-    informative[informative < np.log(MIN_RATIO)] = 0
+    most = np.log(n_rows / np.maximum(presence.sum(0), 1))
+    least = np.minimum(np.log(MIN_RATIO), LEAST_OF_MOST * most)
+    informative[informative < least] = 0
     informative = np.where(np.isnan(informative), UNMEASURED, informative)
     informative = np.minimum(informative, MOST_INFORMATIVE)
     for term in np.flatnonzero(words.single):

@@ -62,16 +62,17 @@ class Meaning:
         sums = presence.T @ self.directions
         return unit(sums - n_texts[:, None] * self.mean_direction)
 
-    def sampled(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of some rows of the corpus that are among `rows`, in the order given."""
+    def has_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Say which of some rows of the corpus are among `rows`, bool."""
         places = np.searchsorted(self.rows, rows)
         inside = np.minimum(places, len(self.rows) - 1)
-        return rows[self.rows[inside] == rows]
+        return self.rows[inside] == rows
 
-    def of_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return how the mean of some of `rows` differs from that of all, (width,)."""
+    def of_rows(self, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Return how the weighted mean of some of `rows` differs from that of all, (width,)."""
         places = np.searchsorted(self.rows, rows)
-        return self.directions[places].mean(axis=0) - self.mean_direction
+        mean = weights @ self.directions[places] / weights.sum()
+        return mean - self.mean_direction
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,16 @@
 Terms are added one by one, at most three, each the one that makes the name best: the sum of how
 well its words find the feature's texts (F1 of the texts with any of the terms, inflections
 included) and how well its meaning does (area under the ROC curve along the terms' mean direction,
-see `meaning`). In a corpus without embeddings words alone decide. Of the feature's texts that the
-first term is in one is not counted, and two of those that a further term adds: chosen for being in
-these, it will be in fewer of those to come (absolute discounting, Church and Gale 1991). A term
-that adds less than 0.02 is left out, and so is one that repeats a word of the name; a longer phrase
-takes the place of a part of it that is not clearly better.
+see `meaning`). Texts count by their activation, because a name is read beside the strongest ones.
+In a corpus without embeddings words alone decide. Of the feature's texts that the first term is in
+one is not counted, and two of those that a further term adds: chosen for being in these, it will be
+in fewer of those to come (absolute discounting, Church and Gale 1991).
+
+A further term says what the strongest texts are about that the name does not cover yet: it is in
+three of the twenty strongest that have no term of the name. Terms of the weak texts only ("flask,
+flake8") belong to the feature's keywords. A term that adds less than 0.02 is left out, too, and so
+is one that repeats a word of the name; a longer phrase takes the place of a part of it if it has
+two thirds of the part's texts and is not much worse ("wells", Wells Fargo).
 
 A phrase is whole unless it nearly always stands before the same word or behind the same word with
 content ("includes a number", of; "driven software", event), or joins two words that mostly stand
@@ -34,7 +39,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.keywords import FeatureWords
+from nanosae.analysis.keywords import FeatureWords, weights_of_rows
 from nanosae.analysis.meaning import Meaning, TermMeaning, normal_auc
 from nanosae.analysis.ranking import largest_places
 from nanosae.progress import tracked
@@ -51,7 +56,10 @@ SMALL_CORPUS = 2000  # training texts below which a rare term may name
 DISCOUNT = 1  # of the feature's texts that have the first term of its name
 FURTHER_DISCOUNT = 2  # of those that a further term adds
 JOINED = 0.25  # share of the texts with either end of a phrase that have it, around a stop word
-WHOLE = 0.8  # share of a term's texts that a longer phrase has that takes its place
+WHOLE = 2 / 3  # share of a term's texts that a longer phrase has that takes its place
+PHRASE_LOSS = 0.1  # of the score, that such a phrase may cost
+N_STRONGEST = 20  # texts that a further term must say something of
+STRONGEST_SHARE = 0.15  # of these, that have it and no other term of the name
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
 FORM_ADVANTAGE = (
     2.0  # times the F1 of what has content, for what says nothing by itself
@@ -224,18 +232,18 @@ def _choose_name(
 ) -> Name:
     """Name a feature; a term that it shares with others comes first."""
     typical = own.terms[:CANDIDATES].tolist()
-    is_active = _active_rows(corpus, own)
+    strengths = _strengths(corpus, own)
     with_content = [term for term in typical if _has_content(corpus, term)]
     whole = [term for term in with_content if _is_whole(corpus, term)] or with_content
     common = [term for term in whole if _is_common(corpus, term)]
-    by_content = _Search(corpus, own, is_active, common or whole)
+    by_content = _Search(corpus, own, strengths, common or whole)
     if shared_term in by_content.candidates:
         by_content.begin_with(shared_term)
         by_content.add_terms(taken, most=MAX_TERMS - 1)
         return by_content.name()
     by_content.add_terms(taken)
     of_form = [term for term in typical if _is_of_form(corpus, term)]
-    by_form = _Search(corpus, own, is_active, of_form)
+    by_form = _Search(corpus, own, strengths, of_form)
     by_form.add_terms(taken, most=1)
     if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
         return by_form.name()
@@ -295,14 +303,14 @@ def _is_common(corpus: _Corpus, term: int) -> bool:
     return n_texts >= COMMON or n_train < SMALL_CORPUS
 
 
-def _active_rows(corpus: _Corpus, own: FeatureWords) -> np.ndarray:
-    """Mark a feature's active rows among the training rows, bool (n_train,)."""
+def _strengths(corpus: _Corpus, own: FeatureWords) -> np.ndarray:
+    """Return how much each training row counts for a feature, 0 if inactive, (n_train,)."""
     n_train = corpus.presence.shape[0]
-    is_active = np.zeros(n_train, dtype=bool)
+    strengths = np.zeros(n_train)
     places = corpus.place_of_row[own.rows]
     is_train = places >= 0
-    is_active[places[is_train]] = True
-    return is_active
+    strengths[places[is_train]] = weights_of_rows(own.activations)[is_train]
+    return strengths
 
 
 class _Search:
@@ -311,10 +319,12 @@ class _Search:
     Attributes:
         shared: A term that the name begins with and that others' names begin with, too.
         chosen: Further terms so far, as places in `candidates`.
+        strengths: How much each training row counts for the feature, (n_train,).
+        is_strongest: Which of them are the feature's strongest, bool (n_train,).
         rows: Training rows that have each candidate or an inflection of it.
-        n_found: The feature's training rows among these, (candidates,).
+        n_found: The feature's training rows among these, by strength, (candidates,).
         covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
-        found: The feature's rows among these, less the discount of each chosen term.
+        found: The feature's rows among these, by strength, less the discount of each chosen term.
         f1: F1 of the covered rows for the feature's, after the discount.
     """
 
@@ -322,14 +332,17 @@ class _Search:
         self,
         corpus: _Corpus,
         own: FeatureWords,
-        is_active: np.ndarray,
+        strengths: np.ndarray,
         candidates: list[int],
     ) -> None:
         self.corpus = corpus
         self.candidates = candidates
         self.terms = corpus.words.terms[candidates].tolist()
-        self.is_active = is_active
-        self.n_active = int(is_active.sum())
+        self.strengths = strengths
+        self.n_active = float(strengths.sum())
+        strongest = largest_places(strengths, N_STRONGEST)
+        least_strength = strengths[strongest].min(initial=np.inf)
+        self.is_strongest = (strengths > 0) & (strengths >= least_strength)
         self.inflections = _inflections(self.terms)
         own_rows = [corpus.rows_with(term) for term in candidates]
         self.rows: list[np.ndarray] = []
@@ -342,12 +355,12 @@ class _Search:
         n_rows = [len(rows) for rows in self.rows]
         self.candidate_of_pair = np.repeat(np.arange(len(candidates)), n_rows)
         self.row_of_pair = np.concatenate([*self.rows, np.zeros(0, np.intp)])
-        self.n_found = self._count(is_active)
-        self.covered = np.zeros(len(is_active), dtype=bool)
+        self.n_found = self._count(strengths)
+        self.covered = np.zeros(len(strengths), dtype=bool)
         self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
         self.shared: list[int] = []
         self.chosen: list[int] = []
-        self.found = 0
+        self.found = 0.0
         self.f1 = 0.0
         self._begin_meaning(own)
 
@@ -357,10 +370,10 @@ class _Search:
         term_meaning = self.corpus.term_meaning
         if meaning is None or term_meaning is None:
             return
-        sampled = meaning.sampled(own.rows)
-        if not len(sampled):
+        is_sampled = meaning.has_rows(own.rows)
+        if not is_sampled.any():
             return
-        self.target = meaning.of_rows(sampled)
+        self.target = meaning.of_rows(own.rows[is_sampled], own.activations[is_sampled])
         width = len(meaning.centre)
         self.direction = np.zeros(width, np.float32)
         self.directions = term_meaning.of(self.candidates)
@@ -378,9 +391,14 @@ class _Search:
         score = 0.0
         while self.open.any() and len(self.chosen) <= most:
             is_new = frozenset(self.name().terms) not in taken
+            is_allowed = self.open & self._says_more_of_the_strongest()
+            if not is_allowed.any():
+                if is_new:
+                    return
+                is_allowed = self.open
             f1 = self._f1_with_each()
             auc = self._auc_with_each()
-            scores = np.where(self.open, f1 + auc, -1.0)
+            scores = np.where(is_allowed, f1 + auc, -1.0)
             highest = int(scores.argmax())
             best = self._whole_phrase(highest, scores)
             least_gain = MIN_GAIN if self.chosen else 0
@@ -394,13 +412,13 @@ class _Search:
             self._add(best)
 
     def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
-        """Return the best of the longer candidates that hold a term and are hardly worse."""
+        """Return the longest candidate that holds a term and is not much worse."""
         term = self.terms[place]
         n_found = self.n_found[place]
         best = place
-        least = scores[place] - MIN_GAIN
-        hardly_worse = np.flatnonzero(scores > least)
-        for other in hardly_worse.tolist():
+        least = scores[place] - PHRASE_LOSS
+        good_enough = np.flatnonzero(scores > least)
+        for other in good_enough.tolist():
             phrase = self.terms[other]
             is_longer = len(phrase) > len(self.terms[best])
             if not is_longer or not _holds(phrase, term):
@@ -414,13 +432,22 @@ class _Search:
         is_new = ~self.covered
         n_new = self._count(is_new)
         covered = int(self.covered.sum()) + n_new
-        found = self.found + self._discounted(self._count(is_new & self.is_active))
+        found = self.found + self._discounted(self._count(is_new * self.strengths))
         return 2 * found / np.maximum(covered + self.n_active, 1)
 
-    def _count(self, is_counted: np.ndarray) -> np.ndarray:
-        """Return how many of some training rows have each candidate, (candidates,)."""
-        counted = self.candidate_of_pair[is_counted[self.row_of_pair]]
-        return np.bincount(counted, minlength=len(self.candidates))
+    def _says_more_of_the_strongest(self) -> np.ndarray:
+        """Say which candidates are in strongest texts without a chosen term; all, at first."""
+        if not self.shared and not self.chosen:
+            return np.ones(len(self.candidates), dtype=bool)
+        least = STRONGEST_SHARE * self.is_strongest.sum()
+        return self._count(self.is_strongest & ~self.covered) >= least
+
+    def _count(self, counts: np.ndarray) -> np.ndarray:
+        """Return what the training rows that have each candidate count together, (candidates,)."""
+        counts_of_pairs = counts[self.row_of_pair]
+        return np.bincount(
+            self.candidate_of_pair, counts_of_pairs, len(self.candidates)
+        )
 
     def _discounted(self, n_found: np.ndarray) -> np.ndarray:
         is_further = bool(self.chosen or self.shared)
@@ -441,8 +468,8 @@ class _Search:
         return normal_auc(difference, variance)
 
     def _add(self, place: int) -> None:
-        is_new_found = ~self.covered & self.is_active
-        self.found += self._discounted(self._count(is_new_found))[place]
+        new_strengths = ~self.covered * self.strengths
+        self.found += self._discounted(self._count(new_strengths))[place]
         self.chosen.append(place)
         self.covered[self.rows[place]] = True
         self._close(place)
