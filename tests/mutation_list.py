@@ -1501,6 +1501,11 @@ add(
     "analysis/sentences.py",
     "tests/analysis/test_sentences.py",
     (
+        "one comparison of many as if it were the only one",
+        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)",
+        "FALSE_DISCOVERY_RATE",
+    ),
+    (
         "findings in the order of strength alone",
         '"side": 0.5',
         '"side": 1.0',

@@ -132,7 +132,9 @@ def _suffix(file: Path) -> str:
 
 def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     try:
-        return _read(file, column, encoding)
+        table = _read(file, column, encoding)
+        _ = table.column_names  # an error where they are not UTF-8
+        return table
     except DataError:
         raise
     except UnicodeDecodeError as error:
