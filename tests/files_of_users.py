@@ -14,6 +14,25 @@ SUBJECTS = {
     "price": "expensive price discount refund invoice charged money cost",
     "screen": "screen display bright pixels crack glass resolution touch",
 }
+# subjects of many things, each of which few texts are about
+THINGS = {
+    "food": (
+        "soup bread cheese salad pasta rice curry stew pancakes omelette noodles pizza burger "
+        "sandwich pie cake biscuits porridge dumplings sausage pickles jam yoghurt butter honey"
+    ),
+    "animals": (
+        "dog cat horse rabbit sheep goat donkey hamster parrot canary goose duck turtle lizard "
+        "snake frog fox badger hedgehog squirrel owl pigeon sparrow swan hen"
+    ),
+    "clothes": (
+        "shirt trousers skirt dress coat jacket scarf gloves hat socks shoes boots sandals belt "
+        "tie blouse sweater cardigan pyjamas apron jeans shorts vest cape cap"
+    ),
+    "vehicles": (
+        "car bus tram train bicycle scooter lorry van taxi motorbike ferry boat yacht canoe "
+        "tractor plane helicopter glider wagon sledge truck minibus trolley caravan kayak"
+    ),
+}
 OPENINGS = ("I think", "Honestly,", "In my view", "To be fair,", "As before,", "Well,")
 
 
@@ -269,6 +288,30 @@ def vectors_as_text(folder: Path) -> Path:
     )
     frame.to_csv(folder / "with_embeddings.csv")
     return folder / "with_embeddings.csv"
+
+
+def letters(folder: Path) -> Path:
+    """Letters of two editions: one writes more of vehicles, but seldom of any one of them."""
+    rng = np.random.default_rng(0)
+    things = {subject: words.split() for subject, words in THINGS.items()}
+    shared = dict(zip(things, rng.normal(size=(len(things), 48)), strict=True))
+    own = {word: rng.normal(size=48) for words in things.values() for word in words}
+    rows = []
+    for edition in rng.choice(["morning", "evening"], N):
+        vehicles = 0.5 if edition == "evening" else 0.2
+        others = [(1 - vehicles) / 3] * 3
+        subject = rng.choice(list(things), p=[*others, vehicles])
+        first, second = rng.choice(things[subject], 2, replace=False)
+        vector = 0.9 * shared[subject] + own[first] + own[second]
+        rows.append(
+            {
+                "letter": f"a letter on the {first} and the {second}",
+                "edition": edition,
+                "embedding": (vector + 0.3 * rng.normal(size=48)).tolist(),
+            }
+        )
+    pd.DataFrame(rows).to_parquet(folder / "letters.parquet")
+    return folder / "letters.parquet"
 
 
 def questions_and_answers(folder: Path) -> Path:

@@ -1507,6 +1507,11 @@ add(
     "analysis/sentences.py",
     "tests/analysis/test_sentences.py",
     (
+        "one comparison of many as if it were the only one",
+        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)",
+        "FALSE_DISCOVERY_RATE",
+    ),
+    (
         "findings in the order of strength alone",
         '"side": 0.5',
         '"side": 1.0',
@@ -1525,5 +1530,35 @@ add(
         "a topic beside a feature that says the same",
         "size >= SAME * other_size",
         "size >= 2 * other_size",
+    ),
+)
+
+# ---- windows of language models
+add(
+    "text/windows.py",
+    "tests/text/test_activations.py -k packed_windows",
+    (
+        "packing: no separator",
+        "ids += [self._separator, *own]",
+        "ids += [own[0], *own]",
+    ),
+    (
+        "packing: no begin token",
+        "window_ids = head + ids[part]",
+        "window_ids = [5] * n_head + ids[part]",
+    ),
+    (
+        "packing: texts shifted",
+        "[first_text + number] * (1 + len(own))",
+        "[first_text] * (1 + len(own))",
+    ),
+)
+add(
+    "text/chats.py",
+    "tests/text/test_activations.py -k chats",
+    (
+        "chats: two begin tokens",
+        'written.removeprefix(tokenizer.bos_token or "")',
+        "written",
     ),
 )

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import machine  # noqa: E402  # type: ignore[import-not-found]
 import peers  # noqa: E402  # type: ignore[import-not-found]
 import quality  # noqa: E402  # type: ignore[import-not-found]
 import rows as rows_bench  # noqa: E402  # type: ignore[import-not-found]
+import stability  # noqa: E402  # type: ignore[import-not-found]
 import step  # noqa: E402  # type: ignore[import-not-found]
 
 
@@ -177,6 +179,50 @@ def test_no_result_names_a_path_of_the_machine_that_measured_it():
         assert machine.absolute_paths(json.loads(path.read_text("utf-8"))) == [], path
     with pytest.raises(ValueError, match="give the names of the data"):
         machine.save("choosing", {"asked": [{"folder": str(BENCH.absolute())}]})
+
+
+def trained_with(decoder, active_rows=None):
+    """A stand-in for a trained SAE: nothing but decoder rows and how often they are active."""
+    model = SimpleNamespace(W_dec=torch.tensor(decoder, dtype=torch.float32))
+    if active_rows is None:
+        active_rows = np.ones(len(decoder))
+    return stability.Trained(model, np.array(active_rows), fvu=0.5)
+
+
+def test_features_of_another_training_are_found_by_their_directions():
+    axes = np.eye(16)
+    split = axes.copy()
+    split[0] = (
+        axes[0] + 0.9 * axes[1] + 0.8 * axes[2]
+    )  # nearest to the first axis: 0.64
+    split[1] = split[2] = axes[3]
+    one = trained_with(axes, active_rows=[6] + [1] * 15)
+    found = stability.compare(one, trained_with(3 * split))
+    there, back = 13 / 16, 15 / 16  # not the first three; all but the sum
+    assert found["found"] == pytest.approx((there + back) / 2)
+    assert found["weighted"] == pytest.approx((13 / 21 + 15 / 16) / 2)
+    assert found["first"] == pytest.approx((0 / 2 + 1 / 2) / 2)
+    assert found["last"] == 1
+    assert found["span"] == pytest.approx((0 / 3 + 1 / 1) / 2)  # the sum of two axes
+    assert found["fvu"] == 0.5
+
+
+def test_the_span_of_two_is_that_of_least_squares():
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(8, 3))
+    others = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    for _ in range(20):
+        direction = rng.normal(size=3)
+        direction /= np.linalg.norm(direction)
+        nearest = np.argmax(others @ direction)
+        best = 0.0
+        for index in set(range(8)) - {nearest}:
+            basis = others[[nearest, index]].T
+            weights = np.linalg.lstsq(basis, direction, rcond=None)[0]
+            best = max(best, float(np.linalg.norm(basis @ weights)))
+        found = stability.cosine_with_span(direction, others)
+        assert found == pytest.approx(best, abs=1e-9)
+        assert found > others[nearest] @ direction  # a single one would not do
 
 
 @pytest.mark.slow

@@ -286,3 +286,14 @@ def test_features_without_a_label_are_told_only_where_none_has_one():
     assert of_both["feature"].tolist() == [1]
     alone = findings([compared("groups", [unnamed])])
     assert "“feature 7” make up 90 % of Sales" in alone["sentence"][0]
+
+
+def test_many_comparisons_must_differ_more_than_one():
+    """Of 8 comparisons 2 have findings: q must be a quarter of 0.05."""
+    sure = compared("groups", [groups("Sales", 0.3, 0.2) | {"q": 0.012}])
+    line = groups("Lab", 0.9, 0.1, feature=2) | {"q": 0.013}
+    unsure = compared("groups", [line], about={"column": "room"})
+    nothing = [compared("groups", [])] * 6
+    assert findings([sure, unsure, *nothing])["column"].tolist() == ["team"]
+    assert findings([sure, unsure])["column"].tolist() == ["room", "team"]
+    assert findings(nothing).empty

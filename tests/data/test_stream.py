@@ -243,7 +243,7 @@ def test_batches_must_agree_on_their_targets():
     ):
         Stream(lambda: 5, seed=0)
     with pytest.raises(
-        DataTypeError, match="batch 0 of the stream: dict is not a frame"
+        DataTypeError, match="batch 0 of the stream is a dict of 1 parts"
     ):
         Stream(iter([{"layers.0": x}]), seed=0)
 
@@ -286,3 +286,60 @@ def test_batches_without_rows_are_passed_over():
     pieces_with_none = [x[:0], x[:40], torch.from_numpy(x[:0]), x[40:]]
     data = Stream(iter(pieces_with_none), seed=0)
     assert data.n_train + data.n_heldout == 60
+
+
+def rows_of_training(data):
+    """Return the rows that a stream deals, and those that it holds out, in their order."""
+    stream = open_dataset(data, None, TrainConfig(data_seed=0))
+    dealt = deal_batches(stream, 10, 40)
+    return sorted({*row_numbers(stream, dealt), *row_numbers(stream, stream.heldout)})
+
+
+def test_loaders_and_frames_are_streams():
+    pl = pytest.importorskip("polars", reason="needs the extra 'data'")
+    x = numbered(50)
+    rows = torch.from_numpy(x)
+    alone = torch.utils.data.TensorDataset(rows)
+    loader = torch.utils.data.DataLoader(alone, batch_size=20)
+    frame = pl.DataFrame({f"e{i}": x[:, i] for i in range(3)})
+    streams = [
+        loader,
+        iter(loader),
+        lambda: loader,
+        torch.utils.data.DataLoader(rows, batch_size=20),  # type: ignore[arg-type]
+        frame.iter_slices(20),
+        (frame.to_pandas()[start : start + 20] for start in range(0, 50, 20)),
+        iter([list(x[:30]), list(x[30:])]),
+    ]
+    for stream in streams:
+        assert rows_of_training(stream) == list(range(50))
+
+
+def test_a_loader_of_pairs_gives_rows_and_targets():
+    x = torch.from_numpy(numbered(50))
+    pairs = torch.utils.data.TensorDataset(x, 2 * x)
+    loader = torch.utils.data.DataLoader(pairs, batch_size=20)
+    stream = open_dataset(loader, None, TrainConfig())
+    assert len(stream.target_mean) == 3
+    np.testing.assert_allclose(stream.target_mean, 2 * stream.mean, rtol=1e-4)
+
+
+def test_what_is_no_stream_of_rows_says_what_would_be_one():
+    x = torch.from_numpy(numbered(50))
+    labelled = torch.utils.data.TensorDataset(x, torch.arange(50))
+    mistakes = [
+        (
+            torch.utils.data.DataLoader(labelled, batch_size=20),
+            r"\(x for x, _ in loader",
+        ),
+        (iter(x), r"\(3,\)\]; needed are rows"),
+        (
+            iter([{"layers.1": x, "layers.2": x}]),
+            "'layers.1', 'layers.2'.*side by side",
+        ),
+        ({"layers.1": x}, "dict of 1 parts.*side by side"),
+        (labelled, "or a DataLoader of it"),
+    ]
+    for data, reason in mistakes:
+        with pytest.raises(DataTypeError, match=reason):
+            open_dataset(data, None, TrainConfig())

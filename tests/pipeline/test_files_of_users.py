@@ -1,5 +1,6 @@
 """Ten and more files as people have them: what they are taken for, and findings without a flag."""
 
+import pandas as pd
 import pytest
 
 import files_of_users as files
@@ -10,6 +11,7 @@ from nanosae.pipeline.plan import PlanOptions, make_plan
 
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=60, batch_size=128)
 UNUSED = ("id", "unused")
+VEHICLES = set(files.THINGS["vehicles"].split())
 
 # what each file's columns are, but for those that are not used
 ROLES = {
@@ -62,6 +64,7 @@ ROLES = {
         "combined": "text",
         "Score": "number",
     },
+    files.letters: {"embedding": "vectors", "letter": "text", "edition": "category"},
 }
 WITHOUT_COMPARISON = (files.lines,)
 
@@ -101,7 +104,31 @@ def test_findings_without_a_flag(make, tmp_path):
     assert len(is_compared) > 0
     assert is_compared.any() == (make not in WITHOUT_COMPARISON)
     assert (tmp_path / "run" / "report.html").exists()
-    known = set(" ".join(files.SUBJECTS.values()).split())
+    subjects = files.THINGS if make is files.letters else files.SUBJECTS
+    known = set(" ".join(subjects.values()).split())
     said = set(" ".join(analysis.features["label"].fillna("")).replace(",", "").split())
     assert known & said
     assert not any("was not compared" in line for line in lines)
+
+
+@pytest.mark.slow
+def test_what_is_spread_over_many_features_is_told_by_its_topic(tmp_path):
+    path = files.letters(tmp_path)
+
+    def first_finding(n_topics):
+        folder = tmp_path / f"run{n_topics}"
+        analysis = nanosae.run(
+            path, folder, config=CONFIG, n_topics=n_topics, say=str, progress=False
+        )
+        return analysis.findings.iloc[0]
+
+    frame = pd.read_parquet(path)
+    is_vehicle = frame["letter"].str.split().str[-1].isin(VEHICLES)
+    share = is_vehicle.groupby(frame["edition"]).mean()
+    found = first_finding(4)
+    assert found["side"] == "evening"
+    assert set(found["label"].split(", ")) <= VEHICLES
+    told = sorted(found[["share", "other_share"]])
+    assert told == pytest.approx([share["morning"], share["evening"]], abs=0.03)
+    without_topics = first_finding(1)  # no feature alone tells as much as half of it
+    assert abs(without_topics["strength"]) < 0.5 * abs(found["strength"])

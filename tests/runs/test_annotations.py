@@ -55,7 +55,7 @@ def test_names_bookmarks_and_tags_round_trip(tmp_path):
     assert edits.names(tmp_path) == {2: "second", 3: "'; DROP TABLE names; -- <b>"}
     for j in (5, 4, 5):
         edits.bookmark(tmp_path, j)
-    edits.bookmark(tmp_path, 4, False)
+    edits.bookmark(tmp_path, 4, on=False)
     assert edits.bookmarks(tmp_path) == [5]
     edits.tag(tmp_path, "a", "x", np.array([7, 1, 7]))
     edits.tag(tmp_path, "b", "x", [2])

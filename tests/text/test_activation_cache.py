@@ -24,6 +24,7 @@ from language_models import (  # noqa: E402
     model_of,
     run,
     texts_of,
+    tokenizer_of,
 )
 from nanosae.text import activation_cache as module  # noqa: E402
 from nanosae.text.activation_cache import cache_activations  # noqa: E402
@@ -272,3 +273,53 @@ def test_the_command_line_takes_all_options(llama, tmp_path):
     np.testing.assert_allclose(rows, wanted, atol=1e-6)
     known = json.loads((out / "layers.1" / "provenance.json").read_text())
     assert (known["prepend_bos"], known["context_size"]) == (False, 9)
+
+
+def test_chats_packed_and_layers_side_by_side_on_the_command_line(
+    llama, tmp_path, capsys
+):
+    from nanosae import SAEModel, splice
+    from nanosae.errors import ConfigError
+
+    model, tokenizer = llama[0], tokenizer_of("llama")
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ message['content'] }} and {% endfor %}"
+    )
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    texts = texts_of(60)
+    chats = [[{"role": "user", "content": text}] for text in texts]
+    lines = [json.dumps({"messages": chat}) for chat in chats]
+    (tmp_path / "chats.jsonl").write_text("\n".join(lines))
+    out, trained = tmp_path / "acts", tmp_path / "run"
+    words = ["activations", str(tmp_path / "model"), str(tmp_path / "chats.jsonl")]
+    words += ["--text-column", "messages", "--chat", "--pack", "--concat"]
+    words += ["--layer", "layers.0", "layers.1", "--max-length", "12", "-o", str(out)]
+    assert main(words) == 0
+    assert f"nanosae train {out}/layers.0+layers.1 -o RUN" in capsys.readouterr().out
+    rows, table = shards(out, "layers.0+layers.1")
+    written = [f"{text} and " for text in texts]
+    expected, beside = run(
+        (model, tokenizer),
+        ["layers.0", "layers.1"],
+        written,
+        pack=True,
+        concat=True,
+        max_length=12,
+    )
+    close(rows, expected, 1e-3)
+    assert (table["text"].to_numpy() == beside["text"]).all()
+    done = {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    assert main(words) == 0
+    assert done == {path: path.stat().st_mtime_ns for path in out.rglob("*.*")}
+    flags = ["--hidden-size", "32", "--k", "3", "--steps", "6"]
+    data = str(out / "layers.0+layers.1")
+    assert main(["train", data, "-o", str(trained), *flags]) == 0
+    sae = SAEModel.load(trained)
+    assert sae.config["hook_name"] == "model.layers.0+model.layers.1"
+    assert sae.config["disable_concat_sequences"] is False
+    with (
+        pytest.raises(ConfigError, match="side by side"),
+        splice(model, None, sae),
+    ):
+        pass

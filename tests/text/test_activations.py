@@ -24,6 +24,7 @@ from language_models import (  # noqa: E402
     texts_of,
     tokenizer_of,
 )
+from nanosae.errors import ConfigError  # noqa: E402
 from nanosae.text import activations as module  # noqa: E402
 from nanosae.text.activations import activations  # noqa: E402
 from nanosae.text.language_models import load_model  # noqa: E402
@@ -289,3 +290,90 @@ def test_a_real_causal_model_from_a_gguf_file():
     assert (length[first] > 50 * np.median(length)).all()
     kept, _ = run((model, tokenizer), "layers.15", texts, bos=False)
     np.testing.assert_array_equal(kept, every[~first])
+
+
+def test_packed_windows_hold_successive_texts_and_each_token_once(llama):
+    model, tokenizer = llama
+    texts, begin = texts_of(30, seed=5), 4
+    stream, owners, places = [], [], []
+    for number, text in enumerate(texts):
+        coded = tokenizer(text, return_offsets_mapping=True)
+        stream += [begin, *coded["input_ids"]]
+        owners += [number] * (1 + len(coded["input_ids"]))
+        places += [(0, 0), *coded["offset_mapping"]]
+    size = 9 - 1  # the begin-of-text token stands before each window
+    expected, kept = [], []
+    for start in range(0, len(stream), size):
+        window = stream[start : start + size]
+        starts_text = window[0] == begin
+        rows = hidden(model, window if starts_text else [begin, *window], 1)
+        expected.append(rows if starts_text else rows[1:])
+        kept += [token != begin for token in window]
+    rows, table = run(llama, "layers.1", texts, max_length=9, pack=True)
+    close(rows, np.concatenate(expected)[kept])
+    assert table["text_index"].tolist() == [
+        owner for owner, is_kept in zip(owners, kept, strict=True) if is_kept
+    ]
+    beside = zip(table["start"], table["end"], strict=True)
+    wanted = [place for place, is_kept in zip(places, kept, strict=True) if is_kept]
+    assert list(beside) == wanted
+    alone_rows, _ = run(llama, "layers.1", texts, max_length=9)
+    assert np.abs(rows - alone_rows).max() > 0.01  # what stands before a text is seen
+    bare = tokenizer_of("bert")
+    with pytest.raises(ConfigError, match="neither a begin-of-text"):
+        run((model, bare), "layers.1", texts, pack=True)
+
+
+def test_packed_texts_can_be_pooled(llama):
+    texts = texts_of(30, seed=5)
+    rows, table = run(llama, "layers.1", texts, max_length=9, pack=True)
+    means, numbers = run(
+        llama, "layers.1", texts, max_length=9, pack=True, pooling="mean"
+    )
+    for number, mean in zip(numbers["text_index"], means, strict=True):
+        close(mean, rows[table["text_index"] == number].mean(axis=0))
+    assert len(means) == 30
+
+
+TEMPLATE = (
+    "<s>{% for message in messages %}{{ message['role'] }} {{ message['content'] }}[SEP]"
+    "{% endfor %}"
+)
+
+
+def test_chats_are_written_by_the_template_without_rows_of_its_tokens(llama):
+    tokenizer = tokenizer_of("llama")
+    tokenizer.add_special_tokens({"sep_token": "[SEP]"})
+    turns = [
+        {"role": "the", "content": "old tree"},
+        {"role": "a", "content": "dog runs"},
+    ]
+    with pytest.raises(ConfigError, match="no chat template"):
+        run((llama[0], tokenizer), "layers.1", [turns])
+    tokenizer.chat_template = TEMPLATE
+    rows, table = run((llama[0], tokenizer), "layers.1", [turns, "a cat"])
+    text = "the old tree[SEP]a dog runs[SEP]"
+    ids = [4, *tokenizer(text, add_special_tokens=False)["input_ids"]]
+    separator = tokenizer.convert_tokens_to_ids("[SEP]")
+    assert ids.count(separator) == 2
+    is_word = ~np.isin(ids, [4, separator])
+    close(rows[table["text_index"] == 0], hidden(llama[0], ids, 1)[is_word])
+    assert set(table["text"]) == {text, "a cat"}
+    words = [text[a:b] for a, b in zip(table["start"], table["end"], strict=True)]
+    assert "".join(words[: is_word.sum()]) == "theoldtreeadogruns"
+    kept, _ = run((llama[0], tokenizer), "layers.1", [turns], special_tokens=True)
+    close(kept, hidden(llama[0], ids, 1))
+
+
+def test_unknown_words_have_rows_though_their_token_is_special(llama):
+    rows, table = run(llama, "layers.1", ["old ?? tree"])
+    assert 4 in table["start"].tolist()
+    assert len(rows) == len(table["start"])
+
+
+def test_layers_side_by_side(llama):
+    names = ["layers.0", "layers.1"]
+    rows, table = run(llama, names, texts_of(20), concat=True)
+    apart, same = run(llama, names, texts_of(20))
+    np.testing.assert_array_equal(rows, np.concatenate([*apart.values()], axis=1))
+    assert all((table[column] == same[column]).all() for column in table)

@@ -31,6 +31,7 @@ TEMPLATES: dict[Kind, str] = {
     "numeric": NUMERIC_SENTENCE,
     "trend": TREND_SENTENCE,
 }
+FALSE_DISCOVERY_RATE = 0.05  # that is put up with among findings
 SHOWN = 20  # findings in a notebook
 
 

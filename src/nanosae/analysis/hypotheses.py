@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from nanosae.analysis.compared import Compared
 from nanosae.analysis.effects import Effects, Kind, Pairs, cliffs_delta, effects
 from nanosae.analysis.feature_sums import FeatureSums, dense_column, feature_sums
-from nanosae.analysis.findings import Contrast
+from nanosae.analysis.findings import FALSE_DISCOVERY_RATE, Contrast
 from nanosae.analysis.joint_model import MAX_ROWS, MIN_ROWS, Rows, joint_model
 from nanosae.analysis.selection import given_selected, rejection_cutoff
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
@@ -23,7 +23,6 @@ from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 TOPICS_SHARE = 0.2  # of the false discovery rate that tests of topics may use
-FALSE_DISCOVERY_RATE = 0.05  # that is put up with among findings
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
 MAX_MODEL_FEATURES = 10  # of the joint model
 NAMED = 10  # groups that a note names

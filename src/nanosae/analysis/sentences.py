@@ -21,7 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.findings import Contrast, is_about_topic, shares_of
+from nanosae.analysis.findings import (
+    FALSE_DISCOVERY_RATE,
+    Contrast,
+    is_about_topic,
+    shares_of,
+)
 from nanosae.text.tokens import split_words, stem
 
 SAID = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
@@ -63,10 +68,11 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         `share`, `other_share`, `effect` with its 95 % interval `low` to `high` (log-odds ratio; of
         numbers the difference), `n_active` and `q` (false discovery rate). A feature or topic is
         said once per column, and a topic not beside a feature that says the same. Features without
-        a label are left out where others have one.
+        a label are left out where others have one, and so is what so many comparisons would yield
+        by chance.
     """
     found: list[Line] = []
-    compared = [_as_compared(result) for result in results]
+    compared = _selected([_as_compared(result) for result in results])
     are_groups = [result.kind == "groups" for result in compared]
     has_several = sum(are_groups) > 1
     for result in compared:
@@ -80,6 +86,23 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
     table["feature"] = table["feature"].astype("Int64").where(is_about_feature)
     table["topic"] = table["topic"].astype("Int64").where(~is_about_feature)
     return table
+
+
+def _selected(compared: list[_Compared]) -> list[_Compared]:
+    """Return comparisons with the findings that are left in view of how many were made.
+
+    Where R of m comparisons have findings, their rate is R ÷ m of the one for a single comparison:
+    the share of false ones, on average over the R, is what it would be for one (Benjamini and
+    Bogomolov, J. R. Statist. Soc. B 2014).
+    """
+    n_with_findings = sum(len(result.findings) > 0 for result in compared)
+    highest = FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)
+    selected = []
+    for result in compared:
+        lines = result.findings
+        kept = lines.loc[lines["q"] <= highest] if len(lines) else lines
+        selected.append(result._replace(findings=kept))
+    return selected
 
 
 def of_comparisons(found: pd.DataFrame) -> pd.DataFrame:

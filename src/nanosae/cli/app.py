@@ -40,10 +40,15 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
 
 
 GROUPS: dict[str, tuple[Callable, ...]] = {
-    "From texts to findings": (whole.run, pages.demo),
-    "Rows": (corpus.embed, corpus.activations, corpus.cache),
-    "Training": (training.recommend, training.train, training.info, pages.watch),
-    "Features of a corpus": (
+    "From texts to findings: begin here": (whole.run, pages.demo),
+    "Rows: vectors out of texts": (corpus.embed, corpus.activations, corpus.cache),
+    "Training: a sparse autoencoder out of vectors": (
+        training.recommend,
+        training.train,
+        training.info,
+        pages.watch,
+    ),
+    "Features of a corpus: encode first, then read, name and search them": (
         corpus.encode,
         analysis.describe,
         analysis.label,
@@ -54,14 +59,18 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
         dictionaries.steer,
         dictionaries.tag,
     ),
-    "Comparisons": (analysis.contrast, analysis.explain, analysis.over_time),
-    "Several SAEs": (
+    "Comparisons: tested differences between groups and over time": (
+        analysis.contrast,
+        analysis.explain,
+        analysis.over_time,
+    ),
+    "Several SAEs: what other seeds and sizes find": (
         dictionaries.match,
         dictionaries.splitting,
         dictionaries.stability,
     ),
-    "Pages": (pages.report, pages.explore),
-    "Other programs": (
+    "Pages: all of it in a browser": (pages.report, pages.explore),
+    "Other programs: features and SAEs elsewhere": (
         corpus.export,
         models.convert,
         models.push,

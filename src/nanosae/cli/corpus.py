@@ -88,6 +88,9 @@ def activations(
     max_norm: float = 10.0,
     max_length: OptionalCount = None,
     batch_tokens: Count = 4096,
+    pack: bool = False,
+    chat: bool = False,
+    concat: bool = False,
     dtype: Literal["float16", "float32"] = "float16",
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
@@ -100,26 +103,32 @@ def activations(
         output: The folder.
         pooling: Pool the tokens of each text into one row.
         bos: Begin with the begin-of-text token where the tokenizer has one.
-        special_tokens: Keep tokens that were added to the text.
+        special_tokens: Keep special tokens, such as those of a chat template.
         max_norm: Leave out tokens with more than so many times the median norm; inf keeps all.
         max_length: Tokens in a window; as many as the model takes by default.
         batch_tokens: Tokens in a forward pass.
+        pack: Fill windows with successive texts, which see those before them.
+        chat: The text column holds lists of messages (role, content): write them by the model's
+            chat template.
+        concat: Join the rows of all layers into one, as crosscoders take them.
         dtype: Type of the rows on disk.
     """
     from nanosae.sources.texts import read_texts
     from nanosae.text.activation_cache import cache_activations
 
-    table = read_texts(texts, text_column, encoding=encoding)
+    table = read_texts(texts, text_column, encoding=encoding, keep_chats=chat)
     sentences = table[text_column].to_pylist()
     how: Any = {"pooling": pooling, "bos": bos, "special_tokens": special_tokens}
     how |= {"max_norm": max_norm, "max_length": max_length}
     how |= {"batch_tokens": batch_tokens, "dtype": dtype}
+    how |= {"pack": pack, "concat": concat}
     n_rows = cache_activations(model, layer, sentences, output, **how)
     layers = ", ".join(layer)
     facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
     sentence = f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}"
     say_done(facts | {"layers": list(layer)}, sentence, as_json)
-    rows, tokens = output / layer[0], output / "tokens"
+    folder = "+".join(layer) if concat else layer[0]
+    rows, tokens = output / folder, output / "tokens"
     following = (
         f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}"
     )

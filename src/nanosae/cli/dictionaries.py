@@ -125,8 +125,7 @@ def tag(
     codes = nanosae.Codes.open(run, name)
     if rows is not None:
         chosen = indices(list(rows), codes.n_rows, "row").tolist()
-        on = not remove
-        annotations.tag(run, codes.name, tag, chosen, on, codes.data)
+        annotations.tag(run, codes.name, tag, chosen, on=not remove, data=codes.data)
     tagged = annotations.tagged(run, codes.name, tag, codes.data)
     table = pd.DataFrame({"row": tagged})
     if codes.has_texts:

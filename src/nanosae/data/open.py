@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from torch.utils.data import DataLoader
+
 from nanosae.data.dataset import Dataset
 from nanosae.data.order import rows_in_bytes
 from nanosae.data.stream import Stream
@@ -19,7 +21,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
     """Prepare data for training by the settings that concern rows.
 
     Args:
-        data: Anything that `open_rows` takes, or a stream: see `Stream`.
+        data: Anything that `open_rows` takes, or a stream (a `DataLoader`, too): see `Stream`.
         targets: Vectors to be predicted, one for each row, of any kind; None without.
         config: Gives `columns`, `input_size`, `data_seed`, `heldout_share` and `buffer_bytes`.
 
@@ -27,7 +29,7 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
         DataError: If the data cannot be used; it is a ValueError.
         ConfigError: If there are targets beside a stream.
     """
-    if callable(data) or isinstance(data, Iterator):
+    if callable(data) or isinstance(data, Iterator | DataLoader):
         if targets is not None:
             raise ConfigError(
                 "targets cannot be given beside a stream:",

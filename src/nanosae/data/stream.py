@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
@@ -13,6 +13,7 @@ from nanosae.data.dataset import Batch, Dataset
 from nanosae.data.order import rows_in_bytes
 from nanosae.errors import DataError, DataTypeError
 from nanosae.sources import open_rows
+from nanosae.sources.frames import ONE_OF_SEVERAL, several_arrays
 
 
 class Stream(Dataset):
@@ -29,9 +30,9 @@ class Stream(Dataset):
     refuses to go on. Rows that remain at the end and make no whole batch are not used.
 
     Args:
-        batches: An iterator or generator of (n, width) arrays or tensors, of (inputs, targets), or
-            of what `activations` yields; or a function that returns a new one. Batches without rows
-            are passed over.
+        batches: An iterator, generator or `DataLoader` of (n, width) arrays, tensors or frames, of
+            (inputs, targets), or of what `activations` yields; or a function that returns a new
+            one. Batches without rows are passed over.
         seed: Decides the held-out rows and every order.
         input_size: Width that the rows must have.
         heldout_share: Share of the rows of the first buffer to hold out, at least one row.
@@ -133,8 +134,7 @@ def _read_blocks(
     """Yield the width of the inputs, and the checked rows of each batch with targets behind."""
     total_width = None
     for number, batch in enumerate(batches):
-        rows = getattr(batch, "rows", batch)  # of what `activations` yields
-        inputs, targets = rows if isinstance(rows, tuple) else (rows, None)
+        inputs, targets = _inputs_and_targets(batch, number)
         if getattr(inputs, "shape", ())[:1] == (0,):
             continue
         try:
@@ -154,6 +154,42 @@ def _read_blocks(
             )
         width, total_width = opened.width, opened.total_width
         yield width, block
+
+
+def _inputs_and_targets(batch: Any, number: int) -> tuple[Any, Any]:
+    """Return the rows of a batch, and the targets that stand beside them.
+
+    Raises:
+        DataTypeError: If it holds several arrays that are not inputs and targets.
+    """
+    rows = getattr(batch, "rows", batch)  # of what `activations` yields
+    if callable(rows):
+        rows = batch  # a polars frame, which has a method of that name
+    if isinstance(rows, Mapping):
+        raise DataTypeError(
+            f"batch {number} of the stream {several_arrays(rows)}",
+            remedy=ONE_OF_SEVERAL,
+        )
+    parts = rows if isinstance(rows, tuple | list) else [rows]
+    if not parts or not all(map(_is_array, parts)):
+        return rows if isinstance(rows, tuple) and len(rows) == 2 else (rows, None)
+    shapes = [tuple(part.shape) for part in parts]
+    n_dimensions = [len(shape) for shape in shapes]
+    if n_dimensions == [2]:  # as a DataLoader collates what a TensorDataset gives
+        return parts[0], None
+    if n_dimensions == [2, 2]:
+        return parts[0], parts[1]
+    if isinstance(rows, list) and set(n_dimensions) == {1}:
+        return rows, None  # a list of rows
+    raise DataTypeError(
+        f"batch {number} of the stream holds {shapes}; needed are rows, (n, width), or rows and "
+        "targets.",
+        remedy="Take what is needed: (x for x, _ in loader), say.",
+    )
+
+
+def _is_array(part: Any) -> bool:
+    return hasattr(part, "shape") and hasattr(part, "dtype")
 
 
 def _start(batches: Any) -> Iterator[Any]:

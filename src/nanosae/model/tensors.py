@@ -60,7 +60,7 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
             file=file,
             remedy="Save the state_dict with the library that made it.",
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # damaged bytes fail in many ways
         reason = " ".join(str(error).split()) or type(error).__name__
         raise damaged(file, reason, remedy) from error
     if not isinstance(content, dict):

@@ -111,7 +111,7 @@ def rename(run: str | Path, feature: int, name: str, model: str | None = None) -
 
 
 def bookmark(
-    run: str | Path, feature: int, on: bool = True, model: str | None = None
+    run: str | Path, feature: int, *, on: bool = True, model: str | None = None
 ) -> None:
     """Set or remove a bookmark."""
     with _write(run) as db:
@@ -128,6 +128,7 @@ def tag(
     corpus: str,
     tag: str,
     rows: Iterable[int],
+    *,
     on: bool = True,
     data: str = "",
 ) -> None:

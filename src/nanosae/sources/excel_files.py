@@ -26,9 +26,13 @@ def read_excel(path: Path) -> pa.Table:
     Raises:
         ExtraError: Without openpyxl.
         DataError: If all sheets are empty.
+        ValueError: If it is no Excel file, or damaged.
     """
     extra("excel", "openpyxl", "reading .xlsx files")
-    sheets = pd.read_excel(path, sheet_name=None, header=None)
+    try:
+        sheets = pd.read_excel(path, sheet_name=None, header=None)
+    except Exception as error:  # damaged archives fail in many ways
+        raise ValueError(str(error) or type(error).__name__) from error
     filled = {name: _without_empty(sheet) for name, sheet in sheets.items()}
     tables = {
         str(name): _with_header(cells)

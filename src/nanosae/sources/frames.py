@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
 
-from nanosae.errors import DataError, DataTypeError
+from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
+ONE_OF_SEVERAL = (
+    "Give one of them, or all side by side: np.concatenate([*arrays.values()], axis=1)."
+)
+LAZY = {
+    "LazyFrame": "Read it: .collect().",
+    "IterableDataset": "Give a function that yields its batches as (n, width) arrays.",
+    "TensorDataset": "Give its tensor, or a DataLoader of it.",
+    "DatasetDict": "Give one of its splits.",
+}
 SELECTION_ROWS = 1024  # rows of a Hugging Face selection that are gathered at a time
 
 
@@ -37,10 +46,19 @@ def from_object(data: Any) -> LazyTable | Any:
         return _from_list(data)
     if any(hasattr(data, method) for method in ("tocsr", "detach", "__array__")):
         return as_array(data)
+    kind = type(data).__name__
+    if isinstance(data, Mapping) and kind not in LAZY:
+        raise DataTypeError(f"The data {several_arrays(data)}", remedy=ONE_OF_SEVERAL)
     raise DataTypeError(
-        f"{type(data).__name__} is not a frame, table, Dataset split, 2-d array, tensor, list "
-        "or path."
+        f"{kind} is not a frame, table, Dataset split, 2-d array, tensor, list or path.",
+        remedy=LAZY.get(kind),
     )
+
+
+def several_arrays(arrays: Mapping[Any, Any]) -> str:
+    """Say what a dict holds, as the end of a sentence."""
+    names = ", ".join(map(repr, list(arrays)[:LISTED_NAMES]))
+    return f"is a dict of {len(arrays)} parts: {names}."
 
 
 def _from_list(vectors: Any) -> LazyTable | Any:

@@ -32,7 +32,7 @@ def read_json_lines(path: Path, text_column: str | None = None) -> pa.Table:
         return _read_mixed_lines(path, text_column, error)
     if text_column is not None and table[text_column].null_count == len(table):
         table = table.drop_columns(text_column)  # the schema made it up
-    return _with_chats_as_text(table)
+    return table
 
 
 def _read_mixed_lines(
@@ -46,6 +46,8 @@ def _read_mixed_lines(
     if text_column not in table.column_names:
         return table
     place = table.column_names.index(text_column)
+    if _is_chat(table.schema.field(place).type):
+        return table
     texts = [_as_text(value) for value in table[text_column].to_pylist()]
     return table.set_column(place, text_column, pa.array(texts, pa.string()))
 
@@ -63,7 +65,7 @@ def read_json(path: Path, text_column: str | None = None) -> pa.Table:
             name: cells for name, cells in value.items() if isinstance(cells, list)
         }
         if len(lists) != 1:
-            return _with_chats_as_text(pa.table(lists))
+            return pa.table(lists)
         (value,) = lists.values()
     if not isinstance(value, list) or not value:
         raise DataError(f"{path} holds no array of rows.", file=path)
@@ -88,7 +90,7 @@ def _table_of_records(
     columns = {}
     for name in names:
         columns[name] = _column([record.get(name) for record in records])
-    return _with_chats_as_text(pa.table(columns))
+    return pa.table(columns)
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -104,7 +106,7 @@ def _as_text(value: Any) -> str | None:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _with_chats_as_text(table: pa.Table) -> pa.Table:
+def with_chats_as_text(table: pa.Table) -> pa.Table:
     """Turn columns of chat messages, lists of {"role", "content"}, into texts."""
     for i, field in enumerate(table.schema):
         if not _is_chat(field.type):

@@ -20,7 +20,7 @@ from nanosae.errors import DataError, MissingError, near_names
 from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text_files
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
-from nanosae.sources.json_files import read_json, read_json_lines
+from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
@@ -36,7 +36,11 @@ MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
 
 
 def read_texts(
-    path: str | Path, column: str | None = None, *, encoding: str = "utf-8"
+    path: str | Path,
+    column: str | None = None,
+    *,
+    encoding: str = "utf-8",
+    keep_chats: bool = False,
 ) -> pa.Table:
     r"""Read texts and their metadata.
 
@@ -49,6 +53,8 @@ def read_texts(
             leaves the choice to `roles`.
         encoding: Of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised by its
             byte order mark.
+        keep_chats: Leave columns of chat messages, lists of {"role", "content"}, as they are; else
+            they become texts, a message a line.
 
     Returns:
         All columns, in the order of the file; of records, a column for each field.
@@ -73,6 +79,8 @@ def read_texts(
         tables = [_read_file(file, column, encoding) for file in files]
         table = tables[0] if len(tables) == 1 else _join(tables)
     table = without_structs(_with_own_names(table))
+    if not keep_chats:
+        table = with_chats_as_text(table)
     if column is None:
         return table
     if column not in table.column_names:
@@ -124,7 +132,9 @@ def _suffix(file: Path) -> str:
 
 def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     try:
-        return _read(file, column, encoding)
+        table = _read(file, column, encoding)
+        _ = table.column_names  # an error where they are not UTF-8
+        return table
     except DataError:
         raise
     except UnicodeDecodeError as error:

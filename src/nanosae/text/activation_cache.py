@@ -18,18 +18,20 @@ from nanosae.atomic import write_file
 from nanosae.errors import ConfigError, DataError
 from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations
-from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules
+from nanosae.text.chats import as_text
+from nanosae.text.language_models import load_model
+from nanosae.text.provenance import DEFAULT_MAX_NORM, SIDE_BY_SIDE, TokenRules
 from nanosae.text.windows import TEXTS
 
 SHARD_BLOCKS = 4  # blocks in a shard
 PROVENANCE = "provenance.json"  # where `sources` looks for it
-DEFAULTS = asdict(TokenRules()) | {"batch_tokens": 4096}
+DEFAULTS = asdict(TokenRules()) | {"batch_tokens": 4096, "concat": False}
 
 
 def cache_activations(
     model: Any,
     layers: str | Sequence[str],
-    texts: Sequence[str],
+    texts: Sequence[Any],
     folder: str | Path,
     *,
     tokenizer: Any = None,
@@ -40,6 +42,8 @@ def cache_activations(
     max_norm: float = DEFAULT_MAX_NORM,
     max_length: int | None = None,
     batch_tokens: int = 4096,
+    pack: bool = False,
+    concat: bool = False,
 ) -> int:
     """Write activations to shards that `train` and `encode_corpus` read; called again, go on.
 
@@ -50,7 +54,7 @@ def cache_activations(
     Args:
         model: As in `activations`.
         layers: One name or several.
-        texts: The same texts at each call.
+        texts: The same texts, or chats, at each call.
         folder: Where to write.
         tokenizer: Of a loaded model.
         dtype: float16 or float32.
@@ -60,6 +64,8 @@ def cache_activations(
         max_norm: Leave out tokens whose norm is above so many times the median.
         max_length: Tokens in a window.
         batch_tokens: Tokens in a forward pass.
+        pack: Whether to fill windows with successive texts.
+        concat: Whether to join the layers' rows into one, in `folder/LAYER+LAYER/`.
 
     Returns:
         The number of rows in the folder.
@@ -70,8 +76,11 @@ def cache_activations(
     """
     folder = Path(folder)
     names = [layers] if isinstance(layers, str) else list(layers)
-    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length)
-    options: Any = asdict(rules) | {"batch_tokens": batch_tokens}
+    if any(not isinstance(text, str) for text in texts):
+        model, tokenizer = load_model(model, tokenizer)
+        texts = [as_text(text, tokenizer) for text in texts]
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
+    options: Any = asdict(rules) | {"batch_tokens": batch_tokens, "concat": concat}
     settings = {"model": str(getattr(model, "name_or_path", model)), "layers": names}
     settings |= {"dtype": dtype} | options
     done = sorted((folder / "tokens").glob("*.parquet"))
@@ -79,6 +88,8 @@ def cache_activations(
     if first_text < len(texts):
         to_do = tracked(texts[first_text:], "activations", len(texts) - first_text)
         blocks = activations(model, names, to_do, tokenizer=tokenizer, **options)
+        if concat:
+            names = [SIDE_BY_SIDE.join(names)]
         for name in names:
             _write_provenance(folder / name / PROVENANCE, blocks.provenance[name])
         while shard := list(islice(blocks, SHARD_BLOCKS)):
@@ -123,7 +134,8 @@ def _write_provenance(path: Path, known: dict[str, Any]) -> None:
 
 def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
     with np.errstate(over="ignore"):
-        rows = np.concatenate([block.rows[layer] for block in shard]).astype(dtype)
+        parts = [_rows_of(block, layer) for block in shard]
+        rows = np.concatenate(parts).astype(dtype)
     if not np.isfinite(rows).all():
         raise DataError(
             f"{layer} has values that {dtype} cannot hold:",
@@ -131,6 +143,11 @@ def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, partial(np.save, arr=rows))
+
+
+def _rows_of(block: Block, layer: str) -> np.ndarray:
+    """Return the rows of a layer, or of all that were joined."""
+    return block.rows[layer] if isinstance(block.rows, dict) else block.rows
 
 
 def _write_tokens(

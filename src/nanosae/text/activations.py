@@ -25,8 +25,14 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from nanosae.text.chats import as_text
 from nanosae.text.language_models import find_layers, load_model, run_layers
-from nanosae.text.provenance import DEFAULT_MAX_NORM, TokenRules, provenance
+from nanosae.text.provenance import (
+    DEFAULT_MAX_NORM,
+    SIDE_BY_SIDE,
+    TokenRules,
+    provenance,
+)
 from nanosae.text.windows import Cutter, Window
 
 Pooling = Literal["mean", "first", "last"]
@@ -76,6 +82,8 @@ def activations(
     max_norm: float = DEFAULT_MAX_NORM,
     max_length: int | None = None,
     batch_tokens: int = 4096,
+    pack: bool = False,
+    concat: bool = False,
 ) -> Blocks:
     """Run texts through a model and yield the outputs of some of its layers.
 
@@ -84,11 +92,12 @@ def activations(
             `accelerate`), or a loaded model, which is put in evaluation mode.
         layers: Name of a module, as in `model.named_modules()`, or names: one pass serves all. Of a
             module that runs several times in a pass, the first output is taken.
-        texts: The texts; an iterator is read as needed.
+        texts: The texts; an iterator is read as needed. A list of chat messages, {"role",
+            "content"}, is written by the tokenizer's chat template.
         tokenizer: The fast tokenizer of a loaded model.
         pooling: None for a row per token; else one per text, from its kept tokens: their mean, the
             first or the last. A text without any gives no row.
-        special_tokens: Whether to keep tokens that were added to the text.
+        special_tokens: Whether to keep special tokens, added to the text or by a chat template.
         bos: Whether to begin with the begin-of-text token if the tokenizer has one but does not add
             it itself.
         max_norm: Leave out tokens whose norm, at any of the layers, is above so many times the
@@ -96,6 +105,11 @@ def activations(
         max_length: Tokens in a window; None takes as many as tokenizer and model allow.
         batch_tokens: Tokens in a forward pass, padding included, unless one window has more; a
             block has about eight passes.
+        pack: Fill each window with successive texts, which see those before them, as in the
+            training of most language models; a text begins with the begin-of-text token, or the
+            end-of-text token where there is none.
+        concat: Join the rows of several layers into one of their whole width, as crosscoders
+            take them. Layers of longer vectors then weigh more.
 
     Returns:
         An iterator of blocks, which also says by layer what its rows are (`provenance`).
@@ -112,17 +126,18 @@ def activations(
         >>> blocks = activations("model.gguf", "layers.15", ["A text."])  # doctest: +SKIP
         >>> rows = np.concatenate([block.rows for block in blocks])  # doctest: +SKIP
     """
-    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length)
+    rules = TokenRules(pooling, special_tokens, bos, max_norm, max_length, pack)
     model, tokenizer = load_model(model, tokenizer)
     names = [layers] if isinstance(layers, str) else list(layers)
     modules = find_layers(model, names)
     model_length = getattr(model.config, "max_position_embeddings", None)
     cutter = Cutter(tokenizer, rules, model_length)
+    written = (as_text(text, tokenizer) for text in texts)
     pad = tokenizer.pad_token_id or 0
 
     def blocks() -> Iterator[Block]:
         n_texts = 0
-        for block_texts, windows in cutter.blocks(texts, PASSES * batch_tokens):
+        for block_texts, windows in cutter.blocks(written, PASSES * batch_tokens):
             rows = _run_windows(model, modules, windows, batch_tokens, pad)
             places = _places_of(windows)
             kept = _usual_norms(rows, max_norm)
@@ -132,9 +147,14 @@ def activations(
                 rows, places = _pool(rows, places["text"], pooling)
             table = _table_of(places, block_texts, n_texts)
             n_texts += len(block_texts)
-            yield Block(rows[layers] if isinstance(layers, str) else rows, table)
+            if concat:
+                yield Block(np.concatenate([*rows.values()], axis=1), table)
+            else:
+                yield Block(rows[layers] if isinstance(layers, str) else rows, table)
 
-    return Blocks(blocks(), {name: provenance(model, name, rules) for name in names})
+    described = [SIDE_BY_SIDE.join(names)] if concat else names
+    known = {name: provenance(model, name, rules) for name in described}
+    return Blocks(blocks(), known)
 
 
 def _run_windows(
@@ -174,8 +194,7 @@ def _padded(tensors: list[Tensor], value: int = 0) -> Tensor:
 
 def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
     """Return for each kept token the number of its text, and where it starts and ends there."""
-    sizes = [int(window.kept.sum()) for window in windows]
-    texts = np.repeat([window.text for window in windows], sizes)
+    texts = np.concatenate([window.texts[window.kept.numpy()] for window in windows])
     offsets = [window.offsets[window.kept.numpy()] for window in windows]
     starts, ends = np.concatenate(offsets).T
     return {"text": texts, "start": starts, "end": ends}

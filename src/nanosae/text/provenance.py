@@ -18,6 +18,7 @@ from nanosae.errors import ConfigError
 from nanosae.text.language_models import find_layers
 
 DEFAULT_MAX_NORM = 10.0
+SIDE_BY_SIDE = "+"  # between the names of layers whose rows were joined
 # TransformerLens' name of a layer's output
 RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_(?:resid_post|out)")
 
@@ -32,6 +33,7 @@ class TokenRules:
         bos: Whether windows begin with the begin-of-text token.
         max_norm: Tokens with more than so many times the median norm give none.
         max_length: Tokens in a window; None takes as many as the model does.
+        pack: Whether windows are filled with successive texts.
     """
 
     pooling: str | None = None
@@ -39,6 +41,7 @@ class TokenRules:
     bos: bool = True
     max_norm: float = DEFAULT_MAX_NORM
     max_length: int | None = None
+    pack: bool = False
 
 
 def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
@@ -49,19 +52,21 @@ def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
 
     Args:
         model: The loaded model.
-        layer: Name of the module.
+        layer: Name of the module, or names of several that are side by side, joined by "+".
         rules: Which tokens gave rows.
     """
     context_size = rules.max_length
     if context_size is None:
         context_size = getattr(model.config, "max_position_embeddings", None)
+    parts = [_name_with_head(model, part) for part in layer.split(SIDE_BY_SIDE)]
     return {
         "model_name": model_name(model),
         "model_class_name": "AutoModelForCausalLM",
-        "hook_name": _name_with_head(model, layer),
+        "hook_name": SIDE_BY_SIDE.join(parts),
         "prepend_bos": rules.bos,
         "exclude_special_tokens": not rules.special_tokens,
         "context_size": context_size,
+        "disable_concat_sequences": not rules.pack,
         "max_norm": rules.max_norm if math.isfinite(rules.max_norm) else None,
         "pooling": rules.pooling,
     }
@@ -91,6 +96,11 @@ def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
             remedy="Splice needs one that was trained on tokens.",
         )
     trained_on = known.get("hook_name")
+    if SIDE_BY_SIDE in str(trained_on):
+        raise ConfigError(
+            f"The SAE was trained on layers side by side ({trained_on}).",
+            remedy="Splice needs one of a single layer.",
+        )
     if layer is None and trained_on is None:
         raise ConfigError(
             "The SAE does not say which layer it was trained on:",

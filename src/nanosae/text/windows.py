@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nanosae.errors import DataError
+from nanosae.errors import ConfigError, DataError
 from nanosae.text.provenance import TokenRules
 
 TEXTS = 64  # texts tokenised together
@@ -19,16 +19,16 @@ TEXTS = 64  # texts tokenised together
 
 @dataclass(frozen=True)
 class Window:
-    """Successive tokens of a text, with those that the model needs before and after.
+    """Successive tokens of a text, or of several, with those that the model needs around them.
 
     Attributes:
-        text: Number of the text among those of its block.
+        texts: Of each token the number of its text among those of its block, (tokens,).
         ids: Token numbers, (tokens,).
         offsets: First character of each token in the text and the one after its last, (tokens, 2).
         kept: Which tokens give a row, bool (tokens,).
     """
 
-    text: int
+    texts: np.ndarray
     ids: Tensor
     offsets: np.ndarray
     kept: Tensor
@@ -42,6 +42,9 @@ class Cutter:
         rules: Which tokens give rows. A begin-of-text token is put before each window if the
             tokenizer has one but does not add it itself.
         model_length: Tokens that the model takes, None if that is not known.
+
+    Raises:
+        ConfigError: If texts are to be packed and the tokenizer has no token to part them by.
     """
 
     def __init__(
@@ -49,6 +52,9 @@ class Cutter:
     ) -> None:
         self._tokenizer = tokenizer
         self._special_tokens = rules.special_tokens
+        self._separator = _separator(tokenizer) if rules.pack else None
+        unknown = tokenizer.unk_token_id
+        self._special_ids = sorted({*tokenizer.all_special_ids} - {unknown})
         limits = (rules.max_length, tokenizer.model_max_length, model_length, 2**20)
         self._max_length = min(limit for limit in limits if limit)
         self._head: list[int] = []  # tokens before each window
@@ -69,7 +75,8 @@ class Cutter:
         block: list[str] = []
         windows: list[Window] = []
         while more_texts := list(islice(texts, TEXTS)):
-            windows += self._cut(more_texts, first_text=len(block))
+            cut = self._cut if self._separator is None else self._pack
+            windows += cut(more_texts, first_text=len(block))
             block += more_texts
             if sum(len(window.ids) for window in windows) >= n_tokens:
                 yield block, sorted(windows, key=_position)
@@ -90,18 +97,63 @@ class Cutter:
         )
         n_head = len(self._head)
         for number, text in enumerate(encoded["overflow_to_sample_mapping"]):
+            ids = self._head + encoded["input_ids"][number]
             offsets = [(0, 0)] * n_head + encoded["offset_mapping"][number]
-            is_special = [1] * n_head + encoded["special_tokens_mask"][number]
-            kept = torch.tensor(is_special) == 0
-            if self._special_tokens:
-                kept = torch.ones_like(kept)
-            if kept.any():
-                yield Window(
-                    first_text + text,
-                    torch.tensor(self._head + encoded["input_ids"][number]),
-                    np.array(offsets, np.int32),
-                    kept,
-                )
+            is_added = [1] * n_head + encoded["special_tokens_mask"][number]
+            texts_of_tokens = np.full(len(ids), first_text + text)
+            yield from self._window(texts_of_tokens, ids, offsets, is_added)
+
+    def _pack(self, texts: list[str], first_text: int) -> Iterator[Window]:
+        """Yield windows that successive texts fill."""
+        _check_strings(texts)
+        encoded = self._tokenizer(
+            texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        numbers: list[int] = []
+        ids: list[int] = []
+        offsets: list[tuple[int, int]] = []
+        for number, own in enumerate(encoded["input_ids"]):
+            numbers += [first_text + number] * (1 + len(own))
+            ids += [self._separator, *own]
+            offsets += [(0, 0), *encoded["offset_mapping"][number]]
+        size = self._max_length - len(self._head)
+        for start in range(0, len(ids), size):
+            part = slice(start, start + size)
+            # a text that begins a window has its separator in front
+            head = [] if ids[part][:1] == self._head else self._head
+            n_head = len(head)
+            window_ids = head + ids[part]
+            is_added = [1] * n_head + [0] * (len(window_ids) - n_head)
+            yield from self._window(
+                np.array([numbers[start]] * n_head + numbers[part]),
+                window_ids,
+                [(0, 0)] * n_head + offsets[part],
+                is_added,
+            )
+
+    def _window(
+        self, texts: np.ndarray, ids: list[int], offsets: list, is_added: list[int]
+    ) -> Iterator[Window]:
+        """Yield a window, unless none of its tokens gives a row."""
+        numbers = torch.tensor(ids)
+        kept = torch.ones(len(ids), dtype=torch.bool)
+        if not self._special_tokens:
+            is_special = torch.isin(numbers, torch.tensor(self._special_ids))
+            kept = ~(is_special | torch.tensor(is_added).bool())
+        if kept.any():
+            yield Window(texts, numbers, np.array(offsets, np.int32), kept)
+
+
+def _separator(tokenizer: Any) -> int:
+    """Return the token before each packed text: that of the begin of texts, or of their end."""
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return token
+    raise ConfigError(
+        "pack=True needs a token between texts, and the tokenizer has neither a begin-of-text nor "
+        "an end-of-text token.",
+        remedy="Leave out pack.",
+    )
 
 
 def _check_strings(texts: list[str]) -> None:
@@ -115,4 +167,4 @@ def _check_strings(texts: list[str]) -> None:
 
 def _position(window: Window) -> tuple[int, int]:
     # A tokenizer that truncates on the left gives a text's last window first
-    return window.text, int(window.offsets.max())
+    return int(window.texts[0]), int(window.offsets.max())

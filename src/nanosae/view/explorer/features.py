@@ -248,5 +248,5 @@ def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
 def bookmark(corpus: OpenCorpus, feature: int, on: bool) -> Answer:
     """Set or remove a bookmark."""
     corpus.codes.features([feature])  # it must exist
-    annotations.bookmark(corpus.run, feature, on, corpus.codes.model)
+    annotations.bookmark(corpus.run, feature, on=on, model=corpus.codes.model)
     return {"marked": on}

@@ -100,7 +100,7 @@ def tag_rows(
             f"there is no row {max(rows)}: there are {corpus.codes.n_rows:,} rows."
         )
     run, name, data = corpus.run, corpus.codes.name, corpus.codes.data
-    annotations.tag(run, name, tag, rows, on, data)
+    annotations.tag(run, name, tag, rows, on=on, data=data)
     return {"tags": annotations.tags(run, name, data), "rows": len(rows)}
 
 
