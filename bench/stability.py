@@ -1,4 +1,4 @@
-"""What parts two trainings on the same rows, and what keeps them together.
+"""What parts two trainings on the same rows.
 
     python bench/stability.py DIR [--corpora NAME ...] [--json] [--save]
 
@@ -8,9 +8,7 @@ trainings by the default recipe:
     draws      differ in `seed`: noise of the start, prefix lengths
     rows       differ in `data_seed`: held-out rows, order
     both       differ in both
-    continued  differ in both and start from one model (`init`), which neither seed made
-    grown      one on half of the rows, the other on all of them
-    grown, continued  the same, where the other starts from the one
+    grown      differ in both, and one sees half of the rows
 
 Of each pair, means over both directions:
 
@@ -51,7 +49,6 @@ def train(
     args: argparse.Namespace,
     seed: int = 0,
     data_seed: int = 0,
-    init: SAEModel | None = None,
     share: float = 1.0,
 ) -> Trained:
     """Train on a share of the rows that are not unseen, and measure on the unseen ones."""
@@ -66,7 +63,7 @@ def train(
     )
     seen = corpus.rows[~corpus.unseen]
     is_used = np.random.default_rng(11).random(len(seen)) < share
-    model = SAETrainer(config).train(seen[is_used], init=init, progress=False)
+    model = SAETrainer(config).train(seen[is_used], progress=False)
     unseen = corpus.rows[corpus.unseen]
     features = model.features(unseen)
     decoder, bias = model.W_dec.detach().numpy(), model.b_dec.detach().numpy()
@@ -113,20 +110,11 @@ def pairs_of(corpus: Corpus, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Train, and compare pair by pair."""
     first = train(corpus, args)
     both = train(corpus, args, seed=1, data_seed=1)
-    half = train(corpus, args, share=0.5)
     pairs = {
         "draws": (first, train(corpus, args, seed=1)),
         "rows": (first, train(corpus, args, data_seed=1)),
         "both": (first, both),
-        "continued": (
-            train(corpus, args, seed=1, data_seed=1, init=first.model),
-            train(corpus, args, seed=2, data_seed=2, init=first.model),
-        ),
-        "grown": (half, both),
-        "grown, continued": (
-            half,
-            train(corpus, args, seed=1, data_seed=1, init=half.model),
-        ),
+        "grown": (train(corpus, args, share=0.5), both),
     }
     return [{"pair": name} | compare(*pair) for name, pair in pairs.items()]
 

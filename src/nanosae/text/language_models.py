@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nanosae.errors import ConfigError, DataError, MissingError
 from nanosae.extras import extra
+from nanosae.text.hub import without_bars
 
 
 def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
@@ -65,7 +66,8 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
     try:
         if tokenizer is None:
             tokenizer = library.AutoTokenizer.from_pretrained(where, **file)
-        model = getattr(library, kind).from_pretrained(where, dtype=dtype, **file)
+        with without_bars():
+            model = getattr(library, kind).from_pretrained(where, dtype=dtype, **file)
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise MissingError(
