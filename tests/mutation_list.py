@@ -566,6 +566,7 @@ add(
         "pair_numbers[is_in_clause]",
         "pair_numbers",
     ),
+    ("words: Katakana in pieces", "[{KATAKANA}]+|", ""),
     ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
 )
 SCORING = "tests/analysis/test_scoring.py"
@@ -651,6 +652,11 @@ add(
         "names: articles are part of names",
         'before != "" and corpus.says_something(before)',
         'before != ""',
+    ),
+    (
+        "names: particles are part of names",
+        "if LOOSE_END.search(words.terms[term]):",
+        "if False:",
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),

@@ -70,6 +70,13 @@ def test_scripts_without_spaces_give_runs_of_characters():
     assert all(" " not in term for term in words.terms)
 
 
+def test_a_run_of_katakana_is_one_word():
+    texts = np.array(["音楽プレーヤーを使う", "音楽プレーヤー、使う"], dtype=object)
+    words = Words(texts, np.ones(2, bool))
+    assert {"プレーヤー", "音楽プレーヤー"} <= set(words.terms)
+    assert not any(term in words.terms for term in ("プレ", "プレーヤ", "楽プレー"))
+
+
 def test_weights_are_bm25s_and_shares_those_of_the_seen_texts():
     texts = np.array(
         ["red red car", "big red bus", "car car car park", "bus bus"], dtype=object

@@ -16,8 +16,9 @@ two thirds of the part's texts and is not much worse ("wells", Wells Fargo).
 
 A phrase is whole unless it nearly always stands before the same word or behind the same word with
 content ("includes a number", of; "driven software", event), or joins two words that mostly stand
-without each other by a stop word ("tool to manage"; but "Bank of America"). Phrases that are not
-whole name only what nothing else does.
+without each other by a stop word ("tool to manage"; but "Bank of America"). Japanese and Chinese
+terms that begin or end with a particle are not whole either. What is not whole names only what
+nothing else does.
 
 Features whose names begin with the same term keep it and get further terms from the texts on which
 they are stronger than the others, which tells them apart. No two features have the same name.
@@ -47,6 +48,9 @@ from nanosae.text.tokens import UNSPACED, stem
 from nanosae.text.words import Words, is_stop_word
 
 UNSPACED_START = re.compile(f"[{UNSPACED}]")
+# Hiragana is mostly particles and endings, and so are these characters of Chinese
+PARTICLES = "\u3041-\u309f的了是和与或及为也它这那您"
+LOOSE_END = re.compile(f"^[{PARTICLES}]|[{PARTICLES}]$")
 MAX_TERMS = 3
 STEM = 4  # letters that two terms that repeat each other have in common, at least
 CANDIDATES = 150  # typical terms among which a name is looked for
@@ -270,6 +274,8 @@ def _ends_have_content(text: str) -> bool:
 def _is_whole(corpus: _Corpus, term: int) -> bool:
     """Return whether a term stands by itself: it is not cut out of a longer phrase."""
     words = corpus.words
+    if LOOSE_END.search(words.terms[term]):
+        return False
     before = words.before[term]
     is_cut_before = before != "" and corpus.says_something(before)
     is_cut_after = words.after[term] != ""

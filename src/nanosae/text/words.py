@@ -18,17 +18,18 @@ MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
 USUAL = 0.8  # share of a phrase's occurrences with the same word beside it
 MIN_SHARE = 2e-5  # of the texts, that a term must be in where this is more than three
 
+KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff"  # a run of it is nearly always one word
+
 LINK = re.compile(r"(?:https?://|www\.)\S+")  # names nothing, whatever is in it
 
 
 class Words:
     """Count words and phrases of one to three words.
 
-    A word is a run of letters, marks and digits of any script; where a script has no spaces, one
-    character, and phrases have up to six. Phrases do not cross punctuation or links, and the words
-    of a link do not count. Kept is what has two
-    letters and stands in three texts (in two, if there are fewer than 2,000), or in one of 50,000
-    if these are more.
+    A word is a run of letters, marks and digits of any script, Katakana included; where a script
+    has no spaces, one character, and phrases have up to six words. Phrases do not cross punctuation
+    or links, and the words of a link do not count. Kept is what has two letters and stands in three
+    texts (in two, if there are fewer than 2,000), or in one of 50,000 if these are more.
 
     Args:
         texts: The texts, (n,).
@@ -143,7 +144,7 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
 @cache
 def _token_pattern() -> re.Pattern[str]:
     """Match words, as a group, and punctuation between clauses, outside of it."""
-    unspaced_word = rf"[{UNSPACED}][{marks()}]*"
+    unspaced_word = rf"[{KATAKANA}]+|[{UNSPACED}][{marks()}]*"
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
     punctuation = r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…。，、；：！？\n]"
