@@ -100,6 +100,19 @@ def test_unspaced_labels_are_whole_words(tmp_path, word, frames, others):
     assert label(corpus(tmp_path / "c", active, texts)).label[0] == word
 
 
+def test_particles_are_no_part_of_unspaced_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = []
+    active = np.zeros((300, 1))
+    for i in range(300):
+        active[i] = i % 5 == 0
+        noise = "".join(rng.choice(list("今日本文章天気東京駅前新聞電話車道海山川"), 6))
+        other = "の変更" if i % 8 == 1 else ""
+        subject = "を変更" if active[i] else other
+        texts.append(f"{noise}{subject}{rng.choice(list('後前中時'))}")
+    assert label(corpus(tmp_path / "c", active, texts)).label[0] == "変更"
+
+
 def test_common_words_without_meaning_are_not_named(tmp_path):
     rng = np.random.default_rng(0)
     topics = [f"topic{k}x" for k in range(30)]

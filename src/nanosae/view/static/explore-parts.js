@@ -37,7 +37,7 @@ export const featureLink = (id, name) =>
 export const marked = (text, words) => {
   const known = words.filter((word) => word.length > 1).sort((a, b) => b.length - a.length);
   if (!known.length) return [text];
-  const escaped = known.map((word) => word.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&"));
+  const escaped = known.map((word) => word.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&"));
   const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(${escaped.join("|")})(?![\\p{L}\\p{N}])`, "giu");
   return text.split(pattern).map((part, i) => (i % 2 ? el("mark", {}, part) : part));
 };
