@@ -164,7 +164,7 @@ def _to_qdrant(codes: Codes, place: str, name: str) -> int:
     is_server = place.startswith(("http://", "https://"))
     argument = "url" if is_server else "path"
     client = library.QdrantClient(**{argument: place})
-    models = library.models
+    models = extra("stores", "qdrant_client.models", "--to qdrant")
     try:
         if client.collection_exists(name):
             raise ExistsError(
