@@ -454,6 +454,15 @@ add(
 )
 add(
     "data/heldout.py",
+    "tests/data/test_heldout.py",
+    (
+        "data: held out by place",
+        "np.lexsort((_seeded(groups.hashes, seed), is_too_large))",
+        "np.lexsort((_seeded(np.arange(len(groups.sizes), dtype=np.uint64), seed), is_too_large))",
+    ),
+)
+add(
+    "data/heldout.py",
     "tests/data/test_dataset.py -k 'side or hash'",
     (
         "data: copies on both sides",

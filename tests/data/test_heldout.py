@@ -49,3 +49,34 @@ def test_large_groups_are_held_out_only_if_nothing_else_is_there(seed):
     assert both.sum() == 1  # the single row
     only = choose_heldout(group_duplicates(x[100:]), 5, seed)
     assert only.all()
+
+
+def share_held_before(choose, seed):
+    """Grow 4,000 rows to 8,000; return how many of the old held-out rows were so before."""
+    x = np.random.default_rng(seed).normal(size=(8000, 4)).astype(np.float32)
+    mixed_up = np.random.default_rng(seed + 1).permutation(8000)
+    before = choose(group_duplicates(x[:4000]), 400, seed)
+    grown = choose(group_duplicates(x[mixed_up]), 800, seed)
+    after = np.empty(8000, bool)
+    after[mixed_up] = grown
+    return before[after[:4000]].mean()
+
+
+def in_order_of_places(groups, n_wanted, seed):
+    """Draw a number for each group by its place among all, which changes as rows are added."""
+    random = np.random.default_rng(seed).random(len(groups.sizes))
+    return (random.argsort().argsort() < n_wanted)[groups.group]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_added_rows_leave_held_out_what_was_held_out(seed):
+    assert share_held_before(choose_heldout, seed) > 0.85
+    assert share_held_before(in_order_of_places, seed) < 0.2
+
+
+def test_another_seed_holds_out_other_rows():
+    x = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    first = choose_heldout(group_duplicates(x), 500, 0)
+    second = choose_heldout(group_duplicates(x), 500, 1)
+    # 50 by chance, give or take 7
+    assert 20 < (first & second).sum() < 80

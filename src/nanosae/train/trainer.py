@@ -67,7 +67,8 @@ class SAETrainer(FeatureTransformer):
             targets: Vectors of the same kinds, one for each row of `data`: train a transcoder,
                 which predicts them from the rows (Dunefsky et al. 2024).
             init: An SAE to train further, or what `SAEModel.load` takes. Sizes, activation and
-                sparsity are its own where the config leaves them out.
+                sparsity are its own where the config leaves them out. Leave `data_seed` as it was:
+                another one holds out rows that the SAE has been trained on.
             resume: Go on from the run folder's newest checkpoint, or start if there is none.
             force: Replace the run in the folder.
             progress: Show a progress bar; a function is told the share of the steps that are done.
