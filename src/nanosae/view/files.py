@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from nanosae import checked
+
+# two threads that parsed headers of arrays at once ended in a SystemError of Python 3.11
+_one_reader = threading.Lock()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -25,7 +29,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     """Return the arrays of an .npz file, None if it is missing, damaged or half written."""
     try:
-        with path.open("rb") as stream, np.load(stream) as arrays:
+        with _one_reader, path.open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
