@@ -47,7 +47,7 @@ def photograph_explorer(browser: Browser, run: Path, picture: Path) -> None:
         try:
             browser.open(url)
             browser.wait("document.querySelector('[data-feature]')", 60)
-            browser.wait("!document.body.innerText.includes('being')", 300)
+            browser.wait("!document.body.innerText.includes('is being made')", 300)
             browser.click("[data-map=features]")
             browser.type("#words", SEARCHED)
             browser.find("#words").send_keys("\n")

@@ -302,7 +302,7 @@ def letters(folder: Path) -> Path:
         others = [(1 - vehicles) / 3] * 3
         subject = rng.choice(list(things), p=[*others, vehicles])
         first, second = rng.choice(things[subject], 2, replace=False)
-        vector = 0.9 * shared[subject] + own[first] + own[second]
+        vector = 0.7 * shared[subject] + own[first] + own[second]
         rows.append(
             {
                 "letter": f"a letter on the {first} and the {second}",
