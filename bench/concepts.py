@@ -171,19 +171,37 @@ def try_recipe(
     return means | {"stability": stability(decoders)}
 
 
-def main(argv: list[str] | None = None) -> dict[str, Any]:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def arguments(doc: str | None) -> argparse.ArgumentParser:
+    """Return the arguments of a script that trains on labelled corpora."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--corpora", nargs="*", default=list(LABELS), choices=LABELS)
-    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=RECIPES)
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--hidden-size", type=int, default=1024)
     parser.add_argument("--k", type=int, default=32)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--save", action="store_true", help="keep in bench/results")
+    return parser
+
+
+def reported(
+    bench: str, lines: list[dict[str, Any]], args: argparse.Namespace
+) -> dict[str, Any]:
+    """Print and keep what was measured, as the arguments say; return it."""
+    report = {"results": lines, "machine": machine.facts()}
+    if args.json:
+        print(json.dumps(report))
+    if args.save:
+        machine.save(bench, report)
+    return report
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:
+    """Run from the command line."""
+    parser = arguments(__doc__)
+    parser.add_argument("--recipes", nargs="*", default=list(RECIPES), choices=RECIPES)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     args = parser.parse_args(argv)
     lines = []
     for name in args.corpora:
@@ -193,12 +211,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             lines.append({"corpus": name, "recipe": recipe} | found)
             if not args.json:
                 print(pd.DataFrame(lines[-1:]).round(3).to_string(index=False))
-    report = {"results": lines, "machine": machine.facts()}
-    if args.json:
-        print(json.dumps(report))
-    if args.save:
-        machine.save("concepts", report)
-    return report
+    return reported("concepts", lines, args)
 
 
 if __name__ == "__main__":

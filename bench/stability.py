@@ -23,15 +23,12 @@ Of each pair, means over both directions:
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-import machine
-from concepts import LABELS, SIMILAR, Corpus, load
+from concepts import SIMILAR, Corpus, arguments, load, reported
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.analysis.statistics import unit
 
@@ -121,16 +118,7 @@ def pairs_of(corpus: Corpus, args: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--corpora", nargs="*", default=list(LABELS), choices=LABELS)
-    parser.add_argument("--hidden-size", type=int, default=1024)
-    parser.add_argument("--k", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--batch-size", type=int, default=1024)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--save", action="store_true", help="keep in bench/results")
-    args = parser.parse_args(argv)
+    args = arguments(__doc__).parse_args(argv)
     lines = []
     for name in args.corpora:
         found = pairs_of(load(args.folder, name), args)
@@ -138,12 +126,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         if not args.json:
             table = pd.DataFrame(lines[-len(found) :])
             print(table.round(3).to_string(index=False), flush=True)
-    report = {"results": lines, "machine": machine.facts()}
-    if args.json:
-        print(json.dumps(report))
-    if args.save:
-        machine.save("stability", report)
-    return report
+    return reported("stability", lines, args)
 
 
 if __name__ == "__main__":
