@@ -1,12 +1,15 @@
 """The list of features and a feature's card against the dense activations."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from explored import get, make_run
 from nanosae.view.explorer.corpus import OpenCorpus
-from nanosae.view.explorer.features import card
+from nanosae.view.explorer.features import _search, card
 
 
 def test_the_list_of_features_is_searched_and_sorted(client, planted, corpus):
@@ -127,3 +130,14 @@ def test_a_doubtful_name_is_not_among_the_best(client, corpus, monkeypatch):
     scored = [low for low in surely if low is not None]
     assert len(scored) > 5
     assert scored == sorted(scored, reverse=True)
+
+
+def test_a_search_lists_doubtful_names_last():
+    corpus: Any = SimpleNamespace(
+        names={0: "music", 1: "music, plays"},
+        doubtful={0},
+        codes=SimpleNamespace(counts=[5, 5], n_features=2),
+    )
+    assert _search(corpus, "music") == [1, 0]
+    corpus.doubtful = set()
+    assert _search(corpus, "music") == [0, 1]

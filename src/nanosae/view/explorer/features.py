@@ -72,13 +72,17 @@ def list_features(
 
 
 def _search(corpus: OpenCorpus, words: str) -> list[int]:
-    """Return the features that are called so, likest first, or the one with this number."""
+    """Return the features that are called so, or the one with this number.
+
+    The likest come first, but names that may well not fit behind all others.
+    """
     if words.isdecimal():
         feature = int(words)
         return [feature] if feature < corpus.codes.n_features else []
     found = rank_labels(corpus.names, words, MAX_FOUND)["feature"]
     counts = corpus.codes.counts
-    return [feature for feature in found.tolist() if counts[feature]]
+    active = [feature for feature in found.tolist() if counts[feature]]
+    return sorted(active, key=lambda feature: feature in corpus.doubtful)
 
 
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
