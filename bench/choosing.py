@@ -21,8 +21,8 @@ import pandas as pd
 
 import machine
 from nanosae import SAETrainer, TrainConfig
-from nanosae.analysis.evaluate import evaluate
-from nanosae.analysis.labels import label
+from nanosae.analysis.evaluation.evaluate import evaluate
+from nanosae.analysis.names.labels import label
 
 SIZES = (256, 1024, 4096)
 KS = (4, 8, 16, 32, 64)

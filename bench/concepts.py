@@ -32,7 +32,7 @@ import scipy.sparse as sp
 import machine
 from nanosae import SAEModel, SAETrainer, TrainConfig
 from nanosae.analysis.classification import single_feature_scores
-from nanosae.analysis.measures import intruder_detection
+from nanosae.analysis.evaluation.measures import intruder_detection
 from nanosae.analysis.statistics import unit
 
 LABELS = {"clinc150": "intent", "debian": "section", "wordnet": "lexname"}

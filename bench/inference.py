@@ -29,12 +29,12 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import expit, logit
 
-from nanosae.analysis.compared import Compared
-from nanosae.analysis.contrast import contrast
-from nanosae.analysis.effects import Pairs, effects
-from nanosae.analysis.explain import explain
-from nanosae.analysis.feature_sums import feature_sums
-from nanosae.analysis.findings import Contrast
+from nanosae.analysis.comparisons.compared import Compared
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.effects import Pairs, effects
+from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.feature_sums import feature_sums
+from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.codes import Codes, write_codes
 

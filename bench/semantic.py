@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanosae.analysis.evaluate import evaluate
+from nanosae.analysis.evaluation.evaluate import evaluate
 from nanosae.codes import Codes
 
 MIN_TEXTS = 20  # held-out texts of a feature whose name is measured
@@ -56,7 +56,7 @@ def main() -> None:
 
 def named(codes: Codes, embedder: str | None) -> dict[str, float]:
     """Name all features; how telling are their names?"""
-    from nanosae.analysis.labels import label
+    from nanosae.analysis.names.labels import label
 
     table = label(codes, encoder=embedder)
     live = int((codes.counts > 0).sum())

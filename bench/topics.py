@@ -26,8 +26,8 @@ from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import normalized_mutual_info_score
 
+from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.statistics import unit
-from nanosae.analysis.topics import topics
 from nanosae.codes import Codes
 from nanosae.text.words import is_stop_word
 

@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 
 from nanosae import Codes, SAETrainer, TrainConfig, plot
-from nanosae.analysis.contrast import contrast
-from nanosae.analysis.evaluate import evaluate
-from nanosae.analysis.explain import explain
-from nanosae.analysis.families import families
-from nanosae.analysis.labels import label
-from nanosae.analysis.over_time import over_time
-from nanosae.analysis.topics import topics
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.over_time import over_time
+from nanosae.analysis.evaluation.evaluate import evaluate
+from nanosae.analysis.groups.families import families
+from nanosae.analysis.groups.topics import topics
+from nanosae.analysis.names.labels import label
 from nanosae.demo import load
 from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from nanosae import SAETrainer, TrainConfig
-from nanosae.analysis.labels import label
+from nanosae.analysis.names.labels import label
 from nanosae.demo import load
 from nanosae.runs.tables import save_features
 from nanosae.text.activation_cache import cache_activations

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
-from nanosae.analysis import prompts
+from nanosae.analysis.llm import prompts
 
 SECRET = "sk-never-write-this-down"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nanosae.analysis.contrast import contrast
+from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.describe import describe
-from nanosae.analysis.evaluate import evaluate
-from nanosae.analysis.families import families
-from nanosae.analysis.labels import label
-from nanosae.analysis.text_index import find_texts, text_index
-from nanosae.analysis.topics import topics
+from nanosae.analysis.evaluation.evaluate import evaluate
+from nanosae.analysis.groups.families import families
+from nanosae.analysis.groups.topics import topics
+from nanosae.analysis.names.labels import label
+from nanosae.analysis.search.text_index import find_texts, text_index
 from nanosae.cli import main
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig

@@ -20,10 +20,10 @@ NUMERIC = (  # files and folders of the marker `numeric`
     "model",
     "train",
     "trainable",
-    "analysis/test_clustering.py",
+    "analysis/groups/test_clustering.py",
     "analysis/test_matching.py",
-    "analysis/test_search.py",
-    "analysis/test_topics.py",
+    "analysis/search/test_search.py",
+    "analysis/groups/test_topics.py",
     "test_agreement.py",
     "test_distributed.py",
 )

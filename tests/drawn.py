@@ -3,8 +3,8 @@
 import numpy as np
 
 from nanosae import plot
-from nanosae.analysis.contrast import contrast
-from nanosae.analysis.explain import explain
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
 from nanosae.model.weights import Weights
 
 HOSTILE = '<img src=x onerror="alert(1)"> <b>b</b> %{x} &amp; שלום 👩‍👧'

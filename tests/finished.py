@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 
-from nanosae.analysis.contrast import contrast
+from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.describe import describe
-from nanosae.analysis.evaluate import evaluate
-from nanosae.analysis.families import families
-from nanosae.analysis.labels import label
-from nanosae.analysis.topics import topics
+from nanosae.analysis.evaluation.evaluate import evaluate
+from nanosae.analysis.groups.families import families
+from nanosae.analysis.groups.topics import topics
+from nanosae.analysis.names.labels import label
 from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
 from nanosae.model.weights import Weights

@@ -557,8 +557,8 @@ add(
 )
 # ---- labels
 add(
-    "analysis/keywords.py",
-    "tests/analysis/test_keywords.py tests/analysis/test_labels.py",
+    "analysis/names/keywords.py",
+    "tests/analysis/names/test_keywords.py tests/analysis/names/test_labels.py",
     ("labels: without hard inactive texts", "z = (z_all + z_hard) / 2", "z = z_all"),
     ("labels: prior", "PRIOR = 20.0", "PRIOR = 10.0"),
     (
@@ -578,9 +578,9 @@ add(
     ("words: Katakana in pieces", "[{KATAKANA}]+|", ""),
     ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
 )
-SCORING = "tests/analysis/test_scoring.py"
+SCORING = "tests/analysis/names/test_scoring.py"
 add(
-    "analysis/scoring.py",
+    "analysis/names/scoring.py",
     SCORING,
     ("scores: interval", "z2 = Z95**2 / size", "z2 = Z95 / size"),
     (
@@ -600,8 +600,8 @@ add(
     ),
 )
 add(
-    "analysis/scoring.py",
-    "tests/analysis/test_labels.py",
+    "analysis/names/scoring.py",
+    "tests/analysis/names/test_labels.py",
     ("scores: no label is doubtful", "return not is_sure", "return False"),
     (
         "scores: unscored labels are sure",
@@ -629,13 +629,13 @@ add(
     ),
 )
 add(
-    "analysis/keywords.py",
-    "tests/analysis/test_naming.py -k common_word_names",
+    "analysis/names/keywords.py",
+    "tests/analysis/names/test_naming.py -k common_word_names",
     ("labels: common words say nothing", "LEAST_OF_MOST = 0.25", "LEAST_OF_MOST = 1.0"),
 )
 add(
-    "analysis/naming.py",
-    "tests/analysis/test_naming.py",
+    "analysis/names/naming.py",
+    "tests/analysis/names/test_naming.py",
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
     (
         "names: stop words name",
@@ -679,8 +679,8 @@ add(
     ("names: a small discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 1 "),
 )
 add(
-    "analysis/meaning.py",
-    "tests/analysis/test_meaning.py",
+    "analysis/names/meaning.py",
+    "tests/analysis/names/test_meaning.py",
     ("meaning: noise is about texts", "SURE_Z = 4.0", "SURE_Z = 0.0"),
     (
         "meaning: terms are not centred",
@@ -689,8 +689,8 @@ add(
     ),
 )
 add(
-    "analysis/labels.py",
-    "tests/analysis/test_labels.py",
+    "analysis/names/labels.py",
+    "tests/analysis/names/test_labels.py",
     (
         "labels: scored by their terms",
         "if encode is not None and meaning is not None:",
@@ -698,15 +698,15 @@ add(
     ),
 )
 add(
-    "analysis/answers.py",
-    "tests/analysis/test_answers.py",
+    "analysis/llm/answers.py",
+    "tests/analysis/llm/test_answers.py",
     ("answers: a name as good as yes", "not f1 > f1_of_all", "not f1 >= f1_of_all"),
 )
 # ---- contrast
 add(
-    "analysis/hypotheses.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_inference.py"
-    " tests/analysis/test_compared.py",
+    "analysis/comparisons/hypotheses.py",
+    "tests/analysis/comparisons/test_contrast.py tests/analysis/comparisons/test_inference.py"
+    " tests/analysis/comparisons/test_compared.py",
     (
         "contrast: p instead of q",
         "is_found = q <= FALSE_DISCOVERY_RATE",
@@ -754,8 +754,8 @@ add(
     ),
 )
 add(
-    "analysis/selection.py",
-    "tests/analysis/test_selection.py",
+    "analysis/comparisons/selection.py",
+    "tests/analysis/comparisons/test_selection.py",
     ("selection: one tail forgotten", "np.logaddexp(below, above)", "above"),
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
@@ -765,8 +765,8 @@ add(
     ),
 )
 add(
-    "analysis/topics.py",
-    "tests/analysis/test_topics.py",
+    "analysis/groups/topics.py",
+    "tests/analysis/groups/test_topics.py",
     (
         "topics: told apart by a single word",
         "<= NAMING_WORDS / 2",
@@ -774,8 +774,8 @@ add(
     ),
 )
 add(
-    "analysis/periods.py",
-    "tests/analysis/test_periods.py",
+    "analysis/comparisons/periods.py",
+    "tests/analysis/comparisons/test_periods.py",
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
@@ -791,8 +791,8 @@ add(
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
 )
 add(
-    "analysis/overview.py",
-    "tests/analysis/test_overview.py",
+    "analysis/comparisons/overview.py",
+    "tests/analysis/comparisons/test_overview.py",
     ("overview: every text repeats", "(sizes - 1).sum()", "sizes.sum()"),
     ("overview: the nearest instead of the sixth", "np.min(cosines", "np.max(cosines"),
     (
@@ -809,8 +809,8 @@ add(
     ("overview: duplicates are pairs", "rows[first])", "rows)"),
 )
 add(
-    "analysis/effects.py",
-    "tests/analysis/test_contrast.py -k fitted_in_blocks",
+    "analysis/comparisons/effects.py",
+    "tests/analysis/comparisons/test_contrast.py -k fitted_in_blocks",
     (
         "contrast: the first block again and again",
         "Pairs(pairs.features[start:stop]",
@@ -818,26 +818,26 @@ add(
     ),
 )
 add(
-    "analysis/effects.py",
-    "tests/analysis/test_contrast.py -k share_of_no_rows",
+    "analysis/comparisons/effects.py",
+    "tests/analysis/comparisons/test_contrast.py -k share_of_no_rows",
     ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
 )
 add(
-    "analysis/over_time.py",
-    "tests/analysis/test_over_time.py",
+    "analysis/comparisons/over_time.py",
+    "tests/analysis/comparisons/test_over_time.py",
     ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),
     ("trend: kinds never move", "MOST = 0.8", "MOST = 8"),
 )
 add(
-    "analysis/strata.py",
-    "tests/analysis/test_strata.py tests/analysis/test_contrast.py",
+    "analysis/comparisons/strata.py",
+    "tests/analysis/comparisons/test_strata.py tests/analysis/comparisons/test_contrast.py",
     ("contrast: no strata", "return one_hot(stratum)", "return one_hot(stratum * 0)"),
     ("contrast: each length apart", "LENGTH_STEPS = 8", "LENGTH_STEPS = 800"),
     ("contrast: wider bins", "ROWS_PER_BIN = 100", "ROWS_PER_BIN = 1000"),
 )
 add(
-    "analysis/joint_model.py",
-    "tests/analysis/test_joint_model.py",
+    "analysis/comparisons/joint_model.py",
+    "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
         "chosen = _choose(data, training, candidates, n_select)",
@@ -865,9 +865,9 @@ add(
     ),
 )
 add(
-    "analysis/effects.py",
-    "tests/analysis/test_contrast.py tests/analysis/test_explain.py"
-    " tests/analysis/test_over_time.py",
+    "analysis/comparisons/effects.py",
+    "tests/analysis/comparisons/test_contrast.py tests/analysis/comparisons/test_explain.py"
+    " tests/analysis/comparisons/test_over_time.py",
     ("contrast: AUC for Cliff's δ", "2 * auc - 1", "auc"),
     (
         "explain: HC0",
@@ -887,8 +887,8 @@ add(
     ("trend: change per unit", "return slope * np.ptp(times)", "return slope"),
 )
 add(
-    "analysis/log_odds.py",
-    "tests/analysis/test_log_odds.py",
+    "analysis/comparisons/log_odds.py",
+    "tests/analysis/comparisons/test_log_odds.py",
     (
         "contrast: half a row less",
         "added_per_level = 2 / len(levels)",
@@ -912,9 +912,9 @@ add(
     ),
 )
 # ---- evaluate
-PROBES = "tests/analysis/test_probes.py"
+PROBES = "tests/analysis/evaluation/test_probes.py"
 add(
-    "analysis/probes.py",
+    "analysis/evaluation/probes.py",
     PROBES,
     ("evaluate: sparse ridge ×100", "SPARSE_RIDGE = 1.0", "SPARSE_RIDGE = 100.0"),
     ("evaluate: dense ridge ×100", "DENSE_RIDGE = 10.0", "DENSE_RIDGE = 1000.0"),
@@ -948,8 +948,8 @@ add(
     ("evaluate: AUC of the best F1", "np.nanargmax(scores.auc, 0)", "best"),
 )
 add(
-    "analysis/baselines.py",
-    "tests/analysis/test_baselines.py",
+    "analysis/evaluation/baselines.py",
+    "tests/analysis/evaluation/test_baselines.py",
     ("evaluate: no feature of below", "np.maximum(-x, 0)", "np.maximum(x, 0)"),
     ("evaluate: all components", "axes[:, : max(1, round(l0))]", "axes"),
     (
@@ -970,8 +970,8 @@ add(
     ("evaluate: AUC of ties", "/ 2 + 1 - start", "+ 1 - start"),
 )
 add(
-    "analysis/measures.py",
-    "tests/analysis/test_measures.py",
+    "analysis/evaluation/measures.py",
+    "tests/analysis/evaluation/test_measures.py",
     ("evaluate: FVU around zero", "((x - x.mean(0)) ** 2)", "(x**2)"),
     (
         "evaluate: intruder is nearest",
@@ -1000,8 +1000,8 @@ add(
     ("sample: rows of the corpus", "self._rows[rows], read", "rows, read"),
 )
 add(
-    "analysis/labels.py",
-    "tests/analysis/test_labels.py",
+    "analysis/names/labels.py",
+    "tests/analysis/names/test_labels.py",
     (
         "labels: answers of the first rows",
         "self.weights[strongest] @",
@@ -1010,8 +1010,8 @@ add(
     ("labels: scored on added rows", "held &= is_random", "held = held"),
 )
 add(
-    "analysis/family_edges.py",
-    "tests/analysis/test_families.py",
+    "analysis/groups/family_edges.py",
+    "tests/analysis/groups/test_families.py",
     (
         "families: chance not taken off",
         "expected = of_parent * of_child / max(codes.n_rows, 1)",
@@ -1020,13 +1020,13 @@ add(
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )
 add(
-    "analysis/family_scores.py",
-    "tests/analysis/test_families.py",
+    "analysis/groups/family_scores.py",
+    "tests/analysis/groups/test_families.py",
     ("families: block ratio", "inside / (size - 1)", "inside / size"),
 )
 add(
-    "analysis/topics.py",
-    "tests/analysis/test_topics.py",
+    "analysis/groups/topics.py",
+    "tests/analysis/groups/test_topics.py",
     (
         "topics: not centred",
         "directions = unit(vectors - self.centre)",
@@ -1043,16 +1043,16 @@ add(
     ),
 )
 add(
-    "analysis/topic_words.py",
-    "tests/analysis/test_topic_words.py",
+    "analysis/groups/topic_words.py",
+    "tests/analysis/groups/test_topic_words.py",
     ("topic words: by numbers of texts", "if not n_elsewhere", "if n_elsewhere"),
     ("topic words: rare ones, too", "MIN_SHARE = 0.02", "MIN_SHARE = 0.01"),
     ("topic words: phrases never", "if is_usual and", "if not is_usual and"),
     ("topic words: of other sides", "total[terms] - count", "total[terms]"),
 )
 add(
-    "analysis/clustering.py",
-    "tests/analysis/test_clustering.py",
+    "analysis/groups/clustering.py",
+    "tests/analysis/groups/test_clustering.py",
     ("clustering: hubs count more", "scale @ links @ scale", "scale @ links"),
     (
         "clustering: one direction",
@@ -1073,8 +1073,8 @@ add(
     ("vocabulary: strict filter", "LOST_PAIRS = 3", "LOST_PAIRS = 1"),
 )
 add(
-    "analysis/label_search.py",
-    "tests/analysis/test_label_search.py",
+    "analysis/search/label_search.py",
+    "tests/analysis/search/test_label_search.py",
     ("labels: all words count alike", "rarity * likeness", "likeness"),
     ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
 )
@@ -1088,8 +1088,8 @@ add(
     ),
 )
 add(
-    "analysis/text_index.py",
-    "tests/analysis/test_text_index.py",
+    "analysis/search/text_index.py",
+    "tests/analysis/search/test_text_index.py",
     ("index: old format", "(codes.checksum, FORMAT)", "(codes.checksum, made_from[1])"),
     (
         "index: runs are words",
@@ -1098,20 +1098,20 @@ add(
     ),
 )
 add(
-    "analysis/search.py",
-    "tests/analysis/test_search.py",
+    "analysis/search/search.py",
+    "tests/analysis/search/test_search.py",
     ("search: longer rows first", "= products / norms", "= products"),
     ("search: finds itself", "scores[row] = -np.inf", "pass"),
     ("search: every hit strong", "cosines <= _chance_cosine(codes)", "cosines < -2"),
 )
 add(
-    "analysis/feature_query.py",
-    "tests/analysis/test_feature_query.py",
+    "analysis/search/feature_query.py",
+    "tests/analysis/search/test_feature_query.py",
     ("search: words without lift", "mean * log_lift", "mean"),
 )
 add(
-    "analysis/steering.py",
-    "tests/analysis/test_steering.py",
+    "analysis/search/steering.py",
+    "tests/analysis/search/test_steering.py",
     ("steering: scale halved", "scale = 1.0", "scale = 0.5"),
     ("steering: half the edit", "x + (target - acts) @", "x + 0.5 * (target - acts) @"),
 )
@@ -1513,8 +1513,8 @@ add(
 )
 
 add(
-    "analysis/sentences.py",
-    "tests/analysis/test_sentences.py",
+    "analysis/comparisons/sentences.py",
+    "tests/analysis/comparisons/test_sentences.py",
     (
         "one comparison of many as if it were the only one",
         "FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)",

@@ -181,7 +181,32 @@ def test_a_wrong_arrow_is_found():
     assert forbidden(
         "def f():\n    from nanosae.train.trainer import SAETrainer", "model"
     ) == {"train.trainer"}
-    assert forbidden("from nanosae import cli", "analysis.labels") == {"cli"}
+    assert forbidden("from nanosae import cli", "analysis.names.labels") == {"cli"}
+
+
+# the same inside analysis/: what its folders import of each other; its files import no folder
+SUBJECTS = {
+    "names": set(),
+    "llm": set(),
+    "search": set(),
+    "groups": {"names"},
+    "comparisons": {"groups"},
+    "evaluation": {"comparisons"},
+}
+
+
+def subject(module):
+    """The folder of analysis/ that a module is in, if any."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "analysis" and len(parts) > 2 else None
+
+
+@pytest.mark.parametrize("module", [m for m in FILES if room(m) == "analysis"])
+def test_subjects_of_analysis_have_an_order(module):
+    here = subject(module)
+    text = FILES[module].read_text(encoding="utf-8")
+    others = {subject(name) for name in imports(text, module)} - {None, here}
+    assert others <= SUBJECTS.get(here, set())
 
 
 def python(code):

@@ -14,12 +14,12 @@ import pytest
 import scipy.sparse as sp
 
 from nanosae.analysis.cards import card
+from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.describe import describe
-from nanosae.analysis.explain import explain
-from nanosae.analysis.families import families
+from nanosae.analysis.groups.families import families
+from nanosae.analysis.groups.topics import topics
 from nanosae.analysis.matching import match, stability
-from nanosae.analysis.search import search
-from nanosae.analysis.topics import topics
+from nanosae.analysis.search.search import search
 from nanosae.codes import Codes, write_codes
 from nanosae.config import TrainConfig
 from nanosae.model.sae import SAEModel

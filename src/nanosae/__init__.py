@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nanosae.advice import recommend
     from nanosae.analysis.cards import card
-    from nanosae.analysis.chat import Chat
-    from nanosae.analysis.contrast import contrast
+    from nanosae.analysis.comparisons.contrast import contrast
+    from nanosae.analysis.comparisons.explain import explain
+    from nanosae.analysis.comparisons.over_time import over_time
     from nanosae.analysis.describe import describe
-    from nanosae.analysis.evaluate import evaluate
-    from nanosae.analysis.explain import explain
-    from nanosae.analysis.families import families
-    from nanosae.analysis.labels import label
-    from nanosae.analysis.llm import llm_label
+    from nanosae.analysis.evaluation.evaluate import evaluate
+    from nanosae.analysis.groups.families import families
+    from nanosae.analysis.groups.topics import topics
+    from nanosae.analysis.llm.chat import Chat
+    from nanosae.analysis.llm.labels import llm_label
     from nanosae.analysis.matching import match, splitting, stability
-    from nanosae.analysis.over_time import over_time
-    from nanosae.analysis.search import search
-    from nanosae.analysis.topics import topics
+    from nanosae.analysis.names.labels import label
+    from nanosae.analysis.search.search import search
     from nanosae.codes import Codes, write_codes
     from nanosae.config import TrainConfig
     from nanosae.model.sae import SAEModel
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "advice": ["recommend"],
     "analysis.cards": ["card"],
-    "analysis.contrast": ["contrast"],
+    "analysis.comparisons.contrast": ["contrast"],
     "analysis.describe": ["describe"],
-    "analysis.evaluate": ["evaluate"],
-    "analysis.explain": ["explain"],
-    "analysis.families": ["families"],
-    "analysis.labels": ["label"],
-    "analysis.chat": ["Chat"],
-    "analysis.llm": ["llm_label"],
+    "analysis.evaluation.evaluate": ["evaluate"],
+    "analysis.comparisons.explain": ["explain"],
+    "analysis.groups.families": ["families"],
+    "analysis.names.labels": ["label"],
+    "analysis.llm.chat": ["Chat"],
+    "analysis.llm.labels": ["llm_label"],
     "analysis.matching": ["match", "splitting", "stability"],
-    "analysis.over_time": ["over_time"],
-    "analysis.search": ["search"],
-    "analysis.topics": ["topics"],
+    "analysis.comparisons.over_time": ["over_time"],
+    "analysis.search.search": ["search"],
+    "analysis.groups.topics": ["topics"],
     "codes": ["Codes", "write_codes"],
     "config": ["TrainConfig"],
     "model.sae": ["SAEModel"],

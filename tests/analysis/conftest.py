@@ -8,8 +8,9 @@ import pytest
 import scipy.sparse as sp
 
 from chat_server import SECRET, Server
-from nanosae.analysis import reading, steering
-from nanosae.analysis import text_index as text_index_module
+from nanosae.analysis import reading
+from nanosae.analysis.search import steering
+from nanosae.analysis.search import text_index as text_index_module
 from nanosae.codes import Codes, write_codes
 from planted import planted_corpus
 from small_corpora import DEAD, DENSE, LONE, TWIN, D, M, N, sae, save_model

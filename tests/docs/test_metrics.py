@@ -8,13 +8,13 @@ import scipy.sparse as sp
 import torch
 
 from blocks import blocks
-from nanosae.analysis.baselines import Representation
 from nanosae.analysis.classification import single_feature_scores
 from nanosae.analysis.describe import describe
-from nanosae.analysis.family_edges import candidate_edges, content_order
-from nanosae.analysis.measures import reconstruction_measures, usage
+from nanosae.analysis.evaluation.baselines import Representation
+from nanosae.analysis.evaluation.measures import reconstruction_measures, usage
+from nanosae.analysis.groups.family_edges import candidate_edges, content_order
 from nanosae.analysis.monosemanticity import monosemanticity
-from nanosae.analysis.scoring import area, word_scores
+from nanosae.analysis.names.scoring import area, word_scores
 from nanosae.analysis.statistics import false_discovery
 from nanosae.codes import write_codes
 from nanosae.model.measures import Pool

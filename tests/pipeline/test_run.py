@@ -9,7 +9,7 @@ import pytest
 
 import nanosae
 from nanosae import Codes, TrainConfig
-from nanosae.analysis.sentences import of_comparisons
+from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import PlanOptions, make_plan

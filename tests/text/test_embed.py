@@ -186,7 +186,7 @@ def test_the_real_model_makes_the_demo_s_embeddings():
 @REAL
 @pytest.mark.slow
 def test_a_demo_run_is_searched_by_meaning(tmp_path):
-    from nanosae.analysis.search import search
+    from nanosae.analysis.search.search import search
     from nanosae.config import TrainConfig
     from nanosae.demo import CONFIG, load
     from nanosae.train.trainer import SAETrainer

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from nanosae.analysis.cards import card
-from nanosae.analysis.contrast import contrast
-from nanosae.analysis.results import Results
-from nanosae.analysis.search import search
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.search.results import Results
+from nanosae.analysis.search.search import search
 from nanosae.errors import DataError
 from nanosae.pipeline.result import Analysis
 from nanosae.runs.export import records

@@ -36,7 +36,7 @@ from nanosae.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nanosae.analysis.findings import Contrast
+    from nanosae.analysis.comparisons.findings import Contrast
     from nanosae.codes import Codes
 
 
@@ -196,7 +196,7 @@ def topics(
     """
     import pandas as pd
 
-    from nanosae.analysis.topic_rows import save_topics
+    from nanosae.analysis.groups.topic_rows import save_topics
 
     codes = open_codes(run, name)
     found = nanosae.topics(codes, n)
@@ -332,7 +332,7 @@ def evaluate(
     if model is not None:
         _evaluate_in_model(run, model, layer, texts, text_column, as_json)
         return
-    from nanosae.analysis.verdict import verdict
+    from nanosae.analysis.evaluation.verdict import verdict
     from nanosae.runs.results import save_result
     from nanosae.sources import open_rows
 
@@ -382,7 +382,7 @@ def _keep_and_show(
     codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
-    from nanosae.analysis.sentences import lines
+    from nanosae.analysis.comparisons.sentences import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()

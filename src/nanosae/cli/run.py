@@ -85,7 +85,7 @@ def run(
         topics: Number of topics.
         explore: Open the explorer at the end.
     """
-    from nanosae.analysis.sentences import NUMBERS
+    from nanosae.analysis.comparisons.sentences import NUMBERS
     from nanosae.config import TrainConfig
     from nanosae.pipeline.cost import embedding_cost
     from nanosae.pipeline.plan import PlanOptions, make_plan

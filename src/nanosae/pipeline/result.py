@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from nanosae.analysis.overview import UNNAMED
-from nanosae.analysis.sentences import percent
+from nanosae.analysis.comparisons.overview import UNNAMED
+from nanosae.analysis.comparisons.sentences import percent
 from nanosae.codes import Codes
 from nanosae.errors import MissingError, StaleError
 from nanosae.runs.export import records
@@ -19,9 +19,9 @@ from nanosae.runs.tables import load_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card
-    from nanosae.analysis.findings import Contrast
-    from nanosae.analysis.results import Results
-    from nanosae.analysis.topics import Topics
+    from nanosae.analysis.comparisons.findings import Contrast
+    from nanosae.analysis.groups.topics import Topics
+    from nanosae.analysis.search.results import Results
 
 BIGGEST_TOPICS = 4
 
@@ -54,7 +54,8 @@ class Analysis:
     def findings(self) -> pd.DataFrame:
         """One sentence per line: tested ones, the most telling first, then what there is.
 
-        See `nanosae.analysis.sentences.findings` and `nanosae.analysis.overview.overview`.
+        See `nanosae.analysis.comparisons.sentences.findings` and
+        `nanosae.analysis.comparisons.overview.overview`.
         """
         return self._result("findings.parquet", "run")
 
@@ -75,7 +76,7 @@ class Analysis:
 
     def cut_topics(self, n: int) -> Topics:
         """Group rows and features into another number of topics."""
-        from nanosae.analysis.topics import topics
+        from nanosae.analysis.groups.topics import topics
 
         return topics(self.codes, n)
 
@@ -94,7 +95,7 @@ class Analysis:
         n: int = 10,
     ) -> Results:
         """Find rows by words, by another row or by a feature."""
-        from nanosae.analysis.search import search
+        from nanosae.analysis.search.search import search
 
         return search(self.codes, query, row=row, feature=feature, n=n)
 
@@ -102,7 +103,7 @@ class Analysis:
         self, a: Any = None, b: Any = None, *, by: str | None = None
     ) -> Contrast:
         """Find the features that tell two groups of rows apart."""
-        from nanosae.analysis.contrast import contrast
+        from nanosae.analysis.comparisons.contrast import contrast
 
         return contrast(self.codes, a, b, by=by)
 

@@ -15,18 +15,23 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 
-from nanosae.analysis.contrast import contrast
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.over_time import over_time
+from nanosae.analysis.comparisons.overview import overview
+from nanosae.analysis.comparisons.sentences import (
+    COLUMNS,
+    findings,
+    of_comparisons,
+    percent,
+)
 from nanosae.analysis.describe import describe
-from nanosae.analysis.evaluate import evaluate
-from nanosae.analysis.explain import explain
-from nanosae.analysis.families import families
-from nanosae.analysis.labels import label
-from nanosae.analysis.over_time import over_time
-from nanosae.analysis.overview import overview
-from nanosae.analysis.sentences import COLUMNS, findings, of_comparisons, percent
-from nanosae.analysis.topic_rows import save_topics
-from nanosae.analysis.topics import distinct_topics, topics
-from nanosae.analysis.verdict import verdict
+from nanosae.analysis.evaluation.evaluate import evaluate
+from nanosae.analysis.evaluation.verdict import verdict
+from nanosae.analysis.groups.families import families
+from nanosae.analysis.groups.topic_rows import save_topics
+from nanosae.analysis.groups.topics import distinct_topics, topics
+from nanosae.analysis.names.labels import label
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DataError
@@ -38,7 +43,7 @@ from nanosae.runs.results import contrast_name, load_result, save_result
 from nanosae.runs.tables import save_features
 
 if TYPE_CHECKING:
-    from nanosae.analysis.findings import Contrast
+    from nanosae.analysis.comparisons.findings import Contrast
     from nanosae.pipeline.result import Analysis
     from nanosae.text.encoders import Encoder
 

@@ -240,7 +240,7 @@ def _distinctive_words(
     texts: list[str], cluster: np.ndarray, most: int = 3
 ) -> list[str]:
     """Return the words of each cluster's texts that are most surely likelier there."""
-    from nanosae.analysis.keywords import log_odds
+    from nanosae.analysis.names.keywords import log_odds
     from nanosae.text.words import Words, is_stop_word
 
     every_text = np.ones(len(texts), bool)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from explored import get
-from nanosae.analysis.search import search
+from nanosae.analysis.search.search import search
 
 
 def test_moved_features_rank_as_search_does_and_say_what_moved(client, corpus, dense):

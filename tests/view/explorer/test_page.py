@@ -12,7 +12,7 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 
 from explored import HOSTILE, make_run
-from nanosae.analysis.search import search
+from nanosae.analysis.search.search import search
 from nanosae.runs import annotations
 from nanosae.view import web
 from nanosae.view.explorer import server

@@ -14,7 +14,7 @@ from sklearn.decomposition import PCA
 from starlette.testclient import TestClient
 
 from explored import get, make_run, points
-from nanosae.analysis.text_index import has_index, text_index
+from nanosae.analysis.search.text_index import has_index, text_index
 from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.view.explorer import server

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nanosae import SAETrainer, TrainConfig
-from nanosae.analysis.families import families
-from nanosae.analysis.labels import label
-from nanosae.analysis.over_time import over_time
+from nanosae.analysis.comparisons.over_time import over_time
+from nanosae.analysis.groups.families import families
+from nanosae.analysis.names.labels import label
 from nanosae.codes import Codes
 from nanosae.demo import load
 from nanosae.runs.results import save_result

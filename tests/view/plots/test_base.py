@@ -11,8 +11,8 @@ import pytest
 import nanosae
 from drawn import HOSTILE, every_figure, strings
 from nanosae import plot
-from nanosae.analysis.contrast import contrast
-from nanosae.analysis.families import families
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.groups.families import families
 from nanosae.codes import Codes
 from nanosae.model.weights import Weights
 from nanosae.runs.results import save_result

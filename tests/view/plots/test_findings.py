@@ -7,9 +7,9 @@ import pandas as pd
 
 from drawn import dense
 from nanosae import plot
-from nanosae.analysis.contrast import contrast
-from nanosae.analysis.explain import explain
-from nanosae.analysis.topics import topics
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.groups.topics import topics
 from nanosae.runs.tables import load_features
 
 

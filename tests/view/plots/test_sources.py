@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanosae import plot
-from nanosae.analysis.contrast import contrast
+from nanosae.analysis.comparisons.contrast import contrast
 
 
 def test_errors_say_what_is_missing(run, codes, tmp_path):

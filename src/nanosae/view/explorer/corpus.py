@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.topic_rows import load_row_topics
 from nanosae.codes import Codes
 from nanosae.runs import annotations
 from nanosae.runs.results import load_result, run_of

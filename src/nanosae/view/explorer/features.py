@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.label_search import rank_labels
 from nanosae.analysis.ranking import largest_places
+from nanosae.analysis.search.label_search import rank_labels
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanosae.analysis.topic_rows import NAMING_WORDS
+from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.runs.export import records
 from nanosae.runs.results import load_contrasts, load_result
 from nanosae.view.explorer.corpus import Answer, OpenCorpus

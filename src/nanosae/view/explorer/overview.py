@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nanosae.analysis.text_index import has_index
+from nanosae.analysis.search.text_index import has_index
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.prepare import Jobs

@@ -20,10 +20,10 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from nanosae.analysis.clustering import leaders
+from nanosae.analysis.groups.clustering import leaders
 from nanosae.analysis.reading import run_model
+from nanosae.analysis.search.text_index import has_index, text_index
 from nanosae.analysis.statistics import unit
-from nanosae.analysis.text_index import has_index, text_index
 from nanosae.atomic import sweep_drafts, write_file
 from nanosae.codes import Codes
 from nanosae.view import maps

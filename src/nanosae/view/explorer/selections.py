@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.analysis.text_index import find_texts, rows_with
-from nanosae.analysis.topic_rows import ROWS, load_row_topics
+from nanosae.analysis.groups.topic_rows import ROWS, load_row_topics
+from nanosae.analysis.search.text_index import find_texts, rows_with
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import OpenCorpus

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.analysis.label_search import rank_labels
+from nanosae.analysis.search.label_search import rank_labels
 from nanosae.codes import Corpus, run_folder
 from nanosae.view import web
 from nanosae.view.explorer.corpus import OpenCorpus

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.sentences import of_comparisons
-from nanosae.analysis.topic_rows import NAMING_WORDS, TOPICS, load_row_topics
+from nanosae.analysis.comparisons.sentences import of_comparisons
+from nanosae.analysis.groups.topic_rows import NAMING_WORDS, TOPICS, load_row_topics
 from nanosae.errors import DataError
 from nanosae.runs.results import load_result
 from nanosae.view.explorer.corpus import Answer, OpenCorpus

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.findings import shares_of
+from nanosae.analysis.comparisons.findings import shares_of
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
     empty_figure,
@@ -213,7 +213,7 @@ def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFr
     """Return the largest topics' names and their shares of the rows in each period."""
     import pandas as pd
 
-    from nanosae.analysis.periods import periods
+    from nanosae.analysis.comparisons.periods import periods
 
     is_name = isinstance(column, str)
     values = topics.codes.column(column) if is_name else np.asarray(column)

@@ -176,7 +176,7 @@ def topics_of(source: Any) -> Any:
     """Return Topics, or make those of codes or a run folder: as many as it was last asked for."""
     if hasattr(source, "row_topic"):
         return source
-    from nanosae.analysis.topics import topics
+    from nanosae.analysis.groups.topics import topics
 
     codes = codes_of(source)
     n = TOPICS

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanosae.analysis.comparisons.sentences import findings, of_comparisons
+from nanosae.analysis.evaluation.verdict import verdict
 from nanosae.analysis.reading import run_model
-from nanosae.analysis.sentences import findings, of_comparisons
-from nanosae.analysis.verdict import verdict
 from nanosae.codes import Codes
 from nanosae.runs.export import records
 from nanosae.runs.results import contrast_title

@@ -1,0 +1,1 @@
+"""Comparisons: of groups, over time, with an outcome; and their findings in plain words."""

@@ -1,0 +1,115 @@
+"""Which features go with a target: two classes, many, or a number (see `contrast`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.columns import as_numbers, is_missing, label_matrix, one_per_row
+from nanosae.analysis.comparisons.compared import load_compared
+from nanosae.analysis.comparisons.findings import Contrast
+from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
+from nanosae.codes import Corpus, as_codes
+from nanosae.errors import DataError
+
+WINSORISED = 0.01  # share of the numbers on each side that is moved to the percentile
+
+
+def explain(
+    codes: Corpus,
+    y: Any,
+    *,
+    kind: Literal["classes", "numeric"] | None = None,
+    covariates: Sequence[str] | None = None,
+    groups: str | None = None,
+    min_active: int = 10,
+    labels: Mapping[int, str] | None = None,
+    seed: int = 0,
+) -> Contrast:
+    """Find the features that go with a target, one by one and together.
+
+    Args:
+        codes: The corpus, or its run folder, or an `Analysis` of it.
+        y: A metadata column, or one value per row; empty cells ("", None, NaN) and
+            infinite ones are left out, and counted in a note.
+        kind: How to read it; None: numbers with more than two values are "numeric", the rest
+            "classes". Several labels in a cell are joined by "|".
+        covariates: See `contrast`.
+        groups: See `contrast`.
+        min_active: See `contrast`; a class is a group.
+        labels: See `contrast`.
+        seed: See `contrast`.
+
+    Raises:
+        DataError: If `y` has not one value per row, fewer than two different ones, or no numbers
+            where they are asked for.
+    """
+    codes = as_codes(codes)
+    options = Options(covariates, groups, min_active, labels, seed)
+    values = one_per_row(codes, y)
+    column = y if isinstance(y, str) else None
+    numbers = as_numbers(values)
+    if kind == "numeric" and numbers is None:
+        raise DataError(
+            "kind='numeric' needs numbers, but the target holds other values.",
+            column=column,
+        )
+    is_numeric = numbers is not None and kind != "classes"
+    if numbers is not None and is_numeric:
+        n_numbers = len(np.unique(numbers[~np.isnan(numbers)]))
+        _require_two(n_numbers, column)
+        is_numeric = kind == "numeric" or n_numbers > 2
+    if numbers is not None and is_numeric:
+        question = _number(numbers, values, column)
+    else:
+        question = _classes(values, column)
+    return answer(load_compared(codes), question, options)
+
+
+def _require_two(n_values: int, column: str | None) -> None:
+    if n_values < 2:
+        noun = "value" if n_values == 1 else "values"
+        raise DataError(
+            f"the target has {n_values} different {noun}; it needs 2 or more.",
+            column=column,
+        )
+
+
+def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Question:
+    """Ask what goes with a number, winsorised."""
+    bounds = np.nanquantile(numbers, [WINSORISED, 1 - WINSORISED])
+    winsorised = np.clip(numbers, *bounds)
+    # a constant becomes 0, of which no rounding makes a finding
+    above_least = winsorised - bounds[0]
+    target = sp.csr_array(np.nan_to_num(above_least)[:, None])
+    rows = ~np.isnan(numbers)
+    name = column or "the target"
+    notes = _infinite_note(values, name)
+    return Question("numeric", target, rows, [name], {"column": column}, notes)
+
+
+def _infinite_note(values: np.ndarray, name: str) -> list[str]:
+    """Count the infinite cells, which are left out like empty ones."""
+    floats = values
+    if values.dtype.kind not in "iuf":
+        floats = [value for value in values.tolist() if isinstance(value, float)]
+    n_infinite = int(np.isinf(floats).sum()) if len(floats) else 0
+    if not n_infinite:
+        return []
+    return [f"{n_infinite:,} of {len(values):,} rows are left out: {name} is infinite."]
+
+
+def _classes(values: np.ndarray, column: str | None) -> Question:
+    """Ask what goes with each class; of two that exclude each other, with the second."""
+    names, indicators = label_matrix(values)
+    _require_two(len(names), column)
+    rows = ~is_missing(values)
+    facts: dict[str, Any] = {"column": column}
+    one_label_each = indicators.sum() == rows.sum()
+    if len(names) == 2 and one_label_each:
+        facts["b"] = names[0]
+        return Question("groups", indicators[:, [1]], rows, names[1:], facts)
+    return Question("groups", indicators, rows, names, facts)

@@ -1,0 +1,145 @@
+"""Sums over rows, for all features, strata and targets, and the score test that they make.
+
+They are all that a comparison needs of the rows, and come from one sparse product. Only whether a
+feature is active counts, not how strongly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.comparisons.compared import Compared
+from nanosae.progress import tracked
+
+BLOCK = 1 << 17  # rows read at a time
+TINY = 1e-300  # keeps a feature that never varies from dividing by zero
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSums:
+    """Sums over rows, with F features (topics are some, too), S strata and C targets.
+
+    Every row counts with its weight: a duplicate group counts as one row.
+
+    Attributes:
+        rows: The rows, (n,).
+        target: Values of the targets, csr_array (n, C).
+        strata: Stratum of each row, one-hot, csr_array (n, S).
+        weight: Weight of each row, (n,).
+        n_rows: Weighted rows by stratum, (S,).
+        n_active: Weighted rows on which each feature is active, (F, S).
+        target_sum: Weighted sum of the targets by stratum, (S, C).
+        active_target_sum: The same over the rows on which a feature is active, (F, C).
+        target_squares: Squared deviations of the targets from their stratum's mean, (S, C).
+    """
+
+    rows: np.ndarray
+    target: Any
+    strata: Any
+    weight: np.ndarray
+    n_rows: np.ndarray
+    n_active: np.ndarray
+    target_sum: np.ndarray
+    active_target_sum: np.ndarray
+    target_squares: np.ndarray
+
+    @property
+    def n_independent(self) -> float:
+        """Number of rows, a duplicate group counted as one."""
+        return self.n_rows.sum()
+
+    @cached_property
+    def active_squares(self) -> np.ndarray:
+        """Squared deviations of "is active" from its stratum's mean, (F, S)."""
+        return self.n_active * (self.n_rows - self.n_active) / self.n_rows
+
+    @cached_property
+    def co_deviation(self) -> np.ndarray:
+        """Sum of the products of both deviations, over all strata, (F, C)."""
+        target_mean = self.target_sum / self.n_rows[:, None]
+        return self.active_target_sum - self.n_active @ target_mean
+
+    @cached_property
+    def z(self) -> np.ndarray:
+        """Score of each feature against each target, (F, C).
+
+        It is co_deviation over its standard error when the rows of a stratum are shuffled: Mantel's
+        score test (J. Am. Stat. Assoc. 58 (1963) 690); for classes that of Cochran, Mantel and
+        Haenszel.
+        """
+        freedom = np.maximum(self.n_rows - 1, 1)
+        target_variance = self.target_squares / freedom[:, None]
+        variance = self.active_squares @ target_variance
+        return self.co_deviation / np.sqrt(variance + TINY)
+
+    @cached_property
+    def r(self) -> np.ndarray:
+        """Correlation of "is active" with the target within strata, (F, C)."""
+        active_squares = self.active_squares.sum(1)
+        target_squares = self.target_squares.sum(0)
+        both_squares = np.outer(active_squares, target_squares)
+        return self.co_deviation / np.sqrt(both_squares + TINY)
+
+
+def feature_sums(
+    compared: Compared,
+    rows: np.ndarray,
+    target: Any,
+    strata: Any,
+    weight: np.ndarray,
+) -> FeatureSums:
+    """Sum over rows for every feature.
+
+    Args:
+        compared: Features and topics.
+        rows: The rows, (n,).
+        target: One or more targets, csr_array (n, C).
+        strata: Stratum of each row, one-hot, csr_array (n, S).
+        weight: 1 ÷ size of each row's duplicate group, (n,).
+    """
+    weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
+    weighted_target = target.multiply(weight[:, None])
+    counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
+    sums = sums_where_active(compared, rows, counted)
+    n_strata = strata.shape[1]
+    n_rows = np.maximum(weighted_strata.sum(0), 1e-9)
+    target_sum = (weighted_strata.T @ target).toarray()
+    target_mean = target_sum / n_rows[:, None]
+    raw_squares = (weighted_strata.T @ target.power(2)).toarray()
+    return FeatureSums(
+        rows=rows,
+        target=target,
+        strata=strata,
+        weight=weight,
+        n_rows=n_rows,
+        n_active=sums[:, :n_strata],
+        target_sum=target_sum,
+        active_target_sum=sums[:, n_strata:],
+        target_squares=np.maximum(raw_squares - target_sum * target_mean, 0),
+    )
+
+
+def active_indicators(compared: Compared, columns: np.ndarray) -> Any:
+    """Return which rows have features or topics, csr_array (n_rows, n) of float64 0 and 1."""
+    activations = compared.columns(columns).tocsr()
+    return activations.astype(bool).astype(np.float64)
+
+
+def dense_column(matrix: Any, column: int) -> np.ndarray:
+    """Return one column of a sparse matrix, dense."""
+    return matrix[:, [column]].toarray()[:, 0]
+
+
+def sums_where_active(compared: Compared, rows: np.ndarray, values: Any) -> np.ndarray:
+    """Sum columns of values over the rows on which each feature is active, (F, columns)."""
+    sums = np.zeros((compared.n_columns, values.shape[1]))
+    for start in tracked(range(0, len(rows), BLOCK), "test features"):
+        activations = compared.take(rows[start : start + BLOCK])
+        active: Any = activations.astype(bool).astype(np.float64)
+        sums += (active.T @ values[start : start + BLOCK]).toarray()
+    return sums

@@ -1,0 +1,391 @@
+"""Test every feature and topic against every target, and explain each target by a few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from nanosae.analysis.comparisons.compared import Compared
+from nanosae.analysis.comparisons.effects import (
+    Effects,
+    Kind,
+    Pairs,
+    cliffs_delta,
+    effects,
+)
+from nanosae.analysis.comparisons.feature_sums import (
+    FeatureSums,
+    dense_column,
+    feature_sums,
+)
+from nanosae.analysis.comparisons.findings import FALSE_DISCOVERY_RATE, Contrast
+from nanosae.analysis.comparisons.joint_model import (
+    MAX_ROWS,
+    MIN_ROWS,
+    Rows,
+    joint_model,
+)
+from nanosae.analysis.comparisons.selection import given_selected, rejection_cutoff
+from nanosae.analysis.comparisons.strata import TEXT_LENGTH, strata
+from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
+from nanosae.analysis.statistics import Z95, false_discovery
+from nanosae.codes import Codes
+from nanosae.runs.tables import doubtful_labels, known_labels
+
+TOPICS_SHARE = 0.2  # of the false discovery rate that tests of topics may use
+HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
+MAX_MODEL_FEATURES = 10  # of the joint model
+NAMED = 10  # groups that a note names
+MAX_GROUPS = 1000  # that are compared; sums are held for each pair of feature and group
+MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is compared.
+
+    Attributes:
+        kind: What the targets are.
+        target: One target per column, csr_array (n_rows, n_targets): membership of a group (0 or
+            1), a number or a time.
+        rows: Rows that take part, bool (n_rows,).
+        names: Names of the targets.
+        facts: What results say of it: `column`, and where they apply `b` (what the groups are
+            compared with), `unit` (of time) and `left_out` (features that are not tested).
+        notes: What people should know of it.
+    """
+
+    kind: Kind
+    target: sp.csr_array
+    rows: np.ndarray
+    names: list[str]
+    facts: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keywords that `contrast`, which explains them, shares with `explain` and `over_time`."""
+
+    covariates: Sequence[str] | None
+    groups: str | None
+    min_active: int
+    labels: Mapping[int, str] | None
+    seed: int = 0
+
+
+def answer(compared: Compared, question: Question, options: Options) -> Contrast:
+    """Test features and topics on all rows; fit a joint model of each target with findings."""
+    codes = compared.codes
+    covariates, notes = _covariates(codes, options)
+    rows = _rows(codes, question, covariates, options)
+    question, notes_of_groups = _of_large_groups(question, rows, options)
+    target = question.target[rows.numbers]
+    sums = feature_sums(compared, rows.numbers, target, rows.strata, rows.weight)
+    tested = _tested(question, sums, options)
+    names = _names(compared, options.labels)
+    table = _test(compared, question, sums, tested, names, options)
+    tested_features = tested[: codes.n_features]
+    model, scores = _joint_models(
+        codes, question, table, tested_features, rows, names, options
+    )
+
+    notes += _strata_notes(rows, covariates)
+    notes += split_notes(rows.held, HELD_OUT_SHARE)
+    notes += notes_of_groups
+    about = question.facts | asdict(options)
+    about |= {"covariates": list(covariates), "labels": None}
+    about |= {
+        "fdr": FALSE_DISCOVERY_RATE,
+        "share": HELD_OUT_SHARE,
+        "n_select": MAX_MODEL_FEATURES,
+        "n_rows": len(rows.numbers),
+        "n_held_out": int(rows.held.sum()),
+        "n_tested": int(tested.sum()),
+        "n_topics_tested": int(tested[codes.n_features :].sum()),
+        "n_independent": round(sums.n_independent),
+        "n_candidates": len(table),
+        "notes": question.notes + notes,
+    }
+    return Contrast(question.kind, table, model, scores, about, pd.DataFrame())
+
+
+def _names(compared: Compared, labels: Mapping[int, str] | None) -> np.ndarray:
+    """Return what to call each feature and topic, object (F,)."""
+    names = feature_names(compared.codes, labels)
+    if compared.topics is None:
+        return names
+    of_topics = np.array(compared.topics.names, object)
+    return np.concatenate([names, of_topics])
+
+
+def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
+    """Return what to call each feature, object (n_features,)."""
+    labels = known_labels(codes) if labels is None else labels
+    names = []
+    for feature in range(codes.n_features):
+        name = labels.get(feature) or f"feature {feature}"
+        names.append(name)
+    return np.array(names, object)
+
+
+def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str]]:
+    """Return the covariates, and a note where the texts' length cannot be one."""
+    if options.covariates is not None:
+        return options.covariates, []
+    if codes.has_texts:
+        return [TEXT_LENGTH], []
+    return [], ["There are no texts: their length is not held equal."]
+
+
+def _rows(
+    codes: Codes, question: Question, covariates: Sequence[str], options: Options
+) -> Rows:
+    """Weigh, stratify and split the rows that take part."""
+    numbers = np.flatnonzero(question.rows)
+    duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
+    group_sizes = np.bincount(duplicate_group)
+    weight = 1 / group_sizes[duplicate_group]
+    stratum = strata(codes, numbers, covariates)
+    held = held_out(duplicate_group, HELD_OUT_SHARE, options.seed)
+    return Rows(numbers, stratum, weight, duplicate_group, held)
+
+
+def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
+    """Say where most rows have none to be compared with."""
+    n_rows, _ = rows.strata.shape
+    n_alone = int((rows.strata.sum(0) == 1).sum())
+    if 2 * n_alone <= n_rows:
+        return []
+    held_equal = ", ".join(covariates)
+    return [
+        f"{n_alone:,} of {n_rows:,} rows tell nothing: no other row has equal {held_equal}. Hold "
+        "fewer columns equal, or such as have fewer values."
+    ]
+
+
+def _of_large_groups(
+    question: Question, rows: Rows, options: Options
+) -> tuple[Question, list[str]]:
+    """Leave out groups that, or whose rest, have too few rows to be tested; return notes, too."""
+    if question.kind != "groups":
+        return question, []
+    n_rows = len(rows.numbers)
+    n_members = question.target[rows.numbers].sum(0)
+    n_minority = np.minimum(n_members, n_rows - n_members)
+    is_large = n_minority >= options.min_active
+    small = np.flatnonzero(~is_large)
+    large = np.flatnonzero(is_large)
+    largest_first = large[np.argsort(-n_minority[large], kind="stable")]
+    compared = np.sort(largest_first[:MAX_GROUPS])
+    notes = []
+    if len(small):
+        named = ", ".join(question.names[group] for group in small[:NAMED])
+        n_further = len(small) - NAMED
+        further = f" and {n_further:,} more" if n_further > 0 else ""
+        notes.append(f"In too few rows to be tested: {named}{further}.")
+    if len(compared) < len(large):
+        notes.append(
+            f"Of {len(large):,} groups the {MAX_GROUPS:,} largest are compared."
+        )
+    names = [question.names[group] for group in compared]
+    target = question.target[:, compared]
+    return replace(question, target=target, names=names), notes
+
+
+def _tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarray:
+    """Return which pairs of feature and target are tested, bool (F, C)."""
+    n_active = sums.n_active.sum(1)
+    is_common = n_active >= options.min_active
+    if question.kind == "numeric":  # the mean of one text has no variance
+        n_fewer = np.minimum(n_active, sums.n_independent - n_active)
+        is_common &= n_fewer >= 2
+    left_out = question.facts.get("left_out", [])
+    is_common[left_out] = False
+    return np.repeat(is_common[:, None], len(question.names), axis=1)
+
+
+def _test(
+    compared: Compared,
+    question: Question,
+    sums: FeatureSums,
+    tested: np.ndarray,
+    names: np.ndarray,
+    options: Options,
+) -> pd.DataFrame:
+    """Estimate and test; findings first, and the largest differences first among them.
+
+    Pairs whose score test has p > 0.05 are spared the fit. They count as tests, and none of them
+    could be a finding.
+    """
+    pairs = _candidate_pairs(sums, tested)
+    found = effects(compared, sums, question.kind, pairs)
+    n_tested = int(tested.sum())
+    weight = _weights(tested, compared.n_features)[pairs.features]
+    q = _q_values(found.p / weight, n_tested)
+    is_found = q <= FALSE_DISCOVERY_RATE
+    cutoff = rejection_cutoff(found.p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
+    z_screen = sums.z[pairs.features, pairs.targets]
+    effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
+    table = pd.DataFrame(
+        {
+            **_described(compared, question, sums, names, pairs),
+            "effect": effect,
+            "low": low,
+            "high": high,
+            "raw_effect": found.effect,
+            "error": found.error,
+            "p": found.p,
+            "q": q,
+            "r": sums.r[pairs.features, pairs.targets],
+            "found": is_found,
+            **found.descriptive,
+        }
+    )
+    if question.kind != "numeric":
+        table["odds_ratio"] = _odds(effect)
+        table["odds_low"] = _odds(low)
+        table["odds_high"] = _odds(high)
+    doubtful = set() if options.labels is not None else doubtful_labels(compared.codes)
+    table["label_doubtful"] = table["feature"].isin(list(doubtful))
+    if question.kind == "groups":
+        table["cliffs_delta"] = cliffs_delta(compared, sums, pairs, is_found)
+    _add_topics(table, compared)
+    difference = np.abs(found.difference)
+    best_first = np.lexsort((-difference, ~is_found))
+    return table.iloc[best_first].reset_index(drop=True)
+
+
+def _add_topics(table: pd.DataFrame, compared: Compared) -> None:
+    """Put the topic of each feature that was found into the table."""
+    is_found_feature = table["found"] & (table["feature"] >= 0)
+    features = table.loc[is_found_feature, "feature"].to_numpy()
+    table.loc[is_found_feature, "topic"] = compared.topics_of(features)
+
+
+def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:
+    """Return the tested pairs whose score test has p ≤ 0.05, target by target."""
+    is_related = np.abs(sums.z) >= Z95
+    is_candidate = tested & is_related
+    targets, features = np.nonzero(is_candidate.T)
+    return Pairs(features, targets)
+
+
+def _weights(tested: np.ndarray, n_features: int) -> np.ndarray:
+    """Return the weight of the tests of each feature and topic, of mean 1 over the tests, (F,).
+
+    Topics share TOPICS_SHARE of all weight, features the rest; alone either has all of it.
+    """
+    n_tests = tested.sum(axis=1)
+    n_of_features = int(n_tests[:n_features].sum())
+    n_of_topics = int(n_tests[n_features:].sum())
+    weight = np.ones(len(tested))
+    if not n_of_features or not n_of_topics:
+        return weight
+    n_all = n_of_features + n_of_topics
+    weight[:n_features] = (1 - TOPICS_SHARE) * n_all / n_of_features
+    weight[n_features:] = TOPICS_SHARE * n_all / n_of_topics
+    return weight
+
+
+def _described(
+    compared: Compared,
+    question: Question,
+    sums: FeatureSums,
+    names: np.ndarray,
+    pairs: Pairs,
+) -> dict[str, np.ndarray]:
+    """Return the columns that say which pairs these are, and on how many texts they rest."""
+    target_names = np.array(question.names, object)
+    feature, topic = compared.split(pairs.features)
+    n_active = sums.n_active[pairs.features].sum(1)
+    return {
+        "target": target_names[pairs.targets],
+        "feature": feature,
+        "topic": topic,
+        "label": names[pairs.features],
+        "n_active": n_active.round().astype(int),
+    }
+
+
+def _q_values(p: np.ndarray, n_tested: int) -> np.ndarray:
+    """Return the q of candidates; the other tests count as if they had p = 1."""
+    no_candidate = np.ones(n_tested - len(p))
+    every_p = np.concatenate([np.minimum(p, 1), no_candidate])
+    every_q = false_discovery(every_p)
+    return every_q[: len(p)]
+
+
+def _odds(log_odds: np.ndarray) -> np.ndarray:
+    """Return odds that are finite and above 0."""
+    within_floats = np.clip(log_odds, -500, 500)
+    return np.exp(within_floats)
+
+
+def _after_selection(
+    found: Effects, is_found: np.ndarray, cutoff: float, z_screen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return effects and the ends of their intervals, given how each came into the table.
+
+    Findings passed the cutoff of the false discovery rate, other candidates the screening.
+    """
+    z = np.where(is_found, found.z, z_screen)
+    exceeded = np.where(is_found, cutoff, Z95)
+    centre, low, high = given_selected(z, exceeded)
+    size = np.abs(found.z)
+    per_score = np.abs(found.effect) / np.maximum(size, 1)
+    larger_error = np.maximum(found.error, per_score)
+    error = np.where(is_found, larger_error, found.error)
+    return (
+        found.effect - error * (z - centre),
+        found.effect - error * (z - low),
+        found.effect - error * (z - high),
+    )
+
+
+def _joint_models(
+    codes: Codes,
+    question: Question,
+    table: pd.DataFrame,
+    tested: np.ndarray,
+    rows: Rows,
+    names: np.ndarray,
+    options: Options,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Explain each target with candidates by a few features together; trends have no model.
+
+    Models of many rows or targets are chosen from a sample of the rows.
+    """
+    models: list[pd.DataFrame] = []
+    scores: list[dict[str, Any]] = []
+    with_candidates: set[str] = set()
+    if question.kind != "trend":
+        with_candidates = set(table["target"])
+    n_models = max(len(with_candidates), 1)
+    n_rows = max(MAX_ROWS // n_models, MIN_ROWS)
+    rows = rows.sample(n_rows, options.seed)
+    features = np.flatnonzero(tested.any(1))
+    strengths = None
+    if with_candidates:
+        strengths = codes.take(rows.numbers)[:, features]
+    numeric = question.kind == "numeric"
+    for target, name in enumerate(question.names):
+        if name not in with_candidates:
+            continue
+        outcome = dense_column(question.target[rows.numbers], target)
+        model, score = joint_model(
+            strengths, rows, outcome, MAX_MODEL_FEATURES, numeric
+        )
+        model["target"] = name
+        model["feature"] = features[model["column"]]
+        model["label"] = names[model["feature"]]
+        models.append(model.reindex(columns=MODEL_COLUMNS))
+        scores.append({"target": name} | score)
+    if not models:
+        models = [pd.DataFrame(columns=MODEL_COLUMNS)]
+    return pd.concat(models, ignore_index=True), pd.DataFrame(scores)

@@ -1,0 +1,150 @@
+"""Which features become more or less frequent (see `contrast`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy.special import betaincinv
+
+from nanosae.analysis.columns import one_hot
+from nanosae.analysis.comparisons.compared import Compared, load_compared
+from nanosae.analysis.comparisons.feature_sums import active_indicators
+from nanosae.analysis.comparisons.findings import Contrast
+from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
+from nanosae.analysis.comparisons.periods import Periods, periods
+from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.runs.tables import load_features
+
+KINDS = ("topic", "family")  # columns of features.parquet that say what is of one kind
+MIN_KIND = 5  # features of one kind that may be said to move together
+MOST = 0.8  # of the features of a kind
+MOVED = 0.5  # of all features, from which on the whole collection is in doubt
+
+
+def over_time(
+    codes: Corpus,
+    column: str,
+    *,
+    covariates: Sequence[str] | None = None,
+    groups: str | None = None,
+    min_active: int = 10,
+    labels: Mapping[int, str] | None = None,
+) -> Contrast:
+    """Find the features that become more or less frequent.
+
+    Dates become periods of the calendar, and cells that are far from all others are set aside with
+    a note (see `periods`). Where all features of a topic or family move the same way, or most
+    features of the corpus do, a note says that the collection may have changed rather than what its
+    texts are about.
+
+    Args:
+        codes: The corpus, or its run folder, or an `Analysis` of it.
+        column: Numbers or dates (ISO 8601).
+        covariates: See `contrast`.
+        groups: See `contrast`.
+        min_active: See `contrast`.
+        labels: See `contrast`.
+
+    Raises:
+        DataError: If the column holds neither numbers nor dates.
+    """
+    codes = as_codes(codes)
+    options = Options(covariates, groups, min_active, labels)
+    found = periods(codes.column(column), column)
+    facts = {"column": column, "unit": found.unit}
+    # of rows in one period it is 0, of which no rounding makes a finding
+    since_first = found.time - found.time[found.kept].min()
+    target = sp.csr_array(since_first[:, None])
+    notes = list(found.notes)
+    question = Question("trend", target, found.kept, [column], facts, notes)
+    compared = load_compared(codes)
+    result = answer(compared, question, options)
+    columns = compared.column_numbers(result.findings)
+    result.shares = shares_by_period(compared, found, columns)
+    result.about["notes"] += collection_notes(codes, result)
+    return result
+
+
+def shares_by_period(
+    compared: Compared, found: Periods, columns: np.ndarray
+) -> pd.DataFrame:
+    """Compute the share of rows with features or topics in each period, with its interval.
+
+    It is Jeffreys' 95 % interval: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
+
+    Args:
+        compared: Features and topics.
+        found: The period of each row.
+        columns: Which of them.
+
+    Returns:
+        `feature, topic` (-1 where it is the other), `period` (its start in years, or a number),
+        `name` ("March 2024"), `n, n_active, share, low, high`.
+    """
+    rows = np.flatnonzero(found.kept)
+    starts, level = np.unique(found.start[rows], return_inverse=True)
+    active = active_indicators(compared, columns)[rows]
+    n_active = (active.T @ one_hot(level)).toarray().ravel()
+    n = np.tile(np.bincount(level), len(columns))
+    tails = [[0.025], [0.975]]
+    low, high = betaincinv(n_active + 0.5, n - n_active + 0.5, tails)
+    names = [found.names[start] for start in starts.tolist()]
+    feature, topic = compared.split(columns)
+    lines = {
+        "feature": np.repeat(feature, len(starts)),
+        "topic": np.repeat(topic, len(starts)),
+        "period": np.tile(starts, len(columns)),
+        "name": names * len(columns),
+        "n": n,
+        "n_active": n_active.astype(np.int64),
+        "share": n_active / n,
+        "low": low,
+        "high": high,
+    }
+    return pd.DataFrame(lines)
+
+
+def collection_notes(codes: Codes, result: Contrast) -> list[str]:
+    """Say where so many features move that the collection may have changed, not its topics.
+
+    Args:
+        codes: The corpus, whose run may know topics and families.
+        result: The trends.
+    """
+    of_features = result.findings[result.findings["feature"] >= 0]
+    direction = of_features.set_index("feature")["effect"].gt(0)
+    n_tested = result.about["n_tested"] - result.about["n_topics_tested"]
+    notes = []
+    if len(direction) >= max(MIN_KIND, MOVED * n_tested):
+        notes.append(
+            f"{len(direction)} of {n_tested} features change: perhaps the collection has changed"
+            " (its sources, or what kind of text it holds) rather than what its texts are about."
+        )
+    for kind, members in _kinds(codes).items():
+        n_common = int((codes.counts[members] >= result.about["min_active"]).sum())
+        moved = direction.reindex(members).dropna()
+        for rises, verb in ((True, "rise"), (False, "fall")):
+            n_moved = moved.to_list().count(rises)
+            if n_common >= MIN_KIND and n_moved >= MOST * n_common:
+                notes.append(
+                    f"{n_moved} of the {n_common} features of {kind} {verb} together: perhaps more"
+                    " or fewer texts of this kind were collected. Compare within them, or hold"
+                    " their source equal (covariates)."
+                )
+    return notes
+
+
+def _kinds(codes: Codes) -> dict[str, list[int]]:
+    """Return the features of each topic, or else family, that the run knows."""
+    if codes.run is None:
+        return {}
+    table = load_features(codes.run, codes)
+    for column in KINDS:
+        if column in table and column not in table.attrs["stale"]:
+            known = table[["feature", column]].dropna()
+            grouped = known.groupby(column)["feature"]
+            return {f"{column} {kind}": list(features) for kind, features in grouped}
+    return {}

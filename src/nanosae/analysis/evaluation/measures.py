@@ -1,0 +1,226 @@
+"""What can be measured of features without labels: coherence, use, reconstruction."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nanosae.analysis.describe import DENSE
+from nanosae.analysis.evaluation.baselines import Representation
+from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate, unit
+from nanosae.codes import Codes
+
+# rows asked for their neighbours; features asked for their intruders
+MAX_QUERIES = 1000
+NEIGHBOURS = 10
+QUESTIONS = 5  # per feature
+STRONGEST = 50  # rows of a feature that its questions are drawn from
+WORD_AXES = 100  # dimensions of the space of words
+
+
+def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Return unit rows to judge features in: their own embedding, and words.
+
+    The space of words is latent semantic analysis: a truncated SVD of TF-IDF weights.
+
+    Args:
+        codes: The corpus.
+        rows: Which rows.
+        seed: Seed of the SVD.
+
+    Returns:
+        "vectors" and "words", where the corpus has them, (len(rows), any).
+    """
+    spaces = {}
+    if codes.has_vectors:
+        spaces["vectors"] = unit(codes.vectors(rows))
+    if codes.has_texts:
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        texts = codes.texts(rows, "")
+        tf_idf = TfidfVectorizer(sublinear_tf=True)
+        try:
+            words = tf_idf.fit_transform(texts)
+        except ValueError:  # there is no word in any text
+            return spaces
+        n_axes = min(WORD_AXES, *words.shape)
+        axes = TruncatedSVD(n_axes, random_state=seed)
+        # of equal texts, scikit-learn divides by a variance of 0 that is not needed here
+        with np.errstate(divide="ignore", invalid="ignore"):
+            positions = axes.fit_transform(words)
+        spaces["words"] = unit(positions)
+    return spaces
+
+
+def intruder_detection(
+    activations: Any, points: np.ndarray, rng: np.random.Generator
+) -> Estimate:
+    """Ask which of five texts lies farthest from the others: the inactive one among four active?
+
+    Word intrusion (Chang et al., Reading Tea Leaves, NIPS 2009) with cosines as the judge. Chance
+    is 0.2.
+
+    Args:
+        activations: csc_array (n_rows, n_features).
+        points: Unit rows of the space to judge in, (n_rows, any).
+        rng: Draws features and texts.
+
+    Returns:
+        Share of right answers, averaged over up to 1,000 features with four active rows or more.
+    """
+    n_active = np.diff(activations.indptr)
+    with_four = np.flatnonzero(n_active >= 4)
+    asked = rng.permutation(with_four)[:MAX_QUERIES]
+    right = []
+    for feature in asked:
+        five = _questions(activations, feature, rng)
+        if len(five):
+            share = _share_found(points[five])
+            right.append(share)
+    return mean_estimate(right)
+
+
+def _questions(activations: Any, feature: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw four active rows and an inactive one for each question, (up to 5, 5 rows)."""
+    start, stop = activations.indptr[feature : feature + 2]
+    active = activations.indices[start:stop]
+    strength = activations.data[start:stop]
+    strongest_first = np.argsort(-strength, kind="stable")
+    strongest = active[strongest_first[:STRONGEST]]
+    n_rows = activations.shape[0]
+    drawn = rng.integers(0, n_rows, 5 * QUESTIONS)
+    intruders = np.setdiff1d(drawn, active)[:QUESTIONS]
+    candidates = np.tile(strongest, (len(intruders), 1))
+    four = rng.permuted(candidates, axis=1)[:, :4]
+    return np.c_[four, intruders]
+
+
+def _share_found(five: np.ndarray) -> float:
+    """Return how often the last of five points is the least similar to all, (questions, 5, any)."""
+    similarity = np.einsum("tid,tjd->ti", five, five)
+    is_found = similarity.argmin(1) == 4
+    return is_found.mean()
+
+
+def usage(representation: Representation) -> dict[str, Estimate]:
+    """Measure how evenly features are used, and how alike their directions are.
+
+    Args:
+        representation: Activations, and perhaps directions.
+
+    Returns:
+        `l0`, `dead`, `dense` (shares of features), `gini` (of the densities) and, with directions,
+        `redundancy`: the mean cosine of an active feature with the one most like it.
+    """
+    activations = representation.activations
+    directions = representation.directions
+    n_active = np.diff(activations.indptr)
+    n_features = len(n_active)
+    n_rows = max(activations.shape[0], 1)
+    density = np.sort(n_active / n_rows)
+    values = {
+        "l0": density.sum(),
+        "dead": (density == 0).mean(),
+        "dense": (density > DENSE).mean(),
+        "gini": _gini(density),
+    }
+    measures = {}
+    for name, value in values.items():
+        measures[name] = Estimate(float(value), np.nan, np.nan, n_features)
+    if directions is not None:
+        is_active = n_active > 0
+        measures["redundancy"] = _redundancy(directions[is_active])
+    return measures
+
+
+def _redundancy(directions: np.ndarray) -> Estimate:
+    """Return the mean cosine of a direction with the one most like it, NaN for fewer than two."""
+    if len(directions) < 2:
+        return mean_estimate([])
+    distances, _ = _nearest(directions, 1)
+    to_nearest = distances[:, 1]
+    return mean_estimate(1 - to_nearest)
+
+
+def _gini(density: np.ndarray) -> float:
+    """Return the Gini coefficient of ascending densities: 0 if all are equal."""
+    n_features = len(density)
+    order = np.arange(1, n_features + 1)
+    order_weights = 2 * order - n_features - 1
+    scale = max(n_features * density.sum(), 1e-12)
+    return order_weights @ density / scale
+
+
+def reconstruction_measures(
+    x: np.ndarray, reconstruction: np.ndarray, rng: np.random.Generator
+) -> dict[str, Estimate]:
+    """Compare rows with their reconstruction.
+
+    Args:
+        x: Rows, (n, width).
+        reconstruction: Their reconstructions, (n, width).
+        rng: Draws up to 1,000 rows whose neighbours are compared.
+
+    Returns:
+        `fvu` (NaN for rows that are all equal), `cosine`, and `recall@10`: the share of a row's ten
+        nearest neighbours that are its reconstruction's among all reconstructions.
+    """
+    products = (x * reconstruction).sum(1)
+    lengths = np.linalg.norm(x, axis=1)
+    reconstructed_lengths = np.linalg.norm(reconstruction, axis=1)
+    scale = lengths * reconstructed_lengths
+    cosine = products / (scale + 1e-9)
+    recall = _recall(x, reconstruction, rng)
+    return {
+        "fvu": _fvu(x, reconstruction),
+        "cosine": mean_estimate(cosine),
+        f"recall@{NEIGHBOURS}": mean_estimate(recall),
+    }
+
+
+def _fvu(x: np.ndarray, reconstruction: np.ndarray) -> Estimate:
+    """Return the fraction of variance unexplained over all rows."""
+    n_rows = len(x)
+    error = ((x - reconstruction) ** 2).sum(1)
+    spread = ((x - x.mean(0)) ** 2).sum(1)
+    total_spread = spread.sum() or np.nan
+    fvu = np.array([error.sum() / total_spread])
+    influence = (error - fvu * spread) / total_spread
+    each_row = np.arange(n_rows)
+    estimate = clustered_mean(fvu, influence[:, None], each_row)
+    return replace(estimate, n=n_rows)
+
+
+def _recall(
+    x: np.ndarray, reconstruction: np.ndarray, rng: np.random.Generator
+) -> list[float]:
+    """Return the share of nearest neighbours that up to 1,000 rows keep in reconstruction."""
+    queries = rng.permutation(len(x))[:MAX_QUERIES]
+    _, before = _nearest(x, NEIGHBOURS, queries)
+    _, after = _nearest(reconstruction, NEIGHBOURS, queries)
+    n_neighbours = min(NEIGHBOURS, len(x) - 1)
+    if n_neighbours < 1:
+        return []
+    recall = []
+    for row, own, reconstructed in zip(queries, before, after, strict=True):
+        # among equal rows a row need not be the first of its neighbours
+        own_others = own[own != row][:n_neighbours]
+        others = reconstructed[reconstructed != row][:n_neighbours]
+        n_common = len(np.intersect1d(own_others, others))
+        recall.append(n_common / n_neighbours)
+    return recall
+
+
+def _nearest(
+    x: np.ndarray, n: int, queries: Any = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return cosine distances and numbers of each queried row itself and its n nearest rows."""
+    from sklearn.neighbors import NearestNeighbors
+
+    n_with_itself = min(n + 1, len(x))
+    neighbours = NearestNeighbors(n_neighbors=n_with_itself, metric="cosine")
+    neighbours.fit(x)
+    return neighbours.kneighbors(x[queries])

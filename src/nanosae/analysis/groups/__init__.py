@@ -1,0 +1,1 @@
+"""Groups: families of features, topics of rows."""

@@ -1,0 +1,130 @@
+"""Words and phrases that set the texts of each topic apart from those of all others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.names.keywords import log_odds
+from nanosae.analysis.names.naming import usual_spelling
+from nanosae.text.tokens import is_unspaced, stem
+from nanosae.text.words import Words, is_stop_word
+
+MIN_TEXTS = 2  # of a topic that a term stands in, if there are two
+MIN_SHARE = 0.02  # of the topic's texts that a term stands in
+WHOLE_PHRASE = 0.5  # of the texts with a word: a phrase in so many stands for it
+
+
+def topic_words(
+    words: Words, topic: np.ndarray, n: int, n_words: int
+) -> list[list[str]]:
+    """Return the terms that are typical of each topic's texts, best first, in lower case.
+
+    A term is typical if it is likelier in the topic's texts than in all others, by the z of
+    Monroe, Colaresi and Quinn (2008; see `nanosae.analysis.names.keywords.log_odds`), which
+    weighs how much by how surely, and stands in one of fifty of them. English words that say
+    nothing are left out, and so are phrases that begin or end with one. A phrase stands for its
+    words where half of the texts with them have it, and of terms that share a word only the best
+    is kept.
+
+    Args:
+        words: Terms of some texts.
+        topic: Topic of each of these texts, −1 for none, (n_texts,).
+        n: Number of topics.
+        n_words: Most terms of a topic.
+
+    Example:
+        >>> texts = ["the red car", "a red car", "a cold sea", "the cold sea"]
+        >>> words = Words(np.array(texts), np.ones(4, bool))
+        >>> topic_words(words, np.array([0, 0, 1, 1]), 2, 3)
+        [['red car'], ['cold sea']]
+    """
+    counts = _texts_with_terms(words, topic, n)
+    sizes = np.bincount(topic[topic >= 0], minlength=n)
+    total = counts.sum(axis=0)
+    says_something = np.array([_says_something(term) for term in words.terms], bool)
+    found = []
+    for own, size in zip(range(n), sizes, strict=True):
+        entries = slice(counts.indptr[own], counts.indptr[own + 1])
+        terms = counts.indices[entries]
+        count = counts.data[entries]
+        least = min(size, max(MIN_TEXTS, MIN_SHARE * size))
+        is_candidate = says_something[terms] & (count >= least)
+        terms = terms[is_candidate]
+        count = count[is_candidate]
+        z = _surprise(words, terms, count, size, total, sizes.sum())
+        best_first = np.lexsort((terms, -z))
+        typical = best_first[z[best_first] > 0]
+        names = words.terms[terms[typical]].tolist()
+        found.append(_without_repeats(names, count[typical], n_words))
+    return found
+
+
+def _surprise(
+    words: Words,
+    terms: np.ndarray,
+    count: np.ndarray,
+    size: int,
+    total: np.ndarray,
+    n_texts: int,
+) -> np.ndarray:
+    """Return z of each term; its number of texts, if there are no others to compare with."""
+    n_elsewhere = n_texts - size
+    if not n_elsewhere:
+        return count
+    elsewhere = total[terms] - count
+    _, z = log_odds(count, size, elsewhere, n_elsewhere, words.share[terms])
+    return z
+
+
+def spelled(terms: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return terms as some texts write them most often."""
+    return [usual_spelling(term, texts) for term in terms]
+
+
+def _texts_with_terms(words: Words, topic: np.ndarray, n: int) -> sp.csr_array:
+    """Count the texts of each topic that have each term, (n, T)."""
+    texts = np.flatnonzero(topic >= 0)
+    entries = (np.ones(len(texts)), (topic[texts], texts))
+    members = sp.csr_array(entries, shape=(n, len(topic)))
+    return sp.csr_array(members @ words.presence)
+
+
+def _says_something(term: str) -> bool:
+    """Return whether a term neither begins nor ends with a word that says nothing."""
+    parts = term.split(" ")
+    return not (is_stop_word(parts[0]) or is_stop_word(parts[-1]))
+
+
+def _without_repeats(terms: list[str], count: np.ndarray, most: int) -> list[str]:
+    """Keep the first terms that share no word, each as the phrase that stands for it."""
+    count_of = dict(zip(terms, count, strict=True))
+    phrases = [term for term in terms if " " in term]
+    kept: list[str] = []
+    for term in terms:
+        if len(kept) == most:
+            break
+        if any(_repeats(term, other) for other in kept):
+            continue
+        for phrase in phrases:
+            is_usual = count_of[phrase] >= WHOLE_PHRASE * count_of[term]
+            if is_usual and f" {term} " in f" {phrase} ":
+                term = phrase
+        if not any(_repeats(term, other) for other in kept):
+            kept.append(term)
+    return kept
+
+
+def _repeats(term: str, other: str) -> bool:
+    """Return whether two terms share a word in any inflection, or a character without spaces."""
+    if is_unspaced(term) and is_unspaced(other):
+        return not set(term).isdisjoint(other)
+    pairs = product(term.split(" "), other.split(" "))
+    return any(_stem(word) == _stem(other_word) for word, other_word in pairs)
+
+
+def _stem(word: str) -> str:
+    return stem(word) or word

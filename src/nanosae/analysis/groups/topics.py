@@ -1,0 +1,462 @@
+"""Topics: rows that are alike, with the features that set them apart; any number of them.
+
+1. Rows are their embeddings where the corpus has them, else the reconstructions of their features,
+   centred and at length one. A sample of them is linked to nearest neighbours, and smoothed over
+   these links a few times, so that what one text alone says moves nothing (the low-pass filter of
+   simple graph convolutions: Wu et al., arXiv 1902.07153; for clusters, Zhang et al., arXiv
+   1906.01210).
+2. Ward's method merges the smoothed rows into one tree, once. Any number of topics is a cut through
+   it, moved by a few steps of spherical k-means.
+3. Every row has the topics onto whose directions it and its neighbours in the sample project
+   furthest. Only without embeddings a row on which no feature is active has none, and is listed.
+4. A feature belongs to the topic in whose rows most of its activation lies, for the number of these
+   rows: where the Pearson residual is largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from nanosae.analysis.groups.clustering import (
+    cut_tree,
+    group_sums,
+    leaders,
+    nearest_rows,
+    smooth_rows,
+    spherical_steps,
+    ward_tree,
+)
+from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.groups.topic_words import spelled, topic_words
+from nanosae.analysis.names.group_names import common_words, feature_names
+from nanosae.analysis.statistics import unit
+from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.errors import ConfigError
+from nanosae.progress import tracked
+from nanosae.text.words import Words
+
+BLOCK = 2**13  # rows projected at a time
+SAMPLE_ROWS = 2**13  # rows that the tree is made of; its memory grows with the square
+NEIGHBOURS = 15  # of a row in the sample
+SMOOTHINGS = 4  # times that each row of the sample takes the mean of its neighbours
+STEPS = 3  # of spherical k-means
+SHARE = 0.7  # of the furthest projection: a row has every topic that reaches it
+SPELLING_TEXTS = 100  # of a topic, whose spelling of its words is taken
+SHOWN = 20  # topics in a notebook
+UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
+N_WORDS = 10  # words of a topic, the first 4 in its name
+
+
+@dataclass(frozen=True, eq=False)
+class SampledTexts:
+    """Texts that topics get their words from, read once for all numbers of topics.
+
+    Attributes:
+        codes: The corpus.
+        rows: Rows of the texts, (m,).
+    """
+
+    codes: Codes
+    rows: np.ndarray = field(repr=False)
+
+    @cached_property
+    def words(self) -> Words:
+        """Words and phrases of the texts."""
+        texts = self.codes.texts(self.rows)
+        return Words(texts, np.ones(len(texts), bool))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Topics:
+    """Topics, the largest in the sample first; rows and features are assigned when asked for.
+
+    Attributes:
+        codes: The corpus.
+        labels: Names of features, see `topics`.
+        n: Number of topics.
+        is_eligible: Which features may belong to a topic, (n_features,).
+        decoder: Directions of these features, zero for others, (n_features, width).
+        centre: Mean of the sampled rows, (width,).
+        sample: Some rows, centred, each with its smoothed self, at length one, (m, width).
+        tree: Merges of the smoothed rows by Ward's method, as scipy writes them, (m − 1, 4).
+        neighbours: Places in the sample of those nearest to each row, (n_rows, 15).
+        texts: Those of the sample.
+    """
+
+    codes: Codes
+    labels: pd.DataFrame | None = field(repr=False)
+    n: int
+    is_eligible: np.ndarray = field(repr=False)
+    decoder: np.ndarray = field(repr=False)
+    centre: np.ndarray = field(repr=False)
+    sample: np.ndarray = field(repr=False)
+    tree: np.ndarray = field(repr=False)
+    neighbours: np.ndarray = field(repr=False)
+    texts: SampledTexts = field(repr=False)
+
+    def __repr__(self) -> str:
+        return f"{self._head()}\n{self._shown().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{self._head()}</b>{self._shown().to_html(index=False)}"
+
+    def _head(self) -> str:
+        return f"{self.n:,} topics of {self.codes.n_rows:,} rows"
+
+    def _shown(self) -> pd.DataFrame:
+        return self.table.loc[:, ["Topic", "Count", "Name"]].head(SHOWN)
+
+    def cut(self, n: int) -> Topics:
+        """Return `n` topics from the same tree.
+
+        Raises:
+            ConfigError: If `n` is not between 1 and the number of sampled rows.
+        """
+        if not 1 <= n <= len(self.sample):
+            raise ConfigError(
+                f"n={n} topics: there are {len(self.sample)} rows to make them of."
+            )
+        return replace(self, n=n)
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """Direction of each topic among the centred rows, at length one, (n, width)."""
+        group = cut_tree(self.tree, self.n)
+        sums = group_sums(self.sample, group, self.n)
+        start = unit(sums)
+        axes = spherical_steps(self.sample, start, STEPS)
+        nearest = (self.sample @ axes.T).argmax(axis=1)
+        sizes = np.bincount(nearest, minlength=self.n)
+        largest_first = np.argsort(-sizes, kind="stable")
+        return axes[largest_first]
+
+    @cached_property
+    def feature_topic(self) -> np.ndarray:
+        """Topic of each feature, (n_features,) int64; -1 if it is dead or too dense."""
+        activation = self._activation_by_topic()
+        pairs = activation.tocoo()
+        feature, topic = pairs.coords
+        assigned = self.row_topic[self.row_topic >= 0]
+        sizes = np.bincount(assigned, minlength=self.n)
+        share_of_rows = sizes / max(len(assigned), 1)
+        of_feature = activation.sum(axis=1)
+        expected = of_feature[feature] * share_of_rows[topic]
+        residual = (pairs.data - expected) / np.sqrt(expected)
+        residuals = sp.csr_array((residual, pairs.coords), shape=pairs.shape)
+        topic_of_feature = np.full(self.codes.n_features, -1)
+        features, largest = leaders(residuals)
+        topic_of_feature[features] = largest
+        return np.where(self.is_eligible, topic_of_feature, -1)
+
+    def _activation_by_topic(self) -> sp.csr_array:
+        """Sum the activation of each feature over the rows of each topic, (n_features, n)."""
+        shape = (self.codes.n_features, self.n)
+        total: Any = sp.csr_array(shape, dtype=np.float64)
+        stop = 0
+        for _, block in self.codes.shards():
+            by_feature: Any = block.T
+            n_rows = by_feature.shape[1]
+            start, stop = stop, stop + n_rows
+            topic = self.row_topic[start:stop]
+            rows = np.flatnonzero(topic >= 0)
+            entries = (np.ones(len(rows)), (rows, topic[rows]))
+            of_topic = sp.csr_array(entries, shape=(n_rows, self.n))
+            total = total + by_feature @ of_topic
+        return sp.csr_array(total)
+
+    @cached_property
+    def weights(self) -> sp.csr_array:
+        """How far each row, with its neighbours, projects onto its topics, (n_rows, n) float32.
+
+        A line holds all topics that reach 0.7 of the row's furthest projection; divide it by its
+        sum for shares. It is empty where nothing is known of the row: no feature is active, and the
+        corpus has no embeddings.
+        """
+        blocks = [sp.csr_array((0, self.n), dtype=np.float32)]
+        sample_projection = self.sample @ self.axes.T
+        stop = 0
+        for vectors, is_known in _row_vectors(self.codes, self.decoder):
+            start, stop = stop, stop + len(vectors)
+            near = self.neighbours[start:stop]
+            directions = unit(vectors - self.centre)
+            projection = directions @ self.axes.T
+            projection += _means_of(sample_projection, near)
+            blocks.append(_topics_of_rows(projection, ~is_known))
+        return sp.csr_array(sp.vstack(blocks, format="csr"))
+
+    @cached_property
+    def row_topic(self) -> np.ndarray:
+        """Main topic of each row, (n_rows,) int64; -1 only where nothing is known of it."""
+        main = np.full(self.codes.n_rows, -1)
+        rows, main_topic = leaders(self.weights)
+        main[rows] = main_topic
+        return main
+
+    @property
+    def unassigned(self) -> np.ndarray:
+        """Rows without an active feature, in a corpus without embeddings: they have no topic."""
+        return np.flatnonzero(self.row_topic < 0)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One line per topic, with the columns of BERTopic and what the topic is made of.
+
+        `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (terms that are
+        typical of its texts; without texts, or where labels were given, common terms of its
+        features' labels; empty without either), `Representative_Docs` (texts of the three rows that
+        project furthest), `Representative_Rows`, `Features` (frequent ones first).
+        """
+        rows = self._strongest_rows()
+        features = self._features_by_frequency()
+        texts = self._texts_of(rows)
+        words = self._words(features, rows, texts)
+        assigned = self.row_topic[self.row_topic >= 0]
+        names = []
+        for topic, of_topic in enumerate(words):
+            first_words = of_topic[:NAMING_WORDS] or [UNNAMED]
+            name = "_".join([str(topic), *first_words])
+            names.append(name)
+        representatives = [of_topic[:3] for of_topic in rows]
+        representative_texts = []
+        for of_topic in representatives:
+            known = [texts[row] for row in of_topic if row in texts]
+            representative_texts.append(known)
+        return pd.DataFrame(
+            {
+                "Topic": range(self.n),
+                "Count": np.bincount(assigned, minlength=self.n),
+                "Name": names,
+                "Representation": words,
+                "Representative_Docs": representative_texts,
+                "Representative_Rows": representatives,
+                "Features": features,
+            }
+        )
+
+    def _texts_of(self, rows: list[list[int]]) -> dict[int, str]:
+        """Return the text of each row of these topics; nothing if there are no texts."""
+        if not self.codes.has_texts:
+            return {}
+        sampled = list(chain.from_iterable(rows))
+        texts = self.codes.texts(sampled)
+        return dict(zip(sampled, texts, strict=True))
+
+    def _strongest_rows(self) -> list[list[int]]:
+        """Return up to 100 rows of each topic, those that project furthest first."""
+        furthest = self.weights.max(1).toarray()
+        order = np.lexsort((-furthest, self.row_topic))
+        ordered_topics = self.row_topic[order]
+        ends = np.searchsorted(ordered_topics, np.arange(self.n + 1))
+        strongest = []
+        for start, stop in pairwise(ends):
+            of_topic = order[start:stop]
+            strongest.append(of_topic[:SPELLING_TEXTS].tolist())
+        return strongest
+
+    def _features_by_frequency(self) -> list[list[int]]:
+        """Return the features of each topic, frequent ones first."""
+        order = np.argsort(-self.codes.counts, kind="stable")
+        feature_topic = self.feature_topic[order]
+        features = []
+        for topic in range(self.n):
+            of_topic = order[feature_topic == topic]
+            features.append(of_topic.tolist())
+        return features
+
+    def _words(
+        self,
+        features: list[list[int]],
+        rows: list[list[int]],
+        texts: dict[int, str],
+    ) -> list[list[str]]:
+        """Describe each topic by words of its texts or, where they come first, of its labels."""
+        of_labels = self._words_of_labels(features)
+        if not self.codes.has_texts:
+            return of_labels
+        of_texts = self._words_of_texts(rows, texts)
+        if self.labels is None:
+            first, second = of_texts, of_labels
+        else:
+            first, second = of_labels, of_texts
+        pairs = zip(first, second, strict=True)
+        return [preferred or other for preferred, other in pairs]
+
+    def _words_of_labels(self, features: list[list[int]]) -> list[list[str]]:
+        """Return common terms of each topic's labels, else its first label."""
+        names = feature_names(self.labels, self.codes)
+        common = common_words(features, names, N_WORDS)
+        described = []
+        for words, members in zip(common, features, strict=True):
+            labels = [names[feature].text for feature in members if feature in names]
+            described.append(words or labels[:1])
+        return described
+
+    def _words_of_texts(
+        self, rows: list[list[int]], texts: dict[int, str]
+    ) -> list[list[str]]:
+        """Return terms that are typical of each topic's texts, as these are written."""
+        topic = self.row_topic[self.texts.rows]
+        typical = topic_words(self.texts.words, topic, self.n, N_WORDS)
+        described = []
+        for terms, of_topic in zip(typical, rows, strict=True):
+            own_texts = [texts[row] for row in of_topic]
+            described.append(spelled(terms, own_texts))
+        return described
+
+
+def topics(
+    codes: Corpus,
+    n: int,
+    labels: pd.DataFrame | None = None,
+    *,
+    directions: np.ndarray | None = None,
+    max_density: float = 0.2,
+) -> Topics:
+    """Group rows and features into topics.
+
+    Args:
+        codes: The corpus, or its run folder, or an `Analysis` of it.
+        n: How many topics; `Topics.cut` gives any other number at once.
+        labels: Names of features: `feature`, `label` and perhaps `label_auc`, which then name the
+            topics. By default words of their texts do or, without texts, the run's labels.
+        directions: Decoder rows, (n_features, width); by default those of the run's model.
+        max_density: Features active on a larger share of the rows belong to no topic.
+
+    Raises:
+        ConfigError: If there are fewer rows than topics; at most 8,192 count.
+        DataError: If there are no directions.
+    """
+    codes = as_codes(codes)
+    if directions is None:
+        directions = codes.weights().directions()
+    is_active = codes.counts > 0
+    is_eligible = is_active & (codes.density <= max_density)
+    decoder = np.where(is_eligible[:, None], np.asarray(directions), 0)
+    drawn = _drawn_rows(codes)
+    centre, sample = _sample_of_rows(codes, decoder, drawn)
+    neighbours = _neighbours_of_rows(codes, decoder, centre, sample)
+    near = nearest_rows(sample, sample, NEIGHBOURS)
+    smoothed = smooth_rows(sample, near, SMOOTHINGS)
+    tree = ward_tree(smoothed)
+    with_neighbours = unit(sample + smoothed)
+    texts = SampledTexts(codes, drawn)
+    of_rows = (centre, with_neighbours, tree, neighbours, texts)
+    return Topics(codes, labels, n, is_eligible, decoder, *of_rows).cut(n)
+
+
+def distinct_topics(topics: Topics, n: int) -> Topics:
+    """Return `n` topics, or fewer where as many would share their words.
+
+    Readers know topics by their words. Where two share most of the words in their names, the tree
+    is cut into as many topics as there were different ones, and so on.
+
+    Args:
+        topics: Any number of topics.
+        n: The largest number.
+    """
+    found = topics.cut(n)
+    n_different = _count_different(found.table["Representation"].tolist())
+    if n_different == n:
+        return found
+    return distinct_topics(topics, n_different)
+
+
+def _count_different(words: list[list[str]]) -> int:
+    """Count topics that share at most half of their naming words with each one before."""
+    different: list[set[str]] = []
+    for of_topic in words:
+        naming = set(of_topic[:NAMING_WORDS])
+        shared = [len(naming & other) for other in different]
+        if not naming or max(shared, default=0) <= NAMING_WORDS / 2:
+            different.append(naming)
+    return len(different)
+
+
+def _neighbours_of_rows(
+    codes: Codes, decoder: np.ndarray, centre: np.ndarray, sample: np.ndarray
+) -> np.ndarray:
+    """Return the places in the sample of those nearest to each row, (n_rows, 15) int32."""
+    n_neighbours = min(NEIGHBOURS, len(sample))
+    near = np.empty((codes.n_rows, n_neighbours), np.int32)
+    stop = 0
+    n_blocks = -(-codes.n_rows // BLOCK)
+    for rows, _ in tracked(_row_vectors(codes, decoder), "compare rows", n_blocks):
+        start, stop = stop, stop + len(rows)
+        row_directions = unit(rows - centre)
+        near[start:stop] = nearest_rows(row_directions, sample, NEIGHBOURS)
+    return near
+
+
+def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
+    """Return the mean of the values of each row's neighbours, (n, width)."""
+    n_neighbours = neighbours.shape[1]
+    shape = (len(neighbours), values.shape[1])
+    total = np.zeros(shape, values.dtype)
+    for places in neighbours.T:
+        total += values[places]
+    return total / max(n_neighbours, 1)
+
+
+def _row_vectors(
+    codes: Codes, decoder: np.ndarray, rows: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield embeddings, else reconstructions, block by block, and of which rows they are known."""
+    if rows is None:
+        rows = np.arange(codes.n_rows)
+    has_vectors = _has_vectors_like(codes, decoder)
+    is_eligible = 1.0 * decoder.any(axis=1)
+    starts = range(BLOCK, len(rows), BLOCK)
+    for block in np.split(rows, starts):
+        if has_vectors:
+            is_known = np.ones(len(block), dtype=bool)
+            yield codes.vectors(block), is_known
+        else:
+            activations = codes.take(block)
+            reconstructions = activations @ decoder
+            is_known = activations @ is_eligible > 0
+            yield reconstructions, is_known
+
+
+def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
+    if not codes.has_vectors:
+        return False
+    first_row = codes.vectors(np.arange(1))
+    return first_row.shape[1] == decoder.shape[1]
+
+
+def _drawn_rows(codes: Codes) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    drawn = rng.permutation(codes.n_rows)[:SAMPLE_ROWS]
+    return np.sort(drawn)
+
+
+def _sample_of_rows(
+    codes: Codes, decoder: np.ndarray, drawn: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of some rows; and these, centred and at length one."""
+    blocks = _row_vectors(codes, decoder, drawn)
+    known = [vectors[is_known] for vectors, is_known in blocks]
+    vectors = np.concatenate(known)
+    if not len(vectors):
+        return np.zeros(decoder.shape[1]), vectors
+    centre = vectors.mean(axis=0)
+    return centre, unit(vectors - centre)
+
+
+def _topics_of_rows(projection: np.ndarray, inactive: np.ndarray) -> sp.csr_array:
+    """Keep the topics that reach 0.7 of each row's furthest projection, float32."""
+    furthest = projection.max(1, keepdims=True)
+    is_furthest = projection == furthest
+    # the furthest counts even if it lies behind the mean
+    kept = np.maximum(projection, 1e-9 * is_furthest)
+    is_short = kept < SHARE * furthest
+    kept[is_short | inactive[:, None]] = 0
+    return sp.csr_array(kept.astype(np.float32))

@@ -1,0 +1,1 @@
+"""Names of features by a language model."""

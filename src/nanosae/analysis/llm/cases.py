@@ -1,0 +1,139 @@
+"""Which texts a language model sees of a feature, and by which ones its name is judged.
+
+Shown are the strongest texts of the training part of the split. Judged are held-out active rows of
+any strength, at random, not the strongest; and as many inactive ones: random, or hard (nearest to
+the feature), drawn for each feature anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nanosae.analysis.inactive import hard_inactive
+from nanosae.analysis.llm.prompts import interpretation_prompt
+from nanosae.analysis.ranking import largest_places
+from nanosae.codes import Codes
+
+Negatives = Literal["random", "hard", "mixed"]
+HARD_SHARE = {"random": 0.0, "mixed": 0.5, "hard": 1.0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A feature to name and the texts that judge the name.
+
+    Attributes:
+        feature: Its number.
+        prompt: The question for its name, "" if it is active on no row of the training part.
+        texts: Held-out texts, active and inactive ones mixed.
+        truth: Whether it is active on each, 0 or 1, (len(texts),).
+    """
+
+    feature: int
+    prompt: str
+    texts: list[str]
+    truth: np.ndarray
+
+
+@dataclass(frozen=True)
+class CaseSizes:
+    """How much is shown and judged.
+
+    Attributes:
+        shown: Strongest texts to show, and inactive ones.
+        tests: Held-out active texts to judge, and inactive ones.
+        words: Words to which a text is cut; also to 8 characters for each of them.
+    """
+
+    shown: int
+    tests: int
+    words: int
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """Draws the texts of features, of each independently of the others.
+
+    Attributes:
+        codes: The corpus.
+        duplicate_group: Group of near-duplicates of each row, of which one is shown, (n_rows,).
+        held: Whether a row is held out, bool (n_rows,).
+        sizes: How many texts to draw.
+        negatives: Kind of the inactive texts.
+        seed: Seed of the draws.
+    """
+
+    codes: Codes
+    duplicate_group: np.ndarray
+    held: np.ndarray
+    sizes: CaseSizes
+    negatives: Negatives
+    seed: int
+
+    def draw(self, features: np.ndarray) -> Iterator[Case]:
+        """Yield the cases of some features, (F,)."""
+        train_rows = np.flatnonzero(~self.held)
+        held_rows = np.flatnonzero(self.held)
+        hard_train = self._hard_inactive(features, train_rows)
+        hard_held = self._hard_inactive(features, held_rows)
+        for i, feature in enumerate(features.tolist()):
+            rng = np.random.default_rng([self.seed, feature])
+            rows, activations = self.codes.feature(feature)
+            strongest = self._strongest_distinct(rows, activations)
+            shown = rows[strongest]
+            tested = rng.permutation(rows[self.held[rows]])[: self.sizes.tests]
+            inactive = np.setdiff1d(train_rows, rows)
+            shown_inactive = self._draw(inactive, hard_train[i], len(shown), rng)
+            inactive = np.setdiff1d(held_rows, rows)
+            tested_inactive = self._draw(inactive, hard_held[i], len(tested), rng)
+            test_rows = rng.permutation(np.concatenate([tested, tested_inactive]))
+            prompt = ""
+            if len(shown):
+                prompt = interpretation_prompt(
+                    self._texts(shown),
+                    activations[strongest].tolist(),
+                    self._texts(shown_inactive),
+                )
+            truth = np.isin(test_rows, rows).astype(float)
+            yield Case(feature, prompt, self._texts(test_rows), truth)
+
+    def _hard_inactive(
+        self, features: np.ndarray, rows: np.ndarray
+    ) -> list[np.ndarray]:
+        """Return the inactive rows that are nearest to each feature, where any are wanted."""
+        if HARD_SHARE[self.negatives] == 0:
+            return [rows[:0]] * len(features)
+        n_rows = max(self.sizes.shown, self.sizes.tests)
+        return hard_inactive(self.codes, features, rows, n_rows)
+
+    def _strongest_distinct(
+        self, rows: np.ndarray, activations: np.ndarray
+    ) -> np.ndarray:
+        """Return places of the strongest training rows, one of each group of near-duplicates."""
+        order = largest_places(activations, len(activations))
+        order = order[~self.held[rows[order]]]
+        group = self.duplicate_group[rows[order]]
+        _, first_of_group = np.unique(group, return_index=True)
+        return order[np.sort(first_of_group)[: self.sizes.shown]]
+
+    def _draw(
+        self, inactive: np.ndarray, hard: np.ndarray, n: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Draw n inactive rows: a share of the hardest, and others at random."""
+        hardest = hard[: round(HARD_SHARE[self.negatives] * n)]
+        others = np.setdiff1d(inactive, hardest)
+        drawn = rng.permutation(others)[: n - len(hardest)]
+        return np.concatenate([hardest, drawn])
+
+    def _texts(self, rows: np.ndarray) -> list[str]:
+        """Return the texts of rows as they are shown: on one line, and cut."""
+        n_words = self.sizes.words
+        texts = []
+        for text in self.codes.texts(rows):
+            shortened = " ".join(text.split()[:n_words])
+            texts.append(shortened[: 8 * n_words])
+        return texts

@@ -1,0 +1,222 @@
+"""Labels by a language model, scored on texts that it has not seen, each call paid for once.
+
+The protocol is that of O'Neill et al. 2024 (arXiv 2408.00657, section 4): an interpreter reads
+texts on which a feature is strongest and texts on which it is inactive, and names it in 1 to 8
+words; a predictor reads the name and one held-out text and says from -1 to 1 whether the feature is
+active. Scores are Pearson's correlation with the truth (0 or 1) and F1 of predictions above 0.
+Detection costs a tenth: it shows ten held-out texts at once and asks which of them fit the name.
+Scores with inactive texts of different kinds are not comparable, so that their kind stands beside
+the score.
+
+Any server that speaks chat-completions will do. As soon as an answer arrives it is kept in SQLite
+under a hash of all that can change it; whatever is interrupted, it is not paid for again (calls
+under way at that moment are).
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from nanosae.analysis.llm.answers import (
+    agreement,
+    parse_label,
+    parse_matches,
+    parse_prediction,
+)
+from nanosae.analysis.llm.cases import (
+    HARD_SHARE,
+    Case,
+    CaseSizes,
+    CaseSource,
+    Negatives,
+)
+from nanosae.analysis.llm.chat import Chat, ChatSession
+from nanosae.analysis.llm.prompts import detection_prompt, prediction_prompt
+from nanosae.analysis.reading import chosen_features
+from nanosae.analysis.splits import duplicate_groups, held_out
+from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.errors import ConfigError
+from nanosae.progress import tracked
+
+SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed", "llm_doubtful"]
+COLUMNS = ["feature", "llm_label", *SCORES, "llm_negatives", "llm_scoring", "llm_model"]
+BLOCK = 512  # features whose cases are drawn together
+DETECTED = 10  # texts that a question of detection shows
+MIN_JUDGED = 0.5  # share of the test texts that must be judged for a score to count
+
+Scoring = Literal["predict", "detect"]
+
+
+def llm_label(
+    codes: Corpus,
+    chat: Chat,
+    features: Any = None,
+    *,
+    predictor: Chat | None = None,
+    scoring: Scoring = "predict",
+    negatives: Negatives = "random",
+    shown: int = 10,
+    tests: int = 20,
+    words: int = 150,
+    groups: str | None = None,
+    cache: str | Path | None = None,
+    dry_run: bool = False,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Label features with a language model and score the labels on held-out texts.
+
+    Args:
+        codes: A corpus with texts, or its run folder, or an `Analysis` of it.
+        chat: The server and model that name features.
+        features: Which features; by default all that are active on some row.
+        predictor: The server and model that judge names; by default the same.
+        scoring: "predict" asks about one text a call, "detect" about ten.
+        negatives: Kind of inactive texts, shown and tested: "random", "hard" or half of each.
+        shown: Strongest texts to show (one of several near-duplicates), and inactive ones.
+        tests: Held-out active texts to judge, and inactive ones.
+        words: Words to which a text is cut; also to 8 characters for each of them.
+        groups: A metadata column whose equal values stay on one side of the split.
+        cache: The SQLite file of answers; by default `llm.sqlite` in the run folder.
+        dry_run: Ask nothing and return what it would cost.
+        seed: Seed of the split and of the drawing; a feature's texts do not depend on the others.
+
+    Returns:
+        A frame with `feature, llm_label, llm_f1, llm_pearson, llm_n` (texts judged), `llm_unparsed`
+        (texts without the answer asked for; they count as inactive), `llm_doubtful` (F1 is no
+        better than that of "all texts fit", or not known), `llm_negatives, llm_scoring,
+        llm_model`; a score is NaN where it is undefined. It has a line for each feature that was
+        named and whose name was judged on at least half of the test texts: saving it leaves the
+        labels of others as they were. `frame.attrs["unlabelled"]` lists the others,
+        `frame.attrs["usage"]` has a dict for each model (see `Usage`); a dry run returns these as a
+        frame, with upper bounds instead of counts.
+
+    Raises:
+        ExtraError: If the `llm` extra is missing.
+        ConfigError: If an argument is out of range, or OpenAI's server is meant and no key is set.
+        DataError: If there are no texts.
+        ServerError: If the server is not there, refuses the key or the model, or fails 20 calls in
+            a row. Call again to go on from the answers that are kept. It is a ConnectionError.
+    """
+    codes = as_codes(codes)
+    _check(scoring, negatives, shown, tests, words)
+    features = chosen_features(codes, features)
+    sizes = CaseSizes(shown, tests, words)
+    source = _case_source(codes, groups, sizes, negatives, seed)
+    if cache is None:
+        folder = codes.path if codes.run is None else codes.run
+        cache = folder / "llm.sqlite"
+
+    namer = ChatSession(chat, Path(cache), dry_run=dry_run)
+    judge = namer
+    if predictor is not None:
+        judge = ChatSession(predictor, Path(cache), dry_run=dry_run)
+    with closing(namer), closing(judge):
+        lines = _label_all(features, source, namer, judge, scoring)
+    usage = [asdict(namer.usage)]
+    if predictor is not None:
+        usage.append(asdict(judge.usage))
+
+    if dry_run:
+        frame = pd.DataFrame(usage)
+    else:
+        frame = pd.DataFrame(lines, columns=COLUMNS)
+        frame["llm_negatives"] = negatives
+        frame["llm_scoring"] = scoring
+        frame["llm_model"] = chat.model
+        labelled = frame["feature"].astype(int)
+        frame.attrs["unlabelled"] = np.setdiff1d(features, labelled).tolist()
+    frame.attrs["usage"] = usage
+    return frame
+
+
+def _case_source(
+    codes: Codes, groups: str | None, sizes: CaseSizes, negatives: Negatives, seed: int
+) -> CaseSource:
+    """Hold out half of the rows, near-duplicates and equal values of a column together."""
+    near_duplicates = duplicate_groups(codes)
+    groups_of_rows = near_duplicates
+    if groups is not None:
+        groups_of_rows = duplicate_groups(codes, groups=groups)
+    held = held_out(groups_of_rows, 0.5, seed)
+    return CaseSource(codes, near_duplicates, held, sizes, negatives, seed)
+
+
+def _label_all(
+    features: np.ndarray,
+    source: CaseSource,
+    namer: ChatSession,
+    judge: ChatSession,
+    scoring: Scoring,
+) -> list[dict[str, Any]]:
+    """Return the lines of the features that are named and whose names are judged."""
+    with (
+        ThreadPoolExecutor(namer.chat.concurrency) as naming,
+        ThreadPoolExecutor(judge.chat.concurrency) as judging,
+    ):
+        labeller = _Labeller(namer, judge, judging, scoring)
+        lines = []
+        for block in np.split(features, range(BLOCK, len(features), BLOCK)):
+            labelled = naming.map(labeller.label, source.draw(block))
+            lines += tracked(labelled, "ask", len(block))
+    return [line for line in lines if line is not None]
+
+
+@dataclass(frozen=True)
+class _Labeller:
+    """Name features and have their names judged."""
+
+    namer: ChatSession
+    judge: ChatSession
+    judging: ThreadPoolExecutor
+    scoring: Scoring
+
+    def label(self, case: Case) -> dict[str, Any] | None:
+        """Return the line of a feature; None if it is not named, or too little of it is judged."""
+        label = parse_label(self.namer.ask(case.prompt)) if case.prompt else ""
+        if not label:
+            return None
+        predicted, is_judged = self._judged(label, case.texts)
+        if is_judged.sum() < MIN_JUDGED * len(case.texts):
+            return None
+        scores = agreement(predicted[is_judged], case.truth[is_judged])
+        return {"feature": case.feature, "llm_label": label, **scores}
+
+    def _judged(self, label: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions, NaN where they cannot be read, and for which texts an answer came."""
+        if self.scoring == "predict":
+            prompts = [prediction_prompt(label, text) for text in texts]
+            answers = list(self.judging.map(self.judge.ask, prompts))
+            predicted = [parse_prediction(answer) for answer in answers]
+            is_judged = [answer is not None for answer in answers]
+            return np.array(predicted), np.array(is_judged, dtype=bool)
+        starts = range(0, len(texts), DETECTED)
+        parts = [texts[start : start + DETECTED] for start in starts]
+        prompts = [detection_prompt(label, part) for part in parts]
+        matches = [np.zeros(0)]
+        is_judged = []
+        answers = self.judging.map(self.judge.ask, prompts)
+        for part, answer in zip(parts, answers, strict=True):
+            matches.append(parse_matches(answer, len(part)))
+            is_judged += [answer is not None] * len(part)
+        return np.concatenate(matches), np.array(is_judged, dtype=bool)
+
+
+def _check(scoring: str, negatives: str, shown: int, tests: int, words: int) -> None:
+    """Refuse arguments that are out of range."""
+    if scoring not in ("predict", "detect"):
+        raise ConfigError(f"scoring={scoring!r} must be 'predict' or 'detect'.")
+    if negatives not in HARD_SHARE:
+        raise ConfigError(f"negatives={negatives!r} must be one of {[*HARD_SHARE]}.")
+    if shown < 1:
+        raise ConfigError(f"shown={shown} must be at least 1.")
+    if tests < 0:
+        raise ConfigError(f"tests={tests} must be at least 0.")
+    if words < 1:
+        raise ConfigError(f"words={words} must be at least 1.")

@@ -1,0 +1,1 @@
+"""Names of features from the corpus' own words, and how well they find their texts."""

@@ -1,0 +1,566 @@
+"""Choose the few terms that name a feature.
+
+Terms are added one by one, at most three, each the one that makes the name best: the sum of how
+well its words find the feature's texts (F1 of the texts with any of the terms, inflections
+included) and how well its meaning does (area under the ROC curve along the terms' mean direction,
+see `meaning`). Texts count by their activation, because a name is read beside the strongest ones.
+In a corpus without embeddings words alone decide. Of the feature's texts that the first term is in
+one is not counted, and two of those that a further term adds: chosen for being in these, it will be
+in fewer of those to come (absolute discounting, Church and Gale 1991).
+
+A further term says what the strongest texts are about that the name does not cover yet: it is in
+three of the twenty strongest that have no term of the name. Terms of the weak texts only ("flask,
+flake8") belong to the feature's keywords. A term that adds less than 0.02 is left out, too, and so
+is one that repeats a word of the name; a longer phrase takes the place of a part of it if it has
+two thirds of the part's texts and is not much worse ("wells", Wells Fargo).
+
+A phrase is whole unless it nearly always stands before the same word or behind the same word with
+content ("includes a number", of; "driven software", event), or joins two words that mostly stand
+without each other by a stop word ("tool to manage"; but "Bank of America"). Japanese and Chinese
+terms that begin or end with a particle are not whole either. What is not whole names only what
+nothing else does.
+
+Features whose names begin with the same term keep it and get further terms from the texts on which
+they are stronger than the others, which tells them apart. No two features have the same name.
+
+A word or phrase that says nothing by itself ("next", "would you", a first name) names a feature
+whose texts it finds twice as well as any name with content.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from nanosae.analysis.names.keywords import FeatureWords, weights_of_rows
+from nanosae.analysis.names.meaning import Meaning, TermMeaning, normal_auc
+from nanosae.analysis.ranking import largest_places
+from nanosae.progress import tracked
+from nanosae.text.tokens import UNSPACED, stem
+from nanosae.text.words import Words, is_stop_word
+
+UNSPACED_START = re.compile(f"[{UNSPACED}]")
+# Hiragana is mostly particles and endings, and so are these characters of Chinese
+PARTICLES = "\u3041-\u309f的了是和与或及为也它这那您"
+LOOSE_END = re.compile(f"^[{PARTICLES}]|[{PARTICLES}]$")
+MAX_TERMS = 3
+STEM = 4  # letters that two terms that repeat each other have in common, at least
+CANDIDATES = 150  # typical terms among which a name is looked for
+MIN_GAIN = 0.02  # of a further term
+COMMON = 3  # training texts that have a term of a name, where the corpus is not small
+SMALL_CORPUS = 2000  # training texts below which a rare term may name
+DISCOUNT = 1  # of the feature's texts that have the first term of its name
+FURTHER_DISCOUNT = 2  # of those that a further term adds
+JOINED = 0.25  # share of the texts with either end of a phrase that have it, around a stop word
+WHOLE = 2 / 3  # share of a term's texts that a longer phrase has that takes its place
+PHRASE_LOSS = 0.1  # of the score, that such a phrase may cost
+N_STRONGEST = 20  # texts that a further term must say something of
+STRONGEST_SHARE = 0.15  # of these, that have it and no other term of the name
+MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
+FORM_ADVANTAGE = (
+    2.0  # times the F1 of what has content, for what says nothing by itself
+)
+
+
+@dataclass(frozen=True)
+class Name:
+    """The name of a feature.
+
+    Attributes:
+        terms: Places in `Words.terms`, the most telling term first.
+        matching: The same and their inflections: a text with one of these has a word of the name.
+        direction: Sum of the terms' directions, (width,); None without embeddings.
+    """
+
+    terms: list[int]
+    matching: list[int]
+    direction: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """What names are chosen from: training texts by term, and what terms mean.
+
+    Attributes:
+        words: Terms of all texts.
+        informative: Informativeness of each term, (T,).
+        presence: Which training row has which term, a csc_array (n_train, T).
+        place_of_row: Place of each row among the training rows, -1 for others, (n_rows,).
+        meaning: The space of the embeddings, if there are any.
+        term_meaning: What the candidate terms mean, if there are embeddings.
+        place_of: Place of each term.
+    """
+
+    words: Words
+    informative: np.ndarray
+    presence: Any
+    place_of_row: np.ndarray
+    meaning: Meaning | None
+    term_meaning: TermMeaning | None
+    place_of: dict[str, int]
+
+    def rows_with(self, term: int) -> np.ndarray:
+        """Return the places of the training rows that have a term."""
+        start, stop = self.presence.indptr[term : term + 2]
+        return self.presence.indices[start:stop]
+
+    def n_texts(self, word: str) -> int:
+        """Return the number of training texts that have a word, 0 if it is no term."""
+        place = self.place_of.get(word)
+        return 0 if place is None else len(self.rows_with(place))
+
+    def says_something(self, word: str) -> bool:
+        """Return whether a word has content, as far as is known."""
+        place = self.place_of.get(word)
+        is_informative = place is None or self.informative[place] > 0
+        return is_informative and not is_stop_word(word)
+
+
+def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
+    """Return all terms that may be in names of some features, ascending places."""
+    of_features = [own.terms[:CANDIDATES] for own in features]
+    distinct = np.unique(np.concatenate(of_features or [[]]))
+    return distinct.astype(np.int64)
+
+
+def choose_names(
+    words: Words,
+    informative: np.ndarray,
+    features: Sequence[FeatureWords],
+    train_rows: np.ndarray,
+    meaning: Meaning | None = None,
+    term_meaning: TermMeaning | None = None,
+) -> list[Name]:
+    """Name features, frequent features first.
+
+    Args:
+        words: Terms of all texts.
+        informative: Informativeness of each term, (T,).
+        features: Typical terms of each feature.
+        train_rows: Rows whose texts may choose names, ascending.
+        meaning: The space of the embeddings, estimated from some of these rows.
+        term_meaning: What the candidate terms mean in this space.
+    """
+    n_all = words.presence.shape[0]
+    place_of_row = np.full(n_all, -1)
+    place_of_row[train_rows] = np.arange(len(train_rows))
+    corpus = _Corpus(
+        words=words,
+        informative=informative,
+        presence=sp.csc_array(words.presence[train_rows]),
+        place_of_row=place_of_row,
+        meaning=meaning,
+        term_meaning=term_meaning,
+        place_of={term: place for place, term in enumerate(words.terms)},
+    )
+    n_rows = np.array([len(own.rows) for own in features])
+    order = largest_places(n_rows, len(features)).tolist()
+    nothing = [None] * len(features)
+    first_pass = _choose_in_order(corpus, features, order, nothing, nothing)
+    apart = []
+    shared_terms = []
+    without_siblings: list[Name | None] = []
+    for own, name, places in zip(
+        features, first_pass, _siblings(first_pass), strict=True
+    ):
+        siblings = [features[place] for place in places]
+        apart.append(_apart_from(own, siblings))
+        shared_terms.append(name.terms[0] if siblings else None)
+        without_siblings.append(None if siblings else name)
+    return _choose_in_order(corpus, apart, order, shared_terms, without_siblings)
+
+
+def _choose_in_order(
+    corpus: _Corpus,
+    features: Sequence[FeatureWords],
+    order: Sequence[int],
+    shared_terms: Sequence[int | None],
+    known: Sequence[Name | None],
+) -> list[Name]:
+    """Name features one after the other, none as another; a known name is kept if it is free."""
+    without_terms = Name([], [], None)
+    names = [without_terms] * len(features)
+    taken: set[frozenset[int]] = set()
+    for i in tracked(order, "choose labels"):
+        name = known[i]
+        if name is None or frozenset(name.terms) in taken:
+            name = _choose_name(corpus, features[i], taken, shared_terms[i])
+        names[i] = name
+        taken.add(frozenset(name.terms))
+    return names
+
+
+def _siblings(names: Sequence[Name]) -> list[list[int]]:
+    """Return, for each name, the others that begin with the same term."""
+    by_first_term: dict[int, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        if name.terms:
+            by_first_term[name.terms[0]].append(i)
+    siblings = []
+    for i, name in enumerate(names):
+        same_first_term = by_first_term[name.terms[0]] if name.terms else []
+        siblings.append([j for j in same_first_term if j != i])
+    return siblings
+
+
+def _apart_from(own: FeatureWords, siblings: Sequence[FeatureWords]) -> FeatureWords:
+    """Leave out the texts on which a sibling is stronger, unless too few would be left."""
+    if not siblings:
+        return own
+    rows = np.concatenate([sibling.rows for sibling in siblings])
+    activations = np.concatenate([sibling.activations for sibling in siblings])
+    last_row = max(rows.max(initial=0), own.rows.max(initial=0))
+    strongest = np.zeros(last_row + 1)
+    np.maximum.at(strongest, rows, activations)
+    is_stronger = own.activations >= strongest[own.rows]
+    if is_stronger.sum() < MIN_TEXTS:
+        return own
+    own_rows = own.rows[is_stronger]
+    own_activations = own.activations[is_stronger]
+    return replace(own, rows=own_rows, activations=own_activations)
+
+
+def _choose_name(
+    corpus: _Corpus,
+    own: FeatureWords,
+    taken: set[frozenset[int]],
+    shared_term: int | None,
+) -> Name:
+    """Name a feature; a term that it shares with others comes first."""
+    typical = own.terms[:CANDIDATES].tolist()
+    strengths = _strengths(corpus, own)
+    with_content = [term for term in typical if _has_content(corpus, term)]
+    whole = [term for term in with_content if _is_whole(corpus, term)] or with_content
+    common = [term for term in whole if _is_common(corpus, term)]
+    by_content = _Search(corpus, own, strengths, common or whole)
+    if shared_term in by_content.candidates:
+        by_content.begin_with(shared_term)
+        by_content.add_terms(taken, most=MAX_TERMS - 1)
+        return by_content.name()
+    by_content.add_terms(taken)
+    of_form = [term for term in typical if _is_of_form(corpus, term)]
+    by_form = _Search(corpus, own, strengths, of_form)
+    by_form.add_terms(taken, most=1)
+    if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
+        return by_form.name()
+    return by_content.name()
+
+
+def _has_content(corpus: _Corpus, term: int) -> bool:
+    """Return whether a term says something and neither begins nor ends with a stop word."""
+    is_informative = corpus.informative[term] > 0
+    if not is_informative:
+        return False
+    return _ends_have_content(corpus.words.terms[term])
+
+
+@lru_cache(maxsize=2**16)
+def _ends_have_content(text: str) -> bool:
+    if _is_unspaced(text):
+        return True
+    word_list = text.split(" ")
+    ends = (word_list[0], word_list[-1])
+    return not any(is_stop_word(word) or len(word) < 2 for word in ends)
+
+
+def _is_whole(corpus: _Corpus, term: int) -> bool:
+    """Return whether a term stands by itself: it is not cut out of a longer phrase."""
+    words = corpus.words
+    if LOOSE_END.search(words.terms[term]):
+        return False
+    before = words.before[term]
+    is_cut_before = before != "" and corpus.says_something(before)
+    is_cut_after = words.after[term] != ""
+    if is_cut_before or is_cut_after:
+        return False
+    word_list = words.terms[term].split(" ")
+    if not any(is_stop_word(word) for word in word_list[1:-1]):
+        return True
+    first, last = word_list[0], word_list[-1]
+    n_rarer = min(corpus.n_texts(first), corpus.n_texts(last))
+    return len(corpus.rows_with(term)) >= JOINED * n_rarer
+
+
+def _is_of_form(corpus: _Corpus, term: int) -> bool:
+    """Return whether a term says nothing, word by word, and yet can name: no stop word can."""
+    text = corpus.words.terms[term]
+    if " " not in text:
+        return not _has_content(corpus, term) and not is_stop_word(text)
+    return not any(corpus.says_something(word) for word in text.split(" "))
+
+
+def _is_unspaced(text: str) -> bool:
+    """Return whether a text begins in a script that puts no spaces between words."""
+    return UNSPACED_START.match(text) is not None
+
+
+def _is_common(corpus: _Corpus, term: int) -> bool:
+    """Return whether a term is in enough texts for its meaning to be known."""
+    n_texts = len(corpus.rows_with(term))
+    n_train = corpus.presence.shape[0]
+    return n_texts >= COMMON or n_train < SMALL_CORPUS
+
+
+def _strengths(corpus: _Corpus, own: FeatureWords) -> np.ndarray:
+    """Return how much each training row counts for a feature, 0 if inactive, (n_train,)."""
+    n_train = corpus.presence.shape[0]
+    strengths = np.zeros(n_train)
+    places = corpus.place_of_row[own.rows]
+    is_train = places >= 0
+    strengths[places[is_train]] = weights_of_rows(own.activations)[is_train]
+    return strengths
+
+
+class _Search:
+    """A greedy search for the terms of one name.
+
+    Attributes:
+        shared: A term that the name begins with and that others' names begin with, too.
+        chosen: Further terms so far, as places in `candidates`.
+        strengths: How much each training row counts for the feature, (n_train,).
+        is_strongest: Which of them are the feature's strongest, bool (n_train,).
+        rows: Training rows that have each candidate or an inflection of it.
+        n_found: The feature's training rows among these, by strength, (candidates,).
+        covered: Training rows that have a chosen term or an inflection of it, bool (n_train,).
+        found: The feature's rows among these, by strength, less the discount of each chosen term.
+        f1: F1 of the covered rows for the feature's, after the discount.
+    """
+
+    def __init__(
+        self,
+        corpus: _Corpus,
+        own: FeatureWords,
+        strengths: np.ndarray,
+        candidates: list[int],
+    ) -> None:
+        self.corpus = corpus
+        self.candidates = candidates
+        self.terms = corpus.words.terms[candidates].tolist()
+        self.strengths = strengths
+        self.n_active = float(strengths.sum())
+        strongest = largest_places(strengths, N_STRONGEST)
+        least_strength = strengths[strongest].min(initial=np.inf)
+        self.is_strongest = (strengths > 0) & (strengths >= least_strength)
+        self.inflections = _inflections(self.terms)
+        own_rows = [corpus.rows_with(term) for term in candidates]
+        self.rows: list[np.ndarray] = []
+        for place, others in enumerate(self.inflections):
+            rows = own_rows[place]  # ascending, each once
+            if others:
+                rows_of_others = [own_rows[other] for other in others]
+                rows = np.unique(np.concatenate([rows, *rows_of_others]))
+            self.rows.append(rows)
+        n_rows = [len(rows) for rows in self.rows]
+        self.candidate_of_pair = np.repeat(np.arange(len(candidates)), n_rows)
+        self.row_of_pair = np.concatenate([*self.rows, np.zeros(0, np.intp)])
+        self.n_found = self._count(strengths)
+        self.covered = np.zeros(len(strengths), dtype=bool)
+        self.open = np.ones(len(candidates), dtype=bool)  # which may still be added
+        self.shared: list[int] = []
+        self.chosen: list[int] = []
+        self.found = 0.0
+        self.f1 = 0.0
+        self._begin_meaning(own)
+
+    def _begin_meaning(self, own: FeatureWords) -> None:
+        meaning = self.corpus.meaning
+        self.direction = None
+        term_meaning = self.corpus.term_meaning
+        if meaning is None or term_meaning is None:
+            return
+        is_sampled = meaning.has_rows(own.rows)
+        if not is_sampled.any():
+            return
+        self.target = meaning.of_rows(own.rows[is_sampled], own.activations[is_sampled])
+        width = len(meaning.centre)
+        self.direction = np.zeros(width, np.float32)
+        self.directions = term_meaning.of(self.candidates)
+        self.moments = self.directions @ meaning.second_moments
+        self.variances = np.einsum("ij,ij->i", self.moments, self.directions)
+
+    def begin_with(self, term: int) -> None:
+        """Begin the name with a term that does not tell the feature from others."""
+        place = self.candidates.index(term)
+        self.shared = [place]
+        self._close(place)
+
+    def add_terms(self, taken: set[frozenset[int]], most: int = MAX_TERMS) -> None:
+        """Add terms while they make the name better, and until no other feature has it."""
+        score = 0.0
+        while self.open.any() and len(self.chosen) <= most:
+            is_new = frozenset(self.name().terms) not in taken
+            is_allowed = self.open & self._says_more_of_the_strongest()
+            if not is_allowed.any():
+                if is_new:
+                    return
+                is_allowed = self.open
+            f1 = self._f1_with_each()
+            auc = self._auc_with_each()
+            scores = np.where(is_allowed, f1 + auc, -1.0)
+            highest = int(scores.argmax())
+            best = self._whole_phrase(highest, scores)
+            least_gain = MIN_GAIN if self.chosen else 0
+            gains = scores[best] > score + least_gain
+            has_room = len(self.chosen) < most
+            wanted = not self.chosen or (gains and has_room)
+            if not wanted and is_new:
+                return
+            score = scores[best]
+            self.f1 = float(f1[best])
+            self._add(best)
+
+    def _whole_phrase(self, place: int, scores: np.ndarray) -> int:
+        """Return the longest candidate that holds a term and is not much worse."""
+        term = self.terms[place]
+        n_found = self.n_found[place]
+        best = place
+        least = scores[place] - PHRASE_LOSS
+        good_enough = np.flatnonzero(scores > least)
+        for other in good_enough.tolist():
+            phrase = self.terms[other]
+            is_longer = len(phrase) > len(self.terms[best])
+            if not is_longer or not _holds(phrase, term):
+                continue
+            if self.n_found[other] >= WHOLE * n_found:
+                best = other
+        return best
+
+    def _f1_with_each(self) -> np.ndarray:
+        """Return the F1 of the name with each further candidate, after the discount."""
+        is_new = ~self.covered
+        n_new = self._count(is_new)
+        covered = int(self.covered.sum()) + n_new
+        found = self.found + self._discounted(self._count(is_new * self.strengths))
+        return 2 * found / np.maximum(covered + self.n_active, 1)
+
+    def _says_more_of_the_strongest(self) -> np.ndarray:
+        """Say which candidates are in strongest texts without a chosen term; all, at first."""
+        if not self.shared and not self.chosen:
+            return np.ones(len(self.candidates), dtype=bool)
+        least = STRONGEST_SHARE * self.is_strongest.sum()
+        return self._count(self.is_strongest & ~self.covered) >= least
+
+    def _count(self, counts: np.ndarray) -> np.ndarray:
+        """Return what the training rows that have each candidate count together, (candidates,)."""
+        counts_of_pairs = counts[self.row_of_pair]
+        return np.bincount(
+            self.candidate_of_pair, counts_of_pairs, len(self.candidates)
+        )
+
+    def _discounted(self, n_found: np.ndarray) -> np.ndarray:
+        is_further = bool(self.chosen or self.shared)
+        discount = FURTHER_DISCOUNT if is_further else DISCOUNT
+        return np.maximum(n_found - discount, 0)
+
+    def _auc_with_each(self) -> np.ndarray:
+        """Return the area under the ROC curve along the name's direction with each candidate."""
+        if self.direction is None:
+            return np.zeros(len(self.candidates))
+        assert self.corpus.meaning is not None
+        moments = self.corpus.meaning.second_moments @ self.direction
+        sums = self.directions + self.direction
+        difference = sums @ self.target
+        covariances = self.directions @ moments
+        own_variance = self.direction @ moments
+        variance = self.variances + 2 * covariances + own_variance
+        return normal_auc(difference, variance)
+
+    def _add(self, place: int) -> None:
+        new_strengths = ~self.covered * self.strengths
+        self.found += self._discounted(self._count(new_strengths))[place]
+        self.chosen.append(place)
+        self.covered[self.rows[place]] = True
+        self._close(place)
+        if self.direction is not None:
+            self.direction = self.direction + self.directions[place]
+
+    def _close(self, place: int) -> None:
+        """Let no term be added that repeats one of the name."""
+        self.open[place] = False
+        for other in np.flatnonzero(self.open):
+            if _repeats(self.terms[place], self.terms[other]):
+                self.open[other] = False
+
+    def name(self) -> Name:
+        """Return the name as it is now."""
+        places = [*self.shared, *self.chosen]
+        terms = [self.candidates[place] for place in places]
+        inflections = []
+        for place in places:
+            others = self.inflections[place]
+            inflections += [self.candidates[other] for other in others]
+        direction = self.direction
+        if direction is not None:
+            direction = direction + self.directions[self.shared].sum(axis=0)
+        return Name(terms, terms + inflections, direction)
+
+
+def _inflections(terms: list[str]) -> list[list[int]]:
+    """Return, for each single word among some terms, the places of its other forms."""
+    by_stem: dict[str, list[int]] = defaultdict(list)
+    stems = [stem(term) if " " not in term else "" for term in terms]
+    for place, its_stem in enumerate(stems):
+        by_stem[its_stem].append(place)
+    inflections = []
+    for place, its_stem in enumerate(stems):
+        forms = by_stem[its_stem] if its_stem else []
+        inflections.append([other for other in forms if other != place])
+    return inflections
+
+
+def _holds(phrase: str, term: str) -> bool:
+    """Return whether a phrase holds a term: as whole words, where there are spaces."""
+    if f" {term} " in f" {phrase} ":
+        return True
+    return _is_unspaced(term) and term in phrase
+
+
+def _repeats(term: str, other: str) -> bool:
+    """Return whether two terms share a word, give or take an ending."""
+    words = term.split(" ")
+    other_words = other.split(" ")
+    pairs = product(words, other_words)
+    return any(_same_word(word, other_word) for word, other_word in pairs)
+
+
+def _same_word(word: str, other: str) -> bool:
+    """Return whether two words have a long stem in common, or two characters without spaces."""
+    if word[0] != other[0] and word.isascii():
+        return False
+    if word == other or f"{word}s" == other or word == f"{other}s":
+        return True
+    shorter, longer = sorted((len(word), len(other)))
+    n_letters = max(STEM, round(0.6 * longer))
+    has_same_stem = word[:n_letters] == other[:n_letters]
+    if shorter >= n_letters and has_same_stem:
+        return True
+    if not _is_unspaced(word):
+        return False
+    neighbours = [first + second for first, second in pairwise(word)]
+    return any(two in other for two in neighbours)
+
+
+def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
+    """Return a term as it is most often written in some texts.
+
+    Example:
+        >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
+        'Node.js'
+    """
+    words = [re.escape(word) for word in term.split(" ")]
+    pattern = r"\W+".join(words)
+    if not _is_unspaced(term):
+        pattern = rf"\b{pattern}\b"
+    all_texts = "\n".join(texts)
+    spellings = re.findall(pattern, all_texts, re.IGNORECASE) or [term]
+    counts = Counter(" ".join(spelling.split()) for spelling in spellings)
+    [(usual, _)] = counts.most_common(1)
+    return usual

@@ -1,0 +1,1 @@
+"""Search by meaning, words and features, and steering by features."""

@@ -1,0 +1,168 @@
+"""Features that go with a number or with classes."""
+
+import numpy as np
+import pytest
+import statsmodels.api as statsmodels
+from scipy.stats import t as student
+from scipy.stats import ttest_ind
+
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
+from small_corpora import active_with_target
+
+
+def test_explain_finds_what_drives_a_number(compared_codes, compared):
+    result = explain(compared_codes, "score")
+    assert set(result.findings["feature"]) == set(compared.score_weights)
+    signs = dict(
+        zip(result.findings["feature"], np.sign(result.findings["effect"]), strict=True)
+    )
+    assert signs == {j: np.sign(w) for j, w in compared.score_weights.items()}
+    assert set(compared.score_weights) <= set(result.model["feature"])
+    score = result.scores.iloc[0]
+    assert score["measure"] == "r2"
+    assert score["covariates"] < 0.05 < score["features"]
+
+
+def test_a_column_can_be_held_equal(compared_codes, compared):
+    """`copy` follows group: with group held equal, nothing is left of its differences."""
+    rng = np.random.default_rng(0)
+    copy = np.where(
+        rng.random(compared_codes.n_rows) < 0.85,
+        compared.columns["group"],
+        rng.choice(["A", "B"], 2000),
+    )
+    raw = set(explain(compared_codes, copy).findings["feature"])
+    assert raw >= set(compared.group_odds)
+    assert len(raw) <= len(compared.group_odds) + 1
+    assert len(explain(compared_codes, copy, covariates=["group"]).findings) == 0
+
+
+@pytest.mark.parametrize("n_strata", [1, 4])
+def test_numbers_are_least_squares_with_errors_for_unequal_variance(tmp_path, n_strata):
+    """Against statsmodels: coefficient, HC3 error; Welch's degrees of freedom by hand."""
+    rng = np.random.default_rng(2)
+    on = rng.random((1500, 6)) < 0.05
+    stratum = rng.integers(0, n_strata, 1500)
+    spread = np.where(on[:, 0], 3.0, 1.0)
+    y = rng.uniform(-1, 1, 1500) * spread + 1.5 * on[:, 0] + stratum
+    codes = active_with_target(tmp_path, on, y, stratum=stratum.astype(str))
+    row = explain(codes, "y", covariates=["stratum"]).table.set_index("feature").loc[0]
+    clipped = np.clip(y, *np.quantile(y, [0.01, 0.99]))
+    x = np.column_stack([on[:, 0], np.eye(n_strata)[stratum]]).astype(float)
+    outside = statsmodels.OLS(clipped, x).fit()
+    robust = outside.get_robustcov_results("HC3")
+    assert row["raw_effect"] == pytest.approx(outside.params[0])
+    variance = robust.bse[0] ** 2
+    within = x[:, 0] - (x[:, 1:] @ (np.linalg.pinv(x[:, 1:]) @ x[:, 0]))
+    leverage = outside.get_influence().hat_matrix_diag
+    terms = (within * outside.resid / (1 - leverage)) ** 2 / (within**2).sum() ** 2
+    assert terms.sum() == pytest.approx(variance)
+    n = on[:, 0].sum()
+    parts = (
+        terms[on[:, 0]].sum() ** 2 / (n - 1),
+        terms[~on[:, 0]].sum() ** 2 / (1499 - n),
+    )
+    degrees = variance**2 / sum(parts)
+    half = student.ppf(0.975, degrees) * robust.bse[0]
+    assert row["error"] * 1.959964 == pytest.approx(half, rel=1e-5)
+    p = 2 * student.sf(abs(outside.params[0]) / robust.bse[0], degrees)
+    assert row["p"] >= p * (1 - 1e-6)
+    assert robust.bse[0] > 1.5 * outside.bse[0]  # what equal variances would say
+
+
+def test_few_rows_alike_by_chance_are_no_finding(tmp_path):
+    """Welch's test alone is fooled by ten equal numbers; the score test is not."""
+    rng = np.random.default_rng(0)
+    on = np.zeros((1000, 2))
+    on[:10, 0] = 1
+    on[rng.permutation(1000)[:300], 1] = 1
+    y = rng.normal(size=1000)
+    y[:10] = 0.65 + 1e-3 * rng.normal(size=10)
+    table = explain(active_with_target(tmp_path, on, y), "y").table
+    assert ttest_ind(y[:10], y[10:], equal_var=False).pvalue < 1e-20
+    assert not table["found"].any()
+
+
+def test_infinite_numbers_are_left_out_and_counted(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 5)) < 0.3
+    y = on[:, 2] + rng.normal(size=600)
+    y[:7], y[7:9] = np.inf, np.nan
+    result = explain(active_with_target(tmp_path, on, y), "y")
+    assert result.findings["feature"].tolist() == [2]
+    assert result.about["n_rows"] == 591
+    assert "7 of 600 rows are left out: y is infinite." in result.about["notes"]
+
+
+def test_numbers_in_words_that_are_not_finite_are_left_out(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 5)) < 0.3
+    y = on[:, 2] + rng.normal(size=600)
+    words = y.astype(str).astype(object)
+    words[:7], words[7:9] = "inf", "nan"
+    codes = active_with_target(tmp_path, on, np.zeros(600))
+    result = explain(codes, words, kind="numeric")
+    assert result.about["n_rows"] == 591
+    assert result.findings["feature"].tolist() == [2]
+
+
+def test_a_number_that_hardly_any_row_differs_in_makes_no_finding(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((600, 5)) < 0.3
+    y = np.full(600, 2024.3)
+    y[:2] = 7.1  # moved to the percentile, which is that of all others
+    table = explain(active_with_target(tmp_path, on, y), "y", kind="numeric").table
+    assert table.empty
+
+
+def test_a_number_of_one_text_is_not_tested(tmp_path):
+    rng = np.random.default_rng(0)
+    on = np.zeros((60, 3), bool)
+    on[0, 0], on[:30, 1], on[1:, 2] = True, True, True
+    y = rng.normal(size=60) + 3 * on[:, 1]
+    y[0] = 30.0
+    codes = active_with_target(tmp_path, on, y)
+    result = explain(codes, "y", min_active=1)
+    assert result.about["n_tested"] == 1
+    assert result.findings["feature"].tolist() == [1]
+
+
+def test_one_huge_number_makes_no_finding(tmp_path):
+    rng = np.random.default_rng(0)
+    on = rng.random((2000, 50)) < 0.02
+    y = rng.normal(size=2000)
+    y[on[:, 0]] += 0.0
+    y[np.flatnonzero(on[:, 0])[:4]] = 1e6
+    assert (
+        0
+        not in explain(active_with_target(tmp_path, on, y), "y")
+        .findings["feature"]
+        .tolist()
+    )
+
+
+def test_classes_each_against_the_rest(compared_codes, compared):
+    result = explain(compared_codes, "topics")
+    best = result.findings.drop_duplicates("target").set_index("target")["feature"]
+    assert [compared.names.index(name) for name in best.index] == best.tolist()
+    assert len(best) > 40
+    two = contrast(compared_codes, by="group")
+    assert two.table["target"].unique().tolist() == ["B"]
+
+
+def test_rare_classes_are_left_out_and_named(compared_codes, compared):
+    y = compared.columns["group"].copy()
+    y[:4] = "tiny"
+    result = explain(compared_codes, y)
+    assert "tiny" in " ".join(result.about["notes"])
+    assert "tiny" not in set(result.table["target"])
+
+
+def test_missing_values_are_no_group(compared_codes, compared):
+    y = compared.columns["group"].copy()
+    y[::3] = ""
+    y[1::3] = None
+    result = explain(compared_codes, y, kind="classes")
+    assert result.about["n_rows"] == (2000 - len(y[::3]) - len(y[1::3]))
+    assert result.about["b"] == "A"

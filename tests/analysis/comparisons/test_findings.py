@@ -1,0 +1,79 @@
+"""What a comparison tells: sentences, JSON, HTML, names."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from nanosae.analysis.comparisons.contrast import contrast
+from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.sentences import lines
+from nanosae.codes import write_codes
+
+
+def test_results_are_json_sentences_and_html(compared_codes, compared):
+    name = "a <b> & “c”"
+    result = contrast(
+        compared_codes, "B", "A", by="group", labels=dict.fromkeys(range(48), name)
+    )
+    sentence = result.sentences(1)[0]
+    assert name in sentence
+    for word in (
+        "odds ratio",
+        "95 % CI",
+        "risk difference",
+        "Cliff's δ",
+        "q = ",
+        "of B",
+        "of A",
+    ):
+        assert word in sentence
+    assert f"{result.about['n_independent']:,} independent" in sentence
+    assert len(result.sentences()) == len(result.findings)
+    html = result._repr_html_()
+    assert "a &lt;b&gt; &amp;" in html
+    assert name not in html
+    read = json.loads(json.dumps(result.to_dict()))
+    assert {r["feature"] for r in read["findings"]} == set(compared.group_odds)
+    assert read["about"]["seed"] == 0
+    assert read["sentences"][0] == sentence
+    numeric = explain(compared_codes, "score")
+    assert "in score" in numeric.sentences(1)[0]
+
+
+def test_an_explanation_begins_with_its_joint_model_and_its_score(compared_codes):
+    result = explain(compared_codes, "score")
+    first, second, *_ = lines(result, 20, model=True)
+    score = result.scores.iloc[0]
+    assert f"R² {score['features']:.2f} on texts that chose nothing" in first
+    assert all(f"“{label}”" in first for label in result.model["label"])
+    assert second == "Higher score:"
+    assert lines(result, 20)[0] == "Higher score:"
+
+
+def test_names_of_columns_may_hold_braces(compared, tmp_path):
+    columns = {"group": compared.columns["group"], "{odd}": np.arange(2000) % 3}
+    codes = write_codes(tmp_path, compared.activations, metadata=columns)
+    found = contrast(codes, "B", "A", by="group", covariates=["{odd}"])
+    assert "at equal {odd})." in found.sentences(1)[0]
+
+
+def test_without_texts_it_works_and_says_so(compared, tmp_path):
+    codes = write_codes(
+        tmp_path / "codes", compared.activations, metadata=compared.columns
+    )
+    result = contrast(codes, "B", "A", by="group")
+    assert set(compared.group_odds) <= set(result.findings["feature"])
+    assert "no texts" in result.about["notes"][0]
+
+
+def test_labels_come_from_the_run(compared, tmp_path):
+    codes = write_codes(
+        tmp_path / "codes" / "x", compared.activations, metadata=compared.columns
+    )
+    table = pd.DataFrame({"feature": range(48), "label": compared.names})
+    table.to_parquet(tmp_path / "features.parquet")
+    result = contrast(codes, "B", "A", by="group")
+    assert result.findings["label"].tolist() == [
+        compared.names[j] for j in result.findings["feature"]
+    ]

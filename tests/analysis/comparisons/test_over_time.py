@@ -1,0 +1,144 @@
+"""Trends against the planted slopes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scipy.stats import beta
+
+from nanosae.analysis.comparisons.over_time import over_time
+from nanosae.analysis.comparisons.sentences import findings, percent
+from nanosae.codes import write_codes
+from nanosae.runs.tables import save_features
+
+
+def test_trends_are_found_with_their_slopes(compared_codes, compared):
+    result = over_time(compared_codes, "year")
+    found = result.findings.set_index("feature")
+    assert set(compared.year_slopes) <= set(found.index)
+    assert len(found) <= len(compared.year_slopes) + 1
+    inside = [
+        found.loc[j, "low"] < slope < found.loc[j, "high"]
+        for j, slope in compared.year_slopes.items()
+    ]
+    assert sum(inside) >= len(inside) - 1  # each interval may miss with 5 %
+    one = result.shares.query(f"feature == {found.index[0]}")
+    truth = pd.crosstab(
+        compared.columns["year"],
+        compared.activations[:, [found.index[0]]].toarray()[:, 0] > 0,
+    )
+    assert one["n_active"].tolist() == truth[True].tolist()
+    assert one["n"].tolist() == truth.sum(axis=1).tolist()
+    low, high = beta.ppf(
+        [[0.025], [0.975]], one["n_active"] + 0.5, one["n"] - one["n_active"] + 0.5
+    )
+    np.testing.assert_allclose(one["low"], low)  # Jeffreys' interval
+    np.testing.assert_allclose(one["high"], high)
+    interval = one[["low", "share", "high"]].to_numpy() + np.array([-1e-5, 0, 0])
+    assert (np.diff(interval, axis=1) >= 0).all()
+
+
+def test_dates_are_read_as_years(compared_codes, compared, tmp_path):
+    dates = pd.to_datetime(
+        [f"{y}-{1 + i % 12:02d}-15" for i, y in enumerate(compared.columns["year"])]
+    )
+    metadata = {"date": dates, "text_date": dates.strftime("%Y-%m-%d").to_numpy(object)}
+    other = write_codes(
+        tmp_path / "codes", compared.activations, metadata=pd.DataFrame(metadata)
+    )
+    results = [over_time(other, c) for c in ("date", "text_date")]
+    assert results[0].table["effect"].tolist() == results[1].table["effect"].tolist()
+    assert set(compared.year_slopes) <= set(results[0].findings["feature"])
+    assert results[0].shares["period"].drop_duplicates().size == 10
+    assert "per year" in results[0].sentences(1)[0]
+    first = findings(results[:1])["sentence"][0]
+    assert first.endswith("in 2024.")
+    assert " % in 2015 to " in first
+
+
+def test_many_different_numbers_become_periods(compared_codes, compared, tmp_path):
+    time = compared.columns["year"] + np.random.default_rng(0).random(2000)
+    other = write_codes(tmp_path / "codes", compared.activations, metadata={"t": time})
+    result = over_time(other, "t")
+    assert set(compared.year_slopes) <= set(result.findings["feature"])
+    assert result.shares["period"].drop_duplicates().size == 36
+
+
+def growing(tmp_path, n_months=7, **columns):
+    """Codes in which feature 0 rises within months of 2024 and the others stay."""
+    rng = np.random.default_rng(0)
+    month = np.sort(rng.integers(0, n_months, 1400))
+    active = rng.random((1400, 12)) < 0.2
+    active[:, 0] = rng.random(1400) < 0.02 + 0.07 * month / (n_months - 1)
+    dates = [f"2024-{m + 1:02d}-{d:02d}" for m, d in zip(month, 1 + month, strict=True)]
+    codes = write_codes(
+        tmp_path / "codes" / "default",
+        sp.csr_array(active.astype(np.float32)),
+        metadata={"date": dates} | columns,
+    )
+    return codes, active, month
+
+
+def test_a_trend_is_told_in_months_of_the_calendar(tmp_path):
+    codes, active, month = growing(tmp_path)
+    result = over_time(codes, "date")
+    share = [active[month == m, 0].mean() for m in (0, 6)]
+    (sentence,) = findings([result])["sentence"]
+    assert sentence == (
+        f"Texts about “feature 0” rise from {percent(share[0])} in January 2024 to "
+        f"{percent(share[1])} in July 2024."
+    )
+    (told,) = result.sentences()
+    assert "per month" in told
+    assert "per year" not in told
+    slope = np.polyfit(month, active[:, 0], 1)[0]
+    line = result.findings.iloc[0]
+    assert line["share_change"] == pytest.approx(6 * slope, rel=0.02)
+    assert line["odds_ratio"] < 2  # of a year it would be a dozen
+
+
+def test_a_collection_that_changes_is_told_from_a_topic_that_does(tmp_path):
+    """In a second source, which grows, features 6 to 11 are frequent and the others rare."""
+    rng = np.random.default_rng(1)
+    codes, active, month = growing(tmp_path / "one")
+    assert not over_time(codes, "date").about["notes"][1:]
+    other = rng.random(1400) < 0.1 + 0.7 * month / 6
+    from_other = np.repeat([False, True], 6) == other[:, None]
+    active = (rng.random(active.shape) < np.where(from_other, 0.3, 0.02)).astype(
+        np.float32
+    )
+    both = write_codes(
+        tmp_path / "two" / "codes" / "default",
+        sp.csr_array(active),
+        metadata={"date": codes.column("date")},
+    )
+    (note,) = over_time(both, "date").about["notes"][1:]
+    assert "12 of 12 features change: perhaps the collection has changed" in note
+    topics = pd.DataFrame({"feature": range(12), "topic": [0] * 6 + [1] * 6})
+    save_features(both.run, topics, both)
+    notes = "\n".join(over_time(both, "date").about["notes"])
+    assert "6 of the 6 features of topic 0 fall together" in notes
+    assert "6 of the 6 features of topic 1 rise together" in notes
+
+
+def test_a_sentinel_among_the_dates_is_set_aside(tmp_path):
+    codes, *_ = growing(tmp_path / "a")
+    dates = codes.column("date").astype(object)
+    dates[3] = "9999-12-31"
+    other = write_codes(
+        tmp_path / "b", codes.take(np.arange(1400)), metadata={"date": dates}
+    )
+    result = over_time(other, "date")
+    assert result.findings["feature"].tolist() == [0]
+    assert result.about["n_rows"] == 1399
+    assert "far from all other rows' (9999-12-31)" in result.about["notes"][0]
+
+
+def test_rows_of_one_moment_have_no_trend(compared, tmp_path):
+    n_rows = len(compared.texts)
+    codes = write_codes(
+        tmp_path, compared.activations, metadata={"year": np.full(n_rows, 2024.3)}
+    )
+    result = over_time(codes, "year")
+    assert result.table.empty
+    assert "All rows lie in one period, 2024.3." in result.about["notes"]

@@ -1,0 +1,69 @@
+"""What an evaluation says in plain words, from hand-made tables."""
+
+import pandas as pd
+
+from nanosae.analysis.evaluation.evaluate import Evaluation
+from nanosae.analysis.evaluation.verdict import verdict
+
+
+def line(representation, measure, value, low=None, high=None):
+    names = ("representation", "measure", "value", "low", "high", "n")
+    return dict(zip(names, (representation, measure, value, low, high, 9), strict=True))
+
+
+def test_good_fair_and_weak_by_intervals():
+    table = [
+        line("codes", "best_feature_f1", 0.6, 0.55, 0.65),
+        line("pca", "best_feature_f1", 0.4, 0.35, 0.45),
+        line("random", "best_feature_f1", 0.2, 0.1, 0.3),
+        line("codes", "probe_f1@20", 0.60, 0.5, 0.7),
+        line("dense", "probe_f1@20", 0.65, 0.55, 0.75),
+        line("codes", "intruder_words", 0.3, 0.28, 0.32),
+        line("k-means", "intruder_words", 0.8, 0.75, 0.85),
+        line("codes", "dead", 0.2),
+    ]
+    assert verdict({"table": table}) == [
+        "good: A single feature finds a known label with F1 0.60; PCA, the best of the others: "
+        "0.40.",
+        "fair: Twenty features together find the labels with F1 0.60; the numbers of the "
+        "embeddings, the best of the others: 0.65.",
+        "weak: Among four texts of a feature, a fifth without it is told by its words in 30 % of "
+        "the cases, where guessing gives 20 %; k-means, the best of the others: 80 %.",
+        "weak: 20 % of the features are in no text.",
+    ]
+
+
+def test_where_less_is_better_less_is_good():
+    def grade(ours, other):
+        table = [line("codes", "fvu", ours, ours, ours), line("pca", "fvu", other)]
+        return verdict({"table": table})[0].split(":")[0]
+
+    assert grade(0.1, 0.5) == "good"
+    assert grade(0.5, 0.1) == "weak"
+    assert grade(0.3, 0.3) == "fair"
+
+
+def test_an_evaluation_and_its_json_say_the_same():
+    nan = float("nan")
+    table = pd.DataFrame(
+        [line("codes", "dead", 0.01, nan, nan), line("codes", "fvu", 0.1, nan, nan)]
+    )
+    result = Evaluation(table, pd.DataFrame(), {})
+    assert verdict(result) == verdict(result.to_dict())
+    assert verdict(result) == [
+        "good: 1 % of the features are in no text.",
+        "fair: What the features leave out of the embeddings is 10 % of their variance; nothing "
+        "was measured beside it.",
+    ]
+
+
+def test_what_was_not_measured_is_not_judged():
+    table = [
+        line("codes", "intruder_words", None),
+        line("codes", "best_feature_f1", 0.6, 0.5, 0.7),
+        line("pca", "best_feature_f1", float("nan")),
+        line("codes", "dead", None),
+    ]
+    (sentence,) = verdict({"table": table})
+    assert sentence.startswith("fair: A single feature finds")
+    assert sentence.endswith("nothing was measured beside it.")

@@ -1,0 +1,444 @@
+"""The few terms that make a label."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import f1_score
+
+from nanosae.analysis.names import naming
+from nanosae.analysis.names.keywords import feature_words
+from nanosae.analysis.names.labels import label
+from nanosae.analysis.names.meaning import corpus_meaning, terms_by_corpus
+from nanosae.text.words import Words
+from small_corpora import NOISE, corpus
+
+
+def siblings(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((900, 2))
+    for i in range(900):
+        noise = " ".join(rng.choice(NOISE, 5))
+        sort = i % 3
+        topic = " perl module cpan" if sort < 2 else ""
+        own = [" xml", " http", ""][sort] if rng.random() < 0.8 else ""
+        texts.append(noise + topic + own)
+        if sort < 2:
+            active[i, sort] = 1 + rng.random()
+            if rng.random() < 0.7:
+                active[i, 1 - sort] = 0.9
+    return corpus(tmp_path / "c", active, texts)
+
+
+def test_siblings_get_names_that_tell_them_apart(tmp_path):
+    codes = siblings(tmp_path)
+    first, second = label(codes).label
+    assert "xml" in first
+    assert "http" not in first
+    assert "http" in second
+    assert "xml" not in second
+    # what they share comes first
+    shared = {text.split(", ")[0] for text in (first, second)}
+    assert len(shared) == 1
+    assert shared <= {"perl module cpan", "perl", "module", "cpan"}
+    alone = label(codes, [0]).label[0]  # nobody to be told apart from
+    assert alone.split(", ")[0] in ("perl module cpan", "perl", "module", "cpan")
+
+
+def test_names_keep_the_usual_spelling(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 6)) for _ in range(200)]
+    active = np.zeros((200, 1))
+    for i in range(60):
+        texts[i] += " Bank of America" if i % 5 else " bank of america"
+        active[i] = 1
+    assert label(corpus(tmp_path / "c", active, texts)).label[0] == "Bank of America"
+
+
+@pytest.mark.parametrize(
+    ("phrase", "filler"),
+    [
+        ("機械学習", "今日本語文章天気良東京都駅前新聞電話車道海山川"),
+        ("מכונת כביסה", ["שלום", "בית", "ילד", "ספר", "מים", "לחם", "עץ"]),
+        ("भाषा विज्ञान", ["घर", "पानी", "किताब", "लड़का", "दिन", "रात"]),
+        ("обработка текста", ["дом", "река", "город", "книга", "день", "ночь"]),
+    ],
+)
+def test_any_script_is_named(tmp_path, phrase, filler):
+    rng = np.random.default_rng(0)
+    glue = "" if isinstance(filler, str) else " "
+    texts = [glue.join(rng.choice(list(filler), 8)) for _ in range(200)]
+    active = np.zeros((200, 1))
+    for i in range(60):
+        texts[i] = f"{texts[i]}{glue}{phrase}{glue}{texts[-i - 1]}"
+        active[i] = 1
+    frame = label(corpus(tmp_path / "c", active, texts))
+    assert frame.label[0].split(", ")[0] == phrase
+    assert frame.label_auc[0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("word", "frames", "others"),
+    [
+        (
+            "ランプ",
+            ["新しい{}を買う", "古い{}の色", "{}は明るい"],
+            ["ポンプ", "ランチ"],
+        ),
+        ("データベース", ["この{}を作る", "安い{}の話"], ["ベース", "データ"]),
+        ("台灯", ["我的{}的颜色", "那{}是新", "买{}和书", "{}也好"], ["台风", "电灯"]),
+    ],
+)
+def test_unspaced_labels_are_whole_words(tmp_path, word, frames, others):
+    rng = np.random.default_rng(0)
+    texts = []
+    active = np.zeros((300, 1))
+    for i in range(300):
+        active[i] = i % 5 == 0
+        subject = word if active[i] else rng.choice(others)
+        noise = "".join(rng.choice(list("今日本文章天気東京駅前新聞電話車道海山川"), 6))
+        texts.append(f"{noise}。{rng.choice(frames).format(subject)}")
+    assert label(corpus(tmp_path / "c", active, texts)).label[0] == word
+
+
+def test_particles_are_no_part_of_unspaced_labels(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = []
+    active = np.zeros((300, 1))
+    for i in range(300):
+        active[i] = i % 5 == 0
+        noise = "".join(rng.choice(list("今日本文章天気東京駅前新聞電話車道海山川"), 6))
+        other = "の変更" if i % 8 == 1 else ""
+        subject = "を変更" if active[i] else other
+        texts.append(f"{noise}{subject}{rng.choice(list('後前中時'))}")
+    assert label(corpus(tmp_path / "c", active, texts)).label[0] == "変更"
+
+
+def test_common_words_without_meaning_are_not_named(tmp_path):
+    rng = np.random.default_rng(0)
+    topics = [f"topic{k}x" for k in range(30)]
+    texts, active = [], np.zeros((1500, 30))
+    for i in range(1500):
+        k = i % 30
+        texts.append(f"a note of the {topics[k]} for {rng.choice(['you', 'me', 'us'])}")
+        active[i, k] = 1
+    frame = label(corpus(tmp_path / "c", active, texts))
+    assert frame.label.tolist() == topics
+
+
+def test_a_common_word_names_the_subject_of_a_fifth_of_all_texts(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 1000
+    active = np.zeros((n, 41))
+    active[:250, 0] = 1  # on lamps
+    texts = []
+    for i in range(n):
+        others = rng.integers(1, 41, 3)  # on anything
+        active[i, others] = 1
+        words = [*np.array(NOISE)[others], "the"]
+        if rng.random() < (0.7 if i < 250 else 0.05):
+            words.append("lamp")
+        if rng.random() < (0.45 if i < 250 else 0):
+            words.append("brass")
+        texts.append(" ".join(rng.permutation(words)))
+    assert label(corpus(tmp_path / "c", active, texts), [0]).label[0].startswith("lamp")
+    has_lamp = np.array(["lamp" in text for text in texts])
+    assert has_lamp.mean() == pytest.approx(0.2, abs=0.02)
+    every = rare_overlap(active, np.arange(n))
+    assert rare_overlap(active, np.flatnonzero(has_lamp)) < 2 * every
+
+
+def rare_overlap(active, rows):
+    """Mean over pairs of rows of the features in common, each worth 1 / its frequency."""
+    on = active[rows] / np.sqrt(np.maximum(active.sum(0), 1))
+    products = on @ on.T
+    return products[np.triu_indices(len(rows), 1)].mean()
+
+
+def test_features_of_form_are_named_by_phrases_never_by_lone_stop_words(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((400, 21))
+    for i in range(400):
+        ask = i % 4 == 0
+        start = "how do i" if ask else rng.choice(["we", "you", "they"]) + " and i do"
+        topic = rng.integers(20)
+        texts.append(f"{start} {rng.choice(['the', 'a', 'any'])} {NOISE[topic]}")
+        active[i, 1 + topic] = 1
+        active[i, 0] = ask
+    assert label(corpus(tmp_path / "c", active, texts), [0]).label[0] in (
+        "how do i",
+        "how do",
+    )
+
+
+def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((300, 12))
+    for i in range(300):
+        word = (
+            rng.choice(["flower", "flowers", "shrub"])
+            if i % 12 == 0
+            else f"topic{i % 12}"
+        )
+        texts.append(f"{word} {rng.choice(NOISE)} {rng.choice(NOISE)}")
+        active[i, i % 12] = 1
+    name = label(corpus(tmp_path / "c", active, texts), [0]).label[0]
+    assert name.startswith(("flower", "shrub"))
+    assert not ("flower," in name and "flowers" in name)
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "same"),
+    [
+        ("flower", "flowers", True),
+        ("flower", "flow", True),
+        ("flower", "flo", False),
+        ("flowers", "flowering", True),
+        ("cat", "cats", True),
+        ("cat", "cast", False),
+        ("index", "indexes", True),
+        ("indexes", "individual", False),
+        ("機械学習", "学習", True),
+        ("機械", "学習", False),
+    ],
+)
+def test_words_with_a_long_common_stem_are_one(word, other, same):
+    assert naming._same_word(word, other) is same
+    assert naming._repeats(f"a {word}", f"{other} b") is same
+
+
+MARKS = (("ruby", 0.5, 0.02), ("opal", 0.4, 0.05), ("jade", 0.3, 0.2))
+
+
+def planted_words(n=900, seed=0, marks=MARKS):
+    """Texts in which three words mark a feature, each in part of its texts and of others."""
+    rng = np.random.default_rng(seed)
+    is_active = rng.random(n) < 0.2
+    texts = []
+    for active in is_active:
+        words = list(rng.choice(NOISE, 4))
+        for word, here, elsewhere in marks:
+            if rng.random() < (here if active else elsewhere):
+                words.append(word)
+        texts.append(" ".join(words))
+    return np.array(texts, dtype=object), is_active
+
+
+def named(texts, activations, meaning=None, without_content=()):
+    """The terms that one feature is named with, all rows being training rows."""
+    words = Words(texts, np.ones(len(texts), bool))
+    rows = np.flatnonzero(activations)
+    inactive = np.flatnonzero(activations == 0)[:50]
+    strengths = activations[rows].astype(float)
+    own = feature_words(words, rows, strengths, inactive, 10)
+    informative = ~np.isin(words.terms, without_content) * 1.0
+    term_meaning = None
+    if meaning is not None:
+        terms = naming.candidate_terms([own])
+        term_meaning = terms_by_corpus(meaning, words, terms)
+    (name,) = naming.choose_names(
+        words, informative, [own], np.arange(len(texts)), meaning, term_meaning
+    )
+    return [str(words.terms[term]) for term in name.terms], name, words
+
+
+@pytest.mark.parametrize(
+    ("word", "share", "is_named"),
+    [("tom", 0.9, True), ("tom", 0.15, False), ("the", 0.9, False)],
+)
+def test_a_word_without_content_names_what_nothing_else_finds(word, share, is_named):
+    marks = ((word, share, 0.01), ("jade", 0.2, 0.01))
+    texts, is_active = planted_words(marks=marks)
+    terms, _, _ = named(texts, is_active, without_content=[word, *NOISE])
+    assert (terms == [word]) == is_named
+    assert ("jade" in terms) != is_named
+
+
+def test_a_plural_repeats_its_word():
+    assert naming._repeats("pets", "pet")
+    assert naming._repeats("cat", "white cats")
+    assert not naming._repeats("pet", "petal")
+
+
+def f1_of(terms, texts, is_active):
+    has_term = np.array([any(term in text.split() for term in terms) for text in texts])
+    return f1_score(is_active, has_term)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_words_are_added_while_they_find_more(seed):
+    texts, is_active = planted_words(seed=seed)
+    terms, _, _ = named(texts, is_active)
+    single = {
+        term: f1_of([term], texts, is_active)
+        for term in [*NOISE, "ruby", "opal", "jade"]
+    }
+    assert terms[0] == max(single, key=single.get)
+    pairs = {term: f1_of([terms[0], term], texts, is_active) for term in single}
+    assert terms[1] == max(pairs, key=pairs.get)
+    assert pairs[terms[1]] > single[terms[0]] + 0.02
+    triples = {term: f1_of([*terms[:2], term], texts, is_active) for term in single}
+    gain = max(triples.values()) - pairs[terms[1]]
+    assert len(terms) == (3 if gain > 0.02 else 2)
+
+
+def test_whole_phrases_name(tmp_path):
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(NOISE, 4)) for _ in range(300)]
+    is_active = np.arange(300) % 5 == 0
+    for i in range(300):
+        if is_active[i]:
+            texts[i] += " dark matter"
+        elif i % 7 == 0:
+            texts[i] += " dark" if i % 2 else " matter"
+    assert named(np.array(texts, dtype=object), is_active)[0] == ["dark matter"]
+
+
+def phrase_in(texts_of_feature, other_texts, every=4, n=400):
+    """The name of a feature that is active on every fourth text: noise, then one of those given."""
+    rng = np.random.default_rng(0)
+    is_active = np.arange(n) % every == 0
+    texts = []
+    for i in range(n):
+        given = texts_of_feature if is_active[i] else other_texts
+        noise = " ".join(rng.choice(NOISE, 3))
+        texts.append(f"{noise}. {given[i // every % len(given)]}")
+    return named(np.array(texts, dtype=object), is_active)[0]
+
+
+def test_a_phrase_that_always_goes_on_alike_is_no_name():
+    goes_on = ["includes a number of", "includes a number of red"]
+    elsewhere = ["includes", "number", "a number", "number a"]
+    assert phrase_in(goes_on, elsewhere) != ["includes a number"]
+    ends = ["includes a number", "includes a number red", "it includes a number, of"]
+    assert phrase_in(ends, ["it"]) == ["includes a number"]
+
+
+def test_a_phrase_behind_the_same_word_with_content_is_no_name():
+    elsewhere = ["driven", "software", "software driven", "driven and software"]
+    behind_content = ["event driven software", "a event driven software so"] * 2
+    behind_content += ["driven software"]  # of all these texts
+    assert phrase_in(behind_content, elsewhere) == ["event driven software"]
+    behind_article = ["the driven software", "of the driven software so"]
+    assert phrase_in(behind_article, elsewhere) == ["driven software"]
+
+
+def test_words_joined_by_a_stop_word_name_if_they_belong_together():
+    together = ["the bank of america", "a bank of america so"]
+    assert phrase_in(together, ["bank", "it"]) == ["bank of america"]
+    apart = ["bank so america", "america or bank", "of america bank", "a bank, america"]
+    assert phrase_in(together, apart, every=8) != ["bank of america"]
+
+
+@pytest.mark.parametrize(("weak", "names"), [(1, ["ruby"]), (2, ["ruby", "opal"])])
+def test_a_further_term_is_in_strongest_texts_that_the_name_does_not_cover(weak, names):
+    rng = np.random.default_rng(0)
+    activations = np.zeros(300)
+    activations[:30] = 2
+    activations[30:60] = weak
+    own = ["ruby"] * 30 + ["opal"] * 30 + [""] * 240
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    texts = np.array(texts, dtype=object)
+    assert named(texts, activations, without_content=NOISE)[0] == names
+
+
+def test_strong_texts_choose_the_first_term():
+    rng = np.random.default_rng(0)
+    activations = np.zeros(300)
+    activations[:20] = 6
+    activations[20:60] = 1
+    own = ["ruby"] * 20 + ["opal"] * 40 + [""] * 240
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    texts = np.array(texts, dtype=object)
+    assert named(texts, activations, without_content=NOISE)[0][0] == "ruby"
+    alike = (activations > 0) * 1.0
+    assert named(texts, alike, without_content=NOISE)[0][0] == "opal"
+
+
+def test_a_phrase_that_most_texts_have_names_in_place_of_its_word():
+    mostly = ["wells fargo", "a wells fargo", "wells fargo, a"] * 3 + ["wells"]
+    assert phrase_in(mostly, ["it"]) == ["wells fargo"]
+    seldom = ["wells", "a wells", "wells, a", "wells fargo", "wells fargo"]
+    assert phrase_in(seldom, ["it"]) == ["wells"]
+
+
+@pytest.mark.parametrize(
+    ("other_places", "names"),
+    [((50, 60), ["ruby"]), ((50, 60, 70, 80), ["ruby", "opal"])],
+)
+def test_a_further_term_must_add_more_than_two_texts_of_the_feature(
+    other_places, names
+):
+    rng = np.random.default_rng(0)
+    is_active = np.arange(100) % 10 == 0
+    texts = []
+    for i in range(100):
+        own = "ruby" if is_active[i] and i < 50 else ""
+        other = "opal" if i in other_places else ""
+        texts.append(f"{rng.choice(NOISE)} {rng.choice(NOISE)} {own} {other}")
+    texts = np.array(texts, dtype=object)
+    assert named(texts, is_active, without_content=NOISE)[0] == names
+    # both would make the F1 of these very texts better by more than 0.02
+    gain = f1_of(["ruby", "opal"], texts, is_active) - f1_of(["ruby"], texts, is_active)
+    assert gain > 0.02
+
+
+def test_inflections_count_as_words_of_the_name():
+    rng = np.random.default_rng(0)
+    texts, is_active = [], np.arange(300) % 6 == 0
+    for i in range(300):
+        form = (
+            ["planted", "planting", "plants"][i // 6 % 3] if is_active[i] else "stone"
+        )
+        texts.append(f"{form} {rng.choice(NOISE)} {rng.choice(NOISE)}")
+    terms, name, words = named(np.array(texts, dtype=object), is_active)
+    assert len(terms) == 1
+    assert {words.terms[term] for term in name.matching} == {
+        "planted",
+        "planting",
+        "plants",
+    }
+
+
+def test_no_two_names_are_equal(tmp_path):
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((600, 3))
+    for i in range(600):
+        texts.append(
+            f"{'tree' if i % 3 == 0 else 'stone'} {rng.choice(NOISE)} {rng.choice(NOISE)}"
+        )
+        if i % 3 == 0:
+            active[i] = 1 + rng.random(3)
+    labels = label(corpus(tmp_path / "c", active, texts)).label
+    assert labels.is_unique
+    assert all("tree" in text for text in labels)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
+    marks = (("ruby", 0.5, 0.04), ("jade", 0.5, 0.08))
+    texts, is_active = planted_words(seed=seed, marks=marks)
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(len(texts), 6)) + 2
+    for axis, word in enumerate(("ruby", "jade")):
+        vectors[[word in text.split() for text in texts], axis] += 4
+    vectors[is_active, 1] += 3  # the feature means what jade does
+    codes = corpus(tmp_path / "c", is_active[:, None], texts.tolist(), vectors=vectors)
+    terms, _, _ = named(
+        texts, is_active, meaning=corpus_meaning(codes, np.arange(len(texts)))
+    )
+
+    centred = codes.vectors() - codes.vectors().mean(0)
+    directions = centred / np.linalg.norm(centred, axis=1)[:, None]
+    scores, by_words = {}, {}
+    for word in (*NOISE, "ruby", "jade"):
+        has_word = np.array([word in text.split() for text in texts])
+        along = directions @ (directions[has_word].mean(0) - directions.mean(0))
+        by_words[word] = f1_of([word], texts, is_active)
+        difference = along[is_active].mean() - along.mean()
+        scores[word] = by_words[word] + norm.cdf(
+            difference / np.sqrt(2 * (along**2).mean())
+        )
+    ranked = sorted(scores, key=scores.get)
+    assert terms[0] == ranked[-1] == "ruby"
+    by_meaning = {word: scores[word] - by_words[word] for word in scores}
+    assert by_meaning["jade"] > by_meaning["ruby"]
