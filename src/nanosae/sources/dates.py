@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import pc
 
 PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
 DATE_SHAPE = (

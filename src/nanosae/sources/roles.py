@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.dates import (
@@ -24,11 +23,9 @@ from nanosae.sources.dates import (
     are_days,
     share_of_dates,
 )
-from nanosae.sources.kinds import is_list, is_text
+from nanosae.sources.kinds import is_list, is_text, pc
 from nanosae.sources.number_text import WRITTEN_NUMBER, are_padded
 from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 Role = Literal["text", "category", "date", "number", "tags", "id", "vectors", "unused"]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.sources.dates import (
     LAST_YEAR,
@@ -15,12 +14,10 @@ from nanosae.sources.dates import (
     parse_dates,
     parse_days,
 )
-from nanosae.sources.kinds import is_text
+from nanosae.sources.kinds import is_text, pc
 from nanosae.sources.number_text import parse_numbers
 from nanosae.sources.roles import Column
 from nanosae.sources.tags import split_tags
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 
 def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
