@@ -96,6 +96,7 @@ app = App(
         negative_bool=(), negative_iterable=(), consume_multiple=True
     ),
     suppress_keyboard_interrupt=False,
+    help_format="plaintext",  # the list of verbs needs no parser of Markdown
 )
 app.meta.suppress_keyboard_interrupt = False
 OPTIONS = Group("Options", sort_key=len(GROUPS))
@@ -105,7 +106,7 @@ for flag in ("--help", "--version"):
 for group_place, (title, verbs) in enumerate(GROUPS.items()):
     group = Group(title, sort_key=group_place)
     for place, verb in enumerate(verbs):
-        app.command(verb, group=group, sort_key=place)
+        app.command(verb, group=group, sort_key=place, help_format="markdown")
 app["search"].usage = "Usage: nanosae search RUN [QUERY] [OPTIONS]"
 
 ERRORS_ARE_OURS: dict[str, Any] = {

@@ -44,7 +44,7 @@ def embed(
     force: bool = False,
     as_json: Json = False,
 ) -> None:
-    """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
+    """Embed texts: write X.npy, and X.parquet with the texts, for the commands train and encode.
 
     Args:
         output: X.npy.
