@@ -9,11 +9,11 @@ from cyclopts import Parameter
 
 import nanosae
 from nanosae.cli.output import say_done, say_next
-from nanosae.cli.parameters import Json, Output
+from nanosae.cli.parameters import FileName, Json, Output
 from nanosae.errors import ExistsError
 
 Saved = Annotated[
-    str,
+    FileName,
     Parameter(
         help="A run or model folder, a folder or file of SAELens, dictionary_learning, sparsify, "
         "HypotheSAEs, OpenAI, Gemma Scope or Llama Scope, or `owner/name/subfolder` on the hub."

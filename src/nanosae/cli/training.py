@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 import nanosae
 from nanosae.cli.output import say_next, say_note, show, shows_progress, to_json
-from nanosae.cli.parameters import Data, Json, Output, Run
+from nanosae.cli.parameters import Data, FileName, Json, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
 
@@ -29,11 +29,11 @@ def train(
     output: Output,
     settings: Lists = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
-    init: Annotated[str | None, Parameter(help=INIT)] = None,
+    init: Annotated[FileName | None, Parameter(help=INIT)] = None,
     resume: bool = False,
     force: bool = False,
     live: bool = False,
-    targets: str | None = None,
+    targets: FileName | None = None,
     as_json: Json = False,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
