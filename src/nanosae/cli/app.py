@@ -27,6 +27,7 @@ from nanosae.cli import (
     training,
 )
 from nanosae.cli import run as whole
+from nanosae.errors import ConfigError
 from nanosae.progress import bars
 
 
@@ -97,6 +98,7 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
 
 # these serve pages, or show one bar over all of their stages
 WITHOUT_BARS = (whole.run, pages.demo, pages.watch, pages.explore, pages.mcp)
+WITHOUT_JSON = (pages.watch, pages.explore, pages.mcp, completion)
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
@@ -136,6 +138,7 @@ Quiet = Annotated[
     Parameter(alias="-q", help="No progress, notes and next commands."),
 ]
 Debug = Annotated[bool, Parameter(help="Show the traceback of an error.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
 
 def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]:
@@ -157,11 +160,17 @@ def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]
 
 
 @app.meta.default
-def _launch(*words: Words, debug: Debug = False, quiet: Quiet = False) -> int:
+def _launch(
+    *words: Words, debug: Debug = False, quiet: Quiet = False, as_json: Json = False
+) -> int:
     """Run one verb; return the exit code."""
-    output.set_quiet(quiet)
+    output.set_manner(quiet=quiet, as_json=as_json)
     try:
         command, bound = parse(words)
+        if as_json and command in WITHOUT_JSON:
+            raise ConfigError(
+                f"nanosae {command.__name__} has no result to print as JSON."
+            )
         shows_bars = output.shows_progress() and command not in WITHOUT_BARS
         with bars(shows_bars):
             command(*bound.args, **bound.kwargs)

@@ -83,4 +83,3 @@ Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
 ]
-Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]

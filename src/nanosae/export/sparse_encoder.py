@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_text
 from nanosae.codes import Codes
 from nanosae.extras import extra
 from nanosae.model.sae import SAEModel
@@ -60,8 +60,8 @@ class SAEFeatures(Module):
         """Write the SAE's files and the names."""
         folder = Path(output_path)
         self.sae.save(folder)
-        text = json.dumps(self.names, ensure_ascii=False, indent=0).encode()
-        write_file(folder / NAMES, lambda stream: stream.write(text))
+        text = json.dumps(self.names, ensure_ascii=False, indent=0)
+        write_text(folder / NAMES, text)
 
     @classmethod
     def load(

@@ -20,7 +20,7 @@ import numpy as np
 from nanosae.atomic import write_path
 from nanosae.checked import file_state
 from nanosae.errors import DamagedFileError, WriteError
-from nanosae.lock import locked
+from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
 from nanosae.runs.folder import MANIFEST
 
@@ -174,7 +174,7 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
 def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
     path = Path(run) / "user.sqlite"
     if not path.exists():
-        with _naming(path), locked(path.with_name(LOCK)):
+        with _naming(path), Lock(path.with_name(LOCK), SHORT_CHANGE):
             if not path.exists():
                 write_path(path, _make)
     with _naming(path), closing(_connect(path)) as db:

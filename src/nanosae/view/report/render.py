@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_text
 from nanosae.codes import Codes, Corpus, run_folder
 from nanosae.errors import MissingError
 from nanosae.view import pages
@@ -48,8 +48,7 @@ def report(
     """
     run = run_folder(run)
     path = run / "report.html" if path is None else Path(path)
-    content = render(run, name).encode()
-    write_file(path, lambda stream: stream.write(content))
+    write_text(path, render(run, name))
     return path
 
 
