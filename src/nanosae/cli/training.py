@@ -41,7 +41,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     live: bool = False,
-    targets: str | None = None,
+    targets: FileName | None = None,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
 

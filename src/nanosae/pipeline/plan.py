@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,15 @@ from nanosae.errors import ConfigError, DataError, DataTypeError, near_names
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.excel_files import sheets_left_out
 from nanosae.sources.frames import table_of_frame
-from nanosae.sources.roles import Column, Role, column_roles, with_roles
+from nanosae.sources.notes import notes_of
+from nanosae.sources.roles import (
+    Column,
+    Role,
+    column_roles,
+    likely_text,
+    with_roles,
+)
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -121,13 +128,13 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         raise ConfigError("vectors and embedder are given: give one of them.")
     table, vectors_of_file = _read(data, options.text, options.encoding)
     _check_names(table, options)
-    notes = _notes_on_sheets(table)
+    notes = notes_of(table)
     given = vectors_of_file if options.vectors is None else options.vectors
     table, vectors, vectors_column = _take_vectors(table, given, options.embedder)
     columns = _columns(table, options)
     text = _text_column(columns)
     if text is None and vectors is None:
-        raise _no_text(columns)
+        raise _no_text(columns, likely_text(table, columns))
 
     table = with_types(table, columns)
     if text is not None:
@@ -209,11 +216,14 @@ def _take_vectors(
     return others, rows, [Column(name, "vectors", reason)]
 
 
-def _no_text(columns: list[Column]) -> DataError:
+def _no_text(columns: list[Column], likely: str | None) -> DataError:
     described = "; ".join(f"{column.name}: {column.reason}" for column in columns[:6])
+    remedy = "Name the text column with --text."
+    if likely is not None:
+        remedy = f"Name the text column, perhaps --text {quote(likely)}."
     return DataError(
         f"No column looks like a text ({described}).",
-        remedy="Name the text column with --text.",
+        remedy=remedy,
     )
 
 
@@ -255,15 +265,6 @@ def _check_names(table: pa.Table, options: PlanOptions) -> None:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
                 )
-
-
-def _notes_on_sheets(table: pa.Table) -> list[str]:
-    """Say which sheets of a workbook were left out."""
-    left_out = sheets_left_out(table)
-    if not left_out:
-        return []
-    sheets = ", ".join(left_out)
-    return [f"Sheets with other columns than the first were left out: {sheets}."]
 
 
 def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:

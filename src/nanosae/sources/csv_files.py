@@ -17,6 +17,7 @@ from nanosae.sources.dialects import (
     find_dialect,
     not_decoded,
 )
+from nanosae.sources.notes import with_note
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -83,7 +84,13 @@ def _read_whole(
     with _open(path) as stream:
         table = csv.read_csv(stream, read, _parse_options(dialect), convert)
     _check_encoding(table.schema, path, dialect)
-    return table
+    if not dialect.n_title_rows:
+        return table
+    n_lines = dialect.n_title_rows
+    were = (
+        "line above the header was" if n_lines == 1 else "lines above the header were"
+    )
+    return with_note(table, f"{n_lines} {were} left out.")
 
 
 def _open(path: Path) -> Any:

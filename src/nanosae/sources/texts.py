@@ -21,6 +21,7 @@ from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
+from nanosae.sources.kinds import is_list, is_text
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 
 pc: Any = pyarrow.compute  # its functions are made when it is imported
@@ -30,6 +31,7 @@ ARROW = (".feather", ".arrow")
 TEXT_FILE = ".txt"
 SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx", TEXT_FILE)
 MANY_FILES = 50  # .txt files, from which on each is a text; of fewer each line is one
+RECORD_NAMES = ("name", "label", "value", "tag", "title")  # that stand for a record
 COMPRESSED = (".gz", ".bz2", ".zst")
 # what stands for a missing number or date
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
@@ -199,6 +201,8 @@ def _with_own_names(table: pa.Table) -> pa.Table:
 def without_structs(table: pa.Table) -> pa.Table:
     """Give each field of a column of records a column of its own, `column.field`.
 
+    Of a column of lists of records with a name, label or value, the lists of these are kept.
+
     Example:
         >>> table = pa.table({"post": [{"title": "a", "votes": {"up": 3}}]})
         >>> without_structs(table).to_pydict()
@@ -206,7 +210,37 @@ def without_structs(table: pa.Table) -> pa.Table:
     """
     while any(map(pa.types.is_struct, table.schema.types)):
         table = table.flatten()
+    return _with_names_of_records(table)
+
+
+def _with_names_of_records(table: pa.Table) -> pa.Table:
+    """Replace lists of records that have a name, such as the labels of an issue, by the names."""
+    for i, field in enumerate(table.schema):
+        if not is_list(field.type) or not pa.types.is_struct(field.type.value_type):
+            continue
+        record = field.type.value_type
+        named = [name for name in RECORD_NAMES if _is_text_field(record, name)]
+        if named:
+            names = pa.chunked_array(
+                [_names_of(part, named[0]) for part in table.column(i).chunks],
+                pa.list_(pa.string()),
+            )
+            table = table.set_column(i, field.name, names)
     return table
+
+
+def _is_text_field(record: pa.StructType, name: str) -> bool:
+    return record.get_field_index(name) >= 0 and is_text(record.field(name).type)
+
+
+def _names_of(lists: pa.ListArray, name: str) -> pa.ListArray:
+    """Return lists of the records' names."""
+    records = pc.list_flatten(lists)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    ends = pc.cumulative_sum(lengths.cast(pa.int32()))
+    starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    names = pc.struct_field(records, name).cast(pa.string())
+    return pa.ListArray.from_arrays(starts, names, mask=lists.is_null())
 
 
 def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:
