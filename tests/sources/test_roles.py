@@ -41,6 +41,7 @@ def role_of(values, name="column"):
         (list(range(10**18, 10**18 + N)), "id"),
         ([f"user{i}" for i in range(N)], "id"),
         ([["x", "y"], []] * 100, "tags"),
+        ([["x"], []] * 100, "unused"),
         (["x|y", "x", "z; x", "y|z"] * 50, "tags"),
         (["Paris, France", "Lyon, France"] * 100, "category"),
         (
@@ -109,6 +110,16 @@ def test_whole_numbers_with_gaps_are_whole_numbers():
     table = pa.table({"the text": TEXTS, "year": [1999.0, None] * 100})
     typed = with_types(table, [Column("year", "date", "")])
     assert typed["year"].to_pylist()[:2] == [1999, None]
+
+
+def test_a_code_beside_its_name_is_compared_once():
+    names = ["Rome", "Oslo", None, "Rome"] * 50
+    codes = pd.Categorical(["IT", "NO", None, "IT"] * 50, ["NO", "IT"])
+    table = pa.table({"the text": TEXTS, "city": names, "land": pa.array(codes)})
+    assert [c.role for c in column_roles(table)] == ["text", "category", "unused"]
+    assert column_roles(table)[2].reason == "it says the same as city"
+    others = pa.table({"the text": TEXTS, "city": names, "hall": [*names[1:], "Oslo"]})
+    assert column_roles(others)[2].role == "category"
 
 
 def test_what_may_be_the_text_is_named():

@@ -416,6 +416,39 @@ def test_of_many_text_files_each_is_a_text_in_its_own_encoding(tmp_path):
     assert one_folder.column_names == ["body", "file", "folder"]
 
 
+def test_folders_in_a_folder_are_read(tmp_path):
+    for i in range(6):
+        folder = tmp_path / "notes" / "ab"[i % 2]
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / f"{i}.md").write_text(f"---\ntags: x\n---\n# Head {i}\n\n---\nend\n")
+    table = read_texts(tmp_path / "notes")
+    assert sorted(table["text"].to_pylist()) == [
+        f"# Head {i}\n\n---\nend" for i in range(6)
+    ]
+    assert table["folder"].to_pylist() == ["a"] * 3 + ["b"] * 3
+    for day in ("1", "2"):
+        (tmp_path / "notes" / "a" / f"{day}.csv").write_text(f"text\nof day {day}\n")
+    assert read_texts(tmp_path / "notes")["text"].to_pylist() == [
+        "of day 1",
+        "of day 2",
+    ]
+    (tmp_path / "notes" / "b" / "3.csv").write_text("text\nof day 3\n")
+    assert read_texts(tmp_path / "notes")["folder"].to_pylist() == ["a", "a", "b"]
+    archive = tmp_path / "notes.zip"
+    archive.write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"\.zip file.*Unpack it first"):
+        read_texts(archive)
+
+
+def test_few_text_files_are_lines_and_it_is_said(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.txt").write_text(f"one {i}\ntwo {i}\n")
+    table = read_texts(tmp_path)
+    assert len(table) == 6
+    (note,) = notes_of(table)
+    assert note.startswith("Each line of the 3 files is a text; of 50 files and more")
+
+
 def test_the_fields_of_records_are_columns(tmp_path):
     posts = [
         {"post": {"title": "a", "by": {"name": "Ann"}}, "tags": ["x"]},

@@ -21,8 +21,10 @@ from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_frame
+from nanosae.sources.html_text import is_html, plain_texts
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (
+    SAMPLE_ROWS,
     Column,
     Role,
     column_roles,
@@ -139,6 +141,9 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
     table = with_types(table, columns)
     if text is not None:
         table = _with_text(table, text)
+        if is_html(table["text"].slice(0, SAMPLE_ROWS)):
+            table = _set_text(table, plain_texts(table["text"]))
+            notes.append("The texts are HTML: tags and quoted replies were left out.")
     if vectors is None:
         table, n_empty = drop_empty_texts(table, "text")
         if n_empty:
@@ -317,8 +322,12 @@ def _with_text(table: pa.Table, text: str) -> pa.Table:
         taken = "text" in table.column_names
         names = [_renamed(name, text, taken) for name in table.column_names]
         table = table.rename_columns(names)
+    return _set_text(table, table["text"].cast(pa.string()))
+
+
+def _set_text(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
     place = table.column_names.index("text")
-    return table.set_column(place, "text", table["text"].cast(pa.string()))
+    return table.set_column(place, "text", texts)
 
 
 def _renamed(name: str, text: str, taken: bool) -> str:

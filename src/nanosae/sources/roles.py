@@ -105,6 +105,7 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
         if name not in skip:
             values = sample.column(name).combine_chunks()
             found.append(_column_role(name, values))
+    found = _without_repeated(sample, found)
     candidates = [column.name for column in found if column.role == "text"]
     text = _choose_text(sample, candidates)
     columns = []
@@ -114,6 +115,31 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
             column = Column(column.name, "unused", reason)
         columns.append(column)
     return columns
+
+
+def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
+    """Leave out categories that divide the rows as an earlier one does: a code beside its name."""
+    kept: list[Column] = []
+    earlier: dict[bytes, str] = {}
+    for column in columns:
+        if column.role == "category":
+            division = _division(sample.column(column.name))
+            same = earlier.setdefault(division, column.name)
+            if same != column.name:
+                column = Column(column.name, "unused", f"it says the same as {same}")
+        kept.append(column)
+    return kept
+
+
+def _division(values: pa.ChunkedArray) -> bytes:
+    """Return which rows have equal values, whatever these are, in order of first appearance."""
+    encoded = values.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = pc.dictionary_encode(encoded)
+    codes = pc.fill_null(encoded.indices.cast(pa.int32()), -1)
+    _, first, numbers = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first))
+    return order[numbers].astype(np.int32).tobytes()
 
 
 def likely_text(table: pa.Table, columns: Sequence[Column]) -> str | None:
@@ -206,7 +232,7 @@ def _column_role(name: str, values: pa.Array) -> Column:
     if pa.types.is_boolean(kind):
         return _category(name, present)
     if is_list(kind):
-        return _list_role(name, kind)
+        return _list_role(name, present)
     if pa.types.is_integer(kind):
         return _integer_role(name, present)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -225,10 +251,12 @@ def _dictionary_role(name: str, values: pa.Array) -> Column:
     return _column_role(name, values)
 
 
-def _list_role(name: str, kind: pa.DataType) -> Column:
-    if is_text(kind.value_type):
-        return Column(name, "tags", "it holds lists of strings")
-    return Column(name, "unused", f"nothing is done with {kind} values")
+def _list_role(name: str, values: pa.Array) -> Column:
+    if not is_text(values.type.value_type):
+        return Column(name, "unused", f"nothing is done with {values.type} values")
+    if pc.count_distinct(pc.list_flatten(values)).as_py() < CATEGORY_VALUES[0]:
+        return Column(name, "unused", "all its lists hold the same")
+    return Column(name, "tags", "it holds lists of strings")
 
 
 def _integer_role(name: str, values: pa.Array) -> Column:
