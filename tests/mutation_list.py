@@ -1222,18 +1222,17 @@ add(
     ),
 )
 add(
-    "view/explorer/glance.py",
+    "runs/results.py",
     "tests/view/explorer/test_glance.py",
     (
-        "glance: stale topics",
-        "if result is None or result.stale:",
-        "if result is None:",
+        "results: stale values",
+        "None if result is None or result.stale else",
+        "None if result is None else",
     ),
-    (
-        "glance: stale findings",
-        "result is not None and result.fresh",
-        "result is not None",
-    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
     ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
 )
 add(

@@ -129,6 +129,12 @@ def load_result(
         return Result(name, value, parameters, corpus, why_stale(run, facts, codes))
 
 
+def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
+    """Return the value of a stored result, None if there is none or it is stale."""
+    result = load_result(run, name, codes)
+    return None if result is None or result.stale else result.value
+
+
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
     """Return the results of contrast, explain and over_time, in the order of their names."""
     run = Path(run)

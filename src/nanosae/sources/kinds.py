@@ -1,10 +1,13 @@
-"""What the columns of an Arrow type hold."""
+"""What the columns of an Arrow type hold, and Arrow's functions on columns."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -10,11 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.dates import (
@@ -27,15 +26,13 @@ from nanosae.sources.dates import (
     share_of_dates,
     unit_of_counts,
 )
-from nanosae.sources.kinds import is_list, is_text, whole_numbers
+from nanosae.sources.kinds import is_list, is_text, pc, whole_numbers
 from nanosae.sources.number_text import (
     WRITTEN_NUMBER,
     are_padded,
     are_ratings,
 )
 from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 Role = Literal["text", "category", "date", "number", "tags", "id", "vectors", "unused"]
 
