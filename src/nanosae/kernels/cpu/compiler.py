@@ -35,8 +35,7 @@ def rows_of_chunk(chunk, n_rows):
     return chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS
 
 
-@intrinsic
-def use_wide_vectors(_typing_context):
+def _use_wide_vectors(_typing_context):
     """Let the loops of the caller use 512-bit vectors, where the processor has them.
 
     The compiler prefers 256 bits on most of these, which keeps their clock high. But here, products
@@ -49,6 +48,9 @@ def use_wide_vectors(_typing_context):
         return context.get_dummy_value()
 
     return numba.types.void(), generate
+
+
+use_wide_vectors: Callable[[], None] = intrinsic(_use_wide_vectors)
 
 
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
