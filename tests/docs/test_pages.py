@@ -104,7 +104,8 @@ def test_verbs_and_flags_in_running_text_are_known():
 
 
 def arguments(verb):
-    return app[verb].assemble_argument_collection()
+    options = app.meta.assemble_argument_collection()
+    return [*app[verb].assemble_argument_collection(), *options]
 
 
 def test_every_import_that_is_shown_works():

@@ -1,6 +1,5 @@
 """Results know what they were made from: fresh, stale or damaged, and never mixed."""
 
-import json
 import subprocess
 import sys
 
@@ -240,32 +239,3 @@ def test_a_changed_letter_in_a_name_is_noticed(run):
     path.write_bytes(data.replace(b"long enough", b"lung enough"))
     with pytest.raises(DamagedFileError, match=r"user\.sqlite is damaged.*checksum"):
         annotations.names(run)
-
-
-def test_annotations_of_the_first_version_are_read_and_kept(tmp_path):
-    import sqlite3
-
-    with sqlite3.connect(tmp_path / "user.sqlite") as db:
-        db.execute(
-            "CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT NOT NULL)"
-        )
-        db.execute("CREATE TABLE bookmarks (feature INTEGER PRIMARY KEY)")
-        db.execute(
-            "CREATE TABLE tags (corpus TEXT, tag TEXT, row INTEGER, "
-            "PRIMARY KEY (corpus, tag, row)) WITHOUT ROWID"
-        )
-        db.execute("INSERT INTO names VALUES (3, 'old')")
-        db.execute("INSERT INTO bookmarks VALUES (4)")
-        db.execute("INSERT INTO tags VALUES ('c', 't', 7)")
-    db.close()
-    for _ in range(2):  # as it is, and rewritten
-        assert annotations.names(tmp_path, "m") == {3: "old"}
-        assert annotations.bookmarks(tmp_path, "m")[0] == 4
-        assert annotations.tags(tmp_path, "c") == {"t": 1}
-        annotations.bookmark(tmp_path, 9, model="m")
-    assert annotations.bookmarks(tmp_path, "m") == [4, 9]
-    annotations.rename(tmp_path, 3, "", "m")
-    assert annotations.names(tmp_path, "m") == {}
-    (tmp_path / "training.json").write_text("{}")  # another model was trained since
-    assert annotations.bookmarks(tmp_path, "m") == [9]
-    assert json.loads((tmp_path / "training.json").read_text()) == {}

@@ -20,6 +20,8 @@ from nanosae.runs.tables import load_features
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card
     from nanosae.analysis.comparisons.findings import Contrast
+    from nanosae.analysis.evaluation.evaluate import Evaluation
+    from nanosae.analysis.groups.families import Families
     from nanosae.analysis.groups.topics import Topics
     from nanosae.analysis.search.results import Results
 
@@ -65,14 +67,18 @@ class Analysis:
         return self._result("topics.parquet", "topics")
 
     @property
-    def families(self) -> dict[str, Any]:
-        """Families of features; see `Families.to_dict`."""
-        return self._result("families.json", "families")
+    def families(self) -> Families:
+        """Groups of features that are active together."""
+        from nanosae.analysis.groups.families import Families
+
+        return Families.from_dict(self._result("families.json", "families"))
 
     @property
-    def evaluation(self) -> dict[str, Any]:
-        """What the features are worth beside baselines; see `evaluate`."""
-        return self._result("evaluation.json", "evaluate")
+    def evaluation(self) -> Evaluation:
+        """What the features are worth beside baselines."""
+        from nanosae.analysis.evaluation.evaluate import Evaluation
+
+        return Evaluation.from_dict(self._result("evaluation.json", "evaluate"))
 
     def cut_topics(self, n: int) -> Topics:
         """Group rows and features into another number of topics."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.checked import (
     BLANK,
     naming,
@@ -29,7 +29,7 @@ from nanosae.checked import (
 )
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
-from nanosae.lock import locked
+from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
 from nanosae.runs.folder import MANIFEST
 
@@ -94,7 +94,7 @@ def save_result(
     path = run_of(codes) / name
     facts = made_from(codes, parameters)
     path.parent.mkdir(exist_ok=True)
-    with locked(run_of(codes) / LOCK):
+    with Lock(run_of(codes) / LOCK, SHORT_CHANGE):
         if path.suffix == ".parquet":
             write_table(path, value, facts)
         else:
@@ -127,6 +127,12 @@ def load_result(
     with naming(path, remedy_for(run, name)):
         parameters, corpus = facts.get("parameters", {}), facts.get("corpus", "")
         return Result(name, value, parameters, corpus, why_stale(run, facts, codes))
+
+
+def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
+    """Return the value of a stored result, None if there is none or it is stale."""
+    result = load_result(run, name, codes)
+    return None if result is None or result.stale else result.value
 
 
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
@@ -266,7 +272,7 @@ def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
     arrow = arrow.replace_schema_metadata(ours)
     buffer = io.BytesIO()
     parquet.write_table(arrow, buffer)
-    write_file(path, lambda stream: stream.write(seal(buffer.getvalue())))
+    write_bytes(path, seal(buffer.getvalue()))
 
 
 def read_table(

@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanosae.analysis.ranking import largest_places
+from nanosae.analysis.groups.topic_words import spelled, topic_words
 from nanosae.analysis.statistics import unit
+from nanosae.text.words import Words
 
 Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
@@ -21,7 +22,8 @@ MIN_CLUSTERED = 20  # fewer points have no clusters
 PARTS = 16  # of a map without gaps
 MIN_PART = 8  # points of a part, on average
 HALF_LETTER = 3.6  # pixels, half the mean width of a letter
-COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
+N_WORDS = 3  # of a cluster's name
+SPELLING_TEXTS = 100  # of a cluster, whose spelling of its words is taken
 
 
 def project(
@@ -173,8 +175,9 @@ def labels(
 ) -> list[tuple[str, tuple[float, float]]]:
     """Return words for clusters and where they fit without covering each other.
 
-    A cluster is called by the words that set the names of its points apart. Larger clusters come
-    first; one whose label finds no place near its middle goes without.
+    A cluster is called by the terms that set the names of its points apart (see
+    `nanosae.analysis.groups.topic_words`). Larger clusters come first; one whose label finds no
+    place near its middle goes without.
 
     Args:
         points: (n, 2).
@@ -186,7 +189,7 @@ def labels(
     named = [i for i in sorted(names) if names[i]]
     if cluster.max(initial=-1) < 0 or not named:
         return []
-    texts = _distinctive_words([names[i] for i in named], cluster[named])
+    texts = _cluster_names([names[i] for i in named], cluster[named])
     area = np.array([width, height])
     low = points.min(0)
     span = np.maximum(np.ptp(points, axis=0), 1e-12)
@@ -236,26 +239,14 @@ def _free_box(
     return None
 
 
-def _distinctive_words(
-    texts: list[str], cluster: np.ndarray, most: int = 3
-) -> list[str]:
-    """Return the words of each cluster's texts that are most surely likelier there."""
-    from nanosae.analysis.names.keywords import log_odds
-    from nanosae.text.words import Words, is_stop_word
-
+def _cluster_names(texts: list[str], cluster: np.ndarray) -> list[str]:
+    """Return the words that set the texts of each cluster apart, as they are written there."""
     every_text = np.ones(len(texts), bool)
     words = Words(np.array(texts, dtype=object), every_text)
-    is_stop = np.array([is_stop_word(term) for term in words.terms], bool)
-    is_usable = words.single & (words.share < COMMON) & ~is_stop
-    total = words.presence.sum(0)
-    found = []
-    for c in range(cluster.max() + 1):
-        is_inside = cluster == c
-        n_inside = words.presence[np.flatnonzero(is_inside)].sum(0)
-        _, z = log_odds(
-            n_inside, is_inside.sum(), total - n_inside, (~is_inside).sum(), words.share
-        )
-        z[~is_usable | (n_inside < 2) | (z < 1)] = 0
-        best = [t for t in largest_places(z, most).tolist() if z[t]]
-        found.append(", ".join(str(words.terms[t]) for t in best))
-    return found
+    found = topic_words(words, cluster, cluster.max() + 1, N_WORDS)
+    names = []
+    for own, terms in enumerate(found):
+        of_cluster = np.flatnonzero(cluster == own)[:SPELLING_TEXTS]
+        own_texts = [texts[i] for i in of_cluster]
+        names.append(", ".join(spelled(terms, own_texts)))
+    return names
