@@ -779,13 +779,13 @@ add(
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
-        "is_outlier |= _beyond_gap(",
-        "is_outlier & _beyond_gap(",
+        "is_outlier |= _beyond_gap(sign * times",
+        "is_outlier & _beyond_gap(sign * times",
     ),
     (
         "trend: milliseconds stay",
-        "is_outlier |= _beyond_jump(",
-        "is_outlier & _beyond_jump(",
+        "is_outlier |= _beyond_gap(sign * logs",
+        "is_outlier & _beyond_gap(sign * logs",
     ),
     ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),

@@ -27,6 +27,7 @@ from scipy.special import betaincinv
 
 from nanosae.analysis.columns import is_missing_value
 from nanosae.analysis.near_rows import N_BITS, near_rows
+from nanosae.analysis.reading import texts_of
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
@@ -125,7 +126,7 @@ def duplicate_groups(
         values = codes.column(groups, rows)
         equal.append(_equal_pairs(values.tolist()))
     if codes.has_texts:
-        equal.append(_equal_pairs(_normalised_texts(codes, rows)))
+        equal.append(_equal_pairs(map(normalised, texts_of(codes, rows))))
     if codes.has_tokens:
         text_of_token = codes.column("text_index", rows)
         equal.append(_equal_pairs(text_of_token.tolist()))
@@ -143,7 +144,7 @@ def same_texts(codes: Codes, rows: np.ndarray) -> np.ndarray:
         codes: A corpus with texts.
         rows: Rows to compare.
     """
-    equal_pairs = _equal_pairs(_normalised_texts(codes, rows))
+    equal_pairs = _equal_pairs(map(normalised, texts_of(codes, rows)))
     return _components(equal_pairs, len(rows))
 
 
@@ -312,13 +313,6 @@ def _graph(pairs: np.ndarray, n_nodes: int) -> sp.coo_array:
     ones = np.ones(n_pairs, dtype=bool)
     row, column = pairs
     return sp.coo_array((ones, (row, column)), shape=(n_nodes, n_nodes))
-
-
-def _normalised_texts(codes: Codes, rows: np.ndarray) -> Iterator[str]:
-    """Yield the normalised texts of some rows, which are read a block at a time."""
-    for block in np.split(rows, range(READ_BLOCK, len(rows), READ_BLOCK)):
-        for text in codes.texts(block):
-            yield normalised(text)
 
 
 def normalised(text: str) -> str:

@@ -10,6 +10,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.sparse import csgraph
 from scipy.spatial.distance import squareform
 
+from nanosae.analysis.columns import one_hot
 from nanosae.analysis.statistics import unit
 
 BLOCK = 1024  # rows whose neighbours are looked for together
@@ -68,11 +69,8 @@ def cut_tree(tree: np.ndarray, n: int) -> np.ndarray:
 
 def group_sums(rows: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:
     """Return the sum of the rows of each of `n` groups, (n, width)."""
-    n_rows = len(rows)
-    ones = np.ones(n_rows, rows.dtype)
-    places = (group, np.arange(n_rows))
-    members = sp.csr_array((ones, places), shape=(n, n_rows))
-    return members @ rows
+    members = one_hot(group, n).astype(rows.dtype)
+    return members.T @ rows
 
 
 def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:

@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.columns import one_hot
 from nanosae.analysis.groups.clustering import (
     cut_tree,
     group_sums,
@@ -160,16 +161,9 @@ class Topics:
         """Sum the activation of each feature over the rows of each topic, (n_features, n)."""
         shape = (self.codes.n_features, self.n)
         total: Any = sp.csr_array(shape, dtype=np.float64)
-        stop = 0
-        for _, block in self.codes.shards():
-            by_feature: Any = block.T
-            n_rows = by_feature.shape[1]
-            start, stop = stop, stop + n_rows
-            topic = self.row_topic[start:stop]
-            rows = np.flatnonzero(topic >= 0)
-            entries = (np.ones(len(rows)), (rows, topic[rows]))
-            of_topic = sp.csr_array(entries, shape=(n_rows, self.n))
-            total = total + by_feature @ of_topic
+        for first, block in self.codes.shards():
+            topic = self.row_topic[first : first + block.shape[0]]
+            total = total + block.T @ one_hot(topic, self.n)
         return sp.csr_array(total)
 
     @cached_property
