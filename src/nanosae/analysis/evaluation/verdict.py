@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from nanosae.analysis.comparisons.sentences import percent
@@ -63,9 +63,10 @@ def verdict(result: Evaluation | Mapping[str, Any]) -> list[str]:
     Returns:
         Sentences, the good ones first, each with what it is compared with.
     """
-    lines = result["table"] if isinstance(result, Mapping) else _records(result)
+    if isinstance(result, Evaluation):
+        result = result.to_dict()
     by_measure: dict[str, dict[str, dict[str, Any]]] = {}
-    for line in lines:
+    for line in result["table"]:
         if _is_unknown(line["value"]):
             continue
         of_measure = by_measure.setdefault(line["measure"], {})
@@ -82,10 +83,6 @@ def verdict(result: Evaluation | Mapping[str, Any]) -> list[str]:
     return [f"{grade}: {sentence}" for grade, sentence in found]
 
 
-def _records(result: Evaluation) -> list[dict[str, Any]]:
-    return result.table.to_dict("records")
-
-
 def _judge(question: _Question, lines: Mapping[str, Any]) -> tuple[str, str]:
     """Compare our value with the best of the others."""
     ours = lines[OURS]
@@ -93,7 +90,8 @@ def _judge(question: _Question, lines: Mapping[str, Any]) -> tuple[str, str]:
     said = question.sentence.format(ours=_written(question, ours["value"]))
     if not others:
         return "fair", f"{said}; nothing was measured beside it."
-    best = _best(others, question.lower_is_better)
+    choose = min if question.lower_is_better else max
+    best = choose(others, key=lambda line: line["value"])
     value = _written(question, best["value"])
     compared = (
         f"{said}; {OTHERS[best['representation']]}, the best of the others: {value}."
@@ -105,11 +103,6 @@ def _judge(question: _Question, lines: Mapping[str, Any]) -> tuple[str, str]:
     if is_above:
         return "good", compared
     return ("weak" if is_below else "fair"), compared
-
-
-def _best(lines: Iterable[Mapping[str, Any]], lower_is_better: bool) -> Any:
-    choose = min if lower_is_better else max
-    return choose(lines, key=lambda line: line["value"])
 
 
 def _interval(line: Mapping[str, Any]) -> tuple[float, float]:
