@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from complete_run import kept_for_other_models
 from nanosae.codes import CodesWriter, write_codes
-from nanosae.errors import ConfigError, DamagedFileError
+from nanosae.errors import DamagedFileError, MissingError
 from nanosae.model.weights import Weights
 from nanosae.runs import annotations
 from nanosae.runs.results import (
@@ -108,7 +108,7 @@ def test_results_of_a_version_that_did_not_note_their_model(run):
 
 def test_codes_outside_a_run_keep_no_results(tmp_path):
     codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(3)))
-    with pytest.raises(ConfigError, match="lies in no run folder"):
+    with pytest.raises(MissingError, match="lies in no run folder"):
         save_result(codes, "evaluation.json", {}, {})
 
 

@@ -27,8 +27,7 @@ from nanosae.checked import (
     seal,
     write_sealed_json,
 )
-from nanosae.codes import Codes
-from nanosae.errors import ConfigError
+from nanosae.codes import Codes, run_folder
 from nanosae.lock import locked
 from nanosae.model.files import has_model, saved_checksum
 from nanosae.runs.folder import MANIFEST
@@ -88,13 +87,14 @@ def save_result(
         The file.
 
     Raises:
-        ConfigError: If the codes lie in no run folder.
+        MissingError: If the codes lie in no run folder.
         BusyError: If another process is writing results.
     """
-    path = run_of(codes) / name
+    run = run_folder(codes)
+    path = run / name
     facts = made_from(codes, parameters)
     path.parent.mkdir(exist_ok=True)
-    with locked(run_of(codes) / LOCK):
+    with locked(run / LOCK):
         if path.suffix == ".parquet":
             write_table(path, value, facts)
         else:
@@ -228,21 +228,6 @@ def run_model(run: str | Path) -> str:
     if not has_model(run):
         return ""
     return saved_checksum(run)
-
-
-def run_of(codes: Codes) -> Path:
-    """Return the run folder that codes lie in.
-
-    Raises:
-        ConfigError: If they lie in none.
-    """
-    if codes.run is None:
-        raise ConfigError(
-            f"{codes.path} lies in no run folder.",
-            file=codes.path,
-            remedy="Encode to RUN/codes/NAME to keep results.",
-        )
-    return codes.run
 
 
 def remedy_for(run: Path, name: str) -> str:
