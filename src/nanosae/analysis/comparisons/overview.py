@@ -41,7 +41,9 @@ REFERENCE_ROWS = 2**13  # rows that an unusual text is far from
 MAX_DENSITY = 0.2  # of features that are told
 QUOTED_LETTERS = 70  # of a text
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # of HTML
-UNNAMED = re.compile(r"_(feature \d|unnamed$)")  # in the name of a topic without words
+UNNAMED = re.compile(
+    r"_(?:feature \d|unnamed$)"
+)  # in the name of a topic without words
 
 
 class _Named(NamedTuple):
@@ -279,9 +281,6 @@ def closeness(vectors: np.ndarray) -> np.ndarray:
     """Return the cosine of each row with its sixth-nearest in a sample, itself counted, (n,).
 
     Rows are not centred: what is left of a row near the middle would be noise of any direction.
-
-    Args:
-        vectors: Rows, (n, width).
     """
     directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]
