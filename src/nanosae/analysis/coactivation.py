@@ -57,10 +57,6 @@ def shared_rows(
     The corpus is read once for every COUNTED_CELLS counts, so that time grows with its rows and
     memory does not.
 
-    Args:
-        codes: The corpus.
-        features: Which features; all by default.
-
     Yields:
         Features of a block, as `feature_blocks` cuts them, and counts, (block, n_features) int32.
     """

@@ -61,14 +61,7 @@ class Effects:
 
 
 def effects(compared: Compared, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effects:
-    """Estimate the effect of each pair of feature and target, and test it.
-
-    Args:
-        compared: Features and topics.
-        sums: Sums over the rows.
-        kind: What the targets are: membership of groups, a number, or a time.
-        pairs: Which pairs.
-    """
+    """Estimate the effect of each pair of feature and target, and test it."""
     if kind == "numeric":
         return _mean_differences(compared, sums, pairs.features)
     if kind == "trend":
@@ -85,13 +78,7 @@ def cliffs_delta(
 ) -> np.ndarray:
     """Compute P(stronger in the group) − P(weaker), of activations, for the pairs that are wanted.
 
-    Cliff, Psychol. Bull. 114 (1993) 494; it is 2 AUC − 1.
-
-    Args:
-        compared: Features and topics.
-        sums: Sums over the rows; its targets are groups.
-        pairs: Pairs of feature and group, K of them.
-        wanted: Bool (K,); the others are NaN.
+    It is 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494); NaN for pairs that are not wanted.
     """
     delta = np.full(len(pairs.features), np.nan)
     for target in np.unique(pairs.targets[wanted]):

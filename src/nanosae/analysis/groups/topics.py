@@ -351,10 +351,6 @@ def distinct_topics(topics: Topics, n: int) -> Topics:
 
     Readers know topics by their words. Where two share most of the words in their names, the tree
     is cut into as many topics as there were different ones, and so on.
-
-    Args:
-        topics: Any number of topics.
-        n: The largest number.
     """
     found = topics.cut(n)
     n_different = _count_different(found.table["Representation"].tolist())

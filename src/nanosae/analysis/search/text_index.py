@@ -264,13 +264,9 @@ def _words_beginning(index: sqlite3.Connection, beginning: str) -> list[str]:
 def _words_between(
     index: sqlite3.Connection, first: str, last: str, about_as_long_as: str = ""
 ) -> list[str]:
-    """Return words of the corpus' texts, those in most texts first.
+    """Return the words from one to another in order of code points, those in most texts first.
 
-    Args:
-        index: The full-text index.
-        first: First of them in order of code points.
-        last: Last of them.
-        about_as_long_as: Only words whose length is within two letters of this one's.
+    Of all these only those whose length is within two letters of a given word's, if there is one.
     """
     query = "SELECT term FROM words WHERE term >= ? AND term <= ?"
     limits: list[str | int] = [first or " ", last]
