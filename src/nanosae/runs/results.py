@@ -30,7 +30,6 @@ from nanosae.checked import (
 from nanosae.codes import Codes, run_folder
 from nanosae.lock import locked
 from nanosae.model.files import has_model, saved_checksum
-from nanosae.runs.folder import MANIFEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -125,8 +124,10 @@ def load_result(
         value = read_json(path, remedy_for(run, name))
         facts = value.pop("made_from", {})
     with naming(path, remedy_for(run, name)):
-        parameters, corpus = facts.get("parameters", {}), facts.get("corpus", "")
-        return Result(name, value, parameters, corpus, why_stale(run, facts, codes))
+        if "model" not in facts:
+            raise ValueError("it does not say what it was made from")
+        stale = why_stale(run, facts, codes)
+        return Result(name, value, facts["parameters"], facts["corpus"], stale)
 
 
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
@@ -202,10 +203,6 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         facts: What `made_from` returned.
         codes: The codes that it is to be shown with; by default those it was made from.
     """
-    # of a version that did not note it: any later training voids it
-    if "model" not in facts:
-        trained_since = (run / MANIFEST).exists()
-        return "it does not say from which model it was made" if trained_since else ""
     model = codes.model if codes is not None else run_model(run)
     if facts["model"] != model:
         return (
@@ -272,7 +269,9 @@ def read_table(
         source = pa.BufferReader(data)
         schema = parquet.read_schema(source)
         noted = {} if schema.metadata is None else schema.metadata
-        facts = json.loads(noted.get(FACTS, b"{}"))
+        if FACTS not in noted:
+            raise ValueError("it does not say what it was made from")
+        facts = json.loads(noted[FACTS])
         if columns is not None:
             columns = [name for name in columns if name in schema.names]
         return parquet.read_table(source, columns=columns).to_pandas(), facts
