@@ -840,8 +840,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(data, training, candidates, n_select)",
-        "chosen = _choose(data, held | True, candidates, n_select)",
+        "chosen = _choose(training, candidates, n_select)",
+        "chosen = _choose(data, candidates, n_select)",
     ),
     (
         "joint model: any number of features",
@@ -850,8 +850,8 @@ add(
     ),
     (
         "joint model: strata ignored",
-        "products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)",
-        "products = weighted_x.T @ y",
+        "products = weighted_x.T @ data.target - x_sum.T @ (y_sum / n_rows)",
+        "products = weighted_x.T @ data.target",
     ),
     (
         "joint model: chosen ones are not taken out",
@@ -860,7 +860,7 @@ add(
     ),
     (
         "joint model: sides not balanced",
-        "np.where(in_class, of_class, of_rest)",
+        "np.where(self.target > 0, of_class, of_rest)",
         "1.0",
     ),
 )

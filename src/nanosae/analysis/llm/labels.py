@@ -217,9 +217,10 @@ def _check(scoring: str, negatives: str, shown: int, tests: int, words: int) -> 
         raise ConfigError(f"scoring={scoring!r} must be 'predict' or 'detect'.")
     if negatives not in HARD_SHARE:
         raise ConfigError(f"negatives={negatives!r} must be one of {[*HARD_SHARE]}.")
-    if shown < 1:
-        raise ConfigError(f"shown={shown} must be at least 1.")
-    if tests < 0:
-        raise ConfigError(f"tests={tests} must be at least 0.")
-    if words < 1:
-        raise ConfigError(f"words={words} must be at least 1.")
+    for name, value, least in (
+        ("shown", shown, 1),
+        ("tests", tests, 0),
+        ("words", words, 1),
+    ):
+        if value < least:
+            raise ConfigError(f"{name}={value} must be at least {least}.")
