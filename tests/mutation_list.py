@@ -823,6 +823,32 @@ add(
     ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
 )
 add(
+    "analysis/comparisons/feature_sums.py",
+    "tests/analysis/comparisons/test_explain.py -k strata_decide",
+    ("score: rounding over nothing", "np.where(variance > 0, score, 0)", "score"),
+    (
+        "score: nothing within strata",
+        "n_inactive > ROUNDING * self.n_rows",
+        "n_inactive > -1",
+    ),
+)
+add(
+    "sources/number_text.py",
+    "tests/sources/test_number_text.py",
+    ("numbers: brackets are below zero", 'BELOW_ZERO = r"[(−]', 'BELOW_ZERO = r"[−]'),
+    ("numbers: empty stars count", 'count_substring(cells, "★")', "utf8_length(cells)"),
+)
+add(
+    "sources/dates.py",
+    "tests/sources/test_roles.py -k counts_of",
+    ("dates: Excel's days from 1900", '"1899-12-30"', '"1900-01-01"'),
+    (
+        "dates: milliseconds as seconds",
+        "MILLISECONDS = 10**11",
+        "MILLISECONDS = 10**14",
+    ),
+)
+add(
     "analysis/comparisons/over_time.py",
     "tests/analysis/comparisons/test_over_time.py",
     ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),
@@ -1196,18 +1222,17 @@ add(
     ),
 )
 add(
-    "view/explorer/glance.py",
+    "runs/results.py",
     "tests/view/explorer/test_glance.py",
     (
-        "glance: stale topics",
-        "if result is None or result.stale:",
-        "if result is None:",
+        "results: stale values",
+        "None if result is None or result.stale else",
+        "None if result is None else",
     ),
-    (
-        "glance: stale findings",
-        "result is not None and result.fresh",
-        "result is not None",
-    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
     ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
 )
 add(

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.errors import DamagedFileError, MissingError, NanoSAEError
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def write_sealed_json(
     sealed = {name: value for name, value in facts.items() if name != "checksum"}
     sealed["checksum"] = BLANK
     text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=infinite)
-    write_file(path, lambda stream: stream.write(seal(text.encode())))
+    write_bytes(path, seal(text.encode()))
 
 
 def read_json(path: str | Path, remedy: str) -> dict[str, Any]:

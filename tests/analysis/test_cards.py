@@ -61,6 +61,21 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
+def test_a_card_names_the_features_that_it_is_related_to(run, tmp_path):
+    other, cosine = (
+        card(run, 4).facts["nearest"][0],
+        card(run, 4).facts["nearest_cosine"][0],
+    )
+    table = pd.DataFrame({"feature": [other], "label": ["old <boats>"]})
+    table.to_parquet(tmp_path / "features.parquet")
+    found = card(run, 4)
+    assert f"nearest (cosine): old <boats> ({other}; {cosine:.2f}) · feature (" in str(
+        found
+    )
+    assert f"old &lt;boats&gt; ({other}; " in found._repr_html_()
+    assert found.to_dict()["related"][other] == "old <boats>"
+
+
 def test_html_is_escaped_and_balanced(tmp_path):
     evil = "<script>alert('x')</script> & \"quotes\""
     codes = write_codes(

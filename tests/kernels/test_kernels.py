@@ -1,7 +1,7 @@
 """Kernels: every backend against dense float64 autograd, on values and every gradient.
 
 The cases marked `gpu` run on a GPU, or on a CPU in Triton's interpreter where TRITON_INTERPRET=1 is
-set (tests/test_triton.py does so): `pytest -m gpu tests/test_kernels.py`.
+set (tests/kernels/test_triton.py does so): `pytest -m gpu tests/kernels/test_kernels.py`.
 """
 
 import importlib

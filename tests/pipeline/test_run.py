@@ -228,7 +228,8 @@ def results(folder):
     analysis = nanosae.open(folder)
     tables = (analysis.findings, analysis.features, analysis.topics)
     values = [table.to_json(orient="records") for table in tables]
-    return [*values, analysis.families, analysis.evaluation]
+    objects = (analysis.families, analysis.evaluation)
+    return [*values, *(result.to_dict() for result in objects)]
 
 
 def interrupted(stage, when, monkeypatch):

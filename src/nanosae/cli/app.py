@@ -34,11 +34,27 @@ from nanosae.progress import bars
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     """Print a script that completes commands and options in a shell.
 
-    Args:
-        shell: The shell, which reads the script where it looks for completions.
-    """
-    print(app.generate_completion(prog_name="nanosae", shell=shell))
+    bash: put `source <(nanosae completion bash)` into ~/.bashrc.
 
+    zsh: put `source <(nanosae completion zsh)` into ~/.zshrc, after compinit.
+
+    fish: `nanosae completion fish > ~/.config/fish/completions/nanosae.fish`.
+
+    Args:
+        shell: The shell that reads the script.
+    """
+    script = app.generate_completion(prog_name="nanosae", shell=shell)
+    print(script + ZSH_ENTRY if shell == "zsh" else script)
+
+
+# cyclopts' script defines a function; as a file of $fpath it has to call it, sourced to register it
+ZSH_ENTRY = """
+if [[ $funcstack[1] == _nanosae ]]; then
+  _cyclopts_nanosae "$@"
+else
+  compdef _cyclopts_nanosae nanosae
+fi
+"""
 
 GROUPS: dict[str, tuple[Callable, ...]] = {
     "From texts to findings: begin here": (whole.run, pages.demo),
@@ -98,6 +114,7 @@ app = App(
         negative_bool=(), negative_iterable=(), consume_multiple=True
     ),
     suppress_keyboard_interrupt=False,
+    help_format="plaintext",  # the list of verbs needs no parser of Markdown
 )
 app.meta.suppress_keyboard_interrupt = False
 OPTIONS = Group("Options", sort_key=len(GROUPS))
@@ -107,7 +124,7 @@ for flag in ("--help", "--version"):
 for group_place, (title, verbs) in enumerate(GROUPS.items()):
     group = Group(title, sort_key=group_place)
     for place, verb in enumerate(verbs):
-        app.command(verb, group=group, sort_key=place)
+        app.command(verb, group=group, sort_key=place, help_format="markdown")
 app["search"].usage = "Usage: nanosae search RUN [QUERY] [OPTIONS]"
 
 ERRORS_ARE_OURS: dict[str, Any] = {

@@ -14,6 +14,7 @@ from nanosae.cli.parameters import (
     Count,
     Data,
     Encoding,
+    FileName,
     Integers,
     Model,
     OptionalCount,
@@ -42,7 +43,7 @@ def embed(
     encoding: Encoding = "utf-8",
     force: bool = False,
 ) -> None:
-    """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
+    """Embed texts: write X.npy, and X.parquet with the texts, for the commands train and encode.
 
     Args:
         output: X.npy.
@@ -160,7 +161,7 @@ def encode(
     data: Data,
     /,
     *,
-    texts: str | None = None,
+    texts: FileName | None = None,
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
     columns: OptionalWords = None,
@@ -249,7 +250,7 @@ def export(
     run: Run,
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Annotated[FileName, Parameter(alias="-o")],
     to: Target = "table",
     collection: str = "features",
     features: Integers = None,

@@ -9,11 +9,11 @@ from cyclopts import Parameter
 
 import nanosae
 from nanosae.cli.output import say_next, show_facts
-from nanosae.cli.parameters import Output
+from nanosae.cli.parameters import FileName, Output
 from nanosae.errors import ExistsError
 
 Saved = Annotated[
-    str,
+    FileName,
     Parameter(
         help="A run or model folder, a folder or file of SAELens, dictionary_learning, sparsify, "
         "HypotheSAEs, OpenAI, Gemma Scope or Llama Scope, or `owner/name/subfolder` on the hub."

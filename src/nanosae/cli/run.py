@@ -18,6 +18,7 @@ from nanosae.cli.output import (
 )
 from nanosae.cli.parameters import (
     Encoding,
+    FileName,
     Number,
     Open,
     OptionalWords,
@@ -26,7 +27,7 @@ from nanosae.cli.parameters import (
 )
 
 File = Annotated[
-    str,
+    FileName,
     Parameter(
         help="Texts: a .csv .tsv .jsonl .json .parquet .xlsx or .txt file, also compressed, a "
         "folder or a glob."
@@ -50,7 +51,7 @@ def run(
     query_prompt: str | None = None,
     dry_run: bool = False,
     price: float | None = None,
-    vectors: str | None = None,
+    vectors: FileName | None = None,
     encoding: Encoding = "utf-8",
     config: Path | None = None,
     topics: Number = 20,

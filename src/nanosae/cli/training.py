@@ -20,7 +20,7 @@ from nanosae.cli.output import (
     shows_progress,
     to_json,
 )
-from nanosae.cli.parameters import Data, Output, Run
+from nanosae.cli.parameters import Data, FileName, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
 
@@ -37,11 +37,11 @@ def train(
     output: Output,
     settings: Lists = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
-    init: Annotated[str | None, Parameter(help=INIT)] = None,
+    init: Annotated[FileName | None, Parameter(help=INIT)] = None,
     resume: bool = False,
     force: bool = False,
     live: bool = False,
-    targets: str | None = None,
+    targets: FileName | None = None,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
 

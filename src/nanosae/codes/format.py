@@ -55,6 +55,11 @@ def corpus_path(run: str | Path, name: str) -> Path:
     return Path(run) / "codes" / name
 
 
+def has_corpus(run: str | Path) -> bool:
+    """Return whether a run folder holds codes."""
+    return any(Path(run).glob(f"codes/*/{MANIFEST}"))
+
+
 def shard_name(number: int) -> str:
     """Return the name of the folder of a shard."""
     return f"{number:05d}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.extras import extra
 from nanosae.model.architectures import ROW_EPSILON, rule
 from nanosae.model.weights import Weights
@@ -55,8 +55,7 @@ def to_onnx(model: Weights, path: str | Path) -> None:
     output_size = model.W_dec.shape[1]
     made = graph.model(model.input_size, model.hidden_size, output_size)
     onnx.checker.check_model(made)
-    content = made.SerializeToString()
-    write_file(Path(path), lambda stream: stream.write(content))
+    write_bytes(path, made.SerializeToString())
 
 
 def _activations(graph: _Graph, model: Weights, projected: str) -> str:

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_text
 from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
 from nanosae.model.architectures import ROW_EPSILON, rule
@@ -363,9 +363,7 @@ class SAEModel(nn.Module):
         """
         self.save(folder)
         card = model_card(self.config, name or Path(folder).name, metrics)
-        write_file(
-            Path(folder) / "README.md", lambda stream: stream.write(card.encode())
-        )
+        write_text(Path(folder) / "README.md", card)
 
     def push_to_hub(
         self,

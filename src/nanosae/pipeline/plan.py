@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,17 @@ from nanosae.runs.embeddings import Embeddings
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.excel_files import sheets_left_out
 from nanosae.sources.frames import table_of_frame
-from nanosae.sources.roles import Column, Role, column_roles, with_roles
+from nanosae.sources.html_text import is_html, plain_texts
+from nanosae.sources.notes import notes_of
+from nanosae.sources.roles import (
+    SAMPLE_ROWS,
+    Column,
+    Role,
+    column_roles,
+    likely_text,
+    with_roles,
+)
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -123,17 +132,20 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         raise ConfigError("vectors and embedder are given: give one of them.")
     table, vectors_of_file = _read(data, options.text, options.encoding)
     _check_names(table, options)
-    notes = _notes_on_sheets(table)
+    notes = notes_of(table)
     given = vectors_of_file if options.vectors is None else options.vectors
     table, vectors, vectors_column = _take_vectors(table, given, options.embedder)
     columns = _columns(table, options)
     text = _text_column(columns)
     if text is None and vectors is None:
-        raise _no_text(columns)
+        raise _no_text(columns, likely_text(table, columns))
 
     table = with_types(table, columns)
     if text is not None:
         table = _with_text(table, text)
+        if is_html(table["text"].slice(0, SAMPLE_ROWS)):
+            table = _set_text(table, plain_texts(table["text"]))
+            notes.append("The texts are HTML: tags and quoted replies were left out.")
     if vectors is None:
         table, n_empty = drop_empty_texts(table, "text")
         if n_empty:
@@ -211,11 +223,14 @@ def _take_vectors(
     return others, rows, [Column(name, "vectors", reason)]
 
 
-def _no_text(columns: list[Column]) -> DataError:
+def _no_text(columns: list[Column], likely: str | None) -> DataError:
     described = "; ".join(f"{column.name}: {column.reason}" for column in columns[:6])
+    remedy = "Name the text column with --text."
+    if likely is not None:
+        remedy = f"Name the text column, perhaps --text {quote(likely)}."
     return DataError(
         f"No column looks like a text ({described}).",
-        remedy="Name the text column with --text.",
+        remedy=remedy,
     )
 
 
@@ -257,15 +272,6 @@ def _check_names(table: pa.Table, options: PlanOptions) -> None:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
                 )
-
-
-def _notes_on_sheets(table: pa.Table) -> list[str]:
-    """Say which sheets of a workbook were left out."""
-    left_out = sheets_left_out(table)
-    if not left_out:
-        return []
-    sheets = ", ".join(left_out)
-    return [f"Sheets with other columns than the first were left out: {sheets}."]
 
 
 def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
@@ -318,8 +324,12 @@ def _with_text(table: pa.Table, text: str) -> pa.Table:
         taken = "text" in table.column_names
         names = [_renamed(name, text, taken) for name in table.column_names]
         table = table.rename_columns(names)
+    return _set_text(table, table["text"].cast(pa.string()))
+
+
+def _set_text(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
     place = table.column_names.index("text")
-    return table.set_column(place, "text", table["text"].cast(pa.string()))
+    return table.set_column(place, "text", texts)
 
 
 def _renamed(name: str, text: str, taken: bool) -> str:

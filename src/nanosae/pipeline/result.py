@@ -14,12 +14,14 @@ from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.codes import Codes
 from nanosae.errors import MissingError, StaleError
 from nanosae.runs.export import records
-from nanosae.runs.results import load_result
+from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import load_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card
     from nanosae.analysis.comparisons.findings import Contrast
+    from nanosae.analysis.evaluation.evaluate import Evaluation
+    from nanosae.analysis.groups.families import Families
     from nanosae.analysis.groups.topics import Topics
     from nanosae.analysis.search.results import Results
 
@@ -66,14 +68,18 @@ class Analysis:
         return self._result("topics.parquet", "topics")
 
     @property
-    def families(self) -> dict[str, Any]:
-        """Families of features; see `Families.to_dict`."""
-        return self._result("families.json", "families")
+    def families(self) -> Families:
+        """Groups of features that are active together."""
+        from nanosae.analysis.groups.families import Families
+
+        return Families.from_dict(self._result("families.json", "families"))
 
     @property
-    def evaluation(self) -> dict[str, Any]:
-        """What the features are worth beside baselines; see `evaluate`."""
-        return self._result("evaluation.json", "evaluate")
+    def evaluation(self) -> Evaluation:
+        """What the features are worth beside baselines."""
+        from nanosae.analysis.evaluation.evaluate import Evaluation
+
+        return Evaluation.from_dict(self._result("evaluation.json", "evaluate"))
 
     def cut_topics(self, n: int) -> Topics:
         """Group rows and features into another number of topics."""
@@ -135,9 +141,7 @@ class Analysis:
         return found.value
 
     def _fresh_table(self, name: str) -> pd.DataFrame | None:
-        """Return the table of a result if it is there, of this model and of these codes."""
-        found = load_result(self.run, f"{name}.parquet", self.codes)
-        return found.value if found is not None and found.fresh else None
+        return fresh_value(self.run, f"{name}.parquet", self.codes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the folder, its rows, all findings and topics.

@@ -20,8 +20,8 @@ import numpy as np
 from nanosae.atomic import write_path
 from nanosae.checked import file_state
 from nanosae.errors import DamagedFileError, WriteError
-from nanosae.lock import locked
-from nanosae.model.files import has_model, saved_checksum
+from nanosae.lock import SHORT_CHANGE, Lock
+from nanosae.runs.results import run_model
 
 WAIT = 30.0  # seconds to wait for another writer
 VERSION = 2
@@ -97,12 +97,11 @@ def tags_of(run: str | Path, corpus: str, row: int, data: str = "") -> list[str]
 
 def rename(run: str | Path, feature: int, name: str, model: str | None = None) -> None:
     """Name a feature; an empty name gives its label back."""
-    model = _model(run, model)
+    line = (_model(run, model), feature)
     with _write(run) as db:
-        delete = "DELETE FROM names WHERE model = ? AND feature = ?"
-        db.execute(delete, (model, feature))
+        db.execute("DELETE FROM names WHERE model = ? AND feature = ?", line)
         if name:
-            db.execute("INSERT INTO names VALUES (?, ?, ?)", (model, feature, name))
+            db.execute("INSERT INTO names VALUES (?, ?, ?)", (*line, name))
 
 
 def bookmark(
@@ -134,11 +133,7 @@ def tag(
 
 
 def _model(run: str | Path, model: str | None) -> str:
-    if model is not None:
-        return model
-    if has_model(run):
-        return saved_checksum(run)
-    return ""
+    return run_model(run) if model is None else model
 
 
 def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
@@ -155,7 +150,7 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
 def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
     path = Path(run) / "user.sqlite"
     if not path.exists():
-        with _naming(path), locked(path.with_name(LOCK)):
+        with _naming(path), Lock(path.with_name(LOCK), SHORT_CHANGE):
             if not path.exists():
                 write_path(path, _make)
     with _naming(path), closing(_connect(path)) as db:
@@ -185,7 +180,7 @@ def _line_checksum(*values: object) -> int:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    """Make the tables, and the triggers that keep the checksum of their lines."""
+    """Make the tables, and what keeps their checksum up to date."""
     for statement in CREATE:
         db.execute(statement)
     db.execute("CREATE TABLE checksum (total INTEGER NOT NULL)")
@@ -205,9 +200,9 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
     signature = file_state(path)
     if _verified.get(path.absolute()) == signature:
         return
-    (version,) = db.execute("PRAGMA user_version").fetchone()
+    version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
-        raise sqlite3.DatabaseError(f"it is of version {version}, not {VERSION}")
+        raise sqlite3.DatabaseError(f"version {version} is not known")
     problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.checked import (
     BLANK,
     naming,
@@ -28,7 +28,7 @@ from nanosae.checked import (
     write_sealed_json,
 )
 from nanosae.codes import Codes, run_folder
-from nanosae.lock import locked
+from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def save_result(
     path = run / name
     facts = made_from(codes, parameters)
     path.parent.mkdir(exist_ok=True)
-    with locked(run / LOCK):
+    with Lock(run / LOCK, SHORT_CHANGE):
         if path.suffix == ".parquet":
             write_table(path, value, facts)
         else:
@@ -128,6 +128,12 @@ def load_result(
             raise ValueError("it does not say what it was made from")
         stale = why_stale(run, facts, codes)
         return Result(name, value, facts["parameters"], facts["corpus"], stale)
+
+
+def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
+    """Return the value of a stored result, None if there is none or it is stale."""
+    result = load_result(run, name, codes)
+    return None if result is None or result.stale else result.value
 
 
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
@@ -248,7 +254,7 @@ def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
     arrow = arrow.replace_schema_metadata(ours)
     buffer = io.BytesIO()
     parquet.write_table(arrow, buffer)
-    write_file(path, lambda stream: stream.write(seal(buffer.getvalue())))
+    write_bytes(path, seal(buffer.getvalue()))
 
 
 def read_table(

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.codes import Codes
-from nanosae.lock import locked
+from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs import annotations
 from nanosae.runs.results import (
     LOCK,
@@ -116,7 +116,7 @@ def save_features(
     """
     run = Path(run)
     model = _model(run, codes)
-    with locked(run / LOCK):
+    with Lock(run / LOCK, SHORT_CHANGE):
         kept, facts = _load(run, model)
         table = _merged(kept, columns)
         origins = _origins(kept, columns, facts.get("columns", {}), codes)
@@ -170,8 +170,7 @@ def _keep_other_table(run: Path, model: str) -> None:
     _, facts = read_table(path, remedy_for(run, TABLE), ["feature"])
     other = facts["model"]
     if other != model:
-        data = path.read_bytes()
-        write_file(run / _name_for(other or UNKNOWN), lambda stream: stream.write(data))
+        write_bytes(run / _name_for(other or UNKNOWN), path.read_bytes())
 
 
 def _stale_columns(

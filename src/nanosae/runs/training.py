@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from nanosae import __version__
-from nanosae.atomic import sweep_drafts, write_file, write_folder
+from nanosae.atomic import sweep_drafts, write_bytes, write_file, write_folder
 from nanosae.checked import file_checksum, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
@@ -293,7 +293,7 @@ class TrainingRun:
         lines = path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if _step_of_line(line) <= step]
         if len(kept) < len(lines):
-            write_file(path, lambda stream: stream.write(b"".join(kept)))
+            write_bytes(path, b"".join(kept))
 
 
 def _environment() -> Facts:

@@ -433,6 +433,14 @@ def test_of_two_parents_that_fire_alike_the_one_with_the_same_direction_is_chose
     assert [parents[j] for j in (2, 3, 4, 5)] == [0, 0, 0, 1]
 
 
+def test_families_come_back_from_json(make):
+    found = families(make(nested()), passes=2)
+    again = type(found).from_dict(json.loads(found.to_json()))
+    assert again.to_dict() == found.to_dict()
+    assert repr(again) == repr(found)
+    assert again.feature_family == found.feature_family
+
+
 @pytest.mark.parametrize("prefixes", [[], [2, 5], [5, 2, 11], [0, 11], [2, 2, 11]])
 def test_prefixes_must_ascend_to_the_number_of_features(make, prefixes):
     with pytest.raises(ValueError, match="n_features=11"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from nanosae.analysis.comparisons.feature_sums import active_indicators
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.comparisons.periods import Periods, periods
+from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.runs.results import load_result
 from nanosae.runs.tables import load_features
 
 KINDS = ("topic", "family")  # columns of features.parquet that say what is of one kind
@@ -136,5 +139,23 @@ def _kinds(codes: Codes) -> dict[str, list[int]]:
         if column in table and column not in table.attrs["stale"]:
             known = table[["feature", column]].dropna()
             grouped = known.groupby(column)["feature"]
-            return {f"{column} {kind}": list(features) for kind, features in grouped}
+            names = _names_of_kinds(codes, column)
+            return {
+                f"the {column} {names.get(kind, kind)}": list(features)
+                for kind, features in grouped
+            }
     return {}
+
+
+def _names_of_kinds(codes: Codes, column: str) -> dict[Any, str]:
+    """Return what to call topics or families by their numbers, in quotation marks."""
+    names: dict[Any, str] = {}
+    if column == "topic":
+        topics = load_row_topics(codes)
+        names = {} if topics is None else dict(enumerate(topics.names))
+    else:
+        assert codes.run is not None
+        found = load_result(codes.run, "families.json", codes)
+        known = [] if found is None or found.stale else found.value["families"]
+        names = {family["family"]: family["label"] for family in known}
+    return {kind: f"“{name}”" for kind, name in names.items() if name}

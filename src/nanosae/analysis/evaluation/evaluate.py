@@ -71,6 +71,15 @@ class Evaluation:
         """Return everything as JSON types."""
         return {"about": self.about} | records(table=self.table, labels=self.labels)
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Evaluation:
+        """Return what `to_dict` was called on; empty tables come back without columns."""
+        return cls(
+            table=pd.DataFrame(content["table"]),
+            labels=pd.DataFrame(content["labels"]),
+            about=content["about"],
+        )
+
     def __repr__(self) -> str:
         return self.wide().round(3).to_string(na_rep="")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from nanosae.analysis.comparisons.sentences import percent
@@ -51,22 +51,20 @@ QUESTIONS = (
 )
 
 
-def verdict(result: Evaluation | Mapping[str, Any]) -> list[str]:
+def verdict(result: Evaluation) -> list[str]:
     """Say what is good and what is weak about the features.
 
     A measure is good if its 95 % interval lies beyond that of the best other method, weak if it
     lies on the other side, and fair else.
 
     Args:
-        result: What `evaluate` returned, or its `to_dict()`.
+        result: What `evaluate` returned.
 
     Returns:
         Sentences, the good ones first, each with what it is compared with.
     """
-    if isinstance(result, Evaluation):
-        result = result.to_dict()
     by_measure: dict[str, dict[str, dict[str, Any]]] = {}
-    for line in result["table"]:
+    for line in result.table.to_dict("records"):
         if _is_unknown(line["value"]):
             continue
         of_measure = by_measure.setdefault(line["measure"], {})
@@ -90,8 +88,7 @@ def _judge(question: _Question, lines: Mapping[str, Any]) -> tuple[str, str]:
     said = question.sentence.format(ours=_written(question, ours["value"]))
     if not others:
         return "fair", f"{said}; nothing was measured beside it."
-    choose = min if question.lower_is_better else max
-    best = choose(others, key=lambda line: line["value"])
+    best = _best(others, question.lower_is_better)
     value = _written(question, best["value"])
     compared = (
         f"{said}; {OTHERS[best['representation']]}, the best of the others: {value}."
@@ -103,6 +100,11 @@ def _judge(question: _Question, lines: Mapping[str, Any]) -> tuple[str, str]:
     if is_above:
         return "good", compared
     return ("weak" if is_below else "fair"), compared
+
+
+def _best(lines: Iterable[Mapping[str, Any]], lower_is_better: bool) -> Any:
+    choose = min if lower_is_better else max
+    return choose(lines, key=lambda line: line["value"])
 
 
 def _interval(line: Mapping[str, Any]) -> tuple[float, float]:

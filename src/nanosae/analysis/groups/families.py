@@ -99,6 +99,16 @@ class Families:
         }
         return content | records(families=self.table, edges=self.edges)
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Families:
+        """Return what `to_dict` was called on; empty tables come back without columns."""
+        return cls(
+            table=pd.DataFrame(content["families"]),
+            edges=pd.DataFrame(content["edges"]),
+            stats=content["stats"],
+            parameters=content["parameters"],
+        )
+
     def __repr__(self) -> str:
         if self.table.empty:
             return self._head()

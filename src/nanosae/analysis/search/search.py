@@ -342,6 +342,10 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
 def _note(asked: _Query, hits: list[Hit]) -> str:
     """Say how the answer came about, and what to try where it is poor."""
     sentences = [asked.note]
+    if asked.vector is not None and asked.words:
+        sentences.append(
+            "in the order of meaning (the cosines shown) and words together"
+        )
     missing = [word for word in asked.words if not word.exact]
     for word in missing[:NOTED_WORDS]:
         if word.terms:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes, write_text
 from nanosae.checked import read_json
 from nanosae.errors import DataError
 from nanosae.model.architectures import is_transcoder, rule
@@ -139,10 +139,8 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
         "submodule_name": metadata.get("hook_name"),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    content = _pickled(state)
-    write_file(folder / "ae.pt", lambda stream: stream.write(content))
-    text = json.dumps({"trainer": trainer}, indent=1).encode()
-    write_file(folder / SETTINGS, lambda stream: stream.write(text))
+    write_bytes(folder / "ae.pt", _pickled(state))
+    write_text(folder / SETTINGS, json.dumps({"trainer": trainer}, indent=1))
 
 
 def _state(content: dict[str, Any]) -> tuple[dict[str, Any], float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes, write_text
 from nanosae.checked import read_json
 from nanosae.model.architectures import is_transcoder, rule
 from nanosae.model.formats.common import (
@@ -102,7 +102,5 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
         "d_in": cfg["d_in"],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    content = as_bytes(data)
-    write_file(folder / TENSORS, lambda stream: stream.write(content))
-    text = json.dumps(facts, indent=1).encode()
-    write_file(folder / SETTINGS, lambda stream: stream.write(text))
+    write_bytes(folder / TENSORS, as_bytes(data))
+    write_text(folder / SETTINGS, json.dumps(facts, indent=1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.comparisons.sentences import findings, of_comparisons
+from nanosae.analysis.evaluation.evaluate import Evaluation
 from nanosae.analysis.evaluation.verdict import verdict
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
@@ -224,7 +225,7 @@ def _evaluation(results: StoredResults) -> dict[str, Any] | None:
     result = results.fresh_value("evaluation.json")
     if result is None:
         return None
-    return result | {"verdict": verdict(result)}
+    return result | {"verdict": verdict(Evaluation.from_dict(result))}
 
 
 def _in_words(name: str, result: dict[str, Any]) -> dict[str, Any]:
