@@ -194,7 +194,8 @@ class Analysis:
         if topics is None:
             return ""
         largest_first = topics.sort_values("Count", ascending=False)
-        named = largest_first[~largest_first["Name"].str.contains(UNNAMED)]
+        is_unnamed = largest_first["Name"].str.contains(UNNAMED)
+        named = largest_first.loc[~is_unnamed]
         told = []
         for topic in named.head(BIGGEST_TOPICS).to_dict("records"):
             words = ", ".join(topic["Representation"][:NAMING_WORDS])

@@ -61,7 +61,7 @@ class Compared:
         row_topic = np.full(self.codes.n_rows, -1)
         if self.topics is not None:
             row_topic = self.topics.row_topic
-        return one_hot(row_topic, self.n_topics).astype(np.float32)
+        return sp.csr_array(one_hot(row_topic, self.n_topics), dtype=np.float32)
 
     def take(self, rows: np.ndarray) -> sp.csr_array:
         """Return some rows of all columns, csr_array (len(rows), n_columns)."""

@@ -162,8 +162,9 @@ class Topics:
         shape = (self.codes.n_features, self.n)
         total: Any = sp.csr_array(shape, dtype=np.float64)
         for first, block in self.codes.shards():
-            topic = self.row_topic[first : first + block.shape[0]]
-            total = total + block.T @ one_hot(topic, self.n)
+            by_feature: Any = block.T
+            topic = self.row_topic[first : first + by_feature.shape[1]]
+            total = total + by_feature @ one_hot(topic, self.n)
         return sp.csr_array(total)
 
     @cached_property
