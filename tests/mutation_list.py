@@ -1046,7 +1046,7 @@ add(
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )
 add(
-    "analysis/groups/family_scores.py",
+    "analysis/groups/families.py",
     "tests/analysis/groups/test_families.py",
     ("families: block ratio", "inside / (size - 1)", "inside / size"),
 )

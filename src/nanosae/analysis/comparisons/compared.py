@@ -34,7 +34,7 @@ class Compared:
 
     Attributes:
         codes: The corpus.
-        topics: Its topics, if they are compared, too.
+        topics: Its topics, if they are compared as well.
     """
 
     codes: Codes

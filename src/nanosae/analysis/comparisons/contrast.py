@@ -10,7 +10,7 @@ features that are each too rare.
    evidence.
 2. Every feature is tested on all rows: for groups and times by the likelihood ratio of `log_odds`
    (the effect is the stratified log-odds ratio, or the slope in time), for numbers by the
-   difference between rows with and without the feature, with errors that stand unequal variances
+   difference between rows with and without the feature, with errors that allow unequal variances
    (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
    that one huge number makes no finding.
 3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests, of which topics, few

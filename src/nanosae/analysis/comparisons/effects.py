@@ -104,7 +104,7 @@ def _mean_differences(
 ) -> Effects:
     """Fit the number by least squares on "is active" and the strata; errors are HC3.
 
-    HC3 stands unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
+    HC3 allows unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
     Ervin, Am. Stat. 54 (2000) 217): residual i counts as e_i ÷ (1 − h_i), with its leverage h_i.
     The few rows with a rare feature have a variance of their own, so that the test is Student's
     with Welch's degrees of freedom (Biometrika 34 (1947) 28). A few rows may be alike by chance,

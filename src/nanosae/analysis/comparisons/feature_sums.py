@@ -23,7 +23,7 @@ ROUNDING = 1e-11  # share of a sum that another order of its terms may change
 
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
-    """Sums over rows, with F features (topics are some, too), S strata and C targets.
+    """Sums over rows, with F features (and topics), S strata and C targets.
 
     Every row counts with its weight: a duplicate group counts as one row.
 

@@ -165,7 +165,7 @@ def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
 def _of_large_groups(
     question: Question, rows: Rows, options: Options
 ) -> tuple[Question, list[str]]:
-    """Leave out groups that, or whose rest, have too few rows to be tested; return notes, too."""
+    """Leave out groups that have too few rows, or whose rest has, and say so in notes."""
     if question.kind != "groups":
         return question, []
     n_rows = len(rows.numbers)

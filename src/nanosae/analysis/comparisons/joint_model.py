@@ -49,7 +49,7 @@ class Rows:
     held: np.ndarray
 
     def sample(self, n_rows: int, seed: int) -> Rows:
-        """Return these rows, or so many of them drawn by chance."""
+        """Return these rows, or at most `n_rows` of them, drawn at random."""
         if len(self.numbers) <= n_rows:
             return self
         rng = np.random.default_rng(seed)

@@ -233,7 +233,7 @@ def _rarer_side(labels: Any) -> np.ndarray:
 def _with_labels(
     representation: Representation, labelled: LabelledRows, ks: Sequence[int]
 ) -> tuple[Measures, dict[str, np.ndarray]]:
-    """Measure what needs labels; return the best feature of each label, too."""
+    """Measure what needs labels; also return the best feature of each label."""
     activations = representation.activations
     single, chosen = best_features(activations, labelled)
     return single | sparse_probes(activations, labelled, ks), chosen

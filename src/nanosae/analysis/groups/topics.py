@@ -220,10 +220,10 @@ class Topics:
             name = "_".join([str(topic), *first_words])
             names.append(name)
         representatives = [of_topic[:3] for of_topic in rows]
-        representative_texts = []
-        for of_topic in representatives:
-            known = [texts[row] for row in of_topic if row in texts]
-            representative_texts.append(known)
+        representative_texts = [
+            [texts[row] for row in of_topic if row in texts]
+            for of_topic in representatives
+        ]
         return pd.DataFrame(
             {
                 "Topic": range(self.n),
@@ -250,21 +250,14 @@ class Topics:
         order = np.lexsort((-furthest, self.row_topic))
         ordered_topics = self.row_topic[order]
         ends = np.searchsorted(ordered_topics, np.arange(self.n + 1))
-        strongest = []
-        for start, stop in pairwise(ends):
-            of_topic = order[start:stop]
-            strongest.append(of_topic[:SPELLING_TEXTS].tolist())
-        return strongest
+        of_topics = [order[start:stop] for start, stop in pairwise(ends)]
+        return [rows[:SPELLING_TEXTS].tolist() for rows in of_topics]
 
     def _features_by_frequency(self) -> list[list[int]]:
         """Return the features of each topic, frequent ones first."""
         order = np.argsort(-self.codes.counts, kind="stable")
         feature_topic = self.feature_topic[order]
-        features = []
-        for topic in range(self.n):
-            of_topic = order[feature_topic == topic]
-            features.append(of_topic.tolist())
-        return features
+        return [order[feature_topic == topic].tolist() for topic in range(self.n)]
 
     def _words(
         self,

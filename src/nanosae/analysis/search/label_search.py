@@ -101,7 +101,7 @@ class _LabelIndex:
         return share_found * (1 - lost)
 
     def meaning_scores(self, query: str) -> np.ndarray:
-        """Return how similar to a query each label's meaning is, 0 if hardly, (n,)."""
+        """Return how similar to a query each label's meaning is, 0 below MIN_COSINE, (n,)."""
         has_vectors = len(self._vectors) > 0
         if not has_vectors or not split_words(query):
             return np.zeros(len(self.labels))
@@ -112,7 +112,7 @@ class _LabelIndex:
         return np.where(is_similar, MEANING * cosines, 0)
 
     def _likeness(self, word: str) -> np.ndarray:
-        """Return how much the likest word of each label is like a word, (n,)."""
+        """Return how like a word the most similar word of each label is, (n,)."""
         likeness = np.zeros(len(self.labels))
         known_words = self._vocabulary.like(word)
         for known, value in known_words.items():

@@ -62,7 +62,7 @@ def find_texts(
 
     Args:
         codes: The corpus.
-        words: The words, or what they stand for: inflections of them count, too.
+        words: The words, or what they stand for: inflections of them also count.
         n: Number of rows.
         every: Only rows that hold all the words.
 
@@ -187,7 +187,7 @@ def _opened_index(codes: Codes) -> Iterator[sqlite3.Connection]:
 def _matching(
     codes: Codes, words: Sequence[WordTerms], every: bool, query: str, *values: int
 ) -> list[tuple]:
-    """Ask for the texts that match the words; without a word none does."""
+    """Return what a query selects of the texts that match the words; nothing without a word."""
     if not words:
         return []
     with _opened_index(codes) as index:
@@ -253,8 +253,8 @@ def _misspelled(index: sqlite3.Connection, word: str) -> list[str]:
         everything = _words_between(index, "", LAST, about_as_long_as=word)
         typos = Vocabulary(everything).typos(word)
     nearest = max(typos.values(), default=0)
-    likest = [other for other, likeness in typos.items() if likeness == nearest]
-    return likest[:MOST_LIKE]
+    most_alike = [other for other, likeness in typos.items() if likeness == nearest]
+    return most_alike[:MOST_LIKE]
 
 
 def _words_beginning(index: sqlite3.Connection, beginning: str) -> list[str]:
