@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nanosae.atomic import write_bytes
-from nanosae.errors import DamagedFileError, MissingError, NanoSAEError
+from nanosae.errors import DamagedFileError, MissingError, NanoSAEError, reason_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,8 +61,7 @@ def naming(path: str | Path, remedy: str) -> Iterator[None]:
     except (NanoSAEError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except _reader_errors() as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise damaged(path, reason, remedy) from error
+        raise damaged(path, reason_of(error), remedy) from error
 
 
 def _reader_errors() -> tuple[type[Exception], ...]:

@@ -227,7 +227,7 @@ def _column_role(name: str, values: pa.Array) -> Column:
     kind = present.type
     if pa.types.is_dictionary(kind):
         return _dictionary_role(name, present.dictionary_decode())
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return Column(name, "date", "it holds dates")
     if pa.types.is_boolean(kind):
         return _category(name, present)

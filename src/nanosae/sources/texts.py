@@ -19,7 +19,7 @@ from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
-from nanosae.sources.kinds import is_list, is_text, pc
+from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 from nanosae.sources.notes import with_note
 
@@ -202,8 +202,8 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
     if suffix == ".xlsx":
         return read_excel(file)
     if suffix == ".parquet":
-        return parquet.read_table(file)
-    return feather.read_table(file)
+        return with_plain_types(parquet.read_table(file))
+    return with_plain_types(feather.read_table(file))
 
 
 def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:

@@ -102,6 +102,16 @@ def test_groups_of_several_columns_name_theirs():
     ]
 
 
+def test_groups_of_lists_include_their_value():
+    """A text has several tags: it "is" none of them."""
+    about = {"column": "tags", "lists": True}
+    more = compared("groups", [groups("de", 0.5, 0.1)], about)
+    other = compared("groups", [groups("A", 0.4, 0.1)], {"column": "site"})
+    sentences = findings([more, other])["sentence"].tolist()
+    assert any("the texts where tags include de" in text for text in sentences)
+    assert any("the texts where site is A" in text for text in sentences)
+
+
 def test_trends_are_told_by_their_ends():
     shares = [
         {"feature": 1, "period": "2024-01", "n": 50, "share": 0.02},

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from nanosae.analysis.columns import (
     as_numbers,
     count_infinite,
+    is_list,
     is_missing,
     label_matrix,
     one_per_row,
@@ -110,7 +111,8 @@ def _classes(values: np.ndarray, column: str | None) -> Question:
     names, indicators = label_matrix(values)
     _require_two(len(names), column)
     rows = ~is_missing(values)
-    facts: dict[str, Any] = {"column": column}
+    has_lists = values.dtype == object and any(map(is_list, values))
+    facts: dict[str, Any] = {"column": column, "lists": has_lists}
     one_label_each = indicators.sum() == rows.sum()
     if len(names) == 2 and one_label_each:
         facts["b"] = names[0]

@@ -56,7 +56,8 @@ class Question:
         rows: Rows that take part, bool (n_rows,).
         names: Names of the targets.
         facts: What results say of it: `column`, and where they apply `b` (what the groups are
-            compared with), `unit` (of time) and `left_out` (features that are not tested).
+            compared with), `unit` (of time), `lists` (whether cells hold several values) and
+            `left_out` (features that are not tested).
         notes: What people should know of it.
     """
 
