@@ -9,6 +9,7 @@ import pytest
 
 import nanosae
 from nanosae import Codes, TrainConfig
+from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
@@ -16,6 +17,8 @@ from nanosae.pipeline.plan import PlanOptions, make_plan
 from nanosae.train import loop
 from reported import Page
 
+NOTHING = pd.DataFrame()
+EMPTY = Contrast("groups", NOTHING, NOTHING, NOTHING, {}, NOTHING)
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
 WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
 
@@ -158,6 +161,25 @@ def test_what_the_texts_are_about_follows_the_tested_findings(finished):
     assert again["topic"][again["q"].notna()].isna().all()  # one topic differs nowhere
     assert again["q"].notna().any()
     run(finished[0], finished[1])
+
+
+def test_texts_written_as_html_are_planned_as_plain_ones():
+    plain = reviews()["review"].tolist()
+    texts = [f"<div>Dear,</div><p><b>{text}</b></p>" for text in plain]
+    plan = make_plan({"mail": texts}, PlanOptions(embedder=Encoder()))
+    assert plan.table["text"].to_pylist() == [f"Dear,\n{text}" for text in plain]
+    assert "The texts are HTML: tags and quoted replies were left out." in plan.notes
+
+
+def test_copies_are_told_before_their_comparisons():
+    def result(n_rows, n_independent):
+        about = {"n_rows": n_rows, "n_independent": n_independent}
+        return replace(EMPTY, about=about)
+
+    assert module._note_on_copies([result(900, 450), result(80, 80)]) == []
+    (note,) = module._note_on_copies([result(900, 18), result(80, 80)])
+    assert note.startswith("The 900 texts are 18 different ones")
+    assert module._note_on_copies([]) == []
 
 
 def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():

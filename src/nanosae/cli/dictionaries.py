@@ -19,6 +19,7 @@ from nanosae.cli.parameters import (
     integer,
     split_at_commas,
 )
+from nanosae.codes import has_corpus
 
 Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
 
@@ -65,7 +66,7 @@ def stability(run: Run, /, *others: Other) -> None:
 
     scores = nanosae.stability(_weights(run), [_weights(other) for other in others])
     table = pd.DataFrame({"feature": range(len(scores)), "stability": scores})
-    if any(run.glob("codes/*/manifest.json")):
+    if has_corpus(run):
         save(nanosae.Codes.open(run), table)
     show(table.sort_values("stability", ascending=False))
 

@@ -12,15 +12,15 @@ from shlex import quote
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from nanosae.analysis.splits import normalised
-from nanosae.errors import ConfigError, DataError, DataTypeError, near_names
+from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.runs.embeddings import Embeddings
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.frames import table_of_frame
+from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import is_html, plain_texts
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (
@@ -38,6 +38,7 @@ from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
 MANY_ALIKE = 5  # columns that are taken for the same: the names of more are not said
+CHARACTERS_PER_TOKEN = 4  # of English; other languages take more tokens
 MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a split
 
 
@@ -173,7 +174,7 @@ def _names(given: str | Sequence[str] | None) -> list[str]:
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     """Return the table, and the vectors that a file of vectors holds."""
     if not isinstance(data, str | Path):
-        return without_structs(_as_table(data)), None
+        return without_structs(table_of_texts(data)), None
     path = Path(data)
     if path.suffix not in ARRAY_SUFFIXES:
         return read_texts(path, text, encoding=encoding), None
@@ -181,25 +182,6 @@ def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     if texts.exists():
         return read_texts(texts, text), path
     return pa.table({"row": range(open_rows(path).n_rows)}), path
-
-
-def _as_table(data: Any) -> pa.Table:
-    if isinstance(data, pa.Table):
-        return data
-    if isinstance(data, pd.DataFrame):
-        return table_of_frame(data)
-    if isinstance(data, dict):
-        return pa.table(data)
-    if isinstance(data, pd.Series):
-        return table_of_frame(data.to_frame("text"))
-    if hasattr(data, "__arrow_c_stream__"):
-        return pa.table(data)
-    try:
-        return pa.table({"text": pa.array(list(data), pa.string())})
-    except (TypeError, pa.ArrowInvalid) as error:
-        raise DataTypeError(
-            f"Texts are a file, a table or a list of strings, not {data!r:.60}."
-        ) from error
 
 
 def _take_vectors(
@@ -334,3 +316,25 @@ def _renamed(name: str, text: str, taken: bool) -> str:
     if name == text:
         return "text"
     return "text_" if taken and name == "text" else name
+
+
+def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
+    """Say how many texts are to be embedded, and what that costs.
+
+    Args:
+        plan: What a run is going to do.
+        run: Its folder; texts that are embedded there cost nothing.
+        price: Of a million tokens, in any currency.
+    """
+    if plan.encoder is None:
+        return "nothing is to be embedded: the vectors are given"
+    texts = plan.table["text"].to_pylist()
+    if (run / "embeddings").exists():
+        new = Embeddings(run / "embeddings", plan.encoder.identity).missing(texts)
+    else:
+        new = list(set(texts))
+    n_tokens = sum(map(len, new)) // CHARACTERS_PER_TOKEN
+    said = f"{len(new):,} texts are to be embedded, about {n_tokens:,} tokens"
+    if price is None:
+        return said
+    return f"{said}, which cost about {n_tokens * price / 1e6:.2f}"

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from nanosae.text.encoders import Encoder
 
 N_TOPICS = 20
+FEW_DIFFERENT = 0.5  # share of the texts, of which fewer are told
 CORPUS = "default"
 
 
@@ -339,6 +340,7 @@ class Work:
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
+        notes += _note_on_copies(results)
         table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
@@ -399,6 +401,21 @@ class Work:
         if self.plan.vectors is not None:
             return self.plan.vectors
         return str(self.folder / "embeddings" / "rows.npy")
+
+
+def _note_on_copies(results: Sequence[Contrast]) -> list[str]:
+    """Say where comparisons rest on far fewer texts than there are, since copies count once."""
+    if not results:
+        return []
+    n_rows, n_independent = max(
+        (result.about["n_rows"], result.about["n_independent"]) for result in results
+    )
+    if n_independent >= FEW_DIFFERENT * n_rows:
+        return []
+    return [
+        f"The {n_rows:,} texts are {n_independent:,} different ones but for digits and small "
+        "changes; in comparisons copies count as one text."
+    ]
 
 
 def contrast_values(codes: Codes, column: str) -> Contrast:

@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
-from nanosae.sources.kinds import is_text
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import is_text, pc
 
 PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
 DATE_SHAPE = (

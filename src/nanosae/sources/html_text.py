@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import pc
 
 HTML_SHARE = 0.2  # of the texts that have an element, from which on they are HTML
 BREAKS = "p|div|br|hr|li|ul|ol|tr|table|blockquote|section|article|pre|h[1-6]"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import pc
 
 CURRENCY = "[$€£¥₹₩₽]|USD|EUR|GBP|CHF|JPY|CAD|AUD|INR|kr"
 UNIT = rf"(?:{CURRENCY}|[%‰])?"

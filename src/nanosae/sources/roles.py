@@ -10,11 +10,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.dates import (
@@ -27,15 +26,13 @@ from nanosae.sources.dates import (
     share_of_dates,
     unit_of_counts,
 )
-from nanosae.sources.kinds import is_list, is_text, whole_numbers
+from nanosae.sources.kinds import is_list, is_text, pc, whole_numbers
 from nanosae.sources.number_text import (
     WRITTEN_NUMBER,
     are_padded,
     are_ratings,
 )
 from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 Role = Literal["text", "category", "date", "number", "tags", "id", "vectors", "unused"]
 
@@ -230,7 +227,7 @@ def _column_role(name: str, values: pa.Array) -> Column:
     kind = present.type
     if pa.types.is_dictionary(kind):
         return _dictionary_role(name, present.dictionary_decode())
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return Column(name, "date", "it holds dates")
     if pa.types.is_boolean(kind):
         return _category(name, present)

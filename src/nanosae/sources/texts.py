@@ -10,10 +10,8 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError, near_names
@@ -21,11 +19,9 @@ from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
-from nanosae.sources.kinds import is_list, is_text
+from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 from nanosae.sources.notes import with_note
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
@@ -206,8 +202,8 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
     if suffix == ".xlsx":
         return read_excel(file)
     if suffix == ".parquet":
-        return parquet.read_table(file)
-    return feather.read_table(file)
+        return with_plain_types(parquet.read_table(file))
+    return with_plain_types(feather.read_table(file))
 
 
 def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:

@@ -18,9 +18,9 @@ import numpy as np
 
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.analysis.reading import run_model
-from nanosae.codes import Codes
+from nanosae.codes import Codes, run_folder
 from nanosae.runs import annotations
-from nanosae.runs.results import load_result, run_of
+from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import changed
@@ -174,7 +174,7 @@ class OpenCorpus:
 
 @lru_cache(1)
 def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
-    return load_features(run_of(codes), codes).set_index("feature")
+    return load_features(run_folder(codes), codes).set_index("feature")
 
 
 @lru_cache(1)
@@ -289,17 +289,14 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
 
 
 def _family_names(corpus: OpenCorpus) -> dict[int, str]:
-    result = load_result(corpus.run, "families.json", corpus.codes)
-    if result is None or result.stale:
-        return {}
-    return {family["family"]: family["label"] for family in result.value["families"]}
+    found = fresh_value(corpus.run, "families.json", corpus.codes)
+    families = [] if found is None else found["families"]
+    return {family["family"]: family["label"] for family in families}
 
 
 def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
-    result = load_result(corpus.run, "topics.parquet", corpus.codes)
-    if result is None or result.stale:
-        return {}
-    lines = result.value.itertuples()
+    table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
+    lines = [] if table is None else table.itertuples()
     return {
         line.Topic: ", ".join(line.Representation[:3])
         for line in lines
