@@ -32,7 +32,7 @@ MOST = 0.6  # of the texts of a kind that its root is in
 MIN_REPEATED = 3  # texts: fewer are an accident
 PAIRS = 3  # of features that go together
 MIN_TOGETHER = 20  # texts that a pair shares
-MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that have the other, too
+MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that also have the other
 MIN_TIMES = 2  # as large as among the other texts
 UNUSUAL = 3  # texts that are quoted
 NEAREST = 6  # an unusual text is far from so many others
@@ -41,7 +41,9 @@ REFERENCE_ROWS = 2**13  # rows that an unusual text is far from
 MAX_DENSITY = 0.2  # of features that are told
 QUOTED_LETTERS = 70  # of a text
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # of HTML
-UNNAMED = re.compile(r"_(feature \d|unnamed$)")  # in the name of a topic without words
+UNNAMED = re.compile(
+    r"_(?:feature \d|unnamed$)"
+)  # in the name of a topic without words
 
 
 class _Named(NamedTuple):
@@ -279,9 +281,6 @@ def closeness(vectors: np.ndarray) -> np.ndarray:
     """Return the cosine of each row with its sixth-nearest in a sample, itself counted, (n,).
 
     Rows are not centred: what is left of a row near the middle would be noise of any direction.
-
-    Args:
-        vectors: Rows, (n, width).
     """
     directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]

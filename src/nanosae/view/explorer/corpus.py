@@ -18,9 +18,9 @@ import numpy as np
 
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.analysis.reading import run_model
-from nanosae.codes import Codes
+from nanosae.codes import Codes, run_folder
 from nanosae.runs import annotations
-from nanosae.runs.results import fresh_value, load_result, run_of
+from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import changed
@@ -175,7 +175,7 @@ class OpenCorpus:
 
 @lru_cache(1)
 def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
-    return load_features(run_of(codes), codes).set_index("feature")
+    return load_features(run_folder(codes), codes).set_index("feature")
 
 
 @lru_cache(1)
