@@ -2,7 +2,7 @@
 
 A sealed file holds the text `nanosae-crc32:` and eight hexadecimal digits: the CRC-32 of the file
 with zeros for these digits. JSON and Parquet files are sealed, so that each is replaced together
-with its checksum. Files without a seal (of older versions, or of others) are read as they are.
+with its checksum. Files of others, which have no seal, are read as they are.
 """
 
 from __future__ import annotations
@@ -76,6 +76,21 @@ def _reader_errors() -> tuple[type[Exception], ...]:
 def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:
     """Return the error for a file that is not what was written."""
     return DamagedFileError(f"{path} is damaged: {reason}.", file=path, remedy=remedy)
+
+
+def check_format(path: Path, facts: dict[str, Any], known: int, remedy: str) -> None:
+    """Refuse a file of another format than the one that this version writes.
+
+    Raises:
+        DamagedFileError: If it is of another.
+    """
+    found = facts.get("format")
+    if found != known:
+        raise DamagedFileError(
+            f"{path} is of format {found}; this version of nanoSAE reads format {known}.",
+            file=path,
+            remedy=remedy,
+        )
 
 
 def file_state(path: str | Path) -> tuple[int, ...]:
