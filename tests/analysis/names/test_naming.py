@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.covariance import LedoitWolf
 from sklearn.metrics import f1_score
 
 from nanosae.analysis.names import naming
@@ -341,6 +342,25 @@ def test_a_further_term_is_in_strongest_texts_that_the_name_does_not_cover(weak,
     assert named(texts, activations, without_content=NOISE)[0] == names
 
 
+@pytest.mark.parametrize(("axis", "names"), [(0, ["ruby", "opal"]), (1, ["ruby"])])
+def test_a_further_term_means_what_strongest_texts_without_it_mean(
+    axis, names, tmp_path
+):
+    rng = np.random.default_rng(0)
+    n = 900
+    activations = np.zeros(n)
+    activations[:50] = 2
+    own = ["opal"] * 15 + ["ruby"] * 35 + [""] * (n - 50)
+    vectors = rng.normal(size=(n, 6))
+    vectors[:15, axis] += 6  # of "opal"
+    vectors[15:50, 0] += 6
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    codes = corpus(tmp_path / "c", activations[:, None], texts, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(n))
+    texts = np.array(texts, dtype=object)
+    assert named(texts, activations, meaning, without_content=NOISE)[0] == names
+
+
 def test_strong_texts_choose_the_first_term():
     rng = np.random.default_rng(0)
     activations = np.zeros(300)
@@ -421,7 +441,7 @@ def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
     vectors = rng.normal(size=(len(texts), 6)) + 2
     for axis, word in enumerate(("ruby", "jade")):
         vectors[[word in text.split() for text in texts], axis] += 4
-    vectors[is_active, 1] += 3  # the feature means what jade does
+    vectors[is_active, 1] += 1  # the feature means what jade does
     codes = corpus(tmp_path / "c", is_active[:, None], texts.tolist(), vectors=vectors)
     terms, _, _ = named(
         texts, is_active, meaning=corpus_meaning(codes, np.arange(len(texts)))
@@ -429,10 +449,12 @@ def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
 
     centred = codes.vectors() - codes.vectors().mean(0)
     directions = centred / np.linalg.norm(centred, axis=1)[:, None]
+    covariance = LedoitWolf().fit(directions.astype(float)).covariance_
     scores, by_words = {}, {}
     for word in (*NOISE, "ruby", "jade"):
         has_word = np.array([word in text.split() for text in texts])
-        along = directions @ (directions[has_word].mean(0) - directions.mean(0))
+        apart = directions[has_word].mean(0) - directions.mean(0)
+        along = directions @ np.linalg.solve(covariance, apart.astype(float))
         by_words[word] = f1_of([word], texts, is_active)
         difference = along[is_active].mean() - along.mean()
         scores[word] = by_words[word] + norm.cdf(
