@@ -89,6 +89,15 @@ def test_embeddings_that_are_all_alike_have_no_directions(tmp_path):
     assert not meaning.of_terms(sp.csr_array(np.eye(20, dtype=np.float32))).any()
 
 
+def test_two_embeddings_have_one_direction(tmp_path):
+    vectors = np.tile(np.float32([[1, 2, 0], [3, 0, 0]]), (20, 1))
+    codes = corpus(tmp_path / "c", np.ones((40, 1)), ["a text"] * 40, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(40))
+    presence = sp.csr_array(np.float32(np.arange(40) % 2)[:, None])
+    expected = np.array([[1, -1, 0]]) / np.sqrt(2)
+    np.testing.assert_allclose(meaning.of_terms(presence), expected, atol=1e-3)
+
+
 VOCABULARY = ["red", "green", "blue", "car", "bus", "ship", "tree", "leaf", "sea"]
 
 

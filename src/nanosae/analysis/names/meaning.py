@@ -28,6 +28,7 @@ from nanosae.codes import Codes
 from nanosae.text.words import Words
 
 MAX_ROWS = 50_000  # rows from which directions are estimated
+ROUNDING = 1e-4  # of variances, relative to their mean
 SURE_Z = 4.0  # of the agreement of two halves of the rows on what terms mean
 
 Encode = Callable[[list[str]], Any]  # texts to embeddings, (n, width)
@@ -173,7 +174,9 @@ def _precision(centred: np.ndarray) -> np.ndarray:
     if not centred.any():
         return np.eye(width, dtype=np.float32)
     covariance, _ = ledoit_wolf(centred, assume_centered=True)
-    return np.linalg.inv(covariance).astype(np.float32)
+    mean_variance = np.trace(covariance) / width
+    rounding = ROUNDING * mean_variance * np.eye(width)
+    return np.linalg.inv(covariance + rounding).astype(np.float32)
 
 
 def normal_auc(mean_difference: np.ndarray, variance: np.ndarray) -> np.ndarray:
