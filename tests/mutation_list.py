@@ -784,13 +784,13 @@ add(
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
-        "is_outlier |= _beyond_gap(",
-        "is_outlier & _beyond_gap(",
+        "is_outlier |= _beyond_gap(sign * times",
+        "is_outlier & _beyond_gap(sign * times",
     ),
     (
         "trend: milliseconds stay",
-        "is_outlier |= _beyond_jump(",
-        "is_outlier & _beyond_jump(",
+        "is_outlier |= _beyond_gap(sign * logs",
+        "is_outlier & _beyond_gap(sign * logs",
     ),
     ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
@@ -871,8 +871,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(data, training, candidates, n_select)",
-        "chosen = _choose(data, held | True, candidates, n_select)",
+        "chosen = _choose(training, candidates, n_select)",
+        "chosen = _choose(data, candidates, n_select)",
     ),
     (
         "joint model: any number of features",
@@ -881,8 +881,8 @@ add(
     ),
     (
         "joint model: strata ignored",
-        "products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)",
-        "products = weighted_x.T @ y",
+        "products = weighted_x.T @ data.target - x_sum.T @ (y_sum / n_rows)",
+        "products = weighted_x.T @ data.target",
     ),
     (
         "joint model: chosen ones are not taken out",
@@ -891,7 +891,7 @@ add(
     ),
     (
         "joint model: sides not balanced",
-        "np.where(in_class, of_class, of_rest)",
+        "np.where(self.target > 0, of_class, of_rest)",
         "1.0",
     ),
 )
@@ -1051,7 +1051,7 @@ add(
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )
 add(
-    "analysis/groups/family_scores.py",
+    "analysis/groups/families.py",
     "tests/analysis/groups/test_families.py",
     ("families: block ratio", "inside / (size - 1)", "inside / size"),
 )

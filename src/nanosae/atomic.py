@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from nanosae.errors import NanoSAEError, WriteError
+from nanosae.errors import NanoSAEError, WriteError, reason_of
 
 DRAFT_NAME = re.compile(
     r"\.(?P<target>.+)\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL
@@ -134,7 +134,7 @@ def _naming(path: Path) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and not _tells_of_the_system(error):
             raise
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or reason_of(error)
         failure = WriteError(
             f"{path} could not be written: {reason}.",
             file=path,

@@ -311,6 +311,28 @@ def test_another_encoding_is_a_question(tmp_path):
         read_texts(path)
 
 
+@pytest.mark.parametrize(("form", "sign"), [("tsv", "\t"), ("csv", ";")])
+def test_quotation_marks_that_are_not_closed_swallow_no_rows(form, sign, tmp_path):
+    texts = [f'"in row {i}' if i % 4 == 3 else f'5" wide {i}' for i in range(12)]
+    texts[6] = '"closed"'
+    path = tmp_path / f"rows.{form}"
+    lines = [f"{i}{sign}{text}{sign}1.5\n" for i, text in enumerate(texts)]
+    path.write_text(sign.join(["id", "text", "n"]) + "\n" + "".join(lines))
+    table = read_texts(path)
+    texts[6] = "closed"
+    assert table["text"].to_pylist() == texts
+    assert table["n"].to_pylist() == [1.5] * 12
+    assert "quotation marks" in notes_of(table)[0]
+
+
+def test_quoted_cells_may_hold_what_looks_like_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('text,n\n"see:\na,b\nc",1\n"d",2\n')
+    table = read_texts(path)
+    assert table["text"].to_pylist() == ["see:\na,b\nc", "d"]
+    assert notes_of(table) == []
+
+
 def test_texts_keep_quotes_newlines_and_length(tmp_path):
     texts = ['a "quoted"\ntext, of two lines', "x" * 5_000_000]
     path = tmp_path / "table.csv"

@@ -61,10 +61,10 @@ def open_codes(run: Path, name: str | None) -> Codes:
 
 def save(codes: Codes, columns: pd.DataFrame) -> None:
     """Add columns to the feature table of the codes' run; see `save_features`."""
-    from nanosae.runs.results import run_of
+    from nanosae.codes import run_folder
     from nanosae.runs.tables import save_features
 
-    save_features(run_of(codes), columns, codes)
+    save_features(run_folder(codes), columns, codes)
 
 
 def show(table: pd.DataFrame, columns: list[str] | None = None) -> None:

@@ -87,8 +87,7 @@ def run(
     """
     from nanosae.analysis.comparisons.sentences import NUMBERS
     from nanosae.config import TrainConfig
-    from nanosae.pipeline.cost import embedding_cost
-    from nanosae.pipeline.plan import PlanOptions, make_plan
+    from nanosae.pipeline.plan import PlanOptions, embedding_cost, make_plan
     from nanosae.pipeline.run import run_plan
 
     options = PlanOptions(

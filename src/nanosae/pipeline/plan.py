@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from nanosae.analysis.splits import normalised
 from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.runs.embeddings import Embeddings
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
@@ -37,6 +38,7 @@ from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
 MANY_ALIKE = 5  # columns that are taken for the same: the names of more are not said
+CHARACTERS_PER_TOKEN = 4  # of English; other languages take more tokens
 MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a split
 
 
@@ -314,3 +316,25 @@ def _renamed(name: str, text: str, taken: bool) -> str:
     if name == text:
         return "text"
     return "text_" if taken and name == "text" else name
+
+
+def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
+    """Say how many texts are to be embedded, and what that costs.
+
+    Args:
+        plan: What a run is going to do.
+        run: Its folder; texts that are embedded there cost nothing.
+        price: Of a million tokens, in any currency.
+    """
+    if plan.encoder is None:
+        return "nothing is to be embedded: the vectors are given"
+    texts = plan.table["text"].to_pylist()
+    if (run / "embeddings").exists():
+        new = Embeddings(run / "embeddings", plan.encoder.identity).missing(texts)
+    else:
+        new = list(set(texts))
+    n_tokens = sum(map(len, new)) // CHARACTERS_PER_TOKEN
+    said = f"{len(new):,} texts are to be embedded, about {n_tokens:,} tokens"
+    if price is None:
+        return said
+    return f"{said}, which cost about {n_tokens * price / 1e6:.2f}"

@@ -47,6 +47,7 @@ from nanosae.runs.checkpoints import (
 )
 from nanosae.runs.folder import (
     FILES,
+    FORMAT,
     MANIFEST,
     NEXT,
     Facts,
@@ -55,7 +56,6 @@ from nanosae.runs.folder import (
 )
 from nanosae.runs.results import plain
 
-FORMAT = 2
 LOCK = ".training.lock"
 
 

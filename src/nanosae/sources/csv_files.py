@@ -18,6 +18,7 @@ from nanosae.sources.dialects import (
     find_dialect,
     not_decoded,
 )
+from nanosae.sources.kinds import is_text, pc
 from nanosae.sources.notes import with_note
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.transcripts import read_transcript
@@ -27,6 +28,7 @@ DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which on a file is read block by block
 BLOCK_BYTES = 2**24
 FRONT_MATTER = re.compile(r"\A---\r?\n.*?^---\s*$", re.DOTALL | re.MULTILINE)
+MOST_REPEATS = 1000  # in a regular expression of Arrow
 WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
 
@@ -83,9 +85,7 @@ def _read_whole(
         column_types=dict.fromkeys(text_columns, pa.string()),
         decimal_point=dialect.decimal_point,
     )
-    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
-    with _open(path) as stream:
-        table = csv.read_csv(stream, read, _parse_options(dialect), convert)
+    table = _read_quoted(path, dialect, convert)
     _check_encoding(table.schema, path, dialect)
     if not dialect.n_title_rows:
         return table
@@ -94,6 +94,57 @@ def _read_whole(
         "line above the header was" if n_lines == 1 else "lines above the header were"
     )
     return with_note(table, f"{n_lines} {were} left out.")
+
+
+def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> pa.Table:
+    """Read a file in which cells may be quoted; where they are not closed, as letters."""
+    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
+    parse = _parse_options(dialect)
+    try:
+        with _open(path) as stream:
+            table = csv.read_csv(stream, read, parse, convert)
+    except pa.ArrowInvalid:
+        loose = _with_loose_quotes(path, dialect, convert)
+        if loose is None:
+            raise
+        return loose
+    if not _holds_rows_in_cells(table, dialect.delimiter):
+        return table
+    loose = _with_loose_quotes(path, dialect, convert)
+    return table if loose is None else loose
+
+
+def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
+    """Return whether a cell holds further rows, as after a quotation mark that is not closed."""
+    n_others = table.num_columns - 1
+    if not 0 < n_others <= MOST_REPEATS:
+        return False
+    sign = re.escape(delimiter)
+    row = rf"\n[^\n{sign}]*(?:{sign}[^\n{sign}]*){{{n_others}}}"
+    strings = [column for column in table.columns if is_text(column.type)]
+    return any(
+        pc.any(pc.match_substring_regex(column, row)).as_py() for column in strings
+    )
+
+
+def _with_loose_quotes(
+    path: Path, dialect: Dialect, convert: csv.ConvertOptions
+) -> pa.Table | None:
+    """Read a file whose quotation marks are letters; None if its lines are no rows then."""
+    options = csv.ParseOptions(delimiter=dialect.delimiter, quote_char=False)
+    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
+    try:
+        with _open(path) as stream:
+            table = csv.read_csv(stream, read, options, convert)
+    except pa.ArrowInvalid:
+        return None
+    for place, column in enumerate(table.columns):
+        if is_text(column.type):
+            cells = pc.replace_substring_regex(column, r'^"(.*)"$', r"\1")
+            table = table.set_column(place, table.column_names[place], cells)
+    return with_note(
+        table, "Some quotation marks are not closed: all are taken as letters."
+    )
 
 
 def _open(path: Path) -> Any:

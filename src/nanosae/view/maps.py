@@ -145,7 +145,7 @@ def clusters(
             sample_points
         )
     _, nearest = KDTree(sample_points).query(points)
-    return _largest_first(cluster)[nearest]
+    return _numbered_by_size(cluster)[nearest]
 
 
 def _parts(points: np.ndarray, seed: int) -> np.ndarray:
@@ -155,15 +155,36 @@ def _parts(points: np.ndarray, seed: int) -> np.ndarray:
     n_distinct = len(np.unique(points, axis=0))
     n_parts = min(PARTS, len(points) // MIN_PART, n_distinct)
     part = KMeans(max(n_parts, 1), n_init="auto", random_state=seed).fit_predict(points)
-    return _largest_first(part)
+    return _numbered_by_size(part)
 
 
-def _largest_first(cluster: np.ndarray) -> np.ndarray:
+def _numbered_by_size(cluster: np.ndarray) -> np.ndarray:
     """Number clusters by falling size; those without one (−1) stay."""
-    sizes = np.bincount(cluster[cluster >= 0], minlength=1)
-    order = np.argsort(-sizes, kind="stable")
-    place = np.append(np.argsort(order), -1)  # of the points in no cluster, −1, too
+    _, place = largest_first(cluster)
     return place[cluster]
+
+
+def largest_first(
+    group: np.ndarray, n_groups: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Order groups by falling size.
+
+    Args:
+        group: The group of each point, −1 for none.
+        n_groups: How many groups there are at least, empty ones included.
+
+    Returns:
+        The groups, the largest first; and the place of each group in that order, with −1 behind
+        them, so that what is in no group, −1, stays there.
+
+    Example:
+        >>> order, place = largest_first(np.array([1, 0, 1, -1]))
+        >>> order.tolist(), place[[1, 0, 1, -1]].tolist()
+        ([1, 0], [0, 1, 0, -1])
+    """
+    sizes = np.bincount(group[group >= 0], minlength=max(n_groups, 1))
+    order = np.argsort(-sizes, kind="stable")
+    return order, np.append(np.argsort(order), -1)
 
 
 def labels(

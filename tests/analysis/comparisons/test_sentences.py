@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from nanosae.analysis.comparisons.findings import Contrast
-from nanosae.analysis.comparisons.sentences import COLUMNS, findings, lines
+from nanosae.analysis.comparisons.sentences import (
+    COLUMNS,
+    findings,
+    findings_of_each,
+    lines,
+)
 
 STATISTICS = ("odds", "CI", "q =", "risk", "δ", "p =")
 
@@ -307,3 +312,7 @@ def test_many_comparisons_must_differ_more_than_one():
     assert findings([sure, unsure, *nothing])["column"].tolist() == ["team"]
     assert findings([sure, unsure])["column"].tolist() == ["room", "team"]
     assert findings(nothing).empty
+    of_sure, of_unsure, *_ = findings_of_each([sure, unsure, *nothing])
+    assert of_sure["sentence"].tolist() == findings([sure])["sentence"].tolist()
+    assert of_unsure.empty  # beside so many others
+    assert len(findings_of_each([unsure])[0]) == 1

@@ -16,11 +16,11 @@ from scipy.stats import poisson
 from nanosae.analysis.groups import families as module
 from nanosae.analysis.groups import family_edges
 from nanosae.analysis.groups.family_edges import Edges, candidate_edges, content_order
-from nanosae.analysis.groups.family_scores import block_ratios
 from nanosae.codes import write_codes
 from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
+block_ratios = module.block_ratios
 families: Any = module.families
 # `make` gives every example a folder of its own
 SHARED = [HealthCheck.function_scoped_fixture]

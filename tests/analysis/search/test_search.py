@@ -12,7 +12,6 @@ import scipy.sparse as sp
 from nanosae.analysis.search import text_index
 from nanosae.analysis.search.feature_query import set_features
 from nanosae.analysis.search.search import search
-from nanosae.analysis.search.steering import reweight
 from nanosae.analysis.search.text_index import find_texts
 from nanosae.codes import write_codes
 from nanosae.text import embed, static
@@ -214,8 +213,6 @@ def test_mistakes_are_named(tmp_path, codes, planted):
         search(bare, "word")
     with pytest.raises(ValueError, match="neither embeddings nor a model"):
         search(bare, np.ones(3))
-    with pytest.raises(ValueError, match="needs a model"):
-        next(reweight(bare, {0: 2.0}))
 
 
 def test_rows_and_features_without_activations(tmp_path):

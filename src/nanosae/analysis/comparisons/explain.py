@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import (
     as_numbers,
+    count_infinite,
     is_list,
     is_missing,
     label_matrix,
@@ -99,10 +100,7 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
 
 def _infinite_note(values: np.ndarray, name: str) -> list[str]:
     """Count the infinite cells, which are left out like empty ones."""
-    floats = values
-    if values.dtype.kind not in "iuf":
-        floats = [value for value in values.tolist() if isinstance(value, float)]
-    n_infinite = int(np.isinf(floats).sum()) if len(floats) else 0
+    n_infinite = count_infinite(values)
     if not n_infinite:
         return []
     return [f"{n_infinite:,} of {len(values):,} rows are left out: {name} is infinite."]

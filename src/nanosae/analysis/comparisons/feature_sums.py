@@ -23,7 +23,7 @@ ROUNDING = 1e-11  # share of a sum that another order of its terms may change
 
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
-    """Sums over rows, with F features (topics are some, too), S strata and C targets.
+    """Sums over rows, with F features (and topics), S strata and C targets.
 
     Every row counts with its weight: a duplicate group counts as one row.
 
@@ -100,15 +100,7 @@ def feature_sums(
     strata: Any,
     weight: np.ndarray,
 ) -> FeatureSums:
-    """Sum over rows for every feature.
-
-    Args:
-        compared: Features and topics.
-        rows: The rows, (n,).
-        target: One or more targets, csr_array (n, C).
-        strata: Stratum of each row, one-hot, csr_array (n, S).
-        weight: 1 ÷ size of each row's duplicate group, (n,).
-    """
+    """Sum over rows for every feature; arguments as of `FeatureSums`."""
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")

@@ -78,11 +78,6 @@ def shares_by_period(
 
     It is Jeffreys' 95 % interval: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
 
-    Args:
-        compared: Features and topics.
-        found: The period of each row.
-        columns: Which of them.
-
     Returns:
         `feature, topic` (-1 where it is the other), `period` (its start in years, or a number),
         `name` ("March 2024"), `n, n_active, share, low, high`.
@@ -111,12 +106,7 @@ def shares_by_period(
 
 
 def collection_notes(codes: Codes, result: Contrast) -> list[str]:
-    """Say where so many features move that the collection may have changed, not its topics.
-
-    Args:
-        codes: The corpus, whose run may know topics and families.
-        result: The trends.
-    """
+    """Say where so many features move that the collection may have changed, not its topics."""
     of_features = result.findings[result.findings["feature"] >= 0]
     direction = of_features.set_index("feature")["effect"].gt(0)
     n_tested = result.about["n_tested"] - result.about["n_topics_tested"]

@@ -71,12 +71,28 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         a label are left out where others have one, and so is what so many comparisons would yield
         by chance.
     """
-    found: list[Line] = []
     compared = _selected([_as_compared(result) for result in results])
     are_groups = [result.kind == "groups" for result in compared]
-    has_several = sum(are_groups) > 1
+    names_column = sum(are_groups) > 1
+    return _in_order(compared, names_column)
+
+
+def findings_of_each(
+    results: Iterable[Contrast | Mapping[str, Any]],
+) -> list[pd.DataFrame]:
+    """Say what each of several comparisons found, as `findings` does for all of them.
+
+    What so many comparisons would yield by chance is left out of each.
+    """
+    compared = _selected([_as_compared(result) for result in results])
+    return [_in_order([result], names_column=False) for result in compared]
+
+
+def _in_order(compared: list[_Compared], names_column: bool) -> pd.DataFrame:
+    """Return the sentences of comparisons, the most telling first."""
+    found: list[Line] = []
     for result in compared:
-        lines = _lines(result, has_several)
+        lines = _lines(result, names_column)
         strongest_first = sorted(lines, key=lambda line: -abs(line["strength"]))
         found += _without_repeats(strongest_first)
     has_words = [line for line in found if not NUMBERED.fullmatch(line["label"])]
@@ -222,10 +238,10 @@ def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
     return _Compared(result["kind"], result["about"], findings_table, shares)
 
 
-def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
+def _lines(result: _Compared, names_column: bool) -> Iterator[Line]:
     """Yield a line per finding; where several columns make groups, groups name theirs."""
     sayers = {
-        "groups": partial(_group_line, names_column=has_several),
+        "groups": partial(_group_line, names_column=names_column),
         "trend": _trend_line,
         "numeric": _number_line,
     }

@@ -27,7 +27,7 @@ import numpy as np
 from nanosae.atomic import write_bytes, write_text
 from nanosae.checked import read_json
 from nanosae.errors import DataError
-from nanosae.model.architectures import is_transcoder, rule
+from nanosae.model.architectures import is_transcoder, rule, standardises_rows
 from nanosae.model.formats import pickles
 from nanosae.model.formats.common import (
     REMEDY,
@@ -205,7 +205,7 @@ def _class_for(cfg: Settings, tensors: Arrays, folder: Path) -> str:
         raise refuse(
             folder, f"writing {architecture}", "the library has no transcoders"
         )
-    if cfg.get("normalize_activations", "none") != "none":
+    if standardises_rows(cfg):
         raise refuse(folder, "writing layer_norm", "the library takes rows as they are")
     kind = rule(architecture)
     if kind != "standard":
