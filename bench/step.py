@@ -3,7 +3,9 @@
     python bench/step.py --batch-size 4096 --input-size 384 --hidden-size 4096 --k 32 --json
 
 A step is everything that training does with a batch that lies in memory: selection, losses, AuxK,
-backward, clipping, optimiser, norms, counters. It is timed step by step in turn with the product
+backward, clipping, optimiser, norms, counters. The learning rate is too small to change anything:
+relu, jumprelu and gated keep the thresholds that they are given, which k entries of a row exceed.
+It is timed step by step in turn with the product
 `torch.mm(x, W_enc)` of the same sizes; `ratio` is the median step over the median product. The same
 with a tenth of the latents marked dead before every step is `ratio_dead10`, and with the noise
 that training adds where rows are seen many times `ratio_noise`. The product allocates its result,
@@ -28,6 +30,7 @@ import contextlib
 import functools
 import gc
 import json
+import math
 import os
 import subprocess
 import sys
@@ -44,6 +47,7 @@ import machine
 import peers
 from nanosae.kernels import selection_path
 from nanosae.train.step import take_step
+from nanosae.trainable.noise import with_noise
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
 BURST = 10  # steps on a GPU between two looks at the clock
@@ -116,7 +120,7 @@ def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
         hidden_size=args.hidden_size,
         k=args.k,
         steps=100_000,
-        warmup=1e-3,  # 100 steps: jumprelu does not come back from a first step at full rate
+        lr=1e-9,
         batch_size=args.batch_size,
         activation=args.activation,
         noise=noise,
@@ -137,16 +141,19 @@ def batches(data: Any, size: int, device: str) -> Callable[[int], Tensor]:
 def settle(
     training: Any, take: Callable[[int], Tensor], args: argparse.Namespace
 ) -> None:
-    """Step until L0 is near k and the kernels are warm: short steps first, then whole ones."""
-    small, near = max(64, args.batch_size // 8), 0
-    for i in range(
-        args.settle if args.activation in ("relu", "jumprelu", "gated") else 8
-    ):
-        take_step(training, take(i)[:small])
-        near = near + 1 if abs(training.counters.l0 / args.k - 1) < 0.05 else 0
-        if near > 20:  # it stays there
-            break
-    for i in range(3):
+    """Let k entries of a row exceed the thresholds, and step until the kernels are warm."""
+    rows = with_noise(training.config, take(0), args.input_size, step=0)
+    bias, weight = training.encoder_bias.detach(), training.params["W_enc"].detach()
+    pre_acts = torch.addmm(bias, rows, weight.T).flatten()
+    largest = pre_acts.topk(4 * args.k * len(rows)).values
+    threshold, window_start = float(largest[len(largest) // 4]), float(largest[-1])
+    if args.activation in ("relu", "gated"):
+        bias -= threshold
+    if args.activation == "jumprelu":
+        training.counters.step = training.config.steps // 2  # after the warm-up
+        training.counters.window = 2 * (threshold - window_start)
+        training.params["log_threshold"].data.fill_(math.log(threshold))
+    for i in range(5):
         take_step(training, take(i))
 
 
@@ -416,9 +423,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         "--peers", nargs="*", help="names such as saelens-topk; none named: all"
     )
     parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument(
-        "--settle", type=int, default=1500, help="most steps until L0 is near k"
-    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--save", action="store_true", help="keep the result in bench/results"
@@ -429,7 +433,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args.argv = sys.argv[1:] if argv is None else argv
     if args.smoke:
         args.batch_size, args.input_size, args.hidden_size, args.k = 256, 32, 128, 8
-        args.repeats, args.settle = 3, 60
+        args.repeats = 3
     if args.suite:
         return suite(args)
     if args.selection == "float32":

@@ -28,6 +28,8 @@ BLOCK = re.compile(
 NOT_RUN = ("not run", "tests", "ray")  # what comments of blocks begin with
 SERVING = ("explore", "watch")  # verbs that go on until they are interrupted
 SIGTERM = 128 + 15  # exit code of a command that was asked to end
+PASSING = re.compile(r"\(\d+ s\)|/tmp/[\w-]+")  # what differs from run to run
+VARYING = re.compile(r"“[^”]*”|\d[\d,.]*\d|\d|/tmp/[\w-]+")  # and between processors
 STAND_IN = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
 
 
@@ -152,6 +154,35 @@ def shown(printed: str, comment: str) -> str:
         if len(lines) > count:
             lines = [*lines[:count], "…"] if end == "head" else ["…", *lines[-count:]]
     return "\n".join(lines) + "\n"
+
+
+def keep_passing(old: str, new: str) -> str:
+    """Return a new output with the seconds and temporary folders of the old one.
+
+    Example:
+        >>> keep_passing("train 8 (5 s)", "train 9 (7 s)")
+        'train 9 (5 s)'
+    """
+    known = iter(PASSING.findall(old))
+    return PASSING.sub(lambda found: next(known, found[0]), new)
+
+
+def form(output: str) -> list[str]:
+    """Return what `nanosae run` prints on every machine: without numbers, labels and findings.
+
+    Example:
+        >>> form("train   1,024 features (6 s)")
+        ['train # features (# s)']
+        >>> form("  • Texts about “sea” make up 9 % of fish.")
+        ['•']
+    """
+    lines = []
+    for line in output.splitlines():
+        words = VARYING.sub("#", line).split()
+        if words[:2] == ["biggest", "topics:"]:
+            words = words[:2]
+        lines.append("•" if words[:1] == ["•"] else " ".join(words))
+    return lines
 
 
 def _stand_in(words: list[str]) -> int:

@@ -50,7 +50,9 @@ def _as_mathml(match: re.Match[str]) -> str:
         return match["code"]
     if match["inline"]:  # in a span, because a line that begins with <math> is a block
         return f"<span>{_mathml(match['inline'], 'inline')}</span>"
-    return _mathml(match["block"], "block")
+    # wider than a phone, it scrolls by itself
+    equation = _mathml(match["block"], "block")
+    return f'<div style="overflow-x: auto">{equation}</div>'
 
 
 def _mathml(latex: str, display: str) -> str:

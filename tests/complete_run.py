@@ -164,8 +164,8 @@ def kept_for_other_models(run, model):
     """Return how many names and bookmarks are of features of other models."""
     total = 0
     for table in ("names", "bookmarks"):
-        query = f"SELECT count(*) FROM {table} WHERE model NOT IN (?, ?)"
-        total += annotations._read(run, query, annotations._models(run, model))[0][0]
+        query = f"SELECT count(*) FROM {table} WHERE model != ?"
+        total += annotations._read(run, query, (annotations._model(run, model),))[0][0]
     return total
 
 

@@ -7,6 +7,8 @@ import pandas as pd
 
 from nanosae.codes import write_codes
 from nanosae.model.weights import Weights
+from nanosae.runs.results import save_result
+from nanosae.runs.tables import save_features
 from nanosae.view.explorer.prepare import make_map
 
 HOSTILE = "<script>alert(1)</script> \"'&; שלום ‮ 👩‍👩‍👧 =1+1"
@@ -45,9 +47,9 @@ def make_run(run, planted, *, model=True, texts=True, vectors=True, labels=True)
             "label_doubtful": np.linspace(0, 0.9, n) < 0.5,
         }
         table |= {"family": np.arange(n) % 9, "topic": np.arange(n) % 5}
-        pd.DataFrame(table).to_parquet(run / "features.parquet")
+        save_features(run, pd.DataFrame(table))
         lines = [{"family": i, "label": f"family {i}"} for i in range(9)]
-        (run / "families.json").write_text(json.dumps({"families": lines}))
+        save_result(codes, "families.json", {"families": lines}, {})
     make_map(codes)
     return run
 

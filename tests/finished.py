@@ -66,13 +66,13 @@ def training_files(run, config):
     """Write what a finished training of a hundred steps leaves, but for the model."""
     run.mkdir(parents=True)
     facts = {
-        "format": 1,
+        "format": 2,
         "requested": config.to_dict(),
         "config": config.to_dict(),
         "threads": 2,
     }
     facts |= {"data": "rows of it.npy", "data_fingerprint": "0123abcd"}
-    facts["versions"] = {"nanosae": "1"}
+    facts |= {"versions": {"nanosae": "1"}, "init": None, "selection": "reference"}
     (run / "config.json").write_text(json.dumps(facts))
     lines = [
         line(step, heldout_fvu=0.5 + 1 / step, heldout_l0=16)

@@ -299,8 +299,8 @@ add(
     "tests/kernels/test_kernels.py -k selection",
     (
         "kernel: selection without bias",
-        "n_found += np.uint64(pre_acts[column] + offset[column] > threshold)",
-        "n_found += np.uint64(pre_acts[column] > threshold)",
+        "marks[column] = pre_acts[column] + offset[column] > threshold",
+        "marks[column] = pre_acts[column] > threshold",
     ),
 )
 add(
@@ -383,6 +383,11 @@ GRADIENTS = "tests/kernels/test_kernels.py -k gradient"
 add(
     "kernels/cpu/products.py",
     GRADIENTS,
+    (
+        "kernel: value gradients of a frozen decoder with a bias",
+        "pre_activations(pairs, grad, weight, weight.new_zeros(len(weight)))",
+        "pre_activations(pairs, grad, weight, weight.new_ones(len(weight)))",
+    ),
     (
         "kernel: bias gradient",
         "grad_bias[latent] += value",
@@ -790,13 +795,13 @@ add(
     ("trend: starts of periods", "width * (period + 0.5)", "width * (period + 0.0)"),
     (
         "trend: sentinels stay",
-        "is_outlier |= _beyond_gap(",
-        "is_outlier & _beyond_gap(",
+        "is_outlier |= _beyond_gap(sign * times",
+        "is_outlier & _beyond_gap(sign * times",
     ),
     (
         "trend: milliseconds stay",
-        "is_outlier |= _beyond_jump(",
-        "is_outlier & _beyond_jump(",
+        "is_outlier |= _beyond_gap(sign * logs",
+        "is_outlier & _beyond_gap(sign * logs",
     ),
     ("trend: the shortest unit", "nunique() >= MIN_PERIODS", "nunique() >= 1"),
     ("trend: nearer outliers", "FAR = 10", "FAR = 1"),
@@ -834,6 +839,32 @@ add(
     ("contrast: rounding is a share", "ROUNDING = 1e-9", "ROUNDING = -1"),
 )
 add(
+    "analysis/comparisons/feature_sums.py",
+    "tests/analysis/comparisons/test_explain.py -k strata_decide",
+    ("score: rounding over nothing", "np.where(variance > 0, score, 0)", "score"),
+    (
+        "score: nothing within strata",
+        "n_inactive > ROUNDING * self.n_rows",
+        "n_inactive > -1",
+    ),
+)
+add(
+    "sources/number_text.py",
+    "tests/sources/test_number_text.py",
+    ("numbers: brackets are below zero", 'BELOW_ZERO = r"[(−]', 'BELOW_ZERO = r"[−]'),
+    ("numbers: empty stars count", 'count_substring(cells, "★")', "utf8_length(cells)"),
+)
+add(
+    "sources/dates.py",
+    "tests/sources/test_roles.py -k counts_of",
+    ("dates: Excel's days from 1900", '"1899-12-30"', '"1900-01-01"'),
+    (
+        "dates: milliseconds as seconds",
+        "MILLISECONDS = 10**11",
+        "MILLISECONDS = 10**14",
+    ),
+)
+add(
     "analysis/comparisons/over_time.py",
     "tests/analysis/comparisons/test_over_time.py",
     ("trend: collections never change", "MOVED = 0.5", "MOVED = 5"),
@@ -851,8 +882,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(data, training, candidates, n_select)",
-        "chosen = _choose(data, held | True, candidates, n_select)",
+        "chosen = _choose(training, candidates, n_select)",
+        "chosen = _choose(data, candidates, n_select)",
     ),
     (
         "joint model: any number of features",
@@ -861,8 +892,8 @@ add(
     ),
     (
         "joint model: strata ignored",
-        "products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)",
-        "products = weighted_x.T @ y",
+        "products = weighted_x.T @ data.target - x_sum.T @ (y_sum / n_rows)",
+        "products = weighted_x.T @ data.target",
     ),
     (
         "joint model: chosen ones are not taken out",
@@ -871,7 +902,7 @@ add(
     ),
     (
         "joint model: sides not balanced",
-        "np.where(in_class, of_class, of_rest)",
+        "np.where(self.target > 0, of_class, of_rest)",
         "1.0",
     ),
 )
@@ -1031,7 +1062,7 @@ add(
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
 )
 add(
-    "analysis/groups/family_scores.py",
+    "analysis/groups/families.py",
     "tests/analysis/groups/test_families.py",
     ("families: block ratio", "inside / (size - 1)", "inside / size"),
 )
@@ -1207,18 +1238,17 @@ add(
     ),
 )
 add(
-    "view/explorer/glance.py",
+    "runs/results.py",
     "tests/view/explorer/test_glance.py",
     (
-        "glance: stale topics",
-        "if result is None or result.stale:",
-        "if result is None:",
+        "results: stale values",
+        "None if result is None or result.stale else",
+        "None if result is None else",
     ),
-    (
-        "glance: stale findings",
-        "result is not None and result.fresh",
-        "result is not None",
-    ),
+)
+add(
+    "view/explorer/glance.py",
+    "tests/view/explorer/test_glance.py",
     ("glance: first topics", 'nlargest(TOPICS, "Count")', "head(TOPICS)"),
 )
 add(

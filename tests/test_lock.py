@@ -13,7 +13,7 @@ import pytest
 
 from nanosae import lock
 from nanosae.errors import BusyError, WriteError
-from nanosae.lock import Lock, locked
+from nanosae.lock import Lock
 
 HOLD = """
 import sys, time
@@ -58,7 +58,7 @@ def test_short_writers_wait_for_each_other(tmp_path):
 
     def add():
         for _ in range(20):
-            with locked(tmp_path / ".lock"):
+            with Lock(tmp_path / ".lock", wait=10):
                 n = int(path.read_text())
                 time.sleep(0.001)
                 path.write_text(str(n + 1))
@@ -75,7 +75,7 @@ def test_short_writers_wait_for_each_other(tmp_path):
 
 def test_a_wait_ends(tmp_path, holder):
     began = time.monotonic()
-    with pytest.raises(BusyError), locked(tmp_path / ".lock", wait=0.2):
+    with pytest.raises(BusyError), Lock(tmp_path / ".lock", wait=0.2):
         pass
     assert 0.2 <= time.monotonic() - began < 5
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from nanosae.errors import NanoSAEError, WriteError
+from nanosae.errors import NanoSAEError, WriteError, reason_of
 
 DRAFT_NAME = re.compile(
     r"\.(?P<target>.+)\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL
@@ -67,10 +67,26 @@ def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
         _synchronise(path.parent)
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Replace the content of a file in one step."""
+    write_file(path, lambda stream: stream.write(content))
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Replace the text of a file, in UTF-8, in one step."""
+    write_bytes(path, text.encode())
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Replace a JSON file in one step; NaN and infinity are refused, because JSON has none."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
-    write_file(path, lambda stream: stream.write(text.encode()))
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def write_array(path: str | Path, array: Any) -> None:
+    """Replace an .npy file in one step."""
+    from numpy import save
+
+    write_file(path, lambda stream: save(stream, array))
 
 
 def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
@@ -118,7 +134,7 @@ def _naming(path: Path) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and not _tells_of_the_system(error):
             raise
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or reason_of(error)
         failure = WriteError(
             f"{path} could not be written: {reason}.",
             file=path,

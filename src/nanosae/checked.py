@@ -2,7 +2,7 @@
 
 A sealed file holds the text `nanosae-crc32:` and eight hexadecimal digits: the CRC-32 of the file
 with zeros for these digits. JSON and Parquet files are sealed, so that each is replaced together
-with its checksum. Files without a seal (of older versions, or of others) are read as they are.
+with its checksum. Files of others, which have no seal, are read as they are.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.atomic import write_file
-from nanosae.errors import DamagedFileError, MissingError, NanoSAEError
+from nanosae.atomic import write_bytes
+from nanosae.errors import DamagedFileError, MissingError, NanoSAEError, reason_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,8 +61,7 @@ def naming(path: str | Path, remedy: str) -> Iterator[None]:
     except (NanoSAEError, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except _reader_errors() as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise damaged(path, reason, remedy) from error
+        raise damaged(path, reason_of(error), remedy) from error
 
 
 def _reader_errors() -> tuple[type[Exception], ...]:
@@ -77,6 +76,21 @@ def _reader_errors() -> tuple[type[Exception], ...]:
 def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:
     """Return the error for a file that is not what was written."""
     return DamagedFileError(f"{path} is damaged: {reason}.", file=path, remedy=remedy)
+
+
+def check_format(path: Path, facts: dict[str, Any], known: int, remedy: str) -> None:
+    """Refuse a file of another format than the one that this version writes.
+
+    Raises:
+        DamagedFileError: If it is of another.
+    """
+    found = facts.get("format")
+    if found != known:
+        raise DamagedFileError(
+            f"{path} is of format {found}; this version of nanoSAE reads format {known}.",
+            file=path,
+            remedy=remedy,
+        )
 
 
 def file_state(path: str | Path) -> tuple[int, ...]:
@@ -203,7 +217,7 @@ def write_sealed_json(
     sealed = {name: value for name, value in facts.items() if name != "checksum"}
     sealed["checksum"] = BLANK
     text = json.dumps(sealed, indent=1, ensure_ascii=False, allow_nan=infinite)
-    write_file(path, lambda stream: stream.write(seal(text.encode())))
+    write_bytes(path, seal(text.encode()))
 
 
 def read_json(path: str | Path, remedy: str) -> dict[str, Any]:

@@ -97,6 +97,16 @@ class DivergedError(NanoSAEError, FloatingPointError):
     """A training whose loss became infinite or NaN."""
 
 
+def reason_of(error: Exception) -> str:
+    r"""Return what an error says in one line; its kind where it says nothing.
+
+    Example:
+        >>> reason_of(ValueError("not a number:\n  'x'")), reason_of(EOFError())
+        ("not a number: 'x'", 'EOFError')
+    """
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def near_names(name: str, known: Iterable[str]) -> str:
     """Return how an error about an unknown name goes on: with those like it, else with the first.
 

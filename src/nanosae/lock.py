@@ -13,7 +13,6 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -22,6 +21,9 @@ from nanosae.atomic import process_exists
 from nanosae.errors import BusyError, WriteError
 
 PAUSE = 0.05  # seconds between two attempts
+SHORT_CHANGE = (
+    10.0  # seconds to wait for others that change some files in a moment, too
+)
 # Windows locks bytes, which nobody else can read then: one far behind the content
 FAR = 2**30
 
@@ -86,13 +88,6 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-
-@contextlib.contextmanager
-def locked(path: str | Path, wait: float = 10.0) -> Iterator[None]:
-    """Hold a lock for a short change of files, waiting for others that do the same."""
-    with Lock(path, wait):
-        yield
 
 
 def _lock(stream: IO[bytes], path: Path) -> bool:

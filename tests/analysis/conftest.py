@@ -9,9 +9,9 @@ import scipy.sparse as sp
 
 from chat_server import SECRET, Server
 from nanosae.analysis import reading
-from nanosae.analysis.search import steering
 from nanosae.analysis.search import text_index as text_index_module
 from nanosae.codes import Codes, write_codes
+from nanosae.runs.tables import save_features
 from planted import planted_corpus
 from small_corpora import DEAD, DENSE, LONE, TWIN, D, M, N, sae, save_model
 
@@ -76,13 +76,12 @@ def searched_corpus():
 def searched_codes(tmp_path, searched_corpus, monkeypatch):
     """A run whose model has the planted directions and whose codes are what that model encodes."""
     monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 300)
-    monkeypatch.setattr(steering, "BLOCK", 128)
     monkeypatch.setattr(text_index_module, "BLOCK", 128)
     centre = searched_corpus.embeddings.mean(axis=0)
     model = sae(searched_corpus.directions, centre)
     model.save(tmp_path / "model")
     names = pd.DataFrame({"feature": np.arange(48), "label": searched_corpus.names})
-    names.to_parquet(tmp_path / "features.parquet")
+    save_features(tmp_path, names)
     acts = model.encode(searched_corpus.embeddings)
     path = tmp_path / "codes" / "default"
     return write_codes(

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from nanosae.analysis.cards import card
 from nanosae.analysis.describe import describe
 from nanosae.codes import Codes, write_codes
-from nanosae.runs.tables import known_labels
+from nanosae.runs.tables import known_labels, save_features
 
 
 def test_a_card_holds_the_examples_with_their_activations(run, dense):
@@ -61,13 +61,28 @@ class Tags(HTMLParser):
         self.text.append(data)
 
 
+def test_a_card_names_the_features_that_it_is_related_to(run, tmp_path):
+    other, cosine = (
+        card(run, 4).facts["nearest"][0],
+        card(run, 4).facts["nearest_cosine"][0],
+    )
+    table = pd.DataFrame({"feature": [other], "label": ["old <boats>"]})
+    table.to_parquet(tmp_path / "features.parquet")
+    found = card(run, 4)
+    assert f"nearest (cosine): old <boats> ({other}; {cosine:.2f}) · feature (" in str(
+        found
+    )
+    assert f"old &lt;boats&gt; ({other}; " in found._repr_html_()
+    assert found.to_dict()["related"][other] == "old <boats>"
+
+
 def test_html_is_escaped_and_balanced(tmp_path):
     evil = "<script>alert('x')</script> & \"quotes\""
     codes = write_codes(
         tmp_path / "codes" / "c", sp.csr_array(np.eye(3)), texts=[evil] * 3
     )
     frame = pd.DataFrame({"feature": [0, 1], "label": [evil, None]})
-    frame.to_parquet(tmp_path / "features.parquet")
+    save_features(tmp_path, frame)
     page = card(Codes.open(tmp_path), 0)._repr_html_()
     tags = Tags()
     tags.feed(page)
@@ -80,16 +95,10 @@ def test_html_is_escaped_and_balanced(tmp_path):
 
 def test_labels_are_optional(run, tmp_path):
     assert known_labels(run) == {}
-    pd.DataFrame({"feature": [4], "density": [0.1]}).to_parquet(
-        tmp_path / "features.parquet"
-    )
+    save_features(tmp_path, pd.DataFrame({"feature": [4], "density": [0.1]}))
     assert known_labels(run) == {}
-    pd.DataFrame({"feature": [4], "label": ["a name"]}).to_parquet(
-        tmp_path / "features.parquet"
-    )
+    save_features(tmp_path, pd.DataFrame({"feature": [4], "label": ["a name"]}))
     assert str(card(run, 4)).startswith("feature 4 · a name · ok")
-    pd.DataFrame(
-        {"feature": [4], "label": ["a name"], "label_doubtful": [True]}
-    ).to_parquet(tmp_path / "features.parquet")
+    save_features(tmp_path, pd.DataFrame({"feature": [4], "label_doubtful": [True]}))
     assert str(card(run, 4)).startswith("feature 4 · a name (doubtful label) · ok")
     assert card(run, 4).to_dict()["doubtful"]

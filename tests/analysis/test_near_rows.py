@@ -54,10 +54,11 @@ def test_each_order_finds_further_pairs(crowded, monkeypatch):
     assert len(of_one_order) < 0.9 * len(of_all_orders)
 
 
-@pytest.mark.parametrize("block", [1, 64, 1000])
-def test_blocks_change_nothing(crowded, monkeypatch, block):
-    x = crowded[:1500]
+@pytest.mark.parametrize(("n_rows", "block"), [(40, 1), (700, 64), (700, 1000)])
+def test_blocks_change_nothing(crowded, monkeypatch, n_rows, block):
+    x = np.repeat(crowded[:n_rows], 2, axis=0)
     whole = found_pairs(x)
+    assert len(whole) >= n_rows
     monkeypatch.setattr(module, "BLOCK", block)
     monkeypatch.setattr(module, "COMPARED", 7)
     assert found_pairs(x) == whole

@@ -89,6 +89,7 @@ def test_groups_do_not_depend_on_how_many_rows_are_read_together(
     rows = np.random.default_rng(2).permutation(codes.n_rows)[:900]
     expected = duplicate_groups(codes, rows=rows)
     monkeypatch.setattr("nanosae.analysis.splits.READ_BLOCK", block)
+    monkeypatch.setattr("nanosae.analysis.reading.TEXTS", block)
     assert same_partition(duplicate_groups(codes, rows=rows), expected)
     assert len(set(expected)) < len(rows)
 

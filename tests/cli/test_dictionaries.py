@@ -84,12 +84,3 @@ def test_quiet_prints_results_only(runs, data, capsys):
     assert "now:" not in quiet.out
     assert quiet.err == ""
     assert quiet.out.split("now:")[0] == loud.out.split("now:")[0]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_know_the_verbs(shell, capsys):
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert "nanosae" in script
-    for verb in ("describe", "encode", "stability"):
-        assert verb in script

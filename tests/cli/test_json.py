@@ -168,6 +168,14 @@ def test_notes_do_not_mix_with_json(data, flags, tmp_path, capsys):
     assert "note: " in shown.err
 
 
+@pytest.mark.parametrize("words", [["watch", "run"], ["completion", "bash"]])
+def test_a_command_without_a_result_refuses_json(words, capsys):
+    assert main([*words, "--json"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"nanosae {words[0]} has no result to print as JSON" in shown.err
+
+
 def test_the_table_is_read():
     assert documented()["encode"] == {
         "output",

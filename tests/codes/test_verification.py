@@ -4,9 +4,21 @@ import json
 
 import pytest
 
-from nanosae.codes import Codes
+from nanosae.codes import Codes, CodesWriter
 from nanosae.codes.format import fingerprint
+from nanosae.errors import DamagedFileError
 from written_codes import M, N
+
+
+def test_codes_of_another_format_are_refused(corpus):
+    codes, *_ = corpus
+    manifest = json.loads((codes.path / "manifest.json").read_text())
+    del manifest["checksum"]
+    (codes.path / "manifest.json").write_text(json.dumps(manifest | {"format": 1}))
+    with pytest.raises(DamagedFileError, match=r"of format 1; .* encode"):
+        Codes.open(codes.path)
+    with pytest.raises(DamagedFileError, match="of format 1"):
+        CodesWriter(codes.path, n_features=M, append=True)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +57,7 @@ def test_verify_finds_a_single_flipped_bit(corpus):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", '{"format": 1}', '{"format": 99, "n_rows": 0, "shards": []}'],
+    ["", "{", "[]", '{"format": 2}', '{"format": 2, "n_rows": 0, "shards": []}'],
 )
 def test_a_damaged_manifest_is_named(corpus, content):
     codes, *_ = corpus

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from blocks import BlockError, Session, blocks, shown
+from blocks import BlockError, Session, blocks, form, shown
 from pages import PAGES, ROOT, prepare
 
 FAST = ("docs/metrics.md", "docs/formats.md", "docs/recipes.md")  # no sub-process
@@ -31,9 +31,32 @@ def test_the_blocks_of_a_page_run(page, tmp_path):
         pytest.importorskip(NEEDS[page])
     prepare(page, tmp_path)
     session = Session(page, tmp_path)
+    printed = ""
     for block in blocks(text_of(page)):
         if block.is_run:
-            session.run(block)
+            printed = session.run(block)
+        elif block.is_output and is_of_run(block):
+            assert form(block.code) == form(shown(printed, block.comment))
+
+
+def is_of_run(block):
+    """Return whether an output is that of `nanosae run` or `demo`: a line for each stage."""
+    return "\ntrain  " in block.code
+
+
+def test_readme_and_tutorial_show_what_a_run_prints():
+    for page in ("README.md", "docs/tutorial.md"):
+        outputs = [block for block in blocks(text_of(page)) if block.is_output]
+        assert sum(is_of_run(block) for block in outputs) == 1, page
+
+
+def test_words_that_a_run_no_longer_prints_would_be_found():
+    now = "\ntrain      9 features (1 s)\n  • Texts about “sea”."
+    assert form(now) == form(
+        "\ntrain      11 features (20 s)\n  • Texts about “tea, leaf”."
+    )
+    assert form(now) != form(now.replace("features", "latents"))
+    assert form(now) != form(now + "\nnow: open it")
 
 
 def test_what_is_not_run_says_why_and_is_the_exception():

@@ -1,7 +1,7 @@
 """Kernels: every backend against dense float64 autograd, on values and every gradient.
 
 The cases marked `gpu` run on a GPU, or on a CPU in Triton's interpreter where TRITON_INTERPRET=1 is
-set (tests/test_triton.py does so): `pytest -m gpu tests/test_kernels.py`.
+set (tests/kernels/test_triton.py does so): `pytest -m gpu tests/kernels/test_kernels.py`.
 """
 
 import importlib
@@ -272,17 +272,23 @@ def test_rows_need_not_be_contiguous(kernels, rule):
 
 
 def gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, target):
-    """Every gradient of a loss that uses the reconstruction and the values."""
+    """Every gradient of a loss that uses two reconstructions, one by a frozen decoder, and the
+    values."""
     leaves = [t.clone().requires_grad_() for t in (encoder, bias, decoder, b_dec)]
-    plan = kernels.make_plan(pairs, len(encoder))
-    z = sparse_encode(x, leaves[0], leaves[1], pairs, plan, kernels)
-    recon = sparse_decode(
-        torch.relu(z) ** 1.5, leaves[2], leaves[3], pairs, plan, kernels
-    )
-    loss = ((recon - target) ** 2).sum() + z.sin().sum()
-    loss.backward()
-    z = z[: int(pairs.row_ptr[-1])]
+    z, recon = backward(kernels, x, *leaves, pairs, target)
     return [z.detach(), recon.detach(), *(leaf.grad for leaf in leaves)]
+
+
+def backward(kernels, x, encoder, bias, decoder, b_dec, pairs, target):
+    plan = kernels.make_plan(pairs, len(encoder))
+    z = sparse_encode(x, encoder, bias, pairs, plan, kernels)
+    acts = torch.relu(z) ** 1.5
+    recon = sparse_decode(acts, decoder, b_dec, pairs, plan, kernels)
+    frozen = [decoder.detach(), b_dec.detach()]
+    other_recon = sparse_decode(z, *frozen, pairs, plan, kernels)
+    loss = ((recon - target) ** 2).sum() + ((other_recon - target) ** 2).sum()
+    (loss + z.sin().sum()).backward()
+    return z[: int(pairs.row_ptr[-1])], recon
 
 
 def dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target):
@@ -293,7 +299,9 @@ def dense_gradients(x, encoder, bias, decoder, b_dec, pairs, target):
     mask = pair_mask(pairs, (len(x), len(encoder)))
     z = x @ leaves[0].T + leaves[1]
     recon = torch.where(mask, torch.relu(z) ** 1.5, 0.0) @ leaves[2] + leaves[3]
-    (((recon - target) ** 2).sum() + z[mask].sin().sum()).backward()
+    other_recon = torch.where(mask, z, 0.0) @ decoder + b_dec
+    loss = ((recon - target) ** 2).sum() + ((other_recon - target) ** 2).sum()
+    (loss + z[mask].sin().sum()).backward()
     return [z[mask].detach(), recon.detach(), *(leaf.grad for leaf in leaves)]
 
 
@@ -311,15 +319,16 @@ def test_values_and_every_gradient_agree_with_dense_float64(kernels, rule, kind,
         torch.testing.assert_close(g.double() / scale, w / scale, rtol=1e-5, atol=2e-6)
 
 
-def test_gradient_check_can_fail(kernels, monkeypatch):
+@pytest.mark.parametrize("name", ["decode_grads", "value_grads"])
+def test_gradient_check_can_fail(kernels, monkeypatch, name):
     x, encoder, bias, decoder, b_dec, k = problem("plain")
     pairs = kernels.select_topk(x, encoder, bias, k)
-    right = kernels.decode_grads
+    right = getattr(kernels, name)
 
-    def halves_the_values(grad, values, plan, weight, grad_weight, add):
-        return right(grad, values, plan, weight, grad_weight, add) * 0.5
+    def halves_the_values(*args):
+        return right(*args) * 0.5
 
-    monkeypatch.setattr(kernels, "decode_grads", halves_the_values)
+    monkeypatch.setattr(kernels, name, halves_the_values)
     got = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
     want = dense_gradients(x, encoder, bias, decoder, b_dec, pairs, x)
     assert not torch.allclose(got[2].double(), want[2], rtol=1e-3)
@@ -328,7 +337,6 @@ def test_gradient_check_can_fail(kernels, monkeypatch):
 def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
     x, encoder, bias, decoder, b_dec, k = problem("plain")
     pairs = kernels.select_topk(x, encoder, bias, k)
-    plan = kernels.make_plan(pairs, len(encoder))
     single = gradients(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
     encoder, decoder = (
         encoder.clone().requires_grad_(),
@@ -342,11 +350,7 @@ def test_preallocated_gradients_are_overwritten_then_added_to(kernels):
             encoder.grad.fill_(float("nan"))
             decoder.grad.fill_(float("nan"))
         for _ in range(2):
-            z = sparse_encode(x, encoder, bias, pairs, plan, kernels)
-            recon = sparse_decode(
-                torch.relu(z) ** 1.5, decoder, b_dec, pairs, plan, kernels
-            )
-            (((recon - x) ** 2).sum() + z.sin().sum()).backward()
+            backward(kernels, x, encoder, bias, decoder, b_dec, pairs, x)
         torch.testing.assert_close(encoder.grad, 2 * single[2])
         torch.testing.assert_close(decoder.grad, 2 * single[4])
 

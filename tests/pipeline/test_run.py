@@ -1,5 +1,7 @@
 """From a file of texts to findings: what is decided, done, resumed and redone."""
 
+import os
+import signal
 import zlib
 from dataclasses import replace
 
@@ -9,13 +11,17 @@ import pytest
 
 import nanosae
 from nanosae import Codes, TrainConfig
+from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import PlanOptions, make_plan
+from nanosae.runs.signals import Stopped
 from nanosae.train import loop
 from reported import Page
 
+NOTHING = pd.DataFrame()
+EMPTY = Contrast("groups", NOTHING, NOTHING, NOTHING, {}, NOTHING)
 CONFIG = TrainConfig(hidden_size=64, k=4, steps=40, batch_size=128)
 WORDS = {"sea": "boat wave sail harbour tide", "farm": "cow field tractor wheat barn"}
 
@@ -160,6 +166,25 @@ def test_what_the_texts_are_about_follows_the_tested_findings(finished):
     run(finished[0], finished[1])
 
 
+def test_texts_written_as_html_are_planned_as_plain_ones():
+    plain = reviews()["review"].tolist()
+    texts = [f"<div>Dear,</div><p><b>{text}</b></p>" for text in plain]
+    plan = make_plan({"mail": texts}, PlanOptions(embedder=Encoder()))
+    assert plan.table["text"].to_pylist() == [f"Dear,\n{text}" for text in plain]
+    assert "The texts are HTML: tags and quoted replies were left out." in plan.notes
+
+
+def test_copies_are_told_before_their_comparisons():
+    def result(n_rows, n_independent):
+        about = {"n_rows": n_rows, "n_independent": n_independent}
+        return replace(EMPTY, about=about)
+
+    assert module._note_on_copies([result(900, 450), result(80, 80)]) == []
+    (note,) = module._note_on_copies([result(900, 18), result(80, 80)])
+    assert note.startswith("The 900 texts are 18 different ones")
+    assert module._note_on_copies([]) == []
+
+
 def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
     texts = [f"Ticket {number}: server DOWN" for number in range(200)]
     with pytest.raises(DataError, match=r"are 1 different ones; at least 10"):
@@ -228,7 +253,8 @@ def results(folder):
     analysis = nanosae.open(folder)
     tables = (analysis.findings, analysis.features, analysis.topics)
     values = [table.to_json(orient="records") for table in tables]
-    return [*values, analysis.families, analysis.evaluation]
+    objects = (analysis.families, analysis.evaluation)
+    return [*values, *(result.to_dict() for result in objects)]
 
 
 def interrupted(stage, when, monkeypatch):
@@ -280,6 +306,21 @@ def test_killed_while_it_trains_it_goes_on_at_the_last_checkpoint(
     run(finished[0], tmp_path / "run", **options)
     assert n_steps == 26 + (40 - 20)
     assert results(tmp_path / "run") == results(evaluated)
+
+
+def test_stopped_by_a_signal_it_says_how_to_go_on(finished, tmp_path, monkeypatch):
+    """A run is repeated as it was typed; `train` alone has --resume."""
+    original = loop.take_step
+    signals = iter([signal.SIGTERM])  # a second one would end the process
+
+    def take_step(*arguments):
+        original(*arguments)
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop, "take_step", take_step)
+    with pytest.raises(Stopped, match="the same command with the same run folder"):
+        run(finished[0], tmp_path / "run")
 
 
 def test_added_texts_cost_only_themselves(finished, tmp_path):

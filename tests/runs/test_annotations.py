@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from nanosae.codes import write_codes
 from nanosae.errors import DamagedFileError
 from nanosae.runs import annotations as edits
-from nanosae.runs.tables import known_labels
+from nanosae.runs.tables import known_labels, save_features
 
 WRITE = """
 import sys
@@ -71,9 +71,8 @@ def test_names_of_people_win_over_labels(tmp_path):
     codes = write_codes(tmp_path / "codes" / "default", sp.csr_array(np.eye(3)))
     edits.rename(tmp_path, 2, "mine")
     assert known_labels(codes) == {2: "mine"}
-    pd.DataFrame({"feature": [0, 1, 2], "label": ["a", None, "c"]}).to_parquet(
-        tmp_path / "features.parquet"
-    )
+    labels = pd.DataFrame({"feature": [0, 1, 2], "label": ["a", None, "c"]})
+    save_features(tmp_path, labels)
     assert known_labels(codes) == {0: "a", 2: "mine"}
 
 

@@ -1,8 +1,8 @@
 """Results know what they were made from: fresh, stale or damaged, and never mixed."""
 
-import json
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from complete_run import kept_for_other_models
 from nanosae.codes import CodesWriter, write_codes
-from nanosae.errors import ConfigError, DamagedFileError
+from nanosae.errors import DamagedFileError, MissingError
 from nanosae.model.weights import Weights
 from nanosae.runs import annotations
 from nanosae.runs.results import (
@@ -99,16 +99,17 @@ def test_a_result_of_another_corpus_is_judged_by_that_one(run):
     assert "is gone" in load_result(run, "evaluation.json", opened(run)).stale
 
 
-def test_results_of_a_version_that_did_not_note_their_model(run):
+@pytest.mark.parametrize("name", ["families.json", "topics.parquet"])
+def test_a_result_that_does_not_say_what_it_was_made_from_is_refused(run, name):
     (run / "families.json").write_text('{"families": []}')
-    assert "does not say" in load_result(run, "families.json").stale
-    (run / "training.json").unlink()  # and no later training
-    assert load_result(run, "families.json").fresh
+    labels("foreign").to_parquet(run / "topics.parquet")
+    with pytest.raises(DamagedFileError, match=r"does not say .* Make it again: nano"):
+        load_result(run, name)
 
 
 def test_codes_outside_a_run_keep_no_results(tmp_path):
     codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(3)))
-    with pytest.raises(ConfigError, match="lies in no run folder"):
+    with pytest.raises(MissingError, match="lies in no run folder"):
         save_result(codes, "evaluation.json", {}, {})
 
 
@@ -210,17 +211,6 @@ def test_two_verbs_at_once_lose_no_column(run):
     assert expected < set(load_features(run).columns)
 
 
-def test_a_table_of_a_version_that_knew_no_models(run):
-    labels("ancient").to_parquet(run / "features.parquet")
-    assert known_labels(opened(run)) == {}
-    save_features(run, labels("new"), opened(run))
-    assert known_labels(opened(run))[0] == "new 0"
-    assert (run / "features-unknown.parquet").exists()  # nothing is lost
-    (run / "training.json").unlink()
-    labels("ancient").to_parquet(run / "features.parquet")
-    assert known_labels(opened(run))[0] == "ancient 0"
-
-
 # ── annotations ──
 
 
@@ -242,30 +232,15 @@ def test_a_changed_letter_in_a_name_is_noticed(run):
         annotations.names(run)
 
 
-def test_annotations_of_the_first_version_are_read_and_kept(tmp_path):
+def test_annotations_of_another_version_are_refused(tmp_path):
     import sqlite3
 
-    with sqlite3.connect(tmp_path / "user.sqlite") as db:
-        db.execute(
-            "CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT NOT NULL)"
-        )
-        db.execute("CREATE TABLE bookmarks (feature INTEGER PRIMARY KEY)")
-        db.execute(
-            "CREATE TABLE tags (corpus TEXT, tag TEXT, row INTEGER, "
-            "PRIMARY KEY (corpus, tag, row)) WITHOUT ROWID"
-        )
-        db.execute("INSERT INTO names VALUES (3, 'old')")
-        db.execute("INSERT INTO bookmarks VALUES (4)")
-        db.execute("INSERT INTO tags VALUES ('c', 't', 7)")
-    db.close()
-    for _ in range(2):  # as it is, and rewritten
-        assert annotations.names(tmp_path, "m") == {3: "old"}
-        assert annotations.bookmarks(tmp_path, "m")[0] == 4
-        assert annotations.tags(tmp_path, "c") == {"t": 1}
-        annotations.bookmark(tmp_path, 9, model="m")
-    assert annotations.bookmarks(tmp_path, "m") == [4, 9]
-    annotations.rename(tmp_path, 3, "", "m")
-    assert annotations.names(tmp_path, "m") == {}
-    (tmp_path / "training.json").write_text("{}")  # another model was trained since
-    assert annotations.bookmarks(tmp_path, "m") == [9]
-    assert json.loads((tmp_path / "training.json").read_text()) == {}
+    with closing(sqlite3.connect(tmp_path / "user.sqlite")) as db:
+        db.execute("CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT)")
+    for call in (annotations.names, annotations.bookmarks):
+        with pytest.raises(
+            DamagedFileError, match=r"version 0 is not known.*Move it away"
+        ):
+            call(tmp_path)
+    with pytest.raises(DamagedFileError, match="version 0"):
+        annotations.bookmark(tmp_path, 9)

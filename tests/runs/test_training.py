@@ -19,7 +19,13 @@ from nanosae.errors import (
 )
 from nanosae.model.sae import SAEModel
 from nanosae.model.weights import Weights
-from nanosae.runs.folder import current, is_finished, last_line, verify_training
+from nanosae.runs.folder import (
+    current,
+    is_finished,
+    last_line,
+    read_config,
+    verify_training,
+)
 from nanosae.runs.training import TrainingRun
 from nanosae.train.trainer import SAETrainer
 
@@ -242,15 +248,16 @@ def test_all_files_have_the_usual_mode(tmp_path):
     assert modes == {oct(0o666 & ~umask)}
 
 
-def test_runs_of_the_first_format_are_read_and_resumed(tmp_path):
-    whole = train(tmp_path)
+def test_a_run_of_another_format_is_refused_and_stays_as_it_is(tmp_path):
+    train(tmp_path)
     (tmp_path / "training.json").unlink()
     facts = json.loads((tmp_path / "config.json").read_text())
     del facts["checksum"]
     (tmp_path / "config.json").write_text(json.dumps(facts | {"format": 1}))
-    cfg = json.loads((tmp_path / "model" / "cfg.json").read_text())
-    del cfg["metadata"]["checksums"]
-    (tmp_path / "model" / "cfg.json").write_text(json.dumps(cfg))
-    assert same(SAEModel.load(tmp_path), whole)
-    assert same(train(tmp_path, resume=True), whole)
-    assert not same(train(tmp_path, OTHER, force=True), whole)
+    before = files(tmp_path)
+    with pytest.raises(DamagedFileError, match=r"format 1; .* in another folder"):
+        read_config(tmp_path)
+    for how in ({"resume": True}, {"force": True}, {}):
+        with pytest.raises(ExistsError, match="Choose another folder"):
+            train(tmp_path, **how)
+    assert files(tmp_path) == before

@@ -5,8 +5,13 @@ import pyarrow as pa
 import pytest
 
 from nanosae.sources.csv_files import read_csv
-from nanosae.sources.number_text import are_padded, decimal_sign, parse_numbers
-from nanosae.sources.roles import column_roles
+from nanosae.sources.number_text import (
+    are_padded,
+    decimal_sign,
+    parse_numbers,
+    parse_ratings,
+)
+from nanosae.sources.roles import Column, column_roles
 from nanosae.sources.typed import with_types
 
 TEXTS = [f"a longer text about the river and the boat number {i}" for i in range(200)]
@@ -29,6 +34,9 @@ TEXTS = [f"a longer text about the river and the boat number {i}" for i in range
         (["12 500", "1 000 000,25"], [12_500, 1_000_000.25]),
         (["12'500.5", "7"], [12_500.5, 7]),
         (["−4", "1e3", " 5 "], [-4, 1000, 5]),
+        (["(12.50)", "$(1,234.00)", "($5)", "12.50"], [-12.5, -1234, -5, 12.5]),
+        (["1.234,56 €", "(1.000,00 €)", "4,50-", "€ -3"], [1234.56, -1000, -4.5, -3]),
+        (["1e-3", "2-3", "(5", "-(5)"], [0.001, None, None, None]),
         (["1.2.3", "4-5", "3 out of 5", "", None], [None] * 5),
     ],
 )
@@ -51,6 +59,11 @@ def test_the_last_of_two_signs_is_the_decimal_one():
         (["1.2.3", "1.2.4", "1.10.0"], "category"),  # versions, no days
         (["192.168.0.1", "10.0.0.1", "10.0.0.7"], "category"),
         (["2024-05", "2024-06", "2023-12"], "date"),
+        (["(12.50)", "1,200.00", "-3"], "number"),
+        (["★★★★☆", "★★★★★", "★☆☆☆☆"], "number"),
+        (["3/10", "10/10", "7.5/10"], "number"),
+        (["4 out of 5", "5 out of 5", "1 out of 5"], "number"),
+        (["3/4", "1/12", "2/7"], "category"),  # fractions, or days without a year
     ],
 )
 def test_roles_follow_how_numbers_are_written(cells, role):
@@ -59,6 +72,22 @@ def test_roles_follow_how_numbers_are_written(cells, role):
     values = (cells * 200)[:200]
     table = pa.table({"text": TEXTS, "column": values})
     assert column_roles(table)[1].role == role
+
+
+@pytest.mark.parametrize(
+    ("cells", "ratings"),
+    [
+        (["★★★★☆", "★★★★★", "", None], [4, 5, None, None]),
+        ([" 4 out of 5", "3,5 von 5", "5 de 5"], [4, 3.5, 5]),
+        (["10/10", "7/10", "seven"], [10, 7, None]),
+    ],
+)
+def test_ratings_are_their_numbers(cells, ratings):
+    cells = pa.array(cells, pa.string())
+    assert parse_ratings(cells).to_pylist() == ratings
+    table = pa.table({"stars": pa.chunked_array([cells.take([0, 1] * 20)])})
+    typed = with_types(table, [Column("stars", "number", "")])
+    assert typed["stars"].to_pylist() == ratings[:2] * 20
 
 
 def test_codes_are_told_by_leading_zeros():

@@ -8,7 +8,7 @@ import pytest
 from nanosae.errors import DataError
 from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.roles import Column, column_roles, with_roles
+from nanosae.sources.roles import Column, column_roles, likely_text, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -41,6 +41,7 @@ def role_of(values, name="column"):
         (list(range(10**18, 10**18 + N)), "id"),
         ([f"user{i}" for i in range(N)], "id"),
         ([["x", "y"], []] * 100, "tags"),
+        ([["x"], []] * 100, "unused"),
         (["x|y", "x", "z; x", "y|z"] * 50, "tags"),
         (["Paris, France", "Lyon, France"] * 100, "category"),
         (
@@ -75,7 +76,61 @@ def test_names_decide_where_values_do_not():
 
     assert role_of([1_700_000_000 + i for i in range(N)], "created_at") == "date"
     assert role_of([1_700_000_000 + i for i in range(N)], "views") == "id"
+    assert role_of(ids, "user.id") == role_of(ids, "postId") == "id"
+    assert role_of(ids, "paid") == "number"
+    assert role_of([10_115, 10_117, 80_331, 20_095] * 50, "zip") == "id"
+    assert role_of([10_115, 10_117, 80_331, 20_095] * 50, "price") == "number"
     assert role_of([f"a, {'bc'[i % 2]}" for i in range(N)], "genres") == "tags"
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "first"),
+    [
+        (["1706778000.5", "1706779000"], "ts", "2024-02-01T09:00:00.500000"),
+        ([1.706778e12, 1.706779e12], "epoch_ms", "2024-02-01T09:00:00"),
+        ([1_706_778_000, 1_706_779_000], "createdAt", "2024-02-01T09:00:00"),
+        ([45_323, 45_400, 45_666], "Date received", "2024-02-01T00:00:00"),
+    ],
+)
+def test_counts_of_seconds_and_days_are_times(values, name, first):
+    table = pa.table({"the text": TEXTS, name: (values * N)[:N]})
+    roles = column_roles(table)
+    typed = with_types(table, roles)
+    assert roles[1].role == "date"
+    assert typed[name][0].as_py().isoformat() == first
+    without_a_name = pa.table({"the text": TEXTS, "amount": (values * N)[:N]})
+    assert column_roles(without_a_name)[1].role != "date"
+
+
+def test_whole_numbers_with_gaps_are_whole_numbers():
+    """Where a cell is empty, pandas stores them as fractions."""
+    assert role_of([1999.0, 2004.0, 2010.0, None] * 50, "published") == "date"
+    assert role_of([float(i) for i in range(N - 1)] + [None]) == "id"
+    assert role_of([i * 317.0 for i in range(N - 1)] + [None]) == "number"
+    table = pa.table({"the text": TEXTS, "year": [1999.0, None] * 100})
+    typed = with_types(table, [Column("year", "date", "")])
+    assert typed["year"].to_pylist()[:2] == [1999, None]
+
+
+def test_a_code_beside_its_name_is_compared_once():
+    names = ["Rome", "Oslo", None, "Rome"] * 50
+    codes = pd.Categorical(["IT", "NO", None, "IT"] * 50, ["NO", "IT"])
+    table = pa.table({"the text": TEXTS, "city": names, "land": pa.array(codes)})
+    assert [c.role for c in column_roles(table)] == ["text", "category", "unused"]
+    assert column_roles(table)[2].reason == "it says the same as city"
+    others = pa.table({"the text": TEXTS, "city": names, "hall": [*names[1:], "Oslo"]})
+    assert column_roles(others)[2].role == "category"
+
+
+def test_what_may_be_the_text_is_named():
+    queries = pa.array([f"query {i}" for i in range(N)])
+    table = pa.table({"kind": ["a", "b"] * 100, "n": range(N), "the query": queries})
+    columns = column_roles(table)
+    assert likely_text(table, columns) is None  # each row has a value of its own: an id
+    table = pa.table(
+        {"kind": ["a", "b"] * 100, "the query": queries.take([*range(70), 0] * 3)[:N]}
+    )
+    assert likely_text(table, column_roles(table)) == "the query"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from nanosae.errors import DataError, MissingError
 from nanosae.sources import open_rows
-from nanosae.sources.excel_files import sheets_left_out
+from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import column_roles
 from nanosae.sources.texts import drop_empty_texts, read_texts
 
@@ -212,6 +212,58 @@ def test_excel_files_may_have_titles_above_the_header(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    "title",
+    [
+        "Monthly report\nmade on 2024-05-02, by J. Doe\n\n",
+        "Monthly report,,\n,,\n",
+        '"A title, of\ntwo lines"\n',
+    ],
+)
+def test_titles_above_a_header_are_no_rows(title, tmp_path):
+    path = tmp_path / "report.csv"
+    rows = [f'"a text, {i}",{i % 3},{i}.5\n' for i in range(8)]
+    path.write_text(title + "comment,stars,price\n" + "".join(rows))
+    table = read_texts(path)
+    assert table.column_names == ["comment", "stars", "price"]
+    assert table["price"].to_pylist() == [i + 0.5 for i in range(8)]
+    assert "above the header" in notes_of(table)[0]
+
+
+def test_sparse_rows_and_texts_of_lines_are_no_titles(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(",text,n,m\n" + "".join(f"{i},,,\n" for i in range(9)))
+    assert len(read_texts(path)) == 9
+    path.write_text("".join(f"{i},,,\n" for i in range(4)) + "5,2,3,4\n" * 9)
+    assert len(read_texts(path)) == 13  # without a header nothing is left out
+    assert notes_of(read_texts(path)) == []
+
+
+def test_the_largest_sheet_is_read(tmp_path):
+    pytest.importorskip("openpyxl")
+    path = tmp_path / "book.xlsx"
+    rows = pd.DataFrame({"comment": list("abcdef"), "stars": range(6)})
+    with pd.ExcelWriter(path) as writer:
+        cover = pd.DataFrame({"Report": ["confidential", "by J. Doe"]})
+        cover.to_excel(writer, sheet_name="cover", index=False)
+        rows.to_excel(writer, sheet_name="data", index=False)
+    table = read_texts(path)
+    assert table["comment"].to_pylist() == list("abcdef")
+    assert notes_of(table) == [
+        "Sheets with other columns than 'data' were left out: cover."
+    ]
+
+
+def test_lists_of_records_are_lists_of_their_names(tmp_path):
+    labels = [[{"id": 1, "name": "bug"}, {"id": 2, "name": "net"}], [], None] * 2
+    comments = [[{"user": "a", "likes": 2}]] * 6
+    table = pa.table({"text": list("abcdef"), "labels": labels, "comments": comments})
+    pq.write_table(table.slice(1), tmp_path / "issues.parquet")
+    read = read_texts(tmp_path / "issues.parquet")
+    assert read["labels"].to_pylist() == [[], None, ["bug", "net"], [], None]
+    assert read["comments"].to_pylist() == comments[1:]
+
+
 def test_sheets_with_the_same_columns_are_one_table(tmp_path):
     pytest.importorskip("openpyxl")
     path = tmp_path / "years.xlsx"
@@ -227,11 +279,13 @@ def test_sheets_with_the_same_columns_are_one_table(tmp_path):
     assert table["comment"].to_pylist() == ["a", "b", "c"]
     assert table["stars"].to_pylist() == [1, 2, 4]
     assert table["sheet"].to_pylist() == ["2023", "2023", "2024"]
-    assert sheets_left_out(table) == ["legend"]
+    assert notes_of(table) == [
+        "Sheets with other columns than '2023' were left out: legend."
+    ]
     many = pa.table({"sheet": table["sheet"].combine_chunks().take([0, 2] * 30)})
     (column,) = column_roles(many)
     assert column.role == "category"  # though its values read as numbers
-    assert sheets_left_out(many) == []
+    assert notes_of(many) == []
 
 
 def test_values_of_several_types_in_json_become_text(tmp_path):
@@ -255,6 +309,28 @@ def test_another_encoding_is_a_question(tmp_path):
     path.write_bytes(late.encode() + "café,1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"'text', is not in UTF-8.*--encoding cp1252"):
         read_texts(path)
+
+
+@pytest.mark.parametrize(("form", "sign"), [("tsv", "\t"), ("csv", ";")])
+def test_quotation_marks_that_are_not_closed_swallow_no_rows(form, sign, tmp_path):
+    texts = [f'"in row {i}' if i % 4 == 3 else f'5" wide {i}' for i in range(12)]
+    texts[6] = '"closed"'
+    path = tmp_path / f"rows.{form}"
+    lines = [f"{i}{sign}{text}{sign}1.5\n" for i, text in enumerate(texts)]
+    path.write_text(sign.join(["id", "text", "n"]) + "\n" + "".join(lines))
+    table = read_texts(path)
+    texts[6] = "closed"
+    assert table["text"].to_pylist() == texts
+    assert table["n"].to_pylist() == [1.5] * 12
+    assert "quotation marks" in notes_of(table)[0]
+
+
+def test_quoted_cells_may_hold_what_looks_like_rows(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('text,n\n"see:\na,b\nc",1\n"d",2\n')
+    table = read_texts(path)
+    assert table["text"].to_pylist() == ["see:\na,b\nc", "d"]
+    assert notes_of(table) == []
 
 
 def test_texts_keep_quotes_newlines_and_length(tmp_path):
@@ -360,6 +436,39 @@ def test_of_many_text_files_each_is_a_text_in_its_own_encoding(tmp_path):
         read_texts(tmp_path / "a", "text")  # 30 files: a text per line, as in a shard
     one_folder = read_texts(tmp_path / "*" / "*.txt", "body", encoding="cp1252")
     assert one_folder.column_names == ["body", "file", "folder"]
+
+
+def test_folders_in_a_folder_are_read(tmp_path):
+    for i in range(6):
+        folder = tmp_path / "notes" / "ab"[i % 2]
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / f"{i}.md").write_text(f"---\ntags: x\n---\n# Head {i}\n\n---\nend\n")
+    table = read_texts(tmp_path / "notes")
+    assert sorted(table["text"].to_pylist()) == [
+        f"# Head {i}\n\n---\nend" for i in range(6)
+    ]
+    assert table["folder"].to_pylist() == ["a"] * 3 + ["b"] * 3
+    for day in ("1", "2"):
+        (tmp_path / "notes" / "a" / f"{day}.csv").write_text(f"text\nof day {day}\n")
+    assert read_texts(tmp_path / "notes")["text"].to_pylist() == [
+        "of day 1",
+        "of day 2",
+    ]
+    (tmp_path / "notes" / "b" / "3.csv").write_text("text\nof day 3\n")
+    assert read_texts(tmp_path / "notes")["folder"].to_pylist() == ["a", "a", "b"]
+    archive = tmp_path / "notes.zip"
+    archive.write_bytes(b"PK")
+    with pytest.raises(DataError, match=r"\.zip file.*Unpack it first"):
+        read_texts(archive)
+
+
+def test_few_text_files_are_lines_and_it_is_said(tmp_path):
+    for i in range(3):
+        (tmp_path / f"{i}.txt").write_text(f"one {i}\ntwo {i}\n")
+    table = read_texts(tmp_path)
+    assert len(table) == 6
+    (note,) = notes_of(table)
+    assert note.startswith("Each line of the 3 files is a text; of 50 files and more")
 
 
 def test_the_fields_of_records_are_columns(tmp_path):

@@ -121,14 +121,15 @@ import sys
 sys.path.insert(0, {tests!r})
 import time
 import language_models as t
+from nanosae import atomic
 from nanosae.text import activation_cache as module
 module.SHARD_BLOCKS = 1
-plain = module.write_file
+plain = atomic.write_file
 def put(path, write):
     time.sleep(0.05)
     plain(path, write)
     print(path.name, flush=True)
-module.write_file = put
+atomic.write_file = module.write_file = put
 module.cache_activations(t.model_of("llama"), ["layers.0", "layers.1"], t.texts_of(2000),
     {folder!r}, tokenizer=t.tokenizer_of("llama"), batch_tokens=64)
 """

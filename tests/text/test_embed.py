@@ -196,6 +196,8 @@ def test_a_demo_run_is_searched_by_meaning(tmp_path):
     model = SAETrainer(TrainConfig(**config), run=tmp_path).train(rows)
     model.encode_corpus(rows, tmp_path / "codes" / "default", metadata=texts)
     found = search(Codes.open(tmp_path), "a creature that swims", n=20)
-    assert found.note == "rows like the text, encoded by all-MiniLM-L6-v2"
+    assert (
+        found.note.split("; ")[0] == "rows like the text, encoded by all-MiniLM-L6-v2"
+    )
     kinds = [lexnames[hit.row] for hit in found.hits]
     assert kinds.count("noun.animal") >= 10

@@ -317,10 +317,6 @@ def test_resuming_on_other_rows_or_other_threads_is_noticed(tmp_path):
         write_sealed_json(tmp_path / "config.json", facts | {name: other})
         with pytest.warns(UserWarning, match=f"{name} {other}"):
             SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
-    older = {key: fact for key, fact in facts.items() if key != "selection"}
-    (tmp_path / "model" / "cfg.json").unlink()
-    write_sealed_json(tmp_path / "config.json", older)  # of a version that noted none
-    SAETrainer(config, run=tmp_path).train(rows(), resume=True, progress=False)
 
 
 def test_a_loss_that_explodes_names_step_cause_and_checkpoint(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """Maps: layout, clusters, labels."""
 
-import re
 import sys
 
 import numpy as np
@@ -80,14 +79,13 @@ def test_labels_name_the_clusters_and_keep_clear_of_each_other():
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(40), 30)
     points = rng.normal(size=(40, 2))[group] + 0.1 * rng.normal(size=(1200, 2))
-    names = {i: f"topic{g} word{g} and {i}" for i, g in enumerate(group.tolist())}
+    names = {i: f"Topic{g} word{g} and {i}" for i, g in enumerate(group.tolist())}
     found = maps.labels(points, group, names, 900, 600)
     assert 10 < len(found) <= 40
-    assert all(
-        set(text.split(", ")) == {f"topic{n}", f"word{n}"}
-        for text, _ in found
-        for n in re.findall(r"topic(\d+)", text)
-    )
+    own_words = {
+        f"Topic{g} word{g}" for g in range(40)
+    }  # as a phrase, as it is written
+    assert {text for text, _ in found} <= own_words
     span = np.ptp(points, axis=0)
     boxes = [
         ((np.array(at) - points.min(0)) / span * [900, 600], 3.5 * len(text))

@@ -1,7 +1,8 @@
 """What an agent can ask about a run: bounded answers in JSON types, with numbers of rows.
 
-Nothing here writes. Lists have at most `MOST` entries and texts at most `TEXT` characters, so that
-an answer fits a model's context; each says how many entries there are in all.
+An agent is told of each function what its signature and its docstring say. Nothing here writes.
+Lists have at most `MOST` entries and texts at most `TEXT` characters, so that an answer fits a
+model's context; each says how many entries there are in all.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Answer = dict[str, Any]
 
 
 def overview(analysis: Analysis) -> Answer:
-    """Say what the run holds: rows, features, columns and their most frequent values."""
+    """Say what the run holds: rows, features, columns and their values."""
     codes = analysis.codes
     return {
         "run": str(analysis.run),
@@ -43,18 +44,18 @@ def overview(analysis: Analysis) -> Answer:
 
 def search_rows(
     analysis: Analysis,
-    query: str | None,
-    row: int | None,
-    feature: int | None,
-    n: int,
+    query: str | None = None,
+    row: int | None = None,
+    feature: int | None = None,
+    n: int = 10,
 ) -> Answer:
-    """Find rows by words, by likeness to a row, or by a feature."""
+    """Find rows: by words (query), by likeness to a row, or by a feature's number."""
     found = search(analysis.codes, query, row=row, feature=feature, n=_bounded(n))
     return _hits(found)
 
 
-def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int) -> Answer:
-    """Find rows like a row whose features, by number or label, are edited: 0 turns one off."""
+def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> Answer:
+    """Find rows like a row with other activations of features (number or label); 0 is off."""
     changes: dict[int | str, float] = {}
     for feature, activation in edit.items():
         changes[int(feature) if feature.isdecimal() else feature] = activation
@@ -63,7 +64,7 @@ def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int) -> Answe
 
 
 def show_feature(analysis: Analysis, feature: int) -> Answer:
-    """Say what is known of a feature, with rows on which it is active and not."""
+    """Show a feature: its label, its statistics, rows on which it is active and is not."""
     codes = analysis.codes
     described = analysis.features
     is_known = "n_active" in described and feature in set(described["feature"])
@@ -78,7 +79,7 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
     return _short(plain(answer | {"examples": examples}))
 
 
-def find_features(analysis: Analysis, words: str, n: int) -> Answer:
+def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
     """List features whose label holds all of some words, the most frequent first."""
     counts = analysis.codes.counts
     doubtful = doubtful_labels(analysis.codes)
@@ -97,7 +98,7 @@ def find_features(analysis: Analysis, words: str, n: int) -> Answer:
 
 
 def show_row(analysis: Analysis, row: int) -> Answer:
-    """Return a row's text, columns and features, strongest first."""
+    """Show a row: its text, its columns and its features, strongest first."""
     codes = analysis.codes
     if not 0 <= row < codes.n_rows:
         raise DataError(f"there is no row {row}: there are 0 … {codes.n_rows - 1}.")
@@ -125,12 +126,9 @@ def show_row(analysis: Analysis, row: int) -> Answer:
 
 
 def compare(
-    analysis: Analysis, by: str, a: str | None, b: str | None, n: int
+    analysis: Analysis, by: str, a: str | None = None, b: str | None = None, n: int = 20
 ) -> Answer:
-    """Say which features tell two groups of rows apart: values a and b of a column.
-
-    Without b, a is compared with all other rows; without both, each value with the rest.
-    """
+    """Test which features tell rows with value a of a column from those with b, or the rest."""
     found = contrast(analysis.codes, a, b, by=by)
     lines = found.findings.head(_bounded(n))
     return {
@@ -142,12 +140,12 @@ def compare(
     }
 
 
-def topics(analysis: Analysis, n: int) -> Answer:
+def topics(analysis: Analysis, n: int = 20) -> Answer:
     """List the topics, the largest first, with the numbers of typical rows."""
     return _stored(analysis.topics, n, "topics")
 
 
-def findings(analysis: Analysis, n: int) -> Answer:
+def findings(analysis: Analysis, n: int = 20) -> Answer:
     """List the tested sentences on the corpus, the most telling first."""
     return _stored(analysis.findings, n, "findings")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -46,6 +46,7 @@ class Card:
         examples: For `top_rows`, `quantile_rows`, `near_misses` and `hard_negatives`, as far as
             they are known, their rows.
         doubtful: Whether its label may well not fit (see `doubtful_labels`).
+        related: Names or labels of the features that `facts` relates it to, by number.
     """
 
     feature: int
@@ -53,6 +54,7 @@ class Card:
     facts: dict[str, Any]
     examples: dict[str, list[Example]]
     doubtful: bool = False
+    related: dict[int, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values, ready for JSON."""
@@ -115,9 +117,13 @@ def card(
         if rows := facts.get(kind):
             examples[kind] = _examples(codes, feature, rows)
     number = int(feature)
-    label = known_labels(codes).get(number, "")
+    labels = known_labels(codes)
+    related = {}
+    for kind in RELATED:
+        for other in facts.get(kind) or []:
+            related[other] = labels.get(other, "")
     is_doubtful = number in doubtful_labels(codes)
-    return Card(number, label, facts, examples, is_doubtful)
+    return Card(number, labels.get(number, ""), facts, examples, is_doubtful, related)
 
 
 def _plain(value: Any) -> Any:
@@ -189,9 +195,11 @@ def _number_lines(card: Card) -> list[str]:
         others = facts.get(name)
         if others:
             values = facts[f"{name}_{measure}"]
-            pairs = zip(others, values, strict=True)
-            listed = ", ".join(f"{other} ({value:.2f})" for other, value in pairs)
-            lines.append(f"{name} ({measure}): {listed}")
+            listed = []
+            for other, value in zip(others, values, strict=True):
+                label = card.related.get(other) or "feature"
+                listed.append(f"{label} ({other}; {value:.2f})")
+            lines.append(f"{name} ({measure}): " + " · ".join(listed))
     return lines
 
 

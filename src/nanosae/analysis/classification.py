@@ -162,10 +162,7 @@ def f1_scores(
 ) -> tuple[np.ndarray, Estimate]:
     """Compute F1 of every column, and their mean with its interval.
 
-    Args:
-        predicted: Bool (n, n_columns).
-        truth: Bool (n, n_columns).
-        cluster: Which rows are not independent of each other, int (n,).
+    The arguments are those of `auc_scores`, with predictions, bool, instead of scores.
     """
     hits = predicted & truth
     n_predicted = predicted.sum(0)

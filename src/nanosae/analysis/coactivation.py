@@ -57,10 +57,6 @@ def shared_rows(
     The corpus is read once for every COUNTED_CELLS counts, so that time grows with its rows and
     memory does not.
 
-    Args:
-        codes: The corpus.
-        features: Which features; all by default.
-
     Yields:
         Features of a block, as `feature_blocks` cuts them, and counts, (block, n_features) int32.
     """
@@ -152,7 +148,8 @@ def coactive_features(
     share_together = together / codes.n_rows
     npmi = np.log(lift) / -np.log(share_together)
 
-    ends = _ends_of_places(place, len(block))
+    places_and_end = np.arange(len(block) + 1)
+    ends = np.searchsorted(place, places_and_end)
     best = largest_in_segments(npmi, ends, n)
     facts = {
         "coactive": [other[few] for few in best],
@@ -163,12 +160,6 @@ def coactive_features(
     in_either = count[kept] + other_count[kept] - together
     is_duplicate = together >= duplicate * in_either
     duplicates = other[is_duplicate]
-    ends = _ends_of_places(place[is_duplicate], len(block))
+    ends = np.searchsorted(place[is_duplicate], places_and_end)
     duplicates_of_each = [duplicates[start:stop] for start, stop in pairwise(ends)]
     return facts, duplicates_of_each
-
-
-def _ends_of_places(place: np.ndarray, n: int) -> np.ndarray:
-    """Return where each of n places begins in an ascending array, and where the last ends."""
-    places_and_end = np.arange(n + 1)
-    return np.searchsorted(place, places_and_end)

@@ -40,6 +40,14 @@ def is_missing(values: np.ndarray) -> np.ndarray:
     return np.array([is_missing_value(value) for value in values.tolist()], dtype=bool)
 
 
+def count_infinite(values: np.ndarray) -> int:
+    """Count the cells that hold an infinite number."""
+    if values.dtype.kind == "f":
+        return int(np.isinf(values).sum())
+    floats = [value for value in values.tolist() if isinstance(value, float)]
+    return int(np.isinf(floats).sum())
+
+
 def cells(values: np.ndarray) -> list[Any]:
     """Return cells as Python's objects, dates to the second: nanoseconds would be integers."""
     is_date = values.dtype.kind == "M"
@@ -103,18 +111,20 @@ def _labels_of(cell: Any) -> list[str]:
     return str(cell).split("|")
 
 
-def one_hot(index: np.ndarray) -> sp.csr_array:
-    """Return the indicator matrix with a single 1 per row, in the column given.
+def one_hot(index: np.ndarray, n_columns: int | None = None) -> sp.csr_array:
+    """Return the indicator matrix with a single 1 per row, in the column given; -1: none.
 
     Example:
-        >>> one_hot(np.array([1, 0])).toarray().tolist()
-        [[0.0, 1.0], [1.0, 0.0]]
+        >>> one_hot(np.array([1, 0, -1])).toarray().tolist()
+        [[0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
     """
-    index = np.asarray(index, dtype=np.int64)
-    n_columns = int(index.max(initial=-1)) + 1
-    n_rows = len(index)
-    entries = (np.ones(n_rows), index, np.arange(n_rows + 1))
-    return sp.csr_array(entries, shape=(n_rows, n_columns))
+    if n_columns is None:
+        n_columns = int(index.max(initial=-1)) + 1
+    has_column = index >= 0
+    columns = index[has_column]
+    ends = np.concatenate([[0], np.cumsum(has_column)])
+    entries = (np.ones(len(columns)), columns, ends)
+    return sp.csr_array(entries, shape=(len(index), n_columns))
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:

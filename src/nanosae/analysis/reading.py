@@ -1,4 +1,4 @@
-"""Read codes by blocks of features, so that working memory is bounded on any corpus."""
+"""Read codes by blocks of features or rows, so that working memory is bounded on any corpus."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ BLOCK_WIDTH = 1024  # features of a block, at most
 BLOCK_PAIRS = 2**22  # active pairs of a block's features
 BLOCK_CELLS = 2**24  # entries of a dense matrix of a block's features × all features
 COLUMNS_WIDTH = 256  # features whose columns are read together
+TEXTS = 2**14  # texts that are read together
 
 
 def chosen_features(codes: Codes, features: Any = None) -> np.ndarray:
@@ -48,6 +49,18 @@ def feature_columns(
             rows = columns.indices[start:stop]
             activations = columns.data[start:stop]
             yield rows, activations
+
+
+def texts_of(codes: Codes, rows: np.ndarray, marks: str = "«»") -> Iterator[str]:
+    """Yield the texts of some rows, as `Codes.texts` returns them."""
+    for block in np.split(rows, range(TEXTS, len(rows), TEXTS)):
+        yield from codes.texts(block, marks)
+
+
+def drawn_rows(codes: Codes, most: int) -> np.ndarray:
+    """Draw rows at random, always the same ones; ascending."""
+    shuffled = np.random.default_rng(0).permutation(codes.n_rows)
+    return np.sort(shuffled[:most])
 
 
 def run_model(codes: Codes) -> Weights | None:

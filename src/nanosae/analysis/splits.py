@@ -27,6 +27,7 @@ from scipy.special import betaincinv
 
 from nanosae.analysis.columns import is_missing_value
 from nanosae.analysis.near_rows import N_BITS, near_rows
+from nanosae.analysis.reading import texts_of
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
@@ -84,10 +85,6 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
 def split_notes(held: np.ndarray, share: float) -> list[str]:
     """Say by how much the share held out differs from the one asked for, if it does.
 
-    Args:
-        held: The split, as `held_out` returns it.
-        share: The share asked for.
-
     Example:
         >>> split_notes(np.array([True, False, False, False]), share=0.5)
         ['25 % of the rows are held out instead of 50 %: large groups of near-duplicates or of \
@@ -125,7 +122,7 @@ def duplicate_groups(
         values = codes.column(groups, rows)
         equal.append(_equal_pairs(values.tolist()))
     if codes.has_texts:
-        equal.append(_equal_pairs(_normalised_texts(codes, rows)))
+        equal.append(_equal_pairs(map(normalised, texts_of(codes, rows))))
     if codes.has_tokens:
         text_of_token = codes.column("text_index", rows)
         equal.append(_equal_pairs(text_of_token.tolist()))
@@ -137,13 +134,8 @@ def duplicate_groups(
 
 
 def same_texts(codes: Codes, rows: np.ndarray) -> np.ndarray:
-    """Number the groups of texts that differ in case, digits and punctuation alone, int (n,).
-
-    Args:
-        codes: A corpus with texts.
-        rows: Rows to compare.
-    """
-    equal_pairs = _equal_pairs(_normalised_texts(codes, rows))
+    """Number the groups of texts that differ in case, digits and punctuation alone, int (n,)."""
+    equal_pairs = _equal_pairs(map(normalised, texts_of(codes, rows)))
     return _components(equal_pairs, len(rows))
 
 
@@ -183,12 +175,9 @@ def near_pairs(
 
 
 def near_bound(x: np.ndarray) -> float:
-    """Return the cosine above which centred rows are near-duplicates.
+    """Return the cosine above which centred rows of length 1 are near-duplicates.
 
     It is 0.95, or what fewer than one row in a hundred exceeds by chance, whichever is larger.
-
-    Args:
-        x: Centred rows of length 1, (n_rows, width).
     """
     dimension = effective_dimension(x)
     by_chance = chance_cosine(dimension, len(x))
@@ -201,9 +190,6 @@ def effective_dimension(x: np.ndarray) -> float:
     For centred rows of length 1 the mean squared cosine is Σλ² ÷ (Σλ)² with the eigenvalues λ of
     their covariance, so that this is the participation ratio. It equals the width for directions
     without preference and is smaller for any others.
-
-    Args:
-        x: Centred rows of length 1, (n_rows, width).
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(2000, 5))
@@ -312,13 +298,6 @@ def _graph(pairs: np.ndarray, n_nodes: int) -> sp.coo_array:
     ones = np.ones(n_pairs, dtype=bool)
     row, column = pairs
     return sp.coo_array((ones, (row, column)), shape=(n_nodes, n_nodes))
-
-
-def _normalised_texts(codes: Codes, rows: np.ndarray) -> Iterator[str]:
-    """Yield the normalised texts of some rows, which are read a block at a time."""
-    for block in np.split(rows, range(READ_BLOCK, len(rows), READ_BLOCK)):
-        for text in codes.texts(block):
-            yield normalised(text)
 
 
 def normalised(text: str) -> str:

@@ -62,12 +62,6 @@ def false_discovery(p: Any) -> np.ndarray:
 
     The step-up procedure of Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995) 289.
 
-    Args:
-        p: p-values, (n,); n may be 0.
-
-    Returns:
-        q, (n,).
-
     Example:
         >>> false_discovery([0.01, 0.5]).tolist()
         [0.02, 0.5]
@@ -161,10 +155,7 @@ def _has_converged(step: np.ndarray) -> bool:
 
 
 def mean_estimate(values: Any) -> Estimate:
-    """Average independent values, with the interval of the normal approximation.
-
-    Args:
-        values: Numbers, (n,); of none the mean is NaN.
+    """Average independent values, with the interval of the normal approximation; of none, NaN.
 
     Example:
         >>> mean_estimate([1, 1, 4]).value

@@ -13,18 +13,18 @@ import nanosae
 from nanosae.cli.output import (
     SHOWN_ROWS,
     open_codes,
+    prints_json,
     save,
     say_next,
-    say_note,
+    say_notes,
     show,
-    to_json,
+    show_facts,
 )
 from nanosae.cli.parameters import (
     Corpus,
     Count,
     Groups,
     Integers,
-    Json,
     Number,
     OptionalCount,
     Run,
@@ -46,7 +46,6 @@ def describe(
     *,
     feature: OptionalCount = None,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Describe every feature, or show the card of one.
 
@@ -54,20 +53,15 @@ def describe(
         feature: Show this feature's card.
     """
     codes = open_codes(run, name)
-    if feature is None:
-        table = nanosae.describe(codes)
-        save(codes, table)
-        for note in table.attrs.get("notes", ()):
-            say_note(note, as_json)
-        show(
-            table,
-            as_json,
-            ["feature", "density", "n_active", "max_activation", "health"],
-        )
-        say_next(f"nanosae label {run}", as_json=as_json)
+    if feature is not None:
+        card = nanosae.card(codes, feature)
+        show_facts(card.to_dict(), card)
         return
-    card = nanosae.card(codes, feature)
-    print(to_json(card.to_dict()) if as_json else card)
+    table = nanosae.describe(codes)
+    save(codes, table)
+    say_notes(table.attrs.get("notes", ()))
+    show(table, ["feature", "density", "n_active", "max_activation", "health"])
+    say_next(f"nanosae label {run}")
 
 
 def label(
@@ -88,7 +82,6 @@ def label(
     features: Integers = None,
     dry_run: bool = False,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Name features by keywords, or by a language model (--llm), with held-out scores.
 
@@ -114,24 +107,23 @@ def label(
         save(codes, table)
         _show_labels(
             table,
-            as_json,
             ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],
             score="label_auc_low",  # of few texts a high area says little
         )
-        _say_what_labels_are_for(codes, run, as_json)
+        _say_what_labels_are_for(codes, run)
         return
     limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
     chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
     how: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
     table = nanosae.llm_label(codes, chat, chosen, dry_run=dry_run, **how)
     if dry_run:
-        show(table, as_json)
+        show(table)
         return
-    _keep_llm_labels(codes, table, as_json)
-    _say_what_labels_are_for(codes, run, as_json)
+    _keep_llm_labels(codes, table)
+    _say_what_labels_are_for(codes, run)
 
 
-def _keep_llm_labels(codes: Codes, table: pd.DataFrame, as_json: bool) -> None:
+def _keep_llm_labels(codes: Codes, table: pd.DataFrame) -> None:
     """Store what a language model answered, and say what it took and what is left."""
     save(codes, table)
     for usage in table.attrs["usage"]:
@@ -144,34 +136,27 @@ def _keep_llm_labels(codes: Codes, table: pd.DataFrame, as_json: bool) -> None:
             "the same command goes on from the answers so far.",
             file=sys.stderr,
         )
-    _show_labels(
-        table,
-        as_json,
-        ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"],
-        score="llm_f1",
-    )
+    columns = ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
+    _show_labels(table, columns, score="llm_f1")
 
 
-def _say_what_labels_are_for(codes: Codes, run: Path, as_json: bool) -> None:
+def _say_what_labels_are_for(codes: Codes, run: Path) -> None:
     column = codes.columns[0] if codes.columns else None
     commands = [f"nanosae families {run}", f"nanosae topics {run}"]
     if column is not None:
         commands.append(f"nanosae contrast {run} --by {shlex.quote(column)}")
-    say_next(*commands, as_json=as_json)
+    say_next(*commands)
 
 
-def _show_labels(
-    table: pd.DataFrame, as_json: bool, columns: list[str], score: str
-) -> None:
-    """Print notes on the labels, and the labels, the best by a score first."""
-    for note in table.attrs.get("notes", ()):
-        say_note(note, as_json)
-    if not as_json:
+def _show_labels(table: pd.DataFrame, columns: list[str], score: str) -> None:
+    """Print notes on the labels, and the labels; people see the best by a score first."""
+    say_notes(table.attrs.get("notes", ()))
+    if not prints_json():
         table = table.sort_values(score, ascending=False)
-    show(table, as_json, columns)
+    show(table, columns)
 
 
-def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None:
+def families(run: Run, /, *, name: Corpus = None) -> None:
     """Group features that are active together into families."""
     from nanosae.runs.results import save_result
 
@@ -179,16 +164,14 @@ def families(run: Run, /, *, name: Corpus = None, as_json: Json = False) -> None
     found = nanosae.families(codes)
     save_result(codes, "families.json", found.to_dict(), found.parameters)
     save(codes, found.by_feature(codes.n_features))
-    if as_json:
+    if prints_json():
         print(found.to_json())
     else:
-        show(found.table, as_json=False)
-    say_next(f"nanosae topics {run}", f"nanosae report {run}", as_json=as_json)
+        show(found.table)
+    say_next(f"nanosae topics {run}", f"nanosae report {run}")
 
 
-def topics(
-    run: Run, /, *, n: Number = 20, name: Corpus = None, as_json: Json = False
-) -> None:
+def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
     """Group rows and features into N topics, without training again.
 
     Args:
@@ -203,8 +186,8 @@ def topics(
     topic = pd.DataFrame({"topic": found.feature_topic})
     save(codes, topic.rename_axis("feature").reset_index())
     save_topics(codes, found, {"n": n})
-    show(found.table, as_json, ["Topic", "Count", "Name"])
-    say_next(f"nanosae report {run}", f"nanosae explore {run}", as_json=as_json)
+    show(found.table, ["Topic", "Count", "Name"])
+    say_next(f"nanosae report {run}", f"nanosae explore {run}")
 
 
 def search(
@@ -217,7 +200,6 @@ def search(
     embedder: str | None = None,
     n: Number = 10,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Find rows by meaning and words, by another row, or by a feature.
 
@@ -230,11 +212,11 @@ def search(
     by = int(feature) if feature is not None and feature.isdecimal() else feature
     codes = open_codes(run, name)
     found = nanosae.search(codes, query, row=row, feature=by, n=n, encoder=embedder)
-    if as_json:
-        show(found.to_frame(), as_json)
+    if prints_json():
+        show(found.to_frame())
     else:
         print(found)
-    say_next(f"nanosae describe {run} --feature FEATURE", as_json=as_json)
+    say_next(f"nanosae describe {run} --feature FEATURE")
 
 
 def contrast(
@@ -247,7 +229,6 @@ def contrast(
     groups: Groups = None,
     stats: Stats = False,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Find the features that distinguish groups of rows.
 
@@ -259,8 +240,7 @@ def contrast(
     codes = open_codes(run, name)
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
     asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json, stats)
-    say_next(f"nanosae report {run}", as_json=as_json)
+    _keep_and_show(codes, asked, found, stats)
 
 
 def explain(
@@ -271,7 +251,6 @@ def explain(
     groups: Groups = None,
     stats: Stats = False,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Find the features that explain a column, one by one and together.
 
@@ -281,8 +260,7 @@ def explain(
     codes = open_codes(run, name)
     found = nanosae.explain(codes, target, groups=groups)
     asked = {"verb": "explain", "target": target, "groups": groups}
-    _keep_and_show(codes, asked, found, as_json, stats)
-    say_next(f"nanosae report {run}", as_json=as_json)
+    _keep_and_show(codes, asked, found, stats)
 
 
 def over_time(
@@ -292,7 +270,6 @@ def over_time(
     column: str,
     stats: Stats = False,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Find the features that become more or less frequent over time.
 
@@ -302,8 +279,7 @@ def over_time(
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
     asked = {"verb": "over-time", "column": column}
-    _keep_and_show(codes, asked, found, as_json, stats)
-    say_next(f"nanosae report {run}", as_json=as_json)
+    _keep_and_show(codes, asked, found, stats)
 
 
 def evaluate(
@@ -318,7 +294,6 @@ def evaluate(
     texts: str | None = None,
     text_column: TextColumn = "text",
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Compare the features with dense vectors, PCA, k-means and a random decoder.
 
@@ -330,7 +305,7 @@ def evaluate(
         texts: A file of texts that the SAE was not trained on.
     """
     if model is not None:
-        _evaluate_in_model(run, model, layer, texts, text_column, as_json)
+        _evaluate_in_model(run, model, layer, texts, text_column)
         return
     from nanosae.analysis.evaluation.verdict import verdict
     from nanosae.runs.results import save_result
@@ -346,11 +321,8 @@ def evaluate(
     asked = {"labels": labels, "targets": targets, "groups": groups}
     save_result(codes, "evaluation.json", result, asked)
     sentences = verdict(found)
-    if as_json:
-        print(to_json(result | {"verdict": sentences}))
-        return
-    notes = found.about["notes"]
-    print("\n".join([found.wide().to_string(), "", *notes, *sentences]))
+    shown = [found.wide().to_string(), "", *found.about["notes"], *sentences]
+    show_facts(result | {"verdict": sentences}, "\n".join(shown))
     say_next(f"nanosae report {run}")
 
 
@@ -360,7 +332,6 @@ def _evaluate_in_model(
     layer: str | None,
     texts: str | None,
     text_column: str,
-    as_json: bool,
 ) -> None:
     """Print the loss recovered and the divergence of a model with the SAE in it."""
     from nanosae.sources.texts import read_texts
@@ -370,16 +341,15 @@ def _evaluate_in_model(
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     sae = nanosae.SAEModel.load(run)
     found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
-    if as_json:
-        print(to_json(found))
-        return
+    lines = []
     for name, value in found.items():
         shown = f"{value:,}" if name == "tokens" else f"{value:.4f}"
-        print(f"{name:15} {shown}")
+        lines.append(f"{name:15} {shown}")
+    show_facts(found, "\n".join(lines))
 
 
 def _keep_and_show(
-    codes: Codes, asked: dict[str, Any], found: Contrast, as_json: bool, stats: bool
+    codes: Codes, asked: dict[str, Any], found: Contrast, stats: bool
 ) -> None:
     """Store a comparison under a name that its parameters define, and print it."""
     from nanosae.analysis.comparisons.sentences import lines
@@ -388,8 +358,7 @@ def _keep_and_show(
     result = found.to_dict()
     asked = asked | {"corpus": codes.name}
     save_result(codes, contrast_name(asked), result, asked)
-    if as_json:
-        print(to_json(result))
-        return
     explains = asked["verb"] == "explain"
-    print("\n".join(lines(found, SHOWN_ROWS, statistics=stats, model=explains)))
+    shown = lines(found, SHOWN_ROWS, statistics=stats, model=explains)
+    show_facts(result, "\n".join(shown))
+    say_next(f"nanosae report {codes.run}")

@@ -27,17 +27,34 @@ from nanosae.cli import (
     training,
 )
 from nanosae.cli import run as whole
+from nanosae.errors import ConfigError
 from nanosae.progress import bars
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
     """Print a script that completes commands and options in a shell.
 
-    Args:
-        shell: The shell, which reads the script where it looks for completions.
-    """
-    print(app.generate_completion(prog_name="nanosae", shell=shell))
+    bash: put `source <(nanosae completion bash)` into ~/.bashrc.
 
+    zsh: put `source <(nanosae completion zsh)` into ~/.zshrc, after compinit.
+
+    fish: `nanosae completion fish > ~/.config/fish/completions/nanosae.fish`.
+
+    Args:
+        shell: The shell that reads the script.
+    """
+    script = app.generate_completion(prog_name="nanosae", shell=shell)
+    print(script + ZSH_ENTRY if shell == "zsh" else script)
+
+
+# cyclopts' script defines a function; as a file of $fpath it has to call it, sourced to register it
+ZSH_ENTRY = """
+if [[ $funcstack[1] == _nanosae ]]; then
+  _cyclopts_nanosae "$@"
+else
+  compdef _cyclopts_nanosae nanosae
+fi
+"""
 
 GROUPS: dict[str, tuple[Callable, ...]] = {
     "From texts to findings: begin here": (whole.run, pages.demo),
@@ -81,6 +98,7 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
 
 # these serve pages, or show one bar over all of their stages
 WITHOUT_BARS = (whole.run, pages.demo, pages.watch, pages.explore, pages.mcp)
+WITHOUT_JSON = (pages.watch, pages.explore, pages.mcp, completion)
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
 
 
@@ -96,6 +114,7 @@ app = App(
         negative_bool=(), negative_iterable=(), consume_multiple=True
     ),
     suppress_keyboard_interrupt=False,
+    help_format="plaintext",  # the list of verbs needs no parser of Markdown
 )
 app.meta.suppress_keyboard_interrupt = False
 OPTIONS = Group("Options", sort_key=len(GROUPS))
@@ -105,7 +124,7 @@ for flag in ("--help", "--version"):
 for group_place, (title, verbs) in enumerate(GROUPS.items()):
     group = Group(title, sort_key=group_place)
     for place, verb in enumerate(verbs):
-        app.command(verb, group=group, sort_key=place)
+        app.command(verb, group=group, sort_key=place, help_format="markdown")
 app["search"].usage = "Usage: nanosae search RUN [QUERY] [OPTIONS]"
 
 ERRORS_ARE_OURS: dict[str, Any] = {
@@ -119,6 +138,7 @@ Quiet = Annotated[
     Parameter(alias="-q", help="No progress, notes and next commands."),
 ]
 Debug = Annotated[bool, Parameter(help="Show the traceback of an error.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
 
 
 def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]:
@@ -140,11 +160,17 @@ def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]
 
 
 @app.meta.default
-def _launch(*words: Words, debug: Debug = False, quiet: Quiet = False) -> int:
+def _launch(
+    *words: Words, debug: Debug = False, quiet: Quiet = False, as_json: Json = False
+) -> int:
     """Run one verb; return the exit code."""
-    output.set_quiet(quiet)
+    output.set_manner(quiet=quiet, as_json=as_json)
     try:
         command, bound = parse(words)
+        if as_json and command in WITHOUT_JSON:
+            raise ConfigError(
+                f"nanosae {command.__name__} has no result to print as JSON."
+            )
         shows_bars = output.shows_progress() and command not in WITHOUT_BARS
         with bars(shows_bars):
             command(*bound.args, **bound.kwargs)

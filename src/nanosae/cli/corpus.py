@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import open_codes, say_done, say_next
+from nanosae.cli.output import open_codes, prints_json, say_next, show_facts
 from nanosae.cli.parameters import (
     Corpus,
     Count,
     Data,
     Encoding,
+    FileName,
     Integers,
-    Json,
     Model,
     OptionalCount,
     OptionalWords,
@@ -42,9 +42,8 @@ def embed(
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
     force: bool = False,
-    as_json: Json = False,
 ) -> None:
-    """Embed texts: write X.npy, and X.parquet with the texts, for `train` and `encode`.
+    """Embed texts: write X.npy, and X.parquet with the texts, for the commands train and encode.
 
     Args:
         output: X.npy.
@@ -68,10 +67,10 @@ def embed(
         sentence = f"{output}: {n_rows:,} rows of width {width}"
     facts = {"output": output, "texts": files.table, "rows": len(table)}
     facts |= {"done_before": was_done}
-    say_done(facts, f"{sentence}; {files.table}: their texts", as_json)
+    show_facts(facts, f"{sentence}; {files.table}: their texts")
     column = "" if text_column == "text" else f" --text-column {text_column}"
-    if not as_json:
-        say_next(f"nanosae train {output} -o RUN --encoder {model}")
+    say_next(f"nanosae train {output} -o RUN --encoder {model}")
+    if not prints_json():
         print(f"then: nanosae encode RUN {output}{column}")
 
 
@@ -94,7 +93,6 @@ def activations(
     dtype: Literal["float16", "float32"] = "float16",
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
-    as_json: Json = False,
 ) -> None:
     """Cache a language model's activations, one row per token; resumes if repeated.
 
@@ -126,13 +124,13 @@ def activations(
     layers = ", ".join(layer)
     facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
     sentence = f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}"
-    say_done(facts | {"layers": list(layer)}, sentence, as_json)
+    show_facts(facts | {"layers": list(layer)}, sentence)
     folder = "+".join(layer) if concat else layer[0]
     rows, tokens = output / folder, output / "tokens"
     following = (
         f"nanosae train {rows} -o RUN; nanosae encode RUN {rows} --texts {tokens}"
     )
-    say_next(following, as_json=as_json)
+    say_next(following)
 
 
 def cache(
@@ -142,7 +140,6 @@ def cache(
     output: Output,
     columns: OptionalWords = None,
     dtype: Literal["float32", "float16"] = "float32",
-    as_json: Json = False,
 ) -> None:
     """Convert CSV and other slow formats to shards that can be memory-mapped, with their texts.
 
@@ -155,8 +152,8 @@ def cache(
 
     n_rows = convert(data, output, columns=columns, dtype=dtype)
     facts = {"output": output, "rows": n_rows}
-    say_done(facts, f"{output}: {n_rows:,} rows", as_json)
-    say_next(f"nanosae train {output} -o RUN", as_json=as_json)
+    show_facts(facts, f"{output}: {n_rows:,} rows")
+    say_next(f"nanosae train {output} -o RUN")
 
 
 def encode(
@@ -164,7 +161,7 @@ def encode(
     data: Data,
     /,
     *,
-    texts: str | None = None,
+    texts: FileName | None = None,
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
     columns: OptionalWords = None,
@@ -172,7 +169,6 @@ def encode(
     resume: bool = False,
     append: bool = False,
     force: bool = False,
-    as_json: Json = False,
 ) -> None:
     """Write the features of every row of a corpus, with its texts and columns.
 
@@ -211,9 +207,9 @@ def encode(
     remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
     facts = {"output": path, "rows": codes.n_rows, "features_per_row": mean}
     sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}"
-    say_done(facts | {"has_texts": codes.has_texts}, sentence, as_json)
+    show_facts(facts | {"has_texts": codes.has_texts}, sentence)
     verb = "label" if codes.has_texts else "describe"
-    say_next(f"nanosae {verb} {run}", as_json=as_json)
+    say_next(f"nanosae {verb} {run}")
 
 
 def _metadata(
@@ -254,13 +250,12 @@ def export(
     run: Run,
     /,
     *,
-    output: Annotated[str, Parameter(alias="-o")],
+    output: Annotated[FileName, Parameter(alias="-o")],
     to: Target = "table",
     collection: str = "features",
     features: Integers = None,
     formulas: bool = False,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Write the feature table, rows with chosen features, or vectors for a store.
 
@@ -281,7 +276,7 @@ def export(
         facts = {"output": output, "to": to, "collection": collection, "rows": n_rows}
         what = "features" if to == "neuronpedia" else "rows"
         sentence = f"{output}: {n_rows:,} {what} as {to}, {collection!r}"
-        say_done(facts, sentence, as_json)
+        show_facts(facts, sentence)
         return
     table = (
         load_features(run) if features is None else tag(open_codes(run, name), features)
@@ -292,7 +287,7 @@ def export(
     write(table, output, formulas=formulas)
     facts = {"output": output, "to": to, "rows": len(table)}
     sentence = f"{output}: {len(table):,} lines, {len(table.columns)} columns"
-    say_done(facts | {"columns": list(table.columns)}, sentence, as_json)
+    show_facts(facts | {"columns": list(table.columns)}, sentence)
 
 
 def _export_for(to: Any, codes: Codes, output: str, name: str) -> int:

@@ -9,17 +9,17 @@ from typing import Annotated, Any
 from cyclopts import CoercionError, Parameter, Token
 
 import nanosae
-from nanosae.cli.output import open_codes, save, say_next, show
+from nanosae.cli.output import open_codes, prints_json, save, say_next, show
 from nanosae.cli.parameters import (
     Corpus,
     Count,
     Integers,
-    Json,
     Number,
     Run,
     integer,
     split_at_commas,
 )
+from nanosae.codes import has_corpus
 
 Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
 
@@ -43,23 +43,21 @@ def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
 Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=False)]
 
 
-def match(run: Run, other: Other, /, *, as_json: Json = False) -> None:
+def match(run: Run, other: Other, /) -> None:
     """Match the features of two runs, each with its best and one to one."""
-    show(nanosae.match(_weights(run), _weights(other)), as_json)
+    show(nanosae.match(_weights(run), _weights(other)))
 
 
-def splitting(
-    run: Run, larger: Other, /, *, threshold: float = 0.7, as_json: Json = False
-) -> None:
+def splitting(run: Run, larger: Other, /, *, threshold: float = 0.7) -> None:
     """Show how the features of a run split in a larger SAE.
 
     Args:
         threshold: Least cosine of a parent and its child.
     """
-    show(nanosae.splitting(_weights(run), _weights(larger), threshold), as_json)
+    show(nanosae.splitting(_weights(run), _weights(larger), threshold))
 
 
-def stability(run: Run, /, *others: Other, as_json: Json = False) -> None:
+def stability(run: Run, /, *others: Other) -> None:
     """Measure how well each feature is found again in SAEs of other seeds.
 
     The scores are written to the feature table, where the run has codes.
@@ -68,9 +66,9 @@ def stability(run: Run, /, *others: Other, as_json: Json = False) -> None:
 
     scores = nanosae.stability(_weights(run), [_weights(other) for other in others])
     table = pd.DataFrame({"feature": range(len(scores)), "stability": scores})
-    if any(run.glob("codes/*/manifest.json")):
+    if has_corpus(run):
         save(nanosae.Codes.open(run), table)
-    show(table.sort_values("stability", ascending=False), as_json)
+    show(table.sort_values("stability", ascending=False))
 
 
 def steer(
@@ -82,7 +80,6 @@ def steer(
     steps: Count = 0,
     n: Number = 10,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Edit the features of a row and find rows like the result.
 
@@ -95,9 +92,9 @@ def steer(
     codes = open_codes(run, name)
     changes: dict[int | str, float] = {**edit}
     found = nanosae.search(codes, row=row, edit=changes, steps=steps, n=n)
-    if not as_json:
+    if not prints_json():
         print(found.note)
-    show(found.to_frame(), as_json)
+    show(found.to_frame())
 
 
 def tag(
@@ -108,7 +105,6 @@ def tag(
     rows: Integers = None,
     remove: bool = False,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Tag rows, remove a tag, or list the rows that have it.
 
@@ -130,8 +126,8 @@ def tag(
     table = pd.DataFrame({"row": tagged})
     if codes.has_texts:
         table["text"] = codes.texts(tagged)
-    show(table, as_json)
-    say_next(f"nanosae explore {run}", as_json=as_json)
+    show(table)
+    say_next(f"nanosae explore {run}")
 
 
 def _weights(run: Path) -> Any:

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import say_done, say_next
-from nanosae.cli.parameters import Json, Output
+from nanosae.cli.output import say_next, show_facts
+from nanosae.cli.parameters import FileName, Output
 from nanosae.errors import ExistsError
 
 Saved = Annotated[
-    str,
+    FileName,
     Parameter(
         help="A run or model folder, a folder or file of SAELens, dictionary_learning, sparsify, "
         "HypotheSAEs, OpenAI, Gemma Scope or Llama Scope, or `owner/name/subfolder` on the hub."
@@ -28,7 +28,6 @@ def convert(
     output: Output,
     to: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
     force: bool = False,
-    as_json: Json = False,
 ) -> None:
     """Write an SAE in the layout of another library; its activations stay the same.
 
@@ -46,9 +45,9 @@ def convert(
     sae = nanosae.SAEModel.load(model)
     sae.save(output, layout=to)
     facts = {"output": output, "layout": to, "model": sae.config}
-    say_done(facts, f"{output}: {sae} as {to}", as_json)
+    show_facts(facts, f"{output}: {sae} as {to}")
     if to == "sae_lens":
-        say_next(f"nanosae encode {output} DATA", as_json=as_json)
+        say_next(f"nanosae encode {output} DATA")
 
 
 def push(
@@ -59,7 +58,6 @@ def push(
     private: bool = False,
     revision: str | None = None,
     subfolder: str | None = None,
-    as_json: Json = False,
 ) -> None:
     """Upload an SAE, with a model card, to the Hugging Face hub.
 
@@ -81,4 +79,4 @@ def push(
         subfolder=subfolder,
         metrics=metrics,
     )
-    say_done({"commit": address}, address, as_json)
+    show_facts({"commit": address}, address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,24 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 20
 _quiet = False
+_as_json = False
 
 
-def set_quiet(quiet: bool) -> None:
-    """Say whether the verbs print results only: no progress, notes and next commands."""
-    global _quiet
+def set_manner(*, quiet: bool, as_json: bool) -> None:
+    """Say how the verbs print.
+
+    Args:
+        quiet: Results only: no progress, notes and next commands.
+        as_json: Results as JSON, and everything else on standard error.
+    """
+    global _quiet, _as_json
     _quiet = quiet
+    _as_json = as_json
+
+
+def prints_json() -> bool:
+    """Return whether results are printed as JSON."""
+    return _as_json
 
 
 def shows_progress() -> bool:
@@ -34,12 +47,12 @@ def open_codes(run: Path, name: str | None) -> Codes:
     """Open a corpus of a run; say so if it has no texts, or is of an earlier model."""
     codes = nanosae.Codes.open(run, name)
     if not codes.is_of_run_model:
-        say_beside_json(
+        say_beside_results(
             f"note: {codes.path} was encoded by a model that has been replaced since, and is "
             "analysed as it is. Encode the corpus again."
         )
     if not codes.has_texts:
-        say_beside_json(
+        say_beside_results(
             f"note: {codes.path} has no texts; what works: describe, families, topics, search by "
             "row or feature, contrast, evaluate, export."
         )
@@ -48,15 +61,15 @@ def open_codes(run: Path, name: str | None) -> Codes:
 
 def save(codes: Codes, columns: pd.DataFrame) -> None:
     """Add columns to the feature table of the codes' run; see `save_features`."""
-    from nanosae.runs.results import run_of
+    from nanosae.codes import run_folder
     from nanosae.runs.tables import save_features
 
-    save_features(run_of(codes), columns, codes)
+    save_features(run_folder(codes), columns, codes)
 
 
-def show(table: pd.DataFrame, as_json: bool, columns: list[str] | None = None) -> None:
+def show(table: pd.DataFrame, columns: list[str] | None = None) -> None:
     """Print the first lines of a table, or all of it as JSON records."""
-    if as_json:
+    if _as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
     shown = table if columns is None else table.filter(items=columns)
@@ -84,21 +97,30 @@ def _finite(value: Any) -> Any:
     return None if is_lost else value
 
 
-def say_done(facts: dict[str, Any], sentence: str, as_json: bool) -> None:
-    """Print what was made: a sentence, or its facts as one JSON object."""
-    print(to_json(facts) if as_json else sentence)
+def show_facts(facts: dict[str, Any], words: Any) -> None:
+    """Print a result: in words, or its facts as one JSON object."""
+    print(to_json(facts) if _as_json else words)
 
 
-def say_beside_json(line: str) -> None:
-    """Print what is going on, on standard error, where it does not mix with results."""
+def say(line: str) -> None:
+    """Print what is going on; beside JSON on standard error, and nothing there if quiet."""
+    if _as_json:
+        say_beside_results(line)
+    else:
+        print(line)
+
+
+def say_beside_results(line: str) -> None:
+    """Print a line on standard error, where it does not mix with results; nothing if quiet."""
     if not _quiet:
         print(line, file=sys.stderr)
 
 
-def say_note(note: str, as_json: bool) -> None:
-    """Print what a user may want to know; on standard error beside JSON."""
+def say_notes(notes: Iterable[str]) -> None:
+    """Print what a user may want to know; nothing if quiet."""
     if not _quiet:
-        print(f"note: {note}", file=sys.stderr if as_json else sys.stdout)
+        for note in notes:
+            say(f"note: {note}")
 
 
 def open_in_browser(page: Path) -> None:
@@ -108,9 +130,9 @@ def open_in_browser(page: Path) -> None:
     webbrowser.open(page.absolute().as_uri())
 
 
-def say_next(*commands: str, as_json: bool = False) -> None:
+def say_next(*commands: str) -> None:
     """Print which commands come next, one per line; nothing beside JSON."""
-    if as_json or _quiet:
+    if _as_json or _quiet:
         return
     for place, command in enumerate(commands):
         print(f"{'now:' if place == 0 else ' or:'} {command}")

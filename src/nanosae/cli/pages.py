@@ -10,12 +10,13 @@ from cyclopts import Parameter
 import nanosae
 from nanosae.cli.output import (
     open_in_browser,
-    say_beside_json,
-    say_done,
+    prints_json,
+    say,
     say_next,
+    show_facts,
     to_json,
 )
-from nanosae.cli.parameters import Corpus, Count, Json, Open, OptionalOutput, Run
+from nanosae.cli.parameters import Corpus, Count, Open, OptionalOutput, Run
 
 
 def report(
@@ -24,7 +25,6 @@ def report(
     *,
     output: OptionalOutput = None,
     name: Corpus = None,
-    as_json: Json = False,
 ) -> None:
     """Write everything about a run to one HTML file that opens offline.
 
@@ -34,8 +34,8 @@ def report(
     path = nanosae.report(run, output, name=name)
     size = path.stat().st_size
     sentence = f"{path}: {size / 1e6:.1f} MB, open it in a browser"
-    say_done({"output": path, "bytes": size}, sentence, as_json)
-    say_next(f"nanosae explore {run}", as_json=as_json)
+    show_facts({"output": path, "bytes": size}, sentence)
+    say_next(f"nanosae explore {run}")
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:
@@ -66,9 +66,7 @@ def explore(
     nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
-def demo(
-    *, output: OptionalOutput = None, browser: Open = False, as_json: Json = False
-) -> None:
+def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
     """Run everything on 6,000 WordNet glosses that come with the package.
 
     Args:
@@ -80,17 +78,17 @@ def demo(
 
     if browser and output is None:
         output = Path(tempfile.mkdtemp(prefix="nanosae-demo-"))
-    analysis = run_demo(output, say_beside_json if as_json else print)
-    if as_json:
+    analysis = run_demo(output, say)
+    if prints_json():
         print(to_json(analysis.to_dict() | {"output": output}))
     own_texts = "nanosae run YOUR_TEXTS.csv -o run"
     if output is None:
-        say_next("nanosae demo --open", own_texts, as_json=as_json)
+        say_next("nanosae demo --open", own_texts)
         return
     page = analysis.run / "report.html"
-    if not as_json:
+    if not prints_json():
         print(f"{page}: all of it on one page")
-    say_next(f"nanosae explore {output}", own_texts, as_json=as_json)
+    say_next(f"nanosae explore {output}", own_texts)
     if browser:
         open_in_browser(page)
 

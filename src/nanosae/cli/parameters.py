@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
 from cyclopts import CoercionError, Parameter, Token
@@ -43,15 +43,21 @@ Words = Annotated[tuple[str, ...], Parameter(converter=words)]
 OptionalWords = Annotated[tuple[str, ...] | None, Parameter(converter=words)]
 
 Run = Annotated[Path, Parameter(help="The run folder.")]
+if TYPE_CHECKING:
+    FileName = str
+else:
+    # Path, too, so that shells complete it; cyclopts takes the first type that fits
+    FileName = str | Path
+
 Data = Annotated[
-    str,
+    FileName,
     Parameter(
         help="A .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt file, a folder or a "
         "glob."
     ),
 ]
 Texts = Annotated[
-    str,
+    FileName,
     Parameter(
         help="A .csv .tsv .jsonl .json .parquet .xlsx or .txt file (a text per line), also "
         "compressed, a folder or a glob."
@@ -63,7 +69,8 @@ Encoding = Annotated[
 ]
 Output = Annotated[Path, Parameter(alias="-o")]
 Model = Annotated[
-    str, Parameter(help="Name or folder of a Hugging Face model, or a .gguf file.")
+    FileName,
+    Parameter(help="Name or folder of a Hugging Face model, or a .gguf file."),
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
 Stats = Annotated[bool, Parameter(help="Show the numbers behind findings.")]
@@ -76,4 +83,3 @@ Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
 ]
-Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]

@@ -9,15 +9,16 @@ from cyclopts import Parameter
 
 from nanosae.cli.output import (
     open_in_browser,
-    say_beside_json,
-    say_done,
+    prints_json,
+    say,
     say_next,
     show,
+    show_facts,
     to_json,
 )
 from nanosae.cli.parameters import (
     Encoding,
-    Json,
+    FileName,
     Number,
     Open,
     OptionalWords,
@@ -26,7 +27,7 @@ from nanosae.cli.parameters import (
 )
 
 File = Annotated[
-    str,
+    FileName,
     Parameter(
         help="Texts: a .csv .tsv .jsonl .json .parquet .xlsx or .txt file, also compressed, a "
         "folder or a glob."
@@ -50,14 +51,13 @@ def run(
     query_prompt: str | None = None,
     dry_run: bool = False,
     price: float | None = None,
-    vectors: str | None = None,
+    vectors: FileName | None = None,
     encoding: Encoding = "utf-8",
     config: Path | None = None,
     topics: Number = 20,
     explore: bool = False,
     browser: Open = False,
     stats: Stats = False,
-    as_json: Json = False,
 ) -> None:
     """Turn a file of texts into named concepts, tested comparisons and a report.
 
@@ -87,8 +87,7 @@ def run(
     """
     from nanosae.analysis.comparisons.sentences import NUMBERS
     from nanosae.config import TrainConfig
-    from nanosae.pipeline.cost import embedding_cost
-    from nanosae.pipeline.plan import PlanOptions, make_plan
+    from nanosae.pipeline.plan import PlanOptions, embedding_cost, make_plan
     from nanosae.pipeline.run import run_plan
 
     options = PlanOptions(
@@ -109,16 +108,15 @@ def run(
     if dry_run:
         cost = embedding_cost(plan, output, price)
         sentences = "\n".join([*plan.lines(), cost])
-        say_done({"plan": plan.lines(), "cost": cost}, sentences, as_json)
+        show_facts({"plan": plan.lines(), "cost": cost}, sentences)
         return
-    say = say_beside_json if as_json else print
     analysis = run_plan(plan, output, config=settings, n_topics=topics, say=say)
-    if as_json:
+    if prints_json():
         print(to_json(analysis.to_dict()))
     elif stats:
-        show(analysis.findings, as_json=False, columns=["sentence", *NUMBERS])
+        show(analysis.findings, columns=["sentence", *NUMBERS])
     page = output / "report.html"
-    say_next(f"nanosae explore {output}", f"open {page} in a browser", as_json=as_json)
+    say_next(f"nanosae explore {output}", f"open {page} in a browser")
     if browser:
         open_in_browser(page)
     if explore:

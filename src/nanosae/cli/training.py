@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 import nanosae
-from nanosae.cli.output import say_next, say_note, show, shows_progress, to_json
-from nanosae.cli.parameters import Data, Json, Output, Run
+from nanosae.cli.output import (
+    prints_json,
+    say_next,
+    say_notes,
+    show,
+    show_facts,
+    shows_progress,
+    to_json,
+)
+from nanosae.cli.parameters import Data, FileName, Output, Run
 from nanosae.cli.settings import Lists, Settings, combinations
 from nanosae.errors import ConfigError, MissingError
 
@@ -29,12 +37,11 @@ def train(
     output: Output,
     settings: Lists = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
-    init: Annotated[str | None, Parameter(help=INIT)] = None,
+    init: Annotated[FileName | None, Parameter(help=INIT)] = None,
     resume: bool = False,
     force: bool = False,
     live: bool = False,
-    targets: str | None = None,
-    as_json: Json = False,
+    targets: FileName | None = None,
 ) -> None:
     """Train an SAE on the rows of DATA and write the run folder.
 
@@ -53,14 +60,14 @@ def train(
     options: dict[str, Any] = {"targets": targets, "resume": resume, "force": force}
     if len(configs) == 1:
         options["init"] = init
-        _train_one(configs[0], data, output, live, options, as_json)
+        _train_one(configs[0], data, output, live, options)
         return
     many = f"but these lists make {len(configs)}."
     if init is not None:
         raise ConfigError(f"--init trains one SAE further, {many}")
     if live:
         raise ConfigError(f"--live shows one training, {many}")
-    _train_many(configs, data, output, options, as_json)
+    _train_many(configs, data, output, options)
 
 
 def _train_one(
@@ -69,7 +76,6 @@ def _train_one(
     output: Path,
     live: bool,
     options: dict[str, Any],
-    as_json: bool,
 ) -> None:
     from nanosae.distributed import is_main_process
     from nanosae.view.live import watching
@@ -81,10 +87,9 @@ def _train_one(
         trainer.train(data, progress=shows_progress(), **options)
     if not is_main_process():
         return
-    for note in trainer.notes_:
-        say_note(note, as_json)
-    info(output, as_json=as_json)
-    say_next(f"nanosae encode {output} {shlex.quote(data)}", as_json=as_json)
+    say_notes(trainer.notes_)
+    info(output)
+    say_next(f"nanosae encode {output} {shlex.quote(data)}")
 
 
 def _train_many(
@@ -92,7 +97,6 @@ def _train_many(
     data: str,
     output: Path,
     options: dict[str, Any],
-    as_json: bool,
 ) -> None:
     from nanosae.distributed import is_main_process
     from nanosae.sweep import sweep
@@ -100,7 +104,7 @@ def _train_many(
     progress = shows_progress()
     table = sweep(configs, data, output, progress=progress, **options)
     if is_main_process():
-        show(table.sort_values("fvu"), as_json)
+        show(table.sort_values("fvu"))
 
 
 def recommend(
@@ -109,7 +113,6 @@ def recommend(
     *,
     settings: Settings = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
-    as_json: Json = False,
 ) -> None:
     """Recommend settings for DATA, with the time and memory they take here.
 
@@ -118,11 +121,11 @@ def recommend(
     """
     (decided,) = combinations(settings, config)
     found = nanosae.recommend(data, decided)
-    print(to_json(dataclasses.asdict(found)) if as_json else found)
-    say_next(f"nanosae train {shlex.quote(data)} -o RUN", as_json=as_json)
+    show_facts(dataclasses.asdict(found), found)
+    say_next(f"nanosae train {shlex.quote(data)} -o RUN")
 
 
-def info(run: Run, /, *, as_json: Json = False) -> None:
+def info(run: Run, /) -> None:
     """Show what was trained, on what, and how well it reconstructs."""
     from nanosae.checked import naming
     from nanosae.runs import folder
@@ -136,7 +139,7 @@ def info(run: Run, /, *, as_json: Json = False) -> None:
     metrics = run / "metrics.jsonl"
     has_metrics = metrics.is_file() and metrics.stat().st_size > 0
     last = folder.last_line(run) if has_metrics else {}
-    if as_json:
+    if prints_json():
         shown = {
             "config": facts["config"],
             "metrics": last,

@@ -1,6 +1,6 @@
 """The sparse activations of a corpus on disk."""
 
-from nanosae.codes.format import corpus_path
+from nanosae.codes.format import corpus_path, has_corpus
 from nanosae.codes.given import Corpus, as_codes, run_folder
 from nanosae.codes.joining import join_codes
 from nanosae.codes.notebook import facts_html
@@ -19,6 +19,7 @@ __all__ = [
     "corpus_path",
     "excerpt",
     "facts_html",
+    "has_corpus",
     "indices",
     "join_codes",
     "run_folder",

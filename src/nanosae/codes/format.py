@@ -15,8 +15,7 @@ two: values keep 11 significant bits, and no activation is rounded to zero.
 The manifest lists the shards that make up the corpus, the `sources` that were encoded into them
 (fingerprint of the data, first and last row), and under `draft` the shards of a source that is
 being written: they join the corpus together, when it is complete. It holds the checksum of every
-file, one for each BLOCK of bytes, so that readers verify what they read, however little it is. (In
-format 1, files had one checksum, and there were neither sources nor drafts.)
+file, one for each BLOCK of bytes, so that readers verify what they read, however little it is.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ from nanosae.errors import ConfigError, DamagedFileError, MissingError
 FORMAT = 2
 MANIFEST = "manifest.json"
 BLOCK = 2**18  # bytes under one checksum
-KEYS = {"format", "n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
+KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
+KEYS |= {"sources", "schema", "draft"}
 SHARD_KEYS = {"name", "n_rows", "nnz", "scale", "vectors", "files"}
 FORBIDDEN = set('/\\:\0*?"<>|')  # characters that some system has in no file name
 Facts = dict[str, Any]
@@ -53,6 +53,11 @@ def corpus_path(run: str | Path, name: str) -> Path:
             remedy="Choose a name without slashes that does not begin with a dot.",
         )
     return Path(run) / "codes" / name
+
+
+def has_corpus(run: str | Path) -> bool:
+    """Return whether a run folder holds codes."""
+    return any(Path(run).glob(f"codes/*/{MANIFEST}"))
 
 
 def shard_name(number: int) -> str:
@@ -74,25 +79,22 @@ def remedy(folder: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Facts:
-    """Return a corpus' manifest; one of format 1 with the keys of the present format.
+    """Return a corpus' manifest.
 
     Raises:
         MissingError: If there is none.
-        DamagedFileError: If it is not what was written.
+        DamagedFileError: If it is not what was written, or of another format.
     """
     path = folder / MANIFEST
     manifest = checked.read_json(path, remedy(folder))
+    checked.check_format(path, manifest, FORMAT, remedy(folder))
     with checked.naming(path, remedy(folder)):
         _check(manifest)
-    if manifest["format"] == 1:
-        manifest |= {"sources": [{"data": None}], "schema": None, "draft": None}
     return manifest
 
 
 def _check(manifest: Facts) -> None:
     """Raise a ValueError if a manifest contradicts itself."""
-    if manifest.get("format") not in (1, FORMAT):
-        raise ValueError(f"format {manifest.get('format')} is not known")
     _check_keys("it", manifest, KEYS)
     for shard in manifest["shards"]:
         _check_keys(f"shard {shard.get('name')}", shard, SHARD_KEYS)

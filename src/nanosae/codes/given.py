@@ -50,5 +50,9 @@ def run_folder(corpus: Corpus) -> Path:
         return Path(corpus)
     codes = as_codes(corpus)
     if codes.run is None:
-        raise MissingError(f"{codes.path} lies in no run folder.", file=codes.path)
+        raise MissingError(
+            f"{codes.path} lies in no run folder.",
+            file=codes.path,
+            remedy="Encode to RUN/codes/NAME to keep results.",
+        )
     return codes.run

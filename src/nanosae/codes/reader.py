@@ -20,7 +20,6 @@ from nanosae.codes.format import Facts
 from nanosae.codes.notebook import facts_html
 from nanosae.codes.places import indices
 from nanosae.codes.shard import Shard
-from nanosae.codes.tables import common_schema
 from nanosae.codes.tokens import in_context
 from nanosae.errors import DataError, MissingError, StaleError, near_names
 from nanosae.model.files import checksum, has_model, saved_checksum
@@ -277,7 +276,7 @@ class Codes:
                 column=name,
                 remedy="Give one of these, or encode the corpus again with it in the metadata.",
             )
-        kind = self.schema.field(name).type
+        kind = self._schema.field(name).type
 
         def read(shard: Shard, places: np.ndarray) -> pa.ChunkedArray:
             return shard.column(name, places, kind)
@@ -292,12 +291,9 @@ class Codes:
         return column[order]
 
     @functools.cached_property
-    def schema(self) -> pa.Schema:
+    def _schema(self) -> pa.Schema:
         """Names and types of the texts and metadata: what all shards are cast to."""
-        known = files.schema_from_text(self.manifest["schema"])
-        if known is not None:
-            return known
-        return common_schema([shard.schema() for shard in self._shards])
+        return files.schema_from_text(self.manifest["schema"])
 
     def vectors(self, rows: Any = None) -> np.ndarray:
         """Return the embeddings of all or some rows, (n, input_size) float32.

@@ -104,10 +104,6 @@ class Shard:
         found = self._table.column(name, places)
         return found if found.type == kind else found.cast(kind)
 
-    def schema(self) -> pa.Schema:
-        """Return names and types of the metadata columns."""
-        return self._table.schema
-
     def vectors(self, places: np.ndarray) -> np.ndarray:
         """Return the embeddings at places in the shard, float32."""
         kept = self.facts["vectors"]
@@ -136,7 +132,7 @@ class Shard:
         name = "rows.parquet"
         return StoredTable(self._path(name), self._known(name), self._folder)
 
-    def _known(self, name: str) -> Any:
+    def _known(self, name: str) -> Facts:
         if name not in self.facts["files"]:
             reason = f"it does not list {name}"
             raise damaged(self._folder / MANIFEST, reason, self._folder)

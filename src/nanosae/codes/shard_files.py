@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_array, write_file
 from nanosae.codes.blocks import Block
 from nanosae.codes.format import Facts, file_facts
 
@@ -52,21 +52,17 @@ def _save_matrix(folder: Path, side: str, matrix: Any, scale: float) -> None:
     width = matrix.shape[1] if side == "row" else matrix.shape[0]
     index = np.uint16 if width <= 2**16 else np.uint32
     half = (matrix.data / np.float32(scale)).astype(np.float16)
-    _save_array(folder / f"{side}_values.npy", np.maximum(half, SMALLEST))
-    _save_array(folder / f"{side}_indices.npy", matrix.indices.astype(index))
-    _save_array(folder / f"{side}_ptr.npy", matrix.indptr.astype(np.int64))
+    write_array(folder / f"{side}_values.npy", np.maximum(half, SMALLEST))
+    write_array(folder / f"{side}_indices.npy", matrix.indices.astype(index))
+    write_array(folder / f"{side}_ptr.npy", matrix.indptr.astype(np.int64))
 
 
 def _save_vectors(folder: Path, vectors: np.ndarray) -> Facts:
     """Save embeddings; return what the manifest says of them."""
     scale = _scale(vectors)
     half = (vectors / np.float32(scale)).astype(np.float16)
-    _save_array(folder / "vectors.npy", half)
+    write_array(folder / "vectors.npy", half)
     return {"scale": scale}
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    write_file(path, lambda stream: np.save(stream, array))
 
 
 def _save_table(folder: Path, table: pa.Table) -> None:

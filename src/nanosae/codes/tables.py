@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from nanosae.errors import DataError
+from nanosae.errors import DataError, reason_of
 
 
 def as_table(table: Any) -> pa.Table:
@@ -26,9 +26,8 @@ def as_table(table: Any) -> pa.Table:
             table = {"text": pa.array(table, pa.string(), from_pandas=True)}
         return pa.table(table)
     except (TypeError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
         raise DataError(
-            f"these are neither texts nor a table of columns: {reason}.",
+            f"these are neither texts nor a table of columns: {reason_of(error)}.",
             remedy="Give a list of str (None where one is missing), a DataFrame, an Arrow table "
             "or a dict of columns.",
         ) from error

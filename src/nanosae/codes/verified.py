@@ -7,14 +7,13 @@ import threading
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nanosae.checked import naming
-from nanosae.codes.format import damaged, remedy
+from nanosae.codes.format import Facts, damaged, remedy
 from nanosae.errors import DamagedFileError
 
 NPY_HEADER = 128  # bytes that hold the header of every array in a shard
@@ -26,22 +25,19 @@ class VerifiedFile:
 
     Args:
         path: The file.
-        known: What the manifest says of it: size and checksums, or (format 1) one checksum.
+        known: What the manifest says of it: size and checksums.
         folder: The corpus' folder, for messages.
 
     Raises:
         DamagedFileError: If it is missing or of another size.
     """
 
-    def __init__(self, path: Path, known: Any, folder: Path) -> None:
+    def __init__(self, path: Path, known: Facts, folder: Path) -> None:
         self.path = path
         self._folder = folder
         if not path.exists():
             raise self._damaged("it cannot be read because it is missing")
         self.size = path.stat().st_size
-        if not isinstance(known, dict):  # of format 1
-            whole = {"bytes": self.size, "block": max(self.size, 1)}
-            known = whole | {"crc32": f"{known:08x}"}
         expected = known["bytes"]
         if self.size != expected:
             raise self._damaged(
@@ -128,7 +124,7 @@ class Ranges:
 class StoredArray:
     """A flat or two-dimensional array in a `.npy` file, memory-mapped; arguments as above."""
 
-    def __init__(self, path: Path, known: Any, folder: Path) -> None:
+    def __init__(self, path: Path, known: Facts, folder: Path) -> None:
         self.file = VerifiedFile(path, known, folder)
         self.file.verify(0, min(NPY_HEADER, self.file.size))
         with naming(path, remedy(folder)):
@@ -160,7 +156,7 @@ class StoredArray:
 class StoredTable:
     """A table in a Parquet file, of which single columns are read; arguments as above."""
 
-    def __init__(self, path: Path, known: Any, folder: Path) -> None:
+    def __init__(self, path: Path, known: Facts, folder: Path) -> None:
         self._file = VerifiedFile(path, known, folder)
         self._remedy = remedy(folder)
         # readers of Parquet files serve one thread at a time
@@ -172,11 +168,6 @@ class StoredTable:
                 length = int.from_bytes(stream.read(4), "little")
             self._file.verify(max(0, self._file.size - FOOTER - length))
             self._reader = pq.ParquetFile(path)
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Names and types of the columns."""
-        return self._reader.schema_arrow
 
     def column(self, name: str, places: np.ndarray) -> pa.ChunkedArray:
         """Return a column at some places, verified."""

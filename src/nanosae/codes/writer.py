@@ -107,7 +107,7 @@ class CodesWriter:
         # unless told so, the draft's may be other rows
         may_continue = append or origin["data"] is not None
         if not (may_continue and _is_draft_of(manifest, origin, asked)):
-            manifest |= asked | {"format": files.FORMAT, "draft": _new_draft(origin)}
+            manifest |= asked | {"draft": _new_draft(origin)}
             files.write_manifest(self.path, manifest)
         self._sweep(manifest)
         return manifest
@@ -225,7 +225,7 @@ class CodesWriter:
             self._check_first(columns, width)
             draft["columns"] = columns
             draft["width"] = width
-            draft["schema"] = self._known_schema()
+            draft["schema"] = self.manifest["schema"]
         self._require(draft, {"columns": columns, "width": width})
         if table is not None:
             schema = files.schema_from_text(draft["schema"])
@@ -240,12 +240,6 @@ class CodesWriter:
         self._require(manifest, {"columns": columns})
         if width is not None and manifest["width"] is not None:
             self._require(manifest, {"width": width})
-
-    def _known_schema(self) -> str | None:
-        """Return the schema of the rows that the corpus has."""
-        if not self.manifest["columns"] or not self.manifest["n_rows"]:
-            return None
-        return files.schema_to_text(Codes(self.path).schema)
 
     def flush(self) -> None:
         """Write the buffered rows as a shard.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_text
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels
 
@@ -56,12 +56,11 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
     }
     path = Path(output)
     batch_text = json.dumps(batch, ensure_ascii=False, allow_nan=False)
-    write_file(path, lambda stream: stream.write(batch_text.encode()))
+    write_text(path, batch_text)
     shown = {found["feature_index"] for found in features}
     place = {"modelId": batch["model_id"], "layer": f"{batch['layer']}-{sae_set}"}
     lines = _explanations(known_labels(codes), shown, place)
-    explanations_path = path.with_name(f"{path.name}.explanations.jsonl")
-    write_file(explanations_path, lambda stream: stream.write(lines.encode()))
+    write_text(path.with_name(f"{path.name}.explanations.jsonl"), lines)
     return len(features)
 
 

@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.extras import extra
-from nanosae.model.architectures import ROW_EPSILON, rule
+from nanosae.model.architectures import (
+    ROW_EPSILON,
+    rule,
+    standardises_rows,
+    subtracts_bias,
+)
 from nanosae.model.weights import Weights
 
 OPSET = 18
@@ -35,9 +40,9 @@ def to_onnx(model: Weights, path: str | Path) -> None:
     for name, array in tensors.items():
         graph.constant(name, array)
     rows, mean, deviation = "rows", "", ""
-    if model.cfg.get("normalize_activations", "none") == "layer_norm":
+    if standardises_rows(model.cfg):
         rows, mean, deviation = _standardised(graph, model.input_size)
-    if model.cfg.get("apply_b_dec_to_input", True):
+    if subtracts_bias(model.cfg):
         rows = graph.node("Sub", rows, "b_dec")
     projected = graph.node("MatMul", rows, "W_enc")
     activations = _activations(graph, model, projected)
@@ -55,8 +60,7 @@ def to_onnx(model: Weights, path: str | Path) -> None:
     output_size = model.W_dec.shape[1]
     made = graph.model(model.input_size, model.hidden_size, output_size)
     onnx.checker.check_model(made)
-    content = made.SerializeToString()
-    write_file(Path(path), lambda stream: stream.write(content))
+    write_bytes(path, made.SerializeToString())
 
 
 def _activations(graph: _Graph, model: Weights, projected: str) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nanosae.atomic import write_file
-from nanosae.codes import Codes
+from nanosae.atomic import write_text
+from nanosae.codes import Codes, has_corpus
 from nanosae.extras import extra
 from nanosae.model.sae import SAEModel
 from nanosae.runs.tables import known_labels
@@ -60,8 +60,8 @@ class SAEFeatures(Module):
         """Write the SAE's files and the names."""
         folder = Path(output_path)
         self.sae.save(folder)
-        text = json.dumps(self.names, ensure_ascii=False, indent=0).encode()
-        write_file(folder / NAMES, lambda stream: stream.write(text))
+        text = json.dumps(self.names, ensure_ascii=False, indent=0)
+        write_text(folder / NAMES, text)
 
     @classmethod
     def load(
@@ -99,8 +99,7 @@ def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
     if isinstance(encoder, str | Path):
         library = extra("embed", "sentence_transformers", "SparseEncoder")
         encoder = library.SentenceTransformer(str(encoder))
-    has_codes = any(Path(run).glob("codes/*/manifest.json"))
-    names = known_labels(Codes.open(run)) if has_codes else {}
+    names = known_labels(Codes.open(run)) if has_corpus(run) else {}
     features = SAEFeatures(SAEModel.load(run), names)
     return FeatureEncoder(modules=[*encoder, features], similarity_fn_name="cosine")
 

@@ -8,7 +8,8 @@ A backend is a module with the functions of `reference.py`, which is the oracle 
 
     select_topk, select_batchtopk, select_above    rows and encoder to `Pairs`
     make_plan                                      `Pairs` to `Plan`
-    decode, decode_grads, encode_grads             what `autograd.py` is made of
+    decode, decode_grads, value_grads,
+    encode_grads                                   what `autograd.py` is made of
 """
 
 from __future__ import annotations

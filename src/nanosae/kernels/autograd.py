@@ -106,6 +106,7 @@ class _Decode(torch.autograd.Function):
     def forward(ctx, values, weight, bias, pairs, plan, kernels):
         ctx.values = values.detach()
         ctx.weight = weight
+        ctx.pairs = pairs
         ctx.plan = plan
         ctx.kernels = kernels
         return kernels.decode(values.detach(), pairs, weight.detach(), bias.detach())
@@ -114,6 +115,9 @@ class _Decode(torch.autograd.Function):
     def backward(ctx, grad):
         grad = grad.contiguous()
         weight = ctx.weight.detach()
+        if not ctx.needs_input_grad[1]:
+            grad_values = ctx.kernels.value_grads(grad, ctx.pairs, ctx.plan, weight)
+            return grad_values, None, None, None, None, None
         grad_weight, accumulate = _gradient_buffer(ctx.weight)
         grad_values = ctx.kernels.decode_grads(
             grad, ctx.values, ctx.plan, weight, grad_weight, accumulate

@@ -102,6 +102,11 @@ def decode_grads(
     return grad_values
 
 
+def value_grads(grad: Tensor, pairs: Pairs, plan: Plan, weight: Tensor) -> Tensor:
+    """Return the gradient of the values alone, for a decoder that is frozen."""
+    return (grad[segment_ids(pairs.row_ptr)] * weight[pairs.cols]).sum(1)
+
+
 def encode_grads(
     grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, accumulate: bool
 ) -> Tensor:

@@ -31,6 +31,16 @@ def is_transcoder(architecture: str) -> bool:
     return architecture.endswith("transcoder")
 
 
+def standardises_rows(cfg: dict[str, Any]) -> bool:
+    """Return whether each row is brought to mean 0 and deviation 1 before it is encoded."""
+    return cfg.get("normalize_activations", "none") == "layer_norm"
+
+
+def subtracts_bias(cfg: dict[str, Any]) -> bool:
+    """Return whether b_dec is subtracted from the rows before they are encoded."""
+    return cfg.get("apply_b_dec_to_input", True)
+
+
 def tensor_shapes(cfg: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor that an SAE with this `cfg.json` has.
 

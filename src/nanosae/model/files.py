@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.checked import BLANK, check_file, naming, read_json, seal
 from nanosae.errors import DamagedFileError, DataError, MissingError
 from nanosae.model import formats
@@ -111,8 +111,8 @@ def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
     }
     metadata = cfg.get("metadata", {}) | {"checksums": checksums}
     text = json.dumps(cfg | {"metadata": metadata}, indent=1)
-    write_file(folder / TENSORS, lambda stream: stream.write(data))
-    write_file(folder / SETTINGS, lambda stream: stream.write(seal(text.encode())))
+    write_bytes(folder / TENSORS, data)
+    write_bytes(folder / SETTINGS, seal(text.encode()))
 
 
 def checksum(W_dec: np.ndarray) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from nanosae.errors import MissingError, ServerError
+from nanosae.errors import MissingError, ServerError, reason_of
 from nanosae.extras import extra
 
 ENDINGS = ("*.json", "*.safetensors", "*.npz", "*.pt")
@@ -25,7 +24,7 @@ def download(name: str, revision: str | None, subfolder: str | None) -> Path:
     Raises:
         MissingError: If the hub does not give it.
     """
-    hub = _library(f"{name} is not a folder here, and the hub")
+    hub = extra("hub", "huggingface_hub", f"{name} is not a folder here, and the hub")
     patterns = list(ENDINGS)
     if subfolder:
         patterns = [f"{subfolder}/{ending}" for ending in ENDINGS]
@@ -33,7 +32,7 @@ def download(name: str, revision: str | None, subfolder: str | None) -> Path:
         folder = hub.snapshot_download(name, revision=revision, allow_patterns=patterns)
     except (OSError, ValueError) as error:  # what all errors of the hub are
         raise MissingError(
-            f"{name} is not a folder here, and the hub does not give it: {_reason(error)}",
+            f"{name} is not a folder here, and the hub does not give it: {reason_of(error)}",
             file=name,
         ) from error
     return Path(folder)
@@ -63,7 +62,7 @@ def upload(
     Raises:
         ServerError: If the hub cannot be reached or refuses.
     """
-    hub = _library("push_to_hub")
+    hub = extra("hub", "huggingface_hub", "push_to_hub")
     api = hub.HfApi(token=token)
     options: dict[str, Any] = {"path_in_repo": subfolder, "revision": revision}
     with tempfile.TemporaryDirectory() as folder:
@@ -75,15 +74,7 @@ def upload(
             )
         except (OSError, ValueError) as error:
             raise ServerError(
-                f"the hub did not take {name}: {_reason(error)}",
+                f"the hub did not take {name}: {reason_of(error)}",
                 remedy="`hf auth login` stores a token that may write.",
             ) from error
     return str(commit.commit_url)
-
-
-def _library(what: str) -> ModuleType:
-    return extra("hub", "huggingface_hub", what)
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())

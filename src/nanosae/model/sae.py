@@ -19,10 +19,15 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_text
 from nanosae.errors import DataError
 from nanosae.kernels import Pairs, backend, without_padding
-from nanosae.model.architectures import ROW_EPSILON, rule
+from nanosae.model.architectures import (
+    ROW_EPSILON,
+    rule,
+    standardises_rows,
+    subtracts_bias,
+)
 from nanosae.model.card import model_card
 from nanosae.model.files import checksum, read_model, write_model
 from nanosae.model.formats import dictionary_learning, sparsify
@@ -108,7 +113,7 @@ class SAEModel(nn.Module):
                 remedy="Was it trained on another encoder? See model.config.",
             )
         kind = rule(self.cfg["architecture"])
-        projected = self._centred(self._standardised(x)) @ self.W_enc
+        projected = self._prepared(x) @ self.W_enc
         if kind == "gated":
             magnitude = torch.relu(projected * self.r_mag.exp() + self.b_mag)
             return magnitude * (projected + self.b_gate > 0)
@@ -136,7 +141,7 @@ class SAEModel(nn.Module):
 
     def in_units_of(self, x: Tensor, recon: Tensor) -> Tensor:
         """Return what `decode` gave for raw rows x in the units of these rows."""
-        if not self._standardises:
+        if not standardises_rows(self.cfg):
             return recon
         mean, deviation = _row_statistics(x)
         return recon * deviation + mean
@@ -147,27 +152,19 @@ class SAEModel(nn.Module):
             return 0.0
         return x @ self.W_skip.T
 
-    @property
-    def _standardises(self) -> bool:
-        return self.cfg.get("normalize_activations", "none") == "layer_norm"
-
-    def _standardised(self, x: Tensor) -> Tensor:
-        if not self._standardises:
-            return x
-        mean, deviation = _row_statistics(x)
-        return (x - mean) / deviation
-
-    def _centred(self, x: Tensor) -> Tensor:
-        if self.cfg.get("apply_b_dec_to_input", True):
-            return x - self.b_dec
-        return x
+    def _prepared(self, x: Tensor) -> Tensor:
+        """Return raw rows as W_enc takes them: standardised and without b_dec, if it wants so."""
+        if standardises_rows(self.cfg):
+            mean, deviation = _row_statistics(x)
+            x = (x - mean) / deviation
+        return x - self.b_dec if subtracts_bias(self.cfg) else x
 
     @torch.no_grad()
     def pairs(self, x: Tensor) -> Pairs:
         """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
         kind = rule(self.cfg["architecture"])
         kernels = backend(x.device)
-        x = self._centred(self._standardised(x.float())).contiguous()
+        x = self._prepared(x.float()).contiguous()
         weight = self._encoder.detach()
         bias = (self.b_gate if kind == "gated" else self.b_enc).detach()
         if kind == "topk":
@@ -363,9 +360,7 @@ class SAEModel(nn.Module):
         """
         self.save(folder)
         card = model_card(self.config, name or Path(folder).name, metrics)
-        write_file(
-            Path(folder) / "README.md", lambda stream: stream.write(card.encode())
-        )
+        write_text(Path(folder) / "README.md", card)
 
     def push_to_hub(
         self,

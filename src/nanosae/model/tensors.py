@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.checked import damaged, naming
-from nanosae.errors import DataError
+from nanosae.errors import DataError, reason_of
 
 # of safetensors; BF16 has none
 FLOATS = {
@@ -61,8 +61,7 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
             remedy="Save the state_dict with the library that made it.",
         ) from error
     except Exception as error:  # damaged bytes fail in many ways
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise damaged(file, reason, remedy) from error
+        raise damaged(file, reason_of(error), remedy) from error
     if not isinstance(content, dict):
         raise DataError(
             f"{file} holds a {type(content).__name__}; needed: a state_dict.",

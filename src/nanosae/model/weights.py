@@ -23,7 +23,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.errors import DataError
-from nanosae.model.architectures import ROW_EPSILON, is_transcoder, rule, tensor_shapes
+from nanosae.model.architectures import (
+    ROW_EPSILON,
+    is_transcoder,
+    rule,
+    standardises_rows,
+    subtracts_bias,
+    tensor_shapes,
+)
 from nanosae.model.files import read_model, write_model
 
 BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
@@ -147,10 +154,10 @@ class Weights:
 
     def _encode(self, x: np.ndarray) -> sp.csr_array:
         x = x.astype(np.float32)
-        if self.cfg.get("normalize_activations", "none") == "layer_norm":
+        if standardises_rows(self.cfg):
             deviation = x.std(axis=1, ddof=1, keepdims=True)
             x = (x - x.mean(axis=1, keepdims=True)) / (deviation + ROW_EPSILON)
-        if self.cfg.get("apply_b_dec_to_input", True):
+        if subtracts_bias(self.cfg):
             x = x - self.b_dec
         projected = x @ self.W_enc
         kind = rule(self.cfg["architecture"])

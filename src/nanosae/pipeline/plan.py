@@ -8,20 +8,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from nanosae.analysis.splits import normalised
-from nanosae.errors import ConfigError, DataError, DataTypeError, near_names
+from nanosae.errors import ConfigError, DataError, near_names
+from nanosae.runs.embeddings import Embeddings
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.excel_files import sheets_left_out
-from nanosae.sources.frames import table_of_frame
-from nanosae.sources.roles import Column, Role, column_roles, with_roles
+from nanosae.sources.frames import table_of_texts
+from nanosae.sources.html_text import is_html, plain_texts
+from nanosae.sources.notes import notes_of
+from nanosae.sources.roles import (
+    SAMPLE_ROWS,
+    Column,
+    Role,
+    column_roles,
+    likely_text,
+    with_roles,
+)
 from nanosae.sources.texts import drop_empty_texts, read_texts, without_structs
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
@@ -29,6 +38,7 @@ from nanosae.text.encoders import Encoder, find_encoder
 
 MIN_ROWS = 50  # fewer have nothing to be learned from
 MANY_ALIKE = 5  # columns that are taken for the same: the names of more are not said
+CHARACTERS_PER_TOKEN = 4  # of English; other languages take more tokens
 MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a split
 
 
@@ -121,17 +131,20 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         raise ConfigError("vectors and embedder are given: give one of them.")
     table, vectors_of_file = _read(data, options.text, options.encoding)
     _check_names(table, options)
-    notes = _notes_on_sheets(table)
+    notes = notes_of(table)
     given = vectors_of_file if options.vectors is None else options.vectors
     table, vectors, vectors_column = _take_vectors(table, given, options.embedder)
     columns = _columns(table, options)
     text = _text_column(columns)
     if text is None and vectors is None:
-        raise _no_text(columns)
+        raise _no_text(columns, likely_text(table, columns))
 
     table = with_types(table, columns)
     if text is not None:
         table = _with_text(table, text)
+        if is_html(table["text"].slice(0, SAMPLE_ROWS)):
+            table = _set_text(table, plain_texts(table["text"]))
+            notes.append("The texts are HTML: tags and quoted replies were left out.")
     if vectors is None:
         table, n_empty = drop_empty_texts(table, "text")
         if n_empty:
@@ -161,7 +174,7 @@ def _names(given: str | Sequence[str] | None) -> list[str]:
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     """Return the table, and the vectors that a file of vectors holds."""
     if not isinstance(data, str | Path):
-        return without_structs(_as_table(data)), None
+        return without_structs(table_of_texts(data)), None
     path = Path(data)
     if path.suffix not in ARRAY_SUFFIXES:
         return read_texts(path, text, encoding=encoding), None
@@ -169,25 +182,6 @@ def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
     if texts.exists():
         return read_texts(texts, text), path
     return pa.table({"row": range(open_rows(path).n_rows)}), path
-
-
-def _as_table(data: Any) -> pa.Table:
-    if isinstance(data, pa.Table):
-        return data
-    if isinstance(data, pd.DataFrame):
-        return table_of_frame(data)
-    if isinstance(data, dict):
-        return pa.table(data)
-    if isinstance(data, pd.Series):
-        return table_of_frame(data.to_frame("text"))
-    if hasattr(data, "__arrow_c_stream__"):
-        return pa.table(data)
-    try:
-        return pa.table({"text": pa.array(list(data), pa.string())})
-    except (TypeError, pa.ArrowInvalid) as error:
-        raise DataTypeError(
-            f"Texts are a file, a table or a list of strings, not {data!r:.60}."
-        ) from error
 
 
 def _take_vectors(
@@ -209,11 +203,14 @@ def _take_vectors(
     return others, rows, [Column(name, "vectors", reason)]
 
 
-def _no_text(columns: list[Column]) -> DataError:
+def _no_text(columns: list[Column], likely: str | None) -> DataError:
     described = "; ".join(f"{column.name}: {column.reason}" for column in columns[:6])
+    remedy = "Name the text column with --text."
+    if likely is not None:
+        remedy = f"Name the text column, perhaps --text {quote(likely)}."
     return DataError(
         f"No column looks like a text ({described}).",
-        remedy="Name the text column with --text.",
+        remedy=remedy,
     )
 
 
@@ -255,15 +252,6 @@ def _check_names(table: pa.Table, options: PlanOptions) -> None:
                 raise ConfigError(
                     f"{option}: there is no column {name!r}; {near_names(name, known)}."
                 )
-
-
-def _notes_on_sheets(table: pa.Table) -> list[str]:
-    """Say which sheets of a workbook were left out."""
-    left_out = sheets_left_out(table)
-    if not left_out:
-        return []
-    sheets = ", ".join(left_out)
-    return [f"Sheets with other columns than the first were left out: {sheets}."]
 
 
 def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
@@ -316,11 +304,37 @@ def _with_text(table: pa.Table, text: str) -> pa.Table:
         taken = "text" in table.column_names
         names = [_renamed(name, text, taken) for name in table.column_names]
         table = table.rename_columns(names)
+    return _set_text(table, table["text"].cast(pa.string()))
+
+
+def _set_text(table: pa.Table, texts: pa.ChunkedArray) -> pa.Table:
     place = table.column_names.index("text")
-    return table.set_column(place, "text", table["text"].cast(pa.string()))
+    return table.set_column(place, "text", texts)
 
 
 def _renamed(name: str, text: str, taken: bool) -> str:
     if name == text:
         return "text"
     return "text_" if taken and name == "text" else name
+
+
+def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
+    """Say how many texts are to be embedded, and what that costs.
+
+    Args:
+        plan: What a run is going to do.
+        run: Its folder; texts that are embedded there cost nothing.
+        price: Of a million tokens, in any currency.
+    """
+    if plan.encoder is None:
+        return "nothing is to be embedded: the vectors are given"
+    texts = plan.table["text"].to_pylist()
+    if (run / "embeddings").exists():
+        new = Embeddings(run / "embeddings", plan.encoder.identity).missing(texts)
+    else:
+        new = list(set(texts))
+    n_tokens = sum(map(len, new)) // CHARACTERS_PER_TOKEN
+    said = f"{len(new):,} texts are to be embedded, about {n_tokens:,} tokens"
+    if price is None:
+        return said
+    return f"{said}, which cost about {n_tokens * price / 1e6:.2f}"

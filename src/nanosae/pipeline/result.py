@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +10,23 @@ import pandas as pd
 
 from nanosae.analysis.comparisons.overview import UNNAMED
 from nanosae.analysis.comparisons.sentences import percent
+from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.codes import Codes
 from nanosae.errors import MissingError, StaleError
 from nanosae.runs.export import records
-from nanosae.runs.results import load_result
+from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import load_features
 
 if TYPE_CHECKING:
     from nanosae.analysis.cards import Card
     from nanosae.analysis.comparisons.findings import Contrast
+    from nanosae.analysis.evaluation.evaluate import Evaluation
+    from nanosae.analysis.groups.families import Families
     from nanosae.analysis.groups.topics import Topics
     from nanosae.analysis.search.results import Results
 
 BIGGEST_TOPICS = 4
+TABLES = ("findings", "topics")  # that a summary tells
 
 
 class Analysis:
@@ -65,14 +68,18 @@ class Analysis:
         return self._result("topics.parquet", "topics")
 
     @property
-    def families(self) -> dict[str, Any]:
-        """Families of features; see `Families.to_dict`."""
-        return self._result("families.json", "families")
+    def families(self) -> Families:
+        """Groups of features that are active together."""
+        from nanosae.analysis.groups.families import Families
+
+        return Families.from_dict(self._result("families.json", "families"))
 
     @property
-    def evaluation(self) -> dict[str, Any]:
-        """What the features are worth beside baselines; see `evaluate`."""
-        return self._result("evaluation.json", "evaluate")
+    def evaluation(self) -> Evaluation:
+        """What the features are worth beside baselines."""
+        from nanosae.analysis.evaluation.evaluate import Evaluation
+
+        return Evaluation.from_dict(self._result("evaluation.json", "evaluate"))
 
     def cut_topics(self, n: int) -> Topics:
         """Group rows and features into another number of topics."""
@@ -133,38 +140,36 @@ class Analysis:
             )
         return found.value
 
-    def _is_fresh(self, name: str) -> bool:
-        """Return whether a result is there and made from this model and these codes."""
-        found = load_result(self.run, name, self.codes)
-        return found is not None and found.fresh
+    def _fresh_table(self, name: str) -> pd.DataFrame | None:
+        return fresh_value(self.run, f"{name}.parquet", self.codes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints: the folder, its rows, all findings and topics.
 
         Results that were not made, or of another model or other codes, are empty lists.
         """
-        lists = {"findings": "findings.parquet", "topics": "topics.parquet"}
         found: dict[str, Any] = {"output": str(self.run), "rows": self.codes.n_rows}
-        for name, file in lists.items():
-            table = self._result(file, name) if self._is_fresh(file) else pd.DataFrame()
-            found[name] = records(rows=table)["rows"]
+        for name in TABLES:
+            table = self._fresh_table(name)
+            found[name] = [] if table is None else records(rows=table)["rows"]
         return found
 
     def summary(self, n: int = 10) -> list[str]:
         """Return the first findings, and the biggest topics, a line each."""
-        lines = [f"  • {sentence}" for sentence in self._first_findings(n)]
-        topics = "" if self._tells_topics(n) else self._biggest_topics()
+        first = self._first_findings(n)
+        tells_topics = "topic" in first["side"].tolist()
+        topics = "" if tells_topics else self._biggest_topics()
         about = [f"  biggest topics: {topics}"] if topics else []
+        lines = [f"  • {sentence}" for sentence in first["sentence"]]
         return [*self._stale_lines(), *about, *lines]
 
     def _stale_lines(self) -> list[str]:
         """Say which results are left out since they are of another model or other codes."""
         lines = []
-        for name in ("findings.parquet", "topics.parquet"):
-            found = load_result(self.run, name, self.codes)
+        for name in TABLES:
+            found = load_result(self.run, f"{name}.parquet", self.codes)
             if found is not None and found.stale:
-                what = name.removesuffix(".parquet")
-                lines.append(f"  The {what} are stale and not shown: {found.stale}.")
+                lines.append(f"  The {name} are stale and not shown: {found.stale}.")
         return lines
 
     def __repr__(self) -> str:
@@ -173,42 +178,30 @@ class Analysis:
         return "\n".join([head, *self.summary()])
 
     def _repr_html_(self) -> str:
-        sentences = [html.escape(sentence) for sentence in self._first_findings()]
-        items = "".join(f"<li>{sentence}</li>" for sentence in sentences)
+        sentences = self._first_findings(10)["sentence"]
+        items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
         return f"<b>{self.codes.n_rows:,} rows</b><ul>{items}</ul>"
 
-    def _first_findings(self, n: int = 10) -> list[str]:
-        if not self._is_fresh("findings.parquet"):
-            return []
-        return self.findings["sentence"].head(n).tolist()
-
-    def _tells_topics(self, n: int) -> bool:
-        """Return whether a topic is among the first findings."""
-        if not self._is_fresh("findings.parquet"):
-            return False
-        return "topic" in self.findings["side"].head(n).tolist()
+    def _first_findings(self, n: int) -> pd.DataFrame:
+        findings = self._fresh_table("findings")
+        if findings is None:
+            return pd.DataFrame(columns=["side", "sentence"])
+        return findings.head(n)
 
     def _biggest_topics(self) -> str:
         """Name the biggest topics with their shares."""
-        if not self._is_fresh("topics.parquet"):
+        topics = self._fresh_table("topics")
+        if topics is None:
             return ""
-        lines = self.topics.sort_values("Count", ascending=False).to_dict("records")
-        is_named = [UNNAMED.search(line["Name"]) is None for line in lines]
-        named = list(compress(lines, is_named))[:BIGGEST_TOPICS]
-        return "; ".join(
-            f"{topic_words(line['Name'])} ({percent(line['Count'] / self.codes.n_rows)})"
-            for line in named
-        )
-
-
-def topic_words(name: str) -> str:
-    """Return the words of a topic's name.
-
-    Example:
-        >>> topic_words("3_parcel_late delivery")
-        'parcel, late delivery'
-    """
-    return ", ".join(name.split("_")[1:])
+        largest_first = topics.sort_values("Count", ascending=False)
+        is_unnamed = largest_first["Name"].str.contains(UNNAMED)
+        named = largest_first.loc[~is_unnamed]
+        told = []
+        for topic in named.head(BIGGEST_TOPICS).to_dict("records"):
+            words = ", ".join(topic["Representation"][:NAMING_WORDS])
+            share = percent(topic["Count"] / self.codes.n_rows)
+            told.append(f"{words} ({share})")
+        return "; ".join(told)
 
 
 def open(run: str | Path) -> Analysis:

@@ -40,6 +40,7 @@ from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
 from nanosae.runs.results import contrast_name, load_result, save_result
+from nanosae.runs.signals import Stopped
 from nanosae.runs.tables import save_features
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from nanosae.text.encoders import Encoder
 
 N_TOPICS = 20
+FEW_DIFFERENT = 0.5  # share of the texts, of which fewer are told
 CORPUS = "default"
 
 
@@ -267,9 +269,16 @@ class Work:
             kept = {"encoder": encoder.name, "query_prompt": encoder.query_prompt}
             config = replace(config, **kept)
         trainer = SAETrainer(config, run=self.folder)
-        model = trainer.train(
-            self.vectors(), resume=resumes, force=not resumes, progress=self.advance
-        )
+        try:
+            model = trainer.train(
+                self.vectors(), resume=resumes, force=not resumes, progress=self.advance
+            )
+        except Stopped as stop:
+            message = (
+                "stopped while training; the same command with the same run folder goes on "
+                "from there"
+            )
+            raise Stopped(message, stop.signal) from stop
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
@@ -339,6 +348,7 @@ class Work:
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
+        notes += _note_on_copies(results)
         table = findings(results)
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
@@ -399,6 +409,21 @@ class Work:
         if self.plan.vectors is not None:
             return self.plan.vectors
         return str(self.folder / "embeddings" / "rows.npy")
+
+
+def _note_on_copies(results: Sequence[Contrast]) -> list[str]:
+    """Say where comparisons rest on far fewer texts than there are, since copies count once."""
+    if not results:
+        return []
+    n_rows, n_independent = max(
+        (result.about["n_rows"], result.about["n_independent"]) for result in results
+    )
+    if n_independent >= FEW_DIFFERENT * n_rows:
+        return []
+    return [
+        f"The {n_rows:,} texts are {n_independent:,} different ones but for digits and small "
+        "changes; in comparisons copies count as one text."
+    ]
 
 
 def contrast_values(codes: Codes, column: str) -> Contrast:

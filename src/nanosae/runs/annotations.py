@@ -20,9 +20,8 @@ import numpy as np
 from nanosae.atomic import write_path
 from nanosae.checked import file_state
 from nanosae.errors import DamagedFileError, WriteError
-from nanosae.lock import locked
-from nanosae.model.files import has_model, saved_checksum
-from nanosae.runs.folder import MANIFEST
+from nanosae.lock import SHORT_CHANGE, Lock
+from nanosae.runs.results import run_model
 
 WAIT = 30.0  # seconds to wait for another writer
 VERSION = 2
@@ -33,11 +32,11 @@ COLUMNS = {
     "tags": ("corpus", "data", "tag", "row"),
 }
 CREATE = (
-    "CREATE TABLE {names} (model TEXT, feature INTEGER, name TEXT NOT NULL, "
+    "CREATE TABLE names (model TEXT, feature INTEGER, name TEXT NOT NULL, "
     "PRIMARY KEY (model, feature)) WITHOUT ROWID",
-    "CREATE TABLE {bookmarks} (model TEXT, feature INTEGER, "
+    "CREATE TABLE bookmarks (model TEXT, feature INTEGER, "
     "PRIMARY KEY (model, feature)) WITHOUT ROWID",
-    "CREATE TABLE {tags} (corpus TEXT, data TEXT, tag TEXT, row INTEGER, "
+    "CREATE TABLE tags (corpus TEXT, data TEXT, tag TEXT, row INTEGER, "
     "PRIMARY KEY (corpus, data, tag, row)) WITHOUT ROWID",
 )
 MODULUS = 2**62
@@ -56,18 +55,14 @@ def names(run: str | Path, model: str | None = None) -> dict[int, str]:
     Raises:
         DamagedFileError: If the file is not what was written; so in all functions here.
     """
-    query = (
-        "SELECT feature, name FROM names WHERE model IN (?, ?) ORDER BY feature, model"
-    )
-    return dict(_read(run, query, _models(run, model)))
+    query = "SELECT feature, name FROM names WHERE model = ? ORDER BY feature"
+    return dict(_read(run, query, (_model(run, model),)))
 
 
 def bookmarks(run: str | Path, model: str | None = None) -> list[int]:
     """Return the bookmarked features, ascending."""
-    query = (
-        "SELECT DISTINCT feature FROM bookmarks WHERE model IN (?, ?) ORDER BY feature"
-    )
-    return [feature for (feature,) in _read(run, query, _models(run, model))]
+    query = "SELECT feature FROM bookmarks WHERE model = ? ORDER BY feature"
+    return [feature for (feature,) in _read(run, query, (_model(run, model),))]
 
 
 def tags(run: str | Path, corpus: str, data: str = "") -> dict[str, int]:
@@ -102,25 +97,22 @@ def tags_of(run: str | Path, corpus: str, row: int, data: str = "") -> list[str]
 
 def rename(run: str | Path, feature: int, name: str, model: str | None = None) -> None:
     """Name a feature; an empty name gives its label back."""
-    model = _model(run, model)
+    line = (_model(run, model), feature)
     with _write(run) as db:
-        delete = "DELETE FROM names WHERE model IN (?, ?) AND feature = ?"
-        db.execute(delete, (*_models(run, model), feature))
+        db.execute("DELETE FROM names WHERE model = ? AND feature = ?", line)
         if name:
-            db.execute("INSERT INTO names VALUES (?, ?, ?)", (model, feature, name))
+            db.execute("INSERT INTO names VALUES (?, ?, ?)", (*line, name))
 
 
 def bookmark(
     run: str | Path, feature: int, *, on: bool = True, model: str | None = None
 ) -> None:
     """Set or remove a bookmark."""
+    change = "DELETE FROM bookmarks WHERE model = ? AND feature = ?"
+    if on:
+        change = "INSERT OR IGNORE INTO bookmarks VALUES (?, ?)"
     with _write(run) as db:
-        if on:
-            values = (_model(run, model), feature)
-            db.execute("INSERT OR IGNORE INTO bookmarks VALUES (?, ?)", values)
-        else:
-            delete = "DELETE FROM bookmarks WHERE model IN (?, ?) AND feature = ?"
-            db.execute(delete, (*_models(run, model), feature))
+        db.execute(change, (_model(run, model), feature))
 
 
 def tag(
@@ -140,19 +132,8 @@ def tag(
         db.executemany(change, ((corpus, data, tag, int(row)) for row in rows))
 
 
-def _models(run: str | Path, model: str | None) -> tuple[str, str]:
-    """Return the model, and what stands for it in lines of a version that knew no models."""
-    model = _model(run, model)
-    trained_since = (Path(run) / MANIFEST).exists()
-    return model, model if trained_since else ""
-
-
 def _model(run: str | Path, model: str | None) -> str:
-    if model is not None:
-        return model
-    if has_model(run):
-        return saved_checksum(run)
-    return ""
+    return run_model(run) if model is None else model
 
 
 def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
@@ -161,12 +142,7 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
         return []
     with _naming(path), closing(_connect(path)) as db:
         db.execute("BEGIN")  # all that follows sees one state of the file
-        if _version(db) == VERSION:
-            _verify(path, db)
-        elif not _tables(db):
-            raise sqlite3.DatabaseError("it holds no tables")
-        else:
-            _upgrade_in_memory(db)
+        _verify(path, db)
         return db.execute(query, values).fetchall()
 
 
@@ -174,15 +150,11 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
 def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
     path = Path(run) / "user.sqlite"
     if not path.exists():
-        with _naming(path), locked(path.with_name(LOCK)):
+        with _naming(path), Lock(path.with_name(LOCK), SHORT_CHANGE):
             if not path.exists():
                 write_path(path, _make)
     with _naming(path), closing(_connect(path)) as db:
         db.execute("BEGIN IMMEDIATE")
-        if not _tables(db):
-            raise sqlite3.DatabaseError("it holds no tables")
-        if _version(db) == 0:
-            _create(db)
         _verify(path, db)
         yield db
         db.execute("COMMIT")
@@ -207,25 +179,10 @@ def _line_checksum(*values: object) -> int:
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
 
 
-def _version(db: sqlite3.Connection) -> int:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION) or (version == 0 and "checksum" in _tables(db)):
-        raise sqlite3.DatabaseError(f"version {version} is not known")
-    return version
-
-
-def _tables(db: sqlite3.Connection) -> list[str]:
-    query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-    return [name for (name,) in db.execute(query)]
-
-
 def _create(db: sqlite3.Connection) -> None:
-    """Make the tables, with the lines of a file of version 0, which knew no models."""
-    old = _tables(db)
-    for table in old:
-        db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    """Make the tables, and what keeps their checksum up to date."""
     for statement in CREATE:
-        db.execute(statement.format(**{table: table for table in COLUMNS}))
+        db.execute(statement)
     db.execute("CREATE TABLE checksum (total INTEGER NOT NULL)")
     db.execute("INSERT INTO checksum VALUES (0)")
     for table, columns in COLUMNS.items():
@@ -235,30 +192,7 @@ def _create(db: sqlite3.Connection) -> None:
                 f"CREATE TRIGGER {table}_{event} AFTER {event} ON {table} BEGIN UPDATE checksum "
                 f"SET total = (total {sign} line_checksum('{table}', {values})) % {MODULUS}; END"
             )
-    _copy_old_lines(db, old)
-    for table in old:
-        db.execute(f"DROP TABLE old_{table}")
     db.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _copy_old_lines(db: sqlite3.Connection, old: list[str]) -> None:
-    if "names" in old:
-        db.execute("INSERT INTO names SELECT '', feature, name FROM old_names")
-    if "bookmarks" in old:
-        db.execute("INSERT INTO bookmarks SELECT '', feature FROM old_bookmarks")
-    if "tags" in old:
-        db.execute("INSERT INTO tags SELECT corpus, '', tag, row FROM old_tags")
-
-
-def _upgrade_in_memory(db: sqlite3.Connection) -> None:
-    """Show the tables of version 0 as if they knew models; the file is not changed."""
-    views = {
-        "names": "SELECT '' AS model, feature, name FROM main.names",
-        "bookmarks": "SELECT '' AS model, feature FROM main.bookmarks",
-        "tags": "SELECT corpus, '' AS data, tag, row FROM main.tags",
-    }
-    for name, query in views.items():
-        db.execute(f"CREATE TEMP VIEW {name} AS {query}")
 
 
 def _verify(path: Path, db: sqlite3.Connection) -> None:
@@ -266,6 +200,9 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
     signature = file_state(path)
     if _verified.get(path.absolute()) == signature:
         return
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != VERSION:
+        raise sqlite3.DatabaseError(f"version {version} is not known")
     problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)

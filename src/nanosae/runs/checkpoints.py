@@ -74,11 +74,11 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
         if not path.exists():
             raise damaged(path, "it is missing", remedy)
     facts = read_json(state, remedy)
-    if "weights" in facts:  # not in format 1
-        check_file(weights, facts["weights"], "state.json", remedy)
-        facts = facts["facts"]
+    with naming(state, remedy):
+        known, numbers = facts["weights"], facts["facts"]
+    check_file(weights, known, "state.json", remedy)
     with naming(weights, remedy):
-        return load_file(weights), facts
+        return load_file(weights), numbers
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from nanosae.checked import file_checksum, read_json
+from nanosae.checked import file_checksum
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DamagedFileError, DataError, ExistsError
 from nanosae.runs.folder import (
@@ -38,16 +38,10 @@ def check_that_it_is_ours(folder: Path, present: list[str]) -> None:
 
 
 def _listed_files(folder: Path) -> Sequence[str]:
-    """Return the names that a training has written, as its manifest or its config tells."""
-    if (folder / MANIFEST).exists():
-        listed = read_manifest(folder).get("files", [])
-        if listed:
-            return listed
-    if not (folder / "config.json").exists():
+    """Return the names that a training has written, as its manifest tells."""
+    if not (folder / MANIFEST).exists():
         return []
-    config = read_json(folder / "config.json", "Choose another folder.")
-    is_of_format_1 = {"requested", "data_fingerprint"} <= config.keys()  # no manifest
-    return FILES if is_of_format_1 else []
+    return read_manifest(folder).get("files", [])
 
 
 def _holds_something(path: Path) -> bool:
@@ -123,14 +117,14 @@ def check_continuation(folder: Path, facts: Facts) -> None:
             file=folder / "config.json",
             remedy="Resume with those, or use --force.",
         )
-    if before.get("init") != facts["init"]:  # older runs start from none
+    if before["init"] != facts["init"]:
         raise ConfigError(
-            f"{folder} was started from another SAE ({before.get('init')}, now {facts['init']}).",
+            f"{folder} was started from another SAE ({before['init']}, now {facts['init']}).",
             file=folder / "config.json",
             remedy="Resume with the same init, or use --force.",
         )
     for name in ("threads", "versions", "selection"):
-        started_with = before.get(name, facts[name])  # older runs note no selection
+        started_with = before[name]
         if started_with != facts[name]:
             warnings.warn(
                 f"{folder} was started with {name} {started_with}, now {facts[name]}: the resumed "

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanosae.atomic import sweep_drafts, write_file, write_json
+from nanosae.atomic import sweep_drafts, write_array, write_json
 from nanosae.checked import read_json
 from nanosae.errors import DamagedFileError, DataError
 from nanosae.lock import Lock
@@ -116,8 +116,8 @@ class Embeddings:
         keys_file, rows_file = self.folder / "keys.npy", self.folder / "rows.npy"
         with Lock(self.folder / LOCK):
             self._delete([keys_file])
-            write_file(rows_file, lambda stream: np.save(stream, rows))
-            write_file(keys_file, lambda stream: np.save(stream, keys))
+            write_array(rows_file, rows)
+            write_array(keys_file, keys)
             self._delete(blocks)
         return rows_file
 
@@ -135,14 +135,8 @@ class Embeddings:
         number = 1 + max(
             (int(path.name[:5]) for path in self.folder.glob("*.keys.npy")), default=-1
         )
-        name = f"{number:05d}"
-        write_file(
-            self.folder / f"{name}.rows.npy", lambda stream: np.save(stream, rows)
-        )
-        write_file(
-            self.folder / f"{name}.keys.npy",
-            lambda stream: np.save(stream, _keys(texts)),
-        )
+        write_array(self.folder / f"{number:05d}.rows.npy", rows)
+        write_array(self.folder / f"{number:05d}.keys.npy", _keys(texts))
 
     def _load(self) -> tuple[np.ndarray, dict[bytes, int]]:
         """Read all complete rows, and where the row of each text is."""

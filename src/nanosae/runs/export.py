@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_file, write_text
 from nanosae.codes import Codes, indices
 from nanosae.errors import ConfigError, DataError
 
@@ -39,8 +39,7 @@ def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> N
             path, lambda stream: flattened.to_csv(stream, index=False, sep=separator)
         )
     elif path.suffix == ".json":
-        text = table.to_json(orient="records", force_ascii=False)
-        write_file(path, lambda stream: stream.write(str(text).encode()))
+        write_text(path, str(table.to_json(orient="records", force_ascii=False)))
     else:
         raise ConfigError(
             f"{path} is of no known kind.",

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-from nanosae.checked import check_file, damaged, file_state, naming, read_json
+from nanosae.checked import (
+    check_file,
+    check_format,
+    damaged,
+    file_state,
+    naming,
+    read_json,
+)
 
+FORMAT = 2
 MANIFEST = "training.json"
 FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
 NEXT = ".next"  # the files of a training that is about to replace the one in the folder
-CONFIG_KEYS = {"requested", "config", "data_fingerprint", "threads", "versions"}
+CONFIG_KEYS = {"requested", "config", "data_fingerprint", "init"}
+CONFIG_KEYS |= {"threads", "versions", "selection"}
 Facts = dict[str, Any]
 _verified: dict[Path, tuple] = {}  # what files were like when they were last verified
 
@@ -28,18 +36,16 @@ def is_finished(folder: Path) -> bool:
     """Return whether a folder holds a training that has ended, with its model."""
     if not (folder / "model" / "cfg.json").exists():
         return False
-    if (folder / MANIFEST).exists():
-        return bool(read_manifest(folder).get("finished"))
-    with contextlib.suppress(OSError, ValueError, IndexError):  # of format 1
-        return bool(last_line(folder).get("final"))
-    return False
+    if not (folder / MANIFEST).exists():
+        return False
+    return bool(read_manifest(folder).get("finished"))
 
 
 def verify_training(folder: str | Path) -> None:
     """Compare settings, metrics and snapshots of a finished training with their checksums.
 
     Files that were verified are not read again as long as they do not change. Of a training that
-    has not ended, and in format 1, nothing is known to compare with.
+    has not ended nothing is known to compare with.
 
     Raises:
         DamagedFileError: If one is missing, or not what was written.
@@ -77,10 +83,11 @@ def read_config(folder: Path) -> Facts:
 
     Raises:
         MissingError: If there is none.
-        DamagedFileError: If it is not what was written.
+        DamagedFileError: If it is not what was written, or of another format.
     """
     path = folder / "config.json"
     facts = read_json(path, again(folder))
+    check_format(path, facts, FORMAT, "Train again, in another folder.")
     missing = CONFIG_KEYS - facts.keys()
     if missing:
         raise damaged(path, f"it lacks {', '.join(sorted(missing))}", again(folder))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.checked import (
     BLANK,
     naming,
@@ -27,11 +27,9 @@ from nanosae.checked import (
     seal,
     write_sealed_json,
 )
-from nanosae.codes import Codes
-from nanosae.errors import ConfigError
-from nanosae.lock import locked
+from nanosae.codes import Codes, run_folder
+from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.model.files import has_model, saved_checksum
-from nanosae.runs.folder import MANIFEST
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,13 +86,14 @@ def save_result(
         The file.
 
     Raises:
-        ConfigError: If the codes lie in no run folder.
+        MissingError: If the codes lie in no run folder.
         BusyError: If another process is writing results.
     """
-    path = run_of(codes) / name
+    run = run_folder(codes)
+    path = run / name
     facts = made_from(codes, parameters)
     path.parent.mkdir(exist_ok=True)
-    with locked(run_of(codes) / LOCK):
+    with Lock(run / LOCK, SHORT_CHANGE):
         if path.suffix == ".parquet":
             write_table(path, value, facts)
         else:
@@ -125,8 +124,16 @@ def load_result(
         value = read_json(path, remedy_for(run, name))
         facts = value.pop("made_from", {})
     with naming(path, remedy_for(run, name)):
-        parameters, corpus = facts.get("parameters", {}), facts.get("corpus", "")
-        return Result(name, value, parameters, corpus, why_stale(run, facts, codes))
+        if "model" not in facts:
+            raise ValueError("it does not say what it was made from")
+        stale = why_stale(run, facts, codes)
+        return Result(name, value, facts["parameters"], facts["corpus"], stale)
+
+
+def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
+    """Return the value of a stored result, None if there is none or it is stale."""
+    result = load_result(run, name, codes)
+    return None if result is None or result.stale else result.value
 
 
 def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
@@ -202,10 +209,6 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         facts: What `made_from` returned.
         codes: The codes that it is to be shown with; by default those it was made from.
     """
-    # of a version that did not note it: any later training voids it
-    if "model" not in facts:
-        trained_since = (run / MANIFEST).exists()
-        return "it does not say from which model it was made" if trained_since else ""
     model = codes.model if codes is not None else run_model(run)
     if facts["model"] != model:
         return (
@@ -230,21 +233,6 @@ def run_model(run: str | Path) -> str:
     return saved_checksum(run)
 
 
-def run_of(codes: Codes) -> Path:
-    """Return the run folder that codes lie in.
-
-    Raises:
-        ConfigError: If they lie in none.
-    """
-    if codes.run is None:
-        raise ConfigError(
-            f"{codes.path} lies in no run folder.",
-            file=codes.path,
-            remedy="Encode to RUN/codes/NAME to keep results.",
-        )
-    return codes.run
-
-
 def remedy_for(run: Path, name: str) -> str:
     """Return how to make a damaged result again."""
     verb = COMMANDS.get(name)
@@ -266,7 +254,7 @@ def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
     arrow = arrow.replace_schema_metadata(ours)
     buffer = io.BytesIO()
     parquet.write_table(arrow, buffer)
-    write_file(path, lambda stream: stream.write(seal(buffer.getvalue())))
+    write_bytes(path, seal(buffer.getvalue()))
 
 
 def read_table(
@@ -287,7 +275,9 @@ def read_table(
         source = pa.BufferReader(data)
         schema = parquet.read_schema(source)
         noted = {} if schema.metadata is None else schema.metadata
-        facts = json.loads(noted.get(FACTS, b"{}"))
+        if FACTS not in noted:
+            raise ValueError("it does not say what it was made from")
+        facts = json.loads(noted[FACTS])
         if columns is not None:
             columns = [name for name in columns if name in schema.names]
         return parquet.read_table(source, columns=columns).to_pandas(), facts

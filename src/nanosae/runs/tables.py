@@ -11,11 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes
 from nanosae.codes import Codes
-from nanosae.lock import locked
+from nanosae.lock import SHORT_CHANGE, Lock
 from nanosae.runs import annotations
-from nanosae.runs.folder import MANIFEST
 from nanosae.runs.results import (
     LOCK,
     read_table,
@@ -28,7 +27,7 @@ from nanosae.runs.results import (
 TABLE = "features.parquet"
 LABELS = ("label", "llm_label")  # later ones win
 DOUBTS = ("label_doubtful", "llm_doubtful")  # of these
-UNKNOWN = "unknown"  # stands for the model of a table that does not say from which it was made
+UNKNOWN = "unknown"  # stands for the model of a table that was made without one
 
 
 def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
@@ -117,7 +116,7 @@ def save_features(
     """
     run = Path(run)
     model = _model(run, codes)
-    with locked(run / LOCK):
+    with Lock(run / LOCK, SHORT_CHANGE):
         kept, facts = _load(run, model)
         table = _merged(kept, columns)
         origins = _origins(kept, columns, facts.get("columns", {}), codes)
@@ -144,7 +143,7 @@ def _load(
         path = run / name
         if path.exists():
             table, facts = read_table(path, remedy_for(run, TABLE), columns)
-            if _table_model(run, facts, model) == model:
+            if facts["model"] == model:
                 return table, facts
     return _no_features(), {}
 
@@ -153,20 +152,13 @@ def _no_features() -> pd.DataFrame:
     return pd.DataFrame({"feature": pd.array([], "int64")})
 
 
-def _table_model(run: Path, facts: dict[str, Any], model: str) -> str:
-    """Return the model of a table; an old one that names none belongs to no later model."""
-    if "model" in facts:
-        return facts["model"]
-    return UNKNOWN if (run / MANIFEST).exists() else model
-
-
 def _other_models(run: Path, model: str) -> list[str]:
     found = {
         path.stem.removeprefix("features-") for path in run.glob("features-*.parquet")
     }
     if (run / TABLE).exists():
         _, facts = read_table(run / TABLE, remedy_for(run, TABLE), ["feature"])
-        found.add(_table_model(run, facts, model))
+        found.add(facts["model"])
     return sorted(found - {model})
 
 
@@ -176,10 +168,9 @@ def _keep_other_table(run: Path, model: str) -> None:
     if not path.exists():
         return
     _, facts = read_table(path, remedy_for(run, TABLE), ["feature"])
-    other = _table_model(run, facts, model)
+    other = facts["model"]
     if other != model:
-        data = path.read_bytes()
-        write_file(run / _name_for(other or UNKNOWN), lambda stream: stream.write(data))
+        write_bytes(run / _name_for(other or UNKNOWN), path.read_bytes())
 
 
 def _stale_columns(

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from nanosae import __version__
-from nanosae.atomic import sweep_drafts, write_file, write_folder
+from nanosae.atomic import sweep_drafts, write_bytes, write_file, write_folder
 from nanosae.checked import file_checksum, write_sealed_json
 from nanosae.config import ResolvedConfig, TrainConfig
 from nanosae.errors import (
@@ -47,6 +47,7 @@ from nanosae.runs.checkpoints import (
 )
 from nanosae.runs.folder import (
     FILES,
+    FORMAT,
     MANIFEST,
     NEXT,
     Facts,
@@ -55,7 +56,6 @@ from nanosae.runs.folder import (
 )
 from nanosae.runs.results import plain
 
-FORMAT = 2
 LOCK = ".training.lock"
 
 
@@ -293,7 +293,7 @@ class TrainingRun:
         lines = path.read_bytes().splitlines(keepends=True)
         kept = [line for line in lines if _step_of_line(line) <= step]
         if len(kept) < len(lines):
-            write_file(path, lambda stream: stream.write(b"".join(kept)))
+            write_bytes(path, b"".join(kept))
 
 
 def _environment() -> Facts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,17 @@ from nanosae.sources.dialects import (
     find_dialect,
     not_decoded,
 )
+from nanosae.sources.kinds import is_text, pc
+from nanosae.sources.notes import with_note
 from nanosae.sources.tables import LazyTable, table_in_memory
+from nanosae.sources.transcripts import read_transcript
 from nanosae.sources.vector_text import with_vectors_parsed
 
 DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which on a file is read block by block
 BLOCK_BYTES = 2**24
+FRONT_MATTER = re.compile(r"\A---\r?\n.*?^---\s*$", re.DOTALL | re.MULTILINE)
+MOST_REPEATS = 1000  # in a regular expression of Arrow
 WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
 
@@ -79,11 +85,66 @@ def _read_whole(
         column_types=dict.fromkeys(text_columns, pa.string()),
         decimal_point=dialect.decimal_point,
     )
-    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
-    with _open(path) as stream:
-        table = csv.read_csv(stream, read, _parse_options(dialect), convert)
+    table = _read_quoted(path, dialect, convert)
     _check_encoding(table.schema, path, dialect)
-    return table
+    if not dialect.n_title_rows:
+        return table
+    n_lines = dialect.n_title_rows
+    were = (
+        "line above the header was" if n_lines == 1 else "lines above the header were"
+    )
+    return with_note(table, f"{n_lines} {were} left out.")
+
+
+def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> pa.Table:
+    """Read a file in which cells may be quoted; where they are not closed, as letters."""
+    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
+    parse = _parse_options(dialect)
+    try:
+        with _open(path) as stream:
+            table = csv.read_csv(stream, read, parse, convert)
+    except pa.ArrowInvalid:
+        loose = _with_loose_quotes(path, dialect, convert)
+        if loose is None:
+            raise
+        return loose
+    if not _holds_rows_in_cells(table, dialect.delimiter):
+        return table
+    loose = _with_loose_quotes(path, dialect, convert)
+    return table if loose is None else loose
+
+
+def _holds_rows_in_cells(table: pa.Table, delimiter: str) -> bool:
+    """Return whether a cell holds further rows, as after a quotation mark that is not closed."""
+    n_others = table.num_columns - 1
+    if not 0 < n_others <= MOST_REPEATS:
+        return False
+    sign = re.escape(delimiter)
+    row = rf"\n[^\n{sign}]*(?:{sign}[^\n{sign}]*){{{n_others}}}"
+    strings = [column for column in table.columns if is_text(column.type)]
+    return any(
+        pc.any(pc.match_substring_regex(column, row)).as_py() for column in strings
+    )
+
+
+def _with_loose_quotes(
+    path: Path, dialect: Dialect, convert: csv.ConvertOptions
+) -> pa.Table | None:
+    """Read a file whose quotation marks are letters; None if its lines are no rows then."""
+    options = csv.ParseOptions(delimiter=dialect.delimiter, quote_char=False)
+    read = _read_options(dialect, WHOLE_BLOCK_BYTES)
+    try:
+        with _open(path) as stream:
+            table = csv.read_csv(stream, read, options, convert)
+    except pa.ArrowInvalid:
+        return None
+    for place, column in enumerate(table.columns):
+        if is_text(column.type):
+            cells = pc.replace_substring_regex(column, r'^"(.*)"$', r"\1")
+            table = table.set_column(place, table.column_names[place], cells)
+    return with_note(
+        table, "Some quotation marks are not closed: all are taken as letters."
+    )
 
 
 def _open(path: Path) -> Any:
@@ -148,8 +209,12 @@ def _check_encoding(schema: pa.Schema, path: Path, dialect: Dialect) -> None:
 
 
 def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table:
-    """Read a text per file, with the names of the files and, if there are several, folders."""
-    texts = [_content(file, encoding).strip() for file in files]
+    """Read a text per file, with the names of the files and, if there are several, folders.
+
+    The front matter of Markdown, fields between two lines of "---", is left out.
+    """
+    contents = [_content(file, encoding) for file in files]
+    texts = [FRONT_MATTER.sub("", content).strip() for content in contents]
     columns = {name: texts, "file": [file.name for file in files]}
     folders = [file.parent.name for file in files]
     if len(set(folders)) > 1:
@@ -163,11 +228,14 @@ def _content(path: Path, encoding: str) -> str:
 
 
 def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
-    """Read a text per line, empty ones included."""
+    """Read a text per line, empty ones included; of chats and subtitles, a text per message."""
     content = _content(path, encoding)
     lines = content.replace("\r\n", "\n").split("\n")
     if not lines[-1]:
         lines.pop()  # the last line is ended like the others
     if not lines:
         raise DataError(f"{path} is empty.", file=path)
+    transcript = read_transcript(lines, name)
+    if transcript is not None:
+        return transcript
     return pa.table({name: pa.array(lines, pa.string())})

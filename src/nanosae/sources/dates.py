@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import is_text, pc
 
 PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
 DATE_SHAPE = (
@@ -20,7 +19,11 @@ WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
 DAY_OR_MONTH = r"^\s*(\d{1,2})[/.-]\d{1,2}[/.-]\d"
 FIRST_YEAR, LAST_YEAR = 1800, 2100  # whole numbers between these may be years
+COUNT = r"^\s*\d{9,13}(\.\d+)?\s*$"  # since 1970, as text
+SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
 MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
+SERIAL_DAYS = (20_000, 80_000)  # Excel's numbers of the days from 1954 to 2119
+SERIAL_START = "1899-12-30"
 DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
 
 
@@ -44,6 +47,62 @@ def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
     """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
     digits = values.cast(pa.string()).to_pandas()
     return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
+
+
+def are_serial_days(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all whole numbers may be days as Excel numbers them, 45292 for 2024-01-01."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    first, last = SERIAL_DAYS
+    return low is not None and first <= low and high <= last
+
+
+def parse_serial_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
+    """Read Excel's numbers of days as days in UTC.
+
+    Example:
+        >>> parse_serial_days(pa.array([45292]))[0].date()
+        datetime.date(2024, 1, 1)
+    """
+    days = pd.Series(values.to_pandas())
+    return pd.to_datetime(days, unit="D", origin=SERIAL_START, utc=True)
+
+
+def are_counts(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all numbers, perhaps as text, may count seconds or milliseconds since 1970."""
+    numbers = _as_numbers(values)
+    if numbers is None:
+        return False
+    low, high = (bound.as_py() for bound in pc.min_max(numbers).values())
+    first, last = SINCE_1970
+    return low is not None and first <= low and high <= last
+
+
+def unit_of_counts(values: pa.Array | pa.ChunkedArray) -> str:
+    """Return what `are_counts` count, "seconds" or "milliseconds"."""
+    latest = pc.max(_as_numbers(values)).as_py()
+    return "seconds" if latest < MILLISECONDS else "milliseconds"
+
+
+def parse_counts(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Read counts since 1970 as times in UTC, to the microsecond.
+
+    Example:
+        >>> parse_counts(pa.array(["1706778000.5"]))[0].as_py()
+        datetime.datetime(2024, 2, 1, 9, 0, 0, 500000)
+    """
+    per_count = 10**6 if unit_of_counts(values) == "seconds" else 10**3
+    microseconds = pc.round(pc.multiply(_as_numbers(values), float(per_count)))
+    return microseconds.cast(pa.int64()).cast(pa.timestamp("us"))
+
+
+def _as_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Return numbers as float64; None where text is no count."""
+    if is_text(values.type):
+        are_digits = pc.all(pc.match_substring_regex(values, COUNT)).as_py()
+        if not are_digits:
+            return None
+        values = pc.utf8_trim_whitespace(values)
+    return values.cast(pa.float64())
 
 
 def parse_dates(values: pd.Series) -> pd.Series:

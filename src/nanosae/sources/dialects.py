@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from nanosae.errors import DataError
@@ -20,6 +21,7 @@ SNIFFED_ROWS = 50
 DELIMITERS = ",;\t|"
 HEADER_WORDS = 8  # a first line with a cell of more words is a row, not a header
 HEADER_CHARACTERS = 80
+MIN_TABLE_ROWS = 5  # under a title, for it to be one
 LARGEST_INTEGER = 2**63 - 1  # what Arrow reads larger integers as loses their digits
 
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
@@ -42,6 +44,7 @@ class Dialect:
         names: Of the columns, as the header gives them, or made up where there is none.
         has_header: Whether there is a header.
         skipped_lines: Lines before the first row.
+        n_title_rows: Rows above the header, such as the title of a report.
         as_written: Names of columns whose cells only look like numbers: 007, or 20 digits.
     """
 
@@ -51,6 +54,7 @@ class Dialect:
     names: list[str]
     has_header: bool
     skipped_lines: int
+    n_title_rows: int
     as_written: list[str]
 
 
@@ -87,11 +91,13 @@ def find_dialect(
     if delimiter is None:
         delimiter = _delimiter(lines)
     rows = list(_rows(lines, delimiter))
+    n_title_rows = _n_title_rows(rows)
+    rows = rows[n_title_rows:]
     has_header = _has_header(rows)
     skipped_lines = 0 if hint is None else 1
     if has_header:
         names, *cells = rows
-        skipped_lines += _header_lines(lines, delimiter)
+        skipped_lines += _lines_of(lines, delimiter, n_rows=n_title_rows + 1)
     else:
         names = [f"column{i + 1}" for i in range(len(rows[0]))]
         cells = rows
@@ -102,6 +108,7 @@ def find_dialect(
         names=names,
         has_header=has_header,
         skipped_lines=skipped_lines,
+        n_title_rows=n_title_rows,
         as_written=_as_written(names, cells),
     )
 
@@ -187,6 +194,7 @@ def _delimiter(lines: str) -> str:
     best, most_cells = ",", 1
     for delimiter in DELIMITERS:
         rows = list(_rows(lines, delimiter))
+        rows = rows[_n_title_rows(rows) :]
         widths = {len(row) for row in rows[:-1] or rows}  # the last one may be cut
         n_cells = len(rows[0])
         if len(widths) == 1 and n_cells > most_cells:
@@ -194,12 +202,34 @@ def _delimiter(lines: str) -> str:
     return best
 
 
-def _header_lines(lines: str, delimiter: str) -> int:
-    """Return how many lines a header has: names may hold line breaks."""
-    reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
-    for row in reader:
-        if row:
+def _n_title_rows(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many rows stand above a header: they are shorter, or mostly empty.
+
+    Under them is a table, which begins with a header and whose rows have one length.
+    """
+    if len(rows) < MIN_TABLE_ROWS:
+        return 0
+    width = len(rows[-2])  # the last one may be cut
+    n_filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    most_filled = max(n_filled)
+    n_titles = 0
+    for row, n_cells in zip(rows, n_filled, strict=True):
+        if len(row) == width and 2 * n_cells > most_filled:
             break
+        n_titles += 1
+    table = rows[n_titles:]
+    widths = {len(row) for row in table[:-1]}
+    if len(table) < MIN_TABLE_ROWS or len(widths) > 1 or not _has_header(table):
+        return 0
+    return n_titles
+
+
+def _lines_of(lines: str, delimiter: str, n_rows: int) -> int:
+    """Return how many lines the first rows have: cells may hold line breaks."""
+    reader = csv.reader(lines.splitlines(keepends=True), delimiter=delimiter)
+    filled = (row for row in reader if row)
+    for _ in islice(filled, n_rows):
+        pass
     return reader.line_num
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.detection import longest_runs
-from nanosae.sources.kinds import is_vector
+from nanosae.sources.kinds import is_vector, pc
 from nanosae.sources.opening import open_rows
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 MIN_LIST = 8  # lists of fewer numbers may be coordinates
 MIN_RUN = 16  # fewer numbered columns may be the questions of a survey

@@ -1,4 +1,4 @@
-"""Tables out of Excel files: the first sheet, from its header on, and those that are like it."""
+"""Tables out of Excel files: the largest sheet, from its header on, and those that are like it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pyarrow as pa
 from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.sources.frames import table_of_frame
+from nanosae.sources.notes import with_note
 
 SHEET = "sheet"  # the column that holds the name of each row's sheet
 NAME_LETTERS = 40  # of the name of a column, at most, under a merged cell
-LEFT_OUT = b"nanosae.sheets_left_out"  # in the metadata of a table's schema
 
 
 def read_excel(path: Path) -> pa.Table:
-    """Read the first sheet that is not empty, and under it those with the same columns.
+    """Read the sheet with the most cells, and those with the same columns, in their order.
 
     Titles above a header are left out. Rows of several sheets have the column `sheet`; the names of
-    sheets with other columns stand in the schema's metadata, see `sheets_left_out`.
+    sheets with other columns stand in a note, see `notes_of`.
 
     Raises:
         ExtraError: Without openpyxl.
@@ -41,8 +41,8 @@ def read_excel(path: Path) -> pa.Table:
     }
     if not tables:
         raise DataError(f"{path} has no sheet with rows.", file=path)
-    first, *_ = tables.values()
-    names = first.columns.tolist()
+    largest = max(tables, key=lambda name: tables[name].size)
+    names = tables[largest].columns.tolist()
     alike = {
         name: rows for name, rows in tables.items() if rows.columns.tolist() == names
     }
@@ -50,15 +50,9 @@ def read_excel(path: Path) -> pa.Table:
     table = table_of_frame(_under_each_other(alike).infer_objects())
     if not others:
         return table
-    return table.replace_schema_metadata({LEFT_OUT: "\n".join(others)})
-
-
-def sheets_left_out(table: pa.Table) -> list[str]:
-    """Return the names of the sheets that `read_excel` left out."""
-    noted = table.schema.metadata
-    if noted is None:
-        return []
-    return noted.get(LEFT_OUT, b"").decode().splitlines()
+    sheets = ", ".join(others)
+    note = f"Sheets with other columns than {largest!r} were left out: {sheets}."
+    return with_note(table, note)
 
 
 def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from nanosae.errors import LISTED_NAMES, DataError, DataTypeError
 from nanosae.sources.arrays import as_array, from_list
+from nanosae.sources.kinds import with_plain_types
 from nanosae.sources.tables import LazyTable, table_in_memory
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -89,12 +90,81 @@ def _from_hugging_face(data: Any) -> LazyTable:
     return LazyTable(data.features.arrow_schema, sizes, read_group, indivisible=True)
 
 
+def table_of_texts(data: Any) -> pa.Table:
+    """Return frames, tables, records, columns or texts in memory as a table.
+
+    The named levels of a pandas frame's index are columns, too, and periods are times.
+
+    Raises:
+        DataTypeError: If it is none of them; it is a TypeError.
+
+    Example:
+        >>> table_of_texts(["a", "b"]).to_pydict(), table_of_texts([{"body": "a"}]).to_pydict()
+        ({'text': ['a', 'b']}, {'body': ['a']})
+    """
+    import pandas as pd
+
+    if isinstance(data, pd.Series):
+        data = data.to_frame("text")
+    if isinstance(data, pd.DataFrame):
+        return table_of_frame(_with_index_and_times(data))
+    if isinstance(data, dict):
+        return pa.table(data)
+    if hasattr(data, "to_arrow"):  # polars, and other frames with types of their own
+        data = data.to_arrow()
+    if isinstance(data, pa.Array | pa.ChunkedArray):
+        data = pa.table({"text": data})
+    elif hasattr(data, "__arrow_c_stream__") and not isinstance(data, pa.Table):
+        data = pa.table(data)
+    if isinstance(data, pa.Table):
+        return with_plain_types(data)
+    return _table_of_list(data)
+
+
+def _table_of_list(data: Any) -> pa.Table:
+    """Return a list of texts or of records as a table."""
+    kind = type(data).__name__
+    try:
+        rows = list(data)
+        if rows and all(isinstance(row, dict) for row in rows):
+            return pa.Table.from_pylist(rows)
+        return pa.table({"text": pa.array(rows, pa.string())})
+    except (TypeError, pa.ArrowInvalid) as error:
+        raise DataTypeError(
+            f"Texts are a file, a table or a list of strings, not {data!r:.60}.",
+            remedy=LAZY.get(kind),
+        ) from error
+
+
+def _with_index_and_times(frame: Any) -> Any:
+    """Put the named levels of an index beside the columns, and take the start of each period."""
+    import pandas as pd
+
+    frame = frame.set_axis(list(map(_name, frame.columns)), axis="columns")
+    for level, name in enumerate(frame.index.names):
+        if name is not None and name not in frame.columns:
+            values = frame.index.get_level_values(level)
+            frame = frame.assign(**{str(name): values})
+    starts = {
+        name: frame[name].dt.to_timestamp()
+        for name, kind in frame.dtypes.items()
+        if isinstance(kind, pd.PeriodDtype)
+    }
+    return frame.assign(**starts)
+
+
+def _name(name: Any) -> str:
+    """Return the name of a column; of several levels, with points between."""
+    parts = name if isinstance(name, tuple) else (name,)
+    return ".".join(map(str, parts))
+
+
 def table_of_frame(frame: Any) -> pa.Table:
     """Convert a pandas frame: each column keeps its type, and those of mixed types become text."""
     names, columns = [], []
     for name, series in frame.items():
-        names.append(str(name))
-        columns.append(_from_series(series, str(name)))
+        names.append(_name(name))
+        columns.append(_from_series(series, names[-1]))
     return pa.Table.from_arrays(columns, names=names)
 
 

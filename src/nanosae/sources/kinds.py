@@ -1,8 +1,13 @@
-"""What the columns of an Arrow type hold."""
+"""What the columns of an Arrow type hold, and Arrow's functions on columns."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.compute
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -25,3 +30,42 @@ def is_vector(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds lists of numbers."""
     holds_lists = is_list(kind) or pa.types.is_fixed_size_list(kind)
     return holds_lists and is_number(kind.value_type)
+
+
+def whole_numbers(values: pa.Array | pa.ChunkedArray) -> Any:
+    """Return fractions as int64 if all of them are whole, else None.
+
+    Example:
+        >>> whole_numbers(pa.array([1999.0, None])).to_pylist(), whole_numbers(pa.array([0.5]))
+        ([1999, None], None)
+    """
+    try:
+        return values.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None
+
+
+def with_plain_types(table: pa.Table) -> pa.Table:
+    """Return a table whose strings are of the type that all of Arrow's functions take.
+
+    Example:
+        >>> views = pa.table({"text": pa.array(["a"], pa.string_view())})
+        >>> with_plain_types(views).schema.types
+        [DataType(string)]
+    """
+    fields = [field.with_type(_plain_type(field.type)) for field in table.schema]
+    schema = pa.schema(fields, table.schema.metadata)
+    return table if schema.equals(table.schema) else table.cast(schema)
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_plain_type(kind.value_type))
+    if pa.types.is_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        fields = [field.with_type(_plain_type(field.type)) for field in kind]
+        return pa.struct(fields)
+    return kind

@@ -1,14 +1,11 @@
-"""Numbers as people write them: "$1,200", "45 %", "1.234,50 €", "-3"."""
+"""Numbers as people write them: "$1,200", "45 %", "1.234,50 €", "(12.50)", "★★★★☆", "4/5"."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import pc
 
 CURRENCY = "[$€£¥₹₩₽]|USD|EUR|GBP|CHF|JPY|CAD|AUD|INR|kr"
 UNIT = rf"(?:{CURRENCY}|[%‰])?"
@@ -17,10 +14,14 @@ PLAIN = r"\d+(?:[.,]\d+)?"
 IN_GROUPS = "|".join(
     rf"\d{{1,3}}(?:{sign}\d{{3}})+(?:[.,]\d+)?" for sign in (",", r"\.", SPACE)
 )
-WRITTEN_NUMBER = (
-    rf"^\s*{UNIT}\s*[-+−]?\s*{UNIT}\s*(?:{PLAIN}|{IN_GROUPS})(?:[eE][-+]?\d+)?"
-    rf"\s*{UNIT}\s*$"
-)
+AMOUNT = rf"{UNIT}\s*(?:{PLAIN}|{IN_GROUPS})(?:[eE][-+]?\d+)?\s*{UNIT}"
+IN_BRACKETS = rf"{UNIT}\s*\(\s*{AMOUNT}\s*\)\s*{UNIT}"  # below zero, in accounts
+WITH_SIGN = rf"{UNIT}\s*[-+−]?\s*{AMOUNT}\s*-?\s*{UNIT}"
+WRITTEN_NUMBER = rf"^\s*(?:{WITH_SIGN}|{IN_BRACKETS})\s*$"
+BELOW_ZERO = r"[(−]|-\s*\D*$|^\D*-"
+STARS = r"^\s*★+☆*\s*$"
+OUT_OF = r"^\s*\d{1,2}(?:[.,]\d)?\s*(?:/|out of|von|sur|de)\s*(?:5|10|100)\s*$"
+RATING_SHARE = 0.95  # of the cells that read as ratings
 PADDED = r"^\s*0\d"  # 00501 is a code, not a number
 IN_THREES = r"^[^\d]*[1-9]\d{{0,2}}(?:{0}\d{{3}})+[^\d]*$"  # of one sign
 
@@ -78,8 +79,35 @@ def parse_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     cells = pc.if_else(is_number, values, pa.scalar(None, pa.string()))
     decimal = decimal_sign(cells.drop_null())
     thousands = "," if decimal == "." else "."
-    plain = pc.replace_substring(cells, "−", "-")
-    plain = pc.replace_substring(plain, thousands, "")
+    plain = pc.replace_substring(cells, thousands, "")
     plain = pc.replace_substring_regex(plain, rf"{CURRENCY}|[^\d.,eE+-]", "")
-    plain = pc.replace_substring(plain, decimal, ".")
-    return pa.array(pd.to_numeric(plain.to_pandas(), errors="coerce"), pa.float64())
+    size = pc.replace_substring_regex(plain, r"^[-+]|-$", "")
+    size = pc.replace_substring(size, decimal, ".")
+    numbers = pa.array(pd.to_numeric(size.to_pandas(), errors="coerce"), pa.float64())
+    is_below_zero = pc.match_substring_regex(cells, BELOW_ZERO)
+    return pc.if_else(is_below_zero, pc.negate(numbers), numbers)
+
+
+def are_ratings(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether strings are ratings: rows of stars, or numbers out of 5, 10 or 100."""
+    is_rating = pc.match_substring_regex(values, rf"{STARS}|{OUT_OF}")
+    share = pc.mean(is_rating.cast(pa.float64())).as_py()
+    return share is not None and share >= RATING_SHARE
+
+
+def parse_ratings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Read ratings as their numbers, float64; what is none is null.
+
+    Example:
+        >>> parse_ratings(pa.array(["★★★★☆", "3 out of 5", "7/10", "none"])).to_pylist()
+        [4.0, 3.0, 7.0, None]
+    """
+    cells = pc.utf8_trim_whitespace(values)
+    n_stars = pc.count_substring(cells, "★").cast(pa.float64())
+    digits = pc.replace_substring_regex(cells, r"[^\d.,].*$", "")
+    points = pc.replace_substring(digits, ",", ".").to_pandas()
+    out_of = pa.array(pd.to_numeric(points, errors="coerce"), pa.float64())
+    has_stars = pc.match_substring_regex(values, STARS)
+    is_rating = pc.match_substring_regex(values, rf"{STARS}|{OUT_OF}")
+    numbers = pc.if_else(has_stars, n_stars, out_of)
+    return pc.if_else(is_rating, numbers, pa.scalar(None, pa.float64()))

@@ -9,26 +9,30 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from shlex import quote
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.errors import DataError
 from nanosae.sources.dates import (
     FIRST_YEAR,
     LAST_YEAR,
-    MILLISECONDS,
     PARSED_SHARE,
+    are_counts,
     are_days,
+    are_serial_days,
     share_of_dates,
+    unit_of_counts,
 )
-from nanosae.sources.kinds import is_list, is_text
-from nanosae.sources.number_text import WRITTEN_NUMBER, are_padded
+from nanosae.sources.kinds import is_list, is_text, pc, whole_numbers
+from nanosae.sources.number_text import (
+    WRITTEN_NUMBER,
+    are_padded,
+    are_ratings,
+)
 from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 Role = Literal["text", "category", "date", "number", "tags", "id", "vectors", "unused"]
 
@@ -43,18 +47,22 @@ TEXT_NAMES = re.compile(
     r"^(text|texts|body|content|contents|abstract|review|comment|message|description|tweet|post|"
     r"answer|response|feedback|document|sentence|summary|question|complaint|narrative|utterance)s?$"
 )
+# names are compared in words: "author_id" and "postId" are "author id" and "post id"
 ID_NAMES = re.compile(
-    r"(^|[_\s-])(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi)$"
+    r"\b(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi"
+    r"|zip|zipcode|zip code|postcode|postal code|plz|phone number|iban)$"
 )
 TIME_NAMES = re.compile(
-    r"(^|[_\s-])(time|timestamp|date|datetime|created|posted)([_\s-]|$)"
+    r"\b(time|timestamp|ts|epoch|unix|date|datetime|datum|fecha|created|posted|published"
+    r"|updated|modified|received|opened|closed|resolved|submitted)\b"
 )
-SINCE_1970 = (10**8, 5 * 10**12)  # seconds since 1973, milliseconds until 2128
-TAG_NAMES = re.compile(
-    r"(^|[_\s-])(tag|label|topic|genre|keyword|categorie|subject|skill)s?$"
+DAY_NAMES = re.compile(
+    r"\b(day|date|datum|fecha|created|posted|published|updated|modified|received|submitted)\b"
 )
+TAG_NAMES = re.compile(r"\b(tag|label|topic|genre|keyword|categorie|subject|skill)s?$")
+COUNTED_UP = 2  # numbers of rows leave out no more than every second
 TAG_WORDS = 4  # a longer tag is a part of a sentence
-YEAR_NAMES = re.compile(r"(^|[_\s-])(year|yr|jahr|annee|año)$")
+YEAR_NAMES = re.compile(r"\b(year|yr|jahr|annee|año)$")
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,7 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
         if name not in skip:
             values = sample.column(name).combine_chunks()
             found.append(_column_role(name, values))
+    found = _without_repeated(sample, found)
     candidates = [column.name for column in found if column.role == "text"]
     text = _choose_text(sample, candidates)
     columns = []
@@ -106,6 +115,44 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
             column = Column(column.name, "unused", reason)
         columns.append(column)
     return columns
+
+
+def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
+    """Leave out categories that divide the rows as an earlier one does: a code beside its name."""
+    kept: list[Column] = []
+    earlier: dict[bytes, str] = {}
+    for column in columns:
+        if column.role == "category":
+            division = _division(sample.column(column.name))
+            same = earlier.setdefault(division, column.name)
+            if same != column.name:
+                column = Column(column.name, "unused", f"it says the same as {same}")
+        kept.append(column)
+    return kept
+
+
+def _division(values: pa.ChunkedArray) -> bytes:
+    """Return which rows have equal values, whatever these are, in order of first appearance."""
+    encoded = values.combine_chunks()
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = pc.dictionary_encode(encoded)
+    codes = pc.fill_null(encoded.indices.cast(pa.int32()), -1)
+    _, first, numbers = np.unique(codes, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first))
+    return order[numbers].astype(np.int32).tobytes()
+
+
+def likely_text(table: pa.Table, columns: Sequence[Column]) -> str | None:
+    """Return the column that may be the text though it does not look like one, if there is any.
+
+    Of the strings that nothing is done with it is the one with the most different values.
+    """
+    n_distinct = {}
+    for column in columns:
+        values = table.column(column.name)
+        if column.role == "unused" and is_text(values.type):
+            n_distinct[column.name] = pc.count_distinct(values).as_py()
+    return max(n_distinct, key=lambda name: n_distinct[name], default=None)
 
 
 def with_roles(
@@ -147,7 +194,7 @@ def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
     """Return the most likely text column; refuse to guess between two."""
     if len(candidates) < 2:
         return candidates[0] if candidates else None
-    named = [name for name in candidates if TEXT_NAMES.match(name.lower())]
+    named = [name for name in candidates if TEXT_NAMES.match(_field(name))]
     if len(named) == 1:
         return named[0]
     words = {name: _mean_words(sample.column(name)) for name in named or candidates}
@@ -157,9 +204,20 @@ def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
             f"Which column is the text: {first!r} ({words[first]:.0f} words on average) or "
             f"{second!r} ({words[second]:.0f})?",
             column=first,
-            remedy=f"Choose one: --text {first} or --text {second}.",
+            remedy=f"Choose one: --text {quote(first)} or --text {quote(second)}.",
         )
     return first
+
+
+def _words(name: str) -> str:
+    """Return the words of a column's name, in small letters with spaces between."""
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    return re.sub(r"[\W_]+", " ", apart).strip().lower()
+
+
+def _field(name: str) -> str:
+    """Return the last part of a record's field, such as text of `post.content.text`."""
+    return name.rpartition(".")[2].strip().lower()
 
 
 def _column_role(name: str, values: pa.Array) -> Column:
@@ -169,12 +227,12 @@ def _column_role(name: str, values: pa.Array) -> Column:
     kind = present.type
     if pa.types.is_dictionary(kind):
         return _dictionary_role(name, present.dictionary_decode())
-    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return Column(name, "date", "it holds dates")
     if pa.types.is_boolean(kind):
         return _category(name, present)
     if is_list(kind):
-        return _list_role(name, kind)
+        return _list_role(name, present)
     if pa.types.is_integer(kind):
         return _integer_role(name, present)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -193,24 +251,27 @@ def _dictionary_role(name: str, values: pa.Array) -> Column:
     return _column_role(name, values)
 
 
-def _list_role(name: str, kind: pa.DataType) -> Column:
-    if is_text(kind.value_type):
-        return Column(name, "tags", "it holds lists of strings")
-    return Column(name, "unused", f"nothing is done with {kind} values")
+def _list_role(name: str, values: pa.Array) -> Column:
+    if not is_text(values.type.value_type):
+        return Column(name, "unused", f"nothing is done with {values.type} values")
+    if pc.count_distinct(pc.list_flatten(values)).as_py() < CATEGORY_VALUES[0]:
+        return Column(name, "unused", "all its lists hold the same")
+    return Column(name, "tags", "it holds lists of strings")
 
 
 def _integer_role(name: str, values: pa.Array) -> Column:
     n_distinct = pc.count_distinct(values).as_py()
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
     are_years = low >= FIRST_YEAR and high <= LAST_YEAR
-    if are_years and (YEAR_NAMES.search(name.lower()) or n_distinct > 2):
+    if are_years and (YEAR_NAMES.search(_words(name)) or n_distinct > 2):
         return Column(name, "date", f"its values are years, {low} to {high}")
     if n_distinct > 2 and are_days(values):
         return Column(name, "date", f"its values are days, as in {low}")
-    if TIME_NAMES.search(name.lower()) and _counts_since_1970(low, high):
-        unit = "seconds" if high < MILLISECONDS else "milliseconds"
-        return Column(name, "date", f"its values count {unit} since 1970")
-    if ID_NAMES.search(name.lower()):
+    if _are_times(name, values):
+        return _times(name, values)
+    if n_distinct > 2 and DAY_NAMES.search(_words(name)) and are_serial_days(values):
+        return Column(name, "date", f"its values count days as Excel does, from {low}")
+    if ID_NAMES.search(_words(name)):
         return Column(name, "id", "its name says so")
     if n_distinct == len(values) and len(values) > CATEGORY_ROWS:
         return Column(name, "id", "every row has a value of its own")
@@ -221,17 +282,34 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     return Column(name, "number", "it holds numbers")
 
 
-def _counts_since_1970(low: int, high: int) -> bool:
-    first, last = SINCE_1970
-    return first <= low and high <= last
+def _are_times(name: str, values: pa.Array) -> bool:
+    return TIME_NAMES.search(_words(name)) is not None and are_counts(values)
+
+
+def _times(name: str, values: pa.Array) -> Column:
+    reason = f"its values count {unit_of_counts(values)} since 1970"
+    return Column(name, "date", reason)
 
 
 def _fraction_role(name: str, values: pa.Array) -> Column:
-    if ID_NAMES.search(name.lower()):
+    whole = whole_numbers(values)
+    if whole is not None:  # where a cell is empty, whole numbers become fractions
+        column = _integer_role(name, whole)
+        if column.role != "id" or ID_NAMES.search(_words(name)) or _count_up(whole):
+            return column
+    if _are_times(name, values):
+        return _times(name, values)
+    if ID_NAMES.search(_words(name)):
         return Column(name, "id", "its name says so")
     if pc.count_distinct(values).as_py() == 1:
         return Column(name, "unused", "all its values are equal")
     return Column(name, "number", "it holds numbers")
+
+
+def _count_up(values: pa.Array) -> bool:
+    """Return whether different whole numbers are next to each other, as numbers of rows are."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    return high - low < COUNTED_UP * len(values)
 
 
 def _string_role(name: str, values: pa.Array) -> Column:
@@ -242,13 +320,9 @@ def _string_role(name: str, values: pa.Array) -> Column:
     mean_words = _mean_words(filled)
     if n_distinct == 1:
         return Column(name, "unused", "all its values are equal")
-    dates = share_of_dates(filled)
-    if dates >= PARSED_SHARE:
-        return Column(name, "date", f"{100 * dates:.0f} % of its values read as dates")
-    numbers = _share_of_numbers(filled)
-    if numbers >= PARSED_SHARE and not ID_NAMES.search(name.lower()):
-        reason = f"{100 * numbers:.0f} % of its values read as numbers"
-        return Column(name, "number", reason)
+    measured = _measured(name, filled)
+    if measured is not None:
+        return measured
     tags = _tags(name, filled)
     if tags is not None:
         return tags
@@ -259,9 +333,25 @@ def _string_role(name: str, values: pa.Array) -> Column:
         return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
     if n_distinct == len(filled):
         return Column(name, "id", "every row has a value of its own")
-    if ID_NAMES.search(name.lower()):
+    if ID_NAMES.search(_words(name)):
         return Column(name, "id", "its name says so")
     return category
+
+
+def _measured(name: str, values: pa.Array) -> Column | None:
+    """Take strings for dates, numbers or ratings if nearly all of them read so."""
+    dates = share_of_dates(values)
+    if dates >= PARSED_SHARE:
+        return Column(name, "date", f"{100 * dates:.0f} % of its values read as dates")
+    numbers = _share_of_numbers(values)
+    if numbers >= PARSED_SHARE and not ID_NAMES.search(_words(name)):
+        if _are_times(name, values):
+            return _times(name, values)
+        reason = f"{100 * numbers:.0f} % of its values read as numbers"
+        return Column(name, "number", reason)
+    if are_ratings(values):
+        return Column(name, "number", f"its values are ratings, as in {values[0]}")
+    return None
 
 
 def _are_texts(values: pa.Array) -> bool:
@@ -281,7 +371,7 @@ def _are_texts(values: pa.Array) -> bool:
 def _tags(name: str, values: pa.Array) -> Column | None:
     """Take a column for tags if many cells hold several short values, each of them often."""
     separator = tag_separator(values)
-    is_place_or_name = separator == "," and not TAG_NAMES.search(name.lower())
+    is_place_or_name = separator == "," and not TAG_NAMES.search(_words(name))
     if separator is None or is_place_or_name:
         return None
     tags = pc.list_flatten(split_tags(values, separator))
@@ -318,7 +408,7 @@ def _category(name: str, values: pa.Array) -> Column:
 
 def _too_many(name: str, how_many: str) -> str:
     _, high = CATEGORY_VALUES
-    return f"{how_many}, more than {high}; --by {name} compares them"
+    return f"{how_many}, more than {high}; --by {quote(name)} compares them"
 
 
 def _mean_words(values: pa.Array | pa.ChunkedArray) -> float:

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyarrow.compute import call_function
 
 from nanosae.sources.faults import Fault, find_not_finite
-from nanosae.sources.kinds import is_vector
+from nanosae.sources.kinds import is_vector, pc
 
 # What Arrow can read as a number, as text
 NUMBER_CELL = re.compile(
@@ -129,12 +128,11 @@ def _find_bad_cell(column: pa.Array, error: Exception) -> tuple[int, object]:
 def _copy_vectors(column: pa.Array, out: np.ndarray) -> Fault | None:
     """Copy a column of lists, all of which must have the width of `out`."""
     width = out.shape[1]
-    for row, length in enumerate(
-        call_function("list_value_length", [column]).to_pylist()
-    ):
+    lengths = pc.list_value_length(column).to_pylist()
+    for row, length in enumerate(lengths):
         if length != width or not width:
             problem = f" has a vector of length {length}, row 0 one of {width}."
             return Fault(row, problem, "Drop or mend the rows of another length.")
-    values = call_function("list_flatten", [column]).to_numpy(zero_copy_only=False)
+    values = pc.list_flatten(column).to_numpy(zero_copy_only=False)
     out[:] = values.reshape(out.shape)
     return None

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import pc
 
 SEPARATORS = "|;,"
 TAGGED_SHARE = 0.1  # share of the cells that hold several tags

@@ -10,10 +10,8 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError, near_names
@@ -21,15 +19,20 @@ from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text
 from nanosae.sources.detection import natural_key
 from nanosae.sources.excel_files import read_excel
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
+from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.metadata import join_metadata, metadata_of_table
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.notes import with_note
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
 TEXT_FILE = ".txt"
-SUFFIXES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx", TEXT_FILE)
+MARKDOWN = ".md"
+LINES = (TEXT_FILE, ".srt", ".vtt")
+TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx")
+SUFFIXES = (*TABLES, *LINES, MARKDOWN)
 MANY_FILES = 50  # .txt files, from which on each is a text; of fewer each line is one
+ARCHIVES = (".zip", ".tar", ".7z", ".rar")
+RECORD_NAMES = ("name", "label", "value", "tag", "title")  # that stand for a record
 COMPRESSED = (".gz", ".bz2", ".zst")
 # what stands for a missing number or date
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
@@ -46,9 +49,10 @@ def read_texts(
 
     Args:
         path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx or .txt file (a text
-            per line), perhaps with a further .gz .bz2 or .zst; or a folder or glob of files of one
-            of these types, which are joined in the natural order of their names. Of 50 and more
-            .txt files each is a text, with the columns `file` and, of several folders, `folder`.
+            per line; of chats and subtitles, .srt and .vtt, too, per message), perhaps with a
+            further .gz .bz2 or .zst; or a folder or glob of files of one of these types, which are
+            joined in the natural order of their names. Of 50 and more .txt files, and of .md files,
+            each is a text, with the column `file`. Of several folders there is the column `folder`.
         column: The text column, which is read as it is written; a .txt file gets this name. None
             leaves the choice to `roles`.
         encoding: Of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised by its
@@ -73,11 +77,12 @@ def read_texts(
         {'review': ['lovely, really', '007'], 'stars': [5, 1]}
     """
     files = _files(Path(path))
-    if len(files) >= MANY_FILES and _suffix(files[0]) == TEXT_FILE:
+    suffix = _suffix(files[0])
+    is_many = suffix == TEXT_FILE and len(files) >= MANY_FILES
+    if is_many or suffix == MARKDOWN:
         table = read_text_files(files, column or "text", encoding)
     else:
-        tables = [_read_file(file, column, encoding) for file in files]
-        table = tables[0] if len(tables) == 1 else _join(tables)
+        table = _read_tables(files, column, encoding)
     table = without_structs(_with_own_names(table))
     if not keep_chats:
         table = with_chats_as_text(table)
@@ -93,16 +98,43 @@ def read_texts(
     return table
 
 
+def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Table:
+    """Read files of tables or lines, and say of which folder each row is if there are several."""
+    tables = [_read_file(file, column, encoding) for file in files]
+    if len(tables) == 1:
+        return tables[0]
+    folders = [file.parent.name for file in files]
+    if len(set(folders)) > 1:
+        pairs = zip(tables, folders, strict=True)
+        tables = [_with_folder(table, folder) for table, folder in pairs]
+    joined = _join(tables)
+    if _suffix(files[0]) != TEXT_FILE:
+        return joined
+    return with_note(
+        joined,
+        f"Each line of the {len(files)} files is a text; of {MANY_FILES} files and more each file "
+        "would be one.",
+    )
+
+
+def _with_folder(table: pa.Table, folder: str) -> pa.Table:
+    if "folder" in table.column_names:
+        return table
+    return table.append_column("folder", pa.array([folder] * len(table)))
+
+
 def _files(path: Path) -> list[Path]:
-    """Return the file, or the files of a folder or glob, which must be of one type."""
+    """Return the file, or the files of a folder or glob, which must be of one type.
+
+    Folders in a folder are looked into where it holds no such file itself.
+    """
     if path.is_file():
         found = [path]
+    elif path.is_dir():
+        folder = glob.escape(str(path))
+        found = _readable(f"{folder}/*") or _readable(f"{folder}/**/*")
     else:
-        pattern = str(path)
-        if path.is_dir():
-            pattern = f"{glob.escape(pattern)}/*"
-        names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
-        found = [file for file in map(Path, names) if _suffix(file) in SUFFIXES]
+        found = _readable(str(path))
     known = ", ".join(SUFFIXES)
     if not found:
         problem = "does not exist"
@@ -117,11 +149,21 @@ def _files(path: Path) -> list[Path]:
             remedy=f"Name one type: {path}/*{types[0]}",
         )
     if types[0] not in SUFFIXES:
+        remedy = "Unpack it first." if path.suffix.lower() in ARCHIVES else None
         raise DataError(
             f"{path} is a {types[0] or 'nameless'} file; read are {known}.",
             file=path,
+            remedy=remedy,
         )
     return found
+
+
+def _readable(pattern: str) -> list[Path]:
+    """Return the files of a glob that can be read; notes beside others are left out."""
+    names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
+    found = [file for file in map(Path, names) if _suffix(file) in SUFFIXES]
+    others = [file for file in found if _suffix(file) != MARKDOWN]
+    return others or found
 
 
 def _suffix(file: Path) -> str:
@@ -155,13 +197,13 @@ def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
         return read_json_lines(file, column)
     if suffix == ".json":
         return read_json(file, column)
-    if suffix == TEXT_FILE:
+    if suffix in LINES:
         return read_lines(file, column or "text", encoding)
     if suffix == ".xlsx":
         return read_excel(file)
     if suffix == ".parquet":
-        return parquet.read_table(file)
-    return feather.read_table(file)
+        return with_plain_types(parquet.read_table(file))
+    return with_plain_types(feather.read_table(file))
 
 
 def _with_nulls(table: pa.Table, text_column: str | None) -> pa.Table:
@@ -199,6 +241,8 @@ def _with_own_names(table: pa.Table) -> pa.Table:
 def without_structs(table: pa.Table) -> pa.Table:
     """Give each field of a column of records a column of its own, `column.field`.
 
+    Of a column of lists of records with a name, label or value, the lists of these are kept.
+
     Example:
         >>> table = pa.table({"post": [{"title": "a", "votes": {"up": 3}}]})
         >>> without_structs(table).to_pydict()
@@ -206,7 +250,37 @@ def without_structs(table: pa.Table) -> pa.Table:
     """
     while any(map(pa.types.is_struct, table.schema.types)):
         table = table.flatten()
+    return _with_names_of_records(table)
+
+
+def _with_names_of_records(table: pa.Table) -> pa.Table:
+    """Replace lists of records that have a name, such as the labels of an issue, by the names."""
+    for i, field in enumerate(table.schema):
+        if not is_list(field.type) or not pa.types.is_struct(field.type.value_type):
+            continue
+        record = field.type.value_type
+        named = [name for name in RECORD_NAMES if _is_text_field(record, name)]
+        if named:
+            names = pa.chunked_array(
+                [_names_of(part, named[0]) for part in table.column(i).chunks],
+                pa.list_(pa.string()),
+            )
+            table = table.set_column(i, field.name, names)
     return table
+
+
+def _is_text_field(record: pa.StructType, name: str) -> bool:
+    return record.get_field_index(name) >= 0 and is_text(record.field(name).type)
+
+
+def _names_of(lists: pa.ListArray, name: str) -> pa.ListArray:
+    """Return lists of the records' names."""
+    records = pc.list_flatten(lists)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0)
+    ends = pc.cumulative_sum(lengths.cast(pa.int32()))
+    starts = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    names = pc.struct_field(records, name).cast(pa.string())
+    return pa.ListArray.from_arrays(starts, names, mask=lists.is_null())
 
 
 def drop_empty_texts(table: pa.Table, column: str) -> tuple[pa.Table, int]:

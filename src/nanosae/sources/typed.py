@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.sources.dates import (
-    LAST_YEAR,
-    MILLISECONDS,
+    are_counts,
     are_days,
+    are_serial_days,
+    parse_counts,
     parse_dates,
     parse_days,
+    parse_serial_days,
 )
-from nanosae.sources.kinds import is_text
-from nanosae.sources.number_text import parse_numbers
+from nanosae.sources.kinds import is_text, whole_numbers
+from nanosae.sources.number_text import are_ratings, parse_numbers, parse_ratings
 from nanosae.sources.roles import Column
 from nanosae.sources.tags import split_tags
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
 
 
 def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
@@ -49,23 +49,29 @@ def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
 
 def _as_dates(values: pa.ChunkedArray) -> Any:
     """Return text, days and counts since 1970 as times in UTC; years and times as they are."""
+    if pa.types.is_temporal(values.type):
+        return values
+    if are_counts(values):
+        return parse_counts(values)
     if is_text(values.type):
-        dates = parse_dates(values.to_pandas())
-        return pa.array(dates.dt.tz_localize(None), pa.timestamp("us"))
-    if not pa.types.is_integer(values.type):
+        return _naive(parse_dates(values.to_pandas()))
+    whole = whole_numbers(values)
+    if whole is None:
         return values
-    latest = pc.max(values).as_py()
-    if latest <= LAST_YEAR:
-        return values
-    if are_days(values):
-        days = parse_days(values)
-        return pa.array(days.dt.tz_localize(None), pa.timestamp("us"))
-    unit = "ms" if latest >= MILLISECONDS else "s"
-    return values.cast(pa.int64()).cast(pa.timestamp(unit))
+    if are_days(whole):
+        return _naive(parse_days(whole))
+    return _naive(parse_serial_days(whole)) if are_serial_days(whole) else whole
+
+
+def _naive(times: pd.Series) -> pa.Array:
+    """Return times in UTC without saying so."""
+    return pa.array(times.dt.tz_localize(None), pa.timestamp("us"))
 
 
 def _as_numbers(values: pa.ChunkedArray) -> Any:
-    return parse_numbers(values) if is_text(values.type) else values
+    if not is_text(values.type):
+        return values
+    return parse_ratings(values) if are_ratings(values) else parse_numbers(values)
 
 
 def _as_lists(values: pa.ChunkedArray) -> Any:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute
 
 from nanosae.errors import DataError
-from nanosae.sources.kinds import is_text
-
-pc: Any = pyarrow.compute  # its functions are made when it is imported
+from nanosae.sources.kinds import is_text, pc
 
 NUMBER = r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?"
 VECTOR_CELL = re.compile(rf"\s*\[\s*{NUMBER}(\s*[,\s]\s*{NUMBER})+\s*,?\s*\]\s*", re.I)

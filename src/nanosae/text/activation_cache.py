@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_array, write_file, write_text
 from nanosae.errors import ConfigError, DataError
 from nanosae.progress import tracked
 from nanosae.text.activations import Block, Pooling, activations
@@ -128,8 +128,7 @@ def _first_text_to_do(last_shard: Path, settings: dict, texts: Sequence[str]) ->
 
 def _write_provenance(path: Path, known: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(known, indent=1).encode()
-    write_file(path, lambda stream: stream.write(text))
+    write_text(path, json.dumps(known, indent=1))
 
 
 def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
@@ -142,7 +141,7 @@ def _write_rows(path: Path, shard: list[Block], layer: str, dtype: str) -> None:
             remedy="choose dtype='float32'.",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file(path, partial(np.save, arr=rows))
+    write_array(path, rows)
 
 
 def _rows_of(block: Block, layer: str) -> np.ndarray:

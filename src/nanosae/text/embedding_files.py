@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_array, write_file
 from nanosae.checked import table_checksum
 from nanosae.errors import ConfigError, ExistsError
 
@@ -103,4 +103,4 @@ class EmbeddingFiles:
                 self.table,
                 lambda stream: parquet.write_table(table, stream, compression="zstd"),
             )
-        write_file(self.rows, lambda stream: np.save(stream, rows))
+        write_array(self.rows, rows)

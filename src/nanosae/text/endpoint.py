@@ -17,6 +17,7 @@ from nanosae.errors import ServerError
 
 BATCH = 128  # texts in a request
 ATTEMPTS = 5
+FIRST_ATTEMPTS = 2  # at a server that has never replied: the address may be wrong
 # seconds before the second attempt; each further pause is twice as long
 FIRST_PAUSE = 1.0
 MAX_PAUSE = 120.0  # seconds that a server may ask to wait
@@ -25,7 +26,7 @@ TEMPORARY = (408, 409, 425, 429, 500, 502, 503, 504)  # statuses: ask again
 KEYS = ("NANOSAE_API_KEY", "OPENAI_API_KEY")  # variables of the environment, in order
 
 
-@dataclass(frozen=True)
+@dataclass
 class Endpoint:
     """A server that embeds texts.
 
@@ -40,6 +41,7 @@ class Endpoint:
     model: str
     first_pause: float = field(default=FIRST_PAUSE, repr=False)
     credentials: dict[str, str] = field(default_factory=dict, repr=False)
+    _has_replied: bool = field(default=False, init=False, repr=False)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         """Embed texts, (n, width) float32.
@@ -73,16 +75,17 @@ class Endpoint:
         credentials = self.credentials or _key_header()
         headers = {"Content-Type": "application/json"} | credentials
         url = f"{self.base_url.rstrip('/')}/embeddings"
-        problem, pause = "", 0.0
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(pause)
-            pause = self.first_pause * 2**attempt
+        attempt = 0
+        while True:
+            attempt += 1
+            pause = self.first_pause * 2 ** (attempt - 1)
             request = urllib.request.Request(url, body, headers)
             try:
                 with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+                    self._has_replied = True
                     return json.load(answer)
             except urllib.error.HTTPError as error:
+                self._has_replied = True
                 with error:
                     words = error.read(200).decode("utf-8", "replace")
                     problem = f"{error.code} {_without(words, credentials)}"
@@ -91,10 +94,13 @@ class Endpoint:
                 pause = _asked_pause(error) or pause
             except (OSError, ValueError) as error:
                 problem = str(error)
-        raise ServerError(
-            f"{self.base_url} failed {ATTEMPTS} times: {problem}.",
-            remedy="Is the server running? The same command goes on where it stopped.",
-        )
+            most = ATTEMPTS if self._has_replied else FIRST_ATTEMPTS
+            if attempt >= most:
+                raise ServerError(
+                    f"{self.base_url} failed {attempt} times: {problem}.",
+                    remedy="Is the server running? The same command goes on where it stopped.",
+                )
+            time.sleep(pause)
 
     def _refused(self, code: int, problem: str) -> ServerError:
         remedy = None

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partialmethod
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -62,15 +62,12 @@ def _hub_answers() -> bool:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar of its own while it loads weights that are here."""
-    logging = sys.modules.get("transformers.utils.logging")
-    if logging is None:
-        yield
-        return
-    was_enabled = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    """Keep other libraries from drawing bars of their own while they load weights that are here."""
+    from tqdm import tqdm
+
+    original = tqdm.__init__
+    tqdm.__init__ = partialmethod(original, disable=True)  # pyright: ignore
     try:
         yield
     finally:
-        if was_enabled:
-            logging.enable_progress_bar()
+        tqdm.__init__ = original

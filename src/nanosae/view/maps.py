@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanosae.analysis.ranking import largest_places
+from nanosae.analysis.groups.topic_words import spelled, topic_words
 from nanosae.analysis.statistics import unit
+from nanosae.text.words import Words
 
 Placer = Callable[[np.ndarray], np.ndarray]
 SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
@@ -21,7 +22,8 @@ MIN_CLUSTERED = 20  # fewer points have no clusters
 PARTS = 16  # of a map without gaps
 MIN_PART = 8  # points of a part, on average
 HALF_LETTER = 3.6  # pixels, half the mean width of a letter
-COMMON = 0.2  # share of the texts beyond which a word names no cluster, in any language
+N_WORDS = 3  # of a cluster's name
+SPELLING_TEXTS = 100  # of a cluster, whose spelling of its words is taken
 
 
 def project(
@@ -143,7 +145,7 @@ def clusters(
             sample_points
         )
     _, nearest = KDTree(sample_points).query(points)
-    return _largest_first(cluster)[nearest]
+    return _numbered_by_size(cluster)[nearest]
 
 
 def _parts(points: np.ndarray, seed: int) -> np.ndarray:
@@ -153,15 +155,36 @@ def _parts(points: np.ndarray, seed: int) -> np.ndarray:
     n_distinct = len(np.unique(points, axis=0))
     n_parts = min(PARTS, len(points) // MIN_PART, n_distinct)
     part = KMeans(max(n_parts, 1), n_init="auto", random_state=seed).fit_predict(points)
-    return _largest_first(part)
+    return _numbered_by_size(part)
 
 
-def _largest_first(cluster: np.ndarray) -> np.ndarray:
+def _numbered_by_size(cluster: np.ndarray) -> np.ndarray:
     """Number clusters by falling size; those without one (−1) stay."""
-    sizes = np.bincount(cluster[cluster >= 0], minlength=1)
-    order = np.argsort(-sizes, kind="stable")
-    place = np.append(np.argsort(order), -1)  # of the points in no cluster, −1, too
+    _, place = largest_first(cluster)
     return place[cluster]
+
+
+def largest_first(
+    group: np.ndarray, n_groups: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Order groups by falling size.
+
+    Args:
+        group: The group of each point, −1 for none.
+        n_groups: How many groups there are at least, empty ones included.
+
+    Returns:
+        The groups, the largest first; and the place of each group in that order, with −1 behind
+        them, so that what is in no group, −1, stays there.
+
+    Example:
+        >>> order, place = largest_first(np.array([1, 0, 1, -1]))
+        >>> order.tolist(), place[[1, 0, 1, -1]].tolist()
+        ([1, 0], [0, 1, 0, -1])
+    """
+    sizes = np.bincount(group[group >= 0], minlength=max(n_groups, 1))
+    order = np.argsort(-sizes, kind="stable")
+    return order, np.append(np.argsort(order), -1)
 
 
 def labels(
@@ -173,8 +196,9 @@ def labels(
 ) -> list[tuple[str, tuple[float, float]]]:
     """Return words for clusters and where they fit without covering each other.
 
-    A cluster is called by the words that set the names of its points apart. Larger clusters come
-    first; one whose label finds no place near its middle goes without.
+    A cluster is called by the terms that set the names of its points apart (see
+    `nanosae.analysis.groups.topic_words`). Larger clusters come first; one whose label finds no
+    place near its middle goes without.
 
     Args:
         points: (n, 2).
@@ -186,7 +210,7 @@ def labels(
     named = [i for i in sorted(names) if names[i]]
     if cluster.max(initial=-1) < 0 or not named:
         return []
-    texts = _distinctive_words([names[i] for i in named], cluster[named])
+    texts = _cluster_names([names[i] for i in named], cluster[named])
     area = np.array([width, height])
     low = points.min(0)
     span = np.maximum(np.ptp(points, axis=0), 1e-12)
@@ -236,26 +260,14 @@ def _free_box(
     return None
 
 
-def _distinctive_words(
-    texts: list[str], cluster: np.ndarray, most: int = 3
-) -> list[str]:
-    """Return the words of each cluster's texts that are most surely likelier there."""
-    from nanosae.analysis.names.keywords import log_odds
-    from nanosae.text.words import Words, is_stop_word
-
+def _cluster_names(texts: list[str], cluster: np.ndarray) -> list[str]:
+    """Return the words that set the texts of each cluster apart, as they are written there."""
     every_text = np.ones(len(texts), bool)
     words = Words(np.array(texts, dtype=object), every_text)
-    is_stop = np.array([is_stop_word(term) for term in words.terms], bool)
-    is_usable = words.single & (words.share < COMMON) & ~is_stop
-    total = words.presence.sum(0)
-    found = []
-    for c in range(cluster.max() + 1):
-        is_inside = cluster == c
-        n_inside = words.presence[np.flatnonzero(is_inside)].sum(0)
-        _, z = log_odds(
-            n_inside, is_inside.sum(), total - n_inside, (~is_inside).sum(), words.share
-        )
-        z[~is_usable | (n_inside < 2) | (z < 1)] = 0
-        best = [t for t in largest_places(z, most).tolist() if z[t]]
-        found.append(", ".join(str(words.terms[t]) for t in best))
-    return found
+    found = topic_words(words, cluster, cluster.max() + 1, N_WORDS)
+    names = []
+    for own, terms in enumerate(found):
+        of_cluster = np.flatnonzero(cluster == own)[:SPELLING_TEXTS]
+        own_texts = [texts[i] for i in of_cluster]
+        names.append(", ".join(spelled(terms, own_texts)))
+    return names

@@ -196,7 +196,7 @@ def test_groups_by_mask_rows_feature_and_text_are_the_same(compared_codes, compa
 def test_a_word_in_any_case_is_found_in_every_block_of_texts(
     tmp_path, monkeypatch, block
 ):
-    monkeypatch.setattr("nanosae.analysis.comparisons.contrast.READ_BLOCK", block)
+    monkeypatch.setattr("nanosae.analysis.reading.TEXTS", block)
     texts = ["Tea", "a TEAPOT", "coffee", "", "t e a", "steam", "green tea", "x"]
     codes = write_codes(tmp_path / "c", np.ones((8, 1), np.float32), texts=texts)
     rows, name = _members(codes, "tea", None)

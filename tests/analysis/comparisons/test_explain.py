@@ -128,6 +128,23 @@ def test_a_number_of_one_text_is_not_tested(tmp_path):
     assert result.findings["feature"].tolist() == [1]
 
 
+@pytest.mark.parametrize("follows", ["feature", "target"])
+def test_what_the_strata_decide_is_no_finding(tmp_path, follows):
+    """The deviations are sums in another order: rounding over nothing was a score of 10¹³⁸."""
+    rng = np.random.default_rng(8)
+    stratum = rng.integers(0, 6, 900)
+    on = rng.random((900, 3)) < 0.3
+    y = rng.gamma(2, 3, 900).round(1)
+    if follows == "feature":
+        on[:, 0] = stratum >= 3
+    else:
+        y = np.array([0.1, 0.3, 0.7, 1.1, 1.3, 2.9])[stratum]
+    codes = active_with_target(tmp_path, on, y, stratum=stratum.astype(str))
+    result = explain(codes, "y", covariates=["stratum"])
+    assert 0 not in set(result.table["feature"])
+    assert len(result.findings) == 0
+
+
 def test_one_huge_number_makes_no_finding(tmp_path):
     rng = np.random.default_rng(0)
     on = rng.random((2000, 50)) < 0.02

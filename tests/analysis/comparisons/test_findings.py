@@ -9,6 +9,7 @@ from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.sentences import lines
 from nanosae.codes import write_codes
+from nanosae.runs.tables import save_features
 
 
 def test_results_are_json_sentences_and_html(compared_codes, compared):
@@ -72,7 +73,7 @@ def test_labels_come_from_the_run(compared, tmp_path):
         tmp_path / "codes" / "x", compared.activations, metadata=compared.columns
     )
     table = pd.DataFrame({"feature": range(48), "label": compared.names})
-    table.to_parquet(tmp_path / "features.parquet")
+    save_features(tmp_path, table)
     result = contrast(codes, "B", "A", by="group")
     assert result.findings["label"].tolist() == [
         compared.names[j] for j in result.findings["feature"]

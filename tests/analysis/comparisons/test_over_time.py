@@ -9,6 +9,7 @@ from scipy.stats import beta
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.sentences import findings, percent
 from nanosae.codes import write_codes
+from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
 
 
@@ -117,8 +118,26 @@ def test_a_collection_that_changes_is_told_from_a_topic_that_does(tmp_path):
     topics = pd.DataFrame({"feature": range(12), "topic": [0] * 6 + [1] * 6})
     save_features(both.run, topics, both)
     notes = "\n".join(over_time(both, "date").about["notes"])
-    assert "6 of the 6 features of topic 0 fall together" in notes
-    assert "6 of the 6 features of topic 1 rise together" in notes
+    assert "6 of the 6 features of the topic 0 fall together" in notes
+    assert "6 of the 6 features of the topic 1 rise together" in notes
+
+    rows = pd.DataFrame({"topic": np.zeros(both.n_rows, np.int32)})
+    words = pd.DataFrame({"Representation": [["parcel", "late"], []]})
+    save_result(both, "topic_rows.parquet", rows, {"n": 2})
+    save_result(both, "topics.parquet", words, {"n": 2})
+    notes = "\n".join(over_time(both, "date").about["notes"])
+    assert "features of the topic “parcel, late” fall together" in notes
+    families = pd.DataFrame({"feature": range(12), "family": [0] * 6 + [1] * 6})
+    named = [{"family": 0, "label": "parcel"}, {"family": 1, "label": "refund"}]
+    again = write_codes(
+        tmp_path / "three" / "codes" / "default",
+        sp.csr_array(active),
+        metadata={"date": codes.column("date")},
+    )
+    save_features(again.run, families, again)
+    save_result(again, "families.json", {"families": named}, {})
+    notes = "\n".join(over_time(again, "date").about["notes"])
+    assert "features of the family “refund” rise together" in notes
 
 
 def test_a_sentinel_among_the_dates_is_set_aside(tmp_path):

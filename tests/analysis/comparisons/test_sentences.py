@@ -5,7 +5,12 @@ import pandas as pd
 import pytest
 
 from nanosae.analysis.comparisons.findings import Contrast
-from nanosae.analysis.comparisons.sentences import COLUMNS, findings, lines
+from nanosae.analysis.comparisons.sentences import (
+    COLUMNS,
+    findings,
+    findings_of_each,
+    lines,
+)
 
 STATISTICS = ("odds", "CI", "q =", "risk", "δ", "p =")
 
@@ -100,6 +105,16 @@ def test_groups_of_several_columns_name_theirs():
         "the texts where use is mail and 10 % of the rest.",
         "the texts where field of work is mail and 10 % of the rest.",
     ]
+
+
+def test_groups_of_lists_include_their_value():
+    """A text has several tags: it "is" none of them."""
+    about = {"column": "tags", "lists": True}
+    more = compared("groups", [groups("de", 0.5, 0.1)], about)
+    other = compared("groups", [groups("A", 0.4, 0.1)], {"column": "site"})
+    sentences = findings([more, other])["sentence"].tolist()
+    assert any("the texts where tags include de" in text for text in sentences)
+    assert any("the texts where site is A" in text for text in sentences)
 
 
 def test_trends_are_told_by_their_ends():
@@ -297,3 +312,7 @@ def test_many_comparisons_must_differ_more_than_one():
     assert findings([sure, unsure, *nothing])["column"].tolist() == ["team"]
     assert findings([sure, unsure])["column"].tolist() == ["room", "team"]
     assert findings(nothing).empty
+    of_sure, of_unsure, *_ = findings_of_each([sure, unsure, *nothing])
+    assert of_sure["sentence"].tolist() == findings([sure])["sentence"].tolist()
+    assert of_unsure.empty  # beside so many others
+    assert len(findings_of_each([unsure])[0]) == 1

@@ -1,5 +1,7 @@
 """What an evaluation says in plain words, from hand-made tables."""
 
+import json
+
 import pandas as pd
 
 from nanosae.analysis.evaluation.evaluate import Evaluation
@@ -9,6 +11,10 @@ from nanosae.analysis.evaluation.verdict import verdict
 def line(representation, measure, value, low=None, high=None):
     names = ("representation", "measure", "value", "low", "high", "n")
     return dict(zip(names, (representation, measure, value, low, high, 9), strict=True))
+
+
+def evaluation(lines):
+    return Evaluation(pd.DataFrame(lines), pd.DataFrame(), {})
 
 
 def test_good_fair_and_weak_by_intervals():
@@ -22,7 +28,7 @@ def test_good_fair_and_weak_by_intervals():
         line("k-means", "intruder_words", 0.8, 0.75, 0.85),
         line("codes", "dead", 0.2),
     ]
-    assert verdict({"table": table}) == [
+    assert verdict(evaluation(table)) == [
         "good: A single feature finds a known label with F1 0.60; PCA, the best of the others: "
         "0.40.",
         "fair: Twenty features together find the labels with F1 0.60; the numbers of the "
@@ -36,7 +42,7 @@ def test_good_fair_and_weak_by_intervals():
 def test_where_less_is_better_less_is_good():
     def grade(ours, other):
         table = [line("codes", "fvu", ours, ours, ours), line("pca", "fvu", other)]
-        return verdict({"table": table})[0].split(":")[0]
+        return verdict(evaluation(table))[0].split(":")[0]
 
     assert grade(0.1, 0.5) == "good"
     assert grade(0.5, 0.1) == "weak"
@@ -49,7 +55,8 @@ def test_an_evaluation_and_its_json_say_the_same():
         [line("codes", "dead", 0.01, nan, nan), line("codes", "fvu", 0.1, nan, nan)]
     )
     result = Evaluation(table, pd.DataFrame(), {})
-    assert verdict(result) == verdict(result.to_dict())
+    again = Evaluation.from_dict(json.loads(json.dumps(result.to_dict())))
+    assert verdict(result) == verdict(again)
     assert verdict(result) == [
         "good: 1 % of the features are in no text.",
         "fair: What the features leave out of the embeddings is 10 % of their variance; nothing "
@@ -64,6 +71,6 @@ def test_what_was_not_measured_is_not_judged():
         line("pca", "best_feature_f1", float("nan")),
         line("codes", "dead", None),
     ]
-    (sentence,) = verdict({"table": table})
+    (sentence,) = verdict(evaluation(table))
     assert sentence.startswith("fair: A single feature finds")
     assert sentence.endswith("nothing was measured beside it.")

@@ -16,11 +16,11 @@ from scipy.stats import poisson
 from nanosae.analysis.groups import families as module
 from nanosae.analysis.groups import family_edges
 from nanosae.analysis.groups.family_edges import Edges, candidate_edges, content_order
-from nanosae.analysis.groups.family_scores import block_ratios
 from nanosae.codes import write_codes
 from nanosae.codes import writer as codes_module
 from planted import planted_corpus
 
+block_ratios = module.block_ratios
 families: Any = module.families
 # `make` gives every example a folder of its own
 SHARED = [HealthCheck.function_scoped_fixture]
@@ -431,6 +431,14 @@ def test_of_two_parents_that_fire_alike_the_one_with_the_same_direction_is_chose
     found = families(make(a), prefixes=[2, 11], directions=directions)
     parents = dict(zip(found.edges["child"], found.edges["parent"], strict=True))
     assert [parents[j] for j in (2, 3, 4, 5)] == [0, 0, 0, 1]
+
+
+def test_families_come_back_from_json(make):
+    found = families(make(nested()), passes=2)
+    again = type(found).from_dict(json.loads(found.to_json()))
+    assert again.to_dict() == found.to_dict()
+    assert repr(again) == repr(found)
+    assert again.feature_family == found.feature_family
 
 
 @pytest.mark.parametrize("prefixes", [[], [2, 5], [5, 2, 11], [0, 11], [2, 2, 11]])

@@ -42,6 +42,18 @@ def test_log_odds_of_a_word_that_is_everywhere_are_noise():
     assert 0.6 < z.std() < 1.1  # shrunk by the prior
 
 
+def test_a_word_of_all_texts_is_no_term_and_no_warning():
+    """All 290 seen texts have it; less the 9 unseen ones, more seem left than there are."""
+    texts = np.array([f"everywhere {NOISE[i % 60]} word{i % 7}" for i in range(300)])
+    texts[0] = "nowhere"
+    rows = np.arange(10)
+    words = Words(texts, np.arange(300) >= 10)
+    found = feature_words(words, rows, np.ones(10), np.arange(20, 30), 5)
+    assert np.isfinite(found.z).all()
+    assert np.isfinite(found.keyword_weights).all()
+    assert "everywhere" not in words.terms[found.terms]
+
+
 def test_a_word_is_informative_if_texts_with_it_are_alike(tmp_path):
     rng = np.random.default_rng(0)
     texts, active = [], np.zeros((600, 60))

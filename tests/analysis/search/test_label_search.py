@@ -1,12 +1,9 @@
 """Search among labels: order, languages, and what is not found."""
 
-import numpy as np
 import pytest
-import scipy.sparse as sp
 
 from nanosae.analysis.search import label_search
-from nanosae.analysis.search.label_search import rank_labels, search_labels
-from nanosae.codes import write_codes
+from nanosae.analysis.search.label_search import rank_labels
 
 LABELS = {
     2: "bank account, balance",
@@ -56,9 +53,9 @@ def test_a_label_of_the_same_meaning_is_found_after_those_with_the_word():
 
 def test_without_word_vectors_words_alone_are_searched(monkeypatch):
     monkeypatch.setattr(label_search, "is_installed", lambda: False)
-    label_search._label_index.cache_clear()
+    label_search._LabelIndex.cache_clear()
     assert found("car", {0: "automobile", 1: "car insurance"}) == [1]
-    label_search._label_index.cache_clear()
+    label_search._LabelIndex.cache_clear()
 
 
 @pytest.mark.parametrize("query", ["", "?!", "qqqzzz"])
@@ -72,13 +69,3 @@ def test_nothing_like_the_query_is_an_empty_table(query):
 def test_rare_words_count_more_than_common_ones():
     labels = {j: f"set a{j}" for j in range(20)} | {20: "volume"}
     assert found("set the volume", labels)[0] == 20
-
-
-def test_names_of_the_run_are_searched(searched_codes, searched_corpus):
-    wanted = searched_corpus.names[4]
-    assert search_labels(searched_codes, wanted.upper())["feature"].iloc[0] == 4
-
-
-def test_codes_outside_a_run_have_no_labels(tmp_path):
-    codes = write_codes(tmp_path, sp.csr_array(np.eye(2)))
-    assert len(search_labels(codes, "bank")) == 0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanosae.analysis.search.search import search
-from nanosae.analysis.search.steering import reweight, steer
+from nanosae.analysis.search.steering import steer
 from nanosae.errors import ConfigError
 from oracles import cosines, dense_rows, order_of
 from small_corpora import sae
@@ -137,26 +137,6 @@ def test_the_best_vector_is_kept_for_every_architecture(architecture, seed, clea
 def test_a_search_reports_steps(codes):
     found = search(codes, row=2, edit={20: 0.9}, steps=5)
     assert "before 5 steps)" in found.note
-
-
-def test_reweighting_decodes_the_whole_corpus(codes, planted):
-    model = codes.weights()
-    acts = dense_rows(codes)
-    acts[:, 3] *= 5
-    acts[:, 7] = 0
-    expected = acts @ model.W_dec + model.b_dec
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    blocks = list(reweight(codes, {3: 5.0, planted.names[7]: 0.0}))
-    assert [start for start, _ in blocks] == list(range(0, 700, 128))
-    found = np.concatenate([x for _, x in blocks])
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    plain = np.concatenate([x for _, x in reweight(codes, {})])
-    assert np.abs(plain - found).max() > 0.1
-    with_3, without = acts[:, 3] > 0, acts[:, 3] == 0
-    assert (found[with_3] @ model.W_dec[3]).mean() > (
-        plain[with_3] @ model.W_dec[3]
-    ).mean() + 0.1
-    assert np.abs((found[without] - plain[without]) @ model.W_dec[3]).mean() < 0.05
 
 
 def linear_model(scale=1.0):

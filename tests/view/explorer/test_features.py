@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from explored import get, make_run
+from nanosae.runs.tables import save_features
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.features import _search, card
 
@@ -100,9 +101,8 @@ def test_near_misses_are_shown_if_this_corpus_was_described(finished, corpus):
     before = path.read_bytes()
     try:
         for n, shown in ((int(corpus.codes.counts[j]), True), (5, False)):
-            table = pd.read_parquet(path)
-            table["n_active"], table["near_misses"] = n, [[4, 2]] * 48
-            table.to_parquet(path)
+            table = pd.DataFrame({"feature": range(48), "n_active": n})
+            save_features(finished, table.assign(near_misses=[[4, 2]] * 48))
             examples = card(OpenCorpus(finished), j)["examples"]
             found = examples.get("near misses")
             assert (found is not None) == shown
@@ -115,9 +115,7 @@ def test_labels_that_come_later_are_seen(tmp_path, planted):
     run = make_run(tmp_path / "r", planted, labels=False)
     corpus = OpenCorpus(run)
     assert card(corpus, 3)["name"] == ""
-    pd.DataFrame({"feature": [3], "label": ["late"]}).to_parquet(
-        run / "features.parquet"
-    )
+    save_features(run, pd.DataFrame({"feature": [3], "label": ["late"]}))
     assert card(corpus, 3)["name"] == "late"
 
 

@@ -14,6 +14,7 @@ from selenium.webdriver import ActionChains, Keys
 from explored import HOSTILE, make_run
 from nanosae.analysis.search.search import search
 from nanosae.runs import annotations
+from nanosae.runs.tables import save_features
 from nanosae.view import web
 from nanosae.view.explorer import server
 from nanosae.view.explorer.comparisons import steer
@@ -565,9 +566,8 @@ def test_labels_that_come_meanwhile_are_shown_after_a_reload(page, explorer):
     path = explorer.run / "features.parquet"
     before = path.read_bytes()
     try:
-        table = pd.read_parquet(path)
-        table.loc[0, "label"] = "quite another"
-        table.to_parquet(path)
+        another = {"feature": [0], "label": ["quite another"]}
+        save_features(explorer.run, pd.DataFrame(another))
         page.open(open="feature:0", sort="name", marked="false")
         page.wait(
             "document.querySelector('#detail h2').textContent === 'quite another'"

@@ -9,6 +9,7 @@ from nanosae.analysis.comparisons.sentences import findings
 from nanosae.codes import Codes
 from nanosae.runs.results import load_contrasts
 from nanosae.runs.tables import load_features
+from nanosae.view.report import collect
 from nanosae.view.report.collect import shown_box
 
 
@@ -73,6 +74,31 @@ def test_the_map_says_how_many_points_lie_outside(page):
     is_inside = (x >= x0 - rounding) & (x <= x1 + rounding)
     is_inside &= (y >= y0 - rounding) & (y <= y1 + rounding)
     assert np.count_nonzero(~is_inside) == found["outside"]
+
+
+def test_comparisons_with_findings_come_first_and_agree_with_the_top():
+    """Of four comparisons two have findings, one of them not sure enough beside so many."""
+
+    def stored(column, q):
+        line = {"target": "A", "feature": 1, "topic": -1, "label": "red", "effect": 1.0}
+        line |= {"low": 0.5, "high": 1.5, "q": q, "n_active": 30}
+        line |= {"share": 0.4, "share_rest": 0.1}
+        found = [line] if q is not None else []
+        about = {"column": column}
+        parts = {"findings": found, "shares": [], "sentences": ["numbers"] * len(found)}
+        return {"kind": "groups", "about": about} | parts
+
+    results = {
+        "by a": stored("a", None),
+        "by b": stored("b", 0.04),
+        "by c": stored("c", None),
+        "by d": stored("d", 0.001),
+    }
+    shown = collect._contrasts(results)
+    assert [contrast["name"] for contrast in shown] == ["by d", "by a", "by b", "by c"]
+    assert shown[0]["sentences"][0].startswith("Texts about “red” make up 40 %")
+    assert shown[2]["sentences"] == []
+    assert shown[2]["statistics"] == ["numbers"]
 
 
 def test_families_topics_contrasts_evaluation_and_training(page, run):

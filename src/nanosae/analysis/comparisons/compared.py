@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.columns import one_hot
 from nanosae.analysis.groups.topic_rows import RowTopics, load_row_topics
 from nanosae.analysis.reading import feature_blocks
 from nanosae.codes import Codes
@@ -33,7 +34,7 @@ class Compared:
 
     Attributes:
         codes: The corpus.
-        topics: Its topics, if they are compared, too.
+        topics: Its topics, if they are compared as well.
     """
 
     codes: Codes
@@ -57,13 +58,10 @@ class Compared:
     @cached_property
     def membership(self) -> sp.csr_array:
         """Which rows are in which topic, csr_array (n_rows, n_topics) float32 of 0 and 1."""
-        shape = (self.codes.n_rows, self.n_topics)
-        if self.topics is None:
-            return sp.csr_array(shape, dtype=np.float32)
-        row_topic = self.topics.row_topic
-        rows = np.flatnonzero(row_topic >= 0)
-        ones = np.ones(len(rows), np.float32)
-        return sp.csr_array((ones, (rows, row_topic[rows])), shape=shape)
+        row_topic = np.full(self.codes.n_rows, -1)
+        if self.topics is not None:
+            row_topic = self.topics.row_topic
+        return sp.csr_array(one_hot(row_topic, self.n_topics), dtype=np.float32)
 
     def take(self, rows: np.ndarray) -> sp.csr_array:
         """Return some rows of all columns, csr_array (len(rows), n_columns)."""

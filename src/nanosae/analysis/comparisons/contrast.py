@@ -10,7 +10,7 @@ features that are each too rare.
    evidence.
 2. Every feature is tested on all rows: for groups and times by the likelihood ratio of `log_odds`
    (the effect is the stratified log-odds ratio, or the slope in time), for numbers by the
-   difference between rows with and without the feature, with errors that stand unequal variances
+   difference between rows with and without the feature, with errors that allow unequal variances
    (HC3); the outermost 1 % of numbers on each side are moved to the percentile (winsorised), so
    that one huge number makes no finding.
 3. A finding has q ≤ 0.05, the rate of Benjamini and Hochberg over all tests, of which topics, few
@@ -46,10 +46,10 @@ from nanosae.analysis.comparisons.compared import load_compared
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
+from nanosae.analysis.reading import texts_of
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError, DataError
 
-READ_BLOCK = 2**14  # texts read at a time
 LISTED_VALUES = 6  # in the message about one that is not there
 
 
@@ -156,17 +156,10 @@ def _members(codes: Codes, group: Any, by: str | None) -> tuple[np.ndarray, str]
 
 
 def _rows_with_text(codes: Codes, part: str) -> np.ndarray:
-    """Return the rows whose text holds a part in any case, bool (n_rows,).
-
-    Texts are read a block at a time.
-    """
+    """Return the rows whose text holds a part in any case, bool (n_rows,)."""
     wanted = part.lower()
-    holds = np.zeros(codes.n_rows, dtype=bool)
-    every_row = np.arange(codes.n_rows)
-    for rows in np.split(every_row, range(READ_BLOCK, codes.n_rows, READ_BLOCK)):
-        texts = codes.texts(rows, marks="").tolist()
-        holds[rows] = [wanted in text.lower() for text in texts]
-    return holds
+    texts = texts_of(codes, np.arange(codes.n_rows), marks="")
+    return np.array([wanted in text.lower() for text in texts], dtype=bool)
 
 
 def _rows_with_value(codes: Codes, group: Any, by: str) -> tuple[np.ndarray, str]:

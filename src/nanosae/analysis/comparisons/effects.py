@@ -61,14 +61,7 @@ class Effects:
 
 
 def effects(compared: Compared, sums: FeatureSums, kind: Kind, pairs: Pairs) -> Effects:
-    """Estimate the effect of each pair of feature and target, and test it.
-
-    Args:
-        compared: Features and topics.
-        sums: Sums over the rows.
-        kind: What the targets are: membership of groups, a number, or a time.
-        pairs: Which pairs.
-    """
+    """Estimate the effect of each pair of feature and target, and test it."""
     if kind == "numeric":
         return _mean_differences(compared, sums, pairs.features)
     if kind == "trend":
@@ -85,13 +78,7 @@ def cliffs_delta(
 ) -> np.ndarray:
     """Compute P(stronger in the group) − P(weaker), of activations, for the pairs that are wanted.
 
-    Cliff, Psychol. Bull. 114 (1993) 494; it is 2 AUC − 1.
-
-    Args:
-        compared: Features and topics.
-        sums: Sums over the rows; its targets are groups.
-        pairs: Pairs of feature and group, K of them.
-        wanted: Bool (K,); the others are NaN.
+    It is 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494); NaN for pairs that are not wanted.
     """
     delta = np.full(len(pairs.features), np.nan)
     for target in np.unique(pairs.targets[wanted]):
@@ -117,7 +104,7 @@ def _mean_differences(
 ) -> Effects:
     """Fit the number by least squares on "is active" and the strata; errors are HC3.
 
-    HC3 stands unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
+    HC3 allows unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
     Ervin, Am. Stat. 54 (2000) 217): residual i counts as e_i ÷ (1 − h_i), with its leverage h_i.
     The few rows with a rare feature have a variance of their own, so that the test is Student's
     with Welch's degrees of freedom (Biometrika 34 (1947) 28). A few rows may be alike by chance,

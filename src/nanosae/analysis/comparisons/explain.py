@@ -8,7 +8,14 @@ from typing import Any, Literal
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.analysis.columns import as_numbers, is_missing, label_matrix, one_per_row
+from nanosae.analysis.columns import (
+    as_numbers,
+    count_infinite,
+    is_list,
+    is_missing,
+    label_matrix,
+    one_per_row,
+)
 from nanosae.analysis.comparisons.compared import load_compared
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
@@ -93,10 +100,7 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
 
 def _infinite_note(values: np.ndarray, name: str) -> list[str]:
     """Count the infinite cells, which are left out like empty ones."""
-    floats = values
-    if values.dtype.kind not in "iuf":
-        floats = [value for value in values.tolist() if isinstance(value, float)]
-    n_infinite = int(np.isinf(floats).sum()) if len(floats) else 0
+    n_infinite = count_infinite(values)
     if not n_infinite:
         return []
     return [f"{n_infinite:,} of {len(values):,} rows are left out: {name} is infinite."]
@@ -107,7 +111,8 @@ def _classes(values: np.ndarray, column: str | None) -> Question:
     names, indicators = label_matrix(values)
     _require_two(len(names), column)
     rows = ~is_missing(values)
-    facts: dict[str, Any] = {"column": column}
+    has_lists = values.dtype == object and any(map(is_list, values))
+    facts: dict[str, Any] = {"column": column, "lists": has_lists}
     one_label_each = indicators.sum() == rows.sum()
     if len(names) == 2 and one_label_each:
         facts["b"] = names[0]

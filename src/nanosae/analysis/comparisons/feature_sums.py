@@ -18,11 +18,12 @@ from nanosae.progress import tracked
 
 BLOCK = 1 << 17  # rows read at a time
 TINY = 1e-300  # keeps a feature that never varies from dividing by zero
+ROUNDING = 1e-11  # share of a sum that another order of its terms may change
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
-    """Sums over rows, with F features (topics are some, too), S strata and C targets.
+    """Sums over rows, with F features (and topics), S strata and C targets.
 
     Every row counts with its weight: a duplicate group counts as one row.
 
@@ -55,8 +56,13 @@ class FeatureSums:
 
     @cached_property
     def active_squares(self) -> np.ndarray:
-        """Squared deviations of "is active" from its stratum's mean, (F, S)."""
-        return self.n_active * (self.n_rows - self.n_active) / self.n_rows
+        """Squared deviations of "is active" from its stratum's mean, (F, S).
+
+        They are exactly 0 in strata in which a feature is active on all rows or on none.
+        """
+        n_inactive = self.n_rows - self.n_active
+        varies = n_inactive > ROUNDING * self.n_rows
+        return np.where(varies, self.n_active * n_inactive / self.n_rows, 0)
 
     @cached_property
     def co_deviation(self) -> np.ndarray:
@@ -70,12 +76,13 @@ class FeatureSums:
 
         It is co_deviation over its standard error when the rows of a stratum are shuffled: Mantel's
         score test (J. Am. Stat. Assoc. 58 (1963) 690); for classes that of Cochran, Mantel and
-        Haenszel.
+        Haenszel. It is 0 where in every stratum the feature or the target is the same on all rows.
         """
         freedom = np.maximum(self.n_rows - 1, 1)
         target_variance = self.target_squares / freedom[:, None]
         variance = self.active_squares @ target_variance
-        return self.co_deviation / np.sqrt(variance + TINY)
+        score = self.co_deviation / np.sqrt(variance + TINY)
+        return np.where(variance > 0, score, 0)  # else it is rounding over nothing
 
     @cached_property
     def r(self) -> np.ndarray:
@@ -93,15 +100,7 @@ def feature_sums(
     strata: Any,
     weight: np.ndarray,
 ) -> FeatureSums:
-    """Sum over rows for every feature.
-
-    Args:
-        compared: Features and topics.
-        rows: The rows, (n,).
-        target: One or more targets, csr_array (n, C).
-        strata: Stratum of each row, one-hot, csr_array (n, S).
-        weight: 1 ÷ size of each row's duplicate group, (n,).
-    """
+    """Sum over rows for every feature; arguments as of `FeatureSums`."""
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
@@ -111,6 +110,8 @@ def feature_sums(
     target_sum = (weighted_strata.T @ target).toarray()
     target_mean = target_sum / n_rows[:, None]
     raw_squares = (weighted_strata.T @ target.power(2)).toarray()
+    target_squares = raw_squares - target_sum * target_mean
+    varies = target_squares > ROUNDING * raw_squares
     return FeatureSums(
         rows=rows,
         target=target,
@@ -120,7 +121,7 @@ def feature_sums(
         n_active=sums[:, :n_strata],
         target_sum=target_sum,
         active_target_sum=sums[:, n_strata:],
-        target_squares=np.maximum(raw_squares - target_sum * target_mean, 0),
+        target_squares=np.where(varies, target_squares, 0),
     )
 
 

@@ -31,7 +31,7 @@ TEMPLATES: dict[Kind, str] = {
     "numeric": NUMERIC_SENTENCE,
     "trend": TREND_SENTENCE,
 }
-FALSE_DISCOVERY_RATE = 0.05  # that is put up with among findings
+FALSE_DISCOVERY_RATE = 0.05  # of the findings
 SHOWN = 20  # findings in a notebook
 
 

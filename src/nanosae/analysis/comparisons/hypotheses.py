@@ -56,7 +56,8 @@ class Question:
         rows: Rows that take part, bool (n_rows,).
         names: Names of the targets.
         facts: What results say of it: `column`, and where they apply `b` (what the groups are
-            compared with), `unit` (of time) and `left_out` (features that are not tested).
+            compared with), `unit` (of time), `lists` (whether cells hold several values) and
+            `left_out` (features that are not tested).
         notes: What people should know of it.
     """
 
@@ -117,20 +118,13 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
 
 def _names(compared: Compared, labels: Mapping[int, str] | None) -> np.ndarray:
     """Return what to call each feature and topic, object (F,)."""
-    names = feature_names(compared.codes, labels)
-    if compared.topics is None:
-        return names
-    of_topics = np.array(compared.topics.names, object)
-    return np.concatenate([names, of_topics])
-
-
-def feature_names(codes: Codes, labels: Mapping[int, str] | None) -> np.ndarray:
-    """Return what to call each feature, object (n_features,)."""
-    labels = known_labels(codes) if labels is None else labels
+    labels = known_labels(compared.codes) if labels is None else labels
     names = []
-    for feature in range(codes.n_features):
+    for feature in range(compared.n_features):
         name = labels.get(feature) or f"feature {feature}"
         names.append(name)
+    if compared.topics is not None:
+        names += compared.topics.names
     return np.array(names, object)
 
 
@@ -172,7 +166,7 @@ def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
 def _of_large_groups(
     question: Question, rows: Rows, options: Options
 ) -> tuple[Question, list[str]]:
-    """Leave out groups that, or whose rest, have too few rows to be tested; return notes, too."""
+    """Leave out groups that have too few rows, or whose rest has, and say so in notes."""
     if question.kind != "groups":
         return question, []
     n_rows = len(rows.numbers)

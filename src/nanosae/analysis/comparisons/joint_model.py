@@ -49,7 +49,7 @@ class Rows:
     held: np.ndarray
 
     def sample(self, n_rows: int, seed: int) -> Rows:
-        """Return these rows, or so many of them drawn by chance."""
+        """Return these rows, or at most `n_rows` of them, drawn at random."""
         if len(self.numbers) <= n_rows:
             return self
         rng = np.random.default_rng(seed)
@@ -68,12 +68,35 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """Scaled strengths of the features (n, K), the target (n,), and the rows."""
+    """Scaled strengths of the features (n, K), the target (n,), weights and strata of rows."""
 
     strengths: Any
     target: np.ndarray
-    rows: Rows
+    weight: np.ndarray
+    strata: Any
     numeric: bool
+
+    def part(self, rows: np.ndarray) -> _Data:
+        """Return some of the rows, bool (n,)."""
+        return _Data(
+            self.strengths[rows],
+            self.target[rows],
+            self.weight[rows],
+            self.strata[rows],
+            self.numeric,
+        )
+
+    def balanced(self) -> _Data:
+        """Weigh the rows so that a class and the rest count the same; numbers stay."""
+        if self.numeric or not len(self.target):
+            return self
+        share = np.average(self.target, weights=self.weight)
+        if not 0 < share < 1:
+            return self
+        of_class = 0.5 / share
+        of_rest = 0.5 / (1 - share)
+        factor = np.where(self.target > 0, of_class, of_rest)
+        return replace(self, weight=self.weight * factor)
 
 
 def joint_model(
@@ -100,18 +123,18 @@ def joint_model(
     """
     scale = sp.diags_array(1 / _deviations(strengths))
     scaled = (strengths @ scale).tocsr()
-    data = _Data(scaled, target, rows, numeric)
-    everything = np.ones(len(target), dtype=bool)
-    candidates = _candidates(data, everything)
-    chosen = _choose(data, everything, candidates, n_select)
+    data = _Data(scaled, target, rows.weight, rows.strata, numeric)
+    candidates = _screen(data.balanced())
+    chosen = _choose(data, candidates, n_select)
     n_strata = rows.strata.shape[1]
-    coefficients = _fit(data, everything, chosen)
     columns = {
         "column": chosen,
-        "coefficient": coefficients[n_strata:],
-        "stability": _stability(data, candidates, chosen, n_select),
+        "coefficient": _fit(data, chosen)[n_strata:],
+        "stability": _stability(
+            data, rows.duplicate_group, candidates, chosen, n_select
+        ),
     }
-    score = _held_out_score(data, n_select)
+    score = _held_out_score(data, rows.held, n_select)
     score["n_features"] = len(chosen)
     return pd.DataFrame(columns), score
 
@@ -126,54 +149,31 @@ def _deviations(strengths: Any) -> np.ndarray:
     return np.sqrt(np.where(varies, variance, 1))
 
 
-def _candidates(data: _Data, part: np.ndarray) -> np.ndarray:
-    """Return the columns to choose from on a part, strongest first."""
-    balanced = _balanced(data, part)
-    return _screen(balanced, part)
-
-
-def _choose(
-    data: _Data, part: np.ndarray, candidates: np.ndarray, n_select: int
-) -> np.ndarray:
-    """Choose candidates on a part of the rows, within strata, the most useful first."""
-    balanced = _balanced(data, part)
-    gram, products = _moments_within_strata(balanced, part, candidates)
+def _choose(data: _Data, candidates: np.ndarray, n_select: int) -> np.ndarray:
+    """Choose candidates, within strata, the most useful first."""
+    gram, products = _moments_within_strata(data.balanced(), candidates)
     places = _forward(gram, products, n_select)
     return candidates[places]
 
 
 def _stability(
-    data: _Data, candidates: np.ndarray, chosen: np.ndarray, n_select: int
+    data: _Data,
+    group: np.ndarray,
+    candidates: np.ndarray,
+    chosen: np.ndarray,
+    n_select: int,
 ) -> np.ndarray:
     """Return the share of complementary halves that choose each column from the same candidates."""
     rng = np.random.default_rng(0)
-    group = data.rows.duplicate_group
     n_groups = int(group.max()) + 1
     n_times = np.zeros(len(chosen))
     for _ in range(N_PAIRS):
         is_group_in_first = rng.random(n_groups) < 0.5
         first_half = is_group_in_first[group]
         for half in (first_half, ~first_half):
-            of_half = _choose(data, half, candidates, n_select)
+            of_half = _choose(data.part(half), candidates, n_select)
             n_times += np.isin(chosen, of_half)
     return n_times / (2 * N_PAIRS)
-
-
-def _balanced(data: _Data, part: np.ndarray) -> _Data:
-    """Weigh the rows so that a class and the rest count the same on a part; numbers stay."""
-    if data.numeric or not part.any():
-        return data
-    weight = data.rows.weight
-    target = data.target[part]
-    share = np.average(target, weights=weight[part])
-    if not 0 < share < 1:
-        return data
-    in_class = data.target > 0
-    of_class = 0.5 / share
-    of_rest = 0.5 / (1 - share)
-    factor = np.where(in_class, of_class, of_rest)
-    rows = replace(data.rows, weight=weight * factor)
-    return replace(data, rows=rows)
 
 
 def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarray:
@@ -209,12 +209,12 @@ def _forward(gram: np.ndarray, products: np.ndarray, n_select: int) -> np.ndarra
     return np.array(chosen, dtype=np.int64)
 
 
-def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
-    """Return the columns that correlate with the target on a part (p ≤ 0.05), strongest first."""
-    x, y, weight, strata = _of_part(data, part)
+def _screen(data: _Data) -> np.ndarray:
+    """Return the columns that correlate with the target (p ≤ 0.05), strongest first."""
+    x, weight, strata = data.strengths, data.weight, data.strata
     n_rows = np.maximum(strata.T @ weight, TINY)
-    y_sum = strata.T @ (weight * y)
-    y = y - strata @ (y_sum / n_rows)
+    y_sum = strata.T @ (weight * data.target)
+    y = data.target - strata @ (y_sum / n_rows)
     weighted_x = _weighted(x, weight)
     x_sum = strata.T @ weighted_x  # sparse: of strata × features
     of_strata = x_sum.power(2).T @ (1 / n_rows)
@@ -232,19 +232,18 @@ def _screen(data: _Data, part: np.ndarray) -> np.ndarray:
 
 
 def _moments_within_strata(
-    data: _Data, part: np.ndarray, candidates: np.ndarray
+    data: _Data, candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return Σ x xᵀ and Σ x y over rows, of deviations from the strata's means, weighted."""
-    x, y, weight, strata = _of_part(data, part)
-    x = x[:, candidates]
+    x, weight, strata = data.strengths[:, candidates], data.weight, data.strata
     weighted_x = _weighted(x, weight)
     n_rows = np.maximum(strata.T @ weight, TINY)
     x_sum = (strata.T @ weighted_x).toarray()
-    y_sum = strata.T @ (weight * y)
+    y_sum = strata.T @ (weight * data.target)
     between_strata = x_sum.T @ (x_sum / n_rows[:, None])
     x_products = (x.T @ weighted_x).toarray()
     gram = x_products - between_strata
-    products = weighted_x.T @ y - x_sum.T @ (y_sum / n_rows)
+    products = weighted_x.T @ data.target - x_sum.T @ (y_sum / n_rows)
     return gram, products
 
 
@@ -254,52 +253,37 @@ def _weighted(x: Any, weight: np.ndarray) -> Any:
     return weighted.tocsr()
 
 
-def _of_part(data: _Data, part: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, Any]:
-    """Return strengths, target, weights and strata of a part."""
-    strengths = data.strengths[part]
-    target = data.target[part]
-    weight = data.rows.weight[part]
-    strata = data.rows.strata[part]
-    return strengths, target, weight, strata
+def _fit(data: _Data, chosen: np.ndarray) -> np.ndarray:
+    """Return the coefficients of the strata and of the chosen columns."""
+    design = _design(data, chosen)
+    return regress(design, data.target, data.weight, linear=data.numeric)[0]
 
 
-def _fit(data: _Data, part: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Return the coefficients of the strata and of the chosen columns on a part."""
-    design = _design(data, part, chosen)
-    target = data.target[part]
-    weight = data.rows.weight[part]
-    return regress(design, target, weight, linear=data.numeric)[0]
-
-
-def _design(data: _Data, part: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def _design(data: _Data, chosen: np.ndarray) -> np.ndarray:
     """Return strata and chosen columns side by side, dense."""
-    strata = data.rows.strata[part]
-    columns = data.strengths[:, chosen][part]
-    return sp.hstack([strata, columns]).toarray()
+    return sp.hstack([data.strata, data.strengths[:, chosen]]).toarray()
 
 
-def _held_out_score(data: _Data, n_select: int) -> dict[str, Any]:
+def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str, Any]:
     """Choose and fit on the training part; score on the held-out part, with and without features.
 
     Of one class alone there is no AUC: NaN.
     """
     from sklearn.metrics import r2_score, roc_auc_score
 
-    held = data.rows.held
-    training = ~held
-    candidates = _candidates(data, training)
-    chosen = _choose(data, training, candidates, n_select)
-    outcome = data.target[held]
+    training = data.part(~is_held)
+    held = data.part(is_held)
+    candidates = _screen(training.balanced())
+    chosen = _choose(training, candidates, n_select)
     measure = "r2" if data.numeric else "auc"
     score: dict[str, Any] = {"measure": measure}
     columns_of = {"covariates": chosen[:0], "features": chosen}
     for name, columns in columns_of.items():
-        coefficients = _fit(data, training, columns)
-        predicted = _design(data, held, columns) @ coefficients
+        predicted = _design(held, columns) @ _fit(training, columns)
         if data.numeric:
-            score[name] = float(r2_score(outcome, predicted))
-        elif np.ptp(outcome) == 0:
+            score[name] = float(r2_score(held.target, predicted))
+        elif np.ptp(held.target) == 0:
             score[name] = np.nan
         else:
-            score[name] = float(roc_auc_score(outcome, predicted))
+            score[name] = float(roc_auc_score(held.target, predicted))
     return score

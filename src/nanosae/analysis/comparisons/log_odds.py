@@ -43,15 +43,6 @@ def joined(fits: Sequence[LogOdds]) -> LogOdds:
     )
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """A maximum of the likelihood: β, its information, and twice the gain over β = 0, each (K,)."""
-
-    beta: np.ndarray
-    information: np.ndarray
-    gain: np.ndarray
-
-
 def fit_log_odds(
     target_sum: np.ndarray, active: np.ndarray, n_rows: np.ndarray, levels: np.ndarray
 ) -> LogOdds:
@@ -90,7 +81,7 @@ def fit_log_odds(
     added_rows = added_per_level * stratum_share[..., None]
     padded_active = active + stratum_share
     padded_rows = n_rows + added_rows
-    padded = _maximise(target_sum, padded_active, padded_rows, levels)
+    beta, information, _ = _maximise(target_sum, padded_active, padded_rows, levels)
 
     level_sum = n_rows @ levels
     mean_level = level_sum / np.maximum(stratum_rows, 1e-9)
@@ -101,17 +92,20 @@ def fit_log_odds(
     corrected_size = np.maximum(np.abs(excess) - half_a_row, 0)
     corrected_excess = np.sign(excess) * corrected_size
     corrected_sum = expected + corrected_excess
-    corrected = _maximise(corrected_sum, active, n_rows, levels)
+    _, _, likelihood_ratio = _maximise(corrected_sum, active, n_rows, levels)
 
-    slope = padded.beta / scale
-    padded_error = 1 / np.sqrt(padded.information)
-    return LogOdds(slope, padded_error / scale, corrected.gain)
+    error = 1 / np.sqrt(information)
+    return LogOdds(beta / scale, error / scale, likelihood_ratio)
 
 
 def _maximise(
     target_sum: np.ndarray, active: np.ndarray, n_rows: np.ndarray, levels: np.ndarray
-) -> _Fit:
-    """Maximise the likelihood by Newton steps, with the intercepts α eliminated from β's."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Maximise the likelihood by Newton steps, with the intercepts α eliminated from β's.
+
+    Returns:
+        β, its information, and twice the log likelihood ratio against β = 0, each (K,).
+    """
     stratum_rows = n_rows.sum(-1)
     active_share = active / np.maximum(stratum_rows, 1e-9)
     inner_share = np.clip(active_share, 1e-12, 1 - 1e-12)
@@ -131,7 +125,7 @@ def _maximise(
             break
     end = _log_likelihood(alpha, beta, target_sum, active, n_rows, levels)
     likelihood_ratio = 2 * (end - start)
-    return _Fit(beta, information, np.maximum(likelihood_ratio, 0))
+    return beta, information, np.maximum(likelihood_ratio, 0)
 
 
 def _newton_step(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from nanosae.analysis.comparisons.feature_sums import active_indicators
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.comparisons.periods import Periods, periods
+from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.codes import Codes, Corpus, as_codes
+from nanosae.runs.results import load_result
 from nanosae.runs.tables import load_features
 
 KINDS = ("topic", "family")  # columns of features.parquet that say what is of one kind
@@ -75,11 +78,6 @@ def shares_by_period(
 
     It is Jeffreys' 95 % interval: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
 
-    Args:
-        compared: Features and topics.
-        found: The period of each row.
-        columns: Which of them.
-
     Returns:
         `feature, topic` (-1 where it is the other), `period` (its start in years, or a number),
         `name` ("March 2024"), `n, n_active, share, low, high`.
@@ -108,12 +106,7 @@ def shares_by_period(
 
 
 def collection_notes(codes: Codes, result: Contrast) -> list[str]:
-    """Say where so many features move that the collection may have changed, not its topics.
-
-    Args:
-        codes: The corpus, whose run may know topics and families.
-        result: The trends.
-    """
+    """Say where so many features move that the collection may have changed, not its topics."""
     of_features = result.findings[result.findings["feature"] >= 0]
     direction = of_features.set_index("feature")["effect"].gt(0)
     n_tested = result.about["n_tested"] - result.about["n_topics_tested"]
@@ -146,5 +139,23 @@ def _kinds(codes: Codes) -> dict[str, list[int]]:
         if column in table and column not in table.attrs["stale"]:
             known = table[["feature", column]].dropna()
             grouped = known.groupby(column)["feature"]
-            return {f"{column} {kind}": list(features) for kind, features in grouped}
+            names = _names_of_kinds(codes, column)
+            return {
+                f"the {column} {names.get(kind, kind)}": list(features)
+                for kind, features in grouped
+            }
     return {}
+
+
+def _names_of_kinds(codes: Codes, column: str) -> dict[Any, str]:
+    """Return what to call topics or families by their numbers, in quotation marks."""
+    names: dict[Any, str] = {}
+    if column == "topic":
+        topics = load_row_topics(codes)
+        names = {} if topics is None else dict(enumerate(topics.names))
+    else:
+        assert codes.run is not None
+        found = load_result(codes.run, "families.json", codes)
+        known = [] if found is None or found.stale else found.value["families"]
+        names = {family["family"]: family["label"] for family in known}
+    return {kind: f"“{name}”" for kind, name in names.items() if name}

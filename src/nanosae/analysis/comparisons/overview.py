@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent, repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.splits import same_texts
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
@@ -32,7 +33,7 @@ MOST = 0.6  # of the texts of a kind that its root is in
 MIN_REPEATED = 3  # texts: fewer are an accident
 PAIRS = 3  # of features that go together
 MIN_TOGETHER = 20  # texts that a pair shares
-MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that have the other, too
+MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that also have the other
 MIN_TIMES = 2  # as large as among the other texts
 UNUSUAL = 3  # texts that are quoted
 NEAREST = 6  # an unusual text is far from so many others
@@ -41,7 +42,9 @@ REFERENCE_ROWS = 2**13  # rows that an unusual text is far from
 MAX_DENSITY = 0.2  # of features that are told
 QUOTED_LETTERS = 70  # of a text
 TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # of HTML
-UNNAMED = re.compile(r"_(feature \d|unnamed$)")  # in the name of a topic without words
+UNNAMED = re.compile(
+    r"_(?:feature \d|unnamed$)"
+)  # in the name of a topic without words
 
 
 class _Named(NamedTuple):
@@ -77,7 +80,7 @@ def overview(
     of_topics = list(_topic_lines(codes, topics))
     lines = of_topics[:FIRST_TOPICS]
     if codes.has_texts:
-        rows = _sampled_rows(codes)
+        rows = drawn_rows(codes, SAMPLE_ROWS)
         text_group = same_texts(codes, rows)
         _, first = np.unique(text_group, return_index=True)
         named = _named_features(codes, rows[first])
@@ -134,11 +137,6 @@ def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
             feature=features[0] if len(features) else None,
             topic=topic["Topic"],
         )
-
-
-def _sampled_rows(codes: Codes) -> np.ndarray:
-    rows = np.random.default_rng(0).permutation(codes.n_rows)[:SAMPLE_ROWS]
-    return np.sort(rows)
 
 
 def _named_features(codes: Codes, rows: np.ndarray) -> _Named:
@@ -279,9 +277,6 @@ def closeness(vectors: np.ndarray) -> np.ndarray:
     """Return the cosine of each row with its sixth-nearest in a sample, itself counted, (n,).
 
     Rows are not centred: what is left of a row near the middle would be noise of any direction.
-
-    Args:
-        vectors: Rows, (n, width).
     """
     directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]

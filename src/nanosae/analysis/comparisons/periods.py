@@ -13,40 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nanosae.analysis.columns import as_numbers, is_missing
+from nanosae.analysis.columns import as_numbers, count_infinite, is_missing
 from nanosae.errors import DataError
 
 MAX_PERIODS = 36
 MIN_PERIODS = 6  # of a calendar unit, if it is to be chosen
+DAYS_PER_YEAR = 365.2425
 UNITS_PER_YEAR = {
     "year": 1,
     "quarter": 4,
     "month": 12,
-    "week": 52.1775,
-    "day": 365.2425,
+    "week": DAYS_PER_YEAR / 7,
+    "day": DAYS_PER_YEAR,
 }
-CODES = {
-    "year": "Y",
-    "quarter": "Q",
-    "month": "M",
-    "week": "W",
-    "day": "D",
-}  # of pandas
-MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
-DAYS_PER_YEAR = 365.2425
+# of pandas, the longest unit first
+CODES = {"year": "Y", "quarter": "Q", "month": "M", "week": "W", "day": "D"}
 SECONDS = (9.4e8, 2.1e9)  # since 1970: from 1999 to 2036
 MAX_OUTLIER_SHARE = 0.05  # of the rows, in one direction
 FAR = 10  # gap ÷ span of all others beyond which a time is an outlier
@@ -149,57 +130,40 @@ def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
     """
     is_outlier = np.zeros(len(times), dtype=bool)
     for sign in (1, -1):
-        is_outlier |= _beyond_gap(sign * times, MAX_OUTLIER_SHARE, FAR)
+        is_outlier |= _beyond_gap(sign * times)
     if is_number and times.min(initial=1) > 0:
         logs = np.log(times)
-        jump = np.log(OTHER_SCALE)
         for sign in (1, -1):
-            is_outlier |= _beyond_jump(sign * logs, jump)
+            is_outlier |= _beyond_gap(sign * logs, jump=np.log(OTHER_SCALE))
     return is_outlier
 
 
-def _beyond_gap(times: np.ndarray, share: float, factor: float) -> np.ndarray:
-    """Return which of the largest times lie beyond a gap of `factor` spans of all smaller ones."""
-    different, n_equal = np.unique(times, return_counts=True)
-    before, after = different[:-1], different[1:]
-    n_beyond = len(times) - np.cumsum(n_equal)[:-1]
-    gap = after - before
-    span = before - different[:1]
-    is_cut = (gap > factor * span) & (n_beyond <= share * len(times))
-    return _from_first_cut(times, after, is_cut)
+def _beyond_gap(values: np.ndarray, jump: float | None = None) -> np.ndarray:
+    """Return which of the largest values lie beyond the first gap that is wide enough.
 
-
-def _beyond_jump(logs: np.ndarray, jump: float) -> np.ndarray:
-    """Return which of the largest logarithms, less than half of them, lie beyond a jump."""
-    different, n_equal = np.unique(logs, return_counts=True)
-    before, after = different[:-1], different[1:]
-    n_beyond = len(logs) - np.cumsum(n_equal)[:-1]
-    is_cut = (after - before > jump) & (2 * n_beyond < len(logs))
-    return _from_first_cut(logs, after, is_cut)
-
-
-def _from_first_cut(
-    values: np.ndarray, after: np.ndarray, is_cut: np.ndarray
-) -> np.ndarray:
-    """Return which values lie beyond the first cut that leaves enough different ones before it.
-
-    Args:
-        values: Numbers, (n,).
-        after: The different numbers but for the first, ascending, (m − 1,).
-        is_cut: Whether there is a cut before each of them, bool (m − 1,).
+    A gap is as wide as a given jump, and less than half of the values are beyond it; or, without a
+    jump, as FAR spans of all smaller values, and at most MAX_OUTLIER_SHARE are beyond.
     """
-    places = np.flatnonzero(is_cut)
-    allowed = places[places >= MIN_DIFFERENT - 1]
-    if not len(allowed):
+    different, n_equal = np.unique(values, return_counts=True)
+    before, after = different[:-1], different[1:]
+    n_beyond = len(values) - np.cumsum(n_equal)[:-1]
+    gap = after - before
+    if jump is None:
+        span = before - different[:1]
+        is_few = n_beyond <= MAX_OUTLIER_SHARE * len(values)
+        is_cut = is_few & (gap > FAR * span)
+    else:
+        is_minority = 2 * n_beyond < len(values)
+        is_cut = is_minority & (gap > jump)
+    leaves_enough = np.arange(len(gap)) >= MIN_DIFFERENT - 1
+    places = np.flatnonzero(is_cut & leaves_enough)
+    if not len(places):
         return np.zeros(len(values), dtype=bool)
-    return values >= after[allowed[0]]
+    return values >= after[places[0]]
 
 
 def _infinite_note(values: np.ndarray, column: str) -> list[str]:
-    if values.dtype.kind not in "fO":
-        return []
-    numbers = [cell for cell in values.tolist() if isinstance(cell, float)]
-    n_infinite = int(np.isinf(numbers).sum())
+    n_infinite = count_infinite(values)
     if not n_infinite:
         return []
     return [f"{_rows(n_infinite)} set aside: {column} is infinite there."]
@@ -293,7 +257,7 @@ def _unit(moments: pd.Series) -> str:
 
 def _name(start: np.datetime64, unit: str, n_years: int) -> str:
     """Name the period of a unit that starts on a day, in English whatever the locale."""
-    date = start.astype("M8[D]").astype(object)
+    date = pd.Timestamp(start)
     year = date.year
     if unit == "year" and n_years > 1:
         last_year = year + n_years - 1
@@ -301,10 +265,8 @@ def _name(start: np.datetime64, unit: str, n_years: int) -> str:
     if unit == "year":
         return str(year)
     if unit == "quarter":
-        quarter = (date.month + 2) // 3
-        return f"Q{quarter} {year}"
-    month_name = MONTHS[date.month - 1]
-    month = f"{month_name} {year}"
+        return f"Q{date.quarter} {year}"
+    month = f"{date.month_name()} {year}"
     if unit == "month":
         return month
     day = f"{date.day} {month}"

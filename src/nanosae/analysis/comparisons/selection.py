@@ -34,7 +34,7 @@ def rejection_cutoff(
         p: p-values, (n,).
         rejected: Which were rejected, bool (n,).
         n_tested: Number of hypotheses, n or more.
-        fdr: False discovery rate that was put up with.
+        fdr: False discovery rate that was controlled.
         weight: Of each hypothesis, of mean 1, (n,): p ÷ weight was what the procedure saw.
 
     Returns:

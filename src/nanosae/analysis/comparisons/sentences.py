@@ -71,12 +71,28 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         a label are left out where others have one, and so is what so many comparisons would yield
         by chance.
     """
-    found: list[Line] = []
     compared = _selected([_as_compared(result) for result in results])
     are_groups = [result.kind == "groups" for result in compared]
-    has_several = sum(are_groups) > 1
+    names_column = sum(are_groups) > 1
+    return _in_order(compared, names_column)
+
+
+def findings_of_each(
+    results: Iterable[Contrast | Mapping[str, Any]],
+) -> list[pd.DataFrame]:
+    """Say what each of several comparisons found, as `findings` does for all of them.
+
+    What so many comparisons would yield by chance is left out of each.
+    """
+    compared = _selected([_as_compared(result) for result in results])
+    return [_in_order([result], names_column=False) for result in compared]
+
+
+def _in_order(compared: list[_Compared], names_column: bool) -> pd.DataFrame:
+    """Return the sentences of comparisons, the most telling first."""
+    found: list[Line] = []
     for result in compared:
-        lines = _lines(result, has_several)
+        lines = _lines(result, names_column)
         strongest_first = sorted(lines, key=lambda line: -abs(line["strength"]))
         found += _without_repeats(strongest_first)
     has_words = [line for line in found if not NUMBERED.fullmatch(line["label"])]
@@ -222,10 +238,10 @@ def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
     return _Compared(result["kind"], result["about"], findings_table, shares)
 
 
-def _lines(result: _Compared, has_several: bool) -> Iterator[Line]:
+def _lines(result: _Compared, names_column: bool) -> Iterator[Line]:
     """Yield a line per finding; where several columns make groups, groups name theirs."""
     sayers = {
-        "groups": partial(_group_line, names_column=has_several),
+        "groups": partial(_group_line, names_column=names_column),
         "trend": _trend_line,
         "numeric": _number_line,
     }
@@ -252,6 +268,7 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
     An effect is measured at equal covariates, such as length, which the shares do not know.
     """
     column = result.about.get("column")
+    includes = bool(result.about.get("lists"))
     target = found["target"]
     rest = result.about.get("b")
     if rest is None:
@@ -264,13 +281,13 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
     texts = f"Texts {_about(found)}"
     if rest == THE_REST and not is_more_here:
         side = f"not {target}"
-        here = group_words(target, column, names_column)
+        here = group_words(target, column, names_column, includes)
         shares = f"{percent(share)}, against {percent(other_share)} elsewhere"
         sentence = f"{texts} are rarer in {here}: {shares}."
     else:
         more, less = (target, rest) if is_more_here else (rest, target)
         side = str(more)
-        first = group_words(more, column, names_column)
+        first = group_words(more, column, names_column, includes)
         second = _second_group(first, less, column, names_column)
         higher, lower = max(share, other_share), min(share, other_share)
         sentence = f"{texts} make up {percent(higher)} of {first} and {percent(lower)} of {second}."
@@ -305,14 +322,24 @@ def _quoted_label(found: Line) -> str:
     return f"“{label}”{doubt}"
 
 
-def group_words(value: Any, column: Any, names_column: bool = False) -> str:
+def group_words(
+    value: Any, column: Any, names_column: bool = False, includes: bool = False
+) -> str:
     """Name a group of texts: by its value, with its column where that says too little.
+
+    Args:
+        value: That the texts of the group have.
+        column: In which they have it, if it is one.
+        names_column: Name the column even so.
+        includes: Cells hold several values.
 
     Example:
         >>> group_words("astro-ph", "field"), group_words("mail", "use", names_column=True)
         ('astro-ph', 'the texts where use is mail')
         >>> group_words(4, "stars")
         'the texts where stars is 4'
+        >>> group_words("bug", "labels", names_column=True, includes=True)
+        'the texts where labels include bug'
     """
     text = str(value)
     if column is None:
@@ -321,7 +348,8 @@ def group_words(value: Any, column: Any, names_column: bool = False) -> str:
     has_word = re.search(r"[^\W\d_]{2}", text)
     is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
     if names_column or not has_word or is_yes_or_no:
-        return f"{BY_COLUMN} {name} is {text}"
+        verb = "include" if includes else "is"
+        return f"{BY_COLUMN} {name} {verb} {text}"
     return text
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.analysis.columns import as_numbers, one_hot
+from nanosae.analysis.reading import texts_of
 from nanosae.codes import Codes
 
 TEXT_LENGTH = "length"  # the covariate that need not be a column
 LENGTH_STEPS = 8  # steps of length in a factor of e: 12 % longer is as long
 ROWS_PER_BIN = 100
 MIN_BINS, MAX_BINS = 5, 50  # of a single covariate
-READ_BLOCK = 2**14  # texts read at a time
 MAX_LEVELS = 11  # numbers with more different values are cut at quantiles
 
 
@@ -51,18 +51,9 @@ def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
 def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
     """Read a covariate; a column named "length" goes before the length of the texts."""
     if name == TEXT_LENGTH and name not in codes.columns:
-        steps = LENGTH_STEPS * np.log1p(_text_lengths(codes, rows))
-        return np.round(steps)
+        length = np.array([len(text) for text in texts_of(codes, rows)], np.int64)
+        return np.round(LENGTH_STEPS * np.log1p(length))
     return codes.column(name, rows)
-
-
-def _text_lengths(codes: Codes, rows: np.ndarray) -> np.ndarray:
-    """Return the length of each row's text; texts are read a block at a time."""
-    lengths = [np.zeros(0, np.int64)]
-    for block in np.split(rows, range(READ_BLOCK, len(rows), READ_BLOCK)):
-        of_block = [len(text) for text in codes.texts(block).tolist()]
-        lengths.append(np.array(of_block, np.int64))
-    return np.concatenate(lengths)
 
 
 def _levels(values: np.ndarray, n_bins: int) -> np.ndarray:

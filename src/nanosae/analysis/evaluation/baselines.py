@@ -56,7 +56,7 @@ def representations(
 
     Args:
         codes: The corpus.
-        rows: Which rows.
+        rows: Rows to represent.
         baselines: Whether to make the baselines; they need vectors.
         rng: Draws the random directions.
         targets: What a transcoder is to make of these rows, (len(rows), output_size).

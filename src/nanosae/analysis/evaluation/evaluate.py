@@ -10,7 +10,7 @@ Not here: what needs a language model; TPP and SCR, which do not rank SAEs (arXi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,6 +70,15 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON types."""
         return {"about": self.about} | records(table=self.table, labels=self.labels)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Evaluation:
+        """Return what `to_dict` was called on; empty tables come back without columns."""
+        return cls(
+            table=pd.DataFrame(content["table"]),
+            labels=pd.DataFrame(content["labels"]),
+            about=content["about"],
+        )
 
     def __repr__(self) -> str:
         return self.wide().round(3).to_string(na_rep="")
@@ -141,8 +150,17 @@ def evaluate(
         notes = split_notes(held, share)
     compared = representations(codes, rows, baselines, rng, targets)
     spaces = text_spaces(codes, rows, seed)
-    measured = _Measured(codes, rows, labelled, spaces, ks, rng)
-    measures, best = measured.by_each(compared)
+    measures: dict[str, Measures] = {}
+    best = {}
+    for name, representation in tracked(compared, "evaluate"):
+        measures[name] = {}
+        if labelled is not None:
+            with_labels = _with_labels(representation, labelled, ks)
+            measures[name], best[name] = with_labels
+            if name == "dense":
+                measures[name] |= dense_probe(codes.vectors(rows), labelled)
+        measures[name] |= _without_labels(representation, spaces, rng)
+        del representation  # dense ones are large: the next one takes its place
     measures["codes"] |= _beside_others(codes, others, truth)
     about = {
         "rows": len(rows),
@@ -212,66 +230,31 @@ def _rarer_side(labels: Any) -> np.ndarray:
     return np.minimum(n_with, labels.shape[0] - n_with)
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """The rows on which representations are measured, and what is known of them.
+def _with_labels(
+    representation: Representation, labelled: LabelledRows, ks: Sequence[int]
+) -> tuple[Measures, dict[str, np.ndarray]]:
+    """Measure what needs labels; also return the best feature of each label."""
+    activations = representation.activations
+    single, chosen = best_features(activations, labelled)
+    return single | sparse_probes(activations, labelled, ks), chosen
 
-    Attributes:
-        codes: The corpus.
-        rows: Its rows, (n_rows,).
-        labelled: Their labels and split, if there are labels.
-        spaces: Unit rows to judge features in, by the name of the space.
-        ks: Numbers of features of the sparse probes.
-        rng: Draws the rows of intruder tests and intervals.
-    """
 
-    codes: Codes
-    rows: np.ndarray
-    labelled: LabelledRows | None
-    spaces: dict[str, np.ndarray]
-    ks: Sequence[int]
-    rng: np.random.Generator
-
-    def by_each(
-        self, compared: Iterable[tuple[str, Representation]]
-    ) -> tuple[dict[str, Measures], dict[str, dict[str, np.ndarray]]]:
-        """Measure one representation after the other; return the best features of labels, too."""
-        measures: dict[str, Measures] = {}
-        best = {}
-        for name, representation in tracked(compared, "evaluate"):
-            measures[name] = {}
-            if self.labelled is not None:
-                with_labels = self._with_labels(representation, self.labelled)
-                measures[name], best[name] = with_labels
-                if name == "dense":
-                    measures[name] |= dense_probe(
-                        self.codes.vectors(self.rows), self.labelled
-                    )
-            measures[name] |= self._without_labels(representation)
-            del representation  # dense ones are large: the next one takes its place
-        return measures, best
-
-    def _with_labels(
-        self, representation: Representation, labelled: LabelledRows
-    ) -> tuple[Measures, dict[str, np.ndarray]]:
-        """Measure what needs labels; return the best feature of each label, too."""
-        activations = representation.activations
-        single, chosen = best_features(activations, labelled)
-        return single | sparse_probes(activations, labelled, self.ks), chosen
-
-    def _without_labels(self, representation: Representation) -> Measures:
-        """Measure what needs no labels."""
-        measures: Measures = {}
-        for space, points in self.spaces.items():
-            activations = representation.activations
-            estimate = intruder_detection(activations, points, self.rng)
-            measures[f"intruder_{space}"] = estimate
-        measures |= usage(representation)
-        original = representation.original
-        reconstruction = representation.reconstruction
-        if original is not None and reconstruction is not None:
-            measures |= reconstruction_measures(original, reconstruction, self.rng)
-        return measures
+def _without_labels(
+    representation: Representation,
+    spaces: dict[str, np.ndarray],
+    rng: np.random.Generator,
+) -> Measures:
+    """Measure what needs no labels."""
+    measures: Measures = {}
+    for space, points in spaces.items():
+        estimate = intruder_detection(representation.activations, points, rng)
+        measures[f"intruder_{space}"] = estimate
+    measures |= usage(representation)
+    original = representation.original
+    reconstruction = representation.reconstruction
+    if original is not None and reconstruction is not None:
+        measures |= reconstruction_measures(original, reconstruction, rng)
+    return measures
 
 
 def _label_table(

@@ -25,11 +25,6 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
 
     The space of words is latent semantic analysis: a truncated SVD of TF-IDF weights.
 
-    Args:
-        codes: The corpus.
-        rows: Which rows.
-        seed: Seed of the SVD.
-
     Returns:
         "vectors" and "words", where the corpus has them, (len(rows), any).
     """
@@ -108,9 +103,6 @@ def _share_found(five: np.ndarray) -> float:
 def usage(representation: Representation) -> dict[str, Estimate]:
     """Measure how evenly features are used, and how alike their directions are.
 
-    Args:
-        representation: Activations, and perhaps directions.
-
     Returns:
         `l0`, `dead`, `dense` (shares of features), `gini` (of the densities) and, with directions,
         `redundancy`: the mean cosine of an active feature with the one most like it.
@@ -157,16 +149,11 @@ def _gini(density: np.ndarray) -> float:
 def reconstruction_measures(
     x: np.ndarray, reconstruction: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Estimate]:
-    """Compare rows with their reconstruction.
-
-    Args:
-        x: Rows, (n, width).
-        reconstruction: Their reconstructions, (n, width).
-        rng: Draws up to 1,000 rows whose neighbours are compared.
+    """Compare rows with their reconstruction, each (n, width).
 
     Returns:
-        `fvu` (NaN for rows that are all equal), `cosine`, and `recall@10`: the share of a row's ten
-        nearest neighbours that are its reconstruction's among all reconstructions.
+        `fvu` (NaN for rows that are all equal), `cosine`, and of up to 1,000 rows `recall@10`: the
+        share of a row's ten nearest neighbours that are its reconstruction's among all of these.
     """
     products = (x * reconstruction).sum(1)
     lengths = np.linalg.norm(x, axis=1)

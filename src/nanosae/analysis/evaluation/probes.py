@@ -65,10 +65,6 @@ def best_features(
 ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
     """Measure the best feature of each label, and the best one-to-one assignment.
 
-    Args:
-        activations: csc_array (n_rows, n_features).
-        rows: Labels and split.
-
     Returns:
         `best_feature_f1`, `covered`, `best_feature_auc` and `one_to_one_f1`; and of each label the
         feature of best F1: `feature, threshold, f1, auc, n_rows`.
@@ -129,11 +125,6 @@ def sparse_probes(
 
     k-sparse probing, Gurnee et al., arXiv 2305.01610.
 
-    Args:
-        activations: csc_array (n_rows, n_features).
-        rows: Labels and split.
-        ks: Numbers of features.
-
     Returns:
         `probe_f1@k`, `probe_auc@k` and `probe_accuracy@k` for each k.
     """
@@ -152,15 +143,7 @@ def sparse_probes(
 
 
 def dense_probe(x: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
-    """Fit logistic regressions on all columns.
-
-    Args:
-        x: Dense rows, (n_rows, width).
-        rows: Labels and split.
-
-    Returns:
-        `probe_f1@all`, `probe_auc@all` and `probe_accuracy@all`.
-    """
+    """Fit logistic regressions on all columns; return what `sparse_probes` does, with k = all."""
     truth = rows.labels.toarray() > 0
     scores = fit_dense_probe(x, truth, rows.training)
     return _probe_measures("all", scores, rows)
@@ -203,18 +186,7 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
 
 
 def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Fit penalised logistic regressions of all labels on the training rows; score all rows.
-
-    Intercepts are not penalised.
-
-    Args:
-        x: Dense rows, (n, width).
-        y: The labels, bool (n, n_labels).
-        training: Rows to fit, bool (n,).
-
-    Returns:
-        Logits, (n, n_labels).
-    """
+    """Fit `fit_sparse_probe` for dense rows (n, width) and all labels y (n, n_labels) at once."""
     mean = x[training].mean(0)
     deviation = x[training].std(0) + 1e-6
     constant = np.ones(len(x))

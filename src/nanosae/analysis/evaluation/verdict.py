@@ -51,21 +51,20 @@ QUESTIONS = (
 )
 
 
-def verdict(result: Evaluation | Mapping[str, Any]) -> list[str]:
+def verdict(result: Evaluation) -> list[str]:
     """Say what is good and what is weak about the features.
 
     A measure is good if its 95 % interval lies beyond that of the best other method, weak if it
     lies on the other side, and fair else.
 
     Args:
-        result: What `evaluate` returned, or its `to_dict()`.
+        result: What `evaluate` returned.
 
     Returns:
         Sentences, the good ones first, each with what it is compared with.
     """
-    lines = result["table"] if isinstance(result, Mapping) else _records(result)
     by_measure: dict[str, dict[str, dict[str, Any]]] = {}
-    for line in lines:
+    for line in result.table.to_dict("records"):
         if _is_unknown(line["value"]):
             continue
         of_measure = by_measure.setdefault(line["measure"], {})
@@ -80,10 +79,6 @@ def verdict(result: Evaluation | Mapping[str, Any]) -> list[str]:
     order = ("good", "fair", "weak")
     found.sort(key=lambda judged: order.index(judged[0]))
     return [f"{grade}: {sentence}" for grade, sentence in found]
-
-
-def _records(result: Evaluation) -> list[dict[str, Any]]:
-    return result.table.to_dict("records")
 
 
 def _judge(question: _Question, lines: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from scipy.cluster.hierarchy import linkage
 from scipy.sparse import csgraph
 from scipy.spatial.distance import squareform
 
+from nanosae.analysis.columns import one_hot
 from nanosae.analysis.statistics import unit
 
 BLOCK = 1024  # rows whose neighbours are looked for together
@@ -21,8 +22,7 @@ def ward_tree(points: np.ndarray) -> np.ndarray:
     The cost is the increase of the sum of squares within groups (Ward, J. Am. Stat. Assoc. 58
     (1963) 236).
 
-    Args:
-        points: (n, width). Time and memory grow with n².
+    Time and memory grow with n².
 
     Returns:
         Merges as `scipy.cluster.hierarchy.linkage` writes them, cheapest first, (n − 1, 4).
@@ -40,14 +40,9 @@ def ward_tree(points: np.ndarray) -> np.ndarray:
 
 
 def cut_tree(tree: np.ndarray, n: int) -> np.ndarray:
-    """Return the group of each point when `n` groups are left.
+    """Return the group of each point of a `ward_tree` when `n` groups are left, (m,).
 
-    Args:
-        tree: Merges of m points, as `ward_tree` returns them, (m − 1, 4).
-        n: Between 1 and m.
-
-    Returns:
-        (m,), numbered from 0 by first points.
+    Groups are numbered from 0 by their first points.
 
     Example:
         >>> tree = ward_tree(np.array([[0.0], [9.0], [1.0]]))
@@ -68,11 +63,8 @@ def cut_tree(tree: np.ndarray, n: int) -> np.ndarray:
 
 def group_sums(rows: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:
     """Return the sum of the rows of each of `n` groups, (n, width)."""
-    n_rows = len(rows)
-    ones = np.ones(n_rows, rows.dtype)
-    places = (group, np.arange(n_rows))
-    members = sp.csr_array((ones, places), shape=(n, n_rows))
-    return members @ rows
+    members = one_hot(group, n).astype(rows.dtype)
+    return members.T @ rows
 
 
 def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:
@@ -80,12 +72,8 @@ def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:
 
     Two rows are linked where either is a neighbour of the other. A link between rows of d and e
     links weighs 1 ÷ √(d·e), so that rows that are near to many do not count more than others
-    (simple graph convolution: Wu et al., arXiv 1902.07153, equation 8).
-
-    Args:
-        rows: (n, width).
-        near: Places of each row's neighbours, (n, k).
-        times: How often.
+    (simple graph convolution: Wu et al., arXiv 1902.07153, equation 8). `near` holds the places of
+    each row's neighbours, (n, k).
     """
     n_rows, n_neighbours = near.shape
     starts = np.arange(n_rows + 1) * n_neighbours
@@ -102,14 +90,9 @@ def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:
 
 
 def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows with any entry, and the column of each one's largest entry.
+    """Return the rows of a csr_array with any entry, and the column of each one's largest entry.
 
-    Args:
-        block: csr_array (n, m); its indices are sorted in place.
-
-    Returns:
-        Rows, and their leading columns, each (n_rows_with_entries,) int64; of equal entries the
-        first column.
+    Of equal entries it is the first column. The array's indices are sorted in place.
     """
     block.sort_indices()
     n_entries = np.diff(block.indptr)
@@ -130,13 +113,7 @@ def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
 def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
     """Return the places of the k rows of a sample with the largest product with each row.
 
-    Args:
-        rows: (n, width).
-        sample: (m, width).
-        k: Number of neighbours; m, if that is less.
-
-    Returns:
-        Places in the sample, in no order, (n, k) int32.
+    They are in no order, (n, k) int32, and as many as there are if the sample has fewer rows.
     """
     n_rows = len(rows)
     k = min(k, len(sample))
@@ -155,11 +132,6 @@ def spherical_steps(rows: np.ndarray, axes: np.ndarray, steps: int) -> np.ndarra
 
     Each row goes to the axis of largest cosine, and each axis to the mean of its rows, at length
     one (Dhillon and Modha, Machine Learning 42 (2001) 143). An axis without rows stays.
-
-    Args:
-        rows: (n, width).
-        axes: Of length one, (m, width).
-        steps: Number of steps.
 
     Example:
         >>> rows = np.array([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]])

@@ -157,15 +157,7 @@ def _are_beyond_chance(
 
 
 def spanning_forest(edges: Edges, alive: np.ndarray) -> np.ndarray:
-    """Return which edges make the maximum spanning forest of the features that are left.
-
-    Args:
-        edges: Candidate edges, heaviest first.
-        alive: Which features are left, bool (n,).
-
-    Returns:
-        Places among the edges, ascending.
-    """
+    """Return the edges of the maximum spanning forest of what is alive, as ascending places."""
     n_features = len(alive)
     is_usable = alive[edges.parent] & alive[edges.child]
     usable = np.flatnonzero(is_usable)
@@ -186,15 +178,9 @@ def best_parents(edges: Edges) -> np.ndarray:
 
 
 def descendants(forest: Edges, n_features: int, min_out: int) -> list[np.ndarray]:
-    """List what can be reached from each feature with more than a few rarer neighbours.
+    """List what can be reached from each root: it first, then the others from frequent to rare.
 
-    Args:
-        forest: Edges of a forest.
-        n_features: Number of eligible features.
-        min_out: A root has at least so many edges to rarer features.
-
-    Returns:
-        For each root, itself and then its descendants from frequent to rare.
+    A root has at least `min_out` edges to rarer features; `n_features` are eligible.
     """
     ones = np.ones(len(forest.parent))
     ends = (forest.parent, forest.child)

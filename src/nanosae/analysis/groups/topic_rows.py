@@ -33,13 +33,7 @@ class RowTopics:
 
 
 def save_topics(codes: Codes, found: Topics, parameters: dict[str, Any]) -> None:
-    """Keep topics and their rows in the run folder.
-
-    Args:
-        codes: The corpus.
-        found: Its topics.
-        parameters: What they were asked for with.
-    """
+    """Keep topics and their rows in the run folder, with the parameters of the request."""
     rows = pd.DataFrame({"topic": found.row_topic.astype(np.int32)})
     save_result(codes, ROWS, rows, parameters)
     save_result(codes, TOPICS, found.table, parameters)
@@ -47,9 +41,6 @@ def save_topics(codes: Codes, found: Topics, parameters: dict[str, Any]) -> None
 
 def load_row_topics(codes: Codes) -> RowTopics | None:
     """Return the topics that a run knows of a corpus; None if it has none that are fresh.
-
-    Args:
-        codes: The corpus.
 
     Raises:
         DamagedFileError: If a file of the run is not what was written.

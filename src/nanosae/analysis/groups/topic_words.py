@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
+from nanosae.analysis.columns import one_hot
 from nanosae.analysis.names.keywords import log_odds
 from nanosae.analysis.names.naming import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
@@ -42,7 +43,8 @@ def topic_words(
         >>> topic_words(words, np.array([0, 0, 1, 1]), 2, 3)
         [['red car'], ['cold sea']]
     """
-    counts = _texts_with_terms(words, topic, n)
+    # the texts of each topic that have each term, (n, T)
+    counts = sp.csr_array(one_hot(topic, n).T @ words.presence)
     sizes = np.bincount(topic[topic >= 0], minlength=n)
     total = counts.sum(axis=0)
     says_something = np.array([_says_something(term) for term in words.terms], bool)
@@ -83,14 +85,6 @@ def _surprise(
 def spelled(terms: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Return terms as some texts write them most often."""
     return [usual_spelling(term, texts) for term in terms]
-
-
-def _texts_with_terms(words: Words, topic: np.ndarray, n: int) -> sp.csr_array:
-    """Count the texts of each topic that have each term, (n, T)."""
-    texts = np.flatnonzero(topic >= 0)
-    entries = (np.ones(len(texts)), (topic[texts], texts))
-    members = sp.csr_array(entries, shape=(n, len(topic)))
-    return sp.csr_array(members @ words.presence)
 
 
 def _says_something(term: str) -> bool:

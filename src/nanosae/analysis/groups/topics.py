@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from nanosae.analysis.columns import one_hot
 from nanosae.analysis.groups.clustering import (
     cut_tree,
     group_sums,
@@ -37,6 +38,7 @@ from nanosae.analysis.groups.clustering import (
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.analysis.groups.topic_words import spelled, topic_words
 from nanosae.analysis.names.group_names import common_words, feature_names
+from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
@@ -160,16 +162,10 @@ class Topics:
         """Sum the activation of each feature over the rows of each topic, (n_features, n)."""
         shape = (self.codes.n_features, self.n)
         total: Any = sp.csr_array(shape, dtype=np.float64)
-        stop = 0
-        for _, block in self.codes.shards():
+        for first, block in self.codes.shards():
             by_feature: Any = block.T
-            n_rows = by_feature.shape[1]
-            start, stop = stop, stop + n_rows
-            topic = self.row_topic[start:stop]
-            rows = np.flatnonzero(topic >= 0)
-            entries = (np.ones(len(rows)), (rows, topic[rows]))
-            of_topic = sp.csr_array(entries, shape=(n_rows, self.n))
-            total = total + by_feature @ of_topic
+            topic = self.row_topic[first : first + by_feature.shape[1]]
+            total = total + by_feature @ one_hot(topic, self.n)
         return sp.csr_array(total)
 
     @cached_property
@@ -225,10 +221,10 @@ class Topics:
             name = "_".join([str(topic), *first_words])
             names.append(name)
         representatives = [of_topic[:3] for of_topic in rows]
-        representative_texts = []
-        for of_topic in representatives:
-            known = [texts[row] for row in of_topic if row in texts]
-            representative_texts.append(known)
+        representative_texts = [
+            [texts[row] for row in of_topic if row in texts]
+            for of_topic in representatives
+        ]
         return pd.DataFrame(
             {
                 "Topic": range(self.n),
@@ -255,21 +251,14 @@ class Topics:
         order = np.lexsort((-furthest, self.row_topic))
         ordered_topics = self.row_topic[order]
         ends = np.searchsorted(ordered_topics, np.arange(self.n + 1))
-        strongest = []
-        for start, stop in pairwise(ends):
-            of_topic = order[start:stop]
-            strongest.append(of_topic[:SPELLING_TEXTS].tolist())
-        return strongest
+        of_topics = [order[start:stop] for start, stop in pairwise(ends)]
+        return [rows[:SPELLING_TEXTS].tolist() for rows in of_topics]
 
     def _features_by_frequency(self) -> list[list[int]]:
         """Return the features of each topic, frequent ones first."""
         order = np.argsort(-self.codes.counts, kind="stable")
         feature_topic = self.feature_topic[order]
-        features = []
-        for topic in range(self.n):
-            of_topic = order[feature_topic == topic]
-            features.append(of_topic.tolist())
-        return features
+        return [order[feature_topic == topic].tolist() for topic in range(self.n)]
 
     def _words(
         self,
@@ -340,7 +329,7 @@ def topics(
     is_active = codes.counts > 0
     is_eligible = is_active & (codes.density <= max_density)
     decoder = np.where(is_eligible[:, None], np.asarray(directions), 0)
-    drawn = _drawn_rows(codes)
+    drawn = drawn_rows(codes, SAMPLE_ROWS)
     centre, sample = _sample_of_rows(codes, decoder, drawn)
     neighbours = _neighbours_of_rows(codes, decoder, centre, sample)
     near = nearest_rows(sample, sample, NEIGHBOURS)
@@ -357,10 +346,6 @@ def distinct_topics(topics: Topics, n: int) -> Topics:
 
     Readers know topics by their words. Where two share most of the words in their names, the tree
     is cut into as many topics as there were different ones, and so on.
-
-    Args:
-        topics: Any number of topics.
-        n: The largest number.
     """
     found = topics.cut(n)
     n_different = _count_different(found.table["Representation"].tolist())
@@ -430,12 +415,6 @@ def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
         return False
     first_row = codes.vectors(np.arange(1))
     return first_row.shape[1] == decoder.shape[1]
-
-
-def _drawn_rows(codes: Codes) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    drawn = rng.permutation(codes.n_rows)[:SAMPLE_ROWS]
-    return np.sort(drawn)
 
 
 def _sample_of_rows(

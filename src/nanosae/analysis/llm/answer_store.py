@@ -35,11 +35,6 @@ class AnswerStore:
             self._db = sqlite3.connect(path, check_same_thread=False, timeout=WAIT)
             columns = "key PRIMARY KEY, request, answer, checksum"
             self._db.execute(f"CREATE TABLE IF NOT EXISTS answers ({columns})")
-            names = [
-                name for _, name, *_ in self._db.execute("PRAGMA table_info(answers)")
-            ]
-            if "checksum" not in names:  # of an older version
-                self._db.execute("ALTER TABLE answers ADD COLUMN checksum")
 
     def close(self) -> None:
         """Close the file."""
@@ -54,7 +49,7 @@ class AnswerStore:
         if found is None or not isinstance(found[0], str):
             return None
         answer, checksum = found
-        return answer if checksum in (None, _checksum(key, answer)) else None
+        return answer if checksum == _checksum(key, answer) else None
 
     def put(self, request: dict[str, Any], answer: str) -> None:
         """Keep an answer; it is on disk when this returns."""

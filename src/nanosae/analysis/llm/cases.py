@@ -40,21 +40,6 @@ class Case:
 
 
 @dataclass(frozen=True)
-class CaseSizes:
-    """How much is shown and judged.
-
-    Attributes:
-        shown: Strongest texts to show, and inactive ones.
-        tests: Held-out active texts to judge, and inactive ones.
-        words: Words to which a text is cut; also to 8 characters for each of them.
-    """
-
-    shown: int
-    tests: int
-    words: int
-
-
-@dataclass(frozen=True)
 class CaseSource:
     """Draws the texts of features, of each independently of the others.
 
@@ -62,7 +47,9 @@ class CaseSource:
         codes: The corpus.
         duplicate_group: Group of near-duplicates of each row, of which one is shown, (n_rows,).
         held: Whether a row is held out, bool (n_rows,).
-        sizes: How many texts to draw.
+        shown: Strongest texts to show, and inactive ones.
+        tests: Held-out active texts to judge, and inactive ones.
+        words: Words to which a text is cut; also to 8 characters for each of them.
         negatives: Kind of the inactive texts.
         seed: Seed of the draws.
     """
@@ -70,7 +57,9 @@ class CaseSource:
     codes: Codes
     duplicate_group: np.ndarray
     held: np.ndarray
-    sizes: CaseSizes
+    shown: int
+    tests: int
+    words: int
     negatives: Negatives
     seed: int
 
@@ -85,7 +74,7 @@ class CaseSource:
             rows, activations = self.codes.feature(feature)
             strongest = self._strongest_distinct(rows, activations)
             shown = rows[strongest]
-            tested = rng.permutation(rows[self.held[rows]])[: self.sizes.tests]
+            tested = rng.permutation(rows[self.held[rows]])[: self.tests]
             inactive = np.setdiff1d(train_rows, rows)
             shown_inactive = self._draw(inactive, hard_train[i], len(shown), rng)
             inactive = np.setdiff1d(held_rows, rows)
@@ -107,7 +96,7 @@ class CaseSource:
         """Return the inactive rows that are nearest to each feature, where any are wanted."""
         if HARD_SHARE[self.negatives] == 0:
             return [rows[:0]] * len(features)
-        n_rows = max(self.sizes.shown, self.sizes.tests)
+        n_rows = max(self.shown, self.tests)
         return hard_inactive(self.codes, features, rows, n_rows)
 
     def _strongest_distinct(
@@ -118,7 +107,7 @@ class CaseSource:
         order = order[~self.held[rows[order]]]
         group = self.duplicate_group[rows[order]]
         _, first_of_group = np.unique(group, return_index=True)
-        return order[np.sort(first_of_group)[: self.sizes.shown]]
+        return order[np.sort(first_of_group)[: self.shown]]
 
     def _draw(
         self, inactive: np.ndarray, hard: np.ndarray, n: int, rng: np.random.Generator
@@ -131,9 +120,8 @@ class CaseSource:
 
     def _texts(self, rows: np.ndarray) -> list[str]:
         """Return the texts of rows as they are shown: on one line, and cut."""
-        n_words = self.sizes.words
         texts = []
         for text in self.codes.texts(rows):
-            shortened = " ".join(text.split()[:n_words])
-            texts.append(shortened[: 8 * n_words])
+            shortened = " ".join(text.split()[: self.words])
+            texts.append(shortened[: 8 * self.words])
         return texts

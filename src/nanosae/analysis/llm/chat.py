@@ -44,7 +44,7 @@ class Chat:
         max_cost: Stop cleanly before the call that could cost more than is left; needs `price`.
         concurrency: Calls under way at once.
         retries: Times a call is repeated, with growing pauses, after 408, 409, 429, 5xx, a timeout
-            or a lost connection.
+            or a lost connection; a connection to a server that has never replied is not repeated.
         timeout: Seconds to wait for an answer.
 
     Raises:
@@ -166,6 +166,7 @@ class ChatSession:
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(chat.concurrency)
         self._failures_in_a_row = 0
+        self._has_replied = False
 
     def close(self) -> None:
         """Close the store and the connections."""
@@ -261,7 +262,7 @@ class ChatSession:
             RecursionError,
         )
         try:
-            completion: Any = self._client.chat.completions.create(**request)
+            completion = self._complete(request)
             answer = completion.choices[0].message.content
         except (openai.APIError, *unreadable) as error:
             self._count_failure(error)
@@ -275,6 +276,26 @@ class ChatSession:
         )
         fault = answer_fault(answer)
         return _Reply(None if fault else answer, fault, tokens)
+
+    def _complete(self, request: dict[str, Any]) -> Any:
+        """Call the server; only one that has ever replied is worth pauses and retries."""
+        import openai
+
+        client = self._client
+        if not self._has_replied:
+            client = client.with_options(max_retries=0)
+        try:
+            completion = client.chat.completions.create(**request)
+        except openai.APIStatusError as error:
+            retries = self.chat.retries - 1
+            is_final = self._has_replied or error.status_code in HOPELESS or retries < 0
+            self._has_replied = True
+            if is_final:
+                raise
+            patient = client.with_options(max_retries=retries)
+            return patient.chat.completions.create(**request)
+        self._has_replied = True
+        return completion
 
     def _count_failure(self, error: Exception) -> None:
         """Count a call that failed; raise if the server is hopeless, without its own words.

@@ -33,7 +33,6 @@ from nanosae.analysis.llm.answers import (
 from nanosae.analysis.llm.cases import (
     HARD_SHARE,
     Case,
-    CaseSizes,
     CaseSource,
     Negatives,
 )
@@ -107,8 +106,9 @@ def llm_label(
     codes = as_codes(codes)
     _check(scoring, negatives, shown, tests, words)
     features = chosen_features(codes, features)
-    sizes = CaseSizes(shown, tests, words)
-    source = _case_source(codes, groups, sizes, negatives, seed)
+    duplicate_group, held = _split(codes, groups, seed)
+    sizes = (shown, tests, words)
+    source = CaseSource(codes, duplicate_group, held, *sizes, negatives, seed)
     if cache is None:
         folder = codes.path if codes.run is None else codes.run
         cache = folder / "llm.sqlite"
@@ -136,16 +136,19 @@ def llm_label(
     return frame
 
 
-def _case_source(
-    codes: Codes, groups: str | None, sizes: CaseSizes, negatives: Negatives, seed: int
-) -> CaseSource:
-    """Hold out half of the rows, near-duplicates and equal values of a column together."""
+def _split(
+    codes: Codes, groups: str | None, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out half of the rows, near-duplicates and equal values of a column together.
+
+    Returns:
+        Group of near-duplicates of each row, and whether it is held out, each (n_rows,).
+    """
     near_duplicates = duplicate_groups(codes)
     groups_of_rows = near_duplicates
     if groups is not None:
         groups_of_rows = duplicate_groups(codes, groups=groups)
-    held = held_out(groups_of_rows, 0.5, seed)
-    return CaseSource(codes, near_duplicates, held, sizes, negatives, seed)
+    return near_duplicates, held_out(groups_of_rows, 0.5, seed)
 
 
 def _label_all(
@@ -214,9 +217,10 @@ def _check(scoring: str, negatives: str, shown: int, tests: int, words: int) -> 
         raise ConfigError(f"scoring={scoring!r} must be 'predict' or 'detect'.")
     if negatives not in HARD_SHARE:
         raise ConfigError(f"negatives={negatives!r} must be one of {[*HARD_SHARE]}.")
-    if shown < 1:
-        raise ConfigError(f"shown={shown} must be at least 1.")
-    if tests < 0:
-        raise ConfigError(f"tests={tests} must be at least 0.")
-    if words < 1:
-        raise ConfigError(f"words={words} must be at least 1.")
+    for name, value, least in (
+        ("shown", shown, 1),
+        ("tests", tests, 0),
+        ("words", words, 1),
+    ):
+        if value < least:
+            raise ConfigError(f"{name}={value} must be at least {least}.")

@@ -25,13 +25,7 @@ End with one line: MATCHES: and their numbers with commas between them, or the w
 def interpretation_prompt(
     active: Sequence[str], activations: Sequence[float], inactive: Sequence[str]
 ) -> str:
-    """Ask for the name of a feature.
-
-    Args:
-        active: Texts on which it is active, the strongest first.
-        activations: Its activations on them.
-        inactive: Texts on which it is inactive.
-    """
+    """Ask for the name of a feature that is active on some texts, the strongest first."""
     active_lines = []
     for text, activation in zip(active, activations, strict=True):
         relative = activation / activations[0]

@@ -119,12 +119,7 @@ def _stem_of(word: str) -> str:
 def family_labels(
     members: list[list[int]], names: Mapping[int, FeatureName]
 ) -> list[str]:
-    """Label each family by its common words, else by its root's label, else by its members.
-
-    Args:
-        members: Features of each family, its root first.
-        names: Names of the features that have one.
-    """
+    """Label each family by its common words, else by its root's label, else by its members."""
     labels = []
     words_of_families = common_words(members, names, 3)
     for words, features in zip(words_of_families, members, strict=True):

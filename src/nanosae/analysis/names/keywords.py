@@ -112,8 +112,9 @@ def feature_words(
     n_texts = row_weights.sum()
     count, weighted_count = _counts(words, rows[order], row_weights)
     count_of_all = words.n * words.share
-    other_count = np.maximum(count_of_all - count, 0)
     n_other = max(words.n - len(rows), 1)
+    # shares are kept off 0 and 1, so that of a word in all texts more seem to be left
+    other_count = np.clip(count_of_all - count, 0, n_other)
 
     min_count = min(MIN_COUNT, max(len(rows), 1))
     common = np.flatnonzero(count >= min_count)

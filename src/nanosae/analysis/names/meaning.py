@@ -106,12 +106,8 @@ def is_about_texts(meaning: Meaning, words: Words, terms: np.ndarray) -> bool:
     """Return whether embeddings depend on the texts: two halves of the rows agree on terms.
 
     If they do not, the cosine of a term's two directions has mean 0 and variance 1 ÷ the effective
-    dimension of the embeddings (the participation ratio of their second moments).
-
-    Args:
-        meaning: The space of the embeddings.
-        words: Terms of all texts.
-        terms: Places in `words.terms` of the terms to compare.
+    dimension of the embeddings (the participation ratio of their second moments). `terms` are the
+    places in `words.terms` of the terms to compare.
     """
     presence = words.presence[meaning.rows][:, terms]
     directions = []
@@ -142,13 +138,7 @@ def terms_by_encoder(encode: Encode, words: Words, terms: np.ndarray) -> TermMea
 
 
 def corpus_meaning(codes: Codes, rows: np.ndarray, seed: int = 0) -> Meaning:
-    """Estimate the space of a corpus' embeddings from a sample of some rows.
-
-    Args:
-        codes: A corpus with embeddings.
-        rows: Rows to draw from.
-        seed: Of the sample.
-    """
+    """Estimate the space of a corpus' embeddings from a sample of some rows."""
     if len(rows) > MAX_ROWS:
         rows = np.random.default_rng(seed).choice(rows, MAX_ROWS, replace=False)
     rows = np.sort(rows)

@@ -25,12 +25,10 @@ SURE_AUC = 0.7
 
 
 def can_be_scored(rows: np.ndarray, held: np.ndarray, min_texts: int) -> bool:
-    """Return whether enough of a feature's rows, and an inactive one, are held out.
+    """Return whether `min_texts` active rows are on either side of the split, and an inactive one.
 
-    Args:
-        rows: Active rows, (n,).
-        held: Whether a row is held out, bool (n_rows,).
-        min_texts: Active rows needed on either side of the split.
+    The inactive row must be held out; `rows` are the active ones, `held` says of all rows of the
+    corpus which are held out, bool (n_rows,).
     """
     n_held = int(held[rows].sum())
     n_train = len(rows) - n_held
@@ -79,12 +77,7 @@ def word_scores(
 
 
 def area(scores: np.ndarray, is_active: np.ndarray) -> tuple[float, float, float]:
-    """Return the area under the ROC curve and its interval, NaN where a group is empty.
-
-    Args:
-        scores: Any numbers, (n,).
-        is_active: Which of them are of active rows, bool (n,).
-    """
+    """Return the area under the ROC curve and its interval, NaN where a group is empty."""
     has_active = is_active.any()
     has_inactive = not is_active.all()
     if not has_active or not has_inactive:

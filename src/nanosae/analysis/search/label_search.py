@@ -10,8 +10,6 @@ import pandas as pd
 
 from nanosae.analysis.ranking import largest_places
 from nanosae.analysis.statistics import unit
-from nanosae.codes import Codes
-from nanosae.runs.tables import known_labels
 from nanosae.text.static import encode_static, is_installed
 from nanosae.text.tokens import split_words
 from nanosae.text.vocabulary import Vocabulary
@@ -22,7 +20,7 @@ MEANING = 0.6  # score of a label that means exactly the same in other words
 MIN_COSINE = 0.45  # below which two labels have nothing to do with each other
 
 
-def search_labels(codes: Codes, query: str, n: int = 20) -> pd.DataFrame:
+def rank_labels(labels: dict[int, str], query: str, n: int = 20) -> pd.DataFrame:
     """Find features by their names and labels.
 
     Words count in any case and inflection, as the beginning of a word, and with a typing error; a
@@ -31,7 +29,7 @@ def search_labels(codes: Codes, query: str, n: int = 20) -> pd.DataFrame:
     one takes some milliseconds until a label changes.
 
     Args:
-        codes: A corpus of a run with names or labels.
+        labels: Name or label of each feature that has one.
         query: Words.
         n: Number of features, at most.
 
@@ -40,23 +38,10 @@ def search_labels(codes: Codes, query: str, n: int = 20) -> pd.DataFrame:
         means the same) and `match` ("words", or "meaning"). Empty if nothing is like the query.
 
     Example:
-        >>> search_labels(codes, "bank acount").head(2)  # doctest: +SKIP
-           feature          label  score  match
-        0       17   bank account   0.85  words
-        1      211  savings, bank   0.45  words
-    """
-    labels = known_labels(codes)
-    return rank_labels(labels, query, n)
-
-
-def rank_labels(labels: dict[int, str], query: str, n: int = 20) -> pd.DataFrame:
-    """Rank labels as `search_labels` does.
-
-    Example:
         >>> rank_labels({3: "bank loans", 8: "rivers"}, "BANK LOAN").values.tolist()
         [[3, 'bank loans', 0.95, 'words']]
     """
-    index = _label_index(tuple(labels.items()))
+    index = _LabelIndex(tuple(labels.items()))
     by_words = index.word_scores(query)
     by_meaning = index.meaning_scores(query)
     scores = np.maximum(by_words, by_meaning)
@@ -75,10 +60,6 @@ def rank_labels(labels: dict[int, str], query: str, n: int = 20) -> pd.DataFrame
 
 
 @lru_cache(maxsize=2)
-def _label_index(labels: tuple[tuple[int, str], ...]) -> _LabelIndex:
-    return _LabelIndex(labels)
-
-
 class _LabelIndex:
     """Labels by their words, and their vectors.
 
@@ -120,7 +101,7 @@ class _LabelIndex:
         return share_found * (1 - lost)
 
     def meaning_scores(self, query: str) -> np.ndarray:
-        """Return how similar to a query each label's meaning is, 0 if hardly, (n,)."""
+        """Return how similar to a query each label's meaning is, 0 below MIN_COSINE, (n,)."""
         has_vectors = len(self._vectors) > 0
         if not has_vectors or not split_words(query):
             return np.zeros(len(self.labels))
@@ -131,7 +112,7 @@ class _LabelIndex:
         return np.where(is_similar, MEANING * cosines, 0)
 
     def _likeness(self, word: str) -> np.ndarray:
-        """Return how much the likest word of each label is like a word, (n,)."""
+        """Return how like a word the most similar word of each label is, (n,)."""
         likeness = np.zeros(len(self.labels))
         known_words = self._vocabulary.like(word)
         for known, value in known_words.items():

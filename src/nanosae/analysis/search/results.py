@@ -128,4 +128,4 @@ def _feature_list(hit: Hit) -> str:
     for shared in hit.shared[:LISTED]:
         label = shared.label or "feature"
         names.append(f"{label} ({shared.feature})")
-    return ", ".join(names)
+    return " · ".join(names)

@@ -342,6 +342,10 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
 def _note(asked: _Query, hits: list[Hit]) -> str:
     """Say how the answer came about, and what to try where it is poor."""
     sentences = [asked.note]
+    if asked.vector is not None and asked.words:
+        sentences.append(
+            "in the order of meaning (the cosines shown) and words together"
+        )
     missing = [word for word in asked.words if not word.exact]
     for word in missing[:NOTED_WORDS]:
         if word.terms:
@@ -397,25 +401,22 @@ def _shared_features(
     features, values = codes.row(row)
     of_query = activations[features].tolist()
     of_row = values.tolist()
-    shared = []
     entries = zip(features.tolist(), of_query, of_row, strict=True)
-    for feature, in_query, in_row in entries:
-        if in_query > 0:
-            label = labels.get(feature, "")
-            shared.append(SharedFeature(feature, label, in_query, in_row))
-    shared.sort(key=lambda pair: -pair.in_query * pair.in_row)
-    return shared
+    shared = [
+        SharedFeature(feature, labels.get(feature, ""), in_query, in_row)
+        for feature, in_query, in_row in entries
+        if in_query > 0
+    ]
+    return sorted(shared, key=lambda pair: -pair.in_query * pair.in_row)
 
 
 def _query_features(
     activations: np.ndarray, labels: Mapping[int, str]
 ) -> list[QueryFeature]:
     """Return the query's features, the strongest first."""
-    active = np.flatnonzero(activations).tolist()
-    strongest_first = sorted(active, key=lambda feature: -activations[feature])
-    of_query = []
-    for feature in strongest_first:
-        label = labels.get(feature, "")
-        activation = float(activations[feature])
-        of_query.append(QueryFeature(feature, label, activation))
-    return of_query
+    features = np.flatnonzero(activations).tolist()
+    of_query = [
+        QueryFeature(feature, labels.get(feature, ""), float(activations[feature]))
+        for feature in features
+    ]
+    return sorted(of_query, key=lambda feature: -feature.activation)

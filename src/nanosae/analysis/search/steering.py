@@ -1,4 +1,4 @@
-"""Steering: move a vector, or a whole corpus, so that it has other features.
+"""Steering: move a vector so that it has other features.
 
 An edited vector is x + Σ Δⱼ·W_decⱼ: what the SAE does not explain of x stays. Encoded again it has
 not exactly the edited features; gradient descent on the vector brings it nearer (as in O'Neill et
@@ -9,19 +9,12 @@ little, below 0.3 they change the subject.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from nanosae.analysis.search.feature_query import set_features
-from nanosae.analysis.statistics import unit
-from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 from nanosae.model.weights import Weights
-from nanosae.runs.tables import known_labels
-
-BLOCK = 2**14  # rows that are decoded together
 
 
 class Steered(NamedTuple):
@@ -54,7 +47,10 @@ def steer(
     Raises:
         ConfigError: If the model is a transcoder, whose decoder lives in another space.
     """
-    _require_autoencoder(model)
+    if model.is_transcoder:
+        raise ConfigError(
+            "features of a transcoder cannot be edited: it predicts other vectors than it reads."
+        )
     norm = float(_square_sum(target) or _square_sum(acts) or 1)
     best = x + (target - acts) @ model.W_dec
     gap = _gap(model, best, target)
@@ -93,38 +89,3 @@ def _best_step(model: Weights, gap: np.ndarray, scale: float) -> np.ndarray:
     square_of_change = max(float(change @ change), 1e-12)
     length = (differing_gap @ change) / square_of_change
     return scale * length * direction
-
-
-def reweight(
-    codes: Codes, factors: Mapping[int | str, float]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode a whole corpus with some features stronger or weaker: an embedding of one's own.
-
-    Args:
-        codes: The corpus; its run must hold the model.
-        factors: What to multiply the activations of a feature (number or label) with.
-
-    Yields:
-        (first row, unit vectors (rows, input_size) float32), block by block.
-
-    Raises:
-        ConfigError: If the model is a transcoder.
-        DataError: If the run has no model, or a feature does not exist.
-    """
-    model = codes.weights()
-    _require_autoencoder(model)
-    labels = known_labels(codes)
-    ones = np.ones(codes.n_features, np.float32)
-    factor = set_features(ones, factors, labels)
-    for start in range(0, codes.n_rows, BLOCK):
-        block = codes.rows(start, start + BLOCK)
-        block.data *= factor[block.indices]
-        decoded = model.decode(block)
-        yield start, unit(decoded)
-
-
-def _require_autoencoder(model: Weights) -> None:
-    if model.is_transcoder:
-        raise ConfigError(
-            "features of a transcoder cannot be edited: it predicts other vectors than it reads."
-        )

@@ -62,7 +62,7 @@ def find_texts(
 
     Args:
         codes: The corpus.
-        words: The words, or what they stand for: inflections of them count, too.
+        words: The words, or what they stand for: inflections of them also count.
         n: Number of rows.
         every: Only rows that hold all the words.
 
@@ -187,7 +187,7 @@ def _opened_index(codes: Codes) -> Iterator[sqlite3.Connection]:
 def _matching(
     codes: Codes, words: Sequence[WordTerms], every: bool, query: str, *values: int
 ) -> list[tuple]:
-    """Ask for the texts that match the words; without a word none does."""
+    """Return what a query selects of the texts that match the words; nothing without a word."""
     if not words:
         return []
     with _opened_index(codes) as index:
@@ -253,8 +253,8 @@ def _misspelled(index: sqlite3.Connection, word: str) -> list[str]:
         everything = _words_between(index, "", LAST, about_as_long_as=word)
         typos = Vocabulary(everything).typos(word)
     nearest = max(typos.values(), default=0)
-    likest = [other for other, likeness in typos.items() if likeness == nearest]
-    return likest[:MOST_LIKE]
+    most_alike = [other for other, likeness in typos.items() if likeness == nearest]
+    return most_alike[:MOST_LIKE]
 
 
 def _words_beginning(index: sqlite3.Connection, beginning: str) -> list[str]:
@@ -264,13 +264,9 @@ def _words_beginning(index: sqlite3.Connection, beginning: str) -> list[str]:
 def _words_between(
     index: sqlite3.Connection, first: str, last: str, about_as_long_as: str = ""
 ) -> list[str]:
-    """Return words of the corpus' texts, those in most texts first.
+    """Return the words from one to another in order of code points, those in most texts first.
 
-    Args:
-        index: The full-text index.
-        first: First of them in order of code points.
-        last: Last of them.
-        about_as_long_as: Only words whose length is within two letters of this one's.
+    Of all these only those whose length is within two letters of a given word's, if there is one.
     """
     query = "SELECT term FROM words WHERE term >= ? AND term <= ?"
     limits: list[str | int] = [first or " ", last]

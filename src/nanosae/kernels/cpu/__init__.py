@@ -11,7 +11,13 @@ import torch
 from torch import Tensor
 
 from nanosae.kernels.cpu.capability import selects_by_screening
-from nanosae.kernels.cpu.products import decode, decode_grads, encode_grads, make_plan
+from nanosae.kernels.cpu.products import (
+    decode,
+    decode_grads,
+    encode_grads,
+    make_plan,
+    value_grads,
+)
 from nanosae.kernels.cpu.screening import screened_above, screened_topk
 from nanosae.kernels.cpu.selection import (
     is_screened,
@@ -30,6 +36,7 @@ __all__ = [
     "select_batchtopk",
     "select_topk",
     "selection_path",
+    "value_grads",
 ]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import numba
 import torch
+from numba.extending import intrinsic
 from torch import Tensor
 
 CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
@@ -32,6 +33,24 @@ def compile_function(function: Callable, parallel: bool = False) -> Callable:
 def rows_of_chunk(chunk, n_rows):
     """Return the first row of a chunk, and the one after its last."""
     return chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS
+
+
+def _use_wide_vectors(_typing_context):
+    """Let the loops of the caller use 512-bit vectors, where the processor has them.
+
+    The compiler prefers 256 bits on most of these, which keeps their clock high. But here, products
+    of as many bits come before and after, and reading gathered rows takes a fifth less time.
+    """
+
+    def generate(context, builder, _signature, _args):
+        # llvmlite has no name for it: `add` of its own class would refuse it
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return numba.types.void(), generate
+
+
+use_wide_vectors: Callable = intrinsic(_use_wide_vectors)
 
 
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:

@@ -13,6 +13,7 @@ from nanosae.kernels.cpu.compiler import (
     compile_kernel,
     compile_serial_kernel,
     rows_of_chunk,
+    use_wide_vectors,
 )
 from nanosae.kernels.pairs import Pairs, Plan
 
@@ -42,6 +43,7 @@ def _multiply(cols, row_ptr, x, weight, bias, block, next_pair, values):
     n_rows, width = x.shape
     for first in range(0, max(1, len(weight)), block):
         for chunk in numba.prange(CHUNKS):
+            use_wide_vectors()
             first_row, end_row = rows_of_chunk(chunk, n_rows)
             for row in range(first_row, end_row):
                 pair = next_pair[row]
@@ -71,6 +73,7 @@ def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
     n_rows, width = out.shape
     for first in range(0, max(1, len(weight)), block):
         for chunk in numba.prange(CHUNKS):
+            use_wide_vectors()
             first_row, end_row = rows_of_chunk(chunk, n_rows)
             for row in range(first_row, end_row):
                 if first == 0:
@@ -119,6 +122,7 @@ def _decode_grads(
     chunks = _chunks_of_latents(starts)
     for first in range(0, max(1, n_rows), block):
         for chunk in numba.prange(CHUNKS):
+            use_wide_vectors()
             for latent in range(chunks[chunk], chunks[chunk + 1]):
                 if first == 0 and not accumulate:
                     for j in range(width):
@@ -154,6 +158,7 @@ def _encode_grads(
     chunks = _chunks_of_latents(starts)
     for first in range(0, max(1, n_rows), block):
         for chunk in numba.prange(CHUNKS):
+            use_wide_vectors()
             for latent in range(chunks[chunk], chunks[chunk + 1]):
                 if first == 0 and not accumulate:
                     for j in range(width):
@@ -246,6 +251,11 @@ def decode_grads(
         next_place,
     )
     return grad_values
+
+
+def value_grads(grad: Tensor, pairs: Pairs, plan: Plan, weight: Tensor) -> Tensor:
+    """Return the gradient of the values alone, for a decoder that is frozen."""
+    return pre_activations(pairs, grad, weight, weight.new_zeros(len(weight)))
 
 
 def encode_grads(

@@ -67,7 +67,7 @@ def _mark(products, row, rows, latents, highest, marks):
 
 
 @compile_function
-def _list_marked(marks, marked_words, found):
+def list_marked(marks, marked_words, found):
     """Write the marked latents; return their number. Marks are padded to whole words.
 
     Without branches, which would be foreseen wrongly at every mark.
@@ -102,7 +102,7 @@ def _list_candidates(products, rows, latents, highest, slots):
         slot = first_row * slots_per_row
         for row in range(first_row, end_row):
             _mark(products[row], row, rows, latents, highest, marks)
-            n_found = np.int64(_list_marked(marks, marked_words, found))
+            n_found = np.int64(list_marked(marks, marked_words, found))
             for i in range(min(n_found, end_slot - slot)):
                 cols[slot + i] = found[i]
             slot += n_found
@@ -200,7 +200,7 @@ def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots
             )
             threshold = _bound_kth_largest(lower_bounds, k, maxima)
             _mark_above(upper_bounds, threshold, marks)
-            n_found = np.int64(_list_marked(marks, marked_words, found))
+            n_found = np.int64(list_marked(marks, marked_words, found))
             for i in range(min(n_found, end_slot - slot)):
                 cols[slot + i] = found[i]
             slot += n_found

@@ -18,13 +18,16 @@ from nanosae.kernels.cpu.compiler import (
     compile_kernel,
     rows_of_chunk,
 )
-from nanosae.kernels.cpu.screening import screened_above, screened_topk
+from nanosae.kernels.cpu.screening import (
+    WORD,
+    list_marked,
+    screened_above,
+    screened_topk,
+)
 from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
 from nanosae.kernels.cpu.topk import CAUTION, keep_largest, lowered
 from nanosae.kernels.pairs import Pairs
 
-# columns that are compared together before any one of them is looked at
-BLOCK = np.uint64(64)
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
 SLOTS_PER_ROW = 256  # of a selection by threshold, at first
@@ -36,28 +39,11 @@ LATENTS_PER_KEPT = 8  # of fewer, most would be candidates
 
 
 @compile_function
-def _scan(pre_acts, offset, threshold, columns):
-    """Write the columns with pre_acts + offset > threshold; return their number.
-
-    `columns` has room for one more than there are, because the next is written in advance.
-    """
-    n_found = np.uint64(0)  # unsigned: no index is taken for a negative one
-    width = np.uint64(len(pre_acts))
-    for block in range(width // BLOCK):
-        start = np.uint64(block) * BLOCK
-        n_above = np.int32(0)
-        for i in range(BLOCK):
-            n_above += pre_acts[start + i] + offset[start + i] > threshold
-        if n_above:
-            for i in range(BLOCK):
-                columns[n_found] = start + i
-                n_found += np.uint64(
-                    pre_acts[start + i] + offset[start + i] > threshold
-                )
-    for column in range(width // BLOCK * BLOCK, width):
-        columns[n_found] = column
-        n_found += np.uint64(pre_acts[column] + offset[column] > threshold)
-    return n_found
+def _scan(pre_acts, offset, threshold, marks, marked_words, columns):
+    """Write the columns with pre_acts + offset > threshold; return their number."""
+    for column in range(len(pre_acts)):
+        marks[column] = pre_acts[column] + offset[column] > threshold
+    return list_marked(marks, marked_words, columns)
 
 
 @compile_kernel
@@ -68,18 +54,21 @@ def _keep_topk(pre_acts, bias, k, guesses, slots):
     """
     n_rows, width = pre_acts.shape
     cols, values, counts = slots
+    n_words = (width + WORD - 1) // WORD
     caution = pre_acts.dtype.type(CAUTION)
     for chunk in numba.prange(CHUNKS):
         first_row, end_row = rows_of_chunk(chunk, n_rows)
-        candidates = np.empty(width + 1, np.int32)
+        marks = np.zeros(n_words * WORD, np.uint8)
+        marked_words = np.empty(n_words + 1, np.int32)
+        candidates = np.empty(width + WORD, np.int32)
         candidate_values = np.empty(width, pre_acts.dtype)
         slot = first_row * k
         guess = guesses[chunk]
         for row in range(first_row, end_row):
-            n = _scan(pre_acts[row], bias, guess, candidates)
+            n = _scan(pre_acts[row], bias, guess, marks, marked_words, candidates)
             while n < k and guess > 0:
                 guess = lowered(guess)
-                n = _scan(pre_acts[row], bias, guess, candidates)
+                n = _scan(pre_acts[row], bias, guess, marks, marked_words, candidates)
             for i in range(n):
                 candidate_values[i] = pre_acts[row, candidates[i]] + bias[candidates[i]]
             threshold, slot = keep_largest(
@@ -95,15 +84,20 @@ def _keep_above(pre_acts, bias, bias_less_threshold, slots):
     """Keep the entries above their latent's threshold, as far as a chunk has slots; count all."""
     n_rows, width = pre_acts.shape
     cols, values, counts = slots
+    n_words = (width + WORD - 1) // WORD
     slots_per_row = len(cols) // n_rows
     zero = pre_acts.dtype.type(0)
     for chunk in numba.prange(CHUNKS):
         first_row, end_row = rows_of_chunk(chunk, n_rows)
         end_slot = end_row * slots_per_row
         slot = first_row * slots_per_row
-        found = np.empty(width + 1, np.int32)
+        marks = np.zeros(n_words * WORD, np.uint8)
+        marked_words = np.empty(n_words + 1, np.int32)
+        found = np.empty(width + WORD, np.int32)
         for row in range(first_row, end_row):
-            n_found = _scan(pre_acts[row], bias_less_threshold, zero, found)
+            n_found = _scan(
+                pre_acts[row], bias_less_threshold, zero, marks, marked_words, found
+            )
             counts[row] = n_found
             for i in range(min(counts[row], end_slot - slot)):
                 cols[slot + i] = found[i]

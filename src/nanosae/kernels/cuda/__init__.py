@@ -6,7 +6,13 @@ atomics. So results are the same bits on every run. Nothing but `select_above` w
 (value `PADDING`, latent 0), which no kernel reads and whose gradient is zero. Float32 only.
 """
 
-from nanosae.kernels.cuda.products import decode, decode_grads, encode_grads, make_plan
+from nanosae.kernels.cuda.products import (
+    decode,
+    decode_grads,
+    encode_grads,
+    make_plan,
+    value_grads,
+)
 from nanosae.kernels.cuda.selection import (
     PADDING,
     select_above,
@@ -23,4 +29,5 @@ __all__ = [
     "select_above",
     "select_batchtopk",
     "select_topk",
+    "value_grads",
 ]

@@ -55,11 +55,20 @@ def decode_grads(
     _segment_sums(
         values, plan.order, plan.rows, plan.starts, grad, grad_weight, accumulate
     )
-    size, width = len(values), grad.shape[1]
-    places = torch.arange(size, device=values.device)
+    return _pair_dots(grad, plan, weight)
+
+
+def value_grads(grad: Tensor, pairs: Pairs, plan: Plan, weight: Tensor) -> Tensor:
+    """Return the gradient of the values alone, for a decoder that is frozen."""
+    return _pair_dots(grad, plan, weight)
+
+
+def _pair_dots(grad: Tensor, plan: Plan, weight: Tensor) -> Tensor:
+    size, width = len(plan.order), grad.shape[1]
+    places = torch.arange(size, device=grad.device)
     latents = torch.searchsorted(plan.starts[1:-1], places, right=True)
     nnz = plan.starts[-1:]
-    grad_values = torch.empty_like(values)
+    grad_values = grad.new_empty(size)
     block = _block(width)
     launch(
         product_kernels.pair_dots,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanosae.errors import DataError
+from nanosae.model.architectures import subtracts_bias
 from nanosae.model.tensors import Arrays
 
 Settings = dict[str, Any]
@@ -90,8 +91,7 @@ def with_centring(cfg: Settings, tensors: Arrays, subtract: bool) -> Arrays:
         tensors: By SAELens' names.
         subtract: What is wanted.
     """
-    subtracts = cfg.get("apply_b_dec_to_input", True)
-    if subtract == subtracts:
+    if subtract == subtracts_bias(cfg):
         return tensors
     shift = tensors["b_dec"].astype(np.float64) @ tensors["W_enc"]
     if not subtract:

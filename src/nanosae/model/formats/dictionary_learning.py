@@ -24,10 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes, write_text
 from nanosae.checked import read_json
 from nanosae.errors import DataError
-from nanosae.model.architectures import is_transcoder, rule
+from nanosae.model.architectures import is_transcoder, rule, standardises_rows
 from nanosae.model.formats import pickles
 from nanosae.model.formats.common import (
     REMEDY,
@@ -139,10 +139,8 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
         "submodule_name": metadata.get("hook_name"),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    content = _pickled(state)
-    write_file(folder / "ae.pt", lambda stream: stream.write(content))
-    text = json.dumps({"trainer": trainer}, indent=1).encode()
-    write_file(folder / SETTINGS, lambda stream: stream.write(text))
+    write_bytes(folder / "ae.pt", _pickled(state))
+    write_text(folder / SETTINGS, json.dumps({"trainer": trainer}, indent=1))
 
 
 def _state(content: dict[str, Any]) -> tuple[dict[str, Any], float]:
@@ -207,7 +205,7 @@ def _class_for(cfg: Settings, tensors: Arrays, folder: Path) -> str:
         raise refuse(
             folder, f"writing {architecture}", "the library has no transcoders"
         )
-    if cfg.get("normalize_activations", "none") != "none":
+    if standardises_rows(cfg):
         raise refuse(folder, "writing layer_norm", "the library takes rows as they are")
     kind = rule(architecture)
     if kind != "standard":

@@ -10,9 +10,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nanosae.atomic import write_file
+from nanosae.atomic import write_bytes, write_text
 from nanosae.checked import read_json
-from nanosae.model.architectures import is_transcoder, rule
+from nanosae.model.architectures import (
+    is_transcoder,
+    rule,
+    standardises_rows,
+    subtracts_bias,
+)
 from nanosae.model.formats.common import (
     REMEDY,
     Settings,
@@ -76,10 +81,10 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
     from safetensors.numpy import save as as_bytes
 
     architecture = cfg["architecture"]
-    subtracts = cfg.get("apply_b_dec_to_input", True)
+    subtracts = subtracts_bias(cfg)
     if rule(architecture) != "topk":
         raise refuse(folder, f"writing {architecture}", "sparsify holds topk alone")
-    if cfg.get("normalize_activations", "none") != "none":
+    if standardises_rows(cfg):
         raise refuse(folder, "writing layer_norm", "sparsify takes rows as they are")
     if not is_transcoder(architecture):
         tensors = with_centring(cfg, tensors, subtract=True)
@@ -102,7 +107,5 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
         "d_in": cfg["d_in"],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    content = as_bytes(data)
-    write_file(folder / TENSORS, lambda stream: stream.write(content))
-    text = json.dumps(facts, indent=1).encode()
-    write_file(folder / SETTINGS, lambda stream: stream.write(text))
+    write_bytes(folder / TENSORS, as_bytes(data))
+    write_text(folder / SETTINGS, json.dumps(facts, indent=1))

@@ -18,12 +18,13 @@ import numpy as np
 
 from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.analysis.reading import run_model
-from nanosae.codes import Codes
+from nanosae.codes import Codes, run_folder
 from nanosae.runs import annotations
-from nanosae.runs.results import load_result, run_of
+from nanosae.runs.results import fresh_value, load_result
 from nanosae.runs.tables import doubtful_labels, known_labels, load_features
 from nanosae.view.explorer.prepare import first_map, load_map
 from nanosae.view.files import changed
+from nanosae.view.maps import largest_first
 from nanosae.view.style import COLORS
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class OpenCorpus:
 
 @lru_cache(1)
 def _feature_table(codes: Codes, version: int) -> pd.DataFrame:
-    return load_features(run_of(codes), codes).set_index("feature")
+    return load_features(run_folder(codes), codes).set_index("feature")
 
 
 @lru_cache(1)
@@ -211,10 +212,9 @@ def _column(codes: Codes, name: str) -> Column:
     if pd.api.types.is_object_dtype(values):
         values = values.map(_as_text)
     codes_by_value, names = pd.factorize(values.where(_is_known(values)))
-    sizes = np.bincount(codes_by_value[codes_by_value >= 0], minlength=len(names))
-    order = np.argsort(-sizes, kind="stable")
-    place = np.append(np.argsort(order), -1).astype(np.int32)  # of the missing, −1, too
-    return Column(place[codes_by_value], [str(names[i]) for i in order])
+    order, place = largest_first(codes_by_value)
+    group_names = [str(names[i]) for i in order] if len(names) else []
+    return Column(place[codes_by_value].astype(np.int32), group_names)
 
 
 def _moments_of_texts(values: pd.Series) -> np.ndarray:
@@ -276,30 +276,25 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     rows = load_row_topics(corpus.codes) if kind == "topic" else None
     members = group if rows is None else rows.row_topic
     n_groups = max(group.max(initial=0), members.max(initial=0)) + 1
-    sizes = np.bincount(members[members >= 0], minlength=n_groups)
-    order = np.argsort(-sizes, kind="stable")
-    place = np.append(np.argsort(order), -1)  # of the features in no group, −1, too
+    order, place = largest_first(members, n_groups)
+    filled = np.isin(order, members)
     given = _family_names(corpus) if kind == "family" else _topic_names(corpus)
     names = {}
-    for i, g in enumerate(order.tolist()):
-        if sizes[g]:
-            names[i] = given.get(g, f"{kind} {g}")
+    for i, g in enumerate(order[filled].tolist()):
+        names[i] = given.get(g, f"{kind} {g}")
     of_row = None if rows is None else place[members]
     return Groups(place[group], names, of_row)
 
 
 def _family_names(corpus: OpenCorpus) -> dict[int, str]:
-    result = load_result(corpus.run, "families.json", corpus.codes)
-    if result is None or result.stale:
-        return {}
-    return {family["family"]: family["label"] for family in result.value["families"]}
+    found = fresh_value(corpus.run, "families.json", corpus.codes)
+    families = [] if found is None else found["families"]
+    return {family["family"]: family["label"] for family in families}
 
 
 def _topic_names(corpus: OpenCorpus) -> dict[int, str]:
-    result = load_result(corpus.run, "topics.parquet", corpus.codes)
-    if result is None or result.stale:
-        return {}
-    lines = result.value.itertuples()
+    table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
+    lines = [] if table is None else table.itertuples()
     return {
         line.Topic: ", ".join(line.Representation[:3])
         for line in lines

@@ -6,7 +6,7 @@ import numpy as np
 
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.runs.export import records
-from nanosae.runs.results import load_contrasts, load_result
+from nanosae.runs.results import fresh_value, load_contrasts
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
 TOPICS = 8
@@ -41,10 +41,10 @@ def _counts(corpus: OpenCorpus) -> list[list]:
 
 
 def _topics(corpus: OpenCorpus) -> list[Answer]:
-    result = load_result(corpus.run, "topics.parquet", corpus.codes)
-    if result is None or result.stale:
+    table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
+    if table is None:
         return []
-    biggest = result.value.nlargest(TOPICS, "Count")
+    biggest = table.nlargest(TOPICS, "Count")
     return [
         {
             "topic": int(line.Topic),
@@ -58,9 +58,8 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
 
 def _findings(corpus: OpenCorpus) -> list[Answer]:
     """Return what the run found last: the findings of a run, else of its comparisons."""
-    result = load_result(corpus.run, "findings.parquet", corpus.codes)
-    if result is not None and result.fresh:
-        found = result.value
+    found = fresh_value(corpus.run, "findings.parquet", corpus.codes)
+    if found is not None:
         is_topic = found["side"] == "topic"  # these are listed above
         columns = ["sentence", "feature", "topic", "label"]
         first = found.loc[~is_topic, columns].head(FINDINGS)
@@ -70,7 +69,7 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
         key=lambda found: -(corpus.run / found.name).stat().st_mtime_ns,
     )
     sentences = []
-    for found in newest_first:
-        if found.fresh:
-            sentences += found.value.get("sentences", [])
+    for contrast in newest_first:
+        if contrast.fresh:
+            sentences += contrast.value.get("sentences", [])
     return [{"sentence": sentence} for sentence in sentences[:FINDINGS]]

@@ -129,14 +129,11 @@ def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:
         points: (n, 2).
         polygon: Its corners in order, [[x, y], …].
 
-    Raises:
-        DataError: If the polygon is not a list of pairs of finite numbers.
-
     Example:
         >>> inside_polygon(np.array([[1, 1], [3, 1]]), [[0, 0], [2, 0], [2, 2], [0, 2]]).tolist()
         [True, False]
     """
-    corners = _corners(polygon)
+    corners = np.asarray(polygon, np.float64)
     is_in_box = (points >= corners.min(0)) & (points <= corners.max(0))
     candidates = np.flatnonzero(is_in_box.all(axis=1))
     x, y = points[candidates].T.astype(np.float64)
@@ -151,14 +148,3 @@ def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:
     is_inside = np.zeros(len(points), bool)
     is_inside[candidates] = is_odd
     return is_inside
-
-
-def _corners(polygon: Any) -> np.ndarray:
-    try:
-        corners = np.asarray(polygon, np.float64)
-    except (TypeError, ValueError):
-        corners = np.full((1, 1), np.nan)
-    is_list_of_pairs = corners.ndim == 2 and corners.shape[-1] == 2
-    if not is_list_of_pairs or not np.isfinite(corners).all():
-        raise DataError("a polygon is a list of [x, y] pairs of finite numbers.")
-    return corners

@@ -10,7 +10,7 @@ import pandas as pd
 from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS, TOPICS, load_row_topics
 from nanosae.errors import DataError
-from nanosae.runs.results import load_result
+from nanosae.runs.results import fresh_value
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.rows import row_lines
 
@@ -51,10 +51,10 @@ def topic(corpus: OpenCorpus, topic: int) -> Answer:
 
 def _known_topics(corpus: OpenCorpus) -> dict[int, dict[str, Any]]:
     """Return the lines of the run's topics by number; none where they are stale."""
-    result = load_result(corpus.run, TOPICS, corpus.codes)
-    if result is None or result.stale:
+    table = fresh_value(corpus.run, TOPICS, corpus.codes)
+    if table is None:
         return {}
-    lines: list[dict[str, Any]] = result.value.to_dict("records")
+    lines: list[dict[str, Any]] = table.to_dict("records")
     return {int(line["Topic"]): line for line in lines}
 
 
@@ -66,9 +66,9 @@ def _features(corpus: OpenCorpus, features: list[int]) -> list[list[Any]]:
 
 def _sentences_about(corpus: OpenCorpus, topic: int) -> list[str]:
     """Return what comparisons found about a topic, the most telling first."""
-    result = load_result(corpus.run, "findings.parquet", corpus.codes)
-    if result is None or result.stale:
+    table = fresh_value(corpus.run, "findings.parquet", corpus.codes)
+    if table is None:
         return []
-    found: pd.DataFrame = of_comparisons(result.value)
+    found: pd.DataFrame = of_comparisons(table)
     is_about_it = found["topic"] == topic
     return found.loc[is_about_it.fillna(False), "sentence"].head(SENTENCES).tolist()

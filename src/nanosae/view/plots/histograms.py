@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nanosae.analysis.reading import drawn_rows
+from nanosae.codes import as_codes
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
     BAR,
@@ -21,7 +23,6 @@ from nanosae.view.plots.base import (
     titled,
 )
 from nanosae.view.plots.sources import (
-    codes_of,
     feature_name,
     labels_of,
     snapshots,
@@ -200,7 +201,7 @@ def density(source: Any) -> go.Figure:
     Args:
         source: Codes, or a run folder with codes.
     """
-    codes = codes_of(source)
+    codes = as_codes(source)
     log_density = np.log10(codes.density[codes.counts > 0])
     n = codes.n_features
     never = n - len(log_density)
@@ -227,11 +228,9 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
     Raises:
         DataError: If there are no activations.
     """
-    codes = codes_of(source)
+    codes = as_codes(source)
     if feature is None:
-        shuffled = np.random.default_rng(0).permutation(codes.n_rows)
-        rows = np.sort(shuffled[:MAX_ROWS])
-        values = codes.take(rows).data
+        values = codes.take(drawn_rows(codes, MAX_ROWS)).data
         name = "all features"
     else:
         _, values = codes.feature(feature)
@@ -255,7 +254,7 @@ def l0(source: Any) -> go.Figure:
     Args:
         source: Codes, or a run folder with codes.
     """
-    codes = codes_of(source)
+    codes = as_codes(source)
     per_shard = [np.diff(block.indptr) for _, block in codes.shards(values=False)]
     counts = np.concatenate([*per_shard, np.zeros(0, np.int64)])
     most = counts.max(initial=0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.codes import Codes
+from nanosae.codes import Codes, as_codes, has_corpus
 from nanosae.errors import DataError
 from nanosae.view import maps
 from nanosae.view.plots.base import (
@@ -21,7 +21,7 @@ from nanosae.view.plots.base import (
     run_suffix,
     titled,
 )
-from nanosae.view.plots.sources import codes_of, is_codes, labels_of, weight_matrices
+from nanosae.view.plots.sources import labels_of, weight_matrices
 from nanosae.view.style import COLORS, MUTED
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figur
 
 def _known_codes(source: Any) -> Codes | None:
     """Return codes, or those of a run folder if it has any."""
-    if is_codes(source):
+    if isinstance(source, Codes):
         return source
-    if isinstance(source, str | Path) and any(
-        Path(source).glob("codes/*/manifest.json")
-    ):
+    if isinstance(source, str | Path) and has_corpus(source):
         return Codes.open(source)
     return None
 
@@ -97,8 +95,8 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
         DataError: If there are no rows of finite numbers.
     """
     row_texts: list[str] = []
-    if is_codes(source) or isinstance(source, str | Path):
-        codes = codes_of(source)
+    if isinstance(source, Codes | str | Path):
+        codes = as_codes(source)
         n = codes.n_rows
         rows = _sample(n, points)
         vectors = codes.vectors(rows)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.codes import Codes
+from nanosae.codes import Codes, as_codes
 from nanosae.errors import DamagedFileError, DataError, MissingError, StaleError
 from nanosae.model.weights import Weights
 from nanosae.runs.folder import verify_training
-from nanosae.runs.results import COMMANDS, load_contrasts, load_result
+from nanosae.runs.results import COMMANDS, fresh_value, load_contrasts, load_result
 from nanosae.runs.tables import known_labels
 from nanosae.view.files import read_arrays, read_json
 
@@ -71,19 +71,9 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
     return found
 
 
-def is_codes(source: Any) -> bool:
-    """Return whether a source is codes (of any class that has their shards)."""
-    return hasattr(source, "shards")
-
-
-def codes_of(source: Any) -> Codes:
-    """Return codes, or the codes of a run folder."""
-    return source if is_codes(source) else Codes.open(source)
-
-
 def labels_of(source: Any) -> dict[int, str]:
     """Return the labels of the run that a source is or lies in; none for other objects."""
-    if is_codes(source):
+    if isinstance(source, Codes):
         return known_labels(source)
     if isinstance(source, str | Path):
         return known_labels(Path(source))
@@ -178,12 +168,11 @@ def topics_of(source: Any) -> Any:
         return source
     from nanosae.analysis.groups.topics import topics
 
-    codes = codes_of(source)
+    codes = as_codes(source)
     n = TOPICS
     if codes.run is not None:
-        result = load_result(codes.run, "topics.parquet", codes)
-        if result is not None and result.fresh:
-            n = len(result.value)
+        table = fresh_value(codes.run, "topics.parquet", codes)
+        n = TOPICS if table is None else len(table)
     return topics(codes, n)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nanosae.analysis.coactivation import cooccurrence as count_together
+from nanosae.codes import Codes, as_codes
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
     empty_figure,
@@ -22,10 +23,8 @@ from nanosae.view.plots.base import (
     titled,
 )
 from nanosae.view.plots.sources import (
-    codes_of,
     family_tables,
     feature_name,
-    is_codes,
     labels_of,
     weight_matrices,
 )
@@ -34,8 +33,6 @@ from nanosae.view.style import COLORS, MUTED
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
-
-    from nanosae.codes import Codes
 
 
 def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure:
@@ -50,7 +47,7 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
         MissingError: If the run has no families.json.
         DataError: If there is no family.
     """
-    codes = codes_of(source)
+    codes = as_codes(source)
     labels = labels_of(source)
     table, _ = family_tables(codes.run if families is None else families)
     features, sizes = _features_by_family(table["members"], n)
@@ -330,7 +327,7 @@ def _add_flow(
 
 
 def _codes_or_decoder(source: Any) -> Any:
-    if is_codes(source):
+    if isinstance(source, Codes):
         return source
     _, W_dec = weight_matrices(source)
     return W_dec

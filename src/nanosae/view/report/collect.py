@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanosae.analysis.comparisons.sentences import findings, of_comparisons
+from nanosae.analysis.comparisons.sentences import (
+    findings,
+    findings_of_each,
+    of_comparisons,
+)
+from nanosae.analysis.evaluation.evaluate import Evaluation
 from nanosae.analysis.evaluation.verdict import verdict
 from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes
@@ -77,7 +82,7 @@ def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, An
         "families": _families(results),
         "topics": _topics(results),
         "findings": _sentences(found),
-        "contrasts": [_in_words(name, result) for name, result in contrasts.items()],
+        "contrasts": _contrasts(contrasts),
         "figures": _figures(codes, contrasts),
         "evaluation": _evaluation(results),
     }
@@ -224,17 +229,21 @@ def _evaluation(results: StoredResults) -> dict[str, Any] | None:
     result = results.fresh_value("evaluation.json")
     if result is None:
         return None
-    return result | {"verdict": verdict(result)}
+    return result | {"verdict": verdict(Evaluation.from_dict(result))}
 
 
-def _in_words(name: str, result: dict[str, Any]) -> dict[str, Any]:
-    """Return what a comparison found, in plain words and with its statistics."""
-    plain = findings([result])["sentence"]
-    return {
-        "name": name,
-        "sentences": plain.head(MAX_SENTENCES).tolist(),
-        "statistics": result["sentences"][:MAX_SENTENCES],
-    }
+def _contrasts(contrasts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what comparisons found, in plain words and with statistics; those with none last."""
+    told = findings_of_each(contrasts.values())
+    in_words = [
+        {
+            "name": name,
+            "sentences": table["sentence"].head(MAX_SENTENCES).tolist(),
+            "statistics": result["sentences"][:MAX_SENTENCES],
+        }
+        for (name, result), table in zip(contrasts.items(), told, strict=True)
+    ]
+    return sorted(in_words, key=lambda contrast: not contrast["sentences"])
 
 
 def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nanosae.atomic import write_file
-from nanosae.codes import Codes, Corpus, run_folder
+from nanosae.atomic import write_text
+from nanosae.codes import Codes, Corpus, has_corpus, run_folder
 from nanosae.errors import MissingError
 from nanosae.view import pages
 from nanosae.view.report.cards import pack_cards
@@ -48,8 +48,7 @@ def report(
     """
     run = run_folder(run)
     path = run / "report.html" if path is None else Path(path)
-    content = render(run, name).encode()
-    write_file(path, lambda stream: stream.write(content))
+    write_text(path, render(run, name))
     return path
 
 
@@ -57,7 +56,7 @@ def render(run: Path, name: str | None = None) -> str:
     """Return the report of a run as HTML; see `report`."""
     _require_run(run)
     codes = None
-    if name is not None or any(run.glob("codes/*/manifest.json")):
+    if name is not None or has_corpus(run):
         codes = Codes.open(run, name)
     table = feature_table(run, codes)
     cards: list[str] = []

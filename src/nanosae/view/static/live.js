@@ -2,92 +2,117 @@
 /* The live page: ask the server once a second for what is new. */
 (() => {
   const { el, tile, $, fmt, percent, duration } = nano;
-  const training = nano.training($("#training")),
-    status = $("#status");
-  let offset = 0,
-    config = {},
-    failed = 0;
+  const RECENT_LINES = 12; // of which the speed is taken
+  const QUIET_SECONDS = 30; // without a line, from which on a run may have been stopped
+  const QUIET =
+    "The run is quiet: it was stopped, or a step takes long. A stopped run " +
+    "goes on with `nanosae train … --resume`; this page follows it.";
+  const training = nano.training($("#training"));
+  const status = $("#status");
+  let offset = 0; // bytes of the metrics that are known
+  let config = {};
+  let failed = 0; // questions in a row
   $("#name").textContent = nano.data("run").name;
 
   /** Rows per second over the last lines; a resumed run counts its seconds anew. */
   const speed = (lines) => {
-    const last = lines.at(-1),
-      first = lines.slice(-12).find((l) => l.seconds < last.seconds);
-    return first ? (last.rows - first.rows) / (last.seconds - first.seconds) : last.rows_per_second;
+    const last = lines.at(-1);
+    const first = lines.slice(-RECENT_LINES).find((line) => line.seconds < last.seconds);
+    if (!first) return last.rows_per_second;
+    return (last.rows - first.rows) / (last.seconds - first.seconds);
   };
-  const left = (line, lines) =>
-    ((line.steps_planned - line.step) * (line.rows / line.step)) / speed(lines);
-  const summary = (quiet) => {
-    const lines = training.lines.filter((l) => !l.final),
-      line = lines.at(-1),
-      final = training.lines.at(-1)?.final;
-    const held = lines.findLast((l) => l.heldout_fvu !== undefined),
-      end = final ? training.lines.at(-1) : null;
-    const gap = lines.length > 1 ? line.seconds - lines.at(-2).seconds : 0;
-    const stale = !final && quiet > Math.max(30, 10 * gap);
-    status.textContent = final
-      ? "finished"
-      : !line
-        ? "waiting for the first line"
-        : stale
-          ? `no news for ${duration(quiet)}`
-          : "training";
-    status.className = stale ? "chip warn" : "chip";
-    if (!line) return;
-    $("#what").textContent =
-      `${config.activation ?? ""} SAE, ${fmt(config.input_size)} → ${fmt(config.hidden_size)}` +
-      (config.k ? `, k = ${config.k}` : "");
-    const share = Math.min(1, line.step / line.steps_planned);
-    $("#progress").replaceChildren(
-      el("progress", {
-        max: 1,
-        value: final ? 1 : share,
-        "aria-label": "Share of the planned steps",
-      }),
-      el(
-        "div",
-        { className: "tiles" },
-        tile("step", `${fmt(line.step)} / ${fmt(line.steps_planned)}`),
-        tile("time left", final ? "done" : stale ? "–" : duration(left(line, lines))),
-        tile("rows per second", fmt(Math.round(speed(lines)))),
-        tile("held-out FVU", fmt(end ? end.fvu : held?.heldout_fvu)),
-        tile("active features per row", fmt(end ? end.l0 : line.l0)),
-        tile("dead features", percent(end ? end.dead : line.dead)),
-      ),
-      stale
-        ? el(
-            "p",
-            { className: "hint" },
-            "The run is quiet: it was stopped, or a step takes long. A stopped run " +
-              "goes on with `nanosae train … --resume`; this page follows it.",
-          )
-        : "",
+  const secondsLeft = (lines) => {
+    const { step, steps_planned: planned, rows } = lines.at(-1);
+    const rowsPerStep = rows / step;
+    return ((planned - step) * rowsPerStep) / speed(lines);
+  };
+  /** Whether nothing was heard for ten times as long as the last lines are apart. */
+  const isQuiet = (lines, seconds) => {
+    const gap = lines.length > 1 ? lines.at(-1).seconds - lines.at(-2).seconds : 0;
+    return seconds > Math.max(QUIET_SECONDS, 10 * gap);
+  };
+
+  const showStatus = (text, isWarning) => {
+    status.textContent = text;
+    status.className = isWarning ? "chip warn" : "chip";
+  };
+  const statusText = (lines, final, quietFor) => {
+    if (final) return "finished";
+    if (!lines.length) return "waiting for the first line";
+    return isQuiet(lines, quietFor) ? `no news for ${duration(quietFor)}` : "training";
+  };
+  const whatIsTrained = () => {
+    const sizes = `${fmt(config.input_size)} → ${fmt(config.hidden_size)}`;
+    const k = config.k ? `, k = ${config.k}` : "";
+    return `${config.activation ?? ""} SAE, ${sizes}${k}`;
+  };
+  const timeLeft = (lines, final, quiet) => {
+    if (final) return "done";
+    return quiet ? "–" : duration(secondsLeft(lines));
+  };
+  const tiles = (lines, final, quiet) => {
+    const line = lines.at(-1);
+    const heldOut = lines.findLast((found) => found.heldout_fvu !== undefined);
+    const measured = final ?? { fvu: heldOut?.heldout_fvu, l0: line.l0, dead: line.dead };
+    return el(
+      "div",
+      { className: "tiles" },
+      tile("step", `${fmt(line.step)} / ${fmt(line.steps_planned)}`),
+      tile("time left", timeLeft(lines, final, quiet)),
+      tile("rows per second", fmt(Math.round(speed(lines)))),
+      tile("held-out FVU", fmt(measured.fvu)),
+      tile("active features per row", fmt(measured.l0)),
+      tile("dead features", percent(measured.dead)),
     );
   };
 
-  /** Ask for what is new; wait so long that drawing takes at most a hundredth of the time. */
+  /** Show how far the training is; `quietFor` seconds nothing was heard of it. */
+  const summarise = (quietFor) => {
+    const last = training.lines.at(-1);
+    const final = last?.final ? last : null;
+    const lines = training.lines.filter((line) => !line.final);
+    const quiet = !final && isQuiet(lines, quietFor);
+    showStatus(statusText(lines, final, quietFor), quiet);
+    if (!lines.length) return;
+    $("#what").textContent = whatIsTrained();
+    const { step, steps_planned: planned } = lines.at(-1);
+    const share = final ? 1 : Math.min(1, step / planned);
+    const label = "Share of the planned steps";
+    $("#progress").replaceChildren(
+      el("progress", { max: 1, value: share, "aria-label": label }),
+      tiles(lines, final, quiet),
+      quiet ? el("p", { className: "hint" }, QUIET) : "",
+    );
+  };
+
+  /** Ask for what is new, and show it. */
+  const ask = async () => {
+    const after = training.shots.at(-1)?.step ?? 0;
+    const answer = await fetch(`/state?offset=${offset}&after=${after}`);
+    const state = await answer.json();
+    if (!answer.ok) throw new Error(state.error);
+    if (state.reset) training.clear();
+    offset = state.offset;
+    config = state.config || config;
+    const start = performance.now();
+    training.add(state.lines, state.snapshots);
+    summarise(state.quiet ?? 0);
+    return performance.now() - start;
+  };
+  /** Milliseconds until the next question: drawing takes at most a hundredth of the time. */
+  const pause = (drawing) => {
+    if (document.hidden || training.lines.at(-1)?.final) return 5000;
+    return Math.max(1000, Math.min(10000, 100 * drawing));
+  };
   const poll = async () => {
-    let wait = 1000;
+    let wait;
     try {
-      const after = training.shots.at(-1)?.step ?? 0;
-      const answer = await fetch(`/state?offset=${offset}&after=${after}`),
-        state = await answer.json(),
-        start = performance.now();
-      if (!answer.ok) throw new Error(state.error);
-      if (state.reset) training.clear();
-      offset = state.offset;
-      config = state.config || config;
-      training.add(state.lines, state.snapshots);
-      summary(state.quiet ?? 0);
+      wait = pause(await ask());
       failed = 0;
-      wait =
-        document.hidden || training.lines.at(-1)?.final
-          ? 5000
-          : Math.max(1000, Math.min(10000, 100 * (performance.now() - start)));
     } catch (error) {
       failed += 1;
       const reason = error instanceof TypeError ? "server ended" : error.message;
-      if (failed > 2) Object.assign(status, { textContent: reason, className: "chip warn" });
+      if (failed > 2) showStatus(reason, true);
       wait = Math.min(15000, 1000 * 2 ** failed);
     }
     setTimeout(poll, wait);

@@ -62,9 +62,9 @@ nano.map = (node, on) => {
   ];
 
   const wholeView = () => {
-    const [x0, y0, x1, y1] = points.whole,
-      [w, h] = size(),
-      edge = on.page ? 1.06 : 1;
+    const [x0, y0, x1, y1] = points.whole;
+    const [w, h] = size();
+    const edge = on.page ? 1.06 : 1;
     return {
       x: (x0 + x1) / 2,
       y: (y0 + y1) / 2,
@@ -72,12 +72,18 @@ nano.map = (node, on) => {
     };
   };
   const box = (margin = 0) => {
-    const [w, h] = size(),
-      half = (view.width / 2) * (1 + margin),
-      tall = half * (h / w);
-    return [view.x - half, view.y - tall, view.x + half, view.y + tall];
+    const [w, h] = size();
+    const halfWidth = (view.width / 2) * (1 + margin);
+    const halfHeight = halfWidth * (h / w);
+    return [view.x - halfWidth, view.y - halfHeight, view.x + halfWidth, view.y + halfHeight];
   };
 
+  /** Give a canvas so many pixels; to set them clears it. */
+  const fit = (target, width, height) => {
+    const pixels = [Math.round(width), Math.round(height)];
+    if (target.width === pixels[0] && target.height === pixels[1]) return;
+    [target.width, target.height] = pixels;
+  };
   /** Give the points their colours, and paint how densely they lie. */
   const paint = () => {
     const dark = nano.dark.matches;
@@ -85,37 +91,33 @@ nano.map = (node, on) => {
     if (points.density) nano.paint.density(cloud, points, dark);
   };
   const drawPoints = () => {
-    const [width, height] = size().map((length) => Math.round(length * ratio()));
-    if (layer.width !== width || layer.height !== height) {
-      [layer.width, layer.height] = [width, height];
-    }
+    const [w, h] = size();
+    fit(layer, w * ratio(), h * ratio());
     const look = { view, scale: scale() * ratio(), ratio: ratio(), dim, moving };
     nano.paint.points(layer, points, colours, look);
   };
 
-  const ring = (i, width) => {
+  const stroke = (lineWidth, ink) => {
+    Object.assign(pen, { lineWidth, strokeStyle: colour(ink) });
+    pen.stroke();
+  };
+  /** Draw a ring around a point, if it is among those that are known. */
+  const drawRing = (id, width) => {
+    const i = id === null ? -1 : points.ids.indexOf(id);
+    if (i < 0) return;
     const [x, y] = toScreen(points.xy[2 * i], points.xy[2 * i + 1]);
     pen.beginPath();
-    pen.arc(x, y, (points.sizes ? points.sizes[i] : 3) + 3, 0, 7);
-    for (const [wide, ink] of [
-      [width + 2, "card"],
-      [width, "ink"],
-    ]) {
-      Object.assign(pen, { lineWidth: wide, strokeStyle: colour(ink) });
-      pen.stroke();
-    }
+    pen.arc(x, y, (points.sizes ? points.sizes[i] : 3) + 3, 0, 2 * Math.PI);
+    stroke(width + 2, "card");
+    stroke(width, "ink");
   };
   const drawPolygon = (corners, closed) => {
     pen.beginPath();
-    corners.forEach((c) => pen.lineTo(...toScreen(...c)));
+    for (const corner of corners) pen.lineTo(...toScreen(...corner));
     if (closed) pen.closePath();
-    Object.assign(pen, {
-      strokeStyle: colour("accent"),
-      fillStyle: colour("accent"),
-      lineWidth: 1.5,
-    });
+    pen.fillStyle = colour("accent");
     pen.setLineDash([5, 4]);
-    pen.stroke();
+    stroke(1.5, "accent");
     pen.setLineDash([]);
     pen.globalAlpha = 0.07;
     pen.fill();
@@ -145,68 +147,68 @@ nano.map = (node, on) => {
       strokeStyle: colour("card"),
       fillStyle: colour("ink"),
     });
-    const taken = buttonBoxes(),
-      [w, h] = size();
+    const taken = buttonBoxes();
+    const [w, h] = size();
     for (const { text, x, y } of regions) {
-      const half = pen.measureText(text).width / 2 + 4,
-        [sx, sy] = toScreen(x, y);
+      const half = pen.measureText(text).width / 2 + 4;
+      const [sx, sy] = toScreen(x, y);
       if (sx < 0 || sx > w || sy < 0 || sy > h || 2 * half > w) continue;
-      const px = clamp(sx, half, w - half),
-        py = clamp(sy, 10, h - 10);
-      const isTaken = taken.some(
-        ([a, b, wide, high]) => Math.abs(a - px) < half + wide && Math.abs(b - py) < 9 + high,
-      );
-      if (isTaken) continue;
+      const px = clamp(sx, half, w - half);
+      const py = clamp(sy, 10, h - 10);
+      const overlaps = ([otherX, otherY, halfWidth, halfHeight]) =>
+        Math.abs(otherX - px) < half + halfWidth && Math.abs(otherY - py) < 9 + halfHeight;
+      if (taken.some(overlaps)) continue;
       taken.push([px, py, half, 9]);
       pen.strokeText(text, px, py);
       pen.fillText(text, px, py);
     }
   };
 
-  const draw = () => {
-    asked = false;
-    const [w, h] = size(),
-      r = ratio(),
-      pixels = [Math.round(w * r), Math.round(h * r)];
-    if (canvas.width !== pixels[0] || canvas.height !== pixels[1])
-      [canvas.width, canvas.height] = pixels;
-    pen.setTransform(r, 0, 0, r, 0, 0);
-    pen.clearRect(0, 0, w, h);
-    if (!points) return;
-    if (whole) view = wholeView();
-    if (points.density) {
-      const [x0, y0, x1, y1] = points.box,
-        [left, top] = toScreen(x0, y1),
-        [right, bottom] = toScreen(x1, y0);
-      pen.drawImage(cloud, left, top, right - left, bottom - top);
-    }
-    const near =
-      drawnAt &&
-      layer.width === canvas.width &&
-      layer.height === canvas.height &&
-      Math.abs(Math.log(drawnAt.width / view.width)) < 0.3 &&
-      Math.hypot(view.x - drawnAt.x, view.y - drawnAt.y) < 0.2 * view.width;
-    if (!moving || !near) {
+  const drawCloud = () => {
+    const [x0, y0, x1, y1] = points.box;
+    const [left, top] = toScreen(x0, y1);
+    const [right, bottom] = toScreen(x1, y0);
+    pen.drawImage(cloud, left, top, right - left, bottom - top);
+  };
+  /** Whether the layer of points, moved and scaled, will do for the present view. */
+  const layerIsNear = () =>
+    drawnAt &&
+    layer.width === canvas.width &&
+    layer.height === canvas.height &&
+    Math.abs(Math.log(drawnAt.width / view.width)) < 0.3 &&
+    Math.hypot(view.x - drawnAt.x, view.y - drawnAt.y) < 0.2 * view.width;
+  const drawLayer = (w, h) => {
+    if (!moving || !layerIsNear()) {
       drawPoints();
       drawnAt = view;
     }
-    const grown = drawnAt.width / view.width,
-      [mx, my] = toScreen(drawnAt.x, drawnAt.y);
-    pen.drawImage(layer, mx - (w / 2) * grown, my - (h / 2) * grown, w * grown, h * grown);
+    const grown = drawnAt.width / view.width;
+    const [x, y] = toScreen(drawnAt.x, drawnAt.y);
+    pen.drawImage(layer, x - (w / 2) * grown, y - (h / 2) * grown, w * grown, h * grown);
+  };
+  /** Show where Enter would open a point, to those who use the keys. */
+  const drawMiddle = (w, h) => {
+    if (!canvas.matches(":focus-visible")) return;
+    Object.assign(pen, { lineWidth: 1, strokeStyle: colour("muted") });
+    pen.strokeRect(w / 2 - 8, h / 2 - 8, 16, 16);
+  };
+  const draw = () => {
+    asked = false;
+    const [w, h] = size();
+    const pixels = ratio();
+    fit(canvas, w * pixels, h * pixels);
+    pen.setTransform(pixels, 0, 0, pixels, 0, 0);
+    pen.clearRect(0, 0, w, h);
+    if (!points) return;
+    if (whole) view = wholeView();
+    if (points.density) drawCloud();
+    drawLayer(w, h);
     if (polygon) drawPolygon(polygon, true);
     if (drawing) drawPolygon(drawing, false);
     drawRegions();
-    for (const [id, width] of [
-      [hovered, 1.5],
-      [open, 2.5],
-    ]) {
-      const i = id === null ? -1 : points.ids.indexOf(id);
-      if (i >= 0) ring(i, width);
-    }
-    if (canvas.matches(":focus-visible")) {
-      Object.assign(pen, { lineWidth: 1, strokeStyle: colour("muted") });
-      pen.strokeRect(w / 2 - 8, h / 2 - 8, 16, 16);
-    }
+    drawRing(hovered, 1.5);
+    drawRing(open, 2.5);
+    drawMiddle(w, h);
   };
   const redraw = () => {
     if (!asked) requestAnimationFrame(draw);
@@ -231,23 +233,28 @@ nano.map = (node, on) => {
   const pan = (dx, dy) => go({ x: view.x - dx / scale(), y: view.y + dy / scale() });
   const zoom = (factor, x = size()[0] / 2, y = size()[1] / 2) => {
     if (!points) return;
-    const [mx, my] = toMap(x, y),
-      most = 1.6 * wholeView().width;
-    const width = clamp(view.width / factor, most * 1e-4, most),
-      real = view.width / width;
+    const [mx, my] = toMap(x, y);
+    const most = 1.6 * wholeView().width;
+    const width = clamp(view.width / factor, most * 1e-4, most);
+    const real = view.width / width;
     go({ x: mx + (view.x - mx) / real, y: my + (view.y - my) / real, width });
   };
+  /** The id of the point nearest to a place, of those within so many pixels; null if none is. */
   const nearest = (x, y, within) => {
-    const [mx, my] = toMap(x, y),
-      { xy, ids, marks } = points;
-    let best = null,
-      least = (within / scale()) ** 2;
+    const [mx, my] = toMap(x, y);
+    const { xy, ids, marks } = points;
+    let best = null;
+    let least = (within / scale()) ** 2;
     for (let i = 0; i < ids.length; i++) {
       if (dim && !marks[i]) continue;
-      const far = (xy[2 * i] - mx) ** 2 + (xy[2 * i + 1] - my) ** 2;
-      if (far <= least) [best, least] = [ids[i], far];
+      const distance = (xy[2 * i] - mx) ** 2 + (xy[2 * i + 1] - my) ** 2;
+      if (distance <= least) [best, least] = [ids[i], distance];
     }
     return best;
+  };
+  const pickNearest = (x, y, within) => {
+    const found = nearest(x, y, within);
+    if (found !== null) on.pick?.(found);
   };
 
   let telling = 0;
@@ -261,8 +268,8 @@ nano.map = (node, on) => {
     if (id !== null) telling = setTimeout(() => tell(id, x, y), 60);
   };
   const tell = async (id, x, y) => {
-    const text = await on.name(id),
-      [w, h] = size();
+    const text = await on.name(id);
+    const [w, h] = size();
     if (hovered !== id || !text) return;
     tip.textContent = text;
     tip.hidden = false;
@@ -274,6 +281,12 @@ nano.map = (node, on) => {
   };
 
   /* pointers: one pans or draws, two zoom */
+  const distance = (a, b) => Math.max(Math.hypot(a[0] - b[0], a[1] - b[1]), 1);
+  /** Zoom around the middle of two fingers, of which one has moved. */
+  const pinch = (from, to, other) => {
+    const [x, y] = [(to[0] + other[0]) / 2, (to[1] + other[1]) / 2];
+    zoom(distance(to, other) / distance(from, other), x, y);
+  };
   const held = new Map();
   let travelled = 0;
   const place = (event) => [event.offsetX, event.offsetY];
@@ -285,18 +298,17 @@ nano.map = (node, on) => {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (!points) return;
-    const [x, y] = place(event),
-      before = held.get(event.pointerId);
+    const [x, y] = place(event);
+    const before = held.get(event.pointerId);
     if (!before) {
       hover(event.pointerType === "mouse" && !drawing ? nearest(x, y, 10) : null, x, y);
       return;
     }
     const other = [...held].find(([id]) => id !== event.pointerId)?.[1];
-    const far = (p) => Math.max(Math.hypot(p[0] - other[0], p[1] - other[1]), 1);
     if (drawing) {
       drawing.push(toMap(x, y));
       redraw();
-    } else if (other) zoom(far([x, y]) / far(before), (x + other[0]) / 2, (y + other[1]) / 2);
+    } else if (other) pinch(before, [x, y], other);
     else pan(x - before[0], y - before[1]);
     travelled += Math.abs(x - before[0]) + Math.abs(y - before[1]);
     held.set(event.pointerId, [x, y]);
@@ -309,8 +321,7 @@ nano.map = (node, on) => {
       drawing = [];
       on.lasso(corners);
     } else if (!drawing && travelled < 6 && event.type === "pointerup") {
-      const found = nearest(...place(event), event.pointerType === "mouse" ? 10 : 22);
-      if (found !== null) on.pick?.(found);
+      pickNearest(...place(event), event.pointerType === "mouse" ? 10 : 22);
     }
     redraw();
   };
@@ -336,9 +347,8 @@ nano.map = (node, on) => {
     ArrowUp: () => pan(0, 80),
     ArrowDown: () => pan(0, -80),
     Enter: () => {
-      const [w, h] = size(),
-        found = nearest(w / 2, h / 2, w);
-      if (found !== null) on.pick?.(found);
+      const [w, h] = size();
+      pickNearest(w / 2, h / 2, w);
     },
   };
   canvas.addEventListener("keydown", (event) => {

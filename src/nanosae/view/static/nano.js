@@ -94,8 +94,8 @@ const nano = (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) =>
     getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-  const templates = data("templates"),
-    clear = "rgba(0,0,0,0)";
+  const templates = data("templates");
+  const clear = "rgba(0,0,0,0)";
   const config = { responsive: true, displaylogo: false, displayModeBar: false };
   const shown = new Map(); // node → {make, visible, stale}
   let printing = false; // on paper, which is light

@@ -45,7 +45,6 @@ nano.report = (() => {
     get,
     label,
     topicWords,
-    unbroken: nano.unbroken,
     familyName,
     topicName,
     reveal,

@@ -29,7 +29,7 @@
   };
   /** A sentence whose label, in “…”, opens the card of its feature or lists its topic. */
   const sentence = (found) => {
-    const text = report.unbroken(found.sentence);
+    const text = nano.unbroken(found.sentence);
     const quoted = `“${found.label}”`;
     const at = text.indexOf(quoted);
     const show = shower(found);

@@ -79,7 +79,7 @@
     el(
       "ol",
       { className: "plain" },
-      sentences.map((sentence) => el("li", {}, report.unbroken(sentence))),
+      sentences.map((sentence) => el("li", {}, nano.unbroken(sentence))),
     );
   const contrastBox = ({ name, sentences, statistics }) => {
     const node = el("div", {}, el("h3", {}, name));
@@ -151,7 +151,7 @@
   };
   const showQuality = ({ table, about, verdict }) => {
     reveal("quality");
-    $("#verdict").append(...verdict.map((line) => el("li", {}, report.unbroken(line))));
+    $("#verdict").append(...verdict.map((line) => el("li", {}, nano.unbroken(line))));
     const measures = [...new Set(table.map((line) => line.measure))];
     const known = Object.keys(MEASURES).filter((measure) => measures.includes(measure));
     fillMeasures($("#quality-table"), table, known, MEASURES);

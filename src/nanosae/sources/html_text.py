@@ -1,0 +1,54 @@
+"""Texts that were written as HTML, as plain text: mails, help desks, forums, pages."""
+
+from __future__ import annotations
+
+import html
+
+import pyarrow as pa
+
+from nanosae.sources.kinds import pc
+
+HTML_SHARE = 0.2  # of the texts that have an element, from which on they are HTML
+BREAKS = "p|div|br|hr|li|ul|ol|tr|table|blockquote|section|article|pre|h[1-6]"
+INLINE = (
+    "a|b|i|u|s|em|strong|span|font|img|code|small|sub|sup|del|center|o:p"
+    "|td|th|tbody|thead|html|head|body"
+)
+IN_TAG = r"(?:\s[^<>]*)?/?>"
+ELEMENT = rf"(?i)</?(?:{BREAKS}|{INLINE}){IN_TAG}"
+HIDDEN = r"(?is)<(?:script|style)\b.*?</(?:script|style)>|<!--.*?-->"
+# as mail programs mark what somebody else has written
+QUOTED = r'(?is)<blockquote\b[^<>]*(?:type="?cite|gmail_quote).*?</blockquote>'
+ENTITY = r"&(?:[A-Za-z]{2,8}|#\d{2,6}|#x[\dA-Fa-f]{2,6});"
+
+
+def is_html(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether a fifth of some texts have elements of HTML.
+
+    Example:
+        >>> is_html(pa.array(["<p>Hello</p>", "no tag"])), is_html(pa.array(["List<int>"]))
+        (True, False)
+    """
+    share = pc.mean(pc.match_substring_regex(values, ELEMENT).cast(pa.float64()))
+    return (share.as_py() or 0) >= HTML_SHARE
+
+
+def plain_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    r"""Return texts without tags, scripts and the replies that they quote, a block a line.
+
+    Example:
+        >>> html_texts = pa.chunked_array([["<p>A &amp; B</p><p>less: 1 < 2</p>", None]])
+        >>> plain_texts(html_texts).to_pylist()
+        ['A & B\nless: 1 < 2', None]
+    """
+    texts = pc.replace_substring_regex(values, HIDDEN, " ")
+    texts = pc.replace_substring_regex(texts, QUOTED, " ")
+    texts = pc.replace_substring_regex(texts, rf"(?i)</?(?:{BREAKS}){IN_TAG}", "\n")
+    texts = pc.replace_substring_regex(texts, ELEMENT, "")
+    has_entity = pc.match_substring_regex(texts, ENTITY)
+    if pc.any(has_entity).as_py():
+        written = [text and html.unescape(text) for text in texts.to_pylist()]
+        texts = pa.chunked_array([pa.array(written, pa.string())])
+    texts = pc.replace_substring_regex(texts, r"[ \t\x{a0}]+", " ")
+    texts = pc.replace_substring_regex(texts, r"\s*\n\s*", "\n")
+    return pc.utf8_trim_whitespace(texts)

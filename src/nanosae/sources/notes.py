@@ -1,0 +1,28 @@
+"""Notes on what a file holds beside its rows; they travel in the metadata of a table's schema."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+
+NOTES = b"nanosae.notes"
+
+
+def with_note(table: pa.Table, note: str) -> pa.Table:
+    """Add a sentence for the user to a table.
+
+    Example:
+        >>> noted = with_note(pa.table({"text": ["a"]}), "Two lines were left out.")
+        >>> notes_of(noted)
+        ['Two lines were left out.']
+    """
+    kept = table.schema.metadata or {}
+    notes = [*notes_of(table), note]
+    return table.replace_schema_metadata({**kept, NOTES: json.dumps(notes)})
+
+
+def notes_of(table: pa.Table) -> list[str]:
+    """Return the sentences that reading a file added to a table."""
+    metadata = table.schema.metadata or {}
+    return json.loads(metadata.get(NOTES, b"[]"))

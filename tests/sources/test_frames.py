@@ -1,0 +1,99 @@
+"""Texts in memory: frames with their indices and types, records, columns and lists."""
+
+import datetime
+import decimal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nanosae.errors import DataTypeError
+from nanosae.sources.frames import table_of_texts
+from nanosae.sources.roles import column_roles
+from nanosae.sources.texts import read_texts
+
+TEXTS = [f"a text about the river and the boat number {i}" for i in range(60)]
+
+
+def test_pandas_frames_keep_their_index_and_types():
+    places = pd.Series(["north", "south", "east"] * 20)
+    frame = pd.DataFrame(
+        {
+            "text": pd.array(TEXTS, "string"),
+            "n": pd.array([1, None, 3, 4] * 15, "Int64"),
+            "good": pd.array([True, None, False, True, False] * 12, "boolean"),
+            "month": pd.period_range("2020-01", periods=60, freq="M"),
+            "kind": pd.Categorical(["a", "b"] * 30),
+        }
+    ).set_index([places.rename("place"), pd.RangeIndex(60, name="row")])
+    table = table_of_texts(frame)
+    roles = {column.name: column.role for column in column_roles(table)}
+    assert roles == {
+        "text": "text",
+        "n": "number",
+        "good": "category",
+        "month": "date",
+        "kind": "category",
+        "place": "category",
+        "row": "id",
+    }
+    assert table["n"].to_pylist()[:4] == [1, None, 3, 4]
+    assert table["month"][1].as_py() == datetime.datetime(2020, 2, 1)
+    plain = frame.reset_index(drop=True)
+    assert table_of_texts(plain).column_names == plain.columns.tolist()
+
+
+def test_names_of_several_levels_have_points():
+    frame = pd.DataFrame({("post", "text"): TEXTS, ("post", "year"): [2020] * 60})
+    assert table_of_texts(frame).column_names == ["post.text", "post.year"]
+
+
+def test_polars_frames_are_read_with_all_types():
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame(
+        {
+            "body": TEXTS,
+            "tags": [["x", "y"], ["z"]] * 30,
+            "at": [datetime.datetime(2024, 1, 1 + i % 28) for i in range(60)],
+            "kind": pl.Series(["a", "b"] * 30, dtype=pl.Categorical),
+            "price": pl.Series(["1.50", "2.25"] * 30).cast(pl.Decimal(10, 2)),
+            "hour": [datetime.time(i % 24) for i in range(60)],
+        }
+    )
+    table = table_of_texts(frame)
+    by_name = {column.name: column.role for column in column_roles(table)}
+    assert by_name == {
+        "body": "text",
+        "tags": "tags",
+        "at": "date",
+        "kind": "category",
+        "price": "number",
+        "hour": "unused",
+    }
+    assert table["price"][1].as_py() == decimal.Decimal("2.25")
+    assert table_of_texts(frame["body"])["text"].to_pylist() == TEXTS
+    with pytest.raises(DataTypeError, match=r"collect\(\)"):
+        table_of_texts(frame.lazy())
+
+
+def test_views_of_strings_are_strings(tmp_path):
+    """Functions of Arrow have no kernels for them."""
+    views = pa.table(
+        {
+            "text": pa.array(TEXTS, pa.string_view()),
+            "tags": pa.array([["a"], ["b"]] * 30, pa.list_(pa.string_view())),
+        }
+    )
+    kinds = [pa.string(), pa.list_(pa.string())]
+    assert table_of_texts(views).schema.types == kinds
+    pq.write_table(views, tmp_path / "views.parquet")
+    assert read_texts(tmp_path / "views.parquet").schema.types == kinds
+
+
+def test_records_are_rows():
+    rows = [{"text": "a", "n": 1}, {"text": "b", "n": None}]
+    assert table_of_texts(rows).to_pylist() == rows
+    assert table_of_texts(iter(["a", None]))["text"].to_pylist() == ["a", None]
+    with pytest.raises(DataTypeError, match="a table or a list of strings"):
+        table_of_texts([("a", 1)])

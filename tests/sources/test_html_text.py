@@ -1,0 +1,35 @@
+"""Texts that were written as HTML."""
+
+import pyarrow as pa
+import pytest
+
+from nanosae.sources.html_text import is_html, plain_texts
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("<p>Hello,</p><p>it&#39;s <b>late</b></p>", "Hello,\nit's late"),
+        ('<div dir="ltr">one<br/>two</div>', "one\ntwo"),
+        ("a <script>if (1 < 2) {}</script><!-- no --> b", "a b"),
+        ('Thanks!<blockquote type="cite"><p>On Monday</p></blockquote>', "Thanks!"),
+        ('Yes<blockquote class="gmail_quote">you wrote</blockquote> no', "Yes no"),
+        ("<blockquote>a saying</blockquote>", "a saying"),
+        ("List<String> x; 1 < 2 > 0; a<b", "List<String> x; 1 < 2 > 0; a<b"),
+        ("R&D at&t &nbsp;x", "R&D at&t x"),
+        ("<P>&lt;p&gt; is a tag</P>", "<p> is a tag"),
+        (None, None),
+        ("", ""),
+    ],
+)
+def test_tags_go_and_texts_stay(written, plain):
+    assert plain_texts(pa.chunked_array([[written]], pa.string())).to_pylist() == [
+        plain
+    ]
+
+
+def test_texts_about_code_are_not_html():
+    code = ["use List<String>", "if a<b and c>d", "the <div> element"] + ["no tag"] * 9
+    assert not is_html(pa.array(code))
+    assert is_html(pa.array(code + ["<p>yes</p>", "a<br>b", '<a href="x">y</a>'] * 3))
+    assert not is_html(pa.array([None], pa.string()))
