@@ -6,7 +6,7 @@ from scipy.stats import norm
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import f1_score
 
-from nanosae.analysis.names import naming
+from nanosae.analysis.names import naming, word_forms
 from nanosae.analysis.names.keywords import feature_words
 from nanosae.analysis.names.labels import label
 from nanosae.analysis.names.meaning import corpus_meaning, terms_by_corpus
@@ -203,8 +203,8 @@ def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
     ],
 )
 def test_words_with_a_long_common_stem_are_one(word, other, same):
-    assert naming._same_word(word, other) is same
-    assert naming._repeats(f"a {word}", f"{other} b") is same
+    assert word_forms.same_word(word, other) is same
+    assert word_forms.repeats(f"a {word}", f"{other} b") is same
 
 
 MARKS = (("ruby", 0.5, 0.02), ("opal", 0.4, 0.05), ("jade", 0.3, 0.2))
@@ -255,9 +255,9 @@ def test_a_word_without_content_names_what_nothing_else_finds(word, share, is_na
 
 
 def test_a_plural_repeats_its_word():
-    assert naming._repeats("pets", "pet")
-    assert naming._repeats("cat", "white cats")
-    assert not naming._repeats("pet", "petal")
+    assert word_forms.repeats("pets", "pet")
+    assert word_forms.repeats("cat", "white cats")
+    assert not word_forms.repeats("pet", "petal")
 
 
 def f1_of(terms, texts, is_active):

@@ -33,11 +33,10 @@ whose texts it finds twice as well as any name with content.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -45,17 +44,15 @@ import scipy.sparse as sp
 
 from nanosae.analysis.names.keywords import FeatureWords, weights_of_rows
 from nanosae.analysis.names.meaning import Meaning, TermMeaning, normal_auc
+from nanosae.analysis.names.word_forms import holds, inflections, is_unspaced, repeats
 from nanosae.analysis.ranking import largest_places
 from nanosae.progress import tracked
-from nanosae.text.tokens import UNSPACED, stem
 from nanosae.text.words import Words, is_stop_word
 
-UNSPACED_START = re.compile(f"[{UNSPACED}]")
 # Hiragana is mostly particles and endings, and so are these characters of Chinese
 PARTICLES = "\u3041-\u309f的了是和与或及为也它这那您"
 LOOSE_END = re.compile(f"^[{PARTICLES}]|[{PARTICLES}]$")
 MAX_TERMS = 3
-STEM = 4  # letters that two terms that repeat each other have in common, at least
 CANDIDATES = 150  # typical terms among which a name is looked for
 MIN_GAIN = 0.02  # of a further term
 COMMON = 3  # training texts that have a term of a name, where the corpus is not small
@@ -269,7 +266,7 @@ def _has_content(corpus: _Corpus, term: int) -> bool:
 
 @lru_cache(maxsize=2**16)
 def _ends_have_content(text: str) -> bool:
-    if _is_unspaced(text):
+    if is_unspaced(text):
         return True
     word_list = text.split(" ")
     ends = (word_list[0], word_list[-1])
@@ -300,11 +297,6 @@ def _is_of_form(corpus: _Corpus, term: int) -> bool:
     if " " not in text:
         return not _has_content(corpus, term) and not is_stop_word(text)
     return not any(corpus.says_something(word) for word in text.split(" "))
-
-
-def _is_unspaced(text: str) -> bool:
-    """Return whether a text begins in a script that puts no spaces between words."""
-    return UNSPACED_START.match(text) is not None
 
 
 def _is_common(corpus: _Corpus, term: int) -> bool:
@@ -356,7 +348,7 @@ class _Search:
         strongest = largest_places(strengths, N_STRONGEST)
         least_strength = strengths[strongest].min(initial=np.inf)
         self.is_strongest = (strengths > 0) & (strengths >= least_strength)
-        self.inflections = _inflections(self.terms)
+        self.inflections = inflections(self.terms)
         own_rows = [corpus.rows_with(term) for term in candidates]
         self.rows: list[np.ndarray] = []
         for place, others in enumerate(self.inflections):
@@ -447,7 +439,7 @@ class _Search:
         for other in good_enough.tolist():
             phrase = self.terms[other]
             is_longer = len(phrase) > len(self.terms[best])
-            if not is_longer or not _holds(phrase, term):
+            if not is_longer or not holds(phrase, term):
                 continue
             if self.n_found[other] >= WHOLE * n_found:
                 best = other
@@ -509,81 +501,18 @@ class _Search:
         """Let no term be added that repeats one of the name."""
         self.open[place] = False
         for other in np.flatnonzero(self.open):
-            if _repeats(self.terms[place], self.terms[other]):
+            if repeats(self.terms[place], self.terms[other]):
                 self.open[other] = False
 
     def name(self) -> Name:
         """Return the name as it is now."""
         places = [*self.shared, *self.chosen]
         terms = [self.candidates[place] for place in places]
-        inflections = []
+        forms = []
         for place in places:
             others = self.inflections[place]
-            inflections += [self.candidates[other] for other in others]
+            forms += [self.candidates[other] for other in others]
         direction = self.direction
         if direction is not None:
             direction = direction + self.directions[self.shared].sum(axis=0)
-        return Name(terms, terms + inflections, direction)
-
-
-def _inflections(terms: list[str]) -> list[list[int]]:
-    """Return, for each single word among some terms, the places of its other forms."""
-    by_stem: dict[str, list[int]] = defaultdict(list)
-    stems = [stem(term) if " " not in term else "" for term in terms]
-    for place, its_stem in enumerate(stems):
-        by_stem[its_stem].append(place)
-    inflections = []
-    for place, its_stem in enumerate(stems):
-        forms = by_stem[its_stem] if its_stem else []
-        inflections.append([other for other in forms if other != place])
-    return inflections
-
-
-def _holds(phrase: str, term: str) -> bool:
-    """Return whether a phrase holds a term: as whole words, where there are spaces."""
-    if f" {term} " in f" {phrase} ":
-        return True
-    return _is_unspaced(term) and term in phrase
-
-
-def _repeats(term: str, other: str) -> bool:
-    """Return whether two terms share a word, give or take an ending."""
-    words = term.split(" ")
-    other_words = other.split(" ")
-    pairs = product(words, other_words)
-    return any(_same_word(word, other_word) for word, other_word in pairs)
-
-
-def _same_word(word: str, other: str) -> bool:
-    """Return whether two words have a long stem in common, or two characters without spaces."""
-    if word[0] != other[0] and word.isascii():
-        return False
-    if word == other or f"{word}s" == other or word == f"{other}s":
-        return True
-    shorter, longer = sorted((len(word), len(other)))
-    n_letters = max(STEM, round(0.6 * longer))
-    has_same_stem = word[:n_letters] == other[:n_letters]
-    if shorter >= n_letters and has_same_stem:
-        return True
-    if not _is_unspaced(word):
-        return False
-    neighbours = [first + second for first, second in pairwise(word)]
-    return any(two in other for two in neighbours)
-
-
-def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
-    """Return a term as it is most often written in some texts.
-
-    Example:
-        >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
-        'Node.js'
-    """
-    words = [re.escape(word) for word in term.split(" ")]
-    pattern = r"\W+".join(words)
-    if not _is_unspaced(term):
-        pattern = rf"\b{pattern}\b"
-    all_texts = "\n".join(texts)
-    spellings = re.findall(pattern, all_texts, re.IGNORECASE) or [term]
-    counts = Counter(" ".join(spelling.split()) for spelling in spellings)
-    [(usual, _)] = counts.most_common(1)
-    return usual
+        return Name(terms, terms + forms, direction)
