@@ -384,6 +384,11 @@ add(
     "kernels/cpu/products.py",
     GRADIENTS,
     (
+        "kernel: value gradients of a frozen decoder with a bias",
+        "pre_activations(pairs, grad, weight, weight.new_zeros(len(weight)))",
+        "pre_activations(pairs, grad, weight, weight.new_ones(len(weight)))",
+    ),
+    (
         "kernel: bias gradient",
         "grad_bias[latent] += value",
         "grad_bias[latent] = value",

@@ -1,5 +1,7 @@
 """From a file of texts to findings: what is decided, done, resumed and redone."""
 
+import os
+import signal
 import zlib
 from dataclasses import replace
 
@@ -14,6 +16,7 @@ from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.errors import ConfigError, DataError, DataTypeError, StaleError
 from nanosae.pipeline import run as module
 from nanosae.pipeline.plan import PlanOptions, make_plan
+from nanosae.runs.signals import Stopped
 from nanosae.train import loop
 from reported import Page
 
@@ -303,6 +306,21 @@ def test_killed_while_it_trains_it_goes_on_at_the_last_checkpoint(
     run(finished[0], tmp_path / "run", **options)
     assert n_steps == 26 + (40 - 20)
     assert results(tmp_path / "run") == results(evaluated)
+
+
+def test_stopped_by_a_signal_it_says_how_to_go_on(finished, tmp_path, monkeypatch):
+    """A run is repeated as it was typed; `train` alone has --resume."""
+    original = loop.take_step
+    signals = iter([signal.SIGTERM])  # a second one would end the process
+
+    def take_step(*arguments):
+        original(*arguments)
+        for number in signals:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(loop, "take_step", take_step)
+    with pytest.raises(Stopped, match="the same command with the same run folder"):
+        run(finished[0], tmp_path / "run")
 
 
 def test_added_texts_cost_only_themselves(finished, tmp_path):

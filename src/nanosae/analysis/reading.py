@@ -57,6 +57,12 @@ def texts_of(codes: Codes, rows: np.ndarray, marks: str = "«»") -> Iterator[st
         yield from codes.texts(block, marks)
 
 
+def drawn_rows(codes: Codes, most: int) -> np.ndarray:
+    """Draw rows at random, always the same ones; ascending."""
+    shuffled = np.random.default_rng(0).permutation(codes.n_rows)
+    return np.sort(shuffled[:most])
+
+
 def run_model(codes: Codes) -> Weights | None:
     """Return the run's model, or None if the codes lie in no run or the run has no model."""
     if not codes.has_model:

@@ -40,6 +40,7 @@ from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
 from nanosae.runs.results import contrast_name, load_result, save_result
+from nanosae.runs.signals import Stopped
 from nanosae.runs.tables import save_features
 
 if TYPE_CHECKING:
@@ -268,9 +269,16 @@ class Work:
             kept = {"encoder": encoder.name, "query_prompt": encoder.query_prompt}
             config = replace(config, **kept)
         trainer = SAETrainer(config, run=self.folder)
-        model = trainer.train(
-            self.vectors(), resume=resumes, force=not resumes, progress=self.advance
-        )
+        try:
+            model = trainer.train(
+                self.vectors(), resume=resumes, force=not resumes, progress=self.advance
+            )
+        except Stopped as stop:
+            message = (
+                "stopped while training; the same command with the same run folder goes on "
+                "from there"
+            )
+            raise Stopped(message, stop.signal) from stop
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent, repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
+from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.splits import same_texts
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
@@ -79,7 +80,7 @@ def overview(
     of_topics = list(_topic_lines(codes, topics))
     lines = of_topics[:FIRST_TOPICS]
     if codes.has_texts:
-        rows = _sampled_rows(codes)
+        rows = drawn_rows(codes, SAMPLE_ROWS)
         text_group = same_texts(codes, rows)
         _, first = np.unique(text_group, return_index=True)
         named = _named_features(codes, rows[first])
@@ -136,11 +137,6 @@ def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
             feature=features[0] if len(features) else None,
             topic=topic["Topic"],
         )
-
-
-def _sampled_rows(codes: Codes) -> np.ndarray:
-    rows = np.random.default_rng(0).permutation(codes.n_rows)[:SAMPLE_ROWS]
-    return np.sort(rows)
 
 
 def _named_features(codes: Codes, rows: np.ndarray) -> _Named:

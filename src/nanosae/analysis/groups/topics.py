@@ -38,6 +38,7 @@ from nanosae.analysis.groups.clustering import (
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.analysis.groups.topic_words import spelled, topic_words
 from nanosae.analysis.names.group_names import common_words, feature_names
+from nanosae.analysis.reading import drawn_rows
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import ConfigError
@@ -328,7 +329,7 @@ def topics(
     is_active = codes.counts > 0
     is_eligible = is_active & (codes.density <= max_density)
     decoder = np.where(is_eligible[:, None], np.asarray(directions), 0)
-    drawn = _drawn_rows(codes)
+    drawn = drawn_rows(codes, SAMPLE_ROWS)
     centre, sample = _sample_of_rows(codes, decoder, drawn)
     neighbours = _neighbours_of_rows(codes, decoder, centre, sample)
     near = nearest_rows(sample, sample, NEIGHBOURS)
@@ -414,12 +415,6 @@ def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
         return False
     first_row = codes.vectors(np.arange(1))
     return first_row.shape[1] == decoder.shape[1]
-
-
-def _drawn_rows(codes: Codes) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    drawn = rng.permutation(codes.n_rows)[:SAMPLE_ROWS]
-    return np.sort(drawn)
 
 
 def _sample_of_rows(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from nanosae.analysis.reading import drawn_rows
 from nanosae.codes import as_codes
 from nanosae.errors import DataError
 from nanosae.view.plots.base import (
@@ -229,9 +230,7 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
     """
     codes = as_codes(source)
     if feature is None:
-        shuffled = np.random.default_rng(0).permutation(codes.n_rows)
-        rows = np.sort(shuffled[:MAX_ROWS])
-        values = codes.take(rows).data
+        values = codes.take(drawn_rows(codes, MAX_ROWS)).data
         name = "all features"
     else:
         _, values = codes.feature(feature)
