@@ -50,7 +50,7 @@ def _use_wide_vectors(_typing_context):
     return numba.types.void(), generate
 
 
-use_wide_vectors: Callable[[], None] = intrinsic(_use_wide_vectors)
+use_wide_vectors: Callable = intrinsic(_use_wide_vectors)
 
 
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
