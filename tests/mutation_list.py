@@ -675,6 +675,12 @@ add(
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
     ("names: terms of weak texts", "STRONGEST_SHARE = 0.15", "STRONGEST_SHARE = 0.0"),
+    ("names: terms of another meaning", "STRONGEST_AUC = 0.8 ", "STRONGEST_AUC = 0.0 "),
+    (
+        "names: texts speak for their own terms",
+        "is_without = ~presence.toarray().astype(bool)",
+        "is_without = presence.toarray() >= 0",
+    ),
     (
         "names: all texts count alike",
         "weights_of_rows(own.activations)[is_train]",
@@ -687,6 +693,11 @@ add(
     "analysis/names/meaning.py",
     "tests/analysis/names/test_meaning.py",
     ("meaning: noise is about texts", "SURE_Z = 4.0", "SURE_Z = 0.0"),
+    (
+        "meaning: the difference of means alone",
+        "unit(differences @ self.precision)",
+        "unit(differences)",
+    ),
     (
         "meaning: terms are not centred",
         "unit(embeddings - embeddings.mean(axis=0))",

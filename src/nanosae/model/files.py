@@ -40,9 +40,8 @@ def model_folder(path: str | Path) -> Path:
         folder = Path(path)
     settings = folder / SETTINGS
     if not settings.exists():
-        raise MissingError(
-            f"no saved model in {path}: {SETTINGS} is missing.", file=settings
-        )
+        reason = f"{SETTINGS} is missing" if folder.exists() else "it does not exist"
+        raise MissingError(f"no saved model in {path}: {reason}.", file=settings)
     return folder
 
 

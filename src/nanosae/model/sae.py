@@ -82,6 +82,8 @@ class SAEModel(nn.Module):
             "hidden_size": self.cfg["d_sae"],
             "activation": self.cfg["architecture"],
         }
+        if "k" in self.cfg:
+            facts["k"] = self.cfg["k"]
         return facts | self.cfg.get("metadata", {})
 
     @property
@@ -408,8 +410,13 @@ class SAEModel(nn.Module):
     def __repr__(self) -> str:
         """Name the activation and the sizes."""
         config = self.config
-        size = f"{config['input_size']} → {config['hidden_size']}"
-        return f"SAEModel({config['activation']}, {size}, k={config.get('k')})"
+        facts = [
+            config["activation"],
+            f"{config['input_size']} → {config['hidden_size']}",
+        ]
+        if config.get("k") is not None:
+            facts.append(f"k={config['k']}")
+        return f"SAEModel({', '.join(facts)})"
 
     def _repr_html_(self) -> str:
         from nanosae.codes import facts_html

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.covariance import LedoitWolf
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from nanosae.analysis.inactive import hard_inactive
@@ -199,11 +200,13 @@ def test_scores_are_those_of_the_label_on_held_out_rows(planted, codes):
         assert row.label_recall == pytest.approx(
             recall_score(truth[held], predicted[held])
         )
-        seen = [
-            directions[~held & has].mean(0) - directions[~held].mean(0)
-            for has in has_term
-        ]
-        direction = np.sum([mean / np.linalg.norm(mean) for mean in seen], axis=0)
+        fitted = LedoitWolf().fit(directions[~held].astype(float))
+        of_terms = []
+        for has in has_term:
+            apart = directions[~held & has].mean(0) - fitted.location_
+            discriminant = np.linalg.solve(fitted.covariance_, apart)
+            of_terms.append(discriminant / np.linalg.norm(discriminant))
+        direction = np.sum(of_terms, axis=0)
         expected = roc_auc_score(truth[held], directions[held] @ direction)
         assert row.label_auc == pytest.approx(expected, abs=3e-3)
         checked += 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
 from nanosae.analysis.names import meaning as module
@@ -36,12 +37,15 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     presence = np.random.default_rng(1).random((30, 4)) < 0.3
     presence[:, 3] = False
     found = meaning.of_terms(sp.csr_array(presence.astype(np.float32)))
+    mean = directions[rows].mean(0)
+    covariance = LedoitWolf().fit(directions[rows].astype(float)).covariance_
     for term in range(3):
-        expected = directions[rows][presence[:, term]].mean(0) - directions[rows].mean(
-            0
-        )
+        difference = directions[rows][presence[:, term]].mean(0) - mean
+        expected = np.linalg.solve(covariance, difference.astype(float))
         expected /= np.linalg.norm(expected)
-        np.testing.assert_allclose(found[term], expected, atol=1e-5)
+        np.testing.assert_allclose(found[term], expected, atol=1e-4)
+        difference /= np.linalg.norm(difference)
+        assert not np.allclose(found[term], difference, atol=0.05)
         uncentred = vectors[rows][presence[:, term]].mean(0)
         assert not np.allclose(
             found[term], uncentred / np.linalg.norm(uncentred), atol=0.1
@@ -57,6 +61,41 @@ def test_terms_and_features_point_where_their_rows_do(vectors, tmp_path):
     np.testing.assert_allclose(
         meaning.direct(vectors[1::2]), directions[1::2], atol=1e-5
     )
+
+
+def test_a_term_does_not_point_along_what_all_texts_differ_in(tmp_path):
+    rng = np.random.default_rng(0)
+    n = 2000
+    vectors = rng.normal(size=(n, 8)).astype(np.float32)
+    has_term = rng.random(n) < 0.1
+    common = 6 * rng.normal(size=n)
+    vectors[:, 0] += common + 3 * has_term
+    vectors[:, 1] += 3 * has_term
+    codes = corpus(tmp_path / "c", np.ones((n, 1)), ["a text"] * n, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(0, n, 2))
+    presence = sp.csr_array(has_term[::2, None].astype(np.float32))
+    along = meaning.direct(vectors[1::2]) @ meaning.of_terms(presence)[0]
+    directions = brute_directions(vectors, np.arange(0, n, 2))
+    own, unseen = directions[::2], directions[1::2]
+    difference = own[has_term[::2]].mean(0) - own.mean(0)
+    area = roc_auc_score(has_term[1::2], along)
+    assert area > roc_auc_score(has_term[1::2], unseen @ difference) + 0.05
+
+
+def test_embeddings_that_are_all_alike_have_no_directions(tmp_path):
+    vectors = np.ones((20, 3), np.float32)
+    codes = corpus(tmp_path / "c", np.ones((20, 1)), ["a text"] * 20, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(20))
+    assert not meaning.of_terms(sp.csr_array(np.eye(20, dtype=np.float32))).any()
+
+
+def test_two_embeddings_have_one_direction(tmp_path):
+    vectors = np.tile(np.float32([[1, 2, 0], [3, 0, 0]]), (20, 1))
+    codes = corpus(tmp_path / "c", np.ones((40, 1)), ["a text"] * 40, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(40))
+    presence = sp.csr_array(np.float32(np.arange(40) % 2)[:, None])
+    expected = np.array([[1, -1, 0]]) / np.sqrt(2)
+    np.testing.assert_allclose(meaning.of_terms(presence), expected, atol=1e-3)
 
 
 VOCABULARY = ["red", "green", "blue", "car", "bus", "ship", "tree", "leaf", "sea"]

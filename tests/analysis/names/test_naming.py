@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.covariance import LedoitWolf
 from sklearn.metrics import f1_score
 
-from nanosae.analysis.names import naming
+from nanosae.analysis.names import naming, word_forms
 from nanosae.analysis.names.keywords import feature_words
 from nanosae.analysis.names.labels import label
 from nanosae.analysis.names.meaning import corpus_meaning, terms_by_corpus
@@ -202,8 +203,8 @@ def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
     ],
 )
 def test_words_with_a_long_common_stem_are_one(word, other, same):
-    assert naming._same_word(word, other) is same
-    assert naming._repeats(f"a {word}", f"{other} b") is same
+    assert word_forms.same_word(word, other) is same
+    assert word_forms.repeats(f"a {word}", f"{other} b") is same
 
 
 MARKS = (("ruby", 0.5, 0.02), ("opal", 0.4, 0.05), ("jade", 0.3, 0.2))
@@ -254,9 +255,9 @@ def test_a_word_without_content_names_what_nothing_else_finds(word, share, is_na
 
 
 def test_a_plural_repeats_its_word():
-    assert naming._repeats("pets", "pet")
-    assert naming._repeats("cat", "white cats")
-    assert not naming._repeats("pet", "petal")
+    assert word_forms.repeats("pets", "pet")
+    assert word_forms.repeats("cat", "white cats")
+    assert not word_forms.repeats("pet", "petal")
 
 
 def f1_of(terms, texts, is_active):
@@ -341,6 +342,25 @@ def test_a_further_term_is_in_strongest_texts_that_the_name_does_not_cover(weak,
     assert named(texts, activations, without_content=NOISE)[0] == names
 
 
+@pytest.mark.parametrize(("axis", "names"), [(0, ["ruby", "opal"]), (1, ["ruby"])])
+def test_a_further_term_means_what_strongest_texts_without_it_mean(
+    axis, names, tmp_path
+):
+    rng = np.random.default_rng(0)
+    n = 900
+    activations = np.zeros(n)
+    activations[:50] = 2
+    own = ["opal"] * 15 + ["ruby"] * 35 + [""] * (n - 50)
+    vectors = rng.normal(size=(n, 6))
+    vectors[:15, axis] += 6  # of "opal"
+    vectors[15:50, 0] += 6
+    texts = [f"{rng.choice(NOISE)} {rng.choice(NOISE)} {word}" for word in own]
+    codes = corpus(tmp_path / "c", activations[:, None], texts, vectors=vectors)
+    meaning = corpus_meaning(codes, np.arange(n))
+    texts = np.array(texts, dtype=object)
+    assert named(texts, activations, meaning, without_content=NOISE)[0] == names
+
+
 def test_strong_texts_choose_the_first_term():
     rng = np.random.default_rng(0)
     activations = np.zeros(300)
@@ -421,7 +441,7 @@ def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
     vectors = rng.normal(size=(len(texts), 6)) + 2
     for axis, word in enumerate(("ruby", "jade")):
         vectors[[word in text.split() for text in texts], axis] += 4
-    vectors[is_active, 1] += 3  # the feature means what jade does
+    vectors[is_active, 1] += 1  # the feature means what jade does
     codes = corpus(tmp_path / "c", is_active[:, None], texts.tolist(), vectors=vectors)
     terms, _, _ = named(
         texts, is_active, meaning=corpus_meaning(codes, np.arange(len(texts)))
@@ -429,10 +449,12 @@ def test_the_first_term_is_best_by_words_and_meaning_together(seed, tmp_path):
 
     centred = codes.vectors() - codes.vectors().mean(0)
     directions = centred / np.linalg.norm(centred, axis=1)[:, None]
+    covariance = LedoitWolf().fit(directions.astype(float)).covariance_
     scores, by_words = {}, {}
     for word in (*NOISE, "ruby", "jade"):
         has_word = np.array([word in text.split() for text in texts])
-        along = directions @ (directions[has_word].mean(0) - directions.mean(0))
+        apart = directions[has_word].mean(0) - directions.mean(0)
+        along = directions @ np.linalg.solve(covariance, apart.astype(float))
         by_words[word] = f1_of([word], texts, is_active)
         difference = along[is_active].mean() - along.mean()
         scores[word] = by_words[word] + norm.cdf(

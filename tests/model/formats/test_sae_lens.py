@@ -48,7 +48,9 @@ def test_b_dec_may_stay_out_of_the_encoder(tmp_path):
     cfg = {"architecture": "standard", "apply_b_dec_to_input": False}
     written.sae_lens(tmp_path, cfg, written.sae_lens_tensors(p))
     acts = formulas.standard(p, x, centred=False)
-    assert_equal(SAEModel.load(tmp_path), x, acts, formulas.decode(p, acts))
+    model = SAEModel.load(tmp_path)
+    assert "k=" not in repr(model)
+    assert_equal(model, x, acts, formulas.decode(p, acts))
     assert not np.allclose(acts, formulas.standard(p, x), atol=0.1)
 
 
@@ -67,6 +69,8 @@ def test_topk_by_decoder_norm_is_folded(tmp_path):
     acts, recon = rescaled_topk(p, x)
     assert_equal(model, x, acts, recon)
     assert model.cfg["rescale_acts_by_decoder_norm"] is False
+    assert model.config["k"] == K
+    assert f"k={K}" in repr(model)
     wrong = formulas.topk(p, x)  # what it would be without the norms
     assert np.abs(formulas.decode(p, wrong) - recon).max() > 0.5
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.names.keywords import log_odds
-from nanosae.analysis.names.naming import usual_spelling
+from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.text.tokens import is_unspaced, stem
 from nanosae.text.words import Words, is_stop_word
 

@@ -30,7 +30,6 @@ from nanosae.analysis.names.naming import (
     Name,
     candidate_terms,
     choose_names,
-    usual_spelling,
 )
 from nanosae.analysis.names.scoring import (
     SCORES,
@@ -39,6 +38,7 @@ from nanosae.analysis.names.scoring import (
     is_doubtful,
     word_scores,
 )
+from nanosae.analysis.names.word_forms import usual_spelling
 from nanosae.analysis.reading import chosen_features, feature_columns
 from nanosae.analysis.splits import duplicate_groups, held_out, split_notes
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows

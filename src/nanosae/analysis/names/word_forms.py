@@ -1,0 +1,83 @@
+"""Forms of words: inflections of a word, terms that repeat each other, and the usual spelling."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise, product
+
+import numpy as np
+
+from nanosae.text.tokens import UNSPACED, stem
+
+UNSPACED_START = re.compile(f"[{UNSPACED}]")
+STEM = 4  # letters that two terms that repeat each other have in common, at least
+
+
+def is_unspaced(text: str) -> bool:
+    """Return whether a text begins in a script that puts no spaces between words."""
+    return UNSPACED_START.match(text) is not None
+
+
+def inflections(terms: list[str]) -> list[list[int]]:
+    """Return, for each single word among some terms, the places of its other forms."""
+    by_stem: dict[str, list[int]] = defaultdict(list)
+    stems = [stem(term) if " " not in term else "" for term in terms]
+    for place, its_stem in enumerate(stems):
+        by_stem[its_stem].append(place)
+    other_forms = []
+    for place, its_stem in enumerate(stems):
+        forms = by_stem[its_stem] if its_stem else []
+        other_forms.append([other for other in forms if other != place])
+    return other_forms
+
+
+def holds(phrase: str, term: str) -> bool:
+    """Return whether a phrase holds a term: as whole words, where there are spaces."""
+    if f" {term} " in f" {phrase} ":
+        return True
+    return is_unspaced(term) and term in phrase
+
+
+def repeats(term: str, other: str) -> bool:
+    """Return whether two terms share a word, give or take an ending."""
+    words = term.split(" ")
+    other_words = other.split(" ")
+    pairs = product(words, other_words)
+    return any(same_word(word, other_word) for word, other_word in pairs)
+
+
+def same_word(word: str, other: str) -> bool:
+    """Return whether two words have a long stem in common, or two characters without spaces."""
+    if word[0] != other[0] and word.isascii():
+        return False
+    if word == other or f"{word}s" == other or word == f"{other}s":
+        return True
+    shorter, longer = sorted((len(word), len(other)))
+    n_letters = max(STEM, round(0.6 * longer))
+    has_same_stem = word[:n_letters] == other[:n_letters]
+    if shorter >= n_letters and has_same_stem:
+        return True
+    if not is_unspaced(word):
+        return False
+    neighbours = [first + second for first, second in pairwise(word)]
+    return any(two in other for two in neighbours)
+
+
+def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
+    """Return a term as it is most often written in some texts.
+
+    Example:
+        >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
+        'Node.js'
+    """
+    words = [re.escape(word) for word in term.split(" ")]
+    pattern = r"\W+".join(words)
+    if not is_unspaced(term):
+        pattern = rf"\b{pattern}\b"
+    all_texts = "\n".join(texts)
+    spellings = re.findall(pattern, all_texts, re.IGNORECASE) or [term]
+    counts = Counter(" ".join(spelling.split()) for spelling in spellings)
+    [(usual, _)] = counts.most_common(1)
+    return usual
