@@ -644,8 +644,8 @@ add(
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
     (
         "names: stop words name",
-        "return not _has_content(corpus, term) and not is_stop_word(text)",
-        "return not _has_content(corpus, term)",
+        "if len(word_list) < MIN_STOP_WORDS and all(map(is_stop_word, word_list)):",
+        "if False:",
     ),
     (
         "names: only phrases are of form",

@@ -67,6 +67,7 @@ STRONGEST_SHARE = 0.15  # of these, that have it and no other term of the name
 # "excellent discrimination" (Hosmer, Lemeshow and Sturdivant 2013, §5.2.4)
 STRONGEST_AUC = 0.8  # of those without it, along the meaning of a further term
 MIN_TEXTS = 5  # on which a feature is stronger than its siblings, to be named anew
+MIN_STOP_WORDS = 3  # of a phrase of form that has no other word
 FORM_ADVANTAGE = (
     2.0  # times the F1 of what has content, for what says nothing by itself
 )
@@ -292,11 +293,17 @@ def _is_whole(corpus: _Corpus, term: int) -> bool:
 
 
 def _is_of_form(corpus: _Corpus, term: int) -> bool:
-    """Return whether a term says nothing, word by word, and yet can name: no stop word can."""
+    """Return whether a term says nothing, word by word, and yet can name.
+
+    Neither a stop word can nor two ("of the"), but three or a rarer word can ("how do i").
+    """
     text = corpus.words.terms[term]
-    if " " not in text:
-        return not _has_content(corpus, term) and not is_stop_word(text)
-    return not any(corpus.says_something(word) for word in text.split(" "))
+    word_list = text.split(" ")
+    if len(word_list) < MIN_STOP_WORDS and all(map(is_stop_word, word_list)):
+        return False
+    if len(word_list) == 1:
+        return not _has_content(corpus, term)
+    return not any(corpus.says_something(word) for word in word_list)
 
 
 def _is_common(corpus: _Corpus, term: int) -> bool:
