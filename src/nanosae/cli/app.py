@@ -27,6 +27,7 @@ from nanosae.cli import (
     training,
 )
 from nanosae.cli import run as whole
+from nanosae.cli.parameters import shown_default
 from nanosae.errors import ConfigError
 from nanosae.progress import bars
 
@@ -111,7 +112,10 @@ app = App(
     help="Train sparse autoencoders on embeddings and read a corpus through their features.",
     version=_version,
     default_parameter=Parameter(
-        negative_bool=(), negative_iterable=(), consume_multiple=True
+        negative_bool=(),
+        negative_iterable=(),
+        consume_multiple=True,
+        show_default=shown_default,
     ),
     suppress_keyboard_interrupt=False,
     help_format="plaintext",  # the list of verbs needs no parser of Markdown

@@ -19,7 +19,6 @@ from nanosae.cli.parameters import (
     integer,
     split_at_commas,
 )
-from nanosae.codes import has_corpus
 
 Other = Annotated[Path, Parameter(help="The run folder of another SAE.")]
 
@@ -63,6 +62,8 @@ def stability(run: Run, /, *others: Other) -> None:
     The scores are written to the feature table, where the run has codes.
     """
     import pandas as pd
+
+    from nanosae.codes import has_corpus
 
     scores = nanosae.stability(_weights(run), [_weights(other) for other in others])
     table = pd.DataFrame({"feature": range(len(scores)), "stability": scores})

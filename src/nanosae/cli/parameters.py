@@ -83,3 +83,10 @@ Groups = Annotated[
     str | None,
     Parameter(help="Column whose groups stay on one side of the held-out split."),
 ]
+
+
+def shown_default(value: Any) -> str | None:
+    """Return what help shows of a default: nothing of a flag that is off, or of what is empty."""
+    if value is None or value is False or value == "":
+        return None
+    return str(value)

@@ -23,7 +23,13 @@ from typing import (
 
 from cyclopts import Parameter, Token, convert
 
-from nanosae.cli.parameters import integer, integers, split_at_commas, words
+from nanosae.cli.parameters import (
+    integer,
+    integers,
+    shown_default,
+    split_at_commas,
+    words,
+)
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, MissingError
 from nanosae.fields import without_none
@@ -99,10 +105,9 @@ def _flags(name: str, lists: bool) -> Any:
     flags = {}
     for field in dataclasses.fields(TrainConfig):
         hint = hints[field.name]
-        default = None if field.default is None else str(field.default)
         parameter = Parameter(
             converter=_converter(hint, lists),
-            show_default=default,
+            show_default=shown_default(field.default),
             negative_bool="no-",  # it overrides a file of settings
         )
         flags[field.name] = Annotated[hint, parameter]

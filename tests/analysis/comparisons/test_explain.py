@@ -8,6 +8,7 @@ from scipy.stats import ttest_ind
 
 from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.feature_sums import FeatureSums
 from small_corpora import active_with_target
 
 
@@ -126,6 +127,24 @@ def test_a_number_of_one_text_is_not_tested(tmp_path):
     result = explain(codes, "y", min_active=1)
     assert result.about["n_tested"] == 1
     assert result.findings["feature"].tolist() == [1]
+
+
+def test_of_what_the_strata_decide_sums_in_another_order_are_equal():
+    """0.1 + 0.2 is more than 0.3 by rounding: no row is left without the feature."""
+    sums = FeatureSums(
+        rows=np.arange(2),
+        target=None,
+        strata=None,
+        weight=np.array([0.1, 0.2]),
+        n_rows=np.array([0.1 + 0.2]),
+        n_active=np.array([[0.3]]),
+        target_sum=np.array([[0.7]]),
+        active_target_sum=np.array([[0.7]]),
+        target_squares=np.array([[0.2]]),
+    )
+    assert sums.n_rows[0] != sums.n_active[0, 0]
+    assert sums.active_squares.tolist() == [[0]]
+    assert sums.z.tolist() == [[0]]
 
 
 @pytest.mark.parametrize("follows", ["feature", "target"])
