@@ -649,7 +649,7 @@ add(
     ),
     (
         "names: only phrases are of form",
-        "return not _has_content(corpus, term) and not is_stop_word(text)",
+        "return not _has_content(corpus, term)",
         "return False",
     ),
     (
