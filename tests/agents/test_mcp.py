@@ -93,6 +93,9 @@ def test_ten_questions_are_answered_rightly(run):
     assert row["columns"]["group"] == groups[strongest[0]]
     assert card["facts"]["n_active"] == int((dense[:, feature] > 0).sum())
     assert card["examples"]["top_rows"][0]["row"] == strongest[0]
+    related = {line["feature"]: line["label"] for line in card["related"]}
+    nearest = nanosae.card(codes, feature).facts["nearest"]
+    assert related[nearest[0]] == nanosae.card(codes, nearest[0]).label != ""
     rows = [line["rows"] for line in features["features"]]
     assert rows == sorted(rows, reverse=True)
     direct = nanosae.contrast(codes, value, by="group")

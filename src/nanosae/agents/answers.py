@@ -64,7 +64,7 @@ def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> 
 
 
 def show_feature(analysis: Analysis, feature: int) -> Answer:
-    """Show a feature: its label, its statistics, rows on which it is active and is not."""
+    """Show a feature: label, statistics, rows with and without it, related features."""
     codes = analysis.codes
     described = analysis.features
     is_known = "n_active" in described and feature in set(described["feature"])
@@ -76,7 +76,8 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
     facts = {name: value for name, value in known if not isinstance(value, list)}
     label = {"label": found.label, "doubtful": found.doubtful}
     answer = {"feature": feature, **label, "facts": facts}
-    return _short(plain(answer | {"examples": examples}))
+    related = [{"feature": j, "label": name} for j, name in found.related.items()]
+    return _short(plain(answer | {"examples": examples, "related": related}))
 
 
 def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
