@@ -49,7 +49,7 @@ COVERED = {
         "test_contrast::test_selection_and_report_on_the_same_rows_would_be_caught",
         "test_evaluate::test_noise_scores_no_better_than_chance_which_choosing_on_test_rows_would_not",
         "test_labels::test_held_out_texts_decide_the_score_and_not_the_name",
-        "test_llm::test_shown_texts_are_the_strongest_and_judged_ones_are_unseen",
+        "test_labels::test_shown_texts_are_the_strongest_and_judged_ones_are_unseen",
     ],
     "near-copies on both sides of a split": [
         "test_splits::test_no_near_copy_is_on_the_other_side",
@@ -66,22 +66,22 @@ COVERED = {
         "test_model::test_a_pickle_without_the_class_known_is_refused",
     ],
     "a shuffled throw-away copy: the same first silent texts for every feature": [
-        "test_llm::test_each_feature_gets_other_silent_texts",
+        "test_labels::test_each_feature_gets_other_silent_texts",
         "test_describe::test_negatives_differ_between_features_and_seeds",
     ],
     "scores that rest on six texts": [
-        "test_llm::test_defaults_are_enough_texts_to_decide_on",
+        "test_labels::test_defaults_are_enough_texts_to_decide_on",
         "test_scoring::test_a_perfect_ranking_of_few_texts_is_not_certain",
     ],
     "constant predictions make the correlation undefined": [
-        "test_llm::test_a_model_that_guesses_is_found_out",
+        "test_labels::test_a_model_that_guesses_is_found_out",
     ],
     "the printed activation is another text's": [
-        "test_llm::test_the_activations_printed_are_those_of_their_texts",
+        "test_labels::test_the_activations_printed_are_those_of_their_texts",
         "test_cards::test_a_card_holds_the_examples_with_their_activations",
     ],
     "active texts among the silent ones": [
-        "test_llm::test_shown_texts_are_the_strongest_and_judged_ones_are_unseen",
+        "test_labels::test_shown_texts_are_the_strongest_and_judged_ones_are_unseen",
         "test_inactive::test_hard_inactive_rows_are_the_nearest_by_brute_force",
         "test_describe::test_hard_negatives_are_the_silent_rows_nearest_to_the_top_rows",
     ],

@@ -62,16 +62,13 @@ class Tags(HTMLParser):
 
 
 def test_a_card_names_the_features_that_it_is_related_to(run, tmp_path):
-    other, cosine = (
-        card(run, 4).facts["nearest"][0],
-        card(run, 4).facts["nearest_cosine"][0],
-    )
-    table = pd.DataFrame({"feature": [other], "label": ["old <boats>"]})
-    table.to_parquet(tmp_path / "features.parquet")
+    facts = card(run, 4).facts
+    other, cosine = facts["nearest"][0], facts["nearest_cosine"][0]
+    names = pd.DataFrame({"feature": [other], "label": ["old <boats>"]})
+    save_features(tmp_path, names)
     found = card(run, 4)
-    assert f"nearest (cosine): old <boats> ({other}; {cosine:.2f}) · feature (" in str(
-        found
-    )
+    named = f"nearest (cosine): old <boats> ({other}; {cosine:.2f}) · feature ("
+    assert named in str(found)
     assert f"old &lt;boats&gt; ({other}; " in found._repr_html_()
     assert found.to_dict()["related"][other] == "old <boats>"
 
