@@ -41,7 +41,7 @@ LABELS = {
 }
 HEAD = """# Gallery
 
-Every figure of `nanosae.plot`, made by [make_gallery.py](make_gallery.py): SAEs of 1,024
+Every figure of `nanosae.plot`, made by `docs/make_gallery.py`: SAEs of 1,024
 features, k = 16, 300 steps. The years are made up, because the corpora have none: one group of
 rows is drawn later than the others.
 """

@@ -23,7 +23,7 @@ PARTS = 16  # of a map without gaps
 MIN_PART = 8  # points of a part, on average
 HALF_LETTER = 3.6  # pixels, half the mean width of a letter
 N_WORDS = 3  # of a cluster's name
-SPELLING_TEXTS = 100  # of a cluster, whose spelling of its words is taken
+SPELLING_LETTERS = 1000  # of each text of a cluster, whose spelling is taken
 
 
 def project(
@@ -267,7 +267,7 @@ def _cluster_names(texts: list[str], cluster: np.ndarray) -> list[str]:
     found = topic_words(words, cluster, cluster.max() + 1, N_WORDS)
     names = []
     for own, terms in enumerate(found):
-        of_cluster = np.flatnonzero(cluster == own)[:SPELLING_TEXTS]
-        own_texts = [texts[i] for i in of_cluster]
+        of_cluster = np.flatnonzero(cluster == own)
+        own_texts = [texts[i][:SPELLING_LETTERS] for i in of_cluster]
         names.append(", ".join(spelled(terms, own_texts)))
     return names
