@@ -1,19 +1,13 @@
 """Corpora on which features are labelled, described, searched, compared and named by a model."""
 
-import shutil
-
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from chat_server import SECRET, Server
 from nanosae.analysis import reading
-from nanosae.analysis.search import text_index as text_index_module
-from nanosae.codes import Codes, write_codes
-from nanosae.runs.tables import save_features
+from nanosae.codes import write_codes
 from planted import planted_corpus
-from small_corpora import DEAD, DENSE, LONE, TWIN, D, M, N, sae, save_model
+from small_corpora import DEAD, DENSE, LONE, TWIN, D, M, N, save_model
 
 
 @pytest.fixture(scope="session")
@@ -65,58 +59,6 @@ def run(tmp_path, dense):
     return write_codes(
         tmp_path / "codes" / "c", sp.csr_array(dense), texts=texts, vectors=x
     )
-
-
-@pytest.fixture(scope="session")
-def searched_corpus():
-    return planted_corpus(700)
-
-
-@pytest.fixture
-def searched_codes(tmp_path, searched_corpus, monkeypatch):
-    """A run whose model has the planted directions and whose codes are what that model encodes."""
-    monkeypatch.setattr("nanosae.codes.writer.SHARD_ROWS", 300)
-    monkeypatch.setattr(text_index_module, "BLOCK", 128)
-    centre = searched_corpus.embeddings.mean(axis=0)
-    model = sae(searched_corpus.directions, centre)
-    model.save(tmp_path / "model")
-    names = pd.DataFrame({"feature": np.arange(48), "label": searched_corpus.names})
-    save_features(tmp_path, names)
-    acts = model.encode(searched_corpus.embeddings)
-    path = tmp_path / "codes" / "default"
-    return write_codes(
-        path, acts, texts=searched_corpus.texts, vectors=searched_corpus.embeddings
-    )
-
-
-@pytest.fixture(scope="session")
-def judged_corpus():
-    return planted_corpus(n_rows=900)
-
-
-@pytest.fixture(scope="session")
-def judged_written(judged_corpus, tmp_path_factory):
-    return write_codes(
-        tmp_path_factory.mktemp("llm") / "codes" / "default",
-        judged_corpus.activations,
-        texts=judged_corpus.texts.tolist(),
-        metadata={"source": judged_corpus.columns["source"]},
-        vectors=judged_corpus.embeddings,
-    )
-
-
-@pytest.fixture
-def judged_codes(judged_written, tmp_path):
-    shutil.copytree(judged_written.run, tmp_path / "run")
-    return Codes.open(tmp_path / "run")
-
-
-@pytest.fixture
-def server(judged_corpus, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
-    made = Server(judged_corpus)
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="session")

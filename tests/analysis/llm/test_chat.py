@@ -17,17 +17,6 @@ from nanosae.analysis.llm.chat import Chat, ChatSession
 from nanosae.analysis.llm.labels import llm_label
 from nanosae.errors import ConfigError, DamagedFileError, ServerError, WriteError
 
-
-@pytest.fixture(scope="module")
-def planted(judged_corpus):
-    return judged_corpus
-
-
-@pytest.fixture
-def codes(judged_codes):
-    return judged_codes
-
-
 FEATURES = [16, 21, 44]  # frequent ones without parent
 
 

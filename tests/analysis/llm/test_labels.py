@@ -19,17 +19,6 @@ from nanosae.cli import main
 from nanosae.codes import Codes, write_codes
 from nanosae.runs.tables import save_features
 
-
-@pytest.fixture(scope="module")
-def planted(judged_corpus):
-    return judged_corpus
-
-
-@pytest.fixture
-def codes(judged_codes):
-    return judged_codes
-
-
 FEATURES = [16, 21, 44]  # frequent ones without parent
 
 

@@ -11,16 +11,6 @@ from nanosae.errors import DataError
 from oracles import dense_rows
 
 
-@pytest.fixture(scope="module")
-def planted(searched_corpus):
-    return searched_corpus
-
-
-@pytest.fixture
-def codes(searched_codes):
-    return searched_codes
-
-
 def test_words_without_an_encoder_are_lifted_to_features_and_the_answer_says_so(
     codes, planted
 ):

@@ -18,16 +18,6 @@ from nanosae.text import embed, static
 from oracles import cosines, dense_rows, order_of
 
 
-@pytest.fixture(scope="module")
-def planted(searched_corpus):
-    return searched_corpus
-
-
-@pytest.fixture
-def codes(searched_codes):
-    return searched_codes
-
-
 def test_a_vector_finds_the_rows_of_highest_cosine(codes):
     vector = np.random.default_rng(0).normal(size=64).astype(np.float32)
     found = search(codes, vector)

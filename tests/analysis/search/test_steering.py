@@ -14,16 +14,6 @@ from oracles import cosines, dense_rows, order_of
 from small_corpora import sae
 
 
-@pytest.fixture(scope="module")
-def planted(searched_corpus):
-    return searched_corpus
-
-
-@pytest.fixture
-def codes(searched_codes):
-    return searched_codes
-
-
 def test_an_edit_is_decoded_and_keeps_what_the_sae_leaves_unexplained(codes):
     vector = codes.vectors([40])[0]
     acts = codes.weights().encode(vector).toarray()[0]

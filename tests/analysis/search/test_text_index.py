@@ -19,16 +19,6 @@ from nanosae.checked import BLANK, seal_file
 from nanosae.codes import Codes, CodesWriter, write_codes
 
 
-@pytest.fixture(scope="module")
-def planted(searched_corpus):
-    return searched_corpus
-
-
-@pytest.fixture
-def codes(searched_codes):
-    return searched_codes
-
-
 def words_of(text):
     return set(
         "".join(c if c.isalnum() or c == "_" else " " for c in text.casefold()).split()
