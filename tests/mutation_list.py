@@ -882,8 +882,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(training, candidates, n_select)",
-        "chosen = _choose(data, candidates, n_select)",
+        "places = _choose(training.of_columns(candidates), n_select)",
+        "places = _choose(data.of_columns(candidates), n_select)",
     ),
     (
         "joint model: any number of features",
