@@ -772,7 +772,11 @@ add(
 add(
     "analysis/comparisons/selection.py",
     "tests/analysis/comparisons/test_selection.py",
-    ("selection: one tail forgotten", "np.logaddexp(log_below, log_above)", "log_above"),
+    (
+        "selection: one tail forgotten",
+        "np.logaddexp(log_below, log_above)",
+        "log_above",
+    ),
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
         "selection: cutoff of the largest p",
@@ -1558,7 +1562,7 @@ add(
     "tests/analysis/comparisons/test_sentences.py",
     (
         "one comparison of many as if it were the only one",
-        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)",
+        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(comparisons), 1)",
         "FALSE_DISCOVERY_RATE",
     ),
     (
@@ -1573,7 +1577,7 @@ add(
     ),
     (
         "two features with one label",
-        "or words in said",
+        "or label_of_side in seen",
         "",
     ),
     (
