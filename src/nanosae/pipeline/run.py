@@ -275,7 +275,9 @@ class Work:
                 self.vectors(), resume=resumes, force=not resumes, progress=self.advance
             )
         except Stopped as stop:
-            message = "stopped while training; repeat the command with the same run folder to resume"
+            message = (
+                "stopped while training; repeat the command with the same run folder"
+            )
             raise Stopped(message, stop.signal) from stop
         metrics = trainer.metrics_
         return (
