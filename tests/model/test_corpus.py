@@ -114,7 +114,7 @@ def test_other_data_is_not_resumed(path, monkeypatch):
         (rows(), None, model()),
         (rows(), texts(), model(1)),
     ):
-        with pytest.raises(DataError, match="other rows, texts or another model"):
+        with pytest.raises(DataError, match="other rows or texts, or another model"):
             sae.encode_corpus(data, path, metadata=words, resume=True)
     model().encode_corpus(rows(), path, metadata=texts(), resume=True)
     assert Codes(path).n_rows == 90
