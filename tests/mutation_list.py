@@ -1038,6 +1038,15 @@ add(
     ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
 )
 add(
+    "codes/writer.py",
+    "tests/model/test_corpus.py -k parts_of_one_file",
+    (
+        "codes: rows of other parts move the embeddings",
+        'if self.manifest["draft"]["origin"]["data"] is None:',
+        "if True:",
+    ),
+)
+add(
     "codes/sampling.py",
     "tests/codes/test_sampling.py",
     ("sample: added rows count as random", "place_in_order[rows] < n", "rows >= 0"),
