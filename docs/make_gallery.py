@@ -2,8 +2,9 @@
 
     python docs/make_gallery.py WORK [--corpora FOLDER]
 
-WORK keeps the runs, so a second call only draws. FOLDER can hold more corpora, as NAME.parquet (with
-a column `text`) and NAME.minilm.f16.npy. Needs chromium, Pillow and, for the maps, umap-learn.
+WORK keeps the runs, so a second call only draws. FOLDER can hold more corpora, as NAME.parquet
+(with a column `text`) and NAME.minilm.f16.npy. Needs chromium, Pillow and, for the maps,
+umap-learn.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ LABELS = {
 }
 HEAD = """# Gallery
 
-Every figure of `nanosae.plot`, drawn by `docs/make_gallery.py` for SAEs of 1,024 features trained for 300 steps with k = 16. The
-corpora have no dates, so the years are synthetic: one group of rows tends to be later than the others.
+Every figure of `nanosae.plot`, drawn by `docs/make_gallery.py` for SAEs of 1,024 features
+trained for 300 steps with k = 16. The corpora have no dates, so the years are synthetic: one group
+of rows tends to be later than the others.
 """
 
 

@@ -2,9 +2,10 @@
 
     python docs/make_outputs.py [PAGE ...]
 
-Each page with outputs is run from its first block to its last output, in a folder of its own and with
-the files that its tests use. Run this when results have changed, and review the diff. Seconds and names
-of temporary folders, which differ between runs, are kept; edit them by hand after a new measurement.
+Each page with outputs is run from its first block to its last output, in a folder of its own and
+with the files that its tests use. Run this when results have changed, and review the diff. Seconds
+and names of temporary folders, which differ between runs, are kept; edit them by hand after a new
+measurement.
 """
 
 from __future__ import annotations
