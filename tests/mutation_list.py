@@ -580,8 +580,28 @@ add(
         "pair_numbers[is_in_clause]",
         "pair_numbers",
     ),
-    ("words: Katakana in pieces", "[{KATAKANA}]+|", ""),
+    ("words: pieces of words", "WHOLE = 0.5", "WHOLE = 0.0"),
+    ("words: whole in all places", "WHOLE = 0.5", "WHOLE = 0.9"),
     ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
+)
+add(
+    "text/unspaced.py",
+    "tests/text/test_unspaced.py tests/text/test_words.py",
+    (
+        "words: Katakana in pieces",
+        'TOKEN = re.compile(f"[{KATAKANA}]+|',
+        'TOKEN = re.compile(f"[{KATAKANA}]|',
+    ),
+    (
+        "words: Japanese without Kana is Chinese",
+        "if KANA.search(text):",
+        "if KANA.search(run):",
+    ),
+    (
+        "words: one model for Chinese",
+        'return "zh-hans" if _is_simplified(run) else "zh-hant"',
+        'return "zh-hans"',
+    ),
 )
 SCORING = "tests/analysis/names/test_scoring.py"
 add(
