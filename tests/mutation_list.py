@@ -689,7 +689,7 @@ add(
     ),
     (
         "names: particles are part of names",
-        "if LOOSE_END.search(words.terms[term]):",
+        "if _has_loose_end(words.terms[term]):",
         "if False:",
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
