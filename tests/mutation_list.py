@@ -179,7 +179,7 @@ add(
     ("refit: never refuses", "if error < lowest_error", "if True"),
     (
         "refit: the later blocks see the first residual",
-        "residual -= own @ change - mean @ change",
+        "residual -= block_acts @ change - block_mean @ change",
         "pass",
     ),
     ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
@@ -485,8 +485,8 @@ add(
     "tests/trainable/test_optimizer.py",
     (
         "adam: weight decay of all",
-        'self._update([n for n in with_gradient if n != "W_enc"], 0.0)',
-        'self._update([n for n in with_gradient if n != "W_enc"], self._weight_decay)',
+        'self._update([name for name in names if name != "W_enc"], 0.0)',
+        'self._update([name for name in names if name != "W_enc"], self._weight_decay)',
     ),
     ("adam: gradients not divided", "grad_scale=self.grad_scale", "grad_scale=None"),
     ("adam: changes by infinity", "found_inf=self.found_inf", "found_inf=None"),
@@ -886,8 +886,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(training, candidates, n_select)",
-        "chosen = _choose(data, candidates, n_select)",
+        "places = _choose(training.of_columns(candidates), n_select)",
+        "places = _choose(data.of_columns(candidates), n_select)",
     ),
     (
         "joint model: any number of features",
