@@ -1003,8 +1003,8 @@ add(
     ),
     (
         "evaluate: accuracy where p is above 0.5",
-        "is_likelier = held_scores >= log_odds",
-        "is_likelier = held_scores >= 0",
+        "exceeds_prior = held_scores >= prior_log_odds",
+        "exceeds_prior = held_scores >= 0",
     ),
     (
         "evaluate: not one to one",
@@ -1025,8 +1025,8 @@ add(
     ),
     (
         "evaluate: random SAE not scaled",
-        "decoded *= (decoded * centred)",
-        "_ = (decoded * centred)",
+        "decoded *= projection / max(square_norm, 1e-12)",
+        "decoded *= 1.0",
     ),
 )
 add(
