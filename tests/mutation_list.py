@@ -580,8 +580,28 @@ add(
         "pair_numbers[is_in_clause]",
         "pair_numbers",
     ),
-    ("words: Katakana in pieces", "[{KATAKANA}]+|", ""),
+    ("words: pieces of words", "WHOLE = 0.5", "WHOLE = 0.0"),
+    ("words: whole in all places", "WHOLE = 0.5", "WHOLE = 0.9"),
     ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
+)
+add(
+    "text/unspaced.py",
+    "tests/text/test_unspaced.py tests/text/test_words.py",
+    (
+        "words: Katakana in pieces",
+        'TOKEN = re.compile(f"[{KATAKANA}]+|',
+        'TOKEN = re.compile(f"[{KATAKANA}]|',
+    ),
+    (
+        "words: Japanese without Kana is Chinese",
+        "if KANA.search(text):",
+        "if KANA.search(run):",
+    ),
+    (
+        "words: one model for Chinese",
+        'return "zh-hans" if _is_simplified(run) else "zh-hant"',
+        'return "zh-hans"',
+    ),
 )
 SCORING = "tests/analysis/names/test_scoring.py"
 add(
@@ -669,7 +689,7 @@ add(
     ),
     (
         "names: particles are part of names",
-        "if LOOSE_END.search(words.terms[term]):",
+        "if _has_loose_end(words.terms[term]):",
         "if False:",
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
@@ -983,8 +1003,8 @@ add(
     ),
     (
         "evaluate: accuracy where p is above 0.5",
-        "is_likelier = held_scores >= log_odds",
-        "is_likelier = held_scores >= 0",
+        "exceeds_prior = held_scores >= prior_log_odds",
+        "exceeds_prior = held_scores >= 0",
     ),
     (
         "evaluate: not one to one",
@@ -1005,8 +1025,8 @@ add(
     ),
     (
         "evaluate: random SAE not scaled",
-        "decoded *= (decoded * centred)",
-        "_ = (decoded * centred)",
+        "decoded *= projection / max(square_norm, 1e-12)",
+        "decoded *= 1.0",
     ),
 )
 add(
