@@ -444,8 +444,8 @@ add(
     "tests/data/test_dataset.py -k 'resumed or epoch'",
     (
         "data: short batch dropped",
-        "            begun = buffer[order[stop:]]",
-        "            begun = buffer[order[:0]]",
+        "            partial = buffer[order[stop:]]",
+        "            partial = buffer[order[:0]]",
     ),
 )
 add(
