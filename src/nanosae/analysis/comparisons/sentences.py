@@ -34,6 +34,23 @@ NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
 COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
+# values that say nothing without their column
+UNCLEAR_VALUES = [
+    "true",
+    "false",
+    "yes",
+    "no",
+    "ja",
+    "nein",
+    "oui",
+    "non",
+    "sí",
+    "si",
+    "да",
+    "нет",
+    "y",
+    "n",
+]
 BY_COLUMN = "the texts where"  # a column has a value: a group is named so
 # what a finding still tells for each one before it of the same column, side, feature or topic
 LEFT = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
@@ -41,6 +58,8 @@ SAME = 0.5  # of a difference, from which on a topic and its feature say the sam
 OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
 DOUBTFUL = 0.5  # what one tells whose label may well not fit
 NUMBERED = re.compile(r"feature \d+")  # what a feature without a label is called
+NAME_WORDS = 3  # of a column, from more on its name is quoted
+NAME_LETTERS = 60  # of the name of a column
 MIN_WORD = 4  # letters of a word that a longer one repeats by beginning with it
 
 Line = dict[str, Any]  # of a table: values by the names of its columns
@@ -306,7 +325,15 @@ def _second_group(first: str, value: Any, column: Any, names_column: bool) -> st
         return THE_REST
     second = group_words(value, column, names_column)
     name_column = [name.startswith(BY_COLUMN) for name in (first, second)]
-    return f"those where it is {value}" if all(name_column) else second
+    if not all(name_column):
+        return second
+    return f"those where it is {_value_words(value, column)}"
+
+
+def _value_words(value: Any, column: Any) -> str:
+    """Return a value, in quotation marks where its column is."""
+    is_quoted = column_words(column).startswith("“")
+    return f"“{value}”" if is_quoted else str(value)
 
 
 def _about(found: Line) -> str:
@@ -346,18 +373,26 @@ def group_words(
         return text
     name = column_words(column)
     has_word = re.search(r"[^\W\d_]{2}", text)
-    is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
-    if names_column or not has_word or is_yes_or_no:
+    says_too_little = not has_word or text.lower() in UNCLEAR_VALUES
+    if names_column or says_too_little:
         verb = "include" if includes else "is"
-        return f"{BY_COLUMN} {name} {verb} {text}"
+        return f"{BY_COLUMN} {name} {verb} {_value_words(text, column)}"
     return text
 
 
 def column_words(column: Any) -> str:
-    """Name a column: a question in quotation marks."""
-    name = str(column).replace("_", " ")
+    """Name a column: a question in quotation marks, a long one cut at a word.
+
+    Example:
+        >>> column_words("price_paid"), column_words("Would you buy from us again?")
+        ('price paid', '“Would you buy from us again?”')
+    """
+    name = " ".join(str(column).replace("_", " ").split())
     n_words = len(name.split())
-    return f"“{name}”" if n_words > 3 else name
+    if len(name) > NAME_LETTERS:
+        beginning, _, _ = name[:NAME_LETTERS].rpartition(" ")
+        name = f"{beginning or name[:NAME_LETTERS]} …"
+    return f"“{name}”" if n_words > NAME_WORDS else name
 
 
 def _trend_line(result: _Compared, found: Line) -> Line | None:
