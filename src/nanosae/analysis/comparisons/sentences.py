@@ -35,22 +35,9 @@ COLUMNS = [*SAID, *NUMBERS]
 MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
 THE_REST = "the rest"
 # values that say nothing without their column
-UNCLEAR_VALUES = [
-    "true",
-    "false",
-    "yes",
-    "no",
-    "ja",
-    "nein",
-    "oui",
-    "non",
-    "sí",
-    "si",
-    "да",
-    "нет",
-    "y",
-    "n",
-]
+UNCLEAR_VALUES = re.compile(
+    r"true|false|yes|no|ja|nein|oui|non|sí|si|да|нет|[yn]", re.IGNORECASE
+)
 BY_COLUMN = "the texts where"  # a column has a value: a group is named so
 # what a finding still tells for each one before it of the same column, side, feature or topic
 LEFT = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
@@ -373,7 +360,7 @@ def group_words(
         return text
     name = column_words(column)
     has_word = re.search(r"[^\W\d_]{2}", text)
-    says_too_little = not has_word or text.lower() in UNCLEAR_VALUES
+    says_too_little = not has_word or UNCLEAR_VALUES.fullmatch(text)
     if names_column or says_too_little:
         verb = "include" if includes else "is"
         return f"{BY_COLUMN} {name} {verb} {_value_words(text, column)}"
