@@ -179,7 +179,7 @@ add(
     ("refit: never refuses", "if error < lowest_error", "if True"),
     (
         "refit: the later blocks see the first residual",
-        "residual -= own @ change - mean @ change",
+        "residual -= block_acts @ change - block_mean @ change",
         "pass",
     ),
     ("refit: gram not centred", "acts.shape[0] * np.outer", "0 * np.outer"),
@@ -485,8 +485,8 @@ add(
     "tests/trainable/test_optimizer.py",
     (
         "adam: weight decay of all",
-        'self._update([n for n in with_gradient if n != "W_enc"], 0.0)',
-        'self._update([n for n in with_gradient if n != "W_enc"], self._weight_decay)',
+        'self._update([name for name in names if name != "W_enc"], 0.0)',
+        'self._update([name for name in names if name != "W_enc"], self._weight_decay)',
     ),
     ("adam: gradients not divided", "grad_scale=self.grad_scale", "grad_scale=None"),
     ("adam: changes by infinity", "found_inf=self.found_inf", "found_inf=None"),
@@ -580,8 +580,28 @@ add(
         "pair_numbers[is_in_clause]",
         "pair_numbers",
     ),
-    ("words: Katakana in pieces", "[{KATAKANA}]+|", ""),
+    ("words: pieces of words", "WHOLE = 0.5", "WHOLE = 0.0"),
+    ("words: whole in all places", "WHOLE = 0.5", "WHOLE = 0.9"),
     ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
+)
+add(
+    "text/unspaced.py",
+    "tests/text/test_unspaced.py tests/text/test_words.py",
+    (
+        "words: Katakana in pieces",
+        'TOKEN = re.compile(f"[{KATAKANA}]+|',
+        'TOKEN = re.compile(f"[{KATAKANA}]|',
+    ),
+    (
+        "words: Japanese without Kana is Chinese",
+        "if KANA.search(text):",
+        "if KANA.search(run):",
+    ),
+    (
+        "words: one model for Chinese",
+        'return "zh-hans" if _is_simplified(run) else "zh-hant"',
+        'return "zh-hans"',
+    ),
 )
 SCORING = "tests/analysis/names/test_scoring.py"
 add(
@@ -669,7 +689,7 @@ add(
     ),
     (
         "names: particles are part of names",
-        "if LOOSE_END.search(words.terms[term]):",
+        "if _has_loose_end(words.terms[term]):",
         "if False:",
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
@@ -772,12 +792,16 @@ add(
 add(
     "analysis/comparisons/selection.py",
     "tests/analysis/comparisons/test_selection.py",
-    ("selection: one tail forgotten", "np.logaddexp(below, above)", "above"),
+    (
+        "selection: one tail forgotten",
+        "np.logaddexp(log_below, log_above)",
+        "log_above",
+    ),
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
         "selection: cutoff of the largest p",
-        "largest_weighted_p = max(bound, largest_rejected)",
-        "largest_weighted_p = largest_rejected",
+        "threshold = max(step_up_threshold, largest_rejected)",
+        "threshold = largest_rejected",
     ),
 )
 add(
@@ -882,8 +906,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(training, candidates, n_select)",
-        "chosen = _choose(data, candidates, n_select)",
+        "places = _choose(training.of_columns(candidates), n_select)",
+        "places = _choose(data.of_columns(candidates), n_select)",
     ),
     (
         "joint model: any number of features",
@@ -913,7 +937,7 @@ add(
     ("contrast: AUC for Cliff's δ", "2 * auc - 1", "auc"),
     (
         "explain: HC0",
-        "scale = x / np.maximum(1 - leverage, MIN_LEFT)",
+        "scale = x / np.maximum(1 - leverage, MIN_ONE_MINUS_LEVERAGE)",
         "scale = x",
     ),
     (
@@ -979,8 +1003,8 @@ add(
     ),
     (
         "evaluate: accuracy where p is above 0.5",
-        "is_likelier = held_scores >= log_odds",
-        "is_likelier = held_scores >= 0",
+        "exceeds_prior = held_scores >= prior_log_odds",
+        "exceeds_prior = held_scores >= 0",
     ),
     (
         "evaluate: not one to one",
@@ -1001,8 +1025,8 @@ add(
     ),
     (
         "evaluate: random SAE not scaled",
-        "decoded *= (decoded * centred)",
-        "_ = (decoded * centred)",
+        "decoded *= projection / max(square_norm, 1e-12)",
+        "decoded *= 1.0",
     ),
 )
 add(
@@ -1558,7 +1582,7 @@ add(
     "tests/analysis/comparisons/test_sentences.py",
     (
         "one comparison of many as if it were the only one",
-        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)",
+        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(comparisons), 1)",
         "FALSE_DISCOVERY_RATE",
     ),
     (
@@ -1573,7 +1597,7 @@ add(
     ),
     (
         "two features with one label",
-        "or words in said",
+        "or label_of_side in seen",
         "",
     ),
     (

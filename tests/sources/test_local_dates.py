@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from nanosae.sources.dates import are_months, share_of_dates
-from nanosae.sources.roles import Column, column_roles
+from nanosae.sources.roles import column_roles
 from nanosae.sources.typed import with_types
 
 DAYS = pd.date_range("2021-01-04", "2022-12-30", freq="5D")
@@ -114,8 +114,3 @@ def test_months_as_whole_numbers():
 )
 def test_what_is_no_date_is_none(cells):
     assert share_of_dates(pa.array(cells * 20)) < 0.95
-
-
-def test_only_the_wrong_months_would_differ():
-    (column,) = column_roles(pa.table({"day": ["3 mayo 2021", "4 mars 2022"] * 20}))
-    assert column == Column("day", "date", "100 % of its values read as dates")
