@@ -772,12 +772,16 @@ add(
 add(
     "analysis/comparisons/selection.py",
     "tests/analysis/comparisons/test_selection.py",
-    ("selection: one tail forgotten", "np.logaddexp(below, above)", "above"),
+    (
+        "selection: one tail forgotten",
+        "np.logaddexp(log_below, log_above)",
+        "log_above",
+    ),
     ("selection: intervals of 90 %", "TAIL = 0.025", "TAIL = 0.05"),
     (
         "selection: cutoff of the largest p",
-        "largest_weighted_p = max(bound, largest_rejected)",
-        "largest_weighted_p = largest_rejected",
+        "threshold = max(step_up_threshold, largest_rejected)",
+        "threshold = largest_rejected",
     ),
 )
 add(
@@ -882,8 +886,8 @@ add(
     "tests/analysis/comparisons/test_joint_model.py",
     (
         "joint model: chosen on all rows for its score",
-        "chosen = _choose(training, candidates, n_select)",
-        "chosen = _choose(data, candidates, n_select)",
+        "places = _choose(training.of_columns(candidates), n_select)",
+        "places = _choose(data.of_columns(candidates), n_select)",
     ),
     (
         "joint model: any number of features",
@@ -913,7 +917,7 @@ add(
     ("contrast: AUC for Cliff's δ", "2 * auc - 1", "auc"),
     (
         "explain: HC0",
-        "scale = x / np.maximum(1 - leverage, MIN_LEFT)",
+        "scale = x / np.maximum(1 - leverage, MIN_ONE_MINUS_LEVERAGE)",
         "scale = x",
     ),
     (
@@ -1558,7 +1562,7 @@ add(
     "tests/analysis/comparisons/test_sentences.py",
     (
         "one comparison of many as if it were the only one",
-        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)",
+        "FALSE_DISCOVERY_RATE * n_with_findings / max(len(comparisons), 1)",
         "FALSE_DISCOVERY_RATE",
     ),
     (
@@ -1573,7 +1577,7 @@ add(
     ),
     (
         "two features with one label",
-        "or words in said",
+        "or label_of_side in seen",
         "",
     ),
     (

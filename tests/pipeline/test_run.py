@@ -113,7 +113,7 @@ def test_it_says_what_it_takes_for_what(finished):
 def test_many_columns_of_one_kind_are_said_in_one_line():
     answers = pd.DataFrame({f"q{i}": [1, 2, 3, 4] * 100 for i in range(120)})
     lines = make_plan(pd.concat([reviews(), answers], axis="columns")).lines()
-    assert "  stars, q0, q1, q2, q3 and 116 more: number (it holds numbers)" in lines
+    assert "  stars, q0, q1, q2, q3 and 116 more: number (holds numbers)" in lines
     assert len(lines) < 8
 
 
@@ -171,7 +171,7 @@ def test_texts_written_as_html_are_planned_as_plain_ones():
     texts = [f"<div>Dear,</div><p><b>{text}</b></p>" for text in plain]
     plan = make_plan({"mail": texts}, PlanOptions(embedder=Encoder()))
     assert plan.table["text"].to_pylist() == [f"Dear,\n{text}" for text in plain]
-    assert "The texts are HTML: tags and quoted replies were left out." in plan.notes
+    assert "The texts are HTML: tags and quoted replies were removed." in plan.notes
 
 
 def test_copies_are_told_before_their_comparisons():
@@ -181,13 +181,15 @@ def test_copies_are_told_before_their_comparisons():
 
     assert module._note_on_copies([result(900, 450), result(80, 80)]) == []
     (note,) = module._note_on_copies([result(900, 18), result(80, 80)])
-    assert note.startswith("The 900 texts are 18 different ones")
+    assert "only 18 of the 900 texts are distinct" in note
     assert module._note_on_copies([]) == []
 
 
 def test_texts_that_are_all_the_same_are_refused_before_anything_is_done():
     texts = [f"Ticket {number}: server DOWN" for number in range(200)]
-    with pytest.raises(DataError, match=r"are 1 different ones; at least 10"):
+    with pytest.raises(
+        DataError, match=r"only 1 of the .* texts are distinct; at least 10"
+    ):
         make_plan(texts, PlanOptions(embedder=Encoder()))
     kinds = [f"{text} {'x' * (i % 10 + 1)}" for i, text in enumerate(texts)]
     assert make_plan(kinds, PlanOptions(embedder=Encoder())).has_texts
@@ -226,7 +228,7 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
     redone = [
         line.split()[0]
         for line in lines
-        if line[0] not in " 0123456789" and "done before" not in line
+        if line[0] not in " 0123456789" and "up to date" not in line
     ]
     assert redone == ["topics", "compare", "report"]
     run(finished[0], finished[1])
@@ -235,7 +237,7 @@ def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
 def test_labels_that_differ_in_every_row_withhold_no_report(finished):
     analysis, lines = run(finished[0], finished[1], labels="day")
     (told,) = [line for line in lines if line.startswith("evaluate")]
-    assert "nothing was measured on day: none of 400 labels" in told
+    assert "skipped day: none of 400 labels" in told
     assert any(line.startswith("report") for line in lines)
     assert analysis.report().exists()
 
@@ -281,7 +283,7 @@ def test_killed_in_a_stage_it_goes_on_there(
         run(finished[0], tmp_path / "run", labels="place")
     monkeypatch.undo()
     _, lines = run(finished[0], tmp_path / "run", labels="place")
-    before = [line.split()[0] for line in lines if "done before" in line]
+    before = [line.split()[0] for line in lines if "up to date" in line]
     assert before == list(STAGES[: STAGES.index(stage)])
     assert results(tmp_path / "run") == results(evaluated)
 
@@ -319,7 +321,7 @@ def test_stopped_by_a_signal_it_says_how_to_go_on(finished, tmp_path, monkeypatc
             os.kill(os.getpid(), number)
 
     monkeypatch.setattr(loop, "take_step", take_step)
-    with pytest.raises(Stopped, match="the same command with the same run folder"):
+    with pytest.raises(Stopped, match="repeat the command with the same run folder"):
         run(finished[0], tmp_path / "run")
 
 
@@ -339,9 +341,9 @@ def test_given_vectors_need_no_embedder(tmp_path):
     analysis, lines = run(table, tmp_path / "run", vectors=rows, embedder=None)
     assert analysis.codes.n_rows == 200
     assert not any(line.startswith("embed ") for line in lines)
-    with pytest.raises(DataError, match="There are 199 vectors for 200 rows"):
+    with pytest.raises(DataError, match="199 vectors for 200 rows"):
         make_plan(table, PlanOptions(vectors=rows[:199]))
-    with pytest.raises(ConfigError, match="vectors and embedder are given"):
+    with pytest.raises(ConfigError, match="vectors and embedder cannot both be given"):
         make_plan(table, PlanOptions(vectors=rows, embedder="wordllama"))
 
 
@@ -367,7 +369,7 @@ def test_a_users_mistake_is_named(tmp_path):
         make_plan(reviews(), PlanOptions(by=["nothing"]))
     with pytest.raises(DataError, match="No column looks like a text"):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
-    with pytest.raises(DataError, match="There are 20 rows with a text; at least 50"):
+    with pytest.raises(DataError, match="20 rows have a text; at least 50"):
         make_plan(reviews(20))
     with pytest.raises(ConfigError, match="0 topics: at least 1 is needed"):
         run(reviews(), tmp_path / "run", n_topics=0)

@@ -43,7 +43,7 @@ def test_a_second_call_does_nothing(tmp_path):
     assert [name for name, _ in run(tmp_path)[0]] == ["read", "count", "other"]
     done, lines = run(tmp_path)
     assert done == []
-    assert all("done before" in line for line in lines)
+    assert all("up to date" in line for line in lines)
 
 
 def test_a_change_redoes_what_depends_on_it(tmp_path):

@@ -117,7 +117,7 @@ def test_a_code_beside_its_name_is_compared_once():
     codes = pd.Categorical(["IT", "NO", None, "IT"] * 50, ["NO", "IT"])
     table = pa.table({"the text": TEXTS, "city": names, "land": pa.array(codes)})
     assert [c.role for c in column_roles(table)] == ["text", "category", "unused"]
-    assert column_roles(table)[2].reason == "it says the same as city"
+    assert column_roles(table)[2].reason == "groups the rows exactly as city does"
     others = pa.table({"the text": TEXTS, "city": names, "hall": [*names[1:], "Oslo"]})
     assert column_roles(others)[2].role == "category"
 
@@ -136,19 +136,19 @@ def test_what_may_be_the_text_is_named():
 @pytest.mark.parametrize(
     ("values", "name", "reason"),
     [
-        (pd.date_range("2020", periods=N), "opened", "it holds dates"),
+        (pd.date_range("2020", periods=N), "opened", "holds dates"),
         (
             [1_700_000_000 + i for i in range(N)],
             "created",
-            "its values count seconds since 1970",
+            "seconds since 1970",
         ),
         (
             [1_700_000_000_000 + i for i in range(N)],
             "created",
-            "its values count milliseconds since 1970",
+            "milliseconds since 1970",
         ),
-        ([f"t3_{i // 3}" for i in range(N)], "link_id", "its name says so"),
-        (["2020-01-01"] * 196 + ["?"] * 4, "day", "98 % of its values read as dates"),
+        ([f"t3_{i // 3}" for i in range(N)], "link_id", "named like an identifier"),
+        (["2020-01-01"] * 196 + ["?"] * 4, "day", "98 % of the values are dates"),
     ],
 )
 def test_reasons_are_true_and_in_plain_words(values, name, reason):
@@ -282,7 +282,7 @@ def test_a_column_that_a_user_names_gets_the_role_it_is_named_for():
     named = {"shop": "category", "marks": "category", "size": "number"}
     by_name = {c.name: c for c in with_roles(found, table, named)}
     assert [by_name[name].role for name in named] == ["category", "tags", "number"]
-    assert {by_name[name].reason for name in named} == {"you said so"}
+    assert {by_name[name].reason for name in named} == {"as requested"}
     assert by_name["kind"] in found
 
 
@@ -296,10 +296,10 @@ def test_a_column_of_too_many_frequent_values_can_be_compared_by_name():
         }
     )
     reasons = {column.name: column.reason for column in column_roles(table)}
-    assert reasons["shop"].endswith("more than 50; --by shop compares them")
+    assert reasons["shop"].endswith("more than 50; use --by shop to compare them")
     assert (
         reasons["marks"]
-        == "its cells hold 90 tags, more than 50; --by marks compares them"
+        == "90 distinct tags, more than 50; use --by marks to compare them"
     )
     assert "--by" not in reasons["rare"]
 

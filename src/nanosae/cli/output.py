@@ -135,4 +135,4 @@ def say_next(*commands: str) -> None:
     if _as_json or _quiet:
         return
     for place, command in enumerate(commands):
-        print(f"{'now:' if place == 0 else ' or:'} {command}")
+        print(f"{'next:' if place == 0 else '  or:'} {command}")

@@ -87,7 +87,7 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
         return
     page = analysis.run / "report.html"
     if not prints_json():
-        print(f"{page}: all of it on one page")
+        print(f"{page} holds all results on one page")
     say_next(f"nanosae explore {output}", own_texts)
     if browser:
         open_in_browser(page)

@@ -96,7 +96,7 @@ class Plan:
         if self.encoder is not None:
             lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
         elif self.vectors is not None and self.columns[0].role != "vectors":
-            lines.append(f"  vectors: {self.vectors.shape[1]} wide, as given")
+            lines.append(f"  vectors: {self.vectors.shape[1]} dimensions, as given")
         return lines + [f"  {note}" for note in self.notes]
 
 
@@ -128,7 +128,7 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
     """
     options = PlanOptions() if options is None else options
     if options.vectors is not None and options.embedder is not None:
-        raise ConfigError("vectors and embedder are given: give one of them.")
+        raise ConfigError("vectors and embedder cannot both be given.")
     table, vectors_of_file = _read(data, options.text, options.encoding)
     _check_names(table, options)
     notes = notes_of(table)
@@ -144,12 +144,12 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
         table = _with_text(table, text)
         if is_html(table["text"].slice(0, SAMPLE_ROWS)):
             table = _set_text(table, plain_texts(table["text"]))
-            notes.append("The texts are HTML: tags and quoted replies were left out.")
+            notes.append("The texts are HTML: tags and quoted replies were removed.")
     if vectors is None:
         table, n_empty = drop_empty_texts(table, "text")
         if n_empty:
-            were = "row was" if n_empty == 1 else "rows were"
-            notes.append(f"{n_empty:,} {were} left out: there is no text.")
+            rows = "row" if n_empty == 1 else "rows"
+            notes.append(f"Skipped {n_empty:,} {rows} without a text.")
     _check_rows(table)
     return Plan(
         table=table,
@@ -199,7 +199,9 @@ def _take_vectors(
     rows = read_vectors(table, found)
     first, last = found[0], found[-1]
     name = first if first == last else f"{first} to {last}"
-    reason = f"{rows.shape[1]} numbers a row; --embedder NAME embeds the texts instead"
+    reason = (
+        f"{rows.shape[1]} dimensions; use --embedder NAME to embed the texts instead"
+    )
     return others, rows, [Column(name, "vectors", reason)]
 
 
@@ -218,7 +220,7 @@ def _check_rows(table: pa.Table) -> None:
     """Refuse too few rows, and texts that are nearly all the same."""
     if len(table) < MIN_ROWS:
         raise DataError(
-            f"There are {len(table)} rows with a text; at least {MIN_ROWS} are needed."
+            f"{len(table)} rows have a text; at least {MIN_ROWS} are needed."
         )
     if "text" not in table.column_names:
         return
@@ -229,8 +231,8 @@ def _check_rows(table: pa.Table) -> None:
         if len(different) >= MIN_DIFFERENT:
             return
     raise DataError(
-        f"{len(texts):,} texts, but for case, digits and punctuation, are {len(different)} "
-        f"different ones; at least {MIN_DIFFERENT} are needed.",
+        f"Ignoring case, digits and punctuation, only {len(different)} of the {len(texts):,} "
+        f"texts are distinct; at least {MIN_DIFFERENT} are needed.",
         remedy="Choose another text column with --text.",
     )
 
@@ -239,7 +241,7 @@ def _as_vectors(vectors: Any, n_rows: int) -> np.ndarray:
     rows = open_rows(vectors)
     if rows.n_rows != n_rows:
         raise DataError(
-            f"There are {rows.n_rows:,} vectors for {n_rows:,} rows: give one for each."
+            f"{rows.n_rows:,} vectors for {n_rows:,} rows: give one vector per row."
         )
     return rows.read(0, rows.n_rows)
 
@@ -266,7 +268,7 @@ def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
 def _found_columns(table: pa.Table, text: str | None) -> list[Column]:
     if text is None:
         return column_roles(table)
-    columns = [Column(text, "text", "you said so")]
+    columns = [Column(text, "text", "as requested")]
     for column in column_roles(table, skip=[text]):
         if column.role == "text":
             column = Column(column.name, "unused", column.reason)
@@ -327,14 +329,14 @@ def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
         price: Of a million tokens, in any currency.
     """
     if plan.encoder is None:
-        return "nothing is to be embedded: the vectors are given"
+        return "nothing to embed: the vectors are given"
     texts = plan.table["text"].to_pylist()
     if (run / "embeddings").exists():
         new = Embeddings(run / "embeddings", plan.encoder.identity).missing(texts)
     else:
         new = list(set(texts))
     n_tokens = sum(map(len, new)) // CHARACTERS_PER_TOKEN
-    said = f"{len(new):,} texts are to be embedded, about {n_tokens:,} tokens"
+    size = f"{len(new):,} texts to embed, about {n_tokens:,} tokens"
     if price is None:
-        return said
-    return f"{said}, which cost about {n_tokens * price / 1e6:.2f}"
+        return size
+    return f"{size}, which would cost about {n_tokens * price / 1e6:.2f}"

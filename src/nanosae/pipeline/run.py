@@ -246,17 +246,18 @@ class Work:
         rows = store.rows(texts)
         store.keep(texts)
         if encoder.count_cut is not None:
-            self._say_what_was_cut(*encoder.count_cut(new))
+            self._report_truncation(*encoder.count_cut(new))
         n_known = len(set(texts)) - len(new)
-        known = f", {n_known:,} of them known" if n_known else ""
+        cached = f", {n_known:,} of them cached" if n_known else ""
         n_texts, width = rows.shape
-        return f"{n_texts:,} texts{known}, {width} wide, by {encoder.name}"
+        return f"{n_texts:,} texts{cached}, {width} dimensions, by {encoder.name}"
 
-    def _say_what_was_cut(self, n_cut: int, n_tokens: int) -> None:
+    def _report_truncation(self, n_cut: int, n_tokens: int) -> None:
         if n_cut:
-            were = counted(n_cut, "text")
+            verb = "was" if n_cut == 1 else "were"
             self.say(
-                f"  {were} longer than {n_tokens} tokens: their ends were not read."
+                f"  {counted(n_cut, 'text')} {verb} cut to the encoder's limit of "
+                f"{n_tokens} tokens."
             )
 
     def train(self, *, resumes: bool) -> str:
@@ -275,14 +276,13 @@ class Work:
             )
         except Stopped as stop:
             message = (
-                "stopped while training; the same command with the same run folder goes on "
-                "from there"
+                "stopped while training; repeat the command with the same run folder"
             )
             raise Stopped(message, stop.signal) from stop
         metrics = trainer.metrics_
         return (
             f"{model.config['hidden_size']:,} features, {metrics['l0']:.0f} active per text, "
-            f"explain {percent(1 - metrics['fvu'])} of the variance of unseen texts"
+            f"explaining {percent(1 - metrics['fvu'])} of the variance of unseen texts"
         )
 
     def encode(self) -> str:
@@ -301,7 +301,7 @@ class Work:
         codes = self.codes()
         table = describe(codes)
         save_features(self.folder, table, codes)
-        return f"{(table['n_active'] > 0).sum():,} features are active"
+        return f"{(table['n_active'] > 0).sum():,} active features"
 
     def label(self) -> str:
         """Name every feature."""
@@ -309,7 +309,7 @@ class Work:
         table = label(codes)
         save_features(self.folder, table, codes)
         self._say_notes(table.attrs["notes"])
-        return f"{(table['label'] != '').sum():,} features have a label"
+        return f"{(table['label'] != '').sum():,} features labelled"
 
     def families(self) -> str:
         """Group features into families."""
@@ -353,9 +353,9 @@ class Work:
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
-            return "there is no column to compare; --by, --time or --target names one"
+            return "no column to compare; choose one with --by, --time or --target"
         if not len(table):
-            return f"nothing differs by more than chance in {', '.join(compared)}"
+            return f"no differences beyond chance in {', '.join(compared)}"
         n_found = counted(len(table), "finding")
         return f"{n_found} in {counted(len(results), 'comparison')}"
 
@@ -365,12 +365,12 @@ class Work:
         try:
             result = evaluate(codes, self.plan.labels)
         except DataError as error:
-            return f"nothing was measured on {self.plan.labels}: {error}"
+            return f"skipped {self.plan.labels}: {error}"
         save_result(
             codes, "evaluation.json", result.to_dict(), {"labels": self.plan.labels}
         )
         self._say_notes([*result.about["notes"], *verdict(result)])
-        return f"on the known labels in {self.plan.labels}"
+        return f"measured against the labels in {self.plan.labels}"
 
     def report(self) -> str:
         """Add to the findings what the texts are about as a whole, and write the report."""
@@ -421,8 +421,8 @@ def _note_on_copies(results: Sequence[Contrast]) -> list[str]:
     if n_independent >= FEW_DIFFERENT * n_rows:
         return []
     return [
-        f"The {n_rows:,} texts are {n_independent:,} different ones but for digits and small "
-        "changes; in comparisons copies count as one text."
+        f"Apart from digits and small changes, only {n_independent:,} of the {n_rows:,} texts "
+        "are distinct; comparisons count copies as one text."
     ]
 
 

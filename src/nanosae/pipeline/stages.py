@@ -58,7 +58,7 @@ def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
     progress.plan([stage.seconds for stage in to_do])
     for stage in stages:
         if stage not in to_do:
-            progress.say(f"{stage.name:10} {record.line(stage.name)} (done before)")
+            progress.say(f"{stage.name:10} {record.line(stage.name)} (up to date)")
             continue
         fingerprint = fingerprints[stage.name]
         work = stage.work

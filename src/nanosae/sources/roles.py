@@ -111,7 +111,7 @@ def column_roles(table: pa.Table, skip: Sequence[str] = ()) -> list[Column]:
     columns = []
     for column in found:
         if column.role == "text" and column.name != text:
-            reason = f"{column.reason}, but {text!r} is the text"
+            reason = f"{column.reason}, but {text!r} was chosen as the text"
             column = Column(column.name, "unused", reason)
         columns.append(column)
     return columns
@@ -126,7 +126,9 @@ def _without_repeated(sample: pa.Table, columns: list[Column]) -> list[Column]:
             division = _division(sample.column(column.name))
             same = earlier.setdefault(division, column.name)
             if same != column.name:
-                column = Column(column.name, "unused", f"it says the same as {same}")
+                column = Column(
+                    column.name, "unused", f"groups the rows exactly as {same} does"
+                )
         kept.append(column)
     return kept
 
@@ -168,7 +170,7 @@ def with_roles(
     Example:
         >>> table = pa.table({"shelf": ["art|film", "art", "film|art"]})
         >>> with_roles(column_roles(table), table, {"shelf": "category"})
-        [Column(name='shelf', role='tags', reason='you said so')]
+        [Column(name='shelf', role='tags', reason='as requested')]
     """
     named = []
     for column in columns:
@@ -178,7 +180,7 @@ def with_roles(
             if column.role == "tags" or _may_hold_tags(values):
                 role = "tags"
         if role != column.role:
-            column = Column(column.name, role, "you said so")
+            column = Column(column.name, role, "as requested")
         named.append(column)
     return named
 
@@ -223,12 +225,12 @@ def _field(name: str) -> str:
 def _column_role(name: str, values: pa.Array) -> Column:
     present = values.drop_null()
     if len(present) == 0:
-        return Column(name, "unused", "it is empty")
+        return Column(name, "unused", "empty")
     kind = present.type
     if pa.types.is_dictionary(kind):
         return _dictionary_role(name, present.dictionary_decode())
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return Column(name, "date", "it holds dates")
+        return Column(name, "date", "holds dates")
     if pa.types.is_boolean(kind):
         return _category(name, present)
     if is_list(kind):
@@ -239,7 +241,7 @@ def _column_role(name: str, values: pa.Array) -> Column:
         return _fraction_role(name, present)
     if is_text(kind):
         return _string_role(name, present)
-    return Column(name, "unused", f"nothing is done with {kind} values")
+    return Column(name, "unused", f"{kind} values are not used")
 
 
 def _dictionary_role(name: str, values: pa.Array) -> Column:
@@ -253,10 +255,10 @@ def _dictionary_role(name: str, values: pa.Array) -> Column:
 
 def _list_role(name: str, values: pa.Array) -> Column:
     if not is_text(values.type.value_type):
-        return Column(name, "unused", f"nothing is done with {values.type} values")
+        return Column(name, "unused", f"{values.type} values are not used")
     if pc.count_distinct(pc.list_flatten(values)).as_py() < CATEGORY_VALUES[0]:
-        return Column(name, "unused", "all its lists hold the same")
-    return Column(name, "tags", "it holds lists of strings")
+        return Column(name, "unused", "all lists are equal")
+    return Column(name, "tags", "holds lists of strings")
 
 
 def _integer_role(name: str, values: pa.Array) -> Column:
@@ -264,22 +266,22 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     low, high = (bound.as_py() for bound in pc.min_max(values).values())
     are_years = low >= FIRST_YEAR and high <= LAST_YEAR
     if are_years and (YEAR_NAMES.search(_words(name)) or n_distinct > 2):
-        return Column(name, "date", f"its values are years, {low} to {high}")
+        return Column(name, "date", f"years from {low} to {high}")
     if n_distinct > 2 and are_days(values):
-        return Column(name, "date", f"its values are days, as in {low}")
+        return Column(name, "date", f"days written like {low}")
     if _are_times(name, values):
         return _times(name, values)
     if n_distinct > 2 and DAY_NAMES.search(_words(name)) and are_serial_days(values):
-        return Column(name, "date", f"its values count days as Excel does, from {low}")
+        return Column(name, "date", f"Excel day numbers, from {low}")
     if ID_NAMES.search(_words(name)):
-        return Column(name, "id", "its name says so")
+        return Column(name, "id", "named like an identifier")
     if n_distinct == len(values) and len(values) > CATEGORY_ROWS:
-        return Column(name, "id", "every row has a value of its own")
+        return Column(name, "id", "unique in every row")
     if n_distinct == 1:
-        return Column(name, "unused", "all its values are equal")
+        return Column(name, "unused", "all values are equal")
     if n_distinct == 2:
         return _category(name, values)
-    return Column(name, "number", "it holds numbers")
+    return Column(name, "number", "holds numbers")
 
 
 def _are_times(name: str, values: pa.Array) -> bool:
@@ -287,7 +289,7 @@ def _are_times(name: str, values: pa.Array) -> bool:
 
 
 def _times(name: str, values: pa.Array) -> Column:
-    reason = f"its values count {unit_of_counts(values)} since 1970"
+    reason = f"{unit_of_counts(values)} since 1970"
     return Column(name, "date", reason)
 
 
@@ -300,10 +302,10 @@ def _fraction_role(name: str, values: pa.Array) -> Column:
     if _are_times(name, values):
         return _times(name, values)
     if ID_NAMES.search(_words(name)):
-        return Column(name, "id", "its name says so")
+        return Column(name, "id", "named like an identifier")
     if pc.count_distinct(values).as_py() == 1:
-        return Column(name, "unused", "all its values are equal")
-    return Column(name, "number", "it holds numbers")
+        return Column(name, "unused", "all values are equal")
+    return Column(name, "number", "holds numbers")
 
 
 def _count_up(values: pa.Array) -> bool:
@@ -315,11 +317,11 @@ def _count_up(values: pa.Array) -> bool:
 def _string_role(name: str, values: pa.Array) -> Column:
     filled = values.filter(pc.not_equal(pc.utf8_trim_whitespace(values), ""))
     if len(filled) == 0:
-        return Column(name, "unused", "it is empty")
+        return Column(name, "unused", "empty")
     n_distinct = pc.count_distinct(filled).as_py()
     mean_words = _mean_words(filled)
     if n_distinct == 1:
-        return Column(name, "unused", "all its values are equal")
+        return Column(name, "unused", "all values are equal")
     measured = _measured(name, filled)
     if measured is not None:
         return measured
@@ -330,11 +332,11 @@ def _string_role(name: str, values: pa.Array) -> Column:
     if category.role == "category":
         return category
     if _are_texts(filled):
-        return Column(name, "text", f"it has {mean_words:.0f} words a row on average")
+        return Column(name, "text", f"{mean_words:.0f} words per row on average")
     if n_distinct == len(filled):
-        return Column(name, "id", "every row has a value of its own")
+        return Column(name, "id", "unique in every row")
     if ID_NAMES.search(_words(name)):
-        return Column(name, "id", "its name says so")
+        return Column(name, "id", "named like an identifier")
     return category
 
 
@@ -342,15 +344,15 @@ def _measured(name: str, values: pa.Array) -> Column | None:
     """Take strings for dates, numbers or ratings if nearly all of them read so."""
     dates = share_of_dates(values)
     if dates >= PARSED_SHARE:
-        return Column(name, "date", f"{100 * dates:.0f} % of its values read as dates")
+        return Column(name, "date", f"{100 * dates:.0f} % of the values are dates")
     numbers = _share_of_numbers(values)
     if numbers >= PARSED_SHARE and not ID_NAMES.search(_words(name)):
         if _are_times(name, values):
             return _times(name, values)
-        reason = f"{100 * numbers:.0f} % of its values read as numbers"
+        reason = f"{100 * numbers:.0f} % of the values are numbers"
         return Column(name, "number", reason)
     if are_ratings(values):
-        return Column(name, "number", f"its values are ratings, as in {values[0]}")
+        return Column(name, "number", f"ratings written like {values[0]}")
     return None
 
 
@@ -382,10 +384,10 @@ def _tags(name: str, values: pa.Array) -> Column | None:
     if n_distinct < low or not is_frequent or longest > TAG_WORDS:
         return None
     if n_distinct > high:
-        return Column(
-            name, "unused", _too_many(name, f"its cells hold {n_distinct:,} tags")
-        )
-    return Column(name, "tags", f"its cells hold {n_distinct} tags, with {separator!r}")
+        return Column(name, "unused", _too_many(name, f"{n_distinct:,} distinct tags"))
+    return Column(
+        name, "tags", f"{n_distinct} distinct tags, separated by {separator!r}"
+    )
 
 
 def _category(name: str, values: pa.Array) -> Column:
@@ -393,22 +395,22 @@ def _category(name: str, values: pa.Array) -> Column:
     n_distinct = pc.count_distinct(values).as_py()
     low, high = CATEGORY_VALUES
     if n_distinct < low:
-        return Column(name, "unused", "all its values are equal")
+        return Column(name, "unused", "all values are equal")
     is_frequent = len(values) >= CATEGORY_ROWS * n_distinct
     if n_distinct > high:
-        how_many = f"it has {n_distinct:,} different values"
+        how_many = f"{n_distinct:,} distinct values"
         reason = _too_many(name, how_many) if is_frequent else f"{how_many}, most rare"
         return Column(name, "unused", reason)
     if not is_frequent:
         return Column(
-            name, "unused", f"its {n_distinct} values are too rare to compare"
+            name, "unused", f"its {n_distinct} distinct values are too rare to compare"
         )
-    return Column(name, "category", f"it has {n_distinct} different values")
+    return Column(name, "category", f"{n_distinct} distinct values")
 
 
 def _too_many(name: str, how_many: str) -> str:
     _, high = CATEGORY_VALUES
-    return f"{how_many}, more than {high}; --by {quote(name)} compares them"
+    return f"{how_many}, more than {high}; use --by {quote(name)} to compare them"
 
 
 def _mean_words(values: pa.Array | pa.ChunkedArray) -> float:

@@ -46,7 +46,7 @@ def test_an_explanation_begins_with_its_joint_model_and_its_score(compared_codes
     result = explain(compared_codes, "score")
     first, second, *_ = lines(result, 20, model=True)
     score = result.scores.iloc[0]
-    assert f"R² {score['features']:.2f} on texts that chose nothing" in first
+    assert f"R² {score['features']:.2f} on held-out texts" in first
     assert all(f"“{label}”" in first for label in result.model["label"])
     assert second == "Higher score:"
     assert lines(result, 20)[0] == "Higher score:"

@@ -150,7 +150,7 @@ def test_a_sentinel_among_the_dates_is_set_aside(tmp_path):
     result = over_time(other, "date")
     assert result.findings["feature"].tolist() == [0]
     assert result.about["n_rows"] == 1399
-    assert "far from all other rows' (9999-12-31)" in result.about["notes"][0]
+    assert "far from all other values (9999-12-31)" in result.about["notes"][0]
 
 
 def test_rows_of_one_moment_have_no_trend(compared, tmp_path):

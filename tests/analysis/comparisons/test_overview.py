@@ -97,7 +97,7 @@ def test_topics_come_by_their_size_and_never_by_numbers(codes):
 def test_repeated_texts_are_counted_but_for_case_and_punctuation(codes):
     (sentence,) = said(overview(codes), "repeated")
     assert sentence == (
-        "4 texts (1 %) repeat another one; the most frequent is there 4 times: "
+        "4 texts (1 %) repeat another one; the most frequent occurs 4 times: "
         "“The same again”."
     )
 
@@ -107,7 +107,7 @@ def test_features_that_go_together_are_told_by_their_shares(codes):
     # the sea's rows 10 to 13 are one text, and 20 and 21: 4 fewer, of boats as well
     of_boats, of_others = 36 / 41, 20 / (396 - 41)
     assert sentence == (
-        f"Of the texts about “boat”, {of_boats:.0%} are about “sea”, too; of the others, "
+        f"Of the texts about “boat”, {of_boats:.0%} are also about “sea”; of the others, "
         f"{100 * of_others:.1f} %."
     ).replace("88%", "88 %")
     line = overview(codes).set_index("side").loc["together"]
@@ -124,13 +124,13 @@ def test_a_family_is_told_by_the_kinds_that_lie_in_its_root(codes):
     ]
     (sentence,) = said(overview(codes, families=families), "family")
     assert sentence == (
-        "Texts about “sea” (15 %) come in kinds: “boat”, “waves” and “salt”."
+        "Texts about “sea” (15 %) fall into kinds: “boat”, “waves” and “salt”."
     )
 
 
 def test_the_unusual_text_is_quoted_and_cut_at_a_word(codes):
     (sentence,) = said(overview(codes), "unusual")
-    assert sentence.startswith("Least like all others are the texts “odd word word")
+    assert sentence.startswith("The most unusual texts are “odd word word")
     assert "word …”" in sentence
 
 
@@ -165,5 +165,5 @@ def test_what_is_there_often_is_not_unusual_and_tags_are_not_quoted(tmp_path):
     path = tmp_path / "codes"
     codes = write_codes(path, active, texts=texts, vectors=vectors.astype("f4"))
     (sentence,) = said(overview(codes), "unusual")
-    assert sentence.startswith("Least like all others are the texts “text c 3 < 4”")
+    assert sentence.startswith("The most unusual texts are “text c 3 < 4”")
     assert "No comment" not in sentence

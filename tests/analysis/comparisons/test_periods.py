@@ -62,7 +62,7 @@ def test_a_date_far_from_all_others_is_set_aside_and_named(cell):
     found = periods(np.array([cell, *dates[1:]], dtype=object), "closed")
     assert found.kept.tolist() == [False] + [True] * 299
     (note,) = found.notes
-    assert note == f"1 row was set aside: closed is far from all other rows' ({cell})."
+    assert note == f"1 row was set aside: closed is far from all other values ({cell})."
 
 
 def test_milliseconds_among_seconds_are_set_aside_and_seconds_are_dates():

@@ -89,7 +89,7 @@ def test_shares_that_contradict_the_effect_are_not_told():
     about = result["about"] | {"notes": ["A note."]}
     found = Contrast("groups", table, nothing, nothing, about, nothing)
     assert lines(found, 10) == [
-        "What differs shows at equal covariates only: --stats tells it.",
+        "Differences appear only at equal covariates; --stats shows them.",
         "A note.",
     ]
 
@@ -152,7 +152,7 @@ def test_an_uncertain_difference_has_no_size():
     table = findings([compared("numeric", [line | {"r": -0.1}], {"column": "stars"})])
     assert table["sentence"][0] == (
         "In texts about “late parcels”, stars is on average lower than in other texts "
-        "(40 texts; by how much is not sure)."
+        "(40 texts; by how much is uncertain)."
     )
 
 

@@ -1,4 +1,4 @@
-"""Effects of features on a target, each with its standard error and p, from sums over rows."""
+"""Effects of features on a target with standard errors and p-values, from sums over rows."""
 
 from __future__ import annotations
 
@@ -23,16 +23,15 @@ from nanosae.analysis.statistics import Z95, two_sided_p
 
 Kind = Literal["groups", "numeric", "trend"]
 NO_AND_YES = np.array([0.0, 1.0])  # levels of membership of a group
-MIN_LEFT = 1e-6  # of 1 − leverage, where a row decides its own prediction
+MIN_ONE_MINUS_LEVERAGE = 1e-6  # for rows that determine their own prediction
 TINY = 1e-300
 BLOCK_CELLS = 2**22  # entries of pairs × strata × levels that are fitted at once
-# of a feature's rows: fewer outside a group are none, summed up inexactly
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # relative error of a count: smaller differences count as 0
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of a feature or topic and a target: columns of `Compared` and of targets, (K,)."""
+    """Pairs of a feature or topic (a column of `Compared`) and a target, each (K,)."""
 
     features: np.ndarray
     targets: np.ndarray
@@ -40,16 +39,17 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Effects:
-    """Estimates of K pairs as they are in the rows, whatever they were chosen by, each (K,).
+    """Estimates for K pairs, not corrected for selection, each (K,).
 
     Attributes:
-        effect: Log-odds ratio, log-odds per unit of time, or difference of the number's mean.
+        effect: Log-odds ratio, log odds per unit of time, or difference in means.
         error: Its standard error; effect ± 1.96 · error is the usual 95 % interval.
-        p: Two-sided p of "no effect".
-        z: The standard normal score that has this p and the sign of the effect.
-        difference: What readers go by: difference of shares, their change over time, correlation.
-        descriptive: Columns for the table: of groups `share, share_rest, risk_difference`, of times
-            `share_change`.
+        p: Two-sided p-value of "no effect".
+        z: The standard normal score with this p-value and the sign of the effect.
+        difference: What findings are ordered by: the difference in shares, their change over time,
+            or the correlation.
+        descriptive: Columns for the table: `share, share_rest, risk_difference` for groups,
+            `share_change` for trends.
     """
 
     effect: np.ndarray
@@ -76,9 +76,9 @@ def effects(compared: Compared, sums: FeatureSums, kind: Kind, pairs: Pairs) -> 
 def cliffs_delta(
     compared: Compared, sums: FeatureSums, pairs: Pairs, wanted: np.ndarray
 ) -> np.ndarray:
-    """Compute P(stronger in the group) − P(weaker), of activations, for the pairs that are wanted.
+    """Compute Cliff's δ of activations, P(stronger in the group) − P(weaker), for wanted pairs.
 
-    It is 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494); NaN for pairs that are not wanted.
+    It equals 2 AUC − 1 (Cliff, Psychol. Bull. 114 (1993) 494). NaN for all other pairs.
     """
     delta = np.full(len(pairs.features), np.nan)
     for target in np.unique(pairs.targets[wanted]):
@@ -93,7 +93,7 @@ def cliffs_delta(
 
 
 def _areas(sums: FeatureSums, columns: sp.csc_array, in_group: Any) -> np.ndarray:
-    """Return the area under the ROC curve of features' activations in and outside a group."""
+    """Return the area under the ROC curve of each feature's activations for a group."""
     of_corpus = columns.tocsr()
     activations = sp.csc_array(of_corpus[sums.rows])
     return single_feature_scores(activations, in_group).auc[:, 0]
@@ -102,13 +102,14 @@ def _areas(sums: FeatureSums, columns: sp.csc_array, in_group: Any) -> np.ndarra
 def _mean_differences(
     compared: Compared, sums: FeatureSums, features: np.ndarray
 ) -> Effects:
-    """Fit the number by least squares on "is active" and the strata; errors are HC3.
+    """Regress the number on each feature's indicator and the strata, with HC3 standard errors.
 
     HC3 allows unequal variances (MacKinnon and White, J. Econometrics 29 (1985) 305; Long and
-    Ervin, Am. Stat. 54 (2000) 217): residual i counts as e_i ÷ (1 − h_i), with its leverage h_i.
-    The few rows with a rare feature have a variance of their own, so that the test is Student's
-    with Welch's degrees of freedom (Biometrika 34 (1947) 28). A few rows may be alike by chance,
-    which fools this test but not the score test with the variance of all rows: p is the larger one.
+    Ervin, Am. Stat. 54 (2000) 217): residual e_i counts as e_i ÷ (1 − h_i), with leverage h_i.
+    The variance on the few rows of a rare feature is estimated from these rows alone, so p comes
+    from Student's t with Welch's degrees of freedom (Biometrika 34 (1947) 28). If these few rows
+    agree by chance, their variance is underestimated; the score test, which uses the variance of
+    all rows, is immune to that. p is the larger of the two.
     """
     active_squares = sums.active_squares[features].sum(1)
     co_deviation = sums.co_deviation[features, 0]
@@ -124,8 +125,8 @@ def _mean_differences(
     p = np.maximum(welch_p, score_p)
     student_quantile = stdtrit(degrees, 0.975)
     error = student_error * student_quantile / Z95
-    p_of_side = np.maximum(p, TINY) / 2
-    size = -ndtri(p_of_side)
+    one_sided_p = np.maximum(p, TINY) / 2
+    size = -ndtri(one_sided_p)
     z = np.sign(effect) * size
     correlation = sums.r[features, 0]
     return Effects(effect, error, p, z, correlation, {})
@@ -137,55 +138,53 @@ def _welch_degrees(
     n_active: np.ndarray,
     n_inactive: np.ndarray,
 ) -> np.ndarray:
-    """Return Welch's degrees of freedom from the sums of squared errors of both sides, (K,)."""
-    of_active = active**2 / (n_active - 1)
-    of_inactive = inactive**2 / (n_inactive - 1)
-    both_sides = active + inactive
-    welch = np.maximum(of_active + of_inactive, TINY)
-    return both_sides**2 / welch
+    """Return the Welch-Satterthwaite degrees of freedom from both sums of squared errors, (K,)."""
+    active_term = active**2 / (n_active - 1)
+    inactive_term = inactive**2 / (n_inactive - 1)
+    total = active + inactive
+    return total**2 / np.maximum(active_term + inactive_term, TINY)
 
 
 def _error_squares(
     compared: Compared, sums: FeatureSums, features: np.ndarray, effect: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum (x e ÷ (1 − h))² over rows with a feature and over the others, each (K,).
+    """Sum (x e ÷ (1 − h))² over the rows with each feature and over all others, each (K,).
 
-    x is "is active" less its stratum's mean. Within a stratum it and h have one value on all rows
-    with the feature and another on the rest, so that the sums follow from those of the number.
+    x is the feature's indicator minus its stratum mean. Within a stratum, x and h take one value on
+    the rows with the feature and another on the rest, so the sums follow from sums of the number
+    and its square.
     """
     active_sum, active_squares = _deviations_where_active(compared, sums, features)
     n_active = sums.n_active[features]  # (K, S)
     mean = n_active / sums.n_rows
     all_squares = sums.target_squares[:, 0]
-    of_strata = sums.active_squares[features]
-    of_all = of_strata.sum(1)[:, None]
+    stratum_x_squares = sums.active_squares[features]
+    x_squares = stratum_x_squares.sum(1)[:, None]
     slope = effect[:, None]
 
-    def weighted(x: Any, total: Any, squares: Any, n_rows: Any) -> np.ndarray:
+    def hc3_squares(x: Any, total: Any, squares: Any, n_rows: Any) -> np.ndarray:
         cross_products = 2 * slope * x * total
         fitted_squares = (slope * x) ** 2 * n_rows
         residual_squares = squares - cross_products + fitted_squares
-        of_feature = x**2 / of_all
-        leverage = 1 / sums.n_rows + of_feature
-        scale = x / np.maximum(1 - leverage, MIN_LEFT)
-        not_negative = np.maximum(residual_squares, 0)
-        by_stratum = scale**2 * not_negative
+        leverage = 1 / sums.n_rows + x**2 / x_squares
+        scale = x / np.maximum(1 - leverage, MIN_ONE_MINUS_LEVERAGE)
+        by_stratum = scale**2 * np.maximum(residual_squares, 0)
         return by_stratum.sum(1)
 
-    with_feature = weighted(1 - mean, active_sum, active_squares, n_active)
+    with_feature = hc3_squares(1 - mean, active_sum, active_squares, n_active)
     rest_squares = all_squares - active_squares
     n_rest = sums.n_rows - n_active
-    without = weighted(-mean, -active_sum, rest_squares, n_rest)
+    without = hc3_squares(-mean, -active_sum, rest_squares, n_rest)
     return with_feature, without
 
 
 def _deviations_where_active(
     compared: Compared, sums: FeatureSums, features: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the number's deviation from its stratum's mean, and its square, over rows with a feature.
+    """Sum the number's deviations from the stratum means, and their squares, over active rows.
 
     Returns:
-        Weighted sums by stratum, each (K, S).
+        Weighted sums by feature and stratum, each (K, S).
     """
     stratum_sum = sums.target_sum[:, 0]
     stratum_mean = stratum_sum / sums.n_rows
@@ -205,7 +204,7 @@ def _deviations_where_active(
 
 
 def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
-    """Fit log odds of membership against all other rows."""
+    """Fit log-odds ratios of each group against all other rows."""
     inside = sums.target_sum
     outside = sums.n_rows[:, None] - inside
     by_target = np.stack([outside, inside], -1)  # (S, C, 2)
@@ -220,7 +219,7 @@ def _fit_groups(sums: FeatureSums, pairs: Pairs) -> LogOdds:
 
 
 def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
-    """Fit log odds that are linear in time."""
+    """Fit log odds linear in time."""
     time = dense_column(sums.target, 0)
     times, level = np.unique(time, return_inverse=True)
     levels = one_hot(level)
@@ -235,7 +234,7 @@ def _fit_trends(sums: FeatureSums, pairs: Pairs) -> LogOdds:
 
 
 def _blocks(pairs: Pairs, n_cells: int) -> Iterator[Pairs]:
-    """Cut pairs, each of which takes some cells, into blocks of bounded memory; at least one."""
+    """Split pairs that need `n_cells` each into blocks of bounded memory; yield at least one."""
     size = max(1, BLOCK_CELLS // n_cells)
     n_pairs = len(pairs.features)
     for start in range(0, max(n_pairs, 1), size):
@@ -246,6 +245,7 @@ def _blocks(pairs: Pairs, n_cells: int) -> Iterator[Pairs]:
 def _of_log_odds(
     fit: LogOdds, difference: np.ndarray, descriptive: dict[str, np.ndarray]
 ) -> Effects:
+    """Convert fitted log odds to effects; z is the signed root of the likelihood ratio."""
     size = np.sqrt(fit.likelihood_ratio)
     z = np.sign(fit.slope) * size
     p = chdtrc(1, fit.likelihood_ratio)
@@ -253,7 +253,7 @@ def _of_log_odds(
 
 
 def _share_changes(sums: FeatureSums, pairs: Pairs) -> np.ndarray:
-    """Return by how much a feature's share changes from the first time to the last, on a line."""
+    """Return the change of each feature's share from first to last time, on a fitted line."""
     times = dense_column(sums.target, 0)
     squares = sums.target_squares.sum(0)
     time_squares = squares[pairs.targets]
@@ -263,15 +263,15 @@ def _share_changes(sums: FeatureSums, pairs: Pairs) -> np.ndarray:
 
 
 def _shares(sums: FeatureSums, pairs: Pairs) -> dict[str, Any]:
-    """Compare the shares of rows on which a feature is active, strata pooled."""
+    """Return the share of active rows in each group and outside it, over all strata."""
     group_sizes = sums.target_sum.sum(0)
     n_group = group_sizes[pairs.targets]
     n_rest = sums.n_rows.sum() - n_group
     active_in_group = sums.active_target_sum[pairs.features, pairs.targets]
     n_active = sums.n_active[pairs.features].sum(1)
-    difference = n_active - active_in_group
-    is_rounding = difference < ROUNDING * n_active
-    active_outside = np.where(is_rounding, 0, difference)
+    active_outside = n_active - active_in_group
+    is_rounding = active_outside < ROUNDING * n_active
+    active_outside = np.where(is_rounding, 0, active_outside)
     share = active_in_group / n_group
     share_rest = active_outside / n_rest
     return {

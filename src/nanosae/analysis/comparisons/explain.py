@@ -1,4 +1,4 @@
-"""Which features go with a target: two classes, many, or a number (see `contrast`)."""
+"""Which features are associated with a target: classes or a number (see `contrast`)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.codes import Corpus, as_codes
 from nanosae.errors import DataError
 
-WINSORISED = 0.01  # share of the numbers on each side that is moved to the percentile
+WINSORISED = 0.01  # share of the numbers on each side
 
 
 def explain(
@@ -36,23 +36,23 @@ def explain(
     labels: Mapping[int, str] | None = None,
     seed: int = 0,
 ) -> Contrast:
-    """Find the features that go with a target, one by one and together.
+    """Find the features that are associated with a target, one by one and jointly.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        y: A metadata column, or one value per row; empty cells ("", None, NaN) and
-            infinite ones are left out, and counted in a note.
-        kind: How to read it; None: numbers with more than two values are "numeric", the rest
-            "classes". Several labels in a cell are joined by "|".
+        y: A metadata column, or one value per row. Rows with an empty ("", None, NaN) or infinite
+            cell are left out; a note counts the infinite ones.
+        kind: How to treat the target. None: numbers with more than two distinct values are
+            "numeric", everything else "classes". A cell may hold several labels, joined by "|".
         covariates: See `contrast`.
         groups: See `contrast`.
-        min_active: See `contrast`; a class is a group.
+        min_active: See `contrast`; each class is a group.
         labels: See `contrast`.
         seed: See `contrast`.
 
     Raises:
-        DataError: If `y` has not one value per row, fewer than two different ones, or no numbers
-            where they are asked for.
+        DataError: If `y` does not have one value per row, has fewer than two distinct values, or
+            is not numeric although `kind` is "numeric".
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels, seed)
@@ -86,12 +86,12 @@ def _require_two(n_values: int, column: str | None) -> None:
 
 
 def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Question:
-    """Ask what goes with a number, winsorised."""
+    """Make the question about a number, winsorised."""
     bounds = np.nanquantile(numbers, [WINSORISED, 1 - WINSORISED])
     winsorised = np.clip(numbers, *bounds)
-    # a constant becomes 0, of which no rounding makes a finding
-    above_least = winsorised - bounds[0]
-    target = sp.csr_array(np.nan_to_num(above_least)[:, None])
+    # a constant becomes exactly 0, so rounding errors cannot look like an effect
+    above_minimum = winsorised - bounds[0]
+    target = sp.csr_array(np.nan_to_num(above_minimum)[:, None])
     rows = ~np.isnan(numbers)
     name = column or "the target"
     notes = _infinite_note(values, name)
@@ -99,7 +99,7 @@ def _number(numbers: np.ndarray, values: np.ndarray, column: str | None) -> Ques
 
 
 def _infinite_note(values: np.ndarray, name: str) -> list[str]:
-    """Count the infinite cells, which are left out like empty ones."""
+    """Report how many rows are left out because the number is infinite."""
     n_infinite = count_infinite(values)
     if not n_infinite:
         return []
@@ -107,7 +107,7 @@ def _infinite_note(values: np.ndarray, name: str) -> list[str]:
 
 
 def _classes(values: np.ndarray, column: str | None) -> Question:
-    """Ask what goes with each class; of two that exclude each other, with the second."""
+    """Make the question about each class; of two exclusive classes only the second is tested."""
     names, indicators = label_matrix(values)
     _require_two(len(names), column)
     rows = ~is_missing(values)

@@ -1,7 +1,7 @@
-"""Sums over rows, for all features, strata and targets, and the score test that they make.
+"""Sufficient statistics of a comparison, and the score test computed from them.
 
-They are all that a comparison needs of the rows, and come from one sparse product. Only whether a
-feature is active counts, not how strongly.
+One sparse product gives the sums over rows for all features, strata and targets. Features enter as
+indicators: only whether a feature is active counts, not how strongly.
 """
 
 from __future__ import annotations
@@ -17,26 +17,27 @@ from nanosae.analysis.comparisons.compared import Compared
 from nanosae.progress import tracked
 
 BLOCK = 1 << 17  # rows read at a time
-TINY = 1e-300  # keeps a feature that never varies from dividing by zero
-ROUNDING = 1e-11  # share of a sum that another order of its terms may change
+TINY = 1e-300  # avoids division by zero for features that never vary
+ROUNDING = 1e-11  # relative error of a sum: smaller differences count as 0
 
 
 @dataclass(frozen=True, eq=False)
 class FeatureSums:
     """Sums over rows, with F features (and topics), S strata and C targets.
 
-    Every row counts with its weight: a duplicate group counts as one row.
+    Rows are weighted so that each duplicate group counts as one row.
 
     Attributes:
         rows: The rows, (n,).
         target: Values of the targets, csr_array (n, C).
         strata: Stratum of each row, one-hot, csr_array (n, S).
         weight: Weight of each row, (n,).
-        n_rows: Weighted rows by stratum, (S,).
-        n_active: Weighted rows on which each feature is active, (F, S).
+        n_rows: Weighted number of rows by stratum, (S,).
+        n_active: Weighted number of rows on which each feature is active, by stratum, (F, S).
         target_sum: Weighted sum of the targets by stratum, (S, C).
-        active_target_sum: The same over the rows on which a feature is active, (F, C).
-        target_squares: Squared deviations of the targets from their stratum's mean, (S, C).
+        active_target_sum: Weighted sum of the targets over the rows on which each feature is
+            active, (F, C).
+        target_squares: Weighted squared deviations of the targets from the stratum means, (S, C).
     """
 
     rows: np.ndarray
@@ -51,14 +52,14 @@ class FeatureSums:
 
     @property
     def n_independent(self) -> float:
-        """Number of rows, a duplicate group counted as one."""
+        """Number of rows, each duplicate group counted once."""
         return self.n_rows.sum()
 
     @cached_property
     def active_squares(self) -> np.ndarray:
-        """Squared deviations of "is active" from its stratum's mean, (F, S).
+        """Squared deviations of the feature indicators from the stratum means, (F, S).
 
-        They are exactly 0 in strata in which a feature is active on all rows or on none.
+        Exactly 0 in strata in which a feature is active on all rows or on none.
         """
         n_inactive = self.n_rows - self.n_active
         varies = n_inactive > ROUNDING * self.n_rows
@@ -66,27 +67,28 @@ class FeatureSums:
 
     @cached_property
     def co_deviation(self) -> np.ndarray:
-        """Sum of the products of both deviations, over all strata, (F, C)."""
+        """Sum over rows of the product of the indicator's and the target's deviations, (F, C)."""
         target_mean = self.target_sum / self.n_rows[:, None]
         return self.active_target_sum - self.n_active @ target_mean
 
     @cached_property
     def z(self) -> np.ndarray:
-        """Score of each feature against each target, (F, C).
+        """Score statistic of each feature against each target, (F, C).
 
-        It is co_deviation over its standard error when the rows of a stratum are shuffled: Mantel's
-        score test (J. Am. Stat. Assoc. 58 (1963) 690); for classes that of Cochran, Mantel and
-        Haenszel. It is 0 where in every stratum the feature or the target is the same on all rows.
+        `co_deviation` divided by its standard error under permutation of the rows within strata:
+        Mantel's score test (J. Am. Stat. Assoc. 58 (1963) 690), which for groups is the
+        Cochran-Mantel-Haenszel test. 0 where in every stratum the feature or the target is
+        constant.
         """
-        freedom = np.maximum(self.n_rows - 1, 1)
-        target_variance = self.target_squares / freedom[:, None]
+        degrees_of_freedom = np.maximum(self.n_rows - 1, 1)
+        target_variance = self.target_squares / degrees_of_freedom[:, None]
         variance = self.active_squares @ target_variance
         score = self.co_deviation / np.sqrt(variance + TINY)
-        return np.where(variance > 0, score, 0)  # else it is rounding over nothing
+        return np.where(variance > 0, score, 0)
 
     @cached_property
     def r(self) -> np.ndarray:
-        """Correlation of "is active" with the target within strata, (F, C)."""
+        """Correlation of the feature indicators with the targets within strata, (F, C)."""
         active_squares = self.active_squares.sum(1)
         target_squares = self.target_squares.sum(0)
         both_squares = np.outer(active_squares, target_squares)
@@ -100,7 +102,7 @@ def feature_sums(
     strata: Any,
     weight: np.ndarray,
 ) -> FeatureSums:
-    """Sum over rows for every feature; arguments as of `FeatureSums`."""
+    """Compute the sums for all features; see `FeatureSums` for the arguments."""
     weighted_strata: Any = strata.multiply(weight[:, None]).tocsr()
     weighted_target = target.multiply(weight[:, None])
     counted: Any = sp.hstack([weighted_strata, weighted_target], format="csr")
@@ -126,18 +128,18 @@ def feature_sums(
 
 
 def active_indicators(compared: Compared, columns: np.ndarray) -> Any:
-    """Return which rows have features or topics, csr_array (n_rows, n) of float64 0 and 1."""
+    """Return indicators of features or topics on all rows, csr_array (n_rows, n) of 0.0 and 1.0."""
     activations = compared.columns(columns).tocsr()
     return activations.astype(bool).astype(np.float64)
 
 
 def dense_column(matrix: Any, column: int) -> np.ndarray:
-    """Return one column of a sparse matrix, dense."""
+    """Return one column of a sparse matrix as a dense vector."""
     return matrix[:, [column]].toarray()[:, 0]
 
 
 def sums_where_active(compared: Compared, rows: np.ndarray, values: Any) -> np.ndarray:
-    """Sum columns of values over the rows on which each feature is active, (F, columns)."""
+    """Sum each column of `values` over the rows on which each feature is active, (F, columns)."""
     sums = np.zeros((compared.n_columns, values.shape[1]))
     for start in tracked(range(0, len(rows), BLOCK), "test features"):
         activations = compared.take(rows[start : start + BLOCK])

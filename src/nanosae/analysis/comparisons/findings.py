@@ -1,4 +1,4 @@
-"""What a comparison found: its tables, and one sentence per finding."""
+"""The result of a comparison: its tables, and one sentence per finding."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ GROUPS_SENTENCE = (
     " Cliff's δ {cliffs_delta:+.2f}"
 )
 NUMERIC_SENTENCE = (
-    "goes with a difference of {effect:+.3g} in {target} (95 % CI {low:.3g} to {high:.3g};"
+    "is associated with a difference of {effect:+.3g} in {target}"
+    " (95 % CI {low:.3g} to {high:.3g};"
     " r = {r:+.2f}; {n_active:,} texts)"
 )
 TREND_SENTENCE = (
-    "changes its odds by × {odds_ratio:.3g} per {unit} (95 % CI {odds_low:.3g} to {odds_high:.3g};"
-    " {n_active:,} texts)"
+    "has its odds multiplied by {odds_ratio:.3g} per {unit}"
+    " (95 % CI {odds_low:.3g} to {odds_high:.3g}; {n_active:,} texts)"
 )
 TEMPLATES: dict[Kind, str] = {
     "groups": GROUPS_SENTENCE,
@@ -41,27 +42,26 @@ class Contrast:
 
     Attributes:
         kind: "groups" (two, or each class against the rest), "numeric" or "trend".
-        table: One line per candidate (p ≤ 0.05 in a score test), findings first, by falling
-            difference of shares, of shares over time, or by correlation with the number:
-            `target, feature` (-1: the line is about a topic), `topic` (of such a line; of a
-            found feature the one with half of its texts, or half of whose texts it has, else -1),
-            `label,
-            n_active` (independent texts), `effect, low, high, raw_effect, error, p, q, r, found,
-            label_doubtful`; `odds_ratio, odds_low, odds_high` but for numbers; for groups
-            `share, share_rest, risk_difference, cliffs_delta` (on activations; of findings), for
-            trends `share_change` (on a line through the shares, first to last time). `effect` is
-            the log-odds ratio, the log-odds per unit of time or the difference of the target's
-            mean, and `low` to `high` its 95 % interval, both as they are given that the line was
-            selected (see `selection`); `raw_effect` and its standard error are not put right for
-            that. `r` is the correlation of being active with the target.
-        model: The features that explain each target together, chosen on all rows: `target, feature,
-            label, coefficient, stability` (see `joint_model`).
-        scores: How well a model that was chosen in the same way on the training rows does on the
-            held-out ones: `target, measure` ("auc" or "r2"), `covariates` (alone), `features` (with
-            them), `n_features`.
+        table: One row per candidate (p ≤ 0.05 in a score test), findings first, in decreasing order
+            of the difference in shares, their change over time, or the correlation with the number.
+            Columns: `target`; `feature`, or -1 if the row is about a topic; `topic`, or -1 (for a
+            feature among the findings, a topic that shares at least half of the texts of either);
+            `label`; `n_active` (independent texts); `effect, low, high, raw_effect, error, p, q, r,
+            found, label_doubtful`; except for numbers `odds_ratio, odds_low, odds_high`; for groups
+            `share, share_rest, risk_difference, cliffs_delta` (of activations; findings only); for
+            trends `share_change` (on a fitted line, from first to last time). `effect` is the
+            log-odds ratio, the log odds per unit of time or the difference in means, and `low` to
+            `high` its 95 % interval, both conditional on selection (see `selection`); `raw_effect`
+            and its standard error `error` are not corrected for selection. `r` is the correlation
+            of the feature's indicator with the target.
+        model: The features that jointly explain each target, selected on all rows: `target,
+            feature, label, coefficient, stability` (see `joint_model`).
+        scores: Held-out scores of models selected and fitted in the same way on the training rows:
+            `target, measure` ("auc" or "r2"), `covariates` (with covariates alone), `features`
+            (with the features as well), `n_features`.
         about: Options, counts of rows and of independent texts, and notes.
         shares: For trends, `feature, topic, period, name, n, n_active, share, low, high` of each
-            finding (Jeffreys' 95 % interval).
+            finding (95 % Jeffreys intervals).
     """
 
     kind: Kind
@@ -73,39 +73,39 @@ class Contrast:
 
     @property
     def findings(self) -> pd.DataFrame:
-        """The lines of `table` with q ≤ 0.05."""
+        """The rows of `table` with q ≤ 0.05."""
         return self.table.loc[self.table["found"]]
 
     @property
     def sides(self) -> dict[str, pd.DataFrame]:
-        """The findings of each side: groups with more of them, "rises", "lower" and so on."""
+        """The findings by side: the group that has more of them, "rises", "lower" and so on."""
         findings = self.findings
         lines = findings.to_dict(orient="records")
-        side = [_side_of(self.kind, line, self.about) for line in lines]
-        side_column = np.array(side, dtype=object)
-        grouped = findings.groupby(side_column, sort=False)
-        return {str(name): of_side for name, of_side in grouped}
+        sides = [_side_of(self.kind, line, self.about) for line in lines]
+        grouped = findings.groupby(np.array(sides, dtype=object), sort=False)
+        return {str(side): table for side, table in grouped}
 
     def sentences(
         self, n: int | None = None, *, lines: pd.DataFrame | None = None
     ) -> list[str]:
-        """Return one sentence per finding with its statistics, in the order of `table`.
+        """Return one sentence with statistics per finding, in the order of `table`.
 
-        In plain words they are in `nanosae.analysis.comparisons.sentences.findings`.
+        `nanosae.analysis.comparisons.sentences.findings` writes them in plain words.
 
         Args:
-            n: How many; all if None.
-            lines: Only these lines of `table`; the findings if None.
+            n: Maximum number of sentences; None: all.
+            lines: Rows of `table` to use; None: the findings.
         """
         lines = self.findings if lines is None else lines
         wanted = lines.iloc[:n].to_dict(orient="records")
         return [_sentence(self.kind, line, self.about) for line in wanted]
 
     def model_sentences(self) -> list[str]:
-        """Say how well a few features explain each target together, and which they are."""
+        """Return one sentence on the joint model of each target: its score and its features."""
         sentences = []
         for line in self.scores.to_dict(orient="records"):
             target = line["target"]
+            n_features = line["n_features"]
             is_of_target = self.model["target"] == target
             labels = self.model["label"][is_of_target]
             names = ", ".join(f"“{label}”" for label in labels)
@@ -113,14 +113,13 @@ class Contrast:
             with_features = f"{measure} {line['features']:.2f}"
             without = f"{line['covariates']:.2f}"
             sentences.append(
-                f"Together, {line['n_features']} features explain {target} with "
-                f"{with_features} on texts that chose nothing (without them "
-                f"{without}): {names}."
+                f"Together, {n_features} features predict {target} with {with_features} on "
+                f"held-out texts ({without} without them): {names}."
             )
         return sentences
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON types (`RUN/contrasts/*.json`); of the table the findings."""
+        """Return JSON types (`RUN/contrasts/*.json`); of `table` only the findings."""
         header = {
             "kind": self.kind,
             "about": self.about,
@@ -164,12 +163,12 @@ class Contrast:
 
 
 def is_about_topic(line: Mapping[str, Any]) -> bool:
-    """Return whether a line of a comparison's table is about a topic, not a feature."""
+    """Return whether a row of a comparison's table is about a topic rather than a feature."""
     return line["feature"] < 0
 
 
 def shares_of(shares: pd.DataFrame, line: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the shares by period of what a line of a comparison's table is about."""
+    """Return the shares by period of the feature or topic of a row of a comparison's table."""
     is_same: Any = shares["feature"] == line["feature"]
     if is_about_topic(line):
         is_same &= shares["topic"] == line["topic"]
@@ -177,13 +176,13 @@ def shares_of(shares: pd.DataFrame, line: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
-    """Return the group with more of a finding ("not A" if the rest), or its direction."""
-    is_more = line["effect"] > 0
+    """Return the group that has more of a finding ("not A" for the rest), or its direction."""
+    is_positive = line["effect"] > 0
     if kind == "trend":
-        return "rises" if is_more else "falls"
+        return "rises" if is_positive else "falls"
     if kind == "numeric":
-        return "higher" if is_more else "lower"
-    if is_more:
+        return "higher" if is_positive else "lower"
+    if is_positive:
         return str(line["target"])
     other_group = about.get("b")
     if other_group in (None, "the rest"):
@@ -192,7 +191,7 @@ def _side_of(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
 
 
 def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
-    """Tell one finding: effect, interval, q, and what it rests on."""
+    """Write one finding: its effect, interval and q, and the rows that it rests on."""
     is_in = "makes up" if is_about_topic(line) else "is active in"
     values = {"b": "the rest", "is_in": is_in} | about | line
     effect = TEMPLATES[kind].format(**values)
@@ -202,8 +201,8 @@ def _sentence(kind: Kind, line: dict[str, Any], about: dict[str, Any]) -> str:
     if about["covariates"]:
         held_equal = ", ".join(about["covariates"])
         basis += f"; at equal {held_equal}"
-    label = line["label"]
-    of_topic = "The topic " if is_about_topic(line) else ""
+    the_topic = "The topic " if is_about_topic(line) else ""
     doubt = " (doubtful label)" if line.get("label_doubtful") else ""
+    subject = f"{the_topic}“{line['label']}”{doubt}"
     q = line["q"]
-    return f"{of_topic}“{label}”{doubt} {effect}; q = {q:.2g} ({basis})."
+    return f"{subject} {effect}; q = {q:.2g} ({basis})."

@@ -1,4 +1,4 @@
-"""Test every feature and topic against every target, and explain each target by a few."""
+"""Test all features and topics against all targets, and fit a joint model of each target."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
-TOPICS_SHARE = 0.2  # of the false discovery rate that tests of topics may use
+TOPICS_SHARE = 0.2  # of the total weight of all tests
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
-MAX_MODEL_FEATURES = 10  # of the joint model
+MAX_MODEL_FEATURES = 10  # in the joint model
 NAMED = 10  # groups that a note names
-MAX_GROUPS = 1000  # that are compared; sums are held for each pair of feature and group
+MAX_GROUPS = 1000  # sums are held in memory for each pair of feature and group
 MODEL_COLUMNS = ["target", "feature", "label", "coefficient", "stability"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared.
+    """The targets of a comparison, and its rows.
 
     Attributes:
-        kind: What the targets are.
+        kind: Kind of the targets.
         target: One target per column, csr_array (n_rows, n_targets): membership of a group (0 or
             1), a number or a time.
         rows: Rows that take part, bool (n_rows,).
         names: Names of the targets.
-        facts: What results say of it: `column`, and where they apply `b` (what the groups are
+        facts: Facts that results repeat: `column`, and where they apply `b` (what the groups are
             compared with), `unit` (of time), `lists` (whether cells hold several values) and
             `left_out` (features that are not tested).
-        notes: What people should know of it.
+        notes: Remarks for users.
     """
 
     kind: Kind
@@ -71,7 +71,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Options:
-    """The keywords that `contrast`, which explains them, shares with `explain` and `over_time`."""
+    """The keyword arguments that `contrast`, `explain` and `over_time` share; see `contrast`."""
 
     covariates: Sequence[str] | None
     groups: str | None
@@ -81,11 +81,11 @@ class Options:
 
 
 def answer(compared: Compared, question: Question, options: Options) -> Contrast:
-    """Test features and topics on all rows; fit a joint model of each target with findings."""
+    """Test features and topics on all rows, and fit a joint model of each target."""
     codes = compared.codes
     covariates, notes = _covariates(codes, options)
     rows = _rows(codes, question, covariates, options)
-    question, notes_of_groups = _of_large_groups(question, rows, options)
+    question, group_notes = _with_large_groups(question, rows, options)
     target = question.target[rows.numbers]
     sums = feature_sums(compared, rows.numbers, target, rows.strata, rows.weight)
     tested = _tested(question, sums, options)
@@ -98,7 +98,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
 
     notes += _strata_notes(rows, covariates)
     notes += split_notes(rows.held, HELD_OUT_SHARE)
-    notes += notes_of_groups
+    notes += group_notes
     about = question.facts | asdict(options)
     about |= {"covariates": list(covariates), "labels": None}
     about |= {
@@ -117,7 +117,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
 
 
 def _names(compared: Compared, labels: Mapping[int, str] | None) -> np.ndarray:
-    """Return what to call each feature and topic, object (F,)."""
+    """Return the name of each feature and topic, object (F,)."""
     labels = known_labels(compared.codes) if labels is None else labels
     names = []
     for feature in range(compared.n_features):
@@ -129,7 +129,7 @@ def _names(compared: Compared, labels: Mapping[int, str] | None) -> np.ndarray:
 
 
 def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str]]:
-    """Return the covariates, and a note where the texts' length cannot be one."""
+    """Return the covariates, and a note if the text length cannot be one."""
     if options.covariates is not None:
         return options.covariates, []
     if codes.has_texts:
@@ -140,7 +140,7 @@ def _covariates(codes: Codes, options: Options) -> tuple[Sequence[str], list[str
 def _rows(
     codes: Codes, question: Question, covariates: Sequence[str], options: Options
 ) -> Rows:
-    """Weigh, stratify and split the rows that take part."""
+    """Weight, stratify and split the rows that take part."""
     numbers = np.flatnonzero(question.rows)
     duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
     group_sizes = np.bincount(duplicate_group)
@@ -151,22 +151,22 @@ def _rows(
 
 
 def _strata_notes(rows: Rows, covariates: Sequence[str]) -> list[str]:
-    """Say where most rows have none to be compared with."""
+    """Warn if most rows are alone in their stratum."""
     n_rows, _ = rows.strata.shape
     n_alone = int((rows.strata.sum(0) == 1).sum())
     if 2 * n_alone <= n_rows:
         return []
     held_equal = ", ".join(covariates)
     return [
-        f"{n_alone:,} of {n_rows:,} rows tell nothing: no other row has equal {held_equal}. Hold "
-        "fewer columns equal, or such as have fewer values."
+        f"{n_alone:,} of {n_rows:,} rows contribute nothing: no other row has the same "
+        f"{held_equal}. Hold fewer columns equal, or columns with fewer distinct values."
     ]
 
 
-def _of_large_groups(
+def _with_large_groups(
     question: Question, rows: Rows, options: Options
 ) -> tuple[Question, list[str]]:
-    """Leave out groups that have too few rows, or whose rest has, and say so in notes."""
+    """Drop groups with too few rows inside or outside, and return notes on them."""
     if question.kind != "groups":
         return question, []
     n_rows = len(rows.numbers)
@@ -185,7 +185,7 @@ def _of_large_groups(
         notes.append(f"In too few rows to be tested: {named}{further}.")
     if len(compared) < len(large):
         notes.append(
-            f"Of {len(large):,} groups the {MAX_GROUPS:,} largest are compared."
+            f"Only the {MAX_GROUPS:,} largest of {len(large):,} groups are compared."
         )
     names = [question.names[group] for group in compared]
     target = question.target[:, compared]
@@ -196,9 +196,9 @@ def _tested(question: Question, sums: FeatureSums, options: Options) -> np.ndarr
     """Return which pairs of feature and target are tested, bool (F, C)."""
     n_active = sums.n_active.sum(1)
     is_common = n_active >= options.min_active
-    if question.kind == "numeric":  # the mean of one text has no variance
-        n_fewer = np.minimum(n_active, sums.n_independent - n_active)
-        is_common &= n_fewer >= 2
+    if question.kind == "numeric":  # a single text has no variance
+        n_smaller_side = np.minimum(n_active, sums.n_independent - n_active)
+        is_common &= n_smaller_side >= 2
     left_out = question.facts.get("left_out", [])
     is_common[left_out] = False
     return np.repeat(is_common[:, None], len(question.names), axis=1)
@@ -212,10 +212,9 @@ def _test(
     names: np.ndarray,
     options: Options,
 ) -> pd.DataFrame:
-    """Estimate and test; findings first, and the largest differences first among them.
+    """Estimate and test the candidates; findings first, by decreasing difference.
 
-    Pairs whose score test has p > 0.05 are spared the fit. They count as tests, and none of them
-    could be a finding.
+    Pairs whose score test has p > 0.05 are not fitted; they count as tests with p = 1.
     """
     pairs = _candidate_pairs(sums, tested)
     found = effects(compared, sums, question.kind, pairs)
@@ -256,7 +255,7 @@ def _test(
 
 
 def _add_topics(table: pd.DataFrame, compared: Compared) -> None:
-    """Put the topic of each feature that was found into the table."""
+    """Add the topic of each feature among the findings to the table."""
     is_found_feature = table["found"] & (table["feature"] >= 0)
     features = table.loc[is_found_feature, "feature"].to_numpy()
     table.loc[is_found_feature, "topic"] = compared.topics_of(features)
@@ -271,9 +270,9 @@ def _candidate_pairs(sums: FeatureSums, tested: np.ndarray) -> Pairs:
 
 
 def _weights(tested: np.ndarray, n_features: int) -> np.ndarray:
-    """Return the weight of the tests of each feature and topic, of mean 1 over the tests, (F,).
+    """Return the weight of the tests of each feature and topic, with mean 1 over all tests, (F,).
 
-    Topics share TOPICS_SHARE of all weight, features the rest; alone either has all of it.
+    Topics get TOPICS_SHARE of the total weight and features the rest, if both are tested.
     """
     n_tests = tested.sum(axis=1)
     n_of_features = int(n_tests[:n_features].sum())
@@ -294,7 +293,7 @@ def _described(
     names: np.ndarray,
     pairs: Pairs,
 ) -> dict[str, np.ndarray]:
-    """Return the columns that say which pairs these are, and on how many texts they rest."""
+    """Return the columns that identify the pairs, and the number of texts of each."""
     target_names = np.array(question.names, object)
     feature, topic = compared.split(pairs.features)
     n_active = sums.n_active[pairs.features].sum(1)
@@ -308,23 +307,22 @@ def _described(
 
 
 def _q_values(p: np.ndarray, n_tested: int) -> np.ndarray:
-    """Return the q of candidates; the other tests count as if they had p = 1."""
-    no_candidate = np.ones(n_tested - len(p))
-    every_p = np.concatenate([np.minimum(p, 1), no_candidate])
-    every_q = false_discovery(every_p)
-    return every_q[: len(p)]
+    """Return the q-values of the candidates; all other tests count as p = 1."""
+    other_p = np.ones(n_tested - len(p))
+    all_p = np.concatenate([np.minimum(p, 1), other_p])
+    return false_discovery(all_p)[: len(p)]
 
 
 def _odds(log_odds: np.ndarray) -> np.ndarray:
-    """Return odds that are finite and above 0."""
-    within_floats = np.clip(log_odds, -500, 500)
-    return np.exp(within_floats)
+    """Return odds, kept finite and above 0."""
+    clipped = np.clip(log_odds, -500, 500)
+    return np.exp(clipped)
 
 
 def _after_selection(
     found: Effects, is_found: np.ndarray, cutoff: float, z_screen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return effects and the ends of their intervals, given how each came into the table.
+    """Return effects and the ends of their intervals, corrected for how each was selected.
 
     Findings passed the cutoff of the false discovery rate, other candidates the screening.
     """
@@ -332,8 +330,8 @@ def _after_selection(
     exceeded = np.where(is_found, cutoff, Z95)
     centre, low, high = given_selected(z, exceeded)
     size = np.abs(found.z)
-    per_score = np.abs(found.effect) / np.maximum(size, 1)
-    larger_error = np.maximum(found.error, per_score)
+    implied_error = np.abs(found.effect) / np.maximum(size, 1)
+    larger_error = np.maximum(found.error, implied_error)
     error = np.where(is_found, larger_error, found.error)
     return (
         found.effect - error * (z - centre),
@@ -351,9 +349,9 @@ def _joint_models(
     names: np.ndarray,
     options: Options,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Explain each target with candidates by a few features together; trends have no model.
+    """Fit a joint model of each target that has candidates; trends have none.
 
-    Models of many rows or targets are chosen from a sample of the rows.
+    Where there are many rows or targets, models are selected on a sample of the rows.
     """
     models: list[pd.DataFrame] = []
     scores: list[dict[str, Any]] = []

@@ -86,6 +86,10 @@ class _Data:
             self.numeric,
         )
 
+    def of_columns(self, columns: np.ndarray) -> _Data:
+        """Return some of the features."""
+        return replace(self, strengths=self.strengths[:, columns])
+
     def balanced(self) -> _Data:
         """Weigh the rows so that a class and the rest count the same; numbers stay."""
         if self.numeric or not len(self.target):
@@ -125,14 +129,14 @@ def joint_model(
     scaled = (strengths @ scale).tocsr()
     data = _Data(scaled, target, rows.weight, rows.strata, numeric)
     candidates = _screen(data.balanced())
-    chosen = _choose(data, candidates, n_select)
+    of_candidates = data.of_columns(candidates)
+    places = _choose(of_candidates, n_select)
+    chosen = candidates[places]
     n_strata = rows.strata.shape[1]
     columns = {
         "column": chosen,
         "coefficient": _fit(data, chosen)[n_strata:],
-        "stability": _stability(
-            data, rows.duplicate_group, candidates, chosen, n_select
-        ),
+        "stability": _stability(of_candidates, rows.duplicate_group, places, n_select),
     }
     score = _held_out_score(data, rows.held, n_select)
     score["n_features"] = len(chosen)
@@ -149,21 +153,16 @@ def _deviations(strengths: Any) -> np.ndarray:
     return np.sqrt(np.where(varies, variance, 1))
 
 
-def _choose(data: _Data, candidates: np.ndarray, n_select: int) -> np.ndarray:
-    """Choose candidates, within strata, the most useful first."""
-    gram, products = _moments_within_strata(data.balanced(), candidates)
-    places = _forward(gram, products, n_select)
-    return candidates[places]
+def _choose(data: _Data, n_select: int) -> np.ndarray:
+    """Choose columns, within strata, the most useful first."""
+    gram, products = _moments_within_strata(data.balanced())
+    return _forward(gram, products, n_select)
 
 
 def _stability(
-    data: _Data,
-    group: np.ndarray,
-    candidates: np.ndarray,
-    chosen: np.ndarray,
-    n_select: int,
+    data: _Data, group: np.ndarray, chosen: np.ndarray, n_select: int
 ) -> np.ndarray:
-    """Return the share of complementary halves that choose each column from the same candidates."""
+    """Return the share of complementary halves that choose each chosen column, too."""
     rng = np.random.default_rng(0)
     n_groups = int(group.max()) + 1
     n_times = np.zeros(len(chosen))
@@ -171,7 +170,7 @@ def _stability(
         is_group_in_first = rng.random(n_groups) < 0.5
         first_half = is_group_in_first[group]
         for half in (first_half, ~first_half):
-            of_half = _choose(data.part(half), candidates, n_select)
+            of_half = _choose(data.part(half), n_select)
             n_times += np.isin(chosen, of_half)
     return n_times / (2 * N_PAIRS)
 
@@ -231,11 +230,9 @@ def _screen(data: _Data) -> np.ndarray:
     return strongest[z >= Z95]
 
 
-def _moments_within_strata(
-    data: _Data, candidates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _moments_within_strata(data: _Data) -> tuple[np.ndarray, np.ndarray]:
     """Return Σ x xᵀ and Σ x y over rows, of deviations from the strata's means, weighted."""
-    x, weight, strata = data.strengths[:, candidates], data.weight, data.strata
+    x, weight, strata = data.strengths, data.weight, data.strata
     weighted_x = _weighted(x, weight)
     n_rows = np.maximum(strata.T @ weight, TINY)
     x_sum = (strata.T @ weighted_x).toarray()
@@ -274,7 +271,8 @@ def _held_out_score(data: _Data, is_held: np.ndarray, n_select: int) -> dict[str
     training = data.part(~is_held)
     held = data.part(is_held)
     candidates = _screen(training.balanced())
-    chosen = _choose(training, candidates, n_select)
+    places = _choose(training.of_columns(candidates), n_select)
+    chosen = candidates[places]
     measure = "r2" if data.numeric else "auc"
     score: dict[str, Any] = {"measure": measure}
     columns_of = {"covariates": chosen[:0], "features": chosen}

@@ -1,9 +1,9 @@
-"""Stratified log-odds models of a feature, fitted to counts for many features at once.
+"""Stratified logistic regression of feature indicators, fitted to counts for many features at once.
 
-In stratum s and at level z of the target, the odds that a feature is active are
-exp(α_s + β z). β is the log-odds ratio where z is membership of a group (0 or 1), the slope where z
-is a time. The strata have intercepts α_s of their own, so that β compares like with like, as in
-Cochran, Mantel and Haenszel's test (Agresti, Categorical Data Analysis, 2002, §6.3).
+In stratum s and at level z of the target, the odds that a feature is active are exp(α_s + β z).
+β is the log-odds ratio if z is membership of a group (0 or 1), and the slope if z is a time. Each
+stratum has its own intercept α_s, so β compares like with like, as in the Cochran-Mantel-Haenszel
+test (Agresti, Categorical Data Analysis, 2002, §6.3).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 MAX_NEWTON_STEPS = 50
-TINY = 1e-300  # keeps an empty stratum from dividing by zero
+TINY = 1e-300  # avoids division by zero in empty strata
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class LogOdds:
     Attributes:
         slope: β, (K,).
         error: Its standard error, (K,).
-        likelihood_ratio: Twice the log likelihood ratio against β = 0, (K,): χ² with 1 degree of
-            freedom without an effect.
+        likelihood_ratio: Likelihood-ratio statistic against β = 0, (K,): χ² with 1 degree of
+            freedom under the null hypothesis.
     """
 
     slope: np.ndarray
@@ -35,7 +35,7 @@ class LogOdds:
 
 
 def joined(fits: Sequence[LogOdds]) -> LogOdds:
-    """Return the models of several blocks of features as one."""
+    """Concatenate the models of several blocks of features."""
     return LogOdds(
         slope=np.concatenate([fit.slope for fit in fits]),
         error=np.concatenate([fit.error for fit in fits]),
@@ -48,17 +48,18 @@ def fit_log_odds(
 ) -> LogOdds:
     """Fit log odds(active) = α_s + β z to counts.
 
-    For β and its error half a row is added to each count, shared out by the strata's sizes. With
-    one stratum they are exactly Haldane and Anscombe's log-odds ratio (Haldane, Ann. Hum. Genet. 20
-    (1956) 309; Anscombe, Biometrika 43 (1956) 461) and Woolf's error (Ann. Hum. Genet. 19 (1955)
-    251). For the likelihood ratio half a row is moved towards no effect, a continuity correction
-    (Yates, Suppl. J. R. Stat. Soc. 1 (1934) 217), which makes the test about as strict as Fisher's
-    exact one; the score test is far too bold for rare features in small groups.
+    For β and its error, half a row is added to each cell, distributed over the strata by size.
+    With one stratum this gives exactly the Haldane-Anscombe log-odds ratio (Haldane, Ann. Hum.
+    Genet. 20 (1956) 309; Anscombe, Biometrika 43 (1956) 461) and Woolf's standard error (Ann. Hum.
+    Genet. 19 (1955) 251). For the likelihood ratio, the sum is moved by half a row towards no
+    effect, a continuity correction (Yates, Suppl. J. R. Stat. Soc. 1 (1934) 217) that makes the
+    test about as strict as Fisher's exact test; the score test is far too liberal for rare features
+    in small groups.
 
     Args:
-        target_sum: Σ z over the rows on which the feature is active, (K,).
-        active: Number of these rows by stratum, (K, S).
-        n_rows: Number of all rows by stratum and level, (K, S, L), or (S, L) for all features.
+        target_sum: Σ z over the rows on which each feature is active, (K,).
+        active: Number of rows on which each feature is active, by stratum, (K, S).
+        n_rows: Number of rows by stratum and level, (K, S, L), or (S, L) for all features.
         levels: The values of z, (L,).
 
     Example:
@@ -101,15 +102,15 @@ def fit_log_odds(
 def _maximise(
     target_sum: np.ndarray, active: np.ndarray, n_rows: np.ndarray, levels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Maximise the likelihood by Newton steps, with the intercepts α eliminated from β's.
+    """Maximise the likelihood by Newton's method.
 
     Returns:
-        β, its information, and twice the log likelihood ratio against β = 0, each (K,).
+        β, its information, and the likelihood-ratio statistic against β = 0, each (K,).
     """
     stratum_rows = n_rows.sum(-1)
     active_share = active / np.maximum(stratum_rows, 1e-9)
-    inner_share = np.clip(active_share, 1e-12, 1 - 1e-12)
-    alpha = logit(inner_share)
+    interior_share = np.clip(active_share, 1e-12, 1 - 1e-12)
+    alpha = logit(interior_share)
     beta = np.zeros(len(target_sum))
     information = np.ones(len(target_sum))
     start = _log_likelihood(alpha, beta, target_sum, active, n_rows, levels)
@@ -135,7 +136,10 @@ def _newton_step(
     n_rows: np.ndarray,
     levels: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the steps of α, (K, S), and of β, and the information of β, (K,)."""
+    """Return the Newton steps of α, (K, S), and β, (K,), and the information of β, (K,).
+
+    The intercepts are eliminated by the Schur complement of their diagonal block.
+    """
     expected = n_rows * probability
     variance = n_rows * probability * (1 - probability)
     alpha_gradient = active - expected.sum(2)
@@ -151,8 +155,8 @@ def _newton_step(
     beta_gradient = target_sum - expected_sum - explained_gradient.sum(1)
     beta_step = np.clip(beta_gradient / information, -1, 1)
 
-    gradient_left = alpha_gradient - cross_information * beta_step[:, None]
-    alpha_step = np.clip(gradient_left / alpha_information, -2, 2)
+    remaining_gradient = alpha_gradient - cross_information * beta_step[:, None]
+    alpha_step = np.clip(remaining_gradient / alpha_information, -2, 2)
     return alpha_step, beta_step, information
 
 
@@ -171,7 +175,7 @@ def _log_likelihood(
     n_rows: np.ndarray,
     levels: np.ndarray,
 ) -> np.ndarray:
-    """Return the log likelihood of each feature's counts, (K,)."""
+    """Return the log-likelihood of each feature's counts, (K,)."""
     log_odds = _log_odds(alpha, beta, levels)
     normaliser = n_rows * np.logaddexp(0, log_odds)
     slope_part = target_sum * beta

@@ -21,10 +21,10 @@ from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.runs.results import load_result
 from nanosae.runs.tables import load_features
 
-KINDS = ("topic", "family")  # columns of features.parquet that say what is of one kind
-MIN_KIND = 5  # features of one kind that may be said to move together
-MOST = 0.8  # of the features of a kind
-MOVED = 0.5  # of all features, from which on the whole collection is in doubt
+KINDS = ("topic", "family")  # columns of features.parquet that group related features
+MIN_KIND = 5  # features of one topic or family, for a note that they move together
+MOST = 0.8  # share of the features of a topic or family that move together
+MOVED = 0.5  # share of all features from which on the whole collection is in doubt
 
 
 def over_time(
@@ -38,10 +38,9 @@ def over_time(
 ) -> Contrast:
     """Find the features that become more or less frequent.
 
-    Dates become periods of the calendar, and cells that are far from all others are set aside with
-    a note (see `periods`). Where all features of a topic or family move the same way, or most
-    features of the corpus do, a note says that the collection may have changed rather than what its
-    texts are about.
+    Dates are grouped into calendar periods; outliers are set aside with a note (see `periods`).
+    Where most features of a topic or family move in the same direction, or half of all features
+    change, a note warns that the collection may have changed rather than what its texts are about.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
@@ -58,7 +57,7 @@ def over_time(
     options = Options(covariates, groups, min_active, labels)
     found = periods(codes.column(column), column)
     facts = {"column": column, "unit": found.unit}
-    # of rows in one period it is 0, of which no rounding makes a finding
+    # a single period becomes exactly 0, so rounding errors cannot look like a trend
     since_first = found.time - found.time[found.kept].min()
     target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
@@ -74,12 +73,13 @@ def over_time(
 def shares_by_period(
     compared: Compared, found: Periods, columns: np.ndarray
 ) -> pd.DataFrame:
-    """Compute the share of rows with features or topics in each period, with its interval.
+    """Compute the share of rows with each feature or topic in each period.
 
-    It is Jeffreys' 95 % interval: Brown, Cai and DasGupta, Stat. Sci. 16 (2001) 101, §4.3.
+    `low` to `high` is the 95 % Jeffreys interval (Brown, Cai and DasGupta, Stat. Sci. 16 (2001)
+    101, §4.3).
 
     Returns:
-        `feature, topic` (-1 where it is the other), `period` (its start in years, or a number),
+        `feature, topic` (-1 for the other kind), `period` (its start in years, or a number),
         `name` ("March 2024"), `n, n_active, share, low, high`.
     """
     rows = np.flatnonzero(found.kept)
@@ -106,7 +106,7 @@ def shares_by_period(
 
 
 def collection_notes(codes: Codes, result: Contrast) -> list[str]:
-    """Say where so many features move that the collection may have changed, not its topics."""
+    """Warn where so many features change that the collection itself may have changed."""
     of_features = result.findings[result.findings["feature"] >= 0]
     direction = of_features.set_index("feature")["effect"].gt(0)
     n_tested = result.about["n_tested"] - result.about["n_topics_tested"]
@@ -131,7 +131,7 @@ def collection_notes(codes: Codes, result: Contrast) -> list[str]:
 
 
 def _kinds(codes: Codes) -> dict[str, list[int]]:
-    """Return the features of each topic, or else family, that the run knows."""
+    """Return the features of each topic of the run; of each family if it has no topics."""
     if codes.run is None:
         return {}
     table = load_features(codes.run, codes)
@@ -148,7 +148,7 @@ def _kinds(codes: Codes) -> dict[str, list[int]]:
 
 
 def _names_of_kinds(codes: Codes, column: str) -> dict[Any, str]:
-    """Return what to call topics or families by their numbers, in quotation marks."""
+    """Return the quoted names of topics or families by their numbers."""
     names: dict[Any, str] = {}
     if column == "topic":
         topics = load_row_topics(codes)

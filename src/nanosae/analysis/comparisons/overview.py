@@ -1,8 +1,8 @@
-"""What a corpus holds, in plain words, where no column of it is compared.
+"""A summary of a corpus in plain words that needs no column to compare.
 
-Its largest topics, texts that are there more than once, families and pairs of features, and the
-texts that are least like others: lines like those of
-`nanosae.analysis.comparisons.sentences.findings`, but counts, not tests.
+It covers the largest topics, repeated texts, families and pairs of features, and unusual texts. The
+rows have the format of `nanosae.analysis.comparisons.sentences.findings`, but they are counts, not
+tests.
 """
 
 from __future__ import annotations
@@ -25,30 +25,28 @@ from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
-FIRST_TOPICS = 3  # before everything else; the others come last
+FIRST_TOPICS = 3  # listed before everything else; other topics come last
 FAMILIES = 2
-KINDS = 3  # of a family that are named
+KINDS = 3  # members of a family that are named
 MIN_KINDS = 2
-MOST = 0.6  # of the texts of a kind that its root is in
-MIN_REPEATED = 3  # texts: fewer are an accident
-PAIRS = 3  # of features that go together
-MIN_TOGETHER = 20  # texts that a pair shares
-MIN_SHARE_TOGETHER = 0.2  # of the texts of one feature that also have the other
-MIN_TIMES = 2  # as large as among the other texts
+MOST = 0.6  # share of a member's texts that also have the root, for it to be a kind of the root
+MIN_REPEATED = 3  # fewer repeated texts are not worth a sentence
+PAIRS = 3  # of features that are active together
+MIN_TOGETHER = 20  # texts that both features of a pair share
+MIN_SHARE_TOGETHER = 0.2  # share of the rarer feature's texts that also have the other
+MIN_TIMES = 2  # ratio of that share to the share among the other texts
 UNUSUAL = 3  # texts that are quoted
-NEAREST = 6  # an unusual text is far from so many others
-SAMPLE_ROWS = 2**17  # rows that are looked at
-REFERENCE_ROWS = 2**13  # rows that an unusual text is far from
-MAX_DENSITY = 0.2  # of features that are told
+NEAREST = 6  # unusual texts are far from their sixth-nearest neighbour
+SAMPLE_ROWS = 2**17
+REFERENCE_ROWS = 2**13  # sample in which nearest neighbours are searched
+MAX_DENSITY = 0.2  # features that are active more often are not mentioned
 QUOTED_LETTERS = 70  # of a text
-TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # of HTML
-UNNAMED = re.compile(
-    r"_(?:feature \d|unnamed$)"
-)  # in the name of a topic without words
+TAG = re.compile(r"</?[a-zA-Z][^<>]*>")  # HTML
+UNNAMED = re.compile(r"_(?:feature \d|unnamed$)")  # names of topics without words
 
 
 class _Named(NamedTuple):
-    """What is told about: texts that are there once, and features whose names can be believed."""
+    """Distinct texts, and the features with trustworthy labels."""
 
     rows: np.ndarray
     features: np.ndarray
@@ -60,21 +58,21 @@ def overview(
     topics: pd.DataFrame | None = None,
     families: Sequence[Mapping[str, Any]] = (),
 ) -> pd.DataFrame:
-    """Say what a corpus holds without comparing any column.
+    """Summarise a corpus in sentences, without comparing any column.
 
-    A text is unusual if the sixth-nearest of the others is far from it (the outliers of Ramaswamy
-    et al., SIGMOD 2000). More than 131,072 rows are sampled.
+    Unusual texts are those whose sixth-nearest neighbour is furthest away (the distance-based
+    outliers of Ramaswamy et al., SIGMOD 2000). Corpora of more than 131,072 rows are sampled.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         topics: `Topics.table`.
-        families: Lines of `Families.table`, the largest first.
+        families: Rows of `Families.table`, the largest family first.
 
     Returns:
-        One line per sentence with the columns of `findings`: `side` is "topic", "repeated",
+        One row per sentence with the columns of `findings`: `side` is "topic", "repeated",
         "family", "together" or "unusual"; `share` and `other_share` are shares of texts, `strength`
-        is their difference; `feature` is missing where a sentence is about none (of a topic
-        it is the most frequent one), `topic` where it is about none.
+        is their difference; `feature` (for a topic its most frequent one) and `topic` are missing
+        where they do not apply.
     """
     codes = as_codes(codes)
     of_topics = list(_topic_lines(codes, topics))
@@ -119,7 +117,7 @@ def _line(
 
 
 def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
-    """Say how many of the texts each topic makes up, the largest first."""
+    """Yield the share of the texts that each topic makes up, the largest first."""
     if topics is None:
         return
     largest_first = topics.sort_values("Count", ascending=False, kind="stable")
@@ -140,7 +138,7 @@ def _topic_lines(codes: Codes, topics: pd.DataFrame | None) -> Iterator[Line]:
 
 
 def _named_features(codes: Codes, rows: np.ndarray) -> _Named:
-    """Return features with names that are not doubtful, and that are not nearly everywhere."""
+    """Return the features that are not too common and whose labels are not doubtful."""
     doubtful = doubtful_labels(codes)
     is_rare = codes.density <= MAX_DENSITY
     labels = {
@@ -154,7 +152,7 @@ def _named_features(codes: Codes, rows: np.ndarray) -> _Named:
 def _repeated_line(
     codes: Codes, rows: np.ndarray, text_group: np.ndarray
 ) -> Iterator[Line]:
-    """Say how many texts repeat another one, but for case, digits and punctuation."""
+    """Yield how many texts repeat another one up to case, digits and punctuation."""
     sizes = np.bincount(text_group)
     n_repeated = int((sizes - 1).sum())
     if n_repeated < MIN_REPEATED:
@@ -165,8 +163,8 @@ def _repeated_line(
     (text,) = _quotes(codes, rows[[place]])
     yield _line(
         "repeated",
-        f"{n_repeated:,} texts ({percent(share)}) repeat another one; the most frequent is "
-        f"there {sizes[most]:,} times: {text}.",
+        f"{n_repeated:,} texts ({percent(share)}) repeat another one; the most frequent occurs "
+        f"{sizes[most]:,} times: {text}.",
         share,
     )
 
@@ -174,89 +172,107 @@ def _repeated_line(
 def _family_lines(
     codes: Codes, families: Sequence[Mapping[str, Any]], named: _Named
 ) -> Iterator[Line]:
-    """Say what large families of features consist of: kinds that mostly lie inside their root."""
-    n_told = 0
-    told: set[int] = set()
+    """Yield what large families consist of: kinds whose texts mostly lie inside the root's."""
+    n_families = 0
+    mentioned: set[int] = set()
     for family in families:
         members = [member for member in family["members"] if member in named.labels]
-        if family["root"] not in members or told & set(members):
+        if family["root"] not in members or mentioned & set(members):
             continue
-        root, *kinds = _kinds_of_root(codes, members, named.rows)
+        root, *kinds = _root_and_kinds(codes, members, named.rows)
         if len(kinds) < MIN_KINDS:
             continue
-        told |= set(members)
+        mentioned |= set(members)
         label = named.labels[root]
         share = float(codes.density[root])
-        parts = [f"“{named.labels[kind]}”" for kind in kinds[:KINDS]]
-        if n_further := len(kinds) - len(parts):
-            parts.append(f"{n_further:,} more")
+        quoted = [f"“{named.labels[kind]}”" for kind in kinds[:KINDS]]
+        n_further = len(kinds) - len(quoted)
+        if n_further:
+            quoted.append(f"{n_further:,} more")
         yield _line(
             "family",
-            f"Texts about “{label}” ({percent(share)}) come in kinds: {_listed(parts)}.",
+            f"Texts about “{label}” ({percent(share)}) fall into kinds: {_listed(quoted)}.",
             share,
             label=label,
             feature=root,
         )
-        n_told += 1
-        if n_told == FAMILIES:
+        n_families += 1
+        if n_families == FAMILIES:
             return
 
 
-def _kinds_of_root(codes: Codes, members: list[int], rows: np.ndarray) -> list[int]:
-    """Return the root, which is first, and the members that have it in most of their texts."""
+def _root_and_kinds(codes: Codes, members: list[int], rows: np.ndarray) -> list[int]:
+    """Return the first member, the root, and the members most of whose texts have the root."""
     shared, counts = _shared_counts(codes, rows, np.array(members))
     with_root = shared[[0]].toarray().ravel()
-    is_inside = with_root >= MOST * counts
-    return [
-        member for member, is_kind in zip(members, is_inside, strict=True) if is_kind
-    ]
+    is_kind = with_root >= MOST * counts
+    return np.array(members)[is_kind].tolist()
 
 
 def _pair_lines(codes: Codes, named: _Named) -> Iterator[Line]:
-    """Say which features occur in the same texts far more often than elsewhere, each once.
+    """Yield pairs of features that are active together far more often than by chance.
 
-    Features whose labels share a word are parts of one subject, which nobody needs to be told.
+    Each feature is mentioned once. Pairs whose labels share a word are skipped as obvious.
+    """
+    pairs = _frequent_pairs(codes, named)
+    mentioned: set[int] = set()
+    for line in pairs.to_dict("records"):
+        feature = int(line["feature"])
+        partner = int(line["partner"])
+        label = named.labels[feature]
+        partner_label = named.labels[partner]
+        if mentioned & {feature, partner} or repeats_name(label, partner_label):
+            continue
+        mentioned |= {feature, partner}
+        share = float(line["share"])
+        other_share = float(line["other_share"])
+        yield _line(
+            "together",
+            f"Of the texts about “{label}”, {percent(share)} are also about "
+            f"“{partner_label}”; of the others, {percent(other_share)}.",
+            share,
+            label=label,
+            feature=feature,
+            other_share=other_share,
+        )
+        if len(mentioned) == 2 * PAIRS:
+            return
+
+
+def _frequent_pairs(codes: Codes, named: _Named) -> pd.DataFrame:
+    """Return the pairs of features that share many texts, by decreasing difference of shares.
+
+    Returns:
+        `feature` (the rarer one), `partner`, `share` (of the feature's texts that have the partner)
+        and `other_share` (of all other texts).
     """
     shared, counts = _shared_counts(codes, named.rows, named.features)
     pairs = sp.coo_array(sp.triu(shared, 1))
-    places = np.stack(pairs.coords)
+    first, second = pairs.coords
     n_shared = pairs.data
-    pair_counts = counts[places]
-    rarer = np.where(pair_counts[0] <= pair_counts[1], places[0], places[1])
-    other = places.sum(0) - rarer
+    is_first_rarer = counts[first] <= counts[second]
+    rarer = np.where(is_first_rarer, first, second)
+    other = np.where(is_first_rarer, second, first)
     share = n_shared / counts[rarer]
     n_others = np.maximum(len(named.rows) - counts[rarer], 1)
     other_share = (counts[other] - n_shared) / n_others
-    difference = share - other_share
-    is_often = (n_shared >= MIN_TOGETHER) & (share >= MIN_SHARE_TOGETHER)
-    is_often &= share >= MIN_TIMES * other_share
-    order = np.argsort(-np.where(is_often, difference, -1), kind="stable")
-    told: set[int] = set()
-    for pair in order[: is_often.sum()].tolist():
-        feature = int(named.features[rarer[pair]])
-        partner = int(named.features[other[pair]])
-        label, its_label = named.labels[feature], named.labels[partner]
-        if told & {feature, partner} or repeats_name(label, its_label):
-            continue
-        told |= {feature, partner}
-        own, others = float(share[pair]), float(other_share[pair])
-        yield _line(
-            "together",
-            f"Of the texts about “{label}”, {percent(own)} are about "
-            f"“{its_label}”, too; of the others, {percent(others)}.",
-            own,
-            label=label,
-            feature=feature,
-            other_share=others,
-        )
-        if len(told) == 2 * PAIRS:
-            return
+    is_frequent = (n_shared >= MIN_TOGETHER) & (share >= MIN_SHARE_TOGETHER)
+    is_frequent &= share >= MIN_TIMES * other_share
+    columns = {
+        "feature": named.features[rarer],
+        "partner": named.features[other],
+        "share": share,
+        "other_share": other_share,
+    }
+    table = pd.DataFrame(columns)[is_frequent]
+    difference = table["share"] - table["other_share"]
+    return table.iloc[np.argsort(-difference.to_numpy(), kind="stable")]
 
 
 def _shared_counts(
     codes: Codes, rows: np.ndarray, features: np.ndarray
 ) -> tuple[Any, np.ndarray]:
-    """Count the texts that two features share, csr_array (F, F), and those of each, (F,)."""
+    """Count the texts that each pair of features shares, csr_array (F, F), and each has, (F,)."""
     activations: Any = codes.take(rows)[:, features]
     is_active = (activations > 0).astype(np.int64)
     counts = np.asarray(is_active.sum(axis=0)).ravel()
@@ -267,16 +283,18 @@ def _unusual_line(codes: Codes, rows: np.ndarray) -> Iterator[Line]:
     """Quote the texts that are furthest from all others."""
     if not codes.has_vectors or len(rows) <= NEAREST:
         return
-    furthest = rows[np.argsort(closeness(codes.vectors(rows)), kind="stable")]
-    texts = _listed(_quotes(codes, furthest[:UNUSUAL]))
+    closest_last = np.argsort(closeness(codes.vectors(rows)), kind="stable")
+    furthest = rows[closest_last[:UNUSUAL]]
+    texts = _listed(_quotes(codes, furthest))
     share = UNUSUAL / codes.n_rows
-    yield _line("unusual", f"Least like all others are the texts {texts}.", share)
+    yield _line("unusual", f"The most unusual texts are {texts}.", share)
 
 
 def closeness(vectors: np.ndarray) -> np.ndarray:
-    """Return the cosine of each row with its sixth-nearest in a sample, itself counted, (n,).
+    """Return the cosine of each row with its sixth-nearest row in a sample, (n,).
 
-    Rows are not centred: what is left of a row near the middle would be noise of any direction.
+    A row that is in the sample counts as its own nearest. Rows are not centred: centring a row
+    near the mean would leave only noise.
     """
     directions = unit(vectors)
     sample = np.random.default_rng(0).permutation(len(directions))[:REFERENCE_ROWS]
@@ -289,7 +307,7 @@ def closeness(vectors: np.ndarray) -> np.ndarray:
 
 
 def _quotes(codes: Codes, rows: np.ndarray) -> list[str]:
-    """Return texts in quotation marks, long ones cut at a word."""
+    """Return texts in quotation marks, long ones truncated at a word."""
     quotes = []
     for text in codes.texts(rows):
         one_line = " ".join(TAG.sub(" ", text).split())
@@ -301,7 +319,7 @@ def _quotes(codes: Codes, rows: np.ndarray) -> list[str]:
 
 
 def _listed(parts: Sequence[str]) -> str:
-    """Join parts as a sentence does.
+    """Join parts as in a sentence.
 
     Example:
         >>> _listed(["a"]), _listed(["a", "b", "c"])

@@ -1,9 +1,9 @@
-"""Read a column as periods of the calendar, and set aside what cannot belong to it.
+"""Group the dates or numbers of a column into periods, and set outliers aside.
 
-Dates become days, weeks, months, quarters or years: the longest of which there are at least six.
-Numbers stay as they are, up to 36 different ones; seconds and milliseconds since 1970 are dates.
-Cells far from all others are set aside and counted: 9999-12-31 for "no end", milliseconds among
-seconds.
+Dates become days, weeks, months, quarters or years: the longest unit with at least six periods. Up
+to 36 distinct numbers stay as they are; seconds and milliseconds since 1970 are read as dates.
+Cells far from all others are set aside and counted, such as 9999-12-31 for "no end" or
+milliseconds among seconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nanosae.analysis.columns import as_numbers, count_infinite, is_missing
 from nanosae.errors import DataError
 
 MAX_PERIODS = 36
-MIN_PERIODS = 6  # of a calendar unit, if it is to be chosen
+MIN_PERIODS = 6  # for a calendar unit to be chosen
 DAYS_PER_YEAR = 365.2425
 UNITS_PER_YEAR = {
     "year": 1,
@@ -26,13 +26,13 @@ UNITS_PER_YEAR = {
     "week": DAYS_PER_YEAR / 7,
     "day": DAYS_PER_YEAR,
 }
-# of pandas, the longest unit first
+# codes of pandas, the longest unit first
 CODES = {"year": "Y", "quarter": "Q", "month": "M", "week": "W", "day": "D"}
 SECONDS = (9.4e8, 2.1e9)  # since 1970: from 1999 to 2036
-MAX_OUTLIER_SHARE = 0.05  # of the rows, in one direction
-FAR = 10  # gap ÷ span of all others beyond which a time is an outlier
-OTHER_SCALE = 100  # quotient of neighbouring numbers that are not in the same unit
-MIN_DIFFERENT = 3  # times that the others must have, or they have no span
+MAX_OUTLIER_SHARE = 0.05  # of the rows, at each end
+FAR = 10  # outliers are beyond a gap this many times the span of all other times
+OTHER_SCALE = 100  # ratio of neighbouring numbers that cannot be in the same unit
+MIN_DISTINCT = 3  # distinct times that must remain
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Periods:
     """The period of each row.
 
     Attributes:
-        kept: Rows that have one, bool (n,); the rest is empty or set aside.
-        start: Where the row's period stands on an axis, (n,): its start in years, or of numbers the
-            number, or the middle of its period; 0 where there is none.
-        unit: "year", "quarter", "month", "week" or "day", or "unit of COLUMN" of numbers.
-        names: What to call the period at a place of the axis, "March 2024".
+        kept: Rows that have a period, bool (n,); the others are empty or set aside.
+        start: Position of the row's period on the time axis, (n,): for dates its start in years,
+            for numbers the number itself or the middle of its period; 0 if the row has none.
+        unit: "year", "quarter", "month", "week" or "day"; "unit of COLUMN" for numbers.
+        names: Name of the period at each position, such as "March 2024".
         notes: What was set aside, and why.
     """
 
@@ -56,19 +56,19 @@ class Periods:
 
     @property
     def time(self) -> np.ndarray:
-        """Start of each row's period in `unit`s, (n,)."""
+        """Start of each row's period in multiples of `unit`, (n,)."""
         return self.start * UNITS_PER_YEAR.get(self.unit, 1)
 
 
 def periods(values: np.ndarray, column: str) -> Periods:
-    """Put numbers or dates into periods.
+    """Group numbers or dates into periods.
 
     Args:
         values: Numbers, datetimes or ISO 8601 strings, (n,).
-        column: What to call them.
+        column: Name of the column, for messages.
 
     Raises:
-        DataError: If cells are neither numbers nor dates, or all are empty.
+        DataError: If the cells are neither numbers nor dates, or are all empty.
 
     Example:
         >>> found = periods(np.array(["2024-01-05", "2024-03-31", "2024-08-01"], object), "date")
@@ -118,11 +118,11 @@ def _numbers_or_dates(cells: np.ndarray, column: str) -> np.ndarray:
 
 
 def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
-    """Return which times are so far from all others that they do not belong with them, bool (n,).
+    """Return which times are so far from all others that they are outliers, bool (n,).
 
-    The times are cut at a gap that is 10 times as long as all that lies on its larger side; at
-    most 5 % of them are set aside on one end. Of numbers also a minority of up to a half, if it is
-    a hundred times as large as all others: it is in another unit.
+    Times are outliers if the gap that separates them from the others is more than 10 times the
+    others' span, and they are at most 5 % at that end. Among numbers, a minority whose values
+    differ from all others by a factor of more than 100 are outliers too: they are in another unit.
 
     Example:
         >>> outliers(np.array([2001.0, 2002, 2003, 2004] * 10 + [9999.0]), is_number=True).sum()
@@ -139,23 +139,23 @@ def outliers(times: np.ndarray, *, is_number: bool) -> np.ndarray:
 
 
 def _beyond_gap(values: np.ndarray, jump: float | None = None) -> np.ndarray:
-    """Return which of the largest values lie beyond the first gap that is wide enough.
+    """Return which values lie above the first gap that is wide enough, bool (n,).
 
-    A gap is as wide as a given jump, and less than half of the values are beyond it; or, without a
-    jump, as FAR spans of all smaller values, and at most MAX_OUTLIER_SHARE are beyond.
+    With a jump: the gap exceeds it, and less than half of the values are above. Without: the gap
+    exceeds FAR times the span of all values below, and at most MAX_OUTLIER_SHARE are above.
     """
-    different, n_equal = np.unique(values, return_counts=True)
-    before, after = different[:-1], different[1:]
+    distinct, n_equal = np.unique(values, return_counts=True)
+    before, after = distinct[:-1], distinct[1:]
     n_beyond = len(values) - np.cumsum(n_equal)[:-1]
     gap = after - before
     if jump is None:
-        span = before - different[:1]
+        span = before - distinct[:1]
         is_few = n_beyond <= MAX_OUTLIER_SHARE * len(values)
         is_cut = is_few & (gap > FAR * span)
     else:
         is_minority = 2 * n_beyond < len(values)
         is_cut = is_minority & (gap > jump)
-    leaves_enough = np.arange(len(gap)) >= MIN_DIFFERENT - 1
+    leaves_enough = np.arange(len(gap)) >= MIN_DISTINCT - 1
     places = np.flatnonzero(is_cut & leaves_enough)
     if not len(places):
         return np.zeros(len(values), dtype=bool)
@@ -166,25 +166,25 @@ def _infinite_note(values: np.ndarray, column: str) -> list[str]:
     n_infinite = count_infinite(values)
     if not n_infinite:
         return []
-    return [f"{_rows(n_infinite)} set aside: {column} is infinite there."]
+    return [f"{_rows_were(n_infinite)} set aside: {column} is infinite there."]
 
 
 def _outlier_note(cells: np.ndarray, column: str) -> str:
     first_cells = [str(cell) for cell in cells[:100].tolist()]
-    different = dict.fromkeys(first_cells)
-    examples = ", ".join(different)
+    distinct = dict.fromkeys(first_cells)
+    examples = ", ".join(distinct)
     if len(examples) > 60:
         examples = f"{examples[:60]}…"
-    rows_were = _rows(len(cells))
-    return f"{rows_were} set aside: {column} is far from all other rows' ({examples})."
+    rows_were = _rows_were(len(cells))
+    return f"{rows_were} set aside: {column} is far from all other values ({examples})."
 
 
-def _rows(n: int) -> str:
+def _rows_were(n: int) -> str:
     return "1 row was" if n == 1 else f"{n:,} rows were"
 
 
 def _seconds_since_1970(times: np.ndarray) -> np.ndarray | None:
-    """Return numbers that can only be seconds or milliseconds since 1970 in seconds."""
+    """Convert numbers that must be seconds or milliseconds since 1970 to seconds, else None."""
     if not len(times):
         return None
     earliest, latest = SECONDS
@@ -212,7 +212,7 @@ def _iso_dates(values: np.ndarray) -> np.ndarray:
     try:
         dates = pd.to_datetime(pd.Series(values), format="ISO8601", utc=True)
     except pd.errors.OutOfBoundsDatetime:
-        # pandas 2 counts nanoseconds, up to the year 2262
+        # pandas 2 counts nanoseconds, which end in the year 2262
         written = [str(value) for value in values.tolist()]
         return np.array(written, dtype="M8[s]")
     without_zone = dates.dt.tz_localize(None)
@@ -220,35 +220,35 @@ def _iso_dates(values: np.ndarray) -> np.ndarray:
 
 
 def _calendar(dates: np.ndarray) -> tuple[np.ndarray, str, dict[float, str]]:
-    """Move dates to the start of their period; years, if too many, to that of several.
+    """Move dates to the start of their period; if there are too many years, several form a period.
 
     Returns:
         Starts in years, the unit, and the name of the period at each start.
     """
     moments = pd.Series(dates)
     unit = _unit(moments)
-    spans = moments.dt.to_period(CODES[unit])
+    pandas_periods = moments.dt.to_period(CODES[unit])
     n_years = 1
     if unit == "year":
-        years = spans.dt.year.to_numpy()
+        years = pandas_periods.dt.year.to_numpy()
         n_years_in_all = np.ptp(years) + 1
         n_years = int(-(-n_years_in_all // MAX_PERIODS))  # rounded up
         first_years = years // n_years * n_years
         starts = (first_years - 1970).astype("M8[Y]").astype("M8[D]")
     else:
-        starts = spans.dt.start_time.to_numpy().astype("M8[D]")
+        starts = pandas_periods.dt.start_time.to_numpy().astype("M8[D]")
     days = starts.astype(np.float64)
-    places = 1970 + days / DAYS_PER_YEAR
-    different, first_rows = np.unique(places, return_index=True)
+    positions = 1970 + days / DAYS_PER_YEAR
+    distinct, first_rows = np.unique(positions, return_index=True)
     names = {}
-    for place, row in zip(different.tolist(), first_rows, strict=True):
+    for position, row in zip(distinct.tolist(), first_rows, strict=True):
         first_day = starts[row]
-        names[place] = _name(first_day, unit, n_years)
-    return places, unit, names
+        names[position] = _name(first_day, unit, n_years)
+    return positions, unit, names
 
 
 def _unit(moments: pd.Series) -> str:
-    """Return the longest unit of which there are at least six periods, or else "day"."""
+    """Return the longest unit with at least six periods, or else "day"."""
     for unit, code in CODES.items():
         if moments.dt.to_period(code).nunique() >= MIN_PERIODS:
             return unit
@@ -256,7 +256,7 @@ def _unit(moments: pd.Series) -> str:
 
 
 def _name(start: np.datetime64, unit: str, n_years: int) -> str:
-    """Name the period of a unit that starts on a day, in English whatever the locale."""
+    """Name the period that starts on a day, in English whatever the locale."""
     date = pd.Timestamp(start)
     year = date.year
     if unit == "year" and n_years > 1:
@@ -274,10 +274,10 @@ def _name(start: np.datetime64, unit: str, n_years: int) -> str:
 
 
 def _numbers(times: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
-    """Keep few different numbers; put many into periods of equal length, each at its middle."""
-    different = np.unique(times)
-    if len(different) <= MAX_PERIODS:
-        return times, {float(time): f"{time:.10g}" for time in different}
+    """Keep few distinct numbers; bin many into periods of equal length, placed at their middles."""
+    distinct = np.unique(times)
+    if len(distinct) <= MAX_PERIODS:
+        return times, {float(time): f"{time:.10g}" for time in distinct}
     first = times.min()
     width = np.ptp(times) / MAX_PERIODS
     n_widths = (times - first) // width

@@ -1,10 +1,10 @@
-"""Findings in plain words: what tested comparisons say, for people who read no statistics.
+"""Findings in plain words, for readers without statistics.
 
-A finding is a sentence on how much of a group or of a period consists of texts with a feature or of
-a topic, or how a number differs in them. Only what `contrast`, `over_time` and `explain` found
-becomes one. The strongest difference comes first, but no side of a comparison, no column, no topic
-and no feature fills the page: a finding tells less the more was said about each of them, if its
-label only repeats the name of the group, and if the label may well not fit.
+Each finding of `contrast`, `over_time` or `explain` becomes a sentence: what share of a group or
+period consists of texts with a feature or topic, or how a number differs in them. The strongest
+differences come first, but no column, side, topic or feature may fill the page: the weight of a
+finding decreases with every earlier finding on the same subject. It is also reduced if the label
+merely repeats the name of the group, or is doubtful.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from nanosae.analysis.comparisons.findings import (
 )
 from nanosae.text.tokens import split_words, stem
 
-SAID = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
 NUMBERS = ["share", "other_share", "effect", "low", "high", "n_active", "q"]
-COLUMNS = [*SAID, *NUMBERS]
-MIN_PERIOD_TEXTS = 20  # a share of fewer texts is not stated
+COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"]
+COLUMNS += NUMBERS
+MIN_PERIOD_TEXTS = 20  # shares of fewer texts are not stated
 THE_REST = "the rest"
-BY_COLUMN = "the texts where"  # a column has a value: a group is named so
-# what a finding still tells for each one before it of the same column, side, feature or topic
-LEFT = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
-SAME = 0.5  # of a difference, from which on a topic and its feature say the same
-OBVIOUS = 0.5  # what one tells whose label repeats the name of its group
-DOUBTFUL = 0.5  # what one tells whose label may well not fit
-NUMBERED = re.compile(r"feature \d+")  # what a feature without a label is called
-MIN_WORD = 4  # letters of a word that a longer one repeats by beginning with it
+TEXTS_WHERE = "the texts where"  # begins the name of a group that names its column
+# factor of a finding's weight for each earlier one with the same column, side, feature or topic
+DISCOUNTS = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
+SAME = 0.5  # ratio of differences from which on a topic and its feature say the same
+OBVIOUS_WEIGHT = 0.5  # of a finding whose label repeats the name of its group
+DOUBTFUL_WEIGHT = 0.5  # of a finding whose label is doubtful
+NUMBERED = re.compile(r"feature \d+")  # the name of a feature without a label
+MIN_WORD = 4  # letters of a prefix that counts as the same word
 
-Line = dict[str, Any]  # of a table: values by the names of its columns
+Line = dict[str, Any]  # a row of a table: values by column name
 
 
-class _Compared(NamedTuple):
-    """What sentences are made of: a comparison, new or stored."""
+class _Comparison(NamedTuple):
+    """The parts of a new or stored comparison that sentences use."""
 
     kind: str
     about: Mapping[str, Any]
@@ -56,148 +56,147 @@ class _Compared(NamedTuple):
 
 
 def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
-    """Say what comparisons found in plain words, the most telling first.
+    """Write the findings of comparisons in plain words, the most informative first.
 
     Args:
-        results: What `contrast`, `over_time` and `explain` returned, or its `to_dict()`.
+        results: Results of `contrast`, `over_time` and `explain`, or their `to_dict()`.
 
     Returns:
-        One line per finding: `column`, `side` (the group, or whether it rises or falls), `feature`
-        and `topic` (the one that it is about; the other is missing), `label`, `sentence`,
-        `strength` (difference of shares; of numbers the correlation); and the numbers behind it:
-        `share`, `other_share`, `effect` with its 95 % interval `low` to `high` (log-odds ratio; of
-        numbers the difference), `n_active` and `q` (false discovery rate). A feature or topic is
-        said once per column, and a topic not beside a feature that says the same. Features without
-        a label are left out where others have one, and so is what so many comparisons would yield
-        by chance.
+        One row per finding: `column`, `side` (the group, or whether it rises or falls), `feature`
+        or `topic` (the other is missing), `label`, `sentence`, `strength` (the difference in
+        shares; for numbers the correlation); and the numbers behind it: `share`, `other_share`,
+        `effect` with its 95 % interval `low` to `high` (log-odds ratio; for numbers the
+        difference), `n_active` and `q` (false discovery rate). Each feature or topic appears at
+        most once per column, and a topic not beside a feature that says the same. Findings that
+        this number of comparisons would yield by chance are left out, and features without a label
+        if others have one.
     """
-    compared = _selected([_as_compared(result) for result in results])
-    are_groups = [result.kind == "groups" for result in compared]
+    comparisons = _selected([_as_comparison(result) for result in results])
+    are_groups = [comparison.kind == "groups" for comparison in comparisons]
     names_column = sum(are_groups) > 1
-    return _in_order(compared, names_column)
+    return _ordered(comparisons, names_column)
 
 
 def findings_of_each(
     results: Iterable[Contrast | Mapping[str, Any]],
 ) -> list[pd.DataFrame]:
-    """Say what each of several comparisons found, as `findings` does for all of them.
+    """Write the findings of each comparison in plain words; see `findings`.
 
-    What so many comparisons would yield by chance is left out of each.
+    Findings that this number of comparisons would yield by chance are left out of each.
     """
-    compared = _selected([_as_compared(result) for result in results])
-    return [_in_order([result], names_column=False) for result in compared]
+    comparisons = _selected([_as_comparison(result) for result in results])
+    return [_ordered([comparison], names_column=False) for comparison in comparisons]
 
 
-def _in_order(compared: list[_Compared], names_column: bool) -> pd.DataFrame:
-    """Return the sentences of comparisons, the most telling first."""
+def _ordered(comparisons: list[_Comparison], names_column: bool) -> pd.DataFrame:
+    """Return the sentences of comparisons, the most informative first."""
     found: list[Line] = []
-    for result in compared:
-        lines = _lines(result, names_column)
+    for comparison in comparisons:
+        lines = _finding_lines(comparison, names_column)
         strongest_first = sorted(lines, key=lambda line: -abs(line["strength"]))
         found += _without_repeats(strongest_first)
-    has_words = [line for line in found if not NUMBERED.fullmatch(line["label"])]
-    told = has_words or found
-    table = pd.DataFrame(_most_telling_first(told), columns=COLUMNS)
+    labelled = [line for line in found if not NUMBERED.fullmatch(line["label"])]
+    shown = labelled or found
+    table = pd.DataFrame(_most_informative_first(shown), columns=COLUMNS)
     is_about_feature = table["feature"] >= 0
     table["feature"] = table["feature"].astype("Int64").where(is_about_feature)
     table["topic"] = table["topic"].astype("Int64").where(~is_about_feature)
     return table
 
 
-def _selected(compared: list[_Compared]) -> list[_Compared]:
-    """Return comparisons with the findings that are left in view of how many were made.
+def _selected(comparisons: list[_Comparison]) -> list[_Comparison]:
+    """Return the comparisons with the findings that hold given the number of comparisons.
 
-    Where R of m comparisons have findings, their rate is R ÷ m of the one for a single comparison:
-    the share of false ones, on average over the R, is what it would be for one (Benjamini and
-    Bogomolov, J. R. Statist. Soc. B 2014).
+    If R of m comparisons have findings, these are tested at R ÷ m of the false discovery rate; the
+    false discovery proportion, averaged over the R, is then controlled at the full rate (Benjamini
+    and Bogomolov, J. R. Stat. Soc. B 76 (2014) 297).
     """
-    n_with_findings = sum(len(result.findings) > 0 for result in compared)
-    highest = FALSE_DISCOVERY_RATE * n_with_findings / max(len(compared), 1)
+    n_with_findings = sum(len(comparison.findings) > 0 for comparison in comparisons)
+    highest_q = FALSE_DISCOVERY_RATE * n_with_findings / max(len(comparisons), 1)
     selected = []
-    for result in compared:
-        lines = result.findings
-        kept = lines.loc[lines["q"] <= highest] if len(lines) else lines
-        selected.append(result._replace(findings=kept))
+    for comparison in comparisons:
+        lines = comparison.findings
+        kept = lines.loc[lines["q"] <= highest_q] if len(lines) else lines
+        selected.append(comparison._replace(findings=kept))
     return selected
 
 
 def of_comparisons(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the findings of comparisons, without the lines of `overview`, which tests nothing.
+    """Return the rows that come from `findings`, not from `overview`, which tests nothing.
 
     Args:
-        found: Lines of `findings` or of `overview`, or of both.
+        found: Rows of `findings`, of `overview`, or of both.
     """
     return found.loc[found["q"].notna()]
 
 
 def _without_repeats(strongest_first: list[Line]) -> Iterator[Line]:
-    """Yield the lines of one comparison that say what no stronger one said.
+    """Yield the lines of one comparison that repeat no stronger one.
 
-    A topic and a feature that share most texts of either say the same on one side if the smaller
-    difference is at least half of the larger. So do two features with one label on one side.
+    On one side, a topic and a feature that share most texts of either say the same if the smaller
+    difference is at least half of the larger, and so do two features with the same label.
     """
-    said: set[tuple[Any, ...]] = set()
+    seen: set[tuple[Any, ...]] = set()
     largest: dict[tuple[Any, ...], float] = {}
     for line in strongest_first:
         feature, topic, side = line["feature"], line["topic"], line["side"]
         is_topic = is_about_topic(line)
         subject = (feature, topic if is_topic else -1)
-        words = (side, line["label"])
+        label_of_side = (side, line["label"])
         size = abs(line["strength"])
         other_size = largest.get((topic, side, not is_topic), np.inf)
-        is_told = topic >= 0 and size >= SAME * other_size
-        if is_told or subject in said or words in said:
+        repeats_other = topic >= 0 and size >= SAME * other_size
+        if repeats_other or subject in seen or label_of_side in seen:
             continue
-        said |= {subject, words}
+        seen |= {subject, label_of_side}
         largest.setdefault((topic, side, is_topic), size)
         yield line
 
 
-def _most_telling_first(lines: list[Line]) -> Iterator[Line]:
-    """Yield the line that tells most beside those before it, again and again.
+def _most_informative_first(lines: list[Line]) -> Iterator[Line]:
+    """Yield, again and again, the line with the largest weight given those before it.
 
-    What a line tells only falls while others are said, so that one which still tells as much as the
-    others told before is the next.
+    Weights only decrease (lazy greedy selection): a line whose updated weight is still at least as
+    large as the outdated weights of all others is the next.
     """
-    n_said: Counter[tuple[str, Any]] = Counter()
-    alone = [_told_alone(line) for line in lines]
-    waiting = [(-told, place) for place, told in enumerate(alone)]
-    heapify(waiting)
-    while waiting:
-        _, place = heappop(waiting)
+    n_earlier: Counter[tuple[str, Any]] = Counter()
+    initial = [_initial_weight(line) for line in lines]
+    queue = [(-weight, place) for place, weight in enumerate(initial)]
+    heapify(queue)
+    while queue:
+        _, place = heappop(queue)
         subjects = _subjects(lines[place])
-        told = alone[place] * _share_left(subjects, n_said)
-        now = (-told, place)
-        if waiting and now > waiting[0]:
-            heappush(waiting, now)
+        weight = initial[place] * _discount(subjects, n_earlier)
+        updated = (-weight, place)
+        if queue and updated > queue[0]:
+            heappush(queue, updated)
             continue
-        n_said.update(subjects)
+        n_earlier.update(subjects)
         yield lines[place]
 
 
-def _told_alone(line: Line) -> float:
-    """Return how much a finding tells where no other was said."""
-    told = abs(line["strength"])
+def _initial_weight(line: Line) -> float:
+    weight = abs(line["strength"])
     if repeats_name(line["label"], line["side"]):
-        told *= OBVIOUS
+        weight *= OBVIOUS_WEIGHT
     if line["is_doubtful"]:
-        told *= DOUBTFUL
-    return told
+        weight *= DOUBTFUL_WEIGHT
+    return weight
 
 
-def _share_left(
-    subjects: list[tuple[str, Any]], n_said: Mapping[tuple[str, Any], int]
+def _discount(
+    subjects: list[tuple[str, Any]], n_earlier: Mapping[tuple[str, Any], int]
 ) -> float:
-    """Return the share of what a finding tells that findings on its subjects have left."""
-    left = 1.0
+    """Return the factor of a finding's weight, given earlier findings on its subjects."""
+    discount = 1.0
     for subject in subjects:
         kind, _ = subject
-        left *= LEFT[kind] ** n_said[subject]
-    return left
+        discount *= DISCOUNTS[kind] ** n_earlier[subject]
+    return discount
 
 
 def _subjects(line: Line) -> list[tuple[str, Any]]:
-    """Return what a finding is about: its column, its side, its feature and its topic."""
+    """Return the column, side, feature and topic of a finding, each with its kind."""
     column = line["column"]
     subjects = [("column", column), ("side", (column, line["side"]))]
     if not is_about_topic(line):
@@ -208,7 +207,7 @@ def _subjects(line: Line) -> list[tuple[str, Any]]:
 
 
 def repeats_name(label: str, name: str) -> bool:
-    """Return whether a label says no more than the name of a group: one of its words, inflected.
+    """Return whether a label repeats a word of a group's name, up to inflection.
 
     Example:
         >>> repeats_name("fonts, glyphs", "font"), repeats_name("game", "gameplaying")
@@ -230,26 +229,26 @@ def _is_same_word(word: str, other: str) -> bool:
     return len(word) >= MIN_WORD and other.startswith(word)
 
 
-def _as_compared(result: Contrast | Mapping[str, Any]) -> _Compared:
+def _as_comparison(result: Contrast | Mapping[str, Any]) -> _Comparison:
     if isinstance(result, Contrast):
-        return _Compared(result.kind, result.about, result.findings, result.shares)
+        return _Comparison(result.kind, result.about, result.findings, result.shares)
     findings_table = pd.DataFrame(result["findings"])
     shares = pd.DataFrame(result["shares"])
-    return _Compared(result["kind"], result["about"], findings_table, shares)
+    return _Comparison(result["kind"], result["about"], findings_table, shares)
 
 
-def _lines(result: _Compared, names_column: bool) -> Iterator[Line]:
-    """Yield a line per finding; where several columns make groups, groups name theirs."""
-    sayers = {
+def _finding_lines(result: _Comparison, names_column: bool) -> Iterator[Line]:
+    """Yield a line per finding; `names_column`: names of groups include their column."""
+    writers = {
         "groups": partial(_group_line, names_column=names_column),
         "trend": _trend_line,
         "numeric": _number_line,
     }
-    say = sayers[result.kind]
+    write = writers[result.kind]
     column = {"column": result.about.get("column")}
     records = result.findings.to_dict("records")
     for found in records:
-        line = say(result, found)
+        line = write(result, found)
         if line is None:
             continue
         numbers = {name: found.get(name) for name in NUMBERS}
@@ -262,10 +261,10 @@ def _lines(result: _Compared, names_column: bool) -> Iterator[Line]:
         yield column | numbers | subject | doubt | line
 
 
-def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | None:
-    """Say a finding by its shares; None where these differ the other way round than the effect.
+def _group_line(result: _Comparison, found: Line, names_column: bool) -> Line | None:
+    """Write a finding by its shares; None if their difference has the opposite sign of the effect.
 
-    An effect is measured at equal covariates, such as length, which the shares do not know.
+    This can happen because effects, unlike shares, are adjusted for covariates.
     """
     column = result.about.get("column")
     includes = bool(result.about.get("lists"))
@@ -275,22 +274,23 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
         rest = THE_REST
     share = found["share"]
     other_share = found["share_rest"]
-    is_more_here = share > other_share
-    if is_more_here != (found["effect"] > 0):
+    is_more_frequent = share > other_share
+    if is_more_frequent != (found["effect"] > 0):
         return None
     texts = f"Texts {_about(found)}"
-    if rest == THE_REST and not is_more_here:
+    if rest == THE_REST and not is_more_frequent:
         side = f"not {target}"
-        here = group_words(target, column, names_column, includes)
+        group = group_words(target, column, names_column, includes)
         shares = f"{percent(share)}, against {percent(other_share)} elsewhere"
-        sentence = f"{texts} are rarer in {here}: {shares}."
+        sentence = f"{texts} are rarer in {group}: {shares}."
     else:
-        more, less = (target, rest) if is_more_here else (rest, target)
+        more, less = (target, rest) if is_more_frequent else (rest, target)
         side = str(more)
         first = group_words(more, column, names_column, includes)
         second = _second_group(first, less, column, names_column)
-        higher, lower = max(share, other_share), min(share, other_share)
-        sentence = f"{texts} make up {percent(higher)} of {first} and {percent(lower)} of {second}."
+        higher = percent(max(share, other_share))
+        lower = percent(min(share, other_share))
+        sentence = f"{texts} make up {higher} of {first} and {lower} of {second}."
     return {
         "side": side,
         "sentence": sentence,
@@ -301,37 +301,32 @@ def _group_line(result: _Compared, found: Line, names_column: bool) -> Line | No
 
 
 def _second_group(first: str, value: Any, column: Any, names_column: bool) -> str:
-    """Name the other group of a sentence; the column is not named a second time."""
+    """Name the other group of a sentence without repeating the column."""
     if value == THE_REST:
         return THE_REST
     second = group_words(value, column, names_column)
-    name_column = [name.startswith(BY_COLUMN) for name in (first, second)]
-    return f"those where it is {value}" if all(name_column) else second
+    both_name_column = first.startswith(TEXTS_WHERE) and second.startswith(TEXTS_WHERE)
+    return f"those where it is {value}" if both_name_column else second
 
 
 def _about(found: Line) -> str:
-    """Say what texts are about, after "Texts"."""
-    of = "of the topic" if is_about_topic(found) else "about"
-    return f"{of} {_quoted_label(found)}"
-
-
-def _quoted_label(found: Line) -> str:
-    """Return the label in quotation marks, and whether it may well not fit."""
+    """Return the words after "Texts": what they are about, with a mark on doubtful labels."""
+    preposition = "of the topic" if is_about_topic(found) else "about"
     label = found["label"]
     doubt = " (doubtful label)" if found.get("label_doubtful") else ""
-    return f"“{label}”{doubt}"
+    return f"{preposition} “{label}”{doubt}"
 
 
 def group_words(
     value: Any, column: Any, names_column: bool = False, includes: bool = False
 ) -> str:
-    """Name a group of texts: by its value, with its column where that says too little.
+    """Name a group of texts by its value, and by its column if the value alone says too little.
 
     Args:
-        value: That the texts of the group have.
-        column: In which they have it, if it is one.
-        names_column: Name the column even so.
-        includes: Cells hold several values.
+        value: The value that the texts of the group have.
+        column: The column of the value, if any.
+        names_column: Always name the column.
+        includes: Whether cells hold several values.
 
     Example:
         >>> group_words("astro-ph", "field"), group_words("mail", "use", names_column=True)
@@ -349,19 +344,19 @@ def group_words(
     is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
     if names_column or not has_word or is_yes_or_no:
         verb = "include" if includes else "is"
-        return f"{BY_COLUMN} {name} {verb} {text}"
+        return f"{TEXTS_WHERE} {name} {verb} {text}"
     return text
 
 
 def column_words(column: Any) -> str:
-    """Name a column: a question in quotation marks."""
+    """Return the name of a column; long ones, such as questions, in quotation marks."""
     name = str(column).replace("_", " ")
     n_words = len(name.split())
     return f"“{name}”" if n_words > 3 else name
 
 
-def _trend_line(result: _Compared, found: Line) -> Line | None:
-    """Compare the first periods with the last: as few of them as show what the whole does."""
+def _trend_line(result: _Comparison, found: Line) -> Line | None:
+    """Compare the first periods with the last: as few as show the direction of the trend."""
     shares = result.shares
     own_shares = shares_of(shares, found)
     has_enough = own_shares["n"] >= MIN_PERIOD_TEXTS
@@ -376,7 +371,7 @@ def _trend_line(result: _Compared, found: Line) -> Line | None:
         if rises == (end > start):
             break
     else:
-        return None  # no ends show what the whole does
+        return None
     texts = f"Texts {_about(found)}"
     verb = "rise" if rises else "fall"
     unit = result.about.get("unit")
@@ -393,14 +388,14 @@ def _trend_line(result: _Compared, found: Line) -> Line | None:
 
 
 def _pooled_share(shares: pd.DataFrame) -> float:
-    """Return the share of all rows of a few periods."""
+    """Return the share over all rows of several periods."""
     n_rows = shares["n"]
     n_active = shares["share"] * n_rows
     return sum(n_active) / sum(n_rows)
 
 
 def _when(shares: pd.DataFrame, unit: Any) -> str:
-    """Say when a few successive periods were: "in March 2024", "between 2019 and 2021"."""
+    """Name a range of successive periods: "in March 2024", "between 2019 and 2021"."""
     column = "name" if "name" in shares else "period"
     names = shares[column].tolist()
     first = names[0]
@@ -410,25 +405,26 @@ def _when(shares: pd.DataFrame, unit: Any) -> str:
     return f"on {first}" if unit == "day" else f"in {first}"
 
 
-def _number_line(result: _Compared, found: Line) -> Line:
+def _number_line(result: _Comparison, found: Line) -> Line:
+    """Write by how much a number differs in texts with a feature or topic."""
     effect = found["effect"]
     about = _about(found)
     n_active = found["n_active"]
     direction = "higher" if effect > 0 else "lower"
     column = result.about.get("column") or found["target"]
     name = column_words(column)
-    is_sure = found["low"] * found["high"] > 0
-    amount = f"{number(abs(effect))} {direction}" if is_sure else direction
-    unsure = "" if is_sure else "; by how much is not sure"
+    is_certain = found["low"] * found["high"] > 0
+    amount = f"{number(abs(effect))} {direction}" if is_certain else direction
+    doubt = "" if is_certain else "; by how much is uncertain"
     sentence = (
         f"In texts {about}, {name} is on average {amount} "
-        f"than in other texts ({n_active:,} texts{unsure})."
+        f"than in other texts ({n_active:,} texts{doubt})."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}
 
 
 def percent(share: float) -> str:
-    """Write a share for people.
+    """Format a share as a percentage.
 
     Example:
         >>> [percent(share) for share in (0.113, 0.0214, 0.0004, 0, 1)]
@@ -446,7 +442,7 @@ def percent(share: float) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with two significant digits, without an exponent where it can be read.
+    """Format a number with two significant digits; from 10 on as an integer.
 
     Example:
         >>> [number(value) for value in (1234.5, 12.34, 1.234, 0.0123)]
@@ -460,41 +456,42 @@ def number(value: float) -> str:
 def lines(
     found: Contrast, n: int, *, statistics: bool = False, model: bool = False
 ) -> list[str]:
-    """Write a comparison for the terminal: its joint model, the findings of each side, its notes.
+    """Format a comparison for the terminal: its joint models, the findings of each side, its notes.
 
     Args:
-        found: What `contrast`, `over_time` or `explain` returned.
-        n: Findings to show in all, at least two of each side.
-        statistics: With effects, intervals and q instead of plainly.
-        model: With the joint models and their scores.
+        found: A result of `contrast`, `over_time` or `explain`.
+        n: Number of findings to show in total, but at least two of each side.
+        statistics: Give effects, intervals and q-values instead of plain words.
+        model: Include the joint models and their scores.
     """
     sides = found.sides
     written = found.model_sentences()[:n] if model else []
-    n_of_each = n // max(len(sides), 1)
-    most = max(n_of_each, 2)
+    n_per_side = max(n // max(len(sides), 1), 2)
     for side, table in sides.items():
         if statistics:
             sentences = found.sentences(lines=table)
         else:
-            of_side = replace(found, table=table)
-            sentences = findings([of_side])["sentence"].tolist()
+            only_side = replace(found, table=table)
+            sentences = findings([only_side])["sentence"].tolist()
         if not sentences:
             continue
         heading = _heading(found.kind, side, found.about)
         written.append(f"{heading}:")
-        written += [f"  {sentence}" for sentence in sentences[:most]]
-        n_further = len(sentences) - most
+        written += [f"  {sentence}" for sentence in sentences[:n_per_side]]
+        n_further = len(sentences) - n_per_side
         if n_further > 0:
             written.append(f"  … and {n_further:,} more")
     if not sides:
-        written.append("Nothing differs by more than chance would.")
+        written.append("Nothing differs by more than chance would explain.")
     elif not written:
-        written.append("What differs shows at equal covariates only: --stats tells it.")
+        written.append(
+            "Differences appear only at equal covariates; --stats shows them."
+        )
     return written + found.about["notes"]
 
 
 def _heading(kind: str, side: str, about: Mapping[str, Any]) -> str:
-    """Return the heading of a side's list."""
+    """Return the heading above the findings of a side."""
     if kind == "trend":
         direction = "More" if side == "rises" else "Less"
         return f"{direction} frequent over time"

@@ -1,4 +1,4 @@
-"""Strata: rows that are equal in the covariates, within which alone a comparison is made."""
+"""Strata: rows that agree in all covariates. Comparisons are made only within strata."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from nanosae.analysis.columns import as_numbers, one_hot
 from nanosae.analysis.reading import texts_of
 from nanosae.codes import Codes
 
-TEXT_LENGTH = "length"  # the covariate that need not be a column
-LENGTH_STEPS = 8  # steps of length in a factor of e: 12 % longer is as long
+TEXT_LENGTH = "length"  # a covariate that need not be a column
+LENGTH_STEPS = 8  # per unit of log length: lengths within about 12 % count as equal
 ROWS_PER_BIN = 100
-MIN_BINS, MAX_BINS = 5, 50  # of a single covariate
-MAX_LEVELS = 11  # numbers with more different values are cut at quantiles
+MIN_BINS, MAX_BINS = 5, 50  # for a single covariate
+MAX_LEVELS = 11  # numeric covariates with more distinct values are cut at quantiles
 
 
 def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_array:
-    """Put rows that are equal in all covariates into one stratum.
+    """Assign rows to strata, within which all covariates are equal.
 
-    Numbers are cut at quantiles: a single covariate into one bin per 100 rows, at least 5 and at
-    most 50, several into 5 each. Everything else goes by its values. Lengths of texts are rounded
-    to steps of an eighth first: a letter more or less makes no two texts unlike, and must not
-    stand for the word that it belongs to.
+    Numbers are cut at quantiles: a single covariate into one bin per 100 rows, between 5 and 50
+    bins; several covariates into 5 bins each. All other columns are stratified by their values.
+    Text lengths are first rounded to multiples of 1/8 on a logarithmic scale: with exact lengths
+    a short word in the text would itself determine the stratum.
 
     Args:
         codes: The corpus.
-        rows: Which rows.
+        rows: Row numbers.
         covariates: Metadata columns, and "length" for the length of the texts.
 
     Returns:
@@ -49,7 +49,7 @@ def strata(codes: Codes, rows: np.ndarray, covariates: Sequence[str]) -> sp.csr_
 
 
 def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
-    """Read a covariate; a column named "length" goes before the length of the texts."""
+    """Read a covariate; a column named "length" takes precedence over the text length."""
     if name == TEXT_LENGTH and name not in codes.columns:
         length = np.array([len(text) for text in texts_of(codes, rows)], np.int64)
         return np.round(LENGTH_STEPS * np.log1p(length))
@@ -57,7 +57,7 @@ def _covariate(codes: Codes, rows: np.ndarray, name: str) -> np.ndarray:
 
 
 def _levels(values: np.ndarray, n_bins: int) -> np.ndarray:
-    """Number the bins or values of a covariate; missing numbers are a bin of their own."""
+    """Return the bin or value of each row as an integer; missing numbers form their own bin."""
     numbers = as_numbers(values)
     comparable = values if values.dtype.kind in "biuf" else values.astype(str)
     level = np.unique(comparable, return_inverse=True)[1]

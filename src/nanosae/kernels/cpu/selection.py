@@ -107,6 +107,8 @@ def _keep_above(pre_acts, bias, bias_less_threshold, slots):
 
 def select_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs:
     """Keep the k largest positive entries of each row."""
+    if k >= len(weight):
+        return select_above(x, weight, bias, torch.zeros_like(bias))
     if is_screened(len(x), weight) and k * LATENTS_PER_KEPT <= len(weight):
         pairs = screened_topk(x, weight, bias, k)
         if pairs is not None:

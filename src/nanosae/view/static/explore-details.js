@@ -181,7 +181,7 @@ const showContrast = () =>
     replaceBody(
       el("h2", {}, `What distinguishes ${count(found.rows, noun())}`),
       el("p", { className: "muted small" }, howCompared(found)),
-      findings.length ? list(findings) : el("p", {}, "Nothing differs by more than chance would."),
+      findings.length ? list(findings) : el("p", {}, "Nothing differs by more than chance would explain."),
     );
     say(count(findings.length, "finding"));
   });

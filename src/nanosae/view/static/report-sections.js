@@ -84,7 +84,7 @@
   const contrastBox = ({ name, sentences, statistics }) => {
     const node = el("div", {}, el("h3", {}, name));
     if (!sentences.length) {
-      const nothing = "Nothing differs by more than chance would.";
+      const nothing = "Nothing differs by more than chance would explain.";
       node.append(el("p", { className: "muted" }, nothing));
       return node;
     }
