@@ -77,9 +77,7 @@ class Jobs:
         with self._lock:
             for what, command in self._commands.items():
                 lines = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-                process = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=lines
-                )
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=lines)
                 self._jobs[what] = Job(process, lines)
             self._commands = {}
 
