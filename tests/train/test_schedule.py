@@ -173,11 +173,11 @@ def test_the_decay_starts_when_patience_ends(stops_early):
     assert counters.decay_start == (50 if stops_early else 80.0)
 
 
-def test_jumprelu_selects_by_order_until_the_warm_up_ends():
+def test_jumprelu_selects_topk_until_the_warm_up_ends():
     for step, by_order in ((0, True), (9, True), (10, False)):
         config, counters = made(step, activation="jumprelu", warmup=0.1)
-        assert schedule.selects_by_order(config, counters) is by_order
+        assert schedule.selects_topk(config, counters) is by_order
     config, counters = made(
         0, activation="jumprelu", k=None, l1_coefficient=0.1, warmup=0.1
     )
-    assert not schedule.selects_by_order(config, counters)
+    assert not schedule.selects_topk(config, counters)

@@ -89,9 +89,7 @@ def test_relu_reconstructs_better_at_the_same_support(monkeypatch):
     config = TrainConfig(hidden_size=40, steps=200, l1_coefficient=0.01)
     found = SAETrainer(config)
     model = found.train(data, progress=False)
-    monkeypatch.setattr(
-        "nanosae.trainable.export._minimised_more", lambda config: False
-    )
+    monkeypatch.setattr("nanosae.trainable.export._needs_refit", lambda config: False)
     plain = SAETrainer(config)
     shrunk = plain.train(data, progress=False)
     assert found.metrics_["fvu"] < 0.9 * plain.metrics_["fvu"]

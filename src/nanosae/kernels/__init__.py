@@ -1,15 +1,15 @@
-"""Sparse encode and decode: the one seam between the training step and its kernels.
+"""Sparse encode and decode: the interface between the training step and its kernels.
 
 A step selects a few (row, latent) pairs from `z = x @ W_enc + b_enc` without gradient, one tile of
-rows at a time, so that the full matrix of pre-activations is never held. Everything after works on
-the flat pairs. Both weights are latent-major and contiguous here: (hidden_size, input_size).
+rows at a time, so that the full matrix of pre-activations is never held. Everything after that
+works on flat pairs. Both weights are latent-major and contiguous here: (hidden_size, input_size).
 
-A backend is a module with the functions of `reference.py`, which is the oracle for the others:
+A backend is a module with the functions of `reference.py`, against which the others are tested:
 
-    select_topk, select_batchtopk, select_above    rows and encoder to `Pairs`
-    make_plan                                      `Pairs` to `Plan`
+    select_topk, select_batchtopk, select_above    make `Pairs` from rows and encoder
+    make_plan                                      makes a `Plan` from `Pairs`
     decode, decode_grads, value_grads,
-    encode_grads                                   what `autograd.py` is made of
+    encode_grads                                   are wrapped by `autograd.py`
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ def backend(device: torch.device, name: str = "auto") -> ModuleType:
 
 
 def compile_all(kernels: ModuleType, n_rows: int, weight: Tensor) -> None:
-    """Compile a backend's kernels, so that no step waits for it, nor a clock counts it.
+    """Compile a backend's kernels ahead of time, so that no step waits for the compiler.
 
     Args:
         kernels: The backend.
-        n_rows: Rows of the largest batch, whose size decides which kernels are needed.
+        n_rows: Rows of the largest batch, which decides which kernels are needed.
         weight: The encoder, (hidden_size, input_size).
     """
     if hasattr(kernels, "compile_all"):
@@ -91,7 +91,7 @@ def compile_all(kernels: ModuleType, n_rows: int, weight: Tensor) -> None:
 
 
 def selection_path(kernels: ModuleType) -> str:
-    """Return by which products a backend selects here: results of two paths differ in bits."""
+    """Return the kind of products that selections use here; different kinds round differently."""
     if hasattr(kernels, "selection_path"):
         return kernels.selection_path()
     return "float32"

@@ -1,6 +1,6 @@
-"""Sparse encode and decode as functions that autograd differentiates, over any backend.
+"""Sparse encode and decode as autograd functions, over any backend.
 
-The weight gradient of a leaf whose `.grad` is already allocated is written there in place (see
+The gradient of a leaf weight whose `.grad` is already allocated is written there in place (see
 `reset_gradients`); any other is returned to autograd. Rows get no gradient.
 """
 
@@ -16,7 +16,7 @@ from nanosae.kernels.pairs import Pairs, Plan
 
 
 def reset_gradients(weights: Iterable[Tensor]) -> None:
-    """Let the next backward pass overwrite the gradient buffers, allocating them at first."""
+    """Let the next backward pass overwrite the gradient buffers, allocated on the first call."""
     for weight in weights:
         if weight.grad is None:
             weight.grad = torch.zeros_like(weight)
@@ -37,7 +37,7 @@ def sparse_encode(
         x: Rows, (B, input_size).
         weight: Encoder, latent-major, (hidden_size, input_size).
         bias: Encoder bias, (hidden_size,).
-        pairs: What a selection of `kernels` kept of these very arguments.
+        pairs: The result of a selection by `kernels` from these x, weight and bias.
         plan: `kernels.make_plan(pairs, hidden_size)`.
         kernels: The backend.
     """
@@ -55,10 +55,10 @@ def sparse_decode(
     """Return the reconstruction, (B, input_size), differentiable in values, weight and bias.
 
     Args:
-        values: Activations of the pairs, (nnz,); zeros cost a gradient but no decoding.
+        values: Activations of the pairs, (nnz,); zeros are skipped in decoding but get a gradient.
         weight: Decoder, (hidden_size, input_size).
         bias: Decoder bias, (input_size,).
-        pairs: Which latent of which row each value is.
+        pairs: Row and latent of each value.
         plan: `kernels.make_plan(pairs, hidden_size)`.
         kernels: The backend.
     """
@@ -66,7 +66,7 @@ def sparse_decode(
 
 
 def column_sums(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return Σ over the rows of every pre-activation, (hidden_size,), without making them.
+    """Return the column sums of the pre-activations, (hidden_size,), without computing these.
 
     Args:
         x: Rows, (B, input_size).
@@ -151,7 +151,7 @@ class _ColumnSums(torch.autograd.Function):
 
 
 def _gradient_buffer(weight: Tensor) -> tuple[Tensor, bool]:
-    """Return where to write a weight's gradient, and whether to add it to what is there."""
+    """Return the buffer for a weight's gradient, and whether to add to its content."""
     if not weight.is_leaf or weight.grad is None:
         return torch.empty_like(weight), False
     accumulate = not getattr(weight, "overwrite_grad", False)
@@ -160,6 +160,6 @@ def _gradient_buffer(weight: Tensor) -> tuple[Tensor, bool]:
 
 
 def _unless_in_place(weight: Tensor, grad_weight: Tensor) -> Tensor | None:
-    """Return what autograd should add to a weight's gradient: nothing, if it is there already."""
+    """Return a weight's gradient for autograd to add, or None if it is in place already."""
     in_place = weight.is_leaf and grad_weight is weight.grad
     return None if in_place else grad_weight

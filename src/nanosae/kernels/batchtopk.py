@@ -1,7 +1,8 @@
-"""BatchTopK: the search for the threshold that just so many entries of a batch exceed.
+"""BatchTopK: the search for the threshold that exactly B · k entries of a batch exceed.
 
-Bussmann et al. 2024 (arXiv 2412.06410). The `cpu` backend and ranks share this search; `cuda`
-narrows its threshold tile by tile without waiting for the device, and `reference` sorts.
+Bussmann et al. 2024 (arXiv 2412.06410). The `cpu` backend and distributed training share this
+search; `cuda` raises its threshold tile by tile without waiting for the device, and `reference`
+sorts.
 """
 
 from __future__ import annotations
@@ -16,29 +17,31 @@ from torch import Tensor
 
 from nanosae.kernels.pairs import Pairs, filter_pairs
 
-SAMPLE_ROWS = 64  # of which the first threshold is estimated
-# of an earlier batch's threshold, which is then most likely a lower bound: of the last batch's, and
-# where the number that is kept differs from batch to batch
+SAMPLE_ROWS = 64  # rows from which the first threshold is estimated
+# factors that most likely turn an earlier threshold into a lower bound of the next one: if each
+# batch keeps the same number of entries, and if that number varies
 MARGIN, NESTED_MARGIN = 0.97, 0.9
-LOWERING = 0.7  # what a threshold that proved too high is multiplied by
-NEGLIGIBLE = 1e-6  # a threshold below it is lowered to zero
-ROUNDING = 1.00001  # a selection by a threshold may miss entries that exceed it by less than this
+LOWERING = 0.7  # factor that lowers a threshold that was too high
+NEGLIGIBLE = 1e-6  # thresholds below this are lowered to zero
+ROUNDING = (
+    1.00001  # entries that exceed a threshold by less than this factor may be missed
+)
 
 
 class Selection(NamedTuple):
-    """What this rank keeps, and the smallest value that any rank keeps (0 if none is kept)."""
+    """The pairs that this rank keeps, and the smallest value kept on any rank (0 if none is)."""
 
     pairs: Pairs
     smallest_kept: float
 
 
 def initial_threshold(thresholds: Mapping[int, float], k: int) -> float | None:
-    """Return where to begin the search for a batch's threshold; None if nothing is known of it.
+    """Return a threshold to start the search from, or None if no earlier one is known.
 
     Args:
-        thresholds: What earlier batches came to, by the number of entries kept of a row. The more
+        thresholds: Thresholds of earlier batches, by the number of entries kept per row. The more
             entries are kept, the lower the threshold.
-        k: Number of entries to keep of a row.
+        k: Number of entries to keep per row.
 
     Example:
         >>> initial_threshold({8: 2.0}, 8)
@@ -46,21 +49,21 @@ def initial_threshold(thresholds: Mapping[int, float], k: int) -> float | None:
         >>> initial_threshold({4: 2.0, 16: 1.0}, 8)
         0.9
     """
-    as_many = [kept for kept in thresholds if kept >= k]
-    if not as_many:
+    at_least_k = [n_kept for n_kept in thresholds if n_kept >= k]
+    if not at_least_k:
         return None
     margin = MARGIN if len(thresholds) == 1 else NESTED_MARGIN
-    return margin * thresholds[min(as_many)]
+    return margin * thresholds[min(at_least_k)]
 
 
 def estimate_threshold(x: Tensor, weight: Tensor, bias: Tensor, total: int) -> float:
-    """Estimate, a little low, the `total`-th largest pre-activation from a sample of the rows.
+    """Estimate the `total`-th largest pre-activation from a sample of rows, slightly too low.
 
     Args:
-        x: Rows, (B, input_size); without any, the estimate is infinite.
+        x: Rows, (B, input_size); if there are none, the estimate is infinite.
         weight: Encoder, latent-major, (hidden_size, input_size).
         bias: Encoder bias, (hidden_size,).
-        total: Number of entries to keep of all rows.
+        total: Number of entries to keep in all rows.
     """
     if len(x) == 0:
         return math.inf
@@ -80,18 +83,18 @@ def select_largest(
     gather: Callable[[Tensor], list[Tensor]] | None = None,
     rank: int = 0,
 ) -> Selection:
-    """Keep the `total` largest positive entries of a batch; of equal ones, the first.
+    """Keep the `total` largest positive entries of a batch; of equal entries, the first.
 
-    Entries above a threshold are candidates. It is lowered until they are enough; then the largest
-    stay. So any initial threshold gives the same pairs, and one just below the smallest kept entry
-    gives them soonest.
+    Entries above a threshold are candidates. The threshold is lowered until there are enough of
+    them; the largest are kept. Any initial threshold gives the same pairs; one just below the
+    smallest kept entry is fastest.
 
     Args:
-        select_above: Takes a threshold to this rank's entries that are greater.
-        total: Number of entries to keep on all ranks.
-        initial_threshold: The first threshold that is tried.
-        gather: Takes values to the list of all ranks' values; None for a single process.
-        rank: The place of this rank in that list.
+        select_above: Returns this rank's entries above a threshold.
+        total: Number of entries to keep over all ranks.
+        initial_threshold: The first threshold to try.
+        gather: Returns the values of all ranks, as a list; None for a single process.
+        rank: Index of this rank in that list.
     """
     threshold = initial_threshold if 0 < initial_threshold < math.inf else 0.0
     while True:
@@ -119,7 +122,7 @@ def _kth_largest(values: Tensor, k: int) -> float:
     place = len(values) - k
     if place < 0:
         return 0.0
-    if values.device.type == "cpu":  # where torch's kthvalue takes ten times as long
+    if values.device.type == "cpu":  # torch's kthvalue takes ten times as long there
         return float(np.partition(values.numpy(), place)[place])
     return float(values.kthvalue(place + 1).values)
 

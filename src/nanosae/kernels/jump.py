@@ -13,13 +13,13 @@ from torch import Tensor
 def jump(z: Tensor, threshold: Tensor, width: float) -> Tensor:
     """Return 1 where z exceeds the threshold, else 0.
 
-    The derivative of the jump is that of a ramp of the given width around the threshold: 1 ÷ width
-    within, 0 outside.
+    Its derivative is that of a ramp of the given width around the threshold: 1 ÷ width inside, 0
+    outside.
 
     Args:
         z: Pre-activations.
-        threshold: Of z's shape.
-        width: Of the ramp.
+        threshold: Their thresholds, of the same shape.
+        width: Width of the ramp.
     """
     return _Jump.apply(z, threshold, width)
 

@@ -1,4 +1,4 @@
-"""Pairs: the entries that a selection kept, flat, by row; Plan: the same entries by latent."""
+"""Pairs: the entries that a selection kept, sorted by row; Plan: the same, sorted by latent."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 class Pairs(NamedTuple):
-    """The kept entries of a batch of B rows, ordered by row, then by latent.
+    """The kept entries of a batch of B rows, sorted by row, then by latent.
 
-    Those from `row_ptr[-1]` on are padding, which only the `cuda` backend makes, so that the host
-    need not wait to know nnz: their value is below any threshold, their latent any, and they have
-    no part in decoding nor in any gradient.
+    Entries from `row_ptr[-1]` on are padding, which only the `cuda` backend produces, so that the
+    host need not wait for nnz. Their value is below any threshold, their latent is arbitrary, and
+    they take no part in decoding or in any gradient.
 
     Attributes:
         values: Pre-activations, (nnz,).
@@ -27,11 +27,11 @@ class Pairs(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The same pairs ordered by latent, then by row; shared by all weight gradients of a step.
+    """Pairs sorted by latent, then by row; shared by all weight gradients of a step.
 
     Attributes:
-        order: Pair at each place of this order, (nnz,) int32.
-        rows: Row at each place of this order, (nnz,) int32.
+        order: Index of the pair at each place of this order, (nnz,) int32.
+        rows: Row of the pair at each place, (nnz,) int32.
         starts: Latent f owns the places `starts[f]:starts[f + 1]`, (hidden_size + 1,) int64.
     """
 
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 def without_padding(pairs: Pairs) -> Pairs:
-    """Return the pairs without padding; on a GPU, this waits for their number."""
+    """Return the pairs without padding; on a GPU, this waits for the device."""
     nnz = int(pairs.row_ptr[-1])
     return Pairs(pairs.values[:nnz], pairs.cols[:nnz], pairs.row_ptr)
 
@@ -54,14 +54,14 @@ def filter_pairs(pairs: Pairs, keep: Tensor) -> Pairs:
 
 
 def no_pairs(x: Tensor) -> Pairs:
-    """Return the pairs of rows x where nothing was kept."""
+    """Return the pairs of a selection from x that kept nothing."""
     row_ptr = torch.zeros(len(x) + 1, dtype=torch.int64, device=x.device)
     cols = torch.empty(0, dtype=torch.int32, device=x.device)
     return Pairs(x.new_empty(0), cols, row_ptr)
 
 
 def segment_ids(starts: Tensor) -> Tensor:
-    """Return the row of each pair, given `row_ptr`; the latent of each place, given `Plan.starts`.
+    """Return the row of each pair from `row_ptr`, or the latent of each place from `Plan.starts`.
 
     Example:
         >>> segment_ids(torch.tensor([0, 2, 2, 3]))

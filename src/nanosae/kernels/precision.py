@@ -11,12 +11,12 @@ _precision = ContextVar("precision", default="float32")
 
 @contextmanager
 def encoder_precision(name: str) -> Iterator[None]:
-    """Let the selections of the `cuda` backend round the factors of the encoder's product.
+    """Set the precision of the encoder's factors in selections of the `cuda` backend.
 
-    The other backends always compute in the rows' own type.
+    The other backends always compute in the type of the rows.
 
     Args:
-        name: float32, tf32 or bfloat16; sums are float32, and so is all else.
+        name: float32, tf32 or bfloat16; sums and everything else are float32.
     """
     token = _precision.set(name)
     try:
@@ -26,5 +26,5 @@ def encoder_precision(name: str) -> Iterator[None]:
 
 
 def current_precision() -> str:
-    """Return what `encoder_precision` has set: float32, tf32 or bfloat16."""
+    """Return the precision set by `encoder_precision`: float32, tf32 or bfloat16."""
     return _precision.get()

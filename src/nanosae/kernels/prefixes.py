@@ -1,4 +1,4 @@
-"""Pairs regrouped for Matryoshka: each group of latents between two prefixes by itself."""
+"""Pairs regrouped for Matryoshka SAEs, by the group of latents between two prefixes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nanosae.kernels import Pairs
 def split_by_prefix(
     pairs: Pairs, prefixes: Tensor, first_latent: int
 ) -> tuple[Tensor, Pairs]:
-    """Return pairs ordered by group of latents, then by row, for one decoding of all groups.
+    """Sort pairs by group of latents, then by row, so that one decode serves all groups.
 
-    Row r of group g becomes row g · B + r, so that the cumulative sums of the groups'
-    reconstructions are those of the prefixes.
+    Row r of group g becomes row g · B + r. The cumulative sums of the groups' reconstructions are
+    then those of the prefixes.
 
     Args:
-        pairs: Of B rows.
-        prefixes: Growing prefix sizes, (n_prefixes,), the last one the number of all latents.
-        first_latent: What is added to the pairs' latents.
+        pairs: The pairs of B rows.
+        prefixes: Growing prefix sizes, (n_prefixes,); the last is the number of all latents.
+        first_latent: Offset of the pairs' latents among all.
 
     Returns:
-        The old place of each pair, (nnz,), and the pairs of n_prefixes · B rows.
+        The previous place of each pair, (nnz,), and the pairs of n_prefixes · B rows.
     """
     device = prefixes.device
     n_rows, n_prefixes = len(pairs.row_ptr) - 1, len(prefixes)

@@ -1,7 +1,7 @@
-"""Kernels in plain PyTorch, on any device and in any float type: the oracle for the other backends.
+"""Kernels in plain PyTorch, for any device and float type; the other backends are tested on them.
 
-Ties go to the larger value, then the lower row, then the lower latent. Only positive entries are
-kept by `select_topk` and `select_batchtopk`.
+`select_topk` and `select_batchtopk` keep positive entries only. Of equal entries, those of lower
+rows win, then those of lower latents.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def select_batchtopk(
         x: Rows, (B, input_size).
         weight: Encoder, latent-major, (hidden_size, input_size).
         bias: Encoder bias, (hidden_size,).
-        total: Number of entries.
-        initial_threshold: Not used here; other backends begin their search with it.
+        total: Number of entries to keep.
+        initial_threshold: Unused here; other backends start their search from it.
     """
     positive = []
     for first_row, pre_acts in _tiles(x, weight, bias):
@@ -69,14 +69,14 @@ def select_above(x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor) ->
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
-    """Order the pairs by latent, rows ascending within each."""
+    """Sort the pairs by latent, then by row."""
     rows = segment_ids(pairs.row_ptr)
     order = pairs.cols.sort(stable=True).indices
     return Plan(order.int(), rows[order].int(), _starts(pairs.cols, hidden_size))
 
 
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return bias + the sum of each row's values × decoder rows."""
+    """Return, for each row, bias + Σ value × decoder row over its pairs."""
     n_rows = len(pairs.row_ptr) - 1
     out = bias.expand(n_rows, -1).clone()
     terms = values[:, None] * weight[pairs.cols]
@@ -91,7 +91,7 @@ def decode_grads(
     grad_weight: Tensor,
     accumulate: bool,
 ) -> Tensor:
-    """Write the decoder's gradient, or add to it; return that of the values."""
+    """Write (or accumulate) the gradient of the decoder; return that of the values."""
     if not accumulate:
         grad_weight.zero_()
     latents = segment_ids(plan.starts)
@@ -103,14 +103,14 @@ def decode_grads(
 
 
 def value_grads(grad: Tensor, pairs: Pairs, plan: Plan, weight: Tensor) -> Tensor:
-    """Return the gradient of the values alone, for a decoder that is frozen."""
+    """Return the gradient of the values, for a frozen decoder."""
     return (grad[segment_ids(pairs.row_ptr)] * weight[pairs.cols]).sum(1)
 
 
 def encode_grads(
     grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, accumulate: bool
 ) -> Tensor:
-    """Write the encoder's gradient, or add to it; return that of its bias."""
+    """Write (or accumulate) the gradient of the encoder; return that of its bias."""
     if not accumulate:
         grad_weight.zero_()
     latents = segment_ids(plan.starts)
@@ -121,9 +121,9 @@ def encode_grads(
 
 
 def _tiles(x: Tensor, weight: Tensor, bias: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield the first row and the pre-activations of some rows at a time."""
+    """Yield the pre-activations of a few rows at a time, with the number of the first row."""
     first_row = 0
-    for rows in x.split(TILE_ROWS):  # of no rows, one tile of none
+    for rows in x.split(TILE_ROWS):  # an empty x gives one empty tile
         yield first_row, torch.addmm(bias, rows, weight.T)
         first_row += len(rows)
 
@@ -142,7 +142,7 @@ def _as_pairs(kept: _Entries, n_rows: int) -> Pairs:
 
 
 def _starts(segments: Tensor, n_segments: int) -> Tensor:
-    """Return where each segment starts, (n_segments + 1,), given the segment of each entry."""
+    """Return the start of each segment, (n_segments + 1,), from the segment of each entry."""
     starts = torch.zeros(n_segments + 1, dtype=torch.int64, device=segments.device)
     starts[1:] = torch.bincount(segments, minlength=n_segments).cumsum(0)
     return starts

@@ -1,4 +1,4 @@
-"""The squared error of a reconstruction, whose gradient takes no memory of its own."""
+"""The squared error of a reconstruction, with a gradient that needs no further memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def squared_error(recon: Tensor, target: Tensor) -> Tensor:
-    """Return Σ (recon − target)², differentiable in `recon`, once.
+    """Return Σ (recon − target)², differentiable in `recon`; backward can be called only once.
 
     Args:
         recon: Reconstruction, (..., input_size).
@@ -30,5 +30,5 @@ class _SquaredError(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        # in place, as no one else holds it
+        # in place: nothing else uses the difference
         return ctx.difference.mul_(2 * grad), None

@@ -65,7 +65,7 @@ class TrainingRun:
     Attributes:
         folder: The run folder.
         finished: Whether the folder holds the finished training that was asked for; only the
-            process that leads knows.
+            main process knows.
     """
 
     def __init__(self, folder: Path, requested: TrainConfig, lock: Lock | None) -> None:
@@ -73,7 +73,7 @@ class TrainingRun:
         self.finished = False
         self._requested = requested
         self._lock = lock
-        self._leads = lock is not None
+        self._is_main = lock is not None
         self._replaces = False
         self._metrics: IO[str] | None = None
 
@@ -85,7 +85,7 @@ class TrainingRun:
         *,
         resume: bool = False,
         force: bool = False,
-        leads: bool = True,
+        is_main: bool = True,
     ) -> TrainingRun:
         """Check that a folder may be trained in, and lock it; nothing in it is changed.
 
@@ -97,7 +97,7 @@ class TrainingRun:
             requested: The settings asked for.
             resume: Continue the training that is there.
             force: Replace the training that is there.
-            leads: False for the processes of a group that only read.
+            is_main: Whether this is the process that writes; the other ranks only read.
 
         Raises:
             BusyError: If another process trains in the folder.
@@ -107,7 +107,7 @@ class TrainingRun:
             WriteError: If the folder cannot be written.
         """
         folder = Path(folder)
-        if not leads:
+        if not is_main:
             return cls(folder, requested, None)
         _make_folder(folder)
         run = cls(folder, requested, Lock(folder / LOCK))
@@ -148,7 +148,7 @@ class TrainingRun:
     @property
     def files(self) -> Path:
         """The folder that the files of this training lie in until it has ended."""
-        if not self._leads:
+        if not self._is_main:
             return current(self.folder)
         return self.folder / NEXT if self._replaces else self.folder
 
@@ -214,7 +214,7 @@ class TrainingRun:
                 continue
             step = step_of(folder)
             break
-        if self._leads:
+        if self._is_main:
             self._drop_metrics_after(step)
         return state
 

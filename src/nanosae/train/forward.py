@@ -1,4 +1,4 @@
-"""The forward pass: which entries of x · W_enc + b_enc are kept, and what is minimised on them."""
+"""The forward pass: which entries of x · W_enc + b_enc are kept, and the losses on them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ DENSE_SHARE = 0.08  # share of active entries above which dense tiles are faster
 def sparse_losses(
     state: TrainingState, rows: Tensor, n_elements: int, nesting: Nesting | None = None
 ) -> tuple[Losses, SparseBatch, float]:
-    """Return the losses of rows, the pairs kept of them, and the threshold that `select` returns.
+    """Return the losses on the kept pairs, the batch of these, and the threshold of `select`.
 
     Args:
         state: The parameters.
-        rows: (rows, input_size), a transcoder's with its targets.
-        n_elements: What sums are divided by: rows of the whole step × output_size.
-        nesting: What a step of a nested training keeps; None for k and the whole dictionary.
+        rows: (rows, input_size); the targets of a transcoder follow in further columns.
+        n_elements: Divisor of all sums: rows of the whole step × output_size.
+        nesting: The k and prefix of a nested step; None for k and the whole dictionary.
     """
     x, target = state.inputs_and_targets(rows)
     pairs, threshold = select(state, x, nesting)
@@ -40,14 +40,14 @@ def sparse_losses(
 def dense_losses(
     state: TrainingState, rows: Tensor, n_elements: int
 ) -> tuple[Losses, DenseBatch]:
-    """Return the losses of rows by the full matrix of pre-activations."""
+    """Return the losses computed from the full matrix of pre-activations, and its batch."""
     x, target = state.inputs_and_targets(rows)
     batch = DenseBatch(state, x, target, n_elements)
     return _losses(state, batch), batch
 
 
 def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
-    """Return what the configured activation minimises on a batch."""
+    """Return the losses of the configured activation."""
     config, counters, params = state.config, state.counters, state.params
     coefficient = schedule.sparsity_coefficient(config, counters)
     if config.activation == "gated":
@@ -57,7 +57,7 @@ def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
     assert isinstance(batch, SparseBatch)
     if config.matryoshka is not None:
         return objectives.matryoshka(batch)
-    if schedule.selects_by_order(config, counters):
+    if schedule.selects_topk(config, counters):
         return objectives.topk(batch, params)
     penalty = config.jumprelu_penalty
     return objectives.jumprelu(batch, params, coefficient, counters.window, penalty)
@@ -67,41 +67,41 @@ def _losses(state: TrainingState, batch: SparseBatch | DenseBatch) -> Losses:
 def select(
     state: TrainingState, x: Tensor, nesting: Nesting | None = None
 ) -> tuple[Pairs, float]:
-    """Keep the entries that the objective needs.
+    """Keep the entries that the losses need.
 
     Args:
-        state: The weights.
+        state: The parameters.
         x: (rows, input_size).
-        nesting: Which says how many, if not k.
+        nesting: Replaces k by its own.
 
     Returns:
-        The kept pairs, and the smallest value that a selection by order kept; 0 if unknown.
+        The kept pairs, and the smallest value that a top-k selection kept; 0 if unknown.
     """
     config, counters = state.config, state.counters
     k = config.expected_l0 if nesting is None else nesting.k
     with encoder_precision(config.precision):
         if config.activation == "topk":
-            return _topk(state, x, k)
-        if schedule.selects_by_order(config, counters):
-            return _batchtopk(state, x, k)
-        return _above(state, x)
+            return _select_topk(state, x, k)
+        if schedule.selects_topk(config, counters):
+            return _select_batchtopk(state, x, k)
+        return _select_above(state, x)
 
 
 def is_dense(state: TrainingState) -> bool:
-    """Tell from counters alone whether the next step works on dense tiles."""
+    """Return whether the next step computes all pre-activations; decided by counters alone."""
     if state.config.activation not in ("relu", "gated"):
         return False
     return state.counters.l0 > DENSE_SHARE * state.n_latents
 
 
-def _topk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
+def _select_topk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
     return state.ranks.select_topk(state.kernels, x, weight, bias, k), 0.0
 
 
-def _batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
+def _select_batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
-    if state.defers_reading:  # the host knows no threshold
+    if state.defers_reading:  # the threshold stays on the device
         pairs = state.kernels.select_batchtopk(x, weight, bias, k * len(x))
         return pairs, 0.0
     if not state.config.keeps_exactly_k:
@@ -114,7 +114,7 @@ def _batchtopk(state: TrainingState, x: Tensor, k: int) -> tuple[Pairs, float]:
     return pairs, threshold
 
 
-def _above(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
+def _select_above(state: TrainingState, x: Tensor) -> tuple[Pairs, float]:
     weight, bias = _encoder(state)
     threshold = torch.zeros_like(bias)
     if state.config.activation == "jumprelu":

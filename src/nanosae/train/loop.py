@@ -1,6 +1,6 @@
-"""The loop: batches of one data set to the SAEs that train on it, until each has ended.
+"""The training loop: feed the batches of one data set to every SAE that trains on it.
 
-Several SAEs may train on one pass over the data. A resumed training equals an uninterrupted one.
+Several SAEs may share one pass over the data. A resumed training equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ Line = dict[str, Any]
 
 @dataclass
 class Trained:
-    """What comes of a training.
+    """The result of a training.
 
     Args:
-        model: The SAE on raw rows.
+        model: The SAE, on raw rows.
         metrics: The last line of metrics.
-        notes: Sentences on the data, or that the run had been finished before.
+        notes: Remarks on the data and the model, or that the run was already finished.
     """
 
     model: SAEModel
@@ -62,21 +62,21 @@ def train_together(
     force: bool,
     progress: sinks.Progress,
 ) -> list[Trained]:
-    """Train SAEs on one pass over the data.
+    """Train several SAEs in one pass over the data.
 
     Args:
-        configs: Equal in what decides the rows and their order: columns, input_size, batch_size,
-            heldout_share, buffer_bytes, data_seed, parallel and device.
-        folders: The run folder of each, or None.
-        data: See `SAETrainer.train`, as the rest.
-        targets: Of a transcoder.
-        start: An SAE on raw rows that the trainings start from.
-        resume: Continue from the checkpoints.
-        force: Replace runs.
-        progress: Show a progress bar of the first SAE, or tell a function its share of steps.
+        configs: One per SAE, equal in everything that decides the rows and their order: columns,
+            input_size, batch_size, heldout_share, buffer_bytes, data_seed, parallel and device.
+        folders: The run folder of each SAE, or None.
+        data: As for `SAETrainer.train`.
+        targets: Targets of a transcoder.
+        start: An SAE on raw rows to start from.
+        resume: Continue from the newest checkpoints.
+        force: Replace existing runs.
+        progress: Show the progress of the first SAE; as for `SAETrainer.train`.
     """
     ranks = join(configs[0].device, latents=configs[0].parallel == "latents")
-    leads = ranks.rank == 0
+    is_main = ranks.rank == 0
     trained: dict[int, Trained] = {}
     with contextlib.ExitStack() as stack:
         runs = []
@@ -84,14 +84,14 @@ def train_together(
             run = None
             if folder is not None:
                 run = TrainingRun.open(
-                    folder, config, resume=resume, force=force, leads=leads
+                    folder, config, resume=resume, force=force, is_main=is_main
                 )
                 stack.callback(run.close)
             runs.append(run)
         unfinished = []
         for number, run in enumerate(runs):
-            if run is not None and ranks.any(leads and run.finished):
-                trained[number] = _finished_before(run.folder)
+            if run is not None and ranks.any(is_main and run.finished):
+                trained[number] = _load_finished(run.folder)
             else:
                 unfinished.append(number)
         if unfinished:
@@ -100,13 +100,13 @@ def train_together(
                 check_targets(configs[number], dataset)
             trainings = []
             for number in unfinished:
-                shown = False if trainings else progress
+                own_progress = False if trainings else progress
                 training = Training(
-                    configs[number], runs[number], dataset, ranks, shown, start
+                    configs[number], runs[number], dataset, ranks, own_progress, start
                 )
                 stack.callback(training.close)
                 trainings.append(training)
-            _loop(trainings, dataset, ranks)
+            _train_on_batches(trainings, dataset, ranks)
             for number, training in zip(unfinished, trainings, strict=True):
                 trained[number] = training.finish()
     return [trained[number] for number in range(len(configs))]
@@ -116,8 +116,8 @@ class Training:
     """One SAE in training.
 
     Attributes:
-        state: Weights, optimiser and counters, from the newest checkpoint if there is one.
-        run: The files in its folder, or None.
+        state: Weights, optimiser and counters, restored from the newest checkpoint if there is one.
+        run: The files of its run folder, or None.
     """
 
     def __init__(
@@ -132,31 +132,31 @@ class Training:
         self.config = config.resolved(data.n_train, data.width)
         self.data = data
         self.run = run
-        self.leads = ranks.rank == 0
+        self.is_main = ranks.rank == 0
         self.state = TrainingState(self.config, data, ranks)
         self.state.start_from(start, data)
         self.state.compile_kernels(len(data.heldout))
         if run is not None:
-            if self.leads:
+            if self.is_main:
                 selection = selection_path(self.state.kernels)
                 init = None if start is None else start.checksum
                 run.begin(self.config, data.fingerprint, data.source, selection, init)
-            ranks.wait()  # the others read what the first one has prepared
+            ranks.wait()  # until the main process has written what the others read
             checkpoint = run.load_checkpoint()
             if checkpoint is not None:
                 self.state.restore(*checkpoint)
-        self.sinks = self._open_sinks(progress) if self.leads else []
+        self.sinks = self._open_sinks(progress) if self.is_main else []
         self.start_time = time.perf_counter()
         self.first_row = self.state.counters.rows
 
     @property
     def has_ended(self) -> bool:
-        """Whether all steps are taken."""
+        """Whether all steps have been taken."""
         counters = self.state.counters
         return counters.step >= schedule.last_step(self.config, counters)
 
     def advance(self, batch: Tensor, stopping: bool) -> None:
-        """Step, evaluate, log and save, as each is due.
+        """Take one step; evaluate, log and save when due.
 
         Raises:
             DivergedError: If the loss is not finite; the message names the last good checkpoint.
@@ -188,7 +188,7 @@ class Training:
         seconds = time.perf_counter() - self.start_time
         n_rows = self.state.counters.rows - self.first_row
         line |= {"seconds": seconds, "rows_per_second": n_rows / seconds}
-        if self.run is not None and self.leads:
+        if self.run is not None and self.is_main:
             self.run.append_metrics(line)
         for sink in self.sinks:
             sink.write(line)
@@ -197,18 +197,18 @@ class Training:
         if self.run is None:
             return
         arrays = take_snapshot(self.state)
-        if self.leads:
+        if self.is_main:
             self.run.save_snapshot(self.state.counters.step, arrays)
 
     def _save_checkpoint(self) -> None:
         if self.run is None:
             return
         tensors, numbers = self.state.checkpoint()
-        if self.leads:
+        if self.is_main:
             self.run.save_checkpoint(self.state.counters.step, tensors, numbers)
 
     def finish(self) -> Trained:
-        """Make the model, measure it, and write both."""
+        """Export the model and measure it; write both to the run folder."""
         counters = self.state.counters
         model = export(self.config, self.data, self.state.best_weights())
         metrics = {
@@ -219,7 +219,7 @@ class Training:
             "seconds": time.perf_counter() - self.start_time,
         }
         metrics |= measure_model(self.data, model, self.config.seed)
-        if self.run is not None and self.leads:
+        if self.run is not None and self.is_main:
             self.run.finish(model.save, metrics)
         for sink in self.sinks:
             sink.write(metrics)
@@ -244,18 +244,18 @@ class Training:
         return opened
 
 
-def _finished_before(folder: Path) -> Trained:
-    notes = [f"{folder} is finished: nothing was left to do."]
+def _load_finished(folder: Path) -> Trained:
+    notes = [f"{folder} is finished; there was nothing left to train."]
     return Trained(SAEModel.load(folder), last_line(folder), notes)
 
 
-def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
-    """Hand every batch to each training that has not seen it, until all have ended."""
+def _train_on_batches(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
+    """Feed every batch to the trainings that have not seen it, until all have ended."""
     first = trainings[0]
     batch_size, device = first.config.batch_size, first.state.device
     position = min(training.state.counters.rows for training in trainings)
     with stop_signals() as received:
-        # a stream may end by itself
+        # the batches of a stream may run out first
         for batch in device_batches(data, batch_size, position, device):
             stopping = ranks.any(bool(received))
             for training in trainings:
@@ -269,9 +269,9 @@ def _loop(trainings: list[Training], data: Dataset, ranks: Ranks) -> None:
 
 
 def _stopped(training: Training, received: list[int]) -> Stopped:
-    number = received[0] if received else signal.SIGINT  # another rank's
+    signal_number = received[0] if received else signal.SIGINT  # another rank got it
     step = training.state.counters.step
-    message = f"stopped by signal {int(number)} after step {step}"
+    message = f"stopped by signal {int(signal_number)} after step {step}"
     if training.run is not None:
-        message += f"; --resume goes on from there in {training.run.folder}"
-    return Stopped(message, number)
+        message += f"; continue in {training.run.folder} with --resume"
+    return Stopped(message, signal_number)

@@ -1,4 +1,4 @@
-"""The numbers of a training: of each step, of held-out rows, and snapshots of the weights."""
+"""Metrics of each step and of the held-out rows, and snapshots of the weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUMS_OVER_LATENTS = ("sparsity", "pre_act", "kept", "l0")
 
 
 def measure_step(state: TrainingState, sums: Tensors) -> Numbers | None:
-    """Return a step's numbers, or None where they are left on the device for later.
+    """Return a step's metrics, or None if they stay on the device until later.
 
     Raises:
         DivergedError: If the loss is not finite.
@@ -27,13 +27,13 @@ def measure_step(state: TrainingState, sums: Tensors) -> Numbers | None:
     if state.defers_reading:
         _defer(state, sums)
         return None
-    measured = over_ranks(state, sums)
+    measured = sum_over_ranks(state, sums)
     state.raise_if_diverged(measured)
     return measured | {"steps": 1}
 
 
-def over_ranks(state: TrainingState, sums: Tensors) -> Numbers:
-    """Return what was summed over this rank's rows or latents as numbers of all ranks."""
+def sum_over_ranks(state: TrainingState, sums: Tensors) -> Numbers:
+    """Add up what each rank has summed over its rows or latents."""
     ranks = state.ranks
     precise = [value.to(state.sum_dtype) for value in sums.values()]
     values = torch.stack(precise)
@@ -46,14 +46,15 @@ def over_ranks(state: TrainingState, sums: Tensors) -> Numbers:
 
 
 def metrics_line(state: TrainingState) -> Numbers:
-    """Return the means since the last line, and start anew."""
+    """Return the mean metrics since the last line, and reset their sums."""
     state.read_deferred()
     config, counters = state.config, state.counters
     n_steps = max(1, counters.sums.pop("steps", 0))
     means = {name: value / n_steps for name, value in counters.sums.items()}
     counters.sums = {}
-    squares = max(1e-12, means.pop("squares", 1.0))  # a single row is zero when centred
+    squares = max(1e-12, means.pop("squares", 1.0))  # a single row is zero once centred
     l0 = means.pop("l0", counters.l0)
+    parts = means  # of the loss: nothing else is left
     is_dead = state.silent_rows > config.dead_after
     coefficient = 0.0
     if not config.keeps_exactly_k:
@@ -61,9 +62,9 @@ def metrics_line(state: TrainingState) -> Numbers:
     return {
         "step": counters.step,
         "rows": counters.rows,
-        "loss": sum(means.values()),
-        "parts": means,
-        "fvu": means.get("mse", math.nan) / squares,
+        "loss": sum(parts.values()),
+        "parts": parts,
+        "fvu": parts.get("mse", math.nan) / squares,
         "l0": l0,
         "dead": float(is_dead.to(state.sum_dtype).mean()),
         "lr": state.optimizer.lr,
@@ -73,7 +74,7 @@ def metrics_line(state: TrainingState) -> Numbers:
 
 
 def _defer(state: TrainingState, sums: Tensors) -> None:
-    """Keep a step's numbers on the device; should they not be finite, change no weights."""
+    """Leave a step's metrics on the device; skip the update if any is not finite."""
     total = torch.stack(list(sums.values())).sum()
     is_finite = total.isfinite()
     state.optimizer.found_inf = (~is_finite).float()
@@ -86,7 +87,7 @@ def _defer(state: TrainingState, sums: Tensors) -> None:
 
 @torch.no_grad()
 def evaluate(state: TrainingState) -> Numbers:
-    """Measure the held-out rows, keep the best weights, start the decay if they stay best."""
+    """Measure the held-out rows; keep the weights if they are the best so far."""
     state.read_deferred()
     n_rows = len(state.heldout)
     n_elements = n_rows * state.output_size
@@ -99,7 +100,7 @@ def evaluate(state: TrainingState) -> Numbers:
         parts["l0"] = n_active / n_rows
         parts["squares"] = batch.target_squares()
         add_to(sums, parts)
-    measured = over_ranks(state, sums)
+    measured = sum_over_ranks(state, sums)
     l0 = measured.pop("l0")
     squares = max(1e-12, measured.pop("squares"))
     fvu = measured["mse"] / squares
@@ -111,7 +112,7 @@ def evaluate(state: TrainingState) -> Numbers:
 
 @torch.no_grad()
 def take_snapshot(state: TrainingState) -> dict[str, np.ndarray]:
-    """Return histograms of the weights (of this rank's latents) and of held-out activations."""
+    """Return histograms of this rank's weights and of activations of held-out rows."""
     stride = len(state.heldout) // SNAPSHOT_ROWS + 1
     rows = state.heldout[::stride].to(state.device)
     n_elements = len(rows) * state.output_size

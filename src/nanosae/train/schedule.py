@@ -1,6 +1,7 @@
-"""What changes in the course of a training: learning rate, sparsity, jumprelu's window, the end.
+"""Schedules of learning rate, sparsity coefficient and jumprelu's window; when training ends.
 
-Functions of the settings and of the state's counters; `steer_…` and `note_evaluation` change these.
+All are functions of the settings and the counters; only `steer_…` and `note_evaluation` change the
+counters.
 """
 
 from __future__ import annotations
@@ -11,22 +12,22 @@ from nanosae.config import ResolvedConfig
 from nanosae.train.state import Counters
 from nanosae.trainable.initial import WIDE
 
-INTEGRAL_GAIN, PROPORTIONAL_GAIN = 0.02, 0.5  # of the controller that meets k
+INTEGRAL_GAIN, PROPORTIONAL_GAIN = 0.02, 0.5  # of the controller that steers L0 to k
 LOG_COEFFICIENT_RANGE = -16.0, 2.0
 WINDOW_GAIN = 0.1
 WINDOW_RANGE = 1e-3, 4.0
-CANDIDATE_ERROR = 0.05  # of held-out L0 to k, for weights that may be the best
+CANDIDATE_ERROR = 0.05  # largest |log(held-out L0 ÷ k)| of weights that may be the best
 
 
 def is_warming_up(config: ResolvedConfig, counters: Counters) -> bool:
-    """Return whether the warm-up goes on."""
+    """Return whether the next step is part of the warm-up."""
     return counters.step < config.warmup * config.steps
 
 
-def selects_by_order(config: ResolvedConfig, counters: Counters) -> bool:
-    """Return whether the largest entries are kept, not those above a threshold.
+def selects_topk(config: ResolvedConfig, counters: Counters) -> bool:
+    """Return whether the next step keeps the largest entries, not those above a threshold.
 
-    So are jumprelu's until the end of the warm-up, when its thresholds follow from it.
+    During the warm-up, jumprelu does so too; its initial thresholds come from this selection.
     """
     if config.activation == "jumprelu" and config.k is not None:
         return is_warming_up(config, counters)
@@ -34,7 +35,7 @@ def selects_by_order(config: ResolvedConfig, counters: Counters) -> bool:
 
 
 def last_step(config: ResolvedConfig, counters: Counters) -> int:
-    """Return the step that training ends with: the decay has its share of all steps."""
+    """Return the last step, such that the decay takes its share of all steps."""
     return max(1, round(counters.decay_start / (1 - config.decay)))
 
 
@@ -57,8 +58,8 @@ def sparsity_coefficient(config: ResolvedConfig, counters: Counters) -> float:
 
 
 def steer_coefficient(config: ResolvedConfig, counters: Counters) -> None:
-    """Steer the sparsity coefficient so that held-out L0 meets k."""
-    if config.k is None or selects_by_order(config, counters):
+    """Adjust the sparsity coefficient so that held-out L0 approaches k."""
+    if config.k is None or selects_topk(config, counters):
         return
     error = log_ratio(counters.l0, config.k) + counters.heldout_excess
     counters.l0_error = _clamp(error, -1.0, 1.0)
@@ -69,14 +70,14 @@ def steer_coefficient(config: ResolvedConfig, counters: Counters) -> None:
 def steer_window(
     config: ResolvedConfig, counters: Counters, kept_per_row: float
 ) -> None:
-    """Steer jumprelu's window so that it holds three inactive pairs for each active one.
+    """Adjust jumprelu's window so that it holds three inactive pairs for each active one.
 
     Args:
         config: The settings.
-        counters: After the step.
-        kept_per_row: Pairs in the window or above it.
+        counters: The counters after the step.
+        kept_per_row: Pairs per row in the window or above it.
     """
-    if config.activation != "jumprelu" or selects_by_order(config, counters):
+    if config.activation != "jumprelu" or selects_topk(config, counters):
         return
     n_active = config.k
     if n_active is None:
@@ -91,11 +92,11 @@ def steer_window(
 def note_evaluation(
     config: ResolvedConfig, counters: Counters, l0: float, fvu: float, loss: float
 ) -> bool:
-    """Take held-out measures into the counters; return whether the weights are the best so far.
+    """Record held-out measures in the counters; return whether the weights are the best so far.
 
-    The decay starts when they stay worse for `patience` evaluations, if there is no fixed end.
+    If training has no fixed end, the decay starts after `patience` evaluations without a new best.
     """
-    # unseen rows have more active entries than those that the weights were fitted to
+    # held-out rows have more active entries than rows that the weights were fitted to
     excess = log_ratio(l0, max(counters.l0, 0.01))
     counters.heldout_excess += 0.5 * (excess - counters.heldout_excess)
     score = loss if config.k is None else fvu
@@ -113,16 +114,16 @@ def note_evaluation(
 
 
 def _is_candidate(config: ResolvedConfig, counters: Counters, l0: float) -> bool:
-    """Return whether the weights are as sparse as asked for."""
+    """Return whether the weights are sparse enough to become the best."""
     if config.keeps_exactly_k:
         return True
-    if config.k is None:  # once the penalty has its full weight
+    if config.k is None:  # the penalty has its full weight after the warm-up
         return not is_warming_up(config, counters)
     return abs(log_ratio(l0, config.k)) <= CANDIDATE_ERROR
 
 
 def log_ratio(l0: float, target: float) -> float:
-    """Return log(l0 ÷ target), also where no latent is active."""
+    """Return log(l0 ÷ target), finite even if no latent is active."""
     return math.log(max(l0, 0.01) / target)
 
 

@@ -1,7 +1,7 @@
-"""The state of a training: weights, optimiser moments and counters; what a checkpoint holds.
+"""The state of a training, which a checkpoint saves: weights, optimiser moments and counters.
 
-Weights are for centred and scaled rows. Everything random is a function of (seed, step), so that
-tensors and a few numbers are all that a run resumes from, on any number of ranks.
+The weights apply to centred and scaled rows. All randomness is a function of (seed, step), so a run
+resumes from these tensors and numbers alone, on any number of ranks.
 """
 
 from __future__ import annotations
@@ -23,14 +23,13 @@ from nanosae.trainable.sae import TrainableSAE
 
 INITIAL_COEFFICIENT = 1e-3
 
-
 Tensors = dict[str, Tensor]
 Numbers = dict[str, Any]
 
 
 @dataclass
 class Counters:
-    """The numbers of a state, all of JSON types.
+    """The scalars of a training, all of JSON types.
 
     Args:
         decay_start: Step at which the learning rate begins to fall.
@@ -38,13 +37,13 @@ class Counters:
         l0: Active latents per row in the last step.
         step: Steps taken.
         rows: Rows seen.
-        l0_error: Logarithm of l0 ÷ k in the last step, held-out excess included, clamped.
-        heldout_excess: Logarithm of held-out l0 ÷ l0 of training rows, smoothed.
+        l0_error: log(l0 ÷ k) of the last step plus the held-out excess, clamped to ±1.
+        heldout_excess: log(held-out L0 ÷ training L0), smoothed.
         window: Width of jumprelu's window around its thresholds.
-        threshold: Smallest pre-activation that the last selection by order kept; 0 if unknown.
-        best_score: Lowest held-out score.
-        best_step: Its step.
-        evaluations_since_best: Held-out evaluations since.
+        threshold: Smallest pre-activation that the last top-k selection kept; 0 if unknown.
+        best_score: Lowest held-out score so far.
+        best_step: Step of the best score.
+        evaluations_since_best: Held-out evaluations since then.
         sums: Sums over the steps since the last line of metrics.
     """
 
@@ -67,13 +66,13 @@ class TrainingState(TrainableSAE):
     """Everything that a step reads and writes.
 
     Attributes:
-        best_params: The parameters of the best held-out score.
-        thresholds: Smallest value that the last BatchTopK selection of each k kept.
-        silent_rows: Rows since each latent was active, (n_latents,).
-        defers_reading: Whether the host does not wait for a step's numbers but reads them, and
-            which latents are dead, every `log_every` steps: on a GPU, where no step needs them.
-        unread: Sums on the device that the host has not read yet.
-        dead: Latents that were dead when last read.
+        best_params: The parameters with the best held-out score so far.
+        thresholds: Smallest value kept by the last BatchTopK selection, by its k.
+        silent_rows: Rows since each latent was last active, (n_latents,).
+        defers_reading: Whether metrics and dead latents are read from the device only every
+            `log_every` steps, so that no step waits for the GPU.
+        unread: Sums on the device that have not been read yet.
+        dead: The dead latents, as last read.
     """
 
     def __init__(
@@ -113,7 +112,7 @@ class TrainingState(TrainableSAE):
         return (self.silent_rows > self.config.dead_after).nonzero().flatten()
 
     def record(self, measured: Numbers) -> None:
-        """Take the numbers of the steps since the last call into the counters.
+        """Add the metrics of the steps since the last call to the counters.
 
         Args:
             measured: Parts of the loss, `l0`, `squares` and `kept`, summed over `steps`.
@@ -124,7 +123,7 @@ class TrainingState(TrainableSAE):
         add_to(self.counters.sums, logged)
 
     def raise_if_diverged(self, measured: Numbers) -> None:
-        """Raise DivergedError if a number of the loss is not finite."""
+        """Raise DivergedError if any metric is infinite or NaN."""
         if not math.isfinite(sum(measured.values())):
             lr = self.config.lr
             raise DivergedError(
@@ -133,10 +132,10 @@ class TrainingState(TrainableSAE):
             )
 
     def read_deferred(self) -> None:
-        """Wait for the device, and read the numbers that were left there.
+        """Wait for the device and read the deferred metrics and dead latents.
 
         Raises:
-            DivergedError: If the loss of a step was not finite; it changed no weights.
+            DivergedError: If the loss of a step was not finite; that step changed no weights.
         """
         if not self.defers_reading:
             return
@@ -149,12 +148,12 @@ class TrainingState(TrainableSAE):
             self.record(measured)
 
     def keep_as_best(self) -> None:
-        """Copy the weights as the best so far."""
+        """Keep a copy of the parameters as the best so far."""
         for name, param in self.params.items():
             self.best_params[name] = param.detach().clone()
 
     def best_weights(self) -> Tensors:
-        """Return the best parameters, with the latents of all ranks, on the CPU."""
+        """Return the best parameters of the latents of all ranks, on the CPU."""
         best = self.best_params if self.best_params else self.params
         weights = {}
         for name, tensor in best.items():
@@ -162,7 +161,7 @@ class TrainingState(TrainableSAE):
         return weights
 
     def checkpoint(self) -> tuple[Tensors, Numbers]:
-        """Return the tensors and numbers that `restore` takes, with the latents of all ranks."""
+        """Return the tensors (of the latents of all ranks) and numbers that `restore` takes."""
         self.read_deferred()
         own = {"silent_rows": self.silent_rows}
         for name, param in self.best_params.items():
@@ -195,6 +194,6 @@ class TrainingState(TrainableSAE):
 
 
 def add_to(sums: Numbers, values: Numbers) -> None:
-    """Add values to the sums of the same names."""
+    """Add each value to the sum of the same name."""
     for name, value in values.items():
         sums[name] = sums.get(name, 0.0) + value

@@ -1,6 +1,7 @@
-"""One optimiser step: select pairs, objective, backward, clip, Adam, unit decoder rows, counters.
+"""One optimiser step: select pairs, losses, backward, clip, Adam, unit-norm decoder, counters.
 
-Processes that train one SAE together differ from one process only in what `ranks` sums and gathers.
+Ranks that train one SAE together differ from a single process only in what `ranks` sums and
+gathers.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
 
     Args:
         state: What the step reads and changes.
-        batch: Centred and scaled rows, (batch_size, input_size), the same on every rank; a
-            transcoder's targets in the columns after these.
+        batch: Centred and scaled rows, (batch_size, input_size), the same on every rank; the
+            targets of a transcoder follow in further columns.
 
     Raises:
-        DivergedError: If the loss is not finite; the weights are still those before.
+        DivergedError: If the loss is not finite; the weights are unchanged.
     """
     config, counters, ranks = state.config, state.counters, state.ranks
     n_rows = len(batch)
     state.optimizer.lr = schedule.learning_rate(config, counters)
-    _start_thresholds(state)
+    _initialise_thresholds(state)
     dense = is_dense(state)
     _reset_gradients(state, dense)
     noisy = with_noise(config, batch, state.input_size, counters.step)
@@ -60,19 +61,19 @@ def take_step(state: TrainingState, batch: Tensor) -> None:
         state.read_deferred()
 
 
-def _start_thresholds(state: TrainingState) -> None:
-    """Give jumprelu, after its warm-up, the threshold that the selection by order came to."""
+def _initialise_thresholds(state: TrainingState) -> None:
+    """Initialise jumprelu's thresholds after the warm-up, from the last top-k selection."""
     counters = state.counters
     if state.config.activation != "jumprelu" or counters.threshold == 0:
         return
-    if not schedule.selects_by_order(state.config, counters):
+    if not schedule.selects_topk(state.config, counters):
         log_threshold = math.log(counters.threshold)
         state.params["log_threshold"].data.fill_(log_threshold)
         counters.threshold = 0.0
 
 
 def _reset_gradients(state: TrainingState, dense: bool) -> None:
-    """Forget the gradients; those of the sparse kernels keep their memory."""
+    """Clear all gradients; keep the buffers that the sparse kernels write into."""
     reused = [] if dense else ["W_enc", "W_dec"]
     for name, param in state.params.items():
         if name not in reused:
@@ -83,11 +84,11 @@ def _reset_gradients(state: TrainingState, dense: bool) -> None:
 def _accumulate_gradients(
     state: TrainingState, batch: Tensor, dense: bool
 ) -> tuple[Tensor, Tensors]:
-    """Add up gradients over the micro-batches.
+    """Accumulate gradients over the micro-batches.
 
     Returns:
-        The rows on which each latent is active, and the parts of the loss with `squares`, the
-        targets' own, and `kept`, the number of pairs.
+        How many rows each latent is active on, (n_latents,), and the parts of the loss, with
+        `squares`, the mean square of the targets, and `kept`, the number of pairs.
     """
     active_rows = torch.zeros_like(state.silent_rows)
     sums: Tensors = {}
@@ -111,10 +112,10 @@ def _micro_batch_size(state: TrainingState, n_rows: int, dense: bool) -> int:
 def _backward_sparse(
     state: TrainingState, rows: Tensor, n_elements: int, active_rows: Tensor
 ) -> Tensors:
-    """Add the gradients of some rows of the step; return the parts of their loss."""
+    """Backpropagate the losses of some rows at their kept pairs; return the losses."""
     nesting = draw_nesting(state.config, state.counters.step)
     loss, batch, threshold = sparse_losses(state, rows, n_elements, nesting)
-    if schedule.selects_by_order(state.config, state.counters):
+    if schedule.selects_topk(state.config, state.counters):
         state.counters.threshold = threshold
     is_active = loss.acts.detach() > 0
     active_rows.scatter_add_(0, batch.cols, is_active.long())
@@ -129,7 +130,7 @@ def _backward_sparse(
 def _backward_dense(
     state: TrainingState, rows: Tensor, n_elements: int, active_rows: Tensor
 ) -> Tensors:
-    """Do the same on the full matrix of pre-activations."""
+    """Backpropagate the losses of some rows on the full matrix of pre-activations."""
     loss, batch = dense_losses(state, rows, n_elements)
     is_active = loss.acts > 0
     active_rows += is_active.sum(0)
@@ -146,7 +147,7 @@ def _backward(parts: Tensors, batch: Batch, n_kept: Tensor) -> Tensors:
 
 
 def _clip_gradients(state: TrainingState) -> None:
-    """Scale all gradients down if they are too long together."""
+    """Scale all gradients down if their global norm exceeds `clip`."""
     norm, limit = state.gradient_norm(), state.config.clip
     if state.optimizer.fused:
         state.optimizer.grad_scale = ((norm + 1e-6) / limit).clamp_min(1.0)

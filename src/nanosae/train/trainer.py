@@ -1,6 +1,6 @@
 """SAETrainer: train a sparse autoencoder on anything that holds rows.
 
-`loop` hands batches to `step`, which takes one optimiser step.
+The loop itself is in `loop`, one optimiser step in `step`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class SAETrainer(FeatureTransformer):
     """Train a sparse autoencoder; also a scikit-learn estimator.
 
     Args:
-        config: What to train; None takes every default.
-        run: Folder for the run (metrics, snapshots, checkpoints, model); None leaves nothing on
-            disk.
-        **settings: Settings of TrainConfig, in place of those of `config`: `SAETrainer(k=16)`. As
-            scikit-learn's parameters they are `config__k` and so on.
+        config: What to train; if None, every setting has its default.
+        run: Run folder for metrics, snapshots, checkpoints and the model; if None, nothing is
+            written to disk.
+        **settings: Fields of TrainConfig that override those of `config`, as in
+            `SAETrainer(k=16)`. As scikit-learn parameters they are called `config__k` and so on.
 
     Example:
         >>> import numpy as np
@@ -57,28 +57,29 @@ class SAETrainer(FeatureTransformer):
         force: bool = False,
         progress: Progress = True,
     ) -> SAEModel:
-        """Train on the rows of `data` and return the model; `metrics_` and `notes_` are set, too.
+        """Train on the rows of `data` and return the model; also set `metrics_` and `notes_`.
 
         Args:
-            data: A pandas or polars frame, array, memmap, tensor, list, Hugging Face dataset, or a
-                path, folder or glob of .csv .tsv .parquet .feather .arrow .npy .npz .safetensors
-                .pt; or a stream: an iterator of (n, width) batches, of (inputs, targets), or of
-                what `activations` yields, or a function that returns one (see `Stream`).
-            targets: Vectors of the same kinds, one for each row of `data`: train a transcoder,
-                which predicts them from the rows (Dunefsky et al. 2024).
-            init: An SAE to train further, or what `SAEModel.load` takes. Sizes, activation and
-                sparsity are its own where the config leaves them out. Leave `data_seed` as it was:
-                another one holds out rows that the SAE has been trained on.
-            resume: Go on from the run folder's newest checkpoint, or start if there is none.
+            data: A pandas or polars DataFrame, array, memmap, tensor, list or Hugging Face
+                dataset; a path, folder or glob of .csv .tsv .parquet .feather .arrow .npy .npz
+                .safetensors .pt files; or a stream: an iterator over (n, width) batches, over
+                (inputs, targets) or over the output of `activations`, or a function that returns
+                such an iterator (see `Stream`).
+            targets: Vectors in any of these forms, one per row of `data`. With targets, a
+                transcoder is trained, which predicts them from the rows (Dunefsky et al. 2024).
+            init: An SAE to continue training, or what `SAEModel.load` takes. Size, activation and
+                sparsity come from it unless the config sets them. Keep its `data_seed`: another
+                one would hold out rows that the SAE was trained on.
+            resume: Continue from the newest checkpoint in the run folder, if there is one.
             force: Replace the run in the folder.
-            progress: Show a progress bar; a function is told the share of the steps that are done.
+            progress: Show a progress bar, or a function to call with the share of steps done.
 
         Raises:
             DataError: If the rows cannot be trained on; the message names row, column and remedy.
-            ConfigError: If settings do not fit the rows, or the run to resume has other ones.
+            ConfigError: If settings do not fit the rows, or differ from those of the run to resume.
             ExistsError: If the folder holds a run and neither `resume` nor `force` is given.
             DivergedError: If the loss becomes infinite or NaN.
-            Stopped: A KeyboardInterrupt, after SIGINT or SIGTERM, when the checkpoint is written.
+            Stopped: After SIGINT or SIGTERM, once a checkpoint is written; a KeyboardInterrupt.
         """
         config, start = starting_point(init, self.config)
         folder = None if self.run is None else Path(self.run)
@@ -97,13 +98,13 @@ class SAETrainer(FeatureTransformer):
         return trained.model
 
     def set_params(self, **params: Any) -> SAETrainer:
-        """Set parameters; `config__k` and the like change the defaults if there is no config."""
+        """Set parameters; without a config, `config__k` and the like override the defaults."""
         if self.config is None and any(name.startswith("config__") for name in params):
             self.config = TrainConfig()
         return super().set_params(**params)
 
     def fit(self, X: Any, y: Any = None) -> SAETrainer:
-        """Train on X (n_rows, input_size); y is ignored. Returns self, with `model_`."""
+        """Train on X, (n_rows, input_size), and return self with `model_` set; y is ignored."""
         self.model_ = self.train(X, progress=False)
         self.n_features_in_ = self.model_.cfg["d_in"]
         return self

@@ -1,4 +1,4 @@
-"""The SAE as training sees it: parameters on normalised rows, kept pairs, losses, export.
+"""The SAE during training: parameters on normalised rows, kept pairs, losses, export.
 
-No loop, no counters and no files: those are `train`'s and `runs`'.
+The loop and its counters are in `train`, the files in `runs`.
 """

@@ -1,4 +1,4 @@
-"""AuxK: dead latents learn to reconstruct what the others leave (Gao et al. 2024, A.2)."""
+"""AuxK: dead latents learn to reconstruct the residual of the others (Gao et al. 2024, A.2)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nanosae.kernels.squares import squared_error
 from nanosae.trainable.batch import SparseBatch
 from nanosae.trainable.sae import TrainableSAE
 
-ROWS_SHARE = 4  # AuxK works on one row in so many: the same loss in expectation
+ROW_DIVISOR = 4  # one row in so many is used: the same loss in expectation
 
 
 def auxk(
@@ -22,18 +22,18 @@ def auxk(
     dead: Tensor,
     revived: Tensor,
 ) -> dict[str, Tensor]:
-    """Return the loss of dead latents on the residual of some rows; nothing if none is dead.
+    """Return the AuxK loss of the dead latents on some of the rows; empty if none is dead.
 
-    Pre-activations count without bias: those of a dead latent may be negative on all rows, and then
-    it would never learn. The bias has its gradient all the same.
+    Unless the activation keeps exactly k, pre-activations leave out the bias: a dead latent may be
+    negative on all rows, and would never learn. The bias receives its gradient all the same.
 
     Args:
         sae: The parameters.
         x: Rows, (rows, input_size).
         target: (rows, output_size).
-        recon: What the other latents make of the rows, without gradient.
+        recon: Reconstruction by the other latents, (rows, output_size), without gradient.
         dead: The dead latents, (n_dead,).
-        revived: Which of these are to be left out, (n_dead,) bool.
+        revived: Which of these have been active since, and are left out, (n_dead,) bool.
     """
     config, ranks = sae.config, sae.ranks
     n_dead = len(dead)
@@ -41,7 +41,7 @@ def auxk(
         n_dead = int(ranks.sum(torch.tensor(n_dead, device=x.device)))
     if n_dead == 0 or config.auxk_coefficient == 0:
         return {}
-    n_rows = math.ceil(len(x) / ROWS_SHARE)
+    n_rows = math.ceil(len(x) / ROW_DIVISOR)
     rows = x[:n_rows]
     residual = target[:n_rows] - recon[:n_rows]
     encoder = sae.params["W_enc"].detach()[dead]

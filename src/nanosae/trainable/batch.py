@@ -1,6 +1,6 @@
-"""Rows of a step as objectives see them: kept pairs (sparse) or a full matrix (dense).
+"""Rows with their pre-activations: those of the kept pairs (sparse) or all of them (dense).
 
-Both kinds have the same methods, so that every formula in `objectives` stands once.
+Both kinds of batch have the same methods, so that each formula in `objectives` is written once.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from nanosae.trainable.sae import TrainableSAE
 
 
 class Batch:
-    """Rows, what to make of them, and how much of the step they are.
+    """Rows of a step, with their targets.
 
     Args:
-        sae: The weights.
+        sae: The parameters.
         x: Centred and scaled rows, (rows, input_size).
-        target: What to reconstruct, (rows, output_size): x itself, but for a transcoder.
-        n_elements: What sums are divided by: rows of the whole step × output_size.
+        target: What to reconstruct, (rows, output_size): x itself, except for a transcoder.
+        n_elements: Divisor of all sums: rows of the whole step × output_size.
     """
 
     def __init__(
@@ -39,19 +39,19 @@ class Batch:
         self.n_elements = n_elements
 
     def target_squares(self) -> Tensor:
-        """Return the targets' sum of squares over `n_elements`."""
+        """Return the sum of squares of the targets, divided by `n_elements`."""
         entries = self.target.flatten()
         return torch.dot(entries, entries) / self.n_elements
 
     def with_skip(self, recon: Tensor, n_rows: int | None = None) -> Tensor:
-        """Add what a skip connection makes of the rows, or of the first of them."""
+        """Add the output of the skip connection for all rows, or the first `n_rows`."""
         if not self.sae.config.skip:
             return recon
         return recon + self.x[:n_rows] @ self.sae.params["W_skip"].T
 
 
 class SparseBatch(Batch):
-    """Rows with the pairs that were kept of them.
+    """Rows with their kept pairs.
 
     Attributes:
         pre_acts: Pre-activations of the pairs, (nnz,), differentiable.
@@ -77,7 +77,7 @@ class SparseBatch(Batch):
         return vector.index_select(0, self.cols)
 
     def decode(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Return the reconstruction, (rows, output_size), from the latents of all ranks."""
+        """Return the reconstruction by the latents of all ranks, (rows, output_size)."""
         return self.with_skip(self.decode_latents(acts, weight, bias))
 
     def decode_latents(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -85,11 +85,11 @@ class SparseBatch(Batch):
         return _decode(self.sae, acts, weight, bias, self.pairs, self.plan)
 
     def decode_prefix(self, acts: Tensor, prefix: int, n_rows: int) -> Tensor:
-        """Return the first rows' reconstruction by the first latents, (n_rows, output_size)."""
+        """Reconstruct the first rows from the first `prefix` latents, (n_rows, output_size)."""
         sae, pairs, plan = self.sae, self.pairs, self.plan
         is_within = self.cols + sae.latents.start < prefix
         acts = torch.where(is_within, acts, torch.zeros_like(acts))
-        if acts.device.type == "cpu":  # elsewhere the host would have to wait
+        if acts.device.type == "cpu":  # a GPU would be waited for
             pairs = without_padding(pairs._replace(row_ptr=pairs.row_ptr[: n_rows + 1]))
             plan = sae.kernels.make_plan(pairs, sae.n_latents)
             acts = acts[: len(pairs.cols)]
@@ -110,12 +110,12 @@ class SparseBatch(Batch):
         return self.with_skip(by_group.cumsum(0) + bias)
 
     def pre_act_sums(self) -> Tensor:
-        """Return Σ over the rows of every latent's pre-activations, (n_latents,)."""
+        """Return the sum over the rows of each latent's pre-activations, (n_latents,)."""
         return column_sums(self.x, self.sae.params["W_enc"], self.sae.encoder_bias)
 
 
 class DenseBatch(Batch):
-    """Rows with all of their pre-activations, for activations that are not sparse.
+    """Rows with all of their pre-activations, for steps in which many latents are active.
 
     Attributes:
         pre_acts: (rows, n_latents), differentiable.
@@ -128,7 +128,7 @@ class DenseBatch(Batch):
         self.pre_acts = torch.addmm(sae.encoder_bias, x, sae.params["W_enc"].T)
 
     def per_pair(self, vector: Tensor) -> Tensor:
-        """Return a per-latent vector in a shape that goes with `pre_acts`."""
+        """Return a per-latent vector in a shape that broadcasts with `pre_acts`."""
         return vector
 
     def decode(self, acts: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From trained parameters to a model on raw rows: thresholds, refit, folding, the last measures."""
+"""From trained parameters to a model on raw rows: thresholds, refit, folding, final measures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nanosae.model.sae import SAEModel
 from nanosae.trainable.initial import inputs_and_targets
 from nanosae.trainable.refit import Refit, refit_decoder
 
-ARCHITECTURES = {  # in SAELens' words
+ARCHITECTURES = {  # as SAELens names them
     "relu": "standard",
     "topk": "topk",
     "gated": "gated",
     "batchtopk": "jumprelu",
     "jumprelu": "jumprelu",
 }
-DESCRIPTION = (
+DESCRIBED_SETTINGS = (
     "activation",
     "k",
     "l1_coefficient",
@@ -37,21 +37,25 @@ DESCRIPTION = (
     "query_prompt",
     "seed",
 )
-MIN_CALIBRATION_ROWS = 16  # held-out rows; with fewer, training rows set the threshold
+MIN_CALIBRATION_ROWS = 16  # held-out rows; with fewer, training rows are used
 CALIBRATION_SAMPLE = 4096
-SAMPLE_ROWS = 2**16  # training rows that the decoder is refit on, and that measure it
-SAMPLE_BYTES = 2**28  # of memory that these may take
-L0_MARGIN = 0.1  # relative difference of held-out and training rows that is noted
+SAMPLE_ROWS = (
+    2**16
+)  # training rows to refit the decoder on, and to measure the model on
+SAMPLE_BYTES = 2**28  # memory for these
+L0_MARGIN = (
+    0.1  # largest relative difference of held-out and training L0 without a note
+)
 
 
 def export(
     config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
 ) -> SAEModel:
-    """Return parameters on centred and scaled rows as a model on raw rows.
+    """Convert parameters on centred and scaled rows to a model on raw rows.
 
     Args:
         config: What was trained.
-        data: What was trained on; every other held-out row calibrates thresholds.
+        data: What it was trained on; every other held-out row calibrates the thresholds.
         tensors: Parameters of all latents, by name.
     """
     tensors = dict(tensors)
@@ -59,7 +63,7 @@ def export(
         tensors["threshold"] = _calibrated_threshold(config, data, tensors)
         tensors.pop("log_threshold", None)
     tensors["W_enc"] = tensors["W_enc"].T
-    if _minimised_more(config):
+    if _needs_refit(config):
         tensors |= _refit(config, data, tensors)
     if data.has_targets:
         folded = fold(
@@ -71,7 +75,7 @@ def export(
 
 
 def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
-    """Measure the model on raw rows: held-out ones that calibrated nothing, and training rows."""
+    """Measure the model on raw training rows and on the held-out rows that calibrated nothing."""
     first = 1 if len(data.heldout) > 1 else 0
     heldout = data.heldout[first::2]  # every other row, because the data may be sorted
     sample = _training_sample(data, seed)
@@ -88,7 +92,7 @@ def measure_model(data: Dataset, model: SAEModel, seed: int) -> dict[str, Any]:
 
 
 def notes_on(measured: dict[str, Any]) -> list[str]:
-    """Return whether rows that trained the model are much sparser than others, or less sparse.
+    """Return a note if L0 differs much between held-out and training rows, else none.
 
     Example:
         >>> notes_on({"l0": 30.4, "train_l0": 18.5})[0].partition(":")[0]
@@ -101,12 +105,12 @@ def notes_on(measured: dict[str, Any]) -> list[str]:
         return []
     return [
         f"{l0:.1f} features are active on a held-out row, {train_l0:.1f} on a training row: the "
-        "SAE fits its training rows closely. More rows, fewer steps or more noise help."
+        "SAE overfits its training rows. More rows, fewer steps or more noise help."
     ]
 
 
 def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs and targets of normalised rows in their own units."""
+    """Return inputs and targets of normalised rows in their original units."""
     inputs, targets = rows[:, : data.width], rows[:, data.width :]
     inputs = inputs / np.float32(data.scale) + data.mean
     if not data.has_targets:
@@ -118,7 +122,7 @@ def _raw_rows(data: Dataset, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _calibrated_threshold(
     config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
 ) -> Tensor:
-    """Return the thresholds, scaled so that k entries per row exceed them where k is given."""
+    """Return the thresholds; if k is given, scaled so that k entries per row exceed them."""
     log_threshold = torch.zeros_like(tensors["b_enc"])
     if config.activation == "jumprelu":
         log_threshold = tensors["log_threshold"]
@@ -135,25 +139,25 @@ def _calibrated_threshold(
     kernels = backend(torch.device("cpu"))
     pairs = kernels.select_above(inputs, tensors["W_enc"], tensors["b_enc"], lowest)
     ratios = pairs.values / threshold[pairs.cols.long()]
-    return threshold * _factor_for(ratios, config.k * len(rows))
+    return threshold * _value_exceeded_by(ratios, config.k * len(rows))
 
 
-def _minimised_more(config: ResolvedConfig) -> bool:
-    """Return whether the decoder was trained for more than the whole reconstruction."""
+def _needs_refit(config: ResolvedConfig) -> bool:
+    """Return whether training also minimised something other than the whole reconstruction."""
     return config.activation == "relu" or config.nested
 
 
 def _refit(
     config: ResolvedConfig, data: Dataset, tensors: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Return decoder and bias refit on training rows, and checked on held-out rows."""
+    """Refit decoder and bias on training rows, if held-out rows agree that it helps."""
     described = _model_config(config, data) | {"apply_b_dec_to_input": False}
     model = SAEModel(described, tensors)
     trained = Refit(tensors["W_dec"].numpy(), tensors["b_dec"].numpy())
     sample = _training_sample(data, config.seed)
-    fitted = _activations_and_targets(model, data.width, sample)
-    checked = _activations_and_targets(model, data.width, data.heldout[::2])
-    refit = refit_decoder(trained, *fitted, *checked)
+    training = _activations_and_targets(model, data.width, sample)
+    heldout = _activations_and_targets(model, data.width, data.heldout[::2])
+    refit = refit_decoder(trained, *training, *heldout)
     return {
         "W_dec": torch.from_numpy(refit.decoder),
         "b_dec": torch.from_numpy(refit.bias),
@@ -161,7 +165,7 @@ def _refit(
 
 
 def _training_sample(data: Dataset, seed: int) -> np.ndarray:
-    """Return normalised training rows, as many as memory is set aside for."""
+    """Return a sample of normalised training rows, of limited memory."""
     width = data.width + len(data.target_mean)
     most = min(SAMPLE_ROWS, rows_in_bytes(SAMPLE_BYTES, width))
     return data.sample(min(most, data.n_train), seed)
@@ -170,34 +174,34 @@ def _training_sample(data: Dataset, seed: int) -> np.ndarray:
 def _activations_and_targets(
     model: SAEModel, width: int, rows: np.ndarray
 ) -> tuple[Any, np.ndarray]:
-    """Return the activations of normalised rows, and what they are to reconstruct."""
+    """Return the activations of normalised rows, and what the decoder should make of them."""
     x, target = inputs_and_targets(torch.from_numpy(rows), width)
     with torch.no_grad():
         target = target - model.skip(x)
     return model.sparse_features(x.numpy()), target.numpy()
 
 
-def _factor_for(ratios: Tensor, n_kept: int) -> float:
-    """Return what the `n_kept` largest of some ratios exceed."""
-    if len(ratios) < 2:
+def _value_exceeded_by(values: Tensor, n_kept: int) -> float:
+    """Return a number that exactly the `n_kept` largest values exceed; 1 if there are too few."""
+    if len(values) < 2:
         return 1.0
-    descending = ratios.sort(descending=True).values
-    n_kept = min(n_kept, len(ratios) - 1)
+    descending = values.sort(descending=True).values
+    n_kept = min(n_kept, len(values) - 1)
     last_kept, first_left_out = descending[n_kept - 1 : n_kept + 1].tolist()
     return (last_kept + first_left_out) / 2
 
 
 def _model_config(config: ResolvedConfig, data: Dataset) -> dict[str, Any]:
-    """Return SAELens' cfg.json, with what describes the training under `metadata`."""
+    """Return the content of SAELens' cfg.json, with a description of the training in `metadata`."""
     architecture = ARCHITECTURES[config.activation]
-    metadata = {name: getattr(config, name) for name in DESCRIPTION}
+    metadata = {name: getattr(config, name) for name in DESCRIBED_SETTINGS}
     metadata |= data.provenance
     metadata |= {
         "hidden_size": config.hidden_size,
         "input_size": config.input_size,
         "columns": data.columns,
         "nanosae_version": __version__,
-        "sae_lens_version": "6.0.0",  # the first of this format
+        "sae_lens_version": "6.0.0",  # the first version with this format
     }
     fields = {
         "architecture": architecture,

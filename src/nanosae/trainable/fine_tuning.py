@@ -1,7 +1,6 @@
-"""Training that starts from a saved SAE: its settings, and its weights on normalised rows.
+"""Fine-tuning: the settings and initial parameters of a training that starts from a saved SAE.
 
-What `model.folding` does when training ends is undone here: (x − mean) · scale is trained on, and
-the SAE takes raw rows.
+A saved SAE takes raw rows x, training takes (x − mean) · scale: `model.folding` is undone here.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from nanosae.model.sae import SAEModel
 
 Init = SAEModel | str | Path | None
 ACTIVATIONS = {"standard": "relu", "topk": "topk", "gated": "gated"}
-SAME_LENGTH = 0.01  # relative difference of decoder rows that is no difference
-LEAST_THRESHOLD = 1e-6  # thresholds are trained as logarithms
+NORM_TOLERANCE = 0.01  # largest relative spread of decoder norms that counts as none
+MIN_THRESHOLD = 1e-6  # because thresholds are trained as logarithms
 
 
 def starting_point(
     init: Init, config: TrainConfig | None
 ) -> tuple[TrainConfig, SAEModel | None]:
-    """Return the settings of a training with what its start decides, and the SAE to start from.
+    """Complete the settings of a training from the SAE that it starts from; return both.
 
     Args:
-        init: The SAE, where it lies, or None.
-        config: Settings; of those that are None, the SAE gives sizes, activation and sparsity.
+        init: The SAE, what `SAEModel.load` takes, or None.
+        config: Settings; sizes, activation and sparsity left at None are taken from the SAE.
 
     Raises:
         ConfigError: If the SAE cannot be trained further, or the settings contradict it.
@@ -63,26 +62,27 @@ def starting_point(
 def fine_tuned_parameters(
     sae: SAEModel, config: ResolvedConfig, data: Dataset
 ) -> dict[str, Tensor]:
-    """Return the parameters on normalised rows of an SAE on raw rows.
+    """Convert an SAE on raw rows to parameters on normalised rows.
 
     Args:
         sae: The SAE.
-        config: Of the training.
-        data: Whose mean and scale the parameters are for.
+        config: Settings of the training.
+        data: The data, whose mean and scale normalise rows.
 
     Returns:
-        By name, as `TrainableSAE.params`, with the latents of all ranks.
+        Parameters by name, as in `TrainableSAE.params`, with the latents of all ranks.
 
     Raises:
-        ConfigError: If there are targets: what starts from an autoencoder is none of them.
+        ConfigError: If the data has targets: a transcoder cannot start from an autoencoder.
     """
     if data.has_targets:
         raise ConfigError(
-            "A transcoder cannot start from an autoencoder.", remedy="Give no targets."
+            "a transcoder cannot start from an autoencoder.",
+            remedy="Leave out the targets.",
         )
     arrays = {name: tensor.cpu().numpy() for name, tensor in sae.tensors().items()}
     if config.activation == "topk":
-        _warn_of_lengths(arrays["W_dec"])
+        _warn_if_norms_differ(arrays["W_dec"])
     arrays = with_unit_decoder(with_centring(sae.cfg, arrays, subtract=True))
     encoder = arrays["W_enc"].astype(np.float64)
     shift = (data.mean - arrays["b_dec"].astype(np.float64)) @ encoder
@@ -99,7 +99,7 @@ def fine_tuned_parameters(
         trained["r_mag"] = arrays["r_mag"]
         trained["b_mag"] = (arrays["b_mag"] + shift * gain) * data.scale
     if config.activation == "jumprelu":
-        threshold = (arrays["threshold"] * data.scale).clip(LEAST_THRESHOLD)
+        threshold = (arrays["threshold"] * data.scale).clip(MIN_THRESHOLD)
         trained["log_threshold"] = np.log(threshold)
     params = {}
     for name, array in trained.items():
@@ -107,13 +107,14 @@ def fine_tuned_parameters(
     return params
 
 
-def _warn_of_lengths(decoder: np.ndarray) -> None:
-    """Say so where top-k of activations is not top-k of activations × lengths."""
+def _warn_if_norms_differ(decoder: np.ndarray) -> None:
+    """Warn if the top k activations change when the norms of decoder rows are folded into them."""
     norms = lengths(decoder)
-    if np.ptp(norms) > SAME_LENGTH * norms.mean():
+    if np.ptp(norms) > NORM_TOLERANCE * norms.mean():
         warnings.warn(
-            f"The SAE's decoder rows are {norms.min():.2g} to {norms.max():.2g} long. Training "
-            "makes them 1: it begins with activations × lengths, of which others are kept.",
+            f"The norms of the SAE's decoder rows range from {norms.min():.2g} to "
+            f"{norms.max():.2g}. Training rescales them to 1 and the activations with them, so "
+            "that the top k of a row may be other features than before.",
             stacklevel=2,
         )
 
@@ -121,12 +122,13 @@ def _warn_of_lengths(decoder: np.ndarray) -> None:
 def _check_kind(sae: SAEModel) -> None:
     if is_transcoder(sae.cfg["architecture"]):
         raise ConfigError(
-            "A transcoder cannot be trained further:", remedy="give an autoencoder."
+            "a transcoder cannot be trained further.",
+            remedy="Start from an autoencoder, or train a new transcoder.",
         )
     if sae.cfg.get("normalize_activations", "none") != "none":
         raise ConfigError(
-            "The SAE standardises each row (layer_norm), which training does not:",
-            remedy="standardise the rows, and train a new one.",
+            "the SAE standardises each row (layer_norm), which training does not support.",
+            remedy="Standardise the rows yourself and train a new SAE.",
         )
 
 

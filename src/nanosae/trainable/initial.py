@@ -1,4 +1,4 @@
-"""Initial weights: directions of data points, scaled so that the first reconstructions fit."""
+"""Initial parameters: noisy directions of data points, scaled to fit the first reconstructions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nanosae.trainable.seeds import INITIAL_DIRECTIONS, mixed_seed
 
 SAMPLE_ROWS = 1024
 BLOCK_LATENTS = 4096  # latents initialised at a time
-NOISE = 0.2  # relative to the length of a direction
-WIDE = 4  # selections wider than k, in units of k
+NOISE = 0.2  # relative to the norm of a direction
+WIDE = 4  # pairs per row of a wide selection, in units of k
 Params = dict[str, Tensor]
 
 
@@ -55,14 +55,14 @@ def initial_parameters(
     _, threshold = ranks.select_batchtopk(
         kernels, x, params["W_enc"], zeros, n_wide, None
     )
-    if threshold == 0:  # a single row is zero when centred
+    if threshold == 0:  # a single row is zero once centred
         threshold = 1.0
     params |= _biases(config, zeros, threshold)
     return {name: param.contiguous().requires_grad_() for name, param in params.items()}
 
 
 def inputs_and_targets(rows: Tensor, input_size: int) -> tuple[Tensor, Tensor]:
-    """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
+    """Split rows into inputs and targets; without targets, both are the rows themselves."""
     if rows.shape[1] == input_size:
         return rows, rows
     inputs, targets = rows[:, :input_size], rows[:, input_size:]
@@ -70,12 +70,12 @@ def inputs_and_targets(rows: Tensor, input_size: int) -> tuple[Tensor, Tensor]:
 
 
 def wide_selection(config: ResolvedConfig) -> int:
-    """Return the pairs per row of a selection that is wider than k."""
+    """Return how many pairs per row a selection wider than k keeps."""
     return max(1, min(WIDE * config.expected_l0, config.hidden_size // 2))
 
 
 def _biases(config: ResolvedConfig, zeros: Tensor, threshold: float) -> Params:
-    """Return biases and thresholds with which few latents are active at first."""
+    """Return biases and thresholds such that few latents are active at first."""
     if config.activation == "gated":
         return {"b_gate": zeros - threshold, "r_mag": zeros, "b_mag": zeros.clone()}
     if config.activation == "relu":
@@ -90,9 +90,9 @@ def _directions(
 ) -> tuple[Tensor, Tensor]:
     """Return directions of data points for encoder and decoder.
 
-    Which points, their content decides, so that features of two trainings resemble each other. The
-    noise is the seed's. Latents are made in blocks that do not depend on the rank, each with a seed
-    of its own.
+    The points are chosen by their content, so that trainings with different seeds learn similar
+    features; only the noise depends on the seed. Latents are initialised in blocks, each with its
+    own seed, so that they do not depend on the number of ranks.
     """
     encoder, decoder = [], []
     first_block = latents.start // BLOCK_LATENTS * BLOCK_LATENTS
@@ -110,7 +110,7 @@ def _directions(
 
 
 def _noisy_directions(points: Tensor, generator: torch.Generator) -> Tensor:
-    """Return rows of length one: the points' directions with some noise."""
+    """Return the points' directions with some noise, scaled to unit norm."""
     directions = points / points.norm(dim=1, keepdim=True).clamp_min(1e-6)
     noise = torch.randn(directions.shape, generator=generator)
     directions.add_(noise, alpha=NOISE / math.sqrt(directions.shape[1]))

@@ -1,10 +1,10 @@
 """Nesting: features ordered from general to special, and activations from strong to weak.
 
 Besides the whole dictionary, each step reconstructs from a random prefix of the latents alone:
-nested dropout (Rippel, Gelbart and Adams 2014), a Matryoshka SAE (Bussmann et al. 2025) without
-fixed sizes. Early latents stand for what is common, so that it is not split into shades. How many
-entries are kept varies from step to step, so that the strongest ones say most (Multi-TopK: Gao et
-al. 2024, A.3).
+nested dropout (Rippel, Gelbart and Adams 2014), or a Matryoshka SAE (Bussmann et al. 2025) without
+fixed sizes. Early latents learn what is common, which reduces feature splitting. The number of kept
+entries varies from step to step, so that the strongest ones carry most of the information
+(Multi-TopK: Gao et al. 2024, A.3).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Nesting(NamedTuple):
 
     Attributes:
         k: Entries kept per row, on average.
-        prefix: Latents that reconstruct without the others.
+        prefix: Number of first latents that also reconstruct alone.
     """
 
     k: int

@@ -1,4 +1,4 @@
-"""Noise on the rows, against overfitting."""
+"""Noise on training rows, against overfitting."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nanosae.trainable.seeds import TRAINING_NOISE, mixed_seed
 def with_noise(
     config: ResolvedConfig, batch: Tensor, input_size: int, step: int
 ) -> Tensor:
-    """Add noise to the inputs of a step, a function of the seed and the step.
+    """Add Gaussian noise to the inputs of a step; the noise is a function of seed and step.
 
     Args:
-        config: Whose `noise` and `seed` count.
-        batch: Rows of the whole step, a transcoder's with its targets, which stay as they are.
+        config: Gives `noise` and `seed`.
+        batch: Rows of the whole step; targets in further columns stay as they are.
         input_size: Width of the inputs.
         step: Number of the step.
     """

@@ -1,13 +1,13 @@
-"""What each activation minimises: functions of the kept pre-activations.
+"""The losses that each activation minimises, as functions of the kept pre-activations.
 
-Rows are centred and scaled to mean square 1; decoder rows have unit norm (the step projects them),
-so that Σ f‖W_dec‖ is Σ f. All losses are per element: sums are divided by `n_elements`, the rows of
-the step × output_size.
+Rows are centred and scaled to mean square 1. Decoder rows have unit norm (each step projects them),
+so Σ f‖W_dec‖ is Σ f. All losses are per element: sums are divided by `n_elements`, the rows of the
+step × output_size.
 
-Covered: reconstruction, L1 (Anthropic, April 2024), gates (Rajamanoharan et al. 2024), JumpReLU
+They are: reconstruction; L1 (Anthropic, April 2024); gates (Rajamanoharan et al. 2024); JumpReLU
 with tanh and pre-activation loss (Anthropic, January 2025) or straight-through L0 (Rajamanoharan et
-al. 2024b), Matryoshka prefixes (Bussmann et al. 2025), fixed or random ones (`nesting`). AuxK is in
-`auxk`: it selects again.
+al. 2024b); Matryoshka prefixes (Bussmann et al. 2025), fixed or random (`nesting`). AuxK, which
+makes a selection of its own, is in `auxk`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from nanosae.trainable.batch import DenseBatch, SparseBatch
 
 L1_UNIT = 12.0  # the constant c of TrainConfig.l1_coefficient
 TANH_SCALE = 4.0  # Anthropic, January 2025
-PRE_ACT_COEFFICIENT = 3e-6  # the same, with their loss summed over elements
-PREFIX_ROWS = 4  # one row in so many has its prefix reconstructed
+PRE_ACT_COEFFICIENT = 3e-6  # also theirs, for a loss that is summed over elements
+PREFIX_ROW_DIVISOR = 4  # one row in so many is reconstructed from a prefix
 AnyBatch = SparseBatch | DenseBatch
 Params = dict[str, Tensor]
 
@@ -39,14 +39,14 @@ class Losses(NamedTuple):
 
 
 def topk(batch: AnyBatch, params: Params) -> Losses:
-    """Return the reconstruction loss of entries that were kept for their size."""
+    """Return the reconstruction loss of a top-k selection."""
     acts = torch.relu(batch.pre_acts)
     recon = batch.decode(acts, params["W_dec"], params["b_dec"])
     return Losses({"mse": _squared_error(recon, batch)}, acts, recon)
 
 
 def matryoshka(batch: SparseBatch) -> Losses:
-    """Return the mean reconstruction loss of the prefixes; `recon` is the whole dictionary's."""
+    """Return the mean reconstruction loss of the prefixes; `recon` uses the whole dictionary."""
     acts = torch.relu(batch.pre_acts)
     recons = batch.decode_prefixes(acts)
     errors = [_squared_error(recon, batch) for recon in recons]
@@ -54,13 +54,13 @@ def matryoshka(batch: SparseBatch) -> Losses:
 
 
 def nested(batch: SparseBatch, prefix: int) -> Losses:
-    """Add the reconstruction loss of the first `prefix` latents without the others.
+    """Return the losses of `topk` plus the reconstruction loss of the first `prefix` latents alone.
 
-    One row in `PREFIX_ROWS` stands for all: the same loss in expectation.
+    The latter is estimated from one row in `PREFIX_ROW_DIVISOR`.
     """
     loss = topk(batch, batch.sae.params)
     n_all = len(batch.target)
-    n_rows = max(1, math.ceil(n_all / PREFIX_ROWS))
+    n_rows = max(1, math.ceil(n_all / PREFIX_ROW_DIVISOR))
     recon = batch.decode_prefix(loss.acts, prefix, n_rows)
     squares = squared_error(recon, batch.target[:n_rows])
     loss.parts["prefix"] = n_all / n_rows * squares / batch.n_elements
@@ -68,16 +68,16 @@ def nested(batch: SparseBatch, prefix: int) -> Losses:
 
 
 def relu(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
-    """Add the L1 penalty: coefficient × L1_UNIT × the mean over rows of Σ f."""
+    """Return reconstruction loss and L1 penalty: coefficient × L1_UNIT × mean over rows of Σ f."""
     loss = topk(batch, params)
     loss.parts["sparsity"] = _penalty(loss.acts, batch, coefficient)
     return loss
 
 
 def gated(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
-    """Gate on z > 0 with magnitude relu(π·e^r_mag + b_mag), π = z − b_gate.
+    """Return the losses of gates z > 0 with magnitude relu(π·e^r_mag + b_mag), π = z − b_gate.
 
-    The gates' own relu(z) is what is penalised, and reconstructs with a frozen decoder.
+    The penalty is on relu(z), which also reconstructs the target through a frozen decoder.
     """
     z = batch.pre_acts
     pi = z - batch.per_pair(params["b_gate"])
@@ -98,17 +98,17 @@ def gated(batch: AnyBatch, params: Params, coefficient: float) -> Losses:
 def jumprelu(
     batch: SparseBatch, params: Params, coefficient: float, width: float, penalty: str
 ) -> Losses:
-    """Keep z above its latent's threshold θ; the jump has a gradient in a window around it.
+    """Return the losses of z·H(z − θ), where the jump H has a gradient in a window around θ.
 
-    The gradient reaches θ and z (Anthropic, January 2025).
+    The gradient reaches both θ and z (Anthropic, January 2025).
 
     Args:
-        batch: Entries with z > θ − width / 2 at least.
-        params: With log_threshold, (n_latents,).
+        batch: At least the entries with z > θ − width / 2.
+        params: Including log_threshold, (n_latents,).
         coefficient: Weight of the sparsity penalty, in units of `l1_coefficient`.
         width: Width of the window.
         penalty: "l0" penalises the number of active entries; "tanh" penalises tanh(4 f) and,
-            weakly, all inactive pre-activations for their distance from θ.
+            weakly, the distance of all inactive pre-activations from θ.
     """
     z = batch.pre_acts
     theta = params["log_threshold"].exp()
@@ -128,7 +128,7 @@ def jumprelu(
 
 
 def _pre_act_loss(batch: SparseBatch, theta: Tensor, threshold: Tensor) -> Tensor:
-    """Return the sum of θ − z over all inactive entries: over all entries less the active ones."""
+    """Return Σ (θ − z) over the inactive entries: that over all entries less the active ones."""
     z = batch.pre_acts
     everywhere = (len(batch.target) * theta - batch.pre_act_sums()).sum()
     active = ((threshold - z) * (z > threshold)).sum()

@@ -1,4 +1,4 @@
-"""Adam, with a weight decay of the encoder alone."""
+"""Adam, with weight decay of the encoder only."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ EPSILON = 1e-8
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019) of `W_enc`.
 
-    It is torch's function without torch's class, which imports a compiler when it is made: more
-    than a second in every training.
+    It calls torch's functional `adamw`, because instantiating torch's class imports its compiler,
+    which takes more than a second.
 
     Args:
-        params: The parameters, by name; they hold their gradients.
-        weight_decay: Of the encoder.
-        fused: Whether torch has one kernel for all of a step on their device.
+        params: The parameters, by name, with their gradients in `.grad`.
+        lr: Learning rate.
+        weight_decay: Weight decay of the encoder.
+        fused: Whether to use torch's fused kernel, which only some devices have.
 
     Attributes:
-        moments: Of each parameter: `step`, `exp_avg` and `exp_avg_sq`, as torch names them.
-        lr: Learning rate of the next step, or of the last.
-        grad_scale: What the fused kernel divides gradients by.
-        found_inf: 1.0 where the fused kernel is to change nothing.
+        moments: For each parameter `step`, `exp_avg` and `exp_avg_sq`, as torch names them.
+        lr: Learning rate; may be changed between steps.
+        grad_scale: Divisor of the gradients, in the fused kernel.
+        found_inf: 1.0 to skip the update, in the fused kernel.
     """
 
     def __init__(
@@ -36,17 +37,17 @@ class AdamW:
         self.grad_scale: Tensor | None = None
         self.found_inf: Tensor | None = None
         self.moments = {
-            name: _no_moments(param, fused) for name, param in params.items()
+            name: _zero_moments(param, fused) for name, param in params.items()
         }
         self._params = params
         self._weight_decay = weight_decay
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters by their gradients."""
-        with_gradient = [n for n, p in self._params.items() if p.grad is not None]
-        self._update([n for n in with_gradient if n == "W_enc"], self._weight_decay)
-        self._update([n for n in with_gradient if n != "W_enc"], 0.0)
+        """Update the parameters that have a gradient."""
+        names = [name for name, p in self._params.items() if p.grad is not None]
+        self._update([name for name in names if name == "W_enc"], self._weight_decay)
+        self._update([name for name in names if name != "W_enc"], 0.0)
 
     def _update(self, names: list[str], weight_decay: float) -> None:
         params = [self._params[name] for name in names]
@@ -74,7 +75,7 @@ class AdamW:
         )
 
 
-def _no_moments(param: Tensor, fused: bool) -> dict[str, Tensor]:
+def _zero_moments(param: Tensor, fused: bool) -> dict[str, Tensor]:
     """Return the moments of a parameter before its first step."""
     device = param.device if fused else torch.device("cpu")
     return {

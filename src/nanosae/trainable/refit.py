@@ -1,13 +1,13 @@
-"""Refit of the decoder by least squares, with the encoder as it is.
+"""Refit of the decoder by least squares, with the encoder fixed.
 
 A penalty on activations shrinks them (Wright and Sharkey, Addressing Feature Suppression in SAEs,
-2024), and a decoder whose prefixes reconstruct by themselves is not the best one for the whole.
-With support and values A of the activations fixed, what remains is a linear problem:
+2024), and a decoder whose prefixes also reconstruct alone is not optimal as a whole. With the
+activations A fixed, the best decoder solves a linear problem:
 
     min over D, b of  ‖target − A·D − b‖² + ridge · ‖D − s·D₀‖²
 
-where D₀ is the trained decoder and s the best scale of its reconstructions, so that the ridge draws
-latents that few rows show towards what was trained.
+where D₀ is the trained decoder and s the best scale of its reconstructions. The ridge keeps latents
+that are active on few rows close to their trained decoder rows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 BLOCK_LATENTS = 4096  # latents solved for at once
-SWEEPS = 3  # over the blocks, where there are several
+SWEEPS = 3  # passes over the blocks, if there are several
 RIDGES = 0.1, 1.0, 10.0  # in units of the median Σ activation² of the active latents
 
 
@@ -41,17 +41,17 @@ def refit_decoder(
     trained: Refit,
     acts: Any,
     target: np.ndarray,
-    checked_acts: Any,
-    checked_target: np.ndarray,
+    heldout_acts: Any,
+    heldout_target: np.ndarray,
 ) -> Refit:
-    """Return the decoder that is best on other rows: the trained one, or a refit one.
+    """Return the decoder that is best on held-out rows: the trained one, or one of its refits.
 
     Args:
         trained: Decoder (hidden_size, output_size) and bias (output_size,).
         acts: Activations of training rows, csr_array (n_rows, hidden_size) float32.
-        target: What they are to reconstruct, (n_rows, output_size) float32.
-        checked_acts: Activations of rows that chose nothing; they choose the ridge.
-        checked_target: Theirs.
+        target: What they should reconstruct, (n_rows, output_size) float32.
+        heldout_acts: Activations of held-out rows, which choose the ridge.
+        heldout_target: What these should reconstruct.
 
     Example:
         >>> acts = sp.csr_array(np.eye(4, 3, dtype=np.float32))
@@ -61,20 +61,20 @@ def refit_decoder(
         [[2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 2.0]]
     """
     best = trained
-    lowest_error = trained.squared_error(checked_acts, checked_target)
+    lowest_error = trained.squared_error(heldout_acts, heldout_target)
     for ridge in RIDGES:
         try:
             refit = least_squares(trained, acts, target, ridge)
         except LinAlgError:  # activations that differ by many orders of magnitude
             continue
-        error = refit.squared_error(checked_acts, checked_target)
+        error = refit.squared_error(heldout_acts, heldout_target)
         if error < lowest_error:
             best, lowest_error = refit, error
     return best
 
 
 def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -> Refit:
-    """Solve the problem above: exactly for up to 4,096 latents, else block by block in turn.
+    """Solve the problem above: exactly for up to 4,096 latents, else by block coordinate descent.
 
     Args:
         trained: Decoder and bias.
@@ -97,18 +97,18 @@ def least_squares(trained: Refit, acts: Any, target: np.ndarray, ridge: float) -
     for _ in range(SWEEPS if len(blocks) > 1 else 1):
         for start in blocks:
             block = slice(start, start + BLOCK_LATENTS)
-            own, mean = by_latent[:, block], mean_acts[block]
-            drawn_back = penalty * (decoder[block] - prior[block])
-            change = _solve(own, mean, residual, penalty, drawn_back)
+            block_acts, block_mean = by_latent[:, block], mean_acts[block]
+            ridge_gradient = penalty * (decoder[block] - prior[block])
+            change = _solve(block_acts, block_mean, residual, penalty, ridge_gradient)
             decoder[block] += change
-            residual -= own @ change - mean @ change
+            residual -= block_acts @ change - block_mean @ change
     return Refit(decoder, mean_target - mean_acts @ decoder)
 
 
 def _subtract_best_multiple(
     residual: np.ndarray, decoder: np.ndarray, acts: Any, mean_acts: np.ndarray
 ) -> np.ndarray:
-    """Return s·D₀, and subtract what it makes of the centred activations from the residual."""
+    """Return s·D₀, and subtract its reconstruction of the centred targets from the residual."""
     recon = acts @ decoder
     recon -= mean_acts @ decoder
     squares = _sum_of_products(recon, recon)
@@ -123,17 +123,17 @@ def _solve(
     mean: np.ndarray,
     residual: np.ndarray,
     penalty: float,
-    drawn_back: np.ndarray,
+    ridge_gradient: np.ndarray,
 ) -> np.ndarray:
-    """Return the change of some decoder rows that is best for the centred residual."""
+    """Return the change of some decoder rows that fits the centred residual best."""
     gram = (acts.T @ acts).toarray().astype(np.float64)
     gram -= acts.shape[0] * np.outer(mean, mean)
     gram[np.diag_indices_from(gram)] += penalty
-    gradient = acts.T @ residual - drawn_back  # the residual has mean zero
+    gradient = acts.T @ residual - ridge_gradient  # the residual has mean zero
     factor = cho_factor(gram, overwrite_a=True, check_finite=False)
     return cho_solve(factor, gradient).astype(np.float32)
 
 
 def _sum_of_products(a: np.ndarray, b: np.ndarray) -> float:
-    """Return Σ a·b in double precision, without arrays of that size."""
+    """Return Σ a·b, accumulated in float64 without copying the arrays."""
     return float(np.einsum("ij,ij->", a, b, dtype=np.float64))

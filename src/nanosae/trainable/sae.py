@@ -1,4 +1,4 @@
-"""TrainableSAE: parameters for centred and scaled rows, and the processes that share them."""
+"""TrainableSAE: parameters for centred and scaled rows, and the ranks that share them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SHARED = ("b_dec", "W_skip")  # parameters that do not belong to single latents
 
 
 class TrainableSAE:
-    """The parameters of an SAE in training, and what computes with them.
+    """The parameters of an SAE in training, with their device, kernels and ranks.
 
     Args:
         config: What to train.
-        data: Rows that the initial parameters are made of.
+        data: Rows to initialise the parameters from.
         ranks: The processes that train it.
 
     Attributes:
-        params: W_enc and W_dec, both latent-major; b_dec; b_enc, or b_gate, r_mag and b_mag of
-            gated; log_threshold of jumprelu; W_skip. With this rank's latents only.
-        latents: Which latents these are, of all.
+        params: Parameters of this rank's latents, by name: W_enc and W_dec, both latent-major;
+            b_dec; b_enc, or for gated b_gate, r_mag and b_mag; for jumprelu log_threshold; W_skip.
+        latents: The slice of all latents that this rank holds.
         prefixes: Matryoshka's prefix sizes, (n_prefixes,).
         kernels: The backend.
     """
@@ -48,7 +48,7 @@ class TrainableSAE:
 
     @torch.no_grad()
     def start_from(self, sae: SAEModel | None, data: Dataset) -> None:
-        """Take the parameters of an SAE on raw rows; without one, keep the initial ones."""
+        """Replace the initial parameters by those of an SAE on raw rows, if one is given."""
         if sae is None:
             return
         for name, tensor in fine_tuned_parameters(sae, self.config, data).items():
@@ -56,39 +56,39 @@ class TrainableSAE:
 
     @property
     def encoder_bias(self) -> Tensor:
-        """The bias of pre-activations: the encoder's, or the gates'."""
+        """The bias of the pre-activations: b_enc, or b_gate of gated SAEs."""
         name = "b_gate" if self.config.activation == "gated" else "b_enc"
         return self.params[name]
 
     def compile_kernels(self, n_heldout: int) -> None:
-        """Compile now what batches of a step, and so many held-out rows, will need."""
+        """Compile the kernels for a step's batch and for `n_heldout` rows ahead of time."""
         n_rows = max(self.config.batch_size, n_heldout)
         compile_all(self.kernels, n_rows, self.params["W_enc"].detach())
 
     @property
     def output_size(self) -> int:
-        """Width of what is reconstructed."""
+        """Width of the reconstruction."""
         return self.params["b_dec"].numel()
 
     def inputs_and_targets(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rows and what is to be made of them: themselves, or a transcoder's targets."""
+        """Split rows into inputs and targets; without targets, both are the rows themselves."""
         return inputs_and_targets(rows, self.input_size)
 
     def of_all_ranks(self, name: str, tensor: Tensor) -> Tensor:
-        """Return a tensor of this rank's latents with those of all ranks."""
+        """Gather a per-latent tensor from all ranks."""
         tensor = tensor.detach()
         if not self.ranks.divides_latents or _has_no_latents(name, tensor):
             return tensor
         return torch.cat(self.ranks.gather(tensor))
 
     def of_this_rank(self, name: str, tensor: Tensor) -> Tensor:
-        """Return this rank's latents of a tensor of all."""
+        """Return this rank's part of a per-latent tensor of all ranks."""
         own = tensor if _has_no_latents(name, tensor) else tensor[self.latents]
         return own.to(self.device)
 
     @torch.no_grad()
     def gradient_norm(self) -> Tensor:
-        """Sum the gradients of ranks that share rows; return their norm over all parameters."""
+        """Sum gradients over the ranks that divide the rows; return their global norm."""
         ranks = self.ranks
         grads = {name: p.grad for name, p in self.params.items() if p.grad is not None}
         for grad in grads.values():
@@ -103,7 +103,7 @@ class TrainableSAE:
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:
-        """Scale decoder rows to length one; rows of zeros stay."""
+        """Scale decoder rows to unit norm; zero rows stay zero."""
         decoder = self.params["W_dec"]
         decoder /= decoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
@@ -115,23 +115,23 @@ def _has_no_latents(name: str, tensor: Tensor) -> bool:
 def _check_backend(backend: str, device: str) -> None:
     if backend not in ("auto", "reference", device):
         raise ConfigError(
-            f"backend={backend!r} works on device={backend!r} alone, not on {device!r}.",
+            f"backend={backend!r} works on device={backend!r} only, not on {device!r}.",
             remedy="Leave backend out, or choose reference.",
         )
 
 
 def _device(name: str) -> torch.device:
-    """Return the device of this name, after trying it."""
+    """Return the device of this name, after checking that it works."""
     has_gpu = torch.cuda.is_available()
     if name == "auto":
         return torch.device("cuda" if has_gpu else "cpu")
     if name.startswith("cuda") and not has_gpu:
-        raise ConfigError(f"device={name!r} needs a GPU, and torch finds none.")
+        raise ConfigError(f"device={name!r} needs a GPU, but torch finds none.")
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(
             f"device={name!r} cannot be used here: {reason.rstrip('.')}.",
-            remedy="Choose another one, or leave it out.",
+            remedy="Choose another device, or leave it out.",
         ) from error

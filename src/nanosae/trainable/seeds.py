@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-INITIAL_DIRECTIONS, TRAINING_NOISE, NESTING = 0, 1, 2  # what is drawn, each by itself
+INITIAL_DIRECTIONS, TRAINING_NOISE, NESTING = (
+    0,
+    1,
+    2,
+)  # independent streams of random numbers
 
 
 def mixed_seed(*numbers: int) -> int:
     """Return a seed of 32 bits that depends on every bit of all numbers.
 
-    torch's generator on a CPU takes no more bits than these: of seed · 2³² + step it sees the step.
+    torch's CPU generator uses only the lower 32 bits of its seed: of seed · 2³² + step, the step.
 
     Example:
         >>> mixed_seed(0, 1) == mixed_seed(1, 0)

@@ -29,13 +29,13 @@ def test_good_fair_and_weak_by_intervals():
         line("codes", "dead", 0.2),
     ]
     assert verdict(evaluation(table)) == [
-        "good: A single feature finds a known label with F1 0.60; PCA, the best of the others: "
+        "good: A single feature predicts a known label with F1 0.60; the best baseline, PCA, has "
         "0.40.",
-        "fair: Twenty features together find the labels with F1 0.60; the numbers of the "
-        "embeddings, the best of the others: 0.65.",
-        "weak: Among four texts of a feature, a fifth without it is told by its words in 30 % of "
-        "the cases, where guessing gives 20 %; k-means, the best of the others: 80 %.",
-        "weak: 20 % of the features are in no text.",
+        "fair: Twenty features together predict a label with F1 0.60; the best baseline, the "
+        "embedding dimensions, has 0.65.",
+        "weak: Among four texts of a feature and one without it, the words give the odd one away "
+        "in 30 % of the cases (chance: 20 %); the best baseline, k-means, has 80 %.",
+        "weak: 20 % of the features are active in no text.",
     ]
 
 
@@ -58,9 +58,9 @@ def test_an_evaluation_and_its_json_say_the_same():
     again = Evaluation.from_dict(json.loads(json.dumps(result.to_dict())))
     assert verdict(result) == verdict(again)
     assert verdict(result) == [
-        "good: 1 % of the features are in no text.",
-        "fair: What the features leave out of the embeddings is 10 % of their variance; nothing "
-        "was measured beside it.",
+        "good: 1 % of the features are active in no text.",
+        "fair: The features leave 10 % of the embeddings' variance unexplained; no baseline was "
+        "measured.",
     ]
 
 
@@ -72,5 +72,5 @@ def test_what_was_not_measured_is_not_judged():
         line("codes", "dead", None),
     ]
     (sentence,) = verdict(evaluation(table))
-    assert sentence.startswith("fair: A single feature finds")
-    assert sentence.endswith("nothing was measured beside it.")
+    assert sentence.startswith("fair: A single feature predicts")
+    assert sentence.endswith("no baseline was measured.")

@@ -381,9 +381,9 @@ def test_an_address_that_is_none_is_refused_and_not_shown(
         ({"concurrency": 0}, "concurrency=0 must be at least 1"),
         ({"retries": -1}, "retries=-1 must be at least 0"),
         ({"timeout": 0.0}, "timeout=0.0 must be above 0"),
-        ({"price": (1.0, -1.0)}, "must be two numbers that are not negative"),
+        ({"price": (1.0, -1.0)}, "must be two non-negative numbers"),
         ({"max_cost": 5.0}, "max_cost=5.0 needs price"),
-        ({"params": {"stream": True}}, "params may not hold 'stream'"),
+        ({"params": {"stream": True}}, "params may not contain 'stream'"),
         ({"params": {"stop": {1}}}, "cannot be sent as JSON"),
         ({"params": {"max_tokens": "400"}}, "max_tokens='400' must be a positive"),
         ({"params": {"max_completion_tokens": 0}}, "must be a positive integer"),
@@ -397,8 +397,10 @@ def test_settings_out_of_range_are_refused(settings, message):
 def test_a_store_that_is_none_is_named(server, tmp_path):
     path = tmp_path / "answers.sqlite"
     path.write_bytes(b"this is no database, and long enough to be taken for one" * 9)
-    with pytest.raises(DamagedFileError, match=r"answers\.sqlite is no SQLite file"):
+    with pytest.raises(
+        DamagedFileError, match=r"answers\.sqlite is not an SQLite file"
+    ):
         ChatSession(Chat("able", server.url), path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(WriteError, match="cannot be made"):
+    with pytest.raises(WriteError, match="cannot be created"):
         ChatSession(Chat("able", server.url), tmp_path / "file" / "answers.sqlite")

@@ -264,9 +264,10 @@ def _frequent_pairs(codes: Codes, named: _Named) -> pd.DataFrame:
         "share": share,
         "other_share": other_share,
     }
-    table = pd.DataFrame(columns)[is_frequent]
-    difference = table["share"] - table["other_share"]
-    return table.iloc[np.argsort(-difference.to_numpy(), kind="stable")]
+    table = pd.DataFrame(columns)
+    difference = np.where(is_frequent, share - other_share, -1)
+    largest_first = np.argsort(-difference, kind="stable")
+    return table.iloc[largest_first[: is_frequent.sum()]]
 
 
 def _shared_counts(

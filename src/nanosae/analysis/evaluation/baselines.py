@@ -1,9 +1,9 @@
-"""A corpus' codes, and four baselines that need no trained SAE, in one form.
+"""The codes of a corpus and four baselines that need no trained SAE, in one form.
 
-The baselines are the dense vectors, their principal components (of both, an axis and its opposite
-are a feature each), k-means clusters (one-hot), and an SAE with random directions (encoder =
-transpose of the decoder, one threshold for the same L0). Random dictionaries do well on many
-measures (arXiv 2602.14111), so that a score alone says little.
+The baselines are the dense vectors and their principal components (each axis gives two features,
+its positive and its negative part), k-means clusters (one-hot), and an SAE with random directions
+(the encoder is the transposed decoder, with one threshold that gives the same L0). Random
+dictionaries do well on many measures (arXiv 2602.14111), so a score by itself says little.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 
 ROWS_PER_CLUSTER = 50
-THRESHOLD_ROWS = 1000  # rows on which the random SAE's threshold is set
+THRESHOLD_ROWS = 1000  # sample on which the threshold of the random SAE is set
 BLOCK = 4096  # rows encoded at a time
 
 
@@ -30,11 +30,11 @@ class Representation:
     """Rows as activations of features.
 
     Attributes:
-        activations: csc_array (n_rows, n_features), not negative.
-        original: What is to be reconstructed: the rows, or a transcoder's targets; None where
-            nothing is.
-        reconstruction: What the activations make of it, of the same shape.
-        directions: Unit direction of each feature, (n_features, width); None where there are none.
+        activations: Non-negative csc_array (n_rows, n_features).
+        original: What is reconstructed: the rows, or the targets of a transcoder; None if nothing
+            is.
+        reconstruction: The reconstruction from the activations, of the same shape.
+        directions: Unit direction of each feature, (n_features, width); None if there are none.
     """
 
     activations: Any
@@ -50,26 +50,26 @@ def representations(
     rng: np.random.Generator,
     targets: np.ndarray | None = None,
 ) -> Iterator[tuple[str, Representation]]:
-    """Yield the codes of some rows, and the baselines on the same rows.
+    """Yield the codes of some rows and the baselines on the same rows.
 
-    They come one by one because dense ones are large: let each go before the next is asked for.
+    Dense representations are large: release each one before asking for the next.
 
     Args:
         codes: The corpus.
-        rows: Rows to represent.
+        rows: Row numbers.
         baselines: Whether to make the baselines; they need vectors.
         rng: Draws the random directions.
-        targets: What a transcoder is to make of these rows, (len(rows), output_size).
+        targets: Targets of a transcoder for these rows, (len(rows), output_size).
 
     Yields:
-        "codes", and with `baselines` "dense", "pca", "k-means" and "random", each with its
+        "codes" and, with `baselines`, "dense", "pca", "k-means" and "random", each with its
         representation.
     """
     dense = codes.vectors(rows) if codes.has_vectors else None
-    of_codes = _codes(codes, rows, dense, targets)
-    l0 = of_codes.activations.nnz / len(rows)
-    yield "codes", of_codes
-    del of_codes
+    codes_representation = _codes(codes, rows, dense, targets)
+    l0 = codes_representation.activations.nnz / len(rows)
+    yield "codes", codes_representation
+    del codes_representation
     if dense is None or not baselines:
         return
     mean = dense.mean(0)
@@ -86,7 +86,7 @@ def _codes(
     dense: np.ndarray | None,
     targets: np.ndarray | None,
 ) -> Representation:
-    """Return the codes; a transcoder's are compared with its targets, where these are given."""
+    """Represent rows by their codes; a transcoder reconstructs its targets, if they are given."""
     activations = sp.csc_array(codes.take(rows))
     model = None if dense is None else run_model(codes)
     if dense is None or model is None:
@@ -101,16 +101,16 @@ def _codes(
 
 
 def _both_signs(x: np.ndarray) -> sp.csc_array:
-    """Make two features of each column: what lies above 0, and what lies below."""
-    above = sp.csc_array(np.maximum(x, 0))
-    below = sp.csc_array(np.maximum(-x, 0))
-    return sp.csc_array(sp.hstack([above, below], format="csc"))
+    """Make two features of each column: its positive part and its negative part."""
+    positive = sp.csc_array(np.maximum(x, 0))
+    negative = sp.csc_array(np.maximum(-x, 0))
+    return sp.csc_array(sp.hstack([positive, negative], format="csc"))
 
 
 def _principal_components(
     dense: np.ndarray, centred: np.ndarray, mean: np.ndarray, l0: float
 ) -> Representation:
-    """Take all components as features, and reconstruct from the first L0."""
+    """Use all principal components as features, and reconstruct from the first L0 of them."""
     _, ascending_axes = np.linalg.eigh(centred.T @ centred)
     axes = ascending_axes[:, ::-1]
     kept = axes[:, : max(1, round(l0))]
@@ -119,7 +119,7 @@ def _principal_components(
 
 
 def _clusters(dense: np.ndarray, n_features: int) -> Representation:
-    """Cluster by k-means; a row is active in its cluster and reconstructed as its centre."""
+    """Cluster by k-means; a row is active in its cluster and reconstructed by the centroid."""
     from sklearn.cluster import MiniBatchKMeans
 
     n_clusters = max(2, min(n_features, len(dense) // ROWS_PER_CLUSTER))
@@ -137,7 +137,10 @@ def _random_sae(
     l0: float,
     rng: np.random.Generator,
 ) -> Representation:
-    """Encode with random directions and the threshold that gives the same L0."""
+    """Encode with random directions and a threshold that gives the same L0.
+
+    Reconstructions are scaled by least squares.
+    """
     normal = rng.normal(size=(n_features, centred.shape[1]))
     directions = unit(normal.astype(np.float32))
     sample = centred[rng.permutation(len(centred))[:THRESHOLD_ROWS]]
@@ -150,6 +153,7 @@ def _random_sae(
         blocks.append(sp.csr_array(np.where(active, pre_activations, 0)))
     activations = sp.vstack(blocks)
     decoded = activations @ directions
-    # decoded rows scaled by least squares
-    decoded *= (decoded * centred).sum() / max((decoded * decoded).sum(), 1e-12)
+    projection = (decoded * centred).sum()
+    square_norm = (decoded * decoded).sum()
+    decoded *= projection / max(square_norm, 1e-12)
     return Representation(sp.csc_array(activations), dense, decoded + mean, directions)

@@ -1,11 +1,12 @@
-"""How good is a dictionary? Held-out measures, always beside what needs no trained SAE.
+"""Held-out measures of a dictionary, beside baselines that need no trained SAE.
 
-Each measure is taken of the codes and of four baselines (see `baselines`), on the same rows with
-the same split. Whatever is chosen (feature, threshold, probe) is chosen on the training part and
-measured on the held-out part; duplicate groups and equal `groups` are kept together. Intervals are
-95 %, for other held-out rows with labels and fits held fixed.
+Every measure is computed for the codes and for four baselines (see `baselines`), on the same rows
+with the same split. Features, thresholds and probes are fitted on the training part and measured on
+the held-out part; duplicate groups and equal `groups` stay on one side. The 95 % intervals account
+for the choice of held-out rows; labels and fits are held fixed.
 
-Not here: what needs a language model; TPP and SCR, which do not rank SAEs (arXiv 2605.18229).
+Not included: measures that need a language model, and TPP and SCR, which do not rank SAEs
+(arXiv 2605.18229).
 """
 
 from __future__ import annotations
@@ -47,11 +48,11 @@ class Evaluation:
     """The measures of a dictionary and of its baselines.
 
     Attributes:
-        table: `representation, measure, value, low, high, n`: the mean over n labels, features or
-            rows.
-        labels: The feature of best F1 on the training part, for each label: `representation,
-            label, feature, threshold, f1, auc, n_rows`; the last three on the held-out part.
-        about: Options, counts, and `notes` where the split is not what was asked for.
+        table: `representation, measure, value, low, high, n`: means over n labels, features or
+            rows, with 95 % intervals.
+        labels: The feature with the best training F1 for each label: `representation, label,
+            feature, threshold, f1, auc, n_rows`, the last three on the held-out part.
+        about: Options, counts, and `notes` if the split differs from the one asked for.
     """
 
     table: pd.DataFrame
@@ -59,7 +60,7 @@ class Evaluation:
     about: dict[str, Any]
 
     def wide(self) -> pd.DataFrame:
-        """Return one line per measure, one column per representation."""
+        """Return one row per measure and one column per representation."""
         wide = self.table.pivot(
             index="measure", columns="representation", values="value"
         )
@@ -68,12 +69,12 @@ class Evaluation:
         return wide.loc[measures, representations]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON types."""
+        """Return the evaluation as JSON types."""
         return {"about": self.about} | records(table=self.table, labels=self.labels)
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Evaluation:
-        """Return what `to_dict` was called on; empty tables come back without columns."""
+        """Return an evaluation from its `to_dict()`; empty tables lose their columns."""
         return cls(
             table=pd.DataFrame(content["table"]),
             labels=pd.DataFrame(content["labels"]),
@@ -102,29 +103,29 @@ def evaluate(
     share: float = 0.5,
     seed: int = 0,
 ) -> Evaluation:
-    """Measure a dictionary.
+    """Measure the features of a dictionary, and baselines.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        labels: A metadata column, or one value per row: several labels in a cell are joined by "|",
-            rows without any are left out. None: only what needs no labels.
-        targets: What a transcoder is to make of the rows, (n_rows, output_size). Without them its
-            reconstruction is not measured; that of the baselines is always of the rows.
+        labels: A metadata column, or one value per row; a cell may hold several labels, joined by
+            "|". Rows without a label are left out. None: only measures that need no labels.
+        targets: Targets of a transcoder, (n_rows, output_size). Without them its reconstruction is
+            not measured. Baselines always reconstruct the rows.
         ks: Numbers of features of the sparse probes.
-        others: Other SAEs of the same input, for stability, as `matching.stability` takes them.
-        truth: Codes of the same rows with the known activations, for recovery: the correlation of
+        others: Other SAEs of the same input, for `stability`; see `matching.stability`.
+        truth: Codes of the same rows with the true activations, for `recovery`: the correlation of
             each true feature with its one-to-one partner.
-        baselines: Whether to measure the baselines too; they need vectors.
-        groups: A column whose equal values are kept on one side of the split.
-        min_rows: Rows with a label, and without it, that either part needs.
-        max_rows: Most rows to use, drawn from those with labels.
+        baselines: Whether to measure the baselines as well; they need vectors.
+        groups: A column whose equal values stay on one side of the split.
+        min_rows: Minimum number of rows with a label, and without it, in either part.
+        max_rows: Maximum number of rows; more are sampled.
         share: Share of the rows to hold out.
-        seed: Seed of the split, the draws and the baselines.
+        seed: Seed of the split, the sampling and the baselines.
 
     Raises:
         ConfigError: If `min_rows` is below 1.
-        DataError: If fewer than two rows are left, no label has enough of them, or labels or
-            targets are not one per row.
+        DataError: If fewer than two rows are left, no label has enough rows, or labels or targets
+            do not have one entry per row.
     """
     codes = as_codes(codes)
     if min_rows < 1:
@@ -134,12 +135,12 @@ def evaluate(
     rows = _draw_rows(codes, values, max_rows, rng)
     if len(rows) < 2:
         raise DataError(
-            f"{len(rows)} of {codes.n_rows:,} rows are left to measure; 2 are needed.",
+            f"only {len(rows)} of {codes.n_rows:,} rows can be measured; 2 are needed.",
             column=labels if isinstance(labels, str) else None,
             remedy="Give a column with labels, or more rows.",
         )
     if targets is not None:
-        targets = _targets_of(codes, targets)[rows]
+        targets = _checked_targets(codes, targets)[rows]
     names = np.zeros(0, object)
     labelled = None
     notes = []
@@ -155,13 +156,14 @@ def evaluate(
     for name, representation in tracked(compared, "evaluate"):
         measures[name] = {}
         if labelled is not None:
-            with_labels = _with_labels(representation, labelled, ks)
-            measures[name], best[name] = with_labels
+            single, best[name] = best_features(representation.activations, labelled)
+            probes = sparse_probes(representation.activations, labelled, ks)
+            measures[name] = single | probes
             if name == "dense":
                 measures[name] |= dense_probe(codes.vectors(rows), labelled)
-        measures[name] |= _without_labels(representation, spaces, rng)
-        del representation  # dense ones are large: the next one takes its place
-    measures["codes"] |= _beside_others(codes, others, truth)
+        measures[name] |= _unlabelled_measures(representation, spaces, rng)
+        del representation  # frees a large one before the next is made
+    measures["codes"] |= _agreement_measures(codes, others, truth)
     about = {
         "rows": len(rows),
         "labels": labels if isinstance(labels, str) else None,
@@ -174,10 +176,10 @@ def evaluate(
     return Evaluation(_as_table(measures), _label_table(best, names), about)
 
 
-def _beside_others(
+def _agreement_measures(
     codes: Codes, others: Sequence[Any], truth: Codes | None
 ) -> Measures:
-    """Measure how well features are found again in other SAEs, and known ones in these."""
+    """Measure the stability of features across other SAEs, and the recovery of true features."""
     measures: Measures = {}
     if others:
         scores = stability(codes.weights(), others)[codes.counts > 0]
@@ -188,24 +190,24 @@ def _beside_others(
     return measures
 
 
-def _targets_of(codes: Codes, targets: np.ndarray) -> np.ndarray:
+def _checked_targets(codes: Codes, targets: np.ndarray) -> np.ndarray:
     targets = np.asarray(targets)
     if targets.ndim != 2 or len(targets) != codes.n_rows:
         raise DataError(
             f"targets have the shape {targets.shape}, but the corpus has {codes.n_rows:,} rows.",
-            remedy="Give one vector for each row.",
+            remedy="Give one vector per row.",
         )
     return targets
 
 
 def _draw_rows(
-    codes: Codes, values: np.ndarray | None, most: int, rng: np.random.Generator
+    codes: Codes, values: np.ndarray | None, max_rows: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw rows, of those that have a label where labels are given; ascending."""
+    """Draw rows, only labelled ones if labels are given; ascending."""
     rows = np.arange(codes.n_rows)
     if values is not None:
         rows = np.flatnonzero(~is_missing(values))
-    return np.sort(rng.permutation(rows)[:most])
+    return np.sort(rng.permutation(rows)[:max_rows])
 
 
 def _labelled_rows(
@@ -213,38 +215,30 @@ def _labelled_rows(
 ) -> tuple[np.ndarray, LabelledRows]:
     """Return the names and indicators of the labels with enough rows in both parts."""
     names, labels = label_matrix(values)
-    fewest = np.minimum(_rarer_side(labels[~held]), _rarer_side(labels[held]))
-    enough = np.flatnonzero(fewest >= min_rows)
-    if not len(enough):
+    n_training = _minority_counts(labels[~held])
+    n_held = _minority_counts(labels[held])
+    is_frequent = np.minimum(n_training, n_held) >= min_rows
+    if not is_frequent.any():
         raise DataError(
-            f"none of {len(names)} labels has {min_rows} rows in both halves.",
-            remedy="Lower min_rows, or take a column with fewer different labels.",
+            f"none of {len(names)} labels has {min_rows} rows in both parts of the split.",
+            remedy="Lower min_rows, or choose a column with fewer distinct labels.",
         )
-    labelled = LabelledRows(labels[:, enough], held, duplicate_group)
-    return np.array(names, object)[enough], labelled
+    labelled = LabelledRows(labels[:, is_frequent], held, duplicate_group)
+    return np.array(names, object)[is_frequent], labelled
 
 
-def _rarer_side(labels: Any) -> np.ndarray:
+def _minority_counts(labels: Any) -> np.ndarray:
     """Count the rows with each label, or those without it if they are fewer."""
     n_with = labels.sum(0)
     return np.minimum(n_with, labels.shape[0] - n_with)
 
 
-def _with_labels(
-    representation: Representation, labelled: LabelledRows, ks: Sequence[int]
-) -> tuple[Measures, dict[str, np.ndarray]]:
-    """Measure what needs labels; also return the best feature of each label."""
-    activations = representation.activations
-    single, chosen = best_features(activations, labelled)
-    return single | sparse_probes(activations, labelled, ks), chosen
-
-
-def _without_labels(
+def _unlabelled_measures(
     representation: Representation,
     spaces: dict[str, np.ndarray],
     rng: np.random.Generator,
 ) -> Measures:
-    """Measure what needs no labels."""
+    """Compute the measures that need no labels."""
     measures: Measures = {}
     for space, points in spaces.items():
         estimate = intruder_detection(representation.activations, points, rng)
@@ -260,7 +254,7 @@ def _without_labels(
 def _label_table(
     best: dict[str, dict[str, np.ndarray]], names: np.ndarray
 ) -> pd.DataFrame:
-    """List the best feature of each label in each representation."""
+    """Return a table of the best feature of each label in each representation."""
     tables = [
         pd.DataFrame(chosen | {"representation": representation, "label": names})
         for representation, chosen in best.items()
@@ -269,7 +263,7 @@ def _label_table(
 
 
 def _as_table(measures: dict[str, Measures]) -> pd.DataFrame:
-    """List every measure of every representation."""
+    """Return a table of all measures of all representations."""
     lines = []
     for representation, estimates in measures.items():
         for measure, estimate in estimates.items():

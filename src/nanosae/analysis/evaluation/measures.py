@@ -1,4 +1,4 @@
-"""What can be measured of features without labels: coherence, use, reconstruction."""
+"""Measures of features that need no labels: coherence, usage, reconstruction."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from nanosae.analysis.evaluation.baselines import Representation
 from nanosae.analysis.statistics import Estimate, clustered_mean, mean_estimate, unit
 from nanosae.codes import Codes
 
-# rows asked for their neighbours; features asked for their intruders
-MAX_QUERIES = 1000
+MAX_QUERIES = 1000  # rows whose neighbours, or features whose intruders, are looked for
 NEIGHBOURS = 10
 QUESTIONS = 5  # per feature
-STRONGEST = 50  # rows of a feature that its questions are drawn from
-WORD_AXES = 100  # dimensions of the space of words
+STRONGEST = 50  # active rows of a feature that its questions are drawn from
+WORD_AXES = 100  # dimensions of the latent semantic space
 
 
 def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Return unit rows to judge features in: their own embedding, and words.
-
-    The space of words is latent semantic analysis: a truncated SVD of TF-IDF weights.
+    """Return unit rows in two spaces in which the coherence of features can be judged.
 
     Returns:
-        "vectors" and "words", where the corpus has them, (len(rows), any).
+        "vectors": the embeddings; "words": latent semantic analysis, a truncated SVD of TF-IDF
+        weights. Only what the corpus has, each (len(rows), any).
     """
     spaces = {}
     if codes.has_vectors:
@@ -39,11 +37,11 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
         tf_idf = TfidfVectorizer(sublinear_tf=True)
         try:
             words = tf_idf.fit_transform(texts)
-        except ValueError:  # there is no word in any text
+        except ValueError:  # no text contains a word
             return spaces
         n_axes = min(WORD_AXES, *words.shape)
         axes = TruncatedSVD(n_axes, random_state=seed)
-        # of equal texts, scikit-learn divides by a variance of 0 that is not needed here
+        # if all texts are equal, scikit-learn divides by a variance of 0, which is not used here
         with np.errstate(divide="ignore", invalid="ignore"):
             positions = axes.fit_transform(words)
         spaces["words"] = unit(positions)
@@ -53,33 +51,32 @@ def text_spaces(codes: Codes, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
 def intruder_detection(
     activations: Any, points: np.ndarray, rng: np.random.Generator
 ) -> Estimate:
-    """Ask which of five texts lies farthest from the others: the inactive one among four active?
+    """Measure how often an inactive text among four active ones is the least similar to the rest.
 
-    Word intrusion (Chang et al., Reading Tea Leaves, NIPS 2009) with cosines as the judge. Chance
-    is 0.2.
+    This is word intrusion (Chang et al., Reading Tea Leaves, NIPS 2009) with cosine similarity as
+    the judge. Chance is 0.2.
 
     Args:
         activations: csc_array (n_rows, n_features).
-        points: Unit rows of the space to judge in, (n_rows, any).
+        points: Unit rows in the space of the judge, (n_rows, any).
         rng: Draws features and texts.
 
     Returns:
-        Share of right answers, averaged over up to 1,000 features with four active rows or more.
+        Share of intruders found, averaged over up to 1,000 features with at least four active rows.
     """
     n_active = np.diff(activations.indptr)
     with_four = np.flatnonzero(n_active >= 4)
-    asked = rng.permutation(with_four)[:MAX_QUERIES]
-    right = []
-    for feature in asked:
+    drawn_features = rng.permutation(with_four)[:MAX_QUERIES]
+    accuracy = []
+    for feature in drawn_features:
         five = _questions(activations, feature, rng)
         if len(five):
-            share = _share_found(points[five])
-            right.append(share)
-    return mean_estimate(right)
+            accuracy.append(_share_found(points[five]))
+    return mean_estimate(accuracy)
 
 
 def _questions(activations: Any, feature: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw four active rows and an inactive one for each question, (up to 5, 5 rows)."""
+    """Draw four active rows and an inactive one for each question, (up to 5, 5)."""
     start, stop = activations.indptr[feature : feature + 2]
     active = activations.indices[start:stop]
     strength = activations.data[start:stop]
@@ -94,18 +91,18 @@ def _questions(activations: Any, feature: int, rng: np.random.Generator) -> np.n
 
 
 def _share_found(five: np.ndarray) -> float:
-    """Return how often the last of five points is the least similar to all, (questions, 5, any)."""
+    """Return how often the last of five points (n, 5, any) is the least similar to the others."""
     similarity = np.einsum("tid,tjd->ti", five, five)
     is_found = similarity.argmin(1) == 4
     return is_found.mean()
 
 
 def usage(representation: Representation) -> dict[str, Estimate]:
-    """Measure how evenly features are used, and how alike their directions are.
+    """Measure how evenly features are used, and how similar their directions are.
 
     Returns:
-        `l0`, `dead`, `dense` (shares of features), `gini` (of the densities) and, with directions,
-        `redundancy`: the mean cosine of an active feature with the one most like it.
+        `l0`; `dead` and `dense` (shares of the features); `gini` (of the densities); and, if there
+        are directions, `redundancy`: the mean cosine of an active feature with its nearest one.
     """
     activations = representation.activations
     directions = representation.directions
@@ -129,7 +126,7 @@ def usage(representation: Representation) -> dict[str, Estimate]:
 
 
 def _redundancy(directions: np.ndarray) -> Estimate:
-    """Return the mean cosine of a direction with the one most like it, NaN for fewer than two."""
+    """Return the mean cosine of a direction with its nearest one; NaN for fewer than two."""
     if len(directions) < 2:
         return mean_estimate([])
     distances, _ = _nearest(directions, 1)
@@ -138,12 +135,12 @@ def _redundancy(directions: np.ndarray) -> Estimate:
 
 
 def _gini(density: np.ndarray) -> float:
-    """Return the Gini coefficient of ascending densities: 0 if all are equal."""
+    """Return the Gini coefficient of densities in ascending order; 0 if all are equal."""
     n_features = len(density)
-    order = np.arange(1, n_features + 1)
-    order_weights = 2 * order - n_features - 1
+    rank = np.arange(1, n_features + 1)
+    rank_weights = 2 * rank - n_features - 1
     scale = max(n_features * density.sum(), 1e-12)
-    return order_weights @ density / scale
+    return rank_weights @ density / scale
 
 
 def reconstruction_measures(
@@ -152,8 +149,8 @@ def reconstruction_measures(
     """Compare rows with their reconstruction, each (n, width).
 
     Returns:
-        `fvu` (NaN for rows that are all equal), `cosine`, and of up to 1,000 rows `recall@10`: the
-        share of a row's ten nearest neighbours that are its reconstruction's among all of these.
+        `fvu` (NaN if all rows are equal), `cosine`, and for up to 1,000 rows `recall@10`: the share
+        of a row's ten nearest rows whose reconstructions are also the ten nearest to its own.
     """
     products = (x * reconstruction).sum(1)
     lengths = np.linalg.norm(x, axis=1)
@@ -184,7 +181,7 @@ def _fvu(x: np.ndarray, reconstruction: np.ndarray) -> Estimate:
 def _recall(
     x: np.ndarray, reconstruction: np.ndarray, rng: np.random.Generator
 ) -> list[float]:
-    """Return the share of nearest neighbours that up to 1,000 rows keep in reconstruction."""
+    """Return the share of nearest neighbours that each queried row keeps after reconstruction."""
     queries = rng.permutation(len(x))[:MAX_QUERIES]
     _, before = _nearest(x, NEIGHBOURS, queries)
     _, after = _nearest(reconstruction, NEIGHBOURS, queries)
@@ -193,7 +190,7 @@ def _recall(
         return []
     recall = []
     for row, own, reconstructed in zip(queries, before, after, strict=True):
-        # among equal rows a row need not be the first of its neighbours
+        # if rows are equal, a row need not come first among its own neighbours
         own_others = own[own != row][:n_neighbours]
         others = reconstructed[reconstructed != row][:n_neighbours]
         n_common = len(np.intersect1d(own_others, others))
@@ -204,7 +201,7 @@ def _recall(
 def _nearest(
     x: np.ndarray, n: int, queries: Any = slice(None)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return cosine distances and numbers of each queried row itself and its n nearest rows."""
+    """Return cosine distances and row numbers of each queried row and its n nearest rows."""
     from sklearn.neighbors import NearestNeighbors
 
     n_with_itself = min(n + 1, len(x))

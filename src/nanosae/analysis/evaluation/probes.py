@@ -1,7 +1,7 @@
-"""How well labels can be told from activations: by one feature, a few, or all columns.
+"""How well activations predict labels: with one feature, a few, or all columns.
 
-Whatever is chosen (feature, threshold, probe) is chosen on the training part of the rows and
-measured on the held-out part.
+Features, thresholds and probes are fitted on the training part of the rows and measured on the
+held-out part.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from nanosae.analysis.classification import (
 )
 from nanosae.analysis.statistics import Estimate, mean_estimate, regress
 
-SPARSE_RIDGE = 1.0  # penalty of the sparse probes, features at unit variance
-INTERCEPT_RIDGE = 1e-6  # of their intercept: none, but for labels that all rows have
-DENSE_RIDGE = 10.0  # of the probe of all columns, not of its intercept
+SPARSE_RIDGE = 1.0  # penalty of the sparse probes, for features with unit variance
+INTERCEPT_RIDGE = 1e-6  # keeps the intercept finite for labels that all rows have
+DENSE_RIDGE = 10.0  # penalty of the dense probe, except for its intercept
 MAX_LBFGS_STEPS = 150
-COVERED_F1 = 0.5  # a label whose best feature reaches it is covered
+COVERED_F1 = 0.5  # a label is covered if its best feature reaches this F1
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Labels of rows and their split.
+    """Rows with labels, and their split.
 
     Attributes:
         labels: Indicators, csr_array (n_rows, n_labels).
@@ -46,12 +46,12 @@ class LabelledRows:
 
     @property
     def training(self) -> np.ndarray:
-        """Whether a row is not held out, bool (n_rows,)."""
+        """Whether a row is in the training part, bool (n_rows,)."""
         return ~self.held
 
     @property
     def held_truth(self) -> np.ndarray:
-        """Which held-out row has which label, bool (n_held, n_labels)."""
+        """Labels of the held-out rows, bool (n_held, n_labels)."""
         return self.labels[self.held].toarray() > 0
 
     @property
@@ -63,11 +63,11 @@ class LabelledRows:
 def best_features(
     activations: Any, rows: LabelledRows
 ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
-    """Measure the best feature of each label, and the best one-to-one assignment.
+    """Measure the best single feature of each label, and the best one-to-one assignment.
 
     Returns:
-        `best_feature_f1`, `covered`, `best_feature_auc` and `one_to_one_f1`; and of each label the
-        feature of best F1: `feature, threshold, f1, auc, n_rows`.
+        `best_feature_f1`, `covered`, `best_feature_auc` and `one_to_one_f1`; and the feature with
+        the best training F1 of each label: `feature, threshold, f1, auc, n_rows`.
     """
     by_row = activations.tocsr()
     training = sp.csc_array(by_row[rows.training])
@@ -108,7 +108,7 @@ def best_features(
 def _one_to_one_f1(
     scores: SingleFeatureScores, held: Any, rows: LabelledRows
 ) -> Estimate:
-    """Measure the best assignment of each label to a feature of its own, on held-out rows."""
+    """Measure the assignment of labels to distinct features with the best training F1."""
     assigned, label = linear_sum_assignment(-scores.f1)
     threshold = scores.threshold[assigned, label]
     strength = held[:, assigned].toarray()
@@ -123,7 +123,7 @@ def sparse_probes(
 ) -> dict[str, Estimate]:
     """Fit logistic regressions on the k features with the largest standardised mean difference.
 
-    k-sparse probing, Gurnee et al., arXiv 2305.01610.
+    This is k-sparse probing (Gurnee et al., arXiv 2305.01610).
 
     Returns:
         `probe_f1@k`, `probe_auc@k` and `probe_accuracy@k` for each k.
@@ -143,22 +143,22 @@ def sparse_probes(
 
 
 def dense_probe(x: np.ndarray, rows: LabelledRows) -> dict[str, Estimate]:
-    """Fit logistic regressions on all columns; return what `sparse_probes` does, with k = all."""
+    """Fit logistic regressions on all columns; returns the measures of `sparse_probes` as @all."""
     truth = rows.labels.toarray() > 0
     scores = fit_dense_probe(x, truth, rows.training)
     return _probe_measures("all", scores, rows)
 
 
 def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Fit a penalised logistic regression of one label on the training rows; score all rows.
+    """Fit a ridge-penalised logistic regression on the training rows, and score all rows.
 
-    The intercept is not penalised. Rows on which no feature is active are alike, and enter as two
-    rows with weights.
+    The intercept is not penalised. All rows without an active feature have the same design row, so
+    they enter as two weighted rows, one for each outcome.
 
     Args:
         x: Activations of a few features, (n, k).
         y: The label, bool (n,).
-        training: Rows to fit, bool (n,).
+        training: Rows to fit on, bool (n,).
 
     Returns:
         Logits, (n,).
@@ -186,7 +186,7 @@ def fit_sparse_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.n
 
 
 def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """Fit `fit_sparse_probe` for dense rows (n, width) and all labels y (n, n_labels) at once."""
+    """Do what `fit_sparse_probe` does for dense rows (n, width) and all labels (n, n_labels)."""
     mean = x[training].mean(0)
     deviation = x[training].std(0) + 1e-6
     constant = np.ones(len(x))
@@ -220,7 +220,7 @@ def fit_dense_probe(x: np.ndarray, y: np.ndarray, training: np.ndarray) -> np.nd
 
 
 def _by_mean_difference(x: Any, labels: Any) -> np.ndarray:
-    """Order features by |mean with − mean without the label| ÷ deviation, (n_labels, F)."""
+    """Order features by standardised |mean with − mean without the label|, (n_labels, F)."""
     n_rows = x.shape[0]
     n_with = labels.sum(0)[:, None]
     n_without = n_rows - n_with
@@ -238,20 +238,21 @@ def _by_mean_difference(x: Any, labels: Any) -> np.ndarray:
 def _probe_measures(
     k: str, scores: np.ndarray, rows: LabelledRows
 ) -> dict[str, Estimate]:
-    """Measure logits on the held-out rows: F1 (predicted where p ≥ ½), AUC, balanced accuracy.
+    """Measure logits on the held-out rows: F1 (predicting p ≥ ½), AUC and balanced accuracy.
 
-    For the accuracy, a label is predicted where it is likelier than its share of the training rows.
+    The balanced accuracy predicts a label where p exceeds its share of the training rows.
     """
     truth = rows.held_truth
     group = rows.held_group
     held_scores = scores[rows.held]
     training_labels = rows.labels[rows.training]
     share = training_labels.mean(0)
-    log_odds = np.log(share / (1 - share))
-    is_likelier = held_scores >= log_odds
+    prior_log_odds = np.log(share / (1 - share))
+    exceeds_prior = held_scores >= prior_log_odds
     _, f1 = f1_scores(held_scores >= 0, truth, group)
     _, auc = auc_scores(held_scores, truth, group)
-    _, accuracy = auc_scores(is_likelier, truth, group)
+    # the AUC of a 0/1 prediction is its balanced accuracy
+    _, accuracy = auc_scores(exceeds_prior, truth, group)
     return {
         f"probe_f1@{k}": f1,
         f"probe_auc@{k}": auc,

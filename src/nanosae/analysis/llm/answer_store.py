@@ -1,4 +1,4 @@
-"""The answers of language models, kept in an SQLite file as soon as they arrive."""
+"""A cache of language models' answers in an SQLite file, written as they arrive."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import Any
 
 from nanosae.errors import BusyError, DamagedFileError, WriteError
 
-WAIT = 60  # seconds for another process that writes
+WAIT = 60  # seconds to wait for a lock of another process
 
 
 class AnswerStore:
-    """Answers under a hash of all that can change them; used by one thread at a time.
+    """Answers under a hash of everything that can change them; for one thread at a time.
 
     Args:
-        path: The SQLite file; it is made if it does not exist.
+        path: The SQLite file, created if it does not exist.
 
     Raises:
-        BusyError: If another process keeps the file locked.
-        DamagedFileError: If it is not an SQLite file.
-        WriteError: If it cannot be written.
+        BusyError: If another process holds a lock on the file.
+        DamagedFileError: If the file is not an SQLite file.
+        WriteError: If the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class AnswerStore:
         self._db.close()
 
     def get(self, request: dict[str, Any]) -> str | None:
-        """Return the answer to a request, None if it is not known or damaged."""
+        """Return the answer to a request; None if it is unknown or damaged."""
         key = _key(_text(request))
         query = "SELECT answer, checksum FROM answers WHERE key = ?"
         with self._readable_errors():
@@ -52,7 +52,7 @@ class AnswerStore:
         return answer if checksum == _checksum(key, answer) else None
 
     def put(self, request: dict[str, Any], answer: str) -> None:
-        """Keep an answer; it is on disk when this returns."""
+        """Store an answer; it is on disk when this returns."""
         text = _text(request)
         with self._readable_errors(), self._db:
             key = _key(text)
@@ -61,7 +61,7 @@ class AnswerStore:
 
     @contextmanager
     def _readable_errors(self) -> Iterator[None]:
-        """Name the file in errors of SQLite and of the file system."""
+        """Translate errors of SQLite and of the file system to errors that name the file."""
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -74,13 +74,13 @@ class AnswerStore:
             raise WriteError(f"{self.path}: {error}.", file=self.path) from error
         except sqlite3.DatabaseError as error:
             raise DamagedFileError(
-                f"{self.path} is no SQLite file of answers: {error}.",
+                f"{self.path} is not an SQLite file of answers: {error}.",
                 file=self.path,
-                remedy="Move it away; its answers are then asked and paid for again.",
+                remedy="Move it away; its answers will be requested and paid for again.",
             ) from error
         except OSError as error:
             raise WriteError(
-                f"{self.path.parent} cannot be made: {error}.", file=self.path
+                f"{self.path.parent} cannot be created: {error}.", file=self.path
             ) from error
 
 

@@ -1,4 +1,4 @@
-"""What a language model answers: checked before it is kept, and read without trusting its form."""
+"""Validation and parsing of a language model's answers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
-MAX_CHARACTERS = 200_000  # of an answer; a longer one is not kept
+MAX_CHARACTERS = 200_000  # longer answers are rejected
 MAX_LABEL_WORDS = 8
 MAX_LABEL_CHARACTERS = 120
 # control characters, and those that change the direction of writing
 CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-MAX_DIGITS = 9  # of a number that a text may have
-# that one call can have used; a server that counts more counts wrong
-MAX_TOKENS = 10**8
+MAX_DIGITS = 9  # longer numbers cannot be those of a text
+MAX_TOKENS = 10**8  # no call uses more: such a count of the server is wrong
 
 
 def answer_fault(answer: Any) -> str:
-    """Say what is wrong with an answer of a server, "" if it is a text that can be kept.
+    """Return what is wrong with a server's answer; "" if it is usable.
 
     Example:
         >>> answer_fault("FINAL: trees"), answer_fault(None), answer_fault(["FINAL: trees"])
@@ -38,7 +37,7 @@ def answer_fault(answer: Any) -> str:
 
 
 def token_count(given: Any, otherwise: int) -> int:
-    """Return a server's count of tokens if it can be one, else an estimate.
+    """Return a server's token count if it is plausible, else an estimate.
 
     Example:
         >>> token_count(7, 100), token_count("many", 100), token_count(-1, 100)
@@ -51,28 +50,28 @@ def token_count(given: Any, otherwise: int) -> int:
 
 
 def parse_label(answer: str | None) -> str:
-    r"""Return the name in an interpreter's answer, at most 8 words, "" if there is none.
+    r"""Return the name in an interpreter's answer, cut to 8 words; "" if there is none.
 
     Example:
         >>> parse_label("<think>FINAL: no</think> It is about ...\n**FINAL:** text editors.")
         'text editors'
     """
-    said = _after_tag(answer, "FINAL")
-    harmless = CONTROLS.sub(" ", said)
-    words = harmless.strip(" *_`\"'.").split()
+    name = _after_tag(answer, "FINAL")
+    printable = CONTROLS.sub(" ", name)
+    words = printable.strip(" *_`\"'.").split()
     label = " ".join(words[:MAX_LABEL_WORDS])
     return label if len(label) <= MAX_LABEL_CHARACTERS else ""
 
 
 def parse_prediction(answer: str | None) -> float:
-    r"""Return the number in a predictor's answer, between -1 and 1, NaN if there is none.
+    r"""Return the number in a predictor's answer, clipped to [-1, 1]; NaN if there is none.
 
     Example:
         >>> parse_prediction("It fits.\nPREDICTION: 0.9"), parse_prediction("PREDICTION: maybe")
         (0.9, nan)
     """
-    said = _after_tag(answer, "PREDICTION")
-    number = re.search(r"[-−]?(\d+\.?\d*|\.\d+)", said)
+    tagged = _after_tag(answer, "PREDICTION")
+    number = re.search(r"[-−]?(\d+\.?\d*|\.\d+)", tagged)
     if number is None:
         return float("nan")
     digits = number[0].replace("−", "-")
@@ -81,33 +80,32 @@ def parse_prediction(answer: str | None) -> float:
 
 
 def parse_matches(answer: str | None, n: int) -> np.ndarray:
-    """Return which of `n` numbered texts an answer names, 0 or 1 (n,), NaN if it cannot be read.
+    """Return which of `n` numbered texts an answer names, 0 or 1, (n,); NaN if it is unreadable.
 
     Example:
         >>> parse_matches("MATCHES: 1, 3", 4).tolist(), parse_matches("MATCHES: none", 2).tolist()
         ([1.0, 0.0, 1.0, 0.0], [0.0, 0.0])
     """
-    said = _after_tag(answer, "MATCHES")
-    numbers = re.findall(r"\d+", said)
-    if not numbers and "none" not in said.lower():
+    tagged = _after_tag(answer, "MATCHES")
+    numbers = re.findall(r"\d+", tagged)
+    if not numbers and "none" not in tagged.lower():
         return np.full(n, np.nan)
-    short = [number for number in numbers if len(number) <= MAX_DIGITS]
-    named = {int(number) for number in short}
+    named = {int(number) for number in numbers if len(number) <= MAX_DIGITS}
     is_named = [number in named for number in range(1, n + 1)]
     return np.array(is_named, dtype=float)
 
 
 def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
-    """Compare predictions with the truth; a NaN among them counts as 0.
+    """Compare predictions with the truth; NaN predictions count as 0.
 
     Args:
         predicted: From -1 (inactive) to 1 (active), (n,).
         truth: 0 or 1, (n,).
 
     Returns:
-        `llm_f1` of predictions above 0 and `llm_pearson`, NaN where undefined, `llm_n`,
-        `llm_unparsed` (how many were NaN), `llm_doubtful` (whether F1 is no better than that of
-        the answer that all texts are active, or undefined).
+        `llm_f1` of predictions above 0 and `llm_pearson`, both NaN if undefined; `llm_n`;
+        `llm_unparsed` (how many were NaN); `llm_doubtful` (whether F1 is undefined or no better
+        than predicting that all texts are active).
 
     Example:
         >>> agreement(np.array([0.9, 0.2, -1.0]), np.array([1, 0, 0]))["llm_f1"]
@@ -137,8 +135,8 @@ def agreement(predicted: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 
 def _after_tag(answer: str | None, tag: str) -> str:
-    """Return what follows the last `TAG:` on its line, thoughts left out."""
-    spoken = re.sub(r"(?is)<think>.*?(</think>|\Z)", "", answer or "")
-    spoken = spoken.rpartition("</think>")[2]  # some servers cut the opening tag
-    found = re.findall(rf"(?i)\b{tag}\b\W*?:(.*)", spoken)
+    """Return the rest of the line after the last `TAG:`, ignoring <think> sections."""
+    visible = re.sub(r"(?is)<think>.*?(</think>|\Z)", "", answer or "")
+    visible = visible.rpartition("</think>")[2]  # some servers cut the opening tag
+    found = re.findall(rf"(?i)\b{tag}\b\W*?:(.*)", visible)
     return found[-1] if found else ""

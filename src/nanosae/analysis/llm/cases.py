@@ -1,8 +1,8 @@
-"""Which texts a language model sees of a feature, and by which ones its name is judged.
+"""The texts from which a language model names a feature, and those by which the name is judged.
 
-Shown are the strongest texts of the training part of the split. Judged are held-out active rows of
-any strength, at random, not the strongest; and as many inactive ones: random, or hard (nearest to
-the feature), drawn for each feature anew.
+The model sees the strongest texts of the training part. The name is judged on random held-out
+active rows of any strength and on as many inactive ones, random or hard (nearest to the feature),
+drawn independently for each feature.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Case:
 
     Attributes:
         feature: Its number.
-        prompt: The question for its name, "" if it is active on no row of the training part.
-        texts: Held-out texts, active and inactive ones mixed.
-        truth: Whether it is active on each, 0 or 1, (len(texts),).
+        prompt: The prompt for its name; "" if it is active on no row of the training part.
+        texts: Held-out texts, active and inactive ones in random order.
+        truth: Whether the feature is active on each, 0 or 1, (len(texts),).
     """
 
     feature: int
@@ -41,15 +41,15 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseSource:
-    """Draws the texts of features, of each independently of the others.
+    """Draws the texts of each feature independently of all others.
 
     Attributes:
         codes: The corpus.
-        duplicate_group: Group of near-duplicates of each row, of which one is shown, (n_rows,).
+        duplicate_group: Duplicate group of each row, (n_rows,); at most one row of each is shown.
         held: Whether a row is held out, bool (n_rows,).
-        shown: Strongest texts to show, and inactive ones.
-        tests: Held-out active texts to judge, and inactive ones.
-        words: Words to which a text is cut; also to 8 characters for each of them.
+        shown: Number of strongest texts to show, and of inactive ones.
+        tests: Number of held-out active texts to judge, and of inactive ones.
+        words: Texts are cut to this number of words, and to 8 times as many characters.
         negatives: Kind of the inactive texts.
         seed: Seed of the draws.
     """
@@ -64,7 +64,7 @@ class CaseSource:
     seed: int
 
     def draw(self, features: np.ndarray) -> Iterator[Case]:
-        """Yield the cases of some features, (F,)."""
+        """Yield the case of each feature, (F,)."""
         train_rows = np.flatnonzero(~self.held)
         held_rows = np.flatnonzero(self.held)
         hard_train = self._hard_inactive(features, train_rows)
@@ -93,7 +93,7 @@ class CaseSource:
     def _hard_inactive(
         self, features: np.ndarray, rows: np.ndarray
     ) -> list[np.ndarray]:
-        """Return the inactive rows that are nearest to each feature, where any are wanted."""
+        """Return the inactive rows nearest to each feature; none if `negatives` is "random"."""
         if HARD_SHARE[self.negatives] == 0:
             return [rows[:0]] * len(features)
         n_rows = max(self.shown, self.tests)
@@ -102,7 +102,7 @@ class CaseSource:
     def _strongest_distinct(
         self, rows: np.ndarray, activations: np.ndarray
     ) -> np.ndarray:
-        """Return places of the strongest training rows, one of each group of near-duplicates."""
+        """Return the positions of the strongest training rows, one of each duplicate group."""
         order = largest_places(activations, len(activations))
         order = order[~self.held[rows[order]]]
         group = self.duplicate_group[rows[order]]
@@ -112,14 +112,14 @@ class CaseSource:
     def _draw(
         self, inactive: np.ndarray, hard: np.ndarray, n: int, rng: np.random.Generator
     ) -> np.ndarray:
-        """Draw n inactive rows: a share of the hardest, and others at random."""
+        """Draw n inactive rows: a share of them the hardest, the others at random."""
         hardest = hard[: round(HARD_SHARE[self.negatives] * n)]
         others = np.setdiff1d(inactive, hardest)
         drawn = rng.permutation(others)[: n - len(hardest)]
         return np.concatenate([hardest, drawn])
 
     def _texts(self, rows: np.ndarray) -> list[str]:
-        """Return the texts of rows as they are shown: on one line, and cut."""
+        """Return the texts of rows as they are shown: on one line, and truncated."""
         texts = []
         for text in self.codes.texts(rows):
             shortened = " ".join(text.split()[: self.words])

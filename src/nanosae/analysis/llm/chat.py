@@ -1,7 +1,7 @@
-"""A client for servers that speak the chat-completions protocol: retries, limits, costs.
+"""A client for chat-completions servers with retries, limits and cost accounting.
 
-The key is read from OPENAI_API_KEY (or from user and password in the server's address) and goes to
-the server only: it is never stored, shown or logged.
+The API key is read from OPENAI_API_KEY (or credentials from the server's URL) and is sent only to
+the server: it is never stored, shown or logged.
 """
 
 from __future__ import annotations
@@ -21,34 +21,36 @@ from nanosae.analysis.llm.prompts import PROMPT_VERSION
 from nanosae.errors import ConfigError, ServerError
 from nanosae.extras import extra
 
-# parts of a request that `params` may not hold
-RESERVED = ("model", "messages", "stream")
-MOST_TOKENS = ("max_completion_tokens", "max_tokens")  # of an answer, by two names
-UNSTORED = ("extra_headers", "extra_query")  # parts that may hold a key
-HOPELESS = (401, 403, 404)  # statuses that another try cannot change
-MAX_FAILURES = 20  # calls that fail in a row before a run ends
-DRY_ANSWER = "FINAL: one two three four five six seven eight"  # the longest name
-DEFAULT_MAX_TOKENS = 1000  # of an answer, where the request does not say
+RESERVED = ("model", "messages", "stream")  # not allowed in `params`
+TOKEN_LIMITS = ("max_completion_tokens", "max_tokens")  # two names of one parameter
+UNSTORED = ("extra_headers", "extra_query")  # may contain a key
+PERMANENT = (401, 403, 404)  # status codes that a retry cannot change
+MAX_FAILURES = 20  # consecutive failures after which one more ends the run
+DRY_ANSWER = (
+    "FINAL: one two three four five six seven eight"  # a name of maximum length
+)
+DEFAULT_MAX_TOKENS = 1000  # of an answer, if the request sets no limit
 
 
 @dataclass(frozen=True)
 class Chat:
-    """How to reach, ask and pay a chat-completions server.
+    """A chat-completions server: its model, parameters, prices and limits.
 
     Attributes:
-        model: Name of the model, as the server knows it.
-        base_url: Address of the server up to `/v1`; None is OpenAI's (or OPENAI_BASE_URL).
-        params: Everything else that a request holds.
-        price: Money per million prompt tokens and per million completion tokens.
-        max_calls: Stop cleanly before the call that would be one too many.
-        max_cost: Stop cleanly before the call that could cost more than is left; needs `price`.
-        concurrency: Calls under way at once.
-        retries: Times a call is repeated, with growing pauses, after 408, 409, 429, 5xx, a timeout
-            or a lost connection; a connection to a server that has never replied is not repeated.
+        model: Name of the model on the server.
+        base_url: URL of the server up to `/v1`; None: OPENAI_BASE_URL, or else OpenAI.
+        params: All other parameters of a request.
+        price: Price per million prompt tokens and per million completion tokens.
+        max_calls: Maximum number of calls; the run stops cleanly before exceeding it.
+        max_cost: Maximum cost; the run stops cleanly before a call that could exceed it. Needs
+            `price`.
+        concurrency: Number of simultaneous calls.
+        retries: Number of retries, with increasing delays, after 408, 409, 429, 5xx, a timeout or a
+            lost connection. Connections to a server that has never replied are not retried.
         timeout: Seconds to wait for an answer.
 
     Raises:
-        ConfigError: If a value is out of range, or `max_cost` comes without `price`.
+        ConfigError: If a value is out of range, or `max_cost` is given without `price`.
     """
 
     model: str
@@ -74,7 +76,7 @@ class Chat:
             is_pair = len(self.price) == 2
             if not is_pair or min(self.price) < 0:
                 raise ConfigError(
-                    f"price={self.price} must be two numbers that are not negative."
+                    f"price={self.price} must be two non-negative numbers."
                 )
         for name, least in (
             ("max_calls", 0),
@@ -93,12 +95,12 @@ class Chat:
 def _check_params(params: dict[str, Any]) -> None:
     for name in RESERVED:
         if name in params:
-            raise ConfigError(f"params may not hold {name!r}.")
-    for name in MOST_TOKENS:
-        most = params.get(name)
-        is_count = isinstance(most, int) and not isinstance(most, bool) and most > 0
-        if most is not None and not is_count:
-            raise ConfigError(f"params: {name}={most!r} must be a positive integer.")
+            raise ConfigError(f"params may not contain {name!r}.")
+    for name in TOKEN_LIMITS:
+        limit = params.get(name)
+        is_integer = isinstance(limit, int) and not isinstance(limit, bool)
+        if limit is not None and not (is_integer and limit > 0):
+            raise ConfigError(f"params: {name}={limit!r} must be a positive integer.")
     try:
         json.dumps(params)
     except (TypeError, ValueError) as error:
@@ -107,19 +109,20 @@ def _check_params(params: dict[str, Any]) -> None:
 
 @dataclass
 class Usage:
-    """What the calls to a model amount to.
+    """Calls, tokens and cost of a run.
 
     Attributes:
         model: Name of the model.
-        calls: Calls made, failed ones included.
-        cached: Questions answered from the store.
-        failed: Calls without an answer that can be kept.
-        prompt_tokens: Tokens read. For failed calls, and where a server counts none, an upper
-            bound: a token for every 4 bytes of the prompt.
-        completion_tokens: Tokens written; there, the most that the request allows.
-        cost: Their price.
-        stopped: The limit that ended the run, "" if none.
-        error: The last failure, "" if none.
+        calls: Number of calls, including failed ones.
+        cached: Number of prompts answered from the store.
+        failed: Number of calls without a usable answer.
+        prompt_tokens: Prompt tokens. For failed calls, and if the server reports none, an estimate:
+            one token per 4 bytes of the prompt.
+        completion_tokens: Completion tokens; in the same cases, the maximum that the request
+            allows.
+        cost: Cost of these tokens.
+        stopped: The limit that ended the run, or "".
+        error: The last failure, or "".
     """
 
     model: str
@@ -141,7 +144,7 @@ class _Tokens:
 
 @dataclass(frozen=True)
 class _Reply:
-    """A reply of the server: an answer that can be kept, or what is wrong; tokens if counted."""
+    """A reply of the server: a usable answer, or the fault of an unusable one; and its tokens."""
 
     answer: str | None
     fault: str
@@ -149,12 +152,12 @@ class _Reply:
 
 
 class ChatSession:
-    """Ask a server, remember every answer, keep count and keep within the limits.
+    """Asks a server, stores every answer, counts usage and enforces the limits.
 
     Args:
         chat: The server.
         path: The SQLite file of answers.
-        dry_run: Ask nothing: count the calls that would be made.
+        dry_run: Make no calls; only count those that would be made.
     """
 
     def __init__(self, chat: Chat, path: Path, *, dry_run: bool = False) -> None:
@@ -174,11 +177,11 @@ class ChatSession:
         self._client.close()
 
     def ask(self, prompt: str) -> str | None:
-        """Return the answer, from the store or the server; None if none is to be had.
+        """Return the answer from the store or the server; None if there is no usable one.
 
         Raises:
-            ServerError: If the server is not there, refuses the key or the model, or fails
-                MAX_FAILURES times in a row.
+            ServerError: If the server cannot be reached, rejects the key or the model, or fails
+                more than MAX_FAILURES times in a row.
         """
         messages = [{"role": "user", "content": prompt}]
         request = {"model": self.chat.model, "messages": messages, **self.chat.params}
@@ -205,16 +208,16 @@ class ChatSession:
         return reply.answer
 
     def _identity(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return all that can change the answer, without what may hold a key."""
+        """Return everything that can change the answer, except what may contain a key."""
         kept = {name: value for name, value in request.items() if name not in UNSTORED}
-        where = {
+        context = {
             "base_url": str(self._client.base_url),
             "prompt_version": PROMPT_VERSION,
         }
-        return where | kept
+        return context | kept
 
     def _book_call(self, bound: _Tokens) -> bool:
-        """Count a call with the most that it can use; False if a limit forbids it."""
+        """Reserve a call with the most tokens it can use; return False if a limit forbids it."""
         if self.usage.stopped:
             return False
         prompt_tokens = self.usage.prompt_tokens + bound.prompt
@@ -232,7 +235,7 @@ class ChatSession:
         return True
 
     def _book_tokens(self, used: _Tokens, instead_of: _Tokens) -> None:
-        """Replace the most that a call could use by what it has used."""
+        """Replace the tokens reserved for a call by those it has used."""
         prompt_tokens = self.usage.prompt_tokens + used.prompt - instead_of.prompt
         completion_tokens = (
             self.usage.completion_tokens + used.completion - instead_of.completion
@@ -246,12 +249,12 @@ class ChatSession:
 
     def _cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         prompt_price, completion_price = self.chat.price or (0, 0)
-        return (
-            prompt_tokens * prompt_price + completion_tokens * completion_price
-        ) / 1e6
+        prompt_cost = prompt_tokens * prompt_price
+        completion_cost = completion_tokens * completion_price
+        return (prompt_cost + completion_cost) / 1e6
 
     def _send(self, request: dict[str, Any], bound: _Tokens) -> _Reply:
-        """Call the server; what comes back is checked before anybody trusts it."""
+        """Call the server and check its reply."""
         import openai
 
         unreadable = (
@@ -278,7 +281,7 @@ class ChatSession:
         return _Reply(None if fault else answer, fault, tokens)
 
     def _complete(self, request: dict[str, Any]) -> Any:
-        """Call the server; only one that has ever replied is worth pauses and retries."""
+        """Call the server; retry only if it has ever replied."""
         import openai
 
         client = self._client
@@ -288,27 +291,29 @@ class ChatSession:
             completion = client.chat.completions.create(**request)
         except openai.APIStatusError as error:
             retries = self.chat.retries - 1
-            is_final = self._has_replied or error.status_code in HOPELESS or retries < 0
+            is_permanent = error.status_code in PERMANENT
+            is_final = self._has_replied or is_permanent or retries < 0
             self._has_replied = True
             if is_final:
                 raise
-            patient = client.with_options(max_retries=retries)
-            return patient.chat.completions.create(**request)
+            retrying = client.with_options(max_retries=retries)
+            return retrying.chat.completions.create(**request)
         self._has_replied = True
         return completion
 
     def _count_failure(self, error: Exception) -> None:
-        """Count a call that failed; raise if the server is hopeless, without its own words.
+        """Count a failed call; raise if further calls would fail as well.
 
-        They may hold the key, as may the address that the error knows.
+        The original message is not repeated: it, or the URL in it, may contain the key.
         """
         import openai
 
         with self._lock:
             self._failures_in_a_row += 1
-            many = self._failures_in_a_row > MAX_FAILURES
-        is_gone = type(error) is openai.APIConnectionError
-        if is_gone or many or getattr(error, "status_code", 0) in HOPELESS:
+            too_many = self._failures_in_a_row > MAX_FAILURES
+        is_unreachable = type(error) is openai.APIConnectionError
+        is_permanent = getattr(error, "status_code", 0) in PERMANENT
+        if is_unreachable or too_many or is_permanent:
             what = f"{type(error).__name__} for {self.chat.model!r}"
             raise ServerError(
                 f"{self._client.base_url}: {what}.",
@@ -318,8 +323,9 @@ class ChatSession:
 
 def _upper_bound(prompt: str, request: dict[str, Any]) -> _Tokens:
     """Return the most tokens that a call is expected to use."""
-    longest = request.get("max_completion_tokens") or request.get("max_tokens")
-    return _Tokens(len(prompt.encode()) // 4 + 8, longest or DEFAULT_MAX_TOKENS)
+    prompt_tokens = len(prompt.encode()) // 4 + 8
+    limit = request.get("max_completion_tokens") or request.get("max_tokens")
+    return _Tokens(prompt_tokens, limit or DEFAULT_MAX_TOKENS)
 
 
 def _client(chat: Chat, *, dry_run: bool) -> Any:

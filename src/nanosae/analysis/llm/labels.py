@@ -1,16 +1,15 @@
-"""Labels by a language model, scored on texts that it has not seen, each call paid for once.
+"""Labels by a language model, scored on held-out texts.
 
-The protocol is that of O'Neill et al. 2024 (arXiv 2408.00657, section 4): an interpreter reads
-texts on which a feature is strongest and texts on which it is inactive, and names it in 1 to 8
-words; a predictor reads the name and one held-out text and says from -1 to 1 whether the feature is
-active. Scores are Pearson's correlation with the truth (0 or 1) and F1 of predictions above 0.
-Detection costs a tenth: it shows ten held-out texts at once and asks which of them fit the name.
-Scores with inactive texts of different kinds are not comparable, so that their kind stands beside
-the score.
+The protocol follows O'Neill et al. 2024 (arXiv 2408.00657, section 4). An interpreter reads texts
+on which a feature is strongest and texts on which it is inactive, and names it in 1 to 8 words. A
+predictor reads the name and one held-out text and states on a scale from -1 to 1 whether the
+feature is active. The scores are the Pearson correlation with the truth (0 or 1) and the F1 of
+predictions above 0. Detection makes a tenth of the calls: it shows ten held-out texts at once and
+asks which of them fit the name. Scores with different kinds of inactive texts are not comparable,
+so the kind is stored with the score.
 
-Any server that speaks chat-completions will do. As soon as an answer arrives it is kept in SQLite
-under a hash of all that can change it; whatever is interrupted, it is not paid for again (calls
-under way at that moment are).
+Any chat-completions server will do. Each answer is stored in SQLite on arrival, under a hash of
+everything that can change it: after an interruption only calls in flight are paid for again.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ from nanosae.progress import tracked
 SCORES = ["llm_f1", "llm_pearson", "llm_n", "llm_unparsed", "llm_doubtful"]
 COLUMNS = ["feature", "llm_label", *SCORES, "llm_negatives", "llm_scoring", "llm_model"]
 BLOCK = 512  # features whose cases are drawn together
-DETECTED = 10  # texts that a question of detection shows
-MIN_JUDGED = 0.5  # share of the test texts that must be judged for a score to count
+DETECTED = 10  # texts per detection prompt
+MIN_JUDGED = 0.5  # share of the test texts that must be judged for a score
 
 Scoring = Literal["predict", "detect"]
 
@@ -74,34 +73,38 @@ def llm_label(
     Args:
         codes: A corpus with texts, or its run folder, or an `Analysis` of it.
         chat: The server and model that name features.
-        features: Which features; by default all that are active on some row.
+        features: The features to label; by default all that are active on some row.
         predictor: The server and model that judge names; by default the same.
-        scoring: "predict" asks about one text a call, "detect" about ten.
-        negatives: Kind of inactive texts, shown and tested: "random", "hard" or half of each.
-        shown: Strongest texts to show (one of several near-duplicates), and inactive ones.
-        tests: Held-out active texts to judge, and inactive ones.
-        words: Words to which a text is cut; also to 8 characters for each of them.
+        scoring: "predict" asks about one text per call, "detect" about ten.
+        negatives: Kind of the inactive texts, shown and tested: "random", "hard", or "mixed" (half
+            of each).
+        shown: Number of strongest texts to show (one of several near-duplicates), and of inactive
+            ones.
+        tests: Number of held-out active texts to judge, and of inactive ones.
+        words: Texts are cut to this number of words, and to 8 times as many characters.
         groups: A metadata column whose equal values stay on one side of the split.
         cache: The SQLite file of answers; by default `llm.sqlite` in the run folder.
-        dry_run: Ask nothing and return what it would cost.
-        seed: Seed of the split and of the drawing; a feature's texts do not depend on the others.
+        dry_run: Make no calls; return what they would cost.
+        seed: Seed of the split and of the sampling. The texts of a feature do not depend on which
+            other features are labelled.
 
     Returns:
         A frame with `feature, llm_label, llm_f1, llm_pearson, llm_n` (texts judged), `llm_unparsed`
-        (texts without the answer asked for; they count as inactive), `llm_doubtful` (F1 is no
-        better than that of "all texts fit", or not known), `llm_negatives, llm_scoring,
-        llm_model`; a score is NaN where it is undefined. It has a line for each feature that was
-        named and whose name was judged on at least half of the test texts: saving it leaves the
-        labels of others as they were. `frame.attrs["unlabelled"]` lists the others,
-        `frame.attrs["usage"]` has a dict for each model (see `Usage`); a dry run returns these as a
-        frame, with upper bounds instead of counts.
+        (texts with an unreadable answer, which count as inactive), `llm_doubtful` (F1 is undefined
+        or no better than that of "all texts fit"), `llm_negatives, llm_scoring, llm_model`;
+        undefined scores are NaN. It has a row for each feature that was named and whose name was
+        judged on at least half of the test texts, so saving it keeps the existing labels of all
+        others. `frame.attrs["unlabelled"]` lists the others, and `frame.attrs["usage"]` has a dict
+        for each model (see `Usage`). A dry run returns these dicts as a frame, with upper bounds
+        instead of counts.
 
     Raises:
         ExtraError: If the `llm` extra is missing.
-        ConfigError: If an argument is out of range, or OpenAI's server is meant and no key is set.
+        ConfigError: If an argument is out of range, or OpenAI's server is to be used without a key.
         DataError: If there are no texts.
-        ServerError: If the server is not there, refuses the key or the model, or fails 20 calls in
-            a row. Call again to go on from the answers that are kept. It is a ConnectionError.
+        ServerError: If the server cannot be reached, rejects the key or the model, or fails more
+            than 20 times in a row. It is a ConnectionError. Call again to continue from the stored
+            answers.
     """
     codes = as_codes(codes)
     _check(scoring, negatives, shown, tests, words)
@@ -139,16 +142,16 @@ def llm_label(
 def _split(
     codes: Codes, groups: str | None, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out half of the rows, near-duplicates and equal values of a column together.
+    """Hold out half of the rows; near-duplicates and equal values of a column stay together.
 
     Returns:
-        Group of near-duplicates of each row, and whether it is held out, each (n_rows,).
+        The duplicate group of each row, and whether it is held out, each (n_rows,).
     """
-    near_duplicates = duplicate_groups(codes)
-    groups_of_rows = near_duplicates
+    duplicate_group = duplicate_groups(codes)
+    split_group = duplicate_group
     if groups is not None:
-        groups_of_rows = duplicate_groups(codes, groups=groups)
-    return near_duplicates, held_out(groups_of_rows, 0.5, seed)
+        split_group = duplicate_groups(codes, groups=groups)
+    return duplicate_group, held_out(split_group, 0.5, seed)
 
 
 def _label_all(
@@ -158,7 +161,7 @@ def _label_all(
     judge: ChatSession,
     scoring: Scoring,
 ) -> list[dict[str, Any]]:
-    """Return the lines of the features that are named and whose names are judged."""
+    """Return a line for each feature that is named and whose name is judged."""
     with (
         ThreadPoolExecutor(namer.chat.concurrency) as naming,
         ThreadPoolExecutor(judge.chat.concurrency) as judging,
@@ -173,7 +176,7 @@ def _label_all(
 
 @dataclass(frozen=True)
 class _Labeller:
-    """Name features and have their names judged."""
+    """Names features and has their names judged."""
 
     namer: ChatSession
     judge: ChatSession
@@ -181,7 +184,7 @@ class _Labeller:
     scoring: Scoring
 
     def label(self, case: Case) -> dict[str, Any] | None:
-        """Return the line of a feature; None if it is not named, or too little of it is judged."""
+        """Return the line of a feature; None if it is not named or on too few texts judged."""
         label = parse_label(self.namer.ask(case.prompt)) if case.prompt else ""
         if not label:
             return None
@@ -192,7 +195,7 @@ class _Labeller:
         return {"feature": case.feature, "llm_label": label, **scores}
 
     def _judged(self, label: str, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Return predictions, NaN where they cannot be read, and for which texts an answer came."""
+        """Return the predictions, NaN if unreadable, and which texts got an answer."""
         if self.scoring == "predict":
             prompts = [prediction_prompt(label, text) for text in texts]
             answers = list(self.judging.map(self.judge.ask, prompts))
@@ -212,7 +215,7 @@ class _Labeller:
 
 
 def _check(scoring: str, negatives: str, shown: int, tests: int, words: int) -> None:
-    """Refuse arguments that are out of range."""
+    """Raise ConfigError if an argument is out of range."""
     if scoring not in ("predict", "detect"):
         raise ConfigError(f"scoring={scoring!r} must be 'predict' or 'detect'.")
     if negatives not in HARD_SHARE:

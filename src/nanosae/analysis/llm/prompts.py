@@ -1,7 +1,7 @@
-"""What a language model is asked: to name a feature, and to judge texts by a name.
+"""Prompts that ask a language model to name a feature, and to judge texts by a name.
 
-Answers are stored under the whole prompt. Whoever changes the meaning of a prompt without changing
-its text raises PROMPT_VERSION.
+Answers are stored under the whole prompt. Increase PROMPT_VERSION when the meaning of a prompt
+changes but its text does not.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ End with one line: MATCHES: and their numbers with commas between them, or the w
 def interpretation_prompt(
     active: Sequence[str], activations: Sequence[float], inactive: Sequence[str]
 ) -> str:
-    """Ask for the name of a feature that is active on some texts, the strongest first."""
+    """Ask for the name of a feature from active texts, the strongest first, and inactive texts."""
     active_lines = []
     for text, activation in zip(active, activations, strict=True):
         relative = activation / activations[0]

@@ -1,8 +1,8 @@
-"""The backend for CPUs, in numba: selection, decode, and both weight gradients over flat pairs.
+"""The CPU backend, in numba: selection, decode, and both weight gradients over flat pairs.
 
 Every output element is written by one loop iteration in a fixed order, and no scalar is reduced
-over threads, so that results are the same bits on every run. Rows and latents are cut into `CHUNKS`
-pieces of about equal work, whatever the number of threads. Nothing here looks for NaN.
+over threads, so that results are bitwise reproducible. Rows and latents are divided into `CHUNKS`
+chunks of about equal work, whatever the number of threads. Nothing here checks for NaN.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
 
 
 def compile_all(n_rows: int, weight: Tensor) -> None:
-    """Run once, on a few numbers, every kernel that batches of this size need."""
+    """Run every kernel that batches of this size need once, on tiny inputs."""
     eye = torch.eye(2)
     bias = torch.zeros(2)
     gradient = torch.empty_like(eye)
@@ -57,5 +57,5 @@ def compile_all(n_rows: int, weight: Tensor) -> None:
 
 
 def selection_path() -> str:
-    """Return by which products selections are made here: a run that changes it changes bits."""
+    """Return the kind of products that selections use here; different kinds round differently."""
     return "8-bit screening" if selects_by_screening() else "float32"

@@ -1,4 +1,4 @@
-"""Whether this machine multiplies 8-bit integers several times as fast as float32 numbers."""
+"""Whether this machine multiplies 8-bit integers much faster than float32 numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import torch
 from torch import Tensor
 
-SWITCH = "NANOSAE_SCREENING"  # 0: select by float32 products only
+SWITCH = "NANOSAE_SCREENING"  # environment variable; 0 turns screening off
 FAST_INSTRUCTIONS = ("avx512_vnni", "avx_vnni", "amx_int8")
 CHECKED_WIDTH = 128
 
@@ -16,8 +16,8 @@ CHECKED_WIDTH = 128
 def selects_by_screening() -> bool:
     """Return whether selections are screened by 8-bit products.
 
-    It depends on the processor, on torch, and on the environment variable NANOSAE_SCREENING, which
-    turns it off if it is 0; never on a timing.
+    This depends on the processor, on torch and on the environment variable NANOSAE_SCREENING (0
+    turns screening off), never on a timing.
     """
     return os.environ.get(SWITCH) != "0" and _multiplies_integers()
 
@@ -31,12 +31,12 @@ def _multiplies_integers() -> bool:
 
 
 def multiply_codes(codes: Tensor, other: Tensor, out: Tensor) -> Tensor:
-    """Write codes · otherᵀ; (n, width) and (m, width) int8, out (n, m) int32."""
+    """Write the product codes · otherᵀ, of (n, width) and (m, width) int8, to out, (n, m) int32."""
     return torch._int_mm(codes, other.T, out=out)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _products_are_exact() -> bool:
-    """Multiply the largest codes, with which 16-bit sums of products would saturate."""
+    """Return whether products of the largest codes are exact; 16-bit sums would saturate."""
     signs = torch.tensor([[1], [-1]], dtype=torch.int8)
     codes = 127 * signs.expand(2, CHECKED_WIDTH)
     products = torch.empty(2, 2, dtype=torch.int32)

@@ -1,4 +1,4 @@
-"""How the kernels for CPUs are compiled and called."""
+"""Compiling and calling the kernels of the CPU backend."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from numba.extending import intrinsic
 from torch import Tensor
 
-CHUNKS = 64  # pieces of work of a parallel loop: many for balance, few for overhead
+CHUNKS = 64  # per parallel loop: more balance the work better, fewer cost less overhead
 FAST_MATH = {"nnan", "nsz", "contract", "reassoc"}
 MAX_THREADS = numba.get_num_threads()
 # numba's threading layers may not be entered by two threads at once
@@ -19,7 +19,7 @@ lock = threading.RLock()
 
 
 def compile_function(function: Callable, parallel: bool = False) -> Callable:
-    """Compile on first call, cached on disk where a folder for it is writable."""
+    """Compile a function on its first call; cache it on disk if a cache folder is writable."""
     compiler = functools.partial(
         numba.njit, parallel=parallel, fastmath=FAST_MATH, error_model="numpy"
     )
@@ -31,19 +31,20 @@ def compile_function(function: Callable, parallel: bool = False) -> Callable:
 
 @compile_function
 def rows_of_chunk(chunk, n_rows):
-    """Return the first row of a chunk, and the one after its last."""
+    """Return the first row of a chunk, and the one after its last row."""
     return chunk * n_rows // CHUNKS, (chunk + 1) * n_rows // CHUNKS
 
 
 def _use_wide_vectors(_typing_context):
-    """Let the loops of the caller use 512-bit vectors, where the processor has them.
+    """Let the caller's loops use 512-bit vectors, if the processor has them.
 
-    The compiler prefers 256 bits on most of these, which keeps their clock high. But here, products
-    of as many bits come before and after, and reading gathered rows takes a fifth less time.
+    LLVM prefers 256 bits on most such processors, which keeps their clock rate high. Here, the
+    matrix products before and after use 512 bits anyway, and wide loads of gathered rows take a
+    fifth less time.
     """
 
     def generate(context, builder, _signature, _args):
-        # llvmlite has no name for it: `add` of its own class would refuse it
+        # llvmlite does not know this attribute, and its own `add` would refuse it
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
         return context.get_dummy_value()
 
@@ -54,7 +55,7 @@ use_wide_vectors: Callable = intrinsic(_use_wide_vectors)
 
 
 def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
-    """Compile to be called with tensors, by one thread at a time."""
+    """Compile a kernel, to be called with tensors, by one thread at a time."""
     compiled = compile_function(function, parallel)
 
     def call(*args):
@@ -67,7 +68,7 @@ def compile_kernel(function: Callable, parallel: bool = True) -> Callable:
 
 
 def _as_array(arg):
-    """Return a tensor, or a named tuple of tensors, as what numba takes; any other as it is."""
+    """Convert a tensor, or a named tuple of tensors, to numpy; return anything else unchanged."""
     if isinstance(arg, Tensor):
         return arg.numpy()
     if isinstance(arg, tuple):

@@ -17,13 +17,13 @@ from nanosae.kernels.cpu.compiler import (
 )
 from nanosae.kernels.pairs import Pairs, Plan
 
-BLOCK_BYTES = 3 * 2**19  # of gathered rows, which stay in the second cache
-PAIRS_PER_BLOCK = 8  # of a row or latent on average; blocks with fewer save nothing
+BLOCK_BYTES = 3 * 2**19  # gathered rows of a block, which should stay in the L2 cache
+PAIRS_PER_BLOCK = 8  # per row or latent, on average; blocks with fewer save nothing
 
 
 @compile_serial_kernel
 def _sort_by_latent(cols, row_ptr, order, rows, starts):
-    """Sort by counting; stable in the row."""
+    """Counting sort of the pairs by latent; stable in the row."""
     for pair in range(len(cols)):
         starts[cols[pair] + 1] += 1
     for latent in range(len(starts) - 1):
@@ -39,7 +39,7 @@ def _sort_by_latent(cols, row_ptr, order, rows, starts):
 
 @compile_kernel
 def _multiply(cols, row_ptr, x, weight, bias, block, next_pair, values):
-    """Multiply by blocks of latents; `next_pair` holds where each row has got to."""
+    """Compute pre-activations, block by block of latents; `next_pair` is each row's progress."""
     n_rows, width = x.shape
     for first in range(0, max(1, len(weight)), block):
         for chunk in numba.prange(CHUNKS):
@@ -69,7 +69,7 @@ def _keep(values, cols, row_ptr, keep, kept_values, kept_cols, kept_row_ptr):
 
 @compile_kernel
 def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
-    """Decode by blocks of latents; `next_pair` holds where each row has got to."""
+    """Decode, block by block of latents; `next_pair` is each row's progress."""
     n_rows, width = out.shape
     for first in range(0, max(1, len(weight)), block):
         for chunk in numba.prange(CHUNKS):
@@ -77,7 +77,9 @@ def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
             first_row, end_row = rows_of_chunk(chunk, n_rows)
             for row in range(first_row, end_row):
                 if first == 0:
-                    for j in range(width):  # an assignment of a row compiles 2 s longer
+                    for j in range(
+                        width
+                    ):  # assigning whole rows takes 2 s longer to compile
                         out[row, j] = bias[j]
                     next_pair[row] = row_ptr[row]
                 pair = next_pair[row]
@@ -91,7 +93,7 @@ def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
 
 @compile_function
 def _chunks_of_latents(starts):
-    """Return the first latent of each chunk; chunks have about equal pairs plus latents."""
+    """Return the first latent of each chunk; pairs plus latents are about equal in all chunks."""
     chunks = np.zeros(CHUNKS + 1, np.int64)
     n_latents = len(starts) - 1
     work = starts[n_latents] + n_latents
@@ -175,12 +177,12 @@ def _encode_grads(
 
 
 def _block_size(gathered: Tensor, n_pairs: int, n_groups: int) -> int:
-    """Return how many of the gathered rows are worked on at once.
+    """Return how many of the gathered rows make a block.
 
     Args:
         gathered: The rows, (n, width).
-        n_pairs: Of all groups.
-        n_groups: Rows or latents, each of which gathers those of its pairs.
+        n_pairs: Number of pairs, each of which gathers one row.
+        n_groups: Number of rows or latents that the pairs are grouped by.
     """
     row_bytes = gathered.shape[1] * gathered.element_size()
     n_that_fit = BLOCK_BYTES // row_bytes
@@ -189,7 +191,7 @@ def _block_size(gathered: Tensor, n_pairs: int, n_groups: int) -> int:
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
-    """Order the pairs by latent, rows ascending within each."""
+    """Sort the pairs by latent, then by row."""
     order = torch.empty_like(pairs.cols)
     rows = torch.empty_like(pairs.cols)
     starts = torch.zeros(hidden_size + 1, dtype=torch.int64)
@@ -198,7 +200,7 @@ def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
 
 
 def pre_activations(pairs: Pairs, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x · weight + bias at the pairs, (nnz,), each from its row and latent alone."""
+    """Return the pre-activations of the pairs, (nnz,), each from its row and latent alone."""
     values = x.new_empty(len(pairs.cols))
     block = _block_size(weight, len(values), len(x))
     next_pair = pairs.row_ptr.clone()
@@ -207,8 +209,8 @@ def pre_activations(pairs: Pairs, x: Tensor, weight: Tensor, bias: Tensor) -> Te
 
 
 def keep_pairs(pairs: Pairs, keep: Tensor) -> Pairs:
-    """Return the pairs marked in `keep`, (nnz,) bool: `filter_pairs`, sooner."""
-    # each kept pair is written where the next one may overwrite it
+    """Return the pairs marked in `keep`, (nnz,) bool; a faster `filter_pairs`."""
+    # every pair is written, and overwritten by the next one if it is not kept
     values = pairs.values.new_empty(len(pairs.values) + 1)
     cols = pairs.cols.new_empty(len(pairs.cols) + 1)
     row_ptr = torch.zeros_like(pairs.row_ptr)
@@ -218,7 +220,7 @@ def keep_pairs(pairs: Pairs, keep: Tensor) -> Pairs:
 
 
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return bias + the sum of each row's values × decoder rows."""
+    """Return, for each row, bias + Σ value × decoder row over its pairs."""
     n_rows = len(pairs.row_ptr) - 1
     out = weight.new_empty(n_rows, weight.shape[1])
     block = _block_size(weight, len(values), n_rows)
@@ -235,7 +237,7 @@ def decode_grads(
     grad_weight: Tensor,
     accumulate: bool,
 ) -> Tensor:
-    """Write the decoder's gradient, or add to it; return that of the values."""
+    """Write (or accumulate) the gradient of the decoder; return that of the values."""
     grad_values = torch.empty_like(values)
     block = _block_size(grad, len(values), len(weight))
     next_place = plan.starts.clone()
@@ -254,14 +256,14 @@ def decode_grads(
 
 
 def value_grads(grad: Tensor, pairs: Pairs, plan: Plan, weight: Tensor) -> Tensor:
-    """Return the gradient of the values alone, for a decoder that is frozen."""
+    """Return the gradient of the values, for a frozen decoder."""
     return pre_activations(pairs, grad, weight, weight.new_zeros(len(weight)))
 
 
 def encode_grads(
     grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, accumulate: bool
 ) -> Tensor:
-    """Write the encoder's gradient, or add to it; return that of its bias."""
+    """Write (or accumulate) the gradient of the encoder; return that of its bias."""
     grad_bias = x.new_zeros(len(grad_weight))
     block = _block_size(x, len(grad_values), len(grad_weight))
     next_place = plan.starts.clone()

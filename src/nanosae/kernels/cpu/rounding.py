@@ -1,4 +1,4 @@
-"""Rows rounded to 8 bits, each with its own scale, and the exact lengths of what rounding lost."""
+"""Rows rounded to 8 bits, each with its own scale, and the exact norms of the rounding errors."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from nanosae.kernels.cpu.compiler import (
 
 LARGEST_CODE = 127
 LARGEST_MAGNITUDE = 1e15  # products of larger numbers could overflow
-# smaller rows are rounded to zero: their scale would be denormal
-SMALLEST_MAGNITUDE = 1e-30
-UPWARDS = 1 + 1e-6  # more than all roundings of a length to float32
+SMALLEST_MAGNITUDE = (
+    1e-30  # smaller rows round to zero, as their scale would be denormal
+)
+UPWARDS = 1 + 1e-6  # exceeds all float32 roundings of a norm
 
 
 class RoundedRows(NamedTuple):
-    """Rows as `scale · codes + rest`, with upper bounds on lengths; all of n rows, float32.
+    """Rows as `scale · codes + rest`, with upper bounds of their norms; float32 but for `codes`.
 
     Attributes:
         exact: The rows, (n, width).
         codes: (n, width) int8.
-        scales: What a code of 1 is worth, (n,).
+        scales: Value of a code of 1, (n,).
         magnitudes: Largest absolute entry, (n,).
         lengths: ‖row‖, (n,).
         code_lengths: ‖scale · codes‖, (n,).
@@ -48,12 +49,12 @@ class RoundedRows(NamedTuple):
         """Return whether all entries are finite, and small enough to multiply in float32."""
         if len(self.magnitudes) == 0:
             return True
-        # as integers, because NaN has an order among them: above infinity
+        # compared as integers, among which NaN is greater than infinity
         largest_bits = self.magnitudes.view(torch.int32).max()
         return float(largest_bits.view(torch.float32)) <= LARGEST_MAGNITUDE
 
     def mean_share_lost(self) -> float:
-        """Return the mean over the rows of ‖rest‖ ÷ ‖row‖; rows of zeros lose nothing."""
+        """Return the mean over the rows of ‖rest‖ ÷ ‖row‖; zero rows lose nothing."""
         shares = self.rests / self.lengths.clamp_min(SMALLEST_MAGNITUDE)
         return float(shares.mean())
 
@@ -64,7 +65,7 @@ class RoundedRows(NamedTuple):
 
 @compile_function
 def _largest_magnitude(bits):
-    """Return the largest magnitude of float32 numbers; as integers, of which none loses NaN."""
+    """Return the largest magnitude of float32 numbers, all as integers, which keeps NaN."""
     largest = np.int32(0)
     for j in range(len(bits)):
         largest = max(largest, bits[j] & np.int32(0x7FFFFFFF))
@@ -79,7 +80,7 @@ def _write_codes(row, codes_per_unit, codes):
 
 @compile_function
 def _sum_squares(row, codes, scale):
-    """Return the sums of squares of a row, of its rounded entries, and of their differences."""
+    """Return the sums of squares of a row, of its rounded entries, and of the differences."""
     squares = 0.0
     rounded_squares = 0.0
     rest_squares = 0.0
@@ -95,8 +96,8 @@ def _sum_squares(row, codes, scale):
 
 @compile_kernel
 def _round_rows(bits, rounded, magnitude_bits):
-    """Round rows, each in loops that do so little that they become vector instructions."""
-    # the magnitudes are written as integers, in the same memory
+    """Round rows; each inner loop is simple enough for the compiler to vectorise."""
+    # `magnitude_bits` is the memory of the magnitudes, as integers
     rows, codes, scales, _magnitudes, lengths, code_lengths, rests = rounded
     for chunk in numba.prange(CHUNKS):
         first_row, end_row = rows_of_chunk(chunk, len(rows))
@@ -122,8 +123,8 @@ def round_rows(rows: Tensor) -> RoundedRows:
     """Round rows to 8 bits.
 
     Args:
-        rows: (n, width) float32, contiguous. Where `can_be_bounded` is false of the result, it has
-            no other use.
+        rows: (n, width) float32, contiguous. If `can_be_bounded` is false for the result, nothing
+            else in it is valid.
     """
     n_rows = len(rows)
     codes = torch.empty(rows.shape, dtype=torch.int8)

@@ -1,13 +1,13 @@
-"""Selections on a CPU by 8-bit products, which tell what cannot be kept; the rest is computed.
+"""Screened selections on a CPU: 8-bit products rule out most entries, float32 decides the rest.
 
 With x = x̂ + e and w = ŵ + d, where x̂ and ŵ are rounded to 8 bits, a pre-activation obeys
 
     x·w + b  ≤  x̂·ŵ + ‖e‖‖w‖ + ‖x̂‖‖d‖ + b,
 
-because x·w = x̂·ŵ + e·w + x̂·d, and x̂·ŵ is a product of integers times two scales. What cannot
-reach the threshold is left out; the rest, about 1.3 to 2 k of a row of embeddings, is computed in
-float32, each entry by itself. So the kept pairs are those of the float32 product, up to its own
-rounding at the threshold, and a pair's value depends on nothing but its row and its latent.
+because x·w = x̂·ŵ + e·w + x̂·d, and x̂·ŵ is an integer product times two scales. Entries that
+cannot reach the threshold are dropped. The others, about 1.3 to 2 k per row of embeddings, are
+computed in float32, one by one. The kept pairs are therefore those of the float32 product, up to
+its own rounding at the threshold, and the value of a pair depends only on its row and latent.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ from nanosae.kernels.cpu.tiles import Slots, scratch, select_by_tile
 from nanosae.kernels.cpu.topk import count_above, kth_largest, largest_of
 from nanosae.kernels.pairs import Pairs
 
-SLOTS_PER_ROW = 128  # for candidates, at first
+SLOTS_PER_ROW = 128  # initial room for candidates
 TILE_ENTRIES = 2**21  # integer products held at once: 8 MiB
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 1024
-ROUNDING_PER_TERM = 2.0**-22  # four times that of float32: of any sum, in any order
-OTHER_TERMS = 64  # roundings beside those of the sum
+ROUNDING_PER_TERM = 2.0**-22  # four times that of float32, for sums in any order
+OTHER_TERMS = 64  # roundings outside the sum, counted as terms
 ROUNDING_OF_BIAS = 2.0**-21
-UNDERFLOW = 1e-28  # more than all that denormal numbers lose
-# of bounds; with wider ones, about a quarter of all would be candidates
-LARGEST_ERROR = 1.2
-HALVINGS = 12  # of the interval that a row's threshold lies in
-WORD = 8  # marks that are looked at together
-GROUPS_PER_KEPT = 4  # groups of latents whose largest lower bounds are compared
+UNDERFLOW = 1e-28  # exceeds all losses to denormal numbers
+LARGEST_ERROR = (
+    1.2  # width of the bounds at which about a quarter of all entries are candidates
+)
+HALVINGS = 12  # bisection steps towards a row's threshold
+WORD = 8  # marks that are tested at once
+GROUPS_PER_KEPT = (
+    4  # groups of latents per kept entry, whose largest lower bounds are compared
+)
 
 
 @compile_function
 def _bounds(product, latent, scale, rest, code_length, latents):
-    """Return a product and how much that of the exact factors may differ from it."""
+    """Return an approximate product and a bound of its error."""
     middle = np.float32(product) * latents.scales[latent] * scale
     error = rest * latents.lengths[latent] + code_length * latents.rests[latent]
     return middle, error
@@ -56,7 +59,7 @@ def _bounds(product, latent, scale, rest, code_length, latents):
 
 @compile_function
 def _mark(products, row, rows, latents, highest, marks):
-    """Mark the latents whose upper bound is positive; `highest` has the thresholds in it."""
+    """Mark the latents whose upper bound is positive; `highest` is bias − threshold, rounded up."""
     scale = rows.scales[row]
     rest = rows.rests[row]
     code_length = rows.code_lengths[row]
@@ -70,7 +73,7 @@ def _mark(products, row, rows, latents, highest, marks):
 def list_marked(marks, marked_words, found):
     """Write the marked latents; return their number. Marks are padded to whole words.
 
-    Without branches, which would be foreseen wrongly at every mark.
+    The loops have no branches, which would be mispredicted at every mark.
     """
     n_words = np.uint64(0)
     words = marks.view(np.uint64)
@@ -88,7 +91,7 @@ def list_marked(marks, marked_words, found):
 
 @compile_kernel
 def _list_candidates(products, rows, latents, highest, slots):
-    """List what may exceed its threshold, as far as a chunk has slots; count all."""
+    """List the entries that may exceed their threshold while there are slots; count all of them."""
     n_rows, width = products.shape
     cols, _values, counts = slots
     slots_per_row = len(cols) // n_rows
@@ -111,9 +114,9 @@ def _list_candidates(products, rows, latents, highest, slots):
 
 @compile_function
 def _find_reached(values, k):
-    """Return a number, zero at least, that k of the values reach, if so many are positive.
+    """Return a number ≥ 0 that at least k of the values reach, or 0 if fewer than k are positive.
 
-    It is not much below the largest such number.
+    It is slightly below the largest such number.
     """
     low = np.float32(0)
     high = largest_of(values, len(values))
@@ -153,10 +156,11 @@ def _raise_maxima(values, maxima):
 
 @compile_function
 def _bound_kth_largest(lower_bounds, k, maxima):
-    """Return a number that k entries reach, if so many are positive.
+    """Return a number that at least k entries reach, or 0 if fewer than k are surely positive.
 
-    The largest lower bounds of groups of latents are of different latents, and the k-th largest of
-    them is little smaller than that of all. `maxima` has room for one of each group.
+    The largest lower bounds of disjoint groups of latents belong to different latents, and the k-th
+    largest of them is only slightly smaller than that of all latents. `maxima` is scratch space
+    for one value per group.
     """
     n_groups = len(maxima)
     for group in range(n_groups):
@@ -168,9 +172,9 @@ def _bound_kth_largest(lower_bounds, k, maxima):
 
 @compile_kernel
 def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots):
-    """List what may be among a row's k largest entries, like `_list_candidates`.
+    """List the entries that may be among a row's k largest, like `_list_candidates`.
 
-    `thresholds` is filled with what at least k of a row's entries reach, if so many are positive.
+    `thresholds` receives, for each row, a number that at least k of its entries reach, or 0.
     """
     n_rows, width = products.shape
     cols, _values, counts = slots
@@ -210,7 +214,7 @@ def _list_largest(products, rows, latents, lowest, highest, k, thresholds, slots
 
 @compile_kernel
 def _choose_largest(values, row_ptr, thresholds, k, keep):
-    """Mark the k largest of a row's entries above its threshold; of equal ones the first."""
+    """Mark the k largest of each row's entries above its threshold; of equal entries, the first."""
     n_rows = len(row_ptr) - 1
     for chunk in numba.prange(CHUNKS):
         first_row, end_row = rows_of_chunk(chunk, n_rows)
@@ -233,7 +237,7 @@ def _choose_largest(values, row_ptr, thresholds, k, keep):
 
 
 def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | None:
-    """Keep the k largest positive entries of each row; None if bounds would be of no use."""
+    """Keep the k largest positive entries of each row; None if the bounds would be useless."""
     thresholds = torch.empty(len(x))
     rounding = _rounding(bias, torch.zeros_like(bias))
     lowest, highest = bias - rounding, bias + rounding
@@ -254,7 +258,7 @@ def screened_topk(x: Tensor, weight: Tensor, bias: Tensor, k: int) -> Pairs | No
 def screened_above(
     x: Tensor, weight: Tensor, bias: Tensor, thresholds: Tensor
 ) -> Pairs | None:
-    """Keep the entries above their latent's threshold; None if bounds would be of no use."""
+    """Keep the entries above their latent's threshold; None if the bounds would be useless."""
     highest = bias - thresholds + _rounding(bias, thresholds)
 
     def keep(products, rows, latents, first, end, slots):
@@ -267,7 +271,7 @@ def screened_above(
 
 
 def _candidates(x, weight, bias, highest, slots_per_row, keep) -> Pairs | None:
-    """Return the pairs that `keep` lists by their bounds, with their pre-activations."""
+    """Return the pairs that `keep` lists from their bounds, with exact pre-activations."""
     x, weight = x.contiguous(), weight.contiguous()
     rows, latents = with_rounding(round_rows(x)), round_rows(weight)
     can_be_bounded = rows.can_be_bounded() and latents.can_be_bounded()
@@ -294,20 +298,20 @@ def _candidates(x, weight, bias, highest, slots_per_row, keep) -> Pairs | None:
 
 
 def _typical_error(rows: RoundedRows, latents: RoundedRows) -> float:
-    """Return the width of the bounds, in standard deviations of products of random rows."""
+    """Return the typical width of the bounds, in standard deviations of products of random rows."""
     share_lost = rows.mean_share_lost() + latents.mean_share_lost()
     return share_lost * math.sqrt(rows.codes.shape[1])
 
 
 def with_rounding(rows: RoundedRows) -> RoundedRows:
-    """Add to the rests what sums in float32 may be off, so that bounds include it."""
+    """Add the rounding errors of float32 sums to the rests, so that the bounds cover them."""
     n_terms = rows.codes.shape[1] + OTHER_TERMS
-    # twice, because codes are at most twice as long as what they are made of
-    off = 4 * ROUNDING_PER_TERM * n_terms * rows.lengths
-    return rows._replace(rests=rows.rests + off)
+    # doubled, because a rounded row is at most twice as long as the row
+    sum_error = 4 * ROUNDING_PER_TERM * n_terms * rows.lengths
+    return rows._replace(rests=rows.rests + sum_error)
 
 
 def _rounding(bias: Tensor, thresholds: Tensor) -> Tensor:
-    """Return more than what float32 loses of bias and threshold, (hidden_size,)."""
-    lost = ROUNDING_OF_BIAS * (bias.abs() + thresholds.abs()) + UNDERFLOW
-    return torch.where(lost.isfinite(), lost, 0.0)
+    """Bound the float32 rounding errors of bias and threshold, (hidden_size,)."""
+    error = ROUNDING_OF_BIAS * (bias.abs() + thresholds.abs()) + UNDERFLOW
+    return torch.where(error.isfinite(), error, 0.0)

@@ -1,6 +1,6 @@
-"""Selections on a CPU: by float32 products, or screened by 8-bit ones where these are faster.
+"""Selections on a CPU: by float32 products, or screened by 8-bit products where that is faster.
 
-Which of the two is a function of sizes and processor, so that a machine repeats its bits.
+The choice depends on sizes and processor only, so that a machine reproduces its results.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from nanosae.kernels.pairs import Pairs
 
 TILE_BYTES = 128 << 20  # pre-activations held at once
 MIN_TILE_ROWS, MAX_TILE_ROWS = 256, 2048  # small tiles are slow
-SLOTS_PER_ROW = 256  # of a selection by threshold, at first
-MIN_TERMS = 2**28  # of all products together; fewer are not worth rounding to 8 bits
-# of smaller encoders, what is saved is soon less than the compiling takes
-MIN_WEIGHTS = 2**20
+SLOTS_PER_ROW = 256  # initial room for pairs in a selection by threshold
+MIN_TERMS = 2**28  # rows · weights; with fewer, rounding to 8 bits does not pay
+MIN_WEIGHTS = 2**20  # with fewer, screening saves less time than its compilation takes
 MAX_WIDTH = 2**16  # integer products of wider rows could overflow
-LATENTS_PER_KEPT = 8  # of fewer, most would be candidates
+LATENTS_PER_KEPT = 8  # with fewer, most entries would be candidates
 
 
 @compile_function
@@ -50,7 +49,7 @@ def _scan(pre_acts, offset, threshold, marks, marked_words, columns):
 def _keep_topk(pre_acts, bias, k, guesses, slots):
     """Keep each row's k largest positive entries, by column; of equal ones the lower columns.
 
-    `guesses` holds where the search of each chunk begins: a share of the last row's threshold.
+    `guesses` holds the threshold from which each chunk starts: slightly below the last row's.
     """
     n_rows, width = pre_acts.shape
     cols, values, counts = slots
@@ -81,7 +80,7 @@ def _keep_topk(pre_acts, bias, k, guesses, slots):
 
 @compile_kernel
 def _keep_above(pre_acts, bias, bias_less_threshold, slots):
-    """Keep the entries above their latent's threshold, as far as a chunk has slots; count all."""
+    """Keep the entries above their latent's threshold while there are slots; count all of them."""
     n_rows, width = pre_acts.shape
     cols, values, counts = slots
     n_words = (width + WORD - 1) // WORD
@@ -144,8 +143,8 @@ def select_batchtopk(
 ) -> Pairs:
     """Keep the `total` largest positive entries of all rows together.
 
-    Any `initial_threshold` gives the same pairs; just below the smallest kept value it saves time.
-    None estimates it from some of the rows.
+    Any `initial_threshold` gives the same pairs; one just below the smallest kept value is fastest.
+    If None, it is estimated from some of the rows.
     """
     if initial_threshold is None:
         initial_threshold = estimate_threshold(x, weight, bias, total)
@@ -157,7 +156,7 @@ def select_batchtopk(
 
 
 def is_screened(n_rows: int, weight: Tensor) -> bool:
-    """Tell, by the sizes and the processor, whether 8-bit products come first."""
+    """Return whether selections of this size are screened by 8-bit products on this processor."""
     n_weights = weight.numel()
     is_large = n_weights >= MIN_WEIGHTS and n_rows * n_weights >= MIN_TERMS
     can_be_rounded = weight.shape[1] <= MAX_WIDTH and weight.dtype == torch.float32
@@ -165,7 +164,7 @@ def is_screened(n_rows: int, weight: Tensor) -> bool:
 
 
 def _select(x: Tensor, weight: Tensor, slots_per_row: int, keep) -> Pairs:
-    """Compute pre-activations tile by tile in the same memory, and let `keep` fill the slots."""
+    """Compute pre-activations tile by tile in reused memory, and let `keep` fill the slots."""
     hidden_size = len(weight)
 
     def multiply(first: int, end: int) -> Tensor:

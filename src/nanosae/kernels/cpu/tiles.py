@@ -1,4 +1,4 @@
-"""A batch tile by tile: products in memory that is kept, and the pairs that are kept of each."""
+"""Selection tile by tile: products in reused memory, and the pairs kept from each tile."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Slots(NamedTuple):
 
     Attributes:
         cols: Latents, (rows · slots_per_row,) int32.
-        values: Pre-activations, the same number.
-        counts: Number of pairs of each row, whether there was room for them or not, (rows,).
+        values: Pre-activations, (rows · slots_per_row,).
+        counts: Number of pairs of each row, including those without room, (rows,).
     """
 
     cols: Tensor
@@ -36,7 +36,7 @@ class Slots(NamedTuple):
 
 
 def scratch(name: str, size: int, dtype: torch.dtype) -> Tensor:
-    """Return memory of a name, to be used under `lock`; its content is what was left there."""
+    """Return uninitialised memory that is reused under this name; to be used under `lock`."""
     memory = _memory.get(name)
     if memory is None or memory.dtype != dtype or len(memory) < size:
         memory = torch.empty(size, dtype=dtype)
@@ -46,7 +46,7 @@ def scratch(name: str, size: int, dtype: torch.dtype) -> Tensor:
 
 @compile_serial_kernel
 def _accumulate(row_ptr, first, end, slots_per_row, n_kept):
-    """Turn a tile's counts into starts; n_kept is −1, and the counts stay, if slots are too few."""
+    """Turn a tile's counts into row pointers; if slots are too few, only set `n_kept` to −1."""
     n_rows = end - first
     n_kept[0] = 0
     for chunk in range(CHUNKS):
@@ -82,16 +82,16 @@ def select_by_tile(
     multiply: Callable[[int, int], Tensor],
     keep: Callable[[Tensor, int, int, Slots], None],
 ) -> Pairs:
-    """Return the pairs that are kept of a batch.
+    """Return the pairs kept from a batch.
 
     Args:
         n_rows: Rows of the batch.
         tile_rows: Rows of a tile.
-        slots_per_row: Room for pairs at first, on average over the rows of a chunk; it is doubled
-            for a tile that needs more.
-        dtype: Of the values.
-        multiply: Takes a tile's first row and end to its products.
-        keep: Takes these and the rows, and fills the slots.
+        slots_per_row: Initial room for pairs, on average over the rows of a chunk; doubled
+            whenever a tile needs more.
+        dtype: Type of the values.
+        multiply: Returns the products of a tile, given its first row and the one after its last.
+        keep: Fills the slots, given the products and these two rows.
     """
     row_ptr = torch.zeros(n_rows + 1, dtype=torch.int64)
     if n_rows == 0:

@@ -1,4 +1,4 @@
-"""The k largest of some candidates, for the selections of a CPU."""
+"""The k largest of a list of candidates, for selections on a CPU."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import numpy as np
 from nanosae.kernels.batchtopk import LOWERING, NEGLIGIBLE
 from nanosae.kernels.cpu.compiler import compile_function
 
-MOST_HALVINGS = 1200  # more than separate any two numbers; NaN would be halved for ever
-CAUTION = 0.88  # the first threshold of a row, as a share of that of the row before
+MAX_HALVINGS = (
+    1200  # enough to separate any two numbers; with NaN, bisection never ends
+)
+CAUTION = 0.88  # the first threshold of a row, as a share of that of the previous row
 
 
 @compile_function
 def lowered(threshold):
-    """Return a lower threshold, at last zero; zero at once instead of an infinite one."""
+    """Return a lower threshold, or zero if this one is negligible or infinite."""
     if NEGLIGIBLE < threshold < np.inf:
         return np.float32(LOWERING) * threshold
     return np.float32(0)
@@ -21,7 +23,7 @@ def lowered(threshold):
 
 @compile_function
 def largest_of(values, n_values):
-    """Return the largest of the first n values; numpy's `max` would take longer to compile."""
+    """Return the largest of the first n values; `numpy.max` takes longer to compile."""
     largest = values[0]
     for i in range(1, n_values):
         largest = max(largest, values[i])
@@ -39,20 +41,20 @@ def count_above(values, n_values, threshold):
 
 @compile_function
 def kth_largest(values, n_values, k, low):
-    """Return the k-th largest of the first n values, or a number between it and the next one.
+    """Return the k-th largest of the first n values, or a number between it and the next smaller.
 
-    All are greater than `low`. The interval that it lies in is halved until k values are above it:
-    counting is a loop without branches, as sorting is not.
+    All values are greater than `low`. The interval is halved until exactly k values are above its
+    lower end: counting needs no branches, unlike sorting.
     """
     half = values.dtype.type(0.5)
     high = largest_of(values, n_values)
     n_above_low = np.int64(n_values)
-    for _ in range(MOST_HALVINGS):
+    for _ in range(MAX_HALVINGS):
         if n_above_low == k:
             break
         middle = half * (low + high)
         n_above_middle = count_above(values, n_values, middle)
-        if not low < middle < high:  # equal ones
+        if not low < middle < high:  # ties
             return high
         if n_above_middle >= k:
             low = middle
@@ -64,12 +66,12 @@ def kth_largest(values, n_values, k, low):
 
 @compile_function
 def keep_largest(candidates, candidate_values, n, k, low, cols, values, slot):
-    """Write the k largest of n candidates from a slot on; of equal ones the first.
+    """Write the k largest of n candidates, starting at `slot`; of equal ones, the first.
 
-    All are greater than `low`.
+    All values are greater than `low`.
 
     Returns:
-        A threshold that the kept ones, if they are k, reach; and the next free slot.
+        A threshold that all kept values reach, and the next free slot.
     """
     threshold = low
     if n > k:

@@ -1,9 +1,9 @@
-"""The backend for GPUs, in Triton: selection, decode, value gradients and both weight gradients.
+"""The GPU backend, in Triton: selection, decode, value gradients and both weight gradients.
 
-Every float is written by one program, which adds in a fixed order; only integers are counted by
-atomics. So results are the same bits on every run. Nothing but `select_above` waits for the device:
-`select_topk` and `select_batchtopk` return B·k pairs, and those from `row_ptr[-1]` on are padding
-(value `PADDING`, latent 0), which no kernel reads and whose gradient is zero. Float32 only.
+Every float is written by one program, which adds in a fixed order, and atomics count integers only,
+so that results are bitwise reproducible. Only `select_above` waits for the device: `select_topk`
+and `select_batchtopk` return B·k pairs, of which those from `row_ptr[-1]` on are padding (value
+`PADDING`, latent 0), which no kernel reads and whose gradient is zero. Float32 only.
 """
 
 from nanosae.kernels.cuda.products import (

@@ -1,4 +1,4 @@
-"""How Triton kernels are started."""
+"""Launching Triton kernels."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 
 
 def launch(kernel: Any, grid: tuple[int, ...], *args: Any, warps: int = 4) -> None:
-    """Start a kernel on the device of its first argument, unless the grid is empty."""
+    """Launch a kernel on the device of its first argument, unless the grid is empty."""
     if 0 not in grid:
         with torch.cuda.device_of(args[0]):
             kernel[grid](*args, num_warps=warps)

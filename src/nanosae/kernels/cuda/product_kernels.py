@@ -1,7 +1,7 @@
-"""Triton kernels for products over pairs: dot products, and sums of rows that pairs pick."""
+"""Triton kernels for products over pairs: dot products, and weighted sums of gathered rows."""
 
 # pyright: reportOperatorIssue=false
-# Triton's constants are typed as objects of its own
+# Triton types its constants as objects of its own
 import triton
 import triton.language as tl
 from triton.language import constexpr
@@ -21,7 +21,7 @@ def pair_dots(
     N: constexpr,
     W: constexpr,
 ):
-    """Write the product of each pair's row of `grad` and its latent's weight; zero for padding."""
+    """Write the dot product of each pair's row of `grad` and latent's weight; 0 for padding."""
     place = tl.program_id(0) * N + tl.arange(0, N)
     is_pair = place < tl.load(nnz)
     row = tl.load(rows + place, is_pair, 0).to(tl.int64)
@@ -53,7 +53,7 @@ def segment_sums(
     N: constexpr,
     W: constexpr,
 ):
-    """Write (or add) Σ value · picked row of `dense` over each segment of pairs; write Σ value."""
+    """Write (or add) Σ value · gathered row of `dense` for each segment; write Σ value, too."""
     segment = tl.program_id(0)
     col = tl.program_id(1) * W + tl.arange(0, W)
     start = tl.load(starts + segment)

@@ -22,7 +22,7 @@ class _Block(NamedTuple):
 
 
 def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
-    """Order the pairs by latent, rows ascending within each; padding comes last."""
+    """Sort the pairs by latent, then by row; padding comes last."""
     places = torch.arange(len(pairs.cols), device=pairs.cols.device)
     rows = torch.searchsorted(pairs.row_ptr[1:-1], places, right=True)
     is_pair = places < pairs.row_ptr[-1]
@@ -36,7 +36,7 @@ def make_plan(pairs: Pairs, hidden_size: int) -> Plan:
 
 
 def decode(values: Tensor, pairs: Pairs, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return bias + the sum of each row's values × decoder rows."""
+    """Return, for each row, bias + Σ value × decoder row over its pairs."""
     n_rows = len(pairs.row_ptr) - 1
     out = bias.repeat(n_rows, 1)
     _segment_sums(values, None, pairs.cols, pairs.row_ptr, weight, out, accumulate=True)
@@ -51,7 +51,7 @@ def decode_grads(
     grad_weight: Tensor,
     accumulate: bool,
 ) -> Tensor:
-    """Write the decoder's gradient, or add to it; return that of the values."""
+    """Write (or accumulate) the gradient of the decoder; return that of the values."""
     _segment_sums(
         values, plan.order, plan.rows, plan.starts, grad, grad_weight, accumulate
     )
@@ -59,7 +59,7 @@ def decode_grads(
 
 
 def value_grads(grad: Tensor, pairs: Pairs, plan: Plan, weight: Tensor) -> Tensor:
-    """Return the gradient of the values alone, for a decoder that is frozen."""
+    """Return the gradient of the values, for a frozen decoder."""
     return _pair_dots(grad, plan, weight)
 
 
@@ -91,7 +91,7 @@ def _pair_dots(grad: Tensor, plan: Plan, weight: Tensor) -> Tensor:
 def encode_grads(
     grad_values: Tensor, plan: Plan, x: Tensor, grad_weight: Tensor, accumulate: bool
 ) -> Tensor:
-    """Write the encoder's gradient, or add to it; return that of its bias."""
+    """Write (or accumulate) the gradient of the encoder; return that of its bias."""
     rows = x.contiguous()
     return _segment_sums(
         grad_values, plan.order, plan.rows, plan.starts, rows, grad_weight, accumulate
@@ -107,13 +107,13 @@ def _segment_sums(
     out: Tensor,
     accumulate: bool,
 ) -> Tensor:
-    """Write Σ value · picked row of `dense` over each segment, or add it; return Σ value.
+    """Write (or add) Σ value · gathered row of `dense` for each segment; return Σ value.
 
     Args:
         values: (nnz,).
-        order: Which value each place has; None for that at the same place.
-        picks: Row of `dense` at each place.
-        starts: Where each segment starts, (segments + 1,).
+        order: Index of the value at each place, (nnz,); None if that is the place itself.
+        picks: Row of `dense` gathered at each place, (nnz,).
+        starts: First place of each segment, (segments + 1,).
         dense: (rows, width).
         out: (segments, width).
         accumulate: Whether to add to `out`.

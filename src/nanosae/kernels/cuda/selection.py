@@ -1,4 +1,4 @@
-"""Selections on a GPU: tiles of pre-activations, of which Triton kernels keep a few entries."""
+"""Selections on a GPU: Triton kernels keep a few entries of each tile of pre-activations."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,17 +14,19 @@ from nanosae.kernels.precision import current_precision
 
 TILE = 2**25  # pre-activations held at once
 MIN_TILE_ROWS = 512
-CHUNK = 4096  # entries that a program holds to find the largest
+CHUNK = 4096  # entries among which a program finds the largest
 BLOCK = 1024  # entries that a program scans at once
-SCANNED = 4096  # entries for which a further program counts digits, at most 256 of them
-SAMPLE = 2**20  # pre-activations of which the first threshold is estimated, about
-SLOTS_PER_ROW = 1024  # of a selection by threshold, at first
-PADDING = -1e30  # below any threshold, yet no NaN when multiplied by zero
+SCANNED = 4096  # entries per program that counts digits; at most 256 programs
+SAMPLE = (
+    2**20
+)  # approximate number of pre-activations to estimate the first threshold from
+SLOTS_PER_ROW = 1024  # initial room for pairs in a selection by threshold
+PADDING = -1e30  # below any threshold, but zero when multiplied by zero
 DIGITS = ((20, 11), (10, 10), (0, 10))  # first bit and number of bits, of 31
 
 
 class _Entries(NamedTuple):
-    """Entries of rows: row r owns those from `row_ptr[r]` on; cols None where each row has all."""
+    """Entries by row: row r owns `row_ptr[r]:row_ptr[r + 1]`; cols is None if rows are complete."""
 
     values: Tensor
     cols: Tensor | None
@@ -32,7 +34,7 @@ class _Entries(NamedTuple):
 
 
 class _Counts(NamedTuple):
-    """Number of entries of each row above a threshold, equal to it, and positive."""
+    """How many entries of each row are above a threshold, equal to it, and positive."""
 
     above: Tensor
     equal: Tensor
@@ -63,7 +65,7 @@ def select_above(
         weight: Encoder, latent-major, (hidden_size, input_size).
         bias: Encoder bias, (hidden_size,).
         thresholds: (hidden_size,).
-        n_slots: Memory for so many pairs; where it is not enough, all is done again.
+        n_slots: Room for pairs; if it is not enough, the selection is repeated with more.
     """
     if n_slots == 0:
         n_slots = len(x) * min(len(weight), SLOTS_PER_ROW)
@@ -90,9 +92,9 @@ def select_batchtopk(
 ) -> Pairs:
     """Keep the `total` largest positive entries of all rows; the pairs end in padding.
 
-    Entries above a threshold are candidates, of which the exact `total` largest stay. The threshold
-    of a tile is the smallest value kept so far; of the first, one that some rows suggest, or zero
-    should it prove too high. `initial_threshold` is for other backends.
+    Entries above a threshold are candidates, of which the `total` largest are kept. The threshold
+    of a tile is the smallest value kept so far. That of the first tile is estimated from a sample,
+    and zero if the estimate is too high. `initial_threshold` is unused; it is for other backends.
     """
     if len(x) == 0:
         return no_pairs(x)
@@ -109,7 +111,7 @@ def select_batchtopk(
 
 
 def _estimated_threshold(pre_acts: Tensor, total: int) -> Tensor:
-    """Return a threshold, (1,), that a little more than `total` entries should exceed."""
+    """Return a threshold, (1,), that slightly more than `total` entries should exceed."""
     stride = max(1, pre_acts.numel() // SAMPLE)
     sample = pre_acts[::stride].flatten()
     n_expected = 5 * total * len(sample) // (4 * pre_acts.numel())
@@ -120,7 +122,7 @@ def _estimated_threshold(pre_acts: Tensor, total: int) -> Tensor:
 def _with_entries_above(
     kept: Pairs, tile: _Entries, threshold: Tensor, total: int
 ) -> Pairs:
-    """Append a tile's entries above the threshold; all positive ones where these are too few."""
+    """Append a tile's entries above the threshold, or all positive ones if these are too few."""
     counts = _counts(tile, threshold)
     is_enough = kept.row_ptr[-1] + counts.above.sum() >= total
     threshold = threshold.where(is_enough, 0.0)
@@ -147,9 +149,9 @@ def _largest_candidates(candidates: Pairs, smallest_kept: Tensor, total: int) ->
 
 
 def _kth_largest(values: Tensor, size: Tensor, k: int) -> Tensor:
-    """Return the k-th largest of the first `size` values, all positive; 0 if they are fewer.
+    """Return the k-th largest of the first `size` values, all positive; 0 if there are fewer.
 
-    It is found digit by digit of its bits, which order positive floats as integers.
+    This is a radix select on the bits of the floats, which sort as integers if positive.
     """
     state = torch.zeros(2, dtype=torch.int32, device=values.device)
     counts_of_digits = state.new_zeros(len(DIGITS), 2048)
@@ -171,9 +173,9 @@ def _kth_largest(values: Tensor, size: Tensor, k: int) -> Tensor:
 
 
 def _largest(values: Tensor, cols: Tensor | None, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest positive entries of each row, (n_rows, k), zeros where they are fewer.
+    """Return the k largest positive entries of each row, (n_rows, k), padded with zeros.
 
-    They are those of each chunk of a row, then those of these, until a row is one chunk.
+    Each chunk of a row is reduced to its k largest entries, until a row is a single chunk.
     """
     n_rows, width = values.shape
     chunk = min(
@@ -225,10 +227,10 @@ def _copy_above(
     """Copy the entries above a threshold, and each row's first ones equal to it.
 
     Args:
-        entries: Entries of rows.
+        entries: Entries to copy from.
         thresholds: (1,) or, for each latent, (hidden_size,).
-        ties: How many equal ones of each row, (n_rows,); None for none.
-        out: Where to; what does not fit is left out.
+        ties: How many entries equal to the threshold to copy per row, (n_rows,); None for none.
+        out: Pairs to write to; entries that do not fit are dropped.
     """
     n_rows = len(entries.row_ptr) - 1
     launch(
@@ -249,18 +251,18 @@ def _copy_above(
 
 
 def _padding(like: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return values and latents of padding, (size,)."""
+    """Return the values and latents of padding, (size,) each."""
     cols = torch.zeros(size, dtype=torch.int32, device=like.device)
     return torch.full_like(cols, PADDING, dtype=torch.float32), cols
 
 
 def _extended(row_ptr: Tensor, counts: Tensor) -> Tensor:
-    """Extend row pointers by rows of these lengths."""
+    """Append rows of these lengths to row pointers."""
     return torch.cat([row_ptr, row_ptr[-1] + counts.cumsum(0)])
 
 
 def _tiles(x: Tensor, weight: Tensor, bias: Tensor) -> Iterator[_Entries]:
-    """Yield the pre-activations of some rows at a time, (rows, hidden_size)."""
+    """Yield the pre-activations of a few rows at a time, (rows, hidden_size)."""
     hidden_size = len(weight)
     for rows in x.split(max(MIN_TILE_ROWS, TILE // hidden_size)):
         pre_acts = _pre_activations(rows, weight, bias)

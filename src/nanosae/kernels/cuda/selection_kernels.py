@@ -1,7 +1,7 @@
-"""Triton kernels that select entries: the largest of rows, those above a threshold, the k-th."""
+"""Triton kernels that select entries: the largest of each row, or those above a threshold."""
 
 # pyright: reportOperatorIssue=false
-# Triton's constants are typed as objects of its own
+# Triton types its constants as objects of its own
 import triton
 import triton.language as tl
 from triton.language import constexpr
@@ -19,10 +19,9 @@ def topk(
     ROWS: constexpr,
     CHUNK: constexpr,
 ):
-    """Put the k largest positive entries of each row's chunk into its slots, by column.
+    """Write the k largest positive entries of each chunk of a row to its slots, by column.
 
-    Positive floats have the order of their bits as integers, between which the k-th largest is
-    found by bisection.
+    The k-th largest is found by bisection of the bits, as positive floats sort like integers.
     """
     row = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
     col = (tl.program_id(1) * CHUNK + tl.arange(0, CHUNK))[None, :]
@@ -30,8 +29,8 @@ def topk(
     place = row.to(tl.int64) * width + col
     value = tl.load(values + place, inside, 0.0)
     bits = value.to(tl.int32, bitcast=True)
-    # at least k entries reach `low` (or it is 0), fewer than k reach `high`; or just k, and none
-    # lies between
+    # at least k entries reach `low` (or it is 0), and fewer than k reach `high`; or exactly k do,
+    # and none lies between
     low = tl.zeros([ROWS], tl.int32)
     high = tl.minimum(tl.maximum(tl.max(bits, 1), 0), 0x7FFFFFFE) + 1
     while tl.max(high - low, 0) > 1:
@@ -56,8 +55,8 @@ def topk(
 def count(values, row_ptr, thresholds, stride, out, BLOCK: constexpr):
     """Count each row's entries above its threshold, equal to it, and positive: (3, n_rows).
 
-    The threshold of an entry is the one at its place in the row times `stride`: 1 where there is
-    one for each latent, 0 where there is one for all.
+    The threshold of an entry is at its place in the row times `stride`, which is 1 for one
+    threshold per latent and 0 for a single threshold.
     """
     row = tl.program_id(0)
     n_rows = tl.num_programs(0)
@@ -124,7 +123,7 @@ def copy_above(
 def histogram(
     values, size, state, out, SHIFT: constexpr, WIDTH: constexpr, BLOCK: constexpr
 ):
-    """Count by WIDTH bits from bit SHIFT on the positive values whose higher bits are `state`'s."""
+    """Histogram the digit of WIDTH bits at bit SHIFT, of values whose higher bits match `state`."""
     n_values = tl.load(size)
     last_bin = (1 << WIDTH) - 1
     prefix = tl.load(state) >> (SHIFT + WIDTH)
@@ -133,7 +132,7 @@ def histogram(
         place = block + tl.arange(0, BLOCK)
         bits = tl.load(values + place, place < n_values, 0.0).to(tl.int32, bitcast=True)
         match = (bits > 0) & ((bits >> (SHIFT + WIDTH)) == prefix)
-        # what does not match goes to bin 0, whose count nobody needs
+        # values that do not match go to bin 0, whose count is not used
         digit = tl.where(match, (bits >> SHIFT) & last_bin, 0)
         counts += tl.histogram(digit, 1 << WIDTH)
     tl.atomic_add(out + tl.arange(0, 1 << WIDTH), counts)
@@ -141,7 +140,7 @@ def histogram(
 
 @triton.jit
 def next_digit(counts, state, total, SHIFT: constexpr, WIDTH: constexpr):
-    """Add to `state` the digit of the total-th largest value; keep the count of larger ones."""
+    """Set the digit of the total-th largest value in `state`; update the count of larger values."""
     bins = tl.arange(0, 1 << WIDTH)
     n_larger = tl.load(state + 1)
     reach = n_larger + tl.cumsum(tl.load(counts + bins), 0, reverse=True)
