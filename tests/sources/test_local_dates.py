@@ -8,7 +8,7 @@ from nanosae.sources.dates import are_months, share_of_dates
 from nanosae.sources.roles import column_roles
 from nanosae.sources.typed import with_types
 
-DAYS = pd.date_range("2021-01-04", "2022-12-30", freq="5D")
+DAYS = pd.date_range("2020-01-06", "2022-12-30", freq="7D")
 GERMAN = (
     "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
 )

@@ -12,10 +12,12 @@ import pyarrow as pa
 from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.sources.frames import table_of_frame
+from nanosae.sources.header_rows import joined_names
 from nanosae.sources.notes import with_note
 
 SHEET = "sheet"  # the column that holds the name of each row's sheet
 NAME_LETTERS = 40  # of the name of a column, at most, under a merged cell
+HEADER_ROWS = 20  # and rows under them, that are looked at
 STREAMED = (
     2**25
 )  # bytes from which on a file is read row by row, without its merged cells
@@ -100,6 +102,12 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
     """Take the first row that is mostly filled, or names under it, for the columns' names."""
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
+    first_rows = cells.iloc[header : header + HEADER_ROWS]
+    joined = joined_names(first_rows.fillna("").astype(str).to_numpy().tolist())
+    if joined is not None:
+        names, n_header_rows = joined
+        rows = cells.iloc[header + n_header_rows :].astype(object)
+        return rows.set_axis(names, axis="columns").reset_index(drop=True)
     if _has_names_below(cells, header):
         header += 1
     names = cells.iloc[header]

@@ -263,8 +263,13 @@ def _dictionary_role(name: str, values: pa.Array) -> Column:
 def _list_role(name: str, values: pa.Array) -> Column:
     if not is_text(values.type.value_type):
         return Column(name, "unused", f"{kind_words(values.type)} are not used")
-    if pc.count_distinct(pc.list_flatten(values)).as_py() < CATEGORY_VALUES[0]:
+    tags = pc.list_flatten(values)
+    n_distinct = pc.count_distinct(tags).as_py()
+    if n_distinct < CATEGORY_VALUES[0]:
         return Column(name, "unused", "all lists are equal")
+    if n_distinct > max(CATEGORY_VALUES[1], len(tags) / CATEGORY_ROWS):
+        reason = f"lists of {n_distinct:,} distinct values, most rare"
+        return Column(name, "unused", reason)
     return Column(name, "tags", "holds lists of strings")
 
 
