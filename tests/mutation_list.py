@@ -1025,6 +1025,11 @@ add(
         "similarity.argmax(1) == 4",
     ),
     ("evaluate: a row is its own neighbour", "own[own != row]", "own"),
+    (
+        "evaluate: intruders from the first rows",
+        "rng.permutation(inactive)[:QUESTIONS]",
+        "inactive[:QUESTIONS]",
+    ),
 )
 # ---- describe, families, topics, search, steering
 add(
