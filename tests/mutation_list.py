@@ -730,8 +730,13 @@ add(
     ),
     (
         "contrast: topics weigh no more than features",
-        "found.p / weight",
-        "found.p",
+        "_q_values(p / weight, n_tested)",
+        "_q_values(p, n_tested)",
+    ),
+    (
+        "contrast: a weight makes a finding of any p",
+        "p = np.where(found.p <= MAX_P, found.p, 1)",
+        "p = found.p",
     ),
     (
         "contrast: only candidates count as tests",
