@@ -1132,7 +1132,7 @@ add(
     "analysis/search/label_search.py",
     "tests/analysis/search/test_label_search.py",
     ("labels: all words count alike", "rarity * likeness", "likeness"),
-    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+    ("labels: long ones first", "(1 - penalty)", "(1 + lost)"),
 )
 add(
     "analysis/ranking.py",
