@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
+from nanosae.text import unspaced
 from nanosae.text.words import Words
 from oracles import saturated
 
@@ -63,17 +64,30 @@ def test_links_are_no_words():
     assert words.presence.sum(0).tolist() == [4.0] * 4
 
 
-def test_scripts_without_spaces_give_runs_of_characters():
-    texts = np.array(["自然言語処理の本", "自然言語処理を読む", "犬と猫"], dtype=object)
+def test_scripts_without_spaces_give_words_and_phrases():
+    texts = np.array(["画像を変換する", "画像を変換してください", "猫"], dtype=object)
     words = Words(texts, np.ones(3, bool))
-    assert {"自然", "言語", "処理", "自然言語処理"} <= set(words.terms)
-    assert all(" " not in term for term in words.terms)
+    assert set(words.terms) == {"画像", "変換", "画像を", "を変換", "画像を変換"}
+
+
+def test_terms_are_whole_in_half_of_their_places(monkeypatch):
+    cuts = {"甲乙": ["甲乙"], "甲乙丙": ["甲", "乙丙"]}
+    monkeypatch.setattr(unspaced, "unspaced_words", lambda run, text: cuts[run])
+    for n_whole, is_term in ((2, True), (1, False)):
+        texts = ["甲乙"] * n_whole + ["甲乙丙"] * 2
+        words = Words(np.array(texts, dtype=object), np.ones(len(texts), bool))
+        assert ("甲乙" in words.terms) is is_term
+        assert "乙丙" in words.terms
+        if is_term:  # wherever it stands
+            assert words.presence.sum(0)[words.terms == "甲乙"] == len(texts)
 
 
 def test_a_run_of_katakana_is_one_word():
-    texts = np.array(["音楽プレーヤーを使う", "音楽プレーヤー、使う"], dtype=object)
-    words = Words(texts, np.ones(2, bool))
-    assert {"プレーヤー", "音楽プレーヤー"} <= set(words.terms)
+    texts = ["音楽プレーヤーを使う", "音楽プレーヤー、テキストファイル"]
+    texts.append("テキストファイルを使う")
+    words = Words(np.array(texts, dtype=object), np.ones(3, bool))
+    whole = {"プレーヤー", "音楽プレーヤー", "テキストファイル"}  # of eight characters
+    assert whole <= set(words.terms)
     assert not any(term in words.terms for term in ("プレ", "プレーヤ", "楽プレー"))
 
 

@@ -337,16 +337,23 @@ class CodesWriter:
             self._lock = None
 
     def _next_source(self) -> Facts | None:
-        """Return where the embeddings of the next rows lie in the file that they come from."""
+        """Return where the embeddings of the next rows are in the file that they come from."""
         if self._source is None:
             return None
         file = {"path": self._source, "fingerprint": files.fingerprint(self._source)}
-        n_before = 0
+        offset = self._first + self.n_written
+        if self.manifest["draft"]["origin"]["data"] is None:
+            offset += self._n_rows_of(file)  # several writers may share one file
+        return file | {"offset": offset}
+
+    def _n_rows_of(self, file: Facts) -> int:
+        """Return how many rows of the corpus have their embeddings in a file."""
+        n_rows = 0
         for shard in self.manifest["shards"]:
             known = shard["vectors"]
             if known is not None and file.items() <= known.items():
-                n_before += shard["n_rows"]
-        return file | {"offset": self._first + n_before + self.n_written}
+                n_rows += shard["n_rows"]
+        return n_rows
 
     def _require(self, known: Facts, facts: Facts) -> None:
         """Refuse facts that are not those that are known."""

@@ -10,15 +10,15 @@ from functools import cache
 import numpy as np
 import scipy.sparse as sp
 
-from nanosae.text.tokens import UNSPACED, marks
+from nanosae.text.tokens import UNSPACED, is_unspaced, marks
+from nanosae.text.unspaced import unspaced_tokens
 
-LONGEST_PHRASE = 6  # words, in scripts without spaces
+LONGEST_PHRASE = 6  # characters, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
 MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
+WHOLE = 0.5  # share of a phrase's occurrences that begin and end where a word does
 USUAL = 0.8  # share of a phrase's occurrences with the same word beside it
 MIN_SHARE = 2e-5  # of the texts, that a term must be in where this is more than three
-
-KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff"  # a run of it is nearly always one word
 
 LINK = re.compile(r"(?:https?://|www\.)\S+")  # names nothing, whatever is in it
 
@@ -26,10 +26,11 @@ LINK = re.compile(r"(?:https?://|www\.)\S+")  # names nothing, whatever is in it
 class Words:
     """Count words and phrases of one to three words.
 
-    A word is a run of letters, marks and digits of any script, Katakana included; where a script
-    has no spaces, one character, and phrases have up to six words. Phrases do not cross punctuation
-    or links, and the words of a link do not count. Kept is what has two letters and stands in three
-    texts (in two, if there are fewer than 2,000), or in one of 50,000 if these are more.
+    A word is a run of letters, marks and digits; where a script has no spaces, up to six characters
+    (Thai: words) that begin and end where a word does in half of their places (see `unspaced`).
+    Phrases do not cross punctuation or links, and the words of a link do not count. Kept is what
+    has two letters and stands in three texts (in two, if there are fewer than 2,000), or in one of
+    50,000 if these are more.
 
     Args:
         texts: The texts, (n,).
@@ -103,12 +104,14 @@ class _Tokens:
 
     Attributes:
         words: Number of each word in the vocabulary.
+        begins: Whether it begins a word: only characters of unspaced scripts may not, bool.
         clauses: Number of the clause of each, −1 behind the last text.
         n_words: Number of words in each text.
         vocabulary: The words.
     """
 
     words: np.ndarray
+    begins: np.ndarray
     clauses: np.ndarray
     n_words: np.ndarray
     vocabulary: list[str]
@@ -117,6 +120,7 @@ class _Tokens:
 def _tokenise(texts: np.ndarray) -> _Tokens:
     number_of: dict[str, int] = {}
     words = array("q")
+    begins = array("b")
     clauses = array("q")
     n_words = []
     clause = 0
@@ -124,17 +128,22 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
         clause += 1
         n_before = len(words)
         without_links = LINK.sub("\n", text.lower())
-        for word in _token_pattern().findall(without_links):
-            if word:
-                words.append(number_of.setdefault(word, len(number_of)))
-                clauses.append(clause)
-            else:  # punctuation
+        for run in _token_pattern().findall(without_links):
+            if not run:  # punctuation
                 clause += 1
+                continue
+            tokens = unspaced_tokens(run, text) if is_unspaced(run) else [(run, True)]
+            for word, is_begin in tokens:
+                words.append(number_of.setdefault(word, len(number_of)))
+                begins.append(is_begin)
+                clauses.append(clause)
         n_words.append(len(words) - n_before)
     words.extend([0] * LONGEST_PHRASE)
+    begins.extend([True] * LONGEST_PHRASE)
     clauses.extend([-1] * LONGEST_PHRASE)
     return _Tokens(
         np.array(words),
+        np.array(begins, dtype=bool),
         np.array(clauses),
         n_words=np.array(n_words),
         vocabulary=list(number_of),
@@ -144,11 +153,11 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
 @cache
 def _token_pattern() -> re.Pattern[str]:
     """Match words, as a group, and punctuation between clauses, outside of it."""
-    unspaced_word = rf"[{KATAKANA}]+|[{UNSPACED}][{marks()}]*"
+    unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
     punctuation = r"[.,:](?=\s|$)|[;!?()\[\]{}\"“”«»…。，、；：！？\n]"
-    return re.compile(rf"({unspaced_word}|{spaced_word})|{punctuation}")
+    return re.compile(rf"({unspaced_run}|{spaced_word})|{punctuation}")
 
 
 @dataclass(frozen=True)
@@ -199,8 +208,9 @@ def _count_phrases(tokens: _Tokens) -> _Counted:
         shape = (n_texts, len(phrases.names))
         counts = sp.csr_array((occurrences, places), shape=shape)
         is_common = np.bincount(counts.indices, minlength=len(phrases.names)) >= minimum
+        is_term = is_common & _are_whole(phrases, tokens, length)
         kept = [
-            i for i in np.flatnonzero(is_common) if _has_two_letters(phrases.names[i])
+            i for i in np.flatnonzero(is_term) if _has_two_letters(phrases.names[i])
         ]
         columns.append(counts[:, kept])
         terms += [phrases.names[i] for i in kept]
@@ -217,6 +227,15 @@ def _count_phrases(tokens: _Tokens) -> _Counted:
         phrases = _extend(phrases, length, is_common, tokens, minimum)
     counts = sp.csr_array(sp.hstack(columns, format="csr"))
     return _Counted(terms, before, after, counts)
+
+
+def _are_whole(phrases: _Phrases, tokens: _Tokens, length: int) -> np.ndarray:
+    """Say which phrases of a length are not cut out of words, bool (phrases,)."""
+    ends = phrases.starts + length
+    is_whole = tokens.begins[phrases.starts] & tokens.begins[ends]
+    n_whole = np.bincount(phrases.numbers, is_whole, len(phrases.names))
+    n_places = np.bincount(phrases.numbers, minlength=len(phrases.names))
+    return n_whole >= WHOLE * n_places
 
 
 def _usual_neighbours(phrases: _Phrases, tokens: _Tokens, offset: int) -> np.ndarray:

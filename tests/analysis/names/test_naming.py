@@ -10,6 +10,7 @@ from nanosae.analysis.names import naming, word_forms
 from nanosae.analysis.names.keywords import feature_words
 from nanosae.analysis.names.labels import label
 from nanosae.analysis.names.meaning import corpus_meaning, terms_by_corpus
+from nanosae.text.tokens import is_unspaced
 from nanosae.text.words import Words
 from small_corpora import NOISE, corpus
 
@@ -58,7 +59,8 @@ def test_names_keep_the_usual_spelling(tmp_path):
 @pytest.mark.parametrize(
     ("phrase", "filler"),
     [
-        ("機械学習", "今日本語文章天気良東京都駅前新聞電話車道海山川"),
+        ("機械学習", ["新聞", "を", "読む", "電話", "東京", "天気", "駅前"]),
+        ("机器学习", ["我们", "喜欢", "苹果", "今天", "天气", "北京", "电话"]),
         ("מכונת כביסה", ["שלום", "בית", "ילד", "ספר", "מים", "לחם", "עץ"]),
         ("भाषा विज्ञान", ["घर", "पानी", "किताब", "लड़का", "दिन", "रात"]),
         ("обработка текста", ["дом", "река", "город", "книга", "день", "ночь"]),
@@ -66,8 +68,8 @@ def test_names_keep_the_usual_spelling(tmp_path):
 )
 def test_any_script_is_named(tmp_path, phrase, filler):
     rng = np.random.default_rng(0)
-    glue = "" if isinstance(filler, str) else " "
-    texts = [glue.join(rng.choice(list(filler), 8)) for _ in range(200)]
+    glue = "、" if is_unspaced(phrase) else " "
+    texts = [glue.join(rng.choice(filler, 8)) for _ in range(200)]
     active = np.zeros((200, 1))
     for i in range(60):
         texts[i] = f"{texts[i]}{glue}{phrase}{glue}{texts[-i - 1]}"
@@ -99,6 +101,23 @@ def test_unspaced_labels_are_whole_words(tmp_path, word, frames, others):
         noise = "".join(rng.choice(list("今日本文章天気東京駅前新聞電話車道海山川"), 6))
         texts.append(f"{noise}。{rng.choice(frames).format(subject)}")
     assert label(corpus(tmp_path / "c", active, texts)).label[0] == word
+
+
+def test_labels_of_japanese_sentences_consist_of_words(tmp_path):
+    subjects = ["音量", "天気", "予約", "銀行口座", "レシピ", "りんご"]
+    frames = ["{}を確認してください", "{}について教えてください", "新しい{}は何ですか"]
+    frames += ["明日の{}を知りたいです", "{}が好きです"]
+    texts = [frame.format(subject) for subject in subjects for frame in frames * 12]
+    active = np.zeros((len(texts), 7))
+    for i, text in enumerate(texts):
+        for k, subject in enumerate(subjects):
+            active[i, k] = subject in text
+        active[i, 6] = "ください" in text
+    allowed = {*subjects, "銀行", "口座", "確認", "教え", "教えてください", "ください"}
+    labels = label(corpus(tmp_path / "c", active, texts)).label
+    terms = {term for text in labels for term in text.split(", ")}
+    assert terms <= allowed
+    assert {"音量", "天気", "予約", "レシピ"} <= terms
 
 
 def test_particles_are_no_part_of_unspaced_labels(tmp_path):

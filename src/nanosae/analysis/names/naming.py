@@ -47,11 +47,12 @@ from nanosae.analysis.names.meaning import Meaning, TermMeaning, normal_auc
 from nanosae.analysis.names.word_forms import holds, inflections, is_unspaced, repeats
 from nanosae.analysis.ranking import largest_places
 from nanosae.progress import tracked
+from nanosae.text.unspaced import unspaced_words
 from nanosae.text.words import Words, is_stop_word
 
-# Hiragana is mostly particles and endings, and so are these characters of Chinese
-PARTICLES = "\u3041-\u309f的了是和与或及为也它这那您"
-LOOSE_END = re.compile(f"^[{PARTICLES}]|[{PARTICLES}]$")
+# Short words of Hiragana are mostly particles and endings, and so are these words of Chinese
+PARTICLE = re.compile("[\u3041-\u309f]{1,3}|[的了是和与或及为也它这那您]")
+LONGEST_ALONE = 2  # characters of such a word that stands alone
 MAX_TERMS = 3
 CANDIDATES = 150  # typical terms among which a name is looked for
 MIN_GAIN = 0.02  # of a further term
@@ -277,7 +278,7 @@ def _ends_have_content(text: str) -> bool:
 def _is_whole(corpus: _Corpus, term: int) -> bool:
     """Return whether a term stands by itself: it is not cut out of a longer phrase."""
     words = corpus.words
-    if LOOSE_END.search(words.terms[term]):
+    if _has_loose_end(words.terms[term]):
         return False
     before = words.before[term]
     is_cut_before = before != "" and corpus.says_something(before)
@@ -290,6 +291,18 @@ def _is_whole(corpus: _Corpus, term: int) -> bool:
     first, last = word_list[0], word_list[-1]
     n_rarer = min(corpus.n_texts(first), corpus.n_texts(last))
     return len(corpus.rows_with(term)) >= JOINED * n_rarer
+
+
+@lru_cache(maxsize=2**16)
+def _has_loose_end(text: str) -> bool:
+    """Return whether a term without spaces begins or ends with a particle."""
+    if not is_unspaced(text):
+        return False
+    word_list = unspaced_words(text, text)
+    if len(word_list) == 1 and len(text) > LONGEST_ALONE:
+        return False
+    ends = (word_list[0], word_list[-1])
+    return any(PARTICLE.fullmatch(word) for word in ends)
 
 
 def _is_of_form(corpus: _Corpus, term: int) -> bool:

@@ -1,0 +1,90 @@
+"""Words of scripts that put no spaces between them.
+
+Japanese, Chinese and Thai are cut into words by the models of BudouX (Google), which judge each
+place between two characters by those around it. In Japanese a run of Katakana is one word.
+Characters of other scripts (Lao, Khmer, Burmese) are words by themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.resources import files
+
+from budoux import Parser
+
+from nanosae.text.tokens import characters, marks
+
+KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff"
+KANA = re.compile("[\u3041-\u30ff]")
+THAI = re.compile("[\u0e00-\u0e7f]")
+HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+TOKEN = re.compile(f"[{KATAKANA}]+|[^{KATAKANA}][{marks()}]*")
+ONE_SCRIPT = re.compile(f"[{KATAKANA}]+|[^{KATAKANA}]+")
+
+
+def unspaced_words(run: str, text: str) -> list[str]:
+    """Cut a run of characters without spaces into words.
+
+    Args:
+        run: The run, of one or several scripts without spaces.
+        text: The text that it stands in, which tells Japanese from Chinese.
+
+    Example:
+        >>> unspaced_words("画像を変換する", "画像を変換する")
+        ['画像', 'を', '変換', 'する']
+        >>> unspaced_words("比较文件", "比较文件")
+        ['比较', '文件']
+    """
+    language = _language(run, text)
+    if language is None:
+        return characters(run)
+    words = []
+    for piece in _parser(language).parse(run):
+        words += ONE_SCRIPT.findall(piece)
+    return words
+
+
+def unspaced_tokens(run: str, text: str) -> list[tuple[str, bool]]:
+    """Cut a run into what phrases are made of, each with whether it begins a word.
+
+    These are characters and runs of Katakana, because places where a phrase is cut differ; in Thai,
+    whose words are longer, they are words.
+
+    Example:
+        >>> unspaced_tokens("画像を", "画像を")
+        [('画', True), ('像', False), ('を', True)]
+    """
+    tokens = []
+    for word in unspaced_words(run, text):
+        parts = [word] if THAI.match(word) else TOKEN.findall(word)
+        tokens.append((parts[0], True))
+        tokens += [(part, False) for part in parts[1:]]
+    return tokens
+
+
+def _language(run: str, text: str) -> str | None:
+    """Return the name of the model that cuts a run, None if there is none."""
+    if THAI.search(run):
+        return "th"
+    if KANA.search(text):
+        return "ja_word"
+    if not HAN.search(run):
+        return None
+    return "zh-hans" if _is_simplified(run) else "zh-hant"
+
+
+def _is_simplified(run: str) -> bool:
+    """Return whether the character set of simplified Chinese, GB 2312, has all characters."""
+    try:
+        run.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@cache
+def _parser(language: str) -> Parser:
+    model = files("budoux").joinpath("models", f"{language}.json")
+    return Parser(json.loads(model.read_text(encoding="utf-8")))
