@@ -171,7 +171,7 @@ def test_debug_anywhere_shows_the_traceback(place, tmp_path, capfd, monkeypatch)
 
 def test_words_behind_two_hyphens_are_no_flags(capfd):
     assert main(["search", "nowhere", "--", "--k"]) == 2
-    assert "nowhere is not there" in line_of(capfd)
+    assert "nowhere does not exist" in line_of(capfd)
 
 
 def test_an_exit_of_a_library_keeps_its_code(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ words, so that a user can see it and decide otherwise.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -16,23 +15,46 @@ import numpy as np
 import pyarrow as pa
 
 from nanosae.errors import DataError
+from nanosae.sources.column_names import (
+    BIRTH_NAMES,
+    CHOICE_NAMES,
+    DAY_NAMES,
+    DURATION_NAMES,
+    ID_NAMES,
+    PLACE_NAMES,
+    TAG_NAMES,
+    TEXT_NAMES,
+    TIME_NAMES,
+    YEAR_NAMES,
+    field_of,
+    words_of,
+)
 from nanosae.sources.dates import (
     FIRST_YEAR,
     LAST_YEAR,
     PARSED_SHARE,
     are_counts,
     are_days,
+    are_months,
     are_serial_days,
     share_of_dates,
     unit_of_counts,
 )
-from nanosae.sources.kinds import is_list, is_text, pc, whole_numbers
+from nanosae.sources.kinds import is_list, is_text, kind_words, pc, whole_numbers
 from nanosae.sources.number_text import (
     WRITTEN_NUMBER,
+    are_durations,
     are_padded,
+    are_ranges,
     are_ratings,
+    measured_in,
 )
-from nanosae.sources.tags import SEPARATORS, split_tags, tag_separator
+from nanosae.sources.tags import (
+    SEPARATORS,
+    are_spaced_tags,
+    split_tags,
+    tag_separator,
+)
 
 Role = Literal["text", "category", "date", "number", "tags", "id", "vectors", "unused"]
 
@@ -43,26 +65,8 @@ TEXT_DISTINCT = 0.3  # share of different values from which a column can be the 
 # of two texts, the shorter one has at least this share of the longer's words
 EQUALLY_LIKELY = 0.6
 SAMPLE_ROWS = 20_000  # rows that are looked at
-TEXT_NAMES = re.compile(
-    r"^(text|texts|body|content|contents|abstract|review|comment|message|description|tweet|post|"
-    r"answer|response|feedback|document|sentence|summary|question|complaint|narrative|utterance)s?$"
-)
-# names are compared in words: "author_id" and "postId" are "author id" and "post id"
-ID_NAMES = re.compile(
-    r"\b(id|ids|uuid|guid|key|index|idx|hash|url|uri|link|doi"
-    r"|zip|zipcode|zip code|postcode|postal code|plz|phone number|iban)$"
-)
-TIME_NAMES = re.compile(
-    r"\b(time|timestamp|ts|epoch|unix|date|datetime|datum|fecha|created|posted|published"
-    r"|updated|modified|received|opened|closed|resolved|submitted)\b"
-)
-DAY_NAMES = re.compile(
-    r"\b(day|date|datum|fecha|created|posted|published|updated|modified|received|submitted)\b"
-)
-TAG_NAMES = re.compile(r"\b(tag|label|topic|genre|keyword|categorie|subject|skill)s?$")
 COUNTED_UP = 2  # numbers of rows leave out no more than every second
 TAG_WORDS = 4  # a longer tag is a part of a sentence
-YEAR_NAMES = re.compile(r"\b(year|yr|jahr|annee|año)$")
 
 
 @dataclass(frozen=True)
@@ -196,7 +200,7 @@ def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
     """Return the most likely text column; refuse to guess between two."""
     if len(candidates) < 2:
         return candidates[0] if candidates else None
-    named = [name for name in candidates if TEXT_NAMES.match(_field(name))]
+    named = [name for name in candidates if TEXT_NAMES.match(field_of(name))]
     if len(named) == 1:
         return named[0]
     words = {name: _mean_words(sample.column(name)) for name in named or candidates}
@@ -211,21 +215,13 @@ def _choose_text(sample: pa.Table, candidates: list[str]) -> str | None:
     return first
 
 
-def _words(name: str) -> str:
-    """Return the words of a column's name, in small letters with spaces between."""
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return re.sub(r"[\W_]+", " ", apart).strip().lower()
-
-
-def _field(name: str) -> str:
-    """Return the last part of a record's field, such as text of `post.content.text`."""
-    return name.rpartition(".")[2].strip().lower()
-
-
 def _column_role(name: str, values: pa.Array) -> Column:
     present = values.drop_null()
     if len(present) == 0:
         return Column(name, "unused", "empty")
+    if is_ticked(values):
+        value = present[0].as_py()
+        return Column(name, "category", f"{value} or empty")
     kind = present.type
     if pa.types.is_dictionary(kind):
         return _dictionary_role(name, present.dictionary_decode())
@@ -241,39 +237,48 @@ def _column_role(name: str, values: pa.Array) -> Column:
         return _fraction_role(name, present)
     if is_text(kind):
         return _string_role(name, present)
-    return Column(name, "unused", f"{kind} values are not used")
+    return Column(name, "unused", f"{kind_words(kind)} are not used")
+
+
+def is_ticked(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether a column has one value or none, as the boxes of a form that people tick.
+
+    Example:
+        >>> is_ticked(pa.array(["Phone", None] * 10)), is_ticked(pa.array(["Phone", None]))
+        (True, False)
+    """
+    n_empty = values.null_count
+    n_filled = len(values) - n_empty
+    is_word = is_text(values.type) or pa.types.is_boolean(values.type)
+    has_enough = min(n_empty, n_filled) >= CATEGORY_ROWS
+    return is_word and has_enough and pc.count_distinct(values).as_py() == 1
 
 
 def _dictionary_role(name: str, values: pa.Array) -> Column:
     """Take what is stored as a category for one, even if its values read as numbers or dates."""
-    if is_text(values.type):
-        category = _category(name, values)
-        if category.role == "category":
-            return category
-    return _column_role(name, values)
+    category = _category(name, values)
+    return category if category.role == "category" else _column_role(name, values)
 
 
 def _list_role(name: str, values: pa.Array) -> Column:
     if not is_text(values.type.value_type):
-        return Column(name, "unused", f"{values.type} values are not used")
-    if pc.count_distinct(pc.list_flatten(values)).as_py() < CATEGORY_VALUES[0]:
+        return Column(name, "unused", f"{kind_words(values.type)} are not used")
+    tags = pc.list_flatten(values)
+    n_distinct = pc.count_distinct(tags).as_py()
+    if n_distinct < CATEGORY_VALUES[0]:
         return Column(name, "unused", "all lists are equal")
+    if n_distinct > max(CATEGORY_VALUES[1], len(tags) / CATEGORY_ROWS):
+        reason = f"lists of {n_distinct:,} distinct values, most rare"
+        return Column(name, "unused", reason)
     return Column(name, "tags", "holds lists of strings")
 
 
 def _integer_role(name: str, values: pa.Array) -> Column:
     n_distinct = pc.count_distinct(values).as_py()
-    low, high = (bound.as_py() for bound in pc.min_max(values).values())
-    are_years = low >= FIRST_YEAR and high <= LAST_YEAR
-    if are_years and (YEAR_NAMES.search(_words(name)) or n_distinct > 2):
-        return Column(name, "date", f"years from {low} to {high}")
-    if n_distinct > 2 and are_days(values):
-        return Column(name, "date", f"days written like {low}")
-    if _are_times(name, values):
-        return _times(name, values)
-    if n_distinct > 2 and DAY_NAMES.search(_words(name)) and are_serial_days(values):
-        return Column(name, "date", f"Excel day numbers, from {low}")
-    if ID_NAMES.search(_words(name)):
+    found = _years_or_days(name, values, n_distinct)
+    if found is not None:
+        return found
+    if ID_NAMES.search(words_of(name)):
         return Column(name, "id", "named like an identifier")
     if n_distinct == len(values) and len(values) > CATEGORY_ROWS:
         return Column(name, "id", "unique in every row")
@@ -284,8 +289,27 @@ def _integer_role(name: str, values: pa.Array) -> Column:
     return Column(name, "number", "holds numbers")
 
 
+def _years_or_days(name: str, values: pa.Array, n_distinct: int) -> Column | None:
+    """Take whole numbers for years, months, days or times, by their values and their name."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    are_years = low >= FIRST_YEAR and high <= LAST_YEAR
+    if are_years and BIRTH_NAMES.search(words_of(name)):
+        return Column(name, "number", "years of birth")
+    if are_years and (YEAR_NAMES.search(words_of(name)) or n_distinct > 2):
+        return Column(name, "date", f"years from {low} to {high}")
+    if n_distinct > 2 and are_days(values):
+        return Column(name, "date", f"days written like {low}")
+    if n_distinct > 2 and are_months(values):
+        return Column(name, "date", f"months written like {low}")
+    if _are_times(name, values):
+        return _times(name, values)
+    if n_distinct > 2 and DAY_NAMES.search(words_of(name)) and are_serial_days(values):
+        return Column(name, "date", f"Excel day numbers, from {low}")
+    return None
+
+
 def _are_times(name: str, values: pa.Array) -> bool:
-    return TIME_NAMES.search(_words(name)) is not None and are_counts(values)
+    return TIME_NAMES.search(words_of(name)) is not None and are_counts(values)
 
 
 def _times(name: str, values: pa.Array) -> Column:
@@ -297,12 +321,15 @@ def _fraction_role(name: str, values: pa.Array) -> Column:
     whole = whole_numbers(values)
     if whole is not None:  # where a cell is empty, whole numbers become fractions
         column = _integer_role(name, whole)
-        if column.role != "id" or ID_NAMES.search(_words(name)) or _count_up(whole):
+        if column.role != "id" or ID_NAMES.search(words_of(name)) or _count_up(whole):
             return column
     if _are_times(name, values):
         return _times(name, values)
-    if ID_NAMES.search(_words(name)):
+    if ID_NAMES.search(words_of(name)):
         return Column(name, "id", "named like an identifier")
+    if PLACE_NAMES.search(words_of(name)):
+        reason = f"a coordinate; use --target {quote(name)} to explain it"
+        return Column(name, "unused", reason)
     if pc.count_distinct(values).as_py() == 1:
         return Column(name, "unused", "all values are equal")
     return Column(name, "number", "holds numbers")
@@ -331,11 +358,14 @@ def _string_role(name: str, values: pa.Array) -> Column:
     category = _category(name, filled)
     if category.role == "category":
         return category
+    if are_ranges(filled):
+        reason = f"middles of ranges written like {filled[0]}"
+        return Column(name, "number", reason)
     if _are_texts(filled):
         return Column(name, "text", f"{mean_words:.0f} words per row on average")
     if n_distinct == len(filled):
         return Column(name, "id", "unique in every row")
-    if ID_NAMES.search(_words(name)):
+    if ID_NAMES.search(words_of(name)):
         return Column(name, "id", "named like an identifier")
     return category
 
@@ -346,13 +376,18 @@ def _measured(name: str, values: pa.Array) -> Column | None:
     if dates >= PARSED_SHARE:
         return Column(name, "date", f"{100 * dates:.0f} % of the values are dates")
     numbers = _share_of_numbers(values)
-    if numbers >= PARSED_SHARE and not ID_NAMES.search(_words(name)):
+    if numbers >= PARSED_SHARE and not ID_NAMES.search(words_of(name)):
         if _are_times(name, values):
             return _times(name, values)
         reason = f"{100 * numbers:.0f} % of the values are numbers"
         return Column(name, "number", reason)
     if are_ratings(values):
         return Column(name, "number", f"ratings written like {values[0]}")
+    unit = measured_in(values)
+    if unit is not None:
+        return Column(name, "number", f"numbers of {unit}")
+    if DURATION_NAMES.search(words_of(name)) and are_durations(values):
+        return Column(name, "number", f"minutes of durations written like {values[0]}")
     return None
 
 
@@ -373,7 +408,10 @@ def _are_texts(values: pa.Array) -> bool:
 def _tags(name: str, values: pa.Array) -> Column | None:
     """Take a column for tags if many cells hold several short values, each of them often."""
     separator = tag_separator(values)
-    is_place_or_name = separator == "," and not TAG_NAMES.search(_words(name))
+    is_named = TAG_NAMES.search(words_of(name)) or CHOICE_NAMES.search(name.lower())
+    if separator is None and is_named and are_spaced_tags(values):
+        separator = " "
+    is_place_or_name = separator == "," and not is_named
     if separator is None or is_place_or_name:
         return None
     tags = pc.list_flatten(split_tags(values, separator))
@@ -385,9 +423,8 @@ def _tags(name: str, values: pa.Array) -> Column | None:
         return None
     if n_distinct > high:
         return Column(name, "unused", _too_many(name, f"{n_distinct:,} distinct tags"))
-    return Column(
-        name, "tags", f"{n_distinct} distinct tags, separated by {separator!r}"
-    )
+    sign = "spaces" if separator == " " else repr(separator)
+    return Column(name, "tags", f"{n_distinct} distinct tags, separated by {sign}")
 
 
 def _category(name: str, values: pa.Array) -> Column:

@@ -22,6 +22,7 @@ from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as
 from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 from nanosae.sources.notes import with_note
+from nanosae.sources.repeated_columns import with_repeated_as_lists
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
@@ -83,7 +84,7 @@ def read_texts(
         table = read_text_files(files, column or "text", encoding)
     else:
         table = _read_tables(files, column, encoding)
-    table = without_structs(_with_own_names(table))
+    table = without_structs(_with_own_names(with_repeated_as_lists(table)))
     if not keep_chats:
         table = with_chats_as_text(table)
     if column is None:

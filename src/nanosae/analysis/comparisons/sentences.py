@@ -34,6 +34,12 @@ COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"
 COLUMNS += NUMBERS
 MIN_PERIOD_TEXTS = 20  # shares of fewer texts are not stated
 THE_REST = "the rest"
+# values that say nothing without their column
+UNCLEAR_VALUES = re.compile(
+    r"true|false|yes|no|ja|nein|oui|non|sí|si|да|нет|[yn]", re.IGNORECASE
+)
+NAME_WORDS = 3  # of a column: longer names are quoted
+NAME_LETTERS = 60  # of a column: longer names are cut
 TEXTS_WHERE = "the texts where"  # begins the name of a group that names its column
 # factor of a finding's weight for each earlier one with the same column, side, feature or topic
 DISCOUNTS = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
@@ -306,7 +312,15 @@ def _second_group(first: str, value: Any, column: Any, names_column: bool) -> st
         return THE_REST
     second = group_words(value, column, names_column)
     both_name_column = first.startswith(TEXTS_WHERE) and second.startswith(TEXTS_WHERE)
-    return f"those where it is {value}" if both_name_column else second
+    if not both_name_column:
+        return second
+    return f"those where it is {_value_words(value, column)}"
+
+
+def _value_words(value: Any, column: Any) -> str:
+    """Return a value, in quotation marks where its column is."""
+    is_quoted = column_words(column).startswith("“")
+    return f"“{value}”" if is_quoted else str(value)
 
 
 def _about(found: Line) -> str:
@@ -341,18 +355,26 @@ def group_words(
         return text
     name = column_words(column)
     has_word = re.search(r"[^\W\d_]{2}", text)
-    is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
-    if names_column or not has_word or is_yes_or_no:
+    says_too_little = not has_word or UNCLEAR_VALUES.fullmatch(text)
+    if names_column or says_too_little:
         verb = "include" if includes else "is"
-        return f"{TEXTS_WHERE} {name} {verb} {text}"
+        return f"{TEXTS_WHERE} {name} {verb} {_value_words(text, column)}"
     return text
 
 
 def column_words(column: Any) -> str:
-    """Return the name of a column; long ones, such as questions, in quotation marks."""
-    name = str(column).replace("_", " ")
+    """Return the name of a column: quoted if it is a question, cut at a word if it is long.
+
+    Example:
+        >>> column_words("price_paid"), column_words("Would you buy from us again?")
+        ('price paid', '“Would you buy from us again?”')
+    """
+    name = " ".join(str(column).replace("_", " ").split())
     n_words = len(name.split())
-    return f"“{name}”" if n_words > 3 else name
+    if len(name) > NAME_LETTERS:
+        beginning, _, _ = name[:NAME_LETTERS].rpartition(" ")
+        name = f"{beginning or name[:NAME_LETTERS]} …"
+    return f"“{name}”" if n_words > NAME_WORDS else name
 
 
 def _trend_line(result: _Comparison, found: Line) -> Line | None:
