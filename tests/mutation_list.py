@@ -1074,6 +1074,15 @@ add(
 )
 # ---- describe, families, topics, search, steering
 add(
+    "analysis/describe.py",
+    "tests/analysis/test_describe.py -k centre_is_the_mean",
+    (
+        "describe: a mean of blocks' means",
+        "return np.sum(block_sums, axis=0) / max(codes.n_rows, 1)",
+        "return np.mean([v.mean(0) for _, v in codes.scan()], axis=0)",
+    ),
+)
+add(
     "analysis/coactivation.py",
     "tests/analysis/test_coactivation.py",
     (
