@@ -1643,8 +1643,8 @@ add(
     ),
     (
         "packing: no begin token",
-        "window_ids = head + ids[part]",
-        "window_ids = [5] * n_head + ids[part]",
+        "texts_of_tokens, head + own_ids,",
+        "texts_of_tokens, [5] * n_head + own_ids,",
     ),
     (
         "packing: texts shifted",
@@ -1657,7 +1657,7 @@ add(
     "tests/text/test_activations.py -k chats",
     (
         "chats: two begin tokens",
-        'written.removeprefix(tokenizer.bos_token or "")',
-        "written",
+        'formatted.removeprefix(tokenizer.bos_token or "")',
+        "formatted",
     ),
 )
