@@ -886,7 +886,17 @@ add(
     "sources/number_text.py",
     "tests/sources/test_roles.py -k units_and_ranges",
     ("ranges: their low ends", "pc.add(low, high)", "pc.add(low, low)"),
-    ("durations: of minutes hours", "first + second / 60", "60 * first + second"),
+    (
+        "durations: hours of 6 minutes",
+        "pc.multiply(first, 60)",
+        "pc.multiply(first, 6)",
+    ),
+)
+add(
+    "sources/paragraphs.py",
+    "tests/sources/test_line_files.py",
+    ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
+    ("paragraphs: of short lines", "length >= BROKEN_SHARE * width", "length >= 0"),
 )
 add(
     "sources/local_dates.py",

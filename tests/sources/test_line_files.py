@@ -66,6 +66,7 @@ def test_lines_of_which_some_are_empty_are_lines(share):
         for row in np.flatnonzero(rng.random(900) < share):
             lines[row] = ""
         assert split_paragraphs(lines) is None
+        assert split_paragraphs([line.strip(".") for line in lines]) is None
     assert split_paragraphs([sentence(rng, 9) for _ in range(99)]) is None
     one_line_each = [line for _ in range(99) for line in (sentence(rng, 30), "")]
     assert split_paragraphs(one_line_each) is None

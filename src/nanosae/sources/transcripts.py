@@ -83,7 +83,7 @@ def _turns(lines: Sequence[str], name: str) -> pa.Table:
             minutes.append(_minutes(time) if time else None)
         elif texts and line.strip():
             texts[-1] += f"\n{line.strip()}"
-    columns = {name: texts, "speaker": speakers}
+    columns: dict[str, list] = {name: texts, "speaker": speakers}
     if any(minute is not None for minute in minutes):
         columns["minute"] = minutes
     return pa.table(columns)
