@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nanosae.errors import DataError
-from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.corpus import Answer, OpenCorpus, day
 from nanosae.view.style import COLORS, MUTED, SEQUENTIAL
 
 SAMPLE = 50_000  # rows that stand for all where every feature is summed up
@@ -40,7 +40,12 @@ def color_points(
     elif kind == "rows":
         leader = corpus.map["led"]
         places = np.append(places, -1)[leader]  # no leader, −1: no group
-    return _legend(source, places[ids], list(groups.names.values()))
+    legend, found = _legend(source, places[ids], list(groups.names.values()))
+    for entry, number in zip(
+        legend["entries"][: len(COLORS)], groups.numbers, strict=False
+    ):
+        entry["number"] = number
+    return legend, found
 
 
 def feature_number(text: str) -> int:
@@ -75,9 +80,10 @@ def _by_column(
     """Colour rows by a metadata column, features by what the column says of their rows."""
     column = corpus.column(name)
     if kind == "rows":
-        return _legend(name, column.values[ids], column.names)
+        return _legend(name, column.values[ids], column.names, column.is_date)
     title = f"{name}: {'most typical' if column.names else 'mean'}"
-    return _legend(title, _column_of_features(corpus, name)[ids], column.names)
+    typical = _column_of_features(corpus, name)[ids]
+    return _legend(title, typical, column.names, column.is_date)
 
 
 def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
@@ -86,7 +92,7 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
     On a sample of rows; the most typical group has the largest share of the feature's rows,
     compared with its share of all rows. Fewer than three rows say nothing.
     """
-    values, names = corpus.column(name)
+    values, names, _ = corpus.column(name)
     rows = np.sort(corpus.row_order[:SAMPLE]).astype(np.int64)
     is_known = values[rows] >= 0 if names else np.isfinite(values[rows])
     rows = rows[is_known]
@@ -106,7 +112,7 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
 
 
 def _legend(
-    title: str, values: np.ndarray, names: list[str]
+    title: str, values: np.ndarray, names: list[str], is_date: bool = False
 ) -> tuple[Answer, np.ndarray]:
     """Return a legend of groups, the largest of which have colours, or without names of numbers."""
     if names:
@@ -119,11 +125,13 @@ def _legend(
         legend = {"kind": "groups", "title": title, "entries": entries}
         return legend, np.minimum(values, len(COLORS))
     known = values[np.isfinite(values)]
+    low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
     return {
         "kind": "scale",
         "title": title,
-        "low": known.min() if len(known) else 0.0,
-        "high": known.max() if len(known) else 1.0,
+        "low": low,
+        "high": high,
+        "ends": [day(low), day(high)] if is_date and len(known) else [low, high],
         "light": SEQUENTIAL[False][1:],
         "dark": SEQUENTIAL[True][1:],
     }, values

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY = 86_400
 DAYS_PER_YEAR = 365.2425
+DAY_ERROR = 0.05  # of a day, that a year in float32 may be wrong by
 DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
 DATES_TRIED = 200  # values of a column that say whether it holds dates
 
@@ -51,10 +52,12 @@ class Column(NamedTuple):
     Attributes:
         values: Numbers, times in years, or places among the names (−1: missing), one a row.
         names: Groups of rows, the commonest first; empty for numbers and times.
+        is_date: Whether the values are times.
     """
 
     values: np.ndarray
     names: list[str]
+    is_date: bool = False
 
 
 class Groups(NamedTuple):
@@ -63,11 +66,13 @@ class Groups(NamedTuple):
     Attributes:
         of_feature: The group of each feature, counted from the largest (−1: none).
         names: The names of the groups, the largest first.
+        numbers: What the run calls these groups, in the same order.
         of_row: The group of each row (−1: none), or None where it is that of a row's leader.
     """
 
     of_feature: np.ndarray
     names: dict[int, str]
+    numbers: list[int]
     of_row: np.ndarray | None = None
 
 
@@ -203,17 +208,19 @@ def _column(codes: Codes, name: str) -> Column:
     import pandas as pd
 
     values = pd.Series(codes.column(name))
+    if pd.api.types.is_object_dtype(values):
+        values = values.map(as_text)
     if _holds_dates(values):
-        return Column(_years(_moments_of_texts(values)), [])
+        return Column(_years(_moments_of_texts(values)), [], is_date=True)
     if pd.api.types.is_datetime64_any_dtype(values):
-        return Column(_years(_moments(values)), [])
+        return Column(_years(_moments(values)), [], is_date=True)
     if pd.api.types.is_numeric_dtype(values) and values.nunique() > len(COLORS):
         return Column(values.to_numpy(np.float32), [])
-    if pd.api.types.is_object_dtype(values):
-        values = values.map(_as_text)
     codes_by_value, names = pd.factorize(values.where(_is_known(values)))
+    if not len(names):
+        return Column(np.full(len(values), np.nan, np.float32), [])
     order, place = largest_first(codes_by_value)
-    group_names = [str(names[i]) for i in order] if len(names) else []
+    group_names = [str(names[i]) for i in order]
     return Column(place[codes_by_value].astype(np.int32), group_names)
 
 
@@ -246,7 +253,19 @@ def _years(moments: np.ndarray) -> np.ndarray:
     return np.where(np.isnat(moments), np.nan, years).astype(np.float32)
 
 
-def _as_text(value: Any) -> Any:
+def day(year: float) -> str:
+    """Return the day of a time in years, in ISO 8601.
+
+    Example:
+        >>> day(2021.5)
+        '2021-07-02'
+    """
+    days = (year - 1970) * DAYS_PER_YEAR
+    whole_days = int(np.floor(days + DAY_ERROR))
+    return str(np.datetime64(whole_days, "D"))
+
+
+def as_text(value: Any) -> Any:
     """Return a list of tags as one text; other values as they are."""
     if isinstance(value, list | tuple | np.ndarray):
         return ", ".join(map(str, value))
@@ -283,7 +302,7 @@ def _groups(corpus: OpenCorpus, kind: str) -> Groups:
     for i, g in enumerate(order[filled].tolist()):
         names[i] = given.get(g, f"{kind} {g}")
     of_row = None if rows is None else place[members]
-    return Groups(place[group], names, of_row)
+    return Groups(place[group], names, order[filled].tolist(), of_row)
 
 
 def _family_names(corpus: OpenCorpus) -> dict[int, str]:

@@ -34,6 +34,13 @@ def feature_words(line: dict[Any, Any], name: str) -> list[str]:
     return list(dict.fromkeys(word for word in words if word))[:MAX_WORDS]
 
 
+def can_weigh(corpus: OpenCorpus, text: str) -> bool:
+    """Return whether a text's sentences can be weighed: it has several, and there is a model."""
+    is_text = corpus.codes.has_texts and not corpus.codes.has_tokens
+    has_sentences = 2 <= len(split_sentences(text)) <= MAX_SENTENCES
+    return corpus.model is not None and is_text and has_sentences
+
+
 def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
     """Say what leaving out each sentence of a text does to the activation of a feature.
 
@@ -55,7 +62,7 @@ def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
     spans = split_sentences(text)
     if not 2 <= len(spans) <= MAX_SENTENCES:
         raise DataError(
-            f"this text has {len(spans)} sentences: 2 to {MAX_SENTENCES} can be weighed."
+            f"sentences in this text: {len(spans)}; 2 to {MAX_SENTENCES} can be weighed."
         )
     shortened = [text[:start] + text[stop:] for start, stop in spans]
     vectors = _encode(corpus, [text, *shortened])

@@ -15,6 +15,7 @@ from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 from nanosae.view.explorer.evidence import feature_words
+from nanosae.view.explorer.glance import sentences_about
 from nanosae.view.explorer.rows import PAGE, row_lines
 
 EXAMPLES = 10  # texts of each kind on a card
@@ -151,6 +152,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
         "histogram": np.histogram(activations, BINS, (0, strongest or 1))[0],
         "facts": {name: line[name] for name in FACTS if name in line},
         "doubtful": feature in corpus.doubtful,
+        "findings": sentences_about(corpus, "feature", feature),
         "words": feature_words(line, corpus.names.get(feature, "")),
         "family": _family_name(corpus, feature),
         "examples": {
@@ -179,13 +181,10 @@ def _examples(
     """Return rows that show what a feature stands for, by kind."""
     n = len(rows)
     by_strength = rows[np.argsort(-activations, kind="stable")]
-    n_bands = min(n, EXAMPLES)
-    middles = (np.arange(n_bands) + 0.5) * n / EXAMPLES
-    band_middles = middles.astype(np.int64)
-    examples = {
-        "strongest": by_strength[:EXAMPLES],
-        "from strong to weak": by_strength[band_middles],
-    }
+    examples = {"strongest": by_strength[:EXAMPLES]}
+    if n > EXAMPLES:
+        band_middles = (np.arange(EXAMPLES) + 0.5) * n / EXAMPLES
+        examples["from strong to weak"] = by_strength[band_middles.astype(np.int64)]
     if line.get("n_active") == n:  # this corpus was described, not another
         for kind in ("near_misses", "hard_negatives"):
             name = kind.replace("_", " ")

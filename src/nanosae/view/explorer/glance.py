@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
 from nanosae.runs.export import records
 from nanosae.runs.results import fresh_value, load_contrasts
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
-TOPICS = 8
+TOPICS = 100  # the biggest
 FINDINGS = 6
+SENTENCES = 8  # about one feature or topic
 
 
 def glance(corpus: OpenCorpus) -> Answer:
@@ -35,8 +37,8 @@ def _counts(corpus: OpenCorpus) -> list[list]:
     return [
         ["texts" if codes.has_texts else "rows", codes.n_rows],
         ["features", int(np.count_nonzero(counts))],
-        ["with a name", int(np.count_nonzero(counts[named]))],
-        ["active per text", codes.nnz / max(codes.n_rows, 1)],
+        ["features with a name", int(np.count_nonzero(counts[named]))],
+        ["features per text", codes.nnz / max(codes.n_rows, 1)],
     ]
 
 
@@ -73,3 +75,13 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
         if contrast.fresh:
             sentences += contrast.value.get("sentences", [])
     return [{"sentence": sentence} for sentence in sentences[:FINDINGS]]
+
+
+def sentences_about(corpus: OpenCorpus, what: str, number: int) -> list[str]:
+    """Return what comparisons found about a "feature" or a "topic", the most telling first."""
+    table = fresh_value(corpus.run, "findings.parquet", corpus.codes)
+    if table is None:
+        return []
+    found = of_comparisons(table)
+    is_about_it = (found[what] == number).fillna(False)
+    return found.loc[is_about_it, "sentence"].head(SENTENCES).tolist()

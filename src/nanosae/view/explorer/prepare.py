@@ -3,7 +3,8 @@
 python -m nanosae.view.explorer.prepare CODES map
 python -m nanosae.view.explorer.prepare CODES index
 
-Each line that they write says how far they are.
+Each line that they write says how far they are. They end when their standard input does: the
+explorer holds its other end, so that no job outlives a server that was killed.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ class Jobs:
         with self._lock:
             for what, command in self._commands.items():
                 lines = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=lines
-                )
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=lines)
                 self._jobs[what] = Job(process, lines)
             self._commands = {}
 
@@ -117,7 +116,7 @@ class Jobs:
             self._commands = {}
             for job in self._jobs.values():
                 job.process.terminate()
-                job.process.wait()
+                job.process.communicate()  # closes its standard input
                 job.lines.close()
 
 
@@ -310,7 +309,14 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _end_with_the_server() -> None:
+    """Wait for the end of standard input, which only the server's death or `stop` brings."""
+    os.read(sys.stdin.fileno(), 1)  # no lock is held, as `sys.stdin.read` would on exit
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     prepare(*sys.argv[1:], say=_say)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nanosae.errors import DataError, NanoSAEError
 from nanosae.view.explorer import (
+    columns,
     comparisons,
     evidence,
     features,
@@ -231,6 +232,7 @@ QUESTIONS = {
     "card/{feature}": Endpoint(features.card, {"feature": number_in_path}),
     "topic/{topic}": Endpoint(topics.topic, {"topic": number_in_path}),
     "glance": Endpoint(glance.glance, {}),
+    "columns": Endpoint(columns.columns, {}),
     "sentences": Endpoint(
         evidence.weigh_sentences,
         {"row": whole_number, "feature": whole_number},

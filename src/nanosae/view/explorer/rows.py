@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from nanosae.analysis.groups.topic_rows import load_row_topics
 from nanosae.errors import DataError
 from nanosae.runs import annotations
 from nanosae.runs.export import flat
 from nanosae.runs.export import tag as feature_columns
-from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.corpus import Answer, OpenCorpus, as_text
+from nanosae.view.explorer.evidence import can_weigh
 from nanosae.view.explorer.selections import Selection, select_rows
 
 PAGE = 40  # lines sent at once
@@ -76,13 +78,37 @@ def show_row(corpus: OpenCorpus, row: int) -> Answer:
     order = np.argsort(-activations, kind="stable")
     strongest = features[order].tolist()
     pairs = zip(strongest, activations[order].tolist(), strict=True)
+    text = codes.texts([row])[0] if codes.has_texts else ""
     return {
         "row": row,
-        "text": codes.texts([row])[0] if codes.has_texts else "",
-        "columns": {name: str(codes.column(name, [row])[0]) for name in codes.columns},
+        "text": text,
+        "columns": _known_values(corpus, row),
+        "topic": _topic_of(corpus, row),
+        "weighable": can_weigh(corpus, text),
         "tags": annotations.tags_of(corpus.run, codes.name, row, codes.data),
         "features": [[j, names.get(j, ""), activation] for j, activation in pairs],
     }
+
+
+def _known_values(corpus: OpenCorpus, row: int) -> dict[str, str]:
+    """Return a row's metadata as texts, without what is missing."""
+    import pandas as pd
+
+    known = {}
+    for name in corpus.codes.columns:
+        value = as_text(corpus.codes.column(name, [row])[0])
+        if not pd.isna(value) and value != "":
+            known[name] = str(value)
+    return known
+
+
+def _topic_of(corpus: OpenCorpus, row: int) -> list[Any] | None:
+    """Return the number and the name of a row's topic; None if it is in none."""
+    topics = load_row_topics(corpus.codes)
+    if topics is None or topics.row_topic[row] < 0:
+        return None
+    topic = int(topics.row_topic[row])
+    return [topic, topics.names[topic]]
 
 
 def tag_rows(
