@@ -750,8 +750,13 @@ add(
     ),
     (
         "contrast: topics weigh no more than features",
-        "found.p / weight",
-        "found.p",
+        "_q_values(p / weight, n_tested)",
+        "_q_values(p, n_tested)",
+    ),
+    (
+        "contrast: a weight makes a finding of any p",
+        "p = np.where(found.p <= MAX_P, found.p, 1)",
+        "p = found.p",
     ),
     (
         "contrast: only candidates count as tests",
@@ -886,7 +891,17 @@ add(
     "sources/number_text.py",
     "tests/sources/test_roles.py -k units_and_ranges",
     ("ranges: their low ends", "pc.add(low, high)", "pc.add(low, low)"),
-    ("durations: of minutes hours", "first + second / 60", "60 * first + second"),
+    (
+        "durations: hours of 6 minutes",
+        "pc.multiply(first, 60)",
+        "pc.multiply(first, 6)",
+    ),
+)
+add(
+    "sources/paragraphs.py",
+    "tests/sources/test_line_files.py",
+    ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
+    ("paragraphs: of short lines", "length >= BROKEN_SHARE * width", "length >= 0"),
 )
 add(
     "sources/local_dates.py",
@@ -1061,8 +1076,22 @@ add(
         "similarity.argmax(1) == 4",
     ),
     ("evaluate: a row is its own neighbour", "own[own != row]", "own"),
+    (
+        "evaluate: intruders from the first rows",
+        "rng.permutation(inactive)[:QUESTIONS]",
+        "inactive[:QUESTIONS]",
+    ),
 )
 # ---- describe, families, topics, search, steering
+add(
+    "analysis/describe.py",
+    "tests/analysis/test_describe.py -k centre_is_the_mean",
+    (
+        "describe: a mean of blocks' means",
+        "return np.sum(block_sums, axis=0) / max(codes.n_rows, 1)",
+        "return np.mean([v.mean(0) for _, v in codes.scan()], axis=0)",
+    ),
+)
 add(
     "analysis/coactivation.py",
     "tests/analysis/test_coactivation.py",
@@ -1167,7 +1196,7 @@ add(
     "analysis/search/label_search.py",
     "tests/analysis/search/test_label_search.py",
     ("labels: all words count alike", "rarity * likeness", "likeness"),
-    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+    ("labels: long ones first", "(1 - penalty)", "(1 + lost)"),
 )
 add(
     "analysis/ranking.py",

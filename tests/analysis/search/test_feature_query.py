@@ -19,7 +19,7 @@ def test_words_without_an_encoder_are_lifted_to_features_and_the_answer_says_so(
         found = search(codes, planted.words[j][0])
         assert found.note.startswith("no encoder is known: ")
         assert "texts and" in found.note
-        assert "lifted to" in found.note
+        assert "they give" in found.note
         hits += j in [f for f, *_ in found.features[:3]]
         active = dense_rows(codes)[[h.row for h in found.hits], j] > 0
         hits += active.mean() > 0.7
@@ -63,7 +63,7 @@ def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
     expected[labelled] = 1
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert how.startswith(
-        f"{len(rows)} texts and {len(labelled)} labels hold the words"
+        f"{len(rows)} texts and {len(labelled)} labels contain the words"
     )
     without_lift = acts[rows].mean(axis=0)
     others = [j for j in best if j not in labelled]
@@ -74,7 +74,9 @@ def test_features_of_words_weigh_mean_activation_times_log_lift(codes, planted):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_activation_must_be_finite(value):
-    with pytest.raises(DataError, match=f"feature 1: its activation is {value}"):
+    with pytest.raises(
+        DataError, match=f"feature 1: the activation {value} is not finite"
+    ):
         set_features(np.zeros(3), {1: value}, {})
 
 
@@ -85,7 +87,7 @@ def test_parts_of_labels_and_numbers_choose_a_feature():
             2.0 * (j == feature) for j in range(4)
         ]
     for key, message in (
-        ("s", "3 labels hold 's': 1 "),
+        ("s", "3 labels contain 's': 1 "),
         (4, "there are 0 … 3"),
         (-1, "feature -1"),
     ):

@@ -40,7 +40,7 @@ def explorer(tmp_path_factory):
         "‮ שלום עולם مرحبا",
         "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>",
     ]
-    planted.texts[4] += ". And here is a second sentence."
+    planted.texts[6] += ". And here is a second sentence."
     planted.columns["group"][:30] = ATTACK
     found = OpenCorpus(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
     add_topics(found.codes)
@@ -499,8 +499,7 @@ def test_words_of_a_feature_are_marked_and_long_texts_fold(page, explorer):
 
 
 def test_an_encoder_that_is_not_there_is_said(page):
-    page.open(open="row:4")
-    page.open(open="row:4")
+    page.open(open="row:6")
     page.wait("document.querySelector('#detail .marking button')")
     page.click("#detail .marking button")
     page.wait("document.querySelector('#detail .error')")

@@ -37,6 +37,7 @@ from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
+MAX_P = 0.05  # of a finding, whatever its weight
 TOPICS_SHARE = 0.2  # of the total weight of all tests
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
 MAX_MODEL_FEATURES = 10  # in the joint model
@@ -214,16 +215,19 @@ def _test(
 ) -> pd.DataFrame:
     """Estimate and test the candidates; findings first, by decreasing difference.
 
-    Pairs whose score test has p > 0.05 are not fitted; they count as tests with p = 1.
+    Pairs whose score test has p > 0.05 are not fitted. They count as tests with p = 1, and so do
+    candidates with p > 0.05, which the weight of a topic could otherwise make a finding.
     """
     pairs = _candidate_pairs(sums, tested)
     found = effects(compared, sums, question.kind, pairs)
     n_tested = int(tested.sum())
     weight = _weights(tested, compared.n_features)[pairs.features]
-    q = _q_values(found.p / weight, n_tested)
+    p = np.where(found.p <= MAX_P, found.p, 1)
+    q = _q_values(p / weight, n_tested)
     is_found = q <= FALSE_DISCOVERY_RATE
-    cutoff = rejection_cutoff(found.p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
+    cutoff = rejection_cutoff(p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
     z_screen = sums.z[pairs.features, pairs.targets]
+    cutoff = np.maximum(cutoff, Z95)
     effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
     table = pd.DataFrame(
         {
@@ -320,7 +324,7 @@ def _odds(log_odds: np.ndarray) -> np.ndarray:
 
 
 def _after_selection(
-    found: Effects, is_found: np.ndarray, cutoff: float, z_screen: np.ndarray
+    found: Effects, is_found: np.ndarray, cutoff: Any, z_screen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return effects and the ends of their intervals, corrected for how each was selected.
 

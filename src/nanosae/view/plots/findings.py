@@ -57,9 +57,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     else:
         effects = table[["odds_ratio", "odds_low", "odds_high"]]
         no_effect = 1
-        ratios = effects.to_numpy(float)
-        spans_decades = ratios.max() > 30 * ratios.min()
-        figure.update_xaxes(type="log", dtick=1 if spans_decades else None)
+        figure.update_xaxes(type="log", **_ratio_ticks(effects.to_numpy(float)))
     is_negative = (table["effect"] < 0).tolist()
     _add_effects(figure, effects, is_negative, result["sentences"][:n])
     figure.add_vline(no_effect, line={"color": MUTED, "dash": "dash"})
@@ -76,6 +74,20 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     subtitle = f"{n_findings} findings among {n_tested:,} tests, all rows"
     title = f"What goes with {about.get('column') or table['target'].iloc[0]}"
     return titled(figure, title, 170 + 24 * len(table), subtitle)
+
+
+def _ratio_ticks(ratios: np.ndarray) -> dict[str, Any]:
+    """Return where a logarithmic axis of ratios has ticks: decades, 1 · 2 · 5, or as plotly likes.
+
+    Plotly writes "5" for 0.5 beside 1 if the axis spans a decade or little more.
+    """
+    span = ratios.max() / ratios.min()
+    if span > 30:
+        return {"dtick": 1}
+    if span < 8:
+        return {}
+    decades = 10.0 ** np.arange(-6, 7)
+    return {"tickvals": np.outer(decades, [1, 2, 5]).ravel(), "tickformat": "~g"}
 
 
 def _add_effects(

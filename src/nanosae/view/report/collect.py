@@ -251,7 +251,9 @@ def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:
     figures = {}
     for name, result in contrasts.items():
         if result["findings"]:
-            figures[name] = plots.contrast(result, n=MAX_FINDINGS)
+            is_trend = result["kind"] == "trend" and result.get("shares")
+            draw = plots.over_time if is_trend else plots.contrast
+            figures[name] = draw(result, n=MAX_FINDINGS)
     if codes is not None:
         figures["density"] = plots.density(codes)
         figures["l0"] = plots.l0(codes)
