@@ -942,8 +942,8 @@ add(
     ),
     (
         "joint model: chosen ones are not taken out",
-        "left -= np.outer(share, left[best])",
-        "left -= 0 * np.outer(share, left[best])",
+        "residual_gram -= np.outer(coefficient, residual_gram[best])",
+        "residual_gram -= 0 * np.outer(coefficient, residual_gram[best])",
     ),
     (
         "joint model: sides not balanced",
@@ -1124,7 +1124,7 @@ add(
     "tests/analysis/groups/test_families.py",
     (
         "families: chance not taken off",
-        "expected = of_parent * of_child / max(codes.n_rows, 1)",
+        "expected = n_parent * n_child / max(codes.n_rows, 1)",
         "expected = 0 * of_parent",
     ),
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
