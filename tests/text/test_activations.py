@@ -228,7 +228,7 @@ def test_mistakes_are_named(bert, llama, monkeypatch):
     model, tokenizer = bert
     with pytest.raises(
         ValueError,
-        match=r"BertModel has no layer 'encoder.layers.1' .* near are .*encoder.layer.1",
+        match=r"BertModel has no layer 'encoder.layers.1' .* similar: .*encoder.layer.1",
     ):
         activations(model, "encoder.layers.1", ["a"], tokenizer=tokenizer)
     with pytest.raises(ValueError, match="give tokenizer="):
