@@ -81,7 +81,10 @@ def test_texts_with_all_the_words_decide_and_labels_only_where_there_are_none(tm
         activations, _ = features_of_words(codes, words, terms, labels)
         return np.flatnonzero(activations).tolist()
 
-    assert features_of("red car") == [0, 4]  # not 1 and 2, whose texts have one of the words
+    assert features_of("red car") == [
+        0,
+        4,
+    ]  # not 1 and 2, whose texts have one of the words
     assert features_of("old tree") == [1, 2]  # no text has both
     assert 3 in features_of("red zzqx")  # no text has the second word, a label does
 
