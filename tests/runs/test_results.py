@@ -239,7 +239,7 @@ def test_annotations_of_another_version_are_refused(tmp_path):
         db.execute("CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT)")
     for call in (annotations.names, annotations.bookmarks):
         with pytest.raises(
-            DamagedFileError, match=r"version 0 is not known.*Move it away"
+            DamagedFileError, match=r"version 0 is unknown.*Move it away"
         ):
             call(tmp_path)
     with pytest.raises(DamagedFileError, match="version 0"):

@@ -228,10 +228,10 @@ def test_mistakes_are_named(bert, llama, monkeypatch):
     model, tokenizer = bert
     with pytest.raises(
         ValueError,
-        match=r"BertModel has no layer 'encoder.layers.1' .* near are .*encoder.layer.1",
+        match=r"BertModel has no layer 'encoder.layers.1' .* similar: .*encoder.layer.1",
     ):
         activations(model, "encoder.layers.1", ["a"], tokenizer=tokenizer)
-    with pytest.raises(ValueError, match="give tokenizer="):
+    with pytest.raises(ValueError, match="Give tokenizer="):
         activations(model, "encoder.layer.1", ["a"])
     with pytest.raises(ValueError, match="a text is None: every text must be a string"):
         run(bert, "encoder.layer.1", ["a", None])

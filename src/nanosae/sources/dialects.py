@@ -63,7 +63,11 @@ class Dialect:
 
 
 def find_dialect(
-    head: bytes, file: Path, encoding: str = "utf-8", delimiter: str | None = None
+    head: bytes,
+    file: Path,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    has_header: bool | None = None,
 ) -> Dialect:
     r"""Tell how a file is written.
 
@@ -72,6 +76,7 @@ def find_dialect(
         file: Named in errors.
         encoding: What it is encoded in, where no byte order mark says otherwise.
         delimiter: Where it is known.
+        has_header: Whether the first row names the columns, where that is known.
 
     Raises:
         DataError: If the file is empty or in another encoding.
@@ -97,7 +102,8 @@ def find_dialect(
     rows = list(_rows(lines, delimiter))
     n_title_rows = _n_title_rows(rows)
     rows = rows[n_title_rows:]
-    has_header = _has_header(rows)
+    if has_header is None:
+        has_header = _has_header(rows)
     skipped_lines = 0 if hint is None else 1
     names, n_header_rows = _names(rows, has_header)
     cells = rows[n_header_rows:]

@@ -206,10 +206,10 @@ def parse_durations(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         [90.0, 2.5]
     """
     parts = [_captured(values, DURATION, place) for place in (1, 2, 3)]
-    first, second, third = (pd.to_numeric(part.to_pandas()) for part in parts)
-    with_hours = 60 * first + second + third / 60
-    without = first + second / 60
-    return pa.array(with_hours.fillna(without), pa.float64(), from_pandas=True)
+    first, second, third = (part.cast(pa.float64()) for part in parts)
+    with_hours = pc.add(pc.add(pc.multiply(first, 60), second), pc.divide(third, 60))
+    without = pc.add(first, pc.divide(second, 60))
+    return pc.coalesce(with_hours, without)
 
 
 def _is_nearly_all(holds: pa.Array | pa.ChunkedArray) -> bool:

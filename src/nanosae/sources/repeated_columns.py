@@ -13,8 +13,8 @@ from nanosae.sources.kinds import is_text, pc
 def with_repeated_as_lists(table: pa.Table) -> pa.Table:
     """Make one column of lists of strings of columns with one name.
 
-    Only if each is empty in more rows than the one before, and in all where that one is: then they
-    hold the first, the second, … value of a field.
+    Only if each is empty where the one before is, and the last one in more rows than the first:
+    then they hold the first, the second, … value of a field.
 
     Example:
         >>> columns = [["late", "lost", None], ["lost", None, None]]
@@ -40,12 +40,14 @@ def _are_values_of_one_field(columns: list[pa.Array]) -> bool:
     if not all(is_text(kind) or pa.types.is_null(kind) for kind in kinds):
         return False
     is_empty = [_is_empty(column) for column in columns]
-    for before, after in pairwise(is_empty):
-        has_gaps = pc.any(pc.and_not(before, after)).as_py()
-        has_ends = pc.any(pc.and_not(after, before)).as_py()
-        if has_gaps or (has_ends is False and not pc.all(after).as_py()):
-            return False
-    return True
+    has_gaps = [_any_without(before, after) for before, after in pairwise(is_empty)]
+    has_ends = _any_without(is_empty[-1], is_empty[0])
+    return has_ends and not any(has_gaps)
+
+
+def _any_without(first: pa.Array, second: pa.Array) -> bool:
+    """Return whether the first is true in a row where the second is not."""
+    return pc.any(pc.and_not(first, second)).as_py() or False
 
 
 def _is_empty(column: pa.Array) -> pa.Array:

@@ -8,11 +8,13 @@ defect, which `view.web` answers by 500.
 
 from __future__ import annotations
 
+import asyncio
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unicodedata import category
 
 from nanosae.errors import DataError, NanoSAEError
 from nanosae.view.explorer import (
@@ -40,10 +42,19 @@ MAX_DIGITS = 10  # of such a number in an address
 MAX_CHANGE = 2**20  # bytes of a change
 MAX_TEXT = 500  # characters of a text that is asked for
 MAX_TAG = 80
+MAX_SIZE = 10**9  # of a coordinate or an activation, either way
+MIN_SIDE = 1e-9  # of a part of a map
+SLOW_AT_ONCE = (
+    2  # questions that take long; the others wait, so that quick ones are answered
+)
 MAX_SHOWN = 80  # characters of what was given, in a refusal
 FILE_HEADERS = {"Content-Disposition": 'attachment; filename="texts.csv"'}
 
-Check = Callable[[Any], Any]  # returns a parameter as it is meant, or raises DataError
+Check = Callable[[Any], Any]  # returns a parameter as it is meant, or raises Misfit
+
+
+class Misfit(Exception):
+    """A parameter makes no sense; the message is what it must be."""
 
 
 def whole_number(value: Any) -> int:
@@ -53,98 +64,97 @@ def whole_number(value: Any) -> int:
         or isinstance(value, bool)
         or not 0 <= value <= MAX_NUMBER
     ):
-        raise DataError(f"a whole number from 0 to {MAX_NUMBER:,}")
+        raise Misfit(f"a whole number from 0 to {MAX_NUMBER:,}")
     return value
 
 
 def number_in_path(value: Any) -> int:
     """Check a number of a row or feature that is a part of an address."""
     if not value.isdecimal() or len(value) > MAX_DIGITS:
-        raise DataError(f"a whole number from 0 to {MAX_NUMBER:,}")
+        raise Misfit(f"a whole number from 0 to {MAX_NUMBER:,}")
     return whole_number(int(value))
 
 
 def text(value: Any) -> str:
     """Check a text; halves of characters (surrogates) can be neither searched nor stored."""
     if not isinstance(value, str):
-        raise DataError("a text")
+        raise Misfit("a text")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise DataError("a text without halves of characters")
+        raise Misfit("a text without halves of characters")
     return value
 
 
 def short_text(value: Any) -> str:
     """Check a text that people type."""
     if len(text(value)) > MAX_TEXT:
-        raise DataError(f"a text of at most {MAX_TEXT} characters")
+        raise Misfit(f"a text of at most {MAX_TEXT} characters")
     return value
 
 
 def tag_name(value: Any) -> str:
     """Check the name of a tag."""
-    if not 0 < len(text(value).strip()) <= MAX_TAG:
-        raise DataError(f"a text of 1 to {MAX_TAG} characters")
-    return value.strip()
+    name = " ".join(text(value).split())
+    if not 0 < len(name) <= MAX_TAG:
+        raise Misfit(f"a text of 1 to {MAX_TAG} characters")
+    if any(category(character) == "Cc" for character in name):
+        raise Misfit("a text without control characters")
+    return name
 
 
 def flag(value: Any) -> bool:
     """Check a truth value."""
     if not isinstance(value, bool):
-        raise DataError("true or false")
+        raise Misfit("true or false")
     return value
 
 
 def finite(value: Any) -> float:
-    """Check a number that is neither NaN nor infinite."""
+    """Check a number that can be computed with."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise DataError("a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise DataError("a finite number")
-    return number
+        raise Misfit("a number")
+    if not -MAX_SIZE <= value <= MAX_SIZE:  # NaN is neither
+        raise Misfit(f"a number from -{MAX_SIZE:,} to {MAX_SIZE:,}")
+    return float(value)
 
 
 def whole_numbers(value: Any) -> list[int]:
     """Check a list of rows or features."""
     if not isinstance(value, list):
-        raise DataError("a list of whole numbers")
+        raise Misfit("a list of whole numbers")
     return [whole_number(item) for item in value]
 
 
 def two_texts(value: Any) -> list[str]:
     """Check a column and its value."""
     if not isinstance(value, list) or len(value) != 2:
-        raise DataError("a column and a value")
+        raise Misfit("a column and a value")
     return [text(item) for item in value]
 
 
 def polygon(value: Any) -> list[list[float]]:
     """Check the corners of a polygon."""
     if not isinstance(value, list) or not value:
-        raise DataError("a list of [x, y] pairs")
+        raise Misfit("a list of [x, y] pairs")
     for corner in value:
         if not isinstance(corner, list) or len(corner) != 2:
-            raise DataError("a list of [x, y] pairs")
+            raise Misfit("a list of [x, y] pairs")
     return [[finite(x), finite(y)] for x, y in value]
 
 
 def box(value: Any) -> list[float]:
     """Check a part of a map."""
     if not isinstance(value, list) or len(value) != 4:
-        raise DataError("a box, [x0, y0, x1, y1]")
+        raise Misfit("a box, [x0, y0, x1, y1]")
     x0, y0, x1, y1 = (finite(end) for end in value)
-    if not (x0 < x1 and y0 < y1):
-        raise DataError("a box, [x0, y0, x1, y1], with x0 < x1 and y0 < y1")
+    if not (x0 + MIN_SIDE < x1 and y0 + MIN_SIDE < y1):
+        raise Misfit("a box, [x0, y0, x1, y1], with x0 < x1 and y0 < y1")
     return [x0, y0, x1, y1]
 
 
 def activations(value: Any) -> dict[int, float]:
     """Check new activations by feature."""
     if not isinstance(value, dict):
-        raise DataError("an object of features and activations")
+        raise Misfit("an object of features and activations")
     edit = {}
     for feature, activation in value.items():
         edit[number_in_path(feature)] = finite(activation)
@@ -165,14 +175,14 @@ CONDITIONS: Mapping[str, Check] = {
 def selection(value: Any) -> dict[str, Any]:
     """Check the conditions of a selection; see `selections`."""
     if not isinstance(value, dict):
-        raise DataError("an object of conditions")
+        raise Misfit("an object of conditions")
     return checked(value, CONDITIONS, "condition")
 
 
 def map_kind(value: Any) -> str:
     """Check which map is meant."""
     if value not in ("rows", "features"):
-        raise DataError('"rows" or "features"')
+        raise Misfit('"rows" or "features"')
     return value
 
 
@@ -200,7 +210,7 @@ def checked(
             raise DataError(f"no {what} {name!r} is known; there are: {known}.")
         try:
             meant[name] = checks[name](value)
-        except DataError as error:
+        except Misfit as error:
             raise DataError(
                 f"the {what} {name!r} must be {error}, not {_shown(value)}."
             ) from error
@@ -216,11 +226,19 @@ def _shown(value: Any) -> str:
 
 
 class Endpoint(NamedTuple):
-    """A function that answers, the checks of its parameters, and those that must be given."""
+    """What an address stands for.
+
+    Attributes:
+        answer: The function that answers.
+        checks: Of its parameters.
+        required: Those that must be given.
+        slow: Whether it may take seconds.
+    """
 
     answer: Callable[..., Any]
     checks: Mapping[str, Check]
     required: Sequence[str] = ()
+    slow: bool = False
 
 
 WHERE = {"where": or_null(selection)}
@@ -237,6 +255,7 @@ QUESTIONS = {
         evidence.weigh_sentences,
         {"row": whole_number, "feature": whole_number},
         required=("row", "feature"),
+        slow=True,
     ),
     "texts": Endpoint(rows.list_rows, WHERE | {"at": whole_number}),
     "row/{row}": Endpoint(rows.show_row, {"row": number_in_path}),
@@ -248,8 +267,9 @@ QUESTIONS = {
             "query": or_null(short_text),
             "edit": or_null(activations),
         },
+        slow=True,
     ),
-    "contrast": Endpoint(comparisons.contrast_selection, WHERE),
+    "contrast": Endpoint(comparisons.contrast_selection, WHERE, slow=True),
     "points/{kind}": Endpoint(
         points.map_points,
         WHERE | {"kind": map_kind, "color": text, "box": or_null(box)},
@@ -280,9 +300,11 @@ def make_routes(corpus: OpenCorpus, jobs: Jobs) -> list[Route]:
     from starlette.routing import Route
 
     state = Endpoint(partial(overview.overview, jobs=jobs), {})
+    turns = asyncio.Semaphore(SLOW_AT_ONCE)
     routes = []
     for path, endpoint in {"state": state, **QUESTIONS}.items():
-        routes.append(Route(f"/api/{path}", _question(corpus, endpoint)))
+        turn = turns if endpoint.slow else nullcontext()
+        routes.append(Route(f"/api/{path}", _question(corpus, endpoint, turn)))
     for path, endpoint in CHANGES.items():
         routes.append(
             Route(f"/api/{path}", _change(corpus, endpoint), methods=["POST"])
@@ -290,17 +312,24 @@ def make_routes(corpus: OpenCorpus, jobs: Jobs) -> list[Route]:
     return routes
 
 
-def _question(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Response]:
-    """Answer a GET, in a thread of the server's pool."""
+def _question(
+    corpus: OpenCorpus, endpoint: Endpoint, turn: AbstractAsyncContextManager
+) -> Callable[[Request], Any]:
+    """Answer a GET, in a thread of the server's pool, as soon as it is its turn."""
+    from starlette.concurrency import run_in_threadpool
 
-    def respond(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         try:
             given = {
                 name: json.loads(value) for name, value in request.query_params.items()
             }
         except (ValueError, RecursionError):
             return refusal("What is asked must be JSON.", 400)
-        return _respond(corpus, endpoint, given | request.path_params)
+        async with turn:
+            if await request.is_disconnected():
+                return refusal("Nobody waits for this answer any more.", 499)
+            meant = given | request.path_params
+            return await run_in_threadpool(_respond, corpus, endpoint, meant)
 
     return respond
 

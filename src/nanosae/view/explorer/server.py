@@ -129,7 +129,7 @@ def make_app(
         jobs.stop()
         corpus.map_is_asked.set()  # nobody will ask any more
 
-    def send_file(request: Request) -> Response:
+    async def send_file(request: Request) -> Response:  # waits for no thread
         return _send_file(request.path_params.get("name", PAGE), token)
 
     files = [Route("/", send_file), Route("/static/{name}", send_file)]
