@@ -1239,6 +1239,8 @@ add(
     "analysis/search/feature_query.py",
     "tests/analysis/search/test_feature_query.py",
     ("search: words without lift", "mean * log_lift", "mean"),
+    ("search: texts with any word", "every=all_are_known)", "every=False)"),
+    ("search: labels always", "exact=has_all_words)", "exact=False)"),
 )
 add(
     "analysis/search/steering.py",

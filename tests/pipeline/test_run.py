@@ -218,6 +218,12 @@ def test_the_run_folder_opens_again(finished):
     assert (finished[1] / "report.html").stat().st_size > 10_000
     assert "400 rows" in repr(analysis)
     assert len(analysis.search("boat").to_frame())
+    for compared, expected in (
+        (analysis.contrast(by="place"), nanosae.contrast(analysis, by="place")),
+        (analysis.explain("stars"), nanosae.explain(analysis, "stars")),
+        (analysis.over_time("day"), nanosae.over_time(analysis, "day")),
+    ):
+        pd.testing.assert_frame_equal(compared.table, expected.table)
 
 
 def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(

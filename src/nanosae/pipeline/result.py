@@ -114,6 +114,18 @@ class Analysis:
 
         return contrast(self.codes, a, b, by=by)
 
+    def explain(self, target: Any) -> Contrast:
+        """Find the features that are associated with a column of numbers or categories."""
+        from nanosae.analysis.comparisons.explain import explain
+
+        return explain(self.codes, target)
+
+    def over_time(self, column: str) -> Contrast:
+        """Find the features that become more or less frequent."""
+        from nanosae.analysis.comparisons.over_time import over_time
+
+        return over_time(self.codes, column)
+
     def explore(self, *, open_browser: bool = True) -> None:
         """Show the run on a local page until interrupted."""
         from nanosae.view.explorer.server import explore

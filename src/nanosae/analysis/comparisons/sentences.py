@@ -356,6 +356,8 @@ def group_words(
         'the texts where stars is 4'
         >>> group_words("bug", "labels", names_column=True, includes=True)
         'the texts where labels include bug'
+        >>> group_words("mail", "use", names_column=True, includes=True)
+        'the texts where use includes mail'
     """
     text = str(value)
     if column is None:
