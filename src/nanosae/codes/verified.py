@@ -86,7 +86,7 @@ class VerifiedFile:
                 stream.seek(block * self._block)
                 content = stream.read(self._block)
                 if zlib.crc32(content) != self._checksums[block]:
-                    raise self._damaged("its checksum is not that in manifest.json")
+                    raise self._damaged("its checksum does not match manifest.json")
                 self._verified[block] = True
 
     def _damaged(self, reason: str) -> DamagedFileError:
