@@ -19,6 +19,7 @@ from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.overview import overview
+from nanosae.analysis.comparisons.repeated import compare_repeated
 from nanosae.analysis.comparisons.sentences import (
     COLUMNS,
     findings,
@@ -348,8 +349,12 @@ class Work:
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
-        notes += _note_on_copies(results)
-        table = findings(results)
+        plan = self.plan
+        repeated = compare_repeated(
+            codes, groups=plan.groups, times=plan.times, numbers=plan.numbers
+        )
+        notes += _note_on_copies(results, n_repeated=len(repeated))
+        table = findings([*results, *repeated])
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
@@ -411,7 +416,7 @@ class Work:
         return str(self.folder / "embeddings" / "rows.npy")
 
 
-def _note_on_copies(results: Sequence[Contrast]) -> list[str]:
+def _note_on_copies(results: Sequence[Contrast], n_repeated: int) -> list[str]:
     """Return a note if comparisons rest on far fewer texts than rows, because of copies."""
     if not results:
         return []
@@ -420,9 +425,10 @@ def _note_on_copies(results: Sequence[Contrast]) -> list[str]:
     )
     if n_independent >= MANY_COPIES * n_rows:
         return []
+    beside = "; findings on texts that are repeated count each" if n_repeated else ""
     return [
         f"Apart from digits and small changes, only {n_independent:,} of the {n_rows:,} texts "
-        "are distinct; comparisons count copies as one text."
+        f"are distinct; comparisons count copies as one text{beside}."
     ]
 
 
