@@ -898,6 +898,17 @@ add(
     ),
 )
 add(
+    "analysis/comparisons/repeated.py",
+    "tests/analysis/comparisons/test_repeated.py",
+    ("repeated: copies count once", "{}, copies=True", "{}, copies=False"),
+    ("repeated: words with digits are words", r'r"\w*\d\w*"', r'r"\d+"'),
+    (
+        "repeated: the rarest",
+        "np.lexsort((first, -n_copies))",
+        "np.lexsort((first, n_copies))",
+    ),
+)
+add(
     "sources/paragraphs.py",
     "tests/sources/test_line_files.py",
     ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
@@ -1228,6 +1239,8 @@ add(
     "analysis/search/feature_query.py",
     "tests/analysis/search/test_feature_query.py",
     ("search: words without lift", "mean * log_lift", "mean"),
+    ("search: texts with any word", "every=all_are_known)", "every=False)"),
+    ("search: labels always", "exact=has_all_words)", "exact=False)"),
 )
 add(
     "analysis/search/steering.py",
