@@ -898,6 +898,17 @@ add(
     ),
 )
 add(
+    "analysis/comparisons/repeated.py",
+    "tests/analysis/comparisons/test_repeated.py",
+    ("repeated: copies count once", "{}, copies=True", "{}, copies=False"),
+    ("repeated: words with digits are words", r'r"\w*\d\w*"', r'r"\d+"'),
+    (
+        "repeated: the rarest",
+        "np.lexsort((first, -n_copies))",
+        "np.lexsort((first, n_copies))",
+    ),
+)
+add(
     "sources/paragraphs.py",
     "tests/sources/test_line_files.py",
     ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
@@ -952,8 +963,8 @@ add(
     ),
     (
         "joint model: chosen ones are not taken out",
-        "left -= np.outer(share, left[best])",
-        "left -= 0 * np.outer(share, left[best])",
+        "residual_gram -= np.outer(coefficient, residual_gram[best])",
+        "residual_gram -= 0 * np.outer(coefficient, residual_gram[best])",
     ),
     (
         "joint model: sides not balanced",
@@ -1134,7 +1145,7 @@ add(
     "tests/analysis/groups/test_families.py",
     (
         "families: chance not taken off",
-        "expected = of_parent * of_child / max(codes.n_rows, 1)",
+        "expected = n_parent * n_child / max(codes.n_rows, 1)",
         "expected = 0 * of_parent",
     ),
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
@@ -1228,6 +1239,8 @@ add(
     "analysis/search/feature_query.py",
     "tests/analysis/search/test_feature_query.py",
     ("search: words without lift", "mean * log_lift", "mean"),
+    ("search: texts with any word", "every=all_are_known)", "every=False)"),
+    ("search: labels always", "exact=has_all_words)", "exact=False)"),
 )
 add(
     "analysis/search/steering.py",

@@ -123,7 +123,7 @@ def test_answers_are_bounded_and_mistakes_are_answers(run):
     ):
         (answer,) = in_process(run, ("steer", {"row": 0, "edit": edit}))
         assert reason in answer["error"]
-    assert "there is no row 1000000" in missing["error"]
+    assert "There is no row 1000000" in missing["error"]
     assert "no such column" in column["error"]
     assert "exactly one" in both["error"]
 

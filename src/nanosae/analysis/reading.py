@@ -59,6 +59,20 @@ def texts_of(codes: Codes, rows: np.ndarray, marks: str = "«»") -> Iterator[st
         yield from codes.texts(block, marks)
 
 
+def beginning(text: str, n_letters: int) -> str:
+    r"""Return a text on one line; a long one truncated at a word.
+
+    Example:
+        >>> beginning("A parcel\nthat came late", 12)
+        'A parcel …'
+    """
+    one_line = " ".join(text.split())
+    if len(one_line) <= n_letters:
+        return one_line
+    words, space, _ = one_line[: n_letters + 1].rpartition(" ")
+    return f"{words if space else one_line[:n_letters]} …"
+
+
 def drawn_rows(codes: Codes, most: int) -> np.ndarray:
     """Return a random sample of up to `most` rows, ascending and always the same."""
     shuffled = np.random.default_rng(0).permutation(codes.n_rows)

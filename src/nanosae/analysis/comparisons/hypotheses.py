@@ -79,6 +79,7 @@ class Options:
     min_active: int
     labels: Mapping[int, str] | None
     seed: int = 0
+    copies: bool = False  # whether each copy of a text counts
 
 
 def answer(compared: Compared, question: Question, options: Options) -> Contrast:
@@ -92,7 +93,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     tested = _tested(question, sums, options)
     names = _names(compared, options.labels)
     table = _test(compared, question, sums, tested, names, options)
-    tested_features = tested[: codes.n_features]
+    tested_features = tested[: compared.n_features]
     model, scores = _joint_models(
         codes, question, table, tested_features, rows, names, options
     )
@@ -109,7 +110,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
         "n_rows": len(rows.numbers),
         "n_held_out": int(rows.held.sum()),
         "n_tested": int(tested.sum()),
-        "n_topics_tested": int(tested[codes.n_features :].sum()),
+        "n_topics_tested": int(tested[compared.n_features :].sum()),
         "n_independent": round(sums.n_independent),
         "n_candidates": len(table),
         "notes": question.notes + notes,
@@ -143,7 +144,10 @@ def _rows(
 ) -> Rows:
     """Weight, stratify and split the rows that take part."""
     numbers = np.flatnonzero(question.rows)
-    duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
+    if options.copies:
+        duplicate_group = np.arange(len(numbers))
+    else:
+        duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
     group_sizes = np.bincount(duplicate_group)
     weight = 1 / group_sizes[duplicate_group]
     stratum = strata(codes, numbers, covariates)
@@ -360,12 +364,12 @@ def _joint_models(
     models: list[pd.DataFrame] = []
     scores: list[dict[str, Any]] = []
     with_candidates: set[str] = set()
-    if question.kind != "trend":
+    features = np.flatnonzero(tested.any(1))
+    if question.kind != "trend" and len(features):
         with_candidates = set(table["target"])
     n_models = max(len(with_candidates), 1)
     n_rows = max(MAX_ROWS // n_models, MIN_ROWS)
     rows = rows.sample(n_rows, options.seed)
-    features = np.flatnonzero(tested.any(1))
     strengths = None
     if with_candidates:
         strengths = codes.take(rows.numbers)[:, features]

@@ -18,6 +18,7 @@ N_FEATURES = 10  # at most, from texts and from labels each
 N_TEXTS = 100  # best matching texts whose features are used
 LISTED = 5  # labels that an error names
 ALIKE = 0.85  # ratio to the best label's score from which on labels are used
+EXACT = 0.999  # score of a label that has the words and no others
 
 
 def set_features(
@@ -87,8 +88,10 @@ def features_of_words(
 ) -> tuple[np.ndarray, str]:
     """Turn words into activations of the features that have them in their label or their texts.
 
-    Features of the texts are weighted by their mean activation on the best matching texts, times
-    the logarithm of their lift: their density on these texts ÷ their density on all.
+    The texts are those with all the words, if there are any, or else with one of them. Their
+    features are weighted by their mean activation on the best matching texts, times the logarithm
+    of their lift: their density on these texts ÷ their density on all. Of the labels, those that
+    equal the words count, and others if no text has all the words.
 
     Args:
         codes: The corpus.
@@ -107,26 +110,31 @@ def features_of_words(
             f"{codes.path} has neither texts nor labels: give encoder=… or a vector."
         )
     activations = np.zeros(codes.n_features, np.float32)
-    rows, _ = find_texts(codes, words, N_TEXTS)
+    all_are_known = all(word.terms for word in words)
+    rows, _ = find_texts(codes, words, N_TEXTS, every=all_are_known)
+    has_all_words = all_are_known and len(rows) > 0
+    if not len(rows):
+        rows, _ = find_texts(codes, words, N_TEXTS)
     if len(rows):
         typicality = _typicality(codes, rows)
         most_typical = largest_places(typicality, N_FEATURES)
         largest = max(typicality.max(), 1e-12)
         activations[most_typical] = typicality[most_typical] / largest
-    labelled = _labelled(labels, text)
+    labelled = _labelled(labels, text, exact=has_all_words)
     activations[labelled] = 1
     n_features = np.count_nonzero(activations)
-    note = f"{len(rows)} texts and {len(labelled)} labels contain the words"
+    contain = "contain all the words" if has_all_words else "contain some of the words"
+    note = f"{len(rows)} texts and {len(labelled)} labels {contain}"
     return activations, f"{note}; they give {n_features} features"
 
 
-def _labelled(labels: Mapping[int, str], words: str) -> list[int]:
-    """Return the features whose labels match the words about as well as the best label."""
+def _labelled(labels: Mapping[int, str], words: str, exact: bool) -> list[int]:
+    """Return the features whose labels are the words, or match about as well as the best one."""
     ranked = rank_labels(dict(labels), words, N_FEATURES)
     found = ranked[ranked["match"] == "words"]
     score = found["score"]
-    is_alike = score >= ALIKE * score.max()
-    return found["feature"][is_alike].tolist()
+    enough = EXACT if exact else ALIKE * score.max()
+    return found["feature"][score >= enough].tolist()
 
 
 def _typicality(codes: Codes, rows: np.ndarray) -> np.ndarray:

@@ -341,8 +341,9 @@ def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
 def _note(query: _Query, hits: list[Hit]) -> str:
     """Describe how the results were obtained, and what to try if they are poor."""
     notes = [query.note]
-    if query.vector is not None and query.words:
-        notes.append("ordered by meaning (the cosines shown) and words together")
+    if query.words and hits:
+        first = "features" if query.vector is None else "meaning"
+        notes.append(f"ordered by {first} (the scores shown) and words together")
     missing = [word for word in query.words if not word.exact]
     for word in missing[:NOTED_WORDS]:
         if word.terms:
