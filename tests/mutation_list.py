@@ -909,6 +909,11 @@ add(
     ),
 )
 add(
+    "pipeline/run.py",
+    "tests/pipeline/test_copies.py",
+    ("run: copies are trained on", "return array[np.sort(first)]", "return rows"),
+)
+add(
     "sources/paragraphs.py",
     "tests/sources/test_line_files.py",
     ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
@@ -1267,6 +1272,11 @@ add(
         "splits: groups divided",
         "return group_held[duplicate_group]",
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
+    ),
+    (
+        "splits: all that fits beside a giant group",
+        "round(share * n_that_fit)",
+        "round(share * n_rows)",
     ),
     ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),
