@@ -1,12 +1,12 @@
-"""The code blocks of a page: find them, run them in order, keep what they print.
+"""The code blocks of a page: find them, run them in order, capture their output.
 
-A page's Python blocks share one namespace, as the cells of a notebook do; its bash blocks run by
-`bash -eu` in the same folder. A comment on the line before a block says what is special about it:
+A page's Python blocks share one namespace, like the cells of a notebook; its bash blocks run with
+`bash -eu` in the same folder. A comment on the line before a block marks special blocks:
 
-    <!-- not run: REASON -->    the block is shown only
-    <!-- output -->             the block is what the last one printed; `make_outputs.py` writes it
-    <!-- output: head 8 -->     the same, its first 8 lines and an ellipsis
-    <!-- output: tail 8 -->     the same, an ellipsis and its last 8 lines
+    <!-- not run: REASON -->    the block is shown but not run
+    <!-- output -->             the output of the previous block, written by `make_outputs.py`
+    <!-- output: head 8 -->     its first 8 lines and an ellipsis
+    <!-- output: tail 8 -->     an ellipsis and its last 8 lines
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ BLOCK = re.compile(
     r"(?:^<!-- (?P<comment>[^\n]*?) -->\n)?^```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
     re.M | re.S,
 )
-NOT_RUN = ("not run", "tests", "ray")  # what comments of blocks begin with
-SERVING = ("explore", "watch")  # verbs that go on until they are interrupted
-SIGTERM = 128 + 15  # exit code of a command that was asked to end
-PASSING = re.compile(r"\(\d+ s\)|/tmp/[\w-]+")  # what differs from run to run
-VARYING = re.compile(r"“[^”]*”|\d[\d,.]*\d|\d|/tmp/[\w-]+")  # and between processors
+NOT_RUN = ("not run", "tests", "ray")  # prefixes of the comments on such blocks
+SERVING = ("explore", "watch")  # verbs that run until they are interrupted
+SIGTERM = 128 + 15  # exit code of a terminated command
+PASSING = re.compile(r"\(\d+ s\)|/tmp/[\w-]+")  # differs between runs
+VARYING = re.compile(
+    r"“[^”]*”|\d[\d,.]*\d|\d|/tmp/[\w-]+"
+)  # differs between processors
 STAND_IN = '#!/bin/sh\nexec "{python}" "{script}" "$@"\n'
 
 
@@ -38,11 +40,11 @@ class Block:
     """A fenced block of a page.
 
     Attributes:
-        language: The word behind the fence.
-        code: What it holds.
-        comment: What the comment on the line before says, "" if there is none.
-        line: Line of the fence in the page, from 1.
-        span: Where its code begins and ends in the page's text.
+        language: The word after the fence.
+        code: The contents.
+        comment: The comment on the line before, or "".
+        line: Line number of the fence in the page, from 1.
+        span: Start and end of the code in the page's text.
     """
 
     language: str
@@ -53,18 +55,18 @@ class Block:
 
     @property
     def is_run(self) -> bool:
-        """Whether it is code that is executed."""
+        """Whether the block is executed."""
         is_code = self.language in ("python", "bash")
         return is_code and not self.comment.startswith(NOT_RUN)
 
     @property
     def is_output(self) -> bool:
-        """Whether it shows what the block before it prints."""
+        """Whether the block shows the output of the previous one."""
         return self.comment.startswith("output")
 
 
 class BlockError(AssertionError):
-    """A block that does not run; says where it stands and what went wrong."""
+    """A block failed; the message has its page and line, and the cause."""
 
 
 def blocks(text: str) -> list[Block]:
@@ -103,7 +105,7 @@ class Session:
         program.chmod(0o755)
 
     def run(self, block: Block) -> str:
-        """Run a block and return what it prints.
+        """Run a block and return its output.
 
         Raises:
             BlockError: If it fails.
@@ -145,7 +147,7 @@ class Session:
 
 
 def shown(printed: str, comment: str) -> str:
-    """Return the part of an output that a page shows, by the comment before it."""
+    """Return the part of an output that a page shows, according to its comment."""
     lines = [line.rstrip() for line in printed.strip("\n").splitlines()]
     _, _, wanted = comment.partition(":")
     if wanted:
@@ -157,7 +159,7 @@ def shown(printed: str, comment: str) -> str:
 
 
 def keep_passing(old: str, new: str) -> str:
-    """Return a new output with the seconds and temporary folders of the old one.
+    """Return the new output with the seconds and temporary folders of the old one.
 
     Example:
         >>> keep_passing("train 8 (5 s)", "train 9 (7 s)")
@@ -168,7 +170,9 @@ def keep_passing(old: str, new: str) -> str:
 
 
 def form(output: str) -> list[str]:
-    """Return what `nanosae run` prints on every machine: without numbers, labels and findings.
+    """Return the machine-independent part of what `nanosae run` prints.
+
+    Numbers, labels and findings are removed.
 
     Example:
         >>> form("train   1,024 features (6 s)")
@@ -186,7 +190,7 @@ def form(output: str) -> list[str]:
 
 
 def _stand_in(words: list[str]) -> int:
-    """Run a command of nanosae; one that serves is ended once it says its address."""
+    """Run a nanosae command; stop one that serves as soon as it prints its address."""
     command = [sys.executable, "-m", "nanosae", *words]
     if words[:1] not in [[verb] for verb in SERVING]:
         return subprocess.run(command).returncode

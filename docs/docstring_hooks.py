@@ -1,4 +1,4 @@
-"""An extension of Griffe: a docstring's `Example:` is rendered as code."""
+"""A Griffe extension that renders a docstring's `Example:` section as code."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import griffe
 
 
 class Examples(griffe.Extension):
-    """Name the section as Griffe knows it."""
+    """Rename the section to `Examples:`, the name that Griffe knows."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Rename it in one docstring."""
+        """Rename the section in one docstring."""
         if obj.docstring is not None:
             text = obj.docstring.value
             obj.docstring.value = text.replace("\nExample:\n", "\nExamples:\n")

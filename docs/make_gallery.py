@@ -1,10 +1,10 @@
-"""Make docs/gallery.md and its pictures: every figure of `nanosae.plot`, drawn and photographed.
+"""Generate docs/gallery.md and its pictures: a screenshot of every figure of `nanosae.plot`.
 
     python docs/make_gallery.py WORK [--corpora FOLDER]
 
-WORK keeps the runs, so that a second call only draws. FOLDER may hold further corpora as
-NAME.parquet (with a column `text`) and NAME.minilm.f16.npy. Needs chromium and Pillow, and
-umap-learn for the maps.
+WORK keeps the runs, so a second call only draws. FOLDER can hold more corpora, as NAME.parquet
+(with a column `text`) and NAME.minilm.f16.npy. Needs chromium, Pillow and, for the maps,
+umap-learn.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ LABELS = {
 }
 HEAD = """# Gallery
 
-Every figure of `nanosae.plot`, made by `docs/make_gallery.py`: SAEs of 1,024
-features, k = 16, 300 steps. The years are made up, because the corpora have none: one group of
-rows is drawn later than the others.
+Every figure of `nanosae.plot`, drawn by `docs/make_gallery.py` for SAEs of 1,024 features
+trained for 300 steps with k = 16. The corpora have no dates, so the years are synthetic: one group
+of rows tends to be later than the others.
 """
 
 
@@ -228,7 +228,7 @@ def section(name: str, pictures: Path, out: Path) -> list[str]:
         for what, call in calls.items():
             shrink([pictures / f"{name}-{what}.png"], out / f"{what}.png", 800)
             text.append(f"`{call}`\n\n![{what}](gallery/{what}.png)\n")
-        text.append("\n## The same, dark\n")
+        text.append("\n## Dark theme\n")
     names = list(calls)
     for i in range(0, len(names), PER_SHEET):
         shown = names[i : i + PER_SHEET]

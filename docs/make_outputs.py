@@ -1,11 +1,11 @@
-"""Write what the blocks of the pages print into the pages, where they mark it by `<!-- output -->`.
+"""Renew the outputs of code blocks in the pages, marked there by `<!-- output -->`.
 
     python docs/make_outputs.py [PAGE ...]
 
-All marked pages are run from the first block to the last output, each in a folder of its own, with
-the files that its tests use. Run it when results have changed, and read the difference. Seconds and
-names of temporary folders, which differ from run to run, stay as they are: change them by hand
-where they were measured anew.
+Each page with outputs is run from its first block to its last output, in a folder of its own and
+with the files that its tests use. Run this when results have changed, and review the diff. Seconds
+and names of temporary folders, which differ between runs, are kept; edit them by hand after a new
+measurement.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def renew(page: str) -> bool:
 
 
 def main() -> None:
-    """Renew the pages that are named, or all with outputs."""
+    """Renew the named pages, or all pages with outputs."""
     for page in sys.argv[1:] or PAGES:
         text = (ROOT / page).read_text(encoding="utf-8")
         if any(block.is_output for block in blocks(text)):

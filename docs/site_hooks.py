@@ -1,6 +1,6 @@
-"""Hooks of MkDocs: files of the repository's root, and equations as MathML.
+"""MkDocs hooks: pages from the repository's root, and equations as MathML.
 
-MathML needs no script, so that the site loads nothing from elsewhere.
+MathML needs no script, so the site loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FROM_ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files, with their links seen from `docs/`."""
+    """Add the pages from the root, with links relative to `docs/`."""
     for page, source in FROM_ROOT.items():
         text = (ROOT / source).read_text(encoding="utf-8").replace("](docs/", "](")
         files.append(File.generated(config, page, content=text))
@@ -33,7 +33,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _llms() -> str:
-    """Return the list of pages for language models, with their addresses on the site."""
+    """Return llms.txt with the pages' addresses on the site."""
     text = (ROOT / LLMS).read_text(encoding="utf-8")
     for page, source in FROM_ROOT.items():
         text = text.replace(f"]({source})", f"](docs/{page})")
@@ -41,16 +41,18 @@ def _llms() -> str:
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replace $…$ and $$…$$ outside code by MathML."""
+    """Replace $…$ and $$…$$ outside code with MathML."""
     return CODE_OR_EQUATION.sub(_as_mathml, markdown)
 
 
 def _as_mathml(match: re.Match[str]) -> str:
     if match["code"]:
         return match["code"]
-    if match["inline"]:  # in a span, because a line that begins with <math> is a block
+    if match[
+        "inline"
+    ]:  # a span, because a line that begins with <math> becomes a block
         return f"<span>{_mathml(match['inline'], 'inline')}</span>"
-    # wider than a phone, it scrolls by itself
+    # equations wider than the screen scroll by themselves
     equation = _mathml(match["block"], "block")
     return f'<div style="overflow-x: auto">{equation}</div>'
 

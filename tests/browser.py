@@ -30,6 +30,36 @@ def missing():
     return f"{' and '.join(lacking)} not installed" if lacking else None
 
 
+CONTRASTS = r"""
+const rgb = (text) => text.match(/[\d.]+/g).map(Number);
+const over = (top, below) => {  // a colour with some opacity above an opaque one
+  const alpha = top[3] ?? 1;
+  return below.map((value, i) => alpha * top[i] + (1 - alpha) * value);
+};
+const backgroundOf = (node) => {
+  if (!node) return [255, 255, 255];
+  return over(rgb(getComputedStyle(node).backgroundColor), backgroundOf(node.parentElement));
+};
+const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+const luminance = (color) => {
+  const [r, g, b] = color.map((c) => linear(c / 255));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const isQuiet = ":disabled, .visually-hidden, option, script, style";
+const found = [];
+for (const node of document.querySelectorAll("body *")) {
+  const words = [...node.childNodes].filter((child) => child.nodeType === 3);
+  const text = words.map((child) => child.textContent).join("").trim();
+  if (!text || !node.checkVisibility() || node.closest(isQuiet)) continue;
+  const background = backgroundOf(node);
+  const ink = over(rgb(getComputedStyle(node).color), background);
+  const [dark, light] = [luminance(ink), luminance(background)].sort((a, b) => a - b);
+  found.push([(light + 0.05) / (dark + 0.05), text.slice(0, 40)]);
+}
+return found;
+"""
+
+
 class Browser:
     """One window. Requests that leave the machine are refused, and remembered like errors."""
 
@@ -127,6 +157,10 @@ class Browser:
                     return met
             time.sleep(0.05)
         raise AssertionError(f"not true within {seconds} s: {condition}")
+
+    def contrasts(self):
+        """Return [contrast, text] of all words that are shown, by WCAG's relative luminance."""
+        return self.js(CONTRASTS)
 
     def overflow(self):
         """Return by how many pixels the page is wider than the window."""

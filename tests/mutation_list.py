@@ -444,8 +444,8 @@ add(
     "tests/data/test_dataset.py -k 'resumed or epoch'",
     (
         "data: short batch dropped",
-        "            begun = buffer[order[stop:]]",
-        "            begun = buffer[order[:0]]",
+        "            partial = buffer[order[stop:]]",
+        "            partial = buffer[order[:0]]",
     ),
 )
 add(
@@ -766,8 +766,13 @@ add(
     ),
     (
         "contrast: topics weigh no more than features",
-        "found.p / weight",
-        "found.p",
+        "_q_values(p / weight, n_tested)",
+        "_q_values(p, n_tested)",
+    ),
+    (
+        "contrast: a weight makes a finding of any p",
+        "p = np.where(found.p <= MAX_P, found.p, 1)",
+        "p = found.p",
     ),
     (
         "contrast: only candidates count as tests",
@@ -892,7 +897,44 @@ add(
     "sources/number_text.py",
     "tests/sources/test_number_text.py",
     ("numbers: brackets are below zero", 'BELOW_ZERO = r"[(−]', 'BELOW_ZERO = r"[−]'),
-    ("numbers: empty stars count", 'count_substring(cells, "★")', "utf8_length(cells)"),
+    (
+        "numbers: empty stars count",
+        'count_substring_regex(cells, "[★⭐]")',
+        "utf8_length(cells)",
+    ),
+)
+add(
+    "sources/number_text.py",
+    "tests/sources/test_roles.py -k units_and_ranges",
+    ("ranges: their low ends", "pc.add(low, high)", "pc.add(low, low)"),
+    (
+        "durations: hours of 6 minutes",
+        "pc.multiply(first, 60)",
+        "pc.multiply(first, 6)",
+    ),
+)
+add(
+    "analysis/comparisons/repeated.py",
+    "tests/analysis/comparisons/test_repeated.py",
+    ("repeated: copies count once", "{}, copies=True", "{}, copies=False"),
+    ("repeated: words with digits are words", r'r"\w*\d\w*"', r'r"\d+"'),
+    (
+        "repeated: the rarest",
+        "np.lexsort((first, -n_copies))",
+        "np.lexsort((first, n_copies))",
+    ),
+)
+add(
+    "sources/paragraphs.py",
+    "tests/sources/test_line_files.py",
+    ("verses: any number of single lines", "max(n_single, n_unusual)", "0"),
+    ("paragraphs: of short lines", "length >= BROKEN_SHARE * width", "length >= 0"),
+)
+add(
+    "sources/local_dates.py",
+    "tests/sources/test_local_dates.py -k first_day",
+    ("dates: weeks begin on Sunday", '"%G-W%V-%u"', '"%Y-W%W-%w"'),
+    ("dates: the last day of a quarter", r'r"\1\2-04-01"', r'r"\1\2-06-30"'),
 )
 add(
     "sources/dates.py",
@@ -937,8 +979,8 @@ add(
     ),
     (
         "joint model: chosen ones are not taken out",
-        "left -= np.outer(share, left[best])",
-        "left -= 0 * np.outer(share, left[best])",
+        "residual_gram -= np.outer(coefficient, residual_gram[best])",
+        "residual_gram -= 0 * np.outer(coefficient, residual_gram[best])",
     ),
     (
         "joint model: sides not balanced",
@@ -1061,8 +1103,22 @@ add(
         "similarity.argmax(1) == 4",
     ),
     ("evaluate: a row is its own neighbour", "own[own != row]", "own"),
+    (
+        "evaluate: intruders from the first rows",
+        "rng.permutation(inactive)[:QUESTIONS]",
+        "inactive[:QUESTIONS]",
+    ),
 )
 # ---- describe, families, topics, search, steering
+add(
+    "analysis/describe.py",
+    "tests/analysis/test_describe.py -k centre_is_the_mean",
+    (
+        "describe: a mean of blocks' means",
+        "return np.sum(block_sums, axis=0) / max(codes.n_rows, 1)",
+        "return np.mean([v.mean(0) for _, v in codes.scan()], axis=0)",
+    ),
+)
 add(
     "analysis/coactivation.py",
     "tests/analysis/test_coactivation.py",
@@ -1072,6 +1128,15 @@ add(
         "together / count",
     ),
     ("describe: partners' minimum", "MIN_SHARED_ROWS = 5", "MIN_SHARED_ROWS = 1"),
+)
+add(
+    "codes/writer.py",
+    "tests/model/test_corpus.py -k parts_of_one_file",
+    (
+        "codes: rows of other parts move the embeddings",
+        'if self.manifest["draft"]["origin"]["data"] is None:',
+        "if True:",
+    ),
 )
 add(
     "codes/sampling.py",
@@ -1096,7 +1161,7 @@ add(
     "tests/analysis/groups/test_families.py",
     (
         "families: chance not taken off",
-        "expected = of_parent * of_child / max(codes.n_rows, 1)",
+        "expected = n_parent * n_child / max(codes.n_rows, 1)",
         "expected = 0 * of_parent",
     ),
     ("families: rare pairs as sure", "- expected + SHRINKAGE)", "- expected)"),
@@ -1158,7 +1223,7 @@ add(
     "analysis/search/label_search.py",
     "tests/analysis/search/test_label_search.py",
     ("labels: all words count alike", "rarity * likeness", "likeness"),
-    ("labels: long ones first", "(1 - lost)", "(1 + lost)"),
+    ("labels: long ones first", "(1 - penalty)", "(1 + lost)"),
 )
 add(
     "analysis/ranking.py",
@@ -1190,6 +1255,8 @@ add(
     "analysis/search/feature_query.py",
     "tests/analysis/search/test_feature_query.py",
     ("search: words without lift", "mean * log_lift", "mean"),
+    ("search: texts with any word", "every=all_are_known)", "every=False)"),
+    ("search: labels always", "exact=has_all_words)", "exact=False)"),
 )
 add(
     "analysis/search/steering.py",
@@ -1266,6 +1333,24 @@ add(
     ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+    ("features: bands of few texts", "if n > EXAMPLES:", "if n:"),
+)
+add(
+    "view/explorer/columns.py",
+    "tests/view/explorer/test_columns.py",
+    ("columns: keys", "len(column.names) > IDS * len(known)", "False"),
+    ("columns: days as years", "if column.is_date else", "if False else"),
+    ("columns: missing values count", "column.values >= 0", "column.values > -2"),
+)
+add(
+    "view/explorer/corpus.py",
+    "tests/view/explorer/test_columns.py",
+    ("days: the one before", "days + DAY_ERROR", "days - DAY_ERROR"),
+)
+add(
+    "view/plots/findings.py",
+    "tests/view/plots/test_findings.py",
+    ("forest: digits for ratios", "if span < 8:", "if span < 30:"),
 )
 add(
     "view/explorer/features.py",
@@ -1371,7 +1456,12 @@ add(
     "tests/view/explorer/test_routes.py",
     ("routes: any origin", "if origin and origin", "if False and origin"),
     ("routes: negative numbers", "not 0 <= value <= MAX_NUMBER", "value > MAX_NUMBER"),
-    ("routes: infinite numbers", "if not math.isfinite(number):", "if False:"),
+    ("routes: askers that left", "if await request.is_disconnected():", "if False:"),
+    (
+        "routes: endless numbers",
+        "if not -MAX_SIZE <= value <= MAX_SIZE:",
+        "if value != value:",
+    ),
     (
         "routes: halves of characters",
         '"\\ud800" <= character',
@@ -1634,8 +1724,8 @@ add(
     ),
     (
         "packing: no begin token",
-        "window_ids = head + ids[part]",
-        "window_ids = [5] * n_head + ids[part]",
+        "texts_of_tokens, head + own_ids,",
+        "texts_of_tokens, [5] * n_head + own_ids,",
     ),
     (
         "packing: texts shifted",
@@ -1648,7 +1738,7 @@ add(
     "tests/text/test_activations.py -k chats",
     (
         "chats: two begin tokens",
-        'written.removeprefix(tokenizer.bos_token or "")',
-        "written",
+        'formatted.removeprefix(tokenizer.bos_token or "")',
+        "formatted",
     ),
 )

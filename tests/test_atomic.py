@@ -31,7 +31,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_draft(tmp_path, monkeypatch):
     write_file(path, lambda stream: stream.write(b"old"))
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(
-        WriteError, match=r"f could not be written: No space left.*Make room"
+        WriteError, match=r"f could not be written: No space left.*Free some"
     ) as e:
         write_file(path, lambda stream: stream.write(b"new"))
     assert e.value.errno == errno.ENOSPC

@@ -95,7 +95,7 @@ def test_a_file_is_compared_with_its_checksum(tmp_path):
     assert file_checksum(path) == "cbf43926"  # the check value of CRC-32
     check_file(path, "cbf43926", "list", "")
     with pytest.raises(
-        DamagedFileError, match="its checksum is cbf43926, in list it is 00000000"
+        DamagedFileError, match="its checksum is cbf43926, but 00000000 in list"
     ):
         check_file(path, "00000000", "list", "")
 

@@ -27,14 +27,14 @@ from nanosae.errors import ConfigError, MissingError
             "has no effect with activation='topk'",
         ),
         ({"steps": 5, "epochs": 2}, "steps=5 or epochs=2.0, not both"),
-        ({"matryoshka": (8, 4)}, r"matryoshka=\(8, 4\) must grow"),
+        ({"matryoshka": (8, 4)}, r"matryoshka=\(8, 4\) must be a list of increasing"),
         (
             {"matryoshka": (8, 16), "hidden_size": 32},
             r"matryoshka=\(8, 16\) must end in hidden_size=32",
         ),
         ({"matryoshka": (8, 16), "activation": "relu"}, "not on relu"),
         ({"decay": 1.0}, "decay=1.0 must be at least 0 and below 1"),
-        ({"matryoshka": ()}, r"matryoshka=\(\) must grow"),
+        ({"matryoshka": ()}, r"matryoshka=\(\) must be a list of increasing"),
         ({"nested": True, "activation": "gated"}, "nested works .* not on gated"),
         ({"nested": True, "matryoshka": (8, 16)}, r"not with matryoshka=\(8, 16\)"),
     ],
@@ -197,7 +197,7 @@ def test_a_batch_is_never_larger_than_the_data():
 
 
 def test_another_width_is_an_error_with_both_numbers():
-    with pytest.raises(ValueError, match="384 wide, but input_size=1024"):
+    with pytest.raises(ValueError, match="width 384, but input_size=1024"):
         TrainConfig(input_size=1024).resolved(100, 384)
 
 

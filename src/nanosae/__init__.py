@@ -1,7 +1,7 @@
-"""nanoSAE: train sparse autoencoders on embeddings, fast, and read a corpus through their features.
+"""nanoSAE: train sparse autoencoders on embeddings, fast, and analyse a corpus by their features.
 
-Names are loaded on first use: importing the package costs nothing, and what analyses saved codes
-never imports torch.
+Names are loaded on first use: importing the package is cheap, and analysing saved codes does not
+import torch.
 """
 
 from importlib import import_module

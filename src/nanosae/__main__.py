@@ -1,13 +1,13 @@
-"""The command line: `nanosae` and `python -m nanosae` begin here."""
+"""Entry point of the command line: `nanosae` and `python -m nanosae`."""
 
 import os
 import sys
 
-SPINS = "1000"  # of GNU OpenMP, less than 0.1 ms; by default 300,000
+SPINS = "1000"  # GOMP_SPINCOUNT, less than 0.1 ms; the default is 300,000
 
 
 def main() -> int:
-    """Run the command line; end quietly even if it is interrupted while it is imported."""
+    """Run the command line; exit quietly even if interrupted during imports."""
     sleep_while_waiting()
     try:
         from nanosae import cli
@@ -18,10 +18,10 @@ def main() -> int:
 
 
 def sleep_while_waiting() -> None:
-    """Let threads that wait for work spin briefly, then sleep, if the environment says nothing.
+    """Make waiting OpenMP threads spin only briefly, unless the environment says otherwise.
 
-    Those that spin for long take the processor from the threads that they wait for, wherever other
-    processes run. torch's OpenMP reads it once, when it is loaded.
+    If other processes run, threads that spin for long take processor time from the threads they
+    wait for. torch's OpenMP reads the variable once, when it is loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -1,4 +1,4 @@
-"""Addresses of servers, apart from the credentials that they may hold."""
+"""Addresses of servers, and the credentials in them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from nanosae.errors import ConfigError
 
 
 def split_credentials(address: str) -> tuple[str, dict[str, str]]:
-    """Return an address without user and password, and the header that sends them.
+    """Return an address without user and password, and the header that transmits them.
 
     Args:
-        address: Of a server, up to `/v1`.
+        address: Address of a server, up to `/v1`.
 
     Example:
         >>> split_credentials("https://me:secret@host/v1")[0]
         'https://host/v1'
 
     Raises:
-        ConfigError: If the address is not one; it is not shown, for it may hold a key.
+        ConfigError: If it is not a valid address; it is not shown, as it may contain a key.
     """
     parts = _split_address(address)
     if parts is None:
@@ -38,7 +38,7 @@ def split_credentials(address: str) -> tuple[str, dict[str, str]]:
 
 
 def _split_address(address: str) -> SplitResult | None:
-    """Return the parts of an address, None if it is not one of a server."""
+    """Return the parts of the address of a server, or None if it is not one."""
     try:
         parts = urlsplit(address)
         has_server = bool(parts.hostname) and parts.port != 0

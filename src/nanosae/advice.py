@@ -1,4 +1,4 @@
-"""Advice: what to train on some data, and what time and memory it takes on this machine."""
+"""Advice: what to train on some data, and how much time and memory that takes on this machine."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ MAX_HELDOUT = 10_000
 
 @dataclass
 class Advice:
-    """What to train and what it will take; printing it shows it as text.
+    """What to train and what it will take; `print` shows it as text.
 
     Attributes:
-        n_rows: Rows of the data.
-        config: Every derived field filled in.
-        steps: Optimiser steps; the most there can be where training ends by itself.
-        seconds: Expected time of the whole run.
-        memory: Expected peak memory of the process, in bytes; NaN where the system does not tell.
+        n_rows: Number of rows of the data.
+        config: The settings, with every derived field filled in.
+        steps: Optimiser steps; the maximum, if training stops early.
+        seconds: Expected duration of the whole run.
+        memory: Expected peak memory of the process, in bytes; NaN if the system does not report it.
     """
 
     n_rows: int
@@ -45,7 +45,7 @@ class Advice:
     memory: float
 
     def __str__(self) -> str:
-        """Say it in a few lines."""
+        """Return a few lines of text."""
         config = self.config
         sparsity = f"l1_coefficient={config.l1_coefficient}"
         if config.k is not None:
@@ -67,13 +67,13 @@ class Advice:
 
 
 def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
-    """Say what to train on some data, and what time and memory it takes on this machine.
+    """Recommend settings for some data, and measure their time and memory on this machine.
 
-    A process of its own trains a few steps of that very size on some of the rows.
+    A separate process trains a few steps of the same size on some of the rows.
 
     Args:
-        data: See `SAETrainer.train`.
-        config: What is already decided; None leaves everything to the data.
+        data: As for `SAETrainer.train`.
+        config: Settings that are already decided; if None, all are derived from the data.
 
     Raises:
         DataError: If the rows cannot be trained on.
@@ -106,7 +106,7 @@ def recommend(data: Any, config: TrainConfig | None = None) -> Advice:
 
 
 class _Trial(NamedTuple):
-    """What a trial took, in seconds and bytes; an evaluation comes with its snapshot."""
+    """What a trial took, in seconds and bytes; an evaluation includes its snapshot."""
 
     whole: float
     step: float
@@ -118,8 +118,10 @@ class _Trial(NamedTuple):
 def _trial_config(
     requested: TrainConfig, resolved: ResolvedConfig, heldout_share: float
 ) -> TrainConfig:
-    """Return settings of the same sizes for a few steps on a sample."""
-    # so that an evaluation takes what it will take
+    """Return settings of the same sizes for a few steps on a sample.
+
+    The sample has as many held-out rows as the data, so that an evaluation takes as long.
+    """
     return dataclasses.replace(
         requested,
         input_size=resolved.input_size,
@@ -139,7 +141,7 @@ def _trial_config(
 
 
 def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
-    """Train in a process of its own, and read from its metrics what each part took."""
+    """Train in a separate process, and read the duration of each part from its metrics."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "rows.npy", sample)
@@ -152,7 +154,7 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
         lines = (folder / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
     clock = [json.loads(line)["seconds"] for line in lines[:TRIAL_STEPS]]
     duration = np.diff(clock)  # of steps 2, 3 and so on
-    # the checkpoint is written before the step after the half
+    # the time of the checkpoint counts towards the step after it
     with_checkpoint = TRIAL_STEPS // 2 - 1
     before = duration[1:with_checkpoint]
     after = duration[with_checkpoint + 1 : -1]
@@ -163,17 +165,17 @@ def _measure_trial(sample: np.ndarray, config: TrainConfig) -> _Trial:
 
 
 def _run_trial(folder: Path) -> float:
-    """Let a new process call `_train_trial`; return its peak memory in bytes."""
+    """Call `_train_trial` in a new process; return its peak memory in bytes."""
     command = [sys.executable, "-m", "nanosae.advice", str(folder)]
     process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode != 0:
         reason = process.stderr.strip()[-500:]
-        raise ConfigError(f"a few steps with these settings fail: {reason}")
+        raise ConfigError(f"a trial with these settings failed: {reason}")
     return float(process.stdout)
 
 
 def _train_trial(folder: Path) -> float:
-    """Train in a folder; return the peak memory of this process in bytes."""
+    """Train on the rows in a folder; return the peak memory of this process in bytes."""
     trainer = SAETrainer(TrainConfig.load(folder / "config.json"), run=folder / "run")
     trainer.train(folder / "rows.npy", progress=False)
     try:

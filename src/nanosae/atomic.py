@@ -1,9 +1,9 @@
-"""Files and folders that appear whole or not at all: the one way in which this package writes.
+"""Atomic writing of files and folders: the only way in which this package writes.
 
-A draft with a name of its own is written beside its target, synchronised, and renamed over it, so
-that a reader sees the old content or the new one. Drafts of processes that died are swept by the
-next writer of the same target. A folder is renamed before another takes its name; if the process
-dies between the two, the next writer gives it its name again.
+A draft with a unique name is written beside its target, synced, and renamed over it, so that
+readers see either the old or the new content. Drafts of processes that died are deleted by the next
+writer of the same target. To replace a folder, it is first renamed; if the process dies before the
+draft takes its name, the next writer restores it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from nanosae.errors import NanoSAEError, WriteError, reason_of
 DRAFT_NAME = re.compile(
     r"\.(?P<target>.+)\.draft-(?P<host>.+)-(?P<pid>\d+)-\d+", re.DOTALL
 )
-REPLACED = ".replaced"  # behind the name of a folder while another one takes its place
+REPLACED = ".replaced"  # suffix of a folder while another one takes its place
 POSIX = os.name == "posix"
 _numbers = itertools.count()
 
 
 def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Replace a file in one step.
+    """Write a file atomically.
 
     Args:
         path: The file; its folder must exist.
-        write: Takes the open draft.
+        write: Writes to the open draft.
 
     Raises:
         WriteError: If it cannot be written; the old file is unchanged.
@@ -50,11 +50,11 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
-    """Replace a file in one step, where a library wants a path to write to.
+    """Write a file atomically, with a library that needs a path to write to.
 
     Args:
         path: The file; its folder must exist.
-        make: Takes the path of the draft, which does not exist yet.
+        make: Writes the draft at a path that does not exist yet.
 
     Raises:
         WriteError: If it cannot be written; the old file is unchanged.
@@ -68,33 +68,33 @@ def write_path(path: str | Path, make: Callable[[Path], object]) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Replace the content of a file in one step."""
+    """Write bytes to a file atomically."""
     write_file(path, lambda stream: stream.write(content))
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Replace the text of a file, in UTF-8, in one step."""
+    """Write UTF-8 text to a file atomically."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Replace a JSON file in one step; NaN and infinity are refused, because JSON has none."""
+    """Write a JSON file atomically; NaN and infinity, which JSON does not have, are refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def write_array(path: str | Path, array: Any) -> None:
-    """Replace an .npy file in one step."""
+    """Write an .npy file atomically."""
     from numpy import save
 
     write_file(path, lambda stream: save(stream, array))
 
 
 def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
-    """Replace a folder; the old one is deleted only after the new one is in its place.
+    """Write a folder atomically; an old one is deleted once the new one is in place.
 
     Args:
         path: The folder; its parent must exist.
-        fill: Takes the empty draft folder.
+        fill: Fills the empty draft folder.
 
     Raises:
         WriteError: If it cannot be written; the old folder is unchanged.
@@ -106,7 +106,7 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
         readable = draft.stat().st_mode & 0o666
         for file in draft.rglob("*"):
             if file.is_file():
-                # some libraries make files that only their owner can read
+                # some libraries create files that only their owner can read
                 file.chmod(readable)
             _synchronise(file)
         _synchronise(draft)
@@ -114,7 +114,7 @@ def write_folder(path: str | Path, fill: Callable[[Path], object]) -> None:
 
 
 def move_folder(source: Path, path: Path) -> None:
-    """Give a folder another name; what had that name is deleted after that."""
+    """Rename a folder; a folder that had the new name is deleted afterwards."""
     old = _draft_name(path.with_name(path.name + REPLACED))
     if path.exists():
         path.rename(old)
@@ -125,33 +125,33 @@ def move_folder(source: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn errors of the system into one that names what could not be written."""
+    """Turn errors of the system into a WriteError that names the path."""
     try:
         yield
     except NanoSAEError:
         raise
-    # safetensors and Arrow have errors of their own for a full disk
     except Exception as error:
-        if not isinstance(error, OSError) and not _tells_of_the_system(error):
+        if not isinstance(error, OSError) and not _is_system_error(error):
             raise
         reason = getattr(error, "strerror", None) or reason_of(error)
         failure = WriteError(
             f"{path} could not be written: {reason}.",
             file=path,
-            remedy="Make room, or make the folder writable, and repeat the command.",
+            remedy="Free some space, or make the folder writable, and repeat the command.",
         )
         failure.errno = getattr(error, "errno", None)
         raise failure from error
 
 
-def _tells_of_the_system(error: Exception) -> bool:
+def _is_system_error(error: Exception) -> bool:
+    """Return whether safetensors or Arrow raised an error for a full disk or the like."""
     return type(error).__name__ == "SafetensorError" or "os error" in str(error)
 
 
 def sweep_drafts(folder: str | Path) -> None:
     """Delete the drafts in a folder whose writers on this machine have died.
 
-    A folder that such a writer renamed, to put another in its place, gets its name again.
+    A folder that such a writer renamed, to put another in its place, is restored.
     """
     for draft in Path(folder).glob(".*.draft-*"):
         _sweep(draft)
@@ -173,7 +173,7 @@ def _sweep(draft: Path) -> None:
 
 @contextlib.contextmanager
 def _draft(path: Path) -> Iterator[Path]:
-    """Give the name of a draft; remove what is left of it and of drafts of dead writers."""
+    """Provide the name of a draft; delete drafts of dead writers before, and this one after."""
     for name in (path.name, path.name + REPLACED):
         for old in path.parent.glob(f".{name}.draft-*"):
             _sweep(old)
@@ -195,7 +195,7 @@ def _writer_is_dead(host: str, pid: int) -> bool:
 
 
 def process_exists(pid: int) -> bool:
-    """Return whether a process of this machine is alive."""
+    """Return whether a process on this machine is alive."""
     if not POSIX:
         return True  # os.kill would end it
     try:
@@ -215,7 +215,7 @@ def _remove(path: Path) -> None:
 
 
 def _synchronise(path: Path) -> None:
-    """Make a file or a folder durable; Windows opens no folder, and files only to write."""
+    """Sync a file or folder to disk; Windows cannot open folders, and syncs only open writers."""
     if not POSIX and path.is_dir():
         return
     descriptor = os.open(path, os.O_RDONLY if POSIX else os.O_RDWR)

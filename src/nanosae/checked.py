@@ -1,8 +1,8 @@
-"""Files that carry a checksum, and errors that name the file when it is not what was written.
+"""Files with checksums, and errors that name a file that was changed or damaged.
 
-A sealed file holds the text `nanosae-crc32:` and eight hexadecimal digits: the CRC-32 of the file
-with zeros for these digits. JSON and Parquet files are sealed, so that each is replaced together
-with its checksum. Files of others, which have no seal, are read as they are.
+A sealed file contains the text `nanosae-crc32:` and eight hexadecimal digits: the CRC-32 of the
+file with zeros in place of these digits. JSON and Parquet files are sealed, so that each is
+replaced together with its checksum. Files of other programs have no seal and are not checked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MARK = "nanosae-crc32:"
 NO_DIGITS = "00000000"
-BLANK = MARK + NO_DIGITS  # what a file holds before it is sealed
+BLANK = MARK + NO_DIGITS  # the seal of a file before it is sealed
 SEAL = re.compile(MARK.encode() + rb"([0-9a-f]{8})")
 CHUNK = 2**20
 READER_ERRORS = (
@@ -45,16 +45,15 @@ READER_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
 )
-# what large files were like when they were verified
-_intact: dict[Path, tuple[int, ...]] = {}
+_intact: dict[Path, tuple[int, ...]] = {}  # state of each large file when verified
 
 
 @contextlib.contextmanager
 def naming(path: str | Path, remedy: str) -> Iterator[None]:
-    """Turn what readers raise on a damaged file into one error that names it.
+    """Turn the errors that a damaged file causes into one that names the file.
 
     Raises:
-        DamagedFileError: If the block raises an error of parsing, decoding or looking up.
+        DamagedFileError: If the block raises an error of parsing, decoding or lookup.
     """
     try:
         yield
@@ -65,7 +64,7 @@ def naming(path: str | Path, remedy: str) -> Iterator[None]:
 
 
 def _reader_errors() -> tuple[type[Exception], ...]:
-    """Return what the libraries that read files raise on a damaged one."""
+    """Return the errors that libraries raise when they read a damaged file."""
     try:
         from safetensors import SafetensorError
     except ImportError:
@@ -74,33 +73,33 @@ def _reader_errors() -> tuple[type[Exception], ...]:
 
 
 def damaged(path: str | Path, reason: str, remedy: str) -> DamagedFileError:
-    """Return the error for a file that is not what was written."""
+    """Return the error for a file that was changed or damaged."""
     return DamagedFileError(f"{path} is damaged: {reason}.", file=path, remedy=remedy)
 
 
 def check_format(path: Path, facts: dict[str, Any], known: int, remedy: str) -> None:
-    """Refuse a file of another format than the one that this version writes.
+    """Refuse a file that does not have the format of this version.
 
     Raises:
-        DamagedFileError: If it is of another.
+        DamagedFileError: If it has another format.
     """
     found = facts.get("format")
     if found != known:
         raise DamagedFileError(
-            f"{path} is of format {found}; this version of nanoSAE reads format {known}.",
+            f"{path} has format {found}; this version of nanoSAE reads format {known}.",
             file=path,
             remedy=remedy,
         )
 
 
 def file_state(path: str | Path) -> tuple[int, ...]:
-    """Return what changes when a file does: time of the last change, size and inode."""
+    """Return values that change when a file does: modification time, size and inode."""
     state = Path(path).stat()
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def file_checksum(path: str | Path) -> str:
-    """Return the CRC-32 of a file's bytes as eight hexadecimal digits."""
+    """Return the CRC-32 of a file as eight hexadecimal digits."""
     crc = 0
     with Path(path).open("rb") as stream:
         while chunk := stream.read(CHUNK):
@@ -114,7 +113,7 @@ def check_file(path: str | Path, known: str, listed_in: str, remedy: str) -> Non
     Args:
         path: The file.
         known: Its checksum.
-        listed_in: Name of the file that holds the checksum: it may be the wrong one of the two.
+        listed_in: Name of the file that holds the checksum; either of the two may be damaged.
         remedy: What to do.
 
     Raises:
@@ -123,12 +122,12 @@ def check_file(path: str | Path, known: str, listed_in: str, remedy: str) -> Non
     found = file_checksum(path)
     if found != known:
         raise damaged(
-            path, f"its checksum is {found}, in {listed_in} it is {known}", remedy
+            path, f"its checksum is {found}, but {known} in {listed_in}", remedy
         )
 
 
 def seal(data: bytes) -> bytes:
-    """Put the checksum in the place of the last BLANK."""
+    """Write the checksum into the last BLANK."""
     start = data.rindex(BLANK.encode()) + len(MARK)
     stop = start + len(NO_DIGITS)
     digits = f"{zlib.crc32(data):08x}".encode()
@@ -136,10 +135,11 @@ def seal(data: bytes) -> bytes:
 
 
 def read_sealed(path: str | Path, remedy: str) -> bytes:
-    """Return the bytes of a file after comparing them with its seal, if it has one.
+    """Return the content of a file, verified by its seal if it has one.
 
     Raises:
-        DamagedFileError: If they differ.
+        MissingError: If there is no such file.
+        DamagedFileError: If it does not match its seal.
     """
     with naming(path, remedy):
         try:
@@ -154,16 +154,16 @@ def read_sealed(path: str | Path, remedy: str) -> bytes:
     start, stop = seals[-1].span(1)
     blank = data[:start] + NO_DIGITS.encode() + data[stop:]
     if int(seals[-1][1], 16) != zlib.crc32(blank):
-        raise damaged(path, "its checksum is not that of its content", remedy)
+        raise damaged(path, "its checksum does not match its content", remedy)
     return data
 
 
 def seal_file(path: str | Path) -> None:
-    """Put the checksum in the place of the last BLANK of a file that is too large for memory."""
+    """Write the checksum into the last BLANK of a file that is too large for memory."""
     with Path(path).open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as data:
         at = data.rfind(BLANK.encode())
         if at < 0:
-            raise ValueError(f"{path} holds no place for a checksum")
+            raise ValueError(f"{path} has no place for a checksum")
         start = at + len(MARK)
         data[start : start + len(NO_DIGITS)] = (
             f"{_masked_checksum(data, start):08x}".encode()
@@ -172,7 +172,7 @@ def seal_file(path: str | Path) -> None:
 
 
 def is_sealed(path: str | Path) -> bool:
-    """Return whether a large file is the one that was sealed; checked once for each state of it."""
+    """Return whether a large file matches its seal; checked once for each state of the file."""
     path = Path(path).absolute()
     signature = file_state(path)
     if _intact.get(path) == signature:
@@ -185,15 +185,15 @@ def is_sealed(path: str | Path) -> bool:
     ):
         at = data.rfind(MARK.encode())
         start = at + len(MARK)
-        noted = data[start : start + len(NO_DIGITS)]
-        intact = at >= 0 and noted == f"{_masked_checksum(data, start):08x}".encode()
+        stored = data[start : start + len(NO_DIGITS)]
+        intact = at >= 0 and stored == f"{_masked_checksum(data, start):08x}".encode()
     if intact:
         _intact[path] = signature
     return intact
 
 
 def _masked_checksum(data: mmap.mmap, start: int) -> int:
-    """Return the checksum of a file with zeros for the digits that begin at `start`."""
+    """Return the checksum of a file with zeros in place of the digits at `start`."""
     stop = start + len(NO_DIGITS)
     crc = 0
     for begin in range(0, start, CHUNK):
@@ -207,12 +207,12 @@ def _masked_checksum(data: mmap.mmap, start: int) -> int:
 def write_sealed_json(
     path: str | Path, facts: dict[str, Any], *, infinite: bool = False
 ) -> None:
-    """Replace a JSON object in one step, with its checksum as a further key, `checksum`.
+    """Write a JSON object atomically, with its checksum under the key `checksum`.
 
     Args:
         path: The file.
         facts: The object.
-        infinite: Allow infinite numbers and NaN, which other readers of JSON may refuse.
+        infinite: Allow infinity and NaN, which other readers of JSON may refuse.
     """
     sealed = {name: value for name, value in facts.items() if name != "checksum"}
     sealed["checksum"] = BLANK
@@ -225,19 +225,19 @@ def read_json(path: str | Path, remedy: str) -> dict[str, Any]:
 
     Raises:
         MissingError: If there is no such file.
-        DamagedFileError: If it is no JSON object, or not the one that was written.
+        DamagedFileError: If it is not a JSON object, or was changed or damaged.
     """
     data = read_sealed(path, remedy)
     with naming(path, remedy):
         facts = json.loads(data)
         if not isinstance(facts, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
     facts.pop("checksum", None)
     return facts
 
 
 def table_checksum(table: pa.Table | None) -> str:
-    """Return a checksum of all values, names and types of a table; "" for none."""
+    """Return a checksum of all values, names and types of a table; "" if there is none."""
     if table is None:
         return ""
     import pyarrow as pa
@@ -250,7 +250,7 @@ def table_checksum(table: pa.Table | None) -> str:
 
 
 class _Checksum:
-    """A file that keeps only the checksum of what is written to it."""
+    """A writable file that computes the checksum of its content."""
 
     closed = False
 

@@ -1,7 +1,7 @@
-"""TrainConfig is what is asked for, ResolvedConfig what is done.
+"""TrainConfig holds the settings asked for, ResolvedConfig those in effect.
 
-Fields of a TrainConfig left at None are derived from the data by `resolved`, in one place; the
-numbers behind the defaults are in docs/log.md.
+`TrainConfig.resolved` derives from the data all fields left at None; the measurements behind the
+defaults are in docs/log.md.
 """
 
 from __future__ import annotations
@@ -39,60 +39,59 @@ class TrainConfig(CheckedFields):
     """What to train and how.
 
     Args:
-        input_size: Width of a row; None takes the data's.
-        hidden_size: Number of features to learn; None takes a power of two up to 8 × input_size
-            such that each can expect 30 active rows.
+        input_size: Width of a row; by default that of the data.
+        hidden_size: Number of features to learn; by default a power of two up to 8 × input_size
+            such that each feature can expect 30 active rows.
         k: Mean number of active features per row; 32 unless `l1_coefficient` is given.
-        l1_coefficient: Constant sparsity coefficient instead of k. Alone it means `relu`. The loss
-            is the mean squared error per element, rows scaled to mean square 1, plus
-            l1_coefficient × 12 × the mean over rows of Σ f‖W_dec‖ (jumprelu: of the L0, or of
-            Σ tanh 4f).
+        l1_coefficient: Constant sparsity coefficient instead of k; implies `relu` unless an
+            activation is given. The loss is the mean squared error per element, of rows scaled to
+            mean square 1, plus l1_coefficient × 12 × the mean over rows of Σ f‖W_dec‖ (jumprelu:
+            of the L0, or of Σ tanh 4f).
         activation: relu (Anthropic, April 2024), topk (Gao et al. 2024), batchtopk (Bussmann et al.
             2024; the default), jumprelu (see `jumprelu_penalty`) or gated (Rajamanoharan et al.
             2024).
-        matryoshka: Growing prefix sizes ending in hidden_size; each prefix reconstructs by itself
+        matryoshka: Growing prefix sizes ending in hidden_size; each prefix also reconstructs alone
             (topk and batchtopk only).
-        nested: Order the features from general to special: each step reconstructs from a random
-            prefix of them, too, and keeps k ÷ 4 to 2 k entries per row (topk and batchtopk only).
-            None: yes, unless activation, matryoshka or l1_coefficient say what to train.
-        steps: Optimiser steps. Without steps and epochs, training goes on until the held-out FVU
+        nested: Order the features from general to special: each step also reconstructs from a
+            random prefix of them, and keeps k ÷ 4 to 2 k entries per row (topk and batchtopk only).
+            By default true, unless activation, matryoshka or l1_coefficient is given.
+        steps: Optimiser steps. Without steps and epochs, training continues until the held-out FVU
             stops improving.
         epochs: Passes over the training rows, instead of steps.
-        batch_size: Rows per optimiser step; None takes a power of two near √(8 × rows), 128 to
+        batch_size: Rows per optimiser step; by default a power of two near √(8 × rows), 128 to
             4,096.
-        lr: Peak learning rate of Adam; None takes the measured default of the activation.
-        noise: Standard deviation of noise added to the training rows, in units of their elements'
-            own; None takes 0.5 under 15,000 rows, which an SAE overfits, else 0.
+        lr: Peak learning rate of Adam; by default 6e-3 × √(batch_size ÷ 512), at most 8e-3.
+        noise: Standard deviation of the noise added to training rows, relative to that of their
+            elements; by default 0.5 below 15,000 rows, on which an SAE overfits, else 0.
         weight_decay: Decoupled weight decay of the encoder (AdamW).
         skip: Give a transcoder a linear skip connection from inputs to targets.
         seed: Seed of the noise on initial weights and rows, and of prefix lengths.
         data_seed: Seed of the held-out rows and of the order of the others.
-        parallel: What is divided between the processes of `torchrun`: the rows of a batch, or the
-            latents.
+        parallel: What the processes of `torchrun` divide: the rows of a batch, or the latents.
         warmup: Share of the steps in which lr (and the sparsity coefficient) rise.
         decay: Share of the steps, at the end, in which lr falls to zero.
-        clip: Largest global gradient norm.
-        accumulate: Micro-batches per step, into which batch_size is divided.
+        clip: Maximal global gradient norm.
+        accumulate: Number of micro-batches into which a batch is divided.
         auxk_coefficient: Weight of the AuxK loss that revives dead features; 0 turns it off.
-        k_aux: Dead features used per row by AuxK; None takes 2 k.
-        dead_after: A feature is dead once it is silent for so many rows; None takes 100 times the
-            rows after which an average feature fires.
+        k_aux: Dead features that AuxK uses per row; by default 2 k.
+        dead_after: Rows without activity after which a feature is dead; by default 100 times the
+            rows in which an average feature is active once.
         jumprelu_penalty: l0 (straight-through; Rajamanoharan et al. 2024b) or tanh, with the
             pre-activation loss (Anthropic, January 2025).
         patience: Evaluations without a better held-out FVU after which lr decays and training ends.
         heldout_share: Share of the rows held out for metrics, at most 10,000 rows.
         buffer_bytes: Memory for training rows. Data that takes more as float32 is streamed through
-            two buffers of a quarter of it.
-        columns: Names of the vector columns, where the data does not show them.
-        encoder: Name of the model that made the embeddings; kept with the SAE for text queries.
-        query_prompt: Put before a text query for the encoder, such as "query: "; kept likewise.
+            two buffers of a quarter of it each.
+        columns: Names of the vector columns, if they cannot be detected.
+        encoder: Name of the model that made the embeddings; stored with the SAE for text queries.
+        query_prompt: Prefix of text queries for the encoder, such as "query: "; stored likewise.
         checkpoint_every: Steps between checkpoints.
         log_every: Steps between lines of metrics.
-        eval_every: Steps between held-out evaluations; None takes a fortieth of the run.
+        eval_every: Steps between held-out evaluations; by default a fortieth of the run.
         device: auto, cpu, cuda, cuda:0, mps …
         backend: Kernels: auto, cpu, cuda (extra `triton`) or reference.
-        precision: Precision of the factors of the encoder's matrix product on a GPU; sums and all
-            else are float32.
+        precision: Precision of the factors in the encoder's matrix product on a GPU; sums and
+            everything else are float32.
         wandb: Project to log to, or project/name of the run (extra `wandb`).
         tensorboard: Log to the run folder for TensorBoard (extra `tensorboard`).
 
@@ -175,32 +174,32 @@ class TrainConfig(CheckedFields):
 
     @property
     def chosen_activation(self) -> Activation:
-        """The activation, derived where it is not given."""
+        """The activation, derived if it is not given."""
         if self.activation is not None:
             return self.activation
         return "batchtopk" if self.l1_coefficient is None else "relu"
 
     @property
     def chosen_nested(self) -> bool:
-        """Whether features are nested, derived where it is not given."""
+        """Whether features are nested, derived if it is not given."""
         if self.nested is not None:
             return self.nested
         given = (self.activation, self.matryoshka, self.l1_coefficient)
         return given == (None, None, None)
 
     def resolved(self, n_rows: int, width: int) -> ResolvedConfig:
-        """Return what is done on some data: every derived field filled in.
+        """Return the settings in effect for some data, with every field filled in.
 
         Args:
-            n_rows: Training rows.
-            width: Their width.
+            n_rows: Number of training rows.
+            width: Width of a row.
 
         Raises:
             ConfigError: If `width` is not `input_size`, or k exceeds the derived hidden size.
         """
         if self.input_size not in (None, width):
             raise ConfigError(
-                f"the data's rows are {width} wide, but input_size={self.input_size}. "
+                f"the rows have width {width}, but input_size={self.input_size}. "
                 "Leave input_size out, or choose the vector columns with columns=."
             )
         has_target = self.l1_coefficient is None
@@ -218,7 +217,7 @@ class TrainConfig(CheckedFields):
             epochs = _given_or(self.epochs, defaults.max_epochs(n_rows))
             steps = max(1, math.ceil(n_rows * epochs / batch_size))
         fields = self.get_params()
-        del fields["epochs"]  # steps say it
+        del fields["epochs"]  # replaced by steps
         derived = {
             "input_size": width,
             "hidden_size": hidden_size,
@@ -240,15 +239,15 @@ class TrainConfig(CheckedFields):
 
     @classmethod
     def load(cls, path: str | Path) -> TrainConfig:
-        """Read a JSON file of fields, or what was asked for in the `config.json` of a run.
+        """Read a JSON file of settings, or the settings asked for in a run's `config.json`.
 
         Raises:
             MissingError: If there is no such file.
-            ConfigError: If it does not hold fields of a config.
+            ConfigError: If it does not hold settings.
         """
         path = Path(path)
         if not path.is_file():
-            raise MissingError(f"{path} does not exist, or is a folder.", file=path)
+            raise MissingError(f"{path} does not exist or is a folder.", file=path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls.from_dict(content.get("requested", content))
@@ -260,16 +259,16 @@ class TrainConfig(CheckedFields):
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedConfig(CheckedFields):
-    """What is done: the choices of a `TrainConfig` and all that follows from the data.
+    """The settings in effect: those of a `TrainConfig`, and all that follow from the data.
 
-    Fields are those of TrainConfig, but for these.
+    Fields are those of TrainConfig, except for these.
 
     Args:
-        k: Target for the mean number of active features per row; None means that there is no
-            target, because `l1_coefficient` is constant.
-        l1_coefficient: Constant sparsity coefficient; None means that it is steered to meet k, or
-            that the activation needs none.
-        steps: Optimiser steps; the most there can be if training stops early.
+        k: Target for the mean number of active features per row; None if there is no target,
+            because `l1_coefficient` is constant.
+        l1_coefficient: Constant sparsity coefficient; None if it is steered to meet k, or the
+            activation needs none.
+        steps: Optimiser steps; the maximum, if training stops early.
         stops_early: Whether training ends when the held-out FVU stops improving.
     """
 
@@ -319,7 +318,7 @@ class ResolvedConfig(CheckedFields):
 
     @property
     def expected_l0(self) -> int:
-        """Active features per row to plan with: k, or a usual number where there is no target."""
+        """Expected number of active features per row: k, or a usual number without a target."""
         return _given_or(self.k, DEFAULT_K)
 
     @property
@@ -349,7 +348,7 @@ def _check_prefixes(sizes: tuple[int, ...], activation: Activation) -> None:
             f"matryoshka works on topk and batchtopk, not on {activation}."
         )
     if not sizes or list(sizes) != sorted(set(sizes)):
-        raise ConfigError(f"matryoshka={sizes} must grow from one prefix to the next.")
+        raise ConfigError(f"matryoshka={sizes} must be a list of increasing sizes.")
 
 
 def _check_nested(sizes: tuple[int, ...] | None, activation: Activation) -> None:

@@ -1,4 +1,4 @@
-"""Sizes and rates that follow from the data where a config leaves them open.
+"""Default sizes and rates, derived from the data.
 
 The measurements behind them are in docs/log.md.
 """
@@ -9,7 +9,7 @@ import math
 
 
 def hidden_size(n_rows: int, width: int, expected_l0: int) -> int:
-    """Return a power of two such that each latent can expect 30 active rows."""
+    """Return a power of two for which each latent can expect 30 active rows."""
     n_trainable = n_rows * expected_l0 // 30
     largest = max(2 * expected_l0, min(8 * width, n_trainable))
     return 2 ** int(math.log2(largest))
@@ -27,10 +27,10 @@ def lr(batch_size: int) -> float:
 
 
 def noise(n_rows: int) -> float:
-    """Return noise against overfitting where rows are few."""
+    """Return the standard deviation of the noise that prevents overfitting on few rows."""
     return 0.5 if n_rows < 15_000 else 0.0
 
 
 def max_epochs(n_rows: int) -> float:
-    """Return the cap on passes over the data when neither steps nor epochs are given."""
+    """Return the maximal number of epochs if neither steps nor epochs are given."""
     return max(1.0, min(40.0, 2**24 / n_rows))

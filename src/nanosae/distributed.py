@@ -1,11 +1,11 @@
 """Ranks: processes that train one SAE together, by torch.distributed (gloo on CPUs, nccl on GPUs).
 
-Either they divide the rows of a batch (each holds all weights; gradients, counts and parts of the
-loss are summed) or the latents (each sees all rows; reconstructions are summed). What is kept of a
-batch is decided over all ranks either way, so that N ranks do what one process does, to float
-rounding: rank r takes rows r, r + N, … of a batch, or the r-th piece of the latents.
+They divide either the rows of a batch (each holds all weights; gradients, counts and parts of the
+loss are summed) or the latents (each sees all rows; reconstructions are summed). Selections are
+made over all ranks in both cases, so that N ranks compute what one process does, up to float
+rounding. Rank r takes rows r, r + N, … of a batch, or the r-th slice of the latents.
 
-A single process is a `Ranks` of size 1, which communicates nothing.
+A single process is a `Ranks` of size 1, which does not communicate.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from nanosae.kernels.batchtopk import estimate_threshold, select_largest
 
 
 class Ranks:
-    """This process among `size`; made by `join`.
+    """This process as one of `size` ranks; returned by `join`.
 
     Args:
-        rank: Its number.
+        rank: Number of this process.
         size: Number of processes.
-        latents: Whether they divide the latents, not the rows.
+        latents: Whether they divide the latents instead of the rows.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, latents: bool = False) -> None:
@@ -58,22 +58,22 @@ class Ranks:
         """Sum a tensor over all ranks, in place.
 
         Raises:
-            LostRankError: If another rank is gone.
+            LostRankError: If another rank was lost.
         """
         if self.size > 1:
             self._communicate(dist.all_reduce, tensor)
         return tensor
 
     def sum_over_rows(self, tensor: Tensor) -> Tensor:
-        """Sum, in place, what each rank computed of its own rows; whole where all see all rows."""
+        """Sum in place what each rank computed on its rows, if the ranks divide the rows."""
         return self.sum(tensor) if self.divides_rows else tensor
 
     def sum_over_latents(self, tensor: Tensor) -> Tensor:
-        """Sum, in place, what each rank computed of its own latents; whole where all hold all."""
+        """Sum in place what each rank computed on its latents, if the ranks divide the latents."""
         return self.sum(tensor) if self.divides_latents else tensor
 
     def sum_reconstructions(self, recon: Tensor) -> Tensor:
-        """Sum reconstructions by each rank's latents; every rank gets the whole gradient."""
+        """Sum the reconstructions by each rank's latents; every rank gets the full gradient."""
         return _SumOverRanks.apply(recon, self) if self.divides_latents else recon
 
     def any(self, flag: bool) -> bool:
@@ -85,11 +85,11 @@ class Ranks:
         return bool(n_set)
 
     def wait(self) -> None:
-        """Wait until all ranks have come here."""
+        """Wait until all ranks have reached this call."""
         self.any(False)
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """Return each rank's tensor; they may differ in their first size."""
+        """Return the tensors of all ranks, which may differ in their first dimension."""
         if self.size == 1:
             return [tensor]
         own_size = torch.tensor([len(tensor)], device=tensor.device)
@@ -140,12 +140,12 @@ class Ranks:
             kernels: The backend.
             x: Rows of this rank, (B, input_size).
             weight: Encoder of this rank's latents, latent-major.
-            bias: Its bias.
-            k: Mean number of entries to keep of a row.
-            initial_threshold: Where the search begins; None estimates it from some of the rows.
+            bias: Encoder bias of this rank's latents.
+            k: Mean number of entries to keep per row.
+            initial_threshold: Where to start the search; if None, estimated from some rows.
 
         Returns:
-            The pairs of this rank, and the smallest value that any rank keeps.
+            The pairs of this rank, and the smallest value kept on any rank.
         """
         if self.size == 1:
             pairs = kernels.select_batchtopk(
@@ -173,9 +173,9 @@ class Ranks:
         except RuntimeError as error:
             lost = LostRankError(
                 f"rank {self.rank} of {self.size} lost the others ({error}).",
-                remedy="The last checkpoint is valid: start all ranks again with --resume.",
+                remedy="The last checkpoint is valid: restart all ranks with --resume.",
             )
-            # the launcher may end this process before it shows an exception
+            # the launcher may kill this process before it prints an exception
             sys.stderr.write(f"nanosae: {lost}\n")
             raise lost from error
 
@@ -191,16 +191,16 @@ class _SumOverRanks(torch.autograd.Function):
 
 
 def is_main_process() -> bool:
-    """Return whether this process is the one that writes."""
+    """Return whether this is the process that writes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def join(device: str = "auto", latents: bool = False) -> Ranks:
-    """Join the processes that `torchrun` started; without it, this one is alone.
+    """Join the processes started by `torchrun`; without it, there is one rank.
 
     Args:
-        device: What they compute on, as in `TrainConfig`: it decides what they communicate by.
-        latents: Whether they divide the latents, not the rows.
+        device: The device, as in `TrainConfig`, which decides the communication backend.
+        latents: Whether the ranks divide the latents instead of the rows.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -208,7 +208,7 @@ def join(device: str = "auto", latents: bool = False) -> Ranks:
     uses_gpu = _is_gpu(device)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if uses_gpu else "gloo")
-        # its threads, left running, abort the process
+        # threads left running would abort the process
         atexit.register(dist.destroy_process_group)
     if uses_gpu:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
@@ -216,6 +216,6 @@ def join(device: str = "auto", latents: bool = False) -> Ranks:
 
 
 def _is_gpu(device: str) -> bool:
-    """Return whether a device is a GPU that nccl serves; `auto` is one where there is one."""
+    """Return whether a device is a CUDA GPU; `auto` is, if there is one."""
     kind, _, _ = device.partition(":")
     return kind in ("auto", "cuda") and torch.cuda.is_available()

@@ -1,8 +1,8 @@
 """The errors that a user can do something about.
 
-Each says what was given, what was needed and what to do, and carries the place as attributes. Every
-kind is also the built-in exception that Python code expects. Anything else that leaves a public
-function is a defect of this package.
+Each says what was given, what was needed and what to do; attributes tell where. Every kind is also
+the built-in exception that Python code expects. Any other exception from a public function is a bug
+of this package.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class NanoSAEError(Exception):
         file: The file at fault, if any.
         row: The row at fault, 0-based, if any.
         column: The column at fault, if any.
-        remedy: What to do; it ends the message.
+        remedy: What to do, appended to the message.
 
     Example:
         >>> error = DataError("k=900 exceeds hidden_size=512.", remedy="Choose a smaller k.")
@@ -46,59 +46,59 @@ class NanoSAEError(Exception):
 
 
 class ConfigError(NanoSAEError, ValueError):
-    """Settings or arguments that are out of range or contradict each other."""
+    """Settings or arguments are out of range or contradict each other."""
 
 
 class DataError(NanoSAEError, ValueError):
-    """Rows, texts or columns that cannot be used as they are."""
+    """Rows, texts or columns cannot be used as they are."""
 
 
 class DataTypeError(NanoSAEError, TypeError):
-    """An object of a type that is not supported."""
+    """An object has an unsupported type."""
 
 
 class DamagedFileError(NanoSAEError, ValueError):
-    """A file whose content is not what was written; `remedy` says how to make it again."""
+    """A file was changed or damaged after it was written; `remedy` says how to restore it."""
 
 
 class StaleError(NanoSAEError, ValueError):
-    """A result that was made from another model or other codes than those that are there now."""
+    """A result was made from another model or other codes than the present ones."""
 
 
 class MissingError(NanoSAEError, FileNotFoundError):
-    """A file or folder that does not exist."""
+    """A file or folder does not exist."""
 
 
 class ExistsError(NanoSAEError, FileExistsError):
-    """A file or folder that would be overwritten."""
+    """A file or folder would be overwritten."""
 
 
 class BusyError(NanoSAEError, BlockingIOError):
-    """A folder in which another process is writing."""
+    """Another process is writing in the same folder."""
 
 
 class WriteError(NanoSAEError, OSError):
-    """A file that could not be written; what was there before is unchanged."""
+    """A file could not be written; the previous content is unchanged."""
 
 
 class ServerError(NanoSAEError, ConnectionError):
-    """A server that cannot be reached, refuses the key or the model, or keeps failing."""
+    """A server cannot be reached, refuses the key or the model, or keeps failing."""
 
 
 class ExtraError(NanoSAEError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
 
 class LostRankError(NanoSAEError, ConnectionError):
-    """Another process of a distributed training that is gone."""
+    """Another process of a distributed training was lost."""
 
 
 class DivergedError(NanoSAEError, FloatingPointError):
-    """A training whose loss became infinite or NaN."""
+    """The loss of a training became infinite or NaN."""
 
 
 def reason_of(error: Exception) -> str:
-    r"""Return what an error says in one line; its kind where it says nothing.
+    r"""Return the message of an error in one line, or its type if it has no message.
 
     Example:
         >>> reason_of(ValueError("not a number:\n  'x'")), reason_of(EOFError())
@@ -108,7 +108,7 @@ def reason_of(error: Exception) -> str:
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """Return how an error about an unknown name goes on: with those like it, else with the first.
+    """Return the part of a message that lists known names: those like `name`, else the first.
 
     Example:
         >>> near_names("Yaer", ["text", "year"]), near_names("x", ["text"]), near_names("x", [])

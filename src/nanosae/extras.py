@@ -1,4 +1,4 @@
-"""Optional dependencies: imported on use, named with their pip command where they are missing."""
+"""Optional dependencies: imported on use, with their pip command in the error if missing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from nanosae.errors import ExtraError
 
 
 def extra(name: str, module: str, what: str) -> ModuleType:
-    """Return a module that an extra of this package installs.
+    """Import a module that an extra of this package installs.
 
     Args:
-        name: Of the extra.
-        module: Of the module, with its package.
-        what: What needs it, as the message begins.
+        name: Name of the extra.
+        module: Full name of the module.
+        what: What needs the module; the message begins with it.
 
     Raises:
-        ExtraError: If it is not installed, or cannot be imported, because a module that it needs
-            is missing, say; it is an ImportError.
+        ExtraError: If the module is not installed or cannot be imported; an ImportError.
 
     Example:
         >>> extra("hub", "no_such_module", "the hub")
@@ -43,4 +42,4 @@ def _remedy(error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
         missing, _, _ = error.name.partition(".")
         return f"Install {missing}."
-    return "Install its versions that belong together."
+    return "Install compatible versions of its packages."

@@ -1,7 +1,7 @@
-"""Dataclasses whose values are checked against their annotations, to and from JSON.
+"""Dataclasses whose values are checked against their annotations, with JSON conversion.
 
 An annotation is `bool`, `int`, `float`, `str`, a `Literal` of strings or a tuple of one of these,
-`Annotated` with a `Range` where a number has bounds, and `| None` where it may be missing.
+with an `Annotated` `Range` if a number has bounds, and `| None` if it is optional.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ class Range:
     """Bounds of a number.
 
     Args:
-        words: The numbers within, as they follow "must be".
-        contains: Tells whether a number lies within.
+        words: Description of the allowed numbers, following "must be".
+        contains: Returns whether a number is allowed.
     """
 
     words: str
@@ -44,7 +44,7 @@ Seed = Annotated[
 
 
 class CheckedFields:
-    """Base of dataclasses whose fields are checked and converted when an object is made."""
+    """Base of dataclasses whose fields are checked and converted on construction."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self), include_extras=True).items():
@@ -64,7 +64,7 @@ class CheckedFields:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Self:
-        """Make an object from `to_dict`'s output.
+        """Create an object from the output of `to_dict`.
 
         Raises:
             ConfigError: If a name is unknown or a value does not fit.
@@ -77,11 +77,11 @@ class CheckedFields:
         return cls(**fields)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the fields, for scikit-learn's `config__k=…` parameter names."""
+        """Return the fields; scikit-learn uses this for parameters such as `config__k`."""
         return {name: getattr(self, name) for name in self.field_names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Set fields and check all of them again."""
+        """Set fields, and check all fields again."""
         changed = self.from_dict(self.get_params() | params)
         for name, value in changed.get_params().items():
             setattr(self, name, value)
@@ -93,7 +93,7 @@ class _UnfitError(Exception):
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Return a value in its annotation's own type."""
+    """Return a value converted to the type of its annotation."""
     if value is None and NoneType in get_args(hint):
         return None
     hint = without_none(hint)
@@ -104,7 +104,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
 
 
 def without_none(hint: Any) -> Any:
-    """Return T of T | None."""
+    """Return T for the annotation T | None."""
     members = get_args(hint)
     if NoneType not in members:
         return hint
@@ -112,7 +112,7 @@ def without_none(hint: Any) -> Any:
 
 
 def _converted(value: Any, hint: Any) -> Any:
-    """Return the value as a plain Python object; numpy's scalars are accepted."""
+    """Return the value as a plain Python object; numpy scalars are accepted."""
     origin = get_origin(hint)
     if origin is Annotated:
         kind, bounds = get_args(hint)
@@ -132,15 +132,15 @@ def _converted(value: Any, hint: Any) -> Any:
 
 
 def _without_numpy(value: Any) -> Any:
-    """Return a scalar of numpy as one of Python, and all else as it is."""
-    numpy = sys.modules.get("numpy")  # who has its scalars has imported it
+    """Convert a numpy scalar to a Python object; return anything else unchanged."""
+    numpy = sys.modules.get("numpy")  # already imported if the value is a numpy scalar
     if numpy is not None and isinstance(value, numpy.generic):
         return value.item()
     return value
 
 
 def _is_same(value: list | tuple, converted: tuple) -> bool:
-    """Return whether nothing was converted; scikit-learn's `clone` asks for the same object."""
+    """Return whether nothing was converted; scikit-learn's `clone` requires the same object."""
     return isinstance(value, tuple) and all(
         a is b for a, b in zip(value, converted, strict=True)
     )
@@ -181,7 +181,7 @@ def _require(condition: bool) -> None:
 
 
 def _words(hint: Any) -> str:
-    """Return what an annotation asks for, as it follows "must be"."""
+    """Describe the values that an annotation allows, following "must be"."""
     origin = get_origin(hint)
     if origin is Annotated:
         return get_args(hint)[1].words

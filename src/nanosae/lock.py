@@ -1,8 +1,8 @@
 """Advisory locks: one writer at a time; readers never wait.
 
-A lock is a file that names its holder (process, host, command, since when). The operating system
-releases it when the process ends, however it ends; where it has no file locks, the lock of a
-process that is gone is taken over.
+A lock is a file that names its holder (process, host, command, time). The operating system releases
+it whenever the process ends. On file systems without locks, the lock of a process that no longer
+exists is taken over.
 """
 
 from __future__ import annotations
@@ -21,22 +21,21 @@ from nanosae.atomic import process_exists
 from nanosae.errors import BusyError, WriteError
 
 PAUSE = 0.05  # seconds between two attempts
-SHORT_CHANGE = (
-    10.0  # seconds to wait for others that change some files in a moment, too
-)
-# Windows locks bytes, which nobody else can read then: one far behind the content
-FAR = 2**30
+SHORT_CHANGE = 10.0  # seconds to wait for another process that only changes a few files
+FAR = (
+    2**30
+)  # Windows makes locked bytes unreadable, so one far behind the content is locked
 
 
 class Lock:
-    """Hold a lock until `release`, or as long as a `with` block.
+    """A lock, held until `release` or for the duration of a `with` block.
 
     Args:
         path: The lock file; its folder must exist.
         wait: Seconds to wait for another holder.
 
     Raises:
-        BusyError: If another process holds it; the message names that process.
+        BusyError: If another process holds the lock; the message names that process.
         WriteError: If the lock file cannot be written.
     """
 
@@ -64,7 +63,7 @@ class Lock:
             raise WriteError(
                 f"{self.path.parent} cannot be written ({reason}).",
                 file=self.path.parent,
-                remedy="Make the folder writable, or choose another one.",
+                remedy="Make the folder writable, or choose another folder.",
             ) from error
         if _lock(stream, self.path) and _is_still(stream, self.path):
             return stream
@@ -72,10 +71,10 @@ class Lock:
         return None
 
     def release(self) -> None:
-        """Give the lock back and remove its file."""
+        """Release the lock and delete its file."""
         if self._stream is None:
             return
-        with contextlib.suppress(OSError):  # Windows removes no open file
+        with contextlib.suppress(OSError):  # Windows cannot delete an open file
             self.path.unlink()
         self._stream.close()
         self._stream = None
@@ -118,7 +117,7 @@ def _lock_elsewhere(stream: IO[bytes], path: Path) -> bool:
 
 
 def _lock_by_process(path: Path) -> bool:
-    """Take the lock unless a living process is named in it."""
+    """Return whether the lock is free: no living process is named in it."""
     holder = read_holder(path)
     if not holder or holder.get("pid") == os.getpid():
         return True
@@ -128,7 +127,7 @@ def _lock_by_process(path: Path) -> bool:
 
 
 def _is_still(stream: IO[bytes], path: Path) -> bool:
-    """Return whether the locked file is the one of this name: its last holder removes it."""
+    """Return whether the path still names the locked file: its last holder may have deleted it."""
     try:
         named = path.stat()
     except FileNotFoundError:
@@ -138,7 +137,7 @@ def _is_still(stream: IO[bytes], path: Path) -> bool:
 
 
 def read_holder(path: Path) -> dict:
-    """Return what a lock file says of its holder; nothing if it is not there or being written."""
+    """Return the content of a lock file; empty if it does not exist or is being written."""
     try:
         return json.loads(path.read_bytes() or b"{}")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Bars of long loops: none in Python unless asked for, one at a time on the command line."""
+"""Progress bars of long loops: off in Python unless requested, one at a time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
-DELAY = 1.0  # seconds that a loop lasts before it has a bar
+DELAY = 1.0  # seconds before a loop shows a bar
 
-_wanted: bool | None = None  # None: nobody has said
+_wanted: bool | None = None  # None if not decided
 _is_shown = False
 
 
 @contextmanager
 def bars(wanted: bool) -> Iterator[None]:
-    """Say whether loops within a `with` block show how far they are."""
+    """Turn progress bars on or off within a `with` block."""
     global _wanted
     before, _wanted = _wanted, wanted
     try:
@@ -28,13 +28,13 @@ def bars(wanted: bool) -> Iterator[None]:
 def tracked(
     items: Iterable[T], what: str, total: int | None = None, *, unasked: bool = False
 ) -> Iterator[T]:
-    """Yield items, with a bar if bars are wanted and no loop around this one has one.
+    """Yield items, with a bar if bars are on and no outer loop shows one.
 
     Args:
-        items: What is looped over.
-        what: What is done, as the bar says.
-        total: Number of items, where `items` has no length.
-        unasked: Whether to show a bar on a terminal, too, where nobody has said.
+        items: The items.
+        what: Description of the loop, shown in the bar.
+        total: Number of items, if `items` has no length.
+        unasked: Whether to show a bar on a terminal even if `bars` was not called.
 
     Example:
         >>> with bars(False):

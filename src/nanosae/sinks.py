@@ -14,18 +14,18 @@ from nanosae.extras import extra
 from nanosae.runs.folder import current
 
 Line = dict[str, Any]
-Progress = bool | Callable[[float], None]  # show a bar, or tell the share that is done
+Progress = bool | Callable[[float], None]  # show a bar, or call with the share done
 
 
 class Sink(NamedTuple):
-    """What takes lines of metrics."""
+    """A destination for lines of metrics."""
 
     write: Callable[[Line], object]
     close: Callable[[], object]
 
 
 def progress_sink(progress: Progress, n_steps: int, step: int) -> Sink:
-    """Show a bar, or tell a function the share of the steps that are done."""
+    """Show a bar, or call a function with the share of steps done."""
     if not callable(progress):
         return progress_bar(n_steps, step)
 
@@ -59,9 +59,9 @@ def wandb(project: str, config: dict[str, Any], folder: Path | None = None) -> S
     """Send every line to Weights & Biases.
 
     Args:
-        project: The project; `project/name` names the run, too.
-        config: The settings, which the run shows.
-        folder: The run folder: what resumes a training there goes on in the same run.
+        project: The project; `project/name` also names the run.
+        config: Settings to show with the run.
+        folder: The run folder; a resumed training there continues the same wandb run.
     """
     module = extra("wandb", "wandb", "wandb=")
     project, _, name = project.partition("/")
@@ -79,11 +79,11 @@ def wandb(project: str, config: dict[str, Any], folder: Path | None = None) -> S
 
 
 def tensorboard(folder: Path | None, step: int = 0) -> Sink:
-    """Write the numbers of a line as scalars, and histograms as histograms, for TensorBoard.
+    """Write the numbers of each line, and density histograms, for TensorBoard.
 
     Args:
         folder: The run folder.
-        step: The step at which training goes on; what was written of later ones is discarded.
+        step: The step from which training continues; entries of later steps are discarded.
 
     Raises:
         ConfigError: If there is no folder.
@@ -105,7 +105,7 @@ def tensorboard(folder: Path | None, step: int = 0) -> Sink:
 
 
 def _write_histogram(writer: Any, counts: list[int], step: int) -> None:
-    """Write counts of features by log10 of their density, in equal bins from −6 to 0."""
+    """Write the histogram of features by log10 density, in equal bins from −6 to 0."""
     edges = np.linspace(-6, 0, len(counts) + 1)
     middles = (edges[:-1] + edges[1:]) / 2
     weights = np.array(counts, float)
@@ -123,18 +123,18 @@ def _write_histogram(writer: Any, counts: list[int], step: int) -> None:
 
 
 def _numbers(line: Line) -> dict[str, float]:
-    """Return the numbers of a line; those of its parts as part/name."""
+    """Return the numbers of a line; those in nested dictionaries are called group/name."""
     flat = {}
     for name, value in line.items():
         if isinstance(value, dict):
-            flat |= {f"{name}/{part}": number for part, number in value.items()}
+            flat |= {f"{name}/{inner}": number for inner, number in value.items()}
         elif isinstance(value, int | float):
             flat[name] = value
     return flat
 
 
 def _run_id(folder: Path) -> str:
-    """Return an id that the training in a run folder keeps when it is resumed."""
+    """Return an id that stays the same when the training in a run folder is resumed."""
     settings = current(folder) / "config.json"
     began = settings.stat().st_mtime_ns if settings.exists() else ""
     return hashlib.sha256(f"{folder.absolute()} {began}".encode()).hexdigest()[:16]

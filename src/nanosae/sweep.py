@@ -1,4 +1,4 @@
-"""Many SAEs on one pass over the data."""
+"""Training many SAEs in one pass over the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nanosae.train.loop import train_together
 if TYPE_CHECKING:
     import pandas as pd
 
-# what decides the rows, their order and where they are dealt: equal in SAEs that share a pass
+# settings that decide the rows, their order and device, equal for SAEs that share a pass
 SHARED = (
     "columns",
     "input_size",
@@ -55,22 +55,22 @@ def sweep(
     force: bool = False,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Train several SAEs on one pass over the data: each batch is read and normalised once.
+    """Train several SAEs in one pass over the data: each batch is read and normalised once.
 
-    Each gets the bits that it would get alone. SAEs that differ in how the rows are dealt
-    (batch_size, data_seed, heldout_share …) take passes of their own.
+    The results are bitwise those of separate trainings. SAEs that differ in how rows are batched
+    (batch_size, data_seed, heldout_share …) need separate passes.
 
     Args:
         configs: What to train, such as `grid(TrainConfig(), k=[16, 32, 64], seed=[0, 1])`.
-        data: See `SAETrainer.train`, as `targets`.
-        output: Folder with a run for each, named by what differs, and `sweep.csv`.
-        targets: What transcoders are to predict from the rows.
-        resume: Continue what is not finished.
-        force: Replace runs that are there.
+        data: As for `SAETrainer.train`.
+        output: Folder for a run per config, named by the settings that differ, and `sweep.csv`.
+        targets: As for `SAETrainer.train`.
+        resume: Continue unfinished runs.
+        force: Replace existing runs.
         progress: Show a progress bar.
 
     Returns:
-        A line for each: what differs, fvu, l0, dead, train_fvu, best_step, seconds.
+        One line per run: settings that differ, fvu, l0, dead, train_fvu, best_step, seconds.
 
     Raises:
         ConfigError: If there is no config, or two are equal.
@@ -118,7 +118,7 @@ def _passes(configs: Sequence[TrainConfig]) -> list[list[int]]:
 
 
 def _differences(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
-    """Return the fields of each config that are not the same in all."""
+    """Return the fields of each config that are not equal in all configs."""
     all_fields = [config.to_dict() for config in configs]
     first = all_fields[0]
     differences: list[dict[str, Any]] = [{} for _ in configs]
@@ -131,10 +131,10 @@ def _differences(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
 
 
 def _names(differences: list[dict[str, Any]]) -> list[str]:
-    """Return the name of each run: what tells it from the others.
+    """Name each run by the settings that differ.
 
     Raises:
-        ConfigError: If nothing does.
+        ConfigError: If two configs are equal.
     """
     names = []
     for fields in differences:

@@ -118,12 +118,12 @@ def test_answers_are_bounded_and_mistakes_are_answers(run):
     )
     assert len(many["hits"]) <= 50
     for edit, reason in (
-        ({"no such label": 0}, "no label holds"),
+        ({"no such label": 0}, "no label contains"),
         ({"-1": 0}, "label"),
     ):
         (answer,) = in_process(run, ("steer", {"row": 0, "edit": edit}))
         assert reason in answer["error"]
-    assert "there is no row 1000000" in missing["error"]
+    assert "There is no row 1000000" in missing["error"]
     assert "no such column" in column["error"]
     assert "exactly one" in both["error"]
 

@@ -280,11 +280,11 @@ def test_stability_is_one_to_one():
 
 def test_errors_say_what_differs(two_codes, tmp_path):
     codes = two_codes[0]
-    with pytest.raises(ValueError, match="6 and 7 wide"):
+    with pytest.raises(ValueError, match="different widths: 6 and 7"):
         match(directions(3), directions(3, 7))
-    with pytest.raises(ValueError, match="120 and 2 rows"):
+    with pytest.raises(ValueError, match="numbers of rows: 120 and 2"):
         match(codes, write_codes(tmp_path / "short", sp.csr_array(np.eye(2))))
-    with pytest.raises(TypeError, match="not a mix"):
+    with pytest.raises(TypeError, match="cannot match codes with directions"):
         match(codes, directions(3))
     with pytest.raises(ValueError, match="0 others"):
         stability(directions(3), [])

@@ -77,10 +77,10 @@ def test_tags_are_put_on_rows_and_taken_off(runs, capsys):
 def test_quiet_prints_results_only(runs, data, capsys):
     assert main(["describe", runs[0]]) == 0
     loud = capsys.readouterr()
-    assert "now:" in loud.out
+    assert "next:" in loud.out
     assert "no texts" in loud.err
     assert main(["describe", runs[0], "--quiet"]) == 0
     quiet = capsys.readouterr()
-    assert "now:" not in quiet.out
+    assert "next:" not in quiet.out
     assert quiet.err == ""
-    assert quiet.out.split("now:")[0] == loud.out.split("now:")[0]
+    assert quiet.out.split("next:")[0] == loud.out.split("next:")[0]

@@ -50,6 +50,6 @@ def test_what_a_layout_cannot_hold_is_a_mistake_not_a_defect(tmp_path, capsys):
     folder = written.gemma_scope(tmp_path / "in", p)
     out = str(tmp_path / "out")
     assert main(["convert", str(folder), "-o", out, "--to", "sparsify"]) == 2
-    assert "jumprelu is not supported: sparsify holds topk alone" in (
+    assert "jumprelu is not supported: sparsify has only topk" in (
         capsys.readouterr().err
     )

@@ -164,5 +164,5 @@ def test_live_shows_one_training(data, tmp_path, capfd):
     assert (
         main(["train", data, "-o", str(tmp_path / "run"), "--k", "2,3", "--live"]) == 2
     )
-    assert "--live shows one training" in capfd.readouterr().err
+    assert "--live shows a single training" in capfd.readouterr().err
     assert not Path(tmp_path / "run").exists()

@@ -31,5 +31,5 @@ def test_anything_else_is_refused(codes, tmp_path):
     with pytest.raises(MissingError, match="there are none"):
         as_codes(tmp_path)
     alone = write_codes(tmp_path / "alone", sp.csr_array(np.eye(2, dtype=np.float32)))
-    with pytest.raises(MissingError, match="lies in no run folder"):
+    with pytest.raises(MissingError, match="is not in a run folder"):
         run_folder(alone)

@@ -25,7 +25,7 @@ def test_a_writer_that_raises_leaves_its_finished_shards(tmp_path, dense):
 
     with pytest.raises(ValueError, match="the rows have 3 features"):
         interrupted()
-    with pytest.raises(FileNotFoundError, match="is not finished"):
+    with pytest.raises(FileNotFoundError, match="is incomplete"):
         Codes(tmp_path / "c")
     with CodesWriter(tmp_path / "c", n_features=M, append=True) as writer:
         assert writer.n_rows == 64

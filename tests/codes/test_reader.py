@@ -157,7 +157,7 @@ def test_open_finds_the_corpus_of_a_run(corpus, dense):
     with pytest.raises(FileNotFoundError, match="no codes 'other'"):
         Codes.open(run, "other")
     with pytest.raises(
-        ValueError, match=f"needs a model of {M} features; there is none"
+        ValueError, match=f"needs a model with {M} features; there is none"
     ):
         codes.weights()
 
@@ -167,7 +167,7 @@ def test_missing_parts_are_said(tmp_path, dense):
     assert (codes.has_texts, codes.has_vectors, codes.columns) == (False, False, [])
     with pytest.raises(ValueError, match="no column 'text'"):
         codes.texts()
-    with pytest.raises(ValueError, match="knows no embeddings"):
+    with pytest.raises(ValueError, match="has no embeddings"):
         codes.vectors()
     for bad in ([N], [-1], [0, N + 3]):
         with pytest.raises(ValueError, match=f"there are 0 … {N - 1}"):

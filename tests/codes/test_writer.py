@@ -190,7 +190,7 @@ def test_wrong_widths_and_lengths(tmp_path, dense):
         with pytest.raises(ValueError, match=f"vectors: 3 rows, but the block has {N}"):
             writer.append(block, vectors=np.zeros((3, 4)))
         for bad in (-1.0, np.nan, np.inf):
-            with pytest.raises(ValueError, match="finite and not negative"):
+            with pytest.raises(ValueError, match="finite and non-negative"):
                 writer.append(sp.csr_array([[bad] + [0.0] * (M - 1)]))
         writer.append(block, table=["x"] * N, vectors=np.zeros((N, 4)))
         with pytest.raises(ValueError, match=r"columns is \['text'\] in .*, not \[\]"):
@@ -236,5 +236,5 @@ def test_texts_may_be_an_array_or_a_series(kind):
 
 @pytest.mark.parametrize("given", [[1, 2], "a text", 7])
 def test_what_is_neither_texts_nor_a_table_is_refused(given):
-    with pytest.raises(DataError, match=r"neither texts nor a table.*Give a list"):
+    with pytest.raises(DataError, match=r"must be texts or a table.*Give a list"):
         as_table(given)

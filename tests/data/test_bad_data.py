@@ -100,4 +100,4 @@ def test_few_rows_train_with_a_note(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "note: There are only 22 rows, fewer than a usual batch of 1,024." in out
     assert "note: 2 of 22 rows are all zero." in out
-    assert "note: 1 of 22 rows are copies of others." in out
+    assert "note: 1 of 22 rows are duplicates of others." in out

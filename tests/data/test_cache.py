@@ -88,7 +88,7 @@ def test_conversion_is_whole_or_not_at_all(problem, tmp_path, monkeypatch):
 
         monkeypatch.setattr(np, "save", fails)
     monkeypatch.setattr(cache_module, "SHARD_ROWS", 100)
-    with pytest.raises(error, match=r"exists: delete|row 250|No space left"):
+    with pytest.raises(error, match=r"already exists\. Delete|row 250|No space left"):
         cache_module.cache(x, tmp_path / "out", **options)
     assert [p.name for p in tmp_path.iterdir()] == ["out"] * (problem == "exists")
 
@@ -128,7 +128,7 @@ def test_the_command_converts_trains_and_encodes_with_texts(tmp_path, capsys):
     assert main(["cache", str(path), "-o", out]) == 0
     assert "400 rows" in capsys.readouterr().out
     assert main(["cache", str(path), "-o", out]) == 2
-    assert f"error: {out} exists" in capsys.readouterr().err
+    assert f"error: {out} already exists" in capsys.readouterr().err
     sizes = ["--hidden-size", "16", "--k", "3", "--steps", "4"]
     assert main(["train", out, "-o", run, *sizes]) == 0
     assert main(["encode", run, out]) == 0

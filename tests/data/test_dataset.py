@@ -220,7 +220,7 @@ def test_zero_rows_and_copies_are_counted():
     assert zeros > 0
     notes = Dataset(open_rows(x), seed=0).notes
     assert f"{zeros} of 3,000 rows are all zero." in notes
-    assert f"{copies:,} of 3,000 rows are copies of others." in notes
+    assert f"{copies:,} of 3,000 rows are duplicates of others." in notes
     assert Dataset(open_rows(vectors(1500)), seed=0).notes == []
 
 
@@ -228,7 +228,7 @@ def test_small_and_streamed_data_is_noted():
     assert "20 rows" in Dataset(open_rows(vectors(20)), seed=0).notes[0]
     sample, mixing = Dataset(open_rows(vectors(2000)), seed=0, buffer_rows=800).notes
     assert sample == "Mean, scale and counts come from 184 of 2,000 rows."
-    assert "Up to 8 neighbours at a time are read into buffers of 200 rows" in mixing
+    assert "Up to 8 neighbouring rows at a time are read into buffers of 200" in mixing
 
 
 def test_one_row_is_trained_on_and_held_out():

@@ -141,7 +141,8 @@ def test_large_row_groups_are_noted(tmp_path):
     rows = open_rows(write_row_groups(tmp_path / "x.parquet", [300] * 9))
     notes = Dataset(rows, seed=0, buffer_rows=2400).notes
     assert (
-        "Up to 300 neighbours at a time are read into buffers of 600 rows" in notes[-1]
+        "Up to 300 neighbouring rows at a time are read into buffers of 600"
+        in notes[-1]
     )
     assert "`nanosae cache`" in notes[-1]
 

@@ -239,7 +239,7 @@ def test_batches_must_agree_on_their_targets():
     ):
         deal_batches(data, 10, 30)
     with pytest.raises(
-        DataTypeError, match="The function gave int, which is not an iterator"
+        DataTypeError, match="The function returned int, which is not an iterator"
     ):
         Stream(lambda: 5, seed=0)
     with pytest.raises(
@@ -249,7 +249,7 @@ def test_batches_must_agree_on_their_targets():
 
 
 def test_targets_beside_a_stream_are_refused():
-    with pytest.raises(ConfigError, match="let the stream yield"):
+    with pytest.raises(ConfigError, match="Make the stream yield"):
         open_dataset(iter([numbered(60)]), numbered(60), TrainConfig())
 
 
@@ -278,7 +278,7 @@ def test_a_short_stream_leaves_a_finished_run(tmp_path):
     again = SAETrainer(config, run=tmp_path)
     resumed = again.train(iter([]), resume=True, progress=False)
     assert torch.equal(model.W_dec, resumed.W_dec)
-    assert "nothing was left to do" in again.notes_[0]
+    assert "nothing left to train" in again.notes_[0]
 
 
 def test_batches_without_rows_are_passed_over():

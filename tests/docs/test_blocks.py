@@ -56,7 +56,7 @@ def test_words_that_a_run_no_longer_prints_would_be_found():
         "\ntrain      11 features (20 s)\n  • Texts about “tea, leaf”."
     )
     assert form(now) != form(now.replace("features", "latents"))
-    assert form(now) != form(now + "\nnow: open it")
+    assert form(now) != form(now + "\nnext: open it")
 
 
 def test_what_is_not_run_says_why_and_is_the_exception():

@@ -104,6 +104,18 @@ def test_a_repeated_append_neither_doubles_nor_leaves_out_rows(
     )
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_parts_of_one_file_find_their_embeddings_in_any_order(path, tmp_path, order):
+    np.save(tmp_path / "rows.npy", rows())
+    for number in order:
+        model().encode_corpus(
+            tmp_path / "rows.npy", path, part=(number, 2), append=path.exists()
+        )
+    halves = np.split(rows(), 2)
+    expected = np.concatenate([halves[number] for number in order])
+    np.testing.assert_array_equal(Codes(path).vectors(), expected)
+
+
 def test_other_data_is_not_resumed(path, monkeypatch):
     interrupted(monkeypatch, 4, rows(), path, metadata=texts())
     changed = rows()
@@ -114,7 +126,7 @@ def test_other_data_is_not_resumed(path, monkeypatch):
         (rows(), None, model()),
         (rows(), texts(), model(1)),
     ):
-        with pytest.raises(DataError, match="other rows, texts or another model"):
+        with pytest.raises(DataError, match="other rows or texts, or another model"):
             sae.encode_corpus(data, path, metadata=words, resume=True)
     model().encode_corpus(rows(), path, metadata=texts(), resume=True)
     assert Codes(path).n_rows == 90

@@ -66,7 +66,7 @@ def test_what_is_pushed_is_loaded_from_the_hub(server, tmp_path):
 
 
 def test_refusals_of_the_hub_are_named(server, tmp_path):
-    with pytest.raises(ConnectionError, match=r"did not take me/sae.*hf auth login"):
+    with pytest.raises(ConnectionError, match=r"did not accept me/sae.*hf auth login"):
         model(tmp_path).push_to_hub("me/sae", token="hf_wrong")
     with pytest.raises(FileNotFoundError, match="me/nothing is not a folder here"):
         SAEModel.from_pretrained("me/nothing")

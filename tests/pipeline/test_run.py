@@ -218,6 +218,12 @@ def test_the_run_folder_opens_again(finished):
     assert (finished[1] / "report.html").stat().st_size > 10_000
     assert "400 rows" in repr(analysis)
     assert len(analysis.search("boat").to_frame())
+    for compared, expected in (
+        (analysis.contrast(by="place"), nanosae.contrast(analysis, by="place")),
+        (analysis.explain("stars"), nanosae.explain(analysis, "stars")),
+        (analysis.over_time("day"), nanosae.over_time(analysis, "day")),
+    ):
+        pd.testing.assert_frame_equal(compared.table, expected.table)
 
 
 def test_a_second_call_does_nothing_and_a_change_only_what_depends_on_it(
@@ -371,6 +377,6 @@ def test_a_users_mistake_is_named(tmp_path):
         make_plan(pd.DataFrame({"a": [1, 2] * 50, "b": ["x", "y"] * 50}))
     with pytest.raises(DataError, match="20 rows have a text; at least 50"):
         make_plan(reviews(20))
-    with pytest.raises(ConfigError, match="0 topics: at least 1 is needed"):
+    with pytest.raises(ConfigError, match="n_topics=0 must be at least 1"):
         run(reviews(), tmp_path / "run", n_topics=0)
     assert not (tmp_path / "run").exists()

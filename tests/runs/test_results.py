@@ -109,7 +109,7 @@ def test_a_result_that_does_not_say_what_it_was_made_from_is_refused(run, name):
 
 def test_codes_outside_a_run_keep_no_results(tmp_path):
     codes = write_codes(tmp_path / "c", sp.csr_array(np.eye(3)))
-    with pytest.raises(MissingError, match="lies in no run folder"):
+    with pytest.raises(MissingError, match="is not in a run folder"):
         save_result(codes, "evaluation.json", {}, {})
 
 
@@ -239,7 +239,7 @@ def test_annotations_of_another_version_are_refused(tmp_path):
         db.execute("CREATE TABLE names (feature INTEGER PRIMARY KEY, name TEXT)")
     for call in (annotations.names, annotations.bookmarks):
         with pytest.raises(
-            DamagedFileError, match=r"version 0 is not known.*Move it away"
+            DamagedFileError, match=r"version 0 is unknown.*Move it away"
         ):
             call(tmp_path)
     with pytest.raises(DamagedFileError, match="version 0"):

@@ -48,7 +48,7 @@ def test_tables_are_written_as_their_name_says(name, tmp_path):
     readers = {"csv": pd.read_csv, "parquet": pd.read_parquet, "json": pd.read_json}
     reader = readers.get(name[2:], lambda path: pd.read_csv(path, sep="\t"))
     pd.testing.assert_frame_equal(reader(tmp_path / name), table)
-    with pytest.raises(ValueError, match=r"t\.xls is of no known kind"):
+    with pytest.raises(ValueError, match=r"t\.xls has an unknown format"):
         write(table, "t.xls")
 
 
@@ -103,6 +103,8 @@ def test_chosen_features_become_columns_beside_the_texts(tmp_path):
     pd.testing.assert_frame_equal(
         some, tag(codes, [0]).iloc[[2, 1]].reset_index(drop=True), check_dtype=False
     )
+    masked = tag(codes, [0], rows=np.array([False, True, True]))
+    pd.testing.assert_frame_equal(masked, tag(codes, [0], rows=[1, 2]))
     assert tag(codes, [], rows=[1]).columns.tolist() == ["row", "text", "g"]
     with pytest.raises(ValueError, match="3"):
         tag(codes, [3])

@@ -130,7 +130,7 @@ def test_files_that_no_training_has_written_are_not_touched(tmp_path, how):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("precious")
     with pytest.raises(
-        ExistsError, match=r"model, checkpoints, snapshots, which no training"
+        ExistsError, match=r"model, checkpoints, snapshots, not written"
     ):
         train(tmp_path, **how)
     assert len([*tmp_path.rglob("*")]) == 6
@@ -166,7 +166,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path, monkeypatch):
     data = bytearray(newest.read_bytes())
     data[-9] ^= 1
     newest.write_bytes(data)
-    with pytest.warns(UserWarning, match=r"step-00000004.*is damaged.*the one before"):
+    with pytest.warns(UserWarning, match=r"step-00000004.*is damaged.*the previous"):
         model = train(run, resume=True)
     assert same(model, train(tmp_path / "straight"))
 

@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 
 from nanosae.errors import DataError
+from nanosae.sources.categories import Column
 from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.roles import Column, column_roles, likely_text, with_roles
+from nanosae.sources.roles import column_roles, likely_text, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 
@@ -326,3 +327,57 @@ def test_texts_are_texts_even_if_most_people_say_nothing():
     assert role_of_answers(names) == "unused"
     some = [different[i % 200] for i in range(1000)]  # each of 20 five times
     assert role_of_answers(some) == "category"
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "role"),
+    [
+        (["Phone", None] * 100, "Which channels?", "category"),  # boxes
+        ([True, None] * 100, "agreed", "category"),
+        (["Phone"] * 195 + [None] * 5, "Which channels?", "unused"),
+        (["34 years", "1 year", "70 years", "18 years"] * 50, "age", "number"),
+        (["12 months", "24 months"] * 100, "contract", "category"),
+        ([f"{i}k" for i in range(N)], "followers", "number"),
+        ([f"${i},000 - ${i + 9},500 a year" for i in range(10, 210)], "pay", "number"),
+        (["0-2 years", "3-5 years"] * 100, "experience", "category"),
+        ([f"555-{i:04d}" for i in range(1000, 1200)], "contact", "id"),
+        ([f"0:{i % 60:02}:{i % 59:02}" for i in range(N)], "call duration", "number"),
+        ([f"0:{i % 60:02}:00" for i in range(N)], "began", "unused"),
+        ([0.5 + i for i in range(N)], "lat", "unused"),
+        ([1950 + i % 50 for i in range(N)], "year of birth", "number"),
+        ([1950 + i % 50 for i in range(N)], "first year", "date"),
+        ([17000 + i % 150 for i in range(N)], "Kundennummer", "id"),
+        ([17000 + i % 150 for i in range(N)], "MRN", "id"),
+        (["cs.LG stat.ML", "cs.LG", "stat.ML", "cs.LG"] * 50, "categories", "tags"),
+        (["Home Garden", "Garden Tools", "Garden"] * 66, "categories", "category"),
+        (["cs.LG stat.ML", "cs.LG", "stat.ML", "cs.LG"] * 50, "field", "category"),
+        (["Email, Chat", "Chat"] * 100, "Channels (tick all that apply)", "tags"),
+        (pd.Categorical([3, 5, 7, 9] * 50), "level", "category"),
+        (["⭐⭐", "⭐️⭐️⭐️"] * 100, "stars", "number"),
+        (["₹1,23,456", "₹95,000", "₹7,000"] * 50, "price", "number"),
+    ],
+)
+def test_columns_of_forms_and_exports(values, name, role):
+    n = len(values)
+    texts = [f"a longer text about the river and the boat number {i}" for i in range(n)]
+    table = pa.table({"the text": texts, name: pa.array(values)})
+    assert column_roles(table)[1].role == role
+
+
+def test_boxes_units_and_ranges_become_values():
+    table = pa.table(
+        {
+            "box": ["Phone", None] * 10,
+            "pay": ["$10 - $20 an hour", "from $30 to $40"] * 10,
+            "wait": ["1:30:00", "2:30"] * 10,
+            "tags": ["Email;Phone;", "Chat;"] * 10,
+        }
+    )
+    roles = ("category", "number", "number", "tags")
+    columns = [
+        Column(name, role, "")
+        for name, role in zip(table.column_names, roles, strict=True)
+    ]
+    first, second = with_types(table, columns).slice(0, 2).to_pylist()
+    assert first == {"box": "Phone", "pay": 15, "wait": 90, "tags": ["Email", "Phone"]}
+    assert second == {"box": "(empty)", "pay": 35, "wait": 2.5, "tags": ["Chat"]}

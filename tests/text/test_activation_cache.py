@@ -97,7 +97,7 @@ def test_other_settings_or_texts_are_refused(llama, tmp_path):
         ("layers.1", texts[:20], {}),
     ):
         with pytest.raises(
-            ValueError, match="give the same texts and settings, or another"
+            ValueError, match="Use the same texts and settings, or another"
         ):
             cache_activations(
                 model, layers, some, tmp_path, tokenizer=tokenizer, **more
@@ -110,7 +110,7 @@ def test_values_beyond_float16_are_refused(tmp_path, llama):
         model.embed_tokens.weight *= 1e6
     given = (model, "embed_tokens", ["old tree"], tmp_path)
     with pytest.raises(
-        ValueError, match="embed_tokens has values that float16 cannot hold"
+        ValueError, match="embed_tokens has values that are too large for float16"
     ):
         cache_activations(*given, tokenizer=llama[1])
     assert cache_activations(*given, tokenizer=llama[1], dtype="float32") > 0
@@ -320,7 +320,7 @@ def test_chats_packed_and_layers_side_by_side_on_the_command_line(
     assert sae.config["hook_name"] == "model.layers.0+model.layers.1"
     assert sae.config["disable_concat_sequences"] is False
     with (
-        pytest.raises(ConfigError, match="side by side"),
+        pytest.raises(ConfigError, match="concatenated layers"),
         splice(model, None, sae),
     ):
         pass

@@ -63,10 +63,10 @@ def test_many_texts_are_embedded_in_parts(tiny, monkeypatch):
 
 def test_mistakes_are_named(monkeypatch):
     with pytest.raises(
-        ValueError, match=r"text 1 \(0-based\) is None; 2 of 3 are not strings"
+        ValueError, match=r"Text 1 \(0-based\) is None; 2 of 3 are not strings"
     ):
         embed(["a", None, 3])
-    with pytest.raises(ValueError, match="there are no texts; 0 of 0"):
+    with pytest.raises(ValueError, match="There are no texts to embed"):
         embed([])
     with pytest.raises(OSError, match="cannot load no/such-model: "):
         embed(["a"], model="no/such-model")
@@ -157,7 +157,7 @@ def test_mistakes_on_the_command_line_are_one_line(tiny, tmp_path, capfd):
         ([str(texts), "-o", str(tmp_path / "e"), "--text-column", "body"], "Name it"),
         (
             [str(texts), "-o", output, "--text-column", "number"],
-            "text 0 (0-based) is 0; 150 of",
+            "Text 0 (0-based) is 0; 150 of",
         ),
         (
             [str(tmp_path / "broken.parquet"), "-o", output],

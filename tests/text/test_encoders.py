@@ -17,7 +17,7 @@ from nanosae.errors import ConfigError, DataTypeError, MissingError, ServerError
 from nanosae.text import hub
 from nanosae.text.embed import _load_encoder, count_cut
 from nanosae.text.encoders import find_encoder, received_encoder
-from nanosae.text.endpoint import Endpoint, _asked_pause
+from nanosae.text.endpoint import Endpoint, _retry_after
 
 
 class Server:
@@ -98,8 +98,8 @@ def test_what_may_pass_is_tried_again(server):
     [
         ((401, {"error": "bad key"}), "refused: 401 .*bad key.*NANOSAE_API_KEY"),
         ((404, {"error": "no such model"}), "refused: 404 .*no such model"),
-        ((200, {"data": []}), "answered 0 vectors for 1 texts|no embeddings"),
-        ((200, {"error": "x"}), "answered no embeddings"),
+        ((200, {"data": []}), "returned 0 vectors for 1 texts|not return embeddings"),
+        ((200, {"error": "x"}), "did not return embeddings"),
     ],
 )
 def test_what_will_not_pass_is_not_tried_again(fault, said, server):
@@ -117,7 +117,7 @@ def test_a_server_may_ask_for_a_pause_of_minutes_at_most(asked, pause):
     headers["Retry-After"] = asked
     error = HTTPError("http://127.0.0.1", 429, "Too Many Requests", headers, None)
     with error:
-        assert _asked_pause(error) == pause
+        assert _retry_after(error) == pause
 
 
 def test_a_server_that_is_not_there():

@@ -157,7 +157,7 @@ def test_another_layer_or_model_than_that_of_the_training_is_said():
     model.name_or_path = "someone/large"
     with pytest.warns(UserWarning, match="model tiny; this is large"):
         spliced(model, None, sae)
-    with pytest.raises(ConfigError, match="does not say which layer"):
+    with pytest.raises(ConfigError, match="does not record the layer"):
         spliced(model, None, autoencoder())
     with pytest.raises(ConfigError, match="one row per text"):
         spliced(model, "layers.1", autoencoder(pooling="mean"))
@@ -309,7 +309,7 @@ def test_mistakes_are_named():
     ):
         pass
     with (
-        pytest.raises(ConfigError, match=r"no layer 'layers.9'.*near are"),
+        pytest.raises(ConfigError, match=r"no layer 'layers.9'.*similar"),
         splice(model, "layers.9", sae),
     ):
         pass

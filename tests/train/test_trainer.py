@@ -268,7 +268,8 @@ def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint_before(
 
     monkeypatch.setattr(runs, "save_file", full)
     with pytest.raises(
-        OSError, match=r"step 8 could not be written.*No space.*step-00000004 is valid"
+        OSError,
+        match=r"step 8 could not be written.*No space.*step-00000004 is still valid",
     ):
         SAETrainer(config, run=tmp_path).train(rows(), progress=False)
     monkeypatch.undo()

@@ -1,1 +1,1 @@
-"""A run for language-model agents, by the Model Context Protocol."""
+"""Serve a run to language-model agents through the Model Context Protocol."""

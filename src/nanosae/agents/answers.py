@@ -1,8 +1,8 @@
-"""What an agent can ask about a run: bounded answers in JSON types, with numbers of rows.
+"""The tools of an agent: questions about a run, with bounded answers in JSON types.
 
-An agent is told of each function what its signature and its docstring say. Nothing here writes.
-Lists have at most `MOST` entries and texts at most `TEXT` characters, so that an answer fits a
-model's context; each says how many entries there are in all.
+The signature and the docstring of each function are its description for the agent. All functions
+are read-only. Lists have at most `MAX_ENTRIES` entries and give their total number, and texts have
+at most `MAX_CHARACTERS` characters, so that an answer fits a model's context.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from nanosae.runs.export import records
 from nanosae.runs.results import plain
 from nanosae.runs.tables import doubtful_labels, known_labels
 
-MOST = 50  # entries of a list
-TEXT = 500  # characters of a text
-VALUES = 12  # values of a column that are named
+MAX_ENTRIES = 50  # per list
+MAX_CHARACTERS = 500  # per text
+MAX_VALUES = 12  # listed values per column
 Answer = dict[str, Any]
 
 
 def overview(analysis: Analysis) -> Answer:
-    """Say what the run holds: rows, features, columns and their values."""
+    """Summarise the run: rows, features, columns and their values."""
     codes = analysis.codes
     return {
         "run": str(analysis.run),
@@ -49,13 +49,13 @@ def search_rows(
     feature: int | None = None,
     n: int = 10,
 ) -> Answer:
-    """Find rows: by words (query), by likeness to a row, or by a feature's number."""
+    """Find rows by words (query), by similarity to a row, or by a feature's number."""
     found = search(analysis.codes, query, row=row, feature=feature, n=_bounded(n))
     return _hits(found)
 
 
 def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> Answer:
-    """Find rows like a row with other activations of features (number or label); 0 is off."""
+    """Find rows similar to a row with edited activations, by feature number or label; 0 is off."""
     changes: dict[int | str, float] = {}
     for feature, activation in edit.items():
         changes[int(feature) if feature.isdecimal() else feature] = activation
@@ -64,14 +64,14 @@ def steer(analysis: Analysis, row: int, edit: dict[str, float], n: int = 10) -> 
 
 
 def show_feature(analysis: Analysis, feature: int) -> Answer:
-    """Show a feature: label, statistics, rows with and without it, related features."""
+    """Show a feature: label, statistics, active and inactive rows, related features."""
     codes = analysis.codes
     described = analysis.features
     is_known = "n_active" in described and feature in set(described["feature"])
     found = card(codes, feature, described=described if is_known else None)
     examples = {}
     for kind, rows in found.examples.items():
-        examples[kind] = [example._asdict() for example in rows[:MOST]]
+        examples[kind] = [example._asdict() for example in rows[:MAX_ENTRIES]]
     known = found.facts.items()
     facts = {name: value for name, value in known if not isinstance(value, list)}
     label = {"label": found.label, "doubtful": found.doubtful}
@@ -81,7 +81,7 @@ def show_feature(analysis: Analysis, feature: int) -> Answer:
 
 
 def find_features(analysis: Analysis, words: str = "", n: int = 20) -> Answer:
-    """List features whose label holds all of some words, the most frequent first."""
+    """List features whose label contains all given words, the most frequent first."""
     counts = analysis.codes.counts
     doubtful = doubtful_labels(analysis.codes)
     wanted = words.lower().split()
@@ -102,10 +102,10 @@ def show_row(analysis: Analysis, row: int) -> Answer:
     """Show a row: its text, its columns and its features, strongest first."""
     codes = analysis.codes
     if not 0 <= row < codes.n_rows:
-        raise DataError(f"there is no row {row}: there are 0 … {codes.n_rows - 1}.")
+        raise DataError(f"There is no row {row}; rows are 0 to {codes.n_rows - 1}.")
     features, activations = codes.row(row)
     labels = known_labels(codes)
-    strongest = np.argsort(-activations, kind="stable")[:MOST]
+    strongest = np.argsort(-activations, kind="stable")[:MAX_ENTRIES]
     lines = []
     for place in strongest.tolist():
         feature = int(features[place])
@@ -129,7 +129,7 @@ def show_row(analysis: Analysis, row: int) -> Answer:
 def compare(
     analysis: Analysis, by: str, a: str | None = None, b: str | None = None, n: int = 20
 ) -> Answer:
-    """Test which features tell rows with value a of a column from those with b, or the rest."""
+    """Test which features differ between rows with value a of a column and those with b."""
     found = contrast(analysis.codes, a, b, by=by)
     lines = found.findings.head(_bounded(n))
     return {
@@ -147,7 +147,7 @@ def topics(analysis: Analysis, n: int = 20) -> Answer:
 
 
 def findings(analysis: Analysis, n: int = 20) -> Answer:
-    """List the tested sentences on the corpus, the most telling first."""
+    """List the findings about the corpus, the most telling first."""
     return _stored(analysis.findings, n, "findings")
 
 
@@ -179,20 +179,20 @@ def _named(lines: list[Any]) -> list[Answer]:
 def _values(column: np.ndarray) -> Any:
     """Return the most frequent values of a column, or the range of a number."""
     values = pd.Series(column)
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > VALUES:
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > MAX_VALUES:
         return {"from": plain(values.min()), "to": plain(values.max())}
-    counts = values.astype(str).value_counts().head(VALUES)
+    counts = values.astype(str).value_counts().head(MAX_VALUES)
     return {str(value): int(count) for value, count in counts.items()}
 
 
 def _bounded(n: int) -> int:
-    return max(1, min(n, MOST))
+    return max(1, min(n, MAX_ENTRIES))
 
 
 def _short(value: Any) -> Any:
-    """Cut the texts inside an answer."""
-    if isinstance(value, str) and len(value) > TEXT:
-        return f"{value[:TEXT]}…"
+    """Truncate the texts inside an answer."""
+    if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+        return f"{value[:MAX_CHARACTERS]}…"
     if isinstance(value, list):
         return [_short(item) for item in value]
     if isinstance(value, dict):

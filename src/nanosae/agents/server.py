@@ -1,4 +1,4 @@
-"""Serve a run to agents by the Model Context Protocol, over standard input and output."""
+"""An MCP server that gives agents read-only access to a run over standard input and output."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from nanosae.errors import NanoSAEError
 from nanosae.extras import extra
 from nanosae.pipeline.result import Analysis
 
-INSTRUCTIONS = """A corpus of texts, and the features that a sparse autoencoder found in it. Begin
-with `overview`. Every row has a number; quote it where you rely on a text. Labels are guesses:
-look at a feature's rows (`feature`) before you rely on it. `compare` controls the
-false discovery rate of its tests; what it does not list, it did not find. Nothing is changed."""
+INSTRUCTIONS = """A corpus of texts, and the features that a sparse autoencoder found in it. Start
+with `overview`. Every row has a number; cite it when you rely on a text. Labels are guesses: look
+at the rows of a feature (`feature`) before you rely on its label. `compare` controls the false
+discovery rate of its tests; differences that it does not list were not found. All tools are
+read-only."""
 TOOLS = {
     "overview": answers.overview,
     "search": answers.search_rows,
@@ -31,13 +32,14 @@ TOOLS = {
 
 
 def make_server(run: str | Path) -> Any:
-    """Return an MCP server with the questions of `answers` as read-only tools.
+    """Return an MCP server with the functions of `answers` as read-only tools.
 
     Args:
         run: The run folder.
 
     Raises:
-        MissingError: If it holds no codes; ExtraError: without the package `mcp`.
+        MissingError: If the folder holds no codes.
+        ExtraError: If the package `mcp` is not installed.
     """
     library = extra("mcp", "mcp.server", "nanosae mcp")
     types = extra("mcp", "mcp.types", "nanosae mcp")
@@ -45,19 +47,19 @@ def make_server(run: str | Path) -> Any:
     server = library.MCPServer("nanosae", instructions=INSTRUCTIONS)
     read_only = types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
     for name, answer in TOOLS.items():
-        server.tool(name=name, annotations=read_only)(_about(analysis, answer))
+        server.tool(name=name, annotations=read_only)(_bind(analysis, answer))
     return server
 
 
 def serve(run: str | Path) -> None:
-    """Answer an agent until its input ends."""
+    """Serve an agent until its input ends."""
     make_server(run).run("stdio")
 
 
-def _about(analysis: Analysis, answer: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function without its first parameter, the run; a mistake in a question is an answer.
+def _bind(analysis: Analysis, answer: Callable[..., Any]) -> Callable[..., Any]:
+    """Bind the first parameter of a function to a run, and return user errors as answers.
 
-    The library reads the parameters of a tool from its signature.
+    The MCP library reads the parameters of a tool from its signature.
     """
 
     @functools.wraps(answer)

@@ -1,4 +1,4 @@
-"""Cards: all that is known of one feature, as text, as HTML in notebooks, as plain values."""
+"""Cards: everything known about one feature, as text, as HTML in notebooks, as plain values."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nanosae.errors import DataError, DataTypeError
 from nanosae.runs.tables import doubtful_labels, known_labels
 
 EXAMPLES = ("top_rows", "quantile_rows", "near_misses", "hard_negatives")
-BARS = " ▁▂▃▄▅▆▇█"  # of a histogram, from none to the most
+BARS = " ▁▂▃▄▅▆▇█"  # of a histogram
 SHORT = 90  # characters of a text on a line
-RELATED = {"nearest": "cosine", "opposite": "cosine", "coactive": "npmi"}  # by what
+RELATED = {"nearest": "cosine", "opposite": "cosine", "coactive": "npmi"}
 
 
 class Example(NamedTuple):
-    """A row that shows what a feature is for, or what it is not for.
+    """A row that shows what a feature responds to, or what it does not respond to.
 
     Attributes:
         row: Its number.
@@ -37,16 +37,16 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Card:
-    """What is known of one feature; prints as text, shows as HTML in notebooks.
+    """What is known about one feature; prints as text, displays as HTML in notebooks.
 
     Attributes:
         feature: Its number.
-        label: Its name or label, if the run has one; else "".
-        facts: Its line of `describe`, as plain Python values.
-        examples: For `top_rows`, `quantile_rows`, `near_misses` and `hard_negatives`, as far as
-            they are known, their rows.
-        doubtful: Whether its label may well not fit (see `doubtful_labels`).
-        related: Names or labels of the features that `facts` relates it to, by number.
+        label: Its name or label, "" if the run has none.
+        facts: Its row of `describe`, as plain Python values.
+        examples: Rows of `top_rows`, `quantile_rows`, `near_misses` and `hard_negatives`, as far as
+            they are known.
+        doubtful: Whether its label is doubtful (see `doubtful_labels`).
+        related: Names or labels of the features that `facts` mentions, by number.
     """
 
     feature: int
@@ -57,7 +57,7 @@ class Card:
     related: dict[int, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, ready for JSON."""
+        """Return the card as plain values, ready for JSON."""
         return asdict(self)
 
     def __repr__(self) -> str:
@@ -82,17 +82,16 @@ def card(
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
         feature: Its number.
-        described: A frame from `describe` that has its line; else the line is computed, and the
-            following arguments are those of `describe`.
-        texts: Texts of all rows, True for those of the corpus; False leaves out what reads them
-            all.
+        described: A frame of `describe` with a row for the feature. None: the row is computed, and
+            the following arguments are those of `describe`.
+        texts: Texts of all rows; True: those of the corpus; False: leave out what needs all texts.
         n: Length of the lists.
-        pool: Rows among which inactive rows are looked for.
-        seed: Seed of their draw.
+        pool: Number of rows among which inactive rows are searched.
+        seed: Seed of the sample of these rows.
 
     Raises:
         DataTypeError: If the feature is not a number.
-        DataError: If it does not exist, or `described` has no line for it.
+        DataError: If it does not exist, or `described` has no row for it.
     """
     codes = as_codes(codes)
     if not isinstance(feature, Integral):
@@ -107,8 +106,7 @@ def card(
     lines = described[described["feature"] == feature]
     if not len(lines):
         raise DataError(
-            f"the frame describes {len(described)} features, and feature {feature} is not among "
-            "them."
+            f"feature {feature} is not among the {len(described)} features of the frame."
         )
     line = lines.iloc[0]
     facts = {name: _plain(value) for name, value in line.items()}
@@ -127,9 +125,9 @@ def card(
 
 
 def _plain(value: Any) -> Any:
-    """Return an array or a number of numpy as Python's."""
-    is_of_numpy = hasattr(value, "tolist")
-    return value.tolist() if is_of_numpy else value
+    """Convert a NumPy array or scalar to Python objects."""
+    is_numpy = hasattr(value, "tolist")
+    return value.tolist() if is_numpy else value
 
 
 def _examples(codes: Codes, feature: int, rows: list[int]) -> list[Example]:
@@ -188,7 +186,7 @@ def _title(card: Card) -> str:
 
 
 def _number_lines(card: Card) -> list[str]:
-    """Return statistics and lists of other features, a line each; no line for an empty list."""
+    """Return a line of statistics, and a line for each non-empty list of related features."""
     facts = card.facts
     lines = [_statistics_line(facts)]
     for name, measure in RELATED.items():
@@ -219,7 +217,7 @@ def _statistics_line(facts: dict[str, Any]) -> str:
 
 
 def _bars(histogram: list[int]) -> str:
-    """Draw a histogram in characters; a bin that is not empty has at least the lowest bar."""
+    """Draw a histogram in characters; non-empty bins have at least the lowest bar."""
     most = max([*histogram, 1])
     heights = [-(-8 * count // most) for count in histogram]
     return "".join(BARS[height] for height in heights)

@@ -1,6 +1,6 @@
-"""AUC and F1: of every feature with every label, and of scores with intervals.
+"""AUC and F1 of every feature for every label, and of scores with confidence intervals.
 
-The AUC is Mann and Whitney's U ÷ (positives × negatives), ties counting one half (Hanley and
+The AUC is the Mann-Whitney U ÷ (positives × negatives), with ties counting one half (Hanley and
 McNeil, Radiology 143 (1982) 29).
 """
 
@@ -17,12 +17,12 @@ from nanosae.analysis.statistics import Estimate, clustered_mean
 
 @dataclass(frozen=True)
 class SingleFeatureScores:
-    """How well each feature alone tells each label, with F features and L labels.
+    """How well each of F features alone predicts each of L labels.
 
     Attributes:
-        auc: AUC, (F, L); NaN for a label that all rows have, or none.
-        f1: The best F1 of "activation ≥ threshold" with a threshold above 0, (F, L).
-        threshold: That threshold, (F, L); infinite where feature and label never meet.
+        auc: AUC, (F, L); NaN for labels that all rows have, or none.
+        f1: The best F1 of "activation ≥ threshold" over positive thresholds, (F, L).
+        threshold: That threshold, (F, L); infinite if feature and label share no row.
     """
 
     auc: np.ndarray
@@ -32,10 +32,10 @@ class SingleFeatureScores:
 
 @dataclass(frozen=True)
 class _SortedEntries:
-    """Stored entries of a csc matrix by column, in each from strong to weak.
+    """Stored entries of a csc matrix, by column and in decreasing order within each.
 
-    `n_above` counts the rows of the column that are as strong or stronger; `mid_rank` is the rank
-    from the top, 1 first, the same for equal values.
+    `n_above` counts the entries of the column that are at least as large; `mid_rank` is the rank
+    from the top, starting at 1, averaged over ties.
     """
 
     row: np.ndarray
@@ -46,10 +46,10 @@ class _SortedEntries:
 
 
 def single_feature_scores(activations: Any, labels: Any) -> SingleFeatureScores:
-    """Compute AUC and best F1 of every feature with every label from one sort.
+    """Compute the AUC and the best F1 of every feature for every label from one sort.
 
     Args:
-        activations: csc_array (n, F), not negative, without explicit zeros.
+        activations: Non-negative csc_array (n, F) without explicit zeros.
         labels: Indicators, csr_array (n, L).
 
     Example:
@@ -91,12 +91,12 @@ def _sort_entries(columns: Any) -> _SortedEntries:
 
 
 def _auc_of_columns(entries: _SortedEntries, columns: Any, labels: Any) -> np.ndarray:
-    """Return AUC, (F, L), from sums of ranks; zeros are ties of the lowest rank."""
+    """Return the AUC, (F, L), from rank sums; all zeros are tied at the lowest rank."""
     n_rows, n_columns = columns.shape
     n_positive = labels.sum(0)
     n_active = np.diff(columns.indptr)
     mid_rank_of_zeros = (n_active + 1 + n_rows) / 2
-    # only stored entries are summed: their ranks relative to those of the zeros
+    # ranks relative to those of the zeros, so that only stored entries need to be summed
     relative_rank = entries.mid_rank - mid_rank_of_zeros[entries.column]
     places = (entries.column, entries.row)
     by_column = sp.csr_array((relative_rank, places), shape=(n_columns, n_rows))
@@ -115,7 +115,7 @@ def _best_f1(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the best F1 and its threshold, each (F, L).
 
-    Going down a column, F1 can peak only at a row with the label, so that only these are looked at.
+    As the threshold decreases, F1 rises only at rows with the label, so only these are considered.
     """
     n_labels = labels.shape[1]
     n_positive = labels.sum(0)
@@ -145,7 +145,7 @@ def _best_f1(
 
 
 def _copies_per_label(row: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Copy each entry once per label of its row: return the entry and the label of each copy."""
+    """Repeat each entry once per label of its row; return the entry and the label of each copy."""
     labels_of_row = np.diff(labels.indptr)
     n_copies = labels_of_row[row]
     entry = np.repeat(np.arange(len(row)), n_copies)
@@ -160,33 +160,33 @@ def _copies_per_label(row: np.ndarray, labels: Any) -> tuple[np.ndarray, np.ndar
 def f1_scores(
     predicted: np.ndarray, truth: np.ndarray, cluster: np.ndarray
 ) -> tuple[np.ndarray, Estimate]:
-    """Compute F1 of every column, and their mean with its interval.
+    """Compute the F1 of every column, and their mean with its interval.
 
-    The arguments are those of `auc_scores`, with predictions, bool, instead of scores.
+    Takes the arguments of `auc_scores`, with bool predictions in place of scores.
     """
     hits = predicted & truth
     n_predicted = predicted.sum(0)
     n_positive = truth.sum(0)
-    size = np.maximum(n_predicted + n_positive, 1)
-    f1 = 2 * hits.sum(0) / size
-    part_of_size = 1.0 * predicted + truth
-    influence = (2.0 * hits - f1 * part_of_size) / size
+    denominator = np.maximum(n_predicted + n_positive, 1)
+    f1 = 2 * hits.sum(0) / denominator
+    denominator_terms = 1.0 * predicted + truth
+    influence = (2.0 * hits - f1 * denominator_terms) / denominator
     return f1, clustered_mean(f1, influence, cluster)
 
 
 def auc_scores(
     scores: Any, truth: np.ndarray, cluster: np.ndarray
 ) -> tuple[np.ndarray, Estimate]:
-    """Compute AUC of every column, and their mean with its interval.
+    """Compute the AUC of every column, and their mean with its interval.
 
     The influence of a row is its placement, the share of the other class that it beats (DeLong,
-    DeLong and Clarke-Pearson, Biometrics 44 (1988) 837). Of yes-or-no scores, the AUC is the
-    balanced accuracy.
+    DeLong and Clarke-Pearson, Biometrics 44 (1988) 837). The AUC of bool scores is their balanced
+    accuracy.
 
     Args:
         scores: Numbers or bools, (n, n_columns).
         truth: Bool (n, n_columns).
-        cluster: Which rows are not independent of each other, int (n,).
+        cluster: Cluster of each row, int (n,); rows of different clusters are independent.
     """
     from scipy.stats import rankdata
 
@@ -194,9 +194,9 @@ def auc_scores(
     n_positive = truth.sum(0)
     n_negative = n_rows - n_positive
     rank = rankdata(scores, axis=0)
-    # positives are lifted above all negatives, which are then subtracted again
-    lifted = rank + truth * (2.0 * n_rows)
-    rank_in_class = rankdata(lifted, axis=0) - truth * n_negative
+    # ranks within each class: shift positives above all negatives, then subtract their number
+    shifted = rank + truth * (2.0 * n_rows)
+    rank_in_class = rankdata(shifted, axis=0) - truth * n_negative
     n_other_class = np.where(truth, n_negative, n_positive)
     n_own_class = np.where(truth, n_positive, n_negative)
     placement = (rank - rank_in_class) / n_other_class

@@ -1,10 +1,10 @@
-"""Which features are active on the same rows: counts, lift, normalised pointwise information.
+"""Co-activation of features: counts, lift, and normalised pointwise mutual information.
 
-With f the number of rows of a feature, c that of a pair and N that of all rows,
+If feature i is active on f_i of N rows, and features i and j together on c,
 
     lift = c·N ÷ (f_i·f_j)         npmi = log(lift) ÷ −log(c ÷ N)
 
-(Bouma 2009). Matrices of features × features are built a block of features at a time.
+(Bouma 2009). Matrices of features × features are computed a block of features at a time.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from nanosae.analysis.reading import feature_blocks
 from nanosae.codes import Codes, indices
 from nanosae.progress import tracked
 
-MIN_SHARED_ROWS = 5  # rows that a pair must share to be listed as coactive
+MIN_SHARED_ROWS = 5  # of a pair that is listed as coactive
 COUNTED = 64  # features whose shared rows are counted together
-COUNTED_CELLS = 2**27  # counts of a pass over the corpus, 512 MB
+COUNTED_CELLS = 2**27  # counts held during a pass over the corpus, 512 MB
 
 
 def cooccurrence(
@@ -33,12 +33,12 @@ def cooccurrence(
 
     Args:
         codes: The corpus.
-        features: The rows of the result; all features by default.
-        min_share: Keep only pairs that share at least this part of the rarer feature's rows: at
-            most L0 ÷ min_share partners per feature, which bounds the result. 0 keeps all pairs.
+        features: The features of the result's rows; all by default.
+        min_share: Keep only pairs that share at least this part of the rarer feature's rows. This
+            bounds the result: a feature has at most L0 ÷ min_share partners. 0 keeps all pairs.
 
     Returns:
-        Counts, (len(features), n_features) int32; a feature meets itself on all its rows.
+        Counts, (len(features), n_features) int32; each feature shares all its rows with itself.
     """
     counts = codes.counts
     parts = [sp.csr_array((0, codes.n_features), dtype=np.int32)]
@@ -54,11 +54,10 @@ def shared_rows(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Count the rows that features share with every feature, block by block.
 
-    The corpus is read once for every COUNTED_CELLS counts, so that time grows with its rows and
-    memory does not.
+    The corpus is read once per COUNTED_CELLS counts, so memory does not depend on its size.
 
     Yields:
-        Features of a block, as `feature_blocks` cuts them, and counts, (block, n_features) int32.
+        The features of a block (see `feature_blocks`), and counts, (block, n_features) int32.
     """
     features = indices(features, codes.n_features, "feature")
     width = max(1, COUNTED_CELLS // codes.n_features)
@@ -72,7 +71,7 @@ def shared_rows(
 
 
 def _count_shared_rows(codes: Codes, features: np.ndarray) -> np.ndarray:
-    """Read the corpus once; count the rows that features share with every feature."""
+    """Count the rows that features share with every feature in one pass over the corpus."""
     n_columns = len(features)
     shared = np.zeros((n_columns, codes.n_features), np.int32)
     for _, shard in codes.shards(values=False):
@@ -89,12 +88,12 @@ def _count_shared_rows(codes: Codes, features: np.ndarray) -> np.ndarray:
 def _shared_rows_of_shard(
     rows: Any, active_rows: np.ndarray, ends: np.ndarray
 ) -> np.ndarray:
-    """Count the rows of a shard that each of a few columns shares with each feature.
+    """Count the rows of a shard that some columns share with each feature.
 
     Args:
         rows: The shard, csr_array (n, n_features).
-        active_rows: Rows of all columns, column by column.
-        ends: Where each of the few columns begins in them, and where the last ends.
+        active_rows: Active rows of all columns, column by column.
+        ends: Start of each of the columns in `active_rows`, and the end of the last.
 
     Returns:
         Counts, (len(ends) - 1, n_features).
@@ -102,13 +101,13 @@ def _shared_rows_of_shard(
     n_columns = len(ends) - 1
     n_features = rows.shape[1]
     start, stop = ends[0], ends[-1]
-    met = rows[active_rows[start:stop]]
+    gathered = rows[active_rows[start:stop]]
     n_rows_of_column = np.diff(ends)
-    n_features_of_row = np.diff(met.indptr)
+    n_features_of_row = np.diff(gathered.indptr)
 
     column = np.repeat(np.arange(n_columns), n_rows_of_column)
     first_cell = column * n_features
-    cell = np.repeat(first_cell, n_features_of_row) + met.indices
+    cell = np.repeat(first_cell, n_features_of_row) + gathered.indices
     n_cells = n_columns * n_features
     counted = np.bincount(cell, minlength=n_cells)
     return counted.reshape(n_columns, n_features)
@@ -117,18 +116,19 @@ def _shared_rows_of_shard(
 def coactive_features(
     codes: Codes, block: np.ndarray, shared: np.ndarray, n: int, duplicate: float
 ) -> tuple[dict[str, list[np.ndarray]], list[np.ndarray]]:
-    """List what is active together with each feature, by falling npmi, and its duplicates.
+    """Return the features most coactive with each feature, and its duplicates.
 
     Args:
         codes: The corpus.
         block: Features, (F,).
-        shared: Rows that each shares with every feature, (F, n_features).
-        n: Features to list for each, at most.
-        duplicate: Jaccard overlap of rows from which on two features are duplicates.
+        shared: Number of rows that each shares with every feature, (F, n_features).
+        n: Maximum number of coactive features of each.
+        duplicate: Jaccard similarity of active rows from which on two features are duplicates.
 
     Returns:
-        `coactive, coactive_count, coactive_lift, coactive_npmi` of pairs that share at least
-        MIN_SHARED_ROWS and more rows than by chance; and the duplicates of each feature.
+        `coactive, coactive_count, coactive_lift, coactive_npmi`, in decreasing order of npmi, of
+        pairs that share at least MIN_SHARED_ROWS and more rows than by chance; and the duplicates
+        of each feature.
     """
     cells = np.flatnonzero(shared >= MIN_SHARED_ROWS)
     place, other = np.divmod(cells, codes.n_features)
@@ -138,9 +138,7 @@ def coactive_features(
     other_count = codes.counts[other]
     lift = together * codes.n_rows / (count * other_count)
 
-    beyond_chance = lift > 1
-    is_itself = feature == other
-    kept = beyond_chance & ~is_itself
+    kept = (lift > 1) & (feature != other)
     place = place[kept]
     other = other[kept]
     together = together[kept]
@@ -157,8 +155,8 @@ def coactive_features(
         "coactive_lift": [lift[few] for few in best],
         "coactive_npmi": [npmi[few] for few in best],
     }
-    in_either = count[kept] + other_count[kept] - together
-    is_duplicate = together >= duplicate * in_either
+    n_union = count[kept] + other_count[kept] - together
+    is_duplicate = together >= duplicate * n_union
     duplicates = other[is_duplicate]
     ends = np.searchsorted(place[is_duplicate], places_and_end)
     duplicates_of_each = [duplicates[start:stop] for start, stop in pairwise(ends)]

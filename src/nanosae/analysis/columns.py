@@ -18,7 +18,7 @@ from nanosae.errors import DataError
 
 
 def is_missing_value(value: Any) -> bool:
-    """Return whether a cell is empty: None, "", NaN, an infinite number or a list of nothing."""
+    """Return whether a cell is empty: None, "", NaN, an infinite number or an empty list."""
     if is_list(value):
         return len(value) == 0
     if isinstance(value, float):
@@ -49,27 +49,27 @@ def count_infinite(values: np.ndarray) -> int:
 
 
 def cells(values: np.ndarray) -> list[Any]:
-    """Return cells as Python's objects, dates to the second: nanoseconds would be integers."""
+    """Return cells as Python objects; dates to the second, because nanoseconds become integers."""
     is_date = values.dtype.kind == "M"
     return values.astype("M8[s]").tolist() if is_date else values.tolist()
 
 
 def one_per_row(codes: Codes, column: Any) -> np.ndarray:
-    """Return a metadata column, or the given values, which must be one per row.
+    """Return a metadata column, or given values after checking that there is one per row.
 
     Args:
         codes: The corpus.
         column: Name of a metadata column, or n_rows values.
 
     Raises:
-        DataError: If there is no such column, or not one value per row.
+        DataError: If there is no such column, or the number of values is not the number of rows.
     """
     if isinstance(column, str):
         return codes.column(column)
     values = np.asarray(column, dtype=object)
     if len(values) != codes.n_rows:
         raise DataError(
-            f"given are {len(values)} values, the corpus has {codes.n_rows} rows.",
+            f"got {len(values)} values for the {codes.n_rows} rows of the corpus.",
             remedy="Give one value per row, or the name of a metadata column.",
         )
     return values
@@ -86,7 +86,7 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
         values: One cell per row; an empty one gives an empty row.
 
     Returns:
-        The sorted names, and which row has which, csr_array (n, n_names) of float64 0 and 1.
+        The sorted names, and the indicators, csr_array (n, n_names) of float64 0 and 1.
 
     Example:
         >>> label_matrix(np.array(["b|a", "", "a"], dtype=object))[1].toarray().tolist()
@@ -95,11 +95,13 @@ def label_matrix(values: np.ndarray) -> tuple[list[str], sp.csr_array]:
     from sklearn.preprocessing import MultiLabelBinarizer
 
     hashable = [_hashable(cell) for cell in cells(values)]
-    kind, distinct = pd.Series(hashable, dtype=object).factorize(use_na_sentinel=False)
+    number, distinct = pd.Series(hashable, dtype=object).factorize(
+        use_na_sentinel=False
+    )
     labels = [_labels_of(cell) for cell in distinct]
     binarizer = MultiLabelBinarizer(sparse_output=True)
-    of_distinct = sp.csr_array(binarizer.fit_transform(labels), dtype=np.float64)
-    return binarizer.classes_.tolist(), sp.csr_array(of_distinct[kind])
+    indicators = sp.csr_array(binarizer.fit_transform(labels), dtype=np.float64)
+    return binarizer.classes_.tolist(), sp.csr_array(indicators[number])
 
 
 def _labels_of(cell: Any) -> list[str]:
@@ -112,7 +114,7 @@ def _labels_of(cell: Any) -> list[str]:
 
 
 def one_hot(index: np.ndarray, n_columns: int | None = None) -> sp.csr_array:
-    """Return the indicator matrix with a single 1 per row, in the column given; -1: none.
+    """Return the indicator matrix with a 1 per row in the given column, or none for -1.
 
     Example:
         >>> one_hot(np.array([1, 0, -1])).toarray().tolist()
@@ -128,7 +130,7 @@ def one_hot(index: np.ndarray, n_columns: int | None = None) -> sp.csr_array:
 
 
 def as_numbers(values: np.ndarray) -> np.ndarray | None:
-    """Read cells as float64, empty and infinite ones as NaN; None if any is not a number."""
+    """Read cells as float64, empty and infinite ones as NaN; return None if any is no number."""
     if values.dtype.kind not in "iuf":
         values = np.where(is_missing(values), "nan", values.astype(object))
     try:

@@ -1,11 +1,11 @@
-"""Describe: what the activations of a corpus say about each feature.
+"""Describe each feature by its activations on a corpus.
 
-Statistics and example rows come from the codes; neighbours from the decoder, if the run's model is
-there; near misses and hard negatives from the embeddings, if they are known; monosemanticity from a
-second space (TF-IDF of the texts).
+Statistics and example rows come from the codes, neighbours from the decoder if the run has a model,
+near misses and hard negatives from the embeddings if there are any, and monosemanticity from a
+second space (TF-IDF vectors of the texts).
 
-Working memory is bounded by a block of features: 16,384 features on a million rows need no matrix
-of features × features. Labels are not made here.
+Features are processed in blocks, so no matrix of features × features is ever held. Labels are made
+elsewhere (`names`).
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from nanosae.analysis.reading import run_model
 from nanosae.codes import Codes, Corpus, as_codes, excerpt, sample_notes, sampled_rows
 from nanosae.model.weights import Weights
 
-MOST_TEXTS = 500_000  # that monosemanticity is measured on
+MOST_TEXTS = 500_000  # sample on which monosemanticity is measured
 BINS = 20  # of the activation histogram, between 0 and the feature's maximum
-DENSE = 0.2  # density above which a feature is called dense
-# cosine or overlap from which on the rarer of two features is a duplicate
+DENSE = 0.2  # density above which a feature is dense
+# cosine or Jaccard similarity from which on the rarer of two features is a duplicate
 DUPLICATE = 0.95
 
 
@@ -43,31 +43,32 @@ def describe(
     pool: int = 20000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Describe features, one line each.
+    """Describe features by statistics, example rows and related features.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        texts: Texts of its rows; True for those of the corpus, False to leave out what reads them:
-            `top_texts` and `monosemanticity`, which is measured on a sample of 500,000 rows (and
-            up to 200 active ones of each rarer feature, but no more than a million in all) where
-            there are more.
-        features: Which features; all by default.
-        n: Length of the lists: rows, neighbours, coactive features.
-        pool: Rows, drawn at random, among which inactive rows are looked for.
-        seed: Seed of the draw.
+        texts: Texts of the rows. True: those of the corpus. False: leave out `top_texts` and
+            `monosemanticity`. In corpora of more than 500,000 rows monosemanticity is measured on
+            a sample of that size (plus up to 200 active rows of each rarer feature, but no more
+            than a million rows in total).
+        features: The features; all by default.
+        n: Length of the lists of rows, neighbours and coactive features.
+        pool: Number of randomly drawn rows among which inactive rows are searched.
+        seed: Seed of this sample.
 
     Returns:
-        A frame with `feature, density, n_active, mean_activation, std_activation, max_activation,
-        histogram, top_rows, quantile_rows` (one from the middle of each of n equal bands of ranks),
-        `coactive, coactive_count, coactive_lift, coactive_npmi, duplicate_of` (the more frequent of
-        two features with a decoder cosine or an overlap of rows, Jaccard, of at least DUPLICATE;
-        −1: none) and `health` (ok, dead, dense: density above DENSE, duplicate). With the run's
-        model also `nearest, nearest_cosine, opposite, opposite_cosine`; with embeddings
-        `near_misses` (the inactive rows nearest to the decoder direction) and `hard_negatives`
-        (those nearest to the mean of the top rows); with texts `top_texts` and `monosemanticity`.
+        A frame with one row per feature: `feature, density, n_active, mean_activation,
+        std_activation, max_activation, histogram, top_rows`; `quantile_rows` (the middle of each of
+        n equal bands of ranks); `coactive, coactive_count, coactive_lift, coactive_npmi`;
+        `duplicate_of` (a more frequent feature with a decoder cosine or Jaccard similarity of
+        active rows of at least 0.95; −1: none); and `health` (ok, dead, dense: density above 0.2,
+        or duplicate). With the run's model also `nearest, nearest_cosine, opposite,
+        opposite_cosine`; with embeddings `near_misses` (the inactive rows nearest to the decoder
+        direction) and `hard_negatives` (those nearest to the mean of the top rows); with texts
+        `top_texts` and `monosemanticity`.
 
     Raises:
-        DataError: If a feature does not exist, or the given texts are not one per row.
+        DataError: If a feature does not exist, or there is not one given text per row.
     """
     codes = as_codes(codes)
     model = run_model(codes)
@@ -94,7 +95,7 @@ def describe(
 
 
 def _text_reader(codes: Codes, texts: Any) -> Callable[[np.ndarray], np.ndarray] | None:
-    """Return what reads the texts of rows, or None where there are none or none are wanted."""
+    """Return a function that reads the texts of rows, or None if texts are absent or unwanted."""
     if texts is False or (texts is True and not codes.has_texts):
         return None
     if texts is True:
@@ -107,7 +108,7 @@ def _text_reader(codes: Codes, texts: Any) -> Callable[[np.ndarray], np.ndarray]
 def _texts_of_lists(
     texts_of: Callable[[np.ndarray], np.ndarray], row_lists: Iterable[np.ndarray]
 ) -> list[list[str]]:
-    """Return the texts of lists of rows; each text is read once."""
+    """Return the texts of lists of rows; each text is read only once."""
     row_lists = list(row_lists)
     ends = np.cumsum([0, *(len(rows) for rows in row_lists)])
     every_row = np.concatenate([np.zeros(0, np.int64), *row_lists])
@@ -117,11 +118,11 @@ def _texts_of_lists(
 
 
 def _centre(codes: Codes, model: Weights | None) -> np.ndarray:
-    """Return the point from which directions are measured: the decoder's bias, or a mean row."""
+    """Return the origin of directions: the decoder's bias, or else the mean row."""
     if model is not None:
         return model.b_dec
-    block_means = [vectors.mean(0) for _, vectors in codes.scan()]
-    return np.mean(block_means, 0)
+    block_sums = [vectors.sum(0, dtype=np.float64) for _, vectors in codes.scan()]
+    return np.sum(block_sums, axis=0) / max(codes.n_rows, 1)
 
 
 def _facts(
@@ -194,7 +195,7 @@ def _activations(columns: sp.csc_array, n: int) -> dict[str, Any]:
 def _mean_of_columns(
     values: np.ndarray, column: np.ndarray, n_active: np.ndarray
 ) -> np.ndarray:
-    """Return the mean of each column's values, 0 for an empty one, (n_columns,)."""
+    """Return the mean of each column's values, 0 for empty columns, (n_columns,)."""
     sums = np.bincount(column, values, len(n_active))
     return sums / np.maximum(n_active, 1)
 
@@ -211,33 +212,32 @@ def _histograms(
 
 
 def _strongest_first(columns: sp.csc_array, column: np.ndarray) -> np.ndarray:
-    """Return the places of entries by column, then falling activation, then rising row.
+    """Return the entries sorted by column, then decreasing activation, then increasing row.
 
-    Codes hold 11 significant bits: the upper 18 bits of an activation order it exactly, so that
-    column, falling activation and place fit one integer, and integers sort fast.
+    Codes have 11 significant bits, so the upper 18 bits of an activation determine its order.
+    Column, activation and position then fit into one integer, and integers sort fast.
     """
     bits = columns.data.view(np.int32)
     upper_bits = bits >> 13
-    rising = upper_bits.astype(np.int64)
-    falling = 2**18 - rising
-    place = np.arange(len(column))
-    key = (column << 49) | (falling << 30) | place
-    only_place = 2**30 - 1
-    return np.sort(key) & only_place
+    ascending = upper_bits.astype(np.int64)
+    descending = 2**18 - ascending
+    position = np.arange(len(column))
+    key = (column << 49) | (descending << 30) | position
+    position_mask = 2**30 - 1
+    return np.sort(key) & position_mask
 
 
 def _middles_of_bands(rows: np.ndarray, n: int) -> np.ndarray:
     """Return the middle row of each of n equal bands; all rows if there are fewer."""
     n = min(n, len(rows))
-    bands_below = np.arange(n) + 0.5
-    middles = bands_below * len(rows) / max(n, 1)
+    middles = (np.arange(n) + 0.5) * len(rows) / max(n, 1)
     return rows[middles.astype(np.int64)]
 
 
 def _neighbours(
     directions: np.ndarray, counts: np.ndarray, block: np.ndarray, n: int
 ) -> dict[str, Any]:
-    """Return the nearest and the most opposite decoder directions of features that are not dead."""
+    """Return the live features with the nearest and the most opposite decoder directions."""
     alive = np.flatnonzero(counts)
     cosine = directions[block] @ directions[alive].T
     is_alive = np.isin(block, alive)
@@ -256,9 +256,9 @@ def _neighbours(
 def _duplicate_of(
     counts: np.ndarray, block: np.ndarray, duplicates: list[np.ndarray]
 ) -> np.ndarray:
-    """Return of each feature the first duplicate that is more frequent, −1 if there is none.
+    """Return the first more frequent duplicate of each feature, −1 if there is none.
 
-    Of equally frequent ones, the one with the lower number counts as the more frequent.
+    Of two equally frequent features, the one with the lower number counts as more frequent.
     """
     original = np.full(len(block), -1)
     for i, feature in enumerate(block.tolist()):

@@ -1,4 +1,4 @@
-"""Rows on which a feature is inactive although they are near to it: hard negatives."""
+"""Hard negatives: rows near a feature on which it is inactive."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from nanosae.analysis.reading import COLUMNS_WIDTH, feature_columns
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 
-PROJECTED = 256  # random directions that stand for the activations, without embeddings
-HARD_POOL = 20_000  # rows among which hard inactive ones are looked for
-TOP_ROWS = 50  # strongest rows whose mean is a feature's centre
+PROJECTED = (
+    256  # random directions onto which activations are projected without embeddings
+)
+HARD_POOL = 20_000  # sampled rows among which hard inactive ones are searched
+TOP_ROWS = 50  # strongest rows whose weighted mean is the direction of a feature
 
 
 class InactiveRows:
-    """A random pool of rows, among which the nearest inactive ones of a feature are found.
+    """A random pool of rows in which the nearest inactive rows of a feature are found.
 
-    Rows are unit vectors from a centre: their embeddings, or without embeddings their activations,
-    projected to PROJECTED random directions.
+    Rows are represented by unit vectors from a centre: by their embeddings or, without embeddings,
+    by their activations projected onto PROJECTED random directions.
 
     Args:
         codes: The corpus.
-        rows: Rows to draw from, or their number.
-        pool: Rows to draw, at most.
-        seed: Seed of the draw and of the directions.
-        centre: The point from which directions are measured, (input_size,).
+        rows: Rows to sample from, or their number.
+        pool: Maximum number of sampled rows.
+        seed: Seed of the sample and of the directions.
+        centre: The origin of the directions, (input_size,).
 
     Attributes:
         rows: The pool, ascending.
@@ -54,7 +56,7 @@ class InactiveRows:
         self._active = sp.csc_array(codes.take(self.rows))
 
     def unit_vectors(self, rows: np.ndarray) -> np.ndarray:
-        """Return any rows of the corpus as unit vectors, (len(rows), width) float32."""
+        """Return rows of the corpus as unit vectors, (len(rows), width) float32."""
         if self._projection is None:
             vectors = self._codes.vectors(rows)
         else:
@@ -76,38 +78,38 @@ class InactiveRows:
     def nearest(
         self, features: np.ndarray, directions: np.ndarray, n: int
     ) -> list[np.ndarray]:
-        """Return, for each feature, up to n inactive rows of the pool, the nearest first.
+        """Return up to n inactive rows of the pool for each feature, the nearest first.
 
         Args:
-            features: Which features, (F,).
-            directions: Where to look for each, (F, width).
-            n: Rows to find for each.
+            features: The features, (F,).
+            directions: The direction of each, (F, width).
+            n: Maximum number of rows for each.
         """
-        nearness = directions @ self.vectors.T
+        similarity = directions @ self.vectors.T
         active: Any = self._active[:, features].tocoo()
-        nearness[active.col, active.row] = -np.inf
-        places, _ = largest_in_rows(nearness, n)
+        similarity[active.col, active.row] = -np.inf
+        places, _ = largest_in_rows(similarity, n)
         return [self.rows[few] for few in places]
 
 
 def hard_inactive(
     codes: Codes, features: np.ndarray, rows: np.ndarray, n: int = 200, seed: int = 0
 ) -> list[np.ndarray]:
-    """Find the inactive rows that are nearest to each feature.
+    """Find the inactive rows nearest to each feature.
 
-    Near is a large product with the mean of its TOP_ROWS strongest rows, weighted by activation.
-    Without embeddings, near rows share most of the other features.
+    The direction of a feature is the mean of its TOP_ROWS strongest rows, weighted by activation.
+    Without embeddings, rows are near if they share other features with these.
 
     Args:
         codes: The corpus.
-        features: Which features, (F,).
-        rows: Rows among which to look: the strongest ones, and the inactive ones among a random
-            HARD_POOL of them.
-        n: Rows to find for each.
+        features: The features, (F,).
+        rows: The rows to use: the strongest rows are taken from all of them, the inactive ones from
+            a random sample of HARD_POOL.
+        n: Maximum number of rows for each feature.
         seed: Seed of the sample and of the random directions.
 
     Returns:
-        For each feature up to `n` rows, the nearest first.
+        Up to `n` rows for each feature, the nearest first.
     """
     if not len(features):
         return []
@@ -115,12 +117,11 @@ def hard_inactive(
     is_given = np.isin(np.arange(codes.n_rows), rows)
     found = []
     for block in np.split(features, range(COLUMNS_WIDTH, len(features), COLUMNS_WIDTH)):
-        centres = []
+        directions = []
         for active_rows, activations in feature_columns(codes, block):
             weights = activations * is_given[active_rows]
             strongest = largest_places(weights, TOP_ROWS)
-            centres.append(
-                weights[strongest] @ pool.unit_vectors(active_rows[strongest])
-            )
-        found += pool.nearest(block, np.array(centres), n)
+            vectors = pool.unit_vectors(active_rows[strongest])
+            directions.append(weights[strongest] @ vectors)
+        found += pool.nearest(block, np.array(directions), n)
     return found

@@ -1,14 +1,14 @@
-"""Which features of one SAE are those of another: matching, splitting, stability.
+"""Correspondence between the features of two SAEs: matching, splitting, stability.
 
-Two matchings. The best match of each feature alone (argmax) asks "is there anything like it?", and
-many features may share a match; one-to-one (the assignment with the greatest sum) asks "is this
-the same dictionary?". Argmax flatters: report both, next to two seeds of one configuration, since
-even those agree only in part (Paulo and Belrose, arXiv 2501.16615). In
-O'Neill et al. (arXiv 2408.00657) a feature whose best cosine exceeds 0.9 is recurrent; the parent
-of a feature of a larger SAE is its best match in the smaller one.
+There are two kinds of matching. The best match of each feature (argmax) asks whether anything
+similar exists, and many features may share a match. The one-to-one matching (the assignment with
+the largest total similarity) asks whether the dictionaries are the same. Argmax is optimistic:
+report both, beside two seeds of one configuration, because even those agree only in part (Paulo and
+Belrose, arXiv 2501.16615). O'Neill et al. (arXiv 2408.00657) call a feature recurrent if its best
+cosine exceeds 0.9; the parent of a feature of a larger SAE is its best match in a smaller one.
 
-Up to 5,000 features a side the assignment is exact (dense). Beyond, each feature may only be given
-one of its 32 nearest or nothing, and the best assignment among those is found.
+With up to 5,000 features per side the assignment is exact. Beyond that, the best assignment is
+sought in which each feature gets one of its 32 nearest, or none.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import scipy.sparse as sp
 from nanosae.analysis.similarity import n_features, similarities
 from nanosae.errors import ConfigError
 
-DENSE = 5000  # features a side up to which the assignment sees every pair
-CANDIDATES = 32  # beyond that: pairs per feature
+DENSE = 5000  # features per side up to which the assignment considers every pair
+CANDIDATES = 32  # pairs per feature beyond that
 
 
 def match(a: Any, b: Any) -> pd.DataFrame:
@@ -35,9 +35,9 @@ def match(a: Any, b: Any) -> pd.DataFrame:
         b: Likewise; codes must be of the same rows.
 
     Returns:
-        One line per feature of `a`: `feature`; `match` and `similarity` (the most similar feature
-        of `b`; ties: the lower number); `mutual` (it is also the best match of its match);
-        `partner` and `partner_similarity` (one-to-one; -1 and 0 if nothing similar was left).
+        One row per feature of `a`: `feature`; `match` and `similarity` (the most similar feature of
+        `b`; ties go to the lower number); `mutual` (whether it is also the best match of its
+        match); `partner` and `partner_similarity` (one-to-one; -1 and 0 if there is none).
         Similarities lie between −1 and 1; those of dead features are 0.
 
     Raises:
@@ -53,25 +53,24 @@ def match(a: Any, b: Any) -> pd.DataFrame:
     n_b = n_features(b)
     sees_every_pair = max(n_a, n_b) <= DENSE
     best, similarity, candidates = [], [], []
-    back = np.full(n_b, -1)  # the best match in `a` of each feature of `b`
-    back_similarity = np.full(n_b, -np.inf)
+    reverse = np.full(n_b, -1)  # the best match in `a` of each feature of `b`
+    reverse_similarity = np.full(n_b, -np.inf)
     for start, block in similarities(a, b):
         best.append(block.argmax(1))
         similarity.append(block.max(1))
         nearest = block.argmax(0)
         nearest_similarity = block.max(0)
-        nearer = nearest_similarity > back_similarity
-        back[nearer] = start + nearest[nearer]
-        back_similarity[nearer] = nearest_similarity[nearer]
+        is_nearer = nearest_similarity > reverse_similarity
+        reverse[is_nearer] = start + nearest[is_nearer]
+        reverse_similarity[is_nearer] = nearest_similarity[is_nearer]
         if not sees_every_pair:
             block = _without_distant_pairs(block)
-        not_negative = np.maximum(block, 0)
-        candidates.append(sp.csr_array(not_negative))
+        candidates.append(sp.csr_array(np.maximum(block, 0)))
     matches = pd.DataFrame({"feature": np.arange(n_a)})
     matches["match"] = np.concatenate(best)
     best_similarity = np.concatenate(similarity)
     matches["similarity"] = best_similarity.astype(np.float64)
-    match_of_match = back[matches["match"]]
+    match_of_match = reverse[matches["match"]]
     matches["mutual"] = match_of_match == matches["feature"]
     candidate_similarity = sp.csr_array(sp.vstack(candidates))
     partner, partner_similarity = assign(candidate_similarity)
@@ -81,13 +80,14 @@ def match(a: Any, b: Any) -> pd.DataFrame:
 
 
 def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Find the one-to-one matching with the greatest sum of similarities.
+    """Find the one-to-one matching with the largest total similarity.
 
-    Up to 5,000 features a side by the Jonker-Volgenant algorithm over all pairs (Crouse, IEEE
-    Trans. Aerosp. Electron. Syst. 52 (2016) 1679), else over the stored pairs.
+    Uses the Jonker-Volgenant algorithm (Crouse, IEEE Trans. Aerosp. Electron. Syst. 52 (2016) 1679)
+    on all pairs with up to 5,000 features per side, and otherwise a sparse matching on the stored
+    pairs.
 
     Args:
-        similarity: csr_array (n, m), not negative; a similarity of 0 is not a pair.
+        similarity: Non-negative csr_array (n, m); pairs with similarity 0 are not matched.
 
     Returns:
         The partner of each row, -1 if it has none, and their similarity, each (n,).
@@ -102,8 +102,7 @@ def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
         row, column = _assign_stored_pairs(similarity)
     partner = np.full(n, -1)
     partner_similarity = np.zeros(n)
-    of_assigned = similarity[row][:, column]
-    assigned_similarity = of_assigned.diagonal()
+    assigned_similarity = similarity[row][:, column].diagonal()
     partner_similarity[row] = assigned_similarity
     is_pair = assigned_similarity > 0
     partner[row] = np.where(is_pair, column, -1)
@@ -111,16 +110,17 @@ def assign(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
-    """List which features of a larger SAE have which parent in a smaller one.
+    """List the children that each feature of a smaller SAE has in a larger one.
 
     Args:
         small: The smaller SAE: a model, weights, directions or codes.
-        large: The larger one, of the same kind.
-        threshold: A feature that is more similar to its parent is a child, others are novel.
+        large: The larger SAE, of the same kind.
+        threshold: Features whose similarity to their parent exceeds it are children; the others are
+            novel.
 
     Returns:
-        One line per feature of the smaller SAE: `parent`, `n_children`, `children` and their
-        `similarities`, most similar first.
+        One row per feature of the smaller SAE: `parent`, `n_children`, `children` and their
+        `similarities`, the most similar first.
 
     Raises:
         DataError: If widths or numbers of rows differ.
@@ -146,30 +146,27 @@ def splitting(small: Any, large: Any, threshold: float = 0.0) -> pd.DataFrame:
 
 
 def stability(model: Any, others: Sequence[Any]) -> np.ndarray:
-    """Return how well each feature is found again in other SAEs.
+    """Return how well each feature is reproduced in other SAEs.
 
     Args:
         model: A model, weights, directions or codes.
-        others: The same of SAEs trained with other seeds, which start from mostly the same rows,
-            or, a harder test, on other halves of the data.
+        others: SAEs of the same kind, trained with other seeds (which start from mostly the same
+            rows) or, as a harder test, on other parts of the data.
 
     Returns:
-        The mean similarity with the one-to-one partner, (n_features,): 1 if every SAE has it, about
-        the greatest cosine of random directions if none has.
+        The mean similarity to the one-to-one partner, (n_features,): 1 if every SAE has the
+        feature, about the largest cosine of random directions if none has.
 
     Raises:
-        ConfigError: If there are no others.
+        ConfigError: If `others` is empty.
     """
     if not others:
         raise ConfigError(
             "stability needs another SAE, got 0 others.",
             remedy="Train with another seed.",
         )
-    similarities_found = []
-    for other in others:
-        matches = match(model, other)
-        similarities_found.append(matches["partner_similarity"])
-    return np.mean(similarities_found, axis=0)
+    found = [match(model, other)["partner_similarity"] for other in others]
+    return np.mean(found, axis=0)
 
 
 def _without_distant_pairs(block: np.ndarray) -> np.ndarray:
@@ -178,15 +175,14 @@ def _without_distant_pairs(block: np.ndarray) -> np.ndarray:
         return block
     nearest_last = np.partition(block, -CANDIDATES, axis=1)
     least = nearest_last[:, [-CANDIDATES]]
-    is_distant = block < least
-    return np.where(is_distant, 0, block)
+    return np.where(block < least, 0, block)
 
 
 def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Find the best assignment among stored pairs, in which a row may stay alone.
+    """Find the best assignment among the stored pairs, in which rows may stay unmatched.
 
-    A pair costs 2 − similarity, 1 to 2; every row has a column of its own, in which it stays alone
-    at a cost of 2.
+    A pair costs 2 − similarity, between 1 and 2. Every row has an extra column of its own, which
+    stands for "unmatched" and costs 2.
     """
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
@@ -194,9 +190,9 @@ def _assign_stored_pairs(similarity: Any) -> tuple[np.ndarray, np.ndarray]:
     similarity.eliminate_zeros()
     pair_cost = 2 - similarity.data
     stored_pairs = (pair_cost, similarity.indices, similarity.indptr)
-    cost_together = sp.csr_array(stored_pairs, similarity.shape)
-    cost_alone = sp.diags_array(np.full(n, 2.0))
-    cost = sp.hstack([cost_together, cost_alone])
+    cost_matched = sp.csr_array(stored_pairs, similarity.shape)
+    cost_unmatched = sp.diags_array(np.full(n, 2.0))
+    cost = sp.hstack([cost_matched, cost_unmatched])
     row, column = min_weight_full_bipartite_matching(sp.csr_array(cost))
     paired = column < m
     return row[paired], column[paired]

@@ -1,7 +1,7 @@
-"""How much more alike the texts of a feature are than any two texts, in a second space.
+"""Monosemanticity: how much more similar the texts of a feature are than random texts.
 
-Similarity is measured between TF-IDF vectors of the texts, or in any space but the SAE's own, where
-the measure would be circular.
+Similarity is measured between TF-IDF vectors of the texts or in another second space; in the SAE's
+own space the measure would be circular.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from nanosae.codes import Codes
 def monosemanticity(
     codes: Codes, features: Any = None, space: Any = None
 ) -> np.ndarray:
-    """Return how much more alike a feature's texts are than any two texts.
+    """Return how much more similar the texts of each feature are than random texts.
 
-    The activation-weighted mean similarity of two different active rows, which is
-    (‖Σ aᵢeᵢ‖² − Σ aᵢ²‖eᵢ‖²) ÷ ((Σ aᵢ)² − Σ aᵢ²), minus the mean over all pairs of rows.
+    This is the activation-weighted mean similarity of two different active rows,
+    (‖Σ aᵢeᵢ‖² − Σ aᵢ²‖eᵢ‖²) ÷ ((Σ aᵢ)² − Σ aᵢ²), minus the mean similarity of all pairs of rows.
 
     Args:
         codes: The corpus.
-        features: Which features; all by default.
-        space: Unit rows eᵢ of another space, (n_rows, any) dense or sparse; by default the TF-IDF
-            of the texts. The SAE's own embeddings would make the measure circular.
+        features: The features; all by default.
+        space: Unit rows eᵢ of a second space, (n_rows, any), dense or sparse; by default TF-IDF
+            vectors of the texts.
 
     Returns:
-        (len(features),) float64: 0 is chance, 1 equal texts; NaN for fewer than two active rows.
+        (len(features),) float64: 0 is chance, about 1 equal texts; NaN for fewer than two active
+        rows.
     """
     if space is None:
         space = tfidf(codes.texts(marks=""))
@@ -42,8 +43,8 @@ def monosemanticity(
         weights: Any = sp.csr_array(activations.T, dtype=np.float64)
         square_weights = weights.power(2)
         weighted_sum = weights @ space
-        with_itself = square_weights @ square_norms
-        similarity = _row_sums(weighted_sum * weighted_sum) - with_itself
+        self_similarity = square_weights @ square_norms
+        similarity = _row_sums(weighted_sum * weighted_sum) - self_similarity
         all_pairs = weights.sum(axis=1) ** 2
         pair_weight = all_pairs - square_weights.sum(axis=1)
         n_active = np.diff(weights.indptr)

@@ -1,15 +1,15 @@
-"""Near rows among many, by locality-sensitive hashing.
+"""Pairs of near rows among many, by locality-sensitive hashing.
 
-A row becomes 64 bits, the signs of its numbers. Where these are projections to random directions,
-two rows at the angle θ differ in a bit with probability θ ÷ π (Charikar, STOC 2002): near rows
-differ in few bits. The bits are shuffled and rows sorted by them, read as one number, several
-times. Near rows often agree in the first bits, and then stand close together, however many other
-rows there are. A row is compared with those that follow it: by bits, and by the cosine only where
-few bits differ.
+A row is hashed to 64 bits, the signs of its projections onto random directions. Two rows at the
+angle θ differ in each bit with probability θ ÷ π (Charikar, STOC 2002), so near rows differ in few
+bits. The rows are sorted several times by the bits, read as one number, in a random order of bits.
+Near rows often agree in the leading bits and are then close in the sorted order, however many other
+rows there are. Each row is compared with those that follow it, first by bits, and by the cosine
+only if few bits differ.
 
-Time grows with rows · log(rows), memory with the rows: a row is paired with at most MOST_NEAR of
-those that follow it in an order, so that ten thousand copies of a form letter make no hundred
-million pairs. They are connected all the same.
+Time is O(n log n) and memory O(n) in the number of rows: in each order a row is paired with at most
+MOST_NEAR following rows, so ten thousand copies of a form letter do not give a hundred million
+pairs, but are still connected.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from nanosae.progress import tracked
 
 N_BITS = 64
 N_ORDERS = 24
-WINDOW = 64  # rows with which each is compared in an order
-MOST_NEAR = 4  # of them that a row is paired with
-SURE = 3.0  # standard deviations of differing bits beyond which rows are not compared
-BLOCK = 2**16  # rows of an order that are looked at together
+WINDOW = 64  # following rows with which each row is compared
+MOST_NEAR = 4  # of these rows that a row is paired with
+SURE = 3.0  # standard deviations above the expected number of differing bits
+BLOCK = 2**16  # rows of an order that are processed together
 COMPARED = 2**14  # pairs whose cosines are computed together
 
 
@@ -31,12 +31,12 @@ def near_rows(x: np.ndarray, bound: float, rng: np.random.Generator) -> np.ndarr
     """Find most pairs of rows whose cosine exceeds a bound.
 
     Args:
-        x: Rows at length one, projected to 64 random directions, (n_rows, 64) float32.
-        bound: The cosine.
+        x: Unit rows, projected onto 64 random directions, (n_rows, 64) float32.
+        bound: The bound on the cosine.
         rng: Shuffles the bits.
 
     Returns:
-        Places of two different rows, each pair once, the smaller place first, int (2, n_pairs).
+        The distinct pairs of different rows, the smaller number first, int (2, n_pairs).
     """
     n_rows = len(x)
     signature = _signatures(x)
@@ -59,7 +59,7 @@ def near_rows(x: np.ndarray, bound: float, rng: np.random.Generator) -> np.ndarr
 
 
 def _signatures(x: np.ndarray) -> np.ndarray:
-    """Return the signs of each row's numbers, packed, (n_rows, 8) uint8."""
+    """Return the signs of each row as packed bits, (n_rows, 8) uint8."""
     packed = np.empty((len(x), N_BITS // 8), np.uint8)
     for start in range(0, len(x), BLOCK):
         block = slice(start, start + BLOCK)
@@ -68,14 +68,14 @@ def _signatures(x: np.ndarray) -> np.ndarray:
 
 
 def _most_differing_bits(bound: float) -> int:
-    """Return how many bits of nearly all pairs of rows with a larger cosine differ at most."""
+    """Return a bound on the differing bits of nearly all pairs with a larger cosine."""
     share = np.arccos(bound) / np.pi
     deviation = np.sqrt(N_BITS * share * (1 - share))
     return int(np.ceil(N_BITS * share + SURE * deviation))
 
 
 def _shuffled_order(signature: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Sort rows by their bits, which are shuffled first; equal rows stay in their order."""
+    """Sort rows by their bits in a random order of bits; the sort is stable."""
     place_of_bit = rng.permutation(N_BITS).astype(np.uint64)
     value_of_bit = np.uint64(1) << place_of_bit
     every_byte = np.arange(256, dtype=np.uint8)
@@ -94,17 +94,17 @@ def _near_in_order(
     bound: float,
     most_differing: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compare up to BLOCK rows with those that follow each in an order.
+    """Compare up to BLOCK rows with the rows that follow each in an order.
 
     Args:
         x: All rows.
-        places: Of the rows in this order, and of WINDOW more that follow.
+        places: The rows in this order, and WINDOW following ones.
         signature: Bits of each of these rows, uint64.
-        bound: The cosine.
-        most_differing: Bits that may differ.
+        bound: The bound on the cosine.
+        most_differing: Maximum number of differing bits.
 
     Returns:
-        Places of the near rows, the earlier ones and the later ones.
+        The earlier and the later row of each near pair.
     """
     n_near = np.zeros(BLOCK, np.int64)
     is_open = np.ones(BLOCK, bool)
@@ -126,9 +126,11 @@ def _near_in_order(
 
 
 def _cosines(x: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the products of pairs of rows."""
+    """Return the inner product of each pair of rows."""
     products = np.empty(len(one), x.dtype)
     for start in range(0, len(one), COMPARED):
         block = slice(start, start + COMPARED)
-        products[block] = np.einsum("ij,ij->i", x[one[block]], x[other[block]])
+        first = x[one[block]]
+        second = x[other[block]]
+        products[block] = np.einsum("ij,ij->i", first, second)
     return products

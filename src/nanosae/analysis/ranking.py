@@ -1,4 +1,4 @@
-"""The largest entries of vectors and of the rows of a matrix, in an order without chance."""
+"""The largest entries of vectors and of the rows of a matrix, with deterministic ties."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-FUSION_OFFSET = 60  # places by which the first ranks are made alike
+FUSION_OFFSET = 60  # constant of reciprocal rank fusion
 
 
 def largest_places(values: np.ndarray, n: int) -> np.ndarray:
-    """Return the places of the n largest values, the largest first; ties: the lower place.
+    """Return the positions of the n largest values, the largest first; ties: the lower position.
 
     Example:
         >>> largest_places(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
@@ -23,7 +23,7 @@ def largest_places(values: np.ndarray, n: int) -> np.ndarray:
 def largest_in_segments(
     values: np.ndarray, ends: np.ndarray, n: int
 ) -> list[np.ndarray]:
-    """Return the places of the n largest values of each segment `ends[i] : ends[i + 1]`."""
+    """Return the positions of the n largest values of each segment `ends[i] : ends[i + 1]`."""
     places = []
     for start, stop in pairwise(ends):
         segment = values[start:stop]
@@ -37,11 +37,11 @@ def largest_in_rows(
     """Return the n largest finite entries of each row, the largest first; ties: the lower column.
 
     Args:
-        scores: A matrix, (m, width); entries of −∞ are left out.
-        n: How many.
+        scores: A matrix, (m, width); entries of −∞ are skipped.
+        n: Maximum number of entries per row.
 
     Returns:
-        Columns and values, a list of m arrays each.
+        Columns and values, each a list of m arrays.
 
     Example:
         >>> columns, values = largest_in_rows(np.array([[1.0, -np.inf, 2.0]]), 3)
@@ -71,13 +71,13 @@ def largest_in_rows(
 
 
 def fuse_rankings(rankings: Sequence[np.ndarray], n: int) -> np.ndarray:
-    """Merge rankings by reciprocal rank: an item earns 1 ÷ (60 + its place) in each.
+    """Fuse rankings by reciprocal rank: an item scores the sum of 1 ÷ (60 + its rank).
 
-    It needs no scores that could be compared (Cormack, Clarke and Büttcher, SIGIR 2009).
+    This needs no comparable scores (Cormack, Clarke and Büttcher, SIGIR 2009).
 
     Args:
         rankings: Items of each ranking, the best first, int (m,).
-        n: How many items are returned, the best first; ties: the lower number.
+        n: Number of items to return, the best first; ties: the lower number.
 
     Example:
         >>> fuse_rankings([np.array([7, 3, 5]), np.array([3, 9])], 3).tolist()
@@ -85,9 +85,8 @@ def fuse_rankings(rankings: Sequence[np.ndarray], n: int) -> np.ndarray:
     """
     ranked = np.concatenate([[], *rankings])
     items, item = np.unique(ranked, return_inverse=True)
-    places_in_each = [np.arange(1, len(ranking) + 1) for ranking in rankings]
-    place_in_ranking = np.concatenate([[], *places_in_each])
-    earned = 1 / (FUSION_OFFSET + place_in_ranking)
-    total = np.bincount(item, earned, len(items))
-    best = largest_places(total, n)
+    ranks_in_each = [np.arange(1, len(ranking) + 1) for ranking in rankings]
+    rank = np.concatenate([[], *ranks_in_each])
+    score = np.bincount(item, 1 / (FUSION_OFFSET + rank), len(items))
+    best = largest_places(score, n)
     return items[best].astype(np.int64)

@@ -1,4 +1,4 @@
-"""Read codes by blocks of features or rows, so that working memory is bounded on any corpus."""
+"""Read codes in blocks of features or rows, so that memory is bounded on any corpus."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ import numpy as np
 from nanosae.codes import Codes, indices
 from nanosae.model.weights import Weights
 
-BLOCK_WIDTH = 1024  # features of a block, at most
-BLOCK_PAIRS = 2**22  # active pairs of a block's features
-BLOCK_CELLS = 2**24  # entries of a dense matrix of a block's features × all features
+BLOCK_WIDTH = 1024  # maximum number of features in a block
+BLOCK_PAIRS = 2**22  # approximate maximum number of pairs of a block's features
+BLOCK_CELLS = (
+    2**24
+)  # maximum entries of a dense matrix of a block's features × all features
 COLUMNS_WIDTH = 256  # features whose columns are read together
 TEXTS = 2**14  # texts that are read together
 
 
 def chosen_features(codes: Codes, features: Any = None) -> np.ndarray:
-    """Return features (numbers or a mask), ascending; None: all that are active on some row."""
+    """Return features (numbers or a mask) in ascending order; None: all that are not dead."""
     if features is None:
         return np.flatnonzero(codes.counts)
     return np.unique(indices(features, codes.n_features, "feature"))
 
 
 def feature_blocks(codes: Codes, features: Any = None) -> list[np.ndarray]:
-    """Cut features (None: all) into blocks of bounded width and number of active pairs."""
+    """Split features (None: all) into blocks of bounded width and number of pairs."""
     features = indices(features, codes.n_features, "feature")
     width_by_cells = BLOCK_CELLS // codes.n_features
     width = max(1, min(BLOCK_WIDTH, width_by_cells))
@@ -52,19 +54,33 @@ def feature_columns(
 
 
 def texts_of(codes: Codes, rows: np.ndarray, marks: str = "«»") -> Iterator[str]:
-    """Yield the texts of some rows, as `Codes.texts` returns them."""
+    """Yield the texts of some rows; see `Codes.texts`."""
     for block in np.split(rows, range(TEXTS, len(rows), TEXTS)):
         yield from codes.texts(block, marks)
 
 
+def beginning(text: str, n_letters: int) -> str:
+    r"""Return a text on one line; a long one truncated at a word.
+
+    Example:
+        >>> beginning("A parcel\nthat came late", 12)
+        'A parcel …'
+    """
+    one_line = " ".join(text.split())
+    if len(one_line) <= n_letters:
+        return one_line
+    words, space, _ = one_line[: n_letters + 1].rpartition(" ")
+    return f"{words if space else one_line[:n_letters]} …"
+
+
 def drawn_rows(codes: Codes, most: int) -> np.ndarray:
-    """Draw rows at random, always the same ones; ascending."""
+    """Return a random sample of up to `most` rows, ascending and always the same."""
     shuffled = np.random.default_rng(0).permutation(codes.n_rows)
     return np.sort(shuffled[:most])
 
 
 def run_model(codes: Codes) -> Weights | None:
-    """Return the run's model, or None if the codes lie in no run or the run has no model."""
+    """Return the run's model, or None if there is no run or it has no model."""
     if not codes.has_model:
         return None
     return codes.weights()

@@ -1,7 +1,8 @@
 """Similarities between the features of two SAEs, a block of features at a time.
 
-Of two sets of directions (the same input space): the cosine. Of two codes of the same rows (any two
-SAEs, also of different widths or encoders): Pearson's correlation of activations.
+For two sets of directions in the same input space this is the cosine; for two codes of the same
+rows (of any two SAEs, even with different widths or encoders) the Pearson correlation of
+activations.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ BLOCK = 512  # features compared with all others at a time
 
 
 def is_codes(side: Any) -> bool:
-    """Return whether a side of a comparison is codes, rather than weights or directions."""
+    """Return whether one side of a match is codes rather than weights or directions."""
     return hasattr(side, "shards")
 
 
@@ -32,7 +33,7 @@ def n_features(side: Any) -> int:
 
 
 def unit_directions(side: Any) -> np.ndarray:
-    """Return decoder rows at length 1, (n_features, width) float32; zero rows stay zero."""
+    """Return decoder rows at unit length, (n_features, width) float32; zero rows stay zero."""
     return unit(directions_of(side))
 
 
@@ -53,7 +54,7 @@ def directions_of(side: Any) -> np.ndarray:
         directions = np.asarray(directions, np.float32)
     except (TypeError, ValueError) as error:
         raise DataTypeError(
-            f"{type(side).__name__} holds no directions: {error}.",
+            f"{type(side).__name__} cannot be read as directions: {error}.",
             remedy="Give a model, weights, an array (n_features, width), or codes.",
         ) from None
     if directions.ndim != 2:
@@ -65,15 +66,15 @@ def directions_of(side: Any) -> np.ndarray:
 
 
 def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
-    """Compare features of `a` with all of `b`.
+    """Compare the features of `a` with all features of `b`.
 
     Args:
         a: A model, weights or directions; or codes.
         b: Likewise.
 
     Yields:
-        The first feature of a block of `a`, and its similarities, (features of the block, features
-        of `b`); 0 for features that are dead or constant.
+        The first feature of a block of `a`, and the block's similarities, (features of the block,
+        features of `b`); 0 for features that are dead or constant.
 
     Raises:
         DataTypeError: If one is codes and the other is not.
@@ -81,7 +82,7 @@ def similarities(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
     """
     if is_codes(a) != is_codes(b):
         raise DataTypeError(
-            "match needs two codes, or two models, weights or arrays of directions, not a mix."
+            "cannot match codes with directions: give two codes, or two models, weights or arrays."
         )
     if is_codes(a):
         yield from _correlations(a, b)
@@ -96,7 +97,7 @@ def _cosines(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
     width_y = y.shape[1]
     if width_x != width_y:
         raise DataError(
-            f"directions are {width_x} and {width_y} wide: cosines need one width.",
+            f"directions have different widths: {width_x} and {width_y}.",
             remedy="Match codes of the same rows instead.",
         )
     for start in range(0, len(x), BLOCK):
@@ -107,7 +108,7 @@ def _cosines(a: Any, b: Any) -> Iterator[tuple[int, np.ndarray]]:
 def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
     if a.n_rows != b.n_rows:
         raise DataError(
-            f"the codes have {a.n_rows} and {b.n_rows} rows.",
+            f"the codes have different numbers of rows: {a.n_rows} and {b.n_rows}.",
             remedy="Encode the same rows with both SAEs, in the same order.",
         )
     mean_a, deviation_a = _moments(a)
@@ -125,14 +126,14 @@ def _correlations(a: Codes, b: Codes) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def _sums_of_products(a: Codes, block: np.ndarray, b: Codes) -> np.ndarray:
-    """Sum activation × activation over all rows, (len(block), b.n_features)."""
+    """Sum the products of activations over all rows, (len(block), b.n_features)."""
     by_feature = a.features(block).T
-    of_a: Any = sp.csr_array(by_feature).astype(np.float64)
+    activations_a: Any = sp.csr_array(by_feature).astype(np.float64)
     sums = np.zeros((len(block), b.n_features))
-    for first, of_b in b.shards():
-        n_rows = len(of_b.indptr) - 1
-        same_rows = of_a[:, first : first + n_rows]
-        products = same_rows @ of_b.astype(np.float64)
+    for first, activations_b in b.shards():
+        n_rows = len(activations_b.indptr) - 1
+        same_rows = activations_a[:, first : first + n_rows]
+        products = same_rows @ activations_b.astype(np.float64)
         sums += products.toarray()
     return sums
 

@@ -1,16 +1,16 @@
-"""Split rows into a training and a held-out part, with no text or near-copy of it on both sides.
+"""Split rows into a training and a held-out part, with near-duplicates on one side.
 
-Rows form a duplicate group when their texts are equal but for case, digits, punctuation and spaces,
-when a given column has equal values, or when their embeddings are nearer than chance: when the
-cosine of the centred rows is above 0.95, and above what chance gives in so few dimensions
-(`chance_cosine`). A common mean, which many encoders have, makes every raw cosine large, and in 5
-dimensions a cosine of 0.95 is ordinary. Tokens are grouped by the text they stand in rather than by
-cosine.
+Rows are in the same duplicate group if their texts are equal up to case, digits, punctuation and
+spaces, if a given column has equal values, or if their embeddings are nearer than chance: if the
+cosine of the centred rows exceeds both 0.95 and what chance gives in their number of dimensions
+(`chance_cosine`). Rows are centred because many encoders have a large common mean, which makes
+every raw cosine large; and in 5 dimensions a cosine of 0.95 is common. Tokens are grouped by their
+text instead of by cosine.
 
-Grouping is transitive, and a whole group falls on one side, so that held-out scores do not profit
-from copies. Only chains of near rows that would tie more than 5 % of all rows together are cut:
-into groups in which each row is near the first one. Where every direction is crowded (many rows in
-1 or 2 dimensions), only equal rows are copies.
+Grouping is transitive, and a whole group is on one side of the split, so duplicates cannot inflate
+held-out scores. Only chains of near rows that would tie more than 5 % of all rows together are cut,
+into groups in which each row is near the first one. Where directions are too crowded (many rows in
+1 or 2 dimensions), only equal rows count as duplicates.
 """
 
 from __future__ import annotations
@@ -32,27 +32,29 @@ from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
-MIN_COSINE = 0.95  # of near-duplicates, where chance gives less
-MAX_COSINE = 1 - 1e-5  # beyond, rounding to float16 decides: only equal rows are copies
-CHANCE_PAIRS = 0.01  # pairs nearer than the bound by chance, per row
-MAX_GROUP_SHARE = 0.05  # of the rows that chains of near rows may tie together
-MIN_CUT = 20  # rows up to which such a chain is never cut
-SHARE_TOLERANCE = 0.05  # difference of the share held out that is not worth a note
-EXACT_ROWS = 50_000  # up to so many rows every pair is compared
+MIN_COSINE = 0.95  # of near-duplicates, unless chance gives more
+MAX_COSINE = (
+    1 - 1e-5
+)  # above it, rounding to float16 matters: only equal rows are duplicates
+CHANCE_PAIRS = 0.01  # expected pairs above the bound by chance, per row
+MAX_GROUP_SHARE = 0.05  # share of the rows that a chain of near rows may tie together
+MIN_CUT = 20  # chains of up to this many rows are never cut
+SHARE_TOLERANCE = 0.05  # smaller deviations from the requested share get no note
+EXACT_ROWS = 50_000  # up to this many rows all pairs are compared
 BLOCK = 1024  # rows compared at a time
 READ_BLOCK = 16384  # rows whose vectors are read at a time
 
 
 def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Hold out whole duplicate groups, in random order, while they fit into a share of the rows.
+    """Hold out whole duplicate groups, in random order, as long as they fit into a share of rows.
 
     Args:
-        duplicate_group: Group of each row, as `duplicate_groups` numbers them, (n_rows,).
+        duplicate_group: Group of each row, see `duplicate_groups`, (n_rows,).
         share: Share of the rows to hold out, between 0 and 1.
         seed: Seed of the random order.
 
     Returns:
-        True for held-out rows, bool (n_rows,). `split_notes` says whether the share was reached.
+        True for held-out rows, bool (n_rows,). `split_notes` tells whether the share was reached.
 
     Raises:
         DataError: If either part would be empty.
@@ -83,7 +85,7 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
 
 
 def split_notes(held: np.ndarray, share: float) -> list[str]:
-    """Say by how much the share held out differs from the one asked for, if it does.
+    """Return a note if the share of held-out rows differs from the one requested.
 
     Example:
         >>> split_notes(np.array([True, False, False, False]), share=0.5)
@@ -104,16 +106,16 @@ equal values stay together.']
 def duplicate_groups(
     codes: Codes, *, groups: str | None = None, rows: Any = None
 ) -> np.ndarray:
-    """Number the duplicate groups of a corpus, which no split may divide.
+    """Return the duplicate group of each row; splits keep groups whole.
 
     Args:
-        codes: The corpus; its texts and vectors are used where it has them.
-        groups: A metadata column whose equal values belong together (an author, a source, a
-            thread); empty cells belong to no group.
-        rows: Only these rows; duplicates of duplicates are not looked for elsewhere. All if None.
+        codes: The corpus; its texts and vectors are used if it has them.
+        groups: A metadata column whose equal values belong together, such as an author, a source or
+            a thread. Empty cells belong to no group.
+        rows: Group only these rows, without chains through others; None: all.
 
     Returns:
-        Duplicate group of each of these rows, int (len(rows),), from 0 without gaps.
+        Group numbers, int (len(rows),), from 0 without gaps.
     """
     rows = np.arange(codes.n_rows) if rows is None else np.asarray(rows)
     n_rows = len(rows)
@@ -134,7 +136,7 @@ def duplicate_groups(
 
 
 def same_texts(codes: Codes, rows: np.ndarray) -> np.ndarray:
-    """Number the groups of texts that differ in case, digits and punctuation alone, int (n,)."""
+    """Group texts that are equal up to case, digits and punctuation, int (n,)."""
     equal_pairs = _equal_pairs(map(normalised, texts_of(codes, rows)))
     return _components(equal_pairs, len(rows))
 
@@ -144,17 +146,18 @@ def near_pairs(
 ) -> np.ndarray:
     """Find pairs of rows whose centred embeddings are nearer than chance.
 
-    Up to `exact_rows` rows all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Beyond,
-    rows are projected to 64 random directions, which blurs a cosine of 0.95 by about 0.012, and
-    compared as `near_rows` says: on two corpora 86 and 90 % of the pairs were found.
+    Up to `exact_rows` rows, all pairs are compared (43,000 × 384: 10 to 20 s on two cores). Beyond
+    that, rows are projected onto 64 random directions, with a standard error of about 0.012 at a
+    cosine of 0.95, and compared by `near_rows`, which found 86 and 90 % of the pairs on two
+    corpora.
 
     Args:
         codes: A corpus with vectors.
         rows: Rows to compare.
-        exact_rows: Number of rows up to which every pair is compared.
+        exact_rows: Number of rows up to which all pairs are compared.
 
     Returns:
-        Places in `rows`, two different ones a pair, int (2, n_pairs).
+        Positions in `rows` of two different rows per pair, int (2, n_pairs).
     """
     rng = np.random.default_rng(0)
     equal = _equal_pairs(_row_bytes(codes, rows))
@@ -175,9 +178,9 @@ def near_pairs(
 
 
 def near_bound(x: np.ndarray) -> float:
-    """Return the cosine above which centred rows of length 1 are near-duplicates.
+    """Return the cosine above which centred unit rows are near-duplicates.
 
-    It is 0.95, or what fewer than one row in a hundred exceeds by chance, whichever is larger.
+    This is 0.95, or the cosine that by chance one pair per hundred rows exceeds, if that is larger.
     """
     dimension = effective_dimension(x)
     by_chance = chance_cosine(dimension, len(x))
@@ -185,11 +188,11 @@ def near_bound(x: np.ndarray) -> float:
 
 
 def effective_dimension(x: np.ndarray) -> float:
-    """Return in how many dimensions rows vary: 1 ÷ the mean squared cosine of all pairs.
+    """Return the effective number of dimensions of rows: 1 ÷ the mean squared cosine of all pairs.
 
-    For centred rows of length 1 the mean squared cosine is Σλ² ÷ (Σλ)² with the eigenvalues λ of
-    their covariance, so that this is the participation ratio. It equals the width for directions
-    without preference and is smaller for any others.
+    For centred unit rows the mean squared cosine is Σλ² ÷ (Σλ)² with the eigenvalues λ of their
+    covariance matrix, so this is the participation ratio. It equals the width for isotropic
+    directions and is smaller for all others.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(2000, 5))
@@ -199,23 +202,23 @@ def effective_dimension(x: np.ndarray) -> float:
     n_rows = len(x)
     if n_rows < 2:
         return 1.0
-    # its squared norm is the sum of all rows' squared cosines, own ones too
-    products = x.T @ x
-    own_squares = np.einsum("ij,ij->i", x, x) ** 2
-    total = np.sum(products.astype(np.float64) ** 2) - np.sum(own_squares)
+    # the squared norm of xᵀx is the sum of the squared cosines of all pairs, including i = j
+    products = (x.T @ x).astype(np.float64)
+    square_norms = np.einsum("ij,ij->i", x, x)
+    total = np.sum(products**2) - np.sum(square_norms**2)
     mean_square = float(total) / (n_rows * (n_rows - 1))
     return 1 / max(mean_square, 1e-12)
 
 
 def chance_cosine(dimension: float, n_rows: int) -> float:
-    """Return the cosine that CHANCE_PAIRS · n_rows pairs of unrelated directions exceed.
+    """Return the cosine that CHANCE_PAIRS · n_rows pairs of random directions exceed on average.
 
     The cosine c of two random directions in d dimensions has (c + 1) ÷ 2 ~ Beta((d−1)/2, (d−1)/2)
     (Cai, Fan and Jiang, J. Mach. Learn. Res. 14 (2013) 1837).
 
     Args:
-        dimension: In how many dimensions the directions vary, above 1.
-        n_rows: Number of rows, of which every pair is compared.
+        dimension: Number of dimensions, above 1.
+        n_rows: Number of rows; all pairs are compared.
 
     Example:
         >>> [round(chance_cosine(d, 10_000), 4) for d in (5, 20, 100)]
@@ -229,15 +232,15 @@ def chance_cosine(dimension: float, n_rows: int) -> float:
 
 
 def merge_near(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Merge groups that hold near rows, and cut chains of more than 5 % of all rows.
+    """Merge groups that contain near rows, and cut chains of more than 5 % of all rows.
 
-    A cut is made at the row with the most near ones that are still free: these and itself become a
-    group, and so on with the rest, as in the cover by stars of Aslam, Pelekhov and Rus (J. Graph
-    Algorithms Appl. 8 (2004) 95). Groups that came in are never divided.
+    Chains are cut by the star cover of Aslam, Pelekhov and Rus (J. Graph Algorithms Appl. 8 (2004)
+    95): the group with the most neighbours and its free neighbours become one, and so on with the
+    rest. Given groups are never divided.
 
     Args:
         group: Group of each row, numbered from 0 without gaps, (n_rows,).
-        pairs: Near rows, int (2, n_pairs).
+        pairs: Pairs of near rows, int (2, n_pairs).
 
     Returns:
         Group of each row, numbered from 0 without gaps, (n_rows,).
@@ -261,7 +264,7 @@ def merge_near(group: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 def _cut_into_stars(
     chain: np.ndarray, is_cut: np.ndarray, pairs: np.ndarray
 ) -> np.ndarray:
-    """Give each node of the chains to be cut to a neighbour of many neighbours, or to itself."""
+    """Divide the chains marked by `is_cut` into stars; return the group of each node."""
     n_nodes = len(chain)
     graph = _graph(pairs, n_nodes).tocsr()
     neighbours: Any = (graph + graph.T).tocsr()
@@ -286,7 +289,7 @@ def _cut_into_stars(
 
 
 def _components(pairs: np.ndarray, n_nodes: int) -> np.ndarray:
-    """Number the connected components of a graph, (n_nodes,)."""
+    """Return the connected component of each node of a graph, (n_nodes,)."""
     graph = _graph(pairs, n_nodes)
     _, component = connected_components(graph, directed=False)
     return component
@@ -301,7 +304,7 @@ def _graph(pairs: np.ndarray, n_nodes: int) -> sp.coo_array:
 
 
 def normalised(text: str) -> str:
-    """Reduce a text to its lower-case letters; one without any letters stays as it is.
+    """Reduce a text to its lower-case letters; texts without letters stay as they are.
 
     Example:
         >>> normalised("Call 555-0199!"), normalised("2024")
@@ -313,10 +316,10 @@ def normalised(text: str) -> str:
 
 
 def _equal_pairs(keys: Iterable) -> np.ndarray:
-    """Pair each key with its first appearance, if that is another place, int (2, n_pairs).
+    """Pair the position of each repeated key with that of its first occurrence, int (2, n_pairs).
 
-    Missing keys are equal to none. Keys are told apart by 64 bits of a hash: 10 million texts need
-    80 MB, and chance makes any two of them equal once in 400,000 corpora.
+    Missing keys equal no other key. Keys are compared by a 64-bit hash: 10 million texts need 80
+    MB, and a collision among them occurs in one of 400,000 corpora.
     """
     hashes = array("q")
     is_missing = bytearray()
@@ -324,21 +327,21 @@ def _equal_pairs(keys: Iterable) -> np.ndarray:
         hashes.append(_hash(key))
         is_missing.append(is_missing_value(key))
     known = np.flatnonzero(np.array(is_missing, np.uint8) == 0)
-    of_known = np.array(hashes, np.int64)[known]
-    _, first, number = np.unique(of_known, return_index=True, return_inverse=True)
+    known_hashes = np.array(hashes, np.int64)[known]
+    _, first, number = np.unique(known_hashes, return_index=True, return_inverse=True)
     places = np.stack([known, known[first[number]]])
     return places[:, places[0] != places[1]]
 
 
 def _hash(key: Any) -> int:
-    """Return Python's hash, but of numbers as they are written: that of −1 is that of −2."""
+    """Return a hash; numbers are hashed as strings, because hash(-1) == hash(-2)."""
     return hash(key) if isinstance(key, str | bytes) else hash(repr(key))
 
 
 def _row_bytes(codes: Codes, rows: np.ndarray) -> Iterator[bytes | None]:
-    """Yield the bytes of each row of vectors; None for a row of zeros.
+    """Yield the bytes of each row of vectors; None for zero rows.
 
-    Zeros are what a failed call to an encoder leaves: they say nothing about the text.
+    Zero rows are left by failed calls to an encoder and say nothing about the text.
     """
     for vectors in _vector_blocks(codes, rows):
         for vector in vectors:
@@ -346,7 +349,7 @@ def _row_bytes(codes: Codes, rows: np.ndarray) -> Iterator[bytes | None]:
 
 
 def _vector_blocks(codes: Codes, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Read the vectors of some rows, a block at a time, float32."""
+    """Yield the vectors of some rows in blocks, float32."""
     starts = range(READ_BLOCK, len(rows), READ_BLOCK)
     for block in np.split(rows, starts):
         yield np.asarray(codes.vectors(block), np.float32)
@@ -355,11 +358,13 @@ def _vector_blocks(codes: Codes, rows: np.ndarray) -> Iterator[np.ndarray]:
 def _centred_vectors(
     codes: Codes, rows: np.ndarray, directions: np.ndarray | None = None
 ) -> np.ndarray:
-    """Read vectors, projected onto the directions if any, centred and at length 1, float32.
+    """Return rows projected onto the directions if given, centred, and scaled to length 1, float32.
 
-    Each counts for the mean at length 1, so that no giant row decides it.
+    Rows are scaled before centring as well, so that no large row dominates the mean.
     """
-    width = codes.vectors(rows[:1]).shape[1] if directions is None else N_BITS
+    width = codes.vectors(rows[:1]).shape[1]
+    if directions is not None:
+        width = directions.shape[1]
     centred = np.empty((len(rows), width), np.float32)
     stop = 0
     for vectors in _vector_blocks(codes, rows):
@@ -373,13 +378,13 @@ def _centred_vectors(
         block = centred[start : start + READ_BLOCK]
         is_zero = ~block.any(axis=1)
         block -= mean.astype(np.float32)
-        block[is_zero] = 0  # near nothing
+        block[is_zero] = 0  # zero rows are near no other
         block[:] = unit(block)
     return centred
 
 
 def _near_pairs_exactly(x: np.ndarray, bound: float) -> np.ndarray:
-    """Compare all unit rows."""
+    """Compare all pairs of unit rows."""
     places = np.arange(len(x))
     starts = range(0, len(x), BLOCK)
     found = [_pairs_within(x, places[start:], bound) for start in starts]
@@ -387,7 +392,7 @@ def _near_pairs_exactly(x: np.ndarray, bound: float) -> np.ndarray:
 
 
 def _pairs_within(x: np.ndarray, places: np.ndarray, bound: float) -> np.ndarray:
-    """Compare the first block of places with all of them, int (2, n_pairs)."""
+    """Compare the first BLOCK of the places with all of them, int (2, n_pairs)."""
     candidates = x[places]
     cosines = candidates[:BLOCK] @ candidates.T
     first, second = np.nonzero(cosines > bound)

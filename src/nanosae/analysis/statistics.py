@@ -1,6 +1,6 @@
-"""Estimates with intervals, regression and false discovery rates, as the analyses need them.
+"""Estimates with confidence intervals, regression, and false discovery rates.
 
-Intervals hold 95 %. Everything is float64 and takes many columns at once.
+Intervals have a confidence level of 95 %.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nanosae.analysis.columns import one_hot
 
 Z95 = 1.959964  # 97.5 % quantile of the standard normal distribution
 MAX_NEWTON_STEPS = 50
-TOLERANCE = 1e-6  # of a coefficient: a smaller step is the last
+TOLERANCE = 1e-6  # Newton steps stop when no coefficient changes by more
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Estimate:
 
     Attributes:
         value: The mean.
-        low: Lower end of the interval; NaN if it has none.
-        high: Upper end.
-        n: Number of values (labels, features, rows) that it is the mean of.
+        low: Lower end of the interval; NaN if there is none.
+        high: Upper end of the interval; NaN if there is none.
+        n: Number of values (labels, features or rows) that were averaged.
     """
 
     value: float
@@ -36,7 +36,7 @@ class Estimate:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Scale rows to length 1; zero rows stay zero.
+    """Scale rows to unit length; zero rows stay zero.
 
     Example:
         >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
@@ -48,7 +48,7 @@ def unit(x: np.ndarray) -> np.ndarray:
 
 
 def two_sided_p(z: np.ndarray) -> np.ndarray:
-    """Return the two-sided p of standard normal scores (Wald's test).
+    """Return the two-sided p-values of standard normal scores.
 
     Example:
         >>> two_sided_p(np.array([0.0, -1.959964])).round(3).tolist()
@@ -58,9 +58,9 @@ def two_sided_p(z: np.ndarray) -> np.ndarray:
 
 
 def false_discovery(p: Any) -> np.ndarray:
-    """Return q, the false discovery rate at which each hypothesis is rejected.
+    """Return q-values: the lowest false discovery rate at which each hypothesis is rejected.
 
-    The step-up procedure of Benjamini and Hochberg, J. R. Stat. Soc. B 57 (1995) 289.
+    Uses the step-up procedure of Benjamini and Hochberg (J. R. Stat. Soc. B 57 (1995) 289).
 
     Example:
         >>> false_discovery([0.01, 0.5]).tolist()
@@ -87,12 +87,12 @@ def regress(
     and Nelder, Generalized Linear Models, 1989, §2.5).
 
     Args:
-        x: Design matrix, (n, d); a constant is a column like any other.
-        y: Outcome, (n,); 0 or 1 if logistic.
-        weight: How often each row counts, (n,).
-        linear: Least squares instead of logistic regression.
-        ridge: Penalty Σ ridge ÷ 2 · β², one for all coefficients or one for each, (d,); a small one
-            keeps the coefficient of a constant column finite.
+        x: Design matrix, (n, d), including the column of the intercept.
+        y: Outcome, (n,); 0 or 1 for logistic regression.
+        weight: Weight of each row, (n,).
+        linear: Fit least squares instead of logistic regression.
+        ridge: Strength of the penalty Σ ridge ÷ 2 · β², one for all coefficients or one for each,
+            (d,). A small one keeps coefficients finite.
 
     Returns:
         Coefficients β and their standard errors, each (d,).
@@ -129,7 +129,7 @@ def _least_squares(
 def _logistic(
     x: np.ndarray, y: np.ndarray, weight: np.ndarray, ridge: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Maximise the penalised likelihood by Newton steps of at most 5 in any coefficient."""
+    """Maximise the penalised likelihood by Newton's method, with steps clipped to ±5."""
     n_columns = x.shape[1]
     penalty = ridge * np.eye(n_columns)
     beta = np.zeros(n_columns)
@@ -155,7 +155,7 @@ def _has_converged(step: np.ndarray) -> bool:
 
 
 def mean_estimate(values: Any) -> Estimate:
-    """Average independent values, with the interval of the normal approximation; of none, NaN.
+    """Average independent values, with an interval from the normal approximation; NaN for none.
 
     Example:
         >>> mean_estimate([1, 1, 4]).value
@@ -174,17 +174,17 @@ def mean_estimate(values: Any) -> Estimate:
 def clustered_mean(
     values: np.ndarray, influence: np.ndarray, cluster: np.ndarray
 ) -> Estimate:
-    """Average statistics of the same rows, with an interval that respects clusters of rows.
+    """Average statistics of the same rows, with an interval that accounts for clusters of rows.
 
-    The variance is that of the infinitesimal jackknife (Efron, The Jackknife, the Bootstrap and
-    Other Resampling Plans, 1982, ch. 6), to which the bootstrap over clusters converges: the sum
-    over clusters of the squared influence.
+    The variance is that of the infinitesimal jackknife, the sum over clusters of the squared
+    influence, to which the bootstrap over clusters converges (Efron, The Jackknife, the Bootstrap
+    and Other Resampling Plans, 1982, ch. 6).
 
     Args:
         values: One statistic per column, (n_columns,).
-        influence: Influence of each row on each statistic, already divided by the number of rows,
+        influence: Influence of each row on each statistic, divided by the number of rows,
             (n_rows, n_columns).
-        cluster: Which rows are not independent of each other, int (n_rows,).
+        cluster: Cluster of each row, int (n_rows,); rows of different clusters are independent.
     """
     cluster = np.unique(cluster, return_inverse=True)[1]
     cluster_influence = one_hot(cluster).T @ influence.mean(1)

@@ -1,4 +1,4 @@
-"""The command line: the way in. Everything else is imported once signals are caught."""
+"""The entry point of the command line. Everything else is imported once signals are caught."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; return its exit code.
 
     Args:
-        argv: Words of the command line after the program's name; None takes the process' own.
+        argv: Command-line arguments; None uses those of the process.
 
     Returns:
-        0; 1 after a defect of this package; 2 after a mistake in the command or its data; 128 + the
-        number of the signal that stopped it.
+        0 on success, 1 after a defect of this package, 2 after a mistake in the command or its
+        data, or 128 + the number of the signal that stopped it.
     """
     code = 0
     with stopping_on_signals(owns_process=argv is None):
@@ -31,5 +31,5 @@ def main(argv: list[str] | None = None) -> int:
         except BaseException:
             if not caught:
                 raise
-    # an interrupted import may end as another error, and a server as if nothing had happened
+    # an interrupted import may raise another error, and an interrupted server may end normally
     return 128 + caught[0] if caught else code

@@ -47,10 +47,10 @@ def describe(
     feature: OptionalCount = None,
     name: Corpus = None,
 ) -> None:
-    """Describe every feature, or show the card of one.
+    """Compute statistics of every feature, or show the card of one.
 
     Args:
-        feature: Show this feature's card.
+        feature: Show the card of this feature.
     """
     codes = open_codes(run, name)
     if feature is not None:
@@ -83,22 +83,22 @@ def label(
     dry_run: bool = False,
     name: Corpus = None,
 ) -> None:
-    """Name features by keywords, or by a language model (--llm), with held-out scores.
+    """Label features with keywords or a language model (--llm), with held-out scores.
 
     Args:
-        embedder: The encoder of the run's rows: labels are then chosen and scored by what it says
-            they mean.
+        embedder: Encoder of the run's rows; labels are then chosen and scored by its embeddings.
         llm: Ask a language model (key in OPENAI_API_KEY).
         model: Name of the language model.
-        base_url: Any server of the chat-completions protocol.
-        scoring: Judge one text per call, or find those that fit among ten (a tenth of the calls).
-        negatives: Kind of the inactive texts that are shown and judged.
-        concurrency: Calls under way at once; 1 suits a small local server.
-        max_calls: Stop after so many calls.
+        base_url: Address of any server with the chat-completions protocol.
+        scoring: Judge one text per call, or pick the matching ones among ten (a tenth of the
+            calls).
+        negatives: Kind of inactive texts to show and to judge.
+        concurrency: Number of simultaneous calls; use 1 for a small local server.
+        max_calls: Stop after this number of calls.
         max_cost: Stop at this cost, in the currency of `price`.
-        price: Price of a million tokens, read and written.
-        features: Only these.
-        dry_run: Only count calls, tokens and price.
+        price: Prices of a million input tokens and of a million output tokens.
+        features: Features to label; all by default.
+        dry_run: Only estimate calls, tokens and price.
     """
     codes = open_codes(run, name)
     chosen = None if features is None else list(features)
@@ -108,23 +108,23 @@ def label(
         _show_labels(
             table,
             ["feature", "label", "label_auc", "label_f1", "label_n", "label_doubtful"],
-            score="label_auc_low",  # of few texts a high area says little
+            score="label_auc_low",  # a high AUC on few texts says little
         )
-        _say_what_labels_are_for(codes, run)
+        _suggest_next(codes, run)
         return
     limits = {"price": price, "max_calls": max_calls, "max_cost": max_cost}
     chat = nanosae.Chat(model, base_url, concurrency=concurrency, **limits)
-    how: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
-    table = nanosae.llm_label(codes, chat, chosen, dry_run=dry_run, **how)
+    options: Any = {"groups": groups, "scoring": scoring, "negatives": negatives}
+    table = nanosae.llm_label(codes, chat, chosen, dry_run=dry_run, **options)
     if dry_run:
         show(table)
         return
-    _keep_llm_labels(codes, table)
-    _say_what_labels_are_for(codes, run)
+    _save_llm_labels(codes, table)
+    _suggest_next(codes, run)
 
 
-def _keep_llm_labels(codes: Codes, table: pd.DataFrame) -> None:
-    """Store what a language model answered, and say what it took and what is left."""
+def _save_llm_labels(codes: Codes, table: pd.DataFrame) -> None:
+    """Save a language model's labels, and print their usage and what is left to do."""
     save(codes, table)
     for usage in table.attrs["usage"]:
         items = [f"{item} {value}" for item, value in usage.items() if value != ""]
@@ -132,15 +132,15 @@ def _keep_llm_labels(codes: Codes, table: pd.DataFrame) -> None:
     unlabelled = table.attrs["unlabelled"]
     if unlabelled:
         print(
-            f"{len(unlabelled)} features without a judged name keep the labels they had; "
-            "the same command goes on from the answers so far.",
+            f"{len(unlabelled)} features got no scored label and keep their previous ones; "
+            "repeat the command to continue from the answers so far.",
             file=sys.stderr,
         )
     columns = ["feature", "llm_label", "llm_f1", "llm_pearson", "llm_n"]
     _show_labels(table, columns, score="llm_f1")
 
 
-def _say_what_labels_are_for(codes: Codes, run: Path) -> None:
+def _suggest_next(codes: Codes, run: Path) -> None:
     column = codes.columns[0] if codes.columns else None
     commands = [f"nanosae families {run}", f"nanosae topics {run}"]
     if column is not None:
@@ -149,7 +149,7 @@ def _say_what_labels_are_for(codes: Codes, run: Path) -> None:
 
 
 def _show_labels(table: pd.DataFrame, columns: list[str], score: str) -> None:
-    """Print notes on the labels, and the labels; people see the best by a score first."""
+    """Print the notes and the labels, best first unless they are printed as JSON."""
     say_notes(table.attrs.get("notes", ()))
     if not prints_json():
         table = table.sort_values(score, ascending=False)
@@ -172,7 +172,7 @@ def families(run: Run, /, *, name: Corpus = None) -> None:
 
 
 def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
-    """Group rows and features into N topics, without training again.
+    """Group rows and features into N topics, without retraining.
 
     Args:
         n: Number of topics.
@@ -192,7 +192,7 @@ def topics(run: Run, /, *, n: Number = 20, name: Corpus = None) -> None:
 
 def search(
     run: Run,
-    query: Annotated[str | None, Parameter(help="Words.")] = None,
+    query: Annotated[str | None, Parameter(help="Words to search for.")] = None,
     /,
     *,
     row: OptionalCount = None,
@@ -204,9 +204,9 @@ def search(
     """Find rows by meaning and words, by another row, or by a feature.
 
     Args:
-        row: A row to start from.
-        feature: A feature's number or label.
-        embedder: The encoder of the run's rows, where the run does not name it.
+        row: Find rows similar to this one.
+        feature: Find rows of this feature, given by number or label.
+        embedder: Encoder of the run's rows, if the run does not name it.
         n: Number of hits.
     """
     by = int(feature) if feature is not None and feature.isdecimal() else feature
@@ -233,14 +233,14 @@ def contrast(
     """Find the features that distinguish groups of rows.
 
     Args:
-        by: The column that makes the groups.
-        a: Its value in the first group; all values are compared without it.
-        b: Its value in the second group; all other rows without it.
+        by: Column that defines the groups.
+        a: Value of the first group; by default, every value is compared with the rest.
+        b: Value of the second group; by default, all other rows.
     """
     codes = open_codes(run, name)
     found = nanosae.contrast(codes, a, b, by=by, groups=groups)
-    asked = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
-    _keep_and_show(codes, asked, found, stats)
+    parameters = {"verb": "contrast", "by": by, "a": a, "b": b, "groups": groups}
+    _save_and_show(codes, parameters, found, stats)
 
 
 def explain(
@@ -252,15 +252,15 @@ def explain(
     stats: Stats = False,
     name: Corpus = None,
 ) -> None:
-    """Find the features that explain a column, one by one and together.
+    """Find the features that explain a column, individually and jointly.
 
     Args:
-        target: The column: two classes, several, or numbers.
+        target: Column with two or more classes, or with numbers.
     """
     codes = open_codes(run, name)
     found = nanosae.explain(codes, target, groups=groups)
-    asked = {"verb": "explain", "target": target, "groups": groups}
-    _keep_and_show(codes, asked, found, stats)
+    parameters = {"verb": "explain", "target": target, "groups": groups}
+    _save_and_show(codes, parameters, found, stats)
 
 
 def over_time(
@@ -274,12 +274,12 @@ def over_time(
     """Find the features that become more or less frequent over time.
 
     Args:
-        column: The column with the time.
+        column: Column with dates or times.
     """
     codes = open_codes(run, name)
     found = nanosae.over_time(codes, column)
-    asked = {"verb": "over-time", "column": column}
-    _keep_and_show(codes, asked, found, stats)
+    parameters = {"verb": "over-time", "column": column}
+    _save_and_show(codes, parameters, found, stats)
 
 
 def evaluate(
@@ -299,10 +299,10 @@ def evaluate(
 
     Args:
         labels: Column of known labels.
-        targets: File of what a transcoder is to make of the rows.
-        model: Measure instead what replacing a layer of this language model by the SAE costs.
-        layer: Name of the layer, `layers.15`, where the SAE does not say it.
-        texts: A file of texts that the SAE was not trained on.
+        targets: File of the target rows of a transcoder.
+        model: Measure instead the cost of replacing a layer of this language model with the SAE.
+        layer: Name of the layer, such as `layers.15`, if the SAE does not record it.
+        texts: File of texts that the SAE was not trained on.
     """
     if model is not None:
         _evaluate_in_model(run, model, layer, texts, text_column)
@@ -318,8 +318,8 @@ def evaluate(
         vectors = rows.read(0, rows.n_rows)
     found = nanosae.evaluate(codes, labels, targets=vectors, groups=groups)
     result = found.to_dict()
-    asked = {"labels": labels, "targets": targets, "groups": groups}
-    save_result(codes, "evaluation.json", result, asked)
+    parameters = {"labels": labels, "targets": targets, "groups": groups}
+    save_result(codes, "evaluation.json", result, parameters)
     sentences = verdict(found)
     shown = [found.wide().to_string(), "", *found.about["notes"], *sentences]
     show_facts(result | {"verdict": sentences}, "\n".join(shown))
@@ -333,11 +333,11 @@ def _evaluate_in_model(
     texts: str | None,
     text_column: str,
 ) -> None:
-    """Print the loss recovered and the divergence of a model with the SAE in it."""
+    """Print the loss recovered and the KL divergence of a model with the SAE spliced in."""
     from nanosae.sources.texts import read_texts
 
     if texts is None:
-        raise ConfigError("--model needs --texts, too.")
+        raise ConfigError("--model requires --texts.")
     sentences = read_texts(texts, text_column)[text_column].to_pylist()
     sae = nanosae.SAEModel.load(run)
     found = nanosae.loss_recovered(model, layer, sae, sentences)._asdict()
@@ -348,17 +348,17 @@ def _evaluate_in_model(
     show_facts(found, "\n".join(lines))
 
 
-def _keep_and_show(
-    codes: Codes, asked: dict[str, Any], found: Contrast, stats: bool
+def _save_and_show(
+    codes: Codes, parameters: dict[str, Any], found: Contrast, stats: bool
 ) -> None:
-    """Store a comparison under a name that its parameters define, and print it."""
+    """Save a comparison under a name derived from its parameters, and print it."""
     from nanosae.analysis.comparisons.sentences import lines
     from nanosae.runs.results import contrast_name, save_result
 
     result = found.to_dict()
-    asked = asked | {"corpus": codes.name}
-    save_result(codes, contrast_name(asked), result, asked)
-    explains = asked["verb"] == "explain"
+    parameters = parameters | {"corpus": codes.name}
+    save_result(codes, contrast_name(parameters), result, parameters)
+    explains = parameters["verb"] == "explain"
     shown = lines(found, SHOWN_ROWS, statistics=stats, model=explains)
     show_facts(result, "\n".join(shown))
     say_next(f"nanosae report {codes.run}")

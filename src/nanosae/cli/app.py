@@ -1,4 +1,4 @@
-"""The verbs of the command line, flags of the same names as the Python arguments.
+"""The commands, whose flags have the names of the Python arguments.
 
 Nothing heavy is imported before a command runs.
 """
@@ -33,22 +33,23 @@ from nanosae.progress import bars
 
 
 def completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
-    """Print a script that completes commands and options in a shell.
+    """Print a completion script for a shell.
 
-    bash: put `source <(nanosae completion bash)` into ~/.bashrc.
+    bash: add `source <(nanosae completion bash)` to ~/.bashrc.
 
-    zsh: put `source <(nanosae completion zsh)` into ~/.zshrc, after compinit.
+    zsh: add `source <(nanosae completion zsh)` to ~/.zshrc, after compinit.
 
-    fish: `nanosae completion fish > ~/.config/fish/completions/nanosae.fish`.
+    fish: run `nanosae completion fish > ~/.config/fish/completions/nanosae.fish`.
 
     Args:
-        shell: The shell that reads the script.
+        shell: The shell.
     """
     script = app.generate_completion(prog_name="nanosae", shell=shell)
     print(script + ZSH_ENTRY if shell == "zsh" else script)
 
 
-# cyclopts' script defines a function; as a file of $fpath it has to call it, sourced to register it
+# cyclopts' script only defines a function: an autoloaded file must call it, a sourced one register
+# it
 ZSH_ENTRY = """
 if [[ $funcstack[1] == _nanosae ]]; then
   _cyclopts_nanosae "$@"
@@ -58,15 +59,15 @@ fi
 """
 
 GROUPS: dict[str, tuple[Callable, ...]] = {
-    "From texts to findings: begin here": (whole.run, pages.demo),
-    "Rows: vectors out of texts": (corpus.embed, corpus.activations, corpus.cache),
-    "Training: a sparse autoencoder out of vectors": (
+    "Start here: from texts to findings": (whole.run, pages.demo),
+    "Prepare vectors": (corpus.embed, corpus.activations, corpus.cache),
+    "Train a sparse autoencoder": (
         training.recommend,
         training.train,
         training.info,
         pages.watch,
     ),
-    "Features of a corpus: encode first, then read, name and search them": (
+    "Analyse the features of a corpus (encode it first)": (
         corpus.encode,
         analysis.describe,
         analysis.label,
@@ -77,18 +78,18 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
         dictionaries.steer,
         dictionaries.tag,
     ),
-    "Comparisons: tested differences between groups and over time": (
+    "Test differences between groups and over time": (
         analysis.contrast,
         analysis.explain,
         analysis.over_time,
     ),
-    "Several SAEs: what other seeds and sizes find": (
+    "Compare SAEs of different seeds and sizes": (
         dictionaries.match,
         dictionaries.splitting,
         dictionaries.stability,
     ),
-    "Pages: all of it in a browser": (pages.report, pages.explore),
-    "Other programs: features and SAEs elsewhere": (
+    "View the results in a browser": (pages.report, pages.explore),
+    "Connect to other programs": (
         corpus.export,
         models.convert,
         models.push,
@@ -97,7 +98,7 @@ GROUPS: dict[str, tuple[Callable, ...]] = {
     ),
 }
 
-# these serve pages, or show one bar over all of their stages
+# these serve pages, or have a progress bar of their own
 WITHOUT_BARS = (whole.run, pages.demo, pages.watch, pages.explore, pages.mcp)
 WITHOUT_JSON = (pages.watch, pages.explore, pages.mcp, completion)
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)
@@ -109,7 +110,7 @@ def _version() -> str:
 
 app = App(
     name="nanosae",
-    help="Train sparse autoencoders on embeddings and read a corpus through their features.",
+    help="Train sparse autoencoders on embeddings and analyse a corpus through their features.",
     version=_version,
     default_parameter=Parameter(
         negative_bool=(),
@@ -118,7 +119,7 @@ app = App(
         show_default=shown_default,
     ),
     suppress_keyboard_interrupt=False,
-    help_format="plaintext",  # the list of verbs needs no parser of Markdown
+    help_format="plaintext",  # the list of commands needs no Markdown parser
 )
 app.meta.suppress_keyboard_interrupt = False
 OPTIONS = Group("Options", sort_key=len(GROUPS))
@@ -139,19 +140,19 @@ ERRORS_ARE_OURS: dict[str, Any] = {
 Words = Annotated[str, Parameter(show=False, allow_leading_hyphen=True)]
 Quiet = Annotated[
     bool,
-    Parameter(alias="-q", help="No progress, notes and next commands."),
+    Parameter(alias="-q", help="Print results only: no progress, notes or next steps."),
 ]
 Debug = Annotated[bool, Parameter(help="Show the traceback of an error.")]
-Json = Annotated[bool, Parameter(name="--json", help="Print JSON.")]
+Json = Annotated[bool, Parameter(name="--json", help="Print the result as JSON.")]
 
 
 def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]:
-    """Return the command that words ask for, and its arguments.
+    """Return the command and its arguments that a command line specifies.
 
     Raises:
-        CycloptsError: If they ask for none.
+        CycloptsError: If the command line is invalid.
     """
-    # where pydantic is loaded, cyclopts would check a list of a field's values against its type
+    # if pydantic is loaded, cyclopts would validate a list of values against the field's type
     pydantic = sys.modules.pop("pydantic", None)
     try:
         command, bound, _ = app.parse_args(
@@ -167,7 +168,7 @@ def parse(words: Sequence[str] | str) -> tuple[Callable, inspect.BoundArguments]
 def _launch(
     *words: Words, debug: Debug = False, quiet: Quiet = False, as_json: Json = False
 ) -> int:
-    """Run one verb; return the exit code."""
+    """Run one command and return its exit code."""
     output.set_manner(quiet=quiet, as_json=as_json)
     try:
         command, bound = parse(words)
@@ -191,9 +192,9 @@ def _launch(
 
 
 def run(argv: list[str] | None = None) -> int:
-    """Run a command; return its exit code."""
+    """Run the program and return its exit code."""
     for stream in (sys.stdout, sys.stderr):
-        # a terminal need not know every character
+        # not every terminal can print every character
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     words = sys.argv[1:] if argv is None else argv
@@ -201,4 +202,4 @@ def run(argv: list[str] | None = None) -> int:
         code = app.meta(words, end_of_options_delimiter="", **ERRORS_ARE_OURS)
     except CycloptsError as error:
         return failures.report(error)
-    return 0 if code is None else code  # None: help or the version was shown
+    return 0 if code is None else code  # None after --help and --version

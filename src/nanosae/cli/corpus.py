@@ -1,4 +1,4 @@
-"""Make rows out of texts, and features out of rows."""
+"""Commands that prepare rows, encode them and export their features."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def embed(
     encoding: Encoding = "utf-8",
     force: bool = False,
 ) -> None:
-    """Embed texts: write X.npy, and X.parquet with the texts, for the commands train and encode.
+    """Embed texts: write the vectors to X.npy and the texts to X.parquet, for train and encode.
 
     Args:
-        output: X.npy.
+        output: The file X.npy.
         model: Name or folder of a sentence-transformers model.
-        force: Overwrite files of these names.
+        force: Overwrite existing files.
     """
     from nanosae.sources.texts import read_texts
     from nanosae.text.embed import embed as embed_texts
@@ -58,16 +58,16 @@ def embed(
     files = EmbeddingFiles(
         output, Path(texts), table, model=model, text_column=text_column, force=force
     )
-    was_done = files.done
-    sentence = f"{output}: these texts are embedded already"
-    if not was_done:
+    is_done = files.done
+    sentence = f"{output} is up to date"
+    if not is_done:
         rows = embed_texts(table[text_column].to_pylist(), model=model, dtype="float16")
         files.write(rows)
         n_rows, width = rows.shape
-        sentence = f"{output}: {n_rows:,} rows of width {width}"
+        sentence = f"{output}: {n_rows:,} rows, {width} dimensions"
     facts = {"output": output, "texts": files.table, "rows": len(table)}
-    facts |= {"done_before": was_done}
-    show_facts(facts, f"{sentence}; {files.table}: their texts")
+    facts |= {"done_before": is_done}
+    show_facts(facts, f"{sentence}; the texts are in {files.table}")
     column = "" if text_column == "text" else f" --text-column {text_column}"
     say_next(f"nanosae train {output} -o RUN --encoder {model}")
     if not prints_json():
@@ -94,21 +94,20 @@ def activations(
     text_column: TextColumn = "text",
     encoding: Encoding = "utf-8",
 ) -> None:
-    """Cache a language model's activations, one row per token; resumes if repeated.
+    """Cache a language model's activations, one row per token; repeat the command to resume.
 
     Args:
-        layer: Names of modules: `layers.15`.
-        output: The folder.
+        layer: Names of modules, such as `layers.15`.
+        output: Output folder.
         pooling: Pool the tokens of each text into one row.
-        bos: Begin with the begin-of-text token where the tokenizer has one.
+        bos: Prepend the begin-of-text token, if the tokenizer has one.
         special_tokens: Keep special tokens, such as those of a chat template.
-        max_norm: Leave out tokens with more than so many times the median norm; inf keeps all.
-        max_length: Tokens in a window; as many as the model takes by default.
-        batch_tokens: Tokens in a forward pass.
-        pack: Fill windows with successive texts, which see those before them.
-        chat: The text column holds lists of messages (role, content): write them by the model's
-            chat template.
-        concat: Join the rows of all layers into one, as crosscoders take them.
+        max_norm: Skip tokens whose norm exceeds this multiple of the median; inf keeps all.
+        max_length: Tokens per window; the model's maximum by default.
+        batch_tokens: Tokens per forward pass.
+        pack: Fill windows with successive texts that attend to the earlier ones.
+        chat: Apply the model's chat template to a text column of message lists (role, content).
+        concat: Concatenate the rows of all layers, for crosscoders.
         dtype: Type of the rows on disk.
     """
     from nanosae.sources.texts import read_texts
@@ -116,14 +115,14 @@ def activations(
 
     table = read_texts(texts, text_column, encoding=encoding, keep_chats=chat)
     sentences = table[text_column].to_pylist()
-    how: Any = {"pooling": pooling, "bos": bos, "special_tokens": special_tokens}
-    how |= {"max_norm": max_norm, "max_length": max_length}
-    how |= {"batch_tokens": batch_tokens, "dtype": dtype}
-    how |= {"pack": pack, "concat": concat}
-    n_rows = cache_activations(model, layer, sentences, output, **how)
+    options: Any = {"pooling": pooling, "bos": bos, "special_tokens": special_tokens}
+    options |= {"max_norm": max_norm, "max_length": max_length}
+    options |= {"batch_tokens": batch_tokens, "dtype": dtype}
+    options |= {"pack": pack, "concat": concat}
+    n_rows = cache_activations(model, layer, sentences, output, **options)
     layers = ", ".join(layer)
     facts = {"output": output, "rows": n_rows, "texts": len(sentences)}
-    sentence = f"{output}: {n_rows:,} rows of {len(sentences):,} texts, at {layers}"
+    sentence = f"{output}: {n_rows:,} rows from {len(sentences):,} texts, at {layers}"
     show_facts(facts | {"layers": list(layer)}, sentence)
     folder = "+".join(layer) if concat else layer[0]
     rows, tokens = output / folder, output / "tokens"
@@ -141,12 +140,12 @@ def cache(
     columns: OptionalWords = None,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> None:
-    """Convert CSV and other slow formats to shards that can be memory-mapped, with their texts.
+    """Convert CSV and other slow formats to memory-mapped shards, keeping the texts.
 
     Args:
-        output: The folder to make.
-        columns: Names of the vector columns, where the data does not show them.
-        dtype: Type of the shards; float16 halves them and keeps three digits.
+        output: Output folder.
+        columns: Names of the vector columns, if they cannot be detected.
+        dtype: Type of the shards; float16 halves their size and keeps three digits.
     """
     from nanosae.data.cache import cache as convert
 
@@ -170,16 +169,16 @@ def encode(
     append: bool = False,
     force: bool = False,
 ) -> None:
-    """Write the features of every row of a corpus, with its texts and columns.
+    """Compute the features of every row of a corpus, and keep its texts and columns.
 
     Args:
         texts: A Parquet, CSV, JSON-lines or text file, or a folder of Parquet files, with the texts
-            and other columns, in the order of the rows; X.parquet is taken for X.npy by default.
-        columns: Names of the vector columns, where they are not those of the training.
+            and other columns in the order of the rows; X.parquet beside X.npy by default.
+        columns: Names of the vector columns, if they differ from those of the training.
         name: Name of the corpus in the run.
-        resume: Insist on continuing an interrupted call; with other data it is an error.
+        resume: Only continue an interrupted encoding; fail if the data differs.
         append: Add the rows to an existing corpus.
-        force: Replace an existing corpus, when the new one is complete.
+        force: Replace an existing corpus once the new one is complete.
     """
     from nanosae.codes import corpus_path
     from nanosae.distributed import is_main_process
@@ -188,12 +187,12 @@ def encode(
     model = nanosae.SAEModel.load(run)
     if not run.is_dir():
         raise MissingError(
-            f"{run} is not a folder; the codes need one to be kept in.",
+            f"{run} is not a folder, which is needed to store the codes.",
             file=run,
-            remedy=f"nanosae convert {run} -o RUN makes one.",
+            remedy=f"Create one with `nanosae convert {run} -o RUN`.",
         )
-    chosen = columns or model.config.get("columns")
-    names = list(chosen) if chosen else None
+    vector_columns = columns or model.config.get("columns")
+    names = list(vector_columns) if vector_columns else None
     metadata = _metadata(data, texts, text_column, encoding, names)
     path = corpus_path(run, name)
     options = EncodeOptions(
@@ -204,9 +203,9 @@ def encode(
         return
     codes = open_codes(run, name)
     mean = codes.nnz / max(1, codes.n_rows)
-    remark = "" if codes.has_texts else "; no texts: label and word search need --texts"
+    remark = "" if codes.has_texts else "; give --texts for labels and word search"
     facts = {"output": path, "rows": codes.n_rows, "features_per_row": mean}
-    sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features a row{remark}"
+    sentence = f"{path}: {codes.n_rows:,} rows, {mean:.1f} features per row{remark}"
     show_facts(facts | {"has_texts": codes.has_texts}, sentence)
     verb = "label" if codes.has_texts else "describe"
     say_next(f"nanosae {verb} {run}")
@@ -219,13 +218,13 @@ def _metadata(
     encoding: str,
     vector_columns: Any,
 ) -> pa.Table | None:
-    """Read the texts and other columns of the rows; the text column is called text."""
+    """Read the texts and other columns of the rows, with the text column renamed to `text`."""
     from nanosae.sources import open_rows
     from nanosae.sources.texts import read_texts
 
-    pair = Path(data).with_suffix(".parquet")
-    if texts is None and data.endswith(".npy") and pair.is_file():
-        texts = str(pair)
+    beside = Path(data).with_suffix(".parquet")
+    if texts is None and data.endswith(".npy") and beside.is_file():
+        texts = str(beside)
     if texts is None:
         table = open_rows(data, columns=vector_columns).metadata()
     else:
@@ -234,9 +233,9 @@ def _metadata(
         return table
     if "text" in table.column_names:
         raise DataError(
-            f"{text_column!r} will be called 'text', but another column is:",
+            f"{text_column!r} cannot be renamed to 'text', because another column has that name.",
             column=text_column,
-            remedy="give that one another name.",
+            remedy="Rename the other column.",
         )
     return table.rename_columns({text_column: "text"})
 
@@ -257,16 +256,16 @@ def export(
     formulas: bool = False,
     name: Corpus = None,
 ) -> None:
-    """Write the feature table, rows with chosen features, or vectors for a store.
+    """Export the feature table, rows with selected features, or vectors for another program.
 
     Args:
-        output: A .parquet, .csv, .tsv or .json file for a table; with --to a file, or for qdrant a
-            folder or the address of a server.
-        to: Write every row as a sparse vector with its text and columns for this store.
-        collection: Name of the store's collection, index or table.
-        features: Features to add to the rows as columns of a table.
-        formulas: In CSV, leave texts as they are that a spreadsheet would run (those that begin
-            with = + - @).
+        output: A .parquet, .csv, .tsv or .json file for a table; with --to, a file or, for qdrant,
+            a folder or the address of a server.
+        to: The program; every row is written as a sparse vector with its text and columns.
+        collection: Name of the collection, index or table in the store.
+        features: Export the rows instead, with the activations of these features as columns.
+        formulas: In CSV, do not escape texts that a spreadsheet would run as formulas (those that
+            begin with = + - @).
     """
     from nanosae.runs.export import tag, write
     from nanosae.runs.tables import load_features
@@ -286,12 +285,12 @@ def export(
         raise MissingError(f"{run} has no feature table yet.", file=run, remedy=remedy)
     write(table, output, formulas=formulas)
     facts = {"output": output, "to": to, "rows": len(table)}
-    sentence = f"{output}: {len(table):,} lines, {len(table.columns)} columns"
+    sentence = f"{output}: {len(table):,} rows, {len(table.columns)} columns"
     show_facts(facts | {"columns": list(table.columns)}, sentence)
 
 
 def _export_for(to: Any, codes: Codes, output: str, name: str) -> int:
-    """Write a corpus for another program; return the number of what was written."""
+    """Write a corpus for another program; return the number of rows or features written."""
     if to == "atlas":
         from nanosae.export.map_table import write_map
 

@@ -1,4 +1,4 @@
-"""Compare the features of several SAEs; edit a row's features; tag rows."""
+"""Commands that compare the features of several SAEs, steer rows, and tag them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def edits(_kind: Any, tokens: Sequence[Token]) -> dict[int, float]:
             found[int(feature)] = float(value)
         except ValueError:
             raise CoercionError(
-                f"{token.value!r} is not an edit: FEATURE=ACTIVATION, such as 12=0.",
+                f"{token.value!r} is not an edit; write FEATURE=ACTIVATION, such as 12=0.",
                 token=token,
                 target_type=dict,
             ) from None
@@ -43,7 +43,7 @@ Edits = Annotated[dict[int, float], Parameter(converter=edits, accepts_keys=Fals
 
 
 def match(run: Run, other: Other, /) -> None:
-    """Match the features of two runs, each with its best and one to one."""
+    """Match the features of two runs, each with its most similar one and one-to-one."""
     show(nanosae.match(_weights(run), _weights(other)))
 
 
@@ -51,15 +51,15 @@ def splitting(run: Run, larger: Other, /, *, threshold: float = 0.7) -> None:
     """Show how the features of a run split in a larger SAE.
 
     Args:
-        threshold: Least cosine of a parent and its child.
+        threshold: Minimum cosine between a parent and its child.
     """
     show(nanosae.splitting(_weights(run), _weights(larger), threshold))
 
 
 def stability(run: Run, /, *others: Other) -> None:
-    """Measure how well each feature is found again in SAEs of other seeds.
+    """Measure how well each feature is found again by SAEs with other seeds.
 
-    The scores are written to the feature table, where the run has codes.
+    If the run has codes, the scores are added to its feature table.
     """
     import pandas as pd
 
@@ -82,12 +82,12 @@ def steer(
     n: Number = 10,
     name: Corpus = None,
 ) -> None:
-    """Edit the features of a row and find rows like the result.
+    """Edit the features of a row and find rows similar to the result.
 
     Args:
         row: The row to start from.
-        edit: New activations of features: `12=0 7=2.5`; 0 turns a feature off.
-        steps: Steps that bring the edited vector nearer to the edited features.
+        edit: New activations of features, such as `12=0 7=2.5`; 0 turns a feature off.
+        steps: Number of steps that move the edited vector closer to the edited features.
         n: Number of hits.
     """
     codes = open_codes(run, name)
@@ -111,8 +111,8 @@ def tag(
 
     Args:
         tag: The tag.
-        rows: Numbers of rows; without them the rows that have the tag are shown.
-        remove: Take the tag off these rows.
+        rows: Row numbers; without them, the rows that have the tag are listed.
+        remove: Remove the tag from these rows.
     """
     import pandas as pd
 

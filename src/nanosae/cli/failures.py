@@ -1,4 +1,4 @@
-"""Every way in which a command can fail, as one line and an exit code."""
+"""Failures of a command, reported as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -19,46 +19,46 @@ from nanosae.errors import NanoSAEError
 NUMBERS = {int: "a whole number", float: "a number"}
 DEFECT = 1
 MISTAKE = 2
-BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the signal had ended the process
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as if the process had been killed by the signal
 
 
 def report(error: BaseException) -> int:
-    """Say on one line of stderr what went wrong; return the exit code."""
+    """Print an error as one line on standard error and return the exit code."""
     if isinstance(error, BrokenPipeError):
-        _print_nowhere()
+        _discard_output()
         return BROKEN_PIPE
-    line = _mistake(error)
-    if line is not None:
-        _print_line(f"error: {line}")
+    message = _user_error(error)
+    if message is not None:
+        _print_line(f"error: {message}")
         return MISTAKE
     _print_line(
         f"error: this is a defect of nanoSAE, not of your command or data "
-        f"({type(error).__name__}: {error}). Please report it with what --debug shows."
+        f"({type(error).__name__}: {error}). Please report it with the output of --debug."
     )
     return DEFECT
 
 
-def _mistake(error: BaseException) -> str | None:
-    """Return what a user can do something about; None for a defect."""
+def _user_error(error: BaseException) -> str | None:
+    """Return the message of an error that the user can fix, or None for a defect."""
     if isinstance(error, CycloptsError):
-        return _usage(error)
+        return _usage_error(error)
     if isinstance(error, NanoSAEError):
         return str(error)
     if isinstance(error, OSError):
-        return _system(error)
-    if _is_memory(error):
-        return f"the memory of this machine does not suffice: {error}"
+        return _system_error(error)
+    if _is_out_of_memory(error):
+        return f"not enough memory: {error}"
     return None
 
 
-def _usage(error: CycloptsError) -> str:
-    """Return what is wrong with the command line, in plain words."""
+def _usage_error(error: CycloptsError) -> str:
+    """Return the error of a command line in plain words."""
     verb = " ".join(["nanosae", *(error.command_chain or [])])
     message = str(error)
     if isinstance(error, UnknownCommandError):
         message = message.partition(" Available commands")[0]
     if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
-        message = f"{error.unused_tokens[0]!r} is one value too many."
+        message = f"unexpected value {error.unused_tokens[0]!r}."
     if isinstance(error, MissingArgumentError) and error.argument is not None:
         name = error.keyword or error.argument.name
         given = error.keyword is not None or error.argument.tokens
@@ -76,8 +76,8 @@ def _usage(error: CycloptsError) -> str:
     return f"{message} See `{verb} --help`."
 
 
-def _system(error: OSError) -> str:
-    """Return what the operating system refused, with the file's name."""
+def _system_error(error: OSError) -> str:
+    """Return the error of the operating system with the names of the files."""
     if error.strerror is None:
         return str(error)
     names = [
@@ -86,16 +86,16 @@ def _system(error: OSError) -> str:
     return ": ".join([*names, error.strerror]) + "."
 
 
-def _is_memory(error: BaseException) -> bool:
-    """Return whether Python, NumPy or PyTorch could not allocate what was asked for."""
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return whether Python, NumPy or PyTorch could not allocate memory."""
     if isinstance(error, MemoryError):
         return True
     words = ("out of memory", "can't allocate memory")
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
 
 
-def _print_nowhere() -> None:
-    """Send the rest of the output nowhere: who read it has gone, as `head` does."""
+def _discard_output() -> None:
+    """Discard further output: the reader of the pipe has exited, as `head` does."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -1,4 +1,4 @@
-"""Read and write the files of other libraries."""
+"""Commands that convert and upload SAEs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nanosae.errors import ExistsError
 Saved = Annotated[
     FileName,
     Parameter(
-        help="A run or model folder, a folder or file of SAELens, dictionary_learning, sparsify, "
-        "HypotheSAEs, OpenAI, Gemma Scope or Llama Scope, or `owner/name/subfolder` on the hub."
+        help="A run or model folder; a folder or file of SAELens, dictionary_learning, sparsify, "
+        "HypotheSAEs, OpenAI, Gemma Scope or Llama Scope; or `owner/name/subfolder` on the hub."
     ),
 ]
 
@@ -29,18 +29,18 @@ def convert(
     to: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
     force: bool = False,
 ) -> None:
-    """Write an SAE in the layout of another library; its activations stay the same.
+    """Convert an SAE to the format of another library without changing its activations.
 
     Args:
-        output: The folder to make; as sae_lens, `encode` and all that follows take it as a run.
-        to: The layout.
-        force: Write into a folder that holds files.
+        output: Output folder; with sae_lens, it can be used as a run, starting with `encode`.
+        to: The format.
+        force: Write into a folder that is not empty.
     """
     if not force and Path(output).exists() and any(Path(output).iterdir()):
         raise ExistsError(
             f"{output} is not empty.",
             file=output,
-            remedy="Choose another folder, or --force.",
+            remedy="Choose another folder, or use --force.",
         )
     sae = nanosae.SAEModel.load(model)
     sae.save(output, layout=to)
@@ -62,10 +62,10 @@ def push(
     """Upload an SAE, with a model card, to the Hugging Face hub.
 
     Args:
-        name: `owner/name`; the repository is made if there is none.
+        name: `owner/name`; the repository is created if it does not exist.
         private: Make a new repository private.
         revision: Branch of the repository.
-        subfolder: Where the files lie in the repository.
+        subfolder: Folder in the repository.
     """
     from nanosae.runs.folder import is_finished, last_line
 

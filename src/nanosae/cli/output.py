@@ -1,4 +1,4 @@
-"""What the verbs print, and the corpus that most of them read."""
+"""The output of the commands, and the corpus that most of them read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _as_json = False
 
 
 def set_manner(*, quiet: bool, as_json: bool) -> None:
-    """Say how the verbs print.
+    """Set how the commands print.
 
     Args:
-        quiet: Results only: no progress, notes and next commands.
-        as_json: Results as JSON, and everything else on standard error.
+        quiet: Print results only: no progress, notes or next steps.
+        as_json: Print results as JSON, and everything else on standard error.
     """
     global _quiet, _as_json
     _quiet = quiet
@@ -39,28 +39,28 @@ def prints_json() -> bool:
 
 
 def shows_progress() -> bool:
-    """Return whether to show progress: on a terminal, unless the user wants none."""
+    """Return whether to show progress: on a terminal, unless quiet."""
     return not _quiet and sys.stderr.isatty()
 
 
 def open_codes(run: Path, name: str | None) -> Codes:
-    """Open a corpus of a run; say so if it has no texts, or is of an earlier model."""
+    """Open a corpus of a run; print a note if it has no texts or comes from an earlier model."""
     codes = nanosae.Codes.open(run, name)
     if not codes.is_of_run_model:
         say_beside_results(
-            f"note: {codes.path} was encoded by a model that has been replaced since, and is "
-            "analysed as it is. Encode the corpus again."
+            f"note: {codes.path} was encoded by a model that has since been replaced; encode the "
+            "corpus again to analyse it with the current one."
         )
     if not codes.has_texts:
         say_beside_results(
-            f"note: {codes.path} has no texts; what works: describe, families, topics, search by "
-            "row or feature, contrast, evaluate, export."
+            f"note: {codes.path} has no texts; only describe, families, topics, search by row or "
+            "feature, contrast, evaluate and export are available."
         )
     return codes
 
 
 def save(codes: Codes, columns: pd.DataFrame) -> None:
-    """Add columns to the feature table of the codes' run; see `save_features`."""
+    """Add columns to the feature table of the run; see `save_features`."""
     from nanosae.codes import run_folder
     from nanosae.runs.tables import save_features
 
@@ -68,18 +68,18 @@ def save(codes: Codes, columns: pd.DataFrame) -> None:
 
 
 def show(table: pd.DataFrame, columns: list[str] | None = None) -> None:
-    """Print the first lines of a table, or all of it as JSON records."""
+    """Print the first rows of a table, or all of it as JSON records."""
     if _as_json:
         print(table.to_json(orient="records", force_ascii=False))
         return
     shown = table if columns is None else table.filter(items=columns)
     print(shown.head(SHOWN_ROWS).to_string(index=False, max_colwidth=70))
     if len(shown) > SHOWN_ROWS:
-        print(f"… {len(shown):,} lines in all")
+        print(f"… {len(shown):,} rows in total")
 
 
 def to_json(value: Any) -> str:
-    """Return a value as JSON; numbers that JSON does not have (NaN, infinity) are null.
+    """Return a value as JSON, with null in place of NaN and infinity.
 
     Example:
         >>> to_json({"low": float("nan"), "values": [1.5, float("inf")]})
@@ -93,17 +93,17 @@ def _finite(value: Any) -> Any:
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    is_lost = isinstance(value, float) and not math.isfinite(value)
-    return None if is_lost else value
+    has_no_json = isinstance(value, float) and not math.isfinite(value)
+    return None if has_no_json else value
 
 
 def show_facts(facts: dict[str, Any], words: Any) -> None:
-    """Print a result: in words, or its facts as one JSON object."""
+    """Print a result in words, or its facts as one JSON object."""
     print(to_json(facts) if _as_json else words)
 
 
 def say(line: str) -> None:
-    """Print what is going on; beside JSON on standard error, and nothing there if quiet."""
+    """Print a status line; with JSON output, to standard error and not if quiet."""
     if _as_json:
         say_beside_results(line)
     else:
@@ -111,28 +111,30 @@ def say(line: str) -> None:
 
 
 def say_beside_results(line: str) -> None:
-    """Print a line on standard error, where it does not mix with results; nothing if quiet."""
+    """Print a line on standard error, apart from the results, unless quiet."""
     if not _quiet:
         print(line, file=sys.stderr)
 
 
 def say_notes(notes: Iterable[str]) -> None:
-    """Print what a user may want to know; nothing if quiet."""
+    """Print notes unless quiet."""
     if not _quiet:
         for note in notes:
             say(f"note: {note}")
 
 
 def open_in_browser(page: Path) -> None:
-    """Open a page of this machine in the browser."""
+    """Open a local file in the browser."""
     import webbrowser
 
     webbrowser.open(page.absolute().as_uri())
 
 
 def say_next(*commands: str) -> None:
-    """Print which commands come next, one per line; nothing beside JSON."""
+    """Suggest commands to run next, one per line, unless quiet or printing JSON."""
     if _as_json or _quiet:
         return
-    for place, command in enumerate(commands):
-        print(f"{'next:' if place == 0 else '  or:'} {command}")
+    first, *others = commands
+    print(f"next: {first}")
+    for command in others:
+        print(f"  or: {command}")

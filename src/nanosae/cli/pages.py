@@ -1,4 +1,4 @@
-"""Pages for a browser, and the demo."""
+"""Commands that show results in a browser, and the demo."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def report(
     output: OptionalOutput = None,
     name: Corpus = None,
 ) -> None:
-    """Write everything about a run to one HTML file that opens offline.
+    """Write all results of a run to one HTML file that opens offline.
 
     Args:
-        output: The file; RUN/report.html by default.
+        output: Output file; RUN/report.html by default.
     """
     path = nanosae.report(run, output, name=name)
     size = path.stat().st_size
-    sentence = f"{path}: {size / 1e6:.1f} MB, open it in a browser"
+    sentence = f"{path}: {size / 1e6:.1f} MB; open it in a browser"
     show_facts({"output": path, "bytes": size}, sentence)
     say_next(f"nanosae explore {run}")
 
 
 def watch(run: Run, /, *, port: Count = 8321) -> None:
-    """Follow a training, running or finished, on a local page.
+    """Follow a running or finished training on a local page.
 
     Args:
-        port: Port on this machine; another one if it is taken.
+        port: Port on this machine; a free one if it is taken.
     """
     nanosae.watch(run, port)
 
@@ -59,18 +59,18 @@ def explore(
     """Explore a run in the browser: map, search, cards, steering, comparisons, tags.
 
     Args:
-        host: Address to listen on; any other than this machine's asks for a token.
-        port: Port; 0 takes a free one.
-        browser: Open a browser.
+        host: Address to listen on; addresses other than this machine's require a token.
+        port: Port to listen on; 0 chooses a free one.
+        browser: Open the page in a browser.
     """
     nanosae.explore(run, name, host=host, port=port, open_browser=browser)
 
 
 def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
-    """Run everything on 6,000 WordNet glosses that come with the package.
+    """Run the whole analysis on the bundled corpus of 6,000 WordNet definitions.
 
     Args:
-        output: Run folder to keep; without it nothing is left on disk.
+        output: Run folder; without it, nothing is kept on disk.
     """
     import tempfile
 
@@ -94,9 +94,9 @@ def demo(*, output: OptionalOutput = None, browser: Open = False) -> None:
 
 
 def mcp(run: Run, /) -> None:
-    """Serve a run to a language-model agent over standard input and output (MCP).
+    """Serve a run to a language-model agent over standard input and output (MCP), read-only.
 
-    Agents start it themselves: command `nanosae`, arguments `mcp RUN`. Nothing is changed.
+    Agents start the server themselves, with command `nanosae` and arguments `mcp RUN`.
     """
     from nanosae.agents.server import serve
 

@@ -1,4 +1,4 @@
-"""Parameters that several verbs share, and how their values are read."""
+"""Parameters shared by several commands, and the converters of their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cyclopts import CoercionError, Parameter, Token
 
 
 def integer(_: Any, tokens: Sequence[Token]) -> int:
-    """Read a whole number; 2.5 is an error rather than 2."""
+    """Read a whole number; 2.5 is an error, not 2."""
     with contextlib.suppress(ValueError):
         return int(tokens[0].value)
     raise CoercionError(token=tokens[0], target_type=int)
@@ -46,26 +46,27 @@ Run = Annotated[Path, Parameter(help="The run folder.")]
 if TYPE_CHECKING:
     FileName = str
 else:
-    # Path, too, so that shells complete it; cyclopts takes the first type that fits
+    # with Path, shells complete file names; cyclopts converts to the first type that fits
     FileName = str | Path
 
 Data = Annotated[
     FileName,
     Parameter(
-        help="A .csv .tsv .parquet .feather .arrow .npy .npz .safetensors .pt file, a folder or a "
-        "glob."
+        help="Vectors: a .csv .tsv .parquet .feather .arrow .npy .npz .safetensors or .pt file, a "
+        "folder or a glob."
     ),
 ]
 Texts = Annotated[
     FileName,
     Parameter(
-        help="A .csv .tsv .jsonl .json .parquet .xlsx or .txt file (a text per line), also "
-        "compressed, a folder or a glob."
+        help="Texts: a .csv .tsv .jsonl .json .parquet .xlsx or .txt file (one text per line), "
+        "possibly compressed, a folder or a glob."
     ),
 ]
 TextColumn = Annotated[str, Parameter(help="Name of the text column.")]
 Encoding = Annotated[
-    str, Parameter(help="Of a CSV or text file: cp1252 for many that Excel saved.")
+    str,
+    Parameter(help="Encoding of a CSV or text file; many from Excel are cp1252."),
 ]
 Output = Annotated[Path, Parameter(alias="-o")]
 Model = Annotated[
@@ -73,7 +74,7 @@ Model = Annotated[
     Parameter(help="Name or folder of a Hugging Face model, or a .gguf file."),
 ]
 OptionalOutput = Annotated[Path | None, Parameter(alias="-o")]
-Stats = Annotated[bool, Parameter(help="Show the numbers behind findings.")]
+Stats = Annotated[bool, Parameter(help="Show the statistics behind the findings.")]
 Open = Annotated[bool, Parameter(name="--open", help="Open the report in a browser.")]
 Number = Annotated[int, Parameter(alias="-n", converter=integer)]
 Corpus = Annotated[
@@ -81,12 +82,14 @@ Corpus = Annotated[
 ]
 Groups = Annotated[
     str | None,
-    Parameter(help="Column whose groups stay on one side of the held-out split."),
+    Parameter(
+        help="Column of groups that must not be split between training and held-out rows."
+    ),
 ]
 
 
 def shown_default(value: Any) -> str | None:
-    """Return what help shows of a default: nothing of a flag that is off, or of what is empty."""
+    """Return a default for the help, or None if it is empty or a flag that is off."""
     if value is None or value is False or value == "":
         return None
     return str(value)

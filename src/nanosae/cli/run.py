@@ -1,11 +1,11 @@
-"""The main job in one command: from a file of texts to findings."""
+"""The main command: from a file of texts to findings."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from nanosae.cli.output import (
     open_in_browser,
@@ -24,65 +24,80 @@ from nanosae.cli.parameters import (
     OptionalWords,
     Output,
     Stats,
+    Texts,
 )
 
-File = Annotated[
-    FileName,
-    Parameter(
-        help="Texts: a .csv .tsv .jsonl .json .parquet .xlsx or .txt file, also compressed, a "
-        "folder or a glob."
-    ),
-]
+
+@Parameter(name="*", group=Group("Columns", sort_key=0))
+@dataclass(frozen=True)
+class Columns:
+    """How to interpret the columns of the file.
+
+    Attributes:
+        text: Text column, if it is not found automatically.
+        by: Columns whose values to compare; all categories by default.
+        time: Columns over which to follow features; all dates by default.
+        target: Columns of numbers to explain; all by default.
+        labels: Column of known labels to evaluate the features on.
+        encoding: Encoding of a CSV or text file.
+    """
+
+    text: str | None = None
+    by: OptionalWords = None
+    time: OptionalWords = None
+    target: OptionalWords = None
+    labels: str | None = None
+    encoding: Encoding = "utf-8"
+
+
+@Parameter(name="*", group=Group("Embeddings", sort_key=1))
+@dataclass(frozen=True)
+class Embeddings:
+    """How to embed the texts.
+
+    Attributes:
+        embedder: wordllama, all-MiniLM-L6-v2, the name of any sentence-transformers model,
+            model2vec:NAME, or with --base-url a model of that server.
+        base_url: Address of a server with the embeddings protocol (key in NANOSAE_API_KEY or
+            OPENAI_API_KEY).
+        prompt: Prefix of each text for the embedder, such as "passage: ".
+        query_prompt: Prefix of each search query, such as "query: "; that of the texts by default.
+        vectors: File of precomputed vectors, one for each text, to use instead of an embedder.
+    """
+
+    embedder: str | None = None
+    base_url: str | None = None
+    prompt: str = ""
+    query_prompt: str | None = None
+    vectors: FileName | None = None
 
 
 def run(
-    file: File,
+    file: Texts,
     /,
     *,
     output: Output,
-    text: str | None = None,
-    by: OptionalWords = None,
-    time: OptionalWords = None,
-    target: OptionalWords = None,
-    labels: str | None = None,
-    embedder: str | None = None,
-    base_url: str | None = None,
-    prompt: str = "",
-    query_prompt: str | None = None,
-    dry_run: bool = False,
-    price: float | None = None,
-    vectors: FileName | None = None,
-    encoding: Encoding = "utf-8",
+    columns: Columns = Columns(),
+    embeddings: Embeddings = Embeddings(),
     config: Path | None = None,
     topics: Number = 20,
-    explore: bool = False,
-    browser: Open = False,
+    dry_run: bool = False,
+    price: float | None = None,
     stats: Stats = False,
+    browser: Open = False,
+    explore: bool = False,
 ) -> None:
-    """Turn a file of texts into named concepts, tested comparisons and a report.
+    """Turn a file of texts into named features, tested comparisons and a report.
 
-    Called again, it goes on at the first stage that is not finished; with other settings, only what
-    depends on them is done again.
+    Repeat the command to resume at the first unfinished stage. With other settings, only the stages
+    that depend on them are repeated.
 
     Args:
         output: The run folder.
-        text: The text column, where it is not to be chosen.
-        by: Columns whose values to compare, instead of all categories.
-        time: Columns to follow concepts over, instead of all dates.
-        target: Columns of numbers to explain, instead of all.
-        labels: Column of known labels to evaluate the features on.
-        embedder: wordllama, all-MiniLM-L6-v2, the name of any sentence-transformers model,
-            model2vec:NAME, or with --base-url a model of that server.
-        base_url: Server of the embeddings protocol that has the embedder (key in NANOSAE_API_KEY or
-            OPENAI_API_KEY).
-        prompt: Put before each text for the embedder, such as "passage: ".
-        query_prompt: Put before each query of a search, such as "query: "; by default the texts'
-            prompt.
-        dry_run: Only say what is taken for what, and what embedding costs.
-        price: Price of a million tokens, for --dry-run.
-        vectors: Rows that belong to the texts, instead of an embedder.
         config: JSON file of training settings.
         topics: Number of topics.
+        dry_run: Only print how the columns are interpreted, and what embedding costs.
+        price: Price of a million tokens, for --dry-run.
         explore: Open the explorer at the end.
     """
     from nanosae.analysis.comparisons.sentences import NUMBERS
@@ -90,21 +105,8 @@ def run(
     from nanosae.pipeline.plan import PlanOptions, embedding_cost, make_plan
     from nanosae.pipeline.run import run_plan
 
-    options = PlanOptions(
-        vectors=vectors,
-        text=text,
-        by=by,
-        time=time,
-        target=target,
-        labels=labels,
-        embedder=embedder,
-        base_url=base_url,
-        prompt=prompt,
-        query_prompt=query_prompt,
-        encoding=encoding,
-    )
     settings = None if config is None else TrainConfig.load(config)
-    plan = make_plan(file, options)
+    plan = make_plan(file, PlanOptions(**asdict(columns), **asdict(embeddings)))
     if dry_run:
         cost = embedding_cost(plan, output, price)
         sentences = "\n".join([*plan.lines(), cost])

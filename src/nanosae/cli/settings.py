@@ -1,7 +1,7 @@
-"""The fields of TrainConfig as flags, lists of their values, and a file of them.
+"""Training settings from flags, lists of values and a file.
 
-Only what is given on the command line becomes an entry of the settings, so that a file of settings
-fills the rest and TrainConfig's defaults what is left.
+Each field of TrainConfig is a flag. Flags that are given override the file, which overrides the
+defaults of TrainConfig.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import (
     get_type_hints,
 )
 
-from cyclopts import Parameter, Token, convert
+from cyclopts import Group, Parameter, Token, convert
 
 from nanosae.cli.parameters import (
     integer,
@@ -38,10 +38,10 @@ Converter = Callable[[Any, Sequence[Token]], Any]
 
 
 def combinations(given: Settings, path: Path | None) -> list[TrainConfig]:
-    """Return a config for every combination of the values given as flags; flags win over the file.
+    """Return a config for every combination of the given values; flags override the file.
 
     Args:
-        given: Settings by name; each value of a list makes a config of its own.
+        given: Settings by name; each value in a list makes a separate config.
         path: JSON file of settings, or the config.json of a run.
     """
     from_file = _read(path)
@@ -61,7 +61,7 @@ def _read(path: Path | None) -> dict[str, Any]:
         return {}
     if not path.is_file():
         raise MissingError(
-            f"{path} does not exist: --config needs a JSON file.", file=path
+            f"{path} does not exist; --config needs a JSON file.", file=path
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -87,7 +87,7 @@ def _listed(hint: Any, tokens: Sequence[Token]) -> list:
 
 
 def _converter(hint: Any, lists: bool) -> Converter | None:
-    """Return what reads the values of a field; None leaves it to the type."""
+    """Return the converter of a field's values; None means that of its type."""
     kind = without_none(hint)
     if kind == tuple[int, ...]:
         return integers
@@ -100,7 +100,7 @@ def _converter(hint: Any, lists: bool) -> Converter | None:
 
 
 def _flags(name: str, lists: bool) -> Any:
-    """Make a flag of every field of TrainConfig, with the field's type, help and default."""
+    """Return a type with a flag for every field of TrainConfig, with its help and default."""
     hints = get_type_hints(TrainConfig)
     flags = {}
     for field in dataclasses.fields(TrainConfig):
@@ -108,10 +108,10 @@ def _flags(name: str, lists: bool) -> Any:
         parameter = Parameter(
             converter=_converter(hint, lists),
             show_default=shown_default(field.default),
-            negative_bool="no-",  # it overrides a file of settings
+            negative_bool="no-",  # to override a file of settings
         )
         flags[field.name] = Annotated[hint, parameter]
-    made = TypedDict(name, flags, total=False)  # pyright: ignore (made of the fields)
+    made = TypedDict(name, flags, total=False)  # pyright: ignore (computed fields)
     made.__doc__ = TrainConfig.__doc__
     return made
 
@@ -120,6 +120,6 @@ if TYPE_CHECKING:
     Settings = dict[str, Any]
     Lists = dict[str, Any]
 else:
-    _FLATTENED = Parameter(name="*", group="Settings")
+    _FLATTENED = Parameter(name="*", group=Group("Settings", sort_key=0))
     Settings = Annotated[_flags("Settings", lists=False), _FLATTENED]
     Lists = Annotated[_flags("Lists", lists=True), _FLATTENED]

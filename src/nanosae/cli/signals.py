@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, from the first import to the last line: the command ends without a word."""
+"""Ctrl-C and SIGTERM end the command quietly, from its first import to its last line."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-# signals belong to the process, and so does the list of those that came
-caught: list[int] = []
+caught: list[int] = []  # signals received by the process
 
-SECONDS = 0.5  # after which a command that has not ended is stopped again
+SECONDS = 0.5  # interval at which a command that has not ended is stopped again
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where the process is when a signal arrives.
+    """A signal has arrived.
 
     Args:
         number: Number of the signal.
@@ -30,24 +29,24 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stopping_on_signals(owns_process: bool = False) -> Iterator[None]:
-    """Raise Stopped on SIGINT and SIGTERM, and note them in `caught`.
+    """Raise Stopped on SIGINT and SIGTERM, and record them in `caught`.
 
-    It is raised again until the block ends: libraries may swallow it, as some do while they are
-    imported, and no exception leaves a callback.
+    Stopped is raised repeatedly until the block ends, because libraries may swallow it (some do
+    while they are imported) and exceptions do not leave callbacks.
 
     Args:
-        owns_process: Whether the process may end at once where a module is being imported: some
-            libraries abort it if an exception meets them while they are loaded.
+        owns_process: Whether to end the process at once if a module is being imported: some
+            libraries abort the process if an exception interrupts their import.
     """
     caught.clear()
     stop, stop_again = partial(_stop, owns_process), partial(_stop_again, owns_process)
     before = {}
-    # not the main thread: signals are the caller's
+    # outside the main thread, signals cannot be handled
     with contextlib.suppress(ValueError):
         if hasattr(signal, "setitimer"):
             before[signal.SIGALRM] = signal.signal(signal.SIGALRM, stop_again)
         for number in (signal.SIGINT, signal.SIGTERM):
-            # as nohup and `&` in scripts ask
+            # keep signals ignored, as nohup and `&` in scripts do
             if signal.getsignal(number) is not signal.SIG_IGN:
                 before[number] = signal.signal(number, stop)
     unraisable, sys.unraisablehook = sys.unraisablehook, _ignore_stopped
@@ -74,10 +73,10 @@ def _stop_again(owns_process: bool, number: int, frame: Any) -> None:
 
 
 def _is_importing(frame: Any) -> bool:
-    """Return whether a module is being imported in this or a calling frame of the command."""
+    """Return whether a module is being imported in this frame of the command or a caller."""
     while frame is not None:
         module = frame.f_globals.get("__name__")
-        if module == "nanosae.cli":  # where the command begins
+        if module == "nanosae.cli":  # the command's outermost frame
             return False
         if module == "importlib._bootstrap":
             return True
@@ -86,12 +85,12 @@ def _is_importing(frame: Any) -> bool:
 
 
 def _repeat_after(seconds: float) -> None:
-    """Call `_stop_again` every so many seconds; 0 ends it. Windows has no such timer."""
+    """Call `_stop_again` at an interval; 0 cancels it. Windows has no such timer."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
 
 
 def _ignore_stopped(unraisable: Any) -> None:
-    """Print what escapes from a callback, except Stopped, which is raised again."""
+    """Print exceptions from callbacks, except Stopped, which is raised again later."""
     if not isinstance(unraisable.exc_value, Stopped):
         sys.__unraisablehook__(unraisable)

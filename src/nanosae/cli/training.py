@@ -1,4 +1,4 @@
-"""Train, and look at a training."""
+"""Commands that train SAEs and show trainings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nanosae.errors import ConfigError, MissingError
 if TYPE_CHECKING:
     from nanosae.config import TrainConfig
 
-INIT = "An SAE to train further: a run or model folder, ours or another library's, or of the hub."
+INIT = "SAE to train further: a run or model folder, of another library too, or a name on the hub."
 
 
 def train(
@@ -43,18 +43,18 @@ def train(
     live: bool = False,
     targets: FileName | None = None,
 ) -> None:
-    """Train an SAE on the rows of DATA and write the run folder.
+    """Train an SAE on the rows of DATA and write a run folder.
 
     Lists of numbers or choices, such as `--k 16,32,64 --seed 0,1`, train one SAE for each
-    combination on one pass over the data, each in a folder of its own inside the output folder.
+    combination in one pass over the data, each in its own folder inside the output folder.
 
     Args:
         output: The run folder.
-        config: JSON file of settings; flags win over it.
-        resume: Go on from the newest checkpoint.
+        config: JSON file of settings; flags override it.
+        resume: Continue from the latest checkpoint.
         force: Replace the run in the folder.
-        live: Show the course of the training on a local page.
-        targets: Vectors like DATA, one for each row: train a transcoder that predicts them.
+        live: Show the progress of the training on a local page.
+        targets: Target vectors, one for each row of DATA: train a transcoder that predicts them.
     """
     configs = combinations(settings, config)
     options: dict[str, Any] = {"targets": targets, "resume": resume, "force": force}
@@ -62,11 +62,11 @@ def train(
         options["init"] = init
         _train_one(configs[0], data, output, live, options)
         return
-    many = f"but these lists make {len(configs)}."
+    many = f"but these settings define {len(configs)}."
     if init is not None:
-        raise ConfigError(f"--init trains one SAE further, {many}")
+        raise ConfigError(f"--init trains a single SAE, {many}")
     if live:
-        raise ConfigError(f"--live shows one training, {many}")
+        raise ConfigError(f"--live shows a single training, {many}")
     _train_many(configs, data, output, options)
 
 
@@ -114,10 +114,10 @@ def recommend(
     settings: Settings = {},  # noqa: B006 (read, never changed)
     config: Path | None = None,
 ) -> None:
-    """Recommend settings for DATA, with the time and memory they take here.
+    """Recommend settings for DATA and estimate their time and memory on this machine.
 
     Args:
-        config: JSON file of what is already decided; flags win over it.
+        config: JSON file of fixed settings; flags override it.
     """
     (decided,) = combinations(settings, config)
     found = nanosae.recommend(data, decided)
@@ -126,13 +126,14 @@ def recommend(
 
 
 def info(run: Run, /) -> None:
-    """Show what was trained, on what, and how well it reconstructs."""
+    """Show the settings and the metrics of a training."""
     from nanosae.checked import naming
     from nanosae.runs import folder
 
     if not (run / "config.json").is_file():
         raise MissingError(
-            f"{run / 'config.json'} does not exist: {run} holds no run.", file=run
+            f"{run / 'config.json'} does not exist; {run} is not a run folder.",
+            file=run,
         )
     folder.verify_training(run)
     facts = folder.read_config(run)
@@ -148,16 +149,16 @@ def info(run: Run, /) -> None:
         print(to_json(shown))
         return
     with naming(run / "config.json", folder.again(run)):
-        print(f"{run}: {_what(facts['config'])}")
+        print(f"{run}: {_kind_and_size(facts['config'])}")
     if not last.get("final"):
-        print(f"not finished: step {last.get('step', 0)}; go on with --resume")
+        print(f"unfinished at step {last.get('step', 0)}; continue with --resume")
         return
     with naming(metrics, folder.again(run)):
-        print("\n".join(_how_well(last)))
+        print("\n".join(_metric_lines(last)))
 
 
-def _what(config: dict[str, Any]) -> str:
-    """Return the kind and the size of what was trained."""
+def _kind_and_size(config: dict[str, Any]) -> str:
+    """Return the activation, the size and the sparsity of an SAE in one line."""
     sparsity = f"k={config['k']}"
     if not config["k"]:
         sparsity = f"l1_coefficient={config['l1_coefficient']}"
@@ -167,11 +168,11 @@ def _what(config: dict[str, Any]) -> str:
 
 
 def _fvu(fvu: float | None) -> str:
-    return "undefined" if fvu is None else f"{fvu:.4f}"  # of rows that are all equal
+    return "undefined" if fvu is None else f"{fvu:.4f}"  # None if all rows are equal
 
 
-def _how_well(metrics: dict[str, Any]) -> list[str]:
-    """Return the last metrics in four lines."""
+def _metric_lines(metrics: dict[str, Any]) -> list[str]:
+    """Return the final metrics in four lines."""
     low, *_, high = metrics["l0_quantiles"]
     steps = f"{metrics['step']:,} steps, {metrics['rows']:,} rows"
     fvu = f"FVU {_fvu(metrics['fvu'])} on {metrics['rows_measured']:,} rows"

@@ -1,4 +1,4 @@
-"""Rows on their way into a corpus: activations, metadata and embeddings, checked."""
+"""Checked blocks of rows to write to a corpus: activations, metadata and embeddings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanosae.errors import DataError
 
 
 class Block(NamedTuple):
-    """Rows to be written.
+    """Rows to write.
 
     Args:
         rows: Their activations, csr_array (n, n_features).
@@ -31,7 +31,7 @@ class Block(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the block takes on disk, about."""
+        """Approximate number of bytes that the block takes on disk."""
         n_bytes = 8 * self.rows.nnz
         if self.table is not None:
             n_bytes += self.table.nbytes
@@ -48,7 +48,7 @@ class Block(NamedTuple):
                 )
 
     def part(self, start: int, stop: int) -> Block:
-        """Return the rows start ≤ i < stop; what the caller may change is copied."""
+        """Return the rows start ≤ i < stop; arrays that the caller may change are copied."""
         table, vectors = self.table, self.vectors
         if table is not None:
             table = table[start:stop]
@@ -61,11 +61,11 @@ def as_rows(block: Any, n_features: int) -> Any:
     """Return a block as a canonical csr_array: sorted, without duplicates and zeros.
 
     Args:
-        block: A sparse array (n, n_features), or the flat triple `(values, cols, row_ptr)`.
-        n_features: The width it must have.
+        block: A sparse array, (n, n_features), or the flat triple `(values, cols, row_ptr)`.
+        n_features: Required width.
 
     Raises:
-        DataError: If it is none, or an activation is negative or not finite.
+        DataError: If it is neither, or an activation is negative or not finite.
     """
     try:
         if isinstance(block, tuple):
@@ -85,15 +85,15 @@ def as_rows(block: Any, n_features: int) -> Any:
     rows.eliminate_zeros()
     is_finite = np.isfinite(rows.data).all()
     if not is_finite or rows.data.min(initial=0) < 0:
-        raise DataError("activations must be finite and not negative.")
+        raise DataError("activations must be finite and non-negative.")
     return rows
 
 
 def as_vectors(vectors: Any) -> np.ndarray:
-    """Return embeddings as an array (n, input_size) of finite float32.
+    """Return embeddings as a finite float32 array, (n, input_size).
 
     Raises:
-        DataError: If they are none.
+        DataError: If that is impossible.
     """
     try:
         rows = np.asarray(vectors, np.float32)

@@ -1,8 +1,8 @@
-"""The files of a corpus of codes, and what its manifest says.
+"""The files of a corpus of codes, and its manifest.
 
 A corpus is one folder, `RUN/codes/NAME/`:
 
-    manifest.json                        what is here: the only file that is ever replaced
+    manifest.json                        what the corpus holds: the only file that is ever replaced
     00000/ 00001/ …                      immutable shards of at most 2^20 rows
       row_values.npy row_indices.npy row_ptr.npy               CSR: float16, uint16/32, int64
       feature_values.npy feature_indices.npy feature_ptr.npy   CSC: float16, uint16/32, int64
@@ -14,8 +14,8 @@ two: values keep 11 significant bits, and no activation is rounded to zero.
 
 The manifest lists the shards that make up the corpus, the `sources` that were encoded into them
 (fingerprint of the data, first and last row), and under `draft` the shards of a source that is
-being written: they join the corpus together, when it is complete. It holds the checksum of every
-file, one for each BLOCK of bytes, so that readers verify what they read, however little it is.
+being written, which join the corpus together once the source is complete. For every file it holds a
+checksum per BLOCK of bytes, so that readers verify whatever they read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ BLOCK = 2**18  # bytes under one checksum
 KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
 KEYS |= {"sources", "schema", "draft"}
 SHARD_KEYS = {"name", "n_rows", "nnz", "scale", "vectors", "files"}
-FORBIDDEN = set('/\\:\0*?"<>|')  # characters that some system has in no file name
+FORBIDDEN = set(
+    '/\\:\0*?"<>|'
+)  # characters that some system does not allow in file names
 Facts = dict[str, Any]
 
 
@@ -50,7 +52,7 @@ def corpus_path(run: str | Path, name: str) -> Path:
     if not name or name.startswith(".") or FORBIDDEN & set(name):
         raise ConfigError(
             f"{name!r} cannot be the name of a corpus.",
-            remedy="Choose a name without slashes that does not begin with a dot.",
+            remedy="Choose a name without slashes or special characters and without a leading dot.",
         )
     return Path(run) / "codes" / name
 
@@ -66,12 +68,12 @@ def shard_name(number: int) -> str:
 
 
 def lock_path(folder: Path) -> Path:
-    """Return the lock of the one who writes a corpus."""
+    """Return the path of the lock that a writer of the corpus holds."""
     return folder.parent / f".{folder.name}.lock"
 
 
 def remedy(folder: Path) -> str:
-    """Return how to make a damaged corpus again."""
+    """Return a remedy for a damaged corpus."""
     if folder.parent.name == "codes":
         run = folder.parent.parent
         return f"Make it again: nanosae encode {run} DATA --name {folder.name} --force."
@@ -79,11 +81,11 @@ def remedy(folder: Path) -> str:
 
 
 def read_manifest(folder: Path) -> Facts:
-    """Return a corpus' manifest.
+    """Return the manifest of a corpus.
 
     Raises:
         MissingError: If there is none.
-        DamagedFileError: If it is not what was written, or of another format.
+        DamagedFileError: If it was changed or damaged, or has another format.
     """
     path = folder / MANIFEST
     manifest = checked.read_json(path, remedy(folder))
@@ -110,26 +112,26 @@ def _check_keys(what: str, facts: Facts, keys: set[str]) -> None:
 
 
 def write_manifest(folder: Path, manifest: Facts) -> None:
-    """Replace the manifest in one step."""
+    """Replace the manifest atomically."""
     checked.write_sealed_json(folder / MANIFEST, manifest)
 
 
 def is_complete(manifest: Facts) -> bool:
-    """Return whether any source has been encoded to its end."""
+    """Return whether any source has been encoded completely."""
     return bool(manifest["sources"])
 
 
 def unfinished(folder: Path) -> MissingError:
-    """Return the error for a corpus that has not been encoded to its end."""
+    """Return the error for a corpus that has not been encoded completely."""
     return MissingError(
-        f"{folder} is not finished: no data has been encoded to its end.",
+        f"{folder} is incomplete: its encoding was interrupted.",
         file=folder / MANIFEST,
         remedy="Repeat the command that encodes it.",
     )
 
 
 def file_facts(path: Path) -> Facts:
-    """Return size and checksums of a file, as the manifest lists them."""
+    """Return size and checksums of a file, for the manifest."""
     checksums = []
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):
@@ -138,7 +140,7 @@ def file_facts(path: Path) -> Facts:
 
 
 def fingerprint(path: str | Path) -> str:
-    """Return size and checksum of a file's first and last MiB: enough to notice another file."""
+    """Return size and checksum of the first and last MiB of a file: enough to notice a change."""
     size = Path(path).stat().st_size
     with Path(path).open("rb") as stream:
         head = stream.read(2**20)
@@ -153,14 +155,14 @@ def schema_to_text(schema: pa.Schema) -> str:
 
 
 def schema_from_text(text: str | None) -> pa.Schema | None:
-    """Return what `schema_to_text` was given."""
+    """Return the schema that `schema_to_text` converted."""
     if text is None:
         return None
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def shards_checksum(manifest: Facts) -> str:
-    """Return a checksum of all that a corpus holds."""
+    """Return a checksum of everything that a corpus holds."""
     held = json.dumps([manifest["columns"], manifest["shards"]], sort_keys=True)
     return f"{zlib.crc32(held.encode()):08x}"
 

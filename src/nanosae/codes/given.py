@@ -1,4 +1,4 @@
-"""What the verbs take for a corpus: its codes, a run folder, or anything that holds codes."""
+"""What functions accept as a corpus: codes, a run folder, or an object that holds codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nanosae.errors import DataTypeError, MissingError
 
 
 class HoldsCodes(Protocol):
-    """What has a corpus, such as an `Analysis`."""
+    """An object that holds codes, such as an `Analysis`."""
 
     codes: Codes
 
@@ -22,11 +22,12 @@ def as_codes(corpus: Corpus) -> Codes:
     """Return the codes of a corpus.
 
     Args:
-        corpus: Codes, a run folder or a corpus' folder, or what has `codes`, such as an `Analysis`.
+        corpus: Codes, a run folder, the folder of a corpus, or an object with `codes`, such as an
+            `Analysis`.
 
     Raises:
         MissingError: If there is no corpus in the folder.
-        DataTypeError: If it is nothing of these.
+        DataTypeError: If it is none of these.
     """
     if isinstance(corpus, Codes):
         return corpus
@@ -41,17 +42,17 @@ def as_codes(corpus: Corpus) -> Codes:
 
 
 def run_folder(corpus: Corpus) -> Path:
-    """Return the run folder of a corpus; a path is taken as it is.
+    """Return the run folder of a corpus; a path is returned unchanged.
 
     Raises:
-        MissingError: If the codes lie in no run folder.
+        MissingError: If the codes are not in a run folder.
     """
     if isinstance(corpus, str | Path):
         return Path(corpus)
     codes = as_codes(corpus)
     if codes.run is None:
         raise MissingError(
-            f"{codes.path} lies in no run folder.",
+            f"{codes.path} is not in a run folder.",
             file=codes.path,
             remedy="Encode to RUN/codes/NAME to keep results.",
         )

@@ -1,4 +1,4 @@
-"""Make one corpus of several that were encoded at the same time."""
+"""Join corpora that were encoded in parallel."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ WAIT = 5.0  # seconds to wait for another writer
 
 
 def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
-    """Make one corpus of several, in their order, by moving their shards; the parts are gone then.
+    """Join several corpora, in their order, by moving their shards; the parts are removed.
 
-    A call that was interrupted can be repeated.
+    An interrupted call can be repeated.
 
     Args:
         parts: Folders of corpora with the same features, columns and kind of vectors.
-        path: The folder of the corpus to be.
+        path: Folder of the new corpus.
 
     Raises:
-        BusyError: If another process is writing it.
+        BusyError: If another process is writing the corpus.
         DataError: If the parts do not fit together.
-        ExistsError: If it holds a corpus.
+        ExistsError: If the folder already holds a corpus.
     """
     path = Path(path)
     folders = [Path(part) for part in parts]
     with Lock(files.lock_path(path), WAIT):
         if (path / files.MANIFEST).exists():
             raise ExistsError(
-                f"{path} holds a corpus.", file=path, remedy="Choose another name."
+                f"{path} already holds a corpus.",
+                file=path,
+                remedy="Choose another name.",
             )
         manifests = [_complete_manifest(folder) for folder in folders]
         joined = _joined(manifests)
@@ -45,7 +47,7 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
         draft.mkdir(parents=True, exist_ok=True)
         shard_folders = _shard_folders(folders, manifests)
         for old, shard in zip(shard_folders, joined["shards"], strict=True):
-            if old.exists():  # else an interrupted call has moved it
+            if old.exists():  # otherwise an interrupted call has moved it
                 old.replace(draft / shard["name"])
         files.write_manifest(draft, joined)
         draft.rename(path)
@@ -54,7 +56,7 @@ def join_codes(parts: Sequence[str | Path], path: str | Path) -> Codes:
 
 
 def remove_parts(folders: Sequence[Path]) -> None:
-    """Delete parts that were joined."""
+    """Delete parts that have been joined."""
     for folder in folders:
         if folder.exists():
             shutil.rmtree(folder)
@@ -75,7 +77,7 @@ def _shard_folders(folders: list[Path], manifests: list[Facts]) -> list[Path]:
 
 
 def _joined(manifests: list[Facts]) -> Facts:
-    """Return the manifest of all parts."""
+    """Return the manifest of the joined corpus."""
     filled = [manifest for manifest in manifests if manifest["n_rows"]] or manifests[:1]
     for key in EQUAL:
         given = {json.dumps(manifest[key]) for manifest in filled}
@@ -96,7 +98,7 @@ def _joined(manifests: list[Facts]) -> Facts:
 
 
 def _renumbered_shards(manifests: list[Facts]) -> list[Facts]:
-    """Return the shards of all parts, named in their order."""
+    """Return the shards of all parts, renamed by their order."""
     shards: list[Facts] = []
     for manifest in manifests:
         for shard in manifest["shards"]:
@@ -105,7 +107,7 @@ def _renumbered_shards(manifests: list[Facts]) -> list[Facts]:
 
 
 def _joined_sources(manifests: list[Facts]) -> list[Facts]:
-    """Return the sources of all parts; neighbouring rows of the same data become one."""
+    """Return the sources of all parts; adjacent rows of the same data become one source."""
     joined: list[Facts] = []
     for manifest in manifests:
         for source in manifest["sources"]:
@@ -117,7 +119,7 @@ def _joined_sources(manifests: list[Facts]) -> list[Facts]:
 
 
 def _follows(before: Facts, source: Facts) -> bool:
-    """Return whether the rows of a source come right after another's in the same data."""
+    """Return whether the rows of a source directly follow those of another in the same data."""
     if source["data"] is None or source["data"] != before["data"]:
         return False
     return before["last"] == source["first"]

@@ -1,4 +1,4 @@
-"""What notebooks show of an object."""
+"""HTML representations for notebooks."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import html
 import textwrap
 from typing import Any
 
-WIDTH = 100  # characters of a value
+WIDTH = 100  # longest value shown, in characters
 
 
 def facts_html(title: str, facts: dict[str, Any]) -> str:
-    """Return a small table for notebooks; what is unknown (None, "") is left out.
+    """Return a small HTML table; unknown values (None, "") are left out.
 
     Example:
         >>> facts_html("1 < 2", {"k": 3, "no": None})

@@ -1,4 +1,4 @@
-"""Which rows or features are meant, as numbers."""
+"""Conversion of row or feature selections to indices."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from nanosae.errors import DataError
 
 
 def indices(given: Any, size: int, what: str) -> np.ndarray:
-    """Return places (numbers, a mask, None for all) as numbers, int64.
+    """Convert indices, a mask or None (for all) to int64 indices.
 
     Args:
-        given: The places.
-        size: How many there are.
-        what: What lies there, for messages: "row" or "feature".
+        given: The selection.
+        size: Number of rows or features.
+        what: What is selected, for messages: "row" or "feature".
 
     Raises:
-        DataError: If one is not an integer below the size, or a mask is of another size.
+        DataError: If an index is not an integer in 0 … size − 1, or a mask has another size.
 
     Example:
         >>> indices([True, False, True], 3, "row").tolist()
@@ -43,7 +43,7 @@ def indices(given: Any, size: int, what: str) -> np.ndarray:
 
 def _as_integers(places: np.ndarray, what: str) -> np.ndarray:
     try:
-        with np.errstate(invalid="ignore"):  # of NaN
+        with np.errstate(invalid="ignore"):  # casting NaN warns
             found = places.astype(np.int64)
     except (TypeError, ValueError):
         raise DataError(f"{what}s must be integers, not {places.dtype}.") from None

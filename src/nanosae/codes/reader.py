@@ -1,7 +1,7 @@
 """Codes: the sparse activations of a corpus on disk, by row and by feature, with their metadata.
 
-`format.py` describes the files. Nothing of size rows × features is ever made; what is handed out is
-a bounded copy. Whatever is read is first compared with its checksum.
+`format.py` describes the files. No array of size rows × features is ever created, and results are
+copies. Everything that is read is first verified by its checksum.
 """
 
 from __future__ import annotations
@@ -28,34 +28,38 @@ from nanosae.model.weights import Weights
 if TYPE_CHECKING:
     import pandas as pd
 
-TOKEN_COLUMNS = {"text_index", "start", "end"}  # of a corpus whose rows are tokens
-TEXT_BLOCK = 2**14  # tokens whose whole texts are in memory together
-SCAN_ROWS = 2**16  # rows that `scan` maps together
+TOKEN_COLUMNS = {
+    "text_index",
+    "start",
+    "end",
+}  # columns of a corpus whose rows are tokens
+TEXT_BLOCK = 2**14  # tokens whose whole texts are held in memory at once
+SCAN_ROWS = 2**16  # rows that `scan` maps at once
 
 
 class Codes:
-    """Hold the codes of one corpus, memory-mapped; `Codes.open` finds it in a run folder.
+    """The codes of one corpus, memory-mapped; `Codes.open` finds it in a run folder.
 
     Args:
-        path: The corpus' folder.
-        manifest: What its manifest.json was found to say; read again by default.
+        path: Folder of the corpus.
+        manifest: Content of its manifest.json, if it is known; read by default.
 
     Attributes:
-        path: The corpus' folder.
-        name: Its name.
-        run: The run folder it lies in, or None.
+        path: Folder of the corpus.
+        name: Name of the corpus.
+        run: The run folder that it is in, or None.
         n_rows: Number of rows.
         n_features: Number of features.
         nnz: Number of active pairs.
-        columns: Names of the metadata columns without the text.
-        has_texts: Whether the corpus keeps its texts.
+        columns: Names of the metadata columns other than the text.
+        has_texts: Whether the corpus has texts.
         has_tokens: Whether its rows are tokens of texts.
-        has_vectors: Whether it knows its embeddings (a copy, or the path of the original file).
-        manifest: Everything that manifest.json says.
+        has_vectors: Whether it has embeddings (a copy, or the path of the original file).
+        manifest: Content of manifest.json.
 
     Raises:
-        MissingError: If there is no corpus, or none that has been encoded to its end.
-        DamagedFileError: If the manifest, or later a file of a shard, is not what was written; the
+        MissingError: If there is no corpus, or it is incomplete.
+        DamagedFileError: If the manifest, or later a file of a shard, was changed or damaged; the
             message names it.
     """
 
@@ -85,24 +89,25 @@ class Codes:
 
     @classmethod
     def open(cls, path: str | Path, name: str | None = None) -> Codes:
-        """Open a corpus, at once.
+        """Open a corpus, without reading its data.
 
         Args:
-            path: A corpus' folder, or a run folder.
-            name: Which corpus of the run; by default the only one, or the one called "default".
+            path: Folder of a corpus, or a run folder.
+            name: Name of the corpus in the run; by default the only one, or the one called
+                "default".
 
         Raises:
-            MissingError: If there is no such corpus; the message names those there are.
+            MissingError: If there is no such corpus; the message lists those that exist.
         """
         path = Path(path)
         if (path / files.MANIFEST).exists():
             return cls(path)
         if not path.is_dir():
-            what = "is a file, not a run folder" if path.exists() else "is not there"
+            what = "is a file, not a run folder" if path.exists() else "does not exist"
             raise MissingError(
                 f"{path} {what}.",
                 file=path,
-                remedy="nanosae run FILE -o RUN makes a run folder of a file of texts.",
+                remedy="nanosae run FILE -o RUN makes a run folder from a file of texts.",
             )
         manifests = path.glob(f"codes/[!.]*/{files.MANIFEST}")
         names = sorted(manifest.parent.name for manifest in manifests)
@@ -113,13 +118,13 @@ class Codes:
             raise MissingError(
                 f"no codes {name!r} in {path}; {have}.",
                 file=path / "codes" / name,
-                remedy=f"Make them: nanosae encode {path} DATA --name {name}.",
+                remedy=f"Create them: nanosae encode {path} DATA --name {name}.",
             )
         return cls(files.corpus_path(path, name))
 
     @property
     def model(self) -> str:
-        """Checksum of the model that made these codes; "" if it is not known."""
+        """Checksum of the model that made these codes; "" if unknown."""
         made_by = self.manifest["info"].get("model")
         if made_by is None and self.run is not None and self.has_model:
             made_by = saved_checksum(self.run)
@@ -127,24 +132,24 @@ class Codes:
 
     @property
     def is_of_run_model(self) -> bool:
-        """Whether the run's model, where there is one, made these codes, as far as is known."""
+        """Whether the run's model, if there is one, made these codes, as far as is known."""
         if self.run is None or not self.has_model:
             return True
         return self.model == saved_checksum(self.run)
 
     @property
     def has_model(self) -> bool:
-        """Whether these codes lie in a run that holds a model."""
+        """Whether these codes are in a run with a model."""
         return self.run is not None and has_model(self.run)
 
     @functools.cached_property
     def checksum(self) -> str:
-        """Checksum of all that the corpus holds, as the manifest knows it."""
+        """Checksum of everything that the corpus holds, according to the manifest."""
         return files.shards_checksum(self.manifest)
 
     @property
     def data(self) -> str:
-        """Fingerprint of the data that was encoded first; "" if it is not known."""
+        """Fingerprint of the data that was encoded first; "" if unknown."""
         fingerprint = self.manifest["sources"][0]["data"]
         return "" if fingerprint is None else fingerprint
 
@@ -156,7 +161,7 @@ class Codes:
         facts = {
             "rows": f"{self.n_rows:,}",
             "features": f"{self.n_features:,}",
-            "active features a row": f"{self.nnz / max(self.n_rows, 1):.1f}",
+            "active features per row": f"{self.nnz / max(self.n_rows, 1):.1f}",
             "never active": f"{(self.counts == 0).sum():,}",
             "texts": self.has_texts,
             "columns": ", ".join(self.columns),
@@ -175,10 +180,10 @@ class Codes:
         return self.take(np.arange(*bounds))
 
     def take(self, rows: Any) -> sp.csr_array:
-        """Return any rows, in the order given, (len(rows), n_features) float32.
+        """Return any rows, in the given order, (len(rows), n_features) float32.
 
         Raises:
-            DataError: If a row lies outside 0 … n_rows − 1.
+            DataError: If a row is outside 0 … n_rows − 1.
         """
 
         def read(shard: Shard, places: np.ndarray) -> Any:
@@ -191,7 +196,7 @@ class Codes:
         return block if len(parts) == 1 else block[order]
 
     def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
-        """Yield (first row, csr_array) for each shard; without `values`, with ones of one byte."""
+        """Yield (first row, csr_array) for each shard; if not `values`, values are int8 ones."""
         for first, shard in self._placed_shards():
             yield first, shard.pick("row", values=values)
 
@@ -204,7 +209,7 @@ class Codes:
         """Return the columns of some features, (n_rows, len(js)) float32.
 
         Raises:
-            DataError: If a feature lies outside 0 … n_features − 1.
+            DataError: If a feature is outside 0 … n_features − 1.
         """
         js = indices(js, self.n_features, "feature")
         parts = [shard.pick("feature", js) for shard in self._shards]
@@ -242,11 +247,11 @@ class Codes:
     def texts(self, rows: Any = None, marks: str = "«»") -> np.ndarray:
         """Return the texts of all or some rows, an object array of str; a missing text is "".
 
-        Of a token it is what stands around it.
+        The text of a token is its context.
 
         Args:
             rows: Which rows; all by default.
-            marks: What stands before and after the token in it; "" for nothing.
+            marks: The two marks around the token in its context; "" for none.
 
         Raises:
             DataError: If the corpus was encoded without texts.
@@ -264,17 +269,17 @@ class Codes:
         return np.array(texts, dtype=object)
 
     def column(self, name: str, rows: Any = None) -> np.ndarray:
-        """Return a metadata column for all or some rows: numeric where it can be, else objects.
+        """Return a metadata column for all or some rows: numeric if possible, else of objects.
 
         Raises:
-            DataError: If there is no such column; the message names those there are.
+            DataError: If there is no such column; the message lists similar ones.
         """
         if name not in self.manifest["columns"]:
             raise DataError(
                 f"{self.path} has no column {name!r}; {near_names(name, self.columns)}.",
                 file=self.path,
                 column=name,
-                remedy="Give one of these, or encode the corpus again with it in the metadata.",
+                remedy="Give one of these, or encode the corpus again with the column.",
             )
         kind = self._schema.field(name).type
 
@@ -292,7 +297,7 @@ class Codes:
 
     @functools.cached_property
     def _schema(self) -> pa.Schema:
-        """Names and types of the texts and metadata: what all shards are cast to."""
+        """Names and types of texts and metadata, to which all shards are cast."""
         return files.schema_from_text(self.manifest["schema"])
 
     def vectors(self, rows: Any = None) -> np.ndarray:
@@ -304,7 +309,7 @@ class Codes:
         """
         if not self.has_vectors:
             raise DataError(
-                f"{self.path} knows no embeddings.",
+                f"{self.path} has no embeddings.",
                 file=self.path,
                 remedy="Encode the corpus with vectors=….",
             )
@@ -316,9 +321,9 @@ class Codes:
         return np.concatenate(parts)[order]
 
     def scan(self, size: int = 2**11) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first row, embeddings float32) for all rows, block by block.
+        """Yield (first row, float32 embeddings) for all rows, block by block.
 
-        Unlike those of `vectors`, the pages read do not stay in the process' memory.
+        Unlike with `vectors`, the memory-mapped pages are released again.
         """
         for first in range(0, self.n_rows, SCAN_ROWS):
             once = Codes(self.path)
@@ -329,19 +334,19 @@ class Codes:
 
     @property
     def _model_folder(self) -> str:
-        """Where the run's model lies, or would."""
+        """The folder of the run's model, whether it exists or not."""
         return "RUN/model" if self.run is None else str(self.run / "model")
 
     def weights(self) -> Weights:
         """Return the run's model in numpy.
 
         Raises:
-            DataError: If the codes lie in no run folder with a model.
-            StaleError: If they were made by another model than the run's.
+            DataError: If the codes are not in a run folder with a model.
+            StaleError: If another model made them.
         """
         if self.run is None or not self.has_model:
             raise DataError(
-                f"{self.path} needs a model of {self.n_features} features; there is none in "
+                f"{self.path} needs a model with {self.n_features} features; there is none in "
                 f"{self._model_folder}.",
                 file=self.path,
             )
@@ -350,7 +355,7 @@ class Codes:
         here = checksum(model.W_dec)
         if made_by is None and model.hidden_size != self.n_features:
             raise StaleError(
-                f"{self.path} needs a model of {self.n_features} features; "
+                f"{self.path} needs a model with {self.n_features} features; "
                 f"{self._model_folder} has {model.hidden_size}.",
                 file=self.path,
                 remedy="Encode the corpus again.",
@@ -367,13 +372,13 @@ class Codes:
         """Compare every file with its checksums.
 
         Raises:
-            DamagedFileError: Naming the first damaged file.
+            DamagedFileError: If a file is damaged; the message names the first one.
         """
         for shard in self._shards:
             shard.verify()
 
     def to_arrow(self, rows: Any = None) -> pa.Table:
-        """Return the active pairs of all or some rows as a table `row, feature, activation`."""
+        """Return the active pairs of all or some rows, with columns row, feature and activation."""
         rows = indices(rows, self.n_rows, "row")
         block = self.take(rows)
         row_of_pair = np.repeat(rows, np.diff(block.indptr))
@@ -393,7 +398,7 @@ class Codes:
     def _gather(
         self, rows: Any, read: Callable[[Shard, np.ndarray], Any]
     ) -> tuple[list[Any], np.ndarray]:
-        """Read rows shard by shard; return the parts and the order that puts them back."""
+        """Read rows shard by shard; return the parts and the order that restores that of `rows`."""
         rows = indices(rows, self.n_rows, "row")
         shard_of_row = np.searchsorted(self._first_rows, rows, side="right") - 1
         parts = []

@@ -1,4 +1,4 @@
-"""Some rows of a corpus in the place of all, for what a sample answers as well as everything."""
+"""Samples of a corpus, for results that do not need all rows."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from nanosae.codes.places import indices
 from nanosae.codes.reader import Codes
 from nanosae.codes.shard import Shard
 
-BLOCK = 2**16  # rows read together
-LEAST_ACTIVE = 200  # rows of a feature that a sample holds, if there are so many
+BLOCK = 2**16  # rows read at once
+LEAST_ACTIVE = 200  # active rows per feature in a sample, if the corpus has as many
 
 
 def sampled_rows(
     codes: Codes, n: int, seed: int = 0, least: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw rows at random, and further ones on which rare features are active.
+    """Draw rows at random, and add further rows on which rare features are active.
 
     Args:
         codes: The corpus.
-        n: Rows to draw at random; all, if there are no more.
+        n: Number of rows to draw at random; all rows, if there are no more.
         seed: Seed of the draw.
-        least: Active rows that every feature shall have, if it has so many: those that are missing
-            are drawn at random from its own. By default 200; fewer if more than `n` rows would be
-            added.
+        least: Active rows that each feature should have, if the corpus has as many; missing ones
+            are drawn at random from those of the feature. By default 200, or fewer if more than
+            `n` rows would be added.
 
     Returns:
-        The rows, ascending, and which of them stand for the corpus, because they were drawn from
-        all its rows, bool.
+        The rows, ascending, and a mask of those that are a random sample of the corpus.
     """
     least = LEAST_ACTIVE if least is None else least
     if codes.n_rows <= n:
@@ -57,13 +56,13 @@ def sampled_rows(
 def _affordable(
     least: int, n_active: np.ndarray, counts: np.ndarray, most_added: int
 ) -> int:
-    """Lower `least` until so many rows of each feature need few further rows.
+    """Lower `least` until at most `most_added` rows are missing.
 
     Args:
-        least: Active rows that every feature shall have, if it has so many.
-        n_active: Those that it has already, (n_features,).
-        counts: Those that the corpus has, (n_features,).
-        most_added: Rows that may be added for all features together.
+        least: Active rows that each feature should have, if the corpus has as many.
+        n_active: Active rows that each feature has in the sample, (n_features,).
+        counts: Active rows that each feature has in the corpus, (n_features,).
+        most_added: Maximal number of missing rows over all features.
     """
 
     def n_added(least: int) -> int:
@@ -75,19 +74,19 @@ def _affordable(
 
 
 def sample_notes(what: str, rows: np.ndarray, codes: Codes) -> list[str]:
-    """Say of how many rows a result is, if they are not all.
+    """Return a note that a result is based on a sample, if it is.
 
     Example:
         >>> sample_notes("Labels are", np.arange(2), codes)  # doctest: +SKIP
-        ['Labels are of a sample of 2 of 5,000 rows.']
+        ['Labels are based on a sample of 2 of 5,000 rows.']
     """
     if len(rows) == codes.n_rows:
         return []
-    return [f"{what} of a sample of {len(rows):,} of {codes.n_rows:,} rows."]
+    return [f"{what} based on a sample of {len(rows):,} of {codes.n_rows:,} rows."]
 
 
 def excerpt(codes: Codes, rows: np.ndarray) -> Codes:
-    """Return some rows of a corpus as a corpus, numbered from 0; nothing is copied.
+    """Return some rows of a corpus as a corpus, numbered from 0, without copying.
 
     Args:
         codes: The corpus.
@@ -140,7 +139,7 @@ class _Excerpt(Codes):
         return rows[strongest], activations[strongest]
 
     def shards(self, values: bool = True) -> Iterator[tuple[int, sp.csr_array]]:
-        """Yield (first row, csr_array) block by block; without `values`, with ones of one byte."""
+        """Yield (first row, csr_array) block by block; if not `values`, values are int8 ones."""
         for start in range(0, self.n_rows, BLOCK):
             block = self.rows(start, start + BLOCK)
             if not values:
@@ -148,7 +147,7 @@ class _Excerpt(Codes):
             yield start, block
 
     def scan(self, size: int = 2**11) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (first row, embeddings float32) for all rows, block by block."""
+        """Yield (first row, float32 embeddings) for all rows, block by block."""
         for start in range(0, self.n_rows, size):
             stop = min(start + size, self.n_rows)
             yield start, self.vectors(np.arange(start, stop))

@@ -1,4 +1,4 @@
-"""One shard of a corpus: its files are opened when they are needed."""
+"""One shard of a corpus, whose files are opened when needed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Shard:
     """The files of one shard.
 
     Args:
-        folder: The corpus' folder.
-        facts: What the manifest says of the shard.
-        n_features: Width of its rows.
+        folder: Folder of the corpus.
+        facts: The manifest's entry for the shard.
+        n_features: Number of features.
     """
 
     def __init__(self, folder: Path, facts: Facts, n_features: int) -> None:
@@ -37,7 +37,7 @@ class Shard:
         self._pointers: dict[str, np.ndarray] = {}
 
     def pointers(self, side: Side) -> np.ndarray:
-        """Return where the pairs of each row (or feature) begin, and the number of pairs."""
+        """Return the first pair of each row (or feature), and at last the number of pairs."""
         if side not in self._pointers:
             stored = self._array(f"{side}_ptr.npy")
             pointers = stored.part(0, len(stored))
@@ -57,9 +57,9 @@ class Shard:
         """Return rows (or features) of the shard as a csr_array of their pairs.
 
         Args:
-            side: What lies along the rows of the result.
+            side: Whether the rows of the result are rows or features.
             which: Which of them, by their places in the shard; all by default.
-            values: Return activations, float32, rather than ones of one byte.
+            values: Return float32 activations; otherwise int8 ones.
         """
         pointers = self.pointers(side)
         if which is None:
@@ -84,13 +84,13 @@ class Shard:
         return indices.astype(np.int32)
 
     def strongest(self, feature: int, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return places and activations of a feature's n strongest rows, and of those that tie."""
+        """Return places and activations of a feature's n strongest rows, including ties."""
         pointers = self.pointers("feature")
         start, stop = int(pointers[feature]), int(pointers[feature + 1])
         half = self._array("feature_values.npy").part(start, stop)
         places = self._array("feature_indices.npy").part(start, stop)
         if 0 < n < len(half):
-            # positive float16 numbers are ordered like their bits
+            # positive float16 numbers sort like their bits
             bits = half.view(np.uint16)
             weakest = np.partition(bits, -n)[-n]
             best = np.flatnonzero(bits >= weakest)
@@ -140,7 +140,7 @@ class Shard:
 
 
 def _are_pointers(pointers: np.ndarray, n_lines: int, nnz: int) -> bool:
-    """Return whether pointers of so many lines ascend from 0 to `nnz`."""
+    """Return whether the pointers of `n_lines` rows or features ascend from 0 to `nnz`."""
     if pointers.shape != (n_lines + 1,):
         return False
     if pointers[0] != 0 or pointers[-1] != nnz:
@@ -154,13 +154,13 @@ def restored(half: np.ndarray, scale: float) -> np.ndarray:
 
 
 def original_vectors(kept: Facts) -> np.ndarray:
-    """Return the array of the file that a corpus was encoded from, memory-mapped.
+    """Memory-map the embeddings in the file that a corpus was encoded from.
 
     Raises:
         DamagedFileError: If the file is gone or has changed.
     """
     path = Path(kept["path"])
-    what = "Put the file back, or encode the corpus again."
+    remedy = "Restore the file, or encode the corpus again."
     reason = ""
     if not path.exists():
         reason = "it is missing"
@@ -168,7 +168,7 @@ def original_vectors(kept: Facts) -> np.ndarray:
         reason = "it has changed since the corpus was encoded"
     if reason:
         raise DamagedFileError(
-            f"{path} cannot be read: {reason}.", file=path, remedy=what
+            f"{path} cannot be read: {reason}.", file=path, remedy=remedy
         )
-    with naming(path, what):
+    with naming(path, remedy):
         return np.load(path, mmap_mode="r").view(np.ndarray)

@@ -1,4 +1,4 @@
-"""Write the files of one shard; `format.py` describes them, `shard.py` reads them."""
+"""Writing the files of one shard; `format.py` describes them, `shard.py` reads them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from nanosae.atomic import write_array, write_file
 from nanosae.codes.blocks import Block
 from nanosae.codes.format import Facts, file_facts
 
-ROW_GROUP = 1024  # rows per Parquet row group: what must be read for a single text
+ROW_GROUP = 1024  # rows per Parquet row group, which must be read for a single text
 SMALLEST = np.float16(2.0**-24)  # the smallest positive float16 number
 
 
 def write_shard(folder: Path, blocks: Sequence[Block], source: Facts | None) -> Facts:
-    """Write the files of a shard; return what the manifest says of it.
+    """Write the files of a shard; return its entry in the manifest.
 
     Args:
         folder: An empty folder.
         blocks: The rows.
-        source: Where their embeddings lie, if no copy is kept.
+        source: The file and offset of their embeddings, if no copy is kept.
     """
     rows: Any = sp.vstack([block.rows for block in blocks], format="csr")
     scale = _scale(rows.data)
@@ -48,7 +48,7 @@ def write_shard(folder: Path, blocks: Sequence[Block], source: Facts | None) -> 
 
 
 def _save_matrix(folder: Path, side: str, matrix: Any, scale: float) -> None:
-    """Save the three arrays of a sparse matrix: of rows (CSR) or of features (CSC)."""
+    """Save the three arrays of a sparse matrix, by row (CSR) or by feature (CSC)."""
     width = matrix.shape[1] if side == "row" else matrix.shape[0]
     index = np.uint16 if width <= 2**16 else np.uint32
     half = (matrix.data / np.float32(scale)).astype(np.float16)
@@ -58,7 +58,7 @@ def _save_matrix(folder: Path, side: str, matrix: Any, scale: float) -> None:
 
 
 def _save_vectors(folder: Path, vectors: np.ndarray) -> Facts:
-    """Save embeddings; return what the manifest says of them."""
+    """Save embeddings; return their entry in the manifest."""
     scale = _scale(vectors)
     half = (vectors / np.float32(scale)).astype(np.float16)
     write_array(folder / "vectors.npy", half)
@@ -74,7 +74,7 @@ def _save_table(folder: Path, table: pa.Table) -> None:
 
 
 def _scale(values: np.ndarray) -> float:
-    """Return the power of two that brings the largest magnitude into float16's upper range."""
+    """Return the power of two by which values must be divided to use float16's upper range."""
     largest = float(np.abs(values).max(initial=0.0))
     _, exponent = math.frexp(largest)
     return 2.0 ** max(exponent - 15, -125)

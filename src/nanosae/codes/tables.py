@@ -1,4 +1,4 @@
-"""Texts and metadata of rows as Arrow tables, and the one schema of a corpus."""
+"""Texts and metadata of rows as Arrow tables, and the common schema of a corpus."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nanosae.errors import DataError, reason_of
 
 
 def as_table(table: Any) -> pa.Table:
-    """Return texts (a list, or an array or series) or a table of any kind as an Arrow table.
+    """Convert texts (a list, array or series) or a table of any kind to an Arrow table.
 
     Raises:
         DataError: If it is neither.
     """
     if len(getattr(table, "shape", ())) == 1:
         table = list(table)
-    if hasattr(table, "reset_index"):  # of pandas
+    if hasattr(table, "reset_index"):  # a pandas object
         table = table.reset_index(drop=True)
     try:
         if isinstance(table, list):
@@ -27,14 +27,14 @@ def as_table(table: Any) -> pa.Table:
         return pa.table(table)
     except (TypeError, pa.ArrowException) as error:
         raise DataError(
-            f"these are neither texts nor a table of columns: {reason_of(error)}.",
+            f"metadata must be texts or a table of columns: {reason_of(error)}.",
             remedy="Give a list of str (None where one is missing), a DataFrame, an Arrow table "
             "or a dict of columns.",
         ) from error
 
 
 def decoded(table: pa.Table) -> pa.Table:
-    """Decode dictionary columns: Parquet makes one of its own for each row group."""
+    """Decode dictionary columns, for which Parquet would store a dictionary per row group."""
     for i, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
             table = table.set_column(
@@ -44,7 +44,7 @@ def decoded(table: pa.Table) -> pa.Table:
 
 
 def common_schema(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return a schema to which all can be cast: columns without a common type become text."""
+    """Return a schema to which all can be cast; columns without a common type become strings."""
     try:
         return pa.unify_schemas(list(schemas), promote_options="permissive")
     except pa.ArrowException:
@@ -60,10 +60,10 @@ def _common_field(name: str, schemas: Sequence[pa.Schema]) -> pa.Field:
 
 
 def extended_schema(known: pa.Schema | None, new: pa.Schema, path: Path) -> pa.Schema:
-    """Return the schema of a corpus to which rows are added.
+    """Return the schema of a corpus after adding rows.
 
     Raises:
-        DataError: If a column of the new rows has a type that does not fit its rows so far.
+        DataError: If the type of a column does not fit that of the existing rows.
     """
     if known is None:
         return new

@@ -1,4 +1,4 @@
-"""Rows that are tokens: they are shown in the text around them."""
+"""Rows that are tokens, which are shown in their context."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ CONTEXT = 60  # characters shown on either side of a token
 def in_context(
     text: str, start: int, end: int, opening: str = "", closing: str = ""
 ) -> str:
-    """Return a token, without the space that byte-level tokens begin with, and its context.
+    """Return a token with its context, without the leading space of byte-level tokens.
 
     Args:
         text: The whole text.
-        start: Where the token begins in it.
-        end: Where it ends.
-        opening: What to write before the token.
-        closing: What to write after it.
+        start: Start of the token in the text.
+        end: End of the token in the text.
+        opening: Mark before the token.
+        closing: Mark after the token.
     """
     token = text[start:end]
     start += len(token) - len(token.lstrip())

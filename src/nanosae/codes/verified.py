@@ -1,4 +1,4 @@
-"""Files of a shard, mapped into memory and verified as far as they are read, each block once."""
+"""Memory-mapped files of a shard, of which each block is verified when it is first read."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from nanosae.checked import naming
 from nanosae.codes.format import Facts, damaged, remedy
 from nanosae.errors import DamagedFileError
 
-NPY_HEADER = 128  # bytes that hold the header of every array in a shard
-FOOTER = 8  # bytes at the end of a Parquet file: the length of its footer, and a mark
+NPY_HEADER = 128  # bytes, enough for the header of any array in a shard
+FOOTER = 8  # last bytes of a Parquet file: the length of its footer, and a magic number
 
 
 class VerifiedFile:
-    """A file whose blocks are compared with their checksums when they are first read.
+    """A file whose blocks are verified by their checksums when they are first read.
 
     Args:
         path: The file.
-        known: What the manifest says of it: size and checksums.
-        folder: The corpus' folder, for messages.
+        known: The manifest's entry for the file: size and checksums.
+        folder: Folder of the corpus, for messages.
 
     Raises:
-        DamagedFileError: If it is missing or of another size.
+        DamagedFileError: If the file is missing or has another size.
     """
 
     def __init__(self, path: Path, known: Facts, folder: Path) -> None:
@@ -41,7 +41,7 @@ class VerifiedFile:
         expected = known["bytes"]
         if self.size != expected:
             raise self._damaged(
-                f"it has {self.size:,} bytes, in manifest.json {expected:,}"
+                f"it has {self.size:,} bytes, but {expected:,} in manifest.json"
             )
         self._block = known["block"]
         self._checksums = np.frombuffer(bytes.fromhex(known["crc32"]), ">u4")
@@ -51,7 +51,7 @@ class VerifiedFile:
         """Verify the blocks that hold the bytes start ≤ i < stop; by default all.
 
         Raises:
-            DamagedFileError: If one is not what was written.
+            DamagedFileError: If a block was changed or damaged.
         """
         stop = self.size if stop is None else stop
         if stop <= start and self.size:
@@ -66,7 +66,7 @@ class VerifiedFile:
         """Verify the blocks that hold the bytes of several ranges.
 
         Raises:
-            DamagedFileError: If one is not what was written.
+            DamagedFileError: If a block was changed or damaged.
         """
         filled = stops > starts
         if self._verified.all() or not filled.any():
@@ -86,7 +86,7 @@ class VerifiedFile:
                 stream.seek(block * self._block)
                 content = stream.read(self._block)
                 if zlib.crc32(content) != self._checksums[block]:
-                    raise self._damaged("its checksum is not that in manifest.json")
+                    raise self._damaged("its checksum does not match manifest.json")
                 self._verified[block] = True
 
     def _damaged(self, reason: str) -> DamagedFileError:
@@ -94,11 +94,11 @@ class VerifiedFile:
 
 
 class Ranges:
-    """Ranges of items in an array, in any order: the pairs of some rows, say.
+    """Ranges of items in an array, in any order, such as the pairs of some rows.
 
     Args:
-        starts: The first item of each, (n,) int64.
-        stops: The item after its last, (n,) int64.
+        starts: First item of each range, (n,) int64.
+        stops: Item after the last one of each range, (n,) int64.
     """
 
     def __init__(self, starts: np.ndarray, stops: np.ndarray) -> None:
@@ -107,22 +107,25 @@ class Ranges:
         self.lengths = stops - starts
 
     @property
-    def are_one(self) -> bool:
-        """Whether each begins where the one before ends, so that a slice holds them all."""
+    def are_contiguous(self) -> bool:
+        """Whether each range starts where the previous one ends, so that one slice holds all."""
         if len(self.starts) == 0:
             return False
         return np.array_equal(self.starts[1:], self.stops[:-1])
 
     @cached_property
     def items(self) -> np.ndarray:
-        """The numbers of their items, range by range."""
+        """The indices of all items, range by range."""
         n_before = np.cumsum(self.lengths) - self.lengths
         shift = np.repeat(self.starts - n_before, self.lengths)
         return shift + np.arange(len(shift))
 
 
 class StoredArray:
-    """A flat or two-dimensional array in a `.npy` file, memory-mapped; arguments as above."""
+    """A memory-mapped array in a `.npy` file, of one or two dimensions.
+
+    Arguments as for `VerifiedFile`.
+    """
 
     def __init__(self, path: Path, known: Facts, folder: Path) -> None:
         self.file = VerifiedFile(path, known, folder)
@@ -145,7 +148,7 @@ class StoredArray:
 
     def ranges(self, ranges: Ranges) -> np.ndarray:
         """Return the items of several ranges, verified."""
-        if ranges.are_one:
+        if ranges.are_contiguous:
             return self.part(int(ranges.starts[0]), int(ranges.stops[-1]))
         first_bytes = self._offset + ranges.starts * self._stride
         n_bytes = ranges.lengths * self._stride
@@ -154,12 +157,12 @@ class StoredArray:
 
 
 class StoredTable:
-    """A table in a Parquet file, of which single columns are read; arguments as above."""
+    """A Parquet file from which single columns are read; arguments as for `VerifiedFile`."""
 
     def __init__(self, path: Path, known: Facts, folder: Path) -> None:
         self._file = VerifiedFile(path, known, folder)
         self._remedy = remedy(folder)
-        # readers of Parquet files serve one thread at a time
+        # Parquet readers are not thread-safe
         self._reading = threading.Lock()
         self._file.verify(max(0, self._file.size - FOOTER))
         with naming(path, self._remedy):
@@ -194,7 +197,7 @@ class StoredTable:
 
 
 def _leaves_of(metadata: pq.FileMetaData, name: str) -> list[int]:
-    """Return the numbers of the stored columns that make up a column: several if it is nested."""
+    """Return the indices of the stored columns of a column, several if it is nested."""
     leaves = []
     for i in range(metadata.num_columns):
         path = metadata.schema.column(i).path

@@ -1,9 +1,9 @@
-"""Write codes in a stream, shard by shard; `format.py` describes the files.
+"""Stream codes to disk, shard by shard; `format.py` describes the files.
 
-A shard is written under another name, synchronised, renamed, and only then named by a new manifest,
-which replaces the old one in one step. The rows of a writer join the corpus together, when it is
-closed: a reader never sees a part of them. A writer that died is continued by one of the same data,
-and makes room for one of other data.
+A shard is written under another name, synced, renamed, and only then listed in a new manifest,
+which replaces the old one atomically. The rows of a writer join the corpus all at once, when it is
+closed; readers never see a part of them. An interrupted writer is continued by the next one for the
+same data, and discarded by one for other data.
 """
 
 from __future__ import annotations
@@ -28,30 +28,29 @@ from nanosae.errors import ConfigError, DataError, ExistsError, WriteError
 from nanosae.lock import Lock
 
 SHARD_ROWS = 2**20
-# of buffered rows: a shard is cut early there, which bounds writer and readers
-SHARD_BYTES = 2**27
+SHARD_BYTES = 2**27  # a shard ends early at this size, which bounds memory
 SHARD_NAME = re.compile(r"\d{5}")
 WAIT = 5.0  # seconds to wait for another writer
 
 
 class CodesWriter:
-    """Write codes in a stream; a context manager.
+    """Stream codes to disk; a context manager.
 
     Args:
-        path: The corpus' folder, by convention `RUN/codes/NAME`.
-        n_features: Width of the rows to come.
-        source: A `.npy` file with the embeddings of the rows to come, in order: its path and
-            fingerprint are kept instead of a copy. Give `vectors` to `append` for a float16 copy.
-        first: Which row of the data comes first.
-        info: Facts for the manifest (JSON), such as which model made these codes; rows added
-            later must come with equal ones.
-        append: Add rows to an existing corpus, or go on where an interrupted writer stopped.
-        data: Fingerprint of the data that the rows come from: an interrupted writer of the same
-            data and the same first row is continued in any case.
+        path: Folder of the corpus, by convention `RUN/codes/NAME`.
+        n_features: Number of features.
+        source: A `.npy` file with the embeddings of the rows, in order: its path and fingerprint
+            are kept instead of a copy. Give `vectors` to `append` for a float16 copy.
+        first: Number of the first row in the data.
+        info: Facts for the manifest (JSON), such as the model that made these codes; rows added
+            later must have the same.
+        append: Add rows to an existing corpus, or continue an interrupted writer.
+        data: Fingerprint of the data that the rows come from. An interrupted writer for the same
+            data and first row is continued even without `append`.
 
     Raises:
         BusyError: If another process is writing the corpus.
-        ConfigError: If the existing corpus does not fit: other width, other `info`.
+        ConfigError: If the existing corpus has another width or `info`.
         DamagedFileError: If the folder holds shards, but no intact manifest.
         ExistsError: If the folder holds a corpus and `append` is false.
 
@@ -80,7 +79,7 @@ class CodesWriter:
         self._source = None if source is None else str(Path(source).absolute())
         self._first = first
         self._blocks: list[Block] = []  # of the next shard
-        self._n_buffered = 0  # their rows
+        self._n_buffered = 0  # rows of these blocks
         self._bytes = 0
         self._made_folder = not self.path.exists()
         with contextlib.suppress(FileExistsError):
@@ -98,13 +97,13 @@ class CodesWriter:
             raise
 
     def _prepared(self, asked: Facts, origin: Facts, *, append: bool) -> Facts:
-        """Return the manifest with the draft to go on with."""
+        """Return the manifest, with a draft to continue or a new one."""
         manifest = self._existing()
         if manifest is None:
             manifest = _empty_manifest(asked)
         elif files.is_complete(manifest):
             self._check_addition(manifest, asked, append=append)
-        # unless told so, the draft's may be other rows
+        # without a fingerprint, the draft may hold other rows
         may_continue = append or origin["data"] is not None
         if not (may_continue and _is_draft_of(manifest, origin, asked)):
             manifest |= asked | {"draft": _new_draft(origin)}
@@ -113,17 +112,17 @@ class CodesWriter:
         return manifest
 
     def _check_addition(self, manifest: Facts, asked: Facts, *, append: bool) -> None:
-        """Refuse to add rows to a complete corpus unasked, or where they do not fit."""
+        """Refuse to add rows to a complete corpus without `append`, or if they do not fit."""
         if not append:
             raise ExistsError(
-                f"{self.path} holds a corpus.",
+                f"{self.path} already holds a corpus.",
                 file=self.path,
                 remedy="Add to it (append=True, --append), or choose another name.",
             )
         self._require(manifest, asked)
 
     def _existing(self) -> Facts | None:
-        """Return the manifest that is there."""
+        """Return the existing manifest, if there is one."""
         if (self.path / files.MANIFEST).exists():
             return files.read_manifest(self.path)
         if any(SHARD_NAME.fullmatch(path.name) for path in self.path.iterdir()):
@@ -131,7 +130,7 @@ class CodesWriter:
         return None
 
     def _sweep(self, manifest: Facts) -> None:
-        """Delete what writers that died have left."""
+        """Delete what interrupted writers have left behind."""
         sweep_drafts(self.path)
         known = manifest["shards"] + manifest["draft"]["shards"]
         named = {shard["name"] for shard in known}
@@ -141,12 +140,12 @@ class CodesWriter:
 
     @property
     def n_rows(self) -> int:
-        """Rows that are safe on disk: where an interrupted writer goes on."""
+        """Number of rows that are safe on disk, after which an interrupted writer continues."""
         return self.manifest["n_rows"] + self.n_written
 
     @property
     def n_written(self) -> int:
-        """Those of them that come from the data of this writer."""
+        """Number of those rows that belong to the data of this writer."""
         draft = self.manifest["draft"]
         return 0 if draft is None else draft["n_rows"]
 
@@ -163,19 +162,19 @@ class CodesWriter:
             self._release()
 
     def append(self, block: Any, table: Any = None, vectors: Any = None) -> None:
-        """Add rows; blocks may have any size, shards are cut here.
+        """Add rows; blocks may have any size.
 
         Args:
-            block: A sparse array (n, n_features), or the flat triple `(values, cols, row_ptr)`.
-            table: The rows' texts (a list of str), or their text and metadata columns (an Arrow
-                table, a DataFrame or a dict of columns; the text's column is called "text").
-            vectors: The rows' embeddings, (n, input_size).
+            block: A sparse array, (n, n_features), or the flat triple `(values, cols, row_ptr)`.
+            table: Texts of the rows (a list of str), or their text and metadata columns (an Arrow
+                table, a DataFrame or a dict of columns, with the texts in the column "text").
+            vectors: Embeddings of the rows, (n, input_size).
 
         Raises:
             DataError: If widths, lengths or columns do not fit, an activation is negative or not
                 finite, or a vector is not finite.
             ConfigError: If the writer is closed.
-            WriteError: If a shard cannot be written; the rows before it stay.
+            WriteError: If a shard cannot be written; earlier rows are kept.
         """
         rows = as_rows(block, self.manifest["n_features"])
         if table is not None:
@@ -186,21 +185,21 @@ class CodesWriter:
         given.check_lengths()
         if self._lock is None:
             raise ConfigError(
-                f"this writer of {self.path} is closed; open another, append=True."
+                f"this writer of {self.path} is closed; open another with append=True."
             )
         self._accept(given)
         for start, stop in self._cuts(given.n_rows):
             self._buffer(given.part(start, stop))
 
     def _in_order(self, table: pa.Table) -> pa.Table:
-        """Put columns in the order of those that the corpus has, if they are the same."""
+        """Put columns in the order of the corpus, if they are the same."""
         columns = self.manifest["columns"]
         if columns and sorted(columns) == sorted(table.column_names):
             return table.select(columns)
         return table
 
     def _cuts(self, n_rows: int) -> Iterator[tuple[int, int]]:
-        """Yield pieces of a block that fill up shards; the buffer may be flushed in between."""
+        """Yield parts of a block that fill up shards; the buffer may be flushed in between."""
         start = 0
         while start < n_rows:
             stop = min(n_rows, start + SHARD_ROWS - self._n_buffered)
@@ -208,7 +207,7 @@ class CodesWriter:
             start = stop
 
     def _buffer(self, block: Block) -> None:
-        """Take a block for the next shard, and write that if it is full."""
+        """Add a block to the next shard, and write the shard if it is full."""
         self._blocks.append(block)
         self._n_buffered += block.n_rows
         self._bytes += block.nbytes
@@ -216,7 +215,7 @@ class CodesWriter:
             self.flush()
 
     def _accept(self, block: Block) -> None:
-        """Note the kind of the first rows; refuse later ones of another kind."""
+        """Record columns and width of the first rows; refuse later rows with others."""
         draft = self.manifest["draft"]
         table = block.table
         columns = [] if table is None else table.column_names
@@ -233,7 +232,7 @@ class CodesWriter:
             draft["schema"] = files.schema_to_text(extended)
 
     def _check_first(self, columns: list[str], width: int | None) -> None:
-        """Refuse rows of another kind than those that the corpus has."""
+        """Refuse rows with other columns or another width than those of the corpus."""
         manifest = self.manifest
         if manifest["n_rows"] == 0:
             return
@@ -245,7 +244,7 @@ class CodesWriter:
         """Write the buffered rows as a shard.
 
         Raises:
-            WriteError: If it cannot be written; the message says how many rows are safe.
+            WriteError: If it cannot be written; the message tells how many rows are safe.
         """
         if not self._blocks:
             return
@@ -265,7 +264,7 @@ class CodesWriter:
             draft["nnz"] += shard["nnz"]
             files.write_manifest(self.path, self.manifest)
         except OSError as error:
-            self._forget(name)
+            self._drop_from_draft(name)
             self._release()
             raise self._write_error(name, error) from error
         self._blocks = []
@@ -278,13 +277,13 @@ class CodesWriter:
             f"cannot write shard {name} of {self.path}: {reason}; its first {self.n_rows} rows "
             "are safe.",
             file=self.path / name,
-            remedy="Make room, and repeat the command: it goes on from there.",
+            remedy="Free some space and repeat the command: it continues from there.",
         )
         failure.errno = error.errno
         return failure
 
-    def _forget(self, name: str) -> None:
-        """Take a shard that could not be written out of the draft."""
+    def _drop_from_draft(self, name: str) -> None:
+        """Remove a shard that could not be written from the draft."""
         draft = self.manifest["draft"]
         kept = [shard for shard in draft["shards"] if shard["name"] != name]
         draft["shards"] = kept
@@ -292,7 +291,7 @@ class CodesWriter:
         draft["nnz"] = sum(shard["nnz"] for shard in kept)
 
     def close(self) -> None:
-        """Write what is buffered, and make all rows of this writer a part of the corpus."""
+        """Write the buffered rows, and add all rows of this writer to the corpus."""
         if self._lock is None:
             return
         self.flush()
@@ -317,7 +316,7 @@ class CodesWriter:
         self._release()
 
     def _give_up(self) -> None:
-        """Leave a draft to go on with, or nothing if no shard was written."""
+        """Leave a draft to continue, or nothing if no shard was written."""
         if self._lock is None:
             return
         if self.manifest["draft"]["shards"]:
@@ -337,19 +336,26 @@ class CodesWriter:
             self._lock = None
 
     def _next_source(self) -> Facts | None:
-        """Return where the embeddings of the next rows lie in the file that they come from."""
+        """Return where the embeddings of the next rows are in the file that they come from."""
         if self._source is None:
             return None
         file = {"path": self._source, "fingerprint": files.fingerprint(self._source)}
-        n_before = 0
+        offset = self._first + self.n_written
+        if self.manifest["draft"]["origin"]["data"] is None:
+            offset += self._n_rows_of(file)  # several writers may share one file
+        return file | {"offset": offset}
+
+    def _n_rows_of(self, file: Facts) -> int:
+        """Return how many rows of the corpus have their embeddings in a file."""
+        n_rows = 0
         for shard in self.manifest["shards"]:
             known = shard["vectors"]
             if known is not None and file.items() <= known.items():
-                n_before += shard["n_rows"]
-        return file | {"offset": self._first + n_before + self.n_written}
+                n_rows += shard["n_rows"]
+        return n_rows
 
     def _require(self, known: Facts, facts: Facts) -> None:
-        """Refuse facts that are not those that are known."""
+        """Refuse facts that differ from the known ones."""
         for key, given in facts.items():
             if known[key] != given:
                 kind = DataError if key in ("columns", "width") else ConfigError
@@ -371,12 +377,12 @@ def write_codes(
     """Write a corpus in one call.
 
     Args:
-        path: The corpus' folder, by convention `RUN/codes/NAME`.
-        csr: The activations, (n_rows, n_features), sparse.
+        path: Folder of the corpus, by convention `RUN/codes/NAME`.
+        csr: The activations, sparse, (n_rows, n_features).
         texts: One str (or None) per row.
         metadata: Further columns: a DataFrame, an Arrow table or a dict of columns.
-        vectors: Embeddings, (n_rows, input_size), kept as float16.
-        **options: Of `CodesWriter`.
+        vectors: Embeddings, (n_rows, input_size), stored as float16.
+        **options: Further arguments of `CodesWriter`.
     """
     table = None
     if texts is not None:
@@ -407,7 +413,7 @@ def _empty_manifest(fixed: Facts) -> Facts:
 
 
 def _is_draft_of(manifest: Facts, origin: Facts, asked: Facts) -> bool:
-    """Return whether an interrupted writer of the same rows has left a draft."""
+    """Return whether the draft was left by an interrupted writer for the same rows."""
     draft = manifest["draft"]
     if draft is None or draft["origin"] != origin:
         return False

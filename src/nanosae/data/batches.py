@@ -1,7 +1,7 @@
-"""Batches on the device that trains: gathered there where the rows fit, else copied ahead of need.
+"""Batches on the training device: gathered there if the rows fit, else copied ahead of time.
 
-A GPU holds the rows of data that lies in memory, if they take up to `SHARE` of its free memory.
-Otherwise each batch is gathered into pinned memory and copied while the step before it runs.
+A GPU holds all rows of in-memory data if they take at most `SHARE` of its free memory. Otherwise
+each batch is gathered into pinned memory and copied while the previous step runs.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def device_batches(
 
     Args:
         data: The rows.
-        batch_size: Rows in a batch.
+        batch_size: Rows per batch.
         start_row: Rows consumed before.
-        device: Where to.
+        device: Target device.
     """
     batches = data.batches(batch_size, start_row)
     if device.type == "cuda":
@@ -41,7 +41,7 @@ def device_batches(
 
 
 def _read_ahead(loader: _Loader, device: torch.device) -> Iterator[Tensor]:
-    """Prepare the next batch in a thread and a stream of its own."""
+    """Prepare the next batch in another thread and CUDA stream."""
     with ThreadPoolExecutor(1) as executor:
         ahead = executor.submit(loader.load)
         while (loaded := ahead.result()) is not None:
@@ -53,19 +53,19 @@ def _read_ahead(loader: _Loader, device: torch.device) -> Iterator[Tensor]:
 
 
 class _Loaded(NamedTuple):
-    """A batch on the device, and the event after which it is there."""
+    """A batch on the device, and the event that marks the end of its copy."""
 
     batch: Tensor
     copied: Any
 
 
 class _Loader:
-    """Copies batches to a GPU in a stream of its own.
+    """Copies batches to a GPU in its own CUDA stream.
 
     Args:
-        batches: What `Dataset.batches` yields.
-        device: Where to.
-        room: Bytes of rows that may be held on the device; 0 holds none.
+        batches: The output of `Dataset.batches`.
+        device: Target device.
+        room: Bytes of rows that may be kept on the device; 0 keeps none.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class _Loader:
         self._batches = batches
         self._room = room
         self._stream = torch.cuda.Stream(device)
-        # the buffer of which the device has a copy, and that copy
+        # the buffer that is kept on the device, and its copy there
         self._held: np.ndarray | None = None
         self._copy: Tensor | None = None
 
     def load(self) -> _Loaded | None:
-        """Load the next batch; None after the last."""
+        """Load the next batch, or return None after the last one."""
         found = next(self._batches, None)
         if found is None:
             return None
@@ -87,26 +87,26 @@ class _Loader:
         self._hold(buffer, index)
         with torch.cuda.stream(self._stream):
             if buffer is self._held:
-                batch = self._gather_there(index)
+                batch = self._gather_on_device(index)
             else:
-                batch = self._gather_here(buffer, index)
+                batch = self._gather_on_host(buffer, index)
             return _Loaded(batch, self._stream.record_event())
 
     def _hold(self, buffer: np.ndarray, index: np.ndarray) -> None:
-        """Keep a copy of the first buffer on the device, if it fits and serves several batches."""
+        """Keep the first buffer on the device, if it fits and serves several batches."""
         fits = buffer.nbytes < self._room
         if self._held is None and fits and len(buffer) > len(index):
             self._held = buffer
             self._copy = torch.from_numpy(buffer).to(self._stream.device)
 
-    def _gather_there(self, index: np.ndarray) -> Tensor:
+    def _gather_on_device(self, index: np.ndarray) -> Tensor:
         assert self._copy is not None
         pinned = torch.from_numpy(index).pin_memory()
         return self._copy.index_select(
             0, pinned.to(self._stream.device, non_blocking=True)
         )
 
-    def _gather_here(self, buffer: np.ndarray, index: np.ndarray) -> Tensor:
+    def _gather_on_host(self, buffer: np.ndarray, index: np.ndarray) -> Tensor:
         pinned = torch.empty(len(index), buffer.shape[1], pin_memory=True)
         torch.index_select(
             torch.from_numpy(buffer), 0, torch.from_numpy(index), out=pinned

@@ -1,8 +1,8 @@
-"""Rows cut into blocks that stay in the processor's cache."""
+"""Blocks of rows that fit into the processor's cache."""
 
 import numpy as np
 
 
 def small_blocks(x: np.ndarray) -> list[np.ndarray]:
-    """Cut rows, or their numbers, into blocks of about 1,024."""
+    """Split rows, or row numbers, into blocks of about 1,024."""
     return np.array_split(x, len(x) // 1024 + 1)

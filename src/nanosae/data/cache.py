@@ -1,4 +1,4 @@
-"""Conversion of slow formats to shards that are mapped: CSV, compressed files, large row groups."""
+"""Conversion of slow formats (CSV, compressed files, large row groups) to memory-mapped shards."""
 
 from __future__ import annotations
 
@@ -26,31 +26,30 @@ def cache(
     columns: Sequence[str] | None = None,
     dtype: Literal["float32", "float16"] = "float32",
 ) -> int:
-    """Write rows to .npy shards in a new folder, and their metadata to Parquet beside them.
+    """Write rows to .npy shards in a new folder, with their metadata in Parquet.
 
-    `train`, `encode` and all else take the folder as data, texts included. What is read at a time
-    is bounded, whatever the size of the data; the folder appears when it is complete.
+    `train`, `encode` and all other commands take the folder as data, texts included. Memory use is
+    bounded, whatever the size of the data. The folder appears once it is complete.
 
     Args:
-        data: Whatever `open_rows` takes.
+        data: Anything that `open_rows` takes.
         output: The folder, which must not exist.
-        columns: Names of the vector columns, where the data does not show them.
-        dtype: Of the shards; float16 halves them and keeps three digits.
+        columns: Names of the vector columns, if they cannot be detected.
+        dtype: Type of the shards; float16 takes half the space and keeps three digits.
 
     Returns:
         The number of rows.
 
     Raises:
-        ExistsError: If the folder exists; it is a FileExistsError.
-        DataError: If the rows cannot be read, or a value is too large for float16; it is a
-            ValueError.
+        ExistsError: If the folder exists; a FileExistsError.
+        DataError: If the rows cannot be read, or a value is too large for float16; a ValueError.
     """
     output = Path(output)
     if output.exists():
         raise ExistsError(
-            f"{output} exists:",
+            f"{output} already exists.",
             file=output,
-            remedy="delete it, or choose another folder.",
+            remedy="Delete it, or choose another folder.",
         )
     rows = open_rows(data, columns=columns)
 
@@ -85,7 +84,7 @@ def _shards(rows: Rows, dtype: str) -> Iterator[np.ndarray]:
 
 
 def _write_metadata(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
-    """Write metadata batch by batch; nothing if there is none."""
+    """Write metadata batch by batch, if there is any."""
     first = next(batches, None)
     if first is None:
         return

@@ -1,12 +1,12 @@
-"""Training rows: each once per epoch, at an exact position.
+"""Training rows: each once per epoch, with an exact position.
 
-`Dataset` holds rows out, centres and scales the others so that E‖(x − mean)·scale‖² = width, and
-deals shuffled batches. The order of an epoch depends on (seed, epoch) alone (`order.py`): one
-integer, the rows consumed so far, is the whole position. Data that fits `buffer_rows` lies in
-memory as one array; larger data is streamed through two buffers.
+`Dataset` holds out some rows, centres and scales the others so that E‖(x − mean)·scale‖² = width,
+and yields shuffled batches. The order of an epoch depends only on (seed, epoch) (`order.py`), so
+that one integer, the rows consumed so far, is the whole position. Data of up to `buffer_rows` rows
+is held in memory as one array; larger data is streamed through two buffers.
 
-Not covered: iterators (`stream.py`), and rows that change between epochs. Of streamed data, mean,
-scale, counts and held-out rows come from one buffer; duplicates elsewhere are not seen.
+Iterators are in `stream.py`. For streamed data, mean, scale, counts and held-out rows come from one
+buffer, and duplicates outside it are not detected.
 """
 
 from __future__ import annotations
@@ -27,44 +27,46 @@ from nanosae.data.order import TrainingOrder, rows_per_buffer
 from nanosae.errors import DataError
 from nanosae.sources import Rows
 
-Batch = tuple[np.ndarray, np.ndarray]  # a buffer, and the rows of it that are the batch
+Batch = tuple[
+    np.ndarray, np.ndarray
+]  # a buffer, and which of its rows make up the batch
 USUAL_BATCH = 1024
-OUTLIER_SHARE = 0.2  # of all variance: noted if one row holds more
-OUTLIER_ROWS = 100  # of fewer rows, one may well hold so much
+OUTLIER_SHARE = 0.2  # share of the variance in a single row that is worth a note
+OUTLIER_ROWS = 100  # with fewer rows, such a share is not unusual
 
 
 class Dataset:
-    """Rows prepared for training: some held out, centred, scaled, dealt in shuffled batches.
+    """Rows prepared for training: held out in part, centred and scaled, in shuffled batches.
 
-    Of a `Rows` that was opened with targets, every row carries its target behind it: `heldout`,
-    `sample` and the buffers of `batches` have width + target width columns; split them at `width`.
-    The two sides are centred and scaled separately, and held-out rows are chosen by inputs alone.
+    If the rows were opened with targets, each row is followed by its target: `heldout`, `sample`
+    and the buffers of `batches` have width + target width columns, to be split at `width`. Inputs
+    and targets are centred and scaled separately; held-out rows are chosen by their inputs.
 
     Args:
-        rows: The opened `Rows`.
-        seed: Decides the held-out rows and every order.
-        heldout_share: Share of the rows to hold out, at least one row.
-        heldout_max: Number of rows to hold out at most.
-        buffer_rows: Rows to hold in memory at most; more are streamed.
+        rows: The opened rows.
+        seed: Seed of the held-out rows and of every order.
+        heldout_share: Share of the rows to hold out; at least one row is.
+        heldout_max: Maximal number of rows to hold out.
+        buffer_rows: Maximal number of rows in memory; larger data is streamed.
         normalise: Centre and scale; otherwise mean is 0 and scale 1.
 
     Attributes:
         n_train: Number of training rows.
         n_heldout: Number of held-out rows.
-        width: Length of a row, without its target.
+        width: Width of a row, without its target.
         columns: Names of the vector columns, as in `Rows`.
-        mean: Mean of the training rows (streamed: of a buffer of them), (width,), float32.
-        scale: Factor after centring, so that the mean squared length is `width`.
-        target_mean, target_scale: The same of the targets; empty and 1 without.
+        mean: Mean of the training rows (if streamed, of one buffer), (width,), float32.
+        scale: Factor after centring, such that the mean squared norm is `width`.
+        target_mean, target_scale: The same for targets; without targets, empty and 1.
         heldout: Held-out rows, normalised, (n_heldout, width + target width), float32.
-        fingerprint: Hash of the rows' shape and some values: the same in any container.
-        source: The path that they came from, None for objects.
-        provenance: What they were made of, as in `Rows`.
-        notes: Sentences on the data: zero rows, duplicates, few rows, streaming.
-        in_memory: Whether all rows lie in memory.
+        fingerprint: Hash of the rows' shape and some values, the same for any container.
+        source: The path of the data, or None for objects.
+        provenance: What the rows were made from, as in `Rows`.
+        notes: Remarks on the data: zero rows, duplicates, few rows, streaming.
+        in_memory: Whether all rows are in memory.
 
     Raises:
-        DataError: If all rows are equal, or one cannot be read.
+        DataError: If all rows are equal, or a row cannot be read.
 
     Example:
         >>> from nanosae.sources import open_rows
@@ -124,21 +126,21 @@ class Dataset:
             self.notes += _notes_on_mixing(
                 rows_per_buffer(buffer_rows), self._order.longest_chunk
             )
-        # What is in memory needs its source no more, and the other way round
+        # the source is needed only if the rows are not in memory
         self._memory = x if self.in_memory else None
         self._rows = None if self.in_memory else rows
 
     @property
     def has_targets(self) -> bool:
-        """Whether a target stands behind each row."""
+        """Whether each row is followed by a target."""
         return len(self.target_mean) > 0
 
     def _representative_rows(self, rows: Rows) -> np.ndarray:
-        """Return the numbers of all rows, or of a buffer of them."""
+        """Return the numbers of all rows, or of those of one buffer."""
         if self.in_memory:
             return np.arange(rows.n_rows)
         order = self._order_of(rows, heldout=np.array([], np.int64))
-        # Groups of rows may leave one of the buffers almost empty
+        # row groups may leave one of the buffers almost empty
         buffers = [numbers for numbers, _ in islice(order.buffers(0), 4)]
         return max(buffers, key=len)
 
@@ -152,37 +154,37 @@ class Dataset:
         )
 
     def batches(self, batch_size: int, start_row: int = 0) -> Iterator[Batch]:
-        """Deal shuffled batches without end; every epoch holds each training row once.
+        """Yield shuffled batches without end; each training row comes once per epoch.
 
         Args:
-            batch_size: Rows in a batch; batches may cross the end of an epoch.
+            batch_size: Rows per batch; batches may cross the end of an epoch.
             start_row: Rows consumed before, over all epochs.
 
         Yields:
-            A buffer, (m, width + target width), float32, normalised, and the rows of it that make
-            up the batch, (batch_size,), int64: the batch is `buffer[index]`. To be used before the
-            next is asked for: streamed buffers are filled again.
+            A buffer, (m, width + target width), float32, normalised, and an index, (batch_size,),
+            int64: the batch is `buffer[index]`. Use it before asking for the next one, as streamed
+            buffers are overwritten.
         """
-        # rows of a batch that the buffer before could not fill
-        begun = self.heldout[:0]
+        # rows of a batch that the previous buffer could not complete
+        partial = self.heldout[:0]
         for buffer, order in self._buffers(start_row):
-            n_lacking = -len(begun) % batch_size
-            if n_lacking:
-                begun = np.concatenate([begun, buffer[order[:n_lacking]]])
-                if len(begun) < batch_size:
+            n_missing = -len(partial) % batch_size
+            if n_missing:
+                partial = np.concatenate([partial, buffer[order[:n_missing]]])
+                if len(partial) < batch_size:
                     continue
-                yield begun, np.arange(batch_size)
-            stop = len(order) - (len(order) - n_lacking) % batch_size
-            for start in range(n_lacking, stop, batch_size):
+                yield partial, np.arange(batch_size)
+            stop = len(order) - (len(order) - n_missing) % batch_size
+            for start in range(n_missing, stop, batch_size):
                 yield buffer, order[start : start + batch_size]
-            begun = buffer[order[stop:]]
+            partial = buffer[order[stop:]]
 
     def sample(self, n: int, seed: int) -> np.ndarray:
-        """Draw n normalised training rows (streamed: of one buffer).
+        """Draw n normalised training rows (if streamed, from one buffer).
 
         Args:
-            n: Number of rows to draw, distinct while these are enough.
-            seed: Of the draw.
+            n: Number of rows to draw; distinct, unless there are fewer.
+            seed: Seed of the draw.
 
         Returns:
             (n, width + target width), float32.
@@ -196,8 +198,13 @@ class Dataset:
     def rows_by_hash(self, first: int, end: int) -> np.ndarray:
         """Return normalised training rows in the order of a hash of their content.
 
-        Equal rows count once. Neither a seed nor the order of the rows decides, and of n rows most
-        stay when others are added. All rows repeat where there are fewer. Streamed: of one buffer.
+        Equal rows count once. The result does not depend on a seed or on the order of the rows, and
+        changes little when rows are added. Rows repeat if there are too few. If streamed, they come
+        from one buffer.
+
+        Args:
+            first: First place in the order.
+            end: Place after the last.
 
         Returns:
             (end - first, width + target width), float32.
@@ -206,12 +213,12 @@ class Dataset:
         return self._take_any(self._hash_order[places])
 
     def _take_any(self, rows: np.ndarray) -> np.ndarray:
-        """Return normalised rows by their numbers, in any order and more than once."""
+        """Return normalised rows by their numbers, in any order and possibly repeated."""
         distinct, positions = np.unique(rows, return_inverse=True)
         return self._take(distinct)[positions]
 
     def _buffers(self, start_row: int) -> Iterator[Batch]:
-        """Yield buffers and the order of their rows; streamed ones are read ahead."""
+        """Yield buffers and the order of their rows; streamed buffers are read ahead."""
         buffers = self._order.buffers(start_row)
         if self._memory is not None:
             for rows, order in buffers:
@@ -244,7 +251,7 @@ class Dataset:
 def _split(
     groups: DuplicateGroups, n_wanted: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the held-out and the training rows; a single row is both."""
+    """Return the numbers of held-out and training rows; a single row is both."""
     is_heldout = choose_heldout(groups, n_wanted, seed)
     heldout = np.flatnonzero(is_heldout)
     if len(is_heldout) == 1:
@@ -257,25 +264,27 @@ def _check_variety(groups: DuplicateGroups) -> None:
     if len(groups.sizes) == 1 and n_rows > 1:
         raise DataError(
             f"All {n_rows} rows read are equal: there is nothing to learn.",
-            remedy="Look at how the vectors were made.",
+            remedy="Check how the vectors were made.",
         )
 
 
 def _notes_on_rows(
     x: np.ndarray, numbers: np.ndarray, groups: DuplicateGroups
 ) -> list[str]:
-    """Say what is unusual about normalised rows, which have these numbers in the data."""
+    """Return remarks on unusual rows; `numbers` are the numbers of the rows in the data."""
     notes = []
     n_read = len(x)
     if groups.n_zero:
         notes.append(f"{groups.n_zero:,} of {n_read:,} rows are all zero.")
     if groups.n_copies:
-        notes.append(f"{groups.n_copies:,} of {n_read:,} rows are copies of others.")
+        notes.append(
+            f"{groups.n_copies:,} of {n_read:,} rows are duplicates of others."
+        )
     longest, share = longest_row(x)
     if share > OUTLIER_SHARE and len(x) >= OUTLIER_ROWS:
         notes.append(
             f"Row {numbers[longest]} (0-based) alone holds {share:.1%} of the variance of "
-            f"{len(x):,} rows: leave it out if it is an error."
+            f"{len(x):,} rows: remove it if it is an error."
         )
     return notes
 
@@ -287,7 +296,7 @@ def _notes_on_size(n_rows: int, n_read: int) -> list[str]:
             f"There are only {n_rows} rows, fewer than a usual batch of {USUAL_BATCH:,}."
         )
     if n_rows == 1:
-        notes.append("The one row is also held out.")
+        notes.append("The only row is also held out.")
     if n_rows > n_read:
         notes.append(f"Mean, scale and counts come from {n_read:,} of {n_rows:,} rows.")
     return notes
@@ -297,6 +306,7 @@ def _notes_on_mixing(n_buffer: int, n_neighbours: int) -> list[str]:
     if n_buffer >= 1000 * n_neighbours:
         return []
     return [
-        f"Up to {n_neighbours:,} neighbours at a time are read into buffers of {n_buffer:,} rows: "
-        "if rows are sorted, raise buffer_bytes, or convert with `nanosae cache`."
+        f"Up to {n_neighbours:,} neighbouring rows at a time are read into buffers of "
+        f"{n_buffer:,} rows: if the data is sorted, increase buffer_bytes, or convert it with "
+        "`nanosae cache`."
     ]

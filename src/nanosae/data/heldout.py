@@ -1,8 +1,7 @@
-"""Which rows are held out: random ones, but equal rows together.
+"""The choice of held-out rows: at random, with equal rows on the same side.
 
-Chance is a hash of the row and the seed: where rows are added, those that were held out, and those
-that were not, are so still, but for a few. A training that goes on with more rows is not measured
-on what it has seen.
+Randomness comes from a hash of the row and the seed, so that nearly all rows stay on their side
+when others are added: a training continued with more rows is not measured on rows it has seen.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class DuplicateGroups:
     """Groups of equal rows.
 
     Attributes:
-        group: The group of each row, (n,); groups are numbered in the order of their hashes.
+        group: Group of each row, (n,); groups are numbered in the order of their hashes.
         hashes: Hash of the rows of each group, (n_groups,) uint64, ascending.
         sizes: Number of rows in each group, (n_groups,).
         n_zero: Number of rows that are all zero.
@@ -49,23 +48,23 @@ def group_duplicates(x: np.ndarray) -> DuplicateGroups:
 
 
 def hash_rows(x: np.ndarray) -> np.ndarray:
-    """Hash rows, (n, width) float32, to 64 bits: equal rows alike, an all-zero row to 0."""
+    """Hash rows, (n, width) float32, to 64 bits; an all-zero row has hash 0."""
     rng = np.random.default_rng(0)
     factors = rng.integers(1, 2**63, x.shape[1], np.uint64)
-    without_negative_zeros = x + np.float32(0)  # −0.0 equals 0.0 in other bytes
+    without_negative_zeros = x + np.float32(0)  # −0.0 equals 0.0, but has other bits
     words = without_negative_zeros.view(np.uint32)
-    mixed = words ^ (words >> 15)  # fills the low bits of round numbers
+    mixed = words ^ (words >> 15)  # because round numbers have zeros in their low bits
     return np.einsum("ij,j->i", mixed, factors)
 
 
 def choose_heldout(groups: DuplicateGroups, n_wanted: int, seed: int) -> np.ndarray:
-    """Choose whole groups of equal rows at random, until the next would exceed `n_wanted` rows.
+    """Choose whole groups of equal rows at random, up to `n_wanted` rows.
 
-    Groups larger than `n_wanted` come last, so that they are chosen only where nothing else is
-    there. At least one group is chosen.
+    Groups larger than `n_wanted` come last, so that they are chosen only if there is nothing else.
+    At least one group is chosen.
 
     Returns:
-        Whether each row is held out, bool (n,).
+        Whether each row is held out, (n,) bool.
     """
     is_too_large = groups.sizes > n_wanted
     order = np.lexsort((_seeded(groups.hashes, seed), is_too_large))

@@ -1,4 +1,4 @@
-"""Centring and scaling of rows, so that the mean squared length of a row is its width."""
+"""Centring and scaling of rows, such that the mean squared norm of a row is its width."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nanosae.data.blocks import small_blocks
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and scale of rows, and separately of the targets behind them.
+    """Mean and scale of rows, and separately of the targets that follow them.
 
     Attributes:
-        width: Length of a row without its target.
+        width: Width of a row without its target.
         means: Mean of every column, (width + target width,), float32.
-        scale: Factor of the rows.
-        target_scale: Factor of the targets; 1 without.
+        scale: Factor for the rows.
+        target_scale: Factor for the targets; 1 without targets.
     """
 
     width: int
@@ -32,7 +32,7 @@ class Normalisation:
 
     @property
     def target_mean(self) -> np.ndarray:
-        """Mean of the targets; empty without."""
+        """Mean of the targets, (target width,)."""
         return self.means[self.width :]
 
     def apply_(self, x: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ class Normalisation:
 
 
 def no_normalisation(width: int, target_width: int) -> Normalisation:
-    """Return the one that leaves rows as they are."""
+    """Return the normalisation that leaves rows unchanged."""
     means = np.zeros(width + target_width, np.float32)
     return Normalisation(width, means, scale=1.0, target_scale=1.0)
 
@@ -68,18 +68,18 @@ def estimate_normalisation(
 
 
 def _scale_for(variance: np.ndarray) -> float:
-    """Return the factor that makes the mean squared length the number of columns."""
+    """Return the factor for which the mean squared norm is the number of columns."""
     if not variance.any():
         return 1.0
     return float((variance.size / variance.sum()) ** 0.5)
 
 
 def longest_row(x: np.ndarray) -> tuple[int, float]:
-    """Return the number of the longest of normalised rows, and its share of all squared lengths."""
-    lengths = [np.einsum("ij,ij->i", b, b, dtype=float) for b in small_blocks(x)]
-    squared_lengths = np.concatenate(lengths)
-    longest = int(np.argmax(squared_lengths))
-    total = squared_lengths.sum()
+    """Return which of the normalised rows has the largest norm, and its share of the variance."""
+    by_block = [np.einsum("ij,ij->i", b, b, dtype=float) for b in small_blocks(x)]
+    squared_norms = np.concatenate(by_block)
+    longest = int(np.argmax(squared_norms))
+    total = squared_norms.sum()
     if total == 0:
         return longest, 0.0
-    return longest, float(squared_lengths[longest] / total)
+    return longest, float(squared_norms[longest] / total)

@@ -1,4 +1,4 @@
-"""From whatever a user trains on to a dataset: the entry of `train(data)` into this room."""
+"""From the data given to `train` to a dataset."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 
 def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
-    """Prepare data for training by the settings that concern rows.
+    """Prepare data for training.
 
     Args:
-        data: Anything that `open_rows` takes, or a stream (a `DataLoader`, too): see `Stream`.
-        targets: Vectors to be predicted, one for each row, of any kind; None without.
+        data: Anything that `open_rows` takes, or a stream such as a `DataLoader`: see `Stream`.
+        targets: Vectors to predict, one per row, in any of these forms but a stream; or None.
         config: Gives `columns`, `input_size`, `data_seed`, `heldout_share` and `buffer_bytes`.
 
     Raises:
-        DataError: If the data cannot be used; it is a ValueError.
-        ConfigError: If there are targets beside a stream.
+        DataError: If the data cannot be used; a ValueError.
+        ConfigError: If targets are given with a stream.
     """
     if callable(data) or isinstance(data, Iterator | DataLoader):
         if targets is not None:
             raise ConfigError(
-                "targets cannot be given beside a stream:",
-                remedy="let the stream yield (inputs, targets).",
+                "a stream cannot have separate targets.",
+                remedy="Make the stream yield (inputs, targets).",
             )
         return Stream(
             data,
@@ -54,9 +54,9 @@ def open_dataset(data: Any, targets: Any, config: TrainConfig) -> Dataset:
 
 
 def check_targets(config: TrainConfig, data: Dataset) -> None:
-    """Refuse settings that do not go with targets, or with none."""
+    """Refuse settings that need targets, or do not work with them."""
     if config.skip and not data.has_targets:
-        raise ConfigError("skip=True is for transcoders: give targets, too.")
+        raise ConfigError("skip=True is for transcoders: also give targets.")
     if data.has_targets and config.activation == "gated":
         raise ConfigError(
             "a transcoder cannot be gated: choose relu, topk, batchtopk or jumprelu."

@@ -1,13 +1,14 @@
 """The order in which training rows are used: a pure function of (seed, epoch).
 
-Data in memory is permuted as a whole. Larger data is streamed through buffers of M = buffer_rows ÷
-4 rows, of which two exist at a time: one in use, one being read. The data is cut into chunks of C =
-M ÷ 2,048 neighbouring rows, read in one go (85 rows of width 384 by default; row groups of Parquet
-are not cut), and into stretches of as many chunks as there are buffers; each buffer gets a random
-chunk of every stretch and is permuted. So each buffer is a sample of the whole, however the data is
-sorted.
-Against a full shuffle, the share p of a class of neighbouring rows varies in batches of b rows by a
-factor of
+Data in memory is permuted as a whole. Larger data is streamed through two buffers of M =
+buffer_rows ÷ 4 rows, one in use and one being read. The data is divided into chunks of C = M ÷
+2,048 neighbouring rows, which are read together (by default 85 rows of width 384; row groups of
+Parquet files are not divided), and into stretches of as many chunks as there are buffers. Each
+buffer gets a random chunk of every stretch and is permuted, so that it is a sample of the whole,
+even if the data is sorted.
+
+The share p of a class of neighbouring rows in batches of b rows has a variance that exceeds that of
+a full shuffle by a factor of
 
     1 + b·(C ÷ M)² ÷ 3p(1 − p)   for classes longer than a stretch: 1.00 for b = 4,096, p = 0.1
     1 + b·C ÷ M                  at worst, for classes as long as a chunk: 1.5 for b = 1,024
@@ -20,32 +21,30 @@ from itertools import count, pairwise
 
 import numpy as np
 
-CHUNKS = 2048  # chunks in a buffer: more mix better, fewer are read faster
-CHUNK_ROWS = 8  # rows in a chunk at least
+CHUNKS = 2048  # chunks per buffer: more mix better, fewer are read faster
+CHUNK_ROWS = 8  # minimal number of rows in a chunk
 
 
 def rows_in_bytes(n_bytes: int, width: int) -> int:
-    """Return how many float32 rows take so many bytes; at least one."""
+    """Return how many float32 rows fit into `n_bytes`, at least one."""
     return max(1, n_bytes // (4 * width))
 
 
 def rows_per_buffer(buffer_rows: int) -> int:
-    """Return how many rows a buffer of streamed data has, if `buffer_rows` may lie in memory."""
+    """Return the rows per buffer of streamed data, if `buffer_rows` may be held in memory."""
     return max(2 * CHUNK_ROWS, buffer_rows // 4)
 
 
 class TrainingOrder:
-    """The rows of each buffer, and the order of their use.
-
-    Training rows are numbered without the held-out ones between them.
+    """The rows of each buffer, and the order in which they are used.
 
     Args:
-        n_rows: Number of rows, held-out ones included.
+        n_rows: Number of rows, including held-out rows.
         heldout: Numbers of the held-out rows, ascending.
-        seed: Of the order.
-        limit: Rows in a buffer at most; None makes one buffer of an epoch.
-        group_starts: First rows of the groups that are read as a whole, and `n_rows`; empty if any
-            row can be read by itself.
+        seed: Seed of the order.
+        limit: Maximal number of rows in a buffer; if None, an epoch is one buffer.
+        group_starts: First row of each group that can only be read as a whole, and `n_rows`; empty
+            if single rows can be read.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class TrainingOrder:
         self.n_train = n_rows - len(heldout)
         self._limit = n_rows if limit is None else limit
         self._seed = seed
-        # Training row t is row t + h, where h held-out rows precede it
+        # training row t is row t + h of the data, where h held-out rows precede it
         self._n_before_heldout = heldout - np.arange(len(heldout))
         borders = np.array([0, n_rows])
         chunk_rows = n_rows
@@ -78,21 +77,21 @@ class TrainingOrder:
 
     @property
     def longest_chunk(self) -> int:
-        """Largest number of neighbouring rows that are read together."""
+        """Number of rows in the longest chunk."""
         return int(self._chunk_sizes.max())
 
     def buffers(
         self, start_row: int, seed: int | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the rows of each buffer without end.
+        """Yield the rows of each buffer, without end.
 
         Args:
             start_row: Training rows used before, over all epochs.
-            seed: Another seed than that of the order.
+            seed: Replaces the seed of the order.
 
         Yields:
-            Row numbers, ascending, and the order in which to use them: positions among these rows,
-            without those used before.
+            Row numbers, ascending, and the order in which to use them, as positions among these
+            rows, without those used before.
         """
         if seed is None:
             seed = self._seed
@@ -107,11 +106,11 @@ class TrainingOrder:
                 n_used = max(0, n_used - len(rows))
 
     def _deal_chunks(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """Give each buffer of an epoch a random chunk of every stretch."""
+        """Return the chunks of each buffer of an epoch: a random one of every stretch."""
         n_chunks = len(self._chunk_sizes)
-        # so that no buffer exceeds its limit
-        most_rows = self._limit - self.longest_chunk + 1
-        n_buffers = min(n_chunks, -(-self.n_train // most_rows))
+        # a buffer may exceed this by less than one chunk
+        mean_rows = self._limit - self.longest_chunk + 1
+        n_buffers = min(n_chunks, -(-self.n_train // mean_rows))
         n_places = n_chunks + -n_chunks % n_buffers
         stretches = np.arange(n_places).reshape(-1, n_buffers)
         chunks = rng.permuted(stretches, axis=1).T.ravel()

@@ -1,4 +1,4 @@
-"""A stream of batches that are made on the fly, as a dataset."""
+"""A dataset from a stream of batches that are made on the fly."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from nanosae.sources.frames import ONE_OF_SEVERAL, several_arrays
 
 
 class Stream(Dataset):
-    """Rows that come in batches, once: activations of a model, say.
+    """Rows that come once, in batches: the activations of a model, for example.
 
-    They are collected into buffers of a quarter of `buffer_bytes`, each of which is shuffled while
-    the next one is filled in the background: rows mix within a buffer, not across buffers. Mean,
-    scale, held-out rows and counts come from the first buffer, so the first rows should be typical.
-    A stream that ends within its first buffer is kept and dealt in epochs, like any data in memory;
-    a longer one is dealt once, and training ends with it.
+    They are collected in buffers of a quarter of `buffer_bytes`. Each buffer is shuffled while the
+    next one is filled in the background, so that rows mix within a buffer, but not across buffers.
+    Mean, scale, held-out rows and counts come from the first buffer: the first rows should be
+    typical. A stream that ends within its first buffer is kept and used for several epochs, like
+    data in memory; a longer one is used once, and training ends with it.
 
-    To resume, give a stream that yields the same rows again from its first one on: those already
-    used are read and passed over, up to the exact position. If its first rows differ, the run
-    refuses to go on. Rows that remain at the end and make no whole batch are not used.
+    To resume, give a stream that yields the same rows again from the start: rows already used are
+    read and skipped, up to the exact position. If its first rows differ, the run refuses to
+    continue. Rows at the end that do not fill a batch are not used.
 
     Args:
-        batches: An iterator, generator or `DataLoader` of (n, width) arrays, tensors or frames, of
-            (inputs, targets), or of what `activations` yields; or a function that returns a new
-            one. Batches without rows are passed over.
-        seed: Decides the held-out rows and every order.
-        input_size: Width that the rows must have.
-        heldout_share: Share of the rows of the first buffer to hold out, at least one row.
+        batches: An iterator, generator or `DataLoader` over (n, width) arrays, tensors or
+            DataFrames, over (inputs, targets), or over the output of `activations`; or a function
+            that returns a new one. Empty batches are skipped.
+        seed: Seed of the held-out rows and of every order.
+        input_size: Required width of the rows, if given.
+        heldout_share: Share of the first buffer to hold out; at least one row is.
         buffer_bytes: Memory for rows.
 
     Raises:
-        DataError: If there are no rows, or a batch cannot be read: names the batch.
+        DataError: If there are no rows, or a batch cannot be read; the message names the batch.
 
     Example:
         >>> batches = (np.random.randn(100, 4) for _ in range(9))
@@ -81,7 +81,7 @@ class Stream(Dataset):
         )
 
     def _fill_buffer(self) -> np.ndarray:
-        """Collect the rows of a buffer; fewer at the end of the stream."""
+        """Collect the rows of a buffer, fewer at the end of the stream."""
         blocks = [self._surplus]
         n_rows = len(self._surplus)
         while n_rows < self._rows_per_buffer and not self._is_abandoned:
@@ -124,14 +124,14 @@ class Stream(Dataset):
                     rng = np.random.default_rng([self._seed, 1, number])
                     order = rng.permutation(len(buffer))
             finally:
-                # or the executor would wait for a whole buffer
+                # otherwise the executor would wait for a whole buffer
                 self._is_abandoned = True
 
 
 def _read_blocks(
     batches: Iterator[Any], width: int | None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the width of the inputs, and the checked rows of each batch with targets behind."""
+    """Yield the input width and the checked rows of each batch, followed by their targets."""
     total_width = None
     for number, batch in enumerate(batches):
         inputs, targets = _inputs_and_targets(batch, number)
@@ -150,19 +150,19 @@ def _read_blocks(
             raise DataError(
                 f"batch {number} of the stream has targets of width {opened.target_width}, batch 0 "
                 f"of width {total_width - opened.width}.",
-                remedy="Yield (inputs, targets) of the same widths each time.",
+                remedy="Yield (inputs, targets) of the same widths in every batch.",
             )
         width, total_width = opened.width, opened.total_width
         yield width, block
 
 
 def _inputs_and_targets(batch: Any, number: int) -> tuple[Any, Any]:
-    """Return the rows of a batch, and the targets that stand beside them.
+    """Return the rows of a batch, and its targets or None.
 
     Raises:
         DataTypeError: If it holds several arrays that are not inputs and targets.
     """
-    rows = getattr(batch, "rows", batch)  # of what `activations` yields
+    rows = getattr(batch, "rows", batch)  # in the output of `activations`
     if callable(rows):
         rows = batch  # a polars frame, which has a method of that name
     if isinstance(rows, Mapping):
@@ -175,7 +175,7 @@ def _inputs_and_targets(batch: Any, number: int) -> tuple[Any, Any]:
         return rows if isinstance(rows, tuple) and len(rows) == 2 else (rows, None)
     shapes = [tuple(part.shape) for part in parts]
     n_dimensions = [len(shape) for shape in shapes]
-    if n_dimensions == [2]:  # as a DataLoader collates what a TensorDataset gives
+    if n_dimensions == [2]:  # a TensorDataset of one tensor, collated by a DataLoader
         return parts[0], None
     if n_dimensions == [2, 2]:
         return parts[0], parts[1]
@@ -184,7 +184,7 @@ def _inputs_and_targets(batch: Any, number: int) -> tuple[Any, Any]:
     raise DataTypeError(
         f"batch {number} of the stream holds {shapes}; needed are rows, (n, width), or rows and "
         "targets.",
-        remedy="Take what is needed: (x for x, _ in loader), say.",
+        remedy="Select what is needed, for example with (x for x, _ in loader).",
     )
 
 
@@ -196,13 +196,13 @@ def _start(batches: Any) -> Iterator[Any]:
     source = batches() if callable(batches) else batches
     if not isinstance(source, Iterable):
         raise DataTypeError(
-            f"The function gave {type(source).__name__}, which is not an iterator of batches.",
-            remedy="Give one that yields (n, width) arrays.",
+            f"The function returned {type(source).__name__}, which is not an iterator of batches.",
+            remedy="Return an iterator that yields (n, width) arrays.",
         )
     return iter(source)
 
 
 def _provenance(batches: Any) -> dict[str, Any]:
-    """Return what the rows of one layer are, where the stream says so."""
+    """Return what the rows were made from, if the stream knows and has a single layer."""
     by_layer = getattr(batches, "provenance", {})
     return next(iter(by_layer.values())) if len(by_layer) == 1 else {}

@@ -1,1 +1,1 @@
-"""Features for other programs: vector stores, ONNX, sentence-transformers."""
+"""Features for other programs: vector stores, ONNX, sentence-transformers and others."""

@@ -15,16 +15,16 @@ from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels
 from nanosae.view.explorer.prepare import load_map, make_map
 
-BLOCK = 2**14  # rows whose features are listed at a time
+BLOCK = 2**14  # rows whose features are listed at once
 
 
 def write_map(codes: Codes, output: str | Path) -> int:
     """Write the explorer's map of rows to a Parquet file; return the number of rows.
 
-    Columns are `row`, `x`, `y`, the leading `feature` (empty where none is active) with its
-    `label`, `features` (all active ones of the row, strongest first, each with its name under
-    `feature` and its number under `index`, as Embedding Atlas lists them), and the corpus' texts
-    and columns; a column with one of these names gets a `_` behind.
+    Columns are `row`, `x`, `y`, the leading `feature` (empty if none is active) with its `label`,
+    `features` (all active features of the row, strongest first, each with its name in `feature` and
+    its number in `index`, as Embedding Atlas expects), and the texts and columns of the corpus; a
+    column with one of these names gets the suffix `_`.
 
     Args:
         codes: The corpus; its map is made if it has none.

@@ -1,6 +1,6 @@
-"""Features as Neuronpedia takes them: one batch of SAEDashboard's JSON.
+"""Features for Neuronpedia: one batch in SAEDashboard's JSON format.
 
-What such a dashboard shows of a language model's logits and neurons is empty here.
+Fields on the logits and neurons of a language model are empty.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from nanosae.atomic import write_text
 from nanosae.codes import Codes
 from nanosae.runs.tables import known_labels
 
-EXAMPLES = 20  # texts of a feature
-BINS = 50  # of the histogram of activations
-MARKS = "\ue000\ue001"  # letters of no language, around a token in its text
+EXAMPLES = 20  # texts per feature
+BINS = 50  # bins of the histogram of activations
+MARKS = "\ue000\ue001"  # private-use characters around a token in its context
 EMPTY = (
     *("neuron_alignment_indices", "neuron_alignment_values", "neuron_alignment_l1"),
     *("correlated_neurons_indices", "correlated_neurons_pearson"),
@@ -32,17 +32,17 @@ LAYER = re.compile(r"\.(\d+)(\.|$)")
 
 
 def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
-    """Write the features that are active somewhere to one JSON file; return their number.
+    """Write the features that are active on any row to a JSON file; return their number.
 
-    Each has its strongest texts, of tokens with the text around them, its histogram and share of
-    active rows, and its decoder row where the model is there. SAEDashboard's features have no
-    names, so labels stand beside them in FILE.explanations.jsonl: one object a line with the
-    fields that Neuronpedia's explanations have, but for the author, whom it adds.
+    Each has its strongest texts (tokens with their context), the histogram of its activations, its
+    density and, if the run has a model, its decoder row. SAEDashboard's features have no names, so
+    labels are written to FILE.explanations.jsonl: one object per line, with the fields of
+    Neuronpedia's explanations except for the author, which Neuronpedia adds.
 
     Args:
         codes: The corpus.
         output: The file.
-        sae_set: What the SAE is called there.
+        sae_set: Name of the SAE on Neuronpedia.
     """
     metadata = codes.weights().metadata if codes.has_model else {}
     layer = LAYER.search(metadata.get("hook_name") or "")
@@ -67,7 +67,7 @@ def write_neuronpedia(codes: Codes, output: str | Path, sae_set: str) -> int:
 def _explanations(
     labels: dict[int, str], shown: set[int], place: dict[str, Any]
 ) -> str:
-    """Return one line of JSON for each label of a feature that is shown."""
+    """Return one line of JSON for each labelled feature among those shown."""
     lines = []
     for feature in sorted(shown & labels.keys()):
         explanation = {"index": str(feature), "description": labels[feature]}
@@ -98,7 +98,7 @@ def _features(codes: Codes) -> Iterator[dict[str, Any]]:
 
 
 def _examples(codes: Codes, feature: int) -> list[dict[str, Any]]:
-    """Return the strongest texts, each in pieces with the activation of the marked one."""
+    """Return the strongest texts, each as pieces with the activation of the marked piece."""
     if not codes.has_texts:
         return []
     rows, activations = codes.top(feature, EXAMPLES)
@@ -114,7 +114,7 @@ def _examples(codes: Codes, feature: int) -> list[dict[str, Any]]:
         values = [0.0] * len(pieces)
         values[place] = activation
         example = {"tokens": pieces, "values": values, "qualifying_token_index": place}
-        # −1 in all three: among the strongest of all
+        # −1 in these three fields marks the strongest examples
         examples.append(
             example | dict.fromkeys(("bin_min", "bin_max", "bin_contains"), -1)
         )

@@ -1,4 +1,4 @@
-"""The encoder of an SAE as an ONNX model: rows in, activations and reconstruction out."""
+"""An SAE as an ONNX model: rows in, activations and reconstruction out."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ IR = 10  # version of the file format
 def to_onnx(model: Weights, path: str | Path) -> None:
     """Write an SAE for ONNX runtimes.
 
-    The graph takes `rows` (n, input_size) float32 and gives `activations` (n, hidden_size), dense,
-    and `reconstruction` (n, output_size). Of equal pre-activations, top-k keeps the lower latents.
+    The graph takes `rows`, (n, input_size) float32, and returns dense `activations`, (n,
+    hidden_size), and `reconstruction`, (n, output_size). Of equal pre-activations, top-k keeps the
+    lower latents.
 
     Args:
         model: The SAE, `Weights.load(run)`.
-        path: The .onnx file; above 2 GB the format holds no weights.
+        path: The .onnx file, which the format limits to 2 GB.
 
     Raises:
-        ExtraError: Without onnx.
+        ExtraError: If onnx is not installed.
     """
     onnx = extra("onnx", "onnx", "ONNX")
     graph = _Graph(onnx)
@@ -64,7 +65,7 @@ def to_onnx(model: Weights, path: str | Path) -> None:
 
 
 def _activations(graph: _Graph, model: Weights, projected: str) -> str:
-    """Add the rule that keeps entries; return the name of its result."""
+    """Add the nodes of the activation function; return the name of its output."""
     kind = rule(model.cfg["architecture"])
     if kind == "gated":
         gain = graph.node("Exp", "r_mag")
@@ -93,7 +94,7 @@ def _activations(graph: _Graph, model: Weights, projected: str) -> str:
 
 
 def _standardised(graph: _Graph, width: int) -> tuple[str, str, str]:
-    """Add what standardises rows; return the names of rows, means and deviations."""
+    """Add nodes that standardise rows; return the names of rows, means and deviations."""
     last = graph.integer("last", -1)
     mean = graph.node("ReduceMean", "rows", last)
     centred = graph.node("Sub", "rows", mean)
@@ -125,7 +126,7 @@ class _Graph:
         return name
 
     def integer(self, name: str, value: int) -> str:
-        """Add a vector of one whole number, as sizes and axes are given."""
+        """Add a vector of one integer, as ONNX expects for sizes and axes."""
         array = np.array([value], np.int64)
         return self.constant(name, array)
 
@@ -166,6 +167,6 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR)
 
     def _matrix(self, name: str, width: int) -> Any:
-        """Describe an input or output of any number of rows."""
+        """Describe an input or output with any number of rows."""
         floats = self._onnx.TensorProto.FLOAT
         return self._onnx.helper.make_tensor_value_info(name, floats, ["n", width])

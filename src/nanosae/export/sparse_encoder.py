@@ -1,8 +1,8 @@
 """An SAE as a module of sentence-transformers: texts in, sparse vectors of features out.
 
-`SparseEncoder(folder, trust_remote_code=True)` loads what `save` wrote, wherever nanosae is
-installed; the library asks for that word before it imports a module that is not its own.
-`FeatureEncoder` likewise, and its `decode` gives features' names rather than tokens.
+`SparseEncoder(folder, trust_remote_code=True)` loads a saved encoder wherever nanosae is installed;
+the library requires that argument to import modules other than its own. `FeatureEncoder` does the
+same, and its `decode` returns names of features instead of tokens.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ NAMES = "feature_names.json"
 
 
 class SAEFeatures(Module):
-    """Replaces a text's embedding by its features, by the SAE's own rule (top-k or thresholds).
+    """Replaces the embeddings of texts by their feature activations.
 
     Args:
-        sae: The SAE, trained on embeddings of this encoder.
+        sae: An SAE that was trained on embeddings of this encoder.
         names: Names of features, by number.
     """
 
@@ -47,7 +47,7 @@ class SAEFeatures(Module):
         self.names = dict(names or {})
 
     def forward(self, features: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        """Replace `sentence_embedding` (texts, input_size) by activations (texts, hidden_size)."""
+        """Replace `sentence_embedding`, (texts, input_size), by activations."""
         embeddings = features["sentence_embedding"].float()
         features["sentence_embedding"] = self.sae.encode(embeddings)
         return features
@@ -57,7 +57,7 @@ class SAEFeatures(Module):
         return self.sae.cfg["d_sae"]
 
     def save(self, output_path: str, *args: Any, **kwargs: Any) -> None:
-        """Write the SAE's files and the names."""
+        """Write the files of the SAE and the names."""
         folder = Path(output_path)
         self.sae.save(folder)
         text = json.dumps(self.names, ensure_ascii=False, indent=0)
@@ -67,7 +67,7 @@ class SAEFeatures(Module):
     def load(
         cls, model_name_or_path: str, subfolder: str = "", **kwargs: Any
     ) -> SAEFeatures:
-        """Read what `save` wrote, from a folder or the hub."""
+        """Load a saved module from a folder or the hub."""
         known = ("token", "cache_folder", "revision", "local_files_only")
         options = {name: kwargs[name] for name in known if name in kwargs}
         where = cls.load_dir_path(model_name_or_path, subfolder=subfolder, **options)
@@ -76,25 +76,25 @@ class SAEFeatures(Module):
 
 
 class FeatureEncoder(SparseEncoder):
-    """A SparseEncoder whose `decode` gives features' names."""
+    """A SparseEncoder whose `decode` returns names of features."""
 
     def decode(self, embeddings: torch.Tensor, top_k: int | None = None) -> Any:
-        """Return (name, activation) pairs of vectors, strongest first; see SparseEncoder."""
+        """Return (name, activation) pairs for each vector, strongest first; see SparseEncoder."""
         *_, module = self
         assert isinstance(module, SAEFeatures)
         return _decoded(embeddings, module.names, top_k)
 
 
 def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
-    """Return an encoder of texts into the features of a run, which compares them by cosine.
+    """Return an encoder from texts to the features of a run, with cosine similarity.
 
-    Cosines found texts of the same kind a little more often than dot products, by which a store
-    ranks vectors unless they are brought to length one (`docs/log.md`).
+    In measurements, cosines found texts of the same kind slightly more often than dot products, by
+    which vector stores rank unless vectors are normalised (`docs/log.md`).
 
     Args:
         run: The run folder.
-        encoder: The sentence-transformers model, or its name or folder, whose embeddings the SAE
-            was trained on.
+        encoder: The sentence-transformers model whose embeddings the SAE was trained on, or its
+            name or folder.
     """
     if isinstance(encoder, str | Path):
         library = extra("embed", "sentence_transformers", "SparseEncoder")
@@ -105,7 +105,7 @@ def sparse_encoder(run: str | Path, encoder: Any) -> FeatureEncoder:
 
 
 def _read_names(file: Path) -> dict[int, str]:
-    """Return the names of features, by number; none if there is no such file."""
+    """Return the names of features, by number; empty if there is no such file."""
     if not file.is_file():
         return {}
     text = file.read_text(encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Write a corpus for a vector store, as sparse vectors with their texts and columns.
+"""Write a corpus for a vector store, as sparse vectors with texts and columns.
 
-Dot products of these vectors rank rows as `search` by features does. A query is a row's vector, or
-the activations of a text that `SAEModel.features` gives.
+Dot products of these vectors rank rows as `search` by features does. A query is the vector of a row
+or the activations of a text, from `SAEModel.features`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nanosae.extras import extra
 Store = Literal["jsonl", "opensearch", "pgvector", "qdrant"]
 LineFormat = Callable[[Codes, str], Iterator[str]]
 BATCH = 256  # points sent to Qdrant at once
-LARGEST_SQL_VECTOR = 16_000  # active entries of a sparsevec
+LARGEST_SQL_VECTOR = 16_000  # maximal number of non-zero entries in a sparsevec
 
 
 def to_store(
@@ -31,21 +31,21 @@ def to_store(
 
     Args:
         codes: The corpus.
-        output: A file for `jsonl` (one object a line), `opensearch` (its bulk format, to be sent to
-            `/_bulk`; beside it FILE.mapping.json, with which the index is made) and `pgvector` (SQL
-            for psql); a folder or the http(s) address of a server for `qdrant`.
+        output: A file for `jsonl` (one object per line), `opensearch` (its bulk format, for
+            `/_bulk`, with FILE.mapping.json to create the index) and `pgvector` (SQL for psql); a
+            folder or the http(s) URL of a server for `qdrant`.
         to: The store.
-        name: Of the collection, index or table.
+        name: Name of the collection, index or table.
 
     Raises:
-        ConfigError: If the name is not an identifier.
-        ExistsError: If Qdrant has a collection of that name.
-        ExtraError: Without qdrant-client.
+        ConfigError: If the name is not a lower-case identifier.
+        ExistsError: If Qdrant already has a collection of that name.
+        ExtraError: If qdrant-client is needed and not installed.
     """
     if not name.isidentifier() or name != name.lower():
         raise ConfigError(
             f"{name!r} cannot be the name of a collection.",
-            remedy="Lower-case letters, digits and _ are allowed.",
+            remedy="Use lower-case letters, digits and _, with a letter first.",
         )
     if to == "qdrant":
         return _to_qdrant(codes, str(output), name)
@@ -65,7 +65,7 @@ def to_store(
 
 
 def json_lines(codes: Codes, name: str) -> Iterator[str]:
-    """Yield one JSON object for each row: id, indices, values, and text and columns."""
+    """Yield one JSON object per row: id, indices, values, and text and columns."""
     for vector in vectors(codes):
         entry = {
             "id": vector.id,
@@ -89,7 +89,7 @@ def bulk_lines(codes: Codes, name: str) -> Iterator[str]:
 
 
 def opensearch_mapping() -> dict[str, Any]:
-    """Return the settings of an index for `bulk_lines`; `rank_features` holds sparse vectors."""
+    """Return the mapping of an index for `bulk_lines`; `rank_features` holds sparse vectors."""
     fields = {
         "features": {"type": "rank_features"},
         "payload": {"type": "object"},
@@ -98,7 +98,7 @@ def opensearch_mapping() -> dict[str, Any]:
 
 
 def sql_lines(codes: Codes, name: str) -> Iterator[str]:
-    """Yield SQL that makes a table with a column of pgvector's type sparsevec."""
+    """Yield SQL that creates a table with a column of pgvector's type sparsevec."""
     size = codes.n_features
     yield "CREATE EXTENSION IF NOT EXISTS vector;"
     columns = f"id bigint PRIMARY KEY, features sparsevec({size}), payload jsonb"
@@ -106,7 +106,7 @@ def sql_lines(codes: Codes, name: str) -> Iterator[str]:
     yield f"COPY {name} (id, features, payload) FROM stdin;"
     for vector in vectors(codes):
         features = sparse_literal(vector, size)
-        payload = _copied(vector.payload)
+        payload = _copy_text(vector.payload)
         yield f"{vector.id}\t{features}\t{payload}"
     yield "\\."
     yield ""
@@ -116,7 +116,7 @@ def sql_lines(codes: Codes, name: str) -> Iterator[str]:
 
 
 def sparse_literal(vector: Vector, size: int) -> str:
-    """Return a sparsevec's text: entries count from 1.
+    """Return a vector as a sparsevec literal, whose indices start at 1.
 
     Example:
         >>> sparse_literal(Vector(7, [0, 4], [0.5, 2.0], {}), 6)
@@ -125,7 +125,7 @@ def sparse_literal(vector: Vector, size: int) -> str:
     n_active = len(vector.features)
     if n_active > LARGEST_SQL_VECTOR:
         raise ConfigError(
-            f"row {vector.id} has {n_active:,} active features; pgvector takes "
+            f"row {vector.id} has {n_active:,} active features; pgvector supports at most "
             f"{LARGEST_SQL_VECTOR:,}."
         )
     entries = []
@@ -135,15 +135,15 @@ def sparse_literal(vector: Vector, size: int) -> str:
     return f"{{{joined}}}/{size}"
 
 
-def _copied(payload: dict[str, Any]) -> str:
-    """Return JSON as COPY reads it: its backslashes doubled."""
+def _copy_text(payload: dict[str, Any]) -> str:
+    """Return a payload as JSON in the text format of COPY, which doubles backslashes."""
     plain = {name: _without_nul(value) for name, value in payload.items()}
     text = json.dumps(plain, ensure_ascii=False)
     return text.replace("\\", "\\\\")
 
 
 def _without_nul(value: Any) -> Any:
-    """Return a value without the character NUL, which jsonb refuses."""
+    """Return a value without NUL characters, which jsonb does not accept."""
     if isinstance(value, str):
         return value.replace("\0", "")
     if isinstance(value, list):
@@ -168,7 +168,8 @@ def _to_qdrant(codes: Codes, place: str, name: str) -> int:
     try:
         if client.collection_exists(name):
             raise ExistsError(
-                f"{place} has a collection {name!r}.", remedy="Choose another name."
+                f"{place} already has a collection {name!r}.",
+                remedy="Choose another name.",
             )
         sparse = {"features": models.SparseVectorParams()}
         client.create_collection(name, vectors_config={}, sparse_vectors_config=sparse)

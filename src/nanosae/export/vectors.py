@@ -1,4 +1,4 @@
-"""A corpus' features as sparse vectors with ids, texts and columns."""
+"""The rows of a corpus as sparse vectors with ids, texts and columns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nanosae.codes import Codes
 from nanosae.progress import tracked
 from nanosae.runs.export import records
 
-BLOCK = 2**12  # rows held at a time
+BLOCK = 2**12  # rows held at once
 
 
 class Vector(NamedTuple):
@@ -20,8 +20,8 @@ class Vector(NamedTuple):
     Attributes:
         id: Number of the row.
         features: Numbers of its active features, ascending.
-        activations: Their activations.
-        payload: Its text and its other columns, as JSON takes them.
+        activations: Activations of these features.
+        payload: Text and other columns of the row, as JSON types.
     """
 
     id: int
@@ -31,7 +31,7 @@ class Vector(NamedTuple):
 
 
 def vectors(codes: Codes) -> Iterator[Vector]:
-    """Yield every row of a corpus."""
+    """Yield every row of a corpus as a vector."""
     for first in tracked(range(0, codes.n_rows, BLOCK), "export"):
         end = min(first + BLOCK, codes.n_rows)
         rows = np.arange(first, end)
@@ -46,7 +46,7 @@ def vectors(codes: Codes) -> Iterator[Vector]:
 
 
 def _payloads(codes: Codes, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Return texts and columns of rows; values that JSON has not are null or texts."""
+    """Return texts and columns of rows as JSON types."""
     import pandas as pd
 
     columns: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def __getattr__(name: str) -> Any:
-    """Give torch.load what files name, `nanosae.model.rebuild`, wherever it is defined."""
+    """Resolve `nanosae.model.rebuild`, the name that saved files refer to."""
     if name == "rebuild":
         from nanosae.model.sae import rebuild
 

@@ -1,12 +1,12 @@
-"""The architectures of SAELens that files name, and what each of them holds."""
+"""The architectures that files name, as SAELens does, and the tensors of each."""
 
 from __future__ import annotations
 
 from typing import Any
 
-ROW_EPSILON = 1e-5  # added to a row's standard deviation, where rows are standardised
+ROW_EPSILON = 1e-5  # added to the standard deviation when rows are standardised
 
-# tensors of length hidden_size, by rule
+# tensors of length hidden_size, by selection rule
 LATENT_TENSORS = {
     "standard": ("b_enc",),
     "topk": ("b_enc",),
@@ -16,7 +16,7 @@ LATENT_TENSORS = {
 
 
 def rule(architecture: str) -> str:
-    """Return what decides which entries a row keeps: standard, topk, jumprelu or gated.
+    """Return the selection rule of an architecture: standard, topk, jumprelu or gated.
 
     Example:
         >>> rule("jumprelu_skip_transcoder"), rule("transcoder"), rule("topk")
@@ -27,22 +27,22 @@ def rule(architecture: str) -> str:
 
 
 def is_transcoder(architecture: str) -> bool:
-    """Return whether an architecture predicts other vectors than its rows."""
+    """Return whether an architecture predicts targets instead of its inputs."""
     return architecture.endswith("transcoder")
 
 
 def standardises_rows(cfg: dict[str, Any]) -> bool:
-    """Return whether each row is brought to mean 0 and deviation 1 before it is encoded."""
+    """Return whether each row is scaled to mean 0 and standard deviation 1 before encoding."""
     return cfg.get("normalize_activations", "none") == "layer_norm"
 
 
 def subtracts_bias(cfg: dict[str, Any]) -> bool:
-    """Return whether b_dec is subtracted from the rows before they are encoded."""
+    """Return whether b_dec is subtracted from the rows before encoding."""
     return cfg.get("apply_b_dec_to_input", True)
 
 
 def tensor_shapes(cfg: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor that an SAE with this `cfg.json` has.
+    """Return the shape of every tensor of an SAE with this `cfg.json`.
 
     Example:
         >>> tensor_shapes({"architecture": "topk", "d_in": 2, "d_sae": 8})["W_dec"]

@@ -1,4 +1,4 @@
-"""The model card of an SAE: what it is, on what it was trained, how good it is, how to use it."""
+"""The model card of an SAE: what it is, what it was trained on, how good it is, how to use it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ sae = SAEModel.from_pretrained("{name}")
 features = sae.features(rows)  # raw rows, (n, {input_size})
 ```
 
-The files are SAELens', too: `SAE.load_from_disk(folder)`.
+SAELens reads the same files: `SAE.load_from_disk(folder)`.
 """
 DESCRIBED = {
     "activation": "Activation",
-    "k": "Active features a row (k)",
+    "k": "Active features per row (k)",
     "l1_coefficient": "L1 coefficient",
     "matryoshka": "Matryoshka prefixes",
     "encoder": "Trained on embeddings of",
@@ -35,11 +35,11 @@ DESCRIBED = {
     "seed": "Seed",
     "nanosae_version": "Trained by nanoSAE",
 }
-MAX_LISTED = 10  # values of a list, in one line
+MAX_LISTED = 10  # longest list that is written out
 MEASURED = {
     "fvu": "Fraction of variance unexplained, held-out rows",
-    "train_fvu": "The same, training rows",
-    "l0": "Active features a row, held-out rows",
+    "train_fvu": "Fraction of variance unexplained, training rows",
+    "l0": "Active features per row, held-out rows",
     "dead": "Share of dead features",
     "rows_measured": "Held-out rows",
 }
@@ -52,8 +52,8 @@ def model_card(
 
     Args:
         config: `SAEModel.config`.
-        name: Of the repository or folder.
-        metrics: What training measured last.
+        name: Name of the repository or folder.
+        metrics: Final metrics of the training.
     """
     size = f"{config['input_size']:,} → {config['hidden_size']:,}"
     title = f"# {name}\n\nA sparse autoencoder, {size}.\n"
@@ -76,7 +76,7 @@ def _lines(names: dict[str, str], facts: dict[str, Any]) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """Write a value; of a long list, such as the names of 384 columns, its ends and its length."""
+    """Format a value; shorten a long list, such as 384 column names, to its ends and length."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if not isinstance(value, list | tuple):

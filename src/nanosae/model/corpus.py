@@ -1,4 +1,4 @@
-"""Encode a corpus: the bridge from a model to codes on disk, on one process or several."""
+"""Encode a corpus: from a model to codes on disk, in one process or several."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from nanosae.model.sae import SAEModel
 
 BLOCK_ROWS = 8192  # rows encoded at once
-HASHED_VALUES = 2**24  # values of data that are all hashed; of larger data a sample is
+HASHED_VALUES = 2**24  # data with more values is sampled for its fingerprint
 SAMPLED_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What `SAEModel.encode_corpus` takes by these names."""
+    """The arguments of `SAEModel.encode_corpus` of these names."""
 
     metadata: Any = None
     columns: Sequence[str] | None = None
@@ -45,15 +45,15 @@ class EncodeOptions:
 
 @dataclass(frozen=True)
 class _Source:
-    """The rows that are encoded.
+    """The rows to encode.
 
     Attributes:
         rows: All rows of the data.
         table: Their texts and metadata, or None.
         first: The first row to encode.
-        last: The row after the last one.
-        fingerprint: Of rows and table.
-        npy_file: The file that the rows lie in, if it is one of numpy; None otherwise.
+        last: The row after the last one to encode.
+        fingerprint: Fingerprint of rows and table.
+        npy_file: The .npy file that holds the rows, or None.
     """
 
     rows: Rows
@@ -65,26 +65,26 @@ class _Source:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """How the manifest names a source that is being encoded."""
+        """The source as the manifest records it while it is being encoded."""
         return {"data": self.fingerprint, "first": self.first}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """How the manifest names a source that was encoded to its end."""
+        """The source as the manifest records it once it is encoded."""
         return self.origin | {"last": self.last}
 
 
 def encode_corpus(
     model: SAEModel, data: Any, path: str | Path, options: EncodeOptions
 ) -> Codes:
-    """Write the features of a corpus to disk in a stream; see `SAEModel.encode_corpus`."""
+    """Stream the features of a corpus to disk; see `SAEModel.encode_corpus`."""
     path = Path(path)
     following = path.with_name(f".{path.name}.next")
     if options.force and (path.exists() or following.exists()):
         new = replace(options, resume=False, append=False)
         try:
             _encode(model, data, following, new)
-        except (ExistsError, DamagedFileError):  # of a command that was killed
+        except (ExistsError, DamagedFileError):  # left behind by a killed process
             shutil.rmtree(following, ignore_errors=True)
             _encode(model, data, following, new)
         with Lock(files.lock_path(path)):
@@ -96,7 +96,7 @@ def encode_corpus(
 
 
 def _encode(model: SAEModel, data: Any, path: Path, options: EncodeOptions) -> None:
-    """Encode into a corpus that is new, or that is to be continued or added to."""
+    """Encode into a new corpus, or continue or extend an existing one."""
     source = _open_source(model, data, options)
     info = {"model": model.checksum}
     if (path / files.MANIFEST).exists():
@@ -128,7 +128,7 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
     """Open the rows with their metadata.
 
     Raises:
-        DataError: If they differ in number.
+        DataError: If their numbers differ.
     """
     rows = model.open_rows(data, options.columns)
     given = options.metadata
@@ -136,7 +136,7 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
     if table is not None and table.num_rows != rows.n_rows:
         raise DataError(
             f"there are {table.num_rows} texts for {rows.n_rows} rows.",
-            remedy="Give one each.",
+            remedy="Give one text per row.",
         )
     number, n_parts = options.part
     return _Source(
@@ -150,19 +150,19 @@ def _open_source(model: SAEModel, data: Any, options: EncodeOptions) -> _Source:
 
 
 def _is_npy_file(data: Any) -> bool:
-    """Return whether data is the path of one .npy file, not a pattern of several."""
+    """Return whether data is the path of a single .npy file."""
     is_path = isinstance(data, str | Path)
     return is_path and Path(data).suffix == ".npy" and Path(data).is_file()
 
 
 def _holds(manifest: files.Facts, source: _Source, info: files.Facts) -> bool:
-    """Return whether a corpus holds all of a source already, by the same model."""
-    is_in = files.is_complete(manifest) and source.facts in manifest["sources"]
-    return is_in and manifest["info"] == info
+    """Return whether a corpus already holds all of a source, encoded by the same model."""
+    has_source = files.is_complete(manifest) and source.facts in manifest["sources"]
+    return has_source and manifest["info"] == info
 
 
 def _can_resume(manifest: files.Facts, source: _Source, info: files.Facts) -> bool:
-    """Return whether what was interrupted in a corpus, if anything, is this encoding."""
+    """Return whether an interrupted encoding in a corpus, if any, is this one."""
     draft = manifest["draft"]
     if draft is None:
         return True
@@ -176,28 +176,28 @@ def _check_that_it_fits(
     info: files.Facts,
     options: EncodeOptions,
 ) -> None:
-    """Refuse to encode into a corpus of something else.
+    """Refuse to encode into a corpus of other data.
 
     Raises:
-        DataError: If other data is to be resumed.
-        ExistsError: If it holds other data, and nothing is to be added.
+        DataError: If the encoding to resume is one of other data.
+        ExistsError: If the corpus holds other data and `append` is not set.
     """
     if options.resume and not _can_resume(manifest, source, info):
         raise DataError(
-            f"the encoding to resume in {path} is one of other rows, texts or another model.",
+            f"the encoding to resume in {path} has other rows or texts, or another model.",
             file=path,
-            remedy="Give the same data, or leave out --resume to begin anew.",
+            remedy="Give the same data and model, or leave out --resume to start over.",
         )
     if files.is_complete(manifest) and not options.append:
         raise ExistsError(
-            f"{path} holds a corpus of other rows, texts or another model.",
+            f"{path} already holds a corpus, of other rows or texts or by another model.",
             file=path,
             remedy="Add to it (--append), replace it (--force), or choose another name.",
         )
 
 
 def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
-    """Return a hash of vectors and metadata; of many vectors, a sample is hashed."""
+    """Return a hash of vectors and metadata; large data is sampled."""
     digest = hashlib.sha256(rows.fingerprint().encode())
     if rows.n_rows * rows.width <= HASHED_VALUES:
         for block in rows.blocks(BLOCK_ROWS):
@@ -212,16 +212,16 @@ def data_fingerprint(rows: Rows, table: pa.Table | None) -> str:
 def encode_on_all_ranks(
     model: SAEModel, data: Any, path: str | Path, options: EncodeOptions
 ) -> None:
-    """Let each process of `torchrun` encode its part of a corpus, then make one corpus of them.
+    """Encode a part of the corpus in each process of `torchrun`, then join the parts.
 
     Args:
         model: The model.
         data: The rows.
-        path: The corpus' folder.
-        options: Of `encode_corpus`; the parts are each process' own.
+        path: The folder of the corpus.
+        options: As for `encode_corpus`; `part` is set by this function.
 
     Raises:
-        ExistsError: If several processes are to write to an existing corpus.
+        ExistsError: If there are several processes and the corpus exists already.
     """
     ranks = join(model.W_dec.device.type)
     path = Path(path)
@@ -232,11 +232,11 @@ def encode_on_all_ranks(
     if (path / files.MANIFEST).exists():
         if not any(folder.exists() for folder in folders):
             raise ExistsError(
-                f"{path} holds a corpus.",
+                f"{path} already holds a corpus.",
                 file=path,
-                remedy="Several processes write only a new one: choose another name.",
+                remedy="Several processes can only write a new corpus: choose another name.",
             )
-        # they were joined, and then interrupted
+        # the parts were joined, but not yet removed
         if is_main_process():
             remove_parts(folders)
         return

@@ -1,4 +1,4 @@
-"""What scikit-learn asks of an estimator once it has a model: all but `fit`."""
+"""The scikit-learn interface of a fitted model: everything except `fit`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanosae.model.sae import SAEModel
 
 
 class FeatureTransformer(TransformerMixin, BaseEstimator):
-    """Transforms rows into feature activations and back; `fit` sets `model_`."""
+    """Transform rows into feature activations and back; `fit` of a subclass sets `model_`."""
 
     model_: SAEModel
 
@@ -24,7 +24,7 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):
         return self.model_.features(X)
 
     def inverse_transform(self, X: Any) -> np.ndarray:
-        """Return the rows (n_rows, input_size) that feature activations X stand for."""
+        """Reconstruct rows, (n_rows, input_size), from feature activations X."""
         check_is_fitted(self, "model_")
         return self.model_.reconstruct(X)
 
@@ -36,16 +36,16 @@ class FeatureTransformer(TransformerMixin, BaseEstimator):
     def set_output(  # pyright: ignore[reportIncompatibleVariableOverride]
         self, *, transform: str | None = None
     ) -> FeatureTransformer:
-        """Refuse frames: features are sparse, and a dense frame of them would be vast.
+        """Accept "default" only: features are sparse, and a DataFrame of them would be huge.
 
         Raises:
-            ConfigError: If `transform` is another than "default".
+            ConfigError: If `transform` is anything but "default" or None.
         """
         if transform in (None, "default"):
             return self
         raise ConfigError(
-            f"{transform} frames cannot hold sparse features.",
-            remedy="`transform` gives a csr_array; Codes.to_frame gives the active pairs.",
+            f"{transform} output cannot hold sparse features.",
+            remedy="`transform` returns a csr_array, Codes.to_frame a table of the active pairs.",
         )
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The two files of a saved SAE, which are SAELens': tensors, and `cfg.json` with its settings.
+"""The two files of a saved SAE, in SAELens' layout: the tensors, and `cfg.json` with the settings.
 
-Checksums of both stand in `cfg.json` under `metadata`; files of other programs have none.
+`cfg.json` holds checksums of both under `metadata`; files of other programs have none.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from nanosae.model.tensors import Arrays, read_safetensors
 
 SETTINGS = "cfg.json"
 TENSORS = "sae_weights.safetensors"
-REMEDY = "`nanosae train … --resume` remakes the model from the last checkpoint; or copy it anew."
-SCALINGS = ("none", "layer_norm")  # of each row, before it is encoded
+REMEDY = "`nanosae train … --resume` rebuilds the model from the last checkpoint; or copy it again."
+SCALINGS = ("none", "layer_norm")  # of each row, before encoding
 
 Settings = dict[str, Any]
 
 
 def model_folder(path: str | Path) -> Path:
-    """Return the folder of a saved model: a run folder's `model`, or the folder itself.
+    """Return the folder of a saved model: `model` in a run folder, or the folder itself.
 
     Raises:
         MissingError: If there is none.
@@ -46,26 +46,26 @@ def model_folder(path: str | Path) -> Path:
 
 
 def has_model(path: str | Path) -> bool:
-    """Return whether a run or a folder holds a saved model, ours or another library's."""
+    """Return whether a run or other folder holds a saved model, of any known layout."""
     path = Path(path)
     ours = [folder / SETTINGS for folder in (path / "model", path)]
     if any(file.is_file() for file in ours):
         return True
     try:
         return formats.layout_of(path) is not None
-    except (DataError, DamagedFileError):  # of a .pt file that is none of a model
+    except (DataError, DamagedFileError):  # a .pt file without a model
         return False
 
 
 def read_model(path: str | Path) -> tuple[Settings, Arrays]:
-    """Return the settings and the tensors, float32, of a saved model.
+    """Return the settings and the float32 tensors of a saved model.
 
     Args:
         path: A model folder, a run folder that holds one, or files of another library.
 
     Raises:
         MissingError: If there is no saved model.
-        DamagedFileError: If a file is not what was written, or does not fit the other one.
+        DamagedFileError: If a file was changed or damaged, or the two do not fit together.
         DataError: If the architecture, the scaling or the type of a tensor is not supported.
     """
     layout = _other_layout(Path(path))
@@ -89,12 +89,12 @@ def read_model(path: str | Path) -> tuple[Settings, Arrays]:
 
 
 def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
-    """Write both files, each in one step.
+    """Write both files, each atomically.
 
     Args:
-        folder: Is made if it does not exist.
-        cfg: What `cfg.json` says.
-        tensors: By their names in files.
+        folder: Created if it does not exist.
+        cfg: Content of `cfg.json`.
+        tensors: The tensors, by their names in files.
     """
     from safetensors.numpy import save
 
@@ -115,20 +115,20 @@ def write_model(folder: str | Path, cfg: Settings, tensors: Arrays) -> None:
 
 
 def checksum(W_dec: np.ndarray) -> str:
-    """Return what tells this model from others: a checksum of its decoder."""
+    """Return a checksum of the decoder, which identifies the model."""
     decoder = np.ascontiguousarray(W_dec, np.float32)
     return f"{zlib.crc32(decoder.data):08x}"
 
 
 def saved_checksum(path: str | Path) -> str:
-    """Return the `checksum` of a saved model, without reading its weights where it is noted.
+    """Return the `checksum` of a saved model, without reading its weights if `cfg.json` has it.
 
     Args:
         path: A model folder, or a run folder that holds one.
 
     Raises:
         MissingError: If there is no saved model.
-        DamagedFileError: If its files are not what was written.
+        DamagedFileError: If a file was changed or damaged.
     """
     if _other_layout(Path(path)) is None:
         _, checksums = _read_settings(model_folder(path))
@@ -139,7 +139,7 @@ def saved_checksum(path: str | Path) -> str:
 
 
 def _read_settings(folder: Path) -> tuple[Settings, dict[str, str]]:
-    """Return what cfg.json says, and the checksums that were noted in it."""
+    """Return the settings in cfg.json, and the checksums recorded there."""
     cfg = read_json(folder / SETTINGS, REMEDY)
     metadata = cfg.get("metadata")
     if not isinstance(metadata, dict):
@@ -151,7 +151,7 @@ def _read_settings(folder: Path) -> tuple[Settings, dict[str, str]]:
 
 
 def _other_layout(path: Path) -> ModuleType | None:
-    """Return the layout of another library at a path, unless a model of ours is there."""
+    """Return the other library's layout found at a path, or None if a model of ours is there."""
     for folder in (path / "model", path):
         if (folder / SETTINGS).is_file() and (folder / TENSORS).is_file():
             return None
@@ -159,7 +159,7 @@ def _other_layout(path: Path) -> ModuleType | None:
 
 
 def _check_settings(folder: Path, cfg: Settings) -> None:
-    """Refuse what cannot be computed; what makes no sense is damage."""
+    """Refuse unsupported settings; invalid ones count as damage."""
     file = folder / SETTINGS
     with naming(file, REMEDY):
         architecture = cfg["architecture"]
@@ -181,7 +181,7 @@ def _check_settings(folder: Path, cfg: Settings) -> None:
 
 
 def _in_shape(file: Path, cfg: Settings, tensors: Arrays) -> Arrays:
-    """Return the tensors that the settings ask for, after comparing their shapes."""
+    """Return the tensors that the settings require, after checking their shapes."""
     with naming(file, REMEDY):
         shapes = tensor_shapes(cfg)
     for name, needed in shapes.items():

@@ -1,4 +1,4 @@
-"""Folding: taking the centring and scaling of the rows into the weights, exactly."""
+"""Folding: the centring and scaling of the rows become part of the weights, exactly."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK_LATENTS = 4096  # so that no large matrix is held in double precision
+BLOCK_LATENTS = 4096  # converted to float64 at once, to save memory
 
 
 def fold(
@@ -16,24 +16,24 @@ def fold(
     target_mean: np.ndarray | None = None,
     target_scale: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Return the tensors for raw rows of an SAE trained on (x − mean) · scale.
+    """Convert an SAE trained on (x − mean) · scale to one on raw rows.
 
-    Activations come out in the units of raw rows (of a transcoder: of its targets) and decoder rows
-    with length one (zero rows stay zero); reconstructions are the same.
+    Reconstructions are the same. Activations are in the units of raw rows (for a transcoder, of its
+    targets), and decoder rows have unit norm; zero rows stay zero.
 
     Args:
-        tensors: Names and shapes as in files. Pre-activations are x · W_enc + b_enc here, without
-            b_dec.
-        mean: (input_size,).
-        scale: Of the rows.
-        target_mean: Of a transcoder's targets, (output_size,).
-        target_scale: Of a transcoder's targets.
+        tensors: Names and shapes as in files, except that pre-activations are x · W_enc + b_enc,
+            without subtracting b_dec.
+        mean: Mean of the rows, (input_size,).
+        scale: Scale of the rows.
+        target_mean: Mean of a transcoder's targets, (output_size,).
+        target_scale: Scale of a transcoder's targets.
     """
     trained = {name: _precise(tensor) for name, tensor in tensors.items()}
     row_mean = torch.from_numpy(mean).double()
     if target_mean is None:
         out_mean, out_scale = row_mean, scale
-        shift = trained["b_dec"]  # files subtract b_dec from the rows first
+        shift = trained["b_dec"]  # with saved files, b_dec is subtracted from the rows
     else:
         out_mean, out_scale = torch.from_numpy(target_mean).double(), target_scale
         shift = -scale * row_mean
@@ -64,6 +64,6 @@ def fold(
 
 
 def _precise(tensor: Tensor) -> Tensor:
-    """Return a tensor on the CPU, vectors in double precision."""
+    """Return a tensor on the CPU; vectors become float64."""
     tensor = tensor.detach().cpu()
     return tensor.double() if tensor.dim() == 1 else tensor

@@ -14,15 +14,15 @@ ENDINGS = ("*.json", "*.safetensors", "*.npz", "*.pt")
 
 
 def download(name: str, revision: str | None, subfolder: str | None) -> Path:
-    """Return the local folder of a repository, with its models' files.
+    """Download the model files of a repository; return their local folder.
 
     Args:
         name: `owner/name`.
         revision: Branch, tag or commit.
-        subfolder: Only this part of the repository is downloaded.
+        subfolder: Part of the repository to download.
 
     Raises:
-        MissingError: If the hub does not give it.
+        MissingError: If the hub does not provide it.
     """
     hub = extra("hub", "huggingface_hub", f"{name} is not a folder here, and the hub")
     patterns = list(ENDINGS)
@@ -30,9 +30,9 @@ def download(name: str, revision: str | None, subfolder: str | None) -> Path:
         patterns = [f"{subfolder}/{ending}" for ending in ENDINGS]
     try:
         folder = hub.snapshot_download(name, revision=revision, allow_patterns=patterns)
-    except (OSError, ValueError) as error:  # what all errors of the hub are
+    except (OSError, ValueError) as error:  # the bases of all errors of the hub
         raise MissingError(
-            f"{name} is not a folder here, and the hub does not give it: {reason_of(error)}",
+            f"{name} is not a folder here, and the hub does not provide it: {reason_of(error)}",
             file=name,
         ) from error
     return Path(folder)
@@ -48,16 +48,16 @@ def upload(
     token: str | None,
     message: str,
 ) -> str:
-    """Write files to a repository in one commit; return the commit's address.
+    """Upload files to a repository in one commit; return the URL of the commit.
 
     Args:
-        save: Writes the files into a folder.
-        name: `owner/name`; the repository is made if there is none.
-        private: Whether a new repository is private; None leaves it to the hub.
+        save: Writes the files to a folder.
+        name: `owner/name`; the repository is created if it does not exist.
+        private: Whether a new repository is private; if None, the hub decides.
         revision: Branch; the main branch by default.
-        subfolder: Where the files lie in the repository.
-        token: Of the hub; None takes the one that `hf auth login` stored.
-        message: Of the commit.
+        subfolder: Folder in the repository.
+        token: Access token; if None, the one stored by `hf auth login`.
+        message: Commit message.
 
     Raises:
         ServerError: If the hub cannot be reached or refuses.
@@ -74,7 +74,7 @@ def upload(
             )
         except (OSError, ValueError) as error:
             raise ServerError(
-                f"the hub did not take {name}: {reason_of(error)}",
-                remedy="`hf auth login` stores a token that may write.",
+                f"the hub did not accept {name}: {reason_of(error)}",
+                remedy="Store a token with write access: hf auth login.",
             ) from error
     return str(commit.commit_url)

@@ -16,11 +16,11 @@ from nanosae.kernels import backend, segment_ids
 from nanosae.model.sae import SAEModel
 
 BLOCK_ROWS = 4096
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of L0 over the rows
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)  # of the rows' L0
 
 
 class Pool:
-    """Sums over any number of blocks of rows.
+    """Sums over blocks of rows, from which the measures follow.
 
     Example:
         >>> pool = Pool(hidden_size=2)
@@ -39,7 +39,7 @@ class Pool:
         self.active_rows = torch.zeros(hidden_size, dtype=torch.int64)
 
     def add(self, x: Tensor, recon: Tensor, rows: Tensor, cols: Tensor) -> None:
-        """Add a block: x and recon (B, input_size), and the row and latent of each active entry."""
+        """Add a block: x and recon, (B, input_size), and row and latent of each active entry."""
         x = x.double()
         self.n_rows += len(x)
         self.squared_error += float(((x - recon) ** 2).sum())
@@ -49,7 +49,7 @@ class Pool:
         self.active_rows += torch.bincount(cols, minlength=len(self.active_rows))
 
     def merge(self, other: Pool) -> None:
-        """Add what another pool has measured."""
+        """Add the sums of another pool."""
         self.n_rows += other.n_rows
         self.squared_error += other.squared_error
         self.squares += other.squares
@@ -59,7 +59,7 @@ class Pool:
 
     @property
     def fvu(self) -> float:
-        """Fraction of variance unexplained; NaN where the rows do not vary."""
+        """Fraction of variance unexplained; NaN if the rows do not vary."""
         squared_sums = float((torch.as_tensor(self.column_sums) ** 2).sum())
         variance = self.squares - squared_sums / max(self.n_rows, 1)
         if variance <= 1e-12 * self.squares:
@@ -72,7 +72,7 @@ class Pool:
         return float(torch.cat(self.l0s).double().mean())
 
     def summary(self) -> dict[str, Any]:
-        """Return fvu, l0 (mean) and its quantiles, and the histogram of log10 densities."""
+        """Return FVU, the mean and quantiles of L0, and a histogram of log10 densities."""
         l0s = torch.cat(self.l0s).double()
         quantiles = torch.quantile(l0s, torch.tensor(QUANTILES).double())
         density = self.active_rows[self.active_rows > 0].double() / self.n_rows
@@ -88,12 +88,12 @@ class Pool:
 
 @torch.no_grad()
 def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
-    """Pool what the model makes of raw rows.
+    """Measure the reconstruction of raw rows.
 
     Args:
-        model: On the CPU.
+        model: A model on the CPU.
         rows: (n_rows, input_size).
-        targets: What to reconstruct, (n_rows, output_size): the rows themselves, but for a
+        targets: What to reconstruct, (n_rows, output_size): the rows themselves, except for a
             transcoder.
     """
     pool = Pool(model.cfg["d_sae"])
@@ -112,7 +112,7 @@ def measure(model: SAEModel, rows: np.ndarray, targets: np.ndarray) -> Pool:
 
 
 def explained_variance(model: SAEModel, data: Any) -> float:
-    """Return 1 − FVU of raw rows, of any kind that `features` takes."""
+    """Return 1 − FVU of raw rows, in any form that `features` takes."""
     pool = Pool(model.cfg["d_sae"])
     for block in model.open_rows(data).blocks(BLOCK_ROWS):
         part = measure(model, block, block)

@@ -3,8 +3,8 @@
     pre = (x − b_dec) · W_enc + b_enc        acts = rule(pre)        x̂ = acts · W_dec + b_dec
 
 Shapes: W_enc (input_size, hidden_size), b_enc (hidden_size,), W_dec (hidden_size, input_size) with
-rows of length one, b_dec (input_size,). What training did to the rows (centring, scale) is folded
-into these. `weights.py` is the same in numpy and owns the files, which are SAELens'.
+unit-norm rows, b_dec (input_size,). The centring and scaling of rows in training are folded into
+these. `weights.py` is the same in numpy; `files.py` reads and writes the files.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class SAEModel(nn.Module):
     """A sparse autoencoder on raw rows; made by `SAETrainer.train` and `load`.
 
     Args:
-        cfg: Architecture, sizes and, under `metadata`, what describes the training; as in
+        cfg: Architecture, sizes and, under `metadata`, a description of the training; as in
             `cfg.json`.
-        tensors: W_enc, W_dec, b_dec, and b_enc (with `threshold` for jumprelu) or, gated, b_gate,
-            r_mag and b_mag.
+        tensors: W_enc, W_dec, b_dec, and b_enc (with `threshold` for jumprelu) or, for gated SAEs,
+            b_gate, r_mag and b_mag.
     """
 
     W_dec: Tensor
@@ -62,7 +62,7 @@ class SAEModel(nn.Module):
     def __init__(self, cfg: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         super().__init__()
         self.cfg = cfg
-        # latent-major, as the kernels want it; W_enc is a view of it
+        # latent-major for the kernels; W_enc is a view of it
         self._encoder = nn.Parameter(tensors["W_enc"].detach().T.contiguous())
         for name in tensors.keys() - {"W_enc"}:
             setattr(self, name, nn.Parameter(tensors[name].detach().contiguous()))
@@ -76,7 +76,7 @@ class SAEModel(nn.Module):
 
     @property
     def config(self) -> dict[str, Any]:
-        """Sizes, activation, k and what else is known of the training."""
+        """Sizes, activation, k and what else is known about the training."""
         facts = {
             "input_size": self.cfg["d_in"],
             "hidden_size": self.cfg["d_sae"],
@@ -88,11 +88,11 @@ class SAEModel(nn.Module):
 
     @property
     def checksum(self) -> str:
-        """What its decoder is known by, in codes and results that were made with it."""
+        """Checksum of the decoder, by which codes and results refer to the model."""
         return checksum(self.W_dec.detach().cpu().numpy())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return every tensor by its name in files, detached and contiguous."""
+        """Return all tensors by their names in files, detached and contiguous."""
         tensors = {"W_enc": self.W_enc.detach().contiguous()}
         for name, parameter in self.named_parameters():
             if name != "_encoder":
@@ -100,13 +100,13 @@ class SAEModel(nn.Module):
         return tensors
 
     def encode(self, x: Tensor) -> Tensor:
-        """Return the activations (B, hidden_size), dense and differentiable; `features` is sparse.
+        """Return dense, differentiable activations, (B, hidden_size); `features` is sparse.
 
         Args:
             x: Raw rows, (B, input_size).
 
         Raises:
-            DataError: If x has another width.
+            DataError: If the width of x is not `input_size`.
         """
         width = x.shape[-1]
         if width != self.cfg["d_in"]:
@@ -130,32 +130,32 @@ class SAEModel(nn.Module):
         return torch.relu(pre_acts)
 
     def decode(self, acts: Tensor) -> Tensor:
-        """Return the reconstruction (B, input_size) of activations (B, hidden_size).
+        """Return the reconstruction, (B, input_size), from activations, (B, hidden_size).
 
-        Where rows are standardised (`layer_norm`), it is that of the standardised rows;
-        `in_units_of` puts it back.
+        If rows are standardised (`layer_norm`), these are standardised rows, which `in_units_of`
+        converts back.
         """
         return acts @ self.W_dec + self.b_dec
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the reconstruction of raw rows, or what a transcoder makes of them."""
+        """Return the reconstruction of raw rows, or the prediction of a transcoder."""
         return self.in_units_of(x, self.decode(self.encode(x))) + self.skip(x)
 
     def in_units_of(self, x: Tensor, recon: Tensor) -> Tensor:
-        """Return what `decode` gave for raw rows x in the units of these rows."""
+        """Convert the output of `decode` for raw rows x to the units of these rows."""
         if not standardises_rows(self.cfg):
             return recon
         mean, deviation = _row_statistics(x)
         return recon * deviation + mean
 
     def skip(self, x: Tensor) -> Tensor | float:
-        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        """Return the output of the skip connection for raw rows, or 0 if there is none."""
         if "W_skip" not in self._parameters:
             return 0.0
         return x @ self.W_skip.T
 
     def _prepared(self, x: Tensor) -> Tensor:
-        """Return raw rows as W_enc takes them: standardised and without b_dec, if it wants so."""
+        """Return raw rows as W_enc expects them: standardised or less b_dec, as configured."""
         if standardises_rows(self.cfg):
             mean, deviation = _row_statistics(x)
             x = (x - mean) / deviation
@@ -163,7 +163,7 @@ class SAEModel(nn.Module):
 
     @torch.no_grad()
     def pairs(self, x: Tensor) -> Pairs:
-        """Return the active entries of raw rows (B, input_size), sparse, without gradient."""
+        """Return the active entries of raw rows, (B, input_size), without gradient."""
         kind = rule(self.cfg["architecture"])
         kernels = backend(x.device)
         x = self._prepared(x.float()).contiguous()
@@ -183,14 +183,14 @@ class SAEModel(nn.Module):
         return pairs
 
     def open_rows(self, data: Any, columns: Iterable[str] | None = None) -> Rows:
-        """Open data as rows for this model; arguments and errors as of `features`."""
+        """Open data as rows for this model; arguments and errors as for `features`."""
         names = [] if columns is None else list(columns)
         if not names:
             names = self.config.get("columns")
         return open_rows(data, columns=names, input_size=self.cfg["d_in"])
 
     def sparse_features(self, block: np.ndarray) -> sp.csr_array:
-        """Return the features of raw rows (n, input_size) float32, without checking them."""
+        """Return the features of raw float32 rows, (n, input_size), without checking them."""
         pairs = self.pairs(torch.from_numpy(block).to(self.b_dec.device))
         entries = tuple(part.cpu().numpy() for part in pairs)
         matrix = sp.csr_array(entries, shape=(len(block), self.cfg["d_sae"]))
@@ -198,27 +198,27 @@ class SAEModel(nn.Module):
         return matrix
 
     def features(self, data: Any, columns: Iterable[str] | None = None) -> sp.csr_array:
-        """Return the feature activations of every row, (n_rows, hidden_size) float32, sparse.
+        """Return the feature activations of every row, sparse, (n_rows, hidden_size) float32.
 
         Args:
             data: Anything `SAETrainer.train` takes; columns are matched by their names in training.
-            columns: Other names of the vector columns.
+            columns: Names of the vector columns, if they differ from those in training.
 
         Raises:
-            DataError: If the rows are not `input_size` wide, or not finite.
+            DataError: If rows are not `input_size` wide, or not finite.
         """
         rows = self.open_rows(data, columns)
         blocks = [self.sparse_features(block) for block in rows.blocks(BLOCK_ROWS)]
         return sp.csr_array(sp.vstack(blocks, format="csr"))
 
     def reconstruct(self, activations: Any) -> np.ndarray:
-        """Return the rows that feature activations (n_rows, hidden_size) stand for, float32.
+        """Reconstruct float32 rows, (n_rows, input_size), from feature activations.
 
         Args:
-            activations: Sparse or dense, as `features` gives them.
+            activations: Sparse or dense, (n_rows, hidden_size), as `features` returns them.
 
         Raises:
-            DataError: If they are of another number of features.
+            DataError: If they have another shape.
         """
         shape, size = np.shape(activations), self.cfg["d_sae"]
         if len(shape) != 2 or shape[1] != size:
@@ -239,27 +239,27 @@ class SAEModel(nn.Module):
         force: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> Codes:
-        """Write the features of a corpus to disk in a stream, with its texts and metadata.
+        """Stream the features of a corpus to disk, with its texts and metadata.
 
-        An interrupted call is continued when it is repeated with the same data; data that the
-        corpus holds already is not added again.
+        An interrupted call continues when repeated with the same data; data that the corpus already
+        holds is not added again.
 
         Args:
             data: Anything `features` takes.
-            path: The corpus' folder, by convention `RUN/codes/NAME`.
+            path: Folder of the corpus, by convention `RUN/codes/NAME`.
             metadata: A list of texts, or a table with a column `text` and others, in the order of
-                the rows; None takes the columns of `data` that are not vectors.
-            columns: Other names of the vector columns.
-            resume: Insist on continuing an interrupted call: with other data it is an error.
-            append: Add the rows to those of an existing corpus.
-            force: Replace an existing corpus, when the new one is complete.
-            part: (r, N) encodes the r-th of N equal parts of the rows, for N processes at once;
-                `join_codes` makes one corpus of them.
+                the rows; if None, the columns of `data` that are not vectors.
+            columns: Names of the vector columns, if they differ from those in training.
+            resume: Require that an interrupted call be continued: other data is an error.
+            append: Add the rows to an existing corpus.
+            force: Replace an existing corpus once the new one is complete.
+            part: (r, N) encodes the r-th of N equal parts of the rows, for N parallel processes;
+                `join_codes` joins the parts.
 
         Raises:
-            DataError: If rows and texts differ in number, or the rows cannot be encoded, or an
-                interrupted call with other data is to be resumed.
-            ExistsError: If the folder holds a corpus of other data, without `append`.
+            DataError: If rows and texts differ in number, if rows cannot be encoded, or if the
+                call to resume had other data.
+            ExistsError: If the folder holds a corpus of other data and `append` is not set.
         """
         from nanosae.model.corpus import EncodeOptions, encode_corpus
 
@@ -278,15 +278,15 @@ class SAEModel(nn.Module):
         folder: str | Path,
         layout: Literal["sae_lens", "sparsify", "dictionary_learning"] = "sae_lens",
     ) -> None:
-        """Write the model's files, each in one step.
+        """Write the model's files, each atomically.
 
         Args:
-            folder: Is made if it does not exist.
-            layout: Whose files: SAELens' `sae_weights.safetensors` and `cfg.json`, which are also
-                ours; sparsify's; or dictionary_learning's.
+            folder: Created if it does not exist.
+            layout: The library whose files to write; those of SAELens, `sae_weights.safetensors`
+                and `cfg.json`, are also nanoSAE's own.
 
         Raises:
-            DataError: If that library has no such SAE.
+            DataError: If that library does not support such an SAE.
         """
         arrays = {name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}
         if layout == "sae_lens":
@@ -298,17 +298,17 @@ class SAEModel(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> SAEModel:
-        """Read a saved SAE, of any library whose layout is known, or one of the hub.
+        """Load a saved SAE from nanoSAE's or another library's files, or from the hub.
 
         Args:
             path: A model folder; a run folder that holds one; a folder or file of SAELens,
                 dictionary_learning, sparsify, HypotheSAEs, OpenAI, Gemma Scope or Llama Scope;
-                or, where there is no such path, `owner/name` or `owner/name/subfolder` of the
+                or, if there is no such path, `owner/name` or `owner/name/subfolder` on the
                 Hugging Face hub.
 
         Raises:
             MissingError: If there is no saved model.
-            DamagedFileError: If a file is not what was written, or does not fit the other one.
+            DamagedFileError: If a file was changed or damaged, or the files do not fit together.
             DataError: If its architecture is not supported.
         """
         if not Path(path).exists() and HUB_NAME.fullmatch(str(path)):
@@ -329,15 +329,15 @@ class SAEModel(nn.Module):
         revision: str | None = None,
         subfolder: str | None = None,
     ) -> SAEModel:
-        """Load a folder, or a repository of the Hugging Face hub (extra `hub`).
+        """Load an SAE from a folder or from the Hugging Face hub (extra `hub`).
 
         Args:
-            name: A folder, or `owner/name`.
-            revision: Branch, tag or commit; the newest of the main branch by default.
-            subfolder: Where the SAE lies in the folder or repository.
+            name: A folder, or `owner/name` on the hub.
+            revision: Branch, tag or commit; the head of the main branch by default.
+            subfolder: Folder of the SAE in the folder or repository.
 
         Raises:
-            MissingError: If there is neither.
+            MissingError: If there is neither such a folder nor such a repository.
         """
         folder = Path(name)
         if not folder.exists():
@@ -356,9 +356,9 @@ class SAEModel(nn.Module):
         """Write the model's files and a model card, README.md.
 
         Args:
-            folder: Is made if it does not exist.
-            name: Of the model in the card; the folder's by default.
-            metrics: What training measured, for the card: `SAETrainer.metrics_`.
+            folder: Created if it does not exist.
+            name: Name of the model in the card; that of the folder by default.
+            metrics: Metrics for the card, as in `SAETrainer.metrics_`.
         """
         self.save(folder)
         card = model_card(self.config, name or Path(folder).name, metrics)
@@ -375,16 +375,16 @@ class SAEModel(nn.Module):
         metrics: dict[str, Any] | None = None,
         message: str = "Upload a sparse autoencoder",
     ) -> str:
-        """Upload the model and its card to the Hugging Face hub; return the commit's address.
+        """Upload the model and its card to the Hugging Face hub; return the URL of the commit.
 
         Args:
-            name: `owner/name`; the repository is made if there is none.
-            private: Whether a new repository is private.
+            name: `owner/name`; the repository is created if it does not exist.
+            private: Whether a new repository is private; if None, the hub decides.
             revision: Branch; the main branch by default.
-            subfolder: Where the files lie in the repository.
-            token: Of the hub; None takes the one that `hf auth login` stored.
-            metrics: What training measured, for the card: `SAETrainer.metrics_`.
-            message: Of the commit.
+            subfolder: Folder in the repository.
+            token: Access token; if None, the one stored by `hf auth login`.
+            metrics: Metrics for the card, as in `SAETrainer.metrics_`.
+            message: Commit message.
 
         Raises:
             ServerError: If the hub cannot be reached or refuses.
@@ -408,7 +408,7 @@ class SAEModel(nn.Module):
         return rebuild, (self.cfg, self.tensors())
 
     def __repr__(self) -> str:
-        """Name the activation and the sizes."""
+        """Show activation, sizes and k."""
         config = self.config
         facts = [
             config["activation"],
@@ -426,12 +426,12 @@ class SAEModel(nn.Module):
 
 
 def _name_encoder(_model: Any, state: dict[str, Any], prefix: str, _: Any) -> None:
-    """Let `state_dict` hold W_enc, as files do."""
+    """Name the encoder W_enc in `state_dict`, as in files."""
     state[f"{prefix}W_enc"] = state.pop(f"{prefix}_encoder").T
 
 
 def _take_encoder(_model: Any, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Let `load_state_dict` take W_enc."""
+    """Accept W_enc in `load_state_dict`."""
     if f"{prefix}W_enc" in state:
         state[f"{prefix}_encoder"] = state.pop(f"{prefix}W_enc").T
 
@@ -443,9 +443,9 @@ def _row_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rebuild(cfg: dict[str, Any], tensors: dict[str, Tensor]) -> SAEModel:
-    """Make a model again from what `torch.save` keeps of it."""
+    """Rebuild a model from what `torch.save` wrote."""
     return SAEModel(cfg, tensors)
 
 
-rebuild.__module__ = "nanosae.model"  # the name in files does not follow the code
+rebuild.__module__ = "nanosae.model"  # a name that stays valid if the code moves
 torch.serialization.add_safe_globals([rebuild])

@@ -1,4 +1,4 @@
-"""Snapshots: histograms of an SAE's weights and activations that replay a training."""
+"""Snapshots: histograms of weights and activations, from which a training can be replayed."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 BINS = 64
-MAX_WEIGHTS = 2**17  # single weights in a histogram, about
-MAX_POSITIONS = 2048  # latents whose place in the plane is kept
-MAX_COMPARED = 512  # latents whose decoder rows are compared with each other
+MAX_WEIGHTS = 2**17  # approximate number of weights in a histogram
+MAX_POSITIONS = 2048  # latents with a position in the plane
+MAX_COMPARED = 512  # latents with pairwise cosines of their decoder rows
 
 
 def snapshot(
     encoder: Tensor, decoder: Tensor, density: Tensor, acts: Tensor, targets: Tensor
 ) -> dict[str, np.ndarray]:
-    """Return the histograms and positions of one moment of a training, in a few kilobytes.
+    """Return histograms and latent positions at one step of a training, a few kilobytes.
 
     Args:
         encoder: Latent-major, (hidden_size, input_size).
-        decoder: (hidden_size, output_size); where a transcoder's has another width, there are no
-            cosines between the two.
+        decoder: (hidden_size, output_size); without encoder–decoder cosines if output_size is not
+            input_size.
         density: (hidden_size,).
-        acts: Some active values, any length.
-        targets: Rows that are reconstructed, (rows, output_size), the same in each snapshot:
-            decoder rows are projected on their two principal axes.
+        acts: A sample of positive activations, of any length.
+        targets: Rows to reconstruct, (rows, output_size), the same in every snapshot: decoder rows
+            are projected on their two principal axes.
 
     Returns:
-        `positions` (n, 2) of the `latents` (n,), and NAME, (64,), with NAME_edges, (65,), for each
-        histogram.
+        `positions`, (n, 2), of the `latents`, (n,); and for each histogram its counts NAME, (64,),
+        and edges NAME_edges, (65,).
     """
     encoder, decoder = encoder.detach().cpu(), decoder.detach().cpu()
     encoder_norm, decoder_norm = encoder.norm(dim=1), decoder.norm(dim=1)
@@ -59,11 +59,11 @@ def snapshot(
 
 
 def _principal_axes(rows: Tensor) -> Tensor:
-    """Return the two principal axes of centred rows, (width, 2); zeros where there is but one."""
+    """Return the two principal axes of centred rows, (width, 2), padded with zeros."""
     n_rows, width = rows.shape
     if width <= n_rows:
         axes = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -2:]
-    else:  # of wide rows, their products with each other are the smaller matrix
+    else:  # the Gram matrix is smaller
         axes = rows.T @ torch.linalg.eigh(rows @ rows.T).eigenvectors[:, -2:]
         axes /= axes.norm(dim=0).clamp_min(1e-12)
     return F.pad(axes, (0, 2 - axes.shape[1]))
@@ -77,7 +77,7 @@ def _encoder_decoder_cosines(encoder: Tensor, decoder: Tensor) -> Tensor:
 
 
 def _histogram(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and edges, also of values that are all equal or of none."""
+    """Return counts and edges of a histogram; values may all be equal, or there may be none."""
     low, high = 0.0, 0.0
     if len(values):
         low, high = float(values.min()), float(values.max())

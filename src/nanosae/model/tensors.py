@@ -1,4 +1,4 @@
-"""Read the tensors of files: safetensors, numpy's archives, and pickles of tensors only."""
+"""Read tensors from files: safetensors, numpy archives, and pickles without code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from nanosae.checked import damaged, naming
 from nanosae.errors import DataError, reason_of
 
-# of safetensors; BF16 has none
+# types of safetensors files in numpy, which has no BF16
 FLOATS = {
     "F16": np.float16,
     "F32": np.float32,
@@ -24,8 +24,8 @@ def read_safetensors(file: Path, remedy: str) -> Arrays:
     """Return the tensors of a safetensors file in float32.
 
     Raises:
-        DamagedFileError: If it is not such a file.
-        DataError: If a tensor holds no floating-point numbers.
+        DamagedFileError: If it is not a safetensors file.
+        DataError: If a tensor is not of a floating-point type.
     """
     from safetensors import deserialize
 
@@ -41,11 +41,11 @@ def read_archive(file: Path, remedy: str) -> Arrays:
 
 
 def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
-    """Return the dictionary that `torch.save` wrote; nothing in the file is executed.
+    """Return a dictionary written by `torch.save`, without executing anything in the file.
 
     Raises:
-        DamagedFileError: If it is not such a file.
-        DataError: If it holds anything but tensors, numbers, texts, lists and dictionaries.
+        DamagedFileError: If it cannot be read.
+        DataError: If it holds anything but tensors, numbers, strings, lists and dictionaries.
     """
     from pickle import UnpicklingError
 
@@ -55,8 +55,8 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
         content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise DataError(
-            f"{file} holds objects whose code would have to run, or is not a file of torch; "
-            "only tensors and plain values are read.",
+            f"{file} needs code to be executed, or was not written by torch.save; only tensors "
+            "and plain values are read.",
             file=file,
             remedy="Save the state_dict with the library that made it.",
         ) from error
@@ -66,7 +66,7 @@ def read_pickle(file: Path, remedy: str) -> dict[str, Any]:
         raise DataError(
             f"{file} holds a {type(content).__name__}; needed: a state_dict.",
             file=file,
-            remedy="torch.load reads what torch.save made of a whole model.",
+            remedy="If it is a whole model, read it with torch.load.",
         )
     return content
 
@@ -77,7 +77,7 @@ def float32(tensor: Any) -> np.ndarray:
 
 
 def _as_float32(file: Path, name: str, entry: dict[str, Any]) -> np.ndarray:
-    """Return a tensor of a safetensors file; numpy has no bfloat16, which is half a float32."""
+    """Return a tensor of a safetensors file; a bfloat16 is the upper half of a float32."""
     kind = entry["dtype"]
     if kind == "BF16":
         upper_half = np.frombuffer(entry["data"], "<u2").astype(np.uint32)

@@ -1,4 +1,4 @@
-"""Weights: a saved SAE in numpy. It encodes, decodes and hands out directions without torch.
+"""Weights: a saved SAE in numpy, which encodes, decodes and has directions without torch.
 
 With p = (x − b_dec) @ W_enc, the activations of a row x are
 
@@ -7,10 +7,10 @@ With p = (x − b_dec) @ W_enc, the activations of a row x are
     jumprelu   p + b_enc where that exceeds max(threshold, 0)
     gated      max(p · exp(r_mag) + b_mag, 0) where p + b_gate > 0
 
-and the reconstruction is acts @ W_dec + b_dec. Transcoders, which make other vectors of the rows,
-keep entries by the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK models
-are saved as jumprelu, so that rows never depend on each other. With `normalize_activations:
-layer_norm` every row is standardised first, and `decode` gives standardised rows.
+and the reconstruction is acts @ W_dec + b_dec. Transcoders, which predict targets, keep entries by
+the same rules, with p = x @ W_enc; `skip_` ones add x @ W_skip.T. BatchTopK models are saved as
+jumprelu, so that rows do not depend on each other. With `normalize_activations: layer_norm`, each
+row is standardised first, and `decode` returns standardised rows.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from nanosae.model.architectures import (
 )
 from nanosae.model.files import read_model, write_model
 
-BLOCK = 2**24  # pre-activations held at a time while encoding: 64 MiB
+BLOCK = 2**24  # pre-activations held at once: 64 MiB
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Hold the tensors of a saved SAE.
+    """The tensors of a saved SAE.
 
     Attributes:
         W_enc: Encoder, (input_size, hidden_size) float32.
         W_dec: Decoder, (hidden_size, input_size) float32; row j is the direction of feature j.
         b_dec: Decoder bias, (input_size,).
-        cfg: What `cfg.json` says; our scalars lie under `metadata`.
-        b_enc: Encoder bias, (hidden_size,); None if gated, as the next is for all but jumprelu.
-        threshold: What a pre-activation must exceed, (hidden_size,).
-        b_gate: Gate bias of a gated model, (hidden_size,); likewise `r_mag` and `b_mag`.
-        r_mag: Log of the magnitudes' scale.
-        b_mag: Bias of the magnitudes.
-        W_skip: A transcoder's linear path, (output_size, input_size).
+        cfg: Content of `cfg.json`; nanoSAE's own settings are under `metadata`.
+        b_enc: Encoder bias, (hidden_size,); None if gated.
+        threshold: Threshold of the pre-activations, (hidden_size,); jumprelu only.
+        b_gate: Gate bias, (hidden_size,); gated only, like `r_mag` and `b_mag`.
+        r_mag: Logarithm of the magnitudes' scale, (hidden_size,).
+        b_mag: Bias of the magnitudes, (hidden_size,).
+        W_skip: Skip connection of a transcoder, (output_size, input_size).
     """
 
     W_enc: np.ndarray
@@ -70,19 +70,19 @@ class Weights:
 
         Raises:
             MissingError: If there is no saved model.
-            DamagedFileError: If a file is not what was written, or tensors are missing or do not
-                have the shapes that cfg.json states.
+            DamagedFileError: If a file was changed or damaged, or tensors are missing or have
+                other shapes than cfg.json states.
             DataError: If its architecture is not supported.
         """
         cfg, tensors = read_model(path)
         return cls(cfg=cfg, **tensors)
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return the tensors by name, without those that this architecture has not."""
+        """Return the tensors of this architecture, by name."""
         return {name: getattr(self, name) for name in tensor_shapes(self.cfg)}
 
     def save(self, folder: str | Path) -> None:
-        """Write `sae_weights.safetensors` and `cfg.json`, as `load` and SAELens read them."""
+        """Write `sae_weights.safetensors` and `cfg.json`, for `load` and for SAELens."""
         write_model(folder, self.cfg, self.tensors())
 
     @property
@@ -97,26 +97,26 @@ class Weights:
 
     @property
     def is_transcoder(self) -> bool:
-        """Whether it makes other vectors of the rows than these."""
+        """Whether it predicts targets instead of its inputs."""
         return is_transcoder(self.cfg["architecture"])
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """Our scalars: activation, k, columns, matryoshka, encoder, seed."""
+        """Settings that SAELens does not have: activation, k, columns, encoder, seed and so on."""
         return self.cfg.get("metadata", {})
 
     def encode(self, x: Any) -> sp.csr_array:
-        """Encode rows into activations, some thousand rows at a time.
+        """Encode rows into activations, a few thousand rows at a time.
 
         Args:
-            x: Raw rows, (n, input_size); a single row may be flat. Any array that slices, memory
-                maps included.
+            x: Raw rows, (n, input_size), or a single row, (input_size,). Any array that can be
+                sliced, such as a memory map.
 
         Returns:
             Activations, (n, hidden_size) float32, all positive.
 
         Raises:
-            DataError: If the width of `x` is not the model's.
+            DataError: If the width of `x` is not `input_size`.
         """
         rows = x if np.ndim(x) == 2 else np.atleast_2d(x)
         width = np.shape(rows)[1]
@@ -133,18 +133,18 @@ class Weights:
         return sp.csr_array(sp.vstack(blocks, format="csr"))
 
     def decode(self, acts: Any) -> np.ndarray:
-        """Reconstruct rows from activations, (n, hidden_size) sparse or dense; dense float32."""
+        """Reconstruct dense float32 rows from activations, (n, hidden_size), sparse or dense."""
         return np.asarray(acts @ self.W_dec + self.b_dec, np.float32)
 
     def skip(self, x: np.ndarray) -> np.ndarray | float:
-        """Return what a transcoder's skip connection adds for raw rows; 0 without one."""
+        """Return the output of the skip connection for raw rows, or 0 if there is none."""
         return 0.0 if self.W_skip is None else x @ self.W_skip.T
 
     def directions(self) -> np.ndarray:
-        """Return each feature's direction among the rows, (hidden_size, input_size).
+        """Return the unit-norm direction of each feature in the space of rows.
 
-        They are the decoder's rows at length 1 (zero rows stay zero); a transcoder's decoder lives
-        in another space, so that its encoder's columns are taken.
+        These are the decoder rows; for a transcoder, whose decoder is in another space, they are
+        the encoder columns. Zero rows stay zero. Shape (hidden_size, input_size).
         """
         rows = self.W_dec
         if self.is_transcoder:
@@ -176,7 +176,7 @@ class Weights:
 
 
 def _is_among_largest(pre_acts: np.ndarray, k: int) -> np.ndarray:
-    """Mark the k largest entries of each row; of equal ones, those with the lower index."""
+    """Mark the k largest entries of each row; of equal entries, the first."""
     smallest_kept = np.partition(pre_acts, -k, axis=1)[:, -k, None]
     keep = pre_acts >= smallest_kept
     n_kept = keep.sum(axis=1)

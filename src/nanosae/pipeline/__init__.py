@@ -1,1 +1,1 @@
-"""From texts to findings in one command."""
+"""From texts to findings in one call."""

@@ -1,6 +1,6 @@
-"""What a run is going to do: which column is what, which encoder, which stages.
+"""The plan of a run: the roles of the columns, and the encoder.
 
-A plan is made and said before anything is computed, so that a wrong guess costs seconds.
+The plan is printed before anything is computed, so that a wrong guess costs only seconds.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.runs.embeddings import Embeddings
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
+from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import is_html, plain_texts
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (
     SAMPLE_ROWS,
-    Column,
-    Role,
     column_roles,
     likely_text,
     with_roles,
@@ -36,15 +35,15 @@ from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 from nanosae.text.encoders import Encoder, find_encoder
 
-MIN_ROWS = 50  # fewer have nothing to be learned from
-MANY_ALIKE = 5  # columns that are taken for the same: the names of more are not said
-CHARACTERS_PER_TOKEN = 4  # of English; other languages take more tokens
-MIN_DIFFERENT = 10  # texts, for groups of equal ones to be on both sides of a split
+MIN_ROWS = 50  # rows needed to learn anything
+MAX_NAMES = 5  # columns of the same role that are listed by name
+CHARACTERS_PER_TOKEN = 4  # in English; other languages need more tokens
+MIN_DISTINCT = 10  # texts, so that both sides of a split have some
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a run is told instead of deciding it; `nanosae.run` explains these keywords."""
+    """Choices of the user that override the plan; see the keywords of `nanosae.run`."""
 
     vectors: Any = None
     text: str | None = None
@@ -61,18 +60,18 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run takes for what.
+    """How a run interprets its data.
 
     Attributes:
-        table: The rows that have a text, with every column that is kept; the text is `text`.
-        vectors: Given rows, (n, width), or None where the texts are to be encoded.
-        encoder: What encodes them; None with given vectors.
+        table: The rows with a text and all columns that are kept; the text column is `text`.
+        vectors: Given rows, (n, width), or None if the texts are to be embedded.
+        encoder: The text encoder; None if vectors are given.
         columns: The role of every column.
         groups: Columns whose values are compared.
         times: Columns over which features are followed.
-        numbers: Columns that are explained.
-        labels: The column that features are evaluated on, if any.
-        notes: Sentences on rows that were left out.
+        numbers: Columns of numbers that are explained.
+        labels: Column of known labels to evaluate the features on, if any.
+        notes: Sentences about rows that were skipped and the like.
     """
 
     table: pa.Table
@@ -91,7 +90,7 @@ class Plan:
         return "text" in self.table.column_names
 
     def lines(self) -> list[str]:
-        """Say what is taken for what, and why: many columns of one kind in one line."""
+        """Return the plan in lines: the role of every column with its reason, and the notes."""
         lines = [f"{len(self.table):,} rows", *_lines_on_columns(self.columns)]
         if self.encoder is not None:
             lines.append(f"  embedder: {self.encoder.name} ({self.encoder.note})")
@@ -101,30 +100,29 @@ class Plan:
 
 
 def _lines_on_columns(columns: list[Column]) -> list[str]:
-    """Say what each column is; those that are the same for the same reason together."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    """Return a line for each column, or for many columns with the same role and reason."""
+    names_of: dict[tuple[str, str], list[str]] = {}
     for column in columns:
-        alike.setdefault((column.role, column.reason), []).append(column.name)
+        names_of.setdefault((column.role, column.reason), []).append(column.name)
     lines = []
-    for (role, reason), names in alike.items():
-        said = names
-        if len(names) > MANY_ALIKE:
-            first = ", ".join(names[:MANY_ALIKE])
-            said = [f"{first} and {len(names) - MANY_ALIKE} more"]
-        lines += [f"  {name}: {role} ({reason})" for name in said]
+    for (role, reason), names in names_of.items():
+        if len(names) > MAX_NAMES:
+            first = ", ".join(names[:MAX_NAMES])
+            names = [f"{first} and {len(names) - MAX_NAMES} more"]
+        lines += [f"  {name}: {role} ({reason})" for name in names]
     return lines
 
 
 def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
-    """Decide what a run does with some data.
+    """Plan a run: find the roles of the columns, the vectors and the encoder.
 
     Args:
-        data: See `nanosae.run`.
-        options: What is not to be decided but is given.
+        data: As in `nanosae.run`.
+        options: Choices of the user.
 
     Raises:
-        DataError: If there is no text, or it is not clear which; if there are too few rows.
-        ConfigError: If a named column does not exist, or vectors and an embedder are given.
+        DataError: If no column, or more than one, can be the text, or there are too few rows.
+        ConfigError: If a named column does not exist, or both vectors and an embedder are given.
     """
     options = PlanOptions() if options is None else options
     if options.vectors is not None and options.embedder is not None:
@@ -165,14 +163,14 @@ def make_plan(data: Any, options: PlanOptions | None = None) -> Plan:
 
 
 def _names(given: str | Sequence[str] | None) -> list[str]:
-    """Return the names of columns as a list, also of a single one or none."""
+    """Return the given names of columns as a list."""
     if given is None:
         return []
     return [given] if isinstance(given, str) else list(given)
 
 
 def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
-    """Return the table, and the vectors that a file of vectors holds."""
+    """Return the table, and the path of the vectors if the data is a file of vectors."""
     if not isinstance(data, str | Path):
         return without_structs(table_of_texts(data)), None
     path = Path(data)
@@ -187,7 +185,7 @@ def _read(data: Any, text: str | None, encoding: str) -> tuple[pa.Table, Any]:
 def _take_vectors(
     table: pa.Table, given: Any, embedder: Any
 ) -> tuple[pa.Table, np.ndarray | None, list[Column]]:
-    """Return the table without its vectors, the rows to train on, and the vectors' role."""
+    """Return the table without vectors, the rows to train on, and the role of their columns."""
     table = with_vectors_parsed(table)
     is_column = isinstance(given, str) and given in table.column_names
     found = [given] if is_column else vector_columns_beside(table)
@@ -217,7 +215,7 @@ def _no_text(columns: list[Column], likely: str | None) -> DataError:
 
 
 def _check_rows(table: pa.Table) -> None:
-    """Refuse too few rows, and texts that are nearly all the same."""
+    """Raise a DataError if there are too few rows or distinct texts."""
     if len(table) < MIN_ROWS:
         raise DataError(
             f"{len(table)} rows have a text; at least {MIN_ROWS} are needed."
@@ -225,14 +223,14 @@ def _check_rows(table: pa.Table) -> None:
     if "text" not in table.column_names:
         return
     texts = table["text"]
-    different: set[str] = set()
+    distinct: set[str] = set()
     for text in texts:
-        different.add(normalised(str(text.as_py())))
-        if len(different) >= MIN_DIFFERENT:
+        distinct.add(normalised(str(text.as_py())))
+        if len(distinct) >= MIN_DISTINCT:
             return
     raise DataError(
-        f"Ignoring case, digits and punctuation, only {len(different)} of the {len(texts):,} "
-        f"texts are distinct; at least {MIN_DIFFERENT} are needed.",
+        f"Ignoring case, digits and punctuation, only {len(distinct)} of the {len(texts):,} "
+        f"texts are distinct; at least {MIN_DISTINCT} are needed.",
         remedy="Choose another text column with --text.",
     )
 
@@ -257,15 +255,15 @@ def _check_names(table: pa.Table, options: PlanOptions) -> None:
 
 
 def _columns(table: pa.Table, options: PlanOptions) -> list[Column]:
-    """Return the role of every column: of those that the options name, the one they give."""
+    """Return the role of every column, which is the given one for columns in the options."""
     given: dict[str, Role] = dict.fromkeys(_names(options.by), "category")
     given |= dict.fromkeys(_names(options.time), "date")
     given |= dict.fromkeys(_names(options.target), "number")
-    columns = _found_columns(table, options.text)
+    columns = _detected_columns(table, options.text)
     return with_roles(columns, table, given)
 
 
-def _found_columns(table: pa.Table, text: str | None) -> list[Column]:
+def _detected_columns(table: pa.Table, text: str | None) -> list[Column]:
     if text is None:
         return column_roles(table)
     columns = [Column(text, "text", "as requested")]
@@ -277,7 +275,7 @@ def _found_columns(table: pa.Table, text: str | None) -> list[Column]:
 
 
 def _text_column(columns: list[Column]) -> str | None:
-    """Return the name of the first column of texts."""
+    """Return the name of the first text column."""
     texts = [column.name for column in columns if column.role == "text"]
     return texts[0] if texts else None
 
@@ -285,7 +283,7 @@ def _text_column(columns: list[Column]) -> str | None:
 def _compared(
     given: str | Sequence[str] | None, columns: list[Column], *roles: Role
 ) -> list[str]:
-    """Return the columns that are given, or else all of some roles."""
+    """Return the given columns, or by default all columns with certain roles."""
     if given is not None:
         return _names(given)
     return [column.name for column in columns if column.role in roles]
@@ -301,7 +299,7 @@ def _encoder(options: PlanOptions) -> Encoder:
 
 
 def _with_text(table: pa.Table, text: str) -> pa.Table:
-    """Call the text column `text`, and make its values strings."""
+    """Rename the text column to `text`, and convert its values to strings."""
     if text != "text":
         taken = "text" in table.column_names
         names = [_renamed(name, text, taken) for name in table.column_names]
@@ -321,12 +319,12 @@ def _renamed(name: str, text: str, taken: bool) -> str:
 
 
 def embedding_cost(plan: Plan, run: Path, price: float | None) -> str:
-    """Say how many texts are to be embedded, and what that costs.
+    """Return how many texts are to be embedded, and the cost, in words.
 
     Args:
-        plan: What a run is going to do.
-        run: Its folder; texts that are embedded there cost nothing.
-        price: Of a million tokens, in any currency.
+        plan: The plan of the run.
+        run: The run folder; texts already embedded there cost nothing.
+        price: Price of a million tokens, in any currency.
     """
     if plan.encoder is None:
         return "nothing to embed: the vectors are given"

@@ -1,4 +1,4 @@
-"""Everything that a run has found, as tables and objects."""
+"""The results of a run, as tables and objects."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from nanosae.analysis.search.results import Results
 
 BIGGEST_TOPICS = 4
-TABLES = ("findings", "topics")  # that a summary tells
+TABLES = ("findings", "topics")  # shown in a summary
 
 
 class Analysis:
-    """The results of `nanosae.run`, or of a run folder that `nanosae.open` has opened.
+    """The results of `nanosae.run`, or of a run folder opened with `nanosae.open`.
 
     Args:
         run: The run folder.
@@ -40,8 +40,8 @@ class Analysis:
         codes: The activations of the corpus, with texts and metadata.
 
     Raises:
-        MissingError: If the folder holds no codes, or a result that is asked for is not made yet.
-        StaleError: If a result that is asked for is of another model or other codes.
+        MissingError: If the folder holds no codes, or a requested result does not exist yet.
+        StaleError: If a requested result was made from another model or other codes.
     """
 
     def __init__(self, run: Path) -> None:
@@ -50,12 +50,12 @@ class Analysis:
 
     @property
     def features(self) -> pd.DataFrame:
-        """One line per feature: statistics, label, scores, family, topic."""
+        """One row per feature: statistics, label, scores, family, topic."""
         return load_features(self.run, self.codes)
 
     @property
     def findings(self) -> pd.DataFrame:
-        """One sentence per line: tested ones, the most telling first, then what there is.
+        """One sentence per row: tested findings, the most telling first, then descriptive counts.
 
         See `nanosae.analysis.comparisons.sentences.findings` and
         `nanosae.analysis.comparisons.overview.overview`.
@@ -64,7 +64,7 @@ class Analysis:
 
     @property
     def topics(self) -> pd.DataFrame:
-        """One line per topic, with BERTopic's columns and the features that it is made of."""
+        """One row per topic, with BERTopic's columns and the features that make it up."""
         return self._result("topics.parquet", "topics")
 
     @property
@@ -76,19 +76,19 @@ class Analysis:
 
     @property
     def evaluation(self) -> Evaluation:
-        """What the features are worth beside baselines."""
+        """The measures of the features beside those of baselines."""
         from nanosae.analysis.evaluation.evaluate import Evaluation
 
         return Evaluation.from_dict(self._result("evaluation.json", "evaluate"))
 
     def cut_topics(self, n: int) -> Topics:
-        """Group rows and features into another number of topics."""
+        """Return another number of topics, without changing the run."""
         from nanosae.analysis.groups.topics import topics
 
         return topics(self.codes, n)
 
     def card(self, feature: int) -> Card:
-        """Return all that is known of one feature."""
+        """Return everything known about one feature."""
         from nanosae.analysis.cards import card
 
         return card(self.codes, feature)
@@ -114,14 +114,26 @@ class Analysis:
 
         return contrast(self.codes, a, b, by=by)
 
+    def explain(self, target: Any) -> Contrast:
+        """Find the features that are associated with a column of numbers or categories."""
+        from nanosae.analysis.comparisons.explain import explain
+
+        return explain(self.codes, target)
+
+    def over_time(self, column: str) -> Contrast:
+        """Find the features that become more or less frequent."""
+        from nanosae.analysis.comparisons.over_time import over_time
+
+        return over_time(self.codes, column)
+
     def explore(self, *, open_browser: bool = True) -> None:
-        """Show the run on a local page, until it is interrupted."""
+        """Show the run on a local page until interrupted."""
         from nanosae.view.explorer.server import explore
 
         explore(self.run, open_browser=open_browser)
 
     def report(self, path: str | Path | None = None) -> Path:
-        """Write everything to one HTML file and return its path."""
+        """Write all results to one HTML file and return its path."""
         from nanosae.view.report.render import report
 
         return report(self.run, path)
@@ -130,13 +142,14 @@ class Analysis:
         found = load_result(self.run, name, self.codes)
         if found is None:
             raise MissingError(
-                f"{self.run} has no {name} yet.", remedy=f"nanosae {verb} makes it."
+                f"{self.run} has no {name} yet.",
+                remedy=f"Create it with `nanosae {verb}`.",
             )
         if found.stale:
             raise StaleError(
                 f"{self.run / name} is stale: {found.stale}.",
                 file=self.run / name,
-                remedy=f"nanosae {verb} makes it again.",
+                remedy=f"Recreate it with `nanosae {verb}`.",
             )
         return found.value
 
@@ -144,9 +157,9 @@ class Analysis:
         return fresh_value(self.run, f"{name}.parquet", self.codes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what `--json` prints: the folder, its rows, all findings and topics.
+        """Return the folder, its rows, all findings and topics, as printed by `--json`.
 
-        Results that were not made, or of another model or other codes, are empty lists.
+        Missing and stale results are empty lists.
         """
         found: dict[str, Any] = {"output": str(self.run), "rows": self.codes.n_rows}
         for name in TABLES:
@@ -155,16 +168,16 @@ class Analysis:
         return found
 
     def summary(self, n: int = 10) -> list[str]:
-        """Return the first findings, and the biggest topics, a line each."""
+        """Return the biggest topics and the first findings, in one line each."""
         first = self._first_findings(n)
-        tells_topics = "topic" in first["side"].tolist()
-        topics = "" if tells_topics else self._biggest_topics()
-        about = [f"  biggest topics: {topics}"] if topics else []
-        lines = [f"  • {sentence}" for sentence in first["sentence"]]
-        return [*self._stale_lines(), *about, *lines]
+        has_topics = "topic" in first["side"].tolist()
+        topics = "" if has_topics else self._biggest_topics()
+        topic_lines = [f"  biggest topics: {topics}"] if topics else []
+        findings = [f"  • {sentence}" for sentence in first["sentence"]]
+        return [*self._stale_lines(), *topic_lines, *findings]
 
     def _stale_lines(self) -> list[str]:
-        """Say which results are left out since they are of another model or other codes."""
+        """Return a line for each result that is omitted because it is stale."""
         lines = []
         for name in TABLES:
             found = load_result(self.run, f"{name}.parquet", self.codes)
@@ -173,7 +186,7 @@ class Analysis:
         return lines
 
     def __repr__(self) -> str:
-        """Say what it is about and its first findings."""
+        """Return the folder, the number of rows and the summary."""
         head = f"Analysis({str(self.run)!r}: {self.codes.n_rows:,} rows)"
         return "\n".join([head, *self.summary()])
 
@@ -189,23 +202,23 @@ class Analysis:
         return findings.head(n)
 
     def _biggest_topics(self) -> str:
-        """Name the biggest topics with their shares."""
+        """Return the names and shares of the biggest topics."""
         topics = self._fresh_table("topics")
         if topics is None:
             return ""
         largest_first = topics.sort_values("Count", ascending=False)
         is_unnamed = largest_first["Name"].str.contains(UNNAMED)
         named = largest_first.loc[~is_unnamed]
-        told = []
+        described = []
         for topic in named.head(BIGGEST_TOPICS).to_dict("records"):
             words = ", ".join(topic["Representation"][:NAMING_WORDS])
             share = percent(topic["Count"] / self.codes.n_rows)
-            told.append(f"{words} ({share})")
-        return "; ".join(told)
+            described.append(f"{words} ({share})")
+        return "; ".join(described)
 
 
 def open(run: str | Path) -> Analysis:
-    """Open a run folder: everything that was found in it, as tables and objects.
+    """Open a run folder and return its results.
 
     Raises:
         MissingError: If the folder holds no codes.

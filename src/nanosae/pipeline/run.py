@@ -19,6 +19,7 @@ from nanosae.analysis.comparisons.contrast import contrast
 from nanosae.analysis.comparisons.explain import explain
 from nanosae.analysis.comparisons.over_time import over_time
 from nanosae.analysis.comparisons.overview import overview
+from nanosae.analysis.comparisons.repeated import compare_repeated
 from nanosae.analysis.comparisons.sentences import (
     COLUMNS,
     findings,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from nanosae.text.encoders import Encoder
 
 N_TOPICS = 20
-FEW_DIFFERENT = 0.5  # share of the texts, of which fewer are told
+MANY_COPIES = 0.5  # share of distinct texts below which a note mentions copies
 CORPUS = "default"
 
 
@@ -73,37 +74,37 @@ def run(
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> Analysis:
-    """Turn texts into named concepts, tested comparisons and a report.
+    """Turn texts into named features, tested comparisons and a report.
 
-    Called again with the same arguments, it goes on at the first stage that is not finished; with
-    others, only what depends on them is done again.
+    Called again with the same arguments, it resumes at the first unfinished stage; with other
+    arguments, only the stages that depend on them are repeated.
 
     Args:
-        data: A path, folder or glob of texts (.csv .tsv .jsonl .json .parquet .xlsx .txt, also
+        data: A path, folder or glob of texts (.csv .tsv .jsonl .json .parquet .xlsx .txt, possibly
             compressed), a DataFrame, an Arrow table, a dict of columns or a list of texts.
-        output: The run folder; None takes a temporary one, which goes with the result.
-        vectors: Rows that belong to the texts, (n, width), instead of an embedder.
-        text: The text column, where it is not to be chosen.
-        by: Columns whose values to compare; by default all categories of 2 to 50 values.
-        time: Columns to follow features over; by default all dates.
-        target: Columns of numbers to explain; by default all.
-        labels: Column of known labels to evaluate features on.
+        output: The run folder; None uses a temporary one, which is deleted with the result.
+        vectors: Precomputed rows of the texts, (n, width), instead of an embedder.
+        text: The text column; found automatically by default.
+        by: Columns whose values to compare; by default, all categories of 2 to 50 values.
+        time: Columns over which to follow features; by default, all dates.
+        target: Columns of numbers to explain; by default, all.
+        labels: Column of known labels to evaluate the features on.
         embedder: Name of a text encoder, or an object with `encode`; see `find_encoder`.
-        base_url: Address of a server of the embeddings protocol that has the encoder.
-        prompt: Put before each text for the encoder, such as "passage: ".
-        query_prompt: Put before each query, such as "query: "; by default the texts' prompt.
-        encoding: Of a CSV or text file.
-        config: How to train; None lets the data decide.
-        n_topics: Number of topics; fewer if words do not tell them apart.
-        say: Takes each line of what is going on.
-        progress: Show a progress bar over all stages, on a terminal.
+        base_url: Address of a server with the embeddings protocol.
+        prompt: Prefix of each text for the encoder, such as "passage: ".
+        query_prompt: Prefix of each query, such as "query: "; by default, that of the texts.
+        encoding: Encoding of a CSV or text file.
+        config: Training settings; None derives them from the data.
+        n_topics: Number of topics; fewer if words cannot tell them apart.
+        say: Function that prints a line.
+        progress: Whether to show a progress bar over all stages on a terminal.
 
     Returns:
-        Everything that was found.
+        The results.
 
     Raises:
-        DataError: If the data cannot be used as it is; the message says what to do.
-        ConfigError: If a named column does not exist, or there is to be no topic.
+        DataError: If the data cannot be used; the message says what to do.
+        ConfigError: If a named column does not exist, or `n_topics` is less than 1.
     """
     options = PlanOptions(
         vectors=vectors,
@@ -133,11 +134,11 @@ def run_plan(
     say: Callable[[str], None] = print,
     progress: bool = True,
 ) -> Analysis:
-    """Do what a plan says; the keywords and errors are those of `run`."""
+    """Carry out a plan; keywords and errors are those of `run`."""
     from nanosae.pipeline.result import Analysis
 
     if n_topics < 1:
-        raise ConfigError(f"{n_topics} topics: at least 1 is needed.")
+        raise ConfigError(f"n_topics={n_topics} must be at least 1.")
     for line in plan.lines():
         say(line)
     if output is None:
@@ -166,7 +167,7 @@ def run_plan(
 
 
 class Work:
-    """The stages of one run, as methods that leave their results in the run folder."""
+    """The stages of a run, as methods that write their results to the run folder."""
 
     def __init__(
         self,
@@ -184,7 +185,7 @@ class Work:
         self.say = progress.say
 
     def stages(self) -> list[Stage]:
-        """Return what there is to do, in order."""
+        """Return the stages in order."""
         plan = self.plan
         thousands = len(plan.table) / 1000  # of rows
         stages = [] if plan.encoder is None else [self._embedding(plan.encoder)]
@@ -236,7 +237,7 @@ class Work:
         return {"vectors": hashlib.sha256(vectors.tobytes()).hexdigest()}
 
     def embed(self) -> str:
-        """Encode the texts; those that were encoded before cost nothing."""
+        """Embed the texts that are not embedded yet."""
         encoder = self.plan.encoder
         assert encoder is not None
         texts = self.plan.table["text"].to_pylist()
@@ -261,7 +262,7 @@ class Work:
             )
 
     def train(self, *, resumes: bool) -> str:
-        """Train the SAE, or go on with a training that was interrupted."""
+        """Train the SAE, or resume an interrupted training."""
         from nanosae.train.trainer import SAETrainer
 
         config = self.config
@@ -286,7 +287,7 @@ class Work:
         )
 
     def encode(self) -> str:
-        """Write the activations of all rows, with texts and metadata."""
+        """Write the activations of all rows, with their texts and metadata."""
         from nanosae.model.sae import SAEModel
 
         model = SAEModel.load(self.folder)
@@ -304,7 +305,7 @@ class Work:
         return f"{(table['n_active'] > 0).sum():,} active features"
 
     def label(self) -> str:
-        """Name every feature."""
+        """Label every feature."""
         codes = self.codes()
         table = label(codes)
         save_features(self.folder, table, codes)
@@ -332,7 +333,7 @@ class Work:
         return f"{found.n} topics"
 
     def compare(self) -> str:
-        """Compare groups, follow features over time, explain numbers."""
+        """Compare groups, follow features over time, and explain numbers."""
         codes = self.codes()
         questions = [("contrast", "by", column) for column in self.plan.groups]
         questions += [("over-time", "column", column) for column in self.plan.times]
@@ -348,8 +349,12 @@ class Work:
             save_result(codes, contrast_name(parameters), result.to_dict(), parameters)
             results.append(result)
             compared.append(column)
-        notes += _note_on_copies(results)
-        table = findings(results)
+        plan = self.plan
+        repeated = compare_repeated(
+            codes, groups=plan.groups, times=plan.times, numbers=plan.numbers
+        )
+        notes += _note_on_copies(results, n_repeated=len(repeated))
+        table = findings([*results, *repeated])
         save_result(codes, "findings.parquet", table, {"notes": notes})
         self._say_notes(notes)
         if not questions:
@@ -360,7 +365,7 @@ class Work:
         return f"{n_found} in {counted(len(results), 'comparison')}"
 
     def evaluate(self) -> str:
-        """Measure features on known labels; labels that do not suit withhold no report."""
+        """Evaluate the features on known labels; unsuitable labels do not stop the run."""
         codes = self.codes()
         try:
             result = evaluate(codes, self.plan.labels)
@@ -373,14 +378,14 @@ class Work:
         return f"measured against the labels in {self.plan.labels}"
 
     def report(self) -> str:
-        """Add to the findings what the texts are about as a whole, and write the report."""
+        """Add an overview of the texts to the findings, and write the report."""
         from nanosae.view.report.render import report
 
         self._add_overview()
         return str(report(self.folder))
 
     def _add_overview(self) -> None:
-        """Put what the corpus holds without comparing columns behind the tested findings."""
+        """Append descriptive counts of the corpus to the tested findings."""
         codes = self.codes()
         topics = load_result(self.folder, "topics.parquet", codes)
         families = load_result(self.folder, "families.json", codes)
@@ -389,8 +394,8 @@ class Work:
         assert families is not None
         assert found is not None
         tested = of_comparisons(found.value)
-        held = overview(codes, topics.value, families.value["families"])
-        lines = [*tested.to_dict("records"), *held.to_dict("records")]
+        counts = overview(codes, topics.value, families.value["families"])
+        lines = [*tested.to_dict("records"), *counts.to_dict("records")]
         table = pd.DataFrame(lines, columns=COLUMNS).astype(
             {"feature": "Int64", "topic": "Int64"}
         )
@@ -401,7 +406,7 @@ class Work:
             self.say(f"  {note}")
 
     def codes(self) -> Codes:
-        """Open what `encode` wrote."""
+        """Open the codes that `encode` wrote."""
         return Codes.open(self.folder, CORPUS)
 
     def vectors(self) -> Any:
@@ -411,18 +416,19 @@ class Work:
         return str(self.folder / "embeddings" / "rows.npy")
 
 
-def _note_on_copies(results: Sequence[Contrast]) -> list[str]:
-    """Say where comparisons rest on far fewer texts than there are, since copies count once."""
+def _note_on_copies(results: Sequence[Contrast], n_repeated: int) -> list[str]:
+    """Return a note if comparisons rest on far fewer texts than rows, because of copies."""
     if not results:
         return []
     n_rows, n_independent = max(
         (result.about["n_rows"], result.about["n_independent"]) for result in results
     )
-    if n_independent >= FEW_DIFFERENT * n_rows:
+    if n_independent >= MANY_COPIES * n_rows:
         return []
+    beside = "; findings on texts that are repeated count each" if n_repeated else ""
     return [
         f"Apart from digits and small changes, only {n_independent:,} of the {n_rows:,} texts "
-        "are distinct; comparisons count copies as one text."
+        f"are distinct; comparisons count copies as one text{beside}."
     ]
 
 
@@ -432,7 +438,7 @@ def contrast_values(codes: Codes, column: str) -> Contrast:
 
 
 def counted(n: int, noun: str) -> str:
-    """Write a number with its noun.
+    """Return a number with its noun.
 
     Example:
         >>> counted(1, "finding"), counted(1200, "finding")

@@ -1,7 +1,7 @@
-"""Stages of a run: each is done once, and again only when what it depends on has changed.
+"""Stages of a run: each is repeated only if something that it depends on has changed.
 
-`RUN/stages.json` holds the fingerprint of everything that a finished stage was made from: its
-settings and the fingerprints of the stages before it that it needs.
+`RUN/stages.json` records the fingerprint of every finished stage, which covers its settings and the
+fingerprints of the stages that it depends on.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ class Stage:
     """One stage of a run.
 
     Attributes:
-        name: A verb.
-        work: Does it, and returns what was done, in one line.
+        name: Name of the stage, a command.
+        work: Function that performs the stage and returns a summary in one line.
         needs: Names of the stages whose results it uses.
-        settings: What else decides its result, as JSON types.
-        seconds: How long it takes, roughly, on a small machine; only the bar depends on it.
-        resume: Goes on with an interrupted attempt at the same work; None does it anew.
+        settings: Everything else that determines its result, as JSON types.
+        seconds: Approximate duration on a small machine, for the progress bar.
+        resume: Function that resumes an interrupted attempt; None starts over.
     """
 
     name: str
@@ -41,23 +41,23 @@ class Stage:
 
 
 def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
-    """Do the stages that are not done yet, in order, with a line for each.
+    """Run the stages that are not up to date, in order, with a line for each stage.
 
     Args:
         run: The run folder.
-        stages: In an order in which each comes after those that it needs.
-        progress: Shows the lines and how far the work is.
+        stages: The stages, each after those that it needs.
+        progress: Progress bar, which also prints the lines.
     """
     record = Record(run / "stages.json")
     fingerprints = _fingerprints(stages)
-    to_do = [
+    pending = [
         stage
         for stage in stages
         if not record.is_finished(stage.name, fingerprints[stage.name])
     ]
-    progress.plan([stage.seconds for stage in to_do])
+    progress.plan([stage.seconds for stage in pending])
     for stage in stages:
-        if stage not in to_do:
+        if stage not in pending:
             progress.say(f"{stage.name:10} {record.line(stage.name)} (up to date)")
             continue
         fingerprint = fingerprints[stage.name]
@@ -66,16 +66,16 @@ def run_stages(run: Path, stages: Sequence[Stage], progress: Progress) -> None:
             work = stage.resume
         record.start(stage.name, fingerprint)
         progress.begin(stage.name, stage.seconds)
-        began = time.perf_counter()
+        start = time.perf_counter()
         line = work()
-        took = time.perf_counter() - began
+        seconds = time.perf_counter() - start
         record.finish(stage.name, line)
         progress.end()
-        progress.say(f"{stage.name:10} {line} ({took:.0f} s)")
+        progress.say(f"{stage.name:10} {line} ({seconds:.0f} s)")
 
 
 def _fingerprints(stages: Sequence[Stage]) -> dict[str, str]:
-    """Return a fingerprint of all that each stage is made from."""
+    """Return a fingerprint of everything that each stage depends on."""
     fingerprints: dict[str, str] = {}
     for stage in stages:
         needed = [fingerprints[name] for name in stage.needs]
@@ -84,33 +84,33 @@ def _fingerprints(stages: Sequence[Stage]) -> dict[str, str]:
 
 
 class Record:
-    """What `stages.json` says: for each stage its fingerprint, whether it ended, and its line."""
+    """The contents of `stages.json`: the fingerprint of each stage and, once finished, its line."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.stages: dict[str, dict[str, Any]] = {}
         if path.exists():
-            self.stages = read_json(path, "Delete it; all stages are done again.")
+            self.stages = read_json(path, "Delete it to repeat all stages.")
 
     def is_started(self, name: str, fingerprint: str) -> bool:
-        """Return whether an attempt at this very work was made."""
+        """Return whether an attempt with the same fingerprint was started."""
         return self.stages.get(name, {}).get("fingerprint") == fingerprint
 
     def is_finished(self, name: str, fingerprint: str) -> bool:
-        """Return whether this very work is done."""
+        """Return whether the stage is finished with the same fingerprint."""
         return self.is_started(name, fingerprint) and "line" in self.stages[name]
 
     def line(self, name: str) -> str:
-        """Return what a finished stage said."""
+        """Return the summary of a finished stage."""
         return self.stages[name]["line"]
 
     def start(self, name: str, fingerprint: str) -> None:
-        """Note that a stage begins."""
+        """Record that a stage has started."""
         self.stages[name] = {"fingerprint": fingerprint}
         write_json(self.path, self.stages)
 
     def finish(self, name: str, line: str) -> None:
-        """Note that a stage has ended."""
+        """Record that a stage has finished."""
         self.stages[name]["line"] = line
         write_json(self.path, self.stages)
 

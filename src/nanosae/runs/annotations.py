@@ -1,10 +1,10 @@
-"""What people add, in `RUN/user.sqlite`: names and bookmarks of features, tags of rows.
+"""What people add to a run, in `RUN/user.sqlite`: names and bookmarks of features, tags of rows.
 
-Names and bookmarks belong to the model whose features they are on, tags to the corpus and the data
-whose rows they are on; those of others stay in the file. Every change is one short transaction;
-several explorers may write at the same time. Names win over labels wherever labels are read.
+Names and bookmarks belong to a model, tags to a corpus and its data; those of other models and data
+stay in the file. Every change is one short transaction, so several explorers may write at the same
+time. Names win over labels wherever labels are read.
 
-The file holds a checksum of all its lines, which every change brings up to date.
+The file holds a checksum of all its lines, which triggers keep up to date.
 """
 
 from __future__ import annotations
@@ -40,8 +40,7 @@ CREATE = (
     "PRIMARY KEY (corpus, data, tag, row)) WITHOUT ROWID",
 )
 MODULUS = 2**62
-# what the files were like when they were last checked
-_verified: dict[Path, tuple[int, ...]] = {}
+_verified: dict[Path, tuple[int, ...]] = {}  # state of each file when last verified
 
 
 def names(run: str | Path, model: str | None = None) -> dict[int, str]:
@@ -49,11 +48,10 @@ def names(run: str | Path, model: str | None = None) -> dict[int, str]:
 
     Args:
         run: The run folder.
-        model: Checksum of the model that the features are of, by default the run's; so in all
-            functions here.
+        model: Checksum of the model of the features, by default the run's; in all functions here.
 
     Raises:
-        DamagedFileError: If the file is not what was written; so in all functions here.
+        DamagedFileError: If the file was changed or damaged; in all functions here.
     """
     query = "SELECT feature, name FROM names WHERE model = ? ORDER BY feature"
     return dict(_read(run, query, (_model(run, model),)))
@@ -66,12 +64,12 @@ def bookmarks(run: str | Path, model: str | None = None) -> list[int]:
 
 
 def tags(run: str | Path, corpus: str, data: str = "") -> dict[str, int]:
-    """Return the tags of a corpus and on how many rows each is.
+    """Return the tags of a corpus, with the number of rows of each.
 
     Args:
         run: The run folder.
-        corpus: The corpus' name.
-        data: Fingerprint of its data, `Codes.data`; so in all functions of tags.
+        corpus: Name of the corpus.
+        data: Fingerprint of its data, `Codes.data`; in all functions on tags.
     """
     query = "SELECT tag, count(*) FROM tags WHERE corpus = ? AND data = ? GROUP BY tag ORDER BY tag"
     return dict(_read(run, query, (corpus, data)))
@@ -96,7 +94,7 @@ def tags_of(run: str | Path, corpus: str, row: int, data: str = "") -> list[str]
 
 
 def rename(run: str | Path, feature: int, name: str, model: str | None = None) -> None:
-    """Name a feature; an empty name gives its label back."""
+    """Name a feature; an empty name restores its label."""
     line = (_model(run, model), feature)
     with _write(run) as db:
         db.execute("DELETE FROM names WHERE model = ? AND feature = ?", line)
@@ -124,7 +122,7 @@ def tag(
     on: bool = True,
     data: str = "",
 ) -> None:
-    """Put a tag on rows, or take it off."""
+    """Add a tag to rows, or remove it."""
     change = "DELETE FROM tags WHERE corpus = ? AND data = ? AND tag = ? AND row = ?"
     if on:
         change = "INSERT OR IGNORE INTO tags VALUES (?, ?, ?, ?)"
@@ -141,7 +139,7 @@ def _read(run: str | Path, query: str, values: tuple) -> list[tuple]:
     if not path.exists():
         return []
     with _naming(path), closing(_connect(path)) as db:
-        db.execute("BEGIN")  # all that follows sees one state of the file
+        db.execute("BEGIN")  # so that all queries see the same state of the file
         _verify(path, db)
         return db.execute(query, values).fetchall()
 
@@ -162,7 +160,7 @@ def _write(run: str | Path) -> Iterator[sqlite3.Connection]:
 
 
 def _make(path: Path) -> None:
-    """Make an empty file of annotations."""
+    """Create an empty file of annotations."""
     with closing(_connect(path)) as db:
         db.execute("BEGIN")
         _create(db)
@@ -180,7 +178,7 @@ def _line_checksum(*values: object) -> int:
 
 
 def _create(db: sqlite3.Connection) -> None:
-    """Make the tables, and what keeps their checksum up to date."""
+    """Create the tables, and the triggers that keep their checksum up to date."""
     for statement in CREATE:
         db.execute(statement)
     db.execute("CREATE TABLE checksum (total INTEGER NOT NULL)")
@@ -196,13 +194,13 @@ def _create(db: sqlite3.Connection) -> None:
 
 
 def _verify(path: Path, db: sqlite3.Connection) -> None:
-    """Compare all lines with their checksum, once for each state of the file."""
+    """Verify all lines by their checksum, once for each state of the file."""
     signature = file_state(path)
     if _verified.get(path.absolute()) == signature:
         return
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != VERSION:
-        raise sqlite3.DatabaseError(f"version {version} is not known")
+        raise sqlite3.DatabaseError(f"version {version} is unknown")
     problem = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
@@ -210,17 +208,18 @@ def _verify(path: Path, db: sqlite3.Connection) -> None:
     for table, columns in COLUMNS.items():
         for line in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):
             total += _line_checksum(table, *line)
-    noted = db.execute("SELECT total FROM checksum").fetchone()
-    if noted is None or not isinstance(noted[0], int) or (total - noted[0]) % MODULUS:
-        raise sqlite3.DatabaseError("its checksum is not that of its lines")
+    row = db.execute("SELECT total FROM checksum").fetchone()
+    stored = None if row is None else row[0]
+    if not isinstance(stored, int) or (total - stored) % MODULUS:
+        raise sqlite3.DatabaseError("its checksum does not match its lines")
     _verified[path.absolute()] = signature
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Say which file is damaged, locked or read-only, and what to do.
+    """Turn sqlite's errors into errors that name the file and a remedy.
 
-    What a caller did wrong, such as a number that is none, passes: the file is as it was.
+    Errors of the caller, such as a value of the wrong type, pass: they leave the file unchanged.
     """
     try:
         yield
@@ -242,5 +241,5 @@ def _damaged(path: Path, error: Exception) -> DamagedFileError:
     return DamagedFileError(
         f"{path} is damaged ({error}).",
         file=path,
-        remedy="Move it away, or put a copy in its place; it holds names, bookmarks and tags only.",
+        remedy="Move it away or restore a copy; it holds only names, bookmarks and tags.",
     )

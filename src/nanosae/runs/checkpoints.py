@@ -1,4 +1,4 @@
-"""Checkpoints: what a training continues from, each in a folder of its own.
+"""Checkpoints, from which a training resumes; each is a folder.
 
 checkpoints/step-NNNNNNNN/state.safetensors   tensors
 checkpoints/step-NNNNNNNN/state.json          numbers, and the checksum of the tensors' file
@@ -31,7 +31,7 @@ Facts = dict[str, Any]
 def save_checkpoint(
     folder: Path, step: int, tensors: dict[str, Tensor], facts: Facts
 ) -> None:
-    """Write `checkpoints/step-N` in a folder, then drop all but the newest two."""
+    """Write `checkpoints/step-N` in a folder, then delete all but the newest two."""
     path = folder / "checkpoints" / f"step-{step:08d}"
 
     def fill(draft: Path) -> None:
@@ -46,12 +46,12 @@ def save_checkpoint(
         write_folder(path, fill)
     except WriteError as error:
         kept = path.name if path.exists() else last_checkpoint(folder)
-        valid = f"{kept} is valid" if kept else "there is no earlier one"
+        valid = f"{kept} is still valid" if kept else "there is no earlier one"
         raise WriteError(
             f"the checkpoint of step {step} could not be written to {path.parent} "
             f"({error.__cause__ or error}); {valid}.",
             file=path,
-            remedy="Make room, or make the folder writable, then go on with --resume.",
+            remedy="Free some space, or make the folder writable, then continue with --resume.",
         ) from error
     prune(folder)
 
@@ -66,7 +66,7 @@ def read_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Facts]:
     """Return the tensors and numbers of a checkpoint.
 
     Raises:
-        DamagedFileError: If one of its files is missing, or not the one that was written.
+        DamagedFileError: If one of its files is missing, or was changed or damaged.
     """
     remedy = "Remove this checkpoint."
     state, weights = folder / "state.json", folder / "state.safetensors"
@@ -89,11 +89,11 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def step_of(checkpoint: Path) -> int:
-    """Return the step after which a checkpoint was made."""
+    """Return the step after which a checkpoint was written."""
     return int(checkpoint.name.removeprefix("step-"))
 
 
 def prune(folder: Path) -> None:
-    """Delete all checkpoints but the newest ones."""
+    """Delete all but the newest checkpoints."""
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)

@@ -1,4 +1,4 @@
-"""What a run folder holds of an earlier training, and whether that may be continued."""
+"""Earlier trainings in a run folder, and whether they can be continued or replaced."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from nanosae.runs.folder import (
 
 
 def files_of_training(folder: Path) -> list[str]:
-    """Return which files and folders of a training a folder holds; empty folders are none."""
+    """Return which files and non-empty folders of a training a folder holds."""
     return [name for name in FILES if _holds_something(folder / name)]
 
 
 def check_that_it_is_ours(folder: Path, present: list[str]) -> None:
-    """Refuse a folder whose files of our names no training has written."""
+    """Refuse a folder that holds files with the names of ours that no training has written."""
     listed = _listed_files(folder)
     foreign = [name for name in present if name not in listed]
     if foreign:
         raise ExistsError(
-            f"{folder} holds {', '.join(foreign)}, which no training has written.",
+            f"{folder} holds {', '.join(foreign)}, not written by a training.",
             file=folder / foreign[0],
-            remedy="Choose another folder, or move these away.",
+            remedy="Choose another folder, or move these files away.",
         )
 
 
 def _listed_files(folder: Path) -> Sequence[str]:
-    """Return the names that a training has written, as its manifest tells."""
+    """Return the names of the files that a training has written, from its manifest."""
     if not (folder / MANIFEST).exists():
         return []
     return read_manifest(folder).get("files", [])
@@ -49,7 +49,7 @@ def _holds_something(path: Path) -> bool:
 
 
 def changed_settings(folder: Path, requested: TrainConfig) -> str:
-    """Return the settings that differ from those a training was started with; "" if none do."""
+    """Describe the settings that differ from those a training was started with; "" if none do."""
     before = read_config(folder)["requested"]
     changed = []
     for name, value in requested.to_dict().items():
@@ -60,10 +60,10 @@ def changed_settings(folder: Path, requested: TrainConfig) -> str:
 
 
 def started_with_other_settings(folder: Path, changed: str) -> ConfigError:
-    """Return the error for a training to resume whose settings differ from those asked for."""
-    remedy = "Resume with those."
+    """Return the error for resuming a training with other settings."""
+    remedy = "Resume with those settings."
     if is_finished(folder):
-        remedy += " Or go on from its model in another folder (init, --init)."
+        remedy += " Or continue from its model in another folder (init, --init)."
     return ConfigError(
         f"{folder} was started with other settings: {changed}.",
         file=folder / "config.json",
@@ -72,14 +72,14 @@ def started_with_other_settings(folder: Path, changed: str) -> ConfigError:
 
 
 def replacement_is_complete(folder: Path) -> bool:
-    """Return whether a training has ended whose files were not all moved to their places."""
+    """Return whether a replacement has ended, but not all its files were moved into place."""
     if not (folder / NEXT / MANIFEST).exists():
         return False
     return bool(read_manifest(folder / NEXT).get("finished"))
 
 
 def holds_unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
-    """Return whether a training with these settings was about to replace that of the folder."""
+    """Return whether a training with these settings was replacing that of the folder."""
     following = folder / NEXT
     if not (following / "config.json").exists():
         return False
@@ -90,7 +90,7 @@ def holds_unfinished_replacement(folder: Path, requested: TrainConfig) -> bool:
 
 
 def can_continue_replacement(files: Path, facts: Facts) -> bool:
-    """Return whether a replacement that was interrupted has the same settings and rows."""
+    """Return whether an interrupted replacement has the same settings and rows."""
     try:
         before = read_config(files)
     except (FileNotFoundError, DamagedFileError):
@@ -100,14 +100,14 @@ def can_continue_replacement(files: Path, facts: Facts) -> bool:
 
 
 def check_continuation(folder: Path, facts: Facts) -> None:
-    """Refuse to continue a training with other rows; warn of another environment.
+    """Refuse to continue a training on other rows; warn if the environment differs.
 
     Args:
-        folder: Where its files lie.
-        facts: What config.json would hold now.
+        folder: The folder of its files.
+        facts: The content that config.json would have now.
 
     Raises:
-        DataError: If it was started on other rows.
+        DataError: If the training was started on other rows.
         ConfigError: If it was started from another SAE.
     """
     before = read_config(folder)
@@ -115,7 +115,7 @@ def check_continuation(folder: Path, facts: Facts) -> None:
         raise DataError(
             f"{folder} was trained on other rows.",
             file=folder / "config.json",
-            remedy="Resume with those, or use --force.",
+            remedy="Resume with those rows, or use --force.",
         )
     if before["init"] != facts["init"]:
         raise ConfigError(
@@ -134,14 +134,14 @@ def check_continuation(folder: Path, facts: Facts) -> None:
 
 
 def is_intact(folder: Path) -> bool:
-    """Compare the files of a finished training with their checksums."""
+    """Return whether the files of a finished training match their checksums; warn if not."""
     if not (folder / MANIFEST).exists():
         return True
     for name, known in read_manifest(folder)["checksums"].items():
         path = folder / name
         if not path.exists() or file_checksum(path) != known:
             warnings.warn(
-                f"{path} is damaged or missing: it is made again.", stacklevel=5
+                f"{path} is damaged or missing; it will be written again.", stacklevel=5
             )
             return False
     return True

@@ -1,13 +1,13 @@
-"""The rows that a run's texts were embedded to, and a cache of them by text.
+"""The embeddings of a run's texts, cached by text.
 
     embeddings/encoder.json          name of the encoder
     embeddings/rows.npy              (n, width) float16, in the order of the corpus
     embeddings/keys.npy              (n, 16) uint8: a hash of each row's text
-    embeddings/NNNNN.rows.npy        the same of texts that an unfinished command has embedded
+    embeddings/NNNNN.rows.npy        the same for texts embedded by an unfinished command
     embeddings/NNNNN.keys.npy
 
-A text that was embedded before, in this folder and by this encoder, is not embedded again. Keys are
-written after their rows: rows without keys are not complete and are not used.
+A text that this encoder has embedded in this folder before is not embedded again. Keys are written
+after their rows: rows without keys are incomplete and are not used.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from nanosae.checked import read_json
 from nanosae.errors import DamagedFileError, DataError
 from nanosae.lock import Lock
 
-BLOCK = 2048  # texts that are embedded between two writes
+BLOCK = 2048  # texts embedded between two writes
 NAME = "encoder.json"
 LOCK = ".lock"
-AGAIN = "Delete its folder; the texts are embedded again."
+AGAIN = "Delete its folder; the texts will be embedded again."
 
 
 class Embeddings:
     """The embedded texts of a run, by one encoder.
 
     Args:
-        folder: `RUN/embeddings`; what another encoder left in it is deleted by the first `add`.
+        folder: `RUN/embeddings`; the first `add` deletes the rows of any other encoder.
         encoder: Name of the encoder.
     """
 
@@ -43,7 +43,7 @@ class Embeddings:
         self._rows, self._places = self._load()
 
     def missing(self, texts: Sequence[str]) -> list[str]:
-        """Return the different texts that are not embedded yet."""
+        """Return the distinct texts that are not embedded yet."""
         return list(
             dict.fromkeys(text for text in texts if _key(text) not in self._places)
         )
@@ -54,16 +54,16 @@ class Embeddings:
         encode: Callable[[Sequence[str]], np.ndarray],
         advance: Callable[[float], None],
     ) -> int:
-        """Embed the texts that are not known yet, block by block, and return their number.
+        """Embed the texts that are not embedded yet, block by block; return their number.
 
         Args:
             texts: The texts.
-            encode: Takes some texts and returns their rows, (n, width).
-            advance: Takes the share of the new texts that are embedded, after each block.
+            encode: Returns the rows of some texts, (n, width).
+            advance: Called after each block with the share of the new texts that is embedded.
 
         Raises:
             BusyError: If another process is writing in the folder.
-            DataError: If the encoder returns a value that is not finite, or too large for float16,
+            DataError: If the encoder returns a value that is not finite or too large for float16,
                 or rows of another width than before.
         """
         new = self.missing(texts)
@@ -71,20 +71,20 @@ class Embeddings:
             return 0
         self.folder.mkdir(parents=True, exist_ok=True)
         with Lock(self.folder / LOCK):
-            self._begin()
+            self._prepare_folder()
             self._add(new, encode, advance)
         self._rows, self._places = self._load()
         return len(new)
 
-    def _begin(self) -> None:
-        """Make room for this encoder's rows."""
+    def _prepare_folder(self) -> None:
+        """Delete drafts, and the rows of other encoders."""
         sweep_drafts(self.folder)
         if not self._is_ours():
             self._delete(self.folder.glob("*.npy"))
             write_json(self.folder / NAME, {"encoder": self._encoder})
 
     def _is_ours(self) -> bool:
-        """Return whether the rows in the folder are this encoder's."""
+        """Return whether the rows in the folder are by this encoder."""
         file = self.folder / NAME
         return file.exists() and read_json(file, AGAIN)["encoder"] == self._encoder
 
@@ -94,7 +94,7 @@ class Embeddings:
         encode: Callable[[Sequence[str]], np.ndarray],
         advance: Callable[[float], None],
     ) -> None:
-        new.sort(key=len)  # texts of like length are embedded together, which is faster
+        new.sort(key=len)  # batches of texts of similar length are faster
         n_characters = max(sum(map(len, new)), 1)
         n_done = 0
         for start in range(0, len(new), BLOCK):
@@ -106,7 +106,7 @@ class Embeddings:
             advance(n_done / n_characters)
 
     def rows(self, texts: Sequence[str]) -> np.ndarray:
-        """Return the rows of texts that were added, in their order, (n, width) float16."""
+        """Return the rows of embedded texts, in their order, (n, width) float16."""
         return self._rows[[self._places[_key(text)] for text in texts]]
 
     def keep(self, texts: Sequence[str]) -> Path:
@@ -122,7 +122,7 @@ class Embeddings:
         return rows_file
 
     def _check_width(self, rows: np.ndarray) -> None:
-        """Refuse rows of another width than those that were embedded before."""
+        """Refuse rows of another width than before."""
         width, known = rows.shape[1], self._rows.shape[1]
         if len(self._rows) and width != known:
             raise DataError(
@@ -139,7 +139,7 @@ class Embeddings:
         write_array(self.folder / f"{number:05d}.keys.npy", _keys(texts))
 
     def _load(self) -> tuple[np.ndarray, dict[bytes, int]]:
-        """Read all complete rows, and where the row of each text is."""
+        """Read all complete rows, and the place of each text among them."""
         keys_files = sorted(self.folder.glob("*keys.npy")) if self._is_ours() else []
         parts = [_load_pair(keys_file) for keys_file in keys_files]
         if not parts:

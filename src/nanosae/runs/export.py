@@ -1,4 +1,4 @@
-"""Tables for other programs: as files, as JSON records, and rows with columns of features."""
+"""Tables for other programs: files, JSON records, and rows with features as columns."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?(e[-+]?\d+)?", re.I)
 
 
 def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> None:
-    """Write a table as its name says: .parquet, .csv, .tsv or .json; replaced in one step.
+    """Write a table to a .parquet, .csv, .tsv or .json file, atomically.
 
     Args:
-        table: The table; in CSV and TSV its lists are joined by "|".
-        path: The file.
-        formulas: In CSV and TSV, leave texts as they are that a spreadsheet would run.
+        table: The table; in CSV and TSV, lists are joined by "|".
+        path: The file, whose suffix decides the format.
+        formulas: In CSV and TSV, keep texts that a spreadsheet would run as formulas.
 
     Raises:
-        ConfigError: If the name has another ending.
+        ConfigError: If the suffix is another one.
     """
     path = Path(path)
     if path.suffix == ".parquet":
@@ -42,14 +42,14 @@ def write(table: pd.DataFrame, path: str | Path, *, formulas: bool = False) -> N
         write_text(path, str(table.to_json(orient="records", force_ascii=False)))
     else:
         raise ConfigError(
-            f"{path} is of no known kind.",
+            f"{path} has an unknown format.",
             file=path,
-            remedy="Name it .parquet, .csv, .tsv or .json.",
+            remedy="Use the suffix .parquet, .csv, .tsv or .json.",
         )
 
 
 def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Return tables as JSON types, a list of lines each; what is missing is None."""
+    """Return tables as JSON types, each a list of lines; missing values are None."""
     found = {}
     for name, table in tables.items():
         found[name] = json.loads(str(table.to_json(orient="records")))
@@ -59,12 +59,12 @@ def records(**tables: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
 def tag(
     codes: Codes, features: Any, names: Any = None, *, rows: Any = None
 ) -> pd.DataFrame:
-    """Return the corpus' texts and metadata with one more column for each chosen feature.
+    """Return texts and metadata of a corpus, with the activations of features as columns.
 
     Args:
         codes: The corpus.
-        features: Features to add, as activations (0 where inactive).
-        names: Their columns' names; `feature_N` by default.
+        features: Features to add; their activations are 0 where they are inactive.
+        names: Names of their columns; `feature_N` by default.
         rows: Which rows; all by default.
 
     Raises:
@@ -75,28 +75,26 @@ def tag(
         names = [f"feature_{j}" for j in chosen]
     if len(names) != len(chosen):
         raise DataError(f"there are {len(names)} names for {len(chosen)} features.")
-    activations: Any
-    if rows is None:
-        activations = codes.features(chosen)
-        table = pd.DataFrame({"row": np.arange(codes.n_rows)})
-    else:
-        activations = codes.take(rows)[:, chosen]
-        table = pd.DataFrame({"row": rows})
+    chosen_rows = indices(rows, codes.n_rows, "row")
+    activations: Any = (
+        codes.features(chosen) if rows is None else codes.take(chosen_rows)[:, chosen]
+    )
+    table = pd.DataFrame({"row": chosen_rows})
     if codes.has_texts:
-        table["text"] = codes.texts(rows)
+        table["text"] = codes.texts(chosen_rows)
     for name in codes.columns:
-        table[name] = codes.column(name, rows)
+        table[name] = codes.column(name, chosen_rows)
     columns = activations.toarray().T
     return table.assign(**dict(zip(names, columns, strict=True)))
 
 
 def flat(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
-    """Return a table for CSV: lists are joined by "|", and what a spreadsheet would run is quoted.
+    """Return a table for CSV: lists are joined by "|", and formulas are quoted.
 
     Args:
         table: Any table.
-        formulas: Leave texts that begin with = + - @ or a tab as they are. Else an apostrophe is
-            put before them, which spreadsheets do not show.
+        formulas: Keep texts that begin with = + - @ or a tab. Otherwise they are prefixed with an
+            apostrophe, which spreadsheets do not show.
 
     Example:
         >>> flat(pd.DataFrame({"rows": [[1, 2]], "text": ["=1+1"]})).iloc[0].tolist()
@@ -114,7 +112,7 @@ def flat(table: pd.DataFrame, *, formulas: bool = False) -> pd.DataFrame:
 
 
 def defused(cell: Any) -> Any:
-    """Put an apostrophe before a text that a spreadsheet would take for a formula; -2.5 is none."""
+    """Prefix a text that a spreadsheet would take for a formula with an apostrophe; keep -2.5."""
     if not isinstance(cell, str) or not cell.startswith(FORMULA_STARTS):
         return cell
     return cell if NUMBER.fullmatch(cell) else f"'{cell}"

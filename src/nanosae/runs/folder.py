@@ -1,4 +1,4 @@
-"""Where a training's files lie in the run folder, and what they say; nothing here writes."""
+"""Reading the files of a training in the run folder."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from nanosae.checked import (
 FORMAT = 2
 MANIFEST = "training.json"
 FILES = ("config.json", "model", "metrics.jsonl", "checkpoints", "snapshots")
-NEXT = ".next"  # the files of a training that is about to replace the one in the folder
+NEXT = ".next"  # holds the files of a training that will replace the one in the folder
 CONFIG_KEYS = {"requested", "config", "data_fingerprint", "init"}
 CONFIG_KEYS |= {"threads", "versions", "selection"}
 Facts = dict[str, Any]
-_verified: dict[Path, tuple] = {}  # what files were like when they were last verified
+_verified: dict[Path, tuple] = {}  # state of each file when last verified
 
 
 def current(folder: str | Path) -> Path:
-    """Return where the newest files of a training lie: in the run folder or its `.next`."""
+    """Return the folder of the newest training's files: the run folder or its `.next`."""
     folder = Path(folder)
     following = folder / NEXT
     return following if (following / "config.json").exists() else folder
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether a folder holds a training that has ended, with its model."""
+    """Return whether a folder holds a finished training with its model."""
     if not (folder / "model" / "cfg.json").exists():
         return False
     if not (folder / MANIFEST).exists():
@@ -42,20 +42,19 @@ def is_finished(folder: Path) -> bool:
 
 
 def verify_training(folder: str | Path) -> None:
-    """Compare settings, metrics and snapshots of a finished training with their checksums.
+    """Verify settings, metrics and snapshots of a finished training by their checksums.
 
-    Files that were verified are not read again as long as they do not change. Of a training that
-    has not ended nothing is known to compare with.
+    Verified files are not read again unless they change. An unfinished training has no checksums.
 
     Raises:
-        DamagedFileError: If one is missing, or not what was written.
+        DamagedFileError: If a file is missing, or was changed or damaged.
     """
     folder = Path(folder)
     if not (folder / MANIFEST).exists():
         return
     manifest = read_manifest(folder)
     for name, known in manifest.get("checksums", {}).items():
-        if name.startswith("model/"):  # verified when it is loaded
+        if name.startswith("model/"):  # verified when the model is loaded
             continue
         path = folder / name
         if not path.exists():
@@ -83,7 +82,7 @@ def read_config(folder: Path) -> Facts:
 
     Raises:
         MissingError: If there is none.
-        DamagedFileError: If it is not what was written, or of another format.
+        DamagedFileError: If it was changed or damaged, or has another format.
     """
     path = folder / "config.json"
     facts = read_json(path, again(folder))

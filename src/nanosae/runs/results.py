@@ -1,10 +1,10 @@
-"""Results of the verbs in the run folder: each says what it was made from.
+"""Results of the verbs in the run folder, with what they were made from.
 
     families.json  topics.parquet  evaluation.json  contrasts/NAME.json
 
-A result is stored with its parameters and with the checksums of the model and of the codes that it
-was made from. A reader is told whether these are still the same (*fresh*) or not (*stale*); a
-damaged file is an error that names it and the command that makes it again.
+A result is stored with its parameters and the checksums of the model and codes that it was made
+from. Readers are told whether these are still the same (*fresh*) or not (*stale*). A damaged file
+is an error that names the file and the command that makes it again.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ COMMANDS = {
     "features.parquet": "describe",
 }
 READABLE = 60  # characters of a contrast's parameters in its file name
-FACTS = b"nanosae"  # the key of our facts in the metadata of a Parquet file
+FACTS = b"nanosae"  # key of nanoSAE's facts in the metadata of a Parquet file
 CHECKSUM = b"nanosae.checksum"
 
 
 @dataclass(frozen=True)
 class Result:
-    """Hold a stored result.
+    """A stored result.
 
     Attributes:
-        name: Its file's path in the run folder.
-        value: What the verb has found: a dictionary, or a DataFrame (`.parquet`).
-        parameters: What the verb was called with.
-        corpus: Name of the corpus it was made from; "" if it is not known.
-        stale: Why it is not what the verb would find now; "" if it is fresh.
+        name: Path of its file in the run folder.
+        value: The result of the verb: a dictionary, or a DataFrame (`.parquet`).
+        parameters: The arguments of the verb.
+        corpus: Name of the corpus that it was made from; "" if unknown.
+        stale: Why the verb might return another result now; "" if the result is fresh.
     """
 
     name: str
@@ -67,26 +67,26 @@ class Result:
 
     @property
     def fresh(self) -> bool:
-        """Whether model and codes are still those that it was made from."""
+        """Whether model and codes are still those that the result was made from."""
         return not self.stale
 
 
 def save_result(
     codes: Codes, name: str, value: Any, parameters: dict[str, Any]
 ) -> Path:
-    """Store a result in the codes' run folder, in one step.
+    """Store a result in the run folder of the codes, atomically.
 
     Args:
-        codes: What it was made from.
-        name: Its file's path in the run folder: `families.json`, `topics.parquet` and so on.
+        codes: The codes that it was made from.
+        name: Path of its file in the run folder: `families.json`, `topics.parquet` and so on.
         value: A dictionary of JSON types (`.json`) or a DataFrame (`.parquet`).
-        parameters: What the verb was called with.
+        parameters: The arguments of the verb.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        MissingError: If the codes lie in no run folder.
+        MissingError: If the codes are not in a run folder.
         BusyError: If another process is writing results.
     """
     run = run_folder(codes)
@@ -108,11 +108,11 @@ def load_result(
 
     Args:
         run: The run folder.
-        name: Its file's path in the run folder.
-        codes: The codes that it is to be shown with; by default those it was made from.
+        name: Path of its file in the run folder.
+        codes: The codes that it is shown with; by default those that it was made from.
 
     Raises:
-        DamagedFileError: If the file is not what was written.
+        DamagedFileError: If the file was changed or damaged.
     """
     run = Path(run)
     path = run / name
@@ -131,7 +131,7 @@ def load_result(
 
 
 def fresh_value(run: str | Path, name: str, codes: Codes | None = None) -> Any:
-    """Return the value of a stored result, None if there is none or it is stale."""
+    """Return the value of a stored result, or None if there is none or it is stale."""
     result = load_result(run, name, codes)
     return None if result is None or result.stale else result.value
 
@@ -142,15 +142,15 @@ def load_contrasts(run: str | Path, codes: Codes | None = None) -> list[Result]:
     contrasts = []
     for path in sorted(run.glob("contrasts/[!.]*.json")):
         found = load_result(run, path.relative_to(run).as_posix(), codes)
-        if found is not None:  # it was deleted since
+        if found is not None:  # it may have been deleted in the meantime
             contrasts.append(found)
     return contrasts
 
 
 def contrast_name(parameters: dict[str, Any]) -> str:
-    """Return the path of a contrast in the run folder: another one for other parameters.
+    """Return the path of a contrast in the run folder, unique for its parameters.
 
-    Its readable part is made of letters and digits alone, whatever the parameters hold.
+    Its readable part has only letters, digits and hyphens, whatever the parameters are.
 
     Example:
         >>> contrast_name({"verb": "contrast", "by": "a/b", "a": "x"})
@@ -163,15 +163,15 @@ def contrast_name(parameters: dict[str, Any]) -> str:
     return f"contrasts/{readable}-{digest}.json"
 
 
-TITLES = {  # of comparisons, by verb
+TITLES = {  # titles of comparisons, by verb
     "contrast": "Differences by {}",
     "over-time": "Changes over time, by {}",
-    "explain": "What goes with {}",
+    "explain": "Associated with {}",
 }
 
 
 def contrast_title(result: Result) -> str:
-    """Return what tells a comparison from others, in words.
+    """Return a title for a comparison.
 
     Example:
         >>> asked = {"verb": "contrast", "by": "group", "a": "A", "b": None, "corpus": "news"}
@@ -192,7 +192,7 @@ def contrast_title(result: Result) -> str:
 
 
 def made_from(codes: Codes, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return what a result says of its origin."""
+    """Return the facts on its origin that a result is stored with."""
     return {
         "corpus": codes.name,
         "codes": codes.checksum,
@@ -202,12 +202,12 @@ def made_from(codes: Codes, parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> str:
-    """Return why a result is not what the verb would find now; "" if it is fresh.
+    """Return why a result is stale; "" if it is fresh.
 
     Args:
         run: The run folder.
-        facts: What `made_from` returned.
-        codes: The codes that it is to be shown with; by default those it was made from.
+        facts: The facts that `made_from` returned.
+        codes: The codes that it is shown with; by default those that it was made from.
     """
     model = codes.model if codes is not None else run_model(run)
     if facts["model"] != model:
@@ -218,10 +218,10 @@ def why_stale(run: Path, facts: dict[str, Any], codes: Codes | None = None) -> s
         try:
             codes = Codes(run / "codes" / facts["corpus"])
         except FileNotFoundError:
-            return f"the corpus {facts['corpus']!r}, from which it was made, is gone"
+            return f"the corpus {facts['corpus']!r}, which it was made from, is gone"
     if codes.checksum != facts["codes"]:
         return (
-            f"the corpus {facts['corpus']!r}, from which it was made, has changed since"
+            f"the corpus {facts['corpus']!r}, which it was made from, has changed since"
         )
     return ""
 
@@ -234,7 +234,7 @@ def run_model(run: str | Path) -> str:
 
 
 def remedy_for(run: Path, name: str) -> str:
-    """Return how to make a damaged result again."""
+    """Return a remedy for a damaged result."""
     verb = COMMANDS.get(name)
     if verb is None:
         return "Delete it and repeat the comparison."
@@ -242,7 +242,7 @@ def remedy_for(run: Path, name: str) -> str:
 
 
 def write_table(path: Path, table: pd.DataFrame, facts: dict[str, Any]) -> None:
-    """Replace a Parquet file in one step, with facts and a checksum in its metadata."""
+    """Write a Parquet file atomically, with facts and a checksum in its metadata."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -265,7 +265,7 @@ def read_table(
     Args:
         path: The Parquet file.
         remedy: What to do if it is damaged.
-        columns: Only those of these columns that it has.
+        columns: Columns to read, as far as they exist; all by default.
     """
     import pyarrow as pa
     from pyarrow import parquet
@@ -274,22 +274,22 @@ def read_table(
     with naming(path, remedy):
         source = pa.BufferReader(data)
         schema = parquet.read_schema(source)
-        noted = {} if schema.metadata is None else schema.metadata
-        if FACTS not in noted:
+        metadata = {} if schema.metadata is None else schema.metadata
+        if FACTS not in metadata:
             raise ValueError("it does not say what it was made from")
-        facts = json.loads(noted[FACTS])
+        facts = json.loads(metadata[FACTS])
         if columns is not None:
             columns = [name for name in columns if name in schema.names]
         return parquet.read_table(source, columns=columns).to_pandas(), facts
 
 
 def plain(value: Any) -> Any:
-    """Return JSON types: numbers that JSON has not become None, other objects their text."""
+    """Convert to JSON types: numbers that are not finite become None, other objects strings."""
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if hasattr(value, "tolist"):  # of numpy
+    if hasattr(value, "tolist"):  # numpy arrays and scalars
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None

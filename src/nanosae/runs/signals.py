@@ -1,4 +1,4 @@
-"""Stopping a training by a signal, after the step that is under way."""
+"""Stopping a training by a signal, after the current step."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class Stopped(KeyboardInterrupt):
-    """A training was stopped by a signal, and its checkpoint is written.
+    """A training was stopped by a signal, after writing a checkpoint.
 
     Attributes:
-        signal: The signal's number.
+        signal: Number of the signal.
     """
 
     def __init__(self, message: str, signal: int) -> None:
@@ -22,20 +22,20 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM in a list instead of dying; a second one acts as before."""
-    stopped: list[int] = []
-    before = {}
+    """Collect the first SIGINT or SIGTERM in a list; a second one acts as usual."""
+    received: list[int] = []
+    usual_handlers = {}
 
-    def note(number: int, frame: Any) -> None:
-        signal.signal(number, before[number])
-        stopped.append(number)
+    def collect(number: int, frame: Any) -> None:
+        signal.signal(number, usual_handlers[number])
+        received.append(number)
 
-    # not the main thread: signals are the caller's
+    # outside the main thread, signals are left to the caller
     with contextlib.suppress(ValueError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, note)
+            usual_handlers[number] = signal.signal(number, collect)
     try:
-        yield stopped
+        yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in usual_handlers.items():
             signal.signal(number, handler)

@@ -1,7 +1,7 @@
-"""The run's feature table, which every verb adds columns to.
+"""The feature table of a run, to which verbs add columns.
 
-`RUN/features.parquet` belongs to one model. The table of a model that was replaced is kept as
-`features-MODEL.parquet`, and comes back when that model does.
+`RUN/features.parquet` belongs to one model. When the model is replaced, the table is kept as
+`features-MODEL.parquet`, and is used again if that model returns.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from nanosae.runs.results import (
 
 TABLE = "features.parquet"
 LABELS = ("label", "llm_label")  # later ones win
-DOUBTS = ("label_doubtful", "llm_doubtful")  # of these
-UNKNOWN = "unknown"  # stands for the model of a table that was made without one
+DOUBTS = ("label_doubtful", "llm_doubtful")  # whether each of these is doubtful
+UNKNOWN = "unknown"  # name of the model of a table that was made without one
 
 
 def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
@@ -35,12 +35,12 @@ def load_features(run: str | Path, codes: Codes | None = None) -> pd.DataFrame:
 
     Args:
         run: The run folder.
-        codes: Whose model is meant; by default the run's.
+        codes: Codes by the model; by default the run's model.
 
     Returns:
-        The table; without one, an empty one with the column `feature`. `attrs["stale"]` says for
-        each column whose codes have changed since, why it is stale; `attrs["other_models"]` lists
-        the models of other tables in the folder.
+        The table; if there is none, an empty one with the column `feature`. `attrs["stale"]` maps
+        each stale column to the reason; `attrs["other_models"]` lists the models of other tables
+        in the folder.
     """
     run = Path(run)
     model = _model(run, codes)
@@ -54,7 +54,7 @@ def known_labels(source: Codes | Path) -> dict[int, str]:
     """Return names of features: by people, else by a language model, else by words.
 
     Args:
-        source: Codes, or a run folder; the names of their model are meant.
+        source: Codes or a run folder, whose model has the features.
     """
     table, names = _labels_and_names(source)
     known: dict[int, str] = {}
@@ -71,7 +71,7 @@ def doubtful_labels(source: Codes | Path) -> set[int]:
     """Return the features whose name in `known_labels` is doubtful; people's names never are.
 
     Args:
-        source: As of `known_labels`.
+        source: As for `known_labels`.
     """
     table, names = _labels_and_names(source)
     doubtful: set[int] = set()
@@ -81,13 +81,13 @@ def doubtful_labels(source: Codes | Path) -> set[int]:
         is_labelled = table[column].fillna("") != ""
         doubtful -= set(table["feature"][is_labelled])
         if doubt in table:
-            is_doubted = is_labelled & table[doubt].eq(True)  # missing is none
+            is_doubted = is_labelled & table[doubt].eq(True)  # False where missing
             doubtful |= set(table["feature"][is_doubted])
     return {int(feature) for feature in doubtful} - names.keys()
 
 
 def _labels_and_names(source: Codes | Path) -> tuple[pd.DataFrame, dict[int, str]]:
-    """Return the labels of a model's features, with their doubts, and the names people gave."""
+    """Return the labels of a model's features, with doubts, and the names given by people."""
     codes = source if isinstance(source, Codes) else None
     run = source if isinstance(source, Path) else source.run
     if run is None:
@@ -100,13 +100,13 @@ def _labels_and_names(source: Codes | Path) -> tuple[pd.DataFrame, dict[int, str
 def save_features(
     run: str | Path, columns: pd.DataFrame, codes: Codes | None = None
 ) -> pd.DataFrame:
-    """Add columns to the feature table, in one step.
+    """Add columns to the feature table, atomically.
 
     Args:
         run: The run folder.
-        columns: With a column `feature`; of columns that the table has already, the lines of these
-            features are replaced.
-        codes: What the columns were made from; by default the run's model, and no codes.
+        columns: A table with a column `feature`; in columns that exist already, the values of
+            these features are replaced.
+        codes: The codes that the columns were made from; by default only the run's model.
 
     Returns:
         The whole table.
@@ -138,7 +138,7 @@ def _name_for(model: str) -> str:
 def _load(
     run: Path, model: str, columns: list[str] | None = None
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the table of a model and its facts: the present one, or one that was kept."""
+    """Return the table of a model and its facts, whether it is in use or kept."""
     for name in (TABLE, _name_for(model)):
         path = run / name
         if path.exists():
@@ -163,7 +163,7 @@ def _other_models(run: Path, model: str) -> list[str]:
 
 
 def _keep_other_table(run: Path, model: str) -> None:
-    """Keep the table of another model under the name of that model."""
+    """Keep the table, if it belongs to another model, under the name of that model."""
     path = run / TABLE
     if not path.exists():
         return
@@ -191,7 +191,7 @@ def _origins(
     before: dict[str, list],
     codes: Codes | None,
 ) -> dict[str, list[dict[str, str]]]:
-    """Return what each column was made from: more than one thing if only some lines are new."""
+    """Return what each column was made from: several codes if only some lines are new."""
     new = []
     if codes is not None:
         new = [{"corpus": codes.name, "codes": codes.checksum, "model": codes.model}]
@@ -207,7 +207,7 @@ def _origins(
 
 
 def _merged(kept: pd.DataFrame, columns: pd.DataFrame) -> pd.DataFrame:
-    """Return the kept table with the new columns; other lines of the same columns stay."""
+    """Return the kept table with the new columns; other lines of existing columns stay."""
     new, old = columns.set_index("feature"), kept.set_index("feature")
     same = old.filter(items=list(new.columns))
     same = same.drop(index=new.index, errors="ignore").dropna(how="all")

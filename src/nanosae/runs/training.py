@@ -1,14 +1,14 @@
 """The files of a training in its run folder.
 
-    training.json      which files belong to the training and, when it has ended, their checksums
+    training.json      which files belong to the training and, once it has ended, their checksums
     config.json        settings, versions, threads and the fingerprint of the data
-    metrics.jsonl      a line per logging step; the last one: held-out rows
+    metrics.jsonl      one line per logging step; the last one measures the exported model
     snapshots/         NNNNNN.npz
-    checkpoints/       step-NNNNNNNN/, each whole or not at all
-    model/             when the training has ended
+    checkpoints/       step-NNNNNNNN/, each written atomically
+    model/             written when training ends
 
-A training that replaces another one (`force`) writes the same files in `.next/` and moves them to
-their places when it has ended, so that one that fails leaves the old model.
+A training that replaces another one (`force`) writes the same files to `.next/` and moves them into
+place when it has ended, so that a failure leaves the old model.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ LOCK = ".training.lock"
 
 
 class TrainingRun:
-    """The files of one training; made by `open`, ended by `close`.
+    """The files of one training, from `open` to `close`.
 
     Attributes:
         folder: The run folder.
-        finished: Whether the folder holds the finished training that was asked for; only the
-            main process knows.
+        finished: Whether the folder already holds the finished training that was asked for; set
+            in the main process only.
     """
 
     def __init__(self, folder: Path, requested: TrainConfig, lock: Lock | None) -> None:
@@ -87,23 +87,23 @@ class TrainingRun:
         force: bool = False,
         is_main: bool = True,
     ) -> TrainingRun:
-        """Check that a folder may be trained in, and lock it; nothing in it is changed.
+        """Lock a folder for training, without changing its files.
 
-        An unfinished training with the same settings is continued in any case: a command that was
-        interrupted may be repeated as it was typed.
+        An unfinished training with the same settings is always continued: an interrupted command
+        can be repeated as it was typed.
 
         Args:
             folder: The run folder.
             requested: The settings asked for.
-            resume: Continue the training that is there.
-            force: Replace the training that is there.
+            resume: Continue the existing training.
+            force: Replace the existing training.
             is_main: Whether this is the process that writes; the other ranks only read.
 
         Raises:
-            BusyError: If another process trains in the folder.
+            BusyError: If another process is training in the folder.
             ConfigError: If the training to resume has other settings.
-            ExistsError: If the folder holds a training, or files of these names that are not of
-                a training.
+            ExistsError: If the folder holds a training, or files of these names that no training
+                has written.
             WriteError: If the folder cannot be written.
         """
         folder = Path(folder)
@@ -119,7 +119,7 @@ class TrainingRun:
         return run
 
     def _check(self, *, resume: bool, force: bool) -> None:
-        """Decide what becomes of the files that the folder holds already, or refuse to train."""
+        """Decide whether to continue or replace an existing training, or refuse to train."""
         folder, requested = self.folder, self._requested
         if earlier.replacement_is_complete(folder):
             _move_next(folder)
@@ -134,12 +134,12 @@ class TrainingRun:
             return
         changed = earlier.changed_settings(folder, requested)
         if not changed and not is_finished(folder):
-            return  # it is continued
+            return  # the training is continued
         if not resume:
             raise ExistsError(
                 f"{folder} already holds a run ({', '.join(present)} would be overwritten).",
                 file=folder,
-                remedy="Go on with it (--resume), replace it (--force), or choose another folder.",
+                remedy="Continue it (--resume), replace it (--force), or choose another folder.",
             )
         if changed:
             raise earlier.started_with_other_settings(folder, changed)
@@ -147,7 +147,7 @@ class TrainingRun:
 
     @property
     def files(self) -> Path:
-        """The folder that the files of this training lie in until it has ended."""
+        """The folder of this training's files until it has ended."""
         if not self._is_main:
             return current(self.folder)
         return self.folder / NEXT if self._replaces else self.folder
@@ -160,13 +160,13 @@ class TrainingRun:
         selection: str,
         start: str | None,
     ) -> None:
-        """Write config.json, or compare it with the one of the training to continue.
+        """Write config.json, or check it if a training is continued.
 
         Args:
             resolved: The settings with every default filled in.
-            data_fingerprint: Of the rows.
-            source: The path that they come from, or None.
-            selection: By which products entries are selected on this machine.
+            data_fingerprint: Fingerprint of the rows.
+            source: The path of the rows, or None.
+            selection: The kind of products that selections use on this machine.
             start: Checksum of the SAE that training starts from, or None.
 
         Raises:
@@ -185,7 +185,7 @@ class TrainingRun:
         }
         files = self.files
         if not self._replaces:
-            _remove(self.folder / NEXT)  # of a replacement that was given up
+            _remove(self.folder / NEXT)  # left by an abandoned replacement
         elif not earlier.can_continue_replacement(files, facts):
             _remove(files)
         files.mkdir(exist_ok=True)
@@ -200,17 +200,19 @@ class TrainingRun:
             write_sealed_json(files / "config.json", facts)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], Facts] | None:
-        """Return what the newest intact checkpoint holds, or None.
+        """Return the content of the newest intact checkpoint, or None.
 
-        A damaged one is passed over with a warning. Lines of metrics that were written after the
-        checkpoint are dropped: the steps come again.
+        Damaged checkpoints are skipped with a warning. Lines of metrics after the checkpoint are
+        dropped, as their steps are repeated.
         """
         step, state = 0, None
         for folder in reversed(checkpoints(self.files)):
             try:
                 state = read_checkpoint(folder)
             except DamagedFileError as error:
-                warnings.warn(f"{error} Continuing from the one before.", stacklevel=3)
+                warnings.warn(
+                    f"{error} Continuing from the previous checkpoint.", stacklevel=3
+                )
                 continue
             step = step_of(folder)
             break
@@ -225,7 +227,7 @@ class TrainingRun:
     def save_checkpoint(
         self, step: int, tensors: dict[str, Tensor], facts: Facts
     ) -> None:
-        """Write `checkpoints/step-N`, then drop all but the newest two.
+        """Write `checkpoints/step-N`, then delete all but the newest two.
 
         Raises:
             WriteError: If it cannot be written; earlier checkpoints stay valid.
@@ -238,18 +240,18 @@ class TrainingRun:
         write_file(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
 
     def append_metrics(self, line: Facts) -> None:
-        """Add a line to metrics.jsonl; a number that JSON has not is null."""
+        """Append a line to metrics.jsonl; numbers that are not finite become null."""
         if self._metrics is None:
             self._metrics = (self.files / "metrics.jsonl").open("a", encoding="utf-8")
         self._metrics.write(json.dumps(plain(line)) + "\n")
         self._metrics.flush()
 
     def finish(self, save_model: Callable[[Path], object], final_line: Facts) -> None:
-        """Write the model and the last line of metrics; a replaced training goes only now.
+        """Write the model and the last line of metrics; then replace the old training, if any.
 
         Args:
-            save_model: Takes the empty folder for the model.
-            final_line: The measures on held-out rows.
+            save_model: Writes the model to an empty folder.
+            final_line: Measures of the exported model.
         """
         files = self.files
         write_folder(files / "model", save_model)
@@ -273,7 +275,7 @@ class TrainingRun:
         self.finished = True
 
     def close(self) -> None:
-        """Release the folder; one that stayed empty is removed."""
+        """Unlock the folder, and remove it if it is empty."""
         self._close_metrics()
         if self._lock is not None:
             self._lock.release()
@@ -297,7 +299,7 @@ class TrainingRun:
 
 
 def _environment() -> Facts:
-    """Return what the last bits of a training depend on, beside its settings and rows."""
+    """Return what the rounding of a training depends on besides its settings and rows."""
     return {
         "threads": torch.get_num_threads(),
         "versions": {
@@ -314,21 +316,24 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(
-            f"the folder {folder} cannot be made ({error.strerror}).",
+            f"the folder {folder} cannot be created ({error.strerror}).",
             file=folder,
-            remedy="Choose another place.",
+            remedy="Choose another folder.",
         ) from error
 
 
 def _files_in(path: Path) -> list[Path]:
-    """Return a file by itself, or what a folder holds."""
+    """Return the file itself, or the content of a folder."""
     return [path] if path.is_file() else sorted(path.rglob("*"))
 
 
 def _move_next(folder: Path) -> None:
-    """Put a finished training in the place of the one that it replaces; can be repeated."""
+    """Move a finished replacement into place; if interrupted, this can be repeated."""
     following = folder / NEXT
-    for name in (*FILES, MANIFEST):  # the manifest last: until then this is repeated
+    for name in (
+        *FILES,
+        MANIFEST,
+    ):  # the manifest last, as it marks the move as incomplete
         if (following / name).exists():
             _remove(folder / name)
             (following / name).rename(folder / name)
@@ -343,7 +348,7 @@ def _remove(path: Path) -> None:
 
 
 def _step_of_line(line: bytes) -> float:
-    """Return the step of a line of metrics; infinity of the last line and of a torn one."""
+    """Return the step of a line of metrics; infinity for the final line and a damaged one."""
     if not line.endswith(b"\n"):
         return float("inf")
     try:

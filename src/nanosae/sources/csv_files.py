@@ -14,20 +14,17 @@ from nanosae.errors import DataError
 from nanosae.sources.dialects import (
     SNIFFED_BYTES,
     Dialect,
-    decode_text,
     find_dialect,
     not_decoded,
 )
 from nanosae.sources.kinds import is_text, pc
 from nanosae.sources.notes import with_note
 from nanosae.sources.tables import LazyTable, table_in_memory
-from nanosae.sources.transcripts import read_transcript
 from nanosae.sources.vector_text import with_vectors_parsed
 
 DELIMITED = (".csv", ".tsv", ".tab")
 LARGE = 2**30  # bytes from which on a file is read block by block
 BLOCK_BYTES = 2**24
-FRONT_MATTER = re.compile(r"\A---\r?\n.*?^---\s*$", re.DOTALL | re.MULTILINE)
 MOST_REPEATS = 1000  # in a regular expression of Arrow
 WHOLE_BLOCK_BYTES = 2**26  # a row must fit into a block
 
@@ -38,6 +35,8 @@ def read_csv(
     *,
     encoding: str = "utf-8",
     missing: Sequence[str] = ("",),
+    delimiter: str | None = None,
+    has_header: bool | None = None,
 ) -> pa.Table:
     """Read a whole file, perhaps compressed.
 
@@ -46,8 +45,10 @@ def read_csv(
         text_column: A column to be read as it is written; the other types are inferred.
         encoding: Of the file.
         missing: What stands for a missing number or date.
+        delimiter: Where it is known.
+        has_header: Whether the first row names the columns, where that is known.
     """
-    dialect = _dialect(path, encoding)
+    dialect = _dialect(path, encoding, delimiter, has_header)
     text_columns = list(dialect.as_written)
     if text_column is not None:
         text_columns.append(text_column)
@@ -101,7 +102,7 @@ def _read_quoted(path: Path, dialect: Dialect, convert: csv.ConvertOptions) -> p
     read = _read_options(dialect, WHOLE_BLOCK_BYTES)
     parse = _parse_options(dialect)
     try:
-        with _open(path) as stream:
+        with open_stream(path) as stream:
             table = csv.read_csv(stream, read, parse, convert)
     except pa.ArrowInvalid:
         loose = _with_loose_quotes(path, dialect, convert)
@@ -134,7 +135,7 @@ def _with_loose_quotes(
     options = csv.ParseOptions(delimiter=dialect.delimiter, quote_char=False)
     read = _read_options(dialect, WHOLE_BLOCK_BYTES)
     try:
-        with _open(path) as stream:
+        with open_stream(path) as stream:
             table = csv.read_csv(stream, read, options, convert)
     except pa.ArrowInvalid:
         return None
@@ -147,15 +148,23 @@ def _with_loose_quotes(
     )
 
 
-def _open(path: Path) -> Any:
+def open_stream(path: Path) -> Any:
+    """Open a file, perhaps compressed, for reading bytes."""
     return pa.input_stream(str(path), compression="detect")
 
 
-def _dialect(path: Path, encoding: str) -> Dialect:
-    with _open(path) as stream:
+def _dialect(
+    path: Path,
+    encoding: str,
+    delimiter: str | None = None,
+    has_header: bool | None = None,
+) -> Dialect:
+    with open_stream(path) as stream:
         head = stream.read(SNIFFED_BYTES)
     is_tabbed = DELIMITED[1] in path.suffixes or DELIMITED[2] in path.suffixes
-    return find_dialect(head, path, encoding, "\t" if is_tabbed else None)
+    if delimiter is None and is_tabbed:
+        delimiter = "\t"
+    return find_dialect(head, path, encoding, delimiter, has_header)
 
 
 def _read_options(dialect: Dialect, block_size: int) -> csv.ReadOptions:
@@ -206,36 +215,3 @@ def _check_encoding(schema: pa.Schema, path: Path, dialect: Dialect) -> None:
     for field in schema:
         if pa.types.is_binary(field.type):
             raise not_decoded(path, dialect.encoding, field.name)
-
-
-def read_text_files(files: Sequence[Path], name: str, encoding: str) -> pa.Table:
-    """Read a text per file, with the names of the files and, if there are several, folders.
-
-    The front matter of Markdown, fields between two lines of "---", is left out.
-    """
-    contents = [_content(file, encoding) for file in files]
-    texts = [FRONT_MATTER.sub("", content).strip() for content in contents]
-    columns = {name: texts, "file": [file.name for file in files]}
-    folders = [file.parent.name for file in files]
-    if len(set(folders)) > 1:
-        columns["folder"] = folders
-    return pa.table(columns)
-
-
-def _content(path: Path, encoding: str) -> str:
-    with _open(path) as stream:
-        return decode_text(stream.read(), path, encoding)
-
-
-def read_lines(path: Path, name: str, encoding: str) -> pa.Table:
-    """Read a text per line, empty ones included; of chats and subtitles, a text per message."""
-    content = _content(path, encoding)
-    lines = content.replace("\r\n", "\n").split("\n")
-    if not lines[-1]:
-        lines.pop()  # the last line is ended like the others
-    if not lines:
-        raise DataError(f"{path} is empty.", file=path)
-    transcript = read_transcript(lines, name)
-    if transcript is not None:
-        return transcript
-    return pa.table({name: pa.array(lines, pa.string())})

@@ -9,11 +9,13 @@ import pandas as pd
 import pyarrow as pa
 
 from nanosae.sources.kinds import is_text, pc
+from nanosae.sources.local_dates import plain_dates
 
 PARSED_SHARE = 0.95  # share of the cells that must read as dates, or as numbers
 DATE_SHAPE = (
     r"^\D{0,12}(\d{4}[-/.]\d{1,2}[-/.T]\d|\d{1,2}[-/.]\d{1,2}[-/.]\d{2})"
     r"|^\d{4}-(0[1-9]|1[0-2])$|\d{1,2}\W+[A-Za-z]{3}|^([A-Za-z]{3,9}\W+){1,2}\d"
+    r"|^(19|20)\d\d$"
 )
 WEEKDAY = r"^(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\s+"
 ZONE = r"\s(?:[A-Z]{3,4}|[+-]\d{4})\s(\d{4})$"  # of "Apr 06 22:19:45 PDT 2009"
@@ -25,14 +27,22 @@ MILLISECONDS = 10**11  # from here on, counts since 1970 are in milliseconds
 SERIAL_DAYS = (20_000, 80_000)  # Excel's numbers of the days from 1954 to 2119
 SERIAL_START = "1899-12-30"
 DAYS = (1900_01_01, 2100_12_31)  # as whole numbers
+MONTHS = (1900_01, 2100_12)
+NO_YEAR = 1000  # pandas takes "Mar 21" for a day of the year 1
 
 
 def share_of_dates(values: pa.Array) -> float:
     """Return the share of strings that read as dates; 0 if fewer than 95 % look like dates."""
-    looks_like_date = pc.match_substring_regex(values, DATE_SHAPE)
-    if pc.mean(looks_like_date.cast(pa.float64())).as_py() < PARSED_SHARE:
-        return 0.0
+    if not _look_like_dates(values):
+        values = plain_dates(values)
+        if not _look_like_dates(values):
+            return 0.0
     return float(parse_dates(values.to_pandas()).notna().mean())
+
+
+def _look_like_dates(values: pa.Array) -> bool:
+    looks_like_date = pc.match_substring_regex(values, DATE_SHAPE)
+    return pc.mean(looks_like_date.cast(pa.float64())).as_py() >= PARSED_SHARE
 
 
 def are_days(values: pa.Array | pa.ChunkedArray) -> bool:
@@ -47,6 +57,20 @@ def parse_days(values: pa.Array | pa.ChunkedArray) -> pd.Series:
     """Read whole numbers such as 20240131 as days in UTC; what is none is NaT."""
     digits = values.cast(pa.string()).to_pandas()
     return pd.to_datetime(digits, format="%Y%m%d", errors="coerce", utc=True)
+
+
+def are_months(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether all whole numbers are months of the calendar, as in 202401."""
+    low, high = (bound.as_py() for bound in pc.min_max(values).values())
+    if low is None or low < MONTHS[0] or high > MONTHS[1]:
+        return False
+    return parse_months(pc.unique(values).drop_null()).notna().all()
+
+
+def parse_months(values: pa.Array | pa.ChunkedArray) -> pd.Series:
+    """Read whole numbers such as 202401 as the first days of months in UTC; what is none is NaT."""
+    digits = values.cast(pa.string()).to_pandas()
+    return pd.to_datetime(digits, format="%Y%m", errors="coerce", utc=True)
 
 
 def are_serial_days(values: pa.Array | pa.ChunkedArray) -> bool:
@@ -114,11 +138,14 @@ def parse_dates(values: pd.Series) -> pd.Series:
     parsed = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if parsed.notna().mean() >= PARSED_SHARE:
         return parsed
+    as_strings = pa.array(values, pa.string(), from_pandas=True)
+    values = plain_dates(as_strings).to_pandas().set_axis(values.index)
     values = values.str.replace(WEEKDAY, "", regex=True)
     values = values.str.replace(ZONE, r" \1", regex=True)
     first_numbers = values.astype(str).str.extract(DAY_OR_MONTH, expand=False)
     days_or_months = np.asarray(first_numbers.astype(float))
     day_first = bool(np.nanmax(days_or_months, initial=0) > 12)
-    return pd.to_datetime(
+    parsed = pd.to_datetime(
         values, errors="coerce", utc=True, dayfirst=day_first, format="mixed"
     )
+    return parsed.where(parsed.dt.year >= NO_YEAR)

@@ -1,6 +1,6 @@
 """How a delimited file is written, told from its beginning: delimiter, header, decimal sign.
 
-An encoding is never guessed, but for a byte order mark, which leaves nothing to guess.
+An encoding is never guessed, but for UTF-16, whose byte order mark or zeros leave nothing to guess.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from nanosae.errors import DataError
+from nanosae.sources.header_rows import joined_names
 
 SNIFFED_BYTES = 2**17
 SNIFFED_ROWS = 50
@@ -22,6 +23,9 @@ DELIMITERS = ",;\t|"
 HEADER_WORDS = 8  # a first line with a cell of more words is a row, not a header
 HEADER_CHARACTERS = 80
 MIN_TABLE_ROWS = 5  # under a title, for it to be one
+ZERO_SHARE = (
+    0.02  # of every second byte of UTF-16, at least: spaces, digits, line breaks
+)
 LARGEST_INTEGER = 2**63 - 1  # what Arrow reads larger integers as loses their digits
 
 NUMBER = re.compile(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)(e[-+]?\d+)?|nan|-?inf", re.I)
@@ -59,7 +63,11 @@ class Dialect:
 
 
 def find_dialect(
-    head: bytes, file: Path, encoding: str = "utf-8", delimiter: str | None = None
+    head: bytes,
+    file: Path,
+    encoding: str = "utf-8",
+    delimiter: str | None = None,
+    has_header: bool | None = None,
 ) -> Dialect:
     r"""Tell how a file is written.
 
@@ -68,6 +76,7 @@ def find_dialect(
         file: Named in errors.
         encoding: What it is encoded in, where no byte order mark says otherwise.
         delimiter: Where it is known.
+        has_header: Whether the first row names the columns, where that is known.
 
     Raises:
         DataError: If the file is empty or in another encoding.
@@ -93,14 +102,14 @@ def find_dialect(
     rows = list(_rows(lines, delimiter))
     n_title_rows = _n_title_rows(rows)
     rows = rows[n_title_rows:]
-    has_header = _has_header(rows)
+    if has_header is None:
+        has_header = _has_header(rows)
     skipped_lines = 0 if hint is None else 1
+    names, n_header_rows = _names(rows, has_header)
+    cells = rows[n_header_rows:]
     if has_header:
-        names, *cells = rows
-        skipped_lines += _lines_of(lines, delimiter, n_rows=n_title_rows + 1)
-    else:
-        names = [f"column{i + 1}" for i in range(len(rows[0]))]
-        cells = rows
+        n_above = n_title_rows + n_header_rows
+        skipped_lines += _lines_of(lines, delimiter, n_above)
     return Dialect(
         encoding=encoding,
         delimiter=delimiter,
@@ -111,6 +120,13 @@ def find_dialect(
         n_title_rows=n_title_rows,
         as_written=_as_written(names, cells),
     )
+
+
+def _names(rows: list[list[str]], has_header: bool) -> tuple[list[str], int]:
+    """Return the names of the columns, and how many rows give them."""
+    if not has_header:
+        return [f"column{i + 1}" for i in range(len(rows[0]))], 0
+    return joined_names(rows) or (rows[0], 1)
 
 
 def decode_text(content: bytes, file: Path, encoding: str) -> str:
@@ -166,9 +182,17 @@ def not_decoded(file: Path, encoding: str, column: str | None = None) -> DataErr
 
 
 def _marked_encoding(head: bytes) -> str | None:
-    """Return the encoding that a byte order mark of UTF-16 says."""
-    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return "utf-16" if is_utf16 else None
+    """Return UTF-16 if a byte order mark says so, or if every second byte is mostly zero."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    looked_at = head[:SNIFFED_BYTES]
+    first, second = looked_at[::2], looked_at[1::2]
+    n_first, n_second = first.count(0), second.count(0)
+    if n_second > ZERO_SHARE * len(second) and not n_first:
+        return "utf-16-le"
+    if n_first > ZERO_SHARE * len(first) and not n_second:
+        return "utf-16-be"
+    return None
 
 
 def _whole_lines(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,23 @@ import pyarrow as pa
 from nanosae.errors import DataError
 from nanosae.extras import extra
 from nanosae.sources.frames import table_of_frame
+from nanosae.sources.header_rows import joined_names
 from nanosae.sources.notes import with_note
 
 SHEET = "sheet"  # the column that holds the name of each row's sheet
 NAME_LETTERS = 40  # of the name of a column, at most, under a merged cell
+HEADER_ROWS = 20  # and rows under them, that are looked at
+STREAMED = (
+    2**25
+)  # bytes from which on a file is read row by row, without its merged cells
 
 
 def read_excel(path: Path) -> pa.Table:
     """Read the sheet with the most cells, and those with the same columns, in their order.
 
-    Titles above a header are left out. Rows of several sheets have the column `sheet`; the names of
-    sheets with other columns stand in a note, see `notes_of`.
+    Titles above a header are left out, and so are hidden sheets. A cell that is merged over several
+    rows is the value of each. Rows of several sheets have the column `sheet`; the names of sheets
+    that are left out stand in a note, see `notes_of`.
 
     Raises:
         ExtraError: Without openpyxl.
@@ -29,10 +36,7 @@ def read_excel(path: Path) -> pa.Table:
         ValueError: If it is no Excel file, or damaged.
     """
     extra("excel", "openpyxl", "reading .xlsx files")
-    try:
-        sheets = pd.read_excel(path, sheet_name=None, header=None)
-    except Exception as error:  # damaged archives fail in many ways
-        raise ValueError(str(error) or type(error).__name__) from error
+    sheets, hidden = _visible_sheets(path)
     filled = {name: _without_empty(sheet) for name, sheet in sheets.items()}
     tables = {
         str(name): _with_header(cells)
@@ -48,11 +52,46 @@ def read_excel(path: Path) -> pa.Table:
     }
     others = [name for name in tables if name not in alike]
     table = table_of_frame(_under_each_other(alike).infer_objects())
-    if not others:
-        return table
-    sheets = ", ".join(others)
-    note = f"Sheets with other columns than {largest!r} were left out: {sheets}."
-    return with_note(table, note)
+    if others:
+        names = ", ".join(others)
+        note = f"Sheets with other columns than {largest!r} were left out: {names}."
+        table = with_note(table, note)
+    if hidden:
+        table = with_note(table, f"Hidden sheets were left out: {', '.join(hidden)}.")
+    return table
+
+
+def _visible_sheets(path: Path) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Return the cells of each sheet, and the names of the sheets that are hidden.
+
+    Where all sheets are hidden, all count as visible.
+    """
+    is_streamed = path.stat().st_size > STREAMED
+    options = {"read_only": is_streamed}
+    try:
+        with pd.ExcelFile(path, engine_kwargs=options) as file:
+            states = {sheet.title: sheet.sheet_state for sheet in file.book.worksheets}
+            hidden = [name for name, state in states.items() if state != "visible"]
+            if len(hidden) == len(states):
+                hidden = []
+            visible = [name for name in states if name not in hidden]
+            sheets = pd.read_excel(file, sheet_name=visible, header=None)
+            if not is_streamed:
+                for name, cells in sheets.items():
+                    _fill_merged(cells, file.book[name])
+    except Exception as error:  # damaged archives fail in many ways
+        raise ValueError(str(error) or type(error).__name__) from error
+    return sheets, hidden
+
+
+def _fill_merged(cells: pd.DataFrame, sheet: Any) -> None:
+    """Give the value of a cell that is merged over several rows to each of these rows."""
+    for merged in sheet.merged_cells.ranges:
+        rows = slice(merged.min_row - 1, merged.max_row)
+        column = merged.min_col - 1
+        is_vertical = merged.min_row < merged.max_row and column < cells.shape[1]
+        if is_vertical and merged.min_row <= len(cells):
+            cells.iloc[rows, column] = cells.iat[merged.min_row - 1, column]
 
 
 def _without_empty(sheet: pd.DataFrame) -> pd.DataFrame:
@@ -63,6 +102,12 @@ def _with_header(cells: pd.DataFrame) -> pd.DataFrame:
     """Take the first row that is mostly filled, or names under it, for the columns' names."""
     n_filled = cells.notna().sum(axis="columns")
     header = int((n_filled > n_filled.max() / 2).to_numpy().argmax())
+    first_rows = cells.iloc[header : header + HEADER_ROWS]
+    joined = joined_names(first_rows.fillna("").astype(str).to_numpy().tolist())
+    if joined is not None:
+        names, n_header_rows = joined
+        rows = cells.iloc[header + n_header_rows :].astype(object)
+        return rows.set_axis(names, axis="columns").reset_index(drop=True)
     if _has_names_below(cells, header):
         header += 1
     names = cells.iloc[header]

@@ -11,7 +11,9 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 
 from nanosae.errors import DataError
+from nanosae.sources.json_shapes import rows_of
 from nanosae.sources.kinds import is_list
+from nanosae.sources.notes import with_note
 
 BLOCK_BYTES = 2**26  # a row must fit into a block
 
@@ -60,18 +62,14 @@ def read_json(path: Path, text_column: str | None = None) -> pa.Table:
         value = json.loads(content)
     except json.JSONDecodeError:
         return read_json_lines(path, text_column)
-    if isinstance(value, dict):
-        lists = {
-            name: cells for name, cells in value.items() if isinstance(cells, list)
-        }
-        if len(lists) != 1:
-            return pa.table(lists)
-        (value,) = lists.values()
-    if not isinstance(value, list) or not value:
+    rows, note = rows_of(value, text_column or "text")
+    if not rows:
         raise DataError(f"{path} holds no array of rows.", file=path)
-    if all(isinstance(row, str) for row in value):
-        return pa.table({text_column or "text": value})
-    return _table_of_records(value, path)
+    if all(isinstance(row, str) for row in rows):
+        table = pa.table({text_column or "text": rows})
+    else:
+        table = _table_of_records(rows, path)
+    return table if note is None else with_note(table, note)
 
 
 def _table_of_records(

@@ -69,3 +69,31 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
         fields = [field.with_type(_plain_type(field.type)) for field in kind]
         return pa.struct(fields)
     return kind
+
+
+def kind_words(kind: pa.DataType) -> str:
+    """Name the values of a type for people who do not know Arrow.
+
+    Example:
+        >>> kind_words(pa.list_(pa.struct([("a", pa.int64())]))), kind_words(pa.time64("us"))
+        ('lists of records', 'times of the day')
+    """
+    types = pa.types
+    if is_list(kind) or types.is_fixed_size_list(kind):
+        inner = kind.value_type
+        return (
+            "empty lists" if types.is_null(inner) else f"lists of {kind_words(inner)}"
+        )
+    checks = {
+        "records": types.is_struct,
+        "maps": types.is_map,
+        "times of the day": types.is_time,
+        "lengths of time": types.is_duration,
+        "numbers": is_number,
+        "texts": is_text,
+    }
+    for words, check in checks.items():
+        if check(kind):
+            return words
+    has_bytes = types.is_binary(kind) or types.is_fixed_size_binary(kind)
+    return "bytes" if has_bytes else f"{kind} values"

@@ -1,4 +1,7 @@
-"""Numbers as people write them: "$1,200", "45 %", "1.234,50 €", "(12.50)", "★★★★☆", "4/5"."""
+"""Numbers as people write them: "$1,200", "45 %", "1.234,50 €", "(12.50)", "45k", "★★★★☆", "4/5".
+
+With a unit, "34 years", as ranges, "$50,000 - $65,000", and as durations, "1:30:00".
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,25 @@ PLAIN = r"\d+(?:[.,]\d+)?"
 IN_GROUPS = "|".join(
     rf"\d{{1,3}}(?:{sign}\d{{3}})+(?:[.,]\d+)?" for sign in (",", r"\.", SPACE)
 )
-AMOUNT = rf"{UNIT}\s*(?:{PLAIN}|{IN_GROUPS})(?:[eE][-+]?\d+)?\s*{UNIT}"
+IN_LAKHS = r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"  # as in India
+TIMES = {"k": 1e3, "K": 1e3, "M": 1e6}  # next to the last digit
+POWER = r"(?:[eE][-+]?\d+|[kKM])?"
+SIZE = rf"{PLAIN}|{IN_GROUPS}|{IN_LAKHS}"
+AMOUNT = rf"{UNIT}\s*(?:{SIZE}){POWER}\s*{UNIT}"
 IN_BRACKETS = rf"{UNIT}\s*\(\s*{AMOUNT}\s*\)\s*{UNIT}"  # below zero, in accounts
 WITH_SIGN = rf"{UNIT}\s*[-+−]?\s*{AMOUNT}\s*-?\s*{UNIT}"
 WRITTEN_NUMBER = rf"^\s*(?:{WITH_SIGN}|{IN_BRACKETS})\s*$"
 BELOW_ZERO = r"[(−]|-\s*\D*$|^\D*-"
-STARS = r"^\s*★+☆*\s*$"
+STARS = r"^\s*(?:★+☆*|(?:⭐\x{fe0f}?)+)\s*$"
+MEASURED = rf"^\s*({SIZE})\s*(?:-\s*)?(\p{{L}}[^\d,;]{{0,14}})$"
+RANGE = rf"^\s*(?:\p{{L}}{{2,7}}:?\s+)?({AMOUNT})\s*(?:-|–|—|to|bis|à|a)\s*({AMOUNT})[^\d]*$"
+CODE = r"^\s*\d+\s*-\s*\d+\s*$"  # 555-1234 is no range, nor is 12345-6789
+MEASURED_VALUES = (
+    3  # different ones, from which on "12 months" is a number, not a class
+)
+DURATION = r"^\s*(\d{1,3}):([0-5]\d)(?::([0-5]\d)(?:\.\d+)?)?\s*$"
 OUT_OF = r"^\s*\d{1,2}(?:[.,]\d)?\s*(?:/|out of|von|sur|de)\s*(?:5|10|100)\s*$"
+MEASURED_SHARE = 0.95  # of the cells that have a unit, or are ranges
 RATING_SHARE = 0.95  # of the cells that read as ratings
 PADDED = r"^\s*0\d"  # 00501 is a code, not a number
 IN_THREES = r"^[^\d]*[1-9]\d{{0,2}}(?:{0}\d{{3}})+[^\d]*$"  # of one sign
@@ -52,7 +67,8 @@ def decimal_sign(values: pa.Array | pa.ChunkedArray) -> str:
         return "," if pc.all(pc.greater(comma, point)).as_py() else "."
     with_comma, with_point = values.filter(has_comma), values.filter(has_point)
     if len(with_comma):
-        return "." if _all_match(with_comma, IN_THREES.format(",")) else ","
+        in_groups = rf"{IN_THREES.format(',')}|^[^\d]*{IN_LAKHS}[^\d]*$"
+        return "." if _all_match(with_comma, in_groups) else ","
     if not len(with_point) or not _all_match(with_point, IN_THREES.format(r"\.")):
         return "."
     is_price = _any_matches(values, CURRENCY)
@@ -84,6 +100,9 @@ def parse_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     size = pc.replace_substring_regex(plain, r"^[-+]|-$", "")
     size = pc.replace_substring(size, decimal, ".")
     numbers = pa.array(pd.to_numeric(size.to_pandas(), errors="coerce"), pa.float64())
+    for letter, times in TIMES.items():
+        has_letter = pc.match_substring_regex(cells, rf"\d{letter}")
+        numbers = pc.if_else(has_letter, pc.multiply(numbers, times), numbers)
     is_below_zero = pc.match_substring_regex(cells, BELOW_ZERO)
     return pc.if_else(is_below_zero, pc.negate(numbers), numbers)
 
@@ -103,7 +122,7 @@ def parse_ratings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         [4.0, 3.0, 7.0, None]
     """
     cells = pc.utf8_trim_whitespace(values)
-    n_stars = pc.count_substring(cells, "★").cast(pa.float64())
+    n_stars = pc.count_substring_regex(cells, "[★⭐]").cast(pa.float64())
     digits = pc.replace_substring_regex(cells, r"[^\d.,].*$", "")
     points = pc.replace_substring(digits, ",", ".").to_pandas()
     out_of = pa.array(pd.to_numeric(points, errors="coerce"), pa.float64())
@@ -111,3 +130,104 @@ def parse_ratings(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     is_rating = pc.match_substring_regex(values, rf"{STARS}|{OUT_OF}")
     numbers = pc.if_else(has_stars, n_stars, out_of)
     return pc.if_else(is_rating, numbers, pa.scalar(None, pa.float64()))
+
+
+def read_numbers(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Read strings in whichever of the ways they are written, float64; what is none is null."""
+    if are_ratings(values):
+        return parse_ratings(values)
+    if are_ranges(values):
+        return parse_ranges(values)
+    if are_durations(values):
+        return parse_durations(values)
+    if measured_in(values) is not None:
+        return parse_measured(values)
+    return parse_numbers(values)
+
+
+def measured_in(values: pa.Array | pa.ChunkedArray) -> str | None:
+    """Return the one unit in which nearly all numbers are given, None if there is none.
+
+    Example:
+        >>> measured_in(pa.array(["1 year", "34 years", "70 years"]))
+        'years'
+    """
+    is_measured = pc.match_substring_regex(values, MEASURED)
+    if not _is_nearly_all(is_measured):
+        return None
+    measured = values.filter(pc.fill_null(is_measured, False))
+    units = pc.utf8_trim_whitespace(_captured(measured, MEASURED, 2))
+    stems = pc.utf8_rtrim(pc.utf8_lower(units), "s.")
+    is_one = pc.count_distinct(stems).as_py() == 1
+    has_several = pc.count_distinct(measured).as_py() >= MEASURED_VALUES
+    if not is_one or not has_several:
+        return None
+    return _most_frequent(units)
+
+
+def are_ranges(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether nearly all strings are ranges of numbers, such as "$50,000 - $65,000"."""
+    is_range = pc.match_substring_regex(values, RANGE)
+    is_code = pc.match_substring_regex(values, CODE)
+    return _is_nearly_all(pc.and_not(is_range, is_code))
+
+
+def are_durations(values: pa.Array | pa.ChunkedArray) -> bool:
+    """Return whether nearly all strings are hours and minutes, or also seconds."""
+    return _is_nearly_all(pc.match_substring_regex(values, DURATION))
+
+
+def parse_measured(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Read numbers with a unit as numbers, float64.
+
+    Example:
+        >>> parse_measured(pa.array(["1 year", "34 years"])).to_pylist()
+        [1.0, 34.0]
+    """
+    return parse_numbers(_captured(values, MEASURED, 1))
+
+
+def parse_ranges(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Read ranges as their middles, float64.
+
+    Example:
+        >>> parse_ranges(pa.array(["$50,000 - $65,000 a year", "18-24"])).to_pylist()
+        [57500.0, 21.0]
+    """
+    low, high = (parse_numbers(_captured(values, RANGE, place)) for place in (1, 2))
+    return pc.divide(pc.add(low, high), 2.0)
+
+
+def parse_durations(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Read "1:30:00" as minutes, float64; of two numbers they are minutes and seconds.
+
+    Example:
+        >>> parse_durations(pa.array(["1:30:00", "2:30"])).to_pylist()
+        [90.0, 2.5]
+    """
+    parts = [_captured(values, DURATION, place) for place in (1, 2, 3)]
+    first, second, third = (part.cast(pa.float64()) for part in parts)
+    with_hours = pc.add(pc.add(pc.multiply(first, 60), second), pc.divide(third, 60))
+    without = pc.add(first, pc.divide(second, 60))
+    return pc.coalesce(with_hours, without)
+
+
+def _is_nearly_all(holds: pa.Array | pa.ChunkedArray) -> bool:
+    share = pc.mean(holds.cast(pa.float64())).as_py()
+    return share is not None and share >= MEASURED_SHARE
+
+
+def _captured(
+    values: pa.Array | pa.ChunkedArray, pattern: str, place: int
+) -> pa.Array | pa.ChunkedArray:
+    """Return what a group of a pattern holds, null where it does not match or is empty."""
+    matches = pc.match_substring_regex(values, pattern)
+    group = pc.replace_substring_regex(values, pattern, rf"\{place}")
+    is_filled = pc.and_(matches, pc.not_equal(group, ""))
+    return pc.if_else(is_filled, group, pa.scalar(None, pa.string()))
+
+
+def _most_frequent(values: pa.Array | pa.ChunkedArray) -> str:
+    counted = pc.value_counts(values)
+    place = pc.index(counted.field("counts"), pc.max(counted.field("counts")))
+    return counted.field("values")[place.as_py()].as_py()

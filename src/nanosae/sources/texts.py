@@ -7,7 +7,6 @@ folder or a glob of files of one type is one table.
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,25 +14,31 @@ import pyarrow as pa
 from pyarrow import feather, parquet
 
 from nanosae.errors import DataError, MissingError, near_names
-from nanosae.sources.csv_files import DELIMITED, read_csv, read_lines, read_text_files
-from nanosae.sources.detection import natural_key
+from nanosae.sources.csv_files import DELIMITED, read_csv
 from nanosae.sources.excel_files import read_excel
+from nanosae.sources.folders import (
+    MARKDOWN,
+    files_of,
+    folder_columns,
+    readable,
+    suffix_of,
+)
 from nanosae.sources.json_files import read_json, read_json_lines, with_chats_as_text
 from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
+from nanosae.sources.line_files import read_lines, read_text_files
 from nanosae.sources.metadata import join_metadata, metadata_of_table
-from nanosae.sources.notes import with_note
+from nanosae.sources.notes import notes_of, with_note
+from nanosae.sources.repeated_columns import with_repeated_as_lists
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
 TEXT_FILE = ".txt"
-MARKDOWN = ".md"
-LINES = (TEXT_FILE, ".srt", ".vtt")
+LINES = (TEXT_FILE, ".log", ".srt", ".vtt")
 TABLES = (*DELIMITED, *JSON_LINES, ".json", ".parquet", *ARROW, ".xlsx")
 SUFFIXES = (*TABLES, *LINES, MARKDOWN)
 MANY_FILES = 50  # .txt files, from which on each is a text; of fewer each line is one
-ARCHIVES = (".zip", ".tar", ".7z", ".rar")
+ARCHIVES = (".zip", ".tar", ".7z", ".rar", ".xz")
 RECORD_NAMES = ("name", "label", "value", "tag", "title")  # that stand for a record
-COMPRESSED = (".gz", ".bz2", ".zst")
 # what stands for a missing number or date
 MISSING = ("", "NA", "N/A", "n/a", "null", "NULL", "NaN", "nan", "None", "-")
 
@@ -49,10 +54,12 @@ def read_texts(
 
     Args:
         path: A .csv .tsv .jsonl .ndjson .json .parquet .feather .arrow .xlsx or .txt file (a text
-            per line; of chats and subtitles, .srt and .vtt, too, per message), perhaps with a
+            per line; of chats and subtitles, .srt and .vtt, too, per message, of logs, .log, too,
+            per entry, of books per paragraph, of verses per verse), perhaps with a
             further .gz .bz2 or .zst; or a folder or glob of files of one of these types, which are
             joined in the natural order of their names. Of 50 and more .txt files, and of .md files,
-            each is a text, with the column `file`. Of several folders there is the column `folder`.
+            each is a text, with the column `file`. Of several folders there is the column `folder`,
+            of folders in these `subfolder`.
         column: The text column, which is read as it is written; a .txt file gets this name. None
             leaves the choice to `roles`.
         encoding: Of CSV files, and of .txt files that are not UTF-8; UTF-16 is recognised by its
@@ -77,13 +84,13 @@ def read_texts(
         {'review': ['lovely, really', '007'], 'stars': [5, 1]}
     """
     files = _files(Path(path))
-    suffix = _suffix(files[0])
+    suffix = suffix_of(files[0])
     is_many = suffix == TEXT_FILE and len(files) >= MANY_FILES
     if is_many or suffix == MARKDOWN:
         table = read_text_files(files, column or "text", encoding)
     else:
         table = _read_tables(files, column, encoding)
-    table = without_structs(_with_own_names(table))
+    table = without_structs(_with_own_names(with_repeated_as_lists(table)))
     if not keep_chats:
         table = with_chats_as_text(table)
     if column is None:
@@ -103,45 +110,41 @@ def _read_tables(files: list[Path], column: str | None, encoding: str) -> pa.Tab
     tables = [_read_file(file, column, encoding) for file in files]
     if len(tables) == 1:
         return tables[0]
-    folders = [file.parent.name for file in files]
-    if len(set(folders)) > 1:
+    for level, folders in folder_columns(files).items():
         pairs = zip(tables, folders, strict=True)
-        tables = [_with_folder(table, folder) for table, folder in pairs]
+        tables = [_with_folder(table, level, folder) for table, folder in pairs]
     joined = _join(tables)
-    if _suffix(files[0]) != TEXT_FILE:
-        return joined
-    return with_note(
-        joined,
-        f"Each line of the {len(files)} files is a text; of {MANY_FILES} files and more each file "
-        "would be one.",
-    )
+    notes = dict.fromkeys(note for table in tables for note in notes_of(table))
+    if suffix_of(files[0]) == TEXT_FILE and not notes:
+        lines = f"Each line of the {len(files)} files is a text"
+        notes = [f"{lines}; of {MANY_FILES} files and more each file would be one."]
+    for note in notes:
+        joined = with_note(joined, note)
+    return joined
 
 
-def _with_folder(table: pa.Table, folder: str) -> pa.Table:
-    if "folder" in table.column_names:
+def _with_folder(table: pa.Table, level: str, folder: str | None) -> pa.Table:
+    if level in table.column_names:
         return table
-    return table.append_column("folder", pa.array([folder] * len(table)))
+    folders = pa.array([folder] * len(table), pa.string())
+    return table.append_column(level, folders)
 
 
 def _files(path: Path) -> list[Path]:
-    """Return the file, or the files of a folder or glob, which must be of one type.
-
-    Folders in a folder are looked into where it holds no such file itself.
-    """
+    """Return the file, or the files of a folder or glob, which must be of one type."""
     if path.is_file():
         found = [path]
     elif path.is_dir():
-        folder = glob.escape(str(path))
-        found = _readable(f"{folder}/*") or _readable(f"{folder}/**/*")
+        found = files_of(path, SUFFIXES)
     else:
-        found = _readable(str(path))
+        found = readable(str(path), SUFFIXES)
     known = ", ".join(SUFFIXES)
     if not found:
         problem = "does not exist"
         if path.is_dir():
             problem = "holds no file of a type that is read"
         raise MissingError(f"{path} {problem}.", file=path, remedy=f"Read are {known}.")
-    types = sorted({_suffix(file) for file in found})
+    types = sorted({suffix_of(file) for file in found})
     if len(types) > 1:
         raise DataError(
             f"{path} holds files of several types: {', '.join(types)}.",
@@ -158,20 +161,6 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _readable(pattern: str) -> list[Path]:
-    """Return the files of a glob that can be read; notes beside others are left out."""
-    names = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
-    found = [file for file in map(Path, names) if _suffix(file) in SUFFIXES]
-    others = [file for file in found if _suffix(file) != MARKDOWN]
-    return others or found
-
-
-def _suffix(file: Path) -> str:
-    if file.suffix.lower() in COMPRESSED:
-        file = file.with_suffix("")
-    return file.suffix.lower()
-
-
 def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     try:
         table = _read(file, column, encoding)
@@ -184,12 +173,12 @@ def _read_file(file: Path, column: str | None, encoding: str) -> pa.Table:
     except (pa.ArrowException, ValueError, OSError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(
-            f"{file} cannot be read as a {_suffix(file)} file: {reason}", file=file
+            f"{file} cannot be read as a {suffix_of(file)} file: {reason}", file=file
         ) from error
 
 
 def _read(file: Path, column: str | None, encoding: str) -> pa.Table:
-    suffix = _suffix(file)
+    suffix = suffix_of(file)
     if suffix in DELIMITED:
         table = read_csv(file, column, encoding=encoding, missing=MISSING)
         return _with_nulls(table, column)

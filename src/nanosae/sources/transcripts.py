@@ -1,7 +1,8 @@
-"""Chats and subtitles out of files of lines: a text for each message or caption.
+"""Chats, subtitles and transcripts out of files of lines: a text per message, caption or turn.
 
 A chat is what messengers export, "[01/02/24, 09:00] Ann: Hello" or "2024-02-01 09:00 - Ann: Hello";
-lines without a time go on with the message above. Subtitles are SubRip or WebVTT.
+lines without a time go on with the message above. Subtitles are SubRip or WebVTT. A transcript has
+turns of few speakers, "Ann: Hello" or "[00:01:30] Ann: Hello".
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ BEGIN = re.compile(rf"^[\u200e\ufeff]?\[?({DATE},?\s+{TIME})\]?(?:\s+[-–])?\s+
 MESSAGE = re.compile(r"^([^:]{1,60}):\s(.*)$")
 PLACEHOLDER = re.compile(r"^\u200e?<[^<>]*>$")  # "<Media omitted>", in any language
 CAPTION = re.compile(r"^(?:(\d+):)?(\d{2}):(\d{2})[.,]\d{3}\s+-->\s")
+TURN = re.compile(
+    r"^(?:\[?((?:\d{1,2}:)?\d{1,2}:\d{2})\]?\s+)?([^\W\d][^:\[\]]{0,39}):\s+(\S.*)$"
+)
+TURN_SHARE = 0.8  # of the lines that begin a turn
+MAX_SPEAKERS = 30
+TURNS_OF_EACH = 5  # on average, at least
 LOOKED_AT = 200  # lines from which a file is recognised
 CHAT_SHARE = 0.5  # of these lines that begin a message
 FEWEST = 5  # messages, or captions
@@ -31,7 +38,8 @@ def read_transcript(lines: Sequence[str], name: str) -> pa.Table | None:
         name: Of the column of texts.
 
     Returns:
-        The texts, with the columns `author` and `sent` of messages, and `minute` of captions.
+        The texts, with the columns `author` and `sent` of messages, `minute` of captions, and
+        `speaker` and `minute` of turns.
 
     Example:
         >>> chat = [f"[01/02/2024, 09:0{i}] Ann: Hello" for i in range(9)] + ["again"]
@@ -47,9 +55,44 @@ def read_transcript(lines: Sequence[str], name: str) -> pa.Table | None:
     n_messages = sum(
         begin is not None and MESSAGE.match(begin[2]) is not None for begin in begins
     )
-    if n_messages < max(FEWEST, CHAT_SHARE * len(first)):
-        return None
-    return _table(_messages(lines), [name, "author", "sent"])
+    if n_messages >= max(FEWEST, CHAT_SHARE * len(first)):
+        return _table(_messages(lines), [name, "author", "sent"])
+    return _turns(lines, name) if _are_turns(first) else None
+
+
+def _are_turns(lines: Sequence[str]) -> bool:
+    """Return whether nearly all lines begin with the name of one of a few speakers."""
+    turns = [turn for turn in map(TURN.match, lines) if turn is not None]
+    speakers = {turn[2] for turn in turns}
+    is_most = len(turns) >= max(FEWEST, TURN_SHARE * len(lines))
+    are_few = len(speakers) <= min(MAX_SPEAKERS, len(turns) / TURNS_OF_EACH)
+    return is_most and are_few
+
+
+def _turns(lines: Sequence[str], name: str) -> pa.Table:
+    """Return what speakers say, and when, if that is there; lines before the first are left out."""
+    texts: list[str] = []
+    speakers: list[str] = []
+    minutes: list[float | None] = []
+    for line in lines:
+        turn = TURN.match(line)
+        if turn is not None:
+            time, speaker, text = turn.groups()
+            texts.append(text.strip())
+            speakers.append(speaker.strip())
+            minutes.append(_minutes(time) if time else None)
+        elif texts and line.strip():
+            texts[-1] += f"\n{line.strip()}"
+    columns: dict[str, list] = {name: texts, "speaker": speakers}
+    if any(minute is not None for minute in minutes):
+        columns["minute"] = minutes
+    return pa.table(columns)
+
+
+def _minutes(time: str) -> float:
+    """Return the minutes of "1:02:30" or "02:30"."""
+    *hours, minutes, seconds = map(int, time.split(":"))
+    return 60 * sum(hours) + minutes + seconds / 60
 
 
 def _table(rows: Iterator[tuple], names: list[str]) -> pa.Table:

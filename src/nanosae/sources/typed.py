@@ -8,23 +8,27 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from nanosae.sources.categories import Column, is_ticked
 from nanosae.sources.dates import (
     are_counts,
     are_days,
+    are_months,
     are_serial_days,
     parse_counts,
     parse_dates,
     parse_days,
+    parse_months,
     parse_serial_days,
 )
-from nanosae.sources.kinds import is_text, whole_numbers
-from nanosae.sources.number_text import are_ratings, parse_numbers, parse_ratings
-from nanosae.sources.roles import Column
+from nanosae.sources.kinds import is_text, pc, whole_numbers
+from nanosae.sources.number_text import read_numbers
 from nanosae.sources.tags import split_tags
+
+NOT_TICKED = "(empty)"  # the value of a box that was not ticked
 
 
 def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
-    """Convert columns that hold dates, numbers or tags as text; the others stay as they are.
+    """Convert columns that hold dates, numbers, tags or boxes as text; the others stay.
 
     Args:
         table: Texts and metadata.
@@ -37,7 +41,12 @@ def with_types(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
         >>> with_types(table, roles).to_pylist()[0]["tags"]
         ['a', 'b']
     """
-    convert = {"date": _as_dates, "number": _as_numbers, "tags": _as_lists}
+    convert = {
+        "date": _as_dates,
+        "number": _as_numbers,
+        "tags": _as_lists,
+        "category": _as_classes,
+    }
     for column in columns:
         place = table.column_names.index(column.name)
         values = table.column(place)
@@ -60,6 +69,8 @@ def _as_dates(values: pa.ChunkedArray) -> Any:
         return values
     if are_days(whole):
         return _naive(parse_days(whole))
+    if are_months(whole):
+        return _naive(parse_months(whole))
     return _naive(parse_serial_days(whole)) if are_serial_days(whole) else whole
 
 
@@ -69,9 +80,14 @@ def _naive(times: pd.Series) -> pa.Array:
 
 
 def _as_numbers(values: pa.ChunkedArray) -> Any:
-    if not is_text(values.type):
+    return read_numbers(values) if is_text(values.type) else values
+
+
+def _as_classes(values: pa.ChunkedArray) -> Any:
+    """Give empty boxes a value of their own, so that they are compared with the ticked ones."""
+    if not is_ticked(values):
         return values
-    return parse_ratings(values) if are_ratings(values) else parse_numbers(values)
+    return pc.fill_null(values.cast(pa.string()), NOT_TICKED)
 
 
 def _as_lists(values: pa.ChunkedArray) -> Any:

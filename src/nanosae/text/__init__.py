@@ -1,1 +1,1 @@
-"""Texts to rows and to words."""
+"""Embedding and tokenising texts, and activations of language models."""

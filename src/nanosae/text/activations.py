@@ -1,17 +1,17 @@
-"""Activations of language models as rows: of every token, or pooled to one row per text.
+"""Activations of language models as rows, one per token or pooled to one per text.
 
-Texts longer than the model takes are cut in windows, so that each token is seen once. Windows of
-like length share a forward pass, padded on the right and masked; the pass ends after the last layer
-asked for. Rows come in the order of the texts, and beside each token's row stand its whole text and
-its character offsets.
+Texts longer than the model's context are cut into windows, so that each token is processed once.
+Windows of similar length share a forward pass, padded on the right and masked; the pass ends after
+the last requested layer. Rows are in the order of the texts, and each token's row comes with its
+whole text and its character offsets.
 
-Some vectors say nothing of their token: causal models turn spare attention to the first token,
-whose vector grows a hundredfold (Sun et al., "Massive Activations in Large Language Models", 2024)
-and would be all that an SAE learns. So each window begins with the begin-of-text token where the
-tokenizer has one, special tokens are left out, and so are tokens with more than `max_norm` times
-the median norm.
+Some vectors carry no information about their token: causal models direct spare attention to the
+first token, whose vector grows a hundredfold (Sun et al., "Massive Activations in Large Language
+Models", 2024) and would dominate the training of an SAE. Each window therefore begins with the
+begin-of-text token if the tokenizer has one, and special tokens are skipped, as are tokens whose
+norm exceeds `max_norm` times the median.
 
-Not covered: images and sound, decoders of encoder-decoder models, tokenizers without offsets.
+Not supported: images and audio, decoders of encoder-decoder models, tokenizers without offsets.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from nanosae.text.provenance import (
 from nanosae.text.windows import Cutter, Window
 
 Pooling = Literal["mean", "first", "last"]
-PASSES = 8  # forward passes whose windows are sorted by length together: a block
+PASSES = 8  # forward passes per block, within which windows are sorted by length
 
 
 class Block(NamedTuple):
-    """Rows of some successive texts.
+    """Rows of successive texts.
 
     Attributes:
-        rows: (n, width) float32; if a list of layers was asked for, a dict of these by layer.
-        table: Of each row the number of its text in `text_index`, its whole `text` and, of a token,
-            its character offsets `start` and `end`: the metadata that `encode_corpus` takes.
+        rows: (n, width) float32; if `layers` was a list, a dict of such arrays by layer.
+        table: For each row, `text_index`, the whole `text` and, for tokens, the character offsets
+            `start` and `end`: the metadata for `encode_corpus`.
     """
 
     rows: Any
@@ -53,11 +53,11 @@ class Block(NamedTuple):
 
 
 class Blocks(Iterator[Block]):
-    """Blocks of rows, and what they are.
+    """An iterator of blocks with their provenance.
 
     Args:
         blocks: The blocks.
-        provenance: By layer, metadata of an SAE that is trained on it, as `cfg.json` names them.
+        provenance: For each layer, the metadata of an SAE trained on it, as in `cfg.json`.
     """
 
     def __init__(
@@ -90,36 +90,36 @@ def activations(
     Args:
         model: Name or folder of a Hugging Face model, path of a .gguf file (needs `gguf` and
             `accelerate`), or a loaded model, which is put in evaluation mode.
-        layers: Name of a module, as in `model.named_modules()`, or names: one pass serves all. Of a
-            module that runs several times in a pass, the first output is taken.
-        texts: The texts; an iterator is read as needed. A list of chat messages, {"role",
-            "content"}, is written by the tokenizer's chat template.
+        layers: Name of a module, as in `model.named_modules()`, or a list of names, which share the
+            forward passes. If a module runs several times per pass, its first output is used.
+        texts: The texts; an iterator is read lazily. A list of chat messages, {"role", "content"},
+            is formatted with the tokenizer's chat template.
         tokenizer: The fast tokenizer of a loaded model.
-        pooling: None for a row per token; else one per text, from its kept tokens: their mean, the
-            first or the last. A text without any gives no row.
-        special_tokens: Whether to keep special tokens, added to the text or by a chat template.
-        bos: Whether to begin with the begin-of-text token if the tokenizer has one but does not add
-            it itself.
-        max_norm: Leave out tokens whose norm, at any of the layers, is above so many times the
-            median of their block; infinity keeps all.
-        max_length: Tokens in a window; None takes as many as tokenizer and model allow.
-        batch_tokens: Tokens in a forward pass, padding included, unless one window has more; a
+        pooling: None for one row per token, or how to pool the kept tokens into one row per text:
+            "mean", "first" or "last". A text without kept tokens has no row.
+        special_tokens: Whether to keep special tokens, including those of a chat template.
+        bos: Whether to prepend the begin-of-text token if the tokenizer has one but does not add it
+            itself.
+        max_norm: Skip tokens whose norm, at any of the layers, exceeds this multiple of the median
+            of their block; infinity keeps all.
+        max_length: Tokens per window; None is the maximum of tokenizer and model.
+        batch_tokens: Tokens per forward pass, including padding, unless a single window has more; a
             block has about eight passes.
-        pack: Fill each window with successive texts, which see those before them, as in the
-            training of most language models; a text begins with the begin-of-text token, or the
-            end-of-text token where there is none.
-        concat: Join the rows of several layers into one of their whole width, as crosscoders
-            take them. Layers of longer vectors then weigh more.
+        pack: Whether to fill each window with successive texts that attend to the earlier ones, as
+            in the training of most language models. Texts are separated by the begin-of-text token
+            or, if there is none, the end-of-text token.
+        concat: Whether to concatenate the rows of several layers, for crosscoders. Layers with
+            longer vectors then weigh more.
 
     Returns:
-        An iterator of blocks, which also says by layer what its rows are (`provenance`).
+        An iterator of blocks, with the `provenance` of each layer's rows.
 
     Raises:
-        ExtraError: Without transformers; it is an ImportError.
-        MissingError: If there is no such model; it is an OSError.
-        ConfigError: If there is no such layer (those most like it are named), or the tokenizer
-            gives no offsets; it is a ValueError.
-        DataError: If a layer's output is not one vector per token, or a text is not a string; it is
+        ExtraError: If transformers is not installed; it is an ImportError.
+        MissingError: If the model does not exist; it is an OSError.
+        ConfigError: If a layer does not exist (the message suggests similar names), or the
+            tokenizer has no offsets; it is a ValueError.
+        DataError: If a layer does not output one vector per token, or a text is not a string; it is
             a ValueError.
 
     Example:
@@ -132,15 +132,15 @@ def activations(
     modules = find_layers(model, names)
     model_length = getattr(model.config, "max_position_embeddings", None)
     cutter = Cutter(tokenizer, rules, model_length)
-    written = (as_text(text, tokenizer) for text in texts)
+    formatted = (as_text(text, tokenizer) for text in texts)
     pad = tokenizer.pad_token_id or 0
 
     def blocks() -> Iterator[Block]:
         n_texts = 0
-        for block_texts, windows in cutter.blocks(written, PASSES * batch_tokens):
+        for block_texts, windows in cutter.blocks(formatted, PASSES * batch_tokens):
             rows = _run_windows(model, modules, windows, batch_tokens, pad)
             places = _places_of(windows)
-            kept = _usual_norms(rows, max_norm)
+            kept = _has_usual_norm(rows, max_norm)
             rows = {name: layer_rows[kept] for name, layer_rows in rows.items()}
             places = {name: values[kept] for name, values in places.items()}
             if pooling is not None:
@@ -152,9 +152,9 @@ def activations(
             else:
                 yield Block(rows[layers] if isinstance(layers, str) else rows, table)
 
-    described = [SIDE_BY_SIDE.join(names)] if concat else names
-    known = {name: provenance(model, name, rules) for name in described}
-    return Blocks(blocks(), known)
+    row_names = [SIDE_BY_SIDE.join(names)] if concat else names
+    described = {name: provenance(model, name, rules) for name in row_names}
+    return Blocks(blocks(), described)
 
 
 def _run_windows(
@@ -164,9 +164,11 @@ def _run_windows(
     batch_tokens: int,
     pad: int,
 ) -> dict[str, np.ndarray]:
-    """Return the kept rows of windows, in their order, by layer."""
+    """Return the kept rows of each layer, in the order of the windows."""
     sizes = [int(window.kept.sum()) for window in windows]
-    places_of_window = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
+    n_rows = sum(sizes)
+    ends = np.cumsum(sizes)
+    places_of_window = np.split(np.arange(n_rows), ends[:-1])
     rows: dict[str, np.ndarray] = {}
     lengths = [len(window.ids) for window in windows]
     longest_first = sorted(range(len(windows)), key=lambda i: -lengths[i])
@@ -180,28 +182,29 @@ def _run_windows(
         kept = _padded([window.kept for window in chosen])
         places = np.concatenate([places_of_window[i] for i in batch])
         for name, output in run_layers(model, modules, ids, mask).items():
-            found = output[kept.to(output.device)].float().cpu().numpy()
+            kept_rows = output[kept.to(output.device)].float().cpu().numpy()
             if name not in rows:
-                rows[name] = np.empty((sum(sizes), found.shape[1]), np.float32)
-            rows[name][places] = found
+                width = kept_rows.shape[1]
+                rows[name] = np.empty((n_rows, width), np.float32)
+            rows[name][places] = kept_rows
     return rows
 
 
 def _padded(tensors: list[Tensor], value: int = 0) -> Tensor:
-    """Return tensors of several lengths as rows, filled up on the right."""
+    """Return tensors of different lengths as rows, padded on the right."""
     return pad_sequence(tensors, batch_first=True, padding_value=value)
 
 
 def _places_of(windows: list[Window]) -> dict[str, np.ndarray]:
-    """Return for each kept token the number of its text, and where it starts and ends there."""
+    """Return the text number, start and end of each kept token."""
     texts = np.concatenate([window.texts[window.kept.numpy()] for window in windows])
     offsets = [window.offsets[window.kept.numpy()] for window in windows]
     starts, ends = np.concatenate(offsets).T
     return {"text": texts, "start": starts, "end": ends}
 
 
-def _usual_norms(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:
-    """Return which rows are at no layer longer than `max_norm` times the median."""
+def _has_usual_norm(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:
+    """Return which rows are within `max_norm` times the median norm at every layer."""
     kept = []
     for layer_rows in rows.values():
         norms = np.linalg.norm(layer_rows, axis=1)
@@ -212,7 +215,7 @@ def _usual_norms(rows: dict[str, np.ndarray], max_norm: float) -> np.ndarray:
 def _pool(
     rows: dict[str, np.ndarray], text_of_row: np.ndarray, pooling: Pooling
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return one row per text that has any, by layer, and the numbers of these texts."""
+    """Return one row per text with kept tokens, by layer, and the numbers of these texts."""
     texts, starts, sizes = np.unique(text_of_row, return_index=True, return_counts=True)
     pooled = {}
     for name, layer_rows in rows.items():
@@ -229,8 +232,8 @@ def _pool(
 def _table_of(
     places: dict[str, np.ndarray], texts: list[str], n_before: int
 ) -> pa.Table:
-    """Return the metadata of rows; each text is held once."""
+    """Return the metadata of rows, with each text stored once."""
     numbers = places["text"]
     offsets = {name: values for name, values in places.items() if name != "text"}
-    whole = pa.array(texts).dictionary_encode().take(pa.array(numbers))
-    return pa.table({"text_index": numbers + n_before, "text": whole, **offsets})
+    text_of_row = pa.array(texts).dictionary_encode().take(pa.array(numbers))
+    return pa.table({"text_index": numbers + n_before, "text": text_of_row, **offsets})

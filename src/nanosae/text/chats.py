@@ -1,4 +1,4 @@
-"""Chat messages as the text that a language model reads."""
+"""Chat messages formatted as the text that a language model reads."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from nanosae.errors import ConfigError
 
 
 def as_text(text: Any, tokenizer: Any) -> Any:
-    """Write chat messages by the tokenizer's template; anything else stays as it is.
+    """Format chat messages with the tokenizer's template; return anything else unchanged.
 
-    The begin-of-text token in front is left out, because it is put before every text.
+    The template's begin-of-text token is removed, because one is prepended to every text.
 
     Args:
         text: A text, or a list of {"role", "content"}.
-        tokenizer: Of the model.
+        tokenizer: The model's tokenizer.
 
     Raises:
         ConfigError: If the tokenizer has no chat template.
@@ -24,8 +24,8 @@ def as_text(text: Any, tokenizer: Any) -> Any:
         return text
     if not tokenizer.chat_template:
         raise ConfigError(
-            "the tokenizer has no chat template, and a text is a list of messages.",
-            remedy="Give texts, or a tokenizer with a template.",
+            "A text is a list of messages, but the tokenizer has no chat template.",
+            remedy="Use plain texts, or a tokenizer with a chat template.",
         )
-    written = tokenizer.apply_chat_template(text, tokenize=False)
-    return written.removeprefix(tokenizer.bos_token or "")
+    formatted = tokenizer.apply_chat_template(text, tokenize=False)
+    return formatted.removeprefix(tokenizer.bos_token or "")

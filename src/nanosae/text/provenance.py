@@ -1,8 +1,8 @@
-"""What rows of a language model were made of, in the words of SAELens' `cfg.json`.
+"""Provenance of a language model's activations, with the fields of SAELens' `cfg.json`.
 
-An SAE is only good on vectors like those of its training. So the model, the layer and the rules by
-which tokens were chosen go with the rows (`provenance.json` beside their shards) into the SAE's
-metadata, from which `splice` and `loss_recovered` read them.
+An SAE is only valid for vectors like those that it was trained on. The model, the layer and the
+rules that selected tokens are therefore kept with the rows (`provenance.json` beside their shards)
+and copied into the SAE's metadata, where `splice` and `loss_recovered` read them.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from nanosae.errors import ConfigError
 from nanosae.text.language_models import find_layers
 
 DEFAULT_MAX_NORM = 10.0
-SIDE_BY_SIDE = "+"  # between the names of layers whose rows were joined
+SIDE_BY_SIDE = "+"  # joins the names of layers whose rows are concatenated
 # TransformerLens' name of a layer's output
 RESIDUAL = re.compile(r"blocks\.(\d+)\.hook_(?:resid_post|out)")
 
 
 @dataclass(frozen=True)
 class TokenRules:
-    """Which tokens of a text give rows, and how many rows.
+    """The rules by which tokens become rows.
 
     Attributes:
-        pooling: None for a row per token; else how tokens become one row per text.
-        special_tokens: Whether tokens that were added to the text give rows.
+        pooling: None for one row per token, or how tokens are pooled into one row per text.
+        special_tokens: Whether special tokens have rows.
         bos: Whether windows begin with the begin-of-text token.
-        max_norm: Tokens with more than so many times the median norm give none.
-        max_length: Tokens in a window; None takes as many as the model does.
+        max_norm: Norm above which tokens have no row, as a multiple of the median.
+        max_length: Tokens per window; None is the model's maximum.
         pack: Whether windows are filled with successive texts.
     """
 
@@ -45,15 +45,15 @@ class TokenRules:
 
 
 def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
-    """Return the metadata of an SAE that is trained on a layer's rows.
+    """Return the metadata of an SAE trained on the rows of a layer.
 
-    `hook_name` is the module's name in the model with its head, as SAELens finds it with
-    `model_class_name: AutoModelForCausalLM`; `max_norm` and `pooling` are names of ours.
+    `hook_name` is the module's name in the model with its head, which SAELens expects with
+    `model_class_name: AutoModelForCausalLM`; `max_norm` and `pooling` are nanoSAE's own fields.
 
     Args:
         model: The loaded model.
-        layer: Name of the module, or names of several that are side by side, joined by "+".
-        rules: Which tokens gave rows.
+        layer: Name of the module, or names of concatenated modules joined by "+".
+        rules: The rules by which tokens became rows.
     """
     context_size = rules.max_length
     if context_size is None:
@@ -73,50 +73,50 @@ def provenance(model: Any, layer: str, rules: TokenRules) -> dict[str, Any]:
 
 
 def model_name(model: Any) -> str:
-    """Return a loaded model's name: of a path, its last part."""
+    """Return the name of a loaded model; for a path, its last component."""
     name = str(getattr(model, "name_or_path", ""))
     return Path(name).name if Path(name).exists() else name
 
 
 def layer_to_splice(model: Any, layer: str | None, sae: Any) -> str:
-    """Return the name of the layer that an SAE belongs into, and warn if it is of another one.
+    """Return the name of the layer to splice an SAE into; warn if it was trained on another.
 
     Args:
-        model: The model that it is put into.
-        layer: The name asked for; None takes the one that the SAE's metadata give.
+        model: The model to splice the SAE into.
+        layer: The requested name; None uses the one in the SAE's metadata.
         sae: The SAE.
 
     Raises:
-        ConfigError: If no name is known, or the SAE was trained on pooled rows.
+        ConfigError: If no name is known, or the SAE was trained on pooled or concatenated rows.
     """
     known = sae.config
     if known.get("pooling") is not None:
         raise ConfigError(
             f"The SAE was trained on one row per text (pooling={known['pooling']!r}).",
-            remedy="Splice needs one that was trained on tokens.",
+            remedy="Splicing needs an SAE trained on one row per token.",
         )
     trained_on = known.get("hook_name")
     if SIDE_BY_SIDE in str(trained_on):
         raise ConfigError(
-            f"The SAE was trained on layers side by side ({trained_on}).",
-            remedy="Splice needs one of a single layer.",
+            f"The SAE was trained on concatenated layers ({trained_on}).",
+            remedy="Splicing needs an SAE trained on a single layer.",
         )
     if layer is None and trained_on is None:
         raise ConfigError(
-            "The SAE does not say which layer it was trained on:",
-            remedy="give layer=….",
+            "The SAE does not record the layer that it was trained on.",
+            remedy="Give layer=….",
         )
     chosen = full_name(model, trained_on if layer is None else layer)
     if layer is not None and trained_on is not None:
-        _warn_of_other("layer", full_name(model, trained_on), chosen)
+        _warn_if_other("layer", full_name(model, trained_on), chosen)
     trained_model = known.get("model_name")
     if trained_model and model_name(model):
-        _warn_of_other("model", _short(trained_model), _short(model_name(model)))
+        _warn_if_other("model", _short(trained_model), _short(model_name(model)))
     return chosen
 
 
 def norm_limit(sae: Any, max_norm: float | None) -> float:
-    """Return the norm above which tokens stay, in medians: as asked for, or as in training."""
+    """Return the norm above which tokens are left unchanged, in medians; default as in training."""
     if max_norm is not None:
         return max_norm
     known = sae.config.get("max_norm", DEFAULT_MAX_NORM)
@@ -124,9 +124,9 @@ def norm_limit(sae: Any, max_norm: float | None) -> float:
 
 
 def full_name(model: Any, name: str) -> str:
-    """Return the name of a module in a model, whoever wrote it.
+    """Return a module's name in this model, given its name in any convention.
 
-    `layers.3`, `model.layers.3` and TransformerLens' `blocks.3.hook_resid_post` are the same.
+    `layers.3`, `model.layers.3` and TransformerLens' `blocks.3.hook_resid_post` are equivalent.
     """
     known = {found for found, _ in model.named_modules()}
     prefix = getattr(model, "base_model_prefix", "")
@@ -143,25 +143,25 @@ def find_layer(model: Any, name: str) -> Any:
     """Return a module by its name in a model or in its base model.
 
     Raises:
-        ConfigError: If there is none; those most like it are named.
+        ConfigError: If it does not exist; the message suggests similar names.
     """
     chosen = full_name(model, name)
     return find_layers(model, [chosen])[chosen]
 
 
 def _name_with_head(model: Any, layer: str) -> str:
-    """Return a module's name in the model that predicts tokens."""
+    """Return a module's name in the model with its head."""
     prefix = getattr(model, "base_model_prefix", "")
     is_base = bool(prefix) and not hasattr(model, prefix)
     return f"{prefix}.{layer}" if is_base else layer
 
 
 def _short(name: str) -> str:
-    """Return a model's name without its owner, as a folder may be called."""
+    """Return a model's name in lower case and without its owner, for comparison."""
     return name.rstrip("/").rpartition("/")[2].lower()
 
 
-def _warn_of_other(what: str, trained_on: str, given: str) -> None:
+def _warn_if_other(what: str, trained_on: str, given: str) -> None:
     if trained_on != given:
         warnings.warn(
             f"The SAE was trained on the {what} {trained_on}; this is {given}.",

@@ -1,4 +1,4 @@
-"""What an SAE keeps of a language model's predictions: loss recovered and divergence."""
+"""How well an SAE preserves a language model's predictions: loss recovered and KL divergence."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from nanosae.text.splice import special_tokens, splice
 
 
 class Recovered(NamedTuple):
-    """Means over the predictions from tokens of the training's kinds; losses in nats.
+    """Means over all predictions except those from special tokens, in nats.
 
     Attributes:
-        loss: Cross-entropy of the model as it is.
-        loss_spliced: With the layer's output replaced by its reconstruction.
-        loss_zeroed: With it replaced by zeros at every token.
+        loss: Cross-entropy of the model.
+        loss_spliced: Cross-entropy with the layer's output replaced by its reconstruction.
+        loss_zeroed: Cross-entropy with the layer's output replaced by zeros at every token.
         loss_recovered: (loss_zeroed − loss_spliced) ÷ (loss_zeroed − loss).
         kl: Kullback–Leibler divergence of the spliced model's predictions from the model's.
         tokens: Number of predictions.
@@ -50,24 +50,24 @@ def loss_recovered(
     max_length: int = 128,
     max_norm: float | None = None,
 ) -> Recovered:
-    """Measure what replacing a layer by an SAE costs a language model.
+    """Measure the cost of replacing a layer of a language model with an SAE.
 
-    As in SAELens' evaluation, zeros are put at every token, and what is predicted from a special
-    token is not counted. Vectors that training left out stay when the SAE is spliced in; see
-    `splice`. Each text is cut at `max_length` tokens and begins with the begin-of-text token where
-    the tokenizer has one, unless the SAE's metadata say `prepend_bos: false`.
+    As in SAELens' evaluation, every token is zeroed, and predictions from special tokens are not
+    counted. Vectors that training skipped are left unchanged when the SAE is spliced in; see
+    `splice`. Each text is truncated to `max_length` tokens and begins with the begin-of-text token
+    if the tokenizer has one, unless the SAE's metadata has `prepend_bos: false`.
 
     Args:
         model: Name, folder or .gguf file of a causal language model, or a loaded one.
         layer: Name of the module that the SAE was trained on; None takes it from the metadata.
-        sae: The SAE, `SAEModel`.
-        texts: Texts that it was not trained on.
-        tokenizer: Of a loaded model.
-        max_length: Tokens of a text that are taken.
-        max_norm: As of `splice`.
+        sae: The SAE, an `SAEModel`.
+        texts: Texts that the SAE was not trained on.
+        tokenizer: Tokenizer of a loaded model.
+        max_length: Maximum number of tokens per text.
+        max_norm: As in `splice`.
 
     Raises:
-        DataError: If no text has two tokens.
+        DataError: If no text has at least two tokens.
     """
     model, tokenizer = load_causal_model(model, tokenizer)
     layer = layer_to_splice(model, layer, sae)
@@ -90,14 +90,14 @@ def loss_recovered(
         sums += torch.stack([*losses, divergence])[:, counted].sum(dim=1)
         n_tokens += int(counted.sum())
     if n_tokens == 0:
-        raise DataError("no text has two tokens: there is nothing to predict.")
+        raise DataError("No text has two tokens, so there is nothing to predict.")
     loss, loss_spliced, loss_zeroed, kl = (sums / n_tokens).tolist()
     share = (loss_zeroed - loss_spliced) / (loss_zeroed - loss)
     return Recovered(loss, loss_spliced, loss_zeroed, share, kl, n_tokens)
 
 
 def _tokens(tokenizer: Any, text: str, max_length: int, with_bos: bool) -> Tensor:
-    """Return a text's token numbers, with the begin-of-text token in front, (tokens,)."""
+    """Return a text's token ids, beginning with the begin-of-text token, (tokens,)."""
     ids = tokenizer(text, truncation=True, max_length=max_length)["input_ids"]
     first = tokenizer.bos_token_id
     if with_bos and first is not None and ids[:1] != [first]:
@@ -109,19 +109,21 @@ def _tokens(tokenizer: Any, text: str, max_length: int, with_bos: bool) -> Tenso
 def _log_probabilities(
     model: Any, ids: Tensor, changed: AbstractContextManager
 ) -> Tensor:
-    """Return the logarithms of the predictions of all tokens but the first, float64."""
+    """Return the log-probabilities of all tokens after the first, float64."""
+    batch = ids[None].to(model.device)
     with changed:
-        logits = model(input_ids=ids[None].to(model.device)).logits[0, :-1]
-    return logits.double().cpu().log_softmax(dim=-1)
+        logits = model(input_ids=batch).logits
+    return logits[0, :-1].double().cpu().log_softmax(dim=-1)
 
 
 def _losses(log_probabilities: Tensor, ids: Tensor) -> Tensor:
-    return -log_probabilities.gather(1, ids[1:, None])[:, 0]
+    next_tokens = ids[1:, None]
+    return -log_probabilities.gather(1, next_tokens)[:, 0]
 
 
 @contextmanager
 def _zeroed(model: Any, layer: str) -> Iterator[None]:
-    """Replace a layer's output by zeros."""
+    """Replace a layer's output with zeros."""
 
     def zero(_module: Any, _inputs: Any, output: Any) -> Any:
         return with_first_output(output, torch.zeros_like(first_output(output)))

@@ -1,8 +1,8 @@
-"""Put an SAE into a language model: replace a layer's output, edit features, attribute logits.
+"""Splice an SAE into a language model: replace a layer's output, edit features, attribute logits.
 
-What training left out stays as it is: the begin-of-text token, whose vector is unlike all others,
-padding, and tokens of unusual length (see `activations`). Otherwise the SAE would be judged by what
-it never saw.
+Vectors that training skipped are left unchanged: the begin-of-text token, whose vector is unlike
+all others, padding, and tokens with unusual norms (see `activations`). Otherwise the SAE would be
+evaluated on vectors that it never saw.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ def splice(
     leave_out: Collection[int] | None = None,
     max_norm: float | None = None,
 ) -> Iterator[Any]:
-    """Let a layer's output pass through an SAE within a `with` block, generation included.
+    """Pass a layer's output through an SAE within a `with` block, also during generation.
 
     Args:
         model: A Hugging Face model.
-        layer: Name of a module whose (first) output the SAE was trained on; `layers.3` is found in
-            `model.layers.3`, too. None takes the one that the SAE's metadata give.
-        sae: The SAE, `SAEModel`; no transcoder.
-        add: By feature, what is added to its activation at every token: steering.
+        layer: Name of the module whose (first) output the SAE was trained on; `layers.3` also finds
+            `model.layers.3`. None uses the name in the SAE's metadata.
+        sae: The SAE, an `SAEModel` that is not a transcoder.
+        add: Amounts to add to the activations of features at every token (steering).
         ablate: Features whose activations are set to zero.
-        replace: Whether the output becomes the reconstruction; otherwise what the SAE does not
-            explain stays. By default it is replaced unless features are edited.
-        leave_out: Numbers of the tokens whose vectors stay as they are; None takes the special
-            tokens of the model's configuration (begin and end of text, padding), unless the SAE's
-            metadata says `exclude_special_tokens: false`.
-        max_norm: Tokens with more than so many times the median norm of their pass stay, too; None
-            takes the limit of the training, 10 where it is not known.
+        replace: Whether the output becomes the reconstruction; otherwise the part that the SAE does
+            not explain is kept. By default, it is replaced unless features are edited.
+        leave_out: Ids of tokens whose vectors are left unchanged. None means the special tokens in
+            the model's configuration (begin and end of text, padding), unless the SAE's metadata
+            has `exclude_special_tokens: false`.
+        max_norm: Norm above which vectors are left unchanged, as a multiple of the median of their
+            pass. None means the limit of the training, or 10 if unknown.
 
     Yields:
         The model.
 
     Raises:
-        ConfigError: If there is no such layer or feature, or the SAE has another width.
+        ConfigError: If the layer or a feature does not exist, or the SAE has another width.
 
     Warns:
         UserWarning: If the SAE's metadata name another model or layer.
@@ -74,10 +74,9 @@ def splice(
 
     def change(_module: Any, _inputs: Any, output: Any) -> Any:
         x = first_output(output)
-        changed = edits.applied(sae, x.float(), replace=replace)
-        kept = passes.trained_on(x, limit)
-        mixed = torch.where(kept[..., None], changed.to(x.dtype), x)
-        return with_first_output(output, mixed)
+        edited = edits.applied(sae, x.float(), replace=replace).to(x.dtype)
+        is_edited = passes.trained_on(x, limit)[..., None]
+        return with_first_output(output, torch.where(is_edited, edited, x))
 
     with ExitStack() as hooks:
         seeing = model.register_forward_pre_hook(passes.see, with_kwargs=True)
@@ -90,21 +89,21 @@ def splice(
 def attribution(
     model: Any, layer: str | None, sae: Any, ids: Tensor, token: int, position: int = -1
 ) -> Tensor:
-    """Return what each feature at each token contributes to a logit, to first order.
+    """Return the first-order contribution of each feature at each token to a logit.
 
-    The contribution is activation × gradient: a_j · (W_dec_j · ∂logit/∂x), for the output x of the
-    layer, with what the SAE does not explain held fixed.
+    The contribution is activation × gradient: a_j · (W_dec_j · ∂logit/∂x) for the output x of the
+    layer, holding the part that the SAE does not explain fixed.
 
     Args:
         model: A Hugging Face causal language model.
-        layer: Name of a module, as of `splice`.
-        sae: The SAE, `SAEModel`; no transcoder.
-        ids: Token numbers of one text, (tokens,).
-        token: Number of the token whose logit is meant.
-        position: Of the token after which it is predicted.
+        layer: Name of a module, as in `splice`.
+        sae: The SAE, an `SAEModel` that is not a transcoder.
+        ids: Token ids of one text, (tokens,).
+        token: Id of the token whose logit is attributed.
+        position: Position of the token after which it is predicted.
 
     Returns:
-        (tokens, hidden_size).
+        Contributions, (tokens, hidden_size).
     """
     module = find_layer(model, layer_to_splice(model, layer, sae))
     seen: list[Tensor] = []
@@ -115,10 +114,11 @@ def attribution(
         return with_first_output(output, x)
 
     hook = module.register_forward_hook(keep)
+    batch = ids[None].to(model.device)
     try:
         with torch.enable_grad():
-            logits = model(input_ids=ids[None].to(model.device)).logits
-            (gradient,) = torch.autograd.grad(logits[0, position, token], seen[0])
+            logit = model(input_ids=batch).logits[0, position, token]
+            (gradient,) = torch.autograd.grad(logit, seen[0])
     finally:
         hook.remove()
     x = seen[0][0].detach().float()
@@ -131,25 +131,25 @@ def attribution(
 
 
 def special_tokens(model: Any, sae: Any) -> set[int]:
-    """Return the numbers of the tokens that training left out."""
+    """Return the ids of the tokens that training skipped."""
     excluded = sae.config.get("exclude_special_tokens")
     if isinstance(excluded, list):
-        return {int(number) for number in excluded}
+        return {int(token) for token in excluded}
     if excluded is False:
         return set()
     found: set[int] = set()
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         value = getattr(model.config, name, None)
-        several = value if isinstance(value, list) else [value]
-        found |= {int(number) for number in several if number is not None}
+        tokens = value if isinstance(value, list) else [value]
+        found |= {int(token) for token in tokens if token is not None}
     return found
 
 
 class Passes:
-    """Sees the tokens of each forward pass, and says which of them an SAE was trained on.
+    """Observes the tokens of each forward pass to find those like the SAE's training tokens.
 
     Args:
-        leave_out: Numbers of tokens that it was not trained on.
+        leave_out: Ids of tokens that training skipped.
     """
 
     def __init__(self, leave_out: Collection[int]) -> None:
@@ -157,12 +157,12 @@ class Passes:
         self._ids: Tensor | None = None
 
     def see(self, _model: Any, args: Any, kwargs: Any) -> None:
-        """Note the tokens; a hook that runs before the model."""
+        """Record the tokens; a hook that runs before the model."""
         ids = kwargs.get("input_ids", args[0] if args else None)
         self._ids = ids if torch.is_tensor(ids) else None
 
     def trained_on(self, x: Tensor, max_norm: float) -> Tensor:
-        """Mark the vectors x (texts, tokens, width) that resemble those of the training."""
+        """Return which vectors x (texts, tokens, width) resemble those of the training."""
         kept = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device)
         if self._ids is not None and self._ids.shape == kept.shape:
             special = torch.tensor(self._leave_out, device=self._ids.device)
@@ -175,10 +175,10 @@ class Passes:
 
 @dataclass(frozen=True)
 class _Edits:
-    """What is changed about the activations at every token.
+    """Changes to the activations at every token.
 
     Attributes:
-        add: By feature, what is added to its activation.
+        add: Amounts to add to the activations of features.
         ablate: Features whose activations are set to zero.
     """
 
@@ -191,21 +191,21 @@ class _Edits:
         return not self.add and not self.ablate
 
     def check(self, sae: Any) -> None:
-        """Raise a ConfigError if an SAE cannot be edited so."""
+        """Raise a ConfigError if the edits do not apply to an SAE."""
         size = sae.cfg["d_sae"]
         for feature in sorted({*self.add, *self.ablate}):
             if not 0 <= feature < size:
                 raise ConfigError(
-                    f"there is no feature {feature}; this SAE has {size:,}."
+                    f"There is no feature {feature}; this SAE has {size:,}."
                 )
         if sae.cfg["architecture"].endswith("transcoder"):
             raise ConfigError(
-                "A transcoder's outputs are other vectors than its inputs.",
-                remedy="Splice needs an autoencoder.",
+                "A transcoder cannot be spliced: its outputs are not its inputs.",
+                remedy="Use an autoencoder.",
             )
 
     def applied(self, sae: Any, x: Tensor, *, replace: bool) -> Tensor:
-        """Return vectors whose features are edited, with or without what the SAE leaves out."""
+        """Return vectors with edited features; keep the unexplained part unless `replace`."""
         acts = sae.encode(x)
         edited = acts.clone()
         edited[..., self.ablate] = 0

@@ -1,8 +1,8 @@
 """A static text encoder: each text is the mean of its tokens' vectors.
 
-It needs no language model, no network and no torch: the vectors of 32,000 tokens (256 wide, 16 MB)
-come inside the package wordllama (Miller 2024), whose files are read without importing it. It is
-less exact than a sentence encoder and encodes tens of thousands of texts a second.
+It needs no language model, no network and no torch: the vectors of 32,000 tokens (256 dimensions,
+16 MB) are part of the package wordllama (Miller 2024), whose files are read without importing it.
+It is less accurate than a sentence encoder but encodes tens of thousands of texts per second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nanosae.errors import ExtraError
 NAME = "wordllama"
 WEIGHTS = Path("weights", "l2_supercat_256.safetensors")
 TOKENIZER = Path("tokenizers", "l2_supercat_tokenizer_config.json")
-BLOCK = 4096  # texts whose tokens are in memory together
+BLOCK = 4096  # texts tokenised at once
 
 
 def is_installed() -> bool:
@@ -29,11 +29,7 @@ def is_installed() -> bool:
 
 
 def require() -> None:
-    """Make sure that the package with the weights is installed.
-
-    Raises:
-        ExtraError: If it is not.
-    """
+    """Raise an ExtraError unless the package with the weights is installed."""
     if not is_installed():
         raise ExtraError(
             "the static text encoder needs its weights.", remedy="pip install wordllama"
@@ -41,10 +37,10 @@ def require() -> None:
 
 
 def encode_static(texts: Sequence[str]) -> np.ndarray:
-    """Encode texts as means of their tokens' vectors, at length one.
+    """Encode texts as the normalised means of their tokens' vectors.
 
     Args:
-        texts: The texts; one without a known token becomes a row of zeros.
+        texts: The texts; a text without known tokens becomes a row of zeros.
 
     Returns:
         The rows, (n, 256) float32.

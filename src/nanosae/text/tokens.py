@@ -1,9 +1,9 @@
-"""Words for search: folded alike in texts and queries, in any script.
+"""Words for search, folded in the same way in texts and queries, in any script.
 
-*Folding* takes away what writers of one word differ in: case (STRASSE, Straße), compatibility forms
-(ﬁ, full width), and accents on Latin and Greek letters (İstanbul, café). Scripts that put no
-spaces between words (Han, Kana, Thai, Lao, Khmer, Burmese) come as *runs*, whose characters are
-looked up side by side.
+*Folding* removes differences in the spelling of a word: case (STRASSE, Straße), compatibility forms
+(ﬁ, full width), and accents on Latin and Greek letters (İstanbul, café). Scripts without spaces
+between words (Han, Kana, Thai, Lao, Khmer, Burmese) form *runs*, which are searched by their
+successive characters.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from functools import cache
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
 SUFFIXES = ("ing", "ed", "es", "s", "'s", "’s")  # of inflected English words
-MIN_STEM = 4  # letters that are left of a word without its suffix
+MIN_STEM = 4  # letters of a word without its suffix
 ACCENTS = re.compile("(?<=[a-z\u0370-\u03ff])[\u0300-\u036f]+")
 
 
 def fold(text: str) -> str:
-    """Return a text as it is compared: without case, compatibility forms and accents.
+    """Return a text without case, compatibility forms and accents, for comparison.
 
     Example:
         >>> [fold(word) for word in ("STRASSE", "Straße", "İstanbul", "Café", "が", "мой")]
@@ -35,7 +35,7 @@ def fold(text: str) -> str:
 
 
 def split_words(text: str) -> list[str]:
-    """Return the folded words of a text; of an unspaced script, whole runs.
+    """Return the folded words of a text, and whole runs of unspaced scripts.
 
     Example:
         >>> split_words("Node.js in Zürich: 我喜欢苹果 and हिन्दी")
@@ -45,7 +45,7 @@ def split_words(text: str) -> list[str]:
 
 
 def characters(run: str) -> list[str]:
-    """Return the characters of an unspaced run, each with the marks on it.
+    """Return the characters of an unspaced run, each with its combining marks.
 
     Example:
         >>> characters("苹果"), characters("ผู้")
@@ -55,7 +55,7 @@ def characters(run: str) -> list[str]:
 
 
 def is_unspaced(word: str) -> bool:
-    """Return whether a word is of a script without spaces.
+    """Return whether a word is in a script without spaces.
 
     Example:
         >>> is_unspaced("東京"), is_unspaced("tokyo")
@@ -65,7 +65,7 @@ def is_unspaced(word: str) -> bool:
 
 
 def stem(word: str) -> str:
-    """Return what the inflected forms of an English word have in common, "" for a short word.
+    """Return the common stem of the inflected forms of an English word, "" for a short word.
 
     Example:
         >>> [stem(word) for word in ("pay", "plants", "planted", "planning", "parties", "parse")]
@@ -88,14 +88,14 @@ def stem(word: str) -> str:
 
 
 def edits(word: str, other: str, most: int) -> int:
-    """Return how many letters must be added, dropped, changed or swapped with their neighbour.
+    """Return the number of letters to insert, delete, replace or swap with their neighbour.
 
-    It is the optimal string alignment distance (Damerau, Commun. ACM 7 (1964) 171).
+    This is the optimal string alignment distance (Damerau, Commun. ACM 7 (1964) 171).
 
     Args:
         word: A word.
-        other: Another.
-        most: Distances beyond this one are returned as `most + 1`.
+        other: Another word.
+        most: Maximum distance; larger ones are returned as `most + 1`.
 
     Example:
         >>> [edits("receive", word, 2) for word in ("recieve", "receives", "receipt", "give")]
@@ -121,7 +121,7 @@ def edits(word: str, other: str, most: int) -> int:
 
 
 def allowed_edits(word: str) -> int:
-    """Return how many typing errors a word may have to be recognised: none in a short one.
+    """Return how many typing errors to tolerate in a word; none in a short one.
 
     Example:
         >>> [allowed_edits(word) for word in ("cat", "apple", "encyclopedia", "東京")]
@@ -134,9 +134,13 @@ def allowed_edits(word: str) -> int:
 
 @cache
 def marks() -> str:
-    """Return all combining marks, to stand in a class of a pattern."""
-    all_characters = map(chr, range(0x300, 0x10000))
-    return "".join(c for c in all_characters if unicodedata.category(c)[0] == "M")
+    """Return all combining marks, for a character class of a pattern."""
+    candidates = map(chr, range(0x300, 0x10000))
+    return "".join(filter(_is_mark, candidates))
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character).startswith("M")
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Words of scripts that put no spaces between them.
+"""Words of scripts without spaces between words.
 
-Japanese, Chinese and Thai are cut into words by the models of BudouX (Google), which judge each
-place between two characters by those around it. In Japanese a run of Katakana is one word.
-Characters of other scripts (Lao, Khmer, Burmese) are words by themselves.
+Japanese, Chinese and Thai are segmented by the models of BudouX (Google), which classify each
+position between two characters by those around it. In Japanese, a run of Katakana is one word. In
+other scripts (Lao, Khmer, Burmese), each character is a word.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ONE_SCRIPT = re.compile(f"[{KATAKANA}]+|[^{KATAKANA}]+")
 
 
 def unspaced_words(run: str, text: str) -> list[str]:
-    """Cut a run of characters without spaces into words.
+    """Segment a run of characters without spaces into words.
 
     Args:
-        run: The run, of one or several scripts without spaces.
-        text: The text that it stands in, which tells Japanese from Chinese.
+        run: The run, in one or several scripts without spaces.
+        text: The text that contains the run, which distinguishes Japanese from Chinese.
 
     Example:
         >>> unspaced_words("画像を変換する", "画像を変換する")
@@ -47,10 +47,10 @@ def unspaced_words(run: str, text: str) -> list[str]:
 
 
 def unspaced_tokens(run: str, text: str) -> list[tuple[str, bool]]:
-    """Cut a run into what phrases are made of, each with whether it begins a word.
+    """Segment a run into the elements of phrases, each with whether it begins a word.
 
-    These are characters and runs of Katakana, because places where a phrase is cut differ; in Thai,
-    whose words are longer, they are words.
+    The elements are characters and runs of Katakana, because the same phrase is segmented
+    differently in different places; in Thai, whose words are longer, they are words.
 
     Example:
         >>> unspaced_tokens("画像を", "画像を")
@@ -65,7 +65,7 @@ def unspaced_tokens(run: str, text: str) -> list[tuple[str, bool]]:
 
 
 def _language(run: str, text: str) -> str | None:
-    """Return the name of the model that cuts a run, None if there is none."""
+    """Return the name of the model that segments a run, or None."""
     if THAI.search(run):
         return "th"
     if KANA.search(text):
@@ -76,7 +76,7 @@ def _language(run: str, text: str) -> str | None:
 
 
 def _is_simplified(run: str) -> bool:
-    """Return whether the character set of simplified Chinese, GB 2312, has all characters."""
+    """Return whether all characters are in GB 2312, the character set of simplified Chinese."""
     try:
         run.encode("gb2312")
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Words that are like a word: inflections, words that begin with it, and typing errors."""
+"""Words similar to a word: inflections, words that begin with it, and typing errors."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from itertools import pairwise
 
 from nanosae.text.tokens import allowed_edits, edits, is_unspaced, stem
 
-SAME_STEM = 0.9  # likeness of inflections
-PREFIX = 0.8  # of a word and one that it begins, or a run that holds it
-TYPO = 0.7  # of a word and one with a typing error; less for each further one
-LOST_PAIRS = 3  # pairs of letters that a typing error changes, at most
+SAME_STEM = 0.9  # similarity of inflections
+PREFIX = 0.8  # similarity of a word and its prefix, or of an unspaced run and its part
+TYPO = 0.7  # similarity of a word and one with a typing error; a further factor for each error
+LOST_PAIRS = 3  # most pairs of letters that a typing error can change
 
 
 class Vocabulary:
-    """Find the words of a list that are like a word.
+    """Find the words of a list that are similar to a word.
 
     Args:
         words: Distinct folded words, as `split_words` returns them.
@@ -35,7 +35,7 @@ class Vocabulary:
 
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
-        """Words by their stem."""
+        """The words by stem."""
         by_stem: dict[str, list[str]] = defaultdict(list)
         for word in self._words:
             by_stem[stem(word)].append(word)
@@ -43,13 +43,13 @@ class Vocabulary:
 
     @cached_property
     def _pairs(self) -> list[frozenset[str]]:
-        """Pairs of letters of each word."""
+        """The pairs of letters of each word."""
         return [_letter_pairs(word) for word in self._words]
 
     def like(self, word: str) -> dict[str, float]:
-        """Return words like a word, each with its likeness between 0 and 1.
+        """Return words similar to a word, with similarities between 0 and 1, the highest first.
 
-        Typing errors are looked for only where nothing else is like the word.
+        Typing errors are only considered if no other word is similar.
         """
         found = dict.fromkeys(self._containing(word), PREFIX)
         its_stem = stem(word)
@@ -62,7 +62,7 @@ class Vocabulary:
         return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
     def typos(self, word: str) -> dict[str, float]:
-        """Return the words that differ from a word by few typing errors."""
+        """Return the words that differ from a word by a few typing errors."""
         most = allowed_edits(word)
         if not most:
             return {}
@@ -85,5 +85,6 @@ class Vocabulary:
 
 
 def _letter_pairs(word: str) -> frozenset[str]:
-    """Return the pairs of neighbouring letters, its ends included."""
-    return frozenset(first + second for first, second in pairwise(f" {word} "))
+    """Return the pairs of neighbouring letters, including the ends of the word."""
+    padded = f" {word} "
+    return frozenset(map("".join, pairwise(padded)))

@@ -1,4 +1,4 @@
-"""Texts cut into windows of tokens, so that each token is seen once, however long the text."""
+"""Cut texts of any length into windows of tokens, such that each token is processed once."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor
 from nanosae.errors import ConfigError, DataError
 from nanosae.text.provenance import TokenRules
 
-TEXTS = 64  # texts tokenised together
+TEXTS = 64  # texts tokenised at once
 
 
 @dataclass(frozen=True)
 class Window:
-    """Successive tokens of a text, or of several, with those that the model needs around them.
+    """Successive tokens of one or several texts, with the special tokens that the model needs.
 
     Attributes:
-        texts: Of each token the number of its text among those of its block, (tokens,).
-        ids: Token numbers, (tokens,).
-        offsets: First character of each token in the text and the one after its last, (tokens, 2).
-        kept: Which tokens give a row, bool (tokens,).
+        texts: Number of each token's text within its block, (tokens,).
+        ids: Token ids, (tokens,).
+        offsets: Start and end of each token in its text, in characters, (tokens, 2).
+        kept: Which tokens have a row, bool (tokens,).
     """
 
     texts: np.ndarray
@@ -39,12 +39,12 @@ class Cutter:
 
     Args:
         tokenizer: A fast tokenizer.
-        rules: Which tokens give rows. A begin-of-text token is put before each window if the
-            tokenizer has one but does not add it itself.
-        model_length: Tokens that the model takes, None if that is not known.
+        rules: The rules by which tokens become rows. With `bos`, the begin-of-text token is
+            prepended to each window if the tokenizer has one but does not add it itself.
+        model_length: Maximum number of tokens of the model, or None if unknown.
 
     Raises:
-        ConfigError: If texts are to be packed and the tokenizer has no token to part them by.
+        ConfigError: If texts are to be packed and the tokenizer has no token to separate them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Cutter:
         self._special_ids = sorted({*tokenizer.all_special_ids} - {unknown})
         limits = (rules.max_length, tokenizer.model_max_length, model_length, 2**20)
         self._max_length = min(limit for limit in limits if limit)
-        self._head: list[int] = []  # tokens before each window
+        self._head: list[int] = []  # tokens prepended to each window
         begin = tokenizer.bos_token_id
         if rules.bos and begin is not None:
             is_added = begin in tokenizer("a")["input_ids"][:1]
@@ -66,7 +66,7 @@ class Cutter:
     def blocks(
         self, texts: Iterable[str], n_tokens: int
     ) -> Iterator[tuple[list[str], list[Window]]]:
-        """Yield successive texts and their windows, as soon as these hold `n_tokens`.
+        """Yield successive texts and their windows as soon as these have `n_tokens` tokens.
 
         Raises:
             DataError: If a text is not a string.
@@ -85,7 +85,7 @@ class Cutter:
             yield block, sorted(windows, key=_position)
 
     def _cut(self, texts: list[str], first_text: int) -> Iterator[Window]:
-        """Yield the windows of some texts that have tokens to be kept."""
+        """Yield the windows of texts, except windows without kept tokens."""
         _check_strings(texts)
         encoded = self._tokenizer(
             texts,
@@ -104,7 +104,7 @@ class Cutter:
             yield from self._window(texts_of_tokens, ids, offsets, is_added)
 
     def _pack(self, texts: list[str], first_text: int) -> Iterator[Window]:
-        """Yield windows that successive texts fill."""
+        """Yield windows filled with successive texts."""
         _check_strings(texts)
         encoded = self._tokenizer(
             texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False
@@ -119,40 +119,39 @@ class Cutter:
         size = self._max_length - len(self._head)
         for start in range(0, len(ids), size):
             part = slice(start, start + size)
-            # a text that begins a window has its separator in front
-            head = [] if ids[part][:1] == self._head else self._head
+            own_ids = ids[part]
+            # a text at the start of a window already has its separator
+            head = [] if own_ids[:1] == self._head else self._head
             n_head = len(head)
-            window_ids = head + ids[part]
-            is_added = [1] * n_head + [0] * (len(window_ids) - n_head)
+            texts_of_tokens = np.array([numbers[start]] * n_head + numbers[part])
+            window_offsets = [(0, 0)] * n_head + offsets[part]
+            is_added = [1] * n_head + [0] * len(own_ids)
             yield from self._window(
-                np.array([numbers[start]] * n_head + numbers[part]),
-                window_ids,
-                [(0, 0)] * n_head + offsets[part],
-                is_added,
+                texts_of_tokens, head + own_ids, window_offsets, is_added
             )
 
     def _window(
         self, texts: np.ndarray, ids: list[int], offsets: list, is_added: list[int]
     ) -> Iterator[Window]:
-        """Yield a window, unless none of its tokens gives a row."""
-        numbers = torch.tensor(ids)
+        """Yield a window, unless none of its tokens is kept."""
+        tokens = torch.tensor(ids)
         kept = torch.ones(len(ids), dtype=torch.bool)
         if not self._special_tokens:
-            is_special = torch.isin(numbers, torch.tensor(self._special_ids))
+            is_special = torch.isin(tokens, torch.tensor(self._special_ids))
             kept = ~(is_special | torch.tensor(is_added).bool())
         if kept.any():
-            yield Window(texts, numbers, np.array(offsets, np.int32), kept)
+            yield Window(texts, tokens, np.array(offsets, np.int32), kept)
 
 
 def _separator(tokenizer: Any) -> int:
-    """Return the token before each packed text: that of the begin of texts, or of their end."""
+    """Return the token before each packed text: begin-of-text or, if there is none, end-of-text."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return token
     raise ConfigError(
-        "pack=True needs a token between texts, and the tokenizer has neither a begin-of-text nor "
-        "an end-of-text token.",
-        remedy="Leave out pack.",
+        "pack=True needs a token to separate texts, but the tokenizer has neither a begin-of-text "
+        "nor an end-of-text token.",
+        remedy="Do not use pack.",
     )
 
 
@@ -160,11 +159,11 @@ def _check_strings(texts: list[str]) -> None:
     for text in texts:
         if not isinstance(text, str):
             raise DataError(
-                f"a text is {text!r}: every text must be a string;",
-                remedy="drop the others.",
+                f"A text is {text!r}, but all texts must be strings.",
+                remedy="Drop the others.",
             )
 
 
 def _position(window: Window) -> tuple[int, int]:
-    # A tokenizer that truncates on the left gives a text's last window first
+    # tokenizers that truncate on the left return a text's last window first
     return int(window.texts[0]), int(window.offsets.max())

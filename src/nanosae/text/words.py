@@ -1,4 +1,4 @@
-"""Words and phrases of texts in any script, counted once and weighted for search."""
+"""Count the words and phrases of texts in any script, and weight them for search."""
 
 from __future__ import annotations
 
@@ -15,45 +15,42 @@ from nanosae.text.unspaced import unspaced_tokens
 
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
-MANY_TEXTS = 2000  # from which on a term must be in three texts instead of two
-LONGEST_BEGINNING = 6  # letters of a word that may be a term by themselves
-MOST_OF_BEGINNING = 0.5  # share of the texts with it, that one word may have
-WHOLE = 0.5  # share of a phrase's occurrences that begin and end where a word does
-USUAL = 0.8  # share of a phrase's occurrences with the same word beside it
-MIN_SHARE = 2e-5  # of the texts, that a term must be in where this is more than three
+MANY_TEXTS = 2000  # texts, from which a term must occur in three of them, not two
+LONGEST_BEGINNING = 6  # letters of the longest beginning of a word that is a term
+MOST_OF_BEGINNING = 0.5  # maximum share of the texts with it that one word has
+WHOLE = 0.5  # minimum share of a phrase's occurrences with word boundaries at its ends
+USUAL = 0.8  # share of a phrase's occurrences with the same neighbouring word
+MIN_SHARE = 2e-5  # minimum share of texts with a term, if that is more than three
 
-LINK = re.compile(r"(?:https?://|www\.)\S+")  # names nothing, whatever is in it
+LINK = re.compile(r"(?:https?://|www\.)\S+")  # the words of a link carry no meaning
 
 
 class Words:
-    """Count words and phrases of one to three words.
+    """Count words and phrases of up to three words.
 
-    A word is a run of letters, marks and digits; where a script has no spaces, up to six characters
-    (Thai: words) that begin and end where a word does in half of their places (see `unspaced`).
-    Phrases do not cross punctuation or links, and the words of a link do not count. Kept is what
-    has two letters and stands in three texts (in two, if there are fewer than 2,000), or in one of
-    50,000 if these are more.
+    A word is a run of letters, marks and digits. In scripts without spaces, a term has up to six
+    characters (in Thai, words) and begins and ends at word boundaries in at least half of its
+    occurrences (see `unspaced`). Phrases do not cross punctuation or links, and words in links are
+    ignored. A term is kept if it has two letters and occurs in at least three texts (two, if there
+    are fewer than 2,000), or in one of 50,000 if that is more.
 
     Args:
         texts: The texts, (n,).
-        seen: Rows that say how common a word is, bool (n,).
-        with_spellings: Whether beginnings of words ("over-"), single letters and numbers are terms,
-            too, behind the others.
+        seen: Texts from which the share of each term is estimated, bool (n,).
 
     Attributes:
         terms: Words and phrases in lower case, (T,) object.
-        single: Which of them are single words, or without spaces, bool (T,).
-        spelling: Which of them are beginnings of words, letters or numbers, bool (T,).
-        before: The word that stands before a phrase in four of five places, "" if none does or the
-            term is one word, (T,) object. With one of these the phrase is likely cut out of a
-            longer one, as "number" is of "a number of" (Harris 1955, successor variety).
-        after: The word that stands behind it, likewise.
-        presence: Which text has which, 0/1 csr_array (n, T) float32.
-        n: How many texts are seen.
-        share: Share of the seen texts that have each, kept off 0 and 1, (T,).
-        weight: How much a text speaks of each: BM25's saturated frequency (Robertson and Zaragoza
-            2009, k1 = 1.2, b = 0.75), divided by √(0.3 + the text's relative length), since a sum
-            over hundreds of words favours long texts; csr_array (n, T) float32.
+        single: Whether each term is a single word, or without spaces, bool (T,).
+        before: The word before a phrase in at least four of five occurrences, or "" if there is
+            none or the term is one word, (T,) object. A phrase with such a neighbour is likely a
+            part of a longer one, as "number" is of "a number of" (Harris 1955, successor variety).
+        after: The word after a phrase, likewise.
+        presence: Whether each text has each term, 0/1 csr_array (n, T) float32.
+        n: Number of seen texts.
+        share: Share of the seen texts that have each term, smoothed away from 0 and 1, (T,).
+        weight: Relevance of each term to each text: BM25's saturated frequency (Robertson and
+            Zaragoza 2009, k1 = 1.2, b = 0.75), divided by √(0.3 + the text's relative length)
+            because a sum over hundreds of words favours long texts; csr_array (n, T) float32.
 
     Example:
         >>> words = Words(np.array(["big red car", "A big red bus.", "red, big"]), np.ones(3, bool))
@@ -85,7 +82,7 @@ class Words:
 
 
 def is_stop_word(word: str) -> bool:
-    """Whether a word is one of those that say nothing in any English text.
+    """Return whether a word is an English stop word, including contractions.
 
     Example:
         >>> [word for word in ("the", "don't", "having", "bill", "tree") if not is_stop_word(word)]
@@ -100,7 +97,7 @@ def is_stop_word(word: str) -> bool:
 
 @cache
 def _stop_words() -> frozenset[str]:
-    """scikit-learn's list without the words that are somebody's topic, and with what it lacks."""
+    """Return scikit-learn's list without words that can be a topic, and with some additions."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
     topics = "amount bill bottom call cry describe detail empty fill fire full interest mill mine"
@@ -112,12 +109,12 @@ def _stop_words() -> frozenset[str]:
 
 @dataclass(frozen=True)
 class _Tokens:
-    """The words of all texts in a row, followed by `LONGEST_PHRASE` that belong to no text.
+    """The words of all texts in sequence, followed by padding of `LONGEST_PHRASE` words.
 
     Attributes:
         words: Number of each word in the vocabulary.
-        begins: Whether it begins a word: only characters of unspaced scripts may not, bool.
-        clauses: Number of the clause of each, −1 behind the last text.
+        begins: Whether each begins a word, which only characters of unspaced scripts may not, bool.
+        clauses: Number of each word's clause, −1 for the padding.
         n_words: Number of words in each text.
         vocabulary: The words.
     """
@@ -164,7 +161,7 @@ def _tokenise(texts: np.ndarray) -> _Tokens:
 
 @cache
 def _token_pattern() -> re.Pattern[str]:
-    """Match words, as a group, and punctuation between clauses, outside of it."""
+    """Return a pattern that captures words, and matches punctuation between clauses."""
     unspaced_run = rf"(?:[{UNSPACED}][{marks()}]*)+"
     letter = rf"[^\W{UNSPACED}]"
     spaced_word = rf"{letter}(?:{letter}|[{marks()}]|['’](?=\w))*"
@@ -174,7 +171,7 @@ def _token_pattern() -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class _Phrases:
-    """Phrases of one length, wherever they occur.
+    """The phrases of one length and their occurrences.
 
     Attributes:
         starts: Position of the first word of each occurrence.
@@ -189,13 +186,13 @@ class _Phrases:
 
 @dataclass(frozen=True)
 class _Counted:
-    """The terms that are kept.
+    """The kept terms.
 
     Attributes:
         terms: The terms, (T,).
-        before: The word that nearly always stands before each, or "".
-        after: The word that nearly always stands behind each, or "".
-        counts: How often each text has each, (n, T) float32.
+        before: The word that usually precedes each term, or "".
+        after: The word that usually follows each term, or "".
+        counts: Occurrences of each term in each text, (n, T) float32.
     """
 
     terms: list[str]
@@ -313,7 +310,7 @@ def _spellings(word: str) -> list[str]:
 
 
 def _are_whole(phrases: _Phrases, tokens: _Tokens, length: int) -> np.ndarray:
-    """Say which phrases of a length are not cut out of words, bool (phrases,)."""
+    """Return which phrases of a length consist of whole words, bool (phrases,)."""
     ends = phrases.starts + length
     is_whole = tokens.begins[phrases.starts] & tokens.begins[ends]
     n_whole = np.bincount(phrases.numbers, is_whole, len(phrases.names))
@@ -322,21 +319,20 @@ def _are_whole(phrases: _Phrases, tokens: _Tokens, length: int) -> np.ndarray:
 
 
 def _usual_neighbours(phrases: _Phrases, tokens: _Tokens, offset: int) -> np.ndarray:
-    """Return the word beside each phrase in four of five places, "" without one.
+    """Return the word beside each phrase in at least four of five occurrences, or "".
 
     Args:
         phrases: Phrases of one length.
         tokens: The words of all texts.
-        offset: Of the neighbour from a phrase's first word: -1, or the phrases' length.
+        offset: Offset of the neighbour from a phrase's first word: -1, or the phrases' length.
 
     Returns:
         Words, (phrases,) object.
     """
     n_phrases = len(phrases.names)
     n_words = max(len(tokens.vocabulary), 1)
-    places = (
-        phrases.starts + offset
-    )  # before the first text stands what is behind the last
+    # position -1, before the first text, is the padding after the last
+    places = phrases.starts + offset
     is_in_clause = tokens.clauses[places] == tokens.clauses[phrases.starts]
     pair_numbers = phrases.numbers * n_words + tokens.words[places]
     pairs, times = np.unique(pair_numbers[is_in_clause], return_counts=True)
@@ -356,24 +352,25 @@ def _has_two_letters(phrase: str) -> bool:
 def _extend(
     phrases: _Phrases, length: int, is_common: np.ndarray, tokens: _Tokens, minimum: int
 ) -> _Phrases:
-    """Return the phrases one word longer that occur often enough and stay within a clause."""
+    """Return the phrases that are one word longer, frequent and within a clause."""
     clause = tokens.clauses[phrases.starts]
     next_clause = tokens.clauses[phrases.starts + length]
-    goes_on = is_common[phrases.numbers] & (next_clause == clause)
-    starts = phrases.starts[goes_on]
+    is_extended = is_common[phrases.numbers] & (next_clause == clause)
+    starts = phrases.starts[is_extended]
     n_words = max(len(tokens.vocabulary), 1)
-    pair_numbers = phrases.numbers[goes_on] * n_words + tokens.words[starts + length]
+    next_words = tokens.words[starts + length]
+    pair_numbers = phrases.numbers[is_extended] * n_words + next_words
     pairs, pair_of, times = np.unique(
         pair_numbers, return_inverse=True, return_counts=True
     )
     is_repeated = times >= minimum
-    stays = is_repeated[pair_of]
+    is_kept = is_repeated[pair_of]
     number_of_pair = np.cumsum(is_repeated) - 1
     firsts, seconds = np.divmod(pairs[is_repeated], n_words)
     names = []
     for first, second in zip(firsts, seconds, strict=True):
         names.append(_join(phrases.names[first], tokens.vocabulary[second]))
-    return _Phrases(starts[stays], number_of_pair[pair_of[stays]], names)
+    return _Phrases(starts[is_kept], number_of_pair[pair_of[is_kept]], names)
 
 
 def _join(phrase: str, word: str) -> str:
@@ -383,12 +380,12 @@ def _join(phrase: str, word: str) -> str:
 
 
 def _search_weights(counts: sp.csr_array, n_words: np.ndarray) -> sp.csr_array:
-    """Return BM25's saturated frequencies, made less for long texts; see `Words.weight`."""
+    """Return BM25's saturated frequencies, reduced for long texts; see `Words.weight`."""
     weights = counts.copy()
     frequency = counts.data
     relative_length = n_words / max(n_words.mean(), 1)
     length = np.repeat(relative_length, np.diff(counts.indptr))
-    # With k1 = 1.2 and b = 0.75: k1 + 1 = 2.2, k1·(1 − b) = 0.3, k1·b = 0.9
+    # with k1 = 1.2 and b = 0.75: k1 + 1 = 2.2, k1·(1 − b) = 0.3, k1·b = 0.9
     saturated = frequency * 2.2 / (frequency + 0.3 + 0.9 * length)
     weights.data = np.float32(saturated / np.sqrt(0.3 + length))
     return weights

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scipy.stats import false_discovery_control
+from scipy.stats import chi2_contingency, false_discovery_control
 
 import nanosae
 from nanosae.analysis.comparisons import contrast as contrast_module
@@ -97,6 +97,25 @@ def test_a_topic_is_tested_like_a_feature_of_the_same_rows(
         same = expected.loc[N_FEATURES + number]
         values = line[numbers].to_numpy(float)
         assert values == pytest.approx(same[numbers].to_numpy(float))
+
+
+def test_a_topic_that_is_hardly_significant_is_no_finding(tmp_path, monkeypatch):
+    """Its score test has p < 0.05, the likelihood ratio p > 0.05; its weight is 12 tests'."""
+    rng = np.random.default_rng(0)
+    group = np.arange(N_ROWS) < N_ROWS / 2
+    chance = np.where(group, 0.6, 0.3)[:, None]
+    active = (rng.random((N_ROWS, N_FEATURES)) < chance).astype(np.float32)
+    topic = np.full(N_ROWS, -1)
+    topic[:14] = 0
+    topic[-5:] = 0
+    codes = written(tmp_path, active, y=np.where(group, "here", "there"))
+    with_topics(monkeypatch, topic, 1)
+    found = contrast(codes, "here", by="y")
+    assert (found.findings["feature"] >= 0).sum() == N_FEATURES
+    (line,) = found.table[found.table["feature"] < 0].to_dict("records")
+    expected = chi2_contingency([[14, 436], [5, 445]], lambda_="log-likelihood")
+    assert 0.05 < line["p"] == pytest.approx(expected.pvalue, rel=0.05)
+    assert not line["found"]
 
 
 def test_what_is_spread_over_many_features_is_found_in_their_topic(

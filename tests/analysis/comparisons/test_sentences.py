@@ -14,6 +14,10 @@ from nanosae.analysis.comparisons.sentences import (
 
 STATISTICS = ("odds", "CI", "q =", "risk", "δ", "p =")
 
+LONG_QUESTION = (
+    "How satisfied are you overall with the headphones that\nyou bought from us?"
+)
+
 
 def compared(kind, lines, about=None, shares=()):
     numbers = {"effect": 1.0, "low": 0.5, "high": 1.5, "q": 0.01, "n_active": 40}
@@ -54,6 +58,18 @@ def groups(target, share, rest, feature=1):
             groups(4, 0.5, 0.1),
             {"column": "stars", "b": 0},
             "make up 50 % of the texts where stars is 4 and 10 % of those where it is 0.",
+        ),
+        (
+            groups("Yes, it is", 0.5, 0.1),
+            {"column": "Would you buy it again?", "b": "No"},
+            "make up 50 % of Yes, it is and 10 % of the texts where “Would you buy it again?” is "
+            "“No”.",
+        ),
+        (
+            groups("ja", 0.5, 0.1),
+            {"column": LONG_QUESTION, "b": "nein"},
+            "make up 50 % of the texts where “How satisfied are you overall with the headphones "
+            "that you …” is “ja” and 10 % of those where it is “nein”.",
         ),
     ],
 )

@@ -296,7 +296,7 @@ def test_too_few_rows_are_refused_and_two_are_enough(planted, tmp_path):
     codes = write_codes(tmp_path / "codes" / "c", planted.activations[:2], **kept)
     assert "fvu" in evaluate(codes).wide().index
     for labels, n_rows in ((["", ""], 0), (["a", None], 1)):
-        with pytest.raises(DataError, match=f"{n_rows} of 2 rows are left"):
+        with pytest.raises(DataError, match=f"{n_rows} of 2 rows can be measured"):
             evaluate(codes, labels)
     with pytest.raises(ConfigError, match="min_rows=0 must be at least 1"):
         evaluate(codes, ["a", "b"], min_rows=0)

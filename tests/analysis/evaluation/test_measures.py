@@ -88,6 +88,20 @@ def test_intruders_are_sought_among_the_strongest_texts():
     assert intruder_detection(sp.csc_array(weakest_first), points, rng).value < 1
 
 
+def test_intruders_come_from_the_whole_corpus_also_if_it_is_sorted():
+    """Two thirds of the inactive rows are unlike the active ones; the first third is like them."""
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(1000, 50))
+    is_like = np.r_[np.ones(300), np.zeros(600), np.ones(100)] > 0
+    points[is_like] = np.eye(1, 50) + 0.01 * rng.normal(size=(400, 50))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    activations = np.zeros((1000, 60), np.float32)
+    activations[900:] = 1
+    found = intruder_detection(sp.csc_array(activations), points, rng).value
+    expected = 600 / 900 + 300 / 900 * 0.2
+    assert found == pytest.approx(expected, abs=0.1)
+
+
 @pytest.mark.parametrize("n_rows", [2, 3, 11, 40])
 def test_perfect_reconstruction_is_recalled_of_few_and_of_equal_rows(n_rows):
     rng = np.random.default_rng(0)

@@ -448,7 +448,7 @@ def test_prefixes_must_ascend_to_the_number_of_features(make, prefixes):
 
 
 def test_a_matryoshka_tree_needs_directions(make):
-    with pytest.raises(ValueError, match="model of 11 features"):
+    with pytest.raises(ValueError, match="model with 11 features"):
         families(make(matryoshka()), prefixes=[2, 11])
 
 

@@ -337,7 +337,7 @@ def test_one_row_is_one_topic(tmp_path):
 
 
 def test_topics_need_directions(made):
-    with pytest.raises(ValueError, match="model of 22 features"):
+    with pytest.raises(ValueError, match="model with 22 features"):
         topics(made[0], 4)
 
 

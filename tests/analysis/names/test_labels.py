@@ -83,7 +83,9 @@ def test_labels_of_a_sample_are_those_of_its_rows(
     monkeypatch.setattr(labels_module, "MOST_ROWS", 400)
     monkeypatch.setattr("nanosae.codes.sampling.LEAST_ACTIVE", 0)
     sampled = label(codes, seed=3)
-    assert "Labels are of a sample of 400 of 2,000 rows." in sampled.attrs["notes"]
+    assert (
+        "Labels are based on a sample of 400 of 2,000 rows." in sampled.attrs["notes"]
+    )
     rows = np.sort(np.random.default_rng(3).permutation(codes.n_rows)[:400])
     alone = write_codes(
         tmp_path / "codes",

@@ -99,7 +99,7 @@ def test_a_text_is_encoded_by_a_callable(codes, planted):
         found.hits[0].row == 33 or planted.texts[found.hits[0].row] == planted.texts[33]
     )
     assert found.note.split("; ")[0] == "rows like the text"
-    assert "meaning (the cosines shown) and words together" in found.note
+    assert "meaning (the scores shown) and words together" in found.note
     assert found.vector is not None
 
 
@@ -185,11 +185,11 @@ def test_mistakes_are_named(tmp_path, codes, planted):
         search(codes, "word", row=3)
     with pytest.raises(ValueError, match="feature 48: there are 0 … 47"):
         search(codes, feature=48)
-    with pytest.raises(ValueError, match="no label holds 'zzz'; none of the 48"):
+    with pytest.raises(ValueError, match="no label contains 'zzz'; none of the 48"):
         search(codes, feature="zzz")
     common = planted.names[0][0]
     with pytest.raises(
-        ValueError, match=rf"\d+ labels hold '{common}': \d+ \(.*; give a number"
+        ValueError, match=rf"\d+ labels contain '{common}': \d+ \(.*; give a number"
     ):
         search(codes, feature=common)
     with pytest.raises(ValueError, match="there are 0 … 699"):
@@ -284,8 +284,8 @@ def test_meaning_and_words_are_merged_by_reciprocal_rank(english):
         ("STRASSE", 4, ""),
         ("istanbul", 5, ""),
         ("rivers", 2, ""),
-        ("acount", 0, "no text has 'acount', looked for account"),
-        ("savi", 3, "no text has 'savi', looked for savings"),
+        ("acount", 0, "no text has 'acount'; searched for account instead"),
+        ("savi", 3, "no text has 'savi'; searched for savings instead"),
     ],
 )
 def test_words_are_found_as_people_write_them(english, query, row, said):
@@ -299,10 +299,10 @@ def test_words_are_found_as_people_write_them(english, query, row, said):
 def test_what_is_not_found_is_said_with_what_helps(english):
     found = search(english, "qqqzzz")
     assert found.hits == []
-    assert "no text has 'qqqzzz' or a word like it" in found.note
+    assert "no text has 'qqqzzz' or a similar word" in found.note
     many = search(english, " ".join(f"qqq{letter}zzz" for letter in "abcdefgh"))
     assert many.note.count("no text has") == 5
-    assert "nor do texts have 3 more of the words" in many.note
+    assert "3 more words are in no text" in many.note
     assert "try other or fewer words" in found.note
     assert "encoder=NAME" in found.note
 
@@ -327,9 +327,9 @@ def test_of_a_long_query_the_first_words_are_looked_up_once(english, monkeypatch
 def test_an_unknown_feature_lists_the_nearest(codes, planted):
     asked = planted.names[7].split()[0][:-1] + "qq"
     labels = dict(enumerate(planted.names))
-    with pytest.raises(ValueError, match="no label holds"):
+    with pytest.raises(ValueError, match="no label contains"):
         search(codes, feature=asked)
-    with pytest.raises(ValueError, match=r"'bnak'; the nearest are 3 \(bank\)"):
+    with pytest.raises(ValueError, match=r"'bnak'; similar labels: 3 \(bank\)"):
         set_features(np.zeros(48), {"bnak": 1}, {3: "bank"} | {9: labels[9]})
 
 

@@ -190,7 +190,7 @@ def test_a_pickled_model_says_how_it_is_read(tmp_path):
     p = formulas.parameters()
     written.sparsify(tmp_path / "in", p, None, transcode=False)
     torch.save(SAEModel.load(tmp_path / "in"), tmp_path / "sae.pt")
-    with pytest.raises(DataError, match=r"holds a SAEModel.*torch\.load reads"):
+    with pytest.raises(DataError, match=r"holds a SAEModel.*with torch\.load"):
         SAEModel.load(tmp_path / "sae.pt")
 
 

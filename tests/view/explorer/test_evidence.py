@@ -9,6 +9,7 @@ from explored import get
 from nanosae.errors import DataError
 from nanosae.view.explorer import evidence
 from nanosae.view.explorer.evidence import (
+    can_weigh,
     feature_words,
     split_sentences,
     weigh_sentences,
@@ -104,3 +105,9 @@ def test_a_card_names_the_words_to_mark(client, planted):
     words = get(client, "/api/card/5")["words"]
     assert words[0] == planted.names[5]
     assert set(words[1:]) <= set(planted.names[5].split())
+
+
+def test_texts_of_several_sentences_can_be_weighed(corpus):
+    assert can_weigh(corpus, "It rained all day. Then the sun came out.")
+    assert not can_weigh(corpus, "It rained all day.")
+    assert not can_weigh(corpus, "It rained all day. " * 41)

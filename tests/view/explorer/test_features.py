@@ -139,3 +139,16 @@ def test_a_search_lists_doubtful_names_last():
     assert _search(corpus, "music") == [1, 0]
     corpus.doubtful = set()
     assert _search(corpus, "music") == [0, 1]
+
+
+def test_few_texts_are_not_shown_twice(corpus, monkeypatch):
+    rows = np.arange(40)
+    strengths = np.linspace(1, 2, 40)
+    monkeypatch.setattr(
+        type(corpus.codes), "feature", lambda self, j: (rows[:n], strengths[:n])
+    )
+    n = 10
+    assert set(card(corpus, 3)["examples"]) == {"strongest"}
+    n = 40
+    bands = [line["row"] for line in card(corpus, 3)["examples"]["from strong to weak"]]
+    assert bands == [37, 33, 29, 25, 21, 17, 13, 9, 5, 1]  # the middles of tenths

@@ -51,8 +51,8 @@ def test_counts_topics_and_findings_are_shown(run, dense):
     assert dict(map(tuple, found["counts"])) == {
         "texts": 900,
         "features": 48,
-        "with a name": 48,
-        "active per text": pytest.approx(np.count_nonzero(dense) / 900),
+        "features with a name": 48,
+        "features per text": pytest.approx(np.count_nonzero(dense) / 900),
     }
     assert found["topics"] == [
         {"topic": 1, "name": "a, b, c, d", "rows": 600},

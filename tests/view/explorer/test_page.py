@@ -14,17 +14,18 @@ from selenium.webdriver import ActionChains, Keys
 from explored import HOSTILE, make_run
 from nanosae.analysis.search.search import search
 from nanosae.runs import annotations
+from nanosae.runs.results import save_result
 from nanosae.runs.tables import save_features
 from nanosae.view import web
 from nanosae.view.explorer import server
-from nanosae.view.explorer.comparisons import steer
+from nanosae.view.explorer.comparisons import contrast_selection, steer
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.rows import show_row
 from nanosae.view.explorer.selections import inside_polygon, select_rows
 from planted import planted_corpus
 
 pytestmark = pytest.mark.slow
-CARD = "document.querySelector('#detail .bars')"
+CARD = "document.querySelector('#detail .kicker .star')"
 ATTACK = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 
 
@@ -39,8 +40,27 @@ def explorer(tmp_path_factory):
         "‮ שלום עולם مرحبا",
         "emoji 👩‍👩‍👧 🏴 \u2028 ' \" ` \\ </script>",
     ]
+    planted.texts[6] += ". And here is a second sentence."
     planted.columns["group"][:30] = ATTACK
-    return OpenCorpus(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
+    found = OpenCorpus(make_run(tmp_path_factory.mktemp("runs") / "planted", planted))
+    add_topics(found.codes)
+    return found
+
+
+def add_topics(codes):
+    """Put every third row into one of two topics, the others into the other one."""
+    row_topic = (np.arange(codes.n_rows) % 3 > 0).astype(np.int32)
+    topics = pd.DataFrame(
+        {
+            "Topic": [0, 1],
+            "Count": [300, 600],
+            "Representation": [["third", "rows"], ["other", "rows"]],
+            "Representative_Rows": [[0, 3, 6], [1, 2, 4]],
+            "Features": [[0, 5], [1]],
+        }
+    )
+    save_result(codes, "topics.parquet", topics, {})
+    save_result(codes, "topic_rows.parquet", pd.DataFrame({"topic": row_topic}), {})
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +170,9 @@ def test_a_search_looks_in_texts_and_labels(page, explorer):
     assert page.count() == 900
     page.browser.type("#words", "nosuchwordatall")
     page.browser.find("#words").send_keys(Keys.ENTER)
-    page.wait("document.querySelector('#row-list').textContent.includes('Nothing')")
+    page.wait(
+        "document.querySelector('#row-list').textContent.includes('No text contains')"
+    )
 
 
 def test_a_feature_opens_its_card_and_two_filter(page, explorer):
@@ -242,6 +264,73 @@ def test_a_lasso_selects_and_says_what_distinguishes(page, explorer):
     page.settle()
     page.click("#in-view")
     page.wait("document.querySelectorAll('#chips .chip').length === 2")
+
+
+TOPIC = "document.querySelector('#detail .kicker')?.textContent === 'Topic'"
+
+
+def test_a_topic_leads_to_its_texts_and_features_and_back(page, explorer):
+    page.open()
+    page.click("#detail .counted")  # the biggest one
+    page.wait(TOPIC)
+    assert page.browser.text("#detail h2") == "other, rows"
+    assert "600 texts (66.7 %)" in page.browser.text("#detail")
+    page.click("#detail .actions button")
+    page.wait("document.querySelectorAll('#chips .chip').length === 1")
+    assert page.shown("#chips .chip span") == ["topic: other, rows"]
+    assert page.count() == 600
+    lines = "return [...document.querySelectorAll('[data-row]')].map(n => +n.dataset.row % 3)"
+    assert 0 not in page.js(lines)
+    page.click("#detail .pair .link")  # its only feature
+    page.wait(CARD)
+    assert page.browser.text("#detail h2") == explorer.names[1]
+    page.js("history.back()")
+    page.wait(TOPIC)
+    assert page.count() == 600
+    page.js("history.back()")
+    page.wait("!document.querySelector('#chips .chip')")
+    assert page.count() == 900
+    page.browser.find("body").send_keys(Keys.ESCAPE)
+    page.wait("document.querySelector('#detail h2').textContent === 'At a glance'")
+
+
+def test_a_topic_is_reached_by_its_address_the_map_and_a_text(page):
+    page.open(open="topic:0", topic=0)
+    page.wait(TOPIC)
+    assert page.browser.text("#detail h2") == "third, rows"
+    assert page.count() == 300
+    page.click("#detail .example")  # a text, which names its topic
+    page.wait(
+        "document.querySelector('#detail .kicker').textContent.startsWith('Text')"
+    )
+    assert "Topic: third, rows" in page.browser.text("#detail")
+    page.open(color="topic")
+    page.click("#legend .key")
+    page.wait(TOPIC)
+    assert page.browser.text("#detail h2") == "other, rows"  # the biggest one
+    page.click("#glance")
+    page.wait("document.querySelector('#detail h2').textContent === 'At a glance'")
+
+
+def test_two_groups_of_a_column_are_compared(page, explorer):
+    page.open()
+    selector = "#detail [title='Only B']"
+    page.wait(f"document.querySelector({json.dumps(selector)})")
+    page.click(selector)
+    n = np.count_nonzero(explorer.codes.column("group") == "B")
+    assert page.count() == n
+    page.click("#compare")
+    page.wait("document.querySelector('#detail .odds')")
+    assert page.browser.text("#detail h2") == f"What distinguishes {n} texts"
+    wanted = contrast_selection(explorer, {"value": ["group", "B"]})["findings"]
+    assert page.shown("#detail .pair > :first-child") == [
+        line["label"] if line["feature"] >= 0 else f"Topic “{line['label']}”"
+        for line in wanted
+    ]
+    first = wanted[0]
+    shares = page.shown("#detail li:first-child .odds span")
+    told = [float(text.split()[0]) / 100 for text in shares]
+    assert told == pytest.approx([first["share"], first["share_rest"]], rel=0.01)
 
 
 def test_names_and_bookmarks_outlive_a_reload(page, explorer):
@@ -406,11 +495,15 @@ def test_words_of_a_feature_are_marked_and_long_texts_fold(page, explorer):
     page.click("#detail .example")
     page.wait("document.querySelector('#detail .whole')")
     assert {text.casefold() for text in page.shown("#detail .whole mark")} <= words
+    assert not page.browser.all("#detail .marking button")  # a single sentence
+
+
+def test_an_encoder_that_is_not_there_is_said(page):
+    page.open(open="row:6")
+    page.wait("document.querySelector('#detail .marking button')")
     page.click("#detail .marking button")
     page.wait("document.querySelector('#detail .error')")
-    assert "encoder" in page.browser.text("#detail .error") or "sentences" in (
-        page.browser.text("#detail .error")
-    )
+    assert "encoder" in page.browser.text("#detail .error")
     (refused,) = page.browser.problems()
     assert "400" in refused
 
@@ -555,11 +648,30 @@ def test_a_phone_shows_one_pane_at_a_time(page, explorer, dark):
     assert page.browser.overflow() == 0
     small = page.js(
         "return [...document.querySelectorAll('button, input, select, a')]"
-        ".filter(n => n.offsetHeight && n.getBoundingClientRect().height < 24"
-        " && !n.matches('.link, .drop, .example'))"
+        ".filter(n => n.offsetHeight && n.getBoundingClientRect().height < 40)"
         ".map(n => n.outerHTML)"
     )
     assert small == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_words_on_a_phone_stand_out_from_what_is_behind(page, dark):
+    """At least 4.5 : 1, as WCAG 2.2 asks for (success criterion 1.4.3)."""
+    page.browser.size(390, 844)
+    page.browser.dark(dark)
+    views = [{"pane": pane} for pane in ("features", "map", "rows", "detail")] + [
+        {"open": opened, "pane": "detail"}
+        for opened in ("feature:3", "topic:0", "row:5", "contrast:")
+    ]
+    for view in views:
+        page.open(f=[3], color="topic", **view)
+        page.settle()
+        contrasts = page.browser.contrasts()
+        assert len(contrasts) > 5
+        assert [line for line in contrasts if line[0] < 4.5] == []
+    pale = "#555" if dark else "#aaa"  # which is not enough
+    page.js(f"document.documentElement.style.setProperty('--muted', '{pale}')")
+    assert min(page.browser.contrasts())[0] < 4.5
 
 
 def test_labels_that_come_meanwhile_are_shown_after_a_reload(page, explorer):

@@ -102,7 +102,8 @@ def test_a_date_that_stands_for_no_end_has_a_place_in_time(planted, tmp_path, un
     write_codes(tmp_path / "codes" / "default", planted.activations, metadata=columns)
     corpus = OpenCorpus(tmp_path)
     for name in columns:
-        values, names = corpus.column(name)
+        values, names, is_date = corpus.column(name)
         assert names == []
+        assert is_date
         assert values[:2] == pytest.approx([2024.5, 9999.997], abs=0.01)
         assert np.isnan(values[2])

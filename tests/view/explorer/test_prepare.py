@@ -1,6 +1,7 @@
 """Maps and text indexes are made once, in processes of their own, and survive kills."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -146,6 +147,25 @@ def test_a_job_says_how_far_it_is(tmp_path, planted, monkeypatch):
         jobs.stop()
     assert jobs.states() == {"map": "failed", "index": "failed"}
     assert jobs.progress() == {}
+
+
+@pytest.mark.slow
+def test_a_job_ends_with_its_server(tmp_path, planted):
+    """Its standard input is a pipe whose other end the server holds, dead or alive."""
+    run = make_run(tmp_path / "r", planted)
+    codes = Codes.open(run)
+    (codes.path / "map.npz").unlink()
+    os.mkfifo(codes.path / "map.npz")  # which a job would read for ever
+    module = "nanosae.view.explorer.prepare"
+    command = [sys.executable, "-m", module, str(codes.path), "map"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as job:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                job.wait(2)
+            job.stdin.close()
+            assert job.wait(60) == 1
+        finally:
+            job.kill()
 
 
 def serve(run):

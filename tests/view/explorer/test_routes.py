@@ -3,7 +3,11 @@
 import inspect
 import json
 import re
+import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -13,9 +17,16 @@ from hypothesis import strategies as st
 from explored import get, post, rows_of
 from nanosae.runs import annotations
 from nanosae.view import web
+from nanosae.view.explorer import server
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.explorer.features import card
-from nanosae.view.explorer.routes import CHANGES, CONDITIONS, QUESTIONS
+from nanosae.view.explorer.routes import (
+    CHANGES,
+    CONDITIONS,
+    QUESTIONS,
+    SLOW_AT_ONCE,
+    Endpoint,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +37,7 @@ from nanosae.view.explorer.routes import CHANGES, CONDITIONS, QUESTIONS
         ({"value": ["nosuch", "B"]}, "no column 'nosuch'"),
         ({"lasso": [[0, 0], [1]]}, r"a list of \[x, y\] pairs"),
         ({"lasso": "x"}, r"a list of \[x, y\] pairs"),
-        ({"nonsense": 1}, "no condition 'nonsense'"),
+        ({"nonsense": 1}, "unknown condition 'nonsense'"),
         ([1], "an object of conditions"),
     ],
 )
@@ -117,27 +128,29 @@ NONSENSE = [
     ("features", {"sort": '"size"'}, "score, rows, name"),
     ("features", {"words": "5"}, "must be a text, not 5"),
     ("features", {"marked": "1"}, "true or false"),
-    ("features", {"nonsense": "1"}, "no parameter 'nonsense'"),
+    ("features", {"nonsense": "1"}, "unknown parameter 'nonsense'"),
     ("card/48", {}, "there are 0 … 47"),
     ("card/99999999999999999999", {}, "from 0 to"),
     ("card/" + "9" * 5000, {}, "from 0 to"),
     ("card/x", {}, "from 0 to"),
     ("row/-1", {}, "from 0 to"),
     ("features", {"words": '"' + "9" * 5000 + '"'}, "at most 500 characters"),
-    ("features", {"words": '"\\ud800"'}, "halves of characters"),
+    ("features", {"words": '"\\ud800"'}, "without surrogates"),
     ("features", {"words": "[" * 900 + "]" * 900}, "a text"),
     ("steer", {"row": "1", "edit": '{"%s": 1}' % ("9" * 5000)}, "from 0 to"),
-    ("steer", {"query": '"\\udfff"'}, "halves of characters"),
+    ("steer", {"query": '"\\udfff"'}, "without surrogates"),
     ("row/900", {}, "0 … 899"),
     ("steer", {}, "exactly one"),
     ("steer", {"row": "900"}, "0 … 899"),
     ("steer", {"row": "1", "edit": '{"a": 1}'}, "a whole number"),
     ("steer", {"row": "1", "edit": '{"1": "x"}'}, "a number"),
-    ("steer", {"row": "1", "edit": '{"1": NaN}'}, "a finite number"),
-    ("steer", {"row": "1", "edit": '{"1": 1e999}'}, "a finite number"),
+    ("steer", {"row": "1", "edit": '{"1": NaN}'}, "a number from -1,000,000,000"),
+    ("steer", {"row": "1", "edit": '{"1": 1e999}'}, "a number from -1,000,000,000"),
     ("steer", {"row": "1", "edit": '{"48": 1}'}, "0 … 47"),
     ("points/rows", {"box": "[0, 0, 0, 0]"}, "x0 < x1"),
-    ("points/rows", {"box": "[0, 0, NaN, 1]"}, "a finite number"),
+    ("points/rows", {"box": "[0, 0, 1e-320, 1e-320]"}, "x0 < x1"),
+    ("points/rows", {"box": "[-1e308, -1, 1e308, 1]"}, "a number from -1,000,000,000"),
+    ("points/rows", {"box": "[0, 0, NaN, 1]"}, "a number from -1,000,000,000"),
     ("points/rows", {"box": "[0, 0, 1]"}, "a box"),
     ("points/rows", {"color": '"feature:x"'}, "a feature is a number"),
     ("points/rows", {"color": '"feature:48"'}, "0 … 47"),
@@ -148,9 +161,11 @@ NONSENSE = [
     (
         "texts",
         {"where": '{"lasso": [[0, 0], [1, Infinity], [1, 1]]}'},
-        "a finite number",
+        "a number from -1,000,000,000",
     ),
     ("texts", {"where": '{"value": ["group"]}'}, "a column and a value"),
+    ("texts", {"where": '{"size": 1}'}, "unknown condition 'size'; known are:"),
+    ("texts", {"where": '{"topic": -1}'}, "the condition 'topic' must be a whole"),
     ("contrast", {"where": '{"features": [1e99]}'}, "a whole number"),
     ("export", {"where": '{"words": 3}'}, "a text"),
 ]
@@ -161,6 +176,7 @@ def test_what_makes_no_sense_is_answered_by_a_sentence(client, path, params, sai
     answer = client.get(f"/api/{path}", params=params)
     assert answer.status_code == 400
     assert said in answer.json()["error"]
+    assert answer.json()["error"].count("must be") <= 1  # one sentence, not two in one
     assert "Traceback" not in answer.text
 
 
@@ -177,8 +193,9 @@ def test_what_makes_no_sense_is_answered_by_a_sentence(client, path, params, sai
         ("tag", {"tag": "x", "rows": "all"}, "a list of whole numbers"),
         ("tag", {"tag": "x", "rows": [2**63]}, "from 0 to"),
         ("tag", {"tag": "  ", "rows": [1]}, "1 to 80 characters"),
-        ("tag", {"tag": "\ud800", "rows": [1]}, "halves of characters"),
-        ("rename", {"feature": 1, "name": "\ud800"}, "halves of characters"),
+        ("tag", {"tag": "\ud800", "rows": [1]}, "without surrogates"),
+        ("tag", {"tag": "a\0b", "rows": [1]}, "without control characters"),
+        ("rename", {"feature": 1, "name": "\ud800"}, "without surrogates"),
     ],
 )
 def test_changes_that_make_no_sense_change_nothing(client, corpus, path, body, said):
@@ -200,6 +217,47 @@ def test_parameters_without_a_default_are_required(endpoints):
         ]
         in_path = re.findall("{(.*?)}", path)
         assert without_default == ["corpus", *in_path, *endpoint.required]
+
+
+def test_slow_questions_wait_for_each_other_and_quick_ones_for_none(
+    corpus, monkeypatch
+):
+    """Of those that wait, who has gone meanwhile gets no answer made."""
+    running, made, go_on = [], [], threading.Event()
+
+    def ponder(corpus):
+        running.append(None)
+        assert go_on.wait(60)
+        made.append(None)
+        return {}
+
+    monkeypatch.setitem(QUESTIONS, "contrast", Endpoint(ponder, {}, slow=True))
+    app = server.make_app(corpus)
+    with web.listen("127.0.0.1", 0) as listener, web.serving(app, listener):
+        port = listener.getsockname()[1]
+        first = [ask_and_leave(port, "/api/contrast") for _ in range(SLOW_AT_ONCE)]
+        while len(running) < SLOW_AT_ONCE:
+            time.sleep(0.01)
+        waiting = [ask_and_leave(port, "/api/contrast") for _ in range(5)]
+        for path in ("/", "/api/state", "/static/explore.js"):
+            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+                assert answer.status == 200
+        assert len(running) == SLOW_AT_ONCE
+        for connection in waiting[1:]:
+            connection.close()
+        time.sleep(0.2)  # the server learns of it
+        go_on.set()
+        for connection in [*first, waiting[0]]:
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+            connection.close()
+    assert len(made) == SLOW_AT_ONCE + 1
+
+
+def ask_and_leave(port, path):
+    """Send a request; return the connection without reading the answer."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    return connection
 
 
 @pytest.mark.parametrize("error", [KeyError, ValueError, OSError])

@@ -9,6 +9,8 @@ from nanosae.errors import DataError
 from nanosae.runs.results import save_result
 from nanosae.view.explorer.colors import color_points
 from nanosae.view.explorer.corpus import OpenCorpus
+from nanosae.view.explorer.features import card
+from nanosae.view.explorer.rows import show_row
 from nanosae.view.explorer.selections import select_rows
 from nanosae.view.explorer.topics import topic
 
@@ -34,6 +36,7 @@ def corpus(tmp_path, planted):
         {
             "sentence": ["It is more here.", "Another is.", "It makes up 11 %."],
             "topic": pd.array([0, 1, 0], "Int64"),
+            "feature": pd.array([None, 3, 3], "Int64"),
             "q": [0.01, 0.02, None],
         }
     )
@@ -56,6 +59,18 @@ def test_a_topic_is_told_with_its_features_findings_and_typical_texts(corpus):
     assert topic(corpus, 1)["features"] == []
     with pytest.raises(DataError, match="there is no topic 7"):
         topic(corpus, 7)
+
+
+def test_a_text_and_the_legend_lead_to_its_topic(corpus):
+    assert show_row(corpus, 9)["topic"] == [0, "one, two"]
+    assert show_row(corpus, 1)["topic"] == [1, "a, b, c, d"]
+    legend, _ = color_points(corpus, "rows", "topic", np.arange(N_ROWS))
+    assert [entry["number"] for entry in legend["entries"]] == [1, 0]
+
+
+def test_a_feature_is_told_with_what_was_found_about_it(corpus):
+    assert card(corpus, 3)["findings"] == ["Another is."]  # what was tested
+    assert card(corpus, 4)["findings"] == []
 
 
 def test_its_texts_can_be_selected_alone_and_with_other_conditions(corpus):

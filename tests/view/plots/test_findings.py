@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from drawn import dense
 from nanosae import plot
@@ -29,6 +30,22 @@ def test_forests_show_effect_and_interval(codes):
     lengths = [len(t) for t in codes.texts()]
     numbers = plot.contrast(explain(codes, lengths, covariates=()))
     assert numbers.layout.xaxis.type != "log"
+
+
+@pytest.mark.parametrize(
+    ("high", "kind"), [(2.0, "plotly's"), (10.0, "1 2 5"), (1000.0, "decades")]
+)
+def test_an_axis_of_ratios_is_marked_by_whole_numbers(codes, high, kind):
+    found = contrast(codes, "noun.plant", by="kind").to_dict()
+    found = json.loads(json.dumps(found, default=str))
+    lines = found["findings"][:2]
+    for line, ratio in zip(lines, (1.0, high), strict=True):
+        line |= {"odds_ratio": ratio, "odds_low": ratio, "odds_high": ratio}
+    axis = plot.contrast(found | {"findings": lines}).layout.xaxis
+    assert axis.dtick == (1 if kind == "decades" else None)
+    assert (axis.tickvals is not None) == (kind == "1 2 5")
+    if kind == "1 2 5":
+        assert {0.2, 0.5, 1, 2, 5, 10} <= set(axis.tickvals.tolist())
 
 
 def test_shares_over_time_are_counted_right(codes, trend):

@@ -36,15 +36,17 @@ class Compared:
     Attributes:
         codes: The corpus.
         topics: Its topics; None if it has none.
+        has_features: Whether its features are compared as well.
     """
 
     codes: Codes
     topics: RowTopics | None = None
+    has_features: bool = True
 
     @property
     def n_features(self) -> int:
         """Number of features; also the column of the first topic."""
-        return self.codes.n_features
+        return self.codes.n_features if self.has_features else 0
 
     @property
     def n_columns(self) -> int:
@@ -66,6 +68,8 @@ class Compared:
 
     def take(self, rows: np.ndarray) -> sp.csr_array:
         """Return all columns of the given rows, csr_array (len(rows), n_columns)."""
+        if not self.has_features:
+            return self.membership[rows]
         activations = self.codes.take(rows)
         if self.topics is None:
             return activations

@@ -45,7 +45,7 @@ import scipy.sparse as sp
 
 from nanosae.analysis.columns import cells, is_list, is_missing
 from nanosae.analysis.comparisons.compared import load_compared
-from nanosae.analysis.comparisons.explain import explain
+from nanosae.analysis.comparisons.explain import question_about
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
 from nanosae.analysis.reading import texts_of
@@ -99,7 +99,8 @@ def contrast(
             remedy="Give a column (by), one of its values (a), or two groups (a and b).",
         )
     if a is None:
-        return explain(codes, by, kind="classes", **vars(options))
+        question = question_about(codes, by, "classes")
+        return answer(load_compared(codes), question, options)
     in_a, name_a = _members(codes, a, by)
     if b is None:
         in_b, name_b = ~in_a, "the rest"

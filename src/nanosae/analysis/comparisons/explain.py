@@ -19,7 +19,7 @@ from nanosae.analysis.columns import (
 from nanosae.analysis.comparisons.compared import load_compared
 from nanosae.analysis.comparisons.findings import Contrast
 from nanosae.analysis.comparisons.hypotheses import Options, Question, answer
-from nanosae.codes import Corpus, as_codes
+from nanosae.codes import Codes, Corpus, as_codes
 from nanosae.errors import DataError
 
 WINSORISED = 0.01  # share of the numbers on each side
@@ -56,6 +56,13 @@ def explain(
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels, seed)
+    return answer(load_compared(codes), question_about(codes, y, kind), options)
+
+
+def question_about(
+    codes: Codes, y: Any, kind: Literal["classes", "numeric"] | None = None
+) -> Question:
+    """Make the question what is associated with a target; see `explain` for the arguments."""
     values = one_per_row(codes, y)
     column = y if isinstance(y, str) else None
     numbers = as_numbers(values)
@@ -70,10 +77,8 @@ def explain(
         _require_two(n_numbers, column)
         is_numeric = kind == "numeric" or n_numbers > 2
     if numbers is not None and is_numeric:
-        question = _number(numbers, values, column)
-    else:
-        question = _classes(values, column)
-    return answer(load_compared(codes), question, options)
+        return _number(numbers, values, column)
+    return _classes(values, column)
 
 
 def _require_two(n_values: int, column: str | None) -> None:

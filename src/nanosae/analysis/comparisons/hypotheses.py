@@ -37,6 +37,7 @@ from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.codes import Codes
 from nanosae.runs.tables import doubtful_labels, known_labels
 
+MAX_P = 0.05  # of a finding, whatever its weight
 TOPICS_SHARE = 0.2  # of the total weight of all tests
 HELD_OUT_SHARE = 0.5  # of the rows, for the score of the joint model
 MAX_MODEL_FEATURES = 10  # in the joint model
@@ -78,6 +79,7 @@ class Options:
     min_active: int
     labels: Mapping[int, str] | None
     seed: int = 0
+    copies: bool = False  # whether each copy of a text counts
 
 
 def answer(compared: Compared, question: Question, options: Options) -> Contrast:
@@ -91,7 +93,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
     tested = _tested(question, sums, options)
     names = _names(compared, options.labels)
     table = _test(compared, question, sums, tested, names, options)
-    tested_features = tested[: codes.n_features]
+    tested_features = tested[: compared.n_features]
     model, scores = _joint_models(
         codes, question, table, tested_features, rows, names, options
     )
@@ -108,7 +110,7 @@ def answer(compared: Compared, question: Question, options: Options) -> Contrast
         "n_rows": len(rows.numbers),
         "n_held_out": int(rows.held.sum()),
         "n_tested": int(tested.sum()),
-        "n_topics_tested": int(tested[codes.n_features :].sum()),
+        "n_topics_tested": int(tested[compared.n_features :].sum()),
         "n_independent": round(sums.n_independent),
         "n_candidates": len(table),
         "notes": question.notes + notes,
@@ -142,7 +144,10 @@ def _rows(
 ) -> Rows:
     """Weight, stratify and split the rows that take part."""
     numbers = np.flatnonzero(question.rows)
-    duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
+    if options.copies:
+        duplicate_group = np.arange(len(numbers))
+    else:
+        duplicate_group = duplicate_groups(codes, groups=options.groups, rows=numbers)
     group_sizes = np.bincount(duplicate_group)
     weight = 1 / group_sizes[duplicate_group]
     stratum = strata(codes, numbers, covariates)
@@ -214,16 +219,19 @@ def _test(
 ) -> pd.DataFrame:
     """Estimate and test the candidates; findings first, by decreasing difference.
 
-    Pairs whose score test has p > 0.05 are not fitted; they count as tests with p = 1.
+    Pairs whose score test has p > 0.05 are not fitted. They count as tests with p = 1, and so do
+    candidates with p > 0.05, which the weight of a topic could otherwise make a finding.
     """
     pairs = _candidate_pairs(sums, tested)
     found = effects(compared, sums, question.kind, pairs)
     n_tested = int(tested.sum())
     weight = _weights(tested, compared.n_features)[pairs.features]
-    q = _q_values(found.p / weight, n_tested)
+    p = np.where(found.p <= MAX_P, found.p, 1)
+    q = _q_values(p / weight, n_tested)
     is_found = q <= FALSE_DISCOVERY_RATE
-    cutoff = rejection_cutoff(found.p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
+    cutoff = rejection_cutoff(p, is_found, n_tested, FALSE_DISCOVERY_RATE, weight)
     z_screen = sums.z[pairs.features, pairs.targets]
+    cutoff = np.maximum(cutoff, Z95)
     effect, low, high = _after_selection(found, is_found, cutoff, z_screen)
     table = pd.DataFrame(
         {
@@ -320,7 +328,7 @@ def _odds(log_odds: np.ndarray) -> np.ndarray:
 
 
 def _after_selection(
-    found: Effects, is_found: np.ndarray, cutoff: float, z_screen: np.ndarray
+    found: Effects, is_found: np.ndarray, cutoff: Any, z_screen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return effects and the ends of their intervals, corrected for how each was selected.
 
@@ -356,12 +364,12 @@ def _joint_models(
     models: list[pd.DataFrame] = []
     scores: list[dict[str, Any]] = []
     with_candidates: set[str] = set()
-    if question.kind != "trend":
+    features = np.flatnonzero(tested.any(1))
+    if question.kind != "trend" and len(features):
         with_candidates = set(table["target"])
     n_models = max(len(with_candidates), 1)
     n_rows = max(MAX_ROWS // n_models, MIN_ROWS)
     rows = rows.sample(n_rows, options.seed)
-    features = np.flatnonzero(tested.any(1))
     strengths = None
     if with_candidates:
         strengths = codes.take(rows.numbers)[:, features]

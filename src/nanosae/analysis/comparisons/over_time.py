@@ -55,18 +55,23 @@ def over_time(
     """
     codes = as_codes(codes)
     options = Options(covariates, groups, min_active, labels)
-    found = periods(codes.column(column), column)
+    result = answer_over_time(load_compared(codes), column, options)
+    result.about["notes"] += collection_notes(codes, result)
+    return result
+
+
+def answer_over_time(compared: Compared, column: str, options: Options) -> Contrast:
+    """Test features and topics against time, and compute their shares in each period."""
+    found = periods(compared.codes.column(column), column)
     facts = {"column": column, "unit": found.unit}
     # a single period becomes exactly 0, so rounding errors cannot look like a trend
     since_first = found.time - found.time[found.kept].min()
     target = sp.csr_array(since_first[:, None])
     notes = list(found.notes)
     question = Question("trend", target, found.kept, [column], facts, notes)
-    compared = load_compared(codes)
     result = answer(compared, question, options)
     columns = compared.column_numbers(result.findings)
     result.shares = shares_by_period(compared, found, columns)
-    result.about["notes"] += collection_notes(codes, result)
     return result
 
 

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from nanosae.analysis.comparisons.sentences import COLUMNS, Line, percent, repeats_name
 from nanosae.analysis.groups.clustering import nearest_rows
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS
-from nanosae.analysis.reading import drawn_rows
+from nanosae.analysis.reading import beginning, drawn_rows
 from nanosae.analysis.splits import same_texts
 from nanosae.analysis.statistics import unit
 from nanosae.codes import Codes, Corpus, as_codes
@@ -309,14 +309,8 @@ def closeness(vectors: np.ndarray) -> np.ndarray:
 
 def _quotes(codes: Codes, rows: np.ndarray) -> list[str]:
     """Return texts in quotation marks, long ones truncated at a word."""
-    quotes = []
-    for text in codes.texts(rows):
-        one_line = " ".join(TAG.sub(" ", text).split())
-        cut = one_line[:QUOTED_LETTERS]
-        if len(one_line) > QUOTED_LETTERS:
-            cut = f"{cut.rsplit(' ', 1)[0]} …"
-        quotes.append(f"“{cut}”")
-    return quotes
+    without_tags = (TAG.sub(" ", text) for text in codes.texts(rows))
+    return [f"“{beginning(text, QUOTED_LETTERS)}”" for text in without_tags]
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -34,9 +34,15 @@ COLUMNS = ["column", "side", "feature", "topic", "label", "sentence", "strength"
 COLUMNS += NUMBERS
 MIN_PERIOD_TEXTS = 20  # shares of fewer texts are not stated
 THE_REST = "the rest"
+# values that say nothing without their column
+UNCLEAR_VALUES = re.compile(
+    r"true|false|yes|no|ja|nein|oui|non|sí|si|да|нет|[yn]", re.IGNORECASE
+)
+NAME_WORDS = 3  # of a column: longer names are quoted
+NAME_LETTERS = 60  # of a column: longer names are cut
 TEXTS_WHERE = "the texts where"  # begins the name of a group that names its column
 # factor of a finding's weight for each earlier one with the same column, side, feature or topic
-DISCOUNTS = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5}
+DISCOUNTS = {"column": 0.75, "side": 0.5, "feature": 0.5, "topic": 0.5, "text": 0.5}
 SAME = 0.5  # ratio of differences from which on a topic and its feature say the same
 OBVIOUS_WEIGHT = 0.5  # of a finding whose label repeats the name of its group
 DOUBTFUL_WEIGHT = 0.5  # of a finding whose label is doubtful
@@ -97,10 +103,12 @@ def _ordered(comparisons: list[_Comparison], names_column: bool) -> pd.DataFrame
         found += _without_repeats(strongest_first)
     labelled = [line for line in found if not NUMBERED.fullmatch(line["label"])]
     shown = labelled or found
-    table = pd.DataFrame(_most_informative_first(shown), columns=COLUMNS)
+    ordered = list(_most_informative_first(shown))
+    table = pd.DataFrame(ordered, columns=COLUMNS)
+    is_text = np.array([line["is_text"] for line in ordered], dtype=bool)
     is_about_feature = table["feature"] >= 0
     table["feature"] = table["feature"].astype("Int64").where(is_about_feature)
-    table["topic"] = table["topic"].astype("Int64").where(~is_about_feature)
+    table["topic"] = table["topic"].astype("Int64").where(~is_about_feature & ~is_text)
     return table
 
 
@@ -202,7 +210,8 @@ def _subjects(line: Line) -> list[tuple[str, Any]]:
     if not is_about_topic(line):
         subjects.append(("feature", line["feature"]))
     if line["topic"] >= 0:
-        subjects.append(("topic", line["topic"]))
+        kind = "text" if line["is_text"] else "topic"
+        subjects.append((kind, line["topic"]))
     return subjects
 
 
@@ -246,9 +255,10 @@ def _finding_lines(result: _Comparison, names_column: bool) -> Iterator[Line]:
     }
     write = writers[result.kind]
     column = {"column": result.about.get("column")}
+    is_text = bool(result.about.get("copies"))  # rather than a topic or a feature
     records = result.findings.to_dict("records")
     for found in records:
-        line = write(result, found)
+        line = write(result, found | {"is_text": is_text})
         if line is None:
             continue
         numbers = {name: found.get(name) for name in NUMBERS}
@@ -256,6 +266,7 @@ def _finding_lines(result: _Comparison, names_column: bool) -> Iterator[Line]:
             "feature": found["feature"],
             "topic": found.get("topic", -1),
             "label": found["label"],
+            "is_text": is_text,
         }
         doubt = {"is_doubtful": bool(found.get("label_doubtful"))}
         yield column | numbers | subject | doubt | line
@@ -306,13 +317,23 @@ def _second_group(first: str, value: Any, column: Any, names_column: bool) -> st
         return THE_REST
     second = group_words(value, column, names_column)
     both_name_column = first.startswith(TEXTS_WHERE) and second.startswith(TEXTS_WHERE)
-    return f"those where it is {value}" if both_name_column else second
+    if not both_name_column:
+        return second
+    return f"those where it is {_value_words(value, column)}"
+
+
+def _value_words(value: Any, column: Any) -> str:
+    """Return a value, in quotation marks where its column is."""
+    is_quoted = column_words(column).startswith("“")
+    return f"“{value}”" if is_quoted else str(value)
 
 
 def _about(found: Line) -> str:
     """Return the words after "Texts": what they are about, with a mark on doubtful labels."""
-    preposition = "of the topic" if is_about_topic(found) else "about"
     label = found["label"]
+    if found["is_text"]:
+        return f"that read like “{label}”"
+    preposition = "of the topic" if is_about_topic(found) else "about"
     doubt = " (doubtful label)" if found.get("label_doubtful") else ""
     return f"{preposition} “{label}”{doubt}"
 
@@ -335,24 +356,36 @@ def group_words(
         'the texts where stars is 4'
         >>> group_words("bug", "labels", names_column=True, includes=True)
         'the texts where labels include bug'
+        >>> group_words("mail", "use", names_column=True, includes=True)
+        'the texts where use includes mail'
     """
     text = str(value)
     if column is None:
         return text
     name = column_words(column)
     has_word = re.search(r"[^\W\d_]{2}", text)
-    is_yes_or_no = text.lower() in ("true", "false", "yes", "no")
-    if names_column or not has_word or is_yes_or_no:
-        verb = "include" if includes else "is"
-        return f"{TEXTS_WHERE} {name} {verb} {text}"
+    says_too_little = not has_word or UNCLEAR_VALUES.fullmatch(text)
+    if names_column or says_too_little:
+        verb = "is"
+        if includes:
+            verb = "include" if name.endswith("s") else "includes"
+        return f"{TEXTS_WHERE} {name} {verb} {_value_words(text, column)}"
     return text
 
 
 def column_words(column: Any) -> str:
-    """Return the name of a column; long ones, such as questions, in quotation marks."""
-    name = str(column).replace("_", " ")
+    """Return the name of a column: quoted if it is a question, cut at a word if it is long.
+
+    Example:
+        >>> column_words("price_paid"), column_words("Would you buy from us again?")
+        ('price paid', '“Would you buy from us again?”')
+    """
+    name = " ".join(str(column).replace("_", " ").split())
     n_words = len(name.split())
-    return f"“{name}”" if n_words > 3 else name
+    if len(name) > NAME_LETTERS:
+        beginning, _, _ = name[:NAME_LETTERS].rpartition(" ")
+        name = f"{beginning or name[:NAME_LETTERS]} …"
+    return f"“{name}”" if n_words > NAME_WORDS else name
 
 
 def _trend_line(result: _Comparison, found: Line) -> Line | None:
@@ -416,11 +449,21 @@ def _number_line(result: _Comparison, found: Line) -> Line:
     is_certain = found["low"] * found["high"] > 0
     amount = f"{number(abs(effect))} {direction}" if is_certain else direction
     doubt = "" if is_certain else "; by how much is uncertain"
+    texts = f"{n_active:,} {_counted_texts(result)}"
     sentence = (
         f"In texts {about}, {name} is on average {amount} "
-        f"than in other texts ({n_active:,} texts{doubt})."
+        f"than in other texts ({texts}{doubt})."
     )
     return {"side": direction, "sentence": sentence, "strength": found["r"]}
+
+
+def _counted_texts(result: _Comparison) -> str:
+    """Return "texts", or "different texts" where there are copies that are not counted."""
+    about = result.about
+    counts_all = about.get("copies") or about.get("n_independent") == about.get(
+        "n_rows"
+    )
+    return "texts" if counts_all else "different texts"
 
 
 def percent(share: float) -> str:

@@ -84,7 +84,8 @@ def _questions(activations: Any, feature: int, rng: np.random.Generator) -> np.n
     strongest = active[strongest_first[:STRONGEST]]
     n_rows = activations.shape[0]
     drawn = rng.integers(0, n_rows, 5 * QUESTIONS)
-    intruders = np.setdiff1d(drawn, active)[:QUESTIONS]
+    inactive = np.setdiff1d(drawn, active)
+    intruders = rng.permutation(inactive)[:QUESTIONS]
     candidates = np.tile(strongest, (len(intruders), 1))
     four = rng.permuted(candidates, axis=1)[:, :4]
     return np.c_[four, intruders]

@@ -1,4 +1,4 @@
-"""Rows near each other: smoothing, Ward's method, spherical k-means; leading features."""
+"""Clustering of rows: nearest neighbours, smoothing, Ward's method, spherical k-means."""
 
 from __future__ import annotations
 
@@ -13,19 +13,17 @@ from scipy.spatial.distance import squareform
 from nanosae.analysis.columns import one_hot
 from nanosae.analysis.statistics import unit
 
-BLOCK = 1024  # rows whose neighbours are looked for together
+BLOCK = 1024  # rows whose neighbours are found together
 
 
 def ward_tree(points: np.ndarray) -> np.ndarray:
-    """Merge points into one tree, always the two groups whose union costs least.
+    """Build the hierarchical clustering of points by Ward's method.
 
-    The cost is the increase of the sum of squares within groups (Ward, J. Am. Stat. Assoc. 58
-    (1963) 236).
-
-    Time and memory grow with n².
+    It repeatedly merges the two clusters whose union increases the within-cluster sum of squares
+    least (Ward, J. Am. Stat. Assoc. 58 (1963) 236). Time and memory grow with n².
 
     Returns:
-        Merges as `scipy.cluster.hierarchy.linkage` writes them, cheapest first, (n − 1, 4).
+        Merges in the format of `scipy.cluster.hierarchy.linkage`, (n − 1, 4).
     """
     n_points = len(points)
     if n_points < 2:
@@ -40,9 +38,9 @@ def ward_tree(points: np.ndarray) -> np.ndarray:
 
 
 def cut_tree(tree: np.ndarray, n: int) -> np.ndarray:
-    """Return the group of each point of a `ward_tree` when `n` groups are left, (m,).
+    """Cut a `ward_tree` into n groups; return the group of each point, (m,).
 
-    Groups are numbered from 0 by their first points.
+    Groups are numbered from 0 in the order of their first points.
 
     Example:
         >>> tree = ward_tree(np.array([[0.0], [9.0], [1.0]]))
@@ -62,18 +60,22 @@ def cut_tree(tree: np.ndarray, n: int) -> np.ndarray:
 
 
 def group_sums(rows: np.ndarray, group: np.ndarray, n: int) -> np.ndarray:
-    """Return the sum of the rows of each of `n` groups, (n, width)."""
+    """Return the sum of the rows of each of n groups, (n, width)."""
     members = one_hot(group, n).astype(rows.dtype)
     return members.T @ rows
 
 
 def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:
-    """Replace each row by the mean of itself and its neighbours, at length one, several times.
+    """Smooth rows over their neighbours: replace each by a normalised weighted mean, repeatedly.
 
-    Two rows are linked where either is a neighbour of the other. A link between rows of d and e
-    links weighs 1 ÷ √(d·e), so that rows that are near to many do not count more than others
-    (simple graph convolution: Wu et al., arXiv 1902.07153, equation 8). `near` holds the places of
-    each row's neighbours, (n, k).
+    Two rows are linked if either is a neighbour of the other, and each row is linked to itself. A
+    link between rows with d and e links has the weight 1 ÷ √(d·e), so rows with many neighbours
+    have no larger influence (simple graph convolution: Wu et al., arXiv 1902.07153, equation 8).
+
+    Args:
+        rows: Unit rows, (n, width).
+        near: Positions of the neighbours of each row, (n, k).
+        times: Number of repetitions.
     """
     n_rows, n_neighbours = near.shape
     starts = np.arange(n_rows + 1) * n_neighbours
@@ -90,9 +92,9 @@ def smooth_rows(rows: np.ndarray, near: np.ndarray, times: int) -> np.ndarray:
 
 
 def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of a csr_array with any entry, and the column of each one's largest entry.
+    """Return the non-empty rows of a csr_array, and the column of the largest entry of each.
 
-    Of equal entries it is the first column. The array's indices are sorted in place.
+    Ties go to the first column. The array's indices are sorted in place.
     """
     block.sort_indices()
     n_entries = np.diff(block.indptr)
@@ -111,9 +113,10 @@ def leaders(block: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
-    """Return the places of the k rows of a sample with the largest product with each row.
+    """Return the positions of the k rows of a sample with the largest inner product with each row.
 
-    They are in no order, (n, k) int32, and as many as there are if the sample has fewer rows.
+    Returns:
+        (n, k) int32 in no particular order; all rows of the sample if it has fewer than k.
     """
     n_rows = len(rows)
     k = min(k, len(sample))
@@ -128,10 +131,11 @@ def nearest_rows(rows: np.ndarray, sample: np.ndarray, k: int) -> np.ndarray:
 
 
 def spherical_steps(rows: np.ndarray, axes: np.ndarray, steps: int) -> np.ndarray:
-    """Move axes to where rows are, by steps of spherical k-means.
+    """Update axes by steps of spherical k-means.
 
-    Each row goes to the axis of largest cosine, and each axis to the mean of its rows, at length
-    one (Dhillon and Modha, Machine Learning 42 (2001) 143). An axis without rows stays.
+    Each row is assigned to the axis with the largest cosine, and each axis becomes the normalised
+    mean of its rows (Dhillon and Modha, Machine Learning 42 (2001) 143). Axes without rows stay
+    unchanged.
 
     Example:
         >>> rows = np.array([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0]])

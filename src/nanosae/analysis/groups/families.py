@@ -2,22 +2,23 @@
 
 After O'Neill, Ye, Iyer and Wu (arXiv 2408.00657):
 
-1. Pairs of features that are active together more often than by chance are edges, weighed by
+1. Pairs of features that are active together more often than by chance are edges, weighted by
    Loevinger's coefficient (`family_edges`).
-2. A maximum spanning forest keeps the heaviest; each edge leads from the denser feature to the
+2. A maximum spanning forest keeps the heaviest edges, each directed from the denser feature to the
    rarer one.
-3. A feature with more than two rarer neighbours is a root, and its family is what can be reached
-   from it, whether or not it lies below another root.
-4. The roots are taken out and the rest is searched again, `passes` times.
+3. A feature with more than two rarer neighbours is a root. Its family consists of all features that
+   can be reached from it, even if it is itself below another root.
+4. The roots are removed and the search is repeated, `passes` times in total.
 
-Features are sorted by content first and ties are broken in that order, so that families do not
-depend on how features are numbered.
+Features are first sorted by content, and ties are broken in that order, so families do not depend
+on the numbering of features.
 
 With `prefixes` the tree comes from a Matryoshka SAE instead: the parent of feature j is the feature
-of a smaller prefix with the greatest (C − E) ÷ (f_j − E + 20) + cosine of directions: the share of
-the child's rows on which it is active, beyond chance, and how alike their directions are.
+of a smaller prefix with the largest (C − E) ÷ (f_j − E + 20) + cosine of directions, that is, the
+share of the child's rows on which the parent is active, beyond chance, plus the similarity of their
+directions.
 
-A parent that is inactive where its child is active (feature absorption) cannot be found by
+A parent that is inactive where its child is active (feature absorption) cannot be found from
 co-occurrence.
 """
 
@@ -48,23 +49,26 @@ from nanosae.runs.export import records
 
 MIN_ROOT_EDGES = 3  # rarer neighbours of a root
 SHOWN = 20  # families in a notebook
-MAX_OVERLAP = 0.6  # of children, Jaccard: beyond it only the larger family stays
+MAX_OVERLAP = (
+    0.6  # Jaccard similarity of children beyond which only the larger family is kept
+)
 
 
 @dataclass(frozen=True, repr=False)
 class Families:
-    """Feature families, and the forests that they were cut from.
+    """Feature families, and the forests from which they were taken.
 
     Attributes:
-        table: One line per family, largest first: `family` (0, 1, …), `root`, `members` (the root,
+        table: One row per family, largest first: `family` (0, 1, …), `root`, `members` (the root,
             then from frequent to rare), `size`, `label`, `score` (block ratio ÷ mean block ratio of
-            families of the same sizes with random members), `block_ratio` (mean of
-            C ÷ min(f_i, f_j) inside ÷ between members and others, where less than 5 % counts as 0),
-            `r` (the same mean, root with child ÷ child with child).
-        edges: The forest of each pass, to draw: `parent`, `child`, `weight`, `pass` (0, 1, …).
+            families of the same sizes with random members), `block_ratio` (mean overlap
+            C ÷ min(f_i, f_j) between members ÷ mean overlap of members with other features, where
+            overlaps below 5 % count as 0), `r` (mean overlap of the root with children ÷ mean
+            overlap between children).
+        edges: The forest of each pass: `parent`, `child`, `weight`, `pass` (0, 1, …).
         stats: Means of the table over all families, their number, `coverage` (share of the eligible
             features in a family), `random_ratio` (mean block ratio of random families).
-        parameters: What `families` was called with.
+        parameters: The arguments of `families`.
     """
 
     table: pd.DataFrame
@@ -77,18 +81,18 @@ class Families:
         """The smallest family of each feature that has one: feature → family."""
         smallest: dict[int, int] = {}
         lines = zip(self.table["family"], self.table["members"], strict=True)
-        # the largest families are first, and the last wins
+        # smaller families come later and overwrite larger ones
         for family, members in lines:
             smallest |= dict.fromkeys(members, int(family))
         return smallest
 
     def by_feature(self, n_features: int) -> pd.DataFrame:
-        """Return every `feature` with its smallest `family`, which is missing if it has none."""
+        """Return a frame of every `feature` and its smallest `family`, missing if it has none."""
         family = pd.Series(self.feature_family, range(n_features), dtype="Int64")
         return family.rename("family").rename_axis("feature").reset_index()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON types (`RUN/families.json`)."""
+        """Return the families as JSON types (`RUN/families.json`)."""
         content: dict[str, Any] = {
             "format": 1,
             "parameters": self.parameters,
@@ -101,7 +105,7 @@ class Families:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Families:
-        """Return what `to_dict` was called on; empty tables come back without columns."""
+        """Return families from their `to_dict()`; empty tables lose their columns."""
         return cls(
             table=pd.DataFrame(content["families"]),
             edges=pd.DataFrame(content["edges"]),
@@ -118,7 +122,8 @@ class Families:
         return f"<b>{self._head()}</b>{self._shown().to_html(index=False)}"
 
     def _head(self) -> str:
-        return f"{len(self.table):,} families of {len(self.feature_family):,} features"
+        n_features = len(self.feature_family)
+        return f"{len(self.table):,} families of {n_features:,} features"
 
     def _shown(self) -> pd.DataFrame:
         columns = ["family", "size", "label", "score"]
@@ -126,7 +131,7 @@ class Families:
         return shown.assign(score=shown.score.round(2))
 
     def to_json(self) -> str:
-        """Return everything as JSON."""
+        """Return the families as a JSON string."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
@@ -144,27 +149,28 @@ def families(
     max_density: float = 0.2,
     seed: int = 0,
 ) -> Families:
-    """Group features into families by what they are active together with.
+    """Group features into families by co-activation.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        labels: Names of features: a table with `feature`, `label` and perhaps `label_auc`, which
-            weighs the label's words; by default the run's.
-        features: Only these, such as those with a trustworthy label; None: all.
-        prefixes: Prefix sizes of a Matryoshka SAE: make its tree instead of the spanning forest.
-        directions: Decoder rows for the cosines in that tree, by default the model's.
-        min_weight: Weakest H (or share of rows beyond chance) of an edge.
-        passes: Rounds; before each but the first all roots are taken out.
-        min_children: Fewest children of a family.
-        min_active: Features active on fewer rows are left out (dead ones always are).
+        labels: Labels of features: a table with `feature`, `label` and optionally `label_auc`,
+            which weights the label's words; by default those of the run.
+        features: The features to group, such as those with a trustworthy label; None: all.
+        prefixes: Prefix sizes of a Matryoshka SAE, to use its tree instead of spanning forests.
+        directions: Decoder rows for the cosines in that tree; by default those of the model.
+        min_weight: Minimum H (with `prefixes`: share of rows beyond chance) of an edge.
+        passes: Number of passes; all roots are removed between two passes.
+        min_children: Minimum number of children of a family.
+        min_active: Features active on fewer rows are left out, and dead ones always.
         max_density: Features active on a larger share of the rows are left out.
-        seed: Seed of the random families that scores are compared with.
+        seed: Seed of the random families with which scores are compared.
 
     Returns:
-        The families; of two whose children overlap by more than 0.6 (Jaccard) the larger one.
+        The families. If the children of two have a Jaccard similarity above 0.6, only the larger
+        family is kept.
 
     Raises:
-        ConfigError: If `prefixes` do not ascend to the number of features, or there is no pass.
+        ConfigError: If `prefixes` do not ascend to the number of features, or `passes` is below 1.
     """
     codes = as_codes(codes)
     if passes < 1:
@@ -225,10 +231,10 @@ def _family_table(
 
 
 def without_overlaps(blocks: list[np.ndarray]) -> list[np.ndarray]:
-    """Sort families by size, and drop those whose children overlap those of a larger one.
+    """Sort families by size, and drop those whose children overlap with those of a larger one.
 
     Args:
-        blocks: Places of the members of each family, its root first.
+        blocks: Positions of the members of each family, its root first.
     """
     kept: list[np.ndarray] = []
     kept_children: list[set[int]] = []
@@ -243,17 +249,18 @@ def without_overlaps(blocks: list[np.ndarray]) -> list[np.ndarray]:
 def _eligible(
     codes: Codes, features: Any, min_active: int, max_density: float
 ) -> np.ndarray:
-    """Return the features that take part, from frequent to rare."""
+    """Return the eligible features, from frequent to rare."""
     ordered = content_order(codes)
-    active_enough = codes.counts[ordered] >= max(min_active, 1)
-    eligible = ordered[active_enough & (codes.density[ordered] <= max_density)]
+    is_frequent = codes.counts[ordered] >= max(min_active, 1)
+    is_sparse = codes.density[ordered] <= max_density
+    eligible = ordered[is_frequent & is_sparse]
     return eligible if features is None else eligible[np.isin(eligible, features)]
 
 
 def _search_by_passes(
     edges: Edges, n_features: int, passes: int
 ) -> tuple[list[Edges], list[np.ndarray]]:
-    """Return each pass' spanning forest, and the families of all passes."""
+    """Return the spanning forest of each pass, and the families of all passes."""
     forests, found = [], []
     alive = np.ones(n_features, bool)
     for _ in range(passes):
@@ -267,9 +274,9 @@ def _search_by_passes(
 
 
 def _overlap(children: set[int], larger: set[int]) -> bool:
-    """Return whether the Jaccard similarity of two sets exceeds the bound."""
+    """Return whether the Jaccard similarity of two sets exceeds MAX_OVERLAP."""
     if len(children) <= MAX_OVERLAP * len(larger):
-        return False  # too small to: saves counting what is in common
+        return False  # too small for it: saves computing the intersection
     return len(children & larger) > MAX_OVERLAP * len(children | larger)
 
 
@@ -286,20 +293,18 @@ def _scores(
     n = len(blocks)
     random_ratio = pd.Series(ratio[n:]).mean()
     if random_ratio == 0:
-        random_ratio = np.nan  # no random family has an overlap to be compared with
+        random_ratio = np.nan  # no random family has any overlap
     return ratio[:n], r[:n], random_ratio
 
 
 def block_ratios(
     overlaps: Any, blocks: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compare overlaps inside each family with those across its border.
-
-    The block ratio and R of O'Neill et al. (arXiv 2408.00657).
+    """Compute the block ratio and R of families (O'Neill et al., arXiv 2408.00657).
 
     Args:
         overlaps: C ÷ min(f_i, f_j), symmetric with an empty diagonal, csr_array (n, n).
-        blocks: Places of the members of each family, its root first.
+        blocks: Positions of the members of each family, its root first.
 
     Returns:
         Mean overlap of two members ÷ mean overlap of a member with another feature; and mean
@@ -318,7 +323,7 @@ def block_ratios(
     membership = sp.csr_array(entries, shape=(n_features, n_blocks))
 
     overlap_with_block = overlaps @ membership
-    # of each member with all members of its own block
+    # only the overlaps of members with their own block
     member_sums = sp.csr_array(overlap_with_block * membership)
     inside = member_sums.sum(0)
     inside_and_across = membership.T @ overlaps.sum(1)
@@ -327,10 +332,11 @@ def block_ratios(
     among_children = inside - 2 * root_sum
     across[across < 1e-9] = np.nan
     among_children[among_children < 1e-9] = np.nan
-    # the counts of ordered pairs, divided by size: size − 1 inside, n − size across
+    # numbers of ordered pairs, divided by size: size − 1 inside, n − size across
     n_outside = np.maximum(n_features - size, 1)
-    inside_of_member = inside / (size - 1)
-    block_ratio = inside_of_member * n_outside / across
+    mean_inside = inside / (size - 1)
+    mean_across = across / n_outside
+    block_ratio = mean_inside / mean_across
     r = root_sum * (size - 2) / among_children
     return block_ratio, r
 
@@ -338,7 +344,7 @@ def block_ratios(
 def _summary(
     table: pd.DataFrame, n_eligible: int, random_ratio: float
 ) -> dict[str, float]:
-    """Return the means of the table, counts and coverage, without those that are NaN."""
+    """Return means of the table, counts and coverage, except those that are NaN."""
     covered = set().union(*table["members"])
     stats = {
         "families": len(table),
@@ -347,18 +353,19 @@ def _summary(
         "random_ratio": random_ratio,
     }
     stats |= table[["size", "score", "block_ratio", "r"]].mean().to_dict()
-    return {name: float(value) for name, value in stats.items() if not np.isnan(value)}
+    known = pd.Series(stats, dtype=np.float64).dropna()
+    return {str(name): value for name, value in known.items()}
 
 
 def _edge_table(forests: list[Edges], eligible: np.ndarray) -> pd.DataFrame:
-    """List the edges of each pass by feature."""
+    """Return the edges of all passes between numbers of features."""
     tables = []
-    for turn, forest in enumerate(forests):
+    for number, forest in enumerate(forests):
         edges = {
             "parent": eligible[forest.parent],
             "child": eligible[forest.child],
             "weight": forest.weight,
-            "pass": turn,
+            "pass": number,
         }
         tables.append(pd.DataFrame(edges))
     return pd.concat(tables, ignore_index=True)

@@ -1,12 +1,12 @@
-"""Candidate edges of the trees that families are cut from, and the trees.
+"""Candidate edges between features, and the trees from which families are taken.
 
-With C_ij rows in common, f_i and f_j active rows and E = f_i·f_j ÷ n_rows in common by chance, an
-edge weighs H = (C − E) ÷ (min(f_i, f_j) − E + 20): Loevinger's coefficient (Psychol. Bull. 45
-(1948) 507), 1 if one feature implies the other and 0 if they are independent, with 20 rows added
-below the line so that rare pairs must be surer.
+If features i and j are active on f_i and f_j rows, on C of them together, and E = f_i·f_j ÷ n_rows
+is expected by chance, their edge has the weight H = (C − E) ÷ (min(f_i, f_j) − E + 20). This is
+Loevinger's coefficient (Psychol. Bull. 45 (1948) 507), which is 1 if one feature implies the other
+and 0 if they are independent, with 20 added to the denominator to shrink rare pairs.
 
-Places in a list of features stand for the features here. The list goes from frequent to rare, so
-that a parent's place is before its child's.
+Here features are represented by their positions in a list from frequent to rare, so a parent's
+position is before its child's.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from nanosae.analysis.coactivation import cooccurrence
 from nanosae.codes import Codes
 from nanosae.errors import ConfigError
 
-SHRINKAGE = 20.0  # rows below the line of H
-MIN_OVERLAP = 0.05  # C ÷ min(f_i, f_j); less counts as 0
-# expected number of pairs as close by chance, above which one is dropped
-MAX_CHANCE_PAIRS = 1.0
+SHRINKAGE = 20.0  # rows added to the denominator of H
+MIN_OVERLAP = 0.05  # of C ÷ min(f_i, f_j); smaller values count as 0
+MAX_CHANCE_PAIRS = 1.0  # expected number of pairs that share as many rows by chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +34,9 @@ class Edges:
     """Edges from denser (or earlier) features to rarer ones, heaviest first.
 
     Attributes:
-        parent: Place of the parent, (n_edges,).
-        child: Place of the child, (n_edges,).
-        weight: H, or with levels the child's share beyond chance + cosine, (n_edges,).
+        parent: Position of the parent, (n_edges,).
+        child: Position of the child, (n_edges,).
+        weight: H; with levels, the child's share beyond chance plus the cosine, (n_edges,).
     """
 
     parent: np.ndarray
@@ -45,7 +44,7 @@ class Edges:
     weight: np.ndarray
 
     def take(self, chosen: np.ndarray) -> Edges:
-        """Return some of the edges."""
+        """Return the chosen edges."""
         parent = self.parent[chosen]
         child = self.child[chosen]
         weight = self.weight[chosen]
@@ -53,10 +52,10 @@ class Edges:
 
 
 def content_order(codes: Codes) -> np.ndarray:
-    """Return all features from frequent to rare, in an order that no renumbering changes.
+    """Return all features from frequent to rare, in an order that does not depend on numbering.
 
-    Features active on as many rows come by falling sum of activations, then by where they are
-    active. Only features with equal activations on equal rows keep the order of their numbers.
+    Ties are broken by the sum of activations, then by the rows on which features are active. Only
+    features with identical activations keep the order of their numbers.
     """
     total = np.zeros(codes.n_features)
     position = np.zeros(codes.n_features)
@@ -74,18 +73,18 @@ def content_order(codes: Codes) -> np.ndarray:
 def prefix_levels(
     codes: Codes, features: np.ndarray, prefixes: Sequence[int]
 ) -> np.ndarray:
-    """Return the prefix of a Matryoshka SAE that each feature enters with, (len(features),).
+    """Return the smallest prefix of a Matryoshka SAE that contains each feature, (len(features),).
 
     Raises:
         ConfigError: If `prefixes` do not ascend to the number of features.
     """
     sizes = list(prefixes)
-    ascending = sizes == sorted(set(sizes))
-    reach_all = sizes[-1:] == [codes.n_features]
-    if not ascending or not reach_all or sizes[0] < 1:
+    is_ascending = sizes == sorted(set(sizes))
+    includes_all = sizes[-1:] == [codes.n_features]
+    if not is_ascending or not includes_all or sizes[0] < 1:
         raise ConfigError(
             f"prefixes={sizes} must ascend to n_features={codes.n_features}.",
-            remedy="The model's cfg.json holds them.",
+            remedy="They are in the model's cfg.json.",
         )
     return np.searchsorted(sizes, features, side="right")
 
@@ -97,90 +96,92 @@ def candidate_edges(
     level: np.ndarray | None = None,
     directions: np.ndarray | None = None,
 ) -> tuple[Edges, sp.csr_array]:
-    """Weigh the pairs of features that may be edges.
+    """Return the weighted edges between features.
 
-    A pair is dropped if more than one pair as close is expected by chance among all pairs, when the
-    rows in common are Poisson with mean E.
+    A pair is dropped if more than one among all pairs is expected to share as many rows by chance,
+    where the number of shared rows is Poisson with mean E.
 
     Args:
         codes: The corpus.
         features: Eligible features, from frequent to rare, (n,).
-        min_weight: Least H of an edge.
-        level: Prefix of each feature in a Matryoshka SAE, (n,): parents are of a smaller one.
-        directions: Unit directions of all features, whose cosines count with levels.
+        min_weight: Minimum H of an edge.
+        level: Prefix of each feature in a Matryoshka SAE, (n,); parents have a smaller one.
+        directions: Unit directions of all features; with levels, cosines are added to weights.
 
     Returns:
-        The edges, and C ÷ min(f_i, f_j) of all pairs, (n, n).
+        The edges, heaviest first, and C ÷ min(f_i, f_j) of all pairs, (n, n).
     """
     min_share = min(MIN_OVERLAP, min_weight)
     counts = cooccurrence(codes, features, min_share)
     pairs: Any = sp.coo_array(counts[:, features])
-    different = pairs.row != pairs.col
-    parent = pairs.row[different].astype(np.int64)
-    child = pairs.col[different].astype(np.int64)
-    in_common = pairs.data[different]
+    is_pair = pairs.row != pairs.col
+    parent = pairs.row[is_pair].astype(np.int64)
+    child = pairs.col[is_pair].astype(np.int64)
+    n_shared = pairs.data[is_pair]
     n_active = codes.counts[features].astype(np.float64)
-    of_parent = n_active[parent]
-    of_child = n_active[child]
-    overlap = in_common / np.minimum(of_parent, of_child)
+    n_parent = n_active[parent]
+    n_child = n_active[child]
+    overlap = n_shared / np.minimum(n_parent, n_child)
     overlaps = sp.csr_array((overlap, (parent, child)), shape=pairs.shape)
 
     order = np.arange(len(features)) if level is None else level
-    directed = order[parent] < order[child]
-    expected = of_parent * of_child / max(codes.n_rows, 1)
-    # without levels the child is the rarer one
-    weight = (in_common - expected) / (of_child - expected + SHRINKAGE)
+    is_directed = order[parent] < order[child]
+    expected = n_parent * n_child / max(codes.n_rows, 1)
+    # without levels the child is the rarer feature
+    weight = (n_shared - expected) / (n_child - expected + SHRINKAGE)
     is_heavy = weight >= min_weight
-    is_sure = _are_beyond_chance(in_common, expected, len(features))
-    keep = directed & is_heavy & is_sure
+    is_significant = _are_beyond_chance(n_shared, expected, len(features))
+    keep = is_directed & is_heavy & is_significant
     parent = parent[keep]
     child = child[keep]
-    in_common = in_common[keep]
+    n_shared = n_shared[keep]
     weight = weight[keep]
     if level is not None and directions is not None:
         parent_direction = directions[features[parent]]
         child_direction = directions[features[child]]
         cosine = np.einsum("ab,ab->a", parent_direction, child_direction)
         weight = weight + cosine
-    heaviest_first = np.lexsort((child, parent, -in_common, -weight))
+    heaviest_first = np.lexsort((child, parent, -n_shared, -weight))
     return Edges(parent, child, weight).take(heaviest_first), overlaps
 
 
 def _are_beyond_chance(
-    in_common: np.ndarray, expected: np.ndarray, n_features: int
+    n_shared: np.ndarray, expected: np.ndarray, n_features: int
 ) -> np.ndarray:
-    """Say for which pairs chance makes at most one among all pairs as close, bool (n_pairs,)."""
-    # gammainc(c, E) is the chance of c or more rows in common
-    chance = gammainc(in_common, expected)
-    n_chance_pairs = chance * n_features**2 / 2
+    """Return which pairs share more rows than chance would give any pair, bool (n_pairs,)."""
+    # the probability that a Poisson variable with mean `expected` is `n_shared` or more
+    p = gammainc(n_shared, expected)
+    n_chance_pairs = p * n_features**2 / 2
     return n_chance_pairs <= MAX_CHANCE_PAIRS
 
 
 def spanning_forest(edges: Edges, alive: np.ndarray) -> np.ndarray:
-    """Return the edges of the maximum spanning forest of what is alive, as ascending places."""
+    """Return the edges of the maximum spanning forest of the remaining features, ascending."""
     n_features = len(alive)
     is_usable = alive[edges.parent] & alive[edges.child]
     usable = np.flatnonzero(is_usable)
-    # SciPy before 1.16 takes no other integers here
-    ends = (edges.parent[usable].astype(np.int32), edges.child[usable].astype(np.int32))
-    # the order replaces the weights: no two are equal, and the heaviest is the least
+    # SciPy before 1.16 requires int32 here
+    parent = edges.parent[usable].astype(np.int32)
+    child = edges.child[usable].astype(np.int32)
+    # edges are sorted by weight: their order breaks ties, and minimising it maximises weights
     order = usable + 1.0
-    graph: Any = sp.csr_array((order, ends), shape=(n_features, n_features))
+    shape = (n_features, n_features)
+    graph: Any = sp.csr_array((order, (parent, child)), shape=shape)
     tree = csgraph.minimum_spanning_tree(graph)
     order_in_tree = tree.data.astype(np.int64)
     return np.sort(order_in_tree) - 1
 
 
 def best_parents(edges: Edges) -> np.ndarray:
-    """Return the heaviest edge of each child, as places among the edges."""
+    """Return the positions of the heaviest edge of each child."""
     _, first_edge = np.unique(edges.child, return_index=True)
     return first_edge
 
 
 def descendants(forest: Edges, n_features: int, min_out: int) -> list[np.ndarray]:
-    """List what can be reached from each root: it first, then the others from frequent to rare.
+    """Return each root followed by its descendants, from frequent to rare.
 
-    A root has at least `min_out` edges to rarer features; `n_features` are eligible.
+    A root is one of the `n_features` with at least `min_out` edges to rarer features.
     """
     ones = np.ones(len(forest.parent))
     ends = (forest.parent, forest.child)

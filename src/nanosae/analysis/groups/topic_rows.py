@@ -1,4 +1,4 @@
-"""Which topic each row of a corpus is in, as the run folder keeps it beside the topics."""
+"""The topic of each row of a corpus, stored in the run folder beside the topics."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RowTopics:
     """The topics of a corpus and their rows.
 
     Attributes:
-        names: What to call each topic, (n_topics,) of str.
-        row_topic: Topic of each row, (n_rows,) int; -1 of a row that is in none.
+        names: Name of each topic, (n_topics,) of str.
+        row_topic: Topic of each row, (n_rows,) int; -1 for rows without a topic.
     """
 
     names: list[str]
@@ -33,17 +33,17 @@ class RowTopics:
 
 
 def save_topics(codes: Codes, found: Topics, parameters: dict[str, Any]) -> None:
-    """Keep topics and their rows in the run folder, with the parameters of the request."""
+    """Save topics and their rows in the run folder, with the parameters they were made with."""
     rows = pd.DataFrame({"topic": found.row_topic.astype(np.int32)})
     save_result(codes, ROWS, rows, parameters)
     save_result(codes, TOPICS, found.table, parameters)
 
 
 def load_row_topics(codes: Codes) -> RowTopics | None:
-    """Return the topics that a run knows of a corpus; None if it has none that are fresh.
+    """Return the saved topics of a corpus; None if its run has no fresh ones.
 
     Raises:
-        DamagedFileError: If a file of the run is not what was written.
+        DamagedFileError: If a file of the run is damaged.
     """
     if codes.run is None:
         return None
@@ -51,9 +51,10 @@ def load_row_topics(codes: Codes) -> RowTopics | None:
     rows = load_result(codes.run, ROWS, codes)
     if topics is None or rows is None:
         return None
-    is_of_codes = rows.corpus == codes.name == topics.corpus
-    is_of_topics = rows.parameters == topics.parameters
-    if not (topics.fresh and rows.fresh and is_of_codes and is_of_topics):
+    have_same_corpus = rows.corpus == codes.name == topics.corpus
+    have_same_parameters = rows.parameters == topics.parameters
+    are_fresh = topics.fresh and rows.fresh
+    if not (are_fresh and have_same_corpus and have_same_parameters):
         return None
     names = []
     for topic, words in enumerate(topics.value["Representation"]):

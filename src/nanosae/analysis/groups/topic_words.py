@@ -1,4 +1,4 @@
-"""Words and phrases that set the texts of each topic apart from those of all others."""
+"""Words and phrases that distinguish the texts of each topic from all others."""
 
 from __future__ import annotations
 

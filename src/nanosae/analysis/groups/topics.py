@@ -1,16 +1,16 @@
-"""Topics: rows that are alike, with the features that set them apart; any number of them.
+"""Topics: groups of similar rows, with the features that characterise them.
 
-1. Rows are their embeddings where the corpus has them, else the reconstructions of their features,
-   centred and at length one. A sample of them is linked to nearest neighbours, and smoothed over
-   these links a few times, so that what one text alone says moves nothing (the low-pass filter of
-   simple graph convolutions: Wu et al., arXiv 1902.07153; for clusters, Zhang et al., arXiv
-   1906.01210).
-2. Ward's method merges the smoothed rows into one tree, once. Any number of topics is a cut through
-   it, moved by a few steps of spherical k-means.
-3. Every row has the topics onto whose directions it and its neighbours in the sample project
-   furthest. Only without embeddings a row on which no feature is active has none, and is listed.
-4. A feature belongs to the topic in whose rows most of its activation lies, for the number of these
-   rows: where the Pearson residual is largest.
+1. Rows are represented by their embeddings or, without embeddings, by the reconstructions of their
+   features, centred and normalised. A sample of them is smoothed a few times over links to nearest
+   neighbours, which removes what is peculiar to a single text (the low-pass filter of simple graph
+   convolution: Wu et al., arXiv 1902.07153; for clustering: Zhang et al., arXiv 1906.01210).
+2. Ward's method builds one tree of the smoothed rows. Cutting it gives any number of topics, which
+   are refined by a few steps of spherical k-means.
+3. A row belongs to the topics onto whose directions it and its neighbours in the sample project
+   furthest. Only rows without embeddings and without active features belong to none; they are
+   listed as unassigned.
+4. A feature belongs to the topic in which its activation most exceeds the amount expected from the
+   topic's number of rows: the one with the largest Pearson residual.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from nanosae.progress import tracked
 from nanosae.text.words import Words
 
 BLOCK = 2**13  # rows projected at a time
-SAMPLE_ROWS = 2**13  # rows that the tree is made of; its memory grows with the square
-NEIGHBOURS = 15  # of a row in the sample
-SMOOTHINGS = 4  # times that each row of the sample takes the mean of its neighbours
+SAMPLE_ROWS = 2**13  # rows of which the tree is built; its memory grows with the square
+NEIGHBOURS = 15  # of each row, in the sample
+SMOOTHINGS = 4  # repetitions of the smoothing
 STEPS = 3  # of spherical k-means
-SHARE = 0.7  # of the furthest projection: a row has every topic that reaches it
+SHARE = 0.7  # a row belongs to every topic with this share of its furthest projection
 SPELLING_TEXTS = 100  # of a topic, whose spelling of its words is taken
 SHOWN = 20  # topics in a notebook
 UNNAMED = "unnamed"  # stands for the words of a topic without labels and texts
@@ -59,7 +59,7 @@ N_WORDS = 10  # words of a topic, the first 4 in its name
 
 @dataclass(frozen=True, eq=False)
 class SampledTexts:
-    """Texts that topics get their words from, read once for all numbers of topics.
+    """Texts from which topics get their words, read once for all numbers of topics.
 
     Attributes:
         codes: The corpus.
@@ -78,19 +78,19 @@ class SampledTexts:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Topics:
-    """Topics, the largest in the sample first; rows and features are assigned when asked for.
+    """Topics, the largest in the sample first; rows and features are assigned on first use.
 
     Attributes:
         codes: The corpus.
-        labels: Names of features, see `topics`.
+        labels: Labels of features; see `topics`.
         n: Number of topics.
         is_eligible: Which features may belong to a topic, (n_features,).
         decoder: Directions of these features, zero for others, (n_features, width).
         centre: Mean of the sampled rows, (width,).
-        sample: Some rows, centred, each with its smoothed self, at length one, (m, width).
-        tree: Merges of the smoothed rows by Ward's method, as scipy writes them, (m − 1, 4).
-        neighbours: Places in the sample of those nearest to each row, (n_rows, 15).
-        texts: Those of the sample.
+        sample: Normalised sums of each sampled row, centred, and its smoothed version, (m, width).
+        tree: Merges of the smoothed rows by Ward's method, in the format of SciPy, (m − 1, 4).
+        neighbours: Positions in the sample of the nearest rows of each row, (n_rows, 15).
+        texts: Texts of the sample.
     """
 
     codes: Codes
@@ -130,7 +130,7 @@ class Topics:
 
     @cached_property
     def axes(self) -> np.ndarray:
-        """Direction of each topic among the centred rows, at length one, (n, width)."""
+        """Unit direction of each topic among the centred rows, (n, width)."""
         group = cut_tree(self.tree, self.n)
         sums = group_sums(self.sample, group, self.n)
         start = unit(sums)
@@ -142,7 +142,7 @@ class Topics:
 
     @cached_property
     def feature_topic(self) -> np.ndarray:
-        """Topic of each feature, (n_features,) int64; -1 if it is dead or too dense."""
+        """Topic of each feature, (n_features,) int64; -1 for dead and too dense features."""
         activation = self._activation_by_topic()
         pairs = activation.tocoo()
         feature, topic = pairs.coords
@@ -170,11 +170,10 @@ class Topics:
 
     @cached_property
     def weights(self) -> sp.csr_array:
-        """How far each row, with its neighbours, projects onto its topics, (n_rows, n) float32.
+        """Projection of each row, with its neighbours, onto its topics, (n_rows, n) float32.
 
-        A line holds all topics that reach 0.7 of the row's furthest projection; divide it by its
-        sum for shares. It is empty where nothing is known of the row: no feature is active, and the
-        corpus has no embeddings.
+        A row holds all topics with at least 0.7 of its furthest projection; divide it by its sum to
+        get shares. Rows are empty if the corpus has no embeddings and no feature is active.
         """
         blocks = [sp.csr_array((0, self.n), dtype=np.float32)]
         sample_projection = self.sample @ self.axes.T
@@ -190,7 +189,7 @@ class Topics:
 
     @cached_property
     def row_topic(self) -> np.ndarray:
-        """Main topic of each row, (n_rows,) int64; -1 only where nothing is known of it."""
+        """Main topic of each row, (n_rows,) int64; -1 for unassigned rows."""
         main = np.full(self.codes.n_rows, -1)
         rows, main_topic = leaders(self.weights)
         main[rows] = main_topic
@@ -198,17 +197,17 @@ class Topics:
 
     @property
     def unassigned(self) -> np.ndarray:
-        """Rows without an active feature, in a corpus without embeddings: they have no topic."""
+        """Rows without a topic: those without an active feature in a corpus without embeddings."""
         return np.flatnonzero(self.row_topic < 0)
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One line per topic, with the columns of BERTopic and what the topic is made of.
+        """One row per topic, with the columns of BERTopic and the topic's rows and features.
 
         `Topic`, `Count` (rows whose main topic it is), `Name`, `Representation` (terms that are
-        typical of its texts; without texts, or where labels were given, common terms of its
-        features' labels; empty without either), `Representative_Docs` (texts of the three rows that
-        project furthest), `Representative_Rows`, `Features` (frequent ones first).
+        typical of its texts; without texts, or if labels were given, common terms of its features'
+        labels; empty without either), `Representative_Docs` (texts of the three rows that project
+        furthest), `Representative_Rows`, `Features` (the most frequent first).
         """
         rows = self._strongest_rows()
         features = self._features_by_frequency()
@@ -238,7 +237,7 @@ class Topics:
         )
 
     def _texts_of(self, rows: list[list[int]]) -> dict[int, str]:
-        """Return the text of each row of these topics; nothing if there are no texts."""
+        """Return the texts of these rows by row number; empty if there are no texts."""
         if not self.codes.has_texts:
             return {}
         sampled = list(chain.from_iterable(rows))
@@ -246,7 +245,7 @@ class Topics:
         return dict(zip(sampled, texts, strict=True))
 
     def _strongest_rows(self) -> list[list[int]]:
-        """Return up to 100 rows of each topic, those that project furthest first."""
+        """Return up to 100 rows of each topic, those with the furthest projection first."""
         furthest = self.weights.max(1).toarray()
         order = np.lexsort((-furthest, self.row_topic))
         ordered_topics = self.row_topic[order]
@@ -255,7 +254,7 @@ class Topics:
         return [rows[:SPELLING_TEXTS].tolist() for rows in of_topics]
 
     def _features_by_frequency(self) -> list[list[int]]:
-        """Return the features of each topic, frequent ones first."""
+        """Return the features of each topic, the most frequent first."""
         order = np.argsort(-self.codes.counts, kind="stable")
         feature_topic = self.feature_topic[order]
         return [order[feature_topic == topic].tolist() for topic in range(self.n)]
@@ -266,7 +265,7 @@ class Topics:
         rows: list[list[int]],
         texts: dict[int, str],
     ) -> list[list[str]]:
-        """Describe each topic by words of its texts or, where they come first, of its labels."""
+        """Return words of each topic's texts, or of its labels if these were given or no texts."""
         of_labels = self._words_of_labels(features)
         if not self.codes.has_texts:
             return of_labels
@@ -279,7 +278,7 @@ class Topics:
         return [preferred or other for preferred, other in pairs]
 
     def _words_of_labels(self, features: list[list[int]]) -> list[list[str]]:
-        """Return common terms of each topic's labels, else its first label."""
+        """Return common terms of each topic's labels, or else its first label."""
         names = feature_names(self.labels, self.codes)
         common = common_words(features, names, N_WORDS)
         described = []
@@ -291,7 +290,7 @@ class Topics:
     def _words_of_texts(
         self, rows: list[list[int]], texts: dict[int, str]
     ) -> list[list[str]]:
-        """Return terms that are typical of each topic's texts, as these are written."""
+        """Return the terms that are typical of each topic's texts, in their usual spelling."""
         topic = self.row_topic[self.texts.rows]
         typical = topic_words(self.texts.words, topic, self.n, N_WORDS)
         described = []
@@ -313,14 +312,15 @@ def topics(
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        n: How many topics; `Topics.cut` gives any other number at once.
-        labels: Names of features: `feature`, `label` and perhaps `label_auc`, which then name the
-            topics. By default words of their texts do or, without texts, the run's labels.
+        n: Number of topics; `Topics.cut` gives any other number without further computation.
+        labels: A table of labels with which to name topics: `feature`, `label` and optionally
+            `label_auc`. By default topics are named by words of their texts or, without texts, by
+            the run's labels.
         directions: Decoder rows, (n_features, width); by default those of the run's model.
         max_density: Features active on a larger share of the rows belong to no topic.
 
     Raises:
-        ConfigError: If there are fewer rows than topics; at most 8,192 count.
+        ConfigError: If `n` exceeds the number of rows or 8,192.
         DataError: If there are no directions.
     """
     codes = as_codes(codes)
@@ -342,10 +342,10 @@ def topics(
 
 
 def distinct_topics(topics: Topics, n: int) -> Topics:
-    """Return `n` topics, or fewer where as many would share their words.
+    """Return `n` topics, or fewer if some of them would share most words of their names.
 
-    Readers know topics by their words. Where two share most of the words in their names, the tree
-    is cut into as many topics as there were different ones, and so on.
+    If so, the tree is cut again into as many topics as had distinct names, until all names are
+    distinct.
     """
     found = topics.cut(n)
     n_different = _count_different(found.table["Representation"].tolist())
@@ -355,7 +355,7 @@ def distinct_topics(topics: Topics, n: int) -> Topics:
 
 
 def _count_different(words: list[list[str]]) -> int:
-    """Count topics that share at most half of their naming words with each one before."""
+    """Count the topics that share at most half of their naming words with every earlier one."""
     different: list[set[str]] = []
     for of_topic in words:
         naming = set(of_topic[:NAMING_WORDS])
@@ -368,7 +368,7 @@ def _count_different(words: list[list[str]]) -> int:
 def _neighbours_of_rows(
     codes: Codes, decoder: np.ndarray, centre: np.ndarray, sample: np.ndarray
 ) -> np.ndarray:
-    """Return the places in the sample of those nearest to each row, (n_rows, 15) int32."""
+    """Return the positions in the sample of the nearest rows of each row, (n_rows, 15) int32."""
     n_neighbours = min(NEIGHBOURS, len(sample))
     near = np.empty((codes.n_rows, n_neighbours), np.int32)
     stop = 0
@@ -393,7 +393,7 @@ def _means_of(values: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
 def _row_vectors(
     codes: Codes, decoder: np.ndarray, rows: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield embeddings, else reconstructions, block by block, and of which rows they are known."""
+    """Yield embeddings or else reconstructions block by block, and which of them are known."""
     if rows is None:
         rows = np.arange(codes.n_rows)
     has_vectors = _has_vectors_like(codes, decoder)
@@ -420,7 +420,7 @@ def _has_vectors_like(codes: Codes, decoder: np.ndarray) -> bool:
 def _sample_of_rows(
     codes: Codes, decoder: np.ndarray, drawn: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of some rows; and these, centred and at length one."""
+    """Return the mean of the drawn rows, and these rows centred and normalised."""
     blocks = _row_vectors(codes, decoder, drawn)
     known = [vectors[is_known] for vectors, is_known in blocks]
     vectors = np.concatenate(known)
@@ -431,10 +431,10 @@ def _sample_of_rows(
 
 
 def _topics_of_rows(projection: np.ndarray, inactive: np.ndarray) -> sp.csr_array:
-    """Keep the topics that reach 0.7 of each row's furthest projection, float32."""
+    """Keep the topics with at least SHARE of each row's furthest projection, float32."""
     furthest = projection.max(1, keepdims=True)
     is_furthest = projection == furthest
-    # the furthest counts even if it lies behind the mean
+    # the furthest is kept even if it is negative
     kept = np.maximum(projection, 1e-9 * is_furthest)
     is_short = kept < SHARE * furthest
     kept[is_short | inactive[:, None]] = 0

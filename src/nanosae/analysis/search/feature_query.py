@@ -1,4 +1,4 @@
-"""Queries in features: given by number or label, or found from words in texts and labels."""
+"""Queries as feature activations: given by number or label, or derived from words."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from nanosae.analysis.search.text_index import WordTerms, find_texts
 from nanosae.codes import Codes
 from nanosae.errors import DataError
 
-N_FEATURES = 10  # features that words stand for, and labels with the words, at most
-N_TEXTS = 100  # best texts with the words, whose features are looked at
+N_FEATURES = 10  # at most, from texts and from labels each
+N_TEXTS = 100  # best matching texts whose features are used
 LISTED = 5  # labels that an error names
-ALIKE = 0.85  # share of the best label's score that others need
+ALIKE = 0.85  # ratio to the best label's score from which on labels are used
+EXACT = 0.999  # score of a label that has the words and no others
 
 
 def set_features(
@@ -27,14 +28,14 @@ def set_features(
 
     Args:
         activations: One per feature, (n_features,).
-        values: New activations by number, by whole label, or by a part that only one label has.
+        values: New activations by feature number, by label, or by a part of a single label.
         labels: Labels of features.
 
     Returns:
         The same array.
 
     Raises:
-        DataError: If there is no such feature, several labels hold the part, or a value is not
+        DataError: If there is no such feature, several labels contain the part, or a value is not
             finite.
     """
     last = len(activations) - 1
@@ -43,37 +44,37 @@ def set_features(
         if not 0 <= feature <= last:
             raise DataError(f"feature {key}: there are 0 … {last}.")
         if not math.isfinite(value):
-            raise DataError(f"feature {key}: its activation is {value}, not finite.")
+            raise DataError(f"feature {key}: the activation {value} is not finite.")
         activations[feature] = value
     return activations
 
 
 def _by_label(text: str, labels: Mapping[int, str]) -> int:
-    """Return the only feature with a label, or the only one whose label holds a text."""
+    """Return the only feature with a label, or else the only one whose label contains it."""
     wanted = text.casefold()
     folded = {feature: label.casefold() for feature, label in labels.items()}
     found = [feature for feature, label in folded.items() if label == wanted]
     if not found:
         found = [feature for feature, label in folded.items() if wanted in label]
     if not found:
-        advice = _nearest(text, labels)
-        raise DataError(f"no label holds {text!r}; {advice}")
+        advice = _advice(text, labels)
+        raise DataError(f"no label contains {text!r}; {advice}")
     n_found = len(found)
     if n_found > 1:
         listed = _listed(found[:LISTED], labels)
-        raise DataError(f"{n_found} labels hold {text!r}: {listed}; give a number.")
+        raise DataError(f"{n_found} labels contain {text!r}: {listed}; give a number.")
     return found[0]
 
 
-def _nearest(text: str, labels: Mapping[int, str]) -> str:
-    """Return a sentence that helps to find the feature that was meant."""
+def _advice(text: str, labels: Mapping[int, str]) -> str:
+    """Return a sentence that helps to find the intended feature."""
     if not labels:
         return "there are no labels: give a number, or run: nanosae label RUN."
-    near = rank_labels(dict(labels), text, LISTED)["feature"]
-    if not len(near):
-        return f"none of the {len(labels)} labels is like it: give a number."
-    listed = _listed(near.tolist(), labels)
-    return f"the nearest are {listed}; give a number."
+    similar = rank_labels(dict(labels), text, LISTED)["feature"]
+    if not len(similar):
+        return f"none of the {len(labels)} labels is similar: give a number."
+    listed = _listed(similar.tolist(), labels)
+    return f"similar labels: {listed}; give a number."
 
 
 def _listed(features: Sequence[int], labels: Mapping[int, str]) -> str:
@@ -85,19 +86,21 @@ def _listed(features: Sequence[int], labels: Mapping[int, str]) -> str:
 def features_of_words(
     codes: Codes, text: str, words: Sequence[WordTerms], labels: Mapping[int, str]
 ) -> tuple[np.ndarray, str]:
-    """Turn words into features: those labelled so, and those of the texts that hold the words.
+    """Turn words into activations of the features that have them in their label or their texts.
 
-    Features of texts are weighed by their mean activation in the best texts with the words, times
-    the logarithm of their lift: their share of these texts ÷ their share of all.
+    The texts are those with all the words, if there are any, or else with one of them. Their
+    features are weighted by their mean activation on the best matching texts, times the logarithm
+    of their lift: their density on these texts ÷ their density on all. Of the labels, those that
+    equal the words count, and others if no text has all the words.
 
     Args:
         codes: The corpus.
         text: The words.
-        words: What they stand for in the corpus' texts; nothing without texts.
+        words: Their terms in the corpus (`word_terms`); empty if it has no texts.
         labels: Labels of features.
 
     Returns:
-        Activations, the largest 1, (n_features,) float32, and how they were found.
+        Activations with maximum 1, (n_features,) float32, and a note on how they were found.
 
     Raises:
         DataError: If there are neither texts nor labels.
@@ -107,39 +110,41 @@ def features_of_words(
             f"{codes.path} has neither texts nor labels: give encoder=… or a vector."
         )
     activations = np.zeros(codes.n_features, np.float32)
-    rows, _ = find_texts(codes, words, N_TEXTS)
+    all_are_known = all(word.terms for word in words)
+    rows, _ = find_texts(codes, words, N_TEXTS, every=all_are_known)
+    has_all_words = all_are_known and len(rows) > 0
+    if not len(rows):
+        rows, _ = find_texts(codes, words, N_TEXTS)
     if len(rows):
-        strength = _strength(codes, rows)
-        strongest = largest_places(strength, N_FEATURES)
-        largest = max(strength.max(), 1e-12)
-        activations[strongest] = strength[strongest] / largest
-    labelled = _labelled(labels, text)
+        typicality = _typicality(codes, rows)
+        most_typical = largest_places(typicality, N_FEATURES)
+        largest = max(typicality.max(), 1e-12)
+        activations[most_typical] = typicality[most_typical] / largest
+    labelled = _labelled(labels, text, exact=has_all_words)
     activations[labelled] = 1
     n_features = np.count_nonzero(activations)
-    hold = f"{len(rows)} texts and {len(labelled)} labels hold the words"
-    how = f"{hold}, lifted to {n_features} features"
-    return activations, how
+    contain = "contain all the words" if has_all_words else "contain some of the words"
+    note = f"{len(rows)} texts and {len(labelled)} labels {contain}"
+    return activations, f"{note}; they give {n_features} features"
 
 
-def _labelled(labels: Mapping[int, str], words: str) -> list[int]:
-    """Return the features whose labels have about as many of the words as the best."""
+def _labelled(labels: Mapping[int, str], words: str, exact: bool) -> list[int]:
+    """Return the features whose labels are the words, or match about as well as the best one."""
     ranked = rank_labels(dict(labels), words, N_FEATURES)
     found = ranked[ranked["match"] == "words"]
     score = found["score"]
-    enough = ALIKE * score.max()
-    is_alike = score >= enough
-    return found["feature"][is_alike].tolist()
+    enough = EXACT if exact else ALIKE * score.max()
+    return found["feature"][score >= enough].tolist()
 
 
-def _strength(codes: Codes, rows: np.ndarray) -> np.ndarray:
-    """Return how typical each feature is of some rows: mean activation × log lift."""
+def _typicality(codes: Codes, rows: np.ndarray) -> np.ndarray:
+    """Return mean activation × log lift of each feature on some rows, (n_features,)."""
     block = codes.take(rows)
     n_rows = len(rows)
     n_features = codes.n_features
     n_active = np.bincount(block.indices, minlength=n_features)
-    share = n_active / n_rows
-    share_of_all = np.maximum(codes.density, 1e-12)
-    lift = share / share_of_all
+    density = n_active / n_rows
+    lift = density / np.maximum(codes.density, 1e-12)
     log_lift = np.log(np.maximum(lift, 1))
     total = np.bincount(block.indices, block.data, n_features)
     mean = total / n_rows

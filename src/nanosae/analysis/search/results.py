@@ -1,4 +1,4 @@
-"""What a search found: hits with the features they share, as text, HTML and a frame."""
+"""Results of a search: hits and the features they share with the query."""
 
 from __future__ import annotations
 
@@ -46,16 +46,17 @@ class SharedFeature(NamedTuple):
 
 @dataclass(frozen=True)
 class Hit:
-    """A row that was found.
+    """A row that a search found.
 
     Attributes:
         row: Its number.
-        score: Cosine to the query, or shared activation; of a text, hits are ordered by the
-            reciprocal ranks of all ways in which they were found.
+        score: Cosine similarity to the query, or the sum of products of shared activations. For a
+            text query the order of hits is not that of the scores: rankings are fused by reciprocal
+            ranks.
         text: Its text, "" if the corpus has none.
-        shared: The features it shares with the query, by falling product of activations.
+        shared: The features it shares with the query, by decreasing product of activations.
         match: How it was found: "meaning", "words", "features", or two of them joined by " + ".
-        weak: Whether it is hardly nearer to the query than any row.
+        weak: Whether it is hardly more similar to the query than a random row.
     """
 
     row: int
@@ -68,13 +69,13 @@ class Hit:
 
 @dataclass(frozen=True, repr=False)
 class Results:
-    """The answer to a search; prints as text, shows as HTML in notebooks.
+    """The results of a search; prints as text, displays as HTML in notebooks.
 
     Attributes:
-        hits: What was found, the best first.
-        features: The query in features, the strongest first.
-        note: How the answer came about.
-        vector: The vector that was searched with, if any, (input_size,).
+        hits: The hits, best first.
+        features: The features of the query, strongest first.
+        note: How the results were obtained.
+        vector: The query vector, (input_size,), if there is one.
     """
 
     hits: list[Hit]
@@ -83,9 +84,9 @@ class Results:
     vector: np.ndarray | None = None
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one line per hit.
+        """Return a frame with one row per hit.
 
-        Its columns are `row, score, text, shared` (tuples as of `SharedFeature`), `match, weak`.
+        Columns: `row, score, text, shared` (tuples of `SharedFeature`), `match, weak`.
         """
         lines = []
         for hit in self.hits:
@@ -106,7 +107,8 @@ def _results_text(results: Results) -> str:
     for hit in results.hits:
         text = " ".join(hit.text.split())[:SHORT]
         weak = "  (weak)" if hit.weak else ""
-        lines.append(f"{hit.score:7.3f}  row {hit.row}  {text}{weak}")
+        score = f"{hit.score:7.3f}"
+        lines.append(f"{score}  row {hit.row}  {text}{weak}")
         lines.append(f"         {_feature_list(hit)}")
     return "\n".join(lines)
 
@@ -117,10 +119,10 @@ def _results_html(results: Results) -> str:
 
 
 def _table_row(hit: Hit) -> str:
-    score = f"{hit.score:.3f}"
-    cells = [score, str(hit.row), hit.text, _feature_list(hit)]
-    body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-    return f"<tr>{body}</tr>"
+    row = ""
+    for cell in (f"{hit.score:.3f}", str(hit.row), hit.text, _feature_list(hit)):
+        row += f"<td>{html.escape(cell)}</td>"
+    return f"<tr>{row}</tr>"
 
 
 def _feature_list(hit: Hit) -> str:

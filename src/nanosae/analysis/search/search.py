@@ -1,11 +1,11 @@
-"""Search: find rows by meaning, words and features, and say which features a hit shares.
+"""Search rows by meaning, words and features, and show the features that hits share.
 
-A query is a text, a vector, a row, a feature or a weighted combination of features. With embeddings
-rows are ranked by cosine, without them by the activations they share with the query, Σ qⱼaⱼ. A text
-is searched by meaning, with its encoder (a callable, or the model that the run names), and by its
-words (`text_index`); the two rankings are merged. Without an encoder the features that the words
-stand for take the place of meaning (`feature_query`), and the answer says so. A query whose
-features are edited is moved along their decoder directions (`steering`).
+A query is a text, a vector, a row, a feature or a weighted combination of features. Rows are ranked
+by cosine similarity if the corpus has embeddings, and otherwise by the inner product of activations
+Σ qⱼaⱼ. A text is searched by meaning, with the corpus' encoder, and by its words (`text_index`);
+the two rankings are fused. Without an encoder, the features that the words stand for replace the
+meaning (`feature_query`), and the note says so. Editing the features of a query moves it along
+their decoder directions (`steering`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nanosae.analysis.search.results import Hit, QueryFeature, Results, SharedFe
 from nanosae.analysis.search.steering import steer
 from nanosae.analysis.search.text_index import (
     WordTerms,
-    different_words,
+    distinct_words,
     find_texts,
     word_terms,
 )
@@ -34,21 +34,21 @@ from nanosae.model.weights import Weights
 from nanosae.runs.tables import known_labels
 from nanosae.text.encoders import find_encoder, received_encoder
 
-DEPTH = 100  # rows of each ranking that are merged, at least
-CHANCE_ROWS = 500  # whose cosines say what is near by chance
-NOTED_WORDS = 5  # that no text has, and that a note tells one by one
-CHANCE = 0.99  # quantile of these cosines below which a hit is weak
+DEPTH = 100  # minimum number of rows of each ranking that are fused
+CHANCE_ROWS = 500  # sample whose pairwise cosines define similarity by chance
+CHANCE = 0.99  # quantile of these cosines up to which a hit is weak
+NOTED_WORDS = 5  # missing words that a note names one by one
 
 
 @dataclass(frozen=True)
 class _Query:
-    """What is searched for: features, a vector, words, and where they come from.
+    """A query as features, and as a vector and words if it has them.
 
     Attributes:
-        activations: Of each feature, (n_features,).
-        vector: If there is one, (input_size,).
-        note: How the query came about.
-        words: What each word of a text stands for.
+        activations: Activation of each feature, (n_features,).
+        vector: The vector, (input_size,), if there is one.
+        note: How the query was made.
+        words: The terms of each word of a text query.
     """
 
     activations: np.ndarray
@@ -58,17 +58,17 @@ class _Query:
 
     @property
     def has_exact_word(self) -> bool:
-        """Whether the corpus has one of the words as it was asked for."""
+        """Whether a word of the query, up to inflection, is in the corpus."""
         return any(word.exact for word in self.words)
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Rows in one order.
+    """Rows in the order of one criterion.
 
     Attributes:
-        rows: The rows, the best first, (n,).
-        weak: Which of them are hardly nearer than any row, bool (n,).
+        rows: The rows, best first, (n,).
+        weak: Which of them are hardly more similar than a random row, bool (n,).
     """
 
     rows: np.ndarray
@@ -86,53 +86,54 @@ def search(
     n: int = 10,
     encoder: str | Callable[[list[str]], Any] | None = None,
 ) -> Results:
-    """Search a corpus; give one of `query`, `row` and `feature`.
+    """Search a corpus by exactly one of `query`, `row` and `feature`.
 
     Args:
         codes: The corpus, or its run folder, or an `Analysis` of it.
-        query: A text, or a vector (input_size,) of the corpus' encoder.
-        row: Number of a row to which others are to be similar.
+        query: A text, or a vector (input_size,) from the corpus' encoder.
+        row: Number of a row; similar rows are found.
         feature: A feature by number or label, or weights of several; rows are ranked by activation.
-        edit: New activations of some features of the query: 0 turns one off.
-        steps: Steps that bring the edited query nearer to the edited features; 0 only decodes.
+        edit: New activations of some features of the query; 0 turns a feature off.
+        steps: Descent steps that bring the edited query closer to the edited features (see
+            `steering`).
         n: Number of hits.
         encoder: A callable from texts to vectors (n, input_size), or the name of a
-            sentence-transformers model; by default the one that the run names. The run's query
-            prompt is put before a text that a model of this name encodes.
+            sentence-transformers model, for which the run's query prompt is prepended to the text.
+            By default the encoder of the run.
 
     Raises:
-        ConfigError: If not exactly one query is given, or an edit lacks the run's model.
-        DataError: If a row or feature does not exist, a vector is of another width or not finite,
-            or a text can neither be encoded nor looked up.
+        ConfigError: If not exactly one query is given, or an edit needs a model and there is none.
+        DataError: If a row or feature does not exist, a vector has the wrong width or is not
+            finite, or a text can neither be encoded nor looked up.
     """
     codes = as_codes(codes)
-    given = [what for what in (query, row, feature) if what is not None]
+    given = [value for value in (query, row, feature) if value is not None]
     if len(given) != 1:
         raise ConfigError("give exactly one of query, row and feature.")
     if n < 0:
-        raise ConfigError(f"n={n} hits: give a number that is not negative.")
+        raise ConfigError(f"n={n} hits: give a non-negative number.")
     model = run_model(codes)
     labels = known_labels(codes)
     if feature is not None:
-        asked = _feature_query(codes, feature, labels)
+        made = _feature_query(codes, feature, labels)
     elif row is not None:
-        asked = _row_query(codes, row)
+        made = _row_query(codes, row)
     elif isinstance(query, str):
-        asked = _text_query(codes, query, encoder, model, labels)
+        made = _text_query(codes, query, encoder, model, labels)
     else:
         vector = np.asarray(query, np.float32)
-        asked = _vector_query(codes, vector, model)
+        made = _vector_query(codes, vector, model)
     if edit is not None:
-        asked = _edited(codes, asked, edit, steps, model, labels)
-    scores = _scores(codes, asked)
+        made = _edited(codes, made, edit, steps, model, labels)
+    scores = _scores(codes, made)
     if row is not None:
         scores[row] = -np.inf
-    hits = _find(codes, asked, scores, n, labels)
+    hits = _find(codes, made, scores, n, labels)
     return Results(
         hits=hits,
-        features=_query_features(asked.activations, labels),
-        note=_note(asked, hits),
-        vector=asked.vector,
+        features=_query_features(made.activations, labels),
+        note=_note(made, hits),
+        vector=made.vector,
     )
 
 
@@ -163,16 +164,16 @@ def _vector_query(
     model: Weights | None,
     note: str = "rows like the vector",
 ) -> _Query:
-    """Look for a vector: its features, if there is a model, are those that the model encodes."""
+    """Make a query of a vector, with the features that the model, if there is one, encodes."""
     vector = vector.ravel()
     if not np.isfinite(vector).all():
-        raise DataError("the query's vector holds NaN or infinite values.")
+        raise DataError("the query's vector contains NaN or infinite values.")
     if model is not None:
         (activations,) = model.encode(vector).toarray()
         return _Query(activations, vector, note)
     if not codes.has_vectors:
         raise DataError(
-            f"{codes.path} has neither embeddings nor a model to compare a vector with."
+            f"{codes.path} has neither embeddings nor a model: a vector cannot be searched."
         )
     first_row = codes.vectors(np.arange(1))
     width = first_row.shape[1]
@@ -192,15 +193,15 @@ def _text_query(
     model: Weights | None,
     labels: Mapping[int, str],
 ) -> _Query:
-    """Look for a text's embedding and its words, or for its words and their features."""
+    """Make a query of a text's embedding and words; without an encoder, of words and features."""
     words = tuple(word_terms(codes, text)) if codes.has_texts else ()
     vector, note = _embed(text, encoder, model)
-    n_words = len(different_words(text))
+    n_words = len(distinct_words(text))
     if len(words) < n_words and words:
         note += f"; only the first {len(words)} of its {n_words:,} words were looked up"
     if vector is not None:
-        of_vector = _vector_query(codes, vector, model, note)
-        return replace(of_vector, words=words)
+        without_words = _vector_query(codes, vector, model, note)
+        return replace(without_words, words=words)
     activations, how = features_of_words(codes, text, words, labels)
     hint = "an encoder (encoder=NAME) would also find texts that say it in other words"
     return _Query(activations, None, f"{note}: {how}; {hint}", words)
@@ -211,7 +212,7 @@ def _embed(
     encoder: str | Callable[[list[str]], Any] | None,
     model: Weights | None,
 ) -> tuple[np.ndarray | None, str]:
-    """Return the text's vector, or None and why there is none."""
+    """Return the vector of a text, or None, and a note on how it was made or why it was not."""
     if callable(encoder):
         vectors = np.asarray(encoder([text]), np.float32)
         return vectors[0], "rows like the text"
@@ -232,77 +233,76 @@ def _embed(
 
 def _edited(
     codes: Codes,
-    asked: _Query,
+    query: _Query,
     edit: Mapping[int | str, float],
     steps: int,
     model: Weights | None,
     labels: Mapping[int, str],
 ) -> _Query:
-    """Move the query so that it has the edited features; say how far it went and how well."""
+    """Edit the features of a query and move its vector accordingly (see `steering`)."""
     if model is None:
         raise ConfigError(
-            f"an edit needs the run's model, and {codes.path} lies in no run."
+            f"an edit needs the run's model, but {codes.path} is not in a run folder."
         )
-    target = set_features(asked.activations.copy(), edit, labels)
-    start = asked.vector
+    target = set_features(query.activations.copy(), edit, labels)
+    start = query.vector
     if start is None:
-        start = model.decode(asked.activations[None])[0]
-    steered = steer(model, start, asked.activations, target, steps)
+        start = model.decode(query.activations[None])[0]
+    steered = steer(model, start, query.activations, target, steps)
     (before,) = unit(start[None])
     (after,) = unit(steered.vector[None])
     cosine = before @ after
-    note = f"{asked.note}; edited: cosine {cosine:.2f} to the query"
-    note += f", features missed by {steered.error:.1%}"
+    note = f"{query.note}; edited: cosine {cosine:.2f} to the query"
+    note += f", relative error of the features {steered.error:.1%}"
     if steps:
         note += f" ({steered.decoded_error:.1%} before {steps} steps)"
-    return replace(asked, activations=target, vector=steered.vector, note=note)
+    return replace(query, activations=target, vector=steered.vector, note=note)
 
 
-def _scores(codes: Codes, asked: _Query) -> np.ndarray:
-    """Return the cosine of each row to the query, or what it shares with it, (n_rows,)."""
-    if asked.vector is not None and codes.has_vectors:
-        return _cosines(codes, asked.vector)
-    active = np.flatnonzero(asked.activations)
-    in_query = asked.activations[active]
+def _scores(codes: Codes, query: _Query) -> np.ndarray:
+    """Return the cosine of each row to the query, or the product of activations, (n_rows,)."""
+    if query.vector is not None and codes.has_vectors:
+        return _cosines(codes, query.vector)
+    active = np.flatnonzero(query.activations)
+    in_query = query.activations[active]
     in_rows = codes.features(active)
     return np.asarray(in_rows @ in_query)
 
 
 def _find(
     codes: Codes,
-    asked: _Query,
+    query: _Query,
     scores: np.ndarray,
     n: int,
     labels: Mapping[int, str],
 ) -> list[Hit]:
-    """Return the rows that come first in all rankings together, and how each was found."""
-    rankings = _rankings(codes, asked, scores, n)
+    """Return the best rows of the fused rankings, and how each was found."""
+    rankings = _rankings(codes, query, scores, n)
     orders = [ranking.rows for ranking in rankings.values()]
     rows = fuse_rankings(orders, n)
-    hits = _hits(codes, asked.activations, rows, scores[rows], labels)
+    hits = _hits(codes, query.activations, rows, scores[rows], labels)
     return [_with_match(hit, rankings) for hit in hits]
 
 
 def _rankings(
-    codes: Codes, asked: _Query, scores: np.ndarray, n: int
+    codes: Codes, query: _Query, scores: np.ndarray, n: int
 ) -> dict[str, _Ranking]:
-    """Rank rows in each way in which the query can be looked for."""
-    depth = max(n, DEPTH) if asked.words else n
-    by_vector = asked.vector is not None and codes.has_vectors
+    """Rank rows by meaning or features, and by words if the query has any."""
+    depth = max(n, DEPTH) if query.words else n
+    by_vector = query.vector is not None and codes.has_vectors
     if by_vector:
         rows, cosines = _largest(scores, depth)
         weak = cosines <= _chance_cosine(codes)
         rankings = {"meaning": _Ranking(rows, weak)}
     else:
-        shares_a_feature = scores > 0
-        candidates = np.where(shares_a_feature, scores, -np.inf)
+        candidates = np.where(scores > 0, scores, -np.inf)
         rows, _ = _largest(candidates, depth)
-        of_inexact_words = bool(asked.words) and not asked.has_exact_word
-        all_weak = of_inexact_words and asked.vector is None
+        has_only_inexact_words = bool(query.words) and not query.has_exact_word
+        all_weak = has_only_inexact_words and query.vector is None
         rankings = {"features": _Ranking(rows, np.full(len(rows), all_weak))}
-    if asked.words:
-        rows, _ = find_texts(codes, asked.words, depth)
-        weak = np.full(len(rows), not asked.has_exact_word)
+    if query.words:
+        rows, _ = find_texts(codes, query.words, depth)
+        weak = np.full(len(rows), not query.has_exact_word)
         rankings["words"] = _Ranking(rows, weak)
     return rankings
 
@@ -314,7 +314,7 @@ def _largest(scores: np.ndarray, depth: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _chance_cosine(codes: Codes) -> float:
-    """Return a cosine that one of a hundred pairs of rows exceeds."""
+    """Return the cosine that one in a hundred random pairs of rows exceeds."""
     rng = np.random.default_rng(0)
     n_sampled = min(CHANCE_ROWS, codes.n_rows)
     drawn = rng.choice(codes.n_rows, n_sampled, replace=False)
@@ -327,40 +327,38 @@ def _chance_cosine(codes: Codes) -> float:
 
 
 def _with_match(hit: Hit, rankings: Mapping[str, _Ranking]) -> Hit:
-    """Say how a hit was found, and whether it is weak in all these ways."""
+    """Return the hit with the rankings that found it; it is weak if it is weak in all of them."""
     found_by = []
     weak = True
     for name, ranking in rankings.items():
         places = np.flatnonzero(ranking.rows == hit.row)
         if len(places):
             found_by.append(name)
-            is_weak_here = bool(ranking.weak[places[0]])
-            weak = weak and is_weak_here
+            weak &= bool(ranking.weak[places[0]])
     return replace(hit, match=" + ".join(found_by), weak=weak)
 
 
-def _note(asked: _Query, hits: list[Hit]) -> str:
-    """Say how the answer came about, and what to try where it is poor."""
-    sentences = [asked.note]
-    if asked.vector is not None and asked.words:
-        sentences.append(
-            "in the order of meaning (the cosines shown) and words together"
-        )
-    missing = [word for word in asked.words if not word.exact]
+def _note(query: _Query, hits: list[Hit]) -> str:
+    """Describe how the results were obtained, and what to try if they are poor."""
+    notes = [query.note]
+    if query.words and hits:
+        first = "features" if query.vector is None else "meaning"
+        notes.append(f"ordered by {first} (the scores shown) and words together")
+    missing = [word for word in query.words if not word.exact]
     for word in missing[:NOTED_WORDS]:
         if word.terms:
             shown = ", ".join(word.terms[:3])
-            sentences.append(f"no text has {word.word!r}, looked for {shown}")
-        elif asked.vector is None:
-            sentences.append(f"no text has {word.word!r} or a word like it")
+            notes.append(f"no text has {word.word!r}; searched for {shown} instead")
+        elif query.vector is None:
+            notes.append(f"no text has {word.word!r} or a similar word")
     n_further = len(missing) - NOTED_WORDS
     if n_further > 0:
-        sentences.append(f"nor do texts have {n_further:,} more of the words")
+        notes.append(f"{n_further:,} more words are in no text")
     if not hits:
-        sentences.append("nothing was found: try other or fewer words, or a feature")
+        notes.append("nothing was found: try other or fewer words, or a feature")
     elif all(hit.weak for hit in hits):
-        sentences.append("all hits are weak: hardly nearer than any row")
-    return "; ".join(sentences)
+        notes.append("all hits are weak: hardly more similar than random rows")
+    return "; ".join(notes)
 
 
 def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
@@ -371,7 +369,7 @@ def _cosines(codes: Codes, vector: np.ndarray) -> np.ndarray:
         squares = np.einsum("ij,ij->i", vectors, vectors)
         norms = np.sqrt(squares)
         norms[norms == 0] = 1
-        # a BLAS' threads would only wait here
+        # the product is bound by memory: threads of a BLAS would not help
         products = np.einsum("ij,j->i", vectors, direction)
         stop = start + len(vectors)
         cosines[start:stop] = products / norms
@@ -385,7 +383,7 @@ def _hits(
     scores: np.ndarray,
     labels: Mapping[int, str],
 ) -> list[Hit]:
-    """Read the rows that were found and say what they share with the query."""
+    """Return the rows found as hits, with their texts and the features they share."""
     texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
     hits = []
     for row, score, text in zip(rows.tolist(), scores.tolist(), texts, strict=True):
@@ -397,11 +395,11 @@ def _hits(
 def _shared_features(
     codes: Codes, activations: np.ndarray, row: int, labels: Mapping[int, str]
 ) -> list[SharedFeature]:
-    """Return the features that a row and the query are both active on, most shared first."""
+    """Return the features active in both a row and the query, the largest product first."""
     features, values = codes.row(row)
-    of_query = activations[features].tolist()
-    of_row = values.tolist()
-    entries = zip(features.tolist(), of_query, of_row, strict=True)
+    in_query = activations[features].tolist()
+    in_row = values.tolist()
+    entries = zip(features.tolist(), in_query, in_row, strict=True)
     shared = [
         SharedFeature(feature, labels.get(feature, ""), in_query, in_row)
         for feature, in_query, in_row in entries
@@ -414,9 +412,9 @@ def _query_features(
     activations: np.ndarray, labels: Mapping[int, str]
 ) -> list[QueryFeature]:
     """Return the query's features, the strongest first."""
-    features = np.flatnonzero(activations).tolist()
-    of_query = [
+    active = np.flatnonzero(activations)
+    strongest_first = active[np.argsort(-activations[active], kind="stable")]
+    return [
         QueryFeature(feature, labels.get(feature, ""), float(activations[feature]))
-        for feature in features
+        for feature in strongest_first.tolist()
     ]
-    return sorted(of_query, key=lambda feature: -feature.activation)

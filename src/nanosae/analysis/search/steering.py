@@ -1,10 +1,10 @@
-"""Steering: move a vector so that it has other features.
+"""Steering: change a vector so that its features change.
 
-An edited vector is x + Σ Δⱼ·W_decⱼ: what the SAE does not explain of x stays. Encoded again it has
-not exactly the edited features; gradient descent on the vector brings it nearer (as in O'Neill et
-al., "Disentangling Dense Embeddings with Sparse Autoencoders", 2024). Such descent can diverge, so
-that the best vector met is kept. Edits that leave the cosine to the original above 0.9 change
-little, below 0.3 they change the subject.
+The edited vector is x + Σ Δⱼ·W_decⱼ, so the part of x that the SAE does not explain is preserved.
+Encoding it again does not give exactly the edited features; gradient descent on the vector brings
+them closer (O'Neill et al., "Disentangling Dense Embeddings with Sparse Autoencoders", 2024). The
+descent can diverge, so the best vector found is kept. Edits with a cosine to the original above 0.9
+change little; below 0.3 they change the subject.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Steered(NamedTuple):
 
     Attributes:
         vector: The vector, (input_size,).
-        decoded_error: ‖encode(x) − target‖² ÷ ‖target‖² after decoding the difference alone.
-        error: The same of `vector`: never more.
+        decoded_error: ‖encode(x) − target‖² ÷ ‖target‖² after only decoding the difference.
+        error: The same for `vector`; never larger.
     """
 
     vector: np.ndarray
@@ -34,22 +34,23 @@ class Steered(NamedTuple):
 def steer(
     model: Weights, x: np.ndarray, acts: np.ndarray, target: np.ndarray, steps: int = 10
 ) -> Steered:
-    """Move a vector so that it has other features.
+    """Change a vector so that its activations approach a target.
 
     Args:
         model: The SAE.
         x: The vector, (input_size,).
         acts: Its activations, (hidden_size,).
-        target: The activations it is to have, (hidden_size,).
-        steps: Steps of descent on ‖encode(x) − target‖² after decoding the difference; each goes as
-            far as is best for the linear part, and is undone and halved when it does not help.
+        target: The desired activations, (hidden_size,).
+        steps: Steps of descent on ‖encode(x) − target‖² after decoding the difference. The length
+            of a step is optimal for the linear part of the encoder; a step that does not reduce the
+            error is undone, and the following ones are halved.
 
     Raises:
-        ConfigError: If the model is a transcoder, whose decoder lives in another space.
+        ConfigError: If the model is a transcoder, whose decoder writes to another space.
     """
     if model.is_transcoder:
         raise ConfigError(
-            "features of a transcoder cannot be edited: it predicts other vectors than it reads."
+            "features of a transcoder cannot be edited: its outputs are not its inputs."
         )
     norm = float(_square_sum(target) or _square_sum(acts) or 1)
     best = x + (target - acts) @ model.W_dec
@@ -74,18 +75,18 @@ def _square_sum(values: np.ndarray) -> np.floating:
 
 
 def _gap(model: Weights, x: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return what a vector's activations lack of the target, (hidden_size,)."""
+    """Return the target minus the activations of a vector, (hidden_size,)."""
     encoded = model.encode(x).toarray()
     return target - encoded[0]
 
 
 def _best_step(model: Weights, gap: np.ndarray, scale: float) -> np.ndarray:
-    """Return the step down the gradient that is best for the linear part, times `scale`."""
+    """Return the gradient step that is optimal for the linear part of the encoder, scaled."""
     differing = np.flatnonzero(gap)
     differing_gap = gap[differing]
     weights = model.W_enc[:, differing]
     direction = weights @ differing_gap
     change = direction @ weights
-    square_of_change = max(float(change @ change), 1e-12)
-    length = (differing_gap @ change) / square_of_change
+    squared_change = max(float(change @ change), 1e-12)
+    length = (differing_gap @ change) / squared_change
     return scale * length * direction

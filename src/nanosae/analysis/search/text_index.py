@@ -1,9 +1,9 @@
-"""Words in texts: a full-text index (SQLite FTS5) of a corpus.
+"""A full-text index (SQLite FTS5) of the texts of a corpus.
 
-The index, `texts.sqlite` beside the codes, is made when it is first needed and made anew when the
-corpus has grown. Texts are folded and split by `text.tokens`; scripts without spaces are indexed
-by character, so that any of their words is found as a phrase. A word stands for its inflections;
-one that is in no text stands for the words that it begins, else for those it is a misspelling of.
+The index, `texts.sqlite` beside the codes, is created on first use and again after the corpus has
+grown. Texts are folded and split by `text.tokens`; scripts without spaces are indexed by character,
+so any of their words is found as a phrase. A word of a query matches its inflections; a word that
+is in no text matches the words that begin with it, or else the words it may be a misspelling of.
 """
 
 from __future__ import annotations
@@ -28,25 +28,22 @@ from nanosae.text.vocabulary import Vocabulary
 FORMAT = 2  # of the index
 BLOCK = 2**14  # rows that are indexed together
 TOKENS = "unicode61 remove_diacritics 0 categories 'L* N* M* Pc Co'"
-# characters of a script without spaces that are looked up as one phrase
-LONGEST_RUN = 4
+LONGEST_RUN = 4  # characters without spaces that are looked up as one phrase
 HAN_OR_KANA = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
-SHORTEST_BEGINNING = 3  # letters of a word that stands for those it begins
-MOST_LIKE = 20  # words that one stands for
-MAX_WORDS = 100  # of a query, that are looked up
-MAX_MISSPELLED = (
-    10  # of these, whose misspellings are looked for: each takes 0.2 s of 40,000 texts
-)
-LAST = "\U0010ffff"  # behind every word of the vocabulary
+SHORTEST_PREFIX = 3  # letters
+MAX_TERMS = 20  # of one word
+MAX_WORDS = 100  # of a query
+MAX_MISSPELLED = 10  # words of a query; each takes 0.2 s with 40,000 texts
+LAST = "\U0010ffff"  # sorts after every word of the vocabulary
 
 
 @dataclass(frozen=True)
 class WordTerms:
-    """What a word of a query is looked up as.
+    """The terms of the index that a word of a query matches.
 
     Attributes:
         word: The word, folded.
-        terms: Words of the corpus that it stands for; itself if it is a run.
+        terms: The matching words of the corpus; for a script without spaces the word itself.
         exact: Whether the word or an inflection of it is in the corpus.
     """
 
@@ -58,13 +55,13 @@ class WordTerms:
 def find_texts(
     codes: Codes, words: str | Sequence[WordTerms], n: int = 10, *, every: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows whose texts hold any of the words, best first by BM25, and their scores.
+    """Return the rows whose texts contain any of the words, best first by BM25, and their scores.
 
     Args:
         codes: The corpus.
-        words: The words, or what they stand for: inflections of them also count.
+        words: The words, in any inflection, or their terms (`word_terms`).
         n: Number of rows.
-        every: Only rows that hold all the words.
+        every: Return only rows that contain all the words.
 
     Raises:
         DamagedFileError: If the index cannot be read.
@@ -82,22 +79,21 @@ def find_texts(
 
 
 def rows_with(codes: Codes, words: str) -> np.ndarray:
-    """Return all rows whose texts hold all the words, ascending int64."""
+    """Return all rows whose texts contain all the words, ascending int64."""
     query = "SELECT rowid - 1 FROM texts WHERE texts MATCH ? ORDER BY rowid"
     found = _matching(codes, word_terms(codes, words), True, query)
     return np.array([row for (row,) in found], np.int64)
 
 
 def word_terms(codes: Codes, words: str) -> list[WordTerms]:
-    """Return what each word of a query stands for in the corpus' texts.
+    """Return the terms of the index that each word of a query matches.
 
-    Only the first 100 words are looked up, and misspellings of only the first 10 that are in no
-    text.
+    Only the first 100 words are looked up, and only the first 10 unknown ones as misspellings.
 
     Raises:
         DamagedFileError: If the index cannot be read.
     """
-    looked_up = different_words(words)[:MAX_WORDS]
+    looked_up = distinct_words(words)[:MAX_WORDS]
     if not looked_up:
         return []
     found = []
@@ -112,13 +108,13 @@ def word_terms(codes: Codes, words: str) -> list[WordTerms]:
     return found
 
 
-def different_words(text: str) -> list[str]:
+def distinct_words(text: str) -> list[str]:
     """Return the words of a text, folded, each once."""
     return list(dict.fromkeys(split_words(text)))
 
 
 def has_index(codes: Codes) -> bool:
-    """Return whether the full-text index is there, undamaged and made from these codes."""
+    """Return whether the full-text index exists, is undamaged and was made from these codes."""
     path = _index_path(codes)
     if not path.exists() or not is_sealed(path):
         return False
@@ -129,7 +125,7 @@ def has_index(codes: Codes) -> bool:
 
 
 def text_index(codes: Codes) -> Path:
-    """Return the path of the full-text index, which is made if it is missing or out of date."""
+    """Return the path of the full-text index; create it if it is missing or out of date."""
     path = _index_path(codes)
     if has_index(codes):
         return path
@@ -158,7 +154,7 @@ def _make_index(codes: Codes, path: Path) -> None:
 
 
 def _tokens(text: str) -> str:
-    """Return what is indexed of a text: its words, and the characters of unspaced runs."""
+    """Return the tokens of a text: its words, and the characters of runs without spaces."""
     tokens = []
     for word in split_words(text):
         tokens += characters(word) if is_unspaced(word) else [word]
@@ -171,7 +167,11 @@ def _index_path(codes: Codes) -> Path:
 
 @contextmanager
 def _opened_index(codes: Codes) -> Iterator[sqlite3.Connection]:
-    """Open the index, which is made if it is not there; what cannot be read is damaged."""
+    """Open the index, creating it if needed.
+
+    Raises:
+        DamagedFileError: If it cannot be read.
+    """
     path = text_index(codes)
     try:
         with closing(sqlite3.connect(path)) as index:
@@ -180,36 +180,38 @@ def _opened_index(codes: Codes) -> Iterator[sqlite3.Connection]:
         raise DamagedFileError(
             f"{path} cannot be read: {error}.",
             file=path,
-            remedy="Delete it; it is made again when it is needed.",
+            remedy="Delete it; it is created again when needed.",
         ) from error
 
 
 def _matching(
     codes: Codes, words: Sequence[WordTerms], every: bool, query: str, *values: int
 ) -> list[tuple]:
-    """Return what a query selects of the texts that match the words; nothing without a word."""
+    """Return the results of an SQL query on the texts that match the words; none without words."""
     if not words:
         return []
+    pattern = _match_pattern(words, every)
     with _opened_index(codes) as index:
-        return index.execute(query, (_match_pattern(words, every), *values)).fetchall()
+        return index.execute(query, (pattern, *values)).fetchall()
 
 
 def _match_pattern(words: Sequence[WordTerms], every: bool) -> str:
-    """Return the words as a query of FTS5."""
+    """Return the words as a query in the syntax of FTS5."""
     alternatives = []
     for word in words:
         terms = word.terms or [word.word]
         if is_unspaced(word.word):
             terms = [word.word] if every else _pieces(word.word)
-        phrases = [f'"{_tokens(term)}"' for term in terms]
-        alternatives.append(f"({' OR '.join(phrases)})")
-    return (" AND " if every else " OR ").join(alternatives)
+        phrases = " OR ".join(f'"{_tokens(term)}"' for term in terms)
+        alternatives.append(f"({phrases})")
+    operator = " AND " if every else " OR "
+    return operator.join(alternatives)
 
 
 def _pieces(run: str) -> list[str]:
-    """Cut a long run into overlapping pieces, which stand for its words.
+    """Split a long run of characters into overlapping n-grams, in place of its words.
 
-    Words of Han and Kana mostly have two characters, those of Thai and its like more.
+    Words in Han and Kana mostly have two characters, in Thai and similar scripts more.
     """
     parts = characters(run)
     if len(parts) <= LONGEST_RUN:
@@ -220,53 +222,53 @@ def _pieces(run: str) -> list[str]:
 
 
 def _known_terms(index: sqlite3.Connection, word: str) -> WordTerms:
-    """Look a word up: its inflections, else words that it begins."""
+    """Look a word up: its inflections, or else the words that begin with it."""
     if is_unspaced(word):
         return WordTerms(word, [word], exact=True)
     inflections = _inflections(index, word)
     if inflections:
         return WordTerms(word, inflections, exact=True)
-    begun = []
-    if len(word) >= SHORTEST_BEGINNING:
-        begun = _words_beginning(index, word)
-    return WordTerms(word, begun[:MOST_LIKE], exact=False)
+    longer_words = []
+    if len(word) >= SHORTEST_PREFIX:
+        longer_words = _words_with_prefix(index, word)
+    return WordTerms(word, longer_words[:MAX_TERMS], exact=False)
 
 
 def _inflections(index: sqlite3.Connection, word: str) -> list[str]:
-    """Return the word, if a text has it, and the words of the same stem, sorted."""
+    """Return the word, if a text has it, and all words with the same stem, sorted."""
     itself = _words_between(index, word, word)
     its_stem = stem(word)
     if not its_stem:
         return itself
-    beginning = its_stem[:-1] or its_stem
-    begun = _words_beginning(index, beginning)
-    inflections = [other for other in begun if stem(other) == its_stem]
+    prefix = its_stem[:-1] or its_stem
+    candidates = _words_with_prefix(index, prefix)
+    inflections = [other for other in candidates if stem(other) == its_stem]
     return sorted({*itself, *inflections})
 
 
 def _misspelled(index: sqlite3.Connection, word: str) -> list[str]:
-    """Return the words nearest to one by typing errors: with its first letter, else any."""
+    """Return the words that differ least by typing errors, preferably with the same initial."""
     initial = word[0]
     nearby = _words_between(index, initial, initial + LAST, about_as_long_as=word)
     typos = Vocabulary(nearby).typos(word)
     if not typos:
         everything = _words_between(index, "", LAST, about_as_long_as=word)
         typos = Vocabulary(everything).typos(word)
-    nearest = max(typos.values(), default=0)
-    most_alike = [other for other, likeness in typos.items() if likeness == nearest]
-    return most_alike[:MOST_LIKE]
+    highest = max(typos.values(), default=0)
+    most_alike = [other for other, likeness in typos.items() if likeness == highest]
+    return most_alike[:MAX_TERMS]
 
 
-def _words_beginning(index: sqlite3.Connection, beginning: str) -> list[str]:
-    return _words_between(index, beginning, beginning + LAST)
+def _words_with_prefix(index: sqlite3.Connection, prefix: str) -> list[str]:
+    return _words_between(index, prefix, prefix + LAST)
 
 
 def _words_between(
     index: sqlite3.Connection, first: str, last: str, about_as_long_as: str = ""
 ) -> list[str]:
-    """Return the words from one to another in order of code points, those in most texts first.
+    """Return the words between two in code-point order, the most frequent first.
 
-    Of all these only those whose length is within two letters of a given word's, if there is one.
+    With `about_as_long_as`, only words whose length differs from it by at most two letters.
     """
     query = "SELECT term FROM words WHERE term >= ? AND term <= ?"
     limits: list[str | int] = [first or " ", last]

@@ -1,8 +1,8 @@
 """The files of other libraries: one module for each layout.
 
-Each layout that is read has `recognises(path)` and `load(path)`, which returns settings in SAELens'
-words and float32 tensors, such that `SAEModel` encodes and decodes as that library does. What
-cannot be equal is refused by name. SAELens' own layout is also ours: `sae_lens` translates it.
+Each module has `recognises(path)` and `load(path)`, which returns SAELens settings and float32
+tensors such that `SAEModel` encodes and decodes exactly as that library does. SAEs for which this
+is impossible are refused. SAELens' own layout is also nanoSAE's: `sae_lens` translates variants.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LAYOUTS = (
 
 
 def layout_of(path: Path) -> ModuleType | None:
-    """Return the module that reads the files at a path; None if they are none of these."""
+    """Return the module that reads the files at a path, or None if no layout matches."""
     for layout in LAYOUTS:
         if layout.recognises(path):
             return layout

@@ -1,4 +1,4 @@
-"""What the layouts share: settings in SAELens' words, folding, and refusals."""
+"""What the layouts share: SAELens settings, folding, and refusals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanosae.model.architectures import subtracts_bias
 from nanosae.model.tensors import Arrays
 
 Settings = dict[str, Any]
-REMEDY = "Copy it anew, or save it again with the library that made it."
+REMEDY = "Copy it again, or save it again with the library that made it."
 
 
 def settings(
@@ -23,14 +23,14 @@ def settings(
     k: int | None = None,
     metadata: dict[str, Any] | None = None,
 ) -> Settings:
-    """Return SAELens' cfg.json for tensors that need no further recipe.
+    """Return SAELens' cfg.json for tensors on raw rows.
 
     Args:
-        tensors: By SAELens' names.
-        architecture: In SAELens' words.
-        subtract_bias: Whether b_dec is subtracted from the rows before they are encoded.
-        k: Of topk.
-        metadata: What is known of the training.
+        tensors: Tensors by SAELens' names.
+        architecture: The architecture, as SAELens names it.
+        subtract_bias: Whether b_dec is subtracted from the rows before encoding.
+        k: Entries kept per row, for topk.
+        metadata: What is known about the training.
     """
     input_size, hidden_size = tensors["W_enc"].shape
     described = {} if metadata is None else metadata
@@ -54,15 +54,15 @@ def settings(
 
 
 def lengths(rows: np.ndarray) -> np.ndarray:
-    """Return the length of every row, 1 for those of zeros."""
-    found = np.linalg.norm(rows.astype(np.float64), axis=1)
-    return np.where(found > 0, found, 1.0).astype(np.float32)
+    """Return the norm of each row, or 1 for zero rows."""
+    norms = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return np.where(norms > 0, norms, 1.0).astype(np.float32)
 
 
 def with_unit_decoder(tensors: Arrays) -> Arrays:
-    """Return an SAE of equal reconstructions whose decoder rows have length one.
+    """Return an SAE with unit-norm decoder rows and the same reconstructions.
 
-    Activations, thresholds and biases of the encoder are multiplied by the lengths.
+    Activations, thresholds and encoder biases are multiplied by the norms.
     """
     norm = lengths(tensors["W_dec"])
     folded = dict(tensors)
@@ -75,7 +75,7 @@ def with_unit_decoder(tensors: Arrays) -> Arrays:
 
 
 def with_scaled_rows(tensors: Arrays, scale: float) -> Arrays:
-    """Return the SAE of raw rows of one that was trained on rows × scale."""
+    """Convert an SAE trained on rows × scale to one on raw rows."""
     folded = dict(tensors)
     folded["W_enc"] = tensors["W_enc"] * np.float32(scale)
     folded["W_dec"] = tensors["W_dec"] / np.float32(scale)
@@ -84,30 +84,30 @@ def with_scaled_rows(tensors: Arrays, scale: float) -> Arrays:
 
 
 def with_centring(cfg: Settings, tensors: Arrays, subtract: bool) -> Arrays:
-    """Return the tensors of an equal SAE that subtracts b_dec from the rows, or does not.
+    """Return an equivalent SAE that subtracts b_dec from the rows, or one that does not.
 
     Args:
-        cfg: Its settings now.
-        tensors: By SAELens' names.
-        subtract: What is wanted.
+        cfg: Settings of the given tensors.
+        tensors: Tensors by SAELens' names.
+        subtract: Whether the result should subtract b_dec.
     """
     if subtract == subtracts_bias(cfg):
         return tensors
     shift = tensors["b_dec"].astype(np.float64) @ tensors["W_enc"]
     if not subtract:
         shift = -shift
-    moved = dict(tensors)
+    shifted = dict(tensors)
     for name in ("b_enc", "b_gate"):
         if name in tensors:
-            moved[name] = (tensors[name] + shift).astype(np.float32)
+            shifted[name] = (tensors[name] + shift).astype(np.float32)
     if "b_mag" in tensors:
-        magnitude = shift * np.exp(tensors["r_mag"].astype(np.float64))
-        moved["b_mag"] = (tensors["b_mag"] + magnitude).astype(np.float32)
-    return moved
+        magnitude_shift = shift * np.exp(tensors["r_mag"].astype(np.float64))
+        shifted["b_mag"] = (tensors["b_mag"] + magnitude_shift).astype(np.float32)
+    return shifted
 
 
 def refuse(path: Path, what: str, why: str) -> DataError:
-    """Return the error for an SAE that cannot be computed exactly here."""
+    """Return the error for an SAE that cannot be computed exactly."""
     return DataError(f"{path}: {what} is not supported: {why}.", file=path)
 
 
@@ -123,15 +123,15 @@ def said(theirs: dict[str, Any], name: str, file: Path) -> Any:
 
 
 def take(tensors: dict[str, Any], names: dict[str, str], path: Path) -> dict[str, Any]:
-    """Return tensors under SAELens' names.
+    """Rename tensors to SAELens' names.
 
     Args:
-        tensors: By the names of the file.
-        names: SAELens' name of each.
+        tensors: Tensors by their names in the file.
+        names: SAELens' name for each of those to take.
         path: The file.
 
     Raises:
-        DataError: If one is missing.
+        DataError: If a tensor is missing.
     """
     missing = names.keys() - tensors.keys()
     if missing:
@@ -144,6 +144,5 @@ def take(tensors: dict[str, Any], names: dict[str, str], path: Path) -> dict[str
 
 
 def transposed(tensors: Arrays, *names: str) -> Arrays:
-    """Return the tensors with these ones transposed: torch's Linear holds (out, in)."""
-    turned = {name: np.ascontiguousarray(tensors[name].T) for name in names}
-    return tensors | turned
+    """Return the tensors, the named ones transposed: torch's Linear holds (out, in)."""
+    return tensors | {name: np.ascontiguousarray(tensors[name].T) for name in names}

@@ -2,7 +2,7 @@
 
 With W_enc = encoder.weightᵀ where the encoder is a Linear, and b the bias of the decoder:
 
-    AutoEncoder               relu((x − b) W_enc + b_enc); loading makes decoder rows unit vectors
+    AutoEncoder               relu((x − b) W_enc + b_enc); loading normalises decoder rows
     AutoEncoderNew            relu(x W_enc + b_enc)
     GatedAutoEncoder          relu(p exp(r_mag) + mag_bias) where p + gate_bias > 0,
                               with p = (x − b) W_enc
@@ -11,8 +11,8 @@ With W_enc = encoder.weightᵀ where the encoder is a Linear, and b the bias of 
     MatryoshkaBatchTopKSAE    likewise
     JumpReluAutoEncoder       x W_enc + b_enc above a threshold for each latent
 
-An interrupted training leaves `ae.pt` with the state dict under "ae"; its biases are in units of
-rows ÷ norm_factor, and are multiplied by that, as the library itself does at the end.
+An interrupted training leaves the state dict under "ae" in `ae.pt`. Its biases are in units of
+rows ÷ norm_factor and are multiplied by norm_factor here, as the library does when training ends.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     """Return settings and tensors.
 
     Raises:
-        DataError: If the class is not known, or not told by anything.
+        DataError: If the class is unknown or cannot be determined.
     """
     content = pickles.content(path)
     assert content is not None
@@ -121,13 +121,13 @@ def load(path: Path) -> tuple[Settings, Arrays]:
 
 
 def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
-    """Write a model of ours in this layout.
+    """Write a model in this layout.
 
     Raises:
-        DataError: If no class of that library computes it.
+        DataError: If no class of that library computes the same.
     """
     kind = _class_for(cfg, tensors, folder)
-    state = _their_tensors(kind, cfg, tensors)
+    state = _state_dict(kind, cfg, tensors)
     metadata = cfg.get("metadata", {})
     trainer = {
         "dict_class": kind,
@@ -144,7 +144,7 @@ def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
 
 
 def _state(content: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    """Return the state dict, and what its biases are to be multiplied by."""
+    """Return the state dict, and the factor for its biases."""
     if "ae" not in content:
         return content, 1.0
     return content["ae"], float(content.get("norm_factor") or 1.0)
@@ -179,7 +179,7 @@ def _dict_class(path: Path, state: dict[str, Any], trainer: dict[str, Any]) -> s
 
 
 def _thresholds(threshold: Any, hidden_size: int) -> np.ndarray:
-    """Return a threshold for each latent; −1 means that none was ever set."""
+    """Return a threshold for each latent; −1 in the file means that none was set."""
     array = float32(threshold)
     return np.maximum(np.broadcast_to(array, hidden_size), 0).astype(np.float32)
 
@@ -219,7 +219,7 @@ def _class_for(cfg: Settings, tensors: Arrays, folder: Path) -> str:
     return "AutoEncoder" if has_unit_rows else "AutoEncoderNew"
 
 
-def _their_tensors(kind: str, cfg: Settings, tensors: Arrays) -> Arrays:
+def _state_dict(kind: str, cfg: Settings, tensors: Arrays) -> Arrays:
     """Return the state dict of a class, as arrays."""
     subtracts = kind not in WITHOUT_CENTRING
     tensors = dict(with_centring(cfg, tensors, subtracts))

@@ -1,9 +1,9 @@
-"""Gemma Scope (DeepMind): a folder with `params.npz`, or of Gemma Scope 2 `params.safetensors`.
+"""Gemma Scope (DeepMind): a folder with `params.npz`, in Gemma Scope 2 `params.safetensors`.
 
     pre = x · W_enc + b_enc      acts = pre where pre > threshold      x̂ = acts · W_dec + b_dec
 
-b_dec is not subtracted from the rows. Transcoders are of the same form; they are told by the word
-in their path. SAEs of the embedding take its vectors as they are, before Gemma scales them by
+b_dec is not subtracted from the rows. Transcoders have the same form and are recognised by the word
+"transcoder" in their path. SAEs of the embedding layer take its vectors before Gemma scales them by
 √input_size.
 """
 

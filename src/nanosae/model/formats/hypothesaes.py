@@ -11,11 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nanosae.model.formats import pickles
-from nanosae.model.formats.common import (
-    Settings,
-    said,
-    settings,
-)
+from nanosae.model.formats.common import Settings, said, settings
 from nanosae.model.tensors import Arrays
 
 NAMES = {

@@ -1,13 +1,13 @@
 """Llama Scope (OpenMOSS): `hyperparams.json` and `checkpoints/final.safetensors`.
 
-Training scales rows to a mean length of √input_size: s = √input_size ÷ their mean length, of inputs
-and of outputs. For raw rows, the same library computes
+Training scales inputs and outputs to a mean norm of √input_size, by s = √input_size ÷ mean norm. On
+raw rows, that library computes
 
     pre = x · W_enc + b_enc ÷ s_in      acts = pre where pre > jump_relu_threshold
     x̂ = acts · W_dec · s_in ÷ s_out + b_dec ÷ s_out
 
-so that activations are in the units of the rows. (SAELens' activations of the same SAE are s_in
-times these, its reconstructions the same.)
+so that activations are in the units of the rows. SAELens' activations of the same SAE are s_in
+times as large; its reconstructions are the same.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     """Return settings and tensors.
 
     Raises:
-        DataError: If rows are not scaled by one number, or the encoder is not linear.
+        DataError: If rows are scaled one by one, or the encoder is not linear.
     """
     theirs = read_json(path / SETTINGS, REMEDY)
     if not (path / TENSORS).is_file():
@@ -88,7 +88,7 @@ def _check(path: Path, theirs: dict[str, Any]) -> None:
 
 
 def _scales(theirs: dict[str, Any]) -> tuple[np.float32, np.float32]:
-    """Return what inputs and outputs were multiplied by in training."""
+    """Return the factors that scaled inputs and outputs in training."""
     if theirs.get("norm_activation", "dataset-wise") == "inference":
         return np.float32(1), np.float32(1)
     norms = theirs["dataset_average_activation_norm"]

@@ -3,8 +3,8 @@
     acts = act((x − pre_bias) · encoder.weightᵀ + latent_bias)
     x̂ = acts · decoder.weightᵀ + pre_bias
 
-With "TopK", each row is standardised first, (x − mean) ÷ (standard deviation + 1e-5), and its
-reconstruction is put back in the row's units: SAELens' `layer_norm`.
+With "TopK", each row is first standardised, (x − mean) ÷ (standard deviation + 1e-5), and its
+reconstruction is converted back to the row's units: SAELens' `layer_norm`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nanosae.model.formats import pickles
-from nanosae.model.formats.common import (
-    Settings,
-    refuse,
-    said,
-    settings,
-)
+from nanosae.model.formats.common import Settings, refuse, said, settings
 from nanosae.model.tensors import Arrays
 
 NAMES = {
@@ -37,7 +32,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     """Return settings and tensors.
 
     Raises:
-        DataError: If its activation is another than ReLU or TopK, or TopK's values are changed.
+        DataError: If its activation is neither ReLU nor TopK, or TopK is not followed by ReLU.
     """
     content = pickles.content(path)
     assert content is not None

@@ -1,4 +1,4 @@
-"""Files of torch.save: found by their names, told apart by their keys, read once."""
+"""Files of torch.save: found by their names, recognised by their keys, read once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ENDINGS = (".pt", ".pth")
 
 
 def file_in(path: Path) -> Path | None:
-    """Return a .pt file: the path itself, `ae.pt` in a folder, or its only one."""
+    """Return the .pt file of a path: itself, or in a folder `ae.pt` or the only one."""
     if path.is_file():
         return path if path.suffix in ENDINGS else None
     if (path / "ae.pt").is_file():
@@ -24,11 +24,11 @@ def file_in(path: Path) -> Path | None:
 
 
 def content(path: Path) -> dict[str, Any] | None:
-    """Return what the .pt file of a path holds; None if there is none.
+    """Return the content of the .pt file of a path, or None if there is none.
 
     Raises:
-        DamagedFileError: If it is not a file of torch.save.
-        DataError: If it holds more than tensors and plain values.
+        DamagedFileError: If it cannot be read.
+        DataError: If it holds anything but tensors and plain values.
     """
     file = file_in(path)
     if file is None:
@@ -37,21 +37,21 @@ def content(path: Path) -> dict[str, Any] | None:
 
 
 def holds(path: Path, keys: set[str]) -> bool:
-    """Return whether a path is a .pt file, or a folder with one, that has these keys."""
+    """Return whether the .pt file of a path has these keys."""
     found = content(path)
     return found is not None and keys <= found.keys()
 
 
 def linear_weights(state: dict[str, Any], names: dict[str, str], path: Path) -> Arrays:
-    """Return the tensors of two of torch's Linear under SAELens' names and as it lays them out.
+    """Convert the weights of two torch Linear layers to SAELens' names and layout.
 
     Args:
-        state: Tensors by the names of the file.
-        names: SAELens' name of each.
+        state: Tensors by their names in the file.
+        names: SAELens' name for each of them.
         path: The file.
 
     Raises:
-        DataError: If one is missing.
+        DataError: If a tensor is missing.
     """
     named = take(state, names, path)
     tensors = {name: float32(tensor) for name, tensor in named.items()}

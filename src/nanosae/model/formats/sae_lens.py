@@ -1,10 +1,11 @@
-"""SAELens: `cfg.json` and `sae_weights.safetensors`, the layout that is also ours.
+"""SAELens: `cfg.json` and `sae_weights.safetensors`, which is also nanoSAE's own layout.
 
-Translated are the flat settings of versions before 6, training checkpoints (BatchTopK's shared
-threshold, log_threshold, a scale of the rows in `activation_scaler.json`) and
-rescale_acts_by_decoder_norm, which orders latents by activation × ‖W_dec‖: folded into the encoder,
-it leaves decoder rows of length one. Activations are then × ‖W_dec‖, as in SAELens, which divides
-by it when it decodes. `reshape_activations: hook_z` only flattens heads; rows are flat here.
+Translated are: the flat settings of versions before 6; training checkpoints (BatchTopK's shared
+threshold, log_threshold, the scale of rows in `activation_scaler.json`); and
+rescale_acts_by_decoder_norm, which orders latents by activation × ‖W_dec‖ and is folded into the
+encoder, so that decoder rows have unit norm. Activations are then multiplied by ‖W_dec‖, as in
+SAELens, which divides by it when decoding. `reshape_activations: hook_z` only flattens heads, and
+rows are flat here.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ FIELDS = (
 
 
 def translate_settings(cfg: Settings, file: Path) -> Settings:
-    """Return the settings in the words of version 6.
+    """Convert settings to the format of version 6.
 
     Args:
-        cfg: Of cfg.json.
-        file: Where it lies.
+        cfg: Content of cfg.json.
+        file: Its path.
 
     Raises:
-        DataError: If what it describes cannot be computed here.
+        DataError: If they describe an SAE that cannot be computed.
     """
     if "metadata" not in cfg and {"hook_name", "hook_point"} & cfg.keys():
         cfg = _unflattened(cfg, file)
@@ -65,12 +66,12 @@ def translate_settings(cfg: Settings, file: Path) -> Settings:
 
 
 def translate(cfg: Settings, tensors: Arrays, folder: Path) -> tuple[Settings, Arrays]:
-    """Return settings and tensors of an SAE of raw rows, without further recipe."""
+    """Convert settings and tensors to those of an SAE on raw rows."""
     cfg, tensors = dict(cfg), dict(tensors)
     if cfg["architecture"] in SHARED_THRESHOLD:
         cfg["architecture"] = "jumprelu"
-        lowest = tensors.pop("topk_threshold")
-        tensors["threshold"] = np.full(cfg["d_sae"], lowest.item(), np.float32)
+        shared = tensors.pop("topk_threshold")
+        tensors["threshold"] = np.full(cfg["d_sae"], shared.item(), np.float32)
     if "log_threshold" in tensors:
         tensors["threshold"] = np.exp(tensors.pop("log_threshold"))
     if cfg.get("normalize_activations") == "expected_average_only_in":
@@ -88,7 +89,7 @@ def translate(cfg: Settings, tensors: Arrays, folder: Path) -> tuple[Settings, A
 
 
 def _unflattened(cfg: Settings, file: Path) -> Settings:
-    """Return the settings of a version before 6, in which all stood at the top."""
+    """Convert the settings of a version before 6, which has no `metadata`."""
     flat = {RENAMED.get(name, name): value for name, value in cfg.items()}
     flat.setdefault("architecture", "standard")
     activation = flat.pop("activation_fn", "relu")
@@ -113,7 +114,7 @@ def _unflattened(cfg: Settings, file: Path) -> Settings:
 
 
 def _scale(folder: Path) -> float:
-    """Return what training multiplied the rows by."""
+    """Return the factor that scaled the rows in training."""
     file = folder / SCALER
     scale = None
     if file.is_file():
@@ -122,13 +123,13 @@ def _scale(folder: Path) -> float:
         raise refuse(
             folder,
             "normalize_activations 'expected_average_only_in'",
-            f"the scale of the rows would have to be in {SCALER}",
+            f"{SCALER} with the scale of the rows is missing",
         )
     return float(scale)
 
 
 def _ordered_by_norm(tensors: Arrays) -> Arrays:
-    """Fold the decoder's norms in; thresholds are in units of activation × norm already."""
+    """Fold the decoder norms; thresholds are already in units of activation × norm."""
     folded = with_unit_decoder(tensors)
     if "threshold" in tensors:
         folded["threshold"] = tensors["threshold"]

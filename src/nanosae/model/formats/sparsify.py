@@ -49,7 +49,7 @@ def load(path: Path) -> tuple[Settings, Arrays]:
     """Return settings and tensors.
 
     Raises:
-        DataError: If its selection is neither top-k nor without sign.
+        DataError: If its activation is not top-k, or is signed.
     """
     theirs = read_json(path / SETTINGS, REMEDY)
     activation = theirs.get("activation", "topk")
@@ -73,17 +73,17 @@ def load(path: Path) -> tuple[Settings, Arrays]:
 
 
 def save(cfg: Settings, tensors: Arrays, folder: Path) -> None:
-    """Write a model of ours in this layout.
+    """Write a model in this layout.
 
     Raises:
-        DataError: If sparsify has no such SAE.
+        DataError: If sparsify does not support such an SAE.
     """
     from safetensors.numpy import save as as_bytes
 
     architecture = cfg["architecture"]
     subtracts = subtracts_bias(cfg)
     if rule(architecture) != "topk":
-        raise refuse(folder, f"writing {architecture}", "sparsify holds topk alone")
+        raise refuse(folder, f"writing {architecture}", "sparsify has only topk")
     if standardises_rows(cfg):
         raise refuse(folder, "writing layer_norm", "sparsify takes rows as they are")
     if not is_transcoder(architecture):

@@ -1,31 +1,29 @@
-"""Topics: what is known of one of them."""
+"""The details of a topic."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from nanosae.analysis.comparisons.sentences import of_comparisons
 from nanosae.analysis.groups.topic_rows import NAMING_WORDS, TOPICS, load_row_topics
 from nanosae.errors import DataError
 from nanosae.runs.results import fresh_value
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
+from nanosae.view.explorer.glance import sentences_about
 from nanosae.view.explorer.rows import row_lines
 
 EXAMPLES = 6  # texts of a topic that are shown
 FEATURES = 12
-SENTENCES = 8
 
 
 def topic(corpus: OpenCorpus, topic: int) -> Answer:
-    """Say what is known of a topic.
+    """Return the details of a topic.
 
     Returns:
         `name`, `words`, `rows`, `share`, `features` (number, name and rows, the most frequent
-        first), `findings` (sentences about it), `examples` (its most typical texts) and whether the
-        texts can be filtered by it, `has_rows`.
+        first), `findings` (sentences about it), `examples` (its most typical texts) and `has_rows`
+        (whether texts can be filtered by it).
 
     Raises:
         DataError: If there is no such topic.
@@ -43,14 +41,14 @@ def topic(corpus: OpenCorpus, topic: int) -> Answer:
         "rows": n_rows,
         "share": n_rows / max(corpus.codes.n_rows, 1),
         "features": _features(corpus, list(line["Features"])),
-        "findings": _sentences_about(corpus, topic),
+        "findings": sentences_about(corpus, "topic", topic),
         "examples": row_lines(corpus, typical[:EXAMPLES]),
         "has_rows": load_row_topics(corpus.codes) is not None,
     }
 
 
 def _known_topics(corpus: OpenCorpus) -> dict[int, dict[str, Any]]:
-    """Return the lines of the run's topics by number; none where they are stale."""
+    """Return the run's topics by number; none if they are stale."""
     table = fresh_value(corpus.run, TOPICS, corpus.codes)
     if table is None:
         return {}
@@ -62,13 +60,3 @@ def _features(corpus: OpenCorpus, features: list[int]) -> list[list[Any]]:
     counts = corpus.codes.counts
     first = [int(feature) for feature in features[:FEATURES]]
     return [[j, corpus.names.get(j, ""), int(counts[j])] for j in first]
-
-
-def _sentences_about(corpus: OpenCorpus, topic: int) -> list[str]:
-    """Return what comparisons found about a topic, the most telling first."""
-    table = fresh_value(corpus.run, "findings.parquet", corpus.codes)
-    if table is None:
-        return []
-    found: pd.DataFrame = of_comparisons(table)
-    is_about_it = found["topic"] == topic
-    return found.loc[is_about_it.fillna(False), "sentence"].head(SENTENCES).tolist()

@@ -6,6 +6,7 @@ import { go, openFeature, openTopic, opened, page, toggleFilter, where } from ".
 import {
   button,
   count,
+  endOf,
   featureLink,
   featureName,
   heading,
@@ -22,12 +23,14 @@ import { showQuery, showRow, stopSteering } from "./explore-steer.js";
 const { el, $, fmt, percent } = nano;
 const body = $("#detail-body");
 const MAX_KEYWORDS = 15;
-const HELP = "Press / to search. The address of this page always leads back to what you see.";
+const FIRST_TOPICS = 8;
+const SMALL_Q = 0.001; // below which its size says nothing more
+const HELP = "Press / to search, Esc to come back here. The address of this page leads back to what you see.";
 const EXAMPLES = {
   strongest: "Strongest",
   "from strong to weak": "From strong to weak",
-  "near misses": "Near misses: alike, but inactive",
-  "hard negatives": "Close to its texts, but inactive",
+  "near misses": "Near misses: similar, but inactive",
+  "hard negatives": "Similar to its texts, but inactive",
 };
 
 const replaceBody = (...parts) => {
@@ -45,11 +48,16 @@ const showFeature = (id) =>
     page.lastFeature = card.feature;
     replaceBody(
       kicker(card),
-      el("h2", {}, featureName(card.feature, card.name)),
+      el("h2", { dir: "auto" }, featureName(card.feature, card.name)),
       activity(card),
       actions(card),
       heading("How strongly it is active"),
-      ...nano.histogram(card.histogram, card.max, card.mean),
+      ...nano.histogram(card.histogram, "activations", [
+        "0",
+        `mean ${fmt(card.mean)}`,
+        fmt(card.max),
+      ]),
+      ...section("Findings", card.findings.map(nano.unbroken)),
       ...examples(card),
       ...relations(card),
     );
@@ -77,7 +85,7 @@ const actions = ({ feature, name, named }) => {
   const filtered = page.view.f.includes(feature);
   const filter = button(
     filtered ? "" : "primary",
-    filtered ? "Do not filter by it" : `Filter ${noun()}s by it`,
+    filtered ? "Remove this filter" : `Show its ${noun()}s`,
     () => toggleFilter(feature),
     { "aria-pressed": String(filtered) },
   );
@@ -87,7 +95,7 @@ const actions = ({ feature, name, named }) => {
     "div",
     { className: "actions" },
     filter,
-    named ? el("button", { onclick: giveBack }, "Give its label back") : null,
+    named ? el("button", { onclick: giveBack }, "Restore its label") : null,
     smallForm(field, "Rename", (text) => renameFeature(feature, text)),
   );
 };
@@ -95,7 +103,7 @@ const actions = ({ feature, name, named }) => {
 const renameFeature = (id, name) =>
   trying(body, async () => {
     await change("rename", "rename", { feature: id, name });
-    say(name ? "Renamed" : "The label is back");
+    say(name ? "Renamed" : "Label restored");
     await Promise.all([showFeature(id), listFeatures()]);
     listChips();
   });
@@ -158,7 +166,7 @@ const showTopic = (id) =>
 
 const topicFilter = (id) => {
   const filtered = page.view.topic === id;
-  const text = filtered ? "Do not filter by it" : `Show its ${noun()}s`;
+  const text = filtered ? "Remove this filter" : `Show its ${noun()}s`;
   const toggle = () => go(filtered ? { topic: null } : { topic: id, pane: "rows" });
   const more = { "aria-pressed": String(filtered) };
   return el("div", { className: "actions" }, button(filtered ? "" : "primary", text, toggle, more));
@@ -190,13 +198,14 @@ const howCompared = ({ compared, notes }) => {
   const [selected, others] = compared;
   return (
     `${count(selected, noun())} of the selection (blue) against ${count(others, "other")} (grey). ` +
-    `Every feature was tested on all of them. ${notes.join(" ")}`
+    `Every feature was tested; odds ratios have 95 % confidence intervals. ${notes.join(" ")}`
   );
 };
 
 const finding = (found) => {
-  const interval = `95 % CI ${fmt(found.odds_low)} to ${fmt(found.odds_high)}`;
-  const odds = `odds ratio ${fmt(found.odds_ratio)} (${interval}), q = ${fmt(found.q, 2)}`;
+  const interval = `${fmt(found.odds_low)} to ${fmt(found.odds_high)}`;
+  const q = found.q < SMALL_Q ? `q < ${SMALL_Q}` : `q = ${fmt(found.q, 2)}`;
+  const odds = `odds ratio ${fmt(found.odds_ratio)} (${interval}), ${q}`;
   const width = (share) => ({ width: `${100 * share}%` });
   return el(
     "div",
@@ -232,6 +241,8 @@ const showGlance = () =>
   trying(body, async () => {
     const { counts, topics, findings } = await ask("detail", "glance");
     const most = Math.max(...topics.map((topic) => topic.rows), 1);
+    const lineOf = ({ topic, name, rows }) =>
+      counted(name, rows, most, "Open the topic", () => openTopic(topic));
     replaceBody(
       el("h2", {}, "At a glance"),
       el(
@@ -239,20 +250,46 @@ const showGlance = () =>
         { className: "tiles" },
         counts.map(([name, value]) => nano.tile(name, fmt(value))),
       ),
-      ...section("Biggest topics", topics.map((topic) => topicLine(topic, most))),
+      ...section("Biggest topics", topics.slice(0, FIRST_TOPICS).map(lineOf)),
+      topics.length > FIRST_TOPICS ? allTopics(topics, lineOf) : null,
       ...section("Findings", findings.map(findingLine)),
       el("p", { className: "muted small" }, HELP),
     );
+    const { columns } = await ask("detail", "columns");
+    body.lastChild.before(...columns.flatMap(columnParts));
   });
 
-const topicLine = ({ topic, name, rows }, most) =>
+const allTopics = (topics, lineOf) => {
+  const all = button("link small", `Show all ${topics.length} topics`, () => {
+    all.previousSibling.replaceWith(list(topics.map(lineOf)));
+    all.remove();
+  });
+  return all;
+};
+
+/** Something that rows have in common, as a button: its name, how many rows, and a bar. */
+const counted = (name, rows, most, title, onclick) =>
   el(
     "button",
-    { className: "topic", title: "Open the topic", onclick: () => openTopic(topic) },
+    { className: "counted", title, onclick },
     el("span", { className: "text" }, name),
     el("span", { className: "mono" }, count(rows, noun())),
     el("span", { className: "share", style: { width: `${(100 * rows) / most}%` } }),
   );
+
+/** A metadata column: its commonest values, which filter, or a histogram; its name colours the map. */
+const columnParts = ({ name, values, n_values, histogram, ends }) => {
+  const paint = () => go({ color: `column:${name}`, pane: "map" });
+  const title = el("h3", {}, button("link", name, paint, { title: "Colour the map by it" }));
+  if (histogram) return [title, ...nano.histogram(histogram, name, ends.map(endOf))];
+  const [[, most]] = values;
+  const lines = values.map(([value, rows]) =>
+    counted(value, rows, most, `Only ${value}`, () => go({ value: [name, value], pane: "rows" })),
+  );
+  const others = n_values - values.length;
+  const rest = others ? el("p", { className: "muted small" }, `and ${count(others, "other value")}`) : "";
+  return [title, list(lines), rest];
+};
 
 /** A sentence that opens the feature or the topic that it is about, if any. */
 const findingLine = ({ sentence, feature = null, topic = null }) => {
@@ -266,6 +303,7 @@ const findingLine = ({ sentence, feature = null, topic = null }) => {
 /** Show what the view says is open. */
 export const showOpen = () => {
   stopSteering();
+  $("#detail-head").hidden = !page.view.open;
   if (opened("feature") !== null) return showFeature(opened("feature"));
   if (opened("topic") !== null) return showTopic(opened("topic"));
   if (opened("row") !== null) return showRow(opened("row"));

@@ -24,7 +24,7 @@ const fill = (list, found, at, makeLine, showMore, nothing) => {
     );
   }
   if (!found.total) {
-    list.append(el("li", { className: "busy" }, nothing));
+    list.append(el("li", { className: "busy" }, ...nothing));
   }
 };
 
@@ -54,7 +54,7 @@ export const listFeatures = (at = 0) =>
     const found = await ask("features", "features", { words: q, sort, marked, at });
     $("#features-title").textContent = q || marked ? count(found.total, "feature") : "Features";
     $("#sort").disabled = Boolean(q); // what is found is ranked
-    const nothing = q ? "No feature is called so." : "No feature is bookmarked yet.";
+    const nothing = q ? ["No feature matches."] : ["No feature is bookmarked yet."];
     fill($("#feature-list"), found, at, featureLine, listFeatures, nothing);
     markOpen();
   });
@@ -79,12 +79,22 @@ export const listRows = (at = 0) =>
     const isNoSelection = !found.total || found.total === page.state.rows;
     $("#compare").disabled = isNoSelection;
     $("#tag-all").disabled = isNoSelection;
+    const needed = `Possible once some of the ${noun()}s are selected: search, filter, or use the lasso`;
+    $("#compare").title = isNoSelection ? needed : "Which features tell these from all others";
+    $("#tag-all").title = isNoSelection ? needed : "";
     const params = new URLSearchParams({ where: JSON.stringify(where()) });
     $("#export").href = `/api/export?${params}`;
-    fill($("#row-list"), found, at, rowLine, listRows, "Nothing meets these conditions.");
+    fill($("#row-list"), found, at, rowLine, listRows, nothingFound());
     markOpen();
     if (at === 0) say(`${count(found.total, noun())} found`);
   });
+
+const nothingFound = () => {
+  const { q } = page.view;
+  if (!q) return [`No ${noun()} meets these conditions.`];
+  const search = () => go({ q: "", open: `query:${q}`, edit: {}, pane: "detail" });
+  return [`No ${noun()} contains these words. `, button("link", "Search by meaning", search)];
+};
 
 /** Mark in the lists what is open. */
 export const markOpen = () => {

@@ -1,8 +1,8 @@
 /* The map of texts or features: its points, colours, legend, and what is marked on it. */
 
 import { ask, trying } from "./explore-ask.js";
-import { go, openFeature, openRow, opened, page, where } from "./explore-page.js";
-import { count, featureName, noun, thousands } from "./explore-parts.js";
+import { go, openFeature, openRow, openTopic, opened, page, where } from "./explore-page.js";
+import { count, endOf, featureName, noun, thousands } from "./explore-parts.js";
 
 const { el, $, fmt } = nano;
 const HOVER_LETTERS = 300;
@@ -81,26 +81,33 @@ export const markMap = () => {
   page.map.mark(id === null ? null : Number(id), polygon);
 };
 
+/** The metadata column that colours the map, or null. */
+const coloringColumn = () => (color().startsWith("column:") ? color().slice("column:".length) : null);
+
 /** A colour scale with its ends. */
 const scaleOf = (legend) => {
   const stops = nano.dark.matches ? legend.dark : legend.light;
   const background = `linear-gradient(90deg, ${stops.join(",")})`;
   return [
-    el("span", {}, fmt(legend.low)),
+    el("span", {}, endOf(legend.ends[0])),
     el("span", { className: "ramp", style: { background } }),
-    el("span", {}, fmt(legend.high)),
+    el("span", {}, endOf(legend.ends[1])),
   ];
 };
 
-/** A group's colour and name; of a column on the map of texts, a button that selects it. */
-const keyOf = (column, { name, color: shade }) => {
-  const dot = el("i", { style: { background: shade } });
-  const text = el("span", {}, name);
-  if (!column || !showsRows() || name === "others") {
-    return el("span", { className: "key", title: name }, dot, text);
+/** A group's colour and name: a button that opens a topic, or selects a column's value. */
+const keyOf = (column, { name, number, color: shade }) => {
+  const parts = [el("i", { style: { background: shade } }), el("span", {}, name)];
+  const isOthers = name === "others" && number === undefined;
+  if (color() === "topic" && !isOthers) {
+    const onclick = () => openTopic(number);
+    return el("button", { className: "key", title: `Open the topic ${name}`, onclick }, ...parts);
+  }
+  if (!column || !showsRows() || isOthers) {
+    return el("span", { className: "key", title: name }, ...parts);
   }
   const onclick = () => go({ value: [column, name] });
-  return el("button", { className: "key", title: `Only ${name}`, onclick }, dot, text);
+  return el("button", { className: "key", title: `Only ${name}`, onclick }, ...parts);
 };
 
 export const drawLegend = (legend) => {
@@ -108,7 +115,7 @@ export const drawLegend = (legend) => {
     $("#legend").replaceChildren();
     return;
   }
-  const column = color().startsWith("column:") ? color().slice("column:".length) : null;
+  const column = coloringColumn();
   const scale = legend.kind === "scale" ? scaleOf(legend) : [];
   const keys = (legend.entries || []).map((entry) => keyOf(column, entry));
   $("#legend").replaceChildren(el("b", {}, legend.title), ...scale, ...keys);
@@ -119,7 +126,9 @@ const nameOf = async (id) => {
   try {
     if (showsRows()) {
       const row = await ask("hover", `row/${id}`);
-      return row.text.slice(0, HOVER_LETTERS) || `row ${id}`;
+      const value = row.columns[coloringColumn()];
+      const text = row.text.slice(0, HOVER_LETTERS) || `row ${id}`;
+      return value === undefined ? text : `${coloringColumn()}: ${value}\n${text}`;
     }
     const found = await ask("hover", "features", { words: String(id) });
     return featureName(id, found.lines[0]?.name);
@@ -143,6 +152,13 @@ const useLasso = (on) => {
   page.map.draw(on);
 };
 const lassoIsUsed = () => $("#lasso").getAttribute("aria-pressed") === "true";
+
+/** Put the lasso away; return whether it was in use. */
+export const dropLasso = () => {
+  const wasUsed = lassoIsUsed();
+  if (wasUsed) useLasso(false);
+  return wasUsed;
+};
 
 const selectInView = () => {
   if (!page.map.points) return;
@@ -177,9 +193,6 @@ export const connectMap = () => {
   $("#color").addEventListener("change", (event) => go({ color: event.target.value }));
   $("#lasso").addEventListener("click", () => useLasso(!lassoIsUsed()));
   $("#in-view").addEventListener("click", selectInView);
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && lassoIsUsed()) useLasso(false);
-  });
   nano.dark.addEventListener("change", () => {
     if (page.map.points) drawLegend(page.map.points.legend);
   });

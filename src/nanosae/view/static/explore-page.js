@@ -130,5 +130,6 @@ export const openRow = (id) => go({ open: `row:${id}`, edit: {}, pane: "detail" 
 /** Filter the texts by a feature, or no longer. */
 export const toggleFilter = (id) => {
   const { f } = page.view;
-  go({ f: f.includes(id) ? f.filter((other) => other !== id) : [...f, id] });
+  if (f.includes(id)) go({ f: f.filter((other) => other !== id) });
+  else go({ f: [...f, id], pane: "rows" });
 };

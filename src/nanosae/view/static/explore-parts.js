@@ -8,6 +8,11 @@ const { el, $, fmt } = nano;
 export const thousands = (n) => n.toLocaleString("en-US");
 export const count = (n, one) => `${thousands(n)} ${one}${n === 1 ? "" : "s"}`;
 export const noun = () => (page.state.texts ? "text" : "row");
+/** An end of a scale; years have no thousands. */
+export const endOf = (value) => {
+  if (typeof value === "string") return value;
+  return Math.abs(value) < 10_000 ? String(Number(value.toPrecision(4))) : fmt(value);
+};
 export const featureName = (id, name) => name || `feature ${id}`;
 
 export const heading = (title) => el("h3", {}, title);
@@ -70,7 +75,7 @@ export const meter = (activation, most) =>
   el(
     "span",
     { className: "meter" },
-    fmt(activation),
+    activation < 1000 ? activation.toPrecision(3) : fmt(activation),
     el("i", { style: { width: `${(100 * activation) / (most || 1)}%` } }),
   );
 

@@ -2,7 +2,7 @@
 
 import { ask, change, say, trying } from "./explore-ask.js";
 import { listTags } from "./explore-lists.js";
-import { go, page } from "./explore-page.js";
+import { go, openTopic, page } from "./explore-page.js";
 import {
   button,
   chip,
@@ -45,12 +45,15 @@ export const showRow = (id) =>
     body.replaceChildren(
       el("p", { className: "kicker" }, `${page.state.texts ? "Text" : "Row"} ${row.row}`),
       ...textParts(row),
+      row.topic ? el("p", { className: "small" }, "Topic: ", topicLink(...row.topic)) : "",
       nano.facts(Object.entries(row.columns), "small"),
       tags,
       el("div", { className: "actions" }, add),
     );
     showSteering({ row: row.row }, row.features, () => showRow(id));
   });
+
+const topicLink = (id, name) => button("link", name, () => openTopic(id));
 
 const drawTags = (row, node) => {
   const chips = row.tags.map((tag) =>
@@ -88,7 +91,7 @@ const showSteering = (start, features, again) => {
   const rest = addSliders();
   const canSteer = page.state.steer;
   body.append(
-    heading(canSteer ? "Its features: move them" : "Its features"),
+    heading(canSteer ? "Its features (move a slider to search for more or less of one)" : "Its features"),
     sliders,
     rest.length ? showAllButton(rest) : "",
     canSteer ? addingForm() : "",
@@ -195,7 +198,7 @@ const addFeature = async (text) => {
   const found = await ask("suggest", "features", { words: number ? number[0] : text });
   const [line] = found.lines;
   if (!line) {
-    say("No feature is called so.");
+    say("No feature matches.");
     return;
   }
   const there = $(`[data-slider="${line.feature}"]`);
@@ -242,7 +245,7 @@ export const rank = () =>
     const isMoved = Object.keys(edit).length > 0;
     const hits = found.hits.slice(0, HITS).map(hitLine);
     ranking.replaceChildren(
-      heading(isMoved ? "Ranked by what you made of it" : "Most alike"),
+      heading(isMoved ? "Most similar to the changed features" : "Most similar"),
       el("p", { className: "muted small", role: "status" }, found.note),
       el("ol", { className: "plain", id: "ranking" }, hits),
     );

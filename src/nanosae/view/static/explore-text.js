@@ -19,7 +19,7 @@ export const textParts = (row) => {
   const [first] = row.features;
   const from = comesFrom(row) ?? first;
   whole.replaceChildren(...(from ? marked(row.text, wordsOf(from)) : [row.text]));
-  return [whole, isLong ? unfold(whole) : "", row.features.length ? weighing(row, from, whole) : ""];
+  return [whole, isLong ? unfold(whole) : "", row.features.length ? marking(row, from, whole) : ""];
 };
 
 /** The feature whose card was open before, if the text has it. */
@@ -37,8 +37,8 @@ const unfold = (whole) => {
   return more;
 };
 
-/** A choice of one of its features, and a button that finds the sentences it rests on. */
-const weighing = (row, from, whole) => {
+/** A choice of the feature whose words are marked, and what finds the sentences it rests on. */
+const marking = (row, from, whole) => {
   const note = el("p", { className: "muted small", role: "status" });
   const options = row.features
     .slice(0, CHOICES)
@@ -62,7 +62,8 @@ const weighing = (row, from, whole) => {
     }),
   );
   weigh.title = "Encode the text again without each of its sentences";
-  return el("div", {}, el("div", { className: "tools marking" }, choice, weigh), note);
+  const tools = el("div", { className: "tools marking" }, choice, row.weighable ? weigh : null);
+  return el("div", {}, tools, note);
 };
 
 const sentence = ([text, drop]) => {

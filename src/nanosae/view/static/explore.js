@@ -4,7 +4,7 @@
 import { ask, change, say, trying } from "./explore-ask.js";
 import { showOpen } from "./explore-details.js";
 import { listChips, listFeatures, listRows, listTags, markOpen } from "./explore-lists.js";
-import { color, connectMap, drawMap, markMap, showMapState } from "./explore-map.js";
+import { color, connectMap, drawMap, dropLasso, markMap, showMapState } from "./explore-map.js";
 import { address, go, onChange, opened, page, readAddress, same, where } from "./explore-page.js";
 import { count, noun } from "./explore-parts.js";
 import { isSteering, rank } from "./explore-steer.js";
@@ -77,11 +77,38 @@ const connectSearch = () => {
     if (query) go({ open: `query:${query}`, edit: {}, pane: "detail" });
     else words.focus();
   });
+};
+
+const closeDetails = () => {
+  go({ open: "", edit: {} });
+  $("#detail").focus();
+};
+
+/** One step back: out of the lasso, the form for a tag, the field, or what is open. */
+const stepBack = (field) => {
+  if (dropLasso()) return;
+  if (!$("#tag-form").hidden) {
+    showTagForm(false);
+    $("#tag-all").focus();
+  } else if (field) field.blur();
+  else if (page.view.open) closeDetails();
+};
+
+const connectKeys = () => {
   document.addEventListener("keydown", (event) => {
-    const isWriting = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName);
-    if (event.key !== "/" || isWriting) return;
+    const field = document.activeElement.closest("input, select");
+    if (event.key === "Escape" && field?.type !== "search") stepBack(field); // a search is emptied
+    if (event.key !== "/" || field) return;
     event.preventDefault();
-    words.focus();
+    $("#words").focus();
+  });
+  $("main").addEventListener("keydown", (event) => {
+    const step = { ArrowDown: "nextElementSibling", ArrowUp: "previousElementSibling" }[event.key];
+    const line = event.target.closest(".list > li");
+    const next = step && line?.[step]?.querySelector(".main, .more");
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
   });
 };
 
@@ -92,6 +119,7 @@ const connectLists = () => {
   $("#compare").addEventListener("click", () => {
     go({ open: "contrast:", edit: {}, pane: "detail" });
   });
+  $("#glance").addEventListener("click", closeDetails);
   for (const choice of document.querySelectorAll("[data-pane]")) {
     choice.addEventListener("click", () => go({ pane: choice.dataset.pane }, true));
   }
@@ -206,6 +234,7 @@ trying($("#feature-list"), async () => {
   onChange(render);
   connectMap();
   connectSearch();
+  connectKeys();
   connectLists();
   connectTags();
   connectAddress();

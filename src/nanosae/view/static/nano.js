@@ -43,14 +43,14 @@ const nano = (() => {
       { className: `facts ${className}` },
       pairs.flatMap(([name, value]) => [el("dt", {}, name), el("dd", { dir: "auto" }, value)]),
     );
-  /** A small histogram of activations from 0 to the strongest. */
-  const histogram = (counts, strongest, mean = null) => [
+  /** A small histogram of `what`; `ends` are written below it, from left to right. */
+  const histogram = (counts, what, ends) => [
     el(
       "div",
       {
         className: "bars",
         role: "img",
-        "aria-label": `Histogram of activations from 0 to ${fmt(strongest)}`,
+        "aria-label": `Histogram of ${what}: ${ends.join(" to ")}`,
       },
       counts.map((n) =>
         el("i", { title: fmt(n), style: { height: `${(100 * n) / Math.max(...counts, 1)}%` } }),
@@ -59,9 +59,7 @@ const nano = (() => {
     el(
       "div",
       { className: "ends" },
-      el("span", {}, "0"),
-      mean === null ? null : el("span", {}, `mean ${fmt(mean)}`),
-      el("span", {}, fmt(strongest)),
+      ends.map((end) => el("span", {}, end)),
     ),
   ];
   const $ = (selector, within = document) => within.querySelector(selector);

@@ -98,7 +98,7 @@
     const known = nano.facts(knownFacts(place, card, most));
     if (!card) return [known, el("p", { className: "hint" }, whyEmpty())];
     const strengths = card.histogram.length
-      ? [el("h3", {}, "Activation strengths"), ...nano.histogram(card.histogram, most)]
+      ? [el("h3", {}, "Activation strengths"), ...nano.histogram(card.histogram, "activations", ["0", fmt(most)])]
       : [];
     const across =
       "One text from the middle of each equal band of ranks: what it stands for on most rows.";

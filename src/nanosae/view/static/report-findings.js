@@ -64,7 +64,7 @@
       list.append(...findings.slice(FIRST).map(sentence));
       event.target.remove();
     };
-    list.after(el("button", { onclick }, `Show ${fmt(findings.length)}`));
+    list.after(el("button", { onclick }, `Show ${fmt(findings.length - FIRST)} more`));
   };
   const showTerms = () => {
     const used = { ...TERMS };

@@ -10,6 +10,7 @@
   const FIRST_CONTRASTS = 4;
   const FAMILY_MEMBERS = 12;
   const FIRST_SENTENCES = 8;
+  const NAME_LETTERS = 18; // of a name beside a figure on a phone
 
   /** Put items into a node: the first ones, and a button for the others. */
   const longList = (node, items, make, first = FIRST_ITEMS) => {
@@ -44,7 +45,8 @@
   const topicChip = ([topic, count, name]) => {
     const text = topicWords(name);
     const onclick = () => report.narrow({ column: "topic", value: topic, text });
-    return el("button", { className: "chip", onclick }, `${text} · ${fmt(count)} rows`);
+    const noun = report.facts.corpus.texts ? "texts" : "rows";
+    return el("button", { className: "chip", onclick }, `${text} · ${fmt(count)} ${noun}`);
   };
 
   /** A title in lines of at most so many letters. */
@@ -58,11 +60,15 @@
     }
     return lines.join("<br>");
   };
-  /** Draw a figure as wide as its node, the titles of its axes broken. */
+  /** A text cut to so many letters, but within no entity. */
+  const cut = (text, most) =>
+    text.length <= most ? text : `${text.slice(0, most - 1).replace(/&\w*$/, "")}…`;
+  /** Draw a figure as wide as its node, the titles of its axes broken; panels scroll on a phone. */
   const draw = (node, name, height) => {
     const figure = figures[name];
-    const box = el("div", { className: "plot", role: "img", "aria-label": name });
-    node.append(box);
+    const className = figure.layout.xaxis2 ? "plot panels" : "plot";
+    const box = el("div", { className, role: "img", "aria-label": name });
+    node.append(el("div", { className: "scroll" }, box));
     plot(box, () => {
       const letters = Math.max(20, (box.clientWidth - 130) / 7);
       const layout = { ...figure.layout, width: undefined };
@@ -72,6 +78,9 @@
         if (!title?.text) continue;
         layout[axis] = { ...layout[axis], title: { ...title, text: broken(title.text, letters) } };
       }
+      const names = layout.yaxis?.ticktext;
+      const most = Math.max(NAME_LETTERS, box.clientWidth / 16); // so that half of it is left
+      if (names) layout.yaxis = { ...layout.yaxis, ticktext: names.map((text) => cut(text, most)) };
       return { ...figure, layout };
     });
   };

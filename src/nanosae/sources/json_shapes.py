@@ -1,0 +1,125 @@
+"""Rows out of JSON that is no array of objects: lists by name, columns, tables, boards, mappings.
+
+What pandas writes with any `orient`, pages of web interfaces, exports with several lists, and
+objects whose keys are the rows' names or labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+DEEPEST = 3  # level at which a list of rows is looked for
+
+Rows = list[Any]
+
+
+def rows_of(value: Any, text: str) -> tuple[Rows, str | None]:
+    """Return the rows of a JSON value, objects or texts, and a note where others were left out.
+
+    Args:
+        value: As `json.loads` returns it.
+        text: Name of the column of texts, where the value has none.
+
+    Returns:
+        An empty list if there are no rows.
+
+    Example:
+        >>> rows_of({"praise": ["lovely"], "complaints": ["late", "lost"]}, "text")[0][1]
+        {'text': 'late', 'label': 'complaints'}
+    """
+    if isinstance(value, list):
+        return _rows_of_list(value), None
+    if not isinstance(value, dict) or not value:
+        return [], None
+    parts = list(value.values())
+    if len(parts) == 1 and isinstance(parts[0], list):
+        return _rows_of_list(parts[0]), None
+    if "columns" in value and isinstance(value.get("data"), list):
+        return _rows_of_cells(value["columns"], value["data"]), None
+    if all(isinstance(part, dict) for part in parts):
+        rows = _rows_of_objects(value)
+        if rows:
+            return rows, None
+    if all(isinstance(part, str) for part in parts):
+        return [{"key": key, "value": part} for key, part in value.items()], None
+    if all(_is_list_of(part, str) for part in parts) and not _are_columns(value):
+        return _labelled(value, text), None
+    if _are_columns(value):
+        return _rows_of_cells(list(value), list(zip(*parts, strict=True))), None
+    return _longest_list(value)
+
+
+def _rows_of_list(rows: list[Any]) -> Rows:
+    """Return objects and texts as they are, and arrays as objects with numbered columns."""
+    if not rows or not all(isinstance(row, list) for row in rows):
+        return rows
+    width = max(map(len, rows))
+    first = rows[0]
+    has_names = len(set(map(str, first))) == width and _is_list_of(first, str)
+    others_are_strings = all(_is_list_of(row, str) for row in rows[1:])
+    if has_names and not others_are_strings:
+        return _rows_of_cells(first, rows[1:])
+    return _rows_of_cells([f"column{i + 1}" for i in range(width)], rows)
+
+
+def _rows_of_cells(names: list[Any], rows: list[Any]) -> Rows:
+    return [dict(zip(map(str, names), row, strict=False)) for row in rows]
+
+
+def _rows_of_objects(value: dict[str, dict]) -> Rows:
+    """Return the objects of an object; where they are columns, an object for each row."""
+    parts = list(value.values())
+    shared = set.intersection(*map(set, parts))
+    if not shared:
+        return []
+    if len(parts) >= len(shared):
+        return [{"key": key} | part for key, part in value.items()]
+    are_cells = all(not isinstance(cell, dict | list) for cell in parts[0].values())
+    if not are_cells or len(shared) < max(map(len, parts)):
+        return []
+    return [{name: cells[key] for name, cells in value.items()} for key in parts[0]]
+
+
+def _is_list_of(value: Any, kind: type) -> bool:
+    return isinstance(value, list) and all(isinstance(cell, kind) for cell in value)
+
+
+def _are_columns(value: dict[str, Any]) -> bool:
+    """Return whether an object has lists of cells, all of one length."""
+    parts = list(value.values())
+    if not all(isinstance(part, list) for part in parts):
+        return False
+    holds_rows = any(_is_list_of(part, dict) and part for part in parts)
+    return len(set(map(len, parts))) == 1 and not holds_rows
+
+
+def _labelled(value: dict[str, list[str]], text: str) -> Rows:
+    return [
+        {text: one, "label": label} for label, texts in value.items() for one in texts
+    ]
+
+
+def _longest_list(value: dict[str, Any]) -> tuple[Rows, str | None]:
+    """Return the longest list of objects or texts anywhere in an object, not too deep."""
+    lists = dict(_lists_in(value, "", DEEPEST))
+    if not lists:
+        return [], None
+    longest = max(lists, key=lambda name: len(lists[name]))
+    others = [name for name, rows in lists.items() if rows and name != longest]
+    if not others:
+        return lists[longest], None
+    said = ", ".join(repr(name) for name in others)
+    return lists[
+        longest
+    ], f"Of several lists the longest, {longest!r}, was read: not {said}."
+
+
+def _lists_in(
+    value: dict[str, Any], prefix: str, depth: int
+) -> Iterator[tuple[str, Rows]]:
+    for name, part in value.items():
+        if isinstance(part, dict) and depth > 1:
+            yield from _lists_in(part, f"{prefix}{name}.", depth - 1)
+        elif _is_list_of(part, dict) or _is_list_of(part, str):
+            yield f"{prefix}{name}", part

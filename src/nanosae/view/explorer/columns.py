@@ -1,0 +1,50 @@
+"""The metadata columns at a glance: their most frequent values, or histograms of numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanosae.view.explorer.corpus import Answer, Column, OpenCorpus, day
+
+MAX_COLUMNS = 12
+VALUES = 5  # most frequent values of a column
+BINS = 20
+IDS = (
+    0.5  # ratio of distinct values to rows above which a column identifies single rows
+)
+
+
+def columns(corpus: OpenCorpus) -> Answer:
+    """Summarise the metadata columns, except those that identify single rows.
+
+    Returns:
+        `columns`: the `name` of each, with its most frequent `values` (text and number of rows) and
+        `n_values`, the number of distinct ones; for numbers and times a `histogram` with its two
+        `ends` instead.
+    """
+    found = []
+    for name in corpus.codes.columns[:MAX_COLUMNS]:
+        column = corpus.column(name)
+        summary = _most_frequent(column) if column.names else _histogram(column)
+        if summary is not None:
+            found.append({"name": name} | summary)
+    return {"columns": found}
+
+
+def _most_frequent(column: Column) -> Answer | None:
+    known = column.values[column.values >= 0]
+    if len(column.names) > IDS * len(known):
+        return None
+    counts = np.bincount(known, minlength=len(column.names))[:VALUES].tolist()
+    values = list(zip(column.names, counts, strict=False))
+    return {"values": values, "n_values": len(column.names)}
+
+
+def _histogram(column: Column) -> Answer | None:
+    known = column.values[np.isfinite(column.values)].astype(np.float64)
+    if not len(known):
+        return None
+    low, high = known.min(), known.max()
+    counts, _ = np.histogram(known, BINS, (low, high))
+    ends = [day(low), day(high)] if column.is_date else [low, high]
+    return {"histogram": counts, "ends": ends}

@@ -1,0 +1,77 @@
+"""JSON in the shapes in which programs write it."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from nanosae.errors import DataError
+from nanosae.sources.notes import notes_of
+from nanosae.sources.texts import read_texts
+
+FRAME = pd.DataFrame(
+    {"text": [f"text {i}" for i in range(9)], "n": range(9), "kind": list("aab" * 3)}
+)
+
+
+def read(tmp_path, value):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(value))
+    return read_texts(path)
+
+
+@pytest.mark.parametrize(
+    "orient", ["split", "records", "index", "columns", "table", "values"]
+)
+def test_what_pandas_writes_is_read(orient, tmp_path):
+    path = tmp_path / "rows.json"
+    FRAME.to_json(path, orient=orient)
+    table = read_texts(path).to_pandas()
+    if orient == "values":
+        table = table.set_axis(FRAME.columns, axis="columns")
+    pd.testing.assert_frame_equal(table[list(FRAME)], FRAME, check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    ("value", "columns", "n"),
+    [
+        (
+            {"a": {"text": "x", "n": 1}, "b": {"text": "y", "n": 2}},
+            ["key", "text", "n"],
+            2,
+        ),
+        ({"good": ["x", "y"], "bad": ["z"]}, ["text", "label"], 3),
+        ({"good": ["x", "y"], "bad": ["z", "w"]}, ["good", "bad"], 2),
+        ({"x is good": "praise", "y is late": "complaint"}, ["key", "value"], 2),
+        ([["text", "n"], ["x", 1], ["y", 2]], ["text", "n"], 2),
+        ([["x", "a"], ["y", "b"]], ["column1", "column2"], 2),
+        (
+            {"data": {"children": [{"text": "x"}, {"text": "y"}]}, "kind": 1},
+            ["text"],
+            2,
+        ),
+        ({"values": [["text", "n"], ["x", 1]]}, ["text", "n"], 1),
+        ({"count": 3}, None, 0),
+        ({}, None, 0),
+    ],
+)
+def test_rows_are_found_where_they_are(value, columns, n, tmp_path):
+    if columns is None:
+        with pytest.raises(DataError, match="no array of rows"):
+            read(tmp_path, value)
+        return
+    table = read(tmp_path, value)
+    assert table.column_names == columns
+    assert len(table) == n
+    assert notes_of(table) == []
+
+
+def test_of_several_lists_the_longest_is_read_and_said(tmp_path):
+    cards = [{"name": f"card {i}", "labels": [{"name": "late"}]} for i in range(5)]
+    board = {"name": "b", "lists": [{"name": "To do"}], "cards": cards, "actions": []}
+    table = read(tmp_path, board)
+    assert table["name"].to_pylist() == [f"card {i}" for i in range(5)]
+    assert table["labels"][0].as_py() == ["late"]
+    assert notes_of(table) == [
+        "Of several lists the longest, 'cards', was read: not 'lists'."
+    ]

@@ -1,0 +1,116 @@
+"""Dates as people of several countries write them, beside the days of the calendar."""
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from nanosae.sources.dates import are_months, share_of_dates
+from nanosae.sources.roles import column_roles
+from nanosae.sources.typed import with_types
+
+DAYS = pd.date_range("2020-01-06", "2022-12-30", freq="7D")
+GERMAN = (
+    "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
+)
+SHORT = "Jan. Feb. März Apr. Mai Juni Juli Aug. Sept. Okt. Nov. Dez."
+FRENCH = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre"
+SPANISH = (
+    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre "
+    "diciembre"
+)
+ITALIAN = (
+    "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre "
+    "dicembre"
+)
+DUTCH = (
+    "januari februari maart april mei juni juli augustus september oktober november "
+    "december"
+)
+PORTUGUESE = (
+    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro "
+    "dezembro"
+)
+RUSSIAN = (
+    "января февраля марта апреля мая июня июля августа сентября октября ноября декабря"
+)
+WAYS = {
+    "{d}. {m} {y}": GERMAN,
+    "Montag, {d}. {m} {y}": SHORT,
+    "{d} {m} {y}": FRENCH,
+    "mercredi {d} {m} {y}": FRENCH,
+    "{d} de {m} de {y}": SPANISH,
+    "{d}  {m} {y}": ITALIAN,
+    "{d} {m} {y} ": DUTCH,
+    " {d} de {m} de {y}": PORTUGUESE,
+    "{d} {m} {y} 14:05": RUSSIAN,
+}
+
+
+def dates_of(cells):
+    """Read a column as a run does."""
+    table = pa.table({"when": cells})
+    (column,) = column_roles(table)
+    assert column.role == "date", column
+    return with_types(table, [column])["when"].to_pandas()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_months_of_several_languages(way):
+    months = WAYS[way].split()
+    cells = [way.format(d=day.day, m=months[day.month - 1], y=day.year) for day in DAYS]
+    assert (dates_of(cells).dt.normalize() == DAYS).all()
+
+
+@pytest.mark.parametrize(
+    ("way", "unit"),
+    [
+        ("{t.year}年{t.month}月{t.day}日", "D"),
+        ("{t.year}年{t.month}月", "M"),
+        ("{t.year}-Q{t.quarter}", "Q"),
+        ("Q{t.quarter} {t.year}", "Q"),
+        ("{t.year}/T{t.quarter}", "Q"),
+        ("{iso.year}-W{iso.week:02}", "W"),
+        ("{iso.year}W{iso.week:02}", "W"),
+        ("{t:%b-%y}", "M"),
+        ("{t:%B %Y}", "M"),
+        ("{t:%Y %b}", "M"),
+        ("{t:%Y %b %d}", "D"),
+        ("{t:%Y %b-Dec}", "M"),
+        ("{t:%Y/%m/%d} {t.day}:07:00 AM MEZ", "D"),
+        ("{t:%Y-%m-%d} 08:11 GMT+2", "D"),
+        ("{t:%B} {t.day}th, {t.year}", "D"),
+    ],
+)
+def test_periods_are_their_first_day(way, unit):
+    cells = [way.format(t=day, iso=day.isocalendar()) for day in DAYS]
+    if "AM" in way:  # of a clock with twelve hours
+        cells = [
+            cell.replace(f" {day.day}:", " 7:")
+            for cell, day in zip(cells, DAYS, strict=True)
+        ]
+    starts = DAYS.to_period(unit).start_time
+    assert (dates_of(cells).dt.normalize() == starts).all()
+
+
+def test_months_as_whole_numbers():
+    months = [202012, 202101, 202112] * 20
+    dates = dates_of(months)
+    assert dates[0] == pd.Timestamp("2020-12-01")
+    assert not are_months(pa.array([202012, 202113]))
+    assert not are_months(pa.array([None], pa.int64()))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["4 out of 5", "3 out of 5"],  # "out" is October in Portuguese
+        ["Set A 2021", "Set B 2022"],
+        ["mag 5", "mag 12"],
+        ["21-Mar", "4-Apr"],  # no year
+        ["W12", "W13"],
+        ["Q1", "Q2"],
+        ["1999 words", "2020 words"],
+    ],
+)
+def test_what_is_no_date_is_none(cells):
+    assert share_of_dates(pa.array(cells * 20)) < 0.95

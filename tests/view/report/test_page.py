@@ -1,0 +1,54 @@
+"""The report in a real browser, as a phone shows it."""
+
+import pytest
+
+from nanosae.view.report.render import report
+
+pytestmark = pytest.mark.slow
+
+SMALL = """
+const inLine = "td .link, a.link";  // its line of the table is what a finger meets
+return [...document.querySelectorAll("button, select, input, summary")]
+  .filter((node) => node.checkVisibility() && !node.matches(inLine))
+  .filter((node) => node.getBoundingClientRect().height < 40)
+  .map((node) => node.outerHTML.slice(0, 100));
+"""
+
+
+@pytest.fixture
+def phone(browser, run):
+    browser.size(390, 844)
+    browser.open(report(run))
+    browser.wait("document.querySelector('#table tbody tr')")
+    return browser
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_all_of_it_fits_can_be_read_and_touched(phone, dark):
+    phone.dark(dark)
+    assert phone.overflow() == 0
+    assert [line for line in phone.contrasts() if line[0] < 4.5] == []
+    assert phone.js(SMALL) == []
+    pale = "#555" if dark else "#aaa"  # which is not enough
+    phone.js(f"document.documentElement.style.setProperty('--muted', '{pale}')")
+    assert min(phone.contrasts())[0] < 4.5
+
+
+def test_a_card_opens_and_the_back_button_closes_it(phone):
+    phone.click("#table tbody .link")
+    phone.wait("document.querySelector('dialog[open] .texts li')")
+    assert phone.js("return location.hash").startswith("#feature-")
+    assert [line for line in phone.contrasts() if line[0] < 4.5] == []
+    phone.js("history.back()")
+    phone.wait("!document.querySelector('dialog[open]')")
+
+
+def test_the_figure_of_a_comparison_leaves_room_for_its_points(phone):
+    phone.js("for (const box of document.querySelectorAll('details')) box.open = true")
+    phone.wait("document.querySelector('#contrast-list .plot .xy')")
+    plane, figure = phone.js(
+        "const {xaxis, width} = document.querySelector('#contrast-list .plot')._fullLayout;"
+        "return [xaxis._length, width]"
+    )
+    assert plane > 0.4 * figure
+    assert phone.overflow() == 0
