@@ -1317,6 +1317,24 @@ add(
     ("features: page without end", "features[at : at + PAGE]", "features[at:]"),
     ("features: partners by chance", "together < MIN_TOGETHER", "together < 1"),
     ("features: other corpus' misses", 'line.get("n_active") == n', "True"),
+    ("features: bands of few texts", "if n > EXAMPLES:", "if n:"),
+)
+add(
+    "view/explorer/columns.py",
+    "tests/view/explorer/test_columns.py",
+    ("columns: keys", "len(column.names) > IDS * len(known)", "False"),
+    ("columns: days as years", "if column.is_date else", "if False else"),
+    ("columns: missing values count", "column.values >= 0", "column.values > -2"),
+)
+add(
+    "view/explorer/corpus.py",
+    "tests/view/explorer/test_columns.py",
+    ("days: the one before", "days + DAY_ERROR", "days - DAY_ERROR"),
+)
+add(
+    "view/plots/findings.py",
+    "tests/view/plots/test_findings.py",
+    ("forest: digits for ratios", "if span < 8:", "if span < 30:"),
 )
 add(
     "view/explorer/features.py",
@@ -1422,7 +1440,12 @@ add(
     "tests/view/explorer/test_routes.py",
     ("routes: any origin", "if origin and origin", "if False and origin"),
     ("routes: negative numbers", "not 0 <= value <= MAX_NUMBER", "value > MAX_NUMBER"),
-    ("routes: endless numbers", "if not -MAX_SIZE <= value", "if not value"),
+    ("routes: askers that left", "if await request.is_disconnected():", "if False:"),
+    (
+        "routes: endless numbers",
+        "if not -MAX_SIZE <= value <= MAX_SIZE:",
+        "if value != value:",
+    ),
     (
         "routes: halves of characters",
         '"\\ud800" <= character',
