@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from nanosae.sources.categories import Column
 from nanosae.sources.csv_files import read_csv
 from nanosae.sources.number_text import (
     are_padded,
@@ -11,7 +12,7 @@ from nanosae.sources.number_text import (
     parse_numbers,
     parse_ratings,
 )
-from nanosae.sources.roles import Column, column_roles
+from nanosae.sources.roles import column_roles
 from nanosae.sources.typed import with_types
 
 TEXTS = [f"a longer text about the river and the boat number {i}" for i in range(200)]

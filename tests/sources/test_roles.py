@@ -6,9 +6,10 @@ import pyarrow as pa
 import pytest
 
 from nanosae.errors import DataError
+from nanosae.sources.categories import Column
 from nanosae.sources.dates import parse_dates
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
-from nanosae.sources.roles import Column, column_roles, likely_text, with_roles
+from nanosae.sources.roles import column_roles, likely_text, with_roles
 from nanosae.sources.typed import with_types
 from nanosae.sources.vector_text import with_vectors_parsed
 

@@ -233,14 +233,16 @@ def test_mistakes_are_named(bert, llama, monkeypatch):
         activations(model, "encoder.layers.1", ["a"], tokenizer=tokenizer)
     with pytest.raises(ValueError, match="Give tokenizer="):
         activations(model, "encoder.layer.1", ["a"])
-    with pytest.raises(ValueError, match="a text is None: every text must be a string"):
+    with pytest.raises(
+        ValueError, match="A text is None, but all texts must be strings"
+    ):
         run(bert, "encoder.layer.1", ["a", None])
     with pytest.raises(
-        ValueError, match=r"layer pooler gives \(1, 16\) for \(1, 3\) texts and tok"
+        ValueError, match=r"Layer pooler outputs \(1, 16\), not one vector per token"
     ):
         run(bert, "pooler", ["a"])
     model.unused = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="gives nothing"):
+    with pytest.raises(ValueError, match="outputs nothing"):
         run(bert, "unused", ["a"])
     with pytest.raises(OSError, match="cannot load no/such-model: "):
         activations("no/such-model", "layers.1", ["a"])

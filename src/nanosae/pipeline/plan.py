@@ -19,14 +19,13 @@ from nanosae.errors import ConfigError, DataError, near_names
 from nanosae.runs.embeddings import Embeddings
 from nanosae.sources import open_rows
 from nanosae.sources.arrays import ARRAY_SUFFIXES
+from nanosae.sources.categories import Column, Role
 from nanosae.sources.embedded import read_vectors, vector_columns_beside
 from nanosae.sources.frames import table_of_texts
 from nanosae.sources.html_text import is_html, plain_texts
 from nanosae.sources.notes import notes_of
 from nanosae.sources.roles import (
     SAMPLE_ROWS,
-    Column,
-    Role,
     column_roles,
     likely_text,
     with_roles,

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from nanosae.sources.categories import Column, is_ticked
 from nanosae.sources.dates import (
     are_counts,
     are_days,
@@ -21,7 +22,6 @@ from nanosae.sources.dates import (
 )
 from nanosae.sources.kinds import is_text, pc, whole_numbers
 from nanosae.sources.number_text import read_numbers
-from nanosae.sources.roles import Column, is_ticked
 from nanosae.sources.tags import split_tags
 
 NOT_TICKED = "(empty)"  # the value of a box that was not ticked

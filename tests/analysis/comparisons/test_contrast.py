@@ -275,7 +275,7 @@ def test_two_equal_features_and_a_silent_one_do_no_harm(tmp_path):
         (lambda c: contrast(c, np.ones(3, bool)), "3 rows, the corpus 2000"),
         (lambda c: contrast(c, b="B", by="group"), "no first group to compare with b"),
         (lambda c: contrast(c), "no first group to compare"),
-        (lambda c: explain(c, [1, 2]), "2 values, the corpus has 2000"),
+        (lambda c: explain(c, [1, 2]), "got 2 values for the 2000 rows"),
         (lambda c: explain(c, ["a"] * 2000), "1 different value;"),
         (lambda c: explain(c, "group", kind="numeric"), "needs numbers"),
         (lambda c: over_time(c, "group"), "neither numbers nor dates"),

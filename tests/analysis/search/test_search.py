@@ -99,7 +99,7 @@ def test_a_text_is_encoded_by_a_callable(codes, planted):
         found.hits[0].row == 33 or planted.texts[found.hits[0].row] == planted.texts[33]
     )
     assert found.note.split("; ")[0] == "rows like the text"
-    assert "meaning (the cosines shown) and words together" in found.note
+    assert "meaning (the scores shown) and words together" in found.note
     assert found.vector is not None
 
 

@@ -369,7 +369,9 @@ def group_words(
     has_word = re.search(r"[^\W\d_]{2}", text)
     says_too_little = not has_word or UNCLEAR_VALUES.fullmatch(text)
     if names_column or says_too_little:
-        verb = "include" if includes else "is"
+        verb = "is"
+        if includes:
+            verb = "include" if name.endswith("s") else "includes"
         return f"{TEXTS_WHERE} {name} {verb} {_value_words(text, column)}"
     return text
 

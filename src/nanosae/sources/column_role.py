@@ -1,0 +1,202 @@
+"""The role of a single column, from its type, its values and its name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from nanosae.sources.categories import (
+    CATEGORY_ROWS,
+    CATEGORY_VALUES,
+    Column,
+    category,
+    is_ticked,
+    too_many,
+)
+from nanosae.sources.column_names import (
+    CHOICE_NAMES,
+    DURATION_NAMES,
+    ID_NAMES,
+    TAG_NAMES,
+    words_of,
+)
+from nanosae.sources.dates import PARSED_SHARE, share_of_dates
+from nanosae.sources.kinds import is_list, is_text, kind_words, pc
+from nanosae.sources.number_roles import (
+    are_times,
+    fraction_role,
+    integer_role,
+    times_role,
+)
+from nanosae.sources.number_text import (
+    WRITTEN_NUMBER,
+    are_durations,
+    are_padded,
+    are_ranges,
+    are_ratings,
+    measured_in,
+)
+from nanosae.sources.tags import are_spaced_tags, split_tags, tag_separator
+
+TEXT_WORDS = 3.0  # minimum mean number of words of a text column
+TEXT_DISTINCT = 0.3  # minimum share of distinct values of a text column
+TAG_WORDS = 4  # maximum number of words of a tag
+
+
+def column_role(name: str, values: pa.Array) -> Column:
+    """Return the role of a column.
+
+    Args:
+        name: Name of the column.
+        values: Its values.
+
+    Example:
+        >>> column_role("bought", pa.array(["yes", "no"] * 10)).role
+        'category'
+    """
+    present = values.drop_null()
+    if len(present) == 0:
+        return Column(name, "unused", "empty")
+    if is_ticked(values):
+        value = present[0].as_py()
+        return Column(name, "category", f"{value} or empty")
+    kind = present.type
+    if pa.types.is_dictionary(kind):
+        return _dictionary_role(name, present.dictionary_decode())
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return Column(name, "date", "holds dates")
+    if pa.types.is_boolean(kind):
+        return category(name, present)
+    if is_list(kind):
+        return _list_role(name, present)
+    if pa.types.is_integer(kind):
+        return integer_role(name, present)
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return fraction_role(name, present)
+    if is_text(kind):
+        return _string_role(name, present)
+    return Column(name, "unused", f"{kind_words(kind)} are not used")
+
+
+def _dictionary_role(name: str, values: pa.Array) -> Column:
+    """Treat a dictionary column as a category, even if its values look like numbers or dates."""
+    stored = category(name, values)
+    return stored if stored.role == "category" else column_role(name, values)
+
+
+def _list_role(name: str, values: pa.Array) -> Column:
+    if not is_text(values.type.value_type):
+        return Column(name, "unused", f"{kind_words(values.type)} are not used")
+    tags = pc.list_flatten(values)
+    n_distinct = pc.count_distinct(tags).as_py()
+    if n_distinct < CATEGORY_VALUES[0]:
+        return Column(name, "unused", "all lists are equal")
+    if n_distinct > max(CATEGORY_VALUES[1], len(tags) / CATEGORY_ROWS):
+        reason = f"lists of {n_distinct:,} distinct values, most rare"
+        return Column(name, "unused", reason)
+    return Column(name, "tags", "holds lists of strings")
+
+
+def _string_role(name: str, values: pa.Array) -> Column:
+    filled = values.filter(pc.not_equal(pc.utf8_trim_whitespace(values), ""))
+    if len(filled) == 0:
+        return Column(name, "unused", "empty")
+    n_distinct = pc.count_distinct(filled).as_py()
+    n_words = mean_words(filled)
+    if n_distinct == 1:
+        return Column(name, "unused", "all values are equal")
+    measured = _measured(name, filled)
+    if measured is not None:
+        return measured
+    tags = _tags(name, filled)
+    if tags is not None:
+        return tags
+    found = category(name, filled)
+    if found.role == "category":
+        return found
+    if are_ranges(filled):
+        reason = f"middles of ranges written like {filled[0]}"
+        return Column(name, "number", reason)
+    if _are_texts(filled):
+        return Column(name, "text", f"{n_words:.0f} words per row on average")
+    if n_distinct == len(filled):
+        return Column(name, "id", "unique in every row")
+    if ID_NAMES.search(words_of(name)):
+        return Column(name, "id", "named like an identifier")
+    return found
+
+
+def _measured(name: str, values: pa.Array) -> Column | None:
+    """Return the role of strings that are nearly all dates, numbers or ratings."""
+    dates = share_of_dates(values)
+    if dates >= PARSED_SHARE:
+        return Column(name, "date", f"{100 * dates:.0f} % of the values are dates")
+    numbers = _share_of_numbers(values)
+    if numbers >= PARSED_SHARE and not ID_NAMES.search(words_of(name)):
+        if are_times(name, values):
+            return times_role(name, values)
+        reason = f"{100 * numbers:.0f} % of the values are numbers"
+        return Column(name, "number", reason)
+    if are_ratings(values):
+        return Column(name, "number", f"ratings written like {values[0]}")
+    unit = measured_in(values)
+    if unit is not None:
+        return Column(name, "number", f"numbers of {unit}")
+    if DURATION_NAMES.search(words_of(name)) and are_durations(values):
+        return Column(name, "number", f"minutes of durations written like {values[0]}")
+    return None
+
+
+def _are_texts(values: pa.Array) -> bool:
+    """Return whether most strings have several words and are distinct.
+
+    The most frequent one is ignored: it may be "no comment", or an unchanged form.
+    """
+    counted = pc.value_counts(values)
+    counts = counted.field("counts")
+    most_frequent = pc.index(counts, pc.max(counts))
+    value = counted.field("values")[most_frequent.as_py()]
+    others = values.filter(pc.not_equal(values, value))
+    n_distinct = len(counted) - 1
+    are_distinct = n_distinct >= TEXT_DISTINCT * len(others)
+    return n_distinct > 0 and are_distinct and mean_words(others) >= TEXT_WORDS
+
+
+def _tags(name: str, values: pa.Array) -> Column | None:
+    """Return the role of a column whose cells hold several short and frequent values."""
+    separator = tag_separator(values)
+    is_named = TAG_NAMES.search(words_of(name)) or CHOICE_NAMES.search(name.lower())
+    if separator is None and is_named and are_spaced_tags(values):
+        separator = " "
+    is_place_or_name = separator == "," and not is_named
+    if separator is None or is_place_or_name:
+        return None
+    tags = pc.list_flatten(split_tags(values, separator))
+    n_distinct = pc.count_distinct(tags).as_py()
+    longest = mean_words(pc.unique(tags))
+    low, high = CATEGORY_VALUES
+    is_frequent = len(tags) >= CATEGORY_ROWS * n_distinct
+    if n_distinct < low or not is_frequent or longest > TAG_WORDS:
+        return None
+    if n_distinct > high:
+        return Column(name, "unused", too_many(name, f"{n_distinct:,} distinct tags"))
+    sign = "spaces" if separator == " " else repr(separator)
+    return Column(name, "tags", f"{n_distinct} distinct tags, separated by {sign}")
+
+
+def mean_words(values: pa.Array | pa.ChunkedArray) -> float:
+    """Return the mean number of words, counting two characters as one in unspaced scripts."""
+    lengths = pc.utf8_length(values).to_numpy(zero_copy_only=False)
+    spaces = pc.count_substring_regex(values, r"\s+").to_numpy(zero_copy_only=False)
+    unspaced = pc.count_substring_regex(values, r"[぀-ヿ㐀-鿿฀-๿]")
+    words = spaces + 1 + unspaced.to_numpy(zero_copy_only=False) / 2
+    filled = np.nan_to_num(lengths.astype(float)) > 0
+    return float(words[filled].mean()) if filled.any() else 0.0
+
+
+def _share_of_numbers(values: pa.Array) -> float:
+    """Return the share of strings that are numbers, which codes such as 00501 are not."""
+    if are_padded(values):
+        return 0.0
+    is_number = pc.match_substring_regex(values, WRITTEN_NUMBER)
+    return pc.mean(is_number.cast(pa.float64())).as_py()
