@@ -32,6 +32,9 @@ UNMEASURED = 1.0  # informativeness of rarer terms
 MOST_INFORMATIVE = 1.5
 MIN_RATIO = 2  # of similarities, below which the informativeness is 0
 LEAST_OF_MOST = 0.25  # the same bound for common terms, relative to the maximum
+N_STRONGEST = 20  # texts from which terms of form are taken
+N_FORMS = 5  # terms of form of a feature
+EVERYWHERE = 0.1  # share of all texts from which on a stop word is mere grammar
 TERM_BLOCK = 2048  # terms that are measured together
 
 
@@ -46,6 +49,8 @@ class FeatureWords:
         terms: Typical terms by decreasing z, as positions in `Words.terms`, (t,).
         z: Mean of their z against all other texts and against hard inactive ones, (t,).
         counts: Number of active texts with each term, weighted by activation, (t,).
+        forms: Stop words and spellings in half of the strongest texts, by decreasing F1 for the
+            feature's texts, as positions in `Words.terms`, (f,).
         keywords: Single words of the feature's query, the most useful first, (w,).
         keyword_weights: Their log-odds δ, all positive, (w,).
     """
@@ -56,6 +61,7 @@ class FeatureWords:
     terms: np.ndarray
     z: np.ndarray
     counts: np.ndarray
+    forms: np.ndarray
     keywords: np.ndarray
     keyword_weights: np.ndarray
 
@@ -115,7 +121,7 @@ def feature_words(
     other_count = np.clip(count_of_all - count, 0, n_other)
 
     min_count = min(MIN_COUNT, max(len(rows), 1))
-    common = np.flatnonzero(count >= min_count)
+    common = np.flatnonzero((count >= min_count) & ~words.spelling)
     share = words.share[common]
     here = weighted_count[common]
     elsewhere = other_count[common]
@@ -136,9 +142,33 @@ def feature_words(
         terms=common[best],
         z=z[best],
         counts=here[best],
+        forms=_forms(words, rows[order], weighted_count, n_texts),
         keywords=keywords,
         keyword_weights=keyword_weights,
     )
+
+
+def _forms(
+    words: Words, rows: np.ndarray, weighted_count: np.ndarray, n_texts: float
+) -> np.ndarray:
+    """Return the terms of form of a feature; `rows` are its rows, strongest first."""
+    strongest = rows[:N_STRONGEST]
+    count = texts_with_terms(words, strongest)
+    in_half = np.flatnonzero(count >= max(len(strongest) / 2, 1))
+    forms = [term for term in in_half.tolist() if _is_form(words, term)]
+    f1 = 2 * weighted_count[forms] / (words.n * words.share[forms] + n_texts)
+    lengths = [len(words.terms[term]) for term in forms]
+    longest_of_best = np.lexsort((np.negative(lengths), -f1))  # "over-" before "ov-"
+    return np.array(forms, dtype=np.int64)[longest_of_best[:N_FORMS]]
+
+
+def _is_form(words: Words, term: int) -> bool:
+    """Return whether a term is a spelling, or a stop word that is not in many texts."""
+    is_stop = is_stop_word(words.terms[term])
+    if not is_stop:
+        return bool(words.spelling[term])
+    is_word = words.spelling[term] or words.single[term]
+    return bool(is_word and words.share[term] < EVERYWHERE)
 
 
 def weights_of_rows(activations: np.ndarray) -> np.ndarray:
@@ -215,7 +245,7 @@ def informativeness(codes: Codes, words: Words, rows: np.ndarray) -> np.ndarray:
     similarity = _similarity_of_texts(active, n_active, presence)
     n_pairs_of_any = n_rows * max(n_rows - 1, 1)
     of_any_rows = (n_active - 1).sum() / n_pairs_of_any
-    ratio = similarity / of_any_rows
+    ratio = similarity / max(of_any_rows, 1e-12)
     informative = np.log(np.maximum(ratio, 1))
     most = np.log(n_rows / np.maximum(presence.sum(0), 1))
     least = np.minimum(np.log(MIN_RATIO), LEAST_OF_MOST * most)

@@ -117,7 +117,7 @@ def label(
     held = held_out(duplicate_groups(codes, groups=groups), share, seed)
     notes += split_notes(held, share)
     train_rows = np.flatnonzero(~held)
-    words = Words(texts, ~held)
+    words = Words(texts, ~held, with_spellings=True)
     sample = np.random.default_rng(seed).permutation(train_rows)[:SAMPLE]
     informative = informativeness(codes, words, sample)
 

@@ -25,8 +25,11 @@ if there are no others.
 Features whose names begin with the same term keep it, and get further terms from the texts on which
 they are stronger than the others. No two features have the same name.
 
-A word or phrase without content ("next", "would you", a first name) names a feature only if it
-finds the feature's texts twice as well as any name with content.
+Terms without content ("next", "how do i", a first name) name a feature only if they find its texts
+twice as well as any name with content. So do numbers, letters, stop words and beginnings of words
+("over-") that half of the strongest texts have: encoders read pieces of words, and some features
+respond to them. A phrase with a stop word at either end ("or relating to") is used only if there
+is nothing else.
 """
 
 from __future__ import annotations
@@ -128,6 +131,7 @@ class _Corpus:
 def candidate_terms(features: Sequence[FeatureWords]) -> np.ndarray:
     """Return all terms from which the names of these features are selected, ascending."""
     of_features = [own.terms[:CANDIDATES] for own in features]
+    of_features += [own.forms for own in features]
     distinct = np.unique(np.concatenate(of_features or [[]]))
     return distinct.astype(np.int64)
 
@@ -248,10 +252,14 @@ def _choose_name(
         return by_content.name()
     by_content.add_terms(taken)
     of_form = [term for term in typical if _is_of_form(corpus, term)]
-    by_form = _Search(corpus, own, strengths, of_form)
-    by_form.add_terms(taken, most=1)
-    if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
-        return by_form.name()
+    of_form += [term for term in own.forms.tolist() if term not in of_form]
+    loose = [term for term in of_form if _is_loose_phrase(corpus, term)]
+    tidy = [term for term in of_form if term not in loose]
+    for candidates in (tidy, loose):
+        by_form = _Search(corpus, own, strengths, candidates)
+        by_form.add_terms(taken, most=1)
+        if by_form.f1 > FORM_ADVANTAGE * by_content.f1:
+            return by_form.name()
     return by_content.name()
 
 
@@ -314,6 +322,12 @@ def _is_of_form(corpus: _Corpus, term: int) -> bool:
     if len(word_list) == 1:
         return not _has_content(corpus, term)
     return not any(corpus.says_something(word) for word in word_list)
+
+
+def _is_loose_phrase(corpus: _Corpus, term: int) -> bool:
+    """Return whether a phrase begins or ends with a stop word ("or relating to")."""
+    text = corpus.words.terms[term]
+    return " " in text and not _ends_have_content(text)
 
 
 def _is_common(corpus: _Corpus, term: int) -> bool:
@@ -426,11 +440,12 @@ class _Search:
         score = 0.0
         while self.open.any() and len(self.chosen) <= most:
             is_new = frozenset(self.name().terms) not in taken
-            is_allowed = self.open & self._speaks_of_the_strongest()
+            is_in_strongest = self.open & self._is_in_strongest()
+            is_allowed = is_in_strongest & self._means_them()
             if not is_allowed.any():
                 if is_new:
                     return
-                is_allowed = self.open
+                is_allowed = is_in_strongest if is_in_strongest.any() else self.open
             f1 = self._f1_with_each()
             auc = self._auc_with_each()
             scores = np.where(is_allowed, f1 + auc, -1.0)
@@ -470,15 +485,19 @@ class _Search:
         found = self.found + self._discounted(self._count(is_new * self.strengths))
         return 2 * found / np.maximum(covered + self.n_active, 1)
 
-    def _speaks_of_the_strongest(self) -> np.ndarray:
-        """Return which candidates are about the strongest texts; for the first term, all."""
+    def _is_in_strongest(self) -> np.ndarray:
+        """Return which candidates enough strongest, uncovered texts have; for the first, all."""
         if not self.shared and not self.chosen:
             return np.ones(len(self.candidates), dtype=bool)
         least = STRONGEST_SHARE * self.is_strongest.sum()
-        is_in_strongest = self._count(self.is_strongest & ~self.covered) >= least
-        if self.direction is None:
-            return is_in_strongest
-        return is_in_strongest & self.means_the_strongest
+        return self._count(self.is_strongest & ~self.covered) >= least
+
+    def _means_them(self) -> np.ndarray:
+        """Return which candidates fit the strongest texts without them; for the first, all."""
+        is_first = not self.shared and not self.chosen
+        if is_first or self.direction is None:
+            return np.ones(len(self.candidates), dtype=bool)
+        return self.means_the_strongest
 
     def _count(self, counts: np.ndarray) -> np.ndarray:
         """Sum `counts` over the training rows with each candidate, (candidates,)."""

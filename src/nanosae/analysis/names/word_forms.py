@@ -71,7 +71,11 @@ def usual_spelling(term: str, texts: Sequence[str] | np.ndarray) -> str:
     Example:
         >>> usual_spelling("node js", ["Node.js is", "and Node.js", "node js"])
         'Node.js'
+        >>> usual_spelling("over-", ["Overact", "to overeat"])
+        'over-'
     """
+    if term.endswith("-"):  # the beginning of words
+        return term
     words = [re.escape(word) for word in term.split(" ")]
     pattern = r"\W+".join(words)
     if not is_unspaced(term):
