@@ -1,10 +1,11 @@
-"""Time a training alone and beside busy processes, in turn; print JSON and, with --save, keep it.
+"""Time a training alone and beside busy processes, in turn; print JSON.
 
     python bench/busy.py [--rows 20000] [--steps 150] [--repeats 3] [--save]
 
-Trains 384→4096, k=32, batches of 1,024 by the command `nanosae train`, as a person would, on all
-processors, while 0, 1 or 2 processes count as fast as they can. `seconds` are those of the
-training itself, without imports and reading; `ratio` is their median over the median alone.
+Runs `nanosae train` (384→4096, k=32, batches of 1,024) on all processors while 0, 1 or 2 other
+processes count as fast as they can. `seconds` is the duration of the training itself, without
+imports and reading; `ratio` is its median over the median without busy processes. With --save, the
+result is kept in bench/results.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ WIDTH = 384
 
 
 def main() -> None:
-    """Train in turn beside so many busy processes, and print the seconds."""
+    """Train in turn beside 0, 1 and 2 busy processes, and print the seconds."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--hidden-size", type=int, default=4096)
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--save", action="store_true", help="keep the figures")
-    parser.add_argument("--json", action="store_true", help="as without it")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it run?")
+    parser.add_argument("--save", action="store_true", help="keep the result")
+    parser.add_argument("--json", action="store_true", help="no effect; always JSON")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, as a test")
     args = parser.parse_args()
     loads = range(MOST_BUSY + 1)
     if args.smoke:
@@ -47,7 +48,7 @@ def main() -> None:
         folder = Path(temporary)
         rows = folder / "rows.npy"
         np.save(rows, corpus(args.rows, WIDTH))
-        train(args, rows, folder / "first")  # kernels are compiled
+        train(args, rows, folder / "first")  # compiles the kernels
         for repeat in range(args.repeats):
             for n_busy in loads:
                 run = folder / f"{repeat}-{n_busy}"
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def train_beside(n_busy: int, args: argparse.Namespace, rows: Path, run: Path) -> float:
-    """Return the seconds of a training beside so many busy processes."""
+    """Return the seconds of a training beside `n_busy` busy processes."""
     busy = [subprocess.Popen(BUSY_PROCESS) for _ in range(n_busy)]
     try:
         return train(args, rows, run)
@@ -76,7 +77,7 @@ def train_beside(n_busy: int, args: argparse.Namespace, rows: Path, run: Path) -
 
 
 def train(args: argparse.Namespace, rows: Path, run: Path) -> float:
-    """Train by the command line; return the seconds that its metrics say."""
+    """Train by the command line; return the seconds in its metrics."""
     settings = {
         "--hidden-size": args.hidden_size,
         "--k": 32,

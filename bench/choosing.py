@@ -1,10 +1,10 @@
-"""What size and k do: the curves of docs/choosing.md.
+"""The effect of size and k: the curves of docs/choosing.md.
 
     python bench/choosing.py FOLDER [--corpus clinc150 --labels intent] [--rows 12000] [--save]
 
-FOLDER holds NAME.minilm.f16.npy and NAME.parquet. Every pair of a size and a k is trained for the
-same steps on the same rows, and measured on rows that it has not seen; labels are only used to
-measure. The activation is the default, nested batchtopk.
+FOLDER holds NAME.minilm.f16.npy and NAME.parquet. Every combination of size and k is trained for
+the same steps on the same rows and measured on held-out rows; labels are used for measuring only.
+The activation is the default, nested batchtopk.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEASURES = ("best_feature_f1", "probe_f1@5")
 
 
 def load(folder: Path, corpus: str, labels: str, n_rows: int) -> tuple:
-    """Return rows, texts and labels of a seeded sample of the labelled rows of a corpus."""
+    """Return rows, texts and labels of a random sample of the labelled rows of a corpus."""
     rows = np.load(folder / f"{corpus}.minilm.f16.npy").astype(np.float32)
     table = pd.read_parquet(folder / f"{corpus}.parquet")[["text", labels]]
     cells: Any = table[labels]
@@ -42,7 +42,7 @@ def load(folder: Path, corpus: str, labels: str, n_rows: int) -> tuple:
 def measure(
     rows: np.ndarray, table: pd.DataFrame, labels: str, size: int, k: int, steps: int
 ) -> dict[str, float]:
-    """Train one SAE and return what it is worth."""
+    """Train one SAE and measure it."""
     config = TrainConfig(hidden_size=size, k=k, steps=steps, batch_size=512)
     with tempfile.TemporaryDirectory() as folder:
         trainer = SAETrainer(config, run=Path(folder) / "run")
@@ -68,7 +68,7 @@ def measure(
 
 
 def main() -> None:
-    """Measure every pair and print a line for each."""
+    """Measure every combination and print a line for each."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--corpus", default="clinc150")

@@ -1,81 +1,98 @@
-"""Time codes and describe on a million synthetic rows; print one JSON line and keep it.
+"""Time codes and `describe` on a million synthetic rows; print one JSON line and keep it.
 
     python bench/codes.py [--rows 1000000] [--features 16384] [--k 32] [--width 384]
 
-First 65,536 random rows are encoded from a file to codes on disk, in turn with the encoder's
-product alone. Then a million rows whose activations are made, not encoded: each row draws k
-different features, their popularity falling as 1 / (rank + 30) (Zipf–Mandelbrot): the commonest is
-active on a sixth of the rows. Reported:
+First, 65,536 random rows are encoded from a file to codes on disk, in turn with the encoder's
+product alone. Then, a million rows with synthetic activations are written: each row draws k
+distinct features with probability proportional to 1 / (rank + 30) (Zipf–Mandelbrot), so that the
+most frequent one is active on a sixth of the rows. Reported:
 
-    encode_ratio   model.encode_corpus ÷ rows @ W_enc (float32, same threads, same tiles): median,
+    encode_ratio   model.encode_corpus ÷ rows @ W_enc (float32, same threads, same tiles): median
                    and extremes of the turns
-    rows_per_s     encoded to disk
-    write_s        what CodesWriter takes for all rows
+    rows_per_s     rows encoded to disk per second
+    write_s        time of CodesWriter for all rows
     open_s         Codes.open in a new process, files in the page cache
-    top100_ms      codes.top(j, 100) of 200 features: first call, median, the commonest feature
+    top100_ms      codes.top(j, 100) of 200 features: first call, median, most frequent feature
     row_ms         codes.row(i), median of 200
-    describe_s     describe(codes) without texts and embeddings, in a process of its own
-    process_cpu_s  that process' processor time, all threads: what a loaded machine leaves true
-    peak_mb        that process' peak resident memory
-    load           load average when the measurement began
+    describe_s     describe(codes) without texts and embeddings, in a separate process
+    process_cpu_s  processor time of that process, all threads, which depends little on other load
+    peak_mb        peak resident memory of that process
 """
 
 import argparse
 import json
-import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROWS_PER_BLOCK = 8192
+SIZES = {"rows": 1_000_000, "features": 16384, "k": 32, "width": 384}
 
 
 def main() -> None:
-    """Measure encoding and writing, then reading and describing in processes of their own."""
+    """Measure encoding and writing, then reading and describing in separate processes."""
     parser = argparse.ArgumentParser()
-    for name, value in (
-        ("rows", 1_000_000),
-        ("features", 16384),
-        ("k", 32),
-        ("width", 384),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    add_sizes(parser)
     parser.add_argument("--phase", choices=["read", "describe"])
     parser.add_argument("--run", type=Path)
     args = parser.parse_args()
     if args.phase:
-        print(
-            json.dumps(read(args.run) if args.phase == "read" else describing(args.run))
-        )
+        measure = time_reading if args.phase == "read" else time_describe
+        print(json.dumps(measure(args.run)))
         return
-    load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
-        result = encoding(args, Path(folder) / "encoded") | write(args, Path(folder))
+        result = time_encoding(args, Path(folder) / "encoded")
+        result |= write(args, Path(folder))
         for phase in ("read", "describe"):
             command = [sys.executable, __file__, "--phase", phase, "--run", folder]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             result |= json.loads(done.stdout)
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    result["load"] = load
-    line = json.dumps(
-        {"bench": "codes", "machine": machine, "commit": commit, **result}
-    )
-    print(line)
-    kept = (
-        Path(__file__).parent / "results" / f"codes-{platform.machine()}-{commit}.json"
-    )
-    kept.write_text(line + "\n")
+    import machine  # not in the phases, as it imports torch
+
+    report = {"bench": "codes", **result, "machine": machine.facts()}
+    print(json.dumps(report))
+    machine.save("codes", report)
 
 
-def encoding(
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each size of the corpus."""
+    for name, value in SIZES.items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+
+
+def chosen_sizes(args: argparse.Namespace) -> dict[str, int]:
+    """Return the sizes of the corpus."""
+    return {name: getattr(args, name) for name in SIZES}
+
+
+def random_model(args: argparse.Namespace, rng: np.random.Generator) -> Any:
+    """Return the weights of a top-k SAE with random unit-norm decoder rows."""
+    from nanosae.model.weights import Weights
+
+    decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
+    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+    cfg = {
+        "architecture": "topk",
+        "d_in": args.width,
+        "d_sae": args.features,
+        "k": args.k,
+    }
+    return Weights(
+        W_enc=decoder.T.copy(),
+        W_dec=decoder,
+        b_dec=np.zeros(args.width, np.float32),
+        cfg=cfg,
+        b_enc=np.zeros(args.features, np.float32),
+    )
+
+
+def time_encoding(
     args: argparse.Namespace, folder: Path, turns: int = 5
 ) -> dict[str, object]:
     """Encode rows to codes, in turn with the product of the same rows and W_enc."""
@@ -131,21 +148,8 @@ def encoding(
 def write(args: argparse.Namespace, run: Path) -> dict[str, float | int]:
     """Write a model and the codes."""
     from nanosae.codes import CodesWriter
-    from nanosae.model.weights import Weights
 
-    rng = np.random.default_rng(0)
-    decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
-    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
-    cfg = {
-        "architecture": "topk",
-        "d_in": args.width,
-        "d_sae": args.features,
-        "k": args.k,
-    }
-    bias = np.zeros(args.features, np.float32)
-    Weights(
-        decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias
-    ).save(run / "model")
+    random_model(args, np.random.default_rng(0)).save(run / "model")
     draw = drawer(args.features, args.k)
     spent = 0.0
     writer = CodesWriter(run / "codes" / "synthetic", n_features=args.features)
@@ -156,16 +160,11 @@ def write(args: argparse.Namespace, run: Path) -> dict[str, float | int]:
             spent += timed(lambda block=block: writer.append(block))
         spent += timed(writer.flush)
     size = sum(f.stat().st_size for f in run.glob("codes/*/*/*"))
-    shape = {
-        "rows": args.rows,
-        "features": args.features,
-        "k": args.k,
-        "width": args.width,
-    }
-    return {**shape, "write_s": round(spent, 3), "codes_mb": round(size / 2**20)}
+    written = {"write_s": round(spent, 3), "codes_mb": round(size / 2**20)}
+    return chosen_sizes(args) | written
 
 
-def read(run: Path) -> dict[str, float]:
+def time_reading(run: Path) -> dict[str, float]:
     """Time opening and random access."""
     from nanosae.codes import Codes
 
@@ -188,8 +187,8 @@ def read(run: Path) -> dict[str, float]:
     return found | {k: round(float(v), 3) for k, v in times.items()}
 
 
-def describing(run: Path) -> dict[str, float]:
-    """Time describe and its memory."""
+def time_describe(run: Path) -> dict[str, float]:
+    """Measure time and memory of `describe`."""
     from nanosae.analysis.describe import describe
     from nanosae.codes import Codes
 
@@ -205,14 +204,14 @@ def describing(run: Path) -> dict[str, float]:
 
 
 def timed(call) -> float:
-    """Return the seconds that a call takes."""
+    """Return the duration of a call in seconds."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def drawer(n_features: int, k: int):
-    """Return a function that draws (values, cols) of n rows, k different features each."""
+    """Return a function that draws (values, cols) of n rows with k distinct features each."""
     import numba
 
     popularity = 1 / (np.arange(n_features) + 30.0)

@@ -1,19 +1,20 @@
-"""Do single features stand for concepts? Recipes beside each other, with labels and without.
+"""How well single features match concepts: a comparison of recipes, with and without labels.
 
     python bench/concepts.py DIR [--recipes NAME ...] [--seeds 0 1] [--json] [--save]
 
-DIR holds NAME.minilm.f16.npy and NAME.parquet for each corpus of `LABELS`. Of every recipe:
+DIR holds NAME.minilm.f16.npy and NAME.parquet for each corpus of `LABELS`. Measured for each
+recipe, as means over seeds:
 
-    auc, f1        the best single feature of each label, averaged over labels; feature and
+    auc, f1        of the best single feature of each label, averaged over labels; feature and
                    threshold are chosen on one half of the rows and scored on the other
-    clusters       the same AUC with k-means clusters of the rows in place of labels: needs none
-    fvu            on a tenth of the rows that training never saw
+    clusters       the same AUC with k-means clusters of the rows instead of labels
+    fvu            on a tenth of the rows, excluded from training
     stability      share of features whose decoder row has a cosine above 0.7 with one of another
                    seed (of weights, noise and the order of the data)
     intruders      share of inactive texts that are told from active ones by their words
     seconds        processor time of the training
 
-Means over seeds; the seed changes what is held out within training, not the tenth.
+The seed changes the held-out rows within training, but not the excluded tenth.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from nanosae.analysis.statistics import unit
 
 LABELS = {"clinc150": "intent", "debian": "section", "wordnet": "lexname"}
 NO_LABEL = ("", "oos")
-MIN_ROWS = 80  # of a label
+MIN_ROWS = 80  # labels with fewer rows are left out
 CLUSTERS = (16, 64, 256)
 SIMILAR = 0.7
 RECIPES: dict[str, dict[str, Any]] = {
@@ -52,14 +53,14 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 class Corpus(NamedTuple):
-    """Rows, what is known of them, and how they are divided.
+    """Rows with labels and splits.
 
     Attributes:
         rows: Embeddings, (n, width).
-        labels: Indicators, csr_array (n, n_labels).
-        clusters: The same of k-means clusters.
-        words: Unit rows of a space of words, (n, any).
-        unseen: Rows that training does not see, bool (n,).
+        labels: Indicators of the labels, csr_array (n, n_labels).
+        clusters: Indicators of k-means clusters, csr_array (n, n_clusters).
+        words: Unit-norm vectors of the words of each row, (n, any).
+        unseen: Rows excluded from training, bool (n,).
         half: Rows that choose features, bool (n,); the others score them.
     """
 
@@ -97,7 +98,7 @@ def load(folder: Path, name: str) -> Corpus:
 
 
 def indicators(values: np.ndarray) -> Any:
-    """Return which row has which value, csr_array (n, values with enough rows)."""
+    """Return indicators of the values with enough rows, csr_array (n, n_values)."""
     number, names = pd.factorize(values)
     n_rows = np.bincount(number)
     chosen = [
@@ -110,7 +111,7 @@ def indicators(values: np.ndarray) -> Any:
 
 
 def best_feature(features: Any, labels: Any, half: np.ndarray) -> tuple[float, float]:
-    """Return mean AUC and F1 of the features that one half of the rows chose, on the other."""
+    """Return mean AUC and F1 of the best features, chosen on one half and scored on the other."""
     by_row = sp.csr_array(features)
     choosing = single_feature_scores(sp.csc_array(by_row[half]), labels[half])
     others = by_row[~half]
@@ -145,7 +146,7 @@ def measure(model: SAEModel, corpus: Corpus) -> dict[str, float]:
 
 
 def stability(decoders: list[np.ndarray]) -> float:
-    """Return the share of features with one like them in another seed; NaN of a single seed."""
+    """Return the share of features with a match in another seed; NaN for a single seed."""
     shares = []
     for one, other in itertools.permutations(decoders, 2):
         shares.append(((unit(one) @ unit(other).T).max(1) > SIMILAR).mean())
@@ -155,7 +156,7 @@ def stability(decoders: list[np.ndarray]) -> float:
 def try_recipe(
     corpus: Corpus, recipe: dict[str, Any], args: argparse.Namespace
 ) -> dict[str, float]:
-    """Train a recipe with each seed, and average what is measured."""
+    """Train a recipe with each seed, and average the measures."""
     sizes = {"hidden_size": args.hidden_size, "k": args.k, "noise": 0.0}
     sizes |= {"steps": args.steps, "batch_size": args.batch_size}
     measured, decoders = [], []
@@ -188,7 +189,7 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
 def reported(
     bench: str, lines: list[dict[str, Any]], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Print and keep what was measured, as the arguments say; return it."""
+    """Return a report of the results, after printing and keeping it as the arguments ask."""
     report = {"results": lines, "machine": machine.facts()}
     if args.json:
         print(json.dumps(report))

@@ -1,13 +1,13 @@
-"""Search by features outside of nanoSAE: a saved SparseEncoder, Qdrant and PostgreSQL.
+"""Search by features outside nanoSAE: with a saved SparseEncoder, Qdrant and PostgreSQL.
 
     python bench/elsewhere.py FOLDER [--k 64] [--hidden-size 2048] [--queries 100] [--save]
 
-FOLDER holds clinc150.minilm.f16.npy and clinc150.parquet. An SAE of the training requests is made a
-SparseEncoder, saved, and loaded by sentence-transformers, which encodes texts again: recall is the
-share of the ten nearest training requests with the intent of a test request, beside the dense
-encoder. The exported vectors of the training requests are ranked by Qdrant's local mode and by
-PostgreSQL with pgvector, and compared with dot products in NumPy. Needs the extras `embed` and
-`stores`; without PostgreSQL that part is left out.
+FOLDER holds clinc150.minilm.f16.npy and clinc150.parquet. An SAE is trained on the training
+requests, saved as a SparseEncoder, and loaded by sentence-transformers to encode the texts. Recall
+is the share of the ten nearest training requests that have the intent of a test request, for this
+encoder and the dense one. The exported vectors of the training requests are ranked by Qdrant's
+local mode and by PostgreSQL with pgvector, and compared with dot products in NumPy. Needs the
+extras `embed` and `stores`; PostgreSQL is optional.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from nanosae.export.stores import to_store
 from nanosae.text.embed import MODEL, _packaged_model
 
 NEAREST = 10
-TIE = 1e-6  # scores that differ by less, relatively, may stand in either order
+TIE = 1e-6  # scores with a smaller relative difference may come in either order
 Ranker = Callable[[np.ndarray], list[int]]
 
 
 def requests(folder: Path) -> tuple[np.ndarray, pd.DataFrame]:
-    """Return embeddings and texts of the requests that have an intent."""
+    """Return embeddings and texts of the requests with a known intent."""
     rows = np.load(folder / "clinc150.minilm.f16.npy").astype(np.float32)
     table = pd.read_parquet(folder / "clinc150.parquet")[["text", "intent", "split"]]
     known = np.flatnonzero(table["intent"] != "oos")
@@ -70,13 +70,13 @@ def encoders(
         found[name] = recall(
             scores.numpy(), stored["intent"].to_numpy(), asked["intent"].to_numpy()
         )
-    active = queries.to_dense().numpy()  # of the sparse encoder, the last
+    active = queries.to_dense().numpy()  # the sparse encoder comes last
     return {**found, "active": float((active > 0).sum(1).mean())}, active
 
 
 @contextmanager
 def qdrant(codes: Codes, folder: Path) -> Iterator[Ranker]:
-    """Fill a collection in Qdrant's local mode; give what ranks its rows."""
+    """Fill a collection in Qdrant's local mode; yield a function that ranks its rows."""
     from qdrant_client import QdrantClient, models
 
     to_store(codes, folder, "qdrant", "requests")
@@ -100,7 +100,7 @@ def qdrant(codes: Codes, folder: Path) -> Iterator[Ranker]:
 
 @contextmanager
 def postgresql(codes: Codes, folder: Path) -> Iterator[Ranker]:
-    """Start a PostgreSQL of its own, run the exported SQL, give what ranks its rows."""
+    """Start a PostgreSQL server, run the exported SQL; yield a function that ranks its rows."""
     printed = subprocess.run(
         ["pg_config", "--bindir"], check=True, capture_output=True, text=True
     )
@@ -142,7 +142,7 @@ def postgresql(codes: Codes, folder: Path) -> Iterator[Ranker]:
 
 
 def compare(rank: Ranker, matrix: Any, queries: np.ndarray) -> dict[str, Any]:
-    """Count the queries whose ten rows a store gives in the order of their dot products."""
+    """Count the queries whose ten best rows a store ranks by their dot products."""
     equal = ties = 0
     for query in queries:
         scores = matrix @ query.astype(np.float64)
@@ -154,7 +154,7 @@ def compare(rank: Ranker, matrix: Any, queries: np.ndarray) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Train, save, load, rank; print and keep what was found."""
+    """Train, save, load, rank; print and keep the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--hidden-size", type=int, default=2048)

@@ -2,24 +2,24 @@
 
     python bench/explore.py [--rows 1000000] [--features 16384] [--k 32] [--run FOLDER]
 
-The corpus is that of `bench/codes.py` with texts of 20 words, two columns and embeddings. Chromium
-without a graphics card opens the page of `nanosae explore`, as a person would. Reported:
+The corpus is that of `bench/codes.py`, with texts of 20 words, two columns and embeddings. Headless
+Chromium without a graphics card opens the page of `nanosae explore`. Reported:
 
-    first_map_s      on a run without a map: from the command to the points of the first map
-    first_map_cpu_s  the server's processor time until then, starting included
-    first_start_ms   likewise: from the address to lists and first map on the screen
-    prepare_s        making the map (PCA; UMAP if it is installed) and the text index, once
-    label_ms         a search among the labels, answered by the server after the page was opened:
-                     the first, and median and worst of 40 others with endings and typing errors
+    first_map_s      for a run without a map: from the command to the points of the first map
+    first_map_cpu_s  processor time of the server until then, including its start
+    first_start_ms   likewise: from opening the page to lists and first map on the screen
+    prepare_s        making the map (PCA; UMAP if installed) and the text index, once
+    label_ms         a search among the labels, once the page is open: the first, and median and
+                     worst of 40 others with other endings and typing errors
     start_s          from the command to the first answer of the server
-    first_screen_ms  from the address to lists and map on the screen: median and worst of 5
+    first_screen_ms  from opening the page to lists and map on the screen: median and worst of 5
     click_ms         from a click on a feature to its card on the screen: median and worst of 40,
-                     the commonest feature among them; click_server_ms: the server's part of it
+                     including the most frequent features; click_server_ms: the server's part
     pan_ms           between two frames while the map is dragged: median, 95th percentile, worst
-    steer_ms         from a slider to the new ranking by embeddings: median of 5
-    server_mb        the server's memory after all that: peak resident, and what is its own (the
-                     rest is files in the page cache)
-    cpu_ms           the server's processor time per click: what a loaded machine leaves true
+    steer_ms         from moving a slider to the new ranking by embeddings: median of 5
+    server_mb        memory of the server after all that: peak resident, and private (the rest is
+                     files in the page cache)
+    cpu_ms           processor time of the server per click, which depends little on other load
 """
 
 import argparse
@@ -37,8 +37,11 @@ from typing import Any
 
 import numpy as np
 
+import machine
+from codes import ROWS_PER_BLOCK, add_sizes, chosen_sizes, drawer, random_model
+
 HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "tests")]
+sys.path.append(str(HERE.parent / "tests"))
 READY = """
 addEventListener("DOMContentLoaded", () => {
   const look = () => {
@@ -94,71 +97,27 @@ look();
 def main() -> None:
     """Build, serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (
-        ("rows", 1_000_000),
-        ("features", 16384),
-        ("k", 32),
-        ("width", 384),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=value)
-    parser.add_argument(
-        "--run", type=Path, help="a folder to keep the run in, or that has it"
-    )
+    add_sizes(parser)
+    parser.add_argument("--run", type=Path, help="folder of the run, made if missing")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = args.run or Path(folder)
         if not any(run.glob("codes/*/manifest.json")):
             build(args, run)
-        result = {
-            "rows": args.rows,
-            "features": args.features,
-            "k": args.k,
-            "width": args.width,
-        }
-        result |= measure(run, Path(folder))
-    git = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    load = [round(x, 1) for x in os.getloadavg()]
-    text = json.dumps(
-        {"bench": "explore", "commit": commit, "load": load, **cpu(), **result},
-        indent=1,
-    )
-    print(text)
-    (HERE / "results" / f"explore-{commit}.json").write_text(text + "\n")
-
-
-def cpu() -> dict:
-    """Return what the machine is."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [
-        line.partition(":")[2].strip()
-        for line in lines
-        if line.startswith("model name")
-    ]
-    return {"cpu": names[0] if names else "", "cores": os.cpu_count()}
+        result = chosen_sizes(args) | measure(run, Path(folder))
+    report = {"bench": "explore", **result, "machine": machine.facts()}
+    print(json.dumps(report, indent=1))
+    machine.save("explore", report)
 
 
 def build(args: argparse.Namespace, run: Path) -> None:
     """Write the model, the codes, the texts, two columns and the embeddings."""
     import scipy.sparse as sp
 
-    from codes import ROWS_PER_BLOCK, drawer
     from nanosae.codes import CodesWriter
-    from nanosae.model.weights import Weights
 
     rng = np.random.default_rng(0)
-    decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
-    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
-    cfg = {
-        "architecture": "topk",
-        "d_in": args.width,
-        "d_sae": args.features,
-        "k": args.k,
-    }
-    bias = np.zeros(args.features, np.float32)
-    weights = Weights(
-        decoder.T.copy(), decoder, np.zeros(args.width, np.float32), cfg, bias
-    )
+    weights = random_model(args, rng)
     weights.save(run / "model")
     syllables = [a + b for a in "bdfgklmnprst" for b in "aeiou"]
     words = np.array([a + b for a in syllables for b in syllables] * 8, object)
@@ -177,12 +136,12 @@ def build(args: argparse.Namespace, run: Path) -> None:
             table = {"text": [" ".join(text) for text in texts], "country": countries}
             table["year"] = rng.integers(1990, 2025, n)
             noise = rng.normal(scale=0.1, size=(n, args.width)).astype(np.float32)
-            writer.append(acts, table=table, vectors=acts @ decoder + noise)
+            writer.append(acts, table=table, vectors=acts @ weights.W_dec + noise)
     add_labels(run, words)
 
 
 def add_labels(run: Path, words: np.ndarray) -> None:
-    """Label each feature by three words."""
+    """Label each feature with three words."""
     import pandas as pd
 
     from nanosae.codes import Codes
@@ -231,6 +190,7 @@ def ask(url: str, path: str, **params) -> bytes:
 def measure(run: Path, profile: Path) -> dict:
     """Measure everything."""
     from browser import Browser
+    from nanosae.codes import Codes
 
     for path in run.glob("codes/*/map.npz"):
         path.unlink()
@@ -265,7 +225,9 @@ def measure(run: Path, profile: Path) -> dict:
             line["feature"]
             for line in json.loads(ask(url, "features", sort="rows"))["lines"]
         ]
-        ids = [*counts[:10], *np.random.default_rng(1).integers(0, 16000, 30).tolist()]
+        n_features = Codes.open(run).n_features
+        drawn = np.random.default_rng(1).integers(0, n_features, 30)
+        ids = [*counts[:10], *drawn.tolist()]
         run_async = browser.driver.execute_async_script
         run_async(CLICK, ids[-1])
         found["click_ms"] = spread([run_async(CLICK, j) for j in ids])
@@ -299,7 +261,7 @@ def measure(run: Path, profile: Path) -> dict:
 
 
 def label_search(url: str) -> dict[str, float]:
-    """Search labels by words of some of them, whole, with another ending, and mistyped."""
+    """Time searches for words of the labels: exact, with another ending, and mistyped."""
     lines = json.loads(ask(url, "features", sort="name"))["lines"]
     words = [line["name"].split(", ")[0] for line in lines[:20]]
     asked = [*words, *(word[:2] + word[3:] for word in words), words[0] + "s"]
@@ -312,7 +274,7 @@ def label_search(url: str) -> dict[str, float]:
 
 
 def first_screen(browser, url: str) -> float:
-    """Open the page anew; return when lists and map were on the screen."""
+    """Open the page; return the milliseconds until lists and map were on the screen."""
     browser.open(url)
     return browser.wait("window.readyAt", 60)
 

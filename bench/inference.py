@@ -2,19 +2,19 @@
 
     python bench/inference.py run/codes/default [--rows 8000] [--rounds 20] [--seed 0] [--json FILE]
 
-In every round rows are drawn, and groups (or a number) are made up that have nothing to do with
-them, but for planted features: these are drawn anew with their real density, at odds ratios of 1.5,
-2 and 3 between the groups, or with a difference of the number's mean and three times its deviation
-where they are active. Printed are
+In every round, rows are drawn and random groups (or a random number) are assigned to them. Planted
+features are redrawn with their real density, at odds ratios of 1.5, 2 and 3 between the groups, or
+such that the number has another mean and three times the standard deviation where they are active.
+Printed are
 
 - recall of planted features by odds ratio, and the false discovery rate, of `contrast` and, on the
-  same rows, of the same test on one half of them after a choice on the other half;
-- findings in shuffled groups: the share of rounds that have any;
-- coverage of 95 % intervals and bias of effects (in the direction of the effect): of all lines of
-  the table and of findings; before the adjustment for selection ("raw"), too;
+  same rows, of the same test on one half of the rows after a selection on the other half;
+- the share of rounds with any finding in shuffled groups;
+- coverage of 95 % intervals and bias of effects (in the direction of the effect), for all lines of
+  the table and for findings, after and before ("raw") the adjustment for selection;
 - the same for numbers with unequal variances.
 
-Rounds are independent; binomial errors of the shares follow from the counts that are printed.
+Rounds are independent; binomial errors of the shares follow from the printed counts.
 """
 
 import argparse
@@ -39,10 +39,12 @@ from nanosae.analysis.statistics import Z95, false_discovery
 from nanosae.codes import Codes, write_codes
 
 ODDS_RATIOS = (1.5, 2.0, 3.0)
-PLANTED = 45  # features in each round, a third of each odds ratio
-DIFFERENCE = 0.4  # of the number, in deviations of the rows without the feature
-SPREAD = 3.0  # deviation of the number on rows with a planted feature
-MIN_ACTIVE = 40  # rows on which a planted feature is active
+PLANTED = 45  # features per round, a third for each odds ratio
+DIFFERENCE = (
+    0.4  # of the number's mean, in standard deviations of rows without the feature
+)
+SPREAD = 3.0  # standard deviation of the number on rows with a planted feature
+MIN_ACTIVE = 40  # fewest rows on which a planted feature is active
 
 
 def main() -> None:
@@ -81,7 +83,7 @@ def main() -> None:
 
 
 def drawn_rows(codes: Codes, n_rows: int, rng: np.random.Generator) -> Any:
-    """Draw rows of a corpus: where are its features active?"""
+    """Draw rows of a corpus; return where its features are active."""
     rows = np.sort(rng.permutation(codes.n_rows)[:n_rows])
     return sp.csc_array(codes.take(rows).astype(bool).astype(np.float32))
 
@@ -98,7 +100,7 @@ def plant(
     chances: np.ndarray,
     rng: np.random.Generator,
 ) -> Any:
-    """Draw planted features anew, with a chance for each row and feature."""
+    """Redraw planted features with a probability for each row and feature."""
     columns = active.tolil()
     columns[:, planted] = (rng.random(chances.shape) < chances).astype(np.float32)
     return sp.csr_array(columns)
@@ -107,7 +109,7 @@ def plant(
 def planted_groups(
     active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Make up groups and the planted features' activity; return also their log odds ratios."""
+    """Assign random groups and plant features; return matrix, groups and log odds ratios."""
     member = rng.random(active.shape[0]) < 0.5
     sign = rng.choice([-1, 1], len(planted))
     effect = sign * np.log(np.resize(ODDS_RATIOS, len(planted)))
@@ -119,7 +121,7 @@ def planted_groups(
 def group_round(
     active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Compare made-up groups by `contrast`."""
+    """Compare random groups by `contrast`."""
     matrix, member, effect = planted_groups(active, planted, rng)
     with tempfile.TemporaryDirectory() as folder:
         found = contrast(write_codes(Path(folder) / "codes", matrix), member)
@@ -129,7 +131,7 @@ def group_round(
 def halves_round(
     active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Compare made-up groups by a choice on one half of the rows and a test on the other."""
+    """Compare random groups by a selection on one half of the rows and a test on the other."""
     matrix, member, effect = planted_groups(active, planted, rng)
     target = sp.csr_array(member[:, None].astype(float))
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +170,7 @@ def halves_round(
 def number_round(
     active: Any, planted: np.ndarray, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Explain a made-up number whose mean and variance depend on planted features."""
+    """Explain a random number whose mean and variance depend on planted features."""
     density = active.sum(0)[planted] / active.shape[0]
     chances = np.broadcast_to(density, (active.shape[0], len(planted)))
     matrix = plant(active, planted, chances, rng)
@@ -184,7 +186,7 @@ def number_round(
 
 
 def shuffled_round(active: Any, rng: np.random.Generator) -> int:
-    """Count findings between groups that nothing depends on."""
+    """Count findings between random groups."""
     member = rng.random(active.shape[0]) < 0.5
     with tempfile.TemporaryDirectory() as folder:
         codes = write_codes(Path(folder) / "codes", sp.csr_array(active))
@@ -192,7 +194,7 @@ def shuffled_round(active: Any, rng: np.random.Generator) -> int:
 
 
 def judged(found: Contrast, planted: np.ndarray, effect: np.ndarray) -> pd.DataFrame:
-    """Put true effects beside the lines of a table; planted features without a line are added."""
+    """Add true effects to the lines of a table, and lines for planted features without one."""
     truth = pd.DataFrame({"feature": planted, "truth": effect})
     lines: Any = found.table.merge(truth, how="outer", on="feature")
     lines["truth"] = lines["truth"].fillna(0.0)

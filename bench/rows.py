@@ -3,15 +3,15 @@
     python bench/rows.py [--rows 1000000 3000000] [--verbs describe label] [--folder F] [--save]
 
 Activations are drawn as in `codes.py`. A text has 20 words: 14 by Zipf's law (Zipf–Mandelbrot)
-from 400,000 made-up ones, 6 that each stand for one of the row's features. Beside it stand a
-country, a year and a number, and the row's embedding. Each verb runs as its command does, and
-stores its result in the run folder; the first search makes the full-text index. Reported of each:
+from 400,000 synthetic ones, and 6 that each stand for one of the row's features. Rows also have a
+country, a year, a number and an embedding. Each verb runs as a command and stores its result in the
+run folder; the first search makes the full-text index. Reported for each:
 
-    wall_s, cpu_s   until the command ends; processor time is what a loaded machine leaves true
-    peak_mb         largest RssAnon: memory that the system cannot take back (Linux only)
+    wall_s, cpu_s   until the command ends; processor time depends little on other load
+    peak_mb         largest RssAnon: memory that the system cannot reclaim (Linux only)
 
-and of each corpus `disk_mb` by kind of file. With --folder the corpora stay there and are used
-again; without it they are deleted.
+and for each corpus `disk_mb` by kind of file. With --folder, the corpora are kept there and reused;
+otherwise they are deleted.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 
 import machine
-from codes import ROWS_PER_BLOCK, drawer
+from codes import ROWS_PER_BLOCK, drawer, random_model
 
-N_WORDS = 20  # of a text
-N_TOPICAL = 6  # of them stand for a feature
+N_WORDS = 20  # per text
+N_TOPICAL = 6  # words that stand for a feature
 VOCABULARY = 400_000
 COUNTRIES = ["France", "Spain", "Italy", "Japan"]
 NANOSAE = [sys.executable, "-m", "nanosae"]
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def corpus_figures(args: argparse.Namespace, run: Path, n_rows: int) -> dict[str, Any]:
-    """Build a corpus if it is not there, and measure each verb in a process of its own."""
+    """Build a corpus if it does not exist, and measure each verb in a separate process."""
     if not (run / "model").exists():
         build(args, run, n_rows)
     figures: dict[str, Any] = {}
@@ -114,17 +114,15 @@ def disk(run: Path) -> dict[str, int]:
 
 
 def build(args: argparse.Namespace, run: Path, n_rows: int) -> None:
-    """Write codes with texts, three columns and embeddings, and then the model."""
+    """Write codes with texts, three columns and embeddings, and at last the model."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import scipy.sparse as sp
 
     from nanosae.codes import CodesWriter
-    from nanosae.model.weights import Weights
 
     rng = np.random.default_rng(0)
-    decoder = rng.normal(size=(args.features, args.width)).astype(np.float32)
-    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+    model = random_model(args, rng)
     vocabulary = words(VOCABULARY + args.features)
     limits = np.cumsum(1 / (np.arange(VOCABULARY) + 3.0))
     draw = drawer(args.features, args.k)
@@ -151,17 +149,13 @@ def build(args: argparse.Namespace, run: Path, n_rows: int) -> None:
                 "price": rng.exponential(1 + values[:: args.k]),
             }
             noise = rng.normal(scale=0.1, size=(n, args.width)).astype(np.float32)
-            vectors = activations @ decoder + noise
+            vectors = activations @ model.W_dec + noise
             writer.append(activations, table=pa.table(table), vectors=vectors)
-    bias = np.zeros(args.features, np.float32)
-    cfg = {"architecture": "topk", "d_in": args.width, "d_sae": args.features}
-    cfg["k"] = args.k
-    centre = np.zeros(args.width, np.float32)
-    Weights(decoder.T.copy(), decoder, centre, cfg, bias).save(run / "model")
+    model.save(run / "model")
 
 
 def words(n: int) -> Any:
-    """Return n different made-up words, short ones first, an Arrow array."""
+    """Return n distinct synthetic words, short ones first, as an Arrow array."""
     import pyarrow as pa
 
     syllables = [first + second for first in "bdfgklmnprst" for second in "aeiou"]
@@ -214,13 +208,13 @@ def anonymous_mb(pid: int) -> float:
 
 
 def first_address(said: Any) -> str:
-    """Return the address that the explorer has said, "" so long as it has not."""
+    """Return the address that the explorer has printed, or "" if it has not yet."""
     said.seek(0)
     return said.read().partition(" ")[0]
 
 
 def ask_for_first_screen(url: str) -> None:
-    """Ask for what the explorer's first screen shows."""
+    """Request everything that the explorer's first screen shows."""
     for path in (
         "state",
         "features",

@@ -1,9 +1,9 @@
-"""Sweeps against single runs, and advice against what came of it.
+"""Sweeps compared with single runs, and advice compared with actual runs.
 
     python bench/scale.py sweep      # k = 16, 32, 64 × 2 seeds, in memory and from a CSV file
-    python bench/scale.py recommend  # time and memory of three shapes, said and measured
+    python bench/scale.py recommend  # time and memory of three shapes, predicted and measured
 
-Ratios are of runs in one process after another; see `machine.save` for where results are kept.
+Runs of a ratio follow each other in one process; `machine.save` keeps the results.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHAPES: tuple[tuple[int, int, dict[str, Any]], ...] = (  # rows, width, fields
 
 
 def sweep(args: argparse.Namespace) -> dict[str, Any]:
-    """Return seconds of six single runs and of one sweep, interleaved, and their ratio."""
+    """Return the seconds of six single runs and of one sweep, interleaved, and their ratio."""
     import pandas as pd
 
     from nanosae import SAETrainer, TrainConfig
@@ -55,7 +55,7 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
             )
             configs, ratios = grid(base, k=[16, 32, 64], seed=[0, 1]), []
             single = 0.0
-            # kernels compiled, file cached
+            # compiles the kernels and caches the file
             SAETrainer(configs[0]).train(data, progress=False)
             for repeat in range(args.repeats):
                 began = time.perf_counter()
@@ -76,7 +76,7 @@ def sweep(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recommend(args: argparse.Namespace) -> dict[str, Any]:
-    """Return predicted and measured seconds and bytes of whole runs, each in its own process."""
+    """Return predicted and measured seconds and bytes of runs, each in a separate process."""
     from nanosae import TrainConfig
     from nanosae.advice import recommend as advise
 

@@ -1,14 +1,14 @@
-"""Measure a dictionary against labels, and its own labels, and print the numbers as JSON.
+"""Measure how well features match given labels, and the features' own names; print JSON.
 
     nanosae train clinc150.minilm.f16.npy -o run --hidden-size 4096 --k 32
     nanosae encode run clinc150.minilm.f16.npy --texts clinc150.parquet
     python bench/semantic.py run/codes/default intent --leave-out oos [--json FILE] [--seeds N]
     python bench/semantic.py run/codes/default --names [--embedder all-MiniLM-L6-v2]
 
-LABELS is a column of the codes, or a Parquet file and its column as FILE:COLUMN (same row order).
-Held-out halves are drawn anew for every seed; the spread between seeds is printed beside the mean.
-With --names the features are named; means are of those with at least 20 held-out texts. AUC is by
-the name's meaning: that of its terms in the corpus or, with --embedder, of the whole name.
+LABELS is a column of the codes, or a column of a Parquet file with the same row order, given as
+FILE:COLUMN. Held-out halves are drawn for every seed; means and spreads over seeds are printed.
+With --names, the features are named, and means are over those with at least 20 held-out texts. AUC
+is by the meaning of the name: of its terms in the corpus or, with --embedder, of the whole name.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def named(codes: Codes, embedder: str | None) -> dict[str, float]:
-    """Name all features; how telling are their names?"""
+    """Name all features, and measure the names."""
     from nanosae.analysis.names.labels import label
 
     table = label(codes, encoder=embedder)
@@ -77,7 +77,7 @@ def named(codes: Codes, embedder: str | None) -> dict[str, float]:
 
 
 def measured(codes: Codes, args: argparse.Namespace) -> dict[str, object]:
-    """Evaluate against labels, for each seed."""
+    """Evaluate the features against labels, for each seed."""
     labels = args.labels
     if ":" in labels:
         import pandas as pd

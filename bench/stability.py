@@ -1,23 +1,23 @@
-"""What parts two trainings on the same rows.
+"""How much two trainings on the same rows differ.
 
     python bench/stability.py DIR [--corpora NAME ...] [--json] [--save]
 
-DIR is that of `concepts.py`, as are `fvu` and a tenth of the rows that no training sees. Pairs of
-trainings by the default recipe:
+DIR, `fvu` and the excluded tenth of the rows are those of `concepts.py`. Pairs of trainings by the
+default recipe:
 
-    draws      differ in `seed`: noise of the start, prefix lengths
+    draws      differ in `seed`: initial noise, prefix lengths
     rows       differ in `data_seed`: held-out rows, order
     both       differ in both
-    grown      differ in both, and one sees half of the rows
+    grown      differ in both, and one is trained on half of the rows
 
-Of each pair, means over both directions:
+For each pair, means over both directions:
 
     found      share of features whose decoder row has a cosine above 0.7 with one of the other
     weighted   the same, features weighted by the rows that they are active on
-    first, last  the same as `found` of the first and the last eighth of the features
-    span       of features that are not found, the share with a cosine above 0.7 with the span of
-               two features of the other: sums of two, or parts of one that was split
-    fvu        of the later training
+    first, last  `found` among the first and the last eighth of the features
+    span       share of the features not found that have a cosine above 0.7 with the span of two
+               features of the other: sums of two, or parts of one that was split
+    fvu        of the second training
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from nanosae.analysis.statistics import unit
 
 
 class Trained(NamedTuple):
-    """A model, the rows that each feature is active on, and the error on unseen rows."""
+    """A model, how many rows each feature is active on, and the error on unseen rows."""
 
     model: SAEModel
     active_rows: np.ndarray
@@ -48,7 +48,7 @@ def train(
     data_seed: int = 0,
     share: float = 1.0,
 ) -> Trained:
-    """Train on a share of the rows that are not unseen, and measure on the unseen ones."""
+    """Train on a share of the seen rows, and measure on the unseen ones."""
     config = TrainConfig(
         hidden_size=args.hidden_size,
         k=args.k,
@@ -71,14 +71,14 @@ def train(
 
 
 def compare(one: Trained, other: Trained) -> dict[str, float]:
-    """Return the measures above of a pair."""
+    """Return the measures of a pair."""
     there, back = _found_again(one, other), _found_again(other, one)
     means = {name: (there[name] + back[name]) / 2 for name in there}
     return means | {"fvu": other.fvu}
 
 
 def _found_again(one: Trained, other: Trained) -> dict[str, float]:
-    """Return how many features of one model have their like in another."""
+    """Return how many features of one model have a match in another."""
     own = unit(one.model.W_dec.detach().numpy())
     others = unit(other.model.W_dec.detach().numpy())
     is_found = (own @ others.T).max(1) > SIMILAR

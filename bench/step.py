@@ -1,26 +1,26 @@
-"""Cost of a full training step, in units of the encoder's matrix product, measured in one process.
+"""Cost of a full training step, relative to the encoder's matrix product, measured in one process.
 
     python bench/step.py --batch-size 4096 --input-size 384 --hidden-size 4096 --k 32 --json
 
-A step is everything that training does with a batch that lies in memory: selection, losses, AuxK,
-backward, clipping, optimiser, norms, counters. The learning rate is too small to change anything:
-relu, jumprelu and gated keep the thresholds that they are given, which k entries of a row exceed.
-It is timed step by step in turn with the product
-`torch.mm(x, W_enc)` of the same sizes; `ratio` is the median step over the median product. The same
-with a tenth of the latents marked dead before every step is `ratio_dead10`, and with the noise
-that training adds where rows are seen many times `ratio_noise`. The product allocates its result,
-about a fifth of its time; `..._into` are the ratios to one that does not.
+A step is everything that training does with a batch in memory: selection, losses, AuxK, backward,
+clipping, optimiser, norms, counters. The learning rate is too small to change anything: relu,
+jumprelu and gated keep their initial thresholds, which k entries per row exceed.
 
-On a GPU (`--device cuda`) times are those of bursts of ten without waiting in between, as training
-runs; peers and product have TF32 factors, too, unless `--precision` says otherwise. `share` is the
-product's part of the step's time, and `gemm_tflops` its rate.
+Steps alternate with the product `torch.mm(x, W_enc)` of the same sizes; `ratio` is the median step
+over the median product. `ratio_dead10` is the same with a tenth of the latents marked dead before
+every step, `ratio_noise` with the noise that training adds on small corpora. Allocating its result
+takes about a fifth of the product's time; `..._into` are ratios to a product into existing memory.
 
-`rows_ratio` is the number of rows a second that a model encodes to sparse features (in memory) over
-that of the product alone. `--suite` measures CPU_SUITE, or with `--device cuda` GPU_SUITE beside
-sparsify and SAELens, each case in a process of its own; it keeps the results and prints a table.
+On a GPU (`--device cuda`), times are of bursts of ten without synchronisation in between, as in
+training; peers and product also use TF32 factors, unless `--precision` says otherwise. `share` is
+the product's share of the step's time, and `gemm_tflops` its rate.
 
-`peak_extra_mb` is measured in a process of its own: peak memory of the steps above data, parameters
-and Adam's two moments; gradients and the copy of the best weights are included.
+`rows_ratio` is the number of rows per second that a model encodes to sparse features (in memory)
+over that of the product alone. `--suite` measures CPU_SUITE or, with `--device cuda`, GPU_SUITE
+with sparsify and SAELens, each case in a separate process; it keeps the results and prints a table.
+
+`peak_extra_mb` is measured in a separate process: peak memory of the steps beyond data, parameters
+and Adam's two moments, including gradients and the copy of the best weights.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ from nanosae.train.step import take_step
 from nanosae.trainable.noise import with_noise
 
 SIZES = ("batch_size", "input_size", "hidden_size", "k")
-BURST = 10  # steps on a GPU between two looks at the clock
-MARK = 10**12  # rows without a sign of life
+BURST = 10  # steps on a GPU between two readings of the clock
+MARK = 10**12  # rows without activity of a latent that counts as dead
 COLUMNS = ("ratio_into", "ratio_dead10_into", "ratio_noise_into", "rows_ratio", "l0")
 Step = Callable[[Tensor], Any]
 
 
 class Case(NamedTuple):
-    """One line of a suite; the fields are options of the command line."""
+    """One case of a suite; the fields are options of the command line."""
 
     input_size: int
     hidden_size: int
@@ -67,7 +67,7 @@ class Case(NamedTuple):
     batch_size: int = 4096
 
     def options(self) -> list[str]:
-        """Return the options that choose it."""
+        """Return the command-line options of this case."""
         options = []
         for name, value in self._asdict().items():
             options += [f"--{name.replace('_', '-')}", str(value)]
@@ -91,7 +91,7 @@ GPU_SUITE = (Case(384, 4096, 32), Case(1024, 16384, 64), Case(1024, 131072, 64))
 
 
 def corpus(n_rows: int, width: int, seed: int = 0) -> np.ndarray:
-    """Return rows of length one like a text encoder's: sparse sums of directions, a mean, noise."""
+    """Return unit-norm rows like embeddings: sparse sums of directions, a mean, and noise."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(4 * width, width)).astype(np.float32) / width**0.5
     rows = 0.3 * directions[0] + 0.3 / width**0.5 * rng.normal(size=(n_rows, width))
@@ -103,7 +103,7 @@ def corpus(n_rows: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def dataset(args: argparse.Namespace) -> Any:
-    """Return rows as nanoSAE holds them in training."""
+    """Return rows prepared for training."""
     from nanosae.data.dataset import Dataset
     from nanosae.sources import open_rows
 
@@ -112,7 +112,7 @@ def dataset(args: argparse.Namespace) -> Any:
 
 
 def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
-    """Return nanoSAE's training state before its first step, kernels compiled."""
+    """Return nanoSAE's training state before its first step, with compiled kernels."""
     from nanosae import TrainConfig
     from nanosae.train.state import TrainingState
 
@@ -133,7 +133,7 @@ def trainer(data: Any, args: argparse.Namespace, noise: float = 0.0) -> Any:
 
 
 def batches(data: Any, size: int, device: str) -> Callable[[int], Tensor]:
-    """Return a function from a number to a batch of training rows, copied."""
+    """Return a function that returns a copy of a batch of training rows, by number."""
     pool = torch.from_numpy(data.sample(8 * size, seed=1)).to(device)
     return lambda i: pool[i % 8 * size :][:size].clone()
 
@@ -141,7 +141,7 @@ def batches(data: Any, size: int, device: str) -> Callable[[int], Tensor]:
 def settle(
     training: Any, take: Callable[[int], Tensor], args: argparse.Namespace
 ) -> None:
-    """Let k entries of a row exceed the thresholds, and step until the kernels are warm."""
+    """Set thresholds that k entries per row exceed, and step until the kernels are warm."""
     rows = with_noise(training.config, take(0), args.input_size, step=0)
     bias, weight = training.encoder_bias.detach(), training.params["W_enc"].detach()
     pre_acts = torch.addmm(bias, rows, weight.T).flatten()
@@ -158,7 +158,7 @@ def settle(
 
 
 def clock(action: Callable[[], Any]) -> float:
-    """Return the milliseconds that an action takes; on a GPU, of one among many."""
+    """Return the duration of an action in milliseconds; on a GPU, the mean of a burst."""
     times = BURST if torch.cuda.is_initialized() else 1
     wait()
     start = time.perf_counter()
@@ -169,7 +169,7 @@ def clock(action: Callable[[], Any]) -> float:
 
 
 def wait() -> None:
-    """Wait for the GPU, if there is one at work."""
+    """Wait for the GPU, if one is in use."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
@@ -189,13 +189,13 @@ def interleave(
     products: dict[str, Callable[[], Any]],
     repeats: int,
 ) -> dict[str, dict[str, float]]:
-    """Time every step in turn, the products before each.
+    """Time all steps in turn, each after all products.
 
     Args:
-        steps: Name to (step, what is done before it, untimed).
-        take: Returns a batch.
-        products: Name to product.
-        repeats: How often.
+        steps: By name, a step and a function called before it, untimed.
+        take: Returns a batch, by number.
+        products: Products, by name.
+        repeats: Number of repetitions.
     """
     times: dict[str, list[float]] = {name: [] for name in (*products, *steps)}
     gc.disable()
@@ -214,7 +214,7 @@ def interleave(
 def ours(
     data: Any, args: argparse.Namespace
 ) -> dict[str, tuple[Step, Callable[[], Any]]]:
-    """Return nanoSAE's step for `interleave`: plain, with dead latents, and with noise."""
+    """Return nanoSAE's steps for `interleave`: plain, with dead latents, and with noise."""
     dead = torch.arange(0, args.hidden_size, 10, device=args.device)
     take, steps = batches(data, args.batch_size, args.device), {}
     for name in ("step", "step_dead10", "step_noise"):
@@ -243,7 +243,7 @@ def encode(data: Any, training: Any) -> tuple[Step, Callable[[], Any]]:
 
 
 def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]]:
-    """Return the peers' steps, plain and where there is an AuxK with dead latents."""
+    """Return the peers' steps, plain and (if they have AuxK) with dead latents."""
     rows = torch.from_numpy(corpus(args.batch_size, args.input_size)).to(args.device)
     sizes = peers.Sizes(args.hidden_size, args.k, 100_000, args.batch_size)
     steps = {}
@@ -263,10 +263,10 @@ def theirs(args: argparse.Namespace) -> dict[str, tuple[Step, Callable[[], Any]]
 
 
 def memory(args: argparse.Namespace) -> dict[str, float | None]:
-    """Return peak megabytes of the steps, and of the start, beside data, parameters and moments."""
+    """Return the peak memory of steps and start in MB, beyond data, parameters and moments."""
     keys = ("peak_extra_mb", "start_extra_mb")
     if args.device == "cpu" and not Path("/proc/self/clear_refs").exists():
-        return dict.fromkeys(keys)  # only Linux tells
+        return dict.fromkeys(keys)  # only Linux reports it
 
     def resident(field: str) -> float:
         if args.device == "cuda":
@@ -381,7 +381,7 @@ def report(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def suite(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure every case of a suite in a process of its own; return the results by case."""
+    """Measure every case of a suite in a separate process; return the results by case."""
     fixed = [option for option in args.argv if option != "--suite"]
     if args.device == "cuda" and args.peers is None:
         fixed += ["--peers", "sparsify", "saelens"]

@@ -1,20 +1,20 @@
-"""Training on data larger than memory against training in memory: speed, and memory used.
+"""Training on data larger than memory compared with training in memory: speed and memory.
 
     python bench/stream.py [--gigabytes 8] [--hidden-size 4096] [--k 32] [--steps 256] [--json]
 
-A synthetic float16 corpus is written as one .npy file and read once, so that the system has it
-cached if it can. Then `SAETrainer.train` runs in processes of its own, in turn on the memory-mapped
-file and on its first 2^19 rows in memory:
+A synthetic float16 corpus is written to an .npy file and read once, so that the system caches it if
+it can. Then `SAETrainer.train` runs in separate processes, in turn on the memory-mapped file and on
+its first 2^19 rows in memory:
 
-    rows_per_second    mapped and in memory: median of the runs, start, first lines and end left out
-    ratio              mapped ÷ in memory, of the medians; `spread` has those of neighbouring runs
-    cold_per_second    mapped, after the system was told to forget the file
-    peak_anonymous_mb  largest RssAnon of a mapped run, from its first line of code to its last
+    rows_per_second    mapped and in memory: median of the runs, without start, first lines and end
+    ratio              mapped ÷ in memory, of the medians; `spread` lists those of paired runs
+    cold_per_second    mapped, after the file was dropped from the page cache
+    peak_anonymous_mb  largest RssAnon of a mapped run
     model_mb           parameters, gradients, Adam's moments and the best weights
     peak_extra_mb      the difference
 
-RssAnon is what a process cannot give back; pages of a mapped file are not in it (Linux only). The
-file is deleted in the end.
+RssAnon is memory that the system cannot reclaim, without pages of mapped files (Linux only). The
+file is deleted at the end.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
-    """Write the corpus, run both kinds in turn, report."""
+    """Write the corpus, run both kinds in turn, and report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gigabytes", type=float, default=8)
     for name, value in (
@@ -89,7 +89,7 @@ def corpus(args: argparse.Namespace) -> Path:
 
 
 def write(args: argparse.Namespace) -> int:
-    """Write rows like a text encoder's: sums of a few of many directions, and noise."""
+    """Write rows like embeddings: sums of a few of many directions, and noise."""
     rng, width = np.random.default_rng(0), args.input_size
     n_rows = int(args.gigabytes * 1e9 / (2 * width))
     directions = rng.normal(size=(4 * width, width)).astype(np.float32)
@@ -118,14 +118,14 @@ def read_through(path: Path) -> Any:
 
 
 def forget(path: Path) -> None:
-    """Tell the system that its cached pages of a file are not needed."""
+    """Drop a file from the page cache."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def measure(args: argparse.Namespace, phase: str) -> dict[str, float]:
-    """Run a phase in a process of its own."""
+    """Run a phase in a separate process."""
     names = "input_size hidden_size k steps batch_size folder"
     sizes = [
         f"--{name.replace('_', '-')}={getattr(args, name)}" for name in names.split()
@@ -140,7 +140,7 @@ def measure(args: argparse.Namespace, phase: str) -> dict[str, float]:
 
 
 def train(args: argparse.Namespace) -> dict[str, float]:
-    """Train on the file, or on its first rows in memory; watch speed and memory."""
+    """Train on the file, or on its first rows in memory; measure speed and memory."""
     watch = Watch()
     from nanosae import SAETrainer, TrainConfig
 
@@ -175,7 +175,7 @@ def train(args: argparse.Namespace) -> dict[str, float]:
 
 
 class Watch:
-    """The largest RssAnon of this process, in MB, looked at twenty times a second."""
+    """Records the largest RssAnon of this process, in MB, twenty times per second."""
 
     def __init__(self) -> None:
         self.peak, self.stopped = 0.0, threading.Event()
@@ -183,19 +183,19 @@ class Watch:
         self.thread.start()
 
     def look(self) -> None:
-        """Look until stopped."""
+        """Record until stopped."""
         while not self.stopped.wait(0.05):
             self.peak = max(self.peak, anonymous())
 
     def stop(self) -> float:
-        """Stop looking; return the peak."""
+        """Stop recording; return the peak."""
         self.stopped.set()
         self.thread.join()
         return round(max(self.peak, anonymous()))
 
 
 def anonymous() -> float:
-    """Return this process' RssAnon in MB, 0 where the system does not tell."""
+    """Return the RssAnon of this process in MB, or 0 if the system does not report it."""
     text = STATUS.read_text() if STATUS.exists() else ""
     lines = [line for line in text.splitlines() if line.startswith("RssAnon")]
     return int(lines[0].split()[1]) / 1024 if lines else 0.0
@@ -204,7 +204,7 @@ def anonymous() -> float:
 def report(
     args: argparse.Namespace, n_rows: int, found: dict[str, Any]
 ) -> dict[str, Any]:
-    """Put the figures together, and keep them."""
+    """Summarise the measurements, and keep the result."""
     speeds = {
         kind: [run["rows_per_second"] for run in runs] for kind, runs in found.items()
     }

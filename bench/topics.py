@@ -3,10 +3,11 @@
     python bench/topics.py RUN/codes/default intent [--leave-out oos] [--seeds 3] [--json FILE]
     python bench/topics.py RUN/codes/default FILE.parquet:lexname
 
-For 20 topics and as many as there are labels: normalised mutual information with the labels; NPMI
-of each topic's ten words (mean over pairs, in the corpus' own texts), by class-based TF-IDF for
-every method, and of those that topics show; the share of rows without a topic; and seconds. All
-rows have embeddings. UMAP needs the extra `umap`; without it its line is left out.
+For 20 topics and for as many as there are labels: normalised mutual information with the labels;
+NPMI of each topic's ten words (mean over pairs, in the texts of the corpus), of words chosen by
+class-based TF-IDF for every method, and of those that topics show; the share of rows without a
+topic; and seconds. The corpus needs embeddings. UMAP needs the extra `umap`; without it, its line
+is left out.
 """
 
 import argparse
@@ -107,13 +108,13 @@ def runs(codes: Codes, n: int, seeds: int):
 
 
 def k_means(rows: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Cluster centred rows of length one."""
+    """Cluster centred unit-norm rows."""
     n_init: Any = 3
     return KMeans(n, n_init=n_init, random_state=seed).fit_predict(rows)
 
 
 def umap_k_means(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Cluster as BERTopic does, with its settings of UMAP, and k-means in the place of HDBSCAN."""
+    """Cluster like BERTopic, with its settings of UMAP, but k-means instead of HDBSCAN."""
     from umap import UMAP
 
     reduce = UMAP(
@@ -132,7 +133,7 @@ def umap_k_means(vectors: np.ndarray, n: int, seed: int) -> np.ndarray:
 def coherence(presence, topic_of_row: np.ndarray, n: int) -> float:
     """Return the mean NPMI of the pairs of each topic's ten most distinctive words.
 
-    Words are chosen alike for every method: by their weight in BERTopic's class-based TF-IDF.
+    Words are chosen the same way for every method, by BERTopic's class-based TF-IDF.
     """
     counts = np.array([presence[topic_of_row == t].sum(axis=0) for t in range(n)])
     counts = counts.reshape(n, -1).astype(float)
@@ -146,7 +147,7 @@ def coherence(presence, topic_of_row: np.ndarray, n: int) -> float:
 def coherence_of_shown(texts: np.ndarray, shown: Iterable[list[str]]) -> float:
     """Return the mean NPMI of the pairs of the first ten words that each topic shows.
 
-    Phrases count as their words but for stop words, as the other methods' words are single ones.
+    Phrases are split into words without stop words, as the other methods have single words.
     """
     words_of_topics = []
     for terms in shown:
@@ -163,7 +164,7 @@ def coherence_of_shown(texts: np.ndarray, shown: Iterable[list[str]]) -> float:
 
 
 def npmi(presence, columns_of_topics: Iterable[Sequence[int]]) -> float:
-    """Return the mean NPMI of the pairs of columns of each topic; −1 if never together."""
+    """Return the mean NPMI of the pairs of columns of each topic; −1 if they never co-occur."""
     n_texts = presence.shape[0]
     share = np.asarray(presence.mean(axis=0)).ravel()
     columns = presence.tocsc().astype(float)

@@ -166,7 +166,7 @@ def contrast_name(parameters: dict[str, Any]) -> str:
 TITLES = {  # titles of comparisons, by verb
     "contrast": "Differences by {}",
     "over-time": "Changes over time, by {}",
-    "explain": "What goes with {}",
+    "explain": "Associated with {}",
 }
 
 

@@ -1,4 +1,4 @@
-"""What the files of a run folder hold; None where there is nothing to read yet."""
+"""Reading of files that may not exist yet."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 
 from nanosae import checked
 
-# two threads that parsed headers of arrays at once ended in a SystemError of Python 3.11
+# parsing the headers of arrays in two threads at once can raise a SystemError in Python 3.11
 _one_reader = threading.Lock()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return what a JSON file holds, None if there is none.
+    """Return the content of a JSON file, or None if there is no such file.
 
     Raises:
-        DamagedFileError: If it is not what was written.
+        DamagedFileError: If the file is damaged.
     """
     if not path.exists():
         return None
@@ -27,7 +27,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
-    """Return the arrays of an .npz file, None if it is missing, damaged or half written."""
+    """Return the arrays of an .npz file, or None if it is missing, damaged or incomplete."""
     try:
         with _one_reader, path.open("rb") as stream, np.load(stream) as arrays:
             return dict(arrays)
@@ -36,5 +36,5 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def changed(path: Path) -> int:
-    """Return when a file was last written, in nanoseconds; 0 if there is none."""
+    """Return when a file was last written, in nanoseconds; 0 if it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else 0

@@ -1,6 +1,6 @@
-"""What a run folder says of its training, while it is written or afterwards.
+"""The history of a training, read from its run folder during or after the training.
 
-Lines and snapshots that are half written are left for the next time.
+Incomplete lines and snapshots are skipped until the next reading.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy as np
 from nanosae.runs.folder import current, verify_training
 from nanosae.view.files import read_arrays
 
-MAX_LINES = 2000  # of metrics in a page; of more, every second, third … is shown
+MAX_LINES = (
+    2000  # of metrics on a page; if there are more, every second, third … is shown
+)
 MAX_SNAPSHOTS = 60
-HISTOGRAMS = (  # of a snapshot that pages show
+HISTOGRAMS = (  # of a snapshot, shown on pages
     "encoder_norm",
     "decoder_norm",
     "encoder_decoder_cosine",
@@ -29,13 +31,13 @@ HISTOGRAMS = (  # of a snapshot that pages show
 
 
 class NewMetrics(NamedTuple):
-    """What metrics.jsonl gained.
+    """New lines of metrics.jsonl.
 
     Attributes:
-        lines: Complete lines after a position; of more than MAX_LINES an even choice, the last one
-            included.
+        lines: Complete lines after a position, evenly thinned to at most MAX_LINES, including the
+            last one.
         offset: The position after them, in bytes.
-        reset: Whether what was known is void, because the file was replaced.
+        reset: Whether earlier lines are obsolete because the file was replaced.
     """
 
     lines: list[dict[str, Any]]
@@ -44,19 +46,19 @@ class NewMetrics(NamedTuple):
 
 
 def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str, Any]:
-    """Read what a run folder says of its training, or what is new in it.
+    """Read the state of a training from its run folder, or only what is new.
 
     Args:
         run: The run folder, in any state.
-        offset: Bytes of metrics.jsonl that are known.
+        offset: Position in metrics.jsonl up to which lines are known, in bytes.
         after: Last step whose snapshot is known.
-
-    Raises:
-        DamagedFileError: If a file of a finished training is not what was written.
 
     Returns:
         `lines`, `offset` and `reset` as in NewMetrics, `quiet` (seconds since metrics.jsonl was
         written), `snapshots` (see `read_snapshots`) and `config`, if there is one.
+
+    Raises:
+        DamagedFileError: If a file of a finished training is damaged.
     """
     run = current(run)
     verify_training(run)
@@ -73,7 +75,7 @@ def training_state(run: str | Path, offset: int = 0, after: int = 0) -> dict[str
 
 
 def read_metrics(path: Path, offset: int = 0) -> NewMetrics:
-    """Read the lines of metrics.jsonl after a position, in bytes; damaged ones are left out."""
+    """Read the lines of metrics.jsonl after a position in bytes; damaged lines are skipped."""
     reset = False
     try:
         with path.open("rb") as stream:
@@ -93,17 +95,17 @@ def read_metrics(path: Path, offset: int = 0) -> NewMetrics:
 
 
 def _follows_a_line(stream: Any, offset: int) -> bool:
-    """Return whether a line ends before a position: not so if the file is shorter or another."""
+    """Return whether a line ends at a position, which fails if the file was replaced."""
     stream.seek(offset - 1)
     return stream.read(1) == b"\n"
 
 
 def read_snapshots(run: Path, after: int = 0) -> list[dict[str, Any]]:
-    """Return the snapshots of later steps, at most MAX_SNAPSHOTS, evenly chosen.
+    """Return the snapshots of later steps, evenly thinned to at most MAX_SNAPSHOTS.
 
     Returns:
-        For each `step`, of each of HISTOGRAMS its counts and range, `[counts, low, high]`, and
-        `positions`, thousandths of x and y of the sampled `latents`. Unreadable files are left out.
+        For each snapshot its `step`, `[counts, low, high]` of each of HISTOGRAMS, and `positions`,
+        the x and y of the sampled `latents` in thousandths. Unreadable files are skipped.
     """
     paths = {}
     for path in (run / "snapshots").glob("*.npz"):
@@ -132,6 +134,6 @@ def _shown_snapshot(step: int, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _thinned(items: list, most: int) -> list:
-    """Return at most so many items, evenly chosen, the last one included."""
+    """Return at most `most` items, evenly spaced and including the last one."""
     stride = max(1, -(-len(items) // most))
     return items[::-1][::stride][::-1]

@@ -1,7 +1,7 @@
-"""Live: a local page that follows a training run while it is written, or replays it afterwards.
+"""The training page: a local page that follows a training run, or replays it afterwards.
 
-The server is a process of its own that only reads the run folder, so that it can neither slow nor
-break the training. The page asks once a second for what is new.
+The server is a separate process that only reads the run folder, so it can neither slow down nor
+break the training. The page polls it once a second.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 PORT = 8321
-LAST_SECONDS = 1.5  # after the training, in which the page may fetch its last state
+LAST_SECONDS = 1.5  # after the training, for the page to fetch the last state
 MAX_DIGITS = 18  # of a number in a request
 
 
 def watch(run: str | Path, port: int = PORT) -> None:
-    """Serve the training page of a run on this machine alone, until interrupted.
+    """Serve the training page of a run on this machine until interrupted.
 
     Args:
         run: The run folder; it may still be empty.
-        port: Port on 127.0.0.1; another one if it is taken.
+        port: Port on 127.0.0.1; a free one is chosen if it is in use.
 
     Raises:
         ConfigError: If there is no such port.
@@ -49,12 +49,12 @@ def watch(run: str | Path, port: int = PORT) -> None:
 def watching(
     run: str | Path, say: Callable[[str], Any], port: int = PORT
 ) -> Iterator[None]:
-    """Serve the training page from a process of its own, as long as the block and we live.
+    """Serve the training page from a separate process, until the block or this process ends.
 
     Args:
         run: The run folder.
-        say: Takes the page's address.
-        port: As in `watch`.
+        say: Called with the address of the page.
+        port: See `watch`.
     """
     spawn = multiprocessing.get_context("spawn")
     our_end, their_end = spawn.Pipe()
@@ -72,8 +72,8 @@ def watching(
 
 
 def _serve_until(run: Path, port: int, parent: Any) -> None:
-    """Serve until the other end of the pipe is closed, or its process is gone."""
-    # Ctrl-C is the trainer's, which tells us its end
+    """Serve until the other end of the pipe is closed or its process has died."""
+    # Ctrl-C is handled by the parent, which then closes the pipe
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with serving_page(run, port) as address:
         parent.send(address)
@@ -84,11 +84,11 @@ def _serve_until(run: Path, port: int, parent: Any) -> None:
 
 @contextlib.contextmanager
 def serving_page(run: str | Path, port: int = 0) -> Iterator[str]:
-    """Serve the page from a thread as long as the block lasts; yield its address.
+    """Serve the page from a thread during the block; yield its address.
 
     Args:
         run: The run folder.
-        port: The port; another one if it is taken, 0 for any.
+        port: The port; a free one is chosen if it is 0 or in use.
 
     Raises:
         ConfigError: If there is no such port.
@@ -98,7 +98,7 @@ def serving_page(run: str | Path, port: int = 0) -> Iterator[str]:
 
 
 def make_app(run: str | Path) -> Any:
-    """Return the ASGI application: the page of a run, and its state."""
+    """Return the ASGI application that serves the page of a run and its state."""
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse
     from starlette.routing import Route
@@ -112,7 +112,7 @@ def make_app(run: str | Path) -> Any:
         offset = _whole_number(request, "offset")
         after = _whole_number(request, "after")
         if offset is None or after is None:
-            return web.refusal("offset and after are whole numbers", 400)
+            return web.refusal("offset and after must be whole numbers.", 400)
         try:
             return web.json_response(training_state(run, offset, after))
         except NanoSAEError as error:
@@ -146,7 +146,7 @@ def _page(run: Path) -> str:
 
 
 def _whole_number(request: Request, name: str) -> int | None:
-    """Return a parameter of a request, 0 without one; None unless it is a short whole number."""
+    """Return a query parameter, 0 by default; None if it is not a short whole number."""
     text = request.query_params.get(name, "0")
     if not text.isdecimal() or len(text) > MAX_DIGITS:
         return None

@@ -1,4 +1,4 @@
-"""Two-dimensional maps: where points lie, which lie together, and what to write beside them."""
+"""Two-dimensional maps: layouts, clusters of points, and labels."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from nanosae.analysis.statistics import unit
 from nanosae.text.words import Words
 
 Placer = Callable[[np.ndarray], np.ndarray]
-SAMPLE = 10_000  # rows that a projection is fitted on; the others are placed among them
-NEIGHBOURS = 5  # of the sample, between which another row is placed
+SAMPLE = 10_000  # rows on which a layout is fitted; the others are placed among them
+NEIGHBOURS = 5  # sampled rows among which another row is placed
 BLOCK = 4096  # rows placed at a time
 MIN_UMAP_ROWS = 16  # fewer rows have no neighbourhoods
-HEAP = 0.5  # a cluster of more than this share of the points is divided
-MIN_CLUSTERED = 20  # fewer points have no clusters
+HEAP = 0.5  # clusters with a larger share of the points are divided
+MIN_CLUSTERED = 20  # fewer points are not clustered
 PARTS = 16  # of a map without gaps
-MIN_PART = 8  # points of a part, on average
+MIN_PART = 8  # mean number of points of a part
 HALF_LETTER = 3.6  # pixels, half the mean width of a letter
-N_WORDS = 3  # of a cluster's name
-SPELLING_LETTERS = 1000  # of each text of a cluster, whose spelling is taken
+N_WORDS = 3  # in the name of a cluster
+SPELLING_LETTERS = 1000  # of each text, from which the spelling of words is taken
 
 
 def project(
     x: np.ndarray, *, sample: int = SAMPLE, seed: int = 0
 ) -> tuple[np.ndarray, str]:
-    """Lay rows out in the plane by cosine.
+    """Lay out rows in the plane by cosine similarity.
 
-    With the extra `umap`, UMAP (McInnes et al., arXiv 1802.03426) lays out a sample, and every
-    other row is placed at the mean of its nearest sample rows, weighted by closeness. Without it,
-    the two first principal components of the sample are the axes.
+    With the `umap` extra, UMAP (McInnes et al., arXiv 1802.03426) lays out a sample, and every
+    other row is placed at the weighted mean of its nearest sampled rows. Without it, the axes are
+    the first two principal components of the sample.
 
     Args:
-        x: Rows, (n, width), none of them zero.
-        sample: Rows to fit on.
-        seed: Of sample and layout: equal seeds give equal maps.
+        x: Non-zero rows, (n, width).
+        sample: Number of rows to fit on.
+        seed: Seed of the sample and the layout.
 
     Returns:
         Positions, (n, 2) float32, and "UMAP" or "PCA".
@@ -58,11 +58,11 @@ def project(
 
 
 def fit(x: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, Placer, str]:
-    """Lay a sample of rows out; see `project`.
+    """Lay out a sample of rows; see `project`.
 
     Returns:
-        Positions (n, 2) float32, a function that places other rows (some thousand at a time), and
-        "UMAP" or "PCA".
+        Positions (n, 2), a function that places other rows (a few thousand at a time), and "UMAP"
+        or "PCA".
     """
     x = unit(np.asarray(x, np.float32))
     if len(x) < 2:
@@ -95,7 +95,7 @@ def _umap_points(x: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _principal_plane(x: np.ndarray) -> Placer:
-    """Return what places rows on the two first principal components of x, or on the only one."""
+    """Return a function that projects rows onto the first two principal components of x."""
     from sklearn.decomposition import PCA
 
     n_components = min(2, x.shape[1])
@@ -111,16 +111,16 @@ def _principal_plane(x: np.ndarray) -> Placer:
 def clusters(
     points: np.ndarray, method: str = "UMAP", *, sample: int = SAMPLE, seed: int = 0
 ) -> np.ndarray:
-    """Return the cluster of each point, largest first, -1 for none.
+    """Return the cluster of each point, numbered by decreasing size; -1 for none.
 
-    UMAP leaves gaps between clusters, which HDBSCAN finds on a sample. Principal components leave
-    none: density would part one crowd into its accidents, and k-means makes even parts of it.
+    UMAP leaves gaps between clusters, and HDBSCAN finds them on a sample. Principal components
+    leave no gaps, and density-based clusters would be arbitrary: k-means divides them evenly.
 
     Args:
         points: Positions, (n, 2).
-        method: "UMAP" or "PCA", as `project` says.
-        sample: Points that HDBSCAN looks at.
-        seed: Of the sample and of k-means.
+        method: "UMAP" or "PCA", from `project`.
+        sample: Number of points for HDBSCAN.
+        seed: Seed of the sample and of k-means.
     """
     n = len(points)
     if n < MIN_CLUSTERED:
@@ -149,7 +149,7 @@ def clusters(
 
 
 def _parts(points: np.ndarray, seed: int) -> np.ndarray:
-    """Divide points without gaps into parts of similar extent, largest first."""
+    """Divide points without gaps into parts of similar extent, numbered by decreasing size."""
     from sklearn.cluster import KMeans
 
     n_distinct = len(np.unique(points, axis=0))
@@ -159,7 +159,7 @@ def _parts(points: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _numbered_by_size(cluster: np.ndarray) -> np.ndarray:
-    """Number clusters by falling size; those without one (−1) stay."""
+    """Renumber clusters by decreasing size; −1 stays."""
     _, place = largest_first(cluster)
     return place[cluster]
 
@@ -167,15 +167,15 @@ def _numbered_by_size(cluster: np.ndarray) -> np.ndarray:
 def largest_first(
     group: np.ndarray, n_groups: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Order groups by falling size.
+    """Order groups by decreasing size.
 
     Args:
-        group: The group of each point, −1 for none.
-        n_groups: How many groups there are at least, empty ones included.
+        group: Group of each point, −1 for none.
+        n_groups: Minimum number of groups, including empty ones.
 
     Returns:
-        The groups, the largest first; and the place of each group in that order, with −1 behind
-        them, so that what is in no group, −1, stays there.
+        The groups, the largest first; and the position of each group in that order, followed by a
+        −1, so that indexing with −1 (no group) gives −1.
 
     Example:
         >>> order, place = largest_first(np.array([1, 0, 1, -1]))
@@ -194,18 +194,18 @@ def labels(
     width: int,
     height: int,
 ) -> list[tuple[str, tuple[float, float]]]:
-    """Return words for clusters and where they fit without covering each other.
+    """Return labels of clusters and positions at which they do not overlap.
 
-    A cluster is called by the terms that set the names of its points apart (see
-    `nanosae.analysis.groups.topic_words`). Larger clusters come first; one whose label finds no
-    place near its middle goes without.
+    A cluster is labelled by the terms that distinguish the names of its points (see
+    `nanosae.analysis.groups.topic_words`). Larger clusters are placed first; labels that do not fit
+    near the middle of their cluster are left out.
 
     Args:
-        points: (n, 2).
-        cluster: Cluster of each point.
+        points: Positions, (n, 2).
+        cluster: Cluster of each point, (n,).
         names: Point → text.
-        width: Of the drawing area, in pixels.
-        height: Likewise.
+        width: Width of the drawing area, in pixels.
+        height: Height of the drawing area, in pixels.
     """
     named = [i for i in sorted(names) if names[i]]
     if cluster.max(initial=-1) < 0 or not named:
@@ -232,7 +232,7 @@ def labels(
 
 
 class Box(NamedTuple):
-    """The box of a label, in pixels: its middle, and half its width and height."""
+    """The box of a label: its middle, and half its width and height, in pixels."""
 
     middle: np.ndarray
     half_size: np.ndarray
@@ -244,7 +244,7 @@ class Box(NamedTuple):
 
 
 def _middle(pixels: np.ndarray) -> np.ndarray:
-    """Return the point nearest to the median: it lies inside a cluster of any shape."""
+    """Return the point nearest to the median, which lies inside a cluster of any shape."""
     distance = np.linalg.norm(pixels - np.median(pixels, axis=0), axis=1)
     return pixels[distance.argmin()]
 
@@ -252,7 +252,7 @@ def _middle(pixels: np.ndarray) -> np.ndarray:
 def _free_box(
     middle: np.ndarray, half_size: np.ndarray, placed: list[Box]
 ) -> Box | None:
-    """Return a box at the middle or a little above or below, clear of the others."""
+    """Return a box at, above or below the middle that overlaps no other; None if there is none."""
     for shift in (0, 20, -20, 40, -40):
         box = Box(middle + np.array([0, shift]), half_size)
         if all(box.is_clear_of(other) for other in placed):
@@ -261,13 +261,13 @@ def _free_box(
 
 
 def _cluster_names(texts: list[str], cluster: np.ndarray) -> list[str]:
-    """Return the words that set the texts of each cluster apart, as they are written there."""
+    """Return the words that distinguish the texts of each cluster, in their usual spelling."""
     every_text = np.ones(len(texts), bool)
     words = Words(np.array(texts, dtype=object), every_text)
     found = topic_words(words, cluster, cluster.max() + 1, N_WORDS)
     names = []
     for own, terms in enumerate(found):
-        of_cluster = np.flatnonzero(cluster == own)
-        own_texts = [texts[i][:SPELLING_LETTERS] for i in of_cluster]
+        members = np.flatnonzero(cluster == own)
+        own_texts = [texts[i][:SPELLING_LETTERS] for i in members]
         names.append(", ".join(spelled(terms, own_texts)))
     return names

@@ -1,9 +1,9 @@
-"""Pages: whole HTML documents that need nothing from the network and trust nothing in a corpus.
+"""Self-contained HTML documents that need no network and do not trust the content of a corpus.
 
-Style sheets and scripts come from `static/`, plotly's own script out of the installed wheel. A
-page's content-security policy names the checksums of its scripts: no other script runs, and nothing
-is loaded. Data travel as JSON in blocks that the browser does not execute; scripts put texts into
-the page as text (`textContent`), never as markup.
+Style sheets and scripts come from `static/`, plotly.js from the installed wheel. The content
+security policy of a page lists the checksums of its scripts: no other script runs, and nothing is
+loaded. Data are embedded as JSON in blocks that the browser does not execute, and scripts insert
+texts as text (`textContent`), never as markup.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def page(
     """Return a self-contained HTML document.
 
     Args:
-        title: Its title, any text.
-        body: Trusted markup: what comes from a corpus belongs into `data`.
-        data: Values that scripts read by name, `nano.data(name)`.
-        packed: What `pack` returned, which scripts read by `await nano.unpack(name)`.
-        scripts: Files of `static/`, run in this order after `nano.js`.
-        styles: Files of `static/`, after `base.css`.
-        plotly: Whether to include plotly.js (some 4.5 MB) and our templates for it.
-        connect: What scripts may fetch: "'none'", or "'self'" for a page from a server.
+        title: The title, any text.
+        body: Trusted markup; everything from a corpus belongs in `data`.
+        data: Values that scripts read with `nano.data(name)`.
+        packed: Values from `pack` that scripts read with `await nano.unpack(name)`.
+        scripts: Files of `static/` to run after `nano.js`, in this order.
+        styles: Files of `static/` to add after `base.css`.
+        plotly: Whether to include plotly.js (about 4.5 MB) and our templates.
+        connect: Sources that scripts may fetch: "'none'", or "'self'" for a page of a server.
 
     Example:
         >>> "<title>1 &lt; 2</title>" in page("1 < 2", "<main></main>")
@@ -70,7 +70,7 @@ def page(
 
 
 def policy(scripts: Sequence[str], connect: str = "'none'") -> str:
-    """Return a content-security policy that runs these scripts (their texts) and no others."""
+    """Return a content security policy that allows only these scripts, given as texts."""
     allowed = " ".join(f"'sha256-{_checksum(text)}'" for text in scripts)
     return (
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
@@ -84,7 +84,7 @@ def _checksum(text: str) -> str:
 
 
 def embed(name: str, value: Any) -> str:
-    r"""Return a block of JSON that no value can break out of.
+    r"""Return a script block with JSON that no value can break out of.
 
     Example:
         >>> embed("x", ["</script>", float("nan")])
@@ -94,13 +94,13 @@ def embed(name: str, value: Any) -> str:
 
 
 def pack(value: Any) -> str:
-    """Return a value as JSON, compressed, in base64: a third of the size, unpacked when needed."""
+    """Return a value as compressed JSON in base64, about a third of the size."""
     compressed = gzip.compress(to_json(value).encode(), mtime=0)
     return base64.b64encode(compressed).decode()
 
 
 def to_json(value: Any) -> str:
-    """Return JSON as plotly writes it (arrays, figures; NaN is null), `<` and U+2028 escaped."""
+    """Return JSON in plotly's encoding (arrays, figures; NaN is null), `<` and U+2028 escaped."""
     from plotly.utils import PlotlyJSONEncoder
 
     text = json.dumps(

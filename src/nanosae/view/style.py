@@ -1,8 +1,8 @@
-"""One look for figures and pages: colours, light and dark, and plotly templates made of them.
+"""The style of figures and pages: colours, a light and a dark theme, and plotly templates.
 
-The colours of series serve both themes: against either background their contrast is at least 3 : 1,
-and any two of them stay apart for readers with deutan, protan or tritan vision (tests measure
-both). A figure never says with colour alone what it says: lines have names, clusters labels.
+The series colours work in both themes: their contrast against either background is at least 3 : 1,
+and any two remain distinguishable for readers with deutan, protan or tritan vision (both are
+tested). Figures never encode anything by colour alone: lines have names, clusters have labels.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 COLORS = ["#0077bb", "#dd6600", "#8040ff", "#995555", "#bb7799", "#8877ff", "#cc7755"]
-MUTED = "#808590"  # what belongs to nothing: unclustered points, reference lines
+MUTED = "#808590"  # unclustered points, reference lines
 FONT = (
     "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 )
@@ -36,7 +36,7 @@ SEQUENTIAL = {
 }
 
 
-LAYOUT = {  # of figures in either theme
+LAYOUT = {  # common to both themes
     "colorway": COLORS,
     "coloraxis": {
         "colorbar": {"thickness": 12, "outlinewidth": 0, "tickfont": {"size": 11}}

@@ -1,9 +1,9 @@
-"""The web server of the local pages: who is let in, what every answer carries, when it gives up.
+"""The web server of the local pages: access control, response headers, timeouts.
 
-A page listens on 127.0.0.1 unless told otherwise; elsewhere a random token is asked for. Pages of
-other sites cannot reach it: the Host must be this machine's (no DNS rebinding), and no answer may
-be framed or read elsewhere. A defect is answered by one sentence and noted in the log; one in the
-middle of an answer closes the connection, so that a download fails instead of ending early.
+Pages are served on 127.0.0.1 by default; on any other address a random token is required. Other web
+sites cannot access them: the Host header must name this machine (against DNS rebinding), and no
+response may be framed or read by another origin. A defect is answered with one sentence and logged;
+a defect in the middle of a response closes the connection, so that a download fails visibly.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ HEADERS = {
 }
 COOKIE = "nanosae"
 DEFECT = "The server has met a defect; its terminal says where."
-MAX_CONNECTIONS = 64  # at once; further ones are answered by 503
+MAX_CONNECTIONS = 64  # further ones are answered with status 503
 MAX_HEAD = 2**16  # bytes of a request's first line and headers
-REQUEST_SECONDS = 15.0  # in which the head of a request must arrive, and its body
+REQUEST_SECONDS = 15.0  # for the head of a request to arrive, and for its body
 SHUTDOWN_SECONDS = 2  # for requests that are being answered
 log = logging.getLogger(__name__)
 
 
 class Guard:
-    """An ASGI application around another: refuses strangers, adds headers, answers for defects.
+    """ASGI middleware that controls access, adds headers, and answers defects.
 
     Args:
         app: The application.
-        host: The address that the server listens on.
-        token: What every request must know; None asks for nothing.
-        headers: Headers of all answers besides HEADERS.
+        host: The address on which the server listens.
+        token: The token that every request must present; None: no token is required.
+        headers: Headers of all responses in addition to HEADERS.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Guard:
     def _refuse(self, request: Request) -> Response | None:
         host = _hostname(request.headers.get("host", ""))
         if self._is_local and host not in self._own_hosts:
-            return refusal("This page answers to its own machine only.", 403)
+            return refusal("This page can only be opened on its own machine.", 403)
         if self._token and not _knows_token(request, self._token):
             return refusal("Open the address that the command printed.", 401)
         return None
@@ -107,7 +107,7 @@ def _knows_token(request: Request, token: str) -> bool:
 
 
 def _hostname(header: str) -> str:
-    """Return the name in a Host header, without port and brackets."""
+    """Return the host name in a Host header, without port and brackets."""
     name, _, port = header.rpartition(":")
     if not port.isdecimal():
         name = header
@@ -115,7 +115,7 @@ def _hostname(header: str) -> str:
 
 
 def note_defect(request: Request, error: Exception) -> None:
-    """Say in the log, in one line, what an error that nobody expected was, and where."""
+    """Log an unexpected error and its origin in one line."""
     innermost = error.__traceback__
     while innermost is not None and innermost.tb_next is not None:
         innermost = innermost.tb_next
@@ -128,24 +128,24 @@ def note_defect(request: Request, error: Exception) -> None:
 
 
 def answer_defect(_request: Request, _error: Exception) -> Response:
-    """Return the answer to a request that met a defect; `Guard` notes the defect."""
+    """Return the response to a request that met a defect; `Guard` logs the defect."""
     return refusal(DEFECT, 500)
 
 
 def refusal(sentence: str, status: int) -> Response:
-    """Return an answer that says what is wrong."""
+    """Return an error response with one sentence."""
     return json_response({"error": sentence}, status)
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """Return a value as JSON."""
+    """Return a JSON response."""
     from starlette.responses import Response
 
     return Response(to_json(value), status, media_type="application/json")
 
 
 async def read_body(request: Request, most: int) -> bytes | None:
-    """Return the body of a request, None if it is longer than `most` bytes.
+    """Return the body of a request, or None if it is longer than `most` bytes.
 
     Raises:
         TimeoutError: If it does not arrive in time.
@@ -160,7 +160,7 @@ async def read_body(request: Request, most: int) -> bytes | None:
 
 
 def make_server(app: Any) -> uvicorn.Server:
-    """Return a server that has not yet begun; `run([listener])` serves until it is stopped."""
+    """Return a server; `run([listener])` serves until it is stopped."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -177,7 +177,7 @@ def make_server(app: Any) -> uvicorn.Server:
 
 
 def _impatient_protocol() -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol, which here closes connections whose request does not arrive."""
+    """Return uvicorn's protocol with a timeout for connections that send no request."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class ImpatientProtocol(H11Protocol):
@@ -189,7 +189,7 @@ def _impatient_protocol() -> type[asyncio.Protocol]:
             self.loop.call_later(REQUEST_SECONDS, self._close_if_silent, self.cycle)
 
         def _close_if_silent(self, last_request: Any) -> None:
-            """Close if no request has come since the check before and none is being answered."""
+            """Close if no request has come since the last check and none is being answered."""
             is_answering = self.cycle is not None and not self.cycle.response_complete
             if is_answering or self.cycle is not last_request:
                 self._check_later()
@@ -201,7 +201,7 @@ def _impatient_protocol() -> type[asyncio.Protocol]:
 
 @contextlib.contextmanager
 def serving(app: Any, listener: socket.socket) -> Iterator[None]:
-    """Serve from a thread of this process as long as the block lasts."""
+    """Serve from a thread of this process during the block."""
     server = make_server(app)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
@@ -213,7 +213,7 @@ def serving(app: Any, listener: socket.socket) -> Iterator[None]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens.
+    """Return a listening socket.
 
     Raises:
         BusyError: If the port is in use.
@@ -234,7 +234,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_local(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
+    """Return whether an address is a loopback address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name

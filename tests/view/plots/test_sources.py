@@ -20,7 +20,7 @@ def test_errors_say_what_is_missing(run, codes, tmp_path):
     ):
         with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path))):
             draw(tmp_path)
-    with pytest.raises(FileNotFoundError, match="contrasts holds none"):
+    with pytest.raises(FileNotFoundError, match="contrasts has none"):
         plot.contrast(run)
     with pytest.raises(ValueError, match="was not evaluated for 'nothing'"):
         plot.frontier(run, "nothing")

@@ -11,14 +11,16 @@ from nanosae.errors import DataError
 from nanosae.view.explorer.corpus import Answer, OpenCorpus, day
 from nanosae.view.style import COLORS, MUTED, SEQUENTIAL
 
-SAMPLE = 50_000  # rows that stand for all where every feature is summed up
-MIN_ROWS = 3  # of a feature in the sample: fewer say nothing of its group
+SAMPLE = 50_000  # rows from which the column values of features are estimated
+MIN_ROWS = 3  # of a feature in the sample; with fewer its value is unknown
 
 
 def color_points(
     corpus: OpenCorpus, kind: str, color: str, ids: np.ndarray
 ) -> tuple[Answer, np.ndarray]:
-    """Return a legend, and each point's place in it or value (NaN or −1: none of these).
+    """Return a legend, and the value of each point or its position in the legend.
+
+    NaN or −1 stand for no value.
 
     Args:
         corpus: The corpus.
@@ -39,7 +41,9 @@ def color_points(
         places = groups.of_row
     elif kind == "rows":
         leader = corpus.map["led"]
-        places = np.append(places, -1)[leader]  # no leader, −1: no group
+        places = np.append(places, -1)[
+            leader
+        ]  # rows without a leader (−1) have no group
     legend, found = _legend(source, places[ids], list(groups.names.values()))
     for entry, number in zip(
         legend["entries"][: len(COLORS)], groups.numbers, strict=False
@@ -77,7 +81,7 @@ def _by_feature(
 def _by_column(
     corpus: OpenCorpus, kind: str, name: str, ids: np.ndarray
 ) -> tuple[Answer, np.ndarray]:
-    """Colour rows by a metadata column, features by what the column says of their rows."""
+    """Colour rows by a metadata column, and features by the column's values on their rows."""
     column = corpus.column(name)
     if kind == "rows":
         return _legend(name, column.values[ids], column.names, column.is_date)
@@ -87,10 +91,10 @@ def _by_column(
 
 
 def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
-    """Return the mean of a column on each feature's rows, or the most typical of its groups.
+    """Return the mean of a column on the rows of each feature, or the most typical of its groups.
 
-    On a sample of rows; the most typical group has the largest share of the feature's rows,
-    compared with its share of all rows. Fewer than three rows say nothing.
+    The most typical group is the one with the largest share of rows on which the feature is active.
+    Everything is estimated on a sample; features with fewer than three rows get no value.
     """
     values, names, _ = corpus.column(name)
     rows = np.sort(corpus.row_order[:SAMPLE]).astype(np.int64)
@@ -103,7 +107,7 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
         sums = active.T @ values[rows]
         means = sums / np.maximum(n_active, 1)
         return np.where(n_active < MIN_ROWS, np.nan, means)
-    group = np.minimum(values[rows], len(COLORS))  # those without a colour count as one
+    group = np.minimum(values[rows], len(COLORS))  # groups without a colour are merged
     entries = np.ones(len(rows))
     one_hot = sp.csr_array((entries, (np.arange(len(rows)), group)))
     group_sizes = np.maximum(one_hot.sum(axis=0), 1)
@@ -114,7 +118,7 @@ def _column_of_features(corpus: OpenCorpus, name: str) -> np.ndarray:
 def _legend(
     title: str, values: np.ndarray, names: list[str], is_date: bool = False
 ) -> tuple[Answer, np.ndarray]:
-    """Return a legend of groups, the largest of which have colours, or without names of numbers."""
+    """Return a legend of named groups, the largest of which have colours, or else of a scale."""
     if names:
         entries = [
             {"name": name, "color": color}

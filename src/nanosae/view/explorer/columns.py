@@ -1,4 +1,4 @@
-"""The metadata columns at a glance: their commonest values, or how their numbers are spread."""
+"""The metadata columns at a glance: their most frequent values, or histograms of numbers."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ import numpy as np
 from nanosae.view.explorer.corpus import Answer, Column, OpenCorpus, day
 
 MAX_COLUMNS = 12
-VALUES = 5  # of a column, the commonest
+VALUES = 5  # most frequent values of a column
 BINS = 20
-IDS = 0.5  # distinct values a row, from which on a column names rows and not groups of them
+IDS = (
+    0.5  # ratio of distinct values to rows above which a column identifies single rows
+)
 
 
 def columns(corpus: OpenCorpus) -> Answer:
-    """Say what the metadata columns hold, without those that name single rows.
+    """Summarise the metadata columns, except those that identify single rows.
 
     Returns:
-        `columns`: of each its `name`, and either its commonest `values` (text and rows) with how
-        many there are, `n_values`; or of numbers and times a `histogram` with its two `ends`.
+        `columns`: the `name` of each, with its most frequent `values` (text and number of rows) and
+        `n_values`, the number of distinct ones; for numbers and times a `histogram` with its two
+        `ends` instead.
     """
     found = []
     for name in corpus.codes.columns[:MAX_COLUMNS]:
         column = corpus.column(name)
-        about = _spread(column) if not column.names else _commonest(column)
-        if about is not None:
-            found.append({"name": name} | about)
+        summary = _most_frequent(column) if column.names else _histogram(column)
+        if summary is not None:
+            found.append({"name": name} | summary)
     return {"columns": found}
 
 
-def _commonest(column: Column) -> Answer | None:
+def _most_frequent(column: Column) -> Answer | None:
     known = column.values[column.values >= 0]
     if len(column.names) > IDS * len(known):
         return None
@@ -37,7 +40,7 @@ def _commonest(column: Column) -> Answer | None:
     return {"values": values, "n_values": len(column.names)}
 
 
-def _spread(column: Column) -> Answer | None:
+def _histogram(column: Column) -> Answer | None:
     known = column.values[np.isfinite(column.values)].astype(np.float64)
     if not len(known):
         return None

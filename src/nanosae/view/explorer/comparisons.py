@@ -1,4 +1,4 @@
-"""Rows ranked by likeness with moved features, and a selection compared with the other rows."""
+"""Steered searches, and comparisons of a selection with all other rows."""
 
 # pyright: reportCallIssue=false
 # pandas' stubs see arrays for columns
@@ -20,7 +20,7 @@ from nanosae.view.explorer.selections import Selection, select_rows
 if TYPE_CHECKING:
     from nanosae.analysis.search.search import Results
 
-FIRST_HITS = 100  # among which a hit's place before the change is known
+FIRST_HITS = 100  # whose position before the change is known
 MAX_COMPARED = 5_000  # rows on either side of a comparison
 FINDINGS = 30  # sent at once
 
@@ -31,14 +31,14 @@ def steer(
     query: str | None = None,
     edit: Mapping[int | str, float] | None = None,
 ) -> Answer:
-    """Rank rows by a row or a text, with some of its features changed.
+    """Rank rows by similarity to a row or a text with some of its features changed.
 
-    Each hit says where it was in the ranking before the change, if it was among the first 100.
+    Each hit has its position in the ranking before the change, if it was among the first 100.
 
     Args:
         corpus: The corpus.
-        row: The row to which others are to be alike.
-        query: Or the text.
+        row: The row of the query.
+        query: The text of the query, instead of a row.
         edit: New activations of some features.
     """
     before = _search(corpus, row, query, corpus.names_version())
@@ -73,7 +73,7 @@ def _search(
 
 
 def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> Answer:
-    """Say which features tell a selection from the other rows, on a sample of both.
+    """Return the features that differ between a selection and all other rows, on samples of both.
 
     Raises:
         DataError: If the selection or the rest has fewer than two rows.
@@ -91,7 +91,7 @@ def contrast_selection(corpus: OpenCorpus, where: Selection | None = None) -> An
     sample = _sample(selected, rng)
     other_sample = _sample(others, rng)
     result = contrast(corpus.codes, sample, other_sample, labels=corpus.names)
-    # they tell the rows apart by definition
+    # features that define the selection differ trivially
     conditions = (where or {}).get("features", [])
     findings = result.findings[~result.findings["feature"].isin(conditions)]
     return {

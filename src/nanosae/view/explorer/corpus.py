@@ -1,6 +1,6 @@
-"""One corpus of a run, held open: what answers share, read again when its files change.
+"""An open corpus of a run: data that answers share, read again when files change.
 
-Everything is made to answer a click on a million rows: nothing of size rows × features is made.
+Answers must be fast on a million rows: nothing of size rows × features is ever held.
 """
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 SECONDS_PER_DAY = 86_400
 DAYS_PER_YEAR = 365.2425
-DAY_ERROR = 0.05  # of a day, that a year in float32 may be wrong by
+DAY_ERROR = 0.05  # days; rounding error of a year in float32
 DAY = r"^(\d{4}-\d\d-\d\d)"  # of a date in ISO 8601
-DATES_TRIED = 200  # values of a column that say whether it holds dates
+DATES_TRIED = 200  # values of a column that are tried as dates
 
 STALE_COLUMNS = {"n_active": "descriptions", "label": "labels", "llm_label": "labels"}
 STALE_FILES = {
@@ -50,8 +50,8 @@ class Column(NamedTuple):
     """A metadata column.
 
     Attributes:
-        values: Numbers, times in years, or places among the names (−1: missing), one a row.
-        names: Groups of rows, the commonest first; empty for numbers and times.
+        values: A number, a time in years, or a position in `names` (−1: missing) for each row.
+        names: Names of the groups, the most frequent first; empty for numbers and times.
         is_date: Whether the values are times.
     """
 
@@ -64,10 +64,10 @@ class Groups(NamedTuple):
     """Families or topics.
 
     Attributes:
-        of_feature: The group of each feature, counted from the largest (−1: none).
-        names: The names of the groups, the largest first.
-        numbers: What the run calls these groups, in the same order.
-        of_row: The group of each row (−1: none), or None where it is that of a row's leader.
+        of_feature: Group of each feature, counted from the largest (−1: none).
+        names: Names of the groups, the largest first.
+        numbers: Numbers of these groups in the run, in the same order.
+        of_row: Group of each row (−1: none); None if it is that of the leading feature.
     """
 
     of_feature: np.ndarray
@@ -77,19 +77,19 @@ class Groups(NamedTuple):
 
 
 class OpenCorpus:
-    """One corpus of a run; several threads may ask.
+    """An open corpus of a run; may be used by several threads.
 
     Args:
         run: The run folder.
-        name: Which corpus of the run.
+        name: Name of the corpus.
 
     Attributes:
         run: The run folder.
         codes: Its codes.
-        model: The weights that they were made with, or None.
-        directions: The unit directions of the features (n_features, input_size), or None.
-        row_order: All rows in a fixed random order: the first ones stand for all.
-        map_is_asked: Set as soon as somebody has got the points of a map.
+        model: The weights of their model, or None.
+        directions: Unit directions of the features, (n_features, input_size), or None.
+        row_order: All rows in a fixed random order; any first part is a random sample.
+        map_is_asked: Set after the points of a map have been sent for the first time.
 
     Raises:
         MissingError: If the run has no codes.
@@ -105,7 +105,7 @@ class OpenCorpus:
         self.map_is_asked = threading.Event()
         rng = np.random.default_rng(0)
         self.row_order = rng.permutation(self.codes.n_rows).astype(np.uint32)
-        # damage is said before the page is opened
+        # report damage before the page is opened
         annotations.names(self.run, self.codes.model)
 
     @property
@@ -120,35 +120,35 @@ class OpenCorpus:
 
     @property
     def doubtful(self) -> set[int]:
-        """Features whose label may well not fit."""
+        """Features with doubtful labels."""
         return _doubtful_features(self.codes, self.names_version())
 
     @property
     def map(self) -> dict[str, np.ndarray]:
-        """What `make_map` wrote, or as long as it has not, the first map."""
+        """The map of `make_map` or, until it exists, the first map."""
         stored = self.stored_map
         if stored is not None:
             return stored
-        with self._map_lock:  # several questions wait for one map
+        with self._map_lock:  # concurrent requests compute it only once
             return _first_map(self.codes)
 
     @property
     def stored_map(self) -> dict[str, np.ndarray] | None:
-        """What `make_map` wrote, or None as long as it has not."""
+        """The map of `make_map`, or None until it exists."""
         return _stored_map(self.codes, self.map_version())
 
     def names_version(self) -> tuple[int, ...]:
-        """Return what changes when features are labelled or renamed."""
+        """Return a version that changes when features are labelled or renamed."""
         return tuple(
             changed(self.run / file) for file in ("features.parquet", "user.sqlite")
         )
 
     def map_version(self) -> int:
-        """Return what changes when the map is made anew."""
+        """Return a version that changes when a new map is made."""
         return changed(self.codes.path / "map.npz")
 
     def stale(self) -> dict[str, str]:
-        """Return which results were made from other codes than these, and why they are stale."""
+        """Return the stale results, with the reason of each."""
         columns = self.table.attrs.get("stale", {})
         reasons = {
             what: columns[column]
@@ -165,12 +165,12 @@ class OpenCorpus:
         """Return a metadata column.
 
         Raises:
-            DataError: If there is none of this name.
+            DataError: If there is no such column.
         """
         return _column(self.codes, name)
 
     def groups(self, kind: str) -> Groups | None:
-        """Return the features' families or topics; None if the run has none."""
+        """Return the families or topics of the features; None if the run has no fresh ones."""
         if kind not in ("family", "topic") or kind not in self.table:
             return None
         if kind in self.table.attrs.get("stale", {}):
@@ -225,17 +225,17 @@ def _column(codes: Codes, name: str) -> Column:
 
 
 def _moments_of_texts(values: pd.Series) -> np.ndarray:
-    """Read texts as dates, M8[s]; what is none is missing."""
+    """Read texts as dates, M8[s]; other texts are missing values."""
     import pandas as pd
 
     dates = pd.to_datetime(values, format="ISO8601", errors="coerce", utc=True)
     moments = _moments(dates)
-    # pandas 2 counts nanoseconds, from 1677 to 2262: days beyond are read one by one
+    # pandas 2 counts nanoseconds, from 1677 to 2262: other dates are parsed one by one
     unread = np.flatnonzero(np.isnat(moments))
     days = values.iloc[unread].astype(str).str.extract(DAY, expand=False)
     for row, day in zip(unread.tolist(), days.tolist(), strict=True):
         if isinstance(day, str):
-            with suppress(ValueError):  # of a month 13
+            with suppress(ValueError):  # such as a month 13
                 moments[row] = np.datetime64(day)
     return moments
 
@@ -247,14 +247,14 @@ def _moments(dates: pd.Series) -> np.ndarray:
 
 
 def _years(moments: np.ndarray) -> np.ndarray:
-    """Return dates as years, NaN for missing ones, float32; 9999-12-31 is one of them."""
+    """Return dates as years, float32; NaN for missing ones."""
     days = moments.astype(np.float64) / SECONDS_PER_DAY
     years = 1970 + days / DAYS_PER_YEAR
     return np.where(np.isnat(moments), np.nan, years).astype(np.float32)
 
 
 def day(year: float) -> str:
-    """Return the day of a time in years, in ISO 8601.
+    """Return a time in years as an ISO 8601 date.
 
     Example:
         >>> day(2021.5)
@@ -266,7 +266,7 @@ def day(year: float) -> str:
 
 
 def as_text(value: Any) -> Any:
-    """Return a list of tags as one text; other values as they are."""
+    """Join a list of values to a text; return other values unchanged."""
     if isinstance(value, list | tuple | np.ndarray):
         return ", ".join(map(str, value))
     return value
@@ -277,7 +277,7 @@ def _is_known(values: pd.Series) -> pd.Series:
 
 
 def _holds_dates(values: pd.Series) -> bool:
-    """Return whether a column of texts begins with dates: year and month in front."""
+    """Return whether the first texts of a column begin with year and month."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(values):

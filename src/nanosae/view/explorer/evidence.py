@@ -1,4 +1,4 @@
-"""Why a feature is active on a text: its words there, and the sentences that it rests on."""
+"""Why a feature is active on a text: its words there, and the sentences that it depends on."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from nanosae.errors import DataError, NanoSAEError
 from nanosae.text.encoders import received_encoder
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
-MAX_WORDS = 20  # of a feature that are looked for
-MAX_SENTENCES = 40  # that are left out one by one
-MIN_LETTERS = 12  # of a sentence; shorter ones belong to the one before
-LONG_WORD = re.compile(r"\w{4,}")  # of a name, that may say what it is about
+MAX_WORDS = 20  # of a feature that are marked
+MAX_SENTENCES = 40  # of a text whose sentences can be weighed
+MIN_LETTERS = 12  # shorter sentences are joined to the one before
+LONG_WORD = re.compile(r"\w{4,}")
 END = re.compile(r"[.!?][\"'”’)\]]*\s+|[。！？]\s*|\n+")
 
 
 def feature_words(line: dict[Any, Any], name: str) -> list[str]:
-    """Return the words of a feature that are worth marking in its texts.
+    """Return the words to mark in the texts of a feature.
 
     Args:
-        line: Its line in the feature table.
+        line: Its row of the feature table.
         name: Its name or label.
     """
     keywords = line.get("keywords")
@@ -42,13 +42,13 @@ def can_weigh(corpus: OpenCorpus, text: str) -> bool:
 
 
 def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
-    """Say what leaving out each sentence of a text does to the activation of a feature.
+    """Measure how removing each sentence of a text changes the activation of a feature.
 
-    The text is encoded again without each of its sentences, by the run's own encoder.
+    The run's encoder embeds the text again without each of its sentences.
 
     Returns:
-        `sentences`, which together are the text: each with the share of the activation that is
-        lost without it, 0 to 1.
+        `activation`, and `sentences`, which together are the text: each with the share of the
+        activation that is lost without it, from 0 to 1.
 
     Raises:
         DataError: If there is no model or no encoder, or the text is a single sentence.
@@ -57,12 +57,12 @@ def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
     corpus.codes.row(row)
     is_text = corpus.codes.has_texts and not corpus.codes.has_tokens
     if corpus.model is None or not is_text:
-        raise DataError("sentences can be weighed where there are a model and texts.")
+        raise DataError("weighing sentences needs a model and texts.")
     (text,) = corpus.codes.texts([row])
     spans = split_sentences(text)
     if not 2 <= len(spans) <= MAX_SENTENCES:
         raise DataError(
-            f"sentences in this text: {len(spans)}; 2 to {MAX_SENTENCES} can be weighed."
+            f"sentences in this text: {len(spans)}; between 2 and {MAX_SENTENCES} are needed."
         )
     shortened = [text[:start] + text[stop:] for start, stop in spans]
     vectors = _encode(corpus, [text, *shortened])
@@ -70,7 +70,7 @@ def weigh_sentences(corpus: OpenCorpus, row: int, feature: int) -> Answer:
     whole = activations[0]
     if whole <= 0:
         raise DataError(
-            "encoded again, this text does not activate the feature: was it made by "
+            "encoded again, this text does not activate the feature: was it embedded by "
             "another encoder?"
         )
     drops = np.clip(1 - activations[1:] / whole, 0, 1)
@@ -88,7 +88,7 @@ def _encode(corpus: OpenCorpus, texts: list[str]) -> np.ndarray:
     name = corpus.model.metadata.get("encoder")
     if not name:
         raise DataError(
-            "the run names no encoder, so that no text can be encoded anew."
+            "the run names no encoder, so the text cannot be encoded again."
         )
     try:
         vectors = received_encoder(name).encode(texts)
@@ -98,7 +98,7 @@ def _encode(corpus: OpenCorpus, texts: list[str]) -> np.ndarray:
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
-    """Return where the sentences of a text begin and end; together they are the whole text.
+    """Return the start and end of each sentence; together they cover the whole text.
 
     Example:
         >>> split_sentences("It rained all day. Then the sun came out!")

@@ -1,4 +1,4 @@
-"""Features: their list, a feature's card, and what people change in them."""
+"""Features: their list, the card of a feature, names and bookmarks."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 # pandas' stubs see arrays for columns
@@ -21,8 +21,8 @@ from nanosae.view.explorer.rows import PAGE, row_lines
 EXAMPLES = 10  # texts of each kind on a card
 BINS = 20  # of the histogram on a card
 RELATED = 8  # similar features, and features that are active together
-MAX_PARTNER_ROWS = 2_000  # rows of a feature that say what it is active with
-MIN_TOGETHER = 5  # of these rows, on which a partner is active
+MAX_PARTNER_ROWS = 2_000  # sample of a feature's rows in which partners are counted
+MIN_TOGETHER = 5  # of these rows on which a partner must be active
 MAX_NAME = 200  # characters of a name
 FACTS = (
     "label",
@@ -35,9 +35,9 @@ FACTS = (
     "keywords",
     "health",
 )
-LAST_NAME = "\uffff"  # sorts features without a name behind all others
+LAST_NAME = "\uffff"  # sorts features without a name last
 ORDERS = ("score", "rows", "name")
-MAX_FOUND = 400  # features that a search lists
+MAX_FOUND = 400  # by a search
 LABEL_SCORES = ("auc", "auc_low", "f1")
 
 
@@ -48,18 +48,18 @@ def list_features(
     marked: bool = False,
     at: int = 0,
 ) -> Answer:
-    """List features, a page of lines.
+    """Return a page of the list of features.
 
     Args:
         corpus: The corpus.
-        words: What their names say, likest first, or the number of one feature.
-        sort: "score" (of the label), "rows" or "name"; of features without `words`.
-        marked: Whether to list bookmarked features only.
-        at: How many lines to skip.
+        words: Search words, or the number of a feature; the best matches come first.
+        sort: Order of features without `words`: "score" (of the label), "rows" or "name".
+        marked: Whether to list only bookmarked features.
+        at: Number of features to skip.
     """
     if sort not in ORDERS:
         raise DataError(
-            f"features can be ordered by {', '.join(ORDERS)}, not by {sort!r}."
+            f"features can be sorted by {', '.join(ORDERS)}, not by {sort!r}."
         )
     bookmarks = set(annotations.bookmarks(corpus.run, corpus.codes.model))
     if words:
@@ -73,9 +73,9 @@ def list_features(
 
 
 def _search(corpus: OpenCorpus, words: str) -> list[int]:
-    """Return the features that are called so, or the one with this number.
+    """Return the features whose names match, or the one with this number.
 
-    The likest come first, but names that may well not fit behind all others.
+    The best matches come first, and features with doubtful labels last.
     """
     if words.isdecimal():
         feature = int(words)
@@ -88,17 +88,17 @@ def _search(corpus: OpenCorpus, words: str) -> list[int]:
 
 def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
     names, counts = corpus.names, corpus.codes.counts
-    # the lower end of the interval: of few texts a high area says little
+    # the lower end of the interval, because a high AUC on few texts is uncertain
     scores = np.nan_to_num(_scores(corpus, "label_auc_low"))
-    doubtful = corpus.doubtful  # names that may well not fit are not among the best
+    doubtful = corpus.doubtful
 
     def order(feature: int) -> Any:
         if sort == "name":
             return names.get(feature, LAST_NAME).casefold()
         if sort == "rows":
             return -counts[feature]
-        may_not_fit = feature in doubtful
-        return may_not_fit, -scores[feature], -counts[feature]
+        is_doubtful = feature in doubtful
+        return is_doubtful, -scores[feature], -counts[feature]
 
     return sorted(features, key=order)
 
@@ -106,7 +106,7 @@ def _in_order(corpus: OpenCorpus, features: list[int], sort: str) -> list[int]:
 def _lines(
     corpus: OpenCorpus, features: list[int], bookmarks: set[int]
 ) -> list[Answer]:
-    """Return what the list says of features."""
+    """Return the lines of the list for these features."""
     names, counts = corpus.names, corpus.codes.counts
     doubtful = corpus.doubtful
     columns = {name: _scores(corpus, f"label_{name}") for name in LABEL_SCORES}
@@ -125,7 +125,7 @@ def _lines(
 
 
 def _scores(corpus: OpenCorpus, column: str) -> np.ndarray:
-    """Return a score of each feature's label, NaN without a label or where it is stale."""
+    """Return a score of each feature's label; NaN without a label or if scores are stale."""
     every = range(corpus.codes.n_features)
     table = corpus.table
     if column in table.attrs.get("stale", {}):
@@ -134,7 +134,7 @@ def _scores(corpus: OpenCorpus, column: str) -> np.ndarray:
 
 
 def card(corpus: OpenCorpus, feature: int) -> Answer:
-    """Say what is known of a feature."""
+    """Return the card of a feature."""
     rows, activations = corpus.codes.feature(feature)
     n = len(rows)
     strongest = float(activations.max(initial=0))
@@ -166,7 +166,7 @@ def card(corpus: OpenCorpus, feature: int) -> Answer:
 
 
 def _described(corpus: OpenCorpus, feature: int) -> dict[Any, Any]:
-    """Return what the feature table says of a feature, but for what is stale."""
+    """Return the fresh columns of a feature in the feature table."""
     table = corpus.table
     if feature not in table.index:
         return {}
@@ -178,14 +178,14 @@ def _described(corpus: OpenCorpus, feature: int) -> dict[Any, Any]:
 def _examples(
     rows: np.ndarray, activations: np.ndarray, line: dict[Any, Any]
 ) -> dict[str, np.ndarray]:
-    """Return rows that show what a feature stands for, by kind."""
+    """Return example rows of a feature by kind."""
     n = len(rows)
     by_strength = rows[np.argsort(-activations, kind="stable")]
     examples = {"strongest": by_strength[:EXAMPLES]}
     if n > EXAMPLES:
         band_middles = (np.arange(EXAMPLES) + 0.5) * n / EXAMPLES
         examples["from strong to weak"] = by_strength[band_middles.astype(np.int64)]
-    if line.get("n_active") == n:  # this corpus was described, not another
+    if line.get("n_active") == n:  # the description is of this corpus, not of another
         for kind in ("near_misses", "hard_negatives"):
             name = kind.replace("_", " ")
             examples[name] = np.array(line.get(kind, []), int)
@@ -200,7 +200,7 @@ def _family_name(corpus: OpenCorpus, feature: int) -> str | None:
 
 
 def _similar_directions(corpus: OpenCorpus, feature: int) -> list[list[Any]]:
-    """Return the features with the most alike directions and their cosines."""
+    """Return the features with the most similar directions, and their cosines."""
     if corpus.directions is None:
         return []
     cosine = corpus.directions @ corpus.directions[feature]
@@ -210,7 +210,7 @@ def _similar_directions(corpus: OpenCorpus, feature: int) -> list[list[Any]]:
 
 
 def _partners(corpus: OpenCorpus, feature: int, rows: np.ndarray) -> list[list[Any]]:
-    """Return the features most surely active with a feature (NPMI), on a sample of its rows.
+    """Return the features with the largest NPMI with a feature, on a sample of its rows.
 
     The normalised pointwise mutual information of features i and j is
     log(p(i, j) ÷ p(i)p(j)) ÷ −log p(i, j): 1 if they are always active together, 0 by chance.
@@ -224,14 +224,14 @@ def _partners(corpus: OpenCorpus, feature: int, rows: np.ndarray) -> list[list[A
     with np.errstate(divide="ignore", invalid="ignore"):
         pmi = np.log(share * n / counts)
         npmi = pmi / -np.log(p_both)
-    is_unsure = (together < MIN_TOGETHER) | (p_both >= 1)
-    npmi[is_unsure | ~(npmi > 0)] = -1
+    is_uncertain = (together < MIN_TOGETHER) | (p_both >= 1)
+    npmi[is_uncertain | ~(npmi > 0)] = -1
     npmi[feature] = -1
     return _most_related(corpus, npmi)
 
 
 def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
-    """Return features with the largest values above −1, their names and values."""
+    """Return the features with the largest values above −1, with names and values."""
     related = []
     for feature in largest_places(values, RELATED).tolist():
         if values[feature] > -1:
@@ -241,7 +241,7 @@ def _most_related(corpus: OpenCorpus, values: np.ndarray) -> list[list[Any]]:
 
 
 def rename(corpus: OpenCorpus, feature: int, name: str) -> Answer:
-    """Give a feature a name, at most 200 characters; an empty one gives its label back."""
+    """Name a feature, with at most 200 characters; an empty name restores its label."""
     corpus.codes.features([feature])  # it must exist
     name = " ".join(name.split())[:MAX_NAME]
     annotations.rename(corpus.run, feature, name, corpus.codes.model)

@@ -1,4 +1,4 @@
-"""The corpus at a glance: how much there is, its biggest topics, its newest findings."""
+"""The corpus at a glance: its size, its largest topics, its latest findings."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from nanosae.runs.export import records
 from nanosae.runs.results import fresh_value, load_contrasts
 from nanosae.view.explorer.corpus import Answer, OpenCorpus
 
-TOPICS = 100  # the biggest
+TOPICS = 100  # the largest
 FINDINGS = 6
 SENTENCES = 8  # about one feature or topic
 
 
 def glance(corpus: OpenCorpus) -> Answer:
-    """Say what the corpus is about, as far as the run knows.
+    """Return an overview of the corpus from the results of the run.
 
     Returns:
-        `counts` (name and number), `topics` (number, name and rows) and `findings` (sentence and
-        the feature or topic that it is about), either of these empty if there are none that were
-        made from this model and these codes.
+        `counts` (name and number), `topics` (number, name and rows) and `findings` (sentence, and
+        the feature or topic that it is about). The latter two are empty if there are no fresh ones.
     """
     return {
         "counts": _counts(corpus),
@@ -46,20 +45,20 @@ def _topics(corpus: OpenCorpus) -> list[Answer]:
     table = fresh_value(corpus.run, "topics.parquet", corpus.codes)
     if table is None:
         return []
-    biggest = table.nlargest(TOPICS, "Count")
+    largest = table.nlargest(TOPICS, "Count")
     return [
         {
             "topic": int(line.Topic),
             "name": ", ".join(line.Representation[:NAMING_WORDS]),
             "rows": int(line.Count),
         }
-        for line in biggest.itertuples()
+        for line in largest.itertuples()
         if len(line.Representation)
     ]
 
 
 def _findings(corpus: OpenCorpus) -> list[Answer]:
-    """Return what the run found last: the findings of a run, else of its comparisons."""
+    """Return the findings of the run, or else those of its latest comparisons."""
     found = fresh_value(corpus.run, "findings.parquet", corpus.codes)
     if found is not None:
         is_topic = found["side"] == "topic"  # these are listed above
@@ -78,7 +77,7 @@ def _findings(corpus: OpenCorpus) -> list[Answer]:
 
 
 def sentences_about(corpus: OpenCorpus, what: str, number: int) -> list[str]:
-    """Return what comparisons found about a "feature" or a "topic", the most telling first."""
+    """Return the findings about a "feature" or "topic", the most informative first."""
     table = fresh_value(corpus.run, "findings.parquet", corpus.codes)
     if table is None:
         return []

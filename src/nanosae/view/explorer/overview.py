@@ -1,4 +1,4 @@
-"""What a corpus holds, what it lacks, and what is being made."""
+"""What a run contains, what it lacks, and what is being built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nanosae.view.explorer.prepare import Jobs
 
 
 def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
-    """Say what the run holds, and which command adds what it lacks."""
+    """Return what the run contains, and the commands that add what it lacks."""
     codes = corpus.codes
     return {
         "run": corpus.run.resolve().name,
@@ -33,7 +33,7 @@ def overview(corpus: OpenCorpus, jobs: Jobs) -> Answer:
 
 
 def _map_facts(corpus: OpenCorpus) -> Answer:
-    """Say which map is shown: `id` is another one for another map."""
+    """Return facts about the map; `id` differs between maps."""
     stored = corpus.stored_map
     method = "first" if stored is None else stored["method"].item()
     return {
@@ -44,7 +44,7 @@ def _map_facts(corpus: OpenCorpus) -> Answer:
 
 
 def _missing(corpus: OpenCorpus) -> dict[str, str]:
-    """Return what the run lacks, and the command that adds it."""
+    """Return what the run lacks, with the command that adds it."""
     codes, table, run = corpus.codes, corpus.table, corpus.run
     commands = {}
     if not codes.has_texts:

@@ -1,4 +1,4 @@
-"""Maps: the points inside a box, how densely all of them lie, and words for dense places."""
+"""Maps: the points inside a box, the density of all points, and names of regions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nanosae.view.pages import to_json
 
 MAX_POINTS = 20_000  # points of a map sent at once
 RASTER = (320, 240)  # cells of the density behind the points
-EDGE = 0.03  # of the map's width and height, around the outermost points
+MARGIN = 0.03  # of the map's width and height
 
 Box = list[float]  # x0, y0, x1, y1
 
@@ -28,31 +28,32 @@ def map_points(
     where: Selection | None = None,
     box: Box | None = None,
 ) -> bytes:
-    """Return the points of a map inside a box, and how densely all of them lie.
+    """Return the points of a map inside a box, and the density of all points.
 
-    Of more points than are sent those in the selection come first, then a fixed sample.
+    If there are too many points, those in the selection are preferred, then a fixed sample.
 
     Args:
         corpus: The corpus.
         kind: "rows" or "features".
-        color: What colours the points; see `color_points`.
+        color: What the colours show; see `color_points`.
         where: The selection whose points are marked.
-        box: The part of the map; all of it by default.
+        box: The part of the map; by default the whole map.
 
     Returns:
-        Bytes: length of a JSON head (uint32), the head, padded to 4, ids (uint32), positions
-        (float32 x, y), colours (float32: place in the legend or value), marks (uint8: whether it is
-        in the selection), density (uint8, rows of cells from below).
+        Bytes: length of a JSON header (uint32), the header, padded to 4 bytes, ids (uint32),
+        positions (float32 x, y), colours (float32: position in the legend or value), marks (uint8:
+        whether the point is in the selection), density (uint8, rows of cells from below).
     """
     points = _points(corpus, kind, color, where)
     x, y = points.x, points.y
     whole = _whole_box(x, y)
     x0, y0, x1, y1 = map(float, box or whole)
-    inside = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
+    is_inside = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+    inside = np.flatnonzero(is_inside)
     is_marked = points.marked[inside]
     marked_first = inside[is_marked][: MAX_POINTS // 2]
     others = inside[~is_marked][: MAX_POINTS - len(marked_first)]
-    sent = np.concatenate([others, marked_first])  # the last ones are drawn on top
+    sent = np.concatenate([others, marked_first])  # later points are drawn on top
     ids = points.ids[sent]
     legend, values = color_points(corpus, kind, color, ids.astype(np.int64))
     head = {
@@ -78,7 +79,7 @@ def map_points(
 
 
 class _Points(NamedTuple):
-    """The points of a map: their numbers, places, and whether they are in the selection."""
+    """The points of a map: their numbers, positions, and whether they are in the selection."""
 
     ids: np.ndarray
     x: np.ndarray
@@ -101,7 +102,7 @@ def _points(
 
 
 def _packed(head: dict[str, Any], arrays: tuple[np.ndarray, ...]) -> bytes:
-    """Return a JSON head with its length before it, padded to 4 bytes, and arrays behind it."""
+    """Return the length of a JSON header, the header, padded to 4 bytes, and the arrays."""
     text = to_json(head).encode()
     text += b" " * (-len(text) % 4)
     length = np.uint32(len(text)).tobytes()
@@ -115,7 +116,7 @@ def _shuffled_rows(corpus: OpenCorpus, version: int) -> np.ndarray:
 
 
 def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.ndarray:
-    """Return which rows to show before others: the selected ones, or those of the open feature."""
+    """Return which rows to prefer: those of the selection, or else of the coloured feature."""
     marked = np.zeros(corpus.codes.n_rows, bool)
     kind, _, feature = color.partition(":")
     if where:
@@ -127,17 +128,17 @@ def _marked_rows(corpus: OpenCorpus, color: str, where: Selection | None) -> np.
 
 
 def _whole_box(x: np.ndarray, y: np.ndarray) -> Box:
-    """Return the box that holds all points, with a margin."""
+    """Return the bounding box of all points, with a margin."""
     low = high = [0, 0]
     if len(x):
         low = [x.min(), y.min()]
         high = [x.max(), y.max()]
-    margin = EDGE * np.subtract(high, low) + 1e-9
+    margin = MARGIN * np.subtract(high, low) + 1e-9
     return [*(low - margin), *(high + margin)]
 
 
 def _density(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
-    """Count points in the cells of a box: logarithms, scaled to 0 … 255, rows from below."""
+    """Return log counts of points in the cells of a box, scaled to 0 … 255, rows from below."""
     x0, y0, x1, y1 = box
     width, height = RASTER
     column = _cell(x - x0, width / (x1 - x0), width)
@@ -149,14 +150,14 @@ def _density(x: np.ndarray, y: np.ndarray, box: Box) -> np.ndarray:
 
 
 def _cell(distance: np.ndarray, cells_per_unit: float, n_cells: int) -> np.ndarray:
-    """Return the number of the cell at a distance from the first; the far edge is in the last."""
+    """Return the cell at each distance from the edge of a box; the far edge is in the last cell."""
     return np.clip(distance * cells_per_unit, 0, n_cells - 1).astype(np.int32)
 
 
 def map_regions(corpus: OpenCorpus, kind: str) -> list[Answer]:
-    """Return words for the dense places of a map, and where to write them."""
+    """Return names of the regions of a map, and their positions."""
     if corpus.stored_map is None:
-        return []  # its places will change
+        return []  # the first map will be replaced
     return _regions(corpus, kind, corpus.map_version(), corpus.names_version())
 
 
@@ -168,5 +169,8 @@ def _regions(
     if kind == "rows":
         return json.loads(found["regions"].item())
     features = np.flatnonzero(corpus.codes.counts)
-    names = {i: corpus.names.get(j, "") for i, j in enumerate(features.tolist())}
+    names = {
+        place: corpus.names.get(feature, "")
+        for place, feature in enumerate(features.tolist())
+    }
     return name_regions(found["features"][features], names, found["method"].item())

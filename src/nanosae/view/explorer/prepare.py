@@ -1,10 +1,10 @@
-"""Make a corpus' map and text index: batch jobs, once, in processes of their own.
+"""Build the map and the text index of a corpus, in separate processes.
 
 python -m nanosae.view.explorer.prepare CODES map
 python -m nanosae.view.explorer.prepare CODES index
 
-Each line that they write says how far they are. They end when their standard input does: the
-explorer holds its other end, so that no job outlives a server that was killed.
+A job prints its progress line by line. It exits when its standard input is closed: the explorer
+holds the other end, so no job outlives a server that was killed.
 """
 
 from __future__ import annotations
@@ -30,38 +30,35 @@ from nanosae.codes import Codes
 from nanosae.view import maps
 from nanosae.view.files import read_arrays
 
-NICENESS = 10  # of jobs: the page that waits is answered first
+NICENESS = 10  # of jobs, so that the server answers first
 BLOCK = 2**14  # rows placed together
-FIRST_SAMPLE = 4096  # rows that the plane of the first map is fitted on
+FIRST_SAMPLE = 4096  # rows on which the plane of the first map is fitted
 COMMON = 0.2  # density above which a feature leads no row
 MIXED_WIDTH = 64  # of random projections of codes without a model
-LABEL_AREA = (900, 600)  # pixels in which names of regions find room
+LABEL_AREA = (900, 600)  # pixels in which names of regions are placed
 
 
-Say = Callable[[str], Any]  # takes a line on how far a job is
+Say = Callable[[str], Any]  # takes a line on the progress of a job
 
 
 class Job(NamedTuple):
-    """A process, and the file that it writes its lines to."""
+    """A process, and the file to which it writes its progress."""
 
     process: subprocess.Popen
     lines: IO[bytes]
 
 
 class Jobs:
-    """The processes that make what a corpus lacks.
-
-    What goes wrong there is said on the terminal.
-    """
+    """The processes that build what a corpus lacks; they report errors on the terminal."""
 
     def __init__(self) -> None:
-        self._commands: dict[str, list[str]] = {}  # that wait for `start`
+        self._commands: dict[str, list[str]] = {}  # not yet started
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
         self.is_stopped = False
 
     def plan(self, codes: Codes) -> None:
-        """Find out whether the map or the text index is missing."""
+        """Plan the jobs for the map and the text index, if they are missing."""
         missing = []
         if load_map(codes) is None:
             missing.append("map")
@@ -73,7 +70,7 @@ class Jobs:
             self._commands[what] = command
 
     def start(self) -> None:
-        """Start making what is missing."""
+        """Start the planned jobs."""
         with self._lock:
             for what, command in self._commands.items():
                 lines = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
@@ -82,9 +79,9 @@ class Jobs:
             self._commands = {}
 
     def states(self) -> dict[str, str]:
-        """Return which are "working" and which have "failed"; finished ones are left out.
+        """Return which jobs are "working" and which have "failed"; finished ones are left out.
 
-        Those that wait for their start are working, too: for who asks there is no difference.
+        Planned jobs count as working.
         """
         states = dict.fromkeys(self._commands, "working")
         for what, job in list(self._jobs.items()):
@@ -96,7 +93,7 @@ class Jobs:
         return states
 
     def progress(self) -> dict[str, str]:
-        """Return the last line of each that is working, if it has written one."""
+        """Return the last progress line of each job that is working and has written one."""
         last_lines = {}
         working = [what for what, state in self.states().items() if state == "working"]
         for what in working:
@@ -110,7 +107,7 @@ class Jobs:
         return last_lines
 
     def stop(self) -> None:
-        """End what is still running; nothing half-made stays under its final name."""
+        """Stop all jobs; no incomplete file is left under its final name."""
         with self._lock:
             self.is_stopped = True
             self._commands = {}
@@ -121,7 +118,7 @@ class Jobs:
 
 
 def prepare(path: str | Path, what: str, say: Say = lambda line: None) -> None:
-    """Make the "map" or the text "index" of a corpus, if it is missing."""
+    """Build the "map" or the text "index" of a corpus, if it is missing."""
     codes = Codes(path)
     sweep_drafts(codes.path)
     if what == "index":
@@ -131,14 +128,14 @@ def prepare(path: str | Path, what: str, say: Say = lambda line: None) -> None:
 
 
 def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
-    """Place rows and features in the plane and find each row's strongest feature.
+    """Place rows and features in the plane, and find the leading feature of each row.
 
-    Rows lie by their embeddings, or without those by what the codes decode to; features by their
-    directions, or without a model at the middle of their rows.
+    Rows are placed by their embeddings or, without embeddings, by the decoded codes; features by
+    their directions or, without a model, at the mean position of their rows.
 
     Args:
         codes: The corpus.
-        say: Takes lines on how far it is.
+        say: Takes lines on the progress.
 
     Returns:
         The path of `map.npz` beside the codes: `rows` (n_rows, 2) and `features` (n_features, 2)
@@ -183,11 +180,11 @@ def make_map(codes: Codes, say: Say = lambda line: None) -> Path:
 def _leaders_and_middles(
     codes: Codes, positions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the leading feature of each row, and the middle of the rows of each feature.
+    """Return the leading feature of each row, and the mean position of the rows of each feature.
 
     Args:
         codes: The corpus.
-        positions: Of its rows in the plane, (n_rows, 2).
+        positions: Positions of its rows in the plane, (n_rows, 2).
     """
     leader = np.zeros(codes.n_rows, np.int32)
     position_sums = np.zeros((codes.n_features, 2))
@@ -202,7 +199,7 @@ def _leaders_and_middles(
 
 
 def leading_features(block: Any, density: np.ndarray) -> np.ndarray:
-    """Return the strongest feature of each row of a block, but for very common ones, or −1."""
+    """Return the strongest feature of each row that is not very common; −1 if there is none."""
     block.data[(density > COMMON)[block.indices]] = 0
     block.eliminate_zeros()
     leader = np.full(block.shape[0], -1, np.int32)
@@ -212,14 +209,14 @@ def leading_features(block: Any, density: np.ndarray) -> np.ndarray:
 
 
 def first_map(codes: Codes) -> dict[str, np.ndarray]:
-    """Return a map that is there at once, until `make_map` has made a better one.
+    """Return a map that is available at once, until `make_map` has made a better one.
 
-    Rows lie where their codes decode to, features by their directions, each in the plane of its two
-    first principal components. Nothing is laid out, and embeddings are not read: decoding into a
-    plane is a product with two columns.
+    Rows are placed by their decoded codes and features by their directions, each in the plane of
+    the first two principal components. Embeddings are not read: decoding into a plane is a product
+    with two columns.
 
     Returns:
-        `rows`, `features`, `led` and `method` as of `make_map`, and no `regions`.
+        `rows`, `features`, `led` and `method` as in `make_map`, and empty `regions`.
     """
     model, n = run_model(codes), codes.n_rows
     decoder = _mixing(codes) if model is None else model.W_dec
@@ -245,17 +242,18 @@ def first_map(codes: Codes) -> dict[str, np.ndarray]:
 
 
 def _principal_axes(x: np.ndarray) -> np.ndarray:
-    """Return the two first principal components of rows, (width, 2)."""
+    """Return the first two principal components of rows, (width, 2)."""
     centred = x - x.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    two = axes[:, ::-1][:, :2]
-    return np.pad(two, ((0, 0), (0, 2 - two.shape[1])))
+    _, ascending_axes = np.linalg.eigh(centred.T @ centred)
+    axes = ascending_axes[:, ::-1][:, :2]
+    n_missing = 2 - axes.shape[1]
+    return np.pad(axes, ((0, 0), (0, n_missing)))
 
 
 def _vector_reader(
     codes: Codes, decoder: np.ndarray | None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Return what reads rows' vectors: embeddings, else decoded codes, else random projections."""
+    """Return a function that reads rows as embeddings, decoded codes, or random projections."""
     if codes.has_vectors:
         return codes.vectors
     if decoder is None:
@@ -268,14 +266,14 @@ def _vector_reader(
 
 
 def _mixing(codes: Codes) -> np.ndarray:
-    """Return what stands for the decoder of codes without a model: random directions."""
+    """Return random directions that replace the decoder of codes without a model."""
     rng = np.random.default_rng(0)
     mixing = rng.standard_normal((codes.n_features, MIXED_WIDTH))
     return mixing.astype(np.float32)
 
 
 def load_map(codes: Codes) -> dict[str, np.ndarray] | None:
-    """Return what `make_map` wrote, or None if it is missing, damaged or made from other codes."""
+    """Return the map of `make_map`, or None if it is missing, damaged or of other codes."""
     arrays = read_arrays(codes.path / "map.npz")
     if arrays is None:
         return None
@@ -285,19 +283,19 @@ def load_map(codes: Codes) -> dict[str, np.ndarray] | None:
 
 
 def made_from(codes: Codes) -> str:
-    """Return the checksums of the codes and of the model that a map is made from."""
+    """Return the checksums of the codes and the model from which a map is made."""
     return f"{codes.checksum} {codes.model}"
 
 
 def name_regions(
     points: np.ndarray, names: dict[int, str], method: str
 ) -> list[dict[str, Any]]:
-    """Return words for the places of a map, and where to write them.
+    """Return names of the regions of a map, and their positions.
 
     Args:
         points: Positions, (n, 2).
         names: Point → text.
-        method: What laid them out; see `maps.clusters`.
+        method: The method of the layout; see `maps.clusters`.
     """
     cluster = maps.clusters(points, method)
     placed = maps.labels(points, cluster, names, *LABEL_AREA)
@@ -310,7 +308,7 @@ def _say(line: str) -> None:
 
 
 def _end_with_the_server() -> None:
-    """Wait for the end of standard input, which only the server's death or `stop` brings."""
+    """Exit at the end of standard input, which means that the server has died or called `stop`."""
     os.read(sys.stdin.fileno(), 1)  # no lock is held, as `sys.stdin.read` would on exit
     os._exit(1)
 

@@ -1,9 +1,9 @@
-"""What the explorer's page can ask and change: addresses, their parameters, and who answers.
+"""The API of the explorer: paths, their parameters, and the functions that answer.
 
-A question is a GET whose parameters are JSON; a change is a POST of one JSON object. Either is
-checked here, before a function of this folder gets it: what makes no sense is answered by 400 and
-one sentence. Only the kinds of `nanosae.errors` are mistakes of who asks; anything else is a
-defect, which `view.web` answers by 500.
+A question is a GET whose parameters are JSON; a change is a POST of one JSON object. Parameters are
+validated here, and invalid ones are answered with status 400 and one sentence. Only errors of the
+kinds in `nanosae.errors` are mistakes of the client; all others are defects, which `view.web`
+answers with status 500.
 """
 
 from __future__ import annotations
@@ -40,21 +40,19 @@ if TYPE_CHECKING:
 MAX_NUMBER = 2**31 - 1  # rows and features are numbered in 32 bits
 MAX_DIGITS = 10  # of such a number in an address
 MAX_CHANGE = 2**20  # bytes of a change
-MAX_TEXT = 500  # characters of a text that is asked for
+MAX_TEXT = 500  # characters of a search text
 MAX_TAG = 80
-MAX_SIZE = 10**9  # of a coordinate or an activation, either way
+MAX_SIZE = 10**9  # absolute value of a coordinate or an activation
 MIN_SIDE = 1e-9  # of a part of a map
-SLOW_AT_ONCE = (
-    2  # questions that take long; the others wait, so that quick ones are answered
-)
-MAX_SHOWN = 80  # characters of what was given, in a refusal
+SLOW_AT_ONCE = 2  # slow questions answered at a time, so that quick ones need not wait
+MAX_SHOWN = 80  # characters of an invalid value in a refusal
 FILE_HEADERS = {"Content-Disposition": 'attachment; filename="texts.csv"'}
 
-Check = Callable[[Any], Any]  # returns a parameter as it is meant, or raises Misfit
+Check = Callable[[Any], Any]  # returns the parsed parameter or raises InvalidValue
 
 
-class Misfit(Exception):
-    """A parameter makes no sense; the message is what it must be."""
+class InvalidValue(Exception):
+    """A parameter is invalid; the message says what it must be."""
 
 
 def whole_number(value: Any) -> int:
@@ -64,30 +62,30 @@ def whole_number(value: Any) -> int:
         or isinstance(value, bool)
         or not 0 <= value <= MAX_NUMBER
     ):
-        raise Misfit(f"a whole number from 0 to {MAX_NUMBER:,}")
+        raise InvalidValue(f"a whole number from 0 to {MAX_NUMBER:,}")
     return value
 
 
 def number_in_path(value: Any) -> int:
-    """Check a number of a row or feature that is a part of an address."""
+    """Check a row or feature number in a path."""
     if not value.isdecimal() or len(value) > MAX_DIGITS:
-        raise Misfit(f"a whole number from 0 to {MAX_NUMBER:,}")
+        raise InvalidValue(f"a whole number from 0 to {MAX_NUMBER:,}")
     return whole_number(int(value))
 
 
 def text(value: Any) -> str:
-    """Check a text; halves of characters (surrogates) can be neither searched nor stored."""
+    """Check a text; surrogates are refused because they can be neither searched nor stored."""
     if not isinstance(value, str):
-        raise Misfit("a text")
+        raise InvalidValue("a text")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise Misfit("a text without halves of characters")
+        raise InvalidValue("a text without surrogates")
     return value
 
 
 def short_text(value: Any) -> str:
-    """Check a text that people type."""
+    """Check a text that a user typed."""
     if len(text(value)) > MAX_TEXT:
-        raise Misfit(f"a text of at most {MAX_TEXT} characters")
+        raise InvalidValue(f"a text of at most {MAX_TEXT} characters")
     return value
 
 
@@ -95,66 +93,66 @@ def tag_name(value: Any) -> str:
     """Check the name of a tag."""
     name = " ".join(text(value).split())
     if not 0 < len(name) <= MAX_TAG:
-        raise Misfit(f"a text of 1 to {MAX_TAG} characters")
+        raise InvalidValue(f"a text of 1 to {MAX_TAG} characters")
     if any(category(character) == "Cc" for character in name):
-        raise Misfit("a text without control characters")
+        raise InvalidValue("a text without control characters")
     return name
 
 
 def flag(value: Any) -> bool:
-    """Check a truth value."""
+    """Check a bool."""
     if not isinstance(value, bool):
-        raise Misfit("true or false")
+        raise InvalidValue("true or false")
     return value
 
 
 def finite(value: Any) -> float:
     """Check a number that can be computed with."""
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise Misfit("a number")
+        raise InvalidValue("a number")
     if not -MAX_SIZE <= value <= MAX_SIZE:  # NaN is neither
-        raise Misfit(f"a number from -{MAX_SIZE:,} to {MAX_SIZE:,}")
+        raise InvalidValue(f"a number from -{MAX_SIZE:,} to {MAX_SIZE:,}")
     return float(value)
 
 
 def whole_numbers(value: Any) -> list[int]:
     """Check a list of rows or features."""
     if not isinstance(value, list):
-        raise Misfit("a list of whole numbers")
+        raise InvalidValue("a list of whole numbers")
     return [whole_number(item) for item in value]
 
 
 def two_texts(value: Any) -> list[str]:
     """Check a column and its value."""
     if not isinstance(value, list) or len(value) != 2:
-        raise Misfit("a column and a value")
+        raise InvalidValue("a column and a value")
     return [text(item) for item in value]
 
 
 def polygon(value: Any) -> list[list[float]]:
     """Check the corners of a polygon."""
     if not isinstance(value, list) or not value:
-        raise Misfit("a list of [x, y] pairs")
+        raise InvalidValue("a list of [x, y] pairs")
     for corner in value:
         if not isinstance(corner, list) or len(corner) != 2:
-            raise Misfit("a list of [x, y] pairs")
+            raise InvalidValue("a list of [x, y] pairs")
     return [[finite(x), finite(y)] for x, y in value]
 
 
 def box(value: Any) -> list[float]:
-    """Check a part of a map."""
+    """Check a rectangular part of a map."""
     if not isinstance(value, list) or len(value) != 4:
-        raise Misfit("a box, [x0, y0, x1, y1]")
+        raise InvalidValue("a box, [x0, y0, x1, y1]")
     x0, y0, x1, y1 = (finite(end) for end in value)
     if not (x0 + MIN_SIDE < x1 and y0 + MIN_SIDE < y1):
-        raise Misfit("a box, [x0, y0, x1, y1], with x0 < x1 and y0 < y1")
+        raise InvalidValue("a box, [x0, y0, x1, y1], with x0 < x1 and y0 < y1")
     return [x0, y0, x1, y1]
 
 
 def activations(value: Any) -> dict[int, float]:
     """Check new activations by feature."""
     if not isinstance(value, dict):
-        raise Misfit("an object of features and activations")
+        raise InvalidValue("an object of features and activations")
     edit = {}
     for feature, activation in value.items():
         edit[number_in_path(feature)] = finite(activation)
@@ -175,19 +173,19 @@ CONDITIONS: Mapping[str, Check] = {
 def selection(value: Any) -> dict[str, Any]:
     """Check the conditions of a selection; see `selections`."""
     if not isinstance(value, dict):
-        raise Misfit("an object of conditions")
+        raise InvalidValue("an object of conditions")
     return checked(value, CONDITIONS, "condition")
 
 
 def map_kind(value: Any) -> str:
-    """Check which map is meant."""
+    """Check the kind of a map."""
     if value not in ("rows", "features"):
-        raise Misfit('"rows" or "features"')
+        raise InvalidValue('"rows" or "features"')
     return value
 
 
 def or_null(check: Check) -> Check:
-    """Return a check that lets null through."""
+    """Return a check that also accepts null."""
 
     def check_or_null(value: Any) -> Any:
         return None if value is None else check(value)
@@ -198,41 +196,41 @@ def or_null(check: Check) -> Check:
 def checked(
     given: Mapping[str, Any], checks: Mapping[str, Check], what: str = "parameter"
 ) -> dict[str, Any]:
-    """Return parameters as they are meant.
+    """Validate parameters and return them parsed.
 
     Raises:
-        DataError: If one is unknown or makes no sense; it says which and what was needed.
+        DataError: If a parameter is unknown or invalid.
     """
-    meant = {}
+    parsed = {}
     for name, value in given.items():
         if name not in checks:
             known = ", ".join(checks) or "none"
-            raise DataError(f"no {what} {name!r} is known; there are: {known}.")
+            raise DataError(f"unknown {what} {name!r}; known are: {known}.")
         try:
-            meant[name] = checks[name](value)
-        except Misfit as error:
+            parsed[name] = checks[name](value)
+        except InvalidValue as error:
             raise DataError(
                 f"the {what} {name!r} must be {error}, not {_shown(value)}."
             ) from error
-    return meant
+    return parsed
 
 
 def _shown(value: Any) -> str:
-    """Return what was given, shortened, as JSON."""
+    """Return a value as JSON, truncated."""
     try:
         return json.dumps(value)[:MAX_SHOWN]
     except RecursionError:
-        return "something this deep"
+        return "a value nested this deeply"
 
 
 class Endpoint(NamedTuple):
-    """What an address stands for.
+    """An endpoint of the API.
 
     Attributes:
         answer: The function that answers.
-        checks: Of its parameters.
-        required: Those that must be given.
-        slow: Whether it may take seconds.
+        checks: Checks of its parameters.
+        required: Names of the required parameters.
+        slow: Whether the answer may take seconds.
     """
 
     answer: Callable[..., Any]
@@ -296,7 +294,7 @@ CHANGES = {
 
 
 def make_routes(corpus: OpenCorpus, jobs: Jobs) -> list[Route]:
-    """Return the routes below /api, which answer about a corpus."""
+    """Return the routes below /api for a corpus."""
     from starlette.routing import Route
 
     state = Endpoint(partial(overview.overview, jobs=jobs), {})
@@ -324,7 +322,7 @@ def _question(
                 name: json.loads(value) for name, value in request.query_params.items()
             }
         except (ValueError, RecursionError):
-            return refusal("What is asked must be JSON.", 400)
+            return refusal("Parameters must be JSON.", 400)
         async with turn:
             if await request.is_disconnected():
                 return refusal("Nobody waits for this answer any more.", 499)
@@ -350,7 +348,7 @@ def _change(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Any]:
         except TimeoutError:
             return refusal("The change did not arrive in time.", 408)
         if body is None:
-            return refusal(f"A change may have {MAX_CHANGE:,} bytes.", 413)
+            return refusal(f"A change may have at most {MAX_CHANGE:,} bytes.", 413)
         try:
             given = json.loads(body)
         except (ValueError, RecursionError):
@@ -365,13 +363,13 @@ def _change(corpus: OpenCorpus, endpoint: Endpoint) -> Callable[[Request], Any]:
 def _respond(
     corpus: OpenCorpus, endpoint: Endpoint, given: Mapping[str, Any]
 ) -> Response:
-    """Check the parameters, call the function that answers, and send what it returns."""
+    """Validate the parameters, call the function that answers, and return its response."""
     from starlette.responses import Response, StreamingResponse
 
     try:
-        meant = checked(given, endpoint.checks)
-        _require(endpoint.required, meant)
-        answer = endpoint.answer(corpus, **meant)
+        parameters = checked(given, endpoint.checks)
+        _require(endpoint.required, parameters)
+        answer = endpoint.answer(corpus, **parameters)
     except NanoSAEError as error:
         return refusal(str(error), 400)
     if isinstance(answer, bytes):
@@ -381,7 +379,7 @@ def _respond(
     return StreamingResponse(answer, media_type="text/csv", headers=FILE_HEADERS)
 
 
-def _require(names: Sequence[str], meant: Mapping[str, Any]) -> None:
+def _require(names: Sequence[str], parameters: Mapping[str, Any]) -> None:
     for name in names:
-        if name not in meant:
+        if name not in parameters:
             raise DataError(f"the parameter {name!r} is missing.")

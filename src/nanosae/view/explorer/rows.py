@@ -1,4 +1,4 @@
-"""Rows: pages of a selection, one row, its tags, and a selection as CSV."""
+"""Rows: pages of a selection, the details of a row, tags, and a selection as CSV."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # pandas' stubs see arrays for columns
@@ -28,12 +28,12 @@ EXPORT_BLOCK = 2**14  # rows written together
 def list_rows(
     corpus: OpenCorpus, where: Selection | None = None, at: int = 0
 ) -> Answer:
-    """List rows of a selection, a page of lines.
+    """Return a page of the rows of a selection.
 
     Args:
         corpus: The corpus.
         where: The selection.
-        at: How many lines to skip.
+        at: Number of rows to skip.
     """
     rows = select_rows(corpus, where)
     features = (where or {}).get("features", [])
@@ -47,7 +47,7 @@ def list_rows(
 def row_lines(
     corpus: OpenCorpus, rows: np.ndarray, feature: int | None = None
 ) -> list[Answer]:
-    """Return rows with their texts, strongest features and the activation of one `feature`."""
+    """Return rows with their texts and strongest features, and the activation of `feature`."""
     codes, names = corpus.codes, corpus.names
     block: Any = codes.take(rows)
     texts = codes.texts(rows) if codes.has_texts else [""] * len(rows)
@@ -72,7 +72,7 @@ def row_lines(
 
 
 def show_row(corpus: OpenCorpus, row: int) -> Answer:
-    """Say what is known of a row."""
+    """Return the details of a row."""
     codes, names = corpus.codes, corpus.names
     features, activations = codes.row(row)
     order = np.argsort(-activations, kind="stable")
@@ -91,7 +91,7 @@ def show_row(corpus: OpenCorpus, row: int) -> Answer:
 
 
 def _known_values(corpus: OpenCorpus, row: int) -> dict[str, str]:
-    """Return a row's metadata as texts, without what is missing."""
+    """Return the metadata of a row as texts, without missing values."""
     import pandas as pd
 
     known = {}
@@ -103,7 +103,7 @@ def _known_values(corpus: OpenCorpus, row: int) -> dict[str, str]:
 
 
 def _topic_of(corpus: OpenCorpus, row: int) -> list[Any] | None:
-    """Return the number and the name of a row's topic; None if it is in none."""
+    """Return the number and the name of a row's topic; None if it has none."""
     topics = load_row_topics(corpus.codes)
     if topics is None or topics.row_topic[row] < 0:
         return None
@@ -118,7 +118,7 @@ def tag_rows(
     rows: list[int] | None = None,
     on: bool = True,
 ) -> Answer:
-    """Put a tag on rows, or on all of a selection; or take it off."""
+    """Add a tag to rows, or to all rows of a selection; or remove it."""
     if rows is None:
         rows = select_rows(corpus, where).tolist()
     elif max(rows, default=0) >= corpus.codes.n_rows:
@@ -131,9 +131,9 @@ def tag_rows(
 
 
 def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[str]:
-    """Return a CSV of a selection: row, text, columns, activations of its features, tags.
+    """Return a selection as CSV: row, text, columns, activations of its features, tags.
 
-    What makes no sense is refused at once; the text comes in blocks of rows.
+    Errors are raised immediately; the CSV is generated in blocks of rows.
     """
     rows = select_rows(corpus, where)
     features = (where or {}).get("features", [])
@@ -148,7 +148,9 @@ def export_rows(corpus: OpenCorpus, where: Selection | None = None) -> Iterator[
         table["tags"] = _tags_of_rows(table["row"], tagged)
         return flat(table).to_csv(index=False, header=start == 0)
 
-    starts = range(0, max(len(rows), 1), EXPORT_BLOCK)  # of no rows, the header
+    starts = range(
+        0, max(len(rows), 1), EXPORT_BLOCK
+    )  # an empty selection has a header
     return map(write_block, starts)
 
 

@@ -1,12 +1,12 @@
-"""Selections of rows, as the page writes them: a dict whose conditions hold together.
+"""Selections of rows: a dict of conditions, all of which must hold.
 
-words      texts that hold all these words
+words      texts that contain all these words
 features   rows on which all these features are active
 value      [column, value]: rows with this value in a metadata column
 tag        rows with this tag
 lasso      rows inside a polygon on the text map, [[x, y], …]
 led        rows whose strongest feature lies inside a polygon on the decoder map
-topic      rows whose main topic it is
+topic      rows with this main topic
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from nanosae.runs import annotations
 from nanosae.view.explorer.corpus import OpenCorpus
 from nanosae.view.files import changed
 
-RANKED = 1_000  # texts in the order of BM25; the others follow as they come
-MISSING = -2  # a place among the names of a column that no row has
+RANKED = 1_000  # texts in the order of BM25; the others follow in row order
+MISSING = -2  # the value of no row
 
 Selection = dict[str, Any]
 
 
 def select_rows(corpus: OpenCorpus, where: Selection | None) -> np.ndarray:
-    """Return the rows of a selection, int32: best first, or ascending if none is better.
+    """Return the rows of a selection, int32: best first if they can be ranked, else ascending.
 
     Args:
         corpus: The corpus.
         where: The selection; None or an empty one selects all rows.
 
     Raises:
-        DataError: If a condition is unknown or makes no sense.
+        DataError: If a condition is unknown or invalid.
     """
     where = where or {}
     files = (corpus.run / name for name in ("user.sqlite", ROWS))
@@ -102,19 +102,19 @@ def _rows_that_meet(corpus: OpenCorpus, kind: str, value: Any) -> np.ndarray:
     if kind == "led":
         found = corpus.map
         is_inside = np.append(inside_polygon(found["features"], value), False)
-        # of rows that none leads, −1: False
+        # rows without a leading feature (−1) take the last entry, False
         return np.flatnonzero(is_inside[found["led"]])
     if kind == "topic":
         return _rows_of_topic(corpus, value)
-    raise DataError(f"no condition {kind!r} is known.")
+    raise DataError(f"unknown condition {kind!r}.")
 
 
 def _rows_of_topic(corpus: OpenCorpus, topic: int) -> np.ndarray:
-    """Return the rows whose main topic it is, ascending."""
+    """Return the rows with this main topic, ascending."""
     known = load_row_topics(corpus.codes)
     if known is None:
         raise DataError(
-            "it is not known which texts are in a topic: `nanosae topics` says it."
+            "the topics of the texts are not known; `nanosae topics` finds them."
         )
     return np.flatnonzero(known.row_topic == topic)
 
@@ -122,8 +122,7 @@ def _rows_of_topic(corpus: OpenCorpus, topic: int) -> np.ndarray:
 def inside_polygon(points: np.ndarray, polygon: Any) -> np.ndarray:
     """Return which points lie inside a polygon, bool (n,).
 
-    By the even-odd rule: a point is inside if a ray from it to the right crosses an odd number of
-    edges. (None of our dependencies has this.)
+    Uses the even-odd rule: a point is inside if a ray to the right crosses an odd number of edges.
 
     Args:
         points: (n, 2).

@@ -1,7 +1,8 @@
-"""The explorer: a local server over a run folder, and the page that it serves.
+"""The explorer: a local server for a run folder, and its page.
 
-The content-security policy lets the page load and run nothing but the files named here, and changes
-must come from it; see `view.web` for who is let in. No path of a file is ever made from a request.
+The content security policy allows the page to load and run only the files named here, and changes
+are accepted only from this page; see `view.web` for access control. File paths are never built from
+requests.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ POLICY = {
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
 }
-PATIENCE = 10.0  # seconds that other work waits for somebody to look at the map
+PATIENCE = 10.0  # seconds for which jobs wait until the map has been sent
 THREADS = 4  # that answer at once: each has its own working memory
 
 
@@ -70,18 +71,18 @@ def explore(
 
     Args:
         run: The run folder.
-        name: Which corpus of the run.
-        host: Address to listen on; a token is asked for if it is not this machine's own.
-        port: Port; 0 takes a free one.
+        name: Name of the corpus.
+        host: Address to listen on; a token is required unless it is a loopback address.
+        port: Port; 0 chooses a free one.
         open_browser: Whether to open a browser.
-        say: Takes the address to open.
+        say: Called with the URL of the page.
 
     Raises:
         MissingError: If the run has no codes.
         BusyError: If the port is in use.
         ConfigError: If there is no such host or port.
     """
-    # The encoder of a run is used, never downloaded
+    # never download the run's encoder
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     corpus = OpenCorpus(run_folder(run), name)
     token = None if web.is_local(host) else secrets.token_urlsafe(24)
@@ -94,7 +95,7 @@ def explore(
 
 
 def _address(host: str, port: int, token: str | None) -> str:
-    """Return the URL that a person opens."""
+    """Return the URL of the page."""
     if host in ("", "0.0.0.0", "::"):
         host = socket.gethostname()
     if ":" in host:
@@ -106,12 +107,12 @@ def _address(host: str, port: int, token: str | None) -> str:
 def make_app(
     corpus: OpenCorpus, host: str = "127.0.0.1", token: str | None = None
 ) -> Any:
-    """Return the ASGI application: what `explore` serves.
+    """Return the ASGI application of the explorer.
 
     Args:
-        corpus: What it answers about.
-        host: The address it will listen on.
-        token: What every request must know; None asks for nothing.
+        corpus: The corpus.
+        host: The address to listen on.
+        token: The token that every request must present; None: no token is required.
     """
     from starlette.applications import Starlette
     from starlette.routing import Route
@@ -127,7 +128,7 @@ def make_app(
         threading.Thread(target=_prepare, args=(corpus, jobs), daemon=True).start()
         yield
         jobs.stop()
-        corpus.map_is_asked.set()  # nobody will ask any more
+        corpus.map_is_asked.set()  # releases a waiting `_prepare`
 
     async def send_file(request: Request) -> Response:  # waits for no thread
         return _send_file(request.path_params.get("name", PAGE), token)
@@ -143,18 +144,18 @@ def make_app(
 
 
 def _prepare(corpus: OpenCorpus, jobs: Jobs) -> None:
-    """Make ready what the first page waits for, and only then all else that takes time."""
+    """Prepare what the first page needs, and only then start the jobs."""
     _ = corpus.map
     corpus.map_is_asked.wait(PATIENCE)
     if jobs.is_stopped:
         return
-    with contextlib.suppress(Exception):  # the first search says what is wrong
+    with contextlib.suppress(Exception):  # the first search will report the error
         rank_labels(corpus.names, "")  # prepares the labels
     jobs.start()
 
 
 def _send_file(name: str, token: str | None) -> Response:
-    """Return one of the page's files; the page itself hands the token to the browser."""
+    """Return one of the page's files; the page itself sets the token as a cookie."""
     from starlette.responses import Response
 
     if name not in FILES:

@@ -1,4 +1,4 @@
-"""Topics: what is known of one of them."""
+"""The details of a topic."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FEATURES = 12
 
 
 def topic(corpus: OpenCorpus, topic: int) -> Answer:
-    """Say what is known of a topic.
+    """Return the details of a topic.
 
     Returns:
         `name`, `words`, `rows`, `share`, `features` (number, name and rows, the most frequent
-        first), `findings` (sentences about it), `examples` (its most typical texts) and whether the
-        texts can be filtered by it, `has_rows`.
+        first), `findings` (sentences about it), `examples` (its most typical texts) and `has_rows`
+        (whether texts can be filtered by it).
 
     Raises:
         DataError: If there is no such topic.
@@ -48,7 +48,7 @@ def topic(corpus: OpenCorpus, topic: int) -> Answer:
 
 
 def _known_topics(corpus: OpenCorpus) -> dict[int, dict[str, Any]]:
-    """Return the lines of the run's topics by number; none where they are stale."""
+    """Return the run's topics by number; none if they are stale."""
     table = fresh_value(corpus.run, TOPICS, corpus.codes)
     if table is None:
         return {}

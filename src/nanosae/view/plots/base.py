@@ -1,4 +1,4 @@
-"""What all figures are made of: empty figures and panels, titles, bars, and texts made safe."""
+"""Building blocks of figures: empty figures and panels, titles, bars, escaped texts."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # plotly takes most arguments as **dictionaries, and its layouts know their fields at run time only
@@ -50,7 +50,7 @@ def empty_figure() -> go.Figure:
 def panel_figure(
     titles: Sequence[str], y_titles: Sequence[str], x_titles: Sequence[str]
 ) -> go.Figure:
-    """Return a figure of empty panels, three a row, with their titles and those of their axes."""
+    """Return a figure of empty panels, three per row, with titles and axis titles."""
     from plotly.subplots import make_subplots
 
     n_rows = -(-len(titles) // PANELS_PER_ROW)
@@ -70,12 +70,12 @@ def panel_figure(
 
 
 def panel(i: int) -> dict[str, int]:
-    """Return the place of the i-th panel, as plotly's `row` and `col`."""
+    """Return the position of the i-th panel as plotly's `row` and `col`."""
     return {"row": i // PANELS_PER_ROW + 1, "col": i % PANELS_PER_ROW + 1}
 
 
 def histogram(values: Any, edges: np.ndarray, axis: str, unit: str) -> go.Figure:
-    """Return a figure that counts values (in `unit`) between edges of an axis."""
+    """Return a histogram of values, counted in `unit`, between the edges of bins."""
     counts = np.histogram(values, bins=edges)[0]
     figure = empty_figure()
     figure.add_bar(
@@ -92,7 +92,7 @@ def histogram(values: Any, edges: np.ndarray, axis: str, unit: str) -> go.Figure
 
 
 def estimates(table: pd.DataFrame, *, show_intervals: bool = True) -> dict[str, Any]:
-    """Return the values of a line, and the ends of their intervals as plotly's error bars."""
+    """Return the values of a table of estimates, and their intervals as plotly's error bars."""
     value, low, high = (table[name].to_numpy() for name in INTERVAL)
     bars = {
         "array": high - value,
@@ -106,7 +106,7 @@ def estimates(table: pd.DataFrame, *, show_intervals: bool = True) -> dict[str, 
 def titled(
     figure: go.Figure, title: str, height: int = 0, subtitle: str = ""
 ) -> go.Figure:
-    """Give a figure its title, subtitle and height (0: leave it); return the figure."""
+    """Set the title, subtitle and height (0: unchanged) of a figure; return the figure."""
     text: dict[str, Any] = {"text": escape(title)}
     if subtitle:
         text["subtitle"] = {
@@ -117,14 +117,14 @@ def titled(
 
 
 def run_suffix(source: Any) -> str:
-    """Return what names the run in a title; nothing for any other source."""
+    """Return the end of a title that names the run; "" for other sources."""
     if not isinstance(source, str | Path):
         return ""
     return f" · {Path(source).resolve().name}"
 
 
 def escape(text: str) -> str:
-    """Escape what plotly would take for markup; it does not know &quot;.
+    """Escape markup for plotly, which does not decode &quot;.
 
     Example:
         >>> escape('<b>"A & B"</b>')
@@ -134,7 +134,7 @@ def escape(text: str) -> str:
 
 
 def escape_short(text: str, length: int) -> str:
-    """Escape a text, cut to a length.
+    """Truncate a text to a length and escape it.
 
     Example:
         >>> escape_short("one  two & three", 9)
@@ -144,7 +144,7 @@ def escape_short(text: str, length: int) -> str:
 
 
 def escape_wrapped(text: str, length: int = 300, *, width: int = 60) -> str:
-    """Escape a text, cut to a length, and break it into lines for a hover box."""
+    """Truncate a text to a length, escape it, and wrap it for a hover box."""
     lines = textwrap.wrap(_cut(text, length), width)
     return "<br>".join(escape(line) for line in lines)
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 HOVER = "step %{x:,}: %{y:.4~g}"
-LEGEND_COLUMNS = ("loss", "heldout_fvu")  # one curve of each name stands in the legend
+LEGEND_COLUMNS = ("loss", "heldout_fvu")  # one curve per name is listed in the legend
 
 
 class Panel(NamedTuple):
-    """One panel: its title, the title of its y axis, and the column of the metrics it shows."""
+    """A panel: its title, the title of its y axis, and the column of the metrics it shows."""
 
     title: str
     axis: str
@@ -29,7 +29,7 @@ class Panel(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """One curve: the number of its panel, its name, and its column of the metrics."""
+    """A curve: the number of its panel, its name, and its column of the metrics."""
 
     panel: int
     name: str
@@ -48,11 +48,12 @@ THROUGHPUT = Panel("Throughput", "thousand rows per second", "speed")
 
 
 def training(run: Metrics) -> go.Figure:
-    """Plot loss and its parts, FVU, L0, dead share, learning rate and sparsity coefficient.
+    """Plot the loss and its parts, FVU, L0, dead latents, learning rate and sparsity coefficient.
+
+    For activations without a sparsity coefficient, its panel shows the throughput instead.
 
     Args:
-        run: A run folder, finished or not, or the lines of its metrics.jsonl as dictionaries. Where
-            the activation has no sparsity coefficient, throughput takes its panel.
+        run: A run folder, finished or not, or the lines of its metrics.jsonl as dictionaries.
 
     Raises:
         MissingError: If the run has logged nothing.
@@ -67,14 +68,15 @@ def training(run: Metrics) -> go.Figure:
         [panel.axis for panel in panels],
         ["step"] * len(panels),
     )
+    colors = {name: COLORS[i % len(COLORS)] for i, name in enumerate(names)}
     for curve in curves:
-        _add_curve(figure, table, curve, COLORS[names.index(curve.name) % len(COLORS)])
+        _add_curve(figure, table, curve, colors[curve.name])
     figure.update_yaxes(rangemode="tozero")
     return titled(figure, f"Training{run_suffix(run)}")
 
 
 def _metrics_table(run: Metrics) -> pd.DataFrame:
-    """Return the lines of a training as a table, in the units of the panels."""
+    """Return the metrics of a training as a table, in the units of the panels."""
     import pandas as pd
 
     table = pd.json_normalize([line for line in metrics(run) if "loss" in line])
@@ -91,7 +93,7 @@ def _loss_parts(table: pd.DataFrame) -> list[str]:
 
 
 def _curves(panels: Sequence[Panel], table: pd.DataFrame) -> list[Curve]:
-    """Return one curve of each panel, those of held-out rows, and the parts of the loss."""
+    """Return a curve for each panel, those of held-out rows, and the parts of the loss."""
     curves = [Curve(i, "training", panel.column) for i, panel in enumerate(panels)]
     curves.append(Curve(1, "held-out", "heldout_fvu"))
     curves.append(Curve(2, "held-out", "heldout_l0"))

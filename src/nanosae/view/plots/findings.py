@@ -1,4 +1,4 @@
-"""Findings about a corpus: effects with their intervals, and shares of rows over time."""
+"""Figures of findings: effects with their intervals, and shares of rows over time."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
@@ -33,12 +33,12 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     """Draw the findings of a contrast as a forest plot: effects with 95 % intervals.
 
     Args:
-        found: What `contrast`, `explain` or `over_time` found, its dictionary or JSON file, or a
-            run folder that holds one such file.
-        n: Most findings to draw, the surest first.
+        found: A result of `contrast`, `explain` or `over_time`, its dictionary or JSON file, or a
+            run folder with a single such file.
+        n: Maximum number of findings, those with the largest differences first.
 
     Raises:
-        DataError: If nothing was found.
+        DataError: If there are no findings.
     """
     import pandas as pd
 
@@ -47,7 +47,7 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     table = pd.DataFrame(result["findings"]).head(n)
     if table.empty:
         raise DataError(
-            f"nothing was found among {about['n_tested']:,} tests: nothing to draw."
+            f"there are no findings among {about['n_tested']:,} tests: nothing to draw."
         )
     figure = empty_figure()
     figure.update_xaxes(title_text=escape(_effect_axis(result, table)))
@@ -72,14 +72,15 @@ def contrast(found: Any, *, n: int = 20) -> go.Figure:
     )
     n_findings, n_tested = len(result["findings"]), about["n_tested"]
     subtitle = f"{n_findings} findings among {n_tested:,} tests, all rows"
-    title = f"What goes with {about.get('column') or table['target'].iloc[0]}"
+    target = about.get("column") or table["target"].iloc[0]
+    title = f"Features associated with {target}"
     return titled(figure, title, 170 + 24 * len(table), subtitle)
 
 
 def _ratio_ticks(ratios: np.ndarray) -> dict[str, Any]:
-    """Return where a logarithmic axis of ratios has ticks: decades, 1 · 2 · 5, or as plotly likes.
+    """Return the ticks of a logarithmic axis of ratios: decades, 1 · 2 · 5, or plotly's default.
 
-    Plotly writes "5" for 0.5 beside 1 if the axis spans a decade or little more.
+    On axes of about a decade, plotly's default writes "5" for 0.5.
     """
     span = ratios.max() / ratios.min()
     if span > 30:
@@ -96,7 +97,7 @@ def _add_effects(
     is_negative: list[bool],
     sentences: list[str],
 ) -> None:
-    """Draw a marker and an interval for each effect; the columns are effect, low and high."""
+    """Draw a marker and an interval for each row of effect, low and high."""
     effect, low, high = effects.to_numpy(float).T
     interval = {
         "type": "data",
@@ -126,7 +127,7 @@ def _has_several_targets(table: pd.DataFrame) -> bool:
 
 
 def _finding_names(table: pd.DataFrame) -> list[str]:
-    """Return what the findings are about, with their groups if there are several."""
+    """Return the names of the findings, with their groups if there are several."""
     is_topic = table["feature"] < 0
     names = table["label"].where(~is_topic, "topic " + table["label"])
     if _has_several_targets(table):
@@ -151,13 +152,13 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
     """Plot shares of rows over time: of topics, or of the features of a trend.
 
     Args:
-        source: Topics, or a run folder with codes (its topics are made again; 20 if there are no
-            topics.parquet); or, without a column, what `over_time` found.
+        source: Topics, or a run folder with codes (its topics are computed again, 20 if it has no
+            topics.parquet); or, without a column, a result of `over_time`.
         column: Metadata column with numbers or dates, or one value per row.
-        n: Lines to draw: the largest topics, or the surest trends.
+        n: Number of lines: the largest topics, or the largest changes.
 
     Raises:
-        DataError: If the column is missing, or holds neither numbers nor dates.
+        DataError: If the column is missing, or has neither numbers nor dates.
     """
     if column is None:
         result = contrast_result(source)
@@ -167,7 +168,7 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
         lines = _topic_shares(topics_of(source), column, n)
         title, axis = "Topics", column if isinstance(column, str) else "time"
     if not lines:
-        raise DataError("nothing was found to change over time: nothing to draw.")
+        raise DataError("nothing changes over time: nothing to draw.")
     titles = [escape_short(name, 36) for name, _ in lines]
     y_titles = ["share of rows", "", ""] * n
     x_titles = [escape(str(axis))] * n
@@ -181,7 +182,7 @@ def over_time(source: Any, column: Any = None, *, n: int = 6) -> go.Figure:
 
 
 def _add_share(figure: go.Figure, i: int, shares: pd.DataFrame) -> None:
-    """Draw a line in the i-th panel, and the band of its interval."""
+    """Draw a line with the band of its interval in the i-th panel."""
     period, share, low, high = (
         shares[name].tolist() for name in ("period", "share", "low", "high")
     )
@@ -207,12 +208,12 @@ def _add_share(figure: go.Figure, i: int, shares: pd.DataFrame) -> None:
 
 
 def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
-    """Return the labels of the surest trends and their shares of the rows in each period."""
+    """Return the labels of the largest changes, and their shares of the rows in each period."""
     import pandas as pd
 
     if result["kind"] != "trend":
         raise DataError(
-            f"{result['kind']!r} findings have no time: give a column, or a trend."
+            f"{result['kind']!r} findings have no time: give a column, or a result of over_time."
         )
     shares = pd.DataFrame(result["shares"])
     return [
@@ -222,7 +223,7 @@ def _feature_shares(result: dict[str, Any], n: int) -> list[tuple[str, Any]]:
 
 
 def _topic_shares(topics: Any, column: Any, n: int) -> list[tuple[str, pd.DataFrame]]:
-    """Return the largest topics' names and their shares of the rows in each period."""
+    """Return the names of the largest topics, and their shares of the rows in each period."""
     import pandas as pd
 
     from nanosae.analysis.comparisons.periods import periods

@@ -1,4 +1,4 @@
-"""Histograms: of weights and norms over a training, of activations and active features."""
+"""Histograms of weights and norms during training, of activations, and of active features."""
 
 # pyright: reportArgumentType=false, reportCallIssue=false
 # plotly takes most arguments as **dictionaries
@@ -35,10 +35,9 @@ if TYPE_CHECKING:
 
 BINS = 64
 HEIGHT = 420
-MAX_ROWS = 50_000  # whose activations are counted where all features are
+MAX_ROWS = 50_000  # sampled for the activations of all features
 PAIRED_ROWS = 2048  # decoder rows whose pairwise cosines are counted
-# log10 densities below: latents without any activation, written as -9
-NEVER_ACTIVE = -8
+NEVER_ACTIVE = -8  # dead latents have a log10 density of -9
 
 Snapshot = Mapping[str, np.ndarray]
 
@@ -68,10 +67,10 @@ HISTOGRAMS = {  # by their names in a snapshot
 
 
 def weights(source: Any) -> go.Figure:
-    """Plot the distributions of weights, norms and cosines; of a run at every snapshot, by slider.
+    """Plot the distributions of weights, norms and cosines, for a run with a slider over snapshots.
 
     Args:
-        source: A run folder with snapshots, or a model or Weights for its final state.
+        source: A run folder with snapshots, or a model or Weights for the final state.
 
     Raises:
         MissingError: If the run has no snapshots.
@@ -106,7 +105,7 @@ def _all_have_counts(shots: Sequence[Snapshot], name: str) -> bool:
 
 
 def _bars(shot: Snapshot, name: str) -> dict[str, Any]:
-    """Return the bars of a histogram as shares in percent, in few numbers."""
+    """Return the bars of a histogram as rounded percentages."""
     counts, edges = shot[name], shot[f"{name}_edges"]
     width = float(edges[1] - edges[0])
     shares = 100 * counts / max(counts.sum(), 1)
@@ -118,7 +117,7 @@ def _bars(shot: Snapshot, name: str) -> dict[str, Any]:
 
 
 def _common_range(shots: Sequence[Snapshot], name: str) -> list[float]:
-    """Return the ends of an axis that fits a histogram of every snapshot."""
+    """Return the ends of an axis that fits the histograms of all snapshots."""
     edges = np.array([shot[f"{name}_edges"] for shot in shots])
     low = edges[:, 0].min()
     if name == "log10_density":
@@ -130,7 +129,7 @@ def _common_range(shots: Sequence[Snapshot], name: str) -> list[float]:
 
 
 def _slider(by_step: Mapping[int, Snapshot], names: Sequence[str]) -> dict[str, Any]:
-    """Return plotly's slider over the steps, which stands at the last one."""
+    """Return plotly's slider over the steps, set to the last one."""
     states = []
     for step, shot in by_step.items():
         bars = [_bars(shot, name) for name in names]
@@ -151,7 +150,7 @@ def _slider(by_step: Mapping[int, Snapshot], names: Sequence[str]) -> dict[str, 
 
 
 def _final_histograms(model: Any) -> dict[str, np.ndarray]:
-    """Return what a snapshot says of the weights, from their final state."""
+    """Return the weight histograms of a snapshot for a final model."""
     W_enc, W_dec = weight_matrices(model)
     encoder = W_enc.T
     encoder_norm = np.linalg.norm(encoder, axis=1)
@@ -164,7 +163,7 @@ def _final_histograms(model: Any) -> dict[str, np.ndarray]:
         "decoder_norm": decoder_norm,
         "decoder_cosine": _pairwise_cosines(W_dec, decoder_norm),
     }
-    if encoder.shape == W_dec.shape:  # not so in a transcoder
+    if encoder.shape == W_dec.shape:  # differs in transcoders
         norms = np.maximum(encoder_norm * decoder_norm, 1e-12)
         series["encoder_decoder_cosine"] = (encoder * W_dec).sum(1) / norms
     histograms = {}
@@ -176,7 +175,7 @@ def _final_histograms(model: Any) -> dict[str, np.ndarray]:
 
 
 def _pairwise_cosines(W_dec: np.ndarray, norms: np.ndarray) -> np.ndarray:
-    """Return the cosines of all pairs of decoder rows, of many rows of an even choice."""
+    """Return the cosines of all pairs of decoder rows, or of PAIRED_ROWS evenly spaced ones."""
     n = len(W_dec)
     chosen = np.linspace(0, n - 1, min(n, PAIRED_ROWS)).astype(int)
     chosen_norms = np.maximum(norms[chosen, None], 1e-12)
@@ -186,7 +185,7 @@ def _pairwise_cosines(W_dec: np.ndarray, norms: np.ndarray) -> np.ndarray:
 
 
 def _span(values: np.ndarray) -> tuple[float, float]:
-    """Return the range of a histogram; of values that hardly differ, one that is not empty."""
+    """Return the range of a histogram, widened if the values hardly differ."""
     if not len(values):
         return -0.5, 0.5
     low, high = np.min(values), np.max(values)
@@ -196,7 +195,7 @@ def _span(values: np.ndarray) -> tuple[float, float]:
 
 
 def density(source: Any) -> go.Figure:
-    """Plot how many features are active on which share of the rows (log10).
+    """Plot the distribution of the features' densities (log10).
 
     Args:
         source: Codes, or a run folder with codes.
@@ -204,8 +203,8 @@ def density(source: Any) -> go.Figure:
     codes = as_codes(source)
     log_density = np.log10(codes.density[codes.counts > 0])
     n = codes.n_features
-    never = n - len(log_density)
-    share = never / n
+    n_dead = n - len(log_density)
+    share = n_dead / n
     low = log_density.min(initial=-1) - 0.1
     high = min(0, log_density.max(initial=-1) + 0.1)
     figure = histogram(
@@ -214,16 +213,17 @@ def density(source: Any) -> go.Figure:
         "log10 of the share of rows on which a feature is active",
         "features",
     )
-    subtitle = f"{n:,} features, {never:,} of them ({share:.1%}) never active"
+    dead = f"{n_dead:,} of them ({share:.1%})"
+    subtitle = f"{n:,} features, {dead} never active"
     return titled(figure, f"Activation density{run_suffix(source)}", HEIGHT, subtitle)
 
 
 def activations(source: Any, feature: int | None = None) -> go.Figure:
-    """Plot the distribution of the activations of a feature, or of all (of 50,000 rows at most).
+    """Plot the distribution of the activations of one feature, or of all on up to 50,000 rows.
 
     Args:
         source: Codes, or a run folder with codes.
-        feature: Which feature; None: all.
+        feature: Number of the feature; None: all features.
 
     Raises:
         DataError: If there are no activations.
@@ -237,7 +237,7 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
         name = feature_name(labels_of(source), feature)
     if not len(values):
         raise DataError(
-            f"{name} has no activation on the {codes.n_rows:,} rows of {codes.path}."
+            f"{name} is active on none of the {codes.n_rows:,} rows of {codes.path}."
         )
     edges = np.linspace(0, values.max(), BINS + 1)
     figure = histogram(
@@ -249,7 +249,7 @@ def activations(source: Any, feature: int | None = None) -> go.Figure:
 
 
 def l0(source: Any) -> go.Figure:
-    """Plot how many rows have how many active features.
+    """Plot the distribution of the number of active features per row.
 
     Args:
         source: Codes, or a run folder with codes.

@@ -1,4 +1,4 @@
-"""Measures of several runs: against their sparsity, and of probes against baselines."""
+"""Figures of quality: measures of runs against their sparsity, and probes against baselines."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
@@ -26,22 +26,22 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
 
     Args:
         runs: Run folders, a folder of them (as `nanosae.sweep` makes), or a mapping from names to
-            run folders. Runs of equal activation and size are joined by a line.
-        measure: "fvu", or a measure of `nanosae evaluate` such as "probe_f1@5" or "f1", whose
-            baselines are drawn as dashed lines.
+            run folders. Runs with equal activation and size are joined by a line.
+        measure: "fvu", or a measure of `nanosae evaluate` such as "probe_f1@5", whose baselines are
+            drawn as dashed lines.
 
     Raises:
-        MissingError: If a run has no metrics, or was not evaluated.
-        DataError: If a run is not finished, or does not have the measure.
+        MissingError: If a run has no metrics or was not evaluated.
+        DataError: If a run is unfinished or does not have the measure.
     """
     import pandas as pd
 
     points = []
     baselines: dict[str, float] = {}
     for name, run in named_runs(runs).items():
-        point, of_run = _frontier_point(name, run, measure)
+        point, own_baselines = _frontier_point(name, run, measure)
         points.append(point)
-        baselines = of_run | baselines
+        baselines = own_baselines | baselines
     figure = empty_figure()
     kinds = pd.DataFrame(points).groupby("kind", sort=False)
     for i, (kind, table) in enumerate(kinds):
@@ -72,7 +72,7 @@ def frontier(runs: Any, measure: str = "fvu") -> go.Figure:
 def _frontier_point(
     name: str, run: Any, measure: str
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return what the frontier shows of a run, and the values of its baselines."""
+    """Return the point of a run, and the values of its baselines."""
     last = metrics(run)[-1]
     if not last.get("final"):
         raise DataError(
@@ -99,30 +99,30 @@ def _frontier_point(
 
 
 def probing(runs: Any, measure: str = "f1") -> go.Figure:
-    """Plot how well few features tell known labels, by their number, beside the baselines.
+    """Plot how well a few features predict known labels, by their number, beside baselines.
 
     Args:
-        runs: Run folders that were evaluated with labels, one of them, a folder of them, a mapping
-            from names to them, or an Evaluation in place of a run folder.
+        runs: Run folders that were evaluated with labels: one, a list, a folder of them, or a
+            mapping from names to them; an Evaluation may replace a run folder.
         measure: "f1", "auc" or "accuracy".
 
     Raises:
         MissingError: If a run was not evaluated.
         DataError: If it was evaluated without labels.
     """
-    of_runs: dict[str, pd.DataFrame] = {}
+    run_tables: dict[str, pd.DataFrame] = {}
     baselines: dict[str, pd.DataFrame] = {}
     for name, run in named_runs(runs).items():
         tables = _probe_tables(name, run, measure)
-        of_runs[name] = tables.pop("codes")
-        of_run = {
+        run_tables[name] = tables.pop("codes")
+        own_baselines = {
             f"{representation} (baseline)": table
             for representation, table in tables.items()
         }
-        baselines = of_run | baselines
+        baselines = own_baselines | baselines
     figure = empty_figure()
-    for i, (name, table) in enumerate((of_runs | baselines).items()):
-        is_baseline = i >= len(of_runs)
+    for i, (name, table) in enumerate((run_tables | baselines).items()):
+        is_baseline = i >= len(run_tables)
         line = {"color": COLORS[i % len(COLORS)], "dash": "solid"}
         if is_baseline:
             line = {"color": MUTED, "dash": "dot"}
@@ -136,7 +136,7 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
             hovertemplate="%{x} features: %{y:.3f}",
         )
     ticks: set[float] = set()
-    for table in of_runs.values():
+    for table in run_tables.values():
         ticks |= set(table["k"])
     figure.update_xaxes(
         title_text="features of the probe (log scale)",
@@ -148,7 +148,7 @@ def probing(runs: Any, measure: str = "f1") -> go.Figure:
 
 
 def _probe_tables(name: str, run: Any, measure: str) -> dict[Any, pd.DataFrame]:
-    """Return the scores of probes by their number of features, a table per representation."""
+    """Return a table of probe scores by number of features for each representation."""
     table = evaluation_table(run)
     pattern = rf"^probe_{measure}@(\d+)$"
     n_features = table["measure"].str.extract(pattern)[0]

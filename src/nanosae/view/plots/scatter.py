@@ -1,4 +1,4 @@
-"""Maps: features and rows as points that lie near each other where they are alike."""
+"""Maps: features or rows as points, near each other if they are similar."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
@@ -27,20 +27,20 @@ from nanosae.view.style import COLORS, MUTED
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-POINTS = 20_000  # points of a map that are drawn; of more rows, a sample
-WIDTH, HEIGHT = 960, 600  # of the area in which labels find room
+POINTS = 20_000  # drawn on a map; if there are more rows, a sample
+WIDTH, HEIGHT = 960, 600  # pixels in which labels are placed
 FIGURE_HEIGHT = 720
 
 
 def dictionary(source: Any, labels: Mapping[int, str] | None = None) -> go.Figure:
-    """Draw the decoder map: features lie near each other if their directions are alike.
+    """Draw the decoder map: features are near each other if their directions are similar.
 
-    Points are features, larger where they are active on more rows (if codes are known); colours and
-    labels are clusters of the map (HDBSCAN).
+    Points are features, larger if they are active on more rows (if there are codes); colours and
+    labels show clusters of the map.
 
     Args:
         source: A model, Weights, codes in a run folder, or a run folder.
-        labels: Names of features; by default those in the run's features.parquet.
+        labels: Names of features; by default those of the run.
     """
     codes = _known_codes(source)
     _, decoder = weight_matrices(source if codes is None else codes.weights())
@@ -82,17 +82,16 @@ def _known_codes(source: Any) -> Codes | None:
 
 
 def texts(source: Any, *, points: int = POINTS) -> go.Figure:
-    """Draw the text map: rows lie near each other if their embeddings are alike.
+    """Draw the text map: rows are near each other if their embeddings are similar.
 
-    Colours and labels are clusters of the map (HDBSCAN); labels are words that set their texts
-    apart.
+    Colours and labels show clusters of the map; labels are words that distinguish their texts.
 
     Args:
-        source: Codes that know their embeddings, a run folder, or an array or frame of numbers.
-        points: Rows to draw; of more, a random sample.
+        source: Codes with embeddings, a run folder, or an array or frame of numbers.
+        points: Maximum number of rows; more are sampled.
 
     Raises:
-        DataError: If there are no rows of finite numbers.
+        DataError: If there are no rows, or numbers are not finite.
     """
     row_texts: list[str] = []
     if isinstance(source, Codes | str | Path):
@@ -120,7 +119,7 @@ def texts(source: Any, *, points: int = POINTS) -> go.Figure:
 
 
 def _sample(n: int, points: int) -> np.ndarray:
-    """Return at most so many of n rows, chosen at random, ascending."""
+    """Return a random sample of at most `points` of n rows, ascending."""
     rng = np.random.default_rng(0)
     return np.sort(rng.choice(n, min(n, points), replace=False))
 
@@ -138,11 +137,11 @@ def plot_umap(data: Any) -> go.Figure:
 def _draw_map(
     vectors: np.ndarray, names: Mapping[int, str], hover: Sequence[str], size: Any
 ) -> go.Figure:
-    """Draw points where their rows are alike, coloured and labelled by cluster."""
+    """Draw a map of rows, coloured and labelled by cluster."""
     _check_vectors(vectors)
     points, method = maps.project(vectors)
     cluster = maps.clusters(points, method)
-    # what lies in no cluster is drawn below the others
+    # points without a cluster are drawn below all others
     order = np.argsort(cluster, kind="stable")
     figure = empty_figure()
     figure.add_scattergl(
@@ -174,7 +173,7 @@ def _cluster_color(cluster: int) -> str:
 
 
 def _check_vectors(vectors: np.ndarray) -> None:
-    """Refuse anything but a table of finite numbers."""
+    """Raise DataError unless vectors are a non-empty matrix of finite numbers."""
     is_finite = np.isfinite(vectors)
     if vectors.ndim == 2 and vectors.size and is_finite.all():
         return

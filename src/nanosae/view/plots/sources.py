@@ -1,4 +1,4 @@
-"""What figures read: metrics, snapshots, codes, labels and results of a run, or the objects."""
+"""The data of figures: metrics, snapshots, codes, labels and results of a run, or the objects."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from nanosae.view.files import read_arrays, read_json
 if TYPE_CHECKING:
     import pandas as pd
 
-TOPICS = 20  # topics of a run that was not yet asked for any
+TOPICS = 20  # of a run without topics
 
 # a run folder, or the lines of its metrics
 Metrics = str | Path | Sequence[Mapping[str, Any]]
 
 
 def metrics(run: Metrics) -> list[dict[str, Any]]:
-    """Return the lines of a run's metrics.jsonl; one that is still being written is left out.
+    """Return the complete lines of a run's metrics.jsonl.
 
     Args:
         run: A run folder, or the lines themselves.
 
     Raises:
-        MissingError: If there is none yet.
+        MissingError: If there are none yet.
     """
     if not isinstance(run, str | Path):
         return [dict(line) for line in run]
@@ -43,7 +43,7 @@ def metrics(run: Metrics) -> list[dict[str, Any]]:
     complete = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
     if not complete:
         raise MissingError(
-            f"{path} is missing or empty: nothing was logged in this run yet.",
+            f"{path} is missing or empty: this run has logged nothing yet.",
             file=path,
         )
     try:
@@ -53,7 +53,7 @@ def metrics(run: Metrics) -> list[dict[str, Any]]:
 
 
 def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
-    """Return a run's snapshots by step; one that is still being written is left out.
+    """Return the complete snapshots of a run by step.
 
     Raises:
         MissingError: If there are none.
@@ -66,13 +66,13 @@ def snapshots(run: str | Path) -> dict[int, dict[str, np.ndarray]]:
             found[int(path.stem)] = snapshot
     if not found:
         raise MissingError(
-            f"{run}/snapshots holds no snapshot; training with a run folder writes them."
+            f"{run}/snapshots has no snapshots; training with a run folder writes them."
         )
     return found
 
 
 def labels_of(source: Any) -> dict[int, str]:
-    """Return the labels of the run that a source is or lies in; none for other objects."""
+    """Return the labels of a run, or of the run of codes; none for other objects."""
     if isinstance(source, Codes):
         return known_labels(source)
     if isinstance(source, str | Path):
@@ -81,12 +81,12 @@ def labels_of(source: Any) -> dict[int, str]:
 
 
 def feature_name(labels: Mapping[int, str], feature: int) -> str:
-    """Return a feature's label, or its number without one."""
+    """Return the label of a feature, or else its number."""
     return labels.get(feature) or f"feature {feature}"
 
 
 def named_runs(runs: Any) -> dict[str, Any]:
-    """Return runs by name: of a mapping, a folder of runs, a list of them or a single one."""
+    """Return runs by name, from a mapping, a folder of runs, a list of runs or a single run."""
     if isinstance(runs, Mapping):
         return dict(runs)
     if isinstance(runs, str | Path) and not (Path(runs) / "config.json").exists():
@@ -111,7 +111,7 @@ def evaluation_table(source: Any) -> pd.DataFrame:
 
 
 def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the tables of families and of their edges, of Families or of a run folder.
+    """Return the tables of families and of their edges, from Families or a run folder.
 
     Raises:
         MissingError: If the run has no families.json.
@@ -133,10 +133,10 @@ def family_tables(source: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def contrast_result(source: Any) -> dict[str, Any]:
-    """Return a contrast as a dictionary: of a Contrast, its dictionary, its file or a run folder.
+    """Return a contrast as a dictionary, from a Contrast, its dictionary or file, or a run folder.
 
     Raises:
-        MissingError: If there is no file, or a run folder holds several.
+        MissingError: If there is no file, or a run folder has several.
     """
     if isinstance(source, Mapping):
         return dict(source)
@@ -148,12 +148,12 @@ def contrast_result(source: Any) -> dict[str, Any]:
     results = [result for result in load_contrasts(path) if result.fresh]
     if len(results) != 1:
         names = ", ".join(result.name for result in results) or "none"
-        raise MissingError(f"{path}/contrasts holds {names}: name one file.", file=path)
+        raise MissingError(f"{path}/contrasts has {names}: give one file.", file=path)
     return results[0].value
 
 
 def _contrast_file(path: Path) -> dict[str, Any]:
-    """Return what a file holds: in a run folder if it is fresh, elsewhere as it is."""
+    """Return the content of a file of a contrast; in a run folder it must be fresh."""
     if path.parent.name == "contrasts":
         return read_result(path.parent.parent, f"contrasts/{path.name}")
     result = read_json(path)
@@ -163,7 +163,7 @@ def _contrast_file(path: Path) -> dict[str, Any]:
 
 
 def topics_of(source: Any) -> Any:
-    """Return Topics, or make those of codes or a run folder: as many as it was last asked for."""
+    """Return Topics, or compute those of codes or a run folder, as many as it has stored."""
     if hasattr(source, "row_topic"):
         return source
     from nanosae.analysis.groups.topics import topics
@@ -194,12 +194,12 @@ def _as_array(matrix: Any) -> np.ndarray:
 
 
 def read_result(run: str | Path, name: str) -> Any:
-    """Return a result that is stored in a run folder.
+    """Return a stored result of a run folder.
 
     Raises:
         MissingError: If there is none; it names the command that makes it.
         StaleError: If it was made from another model or other codes.
-        DamagedFileError: If it is not what was written.
+        DamagedFileError: If it is damaged.
     """
     path = Path(run) / name
     verb = COMMANDS.get(name, "contrast")

@@ -1,4 +1,4 @@
-"""How features hang together: co-occurrence, family trees, splitting between two SAEs."""
+"""Figures of related features: co-occurrence, family trees, splitting between two SAEs."""
 
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
 # plotly takes most arguments as **dictionaries, and pandas' stubs see arrays for columns
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 
 def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure:
-    """Draw which features are active together as a heat map, ordered by family.
+    """Draw a heat map of features that are active together, ordered by family.
 
     Args:
         source: Codes, or a run folder with codes.
         families: Families; by default the run's families.json.
-        n: Features to draw: those of the largest families, the most frequent ones of each.
+        n: Number of features: the most frequent ones of the largest families.
 
     Raises:
         MissingError: If the run has no families.json.
@@ -85,7 +85,7 @@ def cooccurrence(source: Any, families: Any = None, *, n: int = 60) -> go.Figure
 def _features_by_family(
     families: Sequence[list[int]], n: int
 ) -> tuple[list[int], list[int]]:
-    """Return n features, family by family, and how many there are of each family."""
+    """Return n features, family by family, and the number from each family."""
     per_family = max(n // 6, 4)
     features: list[int] = []
     sizes = []
@@ -116,14 +116,14 @@ def family_tree(
     n: int = 3,
     most: int = 24,
 ) -> go.Figure:
-    """Draw families as trees: each feature stands below the more frequent one it occurs with.
+    """Draw families as trees in which each feature is below the more frequent one it occurs with.
 
     Args:
         source: Families, or a run folder with families.json.
-        family: Which family; None: the n largest that share no feature.
-        labels: Names of features, by default the run's.
-        n: How many families.
-        most: Features of a family to draw, the most frequent first.
+        family: Number of a family; None: the n largest families that share no feature.
+        labels: Names of features; by default those of the run.
+        n: Number of families.
+        most: Maximum number of features of a family; the most frequent are drawn.
 
     Raises:
         MissingError: If the run has no families.json.
@@ -151,13 +151,13 @@ def family_tree(
 def _chosen_families(
     table: pd.DataFrame, family: int | None, n: int
 ) -> list[dict[Any, Any]]:
-    """Return the lines of one family, or of the n largest that share no feature."""
+    """Return one family, or the n largest that share no feature."""
     lines = table.to_dict("records")
     if family is not None:
         named = [line for line in lines if line["family"] == family]
         if not named:
             raise DataError(
-                f"there is no family {family}: they are 0 to {len(table) - 1}."
+                f"there is no family {family}: there are 0 … {len(table) - 1}."
             )
         return named[:n]
     chosen: list[dict[Any, Any]] = []
@@ -180,7 +180,7 @@ def _tree_edges(edges: pd.DataFrame, root: int, members: list[int]) -> Any:
 def _add_tree(
     figure: go.Figure, i: int, edges: pd.DataFrame, root: int, labels: Mapping[int, str]
 ) -> int:
-    """Draw a tree in the i-th panel, depth to the right; return how many lines it takes."""
+    """Draw a tree in the i-th panel, growing to the right; return its number of lines."""
     children = edges.groupby("parent")["child"].apply(list).to_dict()
     depth = dict(_walk(root, children))
     line = {feature: place for place, feature in enumerate(depth)}
@@ -219,14 +219,14 @@ def _tree_label(name: str, depth: int) -> str:
 def _walk(
     feature: int, children: Mapping[int, list[int]], depth: int = 0
 ) -> Iterator[tuple[int, int]]:
-    """Yield a feature and those below it with their depths, from top to bottom."""
+    """Yield a feature and its descendants with their depths, in depth-first order."""
     yield feature, depth
     for child in children.get(feature, []):
         yield from _walk(child, children, depth + 1)
 
 
 def _note_left_out(figure: go.Figure, i: int, n_left_out: int, n_lines: int) -> None:
-    """Say below a tree of so many lines how many features it does not show."""
+    """Note below a tree of `n_lines` lines how many features are not shown."""
     figure.add_annotation(
         text=f"and {n_left_out} rarer ones",
         font={"color": MUTED},
@@ -247,15 +247,15 @@ def splitting_flow(
     threshold: float = 0.5,
     labels: Any = None,
 ) -> go.Figure:
-    """Draw how features of a smaller SAE split into those of a larger one.
+    """Draw how features of a smaller SAE split into features of a larger one.
 
     Args:
         small: The smaller SAE: a run folder, model, Weights, or codes.
-        large: The larger one; codes only if both are, and of the same rows.
-        n: Features of the smaller one to draw: those with the most children.
-        most: Children of each to draw, the most similar first.
-        threshold: Least similarity (cosine, of codes correlation) of a child.
-        labels: Names of the features of both, a pair of mappings; by default the runs'.
+        large: The larger SAE; if one is codes, both must be, and of the same rows.
+        n: Number of features of the smaller SAE: those with the most children.
+        most: Maximum number of children of each; the most similar are drawn.
+        threshold: Minimum similarity of a child: the cosine, or for codes the correlation.
+        labels: Names of the features of both, a pair of mappings; by default those of the runs.
 
     Raises:
         DataError: If no feature has two children.
@@ -300,9 +300,9 @@ def _add_flow(
 
     Args:
         figure: The figure.
-        parent_of_child: The place of each child's parent among the parents.
-        similarities: Of each child and its parent.
-        texts: Of the parents, then of the children.
+        parent_of_child: Position of each child's parent among the parents.
+        similarities: Similarity of each child and its parent.
+        texts: Texts of the parents, then of the children.
     """
     n_children = len(parent_of_child)
     n_parents = len(texts) - n_children
@@ -334,7 +334,7 @@ def _codes_or_decoder(source: Any) -> Any:
 
 
 def _parent_texts(parents: pd.DataFrame, labels: Any, most: int) -> list[str]:
-    """Return the names of parents, each with the number of its children that are not drawn."""
+    """Return the names of parents, with the number of children that are not drawn."""
     texts = []
     columns = parents["parent"], parents["n_children"]
     for feature, n_children in zip(*columns, strict=True):

@@ -1,7 +1,7 @@
-"""Cards of features, trimmed so that a report stays under 25 MB whatever the size of the corpus.
+"""Feature cards, limited so that a report stays below 25 MB for corpora of any size.
 
-Texts are a sample, cut in length: the more features there are, the fewer and shorter. Cards are
-packed in blocks, which the browser unpacks when a card is opened.
+The more features there are, the fewer and shorter are the texts on a card. Cards are compressed in
+blocks, which the browser unpacks when a card is opened.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ CARDS_PER_BLOCK = 128
 MAX_CARDS = 20_000
 CARD_BYTES = 14_000_000  # of packed cards
 TEXT_BYTES = 30_000_000  # of texts and numbers before packing
-BYTES_PER_ROW = 15  # of a card: the row's number and activation
-BYTES_PER_CARD = 300  # of a card's other numbers
-SAMPLE = 500  # rows that say how long texts are
+BYTES_PER_ROW = 15  # for the number and the activation of a row
+BYTES_PER_CARD = 300  # for all other numbers of a card
+SAMPLE = 500  # rows from which the length of texts is estimated
 MAX_RELATED = 8  # features of each kind of relation
 
-EXAMPLES = {  # columns of the feature table that hold rows, and their names on a card
+EXAMPLES = {  # columns of the feature table with example rows, and their names on a card
     "top_rows": "top",
     "quantile_rows": "across",
     "near_misses": "near",
 }
-RELATED = {  # columns that hold features, and those with how closely each is related
+RELATED = {  # columns of related features, and of the strength of each relation
     "nearest": "nearest_cosine",
     "opposite": "opposite_cosine",
     "coactive": "coactive_npmi",
@@ -41,13 +41,13 @@ RELATED = {  # columns that hold features, and those with how closely each is re
 
 @dataclass(frozen=True)
 class CardLimits:
-    """How much a card may hold.
+    """Limits on the content of a card.
 
     Attributes:
-        top_rows: Texts on which the feature is strongest.
-        quantile_rows: Texts from strong to weak.
-        near_misses: Similar texts on which it is inactive.
-        text_bytes: Bytes of each text, in UTF-8.
+        top_rows: Number of texts on which the feature is strongest.
+        quantile_rows: Number of texts from strong to weak.
+        near_misses: Number of similar texts on which it is inactive.
+        text_bytes: Length of each text, in bytes of UTF-8.
     """
 
     top_rows: int
@@ -56,13 +56,13 @@ class CardLimits:
     text_bytes: int
 
     def card_bytes(self, text_lengths: Sequence[int]) -> float:
-        """Return how many bytes a card needs, for texts of a corpus with these lengths."""
+        """Return the expected size of a card in bytes, given a sample of text lengths."""
         n_texts = self.top_rows + self.quantile_rows + self.near_misses
         mean_length = np.minimum(text_lengths, self.text_bytes).mean()
         return n_texts * (BYTES_PER_ROW + mean_length) + BYTES_PER_CARD
 
 
-LIMITS = (  # the first that fits into TEXT_BYTES is taken, else the last
+LIMITS = (  # the first one that fits into TEXT_BYTES is used, or else the last
     CardLimits(top_rows=10, quantile_rows=6, near_misses=6, text_bytes=500),
     CardLimits(top_rows=8, quantile_rows=5, near_misses=4, text_bytes=300),
     CardLimits(top_rows=5, quantile_rows=4, near_misses=3, text_bytes=200),
@@ -72,16 +72,16 @@ LIMITS = (  # the first that fits into TEXT_BYTES is taken, else the last
 
 
 def pack_cards(codes: Codes, table: pd.DataFrame) -> list[str]:
-    """Return blocks of cards in the order of the table, until CARD_BYTES are full.
+    """Return blocks of cards in the order of the table, up to about CARD_BYTES in total.
 
     Args:
         codes: The corpus.
         table: The feature table, best features first, with a column `top_rows`.
 
     Returns:
-        Each block as `pages.pack` makes it: `cards` and the `texts` by row that they show.
+        Packed blocks (see `pages.pack`) of `cards` and the `texts` that they show, by row.
     """
-    # features that are never active come last
+    # dead features come last
     n_cards = int(np.count_nonzero(codes.counts))
     limits = choose_limits(n_cards, _text_lengths(codes))
     examples = {}
@@ -103,7 +103,7 @@ def pack_cards(codes: Codes, table: pd.DataFrame) -> list[str]:
 
 
 def choose_limits(n_cards: int, text_lengths: Sequence[int]) -> CardLimits:
-    """Return the widest limits with which all cards fit into TEXT_BYTES, else the narrowest."""
+    """Return the most generous limits with which all cards fit into TEXT_BYTES, or the tightest."""
     for limits in LIMITS:
         if n_cards * limits.card_bytes(text_lengths) <= TEXT_BYTES:
             return limits
@@ -121,7 +121,7 @@ def _text_lengths(codes: Codes) -> list[int]:
 
 
 class _ShownRows:
-    """The rows that any card shows, with their texts and activations."""
+    """The rows shown on any card, with their texts and activations."""
 
     def __init__(
         self, codes: Codes, examples: Mapping[str, list[np.ndarray]], text_bytes: int
@@ -133,11 +133,11 @@ class _ShownRows:
         self._activations = codes.take(self.rows)
 
     def places(self, rows: np.ndarray) -> np.ndarray:
-        """Return where rows stand among those that are shown."""
+        """Return the positions of rows among the shown rows."""
         return np.searchsorted(self.rows, rows.astype(np.int64))
 
     def activations(self, places: np.ndarray, feature: int) -> list[float]:
-        """Return the activations of a feature on rows."""
+        """Return the activations of a feature on the shown rows at some positions."""
         if not len(places):
             return []
         column = [feature] * len(places)
@@ -151,7 +151,7 @@ def _pack_block(
     examples: Mapping[str, list[np.ndarray]],
     shown: _ShownRows,
 ) -> str:
-    """Pack the cards of the features at some places of the table, and the texts they show."""
+    """Pack the cards of the features at some positions of the table, with their texts."""
     cards = []
     texts: dict[str, str] = {}
     features = table["feature"].to_numpy()
@@ -170,7 +170,7 @@ def _pack_block(
 
 
 def _numbers(line: Any) -> dict[str, Any]:
-    """Return what a card says without texts: histogram, moments, related features."""
+    """Return the numbers on a card: histogram, moments, related features."""
     numbers: dict[str, Any] = {"histogram": _first(line.get("histogram"), 100)}
     for name in ("mean_activation", "std_activation"):
         if name in line:
@@ -186,7 +186,7 @@ def _numbers(line: Any) -> dict[str, Any]:
 
 
 def _number_pairs(numbers: Any, values: Any, digits: int) -> list[list[Any]]:
-    """Return pairs of a whole number and a value with few digits."""
+    """Return pairs of an integer and a value rounded to some significant digits."""
     pairs = []
     for number, value in zip(numbers, values, strict=True):
         short = f"{value:.{digits}g}"
@@ -195,7 +195,7 @@ def _number_pairs(numbers: Any, values: Any, digits: int) -> list[list[Any]]:
 
 
 def rounded(value: Any) -> Any:
-    """Return a non-integer number with 4 digits; anything else unchanged.
+    """Round a non-integer number to 4 significant digits; return anything else unchanged.
 
     Example:
         >>> rounded(0.123456), rounded(3.0), rounded("a")
@@ -207,14 +207,14 @@ def rounded(value: Any) -> Any:
 
 
 def _first(values: Any, most: int) -> np.ndarray:
-    """Return at most so many values of a list; none if it is not a list, as a missing one."""
+    """Return the first values of a list; none if it is missing."""
     if not hasattr(values, "__len__"):
         return np.zeros(0, np.int64)
     return np.asarray(values)[:most]
 
 
 def cut(text: str, most: int) -> str:
-    """Cut a text to so many bytes of UTF-8, at a character.
+    """Truncate a text to a number of bytes in UTF-8, at a character.
 
     Example:
         >>> cut("é" * 10, 5)

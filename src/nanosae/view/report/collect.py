@@ -1,4 +1,4 @@
-"""What a report says: facts, the table of features, map, families, topics, figures."""
+"""The content of a report: facts, the feature table, map, families, topics, figures."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ MAX_SENTENCES = 20  # of a contrast
 MAX_FINDINGS_LISTED = 200  # sentences at the top
 SENTENCE_COLUMNS = ["sentence", "label", "feature", "topic", "column"]
 MAX_FINDINGS = 12  # in the figure of a contrast
-LABEL_AREA = (1100, 520)  # pixels in which the map's labels find room
-FAR_SHARE = 0.005  # of the points, which may lie far on either side of the map
-FAR = 1.25  # times as wide as without them, from which on they are left out at first
+LABEL_AREA = (1100, 520)  # pixels in which the map's labels are placed
+FAR_SHARE = (
+    0.005  # share of the points at each side that may be outside the initial view
+)
+FAR = 1.25  # ratio of widths with and without them above which they are left outside
 COLUMNS = (
     "feature",
     "label",
@@ -56,12 +58,12 @@ FAMILY_FIELDS = ("family", "root", "members", "size", "label", "score")
 
 
 def collect(run: Path, codes: Codes | None, table: pd.DataFrame) -> dict[str, Any]:
-    """Return the data blocks of a report but for the cards, by name.
+    """Return the data blocks of a report by name, except the cards.
 
     Args:
         run: The run folder.
         codes: The corpus, if there is one.
-        table: What `feature_table` returned.
+        table: The result of `feature_table`.
     """
     config = read_json(run / "config.json") or {}
     results = StoredResults(run, codes)
@@ -116,7 +118,7 @@ def _facts(
 
 
 def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
-    """Return the feature table, best first: surest labels, then most rows, dead ones last."""
+    """Return the feature table, ordered by the score of labels, then by rows; dead ones last."""
     import pandas as pd
 
     table = load_features(run, codes)
@@ -141,7 +143,7 @@ def feature_table(run: Path, codes: Codes | None) -> pd.DataFrame:
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return the columns that the page shows."""
+    """Return the columns shown on the page."""
     first = table.head(MAX_FEATURES)
     columns = {}
     for name in COLUMNS:
@@ -151,7 +153,7 @@ def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
 
 
 def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
-    """Place the features in the plane; `place` says where in the table each point is."""
+    """Lay out the features in the plane; `place` is the position of each point in the table."""
     model = None if codes is None else run_model(codes)
     if model is None:
         return None
@@ -181,9 +183,9 @@ def _map(codes: Codes | None, table: pd.DataFrame) -> dict[str, Any] | None:
 
 
 def shown_box(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the corners of the part of a map that is shown first, each (2,).
+    """Return the lower and upper corners of the initial view of a map, each (2,).
 
-    It is all of it, unless a few far points would take much of the room.
+    It shows the whole map, unless a few distant points would take much of the space.
     """
     if not len(points):
         return np.zeros(2), np.zeros(2)
@@ -201,7 +203,7 @@ def _families(results: StoredResults) -> list[dict[str, Any]] | None:
 
 
 def _rounded_fields(family: dict[str, Any]) -> dict[str, Any]:
-    """Return what the page shows of a family."""
+    """Return the fields of a family that the page shows."""
     return {field: rounded(family[field]) for field in FAMILY_FIELDS}
 
 
@@ -213,7 +215,7 @@ def _topics(results: StoredResults) -> np.ndarray | None:
 
 
 def _findings(results: StoredResults, contrasts: dict[str, Any]) -> pd.DataFrame:
-    """Return the findings of all comparisons in plain words, the most telling first."""
+    """Return the findings of all comparisons in plain words, the most informative first."""
     table = results.fresh_value("findings.parquet")
     return findings(contrasts.values()) if table is None else table
 
@@ -233,21 +235,21 @@ def _evaluation(results: StoredResults) -> dict[str, Any] | None:
 
 
 def _contrasts(contrasts: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what comparisons found, in plain words and with statistics; those with none last."""
-    told = findings_of_each(contrasts.values())
+    """Return the findings of each comparison, in plain words and with statistics; empty last."""
+    tables = findings_of_each(contrasts.values())
     in_words = [
         {
             "name": name,
             "sentences": table["sentence"].head(MAX_SENTENCES).tolist(),
             "statistics": result["sentences"][:MAX_SENTENCES],
         }
-        for (name, result), table in zip(contrasts.items(), told, strict=True)
+        for (name, result), table in zip(contrasts.items(), tables, strict=True)
     ]
     return sorted(in_words, key=lambda contrast: not contrast["sentences"])
 
 
 def _figures(codes: Codes | None, contrasts: dict[str, Any]) -> dict[str, Any]:
-    """Draw what the page does not draw itself; it puts its own template on."""
+    """Draw the figures that the page does not draw itself; the page adds the template."""
     figures = {}
     for name, result in contrasts.items():
         if result["findings"]:

@@ -1,4 +1,4 @@
-"""The commands that made a run, and those that add what it lacks."""
+"""The commands that made a run, and those that would add what is missing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nanosae.codes import Codes
 from nanosae.runs.results import Result, contrast_title, load_contrasts, load_result
 from nanosae.runs.tables import load_features
 
-TOPICS = 20  # of a run that was not asked for any yet
+TOPICS = 20  # suggested for a run without topics
 
 
 class Step(NamedTuple):
@@ -19,7 +19,7 @@ class Step(NamedTuple):
     Attributes:
         is_done: Whether it was done.
         adds: What it adds.
-        words: The words of its command, but for `nanosae`.
+        words: The arguments of its command.
     """
 
     is_done: bool
@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
     @property
     def command(self) -> str:
-        """The command as it is typed."""
+        """The command line."""
         return shlex.join(["nanosae", *map(str, self.words)])
 
 
@@ -36,7 +36,7 @@ class StoredResults:
     """The stored results of a run, stale ones included.
 
     Attributes:
-        contrasts: Those of contrast, explain and over_time.
+        contrasts: Results of contrast, explain and over_time.
     """
 
     def __init__(self, run: Path, codes: Codes | None) -> None:
@@ -50,14 +50,14 @@ class StoredResults:
         self.contrasts = load_contrasts(run, codes)
 
     def fresh_value(self, name: str) -> Any:
-        """Return what a result holds, None if it is missing or stale."""
+        """Return the value of a result, or None if it is missing or stale."""
         result = self._by_name[name]
         if result is None or not result.fresh:
             return None
         return result.value
 
     def what_again(self, name: str, what: str) -> str:
-        """Return what a step adds, with the reason to repeat it if its result is stale."""
+        """Return what a step adds, with the reason if its result is stale."""
         result = self._by_name[name]
         if result is None or result.fresh:
             return what
@@ -116,7 +116,7 @@ def _encoding_steps(
 
 
 def _source_of_vectors(codes: Codes) -> str | None:
-    """Return the file from which a corpus was encoded, if it is known."""
+    """Return the file from which a corpus was encoded, if known."""
     for shard in codes.manifest["shards"]:
         vectors = shard["vectors"] or {}
         if "path" in vectors:
@@ -153,7 +153,7 @@ def _topics_step(run: Path, results: StoredResults) -> Step:
 
 
 def _some_column(codes: Codes | None) -> str:
-    """Return a column that a command may name."""
+    """Return a column to use in a suggested command."""
     if codes is None or not codes.columns:
         return "COLUMN"
     return codes.columns[0]
@@ -201,7 +201,7 @@ def _evaluation_step(run: Path, codes: Codes | None, results: StoredResults) -> 
 
 
 def _flags(requested: dict[str, Any]) -> list[str]:
-    """Return settings that are not the defaults as flags."""
+    """Return the settings that differ from the defaults as flags."""
     from nanosae.config import TrainConfig
 
     defaults = TrainConfig().to_dict()

@@ -1,7 +1,7 @@
-"""Report: everything a run folder knows, in one HTML file that opens from disk without a network.
+"""The report: everything in a run folder as one HTML file that opens from disk, offline.
 
-It uses what is there and names the command that adds what is missing. Tables are sent by column;
-cards of features are packed in blocks, which the browser unpacks when a card is opened.
+It uses what exists and names the commands that add what is missing. Tables are embedded by column;
+feature cards are compressed in blocks, which the browser unpacks when a card is opened.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ def report(
 
     Args:
         run: The run folder, in any state, or codes or an `Analysis` of it.
-        path: Where to; `RUN/report.html` by default. It is replaced in one step.
-        name: Which corpus of the run.
+        path: The file to write, by default `RUN/report.html`. It is replaced atomically.
+        name: Name of the corpus.
 
     Returns:
         The path of the report.
 
     Raises:
-        MissingError: If the folder holds no run.
+        MissingError: If the folder is not a run folder.
         DamagedFileError: If a file of the run is damaged.
     """
     run = run_folder(run)
@@ -74,7 +74,7 @@ def render(run: Path, name: str | None = None) -> str:
 
 
 def _require_run(run: Path) -> None:
-    """Refuse a folder in which nothing of a run is."""
+    """Raise MissingError unless the folder contains some part of a run."""
     if not any((run / part).exists() for part in ("config.json", "model", "codes")):
         raise MissingError(
             f"{run} holds no run:",
