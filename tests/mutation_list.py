@@ -580,6 +580,11 @@ add(
         "pair_numbers[is_in_clause]",
         "pair_numbers",
     ),
+    (
+        "words: beginnings of one word",
+        "MOST_OF_BEGINNING = 0.5",
+        "MOST_OF_BEGINNING = 1.0",
+    ),
     ("words: pieces of words", "WHOLE = 0.5", "WHOLE = 0.0"),
     ("words: whole in all places", "WHOLE = 0.5", "WHOLE = 0.9"),
     ("words: neighbours that are less usual", "USUAL = 0.8", "USUAL = 0.6"),
@@ -659,6 +664,12 @@ add(
     ("labels: common words say nothing", "LEAST_OF_MOST = 0.25", "LEAST_OF_MOST = 1.0"),
 )
 add(
+    "analysis/names/keywords.py",
+    "tests/analysis/names/test_keywords.py -k forms",
+    ("labels: grammar is a form", "EVERYWHERE = 0.1", "EVERYWHERE = 1.0"),
+    ("labels: forms of few", "max(len(strongest) / 2, 1)", "1"),
+)
+add(
     "analysis/names/naming.py",
     "tests/analysis/names/test_naming.py",
     ("names: siblings share no term", "self.shared = [place]", "self.shared = []"),
@@ -691,6 +702,11 @@ add(
         "names: particles are part of names",
         "if _has_loose_end(words.terms[term]):",
         "if False:",
+    ),
+    (
+        "names: phrases with loose ends",
+        "for candidates in (tidy, loose):",
+        "for candidates in (of_form,):",
     ),
     ("names: any words are joined", "JOINED = 0.25", "JOINED = 0.0"),
     ("names: no discount", "FURTHER_DISCOUNT = 2 ", "FURTHER_DISCOUNT = 0 "),
@@ -907,6 +923,11 @@ add(
         "np.lexsort((first, -n_copies))",
         "np.lexsort((first, n_copies))",
     ),
+)
+add(
+    "pipeline/run.py",
+    "tests/pipeline/test_copies.py",
+    ("run: copies are trained on", "return array[np.sort(first)]", "return rows"),
 )
 add(
     "sources/paragraphs.py",
@@ -1267,6 +1288,11 @@ add(
         "splits: groups divided",
         "return group_held[duplicate_group]",
         "return np.random.default_rng(seed).random(len(duplicate_group)) < share",
+    ),
+    (
+        "splits: all that fits beside a giant group",
+        "round(share * n_that_fit)",
+        "round(share * n_rows)",
     ),
     ("splits: hashes of numbers", "else hash(repr(key))", "else hash(key)"),
     ("splits: near copies apart", "MIN_COSINE = 0.95", "MIN_COSINE = 0.9999"),

@@ -22,9 +22,8 @@ from nanosae.errors import BusyError, WriteError
 
 PAUSE = 0.05  # seconds between two attempts
 SHORT_CHANGE = 10.0  # seconds to wait for another process that only changes a few files
-FAR = (
-    2**30
-)  # Windows makes locked bytes unreadable, so one far behind the content is locked
+# Windows makes locked bytes unreadable: the locked one is far behind the content
+FAR = 2**30
 
 
 class Lock:

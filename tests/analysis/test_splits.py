@@ -193,6 +193,13 @@ def test_a_corpus_that_cannot_be_split_says_so(tmp_path):
         split(codes)
 
 
+def test_a_group_that_does_not_fit_leaves_a_share_of_the_others():
+    group = np.concatenate([np.zeros(900, int), np.arange(1, 101)])
+    held = held_out(group, 0.5, seed=0)
+    assert not held[:900].any()
+    assert held[900:].sum() == 50
+
+
 def test_held_out_keeps_groups_whole():
     group = np.random.default_rng(0).integers(0, 60, 500)
     held = held_out(group, 0.5, seed=0)
@@ -302,8 +309,8 @@ def test_cutting_divides_no_group_of_equal_texts():
 def test_a_share_that_is_not_reached_is_said():
     group = np.r_[np.zeros(70, int), 1 + np.arange(30)]
     held = held_out(group, 0.5, 0)
-    assert held.sum() == 30
+    assert held.sum() == 15
     (note,) = split_notes(held, 0.5)
-    assert "30 % of the rows" in note
+    assert "15 % of the rows" in note
     assert "instead of 50 %" in note
     assert split_notes(held_out(np.arange(100), 0.5, 0), 0.5) == []

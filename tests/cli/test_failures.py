@@ -87,7 +87,7 @@ def failing(monkeypatch, tmp_path, error):
     def fail(*_):
         raise error
 
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"requested": {}}')
     monkeypatch.setattr(folder, "read_config", fail)
     return ["info", str(tmp_path)]
 

@@ -53,7 +53,7 @@ def test_a_signal_in_a_command_gives_its_exit_code(
 ):
     from nanosae.runs import folder
 
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"requested": {}}')
     monkeypatch.setattr(folder, "read_config", lambda _: signal.raise_signal(number))
     assert main(["info", str(tmp_path)]) == 128 + number
     assert capfd.readouterr().err == ""
@@ -65,7 +65,7 @@ def test_a_training_that_was_stopped_says_where(tmp_path, monkeypatch, capfd):
     def stop(_):
         raise signals.Stopped("stopped after step 6", signal.SIGTERM)
 
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"requested": {}}')
     monkeypatch.setattr(folder, "read_config", stop)
     assert main(["info", str(tmp_path)]) == 143
     assert capfd.readouterr().err == "stopped after step 6\n"
@@ -83,7 +83,7 @@ def test_a_library_that_makes_another_error_of_it_changes_nothing(
         except KeyboardInterrupt:
             raise ImportError("numpy.core.multiarray failed to import") from None
 
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"requested": {}}')
     monkeypatch.setattr(folder, "read_config", interrupted_import)
     assert main(["info", str(tmp_path)]) == 128 + number
     assert capfd.readouterr().err == ""

@@ -30,6 +30,19 @@ def test_train_then_info_then_resume_then_force(data, flags, tmp_path, capsys):
     assert main(["train", data, "-o", run, *flags, "--force"]) == 0
 
 
+def test_info_of_a_saved_sae_tells_its_sizes(data, flags, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", data, "-o", run, *flags]) == 0
+    capsys.readouterr()
+    assert main(["info", f"{run}/model"]) == 0
+    assert "SAEModel(batchtopk, 6 → 16" in capsys.readouterr().out
+    assert main(["info", f"{run}/model", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["config"]["hidden_size"], facts["metrics"]) == (16, {})
+    assert main(["info", str(tmp_path)]) == 2
+    assert "no saved model in" in capsys.readouterr().err
+
+
 def test_resume_without_a_run_starts_from_the_beginning(data, flags, tmp_path):
     assert main(["train", data, "-o", str(tmp_path / "new"), *flags, "--resume"]) == 0
     (tmp_path / "empty" / "checkpoints").mkdir(parents=True)

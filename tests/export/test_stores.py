@@ -83,7 +83,7 @@ def unescaped(text):
 def test_sql_for_pgvector(codes, tmp_path):
     to_store(codes, tmp_path / "x.sql", "pgvector", "papers")
     lines = (tmp_path / "x.sql").read_text(encoding="utf-8").split("\n")
-    start = next(i for i, line in enumerate(lines) if line.startswith("COPY papers"))
+    start = next(i for i, line in enumerate(lines) if line.startswith('COPY "papers"'))
     assert f"features sparsevec({M})" in lines[start - 1]
     stop = lines.index("\\.")
     assert stop - start - 1 == N
@@ -154,20 +154,21 @@ def _output(*words):
 
 
 @pytest.mark.slow
-def test_postgresql_ranks_rows_like_dot_products(codes, psql, tmp_path):
-    to_store(codes, tmp_path / "x.sql", "pgvector", "papers")
+@pytest.mark.parametrize("name", ["papers", "order"])  # the second one is a keyword
+def test_postgresql_ranks_rows_like_dot_products(codes, psql, tmp_path, name):
+    to_store(codes, tmp_path / "x.sql", "pgvector", name)
     psql((tmp_path / "x.sql").read_text(encoding="utf-8"))
     dense = dense_of(codes)
     for query in (0, 7, 31):
         found = psql(
-            f"SELECT b.id FROM papers a, papers b WHERE a.id = {query} "
+            f'SELECT b.id FROM "{name}" a, "{name}" b WHERE a.id = {query} '
             "ORDER BY a.features <#> b.features, b.id LIMIT 10;"
         )
         assert list(map(int, found.split())) == ranking(dense, query)[:10].tolist()
-    found = psql("SELECT payload FROM papers WHERE id = 3;")
+    found = psql(f'SELECT payload FROM "{name}" WHERE id = 3;')
     wanted = {"text": codes.texts([3])[0], "year": 2003, "score": None}
     assert json.loads(found) == wanted
-    assert int(psql("SELECT count(*) FROM papers;")) == N
+    assert int(psql(f'SELECT count(*) FROM "{name}";')) == N
 
 
 @pytest.mark.filterwarnings("ignore")  # its dependencies' own

@@ -70,6 +70,29 @@ def test_scripts_without_spaces_give_words_and_phrases():
     assert set(words.terms) == {"画像", "変換", "画像を", "を変換", "画像を変換"}
 
 
+def test_spellings_are_beginnings_letters_and_numbers_of_many_words():
+    texts = ["overact a 20", "overdo a 20 b", "the overt sea", "sea over the sea 7"]
+    words = Words(np.array(texts, dtype=object), np.ones(4, bool), with_spellings=True)
+    spellings = words.terms[words.spelling]
+    # in two texts, and no word has more than half of the texts: "over" has one of four
+    assert sorted(spellings) == ["20", "a", "ov-", "ove-", "over-"]
+    assert not words.single[words.spelling].any()
+    for spelling in spellings:
+        has = [
+            any(
+                word.startswith(spelling[:-1])
+                if spelling.endswith("-")
+                else word == spelling
+                for word in text.split()
+            )
+            for text in texts
+        ]
+        own = words.presence[:, words.terms.tolist().index(spelling)].toarray()
+        assert own.ravel().tolist() == has
+    plain = Words(np.array(texts, dtype=object), np.ones(4, bool))
+    assert plain.terms.tolist() == words.terms[~words.spelling].tolist()
+
+
 def test_terms_are_whole_in_half_of_their_places(monkeypatch):
     cuts = {"甲乙": ["甲乙"], "甲乙丙": ["甲", "乙丙"]}
     monkeypatch.setattr(unspaced, "unspaced_words", lambda run, text: cuts[run])

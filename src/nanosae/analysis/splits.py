@@ -48,6 +48,9 @@ READ_BLOCK = 16384  # rows whose vectors are read at a time
 def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Hold out whole duplicate groups, in random order, as long as they fit into a share of rows.
 
+    Groups that do not fit stay in the other part, and the share is that of the rows beside them: if
+    most texts are "No comment", half of the others are held out, not all.
+
     Args:
         duplicate_group: Group of each row, see `duplicate_groups`, (n_rows,).
         share: Share of the rows to hold out, between 0 and 1.
@@ -66,7 +69,9 @@ def held_out(duplicate_group: np.ndarray, share: float, seed: int) -> np.ndarray
     sizes = np.bincount(duplicate_group)
     n_rows = len(duplicate_group)
     n_groups = len(sizes)
-    room = max(1, round(share * n_rows))
+    is_too_large = sizes > max(1, round(share * n_rows))
+    n_that_fit = n_rows - sizes[is_too_large].sum()
+    room = max(1, round(share * n_that_fit))
     group_held = np.zeros(n_groups, dtype=bool)
     random_order = np.random.default_rng(seed).permutation(n_groups)
     for group in random_order.tolist():

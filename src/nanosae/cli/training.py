@@ -126,16 +126,16 @@ def recommend(
 
 
 def info(run: Run, /) -> None:
-    """Show the settings and the metrics of a training."""
+    """Show the settings and the metrics of a training, or the sizes of a saved SAE."""
     from nanosae.checked import naming
     from nanosae.runs import folder
 
-    if not (run / "config.json").is_file():
-        raise MissingError(
-            f"{run / 'config.json'} does not exist; {run} is not a run folder.",
-            file=run,
-        )
+    if not run.exists():
+        raise MissingError(f"{run} does not exist.", file=run)
     folder.verify_training(run)
+    if not folder.holds_training(run):
+        _show_model(run)
+        return
     facts = folder.read_config(run)
     metrics = run / "metrics.jsonl"
     has_metrics = metrics.is_file() and metrics.stat().st_size > 0
@@ -155,6 +155,19 @@ def info(run: Run, /) -> None:
         return
     with naming(metrics, folder.again(run)):
         print("\n".join(_metric_lines(last)))
+
+
+def _show_model(path: Path) -> None:
+    """Print what a saved SAE without its training is, of nanoSAE or another library."""
+    from nanosae.model.sae import SAEModel
+
+    model = SAEModel.load(path)
+    if prints_json():
+        print(to_json({"config": model.config, "metrics": {}, "versions": {}}))
+        return
+    print(f"{path}: {model}")
+    for name, value in model.cfg.get("metadata", {}).items():
+        print(f"  {name}: {value}")
 
 
 def _kind_and_size(config: dict[str, Any]) -> str:

@@ -37,9 +37,7 @@ BLOCK = 2**18  # bytes under one checksum
 KEYS = {"n_features", "info", "n_rows", "nnz", "columns", "width", "shards"}
 KEYS |= {"sources", "schema", "draft"}
 SHARD_KEYS = {"name", "n_rows", "nnz", "scale", "vectors", "files"}
-FORBIDDEN = set(
-    '/\\:\0*?"<>|'
-)  # characters that some system does not allow in file names
+FORBIDDEN = set('/\\:\0*?"<>|')  # not allowed in file names on some system
 Facts = dict[str, Any]
 
 

@@ -100,10 +100,11 @@ def opensearch_mapping() -> dict[str, Any]:
 def sql_lines(codes: Codes, name: str) -> Iterator[str]:
     """Yield SQL that creates a table with a column of pgvector's type sparsevec."""
     size = codes.n_features
+    table = f'"{name}"'  # quoted, as it may be a keyword such as "user"
     yield "CREATE EXTENSION IF NOT EXISTS vector;"
     columns = f"id bigint PRIMARY KEY, features sparsevec({size}), payload jsonb"
-    yield f"CREATE TABLE {name} ({columns});"
-    yield f"COPY {name} (id, features, payload) FROM stdin;"
+    yield f"CREATE TABLE {table} ({columns});"
+    yield f"COPY {table} (id, features, payload) FROM stdin;"
     for vector in vectors(codes):
         features = sparse_literal(vector, size)
         payload = _copy_text(vector.payload)
@@ -111,7 +112,7 @@ def sql_lines(codes: Codes, name: str) -> Iterator[str]:
     yield "\\."
     yield ""
     yield "-- the nearest rows of row 0 by dot product:"
-    yield f"-- SELECT b.id FROM {name} a, {name} b WHERE a.id = 0"
+    yield f"-- SELECT b.id FROM {table} a, {table} b WHERE a.id = 0"
     yield "--   ORDER BY a.features <#> b.features LIMIT 10;"
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -36,7 +37,7 @@ from nanosae.analysis.names.labels import label
 from nanosae.codes import Codes
 from nanosae.config import TrainConfig
 from nanosae.errors import ConfigError, DataError
-from nanosae.pipeline.plan import Plan, PlanOptions, make_plan
+from nanosae.pipeline.plan import MIN_ROWS, Plan, PlanOptions, make_plan
 from nanosae.pipeline.progress import Progress
 from nanosae.pipeline.stages import Stage, run_stages
 from nanosae.runs.embeddings import Embeddings
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 N_TOPICS = 20
 MANY_COPIES = 0.5  # share of distinct texts below which a note mentions copies
+DISTINCT = 0.9  # share of the rows: if fewer are distinct, one of each is trained on
 CORPUS = "default"
 
 
@@ -271,9 +273,10 @@ class Work:
             kept = {"encoder": encoder.name, "query_prompt": encoder.query_prompt}
             config = replace(config, **kept)
         trainer = SAETrainer(config, run=self.folder)
+        rows = without_copies(self.vectors())
         try:
             model = trainer.train(
-                self.vectors(), resume=resumes, force=not resumes, progress=self.advance
+                rows, resume=resumes, force=not resumes, progress=self.advance
             )
         except Stopped as stop:
             message = (
@@ -416,7 +419,7 @@ class Work:
         return str(self.folder / "embeddings" / "rows.npy")
 
 
-def _note_on_copies(results: Sequence[Contrast], n_repeated: int) -> list[str]:
+def _note_on_copies(results: Sequence[Contrast], n_repeated: int = 0) -> list[str]:
     """Return a note if comparisons rest on far fewer texts than rows, because of copies."""
     if not results:
         return []
@@ -425,11 +428,33 @@ def _note_on_copies(results: Sequence[Contrast], n_repeated: int) -> list[str]:
     )
     if n_independent >= MANY_COPIES * n_rows:
         return []
-    beside = "; findings on texts that are repeated count each" if n_repeated else ""
+    exception = "; findings about repeated texts count each copy" if n_repeated else ""
     return [
         f"Apart from digits and small changes, only {n_independent:,} of the {n_rows:,} texts "
-        f"are distinct; comparisons count copies as one text{beside}."
+        f"are distinct; comparisons count copies as one text{exception}."
     ]
+
+
+def without_copies(rows: Any) -> Any:
+    """Return one of each of the distinct rows if many are copies; else the rows as they are.
+
+    A text such as "No comment" on most rows would otherwise be their mean, and the thresholds,
+    which are set on rows that are no copies, would let all features be active on it.
+
+    Args:
+        rows: Path of a .npy file, or an array, (n, width).
+
+    Example:
+        >>> rows = np.repeat(np.eye(50), 3, axis=0)
+        >>> len(without_copies(rows)), len(without_copies(rows[::3]))
+        (50, 50)
+    """
+    array = np.load(rows, mmap_mode="r") if isinstance(rows, str) else rows
+    hashes = (hash(row.tobytes()) for row in array)
+    _, first = np.unique(np.fromiter(hashes, np.int64, len(array)), return_index=True)
+    if len(first) < MIN_ROWS or len(first) >= DISTINCT * len(array):
+        return rows
+    return array[np.sort(first)]
 
 
 def contrast_values(codes: Codes, column: str) -> Contrast:

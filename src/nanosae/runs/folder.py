@@ -32,6 +32,14 @@ def current(folder: str | Path) -> Path:
     return following if (following / "config.json").exists() else folder
 
 
+def holds_training(folder: Path) -> bool:
+    """Return whether a folder has the settings of a training, and not only a saved SAE."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return False
+    return bool(CONFIG_KEYS & read_json(path, again(folder)).keys())
+
+
 def is_finished(folder: Path) -> bool:
     """Return whether a folder holds a finished training with its model."""
     if not (folder / "model" / "cfg.json").exists():

@@ -330,10 +330,8 @@ def _files_in(path: Path) -> list[Path]:
 def _move_next(folder: Path) -> None:
     """Move a finished replacement into place; if interrupted, this can be repeated."""
     following = folder / NEXT
-    for name in (
-        *FILES,
-        MANIFEST,
-    ):  # the manifest last, as it marks the move as incomplete
+    # the manifest last, as it marks the move as incomplete
+    for name in (*FILES, MANIFEST):
         if (following / name).exists():
             _remove(folder / name)
             (following / name).rename(folder / name)

@@ -16,6 +16,8 @@ from nanosae.text.unspaced import unspaced_tokens
 LONGEST_PHRASE = 6  # characters, in scripts without spaces
 LONGEST_SPACED_PHRASE = 3
 MANY_TEXTS = 2000  # texts, from which a term must occur in three of them, not two
+LONGEST_BEGINNING = 6  # letters of the longest beginning of a word that is a term
+MOST_OF_BEGINNING = 0.5  # maximum share of the texts with it that one word has
 WHOLE = 0.5  # minimum share of a phrase's occurrences with word boundaries at its ends
 USUAL = 0.8  # share of a phrase's occurrences with the same neighbouring word
 MIN_SHARE = 2e-5  # minimum share of texts with a term, if that is more than three
@@ -56,12 +58,19 @@ class Words:
         (['big', 'red', 'big red'], [3.0, 3.0, 2.0])
     """
 
-    def __init__(self, texts: np.ndarray, seen: np.ndarray) -> None:
+    def __init__(
+        self, texts: np.ndarray, seen: np.ndarray, with_spellings: bool = False
+    ) -> None:
         tokens = _tokenise(texts)
         counted = _count_phrases(tokens)
+        n_phrases = len(counted.terms)
+        if with_spellings:
+            counted = _with_spellings(counted, tokens)
         counts = counted.counts
         self.terms = np.array(counted.terms, dtype=object)
-        self.single = np.array([" " not in term for term in self.terms], dtype=bool)
+        self.spelling = np.arange(len(self.terms)) >= n_phrases
+        without_space = np.array([" " not in term for term in self.terms], dtype=bool)
+        self.single = without_space & ~self.spelling
         self.before = np.array(counted.before, dtype=object)
         self.after = np.array(counted.after, dtype=object)
         self.presence = counts.copy()
@@ -194,7 +203,7 @@ class _Counted:
 
 def _count_phrases(tokens: _Tokens) -> _Counted:
     n_texts = len(tokens.n_words)
-    minimum = max(3, round(MIN_SHARE * n_texts)) if n_texts >= MANY_TEXTS else 2
+    minimum = _least_texts(n_texts)
     text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
     n_words = len(text_of_word)
     phrases = _Phrases(np.arange(n_words), tokens.words[:n_words], tokens.vocabulary)
@@ -227,6 +236,77 @@ def _count_phrases(tokens: _Tokens) -> _Counted:
         phrases = _extend(phrases, length, is_common, tokens, minimum)
     counts = sp.csr_array(sp.hstack(columns, format="csr"))
     return _Counted(terms, before, after, counts)
+
+
+def _least_texts(n_texts: int) -> int:
+    """Return in how many texts a term must be."""
+    if n_texts < MANY_TEXTS:
+        return 2
+    return max(3, round(MIN_SHARE * n_texts))
+
+
+def _with_spellings(counted: _Counted, tokens: _Tokens) -> _Counted:
+    """Add the spellings that stand in enough texts behind the phrases."""
+    words, spellings, names = _spellings_of_words(tokens.vocabulary)
+    pairs = (np.ones(len(words), np.float32), (words, spellings))
+    has_spelling = sp.csr_array(pairs, shape=(len(tokens.vocabulary), len(names)))
+    word_counts = _counts_of_words(tokens)
+    counts = sp.csc_array(word_counts @ has_spelling)
+    n_texts_of_word = np.diff(word_counts.indptr)
+    n_texts_of_commonest = np.zeros(len(names))
+    np.maximum.at(n_texts_of_commonest, spellings, n_texts_of_word[words])
+
+    n_texts_of_each = np.diff(counts.indptr)
+    is_beginning = np.array([name.endswith("-") for name in names], bool)
+    is_of_many = n_texts_of_commonest <= MOST_OF_BEGINNING * n_texts_of_each
+    is_common = n_texts_of_each >= _least_texts(len(tokens.n_words))
+    kept = np.flatnonzero(is_common & (is_of_many | ~is_beginning))
+    nothing = [""] * len(kept)
+    return _Counted(
+        counted.terms + [names[i] for i in kept],
+        counted.before + nothing,
+        counted.after + nothing,
+        sp.csr_array(sp.hstack([counted.counts, counts[:, kept]], format="csr")),
+    )
+
+
+def _counts_of_words(tokens: _Tokens) -> sp.csc_array:
+    """Count how often each text has each word of the vocabulary, (n, words)."""
+    n_texts = len(tokens.n_words)
+    text_of_word = np.repeat(np.arange(n_texts), tokens.n_words)
+    n_words = len(text_of_word)
+    occurrences = np.ones(n_words, np.float32)
+    places = text_of_word, tokens.words[:n_words]
+    return sp.csc_array((occurrences, places), shape=(n_texts, len(tokens.vocabulary)))
+
+
+def _spellings_of_words(
+    vocabulary: list[str],
+) -> tuple[list[int], list[int], list[str]]:
+    """Return pairs of a word and one of its spellings, as numbers, and the spellings."""
+    number_of: dict[str, int] = {}
+    words: list[int] = []
+    spellings: list[int] = []
+    for word, text in enumerate(vocabulary):
+        for spelling in _spellings(text):
+            words.append(word)
+            spellings.append(number_of.setdefault(spelling, len(number_of)))
+    return words, spellings, list(number_of)
+
+
+def _spellings(word: str) -> list[str]:
+    """Return what a reader may see in a word without knowing it.
+
+    Example:
+        >>> _spellings("20"), _spellings("over")
+        (['20'], ['ov-', 'ove-', 'over-'])
+    """
+    if is_unspaced(word):
+        return []
+    if len(word) == 1 or word.isdigit():
+        return [word]
+    longest = min(len(word), LONGEST_BEGINNING)
+    return [f"{word[:length]}-" for length in range(2, longest + 1)]
 
 
 def _are_whole(phrases: _Phrases, tokens: _Tokens, length: int) -> np.ndarray:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-INITIAL_DIRECTIONS, TRAINING_NOISE, NESTING = (
-    0,
-    1,
-    2,
-)  # independent streams of random numbers
+INITIAL_DIRECTIONS, TRAINING_NOISE, NESTING = 0, 1, 2  # independent streams
 
 
 def mixed_seed(*numbers: int) -> int:

@@ -196,3 +196,20 @@ def test_informativeness_is_the_logarithm_of_how_alike_texts_are(tmp_path):
         assert value == pytest.approx(expected, abs=1e-5)
         n_between += 0 < expected < 1.5
     assert n_between
+
+
+def test_forms_are_in_half_of_the_strongest_texts_and_not_everywhere():
+    texts = ["under red", "unfit red", "unit the", "blue the over"] * 5
+    texts += ["blue the sea", "the sky"] * 200 + ["would"] * 20
+    words = Words(
+        np.array(texts, dtype=object), np.ones(len(texts), bool), with_spellings=True
+    )
+    rows = np.arange(20)
+    own = feature_words(words, rows, np.ones(20), np.arange(20, 60), 10)
+    assert words.terms[own.forms].tolist() == ["un-"]  # not "the", in half, too
+    weak = np.where(rows < 12, 1.0, 0.1)
+    rows = np.concatenate([rows, np.arange(420, 440)])  # "would" in the strongest
+    activations = np.concatenate([weak, np.full(20, 2.0)])
+    own = feature_words(words, rows, activations, np.arange(20, 60), 10)
+    assert words.terms[own.forms].tolist()[0] == "would"
+    assert "un-" not in words.terms[own.forms]

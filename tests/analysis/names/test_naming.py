@@ -187,6 +187,37 @@ def test_features_of_form_are_named_by_phrases_never_by_one_stop_word_or_two(tmp
     assert label(corpus(tmp_path / "c", active, texts), [0]).label[0] == "how do i"
 
 
+def spelled_corpus(folder, forms, others=("zebra", "quiet", "jumble")):
+    """A feature of texts with one of some words, of no common subject."""
+    rng = np.random.default_rng(0)
+    texts, active = [], np.zeros((900, 2))
+    for i in range(900):
+        active[i] = (i % 12 == 0, i % 12 == 1)
+        word = rng.choice(forms if i % 12 == 0 else others)
+        noise = " ".join(rng.choice(NOISE, 3))
+        texts.append(f"{noise} {word} {rng.choice(NOISE)}")
+    return corpus(folder, active, texts)
+
+
+@pytest.mark.parametrize(
+    ("forms", "named"),
+    [
+        (["overact", "overdo", "overeat", "overrun", "overuse"] * 3, "over-"),
+        (["7"], "7"),
+        (["x"], "x"),
+        (["would"], "would"),
+        (["or relating to"], "relating"),
+    ],
+)
+def test_features_of_form_are_named_by_what_their_texts_share(tmp_path, forms, named):
+    assert label(spelled_corpus(tmp_path / "c", forms)).label[0] == named
+
+
+def test_beginnings_of_one_word_name_nothing(tmp_path):
+    forms = ["overact"] * 9 + ["overdo"]
+    assert label(spelled_corpus(tmp_path / "c", forms)).label[0] == "overact"
+
+
 def test_no_two_words_of_a_name_are_forms_of_one(tmp_path):
     rng = np.random.default_rng(0)
     texts, active = [], np.zeros((300, 12))

@@ -78,9 +78,12 @@ def findings(results: Iterable[Contrast | Mapping[str, Any]]) -> pd.DataFrame:
         if others have one.
     """
     comparisons = _selected([_as_comparison(result) for result in results])
-    are_groups = [comparison.kind == "groups" for comparison in comparisons]
-    names_column = sum(are_groups) > 1
-    return _ordered(comparisons, names_column)
+    of_groups = [
+        comparison for comparison in comparisons if comparison.kind == "groups"
+    ]
+    # texts that are repeated are a further comparison of a column
+    of_features = [result for result in of_groups if not result.about.get("copies")]
+    return _ordered(comparisons, names_column=len(of_features) > 1)
 
 
 def findings_of_each(

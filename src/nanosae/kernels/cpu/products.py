@@ -77,9 +77,8 @@ def _decode(values, cols, row_ptr, weight, bias, block, next_pair, out):
             first_row, end_row = rows_of_chunk(chunk, n_rows)
             for row in range(first_row, end_row):
                 if first == 0:
-                    for j in range(
-                        width
-                    ):  # assigning whole rows takes 2 s longer to compile
+                    # assigning whole rows takes 2 s longer to compile
+                    for j in range(width):
                         out[row, j] = bias[j]
                     next_pair[row] = row_ptr[row]
                 pair = next_pair[row]

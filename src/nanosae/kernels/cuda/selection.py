@@ -17,9 +17,7 @@ MIN_TILE_ROWS = 512
 CHUNK = 4096  # entries among which a program finds the largest
 BLOCK = 1024  # entries that a program scans at once
 SCANNED = 4096  # entries per program that counts digits; at most 256 programs
-SAMPLE = (
-    2**20
-)  # approximate number of pre-activations to estimate the first threshold from
+SAMPLE = 2**20  # pre-activations for the first estimate of the threshold
 SLOTS_PER_ROW = 1024  # initial room for pairs in a selection by threshold
 PADDING = -1e30  # below any threshold, but zero when multiplied by zero
 DIGITS = ((20, 11), (10, 10), (0, 10))  # first bit and number of bits, of 31
