@@ -28,7 +28,7 @@ from nanosae.sources.kinds import is_list, is_text, pc, with_plain_types
 from nanosae.sources.line_files import read_lines, read_text_files
 from nanosae.sources.metadata import join_metadata, metadata_of_table
 from nanosae.sources.notes import notes_of, with_note
-from nanosae.sources.repeated_columns import with_repeated_as_lists
+from nanosae.sources.repeated_columns import with_own_names, with_repeated_as_lists
 
 JSON_LINES = (".jsonl", ".ndjson")
 ARROW = (".feather", ".arrow")
@@ -90,7 +90,7 @@ def read_texts(
         table = read_text_files(files, column or "text", encoding)
     else:
         table = _read_tables(files, column, encoding)
-    table = without_structs(_with_own_names(with_repeated_as_lists(table)))
+    table = without_structs(with_own_names(with_repeated_as_lists(table)))
     if not keep_chats:
         table = with_chats_as_text(table)
     if column is None:
@@ -143,7 +143,10 @@ def _files(path: Path) -> list[Path]:
         problem = "does not exist"
         if path.is_dir():
             problem = "holds no file of a type that is read"
-        raise MissingError(f"{path} {problem}.", file=path, remedy=f"Read are {known}.")
+        remedy = f"Read are {known}."
+        if path.parts[0] in ("http:", "https:"):
+            remedy = "It is an address: download the file first."
+        raise MissingError(f"{path} {problem}.", file=path, remedy=remedy)
     types = sorted({suffix_of(file) for file in found})
     if len(types) > 1:
         raise DataError(
@@ -212,19 +215,6 @@ def _join(tables: Iterable[pa.Table]) -> pa.Table:
     joined = join_metadata([metadata_of_table(table) for table in tables])
     assert joined is not None
     return pa.Table.from_batches(joined.batches(), joined.schema)
-
-
-def _with_own_names(table: pa.Table) -> pa.Table:
-    """Give columns without a name, or with that of an earlier one, a name of their own."""
-    names: list[str] = []
-    for i, given in enumerate(table.column_names):
-        name = given or f"column{i + 1}"
-        number = 2
-        while name in names:
-            name = f"{given} ({number})"
-            number += 1
-        names.append(name)
-    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
 
 
 def without_structs(table: pa.Table) -> pa.Table:
